@@ -1,0 +1,1 @@
+//! Benches, load and quality harnesses of Confab

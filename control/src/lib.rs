@@ -1,0 +1,1 @@
+//! The QUIC control server of Confab: accounts, conferences, membership, live rooms

@@ -1,0 +1,142 @@
+//! A message in a stream: `length (4, big-endian) · protobuf`.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use prost::Message;
+
+/// Bytes of the length.
+pub const LENGTH_LEN: usize = 4;
+
+/// Why bytes are not a message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// The length says more than this side takes.
+    #[error("a message of {got} bytes where {limit} are allowed")]
+    TooLarge {
+        /// What the length says.
+        got: usize,
+        /// What this side takes.
+        limit: usize,
+    },
+    /// The stream ended inside a message.
+    #[error("the stream ended inside a message")]
+    Truncated,
+    /// The bytes are not the protobuf message that belongs here.
+    #[error("not the message that belongs here: {0}")]
+    Malformed(String),
+}
+
+/// The message as it stands in a stream.
+pub fn encode(message: &impl Message) -> Bytes {
+    let len = message.encoded_len();
+    let mut out = BytesMut::with_capacity(LENGTH_LEN + len);
+    out.put_u32(u32::try_from(len).expect("a message is shorter than 4 GiB"));
+    message
+        .encode(&mut out)
+        .expect("the buffer has room for the length that the message gave");
+    out.freeze()
+}
+
+/// Takes messages out of a stream of bytes.
+#[derive(Debug)]
+pub struct Deframer {
+    limit: usize,
+    buffer: BytesMut,
+}
+
+impl Deframer {
+    /// Refuses messages longer than `limit` bytes of protobuf, before it holds more of them than their length.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            buffer: BytesMut::new(),
+        }
+    }
+
+    /// Adds what the stream brought.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next whole message, if it is there. After an error the stream is of no more use.
+    pub fn next<M: Message + Default>(&mut self) -> Result<Option<M>, FrameError> {
+        let Some(length) = self.buffer.first_chunk::<LENGTH_LEN>() else {
+            return Ok(None);
+        };
+        let len = u32::from_be_bytes(*length) as usize;
+        if len > self.limit {
+            return Err(FrameError::TooLarge {
+                got: len,
+                limit: self.limit,
+            });
+        }
+        if self.buffer.len() < LENGTH_LEN + len {
+            return Ok(None);
+        }
+        self.buffer.advance(LENGTH_LEN);
+        let body = self.buffer.split_to(len).freeze();
+        M::decode(body)
+            .map(Some)
+            .map_err(|error| FrameError::Malformed(error.to_string()))
+    }
+
+    /// To be called at the stream's end: an error when it came inside a message.
+    pub fn finish(&self) -> Result<(), FrameError> {
+        if self.buffer.is_empty() {
+            Ok(())
+        } else {
+            Err(FrameError::Truncated)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn messages_come_out_as_they_went_in_however_they_are_cut(
+            slugs in prop::collection::vec(".{0,40}", 1..6), cut in 1usize..9
+        ) {
+            let messages: Vec<_> = slugs.into_iter().map(|slug| wire::ConferenceInfo { slug }).collect();
+            let stream: Vec<u8> = messages.iter().flat_map(|m| encode(m).to_vec()).collect();
+            let mut deframer = Deframer::new(1000);
+            let mut out = Vec::new();
+            for piece in stream.chunks(cut) {
+                deframer.push(piece);
+                while let Some(message) = deframer.next::<wire::ConferenceInfo>().unwrap() {
+                    out.push(message);
+                }
+            }
+            prop_assert_eq!(deframer.finish(), Ok(()));
+            prop_assert_eq!(out, messages);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let mut deframer = Deframer::new(100);
+            deframer.push(&bytes);
+            while let Ok(Some(_)) = deframer.next::<wire::Request>() {}
+        }
+    }
+
+    #[test]
+    fn a_length_over_the_limit_is_refused_before_its_bytes_come() {
+        let mut deframer = Deframer::new(10);
+        deframer.push(&[0, 0, 0, 11]);
+        assert_eq!(
+            deframer.next::<wire::Request>(),
+            Err(FrameError::TooLarge { got: 11, limit: 10 })
+        );
+    }
+
+    #[test]
+    fn a_stream_that_ends_inside_a_message_is_truncated() {
+        let mut deframer = Deframer::new(10);
+        deframer.push(&[0, 0, 0, 3, 1]);
+        assert_eq!(deframer.next::<wire::Request>(), Ok(None));
+        assert_eq!(deframer.finish(), Err(FrameError::Truncated));
+    }
+}

@@ -1,0 +1,34 @@
+//! What a client and a control node say to each other, in the order of use.
+//!
+//! * [`framing`]: how a message stands in a stream;
+//! * [`version`]: which version both speak;
+//! * [`names`]: usernames, slugs and the like, valid by construction;
+//! * [`room`]: what a join gives;
+//! * [`error`]: what a refusal says.
+
+pub mod error;
+pub mod framing;
+pub mod names;
+pub mod room;
+pub mod version;
+
+pub use error::{ErrorCode, Refusal};
+pub use names::{Birthday, Device, Email, NameError, Password, Slug, Title, Username};
+pub use room::{AccountId, ConferenceId, JoinId, MediaGrant, Participant, RoomSecret};
+
+/// ALPN of clients (RFC 7301).
+pub const ALPN: &[u8] = b"confab/1";
+
+/// Longest request, in bytes of protobuf.
+pub const MAX_REQUEST: usize = 16 * 1024;
+
+/// Longest response or event, in bytes of protobuf: a room of 10 000 participants fits.
+pub const MAX_RESPONSE: usize = 2 * 1024 * 1024;
+
+/// A request has to be whole after so many seconds.
+pub const REQUEST_TIMEOUT_SECONDS: u64 = 10;
+
+/// The name in every control node's certificate that the cluster CA signs.
+///
+/// Whoever pins the CA checks this name: the CA signs nothing else with it, and no public CA signs `.internal`.
+pub const CLUSTER_SERVER_NAME: &str = "control.confab.internal";

@@ -1,0 +1,367 @@
+//! Names that people choose, valid by construction: the server and the client check them by the same code.
+
+use std::fmt;
+use std::str::FromStr;
+
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// Why a name is not one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Too few or too many characters.
+    #[error("{what} has {min} to {max} characters, not {got}")]
+    Length {
+        /// Which name.
+        what: &'static str,
+        /// Fewest characters.
+        min: usize,
+        /// Most characters.
+        max: usize,
+        /// How many there were.
+        got: usize,
+    },
+    /// A character that has no place in it.
+    #[error("{what} may not contain {got:?}: {allowed}")]
+    Character {
+        /// Which name.
+        what: &'static str,
+        /// The first one that is out of place.
+        got: char,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// It does not have the form of its kind.
+    #[error("{0}")]
+    Form(&'static str),
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", self.0)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0
+            }
+        }
+    };
+}
+
+name! {
+    /// A person's name in the service: 3 to 32 of `a-z 0-9 . _ -`, the first a letter or digit.
+    ///
+    /// Upper case is folded to lower case, so that two names never differ by case alone.
+    Username
+}
+
+name! {
+    /// A conference's name in the service: 3 to 64 of `a-z 0-9 -`, with no `-` at either end. Upper case is folded.
+    Slug
+}
+
+name! {
+    /// A conference's title: 1 to 100 characters, none of them a control character.
+    Title
+}
+
+name! {
+    /// What a session is shown as: 0 to 64 characters, none of them a control character.
+    Device
+}
+
+/// An e-mail address: 3 to 254 bytes (RFC 5321 §4.5.3.1.3), one `@` with something on both sides. Folded to lower case.
+///
+/// Its `Debug` shows nothing, so that no log holds an address by accident.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Email(String);
+
+/// A password: 10 to 128 characters, in memory for as short as can be, never shown.
+///
+/// Long enough is all that is asked of its form (NIST SP 800-63B §5.1.1.2); whether it is a common one or holds the
+/// person's name is for the server to judge.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct Password(String);
+
+/// A day of birth, between 1900 and today.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Birthday(jiff::civil::Date);
+
+impl FromStr for Username {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        const WHAT: &str = "a username";
+        length(WHAT, text, 3, 32)?;
+        let text = text.to_ascii_lowercase();
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-_".contains(c);
+        characters(WHAT, &text, allowed, "letters a-z, digits, '.', '_' and '-'")?;
+        if text.starts_with(['.', '_', '-']) {
+            return Err(NameError::Form(
+                "a username begins with a letter or a digit",
+            ));
+        }
+        Ok(Self(text))
+    }
+}
+
+impl FromStr for Slug {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        const WHAT: &str = "a conference's slug";
+        length(WHAT, text, 3, 64)?;
+        let text = text.to_ascii_lowercase();
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        characters(WHAT, &text, allowed, "letters a-z, digits and '-'")?;
+        if text.starts_with('-') || text.ends_with('-') {
+            return Err(NameError::Form(
+                "a conference's slug neither begins nor ends with '-'",
+            ));
+        }
+        Ok(Self(text))
+    }
+}
+
+impl FromStr for Title {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        const WHAT: &str = "a title";
+        let text = text.trim();
+        length(WHAT, text, 1, 100)?;
+        printable(WHAT, text)?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl FromStr for Device {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        const WHAT: &str = "a device's name";
+        let text = text.trim();
+        length(WHAT, text, 0, 64)?;
+        printable(WHAT, text)?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl FromStr for Email {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        const WHAT: &str = "an e-mail address";
+        const FORM: NameError = NameError::Form("an e-mail address looks like name@example.org");
+        if !(3..=254).contains(&text.len()) {
+            return Err(NameError::Length {
+                what: WHAT,
+                min: 3,
+                max: 254,
+                got: text.len(),
+            });
+        }
+        let visible = |c: char| !c.is_whitespace() && !c.is_control();
+        characters(WHAT, text, visible, "no spaces and no control characters")?;
+        let (local, domain) = text.rsplit_once('@').ok_or(FORM)?;
+        if local.is_empty() || local.contains('@') || domain.is_empty() {
+            return Err(FORM);
+        }
+        if domain.starts_with('.') || domain.ends_with('.') || domain.contains("..") {
+            return Err(FORM);
+        }
+        Ok(Self(text.to_lowercase()))
+    }
+}
+
+impl Email {
+    /// The address as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Email {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Email(…)")
+    }
+}
+
+impl FromStr for Password {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        length("a password", text, Self::MIN, Self::MAX)?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl Password {
+    /// Fewest characters.
+    pub const MIN: usize = 10;
+    /// Most characters.
+    pub const MAX: usize = 128;
+
+    /// The password, to be hashed or sent.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+impl FromStr for Birthday {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        const FORM: NameError = NameError::Form("a birthday is a day since 1900 as YYYY-MM-DD");
+        if text.len() != "YYYY-MM-DD".len() {
+            return Err(FORM);
+        }
+        let date: jiff::civil::Date = text.parse().map_err(|_| FORM)?;
+        if date.year() < 1900 {
+            return Err(FORM);
+        }
+        Ok(Self(date))
+    }
+}
+
+impl fmt::Display for Birthday {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Birthday {
+    /// Whole years from this day to `today`; negative when it lies ahead. Who was born on 29 February turns on 1 March.
+    pub fn age_on(self, today: jiff::civil::Date) -> i16 {
+        let had_birthday = (today.month(), today.day()) >= (self.0.month(), self.0.day());
+        today.year() - self.0.year() - i16::from(!had_birthday)
+    }
+}
+
+fn length(what: &'static str, text: &str, min: usize, max: usize) -> Result<(), NameError> {
+    let got = text.chars().count();
+    if (min..=max).contains(&got) {
+        Ok(())
+    } else {
+        Err(NameError::Length {
+            what,
+            min,
+            max,
+            got,
+        })
+    }
+}
+
+fn characters(
+    what: &'static str,
+    text: &str,
+    is_allowed: impl Fn(char) -> bool,
+    allowed: &'static str,
+) -> Result<(), NameError> {
+    match text.chars().find(|c| !is_allowed(*c)) {
+        None => Ok(()),
+        Some(got) => Err(NameError::Character { what, got, allowed }),
+    }
+}
+
+/// Control characters and those that turn the direction of text could disguise one name as another on a terminal.
+fn printable(what: &'static str, text: &str) -> Result<(), NameError> {
+    let turns_text = |c: char| {
+        matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    };
+    let visible = |c: char| !c.is_control() && !turns_text(c);
+    characters(what, text, visible, "no control or invisible characters")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn usernames_fold_case_and_refuse_the_rest() {
+        assert_eq!("Ann.B-2".parse::<Username>().unwrap().as_str(), "ann.b-2");
+        for bad in ["ab", ".ann", "an n", "ännä", "a\u{0}bc", "", &"a".repeat(33)] {
+            assert!(bad.parse::<Username>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn slugs_have_no_hyphen_at_their_ends() {
+        assert!("friday-night".parse::<Slug>().is_ok());
+        for bad in ["-abc", "abc-", "a_b_c", "ab", "a/b", "a.b"] {
+            assert!(bad.parse::<Slug>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_needs_both_sides() {
+        assert!("a@b.c".parse::<Email>().is_ok());
+        for bad in ["a@", "@b", "ab", "a@b@c", "a b@c", "a@.b", "a@b."] {
+            assert!(bad.parse::<Email>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn age_counts_whole_years() {
+        let born: Birthday = "2014-11-23".parse().unwrap();
+        assert_eq!(born.age_on("2026-11-22".parse().unwrap()), 11);
+        assert_eq!(born.age_on("2026-11-23".parse().unwrap()), 12);
+        let leap: Birthday = "2004-02-29".parse().unwrap();
+        assert_eq!(leap.age_on("2026-02-28".parse().unwrap()), 21);
+        assert!("2026-13-01".parse::<Birthday>().is_err());
+        assert!("1899-01-01".parse::<Birthday>().is_err());
+    }
+
+    #[test]
+    fn secrets_do_not_show() {
+        let password: Password = "correct horse battery".parse().unwrap();
+        let email: Email = "ann@example.org".parse().unwrap();
+        assert!(!format!("{password:?} {email:?}").contains("horse"));
+        assert!(!format!("{email:?}").contains("ann"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_parsed_parses_again_to_the_same(text in ".{0,70}") {
+            if let Ok(name) = text.parse::<Username>() {
+                prop_assert_eq!(&name.as_str().parse::<Username>().unwrap(), &name);
+            }
+            if let Ok(name) = text.parse::<Slug>() {
+                prop_assert_eq!(&name.as_str().parse::<Slug>().unwrap(), &name);
+            }
+            if let Ok(name) = text.parse::<Title>() {
+                prop_assert_eq!(&name.as_str().parse::<Title>().unwrap(), &name);
+            }
+            if let Ok(name) = text.parse::<Email>() {
+                prop_assert_eq!(&name.as_str().parse::<Email>().unwrap(), &name);
+            }
+        }
+    }
+}

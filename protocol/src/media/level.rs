@@ -1,0 +1,43 @@
+//! Audio levels as the relay sees them (RFC 6464).
+
+/// A frame's level byte: bit 7 says that there is a voice, bits 0–6 are the level in −dBov (0 loudest, 127 silent).
+///
+/// Self-declared by the speaker, in steps of [`AudioLevel::STEP_DB`] so that the servers learn little.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct AudioLevel(u8);
+
+impl AudioLevel {
+    /// Steps in which a client tells its level, in dB.
+    pub const STEP_DB: u8 = 6;
+
+    /// Silence: 126 dB under the overload point, the last step.
+    pub const SILENCE: Self = Self(126);
+
+    /// Rounds `minus_dbov` (0 loudest) to the nearest step.
+    pub fn new(voice: bool, minus_dbov: f32) -> Self {
+        let steps = (minus_dbov / f32::from(Self::STEP_DB)).round();
+        // NaN and negative values become 0 by the saturating cast.
+        let level = (steps as u8).min(126 / Self::STEP_DB) * Self::STEP_DB;
+        Self(u8::from(voice) << 7 | level)
+    }
+
+    /// Reads the byte of the wire; each value of it is valid.
+    pub const fn from_byte(byte: u8) -> Self {
+        Self(byte)
+    }
+
+    /// The byte of the wire.
+    pub const fn to_byte(self) -> u8 {
+        self.0
+    }
+
+    /// True when the speaker says that the frame holds a voice.
+    pub const fn is_voice(self) -> bool {
+        self.0 & 0x80 != 0
+    }
+
+    /// The level in dB under the overload point: 0 loudest, 127 silent.
+    pub const fn minus_dbov(self) -> u8 {
+        self.0 & 0x7f
+    }
+}

@@ -1,0 +1,1 @@
+//! The voice of Confab: codec, jitter buffer, concealment, mixing
