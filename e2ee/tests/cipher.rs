@@ -1,0 +1,158 @@
+//! What members of a room can and cannot do with each other's frames.
+
+use confab_e2ee::{BaseKey, BaseKeys};
+use confab_e2ee::{FrameCipher, OpenError, RoomKeys, SealError};
+use confab_protocol::control::{JoinId, RoomSecret};
+use confab_protocol::media::{KeyId, ReplayError};
+use proptest::prelude::*;
+
+const SECRET: [u8; 32] = [7; 32];
+
+/// A member at leaf `n`, who joined with id `n` and knows of members 0, 1 and 2.
+fn member(n: u8) -> FrameCipher<RoomKeys> {
+    member_of(SECRET, n)
+}
+
+fn member_of(secret: [u8; 32], n: u8) -> FrameCipher<RoomKeys> {
+    let mut keys = RoomKeys::new(RoomSecret::new(secret), n.into(), JoinId::new([n; 16]));
+    for other in 0..3 {
+        keys.set_member(other, JoinId::new([other as u8; 16]));
+    }
+    FrameCipher::new(keys)
+}
+
+fn sealed(cipher: &mut FrameCipher<RoomKeys>, plaintext: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    cipher.seal(plaintext, &mut out).unwrap();
+    out
+}
+
+fn open(cipher: &mut FrameCipher<RoomKeys>, sframe: &[u8]) -> Result<(KeyId, Vec<u8>), OpenError> {
+    let mut out = b"before".to_vec();
+    let result = cipher.open(sframe, &mut out);
+    assert!(out.starts_with(b"before"));
+    match result {
+        Ok(key_id) => Ok((key_id, out.split_off(6))),
+        Err(error) => {
+            assert_eq!(out, b"before", "an error leaves the buffer as it was");
+            Err(error)
+        }
+    }
+}
+
+#[test]
+fn every_member_opens_a_frame_once_and_knows_who_sealed_it() {
+    let (mut ann, mut ben, mut cem) = (member(0), member(1), member(2));
+    let frame = sealed(&mut ann, b"hello");
+    for listener in [&mut ben, &mut cem] {
+        let (key_id, plaintext) = open(listener, &frame).unwrap();
+        assert_eq!((key_id.leaf, plaintext.as_slice()), (0, &b"hello"[..]));
+        assert_eq!(
+            open(listener, &frame),
+            Err(OpenError::Replay(ReplayError::Seen))
+        );
+    }
+}
+
+#[test]
+fn frames_may_come_in_any_order() {
+    let (mut ann, mut ben) = (member(0), member(1));
+    let frames: Vec<_> = (0..50u8).map(|n| sealed(&mut ann, &[n])).collect();
+    for frame in frames.iter().rev() {
+        open(&mut ben, frame).unwrap();
+    }
+}
+
+#[test]
+fn a_forged_frame_does_not_move_the_replay_window() {
+    let (mut ann, mut ben) = (member(0), member(1));
+    let first = sealed(&mut ann, b"first");
+    let mut forged = first.clone();
+    // One byte of counter, so that the forgery claims to be far ahead.
+    forged[0] |= 0x0f;
+    forged.splice(1..1, [0xff; 8]);
+    assert!(open(&mut ben, &forged).is_err());
+    assert!(open(&mut ben, &first).is_ok());
+}
+
+#[test]
+fn nobody_outside_the_room_opens_a_frame_or_makes_one() {
+    let mut ann = member(0);
+    let mut stranger = member_of([8; 32], 1);
+    let frame = sealed(&mut ann, b"secret");
+    assert_eq!(open(&mut stranger, &frame), Err(OpenError::NotAuthentic));
+    let forged = sealed(&mut stranger, b"forged");
+    assert_eq!(open(&mut member(2), &forged), Err(OpenError::NotAuthentic));
+}
+
+#[test]
+fn a_frame_under_ones_own_leaf_is_refused() {
+    let mut ann = member(0);
+    let mut twin = member(0);
+    let frame = sealed(&mut twin, b"me?");
+    assert_eq!(open(&mut ann, &frame), Err(OpenError::OwnLeaf));
+}
+
+#[test]
+fn one_who_left_is_heard_no_more_and_one_who_came_back_is() {
+    let (mut ann, mut ben) = (member(0), member(1));
+    let frame = sealed(&mut ann, b"1");
+    open(&mut ben, &frame).unwrap();
+    let late = sealed(&mut ann, b"2");
+    ben.keys_mut().remove_member(0);
+    ben.forget(0);
+    assert!(matches!(
+        open(&mut ben, &late),
+        Err(OpenError::UnknownKey(_))
+    ));
+
+    let join = JoinId::new([0xaa; 16]);
+    let mut again = FrameCipher::new(RoomKeys::new(RoomSecret::new(SECRET), 0, join));
+    ben.keys_mut().set_member(0, join);
+    assert!(open(&mut ben, &sealed(&mut again, b"3")).is_ok());
+    assert_eq!(open(&mut ben, &late), Err(OpenError::NotAuthentic));
+}
+
+/// Keys whose epoch a test turns at will.
+struct Epochs {
+    epoch: Option<u8>,
+}
+
+impl BaseKeys for Epochs {
+    fn sealing(&self) -> Option<KeyId> {
+        self.epoch.map(|epoch| KeyId::new(0, 0, epoch))
+    }
+
+    fn base_key(&self, key_id: KeyId) -> Option<BaseKey> {
+        Some(BaseKey::new([key_id.epoch; 16]))
+    }
+}
+
+#[test]
+fn a_counter_never_starts_again_under_the_same_key() {
+    let mut cipher = FrameCipher::new(Epochs { epoch: None });
+    let mut out = Vec::new();
+    assert_eq!(cipher.seal(b"x", &mut out), Err(SealError::NoKey));
+    let mut seen = std::collections::HashSet::new();
+    for epoch in [1, 2, 1, 1, 3, 2, 1, 2] {
+        cipher.keys_mut().epoch = Some(epoch);
+        let mut frame = Vec::new();
+        cipher.seal(b"the same words", &mut frame).unwrap();
+        assert!(seen.insert(frame), "a nonce was used twice");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_open_and_none_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+        prop_assert!(open(&mut member(1), &bytes).is_err());
+    }
+
+    #[test]
+    fn a_flipped_bit_is_noticed(plaintext in prop::collection::vec(any::<u8>(), 1..300), at: prop::sample::Index, bit in 0u8..8) {
+        let mut frame = sealed(&mut member(0), &plaintext);
+        let at = at.index(frame.len());
+        frame[at] ^= 1 << bit;
+        prop_assert!(open(&mut member(1), &frame).is_err());
+    }
+}
