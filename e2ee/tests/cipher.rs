@@ -1,5 +1,7 @@
 //! What members of a room can and cannot do with each other's frames.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use confab_e2ee::{BaseKey, BaseKeys};
 use confab_e2ee::{FrameCipher, OpenError, RoomKeys, SealError};
 use confab_protocol::control::{JoinId, RoomSecret};

@@ -1,5 +1,7 @@
 //! SFrame against the vectors of RFC 9605, appendix C.3, for cipher suite 0x0004.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use confab_e2ee::BaseKey;
 use confab_e2ee::sframe::SframeKey;
 use confab_protocol::media::{KeyId, SframeHeader};

@@ -1,1 +1,15 @@
-//! The UDP relay of Confab: fans encrypted voice frames out to the members of a room
+//! The relay: takes each speaker's encrypted frame and fans it out to the members of the room; reads none of it.
+//!
+//! * [`io`]: datagrams in and out, and the worker threads;
+//! * [`core`]: what decides, without I/O: from a received datagram to those that are sent;
+//! * [`link`]: control's commands, over QUIC;
+//! * [`daemon`]: puts them together, by [`flags`].
+
+pub mod core;
+pub mod daemon;
+pub mod flags;
+pub mod io;
+pub mod link;
+
+pub use daemon::{Relay, StartError, start};
+pub use flags::Flags;

@@ -165,9 +165,9 @@ impl From<&CommandResult> for wire::CommandResult {
         Self {
             id: result.id,
             outcome: result.outcome.into(),
-            connection_id: result.connection_id.map_or_else(Bytes::new, |id| {
-                Bytes::copy_from_slice(&id.to_bytes())
-            }),
+            connection_id: result
+                .connection_id
+                .map_or_else(Bytes::new, |id| Bytes::copy_from_slice(&id.to_bytes())),
         }
     }
 }
@@ -205,15 +205,23 @@ mod tests {
     use proptest::prelude::*;
 
     fn actions() -> impl Strategy<Value = Action> {
-        let open = (any::<u16>(), any::<u32>(), any::<bool>(), any::<[u8; 16]>(), any::<[u8; 16]>());
+        let open = (
+            any::<u16>(),
+            any::<u32>(),
+            any::<bool>(),
+            any::<[u8; 16]>(),
+            any::<[u8; 16]>(),
+        );
         prop_oneof![
-            open.prop_map(|(sender, leaf, may_speak, up, down)| Action::OpenMedia(OpenMedia {
-                sender,
-                leaf,
-                may_speak,
-                uplink_key: HopKey::new(up),
-                downlink_key: HopKey::new(down),
-            })),
+            open.prop_map(
+                |(sender, leaf, may_speak, up, down)| Action::OpenMedia(OpenMedia {
+                    sender,
+                    leaf,
+                    may_speak,
+                    uplink_key: HopKey::new(up),
+                    downlink_key: HopKey::new(down),
+                })
+            ),
             any::<u16>().prop_map(|sender| Action::CloseMedia { sender }),
             (any::<u16>(), any::<bool>())
                 .prop_map(|(sender, may_speak)| Action::SetMaySpeak { sender, may_speak }),

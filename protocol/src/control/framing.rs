@@ -58,6 +58,10 @@ impl Deframer {
     }
 
     /// The next whole message, if it is there. After an error the stream is of no more use.
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "which message comes next is for the caller to say"
+    )]
     pub fn next<M: Message + Default>(&mut self) -> Result<Option<M>, FrameError> {
         let Some(length) = self.buffer.first_chunk::<LENGTH_LEN>() else {
             return Ok(None);

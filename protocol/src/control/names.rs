@@ -115,7 +115,12 @@ impl FromStr for Username {
         length(WHAT, text, 3, 32)?;
         let text = text.to_ascii_lowercase();
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-_".contains(c);
-        characters(WHAT, &text, allowed, "letters a-z, digits, '.', '_' and '-'")?;
+        characters(
+            WHAT,
+            &text,
+            allowed,
+            "letters a-z, digits, '.', '_' and '-'",
+        )?;
         if text.starts_with(['.', '_', '-']) {
             return Err(NameError::Form(
                 "a username begins with a letter or a digit",
@@ -292,9 +297,7 @@ fn characters(
 
 /// Control characters and those that turn the direction of text could disguise one name as another on a terminal.
 fn printable(what: &'static str, text: &str) -> Result<(), NameError> {
-    let turns_text = |c: char| {
-        matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
+    let turns_text = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
     let visible = |c: char| !c.is_control() && !turns_text(c);
     characters(what, text, visible, "no control or invisible characters")
 }
@@ -307,7 +310,15 @@ mod tests {
     #[test]
     fn usernames_fold_case_and_refuse_the_rest() {
         assert_eq!("Ann.B-2".parse::<Username>().unwrap().as_str(), "ann.b-2");
-        for bad in ["ab", ".ann", "an n", "ännä", "a\u{0}bc", "", &"a".repeat(33)] {
+        for bad in [
+            "ab",
+            ".ann",
+            "an n",
+            "ännä",
+            "a\u{0}bc",
+            "",
+            &"a".repeat(33),
+        ] {
             assert!(bad.parse::<Username>().is_err(), "{bad:?}");
         }
     }

@@ -232,5 +232,8 @@ pub(crate) fn parse_connection_id(bytes: &[u8]) -> Result<ConnectionId, BadField
 }
 
 pub(crate) fn parse_hop_key(bytes: &[u8], field: &'static str) -> Result<HopKey, BadField> {
-    bytes.try_into().map(HopKey::new).map_err(|_| BadField(field))
+    bytes
+        .try_into()
+        .map(HopKey::new)
+        .map_err(|_| BadField(field))
 }

@@ -120,10 +120,7 @@ mod tests {
         let mut window = ReplayWindow::new();
         window.commit(5000).unwrap();
         assert_eq!(window.check(5000 - REPLAY_WINDOW + 1), Ok(()));
-        assert_eq!(
-            window.check(5000 - REPLAY_WINDOW),
-            Err(ReplayError::TooOld)
-        );
+        assert_eq!(window.check(5000 - REPLAY_WINDOW), Err(ReplayError::TooOld));
     }
 
     #[test]

@@ -54,7 +54,9 @@ impl SframeHeader {
     ///
     /// Values longer than they need to be are refused (`NotMinimal`), so that a header has one form.
     pub fn parse(bytes: &[u8]) -> Result<(Self, usize), MediaError> {
-        let config = *bytes.first().ok_or(MediaError::Truncated { got: 0, needed: 1 })?;
+        let config = *bytes
+            .first()
+            .ok_or(MediaError::Truncated { got: 0, needed: 1 })?;
         let mut at = 1;
         let kid = Self::parse_value(bytes, config >> 4, &mut at)?;
         let counter = Self::parse_value(bytes, config & 0x0f, &mut at)?;
@@ -112,10 +114,16 @@ mod tests {
     fn it_writes_what_the_rfc_shows() {
         // RFC 9605 §4.3, figure 2 and appendix C.1: X = 0 for values below 8.
         let mut out = [0; SframeHeader::MAX_LEN];
-        let header = SframeHeader { key_id: KeyId::new(0, 0, 0x07), counter: 0xff };
+        let header = SframeHeader {
+            key_id: KeyId::new(0, 0, 0x07),
+            counter: 0xff,
+        };
         let len = header.write(&mut out);
         assert_eq!(&out[..len], [0x78, 0xff]);
-        let header = SframeHeader { key_id: KeyId::from_u64(0x123).unwrap(), counter: 0x4567 };
+        let header = SframeHeader {
+            key_id: KeyId::from_u64(0x123).unwrap(),
+            counter: 0x4567,
+        };
         let len = header.write(&mut out);
         assert_eq!(&out[..len], [0x99, 0x01, 0x23, 0x45, 0x67]);
     }

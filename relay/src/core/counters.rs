@@ -1,0 +1,125 @@
+//! What a worker counts. One writer each, no shared cache line on the hot path; readers sum.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A number that only its worker adds to and anyone may read.
+#[derive(Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`; to be called by the one writer only.
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// The number as it stands.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+macro_rules! drop_causes {
+    ($($(#[$doc:meta])* $cause:ident = $name:literal,)*) => {
+        /// Why a datagram or a frame was dropped. A client is never told.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum DropCause {
+            $($(#[$doc])* $cause,)*
+        }
+
+        impl DropCause {
+            /// Every cause.
+            pub const ALL: &'static [Self] = &[$(Self::$cause,)*];
+
+            /// The cause's name in metrics.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$cause => $name,)* }
+            }
+        }
+    };
+}
+
+drop_causes! {
+    /// Not a datagram of this protocol.
+    Malformed = "malformed",
+    /// No session has this connection id.
+    UnknownConnection = "unknown_connection",
+    /// It came to another worker's socket.
+    Misdirected = "misdirected",
+    /// The hop tag is wrong.
+    BadTag = "bad_tag",
+    /// The packet number passed before.
+    Replayed = "replayed",
+    /// The packet number is too old to tell.
+    TooOld = "too_old",
+    /// More packets or bytes than a session may send.
+    RateLimited = "rate_limited",
+    /// The key id's leaf is not the session's.
+    WrongLeaf = "wrong_leaf",
+    /// The participant may not speak: muted, or a listener.
+    MayNotSpeak = "may_not_speak",
+    /// A path response that answers no challenge, or from elsewhere.
+    StrayPathResponse = "stray_path_response",
+    /// Shed: all buffers were under way, or the frame had waited too long.
+    Overload = "overload",
+    /// The kernel refused this destination.
+    SendFailed = "send_failed",
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// A worker's counters, on cache lines of their own.
+        #[derive(Default)]
+        #[repr(align(128))]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: Counter,)*
+            drops: [Counter; DropCause::ALL.len()],
+        }
+
+        impl Counters {
+            /// Every counter but the drops, with its name in metrics.
+            pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name.get()),)*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Datagrams received.
+    datagrams_in,
+    /// Their UDP payload, in bytes.
+    bytes_in,
+    /// Datagrams sent.
+    datagrams_out,
+    /// Their UDP payload, in bytes.
+    bytes_out,
+    /// Voice frames taken from speakers.
+    frames_in,
+    /// Voice frames sent: one for each receiver.
+    frames_out,
+    /// Keep-alives answered.
+    pongs,
+    /// Path challenges sent.
+    path_challenges,
+    /// Sessions whose media moved to another address.
+    path_moves,
+    /// Time in which the worker did not wait, in nanoseconds.
+    busy_ns,
+}
+
+impl Counters {
+    /// Counts one drop.
+    pub fn count_drop(&self, cause: DropCause) {
+        self.count_drops(cause, 1);
+    }
+
+    /// Counts `n` drops.
+    pub fn count_drops(&self, cause: DropCause, n: u64) {
+        self.drops[cause as usize].add(n);
+    }
+
+    /// How often something was dropped for this cause.
+    pub fn dropped(&self, cause: DropCause) -> u64 {
+        self.drops[cause as usize].get()
+    }
+}

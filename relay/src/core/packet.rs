@@ -1,0 +1,73 @@
+//! Receive buffers, which frames leave from again.
+
+use std::net::{Ipv6Addr, SocketAddr};
+
+use confab_protocol::media::MAX_DATAGRAM;
+
+/// Bytes of a receive buffer: one more than a datagram may have, so that a longer one shows.
+pub const PACKET_CAPACITY: usize = MAX_DATAGRAM + 1;
+
+/// One received datagram in its buffer.
+pub struct Packet {
+    /// The buffer; the first [`len`](Self::len) bytes are the datagram.
+    pub data: [u8; PACKET_CAPACITY],
+    /// The datagram's length, cut to the buffer's.
+    pub len: usize,
+    /// Where it came from.
+    pub from: SocketAddr,
+}
+
+impl Packet {
+    /// The datagram.
+    pub fn bytes(&self) -> &[u8] {
+        &self.data[..self.len]
+    }
+}
+
+/// Buffers that are free, and how many there may be in all.
+///
+/// A buffer is taken by the driver, goes through the core with its datagram and comes back when the last copy is sent:
+/// after the first seconds nothing is allocated any more.
+pub struct PacketPool {
+    // Boxed so that a datagram moves by its address, never by its bytes.
+    free: Vec<Box<Packet>>,
+    made: usize,
+    limit: usize,
+}
+
+impl PacketPool {
+    /// A pool of `limit` buffers at most, made when they are first needed.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            free: Vec::with_capacity(limit),
+            made: 0,
+            limit,
+        }
+    }
+
+    /// A free buffer; `None` when all are under way.
+    pub fn take(&mut self) -> Option<Box<Packet>> {
+        if let Some(packet) = self.free.pop() {
+            return Some(packet);
+        }
+        if self.made == self.limit {
+            return None;
+        }
+        self.made += 1;
+        Some(Box::new(Packet {
+            data: [0; PACKET_CAPACITY],
+            len: 0,
+            from: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+        }))
+    }
+
+    /// Takes a buffer back.
+    pub fn give(&mut self, packet: Box<Packet>) {
+        self.free.push(packet);
+    }
+
+    /// Buffers that [`take`](Self::take) could give now.
+    pub fn available(&self) -> usize {
+        self.free.len() + (self.limit - self.made)
+    }
+}

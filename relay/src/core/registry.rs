@@ -1,0 +1,327 @@
+//! Control's door: opens and closes sessions, and keeps the routing that the workers read.
+
+use std::collections::HashMap;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use confab_protocol::cluster::{
+    Action, BootId, Command, CommandOutcome, CommandResult, Fence, MediaEndReason, OpenMedia,
+};
+use confab_protocol::control::ConferenceId;
+use confab_protocol::media::ConnectionId;
+use confab_protocol::media::downlink::ByeReason;
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+use super::room::Room;
+use super::session::SessionInfo;
+use super::slots::Slots;
+use super::worker::{Ended, WorkerCommand};
+
+/// The highest fence of a conference without a room here is remembered for so long.
+pub const FENCE_MEMORY: Duration = Duration::from_secs(600);
+
+/// What control's commands write. Shared by all links; the workers have their own view of the sessions.
+pub struct Registry {
+    boot: BootId,
+    max_sessions: u32,
+    mailboxes: Box<[Sender<WorkerCommand>]>,
+    connections: DashMap<ConnectionId, Arc<SessionInfo>>,
+    rooms: DashMap<ConferenceId, Arc<Room>>,
+    /// Held while a command is carried out: commands come one after the other, whichever link they come by.
+    ledger: Mutex<Ledger>,
+}
+
+/// What only commands read and write.
+struct Ledger {
+    random: StdRng,
+    /// By worker.
+    slots: Box<[Slots]>,
+    fences: HashMap<ConferenceId, (Fence, Instant)>,
+    /// Rooms that wait to be published.
+    stale: Vec<Arc<Room>>,
+}
+
+/// A media session ended without a command: control has to be told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MediaEnded {
+    /// In which room.
+    pub conference: ConferenceId,
+    /// Whose.
+    pub sender: u16,
+    /// Which.
+    pub connection_id: ConnectionId,
+    /// Why.
+    pub reason: MediaEndReason,
+}
+
+impl Registry {
+    /// A registry over the workers behind `mailboxes`, in the order of their indexes: 1 to 256 of them.
+    ///
+    /// `seed` has to be random: connection ids are drawn from it.
+    pub fn new(
+        boot: BootId,
+        max_sessions: u32,
+        mailboxes: Vec<Sender<WorkerCommand>>,
+        seed: [u8; 32],
+    ) -> Self {
+        assert!(
+            (1..=256).contains(&mailboxes.len()),
+            "a connection id names a worker by one byte"
+        );
+        let ledger = Ledger {
+            random: StdRng::from_seed(seed),
+            slots: mailboxes.iter().map(|_| Slots::default()).collect(),
+            fences: HashMap::new(),
+            stale: Vec::new(),
+        };
+        Self {
+            boot,
+            max_sessions,
+            mailboxes: mailboxes.into(),
+            connections: DashMap::default(),
+            rooms: DashMap::default(),
+            ledger: Mutex::new(ledger),
+        }
+    }
+
+    /// Does what a command says, if it may, and says what became of it.
+    ///
+    /// When it returns, nothing that the command forbids passes any more. Who hears a room changes with the next
+    /// [`publish`](Self::publish).
+    pub fn execute(&self, now: Instant, command: &Command) -> CommandResult {
+        let ledger = &mut *self.ledger();
+        let mut connection_id = None;
+        let outcome = match self.check(ledger, now, command) {
+            Err(refused) => refused,
+            Ok(()) => match &command.action {
+                Action::OpenMedia(open) => match self.open(ledger, now, command.conference, open) {
+                    Some(id) => {
+                        connection_id = Some(id);
+                        CommandOutcome::Obeyed
+                    }
+                    None => CommandOutcome::Full,
+                },
+                Action::CloseMedia { sender } => {
+                    self.close(ledger, now, command.conference, *sender)
+                }
+                Action::SetMaySpeak { sender, may_speak } => {
+                    match self.member(command.conference, *sender) {
+                        Some(session) => {
+                            session.set_may_speak(*may_speak);
+                            CommandOutcome::Obeyed
+                        }
+                        None => CommandOutcome::NotFound,
+                    }
+                }
+                Action::CloseRoom => {
+                    self.close_room(ledger, now, command.conference);
+                    CommandOutcome::Obeyed
+                }
+            },
+        };
+        CommandResult {
+            id: command.id,
+            outcome,
+            connection_id,
+        }
+    }
+
+    /// Takes in that a worker ended a session. `None` when control has closed it meanwhile.
+    pub fn ended(&self, now: Instant, ended: &Ended) -> Option<MediaEnded> {
+        let ledger = &mut *self.ledger();
+        let info = &ended.info;
+        self.connections.remove(&info.id)?;
+        ledger.give_slot(now, info.id);
+        let was_in = info.room.remove_session(info);
+        ledger.mark_stale(&info.room);
+        self.drop_room_if_empty(&info.room);
+        was_in.then_some(MediaEnded {
+            conference: info.room.id,
+            sender: info.sender,
+            connection_id: info.id,
+            reason: ended.reason,
+        })
+    }
+
+    /// True when a room waits for [`publish`](Self::publish).
+    pub fn is_stale(&self) -> bool {
+        !self.ledger().stale.is_empty()
+    }
+
+    /// Lets the workers see every change so far. To be called a few milliseconds after a change, for all that gathered.
+    pub fn publish(&self) {
+        let stale = std::mem::take(&mut self.ledger().stale);
+        for room in stale {
+            room.publish();
+        }
+    }
+
+    /// Lets every session go: the relay ends.
+    pub fn drain(&self, now: Instant) {
+        let ledger = &mut *self.ledger();
+        let sessions: Vec<_> = self
+            .connections
+            .iter()
+            .map(|session| Arc::clone(&session))
+            .collect();
+        for session in sessions {
+            self.let_go(ledger, now, &session, ByeReason::Draining);
+        }
+    }
+
+    /// Forgets what has been of no use for [`FENCE_MEMORY`]. To be called every minute or so.
+    pub fn sweep(&self, now: Instant) {
+        self.ledger().fences.retain(|conference, (_, seen)| {
+            now.saturating_duration_since(*seen) < FENCE_MEMORY
+                || self.rooms.contains_key(conference)
+        });
+    }
+
+    /// Live sessions.
+    pub fn sessions(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Live rooms.
+    pub fn rooms(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// Fences and boot ids: who may command.
+    fn check(
+        &self,
+        ledger: &mut Ledger,
+        now: Instant,
+        command: &Command,
+    ) -> Result<(), CommandOutcome> {
+        if command.boot != self.boot {
+            return Err(CommandOutcome::WrongBoot);
+        }
+        let seen = ledger
+            .fences
+            .entry(command.conference)
+            .or_insert((command.fence, now));
+        if command.fence < seen.0 {
+            return Err(CommandOutcome::Fenced);
+        }
+        *seen = (command.fence, now);
+        Ok(())
+    }
+
+    fn open(
+        &self,
+        ledger: &mut Ledger,
+        now: Instant,
+        conference: ConferenceId,
+        open: &OpenMedia,
+    ) -> Option<ConnectionId> {
+        if self.connections.len() >= self.max_sessions as usize {
+            return None;
+        }
+        let room = match self.rooms.entry(conference) {
+            Entry::Occupied(entry) => Arc::clone(entry.get()),
+            Entry::Vacant(entry) => {
+                let room = Arc::new(Room::new(conference, ledger.least_loaded_worker()));
+                Arc::clone(&entry.insert(room))
+            }
+        };
+        let slot = ledger.slots[usize::from(room.worker)].take(now)?;
+        let check = ledger.random.next_u32();
+        let id = ConnectionId::new(room.worker, slot, check);
+        let session = Arc::new(SessionInfo::new(id, Arc::clone(&room), open));
+        self.connections.insert(id, Arc::clone(&session));
+        if let Some(before) = room.insert(Arc::clone(&session)) {
+            self.let_go(ledger, now, &before, ByeReason::Replaced);
+        }
+        self.tell(room.worker, WorkerCommand::Open(session));
+        ledger.mark_stale(&room);
+        Some(id)
+    }
+
+    fn close(
+        &self,
+        ledger: &mut Ledger,
+        now: Instant,
+        conference: ConferenceId,
+        sender: u16,
+    ) -> CommandOutcome {
+        let Some(room) = self.room(conference) else {
+            return CommandOutcome::NotFound;
+        };
+        let Some(session) = room.remove(sender) else {
+            return CommandOutcome::NotFound;
+        };
+        self.let_go(ledger, now, &session, ByeReason::Closed);
+        ledger.mark_stale(&room);
+        self.drop_room_if_empty(&room);
+        CommandOutcome::Obeyed
+    }
+
+    fn close_room(&self, ledger: &mut Ledger, now: Instant, conference: ConferenceId) {
+        if let Some((_, room)) = self.rooms.remove(&conference) {
+            for session in room.clear() {
+                self.let_go(ledger, now, &session, ByeReason::Closed);
+            }
+            ledger.mark_stale(&room);
+        }
+    }
+
+    /// Ends a session that is in no room any more.
+    fn let_go(&self, ledger: &mut Ledger, now: Instant, session: &SessionInfo, reason: ByeReason) {
+        session.close();
+        if self.connections.remove(&session.id).is_some() {
+            ledger.give_slot(now, session.id);
+        }
+        self.tell(
+            session.id.worker(),
+            WorkerCommand::Close(session.id, reason),
+        );
+    }
+
+    fn tell(&self, worker: u8, command: WorkerCommand) {
+        // A worker that is gone ends the process; until then nobody misses the command.
+        let _ = self.mailboxes[usize::from(worker)].send(command);
+    }
+
+    fn room(&self, conference: ConferenceId) -> Option<Arc<Room>> {
+        self.rooms.get(&conference).map(|room| Arc::clone(&room))
+    }
+
+    fn member(&self, conference: ConferenceId, sender: u16) -> Option<Arc<SessionInfo>> {
+        self.room(conference)?.member(sender)
+    }
+
+    fn drop_room_if_empty(&self, room: &Arc<Room>) {
+        self.rooms.remove_if(&room.id, |_, listed| {
+            Arc::ptr_eq(listed, room) && room.is_empty()
+        });
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        // A panic in a command ends its link's task; what it left half done is one room's, not the ledger's.
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ledger {
+    fn give_slot(&mut self, now: Instant, id: ConnectionId) {
+        self.slots[usize::from(id.worker())].give(now, id.slot());
+    }
+
+    fn mark_stale(&mut self, room: &Arc<Room>) {
+        if room.mark_stale() {
+            self.stale.push(Arc::clone(room));
+        }
+    }
+
+    fn least_loaded_worker(&self) -> u8 {
+        let loads = self.slots.iter().enumerate();
+        let (index, _) = loads
+            .min_by_key(|(_, slots)| slots.used())
+            .expect("there is one worker at least");
+        index as u8
+    }
+}

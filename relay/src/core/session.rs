@@ -1,0 +1,109 @@
+//! A media session: what control says of it, and what its worker knows.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use confab_protocol::media::{ConnectionId, HopKey, ReplayWindow};
+
+use super::limits::RateLimit;
+use super::path::Path;
+use super::room::Room;
+
+/// What control says of a session. Its worker reads it, control's commands write the flags.
+pub struct SessionInfo {
+    /// Names the session in datagrams.
+    pub id: ConnectionId,
+    /// Labels the participant's records.
+    pub sender: u16,
+    /// The leaf that its key ids must have.
+    pub leaf: u32,
+    /// Where it is heard.
+    pub room: Arc<Room>,
+    /// Tags what the client sends.
+    pub uplink_key: HopKey,
+    /// Tags what the client receives.
+    pub downlink_key: HopKey,
+    may_speak: AtomicBool,
+    closed: AtomicBool,
+}
+
+impl SessionInfo {
+    /// A session that control has just opened.
+    pub fn new(
+        id: ConnectionId,
+        room: Arc<Room>,
+        open: &confab_protocol::cluster::OpenMedia,
+    ) -> Self {
+        Self {
+            id,
+            sender: open.sender,
+            leaf: open.leaf,
+            room,
+            uplink_key: open.uplink_key.clone(),
+            downlink_key: open.downlink_key.clone(),
+            may_speak: AtomicBool::new(open.may_speak),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether its audio is forwarded.
+    pub fn may_speak(&self) -> bool {
+        self.may_speak.load(Ordering::Acquire)
+    }
+
+    /// Lets it speak or not, from the next datagram on.
+    pub fn set_may_speak(&self, may_speak: bool) {
+        self.may_speak.store(may_speak, Ordering::Release);
+    }
+
+    /// True when control has closed it: nothing it sends counts any more.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Closes it, from the next datagram on.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+}
+
+/// What the session's worker knows: the one thread that writes it.
+pub struct Session {
+    /// What control says of it.
+    pub info: Arc<SessionInfo>,
+    /// The room, by its index at the worker.
+    pub room: usize,
+    /// Which packet numbers have passed.
+    pub replay: ReplayWindow,
+    /// How much it may send.
+    pub limit: RateLimit,
+    /// Where it is.
+    pub path: Path,
+    /// When something authentic was last heard.
+    pub last_heard: Instant,
+    /// Datagrams taken, modulo 2^32.
+    pub received: u32,
+}
+
+/// What is needed to send to a session, apart from the rest: a fan-out touches nothing else of a receiver.
+pub struct Outbound {
+    /// The proved address; nothing is sent before there is one.
+    pub address: Option<SocketAddr>,
+    /// Tags what is sent.
+    pub key: HopKey,
+    /// Number of the next datagram.
+    pub next: u32,
+}
+
+impl Outbound {
+    /// Sends to nobody.
+    pub const fn nobody() -> Self {
+        Self {
+            address: None,
+            key: HopKey::new([0; HopKey::LEN]),
+            next: 0,
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Which slots of a worker are free.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use confab_protocol::media::connection_id::{MAX_SLOTS, SLOT_REUSE_SECONDS};
+
+/// Gives slots out; one that came back rests for [`SLOT_REUSE_SECONDS`], so that late datagrams meet nobody.
+#[derive(Debug, Default)]
+pub struct Slots {
+    resting: VecDeque<(Instant, u32)>,
+    /// Slots from here on were never given.
+    fresh: u32,
+    used: u32,
+}
+
+impl Slots {
+    /// A free slot; `None` when all are used or resting.
+    pub fn take(&mut self, now: Instant) -> Option<u32> {
+        let rest = Duration::from_secs(SLOT_REUSE_SECONDS);
+        let is_rested = |(since, _): &(Instant, u32)| now.saturating_duration_since(*since) >= rest;
+        let slot = if self.resting.front().is_some_and(is_rested) {
+            let (_, slot) = self.resting.pop_front()?;
+            slot
+        } else if self.fresh < MAX_SLOTS {
+            self.fresh += 1;
+            self.fresh - 1
+        } else {
+            return None;
+        };
+        self.used += 1;
+        Some(slot)
+    }
+
+    /// Takes a slot back.
+    pub fn give(&mut self, now: Instant, slot: u32) {
+        self.used -= 1;
+        self.resting.push_back((now, slot));
+    }
+
+    /// Slots that are given out.
+    pub fn used(&self) -> u32 {
+        self.used
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_rests_before_it_is_given_again() {
+        let start = Instant::now();
+        let mut slots = Slots::default();
+        assert_eq!(slots.take(start), Some(0));
+        slots.give(start, 0);
+        let soon = start + Duration::from_secs(SLOT_REUSE_SECONDS - 1);
+        assert_eq!(slots.take(soon), Some(1));
+        let later = start + Duration::from_secs(SLOT_REUSE_SECONDS);
+        assert_eq!(slots.take(later), Some(0));
+        assert_eq!(slots.used(), 2);
+    }
+}

@@ -1,0 +1,59 @@
+//! The door to the network: the core hands chunks of datagrams to it.
+
+use std::net::SocketAddr;
+
+use confab_protocol::media::downlink::HEADER_LEN;
+
+/// Datagrams handed to a [`Transport`] at once, at most: one room's turn.
+pub const CHUNK: usize = 64;
+
+/// A datagram to send: a header of the receiver's own, then up to two pieces that are shared.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    /// Where to.
+    pub to: SocketAddr,
+    /// The first bytes.
+    pub head: [u8; HEADER_LEN],
+    /// The bytes after them; a piece may be empty.
+    pub body: [&'a [u8]; 2],
+}
+
+/// How far a chunk got.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SendStatus {
+    /// All of it was sent.
+    All,
+    /// The first `sent` were; the socket takes no more now.
+    WouldBlock {
+        /// How many.
+        sent: usize,
+    },
+    /// The first `sent` were; the one after them was refused and will always be.
+    Refused {
+        /// How many.
+        sent: usize,
+    },
+}
+
+/// Sends datagrams.
+pub trait Transport {
+    /// Sends a chunk, in order, of [`CHUNK`] datagrams at most.
+    fn send(&mut self, chunk: &[Outgoing<'_>]) -> SendStatus;
+}
+
+impl Outgoing<'_> {
+    /// Bytes of UDP payload.
+    pub fn len(&self) -> usize {
+        self.head.len() + self.body[0].len() + self.body[1].len()
+    }
+
+    /// Never true: a datagram has a header.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// The datagram in one piece, for transports that are not about speed.
+    pub fn to_vec(&self) -> Vec<u8> {
+        [&self.head, self.body[0], self.body[1]].concat()
+    }
+}

@@ -1,0 +1,323 @@
+//! Batches of datagrams through `recvmmsg` and `sendmmsg`, with scatter-gather. The only unsafe code of the relay.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::mem::{self, MaybeUninit};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::core::transport::CHUNK;
+use crate::core::{Outgoing, Packet, PacketPool, SendStatus, Transport};
+
+/// Pieces of an outgoing datagram: its header and up to two shared ones.
+const PIECES: usize = 3;
+
+/// One worker's socket, with the arrays that the system calls want.
+pub struct UdpDriver {
+    socket: UdpSocket,
+    wake: Arc<OwnedFd>,
+    /// Buffers that the next receive fills.
+    // Boxed as the pool has them.
+    filling: Vec<Box<Packet>>,
+    batch: usize,
+    receive: Box<[ReceiveSlot]>,
+    receive_headers: Box<[libc::mmsghdr]>,
+    send: Box<[SendSlot]>,
+    send_headers: Box<[libc::mmsghdr]>,
+}
+
+/// Wakes a worker that waits for datagrams.
+#[derive(Clone)]
+pub struct Waker(Arc<OwnedFd>);
+
+struct ReceiveSlot {
+    name: libc::sockaddr_in6,
+    piece: libc::iovec,
+}
+
+struct SendSlot {
+    name: libc::sockaddr_in6,
+    pieces: [libc::iovec; PIECES],
+}
+
+// SAFETY: the raw pointers in the arrays are written right before each system call and read by nobody after it.
+unsafe impl Send for UdpDriver {}
+
+impl UdpDriver {
+    /// A driver over a bound, non-blocking socket that receives `batch` datagrams at a time, at most.
+    pub fn new(socket: UdpSocket, batch: usize) -> io::Result<Self> {
+        // SAFETY: eventfd takes no pointers; a non-negative result is a descriptor that nobody else owns.
+        let wake = unsafe {
+            let fd = libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC);
+            if fd < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            OwnedFd::from_raw_fd(fd)
+        };
+        let receive = || ReceiveSlot {
+            name: zeroed_name(),
+            piece: EMPTY_PIECE,
+        };
+        let send = || SendSlot {
+            name: zeroed_name(),
+            pieces: [EMPTY_PIECE; PIECES],
+        };
+        Ok(Self {
+            socket,
+            wake: Arc::new(wake),
+            filling: Vec::with_capacity(batch),
+            batch,
+            receive: (0..batch).map(|_| receive()).collect(),
+            receive_headers: (0..batch).map(|_| zeroed_header()).collect(),
+            send: (0..CHUNK).map(|_| send()).collect(),
+            send_headers: (0..CHUNK).map(|_| zeroed_header()).collect(),
+        })
+    }
+
+    /// What other threads wake this driver with.
+    pub fn waker(&self) -> Waker {
+        Waker(Arc::clone(&self.wake))
+    }
+
+    /// Waits until there is something to receive, until something may be sent (if `to_send`), until it is woken or
+    /// until `timeout` has passed.
+    pub fn wait(&self, timeout: Duration, to_send: bool) -> io::Result<()> {
+        let mut events = libc::POLLIN;
+        if to_send {
+            events |= libc::POLLOUT;
+        }
+        let mut polled = [
+            libc::pollfd {
+                fd: self.socket.as_raw_fd(),
+                events,
+                revents: 0,
+            },
+            libc::pollfd {
+                fd: self.wake.as_raw_fd(),
+                events: libc::POLLIN,
+                revents: 0,
+            },
+        ];
+        let milliseconds = timeout.as_millis().min(i32::MAX as u128) as i32;
+        // SAFETY: `polled` is a live array of two, and both descriptors are open as long as `self`.
+        let ready = unsafe { libc::poll(polled.as_mut_ptr(), 2, milliseconds) };
+        if ready < 0 {
+            return ignore_interrupt(io::Error::last_os_error());
+        }
+        if polled[1].revents != 0 {
+            let mut count = 0u64;
+            // SAFETY: reads 8 bytes into a u64. That there is nothing to read any more is no error here.
+            unsafe { libc::read(self.wake.as_raw_fd(), (&raw mut count).cast(), 8) };
+        }
+        Ok(())
+    }
+
+    /// Receives what is there, up to a batch, into buffers of `pool`, and appends it to `received`.
+    pub fn receive(
+        &mut self,
+        pool: &mut PacketPool,
+        received: &mut Vec<Box<Packet>>,
+    ) -> io::Result<()> {
+        while self.filling.len() < self.batch
+            && let Some(packet) = pool.take()
+        {
+            self.filling.push(packet);
+        }
+        for ((packet, slot), header) in self
+            .filling
+            .iter_mut()
+            .zip(&mut self.receive)
+            .zip(&mut self.receive_headers)
+        {
+            slot.piece = libc::iovec {
+                iov_base: packet.data.as_mut_ptr().cast(),
+                iov_len: packet.data.len(),
+            };
+            header.msg_hdr.msg_name = (&raw mut slot.name).cast();
+            header.msg_hdr.msg_namelen = mem::size_of::<libc::sockaddr_in6>() as u32;
+            header.msg_hdr.msg_iov = &raw mut slot.piece;
+            header.msg_hdr.msg_iovlen = 1;
+        }
+        // SAFETY: the first `filling.len()` headers point at live slots and buffers, set just above; nothing else
+        // touches them during the call.
+        let count = unsafe {
+            libc::recvmmsg(
+                self.socket.as_raw_fd(),
+                self.receive_headers.as_mut_ptr(),
+                self.filling.len() as u32,
+                libc::MSG_DONTWAIT,
+                std::ptr::null_mut(),
+            )
+        };
+        if count < 0 {
+            let error = io::Error::last_os_error();
+            if error.kind() == io::ErrorKind::WouldBlock {
+                return Ok(());
+            }
+            return ignore_interrupt(error);
+        }
+        let filled = self.filling.drain(..count as usize);
+        for ((mut packet, slot), header) in filled.zip(&self.receive).zip(&self.receive_headers) {
+            packet.len = header.msg_len as usize;
+            packet.from = read_name(&slot.name);
+            received.push(packet);
+        }
+        Ok(())
+    }
+}
+
+impl Transport for UdpDriver {
+    fn send(&mut self, chunk: &[Outgoing<'_>]) -> SendStatus {
+        let slots = self.send.iter_mut().zip(&mut self.send_headers);
+        for (outgoing, (slot, header)) in chunk.iter().zip(slots) {
+            let name_len = write_name(outgoing.to, &mut slot.name);
+            let pieces = [outgoing.head.as_slice(), outgoing.body[0], outgoing.body[1]];
+            for (piece, bytes) in slot.pieces.iter_mut().zip(pieces) {
+                *piece = libc::iovec {
+                    iov_base: bytes.as_ptr().cast_mut().cast(),
+                    iov_len: bytes.len(),
+                };
+            }
+            let used = if outgoing.body[1].is_empty() { 2 } else { 3 };
+            header.msg_hdr.msg_name = (&raw mut slot.name).cast();
+            header.msg_hdr.msg_namelen = name_len;
+            header.msg_hdr.msg_iov = slot.pieces.as_mut_ptr();
+            header.msg_hdr.msg_iovlen = used;
+        }
+        let total = chunk.len().min(CHUNK);
+        let mut sent = 0;
+        while sent < total {
+            // SAFETY: headers up to `total` were set just above and point at live slots and at the chunk's bytes,
+            // which the call only reads.
+            let count = unsafe {
+                libc::sendmmsg(
+                    self.socket.as_raw_fd(),
+                    self.send_headers[sent..].as_mut_ptr(),
+                    (total - sent) as u32,
+                    libc::MSG_DONTWAIT,
+                )
+            };
+            if count >= 0 {
+                sent += count as usize;
+                continue;
+            }
+            let error = io::Error::last_os_error();
+            match error.raw_os_error() {
+                Some(libc::EINTR) => {}
+                Some(libc::EAGAIN | libc::ENOBUFS) => return SendStatus::WouldBlock { sent },
+                _ => return SendStatus::Refused { sent },
+            }
+        }
+        SendStatus::All
+    }
+}
+
+impl Waker {
+    /// Ends the driver's wait, or the next one.
+    pub fn wake(&self) {
+        let one = 1u64;
+        // SAFETY: writes 8 bytes of a u64. It fails only when the counter is full, and then the driver wakes anyway.
+        unsafe { libc::write(self.0.as_raw_fd(), (&raw const one).cast(), 8) };
+    }
+}
+
+/// Has the kernel choose among the sockets of a port by a datagram's byte 1, the connection id's worker.
+///
+/// To be called on one socket of the group, when all are bound: they count in the order of their binding.
+pub fn steer_by_worker_byte(socket: &impl AsRawFd, workers: usize) -> io::Result<()> {
+    const LOAD_BYTE: u16 = (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16;
+    const MODULO: u16 = (libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K) as u16;
+    const RETURN_A: u16 = (libc::BPF_RET | 0x10) as u16;
+    let step = |code, k| libc::sock_filter {
+        code,
+        jt: 0,
+        jf: 0,
+        k,
+    };
+    // Offset 0 is the UDP payload. A datagram too short for byte 1 ends the program with 0: the first worker.
+    let mut steps = [
+        step(LOAD_BYTE, 1),
+        step(MODULO, workers as u32),
+        step(RETURN_A, 0),
+    ];
+    let program = libc::sock_fprog {
+        len: steps.len() as u16,
+        filter: steps.as_mut_ptr(),
+    };
+    // SAFETY: the option takes a `sock_fprog`, whose steps are alive during the call; the kernel copies them.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_REUSEPORT_CBPF,
+            (&raw const program).cast(),
+            mem::size_of_val(&program) as u32,
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+const EMPTY_PIECE: libc::iovec = libc::iovec {
+    iov_base: std::ptr::null_mut(),
+    iov_len: 0,
+};
+
+fn zeroed_header() -> libc::mmsghdr {
+    // SAFETY: integers and pointers, for which zero is a value.
+    unsafe { MaybeUninit::zeroed().assume_init() }
+}
+
+fn zeroed_name() -> libc::sockaddr_in6 {
+    // SAFETY: integers only, for which zero is a value.
+    unsafe { MaybeUninit::zeroed().assume_init() }
+}
+
+/// Reads the address that the kernel wrote. A `sockaddr_in6` has room for a `sockaddr_in` too.
+fn read_name(name: &libc::sockaddr_in6) -> SocketAddr {
+    if i32::from(name.sin6_family) == libc::AF_INET {
+        // SAFETY: the family says that the kernel wrote a `sockaddr_in`, which is smaller and no more aligned.
+        let name = unsafe { &*(&raw const *name).cast::<libc::sockaddr_in>() };
+        let ip = Ipv4Addr::from(u32::from_be(name.sin_addr.s_addr));
+        return SocketAddrV4::new(ip, u16::from_be(name.sin_port)).into();
+    }
+    SocketAddrV6::new(
+        Ipv6Addr::from(name.sin6_addr.s6_addr),
+        u16::from_be(name.sin6_port),
+        0,
+        name.sin6_scope_id,
+    )
+    .into()
+}
+
+fn write_name(address: SocketAddr, name: &mut libc::sockaddr_in6) -> u32 {
+    match address {
+        SocketAddr::V4(address) => {
+            // SAFETY: a `sockaddr_in6` has room for a `sockaddr_in`, which is no more aligned.
+            let name = unsafe { &mut *(&raw mut *name).cast::<libc::sockaddr_in>() };
+            name.sin_family = libc::AF_INET as u16;
+            name.sin_port = address.port().to_be();
+            name.sin_addr.s_addr = u32::from(*address.ip()).to_be();
+            mem::size_of::<libc::sockaddr_in>() as u32
+        }
+        SocketAddr::V6(address) => {
+            name.sin6_family = libc::AF_INET6 as u16;
+            name.sin6_port = address.port().to_be();
+            name.sin6_flowinfo = 0;
+            name.sin6_addr.s6_addr = address.ip().octets();
+            name.sin6_scope_id = address.scope_id();
+            mem::size_of::<libc::sockaddr_in6>() as u32
+        }
+    }
+}
+
+fn ignore_interrupt(error: io::Error) -> io::Result<()> {
+    match error.kind() {
+        io::ErrorKind::Interrupted => Ok(()),
+        _ => Err(error),
+    }
+}

@@ -1,0 +1,370 @@
+//! The link to a control node: its commands in, their results and what happened by itself out.
+//!
+//! A link that is lost is made again for as long as the relay lives; media goes on meanwhile.
+
+use std::collections::VecDeque;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use confab_protocol::cluster::{self, BootId, Command, CommandOutcome, CommandResult};
+use confab_protocol::control::framing::{self, Deframer, FrameError};
+use confab_protocol::control::{CLUSTER_SERVER_NAME, version};
+use confab_protocol::wire::{self, control_to_relay, relay_to_control};
+use quinn::crypto::rustls::QuicClientConfig;
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::{Notify, watch};
+
+use crate::core::{MediaEnded, Registry};
+
+/// Wait before the second attempt; doubled for each one after.
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+/// Longest wait between attempts.
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// An attempt that takes longer has failed.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A link without a sign of life for so long is lost.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A sign of life is sent so often.
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
+/// Ended sessions that are kept for a control node that is out of reach.
+const MAX_BACKLOG: usize = 100_000;
+
+/// What a relay is among control nodes.
+pub struct Identity {
+    client: quinn::ClientConfig,
+}
+
+/// Why there is no identity.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// A file is missing or not what it should be.
+    #[error(
+        "cannot use {file} of the relay's identity: {error}; make one with `confab-control relay-identity`"
+    )]
+    File {
+        /// Which.
+        file: String,
+        /// Why not.
+        error: String,
+    },
+    /// The files do not go together.
+    #[error("the relay's identity is no good: {0}; make one with `confab-control relay-identity`")]
+    Tls(#[from] rustls::Error),
+}
+
+/// What the relay says of itself.
+#[derive(Clone)]
+pub struct Hello {
+    /// Of this start.
+    pub boot: BootId,
+    /// Which region it serves.
+    pub region: String,
+    /// What clients are told; when empty, the address on which control is reached, with `port`.
+    pub addresses: Vec<SocketAddr>,
+    /// The UDP port it listens on.
+    pub port: u16,
+    /// How many workers.
+    pub workers: u32,
+    /// How many sessions it takes.
+    pub max_sessions: u32,
+}
+
+/// One link: to one control node.
+pub struct Link {
+    /// HOST:PORT.
+    pub control: String,
+    /// Who the relay is.
+    pub identity: Arc<Identity>,
+    /// What it says of itself.
+    pub hello: Hello,
+    /// What commands are carried out on.
+    pub registry: Arc<Registry>,
+    /// Told after each command.
+    pub changed: Arc<Notify>,
+    /// Sessions that ended by themselves.
+    pub ended: UnboundedReceiver<MediaEnded>,
+    /// The load, measured every second.
+    pub load: watch::Receiver<wire::RelayLoad>,
+}
+
+/// Why a link ended.
+#[derive(Debug, thiserror::Error)]
+enum LinkError {
+    #[error("the name does not resolve: {0}")]
+    Resolve(std::io::Error),
+    #[error("no UDP socket: {0}")]
+    Socket(std::io::Error),
+    #[error("no answer within {} s", CONNECT_TIMEOUT.as_secs())]
+    Timeout,
+    #[error(transparent)]
+    Connect(#[from] quinn::ConnectError),
+    #[error(transparent)]
+    Connection(#[from] quinn::ConnectionError),
+    #[error(transparent)]
+    Write(#[from] quinn::WriteError),
+    #[error(transparent)]
+    Read(#[from] quinn::ReadError),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error("the control node closed the link")]
+    Closed,
+    #[error("the control node speaks version {0}, which this relay does not")]
+    Version(u32),
+    #[error("the control node did not begin with hello")]
+    NoHello,
+}
+
+impl Identity {
+    /// Reads relay.crt, relay.key and ca.crt from a folder.
+    pub fn load(folder: &Path) -> Result<Self, IdentityError> {
+        let chain = read_certificates(&folder.join("relay.crt"))?;
+        let key_file = folder.join("relay.key");
+        let key = PrivateKeyDer::from_pem_file(&key_file).map_err(file_error(&key_file))?;
+        let mut roots = RootCertStore::empty();
+        for ca in read_certificates(&folder.join("ca.crt"))? {
+            roots.add(ca)?;
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)?;
+        tls.alpn_protocols = vec![cluster::ALPN.to_vec()];
+        let tls = QuicClientConfig::try_from(tls)
+            .expect("the provider has the cipher suite that QUIC begins with");
+        let mut transport = quinn::TransportConfig::default();
+        let idle = quinn::IdleTimeout::try_from(IDLE_TIMEOUT).expect("5 s is a valid timeout");
+        transport
+            .max_idle_timeout(Some(idle))
+            .keep_alive_interval(Some(KEEP_ALIVE));
+        let mut client = quinn::ClientConfig::new(Arc::new(tls));
+        client.transport_config(Arc::new(transport));
+        Ok(Self { client })
+    }
+}
+
+impl Link {
+    /// Keeps the link up for as long as the relay lives.
+    pub async fn run(mut self) {
+        let mut backlog = VecDeque::new();
+        let mut wait = BACKOFF_MIN;
+        loop {
+            let (was_up, error) = match self.connect().await {
+                Ok(session) => {
+                    tracing::info!(control = self.control, "linked to control");
+                    let error = self.serve(session, &mut backlog).await;
+                    (true, error)
+                }
+                Err(error) => (false, error),
+            };
+            if was_up {
+                wait = BACKOFF_MIN;
+            }
+            tracing::warn!(control = self.control, "no link to control: {error}");
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(BACKOFF_MAX);
+        }
+    }
+
+    async fn connect(&self) -> Result<Session, LinkError> {
+        tokio::time::timeout(CONNECT_TIMEOUT, self.connect_without_limit())
+            .await
+            .unwrap_or(Err(LinkError::Timeout))
+    }
+
+    async fn connect_without_limit(&self) -> Result<Session, LinkError> {
+        let mut addresses = tokio::net::lookup_host(&self.control)
+            .await
+            .map_err(LinkError::Resolve)?;
+        let control = addresses
+            .next()
+            .ok_or_else(|| LinkError::Resolve(std::io::Error::other("it has no address")))?;
+        let local: SocketAddr = if control.is_ipv6() {
+            (Ipv6Addr::UNSPECIFIED, 0).into()
+        } else {
+            ([0, 0, 0, 0], 0).into()
+        };
+        let endpoint = quinn::Endpoint::client(local).map_err(LinkError::Socket)?;
+        let connecting =
+            endpoint.connect_with(self.identity.client.clone(), control, CLUSTER_SERVER_NAME)?;
+        let connection = connecting.await?;
+        let (mut send, receive) = connection.open_bi().await?;
+        let hello = self.hello_from(control);
+        send.write_all(&message(relay_to_control::Kind::Hello(hello)))
+            .await?;
+        let mut session = Session {
+            _endpoint: endpoint,
+            connection,
+            send,
+            receive,
+            deframer: Deframer::new(cluster::MAX_MESSAGE),
+        };
+        match session.next().await? {
+            Some(control_to_relay::Kind::Hello(hello)) => {
+                if !(version::MIN_VERSION..=version::MAX_VERSION).contains(&hello.version) {
+                    return Err(LinkError::Version(hello.version));
+                }
+            }
+            _ => return Err(LinkError::NoHello),
+        }
+        Ok(session)
+    }
+
+    fn hello_from(&self, control: SocketAddr) -> wire::RelayHello {
+        let addresses = if self.hello.addresses.is_empty() {
+            address_towards(control)
+                .map(|ip| SocketAddr::new(ip, self.hello.port).to_string())
+                .into_iter()
+                .collect()
+        } else {
+            self.hello
+                .addresses
+                .iter()
+                .map(ToString::to_string)
+                .collect()
+        };
+        wire::RelayHello {
+            min_version: version::MIN_VERSION,
+            max_version: version::MAX_VERSION,
+            agent: concat!("confab-relay/", env!("CARGO_PKG_VERSION")).to_owned(),
+            boot_id: Bytes::copy_from_slice(&self.hello.boot.0),
+            region: self.hello.region.clone(),
+            addresses,
+            workers: self.hello.workers,
+            max_sessions: self.hello.max_sessions,
+        }
+    }
+
+    /// Serves until the link is lost. What could not be said stays in `backlog` for the next one.
+    async fn serve(
+        &mut self,
+        mut session: Session,
+        backlog: &mut VecDeque<MediaEnded>,
+    ) -> LinkError {
+        loop {
+            while let Some(ended) = backlog.front() {
+                if let Err(error) = session.send_message(media_ended(ended)).await {
+                    return error;
+                }
+                backlog.pop_front();
+            }
+            let said = tokio::select! {
+                message = session.next() => match message {
+                    Ok(Some(control_to_relay::Kind::Command(command))) => {
+                        let result = self.obey(&command);
+                        session.send_message(relay_to_control::Kind::Result(result)).await
+                    }
+                    Ok(_) => Ok(()),
+                    Err(error) => Err(error),
+                },
+                Some(ended) = self.ended.recv() => {
+                    if backlog.len() == MAX_BACKLOG {
+                        backlog.pop_front();
+                    }
+                    backlog.push_back(ended);
+                    Ok(())
+                }
+                Ok(()) = self.load.changed() => {
+                    let load = *self.load.borrow_and_update();
+                    session.send_message(relay_to_control::Kind::Load(load)).await
+                }
+            };
+            if let Err(error) = said {
+                session.connection.close(0u32.into(), b"");
+                return error;
+            }
+        }
+    }
+
+    fn obey(&self, message: &wire::Command) -> wire::CommandResult {
+        let result = match Command::try_from(message) {
+            Ok(command) => self.registry.execute(Instant::now(), &command),
+            Err(error) => {
+                tracing::warn!(control = self.control, "a command makes no sense: {error}");
+                CommandResult {
+                    id: message.id,
+                    outcome: CommandOutcome::Invalid,
+                    connection_id: None,
+                }
+            }
+        };
+        self.changed.notify_one();
+        wire::CommandResult::from(&result)
+    }
+}
+
+/// A link that is up.
+struct Session {
+    _endpoint: quinn::Endpoint,
+    connection: quinn::Connection,
+    send: quinn::SendStream,
+    receive: quinn::RecvStream,
+    deframer: Deframer,
+}
+
+impl Session {
+    /// The next message; cancelling the wait loses nothing. `None`: one of a kind that this relay does not know.
+    async fn next(&mut self) -> Result<Option<control_to_relay::Kind>, LinkError> {
+        loop {
+            if let Some(message) = self.deframer.next::<wire::ControlToRelay>()? {
+                return Ok(message.kind);
+            }
+            match self.receive.read_chunk(cluster::MAX_MESSAGE, true).await? {
+                Some(chunk) => self.deframer.push(&chunk.bytes),
+                None => return Err(LinkError::Closed),
+            }
+        }
+    }
+
+    async fn send_message(&mut self, kind: relay_to_control::Kind) -> Result<(), LinkError> {
+        Ok(self.send.write_all(&message(kind)).await?)
+    }
+}
+
+fn message(kind: relay_to_control::Kind) -> Bytes {
+    framing::encode(&wire::RelayToControl { kind: Some(kind) })
+}
+
+fn media_ended(ended: &MediaEnded) -> relay_to_control::Kind {
+    relay_to_control::Kind::MediaEnded(wire::MediaEnded {
+        conference_id: ended.conference.to_wire(),
+        sender: ended.sender.into(),
+        connection_id: Bytes::copy_from_slice(&ended.connection_id.to_bytes()),
+        reason: ended.reason.into(),
+    })
+}
+
+/// This machine's address as `control` would see it without a NAT between. No datagram is sent for it.
+fn address_towards(control: SocketAddr) -> Option<std::net::IpAddr> {
+    let local: SocketAddr = if control.is_ipv6() {
+        (Ipv6Addr::UNSPECIFIED, 0).into()
+    } else {
+        ([0, 0, 0, 0], 0).into()
+    };
+    let socket = std::net::UdpSocket::bind(local).ok()?;
+    socket.connect(control).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+    CertificateDer::pem_file_iter(file)
+        .and_then(Iterator::collect)
+        .map_err(file_error(file))
+}
+
+fn file_error(file: &Path) -> impl FnOnce(rustls::pki_types::pem::Error) -> IdentityError {
+    let file = file.display().to_string();
+    move |error| IdentityError::File {
+        file,
+        error: match error {
+            rustls::pki_types::pem::Error::Io(error) => error.to_string(),
+            error => format!("{error:?}"),
+        },
+    }
+}

@@ -1,0 +1,58 @@
+//! `confab-relay`: flags, log, and the library.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use confab_relay::flags::{Flags, LogFormat};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    if let Err(error) = start_log(&flags) {
+        eprintln!("confab-relay: {error}");
+        return ExitCode::from(2);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(run(&flags)),
+        Err(error) => Err(format!("cannot start: {error}")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("confab-relay: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(flags: &Flags) -> Result<(), String> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
+    let relay = confab_relay::start(flags).map_err(|error| error.to_string())?;
+    println!("listening on {} (UDP)", relay.address());
+    let shutdown = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    relay.run(shutdown).await.map_err(|error| error.to_string())
+}
+
+fn start_log(flags: &Flags) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&flags.log_level)
+        .map_err(|error| format!("--log-level {:?} is no filter: {error}", flags.log_level))?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match flags.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}

@@ -1,0 +1,286 @@
+//! A relay core with clients, on virtual time and without sockets.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses a part of the laboratory"
+)]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+use confab_protocol::cluster::{
+    Action, BootId, Command, CommandOutcome, CommandResult, Fence, OpenMedia,
+};
+use confab_protocol::control::ConferenceId;
+use confab_protocol::media::downlink::{Downlink, DownlinkBody};
+use confab_protocol::media::uplink::UplinkBody;
+use confab_protocol::media::{AudioLevel, ConnectionId, HopKey, KeyId, SframeHeader};
+use confab_relay::core::{
+    Counters, DropCause, MediaEnded, Outgoing, Registry, SendStatus, Transport, Worker,
+    WorkerCommand,
+};
+
+pub const BOOT: BootId = BootId([9; 16]);
+pub const BUFFERS: usize = 256;
+
+/// One worker, its registry and a clock that a test turns.
+pub struct Lab {
+    pub now: Instant,
+    pub registry: Registry,
+    pub worker: Worker,
+    pub counters: Arc<Counters>,
+    pub wire: Wire,
+    mailbox: Receiver<WorkerCommand>,
+    commands: u64,
+}
+
+/// What the relay sent, and what the socket is to say.
+#[derive(Default)]
+pub struct Wire {
+    pub sent: Vec<(SocketAddr, Vec<u8>)>,
+    /// So many datagrams more, then `WouldBlock`.
+    pub capacity: Option<usize>,
+    pub refused: Option<SocketAddr>,
+    /// Sizes of the chunks that were handed over.
+    pub chunks: Vec<usize>,
+}
+
+/// A client of the relay, as much of it as a datagram needs.
+#[derive(Clone)]
+pub struct Client {
+    pub id: ConnectionId,
+    pub sender: u16,
+    pub uplink: HopKey,
+    pub downlink: HopKey,
+    pub address: SocketAddr,
+    pub next: u32,
+    pub counter: u64,
+}
+
+impl Transport for Wire {
+    fn send(&mut self, chunk: &[Outgoing<'_>]) -> SendStatus {
+        self.chunks.push(chunk.len());
+        for (sent, outgoing) in chunk.iter().enumerate() {
+            if self.capacity == Some(0) {
+                return SendStatus::WouldBlock { sent };
+            }
+            if self.refused == Some(outgoing.to) {
+                return SendStatus::Refused { sent };
+            }
+            if let Some(capacity) = &mut self.capacity {
+                *capacity -= 1;
+            }
+            self.sent.push((outgoing.to, outgoing.to_vec()));
+        }
+        SendStatus::All
+    }
+}
+
+impl Lab {
+    pub fn new() -> Self {
+        let now = Instant::now();
+        let (to, mailbox) = mpsc::channel();
+        let counters = Arc::new(Counters::default());
+        let key = HopKey::new([3; 16]);
+        Self {
+            now,
+            registry: Registry::new(BOOT, 10_000, vec![to], [7; 32]),
+            worker: Worker::new(0, now, Arc::clone(&counters), key, BUFFERS),
+            counters,
+            wire: Wire::default(),
+            mailbox,
+            commands: 0,
+        }
+    }
+
+    pub fn pass(&mut self, time: Duration) {
+        self.now += time;
+    }
+
+    pub fn command_as(&mut self, fence: Fence, room: u8, action: Action) -> CommandResult {
+        self.commands += 1;
+        let command = Command {
+            id: self.commands,
+            conference: conference(room),
+            fence,
+            boot: BOOT,
+            action,
+        };
+        let result = self.registry.execute(self.now, &command);
+        assert_eq!(result.id, self.commands);
+        self.registry.publish();
+        for command in self.mailbox.try_iter() {
+            self.worker.apply(self.now, command);
+        }
+        result
+    }
+
+    pub fn command(&mut self, room: u8, action: Action) -> CommandOutcome {
+        self.command_as(Fence::default(), room, action).outcome
+    }
+
+    /// Opens a session; the client has not been heard yet.
+    pub fn open(&mut self, room: u8, sender: u16) -> Client {
+        let uplink = HopKey::new([sender as u8 | 1; 16]);
+        let downlink = HopKey::new([sender as u8 & !1; 16]);
+        let open = OpenMedia {
+            sender,
+            leaf: sender.into(),
+            may_speak: true,
+            uplink_key: uplink.clone(),
+            downlink_key: downlink.clone(),
+        };
+        let result = self.command_as(Fence::default(), room, Action::OpenMedia(open));
+        assert_eq!(result.outcome, CommandOutcome::Obeyed);
+        Client {
+            id: result.connection_id.unwrap(),
+            sender,
+            uplink,
+            downlink,
+            address: SocketAddr::from(([10, 0, room, 0], 1000 + sender)),
+            next: 0,
+            counter: 0,
+        }
+    }
+
+    /// Opens a session whose client has proved its address.
+    pub fn join(&mut self, room: u8, sender: u16) -> Client {
+        let mut client = self.open(room, sender);
+        self.prove_path(&mut client);
+        client
+    }
+
+    pub fn prove_path(&mut self, client: &mut Client) {
+        let datagram = client.datagram(UplinkBody::KeepAlive { echo: [0; 8] });
+        let out = self.deliver(client, &datagram);
+        let challenge = challenge_in(client, &out).expect("a challenge");
+        let datagram = client.datagram(UplinkBody::PathResponse { challenge });
+        assert!(self.deliver(client, &datagram).is_empty());
+    }
+
+    /// Hands datagrams to the worker as one batch and gives back all that it sends.
+    pub fn batch(&mut self, datagrams: &[(SocketAddr, Vec<u8>)]) -> Vec<(SocketAddr, Vec<u8>)> {
+        for (from, bytes) in datagrams {
+            let mut packet = self.worker.packets().take().expect("a free buffer");
+            packet.len = bytes.len().min(packet.data.len());
+            packet.data[..packet.len].copy_from_slice(&bytes[..packet.len]);
+            packet.from = *from;
+            self.worker.receive(self.now, packet);
+        }
+        self.worker.end_batch();
+        self.flush()
+    }
+
+    /// One datagram from the client's own address.
+    pub fn deliver(&mut self, client: &Client, datagram: &[u8]) -> Vec<(SocketAddr, Vec<u8>)> {
+        self.batch(&[(client.address, datagram.to_vec())])
+    }
+
+    /// Sends all that waits, or as much as the wire takes.
+    pub fn flush(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
+        while self.worker.has_output() {
+            if !self.worker.transmit(self.now, &mut self.wire) {
+                break;
+            }
+        }
+        std::mem::take(&mut self.wire.sent)
+    }
+
+    /// Lets the worker's idle scan go over all slots.
+    pub fn scan(&mut self) -> Vec<MediaEnded> {
+        for _ in 0..10 {
+            self.pass(Duration::from_millis(100));
+            self.worker.tick(self.now);
+        }
+        self.ended()
+    }
+
+    pub fn ended(&mut self) -> Vec<MediaEnded> {
+        let ended: Vec<_> = self.worker.take_ended().collect();
+        let told = ended
+            .iter()
+            .filter_map(|ended| self.registry.ended(self.now, ended))
+            .collect();
+        self.registry.publish();
+        told
+    }
+
+    pub fn dropped(&self, cause: DropCause) -> u64 {
+        self.counters.dropped(cause)
+    }
+}
+
+impl Client {
+    pub fn datagram(&mut self, body: UplinkBody<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        body.encode(self.id, self.next, &self.uplink, &mut out)
+            .unwrap();
+        self.next += 1;
+        out
+    }
+
+    /// An audio datagram whose SFrame is a real header and then `text`.
+    pub fn audio(&mut self, text: &str) -> Vec<u8> {
+        let sframe = self.sframe(self.sender.into(), text);
+        self.datagram(UplinkBody::Audio {
+            level: AudioLevel::new(true, 18.0),
+            sframe: &sframe,
+        })
+    }
+
+    pub fn sframe(&mut self, leaf: u32, text: &str) -> Vec<u8> {
+        let header = SframeHeader {
+            key_id: KeyId::new(leaf, 0, 0),
+            counter: self.counter,
+        };
+        self.counter += 1;
+        let mut head = [0; SframeHeader::MAX_LEN];
+        let len = header.write(&mut head);
+        [&head[..len], text.as_bytes()].concat()
+    }
+
+    /// The frames that a datagram to this client holds: sender and text. Panics where it is not authentic.
+    pub fn hear(&self, datagram: &[u8]) -> Vec<(u16, String)> {
+        let downlink = Downlink::parse(datagram).unwrap();
+        assert!(downlink.is_authentic(&self.downlink));
+        let DownlinkBody::Audio(records) = downlink.body else {
+            return Vec::new();
+        };
+        records
+            .iter()
+            .map(|record| {
+                let (_, len) = SframeHeader::parse(record.sframe).unwrap();
+                let text = String::from_utf8(record.sframe[len..].to_vec()).unwrap();
+                (record.sender, text)
+            })
+            .collect()
+    }
+
+    /// The frames to this client in all that the relay sent.
+    pub fn heard(&self, sent: &[(SocketAddr, Vec<u8>)]) -> Vec<(u16, String)> {
+        sent.iter()
+            .filter(|(to, _)| *to == self.address)
+            .flat_map(|(_, datagram)| self.hear(datagram))
+            .collect()
+    }
+}
+
+pub fn conference(room: u8) -> ConferenceId {
+    ConferenceId::new([room; 16])
+}
+
+/// The path challenge to this client in what the relay sent.
+pub fn challenge_in(client: &Client, sent: &[(SocketAddr, Vec<u8>)]) -> Option<[u8; 8]> {
+    sent.iter()
+        .filter(|(to, _)| *to == client.address)
+        .find_map(|(_, datagram)| {
+            let downlink = Downlink::parse(datagram).unwrap();
+            assert!(downlink.is_authentic(&client.downlink));
+            match downlink.body {
+                DownlinkBody::PathChallenge(bytes) => Some(bytes),
+                _ => None,
+            }
+        })
+}
