@@ -1,1 +1,41 @@
-//! The voice of Confab: codec, jitter buffer, concealment, mixing
+//! The voice of Confab: from a microphone's samples to Opus packets, and from packets of many speakers to one mix.
+//!
+//! No I/O, no device and no clock: bytes, samples and `std::time::Instant`s go in, bytes and samples come out. All
+//! audio is mono `f32` at 48 kHz, nominally within ±1.0.
+//!
+//! In the order in which sound flows:
+//!
+//! - [`level`]: how loud a frame is, and whether it holds a voice.
+//! - [`codec`]: Opus, and what can be told of a packet without decoding it.
+//! - [`jitter`]: the jitter buffer of one speaker: reorders, measures delay, decides what is played next.
+//! - [`stream`]: one speaker, playable: jitter buffer, decoder, concealment, time stretching.
+//! - [`mixer`]: many speakers into one output that never clips.
+//! - [`listener`]: all of the receiving side for a client: frames of any leaf in, a mix out.
+
+#![forbid(unsafe_code)]
+
+pub mod codec;
+pub mod jitter;
+pub mod level;
+pub mod listener;
+pub mod mixer;
+pub mod stream;
+
+pub use codec::{CodecError, Decoder, Encoder, EncoderConfig, FrameDuration, packet_duration};
+pub use jitter::{JitterBuffer, JitterStats};
+pub use level::{VoiceActivity, level_dbov};
+pub use listener::{Listener, ReceivedFrame};
+pub use mixer::{Gain, Mixer};
+pub use stream::{Pulled, SpeakerStream, StreamStats};
+
+/// Samples in a second; also the unit of media timestamps.
+pub const SAMPLE_RATE: u32 = 48_000;
+
+/// Samples in a millisecond.
+pub const SAMPLES_PER_MS: usize = 48;
+
+/// A number of samples as a time.
+pub(crate) fn samples_to_duration(samples: i64) -> std::time::Duration {
+    let samples = samples.clamp(0, i64::from(u32::MAX)) as u64;
+    std::time::Duration::from_micros(samples * 125 / 6)
+}

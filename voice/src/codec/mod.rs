@@ -1,0 +1,235 @@
+//! Opus: the encoder of one's own voice, the decoder of one speaker's.
+
+mod packet;
+
+use opusic_c::{
+    Application, Bitrate, Channels, Decoder as OpusDecoder, Encoder as OpusEncoder, ErrorCode,
+    InbandFec, SampleRate, Signal,
+};
+
+pub use packet::{MAX_PACKET_SAMPLES, PacketError, is_silence, packet_duration};
+
+/// Largest packet that an encoder makes, in bytes: one frame (RFC 6716 §3.2.1) with its TOC byte.
+pub const MAX_ENCODED_BYTES: usize = 1276;
+
+/// Concealed audio comes in multiples of this, in samples (2.5 ms).
+pub const CONCEAL_UNIT: usize = 120;
+
+/// Why something could not be encoded or decoded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum CodecError {
+    /// A frame to encode has the wrong length.
+    #[error("a frame of {got} samples; this encoder takes {expected}")]
+    FrameLength {
+        /// Samples given.
+        got: usize,
+        /// Samples of the encoder's frame duration.
+        expected: usize,
+    },
+    /// The packet is not a valid Opus packet.
+    #[error(transparent)]
+    Packet(#[from] PacketError),
+    /// The output is shorter than the packet.
+    #[error("room for {got} samples; the packet has {needed}")]
+    OutputTooShort {
+        /// Samples of room given.
+        got: usize,
+        /// Samples in the packet.
+        needed: usize,
+    },
+    /// A length to conceal that is 0 or no multiple of [`CONCEAL_UNIT`].
+    #[error("{0} samples cannot be concealed: a multiple of 120 is needed")]
+    ConcealLength(usize),
+    /// A setting that libopus refuses.
+    #[error("setting {0} is out of its range")]
+    Setting(&'static str),
+    /// libopus failed, or refused a packet whose framing is valid.
+    #[error("libopus: {0}")]
+    Opus(&'static str),
+}
+
+/// How long one frame is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum FrameDuration {
+    /// 10 ms: least delay, most overhead.
+    Ms10,
+    /// 20 ms.
+    #[default]
+    Ms20,
+    /// 40 ms.
+    Ms40,
+    /// 60 ms: least overhead, most delay.
+    Ms60,
+}
+
+impl FrameDuration {
+    /// Samples of one frame.
+    pub const fn samples(self) -> usize {
+        match self {
+            Self::Ms10 => 480,
+            Self::Ms20 => 960,
+            Self::Ms40 => 1920,
+            Self::Ms60 => 2880,
+        }
+    }
+}
+
+/// How to encode.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EncoderConfig {
+    /// Bits a second, 6000 to 510 000; default 24 000.
+    pub bitrate: u32,
+    /// Length of each frame; default 20 ms.
+    pub frame: FrameDuration,
+    /// CPU to spend, 0 to 10; default 10.
+    pub complexity: u8,
+    /// Packet loss to prepare for, in percent; default 0.
+    pub expected_loss: u8,
+    /// Whether pauses become packets that need not be sent ([`is_silence`]); default false.
+    pub dtx: bool,
+    /// Whether frames carry a coarse copy of the one before; default false. For foreign receivers: the streams of this
+    /// crate take redundant packets instead.
+    pub inband_fec: bool,
+}
+
+impl Default for EncoderConfig {
+    fn default() -> Self {
+        Self {
+            bitrate: 24_000,
+            frame: FrameDuration::default(),
+            complexity: 10,
+            expected_loss: 0,
+            dtx: false,
+            inband_fec: false,
+        }
+    }
+}
+
+/// Encodes one voice; constrained variable bit rate.
+pub struct Encoder {
+    opus: OpusEncoder,
+    frame: FrameDuration,
+    lookahead: usize,
+    packet: Box<[u8; MAX_ENCODED_BYTES]>,
+}
+
+impl Encoder {
+    /// An encoder, or [`CodecError::Setting`] naming what is out of its range.
+    pub fn new(config: EncoderConfig) -> Result<Self, CodecError> {
+        let mut opus = OpusEncoder::new(Channels::Mono, SampleRate::Hz48000, Application::Voip)?;
+        opus.set_signal(Signal::Voice)?;
+        opus.set_vbr(true)?;
+        opus.set_vbr_constraint(true)?;
+        opus.set_complexity(config.complexity)
+            .map_err(|_| CodecError::Setting("complexity"))?;
+        opus.set_dtx(config.dtx)?;
+        opus.set_inband_fec(if config.inband_fec {
+            InbandFec::Mode1
+        } else {
+            InbandFec::Off
+        })?;
+        let lookahead = opus.get_look_ahead()? as usize;
+        let mut encoder = Self {
+            opus,
+            frame: config.frame,
+            lookahead,
+            packet: Box::new([0; MAX_ENCODED_BYTES]),
+        };
+        encoder.set_bitrate(config.bitrate)?;
+        encoder.set_expected_loss(config.expected_loss)?;
+        Ok(encoder)
+    }
+
+    /// Encodes exactly [`Encoder::frame_samples`] samples; the packet is valid until the next call.
+    pub fn encode(&mut self, pcm: &[f32]) -> Result<&[u8], CodecError> {
+        let expected = self.frame_samples();
+        if pcm.len() != expected {
+            return Err(CodecError::FrameLength {
+                got: pcm.len(),
+                expected,
+            });
+        }
+        let length = self
+            .opus
+            .encode_float_to_slice(pcm, self.packet.as_mut_slice())?;
+        Ok(&self.packet[..length])
+    }
+
+    /// Changes the bit rate from the next frame on, in bits a second.
+    pub fn set_bitrate(&mut self, bitrate: u32) -> Result<(), CodecError> {
+        // libopus clamps what is out of its range without a word.
+        if !(6000..=510_000).contains(&bitrate) {
+            return Err(CodecError::Setting("bitrate"));
+        }
+        Ok(self.opus.set_bitrate(Bitrate::Value(bitrate))?)
+    }
+
+    /// Changes the loss to prepare for from the next frame on, in percent.
+    pub fn set_expected_loss(&mut self, percent: u8) -> Result<(), CodecError> {
+        self.opus
+            .set_packet_loss(percent)
+            .map_err(|_| CodecError::Setting("expected loss"))
+    }
+
+    /// Samples that [`Encoder::encode`] takes.
+    pub fn frame_samples(&self) -> usize {
+        self.frame.samples()
+    }
+
+    /// Algorithmic delay of encoder and decoder together, in samples: decoded audio is this much late.
+    pub fn lookahead(&self) -> usize {
+        self.lookahead
+    }
+}
+
+/// Decodes one speaker.
+pub struct Decoder {
+    opus: OpusDecoder,
+}
+
+impl Decoder {
+    /// A decoder that has heard nothing yet.
+    pub fn new() -> Result<Self, CodecError> {
+        Ok(Self {
+            opus: OpusDecoder::new(Channels::Mono, SampleRate::Hz48000)?,
+        })
+    }
+
+    /// Decodes a packet to the front of `out`; the number of samples is [`packet_duration`]'s. After an error, `out`
+    /// may hold anything.
+    pub fn decode(&mut self, packet: &[u8], out: &mut [f32]) -> Result<usize, CodecError> {
+        let needed = packet_duration(packet)?;
+        if out.len() < needed {
+            return Err(CodecError::OutputTooShort {
+                got: out.len(),
+                needed,
+            });
+        }
+        Ok(self
+            .opus
+            .decode_float_to_slice(packet, &mut out[..needed], false)?)
+    }
+
+    /// Fills `out` with what probably came next: libopus' concealment, which quietens as a loss goes on. `out` must be
+    /// a multiple of [`CONCEAL_UNIT`].
+    pub fn conceal(&mut self, out: &mut [f32]) -> Result<(), CodecError> {
+        if out.is_empty() || !out.len().is_multiple_of(CONCEAL_UNIT) {
+            return Err(CodecError::ConcealLength(out.len()));
+        }
+        for chunk in out.chunks_mut(MAX_PACKET_SAMPLES) {
+            self.opus.decode_float_to_slice(&[], chunk, false)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets all that was heard, for a stream that starts anew.
+    pub fn reset(&mut self) -> Result<(), CodecError> {
+        Ok(self.opus.reset()?)
+    }
+}
+
+impl From<ErrorCode> for CodecError {
+    fn from(code: ErrorCode) -> Self {
+        Self::Opus(code.message())
+    }
+}

@@ -1,0 +1,114 @@
+//! The receiving side of a conference: frames of any speaker in, one mix out.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::codec::CodecError;
+use crate::mixer::{Gain, Mixer};
+use crate::stream::{Pulled, SpeakerStream, StreamStats};
+
+/// A frame after decryption.
+#[derive(Clone, Copy, Debug)]
+pub struct ReceivedFrame<'a> {
+    /// Timestamp of its first sample, 48 kHz, wraps.
+    pub timestamp: u32,
+    /// First frame after a pause.
+    pub talkspurt: bool,
+    /// The Opus packet.
+    pub packet: &'a [u8],
+}
+
+/// All speakers that one hears, by leaf.
+#[derive(Default)]
+pub struct Listener {
+    speakers: BTreeMap<u32, Speaker>,
+    mixer: Mixer,
+    pcm: Vec<f32>,
+}
+
+struct Speaker {
+    stream: SpeakerStream,
+    gain: Gain,
+}
+
+impl Listener {
+    /// Hears nobody yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes a frame of the speaker `leaf` with its redundant copies, each with its own timestamp. A leaf never heard
+    /// before becomes a speaker; the only error is that a decoder for it could not be made.
+    pub fn push<'a>(
+        &mut self,
+        arrival: Instant,
+        leaf: u32,
+        frame: ReceivedFrame<'_>,
+        redundant: impl IntoIterator<Item = (u32, &'a [u8])>,
+    ) -> Result<(), CodecError> {
+        let stream = &mut self.speaker(leaf)?.stream;
+        stream.push(arrival, frame.timestamp, frame.packet, frame.talkspurt);
+        for (timestamp, packet) in redundant {
+            stream.push_redundant(arrival, timestamp, packet);
+        }
+        Ok(())
+    }
+
+    /// Tells that nothing more comes of a speaker for now, as when a relay forwards only the loudest.
+    pub fn pause(&mut self, leaf: u32) {
+        if let Some(speaker) = self.speakers.get_mut(&leaf) {
+            speaker.stream.pause();
+        }
+    }
+
+    /// Fills `out` with the mix of all speakers at `now`.
+    pub fn pull(&mut self, now: Instant, out: &mut [f32]) {
+        self.pull_each(now, out, |_, _, _| {});
+    }
+
+    /// Fills `out` with the mix, and shows each speaker's own samples, before gain: leaf, what was pulled, samples.
+    pub fn pull_each(
+        &mut self,
+        now: Instant,
+        out: &mut [f32],
+        mut each: impl FnMut(u32, Pulled, &[f32]),
+    ) {
+        self.pcm.resize(out.len(), 0.0);
+        self.mixer.begin(out.len());
+        for (&leaf, speaker) in &mut self.speakers {
+            let pulled = speaker.stream.pull(now, &mut self.pcm);
+            each(leaf, pulled, &self.pcm);
+            self.mixer.add(&self.pcm, &mut speaker.gain);
+        }
+        self.mixer.finish(out);
+    }
+
+    /// Sets how loud a speaker is mixed, 0 to 2; false if that leaf was never heard.
+    pub fn set_gain(&mut self, leaf: u32, gain: f32) -> bool {
+        let speaker = self.speakers.get_mut(&leaf);
+        speaker.map(|speaker| speaker.gain.set(gain)).is_some()
+    }
+
+    /// Forgets a speaker who left.
+    pub fn remove(&mut self, leaf: u32) {
+        self.speakers.remove(&leaf);
+    }
+
+    /// Each speaker's counts.
+    pub fn stats(&self) -> impl Iterator<Item = (u32, StreamStats)> {
+        self.speakers
+            .iter()
+            .map(|(&leaf, speaker)| (leaf, speaker.stream.stats()))
+    }
+
+    fn speaker(&mut self, leaf: u32) -> Result<&mut Speaker, CodecError> {
+        use std::collections::btree_map::Entry;
+        Ok(match self.speakers.entry(leaf) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(Speaker {
+                stream: SpeakerStream::new()?,
+                gain: Gain::default(),
+            }),
+        })
+    }
+}

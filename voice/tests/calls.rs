@@ -1,0 +1,216 @@
+//! Whole calls: encoder, network, stream.
+
+mod common;
+
+use common::{Call, Network, best_correlation, encode, speech, speech_call, tone};
+use confab_voice::{Decoder, FrameDuration};
+
+#[test]
+fn a_calm_network_conceals_nothing_and_holds_less_than_a_frame() {
+    let call = speech_call(10.0, &Network::default());
+    assert_eq!(call.stats.concealed_samples, 0);
+    assert_eq!(call.stats.lost, 0);
+    assert_eq!(call.stats.late, 0);
+    // 20 ms of framing and 10 ms of network are not the buffer's.
+    let (p50, p95) = (
+        call.delay_quantile(2.0, 10.0, 0.5) - 30.0,
+        call.delay_quantile(2.0, 10.0, 0.95) - 30.0,
+    );
+    println!("calm: buffer p50 {p50:.1} ms, p95 {p95:.1} ms");
+    assert!(p95 < 20.0, "{p95} ms");
+}
+
+#[test]
+fn what_is_heard_is_what_was_said() {
+    let said = tone(8.0);
+    let frames = encode(&said, FrameDuration::Ms20, 0);
+    let call = Call::run(&frames, FrameDuration::Ms20, &Network::default());
+    let (correlation, lag) =
+        best_correlation(&said[4 * 48_000..6 * 48_000], &call.pcm[4 * 48_000..], 4800);
+    println!(
+        "correlation {correlation:.4} at {:.1} ms",
+        lag as f64 / 48.0
+    );
+    assert!(correlation > 0.95, "{correlation}");
+
+    // Past the codec, nothing is changed at all.
+    let mut decoder = Decoder::new().unwrap();
+    let mut decoded = vec![0.0; said.len()];
+    for (frame, out) in frames.iter().zip(decoded.chunks_exact_mut(960)) {
+        decoder.decode(&frame.packet, out).unwrap();
+    }
+    let from = 5 * 48_000;
+    let exact = (0..4800).any(|lag| call.pcm[from + lag..][..48_000] == decoded[from..][..48_000]);
+    assert!(exact);
+}
+
+#[test]
+fn the_timestamp_of_a_pull_is_that_of_its_first_sample() {
+    let frames = encode(&tone(4.0), FrameDuration::Ms20, 0);
+    let call = Call::run(&frames, FrameDuration::Ms20, &Network::default());
+    let mut decoder = Decoder::new().unwrap();
+    let mut decoded = vec![0.0; frames.len() * 960];
+    for (frame, out) in frames.iter().zip(decoded.chunks_exact_mut(960)) {
+        decoder.decode(&frame.packet, out).unwrap();
+    }
+    for (n, heard) in call.heard.iter().enumerate().skip(200) {
+        let at = heard.pulled.timestamp.unwrap() as usize;
+        assert_eq!(call.pcm[n * 480..][..480], decoded[at..][..480]);
+    }
+}
+
+#[test]
+fn timestamps_wrap_without_a_trace() {
+    let heard = |first| {
+        let frames = encode(&tone(3.0), FrameDuration::Ms20, first);
+        Call::run(&frames, FrameDuration::Ms20, &Network::default()).pcm
+    };
+    assert_eq!(heard(0), heard(0xffff_0000));
+    assert_eq!(heard(0), heard(0x7fff_ff00));
+}
+
+#[test]
+fn each_frame_duration_plays_without_a_gap() {
+    use FrameDuration::{Ms10, Ms20, Ms40, Ms60};
+    for frame in [Ms10, Ms20, Ms40, Ms60] {
+        let frames = encode(&speech(5.0), frame, 0);
+        let call = Call::run(&frames, frame, &Network::default());
+        assert_eq!(call.stats.concealed_samples, 0, "{frame:?}");
+        let held = call.delay_quantile(2.0, 5.0, 0.95) - 10.0 - frame.samples() as f64 / 48.0;
+        assert!(held < 20.0, "{frame:?}: {held} ms");
+    }
+}
+
+#[test]
+fn a_tenth_of_the_frames_lost_is_a_tenth_concealed() {
+    for (to_bad, to_good) in [(0.1, 0.9), (0.033, 0.3)] {
+        let network = Network {
+            loss: Some((to_bad, to_good)),
+            ..Network::default()
+        };
+        let call = speech_call(30.0, &network);
+        let gone = 1500 - call.stats.received;
+        println!("loss: {gone} of 1500, {:?}", call.stats);
+        assert!((75..225).contains(&gone));
+        assert!(call.stats.lost.abs_diff(gone) <= 2);
+        assert!(call.stats.concealed_frames.abs_diff(gone) <= 2);
+        assert!(call.delay_quantile(2.0, 30.0, 0.95) - 30.0 < 45.0);
+    }
+}
+
+#[test]
+fn redundancy_fills_most_holes() {
+    let network = Network {
+        loss: Some((0.1, 0.9)),
+        redundancy: Some(1),
+        ..Network::default()
+    };
+    let call = speech_call(30.0, &network);
+    println!("redundancy: {:?}", call.stats);
+    assert!(call.stats.recovered > 100);
+    assert!(call.stats.concealed_frames < 35);
+    assert!(call.delay_quantile(2.0, 30.0, 0.95) - 30.0 < 50.0);
+}
+
+#[test]
+fn delay_follows_jitter_up_at_once_and_down_within_ten_seconds() {
+    let network = Network {
+        jitter: 60.0,
+        jitter_from_to: (5000.0, 20_000.0),
+        ..Network::default()
+    };
+    let call = speech_call(40.0, &network);
+    let underruns = call.concealed(7.0, 20.0);
+    let (calm, jittery, after) = (
+        call.delay_quantile(3.0, 5.0, 0.5) - 30.0,
+        call.delay_quantile(8.0, 20.0, 0.5) - 30.0,
+        call.delay_quantile(30.0, 40.0, 0.5) - 30.0,
+    );
+    println!(
+        "jitter: {calm:.1} → {jittery:.1} → {after:.1} ms, {underruns} frames concealed of 650, {:?}",
+        call.stats
+    );
+    assert!(call.concealed(5.0, 7.0) <= 12.0);
+    assert!(underruns <= 6.5, "one in a hundred: {underruns}");
+    assert!((45.0..85.0).contains(&jittery));
+    assert!(after < 20.0);
+}
+
+#[test]
+fn latency_after_a_stall_drains() {
+    let network = Network {
+        stall: Some((5000.0, 7000.0)),
+        ..Network::default()
+    };
+    let call = speech_call(15.0, &network);
+    let buffer = |from| call.delay_quantile(from, from + 0.5, 1.0) - 30.0;
+    println!("stall: {:?}", [7.0, 7.5, 8.0, 8.5, 9.0, 10.0].map(buffer));
+    assert!(buffer(7.5) < 100.0, "half a second after the stall");
+    assert!(buffer(9.0) <= 20.0, "two seconds after the stall");
+    // Concealment gave up after 200 ms.
+    assert!(call.stats.concealed_samples <= 48 * 220);
+    assert!(call.pcm[6 * 48_000..48_000 * 7].iter().all(|&s| s == 0.0));
+}
+
+#[test]
+fn a_short_stall_is_played_faster_and_not_skipped() {
+    let network = Network {
+        stall: Some((5000.0, 5200.0)),
+        ..Network::default()
+    };
+    let call = speech_call(15.0, &network);
+    println!("short stall: {:?}", call.stats);
+    assert_eq!(call.stats.skipped, 0);
+    assert!(call.delay_quantile(7.0, 7.5, 1.0) - 30.0 < 60.0);
+    assert!(call.delay_quantile(14.5, 15.0, 1.0) - 30.0 <= 20.0);
+}
+
+#[test]
+fn an_hour_of_a_fast_sender_does_not_add_up() {
+    an_hour_of_drift(200.0);
+}
+
+#[test]
+fn an_hour_of_a_slow_sender_does_not_run_dry() {
+    an_hour_of_drift(-200.0);
+}
+
+fn an_hour_of_drift(drift_ppm: f64) {
+    // The same six seconds again and again.
+    let voice = encode(&speech(6.0), FrameDuration::Ms60, 0);
+    let mut frames: Vec<_> = voice.iter().cycle().take(60_000).cloned().collect();
+    for (n, frame) in frames.iter_mut().enumerate() {
+        frame.timestamp = n as u32 * 2880;
+        frame.talkspurt = n == 0;
+    }
+    let network = Network {
+        drift_ppm,
+        jitter: 3.0,
+        ..Network::default()
+    };
+    let call = Call::run(&frames, FrameDuration::Ms60, &network);
+    // The fastest packet arrives 70 ms after its first sample was spoken: 60 ms of framing, 10 ms of network.
+    let held = |from: f64| call.delay_quantile(from, from + 60.0, 0.95) - 70.0;
+    println!(
+        "drift {drift_ppm}: {:.1} → {:.1} ms, {:?}",
+        held(60.0),
+        held(3530.0),
+        call.stats
+    );
+    assert!(held(60.0) < 22.0);
+    assert!(held(3530.0) < 22.0);
+    assert!(call.stats.concealed_frames <= 3);
+}
+
+#[test]
+fn duplicates_and_reordering_are_heard_as_if_there_were_none() {
+    let network = Network {
+        jitter: 45.0,
+        duplicates: 0.3,
+        ..Network::default()
+    };
+    let call = speech_call(20.0, &network);
+    println!("duplicates: {:?}", call.stats);
+    assert!(call.stats.duplicate > 200);
+    assert!(call.concealed(3.0, 20.0) <= 4.0);
+}
