@@ -1,0 +1,345 @@
+//! The files in `vectors/` say what this code does, for implementations in other languages to be held against.
+//!
+//! After a change to the wire: `CONFAB_WRITE_VECTORS=1 cargo test -p confab-protocol --test vectors`, and look at the
+//! difference.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::fs;
+use std::path::Path;
+
+use confab_protocol::control::framing;
+use confab_protocol::media::downlink::{self, ByeReason, Downlink, Pong, Record};
+use confab_protocol::media::payload::{FramePayload, RedundantBlock};
+use confab_protocol::media::uplink::{Uplink, UplinkBody};
+use confab_protocol::media::{
+    AudioLevel, ConnectionId, HopKey, KeyId, RecordDigest, ReplayWindow, SframeHeader,
+};
+use confab_protocol::wire;
+use data_encoding::HEXLOWER as HEX;
+use serde_json::{Value, json};
+
+const KEY: [u8; 16] = *b"\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f";
+
+/// Compares with the file, or writes it.
+fn check(name: &str, vectors: &Value) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("vectors")
+        .join(name);
+    let text = format!("{vectors:#}\n");
+    if std::env::var_os("CONFAB_WRITE_VECTORS").is_some() {
+        fs::write(file, text).unwrap();
+        return;
+    }
+    assert_eq!(
+        fs::read_to_string(file).unwrap(),
+        text,
+        "{name} is not what this code does"
+    );
+}
+
+#[test]
+fn hop_tags() {
+    let key = HopKey::new(KEY);
+    let message: Vec<u8> = (0..15).collect();
+    // The example of the SipHash paper, appendix A.
+    assert_eq!(HEX.encode(&key.tag(&message)), "a129ca6149be45e5");
+    let tags: Vec<_> = [0, 1, 7, 8, 15, 64, 200]
+        .into_iter()
+        .map(|len: u8| {
+            let message: Vec<u8> = (0..len).collect();
+            json!({"message": HEX.encode(&message), "tag": HEX.encode(&key.tag(&message))})
+        })
+        .collect();
+    let records: Vec<_> = [&b""[..], b"\0\0\0\x01\0", b"\0\x03\0\x02\x92abc"]
+        .iter()
+        .map(|record| {
+            let digest = RecordDigest::of(record);
+            json!({"record": HEX.encode(record), "digest": HEX.encode(digest.as_bytes())})
+        })
+        .collect();
+    check(
+        "hop_tag.json",
+        &json!({
+            "about": "tag = SipHash-2-4(key, message) as a big-endian integer; digest = first 16 bytes of BLAKE3(record)",
+            "key": HEX.encode(&KEY),
+            "tags": tags,
+            "digests": records,
+        }),
+    );
+}
+
+#[test]
+fn uplink_datagrams() {
+    let key = HopKey::new(KEY);
+    let id = ConnectionId::new(3, 0x01_0203, 0xdead_beef);
+    let datagram = |number, body: UplinkBody<'_>| {
+        let mut out = Vec::new();
+        body.encode(id, number, &key, &mut out).unwrap();
+        assert!(Uplink::parse(&out).unwrap().is_authentic(&key));
+        HEX.encode(&out)
+    };
+    let sframe = *b"\x18\x01sealed";
+    let level = AudioLevel::new(true, 24.0);
+    let valid = json!([
+        {"type": "audio", "packet_number": 1, "level": level.to_byte(), "sframe": HEX.encode(&sframe),
+         "datagram": datagram(1, UplinkBody::Audio { level, sframe: &sframe })},
+        {"type": "keep_alive", "packet_number": 2, "echo": HEX.encode(b"echo1234"),
+         "datagram": datagram(2, UplinkBody::KeepAlive { echo: *b"echo1234" })},
+        {"type": "path_response", "packet_number": 3, "challenge": HEX.encode(b"prove it"),
+         "datagram": datagram(3, UplinkBody::PathResponse { challenge: *b"prove it" })},
+        {"type": "bye", "packet_number": 0x7fff_ffffu32, "datagram": datagram(0x7fff_ffff, UplinkBody::Bye)},
+    ]);
+    let good = HEX
+        .decode(valid[1]["datagram"].as_str().unwrap().as_bytes())
+        .unwrap();
+    let with = |at: usize, byte: u8| {
+        let mut bent = good.clone();
+        bent[at] = byte;
+        bent
+    };
+    let invalid: Vec<_> = [
+        ("empty", vec![]),
+        ("shorter than header and tag", good[..20].to_vec()),
+        ("unknown type", with(0, 0x05)),
+        ("a downlink type", with(0, 0x11)),
+        ("packet number of 2^31", with(9, 0x80)),
+        ("one byte too many", [&good[..], &[0]].concat()),
+        ("1201 bytes", vec![1; 1201]),
+    ]
+    .into_iter()
+    .map(|(why, bytes)| {
+        assert!(Uplink::parse(&bytes).is_err(), "{why}");
+        json!({"why": why, "datagram": HEX.encode(&bytes)})
+    })
+    .collect();
+    let forged = with(13, good[13] ^ 1);
+    assert!(!Uplink::parse(&forged).unwrap().is_authentic(&key));
+    check(
+        "uplink.json",
+        &json!({
+            "key": HEX.encode(&KEY),
+            "connection_id": HEX.encode(&id.to_bytes()),
+            "valid": valid,
+            "invalid": invalid,
+            "wrong_tag": [HEX.encode(&forged)],
+        }),
+    );
+}
+
+#[test]
+fn downlink_datagrams() {
+    let key = HopKey::new(KEY);
+    let level = AudioLevel::new(true, 30.0);
+    let audio = |number, frames: &[(u16, &[u8])]| {
+        let mut records = Vec::new();
+        let mut digests = Vec::new();
+        for (sender, sframe) in frames {
+            let start = records.len();
+            records.extend_from_slice(&Record::header(*sender, level, sframe.len()).unwrap());
+            records.extend_from_slice(sframe);
+            digests.push(RecordDigest::of(&records[start..]));
+        }
+        let head = downlink::audio_header(frames.len() as u8, number, &key, &digests);
+        let datagram = [&head[..], &records].concat();
+        assert!(Downlink::parse(&datagram).unwrap().is_authentic(&key));
+        let frames: Vec<_> = frames
+            .iter()
+            .map(|(sender, sframe)| json!({"sender": sender, "level": level.to_byte(), "sframe": HEX.encode(sframe)}))
+            .collect();
+        json!({"type": "audio", "packet_number": number, "records": frames, "datagram": HEX.encode(&datagram)})
+    };
+    let pong = Pong {
+        echo: *b"echo1234",
+        highest: 77,
+        received: 70,
+    };
+    let valid = json!([
+        audio(0, &[(1, b"one frame")]),
+        audio(1, &[(1, b"one"), (0xffff, b"another"), (7, b"")]),
+        {"type": "pong", "packet_number": 2, "echo": HEX.encode(&pong.echo), "highest": 77, "received": 70,
+         "datagram": HEX.encode(&pong.encode(2, &key))},
+        {"type": "path_challenge", "packet_number": 3, "challenge": HEX.encode(b"prove it"),
+         "datagram": HEX.encode(&downlink::path_challenge(*b"prove it", 3, &key))},
+        {"type": "bye", "packet_number": 4, "reason": 1,
+         "datagram": HEX.encode(&downlink::bye(ByeReason::Closed, 4, &key))},
+    ]);
+    let bundle = HEX
+        .decode(valid[1]["datagram"].as_str().unwrap().as_bytes())
+        .unwrap();
+    let with = |at: usize, byte: u8| {
+        let mut bent = bundle.clone();
+        bent[at] = byte;
+        bent
+    };
+    let invalid: Vec<_> = [
+        ("no record", with(1, 0)),
+        ("fewer records than it says", with(1, 4)),
+        ("more records than it says", with(1, 2)),
+        ("a record longer than the datagram", with(14, 0xff)),
+        ("unknown type", with(0, 0x15)),
+        ("cut", bundle[..bundle.len() - 1].to_vec()),
+    ]
+    .into_iter()
+    .map(|(why, bytes)| {
+        assert!(Downlink::parse(&bytes).is_err(), "{why}");
+        json!({"why": why, "datagram": HEX.encode(&bytes)})
+    })
+    .collect();
+    let forged = with(20, bundle[20] ^ 1);
+    assert!(!Downlink::parse(&forged).unwrap().is_authentic(&key));
+    check(
+        "downlink.json",
+        &json!({
+            "key": HEX.encode(&KEY),
+            "valid": valid,
+            "invalid": invalid,
+            "wrong_tag": [HEX.encode(&forged)],
+        }),
+    );
+}
+
+#[test]
+fn sframe_headers() {
+    let valid: Vec<_> = [
+        (0u32, 0u8, 0u8, 0u64),
+        (0, 0, 7, 7),
+        (0, 0, 8, 8),
+        (1, 0, 0, 255),
+        (5, 3, 200, 65_536),
+        (u32::MAX, 3, 255, u64::MAX),
+    ]
+    .into_iter()
+    .map(|(leaf, generation, epoch, counter)| {
+        let key_id = KeyId::new(leaf, generation, epoch);
+        let mut out = [0; SframeHeader::MAX_LEN];
+        let len = SframeHeader { key_id, counter }.write(&mut out);
+        json!({
+            "leaf": leaf, "generation": generation, "epoch": epoch, "counter": counter.to_string(),
+            "kid": key_id.to_u64().to_string(), "header": HEX.encode(&out[..len]),
+        })
+    })
+    .collect();
+    let invalid: Vec<_> = ["", "80", "8007", "0807", "9000ff", "f8ffffffffffffffff"]
+        .into_iter()
+        .map(|header| {
+            let bytes = HEX.decode(header.as_bytes()).unwrap();
+            assert!(SframeHeader::parse(&bytes).is_err(), "{header}");
+            header
+        })
+        .collect();
+    check(
+        "sframe_header.json",
+        &json!({
+            "about": "RFC 9605 §4.3; kid = leaf·1024 + generation·256 + epoch; the shortest form is the only one",
+            "valid": valid,
+            "invalid": invalid,
+        }),
+    );
+}
+
+#[test]
+fn frame_payloads() {
+    let valid: Vec<_> = [
+        (0u32, true, 0u8, vec![], &b"\x78opus"[..]),
+        (960, false, 0, vec![(8u8, &b"before"[..])], b"now"),
+        (
+            u32::MAX,
+            false,
+            5,
+            vec![(8, &[1; 63][..]), (16, &[2; 64]), (255, &[3; 300])],
+            b"x",
+        ),
+    ]
+    .into_iter()
+    .map(|(timestamp, talkspurt, dred_version, blocks, opus)| {
+        let redundant: Vec<_> = blocks
+            .iter()
+            .map(|(age, opus)| RedundantBlock { age: *age, opus })
+            .collect();
+        let payload = FramePayload {
+            timestamp,
+            talkspurt,
+            dred_version,
+            redundant,
+            opus,
+        };
+        let mut out = Vec::new();
+        payload.encode(&mut out).unwrap();
+        let blocks: Vec<_> = blocks
+            .iter()
+            .map(|(age, opus)| json!({"age": age, "opus": HEX.encode(opus)}))
+            .collect();
+        json!({
+            "timestamp": timestamp, "talkspurt": talkspurt, "dred_version": dred_version,
+            "redundant": blocks, "opus": HEX.encode(opus), "payload": HEX.encode(&out),
+        })
+    })
+    .collect();
+    let invalid: Vec<_> = [
+        ("no Opus packet", "0000000000"),
+        ("block of age 0", "0100000000000141ff"),
+        ("empty block", "01000000000800ff"),
+        (
+            "a length in two bytes that one would hold",
+            "010000000008400141ff",
+        ),
+        ("a length in four bytes", "0100000000088000000141ff"),
+        ("block longer than the payload", "01000000000805ff"),
+    ]
+    .into_iter()
+    .map(|(why, payload)| {
+        let bytes = HEX.decode(payload.as_bytes()).unwrap();
+        assert!(FramePayload::parse(&bytes).is_err(), "{why}");
+        json!({"why": why, "payload": payload})
+    })
+    .collect();
+    check("payload.json", &json!({"valid": valid, "invalid": invalid}));
+}
+
+#[test]
+fn replay_windows() {
+    let numbers = [
+        5u64, 5, 4, 0, 1029, 6, 5, 1029, 1028, 2500, 1477, 1476, 1475, 5000, 3976, 3977,
+    ];
+    let mut window = ReplayWindow::new();
+    let verdicts: Vec<_> = numbers
+        .iter()
+        .map(|number| {
+            let verdict = match window.commit(*number) {
+                Ok(()) => "passes".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            json!({"number": number, "verdict": verdict})
+        })
+        .collect();
+    check(
+        "replay.json",
+        &json!({"window": 1024, "in_order": verdicts}),
+    );
+}
+
+#[test]
+fn requests_in_a_stream() {
+    let hello = wire::Request {
+        kind: Some(wire::request::Kind::Hello(wire::Hello {
+            min_version: 1,
+            max_version: 1,
+            agent: "example/1.0".to_owned(),
+        })),
+    };
+    let join = wire::Request {
+        kind: Some(wire::request::Kind::JoinRoom(wire::JoinRoom {
+            slug: "friday-night".to_owned(),
+            resume_join_id: Default::default(),
+        })),
+    };
+    check(
+        "requests.json",
+        &json!([
+            {"request": "hello", "min_version": 1, "max_version": 1, "agent": "example/1.0",
+             "stream": HEX.encode(&framing::encode(&hello))},
+            {"request": "join_room", "slug": "friday-night", "stream": HEX.encode(&framing::encode(&join))},
+        ]),
+    );
+}
