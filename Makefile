@@ -1,0 +1,31 @@
+# Two commands do it all: `make demo` shows a conference, `make test` runs every test.
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+# Without the sound card: no sound library is needed. Build the client with `cargo build -p confab` for one.
+HEADLESS := --locked --no-default-features
+
+.PHONY: demo test lint docs clean help
+
+help:
+	@echo "make demo   a conference of four on this machine, with real voices; about 30 s after the build"
+	@echo "make test   every test"
+	@echo "make lint   formatting, clippy and docs, with warnings denied"
+
+demo:
+	@scripts/setup build speech
+	cargo build --release $(HEADLESS) -p confab -p confab-control -p confab-relay -p confab-benches
+	@$(TARGET)/release/confab-bench demo --out $(TARGET)/demo
+
+test:
+	@scripts/setup build
+	cargo build $(HEADLESS) --workspace --bins
+	cargo test $(HEADLESS) --workspace
+
+lint:
+	@scripts/setup build
+	cargo fmt --all --check
+	cargo clippy $(HEADLESS) --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc $(HEADLESS) --workspace --no-deps
+
+clean:
+	cargo clean
