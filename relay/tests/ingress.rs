@@ -223,6 +223,25 @@ fn a_session_ends_by_bye_and_by_silence_and_control_is_told_once() {
 }
 
 #[test]
+fn a_room_that_empties_in_a_batch_leaves_its_place_to_one_room_only() {
+    let mut lab = Lab::new();
+    let mut ann = lab.join(1, 0);
+    let batch = [
+        (ann.address, ann.audio("one")),
+        (ann.address, ann.audio("two")),
+        (ann.address, ann.datagram(UplinkBody::Bye)),
+    ];
+    lab.batch(&batch);
+    lab.ended();
+    let mut here = [lab.join(2, 0), lab.join(2, 1)];
+    let there = [lab.join(3, 0), lab.join(3, 1)];
+    let datagram = here[0].audio("in here");
+    let sent = lab.deliver(&here[0], &datagram);
+    assert_eq!(here[1].heard(&sent).len(), 1);
+    assert!(there.iter().all(|client| client.heard(&sent).is_empty()));
+}
+
+#[test]
 fn a_lower_fence_and_another_boot_command_nothing() {
     let mut lab = Lab::new();
     let fence = |era, placement| Fence { era, placement };

@@ -97,7 +97,10 @@ impl Worker {
                     .bundles
                     .take(now, shared.snapshot(), packet, frame.slot);
                 room.bundle = Some(bundle);
-                self.open_rooms.push(frame.room);
+                if !room.is_open {
+                    room.is_open = true;
+                    self.open_rooms.push(frame.room);
+                }
             }
         }
     }
@@ -106,7 +109,7 @@ impl Worker {
     pub fn end_batch(&mut self) {
         while let Some(room) = self.open_rooms.pop() {
             self.close_bundle(room);
-            self.release_room_if_left(room);
+            self.settle_room(room);
         }
     }
 

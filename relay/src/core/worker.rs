@@ -77,6 +77,8 @@ pub(super) struct WorkerRoom {
     pub(super) shared: Option<Arc<Room>>,
     sessions: usize,
     pub(super) bundle: Option<Box<Bundle>>,
+    /// True while it is among the worker's open rooms; its place is not given again before.
+    pub(super) is_open: bool,
 }
 
 /// A datagram that is not audio, whole.
@@ -266,6 +268,7 @@ impl Worker {
             shared: Some(Arc::clone(room)),
             sessions: 1,
             bundle: None,
+            is_open: false,
         };
         let index = match self.free_rooms.pop() {
             Some(index) => {
@@ -292,15 +295,16 @@ impl Worker {
         {
             self.rooms_by_id.remove(&shared.id);
         }
-        // A bundle that is still open goes out at the end of the batch; until then the place is not given again.
-        if room.bundle.is_none() {
+        if !room.is_open {
             self.free_rooms.push(index);
         }
     }
 
-    /// Called when a room's bundle was closed: frees the room's place if everyone has left meanwhile.
-    pub(super) fn release_room_if_left(&mut self, index: usize) {
-        if self.rooms[index].sessions == 0 {
+    /// The room has no bundle any more. Its place is free if everyone has left meanwhile.
+    pub(super) fn settle_room(&mut self, index: usize) {
+        let room = &mut self.rooms[index];
+        room.is_open = false;
+        if room.sessions == 0 {
             self.free_rooms.push(index);
         }
     }
