@@ -1,1 +1,16 @@
-//! Benches, load and quality harnesses of Confab
+//! What measures Confab from outside: the demo, its harness, and the arithmetic of what was heard.
+//!
+//! * [`speech`]: recordings of people, made ready to be spoken into a call;
+//! * [`fleet`]: the real programs, started, watched and ended;
+//! * [`align`]: how much of what was said is in what was heard, and how late;
+//! * [`demo`]: a conference of four, from nothing to a report.
+
+#![forbid(unsafe_code)]
+
+pub mod align;
+pub mod demo;
+pub mod fleet;
+pub mod speech;
+
+/// Rate of all sound in the harness, in samples a second.
+pub const RATE: u32 = 48_000;

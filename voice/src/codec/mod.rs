@@ -116,7 +116,9 @@ pub struct Encoder {
 impl Encoder {
     /// An encoder, or [`CodecError::Setting`] naming what is out of its range.
     pub fn new(config: EncoderConfig) -> Result<Self, CodecError> {
-        let mut opus = OpusEncoder::new(Channels::Mono, SampleRate::Hz48000, Application::Voip)?;
+        // Not `Voip`: its high-pass and formant filters bend the waveform. On recorded speech at 24 kbit/s, what
+        // comes out correlates with what went in by 0.86 to 0.96 there, and by 0.95 to 0.99 here.
+        let mut opus = OpusEncoder::new(Channels::Mono, SampleRate::Hz48000, Application::Audio)?;
         opus.set_signal(Signal::Voice)?;
         opus.set_vbr(true)?;
         opus.set_vbr_constraint(true)?;

@@ -1,0 +1,78 @@
+//! What the process-level tests share: the real programs, and people who use them.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::path::{Path, PathBuf};
+
+use confab_benches::fleet::{Ended, Fleet};
+
+pub const PASSWORD: &str = "four random words here";
+
+/// A fleet of its own for each test, in a folder that goes with it.
+pub struct Stage {
+    pub fleet: Fleet,
+    pub scratch: tempfile::TempDir,
+}
+
+impl Stage {
+    pub async fn new() -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let fleet = Fleet::start(&programs(), scratch.path()).await.unwrap();
+        Self { fleet, scratch }
+    }
+
+    pub async fn register(&self, name: &str) {
+        let email = format!("{name}@example.org");
+        let args = [
+            "register",
+            name,
+            "--email",
+            &email,
+            "--birthday",
+            "1990-01-31",
+        ];
+        self.fleet
+            .client(name, &args, Some(PASSWORD))
+            .await
+            .unwrap();
+    }
+
+    /// Runs a command as `name`, which has to end well.
+    pub async fn ok(&self, name: &str, args: &[&str]) -> String {
+        self.fleet.client(name, args, None).await.unwrap()
+    }
+
+    /// Runs a command as `name` and gives how it ended.
+    pub async fn run(&self, name: &str, args: &[&str], password: Option<&str>) -> Ended {
+        self.fleet.try_client(name, args, password).await.unwrap()
+    }
+
+    /// Runs a command that has to fail with this exit code and one line that holds `says`.
+    pub async fn fails(
+        &self,
+        name: &str,
+        args: &[&str],
+        password: Option<&str>,
+        code: i32,
+        says: &str,
+    ) {
+        let ended = self.run(name, args, password).await;
+        assert_eq!(ended.code, Some(code), "{args:?}: {ended:?}");
+        let said = ended.stderr.trim();
+        assert!(said.contains(says), "{args:?} said {said:?}");
+        assert_eq!(said.lines().count(), 1, "{args:?} said {said:?}");
+    }
+}
+
+/// The folder of the programs: this test's is below it. They are built before the tests are run.
+pub fn programs() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let folder = test.parent().and_then(Path::parent).unwrap();
+    for program in ["confab", "confab-control", "confab-relay"] {
+        assert!(
+            folder.join(program).is_file(),
+            "{program} is not built: `cargo build --workspace --bins` first, or `make test`"
+        );
+    }
+    folder.to_owned()
+}
