@@ -211,13 +211,11 @@ impl Fleet {
 
     fn client_command(&self, name: &str) -> Command {
         let mut command = self.command("confab");
+        // In the environment, so that a test may say otherwise on the command line.
         command
-            .arg("--server")
-            .arg(self.control.to_string())
-            .arg("--config-dir")
-            .arg(self.scratch.join(name))
-            .arg("--ca")
-            .arg(self.data_dir().join("ca.crt"));
+            .env("CONFAB_SERVER", self.control.to_string())
+            .env("CONFAB_CONFIG_DIR", self.scratch.join(name))
+            .env("CONFAB_CA", self.data_dir().join("ca.crt"));
         command
     }
 

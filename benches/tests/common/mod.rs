@@ -60,7 +60,12 @@ impl Stage {
         assert_eq!(ended.code, Some(code), "{args:?}: {ended:?}");
         let said = ended.stderr.trim();
         assert!(said.contains(says), "{args:?} said {said:?}");
-        assert_eq!(said.lines().count(), 1, "{args:?} said {said:?}");
+        // What is no command at all gets a hint on the next lines.
+        let is_usage = said.starts_with("error: ");
+        assert!(
+            is_usage || said.lines().count() == 1,
+            "{args:?} said {said:?}"
+        );
     }
 }
 
