@@ -39,7 +39,7 @@ fn main() -> ExitCode {
                 tokio::select! {
                     result = run(flags.command) => result,
                     // Dropping the run ends every program that it started.
-                    _ = tokio::signal::ctrl_c() => Err("interrupted".to_owned()),
+                    () = interrupted() => Err("interrupted".to_owned()),
                 }
             })
         });
