@@ -17,7 +17,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+use crate::core::window::WindowControl;
 use crate::core::worker::Ended;
+use crate::core::worker::WorkerConfig;
 use crate::core::{Counters, DropCause, MediaEnded, Registry, Worker};
 use crate::flags::Flags;
 use crate::io::threads::WorkerThread;
@@ -93,17 +95,21 @@ pub fn start(flags: &Flags) -> Result<Relay, StartError> {
         wakers.push(driver.waker());
         let thread = WorkerThread {
             worker: Worker::new(
-                index as u8,
+                WorkerConfig {
+                    index: index as u8,
+                    buffers: flags.buffers as usize,
+                    speakers: usize::from(flags.speakers),
+                },
                 Instant::now(),
                 counted,
                 HopKey::new(rand::random()),
-                flags.buffers as usize,
             ),
             driver,
             mailbox,
             ended: ended_to.clone(),
             stop: Arc::clone(&stop),
             batch,
+            window: WindowControl::new(flags.coalesce_min, flags.coalesce_max),
         };
         threads.push(thread.spawn(index).map_err(StartError::Thread)?);
     }
@@ -276,6 +282,11 @@ async fn measure_load(
 }
 
 fn worker_count(flags: &Flags) -> Result<usize, StartError> {
+    if flags.coalesce_min > flags.coalesce_max {
+        return Err(StartError::Flags(
+            "--coalesce-min is longer than --coalesce-max".to_owned(),
+        ));
+    }
     let workers = match flags.workers {
         0 => thread::available_parallelism().map_or(1, usize::from),
         workers => workers,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
@@ -52,6 +53,24 @@ pub struct Flags {
     #[arg(long, env = "CONFAB_RELAY_MAX_SESSIONS", default_value_t = 100_000)]
     pub max_sessions: u32,
 
+    /// Speakers of a room that are forwarded at once, 1 to 64: the loudest. Each costs every listener a frame.
+    #[arg(
+        long,
+        env = "CONFAB_RELAY_SPEAKERS",
+        default_value_t = 16,
+        value_parser = clap::value_parser!(u8).range(1..=64)
+    )]
+    pub speakers: u8,
+
+    /// Longest time for which a frame may wait for others of its room to share a datagram, as 5ms; 20ms at most. The
+    /// wait grows with the load: nothing while a worker is idle, this much when it is busy. 0ms: never.
+    #[arg(long, env = "CONFAB_RELAY_COALESCE_MAX", default_value = "0ms", value_name = "TIME", value_parser = parse_wait)]
+    pub coalesce_max: Duration,
+
+    /// Shortest such time, even while a worker is idle. For measuring; it delays everyone.
+    #[arg(long, env = "CONFAB_RELAY_COALESCE_MIN", default_value = "0ms", value_name = "TIME", value_parser = parse_wait)]
+    pub coalesce_min: Duration,
+
     /// Datagrams received by one system call, 1 to 1024. Frames that come together share datagrams on their way out.
     #[arg(
         long,
@@ -90,6 +109,23 @@ pub struct Flags {
         default_value = "text"
     )]
     pub log_format: LogFormat,
+}
+
+/// Longest coalescing that makes sense: the length of a usual frame.
+const MAX_COALESCE: Duration = Duration::from_millis(20);
+
+fn parse_wait(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.strip_suffix("us") {
+        Some(number) => (number, 1e-6),
+        None => (text.strip_suffix("ms").unwrap_or(text), 1e-3),
+    };
+    let number: f64 = number
+        .parse()
+        .map_err(|_| "a time looks like 5ms or 500us".to_owned())?;
+    match Duration::try_from_secs_f64(number * unit) {
+        Ok(wait) if wait <= MAX_COALESCE => Ok(wait),
+        _ => Err(format!("0ms to {} ms", MAX_COALESCE.as_millis())),
+    }
 }
 
 /// Form of the log, on standard error.

@@ -73,7 +73,7 @@ fn forwarding_allocates_nothing_once_it_is_under_way() {
             packet.from = *from;
             lab.worker.receive(lab.now, packet);
             if at >= 5 {
-                lab.worker.end_batch();
+                lab.worker.end_batch(lab.now);
             }
         }
         while lab.worker.has_output() {

@@ -57,6 +57,8 @@ drop_causes! {
     WrongLeaf = "wrong_leaf",
     /// The participant may not speak: muted, or a listener.
     MayNotSpeak = "may_not_speak",
+    /// Others in the room were louder.
+    NotLoudest = "not_loudest",
     /// A path response that answers no challenge, or from elsewhere.
     StrayPathResponse = "stray_path_response",
     /// Shed: all buffers were under way, or the frame had waited too long.

@@ -31,6 +31,8 @@ pub(super) struct Frame {
     pub(super) slot: u32,
     pub(super) sender: u16,
     pub(super) level: AudioLevel,
+    /// Who is no longer forwarded because this one is: slot and sender.
+    pub(super) instead_of: Option<(u32, u16)>,
 }
 
 /// Frames of different speakers, bound for everyone in a room.
@@ -64,50 +66,40 @@ pub struct BundlePool {
 
 impl Worker {
     /// Puts a frame into its room's bundle.
-    pub(super) fn forward(&mut self, now: Instant, mut packet: Box<Packet>, frame: Frame) {
+    pub(super) fn forward(&mut self, now: Instant, mut packet: Box<Packet>, frame: &Frame) {
         self.counters.frames_in.add(1);
         let sframe = packet.sframe_range();
         let header = Record::header(frame.sender, frame.level, sframe.len())
             .expect("an SFrame that came in one datagram fits into another");
         packet.data[RECORD_OFFSET_IN_UPLINK..][..RECORD_HEADER_LEN].copy_from_slice(&header);
-        let record_len = RECORD_HEADER_LEN + sframe.len();
 
-        let room = &self.rooms[frame.room];
-        if let Some(bundle) = &room.bundle
-            && !bundle.takes(record_len, frame.slot)
-        {
-            self.close_bundle(frame.room);
+        let record_len = RECORD_HEADER_LEN + sframe.len();
+        let Some(bundle) = self.bundle_for(now, frame.room, record_len, frame.slot) else {
+            self.packets.give(packet);
+            return;
+        };
+        if bundle.spans.is_empty() {
+            bundle.hold(packet, frame.slot);
+        } else {
+            let first = bundle.lay(packet.record(), frame.slot);
+            self.packets.give(packet);
+            if let Some(first) = first {
+                self.packets.give(first);
+            }
         }
-        let room = &mut self.rooms[frame.room];
-        match &mut room.bundle {
-            Some(bundle) => {
-                if let Some(first) = bundle.packet.take() {
-                    bundle.lay_first(&first);
-                    self.packets.give(first);
-                }
-                bundle.lay(&packet, frame.slot);
-                self.packets.give(packet);
-            }
-            None => {
-                let Some(shared) = &room.shared else {
-                    self.packets.give(packet);
-                    return;
-                };
-                let bundle = self
-                    .bundles
-                    .take(now, shared.snapshot(), packet, frame.slot);
-                room.bundle = Some(bundle);
-                if !room.is_open {
-                    room.is_open = true;
-                    self.open_rooms.push(frame.room);
-                }
-            }
+        if let Some((slot, sender)) = frame.instead_of {
+            self.say_stopped(now, frame.room, slot, sender);
         }
     }
 
-    /// The batch is over: what it brought goes out together.
-    pub fn end_batch(&mut self) {
-        while let Some(room) = self.open_rooms.pop() {
+    /// Closes the bundles whose time has come: all of them, when the window is zero.
+    pub fn end_batch(&mut self, now: Instant) {
+        let runs_low = self.packets.available() < self.config.buffers / 4;
+        while let Some((closes, room)) = self.open_rooms.front().copied() {
+            if closes > now && !runs_low {
+                return;
+            }
+            self.open_rooms.pop_front();
             self.close_bundle(room);
             self.settle_room(room);
         }
@@ -148,6 +140,43 @@ impl Worker {
                 return;
             };
             self.shed(oldest);
+        }
+    }
+
+    /// The room's open bundle, if it takes a record of this length, or else a new one. `None` when everyone has left.
+    fn bundle_for(
+        &mut self,
+        now: Instant,
+        index: usize,
+        record_len: usize,
+        slot: u32,
+    ) -> Option<&mut Bundle> {
+        if let Some(bundle) = &self.rooms[index].bundle
+            && !bundle.takes(record_len, slot)
+        {
+            self.close_bundle(index);
+        }
+        let room = &mut self.rooms[index];
+        if room.bundle.is_none() {
+            let receivers = room.shared.as_ref()?.snapshot();
+            room.bundle = Some(self.bundles.take(now, receivers));
+            if !room.is_open {
+                room.is_open = true;
+                self.open_rooms.push_back((now + self.window, index));
+            }
+        }
+        room.bundle.as_deref_mut()
+    }
+
+    /// Tells the room that a sender is no longer among the loudest.
+    fn say_stopped(&mut self, now: Instant, room: usize, slot: u32, sender: u16) {
+        let record =
+            Record::header(sender, AudioLevel::SILENCE, 0).expect("an empty record fits anywhere");
+        if let Some(bundle) = self.bundle_for(now, room, RECORD_HEADER_LEN, slot) {
+            let first = bundle.lay(&record, slot);
+            if let Some(first) = first {
+                self.packets.give(first);
+            }
         }
     }
 
@@ -267,30 +296,35 @@ impl Bundle {
             && self.spans.iter().all(|span| span.slot != slot)
     }
 
-    /// Moves the first frame, so far sent from its own buffer, to where others can follow it.
-    fn lay_first(&mut self, packet: &Packet) {
+    /// Takes the first frame, in the buffer in which it came.
+    fn hold(&mut self, packet: Box<Packet>, slot: u32) {
         let record = packet.record();
-        self.laid
-            .try_extend_from_slice(record)
-            .expect("one record fits into an empty bundle");
-        let first = &mut self.spans[0];
-        first.start = 0;
-        first.end = record.len();
+        self.digests.push(RecordDigest::of(record));
+        self.spans.push(Span {
+            slot,
+            start: 0,
+            end: record.len(),
+        });
+        self.packet = Some(packet);
     }
 
-    /// Appends a record that [`takes`](Self::takes) has agreed to.
-    fn lay(&mut self, packet: &Packet, slot: u32) {
-        let record = packet.record();
+    /// Appends a record that [`takes`](Self::takes) has agreed to. A first frame that was still in its own buffer is
+    /// copied to where others can follow it, and its buffer given back.
+    fn lay(&mut self, record: &[u8], slot: u32) -> Option<Box<Packet>> {
+        const FITS: &str = "the bundle was asked whether it takes the record";
+        let first = self.packet.take();
+        if let Some(first) = &first {
+            self.laid.try_extend_from_slice(first.record()).expect(FITS);
+        }
         let start = self.laid.len();
-        self.laid
-            .try_extend_from_slice(record)
-            .expect("the bundle was asked whether it takes the record");
+        self.laid.try_extend_from_slice(record).expect(FITS);
         self.digests.push(RecordDigest::of(record));
         self.spans.push(Span {
             slot,
             start,
             end: self.laid.len(),
         });
+        first
     }
 
     /// The datagram for the receiver in `slot`, and how many frames are in it. `None` when there is nothing for it:
@@ -333,14 +367,8 @@ impl Bundle {
 }
 
 impl BundlePool {
-    /// A bundle of the one frame in `packet`, whose record is written already.
-    fn take(
-        &mut self,
-        now: Instant,
-        receivers: Arc<Snapshot>,
-        packet: Box<Packet>,
-        slot: u32,
-    ) -> Box<Bundle> {
+    /// An empty bundle.
+    fn take(&mut self, now: Instant, receivers: Arc<Snapshot>) -> Box<Bundle> {
         let mut bundle = self.free.pop().unwrap_or_else(|| {
             Box::new(Bundle {
                 receivers: Arc::clone(&self.nobody),
@@ -352,16 +380,8 @@ impl BundlePool {
                 since: now,
             })
         });
-        let record = packet.record();
         bundle.receivers = receivers;
-        bundle.digests.push(RecordDigest::of(record));
-        bundle.spans.push(Span {
-            slot,
-            start: 0,
-            end: record.len(),
-        });
         bundle.since = now;
-        bundle.packet = Some(packet);
         bundle
     }
 

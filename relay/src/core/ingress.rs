@@ -9,6 +9,7 @@ use confab_protocol::media::{AudioLevel, ReplayError, SframeHeader, TAG_LEN};
 
 use super::counters::DropCause;
 use super::fanout::Frame;
+use super::loudest::Admission;
 use super::packet::Packet;
 use super::path::PathAction;
 use super::worker::Worker;
@@ -20,7 +21,7 @@ impl Worker {
         self.counters.datagrams_in.add(1);
         self.counters.bytes_in.add(packet.len as u64);
         match self.examine(now, &packet) {
-            Ok(Verdict::Forward(frame)) => self.forward(now, packet, frame),
+            Ok(Verdict::Forward(frame)) => self.forward(now, packet, &frame),
             Ok(Verdict::Done) => self.packets.give(packet),
             Err(cause) => {
                 self.counters.count_drop(cause);
@@ -32,7 +33,7 @@ impl Worker {
     fn examine(&mut self, now: Instant, packet: &Packet) -> Result<Verdict, DropCause> {
         let uplink = Uplink::parse(packet.bytes()).map_err(|_| DropCause::Malformed)?;
         let id = uplink.connection_id;
-        if id.worker() != self.index {
+        if id.worker() != self.config.index {
             return Err(DropCause::Misdirected);
         }
         let session = self.session(id).ok_or(DropCause::UnknownConnection)?;
@@ -60,7 +61,7 @@ impl Worker {
         }
         self.follow_path(now, packet, id.slot(), newest);
         match uplink.body {
-            UplinkBody::Audio { level, sframe } => self.check_frame(id.slot(), level, sframe),
+            UplinkBody::Audio { level, sframe } => self.check_frame(now, id.slot(), level, sframe),
             UplinkBody::KeepAlive { echo } => {
                 self.answer_keep_alive(packet, id.slot(), echo);
                 Ok(Verdict::Done)
@@ -71,12 +72,13 @@ impl Worker {
 
     fn check_frame(
         &mut self,
+        now: Instant,
         slot: u32,
         level: AudioLevel,
         sframe: &[u8],
     ) -> Result<Verdict, DropCause> {
         let session = self.sessions[slot as usize]
-            .as_ref()
+            .as_mut()
             .expect("the session was found by this slot a moment ago");
         let (header, _) = SframeHeader::parse(sframe).map_err(|_| DropCause::Malformed)?;
         if header.key_id.leaf != session.info.leaf {
@@ -85,11 +87,22 @@ impl Worker {
         if !session.info.may_speak() {
             return Err(DropCause::MayNotSpeak);
         }
+        let rank = session.loudness.hear(level);
+        let sender = session.info.sender;
+        let room = session.room;
+        let limit = self.config.speakers;
+        let loudest = &mut self.rooms[room].loudest;
+        let instead_of = match loudest.admit(now, limit, slot, sender, rank) {
+            Admission::Forward => None,
+            Admission::InsteadOf { slot, sender } => Some((slot, sender)),
+            Admission::Refuse => return Err(DropCause::NotLoudest),
+        };
         Ok(Verdict::Forward(Frame {
-            room: session.room,
+            room,
             slot,
-            sender: session.info.sender,
+            sender,
             level,
+            instead_of,
         }))
     }
 

@@ -9,6 +9,7 @@ pub mod counters;
 pub mod fanout;
 pub mod ingress;
 pub mod limits;
+pub mod loudest;
 pub mod packet;
 pub mod path;
 pub mod registry;
@@ -16,6 +17,7 @@ pub mod room;
 pub mod session;
 pub mod slots;
 pub mod transport;
+pub mod window;
 pub mod worker;
 
 pub use counters::{Counters, DropCause};

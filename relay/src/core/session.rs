@@ -8,6 +8,7 @@ use std::time::Instant;
 use confab_protocol::media::{ConnectionId, HopKey, ReplayWindow};
 
 use super::limits::RateLimit;
+use super::loudest::Loudness;
 use super::path::Path;
 use super::room::Room;
 
@@ -79,6 +80,8 @@ pub struct Session {
     pub replay: ReplayWindow,
     /// How much it may send.
     pub limit: RateLimit,
+    /// How loud it has been.
+    pub loudness: Loudness,
     /// Where it is.
     pub path: Path,
     /// When something authentic was last heard.

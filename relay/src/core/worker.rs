@@ -16,6 +16,7 @@ use confab_protocol::media::{ConnectionId, HopKey, IDLE_TIMEOUT_SECONDS, ReplayW
 use super::counters::Counters;
 use super::fanout::{Bundle, BundlePool};
 use super::limits::RateLimit;
+use super::loudest::{Loudest, Loudness};
 use super::packet::PacketPool;
 use super::path::Path;
 use super::room::Room;
@@ -48,9 +49,22 @@ pub struct Ended {
     pub reason: MediaEndReason,
 }
 
+/// What an operator sets of a worker.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerConfig {
+    /// Its index: the worker byte of its sessions' connection ids.
+    pub index: u8,
+    /// Receive buffers, at most.
+    pub buffers: usize,
+    /// Speakers of a room that are forwarded at once, at most.
+    pub speakers: usize,
+}
+
 /// The state machine of one worker. All its time is told to it; nothing in it blocks, locks or allocates for a packet.
 pub struct Worker {
-    pub(super) index: u8,
+    pub(super) config: WorkerConfig,
+    /// How long a bundle waits for more frames. The driver of this state machine turns it with the load.
+    pub(super) window: Duration,
     pub(super) counters: Arc<Counters>,
     pub(super) packets: PacketPool,
     pub(super) bundles: BundlePool,
@@ -61,8 +75,8 @@ pub struct Worker {
     pub(super) rooms: Vec<WorkerRoom>,
     free_rooms: Vec<usize>,
     rooms_by_id: HashMap<ConferenceId, usize>,
-    /// Rooms with a bundle that this batch opened.
-    pub(super) open_rooms: Vec<usize>,
+    /// Rooms whose bundle may be open, with the time at which it closes; the oldest first.
+    pub(super) open_rooms: VecDeque<(Instant, usize)>,
     /// Bundles under way, oldest first.
     pub(super) fanouts: VecDeque<Box<Bundle>>,
     pub(super) replies: VecDeque<Reply>,
@@ -79,6 +93,8 @@ pub(super) struct WorkerRoom {
     pub(super) bundle: Option<Box<Bundle>>,
     /// True while it is among the worker's open rooms; its place is not given again before.
     pub(super) is_open: bool,
+    /// Who is forwarded.
+    pub(super) loudest: Loudest,
 }
 
 /// A datagram that is not audio, whole.
@@ -94,25 +110,25 @@ pub(super) struct ChallengeSource {
 }
 
 impl Worker {
-    /// A worker without sessions. `challenge_key` has to be random; `buffers` bounds the datagrams held at a time.
+    /// A worker without sessions. `challenge_key` has to be random.
     pub fn new(
-        index: u8,
+        config: WorkerConfig,
         now: Instant,
         counters: Arc<Counters>,
         challenge_key: HopKey,
-        buffers: usize,
     ) -> Self {
         Self {
-            index,
+            config,
+            window: Duration::ZERO,
             counters,
-            packets: PacketPool::new(buffers),
+            packets: PacketPool::new(config.buffers),
             bundles: BundlePool::default(),
             sessions: Vec::new(),
             outbound: Vec::new(),
             rooms: Vec::new(),
             free_rooms: Vec::new(),
             rooms_by_id: HashMap::new(),
-            open_rooms: Vec::new(),
+            open_rooms: VecDeque::new(),
             fanouts: VecDeque::new(),
             replies: VecDeque::new(),
             ended: Vec::new(),
@@ -128,6 +144,16 @@ impl Worker {
     /// Free receive buffers, for the driver to fill.
     pub fn packets(&mut self) -> &mut PacketPool {
         &mut self.packets
+    }
+
+    /// From now on a bundle waits for more frames for so long.
+    pub fn set_window(&mut self, window: Duration) {
+        self.window = window;
+    }
+
+    /// When the first open bundle closes; [`end_batch`](Self::end_batch) wants to be called then.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.open_rooms.front().map(|(closes, _)| *closes)
     }
 
     /// Does what control's side says.
@@ -221,6 +247,7 @@ impl Worker {
             room,
             replay: ReplayWindow::new(),
             limit: RateLimit::new(now),
+            loudness: Loudness::default(),
             path: Path::default(),
             last_heard: now,
             received: 0,
@@ -249,6 +276,7 @@ impl Worker {
     fn forget(&mut self, slot: u32) -> Option<Box<Session>> {
         let session = self.sessions.get_mut(slot as usize)?.take()?;
         self.outbound[slot as usize] = Outbound::nobody();
+        self.rooms[session.room].loudest.forget(slot);
         self.leave_room(session.room);
         Some(session)
     }
@@ -269,6 +297,7 @@ impl Worker {
             sessions: 1,
             bundle: None,
             is_open: false,
+            loudest: Loudest::default(),
         };
         let index = match self.free_rooms.pop() {
             Some(index) => {

@@ -100,9 +100,14 @@ impl UdpDriver {
                 revents: 0,
             },
         ];
-        let milliseconds = timeout.as_millis().min(i32::MAX as u128) as i32;
-        // SAFETY: `polled` is a live array of two, and both descriptors are open as long as `self`.
-        let ready = unsafe { libc::poll(polled.as_mut_ptr(), 2, milliseconds) };
+        let timeout = libc::timespec {
+            tv_sec: timeout.as_secs() as libc::time_t,
+            tv_nsec: timeout.subsec_nanos().into(),
+        };
+        // SAFETY: `polled` is a live array of two, both descriptors are open as long as `self`, and a null signal mask
+        // leaves the thread's own.
+        let ready =
+            unsafe { libc::ppoll(polled.as_mut_ptr(), 2, &raw const timeout, std::ptr::null()) };
         if ready < 0 {
             return ignore_interrupt(io::Error::last_os_error());
         }

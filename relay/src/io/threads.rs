@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::UdpDriver;
+use crate::core::window::WindowControl;
 use crate::core::worker::Ended;
 use crate::core::{Worker, WorkerCommand};
 
@@ -30,6 +31,8 @@ pub struct WorkerThread {
     pub stop: Arc<AtomicBool>,
     /// Datagrams received at a time; so many buffers are kept free.
     pub batch: usize,
+    /// Turns the worker's window with its load.
+    pub window: WindowControl,
 }
 
 impl WorkerThread {
@@ -43,10 +46,14 @@ impl WorkerThread {
     fn run(mut self) -> io::Result<()> {
         let mut batch = Vec::with_capacity(self.batch);
         let mut is_blocked = false;
+        let mut round = Instant::now();
         loop {
             let busy = self.worker.has_output() && !is_blocked;
             if !busy {
-                self.driver.wait(MAX_WAIT, is_blocked)?;
+                let until_deadline = self.worker.deadline().map_or(MAX_WAIT, |deadline| {
+                    deadline.saturating_duration_since(Instant::now())
+                });
+                self.driver.wait(until_deadline.min(MAX_WAIT), is_blocked)?;
             }
             let woken = Instant::now();
             for command in self.mailbox.try_iter() {
@@ -58,14 +65,19 @@ impl WorkerThread {
             for packet in batch.drain(..) {
                 self.worker.receive(now, packet);
             }
-            self.worker.end_batch();
+            self.worker.end_batch(now);
             is_blocked = !self.worker.transmit(now, &mut self.driver);
             self.worker.tick(now);
             for ended in self.worker.take_ended() {
                 // Nobody listens only while the process ends.
                 let _ = self.ended.send(ended);
             }
-            self.worker.count_busy(woken.elapsed());
+            let end = Instant::now();
+            let busy = end - woken;
+            self.worker.count_busy(busy);
+            self.worker
+                .set_window(self.window.measure(busy, end - round));
+            round = end;
             if self.stop.load(Ordering::Acquire) && !self.worker.has_output() {
                 return Ok(());
             }

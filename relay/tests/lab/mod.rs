@@ -17,6 +17,7 @@ use confab_protocol::control::ConferenceId;
 use confab_protocol::media::downlink::{Downlink, DownlinkBody};
 use confab_protocol::media::uplink::UplinkBody;
 use confab_protocol::media::{AudioLevel, ConnectionId, HopKey, KeyId, SframeHeader};
+use confab_relay::core::worker::WorkerConfig;
 use confab_relay::core::{
     Counters, DropCause, MediaEnded, Outgoing, Registry, SendStatus, Transport, Worker,
     WorkerCommand,
@@ -80,14 +81,24 @@ impl Transport for Wire {
 
 impl Lab {
     pub fn new() -> Self {
+        Self::with_speakers(64)
+    }
+
+    /// A laboratory whose rooms forward so many at once.
+    pub fn with_speakers(speakers: usize) -> Self {
         let now = Instant::now();
         let (to, mailbox) = mpsc::channel();
         let counters = Arc::new(Counters::default());
         let key = HopKey::new([3; 16]);
+        let config = WorkerConfig {
+            index: 0,
+            buffers: BUFFERS,
+            speakers,
+        };
         Self {
             now,
             registry: Registry::new(BOOT, 10_000, vec![to], [7; 32]),
-            worker: Worker::new(0, now, Arc::clone(&counters), key, BUFFERS),
+            worker: Worker::new(config, now, Arc::clone(&counters), key),
             counters,
             wire: Wire::default(),
             mailbox,
@@ -169,7 +180,7 @@ impl Lab {
             packet.from = *from;
             self.worker.receive(self.now, packet);
         }
-        self.worker.end_batch();
+        self.worker.end_batch(self.now);
         self.flush()
     }
 
