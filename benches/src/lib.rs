@@ -3,11 +3,13 @@
 //! * [`speech`]: recordings of people, made ready to be spoken into a call;
 //! * [`fleet`]: the real programs, started, watched and ended;
 //! * [`align`]: how much of what was said is in what was heard, and how late;
-//! * [`demo`]: a conference of four, from nothing to a report.
+//! * [`demo`]: a conference of four, from nothing to a report;
+//! * [`bench_room`]: a relay's core with a room in it and no sockets.
 
 #![forbid(unsafe_code)]
 
 pub mod align;
+pub mod bench_room;
 pub mod demo;
 pub mod fleet;
 pub mod speech;

@@ -1,1 +1,22 @@
-//! The native client of Confab
+//! The native client of Confab. In the order in which a command meets them:
+//!
+//! * [`flags`]: what was asked for;
+//! * [`commands`]: one file for each group of commands;
+//! * [`store`]: what is kept between two runs;
+//! * [`net`]: QUIC to control, UDP to the relay;
+//! * [`engine`]: a participation in a room, without I/O;
+//! * [`audio`]: where sound comes from and goes to;
+//! * [`output`]: what is said, to a person or to a program;
+//! * [`failure`]: what a command ends with when it fails.
+
+#![forbid(unsafe_code)]
+
+pub mod audio;
+pub mod commands;
+pub mod engine;
+pub mod failure;
+pub mod flags;
+pub mod net;
+pub mod output;
+mod random;
+pub mod store;

@@ -1,0 +1,69 @@
+//! The edge towards sound: 48 kHz mono in blocks of 10 ms, whatever the other side has.
+//!
+//! * [`wav`]: what stands in a WAV file;
+//! * [`resample`]: any rate to 48 kHz and back;
+//! * [`source`]: a file, standard input or a tone, block by block;
+//! * [`sink`]: WAV files that stay readable whatever happens;
+//! * [`recorder`]: the mix and each speaker, written beside the call;
+//! * `device`: microphone and speakers (feature `device`).
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[cfg(feature = "device")]
+pub mod device;
+pub mod recorder;
+pub mod resample;
+pub mod sink;
+pub mod source;
+pub mod wav;
+
+/// Samples of a block.
+pub const BLOCK: usize = 480;
+
+/// Time that a block lasts.
+pub const BLOCK_TIME: Duration = Duration::from_millis(10);
+
+/// 10 ms of 48 kHz mono, within ±1.0.
+pub type Block = [f32; BLOCK];
+
+/// Why there is no sound.
+#[derive(Debug, thiserror::Error)]
+pub enum AudioError {
+    /// A file cannot be opened or created.
+    #[error("cannot {doing} {file}: {reason}")]
+    File {
+        /// A verb.
+        doing: &'static str,
+        /// Which file.
+        file: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// It is not a WAV file, or one of a kind that is not known.
+    #[error("{file} is not a WAV file that can be played: {reason}")]
+    NotWav {
+        /// Which file.
+        file: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// What was played or recorded broke off.
+    #[error("recording to {} stopped: {reason}; what was written so far is kept", file.display())]
+    Recording {
+        /// Which file.
+        file: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+    /// Microphone or speakers.
+    #[error("no {what}: {reason}; give {flag} FILE.wav, or {flag} none")]
+    Device {
+        /// Which of the two.
+        what: &'static str,
+        /// What the system says.
+        reason: String,
+        /// The flag that does without.
+        flag: &'static str,
+    },
+}

@@ -1,0 +1,499 @@
+//! The call itself: the engine between sockets, sound and control, by the real clock.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use confab_protocol::control::room::LeaveReason;
+use tokio::sync::oneshot;
+
+use super::Signals;
+use super::pace::Pace;
+use super::said::{MediaState, Person, Said, leave_reason};
+use super::sound::{Input, Playout, Sound};
+use crate::audio::recorder::{Played, RecorderEvent};
+use crate::audio::source::Next;
+use crate::audio::{BLOCK, BLOCK_TIME};
+use crate::engine::relays::MediaEvent;
+use crate::engine::{Engine, Event};
+use crate::failure::{Exit, Failure};
+use crate::net::event::ServerEvent;
+use crate::net::supervisor::{Ask, Supervisor, Update};
+use crate::net::udp::{RECEIVE_LEN, Sockets, local_address_towards};
+use crate::output::Output;
+
+/// Time between the input's end and leaving, with `--until-end`.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Time that control gets to hear of the leave.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Time between two looks at the local address.
+const ROUTE_CHECK: Duration = Duration::from_secs(2);
+
+/// Shortest time between two new sockets.
+const REBIND_PAUSE: Duration = Duration::from_secs(1);
+
+/// Datagrams that are taken before the clock is looked at again.
+const RECEIVE_BATCH: usize = 64;
+
+/// When what happens.
+pub(super) struct Plan {
+    /// The call's start by the monotonic clock, and by the wall clock since 1970.
+    pub(super) start: Instant,
+    pub(super) start_unix: Duration,
+    pub(super) input_at: Instant,
+    pub(super) leave_at: Option<Instant>,
+    pub(super) until_end: bool,
+    pub(super) stats_every: Duration,
+}
+
+/// Why the call ended.
+enum End {
+    /// As planned, or by a signal.
+    Wanted(&'static str, Exit),
+    /// By the server or the network.
+    Failed(&'static str, Failure),
+}
+
+/// A call that runs.
+pub(super) struct Call {
+    engine: Engine,
+    sound: Sound,
+    sockets: Sockets,
+    supervisor: Supervisor,
+    output: Arc<Output>,
+    plan: Plan,
+    /// `None` when the input is no source, or has ended.
+    capture: Option<Pace>,
+    capture_started: bool,
+    playout: Pace,
+    next_stats: Instant,
+    next_route_check: Instant,
+    route: Option<std::net::IpAddr>,
+    last_rebind: Instant,
+    recording_failed: bool,
+    end: Option<End>,
+}
+
+impl Call {
+    pub(super) fn new(
+        engine: Engine,
+        sound: Sound,
+        sockets: Sockets,
+        supervisor: Supervisor,
+        output: Arc<Output>,
+        plan: Plan,
+    ) -> Self {
+        let start = plan.start;
+        Self {
+            capture: matches!(sound.input, Input::Paced(_)).then(|| Pace::new(plan.input_at)),
+            capture_started: false,
+            // The first block is played at once; it is what the first 10 ms sound like.
+            playout: Pace::new(start.checked_sub(BLOCK_TIME).unwrap_or(start)),
+            next_stats: start + plan.stats_every,
+            next_route_check: start + ROUTE_CHECK,
+            route: None,
+            last_rebind: start,
+            recording_failed: false,
+            end: None,
+            engine,
+            sound,
+            sockets,
+            supervisor,
+            output,
+            plan,
+        }
+    }
+
+    pub(super) async fn run(mut self, signals: &mut Signals) -> Result<Exit, Failure> {
+        let mut buffer = [0; RECEIVE_LEN];
+        let end = loop {
+            self.do_what_is_due(Instant::now());
+            self.flush();
+            if let Some(end) = self.end.take() {
+                break end;
+            }
+            let deadline = self.next_deadline();
+            tokio::select! {
+                (length, from) = self.sockets.receive(&mut buffer) => {
+                    let now = Instant::now();
+                    self.engine.handle_datagram(now, from, &buffer[..length]);
+                    for _ in 1..RECEIVE_BATCH {
+                        let Some((length, from)) = self.sockets.try_receive(&mut buffer) else {
+                            break;
+                        };
+                        self.engine.handle_datagram(now, from, &buffer[..length]);
+                    }
+                }
+                update = self.supervisor.updates.recv() => match update {
+                    Some(update) => self.take_update(update),
+                    // It says why before it ends.
+                    None => self.finish(End::Wanted("failed", Exit::Network)),
+                },
+                block = self.sound.input.device_block() => match block {
+                    Some(block) => {
+                        let now = Instant::now();
+                        self.say_capture_started(now);
+                        self.engine.capture(now, &block);
+                    }
+                    None => {
+                        self.sound.input = Input::None;
+                        self.engine.pause(Instant::now());
+                    }
+                },
+                () = self.sound.playout.hungry() => {}
+                Some(problem) = self.sound.problems.recv() => self.device_broke(problem),
+                exit = signals.next() => {
+                    let reason = if exit == Exit::Interrupted { "interrupted" } else { "terminated" };
+                    self.finish(End::Wanted(reason, exit));
+                }
+                () = tokio::time::sleep_until(deadline.into()) => {}
+            }
+        };
+        self.leave(end).await
+    }
+
+    fn next_deadline(&self) -> Instant {
+        let capture = self.capture.as_ref().map(Pace::next);
+        let playout = self.sound.playout.is_clock().then(|| self.playout.next());
+        [
+            Some(self.engine.poll_timeout()),
+            capture,
+            playout,
+            self.plan.leave_at,
+            Some(self.next_stats),
+            Some(self.next_route_check),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(self.next_stats)
+    }
+
+    fn do_what_is_due(&mut self, now: Instant) {
+        self.capture(now);
+        self.play(now);
+        if now >= self.engine.poll_timeout() {
+            self.engine.handle_timeout(now);
+        }
+        if now >= self.next_stats {
+            self.next_stats = now + self.plan.stats_every;
+            self.output.say(&Said::Stats(self.engine.stats()));
+        }
+        if now >= self.next_route_check {
+            self.next_route_check = now + ROUTE_CHECK;
+            self.check_route(now);
+        }
+        if self.plan.leave_at.is_some_and(|at| now >= at) {
+            let reason = if self.plan.until_end && self.capture.is_none() {
+                "input_ended"
+            } else {
+                "duration"
+            };
+            self.finish(End::Wanted(reason, Exit::Done));
+        }
+        while let Some(event) = self
+            .sound
+            .recorder
+            .as_mut()
+            .and_then(|recorder| recorder.poll_event())
+        {
+            self.take_recorder_event(event);
+        }
+    }
+
+    /// Takes from a source what a microphone would have given by now.
+    fn capture(&mut self, now: Instant) {
+        let (Some(pace), Input::Paced(source)) = (&mut self.capture, &mut self.sound.input) else {
+            return;
+        };
+        let due = pace.take(now);
+        if due.skipped > 0 {
+            // A microphone that nobody listened to for so long has lost it too.
+            self.engine.pause(now);
+        }
+        let mut end_of_block = due.first_end;
+        for block in 0..due.skipped + due.blocks {
+            match source.next_block() {
+                Next::Block(samples) => {
+                    if !std::mem::replace(&mut self.capture_started, true) {
+                        let unix_ns = unix_ns(
+                            &self.plan,
+                            end_of_block.checked_sub(BLOCK_TIME).unwrap_or(end_of_block),
+                        );
+                        self.output.say(&Said::CaptureStarted { unix_ns });
+                    }
+                    if block < due.skipped {
+                        continue;
+                    }
+                    self.engine.capture(end_of_block, &samples[..]);
+                }
+                Next::Starved => self.engine.pause(end_of_block),
+                Next::Ended(problem) => {
+                    self.engine.pause(end_of_block);
+                    self.capture = None;
+                    if self.plan.until_end {
+                        let linger = now + LINGER;
+                        self.plan.leave_at =
+                            Some(self.plan.leave_at.map_or(linger, |at| at.min(linger)));
+                    }
+                    return self.output.say(&Said::InputEnded { problem });
+                }
+            }
+            end_of_block += BLOCK_TIME;
+        }
+    }
+
+    /// Plays what the clock or the device wants.
+    fn play(&mut self, now: Instant) {
+        if self.sound.playout.is_clock() {
+            let due = self.playout.take(now);
+            if let Some(recorder) = &mut self.sound.recorder {
+                recorder.skip(due.skipped);
+            }
+            let mut at = due.first_end;
+            for _ in 0..due.blocks {
+                self.play_block(at);
+                at += BLOCK_TIME;
+            }
+        } else {
+            for _ in 0..self.sound.playout.wanted() {
+                self.play_block(now);
+            }
+        }
+    }
+
+    fn play_block(&mut self, at: Instant) {
+        let mut mix = Box::new([0.0; BLOCK]);
+        let mut speakers = Vec::new();
+        let record = self.sound.recorder.is_some();
+        self.engine.play(at, &mut mix[..], |participant, samples| {
+            if let (true, Ok(block)) = (record, samples.try_into()) {
+                speakers.push((
+                    format!("{}-{}", participant.username, participant.sender),
+                    block,
+                ));
+            }
+        });
+        self.sound.playout.push(&mix);
+        if let Some(recorder) = &mut self.sound.recorder {
+            recorder.record(Played { mix, speakers });
+        }
+    }
+
+    /// Sends what the engine has to send and says what it has to say.
+    fn flush(&mut self) {
+        let mut broken = false;
+        while let Some(transmit) = self.engine.poll_transmit() {
+            if let Err(error) = self.sockets.send(transmit.to, &transmit.datagram) {
+                tracing::debug!(%error, "a datagram was not sent");
+                // An address of the race that cannot be reached is no news.
+                broken |= self.engine.relay() == Some(transmit.to);
+            }
+        }
+        if broken {
+            self.rebind(Instant::now());
+        }
+        while let Some(event) = self.engine.poll_event() {
+            self.take_engine_event(event);
+        }
+    }
+
+    fn take_engine_event(&mut self, event: Event) {
+        let said = match event {
+            Event::Came(participant) => Said::ParticipantJoined(Person::from(&participant)),
+            Event::Went(participant, reason) => Said::ParticipantLeft {
+                username: participant.username.to_string(),
+                sender: participant.sender,
+                reason: leave_reason(reason),
+            },
+            Event::Changed(participant) => Said::ParticipantChanged {
+                is_me: participant.sender == self.engine.me().sender,
+                person: Person::from(&participant),
+            },
+            Event::Speaking(speaking) => Said::Speaking {
+                username: speaking.participant.username.to_string(),
+                sender: speaking.participant.sender,
+                speaking: speaking.speaking,
+            },
+            Event::Media(MediaEvent::Live) => Said::Media {
+                state: MediaState::Live,
+            },
+            Event::Media(MediaEvent::Silent) => Said::Media {
+                state: MediaState::Silent,
+            },
+            Event::Media(MediaEvent::Rebind) => return self.rebind(Instant::now()),
+            Event::Media(MediaEvent::NeedGrant) => return self.supervisor.ask(Ask::Resume),
+        };
+        self.output.say(&said);
+    }
+
+    fn take_update(&mut self, update: Update) {
+        let now = Instant::now();
+        match update {
+            Update::Event(ServerEvent::Room(conference, event)) => {
+                self.engine.handle_room_event(conference, event, now);
+            }
+            Update::Event(ServerEvent::MediaMoved(join, grant))
+                if join == self.engine.join_id() =>
+            {
+                self.engine.move_media(grant, now);
+            }
+            Update::Event(ServerEvent::Removed(join, reason)) if join == self.engine.join_id() => {
+                self.finish(removed(reason));
+            }
+            Update::Event(ServerEvent::SessionEnded) => {
+                let message =
+                    "the session was ended elsewhere: log in again with `confab login NAME`";
+                self.finish(End::Failed(
+                    "session_ended",
+                    Failure::new(Exit::Auth, "session_ended", message),
+                ));
+            }
+            // Of another device of the account, or dealt with before.
+            Update::Event(
+                ServerEvent::MediaMoved(..) | ServerEvent::Removed(..) | ServerEvent::GoingAway(_),
+            ) => {}
+            Update::Lost(reason) => self.output.say(&Said::Reconnecting { reason }),
+            Update::Rejoined {
+                joined,
+                resumed,
+                reconnected,
+            } => {
+                self.engine.rejoined(&joined, now);
+                if reconnected || !resumed {
+                    self.output.say(&Said::Reconnected { resumed });
+                }
+            }
+            Update::Failed(error) => self.finish(End::Failed("failed", error.into())),
+        }
+    }
+
+    fn take_recorder_event(&mut self, event: RecorderEvent) {
+        match event {
+            RecorderEvent::Started(file) => {
+                let unix_ns = unix_ns(&self.plan, self.plan.start);
+                self.output.say(&Said::RecordingStarted {
+                    unix_ns,
+                    file: file.display().to_string(),
+                });
+            }
+            RecorderEvent::Failed(error) => {
+                self.recording_failed = true;
+                self.output.say(&Said::Warning {
+                    message: error.to_string(),
+                });
+            }
+        }
+    }
+
+    fn device_broke(&mut self, problem: String) {
+        self.output.say(&Said::Warning {
+            message: format!("{problem}; the call goes on"),
+        });
+        if !self.sound.playout.is_clock() && problem.contains("speakers") {
+            self.sound.playout = Playout::Clock;
+            self.playout = Pace::new(Instant::now());
+        }
+    }
+
+    fn check_route(&mut self, now: Instant) {
+        let Some(relay) = self.engine.relay() else {
+            return;
+        };
+        let route = local_address_towards(relay);
+        let before = std::mem::replace(&mut self.route, route);
+        if before.is_some() && before != route {
+            self.rebind(now);
+        }
+    }
+
+    /// New sockets and a new path for everything, for the network changed or is suspected to have.
+    fn rebind(&mut self, now: Instant) {
+        if now.duration_since(self.last_rebind) < REBIND_PAUSE {
+            return;
+        }
+        self.last_rebind = now;
+        if let Err(error) = self.sockets.rebind() {
+            tracing::debug!(%error, "the media stays on its sockets");
+        }
+        self.supervisor.ask(Ask::NetworkChanged);
+        self.engine.route_changed(now);
+    }
+
+    fn say_capture_started(&mut self, end_of_block: Instant) {
+        if !std::mem::replace(&mut self.capture_started, true) {
+            let start = end_of_block.checked_sub(BLOCK_TIME).unwrap_or(end_of_block);
+            self.output.say(&Said::CaptureStarted {
+                unix_ns: unix_ns(&self.plan, start),
+            });
+        }
+    }
+
+    /// The first reason to end is the one that counts.
+    fn finish(&mut self, end: End) {
+        self.end.get_or_insert(end);
+    }
+
+    async fn leave(mut self, end: End) -> Result<Exit, Failure> {
+        let (left_to, left) = oneshot::channel();
+        self.supervisor.ask(Ask::Leave(left_to));
+        // Whoever cannot tell control tells the relay, below.
+        let _ = tokio::time::timeout(LEAVE_TIMEOUT, left).await;
+        self.engine.leave();
+        while let Some(transmit) = self.engine.poll_transmit() {
+            let _ = self.sockets.send(transmit.to, &transmit.datagram);
+        }
+        if let Some(mut recorder) = self.sound.recorder.take() {
+            recorder.finish();
+            while let Some(event) = recorder.poll_event() {
+                self.take_recorder_event(event);
+            }
+        }
+        let (reason, result) = match end {
+            End::Wanted(reason, exit) => (reason, Ok(exit)),
+            End::Failed(reason, failure) => (reason, Err(failure)),
+        };
+        self.output.say(&Said::Left {
+            reason,
+            stats: self.engine.stats(),
+        });
+        match result {
+            Ok(Exit::Done) if self.recording_failed => Ok(Exit::Audio),
+            result => result,
+        }
+    }
+}
+
+fn removed(reason: LeaveReason) -> End {
+    let (exit, message) = match reason {
+        LeaveReason::Left => return End::Wanted("left", Exit::Done),
+        LeaveReason::Kicked => (
+            Exit::Denied,
+            "a moderator sent you out of the room; you may join again",
+        ),
+        LeaveReason::Banned => (Exit::Denied, "a moderator banned you from the conference"),
+        LeaveReason::Closed => (Exit::NotFound, "the room was closed"),
+        LeaveReason::SessionEnded => (
+            Exit::Auth,
+            "the session was ended: log in again with `confab login NAME`",
+        ),
+        LeaveReason::Lost | LeaveReason::Unspecified => (
+            Exit::Network,
+            "the server took you out of the room: join again",
+        ),
+    };
+    let reason = leave_reason(reason);
+    End::Failed(reason, Failure::new(exit, reason, message))
+}
+
+/// Nanoseconds since 1970 of a moment of the call.
+fn unix_ns(plan: &Plan, at: Instant) -> u64 {
+    let unix = if at >= plan.start {
+        plan.start_unix + at.duration_since(plan.start)
+    } else {
+        plan.start_unix
+            .saturating_sub(plan.start.duration_since(at))
+    };
+    unix.as_nanos() as u64
+}

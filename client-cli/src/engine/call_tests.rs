@@ -1,0 +1,409 @@
+//! Whole calls on virtual time.
+
+use std::time::Duration;
+
+use confab_protocol::control::JoinId;
+use confab_protocol::media::SframeHeader;
+use confab_protocol::media::downlink::ByeReason;
+
+use super::Event;
+use super::relays::MediaEvent;
+use super::room::Change;
+use super::stats::{SpeakerStats, Stats};
+use super::testing::{Deed, Weather, World, grant, joined, participant};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn talking(members: &[u16], seed: u64) -> World {
+    let mut world = World::new(members, seed);
+    world.client(0).talks = true;
+    world
+}
+
+fn of(stats: &Stats, sender: u16) -> SpeakerStats {
+    stats
+        .speakers
+        .iter()
+        .find(|speaker| speaker.sender == sender)
+        .unwrap()
+        .clone()
+}
+
+fn media_events(world: &mut World, n: u16) -> Vec<MediaEvent> {
+    let events = world.client(n).events.iter();
+    events
+        .filter_map(|event| {
+            if let Event::Media(event) = event {
+                Some(*event)
+            } else {
+                None
+            }
+        })
+        .collect()
+}
+
+fn stormy(seed: u64) -> (Stats, f64) {
+    let mut world = talking(&[0, 1, 2], seed);
+    world.weather = Weather {
+        loss: 0.03,
+        duplicate: 0.02,
+        delay: (Duration::from_millis(10), Duration::from_millis(45)),
+    };
+    world.client(1).talks = true;
+    world.run(60 * SECOND);
+    let client = world.client(2);
+    (
+        client.engine.stats(),
+        f64::from(client.heard) / f64::from(client.played),
+    )
+}
+
+#[test]
+fn a_minute_of_loss_delay_and_duplicates_is_heard_to_its_end() {
+    let (stats, heard) = stormy(7);
+    for sender in [0, 1] {
+        let speaker = of(&stats, sender);
+        // Two ways, 3 % each: about 177 of 3000.
+        assert!(
+            (2700..2950).contains(&speaker.frames_received),
+            "{speaker:?}"
+        );
+        assert!((90..350).contains(&speaker.lost), "{speaker:?}");
+        assert!(speaker.concealed > 50, "{speaker:?}");
+        assert_eq!(speaker.undecodable, 0);
+        assert!(
+            speaker
+                .mean_level_dbov
+                .is_some_and(|level| (-20.0..-8.0).contains(&level)),
+            "{speaker:?}"
+        );
+    }
+    assert!(heard > 0.98, "{heard}");
+    assert!(stats.drops.replayed > 50, "{stats:?}");
+    assert_eq!(
+        stats.drops.not_authentic + stats.drops.unknown_leaf + stats.drops.wrong_tag,
+        0
+    );
+    assert!(
+        stats.rtt_ms.is_some_and(|rtt| (20.0..90.0).contains(&rtt)),
+        "{stats:?}"
+    );
+}
+
+#[test]
+fn a_call_with_the_same_seed_goes_the_same_way() {
+    let (one, two) = (stormy(11), stormy(11));
+    assert_eq!(one, two);
+}
+
+#[test]
+fn loss_on_the_way_up_is_measured_by_pongs() {
+    let mut world = talking(&[0, 1], 3);
+    world.run(5 * SECOND);
+    assert_eq!(world.client(0).engine.stats().uplink_loss, Some(0.0));
+    world.weather.loss = 0.2;
+    world.run(60 * SECOND);
+    let loss = world.client(0).engine.stats().uplink_loss.unwrap();
+    assert!((0.1..0.3).contains(&loss), "{loss}");
+}
+
+#[test]
+fn frames_that_were_tampered_with_are_dropped_and_counted() {
+    let mut world = talking(&[0, 1], 1);
+    world.deed = Deed::Tamper;
+    world.run(5 * SECOND);
+    let client = world.client(1);
+    let stats = client.engine.stats();
+    assert!(stats.drops.not_authentic > 200, "{stats:?}");
+    assert_eq!((client.heard, of(&stats, 0).frames_received), (0, 0));
+}
+
+#[test]
+fn frames_that_a_relay_repeats_are_heard_once() {
+    let mut world = talking(&[0, 1], 1);
+    world.deed = Deed::Repeat;
+    world.run(5 * SECOND);
+    let stats = world.client(1).engine.stats();
+    let speaker = of(&stats, 0);
+    assert_eq!(speaker.frames_received, speaker.duplicate);
+    assert_eq!(stats.drops.duplicate, speaker.duplicate);
+    assert_eq!(speaker.lost, 0);
+}
+
+#[test]
+fn datagrams_under_a_foreign_key_are_dropped_and_counted() {
+    let mut world = talking(&[0, 1], 1);
+    world.deed = Deed::Misdirect;
+    world.run(5 * SECOND);
+    let client = world.client(1);
+    assert!(client.engine.stats().drops.wrong_tag > 200);
+    assert_eq!(client.heard, 0);
+}
+
+#[test]
+fn a_voice_that_is_faster_than_the_news_of_it_is_heard_from_its_beginning() {
+    let mut world = World::new(&[1], 1);
+    world.run(SECOND);
+    world.enter(&joined(0, &[0, 1], 2));
+    world.client(0).talks = true;
+    world.run(SECOND / 4);
+    assert_eq!(world.client(1).heard, 0);
+    world.announce(&Change::Joined(participant(0)), 0);
+    world.run(2 * SECOND);
+    let (sent, stats) = (
+        world.client(0).engine.stats().frames_sent,
+        world.client(1).engine.stats(),
+    );
+    assert!(
+        of(&stats, 0).frames_received + 2 >= sent,
+        "{sent} {stats:?}"
+    );
+    assert_eq!(stats.drops.unknown_leaf, 0);
+}
+
+#[test]
+fn a_voice_that_nobody_announces_is_never_heard() {
+    let mut world = World::new(&[1], 1);
+    world.enter(&joined(0, &[0, 1], 2));
+    world.client(0).talks = true;
+    world.run(5 * SECOND);
+    let client = world.client(1);
+    assert_eq!(client.heard, 0);
+    assert!(client.engine.stats().drops.unknown_leaf > 200);
+}
+
+#[test]
+fn who_left_is_not_heard_any_more() {
+    let mut world = talking(&[0, 1], 1);
+    world.run(2 * SECOND);
+    world.announce_left(0);
+    world.run(SECOND / 2);
+    let heard = world.client(1).heard;
+    world.run(2 * SECOND);
+    let client = world.client(1);
+    assert_eq!(client.heard, heard);
+    // What was counted is not forgotten.
+    assert!(of(&client.engine.stats(), 0).frames_received > 90);
+}
+
+#[test]
+fn a_move_to_another_relay_loses_no_frame() {
+    let mut world = talking(&[0, 1], 1);
+    world.run(3 * SECOND);
+    for n in [0, 1] {
+        let moved = grant(1, n, 1);
+        world.open(moved.clone(), n);
+        let now = world.now;
+        world.client(n).engine.move_media(moved, now);
+        // Control reaches them at different times.
+        world.run(SECOND / 3);
+    }
+    world.run(3 * SECOND);
+    for n in [0, 1] {
+        world.end_session(grant(0, n, 0).connection_id, ByeReason::Draining);
+    }
+    world.run(10 * SECOND);
+    let sent = world.client(0).engine.stats().frames_sent;
+    let stats = world.client(1).engine.stats();
+    let speaker = of(&stats, 0);
+    assert_eq!(speaker.lost, 0, "{speaker:?}");
+    assert!(speaker.frames_received + 3 >= sent, "{sent} {speaker:?}");
+    assert!(
+        stats.drops.duplicate > 50,
+        "both relays carried it for a while: {stats:?}"
+    );
+    assert_eq!(
+        media_events(&mut world, 1),
+        [MediaEvent::Live, MediaEvent::Live]
+    );
+    assert_eq!(
+        world.client(1).engine.relay(),
+        Some(super::testing::relay_address(1))
+    );
+}
+
+#[test]
+fn an_older_grant_does_not_take_the_media_back() {
+    let mut world = talking(&[0, 1], 1);
+    let (newer, older) = (grant(1, 1, 5), grant(0, 1, 4));
+    world.open(newer.clone(), 1);
+    world.open(older.clone(), 1);
+    let now = world.now;
+    world.client(1).engine.move_media(newer, now);
+    world.client(1).engine.move_media(older, now);
+    world.run(2 * SECOND);
+    assert_eq!(
+        world.client(1).engine.relay(),
+        Some(super::testing::relay_address(1))
+    );
+}
+
+#[test]
+fn a_relay_that_falls_silent_is_told_and_left_for_a_resumed_session() {
+    let mut world = talking(&[0, 1], 1);
+    world.run(5 * SECOND);
+    world.dead.push(0);
+    world.run(12 * SECOND);
+    let events = media_events(&mut world, 1);
+    assert_eq!(
+        events[..3],
+        [MediaEvent::Live, MediaEvent::Silent, MediaEvent::Rebind]
+    );
+    assert!(events.contains(&MediaEvent::NeedGrant), "{events:?}");
+    // Control answers with the same join and a new media session, elsewhere.
+    for n in [0, 1] {
+        let mut resumed = joined(n, &[0, 1], 2);
+        resumed.media = grant(1, n, 1);
+        world.open(resumed.media.clone(), n);
+        let now = world.now;
+        world.client(n).engine.rejoined(&resumed, now);
+        world.client(n).events.clear();
+    }
+    let heard = world.client(1).heard;
+    world.run(3 * SECOND);
+    assert_eq!(media_events(&mut world, 1), [MediaEvent::Live]);
+    assert!(world.client(1).heard > heard + 250);
+    let stats = world.client(1).engine.stats();
+    // The counter went on: nothing was taken for a replay, nothing for forged.
+    assert_eq!(
+        stats.drops.duplicate + stats.drops.not_authentic,
+        0,
+        "{stats:?}"
+    );
+}
+
+#[test]
+fn a_relay_that_comes_back_by_itself_needs_nobody() {
+    let mut world = talking(&[0, 1], 1);
+    world.run(5 * SECOND);
+    world.dead.push(0);
+    world.run(5 * SECOND);
+    world.dead.clear();
+    world.run(3 * SECOND);
+    let events = media_events(&mut world, 0);
+    assert_eq!(events.last(), Some(&MediaEvent::Live), "{events:?}");
+    assert!(!events.contains(&MediaEvent::NeedGrant), "{events:?}");
+}
+
+#[test]
+fn who_joined_afresh_after_all_was_lost_is_heard_under_its_new_key() {
+    let mut world = talking(&[0, 1], 1);
+    world.run(2 * SECOND);
+    let mut afresh = joined(0, &[0, 1], 5);
+    afresh.me.join_id = JoinId::new([0xaa; 16]);
+    afresh.me.sender = 7;
+    afresh.media = grant(0, 0, 1);
+    world.open(afresh.media.clone(), 0);
+    let now = world.now;
+    world.client(0).engine.rejoined(&afresh, now);
+    world.announce_left(0);
+    world.announce(&Change::Joined(afresh.me.clone()), 0);
+    let heard = world.client(1).heard;
+    world.run(3 * SECOND);
+    assert!(world.client(1).heard > heard + 250);
+    assert!(of(&world.client(1).engine.stats(), 7).frames_received > 140);
+}
+
+#[test]
+fn a_bye_without_a_word_from_control_leads_to_a_new_session() {
+    let mut world = talking(&[0, 1], 1);
+    world.run(2 * SECOND);
+    world.end_session(grant(0, 1, 0).connection_id, ByeReason::Closed);
+    world.run(3 * SECOND);
+    assert!(media_events(&mut world, 1).contains(&MediaEvent::NeedGrant));
+}
+
+#[test]
+fn who_is_muted_sends_no_voice_and_goes_on_in_time_afterwards() {
+    let mut world = talking(&[0, 1], 1);
+    world.run(2 * SECOND);
+    let mut muted = participant(0);
+    muted.muted = true;
+    world.announce(&Change::Changed(muted), 99);
+    world.run(SECOND / 2);
+    let sent = world.client(0).engine.stats().frames_sent;
+    world.run(4 * SECOND);
+    assert_eq!(world.client(0).engine.stats().frames_sent, sent);
+    world.announce(&Change::Changed(participant(0)), 99);
+    world.run(2 * SECOND);
+    let speaker = of(&world.client(1).engine.stats(), 0);
+    assert!(speaker.frames_received > 180, "{speaker:?}");
+    assert_eq!(
+        (speaker.lost, speaker.late),
+        (0, 0),
+        "a pause is no loss: {speaker:?}"
+    );
+}
+
+#[test]
+fn a_pause_of_the_input_is_no_loss() {
+    let mut world = talking(&[0, 1], 1);
+    world.run(2 * SECOND);
+    world.client(0).talks = false;
+    let now = world.now;
+    world.client(0).engine.pause(now);
+    world.run(3 * SECOND);
+    world.client(0).talks = true;
+    world.run(2 * SECOND);
+    let speaker = of(&world.client(1).engine.stats(), 0);
+    assert_eq!((speaker.lost, speaker.late), (0, 0), "{speaker:?}");
+    assert!(speaker.concealed <= 9, "{speaker:?}");
+}
+
+#[test]
+fn a_speaker_whom_the_relay_does_not_forward_any_more_is_not_lost() {
+    let mut world = talking(&[0, 1], 1);
+    world.run(2 * SECOND);
+    world.deed = Deed::Suppress;
+    world.inject(grant(0, 1, 0).connection_id, 0, &[]);
+    world.run(SECOND / 10);
+    let stopped = world
+        .client(1)
+        .events
+        .iter()
+        .filter(|event| matches!(event, Event::Speaking(s) if !s.speaking));
+    assert_eq!(stopped.count(), 1);
+    world.run(2 * SECOND);
+    world.deed = Deed::Forward;
+    world.run(2 * SECOND);
+    let speaker = of(&world.client(1).engine.stats(), 0);
+    assert!(speaker.frames_received > 180, "{speaker:?}");
+    assert_eq!((speaker.lost, speaker.late), (0, 0), "{speaker:?}");
+}
+
+#[test]
+fn speaking_begins_and_ends_once() {
+    let mut world = talking(&[0, 1], 1);
+    world.run(2 * SECOND);
+    world.client(0).talks = false;
+    world.run(2 * SECOND);
+    let speaking: Vec<_> = world
+        .client(1)
+        .events
+        .iter()
+        .filter_map(|event| {
+            if let Event::Speaking(speaking) = event {
+                Some(speaking.speaking)
+            } else {
+                None
+            }
+        })
+        .collect();
+    assert_eq!(speaking, [true, false]);
+}
+
+#[test]
+fn frames_under_ones_own_leaf_are_dropped() {
+    let mut world = World::new(&[0, 1], 1);
+    world.run(SECOND);
+    let mut sframe = [0; SframeHeader::MAX_LEN];
+    let key_id = confab_protocol::media::KeyId::new(participant(1).leaf, 0, 0);
+    let length = SframeHeader { key_id, counter: 3 }.write(&mut sframe);
+    let mut sframe = sframe[..length].to_vec();
+    sframe.extend_from_slice(&[0; 40]);
+    world.inject(grant(0, 1, 0).connection_id, 1, &sframe);
+    world.inject(grant(0, 1, 0).connection_id, 1, &[0xff]);
+    world.run(SECOND);
+    let drops = world.client(1).engine.stats().drops;
+    assert_eq!((drops.own_leaf, drops.not_sframe), (1, 1), "{drops:?}");
+}

@@ -1,0 +1,382 @@
+//! One media session with a relay: packet numbers and tags, keep-alives, the race of its addresses, replay, loss.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use confab_protocol::control::MediaGrant;
+use confab_protocol::media::downlink::{ByeReason, DownlinkBody, Pong, Records};
+use confab_protocol::media::uplink::UplinkBody;
+use confab_protocol::media::{
+    AudioLevel, Downlink, KEEP_ALIVE_MAX_SECONDS, MediaError, PACKET_NUMBER_LIMIT, ReplayError,
+    ReplayWindow,
+};
+
+/// Time between keep-alives until the first pong; it grows by half with each.
+const PROBE_FIRST: Duration = Duration::from_millis(100);
+
+/// Longest time between keep-alives while no pong comes.
+const PROBE_MAX: Duration = Duration::from_secs(1);
+
+/// Time between keep-alives while one talks: whether one is heard is worth knowing soon.
+const KEEP_ALIVE_TALKING: Duration = Duration::from_secs(2);
+
+/// Time between keep-alives otherwise.
+const KEEP_ALIVE_QUIET: Duration = Duration::from_secs(5);
+
+/// Time after which a keep-alive without its pong is sent again.
+const PONG_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Time without any pong, counted from the first keep-alive that got none, after which the session is silent.
+pub const SILENT_AFTER: Duration = Duration::from_millis(2500);
+
+/// Keep-alives whose pongs may still come.
+const OUTSTANDING: usize = 32;
+
+/// With this many packet numbers left a new session is asked for: more than a day of voice.
+const PACKET_NUMBERS_LEFT: u32 = 10_000_000;
+
+/// Weight of a new round trip in the mean (RFC 6298 §2: 1/8).
+const RTT_WEIGHT: f64 = 0.125;
+
+/// Weight of a new interval in the mean of the loss.
+const LOSS_WEIGHT: f32 = 0.25;
+
+const _: () = assert!(KEEP_ALIVE_QUIET.as_secs() <= KEEP_ALIVE_MAX_SECONDS);
+
+/// A datagram to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transmit {
+    /// Where to.
+    pub to: SocketAddr,
+    /// What.
+    pub datagram: Vec<u8>,
+}
+
+/// Why a datagram was not taken. Neither changes anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// Its tag is not of this session's relay.
+    Tag,
+    /// It came before, or is too old to tell.
+    Replay(ReplayError),
+}
+
+/// What a datagram brought.
+#[derive(Debug, Clone, Copy)]
+pub enum Received<'a> {
+    /// Voice.
+    Audio(Records<'a>),
+    /// A sign of life that was dealt with.
+    Nothing,
+    /// The relay ended the session.
+    Bye(ByeReason),
+}
+
+/// How the session is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// No pong yet.
+    Connecting,
+    /// Pongs come.
+    Live,
+    /// No pong for [`SILENT_AFTER`] though asked for.
+    Silent,
+}
+
+/// A media session as the client has it.
+#[derive(Debug)]
+pub struct MediaSession {
+    grant: MediaGrant,
+    next_packet: u32,
+    window: ReplayWindow,
+    /// The address that answered; packets go there.
+    chosen: Option<SocketAddr>,
+    health: Health,
+    /// All addresses are asked until one answers.
+    racing: bool,
+    probe_interval: Duration,
+    next_keep_alive: Instant,
+    /// The first keep-alive since the last pong.
+    unanswered_since: Option<Instant>,
+    outstanding: VecDeque<Probe>,
+    next_echo: u64,
+    last_audio: Option<Instant>,
+    rtt: Option<Duration>,
+    uplink: UplinkLoss,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Probe {
+    echo: u64,
+    sent: Instant,
+    to: SocketAddr,
+}
+
+/// Loss on the way up, from what pongs say.
+#[derive(Debug, Clone, Copy, Default)]
+struct UplinkLoss {
+    last: Option<(u32, u32)>,
+    mean: Option<f32>,
+}
+
+impl MediaSession {
+    /// A session that sends its first keep-alives at the next [`handle_timeout`](Self::handle_timeout).
+    pub fn new(grant: MediaGrant, now: Instant) -> Self {
+        Self {
+            grant,
+            next_packet: 0,
+            window: ReplayWindow::new(),
+            chosen: None,
+            health: Health::Connecting,
+            racing: true,
+            probe_interval: PROBE_FIRST,
+            next_keep_alive: now,
+            unanswered_since: None,
+            outstanding: VecDeque::new(),
+            next_echo: 0,
+            last_audio: None,
+            rtt: None,
+            uplink: UplinkLoss::default(),
+        }
+    }
+
+    /// What control granted.
+    pub fn grant(&self) -> &MediaGrant {
+        &self.grant
+    }
+
+    /// How it is.
+    pub fn health(&self) -> Health {
+        self.health
+    }
+
+    /// Smoothed round trip to the relay.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.rtt
+    }
+
+    /// Smoothed share of own datagrams that did not reach the relay, 0.0 to 1.0.
+    pub fn uplink_loss(&self) -> Option<f32> {
+        self.uplink.mean
+    }
+
+    /// The relay's address that packets go to.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.chosen
+    }
+
+    /// True when its packet numbers come to their end: a new session is needed.
+    pub fn is_worn_out(&self) -> bool {
+        self.next_packet > PACKET_NUMBER_LIMIT - PACKET_NUMBERS_LEFT
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called.
+    pub fn poll_timeout(&self) -> Instant {
+        self.next_keep_alive
+    }
+
+    /// Sends the keep-alives that are due.
+    pub fn handle_timeout(&mut self, now: Instant, out: &mut VecDeque<Transmit>) {
+        if now < self.next_keep_alive {
+            return;
+        }
+        if self
+            .unanswered_since
+            .is_some_and(|since| now.duration_since(since) >= SILENT_AFTER)
+        {
+            if !self.racing {
+                self.race();
+            }
+            self.health = Health::Silent;
+        }
+        self.send_keep_alives(now, out);
+    }
+
+    /// The local address or the route changed: asks every address, at once.
+    pub fn route_changed(&mut self, now: Instant, out: &mut VecDeque<Transmit>) {
+        self.race();
+        self.send_keep_alives(now, out);
+    }
+
+    /// Judges a datagram, and answers what the relay asks.
+    pub fn receive<'a>(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        datagram: &Downlink<'a>,
+        out: &mut VecDeque<Transmit>,
+    ) -> Result<Received<'a>, Refused> {
+        if !datagram.is_authentic(&self.grant.downlink_key) {
+            return Err(Refused::Tag);
+        }
+        self.window
+            .commit(datagram.packet_number.into())
+            .map_err(Refused::Replay)?;
+        match datagram.body {
+            DownlinkBody::Audio(records) => return Ok(Received::Audio(records)),
+            DownlinkBody::Bye(reason) => return Ok(Received::Bye(reason)),
+            DownlinkBody::Pong(pong) => self.take_pong(now, pong),
+            DownlinkBody::PathChallenge(challenge) => {
+                self.answer_challenge(now, from, challenge, out)
+            }
+        }
+        Ok(Received::Nothing)
+    }
+
+    /// Sends a frame; false when no address has answered yet, or the packet numbers are used up.
+    pub fn send_audio(
+        &mut self,
+        now: Instant,
+        level: AudioLevel,
+        sframe: &[u8],
+        out: &mut VecDeque<Transmit>,
+    ) -> bool {
+        let Some(to) = self.chosen else {
+            return false;
+        };
+        self.last_audio = Some(now);
+        let sooner = now + KEEP_ALIVE_TALKING;
+        if self.unanswered_since.is_none() && self.next_keep_alive > sooner {
+            self.next_keep_alive = sooner;
+        }
+        self.send(to, &UplinkBody::Audio { level, sframe }, out)
+            .is_ok()
+    }
+
+    /// Says goodbye to the relay.
+    pub fn bye(&mut self, out: &mut VecDeque<Transmit>) {
+        if let Some(to) = self.chosen {
+            // Only the packet numbers' end could keep it back, and then the session is over anyway.
+            let _ = self.send(to, &UplinkBody::Bye, out);
+        }
+    }
+
+    fn race(&mut self) {
+        self.racing = true;
+        self.probe_interval = PROBE_FIRST;
+    }
+
+    fn send_keep_alives(&mut self, now: Instant, out: &mut VecDeque<Transmit>) {
+        let addresses = match self.chosen {
+            Some(chosen) if !self.racing => vec![chosen],
+            _ => self.grant.addresses.clone(),
+        };
+        for to in addresses {
+            let echo = self.next_echo;
+            self.next_echo += 1;
+            let body = UplinkBody::KeepAlive {
+                echo: echo.to_be_bytes(),
+            };
+            if self.send(to, &body, out).is_err() {
+                continue;
+            }
+            if self.outstanding.len() == OUTSTANDING {
+                self.outstanding.pop_front();
+            }
+            self.outstanding.push_back(Probe {
+                echo,
+                sent: now,
+                to,
+            });
+        }
+        self.unanswered_since.get_or_insert(now);
+        self.next_keep_alive = now
+            + if self.racing {
+                let interval = self.probe_interval;
+                self.probe_interval = (interval + interval / 2).min(PROBE_MAX);
+                interval
+            } else {
+                PONG_TIMEOUT
+            };
+    }
+
+    fn take_pong(&mut self, now: Instant, pong: Pong) {
+        let echo = u64::from_be_bytes(pong.echo);
+        let Some(at) = self.outstanding.iter().position(|probe| probe.echo == echo) else {
+            return;
+        };
+        let Some(probe) = self.outstanding.remove(at) else {
+            return;
+        };
+        if self.racing {
+            self.chosen = Some(probe.to);
+            self.racing = false;
+        }
+        self.health = Health::Live;
+        self.unanswered_since = None;
+        let talking = self
+            .last_audio
+            .is_some_and(|last| now.duration_since(last) < KEEP_ALIVE_TALKING);
+        self.next_keep_alive = now
+            + if talking {
+                KEEP_ALIVE_TALKING
+            } else {
+                KEEP_ALIVE_QUIET
+            };
+        let sample = now.duration_since(probe.sent);
+        self.rtt = Some(match self.rtt {
+            Some(mean) => mean.mul_f64(1.0 - RTT_WEIGHT) + sample.mul_f64(RTT_WEIGHT),
+            None => sample,
+        });
+        self.uplink.update(pong);
+    }
+
+    /// Answered to where it came from, then asked for a pong, which tells that the path has moved.
+    ///
+    /// A challenge by another address of the relay than the chosen one is a late answer to the race: left alone, or the
+    /// media would go to and fro.
+    fn answer_challenge(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        challenge: [u8; 8],
+        out: &mut VecDeque<Transmit>,
+    ) {
+        let lost_the_race = !self.racing && self.chosen.is_some_and(|chosen| chosen != from);
+        if lost_the_race && self.grant.addresses.contains(&from) {
+            return;
+        }
+        if self
+            .send(from, &UplinkBody::PathResponse { challenge }, out)
+            .is_ok()
+        {
+            self.send_keep_alives(now, out);
+        }
+    }
+
+    fn send(
+        &mut self,
+        to: SocketAddr,
+        body: &UplinkBody<'_>,
+        out: &mut VecDeque<Transmit>,
+    ) -> Result<(), MediaError> {
+        let mut datagram = Vec::new();
+        body.encode(
+            self.grant.connection_id,
+            self.next_packet,
+            &self.grant.uplink_key,
+            &mut datagram,
+        )?;
+        self.next_packet += 1;
+        out.push_back(Transmit { to, datagram });
+        Ok(())
+    }
+}
+
+impl UplinkLoss {
+    fn update(&mut self, pong: Pong) {
+        let (highest, received) = (pong.highest, pong.received);
+        if let Some((last_highest, last_received)) = self.last {
+            let sent = highest.saturating_sub(last_highest);
+            if sent == 0 {
+                return;
+            }
+            let arrived = received.wrapping_sub(last_received).min(sent);
+            let loss = (sent - arrived) as f32 / sent as f32;
+            let mean = self.mean.unwrap_or(loss);
+            self.mean = Some(mean + LOSS_WEIGHT * (loss - mean));
+        }
+        self.last = Some((highest, received));
+    }
+}

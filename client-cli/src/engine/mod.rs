@@ -1,0 +1,423 @@
+//! A participation in a room, without I/O: bytes, events and the time go in; bytes, events and the next deadline come
+//! out. In the order of the way of a frame:
+//!
+//! * [`talker`]: one's own voice, encoded and sealed;
+//! * [`media`]: a session with a relay;
+//! * [`relays`]: one or two such sessions;
+//! * [`room`]: who is there;
+//! * [`speakers`]: their voices;
+//! * [`stats`]: what is counted.
+//!
+//! Who speaks is the leaf of the key that opens a frame; the relay's label says only whom it has stopped forwarding.
+
+pub mod media;
+pub mod relays;
+pub mod room;
+pub mod speakers;
+pub mod stats;
+pub mod talker;
+
+#[cfg(test)]
+mod call_tests;
+#[cfg(test)]
+mod media_tests;
+#[cfg(test)]
+pub(crate) mod testing;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use confab_e2ee::{FrameCipher, OpenError, RoomKeys};
+use confab_protocol::control::{ConferenceId, JoinId, MediaGrant, Participant};
+use confab_protocol::media::downlink::{Record, Records};
+use confab_protocol::media::{AudioLevel, Downlink, SframeHeader};
+use confab_voice::{CodecError, EncoderConfig};
+
+use media::{Received, Refused, Transmit};
+use relays::{MediaEvent, Relays};
+use room::{Joined, LeaveReason, RoomEvent, Roster, RosterChange};
+use speakers::{Speakers, Speaking};
+use stats::{Drops, Stats};
+use talker::{SealedFrame, TalkError, Talker};
+
+/// Frames of a leaf that is not known yet which wait for the news of who it is.
+const HELD_FRAMES: usize = 64;
+
+/// How long they wait: voice goes by another way than news, and may be faster.
+const HOLD_FOR: Duration = Duration::from_millis(500);
+
+/// What the engine is to be like.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// How to encode.
+    pub encoder: EncoderConfig,
+    /// Media time of the first frame; random.
+    pub timestamp: u32,
+}
+
+/// What happened in the room or on the way to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Somebody came.
+    Came(Participant),
+    /// Somebody went.
+    Went(Participant, LeaveReason),
+    /// Somebody, perhaps oneself, has another role or mute.
+    Changed(Participant),
+    /// Somebody began or stopped speaking.
+    Speaking(Speaking),
+    /// The way to the relay.
+    Media(MediaEvent),
+}
+
+/// A participation.
+pub struct Engine {
+    conference: ConferenceId,
+    roster: Roster,
+    cipher: FrameCipher<RoomKeys>,
+    relays: Relays,
+    talker: Talker,
+    speakers: Speakers,
+    held: VecDeque<Held>,
+    plaintext: Vec<u8>,
+    transmits: VecDeque<Transmit>,
+    events: VecDeque<Event>,
+    frames_sent: u64,
+    /// In percent.
+    expected_loss: u8,
+    drops: Drops,
+}
+
+struct Held {
+    since: Instant,
+    leaf: u32,
+    level: AudioLevel,
+    sframe: Vec<u8>,
+}
+
+impl Engine {
+    /// A participation that has just begun. Its first keep-alives go out at the first
+    /// [`handle_timeout`](Self::handle_timeout).
+    pub fn new(joined: &Joined, settings: Settings, now: Instant) -> Result<Self, CodecError> {
+        let mut engine = Self {
+            conference: joined.conference,
+            roster: Roster::new(joined),
+            cipher: new_cipher(joined),
+            relays: Relays::new(joined.media.clone(), now),
+            talker: Talker::new(settings.encoder, settings.timestamp)?,
+            speakers: Speakers::default(),
+            held: VecDeque::new(),
+            plaintext: Vec::new(),
+            transmits: VecDeque::new(),
+            events: VecDeque::new(),
+            frames_sent: 0,
+            expected_loss: 0,
+            drops: Drops::default(),
+        };
+        for participant in &joined.others {
+            engine.meet(participant);
+        }
+        Ok(engine)
+    }
+
+    /// Oneself.
+    pub fn me(&self) -> &Participant {
+        self.roster.me()
+    }
+
+    /// Which join this is.
+    pub fn join_id(&self) -> JoinId {
+        self.roster.me().join_id
+    }
+
+    /// Everybody else.
+    pub fn others(&self) -> impl Iterator<Item = &Participant> {
+        self.roster.others()
+    }
+
+    /// The relay's address that is in use.
+    pub fn relay(&self) -> Option<SocketAddr> {
+        self.relays.active().address()
+    }
+
+    /// Goes on with what a resumed or a fresh join gave.
+    ///
+    /// In a resumed one keys and counters go on; a fresh one has keys of its own.
+    pub fn rejoined(&mut self, joined: &Joined, now: Instant) {
+        let fresh = joined.me.join_id != self.join_id() || joined.me.leaf != self.me().leaf;
+        if fresh {
+            self.cipher = new_cipher(joined);
+        }
+        let changes = self.roster.replace(joined);
+        for change in changes {
+            self.take_change(change, now);
+        }
+        if fresh {
+            for participant in &joined.others {
+                self.cipher
+                    .keys_mut()
+                    .set_member(participant.leaf, participant.join_id);
+            }
+        }
+        self.relays.move_to(joined.media.clone(), now);
+    }
+
+    /// Somebody came, went or changed.
+    pub fn handle_room_event(&mut self, conference: ConferenceId, event: RoomEvent, now: Instant) {
+        if conference != self.conference {
+            return;
+        }
+        if let Some(change) = self.roster.apply(event) {
+            self.take_change(change, now);
+        }
+    }
+
+    /// Control moved the room to another relay.
+    pub fn move_media(&mut self, grant: MediaGrant, now: Instant) {
+        self.relays.move_to(grant, now);
+    }
+
+    /// The local address or the route changed.
+    pub fn route_changed(&mut self, now: Instant) {
+        self.relays.route_changed(now, &mut self.transmits);
+    }
+
+    /// Takes a datagram that came from `from`.
+    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        let Ok(datagram) = Downlink::parse(datagram) else {
+            self.drops.malformed += 1;
+            return;
+        };
+        match self
+            .relays
+            .receive(now, from, &datagram, &mut self.transmits)
+        {
+            Ok(Received::Audio(records)) => self.take_records(now, records),
+            Ok(Received::Nothing) => self.expect_loss(),
+            Ok(Received::Bye(_)) => {}
+            Err(Refused::Tag) => self.drops.wrong_tag += 1,
+            Err(Refused::Replay(_)) => self.drops.replayed += 1,
+        }
+        self.take_media_events();
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called.
+    pub fn poll_timeout(&self) -> Instant {
+        let speakers = self.speakers.poll_timeout();
+        let held = self.held.front().map(|held| held.since + HOLD_FOR);
+        speakers
+            .into_iter()
+            .chain(held)
+            .fold(self.relays.poll_timeout(), Instant::min)
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.relays.handle_timeout(now, &mut self.transmits);
+        self.take_media_events();
+        let stopped = self.speakers.expire(now).map(Event::Speaking);
+        self.events.extend(stopped);
+        while self
+            .held
+            .front()
+            .is_some_and(|held| now.duration_since(held.since) >= HOLD_FOR)
+        {
+            self.held.pop_front();
+            self.drops.unknown_leaf += 1;
+        }
+    }
+
+    /// The next datagram to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front()
+    }
+
+    /// The next thing that happened.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Takes a block of one's own voice (48 kHz mono) that ended at `now`.
+    pub fn capture(&mut self, now: Instant, block: &[f32]) {
+        if !self.me().may_speak() {
+            // The relay would drop it.
+            return self.pause(now);
+        }
+        let sealed = self.talker.capture(now, block, &mut self.cipher);
+        self.send(now, sealed);
+    }
+
+    /// One's own voice stops for a while: the last frame goes out, the next one begins a talkspurt.
+    pub fn pause(&mut self, now: Instant) {
+        let sealed = self.talker.pause(&mut self.cipher);
+        self.send(now, sealed);
+    }
+
+    /// Fills `mix` with what is to be heard at `now`, and shows each speaker's samples.
+    pub fn play(&mut self, now: Instant, mix: &mut [f32], each: impl FnMut(&Participant, &[f32])) {
+        self.speakers.play(now, mix, each);
+    }
+
+    /// Says goodbye to the relay. Control is told by its own way.
+    pub fn leave(&mut self) {
+        self.relays.bye(&mut self.transmits);
+    }
+
+    /// All counts.
+    pub fn stats(&self) -> Stats {
+        let session = self.relays.active();
+        Stats {
+            frames_sent: self.frames_sent,
+            rtt_ms: session.rtt().map(|rtt| rtt.as_secs_f64() * 1000.0),
+            uplink_loss: session.uplink_loss(),
+            speakers: self.speakers.stats(),
+            drops: self.drops,
+        }
+    }
+
+    fn send(&mut self, now: Instant, sealed: Result<Option<SealedFrame>, TalkError>) {
+        match sealed {
+            Ok(Some(frame))
+                if self
+                    .relays
+                    .send_audio(now, frame.level, &frame.sframe, &mut self.transmits) =>
+            {
+                self.frames_sent += 1;
+            }
+            Ok(Some(_)) => self.drops.unsent += 1,
+            Ok(None) => {}
+            Err(error) => {
+                tracing::debug!(%error, "a frame was not made");
+                self.drops.unsealed += 1;
+            }
+        }
+    }
+
+    /// Prepares the encoder for what pongs say of the way up.
+    fn expect_loss(&mut self) {
+        let percent = self.relays.active().uplink_loss().unwrap_or(0.0) * 100.0;
+        let percent = percent.round().clamp(0.0, 100.0) as u8;
+        if percent == self.expected_loss {
+            return;
+        }
+        self.expected_loss = percent;
+        if let Err(error) = self.talker.expect_loss(percent) {
+            tracing::debug!(%error, "the encoder does not prepare for loss");
+        }
+    }
+
+    fn take_records(&mut self, now: Instant, records: Records<'_>) {
+        for record in records.iter() {
+            if record.sframe.is_empty() {
+                let stopped = self.speakers.suppress(record.sender).map(Event::Speaking);
+                self.events.extend(stopped);
+            } else {
+                self.take_record(now, record);
+            }
+        }
+    }
+
+    fn take_record(&mut self, now: Instant, record: Record<'_>) {
+        self.plaintext.clear();
+        match self.cipher.open(record.sframe, &mut self.plaintext) {
+            Ok(key_id) => match self
+                .speakers
+                .push(now, key_id.leaf, record.level, &self.plaintext)
+            {
+                Ok(began) => self.events.extend(began.map(Event::Speaking)),
+                Err(error) => {
+                    tracing::debug!(%error, "an opened frame was dropped");
+                    self.drops.bad_payload += 1;
+                }
+            },
+            Err(OpenError::UnknownKey(key_id)) if self.held.len() < HELD_FRAMES => {
+                self.held.push_back(Held {
+                    since: now,
+                    leaf: key_id.leaf,
+                    level: record.level,
+                    sframe: record.sframe.to_vec(),
+                })
+            }
+            Err(error) => self.count_unopened(error, record.sframe),
+        }
+    }
+
+    fn count_unopened(&mut self, error: OpenError, sframe: &[u8]) {
+        let drops = &mut self.drops;
+        let counter = match error {
+            OpenError::Malformed(_) => &mut drops.not_sframe,
+            OpenError::OwnLeaf => &mut drops.own_leaf,
+            OpenError::UnknownKey(_) => &mut drops.unknown_leaf,
+            OpenError::NotAuthentic => &mut drops.not_authentic,
+            OpenError::Replay(_) => &mut drops.duplicate,
+        };
+        *counter += 1;
+        if let (OpenError::Replay(_), Ok((header, _))) = (error, SframeHeader::parse(sframe)) {
+            self.speakers.count_duplicate(header.key_id.leaf);
+        }
+    }
+
+    fn take_change(&mut self, change: RosterChange, now: Instant) {
+        match change {
+            RosterChange::Came(participant) => {
+                self.meet(&participant);
+                self.open_held(participant.leaf, now);
+                self.events.push_back(Event::Came(participant));
+            }
+            RosterChange::Went(participant, reason) => {
+                self.cipher.keys_mut().remove_member(participant.leaf);
+                self.cipher.forget(participant.leaf);
+                self.speakers.remove(participant.leaf);
+                self.events.push_back(Event::Went(participant, reason));
+            }
+            RosterChange::Changed(participant) => {
+                self.speakers.update(&participant);
+                self.events.push_back(Event::Changed(participant));
+            }
+        }
+    }
+
+    /// From now on `participant` can be heard under its own key.
+    fn meet(&mut self, participant: &Participant) {
+        self.cipher.forget(participant.leaf);
+        self.cipher
+            .keys_mut()
+            .set_member(participant.leaf, participant.join_id);
+        self.speakers.add(participant.clone());
+    }
+
+    /// Opens the frames that came before the news of who sent them.
+    fn open_held(&mut self, leaf: u32, now: Instant) {
+        let (known, unknown) = std::mem::take(&mut self.held)
+            .into_iter()
+            .partition(|held| held.leaf == leaf);
+        self.held = unknown;
+        let known: VecDeque<Held> = known;
+        for held in known {
+            // The label is not looked at when there is a frame.
+            self.take_record(
+                now,
+                Record {
+                    sender: 0,
+                    level: held.level,
+                    sframe: &held.sframe,
+                },
+            );
+        }
+    }
+
+    fn take_media_events(&mut self) {
+        while let Some(event) = self.relays.poll_event() {
+            self.events.push_back(Event::Media(event));
+        }
+    }
+}
+
+fn new_cipher(joined: &Joined) -> FrameCipher<RoomKeys> {
+    FrameCipher::new(RoomKeys::new(
+        joined.secret.clone(),
+        joined.me.leaf,
+        joined.me.join_id,
+    ))
+}

@@ -1,0 +1,239 @@
+//! Who is in the room, by revision.
+
+use std::collections::BTreeMap;
+
+use confab_protocol::control::{ConferenceId, MediaGrant, Participant, RoomSecret};
+
+pub use confab_protocol::control::room::LeaveReason;
+
+/// What a join gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joined {
+    /// Which conference's room.
+    pub conference: ConferenceId,
+    /// Events up to this one are in `others` already.
+    pub revision: u64,
+    /// Oneself.
+    pub me: Participant,
+    /// Everybody else.
+    pub others: Vec<Participant>,
+    /// Where the media goes.
+    pub media: MediaGrant,
+    /// What the frame keys are derived from.
+    pub secret: RoomSecret,
+}
+
+/// A change of the room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomEvent {
+    /// The room's revision after it.
+    pub revision: u64,
+    /// What changed.
+    pub change: Change,
+}
+
+/// What can change in a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Somebody came.
+    Joined(Participant),
+    /// Somebody went.
+    Left {
+        /// Who.
+        sender: u16,
+        /// Why.
+        reason: LeaveReason,
+    },
+    /// Somebody's role or mute changed.
+    Changed(Participant),
+}
+
+/// What a change meant for those who were known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RosterChange {
+    /// Somebody new.
+    Came(Participant),
+    /// Somebody who was known, as it was last.
+    Went(Participant, LeaveReason),
+    /// Somebody known, as it is now; perhaps oneself.
+    Changed(Participant),
+}
+
+/// Everyone in the room, oneself included.
+#[derive(Debug, Clone)]
+pub struct Roster {
+    revision: u64,
+    own_sender: u16,
+    by_sender: BTreeMap<u16, Participant>,
+}
+
+impl Joined {
+    /// Puts a join together; `None` when `self_sender` is not among the participants.
+    pub fn new(
+        conference: ConferenceId,
+        revision: u64,
+        participants: Vec<Participant>,
+        self_sender: u16,
+        media: MediaGrant,
+        secret: RoomSecret,
+    ) -> Option<Self> {
+        let (mut me, others): (Vec<_>, Vec<_>) = participants
+            .into_iter()
+            .partition(|p| p.sender == self_sender);
+        Some(Self {
+            conference,
+            revision,
+            me: me.pop()?,
+            others,
+            media,
+            secret,
+        })
+    }
+}
+
+impl Roster {
+    /// The room as a join showed it.
+    pub fn new(joined: &Joined) -> Self {
+        let everyone = joined.others.iter().chain([&joined.me]);
+        Self {
+            revision: joined.revision,
+            own_sender: joined.me.sender,
+            by_sender: everyone.map(|p| (p.sender, p.clone())).collect(),
+        }
+    }
+
+    /// Oneself.
+    pub fn me(&self) -> &Participant {
+        &self.by_sender[&self.own_sender]
+    }
+
+    /// Everybody but oneself, in the order of their labels.
+    pub fn others(&self) -> impl Iterator<Item = &Participant> {
+        self.by_sender
+            .values()
+            .filter(|p| p.sender != self.own_sender)
+    }
+
+    /// Who has this label.
+    pub fn by_sender(&self, sender: u16) -> Option<&Participant> {
+        self.by_sender.get(&sender)
+    }
+
+    /// Applies an event, unless the room as it was joined already had it, or nothing changed by it.
+    pub fn apply(&mut self, event: RoomEvent) -> Option<RosterChange> {
+        if event.revision <= self.revision {
+            return None;
+        }
+        self.revision = event.revision;
+        match event.change {
+            Change::Joined(participant) | Change::Changed(participant) => self.set(participant),
+            // Of oneself the server tells by its own kind of event.
+            Change::Left { sender, .. } if sender == self.own_sender => None,
+            Change::Left { sender, reason } => {
+                let gone = self.by_sender.remove(&sender)?;
+                Some(RosterChange::Went(gone, reason))
+            }
+        }
+    }
+
+    /// Takes the room over from a later join, and says what is different: who went first, then who came or changed.
+    pub fn replace(&mut self, joined: &Joined) -> Vec<RosterChange> {
+        let new = Self::new(joined);
+        let is_same =
+            |a: &Participant, b: &Participant| a.join_id == b.join_id && a.sender == b.sender;
+        let old = std::mem::replace(&mut self.by_sender, new.by_sender);
+        let own_before = std::mem::replace(&mut self.own_sender, new.own_sender);
+        self.revision = new.revision;
+        let went = old
+            .values()
+            .filter(|p| p.sender != own_before)
+            .filter(|p| !self.others().any(|now| is_same(now, p)))
+            .map(|p| RosterChange::Went(p.clone(), LeaveReason::Unspecified));
+        let came = self.others().filter_map(|p| match old.get(&p.sender) {
+            Some(before) if before == p => None,
+            Some(before) if is_same(before, p) => Some(RosterChange::Changed(p.clone())),
+            _ => Some(RosterChange::Came(p.clone())),
+        });
+        went.chain(came).collect()
+    }
+
+    fn set(&mut self, participant: Participant) -> Option<RosterChange> {
+        let before = self
+            .by_sender
+            .insert(participant.sender, participant.clone());
+        match before {
+            Some(before) if before == participant => None,
+            Some(_) => Some(RosterChange::Changed(participant)),
+            None => Some(RosterChange::Came(participant)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::testing;
+
+    fn event(revision: u64, change: Change) -> RoomEvent {
+        RoomEvent { revision, change }
+    }
+
+    #[test]
+    fn events_that_the_join_already_had_are_skipped() {
+        let joined = testing::joined(0, &[0, 1], 5);
+        let mut roster = Roster::new(&joined);
+        let left = Change::Left {
+            sender: 1,
+            reason: LeaveReason::Left,
+        };
+        assert_eq!(roster.apply(event(5, left.clone())), None);
+        assert!(
+            matches!(roster.apply(event(6, left.clone())), Some(RosterChange::Went(p, _)) if p.sender == 1)
+        );
+        assert_eq!(roster.apply(event(7, left)), None);
+        let came = roster.apply(event(8, Change::Joined(testing::participant(2))));
+        assert!(matches!(came, Some(RosterChange::Came(p)) if p.sender == 2));
+    }
+
+    #[test]
+    fn a_later_join_tells_what_is_different() {
+        let mut roster = Roster::new(&testing::joined(0, &[0, 1, 2, 3], 5));
+        let mut later = testing::joined(0, &[0, 1, 2, 4], 9);
+        later.others[1].muted = true;
+        let changes = roster.replace(&later);
+        let shown: Vec<_> = changes
+            .iter()
+            .map(|change| match change {
+                RosterChange::Went(p, _) => ("went", p.sender),
+                RosterChange::Came(p) => ("came", p.sender),
+                RosterChange::Changed(p) => ("changed", p.sender),
+            })
+            .collect();
+        assert_eq!(shown, [("went", 3), ("changed", 2), ("came", 4)]);
+        assert_eq!(
+            roster.apply(event(
+                9,
+                Change::Left {
+                    sender: 1,
+                    reason: LeaveReason::Left
+                }
+            )),
+            None
+        );
+    }
+
+    #[test]
+    fn somebody_who_came_back_under_the_same_label_went_and_came() {
+        let mut roster = Roster::new(&testing::joined(0, &[0, 1], 5));
+        let mut later = testing::joined(0, &[0, 1], 9);
+        later.others[0].join_id = confab_protocol::control::JoinId::new([77; 16]);
+        let changes = roster.replace(&later);
+        assert!(
+            matches!(
+                &changes[..],
+                [RosterChange::Went(..), RosterChange::Came(_)]
+            ),
+            "{changes:?}"
+        );
+    }
+}

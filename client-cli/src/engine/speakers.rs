@@ -1,0 +1,216 @@
+//! The others' voices: opened frames in, one mix and each speaker's own samples out.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use confab_protocol::control::Participant;
+use confab_protocol::media::{AudioLevel, FramePayload, MediaError};
+use confab_voice::{CodecError, Listener, ReceivedFrame};
+
+use super::stats::SpeakerStats;
+
+/// Time without a frame that says "voice" after which somebody is taken to have stopped speaking.
+const SPEAKING_HOLD: Duration = Duration::from_millis(400);
+
+/// Why an opened frame was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// What is inside is no voice frame.
+    #[error("not a voice frame: {0}")]
+    Payload(#[from] MediaError),
+    /// No decoder for it.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+}
+
+/// Who began or stopped speaking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Speaking {
+    /// Who.
+    pub participant: Participant,
+    /// Began, or stopped.
+    pub speaking: bool,
+}
+
+/// All whose voice can come, by leaf.
+#[derive(Default)]
+pub struct Speakers {
+    listener: Listener,
+    by_leaf: BTreeMap<u32, Speaker>,
+    /// What is known of those who left.
+    gone: Vec<SpeakerStats>,
+}
+
+struct Speaker {
+    participant: Participant,
+    speaking: bool,
+    voice_until: Option<Instant>,
+    /// The relay stopped forwarding it: what comes next begins anew and what is missing was not lost.
+    suppressed: bool,
+    duplicates: u64,
+    /// Sum of the squares of all samples heard, and their number.
+    energy: f64,
+    samples: u64,
+}
+
+impl Speakers {
+    /// From now on `participant` may be heard. A speaker with the same leaf before is gone.
+    pub fn add(&mut self, participant: Participant) {
+        self.remove(participant.leaf);
+        let speaker = Speaker {
+            participant,
+            speaking: false,
+            voice_until: None,
+            suppressed: false,
+            duplicates: 0,
+            energy: 0.0,
+            samples: 0,
+        };
+        self.by_leaf.insert(speaker.participant.leaf, speaker);
+    }
+
+    /// What is known of a participant changed; the voice goes on.
+    pub fn update(&mut self, participant: &Participant) {
+        if let Some(speaker) = self.by_leaf.get_mut(&participant.leaf) {
+            speaker.participant = participant.clone();
+        }
+    }
+
+    /// From now on nobody is heard as `leaf`.
+    pub fn remove(&mut self, leaf: u32) {
+        let stats = self.stats_of(leaf);
+        if self.by_leaf.remove(&leaf).is_some() {
+            self.gone
+                .extend(stats.filter(|stats| stats.frames_received > 0));
+        }
+        self.listener.remove(leaf);
+    }
+
+    /// Takes an opened frame of `leaf`.
+    pub fn push(
+        &mut self,
+        now: Instant,
+        leaf: u32,
+        level: AudioLevel,
+        plaintext: &[u8],
+    ) -> Result<Option<Speaking>, FrameError> {
+        let payload = FramePayload::parse(plaintext)?;
+        let Some(speaker) = self.by_leaf.get_mut(&leaf) else {
+            return Ok(None);
+        };
+        let frame = ReceivedFrame {
+            timestamp: payload.timestamp,
+            talkspurt: payload.talkspurt || std::mem::take(&mut speaker.suppressed),
+            packet: payload.opus,
+        };
+        let redundant = payload
+            .redundant
+            .iter()
+            .map(|block| (block.timestamp(payload.timestamp), block.opus));
+        self.listener.push(now, leaf, frame, redundant)?;
+        if !level.is_voice() {
+            return Ok(None);
+        }
+        speaker.voice_until = Some(now + SPEAKING_HOLD);
+        Ok(speaker.set_speaking(true))
+    }
+
+    /// A frame of `leaf` came a second time.
+    pub fn count_duplicate(&mut self, leaf: u32) {
+        if let Some(speaker) = self.by_leaf.get_mut(&leaf) {
+            speaker.duplicates += 1;
+        }
+    }
+
+    /// The relay does not forward this sender any more: others are louder.
+    pub fn suppress(&mut self, sender: u16) -> Option<Speaking> {
+        let speaker = self
+            .by_leaf
+            .values_mut()
+            .find(|speaker| speaker.participant.sender == sender)?;
+        speaker.suppressed = true;
+        speaker.voice_until = None;
+        speaker.set_speaking(false)
+    }
+
+    /// Who has stopped speaking by `now`.
+    pub fn expire(&mut self, now: Instant) -> impl Iterator<Item = Speaking> {
+        self.by_leaf.values_mut().filter_map(move |speaker| {
+            if speaker.voice_until.is_none_or(|until| now < until) {
+                return None;
+            }
+            speaker.voice_until = None;
+            speaker.set_speaking(false)
+        })
+    }
+
+    /// When [`expire`](Self::expire) has something to say.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.by_leaf
+            .values()
+            .filter_map(|speaker| speaker.voice_until)
+            .min()
+    }
+
+    /// Fills `mix`; shows who gave what to it.
+    pub fn play(
+        &mut self,
+        now: Instant,
+        mix: &mut [f32],
+        mut each: impl FnMut(&Participant, &[f32]),
+    ) {
+        let by_leaf = &mut self.by_leaf;
+        self.listener.pull_each(now, mix, |leaf, pulled, pcm| {
+            let Some(speaker) = by_leaf.get_mut(&leaf).filter(|_| pulled.voice > 0) else {
+                return;
+            };
+            let heard = &pcm[..pulled.voice.min(pcm.len())];
+            speaker.energy += heard
+                .iter()
+                .map(|sample| f64::from(*sample).powi(2))
+                .sum::<f64>();
+            speaker.samples += heard.len() as u64;
+            each(&speaker.participant, pcm);
+        });
+    }
+
+    /// Everyone's counts, those who left first.
+    pub fn stats(&self) -> Vec<SpeakerStats> {
+        let here = self.by_leaf.keys().filter_map(|leaf| self.stats_of(*leaf));
+        self.gone.iter().cloned().chain(here).collect()
+    }
+
+    fn stats_of(&self, leaf: u32) -> Option<SpeakerStats> {
+        let speaker = self.by_leaf.get(&leaf)?;
+        let stream = self
+            .listener
+            .stats()
+            .find(|(of, _)| *of == leaf)
+            .map(|(_, stats)| stats)
+            .unwrap_or_default();
+        let level = -10.0 * (speaker.energy / speaker.samples.max(1) as f64).log10();
+        Some(SpeakerStats {
+            username: speaker.participant.username.to_string(),
+            sender: speaker.participant.sender,
+            frames_received: stream.received,
+            lost: stream.lost,
+            late: stream.late,
+            concealed: stream.concealed_frames,
+            recovered: stream.recovered,
+            duplicate: stream.duplicate + speaker.duplicates,
+            undecodable: stream.decode_errors,
+            mean_level_dbov: level.is_finite().then(|| -(level as f32)),
+            delay_ms: stream.current_delay.as_secs_f32() * 1000.0,
+        })
+    }
+}
+
+impl Speaker {
+    fn set_speaking(&mut self, speaking: bool) -> Option<Speaking> {
+        let changed = std::mem::replace(&mut self.speaking, speaking) != speaking;
+        changed.then(|| Speaking {
+            participant: self.participant.clone(),
+            speaking,
+        })
+    }
+}

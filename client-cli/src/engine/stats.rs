@@ -1,0 +1,72 @@
+//! What is counted, as it is shown.
+
+use serde::Serialize;
+
+/// Datagrams and frames that were dropped, by cause.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Drops {
+    /// Datagrams that are none of this protocol.
+    pub malformed: u64,
+    /// Datagrams that the relay did not tag: forged, damaged, or of a session that is over.
+    pub wrong_tag: u64,
+    /// Datagrams that came before.
+    pub replayed: u64,
+    /// Records that are no SFrame.
+    pub not_sframe: u64,
+    /// Frames under one's own key id.
+    pub own_leaf: u64,
+    /// Frames of a leaf that nobody in the room has.
+    pub unknown_leaf: u64,
+    /// Frames that do not open: forged or damaged.
+    pub not_authentic: u64,
+    /// Frames that came before, as while moving between relays.
+    pub duplicate: u64,
+    /// Frames that opened and hold no voice.
+    pub bad_payload: u64,
+    /// Own frames that could not be encoded or sealed.
+    pub unsealed: u64,
+    /// Own frames for which no relay was there.
+    pub unsent: u64,
+}
+
+/// One speaker's counts.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SpeakerStats {
+    /// Who.
+    pub username: String,
+    /// Label in the room: tells two devices of one account apart.
+    pub sender: u16,
+    /// Frames that came and were opened.
+    pub frames_received: u64,
+    /// Frames that were not there when they were to be played.
+    pub lost: u64,
+    /// Frames that came after they were to be played.
+    pub late: u64,
+    /// Frames filled in.
+    pub concealed: u64,
+    /// Frames that a redundant copy stood in for.
+    pub recovered: u64,
+    /// Frames that came more than once.
+    pub duplicate: u64,
+    /// Frames that are no Opus.
+    pub undecodable: u64,
+    /// Mean level of what was heard, in dBov (0 loudest); `None` when nothing was.
+    pub mean_level_dbov: Option<f32>,
+    /// Time that the jitter buffer holds now, in milliseconds.
+    pub delay_ms: f32,
+}
+
+/// All counts of a participation.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Stats {
+    /// Own frames that went to a relay.
+    pub frames_sent: u64,
+    /// Smoothed round trip to the relay, in milliseconds.
+    pub rtt_ms: Option<f64>,
+    /// Smoothed share of own datagrams lost on their way to the relay, 0.0 to 1.0.
+    pub uplink_loss: Option<f32>,
+    /// Everyone who was heard or could have been.
+    pub speakers: Vec<SpeakerStats>,
+    /// What was dropped.
+    pub drops: Drops,
+}

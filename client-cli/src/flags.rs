@@ -1,0 +1,397 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use confab_protocol::control::{Device, Slug, Title};
+
+use crate::net::{Fingerprint, Server};
+
+/// Voice conferences: register, open a conference and talk, end to end encrypted.
+#[derive(Debug, Parser)]
+#[command(name = "confab", version, max_term_width = 110)]
+pub struct Flags {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// The server, as HOST or HOST:PORT (UDP; port 4433 by default). Default: the one last logged in to.
+    #[arg(long, global = true, env = "CONFAB_SERVER", value_name = "HOST[:PORT]")]
+    pub server: Option<Server>,
+
+    /// Trust the server only under the certificate authorities in this PEM file.
+    #[arg(
+        long,
+        global = true,
+        env = "CONFAB_CA",
+        value_name = "FILE",
+        conflicts_with = "fingerprint"
+    )]
+    pub ca: Option<PathBuf>,
+
+    /// Trust the server only under the authority with this fingerprint, as it prints at its first start.
+    /// Default: what was seen first is remembered and asked for from then on.
+    #[arg(
+        long,
+        global = true,
+        env = "CONFAB_FINGERPRINT",
+        value_name = "sha256:HEX"
+    )]
+    pub fingerprint: Option<Fingerprint>,
+
+    /// Where sessions and known servers are kept. Default: confab in $XDG_CONFIG_HOME, or in ~/.config.
+    #[arg(long, global = true, env = "CONFAB_CONFIG_DIR", value_name = "DIR")]
+    pub config_dir: Option<PathBuf>,
+
+    /// Print JSON, one object a line, for programs.
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Log to standard error what happens underneath; twice for more. Never holds a secret or an address.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make an account and log in.
+    Register(Register),
+    /// Log in.
+    Login(Login),
+    /// End the session of this device.
+    Logout,
+    /// Show the account that is logged in.
+    Whoami,
+    /// Change the password; every other session of the account ends.
+    Passwd(PasswordFlags),
+    /// The account's sessions.
+    #[command(subcommand)]
+    Sessions(Sessions),
+    /// The account's data.
+    #[command(subcommand)]
+    Account(Account),
+    /// Conferences: create them, look at them, decide who may do what.
+    #[command(subcommand)]
+    Conference(Conference),
+    /// Go into a conference's room and talk.
+    Join(Box<Join>),
+}
+
+/// How a password comes in. It is never an argument: those are seen by every user of the machine.
+#[derive(Debug, Clone, Args)]
+pub struct PasswordFlags {
+    /// Read the password from the first line of standard input (`passwd`: the old one, then the new one).
+    /// Default: $CONFAB_PASSWORD (`passwd`: and $CONFAB_NEW_PASSWORD), or else a prompt without echo.
+    #[arg(long)]
+    pub password_stdin: bool,
+}
+
+/// Options of `register`.
+#[derive(Debug, Args)]
+pub struct Register {
+    /// The name: 3 to 32 letters, digits, '.', '_' and '-'.
+    pub name: String,
+    /// E-mail address.
+    #[arg(long)]
+    pub email: String,
+    /// Day of birth.
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub birthday: String,
+    /// What this session is called in the list of sessions, up to 64 characters.
+    #[arg(long, default_value_t = default_device(), value_name = "TEXT")]
+    pub device: String,
+    /// The password.
+    #[command(flatten)]
+    pub password: PasswordFlags,
+}
+
+/// Options of `login`.
+#[derive(Debug, Args)]
+pub struct Login {
+    /// Name or e-mail address.
+    pub name: String,
+    /// What this session is called in the list of sessions, up to 64 characters.
+    #[arg(long, default_value_t = default_device(), value_name = "TEXT")]
+    pub device: String,
+    /// The password.
+    #[command(flatten)]
+    pub password: PasswordFlags,
+}
+
+/// `sessions ...`
+#[derive(Debug, Subcommand)]
+pub enum Sessions {
+    /// Show where the account is logged in.
+    List,
+    /// End a session.
+    Revoke {
+        /// Its id, as `sessions list` shows it.
+        id: String,
+    },
+}
+
+/// `account ...`
+#[derive(Debug, Subcommand)]
+pub enum Account {
+    /// Print everything that the server keeps about the account, as JSON.
+    Export,
+    /// Delete the account and the conferences that it owns. Asks for the password.
+    Delete(PasswordFlags),
+}
+
+/// `conference ...`
+#[derive(Debug, Subcommand)]
+pub enum Conference {
+    /// Open a conference.
+    Create {
+        /// Its name in the service: 3 to 64 letters, digits and '-'.
+        slug: Slug,
+        /// What it is about, 1 to 100 characters. Default: the slug.
+        #[arg(long)]
+        title: Option<Title>,
+        /// Only those who are invited may join. Default: everybody with an account.
+        #[arg(long)]
+        invite_only: bool,
+    },
+    /// Show the conferences of which one is a member.
+    List,
+    /// Show a conference.
+    Info {
+        /// Which.
+        slug: Slug,
+    },
+    /// Show who is a member.
+    Members {
+        /// Of which conference.
+        slug: Slug,
+    },
+    /// Delete a conference; its room closes.
+    Delete {
+        /// Which.
+        slug: Slug,
+    },
+    /// Give the membership up.
+    Leave {
+        /// Of which conference.
+        slug: Slug,
+    },
+    /// Make somebody a member.
+    Invite {
+        /// The member.
+        #[command(flatten)]
+        member: MemberOf,
+        /// May hear and not speak.
+        #[arg(long)]
+        listener: bool,
+    },
+    /// Send somebody out of the room; coming back is allowed.
+    Kick(MemberOf),
+    /// Send somebody out of the room and keep them out.
+    Ban(MemberOf),
+    /// Lift a ban: a member again.
+    Unban(MemberOf),
+    /// Let nobody hear somebody.
+    Mute(MemberOf),
+    /// Lift a mute.
+    Unmute(MemberOf),
+    /// Change what somebody may do.
+    Role {
+        /// The member.
+        #[command(flatten)]
+        member: MemberOf,
+        /// The new role.
+        role: NewRole,
+    },
+}
+
+/// A member of a conference.
+#[derive(Debug, Args)]
+pub struct MemberOf {
+    /// Of which conference.
+    pub slug: Slug,
+    /// Who.
+    pub user: String,
+}
+
+/// Roles that can be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NewRole {
+    /// May invite, kick, ban, mute and change roles below its own.
+    Moderator,
+    /// May speak and hear.
+    Member,
+    /// May hear only.
+    Listener,
+}
+
+/// Options of `join`.
+#[derive(Debug, Clone, Args)]
+pub struct Join {
+    /// The conference.
+    pub slug: Slug,
+
+    /// What to say: a WAV file of any rate and number of channels, `-` for a WAV stream on standard input, or `none`.
+    /// Default: the microphone; none in a build without the feature `device`.
+    #[arg(long = "in", value_name = "FILE.wav|-|none", conflicts_with = "tone")]
+    pub input: Option<String>,
+
+    /// Say a sine of this frequency, 20 to 20000 Hz.
+    #[arg(long, value_name = "HZ", value_parser = parse_hertz)]
+    pub tone: Option<f32>,
+
+    /// Where to write what is heard: a WAV file (48 kHz, 16 bit, mono), `-` for a WAV stream on standard output (events
+    /// then go to standard error), or `none`. Default: the speakers; none in a build without the feature `device`.
+    #[arg(long = "out", value_name = "FILE.wav|-|none")]
+    pub output: Option<String>,
+
+    /// Write one file for each speaker into this directory, NAME-LABEL.wav, all beginning when --out does.
+    #[arg(long, value_name = "DIR")]
+    pub record_dir: Option<PathBuf>,
+
+    /// Leave after this time in the room, as 10s, 1.5s, 500ms, 2m or 1h. Default: stay until Ctrl-C.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub duration: Option<Duration>,
+
+    /// Leave 1 s after the input has ended.
+    #[arg(long, conflicts_with = "repeat")]
+    pub until_end: bool,
+
+    /// Play the input file from its beginning again and again.
+    #[arg(long = "loop")]
+    pub repeat: bool,
+
+    /// Begin the input this long after the join, as 1.5s. Default: at once.
+    #[arg(long, value_name = "TIME", value_parser = parse_time, conflicts_with = "start_at")]
+    pub delay: Option<Duration>,
+
+    /// Begin the input at this time of the wall clock, in seconds since 1970-01-01 UTC with a fraction; at once if it
+    /// has passed.
+    #[arg(long, value_name = "SECONDS", value_parser = parse_unix_seconds)]
+    pub start_at: Option<f64>,
+
+    /// Bits a second of one's own voice, 6000 to 128000. More is clearer and costs everybody's download.
+    #[arg(long, default_value_t = 24_000, value_name = "BITS", value_parser = clap::value_parser!(u32).range(6_000..=128_000))]
+    pub bitrate: u32,
+
+    /// Length of each packet's voice in milliseconds: 10, 20, 40 or 60. Shorter is quicker, longer costs less.
+    #[arg(long, default_value = "20", value_name = "MS", value_parser = ["10", "20", "40", "60"])]
+    pub frame: String,
+
+    /// Time between two `stats` events (with --json), as 5s.
+    #[arg(long, default_value = "5s", value_name = "TIME", value_parser = parse_time)]
+    pub stats_every: Duration,
+}
+
+impl Register {
+    /// The device's name, checked.
+    pub fn device(&self) -> Result<Device, confab_protocol::control::NameError> {
+        self.device.parse()
+    }
+}
+
+fn default_device() -> String {
+    format!("confab on {}", std::env::consts::OS)
+}
+
+fn parse_hertz(text: &str) -> Result<f32, String> {
+    let hertz: f32 = text
+        .parse()
+        .map_err(|_| "a number of hertz, such as 440".to_owned())?;
+    if (20.0..=20_000.0).contains(&hertz) {
+        Ok(hertz)
+    } else {
+        Err("20 to 20000 Hz can be heard".into())
+    }
+}
+
+fn parse_time(text: &str) -> Result<Duration, String> {
+    const FORM: &str = "a time such as 10s, 1.5s, 500ms, 2m or 1h";
+    let unit_at = text
+        .find(|c: char| c.is_ascii_alphabetic())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let number: f64 = number.parse().map_err(|_| FORM.to_owned())?;
+    let seconds = match unit {
+        "ms" => number / 1000.0,
+        "" | "s" => number,
+        "m" | "min" => number * 60.0,
+        "h" => number * 3600.0,
+        _ => return Err(FORM.to_owned()),
+    };
+    Duration::try_from_secs_f64(seconds).map_err(|_| FORM.to_owned())
+}
+
+fn parse_unix_seconds(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|seconds: &f64| seconds.is_finite() && *seconds >= 0.0)
+        .ok_or_else(|| "seconds since 1970, such as 1795000000.25".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Flags::command().debug_assert();
+    }
+
+    #[test]
+    fn times_have_units() {
+        let cases = [
+            ("10s", 10_000),
+            ("1.5s", 1500),
+            ("500ms", 500),
+            ("2m", 120_000),
+            ("1h", 3_600_000),
+            ("3", 3000),
+        ];
+        for (text, milliseconds) in cases {
+            assert_eq!(
+                parse_time(text),
+                Ok(Duration::from_millis(milliseconds)),
+                "{text}"
+            );
+        }
+        for bad in ["", "s", "-1s", "1d", "1e400s", "NaN"] {
+            assert!(parse_time(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_no_argument() {
+        let parsed =
+            Flags::try_parse_from(["confab", "login", "ann", "--password", "correct horse"]);
+        assert!(parsed.is_err());
+    }
+
+    #[test]
+    fn a_join_for_a_script_is_understood() {
+        let line = "confab --json --server [::1]:9 join friday --in - --out - --frame 10 --bitrate 32000 --duration 1m";
+        let Command::Join(join) = Flags::try_parse_from(line.split(' ')).unwrap().command else {
+            panic!("it is a join");
+        };
+        assert_eq!((join.frame.as_str(), join.bitrate), ("10", 32_000));
+        assert_eq!(join.duration, Some(Duration::from_secs(60)));
+        for bad in [
+            "--frame 15",
+            "--bitrate 1000",
+            "--tone 5",
+            "--in a.wav --tone 440",
+        ] {
+            let line = format!("confab join friday {bad}");
+            assert!(Flags::try_parse_from(line.split(' ')).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Requests as functions: domain types in, domain types out.
+
+use bytes::Bytes;
+use confab_protocol::control::room::BadField;
+use confab_protocol::control::{ConferenceId, JoinId, Refusal, RoomSecret, Slug};
+use confab_protocol::wire::{self, request, response};
+
+use super::Link;
+use crate::engine::room::Joined;
+
+/// Why a request has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ApiError {
+    /// The server refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The connection broke.
+    #[error("the connection to the server was lost ({0}): try again")]
+    Lost(String),
+    /// The server took too long.
+    #[error("the server did not answer in time: try again")]
+    Timeout,
+    /// The answer is not what the protocol asks for.
+    #[error("the server sent {0}: update the older of server and client")]
+    Malformed(&'static str),
+}
+
+impl From<BadField> for ApiError {
+    fn from(error: BadField) -> Self {
+        tracing::debug!(%error, "an answer that is not what the protocol asks for");
+        Self::Malformed("an answer with a bad field")
+    }
+}
+
+const WRONG_KIND: ApiError = ApiError::Malformed("an answer of another kind");
+
+impl Link {
+    /// A request that is answered by `Done`.
+    pub async fn done(&self, kind: request::Kind) -> Result<(), ApiError> {
+        match self.request(kind).await? {
+            response::Kind::Done(_) => Ok(()),
+            _ => Err(WRONG_KIND),
+        }
+    }
+
+    /// A request that is answered by a session: register, login, refresh.
+    pub async fn granted(&self, kind: request::Kind) -> Result<wire::SessionGranted, ApiError> {
+        match self.request(kind).await? {
+            response::Kind::SessionGranted(session) => Ok(session),
+            _ => Err(WRONG_KIND),
+        }
+    }
+
+    /// Signs the connection in with a token.
+    pub async fn authenticate(&self, token: &[u8]) -> Result<wire::Authenticated, ApiError> {
+        let token = Bytes::copy_from_slice(token);
+        match self
+            .request(request::Kind::Authenticate(wire::Authenticate { token }))
+            .await?
+        {
+            response::Kind::Authenticated(session) => Ok(session),
+            _ => Err(WRONG_KIND),
+        }
+    }
+
+    /// The account of the connection.
+    pub async fn who_am_i(&self) -> Result<wire::Account, ApiError> {
+        match self.request(request::Kind::WhoAmI(wire::WhoAmI {})).await? {
+            response::Kind::Account(account) => Ok(account),
+            _ => Err(WRONG_KIND),
+        }
+    }
+
+    /// The account's sessions.
+    pub async fn list_sessions(&self) -> Result<Vec<wire::Session>, ApiError> {
+        match self
+            .request(request::Kind::ListSessions(wire::ListSessions {}))
+            .await?
+        {
+            response::Kind::Sessions(list) => Ok(list.sessions),
+            _ => Err(WRONG_KIND),
+        }
+    }
+
+    /// Everything that the server keeps about the account, as a JSON document.
+    pub async fn export_account(&self) -> Result<String, ApiError> {
+        match self
+            .request(request::Kind::ExportAccount(wire::ExportAccount {}))
+            .await?
+        {
+            response::Kind::AccountExport(export) => Ok(export.json),
+            _ => Err(WRONG_KIND),
+        }
+    }
+
+    /// A request that is answered by a conference: create, info.
+    pub async fn conference(&self, kind: request::Kind) -> Result<wire::Conference, ApiError> {
+        match self.request(kind).await? {
+            response::Kind::Conference(conference) => Ok(conference),
+            _ => Err(WRONG_KIND),
+        }
+    }
+
+    /// The conferences of which the account is a member, all pages of them.
+    pub async fn list_conferences(&self) -> Result<Vec<wire::Conference>, ApiError> {
+        let mut all = Vec::new();
+        let mut cursor = Bytes::new();
+        loop {
+            let request = wire::ListConferences {
+                cursor: cursor.clone(),
+            };
+            let response::Kind::Conferences(page) = self
+                .request(request::Kind::ListConferences(request))
+                .await?
+            else {
+                return Err(WRONG_KIND);
+            };
+            all.extend(page.conferences);
+            cursor = next_page(cursor, page.next)?;
+            if cursor.is_empty() {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// The members of a conference, all pages of them.
+    pub async fn list_members(&self, slug: &Slug) -> Result<Vec<wire::Member>, ApiError> {
+        let mut all = Vec::new();
+        let mut cursor = Bytes::new();
+        loop {
+            let request = wire::ListMembers {
+                slug: slug.to_string(),
+                cursor: cursor.clone(),
+            };
+            let response::Kind::Members(page) =
+                self.request(request::Kind::ListMembers(request)).await?
+            else {
+                return Err(WRONG_KIND);
+            };
+            all.extend(page.members);
+            cursor = next_page(cursor, page.next)?;
+            if cursor.is_empty() {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Goes into a conference's room, or takes an earlier join up again.
+    pub async fn join(&self, slug: &Slug, resume: Option<JoinId>) -> Result<Joined, ApiError> {
+        let request = wire::JoinRoom {
+            slug: slug.to_string(),
+            resume_join_id: resume.map_or_else(Bytes::new, JoinId::to_wire),
+        };
+        match self.request(request::Kind::JoinRoom(request)).await? {
+            response::Kind::RoomJoined(joined) => Ok(Joined::try_from(&joined)?),
+            _ => Err(WRONG_KIND),
+        }
+    }
+
+    /// Ends one's participation in the room.
+    pub async fn leave(&self, slug: &Slug, join: JoinId) -> Result<(), ApiError> {
+        let request = wire::LeaveRoom {
+            slug: slug.to_string(),
+            join_id: join.to_wire(),
+        };
+        self.done(request::Kind::LeaveRoom(request)).await
+    }
+}
+
+/// A server that gives the same page again and again would keep the client for ever.
+fn next_page(before: Bytes, next: Bytes) -> Result<Bytes, ApiError> {
+    if !next.is_empty() && next == before {
+        return Err(ApiError::Malformed("the same page twice"));
+    }
+    Ok(next)
+}
+
+impl TryFrom<&wire::RoomJoined> for Joined {
+    type Error = BadField;
+
+    fn try_from(message: &wire::RoomJoined) -> Result<Self, BadField> {
+        let conference = message.conference.as_ref().ok_or(BadField("conference"))?;
+        let participants = message
+            .participants
+            .iter()
+            .map(TryInto::try_into)
+            .collect::<Result<Vec<_>, _>>()?;
+        let self_sender =
+            u16::try_from(message.self_sender).map_err(|_| BadField("self_sender"))?;
+        Self::new(
+            ConferenceId::parse(&conference.id, "conference.id")?,
+            message.revision,
+            participants,
+            self_sender,
+            message
+                .media
+                .as_ref()
+                .ok_or(BadField("media"))?
+                .try_into()?,
+            RoomSecret::parse(&message.room_secret)?,
+        )
+        .ok_or(BadField("self_sender"))
+    }
+}

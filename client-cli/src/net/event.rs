@@ -1,0 +1,80 @@
+//! The server's events as domain types.
+
+use std::time::Duration;
+
+use confab_protocol::control::room::{BadField, LeaveReason};
+use confab_protocol::control::{ConferenceId, JoinId, MediaGrant};
+use confab_protocol::wire::{self, event::Kind};
+
+use crate::engine::room::{Change, RoomEvent};
+
+/// What the server tells without being asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerEvent {
+    /// Somebody came, went or changed.
+    Room(ConferenceId, RoomEvent),
+    /// This participation is over.
+    Removed(JoinId, LeaveReason),
+    /// Go to another relay.
+    MediaMoved(JoinId, MediaGrant),
+    /// The node is going away: connect again after this.
+    GoingAway(Duration),
+    /// The session was ended elsewhere.
+    SessionEnded,
+}
+
+impl ServerEvent {
+    /// Parses a message; `None` for a kind that a later version of the protocol may have.
+    pub fn parse(event: &wire::Event) -> Result<Option<Self>, BadField> {
+        let Some(kind) = &event.kind else {
+            return Ok(None);
+        };
+        let change = match kind {
+            Kind::Joined(joined) => Change::Joined(
+                joined
+                    .participant
+                    .as_ref()
+                    .ok_or(BadField("participant"))?
+                    .try_into()?,
+            ),
+            Kind::Changed(changed) => Change::Changed(
+                changed
+                    .participant
+                    .as_ref()
+                    .ok_or(BadField("participant"))?
+                    .try_into()?,
+            ),
+            Kind::Left(left) => Change::Left {
+                sender: u16::try_from(left.sender).map_err(|_| BadField("sender"))?,
+                reason: left.reason(),
+            },
+            Kind::Removed(removed) => {
+                return Ok(Some(Self::Removed(
+                    join_id(&removed.join_id)?,
+                    removed.reason(),
+                )));
+            }
+            Kind::MediaMoved(moved) => {
+                let grant = moved.media.as_ref().ok_or(BadField("media"))?.try_into()?;
+                return Ok(Some(Self::MediaMoved(join_id(&moved.join_id)?, grant)));
+            }
+            Kind::GoingAway(going) => {
+                let wait = Duration::from_millis(going.retry_after_ms.into());
+                return Ok(Some(Self::GoingAway(wait)));
+            }
+            Kind::SessionEnded(wire::SessionEnded {}) => return Ok(Some(Self::SessionEnded)),
+        };
+        let conference = ConferenceId::parse(&event.conference_id, "conference_id")?;
+        Ok(Some(Self::Room(
+            conference,
+            RoomEvent {
+                revision: event.revision,
+                change,
+            },
+        )))
+    }
+}
+
+fn join_id(bytes: &[u8]) -> Result<JoinId, BadField> {
+    JoinId::parse(bytes, "join_id")
+}

@@ -1,0 +1,427 @@
+//! One QUIC connection to a control node.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use confab_protocol::control::framing::{Deframer, FrameError, encode};
+use confab_protocol::control::version::{MAX_VERSION, MIN_VERSION};
+use confab_protocol::control::{ALPN, ErrorCode, MAX_RESPONSE};
+use confab_protocol::wire::{self, request, response};
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{ConnectionError, Endpoint, IdleTimeout, TransportConfig, VarInt};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::Server;
+use super::api::ApiError;
+use super::event::ServerEvent;
+use super::trust::{ServerVerifier, Trust, TrustError, Verdict};
+
+/// Time for a connection to stand.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Head start of an address before the next one is tried as well (RFC 8305 §5).
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+
+/// Time for a response: the server's own limit for a request, and then some for password hashing.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Time without a sign of the server after which the connection is lost.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Time between two signs of life on an idle connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+
+/// Events that wait for their reader; then the server waits.
+const EVENT_QUEUE: usize = 1024;
+
+/// TLS alert `no_application_protocol` (RFC 7301 §3.2): the server speaks no version that has this ALPN.
+const NO_APPLICATION_PROTOCOL: u8 = 120;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The name leads nowhere.
+    #[error("cannot find the server {server}: {reason}; check --server and the network")]
+    NoAddress {
+        /// Which server.
+        server: String,
+        /// What the resolver says.
+        reason: String,
+    },
+    /// Nobody answers, or not as a Confab server does.
+    #[error(
+        "cannot reach the server {server}: {reason}; check --server, the network and that the server runs"
+    )]
+    Unreachable {
+        /// Which server.
+        server: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The server is not the one it should be.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// No version in common.
+    #[error(
+        "the server {0} speaks no version of the protocol that this client does: update the older of the two"
+    )]
+    Version(String),
+    /// The greeting was refused.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+}
+
+/// A connection on which the greeting is done.
+#[derive(Debug)]
+pub struct Link {
+    connection: quinn::Connection,
+    endpoint: Endpoint,
+    /// How the server came to be trusted.
+    pub verdict: Verdict,
+    /// The server's clock at the greeting, in milliseconds since 1970.
+    pub server_time_ms: u64,
+    /// When that was, by one's own clock.
+    pub greeted: Instant,
+}
+
+impl Link {
+    /// Connects and greets. Addresses of the server's name are raced.
+    pub async fn open(server: &Server, trust: &Trust) -> Result<Self, ConnectError> {
+        let addresses = resolve(server).await?;
+        let mut refused = None;
+        for name in trust.server_names(server) {
+            match tokio::time::timeout(CONNECT_TIMEOUT, race(server, trust, &name, &addresses))
+                .await
+            {
+                Ok(Ok((connection, endpoint, verdict))) => {
+                    return Self::greet(connection, endpoint, verdict).await;
+                }
+                Ok(Err(ConnectError::Trust(error))) => refused = refused.or(Some(error)),
+                Ok(Err(error)) => return Err(error),
+                Err(_) => {
+                    return Err(unreachable(server, "nobody answers"));
+                }
+            }
+        }
+        Err(refused.map_or_else(
+            || unreachable(server, "it has no name"),
+            ConnectError::Trust,
+        ))
+    }
+
+    /// The server's clock now, in milliseconds since 1970.
+    pub fn server_now_ms(&self) -> u64 {
+        self.server_time_ms + self.greeted.elapsed().as_millis() as u64
+    }
+
+    /// Sends one request and waits for its answer.
+    pub async fn request(&self, kind: request::Kind) -> Result<response::Kind, ApiError> {
+        let exchange = async {
+            let (mut send, mut receive) = self.connection.open_bi().await?;
+            let request = encode(&wire::Request { kind: Some(kind) });
+            // The server may refuse before it has read all; its answer then says more than the failed write.
+            let written = send
+                .write_all(&request)
+                .await
+                .map_err(|error| ApiError::Lost(error.to_string()));
+            let _ = send.finish();
+            match read_response(&mut receive).await {
+                Err(ApiError::Lost(_)) => {
+                    written.and(Err(ApiError::Lost("the stream was reset".into())))
+                }
+                answer => answer,
+            }
+        };
+        let response = tokio::time::timeout(RESPONSE_TIMEOUT, exchange).await;
+        response.map_err(|_| ApiError::Timeout)?
+    }
+
+    /// The server's events from now on. To be called once.
+    pub fn events(&self) -> mpsc::Receiver<ServerEvent> {
+        let (sender, receiver) = mpsc::channel(EVENT_QUEUE);
+        let connection = self.connection.clone();
+        tokio::spawn(async move {
+            if let Err(error) = read_events(&connection, &sender).await {
+                tracing::debug!(%error, "the event stream ended");
+            }
+            // Without its events a room is not known any more: start again with a new connection.
+            connection.close(VarInt::from_u32(0), b"no events");
+        });
+        receiver
+    }
+
+    /// Resolves when the connection is gone, and says why.
+    pub async fn lost(&self) -> String {
+        self.connection.closed().await.to_string()
+    }
+
+    /// Goes on from another local address, after the network changed.
+    pub fn rebind(&self) {
+        let local = match self.connection.remote_address() {
+            SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+            SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+        };
+        let moved =
+            std::net::UdpSocket::bind(local).and_then(|socket| self.endpoint.rebind(socket));
+        if let Err(error) = moved {
+            tracing::debug!(%error, "the control connection stays on its socket");
+        }
+    }
+
+    /// Says goodbye and waits until the server has heard it, for a short while.
+    pub async fn close(&self) {
+        const GOODBYE: Duration = Duration::from_millis(500);
+        self.connection.close(VarInt::from_u32(0), b"done");
+        // A goodbye that is not heard costs the server an idle timeout, and nobody else anything.
+        let _ = tokio::time::timeout(GOODBYE, self.endpoint.wait_idle()).await;
+    }
+
+    async fn greet(
+        connection: quinn::Connection,
+        endpoint: Endpoint,
+        verdict: Verdict,
+    ) -> Result<Self, ConnectError> {
+        let mut link = Self {
+            connection,
+            endpoint,
+            verdict,
+            server_time_ms: 0,
+            greeted: Instant::now(),
+        };
+        let hello = wire::Hello {
+            min_version: MIN_VERSION,
+            max_version: MAX_VERSION,
+            agent: format!("confab/{}", env!("CARGO_PKG_VERSION")),
+        };
+        match link.request(request::Kind::Hello(hello)).await {
+            Ok(response::Kind::Welcome(welcome))
+                if (MIN_VERSION..=MAX_VERSION).contains(&welcome.version) =>
+            {
+                link.server_time_ms = welcome.server_time_ms;
+                Ok(link)
+            }
+            Ok(_) => Err(ApiError::Malformed("no welcome").into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Drop for Link {
+    /// The reader of the events would keep the connection alive otherwise.
+    fn drop(&mut self) {
+        self.connection.close(VarInt::from_u32(0), b"done");
+    }
+}
+
+async fn resolve(server: &Server) -> Result<Vec<SocketAddr>, ConnectError> {
+    let no_address = |reason: String| ConnectError::NoAddress {
+        server: server.to_string(),
+        reason,
+    };
+    let found = tokio::net::lookup_host((server.host.as_str(), server.port)).await;
+    let found: Vec<_> = found
+        .map_err(|error| no_address(error.to_string()))?
+        .collect();
+    if found.is_empty() {
+        return Err(no_address("the name has no address".into()));
+    }
+    // Families in turn (RFC 8305 §4), so that a broken one costs one head start and no more.
+    let (first, second): (Vec<_>, Vec<_>) = found
+        .iter()
+        .copied()
+        .partition(|a| a.is_ipv6() == found[0].is_ipv6());
+    let mut second = second.into_iter();
+    let mut order = Vec::with_capacity(found.len());
+    for address in first {
+        order.push(address);
+        order.extend(second.next());
+    }
+    order.extend(second);
+    Ok(order)
+}
+
+type Connected = (quinn::Connection, Endpoint, Verdict);
+
+async fn race(
+    server: &Server,
+    trust: &Trust,
+    name: &str,
+    addresses: &[SocketAddr],
+) -> Result<Connected, ConnectError> {
+    let mut attempts = JoinSet::new();
+    let mut waiting = addresses.iter().copied();
+    let mut last = unreachable(server, "it has no address");
+    loop {
+        if let Some(address) = waiting.next() {
+            attempts.spawn(connect(
+                server.clone(),
+                trust.clone(),
+                name.to_owned(),
+                address,
+            ));
+        } else if attempts.is_empty() {
+            return Err(last);
+        }
+        let head_start = async {
+            if waiting.len() == 0 {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(NEXT_ADDRESS_AFTER).await;
+        };
+        tokio::select! {
+            Some(attempt) = attempts.join_next() => match attempt {
+                Ok(Ok(connected)) => return Ok(connected),
+                // A server that is there and is the wrong one says more than one that is not there.
+                Ok(Err(error)) if matches!(last, ConnectError::Unreachable { .. }) => last = error,
+                Ok(Err(_)) | Err(_) => {}
+            },
+            () = head_start => {}
+        }
+    }
+}
+
+async fn connect(
+    server: Server,
+    trust: Trust,
+    name: String,
+    address: SocketAddr,
+) -> Result<Connected, ConnectError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = Arc::new(ServerVerifier::new(trust, &server, provider.clone()));
+    let failed = |error: &dyn std::fmt::Display| unreachable(&server, &error.to_string());
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| failed(&error))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier.clone())
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![ALPN.to_vec()];
+    let quic = QuicClientConfig::try_from(tls).map_err(|error| failed(&error))?;
+    let mut config = quinn::ClientConfig::new(Arc::new(quic));
+    config.transport_config(Arc::new(transport()));
+
+    let local = match address {
+        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+    };
+    let endpoint = Endpoint::client(local).map_err(|error| failed(&error))?;
+    let connecting = endpoint
+        .connect_with(config, address, &name)
+        .map_err(|error| failed(&error))?;
+    match connecting.await {
+        Ok(connection) => {
+            // A resumed handshake would show no certificate; none is resumed here, for each attempt has its own cache.
+            let verdict = verifier.judgement().unwrap_or(Ok(Verdict::Known))?;
+            Ok((connection, endpoint, verdict))
+        }
+        Err(error) => Err(match verifier.judgement() {
+            Some(Err(refused)) => refused.into(),
+            _ if is_version_mismatch(&error) => ConnectError::Version(server.to_string()),
+            _ => failed(&plain(&error)),
+        }),
+    }
+}
+
+fn transport() -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    let idle = IdleTimeout::try_from(IDLE_TIMEOUT).expect("a few seconds fit into a QUIC integer");
+    transport
+        .max_idle_timeout(Some(idle))
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .max_concurrent_uni_streams(VarInt::from_u32(1));
+    transport
+}
+
+fn is_version_mismatch(error: &ConnectionError) -> bool {
+    let alert = quinn::TransportErrorCode::crypto(NO_APPLICATION_PROTOCOL);
+    match error {
+        ConnectionError::VersionMismatch => true,
+        ConnectionError::TransportError(error) => error.code == alert,
+        ConnectionError::ConnectionClosed(close) => close.error_code == alert,
+        _ => false,
+    }
+}
+
+fn plain(error: &ConnectionError) -> String {
+    match error {
+        ConnectionError::TimedOut => "nobody answers".into(),
+        error => error.to_string(),
+    }
+}
+
+fn unreachable(server: &Server, reason: &str) -> ConnectError {
+    ConnectError::Unreachable {
+        server: server.to_string(),
+        reason: reason.to_owned(),
+    }
+}
+
+async fn read_response(receive: &mut quinn::RecvStream) -> Result<response::Kind, ApiError> {
+    let mut deframer = Deframer::new(MAX_RESPONSE);
+    loop {
+        if let Some(response) = deframer.next::<wire::Response>().map_err(bad_frame)? {
+            return match response.kind {
+                Some(response::Kind::Error(error)) => Err(ApiError::Refused(error.into())),
+                Some(kind) => Ok(kind),
+                None => Err(ApiError::Malformed("an answer of an unknown kind")),
+            };
+        }
+        match receive.read_chunk(usize::MAX, true).await {
+            Ok(Some(chunk)) => deframer.push(&chunk.bytes),
+            Ok(None) => return Err(ApiError::Malformed("an answer cut short")),
+            Err(error) => return Err(ApiError::Lost(error.to_string())),
+        }
+    }
+}
+
+async fn read_events(
+    connection: &quinn::Connection,
+    to: &mpsc::Sender<ServerEvent>,
+) -> Result<(), ApiError> {
+    let mut stream = connection.accept_uni().await?;
+    let mut deframer = Deframer::new(MAX_RESPONSE);
+    loop {
+        while let Some(event) = deframer.next::<wire::Event>().map_err(bad_frame)? {
+            match ServerEvent::parse(&event) {
+                Ok(Some(event)) => {
+                    if to.send(event).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                Ok(None) => {}
+                Err(field) => {
+                    tracing::warn!(%field, "an event that is not what the protocol asks for")
+                }
+            }
+        }
+        match stream.read_chunk(usize::MAX, true).await {
+            Ok(Some(chunk)) => deframer.push(&chunk.bytes),
+            Ok(None) => return Ok(()),
+            Err(error) => return Err(ApiError::Lost(error.to_string())),
+        }
+    }
+}
+
+fn bad_frame(error: FrameError) -> ApiError {
+    tracing::debug!(%error, "a message that is not one");
+    ApiError::Malformed("a message that is not one")
+}
+
+impl From<ConnectionError> for ApiError {
+    fn from(error: ConnectionError) -> Self {
+        Self::Lost(plain(&error))
+    }
+}
+
+impl ApiError {
+    /// The refusal's code, when it is one.
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.code),
+            _ => None,
+        }
+    }
+}

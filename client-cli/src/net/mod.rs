@@ -1,0 +1,27 @@
+//! The edge towards the network, in the order of use.
+//!
+//! * [`server`]: where the server is;
+//! * [`trust`]: whether it is the one it should be;
+//! * [`link`]: one QUIC connection: requests, responses, events;
+//! * [`api`]: requests as functions, answers as domain types;
+//! * [`event`]: events as domain types;
+//! * [`sign_in`]: a connection that speaks for an account;
+//! * [`supervisor`]: a participation that survives its connections;
+//! * [`udp`]: the sockets of the media.
+
+pub mod api;
+pub mod event;
+pub mod link;
+pub mod server;
+pub mod sign_in;
+pub mod supervisor;
+pub mod trust;
+pub mod udp;
+
+#[cfg(test)]
+mod server_tests;
+
+pub use api::ApiError;
+pub use link::{ConnectError, Link};
+pub use server::Server;
+pub use trust::{Fingerprint, Trust, TrustError};

@@ -1,0 +1,115 @@
+//! Where a server is.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::str::FromStr;
+
+/// UDP port of the control plane when none is named.
+pub const DEFAULT_PORT: u16 = 4433;
+
+/// A server's host and port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// A name or an address, in lower case.
+    pub host: String,
+    /// UDP port.
+    pub port: u16,
+}
+
+/// Text that names no server.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is no server: give HOST or HOST:PORT, an IPv6 address with a port as [ADDRESS]:PORT"
+)]
+pub struct BadServer(String);
+
+impl Server {
+    /// The host as an address, if it is one.
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.host.parse().ok()
+    }
+}
+
+impl FromStr for Server {
+    type Err = BadServer;
+
+    fn from_str(text: &str) -> Result<Self, BadServer> {
+        let bad = || BadServer(text.to_owned());
+        let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+            let (host, rest) = rest.split_once(']').ok_or_else(bad)?;
+            (host, rest.strip_prefix(':'))
+        } else if text.parse::<Ipv6Addr>().is_ok() {
+            (text, None)
+        } else {
+            match text.rsplit_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (text, None),
+            }
+        };
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-._:".contains(c);
+        let has_colon = host.contains(':');
+        if host.is_empty()
+            || !host.chars().all(allowed)
+            || (has_colon && host.parse::<Ipv6Addr>().is_err())
+        {
+            return Err(bad());
+        }
+        let port = match port {
+            Some(port) => port
+                .parse()
+                .ok()
+                .filter(|port| *port != 0)
+                .ok_or_else(bad)?,
+            None => DEFAULT_PORT,
+        };
+        Ok(Self {
+            host: host.to_ascii_lowercase(),
+            port,
+        })
+    }
+}
+
+impl fmt::Display for Server {
+    /// `host:port`, as the files of the config directory name it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_a_host_and_perhaps_a_port() {
+        let cases = [
+            ("Talk.Example.org", "talk.example.org:4433"),
+            ("127.0.0.1:9000", "127.0.0.1:9000"),
+            ("::1", "[::1]:4433"),
+            ("[2001:db8::1]:99", "[2001:db8::1]:99"),
+            ("[::1]", "[::1]:4433"),
+        ];
+        for (text, shown) in cases {
+            let server: Server = text.parse().unwrap();
+            assert_eq!(server.to_string(), shown);
+            assert_eq!(shown.parse(), Ok(server));
+        }
+        for bad in [
+            "",
+            ":1",
+            "a:b",
+            "a:0",
+            "a:70000",
+            "a b",
+            "[::1",
+            "a:b:c",
+            "https://a",
+        ] {
+            assert!(bad.parse::<Server>().is_err(), "{bad:?}");
+        }
+    }
+}

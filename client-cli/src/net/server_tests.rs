@@ -1,0 +1,471 @@
+//! Connections and participations against a control node that says what the test wants.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use confab_protocol::control::framing::{Deframer, encode};
+use confab_protocol::control::{ALPN, CLUSTER_SERVER_NAME, ErrorCode, MAX_REQUEST, Refusal, Slug};
+use confab_protocol::wire::{self, event, request, response};
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{Endpoint, VarInt};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use zeroize::Zeroizing;
+
+use super::event::ServerEvent;
+use super::sign_in::{Access, SignInError};
+use super::supervisor::{Ask, Supervisor, Update};
+use super::trust::{PinSource, Verdict};
+use super::{ConnectError, Fingerprint, Link, Trust, TrustError};
+use crate::engine::room::Change;
+use crate::engine::testing;
+use crate::store::Store;
+use crate::store::sessions::StoredSession;
+
+type Answer = dyn Fn(&request::Kind) -> response::Kind + Send + Sync;
+
+/// A control node for tests.
+struct Node {
+    address: SocketAddr,
+    authority: Fingerprint,
+    requests: Arc<Mutex<Vec<request::Kind>>>,
+    connections: Arc<Mutex<Vec<quinn::Connection>>>,
+    endpoint: Endpoint,
+}
+
+impl Node {
+    fn start(answer: impl Fn(&request::Kind) -> response::Kind + Send + Sync + 'static) -> Self {
+        Self::start_with(ALPN, answer)
+    }
+
+    fn start_with(
+        alpn: &[u8],
+        answer: impl Fn(&request::Kind) -> response::Kind + Send + Sync + 'static,
+    ) -> Self {
+        let (chain, key) = certificate();
+        let authority = Fingerprint::of(&chain[1]);
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key.into())
+            .unwrap();
+        tls.alpn_protocols = vec![alpn.to_vec()];
+        let quic = QuicServerConfig::try_from(tls).unwrap();
+        let config = quinn::ServerConfig::with_crypto(Arc::new(quic));
+        let endpoint = Endpoint::server(config, (Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let node = Self {
+            address: endpoint.local_addr().unwrap(),
+            authority,
+            requests: Arc::default(),
+            connections: Arc::default(),
+            endpoint: endpoint.clone(),
+        };
+        let (requests, connections) = (node.requests.clone(), node.connections.clone());
+        let answer: Arc<Answer> = Arc::new(answer);
+        tokio::spawn(async move {
+            while let Some(incoming) = endpoint.accept().await {
+                if let Ok(connection) = incoming.await {
+                    connections.lock().unwrap().push(connection.clone());
+                    tokio::spawn(serve(connection, requests.clone(), answer.clone()));
+                }
+            }
+        });
+        node
+    }
+
+    fn access(&self, trust: Trust) -> (Access, tempfile::TempDir) {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(Some(home.path().join("c"))).unwrap();
+        let server = self.address.to_string().parse().unwrap();
+        (
+            Access {
+                server,
+                trust,
+                store,
+            },
+            home,
+        )
+    }
+
+    fn pinned(&self) -> Trust {
+        Trust::Pinned {
+            pin: self.authority,
+            source: PinSource::Flag,
+        }
+    }
+
+    /// An access that has logged in; its token is to be exchanged after `refresh_after_ms`.
+    async fn logged_in(&self, refresh_after_ms: u64) -> (Access, tempfile::TempDir) {
+        let (access, home) = self.access(self.pinned());
+        let session = StoredSession {
+            username: "ann".into(),
+            token: Zeroizing::new(vec![1; 60]),
+            expires_ms: u64::MAX,
+            refresh_after_ms,
+        };
+        access
+            .store
+            .lock_sessions()
+            .await
+            .unwrap()
+            .put(&access.server.to_string(), session)
+            .unwrap();
+        (access, home)
+    }
+
+    fn hang_up(&self) {
+        for connection in self.connections.lock().unwrap().drain(..) {
+            connection.close(VarInt::from_u32(7), b"test");
+        }
+    }
+
+    /// The join ids that the joins so far wanted to take up.
+    fn joins(&self) -> Vec<Vec<u8>> {
+        let requests = self.requests.lock().unwrap();
+        let joins = requests.iter().filter_map(|request| match request {
+            request::Kind::JoinRoom(join) => Some(join.resume_join_id.to_vec()),
+            _ => None,
+        });
+        joins.collect()
+    }
+}
+
+fn certificate() -> (Vec<CertificateDer<'static>>, PrivatePkcs8KeyDer<'static>) {
+    let authority_key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = params.self_signed(&authority_key).unwrap().der().clone();
+    let issuer = Issuer::new(params, authority_key);
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec![CLUSTER_SERVER_NAME.to_owned()]).unwrap();
+    let leaf = params.signed_by(&key, &issuer).unwrap().der().clone();
+    (vec![leaf, authority], key.serialize_der().into())
+}
+
+async fn serve(
+    connection: quinn::Connection,
+    requests: Arc<Mutex<Vec<request::Kind>>>,
+    answer: Arc<Answer>,
+) {
+    // As the control node does: the event stream opens with its first event, here at once.
+    let mut events = connection.open_uni().await.unwrap();
+    let participant = wire::Participant::from(&testing::participant(3));
+    let event = wire::Event {
+        conference_id: testing::CONFERENCE.to_wire(),
+        revision: 2,
+        kind: Some(event::Kind::Joined(wire::ParticipantJoined {
+            participant: Some(participant),
+        })),
+    };
+    events.write_all(&encode(&event)).await.unwrap();
+    while let Ok((mut send, mut receive)) = connection.accept_bi().await {
+        let bytes = receive.read_to_end(MAX_REQUEST).await.unwrap();
+        let mut deframer = Deframer::new(MAX_REQUEST);
+        deframer.push(&bytes);
+        let kind = deframer
+            .next::<wire::Request>()
+            .unwrap()
+            .unwrap()
+            .kind
+            .unwrap();
+        let kind_of_answer = answer(&kind);
+        requests.lock().unwrap().push(kind);
+        let response = encode(&wire::Response {
+            kind: Some(kind_of_answer),
+        });
+        // The client may be gone already.
+        let _ = send.write_all(&response).await;
+        let _ = send.finish();
+    }
+}
+
+/// What a well-behaved node answers.
+fn kindly(request: &request::Kind) -> response::Kind {
+    let account = Some(wire::Account {
+        username: "ann".into(),
+        ..wire::Account::default()
+    });
+    match request {
+        request::Kind::Hello(_) => response::Kind::Welcome(wire::Welcome {
+            version: 1,
+            server_time_ms: 1000,
+            ..wire::Welcome::default()
+        }),
+        request::Kind::Authenticate(_) => response::Kind::Authenticated(wire::Authenticated {
+            account,
+            expires_ms: u64::MAX,
+            refresh_after_ms: 1_000_000,
+        }),
+        request::Kind::Refresh(_) => response::Kind::SessionGranted(wire::SessionGranted {
+            token: vec![2; 60].into(),
+            expires_ms: u64::MAX,
+            refresh_after_ms: 1_000_000,
+            account,
+        }),
+        request::Kind::JoinRoom(_) => room_joined(),
+        _ => response::Kind::Done(wire::Done {}),
+    }
+}
+
+fn room_joined() -> response::Kind {
+    let joined = testing::joined(0, &[0, 1], 1);
+    let everyone = [&joined.me].into_iter().chain(&joined.others);
+    response::Kind::RoomJoined(wire::RoomJoined {
+        conference: Some(wire::Conference {
+            id: joined.conference.to_wire(),
+            ..wire::Conference::default()
+        }),
+        revision: joined.revision,
+        participants: everyone.map(Into::into).collect(),
+        self_sender: joined.me.sender.into(),
+        media: Some((&joined.media).into()),
+        room_secret: joined.secret.reveal().to_vec().into(),
+    })
+}
+
+fn refuse(code: ErrorCode) -> response::Kind {
+    response::Kind::Error(Refusal::new(code, "no").into())
+}
+
+fn slug() -> Slug {
+    "friday".parse().unwrap()
+}
+
+async fn next(supervisor: &mut Supervisor) -> Update {
+    let next = tokio::time::timeout(Duration::from_secs(5), supervisor.updates.recv());
+    next.await.expect("an update in time").expect("an update")
+}
+
+#[tokio::test]
+async fn a_server_seen_first_is_pinned_and_then_asked_for() {
+    let node = Node::start(kindly);
+    let (mut access, _home) = node.access(Trust::FirstSight);
+    let link = access.open().await.unwrap();
+    assert_eq!(link.verdict, Verdict::FirstSight(node.authority));
+    let name = access.server.to_string();
+    assert_eq!(access.store.pin(&name).unwrap(), Some(node.authority));
+    assert_eq!(access.open().await.unwrap().verdict, Verdict::Known);
+}
+
+#[tokio::test]
+async fn a_server_with_another_authority_is_refused() {
+    let node = Node::start(kindly);
+    let trust = Trust::Pinned {
+        pin: Fingerprint::of(b"another"),
+        source: PinSource::Flag,
+    };
+    let (access, _home) = node.access(trust);
+    let error = Link::open(&access.server, &access.trust).await.unwrap_err();
+    assert!(
+        matches!(error, ConnectError::Trust(TrustError::WrongPin { got, .. }) if got == node.authority)
+    );
+}
+
+#[tokio::test]
+async fn a_server_without_a_version_in_common_is_told_apart() {
+    let node = Node::start_with(b"confab/9", kindly);
+    let (access, _home) = node.access(node.pinned());
+    let error = Link::open(&access.server, &access.trust).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Version(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_refusal_comes_with_its_code() {
+    let node = Node::start(|request| match request {
+        request::Kind::WhoAmI(_) => refuse(ErrorCode::NotAuthenticated),
+        other => kindly(other),
+    });
+    let (access, _home) = node.access(node.pinned());
+    let link = Link::open(&access.server, &access.trust).await.unwrap();
+    assert_eq!(
+        link.who_am_i().await.unwrap_err().code(),
+        Some(ErrorCode::NotAuthenticated)
+    );
+}
+
+#[tokio::test]
+async fn two_processes_exchange_a_token_once() {
+    let node = Node::start(kindly);
+    let (access, _home) = node.logged_in(0).await;
+    let (mut one, mut two) = (access.clone(), access.clone());
+    let (first, second) = tokio::join!(one.open_signed_in(), two.open_signed_in());
+    first.unwrap();
+    second.unwrap();
+    let requests = node.requests.lock().unwrap();
+    let refreshes = requests
+        .iter()
+        .filter(|r| matches!(r, request::Kind::Refresh(_)))
+        .count();
+    let tokens: Vec<_> = requests
+        .iter()
+        .filter_map(|r| {
+            if let request::Kind::Authenticate(a) = r {
+                Some(a.token[0])
+            } else {
+                None
+            }
+        })
+        .collect();
+    assert_eq!((refreshes, tokens), (1, vec![2]));
+}
+
+#[tokio::test]
+async fn a_session_that_is_over_is_forgotten() {
+    let node = Node::start(|request| match request {
+        request::Kind::Authenticate(_) => refuse(ErrorCode::SessionEnded),
+        other => kindly(other),
+    });
+    let (mut access, _home) = node.logged_in(u64::MAX).await;
+    assert!(matches!(
+        access.open_signed_in().await,
+        Err(SignInError::SessionOver(_))
+    ));
+    assert!(matches!(
+        access.open_signed_in().await,
+        Err(SignInError::NotLoggedIn(_))
+    ));
+}
+
+#[tokio::test]
+async fn a_lost_connection_is_replaced_and_the_join_taken_up() {
+    let node = Node::start(kindly);
+    let (access, _home) = node.logged_in(u64::MAX).await;
+    let (joined, mut supervisor) = Supervisor::start(access, slug()).await.unwrap();
+    let event = next(&mut supervisor).await;
+    assert!(
+        matches!(&event, Update::Event(ServerEvent::Room(_, event)) if matches!(event.change, Change::Joined(_))),
+        "{event:?}"
+    );
+    node.hang_up();
+    assert!(matches!(next(&mut supervisor).await, Update::Lost(_)));
+    let update = next(&mut supervisor).await;
+    assert!(
+        matches!(
+            update,
+            Update::Rejoined {
+                resumed: true,
+                reconnected: true,
+                ..
+            }
+        ),
+        "{update:?}"
+    );
+    assert_eq!(
+        node.joins(),
+        [vec![], joined.me.join_id.as_bytes().to_vec()]
+    );
+}
+
+#[tokio::test]
+async fn a_join_that_is_gone_is_joined_afresh() {
+    let node = Node::start(|request| match request {
+        request::Kind::JoinRoom(join) if !join.resume_join_id.is_empty() => {
+            refuse(ErrorCode::NotFound)
+        }
+        other => kindly(other),
+    });
+    let (access, _home) = node.logged_in(u64::MAX).await;
+    let (_, mut supervisor) = Supervisor::start(access, slug()).await.unwrap();
+    next(&mut supervisor).await;
+    supervisor.ask(Ask::Resume);
+    let update = next(&mut supervisor).await;
+    assert!(
+        matches!(
+            update,
+            Update::Rejoined {
+                resumed: false,
+                reconnected: false,
+                ..
+            }
+        ),
+        "{update:?}"
+    );
+    assert_eq!(node.joins().len(), 3);
+}
+
+#[tokio::test]
+async fn a_server_that_is_busy_is_asked_again_and_one_that_banned_is_not() {
+    let tries = Arc::new(Mutex::new(0));
+    let node = Node::start(move |request| match request {
+        request::Kind::JoinRoom(join) if !join.resume_join_id.is_empty() => {
+            let mut tries = tries.lock().unwrap();
+            *tries += 1;
+            refuse(if *tries < 3 {
+                ErrorCode::Busy
+            } else {
+                ErrorCode::Banned
+            })
+        }
+        other => kindly(other),
+    });
+    let (access, _home) = node.logged_in(u64::MAX).await;
+    let (_, mut supervisor) = Supervisor::start(access, slug()).await.unwrap();
+    next(&mut supervisor).await;
+    node.hang_up();
+    assert!(matches!(next(&mut supervisor).await, Update::Lost(_)));
+    let update = next(&mut supervisor).await;
+    let Update::Failed(SignInError::Api(error)) = update else {
+        panic!("{update:?}")
+    };
+    assert_eq!(error.code(), Some(ErrorCode::Banned));
+    assert_eq!(node.joins().len(), 4);
+}
+
+#[tokio::test]
+async fn a_leave_reaches_the_server() {
+    let node = Node::start(kindly);
+    let (access, _home) = node.logged_in(u64::MAX).await;
+    let (joined, supervisor) = Supervisor::start(access, slug()).await.unwrap();
+    let (to, left) = tokio::sync::oneshot::channel();
+    supervisor.ask(Ask::Leave(to));
+    left.await.unwrap();
+    let requests = node.requests.lock().unwrap();
+    let Some(request::Kind::LeaveRoom(leave)) = requests.last() else {
+        panic!("{requests:?}")
+    };
+    assert_eq!(leave.join_id, joined.me.join_id.to_wire());
+}
+
+/// Collects what is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_is_logged_holds_no_secret_and_no_address() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter("confab=trace")
+        .with_writer(move || writer.clone())
+        .finish();
+    // One thread runs all of this test, so that nothing is logged past it.
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let node = Node::start(kindly);
+    let (access, home) = node.logged_in(0).await;
+    let (_, mut supervisor) = Supervisor::start(access, slug()).await.unwrap();
+    next(&mut supervisor).await;
+    // A node that is gone is tried in vain.
+    node.endpoint.close(VarInt::from_u32(0), b"");
+    assert!(matches!(next(&mut supervisor).await, Update::Lost(_)));
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(logged.contains("no connection yet"), "{logged}");
+    let home = home.path().display().to_string();
+    for secret in ["127.0.0.1", "[2, 2", "0202", "ann", home.as_str()] {
+        assert!(!logged.contains(secret), "{secret} in {logged}");
+    }
+}

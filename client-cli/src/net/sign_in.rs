@@ -1,0 +1,158 @@
+//! A connection that speaks for an account.
+
+use confab_protocol::control::ErrorCode;
+use confab_protocol::wire::{self, request};
+use zeroize::Zeroizing;
+
+use super::trust::{PinSource, Verdict};
+use super::{ApiError, ConnectError, Link, Server, Trust};
+use crate::store::sessions::StoredSession;
+use crate::store::{Store, StoreError};
+
+/// Why a connection speaks for nobody.
+#[derive(Debug, thiserror::Error)]
+pub enum SignInError {
+    /// No connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The config directory.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Never logged in here.
+    #[error("not logged in at {0}: log in with `confab login NAME`")]
+    NotLoggedIn(String),
+    /// The session is over.
+    #[error("the session at {0} is over: log in again with `confab login NAME`")]
+    SessionOver(String),
+    /// Anything else that the server says.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+}
+
+/// Where the connection of an account goes, and what vouches for it.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// Which server.
+    pub server: Server,
+    /// What has to vouch for it.
+    pub trust: Trust,
+    /// Sessions and pins.
+    pub store: Store,
+}
+
+/// A session as it stands after signing in.
+#[derive(Debug, Clone)]
+pub struct SignedIn {
+    /// Who.
+    pub username: String,
+    /// Exchange the token after this, in milliseconds since 1970 by the server's clock.
+    pub refresh_after_ms: u64,
+}
+
+impl Access {
+    /// Connects. A server seen for the first time is pinned, and the person told.
+    pub async fn open(&mut self) -> Result<Link, SignInError> {
+        let link = Link::open(&self.server, &self.trust).await?;
+        if let Verdict::FirstSight(pin) = link.verdict {
+            let path = self.store.known_servers_path();
+            self.store
+                .remember_pin(&self.server.to_string(), pin)
+                .await?;
+            eprintln!(
+                "confab: first time at {}: its authority is {pin}, remembered in {}",
+                self.server,
+                path.display()
+            );
+            self.trust = Trust::Pinned {
+                pin,
+                source: PinSource::KnownServers(path),
+            };
+        }
+        Ok(link)
+    }
+
+    /// Connects and signs in.
+    pub async fn open_signed_in(&mut self) -> Result<(Link, SignedIn), SignInError> {
+        let name = self.server.to_string();
+        // That nobody is logged in is known before the network is asked.
+        if self.store.sessions()?.get(&name).is_none() {
+            return Err(SignInError::NotLoggedIn(name));
+        }
+        let link = self.open().await?;
+        let signed_in = self.sign_in(&link, link.server_time_ms).await?;
+        Ok((link, signed_in))
+    }
+
+    /// Signs `link` in with the stored session, exchanging its token when that is due.
+    pub async fn sign_in(&self, link: &Link, now_ms: u64) -> Result<SignedIn, SignInError> {
+        let name = self.server.to_string();
+        // Held over the exchange: two processes that used one token at once would lose the session.
+        let mut sessions = self.store.lock_sessions().await?;
+        let stored = sessions
+            .get(&name)
+            .cloned()
+            .ok_or_else(|| SignInError::NotLoggedIn(name.clone()))?;
+        let due = now_ms >= stored.refresh_after_ms;
+        let answer = if due {
+            let token = stored.token.to_vec().into();
+            link.granted(request::Kind::Refresh(wire::Refresh { token }))
+                .await
+                .map(Answer::Granted)
+        } else {
+            link.authenticate(&stored.token)
+                .await
+                .map(Answer::Authenticated)
+        };
+        match answer {
+            Ok(Answer::Granted(granted)) => {
+                let session = parse_session(granted)?;
+                let signed_in = SignedIn {
+                    username: session.username.clone(),
+                    refresh_after_ms: session.refresh_after_ms,
+                };
+                sessions.put(&name, session)?;
+                Ok(signed_in)
+            }
+            Ok(Answer::Authenticated(session)) => Ok(SignedIn {
+                username: stored.username,
+                refresh_after_ms: session.refresh_after_ms,
+            }),
+            Err(error) if error.code() == Some(ErrorCode::SessionEnded) => {
+                sessions.remove(&name)?;
+                Err(SignInError::SessionOver(name))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Keeps the session that a register or login gave.
+    pub async fn keep(&self, granted: wire::SessionGranted) -> Result<String, SignInError> {
+        let session = parse_session(granted)?;
+        let username = session.username.clone();
+        self.store
+            .lock_sessions()
+            .await?
+            .put(&self.server.to_string(), session)?;
+        Ok(username)
+    }
+}
+
+enum Answer {
+    Granted(wire::SessionGranted),
+    Authenticated(wire::Authenticated),
+}
+
+fn parse_session(granted: wire::SessionGranted) -> Result<StoredSession, ApiError> {
+    let account = granted
+        .account
+        .ok_or(ApiError::Malformed("a session without its account"))?;
+    if granted.token.is_empty() {
+        return Err(ApiError::Malformed("a session without its token"));
+    }
+    Ok(StoredSession {
+        username: account.username,
+        token: Zeroizing::new(granted.token.to_vec()),
+        expires_ms: granted.expires_ms,
+        refresh_after_ms: granted.refresh_after_ms,
+    })
+}
