@@ -1,13 +1,13 @@
 //! How much of what was said is in what was heard, and how late: normalised cross-correlation, piece by piece.
 //!
-//! A jitter buffer may stretch or cut time between words, so pieces of about a second are found each for itself.
+//! A jitter buffer may stretch or cut time, so pieces of half a second are found each for itself.
 
 use realfft::RealFftPlanner;
 
 use crate::RATE;
 
-/// Length of a piece, in samples: 1 s.
-const PIECE: usize = RATE as usize;
+/// Length of a piece, in samples: half a second.
+const PIECE: usize = RATE as usize / 2;
 
 /// A piece is looked for up to so much later than it was said, in samples: 1 s.
 const MAX_LAG: usize = RATE as usize;

@@ -130,6 +130,7 @@ impl Speakers {
             .find(|speaker| speaker.participant.sender == sender)?;
         speaker.suppressed = true;
         speaker.voice_until = None;
+        self.listener.pause(speaker.participant.leaf);
         speaker.set_speaking(false)
     }
 
