@@ -1,1 +1,34 @@
-//! The QUIC control server of Confab: accounts, conferences, membership, live rooms
+//! The QUIC control server of Confab: accounts, conferences, membership, live rooms.
+//!
+//! The rooms of this house, in the order in which a request flows through them:
+//!
+//! * [`tls`] and [`api`]: the endpoint, its connections and what clients ask;
+//! * [`accounts`]: who somebody is;
+//! * [`conferences`]: who is what in which conference;
+//! * [`rooms`]: who is in a conference now;
+//! * [`cluster`]: the relays that carry the media;
+//! * [`store`]: what outlives the process.
+//!
+//! [`serve`] runs all of it; [`flags`] is the command line.
+
+#![forbid(unsafe_code)]
+
+pub mod accounts;
+pub mod api;
+pub mod clock;
+pub mod cluster;
+pub mod commands;
+pub mod conferences;
+pub mod events;
+pub mod flags;
+pub mod random;
+pub mod rooms;
+mod running;
+pub mod store;
+pub mod throttle;
+pub mod tls;
+
+pub use running::{Config, Running, STATE_FILE, ServeError, Server, serve};
+
+/// Name and version of this program, as peers see it.
+pub const AGENT: &str = concat!("confab-control/", env!("CARGO_PKG_VERSION"));

@@ -1,0 +1,280 @@
+//! Argon2id (RFC 9106) away from the async threads, behind a bounded queue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use argon2::{Algorithm, Argon2, Params, Version};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use confab_protocol::control::{ErrorCode, Password, Refusal};
+use tokio::sync::Semaphore;
+
+use crate::random;
+
+/// Bytes of salt (RFC 9106 §3.1).
+const SALT_LEN: usize = 16;
+/// Bytes of hash.
+const HASH_LEN: usize = 32;
+/// The form in which hashes are kept now.
+const FORM: u8 = 1;
+/// What a client is told to wait when the queue is full: a few hashes' time.
+const BUSY_RETRY: Duration = Duration::from_millis(500);
+
+/// What a hash costs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HashCost {
+    /// Memory in KiB.
+    pub memory_kib: u32,
+    /// Passes over the memory.
+    pub passes: u32,
+    /// Lanes.
+    pub lanes: u32,
+}
+
+impl Default for HashCost {
+    /// 19 MiB, two passes, one lane: what OWASP asks for at least.
+    fn default() -> Self {
+        Self {
+            memory_kib: 19 * 1024,
+            passes: 2,
+            lanes: 1,
+        }
+    }
+}
+
+/// What a password is checked against: what a PHC string of Argon2id says, in 60 bytes instead of 97, for there is one in
+/// every account.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash {
+    cost: HashCost,
+    salt: [u8; SALT_LEN],
+    hash: [u8; HASH_LEN],
+}
+
+impl PasswordHash {
+    /// As the store keeps it: `form (1) · memory (4) · passes (4) · lanes (3) · salt (16) · hash (32)`.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = vec![FORM];
+        out.extend_from_slice(&self.cost.memory_kib.to_be_bytes());
+        out.extend_from_slice(&self.cost.passes.to_be_bytes());
+        out.extend_from_slice(&self.cost.lanes.to_be_bytes()[1..]);
+        out.extend_from_slice(&self.salt);
+        out.extend_from_slice(&self.hash);
+        out
+    }
+
+    /// Reads what [`Self::to_bytes`] wrote; `None` when it is anything else.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let rest = bytes.strip_prefix(&[FORM])?;
+        let (memory, rest) = rest.split_first_chunk::<4>()?;
+        let (passes, rest) = rest.split_first_chunk::<4>()?;
+        let (lanes, rest) = rest.split_first_chunk::<3>()?;
+        let (salt, rest) = rest.split_first_chunk::<SALT_LEN>()?;
+        Some(Self {
+            cost: HashCost {
+                memory_kib: u32::from_be_bytes(*memory),
+                passes: u32::from_be_bytes(*passes),
+                lanes: u32::from_be_bytes([0, lanes[0], lanes[1], lanes[2]]),
+            },
+            salt: *salt,
+            hash: rest.try_into().ok()?,
+        })
+    }
+}
+
+impl std::fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PasswordHash(…)")
+    }
+}
+
+/// Hashes passwords, so many at a time.
+#[derive(Clone)]
+pub struct Hasher {
+    cost: HashCost,
+    /// A hash that no password has: checking it costs what checking a real one does.
+    dummy: PasswordHash,
+    /// One permit for each hash that waits or runs.
+    admitted: Arc<Semaphore>,
+    /// One permit for each hash that runs.
+    running: Arc<Semaphore>,
+}
+
+/// The hash was not computed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HashError {
+    /// As many wait as may.
+    #[error("too many passwords are being checked at the moment")]
+    Busy,
+    /// The cost cannot be computed, or the thread ended.
+    #[error("the password could not be hashed")]
+    Failed,
+}
+
+impl From<HashError> for Refusal {
+    fn from(error: HashError) -> Self {
+        match error {
+            HashError::Busy => Refusal::new(
+                ErrorCode::Busy,
+                "too many people sign in at the moment; try again in a moment",
+            )
+            .after(BUSY_RETRY),
+            HashError::Failed => {
+                Refusal::new(ErrorCode::Internal, "the password could not be checked")
+            }
+        }
+    }
+}
+
+impl Hasher {
+    /// Computes `parallel` hashes at a time, while at most `queue` more wait.
+    pub fn new(cost: HashCost, parallel: usize, queue: usize) -> Self {
+        Self {
+            cost,
+            dummy: PasswordHash {
+                cost,
+                salt: random::bytes(),
+                hash: random::bytes(),
+            },
+            admitted: Arc::new(Semaphore::new(parallel + queue)),
+            running: Arc::new(Semaphore::new(parallel)),
+        }
+    }
+
+    /// A hash of the password under a fresh salt.
+    pub async fn hash(&self, password: Password) -> Result<PasswordHash, HashError> {
+        let cost = self.cost;
+        let salt = random::bytes();
+        let hash = self
+            .run(move || compute(cost, &salt, password.reveal().as_bytes()))
+            .await?;
+        Ok(PasswordHash { cost, salt, hash })
+    }
+
+    /// Whether the password is the one that was hashed. Without a hash to check against the same work is done for `false`.
+    pub async fn verify(
+        &self,
+        text: impl Into<zeroize::Zeroizing<String>>,
+        stored: Option<PasswordHash>,
+    ) -> Result<bool, HashError> {
+        let text = text.into();
+        let exists = stored.is_some();
+        let expected = stored.unwrap_or_else(|| self.dummy.clone());
+        let hash = self
+            .run(move || {
+                let hash = compute(expected.cost, &expected.salt, text.as_bytes())?;
+                Some(verify_slices_are_equal(&hash, &expected.hash).is_ok())
+            })
+            .await?;
+        Ok(hash && exists)
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Option<T> + Send + 'static,
+    ) -> Result<T, HashError> {
+        let admitted = self.admitted.clone().try_acquire_owned();
+        let admitted = admitted.map_err(|_| HashError::Busy)?;
+        let running = self.running.clone().acquire_owned().await;
+        let running = running.map_err(|_| HashError::Failed)?;
+        let result = tokio::task::spawn_blocking(move || {
+            // Held by the thread: a client that goes away does not make room for work that still runs.
+            let _permits = (admitted, running);
+            work()
+        });
+        result
+            .await
+            .map_err(|_| HashError::Failed)?
+            .ok_or(HashError::Failed)
+    }
+}
+
+fn compute(cost: HashCost, salt: &[u8], password: &[u8]) -> Option<[u8; HASH_LEN]> {
+    let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(HASH_LEN)).ok()?;
+    let mut hash = [0; HASH_LEN];
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into(password, salt, &mut hash)
+        .ok()?;
+    Some(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHEAP: HashCost = HashCost {
+        memory_kib: 64,
+        passes: 1,
+        lanes: 1,
+    };
+
+    #[tokio::test]
+    async fn a_password_is_told_from_another_after_a_way_through_the_store() {
+        let hasher = Hasher::new(CHEAP, 1, 4);
+        let hash = hasher.hash("correct horse".parse().unwrap()).await.unwrap();
+        let kept = PasswordHash::from_bytes(&hash.to_bytes()).unwrap();
+        assert_eq!(kept, hash);
+        assert_eq!(kept.to_bytes().len(), 60);
+        let text = |text: &str| text.to_owned();
+        assert_eq!(
+            hasher
+                .verify(text("correct horse"), Some(kept.clone()))
+                .await,
+            Ok(true)
+        );
+        assert_eq!(
+            hasher.verify(text("correct hearse"), Some(kept)).await,
+            Ok(false)
+        );
+        assert_eq!(hasher.verify(text("correct horse"), None).await, Ok(false));
+    }
+
+    #[tokio::test]
+    async fn hashes_agree_with_the_reference_implementation() {
+        // `echo -n "password" | argon2 somesalt -id -t 2 -k 65536 -p 1 -l 32`, from the reference's own tests.
+        let cost = HashCost {
+            memory_kib: 65536,
+            passes: 2,
+            lanes: 1,
+        };
+        let hash = compute(cost, b"somesalt", b"password").unwrap();
+        assert_eq!(
+            data_encoding::HEXLOWER.encode(&hash),
+            "09316115d5cf24ed5a15a31a3ba326e5cf32edc24702987c02b6566f61913cf7"
+        );
+        assert_eq!(
+            (HashCost::default().memory_kib, HashCost::default().passes),
+            (19456, 2)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_at_once() {
+        let hasher = Hasher::new(
+            HashCost {
+                memory_kib: 32 * 1024,
+                ..CHEAP
+            },
+            1,
+            1,
+        );
+        let work: Vec<_> = (0..6)
+            .map(|_| {
+                let hasher = hasher.clone();
+                tokio::spawn(async move { hasher.verify("a password".to_owned(), None).await })
+            })
+            .collect();
+        let mut results = Vec::new();
+        for task in work {
+            results.push(task.await.unwrap());
+        }
+        let busy = results
+            .iter()
+            .filter(|result| **result == Err(HashError::Busy))
+            .count();
+        assert!((1..=5).contains(&busy), "{results:?}");
+        assert_eq!(
+            hasher.verify("a password".to_owned(), None).await,
+            Ok(false)
+        );
+    }
+}

@@ -1,0 +1,19 @@
+//! Accounts and their sessions: who somebody is.
+//!
+//! * [`password`]: which passwords will do;
+//! * [`hashing`]: Argon2id behind a bounded queue;
+//! * [`token`]: what a session shows, rotated at every refresh;
+//! * [`limits`]: throttling, before anything costly is done;
+//! * [`service`]: the operations;
+//! * [`export`]: everything that is kept about somebody.
+
+pub mod export;
+pub mod hashing;
+pub mod limits;
+pub mod password;
+pub mod service;
+pub mod token;
+
+pub use hashing::{HashCost, Hasher};
+pub use limits::LoginLimits;
+pub use service::{Accounts, AccountsConfig, Granted, SignedIn};

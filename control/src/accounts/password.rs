@@ -1,0 +1,176 @@
+//! Which passwords are too easy to guess (NIST SP 800-63B §5.1.1.2).
+
+use std::str::FromStr as _;
+
+use confab_protocol::control::{Email, ErrorCode, Password, Refusal, Username};
+
+/// Parts of a name shorter than this say nothing about a password that holds them.
+const SHORTEST_TELLING_PART: usize = 3;
+
+/// The most common ones of leaked lists that are long enough to be asked about, in lower case.
+const COMMON: [&str; 64] = [
+    "0123456789",
+    "0987654321",
+    "1029384756",
+    "1122334455",
+    "11223344556677",
+    "1212121212",
+    "1231231231",
+    "123123123123",
+    "12341234123",
+    "123412341234",
+    "12345678900",
+    "1234567890",
+    "1234567891",
+    "12345678910",
+    "1234567890123",
+    "123456789a",
+    "123456789q",
+    "123456789987654321",
+    "1234567899",
+    "123456abcdef",
+    "1234qwerasdf",
+    "123qweasdzxc",
+    "147258369147",
+    "1q2w3e4r5t",
+    "1q2w3e4r5t6y",
+    "1qaz2wsx3edc",
+    "1qazxsw23edc",
+    "3rjs1la7qe",
+    "741852963741",
+    "9876543210",
+    "a123456789",
+    "abc123456789",
+    "abcdefghij",
+    "abcdefghijk",
+    "administrator",
+    "alexander1",
+    "asdfghjkl1",
+    "asdfghjkl123",
+    "asdfghjklo",
+    "changeme123",
+    "charlie123",
+    "chocolate1",
+    "christopher",
+    "football123",
+    "iloveyou12",
+    "iloveyou123",
+    "january2024",
+    "letmein123",
+    "letmeinnow",
+    "manchester",
+    "minecraft123",
+    "mynameisjohn",
+    "password10",
+    "password11",
+    "password12",
+    "password123",
+    "password1234",
+    "passw0rd123",
+    "princess123",
+    "qwerty12345",
+    "qwerty123456",
+    "qwertyuiop",
+    "qwertyuiop123",
+    "zaq12wsxcde3",
+];
+
+/// Reads a password that somebody chose; a refusal says why it will not do.
+///
+/// `field` is the request's field that holds it.
+pub fn choose(
+    text: &str,
+    field: &'static str,
+    username: &Username,
+    email: &Email,
+) -> Result<Password, Refusal> {
+    let weak = |message: String| Refusal::new(ErrorCode::WeakPassword, message).about(field);
+    let password = Password::from_str(text).map_err(|error| weak(error.to_string()))?;
+    let folded = text.to_lowercase();
+    if is_common(&folded) {
+        return Err(weak(
+            "this is one of the most common passwords: take a few words that only you put together"
+                .to_owned(),
+        ));
+    }
+    if is_repeated(&folded) {
+        return Err(weak(
+            "the password repeats one or two characters: take a few words that only you put together".to_owned(),
+        ));
+    }
+    let local_part = email
+        .as_str()
+        .rsplit_once('@')
+        .map_or("", |(local, _)| local);
+    let holds = |part: &str| part.len() >= SHORTEST_TELLING_PART && folded.contains(part);
+    if holds(username.as_str()) || holds(local_part) {
+        return Err(weak(
+            "the password may not contain your username or e-mail address: others know them"
+                .to_owned(),
+        ));
+    }
+    Ok(password)
+}
+
+fn is_common(folded: &str) -> bool {
+    // What people add to a common password so that it passes is common too.
+    let stem = folded.trim_end_matches(['!', '.', '?', '*', '#']);
+    COMMON.contains(&folded) || COMMON.contains(&stem)
+}
+
+fn is_repeated(folded: &str) -> bool {
+    let mut characters: Vec<char> = folded.chars().collect();
+    characters.sort_unstable();
+    characters.dedup();
+    characters.len() <= 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(text: &str) -> Result<Password, Refusal> {
+        let (username, email) = (
+            "ann.lee".parse().unwrap(),
+            "sunshine@example.org".parse().unwrap(),
+        );
+        choose(text, "password", &username, &email)
+    }
+
+    #[test]
+    fn easy_passwords_are_refused_with_a_reason() {
+        for easy in [
+            "short",
+            "password123",
+            "Password123!",
+            "1234567890",
+            "aaaaaaaaaaaa",
+            "ababababab",
+            "ann.lee rocks",
+            "my SUNSHINE day",
+            &"x1y2".repeat(40),
+        ] {
+            let refusal = judge(easy).unwrap_err();
+            assert_eq!(refusal.code, ErrorCode::WeakPassword, "{easy}");
+            assert_eq!(refusal.field, Some("password"));
+            assert!(!refusal.message.contains(easy));
+        }
+    }
+
+    #[test]
+    fn a_few_words_pass() {
+        for fine in ["correct horse battery", "čtyři psi u řeky", "k9$vvPq2zL"] {
+            assert!(judge(fine).is_ok(), "{fine}");
+        }
+    }
+
+    #[test]
+    fn the_list_holds_only_what_is_long_enough_to_be_asked_about() {
+        for common in COMMON {
+            assert!(
+                common.len() >= Password::MIN && common == common.to_lowercase(),
+                "{common}"
+            );
+        }
+    }
+}

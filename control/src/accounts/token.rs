@@ -1,0 +1,257 @@
+//! Session tokens: how they are made, read and judged. No I/O.
+//!
+//! A token is 60 bytes: `session (16) · generation (4) · secret (32) · check (8)`. The check is keyed: only a token that
+//! this cluster made gets as far as the store, so an old generation that arrives is a real token that somebody kept.
+
+use std::time::Duration;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::{digest, hmac};
+use bytes::Bytes;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::clock::UnixMillis;
+use crate::store::{SessionId, SessionRecord};
+
+/// Bytes of a token.
+pub const TOKEN_LEN: usize = 60;
+/// Bytes of a token's secret.
+pub const SECRET_LEN: usize = 32;
+/// A token that was exchanged before gives the same successor again for so long.
+pub const GRACE: Duration = Duration::from_secs(60);
+/// A client refreshes when its token is this old.
+pub const REFRESH_AFTER: Duration = Duration::from_secs(60 * 60);
+
+const CHECK_LEN: usize = 8;
+
+/// Makes tokens and knows its own. The same on every node of a cluster.
+#[derive(Clone)]
+pub struct TokenKey(hmac::Key);
+
+/// What a client shows to be let in.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct Token {
+    #[zeroize(skip)]
+    session: SessionId,
+    generation: u32,
+    secret: [u8; SECRET_LEN],
+}
+
+/// What a token is worth.
+#[derive(PartialEq, Eq)]
+pub enum Verdict {
+    /// The session's newest.
+    Current,
+    /// The one before, while its holder may not have heard of the successor.
+    InGrace {
+        /// The newest, which the holder is to have.
+        successor: Token,
+    },
+    /// Older than that: two hold tokens of one session, so the session has to end.
+    Stolen,
+}
+
+impl TokenKey {
+    /// Takes 32 random bytes for the key.
+    pub fn new(bytes: &[u8; 32]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, bytes))
+    }
+
+    /// The first token of a session.
+    pub fn first(&self, session: SessionId, secret: [u8; SECRET_LEN]) -> Token {
+        Token {
+            session,
+            generation: 0,
+            secret,
+        }
+    }
+
+    /// The token that follows: whoever computes it, whenever, gets the same one. `None` after 2^32 of them.
+    pub fn successor(&self, token: &Token) -> Option<Token> {
+        let generation = token.generation.checked_add(1)?;
+        let mut secret = [0; SECRET_LEN];
+        secret.copy_from_slice(
+            self.sign(b"successor", token.session, generation, &token.secret)
+                .as_ref(),
+        );
+        Some(Token {
+            session: token.session,
+            generation,
+            secret,
+        })
+    }
+
+    /// The token as a client keeps it.
+    pub fn seal(&self, token: &Token) -> Bytes {
+        let mut out = Vec::with_capacity(TOKEN_LEN);
+        out.extend_from_slice(&token.session.0);
+        out.extend_from_slice(&token.generation.to_be_bytes());
+        out.extend_from_slice(&token.secret);
+        out.extend_from_slice(&self.check(token));
+        out.into()
+    }
+
+    /// Reads what a client shows; `None` when this cluster did not make it.
+    pub fn open(&self, bytes: &[u8]) -> Option<Token> {
+        let (session, rest) = bytes.split_first_chunk::<16>()?;
+        let (generation, rest) = rest.split_first_chunk::<4>()?;
+        let (secret, check) = rest.split_first_chunk::<SECRET_LEN>()?;
+        let token = Token {
+            session: SessionId(*session),
+            generation: u32::from_be_bytes(*generation),
+            secret: *secret,
+        };
+        verify_slices_are_equal(check, &self.check(&token)).ok()?;
+        Some(token)
+    }
+
+    /// What the token is worth to a session that the store holds.
+    pub fn judge(&self, token: &Token, session: &SessionRecord, now: UnixMillis) -> Verdict {
+        if token.generation == session.generation {
+            return match matches(token, session) {
+                true => Verdict::Current,
+                false => Verdict::Stolen,
+            };
+        }
+        let in_grace = !session.used && now.since(session.rotated) < GRACE;
+        match self.successor(token) {
+            Some(successor)
+                if in_grace
+                    && successor.generation == session.generation
+                    && matches(&successor, session) =>
+            {
+                Verdict::InGrace { successor }
+            }
+            _ => Verdict::Stolen,
+        }
+    }
+
+    fn check(&self, token: &Token) -> [u8; CHECK_LEN] {
+        let tag = self.sign(b"check", token.session, token.generation, &token.secret);
+        let mut check = [0; CHECK_LEN];
+        check.copy_from_slice(&tag.as_ref()[..CHECK_LEN]);
+        check
+    }
+
+    fn sign(
+        &self,
+        purpose: &[u8],
+        session: SessionId,
+        generation: u32,
+        secret: &[u8; SECRET_LEN],
+    ) -> hmac::Tag {
+        let mut context = hmac::Context::with_key(&self.0);
+        context.update(purpose);
+        context.update(&session.0);
+        context.update(&generation.to_be_bytes());
+        context.update(secret);
+        context.sign()
+    }
+}
+
+impl Token {
+    /// Whose token it is.
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// How many the session had before.
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// What the store keeps of it.
+    pub fn secret_hash(&self) -> [u8; 32] {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest::digest(&digest::SHA256, &self.secret).as_ref());
+        hash
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+fn matches(token: &Token, session: &SessionRecord) -> bool {
+    verify_slices_are_equal(&token.secret_hash(), &session.secret_hash).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use confab_protocol::control::AccountId;
+
+    const START: UnixMillis = UnixMillis(1_000_000);
+
+    fn key() -> TokenKey {
+        TokenKey::new(&[7; 32])
+    }
+
+    fn first() -> Token {
+        key().first(SessionId([1; 16]), [2; 32])
+    }
+
+    /// The session after `token` became its newest at `START`.
+    fn session_at(token: &Token) -> SessionRecord {
+        SessionRecord {
+            id: token.session,
+            account: AccountId::new([3; 16]),
+            generation: token.generation,
+            secret_hash: token.secret_hash(),
+            used: false,
+            device: "laptop".parse().unwrap(),
+            created: UnixMillis(0),
+            rotated: START,
+            expires: UnixMillis(u64::MAX),
+        }
+    }
+
+    #[test]
+    fn a_token_is_60_bytes_and_a_changed_one_is_not_ours() {
+        let sealed = key().seal(&first());
+        assert_eq!(sealed.len(), TOKEN_LEN);
+        assert!(key().open(&sealed) == Some(first()));
+        for at in 0..TOKEN_LEN {
+            let mut changed = sealed.to_vec();
+            changed[at] ^= 1;
+            assert!(key().open(&changed).is_none(), "byte {at}");
+        }
+        assert!(key().open(&sealed[1..]).is_none());
+        assert!(TokenKey::new(&[8; 32]).open(&sealed).is_none());
+    }
+
+    #[test]
+    fn a_lost_response_gives_the_same_successor_again() {
+        let successor = key().successor(&first()).unwrap();
+        let session = session_at(&successor);
+        let soon = START.after(GRACE - Duration::from_millis(1));
+        let Verdict::InGrace { successor: again } = key().judge(&first(), &session, soon) else {
+            panic!("not in grace");
+        };
+        assert!(again == successor);
+        assert!(key().judge(&successor, &session, soon) == Verdict::Current);
+    }
+
+    #[test]
+    fn after_grace_or_use_the_one_before_means_theft() {
+        let successor = key().successor(&first()).unwrap();
+        let mut session = session_at(&successor);
+        assert!(key().judge(&first(), &session, START.after(GRACE)) == Verdict::Stolen);
+        session.used = true;
+        assert!(key().judge(&first(), &session, START) == Verdict::Stolen);
+    }
+
+    #[test]
+    fn anything_older_means_theft_even_within_grace() {
+        let second = key().successor(&first()).unwrap();
+        let third = key().successor(&second).unwrap();
+        let session = session_at(&third);
+        assert!(key().judge(&first(), &session, START) == Verdict::Stolen);
+        assert!(matches!(
+            key().judge(&second, &session, START),
+            Verdict::InGrace { .. }
+        ));
+    }
+}

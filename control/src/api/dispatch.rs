@@ -1,0 +1,344 @@
+//! What each request does.
+
+use bytes::Bytes;
+use confab_protocol::control::room::Role;
+use confab_protocol::control::version::negotiate;
+use confab_protocol::control::{ErrorCode, JoinId, MAX_REQUEST, Refusal};
+use confab_protocol::wire::{self, request, response};
+
+use super::connection::Client;
+use super::requests as read;
+use crate::AGENT;
+use crate::accounts::{Granted, SignedIn};
+use crate::rooms::Joiner;
+use crate::store::{AccountRecord, Cursor, SessionId};
+
+type Answer = Result<response::Kind, Refusal>;
+
+/// Does what is asked. Before `hello` nothing else is.
+pub(super) async fn dispatch(client: &Client, request: request::Kind) -> Answer {
+    use request::Kind;
+    if client.version.get().is_none() && !matches!(request, Kind::Hello(_)) {
+        return Err(Refusal::new(
+            ErrorCode::HelloRequired,
+            "the first request of a connection is hello",
+        ));
+    }
+    match request {
+        Kind::Hello(hello) => greet(client, &hello),
+        Kind::Register(register) => {
+            let new = read::registration(register)?;
+            let granted = client.server.accounts.register(new, client.source).await?;
+            sign_in(client, granted).await
+        }
+        Kind::Login(login) => {
+            let device = read::device(&login.device)?;
+            let password = read::password(login.password);
+            let accounts = &client.server.accounts;
+            let granted = accounts
+                .login(&login.name, password, device, client.source)
+                .await?;
+            sign_in(client, granted).await
+        }
+        Kind::Authenticate(wire::Authenticate { token }) => {
+            let granted = client.server.accounts.authenticate(&token).await?;
+            sign_in(client, granted).await
+        }
+        Kind::Refresh(wire::Refresh { token }) => {
+            let granted = client.server.accounts.refresh(&token).await?;
+            sign_in(client, granted).await
+        }
+        signed_in => {
+            let who = client.entry.signed_in().ok_or_else(|| {
+                Refusal::new(
+                    ErrorCode::NotAuthenticated,
+                    "sign in first: log in or register",
+                )
+            })?;
+            match signed_in {
+                request @ (Kind::JoinRoom(_) | Kind::LeaveRoom(_)) => {
+                    in_room(client, &who, request).await
+                }
+                request @ (Kind::Logout(_)
+                | Kind::WhoAmI(_)
+                | Kind::ChangePassword(_)
+                | Kind::ListSessions(_)
+                | Kind::RevokeSession(_)
+                | Kind::ExportAccount(_)
+                | Kind::DeleteAccount(_)) => with_account(client, &who, request).await,
+                request => with_conference(client, &who, request).await,
+            }
+        }
+    }
+}
+
+fn greet(client: &Client, hello: &wire::Hello) -> Answer {
+    let agent = read::parse::<confab_protocol::control::Device>(&hello.agent, "agent")?;
+    let version = negotiate(hello.min_version, hello.max_version)
+        .map_err(|error| Refusal::new(ErrorCode::UnsupportedVersion, error.to_string()))?;
+    if client.greet(version) {
+        tracing::info!(
+            client = client.entry.id,
+            agent = agent.as_str(),
+            version,
+            "hello"
+        );
+    }
+    Ok(response::Kind::Welcome(wire::Welcome {
+        version: client.version.get().copied().unwrap_or(version),
+        agent: AGENT.to_owned(),
+        server_time_ms: client.server.clock.now().0,
+        max_request_bytes: u32::try_from(MAX_REQUEST).unwrap_or(u32::MAX),
+    }))
+}
+
+/// The connection acts for the account from now on.
+async fn sign_in(client: &Client, granted: Granted) -> Answer {
+    let Granted {
+        account,
+        session,
+        token,
+        expires,
+        refresh_after,
+    } = granted;
+    client.entry.sign_in(SignedIn {
+        account: account.id,
+        username: account.username.clone(),
+        session,
+    });
+    // Whoever ended the session before it was entered did not find this connection.
+    if !client.server.accounts.is_live(session).await? {
+        client.entry.sign_out();
+        let message = "this session has ended: log in again";
+        return Err(Refusal::new(ErrorCode::SessionEnded, message));
+    }
+    tracing::info!(client = client.entry.id, account = %account.id, ?session, "signed in");
+    let account = Some(account_to_wire(&account));
+    Ok(match token {
+        Some(token) => response::Kind::SessionGranted(wire::SessionGranted {
+            token,
+            expires_ms: expires.0,
+            refresh_after_ms: refresh_after.0,
+            account,
+        }),
+        None => response::Kind::Authenticated(wire::Authenticated {
+            account,
+            expires_ms: expires.0,
+            refresh_after_ms: refresh_after.0,
+        }),
+    })
+}
+
+async fn with_account(client: &Client, who: &SignedIn, request: request::Kind) -> Answer {
+    use request::Kind;
+    let accounts = &client.server.accounts;
+    match request {
+        Kind::Logout(_) => {
+            client.entry.sign_out();
+            accounts.revoke(who.account, who.session).await?;
+        }
+        Kind::WhoAmI(_) => {
+            let account = accounts.account(who.account).await?;
+            return Ok(response::Kind::Account(account_to_wire(&account)));
+        }
+        Kind::ChangePassword(change) => {
+            let (old, new) = (
+                read::password(change.old_password),
+                read::password(change.new_password),
+            );
+            accounts
+                .change_password(who, old, new, client.source)
+                .await?;
+        }
+        Kind::ListSessions(_) => {
+            let sessions = accounts.sessions(who.account).await?;
+            let to_wire = |session: crate::store::SessionRecord| wire::Session {
+                id: Bytes::copy_from_slice(&session.id.0),
+                device: session.device.as_str().to_owned(),
+                created_ms: session.created.0,
+                expires_ms: session.expires.0,
+                current: session.id == who.session,
+            };
+            let sessions = sessions.into_iter().map(to_wire).collect();
+            return Ok(response::Kind::Sessions(wire::Sessions { sessions }));
+        }
+        Kind::RevokeSession(wire::RevokeSession { id }) => {
+            let id = id.as_ref().try_into().map(SessionId);
+            let id = id.map_err(|_| Refusal::invalid("id", "a session's id has 16 bytes"))?;
+            accounts.revoke(who.account, id).await?;
+        }
+        Kind::ExportAccount(_) => {
+            let json = accounts.export(who.account).await?;
+            return Ok(response::Kind::AccountExport(wire::AccountExport { json }));
+        }
+        Kind::DeleteAccount(delete) => {
+            let account = accounts.account(who.account).await?;
+            let password = read::password(delete.password);
+            accounts
+                .check_password(&account, password, "password", client.source)
+                .await?;
+            client.server.conferences.delete_owned(account.id).await?;
+            client.entry.sign_out();
+            accounts.delete(account.id).await?;
+            tracing::info!(account = %account.id, "account deleted");
+        }
+        _ => return Err(not_here()),
+    }
+    done()
+}
+
+async fn with_conference(client: &Client, who: &SignedIn, request: request::Kind) -> Answer {
+    use request::Kind;
+    let (conferences, rooms) = (&client.server.conferences, &client.server.rooms);
+    match request {
+        Kind::CreateConference(create) => {
+            let slug = read::slug(&create.slug)?;
+            let title = read::title(&create.title, &slug)?;
+            let visibility = read::visibility(create.visibility())?;
+            let made = conferences.create(who, slug, title, visibility).await?;
+            return Ok(response::Kind::Conference(made.to_wire(Role::Owner, 0)));
+        }
+        Kind::ListConferences(list) => {
+            let page = conferences.list(who, read::cursor(list.cursor)).await?;
+            let to_wire = |membership: crate::store::Membership| {
+                let live = rooms.live(membership.conference.id);
+                membership
+                    .conference
+                    .to_wire(membership.standing.role, live)
+            };
+            return Ok(response::Kind::Conferences(wire::Conferences {
+                conferences: page.items.into_iter().map(to_wire).collect(),
+                next: next(page.next),
+            }));
+        }
+        Kind::ConferenceInfo(info) => {
+            let (conference, role) = conferences.info(who, read::slug(&info.slug)?).await?;
+            let live = rooms.live(conference.id);
+            return Ok(response::Kind::Conference(conference.to_wire(role, live)));
+        }
+        Kind::ListMembers(list) => {
+            let slug = read::slug(&list.slug)?;
+            let page = conferences
+                .members(who, slug, read::cursor(list.cursor))
+                .await?;
+            let to_wire = |member: crate::store::MemberRecord| wire::Member {
+                account_id: member.account.to_wire(),
+                username: member.username.into(),
+                role: member.standing.role.into(),
+                muted: member.standing.muted,
+                since_ms: member.standing.since.0,
+            };
+            return Ok(response::Kind::Members(wire::Members {
+                members: page.items.into_iter().map(to_wire).collect(),
+                next: next(page.next),
+            }));
+        }
+        Kind::DeleteConference(delete) => {
+            conferences.delete(who, read::slug(&delete.slug)?).await?
+        }
+        Kind::LeaveConference(leave) => conferences.leave(who, read::slug(&leave.slug)?).await?,
+        Kind::Invite(invite) => {
+            let slug = read::slug(&invite.slug)?;
+            let username = read::parse(&invite.username, "username")?;
+            let role = read::invited_role(invite.role)?;
+            conferences.invite(who, slug, username, role).await?;
+        }
+        Kind::SetRole(set) => {
+            let slug = read::slug(&set.slug)?;
+            let username = read::parse(&set.username, "username")?;
+            conferences
+                .set_role(who, slug, username, read::role(set.role())?)
+                .await?;
+        }
+        Kind::Kick(kick) => {
+            let username = read::parse(&kick.username, "username")?;
+            conferences
+                .kick(who, read::slug(&kick.slug)?, username)
+                .await?;
+        }
+        Kind::Ban(ban) => {
+            let username = read::parse(&ban.username, "username")?;
+            conferences
+                .ban(who, read::slug(&ban.slug)?, username)
+                .await?;
+        }
+        Kind::Mute(mute) => {
+            let username = read::parse(&mute.username, "username")?;
+            conferences
+                .mute(who, read::slug(&mute.slug)?, username, mute.muted)
+                .await?;
+        }
+        _ => return Err(not_here()),
+    }
+    done()
+}
+
+async fn in_room(client: &Client, who: &SignedIn, request: request::Kind) -> Answer {
+    let rooms = &client.server.rooms;
+    match request {
+        request::Kind::JoinRoom(join) => {
+            let conference = client
+                .server
+                .conferences
+                .find(read::slug(&join.slug)?)
+                .await?;
+            let resume = match join.resume_join_id.as_ref() {
+                [] => None,
+                bytes => Some(JoinId::parse(bytes, "resume_join_id").map_err(read::bad_field)?),
+            };
+            let joiner = Joiner {
+                account: who.account,
+                username: who.username.clone(),
+                session: who.session,
+                client: client.entry.id,
+            };
+            let events = client.events.clone();
+            let joined = rooms.join(conference.id, joiner, resume, events).await?;
+            let still_in = client.entry.signed_in().as_ref() == Some(who);
+            if !still_in && !client.server.accounts.is_live(who.session).await? {
+                // The session ended while the room let the client in, and the room may not have heard of it.
+                rooms.session_ended(who.account, who.session);
+            }
+            Ok(response::Kind::RoomJoined(joined.as_ref().into()))
+        }
+        request::Kind::LeaveRoom(leave) => {
+            let conference = client
+                .server
+                .conferences
+                .find(read::slug(&leave.slug)?)
+                .await?;
+            let join_id = JoinId::parse(&leave.join_id, "join_id").map_err(read::bad_field)?;
+            rooms
+                .leave(conference.id, who.account, client.entry.id, join_id)
+                .await?;
+            done()
+        }
+        _ => Err(not_here()),
+    }
+}
+
+fn account_to_wire(account: &AccountRecord) -> wire::Account {
+    wire::Account {
+        id: account.id.to_wire(),
+        username: account.username.as_str().to_owned(),
+        email: account.email.as_str().to_owned(),
+        birthday: account.birthday.to_string(),
+        created_ms: account.created.0,
+    }
+}
+
+fn next(cursor: Option<Cursor>) -> Bytes {
+    cursor.map_or_else(Bytes::new, |Cursor(bytes)| bytes)
+}
+
+fn done() -> Answer {
+    Ok(response::Kind::Done(wire::Done {}))
+}
+
+/// A request that was sent down the wrong one of the branches above.
+fn not_here() -> Refusal {
+    Refusal::new(
+        ErrorCode::UnknownRequest,
+        "this server does not know this request",
+    )
+}

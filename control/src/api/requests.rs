@@ -1,0 +1,86 @@
+//! Fields of requests become domain types here, and nowhere else.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use bytes::Bytes;
+use confab_protocol::control::room::{BadField, Role, Visibility};
+use confab_protocol::control::{Device, Refusal, Slug, Title};
+use zeroize::Zeroizing;
+
+use crate::accounts::service::Registration;
+use crate::store::Cursor;
+use confab_protocol::wire;
+
+/// Reads a name of any kind; the refusal names the field.
+pub(super) fn parse<T>(text: &str, field: &'static str) -> Result<T, Refusal>
+where
+    T: FromStr,
+    T::Err: Display,
+{
+    text.parse()
+        .map_err(|error: T::Err| Refusal::invalid(field, error.to_string()))
+}
+
+/// A password as it was typed, wiped when it has been used.
+pub(super) fn password(text: String) -> Zeroizing<String> {
+    Zeroizing::new(text)
+}
+
+pub(super) fn registration(request: wire::Register) -> Result<Registration, Refusal> {
+    Ok(Registration {
+        username: parse(&request.username, "username")?,
+        email: parse(&request.email, "email")?,
+        password: password(request.password),
+        birthday: parse(&request.birthday, "birthday")?,
+        device: device(&request.device)?,
+    })
+}
+
+pub(super) fn device(text: &str) -> Result<Device, Refusal> {
+    parse(text, "device")
+}
+
+pub(super) fn slug(text: &str) -> Result<Slug, Refusal> {
+    parse(text, "slug")
+}
+
+/// The slug stands in for a title that is empty.
+pub(super) fn title(text: &str, slug: &Slug) -> Result<Title, Refusal> {
+    let text = if text.is_empty() { slug.as_str() } else { text };
+    parse(text, "title")
+}
+
+pub(super) fn visibility(visibility: Visibility) -> Result<Visibility, Refusal> {
+    match visibility {
+        Visibility::Unspecified => Err(Refusal::invalid(
+            "visibility",
+            "a conference is either public or by invitation: say which",
+        )),
+        known => Ok(known),
+    }
+}
+
+pub(super) fn role(role: Role) -> Result<Role, Refusal> {
+    match role {
+        Role::Unspecified => Err(Refusal::invalid("role", "this role is not known")),
+        known => Ok(known),
+    }
+}
+
+/// An invitation that names no role makes a member. One of a kind that this server does not know is refused.
+pub(super) fn invited_role(role: i32) -> Result<Role, Refusal> {
+    match Role::try_from(role) {
+        Ok(Role::Unspecified) => Ok(Role::Member),
+        Ok(known) => Ok(known),
+        Err(_) => Err(Refusal::invalid("role", "this role is not known")),
+    }
+}
+
+pub(super) fn cursor(bytes: Bytes) -> Option<Cursor> {
+    (!bytes.is_empty()).then(|| Cursor(Bytes::copy_from_slice(&bytes)))
+}
+
+pub(super) fn bad_field(error: BadField) -> Refusal {
+    Refusal::invalid(error.0, error.to_string())
+}

@@ -1,0 +1,61 @@
+//! The wall clock, so that a test can turn it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+/// Milliseconds since 1970-01-01 UTC.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct UnixMillis(pub u64);
+
+impl UnixMillis {
+    /// This instant and `later`; the end of time when it would lie beyond.
+    #[must_use]
+    pub fn after(self, later: Duration) -> Self {
+        Self(self.0.saturating_add(millis(later)))
+    }
+
+    /// Time passed since `earlier`; zero when that lies ahead, as it may when a clock was set back.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The day in UTC.
+    pub fn day(self) -> Date {
+        let millis = i64::try_from(self.0).unwrap_or(i64::MAX);
+        let timestamp =
+            jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        timestamp.to_zoned(TimeZone::UTC).date()
+    }
+}
+
+/// Where the time of day comes from.
+#[derive(Clone, Debug, Default)]
+pub enum Clock {
+    /// The machine's own.
+    #[default]
+    System,
+    /// Stands still unless it is turned; holds milliseconds since 1970.
+    Manual(Arc<AtomicU64>),
+}
+
+impl Clock {
+    /// The time now.
+    pub fn now(&self) -> UnixMillis {
+        match self {
+            Self::System => UnixMillis(
+                SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .map_or(0, millis),
+            ),
+            Self::Manual(millis) => UnixMillis(millis.load(Ordering::SeqCst)),
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,203 @@
+//! One relay's connection: its hello, then commands out and results in, until either side ends it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use confab_protocol::cluster::{BootId, CommandResult, LOAD_INTERVAL_MS, MAX_MESSAGE};
+use confab_protocol::control::ConferenceId;
+use confab_protocol::control::framing::{self, Deframer};
+use confab_protocol::control::room::BadField;
+use confab_protocol::control::version::{NoCommonVersion, negotiate};
+use confab_protocol::media::ConnectionId;
+use confab_protocol::wire::{self, relay_to_control::Kind};
+use quinn::{Connection, RecvStream, SendStream};
+use tokio::sync::mpsc;
+
+use super::registry::{Linked, RelayInfo, RelayName, Relays};
+use crate::AGENT;
+use crate::api::close;
+use crate::rooms::effect::Input;
+
+/// A relay has to have said hello by then.
+const HELLO_DEADLINE: Duration = Duration::from_secs(10);
+/// A relay reports its load every second; after so long without a word it is taken for dead.
+const SILENCE: Duration = Duration::from_millis(3 * LOAD_INTERVAL_MS);
+/// Commands that wait for the stream at most.
+const QUEUE: usize = 8192;
+/// Addresses that a relay may name.
+const MAX_ADDRESSES: usize = 16;
+
+/// Why a link ended.
+#[derive(Debug, thiserror::Error)]
+enum LinkError {
+    #[error("no hello within {} s", HELLO_DEADLINE.as_secs())]
+    NoHello,
+    #[error("silent for {} s", SILENCE.as_secs())]
+    Silent,
+    #[error("replaced by a newer link of the same relay, or too slow to read its commands")]
+    Closed,
+    #[error(transparent)]
+    Version(#[from] NoCommonVersion),
+    #[error(transparent)]
+    Field(#[from] BadField),
+    #[error("not the message that belongs here")]
+    OutOfOrder,
+    #[error(transparent)]
+    Frame(#[from] framing::FrameError),
+    #[error("the stream ended")]
+    StreamEnded,
+    #[error("the connection was lost")]
+    Lost,
+}
+
+/// Serves a relay's connection to its end.
+pub async fn serve(connection: Connection, name: RelayName, relays: Relays) {
+    let error = match greet(&connection).await {
+        Err(error) => error,
+        Ok((info, send, messages)) => {
+            let (out, queue) = mpsc::channel(QUEUE);
+            tracing::info!(relay = %name, sessions = info.max_sessions, "relay linked");
+            let linked = relays.link(name.clone(), info, out);
+            let error = run(&linked, send, queue, messages).await;
+            let silent = matches!(error, LinkError::Silent);
+            close::BAD_LINK.close(&connection);
+            tracing::warn!(relay = %name, reason = %error, "relay unlinked");
+            linked.ended(silent).await;
+            return;
+        }
+    };
+    tracing::warn!(relay = %name, reason = %error, "a relay could not be linked");
+    close::BAD_LINK.close(&connection);
+}
+
+async fn greet(connection: &Connection) -> Result<(RelayInfo, SendStream, Messages), LinkError> {
+    let greeting = async {
+        let (mut send, recv) = connection.accept_bi().await.map_err(|_| LinkError::Lost)?;
+        let mut messages = Messages {
+            recv,
+            deframer: Deframer::new(MAX_MESSAGE),
+        };
+        let Kind::Hello(hello) = messages.next().await? else {
+            return Err(LinkError::OutOfOrder);
+        };
+        let version = negotiate(hello.min_version, hello.max_version)?;
+        let info = parse_hello(&hello)?;
+        let answer = wire::ControlHello {
+            version,
+            agent: AGENT.to_owned(),
+        };
+        let kind = wire::control_to_relay::Kind::Hello(answer);
+        let bytes = framing::encode(&wire::ControlToRelay { kind: Some(kind) });
+        send.write_chunk(bytes).await.map_err(|_| LinkError::Lost)?;
+        Ok((info, send, messages))
+    };
+    let greeted = tokio::time::timeout(HELLO_DEADLINE, greeting).await;
+    greeted.map_err(|_| LinkError::NoHello)?
+}
+
+fn parse_hello(hello: &wire::RelayHello) -> Result<RelayInfo, BadField> {
+    let parse = |address: &String| {
+        address
+            .parse::<SocketAddr>()
+            .map_err(|_| BadField("addresses"))
+    };
+    if hello.addresses.is_empty() || hello.addresses.len() > MAX_ADDRESSES {
+        return Err(BadField("addresses"));
+    }
+    Ok(RelayInfo {
+        boot: BootId::parse(&hello.boot_id)?,
+        addresses: hello
+            .addresses
+            .iter()
+            .map(parse)
+            .collect::<Result<_, _>>()?,
+        max_sessions: hello.max_sessions,
+    })
+}
+
+async fn run(
+    linked: &Linked,
+    send: SendStream,
+    queue: mpsc::Receiver<Bytes>,
+    messages: Messages,
+) -> LinkError {
+    tokio::select! {
+        error = read(linked, messages) => error,
+        error = write(send, queue) => error,
+        () = linked.closed() => LinkError::Closed,
+    }
+}
+
+async fn read(linked: &Linked, mut messages: Messages) -> LinkError {
+    loop {
+        let message = match tokio::time::timeout(SILENCE, messages.next()).await {
+            Err(_) => return LinkError::Silent,
+            Ok(Err(error)) => return error,
+            Ok(Ok(message)) => message,
+        };
+        let taken = match message {
+            Kind::Hello(_) => Err(LinkError::OutOfOrder),
+            Kind::Load(load) => {
+                linked.report(&load);
+                Ok(())
+            }
+            Kind::Result(result) => CommandResult::try_from(&result)
+                .map(|result| linked.result(result))
+                .map_err(LinkError::from),
+            Kind::MediaEnded(ended) => media_ended(linked, &ended).map_err(LinkError::from),
+        };
+        if let Err(error) = taken {
+            return error;
+        }
+    }
+}
+
+fn media_ended(linked: &Linked, ended: &wire::MediaEnded) -> Result<(), BadField> {
+    let conference = ConferenceId::parse(&ended.conference_id, "conference_id")?;
+    let connection_id = ended.connection_id.as_ref().try_into();
+    let input = Input::MediaEnded {
+        sender: u16::try_from(ended.sender).map_err(|_| BadField("sender"))?,
+        connection_id: connection_id
+            .map(ConnectionId::from_bytes)
+            .map_err(|_| BadField("connection_id"))?,
+        reason: ended.reason(),
+    };
+    linked.tell(conference, input);
+    Ok(())
+}
+
+async fn write(mut send: SendStream, mut queue: mpsc::Receiver<Bytes>) -> LinkError {
+    while let Some(bytes) = queue.recv().await {
+        if send.write_chunk(bytes).await.is_err() {
+            return LinkError::Lost;
+        }
+    }
+    LinkError::Closed
+}
+
+/// The relay's messages in their order. Kinds that this version does not know are skipped.
+struct Messages {
+    recv: RecvStream,
+    deframer: Deframer,
+}
+
+impl Messages {
+    async fn next(&mut self) -> Result<Kind, LinkError> {
+        loop {
+            while let Some(message) = self.deframer.next::<wire::RelayToControl>()? {
+                if let Some(kind) = message.kind {
+                    return Ok(kind);
+                }
+            }
+            match self.recv.read_chunk(MAX_MESSAGE, true).await {
+                Ok(Some(chunk)) => self.deframer.push(&chunk.bytes),
+                Ok(None) => {
+                    self.deframer.finish()?;
+                    return Err(LinkError::StreamEnded);
+                }
+                Err(_) => return Err(LinkError::Lost),
+            }
+        }
+    }
+}

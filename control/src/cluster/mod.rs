@@ -1,0 +1,9 @@
+//! The relays: which are linked, how loaded they are, and how a room talks to its own.
+//!
+//! * [`registry`]: who is linked;
+//! * [`link`]: one relay's stream: commands out, results and ends of media in.
+
+pub mod link;
+pub mod registry;
+
+pub use registry::{LinkedRelay, RelayName, Relays};

@@ -1,0 +1,381 @@
+//! Which relays are linked, and which rooms are on them.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use confab_protocol::cluster::{Action, BootId, Command, CommandResult, Fence};
+use confab_protocol::control::ConferenceId;
+use confab_protocol::control::framing;
+use confab_protocol::wire;
+use tokio::sync::mpsc;
+
+use crate::random;
+use crate::rooms::effect::{Done, Input};
+
+/// A relay whose link broke may link again within this time before its rooms go elsewhere.
+pub const RELINK_GRACE: Duration = Duration::from_secs(2);
+/// A command that was not answered by then will not be: its room gave up long ago.
+const FORGET_COMMAND: Duration = Duration::from_secs(30);
+/// Where a relay's name ends in its certificate.
+pub const RELAY_DOMAIN: &str = ".relay.confab.internal";
+
+/// What a relay is called: 1 to 32 of `a-z 0-9 -`, as in a DNS name.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RelayName(Arc<str>);
+
+/// A relay's name is not one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a relay's name has 1 to 32 of a-z, 0-9 and '-', with no '-' at either end")]
+pub struct BadRelayName;
+
+impl FromStr for RelayName {
+    type Err = BadRelayName;
+
+    fn from_str(text: &str) -> Result<Self, BadRelayName> {
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let fits = (1..=32).contains(&text.len()) && text.chars().all(allowed);
+        if !fits || text.starts_with('-') || text.ends_with('-') {
+            return Err(BadRelayName);
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl fmt::Display for RelayName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for RelayName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+/// A relay that a room can be placed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkedRelay {
+    /// Which.
+    pub name: RelayName,
+    /// Which run of it.
+    pub boot: BootId,
+    /// Where clients reach it.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// A relay's first message, read.
+#[derive(Clone, Debug)]
+pub struct RelayInfo {
+    /// Which run of the relay.
+    pub boot: BootId,
+    /// Where clients reach it.
+    pub addresses: Vec<SocketAddr>,
+    /// Media sessions that it takes.
+    pub max_sessions: u32,
+}
+
+/// How a room hears of its relay: never full, for it holds at most a result for each command and an end for each session.
+pub type RoomInbox = mpsc::UnboundedSender<Input>;
+
+/// All relays that this node knows. Clones share them.
+#[derive(Clone, Default)]
+pub struct Relays {
+    relays: Arc<Mutex<HashMap<RelayName, Relay>>>,
+}
+
+struct Relay {
+    info: RelayInfo,
+    /// `None` while the link is broken.
+    link: Option<Link>,
+    /// Counts links, so that the end of an old one does not end the new one.
+    serial: u64,
+    rooms: HashMap<ConferenceId, RoomInbox>,
+    sessions: u32,
+    busy_percent: u32,
+    /// Sessions opened since the last report.
+    opened: u32,
+}
+
+struct Link {
+    out: mpsc::Sender<bytes::Bytes>,
+    /// Closes the connection when dropped or told.
+    close: Arc<tokio::sync::Notify>,
+    next_command: u64,
+    pending: HashMap<u64, Pending>,
+}
+
+struct Pending {
+    room: RoomInbox,
+    command: u64,
+    asked: Instant,
+}
+
+/// A relay's place in the registry while it is linked.
+pub struct Linked {
+    relays: Weak<Mutex<HashMap<RelayName, Relay>>>,
+    name: RelayName,
+    serial: u64,
+    close: Arc<tokio::sync::Notify>,
+}
+
+impl Relays {
+    /// Enters a relay; an older link of the same name is closed. Its rooms go elsewhere if it has forgotten them.
+    pub fn link(
+        &self,
+        name: RelayName,
+        info: RelayInfo,
+        out: mpsc::Sender<bytes::Bytes>,
+    ) -> Linked {
+        let close = Arc::new(tokio::sync::Notify::new());
+        let link = Link {
+            out,
+            close: close.clone(),
+            next_command: 0,
+            pending: HashMap::new(),
+        };
+        let mut relays = self.lock();
+        let relay = relays.entry(name.clone()).or_insert_with(|| Relay {
+            info: info.clone(),
+            link: None,
+            serial: 0,
+            rooms: HashMap::new(),
+            sessions: 0,
+            busy_percent: 0,
+            opened: 0,
+        });
+        relay.break_link();
+        if relay.info.boot == info.boot {
+            for room in relay.rooms.values() {
+                let _ = room.send(Input::RelayBack(info.boot));
+            }
+        } else {
+            relay.give_rooms_up();
+        }
+        relay.serial += 1;
+        (relay.info, relay.link) = (info, Some(link));
+        Linked {
+            relays: Arc::downgrade(&self.relays),
+            name,
+            serial: relay.serial,
+            close,
+        }
+    }
+
+    /// The less loaded of two random relays with room for one more session; `avoid` only when there is no other.
+    pub fn pick(&self, avoid: Option<&RelayName>) -> Option<LinkedRelay> {
+        let relays = self.lock();
+        let mut candidates: Vec<(&RelayName, &Relay)> = relays
+            .iter()
+            .filter(|(_, relay)| relay.has_room())
+            .collect();
+        if candidates.len() > 1 {
+            candidates.retain(|(name, _)| Some(*name) != avoid);
+        }
+        let chosen = match candidates.len() {
+            0 => return None,
+            count => {
+                let one = candidates.swap_remove(random_below(count));
+                let other = (count > 1).then(|| candidates[random_below(count - 1)]);
+                match other {
+                    Some(other) if other.1.load() < one.1.load() => other,
+                    _ => one,
+                }
+            }
+        };
+        Some(LinkedRelay {
+            name: chosen.0.clone(),
+            boot: chosen.1.info.boot,
+            addresses: chosen.1.info.addresses.clone(),
+        })
+    }
+
+    /// Has the room hear of the relay from now on; false when that run of it is not there any more.
+    pub fn settle(&self, relay: &LinkedRelay, conference: ConferenceId, room: RoomInbox) -> bool {
+        match self.lock().get_mut(&relay.name) {
+            Some(known) if known.info.boot == relay.boot => {
+                known.rooms.insert(conference, room);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Has the room hear no more of the relay.
+    pub fn leave(&self, relay: &LinkedRelay, conference: ConferenceId) {
+        if let Some(known) = self.lock().get_mut(&relay.name) {
+            known.rooms.remove(&conference);
+        }
+    }
+
+    /// Sends a command; the room hears of its outcome under the room's own number for it.
+    pub fn command(
+        &self,
+        relay: &RelayName,
+        conference: ConferenceId,
+        (command, room): (u64, RoomInbox),
+        (fence, boot): (Fence, BootId),
+        action: Action,
+    ) {
+        let mut relays = self.lock();
+        let sent = relays
+            .get_mut(relay)
+            .is_some_and(|relay| relay.send(conference, (command, &room), (fence, boot), action));
+        if !sent {
+            let outcome = Done::NoLink;
+            let _ = room.send(Input::CommandDone { command, outcome });
+        }
+    }
+
+    /// How many relays are linked.
+    pub fn linked(&self) -> usize {
+        self.lock()
+            .values()
+            .filter(|relay| relay.link.is_some())
+            .count()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<RelayName, Relay>> {
+        self.relays.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Linked {
+    /// Resolves when the link is to be closed: another has taken its place, or its queue is full.
+    pub async fn closed(&self) {
+        self.close.notified().await;
+    }
+
+    /// Hands a command's outcome to its room.
+    pub fn result(&self, result: CommandResult) {
+        self.with(|relay| {
+            let pending = relay
+                .link
+                .as_mut()
+                .and_then(|link| link.pending.remove(&result.id));
+            if let Some(Pending { room, command, .. }) = pending {
+                let outcome = Done::Answered(result.outcome, result.connection_id);
+                let _ = room.send(Input::CommandDone { command, outcome });
+            }
+        });
+    }
+
+    /// Hands something to the room of a conference that is on this relay.
+    pub fn tell(&self, conference: ConferenceId, input: Input) {
+        self.with(|relay| {
+            if let Some(room) = relay.rooms.get(&conference) {
+                let _ = room.send(input);
+            }
+        });
+    }
+
+    /// Takes a load report.
+    pub fn report(&self, load: &wire::RelayLoad) {
+        self.with(|relay| {
+            relay.sessions = load.sessions;
+            relay.busy_percent = load.busy_percent;
+            relay.opened = 0;
+            if let Some(link) = &mut relay.link {
+                link.pending
+                    .retain(|_, pending| pending.asked.elapsed() < FORGET_COMMAND);
+            }
+        });
+    }
+
+    /// The link is over. Its rooms go elsewhere unless the relay links again soon; at once when it was `silent`, for then
+    /// the time has been spent waiting.
+    pub async fn ended(self, silent: bool) {
+        let is_ours = self.with(Relay::break_link).is_some();
+        if is_ours && !silent {
+            tokio::time::sleep(RELINK_GRACE).await;
+        }
+        self.with(Relay::give_rooms_up);
+    }
+
+    /// `None` when another link has taken this one's place.
+    fn with<T>(&self, act: impl FnOnce(&mut Relay) -> T) -> Option<T> {
+        let relays = self.relays.upgrade()?;
+        let mut relays = relays.lock().unwrap_or_else(PoisonError::into_inner);
+        let relay = relays.get_mut(&self.name)?;
+        (relay.serial == self.serial).then(|| act(relay))
+    }
+}
+
+impl Relay {
+    fn has_room(&self) -> bool {
+        self.link.is_some() && self.sessions.saturating_add(self.opened) < self.info.max_sessions
+    }
+
+    /// To be compared: sessions in proportion to what the relay takes, then how busy it is.
+    fn load(&self) -> (u64, u32) {
+        let sessions = u64::from(self.sessions) + u64::from(self.opened);
+        (
+            sessions * 1000 / u64::from(self.info.max_sessions.max(1)),
+            self.busy_percent,
+        )
+    }
+
+    fn send(
+        &mut self,
+        conference: ConferenceId,
+        (command, room): (u64, &RoomInbox),
+        (fence, boot): (Fence, BootId),
+        action: Action,
+    ) -> bool {
+        let Some(link) = &mut self.link else {
+            return false;
+        };
+        let id = link.next_command;
+        link.next_command += 1;
+        let opens = matches!(action, Action::OpenMedia(_));
+        let message = Command {
+            id,
+            conference,
+            fence,
+            boot,
+            action,
+        };
+        let kind = wire::control_to_relay::Kind::Command((&message).into());
+        let bytes = framing::encode(&wire::ControlToRelay { kind: Some(kind) });
+        if link.out.try_send(bytes).is_err() {
+            // A relay that does not read fast enough loses its link rather than its order of commands.
+            link.close.notify_one();
+            return false;
+        }
+        self.opened = self.opened.saturating_add(opens.into());
+        link.pending.insert(
+            id,
+            Pending {
+                room: room.clone(),
+                command,
+                asked: Instant::now(),
+            },
+        );
+        true
+    }
+
+    fn break_link(&mut self) {
+        if let Some(link) = self.link.take() {
+            link.close.notify_one();
+            for Pending { room, command, .. } in link.pending.into_values() {
+                let outcome = Done::NoLink;
+                let _ = room.send(Input::CommandDone { command, outcome });
+            }
+        }
+    }
+
+    fn give_rooms_up(&mut self) {
+        for room in std::mem::take(&mut self.rooms).into_values() {
+            let _ = room.send(Input::RelayGone(self.info.boot));
+        }
+    }
+}
+
+fn random_below(count: usize) -> usize {
+    let drawn = u64::from_be_bytes(random::bytes());
+    usize::try_from(drawn % count as u64).unwrap_or_default()
+}

@@ -1,0 +1,9 @@
+//! Conferences and who is what in them.
+//!
+//! * [`rights`]: who may do what to whom, without I/O;
+//! * [`service`]: the operations.
+
+pub mod rights;
+pub mod service;
+
+pub use service::Conferences;

@@ -1,0 +1,341 @@
+//! The command line. Doc comments are the help text; every flag can be given in the environment too.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::accounts::{AccountsConfig, HashCost, LoginLimits};
+use crate::api::clients::ConnectionLimits;
+use crate::clock::Clock;
+use crate::cluster::RelayName;
+use crate::rooms::RoomLimits;
+use crate::running::Config;
+use crate::tls::config::OwnCertificate;
+
+/// The control server of Confab: accounts, conferences and live rooms over QUIC.
+#[derive(Parser, Debug)]
+#[command(name = "confab-control", version)]
+pub struct Flags {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Runs the server until SIGTERM or SIGINT.
+    Serve(Box<ServeFlags>),
+    /// Makes an identity for a relay: relay.crt, relay.key and ca.crt. Copy the folder to the relay's machine; its key lets
+    /// it carry every room's media.
+    RelayIdentity(RelayIdentityFlags),
+    /// Prints the cluster CA's fingerprint, which clients pin.
+    Fingerprint(FingerprintFlags),
+}
+
+/// Flags of `serve`.
+#[derive(Args, Debug)]
+pub struct ServeFlags {
+    /// UDP address to listen on (QUIC). An IPv6 address of all zeros takes IPv4 in as well; port 0 takes a free one. Change it when the port is
+    /// taken or only one interface is to be served.
+    #[arg(
+        long,
+        env = "CONFAB_CONTROL_LISTEN",
+        default_value = "[::]:4433",
+        value_name = "ADDRESS:PORT"
+    )]
+    pub listen: SocketAddr,
+
+    /// Folder for keys, certificates and the embedded store; made when it is missing. Back it up: whoever loses it loses the
+    /// cluster CA and, without another store, all accounts.
+    #[arg(
+        long,
+        env = "CONFAB_CONTROL_DATA_DIR",
+        default_value = "confab-data",
+        value_name = "FOLDER"
+    )]
+    pub data_dir: PathBuf,
+
+    /// Where accounts and conferences are kept: `sqlite:PATH`. Default: confab.sqlite in the data folder. Change it to put
+    /// the store on another disk.
+    #[arg(long, env = "CONFAB_CONTROL_STORE", value_name = "URL")]
+    pub store: Option<StoreUrl>,
+
+    /// PEM file with a certificate chain of your own to show to clients. Default: the cluster CA's, which clients pin by
+    /// its fingerprint. Give one of a public CA and clients need to pin nothing. Relays see the cluster's in any case.
+    #[arg(
+        long,
+        env = "CONFAB_CONTROL_CERTIFICATE",
+        value_name = "FILE",
+        requires = "key"
+    )]
+    pub certificate: Option<PathBuf>,
+
+    /// PEM file with the private key of --certificate.
+    #[arg(
+        long,
+        env = "CONFAB_CONTROL_KEY",
+        value_name = "FILE",
+        requires = "certificate"
+    )]
+    pub key: Option<PathBuf>,
+
+    /// DNS name or IP address by which clients reach this server, to be put into the cluster's certificate beside localhost
+    /// and this machine's name. May be given more than once, or with commas between.
+    #[arg(
+        long = "public-name",
+        env = "CONFAB_CONTROL_PUBLIC_NAME",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    pub public_names: Vec<String>,
+
+    /// Age in years at which one may register. Change it to what the law asks where your people live.
+    #[arg(
+        long,
+        env = "CONFAB_CONTROL_MIN_AGE",
+        default_value_t = 12,
+        value_name = "YEARS"
+    )]
+    pub min_age: u8,
+
+    /// How long a session lives after it was last refreshed, in days. Shorter has people log in more often; longer keeps a
+    /// lost device signed in.
+    #[arg(long, env = "CONFAB_CONTROL_SESSION_TTL", default_value_t = 30, value_name = "DAYS",
+          value_parser = clap::value_parser!(u16).range(1..))]
+    pub session_ttl: u16,
+
+    /// Participants in a room, at most. A room of 1000 costs its relay 1000 datagrams for every frame that is spoken.
+    #[arg(long, env = "CONFAB_CONTROL_MAX_PARTICIPANTS", default_value_t = 1000, value_name = "COUNT",
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub max_participants: u32,
+
+    /// Members of a conference, at most, bans included.
+    #[arg(
+        long,
+        env = "CONFAB_CONTROL_MAX_MEMBERS",
+        default_value_t = 10_000,
+        value_name = "COUNT"
+    )]
+    pub max_members: u64,
+
+    /// Conferences that an account may own, at most. How many it may be a member of is not limited.
+    #[arg(
+        long,
+        env = "CONFAB_CONTROL_MAX_CONFERENCES",
+        default_value_t = 100,
+        value_name = "COUNT"
+    )]
+    pub max_conferences: u64,
+
+    /// Connections in total, at most. Each takes about 50 kB of memory. Beyond half of it strangers have to prove their
+    /// address first.
+    #[arg(
+        long,
+        env = "CONFAB_CONTROL_MAX_CONNECTIONS",
+        default_value_t = 100_000,
+        value_name = "COUNT"
+    )]
+    pub max_connections: usize,
+
+    /// Connections from one IPv4 address or one IPv6 /64, at most. Raise it when many people share an address, or for a load
+    /// test.
+    #[arg(
+        long,
+        env = "CONFAB_CONTROL_MAX_CONNECTIONS_PER_ADDRESS",
+        default_value_t = 256,
+        value_name = "COUNT"
+    )]
+    pub max_connections_per_address: usize,
+
+    /// Passwords that one IPv4 address or one IPv6 /64 may have checked at once, by logging in or registering. Raise it when
+    /// many people share an address, or for a load test.
+    #[arg(long, env = "CONFAB_CONTROL_LOGIN_BURST", default_value_t = 100, value_name = "COUNT",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub login_burst: u32,
+
+    /// Passwords a second that one address may have checked when its burst is spent.
+    #[arg(long, env = "CONFAB_CONTROL_LOGIN_RATE", default_value_t = 1.0, value_name = "PER_SECOND",
+          value_parser = positive)]
+    pub login_rate: f64,
+
+    /// Passwords that are hashed at a time. Default: as many as there are cores. Each takes 19 MiB and a core for some 20 ms;
+    /// lower it to leave cores to the rooms.
+    #[arg(long, env = "CONFAB_CONTROL_ARGON2_PARALLEL", value_name = "COUNT")]
+    pub argon2_parallel: Option<std::num::NonZeroU16>,
+
+    /// Passwords that wait to be hashed, at most; one more is told to try again. Longer queues have people wait longer.
+    #[arg(
+        long,
+        env = "CONFAB_CONTROL_ARGON2_QUEUE",
+        default_value_t = 64,
+        value_name = "COUNT"
+    )]
+    pub argon2_queue: u16,
+
+    /// How much to log, to stderr: error, warn, info, debug or trace. Logs hold no address, e-mail, password or token.
+    #[arg(
+        long,
+        env = "CONFAB_CONTROL_LOG_LEVEL",
+        default_value = "info",
+        value_name = "LEVEL"
+    )]
+    pub log_level: tracing::Level,
+
+    /// Log as lines for people or as JSON, one object a line, for programs.
+    #[arg(
+        long,
+        env = "CONFAB_CONTROL_LOG_FORMAT",
+        default_value = "text",
+        value_name = "FORMAT"
+    )]
+    pub log_format: LogFormat,
+}
+
+/// Flags of `relay-identity`.
+#[derive(Args, Debug)]
+pub struct RelayIdentityFlags {
+    /// What the relay is called: 1 to 32 of a-z, 0-9 and '-'. One name for each relay: a second link of the same name takes
+    /// the first one's place.
+    pub name: RelayName,
+
+    /// Folder to write relay.crt, relay.key and ca.crt into; made when it is missing.
+    #[arg(long, value_name = "FOLDER")]
+    pub out: PathBuf,
+
+    /// The server's data folder, which holds the cluster CA. The CA is made when there is none yet.
+    #[arg(
+        long,
+        env = "CONFAB_CONTROL_DATA_DIR",
+        default_value = "confab-data",
+        value_name = "FOLDER"
+    )]
+    pub data_dir: PathBuf,
+}
+
+/// Flags of `fingerprint`.
+#[derive(Args, Debug)]
+pub struct FingerprintFlags {
+    /// The server's data folder, which holds the cluster CA.
+    #[arg(
+        long,
+        env = "CONFAB_CONTROL_DATA_DIR",
+        default_value = "confab-data",
+        value_name = "FOLDER"
+    )]
+    pub data_dir: PathBuf,
+}
+
+/// How log lines look.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Where the store is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoreUrl(PathBuf);
+
+impl FromStr for StoreUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.starts_with("cql:") {
+            return Err("this version has no CQL store yet: use sqlite:PATH");
+        }
+        match text.strip_prefix("sqlite:") {
+            Some("") | None => Err("a store is given as sqlite:PATH"),
+            Some(path) => Ok(Self(path.into())),
+        }
+    }
+}
+
+impl ServeFlags {
+    /// What the flags say.
+    pub fn config(&self) -> Config {
+        let own = self.certificate.clone().zip(self.key.clone());
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        Config {
+            listen: self.listen,
+            data_dir: self.data_dir.clone(),
+            store: self.store.as_ref().map(|StoreUrl(path)| path.clone()),
+            own_certificate: own.map(|(certificate, key)| OwnCertificate { certificate, key }),
+            public_names: self.public_names.clone(),
+            accounts: AccountsConfig {
+                min_age: self.min_age,
+                session_ttl: Duration::from_secs(u64::from(self.session_ttl) * 24 * 60 * 60),
+                limits: LoginLimits {
+                    burst: self.login_burst,
+                    per_second: self.login_rate,
+                },
+                cost: HashCost::default(),
+                parallel: self
+                    .argon2_parallel
+                    .map_or_else(cores, |count| count.get().into()),
+                queue: self.argon2_queue.into(),
+            },
+            rooms: RoomLimits {
+                max_participants: self.max_participants as usize,
+                max_members: self.max_members,
+            },
+            max_conferences: self.max_conferences,
+            connections: ConnectionLimits {
+                per_source: self.max_connections_per_address,
+                total: self.max_connections,
+            },
+            clock: Clock::System,
+        }
+    }
+}
+
+impl Config {
+    /// What `serve` does without any flag, on a free port of 127.0.0.1, with everything in `data_dir`.
+    pub fn local(data_dir: impl Into<PathBuf>) -> Self {
+        let defaults = Flags::parse_from(["confab-control", "serve"]);
+        let Command::Serve(flags) = defaults.command else {
+            unreachable!("`serve` was parsed");
+        };
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            data_dir: data_dir.into(),
+            ..flags.config()
+        }
+    }
+}
+
+fn positive(text: &str) -> Result<f64, &'static str> {
+    match text.parse::<f64>() {
+        Ok(number) if number > 0.0 && number.is_finite() => Ok(number),
+        _ => Err("a number above zero"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory as _;
+        Flags::command().debug_assert();
+    }
+
+    #[test]
+    fn only_sqlite_is_a_store_for_now() {
+        assert_eq!("sqlite:/tmp/x".parse(), Ok(StoreUrl("/tmp/x".into())));
+        assert!(
+            "cql://node"
+                .parse::<StoreUrl>()
+                .unwrap_err()
+                .contains("no CQL store yet")
+        );
+        assert!("postgres://x".parse::<StoreUrl>().is_err());
+        assert!("sqlite:".parse::<StoreUrl>().is_err());
+    }
+}

@@ -1,0 +1,28 @@
+//! Random bytes from the operating system's generator.
+
+use crate::clock::UnixMillis;
+
+/// Fills `bytes`.
+///
+/// # Panics
+///
+/// When the operating system has no randomness to give: nothing safe can be done then.
+pub fn fill(bytes: &mut [u8]) {
+    aws_lc_rs::rand::fill(bytes).expect("the operating system gives random bytes");
+}
+
+/// `N` random bytes.
+pub fn bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    fill(&mut bytes);
+    bytes
+}
+
+/// An id of 48 bits of time and 80 random bits: ids made one after the other lie side by side in an index, which fills
+/// its pages and keeps a user's rows small.
+pub fn time_ordered_id(now: UnixMillis) -> [u8; 16] {
+    const TIME_LEN: usize = 6;
+    let mut id = bytes::<16>();
+    id[..TIME_LEN].copy_from_slice(&now.0.to_be_bytes()[8 - TIME_LEN..]);
+    id
+}

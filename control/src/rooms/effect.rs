@@ -1,0 +1,287 @@
+//! What goes into a room and what comes out of it.
+
+use bytes::Bytes;
+use confab_protocol::cluster::{Action, BootId, CommandOutcome, Fence, MediaEndReason};
+use confab_protocol::control::room::{LeaveReason, Role};
+use confab_protocol::control::{
+    AccountId, ConferenceId, JoinId, MediaGrant, Participant, Refusal, RoomSecret, Username,
+};
+use confab_protocol::media::ConnectionId;
+use confab_protocol::wire;
+
+use crate::cluster::LinkedRelay;
+use crate::store::{ConferenceRecord, SessionId, Standing};
+
+/// Names a request to the room until it is answered.
+pub type Ticket = u64;
+
+/// Names a client's QUIC connection while the process runs.
+pub type ClientId = u64;
+
+/// Who joins, from where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joiner {
+    /// Whose participant it will be.
+    pub account: AccountId,
+    /// By name.
+    pub username: Username,
+    /// Ends with this session.
+    pub session: SessionId,
+    /// Where its events go.
+    pub client: ClientId,
+}
+
+/// What can happen to a room.
+#[derive(Debug)]
+pub enum Input {
+    /// Somebody wants to be in the room, or to take a join up again.
+    Join {
+        /// To be answered with [`Answer::Joined`].
+        ticket: Ticket,
+        /// Who.
+        who: Joiner,
+        /// The join to take up again.
+        resume: Option<JoinId>,
+    },
+    /// A participant leaves.
+    Leave {
+        /// To be answered.
+        ticket: Ticket,
+        /// Who asks.
+        account: AccountId,
+        /// From where.
+        client: ClientId,
+        /// Which participant.
+        join_id: JoinId,
+    },
+    /// All participants of an account go out.
+    Kick {
+        /// To be answered.
+        ticket: Ticket,
+        /// Who goes.
+        account: AccountId,
+    },
+    /// An account's standing changes: to be stored first.
+    Change {
+        /// To be answered.
+        ticket: Ticket,
+        /// Whose.
+        account: AccountId,
+        /// What it has to be now.
+        old: Option<Standing>,
+        /// What it becomes; `None` ends the membership.
+        new: Option<Standing>,
+    },
+    /// The conference is deleted.
+    Delete {
+        /// To be answered.
+        ticket: Ticket,
+    },
+    /// A session was ended: what it brought in goes out.
+    SessionEnded(SessionId),
+    /// The answer to [`Effect::Admit`].
+    Admitted {
+        /// Of this join.
+        ticket: Ticket,
+        /// The conference as it is, and the account's standing in it.
+        result: Result<(ConferenceRecord, Standing), Refusal>,
+    },
+    /// The answer to [`Effect::Change`] or [`Effect::Delete`].
+    Stored {
+        /// Of this request.
+        ticket: Ticket,
+        /// Whether it was.
+        result: Result<(), Refusal>,
+    },
+    /// The answer to [`Effect::ClaimHome`]: the era.
+    HomeClaimed(Result<u64, Refusal>),
+    /// What became of a command.
+    CommandDone {
+        /// Which.
+        command: u64,
+        /// How it went.
+        outcome: Done,
+    },
+    /// A relay says that a media session is over.
+    MediaEnded {
+        /// Whose.
+        sender: u16,
+        /// Which of its sessions.
+        connection_id: ConnectionId,
+        /// Why.
+        reason: MediaEndReason,
+    },
+    /// The relay is gone for good, or has forgotten everything.
+    RelayGone(BootId),
+    /// The relay is linked again and has gone on meanwhile.
+    RelayBack(BootId),
+}
+
+/// How a command went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Done {
+    /// The relay answered.
+    Answered(CommandOutcome, Option<ConnectionId>),
+    /// There is no link to ask over.
+    NoLink,
+}
+
+/// What a room wants done.
+#[derive(Debug)]
+pub enum Effect {
+    /// Look the account's standing up; make it a member when the conference is public.
+    Admit {
+        /// For this join.
+        ticket: Ticket,
+        /// Whose.
+        account: AccountId,
+    },
+    /// Store an account's standing if it still is `old`.
+    Change {
+        /// For this request.
+        ticket: Ticket,
+        /// Whose.
+        account: AccountId,
+        /// What it has to be.
+        old: Option<Standing>,
+        /// What it becomes.
+        new: Option<Standing>,
+    },
+    /// Delete the conference from the store.
+    Delete {
+        /// For this request.
+        ticket: Ticket,
+    },
+    /// Claim the room for this node.
+    ClaimHome,
+    /// Follow this relay's link from now on, and no other.
+    Settle(Option<LinkedRelay>),
+    /// Have the settled relay do something.
+    Command {
+        /// Names it in [`Input::CommandDone`].
+        command: u64,
+        /// To this boot of it.
+        boot: BootId,
+        /// In whose name.
+        fence: Fence,
+        /// What.
+        action: Action,
+    },
+    /// Answer a request.
+    Answer {
+        /// Which.
+        ticket: Ticket,
+        /// How.
+        answer: Result<Answer, Refusal>,
+    },
+    /// Tell clients.
+    Tell {
+        /// Whom, each once.
+        clients: Vec<ClientId>,
+        /// What.
+        event: RoomEvent,
+    },
+    /// A session came into the room; find the room by it when it ends. Counted: once for each participant.
+    Present(AccountId),
+    /// One such went.
+    Absent(AccountId),
+}
+
+/// How a request ends when it is not refused.
+#[derive(Debug)]
+pub enum Answer {
+    /// Done.
+    Done,
+    /// In the room.
+    Joined(Box<Joined>),
+}
+
+/// What a join gives.
+#[derive(Debug)]
+pub struct Joined {
+    /// The conference as it is.
+    pub conference: ConferenceRecord,
+    /// What the joining account may do.
+    pub role: Role,
+    /// Counts the room's changes.
+    pub revision: u64,
+    /// Everyone in the room, oneself included.
+    pub participants: Vec<Participant>,
+    /// Oneself.
+    pub sender: u16,
+    /// How to reach the relay.
+    pub media: MediaGrant,
+    /// What frame keys are derived from.
+    pub secret: RoomSecret,
+}
+
+/// Something that clients in the room are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomEvent {
+    /// Which room.
+    pub conference: ConferenceId,
+    /// The room's revision after it.
+    pub revision: u64,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// What clients in the room are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EventKind {
+    /// Somebody came.
+    Joined(Participant),
+    /// Somebody went.
+    Left(u16, LeaveReason),
+    /// Somebody's role or mute changed.
+    Changed(Participant),
+    /// The client's own participation is over.
+    Removed(JoinId, LeaveReason),
+    /// The client's own media goes elsewhere.
+    MediaMoved(JoinId, MediaGrant),
+}
+
+impl From<&RoomEvent> for wire::Event {
+    fn from(event: &RoomEvent) -> Self {
+        use wire::event::Kind;
+        let kind = match &event.kind {
+            EventKind::Joined(participant) => Kind::Joined(wire::ParticipantJoined {
+                participant: Some(participant.into()),
+            }),
+            EventKind::Left(sender, reason) => Kind::Left(wire::ParticipantLeft {
+                sender: (*sender).into(),
+                reason: (*reason).into(),
+            }),
+            EventKind::Changed(participant) => Kind::Changed(wire::ParticipantChanged {
+                participant: Some(participant.into()),
+            }),
+            EventKind::Removed(join_id, reason) => Kind::Removed(wire::Removed {
+                join_id: join_id.to_wire(),
+                reason: (*reason).into(),
+            }),
+            EventKind::MediaMoved(join_id, grant) => Kind::MediaMoved(wire::MediaMoved {
+                join_id: join_id.to_wire(),
+                media: Some(grant.into()),
+            }),
+        };
+        Self {
+            conference_id: event.conference.to_wire(),
+            revision: event.revision,
+            kind: Some(kind),
+        }
+    }
+}
+
+impl From<&Joined> for wire::RoomJoined {
+    fn from(joined: &Joined) -> Self {
+        let live = u32::try_from(joined.participants.len()).unwrap_or(u32::MAX);
+        Self {
+            conference: Some(joined.conference.to_wire(joined.role, live)),
+            revision: joined.revision,
+            participants: joined.participants.iter().map(Into::into).collect(),
+            self_sender: joined.sender.into(),
+            media: Some((&joined.media).into()),
+            room_secret: Bytes::copy_from_slice(joined.secret.reveal()),
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Live rooms: who is in a conference now, and where its media flows.
+//!
+//! * [`state`]: everything that decides, without I/O: inputs and a clock in, [`effect`]s out;
+//! * `actor`: the task that owns one room and carries its effects out;
+//! * [`registry`]: finds a conference's room, starts it when it is needed and forgets it when it is over.
+
+mod actor;
+pub mod effect;
+mod moves;
+mod people;
+pub mod registry;
+pub mod state;
+
+pub use effect::{Joined, Joiner};
+pub use registry::{RoomLimits, Rooms};
+
+#[cfg(test)]
+mod state_tests;

@@ -1,0 +1,277 @@
+//! Where a room's media is, and how it goes elsewhere.
+
+use std::time::{Duration, Instant};
+
+use confab_protocol::cluster::{Action, CommandOutcome, OpenMedia};
+use confab_protocol::control::{ErrorCode, MediaGrant, Participant, Refusal};
+use confab_protocol::media::{ConnectionId, HopKey};
+
+use super::effect::{Effect, EventKind, Ticket};
+use super::state::{Home, JoinStage, Media, PLACE_RETRY, Place, Purpose, RoomState, World};
+use crate::cluster::RelayName;
+
+/// A room that was placed less than this ago waits before it is placed again, so that a relay that refuses everything
+/// does not keep the server busy.
+const SETTLING: Duration = Duration::from_secs(1);
+
+impl RoomState {
+    /// Opens what waits for the room's relay, or finds a relay first.
+    pub(super) fn place_or_wait(&mut self, now: Instant, world: &mut dyn World) {
+        if self.place.is_some() {
+            self.open_waiting(now, world);
+            return;
+        }
+        if self.retry_at.is_some() {
+            return;
+        }
+        match self.home {
+            Home::Claiming => return,
+            Home::Unclaimed => {
+                self.home = Home::Claiming;
+                self.effects.push_back(Effect::ClaimHome);
+                return;
+            }
+            Home::Claimed => {}
+        }
+        match world.pick_relay(self.avoid.as_ref()) {
+            None => {
+                let none = || {
+                    Refusal::new(
+                        ErrorCode::NoRelay,
+                        "no relay has room at the moment; try again in a moment",
+                    )
+                    .after(PLACE_RETRY)
+                };
+                self.without_place(now, none);
+            }
+            Some(relay) => {
+                self.fence.placement += 1;
+                self.avoid = None;
+                self.effects.push_back(Effect::Settle(Some(relay.clone())));
+                self.place = Some(Place { relay, since: now });
+                if self.people.is_empty() {
+                    // Sessions that an earlier owner opened there are nobody's any more, but would go on hearing.
+                    self.command(now, Purpose::Nothing, Action::CloseRoom);
+                }
+                self.open_waiting(now, world);
+                let joins: Vec<Ticket> = self.joins.keys().copied().collect();
+                for ticket in joins {
+                    self.open_join(now, ticket, world);
+                }
+            }
+        }
+    }
+
+    pub(super) fn home_claimed(
+        &mut self,
+        now: Instant,
+        result: Result<u64, Refusal>,
+        world: &mut dyn World,
+    ) {
+        match result {
+            Ok(era) => {
+                self.home = Home::Claimed;
+                self.fence.era = era;
+                self.place_or_wait(now, world);
+            }
+            Err(refusal) => {
+                self.home = Home::Unclaimed;
+                self.without_place(now, || refusal.clone());
+            }
+        }
+    }
+
+    /// Asks the relay for the media session of a join that has been admitted.
+    pub(super) fn open_join(&mut self, now: Instant, ticket: Ticket, world: &mut dyn World) {
+        let Some(join) = self.joins.get(&ticket) else {
+            return;
+        };
+        let JoinStage::Opening { participant, .. } = &join.stage else {
+            return;
+        };
+        let participant = participant.clone();
+        if join.resume.is_some()
+            && let Some(person) = self.people.get_mut(&participant.sender)
+        {
+            person.media = Media::Opening;
+        }
+        let (uplink, downlink, action) = open(&participant, world);
+        self.command(now, Purpose::Join(ticket, uplink, downlink), action);
+    }
+
+    /// What a participant was given when its session is open.
+    pub(super) fn grant(
+        &self,
+        connection_id: ConnectionId,
+        uplink_key: HopKey,
+        downlink_key: HopKey,
+    ) -> MediaGrant {
+        let addresses = self
+            .place
+            .as_ref()
+            .map(|place| place.relay.addresses.clone());
+        MediaGrant {
+            addresses: addresses.unwrap_or_default(),
+            connection_id,
+            uplink_key,
+            downlink_key,
+            era: self.fence.era,
+            placement: self.fence.placement,
+        }
+    }
+
+    pub(super) fn finish_move(&mut self, sender: u16, media: MediaGrant) {
+        let Some(person) = self.people.get_mut(&sender) else {
+            return;
+        };
+        person.media = Media::Open(media.clone());
+        let (client, join_id) = (person.client, person.participant.join_id);
+        self.tell(vec![client], EventKind::MediaMoved(join_id, media));
+    }
+
+    /// Has the participant's session opened anew, at once.
+    pub(super) fn reopen(&mut self, now: Instant, sender: u16) {
+        if let Some(person) = self.people.get_mut(&sender) {
+            person.media = Media::Waiting;
+            self.retry_at.get_or_insert(now);
+        }
+    }
+
+    /// Leaves the relay and looks for another, rather not `avoid`.
+    pub(super) fn displace(
+        &mut self,
+        now: Instant,
+        avoid: Option<RelayName>,
+        world: &mut dyn World,
+    ) {
+        let Some(place) = self.place.take() else {
+            return;
+        };
+        self.effects.push_back(Effect::Settle(None));
+        self.avoid = avoid;
+        for command in std::mem::take(&mut self.commands).into_values() {
+            // Joins and moves are asked for again at the new place.
+            if let Purpose::Part(ticket) = command.purpose {
+                self.fail_waiting(ticket);
+            }
+        }
+        for person in self.people.values_mut() {
+            person.media = Media::Waiting;
+        }
+        if now < place.since + SETTLING {
+            self.retry_at = Some(now + PLACE_RETRY);
+        } else {
+            self.retry_at = None;
+            self.place_or_wait(now, world);
+        }
+    }
+
+    /// The relay answered that it did not do it.
+    pub(super) fn disobeyed(
+        &mut self,
+        now: Instant,
+        outcome: CommandOutcome,
+        purpose: Purpose,
+        world: &mut dyn World,
+    ) {
+        let here = self.place.as_ref().map(|place| place.relay.name.clone());
+        match (&purpose, outcome) {
+            (_, CommandOutcome::Fenced | CommandOutcome::WrongBoot) => {
+                if let Purpose::Part(ticket) = purpose {
+                    self.fail_waiting(ticket);
+                }
+                if outcome == CommandOutcome::Fenced {
+                    // The relay has seen a later owner: to command, this node has to become the owner again.
+                    self.home = Home::Unclaimed;
+                }
+                self.displace(now, None, world);
+            }
+            (Purpose::Join(ticket, ..), CommandOutcome::Full) => {
+                let full = "the room's relay has no place for another; try again later";
+                self.cancel_join(now, *ticket, Refusal::new(ErrorCode::NoRelay, full));
+            }
+            (Purpose::Join(ticket, ..), _) => {
+                let failed = "the room's relay did not understand the server; its log says why";
+                tracing::error!(?outcome, "a relay refused to open a media session");
+                self.cancel_join(now, *ticket, Refusal::new(ErrorCode::Internal, failed));
+            }
+            (Purpose::Move(..), _) => self.displace(now, here, world),
+            (Purpose::Part(ticket), _) => self.fail_waiting(*ticket),
+            (Purpose::Probe(_) | Purpose::Nothing, _) => {}
+        }
+    }
+
+    /// A relay that was out of reach may have ended sessions meanwhile, and told nobody.
+    pub(super) fn probe_all(&mut self, now: Instant) {
+        let people: Vec<(u16, bool)> = self
+            .people
+            .values()
+            .filter(|person| matches!(person.media, Media::Open(_)))
+            .map(|person| (person.participant.sender, person.participant.may_speak()))
+            .collect();
+        for (sender, may_speak) in people {
+            let action = Action::SetMaySpeak { sender, may_speak };
+            self.command(now, Purpose::Probe(sender), action);
+        }
+    }
+
+    /// Who waits to come in is told; who is in waits on.
+    fn without_place(&mut self, now: Instant, refusal: impl Fn() -> Refusal) {
+        let opening = |(ticket, join): (&Ticket, &super::state::Join)| {
+            matches!(join.stage, JoinStage::Opening { .. }).then_some(*ticket)
+        };
+        let joins: Vec<Ticket> = self.joins.iter().filter_map(opening).collect();
+        for ticket in joins {
+            self.cancel_join(now, ticket, refusal());
+        }
+        if !self.people.is_empty() {
+            self.retry_at = Some(now + PLACE_RETRY);
+        }
+    }
+
+    /// Asks for the sessions of those that have none. Somebody who takes a join up again is asked for there.
+    fn open_waiting(&mut self, now: Instant, world: &mut dyn World) {
+        let resuming: Vec<u16> = self
+            .joins
+            .values()
+            .filter_map(|join| match &join.stage {
+                JoinStage::Opening { participant, .. } => Some(participant.sender),
+                JoinStage::Admitting { .. } => None,
+            })
+            .collect();
+        let waiting: Vec<Participant> = self
+            .people
+            .values_mut()
+            .filter(|person| matches!(person.media, Media::Waiting))
+            .filter(|person| !resuming.contains(&person.participant.sender))
+            .map(|person| {
+                person.media = Media::Opening;
+                person.participant.clone()
+            })
+            .collect();
+        for participant in waiting {
+            let (uplink, downlink, action) = open(&participant, world);
+            self.command(
+                now,
+                Purpose::Move(participant.sender, uplink, downlink),
+                action,
+            );
+        }
+    }
+}
+
+/// A command that opens a session under fresh keys.
+fn open(participant: &Participant, world: &mut dyn World) -> (HopKey, HopKey, Action) {
+    let (mut uplink, mut downlink) = ([0; HopKey::LEN], [0; HopKey::LEN]);
+    world.random(&mut uplink);
+    world.random(&mut downlink);
+    let (uplink_key, downlink_key) = (HopKey::new(uplink), HopKey::new(downlink));
+    let action = Action::OpenMedia(OpenMedia {
+        sender: participant.sender,
+        leaf: participant.leaf,
+        may_speak: participant.may_speak(),
+        uplink_key: uplink_key.clone(),
+        downlink_key: downlink_key.clone(),
+    });
+    (uplink_key, downlink_key, action)
+}

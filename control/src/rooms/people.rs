@@ -1,0 +1,462 @@
+//! Who comes and goes.
+
+use std::time::Instant;
+
+use confab_protocol::cluster::Action;
+use confab_protocol::control::room::{LeaveReason, Role};
+use confab_protocol::control::{AccountId, ErrorCode, JoinId, MediaGrant, Participant, Refusal};
+
+use super::effect::{Answer, ClientId, Effect, EventKind, Joined, Joiner, Ticket};
+use super::state::{Join, JoinStage, Media, Person, Purpose, RoomState, World};
+use crate::store::{ConferenceRecord, SessionId, Standing};
+
+impl RoomState {
+    pub(super) fn begin_join(&mut self, ticket: Ticket, who: Joiner, resume: Option<JoinId>) {
+        if let Some(join_id) = resume
+            && self.find(who.account, join_id).is_none()
+        {
+            self.answer(ticket, Err(participant_gone()));
+            return;
+        }
+        let account = who.account;
+        self.effects.push_back(Effect::Present(account));
+        self.effects.push_back(Effect::Admit { ticket, account });
+        let stage = JoinStage::Admitting { again: false };
+        self.joins.insert(ticket, Join { who, resume, stage });
+    }
+
+    pub(super) fn admitted(
+        &mut self,
+        now: Instant,
+        ticket: Ticket,
+        result: Result<(ConferenceRecord, Standing), Refusal>,
+        world: &mut dyn World,
+    ) {
+        let Some(join) = self.joins.get_mut(&ticket) else {
+            return;
+        };
+        if let JoinStage::Admitting {
+            again: again @ true,
+        } = &mut join.stage
+        {
+            *again = false;
+            let account = join.who.account;
+            self.effects.push_back(Effect::Admit { ticket, account });
+            return;
+        }
+        let participant = result.and_then(|(conference, standing)| {
+            Ok((
+                self.future_participant(ticket, standing, world)?,
+                conference,
+            ))
+        });
+        match participant {
+            Err(refusal) => self.cancel_join(now, ticket, refusal),
+            Ok((participant, conference)) => {
+                if let Some(join) = self.joins.get_mut(&ticket) {
+                    join.stage = JoinStage::Opening {
+                        conference: Box::new(conference),
+                        participant,
+                    };
+                }
+                if self.place.is_some() {
+                    self.open_join(now, ticket, world);
+                } else {
+                    self.place_or_wait(now, world);
+                }
+            }
+        }
+    }
+
+    /// Who this join will be, or is when it takes one up again.
+    fn future_participant(
+        &mut self,
+        ticket: Ticket,
+        standing: Standing,
+        world: &mut dyn World,
+    ) -> Result<Participant, Refusal> {
+        let Some(Join { who, resume, .. }) = self.joins.get(&ticket) else {
+            return Err(participant_gone());
+        };
+        if standing.role == Role::Banned {
+            return Err(banned());
+        }
+        if let Some(join_id) = resume {
+            let sender = self
+                .find(who.account, *join_id)
+                .ok_or_else(participant_gone)?;
+            return Ok(self.people[&sender].participant.clone());
+        }
+        let coming = self.joins.values().filter(|join| {
+            matches!(&join.stage, JoinStage::Opening { .. }) && join.resume.is_none()
+        });
+        if self.people.len() + coming.count() >= self.max_participants {
+            return Err(Refusal::new(
+                ErrorCode::LimitReached,
+                format!(
+                    "the room is full: it takes {} participants",
+                    self.max_participants
+                ),
+            ));
+        }
+        let (account, username) = (who.account, who.username.clone());
+        let sender = self.free_sender().ok_or_else(|| {
+            Refusal::new(
+                ErrorCode::LimitReached,
+                "the room has given all of its labels away",
+            )
+        })?;
+        let mut join_id = [0; JoinId::LEN];
+        world.random(&mut join_id);
+        Ok(Participant {
+            sender,
+            // A leaf of its own for each participant: the label will do until a group gives one.
+            leaf: sender.into(),
+            join_id: JoinId::new(join_id),
+            account,
+            username,
+            role: standing.role,
+            muted: standing.muted,
+        })
+    }
+
+    /// The relay has opened the join's media session.
+    pub(super) fn finish_join(&mut self, ticket: Ticket, media: MediaGrant) {
+        let Some(Join { who, resume, stage }) = self.joins.remove(&ticket) else {
+            return;
+        };
+        let JoinStage::Opening {
+            conference,
+            participant,
+        } = stage
+        else {
+            return;
+        };
+        let sender = participant.sender;
+        let role = if resume.is_some() {
+            // The participant counts already; this was the join's own count.
+            self.effects.push_back(Effect::Absent(who.account));
+            let Some(person) = self.people.get_mut(&sender) else {
+                self.answer(ticket, Err(participant_gone()));
+                return;
+            };
+            person.client = who.client;
+            person.session = who.session;
+            person.media = Media::Open(media.clone());
+            person.participant.role
+        } else {
+            let others = self.everyone();
+            let role = participant.role;
+            self.people.insert(
+                sender,
+                Person {
+                    participant: participant.clone(),
+                    session: who.session,
+                    client: who.client,
+                    media: Media::Open(media.clone()),
+                },
+            );
+            self.tell(others, EventKind::Joined(participant));
+            role
+        };
+        let joined = Joined {
+            conference: *conference,
+            role,
+            revision: self.revision,
+            participants: self
+                .people
+                .values()
+                .map(|person| person.participant.clone())
+                .collect(),
+            sender,
+            media,
+            secret: self.secret.clone(),
+        };
+        self.answer(ticket, Ok(Answer::Joined(Box::new(joined))));
+    }
+
+    /// Ends a join that has not been answered.
+    pub(super) fn cancel_join(&mut self, now: Instant, ticket: Ticket, refusal: Refusal) {
+        let Some(join) = self.joins.remove(&ticket) else {
+            return;
+        };
+        self.effects.push_back(Effect::Absent(join.who.account));
+        self.answer(ticket, Err(refusal));
+        let asked = self
+            .commands
+            .values_mut()
+            .find(|command| matches!(&command.purpose, Purpose::Join(of, ..) if *of == ticket));
+        let was_asked = asked
+            .map(|command| command.purpose = Purpose::Nothing)
+            .is_some();
+        if let JoinStage::Opening { participant, .. } = join.stage {
+            let sender = participant.sender;
+            if join.resume.is_none() {
+                // Whether the relay opened it or not: what is closed after it was asked to open stays closed.
+                self.command(now, Purpose::Nothing, Action::CloseMedia { sender });
+            } else if was_asked || self.people.get(&sender).is_some_and(Person::is_opening) {
+                // The session that it had may be closed already: it has to have one again.
+                self.reopen(now, sender);
+            }
+        }
+    }
+
+    pub(super) fn leave(
+        &mut self,
+        now: Instant,
+        ticket: Ticket,
+        account: AccountId,
+        client: ClientId,
+        join_id: JoinId,
+    ) {
+        let Some(sender) = self.find(account, join_id) else {
+            self.answer(ticket, Err(participant_gone()));
+            return;
+        };
+        self.take_out(sender, LeaveReason::Left, Some(client));
+        let commands = self.close_media(now, &[sender]);
+        self.wait_for(ticket, commands);
+    }
+
+    pub(super) fn kick(&mut self, now: Instant, ticket: Ticket, account: AccountId) {
+        let kicked = || {
+            Refusal::new(
+                ErrorCode::Denied,
+                "you were kicked from the room; you may join again",
+            )
+        };
+        let joins = self.cancel_joins_of(now, account, kicked);
+        let senders = self.senders_of(account);
+        if senders.is_empty() && joins == 0 {
+            let message = "nobody of this name is in the room";
+            self.answer(
+                ticket,
+                Err(Refusal::new(ErrorCode::NotFound, message).about("username")),
+            );
+            return;
+        }
+        let commands = self.take_all_out(now, &senders, LeaveReason::Kicked);
+        self.wait_for(ticket, commands);
+    }
+
+    /// A standing was stored; the commands that make it so.
+    pub(super) fn apply(
+        &mut self,
+        now: Instant,
+        account: AccountId,
+        new: Option<Standing>,
+    ) -> Vec<u64> {
+        let senders = self.senders_of(account);
+        match new {
+            None => {
+                let left = || Refusal::new(ErrorCode::Denied, "you have left the conference");
+                self.cancel_joins_of(now, account, left);
+                self.take_all_out(now, &senders, LeaveReason::Left)
+            }
+            Some(Standing {
+                role: Role::Banned, ..
+            }) => {
+                self.cancel_joins_of(now, account, banned);
+                self.take_all_out(now, &senders, LeaveReason::Banned)
+            }
+            Some(standing) => {
+                self.change_joins_of(account, standing);
+                for sender in senders {
+                    self.change(sender, standing);
+                }
+                self.set_may_speak(now, account)
+            }
+        }
+    }
+
+    pub(super) fn end_session(&mut self, now: Instant, session: SessionId) {
+        let ended = || {
+            Refusal::new(
+                ErrorCode::SessionEnded,
+                "your session has ended: log in again",
+            )
+        };
+        let joins: Vec<Ticket> = self
+            .joins
+            .iter()
+            .filter(|(_, join)| join.who.session == session)
+            .map(|(ticket, _)| *ticket)
+            .collect();
+        for ticket in joins {
+            self.cancel_join(now, ticket, ended());
+        }
+        let senders: Vec<u16> = self
+            .people
+            .iter()
+            .filter(|(_, person)| person.session == session)
+            .map(|(sender, _)| *sender)
+            .collect();
+        self.take_all_out(now, &senders, LeaveReason::SessionEnded);
+    }
+
+    /// Takes a participant out of the room and tells everybody, itself unless `quiet` is where it asked from.
+    pub(super) fn take_out(&mut self, sender: u16, reason: LeaveReason, quiet: Option<ClientId>) {
+        let Some(person) = self.people.remove(&sender) else {
+            return;
+        };
+        let others = self.everyone();
+        self.tell(others, EventKind::Left(sender, reason));
+        if quiet != Some(person.client) {
+            let removed = EventKind::Removed(person.participant.join_id, reason);
+            self.tell_again(vec![person.client], removed);
+        }
+        self.effects
+            .push_back(Effect::Absent(person.participant.account));
+        self.forget_commands_of(sender);
+    }
+
+    /// What was asked of the relay for a participant that is gone matters to nobody any more.
+    fn forget_commands_of(&mut self, gone: u16) {
+        for command in self.commands.values_mut() {
+            if matches!(command.purpose, Purpose::Move(of, ..) | Purpose::Probe(of) if of == gone) {
+                command.purpose = Purpose::Nothing;
+            }
+        }
+        let resumes = |join: &Join| {
+            join.resume.is_some()
+                && matches!(&join.stage, JoinStage::Opening { participant, .. } if participant.sender == gone)
+        };
+        let tickets: Vec<Ticket> = self
+            .joins
+            .iter()
+            .filter(|(_, join)| resumes(join))
+            .map(|(ticket, _)| *ticket)
+            .collect();
+        for ticket in tickets {
+            if let Some(join) = self.joins.remove(&ticket) {
+                self.effects.push_back(Effect::Absent(join.who.account));
+                self.answer(ticket, Err(participant_gone()));
+            }
+        }
+    }
+
+    fn take_all_out(&mut self, now: Instant, senders: &[u16], reason: LeaveReason) -> Vec<u64> {
+        for sender in senders {
+            self.take_out(*sender, reason, None);
+        }
+        self.close_media(now, senders)
+    }
+
+    fn close_media(&mut self, now: Instant, senders: &[u16]) -> Vec<u64> {
+        let close = |sender: &u16| {
+            self.command(
+                now,
+                Purpose::Nothing,
+                Action::CloseMedia { sender: *sender },
+            )
+        };
+        senders.iter().filter_map(close).collect()
+    }
+
+    fn change(&mut self, sender: u16, standing: Standing) {
+        let Some(person) = self.people.get_mut(&sender) else {
+            return;
+        };
+        let participant = &mut person.participant;
+        if (participant.role, participant.muted) == (standing.role, standing.muted) {
+            return;
+        }
+        (participant.role, participant.muted) = (standing.role, standing.muted);
+        let changed = EventKind::Changed(participant.clone());
+        self.tell(self.everyone(), changed);
+    }
+
+    /// Has the relay know what the account's participants may do, those on their way in too.
+    fn set_may_speak(&mut self, now: Instant, account: AccountId) -> Vec<u64> {
+        let coming = self.joins.values().filter_map(|join| match &join.stage {
+            JoinStage::Opening { participant, .. } if join.resume.is_none() => Some(participant),
+            _ => None,
+        });
+        let present = self.people.values().map(|person| &person.participant);
+        let rights: Vec<(u16, bool)> = present
+            .chain(coming)
+            .filter(|participant| participant.account == account)
+            .map(|participant| (participant.sender, participant.may_speak()))
+            .collect();
+        let set = |(sender, may_speak)| {
+            let action = Action::SetMaySpeak { sender, may_speak };
+            self.command(now, Purpose::Nothing, action)
+        };
+        rights.into_iter().filter_map(set).collect()
+    }
+
+    /// Joins under way meet the standing that was stored meanwhile.
+    fn change_joins_of(&mut self, account: AccountId, standing: Standing) {
+        for join in self
+            .joins
+            .values_mut()
+            .filter(|join| join.who.account == account)
+        {
+            match &mut join.stage {
+                JoinStage::Admitting { again } => *again = true,
+                JoinStage::Opening { participant, .. } => {
+                    (participant.role, participant.muted) = (standing.role, standing.muted);
+                }
+            }
+        }
+    }
+
+    fn cancel_joins_of(
+        &mut self,
+        now: Instant,
+        account: AccountId,
+        refusal: impl Fn() -> Refusal,
+    ) -> usize {
+        let of_account =
+            |(ticket, join): (&Ticket, &Join)| (join.who.account == account).then_some(*ticket);
+        let joins: Vec<Ticket> = self.joins.iter().filter_map(of_account).collect();
+        for ticket in &joins {
+            self.cancel_join(now, *ticket, refusal());
+        }
+        joins.len()
+    }
+
+    pub(super) fn find(&self, account: AccountId, join_id: JoinId) -> Option<u16> {
+        let mut people = self.people.values().map(|person| &person.participant);
+        people
+            .find(|participant| participant.account == account && participant.join_id == join_id)
+            .map(|participant| participant.sender)
+    }
+
+    fn senders_of(&self, account: AccountId) -> Vec<u16> {
+        let people = self.people.values().map(|person| &person.participant);
+        people
+            .filter(|participant| participant.account == account)
+            .map(|participant| participant.sender)
+            .collect()
+    }
+
+    fn free_sender(&mut self) -> Option<u16> {
+        let coming = |sender| {
+            self.joins.values().any(|join| {
+                matches!(&join.stage, JoinStage::Opening { participant, .. } if participant.sender == sender)
+            })
+        };
+        let first = self.next_sender;
+        let mut candidates = (0..=u16::MAX).map(|step| first.wrapping_add(step));
+        let free =
+            candidates.find(|sender| !self.people.contains_key(sender) && !coming(*sender))?;
+        self.next_sender = free.wrapping_add(1);
+        Some(free)
+    }
+}
+
+fn participant_gone() -> Refusal {
+    Refusal::new(
+        ErrorCode::NotFound,
+        "this participant is not in the room any more: join afresh",
+    )
+    .about("join_id")
+}
+
+fn banned() -> Refusal {
+    Refusal::new(
+        ErrorCode::Banned,
+        "you are banned from this conference; only its owner or a moderator can lift that",
+    )
+}

@@ -1,0 +1,483 @@
+//! What decides in a room. No I/O: [`Input`]s and a clock in, [`Effect`]s out.
+//!
+//! The rules that everything here serves:
+//!
+//! * A join is answered, and the others told of it, once the relay has opened its media session.
+//! * A mute, kick, ban or role is acknowledged once it is stored and the relay has obeyed. It takes effect on joins that
+//!   are under way: whoever is banned between the look at the membership and the relay's answer does not get in.
+//! * Nothing waits for a relay longer than [`COMMAND_DEADLINE`].
+//! * A participant ends by a request or by the relay's word, never by the loss of a QUIC connection.
+//!
+//! This file receives inputs and keeps time; `people` has who comes and goes, `moves` where the media is.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use confab_protocol::cluster::{Action, BootId, CommandOutcome, Fence, MediaEndReason};
+use confab_protocol::control::room::LeaveReason;
+use confab_protocol::control::{
+    AccountId, ConferenceId, ErrorCode, JoinId, MediaGrant, Participant, Refusal, RoomSecret,
+};
+use confab_protocol::media::{ConnectionId, HopKey};
+
+use super::effect::{Answer, ClientId, Done, Effect, EventKind, Input, Joiner, RoomEvent, Ticket};
+use crate::cluster::{LinkedRelay, RelayName};
+use crate::store::{ConferenceRecord, SessionId, Standing};
+
+/// A command that a relay has not obeyed by then has failed.
+pub const COMMAND_DEADLINE: Duration = Duration::from_secs(2);
+/// A room without a relay looks for one this often.
+pub const PLACE_RETRY: Duration = Duration::from_millis(250);
+/// What a client is told to wait when a relay did not obey.
+const RELAY_RETRY: Duration = Duration::from_millis(500);
+
+/// What a room needs from around it, at once.
+pub trait World {
+    /// A relay with room for one more, rather not `avoid`.
+    fn pick_relay(&mut self, avoid: Option<&RelayName>) -> Option<LinkedRelay>;
+    /// Fills `bytes` with what nobody can guess.
+    fn random(&mut self, bytes: &mut [u8]);
+}
+
+/// A live room.
+pub struct RoomState {
+    pub(super) conference: ConferenceId,
+    pub(super) max_participants: usize,
+    pub(super) secret: RoomSecret,
+    pub(super) people: BTreeMap<u16, Person>,
+    pub(super) joins: HashMap<Ticket, Join>,
+    pub(super) next_sender: u16,
+    pub(super) revision: u64,
+    pub(super) home: Home,
+    pub(super) fence: Fence,
+    pub(super) place: Option<Place>,
+    pub(super) avoid: Option<RelayName>,
+    pub(super) retry_at: Option<Instant>,
+    /// Stores under way, with what they will change.
+    storing: HashMap<Ticket, Storing>,
+    /// Requests that wait for the relay to obey so many commands more.
+    pub(super) waiting: HashMap<Ticket, usize>,
+    pub(super) commands: BTreeMap<u64, Command>,
+    next_command: u64,
+    pub(super) effects: VecDeque<Effect>,
+}
+
+/// A participant and what only the server knows of it.
+pub(super) struct Person {
+    pub(super) participant: Participant,
+    pub(super) session: SessionId,
+    pub(super) client: ClientId,
+    pub(super) media: Media,
+}
+
+/// Where a participant's media session stands.
+pub(super) enum Media {
+    /// There is no relay for it, or none has been asked yet.
+    Waiting,
+    /// The relay was asked; the keys are in the command.
+    Opening,
+    /// The relay has it.
+    Open(MediaGrant),
+}
+
+impl Person {
+    pub(super) fn is_opening(&self) -> bool {
+        matches!(self.media, Media::Opening)
+    }
+}
+
+/// A join that is not answered yet.
+pub(super) struct Join {
+    pub(super) who: Joiner,
+    pub(super) resume: Option<JoinId>,
+    pub(super) stage: JoinStage,
+}
+
+pub(super) enum JoinStage {
+    /// The store is asked; once more after it answers when `again`, because the standing changed meanwhile.
+    Admitting { again: bool },
+    /// Waits for the room to have a relay, or for that relay to obey.
+    Opening {
+        conference: Box<ConferenceRecord>,
+        /// The participant that will be, or (when a join is taken up again) that is.
+        participant: Participant,
+    },
+}
+
+/// Whether this node owns the room.
+#[derive(PartialEq, Eq)]
+pub(super) enum Home {
+    Unclaimed,
+    Claiming,
+    Claimed,
+}
+
+/// Where the media is.
+pub(super) struct Place {
+    pub(super) relay: LinkedRelay,
+    pub(super) since: Instant,
+}
+
+/// A command that the relay has not answered.
+pub(super) struct Command {
+    deadline: Instant,
+    pub(super) purpose: Purpose,
+}
+
+pub(super) enum Purpose {
+    /// Opens the media session of a join.
+    Join(Ticket, HopKey, HopKey),
+    /// Opens one of a participant at the room's new place.
+    Move(u16, HopKey, HopKey),
+    /// One of those that a request waits for.
+    Part(Ticket),
+    /// Whether a relay that was out of reach still has the participant's session.
+    Probe(u16),
+    /// Nobody waits for it.
+    Nothing,
+}
+
+enum Storing {
+    Change(AccountId, Option<Standing>),
+    Delete,
+}
+
+impl RoomState {
+    /// An empty room. Its commands are numbered from `first_command` on.
+    pub fn new(
+        conference: ConferenceId,
+        max_participants: usize,
+        first_command: u64,
+        world: &mut dyn World,
+    ) -> Self {
+        let mut secret = [0; RoomSecret::LEN];
+        world.random(&mut secret);
+        Self {
+            conference,
+            max_participants,
+            secret: RoomSecret::new(secret),
+            people: BTreeMap::new(),
+            joins: HashMap::new(),
+            next_sender: 0,
+            revision: 0,
+            home: Home::Unclaimed,
+            fence: Fence::default(),
+            place: None,
+            avoid: None,
+            retry_at: None,
+            storing: HashMap::new(),
+            waiting: HashMap::new(),
+            commands: BTreeMap::new(),
+            next_command: first_command,
+            effects: VecDeque::new(),
+        }
+    }
+
+    /// Takes something in; then [`Self::next_effect`] has what follows.
+    pub fn handle(&mut self, now: Instant, input: Input, world: &mut dyn World) {
+        match input {
+            Input::Join {
+                ticket,
+                who,
+                resume,
+            } => self.begin_join(ticket, who, resume),
+            Input::Leave {
+                ticket,
+                account,
+                client,
+                join_id,
+            } => self.leave(now, ticket, account, client, join_id),
+            Input::Kick { ticket, account } => self.kick(now, ticket, account),
+            Input::Change {
+                ticket,
+                account,
+                old,
+                new,
+            } => {
+                self.storing.insert(ticket, Storing::Change(account, new));
+                self.effects.push_back(Effect::Change {
+                    ticket,
+                    account,
+                    old,
+                    new,
+                });
+            }
+            Input::Delete { ticket } => {
+                self.storing.insert(ticket, Storing::Delete);
+                self.effects.push_back(Effect::Delete { ticket });
+            }
+            Input::SessionEnded(session) => self.end_session(now, session),
+            Input::Admitted { ticket, result } => self.admitted(now, ticket, result, world),
+            Input::Stored { ticket, result } => self.stored(now, ticket, result),
+            Input::HomeClaimed(result) => self.home_claimed(now, result, world),
+            Input::CommandDone { command, outcome } => {
+                self.command_done(now, command, outcome, world);
+            }
+            Input::MediaEnded {
+                sender,
+                connection_id,
+                reason,
+            } => self.media_ended(sender, connection_id, reason),
+            Input::RelayGone(boot) => {
+                if self.boot() == Some(boot) {
+                    self.displace(now, None, world);
+                }
+            }
+            Input::RelayBack(boot) => {
+                if self.boot() == Some(boot) {
+                    self.probe_all(now);
+                }
+            }
+        }
+        self.close_if_over(now);
+    }
+
+    /// When [`Self::expire`] wants to be called.
+    pub fn deadline(&self) -> Option<Instant> {
+        // Commands are numbered as they are sent, so the first one is due first.
+        let command = self
+            .commands
+            .values()
+            .next()
+            .map(|command| command.deadline);
+        [command, self.retry_at].into_iter().flatten().min()
+    }
+
+    /// Does what has become due.
+    pub fn expire(&mut self, now: Instant, world: &mut dyn World) {
+        let is_due = |(id, command): (&u64, &Command)| (command.deadline <= now).then_some(*id);
+        let due: Vec<u64> = self.commands.iter().filter_map(is_due).collect();
+        for command in due {
+            self.command_failed(now, command, world);
+        }
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.retry_at = None;
+            self.place_or_wait(now, world);
+        }
+        self.close_if_over(now);
+    }
+
+    /// The next thing to be done, in order.
+    pub fn next_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// Whether nobody is in the room, wants in, or waits for an answer.
+    pub fn is_over(&self) -> bool {
+        self.people.is_empty()
+            && self.joins.is_empty()
+            && self.storing.is_empty()
+            && self.waiting.is_empty()
+            && self.home != Home::Claiming
+    }
+
+    /// How many are in the room.
+    pub fn live(&self) -> usize {
+        self.people.len()
+    }
+
+    /// Whether events for this client may still come.
+    pub fn knows(&self, client: ClientId) -> bool {
+        self.people.values().any(|person| person.client == client)
+            || self.joins.values().any(|join| join.who.client == client)
+    }
+
+    /// Where the numbers of a successor's commands begin.
+    pub fn next_command(&self) -> u64 {
+        self.next_command
+    }
+
+    fn stored(&mut self, now: Instant, ticket: Ticket, result: Result<(), Refusal>) {
+        let Some(storing) = self.storing.remove(&ticket) else {
+            return;
+        };
+        if let Err(refusal) = result {
+            self.answer(ticket, Err(refusal));
+            return;
+        }
+        let commands = match storing {
+            Storing::Change(account, new) => self.apply(now, account, new),
+            Storing::Delete => self.close(now),
+        };
+        self.wait_for(ticket, commands);
+    }
+
+    /// The conference is gone from the store.
+    fn close(&mut self, now: Instant) -> Vec<u64> {
+        let gone = || Refusal::new(ErrorCode::NotFound, "the conference was deleted");
+        let joins: Vec<Ticket> = self.joins.keys().copied().collect();
+        for ticket in joins {
+            self.cancel_join(now, ticket, gone());
+        }
+        let senders: Vec<u16> = self.people.keys().copied().collect();
+        for sender in senders {
+            self.take_out(sender, LeaveReason::Closed, None);
+        }
+        self.command(now, Purpose::Nothing, Action::CloseRoom)
+            .into_iter()
+            .collect()
+    }
+
+    fn media_ended(&mut self, sender: u16, ended: ConnectionId, reason: MediaEndReason) {
+        let reason = match reason {
+            MediaEndReason::Bye => LeaveReason::Left,
+            MediaEndReason::Idle | MediaEndReason::Unspecified => LeaveReason::Lost,
+        };
+        // The end of a session that another has replaced ends nobody.
+        let is_newest = |person: &Person| match &person.media {
+            Media::Open(grant) => grant.connection_id == ended,
+            Media::Waiting | Media::Opening => false,
+        };
+        if self.people.get(&sender).is_some_and(is_newest) {
+            self.take_out(sender, reason, None);
+        }
+    }
+
+    fn command_done(&mut self, now: Instant, command: u64, outcome: Done, world: &mut dyn World) {
+        let Done::Answered(outcome, connection_id) = outcome else {
+            self.command_failed(now, command, world);
+            return;
+        };
+        let Some(Command { purpose, .. }) = self.commands.remove(&command) else {
+            return;
+        };
+        match (outcome, purpose, connection_id) {
+            (CommandOutcome::Obeyed, Purpose::Join(ticket, uplink, downlink), Some(id)) => {
+                let media = self.grant(id, uplink, downlink);
+                self.finish_join(ticket, media);
+            }
+            (CommandOutcome::Obeyed, Purpose::Move(sender, uplink, downlink), Some(id)) => {
+                let media = self.grant(id, uplink, downlink);
+                self.finish_move(sender, media);
+            }
+            // A session that the relay does not have forwards nothing: what was to be closed or silenced is.
+            (CommandOutcome::Obeyed | CommandOutcome::NotFound, Purpose::Part(ticket), _) => {
+                self.part_done(ticket)
+            }
+            (CommandOutcome::NotFound, Purpose::Probe(sender), _) => {
+                self.take_out(sender, LeaveReason::Lost, None);
+            }
+            (_, Purpose::Probe(_) | Purpose::Nothing, _) => {}
+            (outcome, purpose, _) => self.disobeyed(now, outcome, purpose, world),
+        }
+    }
+
+    /// The relay did not answer in time, or could not be asked.
+    fn command_failed(&mut self, now: Instant, command: u64, world: &mut dyn World) {
+        let Some(Command { purpose, .. }) = self.commands.remove(&command) else {
+            return;
+        };
+        match purpose {
+            Purpose::Join(ticket, ..) => self.cancel_join(now, ticket, relay_silent()),
+            Purpose::Move(..) => {
+                let avoid = self.place.as_ref().map(|place| place.relay.name.clone());
+                self.displace(now, avoid, world);
+            }
+            Purpose::Part(ticket) => self.fail_waiting(ticket),
+            Purpose::Probe(_) | Purpose::Nothing => {}
+        }
+    }
+
+    /// Answers when all of `commands` are obeyed.
+    pub(super) fn wait_for(&mut self, ticket: Ticket, commands: Vec<u64>) {
+        if commands.is_empty() {
+            self.answer(ticket, Ok(Answer::Done));
+            return;
+        }
+        self.waiting.insert(ticket, commands.len());
+        for command in commands {
+            if let Some(command) = self.commands.get_mut(&command) {
+                command.purpose = Purpose::Part(ticket);
+            }
+        }
+    }
+
+    fn part_done(&mut self, ticket: Ticket) {
+        if let Some(parts) = self.waiting.get_mut(&ticket) {
+            *parts -= 1;
+            if *parts == 0 {
+                self.waiting.remove(&ticket);
+                self.answer(ticket, Ok(Answer::Done));
+            }
+        }
+    }
+
+    pub(super) fn fail_waiting(&mut self, ticket: Ticket) {
+        if self.waiting.remove(&ticket).is_some() {
+            self.answer(ticket, Err(relay_silent()));
+        }
+    }
+
+    pub(super) fn answer(&mut self, ticket: Ticket, answer: Result<Answer, Refusal>) {
+        self.effects.push_back(Effect::Answer { ticket, answer });
+    }
+
+    /// Sends a command to the room's relay; `None` when it has none.
+    pub(super) fn command(
+        &mut self,
+        now: Instant,
+        purpose: Purpose,
+        action: Action,
+    ) -> Option<u64> {
+        let boot = self.boot()?;
+        let command = self.next_command;
+        self.next_command += 1;
+        let deadline = now + COMMAND_DEADLINE;
+        self.commands.insert(command, Command { deadline, purpose });
+        self.effects.push_back(Effect::Command {
+            command,
+            boot,
+            fence: self.fence,
+            action,
+        });
+        Some(command)
+    }
+
+    /// Counts a change and tells of it.
+    pub(super) fn tell(&mut self, clients: Vec<ClientId>, kind: EventKind) {
+        self.revision += 1;
+        if !clients.is_empty() {
+            self.tell_again(clients, kind);
+        }
+    }
+
+    /// Tells another side of the change that was counted last.
+    pub(super) fn tell_again(&mut self, clients: Vec<ClientId>, kind: EventKind) {
+        let event = RoomEvent {
+            conference: self.conference,
+            revision: self.revision,
+            kind,
+        };
+        self.effects.push_back(Effect::Tell { clients, event });
+    }
+
+    /// The clients of everyone in the room, each once.
+    pub(super) fn everyone(&self) -> Vec<ClientId> {
+        let mut clients: Vec<_> = self.people.values().map(|person| person.client).collect();
+        clients.sort_unstable();
+        clients.dedup();
+        clients
+    }
+
+    pub(super) fn boot(&self) -> Option<BootId> {
+        self.place.as_ref().map(|place| place.relay.boot)
+    }
+
+    fn close_if_over(&mut self, now: Instant) {
+        if self.is_over() && self.place.is_some() {
+            self.command(now, Purpose::Nothing, Action::CloseRoom);
+            self.place = None;
+            self.commands.clear();
+            self.retry_at = None;
+            self.effects.push_back(Effect::Settle(None));
+        }
+    }
+}
+
+pub(super) fn relay_silent() -> Refusal {
+    Refusal::new(
+        ErrorCode::Busy,
+        "the relay has not answered; try again in a moment",
+    )
+    .after(RELAY_RETRY)
+}

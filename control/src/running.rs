@@ -1,0 +1,257 @@
+//! The whole server, put together.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use confab_protocol::wire;
+use quinn::{Endpoint, EndpointConfig, TokioRuntime};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::accounts::token::TokenKey;
+use crate::accounts::{Accounts, AccountsConfig};
+use crate::api::clients::{Clients, ConnectionLimits};
+use crate::api::{close, listener};
+use crate::clock::Clock;
+use crate::cluster::Relays;
+use crate::conferences::Conferences;
+use crate::rooms::{RoomLimits, Rooms};
+use crate::store::sqlite::SqliteStore;
+use crate::store::{Store, StoreError};
+use crate::tls::authority::{Authority, CA_FILE};
+use crate::tls::config::OwnCertificate;
+use crate::tls::files::{self, Readers};
+use crate::tls::{TlsError, config};
+
+/// What scripts read to learn where the server is.
+pub const STATE_FILE: &str = "control.json";
+const STORE_FILE: &str = "confab.sqlite";
+const TOKEN_KEY_FILE: &str = "token.key";
+/// Time between two searches for sessions that have expired.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// What clients are told to wait when the server goes away.
+const COME_BACK_AFTER: Duration = Duration::from_secs(1);
+/// Clients have this long to hear that the server goes away.
+const GOODBYE: Duration = Duration::from_millis(300);
+/// Connections have this long to be closed.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
+/// Receive and send buffer of the socket: a burst of a thousand handshakes.
+const SOCKET_BUFFER: usize = 4 << 20;
+
+/// Everything that the operator decides.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Keys, certificates and the embedded store.
+    pub data_dir: PathBuf,
+    /// The store's file; in `data_dir` when `None`.
+    pub store: Option<PathBuf>,
+    /// Shown to clients instead of the cluster's certificate.
+    pub own_certificate: Option<OwnCertificate>,
+    /// Further names of this server in the cluster's certificate.
+    pub public_names: Vec<String>,
+    /// Accounts and sessions.
+    pub accounts: AccountsConfig,
+    /// Rooms and memberships.
+    pub rooms: RoomLimits,
+    /// Conferences that an account may own.
+    pub max_conferences: u64,
+    /// Connections.
+    pub connections: ConnectionLimits,
+    /// The time of day.
+    pub clock: Clock,
+}
+
+/// What requests reach.
+pub struct Server {
+    /// Who somebody is.
+    pub accounts: Accounts,
+    /// Who is what where.
+    pub conferences: Conferences,
+    /// Who is in a conference now.
+    pub rooms: Rooms,
+    /// Who carries the media.
+    pub relays: Relays,
+    /// Who is connected.
+    pub clients: Clients,
+    /// The time of day.
+    pub clock: Clock,
+}
+
+/// A server that runs until it is shut down or dropped with its runtime.
+pub struct Running {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// `sha256:` and 64 hexadecimal digits: the cluster CA, for clients to pin.
+    pub fingerprint: String,
+    /// The cluster CA's certificate.
+    pub ca: PathBuf,
+    /// What it serves.
+    pub server: Arc<Server>,
+    endpoint: Endpoint,
+    sweeper: tokio::task::JoinHandle<()>,
+}
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address cannot be had.
+    #[error("cannot listen on {address}: {source}; choose another with --listen")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Keys or certificates are not in order.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The store cannot be used.
+    #[error("the store cannot be opened: {0}")]
+    Store(#[from] StoreError),
+}
+
+/// Starts the server. It runs on the tokio runtime of the caller.
+pub async fn serve(config: Config) -> Result<Running, ServeError> {
+    let now = config.clock.now();
+    let authority = Authority::open_or_create(&config.data_dir, now)?;
+    let identity = authority.server_identity(&config.data_dir, &config.public_names, now)?;
+    let tls = config::server_config(&authority, identity, config.own_certificate.as_ref())?;
+    let token_key = TokenKey::new(&files::key(&config.data_dir.join(TOKEN_KEY_FILE))?);
+    let path = config
+        .store
+        .clone()
+        .unwrap_or_else(|| config.data_dir.join(STORE_FILE));
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path)?);
+    let server = Arc::new(assemble(&config, store, token_key));
+
+    let listen = |source| ServeError::Listen {
+        address: config.listen,
+        source,
+    };
+    let socket = bind(config.listen).map_err(listen)?;
+    let endpoint = Endpoint::new(
+        EndpointConfig::default(),
+        Some(listener::server_config(tls)),
+        socket,
+        Arc::new(TokioRuntime),
+    );
+    let endpoint = endpoint.map_err(listen)?;
+    let addr = endpoint.local_addr().map_err(listen)?;
+    tokio::spawn(listener::listen(endpoint.clone(), server.clone()));
+    let running = Running {
+        addr,
+        fingerprint: authority.fingerprint(),
+        ca: config.data_dir.join(CA_FILE),
+        sweeper: tokio::spawn(sweep(server.clone())),
+        server,
+        endpoint,
+    };
+    running.write_state(&config)?;
+    Ok(running)
+}
+
+impl Running {
+    /// Tells every client that the server goes away, then closes.
+    pub async fn shutdown(self) {
+        let after = COME_BACK_AFTER.as_millis();
+        let going_away = wire::GoingAway {
+            retry_after_ms: u32::try_from(after).unwrap_or(u32::MAX),
+        };
+        self.endpoint.set_server_config(None);
+        if self.server.clients.count() > 0 {
+            self.server
+                .clients
+                .tell_all(wire::event::Kind::GoingAway(going_away));
+            tokio::time::sleep(GOODBYE).await;
+        }
+        self.sweeper.abort();
+        self.endpoint
+            .close(close::GOING_AWAY.code(), close::GOING_AWAY.reason());
+        self.server.rooms.close();
+        // Who does not acknowledge the end learns of it by its idle timeout.
+        let _ = tokio::time::timeout(CLOSE_DEADLINE, self.endpoint.wait_idle()).await;
+    }
+
+    fn write_state(&self, config: &Config) -> Result<(), TlsError> {
+        let state = serde_json::json!({
+            "listen": self.addr.to_string(),
+            "fingerprint": self.fingerprint,
+            "ca": self.ca,
+        });
+        let path = config.data_dir.join(STATE_FILE);
+        files::write(&path, format!("{state}\n").as_bytes(), Readers::Everybody)
+    }
+}
+
+fn assemble(config: &Config, store: Arc<dyn Store>, token_key: TokenKey) -> Server {
+    let (clock, relays) = (config.clock.clone(), Relays::default());
+    let clients = Clients::new(config.connections);
+    // One machine, one node. Nodes of a cluster tell themselves apart by more than a word.
+    let node = "local".to_owned();
+    let rooms = Rooms::new(
+        store.clone(),
+        relays.clone(),
+        config.rooms,
+        clock.clone(),
+        node,
+    );
+    let (clients_of, rooms_of) = (clients.clone(), rooms.clone());
+    let accounts = Accounts::new(
+        store.clone(),
+        token_key,
+        clock.clone(),
+        &config.accounts,
+        // In this order: a join that the room has not heard of yet finds its connection signed out.
+        Box::new(move |account, session| {
+            clients_of.session_ended(session);
+            rooms_of.session_ended(account, session);
+        }),
+    );
+    let conferences = Conferences::new(
+        store,
+        rooms.clone(),
+        clock.clone(),
+        config.max_conferences,
+        config.rooms.max_members,
+    );
+    Server {
+        accounts,
+        conferences,
+        rooms,
+        relays,
+        clients,
+        clock,
+    }
+}
+
+async fn sweep(server: Arc<Server>) {
+    let mut turns = tokio::time::interval(SWEEP_INTERVAL);
+    loop {
+        turns.tick().await;
+        match server.accounts.sweep().await {
+            Ok(0) => {}
+            Ok(ended) => tracing::info!(ended, "expired sessions were forgotten"),
+            Err(error) => tracing::warn!(%error, "expired sessions could not be forgotten"),
+        }
+    }
+}
+
+/// An address of all zeros in IPv6 takes IPv4 in as well.
+fn bind(address: SocketAddr) -> std::io::Result<UdpSocket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    // The kernel gives what it allows; less costs retransmissions in a rush, nothing else.
+    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
+    let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}

@@ -1,0 +1,122 @@
+//! Tables and their migrations.
+//!
+//! Accounts and conferences have a small row number that other tables refer to, because a row of a member then takes a
+//! third of what two ids of 16 bytes would.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::StoreError;
+
+/// A statement waits so long for a lock: another process may look into the file.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// Statements that a connection keeps prepared: more than there are.
+const STATEMENTS: usize = 64;
+
+/// Each takes the tables from the version that is its place in the list to the next. Never change one that was released.
+const MIGRATIONS: [&str; 1] = ["
+CREATE TABLE accounts (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id BLOB NOT NULL UNIQUE,
+    username TEXT NOT NULL UNIQUE,
+    email TEXT NOT NULL UNIQUE,
+    password BLOB NOT NULL,
+    birthday INTEGER NOT NULL,
+    created INTEGER NOT NULL
+) STRICT;
+CREATE TABLE sessions (
+    id BLOB PRIMARY KEY,
+    account INTEGER NOT NULL REFERENCES accounts (number) ON DELETE CASCADE,
+    generation INTEGER NOT NULL,
+    secret_hash BLOB NOT NULL,
+    used INTEGER NOT NULL,
+    device TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    rotated INTEGER NOT NULL,
+    expires INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sessions_of_account ON sessions (account);
+CREATE TABLE conferences (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id BLOB NOT NULL UNIQUE,
+    slug TEXT NOT NULL UNIQUE,
+    title TEXT NOT NULL,
+    visibility INTEGER NOT NULL,
+    owner INTEGER NOT NULL REFERENCES accounts (number),
+    created INTEGER NOT NULL
+) STRICT;
+CREATE INDEX conferences_of_owner ON conferences (owner);
+CREATE TABLE members (
+    conference INTEGER NOT NULL REFERENCES conferences (number) ON DELETE CASCADE,
+    account INTEGER NOT NULL REFERENCES accounts (number) ON DELETE CASCADE,
+    role INTEGER NOT NULL,
+    muted INTEGER NOT NULL,
+    since INTEGER NOT NULL,
+    PRIMARY KEY (conference, account)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX conferences_of_account ON members (account);
+CREATE TABLE conference_home (
+    conference BLOB PRIMARY KEY,
+    node TEXT NOT NULL,
+    era INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"];
+
+pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let db = Connection::open(path)?;
+    db.pragma_update(None, "journal_mode", "WAL")?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    settle(&db)?;
+    Ok(db)
+}
+
+pub(super) fn connect_to_read(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags)?;
+    settle(&db)?;
+    Ok(db)
+}
+
+pub(super) fn migrate(db: &mut Connection) -> Result<(), StoreError> {
+    let transaction = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let version: usize =
+        transaction.query_row("PRAGMA user_version", [], |row| row.get::<_, u32>(0))? as usize;
+    if version > MIGRATIONS.len() {
+        return Err(StoreError::Unavailable(format!(
+            "its tables are of version {version}, this program knows {}: start the newer program",
+            MIGRATIONS.len()
+        )));
+    }
+    for migration in &MIGRATIONS[version..] {
+        transaction.execute_batch(migration)?;
+    }
+    transaction.pragma_update(None, "user_version", MIGRATIONS.len() as i64)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+fn settle(db: &Connection) -> Result<(), StoreError> {
+    db.busy_timeout(LOCK_WAIT)?;
+    db.pragma_update(None, "foreign_keys", true)?;
+    db.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_a_newer_program_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store");
+        let mut db = connect(&path).unwrap();
+        migrate(&mut db).unwrap();
+        migrate(&mut db).unwrap();
+        db.pragma_update(None, "user_version", 99).unwrap();
+        let error = migrate(&mut db).unwrap_err();
+        assert!(error.to_string().contains("newer program"), "{error}");
+    }
+}

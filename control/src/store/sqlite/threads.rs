@@ -1,0 +1,162 @@
+//! The threads that hold the file open: SQLite's calls block, so none is made from an async thread.
+
+use std::sync::Arc;
+use std::thread;
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{StoreError, StoreFuture};
+
+/// Writes that wait at most.
+const WRITE_QUEUE: usize = 1024;
+/// Reads that wait at most.
+const READ_QUEUE: usize = 1024;
+/// Threads that read.
+const READERS: usize = 2;
+/// Writes that share one transaction, and with it one wait for the disk.
+const BATCH: usize = 64;
+
+/// What a writer does within a transaction; it gives back how to answer once the transaction is on disk or lost.
+type Write = Box<dyn FnOnce(&mut rusqlite::Transaction<'_>) -> Answer + Send>;
+type Answer = Box<dyn FnOnce(Option<StoreError>) + Send>;
+type Read = Box<dyn FnOnce(&Connection) + Send>;
+
+#[derive(Clone)]
+pub(super) struct Threads {
+    writes: mpsc::Sender<Write>,
+    reads: Arc<[mpsc::Sender<Read>]>,
+    next_reader: Arc<std::sync::atomic::AtomicUsize>,
+}
+
+impl Threads {
+    pub(super) fn start(
+        writer: Connection,
+        reader: impl Fn() -> Result<Connection, StoreError>,
+    ) -> Result<Self, StoreError> {
+        let (writes, queue) = mpsc::channel(WRITE_QUEUE);
+        spawn("store-write", move || write_all(writer, queue))?;
+        let mut reads = Vec::new();
+        for _ in 0..READERS {
+            let (sender, mut queue) = mpsc::channel::<Read>(READ_QUEUE / READERS);
+            let db = reader()?;
+            spawn("store-read", move || {
+                while let Some(read) = queue.blocking_recv() {
+                    read(&db);
+                }
+            })?;
+            reads.push(sender);
+        }
+        Ok(Self {
+            writes,
+            reads: reads.into(),
+            next_reader: Arc::default(),
+        })
+    }
+
+    /// Does it on the writing thread; answered when it is on disk.
+    pub(super) fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
+        let (answer, answered) = oneshot::channel();
+        let write: Write = Box::new(move |transaction| {
+            let result = within_savepoint(transaction, work);
+            Box::new(move |lost| {
+                // Nobody waits any more when the caller has gone; the write stands all the same.
+                let _ = answer.send(lost.map_or(result, Err));
+            })
+        });
+        let sent = self.writes.try_send(write).map_err(full_or_closed);
+        Box::pin(async move {
+            sent?;
+            answered.await.map_err(|_| closed())?
+        })
+    }
+
+    /// Does it on a reading thread; it sees every write that was answered.
+    pub(super) fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
+        let (answer, answered) = oneshot::channel();
+        let read: Read = Box::new(move |db| {
+            let _ = answer.send(work(db));
+        });
+        let turn = self
+            .next_reader
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let reader = &self.reads[turn % self.reads.len()];
+        let sent = reader.try_send(read).map_err(full_or_closed);
+        Box::pin(async move {
+            sent?;
+            answered.await.map_err(|_| closed())?
+        })
+    }
+}
+
+fn write_all(mut db: Connection, mut queue: mpsc::Receiver<Write>) {
+    while let Some(first) = queue.blocking_recv() {
+        let mut answers: Vec<Answer> = Vec::new();
+        let outcome = match db.transaction_with_behavior(TransactionBehavior::Immediate) {
+            Err(error) => {
+                // Dropping the job tells its caller that the store does not answer.
+                drop(first);
+                Err(error)
+            }
+            Ok(mut transaction) => {
+                answers.push(first(&mut transaction));
+                while answers.len() < BATCH
+                    && let Ok(next) = queue.try_recv()
+                {
+                    answers.push(next(&mut transaction));
+                }
+                transaction.commit()
+            }
+        };
+        if let Err(error) = &outcome {
+            tracing::error!(%error, "a write to the store failed");
+        }
+        for answer in answers {
+            answer(outcome.as_ref().err().map(unavailable));
+        }
+    }
+    // Leaves a small file behind and a write-ahead log that is empty.
+    if let Err(error) = db.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);") {
+        tracing::warn!(%error, "the store could not be tidied");
+    }
+}
+
+/// What fails leaves nothing behind, while the batch goes on.
+fn within_savepoint<T>(
+    transaction: &mut rusqlite::Transaction<'_>,
+    work: impl FnOnce(&Connection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let savepoint = transaction.savepoint()?;
+    let result = work(&savepoint)?;
+    savepoint.commit()?;
+    Ok(result)
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), StoreError> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(body)
+        .map(drop)
+        .map_err(|error| StoreError::Unavailable(error.to_string()))
+}
+
+fn unavailable(error: &rusqlite::Error) -> StoreError {
+    StoreError::Unavailable(error.to_string())
+}
+
+fn full_or_closed<T>(error: mpsc::error::TrySendError<T>) -> StoreError {
+    match error {
+        mpsc::error::TrySendError::Full(_) => StoreError::Busy,
+        mpsc::error::TrySendError::Closed(_) => closed(),
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("its thread has ended".to_owned())
+}

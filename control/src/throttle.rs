@@ -1,0 +1,170 @@
+//! Token buckets: so many at once, then so many a second.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Buckets that [`Throttle`] keeps at most; each takes about 40 bytes.
+const MAX_BUCKETS: usize = 65_536;
+/// Time between two searches for buckets that are full again.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a bucket holds and how fast it fills.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Rate {
+    /// Tokens of a full bucket.
+    pub burst: f64,
+    /// Tokens that come back in a second.
+    pub per_second: f64,
+}
+
+/// One token bucket.
+#[derive(Clone, Copy, Debug)]
+pub struct Bucket {
+    rate: Rate,
+    tokens: f64,
+    filled: Instant,
+}
+
+impl Bucket {
+    /// A full one.
+    pub fn new(rate: Rate, now: Instant) -> Self {
+        Self {
+            rate,
+            tokens: rate.burst,
+            filled: now,
+        }
+    }
+
+    /// Takes a token, or says how long until there is one.
+    pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        self.fill(now);
+        if self.tokens >= 1.0 {
+            self.tokens -= 1.0;
+            return Ok(());
+        }
+        // Whole milliseconds, as clients are told, and never none.
+        let wait = ((1.0 - self.tokens) / self.rate.per_second * 1000.0).ceil() / 1000.0;
+        Err(Duration::try_from_secs_f64(wait).unwrap_or(Duration::MAX))
+    }
+
+    fn give_back(&mut self) {
+        self.tokens = (self.tokens + 1.0).min(self.rate.burst);
+    }
+
+    fn fill(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.filled).as_secs_f64();
+        self.tokens = (self.tokens + passed * self.rate.per_second).min(self.rate.burst);
+        self.filled = self.filled.max(now);
+    }
+
+    fn is_full(&mut self, now: Instant) -> bool {
+        self.fill(now);
+        self.tokens >= self.rate.burst
+    }
+}
+
+/// A bucket for each key, as many as a bound allows.
+///
+/// A bucket that is full again is forgotten when room is needed. When none is, any of them goes: whoever can fill the
+/// table with keys of its own has as many buckets as it likes anyway.
+pub struct Throttle {
+    rate: Rate,
+    /// Keyed, so that nobody can choose keys that meet in one bucket.
+    hasher: RandomState,
+    table: Mutex<Table>,
+}
+
+struct Table {
+    buckets: HashMap<u64, Bucket>,
+    swept: Option<Instant>,
+}
+
+impl Throttle {
+    /// Without any bucket yet.
+    pub fn new(rate: Rate) -> Self {
+        Self {
+            rate,
+            hasher: RandomState::new(),
+            table: Mutex::new(Table {
+                buckets: HashMap::new(),
+                swept: None,
+            }),
+        }
+    }
+
+    /// Takes a token from the key's bucket, or says how long until there is one.
+    pub fn take(&self, key: impl Hash, now: Instant) -> Result<(), Duration> {
+        let key = self.hasher.hash_one(key);
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        if table.buckets.len() >= MAX_BUCKETS && !table.buckets.contains_key(&key) {
+            table.make_room(now);
+        }
+        let fresh = || Bucket::new(self.rate, now);
+        table.buckets.entry(key).or_insert_with(fresh).take(now)
+    }
+
+    /// Gives a token back to the key's bucket.
+    pub fn give_back(&self, key: impl Hash) {
+        let key = self.hasher.hash_one(key);
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bucket) = table.buckets.get_mut(&key) {
+            bucket.give_back();
+        }
+    }
+}
+
+impl Table {
+    fn make_room(&mut self, now: Instant) {
+        let is_due = |swept| now.saturating_duration_since(swept) >= SWEEP_INTERVAL;
+        if self.swept.is_none_or(is_due) {
+            self.swept = Some(now);
+            self.buckets.retain(|_, bucket| !bucket.is_full(now));
+        }
+        if self.buckets.len() >= MAX_BUCKETS
+            && let Some(any) = self.buckets.keys().next().copied()
+        {
+            self.buckets.remove(&any);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: Rate = Rate {
+        burst: 3.0,
+        per_second: 2.0,
+    };
+
+    #[test]
+    fn a_burst_passes_and_then_so_many_a_second() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(RATE, start);
+        let passed = (0..10).filter(|_| bucket.take(start).is_ok()).count();
+        assert_eq!(passed, 3);
+        assert_eq!(bucket.take(start), Err(Duration::from_millis(500)));
+        let later = start + Duration::from_secs(1);
+        let passed = (0..10).filter(|_| bucket.take(later).is_ok()).count();
+        assert_eq!(passed, 2);
+    }
+
+    #[test]
+    fn keys_have_buckets_of_their_own_and_memory_is_bounded() {
+        let throttle = Throttle::new(RATE);
+        let start = Instant::now();
+        for _ in 0..3 {
+            assert_eq!(throttle.take("ann", start), Ok(()));
+        }
+        assert!(throttle.take("ann", start).is_err());
+        assert_eq!(throttle.take("bob", start), Ok(()));
+        throttle.give_back("ann");
+        assert_eq!(throttle.take("ann", start), Ok(()));
+        for key in 0..2 * MAX_BUCKETS {
+            assert_eq!(throttle.take(key, start), Ok(()));
+        }
+        assert!(throttle.table.lock().unwrap().buckets.len() <= MAX_BUCKETS);
+    }
+}

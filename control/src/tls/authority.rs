@@ -1,0 +1,433 @@
+//! The cluster CA: made at the first start, it signs this node's certificate and the relays' identities.
+//!
+//! A server's certificate is for `serverAuth` alone and a relay's for `clientAuth` alone, so neither can stand in for the
+//! other.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::digest;
+use confab_protocol::control::CLUSTER_SERVER_NAME;
+use jiff::ToSpan as _;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, SanType,
+};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+
+use super::TlsError;
+use super::files::{self, Readers};
+use crate::clock::UnixMillis;
+use crate::cluster::RelayName;
+use crate::cluster::registry::RELAY_DOMAIN;
+
+/// The CA's certificate, to be given to relays and clients.
+pub const CA_FILE: &str = "ca.crt";
+const CA_KEY_FILE: &str = "ca.key";
+const LEAF_FILE: &str = "server.crt";
+const LEAF_KEY_FILE: &str = "server.key";
+/// A CA that expires ends the cluster.
+const CA_YEARS: i16 = 30;
+/// How long what the CA signs is good for.
+const LEAF_DAYS: i32 = 730;
+/// The server's certificate is made anew at start when it ends within this time.
+const RENEW_DAYS: i32 = 180;
+/// The clocks of two machines may differ by this.
+const CLOCK_SLACK_DAYS: i32 = 2;
+
+/// The CA, with its key.
+pub struct Authority {
+    certificate: CertificateDer<'static>,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// A certificate chain and its key.
+pub struct Identity {
+    /// The certificate first, the CA's last.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The certificate's key.
+    pub key: PrivateKeyDer<'static>,
+}
+
+/// Which files [`Authority::issue_relay`] wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelayFiles {
+    /// The relay's certificate and its CA's.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// The CA's certificate alone.
+    pub ca: PathBuf,
+}
+
+impl Authority {
+    /// The CA in the folder, made when there is none.
+    pub fn open_or_create(folder: &Path, now: UnixMillis) -> Result<Self, TlsError> {
+        files::make_folder(folder)?;
+        let (certificate, key) = (folder.join(CA_FILE), folder.join(CA_KEY_FILE));
+        // The key is written first: a certificate without a key would be of no use.
+        if files::read(&certificate)?.is_none() {
+            let pair = KeyPair::generate()?;
+            let made = ca_params(now)?.self_signed(&pair)?;
+            files::write(&key, pair.serialize_pem().as_bytes(), Readers::Owner)?;
+            files::write(&certificate, made.pem().as_bytes(), Readers::Everybody)?;
+        }
+        Self::open(folder)
+    }
+
+    /// The CA in the folder.
+    pub fn open(folder: &Path) -> Result<Self, TlsError> {
+        let certificate = read_certificate(&folder.join(CA_FILE))?;
+        let pair = read_key(&folder.join(CA_KEY_FILE))?;
+        let issuer = Issuer::from_ca_cert_der(&certificate, pair)?;
+        Ok(Self {
+            certificate,
+            issuer,
+        })
+    }
+
+    /// The CA's certificate.
+    pub fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+
+    /// What a client pins: `sha256:` and 64 hexadecimal digits over the certificate's DER.
+    pub fn fingerprint(&self) -> String {
+        let hash = digest::digest(&digest::SHA256, &self.certificate);
+        format!("sha256:{}", data_encoding::HEXLOWER.encode(hash.as_ref()))
+    }
+
+    /// This node's certificate in the folder; made anew when it is missing, ends soon, is another CA's or lacks a name.
+    pub fn server_identity(
+        &self,
+        folder: &Path,
+        public_names: &[String],
+        now: UnixMillis,
+    ) -> Result<Identity, TlsError> {
+        let names = server_names(public_names)?;
+        let (certificate, key) = (folder.join(LEAF_FILE), folder.join(LEAF_KEY_FILE));
+        let kept =
+            files::read(&certificate)?.and_then(|pem| CertificateDer::from_pem_slice(&pem).ok());
+        let is_fit = |kept: &CertificateDer<'_>| self.is_fit(kept, &names, now);
+        let leaf = match kept.filter(is_fit) {
+            Some(kept) if files::read(&key)?.is_some() => kept,
+            _ => {
+                let pair = KeyPair::generate()?;
+                let mut params = leaf_params(CLUSTER_SERVER_NAME, now)?;
+                params.subject_alt_names =
+                    names.iter().map(San::to_rcgen).collect::<Result<_, _>>()?;
+                params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+                let made = params.signed_by(&pair, &self.issuer)?;
+                files::write(&key, pair.serialize_pem().as_bytes(), Readers::Owner)?;
+                files::write(&certificate, made.pem().as_bytes(), Readers::Everybody)?;
+                made.into()
+            }
+        };
+        let pair = read_key(&key)?;
+        Ok(Identity {
+            chain: vec![leaf, self.certificate.clone()],
+            key: PrivatePkcs8KeyDer::from(pair.serialize_der()).into(),
+        })
+    }
+
+    /// Writes a relay's certificate, its key and the CA's certificate into `out`.
+    pub fn issue_relay(
+        &self,
+        name: &RelayName,
+        out: &Path,
+        now: UnixMillis,
+    ) -> Result<RelayFiles, TlsError> {
+        let written = RelayFiles {
+            certificate: out.join("relay.crt"),
+            key: out.join("relay.key"),
+            ca: out.join(CA_FILE),
+        };
+        let full_name = format!("{name}{RELAY_DOMAIN}");
+        let pair = KeyPair::generate()?;
+        let mut params = leaf_params(&full_name, now)?;
+        params.subject_alt_names = vec![San::Dns(full_name).to_rcgen()?];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let made = params.signed_by(&pair, &self.issuer)?;
+        files::make_folder(out)?;
+        let ca = pem(&self.certificate);
+        let chain = format!("{}{ca}", made.pem());
+        files::write(
+            &written.key,
+            pair.serialize_pem().as_bytes(),
+            Readers::Owner,
+        )?;
+        files::write(&written.certificate, chain.as_bytes(), Readers::Everybody)?;
+        files::write(&written.ca, ca.as_bytes(), Readers::Everybody)?;
+        Ok(written)
+    }
+
+    fn is_fit(&self, kept: &CertificateDer<'_>, names: &BTreeSet<San>, now: UnixMillis) -> bool {
+        let (Ok((_, kept)), Ok((_, ca))) = (
+            x509_parser::parse_x509_certificate(kept),
+            x509_parser::parse_x509_certificate(&self.certificate),
+        ) else {
+            return false;
+        };
+        let renew = now.day().saturating_add(RENEW_DAYS.days());
+        let ends = kept.validity().not_after.timestamp();
+        let lasts = jiff::Timestamp::from_second(ends)
+            .is_ok_and(|ends| ends.to_zoned(jiff::tz::TimeZone::UTC).date() > renew);
+        let is_ours = issuer_key_id(&kept).is_some_and(|id| Some(id) == key_id(&ca));
+        lasts && is_ours && sans(&kept) == *names
+    }
+}
+
+/// The relay that a certificate names. That the cluster CA signed it for `clientAuth` has been verified by TLS.
+pub fn relay_name(certificate: &CertificateDer<'_>) -> Option<RelayName> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    sans(&certificate).into_iter().find_map(|name| match name {
+        San::Dns(name) => name.strip_suffix(RELAY_DOMAIN)?.parse().ok(),
+        San::Address(_) => None,
+    })
+}
+
+/// A name in a certificate.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum San {
+    Dns(String),
+    Address(std::net::IpAddr),
+}
+
+impl San {
+    fn to_rcgen(&self) -> Result<SanType, TlsError> {
+        Ok(match self {
+            Self::Dns(name) => SanType::DnsName(name.as_str().try_into()?),
+            Self::Address(address) => SanType::IpAddress(*address),
+        })
+    }
+}
+
+fn server_names(public_names: &[String]) -> Result<BTreeSet<San>, TlsError> {
+    let mut names = BTreeSet::from([
+        San::Dns(CLUSTER_SERVER_NAME.to_owned()),
+        San::Dns("localhost".to_owned()),
+        San::Address(std::net::Ipv4Addr::LOCALHOST.into()),
+        San::Address(std::net::Ipv6Addr::LOCALHOST.into()),
+    ]);
+    for name in public_names {
+        names.insert(parse_name(name).ok_or_else(|| TlsError::BadName(name.clone()))?);
+    }
+    // The machine's own name may be one that no certificate can hold; then clients on it use another.
+    names.extend(host_name().as_deref().and_then(parse_name));
+    Ok(names)
+}
+
+fn parse_name(name: &str) -> Option<San> {
+    if let Ok(address) = name.parse() {
+        return Some(San::Address(address));
+    }
+    let name = name.to_ascii_lowercase();
+    let is_dns = rustls::pki_types::DnsName::try_from(name.as_str()).is_ok();
+    is_dns.then_some(San::Dns(name))
+}
+
+/// Linux tells it in a file; elsewhere the operator names it by a flag.
+fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
+fn sans(certificate: &X509Certificate<'_>) -> BTreeSet<San> {
+    let extension = certificate.subject_alternative_name().ok().flatten();
+    let names = extension
+        .into_iter()
+        .flat_map(|extension| &extension.value.general_names);
+    names
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some(San::Dns((*name).to_owned())),
+            GeneralName::IPAddress(bytes) => match bytes.len() {
+                4 => <[u8; 4]>::try_from(*bytes)
+                    .ok()
+                    .map(|v4| San::Address(v4.into())),
+                _ => <[u8; 16]>::try_from(*bytes)
+                    .ok()
+                    .map(|v6| San::Address(v6.into())),
+            },
+            _ => None,
+        })
+        .collect()
+}
+
+/// Names the key that signed the certificate (RFC 5280 §4.2.1.1).
+fn issuer_key_id<'a>(certificate: &X509Certificate<'a>) -> Option<&'a [u8]> {
+    certificate
+        .extensions()
+        .iter()
+        .find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::AuthorityKeyIdentifier(id) => {
+                id.key_identifier.as_ref().map(|id| id.0)
+            }
+            _ => None,
+        })
+}
+
+/// Names the certificate's own key (RFC 5280 §4.2.1.2).
+fn key_id<'a>(certificate: &X509Certificate<'a>) -> Option<&'a [u8]> {
+    certificate
+        .extensions()
+        .iter()
+        .find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0),
+            _ => None,
+        })
+}
+
+fn ca_params(now: UnixMillis) -> Result<CertificateParams, TlsError> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.distinguished_name = named("Confab cluster CA");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    set_validity(&mut params, now, now.day().saturating_add(CA_YEARS.years()));
+    Ok(params)
+}
+
+fn leaf_params(name: &str, now: UnixMillis) -> Result<CertificateParams, TlsError> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.distinguished_name = named(name);
+    params.use_authority_key_identifier_extension = true;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    set_validity(&mut params, now, now.day().saturating_add(LEAF_DAYS.days()));
+    Ok(params)
+}
+
+fn named(name: &str) -> DistinguishedName {
+    let mut distinguished = DistinguishedName::new();
+    distinguished.push(DnType::CommonName, name);
+    distinguished
+}
+
+fn set_validity(params: &mut CertificateParams, now: UnixMillis, end: jiff::civil::Date) {
+    let date = |day: jiff::civil::Date| {
+        rcgen::date_time_ymd(
+            day.year().into(),
+            day.month().unsigned_abs(),
+            day.day().unsigned_abs(),
+        )
+    };
+    params.not_before = date(now.day().saturating_sub(CLOCK_SLACK_DAYS.days()));
+    params.not_after = date(end);
+}
+
+fn read_certificate(path: &Path) -> Result<CertificateDer<'static>, TlsError> {
+    let content = || TlsError::Content {
+        path: path.to_owned(),
+        expected: "a certificate in PEM",
+    };
+    let pem = files::read(path)?.ok_or_else(content)?;
+    CertificateDer::from_pem_slice(&pem).map_err(|_| content())
+}
+
+fn read_key(path: &Path) -> Result<KeyPair, TlsError> {
+    let content = || TlsError::Content {
+        path: path.to_owned(),
+        expected: "a private key in PEM",
+    };
+    let pem = files::read(path)?.ok_or_else(content)?;
+    let pem = zeroize::Zeroizing::new(String::from_utf8(pem).map_err(|_| content())?);
+    KeyPair::from_pem(&pem).map_err(|_| content())
+}
+
+fn pem(certificate: &CertificateDer<'_>) -> String {
+    const LINE: usize = 64;
+    let base64 = data_encoding::BASE64.encode(certificate);
+    let mut out = String::from("-----BEGIN CERTIFICATE-----\n");
+    for line in base64.as_bytes().chunks(LINE) {
+        out.extend(line.iter().map(|byte| char::from(*byte)));
+        out.push('\n');
+    }
+    out.push_str("-----END CERTIFICATE-----\n");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const NOW: UnixMillis = UnixMillis(1_790_000_000_000);
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    #[test]
+    fn what_is_there_is_kept_and_what_ends_soon_is_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let authority = Authority::open_or_create(dir.path(), NOW).unwrap();
+        let again = Authority::open_or_create(dir.path(), NOW).unwrap();
+        assert_eq!(authority.fingerprint(), again.fingerprint());
+        assert_eq!(authority.fingerprint().len(), "sha256:".len() + 64);
+        let leaf = |names: &[String], now| {
+            authority
+                .server_identity(dir.path(), names, now)
+                .unwrap()
+                .chain[0]
+                .clone()
+        };
+        let first = leaf(&[], NOW);
+        assert_eq!(leaf(&[], NOW.after(DAY)), first);
+        let named = leaf(
+            &["voice.example.org".to_owned(), "192.0.2.7".to_owned()],
+            NOW,
+        );
+        assert_ne!(named, first);
+        let (_, parsed) = x509_parser::parse_x509_certificate(&named).unwrap();
+        assert!(sans(&parsed).contains(&San::Dns("voice.example.org".to_owned())));
+        assert_ne!(
+            leaf(
+                &["192.0.2.7".to_owned(), "voice.example.org".to_owned()],
+                NOW.after(DAY * 700)
+            ),
+            named
+        );
+        assert!(
+            authority
+                .server_identity(dir.path(), &["no name".to_owned()], NOW)
+                .is_err()
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn keys_are_for_their_owner_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let authority = Authority::open_or_create(dir.path(), NOW).unwrap();
+        authority.server_identity(dir.path(), &[], NOW).unwrap();
+        let out = dir.path().join("relay");
+        let written = authority
+            .issue_relay(&"berlin-1".parse().unwrap(), &out, NOW)
+            .unwrap();
+        for key in [
+            dir.path().join(CA_KEY_FILE),
+            dir.path().join(LEAF_KEY_FILE),
+            written.key,
+        ] {
+            assert_eq!(
+                std::fs::metadata(key).unwrap().permissions().mode() & 0o777,
+                0o600
+            );
+        }
+    }
+
+    #[test]
+    fn a_relay_is_known_by_its_certificate() {
+        let dir = tempfile::tempdir().unwrap();
+        let authority = Authority::open_or_create(dir.path(), NOW).unwrap();
+        let name: RelayName = "berlin-1".parse().unwrap();
+        let written = authority.issue_relay(&name, dir.path(), NOW).unwrap();
+        let certificate = read_certificate(&written.certificate).unwrap();
+        assert_eq!(relay_name(&certificate), Some(name));
+        let server = authority.server_identity(dir.path(), &[], NOW).unwrap();
+        assert_eq!(relay_name(&server.chain[0]), None);
+        assert_eq!(
+            read_certificate(&written.ca).unwrap(),
+            *authority.certificate()
+        );
+    }
+}

@@ -1,0 +1,86 @@
+//! Files that are whole or not there, and keys that only their owner reads.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::Path;
+
+use super::TlsError;
+use crate::random;
+
+/// Who may read a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Readers {
+    /// Its owner alone (mode 0600).
+    Owner,
+    /// Everybody (mode 0644).
+    Everybody,
+}
+
+/// Writes the file beside its place, then moves it there.
+pub fn write(path: &Path, content: &[u8], readers: Readers) -> Result<(), TlsError> {
+    let suffix = data_encoding::HEXLOWER.encode(&random::bytes::<8>());
+    let beside = path.with_extension(format!("new-{suffix}"));
+    let written = write_new(&beside, content, readers).and_then(|()| fs::rename(&beside, path));
+    written.map_err(|source| {
+        let _ = fs::remove_file(&beside);
+        file_error(path, source)
+    })
+}
+
+/// The file's content; `None` when there is no such file.
+pub fn read(path: &Path) -> Result<Option<Vec<u8>>, TlsError> {
+    match fs::read(path) {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(file_error(path, source)),
+    }
+}
+
+/// Makes the folder; what is new of it only its owner enters.
+pub fn make_folder(path: &Path) -> Result<(), TlsError> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+        .create(path)
+        .map_err(|source| file_error(path, source))
+}
+
+/// The 32 bytes of a key file, which is made when it is missing.
+pub fn key(path: &Path) -> Result<[u8; 32], TlsError> {
+    match read(path)? {
+        Some(content) => content.try_into().map_err(|_| TlsError::Content {
+            path: path.to_owned(),
+            expected: "a key of 32 bytes",
+        }),
+        None => {
+            let key = random::bytes();
+            write(path, &key, Readers::Owner)?;
+            Ok(key)
+        }
+    }
+}
+
+fn write_new(path: &Path, content: &[u8], readers: Readers) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(match readers {
+            Readers::Owner => 0o600,
+            Readers::Everybody => 0o644,
+        });
+    }
+    let mut file = options.open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+fn file_error(path: &Path, source: std::io::Error) -> TlsError {
+    TlsError::File {
+        path: path.to_owned(),
+        source,
+    }
+}

@@ -1,0 +1,45 @@
+//! Certificates and the TLS of the one endpoint.
+//!
+//! * [`authority`]: the cluster CA and what it signs;
+//! * [`config`]: which certificate a client gets, and who counts as a relay;
+//! * [`files`]: keys on disk, for nobody else's eyes.
+
+pub mod authority;
+pub mod config;
+pub mod files;
+
+/// Why there is no TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file does not hold what belongs there.
+    #[error("{path} is not {expected}: restore it from a backup, or name another file")]
+    Content {
+        /// Which.
+        path: std::path::PathBuf,
+        /// What belongs there.
+        expected: &'static str,
+    },
+    /// A name that no certificate can hold.
+    #[error("{0:?} is neither a DNS name nor an IP address")]
+    BadName(String),
+    /// A certificate could not be made.
+    #[error("a certificate could not be made: {0}")]
+    Signing(#[from] rcgen::Error),
+    /// rustls does not take what it was given.
+    #[error("TLS could not be set up: {0}")]
+    Rustls(#[from] rustls::Error),
+    /// The verifier of relays could not be built.
+    #[error("the verifier of relays could not be set up: {0}")]
+    Verifier(#[from] rustls::server::VerifierBuilderError),
+    /// QUIC asks for a cipher suite that is not there.
+    #[error("TLS lacks what QUIC needs: {0}")]
+    Quic(#[from] quinn::crypto::rustls::NoInitialCipherSuite),
+}

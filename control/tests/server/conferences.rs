@@ -1,0 +1,237 @@
+//! Conferences and memberships over QUIC.
+
+use bytes::Bytes;
+use confab_protocol::control::ErrorCode;
+use confab_protocol::wire::{self, Role, Visibility, request::Kind, response};
+
+use crate::harness::{Client, PASSWORD, TestServer, ban, create, invite, set_role};
+
+fn info(slug: &str) -> Kind {
+    Kind::ConferenceInfo(wire::ConferenceInfo {
+        slug: slug.to_owned(),
+    })
+}
+
+fn leave(slug: &str) -> Kind {
+    Kind::LeaveConference(wire::LeaveConference {
+        slug: slug.to_owned(),
+    })
+}
+
+async fn members(client: &Client, slug: &str) -> Vec<(String, Role)> {
+    let slug = slug.to_owned();
+    let list = Kind::ListMembers(wire::ListMembers {
+        slug,
+        cursor: Bytes::new(),
+    });
+    match client.ask(list).await {
+        Ok(response::Kind::Members(members)) => members
+            .members
+            .iter()
+            .map(|m| (m.username.clone(), m.role()))
+            .collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn list(client: &Client, cursor: Bytes) -> wire::Conferences {
+    match client
+        .ask(Kind::ListConferences(wire::ListConferences { cursor }))
+        .await
+    {
+        Ok(response::Kind::Conferences(conferences)) => conferences,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_slug_is_given_once() {
+    let server = TestServer::start().await;
+    let (ann, bob) = (server.person("ann").await, server.person("bob").await);
+    let Ok(response::Kind::Conference(made)) =
+        ann.ask(create("Friday-Night", Visibility::Public)).await
+    else {
+        panic!("not made");
+    };
+    assert_eq!(
+        (made.slug.as_str(), made.title.as_str()),
+        ("friday-night", "friday-night")
+    );
+    assert_eq!((made.owner.as_str(), made.role()), ("ann", Role::Owner));
+    assert_eq!(
+        bob.refused(create("friday-night", Visibility::Invite))
+            .await,
+        ErrorCode::SlugTaken
+    );
+    for bad in ["x", "-abc", "a b c"] {
+        assert_eq!(
+            bob.refused(create(bad, Visibility::Public)).await,
+            ErrorCode::InvalidArgument
+        );
+    }
+    assert_eq!(
+        bob.refused(create("other", Visibility::Unspecified)).await,
+        ErrorCode::InvalidArgument
+    );
+    let long = Kind::CreateConference(wire::CreateConference {
+        slug: "other".to_owned(),
+        title: "x".repeat(101),
+        visibility: Visibility::Public.into(),
+    });
+    assert_eq!(bob.refused(long).await, ErrorCode::InvalidArgument);
+}
+
+#[tokio::test]
+async fn one_owns_only_so_many() {
+    let server = TestServer::start_with(|config| config.max_conferences = 2).await;
+    let ann = server.person("ann").await;
+    ann.create("one", Visibility::Public).await;
+    ann.create("two", Visibility::Public).await;
+    assert_eq!(
+        ann.refused(create("three", Visibility::Public)).await,
+        ErrorCode::LimitReached
+    );
+    ann.done(Kind::DeleteConference(wire::DeleteConference {
+        slug: "one".to_owned(),
+    }))
+    .await;
+    ann.create("three", Visibility::Public).await;
+}
+
+#[tokio::test]
+async fn a_conference_by_invitation_shows_itself_to_members_alone() {
+    let server = TestServer::start().await;
+    let (ann, bob) = (server.person("ann").await, server.person("bob").await);
+    ann.create("family", Visibility::Invite).await;
+    ann.create("everybody", Visibility::Public).await;
+    assert_eq!(bob.refused(info("family")).await, ErrorCode::Denied);
+    assert!(
+        matches!(bob.ask(info("everybody")).await, Ok(response::Kind::Conference(c)) if c.role() == Role::Unspecified)
+    );
+    let see = Kind::ListMembers(wire::ListMembers {
+        slug: "everybody".to_owned(),
+        cursor: Bytes::new(),
+    });
+    assert_eq!(bob.refused(see).await, ErrorCode::Denied);
+    ann.done(invite("family", "bob")).await;
+    ann.done(invite("family", "bob")).await;
+    assert!(
+        matches!(bob.ask(info("family")).await, Ok(response::Kind::Conference(c)) if c.role() == Role::Member)
+    );
+    assert_eq!(list(&bob, Bytes::new()).await.conferences.len(), 1);
+    assert_eq!(
+        bob.refused(invite("family", "ann")).await,
+        ErrorCode::Denied
+    );
+    assert_eq!(
+        ann.refused(invite("family", "nobody")).await,
+        ErrorCode::NotFound
+    );
+    assert_eq!(ann.refused(info("nowhere")).await, ErrorCode::NotFound);
+}
+
+#[tokio::test]
+async fn roles_are_given_by_those_above() {
+    let server = TestServer::start().await;
+    let ann = server.person("ann").await;
+    let (bob, eve) = (server.person("bob").await, server.person("eve").await);
+    ann.create("team", Visibility::Invite).await;
+    ann.done(invite("team", "bob")).await;
+    ann.done(invite("team", "eve")).await;
+    assert_eq!(
+        bob.refused(set_role("team", "eve", Role::Listener)).await,
+        ErrorCode::Denied
+    );
+    ann.done(set_role("team", "bob", Role::Moderator)).await;
+    bob.done(set_role("team", "eve", Role::Listener)).await;
+    assert_eq!(
+        bob.refused(set_role("team", "eve", Role::Moderator)).await,
+        ErrorCode::Denied
+    );
+    assert_eq!(
+        bob.refused(set_role("team", "ann", Role::Member)).await,
+        ErrorCode::Owner
+    );
+    assert_eq!(
+        ann.refused(set_role("team", "bob", Role::Owner)).await,
+        ErrorCode::InvalidArgument
+    );
+    assert_eq!(
+        ann.refused(set_role("team", "bob", Role::Unspecified))
+            .await,
+        ErrorCode::InvalidArgument
+    );
+    server.person("stranger").await;
+    assert_eq!(
+        ann.refused(set_role("team", "stranger", Role::Member))
+            .await,
+        ErrorCode::NotFound
+    );
+    bob.done(ban("team", "eve")).await;
+    assert_eq!(ann.refused(invite("team", "eve")).await, ErrorCode::Banned);
+    assert_eq!(eve.refused(info("team")).await, ErrorCode::Banned);
+    assert!(list(&eve, Bytes::new()).await.conferences.is_empty());
+    let seen = members(&ann, "team").await;
+    assert!(seen.contains(&("eve".to_owned(), Role::Banned)) && seen.len() == 3);
+    ann.done(set_role("team", "bob", Role::Member)).await;
+    assert_eq!(
+        members(&bob, "team").await.len(),
+        2,
+        "a member does not see bans"
+    );
+}
+
+#[tokio::test]
+async fn one_leaves_unless_one_owns_it() {
+    let server = TestServer::start().await;
+    let (ann, bob) = (server.person("ann").await, server.person("bob").await);
+    ann.create("team", Visibility::Invite).await;
+    ann.done(invite("team", "bob")).await;
+    bob.done(leave("team")).await;
+    assert_eq!(bob.refused(leave("team")).await, ErrorCode::NotFound);
+    assert_eq!(
+        bob.join("team").await.unwrap_err().code(),
+        ErrorCode::Denied
+    );
+    assert_eq!(ann.refused(leave("team")).await, ErrorCode::Owner);
+}
+
+#[tokio::test]
+async fn a_conference_takes_only_so_many_members() {
+    let server = TestServer::start_with(|config| config.rooms.max_members = 2).await;
+    let _relay = server.relay("berlin").await;
+    let ann = server.person("ann").await;
+    let (bob, eve) = (server.person("bob").await, server.person("eve").await);
+    ann.create("team", Visibility::Public).await;
+    bob.join("team").await.unwrap();
+    assert_eq!(
+        eve.join("team").await.unwrap_err().code(),
+        ErrorCode::LimitReached
+    );
+    assert_eq!(
+        ann.refused(invite("team", "eve")).await,
+        ErrorCode::LimitReached
+    );
+}
+
+#[tokio::test]
+async fn a_long_list_comes_in_pages() {
+    let server = TestServer::start_with(|config| config.max_conferences = 200).await;
+    let ann = server.person("ann").await;
+    let again = server.client().await;
+    again.login("ann", PASSWORD).await.unwrap();
+    for number in 0..101 {
+        // One connection may not ask so much at once.
+        let client = if number < 80 { &ann } else { &again };
+        client
+            .create(&format!("conference-{number}"), Visibility::Public)
+            .await;
+    }
+    let first = list(&again, Bytes::new()).await;
+    assert_eq!(first.conferences.len(), 100);
+    let second = list(&again, first.next).await;
+    assert_eq!((second.conferences.len(), second.next.len()), (1, 0));
+    let cursor = Bytes::from_static(b"nonsense!");
+    let bad = Kind::ListConferences(wire::ListConferences { cursor });
+    assert_eq!(again.refused(bad).await, ErrorCode::InvalidArgument);
+}

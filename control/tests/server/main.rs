@@ -1,0 +1,10 @@
+//! The real server on a free port of 127.0.0.1, with clients and relays that speak the protocol over QUIC.
+
+#![allow(unreachable_pub, clippy::unwrap_used)]
+
+mod accounts;
+mod conferences;
+mod harness;
+mod misuse;
+mod relays;
+mod rooms;

@@ -1,0 +1,178 @@
+//! Relays that come, go and refuse.
+
+use confab_protocol::cluster::{self, Action};
+use confab_protocol::control::{self, ErrorCode};
+use confab_protocol::wire::{self, CommandOutcome, Visibility, event};
+
+use crate::harness::{Client, FakeRelay, TestServer, eventually, mute};
+
+const SLUG: &str = "friday-night";
+
+async fn room() -> (TestServer, FakeRelay, Client, wire::RoomJoined) {
+    let server = TestServer::start().await;
+    let relay = server.relay("berlin").await;
+    let ann = server.person("ann").await;
+    ann.create(SLUG, Visibility::Public).await;
+    let joined = ann.join(SLUG).await.unwrap();
+    (server, relay, ann, joined)
+}
+
+fn moved(kind: event::Kind) -> wire::MediaSession {
+    match kind {
+        event::Kind::MediaMoved(moved) => moved.media.unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_lost_relay_moves_the_room_to_another() {
+    let (server, relay, ann, joined) = room().await;
+    let other = server.relay_with("paris", [9; 16], 1000).await;
+    eventually(|| server.running.server.relays.linked() == 2).await;
+    relay.unlink();
+    let event = ann.whole_event().await;
+    assert!(event.revision > joined.revision);
+    let media = moved(event.kind.unwrap());
+    let before = joined.media.unwrap();
+    assert_eq!(
+        (media.era, media.placement),
+        (before.era, before.placement + 1)
+    );
+    assert_ne!(media.uplink_key, before.uplink_key);
+    let commands = other.commands();
+    let open = commands.last().unwrap();
+    assert!(
+        matches!(&open.action, Action::OpenMedia(open) if u32::from(open.sender) == joined.self_sender)
+    );
+    assert_eq!(
+        (open.boot.0, open.fence.placement),
+        (other.boot, media.placement)
+    );
+}
+
+#[tokio::test]
+async fn a_relay_that_links_again_soon_keeps_its_rooms() {
+    let (server, relay, ann, joined) = room().await;
+    relay.unlink();
+    eventually(|| server.running.server.relays.linked() == 0).await;
+    assert_eq!(ann.join(SLUG).await.unwrap_err().code(), ErrorCode::Busy);
+    let again = server.relay("berlin").await;
+    ann.done(mute(SLUG, "ann", true)).await;
+    assert!(matches!(ann.event().await, event::Kind::Changed(_)));
+    // It was asked whether it still has the session, and nothing was opened anew.
+    let sender = joined.self_sender as u16;
+    assert!(again.actions().contains(&Action::SetMaySpeak {
+        sender,
+        may_speak: true
+    }));
+    assert!(
+        !again
+            .actions()
+            .iter()
+            .any(|action| matches!(action, Action::OpenMedia(_)))
+    );
+}
+
+#[tokio::test]
+async fn sessions_that_ended_while_the_link_was_down_are_found_out() {
+    let (server, relay, ann, _) = room().await;
+    let bob = server.person("bob").await;
+    let bob_in = bob.join(SLUG).await.unwrap();
+    assert!(matches!(ann.event().await, event::Kind::Joined(_)));
+    relay.unlink();
+    eventually(|| server.running.server.relays.linked() == 0).await;
+    let identity = server.relay_identity("berlin");
+    let connection = server.connect(cluster::ALPN, Some(identity)).await.unwrap();
+    let last =
+        FakeRelay::greet_with(connection, relay.boot, 1000, Some(CommandOutcome::NotFound)).await;
+    assert!(matches!(
+        bob.event().await,
+        event::Kind::Left(_) | event::Kind::Removed(_)
+    ));
+    eventually(|| last.actions().len() >= 2).await;
+    assert_eq!(
+        bob.resume(SLUG, &bob_in.participants[1].join_id)
+            .await
+            .unwrap_err()
+            .code(),
+        ErrorCode::NotFound
+    );
+}
+
+#[tokio::test]
+async fn a_relay_that_restarted_has_forgotten_everything() {
+    let (server, relay, ann, joined) = room().await;
+    relay.unlink();
+    eventually(|| server.running.server.relays.linked() == 0).await;
+    let again = server.relay_with("berlin", [8; 16], 1000).await;
+    let media = moved(ann.event().await);
+    assert!(media.placement > joined.media.unwrap().placement);
+    assert!(
+        again
+            .commands()
+            .iter()
+            .all(|command| command.boot.0 == [8; 16])
+    );
+}
+
+#[tokio::test]
+async fn while_no_relay_is_linked_the_room_waits() {
+    let (server, relay, ann, _) = room().await;
+    relay.unlink();
+    tokio::time::sleep(confab_control::cluster::registry::RELINK_GRACE * 2).await;
+    assert_eq!(ann.join(SLUG).await.unwrap_err().code(), ErrorCode::NoRelay);
+    let _late = server.relay_with("paris", [9; 16], 1000).await;
+    moved(ann.event().await);
+    ann.join(SLUG).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_fenced_owner_becomes_owner_again() {
+    let (_server, relay, ann, joined) = room().await;
+    relay.answer_with(Some(CommandOutcome::Fenced));
+    assert_eq!(ann.refused(mute(SLUG, "ann", true)).await, ErrorCode::Busy);
+    relay.answer_with(Some(CommandOutcome::Obeyed));
+    let media = loop {
+        if let event::Kind::MediaMoved(moved) = ann.event().await {
+            break moved.media.unwrap();
+        }
+    };
+    assert!(media.era > joined.media.unwrap().era);
+    ann.done(mute(SLUG, "ann", false)).await;
+}
+
+#[tokio::test]
+async fn a_full_relay_takes_nobody_else() {
+    let (_server, relay, ann, _) = room().await;
+    relay.answer_with(Some(CommandOutcome::Full));
+    assert_eq!(ann.join(SLUG).await.unwrap_err().code(), ErrorCode::NoRelay);
+}
+
+#[tokio::test]
+async fn only_a_relay_of_this_cluster_is_let_into_the_cluster() {
+    let server = TestServer::start().await;
+    let close_code = async |connection: quinn::Connection| {
+        let closed = tokio::time::timeout(crate::harness::PATIENCE, connection.closed()).await;
+        match closed.unwrap() {
+            quinn::ConnectionError::ApplicationClosed(close) => Some(close.error_code.into_inner()),
+            _ => None,
+        }
+    };
+    let nobody = server.connect(cluster::ALPN, None).await.unwrap();
+    assert_eq!(close_code(nobody).await, Some(6));
+    // Of another cluster: TLS itself refuses it, at once or with the first word.
+    let other = TestServer::start().await;
+    if let Ok(stranger) = server
+        .connect(cluster::ALPN, Some(other.relay_identity("berlin")))
+        .await
+    {
+        assert_eq!(close_code(stranger).await, None);
+    }
+    assert_eq!(server.running.server.relays.linked(), 0);
+    // A relay's identity does not make a server of it, and a client needs none.
+    let relay = server
+        .connect(control::ALPN, Some(server.relay_identity("berlin")))
+        .await
+        .unwrap();
+    relay.close(0u32.into(), b"done");
+}
