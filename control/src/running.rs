@@ -1,7 +1,8 @@
 //! The whole server, put together.
 
+use std::fs::File;
 use std::net::{SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ use crate::tls::{TlsError, config};
 
 /// What scripts read to learn where the server is.
 pub const STATE_FILE: &str = "control.json";
+/// Locked while a server runs: two on one folder would both own its rooms.
+const LOCK_FILE: &str = "control.lock";
 const STORE_FILE: &str = "confab.sqlite";
 const TOKEN_KEY_FILE: &str = "token.key";
 /// Time between two searches for sessions that have expired.
@@ -90,7 +93,10 @@ pub struct Running {
     pub ca: PathBuf,
     /// What it serves.
     pub server: Arc<Server>,
+    state_file: PathBuf,
     endpoint: Endpoint,
+    /// Held for as long as the server runs.
+    _lock: File,
     sweeper: tokio::task::JoinHandle<()>,
 }
 
@@ -105,6 +111,11 @@ pub enum ServeError {
         /// Why.
         source: std::io::Error,
     },
+    /// Another server has the folder.
+    #[error(
+        "another server runs on {0}: stop it, or give this one a folder of its own with --data-dir"
+    )]
+    InUse(PathBuf),
     /// Keys or certificates are not in order.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -116,6 +127,11 @@ pub enum ServeError {
 /// Starts the server. It runs on the tokio runtime of the caller.
 pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let now = config.clock.now();
+    files::make_folder(&config.data_dir)?;
+    let lock = lock(&config.data_dir)?;
+    let state_file = config.data_dir.join(STATE_FILE);
+    // One that a server left behind that was killed tells of no server.
+    let _ = std::fs::remove_file(&state_file);
     let authority = Authority::open_or_create(&config.data_dir, now)?;
     let identity = authority.server_identity(&config.data_dir, &config.public_names, now)?;
     let tls = config::server_config(&authority, identity, config.own_certificate.as_ref())?;
@@ -147,9 +163,11 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         ca: config.data_dir.join(CA_FILE),
         sweeper: tokio::spawn(sweep(server.clone())),
         server,
+        state_file,
         endpoint,
+        _lock: lock,
     };
-    running.write_state(&config)?;
+    running.write_state()?;
     Ok(running)
 }
 
@@ -161,6 +179,7 @@ impl Running {
             retry_after_ms: u32::try_from(after).unwrap_or(u32::MAX),
         };
         self.endpoint.set_server_config(None);
+        let _ = std::fs::remove_file(&self.state_file);
         if self.server.clients.count() > 0 {
             self.server
                 .clients
@@ -175,15 +194,26 @@ impl Running {
         let _ = tokio::time::timeout(CLOSE_DEADLINE, self.endpoint.wait_idle()).await;
     }
 
-    fn write_state(&self, config: &Config) -> Result<(), TlsError> {
+    fn write_state(&self) -> Result<(), TlsError> {
         let state = serde_json::json!({
             "listen": self.addr.to_string(),
             "fingerprint": self.fingerprint,
             "ca": self.ca,
         });
-        let path = config.data_dir.join(STATE_FILE);
-        files::write(&path, format!("{state}\n").as_bytes(), Readers::Everybody)
+        files::write(
+            &self.state_file,
+            format!("{state}\n").as_bytes(),
+            Readers::Everybody,
+        )
     }
+}
+
+fn lock(folder: &Path) -> Result<File, ServeError> {
+    let path = folder.join(LOCK_FILE);
+    let file = File::create(&path).map_err(|source| TlsError::File { path, source })?;
+    file.try_lock()
+        .map_err(|_| ServeError::InUse(folder.to_owned()))?;
+    Ok(file)
 }
 
 fn assemble(config: &Config, store: Arc<dyn Store>, token_key: TokenKey) -> Server {

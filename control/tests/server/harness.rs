@@ -76,10 +76,21 @@ impl TestServer {
         alpn: &[u8],
         identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
     ) -> Result<Connection, quinn::ConnectionError> {
+        let ca = CertificateDer::from_pem_file(&self.running.ca).unwrap();
+        self.connect_as(CLUSTER_SERVER_NAME, ca, alpn, identity)
+            .await
+    }
+
+    /// Asks for `name` and trusts `root`.
+    pub async fn connect_as(
+        &self,
+        name: &str,
+        root: CertificateDer<'static>,
+        alpn: &[u8],
+        identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+    ) -> Result<Connection, quinn::ConnectionError> {
         let mut roots = rustls::RootCertStore::empty();
-        roots
-            .add(CertificateDer::from_pem_file(&self.running.ca).unwrap())
-            .unwrap();
+        roots.add(root).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -93,9 +104,7 @@ impl TestServer {
         let mut endpoint = Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
         endpoint.set_default_client_config(config);
-        let connecting = endpoint
-            .connect(self.running.addr, CLUSTER_SERVER_NAME)
-            .unwrap();
+        let connecting = endpoint.connect(self.running.addr, name).unwrap();
         tokio::time::timeout(PATIENCE, connecting).await.unwrap()
     }
 

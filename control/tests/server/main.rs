@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, clippy::unwrap_used)]
 
 mod accounts;
+mod certificates;
 mod conferences;
 mod harness;
 mod misuse;

@@ -38,6 +38,7 @@ impl SqliteStore {
     ///
     /// [`StoreError::Unavailable`] when the file cannot be opened or written, or a newer program has written it.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        make_private(path).map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let mut writer = schema::connect(path)?;
         schema::migrate(&mut writer)?;
         let threads = threads::Threads::start(writer, || schema::connect_to_read(path))?;
@@ -228,6 +229,15 @@ impl Store for SqliteStore {
             Ok(swept)
         })
     }
+}
+
+/// A file that is new is for its owner alone, as are the logs that SQLite puts beside it: people's addresses are in it.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
 }
 
 /// Cursors are the row number after which the page begins.

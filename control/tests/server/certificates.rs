@@ -1,0 +1,67 @@
+//! Which certificate is shown to whom, and what stands in the data folder.
+
+use confab_control::tls::config::OwnCertificate;
+use confab_control::{STATE_FILE, ServeError, serve};
+use confab_protocol::control::CLUSTER_SERVER_NAME;
+use confab_protocol::{cluster, control};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+use crate::harness::{TestServer, cheap};
+
+const PUBLIC_NAME: &str = "voice.example.org";
+
+#[tokio::test]
+async fn an_own_certificate_is_for_clients_and_the_cluster_s_for_the_cluster() {
+    let own = rcgen::generate_simple_self_signed(vec![PUBLIC_NAME.to_owned()]).unwrap();
+    let files = tempfile::tempdir().unwrap();
+    let (certificate, key) = (files.path().join("own.crt"), files.path().join("own.key"));
+    std::fs::write(&certificate, own.cert.pem()).unwrap();
+    std::fs::write(&key, own.signing_key.serialize_pem()).unwrap();
+    let server = TestServer::start_with(|config| {
+        config.own_certificate = Some(OwnCertificate { certificate, key });
+        config.public_names = vec![PUBLIC_NAME.to_owned()];
+    })
+    .await;
+    let public = own.cert.der().clone();
+    let ca = CertificateDer::from_pem_file(&server.running.ca).unwrap();
+    let connect = async |name: &str, root: &CertificateDer<'static>, alpn: &[u8]| {
+        let identity = (alpn == cluster::ALPN).then(|| server.relay_identity("berlin"));
+        server
+            .connect_as(name, root.clone(), alpn, identity)
+            .await
+            .is_ok()
+    };
+    assert!(connect(PUBLIC_NAME, &public, control::ALPN).await);
+    assert!(!connect(PUBLIC_NAME, &ca, control::ALPN).await);
+    assert!(connect(CLUSTER_SERVER_NAME, &ca, control::ALPN).await);
+    assert!(connect(PUBLIC_NAME, &ca, cluster::ALPN).await);
+    assert!(!connect(PUBLIC_NAME, &public, cluster::ALPN).await);
+}
+
+#[tokio::test]
+async fn the_server_says_in_a_file_where_it_is_and_its_chain_ends_in_the_ca() {
+    let server = TestServer::start().await;
+    let path = server.dir.path().join(STATE_FILE);
+    let state: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!(state["listen"], server.running.addr.to_string());
+    assert_eq!(state["fingerprint"], server.running.fingerprint);
+    assert_eq!(state["ca"], server.running.ca.to_str().unwrap());
+    let connection = server.connect(control::ALPN, None).await.unwrap();
+    let chain = connection.peer_identity().unwrap();
+    let chain = chain.downcast::<Vec<CertificateDer<'static>>>().unwrap();
+    assert_eq!(
+        chain[1],
+        CertificateDer::from_pem_file(&server.running.ca).unwrap()
+    );
+    let TestServer { running, dir: _dir } = server;
+    running.shutdown().await;
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn a_folder_has_one_server() {
+    let server = TestServer::start().await;
+    let second = serve(cheap(&server.dir)).await;
+    assert!(matches!(second, Err(ServeError::InUse(_))));
+}
