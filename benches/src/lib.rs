@@ -4,14 +4,20 @@
 //! * [`fleet`]: the real programs, started, watched and ended;
 //! * [`align`]: how much of what was said is in what was heard, and how late;
 //! * [`demo`]: a conference of four, from nothing to a report;
-//! * [`bench_room`]: a relay's core with a room in it and no sockets.
+//! * [`bench_room`]: a relay's core with a room in it and no sockets;
+//! * [`load`]: load for a real relay over real sockets;
+//! * [`relay`]: what the relay costs, against [`bare`], as [`figures`].
 
 #![forbid(unsafe_code)]
 
 pub mod align;
+pub mod bare;
 pub mod bench_room;
 pub mod demo;
+pub mod figures;
 pub mod fleet;
+pub mod load;
+pub mod relay;
 pub mod speech;
 
 /// Rate of all sound in the harness, in samples a second.

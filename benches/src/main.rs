@@ -1,10 +1,14 @@
 //! `confab-bench`: flags, and the library.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use confab_benches::bare::{self, Bursts};
 use confab_benches::demo::{self, Options};
+use confab_benches::{figures, relay};
 
 /// Measures Confab from outside.
 #[derive(Parser)]
@@ -24,6 +28,30 @@ enum Command {
         /// Folder for the recordings and report.json; emptied before.
         #[arg(long, value_name = "DIR", default_value = "target/demo")]
         out: PathBuf,
+    },
+    /// What the relay costs, against a bare loop of system calls; a line of JSON for each figure.
+    Relay {
+        /// Folder of the programs. Default: the one of this program.
+        #[arg(long, value_name = "DIR")]
+        programs: Option<PathBuf>,
+        /// Where the figures go.
+        #[arg(long, value_name = "FILE", default_value = "target/bench/relay.json")]
+        out: PathBuf,
+    },
+    /// The bare loop: sends bursts and prints the nanoseconds of processor time for each datagram.
+    Bare {
+        /// To whom, in turn. Repeat it.
+        #[arg(long, required = true, value_name = "IP:PORT")]
+        to: Vec<SocketAddr>,
+        /// Datagrams of a burst.
+        #[arg(long)]
+        datagrams: usize,
+        /// Bytes of each after its header of 14.
+        #[arg(long)]
+        body: usize,
+        /// For how long, at 50 bursts a second.
+        #[arg(long)]
+        seconds: u64,
     },
 }
 
@@ -57,10 +85,7 @@ fn main() -> ExitCode {
 async fn run(command: Command) -> Result<bool, String> {
     match command {
         Command::Demo { programs, out } => {
-            let programs = match programs {
-                Some(programs) => programs,
-                None => own_folder()?,
-            };
+            let programs = programs_or_own(programs)?;
             let options = Options { programs, out };
             let report = demo::run(&options, |line| println!("{line}"))
                 .await
@@ -77,6 +102,35 @@ async fn run(command: Command) -> Result<bool, String> {
             }
             Ok(report.passed)
         }
+        Command::Relay { programs, out } => {
+            let programs = programs_or_own(programs)?;
+            let measured = relay::figures(&programs, |line| println!("{line}"))
+                .await
+                .map_err(|error| error.to_string())?;
+            for figure in &measured {
+                println!("{}", figure.row());
+            }
+            figures::write(&out, &measured).map_err(|error| error.to_string())?;
+            println!("written to {}", out.display());
+            Ok(true)
+        }
+        Command::Bare {
+            to,
+            datagrams,
+            body,
+            seconds,
+        } => {
+            let bursts = Bursts {
+                targets: to,
+                datagrams,
+                body,
+                per_second: 50,
+                time: Duration::from_secs(seconds),
+            };
+            let cost = bare::run(&bursts).map_err(|error| error.to_string())?;
+            println!("{}", cost.as_nanos());
+            Ok(true)
+        }
     }
 }
 
@@ -92,7 +146,10 @@ async fn interrupted() {
     }
 }
 
-fn own_folder() -> Result<PathBuf, String> {
+fn programs_or_own(programs: Option<PathBuf>) -> Result<PathBuf, String> {
+    if let Some(programs) = programs {
+        return Ok(programs);
+    }
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let folder = program.parent().map(PathBuf::from);
     folder.ok_or_else(|| "this program is in no folder".to_owned())

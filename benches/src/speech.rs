@@ -103,7 +103,7 @@ pub fn write_wav(file: &Path, samples: &[f32]) -> Result<(), SpeechError> {
     write().map_err(failed(file))
 }
 
-/// Reads a mono WAV file (or a `.raw` one of [`RAW_RATE`]) as samples at [`RATE`].
+/// Reads a mono WAV file (or a `.raw` one at 16 kHz) as samples at [`RATE`].
 pub fn read(file: &Path) -> Result<Vec<f32>, SpeechError> {
     let (rate, samples) = if file.extension().is_some_and(|extension| extension == "raw") {
         let bytes = fs::read(file).map_err(failed(file))?;

@@ -13,6 +13,9 @@ fn the_page_holds_every_message_as_it_is() {
         let file = root.join(format!("proto/confab/v1/{name}.proto"));
         let messages = fs::read_to_string(file).unwrap();
         let fenced = format!("```protobuf\n{messages}```\n");
-        assert!(page.contains(&fenced), "{name}.proto in docs/protocol.md is not the real one");
+        assert!(
+            page.contains(&fenced),
+            "{name}.proto in docs/protocol.md is not the real one"
+        );
     }
 }

@@ -1,0 +1,92 @@
+//! Figures: a table for a person, a line of JSON each for a program.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::Serialize;
+
+/// One measured figure.
+#[derive(Debug, Clone, Serialize)]
+pub struct Figure {
+    /// Its name, such as `relay.user_ns_per_receiver`.
+    pub name: String,
+    /// What was measured.
+    pub value: f64,
+    /// In what.
+    pub unit: &'static str,
+    /// What it should be at most or at least, as `<= 80`; nothing where it is there to compare with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub goal: Option<String>,
+    /// Whether it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub met: Option<bool>,
+}
+
+/// What a figure should be.
+#[derive(Debug, Clone, Copy)]
+pub enum Goal {
+    /// At most.
+    AtMost(f64),
+    /// Less than.
+    Below(f64),
+    /// At least.
+    AtLeast(f64),
+    /// Nothing: it is there to compare with.
+    None,
+}
+
+impl Figure {
+    /// A figure held against its goal.
+    pub fn new(name: &str, value: f64, unit: &'static str, goal: Goal) -> Self {
+        let (text, met) = match goal {
+            Goal::AtMost(limit) => (Some(format!("<= {limit}")), Some(value <= limit)),
+            Goal::Below(limit) => (Some(format!("< {limit}")), Some(value < limit)),
+            Goal::AtLeast(limit) => (Some(format!(">= {limit}")), Some(value >= limit)),
+            Goal::None => (None, None),
+        };
+        Self {
+            name: name.to_owned(),
+            value,
+            unit,
+            goal: text,
+            met,
+        }
+    }
+
+    /// The figure as a row for a person.
+    pub fn row(&self) -> String {
+        let verdict = match self.met {
+            Some(true) => "met",
+            Some(false) => "MISSED",
+            None => "",
+        };
+        let goal = self.goal.as_deref().unwrap_or("");
+        format!(
+            "{:<46}{:>12.3} {:<10}{:>10}  {verdict}",
+            self.name, self.value, self.unit, goal
+        )
+    }
+}
+
+/// Writes figures, a line of JSON each.
+pub fn write(file: &Path, figures: &[Figure]) -> io::Result<()> {
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let lines: Vec<_> = figures
+        .iter()
+        .map(serde_json::to_string)
+        .collect::<Result<_, _>>()?;
+    fs::write(file, lines.join("\n") + "\n")
+}
+
+/// The middle of some values; the lower of the two middle ones when their number is even.
+///
+/// # Panics
+///
+/// When there are none.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[(values.len() - 1) / 2]
+}

@@ -1,0 +1,225 @@
+//! A relay of its own for a measurement: the real program, linked to a control node in this process, whose rooms are
+//! opened by direct commands, without accounts.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use clap::Parser;
+use confab_control::cluster::registry::{LinkedRelay, RoomInbox};
+use confab_control::flags::{Command as ControlCommand, Flags};
+use confab_control::rooms::effect::{Done, Input};
+use confab_control::{Running, serve};
+use confab_protocol::cluster::{Action, CommandOutcome, Fence, OpenMedia};
+use confab_protocol::control::ConferenceId;
+use confab_protocol::media::{ConnectionId, HopKey};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::Shape;
+
+/// A relay that is not linked by then has failed.
+const LINK_DEADLINE: Duration = Duration::from_secs(20);
+/// A command that has no answer by then has failed.
+const COMMAND_DEADLINE: Duration = Duration::from_secs(20);
+/// Commands under way at a time.
+const COMMANDS_IN_FLIGHT: usize = 256;
+
+/// Why there is no load.
+#[derive(Debug, thiserror::Error)]
+pub enum RigError {
+    /// Control did not start.
+    #[error("cannot start a control node: {0}")]
+    Control(String),
+    /// The relay did not start, or did not link.
+    #[error("cannot start the relay: {0}")]
+    Relay(String),
+    /// The relay did not obey.
+    #[error("the relay did not open a session: {0}")]
+    Command(String),
+    /// A socket or a file.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// A relay process, and the control node that commands it.
+pub struct Rig {
+    /// Where the relay listens.
+    pub relay: SocketAddr,
+    /// The relay's process.
+    pub pid: u32,
+    control: Running,
+    linked: LinkedRelay,
+    _child: Child,
+    _scratch: tempfile::TempDir,
+}
+
+/// A member's session, opened and not yet heard.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Which room.
+    pub room: u32,
+    /// Label and leaf.
+    pub sender: u16,
+    /// Names it at the relay.
+    pub id: ConnectionId,
+}
+
+/// The key of every session of a load, both ways: what is measured is not the keys.
+pub fn hop_key() -> HopKey {
+    HopKey::new(*b"the load's key !")
+}
+
+impl Rig {
+    /// Starts a relay from the folder `programs` with these flags on top.
+    pub async fn start(programs: &Path, flags: &[&str]) -> Result<Self, RigError> {
+        let scratch = tempfile::tempdir()?;
+        let data = scratch.path().join("control").display().to_string();
+        let identity = scratch.path().join("relay").display().to_string();
+        let args = [
+            "confab-control",
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--data-dir",
+            &data,
+        ];
+        let ControlCommand::Serve(serve_flags) = Flags::parse_from(args).command else {
+            unreachable!("the arguments say serve")
+        };
+        let control = serve(serve_flags.config())
+            .await
+            .map_err(|error| RigError::Control(error.to_string()))?;
+        let made = Command::new(programs.join("confab-control"))
+            .args([
+                "relay-identity",
+                "load",
+                "--out",
+                &identity,
+                "--data-dir",
+                &data,
+            ])
+            .output()
+            .await?;
+        if !made.status.success() {
+            let said = String::from_utf8_lossy(&made.stderr).into_owned();
+            return Err(RigError::Control(said));
+        }
+        let child = Command::new(programs.join("confab-relay"))
+            .args(["--listen", "127.0.0.1:0", "--identity", &identity])
+            .args([
+                "--control",
+                &control.addr.to_string(),
+                "--log-level",
+                "warn",
+            ])
+            .args(flags)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()?;
+        let linked = wait_for_link(&control).await?;
+        let relay = linked.addresses.first().copied();
+        Ok(Self {
+            relay: relay.ok_or_else(|| RigError::Relay("it has no address".to_owned()))?,
+            pid: child
+                .id()
+                .ok_or_else(|| RigError::Relay("it ended".to_owned()))?,
+            control,
+            linked,
+            _child: child,
+            _scratch: scratch,
+        })
+    }
+
+    /// Opens every session of `shape`. Rooms are numbered from `first_room` on.
+    pub async fn open(&self, shape: Shape, first_room: u32) -> Result<Vec<Session>, RigError> {
+        let (inbox, mut results) = unbounded_channel();
+        let mut asked = HashMap::new();
+        let mut opened = Vec::new();
+        for room in first_room..first_room + shape.rooms {
+            let conference = conference(room);
+            if !self
+                .control
+                .server
+                .relays
+                .settle(&self.linked, conference, inbox.clone())
+            {
+                return Err(RigError::Relay("the link was lost".to_owned()));
+            }
+            for sender in 0..shape.members {
+                let command = asked.len() as u64 + opened.len() as u64;
+                asked.insert(command, (room, sender));
+                self.open_one(conference, sender, command, &inbox);
+                if asked.len() >= COMMANDS_IN_FLIGHT {
+                    opened.push(next_opened(&mut results, &mut asked).await?);
+                }
+            }
+        }
+        while !asked.is_empty() {
+            opened.push(next_opened(&mut results, &mut asked).await?);
+        }
+        opened.sort_by_key(|session: &Session| (session.room, session.sender));
+        Ok(opened)
+    }
+
+    fn open_one(&self, conference: ConferenceId, sender: u16, command: u64, inbox: &RoomInbox) {
+        let open = OpenMedia {
+            sender,
+            leaf: sender.into(),
+            may_speak: true,
+            uplink_key: hop_key(),
+            downlink_key: hop_key(),
+        };
+        self.control.server.relays.command(
+            &self.linked.name,
+            conference,
+            (command, inbox.clone()),
+            (Fence::default(), self.linked.boot),
+            Action::OpenMedia(open),
+        );
+    }
+}
+
+fn conference(room: u32) -> ConferenceId {
+    let mut id = [0; 16];
+    id[..4].copy_from_slice(&room.to_be_bytes());
+    ConferenceId::new(id)
+}
+
+async fn wait_for_link(control: &Running) -> Result<LinkedRelay, RigError> {
+    let linked = async {
+        loop {
+            if let Some(relay) = control.server.relays.pick(None) {
+                return relay;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let missing = |_| RigError::Relay("it did not link to control".to_owned());
+    tokio::time::timeout(LINK_DEADLINE, linked)
+        .await
+        .map_err(missing)
+}
+
+async fn next_opened(
+    results: &mut UnboundedReceiver<Input>,
+    asked: &mut HashMap<u64, (u32, u16)>,
+) -> Result<Session, RigError> {
+    let failed = |what: &str| RigError::Command(what.to_owned());
+    loop {
+        let input = tokio::time::timeout(COMMAND_DEADLINE, results.recv()).await;
+        let input = input.map_err(|_| failed("no answer"))?;
+        let Some(Input::CommandDone { command, outcome }) = input else {
+            continue;
+        };
+        let Done::Answered(CommandOutcome::Obeyed, Some(id)) = outcome else {
+            return Err(failed("it refused; raise --max-sessions"));
+        };
+        if let Some((room, sender)) = asked.remove(&command) {
+            return Ok(Session { room, sender, id });
+        }
+    }
+}

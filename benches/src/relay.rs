@@ -1,0 +1,243 @@
+//! What the relay costs, with the real program and real sockets, held against the goals.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tokio::process::Command;
+
+use crate::bench_room::{BenchRoom, NullTransport};
+use crate::figures::{Figure, Goal, median};
+use crate::load::crowd::{Crowd, Ears};
+use crate::load::rig::{Rig, RigError};
+use crate::load::{Shape, cpu};
+
+/// Interleaved pairs of a ratio.
+const PAIRS: usize = 7;
+/// Time of one measurement.
+const TIME: Duration = Duration::from_secs(3);
+/// What is not counted before it.
+const WARM_UP: Duration = Duration::from_millis(500);
+/// Bytes of SFrame: 24 kbit/s in frames of 20 ms, with header and AEAD tag.
+pub const SFRAME_LEN: usize = 85;
+/// Bytes of a record before its SFrame.
+const RECORD_HEADER: usize = 5;
+/// Sockets that stand for all members.
+const SOCKETS: usize = 4;
+
+/// Measures everything. `progress` is told what goes on.
+pub async fn figures(programs: &Path, progress: impl Fn(&str)) -> Result<Vec<Figure>, RigError> {
+    let mut figures = vec![user_time()];
+    progress("1 speaker, 1000 receivers, against a bare sendmmsg loop");
+    figures.extend(against_sendmmsg(programs).await?);
+    progress("10 speakers of 100, with a window of 10 ms");
+    figures.push(frames_per_datagram(programs).await?);
+    progress("memory of 20 000 sessions");
+    figures.push(memory(programs).await?);
+    progress("two workers against one");
+    figures.push(two_workers(programs).await?);
+    Ok(figures)
+}
+
+/// User space for one receiver of a room of 1000, tag included, nothing sent.
+fn user_time() -> Figure {
+    let mut room = BenchRoom::new(1000);
+    let mut transport = NullTransport::default();
+    let rounds = (0..2000).map(|_| {
+        let frames = room.frames(1);
+        let start = Instant::now();
+        room.forward(&frames, &mut transport);
+        start.elapsed().as_secs_f64() * 1e9 / 999.0
+    });
+    let value = median(rounds.collect());
+    Figure::new(
+        "relay.user_ns_per_receiver",
+        value,
+        "ns",
+        Goal::AtMost(80.0),
+    )
+}
+
+async fn against_sendmmsg(programs: &Path) -> Result<Vec<Figure>, RigError> {
+    let shape = Shape {
+        rooms: 1,
+        members: 1001,
+        speakers: 1,
+    };
+    let rig = Rig::start(programs, &["--workers", "1"]).await?;
+    let sessions = rig.open(shape, 0).await?;
+    let (mut ratios, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+    let crowd = Crowd::start(rig.relay, sessions, (1, SFRAME_LEN, 1), SOCKETS, Ears::Shut)?;
+    tokio::time::sleep(WARM_UP).await;
+    for _ in 0..PAIRS {
+        let datagrams = shape.frames_out_per_second() as f64 / 50.0;
+        let before = (cpu::used(rig.pid)?, crowd.counts().frames_sent);
+        tokio::time::sleep(TIME).await;
+        let frames = (crowd.counts().frames_sent - before.1) as f64;
+        let relay = (cpu::used(rig.pid)? - before.0).as_secs_f64() / (frames * datagrams);
+        let bare = bare_loop(programs, datagrams as usize, SFRAME_LEN + RECORD_HEADER).await?;
+        ratios.push(relay / bare);
+        ours.push(relay * 1e6);
+        theirs.push(bare * 1e6);
+    }
+    Ok(vec![
+        Figure::new(
+            "relay.cpu_per_datagram_vs_sendmmsg",
+            median(ratios),
+            "ratio",
+            Goal::AtMost(1.15),
+        ),
+        Figure::new("relay.cpu_per_datagram_us", median(ours), "us", Goal::None),
+        Figure::new(
+            "sendmmsg.cpu_per_datagram_us",
+            median(theirs),
+            "us",
+            Goal::None,
+        ),
+    ])
+}
+
+/// Processor time of one datagram of the bare loop, in seconds: a process of its own, as the relay is.
+async fn bare_loop(programs: &Path, datagrams: usize, body: usize) -> Result<f64, RigError> {
+    // Nobody reads these, as nobody reads what the relay sends.
+    let sockets: Vec<UdpSocket> = (0..SOCKETS)
+        .map(|_| {
+            let socket = UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
+            socket2::SockRef::from(&socket).set_recv_buffer_size(4096)?;
+            Ok(socket)
+        })
+        .collect::<std::io::Result<_>>()?;
+    let targets: Vec<SocketAddr> = sockets
+        .iter()
+        .map(UdpSocket::local_addr)
+        .collect::<std::io::Result<_>>()?;
+    let mut command = Command::new(own_program(programs));
+    command.args([
+        "bare",
+        "--datagrams",
+        &datagrams.to_string(),
+        "--body",
+        &body.to_string(),
+    ]);
+    command.args(["--seconds", &TIME.as_secs().to_string()]);
+    for target in targets {
+        command.args(["--to", &target.to_string()]);
+    }
+    let output = command.output().await?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let nanoseconds: Option<f64> = said.trim().parse().ok();
+    nanoseconds.map(|ns| ns / 1e9).ok_or_else(|| {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        RigError::Io(std::io::Error::other(said))
+    })
+}
+
+async fn frames_per_datagram(programs: &Path) -> Result<Figure, RigError> {
+    let shape = Shape {
+        rooms: 1,
+        members: 100,
+        speakers: 10,
+    };
+    let window = [
+        "--workers",
+        "1",
+        "--coalesce-min",
+        "10ms",
+        "--coalesce-max",
+        "10ms",
+    ];
+    let rig = Rig::start(programs, &window).await?;
+    let sessions = rig.open(shape, 0).await?;
+    let crowd = Crowd::start(
+        rig.relay,
+        sessions,
+        (10, SFRAME_LEN, 1),
+        SOCKETS,
+        Ears::Open,
+    )?;
+    tokio::time::sleep(WARM_UP).await;
+    let before = crowd.counts();
+    tokio::time::sleep(TIME).await;
+    let counts = crowd.counts().since(before);
+    let value = counts.frames as f64 / counts.datagrams.max(1) as f64;
+    Ok(Figure::new(
+        "relay.frames_per_datagram",
+        value,
+        "frames",
+        Goal::AtLeast(4.0),
+    ))
+}
+
+/// Resident memory of a relay for each of many sessions in rooms of 10, when all have proved their addresses.
+async fn memory(programs: &Path) -> Result<Figure, RigError> {
+    let shape = |rooms| Shape {
+        rooms,
+        members: 10,
+        speakers: 0,
+    };
+    let rig = Rig::start(programs, &["--workers", "1"]).await?;
+    let few = rig.open(shape(100), 0).await?;
+    let crowd = Crowd::start(rig.relay, few, (0, SFRAME_LEN, 1), SOCKETS, Ears::Shut)?;
+    tokio::time::sleep(WARM_UP).await;
+    let before = cpu::resident(rig.pid)?;
+    let many = rig.open(shape(2000), 100).await?;
+    let sessions = many.len() as f64;
+    let more = Crowd::start(rig.relay, many, (0, SFRAME_LEN, 1), SOCKETS, Ears::Shut)?;
+    tokio::time::sleep(WARM_UP).await;
+    let after = cpu::resident(rig.pid)?;
+    drop((crowd, more));
+    let value = after.saturating_sub(before) as f64 / sessions;
+    Ok(Figure::new(
+        "relay.memory_bytes_per_session",
+        value,
+        "bytes",
+        Goal::AtMost(1024.0),
+    ))
+}
+
+/// Processor time of a delivered frame with two workers, against one: 20 rooms of 20, 4 of them speaking.
+async fn two_workers(programs: &Path) -> Result<Figure, RigError> {
+    let shape = Shape {
+        rooms: 20,
+        members: 20,
+        speakers: 4,
+    };
+    let mut rigs = Vec::new();
+    for workers in ["1", "2"] {
+        let rig = Rig::start(programs, &["--workers", workers]).await?;
+        rigs.push(rig);
+    }
+    let mut ratios = Vec::new();
+    for pair in 0..PAIRS {
+        let mut costs = Vec::new();
+        for rig in &rigs {
+            costs.push(cost_of_frame(rig, shape, pair).await?);
+        }
+        ratios.push(costs[1] / costs[0]);
+    }
+    let value = median(ratios);
+    Ok(Figure::new(
+        "relay.cpu_per_frame_2_workers_vs_1",
+        value,
+        "ratio",
+        Goal::AtMost(1.1),
+    ))
+}
+
+/// Seconds of processor time for a delivered frame. The sessions of the measurement before make way for new ones.
+async fn cost_of_frame(rig: &Rig, shape: Shape, pair: usize) -> Result<f64, RigError> {
+    let sessions = rig.open(shape, 0).await?;
+    let speech = (shape.speakers, SFRAME_LEN, pair as u64);
+    let crowd = Crowd::start(rig.relay, sessions, speech, SOCKETS, Ears::Shut)?;
+    tokio::time::sleep(WARM_UP).await;
+    let before = (cpu::used(rig.pid)?, crowd.counts().frames_sent);
+    tokio::time::sleep(TIME).await;
+    let frames = crowd.counts().frames_sent - before.1;
+    let used = cpu::used(rig.pid)? - before.0;
+    crowd.end()?;
+    Ok(used.as_secs_f64() / (frames as f64 * f64::from(shape.members - 1)))
+}
+
+fn own_program(programs: &Path) -> PathBuf {
+    programs.join("confab-bench")
+}
