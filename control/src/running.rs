@@ -97,7 +97,7 @@ pub struct Running {
     endpoint: Endpoint,
     /// Held for as long as the server runs.
     _lock: File,
-    sweeper: tokio::task::JoinHandle<()>,
+    sweepers: [tokio::task::JoinHandle<()>; 2],
 }
 
 /// Why the server does not start.
@@ -161,7 +161,10 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         addr,
         fingerprint: authority.fingerprint(),
         ca: config.data_dir.join(CA_FILE),
-        sweeper: tokio::spawn(sweep(server.clone())),
+        sweepers: [
+            tokio::spawn(sweep(server.clone())),
+            tokio::spawn(server.rooms.clone().sweep_leftovers()),
+        ],
         server,
         state_file,
         endpoint,
@@ -186,7 +189,9 @@ impl Running {
                 .tell_all(wire::event::Kind::GoingAway(going_away));
             tokio::time::sleep(GOODBYE).await;
         }
-        self.sweeper.abort();
+        for sweeper in &self.sweepers {
+            sweeper.abort();
+        }
         self.endpoint
             .close(close::GOING_AWAY.code(), close::GOING_AWAY.reason());
         self.server.rooms.close();

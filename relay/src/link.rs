@@ -247,6 +247,13 @@ impl Link {
         mut session: Session,
         backlog: &mut VecDeque<MediaEnded>,
     ) -> LinkError {
+        for rooms in self.registry.live_rooms().chunks(cluster::MAX_LIVE_ROOMS) {
+            let conference_ids = rooms.iter().map(|room| room.to_wire()).collect();
+            let rooms = relay_to_control::Kind::LiveRooms(wire::LiveRooms { conference_ids });
+            if let Err(error) = session.send_message(rooms).await {
+                return error;
+            }
+        }
         loop {
             while let Some(ended) = backlog.front() {
                 if let Err(error) = session.send_message(media_ended(ended)).await {

@@ -1,9 +1,9 @@
 //! Argon2id (RFC 9106) away from the async threads, behind a bounded queue.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use confab_protocol::control::{ErrorCode, Password, Refusal};
 use tokio::sync::Semaphore;
@@ -97,7 +97,12 @@ pub struct Hasher {
     admitted: Arc<Semaphore>,
     /// One permit for each hash that runs.
     running: Arc<Semaphore>,
+    /// Memory for hashes, as many pieces as ever ran at once. It is kept: threads come and go, and an allocator that
+    /// holds 19 MiB for each thread that once computed a hash would hold hundreds.
+    scratch: Arc<Mutex<Vec<Scratch>>>,
 }
+
+type Scratch = Vec<Block>;
 
 /// The hash was not computed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -137,6 +142,7 @@ impl Hasher {
             },
             admitted: Arc::new(Semaphore::new(parallel + queue)),
             running: Arc::new(Semaphore::new(parallel)),
+            scratch: Arc::default(),
         }
     }
 
@@ -145,7 +151,7 @@ impl Hasher {
         let cost = self.cost;
         let salt = random::bytes();
         let hash = self
-            .run(move || compute(cost, &salt, password.reveal().as_bytes()))
+            .run(move |scratch| compute(cost, &salt, password.reveal().as_bytes(), scratch))
             .await?;
         Ok(PasswordHash { cost, salt, hash })
     }
@@ -160,8 +166,8 @@ impl Hasher {
         let exists = stored.is_some();
         let expected = stored.unwrap_or_else(|| self.dummy.clone());
         let hash = self
-            .run(move || {
-                let hash = compute(expected.cost, &expected.salt, text.as_bytes())?;
+            .run(move |scratch| {
+                let hash = compute(expected.cost, &expected.salt, text.as_bytes(), scratch)?;
                 Some(verify_slices_are_equal(&hash, &expected.hash).is_ok())
             })
             .await?;
@@ -170,16 +176,21 @@ impl Hasher {
 
     async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> Option<T> + Send + 'static,
+        work: impl FnOnce(&mut Scratch) -> Option<T> + Send + 'static,
     ) -> Result<T, HashError> {
         let admitted = self.admitted.clone().try_acquire_owned();
         let admitted = admitted.map_err(|_| HashError::Busy)?;
         let running = self.running.clone().acquire_owned().await;
         let running = running.map_err(|_| HashError::Failed)?;
+        let pool = self.scratch.clone();
         let result = tokio::task::spawn_blocking(move || {
             // Held by the thread: a client that goes away does not make room for work that still runs.
             let _permits = (admitted, running);
-            work()
+            let take = || pool.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut scratch = take().pop().unwrap_or_default();
+            let result = work(&mut scratch);
+            take().push(scratch);
+            result
         });
         result
             .await
@@ -188,11 +199,20 @@ impl Hasher {
     }
 }
 
-fn compute(cost: HashCost, salt: &[u8], password: &[u8]) -> Option<[u8; HASH_LEN]> {
+fn compute(
+    cost: HashCost,
+    salt: &[u8],
+    password: &[u8],
+    scratch: &mut Scratch,
+) -> Option<[u8; HASH_LEN]> {
     let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(HASH_LEN)).ok()?;
+    let blocks = params.block_count();
+    if scratch.len() < blocks {
+        scratch.resize(blocks, Block::default());
+    }
     let mut hash = [0; HASH_LEN];
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into(password, salt, &mut hash)
+        .hash_password_into_with_memory(password, salt, &mut hash, &mut scratch[..blocks])
         .ok()?;
     Some(hash)
 }
@@ -236,7 +256,7 @@ mod tests {
             passes: 2,
             lanes: 1,
         };
-        let hash = compute(cost, b"somesalt", b"password").unwrap();
+        let hash = compute(cost, b"somesalt", b"password", &mut Vec::new()).unwrap();
         assert_eq!(
             data_encoding::HEXLOWER.encode(&hash),
             "09316115d5cf24ed5a15a31a3ba326e5cf32edc24702987c02b6566f61913cf7"

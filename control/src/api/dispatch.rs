@@ -24,6 +24,9 @@ pub(super) async fn dispatch(client: &Client, request: request::Kind) -> Answer 
             "the first request of a connection is hello",
         ));
     }
+    if matches!(request, Kind::Register(_) | Kind::Login(_)) && client.entry.signed_in().is_some() {
+        return Err(signed_in_already());
+    }
     match request {
         Kind::Hello(hello) => greet(client, &hello),
         Kind::Register(register) => {
@@ -101,6 +104,11 @@ async fn sign_in(client: &Client, granted: Granted) -> Answer {
         expires,
         refresh_after,
     } = granted;
+    // Events and participations are the connection's: another account's do not mix with them.
+    let before = client.entry.signed_in();
+    if before.is_some_and(|before| before.account != account.id) {
+        return Err(signed_in_already());
+    }
     client.entry.sign_in(SignedIn {
         account: account.id,
         username: account.username.clone(),
@@ -127,6 +135,13 @@ async fn sign_in(client: &Client, granted: Granted) -> Answer {
             refresh_after_ms: refresh_after.0,
         }),
     })
+}
+
+fn signed_in_already() -> Refusal {
+    Refusal::new(
+        ErrorCode::Denied,
+        "this connection is signed in already: log out first, or open another",
+    )
 }
 
 async fn with_account(client: &Client, who: &SignedIn, request: request::Kind) -> Answer {

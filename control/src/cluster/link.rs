@@ -145,12 +145,24 @@ async fn read(linked: &Linked, mut messages: Messages) -> LinkError {
             Kind::Result(result) => CommandResult::try_from(&result)
                 .map(|result| linked.result(result))
                 .map_err(LinkError::from),
+            Kind::LiveRooms(rooms) => live_rooms(linked, &rooms).map_err(LinkError::from),
             Kind::MediaEnded(ended) => media_ended(linked, &ended).map_err(LinkError::from),
         };
         if let Err(error) = taken {
             return error;
         }
     }
+}
+
+fn live_rooms(linked: &Linked, rooms: &wire::LiveRooms) -> Result<(), BadField> {
+    let parse = |id: &Bytes| ConferenceId::parse(id, "conference_ids");
+    let conferences: Vec<_> = rooms
+        .conference_ids
+        .iter()
+        .map(parse)
+        .collect::<Result<_, _>>()?;
+    linked.live_rooms(&conferences);
+    Ok(())
 }
 
 fn media_ended(linked: &Linked, ended: &wire::MediaEnded) -> Result<(), BadField> {

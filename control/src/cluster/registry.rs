@@ -13,6 +13,7 @@ use confab_protocol::control::framing;
 use confab_protocol::wire;
 use tokio::sync::mpsc;
 
+use super::leftovers::Moderated;
 use crate::random;
 use crate::rooms::effect::{Done, Input};
 
@@ -86,22 +87,25 @@ pub type RoomInbox = mpsc::UnboundedSender<Input>;
 #[derive(Clone, Default)]
 pub struct Relays {
     relays: Arc<Mutex<HashMap<RelayName, Relay>>>,
+    pub(super) moderated: Arc<Mutex<Moderated>>,
 }
 
-struct Relay {
-    info: RelayInfo,
+pub(super) struct Relay {
+    pub(super) info: RelayInfo,
     /// `None` while the link is broken.
-    link: Option<Link>,
+    pub(super) link: Option<Link>,
     /// Counts links, so that the end of an old one does not end the new one.
     serial: u64,
-    rooms: HashMap<ConferenceId, RoomInbox>,
+    pub(super) rooms: HashMap<ConferenceId, RoomInbox>,
+    /// Rooms that the relay has and that no room here knows of, since when.
+    pub(super) leftovers: HashMap<ConferenceId, Instant>,
     sessions: u32,
     busy_percent: u32,
     /// Sessions opened since the last report.
     opened: u32,
 }
 
-struct Link {
+pub(super) struct Link {
     out: mpsc::Sender<bytes::Bytes>,
     /// Closes the connection when dropped or told.
     close: Arc<tokio::sync::Notify>,
@@ -144,6 +148,7 @@ impl Relays {
             link: None,
             serial: 0,
             rooms: HashMap::new(),
+            leftovers: HashMap::new(),
             sessions: 0,
             busy_percent: 0,
             opened: 0,
@@ -156,6 +161,8 @@ impl Relays {
         } else {
             relay.give_rooms_up();
         }
+        // The relay says anew which rooms it has.
+        relay.leftovers.clear();
         relay.serial += 1;
         (relay.info, relay.link) = (info, Some(link));
         Linked {
@@ -187,11 +194,7 @@ impl Relays {
                 }
             }
         };
-        Some(LinkedRelay {
-            name: chosen.0.clone(),
-            boot: chosen.1.info.boot,
-            addresses: chosen.1.info.addresses.clone(),
-        })
+        Some(chosen.1.linked_as(chosen.0))
     }
 
     /// Has the room hear of the relay from now on; false when that run of it is not there any more.
@@ -199,6 +202,8 @@ impl Relays {
         match self.lock().get_mut(&relay.name) {
             Some(known) if known.info.boot == relay.boot => {
                 known.rooms.insert(conference, room);
+                // The room's first command closes what was there before.
+                known.leftovers.remove(&conference);
                 true
             }
             _ => false,
@@ -239,7 +244,7 @@ impl Relays {
             .count()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<RelayName, Relay>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, HashMap<RelayName, Relay>> {
         self.relays.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -297,7 +302,7 @@ impl Linked {
     }
 
     /// `None` when another link has taken this one's place.
-    fn with<T>(&self, act: impl FnOnce(&mut Relay) -> T) -> Option<T> {
+    pub(super) fn with<T>(&self, act: impl FnOnce(&mut Relay) -> T) -> Option<T> {
         let relays = self.relays.upgrade()?;
         let mut relays = relays.lock().unwrap_or_else(PoisonError::into_inner);
         let relay = relays.get_mut(&self.name)?;
@@ -306,7 +311,15 @@ impl Linked {
 }
 
 impl Relay {
-    fn has_room(&self) -> bool {
+    pub(super) fn linked_as(&self, name: &RelayName) -> LinkedRelay {
+        LinkedRelay {
+            name: name.clone(),
+            boot: self.info.boot,
+            addresses: self.info.addresses.clone(),
+        }
+    }
+
+    pub(super) fn has_room(&self) -> bool {
         self.link.is_some() && self.sessions.saturating_add(self.opened) < self.info.max_sessions
     }
 

@@ -188,6 +188,7 @@ impl Conferences {
                 "you are not a member of this conference",
             )
         })?;
+        let is_open = conference.visibility == Visibility::Public;
         match standing.role {
             Role::Owner => Err(Refusal::new(
                 ErrorCode::Owner,
@@ -195,6 +196,12 @@ impl Conferences {
             )),
             // To leave and come again would lift it.
             Role::Banned => Err(banned()),
+            _ if is_open && (standing.muted || standing.role == Role::Listener) => {
+                Err(Refusal::new(
+                    ErrorCode::Denied,
+                    "you may not speak here, and leaving would lift that: ask a moderator to let you go",
+                ))
+            }
             _ => {
                 self.rooms
                     .change(conference.id, who.account, Some(standing), None)

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use confab_protocol::control::framing;
@@ -56,6 +56,8 @@ pub(super) struct Actor {
     /// The other end of `inbox`, for stores and relays to answer to.
     pub(super) to_inbox: RoomInbox,
     pub(super) live: Arc<AtomicU32>,
+    /// Told to the registry once it is claimed; 0 before.
+    pub(super) era: Arc<AtomicU64>,
 }
 
 impl Actor {
@@ -80,7 +82,10 @@ impl Actor {
                 },
                 () = sleep_until(deadline) => None,
             };
-            let (now, mut world) = (Instant::now(), Surroundings(self.shared.relays.clone()));
+            let (now, mut world) = (
+                Instant::now(),
+                Surroundings(self.shared.relays.clone(), self.conference),
+            );
             match input {
                 Some(input) => open.state.handle(now, input, &mut world),
                 None => open.state.expire(now, &mut world),
@@ -109,7 +114,7 @@ impl Actor {
     }
 
     fn fresh_state(&self, first_command: u64) -> RoomState {
-        let mut world = Surroundings(self.shared.relays.clone());
+        let mut world = Surroundings(self.shared.relays.clone(), self.conference);
         let max = self.shared.limits.max_participants;
         RoomState::new(self.conference, max, first_command, &mut world)
     }
@@ -136,13 +141,19 @@ impl Actor {
                 let result = result.map_err(Into::into);
                 Input::Stored { ticket, result }
             }),
-            Effect::ClaimHome => self.later(async move {
-                let era = shared
-                    .store
-                    .claim_home(conference, shared.node.clone())
-                    .await;
-                Input::HomeClaimed(era.map_err(Into::into))
-            }),
+            Effect::ClaimHome => {
+                let told = self.era.clone();
+                self.later(async move {
+                    let era = shared
+                        .store
+                        .claim_home(conference, shared.node.clone())
+                        .await;
+                    if let Ok(era) = &era {
+                        told.store(*era, Ordering::Relaxed);
+                    }
+                    Input::HomeClaimed(era.map_err(Into::into))
+                })
+            }
             Effect::Settle(relay) => self.settle(relay, open),
             Effect::Command {
                 command,
@@ -250,11 +261,11 @@ impl OpenRoom {
     }
 }
 
-struct Surroundings(Relays);
+struct Surroundings(Relays, ConferenceId);
 
 impl World for Surroundings {
     fn pick_relay(&mut self, avoid: Option<&RelayName>) -> Option<LinkedRelay> {
-        self.0.pick(avoid)
+        self.0.pick_for(self.1, avoid)
     }
 
     fn random(&mut self, bytes: &mut [u8]) {

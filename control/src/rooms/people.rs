@@ -10,6 +10,9 @@ use super::effect::{Answer, ClientId, Effect, EventKind, Joined, Joiner, Ticket}
 use super::state::{Join, JoinStage, Media, Person, Purpose, RoomState, World};
 use crate::store::{ConferenceRecord, SessionId, Standing};
 
+/// Devices with which one account may be in a room.
+const MAX_DEVICES: usize = 8;
+
 impl RoomState {
     pub(super) fn begin_join(&mut self, ticket: Ticket, who: Joiner, resume: Option<JoinId>) {
         if let Some(join_id) = resume
@@ -86,6 +89,18 @@ impl RoomState {
                 .find(who.account, *join_id)
                 .ok_or_else(participant_gone)?;
             return Ok(self.people[&sender].participant.clone());
+        }
+        let accounts = self
+            .people
+            .values()
+            .map(|person| person.participant.account);
+        if accounts.filter(|account| *account == who.account).count() >= MAX_DEVICES {
+            return Err(Refusal::new(
+                ErrorCode::LimitReached,
+                format!(
+                    "you are in this room with {MAX_DEVICES} devices already: leave with one of them"
+                ),
+            ));
         }
         let coming = self.joins.values().filter(|join| {
             matches!(&join.stage, JoinStage::Opening { .. }) && join.resume.is_none()

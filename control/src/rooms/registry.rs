@@ -1,7 +1,7 @@
 //! Finds a conference's room, starts it when it is needed and forgets it when it is over.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub struct RoomLimits {
 /// All rooms of this node. Clones share them.
 #[derive(Clone)]
 pub struct Rooms {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 /// What every room's actor needs.
@@ -53,6 +53,7 @@ struct Room {
     requests: mpsc::Sender<Request>,
     inbox: RoomInbox,
     live: Arc<AtomicU32>,
+    era: Arc<AtomicU64>,
 }
 
 impl Rooms {
@@ -115,6 +116,7 @@ impl Rooms {
 
     /// Takes all participants of an account out.
     pub async fn kick(&self, conference: ConferenceId, account: AccountId) -> Result<(), Refusal> {
+        self.close_leftovers(conference).await?;
         self.ask(conference, Ask::Kick { account }).await.map(drop)
     }
 
@@ -126,12 +128,14 @@ impl Rooms {
         old: Option<Standing>,
         new: Option<Standing>,
     ) -> Result<(), Refusal> {
+        self.close_leftovers(conference).await?;
         let ask = Ask::Change { account, old, new };
         self.ask(conference, ask).await.map(drop)
     }
 
     /// Deletes the conference from the store and closes its room.
     pub async fn delete(&self, conference: ConferenceId) -> Result<(), Refusal> {
+        self.close_leftovers(conference).await?;
         self.ask(conference, Ask::Delete).await.map(drop)
     }
 
@@ -157,6 +161,13 @@ impl Rooms {
         rooms
             .get(&conference)
             .map_or(0, |room| room.live.load(Ordering::Relaxed))
+    }
+
+    /// The era in which the conference's room is owned here, if it has been claimed.
+    pub(super) fn era(&self, conference: ConferenceId) -> Option<u64> {
+        let rooms = lock(&self.shared.rooms);
+        let era = rooms.get(&conference)?.era.load(Ordering::Relaxed);
+        (era > 0).then_some(era)
     }
 
     /// How many rooms there are.
@@ -194,6 +205,7 @@ impl Rooms {
         let (requests, queue) = mpsc::channel(MAILBOX);
         let (inbox, inputs) = mpsc::unbounded_channel();
         let live = Arc::new(AtomicU32::new(0));
+        let era = Arc::new(AtomicU64::new(0));
         let actor = Actor {
             conference,
             shared: self.shared.clone(),
@@ -201,12 +213,14 @@ impl Rooms {
             inbox: inputs,
             to_inbox: inbox.clone(),
             live: live.clone(),
+            era: era.clone(),
         };
         tokio::spawn(actor.run());
         Room {
             requests,
             inbox,
             live,
+            era,
         }
     }
 }

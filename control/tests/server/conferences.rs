@@ -4,7 +4,7 @@ use bytes::Bytes;
 use confab_protocol::control::ErrorCode;
 use confab_protocol::wire::{self, Role, Visibility, request::Kind, response};
 
-use crate::harness::{Client, PASSWORD, TestServer, ban, create, invite, set_role};
+use crate::harness::{Client, PASSWORD, TestServer, ban, create, invite, mute, set_role};
 
 fn info(slug: &str) -> Kind {
     Kind::ConferenceInfo(wire::ConferenceInfo {
@@ -234,4 +234,33 @@ async fn a_long_list_comes_in_pages() {
     let cursor = Bytes::from_static(b"nonsense!");
     let bad = Kind::ListConferences(wire::ListConferences { cursor });
     assert_eq!(again.refused(bad).await, ErrorCode::InvalidArgument);
+}
+
+#[tokio::test]
+async fn a_mute_is_not_shaken_off_by_leaving() {
+    let server = TestServer::start().await;
+    let _relay = server.relay("berlin").await;
+    let (ann, bob) = (server.person("ann").await, server.person("bob").await);
+    ann.create("open", Visibility::Public).await;
+    bob.join("open").await.unwrap();
+    ann.done(mute("open", "bob", true)).await;
+    assert_eq!(bob.refused(leave("open")).await, ErrorCode::Denied);
+    ann.done(mute("open", "bob", false)).await;
+    ann.done(set_role("open", "bob", Role::Listener)).await;
+    assert_eq!(bob.refused(leave("open")).await, ErrorCode::Denied);
+    ann.done(set_role("open", "bob", Role::Member)).await;
+    bob.done(leave("open")).await;
+}
+
+#[tokio::test]
+async fn one_account_fills_no_room_with_its_devices() {
+    let server = TestServer::start().await;
+    let _relay = server.relay("berlin").await;
+    let ann = server.person("ann").await;
+    ann.create("open", Visibility::Public).await;
+    for _ in 0..8 {
+        ann.join("open").await.unwrap();
+    }
+    let refused = ann.join("open").await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::LimitReached);
 }

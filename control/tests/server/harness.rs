@@ -500,6 +500,24 @@ impl FakeRelay {
             .await;
     }
 
+    /// Says that the relay has the room of this conference.
+    pub async fn has_room(&self, conference: &Bytes) {
+        let rooms = wire::LiveRooms {
+            conference_ids: vec![conference.clone()],
+        };
+        let kind = wire::relay_to_control::Kind::LiveRooms(rooms);
+        self.shared.say(kind).await;
+    }
+
+    /// How often it was told to close the room of this conference.
+    pub fn rooms_closed(&self, conference: &Bytes) -> usize {
+        let commands = self.commands();
+        let closed = commands.iter().filter(|command| {
+            command.action == Action::CloseRoom && command.conference.to_wire() == *conference
+        });
+        closed.count()
+    }
+
     /// Breaks the link.
     pub fn unlink(&self) {
         self.connection.close(0u32.into(), b"test");

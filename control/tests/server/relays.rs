@@ -4,7 +4,7 @@ use confab_protocol::cluster::{self, Action};
 use confab_protocol::control::{self, ErrorCode};
 use confab_protocol::wire::{self, CommandOutcome, Visibility, event};
 
-use crate::harness::{Client, FakeRelay, TestServer, eventually, mute};
+use crate::harness::{Client, FakeRelay, TestServer, ban, eventually, mute};
 
 const SLUG: &str = "friday-night";
 
@@ -175,4 +175,75 @@ async fn only_a_relay_of_this_cluster_is_let_into_the_cluster() {
         .await
         .unwrap();
     relay.close(0u32.into(), b"done");
+}
+
+/// A conference whose room a relay still has, from before this server started.
+async fn left_over() -> (TestServer, FakeRelay, Client, bytes::Bytes) {
+    let server = TestServer::start().await;
+    let relay = server.relay("berlin").await;
+    let ann = server.person("ann").await;
+    let bob = server.person("bob").await;
+    ann.create(SLUG, Visibility::Public).await;
+    // Bob is a member and not in the room.
+    let joined = bob.join(SLUG).await.unwrap();
+    let conference = joined.conference.unwrap().id;
+    let me = joined
+        .participants
+        .iter()
+        .find(|participant| participant.sender == joined.self_sender);
+    bob.done(wire::request::Kind::LeaveRoom(wire::LeaveRoom {
+        slug: SLUG.to_owned(),
+        join_id: me.unwrap().join_id.clone(),
+    }))
+    .await;
+    eventually(|| server.running.server.rooms.count() == 0).await;
+    relay.has_room(&conference).await;
+    (server, relay, ann, conference)
+}
+
+#[tokio::test]
+async fn a_ban_holds_for_a_room_that_is_left_over_at_a_relay() {
+    let (_server, relay, ann, conference) = left_over().await;
+    let before = relay.rooms_closed(&conference);
+    ann.done(ban(SLUG, "bob")).await;
+    assert!(
+        relay.rooms_closed(&conference) > before,
+        "before it is answered"
+    );
+}
+
+#[tokio::test]
+async fn a_deleted_conference_leaves_nothing_at_a_relay_that_comes_back() {
+    let (server, relay, ann, conference) = left_over().await;
+    relay.unlink();
+    eventually(|| server.running.server.relays.linked() == 0).await;
+    ann.done(wire::request::Kind::DeleteConference(
+        wire::DeleteConference {
+            slug: SLUG.to_owned(),
+        },
+    ))
+    .await;
+    let again = server.relay("berlin").await;
+    again.has_room(&conference).await;
+    eventually(|| again.rooms_closed(&conference) > 0).await;
+}
+
+#[tokio::test]
+async fn a_ban_is_not_acknowledged_while_a_relay_with_leftovers_does_not_answer() {
+    let (_server, relay, ann, _) = left_over().await;
+    relay.answer_with(None);
+    assert_eq!(ann.refused(ban(SLUG, "bob")).await, ErrorCode::Busy);
+    relay.answer_with(Some(CommandOutcome::Obeyed));
+    ann.done(ban(SLUG, "bob")).await;
+}
+
+#[tokio::test]
+async fn a_room_comes_back_to_the_relay_that_still_has_it() {
+    let (server, relay, ann, conference) = left_over().await;
+    let other = server.relay_with("paris", [9; 16], 1000).await;
+    eventually(|| server.running.server.relays.linked() == 2).await;
+    let before = relay.rooms_closed(&conference);
+    ann.join(SLUG).await.unwrap();
+    assert!(relay.rooms_closed(&conference) > before, "first of all");
+    assert!(other.commands().is_empty());
 }

@@ -16,6 +16,9 @@ pub const ALPN: &[u8] = b"confab-cluster/1";
 /// Longest message, in bytes of protobuf.
 pub const MAX_MESSAGE: usize = 64 * 1024;
 
+/// Most rooms in one `LiveRooms`.
+pub const MAX_LIVE_ROOMS: usize = 2000;
+
 /// Time between two load reports of a relay, in milliseconds.
 pub const LOAD_INTERVAL_MS: u64 = 1000;
 

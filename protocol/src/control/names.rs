@@ -186,8 +186,8 @@ impl FromStr for Email {
                 got: text.len(),
             });
         }
-        let visible = |c: char| !c.is_whitespace() && !c.is_control();
-        characters(WHAT, text, visible, "no spaces and no control characters")?;
+        printable(WHAT, text)?;
+        characters(WHAT, text, |c| !c.is_whitespace(), "no spaces")?;
         let (local, domain) = text.rsplit_once('@').ok_or(FORM)?;
         if local.is_empty() || local.contains('@') || domain.is_empty() {
             return Err(FORM);

@@ -180,6 +180,11 @@ impl Registry {
         });
     }
 
+    /// Which rooms are live.
+    pub fn live_rooms(&self) -> Vec<ConferenceId> {
+        self.rooms.iter().map(|room| *room.key()).collect()
+    }
+
     /// Live sessions.
     pub fn sessions(&self) -> usize {
         self.connections.len()

@@ -1,0 +1,115 @@
+//! Rooms that a relay still has and that no room of this node knows of: left over when a node died, or when the relay was
+//! out of reach for so long that its rooms went elsewhere.
+//!
+//! Their people come back by themselves in a moment and talk on meanwhile, so such a room is given some time. But a ban, a
+//! kick or the like must hold at once: a conference that is moderated loses what is left over of it.
+
+use std::collections::HashMap;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use confab_protocol::control::ConferenceId;
+
+use super::registry::{Linked, LinkedRelay, Relays};
+
+/// A leftover room is closed after this time: longer than a client takes to notice and to come back.
+const GRACE: Duration = Duration::from_secs(20);
+/// Moderated conferences that are remembered, in case that a relay comes with leftovers of one.
+const MAX_MODERATED: usize = 100_000;
+
+/// Conferences that were moderated while this node runs.
+#[derive(Default)]
+pub(super) struct Moderated {
+    conferences: HashMap<ConferenceId, ()>,
+    /// True when there were more than are remembered: then every leftover might be of one.
+    overflowed: bool,
+}
+
+impl Relays {
+    /// From now on what is left over of the conference is closed as soon as it is seen.
+    pub fn note_moderated(&self, conference: ConferenceId) {
+        let mut moderated = self.moderated();
+        if moderated.conferences.len() < MAX_MODERATED {
+            moderated.conferences.insert(conference, ());
+        } else {
+            moderated.overflowed = true;
+        }
+    }
+
+    /// Linked relays with leftovers of the conference.
+    pub fn leftovers_of(&self, conference: ConferenceId) -> Vec<LinkedRelay> {
+        let relays = self.lock();
+        let has_some = relays
+            .iter()
+            .filter(|(_, relay)| relay.link.is_some() && relay.leftovers.contains_key(&conference));
+        has_some
+            .map(|(name, relay)| relay.linked_as(name))
+            .collect()
+    }
+
+    /// Leftovers whose time is over.
+    pub fn due_leftovers(&self, now: Instant) -> Vec<(LinkedRelay, ConferenceId)> {
+        let mut due = Vec::new();
+        let relays = self.lock();
+        let moderated = self.moderated();
+        for (name, relay) in relays.iter().filter(|(_, relay)| relay.link.is_some()) {
+            for (conference, since) in &relay.leftovers {
+                let is_old = now.saturating_duration_since(*since) >= GRACE;
+                if is_old || moderated.overflowed || moderated.conferences.contains_key(conference)
+                {
+                    due.push((relay.linked_as(name), *conference));
+                }
+            }
+        }
+        due
+    }
+
+    /// The relay has closed what was left over of the conference.
+    pub fn leftover_closed(&self, relay: &LinkedRelay, conference: ConferenceId) {
+        if let Some(known) = self.lock().get_mut(&relay.name) {
+            known.leftovers.remove(&conference);
+        }
+    }
+
+    /// A relay for the conference's room: the one that still has it, or else as [`pick`](Self::pick) chooses.
+    pub fn pick_for(
+        &self,
+        conference: ConferenceId,
+        avoid: Option<&super::RelayName>,
+    ) -> Option<LinkedRelay> {
+        let still_has_it = {
+            let relays = self.lock();
+            relays
+                .iter()
+                .find(|(name, relay)| {
+                    Some(*name) != avoid
+                        && relay.has_room()
+                        && relay.leftovers.contains_key(&conference)
+                })
+                .map(|(name, relay)| relay.linked_as(name))
+        };
+        still_has_it.or_else(|| self.pick(avoid))
+    }
+
+    fn moderated(&self) -> MutexGuard<'_, Moderated> {
+        self.moderated
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Linked {
+    /// The relay has these rooms.
+    pub fn live_rooms(&self, conferences: &[ConferenceId]) {
+        self.with(|relay| {
+            for conference in conferences {
+                if !relay.rooms.contains_key(conference) {
+                    relay
+                        .leftovers
+                        .entry(*conference)
+                        .or_insert_with(Instant::now);
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,90 @@
+//! Closes what is left over at relays of rooms that nobody here knows; see [`crate::cluster::leftovers`].
+
+use std::time::{Duration, Instant};
+
+use confab_protocol::cluster::{Action, Fence};
+use confab_protocol::control::{ConferenceId, ErrorCode, Refusal};
+use tokio::sync::mpsc;
+
+use super::effect::{Done, Input};
+use super::registry::Rooms;
+use super::state::COMMAND_DEADLINE;
+use crate::cluster::LinkedRelay;
+
+/// How often leftovers are looked for.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// What a client is told to wait when a relay did not obey.
+const RETRY: Duration = Duration::from_millis(500);
+
+impl Rooms {
+    /// Sees to it that what is left over of the conference is gone, now and whenever a relay comes back with it.
+    pub(super) async fn close_leftovers(&self, conference: ConferenceId) -> Result<(), Refusal> {
+        let relays = &self.shared.relays;
+        // First the note: a relay that links right after the look has its leftovers closed by the sweep.
+        relays.note_moderated(conference);
+        for relay in relays.leftovers_of(conference) {
+            self.close_leftover(&relay, conference).await?;
+        }
+        Ok(())
+    }
+
+    /// Closes leftovers as they become due, for as long as the node runs.
+    pub async fn sweep_leftovers(self) {
+        let mut turns = tokio::time::interval(LOOK_INTERVAL);
+        loop {
+            turns.tick().await;
+            for (relay, conference) in self.shared.relays.due_leftovers(Instant::now()) {
+                match self.close_leftover(&relay, conference).await {
+                    Ok(()) => {
+                        tracing::info!(relay = %relay.name, %conference, "a leftover room was closed")
+                    }
+                    Err(error) => {
+                        tracing::warn!(relay = %relay.name, %conference, %error, "a leftover room stays for now");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn close_leftover(
+        &self,
+        relay: &LinkedRelay,
+        conference: ConferenceId,
+    ) -> Result<(), Refusal> {
+        let shared = &self.shared;
+        // What is left over is of an earlier era than the room's that lives here, if one does: its own is enough.
+        let era = match self.era(conference) {
+            Some(era) => era,
+            None => {
+                shared
+                    .store
+                    .claim_home(conference, shared.node.clone())
+                    .await?
+            }
+        };
+        let (inbox, mut outcome) = mpsc::unbounded_channel();
+        shared.relays.command(
+            &relay.name,
+            conference,
+            (0, inbox),
+            (Fence { era, placement: 0 }, relay.boot),
+            Action::CloseRoom,
+        );
+        let outcome = tokio::time::timeout(COMMAND_DEADLINE, outcome.recv()).await;
+        match outcome {
+            // Fenced: a newer owner has taken the room, and closed it before it did anything else.
+            Ok(Some(Input::CommandDone {
+                outcome: Done::Answered(..),
+                ..
+            })) => {
+                shared.relays.leftover_closed(relay, conference);
+                Ok(())
+            }
+            _ => Err(Refusal::new(
+                ErrorCode::Busy,
+                "a relay does not answer; try again in a moment",
+            )
+            .after(RETRY)),
+        }
+    }
+}
