@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -25,6 +25,7 @@ use crate::flags::Flags;
 use crate::io::threads::WorkerThread;
 use crate::io::{BindError, Waker, bind_group};
 use crate::link::{Hello, Identity, IdentityError, Link};
+use crate::metrics::{self, Source};
 
 /// Changes to rooms are gathered for so long before packets see them.
 const PUBLISH_DELAY: Duration = Duration::from_millis(5);
@@ -47,6 +48,14 @@ pub enum StartError {
     /// No thread.
     #[error("cannot start a worker thread: {0}")]
     Thread(io::Error),
+    /// No socket for metrics.
+    #[error("cannot listen on TCP {address} for metrics: {error}; choose another with --metrics")]
+    Metrics {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        error: io::Error,
+    },
     /// A flag's value makes no sense.
     #[error("{0}")]
     Flags(String),
@@ -71,11 +80,13 @@ pub struct Relay {
     threads: Vec<JoinHandle<io::Result<()>>>,
     stop: Arc<AtomicBool>,
     tasks: JoinSet<()>,
+    metrics: Option<SocketAddr>,
+    linked: Arc<AtomicUsize>,
     _port_lock: UnixDatagram,
 }
 
 /// Starts sockets, workers and links. To be called inside a tokio runtime.
-pub fn start(flags: &Flags) -> Result<Relay, StartError> {
+pub async fn start(flags: &Flags) -> Result<Relay, StartError> {
     let identity = Arc::new(Identity::load(&flags.identity)?);
     let workers = worker_count(flags)?;
     let batch = usize::from(flags.batch);
@@ -129,9 +140,22 @@ pub fn start(flags: &Flags) -> Result<Relay, StartError> {
         threads,
         stop,
         tasks: JoinSet::new(),
+        metrics: None,
+        linked: Arc::default(),
         _port_lock: group.lock,
     };
     relay.spawn_tasks(flags, boot, &identity, ended_from);
+    if let Some(address) = flags.metrics {
+        let failed = |error| StartError::Metrics { address, error };
+        let listener = metrics::bind(address).await.map_err(failed)?;
+        relay.metrics = listener.local_addr().ok();
+        let source = Source {
+            counters: relay.counters.clone(),
+            registry: Arc::clone(&relay.registry),
+            linked: Arc::clone(&relay.linked),
+        };
+        relay.tasks.spawn(metrics::serve(listener, source));
+    }
     Ok(relay)
 }
 
@@ -139,6 +163,11 @@ impl Relay {
     /// Where it listens, with the real port.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where its metrics are, with the real port.
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// Runs until `shutdown` is over, then says bye to everyone; or until a worker dies.
@@ -197,6 +226,7 @@ impl Relay {
                 changed: Arc::clone(&changed),
                 ended,
                 load: load.clone(),
+                linked: Arc::clone(&self.linked),
             };
             self.tasks.spawn(link.run());
         }
@@ -311,11 +341,8 @@ fn died(index: usize, thread: JoinHandle<io::Result<()>>) -> WorkerDied {
 /// What the relay has done, as one line of the log.
 fn log_counters(counters: &[Arc<Counters>]) {
     let mut totals = String::new();
-    for (at, (name, _)) in Counters::default().named().enumerate() {
-        let sum: u64 = counters
-            .iter()
-            .filter_map(|c| c.named().nth(at).map(|(_, value)| value))
-            .sum();
+    for (at, (name, _)) in Counters::names().enumerate() {
+        let sum: u64 = counters.iter().filter_map(|c| c.values().nth(at)).sum();
         totals.push_str(&format!(" {name}={sum}"));
     }
     for cause in DropCause::ALL {

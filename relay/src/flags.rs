@@ -97,6 +97,11 @@ pub struct Flags {
     )]
     pub socket_buffer: usize,
 
+    /// TCP address for /metrics (Prometheus), /healthz and /readyz. Without it there are none. Keep it off the public
+    /// network: it tells how much is going on, though not who talks to whom.
+    #[arg(long, env = "CONFAB_RELAY_METRICS", value_name = "IP:PORT")]
+    pub metrics: Option<SocketAddr>,
+
     /// What is logged: error, warn, info, debug or trace, or a filter such as `info,confab_relay=debug`.
     #[arg(long, env = "CONFAB_RELAY_LOG_LEVEL", default_value = "info")]
     pub log_level: String,

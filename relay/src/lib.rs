@@ -3,6 +3,7 @@
 //! * [`io`]: datagrams in and out, and the worker threads;
 //! * [`core`]: what decides, without I/O: from a received datagram to those that are sent;
 //! * [`link`]: control's commands, over QUIC;
+//! * [`metrics`]: what the relay tells of itself, over HTTP;
 //! * [`daemon`]: puts them together, by [`flags`].
 
 pub mod core;
@@ -10,6 +11,7 @@ pub mod daemon;
 pub mod flags;
 pub mod io;
 pub mod link;
+pub mod metrics;
 
 pub use daemon::{Relay, StartError, start};
 pub use flags::Flags;

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -91,6 +92,8 @@ pub struct Link {
     pub ended: UnboundedReceiver<MediaEnded>,
     /// The load, measured every second.
     pub load: watch::Receiver<wire::RelayLoad>,
+    /// How many links are up.
+    pub linked: Arc<AtomicUsize>,
 }
 
 /// Why a link ended.
@@ -158,7 +161,9 @@ impl Link {
             let (was_up, error) = match self.connect().await {
                 Ok(session) => {
                     tracing::info!(control = self.control, "linked to control");
+                    self.linked.fetch_add(1, Ordering::Relaxed);
                     let error = self.serve(session, &mut backlog).await;
+                    self.linked.fetch_sub(1, Ordering::Relaxed);
                     (true, error)
                 }
                 Err(error) => (false, error),

@@ -33,8 +33,13 @@ fn main() -> ExitCode {
 async fn run(flags: &Flags) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
-    let relay = confab_relay::start(flags).map_err(|error| error.to_string())?;
+    let relay = confab_relay::start(flags)
+        .await
+        .map_err(|error| error.to_string())?;
     println!("listening on {} (UDP)", relay.address());
+    if let Some(address) = relay.metrics() {
+        println!("metrics on http://{address}/metrics");
+    }
     let shutdown = async {
         tokio::select! {
             _ = terminate.recv() => {}

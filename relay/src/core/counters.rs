@@ -1,5 +1,6 @@
 //! What a worker counts. One writer each, no shared cache line on the hot path; readers sum.
 
+use super::histogram::Histogram;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A number that only its worker adds to and anyone may read.
@@ -68,19 +69,26 @@ drop_causes! {
 }
 
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident,)*) => {
         /// A worker's counters, on cache lines of their own.
         #[derive(Default)]
         #[repr(align(128))]
         pub struct Counters {
-            $($(#[$doc])* pub $name: Counter,)*
+            $($(#[doc = $doc])* pub $name: Counter,)*
+            /// From the kernel's receive timestamp of a datagram's oldest frame to the return of the call that sent it.
+            pub send_latency: Histogram,
             drops: [Counter; DropCause::ALL.len()],
         }
 
         impl Counters {
-            /// Every counter but the drops, with its name in metrics.
-            pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
-                [$((stringify!($name), self.$name.get()),)*].into_iter()
+            /// Each counter's name and what it counts; the drops have causes of their own.
+            pub fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
+                [$((stringify!($name), concat!($($doc,)*).trim_ascii()),)*].into_iter()
+            }
+
+            /// What each counter stands at, in the order of [`names`](Self::names).
+            pub fn values(&self) -> impl Iterator<Item = u64> {
+                [$(self.$name.get(),)*].into_iter()
             }
         }
     };
@@ -107,6 +115,10 @@ counters! {
     path_moves,
     /// Time in which the worker did not wait, in nanoseconds.
     busy_ns,
+    /// Datagrams that the kernel dropped because the socket's receive buffer was full.
+    kernel_drops,
+    /// Batches received: with `datagrams_in`, how many datagrams one system call brought.
+    batches,
 }
 
 impl Counters {

@@ -13,7 +13,7 @@ use confab_protocol::media::downlink::{
 use confab_protocol::media::{AudioLevel, PACKET_NUMBER_LIMIT, RecordDigest};
 
 use super::counters::DropCause;
-use super::packet::Packet;
+use super::packet::{KernelTime, Packet};
 use super::room::Snapshot;
 use super::session::Outbound;
 use super::transport::{CHUNK, Outgoing, SendStatus, Transport};
@@ -47,6 +47,8 @@ pub struct Bundle {
     /// Receivers before this index are served.
     cursor: usize,
     since: Instant,
+    /// When the kernel received its oldest frame.
+    received: KernelTime,
 }
 
 /// Where a record lies in its bundle, and whose it is.
@@ -79,6 +81,7 @@ impl Worker {
             return;
         };
         if bundle.spans.is_empty() {
+            bundle.received = packet.received;
             bundle.hold(packet, frame.slot);
         } else {
             let first = bundle.lay(packet.record(), frame.slot);
@@ -238,6 +241,9 @@ impl Worker {
                 SendStatus::WouldBlock { sent } | SendStatus::Refused { sent } => sent,
             };
             self.count_sent(&targets[at..at + sent], &chunk[at..at + sent]);
+            if let Some(latency) = transport.elapsed(bundle.received) {
+                self.counters.send_latency.record(latency, sent as u64);
+            }
             at += sent;
             match status {
                 SendStatus::All => {}
@@ -378,6 +384,7 @@ impl BundlePool {
                 digests: ArrayVec::new(),
                 cursor: 0,
                 since: now,
+                received: KernelTime::default(),
             })
         });
         bundle.receivers = receivers;

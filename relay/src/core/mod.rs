@@ -7,6 +7,7 @@
 
 pub mod counters;
 pub mod fanout;
+pub mod histogram;
 pub mod ingress;
 pub mod limits;
 pub mod loudest;

@@ -7,6 +7,10 @@ use confab_protocol::media::MAX_DATAGRAM;
 /// Bytes of a receive buffer: one more than a datagram may have, so that a longer one shows.
 pub const PACKET_CAPACITY: usize = MAX_DATAGRAM + 1;
 
+/// When the kernel received a datagram, by the wall clock: nanoseconds since 1970. 0 when it did not say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct KernelTime(pub u64);
+
 /// One received datagram in its buffer.
 pub struct Packet {
     /// The buffer; the first [`len`](Self::len) bytes are the datagram.
@@ -15,6 +19,8 @@ pub struct Packet {
     pub len: usize,
     /// Where it came from.
     pub from: SocketAddr,
+    /// When.
+    pub received: KernelTime,
 }
 
 impl Packet {
@@ -58,6 +64,7 @@ impl PacketPool {
             data: [0; PACKET_CAPACITY],
             len: 0,
             from: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+            received: KernelTime::default(),
         }))
     }
 

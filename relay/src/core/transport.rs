@@ -1,8 +1,11 @@
 //! The door to the network: the core hands chunks of datagrams to it.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use confab_protocol::media::downlink::HEADER_LEN;
+
+use super::packet::KernelTime;
 
 /// Datagrams handed to a [`Transport`] at once, at most: one room's turn.
 pub const CHUNK: usize = 64;
@@ -39,6 +42,12 @@ pub enum SendStatus {
 pub trait Transport {
     /// Sends a chunk, in order, of [`CHUNK`] datagrams at most.
     fn send(&mut self, chunk: &[Outgoing<'_>]) -> SendStatus;
+
+    /// Time since the kernel received something; `None` where nobody measures it.
+    fn elapsed(&self, received: KernelTime) -> Option<Duration> {
+        let _ = received;
+        None
+    }
 }
 
 impl Outgoing<'_> {

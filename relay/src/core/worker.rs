@@ -192,6 +192,12 @@ impl Worker {
         self.ended.drain(..)
     }
 
+    /// Counts a batch of datagrams, and those that the kernel dropped before it.
+    pub fn count_batch(&self, kernel_drops: u64) {
+        self.counters.batches.add(1);
+        self.counters.kernel_drops.add(kernel_drops);
+    }
+
     /// Counts time in which the worker's thread did not wait.
     pub fn count_busy(&self, time: Duration) {
         self.counters.busy_ns.add(time.as_nanos() as u64);

@@ -6,8 +6,9 @@ use std::mem::{self, MaybeUninit};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::core::packet::KernelTime;
 use crate::core::transport::CHUNK;
 use crate::core::{Outgoing, Packet, PacketPool, SendStatus, Transport};
 
@@ -22,6 +23,9 @@ pub struct UdpDriver {
     // Boxed as the pool has them.
     filling: Vec<Box<Packet>>,
     batch: usize,
+    /// Datagrams that the kernel has dropped since the socket was opened, and those of them that were told.
+    dropped: u32,
+    dropped_told: u32,
     receive: Box<[ReceiveSlot]>,
     receive_headers: Box<[libc::mmsghdr]>,
     send: Box<[SendSlot]>,
@@ -35,7 +39,14 @@ pub struct Waker(Arc<OwnedFd>);
 struct ReceiveSlot {
     name: libc::sockaddr_in6,
     piece: libc::iovec,
+    control: ControlBuffer,
 }
+
+/// Room for a receive timestamp and a count of drops, each behind its header.
+#[repr(align(8))]
+struct ControlBuffer([u8; CONTROL_LEN]);
+
+const CONTROL_LEN: usize = 64;
 
 struct SendSlot {
     name: libc::sockaddr_in6,
@@ -59,16 +70,22 @@ impl UdpDriver {
         let receive = || ReceiveSlot {
             name: zeroed_name(),
             piece: EMPTY_PIECE,
+            control: ControlBuffer([0; CONTROL_LEN]),
         };
         let send = || SendSlot {
             name: zeroed_name(),
             pieces: [EMPTY_PIECE; PIECES],
         };
+        for option in [libc::SO_TIMESTAMPNS, libc::SO_RXQ_OVFL] {
+            switch_on(&socket, option)?;
+        }
         Ok(Self {
             socket,
             wake: Arc::new(wake),
             filling: Vec::with_capacity(batch),
             batch,
+            dropped: 0,
+            dropped_told: 0,
             receive: (0..batch).map(|_| receive()).collect(),
             receive_headers: (0..batch).map(|_| zeroed_header()).collect(),
             send: (0..CHUNK).map(|_| send()).collect(),
@@ -144,6 +161,8 @@ impl UdpDriver {
             header.msg_hdr.msg_namelen = mem::size_of::<libc::sockaddr_in6>() as u32;
             header.msg_hdr.msg_iov = &raw mut slot.piece;
             header.msg_hdr.msg_iovlen = 1;
+            header.msg_hdr.msg_control = slot.control.0.as_mut_ptr().cast();
+            header.msg_hdr.msg_controllen = CONTROL_LEN;
         }
         // SAFETY: the first `filling.len()` headers point at live slots and buffers, set just above; nothing else
         // touches them during the call.
@@ -167,13 +186,34 @@ impl UdpDriver {
         for ((mut packet, slot), header) in filled.zip(&self.receive).zip(&self.receive_headers) {
             packet.len = header.msg_len as usize;
             packet.from = read_name(&slot.name);
+            let told = read_control(&header.msg_hdr);
+            packet.received = told.received;
+            self.dropped = told.dropped.unwrap_or(self.dropped);
             received.push(packet);
         }
         Ok(())
     }
 }
 
+impl UdpDriver {
+    /// Datagrams that the kernel dropped for a full receive buffer since the last call, as far as it has said.
+    pub fn take_kernel_drops(&mut self) -> u64 {
+        let new = self.dropped.wrapping_sub(self.dropped_told);
+        self.dropped_told = self.dropped;
+        new.into()
+    }
+}
+
 impl Transport for UdpDriver {
+    fn elapsed(&self, received: KernelTime) -> Option<Duration> {
+        if received == KernelTime::default() {
+            return None;
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+        // A wall clock that was set back meanwhile gives no time.
+        now.checked_sub(Duration::from_nanos(received.0))
+    }
+
     fn send(&mut self, chunk: &[Outgoing<'_>]) -> SendStatus {
         let slots = self.send.iter_mut().zip(&mut self.send_headers);
         for (outgoing, (slot, header)) in chunk.iter().zip(slots) {
@@ -259,6 +299,59 @@ pub fn steer_by_worker_byte(socket: &impl AsRawFd, workers: usize) -> io::Result
             libc::SO_ATTACH_REUSEPORT_CBPF,
             (&raw const program).cast(),
             mem::size_of_val(&program) as u32,
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// What the kernel says beside a datagram.
+struct Told {
+    received: KernelTime,
+    /// All drops of the socket so far; only said once there are some.
+    dropped: Option<u32>,
+}
+
+fn read_control(header: &libc::msghdr) -> Told {
+    let mut told = Told {
+        received: KernelTime::default(),
+        dropped: None,
+    };
+    // SAFETY: the header is one that the kernel has filled in; the macros stay inside the control buffer by its length.
+    unsafe {
+        let mut control = libc::CMSG_FIRSTHDR(header);
+        while let Some(message) = control.as_ref() {
+            let data = libc::CMSG_DATA(control);
+            match (message.cmsg_level, message.cmsg_type) {
+                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
+                    let time = data.cast::<libc::timespec>().read_unaligned();
+                    let seconds = time.tv_sec.unsigned_abs();
+                    told.received =
+                        KernelTime(seconds * 1_000_000_000 + time.tv_nsec.unsigned_abs());
+                }
+                (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
+                    told.dropped = Some(data.cast::<u32>().read_unaligned());
+                }
+                _ => {}
+            }
+            control = libc::CMSG_NXTHDR(header, control);
+        }
+    }
+    told
+}
+
+fn switch_on(socket: &impl AsRawFd, option: libc::c_int) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: both options take an int, which is alive during the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            (&raw const on).cast(),
+            mem::size_of_val(&on) as u32,
         )
     };
     if result < 0 {

@@ -62,6 +62,9 @@ impl WorkerThread {
             self.worker.make_room(self.batch);
             self.driver.receive(self.worker.packets(), &mut batch)?;
             let now = Instant::now();
+            if !batch.is_empty() {
+                self.worker.count_batch(self.driver.take_kernel_drops());
+            }
             for packet in batch.drain(..) {
                 self.worker.receive(now, packet);
             }

@@ -1,0 +1,209 @@
+//! What the relay tells of itself over HTTP: `/metrics` for Prometheus, `/healthz`, `/readyz`.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::CONTENT_TYPE;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::core::{Counters, DropCause, Registry};
+
+/// The text format of Prometheus, version 0.0.4.
+const PROMETHEUS: &str = "text/plain; version=0.0.4";
+/// Connections at a time; more wait to be accepted.
+const MAX_CONNECTIONS: usize = 32;
+/// A request's head has to be whole by then.
+const HEAD_DEADLINE: Duration = Duration::from_secs(5);
+/// A connection is closed after this time, whatever it does.
+const CONNECTION_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Everything that is told.
+#[derive(Clone)]
+pub struct Source {
+    /// Of each worker.
+    pub counters: Vec<Arc<Counters>>,
+    /// Sessions and rooms.
+    pub registry: Arc<Registry>,
+    /// Control nodes that are linked.
+    pub linked: Arc<AtomicUsize>,
+}
+
+/// Answers requests for as long as the relay lives.
+pub async fn serve(listener: TcpListener, source: Source) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else {
+            return;
+        };
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of descriptors, or a client that went away: the next one may have more luck.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let source = source.clone();
+        tokio::spawn(async move {
+            let served = converse(stream, source);
+            // Who talks nonsense or too long is cut off, and nobody needs to know.
+            let _ = tokio::time::timeout(CONNECTION_DEADLINE, served).await;
+            drop(place);
+        });
+    }
+}
+
+/// Binds the address of `--metrics`.
+pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    TcpListener::bind(address).await
+}
+
+async fn converse(stream: TcpStream, source: Source) -> hyper::Result<()> {
+    let answer = move |request: Request<Incoming>| {
+        let response = respond(&source, request.method(), request.uri().path());
+        async move { Ok::<_, std::convert::Infallible>(response) }
+    };
+    hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_DEADLINE)
+        .serve_connection(TokioIo::new(stream), service_fn(answer))
+        .await
+}
+
+fn respond(source: &Source, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    let (status, body) = match (method, path) {
+        (&Method::GET, "/metrics") => (StatusCode::OK, source.render()),
+        (&Method::GET, "/healthz") => (StatusCode::OK, "ok\n".to_owned()),
+        (&Method::GET, "/readyz") if source.linked.load(Ordering::Relaxed) > 0 => {
+            (StatusCode::OK, "ok\n".to_owned())
+        }
+        (&Method::GET, "/readyz") => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no control node is linked\n".to_owned(),
+        ),
+        (&Method::GET, _) => (
+            StatusCode::NOT_FOUND,
+            "there are /metrics, /healthz and /readyz\n".to_owned(),
+        ),
+        _ => (StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned()),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        hyper::header::HeaderValue::from_static(PROMETHEUS),
+    );
+    response
+}
+
+impl Source {
+    /// All figures in the text format of Prometheus.
+    pub fn render(&self) -> String {
+        let mut out = String::with_capacity(16 * 1024);
+        self.render_counters(&mut out);
+        self.render_drops(&mut out);
+        self.render_latency(&mut out);
+        gauge(
+            &mut out,
+            "sessions",
+            "Media sessions that are open.",
+            self.registry.sessions(),
+        );
+        gauge(
+            &mut out,
+            "rooms",
+            "Rooms with sessions.",
+            self.registry.rooms(),
+        );
+        let linked = self.linked.load(Ordering::Relaxed);
+        gauge(
+            &mut out,
+            "control_links",
+            "Control nodes that are linked.",
+            linked,
+        );
+        out
+    }
+
+    /// Each counter, by worker.
+    fn render_counters(&self, out: &mut String) {
+        for (at, (name, help)) in Counters::names().enumerate() {
+            let _ = writeln!(out, "# HELP confab_relay_{name}_total {help}");
+            let _ = writeln!(out, "# TYPE confab_relay_{name}_total counter");
+            for (worker, counters) in self.counters.iter().enumerate() {
+                if let Some(value) = counters.values().nth(at) {
+                    let _ = writeln!(
+                        out,
+                        "confab_relay_{name}_total{{worker=\"{worker}\"}} {value}"
+                    );
+                }
+            }
+        }
+    }
+
+    fn render_drops(&self, out: &mut String) {
+        out.push_str(
+            "# HELP confab_relay_drops_total Datagrams and frames that were dropped, by cause.\n",
+        );
+        out.push_str("# TYPE confab_relay_drops_total counter\n");
+        for cause in DropCause::ALL {
+            let total: u64 = self
+                .counters
+                .iter()
+                .map(|counters| counters.dropped(*cause))
+                .sum();
+            let _ = writeln!(
+                out,
+                "confab_relay_drops_total{{cause=\"{}\"}} {total}",
+                cause.name()
+            );
+        }
+    }
+
+    fn render_latency(&self, out: &mut String) {
+        const NAME: &str = "confab_relay_send_latency_seconds";
+        let _ = writeln!(
+            out,
+            "# HELP {NAME} From the kernel's receive timestamp of a datagram's oldest frame to the end of the call that sent it."
+        );
+        let _ = writeln!(out, "# TYPE {NAME} histogram");
+        let mut buckets: Vec<(Option<u64>, u64)> = Vec::new();
+        let mut sum = 0;
+        for counters in &self.counters {
+            sum += counters.send_latency.sum_ns();
+            for (at, (end, count)) in counters.send_latency.buckets().enumerate() {
+                match buckets.get_mut(at) {
+                    Some(bucket) => bucket.1 += count,
+                    None => buckets.push((end, count)),
+                }
+            }
+        }
+        let mut so_far = 0;
+        for (end, count) in buckets {
+            so_far += count;
+            match end {
+                Some(end) => {
+                    let seconds = end as f64 / 1e9;
+                    let _ = writeln!(out, "{NAME}_bucket{{le=\"{seconds}\"}} {so_far}");
+                }
+                None => {
+                    let _ = writeln!(out, "{NAME}_bucket{{le=\"+Inf\"}} {so_far}");
+                }
+            }
+        }
+        let _ = writeln!(out, "{NAME}_sum {}", sum as f64 / 1e9);
+        let _ = writeln!(out, "{NAME}_count {so_far}");
+    }
+}
+
+fn gauge(out: &mut String, name: &str, help: &str, value: usize) {
+    let _ = writeln!(out, "# HELP confab_relay_{name} {help}");
+    let _ = writeln!(out, "# TYPE confab_relay_{name} gauge");
+    let _ = writeln!(out, "confab_relay_{name} {value}");
+}
