@@ -4,11 +4,12 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Without the sound card: no sound library is needed. Build the client with `cargo build -p confab` for one.
 HEADLESS := --locked --no-default-features
 
-.PHONY: demo test lint docs clean help
+.PHONY: bench-relay bench-peers demo test lint docs clean help
 
 help:
 	@echo "make demo   a conference of four on this machine, with real voices; about 30 s after the build"
 	@echo "make test   every test"
+	@echo "make bench-relay, make bench-peers   what the relay costs: alone, and beside mumble-server"
 	@echo "make lint   formatting, clippy and docs, with warnings denied"
 
 demo:
@@ -26,6 +27,16 @@ lint:
 	cargo fmt --all --check
 	cargo clippy $(HEADLESS) --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc $(HEADLESS) --workspace --no-deps
+
+bench-relay:
+	@scripts/setup build
+	cargo build --release $(HEADLESS) -p confab-control -p confab-relay -p confab-benches
+	$(TARGET)/release/confab-bench relay --out $(TARGET)/bench/relay.json
+
+bench-peers:
+	@scripts/setup build peers
+	cargo build --release $(HEADLESS) -p confab-control -p confab-relay -p confab-benches
+	$(TARGET)/release/confab-bench peers --out $(TARGET)/bench/peers.json
 
 clean:
 	cargo clean

@@ -6,7 +6,8 @@
 //! * [`demo`]: a conference of four, from nothing to a report;
 //! * [`bench_room`]: a relay's core with a room in it and no sockets;
 //! * [`load`]: load for a real relay over real sockets;
-//! * [`relay`]: what the relay costs, against [`bare`], as [`figures`].
+//! * [`relay`]: what the relay costs, against [`bare`], as [`figures`];
+//! * [`peers`]: the relay beside another server, such as [`mumble`].
 
 #![forbid(unsafe_code)]
 
@@ -17,6 +18,8 @@ pub mod demo;
 pub mod figures;
 pub mod fleet;
 pub mod load;
+pub mod mumble;
+pub mod peers;
 pub mod relay;
 pub mod speech;
 

@@ -1,14 +1,15 @@
 //! `confab-bench`: flags, and the library.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use confab_benches::bare::{self, Bursts};
 use confab_benches::demo::{self, Options};
-use confab_benches::{figures, relay};
+use confab_benches::figures::{self, Figure};
+use confab_benches::{peers, relay};
 
 /// Measures Confab from outside.
 #[derive(Parser)]
@@ -36,6 +37,15 @@ enum Command {
         programs: Option<PathBuf>,
         /// Where the figures go.
         #[arg(long, value_name = "FILE", default_value = "target/bench/relay.json")]
+        out: PathBuf,
+    },
+    /// The relay beside mumble-server, with the same room and the same frames; a line of JSON for each figure.
+    Peers {
+        /// Folder of the programs. Default: the one of this program.
+        #[arg(long, value_name = "DIR")]
+        programs: Option<PathBuf>,
+        /// Where the figures go.
+        #[arg(long, value_name = "FILE", default_value = "target/bench/peers.json")]
         out: PathBuf,
     },
     /// The bare loop: sends bursts and prints the nanoseconds of processor time for each datagram.
@@ -107,12 +117,14 @@ async fn run(command: Command) -> Result<bool, String> {
             let measured = relay::figures(&programs, |line| println!("{line}"))
                 .await
                 .map_err(|error| error.to_string())?;
-            for figure in &measured {
-                println!("{}", figure.row());
-            }
-            figures::write(&out, &measured).map_err(|error| error.to_string())?;
-            println!("written to {}", out.display());
-            Ok(true)
+            tell(&out, &measured)
+        }
+        Command::Peers { programs, out } => {
+            let programs = programs_or_own(programs)?;
+            let measured = peers::figures(&programs, |line| println!("{line}"))
+                .await
+                .map_err(|error| error.to_string())?;
+            tell(&out, &measured)
         }
         Command::Bare {
             to,
@@ -132,6 +144,16 @@ async fn run(command: Command) -> Result<bool, String> {
             Ok(true)
         }
     }
+}
+
+/// Shows figures and writes them down. A missed goal is no failure of the measurement.
+fn tell(out: &Path, measured: &[Figure]) -> Result<bool, String> {
+    for figure in measured {
+        println!("{}", figure.row());
+    }
+    figures::write(out, measured).map_err(|error| error.to_string())?;
+    println!("written to {}", out.display());
+    Ok(true)
 }
 
 /// Waits for Ctrl-C or for being told to end.
