@@ -87,7 +87,13 @@ pub struct Relay {
 
 /// Starts sockets, workers and links. To be called inside a tokio runtime.
 pub async fn start(flags: &Flags) -> Result<Relay, StartError> {
-    let identity = Arc::new(Identity::load(&flags.identity)?);
+    let folder = flags.identity.as_deref().ok_or_else(|| {
+        StartError::Flags(
+            "--identity is missing: the folder that `confab-control relay-identity` writes"
+                .to_owned(),
+        )
+    })?;
+    let identity = Arc::new(Identity::load(folder)?);
     let workers = worker_count(flags)?;
     let batch = usize::from(flags.batch);
     let group = bind_group(flags.listen, workers, batch, flags.socket_buffer)?;

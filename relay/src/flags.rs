@@ -4,15 +4,24 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
 /// Relays encrypted voice between the members of rooms.
 ///
 /// A relay takes its orders from control nodes and needs an identity from them:
 /// `confab-control relay-identity NAME --out DIR`.
 #[derive(Parser, Debug, Clone)]
-#[command(name = "confab-relay", version)]
+#[command(
+    name = "confab-relay",
+    version,
+    subcommand_negates_reqs = true,
+    args_conflicts_with_subcommands = true
+)]
 pub struct Flags {
+    /// Something else than to relay.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// UDP address to listen on. `[::]` serves IPv6 and IPv4; port 0 takes any free port.
     #[arg(long, env = "CONFAB_RELAY_LISTEN", default_value = "[::]:4434")]
     pub listen: SocketAddr,
@@ -38,8 +47,13 @@ pub struct Flags {
     pub control: Vec<String>,
 
     /// Folder with relay.crt, relay.key and ca.crt, as `confab-control relay-identity` writes them.
-    #[arg(long, env = "CONFAB_RELAY_IDENTITY", value_name = "DIR")]
-    pub identity: PathBuf,
+    #[arg(
+        long,
+        env = "CONFAB_RELAY_IDENTITY",
+        required = true,
+        value_name = "DIR"
+    )]
+    pub identity: Option<PathBuf>,
 
     /// Region that this relay serves; rooms are placed by it.
     #[arg(long, env = "CONFAB_RELAY_REGION", default_value = "default")]
@@ -114,6 +128,13 @@ pub struct Flags {
         default_value = "text"
     )]
     pub log_format: LogFormat,
+}
+
+/// What a relay does besides relaying.
+#[derive(Subcommand, Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Tells what on this host will hold a relay back, and the command that mends it.
+    Check,
 }
 
 /// Longest coalescing that makes sense: the length of a usual frame.

@@ -3,9 +3,11 @@
 //! * [`io`]: datagrams in and out, and the worker threads;
 //! * [`core`]: what decides, without I/O: from a received datagram to those that are sent;
 //! * [`link`]: control's commands, over QUIC;
+//! * [`check`]: what on a host will hold a relay back;
 //! * [`metrics`]: what the relay tells of itself, over HTTP;
 //! * [`daemon`]: puts them together, by [`flags`].
 
+pub mod check;
 pub mod core;
 pub mod daemon;
 pub mod flags;
