@@ -16,6 +16,9 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// A program that was told to end is killed after this time.
 const END_DEADLINE: Duration = Duration::from_secs(5);
 
+const CONTROL: &str = "confab-control";
+const RELAY: &str = "confab-relay";
+
 /// Why the fleet does not do what it should.
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {
@@ -90,12 +93,9 @@ impl Fleet {
             control: SocketAddr::from(([127, 0, 0, 1], 0)),
             servers: Vec::new(),
         };
-        let data = fleet.data_dir();
-        let data = data.to_string_lossy();
-        let args = ["serve", "--listen", "127.0.0.1:0", "--data-dir", &data];
-        fleet.control = fleet.serve("confab-control", &args).await?;
-        let identity = scratch.join("relay");
-        let identity = identity.to_string_lossy();
+        fleet.start_control().await?;
+        let (data, identity) = (fleet.data_dir(), fleet.identity_dir());
+        let (data, identity) = (data.to_string_lossy(), identity.to_string_lossy());
         let args = [
             "relay-identity",
             "demo",
@@ -113,7 +113,23 @@ impl Fleet {
                 what: ended.stderr,
             });
         }
-        let control = fleet.control.to_string();
+        fleet.start_relay().await?;
+        Ok(fleet)
+    }
+
+    /// Starts control, where it was before if it was.
+    pub async fn start_control(&mut self) -> Result<(), FleetError> {
+        let (listen, data) = (self.control.to_string(), self.data_dir());
+        let data = data.to_string_lossy();
+        let args = ["serve", "--listen", &listen, "--data-dir", &data];
+        self.control = self.serve(CONTROL, &args).await?;
+        Ok(())
+    }
+
+    /// Starts the relay, on any free port.
+    pub async fn start_relay(&mut self) -> Result<(), FleetError> {
+        let (control, identity) = (self.control.to_string(), self.identity_dir());
+        let identity = identity.to_string_lossy();
         let args = [
             "--listen",
             "127.0.0.1:0",
@@ -122,8 +138,25 @@ impl Fleet {
             "--identity",
             &identity,
         ];
-        fleet.serve("confab-relay", &args).await?;
-        Ok(fleet)
+        self.serve(RELAY, &args).await.map(drop)
+    }
+
+    /// Ends control at once, as a crash would.
+    pub async fn kill_control(&mut self) {
+        self.kill(CONTROL).await;
+    }
+
+    /// Ends the relay at once, as a crash would.
+    pub async fn kill_relay(&mut self) {
+        self.kill(RELAY).await;
+    }
+
+    async fn kill(&mut self, name: &str) {
+        if let Some(at) = self.servers.iter().position(|server| server.name == name) {
+            let mut server = self.servers.remove(at);
+            // It may have ended by itself.
+            let _ = server.child.kill().await;
+        }
     }
 
     /// Runs a command of the client as `name` and waits for its end; gives what it printed.
@@ -197,6 +230,10 @@ impl Fleet {
             }
         }
         Ok(())
+    }
+
+    fn identity_dir(&self) -> PathBuf {
+        self.scratch.join("relay")
     }
 
     fn data_dir(&self) -> PathBuf {

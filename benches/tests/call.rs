@@ -4,18 +4,7 @@
 
 mod common;
 
-use common::Stage;
-
-/// The frames that `listener` received of `speaker`, told by the event with its totals.
-fn received(left: &serde_json::Value, speaker: &str) -> u64 {
-    left["speakers"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|one| one["username"] == speaker)
-        .map(|one| one["frames_received"].as_u64().unwrap())
-        .sum()
-}
+use common::{Stage, received};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_people_hear_each_other_and_a_mute_and_a_kick_hold() {

@@ -69,6 +69,15 @@ impl Stage {
     }
 }
 
+/// The frames that were received of `speaker`, by an event with statistics.
+pub fn received(stats: &serde_json::Value, speaker: &str) -> u64 {
+    let speakers = stats["speakers"].as_array().unwrap();
+    let of_speaker = speakers.iter().filter(|one| one["username"] == speaker);
+    of_speaker
+        .map(|one| one["frames_received"].as_u64().unwrap())
+        .sum()
+}
+
 /// The folder of the programs: this test's is below it. They are built before the tests are run.
 pub fn programs() -> PathBuf {
     let test = std::env::current_exe().unwrap();
