@@ -1,8 +1,10 @@
 # Two commands do it all: `make demo` shows a conference, `make test` runs every test.
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
-# Without the sound card: no sound library is needed. Build the client with `cargo build -p confab` for one.
-HEADLESS := --locked --no-default-features
+# Without the sound card no sound library is needed. These builds have a place of their own, so that they never take the
+# place of a client with sound that `cargo build` made.
+PROGRAMS := $(TARGET)/headless
+HEADLESS := --locked --no-default-features --target-dir $(PROGRAMS)
 
 .PHONY: bench-relay bench-peers demo test lint docs clean help
 
@@ -15,7 +17,7 @@ help:
 demo:
 	@scripts/setup build speech
 	cargo build --release $(HEADLESS) -p confab -p confab-control -p confab-relay -p confab-benches
-	@$(TARGET)/release/confab-bench demo --out $(TARGET)/demo
+	@$(PROGRAMS)/release/confab-bench demo --out $(TARGET)/demo
 
 test:
 	@scripts/setup build
@@ -31,12 +33,12 @@ lint:
 bench-relay:
 	@scripts/setup build
 	cargo build --release $(HEADLESS) -p confab-control -p confab-relay -p confab-benches
-	$(TARGET)/release/confab-bench relay --out $(TARGET)/bench/relay.json
+	$(PROGRAMS)/release/confab-bench relay --out $(TARGET)/bench/relay.json
 
 bench-peers:
 	@scripts/setup build peers
 	cargo build --release $(HEADLESS) -p confab-control -p confab-relay -p confab-benches
-	$(TARGET)/release/confab-bench peers --out $(TARGET)/bench/peers.json
+	$(PROGRAMS)/release/confab-bench peers --out $(TARGET)/bench/peers.json
 
 clean:
 	cargo clean

@@ -1,6 +1,6 @@
 //! What the program does, by its flags.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use crate::clock::Clock;
 use crate::flags::{Command, FingerprintFlags, Flags, LogFormat, RelayIdentityFlags, ServeFlags};
@@ -95,7 +95,9 @@ fn log_to_stderr(flags: &ServeFlags) {
     let filter = Targets::new()
         .with_target("confab_control", level)
         .with_default(level.min(LevelFilter::ERROR));
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let subscriber = tracing_subscriber::registry().with(filter);
     // Fails only where a subscriber is set already, and then that one is wanted.
     let _ = match flags.log_format {

@@ -161,6 +161,12 @@ impl Link {
             let (was_up, error) = match self.connect().await {
                 Ok(session) => {
                     tracing::info!(control = self.control, "linked to control");
+                    if session.is_loopback {
+                        tracing::warn!(
+                            "clients are told a loopback address, which only this machine reaches; \
+                             for others give --public-address"
+                        );
+                    }
                     self.linked.fetch_add(1, Ordering::Relaxed);
                     let error = self.serve(session, &mut backlog).await;
                     self.linked.fetch_sub(1, Ordering::Relaxed);
@@ -171,7 +177,17 @@ impl Link {
             if was_up {
                 wait = BACKOFF_MIN;
             }
-            tracing::warn!(control = self.control, "no link to control: {error}");
+            // rustls has no type for it behind quinn's error.
+            let is_other_ca = error.to_string().contains("invalid peer certificate");
+            let advice = if is_other_ca {
+                "; the identity is of another server's authority: make one with this server's `confab-control relay-identity`"
+            } else {
+                ""
+            };
+            tracing::warn!(
+                control = self.control,
+                "no link to control: {error}{advice}"
+            );
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(BACKOFF_MAX);
         }
@@ -201,6 +217,11 @@ impl Link {
         let connection = connecting.await?;
         let (mut send, receive) = connection.open_bi().await?;
         let hello = self.hello_from(control);
+        let is_loopback = hello
+            .addresses
+            .iter()
+            .filter_map(|address| address.parse::<SocketAddr>().ok())
+            .all(|address| address.ip().to_canonical().is_loopback());
         send.write_all(&message(relay_to_control::Kind::Hello(hello)))
             .await?;
         let mut session = Session {
@@ -209,6 +230,7 @@ impl Link {
             send,
             receive,
             deframer: Deframer::new(cluster::MAX_MESSAGE),
+            is_loopback,
         };
         match session.next().await? {
             Some(control_to_relay::Kind::Hello(hello)) => {
@@ -318,6 +340,8 @@ struct Session {
     send: quinn::SendStream,
     receive: quinn::RecvStream,
     deframer: Deframer,
+    /// Whether all that clients are told is a loopback address.
+    is_loopback: bool,
 }
 
 impl Session {

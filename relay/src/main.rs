@@ -1,5 +1,6 @@
 //! `confab-relay`: flags, log, and the library.
 
+use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -61,6 +62,7 @@ fn start_log(flags: &Flags) -> Result<(), String> {
         .map_err(|error| format!("--log-level {:?} is no filter: {error}", flags.log_level))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match flags.log_format {
         LogFormat::Text => log.init(),

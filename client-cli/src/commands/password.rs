@@ -85,10 +85,18 @@ fn prompt(question: &str) -> Result<Zeroizing<String>, Failure> {
     rpassword::prompt_password(question)
         .map(Zeroizing::new)
         .map_err(|error| {
-            Failure::new(
-                Exit::Other,
-                "terminal",
-                format!("cannot ask for the password: {error}"),
-            )
+            // The prompt's line is still open.
+            eprintln!();
+            match error.kind() {
+                io::ErrorKind::Interrupted => {
+                    Failure::new(Exit::Interrupted, "interrupted", "interrupted")
+                }
+                io::ErrorKind::UnexpectedEof => Failure::usage("no password was given"),
+                _ => Failure::new(
+                    Exit::Other,
+                    "terminal",
+                    format!("cannot ask for the password: {error}"),
+                ),
+            }
         })
 }

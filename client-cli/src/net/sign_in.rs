@@ -59,7 +59,8 @@ impl Access {
                 .remember_pin(&self.server.to_string(), pin)
                 .await?;
             eprintln!(
-                "confab: first time at {}: its authority is {pin}, remembered in {}",
+                "confab: first time at {}: its authority is {pin}, remembered in {}; compare it with what \
+                 `confab-control fingerprint` prints there",
                 self.server,
                 path.display()
             );

@@ -17,6 +17,19 @@ type Answer = Result<response::Kind, Refusal>;
 
 /// Does what is asked. Before `hello` nothing else is.
 pub(super) async fn dispatch(client: &Client, request: request::Kind) -> Answer {
+    let answer = act(client, request).await;
+    if let Err(refusal) = &answer
+        && refusal.code == ErrorCode::NoRelay
+    {
+        tracing::warn!(
+            client = client.entry.id,
+            "a join failed: no relay is linked, or none has room"
+        );
+    }
+    answer
+}
+
+async fn act(client: &Client, request: request::Kind) -> Answer {
     use request::Kind;
     if client.version.get().is_none() && !matches!(request, Kind::Hello(_)) {
         return Err(Refusal::new(

@@ -38,7 +38,7 @@ impl RoomState {
                 let none = || {
                     Refusal::new(
                         ErrorCode::NoRelay,
-                        "no relay has room at the moment; try again in a moment",
+                        "no relay carries voice for this server now: its operator has to start confab-relay, or one with more room",
                     )
                     .after(PLACE_RETRY)
                 };

@@ -56,6 +56,9 @@ enum End {
 }
 
 /// A call that runs.
+/// Whoever stayed for so long and never reached the relay was in no call.
+const MEDIA_PATIENCE: Duration = Duration::from_secs(3);
+
 pub(super) struct Call {
     engine: Engine,
     sound: Sound,
@@ -66,12 +69,15 @@ pub(super) struct Call {
     /// `None` when the input is no source, or has ended.
     capture: Option<Pace>,
     capture_started: bool,
+    input_ended: bool,
     playout: Pace,
     next_stats: Instant,
     next_route_check: Instant,
     route: Option<std::net::IpAddr>,
     last_rebind: Instant,
     recording_failed: bool,
+    /// Whether the relay has ever answered.
+    was_live: bool,
     end: Option<End>,
 }
 
@@ -88,6 +94,7 @@ impl Call {
         Self {
             capture: matches!(sound.input, Input::Paced(_)).then(|| Pace::new(plan.input_at)),
             capture_started: false,
+            input_ended: false,
             // The first block is played at once; it is what the first 10 ms sound like.
             playout: Pace::new(start.checked_sub(BLOCK_TIME).unwrap_or(start)),
             next_stats: start + plan.stats_every,
@@ -95,6 +102,7 @@ impl Call {
             route: None,
             last_rebind: start,
             recording_failed: false,
+            was_live: false,
             end: None,
             engine,
             sound,
@@ -185,7 +193,7 @@ impl Call {
             self.check_route(now);
         }
         if self.plan.leave_at.is_some_and(|at| now >= at) {
-            let reason = if self.plan.until_end && self.capture.is_none() {
+            let reason = if self.plan.until_end && self.input_ended {
                 "input_ended"
             } else {
                 "duration"
@@ -232,6 +240,7 @@ impl Call {
                 Next::Ended(problem) => {
                     self.engine.pause(end_of_block);
                     self.capture = None;
+                    self.input_ended = true;
                     if self.plan.until_end {
                         let linger = now + LINGER;
                         self.plan.leave_at =
@@ -316,9 +325,12 @@ impl Call {
                 sender: speaking.participant.sender,
                 speaking: speaking.speaking,
             },
-            Event::Media(MediaEvent::Live) => Said::Media {
-                state: MediaState::Live,
-            },
+            Event::Media(MediaEvent::Live) => {
+                self.was_live = true;
+                Said::Media {
+                    state: MediaState::Live,
+                }
+            }
             Event::Media(MediaEvent::Silent) => Said::Media {
                 state: MediaState::Silent,
             },
@@ -459,9 +471,28 @@ impl Call {
             stats: self.engine.stats(),
         });
         match result {
+            Ok(Exit::Done) if !self.was_live && self.plan.start.elapsed() > MEDIA_PATIENCE => {
+                Err(self.never_live())
+            }
             Ok(Exit::Done) if self.recording_failed => Ok(Exit::Audio),
             result => result,
         }
+    }
+}
+
+impl Call {
+    fn never_live(&self) -> Failure {
+        let relay = self.engine.relay().map_or_else(
+            || "none of the relay's addresses answers".to_owned(),
+            |address| format!("the relay at {address} (UDP) does not answer"),
+        );
+        Failure::new(
+            Exit::Network,
+            "no_media",
+            format!(
+                "voice was never connected: {relay}; its operator may have to open the port or to give --public-address"
+            ),
+        )
     }
 }
 

@@ -9,7 +9,7 @@ use crate::audio::device;
 use crate::audio::recorder::{OutFile, Recorder};
 use crate::audio::source::Source;
 use crate::audio::{AudioError, Block};
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::flags::Join;
 
 /// One's own voice.
@@ -46,6 +46,7 @@ pub(super) struct Sound {
 impl Sound {
     /// Opens everything, before anybody is bothered.
     pub(super) fn open(flags: &Join) -> Result<Self, Failure> {
+        check(flags)?;
         let (problems_to, problems) = mpsc::unbounded_channel();
         let input = open_input(flags, &problems_to)?;
         let out = match flags.output.as_deref() {
@@ -118,6 +119,34 @@ impl Playout {
             Self::Speakers(speakers) => speakers.push(block),
             Self::Clock => {}
         }
+    }
+}
+
+/// What makes no sense is said before anything is opened, let alone overwritten.
+fn check(flags: &Join) -> Result<(), Failure> {
+    let says_nothing = flags.tone.is_none() && flags.input.is_none();
+    let hears_nothing = flags.output.is_none() && flags.record_dir.is_none();
+    if cfg!(not(feature = "device")) && says_nothing && hears_nothing {
+        return Err(Failure::new(
+            Exit::Audio,
+            "audio",
+            "this build has no sound card: give --in and --out (each FILE.wav, - or none), or build with the feature `device`",
+        ));
+    }
+    if flags.until_end && flags.tone.is_none() && flags.input.as_deref() == Some("none") {
+        return Err(Failure::usage(
+            "--until-end wants an input that ends: give --in FILE.wav",
+        ));
+    }
+    let same = |a: &str, b: &str| {
+        let real = |path: &str| std::fs::canonicalize(path).ok();
+        real(a).is_some_and(|path| Some(path) == real(b))
+    };
+    match (flags.input.as_deref(), flags.output.as_deref()) {
+        (Some(input), Some(output)) if same(input, output) => Err(Failure::usage(format!(
+            "--in and --out are the same file, {output}: it would be overwritten while it is played"
+        ))),
+        _ => Ok(()),
     }
 }
 
