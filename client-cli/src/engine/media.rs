@@ -166,9 +166,11 @@ impl MediaSession {
         self.chosen
     }
 
-    /// True when its packet numbers come to their end: a new session is needed.
+    /// True when its packet numbers, or the relay's, come to their end: a new session is needed.
     pub fn is_worn_out(&self) -> bool {
-        self.next_packet > PACKET_NUMBER_LIMIT - PACKET_NUMBERS_LEFT
+        const WORN: u32 = PACKET_NUMBER_LIMIT - PACKET_NUMBERS_LEFT;
+        let received = self.window.highest().unwrap_or(0);
+        self.next_packet > WORN || received > u64::from(WORN)
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use confab_protocol::media::downlink::{Pong, path_challenge};
 use confab_protocol::media::uplink::UplinkBody;
-use confab_protocol::media::{AudioLevel, Downlink, HopKey, Uplink};
+use confab_protocol::media::{AudioLevel, Downlink, HopKey, PACKET_NUMBER_LIMIT, Uplink};
 
 use super::media::{Health, MediaSession, Received, Refused, SILENT_AFTER, Transmit};
 use super::testing::grant;
@@ -244,4 +244,14 @@ fn a_goodbye_is_said() {
     let mut fixture = Fixture::live();
     fixture.session.bye(&mut fixture.out);
     assert!(matches!(fixture.sent()[..], [(_, Said::Bye)]));
+}
+
+#[test]
+fn a_session_is_worn_out_when_the_relays_numbers_come_to_their_end() {
+    let mut fixture = Fixture::new(&["192.0.2.1:9000"]);
+    assert!(!fixture.session.is_worn_out());
+    let late = PACKET_NUMBER_LIMIT - 1;
+    let challenge = path_challenge([1; 8], late, &fixture.key());
+    fixture.receive("192.0.2.1:9000", &challenge).unwrap();
+    assert!(fixture.session.is_worn_out());
 }
