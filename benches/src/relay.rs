@@ -10,7 +10,7 @@ use crate::bench_room::{BenchRoom, NullTransport};
 use crate::figures::{Figure, Goal, median};
 use crate::load::crowd::{Crowd, Ears};
 use crate::load::rig::{Rig, RigError};
-use crate::load::{Shape, cpu};
+use crate::load::{Shape, cpu, latency};
 
 /// Interleaved pairs of a ratio.
 const PAIRS: usize = 7;
@@ -22,6 +22,8 @@ const WARM_UP: Duration = Duration::from_millis(500);
 pub const SFRAME_LEN: usize = 85;
 /// Bytes of a record before its SFrame.
 const RECORD_HEADER: usize = 5;
+/// Rooms that tell what a room costs.
+const TRIAL_ROOMS: u32 = 100;
 /// Sockets that stand for all members.
 const SOCKETS: usize = 4;
 
@@ -32,6 +34,8 @@ pub async fn figures(programs: &Path, progress: impl Fn(&str)) -> Result<Vec<Fig
     figures.extend(against_sendmmsg(programs).await?);
     progress("10 speakers of 100, with a window of 10 ms");
     figures.push(frames_per_datagram(programs).await?);
+    progress("latency in rooms of 10, at half load, no window");
+    figures.extend(added_latency(programs).await?);
     progress("memory of 20 000 sessions");
     figures.push(memory(programs).await?);
     progress("two workers against one");
@@ -166,6 +170,57 @@ async fn frames_per_datagram(programs: &Path) -> Result<Figure, RigError> {
         "frames",
         Goal::AtLeast(4.0),
     ))
+}
+
+/// Time from the kernel's receive timestamp to the end of the send, in rooms of 10 with one speaker each, so many of them
+/// that the one worker is busy for half of its time.
+async fn added_latency(programs: &Path) -> Result<Vec<Figure>, RigError> {
+    let shape = |rooms| Shape {
+        rooms,
+        members: 10,
+        speakers: 1,
+    };
+    let speech = (1, SFRAME_LEN, 1);
+    let rig = Rig::start(programs, &["--workers", "1"]).await?;
+    // A first few rooms tell what one costs.
+    let few = rig.open(shape(TRIAL_ROOMS), 0).await?;
+    let trial = Crowd::start(rig.relay, few, speech, SOCKETS, Ears::Shut)?;
+    tokio::time::sleep(WARM_UP).await;
+    let before = cpu::used(rig.pid)?;
+    tokio::time::sleep(TIME).await;
+    let busy = (cpu::used(rig.pid)? - before).div_f64(TIME.as_secs_f64());
+    let of_one_room = busy.as_secs_f64() / f64::from(TRIAL_ROOMS);
+    let more = ((0.5 / of_one_room) as u32)
+        .saturating_sub(TRIAL_ROOMS)
+        .max(1);
+    let others = rig.open(shape(more), TRIAL_ROOMS).await?;
+    let crowd = Crowd::start(rig.relay, others, speech, SOCKETS, Ears::Shut)?;
+    tokio::time::sleep(WARM_UP).await;
+    let before = latency::read(rig.metrics).await?;
+    tokio::time::sleep(TIME).await;
+    let after = latency::read(rig.metrics).await?;
+    drop((trial, crowd));
+    let us = |share| after.quantile_since(&before, share).as_secs_f64() * 1e6;
+    Ok(vec![
+        Figure::new(
+            "relay.added_latency_us.p50",
+            us(0.5),
+            "us",
+            Goal::Below(50.0),
+        ),
+        Figure::new(
+            "relay.added_latency_us.p99",
+            us(0.99),
+            "us",
+            Goal::Below(250.0),
+        ),
+        Figure::new(
+            "relay.added_latency_rooms",
+            f64::from(TRIAL_ROOMS + more),
+            "rooms",
+            Goal::None,
+        ),
+    ])
 }
 
 /// Resident memory of a relay for each of many sessions in rooms of 10, when all have proved their addresses.

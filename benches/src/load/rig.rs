@@ -15,6 +15,7 @@ use confab_control::{Running, serve};
 use confab_protocol::cluster::{Action, CommandOutcome, Fence, OpenMedia};
 use confab_protocol::control::ConferenceId;
 use confab_protocol::media::{ConnectionId, HopKey};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -50,6 +51,8 @@ pub struct Rig {
     pub relay: SocketAddr,
     /// The relay's process.
     pub pid: u32,
+    /// Where its metrics are.
+    pub metrics: SocketAddr,
     control: Running,
     linked: LinkedRelay,
     _child: Child,
@@ -107,7 +110,7 @@ impl Rig {
             let said = String::from_utf8_lossy(&made.stderr).into_owned();
             return Err(RigError::Control(said));
         }
-        let child = Command::new(programs.join("confab-relay"))
+        let mut child = Command::new(programs.join("confab-relay"))
             .args(["--listen", "127.0.0.1:0", "--identity", &identity])
             .args([
                 "--control",
@@ -115,11 +118,13 @@ impl Rig {
                 "--log-level",
                 "warn",
             ])
+            .args(["--metrics", "127.0.0.1:0"])
             .args(flags)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
+        let metrics = metrics_address(&mut child).await?;
         let linked = wait_for_link(&control).await?;
         let relay = linked.addresses.first().copied();
         Ok(Self {
@@ -127,6 +132,7 @@ impl Rig {
             pid: child
                 .id()
                 .ok_or_else(|| RigError::Relay("it ended".to_owned()))?,
+            metrics,
             control,
             linked,
             _child: child,
@@ -187,6 +193,24 @@ fn conference(room: u32) -> ConferenceId {
     let mut id = [0; 16];
     id[..4].copy_from_slice(&room.to_be_bytes());
     ConferenceId::new(id)
+}
+
+/// Where the relay says that its metrics are: the last line that it prints.
+async fn metrics_address(child: &mut Child) -> Result<SocketAddr, RigError> {
+    let missing = || RigError::Relay("it did not say where its metrics are".to_owned());
+    let stdout = child.stdout.take().ok_or_else(missing)?;
+    let mut lines = BufReader::new(stdout).lines();
+    let said = async {
+        while let Ok(Some(line)) = lines.next_line().await {
+            let rest = line.strip_prefix("metrics on http://");
+            if let Some(address) = rest.and_then(|rest| rest.strip_suffix("/metrics")) {
+                return address.parse().ok();
+            }
+        }
+        None
+    };
+    let said = tokio::time::timeout(LINK_DEADLINE, said).await;
+    said.ok().flatten().ok_or_else(missing)
 }
 
 async fn wait_for_link(control: &Running) -> Result<LinkedRelay, RigError> {
