@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use aes::Aes128;
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
 use rand::rngs::SmallRng;
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{Rng, SeedableRng};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, SignatureScheme};
@@ -28,7 +28,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio_rustls::TlsConnector;
 
-use crate::load::crowd::FRAME;
+use crate::load::pace;
 
 /// Where Debian puts it.
 const PROGRAM: &str = "/usr/sbin/murmurd";
@@ -230,30 +230,16 @@ async fn keep_alive(stream: Stream) {
     }
 }
 
-/// Speaks for everyone, each at a phase of its own.
+/// Speaks for everyone.
 fn speak(shared: &Shared, mut voices: Vec<Voice>, opus_len: usize, seed: u64) -> io::Result<()> {
     let mut random = SmallRng::seed_from_u64(seed);
-    let mut phases: Vec<Duration> = voices
-        .iter()
-        .map(|_| FRAME.mul_f64(random.random::<f64>()))
-        .collect();
-    phases.sort();
-    let start = Instant::now();
-    for round in 0.. {
-        for (voice, phase) in voices.iter_mut().zip(&phases) {
-            if shared.stop.load(Relaxed) {
-                return Ok(());
-            }
-            thread::sleep(
-                (start + FRAME * round + *phase).saturating_duration_since(Instant::now()),
-            );
-            let mut opus = vec![0; opus_len];
-            random.fill_bytes(&mut opus);
-            voice.speak(&opus)?;
-            shared.frames_sent.fetch_add(1, Relaxed);
-        }
-    }
-    Ok(())
+    let mut opus = vec![0; opus_len];
+    pace::at_random_phases(voices.len(), seed, &shared.stop, |speaker| {
+        random.fill_bytes(&mut opus);
+        voices[speaker].speak(&opus)?;
+        shared.frames_sent.fetch_add(1, Relaxed);
+        Ok(())
+    })
 }
 
 impl Voice {

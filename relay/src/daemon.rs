@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use confab_protocol::cluster::{BootId, LOAD_INTERVAL_MS};
 use confab_protocol::media::HopKey;
 use confab_protocol::wire::RelayLoad;
+use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -153,7 +154,7 @@ pub async fn start(flags: &Flags) -> Result<Relay, StartError> {
     relay.spawn_tasks(flags, boot, &identity, ended_from);
     if let Some(address) = flags.metrics {
         let failed = |error| StartError::Metrics { address, error };
-        let listener = metrics::bind(address).await.map_err(failed)?;
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
         relay.metrics = listener.local_addr().ok();
         let source = Source {
             counters: relay.counters.clone(),

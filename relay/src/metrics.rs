@@ -1,7 +1,6 @@
 //! What the relay tells of itself over HTTP: `/metrics` for Prometheus, `/healthz`, `/readyz`.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -57,11 +56,6 @@ pub async fn serve(listener: TcpListener, source: Source) {
             drop(place);
         });
     }
-}
-
-/// Binds the address of `--metrics`.
-pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-    TcpListener::bind(address).await
 }
 
 async fn converse(stream: TcpStream, source: Source) -> hyper::Result<()> {

@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use confab_relay::core::{DropCause, Registry};
-use confab_relay::metrics::{Source, bind, serve};
+use confab_relay::metrics::{Source, serve};
 use lab::Lab;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 fn source(lab: &Lab) -> Source {
     let (to, _) = std::sync::mpsc::channel();
@@ -86,7 +86,7 @@ async fn ask(address: SocketAddr, request: &[u8]) -> String {
 
 #[tokio::test]
 async fn it_answers_what_it_knows_and_survives_what_it_does_not() {
-    let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let source = source(&Lab::new());
     let linked = Arc::clone(&source.linked);

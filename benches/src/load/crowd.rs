@@ -13,14 +13,11 @@ use confab_protocol::media::uplink::UplinkBody;
 use confab_protocol::media::{AudioLevel, KeyId, SframeHeader};
 use confab_relay::core::PacketPool;
 use confab_relay::io::UdpDriver;
-use rand::rngs::SmallRng;
-use rand::{RngExt, SeedableRng};
 use socket2::SockRef;
 
+use super::pace;
 use super::rig::{Session, hop_key};
 
-/// Time between two frames of a speaker.
-pub const FRAME: Duration = Duration::from_millis(20);
 /// A listener is heard of so often.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// One datagram of so many is looked into.
@@ -229,29 +226,13 @@ fn open_sockets(relay: SocketAddr, count: usize, ears: Ears) -> io::Result<Vec<A
     (0..count.max(1)).map(|_| open()).collect()
 }
 
-/// Speaks for everyone, each at a phase of its own, on a clock that does not drift.
+/// Speaks for everyone.
 fn speak(shared: &Shared, mut voices: Vec<Voice>, sframe_len: usize, seed: u64) -> io::Result<()> {
-    let mut random = SmallRng::seed_from_u64(seed);
-    let mut phases: Vec<Duration> = voices
-        .iter()
-        .map(|_| FRAME.mul_f64(random.random::<f64>()))
-        .collect();
-    phases.sort();
-    let start = Instant::now();
-    for round in 0.. {
-        for (voice, phase) in voices.iter_mut().zip(&phases) {
-            if shared.stop.load(Relaxed) {
-                return Ok(());
-            }
-            sleep_until(start + FRAME * round + *phase);
-            voice.speak(shared.epoch, sframe_len)?;
-            shared.frames_sent.fetch_add(1, Relaxed);
-        }
-        if voices.is_empty() {
-            return Ok(());
-        }
-    }
-    Ok(())
+    pace::at_random_phases(voices.len(), seed, &shared.stop, |speaker| {
+        voices[speaker].speak(shared.epoch, sframe_len)?;
+        shared.frames_sent.fetch_add(1, Relaxed);
+        Ok(())
+    })
 }
 
 fn keep_alive(shared: &Shared, mut voices: Vec<Voice>) -> io::Result<()> {
@@ -318,12 +299,5 @@ fn look_into(shared: &Shared, bytes: &[u8], delays: &mut Vec<Duration>) {
         if let Some(spoken) = spoken {
             delays.push(Duration::from_nanos(now.saturating_sub(spoken)));
         }
-    }
-}
-
-fn sleep_until(when: Instant) {
-    let now = Instant::now();
-    if when > now {
-        thread::sleep(when - now);
     }
 }

@@ -3,11 +3,13 @@
 //! * [`rig`]: a relay of its own, commanded directly;
 //! * [`crowd`]: the members: few sockets, many sessions, speakers at random phases;
 //! * [`cpu`]: what a process has used of its cores;
-//! * [`latency`]: how long frames stayed in the relay, by its own histogram.
+//! * [`latency`]: how long frames stayed in the relay, by its own histogram;
+//! * [`pace`]: when speakers speak.
 
 pub mod cpu;
 pub mod crowd;
 pub mod latency;
+pub mod pace;
 pub mod rig;
 
 /// Who is in which room.

@@ -4,7 +4,7 @@
 //! Their people come back by themselves in a moment and talk on meanwhile, so such a room is given some time. But a ban, a
 //! kick or the like must hold at once: a conference that is moderated loses what is left over of it.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ const MAX_MODERATED: usize = 100_000;
 /// Conferences that were moderated while this node runs.
 #[derive(Default)]
 pub(super) struct Moderated {
-    conferences: HashMap<ConferenceId, ()>,
+    conferences: HashSet<ConferenceId>,
     /// True when there were more than are remembered: then every leftover might be of one.
     overflowed: bool,
 }
@@ -30,7 +30,7 @@ impl Relays {
     pub fn note_moderated(&self, conference: ConferenceId) {
         let mut moderated = self.moderated();
         if moderated.conferences.len() < MAX_MODERATED {
-            moderated.conferences.insert(conference, ());
+            moderated.conferences.insert(conference);
         } else {
             moderated.overflowed = true;
         }
@@ -55,8 +55,7 @@ impl Relays {
         for (name, relay) in relays.iter().filter(|(_, relay)| relay.link.is_some()) {
             for (conference, since) in &relay.leftovers {
                 let is_old = now.saturating_duration_since(*since) >= GRACE;
-                if is_old || moderated.overflowed || moderated.conferences.contains_key(conference)
-                {
+                if is_old || moderated.overflowed || moderated.conferences.contains(conference) {
                     due.push((relay.linked_as(name), *conference));
                 }
             }

@@ -146,11 +146,6 @@ impl Registry {
         })
     }
 
-    /// True when a room waits for [`publish`](Self::publish).
-    pub fn is_stale(&self) -> bool {
-        !self.ledger().stale.is_empty()
-    }
-
     /// Lets the workers see every change so far. To be called a few milliseconds after a change, for all that gathered.
     pub fn publish(&self) {
         let stale = std::mem::take(&mut self.ledger().stale);
