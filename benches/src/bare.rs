@@ -31,7 +31,7 @@ pub struct Bursts {
 pub fn run(bursts: &Bursts) -> io::Result<Duration> {
     let socket = UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
     socket.set_nonblocking(true)?;
-    let mut driver = UdpDriver::new(socket, 1)?;
+    let mut driver = UdpDriver::new(vec![socket], 1)?;
     let body = vec![0xa5; bursts.body];
     let pid = std::process::id();
     let before = cpu::used(pid)?;
@@ -48,7 +48,7 @@ pub fn run(bursts: &Bursts) -> io::Result<Duration> {
             let count = left.min(CHUNK);
             let chunk: Vec<_> = (0..count)
                 .map(|n| Outgoing {
-                    to: bursts.targets[(left - n) % bursts.targets.len()],
+                    to: bursts.targets[(left - n) % bursts.targets.len()].into(),
                     head: [n as u8; HEADER_LEN],
                     body: [&body, &[]],
                 })

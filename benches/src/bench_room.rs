@@ -10,15 +10,20 @@ use confab_protocol::control::ConferenceId;
 use confab_protocol::media::downlink::{Downlink, DownlinkBody};
 use confab_protocol::media::uplink::UplinkBody;
 use confab_protocol::media::{AudioLevel, ConnectionId, HopKey, KeyId, SframeHeader};
+use confab_relay::core::limits::RateLimits;
+use confab_relay::core::registry::Capacity;
 use confab_relay::core::worker::WorkerConfig;
 use confab_relay::core::{
-    Counters, Outgoing, Registry, SendStatus, Transport, Worker, WorkerCommand,
+    Counters, Crossings, Outgoing, Registry, SendStatus, Transport, Worker, WorkerCommand,
 };
 
 const BOOT: BootId = BootId([1; 16]);
 
 /// Bytes of a frame's SFrame: 24 kbit/s in 20 ms frames, with header and tag.
 const SFRAME_LEN: usize = 85;
+
+/// Receive buffers of the worker.
+const BUFFERS: usize = 8192;
 
 /// Takes datagrams and looks at nothing but their number.
 #[derive(Default)]
@@ -42,7 +47,7 @@ struct Kept(Vec<(SocketAddr, Vec<u8>)>);
 impl Transport for Kept {
     fn send(&mut self, chunk: &[Outgoing<'_>]) -> SendStatus {
         self.0
-            .extend(chunk.iter().map(|out| (out.to, out.to_vec())));
+            .extend(chunk.iter().map(|out| (out.to.remote, out.to_vec())));
         SendStatus::All
     }
 }
@@ -75,13 +80,22 @@ impl BenchRoom {
         let now = Instant::now();
         let config = WorkerConfig {
             index: 0,
-            buffers: 8192,
+            buffers: BUFFERS,
             speakers: 64,
+            limits: RateLimits::default(),
+            idle_timeout: Duration::from_secs(30),
+        };
+        let capacity = Capacity {
+            sessions: 1_000_000,
+            rooms: 1,
+            members: 65_536,
+            share: 65_536,
         };
         let counters = Arc::new(Counters::default());
+        let crossings = Arc::new(Crossings::new(1, 64, BUFFERS));
         let mut room = Self {
-            worker: Worker::new(config, now, counters, HopKey::new([5; 16])),
-            registry: Registry::new(BOOT, 1_000_000, vec![to], [6; 32]),
+            worker: Worker::new(config, now, counters, crossings, HopKey::new([5; 16])),
+            registry: Registry::new(BOOT, capacity, vec![to], [6; 32]),
             now,
             mailbox,
             members: Vec::new(),
@@ -215,6 +229,6 @@ fn deliver(worker: &mut Worker, now: Instant, from: SocketAddr, datagram: &[u8])
     let mut packet = worker.packets().take().expect("a free buffer");
     packet.len = datagram.len();
     packet.data[..datagram.len()].copy_from_slice(datagram);
-    packet.from = from;
+    packet.from = from.into();
     worker.receive(now, packet);
 }

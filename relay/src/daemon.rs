@@ -1,9 +1,7 @@
 //! The relay as a process: sockets, workers, links and what goes on between them.
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -14,17 +12,18 @@ use confab_protocol::cluster::{BootId, LOAD_INTERVAL_MS};
 use confab_protocol::media::HopKey;
 use confab_protocol::wire::RelayLoad;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+use crate::core::limits::RateLimits;
+use crate::core::registry::Capacity;
 use crate::core::window::WindowControl;
-use crate::core::worker::Ended;
-use crate::core::worker::WorkerConfig;
-use crate::core::{Counters, DropCause, MediaEnded, Registry, Worker};
+use crate::core::worker::{Ended, WorkerConfig};
+use crate::core::{Counters, Crossings, DropCause, MediaEnded, Registry, Worker, WorkerCommand};
 use crate::flags::Flags;
 use crate::io::threads::WorkerThread;
-use crate::io::{BindError, Waker, bind_group};
+use crate::io::{BindError, PortLock, UdpDriver, Waker, bind_group};
 use crate::link::{Hello, Identity, IdentityError, Link};
 use crate::metrics::{self, Source};
 
@@ -34,6 +33,10 @@ const PUBLISH_DELAY: Duration = Duration::from_millis(5);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// How often the workers are looked after.
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
+/// How often a relay that drains looks whether anybody is left.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(20);
+/// What workers may hand to one of them before it takes it, at most: some 10 ms of frames at full load.
+const CROSSING_RING: usize = 4096;
 /// Most workers: a connection id names one by a byte.
 const MAX_WORKERS: usize = 256;
 
@@ -74,16 +77,18 @@ pub struct WorkerDied {
 
 /// A relay that runs.
 pub struct Relay {
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     registry: Arc<Registry>,
     counters: Vec<Arc<Counters>>,
-    wakers: Vec<Waker>,
+    wakers: Arc<[Waker]>,
     threads: Vec<JoinHandle<io::Result<()>>>,
     stop: Arc<AtomicBool>,
     tasks: JoinSet<()>,
     metrics: Option<SocketAddr>,
     linked: Arc<AtomicUsize>,
-    _port_lock: UnixDatagram,
+    draining: watch::Sender<bool>,
+    drain_time: Duration,
+    _port_locks: Vec<PortLock>,
 }
 
 /// Starts sockets, workers and links. To be called inside a tokio runtime.
@@ -97,59 +102,32 @@ pub async fn start(flags: &Flags) -> Result<Relay, StartError> {
     let identity = Arc::new(Identity::load(folder)?);
     let workers = worker_count(flags)?;
     let batch = usize::from(flags.batch);
-    let group = bind_group(flags.listen, workers, batch, flags.socket_buffer)?;
+    let group = bind_group(&flags.listen, workers, batch, flags.socket_buffer)?;
 
     let stop = Arc::new(AtomicBool::new(false));
     let (ended_to, ended_from) = unbounded_channel();
-    let mut mailboxes = Vec::new();
-    let mut counters = Vec::new();
-    let mut wakers = Vec::new();
-    let mut threads = Vec::new();
-    for (index, driver) in group.drivers.into_iter().enumerate() {
-        let (mailbox_to, mailbox) = mpsc::channel();
-        mailboxes.push(mailbox_to);
-        let counted = Arc::new(Counters::default());
-        counters.push(Arc::clone(&counted));
-        wakers.push(driver.waker());
-        let thread = WorkerThread {
-            worker: Worker::new(
-                WorkerConfig {
-                    index: index as u8,
-                    buffers: flags.buffers as usize,
-                    speakers: usize::from(flags.speakers),
-                },
-                Instant::now(),
-                counted,
-                HopKey::new(rand::random()),
-            ),
-            driver,
-            mailbox,
-            ended: ended_to.clone(),
-            stop: Arc::clone(&stop),
-            batch,
-            window: WindowControl::new(flags.coalesce_min, flags.coalesce_max),
-        };
-        threads.push(thread.spawn(index).map_err(StartError::Thread)?);
-    }
-
+    let started = Workers::start(flags, group.drivers, &stop, &ended_to)?;
     let boot = BootId(rand::random());
-    let registry = Arc::new(Registry::new(
-        boot,
-        flags.max_sessions,
-        mailboxes,
-        rand::random(),
-    ));
+    let capacity = Capacity {
+        sessions: flags.max_sessions,
+        rooms: flags.max_rooms,
+        members: flags.max_members,
+        share: flags.room_share,
+    };
+    let registry = Registry::new(boot, capacity, started.mailboxes, rand::random());
     let mut relay = Relay {
-        address: group.address,
-        registry,
-        counters,
-        wakers,
-        threads,
+        addresses: group.addresses,
+        registry: Arc::new(registry),
+        counters: started.counters,
+        wakers: started.wakers,
+        threads: started.threads,
         stop,
         tasks: JoinSet::new(),
         metrics: None,
         linked: Arc::default(),
-        _port_lock: group.lock,
+        draining: watch::Sender::new(false),
+        drain_time: flags.drain_time,
+        _port_locks: group.locks,
     };
     relay.spawn_tasks(flags, boot, &identity, ended_from);
     if let Some(address) = flags.metrics {
@@ -160,16 +138,72 @@ pub async fn start(flags: &Flags) -> Result<Relay, StartError> {
             counters: relay.counters.clone(),
             registry: Arc::clone(&relay.registry),
             linked: Arc::clone(&relay.linked),
+            draining: relay.draining.subscribe(),
         };
         relay.tasks.spawn(metrics::serve(listener, source));
     }
     Ok(relay)
 }
 
+/// The worker threads, and what the rest of the relay needs of them.
+struct Workers {
+    mailboxes: Vec<mpsc::Sender<WorkerCommand>>,
+    counters: Vec<Arc<Counters>>,
+    wakers: Arc<[Waker]>,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+}
+
+impl Workers {
+    fn start(
+        flags: &Flags,
+        drivers: Vec<UdpDriver>,
+        stop: &Arc<AtomicBool>,
+        ended: &UnboundedSender<Ended>,
+    ) -> Result<Self, StartError> {
+        let buffers = flags.buffers as usize;
+        let crossings = Arc::new(Crossings::new(drivers.len(), CROSSING_RING, buffers));
+        let cores = flags.pin.cores(drivers.len());
+        let mut workers = Self {
+            mailboxes: Vec::new(),
+            counters: Vec::new(),
+            wakers: drivers.iter().map(UdpDriver::waker).collect(),
+            threads: Vec::new(),
+        };
+        for (index, (driver, core)) in drivers.into_iter().zip(cores).enumerate() {
+            let (mailbox_to, mailbox) = mpsc::channel();
+            let counters = Arc::new(Counters::default());
+            let worker = Worker::new(
+                worker_config(flags, index),
+                Instant::now(),
+                Arc::clone(&counters),
+                Arc::clone(&crossings),
+                HopKey::new(rand::random()),
+            );
+            let thread = WorkerThread {
+                worker,
+                driver,
+                mailbox,
+                ended: ended.clone(),
+                stop: Arc::clone(stop),
+                wakers: Arc::clone(&workers.wakers),
+                batch: usize::from(flags.batch),
+                window: WindowControl::new(flags.coalesce_min, flags.coalesce_max),
+                core,
+                busy_poll: flags.busy_poll,
+            };
+            workers.mailboxes.push(mailbox_to);
+            workers.counters.push(counters);
+            let thread = thread.spawn(index).map_err(StartError::Thread)?;
+            workers.threads.push(thread);
+        }
+        Ok(workers)
+    }
+}
+
 impl Relay {
-    /// Where it listens, with the real port.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// Where it listens, with the real ports.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// Where its metrics are, with the real port.
@@ -177,19 +211,26 @@ impl Relay {
         self.metrics
     }
 
-    /// Runs until `shutdown` is over, then says bye to everyone; or until a worker dies.
-    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), WorkerDied> {
+    /// Runs until it is told to end by a first of `signals`, drains, and says bye to everyone who is left after the drain
+    /// time or at a second signal. Or runs until a worker dies.
+    pub async fn run(mut self, mut signals: Receiver<()>) -> Result<(), WorkerDied> {
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
-        let mut shutdown = std::pin::pin!(shutdown);
         loop {
             tokio::select! {
-                () = &mut shutdown => break,
-                _ = watch.tick() => {
-                    if let Some(index) = self.threads.iter().position(JoinHandle::is_finished) {
-                        return Err(died(index, self.threads.swap_remove(index)));
-                    }
-                }
+                _ = signals.recv() => break,
+                _ = watch.tick() => self.look_after_workers()?,
             }
+        }
+        self.draining.send_replace(true);
+        let everyone_left = async {
+            while self.registry.sessions() > 0 {
+                tokio::time::sleep(DRAIN_INTERVAL).await;
+            }
+        };
+        tokio::select! {
+            () = everyone_left => {}
+            () = tokio::time::sleep(self.drain_time) => {}
+            _ = signals.recv() => {}
         }
         self.tasks.shutdown().await;
         self.registry.drain(Instant::now());
@@ -204,6 +245,13 @@ impl Relay {
         Ok(())
     }
 
+    fn look_after_workers(&mut self) -> Result<(), WorkerDied> {
+        match self.threads.iter().position(JoinHandle::is_finished) {
+            Some(index) => Err(died(index, self.threads.swap_remove(index))),
+            None => Ok(()),
+        }
+    }
+
     fn spawn_tasks(
         &mut self,
         flags: &Flags,
@@ -216,8 +264,8 @@ impl Relay {
         let hello = Hello {
             boot,
             region: flags.region.clone(),
-            addresses: flags.public_address.clone(),
-            port: self.address.port(),
+            public: flags.public_address.clone(),
+            listen: self.addresses.clone(),
             workers: self.counters.len() as u32,
             max_sessions: flags.max_sessions,
         };
@@ -240,7 +288,7 @@ impl Relay {
         self.tasks.spawn(publish_changes(
             Arc::clone(&self.registry),
             Arc::clone(&changed),
-            self.wakers.clone(),
+            Arc::clone(&self.wakers),
         ));
         self.tasks.spawn(pass_ended_on(
             Arc::clone(&self.registry),
@@ -251,13 +299,14 @@ impl Relay {
         self.tasks.spawn(measure_load(
             Arc::clone(&self.registry),
             self.counters.clone(),
+            self.draining.subscribe(),
             load_to,
         ));
     }
 }
 
 /// Wakes the workers for what a command changed, and publishes the rooms a little later, for all that gathered.
-async fn publish_changes(registry: Arc<Registry>, changed: Arc<Notify>, wakers: Vec<Waker>) {
+async fn publish_changes(registry: Arc<Registry>, changed: Arc<Notify>, wakers: Arc<[Waker]>) {
     loop {
         changed.notified().await;
         wakers.iter().for_each(Waker::wake);
@@ -286,6 +335,7 @@ async fn pass_ended_on(
 async fn measure_load(
     registry: Arc<Registry>,
     counters: Vec<Arc<Counters>>,
+    mut draining: watch::Receiver<bool>,
     load: watch::Sender<RelayLoad>,
 ) {
     let interval = Duration::from_millis(LOAD_INTERVAL_MS);
@@ -294,7 +344,13 @@ async fn measure_load(
     let (mut before_in, mut before_out) = (0, 0);
     let mut busy_before = vec![0; counters.len()];
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            Ok(()) = draining.changed() => {
+                load.send_modify(|load| load.draining = true);
+                continue;
+            }
+        }
         let mut busiest = 0;
         for (counters, before) in counters.iter().zip(&mut busy_before) {
             let busy = counters.busy_ns.get();
@@ -309,12 +365,27 @@ async fn measure_load(
             datagrams_in_per_s: (total_in - before_in) * 1000 / LOAD_INTERVAL_MS,
             datagrams_out_per_s: (total_out - before_out) * 1000 / LOAD_INTERVAL_MS,
             busy_percent: (busiest * 100 / interval.as_nanos() as u64).min(100) as u32,
+            draining: *draining.borrow(),
         });
         (before_in, before_out) = (total_in, total_out);
         if swept.elapsed() >= SWEEP_INTERVAL {
             swept = Instant::now();
             registry.sweep(swept);
         }
+    }
+}
+
+fn worker_config(flags: &Flags, index: usize) -> WorkerConfig {
+    WorkerConfig {
+        index: index as u8,
+        buffers: flags.buffers as usize,
+        speakers: usize::from(flags.speakers),
+        limits: RateLimits {
+            packets_per_second: flags.packet_rate,
+            packet_burst: flags.packet_burst,
+            bytes_per_second: flags.bit_rate * 125,
+        },
+        idle_timeout: flags.idle_timeout,
     }
 }
 
@@ -325,7 +396,8 @@ fn worker_count(flags: &Flags) -> Result<usize, StartError> {
         ));
     }
     let workers = match flags.workers {
-        0 => thread::available_parallelism().map_or(1, usize::from),
+        0 if cfg!(target_os = "linux") => thread::available_parallelism().map_or(1, usize::from),
+        0 => 1,
         workers => workers,
     };
     if workers > MAX_WORKERS {

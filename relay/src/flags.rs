@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::io::pin::Pinning;
+
 /// Relays encrypted voice between the members of rooms.
 ///
 /// A relay takes its orders from control nodes and needs an identity from them:
@@ -22,12 +24,20 @@ pub struct Flags {
     #[command(subcommand)]
     pub command: Option<Command>,
 
-    /// UDP address to listen on. `[::]` serves IPv6 and IPv4; port 0 takes any free port.
-    #[arg(long, env = "CONFAB_RELAY_LISTEN", default_value = "[::]:4434")]
-    pub listen: SocketAddr,
+    /// UDP address to listen on. `[::]` serves IPv6 and IPv4, unless an IPv4 address is given too; port 0 takes any free
+    /// port. Repeat it, up to 8 times: on a machine with several addresses name each of them, so that answers leave by
+    /// the address that was asked.
+    #[arg(
+        long,
+        env = "CONFAB_RELAY_LISTEN",
+        value_delimiter = ',',
+        default_value = "[::]:4434",
+        value_name = "IP:PORT"
+    )]
+    pub listen: Vec<SocketAddr>,
 
-    /// UDP address that clients are told, if it is not the one on which this machine reaches control (as behind a NAT
-    /// or a load balancer). Repeat it to offer IPv4 and IPv6.
+    /// UDP address that clients are told, if it is not one that the relay listens on or, where that is a wildcard, the
+    /// one on which this machine reaches control (as behind a NAT or a load balancer). Repeat it to offer IPv4 and IPv6.
     #[arg(
         long,
         env = "CONFAB_RELAY_PUBLIC_ADDRESS",
@@ -59,13 +69,58 @@ pub struct Flags {
     #[arg(long, env = "CONFAB_RELAY_REGION", default_value = "default")]
     pub region: String,
 
-    /// Worker threads, each with a socket of its own. 0: one for each core. A room stays on one worker.
+    /// Worker threads, each with sockets of its own. 0: one for each core. More than cores is of no use.
     #[arg(long, env = "CONFAB_RELAY_WORKERS", default_value_t = 0)]
     pub workers: usize,
 
+    /// Cores that workers stay on: `auto` gives each its own when there are as many workers as cores; `none` leaves it to
+    /// the system; a list such as `2,3,6` deals them in that order. On a machine that does other work too, or whose
+    /// network card interrupts certain cores, a list of the other cores steadies the latency.
+    #[arg(long, env = "CONFAB_RELAY_PIN", default_value = "auto", value_name = "CORES", value_parser = parse_pinning)]
+    pub pin: Pinning,
+
+    /// For so long after the last datagram a worker asks for the next one again and again before it waits, as 100us; 10ms
+    /// at most. Saves the time of being woken, some 5 to 50 us, and costs a busy core. 0us: waits at once.
+    #[arg(long, env = "CONFAB_RELAY_BUSY_POLL", default_value = "0us", value_name = "TIME", value_parser = parse_busy_poll)]
+    pub busy_poll: Duration,
+
     /// Media sessions that this relay takes, at most; each needs about 1 KiB.
-    #[arg(long, env = "CONFAB_RELAY_MAX_SESSIONS", default_value_t = 100_000)]
+    #[arg(long, env = "CONFAB_RELAY_MAX_SESSIONS", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_sessions: u32,
+
+    /// Rooms that this relay takes, at most.
+    #[arg(long, env = "CONFAB_RELAY_MAX_ROOMS", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_rooms: u32,
+
+    /// Members of a room, at most. More are refused, whatever control allows.
+    #[arg(long, env = "CONFAB_RELAY_MAX_MEMBERS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub max_members: u32,
+
+    /// Members of a room that one worker serves before the room spreads to another one. Small rooms stay on one worker,
+    /// which costs least; a lower figure spreads a large room's load sooner.
+    #[arg(long, env = "CONFAB_RELAY_ROOM_SHARE", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
+    pub room_share: u32,
+
+    /// Packets a second that a session may send over a longer time. 120: frames of 10 ms, and keep-alives.
+    #[arg(long, env = "CONFAB_RELAY_PACKET_RATE", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub packet_rate: u32,
+
+    /// Packets that a session may send at once, after a pause of its network.
+    #[arg(long, env = "CONFAB_RELAY_PACKET_BURST", default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub packet_burst: u32,
+
+    /// UDP payload that a session may send over a longer time, in kbit/s. 320: Opus of 128 kbit/s with its redundancy.
+    #[arg(long, env = "CONFAB_RELAY_BIT_RATE", default_value_t = 320, value_name = "KBIT", value_parser = clap::value_parser!(u32).range(8..=100_000))]
+    pub bit_rate: u32,
+
+    /// A session that sends nothing for so long is over, as 30s. Clients send a keep-alive every 15 s at most.
+    #[arg(long, env = "CONFAB_RELAY_IDLE_TIMEOUT", default_value = "30s", value_name = "TIME", value_parser = parse_idle)]
+    pub idle_timeout: Duration,
+
+    /// On SIGTERM: for so long the relay goes on serving while control places its rooms elsewhere, as 5s; it ends as soon
+    /// as nobody is left. A second signal ends it at once.
+    #[arg(long, env = "CONFAB_RELAY_DRAIN_TIME", default_value = "5s", value_name = "TIME", value_parser = parse_drain)]
+    pub drain_time: Duration,
 
     /// Speakers of a room that are forwarded at once, 1 to 64: the loudest. Each costs every listener a frame.
     #[arg(
@@ -137,20 +192,48 @@ pub enum Command {
     Check,
 }
 
-/// Longest coalescing that makes sense: the length of a usual frame.
-const MAX_COALESCE: Duration = Duration::from_millis(20);
-
 fn parse_wait(text: &str) -> Result<Duration, String> {
-    let (number, unit) = match text.strip_suffix("us") {
-        Some(number) => (number, 1e-6),
-        None => (text.strip_suffix("ms").unwrap_or(text), 1e-3),
-    };
-    let number: f64 = number
-        .parse()
-        .map_err(|_| "a time looks like 5ms or 500us".to_owned())?;
-    match Duration::try_from_secs_f64(number * unit) {
-        Ok(wait) if wait <= MAX_COALESCE => Ok(wait),
-        _ => Err(format!("0ms to {} ms", MAX_COALESCE.as_millis())),
+    // Longer than a usual frame makes no sense.
+    parse_time(text, Duration::ZERO, Duration::from_millis(20))
+}
+
+fn parse_busy_poll(text: &str) -> Result<Duration, String> {
+    parse_time(text, Duration::ZERO, Duration::from_millis(10))
+}
+
+fn parse_idle(text: &str) -> Result<Duration, String> {
+    // Listeners may be silent for 15 s between two keep-alives.
+    parse_time(text, Duration::from_secs(20), Duration::from_secs(3600))
+}
+
+fn parse_drain(text: &str) -> Result<Duration, String> {
+    parse_time(text, Duration::ZERO, Duration::from_secs(3600))
+}
+
+/// A number with its unit.
+fn parse_time(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
+    let units = [("us", 1e-6), ("ms", 1e-3), ("s", 1.0)];
+    let mut read = units.iter().filter_map(|(unit, seconds)| {
+        let number: f64 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
+        Duration::try_from_secs_f64(number * seconds).ok()
+    });
+    match read.next() {
+        Some(time) if (least..=most).contains(&time) => Ok(time),
+        Some(_) => Err(format!("it is {least:?} to {most:?}")),
+        None => Err("a time looks like 5ms, 500us or 30s".to_owned()),
+    }
+}
+
+fn parse_pinning(text: &str) -> Result<Pinning, String> {
+    match text {
+        "auto" => Ok(Pinning::Auto),
+        "none" => Ok(Pinning::None),
+        list => list
+            .split(',')
+            .map(|core| core.trim().parse().ok())
+            .collect::<Option<_>>()
+            .map(Pinning::Cores)
+            .ok_or_else(|| "it is auto, none, or cores as 2,3,6".to_owned()),
     }
 }
 
@@ -161,4 +244,42 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags(more: &[&str]) -> Result<Flags, clap::Error> {
+        let least = ["confab-relay", "--control", "a:1", "--identity", "x"];
+        Flags::try_parse_from(least.iter().chain(more))
+    }
+
+    #[test]
+    fn times_have_units_and_limits() {
+        let parsed = flags(&["--coalesce-max", "500us", "--idle-timeout", "45s"]);
+        let parsed = parsed.expect("good flags");
+        assert_eq!(parsed.coalesce_max, Duration::from_micros(500));
+        assert_eq!(parsed.idle_timeout, Duration::from_secs(45));
+        for bad in ["5", "21ms", "-1ms", "ms", "NaNs", "1e99s", "inf s"] {
+            assert!(flags(&["--coalesce-max", bad]).is_err(), "{bad}");
+        }
+        assert!(flags(&["--idle-timeout", "3s"]).is_err());
+    }
+
+    #[test]
+    fn several_addresses_are_given_by_repetition_or_with_commas() {
+        let parsed = flags(&["--listen", "0.0.0.0:1", "--listen", "[::]:1"]).expect("good flags");
+        let again = flags(&["--listen", "0.0.0.0:1,[::]:1"]).expect("good flags");
+        assert_eq!(parsed.listen.len(), 2);
+        assert_eq!(parsed.listen, again.listen);
+    }
+
+    #[test]
+    fn cores_are_a_word_or_a_list() {
+        let pin = |text| flags(&["--pin", text]).map(|flags| flags.pin);
+        assert_eq!(pin("none").expect("good"), Pinning::None);
+        assert_eq!(pin("2,3").expect("good"), Pinning::Cores(vec![2, 3]));
+        assert!(pin("two").is_err());
+    }
 }

@@ -66,10 +66,10 @@ pub struct Hello {
     pub boot: BootId,
     /// Which region it serves.
     pub region: String,
-    /// What clients are told; when empty, the address on which control is reached, with `port`.
-    pub addresses: Vec<SocketAddr>,
-    /// The UDP port it listens on.
-    pub port: u16,
+    /// What clients are told; when empty, where it listens, with the address on which control is reached for a wildcard.
+    pub public: Vec<SocketAddr>,
+    /// Where it listens.
+    pub listen: Vec<SocketAddr>,
     /// How many workers.
     pub workers: u32,
     /// How many sessions it takes.
@@ -244,18 +244,13 @@ impl Link {
     }
 
     fn hello_from(&self, control: SocketAddr) -> wire::RelayHello {
-        let addresses = if self.hello.addresses.is_empty() {
-            address_towards(control)
-                .map(|ip| SocketAddr::new(ip, self.hello.port).to_string())
-                .into_iter()
-                .collect()
-        } else {
-            self.hello
-                .addresses
-                .iter()
-                .map(ToString::to_string)
-                .collect()
-        };
+        let mut addresses = self.hello.public.clone();
+        if addresses.is_empty() {
+            for listen in &self.hello.listen {
+                addresses.extend(reached_at(*listen, control).filter(|a| !addresses.contains(a)));
+            }
+        }
+        let addresses = addresses.iter().map(ToString::to_string).collect();
         wire::RelayHello {
             min_version: version::MIN_VERSION,
             max_version: version::MAX_VERSION,
@@ -374,6 +369,17 @@ fn media_ended(ended: &MediaEnded) -> relay_to_control::Kind {
         connection_id: Bytes::copy_from_slice(&ended.connection_id.to_bytes()),
         reason: ended.reason.into(),
     })
+}
+
+/// Where clients reach a listening address: itself or, for a wildcard, the address on which this machine reaches control,
+/// if it is of a family that the wildcard serves.
+fn reached_at(listen: SocketAddr, control: SocketAddr) -> Option<SocketAddr> {
+    if !listen.ip().is_unspecified() {
+        return Some(listen);
+    }
+    let ip = address_towards(control)?;
+    let serves = listen.is_ipv6() || ip.is_ipv4();
+    serves.then(|| SocketAddr::new(ip, listen.port()))
 }
 
 /// This machine's address as `control` would see it without a NAT between. No datagram is sent for it.

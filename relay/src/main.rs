@@ -7,8 +7,11 @@ use std::process::ExitCode;
 use clap::Parser;
 use confab_relay::check::{self, Host};
 use confab_relay::flags::{Command, Flags, LogFormat};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{Receiver, channel};
 use tracing_subscriber::EnvFilter;
+
+/// Signals that may wait to be noticed.
+const SIGNALS: usize = 4;
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
@@ -39,22 +42,47 @@ fn main() -> ExitCode {
 }
 
 async fn run(flags: &Flags) -> Result<(), String> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
+    let signals = signals().map_err(|error| error.to_string())?;
     let relay = confab_relay::start(flags)
         .await
         .map_err(|error| error.to_string())?;
-    println!("listening on {} (UDP)", relay.address());
+    for address in relay.addresses() {
+        println!("listening on {address} (UDP)");
+    }
     if let Some(address) = relay.metrics() {
         println!("metrics on http://{address}/metrics");
     }
-    let shutdown = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+    relay.run(signals).await.map_err(|error| error.to_string())
+}
+
+/// Tells of each SIGTERM and SIGINT.
+#[cfg(unix)]
+fn signals() -> std::io::Result<Receiver<()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (to, signals) = channel(SIGNALS);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            // Nobody listens any more when the relay has ended.
+            let _ = to.send(()).await;
         }
-    };
-    relay.run(shutdown).await.map_err(|error| error.to_string())
+    });
+    Ok(signals)
+}
+
+/// Tells of each Ctrl-C.
+#[cfg(not(unix))]
+fn signals() -> std::io::Result<Receiver<()>> {
+    let (to, signals) = channel(SIGNALS);
+    tokio::spawn(async move {
+        while tokio::signal::ctrl_c().await.is_ok() && to.send(()).await.is_ok() {}
+    });
+    Ok(signals)
 }
 
 fn start_log(flags: &Flags) -> Result<(), String> {

@@ -12,8 +12,9 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
+use crate::core::histogram::SizeHistogram;
 use crate::core::{Counters, DropCause, Registry};
 
 /// The text format of Prometheus, version 0.0.4.
@@ -34,6 +35,8 @@ pub struct Source {
     pub registry: Arc<Registry>,
     /// Control nodes that are linked.
     pub linked: Arc<AtomicUsize>,
+    /// Whether the relay is about to end.
+    pub draining: watch::Receiver<bool>,
 }
 
 /// Answers requests for as long as the relay lives.
@@ -74,6 +77,9 @@ fn respond(source: &Source, method: &Method, path: &str) -> Response<Full<Bytes>
     let (status, body) = match (method, path) {
         (&Method::GET, "/metrics") => (StatusCode::OK, source.render()),
         (&Method::GET, "/healthz") => (StatusCode::OK, "ok\n".to_owned()),
+        (&Method::GET, "/readyz") if *source.draining.borrow() => {
+            (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned())
+        }
         (&Method::GET, "/readyz") if source.linked.load(Ordering::Relaxed) > 0 => {
             (StatusCode::OK, "ok\n".to_owned())
         }
@@ -103,6 +109,7 @@ impl Source {
         self.render_counters(&mut out);
         self.render_drops(&mut out);
         self.render_latency(&mut out);
+        self.render_batches(&mut out);
         gauge(
             &mut out,
             "sessions",
@@ -193,6 +200,32 @@ impl Source {
         }
         let _ = writeln!(out, "{NAME}_sum {}", sum as f64 / 1e9);
         let _ = writeln!(out, "{NAME}_count {so_far}");
+    }
+
+    fn render_batches(&self, out: &mut String) {
+        const NAME: &str = "confab_relay_batch_datagrams";
+        let _ = writeln!(
+            out,
+            "# HELP {NAME} Datagrams that one look at the sockets brought.\n# TYPE {NAME} histogram"
+        );
+        let mut so_far = 0;
+        for (at, (end, _)) in SizeHistogram::default().buckets().enumerate() {
+            let counted = self.counters.iter();
+            so_far += counted
+                .filter_map(|counters| counters.batch_sizes.buckets().nth(at))
+                .map(|(_, count)| count)
+                .sum::<u64>();
+            let _ = writeln!(out, "{NAME}_bucket{{le=\"{end}\"}} {so_far}");
+        }
+        let sum: u64 = self
+            .counters
+            .iter()
+            .map(|counters| counters.batch_sizes.sum())
+            .sum();
+        let _ = writeln!(
+            out,
+            "{NAME}_bucket{{le=\"+Inf\"}} {so_far}\n{NAME}_sum {sum}\n{NAME}_count {so_far}"
+        );
     }
 }
 

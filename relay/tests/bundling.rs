@@ -16,7 +16,7 @@ use lab::{Client, Lab};
 fn frames_within_the_window_share_a_datagram_and_leave_when_it_closes() {
     let mut lab = Lab::new();
     let mut clients: Vec<_> = (0..5).map(|sender| lab.join(1, sender)).collect();
-    lab.worker.set_window(Duration::from_millis(10));
+    lab.worker().set_window(Duration::from_millis(10));
     for client in &mut clients[..3] {
         lab.pass(Duration::from_millis(3));
         let datagram = client.audio("a frame");
@@ -25,13 +25,13 @@ fn frames_within_the_window_share_a_datagram_and_leave_when_it_closes() {
             "it waits"
         );
     }
-    let closes = lab.worker.deadline().unwrap();
+    let closes = lab.worker().deadline().unwrap();
     assert_eq!(closes - lab.now, Duration::from_millis(4));
     lab.now = closes;
     let sent = lab.batch(&[]);
     assert_eq!(sent.len(), 5);
     assert_eq!(clients[4].heard(&sent).len(), 3);
-    assert_eq!(lab.worker.deadline(), None);
+    assert_eq!(lab.worker().deadline(), None);
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn a_second_frame_of_a_speaker_does_not_wait_behind_its_first() {
     let mut lab = Lab::new();
     let mut ann = lab.join(1, 0);
     let ben = lab.join(1, 1);
-    lab.worker.set_window(Duration::from_millis(20));
+    lab.worker().set_window(Duration::from_millis(20));
     let first = ann.audio("one");
     assert!(lab.deliver(&ann.clone(), &first).is_empty());
     let second = ann.audio("two");
@@ -55,13 +55,13 @@ fn an_open_window_gives_way_when_buffers_run_low() {
     let rooms: Vec<_> = (0..250u8)
         .map(|room| [lab.join(room, 0), lab.join(room, 1)])
         .collect();
-    lab.worker.set_window(Duration::from_secs(1));
+    lab.worker().set_window(Duration::from_secs(1));
     let mut heard = 0;
     for [mut ann, ben] in rooms {
         let datagram = ann.audio("x");
         let sent = lab.deliver(&ann.clone(), &datagram);
         heard += ben.heard(&sent).len() + sent.len();
-        assert!(lab.worker.packets().available() >= lab::BUFFERS / 4 - 1);
+        assert!(lab.worker().packets().available() >= lab::BUFFERS / 4 - 1);
     }
     assert!(heard > 0, "some rooms were served early");
 }

@@ -138,7 +138,7 @@ fn a_full_socket_delays_but_loses_and_doubles_nothing() {
     let datagram = clients[0].audio("patience");
     let mut sent = lab.deliver(&clients[0].clone(), &datagram);
     assert_eq!(sent.len(), 30);
-    assert!(lab.worker.has_output());
+    assert!(lab.worker().has_output());
     lab.wire.capacity = None;
     sent.extend(lab.flush());
     assert_eq!(sent.len(), 99);
@@ -185,7 +185,7 @@ fn buffers_never_run_out_for_good() {
     lab.wire.capacity = Some(0);
     for round in 0..200 {
         lab.pass(Duration::from_millis(20));
-        lab.worker.make_room(20);
+        lab.worker().make_room(20);
         let batch: Vec<_> = clients
             .iter_mut()
             .map(|client| (client.address, client.audio(&format!("{round}"))))
@@ -194,7 +194,7 @@ fn buffers_never_run_out_for_good() {
     }
     lab.wire.capacity = None;
     lab.flush();
-    assert_eq!(lab.worker.packets().available(), lab::BUFFERS);
+    assert_eq!(lab.worker().packets().available(), lab::BUFFERS);
 }
 
 #[test]

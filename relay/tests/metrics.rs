@@ -18,9 +18,15 @@ use tokio::net::{TcpListener, TcpStream};
 fn source(lab: &Lab) -> Source {
     let (to, _) = std::sync::mpsc::channel();
     Source {
-        counters: vec![Arc::clone(&lab.counters), Arc::default()],
-        registry: Arc::new(Registry::new(lab::BOOT, 1, vec![to], [1; 32])),
+        counters: vec![Arc::clone(&lab.workers[0].counters), Arc::default()],
+        registry: Arc::new(Registry::new(
+            lab::BOOT,
+            lab::Setup::default().capacity,
+            vec![to],
+            [1; 32],
+        )),
         linked: Arc::new(AtomicUsize::new(0)),
+        draining: tokio::sync::watch::Sender::new(false).subscribe(),
     }
 }
 
@@ -39,7 +45,8 @@ fn every_drop_has_its_cause_and_every_worker_its_counters() {
     lab.deliver(&ann, &frame);
     lab.deliver(&ann, &frame);
     lab.deliver(&ann, b"nonsense");
-    lab.counters
+    lab.workers[0]
+        .counters
         .send_latency
         .record(Duration::from_micros(30), 7);
     let text = source(&lab).render();

@@ -256,8 +256,8 @@ fn keep_alive(shared: &Shared, mut voices: Vec<Voice>) -> io::Result<()> {
 
 /// Reads what arrives; gives the delays of the sample.
 fn hear(shared: &Shared, socket: &UdpSocket) -> io::Result<Vec<Duration>> {
-    let mut driver = UdpDriver::new(socket.try_clone()?, 64)?;
-    let mut pool = PacketPool::new(256);
+    let mut driver = UdpDriver::new(vec![socket.try_clone()?], 64)?;
+    let mut pool = PacketPool::new(0, 256);
     let mut batch = Vec::new();
     let mut delays = Vec::new();
     let mut seen = 0;

@@ -101,6 +101,8 @@ pub(super) struct Relay {
     pub(super) leftovers: HashMap<ConferenceId, Instant>,
     sessions: u32,
     busy_percent: u32,
+    /// True when it has said that it is about to end.
+    draining: bool,
     /// Sessions opened since the last report.
     opened: u32,
 }
@@ -151,6 +153,7 @@ impl Relays {
             leftovers: HashMap::new(),
             sessions: 0,
             busy_percent: 0,
+            draining: false,
             opened: 0,
         });
         relay.break_link();
@@ -283,6 +286,7 @@ impl Linked {
         self.with(|relay| {
             relay.sessions = load.sessions;
             relay.busy_percent = load.busy_percent;
+            relay.draining = load.draining;
             relay.opened = 0;
             if let Some(link) = &mut relay.link {
                 link.pending
@@ -320,7 +324,8 @@ impl Relay {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.link.is_some() && self.sessions.saturating_add(self.opened) < self.info.max_sessions
+        let sessions = self.sessions.saturating_add(self.opened);
+        self.link.is_some() && !self.draining && sessions < self.info.max_sessions
     }
 
     /// To be compared: sessions in proportion to what the relay takes, then how busy it is.

@@ -1,6 +1,6 @@
 //! What a worker counts. One writer each, no shared cache line on the hot path; readers sum.
 
-use super::histogram::Histogram;
+use super::histogram::{Histogram, SizeHistogram};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A number that only its worker adds to and anyone may read.
@@ -44,8 +44,6 @@ drop_causes! {
     Malformed = "malformed",
     /// No session has this connection id.
     UnknownConnection = "unknown_connection",
-    /// It came to another worker's socket.
-    Misdirected = "misdirected",
     /// The hop tag is wrong.
     BadTag = "bad_tag",
     /// The packet number passed before.
@@ -62,8 +60,10 @@ drop_causes! {
     NotLoudest = "not_loudest",
     /// A path response that answers no challenge, or from elsewhere.
     StrayPathResponse = "stray_path_response",
-    /// Shed: all buffers were under way, or the frame had waited too long.
+    /// Shed: all buffers were under way, another worker's ring was full, or the frame had waited too long.
     Overload = "overload",
+    /// Its room closed while it was on the way to the room's home worker.
+    RoomClosed = "room_closed",
     /// The kernel refused this destination.
     SendFailed = "send_failed",
 }
@@ -77,6 +77,8 @@ macro_rules! counters {
             $($(#[doc = $doc])* pub $name: Counter,)*
             /// From the kernel's receive timestamp of a datagram's oldest frame to the return of the call that sent it.
             pub send_latency: Histogram,
+            /// Datagrams that one look at the sockets brought.
+            pub batch_sizes: SizeHistogram,
             drops: [Counter; DropCause::ALL.len()],
         }
 
@@ -113,12 +115,16 @@ counters! {
     path_challenges,
     /// Sessions whose media moved to another address.
     path_moves,
+    /// Datagrams that came to another worker's socket and were passed on.
+    misdirected,
+    /// Frames handed to another worker that is their room's home.
+    frames_crossed,
+    /// Bundles handed to another worker that has receivers of them.
+    fanouts_crossed,
     /// Time in which the worker did not wait, in nanoseconds.
     busy_ns,
     /// Datagrams that the kernel dropped because the socket's receive buffer was full.
     kernel_drops,
-    /// Batches received: with `datagrams_in`, how many datagrams one system call brought.
-    batches,
 }
 
 impl Counters {

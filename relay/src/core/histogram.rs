@@ -1,4 +1,4 @@
-//! How long things took: buckets that grow with the time, four to an octave.
+//! How long things took, in buckets that grow with the time, four to an octave; and how large they were, one to an octave.
 
 use std::time::Duration;
 
@@ -52,6 +52,36 @@ impl Histogram {
     }
 }
 
+/// Octaves of sizes: up to 1024, the largest batch.
+const SIZES: usize = 11;
+
+/// Counts batches by size, 1 to 1024; written by one worker, read by anyone.
+#[derive(Default)]
+pub struct SizeHistogram {
+    buckets: [Counter; SIZES],
+    sum: Counter,
+}
+
+impl SizeHistogram {
+    /// Counts one of this size.
+    pub fn record(&self, size: u64) {
+        let octave = size.max(1).next_power_of_two().ilog2() as usize;
+        self.buckets[octave.min(SIZES - 1)].add(1);
+        self.sum.add(size);
+    }
+
+    /// Each bucket's largest size, and what it counted.
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> {
+        let counted = self.buckets.iter().enumerate();
+        counted.map(|(octave, counter)| (1 << octave, counter.get()))
+    }
+
+    /// All sizes together.
+    pub fn sum(&self) -> u64 {
+        self.sum.get()
+    }
+}
+
 /// The bucket of a time: the first whose upper end is not below it.
 fn bucket_of(nanoseconds: u64) -> usize {
     if nanoseconds <= 1000 {
@@ -89,6 +119,17 @@ mod tests {
                 index == 0 || nanoseconds > upper_end(index - 1),
                 "{nanoseconds}"
             );
+        }
+    }
+
+    #[test]
+    fn every_size_is_in_the_first_bucket_that_reaches_it() {
+        for size in 1..=1024 {
+            let histogram = SizeHistogram::default();
+            histogram.record(size);
+            let mut reaching = histogram.buckets().filter(|(end, _)| size <= *end);
+            assert_eq!(reaching.next().map(|(_, count)| count), Some(1), "{size}");
+            assert_eq!(histogram.sum(), size);
         }
     }
 

@@ -8,10 +8,10 @@ use confab_protocol::media::uplink::{AUDIO_HEADER_LEN, Uplink, UplinkBody};
 use confab_protocol::media::{AudioLevel, ReplayError, SframeHeader, TAG_LEN};
 
 use super::counters::DropCause;
-use super::fanout::Frame;
-use super::loudest::Admission;
+use super::crossing::{Crossing, Frame};
 use super::packet::Packet;
 use super::path::PathAction;
+use super::session::Seat;
 use super::worker::Worker;
 
 impl Worker {
@@ -20,12 +20,21 @@ impl Worker {
     pub fn receive(&mut self, now: Instant, packet: Box<Packet>) {
         self.counters.datagrams_in.add(1);
         self.counters.bytes_in.add(packet.len as u64);
+        self.take(now, packet);
+    }
+
+    /// Takes a datagram, whichever socket it came to.
+    pub(super) fn take(&mut self, now: Instant, packet: Box<Packet>) {
         match self.examine(now, &packet) {
-            Ok(Verdict::Forward(frame)) => self.forward(now, packet, &frame),
-            Ok(Verdict::Done) => self.packets.give(packet),
+            Ok(Verdict::Forward(place, frame)) => self.bring_home(now, packet, place, frame),
+            Ok(Verdict::PassOn(worker)) => {
+                self.counters.misdirected.add(1);
+                self.cross(worker, Crossing::Datagram(packet));
+            }
+            Ok(Verdict::Done) => self.give(packet),
             Err(cause) => {
                 self.counters.count_drop(cause);
-                self.packets.give(packet);
+                self.give(packet);
             }
         }
     }
@@ -34,8 +43,13 @@ impl Worker {
         let uplink = Uplink::parse(packet.bytes()).map_err(|_| DropCause::Malformed)?;
         let id = uplink.connection_id;
         if id.worker() != self.config.index {
-            return Err(DropCause::Misdirected);
+            let is_one = usize::from(id.worker()) < self.crossings.workers();
+            return match is_one {
+                true => Ok(Verdict::PassOn(id.worker())),
+                false => Err(DropCause::UnknownConnection),
+            };
         }
+        let limits = self.config.limits;
         let session = self.session(id).ok_or(DropCause::UnknownConnection)?;
         if !uplink.is_authentic(&session.info.uplink_key) {
             return Err(DropCause::BadTag);
@@ -48,7 +62,7 @@ impl Worker {
         })?;
         session.last_heard = now;
         session.received = session.received.wrapping_add(1);
-        if !session.limit.take(now, packet.len) {
+        if !session.limit.take(now, packet.len, &limits) {
             return Err(DropCause::RateLimited);
         }
 
@@ -61,7 +75,7 @@ impl Worker {
         }
         self.follow_path(now, packet, id.slot(), newest);
         match uplink.body {
-            UplinkBody::Audio { level, sframe } => self.check_frame(now, id.slot(), level, sframe),
+            UplinkBody::Audio { level, sframe } => self.check_frame(id.slot(), level, sframe),
             UplinkBody::KeepAlive { echo } => {
                 self.answer_keep_alive(packet, id.slot(), echo);
                 Ok(Verdict::Done)
@@ -72,7 +86,6 @@ impl Worker {
 
     fn check_frame(
         &mut self,
-        now: Instant,
         slot: u32,
         level: AudioLevel,
         sframe: &[u8],
@@ -87,23 +100,13 @@ impl Worker {
         if !session.info.may_speak() {
             return Err(DropCause::MayNotSpeak);
         }
-        let rank = session.loudness.hear(level);
-        let sender = session.info.sender;
-        let room = session.room;
-        let limit = self.config.speakers;
-        let loudest = &mut self.rooms[room].loudest;
-        let instead_of = match loudest.admit(now, limit, slot, sender, rank) {
-            Admission::Forward => None,
-            Admission::InsteadOf { slot, sender } => Some((slot, sender)),
-            Admission::Refuse => return Err(DropCause::NotLoudest),
-        };
-        Ok(Verdict::Forward(Frame {
-            room,
-            slot,
-            sender,
+        let frame = Frame {
+            seat: Seat::from(session.info.id),
+            sender: session.info.sender,
             level,
-            instead_of,
-        }))
+            rank: session.loudness.hear(level),
+        };
+        Ok(Verdict::Forward(session.place, frame))
     }
 
     /// Starts or goes on proving the address that a packet came from, if it is a new one.
@@ -136,7 +139,7 @@ impl Worker {
         if !session.path.on_response(packet.from, challenge) {
             return Err(DropCause::StrayPathResponse);
         }
-        self.outbound[slot as usize].address = Some(packet.from);
+        self.outbound[slot as usize].path = Some(packet.from);
         self.counters.path_moves.add(1);
         Ok(Verdict::Done)
     }
@@ -167,8 +170,10 @@ impl Worker {
 enum Verdict {
     /// Nothing more.
     Done,
-    /// It holds a frame for the room.
-    Forward(Frame),
+    /// It holds a frame for the room at this place.
+    Forward(usize, Frame),
+    /// It is for a session of another worker.
+    PassOn(u8),
 }
 
 impl Packet {

@@ -2,14 +2,38 @@
 
 use std::time::{Duration, Instant};
 
-/// Packets a second that a session may send over a longer time: 10 ms frames, and keep-alives.
-pub const PACKETS_PER_SECOND: u32 = 120;
-/// Packets that may come at once.
-pub const PACKET_BURST: u32 = 40;
-/// Bytes of UDP payload a second: 320 kbit/s.
-pub const BYTES_PER_SECOND: u32 = 40_000;
-/// Bytes that may come at once: the packet burst at the mean size of a packet under both limits.
-pub const BYTE_BURST: u32 = BYTES_PER_SECOND / PACKETS_PER_SECOND * PACKET_BURST;
+use confab_protocol::media::MAX_DATAGRAM;
+
+/// What a session may send over a longer time, and at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RateLimits {
+    /// Packets a second.
+    pub packets_per_second: u32,
+    /// Packets that may come at once.
+    pub packet_burst: u32,
+    /// Bytes of UDP payload a second.
+    pub bytes_per_second: u32,
+}
+
+impl Default for RateLimits {
+    /// Enough for frames of 10 ms and keep-alives, or for 128 kbit/s of Opus with its redundancy: 120 packets and
+    /// 320 kbit/s a second.
+    fn default() -> Self {
+        Self {
+            packets_per_second: 120,
+            packet_burst: 40,
+            bytes_per_second: 40_000,
+        }
+    }
+}
+
+impl RateLimits {
+    /// Bytes that may come at once: the packet burst at the mean size of a packet under both limits.
+    pub fn byte_burst(&self) -> u64 {
+        let burst = u64::from(self.bytes_per_second) * u64::from(self.packet_burst);
+        (burst / u64::from(self.packets_per_second)).max(MAX_DATAGRAM as u64)
+    }
+}
 
 /// Two token buckets that fill with time: packets and bytes.
 #[derive(Clone, Debug)]
@@ -24,17 +48,17 @@ const UNIT: u64 = 1 << 16;
 
 impl RateLimit {
     /// Full buckets.
-    pub fn new(now: Instant) -> Self {
+    pub fn new(now: Instant, limits: &RateLimits) -> Self {
         Self {
-            packets: u64::from(PACKET_BURST) * UNIT,
-            bytes: u64::from(BYTE_BURST) * UNIT,
+            packets: u64::from(limits.packet_burst) * UNIT,
+            bytes: limits.byte_burst() * UNIT,
             filled: now,
         }
     }
 
     /// Takes one packet of `bytes`, if both buckets hold it.
-    pub fn take(&mut self, now: Instant, bytes: usize) -> bool {
-        self.fill(now);
+    pub fn take(&mut self, now: Instant, bytes: usize, limits: &RateLimits) -> bool {
+        self.fill(now, limits);
         let cost = bytes as u64 * UNIT;
         if self.packets < UNIT || self.bytes < cost {
             return false;
@@ -44,61 +68,89 @@ impl RateLimit {
         true
     }
 
-    fn fill(&mut self, now: Instant) {
-        // A clock that goes back fills nothing; one that leaps ahead fills to the brim.
+    fn fill(&mut self, now: Instant, limits: &RateLimits) {
+        // A clock that goes back fills nothing; one that leaps ahead fills as a second does.
         let elapsed = now
             .saturating_duration_since(self.filled)
-            .min(Duration::from_secs(1))
+            .min(MAX_FILL)
             .as_micros() as u64;
         if elapsed == 0 {
             return;
         }
         self.filled = now;
-        let more = |rate: u32| elapsed * u64::from(rate) * UNIT / 1_000_000;
-        self.packets =
-            (self.packets + more(PACKETS_PER_SECOND)).min(u64::from(PACKET_BURST) * UNIT);
-        self.bytes = (self.bytes + more(BYTES_PER_SECOND)).min(u64::from(BYTE_BURST) * UNIT);
+        let more = |rate: u32| elapsed.saturating_mul(u64::from(rate) * UNIT) / 1_000_000;
+        let packets = self.packets + more(limits.packets_per_second);
+        self.packets = packets.min(u64::from(limits.packet_burst) * UNIT);
+        let bytes = self.bytes + more(limits.bytes_per_second);
+        self.bytes = bytes.min(limits.byte_burst() * UNIT);
     }
 }
+
+/// Longest time that is made up for at once.
+const MAX_FILL: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const LIMITS: RateLimits = RateLimits {
+        packets_per_second: 120,
+        packet_burst: 40,
+        bytes_per_second: 40_000,
+    };
+
     #[test]
     fn a_burst_passes_and_then_the_rate_holds() {
         let start = Instant::now();
-        let mut limit = RateLimit::new(start);
-        let burst = (0..100).filter(|_| limit.take(start, 100)).count();
-        assert_eq!(burst, PACKET_BURST as usize);
+        let mut limit = RateLimit::new(start, &LIMITS);
+        let burst = (0..100).filter(|_| limit.take(start, 100, &LIMITS)).count();
+        assert_eq!(burst, LIMITS.packet_burst as usize);
         let passed = (1..=10_000)
-            .filter(|ms| limit.take(start + Duration::from_millis(*ms), 100))
+            .filter(|ms| limit.take(start + Duration::from_millis(*ms), 100, &LIMITS))
             .count();
-        let expected = 10 * PACKETS_PER_SECOND as usize;
+        let expected = 10 * LIMITS.packets_per_second as usize;
         assert!(passed.abs_diff(expected) <= 2, "{passed}");
     }
 
     #[test]
     fn large_packets_meet_the_byte_limit_first() {
         let start = Instant::now();
-        let mut limit = RateLimit::new(start);
+        let mut limit = RateLimit::new(start, &LIMITS);
         let mut bytes = 0;
         for ms in 0..10_000 {
-            if limit.take(start + Duration::from_millis(ms), 1200) {
+            if limit.take(start + Duration::from_millis(ms), 1200, &LIMITS) {
                 bytes += 1200;
             }
         }
-        let expected = 10 * BYTES_PER_SECOND + BYTE_BURST;
-        assert!((bytes as u32).abs_diff(expected) <= 2400, "{bytes}");
+        let expected = 10 * u64::from(LIMITS.bytes_per_second) + LIMITS.byte_burst();
+        assert!(expected.abs_diff(bytes) <= 2400, "{bytes}");
     }
 
     #[test]
     fn a_clock_that_goes_back_or_leaps_does_no_harm() {
         let start = Instant::now() + Duration::from_secs(100);
-        let mut limit = RateLimit::new(start);
-        assert!(limit.take(start - Duration::from_secs(50), 10));
+        let mut limit = RateLimit::new(start, &LIMITS);
+        assert!(limit.take(start - Duration::from_secs(50), 10, &LIMITS));
         let later = start + Duration::from_secs(1_000_000);
-        let burst = (0..1000).filter(|_| limit.take(later, 10)).count();
-        assert_eq!(burst, PACKET_BURST as usize);
+        let burst = (0..1000).filter(|_| limit.take(later, 10, &LIMITS)).count();
+        assert_eq!(burst, LIMITS.packet_burst as usize);
+    }
+
+    #[test]
+    fn the_largest_datagram_passes_under_any_limit() {
+        let start = Instant::now();
+        let narrow = RateLimits {
+            packets_per_second: 1000,
+            packet_burst: 1,
+            bytes_per_second: 1000,
+        };
+        assert!(RateLimit::new(start, &narrow).take(start, MAX_DATAGRAM, &narrow));
+        let wide = RateLimits {
+            packets_per_second: u32::MAX,
+            packet_burst: u32::MAX,
+            bytes_per_second: u32::MAX,
+        };
+        let mut limit = RateLimit::new(start, &wide);
+        assert!(limit.take(start + Duration::from_secs(1 << 40), 1200, &wide));
     }
 }

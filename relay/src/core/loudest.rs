@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use arrayvec::ArrayVec;
 use confab_protocol::media::AudioLevel;
 
+use super::session::Seat;
+
 /// Most speakers of a room that can be forwarded at once, whatever the flag says.
 pub const MAX_SPEAKERS: usize = 64;
 
@@ -73,7 +75,7 @@ pub struct Loudest {
 
 #[derive(Clone, Copy, Debug)]
 struct Forwarded {
-    slot: u32,
+    seat: Seat,
     sender: u16,
     rank: f32,
     since: Instant,
@@ -88,7 +90,7 @@ pub enum Admission {
     /// It is forwarded, and this speaker no longer is: the room has to be told.
     InsteadOf {
         /// The session that gives way.
-        slot: u32,
+        seat: Seat,
         /// Its label.
         sender: u16,
     },
@@ -97,22 +99,23 @@ pub enum Admission {
 }
 
 impl Loudest {
-    /// Decides on a frame of the session in `slot`, whose rank is `rank`, in a room that forwards `limit` speakers.
+    /// Decides on a frame of the session in `seat`, whose rank is `rank`, in a room that forwards `limit` speakers.
     pub fn admit(
         &mut self,
         now: Instant,
         limit: usize,
-        slot: u32,
+        seat: Seat,
         sender: u16,
         rank: f32,
     ) -> Admission {
-        if let Some(known) = self.forwarded.iter_mut().find(|known| known.slot == slot) {
+        if let Some(known) = self.forwarded.iter_mut().find(|known| known.seat == seat) {
+            known.sender = sender;
             known.rank = rank;
             known.last = now;
             return Admission::Forward;
         }
         let newcomer = Forwarded {
-            slot,
+            seat,
             sender,
             rank,
             since: now,
@@ -136,7 +139,7 @@ impl Loudest {
             Some(weakest) if rank > weakest.rank + HYSTERESIS_DB => {
                 let gone = std::mem::replace(weakest, newcomer);
                 Admission::InsteadOf {
-                    slot: gone.slot,
+                    seat: gone.seat,
                     sender: gone.sender,
                 }
             }
@@ -145,8 +148,8 @@ impl Loudest {
     }
 
     /// Forgets a session that has ended.
-    pub fn forget(&mut self, slot: u32) {
-        self.forwarded.retain(|known| known.slot != slot);
+    pub fn forget(&mut self, seat: Seat) {
+        self.forwarded.retain(|known| known.seat != seat);
     }
 }
 
@@ -155,6 +158,10 @@ mod tests {
     use super::*;
 
     const FRAME: Duration = Duration::from_millis(20);
+
+    fn seat(slot: u32) -> Seat {
+        Seat { worker: 0, slot }
+    }
 
     fn voice(minus_dbov: f32) -> AudioLevel {
         AudioLevel::new(true, minus_dbov)
@@ -174,7 +181,7 @@ mod tests {
             *now += FRAME;
             for (n, (loudness, level)) in speakers.iter_mut().enumerate() {
                 let rank = loudness.hear(voice(*level));
-                match room.admit(*now, limit, n as u32, n as u16, rank) {
+                match room.admit(*now, limit, seat(n as u32), n as u16, rank) {
                     Admission::Forward => forwarded[n] += 1,
                     Admission::InsteadOf { sender, .. } => {
                         forwarded[n] += 1;
@@ -233,7 +240,7 @@ mod tests {
         now += PAUSE;
         let mut quiet = Loudness::default();
         let rank = quiet.hear(voice(60.0));
-        assert_eq!(room.admit(now, 1, 1, 1, rank), Admission::Forward);
+        assert_eq!(room.admit(now, 1, seat(1), 1, rank), Admission::Forward);
     }
 
     #[test]
@@ -253,7 +260,7 @@ mod tests {
         let (mut room, mut now) = (Loudest::default(), Instant::now());
         let mut all = speakers(&[24.0]);
         speak(&mut room, &mut now, 1, &mut all, 50);
-        room.forget(0);
-        assert_eq!(room.admit(now, 1, 9, 9, 0.0), Admission::Forward);
+        room.forget(seat(0));
+        assert_eq!(room.admit(now, 1, seat(9), 9, 0.0), Admission::Forward);
     }
 }

@@ -1,15 +1,20 @@
 //! What decides, without I/O: bytes and an `Instant` in, datagrams and events out.
 //!
 //! A datagram's way, in the order of the modules: [`packet`] (the buffer it came in) → [`ingress`] (whose, authentic,
-//! new, allowed) → [`room`] (who hears it) → [`fanout`] (bundles and headers) → [`transport`].
+//! new, allowed) → [`home`] (among the loudest; [`bundle`]) → [`room`] (who hears it) → [`fanout`] (to each a header of
+//! its own) → [`transport`]. Frames of a room that is larger than a worker go by [`crossing`] to its home and from there.
 //!
 //! [`registry`] is the other door: control's commands. It writes what the workers read.
 
+mod bundle;
 pub mod counters;
+pub mod crossing;
 pub mod fanout;
 pub mod histogram;
+mod home;
 pub mod ingress;
 pub mod limits;
+mod local_rooms;
 pub mod loudest;
 pub mod packet;
 pub mod path;
@@ -22,7 +27,9 @@ pub mod window;
 pub mod worker;
 
 pub use counters::{Counters, DropCause};
+pub use crossing::Crossings;
 pub use packet::{Packet, PacketPool};
+pub use path::FourTuple;
 pub use registry::{MediaEnded, Registry};
 pub use transport::{Outgoing, SendStatus, Transport};
 pub use worker::{Worker, WorkerCommand};

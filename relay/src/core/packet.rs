@@ -1,8 +1,8 @@
 //! Receive buffers, which frames leave from again.
 
-use std::net::{Ipv6Addr, SocketAddr};
-
 use confab_protocol::media::MAX_DATAGRAM;
+
+use super::path::FourTuple;
 
 /// Bytes of a receive buffer: one more than a datagram may have, so that a longer one shows.
 pub const PACKET_CAPACITY: usize = MAX_DATAGRAM + 1;
@@ -17,10 +17,12 @@ pub struct Packet {
     pub data: [u8; PACKET_CAPACITY],
     /// The datagram's length, cut to the buffer's.
     pub len: usize,
-    /// Where it came from.
-    pub from: SocketAddr,
+    /// Where it came from, and to which of the relay's own addresses.
+    pub from: FourTuple,
     /// When.
     pub received: KernelTime,
+    /// The worker whose pool the buffer is of: it goes back there, wherever its frame has gone.
+    pub(super) owner: u8,
 }
 
 impl Packet {
@@ -35,6 +37,7 @@ impl Packet {
 /// A buffer is taken by the driver, goes through the core with its datagram and comes back when the last copy is sent:
 /// after the first seconds nothing is allocated any more.
 pub struct PacketPool {
+    owner: u8,
     // Boxed so that a datagram moves by its address, never by its bytes.
     free: Vec<Box<Packet>>,
     made: usize,
@@ -42,9 +45,10 @@ pub struct PacketPool {
 }
 
 impl PacketPool {
-    /// A pool of `limit` buffers at most, made when they are first needed.
-    pub fn new(limit: usize) -> Self {
+    /// The pool of worker `owner`, of `limit` buffers at most, made when they are first needed.
+    pub fn new(owner: u8, limit: usize) -> Self {
         Self {
+            owner,
             free: Vec::with_capacity(limit),
             made: 0,
             limit,
@@ -63,13 +67,15 @@ impl PacketPool {
         Some(Box::new(Packet {
             data: [0; PACKET_CAPACITY],
             len: 0,
-            from: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+            from: FourTuple::UNKNOWN,
             received: KernelTime::default(),
+            owner: self.owner,
         }))
     }
 
-    /// Takes a buffer back.
+    /// Takes one of its own buffers back.
     pub fn give(&mut self, packet: Box<Packet>) {
+        debug_assert_eq!(packet.owner, self.owner, "a buffer of another worker's");
         self.free.push(packet);
     }
 

@@ -3,7 +3,7 @@
 //! A packet says who sent it, but its source address may be forged or reflected. So media flows only to an address
 //! from which a challenge came back.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// A challenge that was not answered after this time makes room for one to another address.
@@ -12,16 +12,40 @@ pub const CHALLENGE_LIFETIME: Duration = Duration::from_secs(1);
 /// Time between two sendings of the same challenge.
 pub const CHALLENGE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A session's address, proved and to be proved.
+/// Both ends of a way through the network: what is answered has to leave by the address that was reached.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct FourTuple {
+    /// The other side's address.
+    pub remote: SocketAddr,
+    /// Which of the relay's own addresses, in the order in which it listens.
+    pub local: u8,
+}
+
+impl FourTuple {
+    /// Of what has not come from anywhere yet.
+    pub const UNKNOWN: Self = Self {
+        remote: SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0),
+        local: 0,
+    };
+}
+
+impl From<SocketAddr> for FourTuple {
+    /// By the relay's first address.
+    fn from(remote: SocketAddr) -> Self {
+        Self { remote, local: 0 }
+    }
+}
+
+/// A session's path, proved and to be proved.
 #[derive(Debug, Default)]
 pub struct Path {
-    validated: Option<SocketAddr>,
+    validated: Option<FourTuple>,
     challenge: Option<Challenge>,
 }
 
 #[derive(Debug)]
 struct Challenge {
-    address: SocketAddr,
+    path: FourTuple,
     bytes: [u8; 8],
     issued: Instant,
     sent: Instant,
@@ -37,18 +61,18 @@ pub enum PathAction {
 }
 
 impl Path {
-    /// The address that media goes to; `None` until one is proved.
-    pub fn validated(&self) -> Option<SocketAddr> {
+    /// The path that media takes; `None` until one is proved.
+    pub fn validated(&self) -> Option<FourTuple> {
         self.validated
     }
 
-    /// An authentic packet came from `from`; `newest` says that its packet number is the session's highest so far.
+    /// An authentic packet came by `from`; `newest` says that its packet number is the session's highest so far.
     ///
     /// `fresh` draws the bytes of a new challenge.
     pub fn on_packet(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: FourTuple,
         newest: bool,
         fresh: impl FnOnce() -> [u8; 8],
     ) -> PathAction {
@@ -63,7 +87,7 @@ impl Path {
         match &mut self.challenge {
             Some(open) if now.saturating_duration_since(open.issued) < CHALLENGE_LIFETIME => {
                 let due = now.saturating_duration_since(open.sent) >= CHALLENGE_INTERVAL;
-                if open.address != from || !due {
+                if open.path != from || !due {
                     return PathAction::None;
                 }
                 open.sent = now;
@@ -72,7 +96,7 @@ impl Path {
             _ => {
                 let bytes = fresh();
                 self.challenge = Some(Challenge {
-                    address: from,
+                    path: from,
                     bytes,
                     issued: now,
                     sent: now,
@@ -82,9 +106,9 @@ impl Path {
         }
     }
 
-    /// A path response came from `from`. True when it proves the address: media goes there now.
-    pub fn on_response(&mut self, from: SocketAddr, bytes: [u8; 8]) -> bool {
-        let answers = |open: &Challenge| open.address == from && open.bytes == bytes;
+    /// A path response came by `from`. True when it proves the path: media takes it from now on.
+    pub fn on_response(&mut self, from: FourTuple, bytes: [u8; 8]) -> bool {
+        let answers = |open: &Challenge| open.path == from && open.bytes == bytes;
         if !self.challenge.as_ref().is_some_and(answers) {
             return false;
         }
@@ -98,8 +122,8 @@ impl Path {
 mod tests {
     use super::*;
 
-    fn address(n: u16) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], n))
+    fn address(n: u16) -> FourTuple {
+        SocketAddr::from(([127, 0, 0, 1], n)).into()
     }
 
     fn proved(n: u16, now: Instant) -> Path {
@@ -121,6 +145,21 @@ mod tests {
         assert!(path.on_response(address(1), [1; 8]));
         assert_eq!(path.validated(), Some(address(1)));
         assert!(!path.on_response(address(1), [1; 8]), "answered twice");
+    }
+
+    #[test]
+    fn another_address_of_the_relay_is_another_path() {
+        let now = Instant::now();
+        let mut path = proved(1, now);
+        let other = FourTuple {
+            local: 1,
+            ..address(1)
+        };
+        let action = path.on_packet(now, other, true, || [2; 8]);
+        assert_eq!(action, PathAction::Challenge([2; 8]));
+        assert!(!path.on_response(address(1), [2; 8]));
+        assert!(path.on_response(other, [2; 8]));
+        assert_eq!(path.validated(), Some(other));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use confab_protocol::control::ConferenceId;
 use confab_protocol::media::ConnectionId;
 use confab_protocol::media::downlink::ByeReason;
 use dashmap::DashMap;
-use dashmap::mapref::entry::Entry;
+use foldhash::quality::RandomState;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::room::Room;
@@ -26,12 +26,25 @@ pub const FENCE_MEMORY: Duration = Duration::from_secs(600);
 /// What control's commands write. Shared by all links; the workers have their own view of the sessions.
 pub struct Registry {
     boot: BootId,
-    max_sessions: u32,
+    capacity: Capacity,
     mailboxes: Box<[Sender<WorkerCommand>]>,
-    connections: DashMap<ConnectionId, Arc<SessionInfo>>,
-    rooms: DashMap<ConferenceId, Arc<Room>>,
+    connections: DashMap<ConnectionId, Arc<SessionInfo>, RandomState>,
+    rooms: DashMap<ConferenceId, Arc<Room>, RandomState>,
     /// Held while a command is carried out: commands come one after the other, whichever link they come by.
     ledger: Mutex<Ledger>,
+}
+
+/// How much a relay takes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Capacity {
+    /// Sessions.
+    pub sessions: u32,
+    /// Rooms.
+    pub rooms: u32,
+    /// Members of a room.
+    pub members: u32,
+    /// Members of a room on one worker before the room goes to another one too.
+    pub share: u32,
 }
 
 /// What only commands read and write.
@@ -39,7 +52,7 @@ struct Ledger {
     random: StdRng,
     /// By worker.
     slots: Box<[Slots]>,
-    fences: HashMap<ConferenceId, (Fence, Instant)>,
+    fences: HashMap<ConferenceId, (Fence, Instant), RandomState>,
     /// Rooms that wait to be published.
     stale: Vec<Arc<Room>>,
 }
@@ -63,7 +76,7 @@ impl Registry {
     /// `seed` has to be random: connection ids are drawn from it.
     pub fn new(
         boot: BootId,
-        max_sessions: u32,
+        capacity: Capacity,
         mailboxes: Vec<Sender<WorkerCommand>>,
         seed: [u8; 32],
     ) -> Self {
@@ -74,12 +87,12 @@ impl Registry {
         let ledger = Ledger {
             random: StdRng::from_seed(seed),
             slots: mailboxes.iter().map(|_| Slots::default()).collect(),
-            fences: HashMap::new(),
+            fences: HashMap::default(),
             stale: Vec::new(),
         };
         Self {
             boot,
-            max_sessions,
+            capacity,
             mailboxes: mailboxes.into(),
             connections: DashMap::default(),
             rooms: DashMap::default(),
@@ -218,27 +231,56 @@ impl Registry {
         conference: ConferenceId,
         open: &OpenMedia,
     ) -> Option<ConnectionId> {
-        if self.connections.len() >= self.max_sessions as usize {
+        if self.connections.len() >= self.capacity.sessions as usize {
             return None;
         }
-        let room = match self.rooms.entry(conference) {
-            Entry::Occupied(entry) => Arc::clone(entry.get()),
-            Entry::Vacant(entry) => {
-                let room = Arc::new(Room::new(conference, ledger.least_loaded_worker()));
-                Arc::clone(&entry.insert(room))
-            }
+        let room = self.room_for(ledger, conference)?;
+        let is_new = room.member(open.sender).is_none();
+        if is_new && room.len() >= self.capacity.members as usize {
+            return None;
+        }
+        let worker = self.worker_for(ledger, &room);
+        let Some(slot) = ledger.slots[usize::from(worker)].take(now) else {
+            self.drop_room_if_empty(&room);
+            return None;
         };
-        let slot = ledger.slots[usize::from(room.worker)].take(now)?;
         let check = ledger.random.next_u32();
-        let id = ConnectionId::new(room.worker, slot, check);
+        let id = ConnectionId::new(worker, slot, check);
         let session = Arc::new(SessionInfo::new(id, Arc::clone(&room), open));
         self.connections.insert(id, Arc::clone(&session));
         if let Some(before) = room.insert(Arc::clone(&session)) {
             self.let_go(ledger, now, &before, ByeReason::Replaced);
         }
-        self.tell(room.worker, WorkerCommand::Open(session));
+        self.tell(worker, WorkerCommand::Open(session));
         ledger.mark_stale(&room);
         Some(id)
+    }
+
+    /// The live room, or a new one if there may be one more.
+    fn room_for(&self, ledger: &Ledger, conference: ConferenceId) -> Option<Arc<Room>> {
+        if let Some(room) = self.room(conference) {
+            return Some(room);
+        }
+        if self.rooms.len() >= self.capacity.rooms as usize {
+            return None;
+        }
+        let room = Arc::new(Room::new(conference, ledger.least_loaded_worker()));
+        self.rooms.insert(conference, Arc::clone(&room));
+        self.tell(room.home, WorkerCommand::Host(Arc::clone(&room)));
+        Some(room)
+    }
+
+    /// Who takes a session more of a room: one of its workers while they have not had their share, then the one that
+    /// has fewest of the room's and, among those, of all sessions.
+    fn worker_for(&self, ledger: &Ledger, room: &Room) -> u8 {
+        let taken = room.worker_with_room(self.capacity.share as usize);
+        taken.unwrap_or_else(|| {
+            let workers = ledger.slots.iter().enumerate();
+            let loads = workers.map(|(worker, slots)| (worker as u8, slots.used()));
+            loads
+                .min_by_key(|(worker, used)| (room.len_at(*worker), *worker != room.home, *used))
+                .map_or(room.home, |(worker, _)| worker)
+        })
     }
 
     fn close(
@@ -266,6 +308,7 @@ impl Registry {
                 self.let_go(ledger, now, &session, ByeReason::Closed);
             }
             ledger.mark_stale(&room);
+            self.tell(room.home, WorkerCommand::Unhost(room));
         }
     }
 
@@ -295,9 +338,10 @@ impl Registry {
     }
 
     fn drop_room_if_empty(&self, room: &Arc<Room>) {
-        self.rooms.remove_if(&room.id, |_, listed| {
-            Arc::ptr_eq(listed, room) && room.is_empty()
-        });
+        let is_over = |listed: &Arc<Room>| Arc::ptr_eq(listed, room) && room.is_empty();
+        if let Some((_, room)) = self.rooms.remove_if(&room.id, |_, room| is_over(room)) {
+            self.tell(room.home, WorkerCommand::Unhost(room));
+        }
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {

@@ -1,21 +1,21 @@
 //! Rooms: who is in, and the snapshot of it that packets read.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use confab_protocol::control::ConferenceId;
 
-use super::session::SessionInfo;
+use super::session::{Seat, SessionInfo};
 
 /// A room that is live at this relay.
 pub struct Room {
     /// Which conference.
     pub id: ConferenceId,
-    /// The worker on which the room's sessions live.
-    pub worker: u8,
-    members: Mutex<BTreeMap<u16, Arc<SessionInfo>>>,
+    /// The worker that chooses its loudest and bundles its frames. A large room has sessions on others too.
+    pub home: u8,
+    members: Mutex<Members>,
     snapshot: ArcSwap<Snapshot>,
     /// True while the members have changed since the snapshot was taken.
     stale: AtomicBool,
@@ -24,16 +24,43 @@ pub struct Room {
 /// Who hears the room, as it was a moment ago. Packets read it; changes replace it.
 #[derive(Default)]
 pub struct Snapshot {
-    /// Everyone, by slot of the room's worker.
+    shares: Box<[Share]>,
+}
+
+/// The receivers of one worker.
+pub struct Share {
+    /// Which worker sends to them.
+    pub worker: u8,
+    /// Their slots there.
     pub receivers: Box<[u32]>,
 }
 
+/// Who is in, by label and by worker.
+#[derive(Default)]
+struct Members {
+    by_sender: HashMap<u16, Member, foldhash::quality::RandomState>,
+    /// In the order in which the room came to the workers. A share stays when its last member leaves.
+    shares: Vec<MemberShare>,
+}
+
+struct Member {
+    session: Arc<SessionInfo>,
+    /// Where it is among those of its share.
+    at: usize,
+}
+
+struct MemberShare {
+    worker: u8,
+    /// Slot and label of each.
+    members: Vec<(u32, u16)>,
+}
+
 impl Room {
-    /// An empty room on `worker`.
-    pub fn new(id: ConferenceId, worker: u8) -> Self {
+    /// An empty room whose home is worker `home`.
+    pub fn new(id: ConferenceId, home: u8) -> Self {
         Self {
             id,
-            worker,
+            home,
             members: Mutex::default(),
             snapshot: ArcSwap::default(),
             stale: AtomicBool::new(false),
@@ -49,39 +76,66 @@ impl Room {
     ///
     /// Packets see it after the next [`publish`](Self::publish).
     pub fn insert(&self, session: Arc<SessionInfo>) -> Option<Arc<SessionInfo>> {
-        self.members().insert(session.sender, session)
+        let mut members = self.members();
+        let before = members.remove(session.sender);
+        members.insert(session);
+        before
     }
 
     /// Takes the sender's session out.
     pub fn remove(&self, sender: u16) -> Option<Arc<SessionInfo>> {
-        self.members().remove(&sender)
+        self.members().remove(sender)
     }
 
     /// Takes `session` out, unless its sender has another by now. True when it was in.
     pub fn remove_session(&self, session: &SessionInfo) -> bool {
         let mut members = self.members();
-        let is_in = members
-            .get(&session.sender)
-            .is_some_and(|member| member.id == session.id);
+        let known = members.by_sender.get(&session.sender);
+        let is_in = known.is_some_and(|member| member.session.id == session.id);
         if is_in {
-            members.remove(&session.sender);
+            members.remove(session.sender);
         }
         is_in
     }
 
     /// Takes everyone out.
     pub fn clear(&self) -> Vec<Arc<SessionInfo>> {
-        std::mem::take(&mut *self.members()).into_values().collect()
+        let members = std::mem::take(&mut *self.members());
+        let sessions = members.by_sender.into_values();
+        sessions.map(|member| member.session).collect()
     }
 
     /// The sender's session.
     pub fn member(&self, sender: u16) -> Option<Arc<SessionInfo>> {
-        self.members().get(&sender).cloned()
+        let members = self.members();
+        let member = members.by_sender.get(&sender)?;
+        Some(Arc::clone(&member.session))
+    }
+
+    /// How many are in.
+    pub fn len(&self) -> usize {
+        self.members().by_sender.len()
     }
 
     /// True when nobody is in.
     pub fn is_empty(&self) -> bool {
-        self.members().is_empty()
+        self.len() == 0
+    }
+
+    /// The worker for a session more, of those that the room is on already: the first that has fewer than `share` of
+    /// its sessions. `None` when all have as many.
+    pub fn worker_with_room(&self, share: usize) -> Option<u8> {
+        let members = self.members();
+        let mut shares = members.shares.iter();
+        let free = shares.find(|of_worker| of_worker.members.len() < share);
+        free.map(|of_worker| of_worker.worker)
+    }
+
+    /// How many of its sessions a worker has.
+    pub fn len_at(&self, worker: u8) -> usize {
+        let members = self.members();
+        let of_worker = members.shares.iter().find(|share| share.worker == worker);
+        of_worker.map_or(0, |share| share.members.len())
     }
 
     /// Marks the snapshot as stale. True when it was not yet: the caller then sees to it that it is published.
@@ -93,16 +147,149 @@ impl Room {
     pub fn publish(&self) {
         // First the mark, then the members: what changes in between marks the room again.
         self.stale.store(false, Ordering::Release);
-        let receivers = self
-            .members()
-            .values()
-            .map(|session| session.id.slot())
-            .collect();
-        self.snapshot.store(Arc::new(Snapshot { receivers }));
+        let snapshot = self.members().snapshot();
+        self.snapshot.store(Arc::new(snapshot));
     }
 
-    fn members(&self) -> MutexGuard<'_, BTreeMap<u16, Arc<SessionInfo>>> {
-        // A panic elsewhere left the map whole: each change to it is one call.
+    fn members(&self) -> MutexGuard<'_, Members> {
+        // Nothing that is done under the lock can panic half way.
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Snapshot {
+    /// The receivers of each worker that has some.
+    pub fn shares(&self) -> &[Share] {
+        &self.shares
+    }
+
+    /// True when nobody but `worker` has receivers.
+    pub fn is_only_at(&self, worker: u8) -> bool {
+        self.shares.iter().all(|share| share.worker == worker)
+    }
+}
+
+impl Members {
+    fn insert(&mut self, session: Arc<SessionInfo>) {
+        let seat = Seat::from(session.id);
+        let known = self
+            .shares
+            .iter()
+            .position(|share| share.worker == seat.worker);
+        let share = known.unwrap_or_else(|| {
+            self.shares.push(MemberShare {
+                worker: seat.worker,
+                members: Vec::new(),
+            });
+            self.shares.len() - 1
+        });
+        let share = &mut self.shares[share].members;
+        let at = share.len();
+        share.push((seat.slot, session.sender));
+        self.by_sender
+            .insert(session.sender, Member { session, at });
+    }
+
+    fn remove(&mut self, sender: u16) -> Option<Arc<SessionInfo>> {
+        let Member { session, at } = self.by_sender.remove(&sender)?;
+        let worker = session.id.worker();
+        if let Some(share) = self.shares.iter_mut().find(|share| share.worker == worker) {
+            share.members.swap_remove(at);
+            if let Some((_, moved)) = share.members.get(at)
+                && let Some(moved) = self.by_sender.get_mut(moved)
+            {
+                moved.at = at;
+            }
+        }
+        Some(session)
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let with_members = self.shares.iter().filter(|share| !share.members.is_empty());
+        let shares = with_members.map(|share| Share {
+            worker: share.worker,
+            receivers: share.members.iter().map(|(slot, _)| *slot).collect(),
+        });
+        Snapshot {
+            shares: shares.collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use confab_protocol::cluster::OpenMedia;
+    use confab_protocol::media::{ConnectionId, HopKey};
+
+    use super::*;
+
+    fn session(room: &Arc<Room>, worker: u8, slot: u32, sender: u16) -> Arc<SessionInfo> {
+        let open = OpenMedia {
+            sender,
+            leaf: 0,
+            may_speak: true,
+            uplink_key: HopKey::new([1; 16]),
+            downlink_key: HopKey::new([2; 16]),
+        };
+        let id = ConnectionId::new(worker, slot, 7);
+        Arc::new(SessionInfo::new(id, Arc::clone(room), &open))
+    }
+
+    /// What the snapshot holds, in an order of its own.
+    fn receivers(room: &Room) -> Vec<(u8, Vec<u32>)> {
+        room.publish();
+        let snapshot = room.snapshot();
+        let sorted = snapshot.shares().iter().map(|share| {
+            let mut slots = share.receivers.to_vec();
+            slots.sort_unstable();
+            (share.worker, slots)
+        });
+        sorted.collect()
+    }
+
+    #[test]
+    fn the_snapshot_holds_those_who_are_in_by_worker() {
+        let room = Arc::new(Room::new(ConferenceId::new([1; 16]), 0));
+        for n in 0..6 {
+            assert!(
+                room.insert(session(&room, n as u8 % 2, n, n as u16))
+                    .is_none()
+            );
+        }
+        assert_eq!(receivers(&room), [(0, vec![0, 2, 4]), (1, vec![1, 3, 5])]);
+        assert!(room.remove(0).is_some());
+        assert!(room.remove(4).is_some());
+        assert!(room.remove(4).is_none());
+        assert_eq!(receivers(&room), [(0, vec![2]), (1, vec![1, 3, 5])]);
+        assert!(!room.snapshot().is_only_at(1));
+        assert!(room.remove(2).is_some());
+        assert_eq!(receivers(&room), [(1, vec![1, 3, 5])]);
+        assert!(room.snapshot().is_only_at(1));
+        assert_eq!((room.len(), room.len_at(0), room.len_at(1)), (3, 0, 3));
+    }
+
+    #[test]
+    fn a_sender_who_comes_again_takes_the_place_of_its_session_before() {
+        let room = Arc::new(Room::new(ConferenceId::new([1; 16]), 0));
+        let first = session(&room, 0, 1, 9);
+        room.insert(Arc::clone(&first));
+        let before = room.insert(session(&room, 1, 2, 9)).expect("the first");
+        assert_eq!(before.id, first.id);
+        assert!(!room.remove_session(&first), "the second stays");
+        assert_eq!(receivers(&room), [(1, vec![2])]);
+    }
+
+    #[test]
+    fn a_worker_takes_its_share_before_the_next_does() {
+        let room = Arc::new(Room::new(ConferenceId::new([1; 16]), 0));
+        assert_eq!(room.worker_with_room(2), None);
+        room.insert(session(&room, 0, 0, 0));
+        assert_eq!(room.worker_with_room(2), Some(0));
+        room.insert(session(&room, 0, 1, 1));
+        assert_eq!(room.worker_with_room(2), None);
+        room.insert(session(&room, 1, 0, 2));
+        assert_eq!(room.worker_with_room(2), Some(1));
+        room.remove(0);
+        assert_eq!(room.worker_with_room(2), Some(0));
     }
 }

@@ -1,6 +1,5 @@
 //! A media session: what control says of it, and what its worker knows.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -9,8 +8,26 @@ use confab_protocol::media::{ConnectionId, HopKey, ReplayWindow};
 
 use super::limits::RateLimit;
 use super::loudest::Loudness;
-use super::path::Path;
+use super::path::{FourTuple, Path};
 use super::room::Room;
+
+/// Where a session is in the relay: its worker, and its slot there.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Seat {
+    /// The worker that sends to it.
+    pub worker: u8,
+    /// Its slot at that worker.
+    pub slot: u32,
+}
+
+impl From<ConnectionId> for Seat {
+    fn from(id: ConnectionId) -> Self {
+        Self {
+            worker: id.worker(),
+            slot: id.slot(),
+        }
+    }
+}
 
 /// What control says of a session. Its worker reads it, control's commands write the flags.
 pub struct SessionInfo {
@@ -74,8 +91,8 @@ impl SessionInfo {
 pub struct Session {
     /// What control says of it.
     pub info: Arc<SessionInfo>,
-    /// The room, by its index at the worker.
-    pub room: usize,
+    /// The room, by its place at the worker.
+    pub place: usize,
     /// Which packet numbers have passed.
     pub replay: ReplayWindow,
     /// How much it may send.
@@ -92,8 +109,8 @@ pub struct Session {
 
 /// What is needed to send to a session, apart from the rest: a fan-out touches nothing else of a receiver.
 pub struct Outbound {
-    /// The proved address; nothing is sent before there is one.
-    pub address: Option<SocketAddr>,
+    /// The proved path; nothing is sent before there is one.
+    pub path: Option<FourTuple>,
     /// Tags what is sent.
     pub key: HopKey,
     /// Number of the next datagram.
@@ -104,7 +121,7 @@ impl Outbound {
     /// Sends to nobody.
     pub const fn nobody() -> Self {
         Self {
-            address: None,
+            path: None,
             key: HopKey::new([0; HopKey::LEN]),
             next: 0,
         }

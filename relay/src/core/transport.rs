@@ -1,11 +1,11 @@
 //! The door to the network: the core hands chunks of datagrams to it.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use confab_protocol::media::downlink::HEADER_LEN;
 
 use super::packet::KernelTime;
+use super::path::FourTuple;
 
 /// Datagrams handed to a [`Transport`] at once, at most: one room's turn.
 pub const CHUNK: usize = 64;
@@ -13,8 +13,8 @@ pub const CHUNK: usize = 64;
 /// A datagram to send: a header of the receiver's own, then up to two pieces that are shared.
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing<'a> {
-    /// Where to.
-    pub to: SocketAddr,
+    /// Where to, and from which of the relay's addresses.
+    pub to: FourTuple,
     /// The first bytes.
     pub head: [u8; HEADER_LEN],
     /// The bytes after them; a piece may be empty.

@@ -1,29 +1,28 @@
 //! One worker: its sessions, its rooms, and what waits to be sent.
 //!
-//! [`ingress`](super::ingress) and [`fanout`](super::fanout) hold the rest of it: what comes in, what goes out.
+//! [`ingress`](super::ingress), [`home`](super::home) and [`fanout`](super::fanout) hold the rest of it: what comes in, to
+//! whom it is forwarded, what goes out.
 
-use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 use confab_protocol::cluster::MediaEndReason;
-use confab_protocol::control::ConferenceId;
 use confab_protocol::media::downlink::{self, ByeReason};
-use confab_protocol::media::{ConnectionId, HopKey, IDLE_TIMEOUT_SECONDS, ReplayWindow};
+use confab_protocol::media::{ConnectionId, HopKey, ReplayWindow};
 
-use super::counters::Counters;
-use super::fanout::{Bundle, BundlePool};
-use super::limits::RateLimit;
-use super::loudest::{Loudest, Loudness};
-use super::packet::PacketPool;
-use super::path::Path;
+use super::bundle::BundlePool;
+use super::counters::{Counters, DropCause};
+use super::crossing::{Crossing, Crossings, Rung};
+use super::fanout::Fanout;
+use super::limits::{RateLimit, RateLimits};
+use super::local_rooms::LocalRooms;
+use super::loudest::Loudness;
+use super::packet::{Packet, PacketPool};
+use super::path::{FourTuple, Path};
 use super::room::Room;
-use super::session::{Outbound, Session, SessionInfo};
-
-/// A session from which nothing was heard for so long is over.
-pub const IDLE_TIMEOUT: Duration = Duration::from_secs(IDLE_TIMEOUT_SECONDS);
+use super::session::{Outbound, Seat, Session, SessionInfo};
 
 /// Time in which the idle scan goes once over all slots.
 const IDLE_SCAN_PERIOD: Duration = Duration::from_secs(1);
@@ -33,8 +32,15 @@ const IDLE_SCAN_PARTS: u32 = 10;
 /// Replies that may wait to be sent; more are dropped, their clients ask again.
 const MAX_REPLIES: usize = 4096;
 
+/// What is taken from other workers at once, at most: one's own socket is to have its turn.
+const MAX_CROSSINGS: usize = 256;
+
 /// What control's side tells a worker.
 pub enum WorkerCommand {
+    /// Is a room's home from now on.
+    Host(Arc<Room>),
+    /// Is not any more: the room has closed.
+    Unhost(Arc<Room>),
     /// Takes a session on.
     Open(Arc<SessionInfo>),
     /// Lets it go, with a bye to the client.
@@ -58,6 +64,10 @@ pub struct WorkerConfig {
     pub buffers: usize,
     /// Speakers of a room that are forwarded at once, at most.
     pub speakers: usize,
+    /// What a session may send.
+    pub limits: RateLimits,
+    /// A session from which nothing was heard for so long is over.
+    pub idle_timeout: Duration,
 }
 
 /// The state machine of one worker. All its time is told to it; nothing in it blocks, locks or allocates for a packet.
@@ -72,34 +82,23 @@ pub struct Worker {
     pub(super) sessions: Vec<Option<Box<Session>>>,
     /// By slot too.
     pub(super) outbound: Vec<Outbound>,
-    pub(super) rooms: Vec<WorkerRoom>,
-    free_rooms: Vec<usize>,
-    rooms_by_id: HashMap<ConferenceId, usize>,
+    pub(super) rooms: LocalRooms,
     /// Rooms whose bundle may be open, with the time at which it closes; the oldest first.
     pub(super) open_rooms: VecDeque<(Instant, usize)>,
     /// Bundles under way, oldest first.
-    pub(super) fanouts: VecDeque<Box<Bundle>>,
+    pub(super) fanouts: VecDeque<Fanout>,
     pub(super) replies: VecDeque<Reply>,
     pub(super) ended: Vec<Ended>,
     pub(super) challenges: ChallengeSource,
+    pub(super) crossings: Arc<Crossings>,
+    rung: Rung,
     scan_at: Instant,
     scan_part: u32,
 }
 
-/// A room with sessions on this worker.
-pub(super) struct WorkerRoom {
-    pub(super) shared: Option<Arc<Room>>,
-    sessions: usize,
-    pub(super) bundle: Option<Box<Bundle>>,
-    /// True while it is among the worker's open rooms; its place is not given again before.
-    pub(super) is_open: bool,
-    /// Who is forwarded.
-    pub(super) loudest: Loudest,
-}
-
 /// A datagram that is not audio, whole.
 pub(super) struct Reply {
-    pub(super) to: SocketAddr,
+    pub(super) to: FourTuple,
     pub(super) bytes: ArrayVec<u8, 32>,
 }
 
@@ -110,24 +109,23 @@ pub(super) struct ChallengeSource {
 }
 
 impl Worker {
-    /// A worker without sessions. `challenge_key` has to be random.
+    /// A worker without sessions, one of those that share `crossings`. `challenge_key` has to be random.
     pub fn new(
         config: WorkerConfig,
         now: Instant,
         counters: Arc<Counters>,
+        crossings: Arc<Crossings>,
         challenge_key: HopKey,
     ) -> Self {
         Self {
             config,
             window: Duration::ZERO,
             counters,
-            packets: PacketPool::new(config.buffers),
+            packets: PacketPool::new(config.index, config.buffers),
             bundles: BundlePool::default(),
             sessions: Vec::new(),
             outbound: Vec::new(),
-            rooms: Vec::new(),
-            free_rooms: Vec::new(),
-            rooms_by_id: HashMap::new(),
+            rooms: LocalRooms::default(),
             open_rooms: VecDeque::new(),
             fanouts: VecDeque::new(),
             replies: VecDeque::new(),
@@ -136,6 +134,8 @@ impl Worker {
                 key: challenge_key,
                 drawn: 0,
             },
+            crossings,
+            rung: Rung::default(),
             scan_at: now,
             scan_part: 0,
         }
@@ -146,19 +146,17 @@ impl Worker {
         &mut self.packets
     }
 
-    /// From now on a bundle waits for more frames for so long.
-    pub fn set_window(&mut self, window: Duration) {
-        self.window = window;
-    }
-
-    /// When the first open bundle closes; [`end_batch`](Self::end_batch) wants to be called then.
-    pub fn deadline(&self) -> Option<Instant> {
-        self.open_rooms.front().map(|(closes, _)| *closes)
-    }
-
     /// Does what control's side says.
     pub fn apply(&mut self, now: Instant, command: WorkerCommand) {
         match command {
+            WorkerCommand::Host(room) => {
+                self.rooms.hold(&room);
+            }
+            WorkerCommand::Unhost(room) => {
+                if let Some(place) = self.rooms.find(&room) {
+                    self.rooms.let_go(place);
+                }
+            }
             WorkerCommand::Open(info) => self.open(now, info),
             WorkerCommand::Close(id, reason) => {
                 if self.holds(id) {
@@ -169,7 +167,33 @@ impl Worker {
         }
     }
 
-    /// Ends sessions that have been silent for [`IDLE_TIMEOUT`]. To be called often; does a part of the work each time.
+    /// Takes what other workers have handed over, or as much of it as is good at once.
+    pub fn receive_crossings(&mut self, now: Instant) {
+        while let Some(packet) = self.crossings.take_back(self.config.index) {
+            self.packets.give(packet);
+        }
+        for _ in 0..MAX_CROSSINGS {
+            match self.crossings.receive(self.config.index) {
+                Some(Crossing::Datagram(packet)) => self.take(now, packet),
+                Some(Crossing::Frame(packet, room, frame)) => match self.rooms.find(&room) {
+                    Some(place) => self.admit(now, packet, place, &frame),
+                    None => {
+                        self.counters.count_drop(DropCause::RoomClosed);
+                        self.give(packet);
+                    }
+                },
+                Some(Crossing::Fanout(fanout)) => self.fanouts.push_back(fanout),
+                None => return,
+            }
+        }
+    }
+
+    /// Who has been handed something since the last call, and may have to be woken.
+    pub fn take_rung(&mut self) -> Rung {
+        std::mem::take(&mut self.rung)
+    }
+
+    /// Ends sessions that have been silent for too long. To be called often; does a part of the work each time.
     pub fn tick(&mut self, now: Instant) {
         if now < self.scan_at {
             return;
@@ -181,7 +205,7 @@ impl Worker {
             let Some(session) = &self.sessions[slot] else {
                 continue;
             };
-            if now.saturating_duration_since(session.last_heard) >= IDLE_TIMEOUT {
+            if now.saturating_duration_since(session.last_heard) >= self.config.idle_timeout {
                 self.end(slot as u32, MediaEndReason::Idle);
             }
         }
@@ -192,9 +216,9 @@ impl Worker {
         self.ended.drain(..)
     }
 
-    /// Counts a batch of datagrams, and those that the kernel dropped before it.
-    pub fn count_batch(&self, kernel_drops: u64) {
-        self.counters.batches.add(1);
+    /// Counts a batch of `datagrams`, and those that the kernel dropped before it.
+    pub fn count_batch(&self, datagrams: usize, kernel_drops: u64) {
+        self.counters.batch_sizes.record(datagrams as u64);
         self.counters.kernel_drops.add(kernel_drops);
     }
 
@@ -206,6 +230,36 @@ impl Worker {
     /// True while something waits to be sent.
     pub fn has_output(&self) -> bool {
         !self.fanouts.is_empty() || !self.replies.is_empty()
+    }
+
+    /// True while other workers have handed over what was not taken yet.
+    pub fn has_crossings(&self) -> bool {
+        !self.crossings.is_empty(self.config.index)
+    }
+
+    /// Hands something to another worker, or sheds it when that one's ring is full.
+    pub(super) fn cross(&mut self, to: u8, crossing: Crossing) {
+        let Err(refused) = self.crossings.send(to, crossing) else {
+            self.rung.mark(to);
+            return;
+        };
+        let frames = match refused {
+            Crossing::Datagram(packet) | Crossing::Frame(packet, ..) => {
+                self.give(packet);
+                1
+            }
+            Crossing::Fanout(fanout) => fanout.unsent(),
+        };
+        self.counters.count_drops(DropCause::Overload, frames);
+    }
+
+    /// Gives a buffer back to the pool that it is of.
+    pub(super) fn give(&mut self, packet: Box<Packet>) {
+        if packet.owner == self.config.index {
+            self.packets.give(packet);
+        } else {
+            self.crossings.give_back(packet);
+        }
     }
 
     /// The live session with exactly this id.
@@ -227,7 +281,7 @@ impl Worker {
     }
 
     /// Queues a datagram that is not audio.
-    pub(super) fn reply(&mut self, to: SocketAddr, bytes: &[u8]) {
+    pub(super) fn reply(&mut self, to: FourTuple, bytes: &[u8]) {
         if self.replies.len() < MAX_REPLIES {
             let bytes = bytes
                 .try_into()
@@ -243,16 +297,16 @@ impl Worker {
             self.outbound.resize_with(slot + 1, Outbound::nobody);
         }
         self.forget(slot as u32);
-        let room = self.enter_room(&info.room);
+        let place = self.rooms.hold(&info.room);
         self.outbound[slot] = Outbound {
-            address: None,
+            path: None,
             key: info.downlink_key.clone(),
             next: 0,
         };
         self.sessions[slot] = Some(Box::new(Session {
-            room,
+            place,
             replay: ReplayWindow::new(),
-            limit: RateLimit::new(now),
+            limit: RateLimit::new(now, &self.config.limits),
             loudness: Loudness::default(),
             path: Path::default(),
             last_heard: now,
@@ -271,10 +325,10 @@ impl Worker {
 
     fn say_bye(&mut self, slot: u32, reason: ByeReason) {
         let outbound = &mut self.outbound[slot as usize];
-        if let Some(address) = outbound.address {
+        if let Some(path) = outbound.path {
             let bytes = downlink::bye(reason, outbound.next, &outbound.key);
             outbound.next += 1;
-            self.reply(address, &bytes);
+            self.reply(path, &bytes);
         }
     }
 
@@ -282,66 +336,10 @@ impl Worker {
     fn forget(&mut self, slot: u32) -> Option<Box<Session>> {
         let session = self.sessions.get_mut(slot as usize)?.take()?;
         self.outbound[slot as usize] = Outbound::nobody();
-        self.rooms[session.room].loudest.forget(slot);
-        self.leave_room(session.room);
+        let seat = Seat::from(session.info.id);
+        self.rooms[session.place].loudest.forget(seat);
+        self.rooms.let_go(session.place);
         Some(session)
-    }
-
-    fn enter_room(&mut self, room: &Arc<Room>) -> usize {
-        let known = self.rooms_by_id.get(&room.id).copied();
-        // A room that closed and opened again has the same id and other members.
-        let is_same = |index: &usize| {
-            let shared = self.rooms[*index].shared.as_ref();
-            shared.is_some_and(|shared| Arc::ptr_eq(shared, room))
-        };
-        if let Some(index) = known.filter(is_same) {
-            self.rooms[index].sessions += 1;
-            return index;
-        }
-        let entered = WorkerRoom {
-            shared: Some(Arc::clone(room)),
-            sessions: 1,
-            bundle: None,
-            is_open: false,
-            loudest: Loudest::default(),
-        };
-        let index = match self.free_rooms.pop() {
-            Some(index) => {
-                self.rooms[index] = entered;
-                index
-            }
-            None => {
-                self.rooms.push(entered);
-                self.rooms.len() - 1
-            }
-        };
-        self.rooms_by_id.insert(room.id, index);
-        index
-    }
-
-    fn leave_room(&mut self, index: usize) {
-        let room = &mut self.rooms[index];
-        room.sessions -= 1;
-        if room.sessions > 0 {
-            return;
-        }
-        if let Some(shared) = room.shared.take()
-            && self.rooms_by_id.get(&shared.id) == Some(&index)
-        {
-            self.rooms_by_id.remove(&shared.id);
-        }
-        if !room.is_open {
-            self.free_rooms.push(index);
-        }
-    }
-
-    /// The room has no bundle any more. Its place is free if everyone has left meanwhile.
-    pub(super) fn settle_room(&mut self, index: usize) {
-        let room = &mut self.rooms[index];
-        room.is_open = false;
-        if room.sessions == 0 {
-            self.free_rooms.push(index);
-        }
     }
 }
 

@@ -8,33 +8,50 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use arrayvec::ArrayVec;
+
+use super::MAX_LISTEN;
+use super::doorbell::Doorbell;
 use crate::core::packet::KernelTime;
 use crate::core::transport::CHUNK;
-use crate::core::{Outgoing, Packet, PacketPool, SendStatus, Transport};
+use crate::core::{FourTuple, Outgoing, Packet, PacketPool, SendStatus, Transport};
 
 /// Pieces of an outgoing datagram: its header and up to two shared ones.
 const PIECES: usize = 3;
 
-/// One worker's socket, with the arrays that the system calls want.
+/// One worker's sockets, one for each address, with the arrays that the system calls want.
 pub struct UdpDriver {
-    socket: UdpSocket,
+    listeners: ArrayVec<Listener, MAX_LISTEN>,
+    /// Which listener is read first: each in turn.
+    turn: usize,
+    doorbell: Arc<Doorbell>,
     wake: Arc<OwnedFd>,
     /// Buffers that the next receive fills.
     // Boxed as the pool has them.
     filling: Vec<Box<Packet>>,
     batch: usize,
-    /// Datagrams that the kernel has dropped since the socket was opened, and those of them that were told.
-    dropped: u32,
-    dropped_told: u32,
+    /// Datagrams that the kernel has dropped and that were not told yet.
+    kernel_drops: u64,
     receive: Box<[ReceiveSlot]>,
     receive_headers: Box<[libc::mmsghdr]>,
     send: Box<[SendSlot]>,
     send_headers: Box<[libc::mmsghdr]>,
 }
 
+struct Listener {
+    socket: UdpSocket,
+    /// False when the kernel has just said that there is nothing to read.
+    may_have: bool,
+    /// What the kernel has dropped since the socket was opened.
+    dropped: u32,
+}
+
 /// Wakes a worker that waits for datagrams.
 #[derive(Clone)]
-pub struct Waker(Arc<OwnedFd>);
+pub struct Waker {
+    doorbell: Arc<Doorbell>,
+    wake: Arc<OwnedFd>,
+}
 
 struct ReceiveSlot {
     name: libc::sockaddr_in6,
@@ -57,8 +74,9 @@ struct SendSlot {
 unsafe impl Send for UdpDriver {}
 
 impl UdpDriver {
-    /// A driver over a bound, non-blocking socket that receives `batch` datagrams at a time, at most.
-    pub fn new(socket: UdpSocket, batch: usize) -> io::Result<Self> {
+    /// A driver over bound, non-blocking sockets, [`MAX_LISTEN`] at most, that receives `batch` datagrams at a time, at
+    /// most.
+    pub fn new(sockets: Vec<UdpSocket>, batch: usize) -> io::Result<Self> {
         // SAFETY: eventfd takes no pointers; a non-negative result is a descriptor that nobody else owns.
         let wake = unsafe {
             let fd = libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC);
@@ -76,16 +94,27 @@ impl UdpDriver {
             name: zeroed_name(),
             pieces: [EMPTY_PIECE; PIECES],
         };
-        for option in [libc::SO_TIMESTAMPNS, libc::SO_RXQ_OVFL] {
-            switch_on(&socket, option)?;
+        let mut listeners = ArrayVec::new();
+        for socket in sockets {
+            for option in [libc::SO_TIMESTAMPNS, libc::SO_RXQ_OVFL] {
+                switch_on(&socket, option)?;
+            }
+            let listener = Listener {
+                socket,
+                may_have: true,
+                dropped: 0,
+            };
+            let added = listeners.try_push(listener);
+            added.map_err(|_| io::Error::other("more sockets than a driver may have"))?;
         }
         Ok(Self {
-            socket,
+            listeners,
+            turn: 0,
+            doorbell: Arc::default(),
             wake: Arc::new(wake),
             filling: Vec::with_capacity(batch),
             batch,
-            dropped: 0,
-            dropped_told: 0,
+            kernel_drops: 0,
             receive: (0..batch).map(|_| receive()).collect(),
             receive_headers: (0..batch).map(|_| zeroed_header()).collect(),
             send: (0..CHUNK).map(|_| send()).collect(),
@@ -95,40 +124,58 @@ impl UdpDriver {
 
     /// What other threads wake this driver with.
     pub fn waker(&self) -> Waker {
-        Waker(Arc::clone(&self.wake))
+        Waker {
+            doorbell: Arc::clone(&self.doorbell),
+            wake: Arc::clone(&self.wake),
+        }
+    }
+
+    /// To be called before one looks at what other threads have put down: wakings up to now are taken note of.
+    pub fn note_wakings(&self) {
+        self.doorbell.hear();
     }
 
     /// Waits until there is something to receive, until something may be sent (if `to_send`), until it is woken or
-    /// until `timeout` has passed.
-    pub fn wait(&self, timeout: Duration, to_send: bool) -> io::Result<()> {
+    /// until `timeout` has passed. Does not wait when it was woken since [`note_wakings`](Self::note_wakings).
+    pub fn wait(&mut self, timeout: Duration, to_send: bool) -> io::Result<()> {
+        if !self.doorbell.lie_down() {
+            return Ok(());
+        }
         let mut events = libc::POLLIN;
         if to_send {
             events |= libc::POLLOUT;
         }
-        let mut polled = [
-            libc::pollfd {
-                fd: self.socket.as_raw_fd(),
-                events,
-                revents: 0,
-            },
-            libc::pollfd {
-                fd: self.wake.as_raw_fd(),
-                events: libc::POLLIN,
-                revents: 0,
-            },
-        ];
+        let poll = |fd, events| libc::pollfd {
+            fd,
+            events,
+            revents: 0,
+        };
+        let mut polled = ArrayVec::<_, { MAX_LISTEN + 1 }>::new();
+        polled.push(poll(self.wake.as_raw_fd(), libc::POLLIN));
+        let sockets = self.listeners.iter();
+        polled.extend(sockets.map(|listener| poll(listener.socket.as_raw_fd(), events)));
         let timeout = libc::timespec {
             tv_sec: timeout.as_secs() as libc::time_t,
             tv_nsec: timeout.subsec_nanos().into(),
         };
-        // SAFETY: `polled` is a live array of two, both descriptors are open as long as `self`, and a null signal mask
-        // leaves the thread's own.
-        let ready =
-            unsafe { libc::ppoll(polled.as_mut_ptr(), 2, &raw const timeout, std::ptr::null()) };
+        // SAFETY: `polled` is a live array of that length, its descriptors are open as long as `self`, and a null
+        // signal mask leaves the thread's own.
+        let ready = unsafe {
+            libc::ppoll(
+                polled.as_mut_ptr(),
+                polled.len() as libc::nfds_t,
+                &raw const timeout,
+                std::ptr::null(),
+            )
+        };
         if ready < 0 {
             return ignore_interrupt(io::Error::last_os_error());
         }
-        if polled[1].revents != 0 {
+        for (listener, polled) in self.listeners.iter_mut().zip(&polled[1..]) {
+            // An error on a socket is taken off it by reading.
+            listener.may_have = polled.revents & !libc::POLLOUT != 0;
+        }
+        if polled[0].revents != 0 {
             let mut count = 0u64;
             // SAFETY: reads 8 bytes into a u64. That there is nothing to read any more is no error here.
             unsafe { libc::read(self.wake.as_raw_fd(), (&raw mut count).cast(), 8) };
@@ -147,6 +194,20 @@ impl UdpDriver {
         {
             self.filling.push(packet);
         }
+        for _ in 0..self.listeners.len() {
+            if self.filling.is_empty() {
+                break;
+            }
+            self.turn = (self.turn + 1) % self.listeners.len();
+            if mem::replace(&mut self.listeners[self.turn].may_have, true) {
+                self.receive_from(self.turn, received)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Receives from one of the sockets into the buffers that are left.
+    fn receive_from(&mut self, at: usize, received: &mut Vec<Box<Packet>>) -> io::Result<()> {
         for ((packet, slot), header) in self
             .filling
             .iter_mut()
@@ -168,7 +229,7 @@ impl UdpDriver {
         // touches them during the call.
         let count = unsafe {
             libc::recvmmsg(
-                self.socket.as_raw_fd(),
+                self.listeners[at].socket.as_raw_fd(),
                 self.receive_headers.as_mut_ptr(),
                 self.filling.len() as u32,
                 libc::MSG_DONTWAIT,
@@ -185,10 +246,16 @@ impl UdpDriver {
         let filled = self.filling.drain(..count as usize);
         for ((mut packet, slot), header) in filled.zip(&self.receive).zip(&self.receive_headers) {
             packet.len = header.msg_len as usize;
-            packet.from = read_name(&slot.name);
+            packet.from = FourTuple {
+                remote: read_name(&slot.name),
+                local: at as u8,
+            };
             let told = read_control(&header.msg_hdr);
             packet.received = told.received;
-            self.dropped = told.dropped.unwrap_or(self.dropped);
+            if let Some(dropped) = told.dropped {
+                let before = mem::replace(&mut self.listeners[at].dropped, dropped);
+                self.kernel_drops += u64::from(dropped.wrapping_sub(before));
+            }
             received.push(packet);
         }
         Ok(())
@@ -198,9 +265,7 @@ impl UdpDriver {
 impl UdpDriver {
     /// Datagrams that the kernel dropped for a full receive buffer since the last call, as far as it has said.
     pub fn take_kernel_drops(&mut self) -> u64 {
-        let new = self.dropped.wrapping_sub(self.dropped_told);
-        self.dropped_told = self.dropped;
-        new.into()
+        mem::take(&mut self.kernel_drops)
     }
 }
 
@@ -215,9 +280,10 @@ impl Transport for UdpDriver {
     }
 
     fn send(&mut self, chunk: &[Outgoing<'_>]) -> SendStatus {
+        debug_assert!(chunk.len() <= CHUNK, "a transport takes no more at once");
         let slots = self.send.iter_mut().zip(&mut self.send_headers);
         for (outgoing, (slot, header)) in chunk.iter().zip(slots) {
-            let name_len = write_name(outgoing.to, &mut slot.name);
+            let name_len = write_name(outgoing.to.remote, &mut slot.name);
             let pieces = [outgoing.head.as_slice(), outgoing.body[0], outgoing.body[1]];
             for (piece, bytes) in slot.pieces.iter_mut().zip(pieces) {
                 *piece = libc::iovec {
@@ -231,16 +297,34 @@ impl Transport for UdpDriver {
             header.msg_hdr.msg_iov = slot.pieces.as_mut_ptr();
             header.msg_hdr.msg_iovlen = used;
         }
-        let total = chunk.len().min(CHUNK);
         let mut sent = 0;
-        while sent < total {
-            // SAFETY: headers up to `total` were set just above and point at live slots and at the chunk's bytes,
-            // which the call only reads.
+        // Each call is for one socket: most relays have one, and for most others the receivers of a room are alike.
+        for run in chunk.chunk_by(|one, next| one.to.local == next.to.local) {
+            let end = sent + run.len();
+            match self.send_prepared(usize::from(run[0].to.local), sent, end) {
+                SendStatus::All => sent = end,
+                stopped => return stopped,
+            }
+        }
+        SendStatus::All
+    }
+}
+
+impl UdpDriver {
+    /// Sends the datagrams whose headers are prepared from `sent` to `end` by one of the sockets. What it says is about
+    /// the whole chunk.
+    fn send_prepared(&mut self, at: usize, mut sent: usize, end: usize) -> SendStatus {
+        let Some(listener) = self.listeners.get(at) else {
+            return SendStatus::Refused { sent };
+        };
+        while sent < end {
+            // SAFETY: headers up to `end` were set by `send` and point at live slots and at the chunk's bytes, which
+            // the call only reads.
             let count = unsafe {
                 libc::sendmmsg(
-                    self.socket.as_raw_fd(),
-                    self.send_headers[sent..].as_mut_ptr(),
-                    (total - sent) as u32,
+                    listener.socket.as_raw_fd(),
+                    self.send_headers[sent..end].as_mut_ptr(),
+                    (end - sent) as u32,
                     libc::MSG_DONTWAIT,
                 )
             };
@@ -260,11 +344,13 @@ impl Transport for UdpDriver {
 }
 
 impl Waker {
-    /// Ends the driver's wait, or the next one.
+    /// Ends the driver's wait, or the next one. Costs a system call only when the driver waits.
     pub fn wake(&self) {
-        let one = 1u64;
-        // SAFETY: writes 8 bytes of a u64. It fails only when the counter is full, and then the driver wakes anyway.
-        unsafe { libc::write(self.0.as_raw_fd(), (&raw const one).cast(), 8) };
+        if self.doorbell.ring() {
+            let one = 1u64;
+            // SAFETY: writes 8 bytes of a u64. It fails only when the counter is full, and then the driver wakes anyway.
+            unsafe { libc::write(self.wake.as_raw_fd(), (&raw const one).cast(), 8) };
+        }
     }
 }
 

@@ -1,25 +1,40 @@
 //! Datagrams in and out: sockets that share a port, and the worker threads behind them.
+//!
+//! [`linux`] has the driver for Linux; [`portable`] does for other systems, with one worker and a call a datagram.
 
+pub mod doorbell;
+#[cfg(target_os = "linux")]
+mod group;
+#[cfg(target_os = "linux")]
 pub mod linux;
+pub mod pin;
+pub mod portable;
+mod sync;
 pub mod threads;
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::UnixDatagram;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+#[cfg(target_os = "linux")]
+pub use group::{PortLock, bind_group};
+#[cfg(target_os = "linux")]
 pub use linux::{UdpDriver, Waker};
+#[cfg(not(target_os = "linux"))]
+pub use portable::{PortLock, UdpDriver, Waker, bind_group};
 
-/// Sockets of all workers on one port.
+/// Addresses that a relay listens on, at most.
+pub const MAX_LISTEN: usize = 8;
+
+/// The sockets of all workers.
 pub struct SocketGroup {
-    /// One for each worker, in order.
+    /// One for each worker, in order, with a socket for each address.
     pub drivers: Vec<UdpDriver>,
-    /// Where they listen, with the real port.
-    pub address: SocketAddr,
-    /// Keeps other relays off the port; released with the process.
-    pub lock: UnixDatagram,
+    /// Where they listen, with the real ports.
+    pub addresses: Vec<SocketAddr>,
+    /// Keep other relays off the ports; released with the process.
+    pub locks: Vec<PortLock>,
 }
 
 /// Why there are no sockets.
@@ -38,49 +53,30 @@ pub enum BindError {
         /// Why not.
         error: io::Error,
     },
+    /// More addresses than a relay takes.
+    #[error("{0} addresses to listen on are too many: {MAX_LISTEN} at most")]
+    TooMany(usize),
+    /// More workers than this system serves.
+    #[error(
+        "{0} workers are too many here: only Linux can share a port among them; give --workers 1"
+    )]
+    Workers(usize),
 }
 
-/// Opens one socket a worker on `listen` (port 0: any free one), steered by the connection id's worker byte.
-///
-/// `buffer` is asked for as receive and send buffer of each, in bytes; the system may give less.
-pub fn bind_group(
-    listen: SocketAddr,
-    workers: usize,
-    batch: usize,
-    buffer: usize,
-) -> Result<SocketGroup, BindError> {
-    let failed = |address| move |error| BindError::Socket { address, error };
-    let first = open(listen, buffer).map_err(failed(listen))?;
-    let address = local_address(&first).map_err(failed(listen))?;
-    let lock = lock_port(address.port())?;
-    let mut sockets = vec![first];
-    for _ in 1..workers {
-        sockets.push(open(address, buffer).map_err(failed(address))?);
-    }
-    linux::steer_by_worker_byte(&sockets[0], workers).map_err(failed(address))?;
-    let drivers = sockets
-        .into_iter()
-        .map(|socket| UdpDriver::new(socket.into(), batch))
-        .collect::<io::Result<_>>()
-        .map_err(failed(address))?;
-    Ok(SocketGroup {
-        drivers,
-        address,
-        lock,
-    })
-}
-
-fn open(address: SocketAddr, buffer: usize) -> io::Result<Socket> {
+/// A bound, non-blocking socket. `[::]` serves IPv4 too, if it is to be `dual`.
+fn open(address: SocketAddr, dual: bool, share: bool, buffer: usize) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::DGRAM,
         Some(Protocol::UDP),
     )?;
     if address.is_ipv6() {
-        // [::] serves IPv4 too.
-        socket.set_only_v6(false)?;
+        socket.set_only_v6(!dual)?;
     }
-    socket.set_reuse_port(true)?;
+    #[cfg(unix)]
+    socket.set_reuse_port(share)?;
+    #[cfg(not(unix))]
+    let _ = share;
     socket.set_nonblocking(true)?;
     socket.set_recv_buffer_size(buffer)?;
     socket.set_send_buffer_size(buffer)?;
@@ -88,15 +84,12 @@ fn open(address: SocketAddr, buffer: usize) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// Whether IPv6 sockets are to serve IPv4 too: not when IPv4 addresses are asked for by themselves.
+fn is_dual(listen: &[SocketAddr]) -> bool {
+    listen.iter().all(SocketAddr::is_ipv6)
+}
+
 fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
     let address = socket.local_addr()?.as_socket();
     address.ok_or_else(|| io::Error::other("the socket has no IP address"))
-}
-
-/// Port sharing lets any process of the same user join the group and steal datagrams; a name in the abstract socket
-/// namespace is held by one process at a time and vanishes with it.
-fn lock_port(port: u16) -> Result<UnixDatagram, BindError> {
-    std::os::unix::net::SocketAddr::from_abstract_name(format!("confab-relay/udp/{port}"))
-        .and_then(|name| UnixDatagram::bind_addr(&name))
-        .map_err(|_| BindError::PortTaken(port))
 }

@@ -17,24 +17,58 @@ use confab_protocol::control::ConferenceId;
 use confab_protocol::media::downlink::{Downlink, DownlinkBody};
 use confab_protocol::media::uplink::UplinkBody;
 use confab_protocol::media::{AudioLevel, ConnectionId, HopKey, KeyId, SframeHeader};
+use confab_relay::core::limits::RateLimits;
+use confab_relay::core::registry::Capacity;
 use confab_relay::core::worker::WorkerConfig;
 use confab_relay::core::{
-    Counters, DropCause, MediaEnded, Outgoing, Registry, SendStatus, Transport, Worker,
+    Counters, Crossings, DropCause, MediaEnded, Outgoing, Registry, SendStatus, Transport, Worker,
     WorkerCommand,
 };
 
 pub const BOOT: BootId = BootId([9; 16]);
 pub const BUFFERS: usize = 256;
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One worker, its registry and a clock that a test turns.
+/// Workers, their registry and a clock that a test turns. Most tests have one worker.
 pub struct Lab {
     pub now: Instant,
     pub registry: Registry,
+    pub workers: Vec<LabWorker>,
+    pub wire: Wire,
+    commands: u64,
+}
+
+pub struct LabWorker {
     pub worker: Worker,
     pub counters: Arc<Counters>,
-    pub wire: Wire,
     mailbox: Receiver<WorkerCommand>,
-    commands: u64,
+}
+
+/// What a laboratory has that is not as in a relay.
+#[derive(Clone, Copy)]
+pub struct Setup {
+    pub workers: u8,
+    /// Speakers of a room that are forwarded.
+    pub speakers: usize,
+    /// Entries of the ring between workers.
+    pub ring: usize,
+    pub capacity: Capacity,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            workers: 1,
+            speakers: 64,
+            ring: 1024,
+            capacity: Capacity {
+                sessions: 20_000,
+                rooms: 10_000,
+                members: 10_000,
+                share: 256,
+            },
+        }
+    }
 }
 
 /// What the relay sent, and what the socket is to say.
@@ -67,13 +101,13 @@ impl Transport for Wire {
             if self.capacity == Some(0) {
                 return SendStatus::WouldBlock { sent };
             }
-            if self.refused == Some(outgoing.to) {
+            if self.refused == Some(outgoing.to.remote) {
                 return SendStatus::Refused { sent };
             }
             if let Some(capacity) = &mut self.capacity {
                 *capacity -= 1;
             }
-            self.sent.push((outgoing.to, outgoing.to_vec()));
+            self.sent.push((outgoing.to.remote, outgoing.to_vec()));
         }
         SendStatus::All
     }
@@ -81,29 +115,54 @@ impl Transport for Wire {
 
 impl Lab {
     pub fn new() -> Self {
-        Self::with_speakers(64)
+        Self::with(Setup::default())
     }
 
     /// A laboratory whose rooms forward so many at once.
     pub fn with_speakers(speakers: usize) -> Self {
-        let now = Instant::now();
-        let (to, mailbox) = mpsc::channel();
-        let counters = Arc::new(Counters::default());
-        let key = HopKey::new([3; 16]);
-        let config = WorkerConfig {
-            index: 0,
-            buffers: BUFFERS,
+        Self::with(Setup {
             speakers,
-        };
+            ..Setup::default()
+        })
+    }
+
+    pub fn with(setup: Setup) -> Self {
+        let now = Instant::now();
+        let crossings = Crossings::new(setup.workers.into(), setup.ring, BUFFERS);
+        let crossings = Arc::new(crossings);
+        let mut mailboxes = Vec::new();
+        let mut workers = Vec::new();
+        for index in 0..setup.workers {
+            let (to, mailbox) = mpsc::channel();
+            mailboxes.push(to);
+            let config = WorkerConfig {
+                index,
+                buffers: BUFFERS,
+                speakers: setup.speakers,
+                limits: RateLimits::default(),
+                idle_timeout: IDLE_TIMEOUT,
+            };
+            let counters = Arc::new(Counters::default());
+            let key = HopKey::new([3 + index; 16]);
+            let counted = Arc::clone(&counters);
+            workers.push(LabWorker {
+                worker: Worker::new(config, now, counted, Arc::clone(&crossings), key),
+                counters,
+                mailbox,
+            });
+        }
         Self {
             now,
-            registry: Registry::new(BOOT, 10_000, vec![to], [7; 32]),
-            worker: Worker::new(config, now, Arc::clone(&counters), key),
-            counters,
+            registry: Registry::new(BOOT, setup.capacity, mailboxes, [7; 32]),
+            workers,
             wire: Wire::default(),
-            mailbox,
             commands: 0,
         }
+    }
+
+    /// The first worker.
+    pub fn worker(&mut self) -> &mut Worker {
+        &mut self.workers[0].worker
     }
 
     pub fn pass(&mut self, time: Duration) {
@@ -122,10 +181,19 @@ impl Lab {
         let result = self.registry.execute(self.now, &command);
         assert_eq!(result.id, self.commands);
         self.registry.publish();
-        for command in self.mailbox.try_iter() {
-            self.worker.apply(self.now, command);
-        }
+        self.read_mail();
         result
+    }
+
+    pub fn read_mail(&mut self) {
+        for LabWorker {
+            worker, mailbox, ..
+        } in &mut self.workers
+        {
+            for command in mailbox.try_iter() {
+                worker.apply(self.now, command);
+            }
+        }
     }
 
     pub fn command(&mut self, room: u8, action: Action) -> CommandOutcome {
@@ -171,17 +239,36 @@ impl Lab {
         assert!(self.deliver(client, &datagram).is_empty());
     }
 
-    /// Hands datagrams to the worker as one batch and gives back all that it sends.
+    /// Hands datagrams to the workers that they are for as one batch and gives back all that is sent.
     pub fn batch(&mut self, datagrams: &[(SocketAddr, Vec<u8>)]) -> Vec<(SocketAddr, Vec<u8>)> {
         for (from, bytes) in datagrams {
-            let mut packet = self.worker.packets().take().expect("a free buffer");
-            packet.len = bytes.len().min(packet.data.len());
-            packet.data[..packet.len].copy_from_slice(&bytes[..packet.len]);
-            packet.from = *from;
-            self.worker.receive(self.now, packet);
+            let worker = bytes.get(1).copied().unwrap_or(0);
+            let worker = usize::from(worker) % self.workers.len();
+            self.hand_over(worker, *from, bytes);
         }
-        self.worker.end_batch(self.now);
+        self.end_batch();
         self.flush()
+    }
+
+    /// Hands a datagram to a worker, whomever it is for.
+    pub fn hand_over(&mut self, worker: usize, from: SocketAddr, bytes: &[u8]) {
+        let worker = &mut self.workers[worker].worker;
+        let mut packet = worker.packets().take().expect("a free buffer");
+        packet.len = bytes.len().min(packet.data.len());
+        packet.data[..packet.len].copy_from_slice(&bytes[..packet.len]);
+        packet.from = from.into();
+        worker.receive(self.now, packet);
+    }
+
+    /// Lets workers take what they were handed by others until nothing is left, and ends their batches.
+    pub fn end_batch(&mut self) {
+        // A frame goes to its room's home and from there on.
+        for _ in 0..3 {
+            for LabWorker { worker, .. } in &mut self.workers {
+                worker.receive_crossings(self.now);
+                worker.end_batch(self.now);
+            }
+        }
     }
 
     /// One datagram from the client's own address.
@@ -191,9 +278,11 @@ impl Lab {
 
     /// Sends all that waits, or as much as the wire takes.
     pub fn flush(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
-        while self.worker.has_output() {
-            if !self.worker.transmit(self.now, &mut self.wire) {
-                break;
+        for LabWorker { worker, .. } in &mut self.workers {
+            while worker.has_output() {
+                if !worker.transmit(self.now, &mut self.wire) {
+                    break;
+                }
             }
         }
         std::mem::take(&mut self.wire.sent)
@@ -203,13 +292,18 @@ impl Lab {
     pub fn scan(&mut self) -> Vec<MediaEnded> {
         for _ in 0..10 {
             self.pass(Duration::from_millis(100));
-            self.worker.tick(self.now);
+            for LabWorker { worker, .. } in &mut self.workers {
+                worker.tick(self.now);
+            }
         }
         self.ended()
     }
 
     pub fn ended(&mut self) -> Vec<MediaEnded> {
-        let ended: Vec<_> = self.worker.take_ended().collect();
+        let workers = self.workers.iter_mut();
+        let ended: Vec<_> = workers
+            .flat_map(|worker| worker.worker.take_ended())
+            .collect();
         let told = ended
             .iter()
             .filter_map(|ended| self.registry.ended(self.now, ended))
@@ -219,7 +313,8 @@ impl Lab {
     }
 
     pub fn dropped(&self, cause: DropCause) -> u64 {
-        self.counters.dropped(cause)
+        let workers = self.workers.iter();
+        workers.map(|worker| worker.counters.dropped(cause)).sum()
     }
 }
 

@@ -1,0 +1,133 @@
+//! Between workers: a bounded inbox for each, into which the others put what is not theirs to do.
+//!
+//! Nothing in here waits. What does not fit goes back to the one who wanted to send it, who counts it as shed.
+
+use std::sync::Arc;
+
+use confab_protocol::media::AudioLevel;
+use crossbeam_queue::ArrayQueue;
+
+use super::fanout::Fanout;
+use super::packet::Packet;
+use super::room::Room;
+use super::session::Seat;
+
+/// The inboxes of all workers.
+pub struct Crossings {
+    inboxes: Box<[Inbox]>,
+}
+
+struct Inbox {
+    ring: ArrayQueue<Crossing>,
+    /// Buffers that others are done with. There is room for every buffer of the worker's pool.
+    returned: ArrayQueue<Box<Packet>>,
+}
+
+/// What one worker hands to another.
+pub(super) enum Crossing {
+    /// A datagram that came to the wrong socket.
+    Datagram(Box<Packet>),
+    /// A frame that passed its session's checks, for the worker that is its room's home.
+    Frame(Box<Packet>, Arc<Room>, Frame),
+    /// Frames for the receivers at the worker that it is handed to.
+    Fanout(Fanout),
+}
+
+/// A frame that passed its session's checks, beside the packet that it is in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Frame {
+    /// Whose.
+    pub(super) seat: Seat,
+    /// Their label.
+    pub(super) sender: u16,
+    /// How loud it says it is.
+    pub(super) level: AudioLevel,
+    /// How loud the speaker has been lately, for the choice of the loudest.
+    pub(super) rank: f32,
+}
+
+impl Crossings {
+    /// Inboxes for `workers`, with room for `ring` entries each. Workers have pools of `buffers`.
+    pub fn new(workers: usize, ring: usize, buffers: usize) -> Self {
+        let inbox = || Inbox {
+            ring: ArrayQueue::new(ring),
+            returned: ArrayQueue::new(buffers),
+        };
+        Self {
+            inboxes: (0..workers).map(|_| inbox()).collect(),
+        }
+    }
+
+    /// How many workers there are.
+    pub(super) fn workers(&self) -> usize {
+        self.inboxes.len()
+    }
+
+    /// Puts something into a worker's inbox; gives it back when that is full.
+    pub(super) fn send(&self, to: u8, crossing: Crossing) -> Result<(), Crossing> {
+        self.inboxes[usize::from(to)].ring.push(crossing)
+    }
+
+    /// The next of what is in a worker's inbox.
+    pub(super) fn receive(&self, worker: u8) -> Option<Crossing> {
+        self.inboxes[usize::from(worker)].ring.pop()
+    }
+
+    /// True when there is nothing in a worker's inbox.
+    pub(super) fn is_empty(&self, worker: u8) -> bool {
+        self.inboxes[usize::from(worker)].ring.is_empty()
+    }
+
+    /// Gives a buffer back to the worker whose it is.
+    pub(super) fn give_back(&self, packet: Box<Packet>) {
+        let returned = self.inboxes[usize::from(packet.owner)]
+            .returned
+            .push(packet);
+        assert!(
+            returned.is_ok(),
+            "there is room for all of the pool's buffers"
+        );
+    }
+
+    /// A buffer of the worker's that another has given back.
+    pub(super) fn take_back(&self, worker: u8) -> Option<Box<Packet>> {
+        self.inboxes[usize::from(worker)].returned.pop()
+    }
+}
+
+/// Workers that have something new in their inbox and may have to be woken: a bit for each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Rung([u64; 4]);
+
+impl Rung {
+    /// Marks a worker.
+    pub(super) fn mark(&mut self, worker: u8) {
+        self.0[usize::from(worker / 64)] |= 1 << (worker % 64);
+    }
+
+    /// Who is marked.
+    pub fn workers(self) -> impl Iterator<Item = u8> {
+        (0..=u8::MAX)
+            .filter(move |worker| self.0[usize::from(worker / 64)] >> (worker % 64) & 1 == 1)
+    }
+
+    /// True when nobody is.
+    pub fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_worker_has_a_bit_of_its_own() {
+        let mut rung = Rung::default();
+        assert!(rung.is_empty());
+        for worker in [0, 63, 64, 255] {
+            rung.mark(worker);
+        }
+        assert_eq!(rung.workers().collect::<Vec<_>>(), [0, 63, 64, 255]);
+    }
+}

@@ -1,0 +1,178 @@
+//! At a room's home worker: who is forwarded, and which frames share a datagram.
+//!
+//! Most rooms are on one worker, which is their home. Frames of a larger one come here from its other workers and go
+//! from here to all of them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use confab_protocol::media::AudioLevel;
+use confab_protocol::media::downlink::{RECORD_HEADER_LEN, Record};
+
+use super::bundle::Bundle;
+use super::counters::DropCause;
+use super::crossing::{Crossing, Frame};
+use super::fanout::Fanout;
+use super::loudest::Admission;
+use super::packet::{KernelTime, Packet};
+use super::room::Snapshot;
+use super::session::Seat;
+use super::worker::Worker;
+
+/// A room's bundle while it takes frames.
+pub(super) struct OpenBundle {
+    bundle: Arc<Bundle>,
+    receivers: Arc<Snapshot>,
+    since: Instant,
+}
+
+impl Worker {
+    /// Brings a frame of a session of this worker to its room's home.
+    pub(super) fn bring_home(
+        &mut self,
+        now: Instant,
+        packet: Box<Packet>,
+        place: usize,
+        frame: Frame,
+    ) {
+        let Some(room) = &self.rooms[place].shared else {
+            self.give(packet);
+            return;
+        };
+        if room.home == self.config.index {
+            self.admit(now, packet, place, &frame);
+        } else {
+            let (home, room) = (room.home, Arc::clone(room));
+            self.counters.frames_crossed.add(1);
+            self.cross(home, Crossing::Frame(packet, room, frame));
+        }
+    }
+
+    /// Puts a frame into its room's bundle, if its speaker is among the loudest.
+    pub(super) fn admit(
+        &mut self,
+        now: Instant,
+        mut packet: Box<Packet>,
+        place: usize,
+        frame: &Frame,
+    ) {
+        let limit = self.config.speakers;
+        let loudest = &mut self.rooms[place].loudest;
+        let admission = loudest.admit(now, limit, frame.seat, frame.sender, frame.rank);
+        if admission == Admission::Refuse {
+            self.counters.count_drop(DropCause::NotLoudest);
+            self.give(packet);
+            return;
+        }
+        self.counters.frames_in.add(1);
+        packet.make_record(frame);
+        let index = self.config.index;
+        let Some(open) = self.bundle_for(now, place, packet.record().len(), frame.seat) else {
+            self.give(packet);
+            return;
+        };
+        let stays_here = packet.owner == index && open.receivers.is_only_at(index);
+        let bundle = open.bundle_mut();
+        if bundle.is_empty() && stays_here {
+            bundle.hold(packet, frame.seat);
+        } else {
+            let first = bundle.lay(packet.record(), frame.seat, packet.received);
+            self.give(packet);
+            first.into_iter().for_each(|first| self.give(first));
+        }
+        if let Admission::InsteadOf { seat, sender } = admission {
+            self.say_stopped(now, place, seat, sender);
+        }
+    }
+
+    /// Closes the bundles whose time has come: all of them, when the window is zero.
+    pub fn end_batch(&mut self, now: Instant) {
+        let runs_low = self.packets.available() < self.config.buffers / 4;
+        while let Some((closes, place)) = self.open_rooms.front().copied() {
+            if closes > now && !runs_low {
+                return;
+            }
+            self.open_rooms.pop_front();
+            self.close_bundle(place);
+            self.rooms.settle(place);
+        }
+    }
+
+    /// From now on a bundle waits for more frames for so long.
+    pub fn set_window(&mut self, window: Duration) {
+        self.window = window;
+    }
+
+    /// When the first open bundle closes; [`end_batch`](Self::end_batch) wants to be called then.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.open_rooms.front().map(|(closes, _)| *closes)
+    }
+
+    /// The room's open bundle, if it takes a record of this length, or else a new one. `None` when everyone has left.
+    fn bundle_for(
+        &mut self,
+        now: Instant,
+        place: usize,
+        record_len: usize,
+        seat: Seat,
+    ) -> Option<&mut OpenBundle> {
+        if let Some(open) = &self.rooms[place].bundle
+            && !open.bundle.takes(record_len, seat)
+        {
+            self.close_bundle(place);
+        }
+        let room = &mut self.rooms[place];
+        if room.bundle.is_none() {
+            room.bundle = Some(OpenBundle {
+                receivers: room.shared.as_ref()?.snapshot(),
+                bundle: self.bundles.take(),
+                since: now,
+            });
+            if !room.is_open {
+                room.is_open = true;
+                self.open_rooms.push_back((now + self.window, place));
+            }
+        }
+        room.bundle.as_mut()
+    }
+
+    /// Tells the room that a sender is no longer among the loudest.
+    fn say_stopped(&mut self, now: Instant, place: usize, seat: Seat, sender: u16) {
+        let record =
+            Record::header(sender, AudioLevel::SILENCE, 0).expect("an empty record fits anywhere");
+        if let Some(open) = self.bundle_for(now, place, RECORD_HEADER_LEN, seat) {
+            let first = open.bundle_mut().lay(&record, seat, KernelTime::default());
+            first.into_iter().for_each(|first| self.give(first));
+        }
+    }
+
+    /// Lets the room's bundle go to all workers that have receivers of it.
+    fn close_bundle(&mut self, place: usize) {
+        let Some(open) = self.rooms[place].bundle.take() else {
+            return;
+        };
+        let index = self.config.index;
+        if !open.receivers.is_only_at(index) {
+            self.bundles.lend(&open.bundle);
+        }
+        for (share, of_worker) in open.receivers.shares().iter().enumerate() {
+            let fanout = Fanout::new(&open.bundle, &open.receivers, share, open.since);
+            if of_worker.worker == index {
+                self.fanouts.push_back(fanout);
+            } else {
+                self.counters.fanouts_crossed.add(1);
+                self.cross(of_worker.worker, Crossing::Fanout(fanout));
+            }
+        }
+        if let Some(packet) = self.bundles.give(open.bundle) {
+            self.give(packet);
+        }
+    }
+}
+
+impl OpenBundle {
+    /// The bundle, to add to it.
+    fn bundle_mut(&mut self) -> &mut Bundle {
+        Arc::get_mut(&mut self.bundle).expect("nobody else has a bundle before it is closed")
+    }
+}

@@ -1,0 +1,215 @@
+//! The driver for systems without `recvmmsg` and `sendmmsg`: one worker, and a call for each datagram.
+
+use std::io;
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use mio::{Events, Interest, Poll, Token};
+
+use super::MAX_LISTEN;
+use super::doorbell::Doorbell;
+#[cfg(not(target_os = "linux"))]
+use super::{BindError, SocketGroup, is_dual, local_address, open};
+use crate::core::packet::{KernelTime, PACKET_CAPACITY};
+use crate::core::{FourTuple, Outgoing, Packet, PacketPool, SendStatus, Transport};
+
+/// The token of the waker; sockets have their index.
+const WAKE: Token = Token(MAX_LISTEN);
+
+/// One worker's sockets, one for each address.
+pub struct UdpDriver {
+    sockets: Vec<mio::net::UdpSocket>,
+    poll: Poll,
+    events: Events,
+    doorbell: Arc<Doorbell>,
+    wake: Arc<mio::Waker>,
+    batch: usize,
+    /// True when every socket has said that there is nothing more to read: only then it tells of what is new.
+    is_drained: bool,
+    scratch: Vec<u8>,
+}
+
+/// Wakes a worker that waits for datagrams.
+#[derive(Clone)]
+pub struct Waker {
+    doorbell: Arc<Doorbell>,
+    wake: Arc<mio::Waker>,
+}
+
+/// Holds a port against other relays: here the system does, which lets nobody share it.
+pub struct PortLock;
+
+impl UdpDriver {
+    /// A driver over bound, non-blocking sockets, [`MAX_LISTEN`] at most, that receives `batch` datagrams at a time, at
+    /// most.
+    pub fn new(sockets: Vec<UdpSocket>, batch: usize) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let mut sockets: Vec<_> = sockets
+            .into_iter()
+            .map(mio::net::UdpSocket::from_std)
+            .collect();
+        for (at, socket) in sockets.iter_mut().enumerate() {
+            let both = Interest::READABLE | Interest::WRITABLE;
+            poll.registry().register(socket, Token(at), both)?;
+        }
+        Ok(Self {
+            wake: Arc::new(mio::Waker::new(poll.registry(), WAKE)?),
+            doorbell: Arc::default(),
+            events: Events::with_capacity(MAX_LISTEN + 1),
+            sockets,
+            poll,
+            batch,
+            is_drained: false,
+            scratch: Vec::with_capacity(PACKET_CAPACITY),
+        })
+    }
+
+    /// What other threads wake this driver with.
+    pub fn waker(&self) -> Waker {
+        Waker {
+            doorbell: Arc::clone(&self.doorbell),
+            wake: Arc::clone(&self.wake),
+        }
+    }
+
+    /// To be called before one looks at what other threads have put down: wakings up to now are taken note of.
+    pub fn note_wakings(&self) {
+        self.doorbell.hear();
+    }
+
+    /// Waits until there is something new to receive, until something may be sent again, until it is woken or until
+    /// `timeout` has passed. Does not wait when it was woken since [`note_wakings`](Self::note_wakings).
+    pub fn wait(&mut self, timeout: Duration, _to_send: bool) -> io::Result<()> {
+        if !self.is_drained || !self.doorbell.lie_down() {
+            return Ok(());
+        }
+        match self.poll.poll(&mut self.events, Some(timeout)) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Receives what is there, up to a batch, into buffers of `pool`, and appends it to `received`.
+    pub fn receive(
+        &mut self,
+        pool: &mut PacketPool,
+        received: &mut Vec<Box<Packet>>,
+    ) -> io::Result<()> {
+        self.is_drained = true;
+        for (at, socket) in self.sockets.iter().enumerate() {
+            self.is_drained &= receive_from(at as u8, socket, self.batch, pool, received);
+        }
+        Ok(())
+    }
+
+    /// Datagrams that the kernel dropped for a full receive buffer: it does not say here.
+    pub fn take_kernel_drops(&mut self) -> u64 {
+        0
+    }
+}
+
+impl Transport for UdpDriver {
+    fn elapsed(&self, received: KernelTime) -> Option<Duration> {
+        let nanoseconds = now().0.checked_sub(received.0)?;
+        (received != KernelTime::default()).then(|| Duration::from_nanos(nanoseconds))
+    }
+
+    fn send(&mut self, chunk: &[Outgoing<'_>]) -> SendStatus {
+        for (sent, outgoing) in chunk.iter().enumerate() {
+            let Some(socket) = self.sockets.get(usize::from(outgoing.to.local)) else {
+                return SendStatus::Refused { sent };
+            };
+            self.scratch.clear();
+            for piece in [&outgoing.head, outgoing.body[0], outgoing.body[1]] {
+                self.scratch.extend_from_slice(piece);
+            }
+            match socket.send_to(&self.scratch, outgoing.to.remote) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return SendStatus::WouldBlock { sent };
+                }
+                Err(_) => return SendStatus::Refused { sent },
+            }
+        }
+        SendStatus::All
+    }
+}
+
+impl Waker {
+    /// Ends the driver's wait, or the next one.
+    pub fn wake(&self) {
+        if self.doorbell.ring() {
+            // It fails only when the system is out of memory, and then the driver's wait is short anyway.
+            let _ = self.wake.wake();
+        }
+    }
+}
+
+/// Opens a socket on each address of `listen` (port 0: any free one), for the one worker that there may be.
+///
+/// `buffer` is asked for as receive and send buffer of each, in bytes; the system may give less.
+#[cfg(not(target_os = "linux"))]
+pub fn bind_group(
+    listen: &[std::net::SocketAddr],
+    workers: usize,
+    batch: usize,
+    buffer: usize,
+) -> Result<SocketGroup, BindError> {
+    if workers != 1 {
+        return Err(BindError::Workers(workers));
+    }
+    if listen.len() > MAX_LISTEN {
+        return Err(BindError::TooMany(listen.len()));
+    }
+    let failed = |address| move |error| BindError::Socket { address, error };
+    let mut addresses = Vec::new();
+    let mut sockets = Vec::new();
+    for &address in listen {
+        let socket = open(address, is_dual(listen), false, buffer).map_err(failed(address))?;
+        addresses.push(local_address(&socket).map_err(failed(address))?);
+        sockets.push(socket.into());
+    }
+    let driver = UdpDriver::new(sockets, batch).map_err(failed(listen[0]))?;
+    Ok(SocketGroup {
+        drivers: vec![driver],
+        addresses,
+        locks: Vec::new(),
+    })
+}
+
+/// Receives `most` datagrams at most. True when there are no more.
+fn receive_from(
+    local: u8,
+    socket: &mio::net::UdpSocket,
+    most: usize,
+    pool: &mut PacketPool,
+    received: &mut Vec<Box<Packet>>,
+) -> bool {
+    for _ in 0..most {
+        let Some(mut packet) = pool.take() else {
+            return false;
+        };
+        match socket.recv_from(&mut packet.data) {
+            Ok((len, remote)) => {
+                packet.len = len;
+                packet.from = FourTuple { remote, local };
+                packet.received = now();
+                received.push(packet);
+            }
+            Err(error) => {
+                pool.give(packet);
+                if error.kind() == io::ErrorKind::WouldBlock {
+                    return true;
+                }
+                // Some systems tell here that an earlier datagram was refused, or that this one was too long.
+            }
+        }
+    }
+    false
+}
+
+fn now() -> KernelTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    KernelTime(since.map_or(0, |since| since.as_nanos() as u64))
+}

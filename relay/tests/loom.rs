@@ -1,0 +1,105 @@
+//! Every order of events between a worker that goes to sleep and those who put something down for it.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::collections::VecDeque;
+
+use loom::sync::atomic::AtomicUsize;
+use loom::sync::{Arc, Condvar, Mutex};
+use loom::thread;
+
+/// What the doorbell is made of, under loom's eyes.
+mod sync {
+    pub(super) use loom::sync::atomic::{AtomicU8, Ordering};
+}
+
+#[path = "../src/io/doorbell.rs"]
+#[allow(unreachable_pub, reason = "it is a file of the library")]
+mod doorbell;
+
+use doorbell::Doorbell;
+
+/// The kernel's part: an event that is remembered until somebody waits for it.
+#[derive(Default)]
+struct Event {
+    is_set: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Event {
+    fn set(&self) {
+        *self.is_set.lock().unwrap() = true;
+        self.changed.notify_one();
+    }
+
+    fn wait(&self) {
+        let mut is_set = self.is_set.lock().unwrap();
+        while !*is_set {
+            is_set = self.changed.wait(is_set).unwrap();
+        }
+        *is_set = false;
+    }
+}
+
+#[derive(Default)]
+struct Worker {
+    doorbell: Doorbell,
+    event: Event,
+    /// Stands for the rings and mailboxes: locked for a moment, never waited for.
+    ring: Mutex<VecDeque<u32>>,
+}
+
+impl Worker {
+    fn hand_over(&self, what: u32) {
+        self.ring.lock().unwrap().push_back(what);
+        if self.doorbell.ring() {
+            self.event.set();
+        }
+    }
+}
+
+#[test]
+fn nothing_is_left_lying_by_a_worker_that_sleeps() {
+    loom::model(|| {
+        let worker = Arc::new(Worker::default());
+        let others: Vec<_> = (0..2)
+            .map(|n| {
+                let worker = Arc::clone(&worker);
+                thread::spawn(move || worker.hand_over(n))
+            })
+            .collect();
+        let mut taken = 0;
+        while taken < 2 {
+            // The worker's round: to sleep unless somebody rang, then look. A wake-up that is lost would leave this
+            // waiting for ever, which loom reports.
+            if worker.doorbell.lie_down() {
+                worker.event.wait();
+            }
+            worker.doorbell.hear();
+            taken += worker.ring.lock().unwrap().drain(..).count();
+        }
+        for other in others {
+            other.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn what_was_put_down_before_a_ring_is_seen_after_it_is_heard() {
+    loom::model(|| {
+        let doorbell = Arc::new(Doorbell::default());
+        let put_down = Arc::new(AtomicUsize::new(0));
+        let (bell, put) = (Arc::clone(&doorbell), Arc::clone(&put_down));
+        let other = thread::spawn(move || {
+            // No order of its own: only the doorbell's.
+            put.store(1, sync::Ordering::Relaxed);
+            bell.ring();
+        });
+        let has_rung = !doorbell.lie_down();
+        doorbell.hear();
+        if has_rung {
+            assert_eq!(put_down.load(sync::Ordering::Relaxed), 1);
+        }
+        other.join().unwrap();
+    });
+}
