@@ -1,6 +1,6 @@
 //! Rooms: who is in, and the snapshot of it that packets read.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -38,7 +38,7 @@ pub struct Share {
 /// Who is in, by label and by worker.
 #[derive(Default)]
 struct Members {
-    by_sender: HashMap<u16, Member, foldhash::quality::RandomState>,
+    by_sender: BTreeMap<u16, Member>,
     /// In the order in which the room came to the workers. A share stays when its last member leaves.
     shares: Vec<MemberShare>,
 }
@@ -46,7 +46,7 @@ struct Members {
 struct Member {
     session: Arc<SessionInfo>,
     /// Where it is among those of its share.
-    at: usize,
+    at: u32,
 }
 
 struct MemberShare {
@@ -184,7 +184,7 @@ impl Members {
             self.shares.len() - 1
         });
         let share = &mut self.shares[share].members;
-        let at = share.len();
+        let at = share.len() as u32;
         share.push((seat.slot, session.sender));
         self.by_sender
             .insert(session.sender, Member { session, at });
@@ -194,8 +194,8 @@ impl Members {
         let Member { session, at } = self.by_sender.remove(&sender)?;
         let worker = session.id.worker();
         if let Some(share) = self.shares.iter_mut().find(|share| share.worker == worker) {
-            share.members.swap_remove(at);
-            if let Some((_, moved)) = share.members.get(at)
+            share.members.swap_remove(at as usize);
+            if let Some((_, moved)) = share.members.get(at as usize)
                 && let Some(moved) = self.by_sender.get_mut(moved)
             {
                 moved.at = at;

@@ -29,6 +29,9 @@ const IDLE_SCAN_PERIOD: Duration = Duration::from_secs(1);
 /// Parts in which it does.
 const IDLE_SCAN_PARTS: u32 = 10;
 
+/// When the worker itself stood still for so long, the silence meanwhile says nothing about its clients.
+const STALL: Duration = Duration::from_secs(2);
+
 /// Replies that may wait to be sent; more are dropped, their clients ask again.
 const MAX_REPLIES: usize = 4096;
 
@@ -197,6 +200,12 @@ impl Worker {
     pub fn tick(&mut self, now: Instant) {
         if now < self.scan_at {
             return;
+        }
+        if now.saturating_duration_since(self.scan_at) >= STALL {
+            // A machine that was paused, or a clock that leapt.
+            for session in self.sessions.iter_mut().flatten() {
+                session.last_heard = now;
+            }
         }
         self.scan_at = now + IDLE_SCAN_PERIOD / IDLE_SCAN_PARTS;
         let part = self.scan_part;
