@@ -35,8 +35,9 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 /// How often a relay that drains looks whether anybody is left.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(20);
-/// What workers may hand to one of them before it takes it, at most: some 10 ms of frames at full load.
-const CROSSING_RING: usize = 4096;
+/// What workers may hand to one of them before it takes it, at most: some 10 ms of frames at full load. Less than a
+/// worker's receive buffers, so that they cannot all be on their way.
+const CROSSING_RING: usize = 1024;
 /// Most workers: a connection id names one by a byte.
 const MAX_WORKERS: usize = 256;
 

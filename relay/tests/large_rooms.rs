@@ -122,6 +122,28 @@ fn the_loudest_are_chosen_among_all_workers_members() {
 }
 
 #[test]
+fn a_worker_sends_home_no_more_speakers_than_can_be_forwarded() {
+    let setup = Setup {
+        speakers: 2,
+        ..spread(2, 20)
+    };
+    let mut lab = Lab::with(setup);
+    let mut clients: Vec<_> = (0..40).map(|sender| lab.join(1, sender)).collect();
+    for _ in 0..50 {
+        lab.pass(Duration::from_millis(20));
+        let frames: Vec<_> = clients[20..]
+            .iter_mut()
+            .map(|client| (client.address, client.audio("all at once")))
+            .collect();
+        lab.batch(&frames);
+    }
+    let away = usize::from(clients[20].id.worker());
+    let crossed = lab.workers[away].counters.frames_crossed.get();
+    assert_eq!(crossed, 2 * 50);
+    assert_eq!(lab.dropped(DropCause::NotLoudest), 18 * 50);
+}
+
+#[test]
 fn the_home_need_not_have_members_of_its_own() {
     let mut lab = Lab::with(spread(2, 2));
     let mut clients: Vec<_> = (0..4).map(|sender| lab.join(1, sender)).collect();

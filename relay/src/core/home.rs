@@ -41,11 +41,17 @@ impl Worker {
         };
         if room.home == self.config.index {
             self.admit(now, packet, place, &frame);
-        } else {
-            let (home, room) = (room.home, Arc::clone(room));
-            self.counters.frames_crossed.add(1);
-            self.cross(home, Crossing::Frame(packet, room, frame));
+            return;
         }
+        let room = Arc::clone(room);
+        // Who is not among the loudest here is not among the loudest of all: so a room whose members all speak at once
+        // cannot fill its home's ring.
+        if self.choose(now, place, &frame) == Admission::Refuse {
+            self.refuse(packet);
+            return;
+        }
+        self.counters.frames_crossed.add(1);
+        self.cross(room.home, Crossing::Frame(packet, room, frame));
     }
 
     /// Puts a frame into its room's bundle, if its speaker is among the loudest.
@@ -56,12 +62,9 @@ impl Worker {
         place: usize,
         frame: &Frame,
     ) {
-        let limit = self.config.speakers;
-        let loudest = &mut self.rooms[place].loudest;
-        let admission = loudest.admit(now, limit, frame.seat, frame.sender, frame.rank);
+        let admission = self.choose(now, place, frame);
         if admission == Admission::Refuse {
-            self.counters.count_drop(DropCause::NotLoudest);
-            self.give(packet);
+            self.refuse(packet);
             return;
         }
         self.counters.frames_in.add(1);
@@ -106,6 +109,17 @@ impl Worker {
     /// When the first open bundle closes; [`end_batch`](Self::end_batch) wants to be called then.
     pub fn deadline(&self) -> Option<Instant> {
         self.open_rooms.front().map(|(closes, _)| *closes)
+    }
+
+    fn choose(&mut self, now: Instant, place: usize, frame: &Frame) -> Admission {
+        let limit = self.config.speakers;
+        let loudest = &mut self.rooms[place].loudest;
+        loudest.admit(now, limit, frame.seat, frame.sender, frame.rank)
+    }
+
+    fn refuse(&mut self, packet: Box<Packet>) {
+        self.counters.count_drop(DropCause::NotLoudest);
+        self.give(packet);
     }
 
     /// The room's open bundle, if it takes a record of this length, or else a new one. `None` when everyone has left.

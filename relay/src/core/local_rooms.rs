@@ -28,7 +28,7 @@ pub(super) struct LocalRoom {
     pub(super) bundle: Option<OpenBundle>,
     /// True while it is among the worker's open rooms; its place is not given again before.
     pub(super) is_open: bool,
-    /// At the home: who is forwarded.
+    /// At the home: who is forwarded. Elsewhere: who may be, of the members here.
     pub(super) loudest: Loudest,
 }
 

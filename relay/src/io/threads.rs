@@ -12,7 +12,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{UdpDriver, Waker, pin};
 use crate::core::window::WindowControl;
 use crate::core::worker::Ended;
-use crate::core::{Worker, WorkerCommand};
+use crate::core::{Packet, Worker, WorkerCommand};
 
 /// Longest wait for a datagram: the core's clock has to tick.
 const MAX_WAIT: Duration = Duration::from_millis(100);
@@ -41,6 +41,16 @@ pub struct WorkerThread {
     pub busy_poll: Duration,
 }
 
+/// What a worker's thread remembers from one round to the next.
+struct State {
+    /// Empty between rounds.
+    batch: Vec<Box<Packet>>,
+    /// True when the sockets took no more.
+    is_blocked: bool,
+    round_ended: Instant,
+    last_worked: Instant,
+}
+
 impl WorkerThread {
     /// Starts the thread. It ends when it is told to stop, or with the error that stopped it.
     pub fn spawn(self, index: usize) -> io::Result<JoinHandle<io::Result<()>>> {
@@ -57,63 +67,87 @@ impl WorkerThread {
     }
 
     fn run(mut self) -> io::Result<()> {
-        let mut batch = Vec::with_capacity(self.batch);
-        let mut is_blocked = false;
-        let mut round = Instant::now();
-        let mut worked = round;
+        let mut state = State {
+            batch: Vec::with_capacity(self.batch),
+            is_blocked: false,
+            round_ended: Instant::now(),
+            last_worked: Instant::now(),
+        };
         loop {
-            let has_work = (self.worker.has_output() && !is_blocked) || self.worker.has_crossings();
-            if !has_work && round.saturating_duration_since(worked) >= self.busy_poll {
-                let until_deadline = self.worker.deadline().map_or(MAX_WAIT, |deadline| {
-                    deadline.saturating_duration_since(Instant::now())
-                });
-                self.driver.wait(until_deadline.min(MAX_WAIT), is_blocked)?;
-            }
+            self.wait(&state)?;
             self.driver.note_wakings();
-            let woken = Instant::now();
-            let mut has_worked = has_work;
-            for command in self.mailbox.try_iter() {
-                self.worker.apply(woken, command);
-                has_worked = true;
-            }
-            has_worked |= self.worker.has_crossings();
-            self.worker.receive_crossings(woken);
-            self.worker.make_room(self.batch);
-            self.driver.receive(self.worker.packets(), &mut batch)?;
-            let now = Instant::now();
-            if !batch.is_empty() {
-                has_worked = true;
-                let kernel_drops = self.driver.take_kernel_drops();
-                self.worker.count_batch(batch.len(), kernel_drops);
-            }
-            for packet in batch.drain(..) {
-                self.worker.receive(now, packet);
-            }
-            self.worker.end_batch(now);
-            self.wake_others();
-            is_blocked = !self.worker.transmit(now, &mut self.driver);
-            self.worker.tick(now);
-            for ended in self.worker.take_ended() {
-                // Nobody listens only while the process ends.
-                let _ = self.ended.send(ended);
-            }
-            let end = Instant::now();
-            let busy = if has_worked {
-                end - woken
-            } else {
-                Duration::ZERO
-            };
-            if has_worked {
-                worked = end;
-            }
-            self.worker.count_busy(busy);
-            self.worker
-                .set_window(self.window.measure(busy, end - round));
-            round = end;
-            if self.stop.load(Ordering::Acquire) && !self.worker.has_output() {
+            // Before the mailbox: what was put there before the flag was set is done before the end.
+            let is_stopping = self.stop.load(Ordering::Acquire);
+            let began = Instant::now();
+            let has_worked = self.round(began, &mut state)?;
+            self.measure(began, has_worked, &mut state);
+            if is_stopping && !self.worker.has_output() {
                 return Ok(());
             }
         }
+    }
+
+    /// Waits until there is something to do, unless there is already or was a moment ago.
+    fn wait(&mut self, state: &State) -> io::Result<()> {
+        let may_send = self.worker.has_output() && !state.is_blocked;
+        let idle = state
+            .round_ended
+            .saturating_duration_since(state.last_worked);
+        if may_send || self.worker.has_crossings() || idle < self.busy_poll {
+            return Ok(());
+        }
+        let until_deadline = self.worker.deadline().map_or(MAX_WAIT, |deadline| {
+            deadline.saturating_duration_since(Instant::now())
+        });
+        self.driver
+            .wait(until_deadline.min(MAX_WAIT), state.is_blocked)
+    }
+
+    /// Takes what is there, from control, other workers and the sockets, and sends what is due. True when there was
+    /// anything to do.
+    fn round(&mut self, began: Instant, state: &mut State) -> io::Result<bool> {
+        let mut has_worked = self.worker.has_output() || self.worker.has_crossings();
+        for command in self.mailbox.try_iter() {
+            self.worker.apply(began, command);
+            has_worked = true;
+        }
+        self.worker.receive_crossings(began);
+        self.worker.make_room(self.batch);
+        self.driver
+            .receive(self.worker.packets(), &mut state.batch)?;
+        let now = Instant::now();
+        if !state.batch.is_empty() {
+            has_worked = true;
+            let kernel_drops = self.driver.take_kernel_drops();
+            self.worker.count_batch(state.batch.len(), kernel_drops);
+        }
+        for packet in state.batch.drain(..) {
+            self.worker.receive(now, packet);
+        }
+        self.worker.end_batch(now);
+        self.wake_others();
+        has_worked |= self.worker.has_output();
+        state.is_blocked = !self.worker.transmit(now, &mut self.driver);
+        self.worker.tick(now);
+        for ended in self.worker.take_ended() {
+            // Nobody listens only while the process ends.
+            let _ = self.ended.send(ended);
+        }
+        Ok(has_worked)
+    }
+
+    /// Counts the time of a round that had something to do, and turns the window with it.
+    fn measure(&mut self, began: Instant, has_worked: bool, state: &mut State) {
+        let now = Instant::now();
+        let mut busy = Duration::ZERO;
+        if has_worked {
+            busy = now - began;
+            state.last_worked = now;
+        }
+        self.worker.count_busy(busy);
+        let window = self.window.measure(busy, now - state.round_ended);
+        self.worker.set_window(window);
+        state.round_ended = now;
     }
 
     /// Others begin to send what they were handed while this worker sends its own.
