@@ -207,13 +207,11 @@ fn a_session_ends_by_bye_and_by_silence_and_control_is_told_once() {
     assert_eq!(ended.len(), 1);
     assert_eq!((ended[0].sender, ended[0].reason), (0, MediaEndReason::Bye));
 
-    lab.pass(Duration::from_secs(25));
+    assert!(lab.scan_for(Duration::from_secs(25)).is_empty());
     let datagram = ben.datagram(UplinkBody::KeepAlive { echo: [0; 8] });
     lab.deliver(&ben, &datagram);
-    lab.pass(Duration::from_secs(25));
-    assert!(lab.scan().is_empty());
-    lab.pass(Duration::from_secs(5));
-    let ended = lab.scan();
+    assert!(lab.scan_for(Duration::from_secs(29)).is_empty());
+    let ended = lab.scan_for(Duration::from_secs(3));
     assert_eq!(ended.len(), 1);
     assert_eq!(
         (ended[0].sender, ended[0].reason),

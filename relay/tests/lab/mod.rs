@@ -288,7 +288,17 @@ impl Lab {
         std::mem::take(&mut self.wire.sent)
     }
 
-    /// Lets the worker's idle scan go over all slots.
+    /// Lets time pass while the workers look for silent sessions.
+    pub fn scan_for(&mut self, time: Duration) -> Vec<MediaEnded> {
+        let until = self.now + time;
+        let mut ended = Vec::new();
+        while self.now < until {
+            ended.extend(self.scan());
+        }
+        ended
+    }
+
+    /// Lets a second pass, in which the idle scan goes over all slots.
     pub fn scan(&mut self) -> Vec<MediaEnded> {
         for _ in 0..10 {
             self.pass(Duration::from_millis(100));
