@@ -28,6 +28,7 @@ lint:
 	@scripts/setup build
 	cargo fmt --all --check
 	cargo clippy $(HEADLESS) --workspace --all-targets -- -D warnings
+	cargo clippy $(HEADLESS) -p confab-relay --features portable --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc $(HEADLESS) --workspace --no-deps
 
 bench-relay:

@@ -4,28 +4,24 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use confab_protocol::cluster::{BootId, LOAD_INTERVAL_MS};
-use confab_protocol::media::HopKey;
 use confab_protocol::wire::RelayLoad;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-use crate::core::limits::RateLimits;
 use crate::core::registry::Capacity;
-use crate::core::window::WindowControl;
-use crate::core::worker::{Ended, WorkerConfig};
-use crate::core::{Counters, Crossings, DropCause, MediaEnded, Registry, Worker, WorkerCommand};
+use crate::core::worker::Ended;
+use crate::core::{Counters, DropCause, MediaEnded, Registry};
 use crate::flags::Flags;
-use crate::io::threads::WorkerThread;
-use crate::io::{BindError, PortLock, UdpDriver, Waker, bind_group};
+use crate::io::{BindError, PortLock, Waker, bind_group};
 use crate::link::{Hello, Identity, IdentityError, Link};
 use crate::metrics::{self, Source};
+use crate::workers::{Workers, worker_count};
 
 /// Changes to rooms are gathered for so long before packets see them.
 const PUBLISH_DELAY: Duration = Duration::from_millis(5);
@@ -35,11 +31,6 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 /// How often a relay that drains looks whether anybody is left.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(20);
-/// What workers may hand to one of them before it takes it, at most: some 10 ms of frames at full load. Less than a
-/// worker's receive buffers, so that they cannot all be on their way.
-const CROSSING_RING: usize = 1024;
-/// Most workers: a connection id names one by a byte.
-const MAX_WORKERS: usize = 256;
 
 /// Why the relay did not start.
 #[derive(Debug, thiserror::Error)]
@@ -144,61 +135,6 @@ pub async fn start(flags: &Flags) -> Result<Relay, StartError> {
         relay.tasks.spawn(metrics::serve(listener, source));
     }
     Ok(relay)
-}
-
-/// The worker threads, and what the rest of the relay needs of them.
-struct Workers {
-    mailboxes: Vec<mpsc::Sender<WorkerCommand>>,
-    counters: Vec<Arc<Counters>>,
-    wakers: Arc<[Waker]>,
-    threads: Vec<JoinHandle<io::Result<()>>>,
-}
-
-impl Workers {
-    fn start(
-        flags: &Flags,
-        drivers: Vec<UdpDriver>,
-        stop: &Arc<AtomicBool>,
-        ended: &UnboundedSender<Ended>,
-    ) -> Result<Self, StartError> {
-        let buffers = flags.buffers as usize;
-        let crossings = Arc::new(Crossings::new(drivers.len(), CROSSING_RING, buffers));
-        let cores = flags.pin.cores(drivers.len());
-        let mut workers = Self {
-            mailboxes: Vec::new(),
-            counters: Vec::new(),
-            wakers: drivers.iter().map(UdpDriver::waker).collect(),
-            threads: Vec::new(),
-        };
-        for (index, (driver, core)) in drivers.into_iter().zip(cores).enumerate() {
-            let (mailbox_to, mailbox) = mpsc::channel();
-            let counters = Arc::new(Counters::default());
-            let worker = Worker::new(
-                worker_config(flags, index),
-                Instant::now(),
-                Arc::clone(&counters),
-                Arc::clone(&crossings),
-                HopKey::new(rand::random()),
-            );
-            let thread = WorkerThread {
-                worker,
-                driver,
-                mailbox,
-                ended: ended.clone(),
-                stop: Arc::clone(stop),
-                wakers: Arc::clone(&workers.wakers),
-                batch: usize::from(flags.batch),
-                window: WindowControl::new(flags.coalesce_min, flags.coalesce_max),
-                core,
-                busy_poll: flags.busy_poll,
-            };
-            workers.mailboxes.push(mailbox_to);
-            workers.counters.push(counters);
-            let thread = thread.spawn(index).map_err(StartError::Thread)?;
-            workers.threads.push(thread);
-        }
-        Ok(workers)
-    }
 }
 
 impl Relay {
@@ -374,39 +310,6 @@ async fn measure_load(
             registry.sweep(swept);
         }
     }
-}
-
-fn worker_config(flags: &Flags, index: usize) -> WorkerConfig {
-    WorkerConfig {
-        index: index as u8,
-        buffers: flags.buffers as usize,
-        speakers: usize::from(flags.speakers),
-        limits: RateLimits {
-            packets_per_second: flags.packet_rate,
-            packet_burst: flags.packet_burst,
-            bytes_per_second: flags.bit_rate * 125,
-        },
-        idle_timeout: flags.idle_timeout,
-    }
-}
-
-fn worker_count(flags: &Flags) -> Result<usize, StartError> {
-    if flags.coalesce_min > flags.coalesce_max {
-        return Err(StartError::Flags(
-            "--coalesce-min is longer than --coalesce-max".to_owned(),
-        ));
-    }
-    let workers = match flags.workers {
-        0 if cfg!(target_os = "linux") => thread::available_parallelism().map_or(1, usize::from),
-        0 => 1,
-        workers => workers,
-    };
-    if workers > MAX_WORKERS {
-        return Err(StartError::Flags(format!(
-            "--workers is {MAX_WORKERS} at most, not {workers}"
-        )));
-    }
-    Ok(workers)
 }
 
 fn died(index: usize, thread: JoinHandle<io::Result<()>>) -> WorkerDied {

@@ -14,6 +14,7 @@ pub mod flags;
 pub mod io;
 pub mod link;
 pub mod metrics;
+mod workers;
 
 pub use daemon::{Relay, StartError, start};
 pub use flags::Flags;

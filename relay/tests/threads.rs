@@ -1,5 +1,6 @@
 //! Worker threads on real sockets: a large room on several of them, while members come and go.
 
+#![cfg(all(target_os = "linux", not(feature = "portable")))]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::net::{SocketAddr, UdpSocket};

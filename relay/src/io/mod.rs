@@ -3,9 +3,9 @@
 //! [`linux`] has the driver for Linux; [`portable`] does for other systems, with one worker and a call a datagram.
 
 pub mod doorbell;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
 mod group;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
 pub mod linux;
 pub mod pin;
 pub mod portable;
@@ -17,15 +17,22 @@ use std::net::SocketAddr;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
 pub use group::{PortLock, bind_group};
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
 pub use linux::{UdpDriver, Waker};
-#[cfg(not(target_os = "linux"))]
+#[cfg(any(not(target_os = "linux"), feature = "portable"))]
 pub use portable::{PortLock, UdpDriver, Waker, bind_group};
 
 /// Addresses that a relay listens on, at most.
 pub const MAX_LISTEN: usize = 8;
+
+/// Workers that can share a port, at most: a connection id names one by a byte.
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
+pub const MOST_WORKERS: usize = 256;
+/// Workers that can share a port, at most: only Linux can steer datagrams to the right one.
+#[cfg(any(not(target_os = "linux"), feature = "portable"))]
+pub const MOST_WORKERS: usize = 1;
 
 /// The sockets of all workers.
 pub struct SocketGroup {
@@ -56,11 +63,6 @@ pub enum BindError {
     /// More addresses than a relay takes.
     #[error("{0} addresses to listen on are too many: {MAX_LISTEN} at most")]
     TooMany(usize),
-    /// More workers than this system serves.
-    #[error(
-        "{0} workers are too many here: only Linux can share a port among them; give --workers 1"
-    )]
-    Workers(usize),
 }
 
 /// A bound, non-blocking socket. `[::]` serves IPv4 too, if it is to be `dual`.

@@ -9,8 +9,8 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::MAX_LISTEN;
 use super::doorbell::Doorbell;
-#[cfg(not(target_os = "linux"))]
-use super::{BindError, SocketGroup, is_dual, local_address, open};
+#[cfg(any(not(target_os = "linux"), feature = "portable"))]
+use super::{BindError, MOST_WORKERS, SocketGroup, is_dual, local_address, open};
 use crate::core::packet::{KernelTime, PACKET_CAPACITY};
 use crate::core::{FourTuple, Outgoing, Packet, PacketPool, SendStatus, Transport};
 
@@ -149,16 +149,14 @@ impl Waker {
 /// Opens a socket on each address of `listen` (port 0: any free one), for the one worker that there may be.
 ///
 /// `buffer` is asked for as receive and send buffer of each, in bytes; the system may give less.
-#[cfg(not(target_os = "linux"))]
+#[cfg(any(not(target_os = "linux"), feature = "portable"))]
 pub fn bind_group(
     listen: &[std::net::SocketAddr],
     workers: usize,
     batch: usize,
     buffer: usize,
 ) -> Result<SocketGroup, BindError> {
-    if workers != 1 {
-        return Err(BindError::Workers(workers));
-    }
+    assert!(workers <= MOST_WORKERS, "the flags were checked");
     if listen.len() > MAX_LISTEN {
         return Err(BindError::TooMany(listen.len()));
     }

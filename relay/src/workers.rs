@@ -1,0 +1,114 @@
+//! The worker threads of a relay, as the flags want them.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use confab_protocol::media::HopKey;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::core::limits::RateLimits;
+use crate::core::window::WindowControl;
+use crate::core::worker::{Ended, WorkerConfig};
+use crate::core::{Counters, Crossings, Worker, WorkerCommand};
+use crate::daemon::StartError;
+use crate::flags::Flags;
+use crate::io::threads::WorkerThread;
+use crate::io::{MOST_WORKERS, UdpDriver, Waker};
+
+/// What workers may hand to one of them before it takes it, at most: some 10 ms of frames at full load. Less than a
+/// worker's receive buffers, so that they cannot all be on their way.
+const CROSSING_RING: usize = 1024;
+
+/// The worker threads, and what the rest of the relay needs of them.
+pub(crate) struct Workers {
+    pub(crate) mailboxes: Vec<mpsc::Sender<WorkerCommand>>,
+    pub(crate) counters: Vec<Arc<Counters>>,
+    pub(crate) wakers: Arc<[Waker]>,
+    pub(crate) threads: Vec<JoinHandle<io::Result<()>>>,
+}
+
+impl Workers {
+    pub(crate) fn start(
+        flags: &Flags,
+        drivers: Vec<UdpDriver>,
+        stop: &Arc<AtomicBool>,
+        ended: &UnboundedSender<Ended>,
+    ) -> Result<Self, StartError> {
+        let buffers = flags.buffers as usize;
+        let crossings = Arc::new(Crossings::new(drivers.len(), CROSSING_RING, buffers));
+        let cores = flags.pin.cores(drivers.len());
+        let mut workers = Self {
+            mailboxes: Vec::new(),
+            counters: Vec::new(),
+            wakers: drivers.iter().map(UdpDriver::waker).collect(),
+            threads: Vec::new(),
+        };
+        for (index, (driver, core)) in drivers.into_iter().zip(cores).enumerate() {
+            let (mailbox_to, mailbox) = mpsc::channel();
+            let counters = Arc::new(Counters::default());
+            let worker = Worker::new(
+                worker_config(flags, index),
+                Instant::now(),
+                Arc::clone(&counters),
+                Arc::clone(&crossings),
+                HopKey::new(rand::random()),
+            );
+            let thread = WorkerThread {
+                worker,
+                driver,
+                mailbox,
+                ended: ended.clone(),
+                stop: Arc::clone(stop),
+                wakers: Arc::clone(&workers.wakers),
+                batch: usize::from(flags.batch),
+                window: WindowControl::new(flags.coalesce_min, flags.coalesce_max),
+                core,
+                busy_poll: flags.busy_poll,
+            };
+            workers.mailboxes.push(mailbox_to);
+            workers.counters.push(counters);
+            let thread = thread.spawn(index).map_err(StartError::Thread)?;
+            workers.threads.push(thread);
+        }
+        Ok(workers)
+    }
+}
+
+fn worker_config(flags: &Flags, index: usize) -> WorkerConfig {
+    WorkerConfig {
+        index: index as u8,
+        buffers: flags.buffers as usize,
+        speakers: usize::from(flags.speakers),
+        limits: RateLimits {
+            packets_per_second: flags.packet_rate,
+            packet_burst: flags.packet_burst,
+            bytes_per_second: flags.bit_rate * 125,
+        },
+        idle_timeout: flags.idle_timeout,
+    }
+}
+
+/// How many workers there are to be.
+pub(crate) fn worker_count(flags: &Flags) -> Result<usize, StartError> {
+    if flags.coalesce_min > flags.coalesce_max {
+        return Err(StartError::Flags(
+            "--coalesce-min is longer than --coalesce-max".to_owned(),
+        ));
+    }
+    let workers = match flags.workers {
+        0 => thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(MOST_WORKERS),
+        workers => workers,
+    };
+    if workers > MOST_WORKERS {
+        return Err(StartError::Flags(format!(
+            "--workers is {MOST_WORKERS} at most on this system, not {workers}"
+        )));
+    }
+    Ok(workers)
+}
