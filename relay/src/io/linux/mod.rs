@@ -1,14 +1,21 @@
 //! Batches of datagrams through `recvmmsg` and `sendmmsg`, with scatter-gather. The only unsafe code of the relay.
 #![allow(unsafe_code)]
 
+mod options;
+mod records;
+
 use std::io;
 use std::mem::{self, MaybeUninit};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
+use std::net::UdpSocket;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arrayvec::ArrayVec;
+
+pub use options::steer_by_worker_byte;
+use options::switch_on;
+use records::{read_control, read_name, write_name, zeroed_name};
 
 use super::MAX_LISTEN;
 use super::doorbell::Doorbell;
@@ -354,98 +361,6 @@ impl Waker {
     }
 }
 
-/// Has the kernel choose among the sockets of a port by a datagram's byte 1, the connection id's worker.
-///
-/// To be called on one socket of the group, when all are bound: they count in the order of their binding.
-pub fn steer_by_worker_byte(socket: &impl AsRawFd, workers: usize) -> io::Result<()> {
-    const LOAD_BYTE: u16 = (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16;
-    const MODULO: u16 = (libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K) as u16;
-    const RETURN_A: u16 = (libc::BPF_RET | 0x10) as u16;
-    let step = |code, k| libc::sock_filter {
-        code,
-        jt: 0,
-        jf: 0,
-        k,
-    };
-    // Offset 0 is the UDP payload. A datagram too short for byte 1 ends the program with 0: the first worker.
-    let mut steps = [
-        step(LOAD_BYTE, 1),
-        step(MODULO, workers as u32),
-        step(RETURN_A, 0),
-    ];
-    let program = libc::sock_fprog {
-        len: steps.len() as u16,
-        filter: steps.as_mut_ptr(),
-    };
-    // SAFETY: the option takes a `sock_fprog`, whose steps are alive during the call; the kernel copies them.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_ATTACH_REUSEPORT_CBPF,
-            (&raw const program).cast(),
-            mem::size_of_val(&program) as u32,
-        )
-    };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
-}
-
-/// What the kernel says beside a datagram.
-struct Told {
-    received: KernelTime,
-    /// All drops of the socket so far; only said once there are some.
-    dropped: Option<u32>,
-}
-
-fn read_control(header: &libc::msghdr) -> Told {
-    let mut told = Told {
-        received: KernelTime::default(),
-        dropped: None,
-    };
-    // SAFETY: the header is one that the kernel has filled in; the macros stay inside the control buffer by its length.
-    unsafe {
-        let mut control = libc::CMSG_FIRSTHDR(header);
-        while let Some(message) = control.as_ref() {
-            let data = libc::CMSG_DATA(control);
-            match (message.cmsg_level, message.cmsg_type) {
-                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
-                    let time = data.cast::<libc::timespec>().read_unaligned();
-                    let seconds = time.tv_sec.unsigned_abs();
-                    told.received =
-                        KernelTime(seconds * 1_000_000_000 + time.tv_nsec.unsigned_abs());
-                }
-                (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
-                    told.dropped = Some(data.cast::<u32>().read_unaligned());
-                }
-                _ => {}
-            }
-            control = libc::CMSG_NXTHDR(header, control);
-        }
-    }
-    told
-}
-
-fn switch_on(socket: &impl AsRawFd, option: libc::c_int) -> io::Result<()> {
-    let on: libc::c_int = 1;
-    // SAFETY: both options take an int, which is alive during the call.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            option,
-            (&raw const on).cast(),
-            mem::size_of_val(&on) as u32,
-        )
-    };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
-}
-
 const EMPTY_PIECE: libc::iovec = libc::iovec {
     iov_base: std::ptr::null_mut(),
     iov_len: 0,
@@ -454,49 +369,6 @@ const EMPTY_PIECE: libc::iovec = libc::iovec {
 fn zeroed_header() -> libc::mmsghdr {
     // SAFETY: integers and pointers, for which zero is a value.
     unsafe { MaybeUninit::zeroed().assume_init() }
-}
-
-fn zeroed_name() -> libc::sockaddr_in6 {
-    // SAFETY: integers only, for which zero is a value.
-    unsafe { MaybeUninit::zeroed().assume_init() }
-}
-
-/// Reads the address that the kernel wrote. A `sockaddr_in6` has room for a `sockaddr_in` too.
-fn read_name(name: &libc::sockaddr_in6) -> SocketAddr {
-    if i32::from(name.sin6_family) == libc::AF_INET {
-        // SAFETY: the family says that the kernel wrote a `sockaddr_in`, which is smaller and no more aligned.
-        let name = unsafe { &*(&raw const *name).cast::<libc::sockaddr_in>() };
-        let ip = Ipv4Addr::from(u32::from_be(name.sin_addr.s_addr));
-        return SocketAddrV4::new(ip, u16::from_be(name.sin_port)).into();
-    }
-    SocketAddrV6::new(
-        Ipv6Addr::from(name.sin6_addr.s6_addr),
-        u16::from_be(name.sin6_port),
-        0,
-        name.sin6_scope_id,
-    )
-    .into()
-}
-
-fn write_name(address: SocketAddr, name: &mut libc::sockaddr_in6) -> u32 {
-    match address {
-        SocketAddr::V4(address) => {
-            // SAFETY: a `sockaddr_in6` has room for a `sockaddr_in`, which is no more aligned.
-            let name = unsafe { &mut *(&raw mut *name).cast::<libc::sockaddr_in>() };
-            name.sin_family = libc::AF_INET as u16;
-            name.sin_port = address.port().to_be();
-            name.sin_addr.s_addr = u32::from(*address.ip()).to_be();
-            mem::size_of::<libc::sockaddr_in>() as u32
-        }
-        SocketAddr::V6(address) => {
-            name.sin6_family = libc::AF_INET6 as u16;
-            name.sin6_port = address.port().to_be();
-            name.sin6_flowinfo = 0;
-            name.sin6_addr.s6_addr = address.ip().octets();
-            name.sin6_scope_id = address.scope_id();
-            mem::size_of::<libc::sockaddr_in6>() as u32
-        }
-    }
 }
 
 fn ignore_interrupt(error: io::Error) -> io::Result<()> {
