@@ -25,3 +25,15 @@ pub mod speech;
 
 /// Rate of all sound in the harness, in samples a second.
 pub const RATE: u32 = 48_000;
+
+/// Waits for Ctrl-C or for being told to end.
+pub async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}

@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use confab_benches::bare::{self, Bursts};
 use confab_benches::demo::{self, Options};
 use confab_benches::figures::{self, Figure};
-use confab_benches::{peers, relay};
+use confab_benches::{interrupted, peers, relay};
 
 /// Measures Confab from outside.
 #[derive(Parser)]
@@ -162,18 +162,6 @@ fn tell(out: &Path, measured: &[Figure]) -> Result<bool, String> {
     figures::write(out, measured).map_err(|error| error.to_string())?;
     println!("written to {}", out.display());
     Ok(true)
-}
-
-/// Waits for Ctrl-C or for being told to end.
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
 }
 
 fn programs_or_own(programs: Option<PathBuf>) -> Result<PathBuf, String> {
