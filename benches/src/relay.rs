@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::process::Command;
 
 use crate::bench_room::{BenchRoom, NullTransport};
+use crate::cases::Case;
 use crate::figures::{Figure, Goal, median};
 use crate::load::climb::Climb;
 use crate::load::cores::{Cores, Placement};
@@ -35,12 +36,18 @@ const KNEE: Limits = Limits {
     loss: 0.005,
     latency: Duration::from_millis(20),
 };
+/// Rounds in which allocations are counted.
+const ALLOCATION_ROUNDS: u64 = 200;
 /// Sockets that stand for all members.
 const SOCKETS: usize = 4;
 
-/// Measures everything. `progress` is told what goes on.
-pub async fn figures(programs: &Path, progress: impl Fn(&str)) -> Result<Vec<Figure>, LoadError> {
-    let mut figures = vec![user_time()];
+/// Measures everything. `allocations` says how often this program has allocated so far; `progress` is told what goes on.
+pub async fn figures(
+    programs: &Path,
+    allocations: fn() -> usize,
+    progress: impl Fn(&str),
+) -> Result<Vec<Figure>, LoadError> {
+    let mut figures = vec![user_time(), allocations_per_packet(allocations)];
     progress("1 speaker, 1000 receivers, against a bare sendmmsg loop");
     figures.extend(against_sendmmsg(programs).await?);
     progress("10 speakers of 100, with a window of 10 ms");
@@ -71,6 +78,27 @@ fn user_time() -> Figure {
         "ns",
         Goal::AtMost(80.0),
     )
+}
+
+/// What the relay's core allocates for a packet that it forwards, once it is under way.
+fn allocations_per_packet(allocations: fn() -> usize) -> Figure {
+    let (mut counted, mut packets) = (0, 0);
+    for case in Case::ALL.iter().filter(|case| case.forwards) {
+        let mut round = case.start();
+        for at in 0..2 * ALLOCATION_ROUNDS {
+            round(&mut |work| {
+                let before = allocations();
+                work();
+                // What is made in the first half is kept and used again.
+                if at >= ALLOCATION_ROUNDS {
+                    counted += allocations() - before;
+                    packets += case.times;
+                }
+            });
+        }
+    }
+    let value = counted as f64 / packets as f64;
+    Figure::new("relay.allocs_per_packet", value, "count", Goal::AtMost(0.0))
 }
 
 async fn against_sendmmsg(programs: &Path) -> Result<Vec<Figure>, RigError> {
