@@ -6,12 +6,13 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 PROGRAMS := $(TARGET)/headless
 HEADLESS := --locked --no-default-features --target-dir $(PROGRAMS)
 
-.PHONY: bench-relay bench-peers demo test lint docs clean help
+.PHONY: bench-instructions bench-peers bench-relay demo test lint docs clean help
 
 help:
 	@echo "make demo   a conference of four on this machine, with real voices; about 30 s after the build"
 	@echo "make test   every test"
 	@echo "make bench-relay, make bench-peers   what the relay costs: alone, and beside mumble-server"
+	@echo "make bench-instructions   how many instructions the relay's pieces take; the same on every run"
 	@echo "make lint   formatting, clippy and docs, with warnings denied"
 
 demo:
@@ -40,6 +41,11 @@ bench-peers:
 	@scripts/setup build peers
 	cargo build --release $(HEADLESS) -p confab-control -p confab-relay -p confab-benches
 	$(PROGRAMS)/release/confab-bench peers --out $(TARGET)/bench/peers.json
+
+bench-instructions:
+	@scripts/setup build valgrind
+	cargo build --release $(HEADLESS) -p confab-benches --bin confab-bench
+	$(PROGRAMS)/release/confab-bench instructions --out $(TARGET)/bench/instructions.json
 
 clean:
 	cargo clean

@@ -139,6 +139,34 @@ impl BenchRoom {
             .collect()
     }
 
+    /// A sign of life of each member, as datagrams.
+    pub fn keep_alives(&mut self) -> Vec<Vec<u8>> {
+        self.now += Duration::from_millis(20);
+        let members = self.members.iter_mut();
+        members
+            .map(|member| member.datagram(UplinkBody::KeepAlive { echo: [0; 8] }))
+            .collect()
+    }
+
+    /// Hands datagrams of the first members to the worker, each as a batch of its own; when `window` is over, sends all
+    /// that follows.
+    pub fn forward_one_by_one(
+        &mut self,
+        datagrams: &[Vec<u8>],
+        window: Duration,
+        transport: &mut impl Transport,
+    ) {
+        for (datagram, member) in datagrams.iter().zip(&self.members) {
+            deliver(&mut self.worker, self.now, member.address, datagram);
+            self.worker.end_batch(self.now);
+        }
+        let later = self.now + window;
+        self.worker.end_batch(later);
+        while self.worker.has_output() {
+            self.worker.transmit(later, transport);
+        }
+    }
+
     /// Hands datagrams of the first members to the worker as one batch and sends all that follows.
     pub fn forward(&mut self, datagrams: &[Vec<u8>], transport: &mut impl Transport) {
         for (datagram, member) in datagrams.iter().zip(&self.members) {

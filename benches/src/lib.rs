@@ -5,6 +5,7 @@
 //! * [`align`]: how much of what was said is in what was heard, and how late;
 //! * [`demo`]: a conference of four, from nothing to a report;
 //! * [`bench_room`]: a relay's core with a room in it and no sockets;
+//! * [`cases`]: what the core does for a frame, piece by piece; [`instructions`] counts what that takes;
 //! * [`load`]: load for a real relay over real sockets;
 //! * [`relay`]: what the relay costs, against [`bare`], as [`figures`];
 //! * [`peers`]: the relay beside another server, such as [`mumble`].
@@ -14,9 +15,11 @@
 pub mod align;
 pub mod bare;
 pub mod bench_room;
+pub mod cases;
 pub mod demo;
 pub mod figures;
 pub mod fleet;
+pub mod instructions;
 pub mod load;
 pub mod mumble;
 pub mod peers;
@@ -25,3 +28,15 @@ pub mod speech;
 
 /// Rate of all sound in the harness, in samples a second.
 pub const RATE: u32 = 48_000;
+
+/// Waits for Ctrl-C or for being told to end.
+pub async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}

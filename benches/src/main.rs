@@ -1,5 +1,6 @@
 //! `confab-bench`: flags, and the library.
 
+use std::alloc::System;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,7 +10,8 @@ use clap::{Parser, Subcommand};
 use confab_benches::bare::{self, Bursts};
 use confab_benches::demo::{self, Options};
 use confab_benches::figures::{self, Figure};
-use confab_benches::{peers, relay};
+use confab_benches::{instructions, interrupted, peers, relay};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 /// Measures Confab from outside.
 #[derive(Parser)]
@@ -48,6 +50,22 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = "target/bench/peers.json")]
         out: PathBuf,
     },
+    /// How many instructions the relay's pieces take, by callgrind; a line of JSON for each figure.
+    Instructions {
+        /// Where the figures go.
+        #[arg(
+            long,
+            value_name = "FILE",
+            default_value = "target/bench/instructions.json"
+        )]
+        out: PathBuf,
+    },
+    /// One piece of it, for callgrind to count.
+    #[command(hide = true)]
+    CountOne {
+        /// Which.
+        case: String,
+    },
     /// The bare loop: sends bursts and prints the nanoseconds of processor time for each datagram.
     Bare {
         /// To whom, in turn. Repeat it.
@@ -65,8 +83,19 @@ enum Command {
     },
 }
 
+/// Counts what is allocated, for the figure that says that forwarding allocates nothing.
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
 fn main() -> ExitCode {
     let flags = Flags::parse();
+    // Without a runtime, whose threads valgrind would have to run as well.
+    if let Command::CountOne { case } = &flags.command {
+        return match instructions::run_one(case) {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        };
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
@@ -122,7 +151,7 @@ async fn run(command: Command) -> Result<bool, String> {
         }
         Command::Relay { programs, out } => {
             let programs = programs_or_own(programs)?;
-            let measured = relay::figures(&programs, |line| println!("{line}"))
+            let measured = relay::figures(&programs, allocations, |line| println!("{line}"))
                 .await
                 .map_err(|error| error.to_string())?;
             tell(&out, &measured)
@@ -134,6 +163,13 @@ async fn run(command: Command) -> Result<bool, String> {
                 .map_err(|error| error.to_string())?;
             tell(&out, &measured)
         }
+        Command::Instructions { out } => {
+            let program = std::env::current_exe().map_err(|error| error.to_string())?;
+            let counted = instructions::figures(&program, |line| println!("{line}"))
+                .map_err(|error| error.to_string())?;
+            tell(&out, &counted)
+        }
+        Command::CountOne { .. } => unreachable!("it is done before there is a runtime"),
         Command::Bare {
             to,
             datagrams,
@@ -154,6 +190,12 @@ async fn run(command: Command) -> Result<bool, String> {
     }
 }
 
+/// Allocations of this program so far, those included that made something larger.
+fn allocations() -> usize {
+    let stats = ALLOCATOR.stats();
+    stats.allocations + stats.reallocations
+}
+
 /// Shows figures and writes them down. A missed goal is no failure of the measurement.
 fn tell(out: &Path, measured: &[Figure]) -> Result<bool, String> {
     for figure in measured {
@@ -162,18 +204,6 @@ fn tell(out: &Path, measured: &[Figure]) -> Result<bool, String> {
     figures::write(out, measured).map_err(|error| error.to_string())?;
     println!("written to {}", out.display());
     Ok(true)
-}
-
-/// Waits for Ctrl-C or for being told to end.
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
 }
 
 fn programs_or_own(programs: Option<PathBuf>) -> Result<PathBuf, String> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::figures::{Figure, Goal, median};
 use crate::load::Shape;
 use crate::load::cpu;
-use crate::load::crowd::{Crowd, Ears};
+use crate::load::crowd::{Crowd, Ears, Manner};
 use crate::load::rig::{Rig, RigError};
 use crate::mumble;
 use crate::relay::SFRAME_LEN;
@@ -89,8 +89,14 @@ impl Ours {
     async fn start(programs: &Path, flags: &[&str]) -> Result<Self, RigError> {
         let rig = Rig::start(programs, flags).await?;
         let sessions = rig.open(SHAPE, 0).await?;
-        let speech = (SHAPE.speakers, SFRAME_LEN, 1);
-        let crowd = Crowd::start(rig.relay, sessions, speech, SOCKETS, Ears::Shut)?;
+        let speech = Manner {
+            speakers: SHAPE.speakers,
+            sframe_len: SFRAME_LEN,
+            seed: 1,
+            sockets: SOCKETS,
+            ears: Ears::Shut,
+        };
+        let crowd = Crowd::start(sessions, speech)?;
         Ok(Self { rig, crowd })
     }
 

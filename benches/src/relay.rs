@@ -7,10 +7,16 @@ use std::time::{Duration, Instant};
 use tokio::process::Command;
 
 use crate::bench_room::{BenchRoom, NullTransport};
+use crate::cases::Case;
 use crate::figures::{Figure, Goal, median};
-use crate::load::crowd::{Crowd, Ears};
+use crate::load::climb::Climb;
+use crate::load::cores::{Cores, Placement};
+use crate::load::crowd::{Crowd, Ears, Manner};
+use crate::load::ramp::{Limits, Ramp};
 use crate::load::rig::{Rig, RigError};
-use crate::load::{Shape, cpu, latency};
+use crate::load::step::{Measured, Moment};
+use crate::load::target::{LoadError, Target};
+use crate::load::{Shape, cpu};
 
 /// Interleaved pairs of a ratio.
 const PAIRS: usize = 7;
@@ -22,14 +28,26 @@ const WARM_UP: Duration = Duration::from_millis(500);
 pub const SFRAME_LEN: usize = 85;
 /// Bytes of a record before its SFrame.
 const RECORD_HEADER: usize = 5;
-/// Rooms that tell what a room costs.
+/// Rooms with which the search for the knee begins, and those with which it would end.
 const TRIAL_ROOMS: u32 = 100;
+const MAX_ROOMS: u32 = 5000;
+/// What one worker holds is what it holds within these limits.
+const KNEE: Limits = Limits {
+    loss: 0.005,
+    latency: Duration::from_millis(20),
+};
+/// Rounds in which allocations are counted.
+const ALLOCATION_ROUNDS: u64 = 200;
 /// Sockets that stand for all members.
 const SOCKETS: usize = 4;
 
-/// Measures everything. `progress` is told what goes on.
-pub async fn figures(programs: &Path, progress: impl Fn(&str)) -> Result<Vec<Figure>, RigError> {
-    let mut figures = vec![user_time()];
+/// Measures everything. `allocations` says how often this program has allocated so far; `progress` is told what goes on.
+pub async fn figures(
+    programs: &Path,
+    allocations: fn() -> usize,
+    progress: impl Fn(&str),
+) -> Result<Vec<Figure>, LoadError> {
+    let mut figures = vec![user_time(), allocations_per_packet(allocations)];
     progress("1 speaker, 1000 receivers, against a bare sendmmsg loop");
     figures.extend(against_sendmmsg(programs).await?);
     progress("10 speakers of 100, with a window of 10 ms");
@@ -62,6 +80,27 @@ fn user_time() -> Figure {
     )
 }
 
+/// What the relay's core allocates for a packet that it forwards, once it is under way.
+fn allocations_per_packet(allocations: fn() -> usize) -> Figure {
+    let (mut counted, mut packets) = (0, 0);
+    for case in Case::ALL.iter().filter(|case| case.forwards) {
+        let mut round = case.start();
+        for at in 0..2 * ALLOCATION_ROUNDS {
+            round(&mut |work| {
+                let before = allocations();
+                work();
+                // What is made in the first half is kept and used again.
+                if at >= ALLOCATION_ROUNDS {
+                    counted += allocations() - before;
+                    packets += case.times;
+                }
+            });
+        }
+    }
+    let value = counted as f64 / packets as f64;
+    Figure::new("relay.allocs_per_packet", value, "count", Goal::AtMost(0.0))
+}
+
 async fn against_sendmmsg(programs: &Path) -> Result<Vec<Figure>, RigError> {
     let shape = Shape {
         rooms: 1,
@@ -71,7 +110,7 @@ async fn against_sendmmsg(programs: &Path) -> Result<Vec<Figure>, RigError> {
     let rig = Rig::start(programs, &["--workers", "1"]).await?;
     let sessions = rig.open(shape, 0).await?;
     let (mut ratios, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
-    let crowd = Crowd::start(rig.relay, sessions, (1, SFRAME_LEN, 1), SOCKETS, Ears::Shut)?;
+    let crowd = Crowd::start(sessions, manner(1, Ears::Shut))?;
     tokio::time::sleep(WARM_UP).await;
     for _ in 0..PAIRS {
         let datagrams = shape.frames_out_per_second() as f64 / 50.0;
@@ -152,13 +191,7 @@ async fn frames_per_datagram(programs: &Path) -> Result<Figure, RigError> {
     ];
     let rig = Rig::start(programs, &window).await?;
     let sessions = rig.open(shape, 0).await?;
-    let crowd = Crowd::start(
-        rig.relay,
-        sessions,
-        (10, SFRAME_LEN, 1),
-        SOCKETS,
-        Ears::Open,
-    )?;
+    let crowd = Crowd::start(sessions, manner(10, Ears::Open))?;
     tokio::time::sleep(WARM_UP).await;
     let before = crowd.counts();
     tokio::time::sleep(TIME).await;
@@ -172,55 +205,80 @@ async fn frames_per_datagram(programs: &Path) -> Result<Figure, RigError> {
     ))
 }
 
-/// Time from the kernel's receive timestamp to the end of the send, in rooms of 10 with one speaker each, so many of them
-/// that the one worker is busy for half of its time.
-async fn added_latency(programs: &Path) -> Result<Vec<Figure>, RigError> {
-    let shape = |rooms| Shape {
-        rooms,
-        members: 10,
-        speakers: 1,
-    };
-    let speech = (1, SFRAME_LEN, 1);
-    let rig = Rig::start(programs, &["--workers", "1"]).await?;
-    // A first few rooms tell what one costs.
-    let few = rig.open(shape(TRIAL_ROOMS), 0).await?;
-    let trial = Crowd::start(rig.relay, few, speech, SOCKETS, Ears::Shut)?;
-    tokio::time::sleep(WARM_UP).await;
-    let before = cpu::used(rig.pid)?;
-    tokio::time::sleep(TIME).await;
-    let busy = (cpu::used(rig.pid)? - before).div_f64(TIME.as_secs_f64());
-    let of_one_room = busy.as_secs_f64() / f64::from(TRIAL_ROOMS);
-    let more = ((0.5 / of_one_room) as u32)
-        .saturating_sub(TRIAL_ROOMS)
-        .max(1);
-    let others = rig.open(shape(more), TRIAL_ROOMS).await?;
-    let crowd = Crowd::start(rig.relay, others, speech, SOCKETS, Ears::Shut)?;
-    tokio::time::sleep(WARM_UP).await;
-    let before = latency::read(rig.metrics).await?;
-    tokio::time::sleep(TIME).await;
-    let after = latency::read(rig.metrics).await?;
-    drop((trial, crowd));
-    let us = |share| after.quantile_since(&before, share).as_secs_f64() * 1e6;
+/// Time from the kernel's receive timestamp to the end of the send, in rooms of 10 with one speaker each: half as many as
+/// one worker holds. The relay has a core of its own, where there are two.
+async fn added_latency(programs: &Path) -> Result<Vec<Figure>, LoadError> {
+    let everywhere = Cores::available()?;
+    let placement = Placement::halves()?;
+    placement.load.pin_process(std::process::id())?;
+    let measured = at_half_load(programs, &placement.relay).await;
+    everywhere.pin_process(std::process::id())?;
+    let (knee, measured) = measured?;
+    let (p50, p99) = (measured.relay_p50_us, measured.relay_p99_us);
+    let unknown = f64::NAN;
     Ok(vec![
         Figure::new(
             "relay.added_latency_us.p50",
-            us(0.5),
+            p50.unwrap_or(unknown),
             "us",
             Goal::Below(50.0),
         ),
         Figure::new(
             "relay.added_latency_us.p99",
-            us(0.99),
+            p99.unwrap_or(unknown),
             "us",
             Goal::Below(250.0),
         ),
         Figure::new(
             "relay.added_latency_rooms",
-            f64::from(TRIAL_ROOMS + more),
+            measured.rooms.into(),
             "rooms",
             Goal::None,
         ),
+        Figure::new("relay.knee_rooms", knee.rooms.into(), "rooms", Goal::None),
+        // What else ran on the relay's core is in the latency, too.
+        Figure::new(
+            "relay.added_latency_waited",
+            measured.relay_waited_cores.unwrap_or(unknown),
+            "cores",
+            Goal::None,
+        ),
     ])
+}
+
+/// What one worker on these cores holds, and how it does with half of that.
+async fn at_half_load(programs: &Path, cores: &Cores) -> Result<(Measured, Measured), LoadError> {
+    let start = async || Rig::start_on(Some(cores), programs, &["--workers", "1"]).await;
+    let shape = |rooms| Shape {
+        rooms,
+        members: 10,
+        speakers: 1,
+    };
+    let target = Target::Own(Box::new(start().await?));
+    let few = target.open(shape(TRIAL_ROOMS), 0).await?;
+    let mut crowd = tokio::task::block_in_place(|| Crowd::start(few, manner(1, Ears::Open)))?;
+    let climb = Climb {
+        from: shape(TRIAL_ROOMS),
+        ramp: Ramp::new(1.25, MAX_ROOMS, KNEE),
+        warm_up: WARM_UP,
+        step_time: TIME,
+    };
+    let (_, knee) = climb.run(&target, &mut crowd, |_| Ok(())).await?;
+    crowd.end()?;
+    drop(target);
+    let no_knee = || std::io::Error::other("a hundred rooms are too many for this machine now");
+    let knee = knee.ok_or_else(no_knee)?;
+
+    let target = Target::Own(Box::new(start().await?));
+    let half = shape(knee.rooms / 2);
+    let sessions = target.open(half, 0).await?;
+    let crowd = tokio::task::block_in_place(|| Crowd::start(sessions, manner(1, Ears::Open)))?;
+    tokio::time::sleep(WARM_UP).await;
+    let before = Moment::now(&crowd, &target.sources()).await?;
+    tokio::time::sleep(3 * TIME).await;
+    let after = Moment::now(&crowd, &target.sources()).await?;
+    crowd.end()?;
+    Ok((knee, after.since(&before, half)))
 }
 
 /// Resident memory of a relay for each of many sessions in rooms of 10, when all have proved their addresses.
@@ -232,12 +290,12 @@ async fn memory(programs: &Path) -> Result<Figure, RigError> {
     };
     let rig = Rig::start(programs, &["--workers", "1"]).await?;
     let few = rig.open(shape(100), 0).await?;
-    let crowd = Crowd::start(rig.relay, few, (0, SFRAME_LEN, 1), SOCKETS, Ears::Shut)?;
+    let crowd = Crowd::start(few, manner(0, Ears::Shut))?;
     tokio::time::sleep(WARM_UP).await;
     let before = cpu::resident(rig.pid)?;
     let many = rig.open(shape(2000), 100).await?;
     let sessions = many.len() as f64;
-    let more = Crowd::start(rig.relay, many, (0, SFRAME_LEN, 1), SOCKETS, Ears::Shut)?;
+    let more = Crowd::start(many, manner(0, Ears::Shut))?;
     tokio::time::sleep(WARM_UP).await;
     let after = cpu::resident(rig.pid)?;
     drop((crowd, more));
@@ -282,8 +340,11 @@ async fn two_workers(programs: &Path) -> Result<Figure, RigError> {
 /// Seconds of processor time for a delivered frame. The sessions of the measurement before make way for new ones.
 async fn cost_of_frame(rig: &Rig, shape: Shape, pair: usize) -> Result<f64, RigError> {
     let sessions = rig.open(shape, 0).await?;
-    let speech = (shape.speakers, SFRAME_LEN, pair as u64);
-    let crowd = Crowd::start(rig.relay, sessions, speech, SOCKETS, Ears::Shut)?;
+    let speech = Manner {
+        seed: pair as u64,
+        ..manner(shape.speakers, Ears::Shut)
+    };
+    let crowd = Crowd::start(sessions, speech)?;
     tokio::time::sleep(WARM_UP).await;
     let before = (cpu::used(rig.pid)?, crowd.counts().frames_sent);
     tokio::time::sleep(TIME).await;
@@ -291,6 +352,17 @@ async fn cost_of_frame(rig: &Rig, shape: Shape, pair: usize) -> Result<f64, RigE
     let used = cpu::used(rig.pid)? - before.0;
     crowd.end()?;
     Ok(used.as_secs_f64() / (frames as f64 * f64::from(shape.members - 1)))
+}
+
+/// How every crowd here speaks.
+fn manner(speakers: u16, ears: Ears) -> Manner {
+    Manner {
+        speakers,
+        sframe_len: SFRAME_LEN,
+        seed: 1,
+        sockets: SOCKETS,
+        ears,
+    }
 }
 
 fn own_program(programs: &Path) -> PathBuf {

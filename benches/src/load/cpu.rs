@@ -4,17 +4,33 @@ use std::fs;
 use std::io;
 use std::time::Duration;
 
+/// What all threads of a process had of the cores so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Shares {
+    /// Time in which they ran.
+    pub used: Duration,
+    /// Time in which they could have run, but had to wait for a core: what else ran there was in the way.
+    pub waited: Duration,
+}
+
 /// Time that all threads of a process have run, to the nanosecond (`/proc/PID/task/*/schedstat`).
 pub fn used(pid: u32) -> io::Result<Duration> {
-    let mut total = 0;
+    Ok(shares(pid)?.used)
+}
+
+/// Time that all threads of a process have run and waited, to the nanosecond (`/proc/PID/task/*/schedstat`).
+pub fn shares(pid: u32) -> io::Result<Shares> {
+    let mut total = [0; 2];
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         // A thread may end between the listing and the look.
         if let Ok(line) = fs::read_to_string(task?.path().join("schedstat")) {
-            let first = line.split_whitespace().next();
-            total += first.and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0);
+            for (total, text) in total.iter_mut().zip(line.split_whitespace()) {
+                *total += text.parse::<u64>().unwrap_or(0);
+            }
         }
     }
-    Ok(Duration::from_nanos(total))
+    let [used, waited] = total.map(Duration::from_nanos);
+    Ok(Shares { used, waited })
 }
 
 /// Resident memory of a process, in bytes.

@@ -1,30 +1,31 @@
 //! The members of all rooms: few sockets, many sessions. Speakers speak at random phases; who only listens keeps its
 //! session alive; a sample of what arrives is checked.
 
+use std::collections::HashMap;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use confab_protocol::media::downlink::{Downlink, DownlinkBody};
-use confab_protocol::media::uplink::UplinkBody;
-use confab_protocol::media::{AudioLevel, KeyId, SframeHeader};
-use confab_relay::core::PacketPool;
-use confab_relay::io::UdpDriver;
 use socket2::SockRef;
 
-use super::pace;
-use super::rig::{Session, hop_key};
+use super::ears::{ANSWERS, Ear, Keys, hear};
+use super::pace::{self, Pace};
+use super::times::Times;
+use super::voice::{Answers, Session, Voice};
 
 /// A listener is heard of so often.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
-/// One datagram of so many is looked into.
-const SAMPLE: u64 = 16;
-/// A challenge that has not come by then was lost.
-const CHALLENGE_DEADLINE: Duration = Duration::from_millis(500);
-const CHALLENGE_TRIES: u32 = 10;
+/// Longest time for which a thread does not look whether it is to end.
+const LOOK_UP: Duration = Duration::from_millis(50);
+/// Sockets for each thread that reads, and for each that speaks.
+const SOCKETS_PER_THREAD: usize = 32;
+/// Receive buffers of those who listen, in bytes, and of those who don't.
+const OPEN_BUFFER: usize = 8 << 20;
+const SHUT_BUFFER: usize = 4096;
 
 /// Whether anybody reads what arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +36,23 @@ pub enum Ears {
     Shut,
 }
 
+/// How a crowd speaks and listens.
+#[derive(Debug, Clone, Copy)]
+pub struct Manner {
+    /// Who speaks in each room: the first so many members.
+    pub speakers: u16,
+    /// Bytes of SFrame in a frame.
+    pub sframe_len: usize,
+    /// Fixes the speakers' phases.
+    pub seed: u64,
+    /// Sockets for each relay.
+    pub sockets: usize,
+    /// Whether anybody reads what arrives.
+    pub ears: Ears,
+}
+
 /// What has happened so far.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Frames that speakers sent.
     pub frames_sent: u64,
@@ -44,81 +60,123 @@ pub struct Counts {
     pub datagrams: u64,
     /// Frames in them.
     pub frames: u64,
-    /// Datagrams of the sample whose tag was wrong.
+    /// Datagrams that arrived and found the crowd's own receive buffers full.
+    pub missed: u64,
+    /// Datagrams of the sample.
+    pub looked_into: u64,
+    /// Those of them whose tag was wrong.
     pub bad: u64,
 }
 
 /// A crowd that is connected and speaks until it is dropped.
 pub struct Crowd {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<io::Result<Vec<Duration>>>>,
+    manner: Manner,
+    relays: HashMap<SocketAddr, Vec<Mouth>>,
+    speakers: Vec<Sender<Vec<Voice>>>,
+    listeners: Sender<Vec<Voice>>,
+    readers: Vec<Sender<Vec<Ear>>>,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+    sessions: usize,
 }
 
-struct Shared {
-    epoch: Instant,
-    stop: AtomicBool,
-    frames_sent: AtomicU64,
-    datagrams: AtomicU64,
-    frames: AtomicU64,
-    bad: AtomicU64,
-}
-
-/// What is needed to speak for a session.
-struct Voice {
-    session: Session,
+/// A socket, seen from who sends.
+struct Mouth {
     socket: Arc<UdpSocket>,
-    next: u32,
+    keys: Keys,
+    answers: Answers,
+}
+
+pub(super) struct Shared {
+    pub(super) epoch: Instant,
+    pub(super) stop: AtomicBool,
+    hush: AtomicBool,
+    frames_sent: AtomicU64,
+    pub(super) datagrams: AtomicU64,
+    pub(super) frames: AtomicU64,
+    pub(super) missed: AtomicU64,
+    pub(super) looked_into: AtomicU64,
+    pub(super) bad: AtomicU64,
+    /// From speaking to the kernel's receive timestamp, of the sample.
+    pub(super) heard: Times,
+    /// How late frames were spoken.
+    late: Times,
 }
 
 impl Crowd {
-    /// Connects every session over `sockets` sockets and starts to speak: in each room, the first `speakers` members.
-    /// Frames have `sframe_len` bytes of SFrame. `seed` fixes the speakers' phases.
-    pub fn start(
-        relay: SocketAddr,
-        sessions: Vec<Session>,
-        (speakers, sframe_len, seed): (u16, usize, u64),
-        sockets: usize,
-        ears: Ears,
-    ) -> io::Result<Self> {
-        let sockets = open_sockets(relay, sockets, ears)?;
-        let mut voices = Vec::new();
-        for (at, session) in sessions.into_iter().enumerate() {
-            let socket = Arc::clone(&sockets[at % sockets.len()]);
-            let mut voice = Voice {
-                session,
-                socket,
-                next: 0,
-            };
-            voice.connect()?;
-            voices.push(voice);
-        }
+    /// A crowd of these sessions.
+    pub fn start(sessions: Vec<Session>, manner: Manner) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             epoch: Instant::now(),
             stop: AtomicBool::new(false),
+            hush: AtomicBool::new(false),
             frames_sent: AtomicU64::new(0),
             datagrams: AtomicU64::new(0),
             frames: AtomicU64::new(0),
+            missed: AtomicU64::new(0),
+            looked_into: AtomicU64::new(0),
             bad: AtomicU64::new(0),
+            heard: Times::default(),
+            late: Times::default(),
         });
-        let (speaking, listening): (Vec<_>, Vec<_>) = voices
-            .into_iter()
-            .partition(|voice| voice.session.sender < speakers);
         let mut threads = Vec::new();
-        let for_speech = Arc::clone(&shared);
-        threads.push(thread::spawn(move || {
-            speak(&for_speech, speaking, sframe_len, seed).map(|()| Vec::new())
-        }));
+        let (listeners, quiet) = mpsc::channel();
         let for_signs = Arc::clone(&shared);
-        threads.push(thread::spawn(move || {
-            keep_alive(&for_signs, listening).map(|()| Vec::new())
-        }));
-        if ears == Ears::Open {
-            for socket in sockets {
-                let shared = Arc::clone(&shared);
-                threads.push(thread::spawn(move || hear(&shared, &socket)));
-            }
+        threads.push(thread::spawn(move || keep_alive(&for_signs, &quiet)));
+        let mut crowd = Self {
+            shared,
+            manner,
+            relays: HashMap::new(),
+            speakers: Vec::new(),
+            listeners,
+            readers: Vec::new(),
+            threads,
+            sessions: 0,
+        };
+        for at in 0..manner.sockets.max(1).div_ceil(SOCKETS_PER_THREAD) {
+            crowd.start_threads(at as u64);
         }
-        Ok(Self { shared, threads })
+        crowd.add(sessions)?;
+        Ok(crowd)
+    }
+
+    /// Connects more sessions; when all are, their speakers begin.
+    pub fn add(&mut self, sessions: Vec<Session>) -> io::Result<()> {
+        let mut by_relay: HashMap<SocketAddr, Vec<Session>> = HashMap::new();
+        for session in sessions {
+            by_relay.entry(session.relay).or_default().push(session);
+        }
+        let mut voices = Vec::new();
+        for (relay, sessions) in by_relay {
+            // Shut ears can't tell an answer any more, once there is speech.
+            let known = self.relays.remove(&relay);
+            let mut mouths = match known.filter(|_| self.manner.ears == Ears::Open) {
+                Some(mouths) => mouths,
+                None => self.open_sockets(relay)?,
+            };
+            voices.extend(connect(&mut mouths, sessions)?);
+            self.relays.insert(relay, mouths);
+        }
+        self.sessions += voices.len();
+        let (speaking, quiet): (Vec<_>, Vec<_>) = voices
+            .into_iter()
+            .partition(|voice| voice.session.member < self.manner.speakers);
+        // A thread that has ended for an error says so when the crowd is checked.
+        let _ = self.listeners.send(quiet);
+        let mut shares: Vec<_> = self.speakers.iter().map(|_| Vec::new()).collect();
+        let threads = shares.len();
+        for voice in speaking {
+            shares[voice.session.room as usize % threads].push(voice);
+        }
+        for (speaker, share) in self.speakers.iter().zip(shares) {
+            let _ = speaker.send(share);
+        }
+        Ok(())
+    }
+
+    /// Sessions that are connected.
+    pub fn sessions(&self) -> usize {
+        self.sessions
     }
 
     /// What has happened so far.
@@ -127,21 +185,77 @@ impl Crowd {
             frames_sent: self.shared.frames_sent.load(Relaxed),
             datagrams: self.shared.datagrams.load(Relaxed),
             frames: self.shared.frames.load(Relaxed),
+            missed: self.shared.missed.load(Relaxed),
+            looked_into: self.shared.looked_into.load(Relaxed),
             bad: self.shared.bad.load(Relaxed),
         }
     }
 
-    /// Ends the crowd; gives the time from speaking to hearing of each sampled frame.
-    pub fn end(mut self) -> io::Result<Vec<Duration>> {
-        self.shared.stop.store(true, Relaxed);
-        let mut delays = Vec::new();
-        for thread in self.threads.drain(..) {
-            let heard = thread
-                .join()
-                .map_err(|_| io::Error::other("a thread of the load panicked"))?;
-            delays.extend(heard?);
+    /// Times from speaking to the arrival at a listener, of a sample.
+    pub fn heard(&self) -> &Times {
+        &self.shared.heard
+    }
+
+    /// How late frames were spoken: the crowd's own lack of time.
+    pub fn late(&self) -> &Times {
+        &self.shared.late
+    }
+
+    /// Has everyone be silent from now on.
+    pub fn hush(&self) {
+        self.shared.hush.store(true, Relaxed);
+    }
+
+    /// An error when part of the crowd has failed.
+    pub fn check(&mut self) -> io::Result<()> {
+        while let Some(at) = self.threads.iter().position(JoinHandle::is_finished) {
+            joined(self.threads.swap_remove(at))?;
         }
-        Ok(delays)
+        Ok(())
+    }
+
+    /// Ends the crowd.
+    pub fn end(mut self) -> io::Result<()> {
+        self.shared.stop.store(true, Relaxed);
+        self.threads.drain(..).try_for_each(joined)
+    }
+
+    fn start_threads(&mut self, at: u64) {
+        let (to, voices) = mpsc::channel();
+        let (shared, manner) = (Arc::clone(&self.shared), self.manner);
+        let seed = manner.seed.wrapping_add(at);
+        self.threads.push(thread::spawn(move || {
+            speak(&shared, &voices, manner.sframe_len, seed)
+        }));
+        self.speakers.push(to);
+        if self.manner.ears == Ears::Open {
+            let (to, ears) = mpsc::channel();
+            let shared = Arc::clone(&self.shared);
+            self.threads
+                .push(thread::spawn(move || hear(&shared, &ears)));
+            self.readers.push(to);
+        }
+    }
+
+    fn open_sockets(&self, relay: SocketAddr) -> io::Result<Vec<Mouth>> {
+        let mut mouths = Vec::new();
+        for at in 0..self.manner.sockets.max(1) {
+            let socket = open_socket(relay, self.manner.ears)?;
+            let keys = Keys::default();
+            let mut answers = Answers::Socket;
+            if !self.readers.is_empty() {
+                let (to, from) = mpsc::sync_channel(ANSWERS);
+                let ear = Ear::new(&socket, &keys, to)?;
+                let _ = self.readers[at % self.readers.len()].send(vec![ear]);
+                answers = Answers::Thread(from);
+            }
+            mouths.push(Mouth {
+                socket: Arc::new(socket),
+                keys,
+                answers,
+            });
+        }
+        Ok(mouths)
     }
 }
 
@@ -158,146 +272,125 @@ impl Counts {
             frames_sent: self.frames_sent - before.frames_sent,
             datagrams: self.datagrams - before.datagrams,
             frames: self.frames - before.frames,
+            missed: self.missed - before.missed,
+            looked_into: self.looked_into - before.looked_into,
             bad: self.bad - before.bad,
         }
     }
 }
 
-impl Voice {
-    /// Proves the socket's address. One session at a time on a socket: a challenge does not say whose it is.
-    fn connect(&mut self) -> io::Result<()> {
-        let mut buffer = [0; 1500];
-        for _ in 0..CHALLENGE_TRIES {
-            self.send(UplinkBody::KeepAlive { echo: [0; 8] })?;
-            while let Ok(len) = self.socket.recv(&mut buffer) {
-                let body = Downlink::parse(&buffer[..len]).map(|downlink| downlink.body);
-                if let Ok(DownlinkBody::PathChallenge(challenge)) = body {
-                    return self.send(UplinkBody::PathResponse { challenge });
-                }
-            }
+/// Each session on a socket in turn; all sockets at once, for an answer may come from far away.
+fn connect(mouths: &mut [Mouth], sessions: Vec<Session>) -> io::Result<Vec<Voice>> {
+    let mut shares: Vec<Vec<Session>> = mouths.iter().map(|_| Vec::new()).collect();
+    for (at, session) in sessions.into_iter().enumerate() {
+        shares[at % mouths.len()].push(session);
+    }
+    thread::scope(|scope| {
+        let under_way: Vec<_> = mouths
+            .iter_mut()
+            .zip(shares)
+            .map(|(mouth, share)| scope.spawn(|| mouth.connect(share)))
+            .collect();
+        let mut voices = Vec::new();
+        for thread in under_way {
+            voices.extend(thread.join().map_err(|_| panicked())??);
         }
-        Err(io::Error::other("the relay does not answer a new session"))
-    }
-
-    fn send(&mut self, body: UplinkBody<'_>) -> io::Result<()> {
-        let mut datagram = Vec::with_capacity(160);
-        body.encode(self.session.id, self.next, &hop_key(), &mut datagram)
-            .map_err(io::Error::other)?;
-        self.next += 1;
-        match self.socket.send(&datagram) {
-            Ok(_) => Ok(()),
-            // A full buffer loses a datagram, as a network would.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// A frame that says when it was spoken.
-    fn speak(&mut self, epoch: Instant, sframe_len: usize) -> io::Result<()> {
-        let header = SframeHeader {
-            key_id: KeyId::new(self.session.sender.into(), 0, 0),
-            counter: self.next.into(),
-        };
-        let mut head = [0; SframeHeader::MAX_LEN];
-        let head_len = header.write(&mut head);
-        let mut sframe = vec![0xa5; sframe_len.max(head_len + 8)];
-        sframe[..head_len].copy_from_slice(&head[..head_len]);
-        let spoken = epoch.elapsed().as_nanos() as u64;
-        sframe[head_len..head_len + 8].copy_from_slice(&spoken.to_be_bytes());
-        self.send(UplinkBody::Audio {
-            level: AudioLevel::new(true, 24.0),
-            sframe: &sframe,
-        })
-    }
-}
-
-fn open_sockets(relay: SocketAddr, count: usize, ears: Ears) -> io::Result<Vec<Arc<UdpSocket>>> {
-    let open = || {
-        let socket = UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
-        let size = match ears {
-            Ears::Open => 8 << 20,
-            Ears::Shut => 4096,
-        };
-        SockRef::from(&socket).set_recv_buffer_size(size)?;
-        socket.set_read_timeout(Some(CHALLENGE_DEADLINE))?;
-        socket.connect(relay)?;
-        Ok(Arc::new(socket))
-    };
-    (0..count.max(1)).map(|_| open()).collect()
-}
-
-/// Speaks for everyone.
-fn speak(shared: &Shared, mut voices: Vec<Voice>, sframe_len: usize, seed: u64) -> io::Result<()> {
-    pace::at_random_phases(voices.len(), seed, &shared.stop, |speaker| {
-        voices[speaker].speak(shared.epoch, sframe_len)?;
-        shared.frames_sent.fetch_add(1, Relaxed);
-        Ok(())
+        Ok(voices)
     })
 }
 
-fn keep_alive(shared: &Shared, mut voices: Vec<Voice>) -> io::Result<()> {
-    let count = u32::try_from(voices.len()).unwrap_or(u32::MAX).max(1);
-    let step = KEEP_ALIVE / count;
-    let mut due = Instant::now();
-    while !voices.is_empty() {
-        for voice in &mut voices {
-            due += step;
-            while Instant::now() < due {
-                if shared.stop.load(Relaxed) {
-                    return Ok(());
-                }
-                thread::sleep((due - Instant::now()).min(Duration::from_millis(50)));
-            }
-            voice.send(UplinkBody::KeepAlive { echo: [0; 8] })?;
+impl Mouth {
+    fn connect(&mut self, sessions: Vec<Session>) -> io::Result<Vec<Voice>> {
+        let mut voices = Vec::new();
+        for session in sessions {
+            let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+            keys.insert(*session.downlink_key.as_bytes());
+            drop(keys);
+            let mut voice = Voice::new(session, Arc::clone(&self.socket));
+            voice.connect(&self.answers)?;
+            voices.push(voice);
         }
+        Ok(voices)
+    }
+}
+
+fn open_socket(relay: SocketAddr, ears: Ears) -> io::Result<UdpSocket> {
+    let any: SocketAddr = match relay {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(any)?;
+    match ears {
+        Ears::Open => {
+            // Beyond the system's limit where that is allowed, up to it elsewhere.
+            let forced =
+                rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, OPEN_BUFFER);
+            if forced.is_err() {
+                SockRef::from(&socket).set_recv_buffer_size(OPEN_BUFFER)?;
+            }
+        }
+        Ears::Shut => SockRef::from(&socket).set_recv_buffer_size(SHUT_BUFFER)?,
+    }
+    socket.connect(relay)?;
+    Ok(socket)
+}
+
+fn joined(thread: JoinHandle<io::Result<()>>) -> io::Result<()> {
+    thread.join().map_err(|_| panicked())?
+}
+
+fn panicked() -> io::Error {
+    io::Error::other("a thread of the load panicked")
+}
+
+/// Speaks for everyone who comes.
+fn speak(
+    shared: &Shared,
+    coming: &Receiver<Vec<Voice>>,
+    sframe_len: usize,
+    seed: u64,
+) -> io::Result<()> {
+    pace::wake_in_time()?;
+    let mut pace = Pace::new(seed);
+    let mut voices = Vec::new();
+    while !shared.stop.load(Relaxed) {
+        for more in coming.try_iter() {
+            pace.add(more.len());
+            voices.extend(more);
+        }
+        let next = pace.next_speaker();
+        let Some((due, speaker)) = next.filter(|_| !shared.hush.load(Relaxed)) else {
+            thread::sleep(LOOK_UP);
+            continue;
+        };
+        shared.late.record(pace::sleep_until(due));
+        voices[speaker].speak(shared.epoch, sframe_len)?;
+        shared.frames_sent.fetch_add(1, Relaxed);
     }
     Ok(())
 }
 
-/// Reads what arrives; gives the delays of the sample.
-fn hear(shared: &Shared, socket: &UdpSocket) -> io::Result<Vec<Duration>> {
-    let mut driver = UdpDriver::new(vec![socket.try_clone()?], 64)?;
-    let mut pool = PacketPool::new(0, 256);
-    let mut batch = Vec::new();
-    let mut delays = Vec::new();
-    let mut seen = 0;
+/// Gives signs of life for everyone who comes and is silent.
+fn keep_alive(shared: &Shared, coming: &Receiver<Vec<Voice>>) -> io::Result<()> {
+    let mut voices: Vec<Voice> = Vec::new();
+    let mut next = 0;
+    let mut due = Instant::now();
     while !shared.stop.load(Relaxed) {
-        driver.wait(Duration::from_millis(50), false)?;
-        driver.receive(&mut pool, &mut batch)?;
-        for packet in batch.drain(..) {
-            let bytes = packet.bytes();
-            if bytes.first() == Some(&confab_protocol::media::downlink::kind::AUDIO) {
-                seen += 1;
-                shared.datagrams.fetch_add(1, Relaxed);
-                shared.frames.fetch_add(u64::from(bytes[1]), Relaxed);
-                if seen % SAMPLE == 0 {
-                    look_into(shared, bytes, &mut delays);
-                }
-            }
-            pool.give(packet);
+        let wait = due.saturating_duration_since(Instant::now()).min(LOOK_UP);
+        match coming.recv_timeout(wait) {
+            Ok(more) => voices.extend(more),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => thread::sleep(wait),
         }
-    }
-    Ok(delays)
-}
-
-fn look_into(shared: &Shared, bytes: &[u8], delays: &mut Vec<Duration>) {
-    let now = shared.epoch.elapsed().as_nanos() as u64;
-    let downlink = Downlink::parse(bytes).ok();
-    let Some(downlink) = downlink.filter(|downlink| downlink.is_authentic(&hop_key())) else {
-        shared.bad.fetch_add(1, Relaxed);
-        return;
-    };
-    let DownlinkBody::Audio(records) = downlink.body else {
-        return;
-    };
-    for record in records.iter() {
-        let spoken = SframeHeader::parse(record.sframe)
-            .ok()
-            .and_then(|(_, len)| record.sframe.get(len..len + 8))
-            .and_then(|bytes| bytes.try_into().ok())
-            .map(u64::from_be_bytes);
-        if let Some(spoken) = spoken {
-            delays.push(Duration::from_nanos(now.saturating_sub(spoken)));
+        if Instant::now() < due {
+            continue;
         }
+        if let Some(voice) = voices.get_mut(next) {
+            voice.keep_alive()?;
+        }
+        next = (next + 1) % voices.len().max(1);
+        let count = u32::try_from(voices.len()).unwrap_or(u32::MAX).max(1);
+        due += KEEP_ALIVE / count;
     }
+    Ok(())
 }

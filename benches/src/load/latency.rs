@@ -1,11 +1,6 @@
 //! How long frames stayed in a relay: its histogram, from the kernel's receive timestamp to the end of the send.
 
-use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
-
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 const BUCKET: &str = "confab_relay_send_latency_seconds_bucket{le=\"";
 
@@ -13,41 +8,33 @@ const BUCKET: &str = "confab_relay_send_latency_seconds_bucket{le=\"";
 #[derive(Debug, Clone, PartialEq)]
 pub struct Latencies(Vec<(f64, u64)>);
 
-/// Asks a relay's `/metrics`.
-pub async fn read(metrics: SocketAddr) -> io::Result<Latencies> {
-    let mut stream = TcpStream::connect(metrics).await?;
-    let request = b"GET /metrics HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n\r\n";
-    stream.write_all(request).await?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await?;
-    let latencies = parse(&text);
-    if latencies.0.is_empty() {
-        return Err(io::Error::other("the relay tells no latencies"));
-    }
-    Ok(latencies)
-}
-
-fn parse(text: &str) -> Latencies {
-    let buckets = text.lines().filter_map(|line| {
-        let (end, count) = line.strip_prefix(BUCKET)?.split_once("\"} ")?;
-        let end = if end == "+Inf" {
-            f64::INFINITY
-        } else {
-            end.parse().ok()?
-        };
-        Some((end, count.trim().parse().ok()?))
-    });
-    Latencies(buckets.collect())
-}
-
 impl Latencies {
+    /// Finds the histogram in what a relay's `/metrics` says.
+    pub fn parse(text: &str) -> Self {
+        let buckets = text.lines().filter_map(|line| {
+            let (end, count) = line.strip_prefix(BUCKET)?.split_once("\"} ")?;
+            let end = if end == "+Inf" {
+                f64::INFINITY
+            } else {
+                end.parse().ok()?
+            };
+            Some((end, count.trim().parse().ok()?))
+        });
+        Self(buckets.collect())
+    }
+
+    /// True when there was none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The time that this share of what came since `before` did not exceed: a bucket's upper end.
     pub fn quantile_since(&self, before: &Self, share: f64) -> Duration {
         let since: Vec<_> = self
             .0
             .iter()
             .zip(&before.0)
-            .map(|((end, now), (_, then))| (*end, now - then))
+            .map(|((end, now), (_, then))| (*end, now.saturating_sub(*then)))
             .collect();
         let total = since.last().map_or(0, |(_, count)| *count) as f64;
         let reached = since
@@ -70,8 +57,8 @@ mod tests {
                 counts[0], counts[1], counts[2]
             )
         };
-        let before = parse(&text([100, 100, 100]));
-        let after = parse(&text([150, 199, 200]));
+        let before = Latencies::parse(&text([100, 100, 100]));
+        let after = Latencies::parse(&text([150, 199, 200]));
         assert_eq!(after.quantile_since(&before, 0.5), Duration::from_millis(1));
         assert_eq!(
             after.quantile_since(&before, 0.99),

@@ -2,6 +2,7 @@
 //! opened by direct commands, without accounts.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
@@ -20,6 +21,8 @@ use tokio::process::{Child, Command};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::Shape;
+use super::cores::Cores;
+use super::voice::Session;
 
 /// A relay that is not linked by then has failed.
 const LINK_DEADLINE: Duration = Duration::from_secs(20);
@@ -59,17 +62,6 @@ pub struct Rig {
     _scratch: tempfile::TempDir,
 }
 
-/// A member's session, opened and not yet heard.
-#[derive(Debug, Clone)]
-pub struct Session {
-    /// Which room.
-    pub room: u32,
-    /// Label and leaf.
-    pub sender: u16,
-    /// Names it at the relay.
-    pub id: ConnectionId,
-}
-
 /// The key of every session of a load, both ways: what is measured is not the keys.
 pub fn hop_key() -> HopKey {
     HopKey::new(*b"the load's key !")
@@ -78,6 +70,15 @@ pub fn hop_key() -> HopKey {
 impl Rig {
     /// Starts a relay from the folder `programs` with these flags on top.
     pub async fn start(programs: &Path, flags: &[&str]) -> Result<Self, RigError> {
+        Self::start_on(None, programs, flags).await
+    }
+
+    /// Does it on these cores; on any without.
+    pub async fn start_on<F: AsRef<OsStr>>(
+        cores: Option<&Cores>,
+        programs: &Path,
+        flags: &[F],
+    ) -> Result<Self, RigError> {
         let scratch = tempfile::tempdir()?;
         let data = scratch.path().join("control").display().to_string();
         let identity = scratch.path().join("relay").display().to_string();
@@ -110,7 +111,8 @@ impl Rig {
             let said = String::from_utf8_lossy(&made.stderr).into_owned();
             return Err(RigError::Control(said));
         }
-        let mut child = Command::new(programs.join("confab-relay"))
+        let mut relay = Command::new(programs.join("confab-relay"));
+        relay
             .args(["--listen", "127.0.0.1:0", "--identity", &identity])
             .args([
                 "--control",
@@ -122,8 +124,12 @@ impl Rig {
             .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
+            .kill_on_drop(true);
+        // It counts its cores to know how many workers to start.
+        let mut child = match cores {
+            Some(cores) => cores.while_here(|| relay.spawn())??,
+            None => relay.spawn()?,
+        };
         let metrics = metrics_address(&mut child).await?;
         let linked = wait_for_link(&control).await?;
         let relay = linked.addresses.first().copied();
@@ -160,15 +166,29 @@ impl Rig {
                 asked.insert(command, (room, sender));
                 self.open_one(conference, sender, command, &inbox);
                 if asked.len() >= COMMANDS_IN_FLIGHT {
-                    opened.push(next_opened(&mut results, &mut asked).await?);
+                    let session = next_opened(&mut results, &mut asked).await?;
+                    opened.push(self.session(session));
                 }
             }
         }
         while !asked.is_empty() {
-            opened.push(next_opened(&mut results, &mut asked).await?);
+            let session = next_opened(&mut results, &mut asked).await?;
+            opened.push(self.session(session));
         }
-        opened.sort_by_key(|session: &Session| (session.room, session.sender));
+        opened.sort_by_key(|session: &Session| (session.room, session.member));
         Ok(opened)
+    }
+
+    fn session(&self, (room, member, id): (u32, u16, ConnectionId)) -> Session {
+        Session {
+            room,
+            member,
+            leaf: member.into(),
+            relay: self.relay,
+            id,
+            uplink_key: hop_key(),
+            downlink_key: hop_key(),
+        }
     }
 
     fn open_one(&self, conference: ConferenceId, sender: u16, command: u64, inbox: &RoomInbox) {
@@ -231,7 +251,7 @@ async fn wait_for_link(control: &Running) -> Result<LinkedRelay, RigError> {
 async fn next_opened(
     results: &mut UnboundedReceiver<Input>,
     asked: &mut HashMap<u64, (u32, u16)>,
-) -> Result<Session, RigError> {
+) -> Result<(u32, u16, ConnectionId), RigError> {
     let failed = |what: &str| RigError::Command(what.to_owned());
     loop {
         let input = tokio::time::timeout(COMMAND_DEADLINE, results.recv()).await;
@@ -243,7 +263,7 @@ async fn next_opened(
             return Err(failed("it refused; raise --max-sessions"));
         };
         if let Some((room, sender)) = asked.remove(&command) {
-            return Ok(Session { room, sender, id });
+            return Ok((room, sender, id));
         }
     }
 }

@@ -1,0 +1,57 @@
+//! A ramp over a real relay: measure, decide, open more rooms, and again.
+
+use std::io;
+use std::time::Duration;
+
+use super::Shape;
+use super::crowd::Crowd;
+use super::ramp::{End, Next, Ramp};
+use super::step::{Measured, Moment};
+use super::target::{LoadError, Target};
+
+/// How to climb.
+pub struct Climb {
+    /// The first step; the crowd has these rooms already.
+    pub from: Shape,
+    /// Decides.
+    pub ramp: Ramp,
+    /// Time before each measurement that does not count.
+    pub warm_up: Duration,
+    /// Time of each measurement.
+    pub step_time: Duration,
+}
+
+impl Climb {
+    /// Climbs to the end; gives why it ended, and the last step that was good. `told` gets each measurement.
+    pub async fn run(
+        mut self,
+        target: &Target,
+        crowd: &mut Crowd,
+        mut told: impl FnMut(&Measured) -> io::Result<()>,
+    ) -> Result<(End, Option<Measured>), LoadError> {
+        let sources = target.sources();
+        let mut shape = self.from;
+        loop {
+            tokio::time::sleep(self.warm_up).await;
+            let before = Moment::now(crowd, &sources).await?;
+            tokio::time::sleep(self.step_time).await;
+            let measured = Moment::now(crowd, &sources).await?.since(&before, shape);
+            crowd.check()?;
+            target.check()?;
+            told(&measured)?;
+            match self.ramp.next(&measured) {
+                Next::Grow(rooms) => {
+                    let more = Shape {
+                        rooms: rooms - shape.rooms,
+                        ..shape
+                    };
+                    let sessions = target.open(more, shape.rooms).await?;
+                    tokio::task::block_in_place(|| crowd.add(sessions))?;
+                    shape.rooms = rooms;
+                }
+                Next::Again => {}
+                Next::Done(end) => return Ok((end, self.ramp.last_good().cloned())),
+            }
+        }
+    }
+}

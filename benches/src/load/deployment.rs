@@ -1,0 +1,228 @@
+//! Relays that stand already: accounts, conferences and joins through control's public API, as any client has them.
+//!
+//! There is one account for each member of a room, and it is in all rooms at once, over one connection: what is measured
+//! is the relays, and a hundred accounts cost control as many password hashes as a hundred people do.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use confab::net::event::ServerEvent;
+use confab::net::trust::PinSource;
+use confab::net::{ApiError, ConnectError, Fingerprint, Link, Server, Trust};
+use confab_protocol::control::Slug;
+use confab_protocol::wire::{self, request};
+use rand::RngExt;
+use tokio::task::JoinSet;
+
+use super::Shape;
+use super::voice::Session;
+
+/// Why there are no rooms at the deployment.
+#[derive(Debug, thiserror::Error)]
+pub enum DeploymentError {
+    /// No connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// An account could not be made.
+    #[error(
+        "cannot register account {name}: {error}; --login-burst at the server has to be --members at least"
+    )]
+    Register {
+        /// Which.
+        name: String,
+        /// What the server says.
+        error: ApiError,
+    },
+    /// A room could not be opened or joined.
+    #[error("cannot open room {slug}: {error}")]
+    Room {
+        /// Which.
+        slug: String,
+        /// What the server says.
+        error: ApiError,
+    },
+    /// A session that is not where it was.
+    #[error("the server has moved or removed {0} sessions: the measurement is of no use")]
+    Moved(u64),
+    /// A task of the load failed.
+    #[error("a task of the load failed: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+/// A deployment with the load's accounts.
+pub struct Deployment {
+    /// A connection for each account.
+    links: Vec<Arc<Link>>,
+    password: String,
+    /// Begins every name of this run.
+    prefix: String,
+    moved: Arc<AtomicU64>,
+}
+
+impl Deployment {
+    /// Registers `accounts` accounts whose names begin with `prefix`, and connects them.
+    pub async fn start(
+        server: &Server,
+        pin: Option<Fingerprint>,
+        prefix: &str,
+        accounts: u16,
+    ) -> Result<Self, DeploymentError> {
+        let trust = pin.map_or(Trust::FirstSight, |pin| Trust::Pinned {
+            pin,
+            source: PinSource::Flag,
+        });
+        // Of its own for each run, so that what an earlier one left behind is not in the way.
+        let run: u32 = rand::rng().random();
+        let mut deployment = Self {
+            links: Vec::new(),
+            password: format!("{:032x}", rand::rng().random::<u128>()),
+            prefix: format!("{prefix}-{run:08x}"),
+            moved: Arc::default(),
+        };
+        for account in 0..accounts {
+            if let Err(error) = deployment.register(server, &trust, account).await {
+                deployment.end().await;
+                return Err(error);
+            }
+        }
+        Ok(deployment)
+    }
+
+    /// Opens every session of `shape`. Rooms are numbered from `first_room` on.
+    pub async fn open(
+        &self,
+        shape: Shape,
+        first_room: u32,
+    ) -> Result<Vec<Session>, DeploymentError> {
+        let rooms = first_room..first_room + shape.rooms;
+        let mut making = JoinSet::new();
+        for (at, link) in self.links.iter().enumerate() {
+            let mine = rooms.clone().skip(at).step_by(self.links.len());
+            let slugs: Vec<_> = mine.map(|room| self.slug(room)).collect();
+            let link = Arc::clone(link);
+            making.spawn(async move {
+                for slug in slugs {
+                    create(&link, &slug).await?;
+                }
+                Ok::<_, DeploymentError>(())
+            });
+        }
+        while let Some(made) = making.join_next().await {
+            made??;
+        }
+        let mut joining = JoinSet::new();
+        for (member, link) in (0..shape.members).zip(&self.links) {
+            let slugs: Vec<_> = rooms.clone().map(|room| (room, self.slug(room))).collect();
+            let link = Arc::clone(link);
+            joining.spawn(async move {
+                let mut sessions = Vec::new();
+                for (room, slug) in slugs {
+                    sessions.push(join(&link, room, &slug, member).await?);
+                }
+                Ok::<_, DeploymentError>(sessions)
+            });
+        }
+        let mut sessions = Vec::new();
+        while let Some(joined) = joining.join_next().await {
+            sessions.extend(joined??);
+        }
+        sessions.sort_by_key(|session| (session.room, session.member));
+        Ok(sessions)
+    }
+
+    /// An error when a session is no longer where it was opened.
+    pub fn check(&self) -> Result<(), DeploymentError> {
+        match self.moved.load(Relaxed) {
+            0 => Ok(()),
+            moved => Err(DeploymentError::Moved(moved)),
+        }
+    }
+
+    /// Deletes the accounts, and with them their conferences.
+    pub async fn end(&self) {
+        for link in &self.links {
+            let delete = wire::DeleteAccount {
+                password: self.password.clone(),
+            };
+            if let Err(error) = link.done(request::Kind::DeleteAccount(delete)).await {
+                eprintln!(
+                    "confab-load: an account that begins with {} is left behind: {error}",
+                    self.prefix
+                );
+            }
+            link.close().await;
+        }
+    }
+
+    async fn register(
+        &mut self,
+        server: &Server,
+        trust: &Trust,
+        account: u16,
+    ) -> Result<(), DeploymentError> {
+        let link = Link::open(server, trust).await?;
+        let name = format!("{}-{account}", self.prefix);
+        let register = wire::Register {
+            username: name.clone(),
+            email: format!("{name}@load.invalid"),
+            password: self.password.clone(),
+            birthday: "1990-01-01".to_owned(),
+            device: "confab-load".to_owned(),
+        };
+        if let Err(error) = link.granted(request::Kind::Register(register)).await {
+            return Err(DeploymentError::Register { name, error });
+        }
+        // Unread events would have the server wait.
+        let mut events = link.events();
+        let moved = Arc::clone(&self.moved);
+        tokio::spawn(async move {
+            while let Some(event) = events.recv().await {
+                if !matches!(event, ServerEvent::Room(..)) {
+                    moved.fetch_add(1, Relaxed);
+                }
+            }
+        });
+        self.links.push(Arc::new(link));
+        Ok(())
+    }
+
+    fn slug(&self, room: u32) -> String {
+        format!("{}-{room}", self.prefix)
+    }
+}
+
+async fn create(link: &Link, slug: &str) -> Result<(), DeploymentError> {
+    let create = wire::CreateConference {
+        slug: slug.to_owned(),
+        title: String::new(),
+        visibility: wire::Visibility::Public.into(),
+    };
+    let made = link.conference(request::Kind::CreateConference(create));
+    made.await.map(drop).map_err(|error| DeploymentError::Room {
+        slug: slug.to_owned(),
+        error,
+    })
+}
+
+async fn join(link: &Link, room: u32, slug: &str, member: u16) -> Result<Session, DeploymentError> {
+    let failed = |error| DeploymentError::Room {
+        slug: slug.to_owned(),
+        error,
+    };
+    let parsed: Slug = slug
+        .parse()
+        .map_err(|_| failed(ApiError::Malformed("a slug that it did not refuse before")))?;
+    let joined = link.join(&parsed, None).await.map_err(failed)?;
+    let relay: Option<&SocketAddr> = joined.media.addresses.first();
+    let relay = relay.ok_or_else(|| failed(ApiError::Malformed("a relay without an address")))?;
+    Ok(Session {
+        room,
+        member,
+        leaf: joined.me.leaf,
+        relay: *relay,
+        id: joined.media.connection_id,
+        uplink_key: joined.media.uplink_key,
+        downlink_key: joined.media.downlink_key,
+    })
+}

@@ -1,0 +1,135 @@
+//! Reads what arrives, for all members: counts it, and looks into a sample.
+//!
+//! Nobody waits for datagrams: a reader that slept in the kernel would be woken at the relay's cost, once for each
+//! receiver. One thread looks after many sockets, a few thousand times a second; when a datagram arrived is the kernel's
+//! word.
+
+use std::collections::HashSet;
+use std::io;
+use std::net::UdpSocket;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use confab_protocol::media::HopKey;
+use confab_protocol::media::downlink::{Downlink, DownlinkBody, kind};
+use confab_relay::core::{Packet, PacketPool, Transport};
+use confab_relay::io::UdpDriver;
+
+use super::crowd::Shared;
+use super::voice::spoken_at;
+
+/// Time between two looks at the sockets.
+const LOOK_EVERY: Duration = Duration::from_micros(500);
+/// One datagram of so many is looked into.
+const SAMPLE: u64 = 64;
+/// Datagrams read by one system call.
+const BATCH: usize = 64;
+/// Answers that wait for who asked; more are dropped, as a network would.
+pub(super) const ANSWERS: usize = 1024;
+/// Reading gives way to speaking.
+const NICE: i32 = 5;
+
+/// A socket to be read.
+pub(super) struct Ear {
+    driver: UdpDriver,
+    /// Its own: a driver keeps a batch of buffers ready.
+    pool: PacketPool,
+    keys: Keys,
+    answers: SyncSender<Vec<u8>>,
+}
+
+/// Downlink keys of a socket's sessions; a datagram does not say whose it is.
+pub(super) type Keys = Arc<Mutex<HashSet<[u8; HopKey::LEN]>>>;
+
+impl Ear {
+    pub(super) fn new(
+        socket: &UdpSocket,
+        keys: &Keys,
+        answers: SyncSender<Vec<u8>>,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            driver: UdpDriver::new(vec![socket.try_clone()?], BATCH)?,
+            pool: PacketPool::new(0, 2 * BATCH),
+            keys: Arc::clone(keys),
+            answers,
+        })
+    }
+}
+
+/// Reads these sockets, and those that come, until the crowd ends.
+pub(super) fn hear(shared: &Shared, more: &Receiver<Vec<Ear>>) -> io::Result<()> {
+    // Worth a try: without it, all run alike.
+    let _ = rustix::process::setpriority_process(None, NICE);
+    let mut ears: Vec<Ear> = Vec::new();
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut seen = 0;
+    while !shared.stop.load(Relaxed) {
+        ears.extend(more.try_iter().flatten());
+        for ear in &mut ears {
+            loop {
+                ear.driver.receive(&mut ear.pool, &mut batch)?;
+                let was_full = batch.len() == BATCH;
+                for packet in batch.drain(..) {
+                    take(shared, ear, &packet, &mut seen);
+                    ear.pool.give(packet);
+                }
+                if !was_full {
+                    break;
+                }
+            }
+            let drops = ear.driver.take_kernel_drops();
+            if drops > 0 {
+                shared.missed.fetch_add(drops, Relaxed);
+            }
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+    Ok(())
+}
+
+fn take(shared: &Shared, ear: &Ear, packet: &Packet, seen: &mut u64) {
+    let bytes = packet.bytes();
+    let &[kind, frames, ..] = bytes else {
+        return;
+    };
+    if kind != kind::AUDIO {
+        let _ = ear.answers.try_send(bytes.to_vec());
+        return;
+    }
+    *seen += 1;
+    shared.datagrams.fetch_add(1, Relaxed);
+    shared.frames.fetch_add(frames.into(), Relaxed);
+    if seen.is_multiple_of(SAMPLE) {
+        look_into(shared, ear, packet);
+    }
+}
+
+fn look_into(shared: &Shared, ear: &Ear, packet: &Packet) {
+    let ago = ear.driver.elapsed(packet.received).unwrap_or_default();
+    let arrived = shared.epoch.elapsed().saturating_sub(ago);
+    let downlink = Downlink::parse(packet.bytes()).ok();
+    shared.looked_into.fetch_add(1, Relaxed);
+    let Some(downlink) = downlink.filter(|downlink| is_for_one_of(&ear.keys, downlink)) else {
+        shared.bad.fetch_add(1, Relaxed);
+        return;
+    };
+    let DownlinkBody::Audio(records) = downlink.body else {
+        return;
+    };
+    for record in records.iter() {
+        if let Some(spoken) = spoken_at(record.sframe) {
+            shared
+                .heard
+                .record(arrived.saturating_sub(Duration::from_nanos(spoken)));
+        }
+    }
+}
+
+fn is_for_one_of(keys: &Keys, downlink: &Downlink<'_>) -> bool {
+    let keys = keys.lock().unwrap_or_else(PoisonError::into_inner);
+    keys.iter()
+        .any(|key| downlink.is_authentic(&HopKey::new(*key)))
+}

@@ -1,0 +1,92 @@
+//! What a relay tells of itself: its `/metrics`, read once.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::latency::Latencies;
+
+const PREFIX: &str = "confab_relay_";
+/// A relay that has not answered by then does not.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// A relay's figures at one moment.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// How long frames stayed in it.
+    pub latencies: Latencies,
+    /// Each counter, all workers together; by its name without prefix and `_total`.
+    counters: HashMap<String, u64>,
+}
+
+/// Asks a relay.
+pub async fn read(metrics: SocketAddr) -> io::Result<Told> {
+    let answer = tokio::time::timeout(DEADLINE, get(metrics)).await;
+    let told = Told::parse(&answer.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??);
+    if told.latencies.is_empty() {
+        let message = format!("{metrics} tells no relay's latencies");
+        return Err(io::Error::other(message));
+    }
+    Ok(told)
+}
+
+async fn get(metrics: SocketAddr) -> io::Result<String> {
+    let mut stream = TcpStream::connect(metrics).await?;
+    let request = b"GET /metrics HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await?;
+    Ok(text)
+}
+
+impl Told {
+    fn parse(text: &str) -> Self {
+        let mut counters = HashMap::new();
+        for line in text.lines() {
+            let Some((name, value)) = line.strip_prefix(PREFIX).and_then(|l| l.split_once(' '))
+            else {
+                continue;
+            };
+            let (name, _) = name.split_once('{').unwrap_or((name, ""));
+            let Some(name) = name.strip_suffix("_total") else {
+                continue;
+            };
+            let value: u64 = value.trim().parse().unwrap_or(0);
+            *counters.entry(name.to_owned()).or_default() += value;
+        }
+        Self {
+            latencies: Latencies::parse(text),
+            counters,
+        }
+    }
+
+    /// How much a counter has grown since `before`; 0 when the relay has no such one.
+    pub fn grown(&self, before: &Self, counter: &str) -> u64 {
+        let at = |told: &Self| told.counters.get(counter).copied().unwrap_or(0);
+        at(self).saturating_sub(at(before))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_and_causes_are_summed() {
+        let text = |n: u64| {
+            format!(
+                "# HELP confab_relay_frames_out_total x\nconfab_relay_frames_out_total{{worker=\"0\"}} {n}\n\
+                 confab_relay_frames_out_total{{worker=\"1\"}} 5\nconfab_relay_rooms 3\n\
+                 confab_relay_drops_total{{cause=\"bad_tag\"}} 1\nconfab_relay_drops_total{{cause=\"replayed\"}} {n}\n"
+            )
+        };
+        let (before, after) = (Told::parse(&text(1)), Told::parse(&text(10)));
+        assert_eq!(after.grown(&before, "frames_out"), 9);
+        assert_eq!(after.grown(&before, "drops"), 9);
+        assert_eq!(after.grown(&before, "rooms"), 0);
+    }
+}

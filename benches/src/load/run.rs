@@ -1,0 +1,186 @@
+//! The program `confab-load`: a relay or a deployment, a crowd that grows, and what came of it.
+
+use std::fs::File;
+use std::future::Future;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::climb::Climb;
+use super::crowd::{Crowd, Ears, Manner};
+use super::flags::Flags;
+use super::ramp::{End, Limit, Ramp, Verdict};
+use super::step::{Measured, Moment};
+use super::target::{LoadError, Target};
+
+/// What was spoken last has arrived by then, or is lost.
+const LAST_FRAMES: Duration = Duration::from_millis(500);
+
+/// Runs until there is an answer or `interrupted` is over; nothing is left running. True when nothing was wrong.
+pub async fn run(flags: &Flags, interrupted: impl Future<Output = ()>) -> Result<bool, LoadError> {
+    flags.check().map_err(LoadError::Flags)?;
+    let mut out = Out::open(flags.out.as_ref())?;
+    let mut interrupted = std::pin::pin!(interrupted);
+    let target = tokio::select! {
+        target = Target::start(flags) => target?,
+        () = &mut interrupted => return Err(LoadError::Interrupted),
+    };
+    let measured = tokio::select! {
+        measured = measure(flags, &target, &mut out) => measured,
+        () = &mut interrupted => Err(LoadError::Interrupted),
+    };
+    target.end().await;
+    measured
+}
+
+async fn measure(flags: &Flags, target: &Target, out: &mut Out) -> Result<bool, LoadError> {
+    let shape = flags.shape();
+    println!(
+        "rooms of {}, {} speaking in each; rates are of a second, times in microseconds: p50, p99 in the relay, \
+         heard50, heard99 from speaking to arrival, late99 of the load generator itself; cores: that the relay used, and \
+         for which it waited because of what else runs there",
+        shape.members, shape.speakers
+    );
+    println!("{}", Measured::head());
+    let manner = Manner {
+        speakers: flags.speakers,
+        sframe_len: flags.frame_bytes.into(),
+        seed: flags.seed,
+        sockets: flags.sockets.into(),
+        ears: Ears::Open,
+    };
+    let sessions = target.open(shape, 0).await?;
+    let crowd = tokio::task::block_in_place(|| Crowd::start(sessions, manner))?;
+    match flags.hold {
+        Some(time) => hold(flags, target, crowd, time, out).await,
+        None => climb(flags, target, crowd, out).await,
+    }
+}
+
+/// More rooms with each step, until it is enough.
+async fn climb(
+    flags: &Flags,
+    target: &Target,
+    mut crowd: Crowd,
+    out: &mut Out,
+) -> Result<bool, LoadError> {
+    let climb = Climb {
+        from: flags.shape(),
+        ramp: Ramp::new(flags.step, flags.max_rooms, flags.limits()),
+        warm_up: flags.warm_up,
+        step_time: flags.step_time,
+    };
+    let (end, knee) = climb
+        .run(target, &mut crowd, |measured| {
+            println!("{}", measured.row());
+            out.write(&Line::Step(measured))
+        })
+        .await?;
+    crowd.end()?;
+    let knee = knee.as_ref();
+    out.write(&Line::End { end, knee })?;
+    println!("\n{}", conclusion(end, knee));
+    Ok(end != End::Knee(Limit::BadTags))
+}
+
+/// The same rooms all the time. Every frame is accounted for, from the first to the last.
+async fn hold(
+    flags: &Flags,
+    target: &Target,
+    crowd: Crowd,
+    time: Duration,
+    out: &mut Out,
+) -> Result<bool, LoadError> {
+    let sources = target.sources();
+    let before = Moment::start(&crowd, &sources).await?;
+    tokio::time::sleep(time).await;
+    crowd.hush();
+    let spoken = std::time::Instant::now();
+    tokio::time::sleep(LAST_FRAMES).await;
+    let after = Moment::now(&crowd, &sources).await?.at(spoken);
+    let measured = after.since(&before, flags.shape());
+    target.check()?;
+    crowd.end()?;
+    println!("{}", measured.row());
+    out.write(&Line::Held(&measured))?;
+    println!(
+        "\n{} of {} frames arrived; {} tags were checked, {} were wrong",
+        measured.frames_arrived, measured.frames_expected, measured.tags_checked, measured.bad_tags
+    );
+    let verdict = flags.limits().judge(&measured);
+    match verdict {
+        Verdict::Good => println!("within all limits"),
+        Verdict::Over(limit) => println!("over a limit: {limit}"),
+        Verdict::Strained(strain) => println!("the load generator is at its limit: {strain}"),
+    }
+    Ok(verdict == Verdict::Good)
+}
+
+/// What the ramp found, for a person.
+fn conclusion(end: End, knee: Option<&Measured>) -> String {
+    let why = match end {
+        End::Knee(limit) => format!("with more rooms, {limit}"),
+        End::Generator(strain) => {
+            format!("the load generator is at its limit, not the relay: {strain}")
+        }
+        End::MaxRooms => "--max-rooms is reached; the relay holds more".to_owned(),
+    };
+    let Some(knee) = knee else {
+        return format!("no step was good: {why}; start with fewer --rooms");
+    };
+    let cores = knee
+        .relay_cores
+        .map_or_else(String::new, |cores| format!(", {cores:.2} of a core"));
+    format!(
+        "the knee: {} people in {} rooms, {:.0} frames/s in, {:.0} frames/s out in {:.0} datagrams/s{cores}\n{why}",
+        knee.people,
+        knee.rooms,
+        knee.frames_in_per_second,
+        knee.frames_out_per_second,
+        knee.datagrams_out_per_second,
+    )
+}
+
+/// A line of the file with the measurements.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Line<'a> {
+    /// A step of the ramp.
+    Step(&'a Measured),
+    /// Without a ramp.
+    Held(&'a Measured),
+    /// The ramp's end, with its last good step.
+    End {
+        end: End,
+        knee: Option<&'a Measured>,
+    },
+}
+
+/// The file with the measurements, if there is to be one.
+struct Out(Option<File>);
+
+impl Out {
+    fn open(path: Option<&PathBuf>) -> Result<Self, LoadError> {
+        let Some(path) = path else {
+            return Ok(Self(None));
+        };
+        let made = path
+            .parent()
+            .map_or(Ok(()), std::fs::create_dir_all)
+            .and_then(|()| File::create(path));
+        let file = made.map_err(|error| {
+            LoadError::Flags(format!("cannot write {}: {error}", path.display()))
+        })?;
+        Ok(Self(Some(file)))
+    }
+
+    /// Written at once: who interrupts keeps what was measured.
+    fn write(&mut self, line: &Line<'_>) -> io::Result<()> {
+        if let Some(file) = &mut self.0 {
+            writeln!(file, "{}", serde_json::to_string(line)?)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,114 @@
+//! What is measured: a relay of its own, or a deployment.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::Shape;
+use super::cores::{Cores, Placement};
+use super::deployment::{Deployment, DeploymentError};
+use super::flags::Flags;
+use super::rig::{Rig, RigError};
+use super::step::Sources;
+use super::voice::Session;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Flags that do not go together.
+    #[error("{0}")]
+    Flags(String),
+    /// The relay that was to be started.
+    #[error(transparent)]
+    Rig(#[from] RigError),
+    /// The deployment.
+    #[error(transparent)]
+    Deployment(#[from] DeploymentError),
+    /// A socket or a file.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Somebody does not want to wait any longer.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// What is measured.
+pub enum Target {
+    /// A relay of its own.
+    Own(Box<Rig>),
+    /// A deployment, and the metrics of its relay, if they are known.
+    Deployment(Deployment, Option<SocketAddr>),
+}
+
+impl Target {
+    /// What the flags ask for. This process is kept on its own cores.
+    pub async fn start(flags: &Flags) -> Result<Self, LoadError> {
+        if let Some(server) = &flags.control {
+            if let Some(cores) = &flags.cores {
+                cores.pin_process(std::process::id())?;
+            }
+            let accounts =
+                Deployment::start(server, flags.fingerprint, &flags.user_prefix, flags.members);
+            return Ok(Self::Deployment(accounts.await?, flags.relay_metrics));
+        }
+        let halves = Placement::halves()?;
+        let relay = flags.relay_cores.clone().unwrap_or(halves.relay);
+        let load = flags.cores.clone().unwrap_or(halves.load);
+        let refused = |cores: &Cores, error: io::Error| {
+            LoadError::Flags(format!("cannot run on cores {cores}: {error}"))
+        };
+        load.pin_process(std::process::id())
+            .map_err(|error| refused(&load, error))?;
+        println!("the relay on cores {relay}, the load on cores {load}");
+        let programs = programs(flags)?;
+        let rig = Rig::start_on(Some(&relay), &programs, &flags.relay_flags).await?;
+        Ok(Self::Own(Box::new(rig)))
+    }
+
+    /// Opens every session of `shape`. Rooms are numbered from `first_room` on.
+    pub async fn open(&self, shape: Shape, first_room: u32) -> Result<Vec<Session>, LoadError> {
+        Ok(match self {
+            Self::Own(rig) => rig.open(shape, first_room).await?,
+            Self::Deployment(deployment, _) => deployment.open(shape, first_room).await?,
+        })
+    }
+
+    /// Where the relay's own figures come from.
+    pub fn sources(&self) -> Sources {
+        match self {
+            Self::Own(rig) => Sources {
+                metrics: Some(rig.metrics),
+                pid: Some(rig.pid),
+            },
+            Self::Deployment(_, metrics) => Sources {
+                metrics: *metrics,
+                pid: None,
+            },
+        }
+    }
+
+    /// An error when what was opened is no longer there.
+    pub fn check(&self) -> Result<(), LoadError> {
+        match self {
+            Self::Own(_) => Ok(()),
+            Self::Deployment(deployment, _) => Ok(deployment.check()?),
+        }
+    }
+
+    /// Takes back what it left elsewhere.
+    pub async fn end(self) {
+        if let Self::Deployment(deployment, _) = self {
+            deployment.end().await;
+        }
+    }
+}
+
+fn programs(flags: &Flags) -> Result<PathBuf, LoadError> {
+    if let Some(programs) = &flags.programs {
+        return Ok(programs.clone());
+    }
+    let program = std::env::current_exe()?;
+    let folder = program.parent().map(PathBuf::from);
+    folder
+        .ok_or_else(|| LoadError::Flags("this program is in no folder: use --programs".to_owned()))
+}

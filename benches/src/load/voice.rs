@@ -1,0 +1,156 @@
+//! What one member sends: proofs of its address, frames, signs of life.
+
+use std::io;
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use confab_protocol::media::downlink::{Downlink, DownlinkBody};
+use confab_protocol::media::uplink::UplinkBody;
+use confab_protocol::media::{AudioLevel, ConnectionId, HopKey, KeyId, SframeHeader};
+
+/// An answer that has not come by then was lost.
+const ANSWER_DEADLINE: Duration = Duration::from_millis(500);
+const TRIES: u32 = 10;
+
+/// A member's session, opened and not yet heard.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Which room.
+    pub room: u32,
+    /// Which member of it, from 0 on.
+    pub member: u16,
+    /// What its frames' key id says.
+    pub leaf: u32,
+    /// Where its relay is.
+    pub relay: std::net::SocketAddr,
+    /// Names it at the relay.
+    pub id: ConnectionId,
+    /// Tags what it sends.
+    pub uplink_key: HopKey,
+    /// Tags what it receives.
+    pub downlink_key: HopKey,
+}
+
+/// What is needed to speak for a session.
+pub(super) struct Voice {
+    pub(super) session: Session,
+    socket: Arc<UdpSocket>,
+    next: u32,
+}
+
+/// Where answers of a socket come from while its sessions prove their addresses.
+pub(super) enum Answers {
+    /// Nobody else reads the socket.
+    Socket,
+    /// What is no audio, from the thread that reads the socket.
+    Thread(Receiver<Vec<u8>>),
+}
+
+impl Answers {
+    fn next(&self, socket: &UdpSocket, deadline: Instant) -> Option<Vec<u8>> {
+        let left = deadline.checked_duration_since(Instant::now())?;
+        match self {
+            Self::Thread(answers) => answers.recv_timeout(left).ok(),
+            Self::Socket => {
+                let mut buffer = [0; 1500];
+                socket
+                    .set_read_timeout(Some(left.max(Duration::from_millis(1))))
+                    .ok()?;
+                let len = socket.recv(&mut buffer).ok()?;
+                Some(buffer[..len].to_vec())
+            }
+        }
+    }
+}
+
+impl Voice {
+    pub(super) fn new(session: Session, socket: Arc<UdpSocket>) -> Self {
+        Self {
+            session,
+            socket,
+            next: 0,
+        }
+    }
+
+    /// Proves the socket's address, and waits until the relay knows.
+    pub(super) fn connect(&mut self, answers: &Answers) -> io::Result<()> {
+        for _ in 0..TRIES {
+            self.keep_alive()?;
+            let deadline = Instant::now() + ANSWER_DEADLINE;
+            while let Some(answer) = answers.next(&self.socket, deadline) {
+                let Ok(answer) = Downlink::parse(&answer) else {
+                    continue;
+                };
+                // The others on the socket are answered, too.
+                if !answer.is_authentic(&self.session.downlink_key) {
+                    continue;
+                }
+                match answer.body {
+                    DownlinkBody::PathChallenge(challenge) => {
+                        self.send(UplinkBody::PathResponse { challenge })?;
+                        self.keep_alive()?;
+                    }
+                    DownlinkBody::Pong(pong) if pong.echo == self.echo() => return Ok(()),
+                    _ => {}
+                }
+            }
+        }
+        Err(io::Error::other("the relay does not answer a new session"))
+    }
+
+    /// A sign of life.
+    pub(super) fn keep_alive(&mut self) -> io::Result<()> {
+        let echo = self.echo();
+        self.send(UplinkBody::KeepAlive { echo })
+    }
+
+    /// A frame that says when it was spoken, as time since `epoch`.
+    pub(super) fn speak(&mut self, epoch: Instant, sframe_len: usize) -> io::Result<()> {
+        let header = SframeHeader {
+            key_id: KeyId::new(self.session.leaf, 0, 0),
+            counter: self.next.into(),
+        };
+        let mut head = [0; SframeHeader::MAX_LEN];
+        let head_len = header.write(&mut head);
+        let mut sframe = vec![0xa5; sframe_len.max(head_len + 8)];
+        sframe[..head_len].copy_from_slice(&head[..head_len]);
+        let spoken = epoch.elapsed().as_nanos() as u64;
+        sframe[head_len..head_len + 8].copy_from_slice(&spoken.to_be_bytes());
+        self.send(UplinkBody::Audio {
+            level: AudioLevel::new(true, 24.0),
+            sframe: &sframe,
+        })
+    }
+
+    /// Tells the answers of sessions apart that share a key.
+    fn echo(&self) -> [u8; 8] {
+        self.session.id.to_bytes()
+    }
+
+    fn send(&mut self, body: UplinkBody<'_>) -> io::Result<()> {
+        let mut datagram = Vec::with_capacity(160);
+        body.encode(
+            self.session.id,
+            self.next,
+            &self.session.uplink_key,
+            &mut datagram,
+        )
+        .map_err(io::Error::other)?;
+        self.next += 1;
+        match self.socket.send(&datagram) {
+            Ok(_) => Ok(()),
+            // A full buffer loses a datagram, as a network would.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// When an SFrame that [`Voice::speak`] made was spoken, in nanoseconds since its epoch.
+pub(super) fn spoken_at(sframe: &[u8]) -> Option<u64> {
+    let (_, len) = SframeHeader::parse(sframe).ok()?;
+    let bytes = sframe.get(len..len + 8)?;
+    bytes.try_into().ok().map(u64::from_be_bytes)
+}
