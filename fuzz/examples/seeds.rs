@@ -89,6 +89,11 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
         birthday: "1990-01-31".into(),
         device: "laptop".into(),
     }));
+    // Letters that take more bytes in lower case.
+    let grows = request(request::Kind::Register(wire::Register {
+        email: format!("{}@b.c", "İ".repeat(125)),
+        ..wire::Register::default()
+    }));
     let hello = request(request::Kind::Hello(wire::Hello {
         min_version: 1,
         max_version: 1,
@@ -207,6 +212,7 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("register", stream(0, &[20, 1], &[&register])),
         ("requests", stream(0, &[3, 40], &[&hello, &login, &join])),
+        ("email-grows", stream(0, &[], &[&grows])),
         ("create", stream(0, &[], &[&create, &role])),
         ("joined", stream(1, &[5, 100, 30], &[&joined])),
         ("errors", stream(1, &[9], &[&error, &busy, &account])),
