@@ -4,13 +4,15 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Without the sound card no sound library is needed. These builds have a place of their own, so that they never take the
 # place of a client with sound that `cargo build` made.
 PROGRAMS := $(TARGET)/headless
+FUZZ_SECONDS := 60
 HEADLESS := --locked --no-default-features --target-dir $(PROGRAMS)
 
-.PHONY: bench-instructions bench-peers bench-relay demo test lint docs clean help
+.PHONY: bench-instructions bench-peers bench-relay demo test lint fuzz fuzz-replay docs clean help
 
 help:
 	@echo "make demo   a conference of four on this machine, with real voices; about 30 s after the build"
 	@echo "make test   every test"
+	@echo "make fuzz   every fuzz target, FUZZ_SECONDS=60 each; wants a nightly toolchain. make fuzz-replay does without"
 	@echo "make bench-relay, make bench-peers   what the relay costs: alone, and beside mumble-server"
 	@echo "make bench-instructions   how many instructions the relay's pieces take; the same on every run"
 	@echo "make lint   formatting, clippy and docs, with warnings denied"
@@ -28,9 +30,20 @@ test:
 lint:
 	@scripts/setup build
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy $(HEADLESS) --workspace --all-targets -- -D warnings
 	cargo clippy $(HEADLESS) -p confab-relay --features portable --all-targets -- -D warnings
+	cargo clippy $(HEADLESS) --manifest-path fuzz/Cargo.toml --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc $(HEADLESS) --workspace --no-deps
+
+# Every fuzz target by its corpus and by chance, on any toolchain.
+fuzz-replay:
+	@scripts/setup build
+	cargo test $(HEADLESS) --manifest-path fuzz/Cargo.toml
+
+fuzz:
+	@scripts/setup build
+	@CARGO_TARGET_DIR=$(abspath $(TARGET)) scripts/fuzz $(FUZZ_SECONDS)
 
 bench-relay:
 	@scripts/setup build

@@ -178,6 +178,8 @@ impl FromStr for Email {
     fn from_str(text: &str) -> Result<Self, NameError> {
         const WHAT: &str = "an e-mail address";
         const FORM: NameError = NameError::Form("an e-mail address looks like name@example.org");
+        // Some letters take more bytes in lower case.
+        let text = text.to_lowercase();
         if !(3..=254).contains(&text.len()) {
             return Err(NameError::Length {
                 what: WHAT,
@@ -186,8 +188,8 @@ impl FromStr for Email {
                 got: text.len(),
             });
         }
-        printable(WHAT, text)?;
-        characters(WHAT, text, |c| !c.is_whitespace(), "no spaces")?;
+        printable(WHAT, &text)?;
+        characters(WHAT, &text, |c| !c.is_whitespace(), "no spaces")?;
         let (local, domain) = text.rsplit_once('@').ok_or(FORM)?;
         if local.is_empty() || local.contains('@') || domain.is_empty() {
             return Err(FORM);
@@ -195,7 +197,7 @@ impl FromStr for Email {
         if domain.starts_with('.') || domain.ends_with('.') || domain.contains("..") {
             return Err(FORM);
         }
-        Ok(Self(text.to_lowercase()))
+        Ok(Self(text))
     }
 }
 
@@ -337,6 +339,17 @@ mod tests {
         for bad in ["a@", "@b", "ab", "a@b@c", "a b@c", "a@.b", "a@b."] {
             assert!(bad.parse::<Email>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn an_address_is_as_short_as_it_must_be_in_lower_case_too() {
+        // Two bytes each; three in lower case.
+        let grows = |letters: usize| format!("{}@b.c", "İ".repeat(letters));
+        assert_eq!(grows(125).len(), 254);
+        assert!(grows(125).parse::<Email>().is_err());
+        let longest: Email = grows(83).parse().unwrap();
+        assert_eq!(longest.as_str().len(), 253);
+        assert_eq!(longest.as_str().parse(), Ok(longest));
     }
 
     #[test]

@@ -1,0 +1,455 @@
+//! Writes the seeds of the corpus: `cargo run --no-default-features --example seeds`.
+//!
+//! Made from the protocol's vectors, from its own encoders and from scripts of what usually happens.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use confab_protocol::cluster::{
+    Action, BootId, Command, CommandOutcome, CommandResult, Fence, OpenMedia,
+};
+use confab_protocol::control::framing;
+use confab_protocol::control::room::{Participant, Role};
+use confab_protocol::control::{AccountId, ConferenceId, ErrorCode, JoinId, MediaGrant, Refusal};
+use confab_protocol::media::{ConnectionId, HopKey};
+use confab_protocol::wire::{self, control_to_relay, event, relay_to_control, request, response};
+use data_encoding::HEXLOWER;
+use prost::Message;
+use serde_json::Value;
+
+fn main() {
+    let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../protocol/vectors");
+    for name in ["uplink", "downlink", "sframe_header"] {
+        for (n, bytes) in hexadecimal(&vectors, name).into_iter().enumerate() {
+            write("datagrams", &format!("{name}-{n:02}"), &bytes);
+        }
+    }
+    for (n, bytes) in hexadecimal(&vectors, "payload").into_iter().enumerate() {
+        write(
+            "frames",
+            &format!("payload-{n:02}"),
+            &[&[0], &bytes[..]].concat(),
+        );
+    }
+    for (name, bytes) in rooms() {
+        write("frames", name, &bytes);
+    }
+    for (name, bytes) in messages() {
+        write("messages", name, &bytes);
+    }
+    for (name, bytes) in arrivals() {
+        write("jitter", name, &bytes);
+    }
+    for (name, bytes) in calls() {
+        write("relay_core", name, &bytes);
+    }
+}
+
+/// Every string of hexadecimal digits in a file of vectors that is long enough to be a thing of its own.
+fn hexadecimal(vectors: &Path, name: &str) -> Vec<Vec<u8>> {
+    let text = fs::read_to_string(vectors.join(name).with_extension("json")).expect("vectors");
+    let mut found = Vec::new();
+    collect(&serde_json::from_str(&text).expect("JSON"), &mut found);
+    found
+}
+
+fn collect(value: &Value, found: &mut Vec<Vec<u8>>) {
+    const WHOLE: [&str; 3] = ["datagram", "payload", "header"];
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match value {
+                    Value::String(text) if WHOLE.contains(&name.as_str()) => {
+                        found.extend(HEXLOWER.decode(text.as_bytes()));
+                    }
+                    Value::Array(_) | Value::Object(_) => collect(value, found),
+                    _ => {}
+                }
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| collect(value, found)),
+        _ => {}
+    }
+}
+
+fn write(target: &str, name: &str, bytes: &[u8]) {
+    let folder: PathBuf = [env!("CARGO_MANIFEST_DIR"), "corpus", target]
+        .iter()
+        .collect();
+    fs::create_dir_all(&folder).expect("a folder");
+    fs::write(folder.join(format!("seed-{name}")), bytes).expect("a file");
+}
+
+/// One message of each kind that becomes a domain type, cut in the middle, and several in one stream.
+fn messages() -> Vec<(&'static str, Vec<u8>)> {
+    let register = request(request::Kind::Register(wire::Register {
+        username: "ann".into(),
+        email: "ann@example.org".into(),
+        password: "correct horse battery".into(),
+        birthday: "1990-01-31".into(),
+        device: "laptop".into(),
+    }));
+    // Letters that take more bytes in lower case.
+    let grows = request(request::Kind::Register(wire::Register {
+        email: format!("{}@b.c", "İ".repeat(125)),
+        ..wire::Register::default()
+    }));
+    let hello = request(request::Kind::Hello(wire::Hello {
+        min_version: 1,
+        max_version: 1,
+        agent: "example/1.0".into(),
+    }));
+    let create = request(request::Kind::CreateConference(wire::CreateConference {
+        slug: "friday-night".into(),
+        title: "Friday night".into(),
+        visibility: wire::Visibility::Public.into(),
+    }));
+    let join = request(request::Kind::JoinRoom(wire::JoinRoom {
+        slug: "friday-night".into(),
+        resume_join_id: JoinId::new([1; 16]).to_wire(),
+    }));
+    let login = request(request::Kind::Login(wire::Login {
+        name: "ann".into(),
+        password: "correct horse battery".into(),
+        device: String::new(),
+    }));
+    let role = request(request::Kind::SetRole(wire::SetRole {
+        slug: "friday-night".into(),
+        username: "bob".into(),
+        role: Role::Listener.into(),
+    }));
+
+    let refusal = Refusal::invalid("slug", "no").after(std::time::Duration::from_secs(1));
+    let error = response(response::Kind::Error(refusal.into()));
+    let busy = response(response::Kind::Error(wire::Error {
+        code: ErrorCode::Busy.into(),
+        ..wire::Error::default()
+    }));
+    let joined = response(response::Kind::RoomJoined(wire::RoomJoined {
+        conference: Some(wire::Conference {
+            id: ConferenceId::new([2; 16]).to_wire(),
+            slug: "friday-night".into(),
+            ..wire::Conference::default()
+        }),
+        revision: 3,
+        participants: vec![(&participant(0)).into(), (&participant(1)).into()],
+        self_sender: 1,
+        media: Some((&grant()).into()),
+        room_secret: vec![5; 32].into(),
+    }));
+    let account = response(response::Kind::Account(wire::Account {
+        id: AccountId::new([3; 16]).to_wire(),
+        username: "ann".into(),
+        ..wire::Account::default()
+    }));
+
+    let came = event(event::Kind::Joined(wire::ParticipantJoined {
+        participant: Some((&participant(2)).into()),
+    }));
+    let left = event(event::Kind::Left(wire::ParticipantLeft {
+        sender: 2,
+        reason: wire::LeaveReason::Kicked.into(),
+    }));
+    let moved = event(event::Kind::MediaMoved(wire::MediaMoved {
+        join_id: JoinId::new([1; 16]).to_wire(),
+        media: Some((&grant()).into()),
+    }));
+    let going = event(event::Kind::GoingAway(wire::GoingAway {
+        retry_after_ms: 1000,
+    }));
+
+    let relay_hello = to_control(relay_to_control::Kind::Hello(wire::RelayHello {
+        min_version: 1,
+        max_version: 1,
+        agent: "relay/1.0".into(),
+        boot_id: vec![9; 16].into(),
+        region: "eu".into(),
+        addresses: vec!["192.0.2.1:9000".into()],
+        workers: 2,
+        max_sessions: 1000,
+    }));
+    let result = to_control(relay_to_control::Kind::Result(
+        (&CommandResult {
+            id: 7,
+            outcome: CommandOutcome::Obeyed,
+            connection_id: Some(ConnectionId::new(1, 2, 3)),
+        })
+            .into(),
+    ));
+    let live = to_control(relay_to_control::Kind::LiveRooms(wire::LiveRooms {
+        conference_ids: vec![ConferenceId::new([2; 16]).to_wire()],
+    }));
+
+    let command = |action| {
+        to_relay(control_to_relay::Kind::Command(
+            (&Command {
+                id: 7,
+                conference: ConferenceId::new([2; 16]),
+                fence: Fence {
+                    era: 1,
+                    placement: 2,
+                },
+                boot: BootId([9; 16]),
+                action,
+            })
+                .into(),
+        ))
+    };
+    let open = command(Action::OpenMedia(OpenMedia {
+        sender: 1,
+        leaf: 1,
+        may_speak: true,
+        uplink_key: HopKey::new([1; 16]),
+        downlink_key: HopKey::new([2; 16]),
+    }));
+    let mute = command(Action::SetMaySpeak {
+        sender: 1,
+        may_speak: false,
+    });
+    let close = command(Action::CloseMedia { sender: 1 });
+    let close_room = command(Action::CloseRoom);
+
+    vec![
+        ("register", stream(0, &[20, 1], &[&register])),
+        ("requests", stream(0, &[3, 40], &[&hello, &login, &join])),
+        ("email-grows", stream(0, &[], &[&grows])),
+        ("create", stream(0, &[], &[&create, &role])),
+        ("joined", stream(1, &[5, 100, 30], &[&joined])),
+        ("errors", stream(1, &[9], &[&error, &busy, &account])),
+        ("events", stream(2, &[60], &[&came, &left, &going])),
+        ("moved", stream(2, &[], &[&moved])),
+        (
+            "relay",
+            stream(3, &[8, 8, 8], &[&relay_hello, &live, &result]),
+        ),
+        ("open", stream(4, &[4], &[&open])),
+        (
+            "commands",
+            stream(4, &[4, 70], &[&mute, &close, &close_room]),
+        ),
+        ("register-alone", [&[0, 0], &register[4..]].concat()),
+        ("joined-alone", [&[1, 0], &joined[4..]].concat()),
+        ("too-large", stream(0, &[], &[&0xffff_u32.to_be_bytes()])),
+    ]
+}
+
+fn stream(kind: u8, cuts: &[u8], messages: &[&[u8]]) -> Vec<u8> {
+    [&[kind, cuts.len() as u8], cuts, &messages.concat()].concat()
+}
+
+fn framed(message: impl Message) -> Vec<u8> {
+    framing::encode(&message).to_vec()
+}
+
+fn request(kind: request::Kind) -> Vec<u8> {
+    framed(wire::Request { kind: Some(kind) })
+}
+
+fn response(kind: response::Kind) -> Vec<u8> {
+    framed(wire::Response { kind: Some(kind) })
+}
+
+fn event(kind: event::Kind) -> Vec<u8> {
+    framed(wire::Event {
+        conference_id: ConferenceId::new([2; 16]).to_wire(),
+        revision: 4,
+        kind: Some(kind),
+    })
+}
+
+fn to_control(kind: relay_to_control::Kind) -> Vec<u8> {
+    framed(wire::RelayToControl { kind: Some(kind) })
+}
+
+fn to_relay(kind: control_to_relay::Kind) -> Vec<u8> {
+    framed(wire::ControlToRelay { kind: Some(kind) })
+}
+
+fn participant(n: u16) -> Participant {
+    Participant {
+        sender: n,
+        leaf: n.into(),
+        join_id: JoinId::new([n as u8; 16]),
+        account: AccountId::new([n as u8; 16]),
+        username: format!("user{n}").parse().expect("a username"),
+        role: Role::Member,
+        muted: false,
+    }
+}
+
+fn grant() -> MediaGrant {
+    MediaGrant {
+        addresses: ["192.0.2.1:9000", "[2001:db8::1]:9000"]
+            .map(|address| address.parse().expect("an address"))
+            .into(),
+        connection_id: ConnectionId::new(1, 2, 3),
+        uplink_key: HopKey::new([1; 16]),
+        downlink_key: HopKey::new([2; 16]),
+        era: 1,
+        placement: 2,
+    }
+}
+
+/// Steps of `frames`: what they are is in its `Room::play`.
+fn rooms() -> Vec<(&'static str, Vec<u8>)> {
+    /// Flags (a talkspurt), timestamp, Opus.
+    const VOICE: [u8; 9] = [0x20, 0, 0, 0x03, 0xc0, 0xf8, 0x55, 0xaa, 0x01];
+    /// The same a frame later, with the one before once more.
+    const REDUNDANT: [u8; 15] = [
+        0x01, 0, 0, 0x07, 0x80, 8, 4, 0xf8, 0x55, 0xaa, 0x01, 0xf8, 0x55, 0xaa, 0x02,
+    ];
+    let seal =
+        |member: u8, plaintext: &[u8]| [&[0, member, plaintext.len() as u8], plaintext].concat();
+    let deliver = |frame: u8| vec![1, frame, 0x90];
+    let mut talk = vec![1];
+    for (n, plaintext) in [&VOICE[..], &REDUNDANT, &VOICE].into_iter().enumerate() {
+        talk.extend(seal(n as u8, plaintext));
+        talk.extend(deliver(n as u8));
+        talk.extend([7, 3]);
+    }
+    let again = [talk.clone(), deliver(0), deliver(1), vec![5, 1, 7, 7]].concat();
+    let tampered = [
+        seal(0, &VOICE),
+        vec![2, 0, 0, 5, 1, 2, 0, 0, 9, 0],
+        deliver(0),
+    ]
+    .concat();
+    let rejoined = [
+        seal(1, &VOICE),
+        vec![4, 1],
+        deliver(0),
+        seal(1, &VOICE),
+        deliver(1),
+    ]
+    .concat();
+    let forged = [
+        &[6, 0, 0, 4, 0, 0, 0, 0, 9, 0, 4, 1, 2, 3, 4][..],
+        &[3, 3, 0, 1, 2],
+    ]
+    .concat();
+    vec![
+        ("talk", talk),
+        ("again", again),
+        ("tampered", [vec![1], tampered].concat()),
+        ("rejoined", [vec![1], rejoined].concat()),
+        ("forged", [vec![1], forged].concat()),
+    ]
+}
+
+/// Steps of `jitter`: what they are is in its `Steps::play`.
+fn arrivals() -> Vec<(&'static str, Vec<u8>)> {
+    let even = [0, 4, 4].repeat(60);
+    let bursts = [0, 0, 0, 0, 0, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4].repeat(12);
+    let loss = [0, 4, 4, 13, 0x03, 0xc0, 0, 4, 4, 10, 8].repeat(20);
+    let stall = [
+        &[0, 4, 4].repeat(20)[..],
+        &[14, 0x02, 0x00, 130, 1],
+        &[0; 20],
+        &[4; 60],
+    ]
+    .concat();
+    let anew = [
+        &[0, 4, 4].repeat(10)[..],
+        &[13, 0x12, 0x34, 200],
+        &[0, 4, 4].repeat(20),
+    ]
+    .concat();
+    let back = [
+        &[0, 4, 4].repeat(10)[..],
+        &[14, 0, 9, 230, 0],
+        &[0, 4, 4].repeat(20),
+    ]
+    .concat();
+    let kinds = [15, 0x00, 15, 0x48, 1, 2, 3, 15, 0x80, 9, 4, 4, 12, 4, 4].repeat(10);
+    let long = [8, 0, 0, 0, 3, 0xff, 0x46, 0, 11, 0x16, 0x80].repeat(8);
+    let with = |mode: u8, steps: &[u8]| [&[mode, 0xff, 0xff, 0xf0, 0x00], steps].concat();
+    vec![
+        ("even", with(2, &even)),
+        ("even-calm", with(1, &even)),
+        ("bursts", with(0, &bursts)),
+        ("bursts-calm", with(1, &bursts)),
+        ("loss", with(3, &loss)),
+        ("stall-calm", with(1, &stall)),
+        ("anew", with(2, &anew)),
+        ("back", with(2, &back)),
+        ("kinds", with(2, &kinds)),
+        ("long", with(2, &long)),
+    ]
+}
+
+/// Steps of `relay_core`: what they are is in its `Play::step`.
+fn calls() -> Vec<(&'static str, Vec<u8>)> {
+    const TURN: u8 = 3;
+    let open = |room: u8, sender: u8| vec![7, room, sender, 2];
+    let prove = |client: u8| vec![TURN, 5, client, 1, TURN, 6, client, 0, TURN];
+    let speak = |client: u8| vec![0, client, 0x90, 10];
+    let meet = [
+        open(0, 0),
+        open(0, 1),
+        open(0, 2),
+        prove(0),
+        prove(1),
+        prove(2),
+    ]
+    .concat();
+    let talk = [speak(0), speak(1), vec![TURN], speak(2), vec![TURN]].concat();
+    let tick = [12, 20, 0];
+    let call = [&meet[..], &talk, &tick, &talk, &tick, &talk].concat();
+    let window = [&meet[..], &[14, 10], &talk, &tick, &talk].concat();
+    let blocked = [
+        &meet[..],
+        &[13, 1, 200],
+        &talk,
+        &[13, 255, 200, TURN],
+        &talk,
+    ]
+    .concat();
+    let refused = [&meet[..], &[13, 255, 1], &talk, &[13, 255, 200], &talk].concat();
+    let moved = [&meet[..], &[5, 0x40, 2, TURN, 6, 0, 0, TURN], &talk].concat();
+    let commands = [
+        &meet[..],
+        &[8, 10, 0, 1],
+        &talk,
+        &[8, 2, 0, 1, 8, 0, 0, 0],
+        &talk,
+        &[8, 5, 0, 0],
+        &talk,
+    ]
+    .concat();
+    let replaced = [&call[..], &open(0, 0), &talk, &prove(3), &speak(3), &[TURN]].concat();
+    let bad = [
+        &call[..],
+        &[9, 7, 0, 9, 7, 200, 10, 7, 0, 9, 1, TURN, 11, 3, 1, 2, 3],
+    ]
+    .concat();
+    let misbehaved = [
+        &call[..],
+        &[15, 1, 2, 60, 15, 1, 1, 5, 15, 2, 0, TURN],
+        &talk,
+    ]
+    .concat();
+    let late = [&call[..], &[12, 40, 4, TURN, 12, 2, 5], &meet, &talk].concat();
+    let mut crowd = Vec::new();
+    for client in 0..6 {
+        crowd.extend([open(1, client), prove(client)].concat());
+    }
+    for round in 0..4 {
+        for client in 0..6 {
+            crowd.extend([0, client, 0x80 + 10 * client + round, 5]);
+        }
+        crowd.extend([TURN, 12, 200, 0]);
+    }
+    vec![
+        ("call", call),
+        ("window", window),
+        ("blocked", blocked),
+        ("refused", refused),
+        ("moved", moved),
+        ("commands", commands),
+        ("replaced", replaced),
+        ("bad", bad),
+        ("misbehaved", misbehaved),
+        ("late", late),
+        ("crowd", crowd),
+    ]
+}

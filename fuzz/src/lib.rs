@@ -1,0 +1,27 @@
+//! What is fuzzed. Each module is a target: `run` takes any bytes and panics where something that always holds does not.
+//!
+//! * [`datagrams`]: what comes by UDP, as bytes;
+//! * [`messages`]: what comes by QUIC, as bytes;
+//! * [`frames`]: what comes from other members of a room;
+//! * [`jitter`]: a speaker's frames in time;
+//! * [`relay_core`]: the relay between commands, clients, network and clock.
+
+pub mod datagrams;
+pub mod frames;
+pub mod jitter;
+pub mod messages;
+pub mod relay_core;
+mod relay_world;
+mod script;
+
+/// A target's body.
+pub type Target = fn(&[u8]);
+
+/// Every target by its name: that of its binary and of its folder in the corpus.
+pub const TARGETS: [(&str, Target); 5] = [
+    ("datagrams", datagrams::run),
+    ("messages", messages::run),
+    ("frames", frames::run),
+    ("jitter", jitter::run),
+    ("relay_core", relay_core::run),
+];
