@@ -23,12 +23,16 @@ pub async fn run(flags: &Flags, interrupted: impl Future<Output = ()>) -> Result
     flags.check().map_err(LoadError::Flags)?;
     let mut out = Out::open(flags.out.as_ref())?;
     let mut interrupted = std::pin::pin!(interrupted);
-    let target = tokio::select! {
+    let mut target = tokio::select! {
         target = Target::start(flags) => target?,
         () = &mut interrupted => return Err(LoadError::Interrupted),
     };
+    let work = async {
+        target.sign_in(flags).await?;
+        measure(flags, &target, &mut out).await
+    };
     let measured = tokio::select! {
-        measured = measure(flags, &target, &mut out) => measured,
+        measured = work => measured,
         () = &mut interrupted => Err(LoadError::Interrupted),
     };
     target.end().await;
@@ -113,7 +117,7 @@ async fn hold(
     match verdict {
         Verdict::Good => println!("within all limits"),
         Verdict::Over(limit) => println!("over a limit: {limit}"),
-        Verdict::Strained(strain) => println!("the load generator is at its limit: {strain}"),
+        Verdict::Strained(strain) => println!("{strain}"),
     }
     Ok(verdict == Verdict::Good)
 }
@@ -122,9 +126,7 @@ async fn hold(
 fn conclusion(end: End, knee: Option<&Measured>) -> String {
     let why = match end {
         End::Knee(limit) => format!("with more rooms, {limit}"),
-        End::Generator(strain) => {
-            format!("the load generator is at its limit, not the relay: {strain}")
-        }
+        End::Strained(strain) => strain.to_string(),
         End::MaxRooms => "--max-rooms is reached; the relay holds more".to_owned(),
     };
     let Some(knee) = knee else {
