@@ -124,6 +124,10 @@ async fn hold(
 
 /// What the ramp found, for a person.
 fn conclusion(end: End, knee: Option<&Measured>) -> String {
+    let head = match end {
+        End::Knee(_) => "the knee",
+        End::Strained(_) | End::MaxRooms => "the last good step, which is not the knee",
+    };
     let why = match end {
         End::Knee(limit) => format!("with more rooms, {limit}"),
         End::Strained(strain) => strain.to_string(),
@@ -136,7 +140,7 @@ fn conclusion(end: End, knee: Option<&Measured>) -> String {
         .relay_cores
         .map_or_else(String::new, |cores| format!(", {cores:.2} of a core"));
     format!(
-        "the knee: {} people in {} rooms, {:.0} frames/s in, {:.0} frames/s out in {:.0} datagrams/s{cores}\n{why}",
+        "{head}: {} people in {} rooms, {:.0} frames/s in, {:.0} frames/s out in {:.0} datagrams/s{cores}\n{why}",
         knee.people,
         knee.rooms,
         knee.frames_in_per_second,
