@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Shape;
 use super::crowd::Crowd;
-use super::ramp::{End, Next, Ramp};
+use super::ramp::{End, Limit, Next, Ramp};
 use super::step::{Measured, Moment};
 use super::target::{LoadError, Target};
 
@@ -33,11 +33,20 @@ impl Climb {
         let mut shape = self.from;
         loop {
             tokio::time::sleep(self.warm_up).await;
-            let before = Moment::now(crowd, &sources).await?;
-            tokio::time::sleep(self.step_time).await;
-            let measured = Moment::now(crowd, &sources).await?.since(&before, shape);
+            let step = async {
+                let before = Moment::now(crowd, &sources).await?;
+                tokio::time::sleep(self.step_time).await;
+                Ok::<_, io::Error>(Moment::now(crowd, &sources).await?.since(&before, shape))
+            };
+            let measured = step.await;
             crowd.check()?;
             target.check()?;
+            let measured = match measured {
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                    return Ok((End::Knee(Limit::Silence), self.ramp.last_good().cloned()));
+                }
+                measured => measured?,
+            };
             told(&measured)?;
             match self.ramp.next(&measured) {
                 Next::Grow(rooms) => {

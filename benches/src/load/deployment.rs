@@ -61,32 +61,33 @@ pub struct Deployment {
 }
 
 impl Deployment {
-    /// Registers `accounts` accounts whose names begin with `prefix`, and connects them.
-    pub async fn start(
-        server: &Server,
-        pin: Option<Fingerprint>,
-        prefix: &str,
-        accounts: u16,
-    ) -> Result<Self, DeploymentError> {
-        let trust = pin.map_or(Trust::FirstSight, |pin| Trust::Pinned {
-            pin,
-            source: PinSource::Flag,
-        });
+    /// No accounts yet. Names will begin with `prefix`.
+    pub fn new(prefix: &str) -> Self {
         // Of its own for each run, so that what an earlier one left behind is not in the way.
         let run: u32 = rand::rng().random();
-        let mut deployment = Self {
+        Self {
             links: Vec::new(),
             password: format!("{:032x}", rand::rng().random::<u128>()),
             prefix: format!("{prefix}-{run:08x}"),
             moved: Arc::default(),
-        };
-        for account in 0..accounts {
-            if let Err(error) = deployment.register(server, &trust, account).await {
-                deployment.end().await;
-                return Err(error);
-            }
         }
-        Ok(deployment)
+    }
+
+    /// Registers so many accounts, and connects them.
+    pub async fn register(
+        &mut self,
+        server: &Server,
+        pin: Option<Fingerprint>,
+        accounts: u16,
+    ) -> Result<(), DeploymentError> {
+        let trust = pin.map_or(Trust::FirstSight, |pin| Trust::Pinned {
+            pin,
+            source: PinSource::Flag,
+        });
+        for account in 0..accounts {
+            self.register_one(server, &trust, account).await?;
+        }
+        Ok(())
     }
 
     /// Opens every session of `shape`. Rooms are numbered from `first_room` on.
@@ -155,7 +156,7 @@ impl Deployment {
         }
     }
 
-    async fn register(
+    async fn register_one(
         &mut self,
         server: &Server,
         trust: &Trust,

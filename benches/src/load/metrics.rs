@@ -26,7 +26,8 @@ pub struct Told {
 /// Asks a relay.
 pub async fn read(metrics: SocketAddr) -> io::Result<Told> {
     let answer = tokio::time::timeout(DEADLINE, get(metrics)).await;
-    let told = Told::parse(&answer.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??);
+    let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the relay's metrics do not answer");
+    let told = Told::parse(&answer.map_err(late)??);
     if told.latencies.is_empty() {
         let message = format!("{metrics} tells no relay's latencies");
         return Err(io::Error::other(message));

@@ -15,6 +15,8 @@ const MAX_LATE: f64 = 0.01;
 const MIN_SPOKEN: f64 = 0.98;
 /// Share of the frames that may be lost in the load's own receive buffers.
 const MAX_MISSED: f64 = 0.001;
+/// Share of the time in which the relay could have run, but something else ran on its cores. More excuses it.
+const MAX_WAITED: f64 = 0.15;
 
 /// What is good enough.
 #[derive(Debug, Clone, Copy)]
@@ -35,9 +37,11 @@ pub enum Limit {
     Latency,
     /// Datagrams came with wrong tags.
     BadTags,
+    /// The relay did not even tell its metrics any more.
+    Silence,
 }
 
-/// What the load generator itself lacked.
+/// What the measurement itself lacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Strain {
@@ -45,6 +49,8 @@ pub enum Strain {
     Speaking,
     /// Time to read what arrived.
     Reading,
+    /// A relay that has its cores for itself.
+    Neighbours,
 }
 
 /// How a measurement was.
@@ -75,8 +81,8 @@ pub enum Next {
 pub enum End {
     /// The relay is over a limit.
     Knee(Limit),
-    /// The load generator can do no more.
-    Generator(Strain),
+    /// The measurement says no more about the relay.
+    Strained(Strain),
     /// There were to be no more rooms.
     MaxRooms,
 }
@@ -104,13 +110,17 @@ impl Limits {
         if measured.missed > MAX_MISSED {
             return Verdict::Strained(Strain::Reading);
         }
-        if measured.loss > self.loss {
-            return Verdict::Over(Limit::Loss);
+        let limit = if measured.loss > self.loss {
+            Limit::Loss
+        } else if measured.latency_us() > self.latency.as_secs_f64() * 1e6 {
+            Limit::Latency
+        } else {
+            return Verdict::Good;
+        };
+        if measured.relay_waited() > MAX_WAITED {
+            return Verdict::Strained(Strain::Neighbours);
         }
-        if measured.latency_us() > self.latency.as_secs_f64() * 1e6 {
-            return Verdict::Over(Limit::Latency);
-        }
-        Verdict::Good
+        Verdict::Over(limit)
     }
 }
 
@@ -141,7 +151,7 @@ impl Ramp {
             // One wrong tag is one too many.
             Verdict::Over(Limit::BadTags) => return Next::Done(End::Knee(Limit::BadTags)),
             Verdict::Over(limit) => End::Knee(limit),
-            Verdict::Strained(strain) => End::Generator(strain),
+            Verdict::Strained(strain) => End::Strained(strain),
         };
         if !self.is_doubtful {
             self.is_doubtful = true;
@@ -162,6 +172,7 @@ impl fmt::Display for Limit {
             Self::Loss => "too many frames were lost",
             Self::Latency => "frames took too long",
             Self::BadTags => "datagrams came with wrong hop tags",
+            Self::Silence => "the relay has no time even to tell its metrics",
         })
     }
 }
@@ -170,10 +181,16 @@ impl fmt::Display for Strain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Speaking => {
-                "it speaks too late: give it more cores, or run it on another machine"
+                "the load generator is at its limit, not the relay: it speaks too late; give it more cores, or run it \
+                 on another machine"
             }
             Self::Reading => {
-                "it reads too slowly: give it more cores or --sockets, or run it on another machine"
+                "the load generator is at its limit, not the relay: it reads too slowly; give it more cores or \
+                 --sockets, or run it on another machine"
+            }
+            Self::Neighbours => {
+                "something else runs on the relay's cores, or it has more workers than cores: the relay had to wait \
+                 for them, and what it holds can't be told"
             }
         })
     }
@@ -267,16 +284,32 @@ mod tests {
             spoken: 0.9,
             ..good(10)
         };
+        let crowded = Measured {
+            relay_cores: Some(0.6),
+            relay_waited_cores: Some(0.3),
+            ..lossy(10)
+        };
         for (measured, strain) in [
+            (crowded, Strain::Neighbours),
             (deaf, Strain::Reading),
             (late, Strain::Speaking),
             (silent, Strain::Speaking),
         ] {
             let mut ramp = Ramp::new(2.0, 1000, LIMITS);
             assert_eq!(ramp.next(&measured), Next::Again);
-            assert_eq!(ramp.next(&measured), Next::Done(End::Generator(strain)));
+            assert_eq!(ramp.next(&measured), Next::Done(End::Strained(strain)));
             assert!(ramp.last_good().is_none());
         }
+    }
+
+    #[test]
+    fn who_shares_its_cores_and_is_good_all_the_same_is_good() {
+        let crowded = Measured {
+            relay_cores: Some(0.6),
+            relay_waited_cores: Some(0.3),
+            ..good(10)
+        };
+        assert_eq!(LIMITS.judge(&crowded), Verdict::Good);
     }
 
     #[test]

@@ -23,12 +23,16 @@ pub async fn run(flags: &Flags, interrupted: impl Future<Output = ()>) -> Result
     flags.check().map_err(LoadError::Flags)?;
     let mut out = Out::open(flags.out.as_ref())?;
     let mut interrupted = std::pin::pin!(interrupted);
-    let target = tokio::select! {
+    let mut target = tokio::select! {
         target = Target::start(flags) => target?,
         () = &mut interrupted => return Err(LoadError::Interrupted),
     };
+    let work = async {
+        target.sign_in(flags).await?;
+        measure(flags, &target, &mut out).await
+    };
     let measured = tokio::select! {
-        measured = measure(flags, &target, &mut out) => measured,
+        measured = work => measured,
         () = &mut interrupted => Err(LoadError::Interrupted),
     };
     target.end().await;
@@ -113,18 +117,20 @@ async fn hold(
     match verdict {
         Verdict::Good => println!("within all limits"),
         Verdict::Over(limit) => println!("over a limit: {limit}"),
-        Verdict::Strained(strain) => println!("the load generator is at its limit: {strain}"),
+        Verdict::Strained(strain) => println!("{strain}"),
     }
     Ok(verdict == Verdict::Good)
 }
 
 /// What the ramp found, for a person.
 fn conclusion(end: End, knee: Option<&Measured>) -> String {
+    let head = match end {
+        End::Knee(_) => "the knee",
+        End::Strained(_) | End::MaxRooms => "the last good step, which is not the knee",
+    };
     let why = match end {
         End::Knee(limit) => format!("with more rooms, {limit}"),
-        End::Generator(strain) => {
-            format!("the load generator is at its limit, not the relay: {strain}")
-        }
+        End::Strained(strain) => strain.to_string(),
         End::MaxRooms => "--max-rooms is reached; the relay holds more".to_owned(),
     };
     let Some(knee) = knee else {
@@ -134,7 +140,7 @@ fn conclusion(end: End, knee: Option<&Measured>) -> String {
         .relay_cores
         .map_or_else(String::new, |cores| format!(", {cores:.2} of a core"));
     format!(
-        "the knee: {} people in {} rooms, {:.0} frames/s in, {:.0} frames/s out in {:.0} datagrams/s{cores}\n{why}",
+        "{head}: {} people in {} rooms, {:.0} frames/s in, {:.0} frames/s out in {:.0} datagrams/s{cores}\n{why}",
         knee.people,
         knee.rooms,
         knee.frames_in_per_second,

@@ -190,6 +190,14 @@ impl Measured {
         self.relay_p99_us.unwrap_or(self.heard_p99_us)
     }
 
+    /// Share of the time in which the relay could have run, but had to wait for a core.
+    pub fn relay_waited(&self) -> f64 {
+        let (Some(used), Some(waited)) = (self.relay_cores, self.relay_waited_cores) else {
+            return 0.0;
+        };
+        waited / (used + waited).max(f64::MIN_POSITIVE)
+    }
+
     /// Names of the columns of [`row`](Self::row).
     pub fn head() -> String {
         format!(

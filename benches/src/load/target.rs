@@ -43,13 +43,12 @@ pub enum Target {
 impl Target {
     /// What the flags ask for. This process is kept on its own cores.
     pub async fn start(flags: &Flags) -> Result<Self, LoadError> {
-        if let Some(server) = &flags.control {
+        if flags.control.is_some() {
             if let Some(cores) = &flags.cores {
                 cores.pin_process(std::process::id())?;
             }
-            let accounts =
-                Deployment::start(server, flags.fingerprint, &flags.user_prefix, flags.members);
-            return Ok(Self::Deployment(accounts.await?, flags.relay_metrics));
+            let deployment = Deployment::new(&flags.user_prefix);
+            return Ok(Self::Deployment(deployment, flags.relay_metrics));
         }
         let halves = Placement::halves()?;
         let relay = flags.relay_cores.clone().unwrap_or(halves.relay);
@@ -63,6 +62,16 @@ impl Target {
         let programs = programs(flags)?;
         let rig = Rig::start_on(Some(&relay), &programs, &flags.relay_flags).await?;
         Ok(Self::Own(Box::new(rig)))
+    }
+
+    /// Gets from a deployment what sessions need. What was got so far is taken back by [`end`](Self::end), also when this
+    /// is not waited for.
+    pub async fn sign_in(&mut self, flags: &Flags) -> Result<(), LoadError> {
+        if let (Self::Deployment(deployment, _), Some(server)) = (self, &flags.control) {
+            let registered = deployment.register(server, flags.fingerprint, flags.members);
+            registered.await?;
+        }
+        Ok(())
     }
 
     /// Opens every session of `shape`. Rooms are numbered from `first_room` on.
