@@ -1,6 +1,6 @@
 //! How many instructions the relay's pieces take, counted by callgrind: a shared machine makes no difference to them.
 //!
-//! Each case runs in a process of its own under valgrind, which counts only inside [`collected`].
+//! Each case runs in a process of its own under valgrind, which counts only inside `collected`.
 
 use std::ffi::OsStr;
 use std::io;

@@ -175,7 +175,27 @@ fn what_waited_too_long_is_shed_and_counted() {
     lab.pass(Duration::from_millis(500));
     lab.wire.capacity = None;
     assert!(lab.flush().is_empty());
-    assert_eq!(lab.dropped(DropCause::Overload), 9);
+    assert_eq!(lab.dropped(DropCause::Late), 9);
+}
+
+#[test]
+fn what_waited_too_long_in_the_socket_is_not_sent_at_all() {
+    let mut lab = Lab::new();
+    let mut clients: Vec<_> = (0..3).map(|sender| lab.join(1, sender)).collect();
+    for (waited, heard) in [(150, 1), (250, 0)] {
+        let frame = clients[0].audio("after a pause");
+        let mut packet = lab.worker().packets().take().unwrap();
+        packet.len = frame.len();
+        packet.data[..frame.len()].copy_from_slice(&frame);
+        packet.from = clients[0].address.into();
+        packet.waited = Duration::from_millis(waited);
+        let now = lab.now;
+        lab.worker().receive(now, packet);
+        lab.end_batch();
+        let sent = lab.flush();
+        assert_eq!(clients[1].heard(&sent).len(), heard);
+    }
+    assert_eq!(lab.dropped(DropCause::Late), 1);
 }
 
 #[test]

@@ -71,7 +71,7 @@ fn everyone_hears_everyone_wherever_they_are_and_nobody_themselves() {
             assert_eq!(heard, expected);
         }
     }
-    assert_eq!(lab.dropped(DropCause::Overload), 0);
+    assert_eq!(lab.dropped(DropCause::RingFull), 0);
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn a_full_ring_sheds_and_counts_and_loses_no_buffer() {
         lab.end_batch();
         let sent = lab.flush();
         assert_eq!(clients[0].heard(&sent).len(), 4);
-        assert_eq!(lab.dropped(DropCause::Overload), 3 * (round + 1));
+        assert_eq!(lab.dropped(DropCause::RingFull), 3 * (round + 1));
     }
     lab.end_batch();
     for lab_worker in &mut lab.workers {

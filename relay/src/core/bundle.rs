@@ -60,6 +60,11 @@ impl Bundle {
         self.spans.is_empty()
     }
 
+    /// Whether its one frame is still in the buffer in which it came.
+    pub(super) fn holds_packet(&self) -> bool {
+        self.packet.is_some()
+    }
+
     /// When the kernel received its oldest frame.
     pub(super) fn received(&self) -> KernelTime {
         self.received

@@ -60,8 +60,12 @@ drop_causes! {
     NotLoudest = "not_loudest",
     /// A path response that answers no challenge, or from elsewhere.
     StrayPathResponse = "stray_path_response",
-    /// Shed: all buffers were under way, another worker's ring was full, or the frame had waited too long.
-    Overload = "overload",
+    /// Shed: it had waited for too long to be of use, in the socket's buffer or for its turn to be sent.
+    Late = "late",
+    /// Shed: it was the oldest when all receive buffers were under way.
+    NoBuffer = "no_buffer",
+    /// Shed: the ring of the worker that was to have it was full.
+    RingFull = "ring_full",
     /// Its room closed while it was on the way to the room's home worker.
     RoomClosed = "room_closed",
     /// The kernel refused this destination.
@@ -117,6 +121,8 @@ counters! {
     path_moves,
     /// Datagrams that came to another worker's socket and were passed on.
     misdirected,
+    /// Times that the sockets took no more, and sending had to wait.
+    send_blocked,
     /// Frames handed to another worker that is their room's home.
     frames_crossed,
     /// Bundles handed to another worker that has receivers of them.

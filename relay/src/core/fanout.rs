@@ -12,7 +12,7 @@ use super::session::Seat;
 use super::transport::{CHUNK, Outgoing, SendStatus, Transport};
 use super::worker::Worker;
 
-/// A bundle that could not be sent for so long is of no use to anyone.
+/// A frame that has waited for so long is of no use to anyone.
 pub const MAX_WAIT: Duration = Duration::from_millis(200);
 
 /// A bundle on its way to the receivers of one worker.
@@ -64,13 +64,14 @@ impl Worker {
                 break;
             };
             if now.saturating_duration_since(fanout.since) > MAX_WAIT {
-                self.shed(fanout);
+                self.shed(fanout, DropCause::Late);
                 continue;
             }
             let (served, is_blocked) = self.send_chunk(&fanout, transport);
             fanout.cursor = served;
             if is_blocked {
                 self.fanouts.push_front(fanout);
+                self.counters.send_blocked.add(1);
                 return false;
             }
             if served == fanout.receivers().len() {
@@ -82,13 +83,15 @@ impl Worker {
         true
     }
 
-    /// Sheds the oldest bundles until `wanted` buffers are free.
+    /// Sheds the oldest bundles that hold buffers until `wanted` of those are free.
     pub fn make_room(&mut self, wanted: usize) {
         while self.packets.available() < wanted {
-            let Some(oldest) = self.fanouts.pop_front() else {
+            let mut fanouts = self.fanouts.iter();
+            let oldest = fanouts.position(|fanout| fanout.bundle.holds_packet());
+            let Some(oldest) = oldest.and_then(|at| self.fanouts.remove(at)) else {
                 return;
             };
-            self.shed(oldest);
+            self.shed(oldest, DropCause::NoBuffer);
         }
     }
 
@@ -178,9 +181,8 @@ impl Worker {
         self.counters.frames_out.add(frames);
     }
 
-    fn shed(&mut self, fanout: Fanout) {
-        self.counters
-            .count_drops(DropCause::Overload, fanout.unsent());
+    fn shed(&mut self, fanout: Fanout, cause: DropCause) {
+        self.counters.count_drops(cause, fanout.unsent());
         self.finish(fanout);
     }
 

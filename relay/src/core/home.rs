@@ -70,7 +70,9 @@ impl Worker {
         self.counters.frames_in.add(1);
         packet.make_record(frame);
         let index = self.config.index;
-        let Some(open) = self.bundle_for(now, place, packet.record().len(), frame.seat) else {
+        let since = now.checked_sub(packet.waited).unwrap_or(now);
+        let record_len = packet.record().len();
+        let Some(open) = self.bundle_for(now, since, place, record_len, frame.seat) else {
             self.give(packet);
             return;
         };
@@ -122,10 +124,12 @@ impl Worker {
         self.give(packet);
     }
 
-    /// The room's open bundle, if it takes a record of this length, or else a new one. `None` when everyone has left.
+    /// The room's open bundle, if it takes a record of this length, or else a new one whose first frame waits `since`
+    /// then. `None` when everyone has left.
     fn bundle_for(
         &mut self,
         now: Instant,
+        since: Instant,
         place: usize,
         record_len: usize,
         seat: Seat,
@@ -140,7 +144,7 @@ impl Worker {
             room.bundle = Some(OpenBundle {
                 receivers: room.shared.as_ref()?.snapshot(),
                 bundle: self.bundles.take(),
-                since: now,
+                since,
             });
             if !room.is_open {
                 room.is_open = true;
@@ -154,7 +158,7 @@ impl Worker {
     fn say_stopped(&mut self, now: Instant, place: usize, seat: Seat, sender: u16) {
         let record =
             Record::header(sender, AudioLevel::SILENCE, 0).expect("an empty record fits anywhere");
-        if let Some(open) = self.bundle_for(now, place, RECORD_HEADER_LEN, seat) {
+        if let Some(open) = self.bundle_for(now, now, place, RECORD_HEADER_LEN, seat) {
             let first = open.bundle_mut().lay(&record, seat, KernelTime::default());
             first.into_iter().for_each(|first| self.give(first));
         }

@@ -9,6 +9,7 @@ use confab_protocol::media::{AudioLevel, ReplayError, SframeHeader, TAG_LEN};
 
 use super::counters::DropCause;
 use super::crossing::{Crossing, Frame};
+use super::fanout::MAX_WAIT;
 use super::packet::Packet;
 use super::path::PathAction;
 use super::session::Seat;
@@ -75,6 +76,8 @@ impl Worker {
         }
         self.follow_path(now, packet, id.slot(), newest);
         match uplink.body {
+            // Here and not before: it still shows that the session lives, and where.
+            UplinkBody::Audio { .. } if packet.waited > MAX_WAIT => Err(DropCause::Late),
             UplinkBody::Audio { level, sframe } => self.check_frame(id.slot(), level, sframe),
             UplinkBody::KeepAlive { echo } => {
                 self.answer_keep_alive(packet, id.slot(), echo);

@@ -1,7 +1,7 @@
 //! What decides, without I/O: bytes and an `Instant` in, datagrams and events out.
 //!
 //! A datagram's way, in the order of the modules: [`packet`] (the buffer it came in) → [`ingress`] (whose, authentic,
-//! new, allowed) → [`home`] (among the loudest; [`bundle`]) → [`room`] (who hears it) → [`fanout`] (to each a header of
+//! new, allowed) → `home` (among the loudest; `bundle`) → [`room`] (who hears it) → [`fanout`] (to each a header of
 //! its own) → [`transport`]. Frames of a room that is larger than a worker go by [`crossing`] to its home and from there.
 //!
 //! [`registry`] is the other door: control's commands. It writes what the workers read.

@@ -1,5 +1,7 @@
 //! Receive buffers, which frames leave from again.
 
+use std::time::Duration;
+
 use confab_protocol::media::MAX_DATAGRAM;
 
 use super::path::FourTuple;
@@ -11,6 +13,16 @@ pub const PACKET_CAPACITY: usize = MAX_DATAGRAM + 1;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct KernelTime(pub u64);
 
+impl KernelTime {
+    /// Time from then to `now`, in nanoseconds since 1970; none when it is not known, or the clock was set back.
+    pub fn until(self, now: u64) -> Duration {
+        match self {
+            Self(0) => Duration::ZERO,
+            Self(then) => Duration::from_nanos(now.saturating_sub(then)),
+        }
+    }
+}
+
 /// One received datagram in its buffer.
 pub struct Packet {
     /// The buffer; the first [`len`](Self::len) bytes are the datagram.
@@ -19,8 +31,10 @@ pub struct Packet {
     pub len: usize,
     /// Where it came from, and to which of the relay's own addresses.
     pub from: FourTuple,
-    /// When.
+    /// When the kernel received it.
     pub received: KernelTime,
+    /// For how long it had been waiting in the socket's buffer when it was read.
+    pub waited: Duration,
     /// The worker whose pool the buffer is of: it goes back there, wherever its frame has gone.
     pub(super) owner: u8,
 }
@@ -69,6 +83,7 @@ impl PacketPool {
             len: 0,
             from: FourTuple::UNKNOWN,
             received: KernelTime::default(),
+            waited: Duration::ZERO,
             owner: self.owner,
         }))
     }

@@ -1,6 +1,6 @@
 //! One worker: its sessions, its rooms, and what waits to be sent.
 //!
-//! [`ingress`](super::ingress), [`home`](super::home) and [`fanout`](super::fanout) hold the rest of it: what comes in, to
+//! [`ingress`](super::ingress), `home` and [`fanout`](super::fanout) hold the rest of it: what comes in, to
 //! whom it is forwarded, what goes out.
 
 use std::collections::VecDeque;
@@ -259,7 +259,7 @@ impl Worker {
             }
             Crossing::Fanout(fanout) => fanout.unsent(),
         };
-        self.counters.count_drops(DropCause::Overload, frames);
+        self.counters.count_drops(DropCause::RingFull, frames);
     }
 
     /// Gives a buffer back to the pool that it is of.

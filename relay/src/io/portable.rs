@@ -193,6 +193,7 @@ fn receive_from(
                 packet.len = len;
                 packet.from = FourTuple { remote, local };
                 packet.received = now();
+                packet.waited = Duration::ZERO;
                 received.push(packet);
             }
             Err(error) => {

@@ -257,6 +257,7 @@ impl Lab {
         packet.len = bytes.len().min(packet.data.len());
         packet.data[..packet.len].copy_from_slice(&bytes[..packet.len]);
         packet.from = from.into();
+        packet.waited = Duration::ZERO;
         worker.receive(self.now, packet);
     }
 

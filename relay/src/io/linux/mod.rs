@@ -250,6 +250,8 @@ impl UdpDriver {
             }
             return ignore_interrupt(error);
         }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |now| now.as_nanos() as u64);
         let filled = self.filling.drain(..count as usize);
         for ((mut packet, slot), header) in filled.zip(&self.receive).zip(&self.receive_headers) {
             packet.len = header.msg_len as usize;
@@ -259,6 +261,7 @@ impl UdpDriver {
             };
             let told = read_control(&header.msg_hdr);
             packet.received = told.received;
+            packet.waited = told.received.until(now);
             if let Some(dropped) = told.dropped {
                 let before = mem::replace(&mut self.listeners[at].dropped, dropped);
                 self.kernel_drops += u64::from(dropped.wrapping_sub(before));
@@ -278,12 +281,10 @@ impl UdpDriver {
 
 impl Transport for UdpDriver {
     fn elapsed(&self, received: KernelTime) -> Option<Duration> {
-        if received == KernelTime::default() {
-            return None;
-        }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
         // A wall clock that was set back meanwhile gives no time.
-        now.checked_sub(Duration::from_nanos(received.0))
+        let elapsed = now.checked_sub(Duration::from_nanos(received.0));
+        elapsed.filter(|_| received != KernelTime::default())
     }
 
     fn send(&mut self, chunk: &[Outgoing<'_>]) -> SendStatus {
