@@ -305,6 +305,33 @@ fn who_joined_afresh_after_all_was_lost_is_heard_under_its_new_key() {
 }
 
 #[test]
+fn who_joined_afresh_under_the_leaf_that_was_another_s_is_heard() {
+    let mut world = talking(&[0, 1], 1);
+    world.run(2 * SECOND);
+    // Both come back in the other order: each has the label and the leaf that the other had.
+    let swapped = |n: u16| {
+        let mut me = participant(1 - n);
+        me.join_id = JoinId::new([0xa0 + n as u8; 16]);
+        me.account = participant(n).account;
+        me.username = participant(n).username;
+        me
+    };
+    for n in 0..2 {
+        let mut afresh = joined(n, &[0, 1], 5);
+        afresh.me = swapped(n);
+        afresh.others = vec![swapped(1 - n)];
+        afresh.media = grant(0, n, 1);
+        world.open(afresh.media.clone(), n);
+        let now = world.now;
+        world.client(n).engine.rejoined(&afresh, now);
+    }
+    let heard = world.client(1).heard;
+    world.run(3 * SECOND);
+    assert!(world.client(1).heard > heard + 250);
+    assert_eq!(world.client(0).engine.stats().drops.unsealed, 0);
+}
+
+#[test]
 fn a_bye_without_a_word_from_control_leads_to_a_new_session() {
     let mut world = talking(&[0, 1], 1);
     world.run(2 * SECOND);

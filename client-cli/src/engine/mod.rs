@@ -146,11 +146,17 @@ impl Engine {
     /// In a resumed one keys and counters go on; a fresh one has keys of its own.
     pub fn rejoined(&mut self, joined: &Joined, now: Instant) {
         let fresh = joined.me.join_id != self.join_id() || joined.me.leaf != self.me().leaf;
+        let changes = self.roster.replace(joined).into_iter();
+        // Who went had their leaves under the old keys: one of these may be one's own by now.
+        let (went, came): (Vec<_>, Vec<_>) =
+            changes.partition(|change| matches!(change, RosterChange::Went(..)));
+        for change in went {
+            self.take_change(change, now);
+        }
         if fresh {
             self.cipher = new_cipher(joined);
         }
-        let changes = self.roster.replace(joined);
-        for change in changes {
+        for change in came {
             self.take_change(change, now);
         }
         if fresh {
