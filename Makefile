@@ -5,6 +5,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # place of a client with sound that `cargo build` made.
 PROGRAMS := $(TARGET)/headless
 FUZZ_SECONDS := 60
+FUZZ_SEED := 0
 HEADLESS := --locked --no-default-features --target-dir $(PROGRAMS)
 
 .PHONY: bench-instructions bench-peers bench-relay demo test lint fuzz fuzz-replay docs clean help
@@ -43,7 +44,7 @@ fuzz-replay:
 
 fuzz:
 	@scripts/setup build
-	@CARGO_TARGET_DIR=$(abspath $(TARGET)) scripts/fuzz $(FUZZ_SECONDS)
+	@CARGO_TARGET_DIR=$(abspath $(TARGET)) scripts/fuzz $(FUZZ_SECONDS) $(FUZZ_SEED)
 
 bench-relay:
 	@scripts/setup build
