@@ -256,6 +256,7 @@ pub trait Store: Send + Sync + 'static {
     /// not even after the conference was deleted.
     fn claim_home(&self, conference: ConferenceId, node: String) -> StoreFuture<'_, u64>;
 
-    /// Forgets sessions that have expired by `now`; how many. For stores that do not forget by themselves.
+    /// Forgets sessions that have expired by `now`, in a store that does not by itself, and finishes or undoes what a crash left
+    /// half done, in one that does not by itself; how many.
     fn sweep(&self, now: UnixMillis) -> StoreFuture<'_, u64>;
 }
