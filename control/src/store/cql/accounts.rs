@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use confab_protocol::control::AccountId;
+use confab_protocol::control::{AccountId, ConferenceId};
 use tokio::time::Instant;
 
-use super::cells::{Cells, Swapped, Ttl, id_key, jittered, name_key};
+use super::cells::{Cells, Swapped, Ttl, jittered};
 use super::unfinished::Work;
 use super::values::{self, GONE, State};
-use super::{Core, ROUNDS};
+use super::{Core, ROUNDS, keys};
 use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
 use crate::store::{AccountRecord, Name, StoreError};
@@ -53,18 +53,10 @@ impl Core {
         value: &[u8],
     ) -> Result<(), StoreError> {
         let id = account.id.as_bytes();
-        self.claim(
-            &self.by_username,
-            &self.users,
-            account.username.as_str(),
-            id,
-        )
-        .await?
-        .or_taken(Name::Username)?;
-        self.claim(&self.by_email, &self.users, account.email.as_str(), id)
-            .await?
-            .or_taken(Name::Email)?;
-        let key = id_key(id);
+        self.claim(Name::Username, account.username.as_str(), id)
+            .await?;
+        self.claim(Name::Email, account.email.as_str(), id).await?;
+        let key = keys::account(account.id);
         let written = self.users.swap(&self.db, &key, None, Some((value, 0)));
         match written.await? {
             Swapped::Done => Ok(()),
@@ -82,23 +74,25 @@ impl Core {
     /// its other name is taken.
     pub(super) async fn claim(
         &self,
-        names: &Cells,
-        owners: &Cells,
+        kind: Name,
         name: &str,
         id: &[u8; 16],
-    ) -> Result<Claim, StoreError> {
-        let key = name_key(name);
+    ) -> Result<(), StoreError> {
+        let key = keys::name(name);
         let until = Instant::now() + CLAIM_WAIT;
         loop {
-            let claimed = names.swap(&self.db, &key, None, Some((id, 0)));
+            let claimed = self.names(kind).swap(&self.db, &key, None, Some((id, 0)));
             let holder = match claimed.await? {
-                Swapped::Done => return Ok(Claim::Held),
+                Swapped::Done => return Ok(()),
                 Swapped::Found(None) => continue,
                 Swapped::Found(Some(holder)) => values::id(&holder)?,
             };
-            let owner = owners.read(&self.db, &id_key(&holder)).await?;
-            if values::state(owner.as_deref())? == Some(State::Live) || Instant::now() > until {
-                return Ok(Claim::Taken);
+            let state = match kind {
+                Name::Slug => self.conference_state(ConferenceId::new(holder)).await?,
+                Name::Username | Name::Email => self.account_state(AccountId::new(holder)).await?,
+            };
+            if state == Some(State::Live) || Instant::now() > until {
+                return Err(StoreError::Taken(kind));
             }
             tokio::time::sleep(jittered(CLAIM_LOOK)).await;
         }
@@ -106,7 +100,7 @@ impl Core {
 
     /// Gives up an account that was not finished, unless it was meanwhile. From then on it cannot be finished any more.
     pub(super) async fn abandon_account(&self, account: &AccountRecord) -> Result<(), StoreError> {
-        let key = id_key(account.id.as_bytes());
+        let key = keys::account(account.id);
         let closing = values::account(account, State::Closing);
         let closed = self.users.swap(&self.db, &key, None, Some((&closing, 0)));
         match closed.await? {
@@ -148,7 +142,7 @@ impl Core {
 
     /// Closes the account and takes away all that it has; it may be repeated from any point.
     pub(super) async fn close_account(&self, id: AccountId) -> Result<(), StoreError> {
-        let key = id_key(id.as_bytes());
+        let key = keys::account(id);
         let mut found = self.users.read(&self.db, &key).await?;
         for _ in 0..ROUNDS {
             let value = match (values::state(found.as_deref())?, &found) {
@@ -184,7 +178,7 @@ impl Core {
         self.end_sessions_of(id, None).await?;
         self.leave_everywhere(id).await?;
         self.free_names(account).await?;
-        let key = id_key(id.as_bytes());
+        let key = keys::account(id);
         let found = self.users.read(&self.db, &key).await?;
         if let (Some(State::Closing), Some(value)) = (values::state(found.as_deref())?, &found) {
             self.users
@@ -197,25 +191,43 @@ impl Core {
     async fn free_names(&self, account: &AccountRecord) -> Result<(), StoreError> {
         let id = account.id.as_bytes();
         let (username, email) = (account.username.as_str(), account.email.as_str());
-        self.free(&self.by_username, username, id).await?;
-        self.free(&self.by_email, email, id).await
+        self.free(Name::Username, username, id).await?;
+        self.free(Name::Email, email, id).await
     }
 
     /// Frees a name if it is `id`'s.
     pub(super) async fn free(
         &self,
-        names: &Cells,
+        kind: Name,
         name: &str,
         id: &[u8; 16],
     ) -> Result<(), StoreError> {
-        names
-            .swap(&self.db, &name_key(name), Some(id), None)
+        self.names(kind)
+            .swap(&self.db, &keys::name(name), Some(id), None)
             .await
             .map(drop)
     }
 
+    /// Where a name leads to.
+    pub(super) async fn holder(
+        &self,
+        kind: Name,
+        name: &str,
+    ) -> Result<Option<[u8; 16]>, StoreError> {
+        let found = self.names(kind).read(&self.db, &keys::name(name)).await?;
+        found.map(|id| values::id(&id)).transpose()
+    }
+
+    fn names(&self, kind: Name) -> &Cells {
+        match kind {
+            Name::Username => &self.by_username,
+            Name::Email => &self.by_email,
+            Name::Slug => &self.by_slug,
+        }
+    }
+
     pub(super) async fn account(&self, id: AccountId) -> Result<Option<AccountRecord>, StoreError> {
-        let found = self.users.read(&self.db, &id_key(id.as_bytes())).await?;
+        let found = self.users.read(&self.db, &keys::account(id)).await?;
         match (values::state(found.as_deref())?, found) {
             (Some(State::Live), Some(value)) => values::read_account(id, &value).map(Some),
             _ => Ok(None),
@@ -225,17 +237,17 @@ impl Core {
     /// The account that a name leads to, once both its names are claimed and its row is written: never a half-made one.
     pub(super) async fn account_by_name(
         &self,
-        names: &Cells,
+        kind: Name,
         name: &str,
     ) -> Result<Option<AccountRecord>, StoreError> {
-        match names.read(&self.db, &name_key(name)).await? {
+        match self.holder(kind, name).await? {
             None => Ok(None),
-            Some(id) => self.account(AccountId::new(values::id(&id)?)).await,
+            Some(id) => self.account(AccountId::new(id)).await,
         }
     }
 
     pub(super) async fn account_state(&self, id: AccountId) -> Result<Option<State>, StoreError> {
-        let found = self.users.read(&self.db, &id_key(id.as_bytes())).await?;
+        let found = self.users.read(&self.db, &keys::account(id)).await?;
         values::state(found.as_deref())
     }
 
@@ -249,7 +261,7 @@ impl Core {
         old: &PasswordHash,
         new: &PasswordHash,
     ) -> Result<(), StoreError> {
-        let key = id_key(id.as_bytes());
+        let key = keys::account(id);
         let mut found = self.users.read(&self.db, &key).await?;
         for _ in 0..ROUNDS {
             let value = match (values::state(found.as_deref())?, &found) {
@@ -277,23 +289,5 @@ impl Core {
             }
         }
         Err(StoreError::Conflict)
-    }
-}
-
-/// Whose a name is.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Claim {
-    /// The claimant's.
-    Held,
-    /// Somebody else's.
-    Taken,
-}
-
-impl Claim {
-    pub(super) fn or_taken(self, name: Name) -> Result<(), StoreError> {
-        match self {
-            Self::Held => Ok(()),
-            Self::Taken => Err(StoreError::Taken(name)),
-        }
     }
 }

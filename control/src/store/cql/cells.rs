@@ -144,13 +144,3 @@ pub(super) fn jittered(pause: Duration) -> Duration {
     let [byte] = random::bytes::<1>();
     pause / 2 + pause / 2 * u32::from(byte) / u32::from(u8::MAX)
 }
-
-/// An id as a key.
-pub(super) fn id_key(id: &[u8; 16]) -> [CqlValue; 1] {
-    [CqlValue::Blob(id.to_vec())]
-}
-
-/// A name as a key.
-pub(super) fn name_key(name: &str) -> [CqlValue; 1] {
-    [CqlValue::Text(name.to_owned())]
-}

@@ -6,8 +6,8 @@ use confab_protocol::control::room::Role;
 use confab_protocol::control::{AccountId, ConferenceId, Slug};
 
 use super::accounts::GONE_TTL;
-use super::cells::{Swapped, id_key, jittered, name_key};
-use super::members::Place;
+use super::cells::{Swapped, jittered};
+use super::keys::{self, BUCKETS, Place};
 use super::unfinished::Work;
 use super::values::{self, GONE, State};
 use super::{Core, ROUNDS};
@@ -58,9 +58,7 @@ impl Core {
         value: &[u8],
     ) -> Result<(), StoreError> {
         let (id, slug) = (conference.id.as_bytes(), conference.slug.as_str());
-        self.claim(&self.by_slug, &self.conferences, slug, id)
-            .await?
-            .or_taken(Name::Slug)?;
+        self.claim(Name::Slug, slug, id).await?;
         let place = Place::of(conference, conference.owner);
         let standing = Standing {
             role: Role::Owner,
@@ -73,7 +71,7 @@ impl Core {
         self.members
             .swap(&self.db, &place.member_key(), None, Some((&standing, 0)))
             .await?;
-        let key = id_key(id);
+        let key = keys::id(id);
         let opened = self
             .conferences
             .swap(&self.db, &key, None, Some((value, 0)));
@@ -95,7 +93,7 @@ impl Core {
         &self,
         conference: &ConferenceRecord,
     ) -> Result<(), StoreError> {
-        let key = id_key(conference.id.as_bytes());
+        let key = keys::id(conference.id.as_bytes());
         let closing = values::conference(conference, State::Closing);
         let closed = self
             .conferences
@@ -131,7 +129,7 @@ impl Core {
 
     /// Closes the conference and takes away all that it has; it may be repeated from any point.
     pub(super) async fn close_conference(&self, id: ConferenceId) -> Result<(), StoreError> {
-        let key = id_key(id.as_bytes());
+        let key = keys::id(id.as_bytes());
         let mut found = self.conferences.read(&self.db, &key).await?;
         for _ in 0..ROUNDS {
             let value = match (values::state(found.as_deref())?, &found) {
@@ -159,7 +157,7 @@ impl Core {
         conference: &ConferenceRecord,
     ) -> Result<(), StoreError> {
         self.take_away(conference).await?;
-        let key = id_key(conference.id.as_bytes());
+        let key = keys::id(conference.id.as_bytes());
         let found = self.conferences.read(&self.db, &key).await?;
         if let (Some(State::Closing), Some(value)) = (values::state(found.as_deref())?, &found) {
             self.conferences
@@ -175,14 +173,14 @@ impl Core {
         let place = Place::of(conference, conference.owner);
         self.forget(&place, conference.created).await?;
         let id = conference.id.as_bytes();
-        self.free(&self.by_slug, conference.slug.as_str(), id).await
+        self.free(Name::Slug, conference.slug.as_str(), id).await
     }
 
     pub(super) async fn conference(
         &self,
         id: ConferenceId,
     ) -> Result<Option<ConferenceRecord>, StoreError> {
-        let key = id_key(id.as_bytes());
+        let key = keys::id(id.as_bytes());
         let found = self.conferences.read(&self.db, &key).await?;
         match (values::state(found.as_deref())?, found) {
             (Some(State::Live), Some(value)) => values::read_conference(id, &value).map(Some),
@@ -194,18 +192,17 @@ impl Core {
         &self,
         slug: &Slug,
     ) -> Result<Option<ConferenceRecord>, StoreError> {
-        match self
-            .by_slug
-            .read(&self.db, &name_key(slug.as_str()))
-            .await?
-        {
+        match self.holder(Name::Slug, slug.as_str()).await? {
             None => Ok(None),
-            Some(id) => self.conference(ConferenceId::new(values::id(&id)?)).await,
+            Some(id) => self.conference(ConferenceId::new(id)).await,
         }
     }
 
-    async fn conference_state(&self, id: ConferenceId) -> Result<Option<State>, StoreError> {
-        let key = id_key(id.as_bytes());
+    pub(super) async fn conference_state(
+        &self,
+        id: ConferenceId,
+    ) -> Result<Option<State>, StoreError> {
+        let key = keys::id(id.as_bytes());
         let found = self.conferences.read(&self.db, &key).await?;
         values::state(found.as_deref())
     }
@@ -232,7 +229,7 @@ impl Core {
         conference: ConferenceId,
         node: &str,
     ) -> Result<u64, StoreError> {
-        let key = id_key(conference.as_bytes());
+        let key = keys::id(conference.as_bytes());
         let mut found = self.homes.read(&self.db, &key).await?;
         for turn in 0..HOME_TRIES {
             let last = found.as_deref().map_or(Ok(0), values::read_era)?;
@@ -251,7 +248,7 @@ impl Core {
     }
 
     async fn remove_everybody(&self, conference: &ConferenceRecord) -> Result<(), StoreError> {
-        for bucket in 0..super::members::BUCKETS {
+        for bucket in 0..BUCKETS {
             loop {
                 let rows = self
                     .members_after(conference.id, bucket, &[], CHUNK)

@@ -1,30 +1,33 @@
 //! The store in a database that speaks CQL, for many machines: ScyllaDB, or Apache Cassandra.
 //!
 //! * `config`: where the database is; `db`: the driver's session; `schema`: tables and their migrations;
-//! * `cells`: rows that are changed by comparing; `values`: how rows are packed;
+//! * `cells`: rows that are changed by comparing; `keys` and `values`: how rows look;
 //! * `unfinished`: the journal of what was begun;
-//! * `accounts`, `sessions`, `conferences`, `members`: the operations.
+//! * `accounts`, `sessions`, `conferences`, `members`, `lists`: the operations.
 //!
 //! # Tables
 //!
-//! All but `sessions_by_user` and `unfinished` hold one packed value `v` for each key, and are only ever written by
-//! conditional statements (lightweight transactions), decided at SERIAL. A name, a slug or a home has to be unique in the
+//! All but `unfinished` hold one packed value `v` for each key, and what has one is only ever written by conditional
+//! statements (lightweight transactions), decided at SERIAL. A name, a slug or a home has to be unique in the
 //! world; a password, a session or a standing has to stay revoked in the world. With one datacentre it costs nothing more
 //! than LOCAL_SERIAL. Reads are at LOCAL_QUORUM; what decides is the comparison of the write that follows. A write whose
 //! outcome did not come back is looked up at SERIAL (`cells`).
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | users | account | state, account |
+//! | users | (account, 0) | state, account |
+//! | | (account, 1, session) | nothing: leads to a session; written without condition, the database forgets it (TTL) |
+//! | | (account, 2 or 3, conference) | since: the conferences that it owns (2), has joined or was banned from (3) |
 //! | users_by_username, users_by_email | name | account's id |
 //! | sessions | session | session; the database forgets it (TTL) |
-//! | sessions_by_user | (account, session) | nothing; the database forgets it |
 //! | conferences | conference | state, conference |
 //! | conferences_by_slug | slug | conference's id |
 //! | members_by_conference | ((conference, bucket), account) | role, muted, since |
-//! | conferences_by_user | (account, own or not, conference) | since |
 //! | conference_home | conference | era, nonce, node; never deleted |
 //! | unfinished | (bucket, work, id, nonce) | journal |
+//!
+//! An account's lists of sessions and conferences lie in its own partition of `users`, for a partition costs some 45 bytes:
+//! its key, twice, and its place in the index.
 //!
 //! A row of `users` or `conferences` is *live*, *closing* (being deleted, or given up half-made; nobody sees it) or *gone*
 //! (for a day, so that nothing late brings it back). **A name is active exactly while the row that it leads to is live,**
@@ -61,8 +64,8 @@ use std::task::Poll;
 use confab_protocol::control::{AccountId, ConferenceId, Email, Slug, Username};
 
 use super::{
-    AccountRecord, ConferenceRecord, Cursor, MemberRecord, Membership, Page, Rotation, SessionId,
-    SessionRecord, Standing, Store, StoreError, StoreFuture,
+    AccountRecord, ConferenceRecord, Cursor, MemberRecord, Membership, Name, Page, Rotation,
+    SessionId, SessionRecord, Standing, Store, StoreError, StoreFuture,
 };
 use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
@@ -74,6 +77,8 @@ pub mod config;
 mod db;
 #[cfg(any(test, feature = "conformance"))]
 pub mod faults;
+mod keys;
+mod lists;
 mod members;
 mod schema;
 mod sessions;
@@ -85,7 +90,7 @@ mod values;
 use cells::Cells;
 use config::CqlConfig;
 use db::Db;
-use members::Lists;
+use lists::Lists;
 use sessions::Pointers;
 use unfinished::Journal;
 
@@ -109,7 +114,6 @@ struct Core {
     conferences: Cells,
     by_slug: Cells,
     members: Cells,
-    memberships: Cells,
     lists: Lists,
     homes: Cells,
     journal: Journal,
@@ -175,18 +179,17 @@ impl Core {
     async fn prepare(db: Db, config: &CqlConfig) -> Result<Self, StoreError> {
         let table = |name| schema::table(config, name);
         let cells = async |name, key: &[&str]| Cells::prepare(&db, &table(name), key).await;
-        let (members, lists) = (table("members_by_conference"), table("conferences_by_user"));
+        let (users, members) = (table("users"), table("members_by_conference"));
         Ok(Self {
-            users: cells("users", &["u"]).await?,
+            users: Cells::prepare(&db, &users, &["u", "k", "i"]).await?,
             by_username: cells("users_by_username", &["n"]).await?,
             by_email: cells("users_by_email", &["n"]).await?,
             sessions: cells("sessions", &["s"]).await?,
-            pointers: Pointers::prepare(&db, &table("sessions_by_user")).await?,
+            pointers: Pointers::prepare(&db, &users).await?,
             conferences: cells("conferences", &["c"]).await?,
             by_slug: cells("conferences_by_slug", &["n"]).await?,
             members: Cells::prepare(&db, &members, &["c", "b", "u"]).await?,
-            memberships: Cells::prepare(&db, &lists, &["u", "o", "c"]).await?,
-            lists: Lists::prepare(&db, &members, &lists).await?,
+            lists: Lists::prepare(&db, &members, &users).await?,
             homes: cells("conference_home", &["c"]).await?,
             journal: Journal::prepare(&db, &table("unfinished")).await?,
             db,
@@ -205,15 +208,15 @@ impl Store for CqlStore {
 
     fn account_by_username(&self, name: Username) -> StoreFuture<'_, Option<AccountRecord>> {
         self.ask(async move {
-            let names = &self.core.by_username;
-            self.core.account_by_name(names, name.as_str()).await
+            let kind = Name::Username;
+            self.core.account_by_name(kind, name.as_str()).await
         })
     }
 
     fn account_by_email(&self, email: Email) -> StoreFuture<'_, Option<AccountRecord>> {
         self.ask(async move {
-            let names = &self.core.by_email;
-            self.core.account_by_name(names, email.as_str()).await
+            let kind = Name::Email;
+            self.core.account_by_name(kind, email.as_str()).await
         })
     }
 

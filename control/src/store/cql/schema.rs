@@ -17,16 +17,13 @@ use crate::random;
 /// Each takes the tables from the version that is its place in the list to the next. Never change one that was released.
 /// A statement may be done twice: the node that began may have ended midway.
 const MIGRATIONS: [&[&str]; 1] = [&[
-    "CREATE TABLE IF NOT EXISTS {ks}.users (u blob PRIMARY KEY, v blob) WITH compression = {packed}",
+    "CREATE TABLE IF NOT EXISTS {ks}.users (u blob, k tinyint, i blob, v blob, PRIMARY KEY (u, k, i)) WITH compression = {packed}",
     "CREATE TABLE IF NOT EXISTS {ks}.users_by_username (n text PRIMARY KEY, v blob) WITH compression = {packed}",
     "CREATE TABLE IF NOT EXISTS {ks}.users_by_email (n text PRIMARY KEY, v blob) WITH compression = {packed}",
     "CREATE TABLE IF NOT EXISTS {ks}.sessions (s blob PRIMARY KEY, v blob) WITH compression = {packed}",
-    "CREATE TABLE IF NOT EXISTS {ks}.sessions_by_user (u blob, s blob, PRIMARY KEY (u, s)) WITH compression = {packed}",
     "CREATE TABLE IF NOT EXISTS {ks}.conferences (c blob PRIMARY KEY, v blob) WITH compression = {packed}",
     "CREATE TABLE IF NOT EXISTS {ks}.conferences_by_slug (n text PRIMARY KEY, v blob) WITH compression = {packed}",
     "CREATE TABLE IF NOT EXISTS {ks}.members_by_conference (c blob, b tinyint, u blob, v blob, PRIMARY KEY ((c, b), u)) \
-     WITH compression = {packed}",
-    "CREATE TABLE IF NOT EXISTS {ks}.conferences_by_user (u blob, o tinyint, c blob, v blob, PRIMARY KEY (u, o, c)) \
      WITH compression = {packed}",
     "CREATE TABLE IF NOT EXISTS {ks}.conference_home (c blob PRIMARY KEY, v blob) WITH compression = {packed}",
     // A row that a dead node brings back is settled again, which does no harm.

@@ -6,8 +6,9 @@ use confab_protocol::control::AccountId;
 use scylla::statement::prepared::PreparedStatement;
 use scylla::value::CqlValue;
 
-use super::cells::{Swapped, Ttl, id_key};
+use super::cells::{Swapped, Ttl};
 use super::db::{Db, Kind, blob};
+use super::keys::{self, SESSION};
 use super::{Core, ROUNDS, join_all, values};
 use crate::clock::UnixMillis;
 use crate::store::{Rotation, SessionId, SessionRecord, StoreError};
@@ -19,7 +20,7 @@ const MAX_TTL: Duration = Duration::from_secs(20 * 365 * 24 * 60 * 60);
 /// Rows that are read at a time.
 const CHUNK: usize = 32;
 
-/// The statements on `sessions_by_user`.
+/// The rows of `users` that lead to sessions.
 pub(super) struct Pointers {
     insert: PreparedStatement,
     delete: PreparedStatement,
@@ -28,9 +29,10 @@ pub(super) struct Pointers {
 
 impl Pointers {
     pub(super) async fn prepare(db: &Db, table: &str) -> Result<Self, StoreError> {
-        let insert = format!("INSERT INTO {table} (u, s) VALUES (?, ?) USING TTL ?");
-        let delete = format!("DELETE FROM {table} WHERE u = ? AND s = ?");
-        let list = format!("SELECT s FROM {table} WHERE u = ? AND s > ? LIMIT {CHUNK}");
+        let insert = format!("INSERT INTO {table} (u, k, i) VALUES (?, ?, ?) USING TTL ?");
+        let delete = format!("DELETE FROM {table} WHERE u = ? AND k = ? AND i = ?");
+        let list =
+            format!("SELECT i FROM {table} WHERE u = ? AND k = {SESSION} AND i > ? LIMIT {CHUNK}");
         Ok(Self {
             insert: db.prepare(&insert, Kind::Write).await?,
             delete: db.prepare(&delete, Kind::Write).await?,
@@ -39,17 +41,15 @@ impl Pointers {
     }
 
     async fn add(&self, db: &Db, session: &SessionRecord) -> Result<(), StoreError> {
-        let account = CqlValue::Blob(session.account.as_bytes().to_vec());
-        let id = CqlValue::Blob(session.id.0.to_vec());
-        let ttl = CqlValue::Int(ttl(session));
-        db.run(&self.insert, vec![account, id, ttl]).await?;
+        let mut values = keys::session_of(session.account, session.id).to_vec();
+        values.push(CqlValue::Int(ttl(session)));
+        db.run(&self.insert, values).await?;
         Ok(())
     }
 
     async fn remove(&self, db: &Db, account: AccountId, id: SessionId) -> Result<(), StoreError> {
-        let account = CqlValue::Blob(account.as_bytes().to_vec());
-        db.run(&self.delete, vec![account, CqlValue::Blob(id.0.to_vec())])
-            .await?;
+        let key = keys::session_of(account, id);
+        db.run(&self.delete, key.to_vec()).await?;
         Ok(())
     }
 
@@ -60,10 +60,8 @@ impl Pointers {
         account: AccountId,
         last: Vec<u8>,
     ) -> Result<Vec<SessionId>, StoreError> {
-        let account = CqlValue::Blob(account.as_bytes().to_vec());
-        let answer = db
-            .run(&self.list, vec![account, CqlValue::Blob(last)])
-            .await?;
+        let values = vec![keys::bytes(account.as_bytes()), CqlValue::Blob(last)];
+        let answer = db.run(&self.list, values).await?;
         let id = |row: scylla::value::Row| {
             let id = blob(row.columns.into_iter().next().flatten());
             values::id(&id.unwrap_or_default()).map(SessionId)
@@ -76,7 +74,7 @@ impl Core {
     pub(super) async fn create_session(&self, session: &SessionRecord) -> Result<(), StoreError> {
         self.pointers.add(&self.db, session).await?;
         let value = values::session(session);
-        let key = id_key(&session.id.0);
+        let key = keys::id(&session.id.0);
         self.sessions
             .swap(&self.db, &key, None, Some((&value, ttl(session))))
             .await?;
@@ -93,7 +91,7 @@ impl Core {
         id: SessionId,
         now: UnixMillis,
     ) -> Result<Option<SessionRecord>, StoreError> {
-        let Some(value) = self.sessions.read(&self.db, &id_key(&id.0)).await? else {
+        let Some(value) = self.sessions.read(&self.db, &keys::id(&id.0)).await? else {
             return Ok(None);
         };
         let session = values::read_session(id, &value)?;
@@ -107,7 +105,7 @@ impl Core {
         rotation: Rotation,
     ) -> Result<(), StoreError> {
         let next = presented.checked_add(1).ok_or(StoreError::Conflict)?;
-        let key = id_key(&id.0);
+        let key = keys::id(&id.0);
         let mut found = self.sessions.read(&self.db, &key).await?;
         for _ in 0..ROUNDS {
             let value = found.ok_or(StoreError::NotFound)?;
@@ -141,7 +139,7 @@ impl Core {
     }
 
     pub(super) async fn mark_used(&self, id: SessionId, generation: u32) -> Result<(), StoreError> {
-        let key = id_key(&id.0);
+        let key = keys::id(&id.0);
         let Some(value) = self.sessions.read(&self.db, &key).await? else {
             return Ok(());
         };
@@ -166,7 +164,7 @@ impl Core {
         account: AccountId,
         id: SessionId,
     ) -> Result<bool, StoreError> {
-        let key = id_key(&id.0);
+        let key = keys::id(&id.0);
         let mut found = self.sessions.read(&self.db, &key).await?;
         let was_there = found.is_some();
         while let Some(value) = found {

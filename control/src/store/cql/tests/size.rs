@@ -58,7 +58,10 @@ async fn a_user_is_small() {
                 .find(|(name, _)| name == table)
                 .map_or(0, |(_, was)| *was);
             println!("{table}: {} bytes a user", (bytes - was) / users);
-            sum += bytes - was;
+            // Its rows are gone an hour after they were written, however many users there are.
+            if table != "unfinished" {
+                sum += bytes - was;
+            }
         }
         println!("together {} bytes a user", sum / users);
         latencies(&store, conferences[0]).await;
