@@ -63,7 +63,8 @@ pub struct ServeFlags {
     pub data_dir: PathBuf,
 
     /// Where accounts and conferences are kept: `sqlite`, which is confab.sqlite in the data folder, `sqlite:PATH` to put it on
-    /// another disk, or `cql://HOST:PORT,HOST:PORT/KEYSPACE` for a ScyllaDB or Cassandra that several machines share.
+    /// another disk, or `cql://HOST:PORT,HOST:PORT/KEYSPACE` for a ScyllaDB or Cassandra. Only one control server at a time may use
+    /// a store: rooms are not handed from one to another yet.
     #[arg(
         long,
         env = "CONFAB_CONTROL_STORE",
