@@ -11,6 +11,7 @@ use super::values::{self, GONE, State};
 use super::{Core, ROUNDS, keys};
 use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
+use crate::random;
 use crate::store::{AccountRecord, Name, StoreError};
 
 /// What was deleted leaves its mark for so long, in seconds: no write that is this late can come.
@@ -240,10 +241,10 @@ impl Core {
         kind: Name,
         name: &str,
     ) -> Result<Option<AccountRecord>, StoreError> {
-        match self.holder(kind, name).await? {
-            None => Ok(None),
-            Some(id) => self.account(AccountId::new(id)).await,
-        }
+        // Nobody's name takes as long as somebody's: a login must not tell who is there.
+        let holder = self.holder(kind, name).await?;
+        self.account(AccountId::new(holder.unwrap_or_else(random::bytes)))
+            .await
     }
 
     pub(super) async fn account_state(&self, id: AccountId) -> Result<Option<State>, StoreError> {

@@ -52,14 +52,12 @@ impl Journal {
     pub(super) async fn prepare(db: &Db, table: &str) -> Result<Self, StoreError> {
         let insert = format!("INSERT INTO {table} (b, k, i, n, t, v) VALUES (?, ?, ?, ?, ?, ?)");
         let delete = format!("DELETE FROM {table} WHERE b = ? AND k = ? AND i = ? AND n = ?");
-        let list = format!("SELECT k, i, n, t, v FROM {table} WHERE b = ?");
-        let mut list = db.prepare(&list, Kind::Read).await?;
-        // Notes are few; a page that is not full enough only delays what comes after to the next sweep.
-        list.set_page_size(10_000);
+        // What is beyond waits for the next sweep.
+        let list = format!("SELECT k, i, n, t, v FROM {table} WHERE b = ? LIMIT 1000");
         Ok(Self {
             insert: db.prepare(&insert, Kind::Write).await?,
             delete: db.prepare(&delete, Kind::Write).await?,
-            list,
+            list: db.prepare(&list, Kind::Read).await?,
         })
     }
 
