@@ -229,9 +229,9 @@ impl Schema<'_> {
             .await
             .is_ok();
         if is_scylla {
-            "{'sstable_compression': 'ZstdCompressor', 'chunk_length_in_kb': 16}"
+            "{'sstable_compression': 'ZstdCompressor', 'chunk_length_in_kb': 32}"
         } else {
-            "{'class': 'ZstdCompressor', 'chunk_length_in_kb': 16}"
+            "{'class': 'ZstdCompressor', 'chunk_length_in_kb': 32}"
         }
     }
 
