@@ -53,9 +53,10 @@ async fn a_user_is_small() {
         }
         println!("{users} users in {:?}", since.elapsed());
         let after = flushed(folder);
-        let sum = told("after a flush", &before, &after) / users;
+        told("after a flush", &before, &after);
+        // What a database does all the time; the small memory of this one is flushed into many small files.
         nodetool(folder, "compact");
-        told("after a compaction", &before, &flushed(folder));
+        let sum = told("after a compaction", &before, &flushed(folder)) / users;
         latencies(&store, conferences[0]).await;
         assert!(sum <= MOST, "{sum} bytes");
     })
