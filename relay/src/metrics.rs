@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
-use crate::core::histogram::SizeHistogram;
+use crate::core::histogram::{Histogram, SizeHistogram};
 use crate::core::{Counters, DropCause, Registry};
 
 /// The text format of Prometheus, version 0.0.4.
@@ -168,65 +168,64 @@ impl Source {
     }
 
     fn render_latency(&self, out: &mut String) {
-        const NAME: &str = "confab_relay_send_latency_seconds";
-        let _ = writeln!(
+        let of_workers = self.counters.iter().map(|counters| &counters.send_latency);
+        let seconds = |nanoseconds| nanoseconds as f64 / 1e9;
+        histogram(
             out,
-            "# HELP {NAME} From the kernel's receive timestamp of a datagram's oldest frame to the end of the call that sent it."
+            "send_latency_seconds",
+            "From the kernel's receive timestamp of a datagram's oldest frame to the end of the call that sent it.",
+            of_workers.clone().map(|latency| {
+                let buckets = latency.buckets();
+                buckets.map(|(end, count)| (end.map(seconds), count))
+            }),
+            seconds(of_workers.map(Histogram::sum_ns).sum::<u64>()),
         );
-        let _ = writeln!(out, "# TYPE {NAME} histogram");
-        let mut buckets: Vec<(Option<u64>, u64)> = Vec::new();
-        let mut sum = 0;
-        for counters in &self.counters {
-            sum += counters.send_latency.sum_ns();
-            for (at, (end, count)) in counters.send_latency.buckets().enumerate() {
-                match buckets.get_mut(at) {
-                    Some(bucket) => bucket.1 += count,
-                    None => buckets.push((end, count)),
-                }
-            }
-        }
-        let mut so_far = 0;
-        for (end, count) in buckets {
-            so_far += count;
-            match end {
-                Some(end) => {
-                    let seconds = end as f64 / 1e9;
-                    let _ = writeln!(out, "{NAME}_bucket{{le=\"{seconds}\"}} {so_far}");
-                }
-                None => {
-                    let _ = writeln!(out, "{NAME}_bucket{{le=\"+Inf\"}} {so_far}");
-                }
-            }
-        }
-        let _ = writeln!(out, "{NAME}_sum {}", sum as f64 / 1e9);
-        let _ = writeln!(out, "{NAME}_count {so_far}");
     }
 
     fn render_batches(&self, out: &mut String) {
-        const NAME: &str = "confab_relay_batch_datagrams";
-        let _ = writeln!(
+        let of_workers = self.counters.iter().map(|counters| &counters.batch_sizes);
+        histogram(
             out,
-            "# HELP {NAME} Datagrams that one look at the sockets brought.\n# TYPE {NAME} histogram"
-        );
-        let mut so_far = 0;
-        for (at, (end, _)) in SizeHistogram::default().buckets().enumerate() {
-            let counted = self.counters.iter();
-            so_far += counted
-                .filter_map(|counters| counters.batch_sizes.buckets().nth(at))
-                .map(|(_, count)| count)
-                .sum::<u64>();
-            let _ = writeln!(out, "{NAME}_bucket{{le=\"{end}\"}} {so_far}");
-        }
-        let sum: u64 = self
-            .counters
-            .iter()
-            .map(|counters| counters.batch_sizes.sum())
-            .sum();
-        let _ = writeln!(
-            out,
-            "{NAME}_bucket{{le=\"+Inf\"}} {so_far}\n{NAME}_sum {sum}\n{NAME}_count {so_far}"
+            "batch_datagrams",
+            "Datagrams that one look at the sockets brought.",
+            of_workers.clone().map(|sizes| {
+                let buckets = sizes
+                    .buckets()
+                    .map(|(end, count)| (Some(end as f64), count));
+                buckets.chain([(None, 0)])
+            }),
+            of_workers.map(SizeHistogram::sum).sum::<u64>() as f64,
         );
     }
+}
+
+/// The workers' histograms together. All have the same buckets, each with its upper end; the last has none.
+fn histogram(
+    out: &mut String,
+    name: &str,
+    help: &str,
+    of_workers: impl Iterator<Item = impl Iterator<Item = (Option<f64>, u64)>>,
+    sum: f64,
+) {
+    let _ = writeln!(out, "# HELP confab_relay_{name} {help}");
+    let _ = writeln!(out, "# TYPE confab_relay_{name} histogram");
+    let mut buckets: Vec<(Option<f64>, u64)> = Vec::new();
+    for of_worker in of_workers {
+        for (at, (end, count)) in of_worker.enumerate() {
+            match buckets.get_mut(at) {
+                Some(bucket) => bucket.1 += count,
+                None => buckets.push((end, count)),
+            }
+        }
+    }
+    let mut so_far = 0;
+    for (end, count) in buckets {
+        so_far += count;
+        let end = end.map_or_else(|| "+Inf".to_owned(), |end| end.to_string());
+        let _ = writeln!(out, "confab_relay_{name}_bucket{{le=\"{end}\"}} {so_far}");
+    }
+    let _ = writeln!(out, "confab_relay_{name}_sum {sum}");
+    let _ = writeln!(out, "confab_relay_{name}_count {so_far}");
 }
 
 fn gauge(out: &mut String, name: &str, help: &str, value: usize) {

@@ -14,12 +14,11 @@ pub const PACKET_CAPACITY: usize = MAX_DATAGRAM + 1;
 pub struct KernelTime(pub u64);
 
 impl KernelTime {
-    /// Time from then to `now`, in nanoseconds since 1970; none when it is not known, or the clock was set back.
-    pub fn until(self, now: u64) -> Duration {
-        match self {
-            Self(0) => Duration::ZERO,
-            Self(then) => Duration::from_nanos(now.saturating_sub(then)),
-        }
+    /// Time from then to `now`; `None` when one of them is not known, or the clock was set back meanwhile.
+    pub fn until(self, now: Self) -> Option<Duration> {
+        let is_known = self != Self::default();
+        let time = now.0.checked_sub(self.0).filter(|_| is_known);
+        time.map(Duration::from_nanos)
     }
 }
 

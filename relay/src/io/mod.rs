@@ -11,18 +11,23 @@ pub mod pin;
 pub mod portable;
 mod sync;
 pub mod threads;
+mod waker;
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::core::packet::KernelTime;
 
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
 pub use group::{PortLock, bind_group};
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
-pub use linux::{UdpDriver, Waker};
+pub use linux::UdpDriver;
 #[cfg(any(not(target_os = "linux"), feature = "portable"))]
-pub use portable::{PortLock, UdpDriver, Waker, bind_group};
+pub use portable::{PortLock, UdpDriver, bind_group};
+pub use waker::Waker;
 
 /// Addresses that a relay listens on, at most.
 pub const MAX_LISTEN: usize = 8;
@@ -94,4 +99,10 @@ fn is_dual(listen: &[SocketAddr]) -> bool {
 fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
     let address = socket.local_addr()?.as_socket();
     address.ok_or_else(|| io::Error::other("the socket has no IP address"))
+}
+
+/// Now, by the clock that the kernel stamps datagrams with.
+fn wall_clock() -> KernelTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    KernelTime(since.map_or(0, |since| since.as_nanos() as u64))
 }

@@ -26,7 +26,7 @@ impl Pinning {
                 .take(workers)
                 .collect(),
             Self::Auto => {
-                let allowed = allowed_cores();
+                let allowed = allowed_cores().unwrap_or_default();
                 if allowed.len() == workers {
                     allowed.into_iter().map(Some).collect()
                 } else {
@@ -37,20 +37,18 @@ impl Pinning {
     }
 }
 
-/// Cores that this process may use.
+/// Cores on which the calling thread may run.
 #[cfg(target_os = "linux")]
-fn allowed_cores() -> Vec<usize> {
-    let Ok(set) = rustix::thread::sched_getaffinity(None) else {
-        return Vec::new();
-    };
-    (0..rustix::thread::CpuSet::MAX_CPU)
-        .filter(|core| set.is_set(*core))
-        .collect()
+pub fn allowed_cores() -> io::Result<Vec<usize>> {
+    let set = rustix::thread::sched_getaffinity(None)?;
+    let cores = 0..rustix::thread::CpuSet::MAX_CPU;
+    Ok(cores.filter(|core| set.is_set(*core)).collect())
 }
 
+/// Cores on which the calling thread may run: this system does not say.
 #[cfg(not(target_os = "linux"))]
-fn allowed_cores() -> Vec<usize> {
-    Vec::new()
+pub fn allowed_cores() -> io::Result<Vec<usize>> {
+    Err(io::Error::from(io::ErrorKind::Unsupported))
 }
 
 /// Keeps the calling thread on a core from now on.
@@ -83,7 +81,7 @@ mod tests {
 
     #[test]
     fn each_worker_has_a_core_of_its_own_when_there_are_as_many() {
-        let allowed = allowed_cores();
+        let allowed = allowed_cores().unwrap_or_default();
         let cores = Pinning::Auto.cores(allowed.len());
         assert_eq!(cores, allowed.iter().copied().map(Some).collect::<Vec<_>>());
         assert_eq!(

@@ -2,15 +2,14 @@
 
 use std::io;
 use std::net::UdpSocket;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
 
-use super::MAX_LISTEN;
-use super::doorbell::Doorbell;
+use super::waker::Waker;
 #[cfg(any(not(target_os = "linux"), feature = "portable"))]
 use super::{BindError, MOST_WORKERS, SocketGroup, is_dual, local_address, open};
+use super::{MAX_LISTEN, wall_clock};
 use crate::core::packet::{KernelTime, PACKET_CAPACITY};
 use crate::core::{FourTuple, Outgoing, Packet, PacketPool, SendStatus, Transport};
 
@@ -22,19 +21,11 @@ pub struct UdpDriver {
     sockets: Vec<mio::net::UdpSocket>,
     poll: Poll,
     events: Events,
-    doorbell: Arc<Doorbell>,
-    wake: Arc<mio::Waker>,
+    waker: Waker,
     batch: usize,
     /// True when every socket has said that there is nothing more to read: only then it tells of what is new.
     is_drained: bool,
     scratch: Vec<u8>,
-}
-
-/// Wakes a worker that waits for datagrams.
-#[derive(Clone)]
-pub struct Waker {
-    doorbell: Arc<Doorbell>,
-    wake: Arc<mio::Waker>,
 }
 
 /// Holds a port against other relays: here the system does, which lets nobody share it.
@@ -53,9 +44,12 @@ impl UdpDriver {
             let both = Interest::READABLE | Interest::WRITABLE;
             poll.registry().register(socket, Token(at), both)?;
         }
+        let wake = mio::Waker::new(poll.registry(), WAKE)?;
         Ok(Self {
-            wake: Arc::new(mio::Waker::new(poll.registry(), WAKE)?),
-            doorbell: Arc::default(),
+            waker: Waker::new(move || {
+                // It fails only when the system is out of memory, and then the driver's wait is short anyway.
+                let _ = wake.wake();
+            }),
             events: Events::with_capacity(MAX_LISTEN + 1),
             sockets,
             poll,
@@ -67,21 +61,18 @@ impl UdpDriver {
 
     /// What other threads wake this driver with.
     pub fn waker(&self) -> Waker {
-        Waker {
-            doorbell: Arc::clone(&self.doorbell),
-            wake: Arc::clone(&self.wake),
-        }
+        self.waker.clone()
     }
 
     /// To be called before one looks at what other threads have put down: wakings up to now are taken note of.
     pub fn note_wakings(&self) {
-        self.doorbell.hear();
+        self.waker.doorbell().hear();
     }
 
     /// Waits until there is something new to receive, until something may be sent again, until it is woken or until
     /// `timeout` has passed. Does not wait when it was woken since [`note_wakings`](Self::note_wakings).
     pub fn wait(&mut self, timeout: Duration, _to_send: bool) -> io::Result<()> {
-        if !self.is_drained || !self.doorbell.lie_down() {
+        if !self.is_drained || !self.waker.doorbell().lie_down() {
             return Ok(());
         }
         match self.poll.poll(&mut self.events, Some(timeout)) {
@@ -111,8 +102,7 @@ impl UdpDriver {
 
 impl Transport for UdpDriver {
     fn elapsed(&self, received: KernelTime) -> Option<Duration> {
-        let nanoseconds = now().0.checked_sub(received.0)?;
-        (received != KernelTime::default()).then(|| Duration::from_nanos(nanoseconds))
+        received.until(wall_clock())
     }
 
     fn send(&mut self, chunk: &[Outgoing<'_>]) -> SendStatus {
@@ -133,16 +123,6 @@ impl Transport for UdpDriver {
             }
         }
         SendStatus::All
-    }
-}
-
-impl Waker {
-    /// Ends the driver's wait, or the next one.
-    pub fn wake(&self) {
-        if self.doorbell.ring() {
-            // It fails only when the system is out of memory, and then the driver's wait is short anyway.
-            let _ = self.wake.wake();
-        }
     }
 }
 
@@ -192,7 +172,7 @@ fn receive_from(
             Ok((len, remote)) => {
                 packet.len = len;
                 packet.from = FourTuple { remote, local };
-                packet.received = now();
+                packet.received = wall_clock();
                 packet.waited = Duration::ZERO;
                 received.push(packet);
             }
@@ -206,9 +186,4 @@ fn receive_from(
         }
     }
     false
-}
-
-fn now() -> KernelTime {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    KernelTime(since.map_or(0, |since| since.as_nanos() as u64))
 }

@@ -9,7 +9,7 @@ use std::mem::{self, MaybeUninit};
 use std::net::UdpSocket;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use arrayvec::ArrayVec;
 
@@ -17,8 +17,8 @@ pub use options::steer_by_worker_byte;
 use options::switch_on;
 use records::{read_control, read_name, write_name, zeroed_name};
 
-use super::MAX_LISTEN;
-use super::doorbell::Doorbell;
+use super::waker::Waker;
+use super::{MAX_LISTEN, wall_clock};
 use crate::core::packet::KernelTime;
 use crate::core::transport::CHUNK;
 use crate::core::{FourTuple, Outgoing, Packet, PacketPool, SendStatus, Transport};
@@ -31,7 +31,8 @@ pub struct UdpDriver {
     listeners: ArrayVec<Listener, MAX_LISTEN>,
     /// Which listener is read first: each in turn.
     turn: usize,
-    doorbell: Arc<Doorbell>,
+    waker: Waker,
+    /// What the waker writes to, to end a wait.
     wake: Arc<OwnedFd>,
     /// Buffers that the next receive fills.
     // Boxed as the pool has them.
@@ -51,13 +52,6 @@ struct Listener {
     may_have: bool,
     /// What the kernel has dropped since the socket was opened.
     dropped: u32,
-}
-
-/// Wakes a worker that waits for datagrams.
-#[derive(Clone)]
-pub struct Waker {
-    doorbell: Arc<Doorbell>,
-    wake: Arc<OwnedFd>,
 }
 
 struct ReceiveSlot {
@@ -92,6 +86,7 @@ impl UdpDriver {
             }
             OwnedFd::from_raw_fd(fd)
         };
+        let wake = Arc::new(wake);
         let receive = || ReceiveSlot {
             name: zeroed_name(),
             piece: EMPTY_PIECE,
@@ -117,8 +112,11 @@ impl UdpDriver {
         Ok(Self {
             listeners,
             turn: 0,
-            doorbell: Arc::default(),
-            wake: Arc::new(wake),
+            waker: Waker::new({
+                let wake = Arc::clone(&wake);
+                move || rouse(&wake)
+            }),
+            wake,
             filling: Vec::with_capacity(batch),
             batch,
             kernel_drops: 0,
@@ -131,21 +129,18 @@ impl UdpDriver {
 
     /// What other threads wake this driver with.
     pub fn waker(&self) -> Waker {
-        Waker {
-            doorbell: Arc::clone(&self.doorbell),
-            wake: Arc::clone(&self.wake),
-        }
+        self.waker.clone()
     }
 
     /// To be called before one looks at what other threads have put down: wakings up to now are taken note of.
     pub fn note_wakings(&self) {
-        self.doorbell.hear();
+        self.waker.doorbell().hear();
     }
 
     /// Waits until there is something to receive, until something may be sent (if `to_send`), until it is woken or
     /// until `timeout` has passed. Does not wait when it was woken since [`note_wakings`](Self::note_wakings).
     pub fn wait(&mut self, timeout: Duration, to_send: bool) -> io::Result<()> {
-        if !self.doorbell.lie_down() {
+        if !self.waker.doorbell().lie_down() {
             return Ok(());
         }
         let mut events = libc::POLLIN;
@@ -250,8 +245,7 @@ impl UdpDriver {
             }
             return ignore_interrupt(error);
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.map_or(0, |now| now.as_nanos() as u64);
+        let now = wall_clock();
         let filled = self.filling.drain(..count as usize);
         for ((mut packet, slot), header) in filled.zip(&self.receive).zip(&self.receive_headers) {
             packet.len = header.msg_len as usize;
@@ -261,7 +255,7 @@ impl UdpDriver {
             };
             let told = read_control(&header.msg_hdr);
             packet.received = told.received;
-            packet.waited = told.received.until(now);
+            packet.waited = told.received.until(now).unwrap_or_default();
             if let Some(dropped) = told.dropped {
                 let before = mem::replace(&mut self.listeners[at].dropped, dropped);
                 self.kernel_drops += u64::from(dropped.wrapping_sub(before));
@@ -281,10 +275,7 @@ impl UdpDriver {
 
 impl Transport for UdpDriver {
     fn elapsed(&self, received: KernelTime) -> Option<Duration> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-        // A wall clock that was set back meanwhile gives no time.
-        let elapsed = now.checked_sub(Duration::from_nanos(received.0));
-        elapsed.filter(|_| received != KernelTime::default())
+        received.until(wall_clock())
     }
 
     fn send(&mut self, chunk: &[Outgoing<'_>]) -> SendStatus {
@@ -351,15 +342,11 @@ impl UdpDriver {
     }
 }
 
-impl Waker {
-    /// Ends the driver's wait, or the next one. Costs a system call only when the driver waits.
-    pub fn wake(&self) {
-        if self.doorbell.ring() {
-            let one = 1u64;
-            // SAFETY: writes 8 bytes of a u64. It fails only when the counter is full, and then the driver wakes anyway.
-            unsafe { libc::write(self.wake.as_raw_fd(), (&raw const one).cast(), 8) };
-        }
-    }
+/// Ends the wait of whoever polls this event counter, or the next one.
+fn rouse(wake: &OwnedFd) {
+    let one = 1u64;
+    // SAFETY: writes 8 bytes of a u64. It fails only when the counter is full, and then the driver wakes anyway.
+    unsafe { libc::write(wake.as_raw_fd(), (&raw const one).cast(), 8) };
 }
 
 const EMPTY_PIECE: libc::iovec = libc::iovec {
