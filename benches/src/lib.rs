@@ -8,7 +8,8 @@
 //! * [`cases`]: what the core does for a frame, piece by piece; [`instructions`] counts what that takes;
 //! * [`load`]: load for a real relay over real sockets;
 //! * [`relay`]: what the relay costs, against [`bare`], as [`figures`];
-//! * [`peers`]: the relay beside another server, such as [`mumble`].
+//! * [`peers`]: the relay beside another server, such as [`mumble`];
+//! * [`program`]: how the programs of this crate run and end.
 
 #![forbid(unsafe_code)]
 
@@ -23,20 +24,9 @@ pub mod instructions;
 pub mod load;
 pub mod mumble;
 pub mod peers;
+pub mod program;
 pub mod relay;
 pub mod speech;
 
 /// Rate of all sound in the harness, in samples a second.
 pub const RATE: u32 = 48_000;
-
-/// Waits for Ctrl-C or for being told to end.
-pub async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
-}

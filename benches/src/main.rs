@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 use confab_benches::bare::{self, Bursts};
 use confab_benches::demo::{self, Options};
 use confab_benches::figures::{self, Figure};
-use confab_benches::{instructions, interrupted, peers, relay};
+use confab_benches::{instructions, peers, program, relay};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 /// Measures Confab from outside.
@@ -96,28 +96,13 @@ fn main() -> ExitCode {
             false => ExitCode::FAILURE,
         };
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
-    let result = runtime
-        .map_err(|error| error.to_string())
-        .and_then(|runtime| {
-            runtime.block_on(async {
-                tokio::select! {
-                    result = run(flags.command) => result,
-                    // Dropping the run ends every program that it started.
-                    () = interrupted() => Err("interrupted".to_owned()),
-                }
-            })
-        });
-    match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("confab-bench: {error}");
-            ExitCode::FAILURE
+    program::run("confab-bench", async {
+        tokio::select! {
+            result = run(flags.command) => result,
+            // Dropping the run ends every program that it started.
+            () = program::interrupted() => Err("interrupted".to_owned()),
         }
-    }
+    })
 }
 
 /// True when what was measured is good enough.
@@ -207,10 +192,6 @@ fn tell(out: &Path, measured: &[Figure]) -> Result<bool, String> {
 }
 
 fn programs_or_own(programs: Option<PathBuf>) -> Result<PathBuf, String> {
-    if let Some(programs) = programs {
-        return Ok(programs);
-    }
-    let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    let folder = program.parent().map(PathBuf::from);
-    folder.ok_or_else(|| "this program is in no folder".to_owned())
+    let programs = programs.map_or_else(program::own_folder, Ok);
+    programs.map_err(|error| error.to_string())
 }

@@ -14,7 +14,7 @@ use crate::load::cores::{Cores, Placement};
 use crate::load::crowd::{Crowd, Ears, Manner};
 use crate::load::ramp::{Limits, Ramp};
 use crate::load::rig::{Rig, RigError};
-use crate::load::step::{Measured, Moment};
+use crate::load::step::Measured;
 use crate::load::target::{LoadError, Target};
 use crate::load::{Shape, cpu};
 
@@ -286,10 +286,7 @@ async fn at_half_load(
     tokio::time::sleep(WARM_UP).await;
     let mut windows = Vec::new();
     for _ in 0..PAIRS {
-        let before = Moment::now(&crowd, &target.sources()).await?;
-        tokio::time::sleep(TIME).await;
-        let after = Moment::now(&crowd, &target.sources()).await?;
-        windows.push(after.since(&before, half));
+        windows.push(Measured::over(TIME, &crowd, &target.sources(), half).await?);
     }
     crowd.end()?;
     Ok((knee, windows))

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Shape;
 use super::crowd::Crowd;
 use super::ramp::{End, Limit, Next, Ramp};
-use super::step::{Measured, Moment};
+use super::step::Measured;
 use super::target::{LoadError, Target};
 
 /// How to climb.
@@ -33,12 +33,7 @@ impl Climb {
         let mut shape = self.from;
         loop {
             tokio::time::sleep(self.warm_up).await;
-            let step = async {
-                let before = Moment::now(crowd, &sources).await?;
-                tokio::time::sleep(self.step_time).await;
-                Ok::<_, io::Error>(Moment::now(crowd, &sources).await?.since(&before, shape))
-            };
-            let measured = step.await;
+            let measured = Measured::over(self.step_time, crowd, &sources, shape).await;
             crowd.check()?;
             target.check()?;
             let measured = match measured {

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::str::FromStr;
 
+use confab_relay::io::pin::allowed_cores;
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -43,9 +44,7 @@ impl Placement {
 impl Cores {
     /// Those on which this thread may run.
     pub fn available() -> io::Result<Self> {
-        let set = sched_getaffinity(None)?;
-        let cores = (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core));
-        Ok(Self(cores.collect()))
+        Ok(Self(allowed_cores()?))
     }
 
     /// How many.

@@ -185,6 +185,18 @@ impl Moment {
 }
 
 impl Measured {
+    /// What happens in the next `time` in rooms of this shape.
+    pub async fn over(
+        time: Duration,
+        crowd: &Crowd,
+        sources: &Sources,
+        shape: Shape,
+    ) -> io::Result<Self> {
+        let before = Moment::now(crowd, sources).await?;
+        tokio::time::sleep(time).await;
+        Ok(Moment::now(crowd, sources).await?.since(&before, shape))
+    }
+
     /// The 99th percentile that is held against the limit: the relay's own where it is known, or else the listeners'.
     pub fn latency_us(&self) -> f64 {
         self.relay_p99_us.unwrap_or(self.heard_p99_us)

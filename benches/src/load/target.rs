@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use super::Shape;
 use super::cores::{Cores, Placement};
@@ -11,6 +10,7 @@ use super::flags::Flags;
 use super::rig::{Rig, RigError};
 use super::step::Sources;
 use super::voice::Session;
+use crate::program;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +59,10 @@ impl Target {
         load.pin_process(std::process::id())
             .map_err(|error| refused(&load, error))?;
         println!("the relay on cores {relay}, the load on cores {load}");
-        let programs = programs(flags)?;
+        let programs = flags
+            .programs
+            .clone()
+            .map_or_else(program::own_folder, Ok)?;
         let rig = Rig::start_on(Some(&relay), &programs, &flags.relay_flags).await?;
         Ok(Self::Own(Box::new(rig)))
     }
@@ -110,14 +113,4 @@ impl Target {
             deployment.end().await;
         }
     }
-}
-
-fn programs(flags: &Flags) -> Result<PathBuf, LoadError> {
-    if let Some(programs) = &flags.programs {
-        return Ok(programs.clone());
-    }
-    let program = std::env::current_exe()?;
-    let folder = program.parent().map(PathBuf::from);
-    folder
-        .ok_or_else(|| LoadError::Flags("this program is in no folder: use --programs".to_owned()))
 }
