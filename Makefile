@@ -6,6 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 PROGRAMS := $(TARGET)/headless
 FUZZ_SECONDS := 60
 FUZZ_SEED := 0
+FUZZ_RUNS := 0
 HEADLESS := --locked --no-default-features --target-dir $(PROGRAMS)
 
 .PHONY: bench-instructions bench-peers bench-relay demo test lint fuzz fuzz-replay docs clean help
@@ -44,7 +45,7 @@ fuzz-replay:
 
 fuzz:
 	@scripts/setup build
-	@CARGO_TARGET_DIR=$(abspath $(TARGET)) scripts/fuzz $(FUZZ_SECONDS) $(FUZZ_SEED)
+	@CARGO_TARGET_DIR=$(abspath $(TARGET)) scripts/fuzz $(FUZZ_SECONDS) $(FUZZ_SEED) $(FUZZ_RUNS)
 
 bench-relay:
 	@scripts/setup build

@@ -3,6 +3,7 @@
 //! frames that others of its room sealed while they might speak, each once and never its own. In the end every buffer
 //! is back, and the relay still serves.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -171,16 +172,16 @@ impl Play {
         sframe.extend_from_slice(&[index as u8, length as u8]);
         sframe.resize(sframe.len() + length, 0x77);
         let may_pass = client.may_speak && !client.closed && leaf == client.leaf;
-        let frame = Frame {
+        let Entry::Vacant(unsaid) = self.frames.entry(sframe.clone()) else {
+            // The script has said it before, byte by byte, and that frame may still be on its way.
+            return;
+        };
+        unsaid.insert(Frame {
             client: index,
             level,
             taken: may_pass.then_some(self.at),
             heard_by: HashSet::new(),
-        };
-        if self.frames.insert(sframe.clone(), frame).is_some() {
-            // The script has said it before, byte by byte.
-            return;
-        }
+        });
         self.send(
             index,
             from,
