@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -12,8 +11,12 @@ use crate::api::clients::ConnectionLimits;
 use crate::clock::Clock;
 use crate::cluster::RelayName;
 use crate::rooms::RoomLimits;
-use crate::running::Config;
+use crate::running::{Config, StoreConfig};
 use crate::tls::config::OwnCertificate;
+
+mod store;
+
+pub use store::{CqlFlags, StorePassword, StoreUrl};
 
 /// The control server of Confab: accounts, conferences and live rooms over QUIC.
 #[derive(Parser, Debug)]
@@ -59,10 +62,20 @@ pub struct ServeFlags {
     )]
     pub data_dir: PathBuf,
 
-    /// Where accounts and conferences are kept: `sqlite:PATH`. Default: confab.sqlite in the data folder. Change it to put
-    /// the store on another disk.
-    #[arg(long, env = "CONFAB_CONTROL_STORE", value_name = "URL")]
-    pub store: Option<StoreUrl>,
+    /// Where accounts and conferences are kept: `sqlite`, which is confab.sqlite in the data folder, `sqlite:PATH` to put it on
+    /// another disk, or `cql://HOST:PORT,HOST:PORT/KEYSPACE` for a ScyllaDB or Cassandra. Only one control server at a time may use
+    /// a store: rooms are not handed from one to another yet.
+    #[arg(
+        long,
+        env = "CONFAB_CONTROL_STORE",
+        default_value = "sqlite",
+        value_name = "URL"
+    )]
+    pub store: StoreUrl,
+
+    /// How to reach a CQL store.
+    #[command(flatten)]
+    pub cql: CqlFlags,
 
     /// PEM file with a certificate chain of your own to show to clients. Default: the cluster CA's, which clients pin by
     /// its fingerprint. Give one of a public CA and clients need to pin nothing. Relays see the cluster's in any case.
@@ -238,24 +251,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// Where the store is.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct StoreUrl(PathBuf);
-
-impl FromStr for StoreUrl {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.starts_with("cql:") {
-            return Err("this version has no CQL store yet: use sqlite:PATH");
-        }
-        match text.strip_prefix("sqlite:") {
-            Some("") | None => Err("a store is given as sqlite:PATH"),
-            Some(path) => Ok(Self(path.into())),
-        }
-    }
-}
-
 impl ServeFlags {
     /// What the flags say.
     pub fn config(&self) -> Config {
@@ -264,7 +259,10 @@ impl ServeFlags {
         Config {
             listen: self.listen,
             data_dir: self.data_dir.clone(),
-            store: self.store.as_ref().map(|StoreUrl(path)| path.clone()),
+            store: match &self.store {
+                StoreUrl::Sqlite(path) => StoreConfig::Sqlite(path.clone()),
+                StoreUrl::Cql(address) => StoreConfig::Cql(self.cql.config(address)),
+            },
             own_certificate: own.map(|(certificate, key)| OwnCertificate { certificate, key }),
             public_names: self.public_names.clone(),
             accounts: AccountsConfig {
@@ -324,18 +322,5 @@ mod tests {
     fn the_command_line_is_well_formed() {
         use clap::CommandFactory as _;
         Flags::command().debug_assert();
-    }
-
-    #[test]
-    fn only_sqlite_is_a_store_for_now() {
-        assert_eq!("sqlite:/tmp/x".parse(), Ok(StoreUrl("/tmp/x".into())));
-        assert!(
-            "cql://node"
-                .parse::<StoreUrl>()
-                .unwrap_err()
-                .contains("no CQL store yet")
-        );
-        assert!("postgres://x".parse::<StoreUrl>().is_err());
-        assert!("sqlite:".parse::<StoreUrl>().is_err());
     }
 }

@@ -18,6 +18,8 @@ use crate::clock::Clock;
 use crate::cluster::Relays;
 use crate::conferences::Conferences;
 use crate::rooms::{RoomLimits, Rooms};
+use crate::store::cql::CqlStore;
+use crate::store::cql::config::CqlConfig;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
 use crate::tls::authority::{Authority, CA_FILE};
@@ -31,7 +33,7 @@ pub const STATE_FILE: &str = "control.json";
 const LOCK_FILE: &str = "control.lock";
 const STORE_FILE: &str = "confab.sqlite";
 const TOKEN_KEY_FILE: &str = "token.key";
-/// Time between two searches for sessions that have expired.
+/// Time between two searches for what has expired or was never finished.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// What clients are told to wait when the server goes away.
 const COME_BACK_AFTER: Duration = Duration::from_secs(1);
@@ -49,8 +51,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Keys, certificates and the embedded store.
     pub data_dir: PathBuf,
-    /// The store's file; in `data_dir` when `None`.
-    pub store: Option<PathBuf>,
+    /// What outlives the process.
+    pub store: StoreConfig,
     /// Shown to clients instead of the cluster's certificate.
     pub own_certificate: Option<OwnCertificate>,
     /// Further names of this server in the cluster's certificate.
@@ -65,6 +67,15 @@ pub struct Config {
     pub connections: ConnectionLimits,
     /// The time of day.
     pub clock: Clock,
+}
+
+/// Which store.
+#[derive(Clone, Debug)]
+pub enum StoreConfig {
+    /// A file of this machine; in the data folder when `None`.
+    Sqlite(Option<PathBuf>),
+    /// A database that several machines share.
+    Cql(CqlConfig),
 }
 
 /// What requests reach.
@@ -136,11 +147,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let identity = authority.server_identity(&config.data_dir, &config.public_names, now)?;
     let tls = config::server_config(&authority, identity, config.own_certificate.as_ref())?;
     let token_key = TokenKey::new(&files::key(&config.data_dir.join(TOKEN_KEY_FILE))?);
-    let path = config
-        .store
-        .clone()
-        .unwrap_or_else(|| config.data_dir.join(STORE_FILE));
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path)?);
+    let store = open_store(&config).await?;
     let server = Arc::new(assemble(&config, store, token_key));
 
     let listen = |source| ServeError::Listen {
@@ -213,6 +220,17 @@ impl Running {
     }
 }
 
+async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(match &config.store {
+        StoreConfig::Sqlite(path) => {
+            let in_folder = || config.data_dir.join(STORE_FILE);
+            let path = path.clone().unwrap_or_else(in_folder);
+            Arc::new(SqliteStore::open(&path)?)
+        }
+        StoreConfig::Cql(cql) => Arc::new(CqlStore::open(cql).await?),
+    })
+}
+
 fn lock(folder: &Path) -> Result<File, ServeError> {
     let path = folder.join(LOCK_FILE);
     let file = File::create(&path).map_err(|source| TlsError::File { path, source })?;
@@ -268,8 +286,8 @@ async fn sweep(server: Arc<Server>) {
         turns.tick().await;
         match server.accounts.sweep().await {
             Ok(0) => {}
-            Ok(ended) => tracing::info!(ended, "expired sessions were forgotten"),
-            Err(error) => tracing::warn!(%error, "expired sessions could not be forgotten"),
+            Ok(ended) => tracing::info!(ended, "what had expired or was never finished is gone"),
+            Err(error) => tracing::warn!(%error, "the store could not be swept"),
         }
     }
 }

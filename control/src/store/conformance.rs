@@ -19,7 +19,7 @@ use crate::random;
 
 /// Claimants of one name at the same moment.
 const CLAIMANTS: usize = 50;
-const NOW: UnixMillis = UnixMillis(1_790_000_000_000);
+pub(super) const NOW: UnixMillis = UnixMillis(1_790_000_000_000);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Runs every check.
@@ -279,14 +279,22 @@ async fn expired_sessions_are_swept(store: &Arc<dyn Store>) {
     let account = make_account(store).await;
     // Long before the sessions of the other checks expire.
     let early = UnixMillis(1_000_000);
-    let gone = make_session(store, &account, early).await;
-    let stays = make_session(store, &account, early.after(DAY)).await;
+    let session = |expires| SessionRecord {
+        created: UnixMillis(0),
+        rotated: UnixMillis(0),
+        ..some_session(&account, expires)
+    };
+    let (gone, stays) = (session(early), session(early.after(DAY)));
+    for session in [&gone, &stays] {
+        assert_eq!(store.create_session(session.clone()).await, Ok(()));
+    }
     assert!(store.sweep(early).await.is_ok());
-    assert_eq!(store.session(gone.id, UnixMillis(0)).await, Ok(None));
+    assert_eq!(store.session(gone.id, early).await, Ok(None));
     assert_eq!(
-        store.session(stays.id, UnixMillis(0)).await,
-        Ok(Some(stays))
+        store.sessions_of(account.id, early).await,
+        Ok(vec![stays.clone()])
     );
+    assert_eq!(store.session(stays.id, early).await, Ok(Some(stays)));
 }
 
 async fn a_slug_has_one_conference(store: &Arc<dyn Store>) {
@@ -610,7 +618,7 @@ async fn make_conference(store: &Arc<dyn Store>, owner: &AccountRecord) -> Confe
     conference
 }
 
-fn some_account() -> AccountRecord {
+pub(super) fn some_account() -> AccountRecord {
     let id: [u8; 16] = random::time_ordered_id(NOW);
     let name = data_encoding::HEXLOWER.encode(&id[6..]);
     AccountRecord {
@@ -631,7 +639,7 @@ fn some_hash() -> PasswordHash {
     PasswordHash::from_bytes(&bytes).expect("the form is right")
 }
 
-fn some_session(account: &AccountRecord, expires: UnixMillis) -> SessionRecord {
+pub(super) fn some_session(account: &AccountRecord, expires: UnixMillis) -> SessionRecord {
     SessionRecord {
         id: SessionId(random::time_ordered_id(expires)),
         account: account.id,
@@ -645,7 +653,7 @@ fn some_session(account: &AccountRecord, expires: UnixMillis) -> SessionRecord {
     }
 }
 
-fn some_conference(owner: &AccountRecord) -> ConferenceRecord {
+pub(super) fn some_conference(owner: &AccountRecord) -> ConferenceRecord {
     let id: [u8; 16] = random::time_ordered_id(NOW);
     ConferenceRecord {
         id: ConferenceId::new(id),

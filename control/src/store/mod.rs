@@ -2,7 +2,7 @@
 //!
 //! [`Store`] speaks in the domain's words. Each operation is whole by itself (a conditional write, or one that is done
 //! again without harm), and none promises a transaction over several: so a store without transactions can keep it.
-//! [`sqlite`] keeps it in one file. `conformance` is what every implementation passes.
+//! [`sqlite`] keeps it in one file, [`cql`] in a database on many machines. `conformance` is what every implementation passes.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,6 +15,7 @@ use crate::clock::UnixMillis;
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+pub mod cql;
 pub mod records;
 mod refusal;
 pub mod sqlite;
@@ -255,6 +256,7 @@ pub trait Store: Send + Sync + 'static {
     /// not even after the conference was deleted.
     fn claim_home(&self, conference: ConferenceId, node: String) -> StoreFuture<'_, u64>;
 
-    /// Forgets sessions that have expired by `now`; how many. For stores that do not forget by themselves.
+    /// Forgets sessions that have expired by `now`, in a store that does not by itself, and finishes or undoes what a crash left
+    /// half done, in one that does not by itself; how many.
     fn sweep(&self, now: UnixMillis) -> StoreFuture<'_, u64>;
 }

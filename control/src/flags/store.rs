@@ -1,0 +1,179 @@
+//! Where accounts and conferences are kept.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+use zeroize::Zeroizing;
+
+use crate::store::cql::config::{self as cql, CqlAddress, CqlConfig, CqlLogin, CqlTls};
+
+/// Where the store is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StoreUrl {
+    /// A file; in the data folder when `None`.
+    Sqlite(Option<PathBuf>),
+    /// A database.
+    Cql(CqlAddress),
+}
+
+impl FromStr for StoreUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.starts_with("cql:") {
+            return text.parse().map(Self::Cql);
+        }
+        match text.strip_prefix("sqlite:") {
+            _ if text == "sqlite" => Ok(Self::Sqlite(None)),
+            Some(path) if !path.is_empty() => Ok(Self::Sqlite(Some(path.into()))),
+            _ => Err(
+                "a store is given as sqlite, sqlite:PATH or cql://HOST:PORT,HOST:PORT/KEYSPACE"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+/// Flags of a CQL store.
+#[derive(Args, Debug)]
+pub struct CqlFlags {
+    /// User of the database. Needs CONFAB_CONTROL_STORE_PASSWORD too.
+    #[arg(
+        long,
+        env = "CONFAB_CONTROL_STORE_USER",
+        value_name = "NAME",
+        requires = "store_password"
+    )]
+    pub store_user: Option<String>,
+
+    /// The user's password. Give it in the environment: other people of this machine see a command line.
+    #[arg(
+        long,
+        env = "CONFAB_CONTROL_STORE_PASSWORD",
+        hide_env_values = true,
+        value_name = "PASSWORD",
+        requires = "store_user"
+    )]
+    pub store_password: Option<StorePassword>,
+
+    /// PEM file with the CA of the database's certificates, which have to name the nodes' IP addresses. Given, the connection is
+    /// encrypted; without it, passwords' hashes cross the network in the clear.
+    #[arg(long, env = "CONFAB_CONTROL_STORE_CA", value_name = "FILE")]
+    pub store_ca: Option<PathBuf>,
+
+    /// PEM file with a certificate to show to a database that asks for one.
+    #[arg(
+        long,
+        env = "CONFAB_CONTROL_STORE_CERTIFICATE",
+        value_name = "FILE",
+        requires_all = ["store_key", "store_ca"]
+    )]
+    pub store_certificate: Option<PathBuf>,
+
+    /// PEM file with the private key of --store-certificate.
+    #[arg(
+        long,
+        env = "CONFAB_CONTROL_STORE_KEY",
+        value_name = "FILE",
+        requires = "store_certificate"
+    )]
+    pub store_key: Option<PathBuf>,
+
+    /// Replicas of each row, when the keyspace is made; later, ALTER KEYSPACE changes it. 3 survive the loss of one node
+    /// without anybody noticing; 1 is for a try.
+    #[arg(long, env = "CONFAB_CONTROL_STORE_REPLICATION", default_value_t = cql::REPLICATION, value_name = "COUNT",
+          value_parser = clap::value_parser!(u8).range(1..=9))]
+    pub store_replication: u8,
+
+    /// The database's datacentre to keep to. Needed when there are several; take the nearest.
+    #[arg(long, env = "CONFAB_CONTROL_STORE_DATACENTER", value_name = "NAME")]
+    pub store_datacenter: Option<String>,
+}
+
+/// A password that nothing shows.
+#[derive(Clone)]
+pub struct StorePassword(Zeroizing<String>);
+
+impl std::fmt::Debug for StorePassword {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StorePassword(…)")
+    }
+}
+
+impl FromStr for StorePassword {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(Zeroizing::new(text.to_owned())))
+    }
+}
+
+impl CqlFlags {
+    /// How to reach the database at `address`.
+    pub(super) fn config(&self, address: &CqlAddress) -> CqlConfig {
+        let login = self.store_user.clone().zip(self.store_password.clone());
+        CqlConfig {
+            address: address.clone(),
+            login: login.map(|(user, StorePassword(password))| CqlLogin { user, password }),
+            tls: self.store_ca.clone().map(|authority| CqlTls {
+                authority,
+                own: self.store_certificate.clone().zip(self.store_key.clone()),
+            }),
+            replication: self.store_replication,
+            datacenter: self.store_datacenter.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::flags::{Command, Flags};
+    use crate::running::StoreConfig;
+
+    #[test]
+    fn a_store_is_a_file_or_a_database() {
+        assert_eq!("sqlite".parse(), Ok(StoreUrl::Sqlite(None)));
+        assert_eq!(
+            "sqlite:/tmp/x".parse(),
+            Ok(StoreUrl::Sqlite(Some("/tmp/x".into())))
+        );
+        let Ok(StoreUrl::Cql(address)) = "cql://node/voice".parse() else {
+            panic!("it is a database");
+        };
+        assert_eq!(address.keyspace, "voice");
+        for wrong in ["postgres://x", "sqlite:", "sqlite3", "cql://", ""] {
+            assert!(wrong.parse::<StoreUrl>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_password_of_the_store_is_not_shown() {
+        let flags = |more: &[&str]| {
+            let all = ["confab-control", "serve", "--store", "cql://node"];
+            Flags::try_parse_from(all.iter().chain(more))
+        };
+        let login = ["--store-user", "ann", "--store-password", "hush-hush"];
+        let parsed = flags(&login).unwrap();
+        assert!(!format!("{parsed:?}").contains("hush-hush"));
+        let Command::Serve(serve) = parsed.command else {
+            panic!("it serves");
+        };
+        let config = serve.config();
+        assert!(!format!("{config:?}").contains("hush-hush"));
+        let StoreConfig::Cql(cql) = config.store else {
+            panic!("it is a database");
+        };
+        assert_eq!(cql.login.unwrap().password.as_str(), "hush-hush");
+        for wrong in [
+            &["--store-user", "ann"][..],
+            &["--store-certificate", "a", "--store-key", "b"],
+            &["--store-replication", "0"],
+        ] {
+            assert!(flags(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

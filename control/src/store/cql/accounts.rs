@@ -1,0 +1,294 @@
+//! Accounts and the names that they hold.
+
+use std::time::Duration;
+
+use confab_protocol::control::{AccountId, ConferenceId};
+use tokio::time::Instant;
+
+use super::cells::{Cells, Swapped, Ttl, jittered};
+use super::unfinished::Work;
+use super::values::{self, GONE, State};
+use super::{Core, ROUNDS, keys};
+use crate::accounts::hashing::PasswordHash;
+use crate::clock::UnixMillis;
+use crate::random;
+use crate::store::{AccountRecord, Name, StoreError};
+
+/// What was deleted leaves its mark for so long, in seconds: no write that is this late can come.
+pub(super) const GONE_TTL: Ttl = 24 * 60 * 60;
+/// Who wants a name that somebody else is just claiming waits so long for the outcome.
+const CLAIM_WAIT: Duration = Duration::from_secs(2);
+/// Time between two looks at it.
+const CLAIM_LOOK: Duration = Duration::from_millis(25);
+
+impl Core {
+    pub(super) async fn create_account(&self, account: &AccountRecord) -> Result<(), StoreError> {
+        let value = values::account(account, State::Live);
+        let note = self
+            .journal
+            .begin(
+                &self.db,
+                Work::CreateAccount,
+                account.id.as_bytes(),
+                account.created,
+                value.clone(),
+            )
+            .await?;
+        let outcome = self.claim_and_write(account, &value).await;
+        match &outcome {
+            Ok(()) => {}
+            Err(StoreError::Taken(_) | StoreError::Conflict) => {
+                self.abandon_account(account).await?;
+            }
+            // Whatever was done is undone by a sweep, or completed when the caller tries again.
+            Err(_) => return outcome,
+        }
+        // The account is there whether or not the note is struck out.
+        let _ = self.journal.end(&self.db, &note).await;
+        outcome
+    }
+
+    async fn claim_and_write(
+        &self,
+        account: &AccountRecord,
+        value: &[u8],
+    ) -> Result<(), StoreError> {
+        let id = account.id.as_bytes();
+        self.claim(Name::Username, account.username.as_str(), id)
+            .await?;
+        self.claim(Name::Email, account.email.as_str(), id).await?;
+        let key = keys::account(account.id);
+        let written = self.users.swap(&self.db, &key, None, Some((value, 0)));
+        match written.await? {
+            Swapped::Done => Ok(()),
+            Swapped::Found(found) => match values::state(found.as_deref())? {
+                Some(State::Live) => Ok(()),
+                // It was given up, or deleted meanwhile.
+                _ => Err(StoreError::Conflict),
+            },
+        }
+    }
+
+    /// Claims a name for `id`. A name counts as long as the row that it leads to is live or may become so.
+    ///
+    /// Who finds it claimed by another one that is not live yet waits a moment: that one may have to give it back because
+    /// its other name is taken.
+    pub(super) async fn claim(
+        &self,
+        kind: Name,
+        name: &str,
+        id: &[u8; 16],
+    ) -> Result<(), StoreError> {
+        let key = keys::name(name);
+        let until = Instant::now() + CLAIM_WAIT;
+        loop {
+            let claimed = self.names(kind).swap(&self.db, &key, None, Some((id, 0)));
+            let holder = match claimed.await? {
+                Swapped::Done => return Ok(()),
+                Swapped::Found(None) => continue,
+                Swapped::Found(Some(holder)) => values::id(&holder)?,
+            };
+            let state = match kind {
+                Name::Slug => self.conference_state(ConferenceId::new(holder)).await?,
+                Name::Username | Name::Email => self.account_state(AccountId::new(holder)).await?,
+            };
+            if state == Some(State::Live) || Instant::now() > until {
+                return Err(StoreError::Taken(kind));
+            }
+            tokio::time::sleep(jittered(CLAIM_LOOK)).await;
+        }
+    }
+
+    /// Gives up an account that was not finished, unless it was meanwhile. From then on it cannot be finished any more.
+    pub(super) async fn abandon_account(&self, account: &AccountRecord) -> Result<(), StoreError> {
+        let key = keys::account(account.id);
+        let closing = values::account(account, State::Closing);
+        let closed = self.users.swap(&self.db, &key, None, Some((&closing, 0)));
+        match closed.await? {
+            Swapped::Done => self.finish_closing_account(account).await,
+            Swapped::Found(found) => match values::state(found.as_deref())? {
+                Some(State::Live) => Ok(()),
+                Some(State::Closing) => self.finish_closing_account(account).await,
+                // Names that were claimed since.
+                _ => self.free_names(account).await,
+            },
+        }
+    }
+
+    pub(super) async fn delete_account(&self, id: AccountId) -> Result<(), StoreError> {
+        match self.account_state(id).await? {
+            None | Some(State::Gone) => return Ok(()),
+            // Asked before anything is written, so that nobody is signed out for a moment.
+            Some(State::Live) if self.owns_conference(id).await? => {
+                return Err(StoreError::Conflict);
+            }
+            Some(_) => {}
+        }
+        let note = self
+            .journal
+            .begin(
+                &self.db,
+                Work::DeleteAccount,
+                id.as_bytes(),
+                UnixMillis(0),
+                Vec::new(),
+            )
+            .await?;
+        let outcome = self.close_account(id).await;
+        if matches!(outcome, Ok(()) | Err(StoreError::Conflict)) {
+            let _ = self.journal.end(&self.db, &note).await;
+        }
+        outcome
+    }
+
+    /// Closes the account and takes away all that it has; it may be repeated from any point.
+    pub(super) async fn close_account(&self, id: AccountId) -> Result<(), StoreError> {
+        let key = keys::account(id);
+        let mut found = self.users.read(&self.db, &key).await?;
+        for _ in 0..ROUNDS {
+            let value = match (values::state(found.as_deref())?, &found) {
+                (Some(State::Live), Some(value)) => value,
+                (Some(State::Closing), Some(value)) => {
+                    let account = values::read_account(id, value)?;
+                    // Asked again once it is closed: who makes a conference looks at its owner last.
+                    if self.owns_conference(id).await? {
+                        let live = values::in_state(value, State::Live);
+                        self.users
+                            .swap(&self.db, &key, Some(value), Some((&live, 0)))
+                            .await?;
+                        return Err(StoreError::Conflict);
+                    }
+                    return self.finish_closing_account(&account).await;
+                }
+                _ => return Ok(()),
+            };
+            let closing = values::in_state(value, State::Closing);
+            let closed = self
+                .users
+                .swap(&self.db, &key, Some(value), Some((&closing, 0)));
+            found = match closed.await? {
+                Swapped::Done => Some(closing),
+                Swapped::Found(other) => other,
+            };
+        }
+        Err(StoreError::Conflict)
+    }
+
+    async fn finish_closing_account(&self, account: &AccountRecord) -> Result<(), StoreError> {
+        let id = account.id;
+        self.end_sessions_of(id, None).await?;
+        self.leave_everywhere(id).await?;
+        self.free_names(account).await?;
+        let key = keys::account(id);
+        let found = self.users.read(&self.db, &key).await?;
+        if let (Some(State::Closing), Some(value)) = (values::state(found.as_deref())?, &found) {
+            self.users
+                .swap(&self.db, &key, Some(value), Some((&GONE, GONE_TTL)))
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn free_names(&self, account: &AccountRecord) -> Result<(), StoreError> {
+        let id = account.id.as_bytes();
+        let (username, email) = (account.username.as_str(), account.email.as_str());
+        self.free(Name::Username, username, id).await?;
+        self.free(Name::Email, email, id).await
+    }
+
+    /// Frees a name if it is `id`'s.
+    pub(super) async fn free(
+        &self,
+        kind: Name,
+        name: &str,
+        id: &[u8; 16],
+    ) -> Result<(), StoreError> {
+        self.names(kind)
+            .swap(&self.db, &keys::name(name), Some(id), None)
+            .await
+            .map(drop)
+    }
+
+    /// Where a name leads to.
+    pub(super) async fn holder(
+        &self,
+        kind: Name,
+        name: &str,
+    ) -> Result<Option<[u8; 16]>, StoreError> {
+        let found = self.names(kind).read(&self.db, &keys::name(name)).await?;
+        found.map(|id| values::id(&id)).transpose()
+    }
+
+    fn names(&self, kind: Name) -> &Cells {
+        match kind {
+            Name::Username => &self.by_username,
+            Name::Email => &self.by_email,
+            Name::Slug => &self.by_slug,
+        }
+    }
+
+    pub(super) async fn account(&self, id: AccountId) -> Result<Option<AccountRecord>, StoreError> {
+        let found = self.users.read(&self.db, &keys::account(id)).await?;
+        match (values::state(found.as_deref())?, found) {
+            (Some(State::Live), Some(value)) => values::read_account(id, &value).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The account that a name leads to, once both its names are claimed and its row is written: never a half-made one.
+    pub(super) async fn account_by_name(
+        &self,
+        kind: Name,
+        name: &str,
+    ) -> Result<Option<AccountRecord>, StoreError> {
+        // Nobody's name takes as long as somebody's: a login must not tell who is there.
+        let holder = self.holder(kind, name).await?;
+        self.account(AccountId::new(holder.unwrap_or_else(random::bytes)))
+            .await
+    }
+
+    pub(super) async fn account_state(&self, id: AccountId) -> Result<Option<State>, StoreError> {
+        let found = self.users.read(&self.db, &keys::account(id)).await?;
+        values::state(found.as_deref())
+    }
+
+    pub(super) async fn is_account(&self, id: AccountId) -> Result<bool, StoreError> {
+        Ok(self.account_state(id).await? == Some(State::Live))
+    }
+
+    pub(super) async fn set_password(
+        &self,
+        id: AccountId,
+        old: &PasswordHash,
+        new: &PasswordHash,
+    ) -> Result<(), StoreError> {
+        let key = keys::account(id);
+        let mut found = self.users.read(&self.db, &key).await?;
+        for _ in 0..ROUNDS {
+            let value = match (values::state(found.as_deref())?, &found) {
+                (Some(State::Live), Some(value)) => value,
+                _ => return Err(StoreError::NotFound),
+            };
+            let account = values::read_account(id, value)?;
+            if account.password == *new {
+                return Ok(());
+            }
+            if account.password != *old {
+                return Err(StoreError::Conflict);
+            }
+            let changed = AccountRecord {
+                password: new.clone(),
+                ..account
+            };
+            let changed = values::account(&changed, State::Live);
+            let swapped = self
+                .users
+                .swap(&self.db, &key, Some(value), Some((&changed, 0)));
+            match swapped.await? {
+                Swapped::Done => return Ok(()),
+                Swapped::Found(other) => found = other,
+            }
+        }
+        Err(StoreError::Conflict)
+    }
+}

@@ -1,0 +1,146 @@
+//! Rows that are changed by comparing: each is a key and one packed value, and is only ever written by conditional
+//! statements.
+
+use std::time::Duration;
+
+use scylla::statement::prepared::PreparedStatement;
+use scylla::value::CqlValue;
+
+use super::StoreError;
+use super::db::{Answer, Db, Failure, Kind};
+use crate::random;
+
+/// How often a write whose outcome is unknown is looked up, or begun again, before the caller is told so.
+const SETTLE_TRIES: u32 = 4;
+/// The first pause between two tries; doubled each time, and random from half of it up.
+const SETTLE_PAUSE: Duration = Duration::from_millis(20);
+
+/// A table of such rows, with its statements.
+pub(super) struct Cells {
+    read: PreparedStatement,
+    read_serial: PreparedStatement,
+    set_absent: PreparedStatement,
+    set_same: PreparedStatement,
+    delete_same: PreparedStatement,
+}
+
+/// What came of a conditional write.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Swapped {
+    /// The row is as it was wished, by this write or by one that wished the same.
+    Done,
+    /// It was not as expected, and is so; `None` when there is none.
+    Found(Option<Vec<u8>>),
+}
+
+/// For how long a row lives, in seconds; 0 is for ever.
+pub(super) type Ttl = i32;
+
+impl Cells {
+    /// Prepares the statements of the table, whose primary key has the columns `key`.
+    pub(super) async fn prepare(db: &Db, table: &str, key: &[&str]) -> Result<Self, StoreError> {
+        let row: Vec<_> = key.iter().map(|column| format!("{column} = ?")).collect();
+        let row = row.join(" AND ");
+        let read = format!("SELECT v FROM {table} WHERE {row}");
+        // Never an INSERT: that would leave a mark of the row behind when its value ends.
+        let set = format!("UPDATE {table} USING TTL ? SET v = ? WHERE {row}");
+        let delete = format!("DELETE FROM {table} WHERE {row} IF v = ?");
+        Ok(Self {
+            read: db.prepare(&read, Kind::Read).await?,
+            read_serial: db.prepare(&read, Kind::SerialRead).await?,
+            set_absent: db
+                .prepare(&format!("{set} IF v = null"), Kind::Conditional)
+                .await?,
+            set_same: db
+                .prepare(&format!("{set} IF v = ?"), Kind::Conditional)
+                .await?,
+            delete_same: db.prepare(&delete, Kind::Conditional).await?,
+        })
+    }
+
+    /// The row's value, as a quorum of this datacentre knows it.
+    pub(super) async fn read(
+        &self,
+        db: &Db,
+        key: &[CqlValue],
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(db.run(&self.read, key.to_vec()).await?.value())
+    }
+
+    /// Puts `new` in the place of `old`; `None` stands for no row.
+    ///
+    /// A write whose outcome did not come back is looked up at SERIAL, which also settles it: what is not there then will
+    /// not come later.
+    pub(super) async fn swap(
+        &self,
+        db: &Db,
+        key: &[CqlValue],
+        old: Option<&[u8]>,
+        new: Option<(&[u8], Ttl)>,
+    ) -> Result<Swapped, StoreError> {
+        let wished = new.map(|(value, _)| value);
+        let decide = |found: Option<Vec<u8>>| {
+            if found.as_deref() == wished {
+                Swapped::Done
+            } else {
+                Swapped::Found(found)
+            }
+        };
+        let mut failure = match self.try_once(db, key, old, new).await {
+            Ok(answer) if answer.is_applied()? => return Ok(Swapped::Done),
+            Ok(answer) => return Ok(decide(answer.value())),
+            Err(failure) => failure,
+        };
+        for turn in 0..SETTLE_TRIES {
+            if failure.nothing_done {
+                break;
+            }
+            tokio::time::sleep(jittered(SETTLE_PAUSE * 2u32.pow(turn))).await;
+            match db.run(&self.read_serial, key.to_vec()).await {
+                Err(again) => failure.error = again.error,
+                Ok(answer) => match (answer.value(), old) {
+                    // It was not done and will not be: do it again.
+                    (found, old) if found.as_deref() == old && found.as_deref() != wished => {
+                        match self.try_once(db, key, old, new).await {
+                            Ok(answer) if answer.is_applied()? => return Ok(Swapped::Done),
+                            Ok(answer) => return Ok(decide(answer.value())),
+                            Err(again) => failure = again,
+                        }
+                    }
+                    (found, _) => return Ok(decide(found)),
+                },
+            }
+        }
+        Err(failure.error)
+    }
+
+    async fn try_once(
+        &self,
+        db: &Db,
+        key: &[CqlValue],
+        old: Option<&[u8]>,
+        new: Option<(&[u8], Ttl)>,
+    ) -> Result<Answer, Failure> {
+        let mut values = Vec::with_capacity(key.len() + 3);
+        if let Some((value, ttl)) = new {
+            values.push(CqlValue::Int(ttl));
+            values.push(CqlValue::Blob(value.to_vec()));
+        }
+        values.extend_from_slice(key);
+        values.extend(old.map(|old| CqlValue::Blob(old.to_vec())));
+        let statement = match (old, new) {
+            (None, Some(_)) => &self.set_absent,
+            (Some(_), Some(_)) => &self.set_same,
+            (Some(_), None) => &self.delete_same,
+            // What is not there need not be deleted; the callers have a row in hand.
+            (None, None) => &self.read_serial,
+        };
+        db.run(statement, values).await
+    }
+}
+
+/// From half of the pause to all of it, so that those who collided do not meet again.
+pub(super) fn jittered(pause: Duration) -> Duration {
+    let [byte] = random::bytes::<1>();
+    pause / 2 + pause / 2 * u32::from(byte) / u32::from(u8::MAX)
+}

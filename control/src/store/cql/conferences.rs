@@ -1,0 +1,273 @@
+//! Conferences, the slugs that they hold and the eras of their rooms.
+
+use std::time::Duration;
+
+use confab_protocol::control::room::Role;
+use confab_protocol::control::{AccountId, ConferenceId, Slug};
+
+use super::accounts::GONE_TTL;
+use super::cells::{Swapped, jittered};
+use super::keys::{self, BUCKETS, Place};
+use super::unfinished::Work;
+use super::values::{self, GONE, State};
+use super::{Core, ROUNDS};
+use crate::clock::UnixMillis;
+use crate::random;
+use crate::store::{ConferenceRecord, Name, Standing, StoreError};
+
+/// How often a node tries to take a home that others take at the same moment.
+const HOME_TRIES: u32 = 12;
+/// The pause before it tries again, at first; it grows with each try.
+const HOME_PAUSE: Duration = Duration::from_millis(5);
+
+impl Core {
+    pub(super) async fn create_conference(
+        &self,
+        conference: &ConferenceRecord,
+    ) -> Result<(), StoreError> {
+        if !self.is_account(conference.owner).await? {
+            return Err(StoreError::NotFound);
+        }
+        let value = values::conference(conference, State::Live);
+        let note = self
+            .journal
+            .begin(
+                &self.db,
+                Work::CreateConference,
+                conference.id.as_bytes(),
+                conference.created,
+                value.clone(),
+            )
+            .await?;
+        let outcome = self.claim_and_open(conference, &value).await;
+        match &outcome {
+            Ok(()) => {}
+            Err(StoreError::Taken(_) | StoreError::Conflict) => {
+                self.abandon_conference(conference).await?;
+            }
+            Err(StoreError::NotFound) => self.close_conference(conference.id).await?,
+            Err(_) => return outcome,
+        }
+        let _ = self.journal.end(&self.db, &note).await;
+        outcome
+    }
+
+    async fn claim_and_open(
+        &self,
+        conference: &ConferenceRecord,
+        value: &[u8],
+    ) -> Result<(), StoreError> {
+        let (id, slug) = (conference.id.as_bytes(), conference.slug.as_str());
+        self.claim(Name::Slug, slug, id).await?;
+        let place = Place::of(conference, conference.owner);
+        let standing = Standing {
+            role: Role::Owner,
+            muted: false,
+            since: conference.created,
+        };
+        // An attempt before may have come further; what it wrote stands.
+        self.point_to(&place, standing.since).await?;
+        let standing = values::standing(standing);
+        self.members
+            .swap(&self.db, &place.member_key(), None, Some((&standing, 0)))
+            .await?;
+        let key = keys::id(id);
+        let opened = self
+            .conferences
+            .swap(&self.db, &key, None, Some((value, 0)));
+        if let Swapped::Found(found) = opened.await?
+            && values::state(found.as_deref())? != Some(State::Live)
+        {
+            return Err(StoreError::Conflict);
+        }
+        // Looked at last: who deletes the account closes it first, then looks for conferences that it owns.
+        if self.is_account(conference.owner).await? {
+            Ok(())
+        } else {
+            Err(StoreError::NotFound)
+        }
+    }
+
+    /// Gives up a conference that was not finished, unless it was meanwhile.
+    pub(super) async fn abandon_conference(
+        &self,
+        conference: &ConferenceRecord,
+    ) -> Result<(), StoreError> {
+        let key = keys::id(conference.id.as_bytes());
+        let closing = values::conference(conference, State::Closing);
+        let closed = self
+            .conferences
+            .swap(&self.db, &key, None, Some((&closing, 0)));
+        match closed.await? {
+            Swapped::Done => self.finish_closing_conference(conference).await,
+            Swapped::Found(found) => match values::state(found.as_deref())? {
+                Some(State::Live) => Ok(()),
+                Some(State::Closing) => self.finish_closing_conference(conference).await,
+                _ => self.take_away(conference).await,
+            },
+        }
+    }
+
+    pub(super) async fn delete_conference(&self, id: ConferenceId) -> Result<(), StoreError> {
+        if matches!(self.conference_state(id).await?, None | Some(State::Gone)) {
+            return Ok(());
+        }
+        let note = self
+            .journal
+            .begin(
+                &self.db,
+                Work::DeleteConference,
+                id.as_bytes(),
+                UnixMillis(0),
+                Vec::new(),
+            )
+            .await?;
+        self.close_conference(id).await?;
+        let _ = self.journal.end(&self.db, &note).await;
+        Ok(())
+    }
+
+    /// Closes the conference and takes away all that it has; it may be repeated from any point.
+    pub(super) async fn close_conference(&self, id: ConferenceId) -> Result<(), StoreError> {
+        let key = keys::id(id.as_bytes());
+        let mut found = self.conferences.read(&self.db, &key).await?;
+        for _ in 0..ROUNDS {
+            let value = match (values::state(found.as_deref())?, &found) {
+                (Some(State::Live), Some(value)) => value,
+                (Some(State::Closing), Some(value)) => {
+                    let conference = values::read_conference(id, value)?;
+                    return self.finish_closing_conference(&conference).await;
+                }
+                _ => return Ok(()),
+            };
+            let closing = values::in_state(value, State::Closing);
+            let closed = self
+                .conferences
+                .swap(&self.db, &key, Some(value), Some((&closing, 0)));
+            found = match closed.await? {
+                Swapped::Done => Some(closing),
+                Swapped::Found(other) => other,
+            };
+        }
+        Err(StoreError::Conflict)
+    }
+
+    async fn finish_closing_conference(
+        &self,
+        conference: &ConferenceRecord,
+    ) -> Result<(), StoreError> {
+        self.take_away(conference).await?;
+        let key = keys::id(conference.id.as_bytes());
+        let found = self.conferences.read(&self.db, &key).await?;
+        if let (Some(State::Closing), Some(value)) = (values::state(found.as_deref())?, &found) {
+            self.conferences
+                .swap(&self.db, &key, Some(value), Some((&GONE, GONE_TTL)))
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn take_away(&self, conference: &ConferenceRecord) -> Result<(), StoreError> {
+        self.remove_everybody(conference).await?;
+        // The owner may have a place in its list without a standing, when the conference was not finished.
+        let place = Place::of(conference, conference.owner);
+        self.forget(&place, conference.created).await?;
+        let id = conference.id.as_bytes();
+        self.free(Name::Slug, conference.slug.as_str(), id).await
+    }
+
+    pub(super) async fn conference(
+        &self,
+        id: ConferenceId,
+    ) -> Result<Option<ConferenceRecord>, StoreError> {
+        let key = keys::id(id.as_bytes());
+        let found = self.conferences.read(&self.db, &key).await?;
+        match (values::state(found.as_deref())?, found) {
+            (Some(State::Live), Some(value)) => values::read_conference(id, &value).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) async fn conference_by_slug(
+        &self,
+        slug: &Slug,
+    ) -> Result<Option<ConferenceRecord>, StoreError> {
+        match self.holder(Name::Slug, slug.as_str()).await? {
+            None => Ok(None),
+            Some(id) => self.conference(ConferenceId::new(id)).await,
+        }
+    }
+
+    pub(super) async fn conference_state(
+        &self,
+        id: ConferenceId,
+    ) -> Result<Option<State>, StoreError> {
+        let key = keys::id(id.as_bytes());
+        let found = self.conferences.read(&self.db, &key).await?;
+        values::state(found.as_deref())
+    }
+
+    pub(super) async fn count_owned(&self, account: AccountId) -> Result<u64, StoreError> {
+        Ok(self.owned(account).await?.len() as u64)
+    }
+
+    /// Whether a conference of the account is there, or may come to be.
+    pub(super) async fn owns_conference(&self, account: AccountId) -> Result<bool, StoreError> {
+        for conference in self.owned(account).await? {
+            match self.conference_state(conference).await? {
+                Some(State::Closing | State::Gone) => {}
+                Some(State::Live) => return Ok(true),
+                // It is being made, or was never finished; a sweep decides.
+                None => return Ok(true),
+            }
+        }
+        Ok(false)
+    }
+
+    pub(super) async fn claim_home(
+        &self,
+        conference: ConferenceId,
+        node: &str,
+    ) -> Result<u64, StoreError> {
+        let key = keys::id(conference.as_bytes());
+        let mut found = self.homes.read(&self.db, &key).await?;
+        for turn in 0..HOME_TRIES {
+            let last = found.as_deref().map_or(Ok(0), values::read_era)?;
+            let era = last.checked_add(1).ok_or(StoreError::Conflict)?;
+            let new = values::home(era, random::bytes(), node);
+            let claimed = self
+                .homes
+                .swap(&self.db, &key, found.as_deref(), Some((&new, 0)));
+            match claimed.await? {
+                Swapped::Done => return Ok(era),
+                Swapped::Found(other) => found = other,
+            }
+            tokio::time::sleep(jittered(HOME_PAUSE * turn)).await;
+        }
+        Err(StoreError::Conflict)
+    }
+
+    async fn remove_everybody(&self, conference: &ConferenceRecord) -> Result<(), StoreError> {
+        for bucket in 0..BUCKETS {
+            loop {
+                let rows = self
+                    .members_after(conference.id, bucket, &[], CHUNK)
+                    .await?;
+                let removals = rows.iter().map(|(account, value)| async {
+                    let place = Place::of(conference, *account);
+                    self.remove_with_place_first(&place, value.clone()).await
+                });
+                for removed in super::join_all(removals).await {
+                    removed?;
+                }
+                if rows.len() < CHUNK as usize {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Members that are removed at a time.
+const CHUNK: u32 = 16;

@@ -1,0 +1,313 @@
+//! The driver's session: how statements are sent, bounded and judged.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use scylla::client::execution_profile::ExecutionProfile;
+use scylla::client::session::Session;
+use scylla::client::session_builder::SessionBuilder;
+use scylla::errors::{DbError, ExecutionError, PrepareError, RequestAttemptError};
+use scylla::policies::load_balancing::DefaultPolicy;
+use scylla::policies::retry::DefaultRetryPolicy;
+use scylla::policies::speculative_execution::SimpleSpeculativeExecutionPolicy;
+use scylla::statement::prepared::PreparedStatement;
+use scylla::statement::{Consistency, SerialConsistency};
+use scylla::value::{CqlValue, Row};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::StoreError;
+use super::config::CqlConfig;
+#[cfg(any(test, feature = "conformance"))]
+use super::faults::Faults;
+
+/// A statement is given up after so long.
+const REQUEST_TIMEOUT: Duration = Duration::from_millis(2500);
+/// A node that does not take a connection within this is passed over.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// No node has answered by then: the program does not start.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// A read that takes this long is sent to another node as well.
+const SPECULATE_AFTER: Duration = Duration::from_millis(100);
+/// Operations that are under way or wait, at most; one more is told to try again.
+pub(super) const OPERATIONS: usize = 2048;
+/// Statements that are with the database at a time.
+const STATEMENTS: usize = 256;
+
+/// What a statement does, which decides how it is sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    /// LOCAL_QUORUM; retried, and sent to two nodes when the first is slow.
+    Read,
+    /// SERIAL: sees every conditional write that may have happened, and settles those that are half done.
+    SerialRead,
+    /// LOCAL_QUORUM; may be done twice without harm.
+    Write,
+    /// Decided at SERIAL, committed at LOCAL_QUORUM; never repeated by the driver.
+    Conditional,
+}
+
+/// A statement that was not answered.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// What to tell.
+    pub(super) error: StoreError,
+    /// Surely nothing was changed. Else it may have been, or may still be.
+    pub(super) nothing_done: bool,
+}
+
+impl From<Failure> for StoreError {
+    fn from(failure: Failure) -> Self {
+        failure.error
+    }
+}
+
+/// The connection to the database.
+pub(super) struct Db {
+    pub(super) session: Session,
+    operations: Semaphore,
+    statements: Semaphore,
+    #[cfg(any(test, feature = "conformance"))]
+    pub(super) faults: Faults,
+}
+
+impl Db {
+    /// Connects to the nodes.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] when none answers within 10 s, or TLS or the login is not right.
+    pub(super) async fn connect(config: &CqlConfig) -> Result<Self, StoreError> {
+        let mut policy = DefaultPolicy::builder().token_aware(true);
+        if let Some(datacenter) = &config.datacenter {
+            policy = policy.prefer_datacenter(datacenter.clone());
+        }
+        let profile = ExecutionProfile::builder()
+            .consistency(Consistency::LocalQuorum)
+            .serial_consistency(Some(SerialConsistency::Serial))
+            .request_timeout(Some(REQUEST_TIMEOUT))
+            .load_balancing_policy(policy.build())
+            .retry_policy(Arc::new(DefaultRetryPolicy::new()))
+            // It is for statements that are marked as idempotent, and for no others.
+            .speculative_execution_policy(Some(Arc::new(SimpleSpeculativeExecutionPolicy {
+                max_retry_count: 1,
+                retry_interval: SPECULATE_AFTER,
+            })))
+            .build();
+        let mut builder = SessionBuilder::new()
+            .known_nodes(&config.address.nodes)
+            .connection_timeout(CONNECT_TIMEOUT)
+            .keyspaces_to_fetch([config.address.keyspace.as_str()])
+            .default_execution_profile_handle(profile.into_handle());
+        if let Some(login) = &config.login {
+            builder = builder.user(login.user.as_str(), login.password.as_str());
+        }
+        if let Some(tls) = &config.tls {
+            builder = builder.tls_context(Some(tls.client_config()?));
+        }
+        let nodes = config.address.nodes.join(", ");
+        let session = match tokio::time::timeout(OPEN_TIMEOUT, Box::pin(builder.build())).await {
+            Ok(Ok(session)) => session,
+            Ok(Err(error)) => {
+                return Err(StoreError::Unavailable(format!(
+                    "no node of {nodes} lets this server in ({error}): check --store, that they run, and user, password \
+                     and TLS"
+                )));
+            }
+            Err(_) => {
+                return Err(StoreError::Unavailable(format!(
+                    "no node of {nodes} answers within {} s: check --store and that they run",
+                    OPEN_TIMEOUT.as_secs()
+                )));
+            }
+        };
+        Ok(Self {
+            session,
+            operations: Semaphore::new(OPERATIONS),
+            statements: Semaphore::new(STATEMENTS),
+            #[cfg(any(test, feature = "conformance"))]
+            faults: Faults::default(),
+        })
+    }
+
+    /// A place for an operation, given back when dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Busy`] when as many as may are under way.
+    pub(super) fn admit(&self) -> Result<SemaphorePermit<'_>, StoreError> {
+        self.operations.try_acquire().map_err(|_| StoreError::Busy)
+    }
+
+    #[cfg(test)]
+    pub(super) fn operations(&self) -> &Semaphore {
+        &self.operations
+    }
+
+    /// Prepares a statement, once for the life of the store.
+    pub(super) async fn prepare(
+        &self,
+        cql: &str,
+        kind: Kind,
+    ) -> Result<PreparedStatement, StoreError> {
+        let mut statement =
+            Box::pin(self.session.prepare(cql))
+                .await
+                .map_err(|error| match error {
+                    PrepareError::AllAttemptsFailed { first_attempt } => {
+                        judge_attempt(&first_attempt).error
+                    }
+                    error => StoreError::Unavailable(error.to_string()),
+                })?;
+        statement.set_is_idempotent(kind != Kind::Conditional);
+        if kind == Kind::SerialRead {
+            statement.set_consistency(Consistency::Serial);
+        }
+        Ok(statement)
+    }
+
+    /// Sends a statement and gives the rows of its answer.
+    pub(super) async fn run(
+        &self,
+        statement: &PreparedStatement,
+        values: Vec<CqlValue>,
+    ) -> Result<Answer, Failure> {
+        let certain = |error| Failure {
+            error,
+            nothing_done: true,
+        };
+        let _turn = self
+            .statements
+            .acquire()
+            .await
+            .map_err(|_| certain(StoreError::Busy))?;
+        #[cfg(any(test, feature = "conformance"))]
+        let is_lost = self.faults.before().map_err(uncertain)?;
+        let result = Box::pin(self.session.execute_unpaged(statement, values))
+            .await
+            .map_err(|error| judge(&error))?;
+        #[cfg(any(test, feature = "conformance"))]
+        Faults::after(is_lost).map_err(uncertain)?;
+        if !result.is_rows() {
+            return Ok(Answer::default());
+        }
+        let rows = result
+            .into_rows_result()
+            .map_err(|error| uncertain(StoreError::Unavailable(error.to_string())))?;
+        let value_column = rows
+            .column_specs()
+            .get_by_name("v")
+            .map(|(column, _)| column);
+        let wrong = |_| uncertain(StoreError::Corrupt("the columns of an answer"));
+        let rows: Result<Vec<Row>, _> = rows
+            .rows::<Row>()
+            .map_err(|_| uncertain(StoreError::Corrupt("the form of an answer")))?
+            .collect();
+        Ok(Answer {
+            rows: rows.map_err(wrong)?,
+            value_column,
+        })
+    }
+}
+
+/// The rows of an answer.
+#[derive(Default)]
+pub(super) struct Answer {
+    pub(super) rows: Vec<Row>,
+    value_column: Option<usize>,
+}
+
+impl Answer {
+    /// The column `v` of the first row, wherever it is: what a conditional write returns beside its first column differs
+    /// between databases.
+    pub(super) fn value(mut self) -> Option<Vec<u8>> {
+        let row = self.rows.first_mut()?;
+        blob(row.columns.get_mut(self.value_column?)?.take())
+    }
+
+    /// Whether a conditional write was applied: the first column of its first row.
+    pub(super) fn is_applied(&self) -> Result<bool, StoreError> {
+        match self.rows.first().and_then(|row| row.columns.first()) {
+            Some(Some(CqlValue::Boolean(applied))) => Ok(*applied),
+            _ => Err(StoreError::Corrupt("the answer to a conditional write")),
+        }
+    }
+}
+
+/// The bytes of a blob; `None` for null and whatever is no blob.
+pub(super) fn blob(value: Option<CqlValue>) -> Option<Vec<u8>> {
+    match value {
+        Some(CqlValue::Blob(bytes)) => Some(bytes),
+        _ => None,
+    }
+}
+
+fn uncertain(error: StoreError) -> Failure {
+    Failure {
+        error,
+        nothing_done: false,
+    }
+}
+
+/// What a statement's error means.
+pub(super) fn judge(error: &ExecutionError) -> Failure {
+    let unavailable = |text: String, nothing_done| Failure {
+        error: StoreError::Unavailable(text),
+        nothing_done,
+    };
+    match error {
+        ExecutionError::LastAttemptError(error) => judge_attempt(error),
+        ExecutionError::EmptyPlan => unavailable(
+            "no node can be asked: check that nodes of --store-datacenter run".to_owned(),
+            true,
+        ),
+        ExecutionError::ConnectionPoolError(error) => unavailable(
+            format!(
+                "no node is connected ({error}): check that they run; it goes on by itself once they do"
+            ),
+            true,
+        ),
+        ExecutionError::RequestTimeout(after) => unavailable(
+            format!(
+                "no answer within {} ms: check the database's load",
+                after.as_millis()
+            ),
+            false,
+        ),
+        error => unavailable(error.to_string(), false),
+    }
+}
+
+fn judge_attempt(error: &RequestAttemptError) -> Failure {
+    let certain = |text: String| Failure {
+        error: StoreError::Unavailable(text),
+        nothing_done: true,
+    };
+    match error {
+        RequestAttemptError::UnableToAllocStreamId
+        | RequestAttemptError::DbError(DbError::Overloaded, _) => Failure {
+            error: StoreError::Busy,
+            nothing_done: true,
+        },
+        RequestAttemptError::DbError(
+            DbError::Unavailable {
+                required, alive, ..
+            },
+            _,
+        ) => certain(format!(
+            "{required} replicas of a row are needed and {alive} run: start the others"
+        )),
+        RequestAttemptError::DbError(DbError::IsBootstrapping, _) => {
+            certain("the node is still starting".to_owned())
+        }
+        RequestAttemptError::DbError(DbError::Unauthorized, text) => certain(format!(
+            "the database does not allow it ({text}): grant its user ALL on the keyspace"
+        )),
+        RequestAttemptError::DbError(
+            error @ (DbError::SyntaxError | DbError::Invalid | DbError::ConfigError),
+            text,
+        ) => certain(format!(
+            "the database does not know such a statement ({error}: {text})"
+        )),
+        error => uncertain(StoreError::Unavailable(error.to_string())),
+    }
+}

@@ -1,0 +1,76 @@
+//! Faults that tests put between an operation's statements.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::StoreError;
+
+/// What goes wrong at a statement.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// The program ends before the statement is sent: nothing after it happens either.
+    CrashBefore,
+    /// The program ends after the statement was done: its answer and all that comes after are lost.
+    CrashAfter,
+    /// The statement is lost on its way; what comes after is as ever.
+    LostRequest,
+    /// The statement is done, but its answer is lost; what comes after is as ever.
+    LostAnswer,
+}
+
+/// Makes one statement of an operation fail. Does nothing unless a test says so.
+#[derive(Default, Debug)]
+pub struct Faults(Mutex<State>);
+
+#[derive(Default, Debug)]
+struct State {
+    plan: Option<(Fault, usize)>,
+    statements: usize,
+    fired: bool,
+}
+
+impl Faults {
+    /// From now on the statement of that number, counted from 0, goes wrong.
+    pub fn arm(&self, fault: Fault, statement: usize) {
+        *self.state() = State {
+            plan: Some((fault, statement)),
+            ..State::default()
+        };
+    }
+
+    /// Nothing goes wrong any more; whether something did.
+    pub fn disarm(&self) -> bool {
+        std::mem::take(&mut *self.state()).fired
+    }
+
+    /// Called before each statement is sent; gives what [`Self::after`] has to do.
+    pub(super) fn before(&self) -> Result<bool, StoreError> {
+        let mut state = self.state();
+        let Some((fault, at)) = state.plan else {
+            return Ok(false);
+        };
+        let number = state.statements;
+        state.statements += 1;
+        let is_crash = matches!(fault, Fault::CrashBefore | Fault::CrashAfter);
+        if number < at || (number > at && !is_crash) {
+            return Ok(false);
+        }
+        state.fired = true;
+        match fault {
+            Fault::CrashAfter | Fault::LostAnswer if number == at => Ok(true),
+            _ => Err(injected()),
+        }
+    }
+
+    /// Called after each statement with what [`Self::before`] gave.
+    pub(super) fn after(lost: bool) -> Result<(), StoreError> {
+        if lost { Err(injected()) } else { Ok(()) }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn injected() -> StoreError {
+    StoreError::Unavailable("a test lets this statement fail".to_owned())
+}

@@ -1,0 +1,109 @@
+//! The keys of rows.
+
+use confab_protocol::control::{AccountId, ConferenceId};
+use scylla::value::CqlValue;
+
+use crate::store::{ConferenceRecord, SessionId};
+
+/// What a row of `users` is about: its second column. All rows of an account lie together, which spares each the key and its
+/// place in an index.
+pub(super) const ACCOUNT: i8 = 0;
+/// A session of the account.
+pub(super) const SESSION: i8 = 1;
+/// A conference that it owns.
+pub(super) const OWNED: i8 = 2;
+/// A conference that it has joined, or was banned from.
+pub(super) const JOINED: i8 = 3;
+
+/// The members of a conference are spread over so many partitions: 10 000 of them take 60 kB in each, and of 1000 who join in
+/// the same second each waits for few others. More partitions would make the many small conferences larger. Never change it: it is in the keys.
+pub(super) const BUCKETS: u8 = 8;
+
+/// An account's own row in `users`.
+pub(super) fn account(id: AccountId) -> [CqlValue; 3] {
+    [
+        bytes(id.as_bytes()),
+        CqlValue::TinyInt(ACCOUNT),
+        bytes(&[0]),
+    ]
+}
+
+/// The row in `users` that leads to a session.
+pub(super) fn session_of(account: AccountId, id: SessionId) -> [CqlValue; 3] {
+    [
+        bytes(account.as_bytes()),
+        CqlValue::TinyInt(SESSION),
+        bytes(&id.0),
+    ]
+}
+
+/// A row of a table with one id for its key.
+pub(super) fn id(id: &[u8; 16]) -> [CqlValue; 1] {
+    [bytes(id)]
+}
+
+/// A row of a table with a name for its key.
+pub(super) fn name(name: &str) -> [CqlValue; 1] {
+    [CqlValue::Text(name.to_owned())]
+}
+
+/// A partition of `members_by_conference`.
+pub(super) fn bucket(conference: ConferenceId, bucket: u8) -> [CqlValue; 2] {
+    [
+        bytes(conference.as_bytes()),
+        CqlValue::TinyInt(bucket as i8),
+    ]
+}
+
+/// A row of `members_by_conference`.
+pub(super) fn member(conference: ConferenceId, account: AccountId) -> [CqlValue; 3] {
+    // The last byte of an id is random.
+    let [conference, bucket] = bucket(conference, account.as_bytes()[15] % BUCKETS);
+    [conference, bucket, bytes(account.as_bytes())]
+}
+
+pub(super) fn bytes(bytes: &[u8]) -> CqlValue {
+    CqlValue::Blob(bytes.to_vec())
+}
+
+/// The place of a conference in an account's list: a row in `users`.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) conference: ConferenceId,
+    pub(super) account: AccountId,
+    /// [`OWNED`] or [`JOINED`].
+    pub(super) list: i8,
+}
+
+impl Place {
+    pub(super) fn of(conference: &ConferenceRecord, account: AccountId) -> Self {
+        let is_owner = conference.owner == account;
+        Self {
+            conference: conference.id,
+            account,
+            list: if is_owner { OWNED } else { JOINED },
+        }
+    }
+
+    /// Before every conference in the account's lists.
+    pub(super) fn before_all(account: AccountId) -> Self {
+        Self {
+            conference: ConferenceId::new([0; 16]),
+            account,
+            list: OWNED,
+        }
+    }
+
+    pub(super) fn key(&self) -> [CqlValue; 3] {
+        [
+            bytes(self.account.as_bytes()),
+            CqlValue::TinyInt(self.list),
+            bytes(self.conference.as_bytes()),
+        ]
+    }
+
+    /// The key of the standing that it leads to.
+    pub(super) fn member_key(&self) -> [CqlValue; 3] {
+        member(self.conference, self.account)
+    }
+}

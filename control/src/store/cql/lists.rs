@@ -1,0 +1,263 @@
+//! Rows that are read together: an account's conferences, a conference's members.
+
+use confab_protocol::control::{AccountId, ConferenceId};
+use scylla::statement::prepared::PreparedStatement;
+use scylla::value::{CqlValue, Row};
+
+use super::db::{Db, Kind, blob};
+use super::keys::{self, BUCKETS, OWNED, Place};
+use super::{Core, join_all, values};
+use crate::store::{Cursor, MemberRecord, Membership, Page, StoreError};
+
+/// Rows of an account's list that are looked at together.
+pub(super) const CHUNK: i32 = 64;
+
+/// The statements that read several rows.
+pub(super) struct Lists {
+    members: PreparedStatement,
+    count_members: PreparedStatement,
+    conferences: PreparedStatement,
+    owned: PreparedStatement,
+}
+
+impl Lists {
+    pub(super) async fn prepare(db: &Db, members: &str, users: &str) -> Result<Self, StoreError> {
+        let read = async |cql: String| db.prepare(&cql, Kind::Read).await;
+        Ok(Self {
+            members: read(format!(
+                "SELECT u, v FROM {members} WHERE c = ? AND b = ? AND u > ? LIMIT ?"
+            ))
+            .await?,
+            count_members: read(format!(
+                "SELECT count(*) FROM {members} WHERE c = ? AND b = ?"
+            ))
+            .await?,
+            conferences: read(format!(
+                "SELECT k, i, v FROM {users} WHERE u = ? AND (k, i) > (?, ?) LIMIT ?"
+            ))
+            .await?,
+            owned: read(format!(
+                "SELECT i FROM {users} WHERE u = ? AND k = {OWNED} AND i > ? LIMIT {CHUNK}"
+            ))
+            .await?,
+        })
+    }
+}
+
+impl Core {
+    /// The conferences that are in the account's list as its own.
+    pub(super) async fn owned(&self, account: AccountId) -> Result<Vec<ConferenceId>, StoreError> {
+        let (mut owned, mut last) = (Vec::new(), Vec::new());
+        loop {
+            let values = vec![keys::bytes(account.as_bytes()), CqlValue::Blob(last)];
+            let answer = self.db.run(&self.lists.owned, values).await?;
+            let count = answer.rows.len();
+            for row in answer.rows {
+                let id = blob(row.columns.into_iter().next().flatten()).unwrap_or_default();
+                owned.push(ConferenceId::new(values::id(&id)?));
+            }
+            match owned.last() {
+                Some(id) if count == CHUNK as usize => last = id.as_bytes().to_vec(),
+                _ => return Ok(owned),
+            }
+        }
+    }
+
+    pub(super) async fn conferences_of(
+        &self,
+        account: AccountId,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Page<Membership>, StoreError> {
+        let after = match after {
+            None => Place::before_all(account),
+            Some(cursor) => {
+                let (list, id) = cursor_parts(&cursor)?;
+                Place {
+                    conference: ConferenceId::new(id),
+                    account,
+                    list: list as i8,
+                }
+            }
+        };
+        let mut rows = self.places_after(&after, more(limit)).await?;
+        let next = cut(&mut rows, limit, |(place, _)| {
+            cursor(place.list as u8, place.conference.as_bytes())
+        });
+        let reads = rows.iter().map(|(place, _)| async move {
+            let (conference, standing) = tokio::join!(
+                self.conference(place.conference),
+                self.member(place.conference, account)
+            );
+            Ok::<_, StoreError>((conference?, standing?))
+        });
+        let mut items = Vec::new();
+        for read in join_all(reads).await {
+            // A crash may have left a place that leads nowhere.
+            if let (Some(conference), Some(standing)) = read? {
+                items.push(Membership {
+                    conference,
+                    standing,
+                });
+            }
+        }
+        Ok(Page { items, next })
+    }
+
+    pub(super) async fn members(
+        &self,
+        conference: ConferenceId,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Page<MemberRecord>, StoreError> {
+        let none = Page {
+            items: Vec::new(),
+            next: None,
+        };
+        let (first, last) = match after {
+            None => (0, Vec::new()),
+            Some(cursor) => {
+                let (bucket, id) = cursor_parts(&cursor)?;
+                (bucket, id.to_vec())
+            }
+        };
+        if self.conference(conference).await?.is_none() {
+            return Ok(none);
+        }
+        // All that may be needed at once: most conferences are small and lie in many buckets.
+        let last = &last;
+        let reads = (first..BUCKETS).map(|bucket| async move {
+            let after = if bucket == first {
+                last.as_slice()
+            } else {
+                &[]
+            };
+            let limit = limit.saturating_add(1);
+            let rows = self.members_after(conference, bucket, after, limit).await?;
+            Ok::<_, StoreError>(rows.into_iter().map(move |row| (bucket, row)))
+        });
+        let mut rows = Vec::new();
+        for read in join_all(reads).await {
+            rows.extend(read?);
+        }
+        let next = cut(&mut rows, limit, |(bucket, (account, _))| {
+            cursor(*bucket, account.as_bytes())
+        });
+        let reads = rows.iter().map(|(_, (account, _))| self.account(*account));
+        let accounts = join_all(reads).await;
+        let mut items = Vec::with_capacity(rows.len());
+        for ((_, (_, value)), account) in rows.iter().zip(accounts) {
+            // The account may be on its way out.
+            if let Some(account) = account? {
+                items.push(MemberRecord {
+                    account: account.id,
+                    username: account.username,
+                    standing: values::read_standing(value)?,
+                });
+            }
+        }
+        Ok(Page { items, next })
+    }
+
+    pub(super) async fn count_members(&self, conference: ConferenceId) -> Result<u64, StoreError> {
+        let counts = (0..BUCKETS).map(|bucket| async move {
+            let answer = self
+                .db
+                .run(
+                    &self.lists.count_members,
+                    keys::bucket(conference, bucket).to_vec(),
+                )
+                .await?;
+            match answer.rows.first().and_then(|row| row.columns.first()) {
+                Some(Some(CqlValue::BigInt(count))) => {
+                    u64::try_from(*count).map_err(|_| StoreError::Corrupt("a count"))
+                }
+                _ => Err(StoreError::Corrupt("a count")),
+            }
+        });
+        join_all(counts).await.into_iter().sum()
+    }
+
+    /// Rows of one bucket, by account, from the one after `last` on.
+    pub(super) async fn members_after(
+        &self,
+        conference: ConferenceId,
+        bucket: u8,
+        last: &[u8],
+        limit: u32,
+    ) -> Result<Vec<(AccountId, Vec<u8>)>, StoreError> {
+        let mut values = keys::bucket(conference, bucket).to_vec();
+        values.push(CqlValue::Blob(last.to_vec()));
+        values.push(CqlValue::Int(i32::try_from(limit).unwrap_or(i32::MAX)));
+        let answer = self.db.run(&self.lists.members, values).await?;
+        let mut rows = Vec::with_capacity(answer.rows.len());
+        for row in answer.rows {
+            let [account, value] = columns(row)?;
+            let (Some(account), Some(value)) = (blob(account), blob(value)) else {
+                return Err(StoreError::Corrupt("a member"));
+            };
+            rows.push((AccountId::new(values::id(&account)?), value));
+        }
+        Ok(rows)
+    }
+
+    pub(super) async fn places_after(
+        &self,
+        after: &Place,
+        limit: i32,
+    ) -> Result<Vec<(Place, Vec<u8>)>, StoreError> {
+        let mut values = after.key().to_vec();
+        values.push(CqlValue::Int(limit));
+        let answer = self.db.run(&self.lists.conferences, values).await?;
+        let mut places = Vec::with_capacity(answer.rows.len());
+        for row in answer.rows {
+            let [list, conference, tag] = columns(row)?;
+            let (Some(CqlValue::TinyInt(list)), Some(conference), Some(tag)) =
+                (list, blob(conference), blob(tag))
+            else {
+                return Err(StoreError::Corrupt("a membership"));
+            };
+            let place = Place {
+                conference: ConferenceId::new(values::id(&conference)?),
+                account: after.account,
+                list,
+            };
+            places.push((place, tag));
+        }
+        Ok(places)
+    }
+}
+
+fn columns<const N: usize>(row: Row) -> Result<[Option<CqlValue>; N], StoreError> {
+    row.columns
+        .try_into()
+        .map_err(|_| StoreError::Corrupt("the columns of a row"))
+}
+
+/// One row more than the page holds tells whether there is a next one.
+fn more(limit: u32) -> i32 {
+    i32::try_from(limit).unwrap_or(i32::MAX).saturating_add(1)
+}
+
+/// Cuts the rows to the page; where the next one begins, when there is one.
+fn cut<T>(rows: &mut Vec<T>, limit: u32, cursor: impl Fn(&T) -> Cursor) -> Option<Cursor> {
+    if rows.len() <= limit as usize {
+        return None;
+    }
+    rows.truncate(limit as usize);
+    rows.last().map(cursor)
+}
+
+/// `bucket or list (1) · id (16)` of the last row that was given.
+fn cursor(first: u8, id: &[u8; 16]) -> Cursor {
+    Cursor([&[first], id.as_slice()].concat().into())
+}
+
+fn cursor_parts(cursor: &Cursor) -> Result<(u8, [u8; 16]), StoreError> {
+    match cursor.0.split_first() {
+        Some((first, id)) if *first < BUCKETS => {
+            Ok((*first, id.try_into().map_err(|_| StoreError::BadCursor)?))
+        }
+        _ => Err(StoreError::BadCursor),
+    }
+}

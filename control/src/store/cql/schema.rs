@@ -1,0 +1,269 @@
+//! Keyspace, tables and their migrations, which several nodes may begin at the same moment.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use scylla::errors::ExecutionError;
+use scylla::statement::Consistency;
+use scylla::statement::unprepared::Statement;
+use scylla::value::{CqlValue, Row};
+
+use super::StoreError;
+use super::cells::jittered;
+use super::config::CqlConfig;
+use super::db::{Db, judge};
+use crate::random;
+
+/// Each takes the tables from the version that is its place in the list to the next. Never change one that was released.
+/// A statement may be done twice: the node that began may have ended midway.
+const MIGRATIONS: [&[&str]; 1] = [&[
+    "CREATE TABLE IF NOT EXISTS {ks}.users (u blob, k tinyint, i blob, v blob, PRIMARY KEY (u, k, i)) WITH compression = {packed}",
+    "CREATE TABLE IF NOT EXISTS {ks}.users_by_username (n text PRIMARY KEY, v blob) WITH compression = {packed}",
+    "CREATE TABLE IF NOT EXISTS {ks}.users_by_email (n text PRIMARY KEY, v blob) WITH compression = {packed}",
+    "CREATE TABLE IF NOT EXISTS {ks}.sessions (s blob PRIMARY KEY, v blob) WITH compression = {packed}",
+    "CREATE TABLE IF NOT EXISTS {ks}.conferences (c blob PRIMARY KEY, v blob) WITH compression = {packed}",
+    "CREATE TABLE IF NOT EXISTS {ks}.conferences_by_slug (n text PRIMARY KEY, v blob) WITH compression = {packed}",
+    "CREATE TABLE IF NOT EXISTS {ks}.members_by_conference (c blob, b tinyint, u blob, v blob, PRIMARY KEY ((c, b), u)) \
+     WITH compression = {packed}",
+    "CREATE TABLE IF NOT EXISTS {ks}.conference_home (c blob PRIMARY KEY, v blob) WITH compression = {packed}",
+    // A row that a dead node brings back is settled again, which does no harm.
+    "CREATE TABLE IF NOT EXISTS {ks}.unfinished (b tinyint, k tinyint, i blob, n blob, t bigint, v blob, PRIMARY KEY (b, k, i, n)) \
+     WITH compression = {packed} AND gc_grace_seconds = 3600",
+]];
+/// One row: the version of the tables, and the node that changes them now.
+const VERSIONS: &str =
+    "CREATE TABLE IF NOT EXISTS {ks}.schema_version (k tinyint PRIMARY KEY, v int, holder blob)";
+/// A node that ended while it changed the tables stands in the way for so long, in seconds.
+const HOLD_SECONDS: i32 = 60;
+/// How long a node waits for another one to change the tables.
+const WAIT: Duration = Duration::from_secs(120);
+/// Time between two looks whether it has.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// Statements on tables may take so long on a large cluster.
+const DDL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Makes the keyspace and its tables, or brings them up to date.
+///
+/// # Errors
+///
+/// [`StoreError::Unavailable`] with what is wrong: an unknown datacentre, more replicas than nodes, tables of a newer program.
+pub(super) async fn migrate(db: &Db, config: &CqlConfig) -> Result<(), StoreError> {
+    let schema = Schema {
+        db,
+        keyspace: &config.address.keyspace,
+    };
+    schema.make_keyspace(config).await?;
+    schema.run(schema.qualified(VERSIONS), Vec::new()).await?;
+    let until = tokio::time::Instant::now() + WAIT;
+    let holder = CqlValue::Blob(random::bytes::<8>().to_vec());
+    loop {
+        let version = schema.version().await?;
+        match MIGRATIONS.get(version..) {
+            None => {
+                return Err(StoreError::Unavailable(format!(
+                    "its tables are of version {version}, this program knows {}: start the newer program",
+                    MIGRATIONS.len()
+                )));
+            }
+            Some([]) => return Ok(()),
+            Some(_) => {}
+        }
+        if schema.hold(&holder).await? {
+            // Another one may have been at it between the look and the hold.
+            let version = schema.version().await?;
+            for (number, migration) in MIGRATIONS.iter().enumerate().skip(version) {
+                schema.change(number, migration).await?;
+            }
+            schema.let_go(&holder).await?;
+            continue;
+        }
+        if tokio::time::Instant::now() > until {
+            return Err(StoreError::Unavailable(
+                "another node has been changing the tables for two minutes: look at its log"
+                    .to_owned(),
+            ));
+        }
+        tokio::time::sleep(jittered(LOOK_AGAIN)).await;
+    }
+}
+
+/// The table by its full name, as statements need it.
+pub(super) fn table(config: &CqlConfig, name: &str) -> String {
+    format!("{}.{name}", config.address.keyspace)
+}
+
+struct Schema<'a> {
+    db: &'a Db,
+    keyspace: &'a str,
+}
+
+impl Schema<'_> {
+    async fn make_keyspace(&self, config: &CqlConfig) -> Result<(), StoreError> {
+        let found = self
+            .run(
+                "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?"
+                    .to_owned(),
+                vec![CqlValue::Text(self.keyspace.to_owned())],
+            )
+            .await?;
+        let datacenter = self.datacenter(config)?;
+        if !found.is_empty() {
+            return Ok(());
+        }
+        let state = self.db.session.get_cluster_state();
+        let nodes = state
+            .get_nodes_info()
+            .iter()
+            .filter(|node| node.datacenter.as_deref() == Some(&datacenter))
+            .count();
+        let replicas = usize::from(config.replication);
+        if nodes < replicas {
+            return Err(StoreError::Unavailable(format!(
+                "{replicas} replicas need as many nodes, and datacentre {datacenter} has {nodes}: start more, or give \
+                 --store-replication {nodes}"
+            )));
+        }
+        // Quotes within a text are doubled.
+        let datacenter = datacenter.replace('\'', "''");
+        self.run(
+            format!(
+                "CREATE KEYSPACE IF NOT EXISTS {} WITH replication = {{'class': 'NetworkTopologyStrategy', \
+                 '{datacenter}': {replicas}}}",
+                self.keyspace
+            ),
+            Vec::new(),
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// The datacentre to keep to.
+    fn datacenter(&self, config: &CqlConfig) -> Result<String, StoreError> {
+        let state = self.db.session.get_cluster_state();
+        let known: BTreeSet<String> = state
+            .get_nodes_info()
+            .iter()
+            .filter_map(|node| node.datacenter.clone())
+            .collect();
+        let names = || known.iter().cloned().collect::<Vec<_>>().join(", ");
+        match (&config.datacenter, known.first()) {
+            (Some(wished), _) if known.contains(wished) => Ok(wished.clone()),
+            (Some(wished), _) => Err(StoreError::Unavailable(format!(
+                "there is no datacentre {wished}, but {}: check --store-datacenter",
+                names()
+            ))),
+            (None, Some(only)) if known.len() == 1 => Ok(only.clone()),
+            (None, _) => Err(StoreError::Unavailable(format!(
+                "there are the datacentres {}: choose the nearest with --store-datacenter",
+                names()
+            ))),
+        }
+    }
+
+    async fn version(&self) -> Result<usize, StoreError> {
+        let mut look =
+            Statement::new(self.qualified("SELECT v FROM {ks}.schema_version WHERE k = 0"));
+        look.set_consistency(Consistency::Serial);
+        let rows = self.send(look, Vec::new()).await?;
+        match rows.first().and_then(|row| row.columns.first()) {
+            Some(Some(CqlValue::Int(version))) => usize::try_from(*version)
+                .map_err(|_| StoreError::Corrupt("the version of the tables")),
+            _ => Ok(0),
+        }
+    }
+
+    /// Whether this node may change the tables now.
+    async fn hold(&self, holder: &CqlValue) -> Result<bool, StoreError> {
+        let rows = self
+            .run(
+                self.qualified(
+                    "UPDATE {ks}.schema_version USING TTL ? SET holder = ? WHERE k = 0 IF holder = null",
+                ),
+                vec![CqlValue::Int(HOLD_SECONDS), holder.clone()],
+            )
+            .await?;
+        Ok(matches!(
+            rows.first().and_then(|row| row.columns.first()),
+            Some(Some(CqlValue::Boolean(true)))
+        ))
+    }
+
+    async fn let_go(&self, holder: &CqlValue) -> Result<(), StoreError> {
+        self.run(
+            self.qualified(
+                "UPDATE {ks}.schema_version SET holder = null WHERE k = 0 IF holder = ?",
+            ),
+            vec![holder.clone()],
+        )
+        .await
+        .map(drop)
+    }
+
+    async fn change(&self, from: usize, statements: &[&str]) -> Result<(), StoreError> {
+        let packed = self.packed().await;
+        for statement in statements {
+            self.run(
+                self.qualified(statement).replace("{packed}", packed),
+                Vec::new(),
+            )
+            .await?;
+        }
+        let (old, new) = (CqlValue::Int(from as i32), CqlValue::Int(from as i32 + 1));
+        // The first version is written over none. One that another node has written meanwhile stays.
+        let (condition, values) = if from == 0 {
+            ("v = null", vec![new])
+        } else {
+            ("v = ?", vec![new, old])
+        };
+        let set = format!("UPDATE {{ks}}.schema_version SET v = ? WHERE k = 0 IF {condition}");
+        self.run(self.qualified(&set), values).await.map(drop)
+    }
+
+    /// How a database writes that a table is to be compressed well: Zstandard shrinks a user by a fifth against LZ4.
+    async fn packed(&self) -> &'static str {
+        let is_scylla = self
+            .run(
+                "SELECT table_name FROM system_schema.scylla_tables LIMIT 1".to_owned(),
+                Vec::new(),
+            )
+            .await
+            .is_ok();
+        if is_scylla {
+            "{'sstable_compression': 'ZstdCompressor', 'chunk_length_in_kb': 32}"
+        } else {
+            "{'class': 'ZstdCompressor', 'chunk_length_in_kb': 32}"
+        }
+    }
+
+    /// The statement with the keyspace's name in it.
+    fn qualified(&self, statement: &str) -> String {
+        statement.replace("{ks}", self.keyspace)
+    }
+
+    async fn run(&self, cql: String, values: Vec<CqlValue>) -> Result<Vec<Row>, StoreError> {
+        self.send(Statement::new(cql), values).await
+    }
+
+    async fn send(
+        &self,
+        mut statement: Statement,
+        values: Vec<CqlValue>,
+    ) -> Result<Vec<Row>, StoreError> {
+        statement.set_request_timeout(Some(DDL_TIMEOUT));
+        let failed = |error: ExecutionError| judge(&error).error;
+        let result = Box::pin(self.db.session.query_unpaged(statement, values))
+            .await
+            .map_err(failed)?;
+        if !result.is_rows() {
+            return Ok(Vec::new());
+        }
+        let rows = result
+            .into_rows_result()
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let rows: Result<Vec<Row>, _> = rows
+            .rows::<Row>()
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?
+            .collect();
+        rows.map_err(|error| StoreError::Unavailable(error.to_string()))
+    }
+}

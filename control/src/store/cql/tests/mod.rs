@@ -1,0 +1,321 @@
+//! The store against a real database.
+
+mod crashes;
+mod server;
+mod size;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::faults::Fault;
+use super::*;
+use crate::store::conformance::{self, NOW, some_account, some_conference, some_session};
+use server::{Server, open, with_store};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_does_what_a_store_has_to_do() {
+    with_store(async |store| conformance::run(Arc::new(store)).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_may_make_the_tables_at_once() {
+    let Some(config) = server::config() else {
+        return;
+    };
+    let opens: Vec<_> = (0..3)
+        .map(|_| {
+            let config = config.clone();
+            tokio::spawn(async move { CqlStore::open(&config).await.map(drop) })
+        })
+        .collect();
+    for open in opens {
+        assert_eq!(open.await.expect("it ends"), Ok(()));
+    }
+    let store = open(&config).await;
+    // A newer program's tables are left alone.
+    let newer = format!(
+        "UPDATE {}.schema_version SET v = 99 WHERE k = 0 IF v = 1",
+        config.address.keyspace
+    );
+    store
+        .core
+        .db
+        .session
+        .query_unpaged(newer, ())
+        .await
+        .expect("it is written");
+    let error = CqlStore::open(&config).await.err().expect("it is refused");
+    assert!(error.to_string().contains("newer program"), "{error}");
+    server::drop_keyspace(&store, &config).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_forgets_sessions_by_itself() {
+    with_store(async |store| {
+        let account = some_account();
+        assert_eq!(store.create_account(account.clone()).await, Ok(()));
+        let short = some_session(&account, NOW.after(Duration::from_secs(1)));
+        let long = some_session(&account, NOW.after(Duration::from_secs(1)));
+        for session in [&short, &long] {
+            assert_eq!(store.create_session(session.clone()).await, Ok(()));
+        }
+        // A rotation makes the row and its place in the list live longer.
+        let rotation = Rotation {
+            secret_hash: [1; 32],
+            rotated: NOW,
+            expires: NOW.after(Duration::from_secs(60)),
+        };
+        assert_eq!(store.rotate_session(long.id, 0, rotation).await, Ok(()));
+        assert_eq!(store.mark_used(long.id, 1).await, Ok(()));
+        assert_eq!(
+            store
+                .sessions_of(account.id, NOW)
+                .await
+                .map(|found| found.len()),
+            Ok(2)
+        );
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(store.session(short.id, NOW).await, Ok(None));
+        assert_eq!(store.end_session(account.id, short.id).await, Ok(false));
+        let left = store
+            .sessions_of(account.id, NOW)
+            .await
+            .expect("it answers");
+        assert_eq!(left.len(), 1);
+        assert_eq!((left[0].id, left[0].used), (long.id, true));
+    })
+    .await;
+}
+
+/// Requests and answers that get lost on their way change nothing of what an operation does.
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_requests_and_answers_are_settled() {
+    with_store(async |store| {
+        for fault in [Fault::LostRequest, Fault::LostAnswer] {
+            let mut fired = 0;
+            for statement in 0.. {
+                let account = some_account();
+                let conference = some_conference(&account);
+                assert_eq!(store.create_account(account.clone()).await, Ok(()));
+                store.faults().arm(fault, statement);
+                let homes = [
+                    store.claim_home(conference.id, "one".to_owned()).await,
+                    store.claim_home(conference.id, "one".to_owned()).await,
+                ];
+                if !store.faults().disarm() {
+                    break;
+                }
+                fired += 1;
+                // A plain read that is lost is told; a conditional write never is.
+                let eras: Vec<_> = homes.into_iter().flatten().collect();
+                assert!(eras.is_sorted_by(|one, other| one < other), "{eras:?}");
+                assert!(!eras.is_empty());
+                store.faults().arm(fault, statement);
+                let created = store.create_conference(conference.clone()).await;
+                store.faults().disarm();
+                if created.is_err() {
+                    assert_eq!(store.create_conference(conference.clone()).await, Ok(()));
+                }
+                assert_eq!(store.conference(conference.id).await, Ok(Some(conference)));
+            }
+            assert!(fired >= 3, "{fired} statements");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_says_so_at_once() {
+    with_store(async |store| {
+        let all = u32::try_from(db::OPERATIONS).expect("it is small");
+        let places = store.core.db.operations().try_acquire_many(all);
+        let account = some_account();
+        assert_eq!(store.account(account.id).await, Err(StoreError::Busy));
+        assert_eq!(
+            store.create_account(account.clone()).await,
+            Err(StoreError::Busy)
+        );
+        drop(places);
+        assert_eq!(store.create_account(account).await, Ok(()));
+    })
+    .await;
+}
+
+/// Two of three databases would be needed to see more; with one, a restart takes everything away for a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_goes_on_by_itself_when_the_database_is_back() {
+    let Some(server) = Server::own() else { return };
+    let config = server.config();
+    let store = open(&config).await;
+    let account = some_account();
+    assert_eq!(store.create_account(account.clone()).await, Ok(()));
+    server.stop();
+    let failed = store.account(account.id).await;
+    assert!(
+        matches!(failed, Err(StoreError::Unavailable(_))),
+        "{failed:?}"
+    );
+    let failed = store.create_account(some_account()).await;
+    assert!(
+        matches!(failed, Err(StoreError::Unavailable(_))),
+        "{failed:?}"
+    );
+    server.start();
+    let since = Instant::now();
+    loop {
+        match store.account(account.id).await {
+            Ok(found) => {
+                assert_eq!(found, Some(account), "what was acknowledged is there");
+                break;
+            }
+            Err(error) => assert!(since.elapsed() < Duration::from_secs(40), "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    println!("back after {:?}", since.elapsed());
+    assert_eq!(store.create_account(some_account()).await, Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_cannot_be_used_is_named() {
+    // Nobody listens there.
+    let nowhere = server::config_of("127.0.0.1:9");
+    let since = Instant::now();
+    let error = CqlStore::open(&nowhere).await.err().expect("it fails");
+    assert!(since.elapsed() < Duration::from_secs(15));
+    assert!(error.to_string().contains("127.0.0.1:9"), "{error}");
+    assert!(error.to_string().contains("--store"), "{error}");
+
+    let Some(config) = server::config() else {
+        return;
+    };
+    let replicas = CqlConfig {
+        replication: 3,
+        ..config.clone()
+    };
+    let error = CqlStore::open(&replicas).await.err().expect("it fails");
+    assert!(
+        error.to_string().contains("--store-replication 1"),
+        "{error}"
+    );
+    let elsewhere = CqlConfig {
+        datacenter: Some("nowhere".to_owned()),
+        ..config
+    };
+    let error = CqlStore::open(&elsewhere).await.err().expect("it fails");
+    assert!(error.to_string().contains("--store-datacenter"), "{error}");
+}
+
+/// A person who deletes the account while a device signs in or a friend invites: nothing of the account stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_deletes_and_who_creates_see_each_other() {
+    with_store(async |store| {
+        let owner = some_account();
+        assert_eq!(store.create_account(owner.clone()).await, Ok(()));
+        let conference = some_conference(&owner);
+        assert_eq!(store.create_conference(conference.clone()).await, Ok(()));
+        for turn in 0..20 {
+            let account = some_account();
+            assert_eq!(store.create_account(account.clone()).await, Ok(()));
+            let session = some_session(&account, NOW.after(Duration::from_secs(3600)));
+            let own = some_conference(&account);
+            let standing = Standing {
+                role: confab_protocol::control::room::Role::Member,
+                muted: false,
+                since: NOW,
+            };
+            let (signed_in, added, opened, deleted) = tokio::join!(
+                store.create_session(session.clone()),
+                store.add_member(conference.id, account.id, standing),
+                store.create_conference(own.clone()),
+                async {
+                    tokio::time::sleep(Duration::from_millis(turn % 10)).await;
+                    store.delete_account(account.id).await
+                },
+            );
+            let exists = store
+                .account(account.id)
+                .await
+                .expect("it answers")
+                .is_some();
+            let session = store.session(session.id, NOW).await.expect("it answers");
+            let member = store
+                .member(conference.id, account.id)
+                .await
+                .expect("it answers");
+            let own = store.conference(own.id).await.expect("it answers");
+            match deleted {
+                Ok(()) => {
+                    assert!(!exists && session.is_none() && member.is_none() && own.is_none());
+                }
+                Err(StoreError::Conflict) => {
+                    // It owns a conference, or was about to. What was acknowledged meanwhile is there.
+                    assert!(exists);
+                    assert_eq!(session.is_some(), signed_in.is_ok());
+                    assert_eq!(member.is_some(), added.is_ok());
+                    assert_eq!(own.is_some(), opened.is_ok());
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    })
+    .await;
+}
+
+/// The whole server, stopped and started again with another folder: people are still there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_keeps_its_people_in_the_database() {
+    use crate::accounts::limits::Source;
+    use crate::accounts::service::Registration;
+    use crate::{Config, StoreConfig, serve};
+    use zeroize::Zeroizing;
+
+    let Some(config) = server::config() else {
+        return;
+    };
+    let source = Source::from(std::net::IpAddr::from([127, 0, 0, 1]));
+    let password = || Zeroizing::new("correct horse battery".to_owned());
+    let device = || "a phone".parse().expect("a name");
+    let run = async || {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = Config {
+            store: StoreConfig::Cql(config.clone()),
+            ..Config::local(folder.path())
+        };
+        (serve(config).await.expect("it starts"), folder)
+    };
+    let (running, _folder) = run().await;
+    let registration = Registration {
+        username: "ann".parse().expect("a name"),
+        email: "ann@example.org".parse().expect("an address"),
+        password: password(),
+        birthday: "1990-01-31".parse().expect("a day"),
+        device: device(),
+    };
+    let accounts = &running.server.accounts;
+    let granted = accounts.register(registration, source).await;
+    let ann = granted.expect("she is registered").account.id;
+    running.shutdown().await;
+
+    let (running, _folder) = run().await;
+    let accounts = &running.server.accounts;
+    let granted = accounts.login("ann@example.org", password(), device(), source);
+    assert_eq!(granted.await.expect("she logs in").account.id, ann);
+    let sessions = accounts.sessions(ann).await.expect("they are listed");
+    assert_eq!(sessions.len(), 2);
+    accounts.delete(ann).await.expect("she goes");
+    let refused = accounts.login("ann", password(), device(), source).await;
+    assert!(refused.is_err());
+    running.shutdown().await;
+    let store = open(&config).await;
+    server::drop_keyspace(&store, &config).await;
+}
+
+#[tokio::test]
+async fn all_are_waited_for() {
+    let outputs = join_all((0..50).map(|number: u64| async move {
+        tokio::time::sleep(Duration::from_micros(50 - number)).await;
+        number
+    }));
+    assert_eq!(outputs.await, (0..50).collect::<Vec<_>>());
+}

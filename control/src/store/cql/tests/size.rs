@@ -1,0 +1,220 @@
+//! What a user takes on disk, and how long operations take: `cargo test -p confab-control -- --ignored a_user_is_small`.
+
+use std::path::Path;
+use std::process::Command;
+
+use confab_protocol::control::room::Role;
+
+use super::*;
+
+/// `CONFAB_TEST_USERS` takes another count.
+const USERS: u64 = 100_000;
+const CONFERENCES: u64 = 500;
+/// Users that are made at the same time.
+const AT_ONCE: u64 = 24;
+/// What the design allows a user with one session and one membership.
+const MOST: u64 = 428;
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes"]
+async fn a_user_is_small() {
+    let Some(folder) = server::shared_folder() else {
+        return;
+    };
+    with_store(async |store| {
+        let owner = some_account();
+        assert_eq!(store.create_account(owner.clone()).await, Ok(()));
+        let mut conferences = Vec::new();
+        for _ in 0..CONFERENCES {
+            let conference = some_conference(&owner);
+            assert_eq!(store.create_conference(conference.clone()).await, Ok(()));
+            conferences.push(conference.id);
+        }
+        // Files that were merged into others stay for a moment, and would be counted twice.
+        nodetool(folder, "disableautocompaction");
+        let before = flushed(folder);
+        let users =
+            std::env::var("CONFAB_TEST_USERS").map_or(USERS, |text| text.parse().expect("a count"));
+        let conferences = Arc::new(conferences);
+        let since = Instant::now();
+        let makers: Vec<_> = (0..AT_ONCE)
+            .map(|maker| {
+                let (store, conferences) = (store.clone(), conferences.clone());
+                tokio::spawn(async move {
+                    for number in (maker..users).step_by(AT_ONCE as usize) {
+                        let conference = conferences[(number * 7919 % CONFERENCES) as usize];
+                        make_user(&store, number, conference).await;
+                    }
+                })
+            })
+            .collect();
+        for maker in makers {
+            maker.await.expect("it ends");
+        }
+        println!("{users} users in {:?}", since.elapsed());
+        let after = flushed(folder);
+        told("after a flush", &before, &after);
+        // What a database does all the time; the small memory of this one is flushed into many small files.
+        nodetool(folder, "compact");
+        let sum = told("after a compaction", &before, &flushed(folder)) / users;
+        latencies(&store, conferences[0]).await;
+        assert!(sum <= MOST, "{sum} bytes");
+    })
+    .await;
+}
+
+/// Prints what each table takes, and adds up those that grow with users.
+fn told(when: &str, before: &[(String, u64)], after: &[(String, u64)]) -> u64 {
+    let mut sum = 0;
+    for (table, bytes) in after {
+        let was = before.iter().find(|(name, _)| name == table);
+        let grown = bytes.saturating_sub(was.map_or(0, |(_, was)| *was));
+        println!("{when}, {table}: {grown} bytes");
+        // Its rows are gone an hour after they were written, however many users there are.
+        if table != "unfinished" {
+            sum += grown;
+        }
+    }
+    println!("{when}, together: {sum} bytes");
+    sum
+}
+
+async fn make_user(store: &CqlStore, number: u64, conference: ConferenceId) {
+    let now = UnixMillis(NOW.0 + number);
+    let id = AccountId::new(crate::random::time_ordered_id(now));
+    let hex = data_encoding::HEXLOWER.encode(&id.as_bytes()[11..]);
+    let account = AccountRecord {
+        id,
+        username: format!("{}{hex}", number % 7).parse().expect("a name"),
+        email: format!("{hex}@mail.example").parse().expect("an address"),
+        created: now,
+        ..some_account()
+    };
+    let session = SessionRecord {
+        device: "windows".parse().expect("a name"),
+        created: now,
+        rotated: now,
+        ..some_session(&account, now.after(Duration::from_secs(30 * 24 * 3600)))
+    };
+    let standing = Standing {
+        role: Role::Member,
+        muted: false,
+        since: now,
+    };
+    store.create_account(account).await.expect("an account");
+    store.create_session(session).await.expect("a session");
+    let added = store.add_member(conference, id, standing).await;
+    added.expect("a membership");
+}
+
+fn nodetool(folder: &Path, command: &str) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/cassandra");
+    let mut tool = Command::new(script);
+    let done = tool.arg("nodetool").arg(folder).arg(command).status();
+    assert!(done.expect("the script runs").success());
+}
+
+/// Bytes of each table's files, once all is in them.
+fn flushed(folder: &Path) -> Vec<(String, u64)> {
+    nodetool(folder, "flush");
+    let mut tables = Vec::new();
+    for keyspace in folders(&folder.join("data")) {
+        let is_ours = keyspace
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with("test_"));
+        if !is_ours {
+            continue;
+        }
+        for table in folders(&keyspace) {
+            let name = table
+                .file_name()
+                .expect("a name")
+                .to_string_lossy()
+                .into_owned();
+            let files = std::fs::read_dir(&table).expect("a folder");
+            let sizes = files
+                .filter_map(|file| file.ok()?.metadata().ok())
+                .filter(std::fs::Metadata::is_file);
+            let name = name.split('-').next().unwrap_or_default().to_owned();
+            tables.push((name, sizes.map(|file| file.len()).sum()));
+        }
+    }
+    tables
+}
+
+fn folders(path: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(path).expect("a folder");
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.filter(|path| path.is_dir()).collect()
+}
+
+/// One after the other, on a warm database.
+async fn latencies(store: &CqlStore, conference: ConferenceId) {
+    let mut times: Vec<(&str, Vec<Duration>)> = [
+        "create_account",
+        "account_by_username",
+        "create_session",
+        "session",
+        "rotate_session",
+        "mark_used",
+        "add_member",
+        "member",
+        "change_member",
+        "members",
+        "count_members",
+        "claim_home",
+        "remove_member",
+        "end_session",
+        "delete_account",
+    ]
+    .map(|name| (name, Vec::new()))
+    .into();
+    for _ in 0..200 {
+        let account = some_account();
+        let session = some_session(&account, NOW.after(Duration::from_secs(3600)));
+        let rotation = Rotation {
+            secret_hash: [1; 32],
+            rotated: NOW,
+            expires: session.expires,
+        };
+        let old = Standing {
+            role: Role::Member,
+            muted: false,
+            since: NOW,
+        };
+        let new = Standing { muted: true, ..old };
+        let mut at = 0;
+        macro_rules! time {
+            ($operation:expr) => {{
+                let since = Instant::now();
+                $operation.await.expect("it is done");
+                times[at].1.push(since.elapsed());
+                at += 1;
+            }};
+        }
+        time!(store.create_account(account.clone()));
+        time!(store.account_by_username(account.username.clone()));
+        time!(store.create_session(session.clone()));
+        time!(store.session(session.id, NOW));
+        time!(store.rotate_session(session.id, 0, rotation));
+        time!(store.mark_used(session.id, 1));
+        time!(store.add_member(conference, account.id, old));
+        time!(store.member(conference, account.id));
+        time!(store.change_member(conference, account.id, old, new));
+        time!(store.members(conference, None, 100));
+        time!(store.count_members(conference));
+        time!(store.claim_home(conference, "node".to_owned()));
+        time!(store.remove_member(conference, account.id, new));
+        time!(store.end_session(account.id, session.id));
+        time!(store.delete_account(account.id));
+        assert_eq!(at, times.len());
+    }
+    for (name, times) in &mut times {
+        times.sort();
+        println!(
+            "{name}: p50 {:?}, p99 {:?}",
+            times[times.len() / 2],
+            times[times.len() * 99 / 100]
+        );
+    }
+}

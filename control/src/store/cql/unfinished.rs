@@ -1,0 +1,182 @@
+//! The journal of operations that write several tables: begun and not ended.
+//!
+//! An operation notes itself before its first write and strikes the note out after its last. What a crash left behind is
+//! found by a sweep, which finishes or undoes it. Notes are few: they live as long as their operation.
+
+use std::time::Duration;
+
+use confab_protocol::control::{AccountId, ConferenceId};
+use scylla::statement::prepared::PreparedStatement;
+use scylla::value::CqlValue;
+
+use super::db::{Db, Kind, blob};
+use super::{Core, values};
+use crate::clock::UnixMillis;
+use crate::random;
+use crate::store::StoreError;
+
+/// Notes are spread over so many partitions.
+const BUCKETS: u8 = 16;
+/// What is being made is left alone for so long. Every statement of it was given up long before.
+const UNTOUCHED: Duration = Duration::from_secs(10 * 60);
+
+/// What was begun.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(i8)]
+pub(super) enum Work {
+    CreateAccount = 1,
+    DeleteAccount = 2,
+    CreateConference = 3,
+    DeleteConference = 4,
+}
+
+/// A note in the journal.
+#[derive(Debug)]
+pub(super) struct Note {
+    work: i8,
+    id: [u8; 16],
+    nonce: Vec<u8>,
+    /// When it was begun; 0 for what may be finished at any time.
+    begun: UnixMillis,
+    /// What it is about, as its own row has it.
+    value: Vec<u8>,
+}
+
+pub(super) struct Journal {
+    insert: PreparedStatement,
+    delete: PreparedStatement,
+    list: PreparedStatement,
+}
+
+impl Journal {
+    pub(super) async fn prepare(db: &Db, table: &str) -> Result<Self, StoreError> {
+        let insert = format!("INSERT INTO {table} (b, k, i, n, t, v) VALUES (?, ?, ?, ?, ?, ?)");
+        let delete = format!("DELETE FROM {table} WHERE b = ? AND k = ? AND i = ? AND n = ?");
+        // What is beyond waits for the next sweep.
+        let list = format!("SELECT k, i, n, t, v FROM {table} WHERE b = ? LIMIT 1000");
+        Ok(Self {
+            insert: db.prepare(&insert, Kind::Write).await?,
+            delete: db.prepare(&delete, Kind::Write).await?,
+            list: db.prepare(&list, Kind::Read).await?,
+        })
+    }
+
+    /// Notes what begins now.
+    pub(super) async fn begin(
+        &self,
+        db: &Db,
+        work: Work,
+        id: &[u8; 16],
+        begun: UnixMillis,
+        value: Vec<u8>,
+    ) -> Result<Note, StoreError> {
+        let note = Note {
+            work: work as i8,
+            id: *id,
+            // Two attempts at the same thing must not strike out each other's note.
+            nonce: random::bytes::<8>().to_vec(),
+            begun,
+            value,
+        };
+        let mut values = note.key();
+        values.push(CqlValue::BigInt(i64::try_from(begun.0).unwrap_or(i64::MAX)));
+        values.push(CqlValue::Blob(note.value.clone()));
+        db.run(&self.insert, values).await?;
+        Ok(note)
+    }
+
+    /// Strikes out what has ended.
+    pub(super) async fn end(&self, db: &Db, note: &Note) -> Result<(), StoreError> {
+        db.run(&self.delete, note.key()).await?;
+        Ok(())
+    }
+
+    async fn list(&self, db: &Db, bucket: u8) -> Result<Vec<Note>, StoreError> {
+        let bucket = CqlValue::TinyInt(bucket as i8);
+        let answer = db.run(&self.list, vec![bucket]).await?;
+        let mut notes = Vec::new();
+        for row in answer.rows {
+            let Ok([work, id, nonce, begun, value]) = <[_; 5]>::try_from(row.columns) else {
+                return Err(StoreError::Corrupt("a note"));
+            };
+            let (Some(CqlValue::TinyInt(work)), Some(CqlValue::BigInt(begun))) = (work, begun)
+            else {
+                return Err(StoreError::Corrupt("a note"));
+            };
+            notes.push(Note {
+                work,
+                id: values::id(&blob(id).unwrap_or_default())?,
+                nonce: blob(nonce).unwrap_or_default(),
+                begun: UnixMillis(u64::try_from(begun).unwrap_or_default()),
+                value: blob(value).unwrap_or_default(),
+            });
+        }
+        Ok(notes)
+    }
+}
+
+impl Note {
+    fn key(&self) -> Vec<CqlValue> {
+        vec![
+            CqlValue::TinyInt((self.id[15] % BUCKETS) as i8),
+            CqlValue::TinyInt(self.work),
+            CqlValue::Blob(self.id.to_vec()),
+            CqlValue::Blob(self.nonce.clone()),
+        ]
+    }
+}
+
+impl Core {
+    /// Finishes or undoes what was begun and not ended; how many.
+    ///
+    /// # Errors
+    ///
+    /// The first that it met; the other notes were tried all the same.
+    pub(super) async fn settle_unfinished(&self, now: UnixMillis) -> Result<u64, StoreError> {
+        let (mut settled, mut failed) = (0, None);
+        for bucket in 0..BUCKETS {
+            let notes = match self.journal.list(&self.db, bucket).await {
+                Ok(notes) => notes,
+                Err(error) => {
+                    failed.get_or_insert(error);
+                    continue;
+                }
+            };
+            for note in notes {
+                if note.begun != UnixMillis(0) && now.since(note.begun) < UNTOUCHED {
+                    continue;
+                }
+                match self.settle(&note).await {
+                    Ok(()) => settled += 1,
+                    Err(error) => {
+                        failed.get_or_insert(error);
+                    }
+                }
+            }
+        }
+        failed.map_or(Ok(settled), Err)
+    }
+
+    async fn settle(&self, note: &Note) -> Result<(), StoreError> {
+        let (account, conference) = (AccountId::new(note.id), ConferenceId::new(note.id));
+        let outcome = match note.work {
+            1 => {
+                let record = values::read_account(account, &note.value)?;
+                self.abandon_account(&record).await
+            }
+            2 => self.close_account(account).await,
+            3 => {
+                let record = values::read_conference(conference, &note.value)?;
+                self.abandon_conference(&record).await
+            }
+            4 => self.close_conference(conference).await,
+            // A newer program's: that one settles it.
+            _ => return Ok(()),
+        };
+        match outcome {
+            // It owns a conference again: then it is not deleted, as its owner was told.
+            Ok(()) | Err(StoreError::Conflict) => self.journal.end(&self.db, note).await,
+            Err(error) => Err(error),
+        }
+    }
+}
