@@ -1,5 +1,7 @@
 //! Random bytes from the operating system's generator.
 
+use std::time::Duration;
+
 use crate::clock::UnixMillis;
 
 /// Fills `bytes`.
@@ -25,4 +27,10 @@ pub fn time_ordered_id(now: UnixMillis) -> [u8; 16] {
     let mut id = bytes::<16>();
     id[..TIME_LEN].copy_from_slice(&now.0.to_be_bytes()[8 - TIME_LEN..]);
     id
+}
+
+/// From half of the pause to all of it, so that those who collided do not meet again.
+pub fn jittered(pause: Duration) -> Duration {
+    let [byte] = bytes::<1>();
+    pause / 2 + pause / 2 * u32::from(byte) / u32::from(u8::MAX)
 }

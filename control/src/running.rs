@@ -21,7 +21,7 @@ use crate::rooms::{RoomLimits, Rooms};
 use crate::store::cql::CqlStore;
 use crate::store::cql::config::CqlConfig;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Store, StoreError};
+use crate::store::{NodeRun, Store, StoreError};
 use crate::tls::authority::{Authority, CA_FILE};
 use crate::tls::config::OwnCertificate;
 use crate::tls::files::{self, Readers};
@@ -242,8 +242,8 @@ fn lock(folder: &Path) -> Result<File, ServeError> {
 fn assemble(config: &Config, store: Arc<dyn Store>, token_key: TokenKey) -> Server {
     let (clock, relays) = (config.clock.clone(), Relays::default());
     let clients = Clients::new(config.connections);
-    // One machine, one node. Nodes of a cluster tell themselves apart by more than a word.
-    let node = "local".to_owned();
+    // One machine, one node.
+    let node = NodeRun::new("local".parse().expect("it is a name"));
     let rooms = Rooms::new(
         store.clone(),
         relays.clone(),

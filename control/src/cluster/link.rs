@@ -14,7 +14,8 @@ use confab_protocol::wire::{self, relay_to_control::Kind};
 use quinn::{Connection, RecvStream, SendStream};
 use tokio::sync::mpsc;
 
-use super::registry::{Linked, RelayInfo, RelayName, Relays};
+use super::names::RelayName;
+use super::registry::{Linked, RelayInfo, Relays};
 use crate::AGENT;
 use crate::api::close;
 use crate::rooms::effect::Input;

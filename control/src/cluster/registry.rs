@@ -1,9 +1,7 @@
 //! Which relays are linked, and which rooms are on them.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::net::SocketAddr;
-use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -14,6 +12,7 @@ use confab_protocol::wire;
 use tokio::sync::mpsc;
 
 use super::leftovers::Moderated;
+use super::names::RelayName;
 use crate::random;
 use crate::rooms::effect::{Done, Input};
 
@@ -21,43 +20,6 @@ use crate::rooms::effect::{Done, Input};
 pub const RELINK_GRACE: Duration = Duration::from_secs(2);
 /// A command that was not answered by then will not be: its room gave up long ago.
 const FORGET_COMMAND: Duration = Duration::from_secs(30);
-/// Where a relay's name ends in its certificate.
-pub const RELAY_DOMAIN: &str = ".relay.confab.internal";
-
-/// What a relay is called: 1 to 32 of `a-z 0-9 -`, as in a DNS name.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RelayName(Arc<str>);
-
-/// A relay's name is not one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a relay's name has 1 to 32 of a-z, 0-9 and '-', with no '-' at either end")]
-pub struct BadRelayName;
-
-impl FromStr for RelayName {
-    type Err = BadRelayName;
-
-    fn from_str(text: &str) -> Result<Self, BadRelayName> {
-        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        let fits = (1..=32).contains(&text.len()) && text.chars().all(allowed);
-        if !fits || text.starts_with('-') || text.ends_with('-') {
-            return Err(BadRelayName);
-        }
-        Ok(Self(text.into()))
-    }
-}
-
-impl fmt::Display for RelayName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for RelayName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0)
-    }
-}
-
 /// A relay that a room can be placed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkedRelay {

@@ -12,6 +12,7 @@ use confab_protocol::wire;
 use tokio::sync::{mpsc, oneshot};
 
 use super::effect::{Answer, ClientId, Effect, Input, Joiner, Ticket};
+use super::home;
 use super::registry::Shared;
 use super::state::{RoomState, World};
 use crate::cluster::registry::RoomInbox;
@@ -144,10 +145,8 @@ impl Actor {
             Effect::ClaimHome => {
                 let told = self.era.clone();
                 self.later(async move {
-                    let era = shared
-                        .store
-                        .claim_home(conference, shared.node.clone())
-                        .await;
+                    let claim = home::claim(shared.store.as_ref(), conference, &shared.node);
+                    let era = claim.await.map(|home| home.era);
                     if let Ok(era) = &era {
                         told.store(*era, Ordering::Relaxed);
                     }

@@ -7,6 +7,7 @@ use confab_protocol::control::{ConferenceId, ErrorCode, Refusal};
 use tokio::sync::mpsc;
 
 use super::effect::{Done, Input};
+use super::home;
 use super::registry::Rooms;
 use super::state::COMMAND_DEADLINE;
 use crate::cluster::LinkedRelay;
@@ -56,10 +57,9 @@ impl Rooms {
         let era = match self.era(conference) {
             Some(era) => era,
             None => {
-                shared
-                    .store
-                    .claim_home(conference, shared.node.clone())
+                home::claim(shared.store.as_ref(), conference, &shared.node)
                     .await?
+                    .era
             }
         };
         let (inbox, mut outcome) = mpsc::unbounded_channel();

@@ -3,10 +3,12 @@
 //! * [`state`]: everything that decides, without I/O: inputs and a clock in, [`effect`]s out;
 //! * `actor`: the task that owns one room and carries its effects out;
 //! * [`registry`]: finds a conference's room, starts it when it is needed and forgets it when it is over;
+//! * `home`: claims a room for this node;
 //! * `leftovers`: closes what is left over of rooms at relays.
 
 mod actor;
 pub mod effect;
+mod home;
 mod leftovers;
 mod moves;
 mod people;

@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::cluster::Relays;
 use crate::cluster::registry::RoomInbox;
 use crate::events::EventSink;
-use crate::store::{SessionId, Standing, Store};
+use crate::store::{NodeRun, SessionId, Standing, Store};
 
 /// Requests that wait for a room at most: a few seconds' work.
 const MAILBOX: usize = 2048;
@@ -42,8 +42,8 @@ pub(super) struct Shared {
     pub(super) relays: Relays,
     pub(super) limits: RoomLimits,
     pub(super) clock: Clock,
-    /// This node, as the store knows it.
-    pub(super) node: String,
+    /// This run of the node, as the store knows it.
+    pub(super) node: NodeRun,
     rooms: Mutex<HashMap<ConferenceId, Room>>,
     /// In which rooms an account is, and how often.
     presence: Mutex<HashMap<AccountId, HashMap<ConferenceId, u32>>>,
@@ -57,13 +57,13 @@ struct Room {
 }
 
 impl Rooms {
-    /// No room yet. `node` is the name under which this node claims rooms.
+    /// No room yet. `node` is in whose name rooms are claimed.
     pub fn new(
         store: Arc<dyn Store>,
         relays: Relays,
         limits: RoomLimits,
         clock: Clock,
-        node: String,
+        node: NodeRun,
     ) -> Self {
         Self {
             shared: Arc::new(Shared {

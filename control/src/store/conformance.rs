@@ -17,6 +17,8 @@ use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
 use crate::random;
 
+mod homes;
+
 /// Claimants of one name at the same moment.
 const CLAIMANTS: usize = 50;
 pub(super) const NOW: UnixMillis = UnixMillis(1_790_000_000_000);
@@ -41,7 +43,7 @@ pub async fn run(store: Arc<dyn Store>) {
     standings_change_by_condition(store).await;
     pages_show_everything_once(store).await;
     what_is_deleted_is_gone(store).await;
-    eras_only_rise(store).await;
+    homes::run(store).await;
 }
 
 async fn accounts_are_found_by_every_name(store: &Arc<dyn Store>) {
@@ -570,30 +572,6 @@ async fn what_is_deleted_is_gone(store: &Arc<dyn Store>) {
     );
     assert_eq!(store.delete_conference(again.id).await, Ok(()));
     assert_eq!(store.delete_account(owner.id).await, Ok(()));
-}
-
-async fn eras_only_rise(store: &Arc<dyn Store>) {
-    let owner = make_account(store).await;
-    let conference = make_conference(store, &owner).await.id;
-    let claim = async |node: &str| store.claim_home(conference, node.to_owned()).await;
-    assert_eq!(claim("one").await, Ok(1));
-    assert_eq!(claim("one").await, Ok(2));
-    assert_eq!(store.delete_conference(conference).await, Ok(()));
-    assert_eq!(claim("two").await, Ok(3));
-    let claims: Vec<_> = (0..CLAIMANTS)
-        .map(|turn| {
-            let store = store.clone();
-            tokio::spawn(async move { store.claim_home(conference, turn.to_string()).await })
-        })
-        .collect();
-    let mut eras = HashSet::new();
-    for claim in claims {
-        match claim.await.expect("a claim ends") {
-            Ok(era) => assert!(era > 3 && eras.insert(era), "era {era} twice"),
-            Err(error) => assert_eq!(error, StoreError::Conflict),
-        }
-    }
-    assert!(!eras.is_empty());
 }
 
 async fn make_account(store: &Arc<dyn Store>) -> AccountRecord {

@@ -1,4 +1,4 @@
-//! What outlives the process: accounts, sessions, conferences, memberships and the eras of rooms.
+//! What outlives the process: accounts, sessions, conferences, memberships, who owns which room, and which nodes there are.
 //!
 //! [`Store`] speaks in the domain's words. Each operation is whole by itself (a conditional write, or one that is done
 //! again without harm), and none promises a transaction over several: so a store without transactions can keep it.
@@ -21,8 +21,8 @@ mod refusal;
 pub mod sqlite;
 
 pub use records::{
-    AccountRecord, ConferenceRecord, MemberRecord, Membership, Rotation, SessionId, SessionRecord,
-    Standing,
+    AccountRecord, ConferenceRecord, HomePlace, HomeRecord, MemberRecord, Membership, NodeRecord,
+    NodeRun, Rotation, SessionId, SessionRecord, Standing,
 };
 
 /// The future of an operation; boxed, so that a store can be chosen when the program starts.
@@ -40,6 +40,9 @@ pub enum StoreError {
     /// A condition did not hold: somebody else was faster. Read again, then decide again.
     #[error("it was changed by somebody else meanwhile")]
     Conflict,
+    /// An owner of a room that must not come after the one that is known: its era is lower, or another's.
+    #[error("a room's era belongs to one owner and never falls")]
+    BadEra,
     /// A cursor that this store did not give.
     #[error("the page's cursor is not one that this store gave")]
     BadCursor,
@@ -252,9 +255,31 @@ pub trait Store: Send + Sync + 'static {
         old: Standing,
     ) -> StoreFuture<'_, ()>;
 
-    /// Makes `node` the owner of the conference's room and counts its era up. The first era is 1; no era is given twice,
-    /// not even after the conference was deleted.
-    fn claim_home(&self, conference: ConferenceId, node: String) -> StoreFuture<'_, u64>;
+    /// Who owns the conference's room, as decided in the world; `None` when nobody ever has.
+    fn home(&self, conference: ConferenceId) -> StoreFuture<'_, Option<HomeRecord>>;
+
+    /// Puts `new` in the place of `old`. It outlives the conference, so that no era is ever given twice.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] when the row is no longer `old` and is not `new` already, [`StoreError::BadEra`] when `new` must
+    /// not come after `old` ([`HomeRecord::may_follow`]).
+    fn write_home(
+        &self,
+        conference: ConferenceId,
+        old: Option<HomeRecord>,
+        new: HomeRecord,
+    ) -> StoreFuture<'_, ()>;
+
+    /// Keeps what a node says of itself, in the place of what a run of the same name said before. It is forgotten a day
+    /// after the last time.
+    fn beat(&self, node: NodeRecord) -> StoreFuture<'_, ()>;
+
+    /// All nodes that have said something within a day, each name once.
+    fn nodes(&self) -> StoreFuture<'_, Vec<NodeRecord>>;
+
+    /// Forgets a node that ends in order. Nothing happens when another run of it has its place.
+    fn forget_node(&self, run: NodeRun) -> StoreFuture<'_, ()>;
 
     /// Forgets sessions that have expired by `now`, in a store that does not by itself, and finishes or undoes what a crash left
     /// half done, in one that does not by itself; how many.

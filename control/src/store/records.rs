@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use confab_protocol::cluster::BootId;
 use confab_protocol::control::room::{Role, Visibility};
 use confab_protocol::control::{
     AccountId, Birthday, ConferenceId, Device, Email, Slug, Title, Username,
@@ -10,6 +11,8 @@ use confab_protocol::wire;
 
 use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
+use crate::cluster::{NodeName, RelayName};
+use crate::random;
 
 /// A person's account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,4 +139,102 @@ pub struct Membership {
     pub conference: ConferenceRecord,
     /// As what.
     pub standing: Standing,
+}
+
+/// One run of a control node.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct NodeRun {
+    /// Which node.
+    pub name: NodeName,
+    /// Drawn at random at each start.
+    pub incarnation: u64,
+}
+
+impl NodeRun {
+    /// The run of a node that starts now.
+    pub fn new(name: NodeName) -> Self {
+        let incarnation = u64::from_be_bytes(random::bytes());
+        Self { name, incarnation }
+    }
+}
+
+/// What a control node says of itself in the store.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeRecord {
+    /// Which node, and which run of it.
+    pub run: NodeRun,
+    /// Counts its heartbeats.
+    pub counter: u64,
+    /// Where other nodes reach it, `HOST:PORT`.
+    pub cluster: String,
+    /// Where clients reach it, `HOST:PORT` each.
+    pub public: Vec<String>,
+}
+
+/// Where a room is: which relay, which boot of it, and how many placements the era has had.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HomePlace {
+    /// Which relay.
+    pub relay: RelayName,
+    /// Which boot of it.
+    pub boot: BootId,
+    /// Counts the room's placements within the era.
+    pub placement: u64,
+}
+
+/// Who owns a conference's room. Never deleted, or eras would begin again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HomeRecord {
+    /// Counts the room's owners, from 1.
+    pub era: u64,
+    /// `None`: let go, free to be claimed.
+    pub owner: Option<NodeRun>,
+    /// Where its media is or was last.
+    pub place: Option<HomePlace>,
+}
+
+impl HomeRecord {
+    /// Whether it may come after `old`: an era never falls, and each belongs to one owner.
+    pub fn may_follow(&self, old: Option<&Self>) -> bool {
+        let Some(old) = old else {
+            return self.era > 0;
+        };
+        let stays = self.owner.is_none() || self.owner == old.owner;
+        self.era > old.era || (self.era == old.era && stays)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_era_never_falls_and_has_one_owner() {
+        let run = |incarnation| {
+            let name = "one".parse().unwrap();
+            Some(NodeRun { name, incarnation })
+        };
+        let home = |era, owner| HomeRecord {
+            era,
+            owner,
+            place: None,
+        };
+        let old = home(5, run(1));
+        for new in [
+            home(5, run(1)),
+            home(5, None),
+            home(6, run(1)),
+            home(6, run(2)),
+        ] {
+            assert!(new.may_follow(Some(&old)), "{new:?}");
+        }
+        for new in [home(5, run(2)), home(4, run(1)), home(4, None)] {
+            assert!(!new.may_follow(Some(&old)), "{new:?}");
+        }
+        let let_go = home(5, None);
+        assert!(!home(5, run(1)).may_follow(Some(&let_go)));
+        assert!(home(6, run(1)).may_follow(Some(&let_go)));
+        assert!(home(1, run(1)).may_follow(None));
+        assert!(!home(0, run(1)).may_follow(None), "eras begin at 1");
+    }
 }

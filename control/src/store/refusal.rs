@@ -50,6 +50,10 @@ impl From<StoreError> for Refusal {
                 )
                 .after(BUSY_RETRY)
             }
+            StoreError::BadEra => {
+                tracing::error!("a room was about to be claimed in an era that is over");
+                Refusal::new(ErrorCode::Internal, "the server failed; its log says why")
+            }
             StoreError::Corrupt(what) => {
                 tracing::error!(what, "the store holds a row that is not right");
                 Refusal::new(ErrorCode::Internal, "the server failed; its log says why")

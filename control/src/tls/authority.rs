@@ -21,8 +21,7 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 use super::TlsError;
 use super::files::{self, Readers};
 use crate::clock::UnixMillis;
-use crate::cluster::RelayName;
-use crate::cluster::registry::RELAY_DOMAIN;
+use crate::cluster::{RELAY_DOMAIN, RelayName};
 
 /// The CA's certificate, to be given to relays and clients.
 pub const CA_FILE: &str = "ca.crt";

@@ -5,13 +5,13 @@ use std::time::Duration;
 use confab_protocol::control::{AccountId, ConferenceId};
 use tokio::time::Instant;
 
-use super::cells::{Cells, Swapped, Ttl, jittered};
+use super::cells::{Cells, Swapped, Ttl};
 use super::unfinished::Work;
 use super::values::{self, GONE, State};
 use super::{Core, ROUNDS, keys};
 use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
-use crate::random;
+use crate::random::{self, jittered};
 use crate::store::{AccountRecord, Name, StoreError};
 
 /// What was deleted leaves its mark for so long, in seconds: no write that is this late can come.

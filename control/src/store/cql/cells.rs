@@ -8,7 +8,7 @@ use scylla::value::CqlValue;
 
 use super::StoreError;
 use super::db::{Answer, Db, Failure, Kind};
-use crate::random;
+use crate::random::jittered;
 
 /// How often a write whose outcome is unknown is looked up, or begun again, before the caller is told so.
 const SETTLE_TRIES: u32 = 4;
@@ -65,6 +65,15 @@ impl Cells {
         key: &[CqlValue],
     ) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(db.run(&self.read, key.to_vec()).await?.value())
+    }
+
+    /// The row's value as decided in the world: sees every conditional write that was acknowledged anywhere.
+    pub(super) async fn read_decided(
+        &self,
+        db: &Db,
+        key: &[CqlValue],
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(db.run(&self.read_serial, key.to_vec()).await?.value())
     }
 
     /// Puts `new` in the place of `old`; `None` stands for no row.
@@ -137,10 +146,4 @@ impl Cells {
         };
         db.run(statement, values).await
     }
-}
-
-/// From half of the pause to all of it, so that those who collided do not meet again.
-pub(super) fn jittered(pause: Duration) -> Duration {
-    let [byte] = random::bytes::<1>();
-    pause / 2 + pause / 2 * u32::from(byte) / u32::from(u8::MAX)
 }

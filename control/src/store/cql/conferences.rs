@@ -1,24 +1,16 @@
-//! Conferences, the slugs that they hold and the eras of their rooms.
-
-use std::time::Duration;
+//! Conferences and the slugs that they hold.
 
 use confab_protocol::control::room::Role;
 use confab_protocol::control::{AccountId, ConferenceId, Slug};
 
 use super::accounts::GONE_TTL;
-use super::cells::{Swapped, jittered};
+use super::cells::Swapped;
 use super::keys::{self, BUCKETS, Place};
 use super::unfinished::Work;
 use super::values::{self, GONE, State};
 use super::{Core, ROUNDS};
 use crate::clock::UnixMillis;
-use crate::random;
 use crate::store::{ConferenceRecord, Name, Standing, StoreError};
-
-/// How often a node tries to take a home that others take at the same moment.
-const HOME_TRIES: u32 = 12;
-/// The pause before it tries again, at first; it grows with each try.
-const HOME_PAUSE: Duration = Duration::from_millis(5);
 
 impl Core {
     pub(super) async fn create_conference(
@@ -222,29 +214,6 @@ impl Core {
             }
         }
         Ok(false)
-    }
-
-    pub(super) async fn claim_home(
-        &self,
-        conference: ConferenceId,
-        node: &str,
-    ) -> Result<u64, StoreError> {
-        let key = keys::id(conference.as_bytes());
-        let mut found = self.homes.read(&self.db, &key).await?;
-        for turn in 0..HOME_TRIES {
-            let last = found.as_deref().map_or(Ok(0), values::read_era)?;
-            let era = last.checked_add(1).ok_or(StoreError::Conflict)?;
-            let new = values::home(era, random::bytes(), node);
-            let claimed = self
-                .homes
-                .swap(&self.db, &key, found.as_deref(), Some((&new, 0)));
-            match claimed.await? {
-                Swapped::Done => return Ok(era),
-                Swapped::Found(other) => found = other,
-            }
-            tokio::time::sleep(jittered(HOME_PAUSE * turn)).await;
-        }
-        Err(StoreError::Conflict)
     }
 
     async fn remove_everybody(&self, conference: &ConferenceRecord) -> Result<(), StoreError> {

@@ -3,15 +3,15 @@
 //! * `config`: where the database is; `db`: the driver's session; `schema`: tables and their migrations;
 //! * `cells`: rows that are changed by comparing; `keys` and `values`: how rows look;
 //! * `unfinished`: the journal of what was begun;
-//! * `accounts`, `sessions`, `conferences`, `members`, `lists`: the operations.
+//! * `accounts`, `sessions`, `conferences`, `members`, `lists`, `homes`, `nodes`: the operations.
 //!
 //! # Tables
 //!
-//! All but `unfinished` hold one packed value `v` for each key, and what has one is only ever written by conditional
+//! All but `unfinished` and `nodes` hold one packed value `v` for each key, and what has one is only ever written by conditional
 //! statements (lightweight transactions), decided at SERIAL. A name, a slug or a home has to be unique in the
 //! world; a password, a session or a standing has to stay revoked in the world. With one datacentre it costs nothing more
-//! than LOCAL_SERIAL. Reads are at LOCAL_QUORUM; what decides is the comparison of the write that follows. A write whose
-//! outcome did not come back is looked up at SERIAL (`cells`).
+//! than LOCAL_SERIAL. Reads are at LOCAL_QUORUM; what decides is the comparison of the write that follows. Only a home is read
+//! at SERIAL: its reader commands relays by it. A write whose outcome did not come back is looked up at SERIAL (`cells`).
 //!
 //! | table | key | value |
 //! |---|---|---|
@@ -23,7 +23,8 @@
 //! | conferences | conference | state, conference |
 //! | conferences_by_slug | slug | conference's id |
 //! | members_by_conference | ((conference, bucket), account) | role, muted, since |
-//! | conference_home | conference | era, nonce, node; never deleted |
+//! | conference_home | conference | era, its owner, place; never deleted |
+//! | nodes | (0, node) | incarnation, counter, addresses; written without condition (`nodes`), the database forgets it (TTL) |
 //! | unfinished | (bucket, work, id, nonce) | journal |
 //!
 //! An account's lists of sessions and conferences lie in its own partition of `users`, for a partition costs some 45 bytes:
@@ -64,8 +65,9 @@ use std::task::Poll;
 use confab_protocol::control::{AccountId, ConferenceId, Email, Slug, Username};
 
 use super::{
-    AccountRecord, ConferenceRecord, Cursor, MemberRecord, Membership, Name, Page, Rotation,
-    SessionId, SessionRecord, Standing, Store, StoreError, StoreFuture,
+    AccountRecord, ConferenceRecord, Cursor, HomeRecord, MemberRecord, Membership, Name,
+    NodeRecord, NodeRun, Page, Rotation, SessionId, SessionRecord, Standing, Store, StoreError,
+    StoreFuture,
 };
 use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
@@ -77,9 +79,11 @@ pub mod config;
 mod db;
 #[cfg(any(test, feature = "conformance"))]
 pub mod faults;
+mod homes;
 mod keys;
 mod lists;
 mod members;
+mod nodes;
 mod schema;
 mod sessions;
 #[cfg(test)]
@@ -91,6 +95,7 @@ use cells::Cells;
 use config::CqlConfig;
 use db::Db;
 use lists::Lists;
+use nodes::Nodes;
 use sessions::Pointers;
 use unfinished::Journal;
 
@@ -116,6 +121,7 @@ struct Core {
     members: Cells,
     lists: Lists,
     homes: Cells,
+    nodes: Nodes,
     journal: Journal,
 }
 
@@ -191,6 +197,7 @@ impl Core {
             members: Cells::prepare(&db, &members, &["c", "b", "u"]).await?,
             lists: Lists::prepare(&db, &members, &users).await?,
             homes: cells("conference_home", &["c"]).await?,
+            nodes: Nodes::prepare(&db, &table("nodes")).await?,
             journal: Journal::prepare(&db, &table("unfinished")).await?,
             db,
         })
@@ -352,8 +359,29 @@ impl Store for CqlStore {
         self.carry_out(move |core| Box::pin(core.remove_member(conference, account, old)))
     }
 
-    fn claim_home(&self, conference: ConferenceId, node: String) -> StoreFuture<'_, u64> {
-        self.ask(async move { self.core.claim_home(conference, &node).await })
+    fn home(&self, conference: ConferenceId) -> StoreFuture<'_, Option<HomeRecord>> {
+        self.ask(self.core.home(conference))
+    }
+
+    fn write_home(
+        &self,
+        conference: ConferenceId,
+        old: Option<HomeRecord>,
+        new: HomeRecord,
+    ) -> StoreFuture<'_, ()> {
+        self.ask(async move { self.core.write_home(conference, old.as_ref(), &new).await })
+    }
+
+    fn beat(&self, node: NodeRecord) -> StoreFuture<'_, ()> {
+        self.ask(async move { self.core.beat(&node).await })
+    }
+
+    fn nodes(&self) -> StoreFuture<'_, Vec<NodeRecord>> {
+        self.ask(self.core.nodes())
+    }
+
+    fn forget_node(&self, run: NodeRun) -> StoreFuture<'_, ()> {
+        self.ask(async move { self.core.forget_node(&run).await })
     }
 
     fn sweep(&self, now: UnixMillis) -> StoreFuture<'_, u64> {

@@ -9,10 +9,9 @@ use scylla::statement::unprepared::Statement;
 use scylla::value::{CqlValue, Row};
 
 use super::StoreError;
-use super::cells::jittered;
 use super::config::CqlConfig;
 use super::db::{Db, judge};
-use crate::random;
+use crate::random::{self, jittered};
 
 /// Each takes the tables from the version that is its place in the list to the next. Never change one that was released.
 /// A statement may be done twice: the node that began may have ended midway.
@@ -26,7 +25,9 @@ const MIGRATIONS: [&[&str]; 1] = [&[
     "CREATE TABLE IF NOT EXISTS {ks}.members_by_conference (c blob, b tinyint, u blob, v blob, PRIMARY KEY ((c, b), u)) \
      WITH compression = {packed}",
     "CREATE TABLE IF NOT EXISTS {ks}.conference_home (c blob PRIMARY KEY, v blob) WITH compression = {packed}",
-    // A row that a dead node brings back is settled again, which does no harm.
+    // A row that a dead replica brings back is a node whose counter stands still.
+    "CREATE TABLE IF NOT EXISTS {ks}.nodes (b tinyint, n text, v blob, PRIMARY KEY (b, n)) WITH gc_grace_seconds = 3600",
+    // A row that a dead replica brings back is settled again, which does no harm.
     "CREATE TABLE IF NOT EXISTS {ks}.unfinished (b tinyint, k tinyint, i blob, n blob, t bigint, v blob, PRIMARY KEY (b, k, i, n)) \
      WITH compression = {packed} AND gc_grace_seconds = 3600",
 ]];

@@ -11,6 +11,10 @@ use crate::store::{
     AccountRecord, ConferenceRecord, SessionId, SessionRecord, Standing, StoreError,
 };
 
+mod homes;
+
+pub(super) use homes::{home, node, read_home, read_node};
+
 /// Bytes of an instant: milliseconds until the year 10889.
 const TIME_LEN: usize = 6;
 const TIME_MASK: u64 = (1 << (8 * TIME_LEN)) - 1;
@@ -184,19 +188,6 @@ pub(super) fn tag(since: UnixMillis) -> Vec<u8> {
     out
 }
 
-/// `era (8) · nonce (8) · node`. The nonce tells apart two claims of one node.
-pub(super) fn home(era: u64, nonce: [u8; 8], node: &str) -> Vec<u8> {
-    let mut out = era.to_be_bytes().to_vec();
-    out.extend_from_slice(&nonce);
-    out.extend_from_slice(node.as_bytes());
-    out
-}
-
-pub(super) fn read_era(value: &[u8]) -> Result<u64, StoreError> {
-    let era = value.first_chunk().map(|era| u64::from_be_bytes(*era));
-    era.ok_or(StoreError::Corrupt("a home"))
-}
-
 pub(super) fn id(value: &[u8]) -> Result<[u8; 16], StoreError> {
     value.try_into().map_err(|_| StoreError::Corrupt("an id"))
 }
@@ -315,7 +306,6 @@ mod tests {
             read_standing(&standing(standing_record)),
             Ok(standing_record)
         );
-        assert_eq!(read_era(&home(7, [1; 8], "node")), Ok(7));
     }
 
     #[test]

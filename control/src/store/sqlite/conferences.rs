@@ -214,18 +214,6 @@ pub(super) fn remove_member(
     Ok(())
 }
 
-pub(super) fn claim_home(
-    db: &Connection,
-    conference: ConferenceId,
-    node: &str,
-) -> Result<u64, StoreError> {
-    let mut statement = db.prepare_cached(
-        "INSERT INTO conference_home (conference, node, era) VALUES (?, ?, 1) \
-         ON CONFLICT (conference) DO UPDATE SET node = excluded.node, era = era + 1 RETURNING era",
-    )?;
-    Ok(statement.query_row(params![conference.as_bytes(), node], |row| unsigned(row, 0))?)
-}
-
 fn number(db: &Connection, id: ConferenceId) -> Result<i64, StoreError> {
     db.prepare_cached("SELECT number FROM conferences WHERE id = ?")?
         .query_row([id.as_bytes()], |row| row.get(0))

@@ -2,7 +2,7 @@
 //!
 //! * `threads`: one thread that writes and some that read, behind bounded queues;
 //! * `schema`: tables and their migrations;
-//! * `accounts`, `conferences`: the statements.
+//! * `accounts`, `conferences`, `homes`: the statements.
 
 use std::path::Path;
 
@@ -11,14 +11,15 @@ use confab_protocol::control::{AccountId, ConferenceId, Email, Slug, Username};
 use rusqlite::types::Type;
 
 use super::{
-    AccountRecord, ConferenceRecord, Cursor, MemberRecord, Membership, Page, Rotation, SessionId,
-    SessionRecord, Standing, Store, StoreError, StoreFuture,
+    AccountRecord, ConferenceRecord, Cursor, HomeRecord, MemberRecord, Membership, NodeRecord,
+    NodeRun, Page, Rotation, SessionId, SessionRecord, Standing, Store, StoreError, StoreFuture,
 };
 use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
 
 mod accounts;
 mod conferences;
+mod homes;
 mod schema;
 mod threads;
 
@@ -212,9 +213,30 @@ impl Store for SqliteStore {
             .write(move |db| conferences::remove_member(db, conference, account, old))
     }
 
-    fn claim_home(&self, conference: ConferenceId, node: String) -> StoreFuture<'_, u64> {
+    fn home(&self, conference: ConferenceId) -> StoreFuture<'_, Option<HomeRecord>> {
+        self.threads.read(move |db| homes::home(db, conference))
+    }
+
+    fn write_home(
+        &self,
+        conference: ConferenceId,
+        old: Option<HomeRecord>,
+        new: HomeRecord,
+    ) -> StoreFuture<'_, ()> {
         self.threads
-            .write(move |db| conferences::claim_home(db, conference, &node))
+            .write(move |db| homes::write_home(db, conference, old.as_ref(), &new))
+    }
+
+    fn beat(&self, node: NodeRecord) -> StoreFuture<'_, ()> {
+        self.threads.write(move |db| homes::beat(db, &node))
+    }
+
+    fn nodes(&self) -> StoreFuture<'_, Vec<NodeRecord>> {
+        self.threads.read(homes::nodes)
+    }
+
+    fn forget_node(&self, run: NodeRun) -> StoreFuture<'_, ()> {
+        self.threads.write(move |db| homes::forget_node(db, &run))
     }
 
     fn sweep(&self, now: UnixMillis) -> StoreFuture<'_, u64> {
@@ -322,12 +344,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store");
         let conference = ConferenceId::new([1; 16]);
+        let mut old = None;
         for era in 1..=3 {
             let store = SqliteStore::open(&path).unwrap();
-            assert_eq!(
-                store.claim_home(conference, "local".to_owned()).await,
-                Ok(era)
-            );
+            assert_eq!(store.home(conference).await, Ok(old.clone()));
+            let new = HomeRecord {
+                era,
+                owner: Some(NodeRun::new("local".parse().unwrap())),
+                place: None,
+            };
+            let written = store.write_home(conference, old, new.clone()).await;
+            assert_eq!(written, Ok(()));
+            old = Some(new);
         }
     }
 

@@ -59,8 +59,20 @@ CREATE TABLE members (
 CREATE INDEX conferences_of_account ON members (account);
 CREATE TABLE conference_home (
     conference BLOB PRIMARY KEY,
-    node TEXT NOT NULL,
-    era INTEGER NOT NULL
+    era INTEGER NOT NULL,
+    owner TEXT,
+    incarnation INTEGER,
+    relay TEXT,
+    boot BLOB,
+    placement INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE TABLE nodes (
+    name TEXT PRIMARY KEY,
+    incarnation INTEGER NOT NULL,
+    counter INTEGER NOT NULL,
+    cluster TEXT NOT NULL,
+    public TEXT NOT NULL,
+    heard INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 "];
 

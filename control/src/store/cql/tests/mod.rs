@@ -98,18 +98,21 @@ async fn lost_requests_and_answers_are_settled() {
                 let conference = some_conference(&account);
                 assert_eq!(store.create_account(account.clone()).await, Ok(()));
                 store.faults().arm(fault, statement);
-                let homes = [
-                    store.claim_home(conference.id, "one".to_owned()).await,
-                    store.claim_home(conference.id, "one".to_owned()).await,
+                let written = [
+                    store.write_home(conference.id, None, owned(1)).await,
+                    store
+                        .write_home(conference.id, Some(owned(1)), owned(2))
+                        .await,
                 ];
+                let found = store.home(conference.id).await;
                 if !store.faults().disarm() {
                     break;
                 }
                 fired += 1;
-                // A plain read that is lost is told; a conditional write never is.
-                let eras: Vec<_> = homes.into_iter().flatten().collect();
-                assert!(eras.is_sorted_by(|one, other| one < other), "{eras:?}");
-                assert!(!eras.is_empty());
+                // A read that is lost is told; a conditional write never is.
+                assert_eq!(written, [Ok(()), Ok(())]);
+                assert!(found.is_err() || found == Ok(Some(owned(2))), "{found:?}");
+                assert_eq!(store.home(conference.id).await, Ok(Some(owned(2))));
                 store.faults().arm(fault, statement);
                 let created = store.create_conference(conference.clone()).await;
                 store.faults().disarm();
@@ -122,6 +125,20 @@ async fn lost_requests_and_answers_are_settled() {
         }
     })
     .await;
+}
+
+/// A home in that era; always of the same owner.
+fn owned(era: u64) -> HomeRecord {
+    let name = "one".parse().expect("a name");
+    let owner = NodeRun {
+        name,
+        incarnation: 7,
+    };
+    HomeRecord {
+        era,
+        owner: Some(owner),
+        place: None,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -162,13 +162,17 @@ async fn latencies(store: &CqlStore, conference: ConferenceId) {
         "change_member",
         "members",
         "count_members",
-        "claim_home",
+        "home",
+        "write_home",
+        "beat",
+        "nodes",
         "remove_member",
         "end_session",
         "delete_account",
     ]
     .map(|name| (name, Vec::new()))
     .into();
+    let mut era = 0;
     for _ in 0..200 {
         let account = some_account();
         let session = some_session(&account, NOW.after(Duration::from_secs(3600)));
@@ -203,7 +207,18 @@ async fn latencies(store: &CqlStore, conference: ConferenceId) {
         time!(store.change_member(conference, account.id, old, new));
         time!(store.members(conference, None, 100));
         time!(store.count_members(conference));
-        time!(store.claim_home(conference, "node".to_owned()));
+        time!(store.home(conference));
+        let home = (era > 0).then(|| owned(era));
+        era += 1;
+        time!(store.write_home(conference, home, owned(era)));
+        let node = NodeRecord {
+            run: NodeRun::new("one".parse().expect("a name")),
+            counter: era,
+            cluster: "10.0.0.1:4433".to_owned(),
+            public: vec!["voice.example.org:443".to_owned()],
+        };
+        time!(store.beat(node));
+        time!(store.nodes());
         time!(store.remove_member(conference, account.id, new));
         time!(store.end_session(account.id, session.id));
         time!(store.delete_account(account.id));

@@ -1,0 +1,112 @@
+//! What relays and control nodes are called, and under which domain their certificates name them.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// Where a relay's name ends in its certificate.
+pub const RELAY_DOMAIN: &str = ".relay.confab.internal";
+/// Where a control node's name ends in its certificate.
+pub const NODE_DOMAIN: &str = ".node.confab.internal";
+
+/// Longest name, in bytes.
+const MAX_LEN: usize = 32;
+
+macro_rules! name {
+    ($(#[doc = $doc:literal])* $name:ident, $(#[doc = $bad_doc:literal])* $bad:ident, $message:literal) => {
+        $(#[doc = $doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
+
+        $(#[doc = $bad_doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+        #[error($message)]
+        pub struct $bad;
+
+        impl $name {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = $bad;
+
+            fn from_str(text: &str) -> Result<Self, $bad> {
+                if is_label(text) {
+                    Ok(Self(text.into()))
+                } else {
+                    Err($bad)
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", self.0)
+            }
+        }
+    };
+}
+
+name!(
+    /// What a relay is called: 1 to 32 of `a-z 0-9 -`, as in a DNS name.
+    RelayName,
+    /// A relay's name is not one.
+    BadRelayName,
+    "a relay's name has 1 to 32 of a-z, 0-9 and '-', with no '-' at either end"
+);
+name!(
+    /// What a control node is called: 1 to 32 of `a-z 0-9 -`, as in a DNS name.
+    NodeName,
+    /// A control node's name is not one.
+    BadNodeName,
+    "a node's name has 1 to 32 of a-z, 0-9 and '-', with no '-' at either end"
+);
+
+/// Whether the text may be a label of a DNS name here.
+fn is_label(text: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (1..=MAX_LEN).contains(&text.len())
+        && text.chars().all(allowed)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_labels_of_dns_names() {
+        let longest = "a".repeat(MAX_LEN);
+        for good in ["a", "berlin-1", "7", longest.as_str()] {
+            let relay: RelayName = good.parse().unwrap();
+            let node: NodeName = good.parse().unwrap();
+            assert_eq!((relay.as_str(), node.to_string().as_str()), (good, good));
+        }
+        let too_long = "a".repeat(MAX_LEN + 1);
+        for bad in [
+            "",
+            "-a",
+            "a-",
+            "A",
+            "a.b",
+            "a_b",
+            "ä",
+            " a",
+            too_long.as_str(),
+        ] {
+            assert_eq!(bad.parse::<RelayName>(), Err(BadRelayName), "{bad}");
+            assert_eq!(bad.parse::<NodeName>(), Err(BadNodeName), "{bad}");
+        }
+        assert!(BadNodeName.to_string().starts_with("a node's name"));
+    }
+}

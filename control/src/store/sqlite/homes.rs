@@ -1,0 +1,123 @@
+//! Who owns which room, and the nodes.
+
+use confab_protocol::cluster::BootId;
+use confab_protocol::control::ConferenceId;
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::{parsed, signed, unsigned};
+use crate::store::{HomePlace, HomeRecord, NodeRecord, NodeRun, StoreError};
+
+/// Nodes that have said something within a day.
+const HEARD: &str = "heard > unixepoch() - 24 * 60 * 60";
+/// Between the addresses of a node, none of which has it.
+const SEPARATOR: &str = " ";
+
+pub(super) fn home(
+    db: &Connection,
+    conference: ConferenceId,
+) -> Result<Option<HomeRecord>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT era, owner, incarnation, relay, boot, placement FROM conference_home WHERE conference = ?",
+    )?;
+    let found = statement.query_row([conference.as_bytes()], |row| {
+        let place = match row.get::<_, Option<[u8; 16]>>(4)? {
+            None => None,
+            Some(boot) => Some(HomePlace {
+                relay: parsed(row, 3)?,
+                boot: BootId(boot),
+                placement: unsigned(row, 5)?,
+            }),
+        };
+        let is_owned = row.get_ref(1)?.data_type() != Type::Null;
+        Ok(HomeRecord {
+            era: unsigned(row, 0)?,
+            owner: is_owned.then(|| run(row, 1)).transpose()?,
+            place,
+        })
+    });
+    Ok(found.optional()?)
+}
+
+pub(super) fn write_home(
+    db: &Connection,
+    conference: ConferenceId,
+    old: Option<&HomeRecord>,
+    new: &HomeRecord,
+) -> Result<(), StoreError> {
+    if !new.may_follow(old) {
+        return Err(StoreError::BadEra);
+    }
+    let found = home(db, conference)?;
+    if found.as_ref() == Some(new) {
+        return Ok(());
+    }
+    if found.as_ref() != old {
+        return Err(StoreError::Conflict);
+    }
+    let (owner, place) = (new.owner.as_ref(), new.place.as_ref());
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO conference_home (conference, era, owner, incarnation, relay, boot, placement) \
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
+    )?
+    .execute(params![
+        conference.as_bytes(),
+        signed(new.era),
+        owner.map(|run| run.name.as_str()),
+        owner.map(|run| run.incarnation.cast_signed()),
+        place.map(|place| place.relay.as_str()),
+        place.map(|place| place.boot.0),
+        place.map(|place| signed(place.placement)),
+    ])?;
+    Ok(())
+}
+
+pub(super) fn beat(db: &Connection, node: &NodeRecord) -> Result<(), StoreError> {
+    db.prepare_cached(&format!("DELETE FROM nodes WHERE NOT {HEARD}"))?
+        .execute([])?;
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO nodes (name, incarnation, counter, cluster, public, heard) \
+         VALUES (?, ?, ?, ?, ?, unixepoch())",
+    )?
+    .execute(params![
+        node.run.name.as_str(),
+        node.run.incarnation.cast_signed(),
+        signed(node.counter),
+        node.cluster,
+        node.public.join(SEPARATOR),
+    ])?;
+    Ok(())
+}
+
+pub(super) fn nodes(db: &Connection) -> Result<Vec<NodeRecord>, StoreError> {
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT name, incarnation, counter, cluster, public FROM nodes WHERE {HEARD}"
+    ))?;
+    let nodes = statement.query_map([], |row| {
+        let public: String = row.get(4)?;
+        Ok(NodeRecord {
+            run: run(row, 0)?,
+            counter: unsigned(row, 2)?,
+            cluster: row.get(3)?,
+            public: public
+                .split_terminator(SEPARATOR)
+                .map(str::to_owned)
+                .collect(),
+        })
+    })?;
+    Ok(nodes.collect::<Result<_, _>>()?)
+}
+
+pub(super) fn forget_node(db: &Connection, run: &NodeRun) -> Result<(), StoreError> {
+    db.prepare_cached("DELETE FROM nodes WHERE name = ? AND incarnation = ?")?
+        .execute(params![run.name.as_str(), run.incarnation.cast_signed()])?;
+    Ok(())
+}
+
+/// The run in the columns `first` (name) and the next (incarnation, of which SQLite keeps the bits with a sign).
+fn run(row: &Row<'_>, first: usize) -> rusqlite::Result<NodeRun> {
+    Ok(NodeRun {
+        name: parsed(row, first)?,
+        incarnation: row.get::<_, i64>(first + 1)?.cast_unsigned(),
+    })
+}
