@@ -3,8 +3,10 @@
 use std::io::{IsTerminal as _, Write as _};
 
 use crate::clock::Clock;
-use crate::flags::{Command, FingerprintFlags, Flags, LogFormat, RelayIdentityFlags, ServeFlags};
-use crate::running::{ServeError, serve};
+use crate::flags::{
+    ClusterKeysFlags, Command, FingerprintFlags, Flags, LogFormat, RelayIdentityFlags, ServeFlags,
+};
+use crate::running::{ServeError, copy_cluster_keys, serve};
 use crate::tls::TlsError;
 use crate::tls::authority::Authority;
 
@@ -31,6 +33,7 @@ pub fn run(flags: Flags) -> Result<(), CommandError> {
             runtime.block_on(serve_until_signal(&flags))
         }
         Command::RelayIdentity(flags) => relay_identity(&flags),
+        Command::ClusterKeys(flags) => cluster_keys(&flags),
         Command::Fingerprint(FingerprintFlags { data_dir }) => {
             say(&Authority::open(&data_dir)?.fingerprint())
         }
@@ -54,6 +57,13 @@ fn relay_identity(flags: &RelayIdentityFlags) -> Result<(), CommandError> {
     let authority = Authority::open_or_create(&flags.data_dir, now)?;
     let written = authority.issue_relay(&flags.name, &flags.out, now)?;
     for file in [&written.certificate, &written.key, &written.ca] {
+        say(&format!("wrote {}", file.display()))?;
+    }
+    Ok(())
+}
+
+fn cluster_keys(flags: &ClusterKeysFlags) -> Result<(), CommandError> {
+    for file in copy_cluster_keys(&flags.data_dir, &flags.out, Clock::System.now())? {
         say(&format!("wrote {}", file.display()))?;
     }
     Ok(())

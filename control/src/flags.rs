@@ -9,9 +9,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::accounts::{AccountsConfig, HashCost, LoginLimits};
 use crate::api::clients::ConnectionLimits;
 use crate::clock::Clock;
-use crate::cluster::RelayName;
+use crate::cluster::{NodeName, RelayName};
 use crate::rooms::RoomLimits;
-use crate::running::{Config, StoreConfig};
+use crate::running::{Config, NodeConfig, StoreConfig};
 use crate::tls::config::OwnCertificate;
 
 mod store;
@@ -35,6 +35,9 @@ pub enum Command {
     /// Makes an identity for a relay: relay.crt, relay.key and ca.crt. Copy the folder to the relay's machine; its key lets
     /// it carry every room's media.
     RelayIdentity(RelayIdentityFlags),
+    /// Copies what another control node of the same cluster needs: ca.crt, ca.key and token.key. Copy the folder to the node's
+    /// machine, as its data folder. Whoever has it can be any node and any relay.
+    ClusterKeys(ClusterKeysFlags),
     /// Prints the cluster CA's fingerprint, which clients pin.
     Fingerprint(FingerprintFlags),
 }
@@ -63,8 +66,8 @@ pub struct ServeFlags {
     pub data_dir: PathBuf,
 
     /// Where accounts and conferences are kept: `sqlite`, which is confab.sqlite in the data folder, `sqlite:PATH` to put it on
-    /// another disk, or `cql://HOST:PORT,HOST:PORT/KEYSPACE` for a ScyllaDB or Cassandra. Only one control server at a time may use
-    /// a store: rooms are not handed from one to another yet.
+    /// another disk, or `cql://HOST:PORT,HOST:PORT/KEYSPACE` for a ScyllaDB or Cassandra. A file is for one control node; several
+    /// that share a database are one server.
     #[arg(
         long,
         env = "CONFAB_CONTROL_STORE",
@@ -72,6 +75,31 @@ pub struct ServeFlags {
         value_name = "URL"
     )]
     pub store: StoreUrl,
+
+    /// What this node is called among those that share its database: 1 to 32 of a-z, 0-9 and '-'. Default: the machine's name and
+    /// the port. Give one when the machine's name changes from start to start.
+    #[arg(long, env = "CONFAB_CONTROL_NODE", value_name = "NAME")]
+    pub node: Option<NodeName>,
+
+    /// Where the other nodes reach this one. Default: the first --public-address. Give it when they should use an inner network.
+    #[arg(
+        long,
+        env = "CONFAB_CONTROL_CLUSTER_ADDRESS",
+        value_name = "HOST:PORT",
+        value_parser = host_and_port
+    )]
+    pub cluster_address: Option<String>,
+
+    /// Where clients reach this node and no other, told to those whose room is here. May be given more than once, or with commas
+    /// between. Default: each --public-name, or the address of --listen, with its port. Give it behind a load balancer or a NAT.
+    #[arg(
+        long = "public-address",
+        env = "CONFAB_CONTROL_PUBLIC_ADDRESS",
+        value_name = "HOST:PORT",
+        value_delimiter = ',',
+        value_parser = host_and_port
+    )]
+    pub public_addresses: Vec<String>,
 
     /// How to reach a CQL store.
     #[command(flatten)]
@@ -229,6 +257,23 @@ pub struct RelayIdentityFlags {
     pub data_dir: PathBuf,
 }
 
+/// Flags of `cluster-keys`.
+#[derive(Args, Debug)]
+pub struct ClusterKeysFlags {
+    /// Folder to write ca.crt, ca.key and token.key into; made when it is missing. One that holds other keys is left alone.
+    #[arg(long, value_name = "FOLDER")]
+    pub out: PathBuf,
+
+    /// The data folder of a node that is in the cluster. Its keys are made when there are none yet.
+    #[arg(
+        long,
+        env = "CONFAB_CONTROL_DATA_DIR",
+        default_value = "confab-data",
+        value_name = "FOLDER"
+    )]
+    pub data_dir: PathBuf,
+}
+
 /// Flags of `fingerprint`.
 #[derive(Args, Debug)]
 pub struct FingerprintFlags {
@@ -262,6 +307,11 @@ impl ServeFlags {
             store: match &self.store {
                 StoreUrl::Sqlite(path) => StoreConfig::Sqlite(path.clone()),
                 StoreUrl::Cql(address) => StoreConfig::Cql(self.cql.config(address)),
+            },
+            node: NodeConfig {
+                name: self.node.clone(),
+                cluster_address: self.cluster_address.clone(),
+                public: self.public_addresses.clone(),
             },
             own_certificate: own.map(|(certificate, key)| OwnCertificate { certificate, key }),
             public_names: self.public_names.clone(),
@@ -304,6 +354,18 @@ impl Config {
             data_dir: data_dir.into(),
             ..flags.config()
         }
+    }
+}
+
+fn host_and_port(text: &str) -> Result<String, &'static str> {
+    let is_one = |(host, port): (&str, &str)| {
+        let has_port = port.parse::<u16>().is_ok_and(|port| port > 0);
+        let is_bracketed = host.starts_with('[') && host.ends_with(']');
+        has_port && !host.is_empty() && (is_bracketed || !host.contains(':'))
+    };
+    match text.rsplit_once(':').is_some_and(is_one) {
+        true => Ok(text.to_owned()),
+        false => Err("HOST:PORT, an IPv6 address as [ADDRESS]:PORT"),
     }
 }
 

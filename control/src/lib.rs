@@ -28,7 +28,9 @@ pub mod store;
 pub mod throttle;
 pub mod tls;
 
-pub use running::{Config, Running, STATE_FILE, ServeError, Server, StoreConfig, serve};
+pub use running::{
+    Config, NodeConfig, Running, STATE_FILE, ServeError, Server, SharedStore, StoreConfig, serve,
+};
 
 /// Name and version of this program, as peers see it.
 pub const AGENT: &str = concat!("confab-control/", env!("CARGO_PKG_VERSION"));

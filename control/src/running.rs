@@ -1,11 +1,14 @@
 //! The whole server, put together.
 
+mod node;
+
 use std::fs::File;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use confab_protocol::control::AccountId;
 use confab_protocol::wire;
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -14,14 +17,16 @@ use crate::accounts::token::TokenKey;
 use crate::accounts::{Accounts, AccountsConfig};
 use crate::api::clients::{Clients, ConnectionLimits};
 use crate::api::{close, listener};
-use crate::clock::Clock;
-use crate::cluster::Relays;
+use crate::clock::{Clock, UnixMillis};
+use crate::cluster::nodes::heartbeat::{self, NodeError};
+use crate::cluster::nodes::{NodeAsk, Nodes};
+use crate::cluster::{NodeName, Relays};
 use crate::conferences::Conferences;
 use crate::rooms::{RoomLimits, Rooms};
 use crate::store::cql::CqlStore;
 use crate::store::cql::config::CqlConfig;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{NodeRun, Store, StoreError};
+use crate::store::{SessionId, Store, StoreError};
 use crate::tls::authority::{Authority, CA_FILE};
 use crate::tls::config::OwnCertificate;
 use crate::tls::files::{self, Readers};
@@ -53,6 +58,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// What outlives the process.
     pub store: StoreConfig,
+    /// This node among the others of its cluster.
+    pub node: NodeConfig,
     /// Shown to clients instead of the cluster's certificate.
     pub own_certificate: Option<OwnCertificate>,
     /// Further names of this server in the cluster's certificate.
@@ -69,6 +76,17 @@ pub struct Config {
     pub clock: Clock,
 }
 
+/// A node among others. With a file as the store there are no others.
+#[derive(Clone, Debug, Default)]
+pub struct NodeConfig {
+    /// What it is called; made of the machine's name and the port when `None`.
+    pub name: Option<NodeName>,
+    /// Where the others reach it, HOST:PORT; the first of `public` when `None`.
+    pub cluster_address: Option<String>,
+    /// Where clients reach it, HOST:PORT each; made of the public names, or of the address on which it listens, when empty.
+    pub public: Vec<String>,
+}
+
 /// Which store.
 #[derive(Clone, Debug)]
 pub enum StoreConfig {
@@ -76,6 +94,18 @@ pub enum StoreConfig {
     Sqlite(Option<PathBuf>),
     /// A database that several machines share.
     Cql(CqlConfig),
+    /// One that is open already, and that several nodes of this process share.
+    Shared(SharedStore),
+}
+
+/// A store that is open already.
+#[derive(Clone)]
+pub struct SharedStore(pub Arc<dyn Store>);
+
+impl std::fmt::Debug for SharedStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SharedStore")
+    }
 }
 
 /// What requests reach.
@@ -90,8 +120,18 @@ pub struct Server {
     pub relays: Relays,
     /// Who is connected.
     pub clients: Clients,
+    /// The other control nodes.
+    pub nodes: Nodes,
     /// The time of day.
     pub clock: Clock,
+}
+
+impl Server {
+    /// A session has ended, here or at another node: its connections are signed out, and what it brought in goes out.
+    pub fn session_ended(&self, account: AccountId, session: SessionId) {
+        self.clients.session_ended(session);
+        self.rooms.session_ended(account, session);
+    }
 }
 
 /// A server that runs until it is shut down or dropped with its runtime.
@@ -104,11 +144,12 @@ pub struct Running {
     pub ca: PathBuf,
     /// What it serves.
     pub server: Arc<Server>,
+    store: Arc<dyn Store>,
     state_file: PathBuf,
     endpoint: Endpoint,
     /// Held for as long as the server runs.
     _lock: File,
-    sweepers: [tokio::task::JoinHandle<()>; 2],
+    tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
 /// Why the server does not start.
@@ -133,6 +174,12 @@ pub enum ServeError {
     /// The store cannot be used.
     #[error("the store cannot be opened: {0}")]
     Store(#[from] StoreError),
+    /// The node cannot be one of the cluster's.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// No name for this node could be made up.
+    #[error("this machine's name makes no name for a node: give one with --node")]
+    NoNodeName,
 }
 
 /// Starts the server. It runs on the tokio runtime of the caller.
@@ -148,13 +195,16 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let tls = config::server_config(&authority, identity, config.own_certificate.as_ref())?;
     let token_key = TokenKey::new(&files::key(&config.data_dir.join(TOKEN_KEY_FILE))?);
     let store = open_store(&config).await?;
-    let server = Arc::new(assemble(&config, store, token_key));
 
     let listen = |source| ServeError::Listen {
         address: config.listen,
         source,
     };
     let socket = bind(config.listen).map_err(listen)?;
+    let addr = socket.local_addr().map_err(listen)?;
+    let place = node::place(&config, addr)?;
+    let nodes = place.nodes(&config.store, &authority, now)?;
+    let server = Arc::new(assemble(&config, store.clone(), token_key, nodes.clone()));
     let endpoint = Endpoint::new(
         EndpointConfig::default(),
         Some(listener::server_config(tls)),
@@ -162,17 +212,24 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         Arc::new(TokioRuntime),
     );
     let endpoint = endpoint.map_err(listen)?;
-    let addr = endpoint.local_addr().map_err(listen)?;
+    let mut tasks = vec![
+        tokio::spawn(sweep(server.clone())),
+        tokio::spawn(server.rooms.clone().sweep_leftovers()),
+    ];
+    if !matches!(config.store, StoreConfig::Sqlite(_)) {
+        let mut record = place.record;
+        heartbeat::enter(store.as_ref(), &nodes, &mut record).await?;
+        tasks.push(tokio::spawn(heartbeat::run(store.clone(), nodes, record)));
+    }
+    // Only now: nobody comes before this node knows the others.
     tokio::spawn(listener::listen(endpoint.clone(), server.clone()));
     let running = Running {
         addr,
         fingerprint: authority.fingerprint(),
         ca: config.data_dir.join(CA_FILE),
-        sweepers: [
-            tokio::spawn(sweep(server.clone())),
-            tokio::spawn(server.rooms.clone().sweep_leftovers()),
-        ],
+        tasks,
         server,
+        store,
         state_file,
         endpoint,
         _lock: lock,
@@ -196,12 +253,19 @@ impl Running {
                 .tell_all(wire::event::Kind::GoingAway(going_away));
             tokio::time::sleep(GOODBYE).await;
         }
-        for sweeper in &self.sweepers {
-            sweeper.abort();
+        for task in &self.tasks {
+            task.abort();
         }
         self.endpoint
             .close(close::GOING_AWAY.code(), close::GOING_AWAY.reason());
         self.server.rooms.close();
+        // The others need not wait to be sure that this node is gone; its rooms are free to be taken over at once.
+        let me = self.server.nodes.me().clone();
+        if let Ok(Err(error)) =
+            tokio::time::timeout(CLOSE_DEADLINE, self.store.forget_node(me)).await
+        {
+            tracing::warn!(%error, "the store was not told that this node ends");
+        }
         // Who does not acknowledge the end learns of it by its idle timeout.
         let _ = tokio::time::timeout(CLOSE_DEADLINE, self.endpoint.wait_idle()).await;
     }
@@ -228,7 +292,24 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
             Arc::new(SqliteStore::open(&path)?)
         }
         StoreConfig::Cql(cql) => Arc::new(CqlStore::open(cql).await?),
+        StoreConfig::Shared(SharedStore(store)) => store.clone(),
     })
+}
+
+/// Copies what every node of the cluster has, made when it is missing, from one data folder into another; which files.
+pub(crate) fn copy_cluster_keys(
+    from: &Path,
+    to: &Path,
+    now: UnixMillis,
+) -> Result<Vec<PathBuf>, TlsError> {
+    Authority::open_or_create(from, now)?;
+    files::key(&from.join(TOKEN_KEY_FILE))?;
+    files::make_folder(to)?;
+    let mut written = Authority::copy(from, to)?.to_vec();
+    let token_key = to.join(TOKEN_KEY_FILE);
+    files::copy(&from.join(TOKEN_KEY_FILE), &token_key, Readers::Owner)?;
+    written.push(token_key);
+    Ok(written)
 }
 
 fn lock(folder: &Path) -> Result<File, ServeError> {
@@ -239,19 +320,17 @@ fn lock(folder: &Path) -> Result<File, ServeError> {
     Ok(file)
 }
 
-fn assemble(config: &Config, store: Arc<dyn Store>, token_key: TokenKey) -> Server {
+fn assemble(config: &Config, store: Arc<dyn Store>, token_key: TokenKey, nodes: Nodes) -> Server {
     let (clock, relays) = (config.clock.clone(), Relays::default());
     let clients = Clients::new(config.connections);
-    // One machine, one node.
-    let node = NodeRun::new("local".parse().expect("it is a name"));
     let rooms = Rooms::new(
         store.clone(),
         relays.clone(),
         config.rooms,
         clock.clone(),
-        node,
+        nodes.clone(),
     );
-    let (clients_of, rooms_of) = (clients.clone(), rooms.clone());
+    let (clients_of, rooms_of, nodes_of) = (clients.clone(), rooms.clone(), nodes.clone());
     let accounts = Accounts::new(
         store.clone(),
         token_key,
@@ -261,6 +340,7 @@ fn assemble(config: &Config, store: Arc<dyn Store>, token_key: TokenKey) -> Serv
         Box::new(move |account, session| {
             clients_of.session_ended(session);
             rooms_of.session_ended(account, session);
+            nodes_of.tell_all(&NodeAsk::EndSession(account, session));
         }),
     );
     let conferences = Conferences::new(
@@ -276,6 +356,7 @@ fn assemble(config: &Config, store: Arc<dyn Store>, token_key: TokenKey) -> Serv
         rooms,
         relays,
         clients,
+        nodes,
         clock,
     }
 }

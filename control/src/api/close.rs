@@ -19,8 +19,8 @@ pub const TOO_SLOW: Close = Close::new(3, "events were not read: connect again a
 pub const NO_HELLO: Close = Close::new(4, "no hello");
 /// As many connections as there may be.
 pub const TOO_MANY: Close = Close::new(5, "too many connections");
-/// No certificate of the cluster CA that names a relay.
-pub const NOT_A_RELAY: Close = Close::new(6, "no relay's certificate of this cluster");
+/// No certificate of the cluster CA that names a relay or a node.
+pub const NOT_A_RELAY: Close = Close::new(6, "no relay's or node's certificate of this cluster");
 /// The relay broke the protocol, fell silent or was replaced by a newer link.
 pub const BAD_LINK: Close = Close::new(7, "the link is over");
 

@@ -10,7 +10,7 @@ use super::connection::Client;
 use super::requests as read;
 use crate::AGENT;
 use crate::accounts::{Granted, SignedIn};
-use crate::rooms::Joiner;
+use crate::rooms::{Join, Joiner};
 use crate::store::{AccountRecord, Cursor, SessionId};
 
 type Answer = Result<response::Kind, Refusal>;
@@ -105,6 +105,7 @@ fn greet(client: &Client, hello: &wire::Hello) -> Answer {
         agent: AGENT.to_owned(),
         server_time_ms: client.server.clock.now().0,
         max_request_bytes: u32::try_from(MAX_REQUEST).unwrap_or(u32::MAX),
+        nodes: client.server.nodes.public_addresses(),
     }))
 }
 
@@ -228,20 +229,22 @@ async fn with_conference(client: &Client, who: &SignedIn, request: request::Kind
         }
         Kind::ListConferences(list) => {
             let page = conferences.list(who, read::cursor(list.cursor)).await?;
-            let to_wire = |membership: crate::store::Membership| {
-                let live = rooms.live(membership.conference.id);
+            let ids: Vec<_> = page.items.iter().map(|item| item.conference.id).collect();
+            let live = rooms.live_of(&ids).await;
+            let to_wire = |(membership, live): (crate::store::Membership, u32)| {
                 membership
                     .conference
                     .to_wire(membership.standing.role, live)
             };
             return Ok(response::Kind::Conferences(wire::Conferences {
-                conferences: page.items.into_iter().map(to_wire).collect(),
+                conferences: page.items.into_iter().zip(live).map(to_wire).collect(),
                 next: next(page.next),
             }));
         }
         Kind::ConferenceInfo(info) => {
             let (conference, role) = conferences.info(who, read::slug(&info.slug)?).await?;
-            let live = rooms.live(conference.id);
+            let live = rooms.live_of(&[conference.id]).await;
+            let live = live.first().copied().unwrap_or_default();
             return Ok(response::Kind::Conference(conference.to_wire(role, live)));
         }
         Kind::ListMembers(list) => {
@@ -321,7 +324,13 @@ async fn in_room(client: &Client, who: &SignedIn, request: request::Kind) -> Ans
                 client: client.entry.id,
             };
             let events = client.events.clone();
-            let joined = rooms.join(conference.id, joiner, resume, events).await?;
+            let joined = match rooms.join(conference.id, joiner, resume, events).await? {
+                Join::Here(joined) => joined,
+                Join::Elsewhere(node) => {
+                    let nodes = node.public;
+                    return Ok(response::Kind::Redirect(wire::Redirect { nodes }));
+                }
+            };
             let still_in = client.entry.signed_in().as_ref() == Some(who);
             if !still_in && !client.server.accounts.is_live(who.session).await? {
                 // The session ended while the room let the client in, and the room may not have heard of it.

@@ -12,8 +12,8 @@ use super::clients::Place;
 use super::{close, connection};
 use crate::Server;
 use crate::accounts::limits::Source;
-use crate::cluster::{RelayName, link};
-use crate::tls::authority;
+use crate::cluster::{link, nodes};
+use crate::tls::authority::{self, Peer};
 
 /// A connection on which nothing was heard for so long is over.
 const IDLE_TIMEOUT_MS: u32 = 30_000;
@@ -99,20 +99,24 @@ async fn serve(connection: Connection, place: Place, source: Source, server: Arc
         .is_some_and(|protocol| protocol == cluster::ALPN);
     if !is_cluster {
         connection::serve(connection, source, server).await;
-    } else if let Some(name) = relay_of(&connection) {
-        link::serve(connection, name, server.relays.clone()).await;
     } else {
-        tracing::warn!("a peer without a relay's certificate was turned away");
-        close::NOT_A_RELAY.close(&connection);
+        match peer_of(&connection) {
+            Some(Peer::Relay(name)) => link::serve(connection, name, server.relays.clone()).await,
+            Some(Peer::Node(name)) => nodes::serve::serve(connection, name, server).await,
+            None => {
+                tracing::warn!("a peer without a relay's or node's certificate was turned away");
+                close::NOT_A_RELAY.close(&connection);
+            }
+        }
     }
     drop(place);
 }
 
-/// The relay that the connection's certificate names; TLS has verified that the cluster CA signed it.
-fn relay_of(connection: &Connection) -> Option<RelayName> {
+/// Who the connection's certificate names; TLS has verified that the cluster CA signed it.
+fn peer_of(connection: &Connection) -> Option<Peer> {
     let identity = connection.peer_identity()?;
     let chain = identity.downcast::<Vec<CertificateDer<'static>>>().ok()?;
-    authority::relay_name(chain.first()?)
+    authority::peer(chain.first()?)
 }
 
 /// The error's own text may hold addresses.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use confab_protocol::control::ConferenceId;
 
 use super::registry::{Linked, LinkedRelay, Relays};
+use crate::store::HomePlace;
 
 /// A leftover room is closed after this time: longer than a client takes to notice and to come back.
 const GRACE: Duration = Duration::from_secs(20);
@@ -33,6 +34,19 @@ impl Relays {
             moderated.conferences.insert(conference);
         } else {
             moderated.overflowed = true;
+        }
+    }
+
+    /// An earlier owner had the room at this relay: what is there is left over now.
+    pub fn note_left(&self, conference: ConferenceId, place: &HomePlace) {
+        if let Some(relay) = self.lock().get_mut(&place.relay)
+            && relay.info.boot == place.boot
+            && !relay.rooms.contains_key(&conference)
+        {
+            relay
+                .leftovers
+                .entry(conference)
+                .or_insert_with(Instant::now);
         }
     }
 
@@ -70,10 +84,11 @@ impl Relays {
         }
     }
 
-    /// A relay for the conference's room: the one that still has it, or else as [`pick`](Self::pick) chooses.
+    /// A relay for the conference's room: `prefer` or one that still has it, or else as [`pick`](Self::pick) chooses.
     pub fn pick_for(
         &self,
         conference: ConferenceId,
+        prefer: Option<&super::RelayName>,
         avoid: Option<&super::RelayName>,
     ) -> Option<LinkedRelay> {
         let still_has_it = {
@@ -83,7 +98,7 @@ impl Relays {
                 .find(|(name, relay)| {
                     Some(*name) != avoid
                         && relay.has_room()
-                        && relay.leftovers.contains_key(&conference)
+                        && (Some(*name) == prefer || relay.leftovers.contains_key(&conference))
                 })
                 .map(|(name, relay)| relay.linked_as(name))
         };

@@ -1,13 +1,15 @@
-//! The relays: which are linked, how loaded they are, and how a room talks to its own.
+//! The relays, which are linked, how loaded they are, and how a room talks to its own; and the other control nodes.
 //!
 //! * [`names`]: what relays and control nodes are called;
 //! * [`registry`]: who is linked;
 //! * [`link`]: one relay's stream: commands out, results and ends of media in;
-//! * [`leftovers`]: rooms that a relay has and nobody here knows.
+//! * [`leftovers`]: rooms that a relay has and nobody here knows;
+//! * [`nodes`]: control nodes among themselves.
 
 pub mod leftovers;
 pub mod link;
 pub mod names;
+pub mod nodes;
 pub mod registry;
 
 pub use names::{BadNodeName, BadRelayName, NODE_DOMAIN, NodeName, RELAY_DOMAIN, RelayName};

@@ -1,28 +1,45 @@
-//! The task that owns one room: feeds its state and carries out what follows.
+//! The task that owns one room: takes it for this node, feeds its state and carries out what follows.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
+use confab_protocol::cluster::{Action, Fence};
 use confab_protocol::control::framing;
-use confab_protocol::control::room::{Role, Visibility};
-use confab_protocol::control::{AccountId, ConferenceId, ErrorCode, JoinId, Refusal};
+use confab_protocol::control::{AccountId, ConferenceId, JoinId, Refusal};
 use confab_protocol::wire;
 use tokio::sync::{mpsc, oneshot};
 
+use super::admission::{admit, change};
 use super::effect::{Answer, ClientId, Effect, Input, Joiner, Ticket};
-use super::home;
+use super::home::{self, Owner, Recorded};
+use super::leftovers;
 use super::registry::Shared;
 use super::state::{RoomState, World};
 use crate::cluster::registry::RoomInbox;
 use crate::cluster::{LinkedRelay, RelayName, Relays};
 use crate::events::EventSink;
 use crate::random;
-use crate::store::{ConferenceRecord, Standing, Store, StoreError};
+use crate::store::{HomeRecord, Standing};
+
+/// How long the store is asked whose the room is, when this node may have been taken for dead.
+const LOOK_DEADLINE: Duration = Duration::from_millis(500);
+/// A store that did not say is asked again after this time; meanwhile the room goes on.
+const LOOK_RETRY: Duration = Duration::from_secs(2);
+
+/// What is asked of the owner of a room.
+#[derive(Clone)]
+pub(super) enum Ask {
+    /// Something that the room decides.
+    InRoom(InRoom),
+    /// What a relay has left over of the room is to be closed there.
+    CloseLeftover(LinkedRelay),
+}
 
 /// What a request asks of a room.
-pub(super) enum Ask {
+#[derive(Clone)]
+pub(super) enum InRoom {
     Join {
         who: Joiner,
         resume: Option<JoinId>,
@@ -46,8 +63,10 @@ pub(super) enum Ask {
 
 pub(super) struct Request {
     pub(super) ask: Ask,
-    pub(super) answer: oneshot::Sender<Result<Answer, Refusal>>,
+    pub(super) answer: AnswerTo,
 }
+
+pub(super) type AnswerTo = oneshot::Sender<Result<Answer, Refusal>>;
 
 pub(super) struct Actor {
     pub(super) conference: ConferenceId,
@@ -57,19 +76,36 @@ pub(super) struct Actor {
     /// The other end of `inbox`, for stores and relays to answer to.
     pub(super) to_inbox: RoomInbox,
     pub(super) live: Arc<AtomicU32>,
-    /// Told to the registry once it is claimed; 0 before.
-    pub(super) era: Arc<AtomicU64>,
 }
 
 impl Actor {
     pub(super) async fn run(mut self) {
+        // Before the look: what happens after it is noticed.
+        let sure = self.shared.nodes.sure_since(Instant::now());
+        let store = self.shared.store.as_ref();
+        let home = match home::take(store, &self.shared.nodes, self.conference).await {
+            Ok(Owner::Us(home)) => home,
+            Ok(Owner::Other(node)) => {
+                return self.turn_away(|| Ok(Answer::Elsewhere(node.clone())));
+            }
+            Ok(Owner::Doubted) => return self.turn_away(|| Ok(Answer::Again)),
+            Err(error) => {
+                let refusal = Refusal::from(error);
+                return self.turn_away(|| Err(refusal.clone()));
+            }
+        };
+        if let Some(place) = &home.place {
+            self.shared.relays.note_left(self.conference, place);
+        }
         let mut open = OpenRoom {
-            state: self.fresh_state(0),
+            state: self.fresh_state(home, 0),
             tickets: HashMap::new(),
             next_ticket: 0,
             clients: HashMap::new(),
             somebody_went: false,
             place: None,
+            sure,
+            look_at: None,
         };
         loop {
             let deadline = open.state.deadline();
@@ -77,12 +113,20 @@ impl Actor {
                 biased;
                 input = self.inbox.recv() => input,
                 request = self.requests.recv() => match request {
-                    Some(request) => Some(open.take_in(request)),
+                    Some(request) => {
+                        self.look(&mut open).await;
+                        self.take_in(request, &mut open)
+                    }
                     // The server closes.
                     None => return,
                 },
                 () = sleep_until(deadline) => None,
             };
+            if matches!(input, Some(Input::RelayBack(_))) {
+                // Out of reach of a relay, this node may have been out of reach of others, too.
+                open.sure = None;
+            }
+            self.look(&mut open).await;
             let (now, mut world) = (
                 Instant::now(),
                 Surroundings(self.shared.relays.clone(), self.conference),
@@ -91,33 +135,117 @@ impl Actor {
                 Some(input) => open.state.handle(now, input, &mut world),
                 None => open.state.expire(now, &mut world),
             }
-            while let Some(effect) = open.state.next_effect() {
-                self.carry_out(effect, &mut open);
-            }
-            // Only now: whoever went is told of it by one of the effects.
-            if std::mem::take(&mut open.somebody_went) {
-                let state = &open.state;
-                open.clients.retain(|client, _| state.knows(*client));
-            }
+            self.carry_out_all(&mut open);
             let live = u32::try_from(open.state.live()).unwrap_or(u32::MAX);
             self.live.store(live, Ordering::Relaxed);
+            if !open.state.is_owned() {
+                tracing::info!(conference = %self.conference, "another node has the room");
+                open.send_clients_away();
+                return self.turn_away(|| Ok(Answer::Again));
+            }
             if open.state.is_over() {
+                let home = open.state.home().clone();
                 if self
                     .shared
                     .retire(self.conference, || self.requests.is_empty())
                 {
+                    let store = self.shared.store.as_ref();
+                    if let Recorded::Unknown(error) =
+                        home::let_go(store, self.conference, home).await
+                    {
+                        // Then it stays this node's, until somebody asks for it or the node ends.
+                        tracing::debug!(conference = %self.conference, %error, "a room was not let go");
+                    }
                     return;
                 }
                 // Somebody came at the last moment, and comes to a new room.
-                open.state = self.fresh_state(open.state.next_command());
+                open.state = self.fresh_state(home, open.state.next_command());
             }
         }
     }
 
-    fn fresh_state(&self, first_command: u64) -> RoomState {
+    /// Answers whoever asked, and forgets the room.
+    fn turn_away(&mut self, answer: impl Fn() -> Result<Answer, Refusal>) {
+        loop {
+            while let Ok(request) = self.requests.try_recv() {
+                // Whoever asked may be gone.
+                let _ = request.answer.send(answer());
+            }
+            if self
+                .shared
+                .retire(self.conference, || self.requests.is_empty())
+            {
+                return;
+            }
+        }
+    }
+
+    /// Sees to it that a node that may have been taken for dead does nothing in a room that another has.
+    async fn look(&self, open: &mut OpenRoom) {
+        let now = Instant::now();
+        let sure = self.shared.nodes.sure_since(now);
+        if sure.is_some() && sure == open.sure || open.look_at.is_some_and(|at| now < at) {
+            return;
+        }
+        let store = self.shared.store.as_ref();
+        let look = home::look(store, self.conference, open.state.home());
+        let recorded = match tokio::time::timeout(LOOK_DEADLINE, look).await {
+            Ok(recorded) => recorded,
+            Err(_) => Recorded::Unknown(crate::store::StoreError::Busy),
+        };
+        match &recorded {
+            Recorded::Unknown(_) => open.look_at = Some(Instant::now() + LOOK_RETRY),
+            Recorded::Done(_) | Recorded::Superseded => {
+                (open.sure, open.look_at) = (sure, None);
+            }
+        }
+        let mut world = Surroundings(self.shared.relays.clone(), self.conference);
+        open.state
+            .handle(Instant::now(), Input::Looked(recorded), &mut world);
+        self.carry_out_all(open);
+    }
+
+    /// What a request is to the room's state; `None` for what is no matter of it.
+    fn take_in(&self, request: Request, open: &mut OpenRoom) -> Option<Input> {
+        let Request { ask, answer } = request;
+        match ask {
+            _ if !open.state.is_owned() => {
+                let _ = answer.send(Ok(Answer::Again));
+                None
+            }
+            Ask::InRoom(ask) => Some(open.take_in(ask, answer)),
+            Ask::CloseLeftover(relay) => {
+                let is_in_use = |place: &LinkedRelay| place.name == relay.name;
+                if open.place.as_ref().is_some_and(is_in_use) {
+                    let _ = answer.send(Ok(Answer::Done));
+                    return None;
+                }
+                let (relays, conference) = (self.shared.relays.clone(), self.conference);
+                let fence = open.state.fence();
+                tokio::spawn(async move {
+                    let closed = leftovers::close(&relays, &relay, conference, fence).await;
+                    let _ = answer.send(closed.map(|()| Answer::Done));
+                });
+                None
+            }
+        }
+    }
+
+    fn fresh_state(&self, home: HomeRecord, first_command: u64) -> RoomState {
         let mut world = Surroundings(self.shared.relays.clone(), self.conference);
         let max = self.shared.limits.max_participants;
-        RoomState::new(self.conference, max, first_command, &mut world)
+        RoomState::new(self.conference, home, max, first_command, &mut world)
+    }
+
+    fn carry_out_all(&self, open: &mut OpenRoom) {
+        while let Some(effect) = open.state.next_effect() {
+            self.carry_out(effect, open);
+        }
+        // Only now: whoever went is told of it by one of the effects.
+        if std::mem::take(&mut open.somebody_went) && open.state.is_owned() {
+            let state = &open.state;
+            open.clients.retain(|client, _| state.knows(*client));
+        }
     }
 
     fn carry_out(&self, effect: Effect, open: &mut OpenRoom) {
@@ -142,30 +270,17 @@ impl Actor {
                 let result = result.map_err(Into::into);
                 Input::Stored { ticket, result }
             }),
-            Effect::ClaimHome => {
-                let told = self.era.clone();
-                self.later(async move {
-                    let claim = home::claim(shared.store.as_ref(), conference, &shared.node);
-                    let era = claim.await.map(|home| home.era);
-                    if let Ok(era) = &era {
-                        told.store(*era, Ordering::Relaxed);
-                    }
-                    Input::HomeClaimed(era.map_err(Into::into))
-                })
-            }
+            Effect::RecordPlace { home, place } => self.later(async move {
+                let store = shared.store.as_ref();
+                Input::PlaceRecorded(home::record_place(store, conference, home, place).await)
+            }),
             Effect::Settle(relay) => self.settle(relay, open),
             Effect::Command {
                 command,
                 boot,
                 fence,
                 action,
-            } => {
-                if let Some(relay) = &open.place {
-                    let room = (command, self.to_inbox.clone());
-                    let relays = &self.shared.relays;
-                    relays.command(&relay.name, conference, room, (fence, boot), action);
-                }
-            }
+            } => self.command(command, (fence, boot), action, open),
             Effect::Answer { ticket, answer } => {
                 if let Some(waiting) = open.tickets.remove(&ticket) {
                     // Whoever asked may be gone; what was done stays done.
@@ -185,6 +300,20 @@ impl Actor {
                 shared.absent(account, conference);
                 open.somebody_went = true;
             }
+        }
+    }
+
+    fn command(
+        &self,
+        command: u64,
+        in_whose_name: (Fence, confab_protocol::cluster::BootId),
+        action: Action,
+        open: &OpenRoom,
+    ) {
+        if let Some(relay) = &open.place {
+            let room = (command, self.to_inbox.clone());
+            let relays = &self.shared.relays;
+            relays.command(&relay.name, self.conference, room, in_whose_name, action);
         }
     }
 
@@ -213,20 +342,24 @@ impl Actor {
 /// What changes while the actor runs.
 struct OpenRoom {
     state: RoomState,
-    tickets: HashMap<Ticket, oneshot::Sender<Result<Answer, Refusal>>>,
+    tickets: HashMap<Ticket, AnswerTo>,
     next_ticket: Ticket,
     clients: HashMap<ClientId, EventSink>,
     somebody_went: bool,
     place: Option<LinkedRelay>,
+    /// Since when nobody can have taken this node for dead, when whose the room is was looked up last.
+    sure: Option<u64>,
+    /// When to ask a store again that did not answer.
+    look_at: Option<Instant>,
 }
 
 impl OpenRoom {
-    fn take_in(&mut self, request: Request) -> Input {
+    fn take_in(&mut self, ask: InRoom, answer: AnswerTo) -> Input {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        self.tickets.insert(ticket, request.answer);
-        match request.ask {
-            Ask::Join {
+        self.tickets.insert(ticket, answer);
+        match ask {
+            InRoom::Join {
                 who,
                 resume,
                 events,
@@ -238,7 +371,7 @@ impl OpenRoom {
                     resume,
                 }
             }
-            Ask::Leave {
+            InRoom::Leave {
                 account,
                 client,
                 join_id,
@@ -248,14 +381,27 @@ impl OpenRoom {
                 client,
                 join_id,
             },
-            Ask::Kick { account } => Input::Kick { ticket, account },
-            Ask::Change { account, old, new } => Input::Change {
+            InRoom::Kick { account } => Input::Kick { ticket, account },
+            InRoom::Change { account, old, new } => Input::Change {
                 ticket,
                 account,
                 old,
                 new,
             },
-            Ask::Delete => Input::Delete { ticket },
+            InRoom::Delete => Input::Delete { ticket },
+        }
+    }
+
+    /// Has the clients of a room that another node has connect again: any node tells them where it is.
+    fn send_clients_away(&self) {
+        let kind = wire::event::Kind::GoingAway(wire::GoingAway { retry_after_ms: 0 });
+        let event = framing::encode(&wire::Event {
+            conference_id: bytes::Bytes::new(),
+            revision: 0,
+            kind: Some(kind),
+        });
+        for client in self.clients.values() {
+            client.push(event.clone());
         }
     }
 }
@@ -263,70 +409,16 @@ impl OpenRoom {
 struct Surroundings(Relays, ConferenceId);
 
 impl World for Surroundings {
-    fn pick_relay(&mut self, avoid: Option<&RelayName>) -> Option<LinkedRelay> {
-        self.0.pick_for(self.1, avoid)
+    fn pick_relay(
+        &mut self,
+        prefer: Option<&RelayName>,
+        avoid: Option<&RelayName>,
+    ) -> Option<LinkedRelay> {
+        self.0.pick_for(self.1, prefer, avoid)
     }
 
     fn random(&mut self, bytes: &mut [u8]) {
         random::fill(bytes);
-    }
-}
-
-/// Looks the account's standing up; a public conference takes in whoever comes.
-async fn admit(
-    shared: &Shared,
-    conference: ConferenceId,
-    account: AccountId,
-) -> Result<(ConferenceRecord, Standing), Refusal> {
-    let gone = || Refusal::new(ErrorCode::NotFound, "there is no such conference").about("slug");
-    let store = &shared.store;
-    let record = store.conference(conference).await?.ok_or_else(gone)?;
-    if let Some(standing) = store.member(conference, account).await? {
-        return Ok((record, standing));
-    }
-    if record.visibility != Visibility::Public {
-        return Err(Refusal::new(
-            ErrorCode::Denied,
-            "this conference is by invitation: ask its owner for one",
-        ));
-    }
-    if store.count_members(conference).await? >= shared.limits.max_members {
-        return Err(Refusal::new(
-            ErrorCode::LimitReached,
-            format!(
-                "the conference has its {} members already",
-                shared.limits.max_members
-            ),
-        ));
-    }
-    let standing = Standing {
-        role: Role::Member,
-        muted: false,
-        since: shared.clock.now(),
-    };
-    match store.add_member(conference, account, standing).await {
-        Ok(()) => Ok((record, standing)),
-        // Invited, or in by another device, at the same moment.
-        Err(StoreError::Conflict) => {
-            let standing = store.member(conference, account).await?;
-            Ok((record, standing.ok_or(StoreError::Conflict)?))
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-async fn change(
-    store: &dyn Store,
-    conference: ConferenceId,
-    account: AccountId,
-    old: Option<Standing>,
-    new: Option<Standing>,
-) -> Result<(), StoreError> {
-    match (old, new) {
-        (None, None) => Ok(()),
-        (None, Some(new)) => store.add_member(conference, account, new).await,
-        (Some(old), Some(new)) => store.change_member(conference, account, old, new).await,
-        (Some(old), None) => store.remove_member(conference, account, old).await,
     }
 }
 

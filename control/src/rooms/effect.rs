@@ -9,8 +9,9 @@ use confab_protocol::control::{
 use confab_protocol::media::ConnectionId;
 use confab_protocol::wire;
 
+use super::home::Recorded;
 use crate::cluster::LinkedRelay;
-use crate::store::{ConferenceRecord, SessionId, Standing};
+use crate::store::{ConferenceRecord, HomePlace, HomeRecord, NodeRecord, SessionId, Standing};
 
 /// Names a request to the room until it is answered.
 pub type Ticket = u64;
@@ -93,8 +94,10 @@ pub enum Input {
         /// Whether it was.
         result: Result<(), Refusal>,
     },
-    /// The answer to [`Effect::ClaimHome`]: the era.
-    HomeClaimed(Result<u64, Refusal>),
+    /// The answer to [`Effect::RecordPlace`].
+    PlaceRecorded(Recorded),
+    /// This node may have been taken for dead meanwhile: whose the room is now.
+    Looked(Recorded),
     /// What became of a command.
     CommandDone {
         /// Which.
@@ -152,8 +155,13 @@ pub enum Effect {
         /// For this request.
         ticket: Ticket,
     },
-    /// Claim the room for this node.
-    ClaimHome,
+    /// Write in the room's home where its media will be.
+    RecordPlace {
+        /// The home as it was last known.
+        home: HomeRecord,
+        /// Where.
+        place: HomePlace,
+    },
     /// Follow this relay's link from now on, and no other.
     Settle(Option<LinkedRelay>),
     /// Have the settled relay do something.
@@ -194,6 +202,10 @@ pub enum Answer {
     Done,
     /// In the room.
     Joined(Box<Joined>),
+    /// Another node has the room.
+    Elsewhere(NodeRecord),
+    /// This node had the room and has it no more, or nobody knows whose it is: ask again in a moment.
+    Again,
 }
 
 /// What a join gives.

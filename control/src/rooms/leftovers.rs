@@ -6,11 +6,11 @@ use confab_protocol::cluster::{Action, Fence};
 use confab_protocol::control::{ConferenceId, ErrorCode, Refusal};
 use tokio::sync::mpsc;
 
-use super::effect::{Done, Input};
-use super::home;
+use super::actor::Ask;
+use super::effect::{Answer, Done, Input};
 use super::registry::Rooms;
 use super::state::COMMAND_DEADLINE;
-use crate::cluster::LinkedRelay;
+use crate::cluster::{LinkedRelay, Relays};
 
 /// How often leftovers are looked for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
@@ -37,7 +37,7 @@ impl Rooms {
             for (relay, conference) in self.shared.relays.due_leftovers(Instant::now()) {
                 match self.close_leftover(&relay, conference).await {
                     Ok(()) => {
-                        tracing::info!(relay = %relay.name, %conference, "a leftover room was closed")
+                        tracing::debug!(relay = %relay.name, %conference, "a leftover room is nobody's any more");
                     }
                     Err(error) => {
                         tracing::warn!(relay = %relay.name, %conference, %error, "a leftover room stays for now");
@@ -47,44 +47,55 @@ impl Rooms {
         }
     }
 
+    /// Closes it under an era of this node's own, unless another node has the room: then it is that one's matter.
     async fn close_leftover(
         &self,
         relay: &LinkedRelay,
         conference: ConferenceId,
     ) -> Result<(), Refusal> {
-        let shared = &self.shared;
-        // What is left over is of an earlier era than the room's that lives here, if one does: its own is enough.
-        let era = match self.era(conference) {
-            Some(era) => era,
-            None => {
-                home::claim(shared.store.as_ref(), conference, &shared.node)
-                    .await?
-                    .era
-            }
-        };
-        let (inbox, mut outcome) = mpsc::unbounded_channel();
-        shared.relays.command(
-            &relay.name,
-            conference,
-            (0, inbox),
-            (Fence { era, placement: 0 }, relay.boot),
-            Action::CloseRoom,
-        );
-        let outcome = tokio::time::timeout(COMMAND_DEADLINE, outcome.recv()).await;
-        match outcome {
-            // Fenced: a newer owner has taken the room, and closed it before it did anything else.
-            Ok(Some(Input::CommandDone {
-                outcome: Done::Answered(..),
-                ..
-            })) => {
-                shared.relays.leftover_closed(relay, conference);
+        match self
+            .ask(conference, Ask::CloseLeftover(relay.clone()))
+            .await?
+        {
+            Answer::Done | Answer::Elsewhere(_) => {
+                self.shared.relays.leftover_closed(relay, conference);
                 Ok(())
             }
-            _ => Err(Refusal::new(
-                ErrorCode::Busy,
-                "a relay does not answer; try again in a moment",
-            )
-            .after(RETRY)),
+            Answer::Joined(_) | Answer::Again => Err(not_closed()),
         }
     }
+}
+
+/// Has the relay close the conference's room. One that refuses has seen a newer owner, who closed it before it did anything
+/// else.
+pub(super) async fn close(
+    relays: &Relays,
+    relay: &LinkedRelay,
+    conference: ConferenceId,
+    fence: Fence,
+) -> Result<(), Refusal> {
+    let (inbox, mut outcome) = mpsc::unbounded_channel();
+    relays.command(
+        &relay.name,
+        conference,
+        (0, inbox),
+        (fence, relay.boot),
+        Action::CloseRoom,
+    );
+    let outcome = tokio::time::timeout(COMMAND_DEADLINE, outcome.recv()).await;
+    match outcome {
+        Ok(Some(Input::CommandDone {
+            outcome: Done::Answered(..),
+            ..
+        })) => Ok(()),
+        _ => Err(not_closed()),
+    }
+}
+
+fn not_closed() -> Refusal {
+    Refusal::new(
+        ErrorCode::Busy,
+        "a relay does not answer; try again in a moment",
+    )
+    .after(RETRY)
 }

@@ -1,14 +1,14 @@
 //! Live rooms: who is in a conference now, and where its media flows.
 //!
 //! * [`state`]: everything that decides, without I/O: inputs and a clock in, [`effect`]s out;
-//! * `actor`: the task that owns one room and carries its effects out;
+//! * `actor`: the task that owns one room and carries its effects out; `home`: whose a room is; `admission`: who may come in;
 //! * [`registry`]: finds a conference's room, starts it when it is needed and forgets it when it is over;
-//! * `home`: claims a room for this node;
 //! * `leftovers`: closes what is left over of rooms at relays.
 
 mod actor;
+mod admission;
 pub mod effect;
-mod home;
+pub mod home;
 mod leftovers;
 mod moves;
 mod people;
@@ -16,7 +16,7 @@ pub mod registry;
 pub mod state;
 
 pub use effect::{Joined, Joiner};
-pub use registry::{RoomLimits, Rooms};
+pub use registry::{Join, RoomLimits, Rooms};
 
 #[cfg(test)]
 mod state_tests;

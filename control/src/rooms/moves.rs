@@ -7,12 +7,16 @@ use confab_protocol::control::{ErrorCode, MediaGrant, Participant, Refusal};
 use confab_protocol::media::{ConnectionId, HopKey};
 
 use super::effect::{Effect, EventKind, Ticket};
-use super::state::{Home, JoinStage, Media, PLACE_RETRY, Place, Purpose, RoomState, World};
-use crate::cluster::RelayName;
+use super::home::Recorded;
+use super::state::{JoinStage, Media, PLACE_RETRY, Place, Purpose, RoomState, World};
+use crate::cluster::{LinkedRelay, RelayName};
+use crate::store::HomePlace;
 
 /// A room that was placed less than this ago waits before it is placed again, so that a relay that refuses everything
 /// does not keep the server busy.
 const SETTLING: Duration = Duration::from_secs(1);
+/// A store that did not take where a room is is asked again after this time.
+const RECORD_RETRY: Duration = Duration::from_secs(1);
 
 impl RoomState {
     /// Opens what waits for the room's relay, or finds a relay first.
@@ -21,19 +25,11 @@ impl RoomState {
             self.open_waiting(now, world);
             return;
         }
-        if self.retry_at.is_some() {
+        if self.retry_at.is_some() || self.placing.is_some() {
             return;
         }
-        match self.home {
-            Home::Claiming => return,
-            Home::Unclaimed => {
-                self.home = Home::Claiming;
-                self.effects.push_back(Effect::ClaimHome);
-                return;
-            }
-            Home::Claimed => {}
-        }
-        match world.pick_relay(self.avoid.as_ref()) {
+        let before = self.home.place.as_ref().map(|place| &place.relay);
+        match world.pick_relay(before, self.avoid.as_ref()) {
             None => {
                 let none = || {
                     Refusal::new(
@@ -46,39 +42,62 @@ impl RoomState {
             }
             Some(relay) => {
                 self.fence.placement += 1;
-                self.avoid = None;
-                self.effects.push_back(Effect::Settle(Some(relay.clone())));
-                self.place = Some(Place { relay, since: now });
-                if self.people.is_empty() {
-                    // Sessions that an earlier owner opened there are nobody's any more, but would go on hearing.
-                    self.command(now, Purpose::Nothing, Action::CloseRoom);
-                }
-                self.open_waiting(now, world);
-                let joins: Vec<Ticket> = self.joins.keys().copied().collect();
-                for ticket in joins {
-                    self.open_join(now, ticket, world);
-                }
+                self.record(&relay);
+                self.placing = Some(relay);
             }
         }
     }
 
-    pub(super) fn home_claimed(
+    /// The home says where the media is to be, or the store does not answer: then it goes there all the same, for a store
+    /// that is down ends no call.
+    pub(super) fn place_recorded(
         &mut self,
         now: Instant,
-        result: Result<u64, Refusal>,
+        recorded: Recorded,
         world: &mut dyn World,
     ) {
-        match result {
-            Ok(era) => {
-                self.home = Home::Claimed;
-                self.fence.era = era;
-                self.place_or_wait(now, world);
-            }
-            Err(refusal) => {
-                self.home = Home::Unclaimed;
-                self.without_place(now, || refusal.clone());
+        match recorded {
+            Recorded::Done(home) => self.home = home,
+            Recorded::Superseded => return self.depose(),
+            Recorded::Unknown(error) => {
+                tracing::warn!(conference = %self.conference, %error, "where a room is could not be written down");
+                self.record_at = Some(now + RECORD_RETRY);
             }
         }
+        let Some(relay) = self.placing.take() else {
+            return;
+        };
+        self.avoid = None;
+        self.effects.push_back(Effect::Settle(Some(relay.clone())));
+        self.place = Some(Place { relay, since: now });
+        if self.people.is_empty() {
+            // Sessions that an earlier owner opened there are nobody's any more, but would go on hearing.
+            self.command(now, Purpose::Nothing, Action::CloseRoom);
+        }
+        self.open_waiting(now, world);
+        let joins: Vec<Ticket> = self.joins.keys().copied().collect();
+        for ticket in joins {
+            self.open_join(now, ticket, world);
+        }
+    }
+
+    /// Writes again where the media is.
+    pub(super) fn record_again(&mut self) {
+        if let Some(place) = &self.place {
+            let relay = place.relay.clone();
+            self.record(&relay);
+        }
+    }
+
+    fn record(&mut self, relay: &LinkedRelay) {
+        self.effects.push_back(Effect::RecordPlace {
+            home: self.home.clone(),
+            place: HomePlace {
+                relay: relay.name.clone(),
+                boot: relay.boot,
+                placement: self.fence.placement,
+            },
+        });
     }
 
     /// Asks the relay for the media session of a join that has been admitted.
@@ -176,13 +195,11 @@ impl RoomState {
     ) {
         let here = self.place.as_ref().map(|place| place.relay.name.clone());
         match (&purpose, outcome) {
-            (_, CommandOutcome::Fenced | CommandOutcome::WrongBoot) => {
+            // The relay has seen a later owner.
+            (_, CommandOutcome::Fenced) => self.depose(),
+            (_, CommandOutcome::WrongBoot) => {
                 if let Purpose::Part(ticket) = purpose {
                     self.fail_waiting(ticket);
-                }
-                if outcome == CommandOutcome::Fenced {
-                    // The relay has seen a later owner: to command, this node has to become the owner again.
-                    self.home = Home::Unclaimed;
                 }
                 self.displace(now, None, world);
             }

@@ -461,7 +461,7 @@ impl RoomState {
     }
 }
 
-fn participant_gone() -> Refusal {
+pub(super) fn participant_gone() -> Refusal {
     Refusal::new(
         ErrorCode::NotFound,
         "this participant is not in the room any more: join afresh",

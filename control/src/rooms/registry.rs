@@ -1,25 +1,47 @@
 //! Finds a conference's room, starts it when it is needed and forgets it when it is over.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use confab_protocol::control::{AccountId, ConferenceId, ErrorCode, JoinId, Refusal};
 use tokio::sync::{mpsc, oneshot};
 
-use super::actor::{Actor, Ask, Request};
+use super::actor::{Actor, Ask, InRoom, Request};
 use super::effect::{Answer, ClientId, Input, Joined, Joiner};
+use super::people::participant_gone;
 use crate::clock::Clock;
 use crate::cluster::Relays;
+use crate::cluster::nodes::messages::RoomAsk;
+use crate::cluster::nodes::{NodeAnswer, NodeAsk, Nodes};
 use crate::cluster::registry::RoomInbox;
 use crate::events::EventSink;
-use crate::store::{NodeRun, SessionId, Standing, Store};
+use crate::random::jittered;
+use crate::store::{NodeRecord, SessionId, Standing, Store};
 
 /// Requests that wait for a room at most: a few seconds' work.
 const MAILBOX: usize = 2048;
 /// What a client is told to wait when a room's mailbox is full.
 const MAILBOX_RETRY: Duration = Duration::from_millis(500);
+/// How often it is looked who has a room, before whoever asks is told to ask later: as long as it takes to be sure that a
+/// node is dead, and a little longer.
+const ROUNDS: u32 = 16;
+/// The longest pause between two such looks.
+const PAUSE: Duration = Duration::from_millis(500);
+/// What a client is told to wait when nobody knows who has a room.
+const UNSETTLED_RETRY: Duration = Duration::from_millis(500);
+/// Other nodes have this long to say how many are in their rooms.
+const COUNT_DEADLINE: Duration = Duration::from_millis(500);
+
+/// What a join comes to.
+#[derive(Debug)]
+pub enum Join {
+    /// In the room.
+    Here(Box<Joined>),
+    /// This node has the room: join there.
+    Elsewhere(NodeRecord),
+}
 
 /// What the operator decides about rooms.
 #[derive(Clone, Copy, Debug)]
@@ -42,8 +64,8 @@ pub(super) struct Shared {
     pub(super) relays: Relays,
     pub(super) limits: RoomLimits,
     pub(super) clock: Clock,
-    /// This run of the node, as the store knows it.
-    pub(super) node: NodeRun,
+    /// This node and the others.
+    pub(super) nodes: Nodes,
     rooms: Mutex<HashMap<ConferenceId, Room>>,
     /// In which rooms an account is, and how often.
     presence: Mutex<HashMap<AccountId, HashMap<ConferenceId, u32>>>,
@@ -53,17 +75,16 @@ struct Room {
     requests: mpsc::Sender<Request>,
     inbox: RoomInbox,
     live: Arc<AtomicU32>,
-    era: Arc<AtomicU64>,
 }
 
 impl Rooms {
-    /// No room yet. `node` is in whose name rooms are claimed.
+    /// No room yet. This node takes rooms as one of `nodes`.
     pub fn new(
         store: Arc<dyn Store>,
         relays: Relays,
         limits: RoomLimits,
         clock: Clock,
-        node: NodeRun,
+        nodes: Nodes,
     ) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -71,7 +92,7 @@ impl Rooms {
                 relays,
                 limits,
                 clock,
-                node,
+                nodes,
                 rooms: Mutex::default(),
                 presence: Mutex::default(),
             }),
@@ -79,23 +100,27 @@ impl Rooms {
     }
 
     /// Brings somebody into the room, or takes a join up again. Its events go to `events` from the moment that the answer
-    /// describes.
+    /// describes. Or says which node has the room.
     pub async fn join(
         &self,
         conference: ConferenceId,
         who: Joiner,
         resume: Option<JoinId>,
         events: EventSink,
-    ) -> Result<Box<Joined>, Refusal> {
-        let ask = Ask::Join {
+    ) -> Result<Join, Refusal> {
+        let ask = InRoom::Join {
             who,
             resume,
             events,
         };
-        match self.ask(conference, ask).await? {
-            Answer::Joined(joined) => Ok(joined),
-            Answer::Done => Err(closing()),
+        for round in 0..ROUNDS {
+            match self.ask(conference, Ask::InRoom(ask.clone())).await? {
+                Answer::Joined(joined) => return Ok(Join::Here(joined)),
+                Answer::Elsewhere(node) => return Ok(Join::Elsewhere(node)),
+                Answer::Done | Answer::Again => pause(round).await,
+            }
         }
+        Err(unsettled())
     }
 
     /// Takes a participant out at its account's own wish.
@@ -106,18 +131,25 @@ impl Rooms {
         client: ClientId,
         join_id: JoinId,
     ) -> Result<(), Refusal> {
-        let ask = Ask::Leave {
+        // Who joined is where the room is, and a room that is not here is not begun for one who leaves.
+        if !lock(&self.shared.rooms).contains_key(&conference) {
+            return Err(participant_gone());
+        }
+        let ask = InRoom::Leave {
             account,
             client,
             join_id,
         };
-        self.ask(conference, ask).await.map(drop)
+        match self.ask(conference, Ask::InRoom(ask)).await? {
+            Answer::Done | Answer::Joined(_) => Ok(()),
+            Answer::Elsewhere(_) => Err(participant_gone()),
+            Answer::Again => Err(unsettled()),
+        }
     }
 
     /// Takes all participants of an account out.
     pub async fn kick(&self, conference: ConferenceId, account: AccountId) -> Result<(), Refusal> {
-        self.close_leftovers(conference).await?;
-        self.ask(conference, Ask::Kick { account }).await.map(drop)
+        self.moderate(conference, RoomAsk::Kick(account)).await
     }
 
     /// Changes an account's standing from `old` to `new`, in the store and then in the room.
@@ -128,15 +160,64 @@ impl Rooms {
         old: Option<Standing>,
         new: Option<Standing>,
     ) -> Result<(), Refusal> {
-        self.close_leftovers(conference).await?;
-        let ask = Ask::Change { account, old, new };
-        self.ask(conference, ask).await.map(drop)
+        let ask = RoomAsk::Change { account, old, new };
+        self.moderate(conference, ask).await
     }
 
     /// Deletes the conference from the store and closes its room.
     pub async fn delete(&self, conference: ConferenceId) -> Result<(), Refusal> {
-        self.close_leftovers(conference).await?;
-        self.ask(conference, Ask::Delete).await.map(drop)
+        self.moderate(conference, RoomAsk::Delete).await
+    }
+
+    /// What another node asks of this one, because it has the room.
+    pub async fn asked_by_node(&self, conference: ConferenceId, ask: RoomAsk) -> NodeAnswer {
+        match self.moderate_here(conference, ask).await {
+            Ok(Answer::Done | Answer::Joined(_)) => NodeAnswer::Done,
+            Ok(Answer::Elsewhere(_) | Answer::Again) => NodeAnswer::NotOwner,
+            Err(refusal) => NodeAnswer::Refused(refusal),
+        }
+    }
+
+    /// Has the node that has the room do it, whichever that is.
+    async fn moderate(&self, conference: ConferenceId, ask: RoomAsk) -> Result<(), Refusal> {
+        for round in 0..ROUNDS {
+            let node = match self.moderate_here(conference, ask).await? {
+                Answer::Done | Answer::Joined(_) => return Ok(()),
+                Answer::Again => {
+                    pause(round).await;
+                    continue;
+                }
+                Answer::Elsewhere(node) => node,
+            };
+            let asked = NodeAsk::Room(conference, ask);
+            match self.shared.nodes.ask(&node, &asked).await {
+                Ok(NodeAnswer::Done) => return Ok(()),
+                Ok(NodeAnswer::Refused(refusal)) => return Err(refusal),
+                Ok(NodeAnswer::NotOwner | NodeAnswer::Live(_)) => {}
+                // Whether it was done or not: done again it is the same, and if the node is dead this one is next.
+                Err(error) => tracing::warn!(node = %node.run.name, %error, "a room's owner"),
+            }
+            pause(round).await;
+        }
+        Err(unsettled())
+    }
+
+    async fn moderate_here(
+        &self,
+        conference: ConferenceId,
+        ask: RoomAsk,
+    ) -> Result<Answer, Refusal> {
+        let in_room = match ask {
+            RoomAsk::Kick(account) => InRoom::Kick { account },
+            RoomAsk::Change { account, old, new } => InRoom::Change { account, old, new },
+            RoomAsk::Delete => InRoom::Delete,
+        };
+        let answer = self.ask(conference, Ask::InRoom(in_room)).await;
+        if !matches!(answer, Ok(Answer::Elsewhere(_) | Answer::Again)) {
+            // Refused, too: who is not in the room may be in what is left over of it.
+            self.close_leftovers(conference).await?;
+        }
+        answer
     }
 
     /// Takes out what the session brought in.
@@ -163,11 +244,29 @@ impl Rooms {
             .map_or(0, |room| room.live.load(Ordering::Relaxed))
     }
 
-    /// The era in which the conference's room is owned here, if it has been claimed.
-    pub(super) fn era(&self, conference: ConferenceId) -> Option<u64> {
-        let rooms = lock(&self.shared.rooms);
-        let era = rooms.get(&conference)?.era.load(Ordering::Relaxed);
-        (era > 0).then_some(era)
+    /// How many are in the room of each conference, wherever it is.
+    pub async fn live_of(&self, conferences: &[ConferenceId]) -> Vec<u32> {
+        let mut counts: Vec<u32> = conferences.iter().map(|id| self.live(*id)).collect();
+        let others = self.shared.nodes.others();
+        if others.is_empty() || conferences.is_empty() {
+            return counts;
+        }
+        let ask = NodeAsk::CountLive(conferences.to_vec());
+        let mut asked = tokio::task::JoinSet::new();
+        for node in others {
+            let (nodes, ask) = (self.shared.nodes.clone(), ask.clone());
+            asked.spawn(async move { nodes.ask(&node, &ask).await });
+        }
+        // A node that does not answer at once counts for nothing: it is a number to look at.
+        let deadline = tokio::time::Instant::now() + COUNT_DEADLINE;
+        while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, asked.join_next()).await {
+            if let Ok(Ok(NodeAnswer::Live(theirs))) = answer {
+                for (count, theirs) in counts.iter_mut().zip(theirs) {
+                    *count = (*count).max(theirs);
+                }
+            }
+        }
+        counts
     }
 
     /// How many rooms there are.
@@ -180,7 +279,7 @@ impl Rooms {
         lock(&self.shared.rooms).clear();
     }
 
-    async fn ask(&self, conference: ConferenceId, ask: Ask) -> Result<Answer, Refusal> {
+    pub(super) async fn ask(&self, conference: ConferenceId, ask: Ask) -> Result<Answer, Refusal> {
         let (answer, answered) = oneshot::channel();
         let request = Request { ask, answer };
         // Within the lock under which a room retires: a request never meets a room that has stopped listening.
@@ -205,7 +304,6 @@ impl Rooms {
         let (requests, queue) = mpsc::channel(MAILBOX);
         let (inbox, inputs) = mpsc::unbounded_channel();
         let live = Arc::new(AtomicU32::new(0));
-        let era = Arc::new(AtomicU64::new(0));
         let actor = Actor {
             conference,
             shared: self.shared.clone(),
@@ -213,14 +311,12 @@ impl Rooms {
             inbox: inputs,
             to_inbox: inbox.clone(),
             live: live.clone(),
-            era: era.clone(),
         };
         tokio::spawn(actor.run());
         Room {
             requests,
             inbox,
             live,
-            era,
         }
     }
 }
@@ -268,6 +364,20 @@ fn closing() -> Refusal {
         "the server is closing; connect again in a moment",
     )
     .after(MAILBOX_RETRY)
+}
+
+fn unsettled() -> Refusal {
+    Refusal::new(
+        ErrorCode::Busy,
+        "the room changes its server; try again in a moment",
+    )
+    .after(UNSETTLED_RETRY)
+}
+
+/// Longer with each round, and random, so that those who wait for one node do not ask all at once.
+async fn pause(round: u32) {
+    let longest = PAUSE.min(Duration::from_millis(20) * 2u32.saturating_pow(round));
+    tokio::time::sleep(jittered(longest)).await;
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -21,8 +21,9 @@ use confab_protocol::control::{
 use confab_protocol::media::{ConnectionId, HopKey};
 
 use super::effect::{Answer, ClientId, Done, Effect, EventKind, Input, Joiner, RoomEvent, Ticket};
+use super::home::Recorded;
 use crate::cluster::{LinkedRelay, RelayName};
-use crate::store::{ConferenceRecord, SessionId, Standing};
+use crate::store::{ConferenceRecord, HomeRecord, SessionId, Standing};
 
 /// A command that a relay has not obeyed by then has failed.
 pub const COMMAND_DEADLINE: Duration = Duration::from_secs(2);
@@ -33,8 +34,12 @@ const RELAY_RETRY: Duration = Duration::from_millis(500);
 
 /// What a room needs from around it, at once.
 pub trait World {
-    /// A relay with room for one more, rather not `avoid`.
-    fn pick_relay(&mut self, avoid: Option<&RelayName>) -> Option<LinkedRelay>;
+    /// A relay with room for one more: `prefer` if it has, rather not `avoid`.
+    fn pick_relay(
+        &mut self,
+        prefer: Option<&RelayName>,
+        avoid: Option<&RelayName>,
+    ) -> Option<LinkedRelay>;
     /// Fills `bytes` with what nobody can guess.
     fn random(&mut self, bytes: &mut [u8]);
 }
@@ -48,9 +53,16 @@ pub struct RoomState {
     pub(super) joins: HashMap<Ticket, Join>,
     pub(super) next_sender: u16,
     pub(super) revision: u64,
-    pub(super) home: Home,
+    /// As the store has it, as far as is known.
+    pub(super) home: HomeRecord,
+    /// False when another node has the room: then this one commands nothing any more.
+    is_owned: bool,
     pub(super) fence: Fence,
     pub(super) place: Option<Place>,
+    /// Where the media will be once the home says so.
+    pub(super) placing: Option<LinkedRelay>,
+    /// When to write again where the media is, for a store that did not answer.
+    pub(super) record_at: Option<Instant>,
     pub(super) avoid: Option<RelayName>,
     pub(super) retry_at: Option<Instant>,
     /// Stores under way, with what they will change.
@@ -104,14 +116,6 @@ pub(super) enum JoinStage {
     },
 }
 
-/// Whether this node owns the room.
-#[derive(PartialEq, Eq)]
-pub(super) enum Home {
-    Unclaimed,
-    Claiming,
-    Claimed,
-}
-
 /// Where the media is.
 pub(super) struct Place {
     pub(super) relay: LinkedRelay,
@@ -143,9 +147,10 @@ enum Storing {
 }
 
 impl RoomState {
-    /// An empty room. Its commands are numbered from `first_command` on.
+    /// An empty room that `home` gives to this node. Its commands are numbered from `first_command` on.
     pub fn new(
         conference: ConferenceId,
+        home: HomeRecord,
         max_participants: usize,
         first_command: u64,
         world: &mut dyn World,
@@ -160,9 +165,15 @@ impl RoomState {
             joins: HashMap::new(),
             next_sender: 0,
             revision: 0,
-            home: Home::Unclaimed,
-            fence: Fence::default(),
+            fence: Fence {
+                era: home.era,
+                placement: 0,
+            },
+            home,
+            is_owned: true,
             place: None,
+            placing: None,
+            record_at: None,
             avoid: None,
             retry_at: None,
             storing: HashMap::new(),
@@ -175,6 +186,9 @@ impl RoomState {
 
     /// Takes something in; then [`Self::next_effect`] has what follows.
     pub fn handle(&mut self, now: Instant, input: Input, world: &mut dyn World) {
+        if !self.is_owned {
+            return;
+        }
         match input {
             Input::Join {
                 ticket,
@@ -209,7 +223,8 @@ impl RoomState {
             Input::SessionEnded(session) => self.end_session(now, session),
             Input::Admitted { ticket, result } => self.admitted(now, ticket, result, world),
             Input::Stored { ticket, result } => self.stored(now, ticket, result),
-            Input::HomeClaimed(result) => self.home_claimed(now, result, world),
+            Input::PlaceRecorded(recorded) => self.place_recorded(now, recorded, world),
+            Input::Looked(recorded) => self.looked(recorded),
             Input::CommandDone { command, outcome } => {
                 self.command_done(now, command, outcome, world);
             }
@@ -240,7 +255,10 @@ impl RoomState {
             .values()
             .next()
             .map(|command| command.deadline);
-        [command, self.retry_at].into_iter().flatten().min()
+        [command, self.retry_at, self.record_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Does what has become due.
@@ -254,7 +272,67 @@ impl RoomState {
             self.retry_at = None;
             self.place_or_wait(now, world);
         }
+        if self.record_at.is_some_and(|at| at <= now) {
+            self.record_at = None;
+            self.record_again();
+        }
         self.close_if_over(now);
+    }
+
+    /// Another node has the room: everybody who waits is told to ask again, and this node does nothing more in it.
+    pub fn depose(&mut self) {
+        if !std::mem::replace(&mut self.is_owned, false) {
+            return;
+        }
+        let waiting = self.waiting.drain().map(|(ticket, _)| ticket);
+        let storing = self.storing.drain().map(|(ticket, _)| ticket);
+        let joins = self.joins.drain().map(|(ticket, join)| {
+            self.effects.push_back(Effect::Absent(join.who.account));
+            ticket
+        });
+        let tickets: Vec<Ticket> = joins
+            .collect::<Vec<_>>()
+            .into_iter()
+            .chain(waiting)
+            .chain(storing)
+            .collect();
+        for ticket in tickets {
+            self.answer(ticket, Ok(Answer::Again));
+        }
+        self.commands.clear();
+        (self.placing, self.retry_at, self.record_at) = (None, None, None);
+        if self.place.take().is_some() {
+            self.effects.push_back(Effect::Settle(None));
+        }
+        for person in std::mem::take(&mut self.people).into_values() {
+            self.effects
+                .push_back(Effect::Absent(person.participant.account));
+        }
+    }
+
+    /// Whether this node still has the room.
+    pub fn is_owned(&self) -> bool {
+        self.is_owned
+    }
+
+    /// The room's home as it was last known.
+    pub fn home(&self) -> &HomeRecord {
+        &self.home
+    }
+
+    /// In whose name the room commands.
+    pub fn fence(&self) -> Fence {
+        self.fence
+    }
+
+    /// Whose the room is was looked up.
+    fn looked(&mut self, recorded: Recorded) {
+        match recorded {
+            Recorded::Done(home) => self.home = home,
+            Recorded::Superseded => self.depose(),
+            // An owner acts until it is fenced: a store that is down ends no call.
+            Recorded::Unknown(_) => {}
+        }
     }
 
     /// The next thing to be done, in order.
@@ -268,7 +346,7 @@ impl RoomState {
             && self.joins.is_empty()
             && self.storing.is_empty()
             && self.waiting.is_empty()
-            && self.home != Home::Claiming
+            && self.placing.is_none()
     }
 
     /// How many are in the room.
@@ -468,7 +546,7 @@ impl RoomState {
             self.command(now, Purpose::Nothing, Action::CloseRoom);
             self.place = None;
             self.commands.clear();
-            self.retry_at = None;
+            (self.retry_at, self.record_at) = (None, None);
             self.effects.push_back(Effect::Settle(None));
         }
     }

@@ -1,7 +1,7 @@
 //! The cluster CA: made at the first start, it signs this node's certificate and the relays' identities.
 //!
-//! A server's certificate is for `serverAuth` alone and a relay's for `clientAuth` alone, so neither can stand in for the
-//! other.
+//! What a server shows to those who connect is for `serverAuth` alone, what a relay or a node shows where it connects is for
+//! `clientAuth` alone, so neither can stand in for the other.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,8 +10,8 @@ use aws_lc_rs::digest;
 use confab_protocol::control::CLUSTER_SERVER_NAME;
 use jiff::ToSpan as _;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -21,7 +21,7 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 use super::TlsError;
 use super::files::{self, Readers};
 use crate::clock::UnixMillis;
-use crate::cluster::{RELAY_DOMAIN, RelayName};
+use crate::cluster::{NODE_DOMAIN, NodeName, RELAY_DOMAIN, RelayName};
 
 /// The CA's certificate, to be given to relays and clients.
 pub const CA_FILE: &str = "ca.crt";
@@ -144,12 +144,8 @@ impl Authority {
             key: out.join("relay.key"),
             ca: out.join(CA_FILE),
         };
-        let full_name = format!("{name}{RELAY_DOMAIN}");
         let pair = KeyPair::generate()?;
-        let mut params = leaf_params(&full_name, now)?;
-        params.subject_alt_names = vec![San::Dns(full_name).to_rcgen()?];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let made = params.signed_by(&pair, &self.issuer)?;
+        let made = self.for_client(&format!("{name}{RELAY_DOMAIN}"), &pair, now)?;
         files::make_folder(out)?;
         let ca = pem(&self.certificate);
         let chain = format!("{}{ca}", made.pem());
@@ -161,6 +157,39 @@ impl Authority {
         files::write(&written.certificate, chain.as_bytes(), Readers::Everybody)?;
         files::write(&written.ca, ca.as_bytes(), Readers::Everybody)?;
         Ok(written)
+    }
+
+    /// What this node shows where it connects to another; made anew at each start.
+    pub fn node_identity(&self, name: &NodeName, now: UnixMillis) -> Result<Identity, TlsError> {
+        let pair = KeyPair::generate()?;
+        let made = self.for_client(&format!("{name}{NODE_DOMAIN}"), &pair, now)?;
+        Ok(Identity {
+            chain: vec![made.into(), self.certificate.clone()],
+            key: PrivatePkcs8KeyDer::from(pair.serialize_der()).into(),
+        })
+    }
+
+    /// A certificate that lets in whoever connects under this name.
+    fn for_client(
+        &self,
+        full_name: &str,
+        pair: &KeyPair,
+        now: UnixMillis,
+    ) -> Result<Certificate, TlsError> {
+        let mut params = leaf_params(full_name, now)?;
+        params.subject_alt_names = vec![San::Dns(full_name.to_owned()).to_rcgen()?];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        Ok(params.signed_by(pair, &self.issuer)?)
+    }
+
+    /// Copies the CA from one node's folder into another's, with its key: whoever has it can sign.
+    pub fn copy(from: &Path, to: &Path) -> Result<[PathBuf; 2], TlsError> {
+        // As in `open_or_create`, the key first.
+        let files = [(CA_KEY_FILE, Readers::Owner), (CA_FILE, Readers::Everybody)];
+        for (name, readers) in files {
+            files::copy(&from.join(name), &to.join(name), readers)?;
+        }
+        Ok(files.map(|(name, _)| to.join(name)))
     }
 
     fn is_fit(&self, kept: &CertificateDer<'_>, names: &BTreeSet<San>, now: UnixMillis) -> bool {
@@ -179,11 +208,26 @@ impl Authority {
     }
 }
 
-/// The relay that a certificate names. That the cluster CA signed it for `clientAuth` has been verified by TLS.
-pub fn relay_name(certificate: &CertificateDer<'_>) -> Option<RelayName> {
+/// Who connects to a node within the cluster.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Peer {
+    /// A relay.
+    Relay(RelayName),
+    /// Another node.
+    Node(NodeName),
+}
+
+/// Whom a certificate names. That the cluster CA signed it for `clientAuth` has been verified by TLS.
+pub fn peer(certificate: &CertificateDer<'_>) -> Option<Peer> {
     let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let named = |name: &str| {
+        if let Some(relay) = name.strip_suffix(RELAY_DOMAIN) {
+            return relay.parse().ok().map(Peer::Relay);
+        }
+        name.strip_suffix(NODE_DOMAIN)?.parse().ok().map(Peer::Node)
+    };
     sans(&certificate).into_iter().find_map(|name| match name {
-        San::Dns(name) => name.strip_suffix(RELAY_DOMAIN)?.parse().ok(),
+        San::Dns(name) => named(&name),
         San::Address(_) => None,
     })
 }
@@ -228,8 +272,8 @@ fn parse_name(name: &str) -> Option<San> {
     is_dns.then_some(San::Dns(name))
 }
 
-/// Linux tells it in a file; elsewhere the operator names it by a flag.
-fn host_name() -> Option<String> {
+/// What this machine is called. Linux tells it in a file; elsewhere the operator names it by a flag.
+pub fn host_name() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }
@@ -421,9 +465,12 @@ mod tests {
         let name: RelayName = "berlin-1".parse().unwrap();
         let written = authority.issue_relay(&name, dir.path(), NOW).unwrap();
         let certificate = read_certificate(&written.certificate).unwrap();
-        assert_eq!(relay_name(&certificate), Some(name));
+        assert_eq!(peer(&certificate), Some(Peer::Relay(name)));
         let server = authority.server_identity(dir.path(), &[], NOW).unwrap();
-        assert_eq!(relay_name(&server.chain[0]), None);
+        assert_eq!(peer(&server.chain[0]), None);
+        let one: NodeName = "one".parse().unwrap();
+        let node = authority.node_identity(&one, NOW).unwrap();
+        assert_eq!(peer(&node.chain[0]), Some(Peer::Node(one)));
         assert_eq!(
             read_certificate(&written.ca).unwrap(),
             *authority.certificate()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use confab_protocol::control::CLUSTER_SERVER_NAME;
 use confab_protocol::{cluster, control};
-use quinn::crypto::rustls::QuicServerConfig;
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
@@ -51,6 +51,24 @@ pub fn server_config(
         .with_cert_resolver(Arc::new(resolver));
     config.alpn_protocols = vec![control::ALPN.to_vec(), cluster::ALPN.to_vec()];
     Ok(config.try_into()?)
+}
+
+/// What this node uses where it connects to another: its own certificate, and no server but one of the cluster CA.
+pub fn node_client_config(
+    authority: &Authority,
+    identity: Identity,
+) -> Result<quinn::ClientConfig, TlsError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.certificate().clone())?;
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(identity.chain, identity.key)?;
+    config.alpn_protocols = vec![cluster::ALPN.to_vec()];
+    Ok(quinn::ClientConfig::new(Arc::new(
+        QuicClientConfig::try_from(config)?,
+    )))
 }
 
 /// Whoever asks for the cluster's name, or speaks the cluster's protocol, gets the cluster's certificate.

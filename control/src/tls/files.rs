@@ -36,6 +36,20 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, TlsError> {
     }
 }
 
+/// Copies a file, unless another one is there already.
+pub fn copy(from: &Path, to: &Path, readers: Readers) -> Result<(), TlsError> {
+    let missing = || std::io::Error::from(std::io::ErrorKind::NotFound);
+    let content = read(from)?.ok_or_else(|| file_error(from, missing()))?;
+    match read(to)? {
+        Some(there) if there == content => Ok(()),
+        Some(_) => Err(TlsError::Content {
+            path: to.to_owned(),
+            expected: "what this cluster has",
+        }),
+        None => write(to, &content, readers),
+    }
+}
+
 /// Makes the folder; what is new of it only its owner enters.
 pub fn make_folder(path: &Path) -> Result<(), TlsError> {
     let mut builder = fs::DirBuilder::new();

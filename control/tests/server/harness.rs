@@ -1,5 +1,6 @@
 //! A server, clients and relays for tests.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,9 +10,9 @@ use confab_control::accounts::HashCost;
 use confab_control::tls::authority::Authority;
 use confab_control::{Config, Running, serve};
 use confab_protocol::cluster;
-use confab_protocol::cluster::{Action, Command};
+use confab_protocol::cluster::{Action, Command, Fence};
 use confab_protocol::control::framing::{self, Deframer};
-use confab_protocol::control::{self, CLUSTER_SERVER_NAME, ErrorCode, MAX_RESPONSE};
+use confab_protocol::control::{self, CLUSTER_SERVER_NAME, ConferenceId, ErrorCode, MAX_RESPONSE};
 use confab_protocol::wire::{self, CommandOutcome, event, request, response};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Connection, Endpoint, RecvStream, SendStream};
@@ -388,15 +389,28 @@ pub struct FakeRelay {
     shared: Arc<Shared>,
 }
 
+type Fences = Arc<Mutex<HashMap<ConferenceId, Fence>>>;
+
 struct Shared {
-    /// Every command, and the connection id that an OpenMedia was given.
+    /// Every command that was not fenced, and the connection id that an OpenMedia was given.
     seen: Mutex<Vec<(Command, u64)>>,
-    /// What it answers; `None` keeps it silent.
+    /// The highest fence of each conference, whichever link it came by.
+    fences: Fences,
+    /// What it answers to what is not fenced; `None` keeps it silent.
     outcome: Mutex<Option<CommandOutcome>>,
     send: tokio::sync::Mutex<SendStream>,
 }
 
 impl FakeRelay {
+    /// Links to another node, too: it is the same relay.
+    pub async fn link(&self, server: &TestServer, name: &str) -> Self {
+        let identity = server.relay_identity(name);
+        let connection = server.connect(cluster::ALPN, Some(identity)).await.unwrap();
+        let outcome = Some(CommandOutcome::Obeyed);
+        let fences = self.shared.fences.clone();
+        Self::greet_as(connection, self.boot, 1000, (outcome, fences)).await
+    }
+
     async fn greet(connection: Connection, boot: [u8; 16], max_sessions: u32) -> Self {
         Self::greet_with(connection, boot, max_sessions, Some(CommandOutcome::Obeyed)).await
     }
@@ -406,6 +420,15 @@ impl FakeRelay {
         boot: [u8; 16],
         max_sessions: u32,
         outcome: Option<CommandOutcome>,
+    ) -> Self {
+        Self::greet_as(connection, boot, max_sessions, (outcome, Arc::default())).await
+    }
+
+    async fn greet_as(
+        connection: Connection,
+        boot: [u8; 16],
+        max_sessions: u32,
+        (outcome, fences): (Option<CommandOutcome>, Fences),
     ) -> Self {
         let (mut send, mut recv) = connection.open_bi().await.unwrap();
         let hello = wire::RelayHello {
@@ -428,6 +451,7 @@ impl FakeRelay {
         let shared = Arc::new(Shared {
             seen: Mutex::default(),
             outcome: Mutex::new(outcome),
+            fences,
             send: tokio::sync::Mutex::new(send),
         });
         tokio::spawn(obey(recv, deframer, shared.clone()));
@@ -549,9 +573,20 @@ async fn obey(mut recv: RecvStream, mut deframer: Deframer, shared: Arc<Shared>)
                 Bytes::new()
             },
         };
-        let outcome = *shared.outcome.lock().unwrap();
+        let is_fenced = {
+            let mut fences = shared.fences.lock().unwrap();
+            let highest = fences.entry(command.conference).or_default();
+            *highest = command.fence.max(*highest);
+            command.fence < *highest
+        };
+        let outcome = match is_fenced {
+            true => Some(CommandOutcome::Fenced),
+            false => *shared.outcome.lock().unwrap(),
+        };
         let result = outcome.map(result);
-        shared.seen.lock().unwrap().push((command, id));
+        if !is_fenced {
+            shared.seen.lock().unwrap().push((command, id));
+        }
         if let Some(result) = result {
             shared
                 .say(wire::relay_to_control::Kind::Result(result))

@@ -5,6 +5,8 @@
 mod accounts;
 mod certificates;
 mod conferences;
+mod fleet;
+mod gate;
 mod harness;
 mod misuse;
 mod relays;

@@ -127,18 +127,17 @@ async fn while_no_relay_is_linked_the_room_waits() {
 }
 
 #[tokio::test]
-async fn a_fenced_owner_becomes_owner_again() {
+async fn an_owner_that_is_fenced_sends_its_people_away() {
     let (_server, relay, ann, joined) = room().await;
+    let before = joined.media.unwrap();
     relay.answer_with(Some(CommandOutcome::Fenced));
-    assert_eq!(ann.refused(mute(SLUG, "ann", true)).await, ErrorCode::Busy);
+    // Stored, and asked for again in the name of whoever has the room now.
+    ann.done(mute(SLUG, "ann", true)).await;
+    while !matches!(ann.event().await, event::Kind::GoingAway(_)) {}
     relay.answer_with(Some(CommandOutcome::Obeyed));
-    let media = loop {
-        if let event::Kind::MediaMoved(moved) = ann.event().await {
-            break moved.media.unwrap();
-        }
-    };
-    assert!(media.era > joined.media.unwrap().era);
-    ann.done(mute(SLUG, "ann", false)).await;
+    let again = ann.join(SLUG).await.unwrap();
+    assert!(again.media.unwrap().era > before.era);
+    assert_eq!(relay.may_speak(again.self_sender as u16), Some(false));
 }
 
 #[tokio::test]

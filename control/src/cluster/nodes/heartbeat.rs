@@ -1,0 +1,74 @@
+//! Says in the store that this node lives, and looks who else does.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Nodes;
+use super::members::BEAT_INTERVAL;
+use crate::store::{NodeRecord, Store, StoreError};
+
+/// A start under a name that another run had waits so long for a sign of life of it.
+const NAME_WATCH: Duration = Duration::from_millis(2500);
+
+/// Why this node cannot be one of the cluster's.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Two nodes of one name would take each other's rooms.
+    #[error(
+        "a control node named {0} runs already: give this one another name with --node, or stop that one"
+    )]
+    NameTaken(crate::cluster::NodeName),
+}
+
+/// Makes sure that nobody else runs under this node's name, and says for the first time that it lives.
+pub async fn enter(
+    store: &dyn Store,
+    nodes: &Nodes,
+    record: &mut NodeRecord,
+) -> Result<(), NodeError> {
+    let name = &record.run.name;
+    let find = async || -> Result<Option<NodeRecord>, StoreError> {
+        let listed = store.nodes().await?;
+        Ok(listed.into_iter().find(|listed| listed.run.name == *name))
+    };
+    if let Some(before) = find().await? {
+        tokio::time::sleep(NAME_WATCH).await;
+        if find().await?.is_some_and(|now| now != before) {
+            return Err(NodeError::NameTaken(name.clone()));
+        }
+    }
+    beat(store, nodes, record).await?;
+    Ok(())
+}
+
+/// Goes on for as long as the node lives.
+pub async fn run(store: Arc<dyn Store>, nodes: Nodes, mut record: NodeRecord) {
+    let mut turns = tokio::time::interval(BEAT_INTERVAL);
+    turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut answers = true;
+    loop {
+        turns.tick().await;
+        match beat(store.as_ref(), &nodes, &mut record).await {
+            Ok(()) if !answers => tracing::info!("the store answers again"),
+            Err(error) if answers => {
+                tracing::warn!(%error, "the store does not take this node's heartbeat");
+            }
+            _ => continue,
+        }
+        answers = !answers;
+    }
+}
+
+async fn beat(store: &dyn Store, nodes: &Nodes, record: &mut NodeRecord) -> Result<(), StoreError> {
+    record.counter += 1;
+    let began = Instant::now();
+    store.beat(record.clone()).await?;
+    nodes.members().beaten(began);
+    let began = Instant::now();
+    let listed = store.nodes().await?;
+    nodes.members().look(began, listed);
+    Ok(())
+}

@@ -1,0 +1,251 @@
+//! Who is alive. No I/O: what the store lists and a monotonic clock in, judgements out.
+//!
+//! A node counts its heartbeats in the store. Another takes it for dead when the counter stood still for [`DEAD_AFTER`] of
+//! its own monotonic clock *while the store answered*: a store that is down kills nobody. The node itself knows that nobody
+//! can have done so while its last heartbeat is younger than [`SURE_FOR`]: what it wrote then was seen to change no sooner.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::cluster::NodeName;
+use crate::store::{NodeRecord, NodeRun};
+
+/// Time between two heartbeats, and between two looks at those of the others.
+pub const BEAT_INTERVAL: Duration = Duration::from_secs(1);
+/// A counter that stood still for so long, while the store answered, is of a dead node.
+pub const DEAD_AFTER: Duration = Duration::from_secs(4);
+/// A counter that stood still for so long is of a node that may be dead: it is asked for nothing that can wait.
+pub const DOUBTED_AFTER: Duration = Duration::from_millis(2500);
+/// For so long after a heartbeat began its node is alive to everybody; less than [`DEAD_AFTER`] by what clocks may differ.
+pub const SURE_FOR: Duration = Duration::from_secs(3);
+/// Between two looks that are further apart the store did not answer, and everybody has to be given time anew.
+const MAX_STEP: Duration = Duration::from_secs(2);
+
+/// Whether a run of a node lives.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Life {
+    /// It does, and is reached so.
+    Alive(NodeRecord),
+    /// It was silent for a while.
+    Doubted,
+    /// It does not, or has been started again since.
+    Dead,
+}
+
+/// What this node knows of all.
+pub struct Members {
+    me: NodeRun,
+    seen: HashMap<NodeName, Seen>,
+    /// When the store was last looked at; `None` before the first time.
+    looked: Option<Instant>,
+    /// True when there can be no other.
+    alone: bool,
+    /// When the last heartbeat that was stored began.
+    beaten: Option<Instant>,
+    /// Counts the times at which others could have taken this node for dead.
+    breaks: u64,
+}
+
+struct Seen {
+    record: NodeRecord,
+    still: Duration,
+}
+
+impl Members {
+    /// Nothing is known yet.
+    pub fn new(me: NodeRun) -> Self {
+        Self {
+            me,
+            seen: HashMap::new(),
+            looked: None,
+            alone: false,
+            beaten: None,
+            breaks: 0,
+        }
+    }
+
+    /// There is nobody else, and never will be.
+    pub fn alone(me: NodeRun) -> Self {
+        Self {
+            alone: true,
+            ..Self::new(me)
+        }
+    }
+
+    /// A heartbeat that began at `began` was stored.
+    pub fn beaten(&mut self, began: Instant) {
+        let is_unbroken = self
+            .beaten
+            .is_some_and(|before| began.saturating_duration_since(before) < SURE_FOR);
+        if !is_unbroken {
+            self.breaks += 1;
+        }
+        self.beaten = Some(began);
+    }
+
+    /// The store, asked at `now` or later, lists these.
+    pub fn look(&mut self, now: Instant, listed: Vec<NodeRecord>) {
+        let step = self
+            .looked
+            .map(|before| now.saturating_duration_since(before))
+            .filter(|step| *step <= MAX_STEP);
+        self.looked = Some(now);
+        let mut before = std::mem::take(&mut self.seen);
+        for record in listed {
+            let same = before.remove(&record.run.name).filter(|seen| {
+                seen.record.run == record.run && seen.record.counter == record.counter
+            });
+            let still = same.zip(step);
+            let still = still.map_or(Duration::ZERO, |(seen, step)| seen.still + step);
+            self.seen
+                .insert(record.run.name.clone(), Seen { record, still });
+        }
+    }
+
+    /// Whether that run of a node lives. One that was never looked for does.
+    pub fn life(&self, run: &NodeRun) -> Life {
+        if self.alone {
+            return Life::Dead;
+        }
+        match self.seen.get(&run.name) {
+            _ if self.looked.is_none() => Life::Doubted,
+            Some(seen) if seen.record.run == *run => match seen.still {
+                still if still >= DEAD_AFTER => Life::Dead,
+                still if still >= DOUBTED_AFTER => Life::Doubted,
+                _ => Life::Alive(seen.record.clone()),
+            },
+            _ => Life::Dead,
+        }
+    }
+
+    /// See [`Nodes::sure_since`](super::Nodes::sure_since).
+    pub fn sure_since(&self, now: Instant) -> Option<u64> {
+        if self.alone {
+            return Some(0);
+        }
+        let beaten = self.beaten?;
+        (now.saturating_duration_since(beaten) < SURE_FOR).then_some(self.breaks)
+    }
+
+    /// The others that live.
+    pub fn others(&self) -> Vec<NodeRecord> {
+        let lives = |seen: &&Seen| seen.still < DOUBTED_AFTER && seen.record.run != self.me;
+        let others = self.seen.values().filter(lives);
+        others.map(|seen| seen.record.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(name: &str, incarnation: u64) -> NodeRun {
+        NodeRun {
+            name: name.parse().unwrap(),
+            incarnation,
+        }
+    }
+
+    fn record(name: &str, incarnation: u64, counter: u64) -> NodeRecord {
+        NodeRecord {
+            run: run(name, incarnation),
+            counter,
+            cluster: format!("{name}.example.org:4433"),
+            public: vec![format!("{name}.example.org:4433")],
+        }
+    }
+
+    /// Looks once a second, at the counters that `at` gives for the second.
+    fn watch(seconds: u64, at: impl Fn(u64) -> Option<u64>) -> Members {
+        let mut members = Members::new(run("one", 1));
+        let start = Instant::now();
+        for second in 0..seconds {
+            if let Some(counter) = at(second) {
+                let now = start + Duration::from_secs(second);
+                members.look(now, vec![record("two", 7, counter)]);
+            }
+        }
+        members
+    }
+
+    #[test]
+    fn who_stands_still_for_four_seconds_is_dead() {
+        let two = run("two", 7);
+        assert_eq!(
+            watch(60, Some).life(&two),
+            Life::Alive(record("two", 7, 59))
+        );
+        assert_eq!(
+            watch(5, |second| Some(second.min(2))).life(&two),
+            Life::Alive(record("two", 7, 2))
+        );
+        assert_eq!(
+            watch(6, |second| Some(second.min(2))).life(&two),
+            Life::Doubted
+        );
+        assert_eq!(
+            watch(7, |second| Some(second.min(2))).life(&two),
+            Life::Dead
+        );
+    }
+
+    #[test]
+    fn a_store_that_does_not_answer_kills_nobody() {
+        let outage = |second: u64| (!(3..=60).contains(&second)).then_some(2);
+        assert_ne!(watch(63, outage).life(&run("two", 7)), Life::Dead);
+        assert_eq!(watch(66, outage).life(&run("two", 7)), Life::Dead);
+    }
+
+    #[test]
+    fn who_was_started_again_or_is_not_listed_is_dead_and_who_was_not_looked_for_is_not() {
+        let members = watch(3, Some);
+        assert_eq!(members.life(&run("two", 6)), Life::Dead);
+        assert_eq!(members.life(&run("three", 1)), Life::Dead);
+        let fresh = Members::new(run("one", 1));
+        assert_eq!(fresh.life(&run("two", 7)), Life::Doubted);
+        let alone = Members::alone(run("one", 1));
+        assert_eq!(alone.life(&run("two", 7)), Life::Dead);
+    }
+
+    #[test]
+    fn a_node_that_stood_still_knows_it() {
+        let mut members = Members::new(run("one", 1));
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(members.sure_since(start), None);
+        for second in 0..10 {
+            members.beaten(after(second));
+        }
+        let first = members.sure_since(after(11));
+        assert!(first.is_some());
+        assert_eq!(members.sure_since(after(12)), None);
+        members.beaten(after(40));
+        let second = members.sure_since(after(41));
+        assert!(second.is_some());
+        assert_ne!(first, second);
+    }
+
+    #[test]
+    fn nobody_takes_a_node_for_dead_while_it_is_sure() {
+        // Looks and heartbeats at the worst moments towards each other.
+        for offset in (0..1000).step_by(50) {
+            let start = Instant::now();
+            let (mut one, mut two) = (Members::new(run("one", 1)), Members::new(run("two", 7)));
+            let after = |millis| start + Duration::from_millis(millis);
+            let last_beat = 5000;
+            let mut counter = 0;
+            for millis in (0..20_000).step_by(50) {
+                if millis % 1000 == 0 && millis <= last_beat {
+                    two.beaten(after(millis));
+                    counter += 1;
+                }
+                if millis % 1000 == offset {
+                    one.look(after(millis), vec![record("two", 7, counter)]);
+                }
+                if one.life(&run("two", 7)) == Life::Dead && millis > 1000 {
+                    assert_eq!(two.sure_since(after(millis)), None, "at {millis} ms");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! What nodes ask of each other, as domain types.
+
+use bytes::Bytes;
+use confab_protocol::control::room::BadField;
+use confab_protocol::control::{AccountId, ConferenceId, Refusal};
+use confab_protocol::wire::{self, node_request, node_response, room_request};
+
+use crate::clock::UnixMillis;
+use crate::store::{SessionId, Standing};
+
+/// Longest message between nodes, in bytes of protobuf.
+pub const MAX_NODE_MESSAGE: usize = 64 * 1024;
+/// Rooms in one [`NodeAsk::CountLive`], at most.
+pub const MAX_COUNTED: usize = 2000;
+
+/// What one node asks of another.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum NodeAsk {
+    /// Something that a client asked about a room that the other node owns.
+    Room(ConferenceId, RoomAsk),
+    /// The session is over.
+    EndSession(AccountId, SessionId),
+    /// How many are in each of these rooms.
+    CountLive(Vec<ConferenceId>),
+}
+
+/// What is to be done with a room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RoomAsk {
+    /// All participants of the account go out.
+    Kick(AccountId),
+    /// The account's standing changes: in the store, then in the room.
+    Change {
+        /// Whose.
+        account: AccountId,
+        /// What it has to be now.
+        old: Option<Standing>,
+        /// What it becomes; `None` ends the membership.
+        new: Option<Standing>,
+    },
+    /// The conference is deleted.
+    Delete,
+}
+
+/// What it answers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum NodeAnswer {
+    /// It is done.
+    Done,
+    /// It cannot be done, as the client is to be told.
+    Refused(Refusal),
+    /// The room is not this node's.
+    NotOwner,
+    /// How many are in each room, in the order asked.
+    Live(Vec<u32>),
+}
+
+impl From<&NodeAsk> for wire::NodeRequest {
+    fn from(ask: &NodeAsk) -> Self {
+        use node_request::Kind;
+        let kind = match ask {
+            NodeAsk::Room(conference, ask) => Kind::Room(wire::RoomRequest {
+                conference_id: conference.to_wire(),
+                kind: Some(ask.into()),
+            }),
+            NodeAsk::EndSession(account, session) => Kind::EndSession(wire::EndSession {
+                account_id: account.to_wire(),
+                session_id: Bytes::copy_from_slice(&session.0),
+            }),
+            NodeAsk::CountLive(conferences) => Kind::CountLive(wire::CountLive {
+                conference_ids: conferences.iter().map(|id| id.to_wire()).collect(),
+            }),
+        };
+        Self { kind: Some(kind) }
+    }
+}
+
+impl From<&RoomAsk> for room_request::Kind {
+    fn from(ask: &RoomAsk) -> Self {
+        match ask {
+            RoomAsk::Kick(account) => Self::Kick(wire::KickAccount {
+                account_id: account.to_wire(),
+            }),
+            RoomAsk::Change { account, old, new } => Self::Change(wire::ChangeStanding {
+                account_id: account.to_wire(),
+                old: old.map(standing_to_wire),
+                new: new.map(standing_to_wire),
+            }),
+            RoomAsk::Delete => Self::Close(wire::CloseConference {}),
+        }
+    }
+}
+
+impl TryFrom<wire::NodeRequest> for NodeAsk {
+    type Error = BadField;
+
+    fn try_from(request: wire::NodeRequest) -> Result<Self, BadField> {
+        use node_request::Kind;
+        Ok(match request.kind.ok_or(BadField("kind"))? {
+            Kind::Room(room) => {
+                let conference = ConferenceId::parse(&room.conference_id, "conference_id")?;
+                Self::Room(conference, room.kind.ok_or(BadField("kind"))?.try_into()?)
+            }
+            Kind::EndSession(end) => {
+                let session = end.session_id.as_ref().try_into().map(SessionId);
+                Self::EndSession(
+                    AccountId::parse(&end.account_id, "account_id")?,
+                    session.map_err(|_| BadField("session_id"))?,
+                )
+            }
+            Kind::CountLive(count) => {
+                if count.conference_ids.len() > MAX_COUNTED {
+                    return Err(BadField("conference_ids"));
+                }
+                let parse = |id: &Bytes| ConferenceId::parse(id, "conference_ids");
+                let ids = count.conference_ids.iter().map(parse);
+                Self::CountLive(ids.collect::<Result<_, _>>()?)
+            }
+        })
+    }
+}
+
+impl TryFrom<room_request::Kind> for RoomAsk {
+    type Error = BadField;
+
+    fn try_from(kind: room_request::Kind) -> Result<Self, BadField> {
+        use room_request::Kind;
+        Ok(match kind {
+            Kind::Kick(kick) => Self::Kick(AccountId::parse(&kick.account_id, "account_id")?),
+            Kind::Change(change) => Self::Change {
+                account: AccountId::parse(&change.account_id, "account_id")?,
+                old: change.old.map(parse_standing).transpose()?,
+                new: change.new.map(parse_standing).transpose()?,
+            },
+            Kind::Close(wire::CloseConference {}) => Self::Delete,
+        })
+    }
+}
+
+impl From<NodeAnswer> for wire::NodeResponse {
+    fn from(answer: NodeAnswer) -> Self {
+        use node_response::Kind;
+        let kind = match answer {
+            NodeAnswer::Done => Kind::Done(wire::Done {}),
+            NodeAnswer::Refused(refusal) => Kind::Error(refusal.into()),
+            NodeAnswer::NotOwner => Kind::NotOwner(wire::NotOwner {}),
+            NodeAnswer::Live(counts) => Kind::LiveCounts(wire::LiveCounts { counts }),
+        };
+        Self { kind: Some(kind) }
+    }
+}
+
+impl TryFrom<wire::NodeResponse> for NodeAnswer {
+    type Error = BadField;
+
+    fn try_from(response: wire::NodeResponse) -> Result<Self, BadField> {
+        use node_response::Kind;
+        Ok(match response.kind.ok_or(BadField("kind"))? {
+            Kind::Done(wire::Done {}) => Self::Done,
+            Kind::Error(error) => Self::Refused(error.into()),
+            Kind::NotOwner(wire::NotOwner {}) => Self::NotOwner,
+            Kind::LiveCounts(live) => Self::Live(live.counts),
+        })
+    }
+}
+
+fn standing_to_wire(standing: Standing) -> wire::Standing {
+    wire::Standing {
+        role: standing.role.into(),
+        muted: standing.muted,
+        since_ms: standing.since.0,
+    }
+}
+
+fn parse_standing(standing: wire::Standing) -> Result<Standing, BadField> {
+    let role = wire::Role::try_from(standing.role).map_err(|_| BadField("role"))?;
+    if role == wire::Role::Unspecified {
+        return Err(BadField("role"));
+    }
+    Ok(Standing {
+        role,
+        muted: standing.muted,
+        since: UnixMillis(standing.since_ms),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use confab_protocol::control::ErrorCode;
+    use confab_protocol::control::room::Role;
+
+    use super::*;
+
+    #[test]
+    fn what_is_asked_and_answered_comes_out_as_it_went_in() {
+        let (account, conference) = (AccountId::new([1; 16]), ConferenceId::new([2; 16]));
+        let standing = |muted| Standing {
+            role: Role::Moderator,
+            muted,
+            since: UnixMillis(77),
+        };
+        let change = RoomAsk::Change {
+            account,
+            old: Some(standing(false)),
+            new: Some(standing(true)),
+        };
+        let end = RoomAsk::Change {
+            account,
+            old: Some(standing(true)),
+            new: None,
+        };
+        for ask in [
+            NodeAsk::Room(conference, RoomAsk::Kick(account)),
+            NodeAsk::Room(conference, change),
+            NodeAsk::Room(conference, end),
+            NodeAsk::Room(conference, RoomAsk::Delete),
+            NodeAsk::EndSession(account, SessionId([3; 16])),
+            NodeAsk::CountLive(vec![conference, ConferenceId::new([4; 16])]),
+        ] {
+            assert_eq!(NodeAsk::try_from(wire::NodeRequest::from(&ask)), Ok(ask));
+        }
+        for answer in [
+            NodeAnswer::Done,
+            NodeAnswer::NotOwner,
+            NodeAnswer::Live(vec![0, 5]),
+            NodeAnswer::Refused(Refusal::new(ErrorCode::Busy, "wait")),
+        ] {
+            let wired = wire::NodeResponse::from(answer.clone());
+            assert_eq!(NodeAnswer::try_from(wired), Ok(answer));
+        }
+    }
+
+    #[test]
+    fn what_no_node_would_ask_is_refused() {
+        let too_many = NodeAsk::CountLive(vec![ConferenceId::new([0; 16]); MAX_COUNTED + 1]);
+        let nothing = wire::NodeRequest { kind: None };
+        for request in [wire::NodeRequest::from(&too_many), nothing] {
+            assert!(NodeAsk::try_from(request).is_err());
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Connections to the other nodes: one each, made when it is first needed, one stream for each request.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use confab_protocol::control::CLUSTER_SERVER_NAME;
+use confab_protocol::control::framing::{self, Deframer};
+use confab_protocol::wire;
+use quinn::{ClientConfig, Connection, Endpoint, IdleTimeout, TransportConfig, VarInt};
+
+use super::messages::{MAX_NODE_MESSAGE, NodeAnswer, NodeAsk};
+use crate::store::{NodeRecord, NodeRun};
+
+/// Time for a connection to stand.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time for an answer: the other waits for a store and a relay.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
+/// A connection without a sign of life for so long is over.
+const IDLE_TIMEOUT_MS: u32 = 5_000;
+/// A sign of life is sent so often.
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
+
+/// Why another node has not answered. Whether it did what it was asked is unknown, but for [`PeerError::Unreachable`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PeerError {
+    /// There is no connection; nothing was asked.
+    #[error("the node cannot be reached")]
+    Unreachable,
+    /// The connection broke.
+    #[error("the connection to the node was lost")]
+    Lost,
+    /// No answer in time.
+    #[error("the node does not answer")]
+    Timeout,
+    /// Its answer makes no sense.
+    #[error("the node's answer makes no sense")]
+    Malformed,
+}
+
+/// The way to the other nodes.
+pub struct Peers {
+    client: ClientConfig,
+    connections: Mutex<HashMap<NodeRun, Open>>,
+}
+
+struct Open {
+    connection: Connection,
+    /// Lives as long as the connection.
+    _endpoint: Endpoint,
+}
+
+impl Peers {
+    /// No connection yet; `client` shows this node's certificate.
+    pub fn new(mut client: ClientConfig) -> Self {
+        let mut transport = TransportConfig::default();
+        transport
+            .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MS))))
+            .keep_alive_interval(Some(KEEP_ALIVE))
+            .max_concurrent_bidi_streams(VarInt::from_u32(0))
+            .max_concurrent_uni_streams(VarInt::from_u32(0));
+        client.transport_config(std::sync::Arc::new(transport));
+        Self {
+            client,
+            connections: Mutex::default(),
+        }
+    }
+
+    /// Asks a node, on the connection that stands or a new one.
+    pub async fn ask(&self, node: &NodeRecord, ask: &NodeAsk) -> Result<NodeAnswer, PeerError> {
+        let connection = match self.standing(&node.run) {
+            Some(connection) => connection,
+            None => self.connect(node).await?,
+        };
+        let exchange = exchange(&connection, ask);
+        match tokio::time::timeout(ANSWER_TIMEOUT, exchange).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                // Whoever asks next is to find out sooner.
+                connection.close(VarInt::from_u32(0), b"no answer");
+                Err(PeerError::Timeout)
+            }
+        }
+    }
+
+    fn standing(&self, run: &NodeRun) -> Option<Connection> {
+        let mut connections = self
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        connections.retain(|_, open| open.connection.close_reason().is_none());
+        connections.get(run).map(|open| open.connection.clone())
+    }
+
+    async fn connect(&self, node: &NodeRecord) -> Result<Connection, PeerError> {
+        let connecting = self.connect_to(&node.cluster);
+        let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
+        let (connection, endpoint) = match connected {
+            Ok(Some(connected)) => connected,
+            Ok(None) | Err(_) => return Err(PeerError::Unreachable),
+        };
+        let open = Open {
+            connection: connection.clone(),
+            _endpoint: endpoint,
+        };
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(node.run.clone(), open);
+        Ok(connection)
+    }
+
+    async fn connect_to(&self, host_and_port: &str) -> Option<(Connection, Endpoint)> {
+        for address in tokio::net::lookup_host(host_and_port).await.ok()? {
+            let local: SocketAddr = match address {
+                SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+                SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+            };
+            let Ok(endpoint) = Endpoint::client(local) else {
+                continue;
+            };
+            let connecting =
+                endpoint.connect_with(self.client.clone(), address, CLUSTER_SERVER_NAME);
+            if let Ok(connecting) = connecting
+                && let Ok(connection) = connecting.await
+            {
+                return Some((connection, endpoint));
+            }
+        }
+        None
+    }
+}
+
+async fn exchange(connection: &Connection, ask: &NodeAsk) -> Result<NodeAnswer, PeerError> {
+    let (mut send, mut receive) = connection.open_bi().await.map_err(|_| PeerError::Lost)?;
+    let request = framing::encode(&wire::NodeRequest::from(ask));
+    send.write_chunk(request)
+        .await
+        .map_err(|_| PeerError::Lost)?;
+    let _ = send.finish();
+    let mut deframer = Deframer::new(MAX_NODE_MESSAGE);
+    loop {
+        let message = deframer.next::<wire::NodeResponse>();
+        if let Some(response) = message.map_err(|_| PeerError::Malformed)? {
+            return NodeAnswer::try_from(response).map_err(|_| PeerError::Malformed);
+        }
+        match receive.read_chunk(MAX_NODE_MESSAGE, true).await {
+            Ok(Some(chunk)) => deframer.push(&chunk.bytes),
+            Ok(None) => return Err(PeerError::Malformed),
+            Err(_) => return Err(PeerError::Lost),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What an account is in a conference, looked up and stored for its room.
+
+use confab_protocol::control::room::{Role, Visibility};
+use confab_protocol::control::{AccountId, ConferenceId, ErrorCode, Refusal};
+
+use super::registry::Shared;
+use crate::store::{ConferenceRecord, Standing, Store, StoreError};
+
+/// Looks the account's standing up; a public conference takes in whoever comes.
+pub(super) async fn admit(
+    shared: &Shared,
+    conference: ConferenceId,
+    account: AccountId,
+) -> Result<(ConferenceRecord, Standing), Refusal> {
+    let gone = || Refusal::new(ErrorCode::NotFound, "there is no such conference").about("slug");
+    let store = &shared.store;
+    let record = store.conference(conference).await?.ok_or_else(gone)?;
+    if let Some(standing) = store.member(conference, account).await? {
+        return Ok((record, standing));
+    }
+    if record.visibility != Visibility::Public {
+        return Err(Refusal::new(
+            ErrorCode::Denied,
+            "this conference is by invitation: ask its owner for one",
+        ));
+    }
+    if store.count_members(conference).await? >= shared.limits.max_members {
+        return Err(Refusal::new(
+            ErrorCode::LimitReached,
+            format!(
+                "the conference has its {} members already",
+                shared.limits.max_members
+            ),
+        ));
+    }
+    let standing = Standing {
+        role: Role::Member,
+        muted: false,
+        since: shared.clock.now(),
+    };
+    match store.add_member(conference, account, standing).await {
+        Ok(()) => Ok((record, standing)),
+        // Invited, or in by another device, at the same moment.
+        Err(StoreError::Conflict) => {
+            let standing = store.member(conference, account).await?;
+            Ok((record, standing.ok_or(StoreError::Conflict)?))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Stores an account's standing if it still is `old`.
+pub(super) async fn change(
+    store: &dyn Store,
+    conference: ConferenceId,
+    account: AccountId,
+    old: Option<Standing>,
+    new: Option<Standing>,
+) -> Result<(), StoreError> {
+    match (old, new) {
+        (None, None) => Ok(()),
+        (None, Some(new)) => store.add_member(conference, account, new).await,
+        (Some(old), Some(new)) => store.change_member(conference, account, old, new).await,
+        (Some(old), None) => store.remove_member(conference, account, old).await,
+    }
+}

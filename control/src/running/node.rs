@@ -1,0 +1,95 @@
+//! Who this node is, and where it is found.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::{Config, ServeError, StoreConfig};
+use crate::clock::UnixMillis;
+use crate::cluster::NodeName;
+use crate::cluster::nodes::{Nodes, Peers};
+use crate::store::{NodeRecord, NodeRun};
+use crate::tls::TlsError;
+use crate::tls::authority::{Authority, host_name};
+use crate::tls::config;
+
+/// Bytes of a node's name.
+const NAME_LEN: usize = 32;
+
+/// This run of this node.
+pub(super) struct Place {
+    /// As the store will have it.
+    pub(super) record: NodeRecord,
+}
+
+/// This node as its operator describes it, with what can be told without them.
+pub(super) fn place(config: &Config, listening: SocketAddr) -> Result<Place, ServeError> {
+    let name = match &config.node.name {
+        Some(name) => name.clone(),
+        None => made_up_name(listening.port()).ok_or(ServeError::NoNodeName)?,
+    };
+    let public = if config.node.public.is_empty() {
+        addresses(config, listening)
+    } else {
+        config.node.public.clone()
+    };
+    let cluster = match &config.node.cluster_address {
+        Some(address) => address.clone(),
+        None => public.first().cloned().unwrap_or_default(),
+    };
+    Ok(Place {
+        record: NodeRecord {
+            run: NodeRun::new(name),
+            counter: 0,
+            cluster,
+            public,
+        },
+    })
+}
+
+impl Place {
+    /// This node among others, where the store lets there be some.
+    pub(super) fn nodes(
+        &self,
+        store: &StoreConfig,
+        authority: &Authority,
+        now: UnixMillis,
+    ) -> Result<Nodes, TlsError> {
+        let me = self.record.run.clone();
+        if let StoreConfig::Sqlite(_) = store {
+            return Ok(Nodes::alone(me));
+        }
+        let identity = authority.node_identity(&me.name, now)?;
+        let client = config::node_client_config(authority, identity)?;
+        Ok(Nodes::among(me, Peers::new(client)))
+    }
+}
+
+/// Where this node is reached, as far as it knows: by its public names, else where it listens, else by the machine's name.
+fn addresses(config: &Config, listening: SocketAddr) -> Vec<String> {
+    let port = listening.port();
+    let with_port = |name: &String| match name.parse::<IpAddr>() {
+        Ok(address) => SocketAddr::new(address, port).to_string(),
+        Err(_) => format!("{name}:{port}"),
+    };
+    if !config.public_names.is_empty() {
+        return config.public_names.iter().map(with_port).collect();
+    }
+    if !listening.ip().is_unspecified() {
+        return vec![listening.to_string()];
+    }
+    let host = host_name().unwrap_or_else(|| "localhost".to_owned());
+    vec![with_port(&host)]
+}
+
+/// The machine's name and the port, so that several nodes on one machine have names of their own.
+fn made_up_name(port: u16) -> Option<NodeName> {
+    let host = host_name()?.to_ascii_lowercase();
+    let first = host.split('.').next().unwrap_or_default();
+    let allowed = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let port = format!("-{port}");
+    let name: String = first
+        .chars()
+        .map(allowed)
+        .take(NAME_LEN - port.len())
+        .collect();
+    format!("{}{port}", name.trim_matches('-')).parse().ok()
+}

@@ -1,0 +1,361 @@
+//! Several control nodes that share a store.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use confab_control::store::Store;
+use confab_control::store::sqlite::SqliteStore;
+use confab_control::{Config, NodeConfig, SharedStore, StoreConfig, serve};
+use confab_protocol::cluster::Action;
+use confab_protocol::control::ErrorCode;
+use confab_protocol::wire::{self, Visibility, event, request, response};
+use tokio::runtime::Runtime;
+
+use crate::gate::Gate;
+use crate::harness::{Client, FakeRelay, PATIENCE, TestServer, ban, cheap, eventually, kick, mute};
+
+const SLUG: &str = "friday-night";
+
+/// A node on a runtime of its own, so that it can be killed.
+struct Node {
+    server: TestServer,
+    gate: Gate,
+    runtime: OwnRuntime,
+}
+
+impl Node {
+    /// Ends the node in order. When it is dropped, it ends at once and without a word to anybody.
+    async fn end(self) {
+        let Self {
+            server, runtime, ..
+        } = self;
+        let running = server.running;
+        let ending = runtime.spawn(running.shutdown());
+        ending.await.unwrap();
+    }
+}
+
+struct OwnRuntime(Option<Runtime>);
+
+impl OwnRuntime {
+    fn spawn<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> tokio::task::JoinHandle<T> {
+        self.0.as_ref().unwrap().spawn(task)
+    }
+}
+
+impl Drop for OwnRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Nodes `one`, `two` and so on that know each other, and the folder of their store.
+async fn fleet(names: &[&str]) -> (Vec<Node>, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&folder.path().join("shared.sqlite")).unwrap();
+    let store: Arc<dyn Store> = Arc::new(store);
+    let mut nodes: Vec<Node> = Vec::new();
+    for name in names {
+        let keys = nodes.first().map(|first| first.server.dir.path());
+        let node = start(name, store.clone(), keys).await;
+        nodes.push(node);
+    }
+    eventually(|| {
+        let others = |node: &Node| node.server.running.server.nodes.others().len();
+        nodes.iter().all(|node| others(node) == names.len() - 1)
+    })
+    .await;
+    (nodes, folder)
+}
+
+async fn start(name: &str, store: Arc<dyn Store>, keys: Option<&std::path::Path>) -> Node {
+    let dir = tempfile::tempdir().unwrap();
+    for file in keys
+        .into_iter()
+        .flat_map(|keys| ["ca.crt", "ca.key", "token.key"].map(|file| keys.join(file)))
+    {
+        std::fs::copy(&file, dir.path().join(file.file_name().unwrap())).unwrap();
+    }
+    let gate = Gate::new(store);
+    let config = Config {
+        store: StoreConfig::Shared(SharedStore(Arc::new(gate.clone()))),
+        node: NodeConfig {
+            name: Some(name.parse().unwrap()),
+            ..NodeConfig::default()
+        },
+        ..cheap(&dir)
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let runtime = OwnRuntime(Some(runtime));
+    let running = runtime.spawn(serve(config)).await.unwrap().unwrap();
+    Node {
+        server: TestServer { running, dir },
+        gate,
+        runtime,
+    }
+}
+
+/// Two nodes, one relay that is linked to both, and ann in the room at the first.
+struct Scene {
+    one: Node,
+    two: Node,
+    relay_of_one: FakeRelay,
+    relay_of_two: FakeRelay,
+    ann: Client,
+    ann_token: Bytes,
+    joined: wire::RoomJoined,
+    _folder: tempfile::TempDir,
+}
+
+async fn scene() -> Scene {
+    let (nodes, folder) = fleet(&["one", "two"]).await;
+    let [one, two] = nodes.try_into().ok().unwrap();
+    let relay_of_one = one.server.relay("berlin").await;
+    let relay_of_two = relay_of_one.link(&two.server, "berlin").await;
+    eventually(|| two.server.running.server.relays.linked() == 1).await;
+    let ann = one.server.client().await;
+    let ann_token = ann.register("ann").await.unwrap().token;
+    ann.create(SLUG, Visibility::Public).await;
+    let joined = ann.join(SLUG).await.unwrap();
+    Scene {
+        one,
+        two,
+        relay_of_one,
+        relay_of_two,
+        ann,
+        ann_token,
+        joined,
+        _folder: folder,
+    }
+}
+
+async fn redirect(client: &Client) -> Option<Vec<String>> {
+    let (slug, resume_join_id) = (SLUG.to_owned(), Bytes::new());
+    let join = wire::JoinRoom {
+        slug,
+        resume_join_id,
+    };
+    match client.ask(request::Kind::JoinRoom(join)).await {
+        Ok(response::Kind::Redirect(redirect)) => Some(redirect.nodes),
+        _ => None,
+    }
+}
+
+/// Joins as soon as a node lets one in; nodes are told to be dead by their silence, which takes some seconds.
+async fn join_in_time(client: &Client) -> wire::RoomJoined {
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        if redirect(client).await.is_none()
+            && let Ok(joined) = client.join(SLUG).await
+        {
+            return joined;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("nobody lets the client in");
+}
+
+#[tokio::test]
+async fn a_join_is_sent_to_the_node_that_has_the_room() {
+    let scene = scene().await;
+    let bob = scene.two.server.person("bob").await;
+    let nodes = redirect(&bob).await.expect("a redirection");
+    assert_eq!(nodes, [scene.one.server.running.addr.to_string()]);
+    // The token is good at every node.
+    let at_two = scene.two.server.client().await;
+    at_two.authenticate(&scene.ann_token).await.unwrap();
+    assert!(redirect(&at_two).await.is_some());
+    assert!(scene.relay_of_two.actions().is_empty());
+}
+
+#[tokio::test]
+async fn a_client_is_told_of_the_other_nodes() {
+    let (nodes, _folder) = fleet(&["one", "two", "three"]).await;
+    let stranger = nodes[0].server.stranger().await;
+    let Ok(response::Kind::Welcome(welcome)) = stranger.hello(1, 1).await else {
+        panic!("a welcome");
+    };
+    let mut told = welcome.nodes;
+    told.sort();
+    let mut others: Vec<_> = nodes[1..]
+        .iter()
+        .map(|node| node.server.running.addr.to_string())
+        .collect();
+    others.sort();
+    assert_eq!(told, others);
+}
+
+#[tokio::test]
+async fn what_is_asked_of_any_node_is_done_where_the_room_is() {
+    let scene = scene().await;
+    let ann = scene.two.server.client().await;
+    ann.authenticate(&scene.ann_token).await.unwrap();
+    let bob = scene.one.server.person("bob").await;
+    let bob_in = bob.join(SLUG).await.unwrap();
+    let sender = bob_in.self_sender as u16;
+    assert!(matches!(scene.ann.event().await, event::Kind::Joined(_)));
+
+    ann.done(mute(SLUG, "bob", true)).await;
+    assert_eq!(scene.relay_of_one.may_speak(sender), Some(false));
+    assert!(matches!(bob.event().await, event::Kind::Changed(_)));
+
+    let info = request::Kind::ConferenceInfo(wire::ConferenceInfo {
+        slug: SLUG.to_owned(),
+    });
+    let Ok(response::Kind::Conference(conference)) = ann.ask(info).await else {
+        panic!("a conference");
+    };
+    assert_eq!(conference.live, 2);
+
+    ann.done(ban(SLUG, "bob")).await;
+    assert!(scene.relay_of_one.closed(sender));
+    assert_eq!(bob.join(SLUG).await.unwrap_err().code(), ErrorCode::Banned);
+    assert_eq!(
+        ann.refused(kick(SLUG, "bob")).await,
+        ErrorCode::NotFound,
+        "the refusal of the other node is told"
+    );
+
+    let delete = wire::DeleteConference {
+        slug: SLUG.to_owned(),
+    };
+    ann.done(request::Kind::DeleteConference(delete)).await;
+    assert!(scene.relay_of_one.actions().contains(&Action::CloseRoom));
+    assert!(scene.relay_of_two.actions().is_empty());
+}
+
+#[tokio::test]
+async fn a_session_that_ends_at_one_node_is_over_at_all() {
+    let scene = scene().await;
+    let ann = scene.two.server.client().await;
+    ann.authenticate(&scene.ann_token).await.unwrap();
+    ann.done(request::Kind::Logout(wire::Logout {})).await;
+    let mut removed = false;
+    while !removed {
+        removed = matches!(scene.ann.event().await, event::Kind::Removed(_));
+    }
+    let sender = scene.joined.self_sender as u16;
+    eventually(|| scene.relay_of_one.closed(sender)).await;
+    assert_eq!(
+        scene
+            .ann
+            .refused(request::Kind::WhoAmI(wire::WhoAmI {}))
+            .await,
+        ErrorCode::NotAuthenticated
+    );
+}
+
+#[tokio::test]
+async fn the_room_of_a_node_that_is_killed_is_taken_over() {
+    let scene = scene().await;
+    drop(scene.one);
+    let ann = scene.two.server.client().await;
+    ann.authenticate(&scene.ann_token).await.unwrap();
+    // A mute waits until it is sure that the owner is dead, and then holds.
+    ann.done(mute(SLUG, "ann", true)).await;
+    let conference = scene.joined.conference.as_ref().unwrap().id.clone();
+    assert!(
+        scene.relay_of_two.rooms_closed(&conference) > 0,
+        "who was let in by the dead node is not heard unmuted"
+    );
+    let joined = join_in_time(&ann).await;
+    let (before, now) = (scene.joined.media.unwrap(), joined.media.unwrap());
+    assert!(now.era > before.era);
+    assert_eq!(
+        scene.relay_of_two.may_speak(joined.self_sender as u16),
+        Some(false)
+    );
+}
+
+#[tokio::test]
+async fn the_room_of_a_node_that_ends_in_order_is_free_at_once() {
+    let scene = scene().await;
+    scene.one.end().await;
+    let ann = scene.two.server.client().await;
+    ann.authenticate(&scene.ann_token).await.unwrap();
+    let listed = scene.two.gate.nodes().await.unwrap();
+    assert_eq!(listed.len(), 1, "the other has taken its leave");
+    let joined = join_in_time(&ann).await;
+    assert!(joined.media.unwrap().era > scene.joined.media.unwrap().era);
+}
+
+#[tokio::test]
+async fn a_node_that_was_taken_for_dead_changes_nothing_when_it_comes_back() {
+    let scene = scene().await;
+    scene.one.gate.shut();
+    let bob = scene.two.server.person("bob").await;
+    let bob_in = join_in_time(&bob).await;
+    let taken = bob_in.media.unwrap();
+    assert!(taken.era > scene.joined.media.as_ref().unwrap().era);
+    let before = scene.relay_of_one.commands().len();
+    scene.one.gate.open();
+    // Whatever it is asked for now is done by the one that has the room.
+    let cem = scene.one.server.person("cem").await;
+    let start = Instant::now();
+    let mut sent_on = None;
+    while sent_on.is_none() && start.elapsed() < PATIENCE {
+        sent_on = redirect(&cem).await;
+    }
+    assert_eq!(
+        sent_on.expect("the other node has the room"),
+        [scene.two.server.running.addr.to_string()]
+    );
+    assert_eq!(scene.relay_of_one.commands().len(), before);
+    // Who was in the room there is told to connect again.
+    let mut is_sent_away = false;
+    while !is_sent_away {
+        is_sent_away = matches!(scene.ann.event().await, event::Kind::GoingAway(_));
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_for_all_takes_nobody_s_rooms() {
+    let scene = scene().await;
+    scene.one.gate.shut();
+    scene.two.gate.shut();
+    // Longer than a node may be silent while the store answers.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    scene.two.gate.open();
+    scene.one.gate.open();
+    let bob = scene.two.server.person("bob").await;
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(3) {
+        let nodes = redirect(&bob).await;
+        assert!(nodes.is_none_or(|nodes| nodes == [scene.one.server.running.addr.to_string()]));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert!(scene.relay_of_two.actions().is_empty());
+    scene.ann.done(mute(SLUG, "ann", true)).await;
+}
+
+#[tokio::test]
+async fn two_nodes_of_one_name_do_not_run_at_once() {
+    let (nodes, folder) = fleet(&["one"]).await;
+    let store = SqliteStore::open(&folder.path().join("shared.sqlite")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config {
+        store: StoreConfig::Shared(SharedStore(Arc::new(store))),
+        node: NodeConfig {
+            name: Some("one".parse().unwrap()),
+            ..NodeConfig::default()
+        },
+        ..cheap(&dir)
+    };
+    let refused = serve(config)
+        .await
+        .err()
+        .expect("it is refused")
+        .to_string();
+    assert!(refused.contains("--node"), "{refused}");
+    drop(nodes);
+}
