@@ -110,7 +110,7 @@ impl From<ApiError> for Failure {
     fn from(error: ApiError) -> Self {
         match error {
             ApiError::Refused(refusal) => refusal.into(),
-            ApiError::Lost(_) | ApiError::Timeout => {
+            ApiError::Lost(_) | ApiError::Timeout | ApiError::Elsewhere(_) => {
                 Self::new(Exit::Network, "connection_lost", error.to_string())
             }
             ApiError::Malformed(_) => {

@@ -115,11 +115,7 @@ impl Context {
                 None => Trust::FirstSight,
             },
         };
-        Ok(Access {
-            server,
-            trust,
-            store,
-        })
+        Ok(Access::new(server, trust, store)?)
     }
 
     /// A connection that speaks for nobody yet.

@@ -5,7 +5,8 @@ use confab_protocol::control::room::BadField;
 use confab_protocol::control::{ConferenceId, JoinId, Refusal, RoomSecret, Slug};
 use confab_protocol::wire::{self, request, response};
 
-use super::Link;
+use super::link::parse_nodes;
+use super::{Link, Server};
 use crate::engine::room::Joined;
 
 /// Why a request has no answer.
@@ -14,6 +15,9 @@ pub enum ApiError {
     /// The server refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// Another node has the room.
+    #[error("the room is at another node of the server: try again")]
+    Elsewhere(Vec<Server>),
     /// The connection broke.
     #[error("the connection to the server was lost ({0}): try again")]
     Lost(String),
@@ -145,7 +149,7 @@ impl Link {
         }
     }
 
-    /// Goes into a conference's room, or takes an earlier join up again.
+    /// Goes into a conference's room, or takes an earlier join up again. [`ApiError::Elsewhere`] says where the room is.
     pub async fn join(&self, slug: &Slug, resume: Option<JoinId>) -> Result<Joined, ApiError> {
         let request = wire::JoinRoom {
             slug: slug.to_string(),
@@ -153,6 +157,12 @@ impl Link {
         };
         match self.request(request::Kind::JoinRoom(request)).await? {
             response::Kind::RoomJoined(joined) => Ok(Joined::try_from(&joined)?),
+            response::Kind::Redirect(redirect) => match parse_nodes(&redirect.nodes) {
+                nodes if nodes.is_empty() => {
+                    Err(ApiError::Malformed("a redirection that leads nowhere"))
+                }
+                nodes => Err(ApiError::Elsewhere(nodes)),
+            },
             _ => Err(WRONG_KIND),
         }
     }

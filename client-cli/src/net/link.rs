@@ -84,6 +84,8 @@ pub struct Link {
     pub server_time_ms: u64,
     /// When that was, by one's own clock.
     pub greeted: Instant,
+    /// Other nodes of the server.
+    pub nodes: Vec<Server>,
 }
 
 impl Link {
@@ -189,6 +191,7 @@ impl Link {
             verdict,
             server_time_ms: 0,
             greeted: Instant::now(),
+            nodes: Vec::new(),
         };
         let hello = wire::Hello {
             min_version: MIN_VERSION,
@@ -200,6 +203,7 @@ impl Link {
                 if (MIN_VERSION..=MAX_VERSION).contains(&welcome.version) =>
             {
                 link.server_time_ms = welcome.server_time_ms;
+                link.nodes = parse_nodes(&welcome.nodes);
                 Ok(link)
             }
             Ok(_) => Err(ApiError::Malformed("no welcome").into()),
@@ -357,6 +361,11 @@ fn unreachable(server: &Server, reason: &str) -> ConnectError {
         server: server.to_string(),
         reason: reason.to_owned(),
     }
+}
+
+/// Nodes as a server tells them; what makes no sense is left out.
+pub(super) fn parse_nodes(told: &[String]) -> Vec<Server> {
+    told.iter().filter_map(|node| node.parse().ok()).collect()
 }
 
 async fn read_response(receive: &mut quinn::RecvStream) -> Result<response::Kind, ApiError> {

@@ -3,6 +3,7 @@
 //! * [`server`]: where the server is;
 //! * [`trust`]: whether it is the one it should be;
 //! * [`link`]: one QUIC connection: requests, responses, events;
+//! * [`nodes`]: which of the server's nodes it goes to;
 //! * [`api`]: requests as functions, answers as domain types;
 //! * [`event`]: events as domain types;
 //! * [`sign_in`]: a connection that speaks for an account;
@@ -12,6 +13,7 @@
 pub mod api;
 pub mod event;
 pub mod link;
+pub mod nodes;
 pub mod server;
 pub mod sign_in;
 pub mod supervisor;
@@ -23,5 +25,6 @@ mod server_tests;
 
 pub use api::ApiError;
 pub use link::{ConnectError, Link};
+pub use nodes::Nodes;
 pub use server::Server;
 pub use trust::{Fingerprint, Trust, TrustError};

@@ -32,6 +32,7 @@ struct Node {
     requests: Arc<Mutex<Vec<request::Kind>>>,
     connections: Arc<Mutex<Vec<quinn::Connection>>>,
     endpoint: Endpoint,
+    signer: Arc<Signer>,
 }
 
 impl Node {
@@ -43,7 +44,23 @@ impl Node {
         alpn: &[u8],
         answer: impl Fn(&request::Kind) -> response::Kind + Send + Sync + 'static,
     ) -> Self {
-        let (chain, key) = certificate();
+        Self::start_under(Arc::new(Signer::new()), alpn, answer)
+    }
+
+    /// Another node of the same server.
+    fn start_beside(
+        &self,
+        answer: impl Fn(&request::Kind) -> response::Kind + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_under(self.signer.clone(), ALPN, answer)
+    }
+
+    fn start_under(
+        signer: Arc<Signer>,
+        alpn: &[u8],
+        answer: impl Fn(&request::Kind) -> response::Kind + Send + Sync + 'static,
+    ) -> Self {
+        let (chain, key) = signer.certificate();
         let authority = Fingerprint::of(&chain[1]);
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut tls = rustls::ServerConfig::builder_with_provider(provider)
@@ -62,6 +79,7 @@ impl Node {
             requests: Arc::default(),
             connections: Arc::default(),
             endpoint: endpoint.clone(),
+            signer,
         };
         let (requests, connections) = (node.requests.clone(), node.connections.clone());
         let answer: Arc<Answer> = Arc::new(answer);
@@ -80,14 +98,7 @@ impl Node {
         let home = tempfile::tempdir().unwrap();
         let store = Store::open(Some(home.path().join("c"))).unwrap();
         let server = self.address.to_string().parse().unwrap();
-        (
-            Access {
-                server,
-                trust,
-                store,
-            },
-            home,
-        )
+        (Access::new(server, trust, store).unwrap(), home)
     }
 
     fn pinned(&self) -> Trust {
@@ -105,6 +116,7 @@ impl Node {
             token: Zeroizing::new(vec![1; 60]),
             expires_ms: u64::MAX,
             refresh_after_ms,
+            nodes: Vec::new(),
         };
         access
             .store
@@ -133,16 +145,31 @@ impl Node {
     }
 }
 
-fn certificate() -> (Vec<CertificateDer<'static>>, PrivatePkcs8KeyDer<'static>) {
-    let authority_key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = params.self_signed(&authority_key).unwrap().der().clone();
-    let issuer = Issuer::new(params, authority_key);
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec![CLUSTER_SERVER_NAME.to_owned()]).unwrap();
-    let leaf = params.signed_by(&key, &issuer).unwrap().der().clone();
-    (vec![leaf, authority], key.serialize_der().into())
+/// What signs the certificates of a server's nodes.
+struct Signer {
+    authority: CertificateDer<'static>,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Signer {
+    fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = params.self_signed(&key).unwrap().der().clone();
+        let issuer = Issuer::new(params, key);
+        Self { authority, issuer }
+    }
+
+    fn certificate(&self) -> (Vec<CertificateDer<'static>>, PrivatePkcs8KeyDer<'static>) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![CLUSTER_SERVER_NAME.to_owned()]).unwrap();
+        let leaf = params.signed_by(&key, &self.issuer).unwrap().der().clone();
+        (
+            vec![leaf, self.authority.clone()],
+            key.serialize_der().into(),
+        )
+    }
 }
 
 async fn serve(
@@ -427,6 +454,89 @@ async fn a_leave_reaches_the_server() {
         panic!("{requests:?}")
     };
     assert_eq!(leave.join_id, joined.me.join_id.to_wire());
+}
+
+/// Sends every join to another node.
+fn redirecting(to: SocketAddr) -> impl Fn(&request::Kind) -> response::Kind {
+    move |request| match request {
+        request::Kind::JoinRoom(_) => response::Kind::Redirect(wire::Redirect {
+            nodes: vec![to.to_string()],
+        }),
+        other => kindly(other),
+    }
+}
+
+/// Tells that there is another node.
+fn telling(of: SocketAddr) -> impl Fn(&request::Kind) -> response::Kind {
+    move |request| match kindly(request) {
+        response::Kind::Welcome(welcome) => response::Kind::Welcome(wire::Welcome {
+            nodes: vec![of.to_string()],
+            ..welcome
+        }),
+        other => other,
+    }
+}
+
+#[tokio::test]
+async fn a_join_follows_the_room_to_another_node() {
+    let home_node = Node::start(kindly);
+    let first = home_node.start_beside(redirecting(home_node.address));
+    let (access, _home) = first.logged_in(u64::MAX).await;
+    let (_, mut supervisor) = Supervisor::start(access, slug()).await.unwrap();
+    assert_eq!((first.joins().len(), home_node.joins().len()), (1, 1));
+    // And finds it again there.
+    next(&mut supervisor).await;
+    home_node.hang_up();
+    assert!(matches!(next(&mut supervisor).await, Update::Lost(_)));
+    assert!(matches!(
+        next(&mut supervisor).await,
+        Update::Rejoined { resumed: true, .. }
+    ));
+    assert_eq!((first.joins().len(), home_node.joins().len()), (1, 2));
+}
+
+#[tokio::test]
+async fn nodes_that_send_one_round_and_round_are_not_followed_for_ever() {
+    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
+    let node = Node::start(redirecting(anywhere));
+    let (access, _home) = node.logged_in(u64::MAX).await;
+    let refused = Supervisor::start(access, slug()).await.unwrap_err();
+    assert!(
+        matches!(refused, SignInError::Api(super::ApiError::Elsewhere(_))),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn when_its_node_is_gone_a_client_goes_to_another_that_it_was_told_of() {
+    let other = Node::start(kindly);
+    let first = other.start_beside(telling(other.address));
+    let (access, _home) = first.logged_in(u64::MAX).await;
+    let again = access.clone();
+    let (_, mut supervisor) = Supervisor::start(access, slug()).await.unwrap();
+    next(&mut supervisor).await;
+    first.endpoint.close(VarInt::from_u32(0), b"");
+    first.hang_up();
+    assert!(matches!(next(&mut supervisor).await, Update::Lost(_)));
+    let rejoined = tokio::time::timeout(Duration::from_secs(20), supervisor.updates.recv());
+    assert!(matches!(
+        rejoined.await.unwrap(),
+        Some(Update::Rejoined { .. })
+    ));
+    assert_eq!(other.joins().len(), 1);
+    // It is remembered with the session, for a client that starts then.
+    let mut later = Access::new(again.server, again.trust, again.store).unwrap();
+    later.open_signed_in().await.unwrap();
+}
+
+#[tokio::test]
+async fn another_node_is_never_trusted_at_first_sight() {
+    let stranger = Node::start(kindly);
+    let (mut access, _home) = stranger.access(Trust::FirstSight);
+    let node = stranger.address.to_string().parse().unwrap();
+    access.server = "127.0.0.1:9".parse().unwrap();
+    access.nodes = super::Nodes::new(access.server.clone(), vec![node]);
+    assert!(access.open().await.is_err());
 }
 
 /// Collects what is logged.

@@ -4,8 +4,9 @@ use confab_protocol::control::ErrorCode;
 use confab_protocol::wire::{self, request};
 use zeroize::Zeroizing;
 
+use super::link::parse_nodes;
 use super::trust::{PinSource, Verdict};
-use super::{ApiError, ConnectError, Link, Server, Trust};
+use super::{ApiError, ConnectError, Link, Nodes, Server, Trust};
 use crate::store::sessions::StoredSession;
 use crate::store::{Store, StoreError};
 
@@ -34,6 +35,8 @@ pub enum SignInError {
 pub struct Access {
     /// Which server.
     pub server: Server,
+    /// Where it is reached.
+    pub nodes: Nodes,
     /// What has to vouch for it.
     pub trust: Trust,
     /// Sessions and pins.
@@ -50,9 +53,23 @@ pub struct SignedIn {
 }
 
 impl Access {
+    /// An access to the server by whichever nodes were remembered with its session.
+    pub fn new(server: Server, trust: Trust, store: Store) -> Result<Self, SignInError> {
+        let sessions = store.sessions()?;
+        let session = sessions.get(&server.to_string());
+        let remembered = session.map_or(&[][..], |session| &session.nodes);
+        Ok(Self {
+            nodes: Nodes::new(server.clone(), parse_nodes(remembered)),
+            server,
+            trust,
+            store,
+        })
+    }
+
     /// Connects. A server seen for the first time is pinned, and the person told.
     pub async fn open(&mut self) -> Result<Link, SignInError> {
-        let link = Link::open(&self.server, &self.trust).await?;
+        let link = self.nodes.open(&self.trust).await?;
+        self.nodes.learn(link.nodes.clone());
         if let Verdict::FirstSight(pin) = link.verdict {
             let path = self.store.known_servers_path();
             self.store
@@ -106,7 +123,7 @@ impl Access {
         };
         match answer {
             Ok(Answer::Granted(granted)) => {
-                let session = parse_session(granted)?;
+                let session = self.parse_session(granted)?;
                 let signed_in = SignedIn {
                     username: session.username.clone(),
                     refresh_after_ms: session.refresh_after_ms,
@@ -114,10 +131,16 @@ impl Access {
                 sessions.put(&name, session)?;
                 Ok(signed_in)
             }
-            Ok(Answer::Authenticated(session)) => Ok(SignedIn {
-                username: stored.username,
-                refresh_after_ms: session.refresh_after_ms,
-            }),
+            Ok(Answer::Authenticated(session)) => {
+                let nodes = self.known_nodes();
+                if nodes != stored.nodes {
+                    sessions.remember_nodes(&name, nodes)?;
+                }
+                Ok(SignedIn {
+                    username: stored.username,
+                    refresh_after_ms: session.refresh_after_ms,
+                })
+            }
             Err(error) if error.code() == Some(ErrorCode::SessionEnded) => {
                 sessions.remove(&name)?;
                 Err(SignInError::SessionOver(name))
@@ -128,7 +151,7 @@ impl Access {
 
     /// Keeps the session that a register or login gave.
     pub async fn keep(&self, granted: wire::SessionGranted) -> Result<String, SignInError> {
-        let session = parse_session(granted)?;
+        let session = self.parse_session(granted)?;
         let username = session.username.clone();
         self.store
             .lock_sessions()
@@ -136,24 +159,33 @@ impl Access {
             .put(&self.server.to_string(), session)?;
         Ok(username)
     }
+
+    fn parse_session(&self, granted: wire::SessionGranted) -> Result<StoredSession, ApiError> {
+        let account = granted
+            .account
+            .ok_or(ApiError::Malformed("a session without its account"))?;
+        if granted.token.is_empty() {
+            return Err(ApiError::Malformed("a session without its token"));
+        }
+        Ok(StoredSession {
+            username: account.username,
+            token: Zeroizing::new(granted.token.to_vec()),
+            expires_ms: granted.expires_ms,
+            refresh_after_ms: granted.refresh_after_ms,
+            nodes: self.known_nodes(),
+        })
+    }
+
+    fn known_nodes(&self) -> Vec<String> {
+        self.nodes
+            .others()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
 }
 
 enum Answer {
     Granted(wire::SessionGranted),
     Authenticated(wire::Authenticated),
-}
-
-fn parse_session(granted: wire::SessionGranted) -> Result<StoredSession, ApiError> {
-    let account = granted
-        .account
-        .ok_or(ApiError::Malformed("a session without its account"))?;
-    if granted.token.is_empty() {
-        return Err(ApiError::Malformed("a session without its token"));
-    }
-    Ok(StoredSession {
-        username: account.username,
-        token: Zeroizing::new(granted.token.to_vec()),
-        expires_ms: granted.expires_ms,
-        refresh_after_ms: granted.refresh_after_ms,
-    })
 }

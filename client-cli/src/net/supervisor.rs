@@ -19,6 +19,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// Time between two tries to exchange a token that is due.
 const REFRESH_AGAIN: Duration = Duration::from_secs(60);
 
+/// How often a join follows a node that says that another has the room.
+const MAX_HOPS: u32 = 4;
+
 /// What the supervisor tells.
 #[derive(Debug)]
 pub enum Update {
@@ -61,8 +64,7 @@ pub struct Supervisor {
 impl Supervisor {
     /// Connects, signs in and joins; from then on keeps it so.
     pub async fn start(mut access: Access, slug: Slug) -> Result<(Joined, Self), SignInError> {
-        let connected = Connected::open(&mut access).await?;
-        let joined = connected.link.join(&slug, None).await?;
+        let (connected, joined, _) = enter(&mut access, &slug, None).await?;
         let (updates_to, updates) = mpsc::unbounded_channel();
         let (asks, asked) = mpsc::unbounded_channel();
         let task = Task {
@@ -193,9 +195,7 @@ impl Task {
             let attempt = {
                 let attempt = async {
                     tokio::time::sleep(pause).await;
-                    let connected = Connected::open(&mut self.access).await?;
-                    let taken = rejoin(&connected.link, &self.slug, self.join_id).await?;
-                    Ok::<_, SignInError>((connected, taken))
+                    enter(&mut self.access, &self.slug, Some(self.join_id)).await
                 };
                 tokio::pin!(attempt);
                 loop {
@@ -212,7 +212,7 @@ impl Task {
             };
             match attempt {
                 None => return None,
-                Some(Ok((connected, (joined, resumed)))) => {
+                Some(Ok((connected, joined, resumed))) => {
                     self.rejoined(joined, resumed, true);
                     return Some(connected);
                 }
@@ -240,6 +240,13 @@ impl Task {
                 reason,
                 wait: Duration::ZERO,
             }),
+            Err(ApiError::Elsewhere(nodes)) => {
+                self.access.nodes.go_to(nodes);
+                Some(Served::Lost {
+                    reason: "the room has gone to another node".into(),
+                    wait: Duration::ZERO,
+                })
+            }
             Err(ApiError::Timeout) => Some(Served::Lost {
                 reason: "the server does not answer".into(),
                 wait: Duration::ZERO,
@@ -268,6 +275,34 @@ impl Task {
     fn tell(&self, update: Update) {
         // Without a listener the asks end too, and with them this task.
         let _ = self.updates.send(update);
+    }
+}
+
+/// Connects and goes into the room, to whichever node has it; true when it was by the join to `resume`.
+async fn enter(
+    access: &mut Access,
+    slug: &Slug,
+    resume: Option<JoinId>,
+) -> Result<(Connected, Joined, bool), SignInError> {
+    let mut hops = 0;
+    loop {
+        let connected = Connected::open(access).await?;
+        let entered = match resume {
+            Some(join) => rejoin(&connected.link, slug, join).await,
+            None => connected
+                .link
+                .join(slug, None)
+                .await
+                .map(|joined| (joined, false)),
+        };
+        match entered {
+            Ok((joined, resumed)) => return Ok((connected, joined, resumed)),
+            Err(ApiError::Elsewhere(nodes)) if hops < MAX_HOPS => {
+                hops += 1;
+                access.nodes.go_to(nodes);
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

@@ -22,6 +22,8 @@ pub struct StoredSession {
     pub expires_ms: u64,
     /// Exchange the token after this.
     pub refresh_after_ms: u64,
+    /// Other nodes of the server, `host:port` each, for when that one is gone.
+    pub nodes: Vec<String>,
 }
 
 /// All that is in the file.
@@ -84,6 +86,17 @@ impl LockedSessions<'_> {
         self.save()
     }
 
+    /// Keeps which other nodes the server has.
+    pub fn remember_nodes(&mut self, server: &str, nodes: Vec<String>) -> Result<(), StoreError> {
+        match self.sessions.by_server.get_mut(server) {
+            Some(session) => {
+                session.nodes = nodes;
+                self.save()
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Forgets the session at `server`.
     pub fn remove(&mut self, server: &str) -> Result<(), StoreError> {
         match self.sessions.by_server.remove(server) {
@@ -130,6 +143,7 @@ mod tests {
             token: Zeroizing::new(token.to_vec()),
             expires_ms: 2,
             refresh_after_ms: 1,
+            nodes: Vec::new(),
         }
     }
 
