@@ -1,7 +1,8 @@
 //! The journal of operations that write several tables: begun and not ended.
 //!
 //! An operation notes itself before its first write and strikes the note out after its last. What a crash left behind is
-//! found by a sweep, which finishes or undoes it. Notes are few: they live as long as their operation.
+//! found by a sweep, which finishes or undoes it. Notes are few: they live as long as their operation, or half a day after a
+//! crash.
 
 use std::time::Duration;
 
@@ -19,7 +20,6 @@ use crate::store::StoreError;
 const BUCKETS: u8 = 16;
 /// What is being made is left alone for so long. Every statement of it was given up long before.
 const UNTOUCHED: Duration = Duration::from_secs(10 * 60);
-
 /// What was given up half-made is looked at again for so long: who was making it may have stood still meanwhile, and write more
 /// before it finds out. Shorter than the mark of what is gone lives.
 const MAY_COME_LATE: Duration = Duration::from_secs(12 * 60 * 60);

@@ -1,6 +1,8 @@
 //! The store against a real database.
 
 mod crashes;
+mod fleet;
+mod homes;
 mod pages;
 mod secured;
 mod server;
@@ -194,31 +196,6 @@ async fn statements_are_sent_as_their_kind_says() {
         }
     })
     .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_node_is_forgotten_after_a_day() {
-    const DAY: i32 = 24 * 60 * 60;
-    let Some(config) = server::config() else {
-        return;
-    };
-    let store = open(&config).await;
-    let node = NodeRecord {
-        run: NodeRun::new("one".parse().expect("a name")),
-        counter: 1,
-        cluster: "10.0.0.1:4433".to_owned(),
-        public: Vec::new(),
-    };
-    assert_eq!(store.beat(node).await, Ok(()));
-    let look = format!(
-        "SELECT TTL(v) FROM {}.nodes WHERE b = 0",
-        config.address.keyspace
-    );
-    let answer = store.core.db.session.query_unpaged(look, ()).await;
-    let rows = answer.expect("it answers").into_rows_result();
-    let (left,) = rows.expect("rows").first_row::<(i32,)>().expect("a row");
-    assert!(left <= DAY && left > DAY - 60, "{left} s");
-    server::drop_keyspace(&store, &config).await;
 }
 
 /// Two of three databases would be needed to see more; with one, a restart takes everything away for a while.

@@ -105,7 +105,7 @@ fn shared() -> Option<&'static str> {
 }
 
 /// Says that there is no database, or fails where there has to be one.
-fn missing(reason: &str) {
+pub(super) fn missing(reason: &str) {
     let text = format!(
         "no database for the tests of the CQL store ({reason}): `scripts/setup cql` installs Java and Maven, or give \
          CONFAB_TEST_CQL=HOST:PORT"
@@ -167,7 +167,7 @@ fn folder() -> PathBuf {
 /// A server that a test stops and starts.
 pub(super) struct Server {
     folder: PathBuf,
-    address: String,
+    pub(super) address: String,
     /// The addresses of its cluster, itself included.
     seeds: String,
 }
@@ -188,13 +188,23 @@ impl Server {
         Some(server)
     }
 
-    fn free_address() -> String {
+    /// Fetches what a server needs, if it is not there yet.
+    pub(super) fn fetch() -> Result<(), String> {
+        let fetched = Command::new(SCRIPT).arg("fetch").status();
+        match fetched {
+            Ok(status) if status.success() => Ok(()),
+            Ok(_) => Err("scripts/cassandra cannot run it".to_owned()),
+            Err(error) => Err(format!("{SCRIPT}: {error}")),
+        }
+    }
+
+    pub(super) fn free_address() -> String {
         let output = Command::new(SCRIPT).arg("address").output();
         let address = String::from_utf8(output.expect("the script runs").stdout);
         address.expect("an address").trim().to_owned()
     }
 
-    fn prepare(address: String, seeds: String, more: &str) -> Self {
+    pub(super) fn prepare(address: String, seeds: String, more: &str) -> Self {
         let folder = folder();
         std::fs::create_dir_all(&folder).expect("a folder");
         std::fs::write(folder.join("more.yaml"), more).expect("it is written");
@@ -227,6 +237,15 @@ impl Server {
     /// As if the power had failed.
     pub(super) fn stop(&self) {
         self.script("stop");
+    }
+
+    /// As if it waited for a disk that does not answer: its connections stay open.
+    pub(super) fn freeze(&self) {
+        self.script("freeze");
+    }
+
+    pub(super) fn thaw(&self) {
+        self.script("thaw");
     }
 
     fn script(&self, command: &str) {
