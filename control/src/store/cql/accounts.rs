@@ -99,20 +99,24 @@ impl Core {
         }
     }
 
-    /// Gives up an account that was not finished, unless it was meanwhile. From then on it cannot be finished any more.
-    pub(super) async fn abandon_account(&self, account: &AccountRecord) -> Result<(), StoreError> {
+    /// Gives up an account that was not finished; true when it was meanwhile. Else it cannot be finished any more.
+    pub(super) async fn abandon_account(
+        &self,
+        account: &AccountRecord,
+    ) -> Result<bool, StoreError> {
         let key = keys::account(account.id);
         let closing = values::account(account, State::Closing);
         let closed = self.users.swap(&self.db, &key, None, Some((&closing, 0)));
         match closed.await? {
-            Swapped::Done => self.finish_closing_account(account).await,
+            Swapped::Done => self.finish_closing_account(account).await?,
             Swapped::Found(found) => match values::state(found.as_deref())? {
-                Some(State::Live) => Ok(()),
-                Some(State::Closing) => self.finish_closing_account(account).await,
+                Some(State::Live | State::Held) => return Ok(true),
+                Some(State::Closing) => self.finish_closing_account(account).await?,
                 // Names that were claimed since.
-                _ => self.free_names(account).await,
+                Some(State::Gone) | None => self.free_names(account).await?,
             },
         }
+        Ok(false)
     }
 
     pub(super) async fn delete_account(&self, id: AccountId) -> Result<(), StoreError> {
@@ -141,37 +145,40 @@ impl Core {
         outcome
     }
 
-    /// Closes the account and takes away all that it has; it may be repeated from any point.
+    /// Closes the account and takes away all that it has; it may be repeated from any point, by several at once.
     pub(super) async fn close_account(&self, id: AccountId) -> Result<(), StoreError> {
         let key = keys::account(id);
         let mut found = self.users.read(&self.db, &key).await?;
         for _ in 0..ROUNDS {
-            let value = match (values::state(found.as_deref())?, &found) {
-                (Some(State::Live), Some(value)) => value,
-                (Some(State::Closing), Some(value)) => {
+            let (Some(state), Some(value)) = (values::state(found.as_deref())?, &found) else {
+                return Ok(());
+            };
+            let next = match state {
+                State::Live => State::Held,
+                // Asked while nobody sees it: who makes a conference looks at its owner last.
+                State::Held if self.owns_conference(id).await? => State::Live,
+                // From here on nobody may let it live again: others may have begun to take away what it has.
+                State::Held => State::Closing,
+                State::Closing => {
                     let account = values::read_account(id, value)?;
-                    // Asked again once it is closed: who makes a conference looks at its owner last.
-                    if self.owns_conference(id).await? {
-                        let live = values::in_state(value, State::Live);
-                        self.users
-                            .swap(&self.db, &key, Some(value), Some((&live, 0)))
-                            .await?;
-                        return Err(StoreError::Conflict);
-                    }
                     return self.finish_closing_account(&account).await;
                 }
-                _ => return Ok(()),
+                State::Gone => return Ok(()),
             };
-            let closing = values::in_state(value, State::Closing);
-            let closed = self
+            let new = values::in_state(value, next);
+            let moved = self
                 .users
-                .swap(&self.db, &key, Some(value), Some((&closing, 0)));
-            found = match closed.await? {
-                Swapped::Done => Some(closing),
+                .swap(&self.db, &key, Some(value), Some((&new, 0)));
+            found = match moved.await? {
+                Swapped::Done if next == State::Live => return Err(StoreError::Conflict),
+                Swapped::Done => Some(new),
                 Swapped::Found(other) => other,
             };
         }
-        Err(StoreError::Conflict)
+        // Not a conflict: the caller would take it for one with a conference, and let go of it.
+        Err(StoreError::Unavailable(
+            "the account is changed again and again".to_owned(),
+        ))
     }
 
     async fn finish_closing_account(&self, account: &AccountRecord) -> Result<(), StoreError> {

@@ -15,6 +15,9 @@ const SETTLE_TRIES: u32 = 4;
 /// The first pause between two tries; doubled each time, and random from half of it up.
 const SETTLE_PAUSE: Duration = Duration::from_millis(20);
 
+/// How often a read at SERIAL is begun again.
+const READ_AGAIN: u32 = 1;
+
 /// A table of such rows, with its statements.
 pub(super) struct Cells {
     read: PreparedStatement,
@@ -73,7 +76,16 @@ impl Cells {
         db: &Db,
         key: &[CqlValue],
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(db.run(&self.read_serial, key.to_vec()).await?.value())
+        let mut turn = 0;
+        loop {
+            match db.run(&self.read_serial, key.to_vec()).await {
+                Ok(answer) => return Ok(answer.value()),
+                // The driver sends no read at SERIAL a second time.
+                Err(_) if turn < READ_AGAIN => turn += 1,
+                Err(failure) => return Err(failure.error),
+            }
+            tokio::time::sleep(jittered(SETTLE_PAUSE)).await;
+        }
     }
 
     /// Puts `new` in the place of `old`; `None` stands for no row.

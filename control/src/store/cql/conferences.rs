@@ -80,24 +80,25 @@ impl Core {
         }
     }
 
-    /// Gives up a conference that was not finished, unless it was meanwhile.
+    /// Gives up a conference that was not finished; true when it was meanwhile.
     pub(super) async fn abandon_conference(
         &self,
         conference: &ConferenceRecord,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let key = keys::id(conference.id.as_bytes());
         let closing = values::conference(conference, State::Closing);
         let closed = self
             .conferences
             .swap(&self.db, &key, None, Some((&closing, 0)));
         match closed.await? {
-            Swapped::Done => self.finish_closing_conference(conference).await,
+            Swapped::Done => self.finish_closing_conference(conference).await?,
             Swapped::Found(found) => match values::state(found.as_deref())? {
-                Some(State::Live) => Ok(()),
-                Some(State::Closing) => self.finish_closing_conference(conference).await,
-                _ => self.take_away(conference).await,
+                Some(State::Live) => return Ok(true),
+                Some(State::Closing) => self.finish_closing_conference(conference).await?,
+                _ => self.take_away(conference).await?,
             },
         }
+        Ok(false)
     }
 
     pub(super) async fn delete_conference(&self, id: ConferenceId) -> Result<(), StoreError> {
@@ -208,9 +209,8 @@ impl Core {
         for conference in self.owned(account).await? {
             match self.conference_state(conference).await? {
                 Some(State::Closing | State::Gone) => {}
-                Some(State::Live) => return Ok(true),
-                // It is being made, or was never finished; a sweep decides.
-                None => return Ok(true),
+                // Without a row it is being made, or was never finished; a sweep decides.
+                Some(State::Live | State::Held) | None => return Ok(true),
             }
         }
         Ok(false)

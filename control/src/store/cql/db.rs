@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use scylla::client::execution_profile::ExecutionProfile;
+use scylla::client::execution_profile::{ExecutionProfile, ExecutionProfileHandle};
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
 use scylla::errors::{DbError, ExecutionError, PrepareError, RequestAttemptError};
@@ -24,14 +24,20 @@ use super::faults::Faults;
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(2500);
 /// A node that does not take a connection within this is passed over.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// A connection on which nothing was heard for so long is asked whether anybody is there …
+const KEEPALIVE_INTERVAL: Duration = Duration::from_millis(1500);
+/// … and given up when nobody says so within this: a node that hangs is passed over then.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_millis(1500);
 /// No node has answered by then: the program does not start.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
-/// A read that takes this long is sent to another node as well.
+/// A read, or an urgent write, that takes this long is sent to another node as well.
 const SPECULATE_AFTER: Duration = Duration::from_millis(100);
 /// Operations that are under way or wait, at most; one more is told to try again.
 pub(super) const OPERATIONS: usize = 2048;
 /// Statements that are with the database at a time.
-const STATEMENTS: usize = 256;
+pub(super) const STATEMENTS: usize = 256;
+/// A statement whose turn has not come by then is not sent: its operation is told that the store is busy.
+const TURN_WAIT: Duration = REQUEST_TIMEOUT;
 
 /// What a statement does, which decides how it is sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,8 +46,10 @@ pub(super) enum Kind {
     Read,
     /// SERIAL: sees every conditional write that may have happened, and settles those that are half done.
     SerialRead,
-    /// LOCAL_QUORUM; may be done twice without harm.
+    /// LOCAL_QUORUM; retried, for it may be done twice without harm.
     Write,
+    /// A write that is of use only now: sent to two nodes when the first is slow. The second may be done late, after others.
+    UrgentWrite,
     /// Decided at SERIAL, committed at LOCAL_QUORUM; never repeated by the driver.
     Conditional,
 }
@@ -64,6 +72,8 @@ impl From<Failure> for StoreError {
 /// The connection to the database.
 pub(super) struct Db {
     pub(super) session: Session,
+    /// Sent to another node as well when the first is slow.
+    sent_twice: ExecutionProfileHandle,
     operations: Semaphore,
     statements: Semaphore,
     #[cfg(any(test, feature = "conformance"))]
@@ -86,18 +96,20 @@ impl Db {
             .serial_consistency(Some(SerialConsistency::Serial))
             .request_timeout(Some(REQUEST_TIMEOUT))
             .load_balancing_policy(policy.build())
-            .retry_policy(Arc::new(DefaultRetryPolicy::new()))
-            // It is for statements that are marked as idempotent, and for no others.
-            .speculative_execution_policy(Some(Arc::new(SimpleSpeculativeExecutionPolicy {
+            .retry_policy(Arc::new(DefaultRetryPolicy::new()));
+        let sent_twice = profile.clone().speculative_execution_policy(Some(Arc::new(
+            SimpleSpeculativeExecutionPolicy {
                 max_retry_count: 1,
                 retry_interval: SPECULATE_AFTER,
-            })))
-            .build();
+            },
+        )));
         let mut builder = SessionBuilder::new()
             .known_nodes(&config.address.nodes)
             .connection_timeout(CONNECT_TIMEOUT)
+            .keepalive_interval(KEEPALIVE_INTERVAL)
+            .keepalive_timeout(KEEPALIVE_TIMEOUT)
             .keyspaces_to_fetch([config.address.keyspace.as_str()])
-            .default_execution_profile_handle(profile.into_handle());
+            .default_execution_profile_handle(profile.build().into_handle());
         if let Some(login) = &config.login {
             builder = builder.user(login.user.as_str(), login.password.as_str());
         }
@@ -122,6 +134,7 @@ impl Db {
         };
         Ok(Self {
             session,
+            sent_twice: sent_twice.build().into_handle(),
             operations: Semaphore::new(OPERATIONS),
             statements: Semaphore::new(STATEMENTS),
             #[cfg(any(test, feature = "conformance"))]
@@ -138,9 +151,10 @@ impl Db {
         self.operations.try_acquire().map_err(|_| StoreError::Busy)
     }
 
+    /// Places of operations, and turns of statements.
     #[cfg(test)]
-    pub(super) fn operations(&self) -> &Semaphore {
-        &self.operations
+    pub(super) fn limits(&self) -> (&Semaphore, &Semaphore) {
+        (&self.operations, &self.statements)
     }
 
     /// Prepares a statement, once for the life of the store.
@@ -158,9 +172,17 @@ impl Db {
                     }
                     error => StoreError::Unavailable(error.to_string()),
                 })?;
+        debug_assert!(
+            statement.is_token_aware(),
+            "it finds its replicas by itself: {cql}"
+        );
         statement.set_is_idempotent(kind != Kind::Conditional);
-        if kind == Kind::SerialRead {
-            statement.set_consistency(Consistency::Serial);
+        match kind {
+            Kind::Read | Kind::UrgentWrite => {
+                statement.set_execution_profile_handle(Some(self.sent_twice.clone()));
+            }
+            Kind::SerialRead => statement.set_consistency(Consistency::Serial),
+            Kind::Write | Kind::Conditional => {}
         }
         Ok(statement)
     }
@@ -175,11 +197,11 @@ impl Db {
             error,
             nothing_done: true,
         };
-        let _turn = self
-            .statements
-            .acquire()
+        let _turn = tokio::time::timeout(TURN_WAIT, self.statements.acquire())
             .await
             .map_err(|_| certain(StoreError::Busy))?;
+        #[cfg(any(test, feature = "conformance"))]
+        self.faults.hold_here().await;
         #[cfg(any(test, feature = "conformance"))]
         let is_lost = self.faults.before().map_err(uncertain)?;
         let result = Box::pin(self.session.execute_unpaged(statement, values))

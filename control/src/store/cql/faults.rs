@@ -1,6 +1,8 @@
 //! Faults that tests put between an operation's statements.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
 
 use super::StoreError;
 
@@ -26,15 +28,56 @@ struct State {
     plan: Option<(Fault, usize)>,
     statements: usize,
     fired: bool,
+    held: Option<(Held, usize)>,
+}
+
+/// A statement that is kept from being sent.
+#[derive(Clone, Default, Debug)]
+pub struct Held {
+    reached: Arc<Notify>,
+    released: Arc<Notify>,
+}
+
+impl Held {
+    /// Resolves once the statement is about to be sent.
+    pub async fn reached(&self) {
+        self.reached.notified().await;
+    }
+
+    /// Lets it go.
+    pub fn release(&self) {
+        self.released.notify_one();
+    }
 }
 
 impl Faults {
     /// From now on the statement of that number, counted from 0, goes wrong.
     pub fn arm(&self, fault: Fault, statement: usize) {
-        *self.state() = State {
-            plan: Some((fault, statement)),
-            ..State::default()
+        let mut state = self.state();
+        (state.plan, state.statements, state.fired) = (Some((fault, statement)), 0, false);
+    }
+
+    /// From now on the statement of that number, counted from 0, waits until it is released.
+    pub fn hold(&self, statement: usize) -> Held {
+        let held = Held::default();
+        self.state().held = Some((held.clone(), statement));
+        held
+    }
+
+    /// Called before each statement is sent.
+    pub(super) async fn hold_here(&self) {
+        let held = match &mut self.state().held {
+            None => return,
+            Some((_, ahead)) if *ahead > 0 => {
+                *ahead -= 1;
+                return;
+            }
+            held => held.take(),
         };
+        if let Some((held, _)) = held {
+            held.reached.notify_one();
+            held.released.notified().await;
+        }
     }
 
     /// Nothing goes wrong any more; whether something did.

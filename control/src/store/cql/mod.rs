@@ -30,8 +30,9 @@
 //! An account's lists of sessions and conferences lie in its own partition of `users`, for a partition costs some 45 bytes:
 //! its key, twice, and its place in the index.
 //!
-//! A row of `users` or `conferences` is *live*, *closing* (being deleted, or given up half-made; nobody sees it) or *gone*
-//! (for a day, so that nothing late brings it back). **A name is active exactly while the row that it leads to is live,**
+//! A row of `users` or `conferences` is *live*, *held* (an account that is asked whether it owns a conference, and lives again
+//! if so), *closing* (being deleted, or given up half-made, for good) or *gone* (for a day, so that nothing late brings it
+//! back). Nobody sees one that is not live. **A name is active exactly while the row that it leads to is live,**
 //! and pending before: so one conditional write makes both names of an account active at once, and whoever looks a name up
 //! reads that row anyway.
 //!
@@ -39,12 +40,13 @@
 //!
 //! Every operation that writes several tables does so in this order, and what a crash leaves behind is repaired as said. Whoever
 //! repeats an operation completes it, too. The sweep is [`Store::sweep`]; it leaves alone what was begun less than ten
-//! minutes ago.
+//! minutes ago, and looks for half a day at what it found half-made: whoever stood still in the middle of it may wake up,
+//! write more and only then find out.
 //!
 //! | operation | order | a crash in between leaves | repaired by |
 //! |---|---|---|---|
 //! | create an account | note it · claim username · claim e-mail · write the live row · strike out the note | names that lead to no live row: nobody can log in, nobody else gets them yet | the sweep: makes the row *closing* by condition, so that it can't be finished any more, then deletes it |
-//! | delete an account | note it · make the row closing · sessions · each standing and its place in the list · names · make the row gone · strike out the note | an account that nobody sees; its names are freed last, and never while its row is live | the sweep goes on from any point |
+//! | delete an account | note it · hold the row · look whether it owns a conference · make the row closing · sessions · each standing and its place in the list · names · make the row gone · strike out the note | an account that nobody sees; its names are freed last, and never while its row is live | the sweep goes on from any point |
 //! | create a session | place in the list · row · look whether the account is live | a place that leads nowhere, or a session whose token nobody has | the database forgets both |
 //! | rotate a session | place in the list (longer life) · row | a place that outlives its session | the database |
 //! | end a session | row · place in the list | a place that leads nowhere | the database |

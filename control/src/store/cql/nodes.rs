@@ -2,7 +2,8 @@
 //!
 //! A heartbeat is a plain write at LOCAL_QUORUM, every second or so: a conditional one would ask all datacentres each time, and
 //! the nodes would wait for one another, for they share a partition. Nothing is decided by these rows: who takes a room
-//! compares its home.
+//! compares its home. So a heartbeat may come twice and late, too; it must not wait for a database node that hangs, or its own node
+//! would be taken for dead.
 
 use scylla::statement::prepared::PreparedStatement;
 use scylla::value::CqlValue;
@@ -32,7 +33,7 @@ impl Nodes {
         let list = format!("SELECT n, v FROM {table} WHERE b = ?");
         let forget = format!("DELETE FROM {table} USING TIMESTAMP ? WHERE b = ? AND n = ?");
         Ok(Self {
-            write: db.prepare(&write, Kind::Write).await?,
+            write: db.prepare(&write, Kind::UrgentWrite).await?,
             read: db.prepare(&read, Kind::Read).await?,
             list: db.prepare(&list, Kind::Read).await?,
             forget: db.prepare(&forget, Kind::Write).await?,

@@ -1,7 +1,8 @@
 //! The journal of operations that write several tables: begun and not ended.
 //!
 //! An operation notes itself before its first write and strikes the note out after its last. What a crash left behind is
-//! found by a sweep, which finishes or undoes it. Notes are few: they live as long as their operation.
+//! found by a sweep, which finishes or undoes it. Notes are few: they live as long as their operation, or half a day after a
+//! crash.
 
 use std::time::Duration;
 
@@ -19,6 +20,11 @@ use crate::store::StoreError;
 const BUCKETS: u8 = 16;
 /// What is being made is left alone for so long. Every statement of it was given up long before.
 const UNTOUCHED: Duration = Duration::from_secs(10 * 60);
+/// What was given up half-made is looked at again for so long: who was making it may have stood still meanwhile, and write more
+/// before it finds out. Shorter than the mark of what is gone lives.
+const MAY_COME_LATE: Duration = Duration::from_secs(12 * 60 * 60);
+/// Notes that are read at a time.
+pub(super) const CHUNK: usize = 256;
 
 /// What was begun.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,8 +58,9 @@ impl Journal {
     pub(super) async fn prepare(db: &Db, table: &str) -> Result<Self, StoreError> {
         let insert = format!("INSERT INTO {table} (b, k, i, n, t, v) VALUES (?, ?, ?, ?, ?, ?)");
         let delete = format!("DELETE FROM {table} WHERE b = ? AND k = ? AND i = ? AND n = ?");
-        // What is beyond waits for the next sweep.
-        let list = format!("SELECT k, i, n, t, v FROM {table} WHERE b = ? LIMIT 1000");
+        let list = format!(
+            "SELECT k, i, n, t, v FROM {table} WHERE b = ? AND (k, i, n) > (?, ?, ?) LIMIT {CHUNK}"
+        );
         Ok(Self {
             insert: db.prepare(&insert, Kind::Write).await?,
             delete: db.prepare(&delete, Kind::Write).await?,
@@ -91,9 +98,23 @@ impl Journal {
         Ok(())
     }
 
-    async fn list(&self, db: &Db, bucket: u8) -> Result<Vec<Note>, StoreError> {
-        let bucket = CqlValue::TinyInt(bucket as i8);
-        let answer = db.run(&self.list, vec![bucket]).await?;
+    /// Some of a partition's notes, from the one after `last` on.
+    async fn list(
+        &self,
+        db: &Db,
+        bucket: u8,
+        last: Option<&Note>,
+    ) -> Result<Vec<Note>, StoreError> {
+        let after = match last {
+            Some(note) => note.key(),
+            None => vec![
+                CqlValue::TinyInt(bucket as i8),
+                CqlValue::TinyInt(i8::MIN),
+                CqlValue::Blob(Vec::new()),
+                CqlValue::Blob(Vec::new()),
+            ],
+        };
+        let answer = db.run(&self.list, after).await?;
         let mut notes = Vec::new();
         for row in answer.rows {
             let Ok([work, id, nonce, begun, value]) = <[_; 5]>::try_from(row.columns) else {
@@ -127,7 +148,7 @@ impl Note {
 }
 
 impl Core {
-    /// Finishes or undoes what was begun and not ended; how many.
+    /// Finishes or undoes what was begun and not ended; how many notes it struck out.
     ///
     /// # Errors
     ///
@@ -135,48 +156,63 @@ impl Core {
     pub(super) async fn settle_unfinished(&self, now: UnixMillis) -> Result<u64, StoreError> {
         let (mut settled, mut failed) = (0, None);
         for bucket in 0..BUCKETS {
-            let notes = match self.journal.list(&self.db, bucket).await {
-                Ok(notes) => notes,
-                Err(error) => {
-                    failed.get_or_insert(error);
-                    continue;
-                }
-            };
-            for note in notes {
-                if note.begun != UnixMillis(0) && now.since(note.begun) < UNTOUCHED {
-                    continue;
-                }
-                match self.settle(&note).await {
-                    Ok(()) => settled += 1,
+            let mut last = None;
+            loop {
+                let notes = match self.journal.list(&self.db, bucket, last.as_ref()).await {
+                    Ok(notes) => notes,
                     Err(error) => {
                         failed.get_or_insert(error);
+                        break;
+                    }
+                };
+                for note in &notes {
+                    match self.settle(note, now).await {
+                        Ok(is_over) => settled += u64::from(is_over),
+                        Err(error) => {
+                            failed.get_or_insert(error);
+                        }
                     }
                 }
+                if notes.len() < CHUNK {
+                    break;
+                }
+                last = notes.into_iter().next_back();
             }
         }
         failed.map_or(Ok(settled), Err)
     }
 
-    async fn settle(&self, note: &Note) -> Result<(), StoreError> {
+    /// Whether the note was struck out.
+    async fn settle(&self, note: &Note, now: UnixMillis) -> Result<bool, StoreError> {
+        let age = now.since(note.begun);
+        if note.begun != UnixMillis(0) && age < UNTOUCHED {
+            return Ok(false);
+        }
         let (account, conference) = (AccountId::new(note.id), ConferenceId::new(note.id));
-        let outcome = match note.work {
+        let is_over = match note.work {
             1 => {
                 let record = values::read_account(account, &note.value)?;
-                self.abandon_account(&record).await
+                self.abandon_account(&record).await? || age >= MAY_COME_LATE
             }
-            2 => self.close_account(account).await,
+            2 => match self.close_account(account).await {
+                // It owns a conference again: then it is not deleted, as its owner was told.
+                Ok(()) | Err(StoreError::Conflict) => true,
+                Err(error) => return Err(error),
+            },
             3 => {
                 let record = values::read_conference(conference, &note.value)?;
-                self.abandon_conference(&record).await
+                self.abandon_conference(&record).await? || age >= MAY_COME_LATE
             }
-            4 => self.close_conference(conference).await,
+            4 => {
+                self.close_conference(conference).await?;
+                true
+            }
             // A newer program's: that one settles it.
-            _ => return Ok(()),
+            _ => false,
         };
-        match outcome {
-            // It owns a conference again: then it is not deleted, as its owner was told.
-            Ok(()) | Err(StoreError::Conflict) => self.journal.end(&self.db, note).await,
-            Err(error) => Err(error),
+        if is_over {
+            self.journal.end(&self.db, note).await?;
         }
+        Ok(is_over)
     }
 }

@@ -25,10 +25,12 @@ const TIME_MASK: u64 = (1 << (8 * TIME_LEN)) - 1;
 pub(super) enum State {
     /// It is there, for everybody.
     Live = 1,
-    /// It is being deleted, or was never finished: nobody sees it.
+    /// It is being deleted, or was never finished: nobody sees it, ever again.
     Closing = 2,
     /// It was deleted. Stays for a while, so that nothing late brings it back.
     Gone = 3,
+    /// An account that is asked whether it may be deleted: nobody sees it. It becomes live again, or closing.
+    Held = 4,
 }
 
 /// What is left of a row that was deleted.
@@ -41,6 +43,7 @@ pub(super) fn state(value: Option<&[u8]>) -> Result<Option<State>, StoreError> {
         Some([1, ..]) => Ok(Some(State::Live)),
         Some([2, ..]) => Ok(Some(State::Closing)),
         Some([3, ..]) => Ok(Some(State::Gone)),
+        Some([4, ..]) => Ok(Some(State::Held)),
         Some(_) => Err(StoreError::Corrupt("the state of a row")),
     }
 }

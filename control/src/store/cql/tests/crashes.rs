@@ -1,11 +1,10 @@
 //! A crash between any two statements of an operation: what is left is put right by doing the operation again, and by a
 //! sweep.
 
-use confab_protocol::cluster::BootId;
 use confab_protocol::control::room::Role;
 
 use super::*;
-use crate::store::{HomePlace, Name};
+use crate::store::Name;
 
 /// Later than any operation of the test may still be going on.
 const LATER: UnixMillis = UnixMillis(NOW.0 + 60 * 60 * 1000);
@@ -13,14 +12,14 @@ const CRASHES: [Fault; 2] = [Fault::CrashBefore, Fault::CrashAfter];
 
 /// What is done after the crash.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Repair {
+pub(super) enum Repair {
     Repeat,
     Sweep,
 }
 
 /// Calls `check` for a crash at every statement of `operation` and for both repairs. `prepare` makes what the operation
 /// needs, anew each time.
-async fn crash_everywhere<T: Clone>(
+pub(super) async fn crash_everywhere<T: Clone>(
     store: &CqlStore,
     prepare: impl AsyncFn() -> T,
     operation: impl AsyncFn(T) -> Result<(), StoreError>,
@@ -396,69 +395,6 @@ async fn while_a_session_begins_rotates_and_ends() {
             begun,
             async |session| store.end_session(account.id, session.id).await.map(drop),
             check,
-        )
-        .await;
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn while_a_home_is_taken_and_placed() {
-    let place = || HomePlace {
-        relay: "berlin-1".parse().expect("a name"),
-        boot: BootId([3; 16]),
-        placement: 1,
-    };
-    let claim = async |store: &CqlStore, conference, run: &NodeRun| {
-        let old: Option<HomeRecord> = store.home(conference).await?;
-        let new = HomeRecord {
-            era: old.as_ref().map_or(0, |old| old.era) + 1,
-            owner: Some(run.clone()),
-            place: None,
-        };
-        let written = store.write_home(conference, old, new.clone()).await;
-        written.map(|()| new)
-    };
-    with_store(async |store| {
-        crash_everywhere(
-            &store,
-            async || {
-                let conference = ConferenceId::new(crate::random::bytes());
-                (conference, NodeRun::new("one".parse().expect("a name")))
-            },
-            async |(conference, run)| {
-                let home = claim(&store, conference, &run).await?;
-                let placed = HomeRecord {
-                    place: Some(place()),
-                    ..home.clone()
-                };
-                store.write_home(conference, Some(home), placed).await
-            },
-            async |(conference, run), repair, outcome| {
-                if repair == Repair::Repeat {
-                    assert_eq!(outcome, Ok(()));
-                }
-                let found = store.home(conference).await.expect("it answers");
-                if outcome.is_ok() {
-                    let found = found.clone().expect("it was acknowledged");
-                    assert_eq!(
-                        (found.owner, found.place),
-                        (Some(run.clone()), Some(place()))
-                    );
-                }
-                // Another one takes it in an era of its own, and what the first one still wants to write is refused.
-                let next = NodeRun::new("two".parse().expect("a name"));
-                let taken = claim(&store, conference, &next).await.expect("it is taken");
-                assert_eq!(taken.era, found.as_ref().map_or(0, |found| found.era) + 1);
-                let late = HomeRecord {
-                    era: taken.era,
-                    owner: Some(run),
-                    place: None,
-                };
-                let late = store.write_home(conference, found, late).await;
-                assert_eq!(late, Err(StoreError::Conflict));
-                assert_eq!(store.home(conference).await, Ok(Some(taken)));
-            },
         )
         .await;
     })

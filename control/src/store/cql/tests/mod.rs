@@ -1,16 +1,24 @@
 //! The store against a real database.
 
 mod crashes;
+mod fleet;
+mod homes;
+mod pages;
+mod secured;
 mod server;
 mod size;
+mod sweeps;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use scylla::statement::Consistency;
+
+use super::db::Kind;
 use super::faults::Fault;
 use super::*;
 use crate::store::conformance::{self, NOW, some_account, some_conference, some_session};
-use server::{Server, open, with_store};
+use server::{Server, open, with_store, with_stores};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_does_what_a_store_has_to_do() {
@@ -145,7 +153,8 @@ fn owned(era: u64) -> HomeRecord {
 async fn a_full_queue_says_so_at_once() {
     with_store(async |store| {
         let all = u32::try_from(db::OPERATIONS).expect("it is small");
-        let places = store.core.db.operations().try_acquire_many(all);
+        let (operations, statements) = store.core.db.limits();
+        let places = operations.try_acquire_many(all);
         let account = some_account();
         assert_eq!(store.account(account.id).await, Err(StoreError::Busy));
         assert_eq!(
@@ -153,7 +162,38 @@ async fn a_full_queue_says_so_at_once() {
             Err(StoreError::Busy)
         );
         drop(places);
+        // What has a place, but no turn to send anything, is told within the time of a request.
+        let all = u32::try_from(db::STATEMENTS).expect("it is small");
+        let turns = statements.try_acquire_many(all);
+        let since = Instant::now();
+        assert_eq!(store.account(account.id).await, Err(StoreError::Busy));
+        assert!(since.elapsed() < Duration::from_secs(5));
+        drop(turns);
         assert_eq!(store.create_account(account).await, Ok(()));
+    })
+    .await;
+}
+
+/// Only what may be done twice is sent again by the driver, and only what is of use at once to two nodes.
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_are_sent_as_their_kind_says() {
+    with_store(async |store| {
+        let db = &store.core.db;
+        for (kind, is_idempotent, may_be_two) in [
+            (Kind::Read, true, true),
+            (Kind::SerialRead, true, false),
+            (Kind::Write, true, false),
+            (Kind::UrgentWrite, true, true),
+            (Kind::Conditional, false, false),
+        ] {
+            let cql = "SELECT key FROM system.local WHERE key = ?";
+            let statement = db.prepare(cql, kind).await.expect("it is prepared");
+            assert_eq!(statement.get_is_idempotent(), is_idempotent, "{kind:?}");
+            let is_speculative = statement.get_execution_profile_handle().is_some();
+            assert_eq!(is_speculative, may_be_two, "{kind:?}");
+            let serial = (kind == Kind::SerialRead).then_some(Consistency::Serial);
+            assert_eq!(statement.get_consistency(), serial, "{kind:?}");
+        }
     })
     .await;
 }

@@ -15,6 +15,8 @@ use crate::random;
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/cassandra");
 /// Memory, where there is some: a test waits for the disk at every write.
 const MEMORY: &str = "/dev/shm";
+/// Seconds that a node may take to start beside others and under load.
+const START_WAIT: &str = "300";
 
 /// Runs the test on a store in a keyspace of its own, which is gone afterwards; skips it loudly without a database.
 pub(super) async fn with_store(test: impl AsyncFnOnce(CqlStore)) {
@@ -22,6 +24,15 @@ pub(super) async fn with_store(test: impl AsyncFnOnce(CqlStore)) {
     let store = open(&config).await;
     test(store.clone()).await;
     drop_keyspace(&store, &config).await;
+}
+
+/// The same with three nodes on one database.
+pub(super) async fn with_stores(test: impl AsyncFnOnce([CqlStore; 3])) {
+    let Some(config) = config() else { return };
+    let first = open(&config).await;
+    let stores = [first.clone(), open(&config).await, open(&config).await];
+    test(stores).await;
+    drop_keyspace(&first, &config).await;
 }
 
 pub(super) async fn open(config: &CqlConfig) -> CqlStore {
@@ -81,15 +92,7 @@ fn shared() -> Option<&'static str> {
                 Some(Some(running))
             }
             Err(reason) => {
-                let text = format!(
-                    "no database for the tests of the CQL store ({reason}): `scripts/setup cql` installs Java and Maven, or \
-                     give CONFAB_TEST_CQL=HOST:PORT"
-                );
-                let is_required = ["CI", "CONFAB_REQUIRE_CQL"]
-                    .iter()
-                    .any(|name| std::env::var(name).is_ok_and(|value| !value.is_empty() && value != "0"));
-                assert!(!is_required, "{text}");
-                say(&format!("SKIPPED, {text}"));
+                missing(&reason);
                 None
             }
         }
@@ -99,6 +102,19 @@ fn shared() -> Option<&'static str> {
         Some(None) => given.as_deref(),
         Some(Some((_, address))) => Some(address),
     }
+}
+
+/// Says that there is no database, or fails where there has to be one.
+pub(super) fn missing(reason: &str) {
+    let text = format!(
+        "no database for the tests of the CQL store ({reason}): `scripts/setup cql` installs Java and Maven, or give \
+         CONFAB_TEST_CQL=HOST:PORT"
+    );
+    let is_required = ["CI", "CONFAB_REQUIRE_CQL"]
+        .iter()
+        .any(|name| std::env::var(name).is_ok_and(|value| !value.is_empty() && value != "0"));
+    assert!(!is_required, "{text}");
+    say(&format!("SKIPPED, {text}"));
 }
 
 /// Past the test harness, which keeps what a test that passes prints to itself.
@@ -151,44 +167,90 @@ fn folder() -> PathBuf {
 /// A server that a test stops and starts.
 pub(super) struct Server {
     folder: PathBuf,
-    address: String,
+    pub(super) address: String,
+    /// The addresses of its cluster, itself included.
+    seeds: String,
 }
 
 impl Server {
     /// `None` where the shared one can't be had either.
     pub(super) fn own() -> Option<Self> {
+        Self::configured(|_| String::new())
+    }
+
+    /// One with more configuration, which may name its address.
+    pub(super) fn configured(more: impl FnOnce(&str) -> String) -> Option<Self> {
         shared_folder()?;
-        let folder = folder();
-        let mut server = Self {
-            folder,
-            address: String::new(),
-        };
-        server.address = server.start();
+        let address = Self::free_address();
+        let more = more(&address);
+        let server = Self::prepare(address.clone(), address, &more);
+        server.start();
         Some(server)
+    }
+
+    /// Fetches what a server needs, if it is not there yet.
+    pub(super) fn fetch() -> Result<(), String> {
+        let fetched = Command::new(SCRIPT).arg("fetch").status();
+        match fetched {
+            Ok(status) if status.success() => Ok(()),
+            Ok(_) => Err("scripts/cassandra cannot run it".to_owned()),
+            Err(error) => Err(format!("{SCRIPT}: {error}")),
+        }
+    }
+
+    pub(super) fn free_address() -> String {
+        let output = Command::new(SCRIPT).arg("address").output();
+        let address = String::from_utf8(output.expect("the script runs").stdout);
+        address.expect("an address").trim().to_owned()
+    }
+
+    pub(super) fn prepare(address: String, seeds: String, more: &str) -> Self {
+        let folder = folder();
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.join("more.yaml"), more).expect("it is written");
+        Self {
+            folder,
+            address,
+            seeds,
+        }
     }
 
     pub(super) fn config(&self) -> CqlConfig {
         config_of(&self.address)
     }
 
-    /// Starts it with the data that it has; its address.
-    pub(super) fn start(&self) -> String {
+    /// Starts it with the data that it has.
+    pub(super) fn start(&self) {
         let output = Command::new(SCRIPT)
             .arg("start")
             .arg(&self.folder)
+            .env("CASSANDRA_ADDRESS", &self.address)
+            .env("CASSANDRA_SEEDS", &self.seeds)
+            .env("CASSANDRA_START_WAIT", START_WAIT)
             .env("CASSANDRA_PARENT", std::process::id().to_string())
             .stderr(Stdio::inherit())
             .output()
             .expect("the script runs");
-        let line = String::from_utf8_lossy(&output.stdout).into_owned();
-        let address = line.trim().strip_prefix("ready ");
-        address.expect("the database runs").to_owned()
+        assert!(output.status.success(), "the database runs");
     }
 
     /// As if the power had failed.
     pub(super) fn stop(&self) {
-        let stopped = Command::new(SCRIPT).arg("stop").arg(&self.folder).status();
-        assert!(stopped.expect("the script runs").success());
+        self.script("stop");
+    }
+
+    /// As if it waited for a disk that does not answer: its connections stay open.
+    pub(super) fn freeze(&self) {
+        self.script("freeze");
+    }
+
+    pub(super) fn thaw(&self) {
+        self.script("thaw");
+    }
+
+    fn script(&self, command: &str) {
+        let done = Command::new(SCRIPT).arg(command).arg(&self.folder).status();
+        assert!(done.expect("the script runs").success(), "{command}");
     }
 }
 
