@@ -18,8 +18,8 @@ use crate::accounts::{Accounts, AccountsConfig};
 use crate::api::clients::{Clients, ConnectionLimits};
 use crate::api::{close, listener};
 use crate::clock::{Clock, UnixMillis};
+use crate::cluster::nodes::Nodes;
 use crate::cluster::nodes::heartbeat::{self, NodeError};
-use crate::cluster::nodes::{NodeAsk, Nodes};
 use crate::cluster::{NodeName, Relays};
 use crate::conferences::Conferences;
 use crate::rooms::{RoomLimits, Rooms};
@@ -132,6 +132,20 @@ impl Server {
         self.clients.session_ended(session);
         self.rooms.session_ended(account, session);
     }
+
+    /// Signs out whoever's session has ended without this node's hearing of it.
+    async fn look_for_ended_sessions(&self) {
+        for (account, session) in self.clients.sessions() {
+            match self.accounts.is_live(session).await {
+                Ok(true) => {}
+                Ok(false) => self.session_ended(account, session),
+                Err(error) => {
+                    tracing::warn!(%error, "which sessions have ended could not be looked up");
+                    return;
+                }
+            }
+        }
+    }
 }
 
 /// A server that runs until it is shut down or dropped with its runtime.
@@ -219,7 +233,14 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     if !matches!(config.store, StoreConfig::Sqlite(_)) {
         let mut record = place.record;
         heartbeat::enter(store.as_ref(), &nodes, &mut record).await?;
-        tasks.push(tokio::spawn(heartbeat::run(store.clone(), nodes, record)));
+        let of = server.clone();
+        let missed = async move || of.look_for_ended_sessions().await;
+        tasks.push(tokio::spawn(heartbeat::run(
+            store.clone(),
+            nodes,
+            record,
+            missed,
+        )));
     }
     // Only now: nobody comes before this node knows the others.
     tokio::spawn(listener::listen(endpoint.clone(), server.clone()));
@@ -340,7 +361,7 @@ fn assemble(config: &Config, store: Arc<dyn Store>, token_key: TokenKey, nodes: 
         Box::new(move |account, session| {
             clients_of.session_ended(session);
             rooms_of.session_ended(account, session);
-            nodes_of.tell_all(&NodeAsk::EndSession(account, session));
+            nodes_of.tell_session_ended(account, session);
         }),
     );
     let conferences = Conferences::new(

@@ -158,7 +158,9 @@ impl Link {
         let mut backlog = VecDeque::new();
         let mut wait = BACKOFF_MIN;
         loop {
-            let (was_up, error) = match self.connect().await {
+            let connecting = Self::connect(&self.control, &self.identity, &self.hello);
+            let connected = Self::meanwhile(connecting, &mut self.ended, &mut backlog).await;
+            let (was_up, error) = match connected {
                 Ok(session) => {
                     tracing::info!(control = self.control, "linked to control");
                     if session.is_loopback {
@@ -188,79 +190,35 @@ impl Link {
                 control = self.control,
                 "no link to control: {error}{advice}"
             );
-            tokio::time::sleep(wait).await;
+            let pause = tokio::time::sleep(wait);
+            Self::meanwhile(pause, &mut self.ended, &mut backlog).await;
             wait = (wait * 2).min(BACKOFF_MAX);
         }
     }
 
-    async fn connect(&self) -> Result<Session, LinkError> {
-        tokio::time::timeout(CONNECT_TIMEOUT, self.connect_without_limit())
+    /// Waits for something while there is no link, and remembers which sessions end meanwhile.
+    async fn meanwhile<T>(
+        waiting: impl Future<Output = T>,
+        ended: &mut UnboundedReceiver<MediaEnded>,
+        backlog: &mut VecDeque<MediaEnded>,
+    ) -> T {
+        tokio::pin!(waiting);
+        loop {
+            tokio::select! {
+                done = &mut waiting => return done,
+                Some(ended) = ended.recv() => remember(backlog, ended),
+            }
+        }
+    }
+
+    async fn connect(
+        control: &str,
+        identity: &Identity,
+        hello: &Hello,
+    ) -> Result<Session, LinkError> {
+        tokio::time::timeout(CONNECT_TIMEOUT, Session::open(control, identity, hello))
             .await
             .unwrap_or(Err(LinkError::Timeout))
-    }
-
-    async fn connect_without_limit(&self) -> Result<Session, LinkError> {
-        let mut addresses = tokio::net::lookup_host(&self.control)
-            .await
-            .map_err(LinkError::Resolve)?;
-        let control = addresses
-            .next()
-            .ok_or_else(|| LinkError::Resolve(std::io::Error::other("it has no address")))?;
-        let local: SocketAddr = if control.is_ipv6() {
-            (Ipv6Addr::UNSPECIFIED, 0).into()
-        } else {
-            ([0, 0, 0, 0], 0).into()
-        };
-        let endpoint = quinn::Endpoint::client(local).map_err(LinkError::Socket)?;
-        let connecting =
-            endpoint.connect_with(self.identity.client.clone(), control, CLUSTER_SERVER_NAME)?;
-        let connection = connecting.await?;
-        let (mut send, receive) = connection.open_bi().await?;
-        let hello = self.hello_from(control);
-        let is_loopback = hello
-            .addresses
-            .iter()
-            .filter_map(|address| address.parse::<SocketAddr>().ok())
-            .all(|address| address.ip().to_canonical().is_loopback());
-        send.write_all(&message(relay_to_control::Kind::Hello(hello)))
-            .await?;
-        let mut session = Session {
-            _endpoint: endpoint,
-            connection,
-            send,
-            receive,
-            deframer: Deframer::new(cluster::MAX_MESSAGE),
-            is_loopback,
-        };
-        match session.next().await? {
-            Some(control_to_relay::Kind::Hello(hello)) => {
-                if !(version::MIN_VERSION..=version::MAX_VERSION).contains(&hello.version) {
-                    return Err(LinkError::Version(hello.version));
-                }
-            }
-            _ => return Err(LinkError::NoHello),
-        }
-        Ok(session)
-    }
-
-    fn hello_from(&self, control: SocketAddr) -> wire::RelayHello {
-        let mut addresses = self.hello.public.clone();
-        if addresses.is_empty() {
-            for listen in &self.hello.listen {
-                addresses.extend(reached_at(*listen, control).filter(|a| !addresses.contains(a)));
-            }
-        }
-        let addresses = addresses.iter().map(ToString::to_string).collect();
-        wire::RelayHello {
-            min_version: version::MIN_VERSION,
-            max_version: version::MAX_VERSION,
-            agent: concat!("confab-relay/", env!("CARGO_PKG_VERSION")).to_owned(),
-            boot_id: Bytes::copy_from_slice(&self.hello.boot.0),
-            region: self.hello.region.clone(),
-            addresses,
-            workers: self.hello.workers,
-            max_sessions: self.hello.max_sessions,
-        }
     }
 
     /// Serves until the link is lost. What could not be said stays in `backlog` for the next one.
@@ -293,10 +251,7 @@ impl Link {
                     Err(error) => Err(error),
                 },
                 Some(ended) = self.ended.recv() => {
-                    if backlog.len() == MAX_BACKLOG {
-                        backlog.pop_front();
-                    }
-                    backlog.push_back(ended);
+                    remember(backlog, ended);
                     Ok(())
                 }
                 Ok(()) = self.load.changed() => {
@@ -328,6 +283,29 @@ impl Link {
     }
 }
 
+impl Hello {
+    /// As it is said to the control node at that address.
+    fn message(&self, control: SocketAddr) -> wire::RelayHello {
+        let mut addresses = self.public.clone();
+        if addresses.is_empty() {
+            for listen in &self.listen {
+                addresses.extend(reached_at(*listen, control).filter(|a| !addresses.contains(a)));
+            }
+        }
+        let addresses = addresses.iter().map(ToString::to_string).collect();
+        wire::RelayHello {
+            min_version: version::MIN_VERSION,
+            max_version: version::MAX_VERSION,
+            agent: concat!("confab-relay/", env!("CARGO_PKG_VERSION")).to_owned(),
+            boot_id: Bytes::copy_from_slice(&self.boot.0),
+            region: self.region.clone(),
+            addresses,
+            workers: self.workers,
+            max_sessions: self.max_sessions,
+        }
+    }
+}
+
 /// A link that is up.
 struct Session {
     _endpoint: quinn::Endpoint,
@@ -340,6 +318,51 @@ struct Session {
 }
 
 impl Session {
+    /// Connects to the control node and exchanges hellos.
+    async fn open(control: &str, identity: &Identity, hello: &Hello) -> Result<Self, LinkError> {
+        let mut addresses = tokio::net::lookup_host(control)
+            .await
+            .map_err(LinkError::Resolve)?;
+        let control = addresses
+            .next()
+            .ok_or_else(|| LinkError::Resolve(std::io::Error::other("it has no address")))?;
+        let local: SocketAddr = if control.is_ipv6() {
+            (Ipv6Addr::UNSPECIFIED, 0).into()
+        } else {
+            ([0, 0, 0, 0], 0).into()
+        };
+        let endpoint = quinn::Endpoint::client(local).map_err(LinkError::Socket)?;
+        let connecting =
+            endpoint.connect_with(identity.client.clone(), control, CLUSTER_SERVER_NAME)?;
+        let connection = connecting.await?;
+        let (mut send, receive) = connection.open_bi().await?;
+        let hello = hello.message(control);
+        let is_loopback = hello
+            .addresses
+            .iter()
+            .filter_map(|address| address.parse::<SocketAddr>().ok())
+            .all(|address| address.ip().to_canonical().is_loopback());
+        send.write_all(&message(relay_to_control::Kind::Hello(hello)))
+            .await?;
+        let mut session = Self {
+            _endpoint: endpoint,
+            connection,
+            send,
+            receive,
+            deframer: Deframer::new(cluster::MAX_MESSAGE),
+            is_loopback,
+        };
+        match session.next().await? {
+            Some(control_to_relay::Kind::Hello(hello)) => {
+                if !(version::MIN_VERSION..=version::MAX_VERSION).contains(&hello.version) {
+                    return Err(LinkError::Version(hello.version));
+                }
+            }
+            _ => return Err(LinkError::NoHello),
+        }
+        Ok(session)
+    }
+
     /// The next message; cancelling the wait loses nothing. `None`: one of a kind that this relay does not know.
     async fn next(&mut self) -> Result<Option<control_to_relay::Kind>, LinkError> {
         loop {
@@ -356,6 +379,14 @@ impl Session {
     async fn send_message(&mut self, kind: relay_to_control::Kind) -> Result<(), LinkError> {
         Ok(self.send.write_all(&message(kind)).await?)
     }
+}
+
+/// Keeps what control is to hear, the newest if there is too much of it.
+fn remember(backlog: &mut VecDeque<MediaEnded>, ended: MediaEnded) {
+    if backlog.len() == MAX_BACKLOG {
+        backlog.pop_front();
+    }
+    backlog.push_back(ended);
 }
 
 fn message(kind: relay_to_control::Kind) -> Bytes {

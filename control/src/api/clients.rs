@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use confab_protocol::control::framing;
+use confab_protocol::control::{AccountId, framing};
 use confab_protocol::wire;
 
 use crate::accounts::SignedIn;
@@ -109,6 +109,17 @@ impl Clients {
         for client in self.lock().clients.values() {
             client.events.push(event.clone());
         }
+    }
+
+    /// The sessions that are signed in, and whose they are.
+    pub fn sessions(&self) -> Vec<(AccountId, SessionId)> {
+        let known = self.lock();
+        let signed_in = known
+            .clients
+            .values()
+            .filter_map(|client| client.signed_in.as_ref());
+        let sessions: HashSet<_> = signed_in.map(|who| (who.account, who.session)).collect();
+        sessions.into_iter().collect()
     }
 
     /// Signs every connection of the session out and tells it.

@@ -8,10 +8,11 @@ use std::collections::HashSet;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use confab_protocol::cluster::BootId;
 use confab_protocol::control::ConferenceId;
 
+use super::RelayName;
 use super::registry::{Linked, LinkedRelay, Relays};
-use crate::store::HomePlace;
 
 /// A leftover room is closed after this time: longer than a client takes to notice and to come back.
 const GRACE: Duration = Duration::from_secs(20);
@@ -37,10 +38,10 @@ impl Relays {
         }
     }
 
-    /// An earlier owner had the room at this relay: what is there is left over now.
-    pub fn note_left(&self, conference: ConferenceId, place: &HomePlace) {
-        if let Some(relay) = self.lock().get_mut(&place.relay)
-            && relay.info.boot == place.boot
+    /// The room was at this boot of the relay: what is there is left over now.
+    pub fn note_left(&self, conference: ConferenceId, relay: &RelayName, boot: BootId) {
+        if let Some(relay) = self.lock().get_mut(relay)
+            && relay.info.boot == boot
             && !relay.rooms.contains_key(&conference)
         {
             relay
@@ -48,6 +49,14 @@ impl Relays {
                 .entry(conference)
                 .or_insert_with(Instant::now);
         }
+    }
+
+    /// That boot of the relay, if it is linked.
+    pub fn linked_at(&self, name: &RelayName, boot: BootId) -> Option<LinkedRelay> {
+        let relays = self.lock();
+        let relay = relays.get(name)?;
+        let is_it = relay.link.is_some() && relay.info.boot == boot;
+        is_it.then(|| relay.linked_as(name))
     }
 
     /// Linked relays with leftovers of the conference.
@@ -61,20 +70,23 @@ impl Relays {
             .collect()
     }
 
-    /// Leftovers whose time is over.
+    /// Leftovers whose time is over; those that have to go at once are first.
     pub fn due_leftovers(&self, now: Instant) -> Vec<(LinkedRelay, ConferenceId)> {
-        let mut due = Vec::new();
+        let (mut first, mut due) = (Vec::new(), Vec::new());
         let relays = self.lock();
         let moderated = self.moderated();
         for (name, relay) in relays.iter().filter(|(_, relay)| relay.link.is_some()) {
             for (conference, since) in &relay.leftovers {
                 let is_old = now.saturating_duration_since(*since) >= GRACE;
-                if is_old || moderated.overflowed || moderated.conferences.contains(conference) {
+                if moderated.overflowed || moderated.conferences.contains(conference) {
+                    first.push((relay.linked_as(name), *conference));
+                } else if is_old {
                     due.push((relay.linked_as(name), *conference));
                 }
             }
         }
-        due
+        first.append(&mut due);
+        first
     }
 
     /// The relay has closed what was left over of the conference.

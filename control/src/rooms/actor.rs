@@ -16,7 +16,7 @@ use super::effect::{Answer, ClientId, Effect, Input, Joiner, Ticket};
 use super::home::{self, Owner, Recorded};
 use super::leftovers;
 use super::registry::Shared;
-use super::state::{RoomState, World};
+use super::state::{Numbers, RoomState, World};
 use crate::cluster::registry::RoomInbox;
 use crate::cluster::{LinkedRelay, RelayName, Relays};
 use crate::events::EventSink;
@@ -94,11 +94,9 @@ impl Actor {
                 return self.turn_away(|| Err(refusal.clone()));
             }
         };
-        if let Some(place) = &home.place {
-            self.shared.relays.note_left(self.conference, place);
-        }
+        self.close_what_was_left(&home).await;
         let mut open = OpenRoom {
-            state: self.fresh_state(home, 0),
+            state: self.fresh_state(home, Numbers::default()),
             tickets: HashMap::new(),
             next_ticket: 0,
             clients: HashMap::new(),
@@ -145,13 +143,15 @@ impl Actor {
             }
             if open.state.is_over() {
                 let home = open.state.home().clone();
+                // Where an earlier owner had it stays written down until somebody has been there.
+                let was_placed = open.state.fence().placement > 0;
                 if self
                     .shared
                     .retire(self.conference, || self.requests.is_empty())
                 {
                     let store = self.shared.store.as_ref();
                     if let Recorded::Unknown(error) =
-                        home::let_go(store, self.conference, home).await
+                        home::let_go(store, self.conference, home, was_placed).await
                     {
                         // Then it stays this node's, until somebody asks for it or the node ends.
                         tracing::debug!(conference = %self.conference, %error, "a room was not let go");
@@ -159,8 +159,29 @@ impl Actor {
                     return;
                 }
                 // Somebody came at the last moment, and comes to a new room.
-                open.state = self.fresh_state(home, open.state.next_command());
+                open.state = self.fresh_state(home, open.state.numbers());
             }
+        }
+    }
+
+    /// What an earlier owner had at the relay that the home names is nobody's any more. It is closed before anything is done in
+    /// the name of the new owner: so the earlier one is fenced there, too.
+    async fn close_what_was_left(&self, home: &HomeRecord) {
+        let Some(place) = &home.place else {
+            return;
+        };
+        let relays = &self.shared.relays;
+        let Some(relay) = relays.linked_at(&place.relay, place.boot) else {
+            // It tells which rooms it has when it links.
+            return;
+        };
+        let fence = Fence {
+            era: home.era,
+            placement: 0,
+        };
+        if let Err(error) = leftovers::close(relays, &relay, self.conference, fence).await {
+            tracing::warn!(relay = %relay.name, conference = %self.conference, %error, "what an earlier owner left is still there");
+            relays.note_left(self.conference, &relay.name, relay.boot);
         }
     }
 
@@ -231,10 +252,10 @@ impl Actor {
         }
     }
 
-    fn fresh_state(&self, home: HomeRecord, first_command: u64) -> RoomState {
+    fn fresh_state(&self, home: HomeRecord, numbers: Numbers) -> RoomState {
         let mut world = Surroundings(self.shared.relays.clone(), self.conference);
         let max = self.shared.limits.max_participants;
-        RoomState::new(self.conference, home, max, first_command, &mut world)
+        RoomState::new(self.conference, home, max, numbers, &mut world)
     }
 
     fn carry_out_all(&self, open: &mut OpenRoom) {
@@ -275,6 +296,13 @@ impl Actor {
                 Input::PlaceRecorded(home::record_place(store, conference, home, place).await)
             }),
             Effect::Settle(relay) => self.settle(relay, open),
+            Effect::Abandon => {
+                if let Some(left) = open.place.clone() {
+                    self.settle(None, open);
+                    let relays = &self.shared.relays;
+                    relays.note_left(conference, &left.name, left.boot);
+                }
+            }
             Effect::Command {
                 command,
                 boot,
@@ -282,6 +310,8 @@ impl Actor {
                 action,
             } => self.command(command, (fence, boot), action, open),
             Effect::Answer { ticket, answer } => {
+                // Whoever is refused has no more to hear from this room.
+                open.somebody_went |= answer.is_err();
                 if let Some(waiting) = open.tickets.remove(&ticket) {
                     // Whoever asked may be gone; what was done stays done.
                     let _ = waiting.send(answer);

@@ -164,6 +164,8 @@ pub enum Effect {
     },
     /// Follow this relay's link from now on, and no other.
     Settle(Option<LinkedRelay>),
+    /// Follow the settled relay no more; it may still have the room, and then has to close it.
+    Abandon,
     /// Have the settled relay do something.
     Command {
         /// Names it in [`Input::CommandDone`].

@@ -83,17 +83,18 @@ pub(super) async fn record_place(
     change(store, conference, home, placed).await
 }
 
-/// Lets this node's room go, so that whoever is asked for it first may have it.
+/// Lets this node's room go, so that whoever is asked for it first may have it. Where the media is is struck out if it
+/// `was_placed` by this node, which has closed it then.
 pub(super) async fn let_go(
     store: &dyn Store,
     conference: ConferenceId,
     home: HomeRecord,
+    was_placed: bool,
 ) -> Recorded {
     let without = |home: &HomeRecord| HomeRecord {
+        era: home.era,
         owner: None,
-        // Nobody is there any more: the next ones go where there is most room.
-        place: None,
-        ..home.clone()
+        place: home.place.clone().filter(|_| !was_placed),
     };
     change(store, conference, home, without).await
 }

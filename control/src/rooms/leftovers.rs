@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use confab_protocol::cluster::{Action, Fence};
 use confab_protocol::control::{ConferenceId, ErrorCode, Refusal};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::actor::Ask;
 use super::effect::{Answer, Done, Input};
@@ -14,6 +15,10 @@ use crate::cluster::{LinkedRelay, Relays};
 
 /// How often leftovers are looked for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// The longest pause before it is tried again to close what could not be closed.
+const MAX_WAIT: Duration = Duration::from_secs(10);
+/// Leftovers that are closed at the same time.
+const CLOSED_AT_ONCE: usize = 16;
 /// What a client is told to wait when a relay did not obey.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -31,19 +36,31 @@ impl Rooms {
 
     /// Closes leftovers as they become due, for as long as the node runs.
     pub async fn sweep_leftovers(self) {
-        let mut turns = tokio::time::interval(LOOK_INTERVAL);
+        let mut wait = LOOK_INTERVAL;
         loop {
-            turns.tick().await;
-            for (relay, conference) in self.shared.relays.due_leftovers(Instant::now()) {
-                match self.close_leftover(&relay, conference).await {
-                    Ok(()) => {
-                        tracing::debug!(relay = %relay.name, %conference, "a leftover room is nobody's any more");
-                    }
-                    Err(error) => {
-                        tracing::warn!(relay = %relay.name, %conference, %error, "a leftover room stays for now");
-                    }
+            tokio::time::sleep(wait).await;
+            let due = self.shared.relays.due_leftovers(Instant::now());
+            let mut closing = JoinSet::new();
+            let mut failed = None;
+            for (relay, conference) in due {
+                if closing.len() >= CLOSED_AT_ONCE {
+                    failed = failed.or(next_failure(&mut closing).await);
                 }
+                let rooms = self.clone();
+                closing.spawn(async move { rooms.close_leftover(&relay, conference).await });
             }
+            while !closing.is_empty() {
+                failed = failed.or(next_failure(&mut closing).await);
+            }
+            wait = match failed {
+                None => LOOK_INTERVAL,
+                Some(error) => {
+                    if wait == LOOK_INTERVAL {
+                        tracing::warn!(%error, "leftover rooms stay for now");
+                    }
+                    (wait * 2).min(MAX_WAIT)
+                }
+            };
         }
     }
 
@@ -64,6 +81,11 @@ impl Rooms {
             Answer::Joined(_) | Answer::Again => Err(not_closed()),
         }
     }
+}
+
+/// Why the next of them that ends did not close its room.
+async fn next_failure(closing: &mut JoinSet<Result<(), Refusal>>) -> Option<Refusal> {
+    closing.join_next().await?.ok()?.err()
 }
 
 /// Has the relay close the conference's room. One that refuses has seen a newer owner, who closed it before it did anything

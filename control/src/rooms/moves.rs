@@ -70,10 +70,9 @@ impl RoomState {
         self.avoid = None;
         self.effects.push_back(Effect::Settle(Some(relay.clone())));
         self.place = Some(Place { relay, since: now });
-        if self.people.is_empty() {
-            // Sessions that an earlier owner opened there are nobody's any more, but would go on hearing.
-            self.command(now, Purpose::Nothing, Action::CloseRoom);
-        }
+        // Sessions that an earlier owner opened there, or this one before its room was elsewhere, are nobody's any more but
+        // would go on hearing: who is in the room is let in anew.
+        self.command(now, Purpose::Nothing, Action::CloseRoom);
         self.open_waiting(now, world);
         let joins: Vec<Ticket> = self.joins.keys().copied().collect();
         for ticket in joins {
@@ -166,7 +165,7 @@ impl RoomState {
         let Some(place) = self.place.take() else {
             return;
         };
-        self.effects.push_back(Effect::Settle(None));
+        self.effects.push_back(Effect::Abandon);
         self.avoid = avoid;
         for command in std::mem::take(&mut self.commands).into_values() {
             // Joins and moves are asked for again at the new place.
@@ -230,6 +229,7 @@ impl RoomState {
             let action = Action::SetMaySpeak { sender, may_speak };
             self.command(now, Purpose::Probe(sender), action);
         }
+        self.close_unclosed(now);
     }
 
     /// Who waits to come in is told; who is in waits on.

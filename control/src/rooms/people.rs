@@ -7,7 +7,7 @@ use confab_protocol::control::room::{LeaveReason, Role};
 use confab_protocol::control::{AccountId, ErrorCode, JoinId, MediaGrant, Participant, Refusal};
 
 use super::effect::{Answer, ClientId, Effect, EventKind, Joined, Joiner, Ticket};
-use super::state::{Join, JoinStage, Media, Person, Purpose, RoomState, World};
+use super::state::{Join, JoinStage, Media, Person, Purpose, RoomState, World, relay_silent};
 use crate::store::{ConferenceRecord, SessionId, Standing};
 
 /// Devices with which one account may be in a room.
@@ -94,7 +94,13 @@ impl RoomState {
             .people
             .values()
             .map(|person| person.participant.account);
-        if accounts.filter(|account| *account == who.account).count() >= MAX_DEVICES {
+        let coming_of_account = self.joins.values().filter(|join| {
+            matches!(&join.stage, JoinStage::Opening { .. })
+                && join.resume.is_none()
+                && join.who.account == who.account
+        });
+        let devices = accounts.filter(|account| *account == who.account).count();
+        if devices + coming_of_account.count() >= MAX_DEVICES {
             return Err(Refusal::new(
                 ErrorCode::LimitReached,
                 format!(
@@ -208,6 +214,9 @@ impl RoomState {
             let sender = participant.sender;
             if join.resume.is_none() {
                 // Whether the relay opened it or not: what is closed after it was asked to open stays closed.
+                if self.fence().placement > 0 {
+                    self.unclosed.insert(sender, join.who.account);
+                }
                 self.command(now, Purpose::Nothing, Action::CloseMedia { sender });
             } else if was_asked || self.people.get(&sender).is_some_and(Person::is_opening) {
                 // The session that it had may be closed already: it has to have one again.
@@ -229,6 +238,7 @@ impl RoomState {
             return;
         };
         self.take_out(sender, LeaveReason::Left, Some(client));
+        self.unclosed.insert(sender, account);
         let commands = self.close_media(now, &[sender]);
         self.wait_for(ticket, commands);
     }
@@ -242,7 +252,8 @@ impl RoomState {
         };
         let joins = self.cancel_joins_of(now, account, kicked);
         let senders = self.senders_of(account);
-        if senders.is_empty() && joins == 0 {
+        let is_unclosed = self.unclosed.values().any(|of| *of == account);
+        if senders.is_empty() && joins == 0 && !is_unclosed {
             let message = "nobody of this name is in the room";
             self.answer(
                 ticket,
@@ -250,7 +261,13 @@ impl RoomState {
             );
             return;
         }
-        let commands = self.take_all_out(now, &senders, LeaveReason::Kicked);
+        let is_out_of_reach = self.is_out_of_reach(account);
+        self.take_all_out(&senders, LeaveReason::Kicked);
+        if is_out_of_reach {
+            self.answer(ticket, Err(relay_silent()));
+            return;
+        }
+        let commands = self.close_all_of(now, account);
         self.wait_for(ticket, commands);
     }
 
@@ -266,13 +283,15 @@ impl RoomState {
             None => {
                 let left = || Refusal::new(ErrorCode::Denied, "you have left the conference");
                 self.cancel_joins_of(now, account, left);
-                self.take_all_out(now, &senders, LeaveReason::Left)
+                self.take_all_out(&senders, LeaveReason::Left);
+                self.close_all_of(now, account)
             }
             Some(Standing {
                 role: Role::Banned, ..
             }) => {
                 self.cancel_joins_of(now, account, banned);
-                self.take_all_out(now, &senders, LeaveReason::Banned)
+                self.take_all_out(&senders, LeaveReason::Banned);
+                self.close_all_of(now, account)
             }
             Some(standing) => {
                 self.change_joins_of(account, standing);
@@ -306,7 +325,8 @@ impl RoomState {
             .filter(|(_, person)| person.session == session)
             .map(|(sender, _)| *sender)
             .collect();
-        self.take_all_out(now, &senders, LeaveReason::SessionEnded);
+        self.take_all_out(&senders, LeaveReason::SessionEnded);
+        self.close_media(now, &senders);
     }
 
     /// Takes a participant out of the room and tells everybody, itself unless `quiet` is where it asked from.
@@ -350,11 +370,34 @@ impl RoomState {
         }
     }
 
-    fn take_all_out(&mut self, now: Instant, senders: &[u16], reason: LeaveReason) -> Vec<u64> {
+    fn take_all_out(&mut self, senders: &[u16], reason: LeaveReason) {
         for sender in senders {
+            if let Some(person) = self.people.get(sender) {
+                self.unclosed.insert(*sender, person.participant.account);
+            }
             self.take_out(*sender, reason, None);
         }
-        self.close_media(now, senders)
+    }
+
+    /// Whether there is no relay that could be told of the account, though one may have sessions of it: what is to hold for
+    /// it cannot be acknowledged now.
+    pub(super) fn is_out_of_reach(&self, account: AccountId) -> bool {
+        let is_there =
+            !self.senders_of(account).is_empty() || self.unclosed.values().any(|of| *of == account);
+        self.place.is_none() && self.fence().placement > 0 && is_there
+    }
+
+    /// Has the relay close what it may still have of the account.
+    fn close_all_of(&mut self, now: Instant, account: AccountId) -> Vec<u64> {
+        let of_account = |(sender, of): (&u16, &AccountId)| (*of == account).then_some(*sender);
+        let senders: Vec<u16> = self.unclosed.iter().filter_map(of_account).collect();
+        self.close_media(now, &senders)
+    }
+
+    /// Has the relay close what it has not said to be closed.
+    pub(super) fn close_unclosed(&mut self, now: Instant) {
+        let senders: Vec<u16> = self.unclosed.keys().copied().collect();
+        self.close_media(now, &senders);
     }
 
     fn close_media(&mut self, now: Instant, senders: &[u16]) -> Vec<u64> {
@@ -454,8 +497,11 @@ impl RoomState {
         };
         let first = self.next_sender;
         let mut candidates = (0..=u16::MAX).map(|step| first.wrapping_add(step));
-        let free =
-            candidates.find(|sender| !self.people.contains_key(sender) && !coming(*sender))?;
+        let free = candidates.find(|sender| {
+            !self.people.contains_key(sender)
+                && !self.unclosed.contains_key(sender)
+                && !coming(*sender)
+        })?;
         self.next_sender = free.wrapping_add(1);
         Some(free)
     }

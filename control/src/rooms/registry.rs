@@ -14,7 +14,7 @@ use super::people::participant_gone;
 use crate::clock::Clock;
 use crate::cluster::Relays;
 use crate::cluster::nodes::messages::RoomAsk;
-use crate::cluster::nodes::{NodeAnswer, NodeAsk, Nodes};
+use crate::cluster::nodes::{NodeAnswer, NodeAsk, Nodes, PeerError};
 use crate::cluster::registry::RoomInbox;
 use crate::events::EventSink;
 use crate::random::jittered;
@@ -180,24 +180,38 @@ impl Rooms {
 
     /// Has the node that has the room do it, whichever that is.
     async fn moderate(&self, conference: ConferenceId, ask: RoomAsk) -> Result<(), Refusal> {
+        // Whether it may have been done by one that did not live to say so.
+        let mut may_be_done = false;
         for round in 0..ROUNDS {
-            let node = match self.moderate_here(conference, ask).await? {
-                Answer::Done | Answer::Joined(_) => return Ok(()),
-                Answer::Again => {
-                    pause(round).await;
-                    continue;
+            let answer = match self.moderate_here(conference, ask).await {
+                Ok(Answer::Elsewhere(node)) => {
+                    let asked = NodeAsk::Room(conference, ask);
+                    match self.shared.nodes.ask(&node, &asked).await {
+                        Ok(NodeAnswer::Done) => Ok(true),
+                        Ok(NodeAnswer::Refused(refusal)) => Err(refusal),
+                        Ok(NodeAnswer::NotOwner | NodeAnswer::Live(_)) => Ok(false),
+                        Err(error) => {
+                            // If the node is dead, this one is next.
+                            tracing::warn!(node = %node.run.name, %error, "the owner of a room did not answer");
+                            may_be_done |= error != PeerError::Unreachable;
+                            Ok(false)
+                        }
+                    }
                 }
-                Answer::Elsewhere(node) => node,
+                Ok(Answer::Done | Answer::Joined(_)) => Ok(true),
+                Ok(Answer::Again) => {
+                    may_be_done = true;
+                    Ok(false)
+                }
+                Err(refusal) => Err(refusal),
             };
-            let asked = NodeAsk::Room(conference, ask);
-            match self.shared.nodes.ask(&node, &asked).await {
-                Ok(NodeAnswer::Done) => return Ok(()),
-                Ok(NodeAnswer::Refused(refusal)) => return Err(refusal),
-                Ok(NodeAnswer::NotOwner | NodeAnswer::Live(_)) => {}
-                // Whether it was done or not: done again it is the same, and if the node is dead this one is next.
-                Err(error) => tracing::warn!(node = %node.run.name, %error, "a room's owner"),
+            match answer {
+                Ok(true) => return Ok(()),
+                Ok(false) => pause(round).await,
+                // What was to be gone is gone.
+                Err(refusal) if may_be_done && refusal.code == ErrorCode::NotFound => return Ok(()),
+                Err(refusal) => return Err(refusal),
             }
-            pause(round).await;
         }
         Err(unsettled())
     }

@@ -61,6 +61,8 @@ pub struct RoomState {
     pub(super) place: Option<Place>,
     /// Where the media will be once the home says so.
     pub(super) placing: Option<LinkedRelay>,
+    /// Who was taken out and whose session the relay may still have: it has not said that it was closed.
+    pub(super) unclosed: BTreeMap<u16, AccountId>,
     /// When to write again where the media is, for a store that did not answer.
     pub(super) record_at: Option<Instant>,
     pub(super) avoid: Option<RelayName>,
@@ -126,6 +128,17 @@ pub(super) struct Place {
 pub(super) struct Command {
     deadline: Instant,
     pub(super) purpose: Purpose,
+    /// Senders that have no session any more when it is obeyed.
+    closes: Vec<u16>,
+}
+
+/// Where the numbers of a room go on that begins again in one era.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Numbers {
+    /// Of its next command.
+    pub command: u64,
+    /// Of its last placement.
+    pub placement: u64,
 }
 
 pub(super) enum Purpose {
@@ -147,12 +160,12 @@ enum Storing {
 }
 
 impl RoomState {
-    /// An empty room that `home` gives to this node. Its commands are numbered from `first_command` on.
+    /// An empty room that `home` gives to this node.
     pub fn new(
         conference: ConferenceId,
         home: HomeRecord,
         max_participants: usize,
-        first_command: u64,
+        numbers: Numbers,
         world: &mut dyn World,
     ) -> Self {
         let mut secret = [0; RoomSecret::LEN];
@@ -167,19 +180,20 @@ impl RoomState {
             revision: 0,
             fence: Fence {
                 era: home.era,
-                placement: 0,
+                placement: numbers.placement,
             },
             home,
             is_owned: true,
             place: None,
             placing: None,
             record_at: None,
+            unclosed: BTreeMap::new(),
             avoid: None,
             retry_at: None,
             storing: HashMap::new(),
             waiting: HashMap::new(),
             commands: BTreeMap::new(),
-            next_command: first_command,
+            next_command: numbers.command,
             effects: VecDeque::new(),
         }
     }
@@ -360,9 +374,12 @@ impl RoomState {
             || self.joins.values().any(|join| join.who.client == client)
     }
 
-    /// Where the numbers of a successor's commands begin.
-    pub fn next_command(&self) -> u64 {
-        self.next_command
+    /// Where the numbers of a successor begin.
+    pub fn numbers(&self) -> Numbers {
+        Numbers {
+            command: self.next_command,
+            placement: self.fence.placement,
+        }
     }
 
     fn stored(&mut self, now: Instant, ticket: Ticket, result: Result<(), Refusal>) {
@@ -373,11 +390,21 @@ impl RoomState {
             self.answer(ticket, Err(refusal));
             return;
         }
-        let commands = match storing {
-            Storing::Change(account, new) => self.apply(now, account, new),
-            Storing::Delete => self.close(now),
-        };
-        self.wait_for(ticket, commands);
+        match storing {
+            Storing::Change(account, new) => {
+                let is_out_of_reach = self.is_out_of_reach(account);
+                let commands = self.apply(now, account, new);
+                if is_out_of_reach {
+                    self.answer(ticket, Err(relay_silent()));
+                } else {
+                    self.wait_for(ticket, commands);
+                }
+            }
+            Storing::Delete => {
+                let commands = self.close(now);
+                self.wait_for(ticket, commands);
+            }
+        }
     }
 
     /// The conference is gone from the store.
@@ -416,10 +443,21 @@ impl RoomState {
             self.command_failed(now, command, world);
             return;
         };
-        let Some(Command { purpose, .. }) = self.commands.remove(&command) else {
+        let Some(Command {
+            purpose, closes, ..
+        }) = self.commands.remove(&command)
+        else {
             return;
         };
+        if matches!(outcome, CommandOutcome::Obeyed | CommandOutcome::NotFound) {
+            for sender in closes {
+                self.unclosed.remove(&sender);
+            }
+        }
         match (outcome, purpose, connection_id) {
+            (CommandOutcome::Fenced | CommandOutcome::WrongBoot, purpose, _) => {
+                self.disobeyed(now, outcome, purpose, world);
+            }
             (CommandOutcome::Obeyed, Purpose::Join(ticket, uplink, downlink), Some(id)) => {
                 let media = self.grant(id, uplink, downlink);
                 self.finish_join(ticket, media);
@@ -500,8 +538,17 @@ impl RoomState {
         let boot = self.boot()?;
         let command = self.next_command;
         self.next_command += 1;
-        let deadline = now + COMMAND_DEADLINE;
-        self.commands.insert(command, Command { deadline, purpose });
+        let closes = match &action {
+            Action::CloseMedia { sender } => vec![*sender],
+            Action::CloseRoom => self.unclosed.keys().copied().collect(),
+            Action::OpenMedia(_) | Action::SetMaySpeak { .. } => Vec::new(),
+        };
+        let waits = Command {
+            deadline: now + COMMAND_DEADLINE,
+            purpose,
+            closes,
+        };
+        self.commands.insert(command, waits);
         self.effects.push_back(Effect::Command {
             command,
             boot,

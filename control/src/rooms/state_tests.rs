@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::effect::{Answer, Done, Effect, EventKind, Input, Joined, Joiner, RoomEvent, Ticket};
 use super::home::Recorded;
-use super::state::{COMMAND_DEADLINE, PLACE_RETRY, RoomState, World};
+use super::state::{COMMAND_DEADLINE, Numbers, PLACE_RETRY, RoomState, World};
 use crate::clock::UnixMillis;
 use crate::cluster::{LinkedRelay, RelayName};
 use crate::store::{
@@ -133,7 +133,7 @@ impl Table {
         };
         Self {
             now: Instant::now(),
-            room: RoomState::new(CONFERENCE, home(1), 10, 0, &mut world),
+            room: RoomState::new(CONFERENCE, home(1), 10, Numbers::default(), &mut world),
             world,
             next_ticket: 0,
             open: VecDeque::new(),
@@ -173,7 +173,7 @@ impl Table {
                 Effect::Tell { clients, event } => self.events.push((clients, event)),
                 Effect::Present(_) => self.presence += 1,
                 Effect::Absent(_) => self.presence -= 1,
-                Effect::Settle(_) => {}
+                Effect::Settle(_) | Effect::Abandon => {}
                 Effect::Command { ref action, .. } => {
                     self.actions.push(action.clone());
                     self.open.push_back(effect);
@@ -293,6 +293,16 @@ fn is_open(effect: &Effect) -> bool {
         effect,
         Effect::Command {
             action: Action::OpenMedia(_),
+            ..
+        }
+    )
+}
+
+fn is_close(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::Command {
+            action: Action::CloseMedia { .. },
             ..
         }
     )
@@ -642,6 +652,88 @@ fn an_owner_that_is_fenced_has_everybody_ask_again_and_commands_nothing_more() {
 }
 
 #[test]
+fn a_ban_without_a_relay_is_not_acknowledged_and_holds_when_one_is_there() {
+    let mut table = Table::new();
+    table.join(ANN);
+    table.join(BOB);
+    table.world.relays.clear();
+    table.pass(Duration::from_secs(5));
+    table.handle(Input::RelayGone(BootId([1; 16])));
+    let ban = table.change(BOB, banned());
+    table.settle();
+    assert_eq!(table.refusal(ban), ErrorCode::Busy);
+    let again = table.change(BOB, banned());
+    table.settle();
+    assert_eq!(table.refusal(again), ErrorCode::Busy);
+    // The same run of the relay comes back, with what it had.
+    table.world.relays.push(relay("berlin", 1));
+    let before = table.actions.len();
+    table.pass(PLACE_RETRY);
+    table.settle();
+    assert_eq!(table.actions[before], Action::CloseRoom);
+    let last = table.change(BOB, banned());
+    table.settle();
+    assert!(matches!(table.answer(last), Ok(None)));
+}
+
+#[test]
+fn what_a_lost_link_did_not_close_is_closed_when_it_is_back() {
+    let mut table = Table::new();
+    table.join(ANN);
+    let bob = table.join(BOB);
+    let ban = table.change(BOB, banned());
+    let store = table.take(is_change);
+    table.fulfil(store, CommandOutcome::Obeyed);
+    let Effect::Command { command, .. } = table.take(is_close) else {
+        panic!("it is a command");
+    };
+    table.handle(Input::CommandDone {
+        command,
+        outcome: Done::NoLink,
+    });
+    assert_eq!(table.refusal(ban), ErrorCode::Busy);
+    // Who asks again waits until the relay has obeyed.
+    let again = table.change(BOB, banned());
+    let store = table.take(is_change);
+    table.fulfil(store, CommandOutcome::Obeyed);
+    assert!(!table.is_answered(again));
+    let close = Action::CloseMedia { sender: bob.sender };
+    let before = table
+        .actions
+        .iter()
+        .filter(|action| **action == close)
+        .count();
+    table.handle(Input::RelayBack(BootId([1; 16])));
+    let after = table
+        .actions
+        .iter()
+        .filter(|action| **action == close)
+        .count();
+    assert_eq!(after, before + 1);
+    table.settle();
+    assert!(matches!(table.answer(again), Ok(None)));
+}
+
+#[test]
+fn a_probe_that_is_fenced_ends_the_owner() {
+    let mut table = Table::new();
+    table.join(ANN);
+    table.handle(Input::RelayBack(BootId([1; 16])));
+    let probe = table.open.pop_front().unwrap();
+    table.fulfil(probe, CommandOutcome::Fenced);
+    assert!(!table.room.is_owned());
+}
+
+#[test]
+fn one_account_does_not_fill_a_room_by_joining_with_many_devices_at_once() {
+    let mut table = Table::new();
+    let joins: Vec<_> = (0..10).map(|_| table.ask_join(ANN, None)).collect();
+    table.settle();
+    let answers = joins.into_iter().map(|join| table.answer(join));
+    assert_eq!(answers.filter(Result::is_ok).count(), 8);
+}
+
+#[test]
 fn a_room_that_another_node_has_taken_is_opened_nowhere() {
     let mut table = Table::new();
     table.store = StoreSays::AnothersRoom;
@@ -676,7 +768,7 @@ fn a_room_that_was_taken_over_stays_at_its_relay() {
         boot: BootId([2; 16]),
         placement: 4,
     });
-    table.room = RoomState::new(CONFERENCE, taken, 10, 0, &mut table.world);
+    table.room = RoomState::new(CONFERENCE, taken, 10, Numbers::default(), &mut table.world);
     let joined = table.join(ANN);
     assert_eq!((joined.media.era, joined.media.placement), (7, 1));
     let place = table.room.home().place.clone().unwrap();
@@ -867,8 +959,8 @@ proptest! {
                 table.open.clear();
                 table.events.clear();
                 let home = home(table.room.home().era + 1);
-                let command = table.room.next_command();
-                table.room = RoomState::new(CONFERENCE, home, 10, command, &mut table.world);
+                let numbers = Numbers { placement: 0, ..table.room.numbers() };
+                table.room = RoomState::new(CONFERENCE, home, 10, numbers, &mut table.world);
             }
             for (_, answer) in &table.answers {
                 if let Ok(Some(answer)) = answer {

@@ -44,31 +44,56 @@ pub async fn enter(
     Ok(())
 }
 
-/// Goes on for as long as the node lives.
-pub async fn run(store: Arc<dyn Store>, nodes: Nodes, mut record: NodeRecord) {
+/// Goes on for as long as the node lives. `missed` is called when others may have taken this node for dead meanwhile, and
+/// have told it nothing.
+pub async fn run(
+    store: Arc<dyn Store>,
+    nodes: Nodes,
+    mut record: NodeRecord,
+    missed: impl AsyncFn(),
+) {
     let mut turns = tokio::time::interval(BEAT_INTERVAL);
     turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut answers = true;
+    let (mut answers, mut is_alone) = (true, true);
+    let mut sure = nodes.sure_since(Instant::now());
     loop {
         turns.tick().await;
         match beat(store.as_ref(), &nodes, &mut record).await {
-            Ok(()) if !answers => tracing::info!("the store answers again"),
+            Ok(()) if !answers => {
+                answers = true;
+                tracing::info!("the store answers again");
+            }
             Err(error) if answers => {
+                answers = false;
                 tracing::warn!(%error, "the store does not take this node's heartbeat");
             }
-            _ => continue,
+            _ => {}
         }
-        answers = !answers;
+        let was_alone = std::mem::replace(&mut is_alone, !nodes.members().has_impostor());
+        if was_alone && !is_alone {
+            tracing::error!(
+                node = %record.run.name,
+                "another control node runs under this one's name: give one of them another with --node"
+            );
+        }
+        let now_sure = nodes.sure_since(Instant::now());
+        if now_sure.is_some() && now_sure != sure {
+            sure = now_sure;
+            missed().await;
+        }
     }
 }
 
+/// One heartbeat, and a look, whether the heartbeat was taken or not.
 async fn beat(store: &dyn Store, nodes: &Nodes, record: &mut NodeRecord) -> Result<(), StoreError> {
     record.counter += 1;
     let began = Instant::now();
-    store.beat(record.clone()).await?;
-    nodes.members().beaten(began);
+    let beaten = store.beat(record.clone()).await;
+    if beaten.is_ok() {
+        nodes.members().beaten(began);
+    }
     let began = Instant::now();
     let listed = store.nodes().await?;
     nodes.members().look(began, listed);
-    Ok(())
+    beaten
 }

@@ -21,6 +21,9 @@ pub const SURE_FOR: Duration = Duration::from_secs(3);
 /// Between two looks that are further apart the store did not answer, and everybody has to be given time anew.
 const MAX_STEP: Duration = Duration::from_secs(2);
 
+/// A run that nobody lists is remembered for so long after one heard of it.
+const FORGET_STRANGERS: Duration = Duration::from_secs(60);
+
 /// Whether a run of a node lives.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Life {
@@ -44,6 +47,8 @@ pub struct Members {
     beaten: Option<Instant>,
     /// Counts the times at which others could have taken this node for dead.
     breaks: u64,
+    /// Runs that were asked for and not listed, and since when: they may have started after the store was looked at.
+    strangers: HashMap<NodeRun, Instant>,
 }
 
 struct Seen {
@@ -61,6 +66,7 @@ impl Members {
             alone: false,
             beaten: None,
             breaks: 0,
+            strangers: HashMap::new(),
         }
     }
 
@@ -90,6 +96,12 @@ impl Members {
             .map(|before| now.saturating_duration_since(before))
             .filter(|step| *step <= MAX_STEP);
         self.looked = Some(now);
+        self.strangers
+            .retain(|_, since| now.saturating_duration_since(*since) < FORGET_STRANGERS);
+        if listed.iter().any(|record| self.is_impostor(record)) {
+            // Each of the two is dead to whoever sees the other's heartbeat.
+            self.beaten = None;
+        }
         let mut before = std::mem::take(&mut self.seen);
         for record in listed {
             let same = before.remove(&record.run.name).filter(|seen| {
@@ -102,20 +114,48 @@ impl Members {
         }
     }
 
-    /// Whether that run of a node lives. One that was never looked for does.
-    pub fn life(&self, run: &NodeRun) -> Life {
+    /// Whether that run of a node, of which one has just read, lives at `now`.
+    pub fn life(&mut self, now: Instant, run: &NodeRun) -> Life {
         if self.alone {
             return Life::Dead;
         }
         match self.seen.get(&run.name) {
-            _ if self.looked.is_none() => Life::Doubted,
             Some(seen) if seen.record.run == *run => match seen.still {
                 still if still >= DEAD_AFTER => Life::Dead,
                 still if still >= DOUBTED_AFTER => Life::Doubted,
                 _ => Life::Alive(seen.record.clone()),
             },
-            _ => Life::Dead,
+            // It is dead if it is not listed by a look that began after one first heard of it.
+            _ => {
+                let heard = *self.strangers.entry(run.clone()).or_insert(now);
+                match self.looked.is_some_and(|looked| looked > heard) {
+                    true => Life::Dead,
+                    false => Life::Doubted,
+                }
+            }
         }
+    }
+
+    /// Whether the store lists it, be it silent or not.
+    pub fn is_listed(&self, run: &NodeRun) -> bool {
+        let seen = self.seen.get(&run.name);
+        seen.is_some_and(|seen| seen.record.run == *run)
+    }
+
+    /// Whether another run has this node's name.
+    pub fn has_impostor(&self) -> bool {
+        let own = self.seen.get(&self.me.name);
+        own.is_some_and(|seen| self.is_impostor(&seen.record))
+    }
+
+    fn is_impostor(&self, record: &NodeRecord) -> bool {
+        record.run.name == self.me.name && record.run != self.me
+    }
+
+    /// All others that the store lists, be they silent or not.
+    pub fn listed(&self) -> Vec<NodeRecord> {
+        let others = self.seen.values().filter(|seen| seen.record.run != self.me);
+        others.map(|seen| seen.record.clone()).collect()
     }
 
     /// See [`Nodes::sure_since`](super::Nodes::sure_since).
@@ -156,7 +196,7 @@ mod tests {
     }
 
     /// Looks once a second, at the counters that `at` gives for the second.
-    fn watch(seconds: u64, at: impl Fn(u64) -> Option<u64>) -> Members {
+    fn watch(seconds: u64, at: impl Fn(u64) -> Option<u64>) -> Watch {
         let mut members = Members::new(run("one", 1));
         let start = Instant::now();
         for second in 0..seconds {
@@ -165,7 +205,19 @@ mod tests {
                 members.look(now, vec![record("two", 7, counter)]);
             }
         }
-        members
+        let now = start + Duration::from_secs(seconds);
+        Watch { members, now }
+    }
+
+    struct Watch {
+        members: Members,
+        now: Instant,
+    }
+
+    impl Watch {
+        fn life(&mut self, run: &NodeRun) -> Life {
+            self.members.life(self.now, run)
+        }
     }
 
     #[test]
@@ -198,13 +250,28 @@ mod tests {
 
     #[test]
     fn who_was_started_again_or_is_not_listed_is_dead_and_who_was_not_looked_for_is_not() {
-        let members = watch(3, Some);
-        assert_eq!(members.life(&run("two", 6)), Life::Dead);
-        assert_eq!(members.life(&run("three", 1)), Life::Dead);
-        let fresh = Members::new(run("one", 1));
-        assert_eq!(fresh.life(&run("two", 7)), Life::Doubted);
-        let alone = Members::alone(run("one", 1));
-        assert_eq!(alone.life(&run("two", 7)), Life::Dead);
+        let mut watch = watch(3, Some);
+        let (before, three) = (run("two", 6), run("three", 1));
+        // They may have come after the look.
+        assert_eq!(watch.life(&before), Life::Doubted);
+        assert_eq!(watch.life(&three), Life::Doubted);
+        watch.now += Duration::from_secs(1);
+        let listed = vec![record("two", 7, 3), record("three", 1, 1)];
+        watch.members.look(watch.now, listed);
+        assert_eq!(watch.life(&before), Life::Dead);
+        assert_eq!(watch.life(&three), Life::Alive(record("three", 1, 1)));
+        let mut alone = Members::alone(run("one", 1));
+        assert_eq!(alone.life(watch.now, &three), Life::Dead);
+    }
+
+    #[test]
+    fn two_runs_of_one_name_are_sure_of_nothing() {
+        let mut members = Members::new(run("one", 1));
+        let now = Instant::now();
+        members.beaten(now);
+        assert!(members.sure_since(now).is_some());
+        members.look(now, vec![record("one", 2, 5)]);
+        assert_eq!(members.sure_since(now), None);
     }
 
     #[test]
@@ -242,7 +309,8 @@ mod tests {
                 if millis % 1000 == offset {
                     one.look(after(millis), vec![record("two", 7, counter)]);
                 }
-                if one.life(&run("two", 7)) == Life::Dead && millis > 1000 {
+                let life = one.life(after(millis), &run("two", 7));
+                if life == Life::Dead && millis > 1000 {
                     assert_eq!(two.sure_since(after(millis)), None, "at {millis} ms");
                 }
             }

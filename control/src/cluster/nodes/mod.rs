@@ -3,29 +3,31 @@
 //! * [`members`]: who is alive, without I/O;
 //! * [`heartbeat`]: says in the store that this node lives, and looks who else does;
 //! * [`messages`]: what nodes ask of each other;
-//! * [`peers`]: connections to the others;
+//! * [`peers`]: connections to the others; `herald`: tells them what they have to hear;
 //! * [`serve`]: what the others ask of this one.
 
 pub mod heartbeat;
+mod herald;
 pub mod members;
 pub mod messages;
 pub mod peers;
 pub mod serve;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use confab_protocol::control::AccountId;
+
+use herald::Herald;
 pub use members::Members;
 pub use messages::{NodeAnswer, NodeAsk};
 pub use peers::{PeerError, Peers};
 
 use crate::random;
-use crate::store::{NodeRecord, NodeRun};
+use crate::store::{NodeRecord, NodeRun, SessionId};
 
 /// Addresses of other nodes that a client is told, about.
 const MAX_TOLD: usize = 4;
-/// A node that did not hear is told again after this time.
-const TELL_AGAIN: Duration = Duration::from_millis(500);
 
 /// This node and what it knows of the others. Clones share it.
 #[derive(Clone)]
@@ -34,6 +36,7 @@ pub struct Nodes {
     members: Arc<Mutex<Members>>,
     /// `None` where there can be no others.
     peers: Option<Arc<Peers>>,
+    herald: Herald,
 }
 
 impl Nodes {
@@ -43,6 +46,7 @@ impl Nodes {
             members: Arc::new(Mutex::new(Members::alone(me.clone()))),
             me,
             peers: None,
+            herald: Herald::default(),
         }
     }
 
@@ -52,6 +56,7 @@ impl Nodes {
             members: Arc::new(Mutex::new(Members::new(me.clone()))),
             me,
             peers: Some(Arc::new(peers)),
+            herald: Herald::default(),
         }
     }
 
@@ -66,9 +71,14 @@ impl Nodes {
         self.members().sure_since(now)
     }
 
-    /// What is known of another run of a node.
+    /// What is known of another run of a node, of which one has just read.
     pub fn standing(&self, run: &NodeRun) -> members::Life {
-        self.members().life(run)
+        self.members().life(Instant::now(), run)
+    }
+
+    /// All others that the store lists, be they silent or not.
+    fn listed(&self) -> Vec<NodeRecord> {
+        self.members().listed()
     }
 
     /// The other nodes that live.
@@ -87,22 +97,25 @@ impl Nodes {
         told
     }
 
-    /// Tells every other node something until it has heard it or is dead. Does not wait for that.
-    pub fn tell_all(&self, ask: &NodeAsk) {
-        for node in self.others() {
-            let (nodes, ask) = (self.clone(), ask.clone());
-            tokio::spawn(async move {
-                while nodes.standing(&node.run) != members::Life::Dead {
-                    match nodes.ask(&node, &ask).await {
-                        Ok(_) => return,
-                        Err(error) => {
-                            tracing::warn!(node = %node.run.name, %error, "a node was not told")
-                        }
-                    }
-                    tokio::time::sleep(TELL_AGAIN).await;
-                }
-            });
+    /// Tells every other node that a session is over, until it has heard it or is no more. Does not wait for that.
+    pub fn tell_session_ended(&self, account: AccountId, session: SessionId) {
+        if self.peers.is_none() {
+            return;
         }
+        let nodes = self.clone();
+        let ask = NodeAsk::EndSession(account, session);
+        let told = self.listed();
+        for node in &told {
+            self.herald.tell(&nodes, node, &ask);
+        }
+        tokio::spawn(async move {
+            // One that has started since the last look was not listed then.
+            tokio::time::sleep(2 * members::BEAT_INTERVAL).await;
+            let is_new = |node: &NodeRecord| told.iter().all(|known| known.run != node.run);
+            for node in nodes.listed().iter().filter(|node| is_new(node)) {
+                nodes.herald.tell(&nodes, node, &ask);
+            }
+        });
     }
 
     /// Asks another node.

@@ -13,8 +13,8 @@ use quinn::{ClientConfig, Connection, Endpoint, IdleTimeout, TransportConfig, Va
 use super::messages::{MAX_NODE_MESSAGE, NodeAnswer, NodeAsk};
 use crate::store::{NodeRecord, NodeRun};
 
-/// Time for a connection to stand.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time for a connection to stand, for each address of the node.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time for an answer: the other waits for a store and a relay.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
 /// A connection without a sign of life for so long is over.
@@ -73,15 +73,9 @@ impl Peers {
             Some(connection) => connection,
             None => self.connect(node).await?,
         };
-        let exchange = exchange(&connection, ask);
-        match tokio::time::timeout(ANSWER_TIMEOUT, exchange).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                // Whoever asks next is to find out sooner.
-                connection.close(VarInt::from_u32(0), b"no answer");
-                Err(PeerError::Timeout)
-            }
-        }
+        // A connection that is dead ends by its idle timeout; others may be served on it while this one waits.
+        let exchange = tokio::time::timeout(ANSWER_TIMEOUT, exchange(&connection, ask));
+        exchange.await.unwrap_or(Err(PeerError::Timeout))
     }
 
     fn standing(&self, run: &NodeRun) -> Option<Connection> {
@@ -94,12 +88,8 @@ impl Peers {
     }
 
     async fn connect(&self, node: &NodeRecord) -> Result<Connection, PeerError> {
-        let connecting = self.connect_to(&node.cluster);
-        let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
-        let (connection, endpoint) = match connected {
-            Ok(Some(connected)) => connected,
-            Ok(None) | Err(_) => return Err(PeerError::Unreachable),
-        };
+        let connected = self.connect_to(&node.cluster).await;
+        let (connection, endpoint) = connected.ok_or(PeerError::Unreachable)?;
         let open = Open {
             connection: connection.clone(),
             _endpoint: endpoint,
@@ -123,7 +113,7 @@ impl Peers {
             let connecting =
                 endpoint.connect_with(self.client.clone(), address, CLUSTER_SERVER_NAME);
             if let Ok(connecting) = connecting
-                && let Ok(connection) = connecting.await
+                && let Ok(Ok(connection)) = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await
             {
                 return Some((connection, endpoint));
             }
