@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use confab_protocol::media::downlink::HEADER_LEN;
 
 use super::packet::frame::MAX_HEAD;
-use super::packet::route::{Ends, Found, Route};
+use super::packet::route::{Ends, Found, Route, Routes};
 use super::packet::{DEVICE_NAME_LEN, NO_DEVICE, PacketPath, Sum, device_name};
 use super::records::{write_name, zeroed_name};
 use super::{EMPTY_PIECE, Listener, zeroed_header};
@@ -63,32 +63,46 @@ impl Outbox {
         &mut self,
         chunk: &[Outgoing<'_>],
         listeners: &[Listener],
-        packet: Option<&mut PacketPath>,
+        mut packet: Option<&mut PacketPath>,
     ) -> SendStatus {
         debug_assert!(chunk.len() <= CHUNK, "a transport takes no more at once");
-        match packet {
-            None => {
-                self.address_all(chunk);
-                self.submit_all(chunk, listeners, None)
-            }
-            Some(packet) => {
-                self.frame_all(chunk, packet);
-                self.submit_all(chunk, listeners, Some(packet))
+        match packet.as_deref_mut() {
+            Some(packet) => self.frame(chunk, &mut packet.routes),
+            None => self.address(chunk, 0),
+        }
+        let mut sent = 0;
+        while sent < chunk.len() {
+            // Each call is for one socket: most relays have one, and for most others the receivers of a room are alike.
+            let by = self.slots[sent].by;
+            let alike = self.slots[sent..chunk.len()].iter();
+            let end = sent + alike.take_while(|slot| slot.by == by).count();
+            match by {
+                By::Udp(at) => {
+                    let Some(listener) = listeners.get(usize::from(at)) else {
+                        return SendStatus::Refused { sent };
+                    };
+                    let (count, stopped) = self.submit(listener.socket.as_raw_fd(), sent, end);
+                    sent += count;
+                    match stopped {
+                        Ok(()) => {}
+                        Err(error) if is_full(&error) => return SendStatus::WouldBlock { sent },
+                        Err(_) => return SendStatus::Refused { sent },
+                    }
+                }
+                By::Packet => {
+                    if let Some(packet) = packet.as_deref_mut() {
+                        sent += self.submit_frames(packet, sent, end);
+                    }
+                    // What is left of them.
+                    self.address(&chunk[sent..end], sent);
+                }
             }
         }
+        SendStatus::All
     }
 
-    /// Prepares all for the UDP sockets.
-    fn address_all(&mut self, chunk: &[Outgoing<'_>]) {
-        let slots = self.slots.iter_mut().zip(&mut self.headers);
-        for (outgoing, (slot, header)) in chunk.iter().zip(slots) {
-            slot.address(outgoing, header);
-        }
-    }
-
-    /// Prepares all for the packet socket, but those for the UDP sockets that have no route.
-    fn frame_all(&mut self, chunk: &[Outgoing<'_>], packet: &mut PacketPath) {
-        let routes = &mut packet.routes;
+    /// Prepares datagrams for the packet socket, or for the UDP sockets where there is no route.
+    fn frame(&mut self, chunk: &[Outgoing<'_>], routes: &mut Routes) {
         routes.follow_generation();
         let mut summed = SummedBody::default();
         let slots = self.slots.iter_mut().zip(&mut self.headers);
@@ -108,55 +122,27 @@ impl Outbox {
         routes.ring();
     }
 
-    /// Sends what is prepared. What it says is about the whole chunk.
-    fn submit_all(
-        &mut self,
-        chunk: &[Outgoing<'_>],
-        listeners: &[Listener],
-        mut packet: Option<&mut PacketPath>,
-    ) -> SendStatus {
-        let mut sent = 0;
-        while sent < chunk.len() {
-            // Each call is for one socket: most relays have one, and for most others the receivers of a room are alike.
-            let by = self.slots[sent].by;
-            let run = self.slots[sent..chunk.len()].iter();
-            let end = sent + run.take_while(|slot| slot.by == by).count();
-            match (by, &mut packet) {
-                (By::Packet, Some(packet)) => {
-                    let (count, stopped) = self.submit(packet.as_raw_fd(), sent, end);
-                    packet.sent += count as u64;
-                    sent += count;
-                    let Err(error) = stopped else {
-                        continue;
-                    };
-                    // The device, or this socket's share of it, is full: the UDP socket's queue takes what it can, and
-                    // only that one says when to wait, and for what. Anything else says that the routes are wrong.
-                    if !is_full(&error) {
-                        packet.routes.forget();
-                    }
-                    let slots = self.slots[sent..end]
-                        .iter_mut()
-                        .zip(&mut self.headers[sent..end]);
-                    for (outgoing, (slot, header)) in chunk[sent..end].iter().zip(slots) {
-                        slot.address(outgoing, header);
-                    }
-                }
-                (By::Packet, None) => unreachable!("a chunk without packet socket is addressed"),
-                (By::Udp(at), _) => {
-                    let Some(listener) = listeners.get(usize::from(at)) else {
-                        return SendStatus::Refused { sent };
-                    };
-                    let (count, stopped) = self.submit(listener.socket.as_raw_fd(), sent, end);
-                    sent += count;
-                    match stopped {
-                        Ok(()) => {}
-                        Err(error) if is_full(&error) => return SendStatus::WouldBlock { sent },
-                        Err(_) => return SendStatus::Refused { sent },
-                    }
-                }
-            }
+    /// Prepares datagrams for the UDP sockets, from slot `at` on.
+    fn address(&mut self, datagrams: &[Outgoing<'_>], at: usize) {
+        let slots = self.slots[at..].iter_mut().zip(&mut self.headers[at..]);
+        for (outgoing, (slot, header)) in datagrams.iter().zip(slots) {
+            slot.address(outgoing, header);
         }
-        SendStatus::All
+    }
+
+    /// Sends frames that are prepared from `start` to `end`. Says how many were sent: those after them are to go by the UDP
+    /// socket.
+    ///
+    /// When the device is full, or this socket's share of it, that one's queue takes what it can. So only a UDP socket ever
+    /// says that there is no room, and waiting for room is waiting for it.
+    fn submit_frames(&mut self, packet: &mut PacketPath, start: usize, end: usize) -> usize {
+        let (count, stopped) = self.submit(packet.as_raw_fd(), start, end);
+        packet.sent += count as u64;
+        if stopped.is_err_and(|error| !is_full(&error)) {
+            // An interface is down or gone, or has become too narrow: what is known is wrong.
+            packet.routes.forget();
+        }
+        count
     }
 
     /// Sends the datagrams whose headers are prepared from `start` to `end` by one socket. Says how many were sent, and why
