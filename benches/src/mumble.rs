@@ -52,7 +52,8 @@ mod kind {
 pub struct Server {
     /// Its process.
     pub pid: u32,
-    address: SocketAddr,
+    /// Where it listens.
+    pub address: SocketAddr,
     _child: Child,
     _scratch: tempfile::TempDir,
 }

@@ -63,7 +63,7 @@ async fn over(
     }
     tokio::time::sleep(WARM_UP).await;
     let mut theirs = Vec::new();
-    let before = Arrivals::now(network, &relays, &members).await?;
+    let before = Counts::now(network, &relays, (&peer, &members)).await?;
     for pair in 0..PAIRS {
         progress(&format!("pair {} of {PAIRS}", pair + 1));
         theirs.push(cost(peer.pid, || members.frames_sent()).await?);
@@ -73,7 +73,7 @@ async fn over(
             relay.costs.push(cost);
         }
     }
-    let after = Arrivals::now(network, &relays, &members).await?;
+    let after = Counts::now(network, &relays, (&peer, &members)).await?;
 
     let best = network.ways().last();
     let mut figures = Vec::new();
@@ -83,10 +83,17 @@ async fn over(
     }
     let us = median(theirs) * 1e6;
     figures.push(Figure::new("mumble.cpu_per_frame_us", us, "us", Goal::None));
-    // What does not arrive costs nothing: a figure from such a run would say nothing.
-    let share = after.share_since(&before);
-    let goal = Goal::AtLeast(0.99);
-    figures.push(Figure::new("peers.datagrams_arrived", share, "share", goal));
+    // What does not arrive costs too little: figures of servers that deliver different shares cannot be compared.
+    figures.push(Figure::new(
+        "mumble.share_arrived",
+        after.peer.share_since(before.peer),
+        "share",
+        Goal::None,
+    ));
+    let counts = after.relays.iter().zip(&before.relays);
+    for (relay, (after, before)) in relays.iter().zip(counts) {
+        figures.extend(relay.shares(after, before));
+    }
     Ok(figures)
 }
 
@@ -131,6 +138,23 @@ impl Ours {
         })
     }
 
+    /// What of its datagrams has arrived, and what of them went by the packet socket.
+    fn shares(&self, after: &(Told, Delivery), before: &(Told, Delivery)) -> [Figure; 2] {
+        let (window, _, _) = self.window;
+        let sent = after.1.sent - before.1.sent;
+        let frames = after.0.grown(&before.0, "datagrams_out_by_packet");
+        let by_packet = frames as f64 / sent.max(1) as f64;
+        let arrived = after.1.share_since(before.1);
+        let figure = |what: &str, share, goal| {
+            let name = format!("relay.{what}.{window}.{}", self.way);
+            Figure::new(&name, share, "share", goal).by(self.way)
+        };
+        [
+            figure("share_arrived", arrived, Goal::AtLeast(0.99)),
+            figure("share_by_packet", by_packet, Goal::None),
+        ]
+    }
+
     /// Against what a frame cost the peer in the same pairs. The goals are for the best way to send.
     fn figures(&self, theirs: &[f64], is_best: bool) -> [Figure; 2] {
         let (window, _, goal) = self.window;
@@ -148,37 +172,47 @@ impl Ours {
     }
 }
 
-/// Datagrams that were sent to members by all servers together, and those that have arrived at their sockets.
-struct Arrivals {
-    told: Vec<Told>,
-    frames_of_peer: u64,
+/// What was sent and what has arrived so far.
+struct Counts {
+    relays: Vec<(Told, Delivery)>,
+    peer: Delivery,
+}
+
+/// Datagrams of a server.
+#[derive(Clone, Copy)]
+struct Delivery {
+    sent: u64,
     arrived: u64,
 }
 
-impl Arrivals {
+impl Counts {
     async fn now(
         network: &Network,
         relays: &[Ours],
-        members: &mumble::Members,
+        (peer, members): (&mumble::Server, &mumble::Members),
     ) -> Result<Self, LoadError> {
-        let mut told = Vec::new();
+        let mut counts = Vec::new();
         for relay in relays {
-            told.push(metrics::read(relay.rig.metrics).await?);
+            let told = metrics::read(relay.rig.metrics).await?;
+            let delivery = Delivery {
+                sent: told.counter("datagrams_out"),
+                arrived: network.arrived_from(relay.rig.relay)?,
+            };
+            counts.push((told, delivery));
         }
         Ok(Self {
-            told,
-            frames_of_peer: members.frames_sent() * u64::from(SHAPE.members - 1),
-            arrived: network.arrived()?,
+            relays: counts,
+            peer: Delivery {
+                sent: members.frames_sent() * u64::from(SHAPE.members - 1),
+                arrived: network.arrived_from(peer.address)?,
+            },
         })
     }
+}
 
-    fn share_since(&self, before: &Self) -> f64 {
-        let told = self.told.iter().zip(&before.told);
-        let by_relays: u64 = told
-            .map(|(after, before)| after.grown(before, "datagrams_out"))
-            .sum();
-        let sent = by_relays + self.frames_of_peer - before.frames_of_peer;
-        (self.arrived - before.arrived) as f64 / sent.max(1) as f64
+impl Delivery {
+    fn share_since(self, before: Self) -> f64 {
+        (self.arrived - before.arrived) as f64 / (self.sent - before.sent).max(1) as f64
     }
 }
 

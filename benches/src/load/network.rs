@@ -7,7 +7,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt as _;
 use std::process::{self, Child, Stdio};
 use std::thread;
@@ -140,10 +140,11 @@ impl Network {
         }
     }
 
-    /// Datagrams that have arrived at sockets of the near end so far, those included that found the receive buffer full.
-    pub fn arrived(&self) -> io::Result<u64> {
-        let snmp = fs::read_to_string("/proc/self/net/snmp")?;
-        datagrams_in(&snmp).ok_or_else(|| io::Error::other("the kernel counts no datagrams"))
+    /// Datagrams that have come from a server to near sockets that are connected to it and that nobody reads: the kernel
+    /// counts them when it finds the receive buffer full.
+    pub fn arrived_from(&self, server: SocketAddr) -> io::Result<u64> {
+        let sockets = fs::read_to_string("/proc/self/net/udp")?;
+        Ok(drops(&sockets, server.port()))
     }
 
     fn wait_for_far_end(&self) -> io::Result<u32> {
@@ -184,15 +185,20 @@ fn run(command: &mut process::Command) -> io::Result<()> {
     Err(io::Error::other(format!("{command:?}: {said}")))
 }
 
-/// Received and dropped for a full buffer, of `/proc/net/snmp`.
-fn datagrams_in(snmp: &str) -> Option<u64> {
-    let mut lines = snmp.lines().filter_map(|line| line.strip_prefix("Udp: "));
-    let (names, values) = (lines.next()?, lines.next()?);
-    let get = |wanted: &str| -> Option<u64> {
-        let at = names.split_whitespace().position(|name| name == wanted)?;
-        values.split_whitespace().nth(at)?.parse().ok()
-    };
-    Some(get("InDatagrams")? + get("RcvbufErrors")?)
+/// What sockets that are connected to a port have dropped, of `/proc/net/udp`.
+fn drops(sockets: &str, port: u16) -> u64 {
+    let sockets = sockets.lines().skip(1);
+    let dropped = sockets.filter_map(|socket| {
+        let mut fields = socket.split_whitespace();
+        let (_, remote) = fields.nth(2)?.split_once(':')?;
+        let is_of_port = u16::from_str_radix(remote, 16) == Ok(port);
+        fields
+            .next_back()?
+            .parse::<u64>()
+            .ok()
+            .filter(|_| is_of_port)
+    });
+    dropped.sum()
 }
 
 #[cfg(test)]
@@ -200,10 +206,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_arrives_is_counted_whether_it_is_read_or_not() {
-        let snmp = "Ip: x\nIp: 1\nUdp: InDatagrams NoPorts RcvbufErrors\nUdp: 7 100 5\n";
-        assert_eq!(datagrams_in(snmp), Some(12));
-        assert_eq!(datagrams_in("Udp: InDatagrams\n"), None);
-        assert!(Network::loopback().arrived().is_ok());
+    fn what_arrives_is_counted_by_where_it_came_from() {
+        let sockets = "  sl  local_address rem_address   st tx_queue rx_queue drops\n\
+                       1: 0100007F:8235 0100007F:1F90 01 00000000:00001100 00:00000000 00000000 0 0 26 2 00000000 7\n\
+                       2: 0100007F:8236 0100007F:1F90 01 00000000:00001100 00:00000000 00000000 0 0 27 2 00000000 5\n\
+                       3: 0100007F:1F90 00000000:0000 07 00000000:00000000 00:00000000 00000000 0 0 28 2 00000000 9\n";
+        assert_eq!(drops(sockets, 8080), 12);
+        assert_eq!(drops(sockets, 8081), 0);
     }
 }
