@@ -1,7 +1,7 @@
 //! The yardstick: a bare loop that sends what a relay would send, and does nothing else.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,8 @@ use crate::load::cpu;
 /// What to send.
 #[derive(Debug, Clone)]
 pub struct Bursts {
+    /// By which address of this host.
+    pub from: IpAddr,
     /// To whom, in turn.
     pub targets: Vec<SocketAddr>,
     /// Datagrams of a burst.
@@ -29,7 +31,7 @@ pub struct Bursts {
 
 /// Sends, and gives the processor time for each datagram.
 pub fn run(bursts: &Bursts) -> io::Result<Duration> {
-    let socket = UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
+    let socket = UdpSocket::bind((bursts.from, 0))?;
     socket.set_nonblocking(true)?;
     let mut driver = UdpDriver::new(vec![socket], 1)?;
     let body = vec![0xa5; bursts.body];

@@ -15,6 +15,9 @@ pub struct Figure {
     pub value: f64,
     /// In what.
     pub unit: &'static str,
+    /// How the relay sent audio, as its `--transmit` says; nothing where it sent none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transmit: Option<&'static str>,
     /// What it should be at most or at least, as `<= 80`; nothing where it is there to compare with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub goal: Option<String>,
@@ -49,8 +52,27 @@ impl Figure {
             name: name.to_owned(),
             value,
             unit,
+            transmit: None,
             goal: text,
             met,
+        }
+    }
+
+    /// The same, of a relay that sent audio in this way.
+    pub fn by(self, transmit: &'static str) -> Self {
+        Self {
+            transmit: Some(transmit),
+            ..self
+        }
+    }
+
+    /// The same, measured over the loopback interface beside one that was not: there to compare with.
+    pub fn over_loopback(self) -> Self {
+        Self {
+            name: format!("{}.loopback", self.name),
+            goal: None,
+            met: None,
+            ..self
         }
     }
 
@@ -62,9 +84,10 @@ impl Figure {
             None => "",
         };
         let goal = self.goal.as_deref().unwrap_or("");
+        let transmit = self.transmit.unwrap_or("");
         format!(
-            "{:<46}{:>12.3} {:<10}{:>10}  {verdict}",
-            self.name, self.value, self.unit, goal
+            "{:<54}{:>12.3} {:<10}{transmit:<8}{goal:>10}  {verdict}",
+            self.name, self.value, self.unit
         )
     }
 }

@@ -1,7 +1,7 @@
 //! `confab-bench`: flags, and the library.
 
 use std::alloc::System;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use confab_benches::bare::{self, Bursts};
 use confab_benches::demo::{self, Options};
 use confab_benches::figures::{self, Figure};
+use confab_benches::load::network;
 use confab_benches::{instructions, peers, program, relay};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
@@ -68,6 +69,9 @@ enum Command {
     },
     /// The bare loop: sends bursts and prints the nanoseconds of processor time for each datagram.
     Bare {
+        /// By which address of this host.
+        #[arg(long, value_name = "IP")]
+        from: IpAddr,
         /// To whom, in turn. Repeat it.
         #[arg(long, required = true, value_name = "IP:PORT")]
         to: Vec<SocketAddr>,
@@ -95,6 +99,9 @@ fn main() -> ExitCode {
             true => ExitCode::SUCCESS,
             false => ExitCode::FAILURE,
         };
+    }
+    if matches!(flags.command, Command::Relay { .. } | Command::Peers { .. }) {
+        network::enter();
     }
     program::run("confab-bench", async {
         tokio::select! {
@@ -156,12 +163,14 @@ async fn run(command: Command) -> Result<bool, String> {
         }
         Command::CountOne { .. } => unreachable!("it is done before there is a runtime"),
         Command::Bare {
+            from,
             to,
             datagrams,
             body,
             seconds,
         } => {
             let bursts = Bursts {
+                from,
                 targets: to,
                 datagrams,
                 body,

@@ -25,9 +25,10 @@ use rustls::{DigitallySignedStruct, SignatureScheme};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio_rustls::TlsConnector;
 
+use crate::load::network::Network;
 use crate::load::pace;
 
 /// Where Debian puts it.
@@ -51,7 +52,8 @@ mod kind {
 pub struct Server {
     /// Its process.
     pub pid: u32,
-    address: SocketAddr,
+    /// Where it listens.
+    pub address: SocketAddr,
     _child: Child,
     _scratch: tempfile::TempDir,
 }
@@ -71,15 +73,16 @@ struct Shared {
 }
 
 impl Server {
-    /// Starts the server on a free loopback port, or says that it is not installed.
-    pub async fn start(users: u16) -> io::Result<Self> {
+    /// Starts the server at the network's far end, or says that it is not installed.
+    pub async fn start(network: &Network, users: u16) -> io::Result<Self> {
         if !Path::new(PROGRAM).exists() {
             return Err(io::Error::other(
                 "mumble-server is not installed (apt-get install mumble-server)",
             ));
         }
         let scratch = tempfile::tempdir()?;
-        let port = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();
+        // Free at this end, and so, most probably, at the other.
+        let port = UdpSocket::bind((network.near, 0))?.local_addr()?.port();
         let settings = scratch.path().join("server.ini");
         let database = scratch.path().join("server.sqlite");
         // Started by root the server becomes a user of its own, who has to reach its database.
@@ -88,13 +91,15 @@ impl Server {
         std::fs::write(
             &settings,
             format!(
-                "database={}\nport={port}\nhost=127.0.0.1\nusers={}\nbandwidth=558000\n\
+                "database={}\nport={port}\nhost={}\nusers={}\nbandwidth=558000\n\
                  autobanAttempts=0\nallowping=true\nopusthreshold=0\n",
                 database.display(),
+                network.far,
                 users + 10
             ),
         )?;
-        let mut child = Command::new(PROGRAM)
+        let mut child = network
+            .command(PROGRAM)
             .arg("-fg")
             .arg("-ini")
             .arg(&settings)
@@ -103,7 +108,7 @@ impl Server {
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()?;
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let address = SocketAddr::new(network.far, port);
         let started = Instant::now();
         while TcpStream::connect(address).await.is_err() {
             if started.elapsed() > START_DEADLINE || child.try_wait()?.is_some() {
@@ -196,7 +201,7 @@ async fn enter(
         }
     }
     let mut cipher = cipher.ok_or_else(|| io::Error::other("no key came"))?;
-    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
     SockRef::from(&socket).set_recv_buffer_size(4096)?;
     socket.connect(server)?;
     // A ping by UDP tells the server to send voice by UDP.

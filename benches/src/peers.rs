@@ -4,10 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::figures::{Figure, Goal, median};
-use crate::load::Shape;
-use crate::load::cpu;
 use crate::load::crowd::{Crowd, Ears, Manner};
+use crate::load::metrics::{self, Told};
+use crate::load::network::Network;
 use crate::load::rig::{Rig, RigError};
+use crate::load::target::LoadError;
+use crate::load::{Shape, cpu};
 use crate::mumble;
 use crate::relay::SFRAME_LEN;
 
@@ -27,67 +29,98 @@ const SHAPE: Shape = Shape {
 const OPUS_LEN: usize = 60;
 const SOCKETS: usize = 100;
 
-/// Measures the relay without a window and with one of 10 ms against `mumble-server`.
-pub async fn figures(programs: &Path, progress: impl Fn(&str)) -> Result<Vec<Figure>, RigError> {
+/// The window that frames of different speakers wait in, and its goal.
+const WINDOWS: [(&str, &str, f64); 2] = [("window0", "0ms", 0.55), ("window10ms", "10ms", 0.15)];
+
+/// Measures the relay without a window and with one of 10 ms against `mumble-server`, in each way of sending that there is.
+pub async fn figures(programs: &Path, progress: impl Fn(&str)) -> Result<Vec<Figure>, LoadError> {
     progress("100 members, 10 speakers: mumble-server, and the relay with and without a window");
-    let peer = mumble::Server::start(SHAPE.members).await?;
+    let network = Network::lay()?;
+    let mut figures = over(&network, programs, &progress).await?;
+    if network.is_cable() {
+        // Where earlier figures came from.
+        let again = over(&Network::loopback(), programs, &progress).await?;
+        figures.extend(again.into_iter().map(Figure::over_loopback));
+    }
+    Ok(figures)
+}
+
+/// Measures it over one network.
+async fn over(
+    network: &Network,
+    programs: &Path,
+    progress: &impl Fn(&str),
+) -> Result<Vec<Figure>, LoadError> {
+    progress(&format!("over {}", network.name()));
+    let peer = mumble::Server::start(network, SHAPE.members).await?;
     let speech = (SHAPE.speakers, OPUS_LEN, 1);
     let members = peer.fill(SHAPE.members, speech).await?;
-    let plain = Ours::start(programs, &["--workers", "1"]).await?;
-    let window = [
-        "--workers",
-        "1",
-        "--coalesce-min",
-        "10ms",
-        "--coalesce-max",
-        "10ms",
-    ];
-    let waiting = Ours::start(programs, &window).await?;
+    let mut relays = Vec::new();
+    for &way in network.ways() {
+        for window in WINDOWS {
+            relays.push(Ours::start(network, programs, way, window).await?);
+        }
+    }
     tokio::time::sleep(WARM_UP).await;
-    let (mut theirs, mut ours, mut waited) = (Vec::new(), Vec::new(), Vec::new());
+    let mut theirs = Vec::new();
+    let before = Counts::now(network, &relays, (&peer, &members)).await?;
     for pair in 0..PAIRS {
         progress(&format!("pair {} of {PAIRS}", pair + 1));
         theirs.push(cost(peer.pid, || members.frames_sent()).await?);
-        ours.push(cost(plain.rig.pid, || plain.frames_sent()).await?);
-        waited.push(cost(waiting.rig.pid, || waiting.frames_sent()).await?);
+        for relay in &mut relays {
+            let crowd = &relay.crowd;
+            let cost = cost(relay.rig.pid, || crowd.counts().frames_sent).await?;
+            relay.costs.push(cost);
+        }
     }
-    let ratio = |ours: &[f64]| median(ours.iter().zip(&theirs).map(|(a, b)| a / b).collect());
-    let window0 = ratio(&ours);
-    let window10 = ratio(&waited);
-    let us = |values: Vec<f64>| median(values) * 1e6;
-    Ok(vec![
-        Figure::new(
-            "peers.cpu_per_frame_vs_mumble.window0",
-            window0,
-            "ratio",
-            Goal::AtMost(0.55),
-        ),
-        Figure::new(
-            "peers.cpu_per_frame_vs_mumble.window10ms",
-            window10,
-            "ratio",
-            Goal::AtMost(0.15),
-        ),
-        Figure::new("mumble.cpu_per_frame_us", us(theirs), "us", Goal::None),
-        Figure::new("relay.cpu_per_frame_us.window0", us(ours), "us", Goal::None),
-        Figure::new(
-            "relay.cpu_per_frame_us.window10ms",
-            us(waited),
-            "us",
-            Goal::None,
-        ),
-    ])
+    let after = Counts::now(network, &relays, (&peer, &members)).await?;
+
+    let best = network.ways().last();
+    let mut figures = Vec::new();
+    for relay in &relays {
+        let is_best = Some(&relay.way) == best;
+        figures.extend(relay.figures(&theirs, is_best));
+    }
+    let us = median(theirs) * 1e6;
+    figures.push(Figure::new("mumble.cpu_per_frame_us", us, "us", Goal::None));
+    // What does not arrive costs too little: figures of servers that deliver different shares cannot be compared.
+    figures.push(Figure::new(
+        "mumble.share_arrived",
+        after.peer.share_since(before.peer),
+        "share",
+        Goal::None,
+    ));
+    let counts = after.relays.iter().zip(&before.relays);
+    for (relay, (after, before)) in relays.iter().zip(counts) {
+        figures.extend(relay.shares(after, before));
+    }
+    Ok(figures)
 }
 
 /// A relay of ours with the room in it.
 struct Ours {
     rig: Rig,
     crowd: Crowd,
+    way: &'static str,
+    window: (&'static str, &'static str, f64),
+    /// What a frame cost, in seconds, in each pair.
+    costs: Vec<f64>,
 }
 
 impl Ours {
-    async fn start(programs: &Path, flags: &[&str]) -> Result<Self, RigError> {
-        let rig = Rig::start(programs, flags).await?;
+    async fn start(
+        network: &Network,
+        programs: &Path,
+        way: &'static str,
+        window: (&'static str, &'static str, f64),
+    ) -> Result<Self, RigError> {
+        let flags = [
+            ["--workers", "1"],
+            ["--transmit", way],
+            ["--coalesce-min", window.1],
+            ["--coalesce-max", window.1],
+        ];
+        let rig = Rig::start(network, programs, flags.as_flattened()).await?;
         let sessions = rig.open(SHAPE, 0).await?;
         let speech = Manner {
             speakers: SHAPE.speakers,
@@ -96,12 +129,91 @@ impl Ours {
             sockets: SOCKETS,
             ears: Ears::Shut,
         };
-        let crowd = Crowd::start(sessions, speech)?;
-        Ok(Self { rig, crowd })
+        Ok(Self {
+            crowd: Crowd::start(sessions, speech)?,
+            rig,
+            way,
+            window,
+            costs: Vec::new(),
+        })
     }
 
-    fn frames_sent(&self) -> u64 {
-        self.crowd.counts().frames_sent
+    /// What of its datagrams has arrived, and what of them went by the packet socket.
+    fn shares(&self, after: &(Told, Delivery), before: &(Told, Delivery)) -> Vec<Figure> {
+        let (window, _, _) = self.window;
+        let sent = after.1.sent - before.1.sent;
+        let frames = after.0.grown(&before.0, "datagrams_out_by_packet");
+        let by_packet = frames as f64 / sent.max(1) as f64;
+        let arrived = after.1.share_since(before.1);
+        let figure = |what: &str, share, goal| {
+            let name = format!("relay.{what}.{window}.{}", self.way);
+            Figure::new(&name, share, "share", goal).by(self.way)
+        };
+        let mut figures = vec![figure("share_arrived", arrived, Goal::AtLeast(0.99))];
+        if self.way == "packet" {
+            figures.push(figure("share_by_packet", by_packet, Goal::AtLeast(0.99)));
+        }
+        figures
+    }
+
+    /// Against what a frame cost the peer in the same pairs. The goals are for the best way to send.
+    fn figures(&self, theirs: &[f64], is_best: bool) -> [Figure; 2] {
+        let (window, _, goal) = self.window;
+        let (suffix, goal) = match is_best {
+            true => (String::new(), Goal::AtMost(goal)),
+            false => (format!(".{}", self.way), Goal::None),
+        };
+        let ratios = self.costs.iter().zip(theirs).map(|(a, b)| a / b);
+        let ratio = format!("peers.cpu_per_frame_vs_mumble.{window}{suffix}");
+        let us = format!("relay.cpu_per_frame_us.{window}{suffix}");
+        [
+            Figure::new(&ratio, median(ratios.collect()), "ratio", goal).by(self.way),
+            Figure::new(&us, median(self.costs.clone()) * 1e6, "us", Goal::None).by(self.way),
+        ]
+    }
+}
+
+/// What was sent and what has arrived so far.
+struct Counts {
+    relays: Vec<(Told, Delivery)>,
+    peer: Delivery,
+}
+
+/// Datagrams of a server.
+#[derive(Clone, Copy)]
+struct Delivery {
+    sent: u64,
+    arrived: u64,
+}
+
+impl Counts {
+    async fn now(
+        network: &Network,
+        relays: &[Ours],
+        (peer, members): (&mumble::Server, &mumble::Members),
+    ) -> Result<Self, LoadError> {
+        let mut counts = Vec::new();
+        for relay in relays {
+            let told = metrics::read(relay.rig.metrics).await?;
+            let delivery = Delivery {
+                sent: told.counter("datagrams_out"),
+                arrived: network.arrived_from(relay.rig.relay)?,
+            };
+            counts.push((told, delivery));
+        }
+        Ok(Self {
+            relays: counts,
+            peer: Delivery {
+                sent: members.frames_sent() * u64::from(SHAPE.members - 1),
+                arrived: network.arrived_from(peer.address)?,
+            },
+        })
+    }
+}
+
+impl Delivery {
+    fn share_since(self, before: Self) -> f64 {
+        (self.arrived - before.arrived) as f64 / (self.sent - before.sent).max(1) as f64
     }
 }
 

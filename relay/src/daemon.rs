@@ -17,8 +17,8 @@ use tokio::task::JoinSet;
 use crate::core::registry::Capacity;
 use crate::core::worker::Ended;
 use crate::core::{Counters, DropCause, MediaEnded, Registry};
-use crate::flags::Flags;
-use crate::io::{BindError, PortLock, Waker, bind_group};
+use crate::flags::{Flags, Transmit};
+use crate::io::{BindError, PortLock, TransmitError, UdpDriver, Waker, bind_group};
 use crate::link::{Hello, Identity, IdentityError, Link};
 use crate::metrics::{self, Source};
 use crate::workers::{Workers, worker_count};
@@ -38,6 +38,9 @@ pub enum StartError {
     /// No socket.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// No packet sockets.
+    #[error(transparent)]
+    Transmit(#[from] TransmitError),
     /// No identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -94,7 +97,10 @@ pub async fn start(flags: &Flags) -> Result<Relay, StartError> {
     let identity = Arc::new(Identity::load(folder)?);
     let workers = worker_count(flags)?;
     let batch = usize::from(flags.batch);
-    let group = bind_group(&flags.listen, workers, batch, flags.socket_buffer)?;
+    let mut group = bind_group(&flags.listen, workers, batch, flags.socket_buffer)?;
+    if flags.transmit == Transmit::Packet {
+        UdpDriver::transmit_by_packet(&mut group.drivers, &group.addresses, flags.socket_buffer)?;
+    }
 
     let stop = Arc::new(AtomicBool::new(false));
     let (ended_to, ended_from) = unbounded_channel();

@@ -65,10 +65,15 @@ impl Told {
         }
     }
 
-    /// How much a counter has grown since `before`; 0 when the relay has no such one.
+    /// What a counter stands at; 0 when the relay has no such one.
+    pub fn counter(&self, counter: &str) -> u64 {
+        self.counters.get(counter).copied().unwrap_or(0)
+    }
+
+    /// How much a counter has grown since `before`.
     pub fn grown(&self, before: &Self, counter: &str) -> u64 {
-        let at = |told: &Self| told.counters.get(counter).copied().unwrap_or(0);
-        at(self).saturating_sub(at(before))
+        self.counter(counter)
+            .saturating_sub(before.counter(counter))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Load for a real relay over real sockets: rooms, members and speakers, and what became of what they said.
 //!
 //! * [`rig`]: a relay of its own, commanded directly;
+//! * [`network`]: what is between the two;
 //! * [`deployment`]: relays that stand already, through control's public API;
 //! * [`crowd`]: the members: few sockets, many sessions, speakers at random phases;
 //! * [`voice`]: what one member sends;
@@ -26,6 +27,7 @@ pub mod ears;
 pub mod flags;
 pub mod latency;
 pub mod metrics;
+pub mod network;
 pub mod pace;
 pub mod ramp;
 pub mod rig;

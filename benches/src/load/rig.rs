@@ -22,6 +22,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::Shape;
 use super::cores::Cores;
+use super::network::Network;
 use super::voice::Session;
 
 /// A relay that is not linked by then has failed.
@@ -68,17 +69,24 @@ pub fn hop_key() -> HopKey {
 }
 
 impl Rig {
-    /// Starts a relay from the folder `programs` with these flags on top.
-    pub async fn start(programs: &Path, flags: &[&str]) -> Result<Self, RigError> {
-        Self::start_on(None, programs, flags).await
+    /// Starts a relay from the folder `programs` at the network's far end, with these flags on top.
+    pub async fn start(
+        network: &Network,
+        programs: &Path,
+        flags: &[&str],
+    ) -> Result<Self, RigError> {
+        Self::start_on(None, network, programs, flags).await
     }
 
     /// Does it on these cores; on any without.
     pub async fn start_on<F: AsRef<OsStr>>(
         cores: Option<&Cores>,
+        network: &Network,
         programs: &Path,
         flags: &[F],
     ) -> Result<Self, RigError> {
+        let near = SocketAddr::new(network.near, 0).to_string();
+        let far = SocketAddr::new(network.far, 0).to_string();
         let scratch = tempfile::tempdir()?;
         let data = scratch.path().join("control").display().to_string();
         let identity = scratch.path().join("relay").display().to_string();
@@ -86,7 +94,7 @@ impl Rig {
             "confab-control",
             "serve",
             "--listen",
-            "127.0.0.1:0",
+            &near,
             "--data-dir",
             &data,
         ];
@@ -111,16 +119,16 @@ impl Rig {
             let said = String::from_utf8_lossy(&made.stderr).into_owned();
             return Err(RigError::Control(said));
         }
-        let mut relay = Command::new(programs.join("confab-relay"));
+        let mut relay = network.command(programs.join("confab-relay"));
         relay
-            .args(["--listen", "127.0.0.1:0", "--identity", &identity])
+            .args(["--listen", &far, "--identity", &identity])
             .args([
                 "--control",
                 &control.addr.to_string(),
                 "--log-level",
                 "warn",
             ])
-            .args(["--metrics", "127.0.0.1:0"])
+            .args(["--metrics", &far])
             .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

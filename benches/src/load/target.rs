@@ -7,6 +7,7 @@ use super::Shape;
 use super::cores::{Cores, Placement};
 use super::deployment::{Deployment, DeploymentError};
 use super::flags::Flags;
+use super::network::Network;
 use super::rig::{Rig, RigError};
 use super::step::Sources;
 use super::voice::Session;
@@ -63,7 +64,13 @@ impl Target {
             .programs
             .clone()
             .map_or_else(program::own_folder, Ok)?;
-        let rig = Rig::start_on(Some(&relay), &programs, &flags.relay_flags).await?;
+        let rig = Rig::start_on(
+            Some(&relay),
+            &Network::loopback(),
+            &programs,
+            &flags.relay_flags,
+        )
+        .await?;
         Ok(Self::Own(Box::new(rig)))
     }
 

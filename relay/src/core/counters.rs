@@ -109,6 +109,8 @@ counters! {
     datagrams_out,
     /// Their UDP payload, in bytes.
     bytes_out,
+    /// Datagrams of those sent that went around the UDP stack, by a packet socket.
+    datagrams_out_by_packet,
     /// Voice frames taken from speakers.
     frames_in,
     /// Voice frames sent: one for each receiver.

@@ -106,7 +106,7 @@ impl Worker {
                 head: *head,
                 body: [rest, &[]],
             };
-            match transport.send(&[outgoing]) {
+            match transport.reply(&outgoing) {
                 SendStatus::All => {
                     self.counters.datagrams_out.add(1);
                     self.counters.bytes_out.add(outgoing.len() as u64);

@@ -40,8 +40,14 @@ pub enum SendStatus {
 
 /// Sends datagrams.
 pub trait Transport {
-    /// Sends a chunk, in order, of [`CHUNK`] datagrams at most.
+    /// Sends a chunk of audio, in order, of [`CHUNK`] datagrams at most.
     fn send(&mut self, chunk: &[Outgoing<'_>]) -> SendStatus;
+
+    /// Sends a datagram that is not audio. A driver that has several ways takes the one for it by which the system notices
+    /// what becomes of it.
+    fn reply(&mut self, reply: &Outgoing<'_>) -> SendStatus {
+        self.send(std::slice::from_ref(reply))
+    }
 
     /// Time since the kernel received something; `None` where nobody measures it.
     fn elapsed(&self, received: KernelTime) -> Option<Duration> {

@@ -231,6 +231,11 @@ impl Worker {
         self.counters.kernel_drops.add(kernel_drops);
     }
 
+    /// Counts datagrams that a packet socket has sent.
+    pub fn count_sent_by_packet(&self, datagrams: u64) {
+        self.counters.datagrams_out_by_packet.add(datagrams);
+    }
+
     /// Counts time in which the worker's thread did not wait.
     pub fn count_busy(&self, time: Duration) {
         self.counters.busy_ns.add(time.as_nanos() as u64);

@@ -70,6 +70,25 @@ pub enum BindError {
     TooMany(usize),
 }
 
+/// Why audio cannot go around the UDP stack.
+#[derive(Debug, thiserror::Error)]
+pub enum TransmitError {
+    /// The process may not open packet sockets.
+    #[error(
+        "--transmit packet needs CAP_NET_RAW: `setcap cap_net_raw+ep` on the program, `AmbientCapabilities=CAP_NET_RAW` \
+         in its systemd unit, or --transmit socket"
+    )]
+    NotPermitted,
+    /// There are none on this system.
+    #[error(
+        "--transmit packet is for Linux, in a build without the feature `portable`: take --transmit socket"
+    )]
+    Unsupported,
+    /// The system refused something else.
+    #[error("cannot prepare for --transmit packet: {0}; --transmit socket does without")]
+    System(io::Error),
+}
+
 /// A bound, non-blocking socket. `[::]` serves IPv4 too, if it is to be `dual`.
 fn open(address: SocketAddr, dual: bool, share: bool, buffer: usize) -> io::Result<Socket> {
     let socket = Socket::new(

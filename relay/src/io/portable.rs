@@ -1,7 +1,7 @@
 //! The driver for systems without `recvmmsg` and `sendmmsg`: one worker, and a call for each datagram.
 
 use std::io;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
@@ -9,7 +9,7 @@ use mio::{Events, Interest, Poll, Token};
 use super::waker::Waker;
 #[cfg(any(not(target_os = "linux"), feature = "portable"))]
 use super::{BindError, MOST_WORKERS, SocketGroup, is_dual, local_address, open};
-use super::{MAX_LISTEN, wall_clock};
+use super::{MAX_LISTEN, TransmitError, wall_clock};
 use crate::core::packet::{KernelTime, PACKET_CAPACITY};
 use crate::core::{FourTuple, Outgoing, Packet, PacketPool, SendStatus, Transport};
 
@@ -100,6 +100,26 @@ impl UdpDriver {
     }
 }
 
+impl UdpDriver {
+    /// Would have audio go around the UDP stack, as the driver for Linux can.
+    ///
+    /// # Errors
+    ///
+    /// Always: there is no such way here.
+    pub fn transmit_by_packet(
+        _drivers: &mut [Self],
+        _listeners: &[SocketAddr],
+        _buffer: usize,
+    ) -> Result<(), TransmitError> {
+        Err(TransmitError::Unsupported)
+    }
+
+    /// Datagrams that went around the UDP stack: none.
+    pub fn take_sent_by_packet(&mut self) -> u64 {
+        0
+    }
+}
+
 impl Transport for UdpDriver {
     fn elapsed(&self, received: KernelTime) -> Option<Duration> {
         received.until(wall_clock())
@@ -131,7 +151,7 @@ impl Transport for UdpDriver {
 /// `buffer` is asked for as receive and send buffer of each, in bytes; the system may give less.
 #[cfg(any(not(target_os = "linux"), feature = "portable"))]
 pub fn bind_group(
-    listen: &[std::net::SocketAddr],
+    listen: &[SocketAddr],
     workers: usize,
     batch: usize,
     buffer: usize,

@@ -128,6 +128,8 @@ impl WorkerThread {
         self.wake_others();
         has_worked |= self.worker.has_output();
         state.is_blocked = !self.worker.transmit(now, &mut self.driver);
+        self.worker
+            .count_sent_by_packet(self.driver.take_sent_by_packet());
         self.worker.tick(now);
         for ended in self.worker.take_ended() {
             // Nobody listens only while the process ends.

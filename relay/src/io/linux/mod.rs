@@ -2,29 +2,30 @@
 #![allow(unsafe_code)]
 
 mod options;
+mod outbox;
+mod packet;
 mod records;
 
 use std::io;
 use std::mem::{self, MaybeUninit};
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::slice;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 
 pub use options::steer_by_worker_byte;
 use options::switch_on;
-use records::{read_control, read_name, write_name, zeroed_name};
+use outbox::Outbox;
+use packet::PacketPath;
+use records::{read_control, read_name, zeroed_name};
 
 use super::waker::Waker;
-use super::{MAX_LISTEN, wall_clock};
+use super::{MAX_LISTEN, TransmitError, wall_clock};
 use crate::core::packet::KernelTime;
-use crate::core::transport::CHUNK;
 use crate::core::{FourTuple, Outgoing, Packet, PacketPool, SendStatus, Transport};
-
-/// Pieces of an outgoing datagram: its header and up to two shared ones.
-const PIECES: usize = 3;
 
 /// One worker's sockets, one for each address, with the arrays that the system calls want.
 pub struct UdpDriver {
@@ -42,8 +43,9 @@ pub struct UdpDriver {
     kernel_drops: u64,
     receive: Box<[ReceiveSlot]>,
     receive_headers: Box<[libc::mmsghdr]>,
-    send: Box<[SendSlot]>,
-    send_headers: Box<[libc::mmsghdr]>,
+    outbox: Outbox,
+    /// The way around the UDP stack for audio, if there is to be one.
+    packet: Option<PacketPath>,
 }
 
 struct Listener {
@@ -66,11 +68,6 @@ struct ControlBuffer([u8; CONTROL_LEN]);
 
 const CONTROL_LEN: usize = 64;
 
-struct SendSlot {
-    name: libc::sockaddr_in6,
-    pieces: [libc::iovec; PIECES],
-}
-
 // SAFETY: the raw pointers in the arrays are written right before each system call and read by nobody after it.
 unsafe impl Send for UdpDriver {}
 
@@ -92,14 +89,10 @@ impl UdpDriver {
             piece: EMPTY_PIECE,
             control: ControlBuffer([0; CONTROL_LEN]),
         };
-        let send = || SendSlot {
-            name: zeroed_name(),
-            pieces: [EMPTY_PIECE; PIECES],
-        };
         let mut listeners = ArrayVec::new();
         for socket in sockets {
             for option in [libc::SO_TIMESTAMPNS, libc::SO_RXQ_OVFL] {
-                switch_on(&socket, option)?;
+                switch_on(&socket, libc::SOL_SOCKET, option)?;
             }
             let listener = Listener {
                 socket,
@@ -122,9 +115,27 @@ impl UdpDriver {
             kernel_drops: 0,
             receive: (0..batch).map(|_| receive()).collect(),
             receive_headers: (0..batch).map(|_| zeroed_header()).collect(),
-            send: (0..CHUNK).map(|_| send()).collect(),
-            send_headers: (0..CHUNK).map(|_| zeroed_header()).collect(),
+            outbox: Outbox::new(),
+            packet: None,
         })
+    }
+
+    /// Has the drivers of all workers of a relay that listens at `listeners` send audio as Ethernet frames, around the UDP
+    /// stack, wherever frames go. `buffer` is asked for as send buffer of each, in bytes; the system may give less.
+    ///
+    /// # Errors
+    ///
+    /// [`TransmitError::NotPermitted`] without `CAP_NET_RAW`.
+    pub fn transmit_by_packet(
+        drivers: &mut [Self],
+        listeners: &[SocketAddr],
+        buffer: usize,
+    ) -> Result<(), TransmitError> {
+        let paths = PacketPath::open(listeners, drivers.len(), buffer)?;
+        for (driver, path) in drivers.iter_mut().zip(paths) {
+            driver.packet = Some(path);
+        }
+        Ok(())
     }
 
     /// What other threads wake this driver with.
@@ -191,6 +202,9 @@ impl UdpDriver {
         pool: &mut PacketPool,
         received: &mut Vec<Box<Packet>>,
     ) -> io::Result<()> {
+        if let Some(packet) = &mut self.packet {
+            packet.routes.begin_round(Instant::now());
+        }
         while self.filling.len() < self.batch
             && let Some(packet) = pool.take()
         {
@@ -271,6 +285,12 @@ impl UdpDriver {
     pub fn take_kernel_drops(&mut self) -> u64 {
         mem::take(&mut self.kernel_drops)
     }
+
+    /// Datagrams that were sent by the packet socket since the last call.
+    pub fn take_sent_by_packet(&mut self) -> u64 {
+        let packet = self.packet.as_mut();
+        packet.map_or(0, |packet| mem::take(&mut packet.sent))
+    }
 }
 
 impl Transport for UdpDriver {
@@ -279,66 +299,13 @@ impl Transport for UdpDriver {
     }
 
     fn send(&mut self, chunk: &[Outgoing<'_>]) -> SendStatus {
-        debug_assert!(chunk.len() <= CHUNK, "a transport takes no more at once");
-        let slots = self.send.iter_mut().zip(&mut self.send_headers);
-        for (outgoing, (slot, header)) in chunk.iter().zip(slots) {
-            let name_len = write_name(outgoing.to.remote, &mut slot.name);
-            let pieces = [outgoing.head.as_slice(), outgoing.body[0], outgoing.body[1]];
-            for (piece, bytes) in slot.pieces.iter_mut().zip(pieces) {
-                *piece = libc::iovec {
-                    iov_base: bytes.as_ptr().cast_mut().cast(),
-                    iov_len: bytes.len(),
-                };
-            }
-            let used = if outgoing.body[1].is_empty() { 2 } else { 3 };
-            header.msg_hdr.msg_name = (&raw mut slot.name).cast();
-            header.msg_hdr.msg_namelen = name_len;
-            header.msg_hdr.msg_iov = slot.pieces.as_mut_ptr();
-            header.msg_hdr.msg_iovlen = used;
-        }
-        let mut sent = 0;
-        // Each call is for one socket: most relays have one, and for most others the receivers of a room are alike.
-        for run in chunk.chunk_by(|one, next| one.to.local == next.to.local) {
-            let end = sent + run.len();
-            match self.send_prepared(usize::from(run[0].to.local), sent, end) {
-                SendStatus::All => sent = end,
-                stopped => return stopped,
-            }
-        }
-        SendStatus::All
+        self.outbox
+            .send(chunk, &self.listeners, self.packet.as_mut())
     }
-}
 
-impl UdpDriver {
-    /// Sends the datagrams whose headers are prepared from `sent` to `end` by one of the sockets. What it says is about
-    /// the whole chunk.
-    fn send_prepared(&mut self, at: usize, mut sent: usize, end: usize) -> SendStatus {
-        let Some(listener) = self.listeners.get(at) else {
-            return SendStatus::Refused { sent };
-        };
-        while sent < end {
-            // SAFETY: headers up to `end` were set by `send` and point at live slots and at the chunk's bytes, which
-            // the call only reads.
-            let count = unsafe {
-                libc::sendmmsg(
-                    listener.socket.as_raw_fd(),
-                    self.send_headers[sent..end].as_mut_ptr(),
-                    (end - sent) as u32,
-                    libc::MSG_DONTWAIT,
-                )
-            };
-            if count >= 0 {
-                sent += count as usize;
-                continue;
-            }
-            let error = io::Error::last_os_error();
-            match error.raw_os_error() {
-                Some(libc::EINTR) => {}
-                Some(libc::EAGAIN | libc::ENOBUFS) => return SendStatus::WouldBlock { sent },
-                _ => return SendStatus::Refused { sent },
-            }
-        }
-        SendStatus::All
+    fn reply(&mut self, reply: &Outgoing<'_>) -> SendStatus {
+        let chunk = slice::from_ref(reply);
+        self.outbox.send(chunk, &self.listeners, None)
     }
 }
 

@@ -1,0 +1,334 @@
+//! What a worker knows of the ways to its receivers, without asking the kernel for each datagram.
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv6Addr};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_queue::ArrayQueue;
+
+use super::frame::Headers;
+use crate::core::FourTuple;
+
+/// What was found out is asked again after this time, for the changes that the kernel does not tell of, such as a path
+/// that now takes only smaller packets.
+pub(crate) const LIFETIME: Duration = Duration::from_secs(30);
+/// A question that was not answered is asked again after this time, and so is one after a next hop that the kernel has
+/// not found yet.
+pub(crate) const RETRY: Duration = Duration::from_secs(1);
+
+/// Ways that a worker remembers, at most. One that serves more addresses forgets all and begins anew.
+const MAX_ROUTES: usize = 1 << 17;
+/// Questions and answers of a worker that may be under way, at most.
+const MAX_UNDER_WAY: usize = 1024;
+
+/// Both ends of a way.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Ends {
+    /// The other side's address, IPv4 as a part of IPv6 (RFC 4291 §2.5.5.2): a number is hashed and compared at once.
+    remote: u128,
+    /// Which of the relay's own, in the order in which it listens.
+    pub(crate) local: u8,
+}
+
+impl Ends {
+    /// The other side's address. A socket for both families sees IPv4 as a part of IPv6; here it is IPv4 again.
+    pub(crate) fn remote(&self) -> IpAddr {
+        Ipv6Addr::from_bits(self.remote).to_canonical()
+    }
+}
+
+impl From<FourTuple> for Ends {
+    fn from(to: FourTuple) -> Self {
+        let remote = match to.remote.ip() {
+            IpAddr::V4(remote) => remote.to_ipv6_mapped(),
+            IpAddr::V6(remote) => remote,
+        };
+        Self {
+            remote: remote.to_bits(),
+            local: to.local,
+        }
+    }
+}
+
+/// How frames reach a remote address.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Route {
+    /// The index of the interface by which they leave.
+    pub(crate) interface: i32,
+    /// What stands before their payload.
+    pub(crate) headers: Headers,
+}
+
+/// What the resolver says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Verdict {
+    /// Frames go this way.
+    Frames(Route),
+    /// The next hop's link address is not known yet: datagrams go by the UDP socket, which has the kernel find it.
+    Unresolved,
+    /// Datagrams go by the UDP socket: what is there is no Ethernet, no unicast, or too narrow.
+    Datagrams,
+}
+
+/// What the resolver says, and about what.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// About these.
+    pub(crate) ends: Ends,
+    /// Of which [`Board::generation`] it is: worth nothing in another.
+    pub(crate) generation: u64,
+    /// What.
+    pub(crate) verdict: Verdict,
+}
+
+/// What a worker and the resolver have between them: bounded rings that neither waits for.
+#[derive(Debug)]
+pub(crate) struct Board {
+    /// What the worker wants to know.
+    pub(crate) questions: ArrayQueue<Ends>,
+    /// What it is told.
+    pub(crate) answers: ArrayQueue<Answer>,
+    /// Moves on when what was found out before may be wrong; the same for all workers.
+    pub(crate) generation: Arc<AtomicU64>,
+}
+
+impl Board {
+    /// An empty one.
+    pub(crate) fn new(generation: &Arc<AtomicU64>) -> Self {
+        Self {
+            questions: ArrayQueue::new(MAX_UNDER_WAY),
+            answers: ArrayQueue::new(MAX_UNDER_WAY),
+            generation: Arc::clone(generation),
+        }
+    }
+}
+
+/// A worker's own routes. Looking one up takes no lock and no system call; one that is not there is asked for, and
+/// meanwhile there is none.
+#[derive(Debug)]
+pub(crate) struct Routes {
+    known: HashMap<Ends, Known, foldhash::fast::RandomState>,
+    /// The generation of all that is known.
+    generation: u64,
+    board: Arc<Board>,
+    /// Wakes the resolver. It ends when all of its workers have dropped theirs.
+    bell: UnixStream,
+    /// True when there are questions that the resolver was not woken for.
+    has_asked: bool,
+    /// The time of the round, for nothing here is so exact that each datagram should read the clock.
+    now: Instant,
+}
+
+/// What a worker knows of a way.
+#[derive(Debug)]
+pub(crate) enum Found<'a> {
+    /// Frames go this way.
+    Frames(&'a Route),
+    /// Datagrams go by the UDP socket.
+    Datagrams,
+    /// Nothing, or not any more.
+    Nothing,
+}
+
+#[derive(Debug)]
+struct Known {
+    /// `None` while it was not answered, and when there is none.
+    route: Option<Route>,
+    until: Instant,
+}
+
+impl Routes {
+    /// None yet, to be asked for by `board`. `bell` must not block.
+    pub(crate) fn new(board: Arc<Board>, bell: UnixStream) -> Self {
+        Self {
+            known: HashMap::default(),
+            generation: board.generation.load(Ordering::Acquire),
+            board,
+            bell,
+            has_asked: false,
+            now: Instant::now(),
+        }
+    }
+
+    /// To be called once a round: takes what the resolver has said meanwhile.
+    pub(crate) fn begin_round(&mut self, now: Instant) {
+        self.now = now;
+        self.follow_generation();
+        while let Some(answer) = self.board.answers.pop() {
+            if answer.generation != self.generation {
+                continue;
+            }
+            let (route, lifetime) = match answer.verdict {
+                Verdict::Frames(route) => (Some(route), LIFETIME),
+                Verdict::Unresolved => (None, RETRY),
+                Verdict::Datagrams => (None, LIFETIME),
+            };
+            let until = now + lifetime;
+            self.known.insert(answer.ends, Known { route, until });
+        }
+    }
+
+    /// To be called before a chunk is sent: lets go of what is not so any more.
+    pub(crate) fn follow_generation(&mut self) {
+        let generation = self.board.generation.load(Ordering::Acquire);
+        if generation != self.generation {
+            self.generation = generation;
+            self.known.clear();
+        }
+    }
+
+    /// How frames get there.
+    pub(crate) fn find(&self, ends: Ends) -> Found<'_> {
+        match self.known.get(&ends) {
+            Some(known) if known.until > self.now => match &known.route {
+                Some(route) => Found::Frames(route),
+                None => Found::Datagrams,
+            },
+            _ => Found::Nothing,
+        }
+    }
+
+    /// Asks for what [`find`](Self::find) did not find. Until the answer is there, or is overdue, it finds that datagrams
+    /// go by the UDP socket.
+    pub(crate) fn ask(&mut self, ends: Ends) {
+        // While the ring is full it stays as it is, and the next datagram asks again.
+        if self.board.questions.push(ends).is_err() {
+            return;
+        }
+        self.has_asked = true;
+        if self.known.len() >= MAX_ROUTES {
+            self.known.clear();
+        }
+        let until = self.now + RETRY;
+        self.known.insert(ends, Known { route: None, until });
+    }
+
+    /// Wakes the resolver if it was asked something. To be called after a chunk.
+    pub(crate) fn ring(&mut self) {
+        if std::mem::take(&mut self.has_asked) {
+            // It fails when the bell has rung so often that nobody can have missed it.
+            let _ = self.bell.write(&[1]);
+        }
+    }
+
+    /// Lets go of everything: the kernel has refused a frame.
+    pub(crate) fn forget(&mut self) {
+        self.known.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use super::*;
+
+    fn routes() -> (Routes, Arc<Board>, UnixStream) {
+        let board = Arc::new(Board::new(&Arc::default()));
+        let (bell, heard) = UnixStream::pair().expect("a pair of sockets");
+        bell.set_nonblocking(true).expect("it can");
+        heard.set_nonblocking(true).expect("it can");
+        (Routes::new(Arc::clone(&board), bell), board, heard)
+    }
+
+    fn ends(n: u8) -> Ends {
+        FourTuple::from(SocketAddr::from(([198, 51, 100, n], 9))).into()
+    }
+
+    fn verdict() -> Verdict {
+        let source = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let headers = Headers::new([0; 6], [0; 6], source, Ipv4Addr::LOCALHOST.into());
+        Verdict::Frames(Route {
+            interface: 1,
+            headers: headers.expect("one family"),
+        })
+    }
+
+    fn answer(board: &Board, n: u8, verdict: Verdict) {
+        let generation = board.generation.load(Ordering::Acquire);
+        let answer = Answer {
+            ends: ends(n),
+            generation,
+            verdict,
+        };
+        board.answers.push(answer).expect("there is room");
+    }
+
+    #[test]
+    fn what_is_unknown_is_asked_once_and_found_once_it_is_answered() {
+        let (mut routes, board, mut heard) = routes();
+        let now = Instant::now();
+        routes.begin_round(now);
+        assert!(matches!(routes.find(ends(1)), Found::Nothing));
+        routes.ask(ends(1));
+        assert!(matches!(routes.find(ends(1)), Found::Datagrams), "asked");
+        routes.ring();
+        routes.ring();
+        assert_eq!(board.questions.pop(), Some(ends(1)));
+        let mut rings = [0; 8];
+        let rang = std::io::Read::read(&mut heard, &mut rings);
+        assert_eq!(rang.expect("it rang"), 1);
+        answer(&board, 1, verdict());
+        routes.begin_round(now);
+        assert!(matches!(routes.find(ends(1)), Found::Frames(_)));
+        assert!(matches!(routes.find(ends(2)), Found::Nothing));
+    }
+
+    #[test]
+    fn every_word_has_its_end() {
+        let (mut routes, board, _heard) = routes();
+        let now = Instant::now();
+        routes.begin_round(now);
+        routes.ask(ends(1));
+        answer(&board, 2, verdict());
+        answer(&board, 3, Verdict::Unresolved);
+        answer(&board, 4, Verdict::Datagrams);
+        routes.begin_round(now);
+        for (n, lifetime) in [(1, RETRY), (2, LIFETIME), (3, RETRY), (4, LIFETIME)] {
+            routes.begin_round(now + lifetime - Duration::from_millis(1));
+            assert!(!matches!(routes.find(ends(n)), Found::Nothing), "{n}");
+            routes.begin_round(now + lifetime);
+            assert!(matches!(routes.find(ends(n)), Found::Nothing), "{n}");
+        }
+    }
+
+    #[test]
+    fn a_change_of_the_network_makes_everything_unknown_and_late_answers_void() {
+        let (mut routes, board, _heard) = routes();
+        let now = Instant::now();
+        answer(&board, 1, verdict());
+        routes.begin_round(now);
+        answer(&board, 2, verdict());
+        board.generation.fetch_add(1, Ordering::AcqRel);
+        routes.follow_generation();
+        assert!(matches!(routes.find(ends(1)), Found::Nothing));
+        routes.begin_round(now);
+        assert!(matches!(routes.find(ends(2)), Found::Nothing), "late");
+    }
+
+    #[test]
+    fn a_flood_of_addresses_takes_no_more_room_than_there_is() {
+        let (mut routes, board, _heard) = routes();
+        for n in 0..200u8 {
+            for m in 0..200 {
+                let address = SocketAddr::from(([10, 0, n, m], 9));
+                routes.ask(FourTuple::from(address).into());
+            }
+        }
+        assert_eq!(board.questions.len(), MAX_UNDER_WAY);
+        assert_eq!(routes.known.len(), MAX_UNDER_WAY);
+    }
+
+    #[test]
+    fn ipv4_is_the_same_whichever_way_a_socket_names_it() {
+        let four = FourTuple::from(SocketAddr::from(([198, 51, 100, 7], 9)));
+        let mapped = Ipv4Addr::new(198, 51, 100, 7).to_ipv6_mapped();
+        let mapped = FourTuple::from(SocketAddr::from((mapped, 9)));
+        assert_eq!(Ends::from(four), Ends::from(mapped));
+        assert_eq!(Ends::from(mapped).remote(), four.remote.ip());
+    }
+}
