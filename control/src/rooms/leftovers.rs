@@ -8,9 +8,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::actor::Ask;
+use super::commands::COMMAND_DEADLINE;
 use super::effect::{Answer, Done, Input};
 use super::registry::Rooms;
-use super::state::COMMAND_DEADLINE;
 use crate::cluster::{LinkedRelay, Relays};
 
 /// How often leftovers are looked for.

@@ -7,6 +7,7 @@
 
 mod actor;
 mod admission;
+mod commands;
 pub mod effect;
 pub mod home;
 mod leftovers;

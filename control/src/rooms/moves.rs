@@ -6,9 +6,10 @@ use confab_protocol::cluster::{Action, CommandOutcome, OpenMedia};
 use confab_protocol::control::{ErrorCode, MediaGrant, Participant, Refusal};
 use confab_protocol::media::{ConnectionId, HopKey};
 
+use super::commands::Purpose;
 use super::effect::{Effect, EventKind, Ticket};
 use super::home::Recorded;
-use super::state::{JoinStage, Media, PLACE_RETRY, Place, Purpose, RoomState, World};
+use super::state::{JoinStage, Media, PLACE_RETRY, Place, RoomState, World};
 use crate::cluster::{LinkedRelay, RelayName};
 use crate::store::HomePlace;
 

@@ -6,8 +6,9 @@ use confab_protocol::cluster::Action;
 use confab_protocol::control::room::{LeaveReason, Role};
 use confab_protocol::control::{AccountId, ErrorCode, JoinId, MediaGrant, Participant, Refusal};
 
+use super::commands::{Purpose, relay_silent};
 use super::effect::{Answer, ClientId, Effect, EventKind, Joined, Joiner, Ticket};
-use super::state::{Join, JoinStage, Media, Person, Purpose, RoomState, World, relay_silent};
+use super::state::{Join, JoinStage, Media, Person, RoomState, World};
 use crate::store::{ConferenceRecord, SessionId, Standing};
 
 /// Devices with which one account may be in a room.

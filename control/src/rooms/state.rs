@@ -5,32 +5,30 @@
 //! * A join is answered, and the others told of it, once the relay has opened its media session.
 //! * A mute, kick, ban or role is acknowledged once it is stored and the relay has obeyed. It takes effect on joins that
 //!   are under way: whoever is banned between the look at the membership and the relay's answer does not get in.
-//! * Nothing waits for a relay longer than [`COMMAND_DEADLINE`].
+//! * Nothing waits for a relay longer than two seconds.
 //! * A participant ends by a request or by the relay's word, never by the loss of a QUIC connection.
 //!
-//! This file receives inputs and keeps time; `people` has who comes and goes, `moves` where the media is.
+//! This file receives inputs and keeps time; `people` has who comes and goes, `moves` where the media is, `commands` what the
+//! relay was asked.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use confab_protocol::cluster::{Action, BootId, CommandOutcome, Fence, MediaEndReason};
+use confab_protocol::cluster::{Action, BootId, Fence, MediaEndReason};
 use confab_protocol::control::room::LeaveReason;
 use confab_protocol::control::{
     AccountId, ConferenceId, ErrorCode, JoinId, MediaGrant, Participant, Refusal, RoomSecret,
 };
-use confab_protocol::media::{ConnectionId, HopKey};
+use confab_protocol::media::ConnectionId;
 
-use super::effect::{Answer, ClientId, Done, Effect, EventKind, Input, Joiner, RoomEvent, Ticket};
+use super::commands::{Command, Purpose, relay_silent};
+use super::effect::{Answer, ClientId, Effect, EventKind, Input, Joiner, RoomEvent, Ticket};
 use super::home::Recorded;
 use crate::cluster::{LinkedRelay, RelayName};
 use crate::store::{ConferenceRecord, HomeRecord, SessionId, Standing};
 
-/// A command that a relay has not obeyed by then has failed.
-pub const COMMAND_DEADLINE: Duration = Duration::from_secs(2);
 /// A room without a relay looks for one this often.
 pub const PLACE_RETRY: Duration = Duration::from_millis(250);
-/// What a client is told to wait when a relay did not obey.
-const RELAY_RETRY: Duration = Duration::from_millis(500);
 
 /// What a room needs from around it, at once.
 pub trait World {
@@ -72,7 +70,7 @@ pub struct RoomState {
     /// Requests that wait for the relay to obey so many commands more.
     pub(super) waiting: HashMap<Ticket, usize>,
     pub(super) commands: BTreeMap<u64, Command>,
-    next_command: u64,
+    pub(super) next_command: u64,
     pub(super) effects: VecDeque<Effect>,
 }
 
@@ -124,14 +122,6 @@ pub(super) struct Place {
     pub(super) since: Instant,
 }
 
-/// A command that the relay has not answered.
-pub(super) struct Command {
-    deadline: Instant,
-    pub(super) purpose: Purpose,
-    /// Senders that have no session any more when it is obeyed.
-    closes: Vec<u16>,
-}
-
 /// Where the numbers of a room go on that begins again in one era.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Numbers {
@@ -139,19 +129,6 @@ pub struct Numbers {
     pub command: u64,
     /// Of its last placement.
     pub placement: u64,
-}
-
-pub(super) enum Purpose {
-    /// Opens the media session of a join.
-    Join(Ticket, HopKey, HopKey),
-    /// Opens one of a participant at the room's new place.
-    Move(u16, HopKey, HopKey),
-    /// One of those that a request waits for.
-    Part(Ticket),
-    /// Whether a relay that was out of reach still has the participant's session.
-    Probe(u16),
-    /// Nobody waits for it.
-    Nothing,
 }
 
 enum Storing {
@@ -438,124 +415,8 @@ impl RoomState {
         }
     }
 
-    fn command_done(&mut self, now: Instant, command: u64, outcome: Done, world: &mut dyn World) {
-        let Done::Answered(outcome, connection_id) = outcome else {
-            self.command_failed(now, command, world);
-            return;
-        };
-        let Some(Command {
-            purpose, closes, ..
-        }) = self.commands.remove(&command)
-        else {
-            return;
-        };
-        if matches!(outcome, CommandOutcome::Obeyed | CommandOutcome::NotFound) {
-            for sender in closes {
-                self.unclosed.remove(&sender);
-            }
-        }
-        match (outcome, purpose, connection_id) {
-            (CommandOutcome::Fenced | CommandOutcome::WrongBoot, purpose, _) => {
-                self.disobeyed(now, outcome, purpose, world);
-            }
-            (CommandOutcome::Obeyed, Purpose::Join(ticket, uplink, downlink), Some(id)) => {
-                let media = self.grant(id, uplink, downlink);
-                self.finish_join(ticket, media);
-            }
-            (CommandOutcome::Obeyed, Purpose::Move(sender, uplink, downlink), Some(id)) => {
-                let media = self.grant(id, uplink, downlink);
-                self.finish_move(sender, media);
-            }
-            // A session that the relay does not have forwards nothing: what was to be closed or silenced is.
-            (CommandOutcome::Obeyed | CommandOutcome::NotFound, Purpose::Part(ticket), _) => {
-                self.part_done(ticket)
-            }
-            (CommandOutcome::NotFound, Purpose::Probe(sender), _) => {
-                self.take_out(sender, LeaveReason::Lost, None);
-            }
-            (_, Purpose::Probe(_) | Purpose::Nothing, _) => {}
-            (outcome, purpose, _) => self.disobeyed(now, outcome, purpose, world),
-        }
-    }
-
-    /// The relay did not answer in time, or could not be asked.
-    fn command_failed(&mut self, now: Instant, command: u64, world: &mut dyn World) {
-        let Some(Command { purpose, .. }) = self.commands.remove(&command) else {
-            return;
-        };
-        match purpose {
-            Purpose::Join(ticket, ..) => self.cancel_join(now, ticket, relay_silent()),
-            Purpose::Move(..) => {
-                let avoid = self.place.as_ref().map(|place| place.relay.name.clone());
-                self.displace(now, avoid, world);
-            }
-            Purpose::Part(ticket) => self.fail_waiting(ticket),
-            Purpose::Probe(_) | Purpose::Nothing => {}
-        }
-    }
-
-    /// Answers when all of `commands` are obeyed.
-    pub(super) fn wait_for(&mut self, ticket: Ticket, commands: Vec<u64>) {
-        if commands.is_empty() {
-            self.answer(ticket, Ok(Answer::Done));
-            return;
-        }
-        self.waiting.insert(ticket, commands.len());
-        for command in commands {
-            if let Some(command) = self.commands.get_mut(&command) {
-                command.purpose = Purpose::Part(ticket);
-            }
-        }
-    }
-
-    fn part_done(&mut self, ticket: Ticket) {
-        if let Some(parts) = self.waiting.get_mut(&ticket) {
-            *parts -= 1;
-            if *parts == 0 {
-                self.waiting.remove(&ticket);
-                self.answer(ticket, Ok(Answer::Done));
-            }
-        }
-    }
-
-    pub(super) fn fail_waiting(&mut self, ticket: Ticket) {
-        if self.waiting.remove(&ticket).is_some() {
-            self.answer(ticket, Err(relay_silent()));
-        }
-    }
-
     pub(super) fn answer(&mut self, ticket: Ticket, answer: Result<Answer, Refusal>) {
         self.effects.push_back(Effect::Answer { ticket, answer });
-    }
-
-    /// Sends a command to the room's relay; `None` when it has none.
-    pub(super) fn command(
-        &mut self,
-        now: Instant,
-        purpose: Purpose,
-        action: Action,
-    ) -> Option<u64> {
-        let boot = self.boot()?;
-        let command = self.next_command;
-        self.next_command += 1;
-        let closes = match &action {
-            Action::CloseMedia { sender } => vec![*sender],
-            Action::CloseRoom => self.unclosed.keys().copied().collect(),
-            Action::OpenMedia(_) | Action::SetMaySpeak { .. } => Vec::new(),
-        };
-        let waits = Command {
-            deadline: now + COMMAND_DEADLINE,
-            purpose,
-            closes,
-        };
-        self.commands.insert(command, waits);
-        self.effects.push_back(Effect::Command {
-            command,
-            boot,
-            fence: self.fence,
-            action,
-        });
-        Some(command)
     }
 
     /// Counts a change and tells of it.
@@ -597,12 +458,4 @@ impl RoomState {
             self.effects.push_back(Effect::Settle(None));
         }
     }
-}
-
-pub(super) fn relay_silent() -> Refusal {
-    Refusal::new(
-        ErrorCode::Busy,
-        "the relay has not answered; try again in a moment",
-    )
-    .after(RELAY_RETRY)
 }

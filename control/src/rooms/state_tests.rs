@@ -9,9 +9,10 @@ use confab_protocol::control::{AccountId, ConferenceId, ErrorCode, JoinId, Refus
 use confab_protocol::media::ConnectionId;
 use proptest::prelude::*;
 
+use super::commands::COMMAND_DEADLINE;
 use super::effect::{Answer, Done, Effect, EventKind, Input, Joined, Joiner, RoomEvent, Ticket};
 use super::home::Recorded;
-use super::state::{COMMAND_DEADLINE, Numbers, PLACE_RETRY, RoomState, World};
+use super::state::{Numbers, PLACE_RETRY, RoomState, World};
 use crate::clock::UnixMillis;
 use crate::cluster::{LinkedRelay, RelayName};
 use crate::store::{

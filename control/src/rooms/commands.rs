@@ -1,0 +1,169 @@
+//! What a room asks of its relay, and what became of it.
+
+use std::time::{Duration, Instant};
+
+use confab_protocol::cluster::{Action, CommandOutcome};
+use confab_protocol::control::room::LeaveReason;
+use confab_protocol::control::{ErrorCode, Refusal};
+use confab_protocol::media::HopKey;
+
+use super::effect::{Answer, Done, Effect, Ticket};
+use super::state::{RoomState, World};
+
+/// A command that a relay has not obeyed by then has failed.
+pub(super) const COMMAND_DEADLINE: Duration = Duration::from_secs(2);
+/// What a client is told to wait when a relay did not obey.
+const RELAY_RETRY: Duration = Duration::from_millis(500);
+
+/// A command that the relay has not answered.
+pub(super) struct Command {
+    pub(super) deadline: Instant,
+    pub(super) purpose: Purpose,
+    /// Senders that have no session any more when it is obeyed.
+    closes: Vec<u16>,
+}
+
+pub(super) enum Purpose {
+    /// Opens the media session of a join.
+    Join(Ticket, HopKey, HopKey),
+    /// Opens one of a participant at the room's new place.
+    Move(u16, HopKey, HopKey),
+    /// One of those that a request waits for.
+    Part(Ticket),
+    /// Whether a relay that was out of reach still has the participant's session.
+    Probe(u16),
+    /// Nobody waits for it.
+    Nothing,
+}
+
+impl RoomState {
+    /// Sends a command to the room's relay; `None` when it has none.
+    pub(super) fn command(
+        &mut self,
+        now: Instant,
+        purpose: Purpose,
+        action: Action,
+    ) -> Option<u64> {
+        let boot = self.boot()?;
+        let command = self.next_command;
+        self.next_command += 1;
+        let closes = match &action {
+            Action::CloseMedia { sender } => vec![*sender],
+            Action::CloseRoom => self.unclosed.keys().copied().collect(),
+            Action::OpenMedia(_) | Action::SetMaySpeak { .. } => Vec::new(),
+        };
+        let waits = Command {
+            deadline: now + COMMAND_DEADLINE,
+            purpose,
+            closes,
+        };
+        self.commands.insert(command, waits);
+        self.effects.push_back(Effect::Command {
+            command,
+            boot,
+            fence: self.fence,
+            action,
+        });
+        Some(command)
+    }
+
+    pub(super) fn command_done(
+        &mut self,
+        now: Instant,
+        command: u64,
+        outcome: Done,
+        world: &mut dyn World,
+    ) {
+        let Done::Answered(outcome, connection_id) = outcome else {
+            self.command_failed(now, command, world);
+            return;
+        };
+        let Some(Command {
+            purpose, closes, ..
+        }) = self.commands.remove(&command)
+        else {
+            return;
+        };
+        if matches!(outcome, CommandOutcome::Obeyed | CommandOutcome::NotFound) {
+            for sender in closes {
+                self.unclosed.remove(&sender);
+            }
+        }
+        match (outcome, purpose, connection_id) {
+            (CommandOutcome::Fenced | CommandOutcome::WrongBoot, purpose, _) => {
+                self.disobeyed(now, outcome, purpose, world);
+            }
+            (CommandOutcome::Obeyed, Purpose::Join(ticket, uplink, downlink), Some(id)) => {
+                let media = self.grant(id, uplink, downlink);
+                self.finish_join(ticket, media);
+            }
+            (CommandOutcome::Obeyed, Purpose::Move(sender, uplink, downlink), Some(id)) => {
+                let media = self.grant(id, uplink, downlink);
+                self.finish_move(sender, media);
+            }
+            // A session that the relay does not have forwards nothing: what was to be closed or silenced is.
+            (CommandOutcome::Obeyed | CommandOutcome::NotFound, Purpose::Part(ticket), _) => {
+                self.part_done(ticket)
+            }
+            (CommandOutcome::NotFound, Purpose::Probe(sender), _) => {
+                self.take_out(sender, LeaveReason::Lost, None);
+            }
+            (_, Purpose::Probe(_) | Purpose::Nothing, _) => {}
+            (outcome, purpose, _) => self.disobeyed(now, outcome, purpose, world),
+        }
+    }
+
+    /// The relay did not answer in time, or could not be asked.
+    pub(super) fn command_failed(&mut self, now: Instant, command: u64, world: &mut dyn World) {
+        let Some(Command { purpose, .. }) = self.commands.remove(&command) else {
+            return;
+        };
+        match purpose {
+            Purpose::Join(ticket, ..) => self.cancel_join(now, ticket, relay_silent()),
+            Purpose::Move(..) => {
+                let avoid = self.place.as_ref().map(|place| place.relay.name.clone());
+                self.displace(now, avoid, world);
+            }
+            Purpose::Part(ticket) => self.fail_waiting(ticket),
+            Purpose::Probe(_) | Purpose::Nothing => {}
+        }
+    }
+
+    /// Answers when all of `commands` are obeyed.
+    pub(super) fn wait_for(&mut self, ticket: Ticket, commands: Vec<u64>) {
+        if commands.is_empty() {
+            self.answer(ticket, Ok(Answer::Done));
+            return;
+        }
+        self.waiting.insert(ticket, commands.len());
+        for command in commands {
+            if let Some(command) = self.commands.get_mut(&command) {
+                command.purpose = Purpose::Part(ticket);
+            }
+        }
+    }
+
+    fn part_done(&mut self, ticket: Ticket) {
+        if let Some(parts) = self.waiting.get_mut(&ticket) {
+            *parts -= 1;
+            if *parts == 0 {
+                self.waiting.remove(&ticket);
+                self.answer(ticket, Ok(Answer::Done));
+            }
+        }
+    }
+
+    pub(super) fn fail_waiting(&mut self, ticket: Ticket) {
+        if self.waiting.remove(&ticket).is_some() {
+            self.answer(ticket, Err(relay_silent()));
+        }
+    }
+}
+
+pub(super) fn relay_silent() -> Refusal {
+    Refusal::new(
+        ErrorCode::Busy,
+        "the relay has not answered; try again in a moment",
+    )
+    .after(RELAY_RETRY)
+}
