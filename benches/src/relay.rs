@@ -36,6 +36,8 @@ const KNEE: Limits = Limits {
     loss: 0.005,
     latency: Duration::from_millis(20),
 };
+/// How long a worker that has a core to itself asks for the next datagram before it waits.
+const BUSY_POLL: &str = "200us";
 /// Rounds in which allocations are counted.
 const ALLOCATION_ROUNDS: u64 = 200;
 /// Sockets that stand for all members.
@@ -232,70 +234,81 @@ async fn added_latency(network: &Network, programs: &Path) -> Result<Vec<Figure>
     placement.load.pin_process(std::process::id())?;
     let mut figures = Vec::new();
     for &way in network.ways() {
-        let measured = at_half_load(network, programs, &placement.relay, way).await;
+        let measured = latency_by(network, programs, &placement.relay, way).await;
         if measured.is_err() {
             everywhere.pin_process(std::process::id())?;
         }
         let is_best = Some(&way) == network.ways().last();
-        figures.extend(latency_figures(way, is_best, measured?));
+        figures.extend(measured?.figures(way, is_best));
     }
     everywhere.pin_process(std::process::id())?;
     Ok(figures)
 }
 
-/// The figures of one way to send; the goals are for the best one.
-fn latency_figures(
-    way: &'static str,
-    is_best: bool,
-    (knee, windows): (Measured, Vec<Measured>),
-) -> [Figure; 5] {
-    // Of a window without frames nothing is known.
-    let middle = |of: fn(&Measured) -> Option<f64>| {
-        median(
-            windows
-                .iter()
-                .map(|one| of(one).unwrap_or(f64::NAN))
-                .collect(),
-        )
-    };
-    let figure = |name: &str, value, unit, goal| {
-        let (name, goal) = match is_best {
-            true => (format!("relay.{name}"), goal),
-            false => (format!("relay.{name}.{way}"), Goal::None),
-        };
-        Figure::new(&name, value, unit, goal).by(way)
-    };
-    let (p50, p99) = (
-        middle(|one| one.relay_p50_us),
-        middle(|one| one.relay_p99_us),
-    );
-    // What else ran on the relay's core is in the latency, too.
-    let waited = middle(|one| Some(one.relay_waited()));
-    let half = f64::from(knee.rooms / 2);
-    [
-        figure("added_latency_us.p50", p50, "us", Goal::Below(50.0)),
-        figure("added_latency_us.p99", p99, "us", Goal::Below(250.0)),
-        figure("added_latency_waited", waited, "share", Goal::None),
-        figure("added_latency_rooms", half, "rooms", Goal::None),
-        figure("knee_rooms", knee.rooms.into(), "rooms", Goal::None),
-    ]
+/// What one worker on these cores holds, and how it does with half of that: as it is, and asking for the next datagram again
+/// and again before it waits.
+struct Latency {
+    knee: Measured,
+    half: Vec<Measured>,
+    half_with_busy_poll: Vec<Measured>,
 }
 
-/// What one worker on these cores holds, and how it does with half of that.
-async fn at_half_load(
+impl Latency {
+    fn figures(&self, way: &'static str, is_best: bool) -> Vec<Figure> {
+        let name = |name: &str| match is_best {
+            true => format!("relay.{name}"),
+            false => format!("relay.{name}.{way}"),
+        };
+        let mut figures = Vec::new();
+        for (windows, with) in [
+            (&self.half_with_busy_poll, ""),
+            (&self.half, ".no_busy_poll"),
+        ] {
+            let is_goal = is_best && with.is_empty();
+            let goal = |goal| if is_goal { goal } else { Goal::None };
+            let mut push = |what: &str, value, unit, goal| {
+                let name = format!("{}{with}", name(what));
+                figures.push(Figure::new(&name, value, unit, goal).by(way));
+            };
+            let p50 = middle(windows, |one| one.relay_p50_us);
+            let p99 = middle(windows, |one| one.relay_p99_us);
+            push("added_latency_us.p50", p50, "us", goal(Goal::Below(50.0)));
+            push("added_latency_us.p99", p99, "us", goal(Goal::Below(250.0)));
+            // What else ran on the relay's core is in the latency, too.
+            let waited = middle(windows, |one| Some(one.relay_waited()));
+            push("added_latency_waited", waited, "share", Goal::None);
+        }
+        for (what, rooms) in [
+            ("added_latency_rooms", self.knee.rooms / 2),
+            ("knee_rooms", self.knee.rooms),
+        ] {
+            let figure = Figure::new(&name(what), rooms.into(), "rooms", Goal::None);
+            figures.push(figure.by(way));
+        }
+        figures
+    }
+}
+
+/// The median over windows. Of one without frames nothing is known.
+fn middle(windows: &[Measured], of: fn(&Measured) -> Option<f64>) -> f64 {
+    let values = windows.iter().map(|one| of(one).unwrap_or(f64::NAN));
+    median(values.collect())
+}
+
+async fn latency_by(
     network: &Network,
     programs: &Path,
     cores: &Cores,
     way: &str,
-) -> Result<(Measured, Vec<Measured>), LoadError> {
+) -> Result<Latency, LoadError> {
     let flags = ["--workers", "1", "--transmit", way];
-    let start = async || Rig::start_on(Some(cores), network, programs, &flags).await;
     let shape = |rooms| Shape {
         rooms,
         members: 10,
         speakers: 1,
     };
-    let target = Target::Own(Box::new(start().await?));
+    let rig = Rig::start_on(Some(cores), network, programs, &flags).await?;
+    let target = Target::Own(Box::new(rig));
     let few = target.open(shape(TRIAL_ROOMS), 0).await?;
     let mut crowd = tokio::task::block_in_place(|| Crowd::start(few, manner(1, Ears::Open)))?;
     let climb = Climb {
@@ -310,17 +323,32 @@ async fn at_half_load(
     let no_knee = || std::io::Error::other("a hundred rooms are too many for this machine now");
     let knee = knee.ok_or_else(no_knee)?;
 
-    let target = Target::Own(Box::new(start().await?));
     let half = shape(knee.rooms / 2);
-    let sessions = target.open(half, 0).await?;
+    let with_busy_poll = [&flags[..], &["--busy-poll", BUSY_POLL]].concat();
+    let mut both = Vec::new();
+    for flags in [&flags[..], &with_busy_poll] {
+        let rig = Rig::start_on(Some(cores), network, programs, flags).await?;
+        both.push(windows_of(&Target::Own(Box::new(rig)), half).await?);
+    }
+    let half_with_busy_poll = both.pop().unwrap_or_default();
+    Ok(Latency {
+        knee,
+        half: both.pop().unwrap_or_default(),
+        half_with_busy_poll,
+    })
+}
+
+/// Windows of a load that stays as it is.
+async fn windows_of(target: &Target, shape: Shape) -> Result<Vec<Measured>, LoadError> {
+    let sessions = target.open(shape, 0).await?;
     let crowd = tokio::task::block_in_place(|| Crowd::start(sessions, manner(1, Ears::Open)))?;
     tokio::time::sleep(WARM_UP).await;
     let mut windows = Vec::new();
     for _ in 0..PAIRS {
-        windows.push(Measured::over(TIME, &crowd, &target.sources(), half).await?);
+        windows.push(Measured::over(TIME, &crowd, &target.sources(), shape).await?);
     }
     crowd.end()?;
-    Ok((knee, windows))
+    Ok(windows)
 }
 
 /// Resident memory of a relay for each of many sessions in rooms of 10, when all have proved their addresses.
