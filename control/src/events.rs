@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use confab_protocol::control::framing;
+use confab_protocol::wire;
 use tokio::sync::{Notify, mpsc};
 
 /// Events that wait for a client at most; one more ends its connection.
@@ -39,6 +41,15 @@ pub fn event_queue() -> (EventSink, EventSource) {
         overflow,
     };
     (sink, source)
+}
+
+/// A framed event of the connection, not of a room.
+pub fn connection_event(kind: wire::event::Kind) -> Bytes {
+    framing::encode(&wire::Event {
+        conference_id: Bytes::new(),
+        revision: 0,
+        kind: Some(kind),
+    })
 }
 
 impl EventSink {

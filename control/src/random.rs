@@ -34,3 +34,9 @@ pub fn jittered(pause: Duration) -> Duration {
     let [byte] = bytes::<1>();
     pause / 2 + pause / 2 * u32::from(byte) / u32::from(u8::MAX)
 }
+
+/// One of the numbers below `count`, which is not zero.
+pub fn below(count: usize) -> usize {
+    let drawn = u64::from_be_bytes(bytes());
+    usize::try_from(drawn % count as u64).unwrap_or_default()
+}

@@ -3,13 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
-use confab_protocol::control::{AccountId, framing};
+use confab_protocol::control::AccountId;
 use confab_protocol::wire;
 
 use crate::accounts::SignedIn;
 use crate::accounts::limits::Source;
-use crate::events::EventSink;
+use crate::events::{EventSink, connection_event};
 use crate::rooms::effect::ClientId;
 use crate::store::SessionId;
 
@@ -206,13 +205,4 @@ impl Drop for Place {
             known.by_source.insert(self.source, left);
         }
     }
-}
-
-/// A framed event of the connection, not of a room.
-fn connection_event(kind: wire::event::Kind) -> Bytes {
-    framing::encode(&wire::Event {
-        conference_id: Bytes::new(),
-        revision: 0,
-        kind: Some(kind),
-    })
 }

@@ -151,8 +151,8 @@ impl Relays {
         let chosen = match candidates.len() {
             0 => return None,
             count => {
-                let one = candidates.swap_remove(random_below(count));
-                let other = (count > 1).then(|| candidates[random_below(count - 1)]);
+                let one = candidates.swap_remove(random::below(count));
+                let other = (count > 1).then(|| candidates[random::below(count - 1)]);
                 match other {
                     Some(other) if other.1.load() < one.1.load() => other,
                     _ => one,
@@ -353,9 +353,4 @@ impl Relay {
             let _ = room.send(Input::RelayGone(self.info.boot));
         }
     }
-}
-
-fn random_below(count: usize) -> usize {
-    let drawn = u64::from_be_bytes(random::bytes());
-    usize::try_from(drawn % count as u64).unwrap_or_default()
 }

@@ -19,7 +19,7 @@ use super::registry::Shared;
 use super::state::{Numbers, RoomState, World};
 use crate::cluster::registry::RoomInbox;
 use crate::cluster::{LinkedRelay, RelayName, Relays};
-use crate::events::EventSink;
+use crate::events::{EventSink, connection_event};
 use crate::random;
 use crate::store::{HomeRecord, Standing};
 
@@ -425,11 +425,7 @@ impl OpenRoom {
     /// Has the clients of a room that another node has connect again: any node tells them where it is.
     fn send_clients_away(&self) {
         let kind = wire::event::Kind::GoingAway(wire::GoingAway { retry_after_ms: 0 });
-        let event = framing::encode(&wire::Event {
-            conference_id: bytes::Bytes::new(),
-            revision: 0,
-            kind: Some(kind),
-        });
+        let event = connection_event(kind);
         for client in self.clients.values() {
             client.push(event.clone());
         }

@@ -91,7 +91,7 @@ impl Nodes {
         let mut others = self.others();
         let mut told = Vec::new();
         while !others.is_empty() && told.len() < MAX_TOLD {
-            let drawn = usize::from_be_bytes(random::bytes()) % others.len();
+            let drawn = random::below(others.len());
             told.extend(others.swap_remove(drawn).public);
         }
         told
