@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
-use confab_protocol::cluster::{Action, BootId, Command, Fence, OpenMedia};
+use confab_protocol::cluster::{Action, BootId, Command, Fence, OpenMedia, SessionNote};
 use confab_protocol::control::ConferenceId;
 use confab_protocol::media::downlink::{Downlink, DownlinkBody};
 use confab_protocol::media::uplink::UplinkBody;
@@ -186,6 +186,7 @@ impl BenchRoom {
             may_speak: true,
             uplink_key: key.clone(),
             downlink_key: key.clone(),
+            note: SessionNote([0; SessionNote::LEN]),
         }));
         Member {
             id: id.expect("the relay has room for everyone"),

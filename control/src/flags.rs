@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use confab_protocol::control::Region;
+
 use crate::accounts::{AccountsConfig, HashCost, LoginLimits};
 use crate::api::clients::ConnectionLimits;
 use crate::clock::Clock;
@@ -100,6 +102,10 @@ pub struct ServeFlags {
         value_parser = host_and_port
     )]
     pub public_addresses: Vec<String>,
+
+    /// Region in which this node is, as relays name theirs: rooms whose first participant connects here are placed there.
+    #[arg(long, env = "CONFAB_CONTROL_REGION", value_name = "NAME")]
+    pub region: Option<Region>,
 
     /// How to reach a CQL store.
     #[command(flatten)]
@@ -315,6 +321,7 @@ impl ServeFlags {
             },
             own_certificate: own.map(|(certificate, key)| OwnCertificate { certificate, key }),
             public_names: self.public_names.clone(),
+            region: self.region.clone(),
             accounts: AccountsConfig {
                 min_age: self.min_age,
                 session_ttl: Duration::from_secs(u64::from(self.session_ttl) * 24 * 60 * 60),

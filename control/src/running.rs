@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use confab_protocol::control::AccountId;
+use confab_protocol::control::{AccountId, Region};
 use confab_protocol::wire;
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -72,6 +72,8 @@ pub struct Config {
     pub max_conferences: u64,
     /// Connections.
     pub connections: ConnectionLimits,
+    /// Where this node is, for rooms to be placed near those who connect to it.
+    pub region: Option<Region>,
     /// The time of day.
     pub clock: Clock,
 }
@@ -124,6 +126,8 @@ pub struct Server {
     pub nodes: Nodes,
     /// The time of day.
     pub clock: Clock,
+    /// Where this node is.
+    pub region: Option<Region>,
 }
 
 impl Server {
@@ -379,6 +383,7 @@ fn assemble(config: &Config, store: Arc<dyn Store>, token_key: TokenKey, nodes: 
         clients,
         nodes,
         clock,
+        region: config.region.clone(),
     }
 }
 

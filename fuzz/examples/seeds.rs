@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use confab_protocol::cluster::{
-    Action, BootId, Command, CommandOutcome, CommandResult, Fence, OpenMedia,
+    Action, BootId, Command, CommandOutcome, CommandResult, Fence, MediaState, OpenMedia,
+    SessionNote,
 };
 use confab_protocol::control::framing;
 use confab_protocol::control::room::{Participant, Role};
@@ -103,10 +104,13 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
         slug: "friday-night".into(),
         title: "Friday night".into(),
         visibility: wire::Visibility::Public.into(),
+        region: "eu".into(),
     }));
     let join = request(request::Kind::JoinRoom(wire::JoinRoom {
         slug: "friday-night".into(),
         resume_join_id: JoinId::new([1; 16]).to_wire(),
+        live_connection_id: vec![3; 8].into(),
+        region: "eu".into(),
     }));
     let login = request(request::Kind::Login(wire::Login {
         name: "ann".into(),
@@ -173,6 +177,15 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
             id: 7,
             outcome: CommandOutcome::Obeyed,
             connection_id: Some(ConnectionId::new(1, 2, 3)),
+            media: vec![MediaState {
+                sender: 1,
+                leaf: 1,
+                connection_id: ConnectionId::new(1, 2, 3),
+                may_speak: true,
+                seen: true,
+                note: SessionNote([7; SessionNote::LEN]),
+            }],
+            more: false,
         })
             .into(),
     ));
@@ -201,6 +214,7 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
         may_speak: true,
         uplink_key: HopKey::new([1; 16]),
         downlink_key: HopKey::new([2; 16]),
+        note: SessionNote([0; SessionNote::LEN]),
     }));
     let mute = command(Action::SetMaySpeak {
         sender: 1,

@@ -188,7 +188,7 @@ fn relay_to_control(message: &wire::RelayToControl) {
                 }
             }
         }
-        Kind::MediaEnded(_) | Kind::Load(_) => {}
+        Kind::MediaEnded(_) | Kind::Load(_) | Kind::Alive(_) => {}
     }
 }
 
@@ -198,7 +198,7 @@ fn control_to_relay(message: &wire::ControlToRelay) {
     match &message.kind {
         Some(Kind::Command(command)) => round_trip::<_, Command>(command),
         Some(Kind::Hello(hello)) => hello_versions(hello.version, hello.version),
-        None => {}
+        Some(Kind::Drain(_)) | None => {}
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use confab_protocol::cluster::{Action, CommandOutcome, Fence, OpenMedia};
+use confab_protocol::cluster::{Action, CommandOutcome, Fence, OpenMedia, SessionNote};
 use confab_protocol::media::downlink::{Downlink, DownlinkBody, Record};
 use confab_protocol::media::uplink::UplinkBody;
 use confab_protocol::media::{AudioLevel, ConnectionId, HopKey, KeyId, SframeHeader};
@@ -283,6 +283,7 @@ impl Play {
             may_speak,
             uplink_key: key(1),
             downlink_key: key(2),
+            note: SessionNote([0; SessionNote::LEN]),
         };
         let (outcome, id) = self.obeyed(room, era, Action::OpenMedia(open));
         assert_eq!(id.is_some(), outcome == CommandOutcome::Obeyed);

@@ -328,7 +328,7 @@ fn requests_in_a_stream() {
     let join = wire::Request {
         kind: Some(wire::request::Kind::JoinRoom(wire::JoinRoom {
             slug: "friday-night".to_owned(),
-            resume_join_id: Default::default(),
+            ..Default::default()
         })),
     };
     check(

@@ -81,6 +81,8 @@ pub struct Relay {
     tasks: JoinSet<()>,
     metrics: Option<SocketAddr>,
     linked: Arc<AtomicUsize>,
+    /// Told when a control node wants the relay to drain.
+    drain: Arc<Notify>,
     draining: watch::Sender<bool>,
     drain_time: Duration,
     _port_locks: Vec<PortLock>,
@@ -123,6 +125,7 @@ pub async fn start(flags: &Flags) -> Result<Relay, StartError> {
         tasks: JoinSet::new(),
         metrics: None,
         linked: Arc::default(),
+        drain: Arc::default(),
         draining: watch::Sender::new(false),
         drain_time: flags.drain_time,
         _port_locks: group.locks,
@@ -154,13 +157,14 @@ impl Relay {
         self.metrics
     }
 
-    /// Runs until it is told to end by a first of `signals`, drains, and says bye to everyone who is left after the drain
+    /// Runs until it is told to end by a first of `signals` or by control, drains, and says bye to everyone who is left after the drain
     /// time or at a second signal. Or runs until a worker dies.
     pub async fn run(mut self, mut signals: Receiver<()>) -> Result<(), WorkerDied> {
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
         loop {
             tokio::select! {
                 _ = signals.recv() => break,
+                () = self.drain.notified() => break,
                 _ = watch.tick() => self.look_after_workers()?,
             }
         }
@@ -225,6 +229,7 @@ impl Relay {
                 ended,
                 load: load.clone(),
                 linked: Arc::clone(&self.linked),
+                drain: Arc::clone(&self.drain),
             };
             self.tasks.spawn(link.run());
         }

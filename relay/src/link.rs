@@ -94,6 +94,8 @@ pub struct Link {
     pub load: watch::Receiver<wire::RelayLoad>,
     /// How many links are up.
     pub linked: Arc<AtomicUsize>,
+    /// Told when control wants the relay to drain.
+    pub drain: Arc<Notify>,
 }
 
 /// Why a link ended.
@@ -234,6 +236,7 @@ impl Link {
                 return error;
             }
         }
+        let alive = Duration::from_millis(cluster::ALIVE_INTERVAL_MS);
         loop {
             while let Some(ended) = backlog.front() {
                 if let Err(error) = session.send_message(media_ended(ended)).await {
@@ -247,7 +250,12 @@ impl Link {
                         let result = self.obey(&command);
                         session.send_message(relay_to_control::Kind::Result(result)).await
                     }
-                    Ok(_) => Ok(()),
+                    Ok(Some(control_to_relay::Kind::Drain(wire::Drain {}))) => {
+                        tracing::info!(control = self.control, "told to drain");
+                        self.drain.notify_one();
+                        Ok(())
+                    }
+                    Ok(Some(control_to_relay::Kind::Hello(_)) | None) => Ok(()),
                     Err(error) => Err(error),
                 },
                 Some(ended) = self.ended.recv() => {
@@ -257,6 +265,9 @@ impl Link {
                 Ok(()) = self.load.changed() => {
                     let load = *self.load.borrow_and_update();
                     session.send_message(relay_to_control::Kind::Load(load)).await
+                }
+                () = tokio::time::sleep(alive) => {
+                    session.send_message(relay_to_control::Kind::Alive(wire::Alive {})).await
                 }
             };
             if let Err(error) = said {
@@ -271,11 +282,7 @@ impl Link {
             Ok(command) => self.registry.execute(Instant::now(), &command),
             Err(error) => {
                 tracing::warn!(control = self.control, "a command makes no sense: {error}");
-                CommandResult {
-                    id: message.id,
-                    outcome: CommandOutcome::Invalid,
-                    connection_id: None,
-                }
+                CommandResult::bare(message.id, CommandOutcome::Invalid)
             }
         };
         self.changed.notify_one();

@@ -7,7 +7,9 @@ mod lab;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use confab_protocol::cluster::{Action, CommandOutcome, Fence, MediaEndReason, OpenMedia};
+use confab_protocol::cluster::{
+    Action, CommandOutcome, Fence, MediaEndReason, OpenMedia, SessionNote,
+};
 use confab_protocol::media::downlink::{Downlink, DownlinkBody};
 use confab_protocol::media::uplink::UplinkBody;
 use confab_protocol::media::{AudioLevel, ConnectionId, HopKey};
@@ -288,6 +290,7 @@ fn a_full_relay_says_so() {
             may_speak: true,
             uplink_key: HopKey::new([0; 16]),
             downlink_key: HopKey::new([0; 16]),
+            note: SessionNote([0; SessionNote::LEN]),
         })
     };
     for sender in 0..10_000 {

@@ -9,7 +9,9 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use confab_protocol::cluster::{Action, BootId, Command, CommandOutcome, Fence, OpenMedia};
+use confab_protocol::cluster::{
+    Action, BootId, Command, CommandOutcome, Fence, OpenMedia, SessionNote,
+};
 use confab_protocol::control::ConferenceId;
 use confab_protocol::media::downlink::{Downlink, DownlinkBody};
 use confab_protocol::media::uplink::UplinkBody;
@@ -126,6 +128,7 @@ impl Running {
             may_speak: true,
             uplink_key: key(),
             downlink_key: key(),
+            note: SessionNote([0; SessionNote::LEN]),
         };
         self.command(Action::OpenMedia(open)).unwrap()
     }

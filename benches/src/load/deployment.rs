@@ -198,6 +198,7 @@ async fn create(link: &Link, slug: &str) -> Result<(), DeploymentError> {
         slug: slug.to_owned(),
         title: String::new(),
         visibility: wire::Visibility::Public.into(),
+        ..Default::default()
     };
     let made = link.conference(request::Kind::CreateConference(create));
     made.await.map(drop).map_err(|error| DeploymentError::Room {

@@ -13,7 +13,7 @@ use confab_control::cluster::registry::{LinkedRelay, RoomInbox};
 use confab_control::flags::{Command as ControlCommand, Flags};
 use confab_control::rooms::effect::{Done, Input};
 use confab_control::{Running, serve};
-use confab_protocol::cluster::{Action, CommandOutcome, Fence, OpenMedia};
+use confab_protocol::cluster::{Action, CommandOutcome, Fence, OpenMedia, SessionNote};
 use confab_protocol::control::ConferenceId;
 use confab_protocol::media::{ConnectionId, HopKey};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -206,6 +206,7 @@ impl Rig {
             may_speak: true,
             uplink_key: hop_key(),
             downlink_key: hop_key(),
+            note: SessionNote([0; SessionNote::LEN]),
         };
         self.control.server.relays.command(
             &self.linked.name,

@@ -27,6 +27,7 @@ pub(super) async fn run(context: &Context, command: Conference) -> Result<(), Fa
                 slug: slug.into(),
                 title: title.map_or_else(String::new, Into::into),
                 visibility: visibility.into(),
+                region: String::new(),
             };
             show(
                 context,

@@ -154,6 +154,7 @@ impl Link {
         let request = wire::JoinRoom {
             slug: slug.to_string(),
             resume_join_id: resume.map_or_else(Bytes::new, JoinId::to_wire),
+            ..Default::default()
         };
         match self.request(request::Kind::JoinRoom(request)).await? {
             response::Kind::RoomJoined(joined) => Ok(Joined::try_from(&joined)?),

@@ -54,6 +54,7 @@ impl ServerEvent {
                     removed.reason(),
                 )));
             }
+            Kind::ProbeMedia(_) => return Ok(None),
             Kind::MediaMoved(moved) => {
                 let grant = moved.media.as_ref().ok_or(BadField("media"))?.try_into()?;
                 return Ok(Some(Self::MediaMoved(join_id(&moved.join_id)?, grant)));

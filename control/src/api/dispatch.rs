@@ -106,6 +106,12 @@ fn greet(client: &Client, hello: &wire::Hello) -> Answer {
         server_time_ms: client.server.clock.now().0,
         max_request_bytes: u32::try_from(MAX_REQUEST).unwrap_or(u32::MAX),
         nodes: client.server.nodes.public_addresses(),
+        region: client
+            .server
+            .region
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
     }))
 }
 
@@ -224,7 +230,10 @@ async fn with_conference(client: &Client, who: &SignedIn, request: request::Kind
             let slug = read::slug(&create.slug)?;
             let title = read::title(&create.title, &slug)?;
             let visibility = read::visibility(create.visibility())?;
-            let made = conferences.create(who, slug, title, visibility).await?;
+            let region = read::region(&create.region)?;
+            let made = conferences
+                .create(who, slug, title, visibility, region)
+                .await?;
             return Ok(response::Kind::Conference(made.to_wire(Role::Owner, 0)));
         }
         Kind::ListConferences(list) => {
@@ -322,6 +331,7 @@ async fn in_room(client: &Client, who: &SignedIn, request: request::Kind) -> Ans
                 username: who.username.clone(),
                 session: who.session,
                 client: client.entry.id,
+                region: read::region(&join.region)?.or_else(|| client.server.region.clone()),
             };
             let events = client.events.clone();
             let joined = match rooms.join(conference.id, joiner, resume, events).await? {

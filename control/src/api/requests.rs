@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 use confab_protocol::control::room::{BadField, Role, Visibility};
-use confab_protocol::control::{Device, Refusal, Slug, Title};
+use confab_protocol::control::{Device, Refusal, Region, Slug, Title};
 use zeroize::Zeroizing;
 
 use crate::accounts::service::Registration;
@@ -49,6 +49,10 @@ pub(super) fn slug(text: &str) -> Result<Slug, Refusal> {
 pub(super) fn title(text: &str, slug: &Slug) -> Result<Title, Refusal> {
     let text = if text.is_empty() { slug.as_str() } else { text };
     parse(text, "title")
+}
+
+pub(super) fn region(text: &str) -> Result<Option<Region>, Refusal> {
+    Region::parse(text).map_err(|error| Refusal::invalid("region", error.to_string()))
 }
 
 pub(super) fn visibility(visibility: Visibility) -> Result<Visibility, Refusal> {

@@ -139,6 +139,8 @@ async fn read(linked: &Linked, mut messages: Messages) -> LinkError {
         };
         let taken = match message {
             Kind::Hello(_) => Err(LinkError::OutOfOrder),
+            // That something came is all that it says.
+            Kind::Alive(wire::Alive {}) => Ok(()),
             Kind::Load(load) => {
                 linked.report(&load);
                 Ok(())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use confab_protocol::control::room::{Role, Visibility};
 use confab_protocol::control::{
-    AccountId, ConferenceId, ErrorCode, Refusal, Slug, Title, Username,
+    AccountId, ConferenceId, ErrorCode, Refusal, Region, Slug, Title, Username,
 };
 
 use super::rights::{self, Deed};
@@ -55,6 +55,7 @@ impl Conferences {
         slug: Slug,
         title: Title,
         visibility: Visibility,
+        region: Option<Region>,
     ) -> Result<ConferenceRecord, Refusal> {
         if self.store.count_owned(who.account).await? >= self.max_owned {
             return Err(Refusal::new(
@@ -74,6 +75,7 @@ impl Conferences {
             owner: who.account,
             owner_name: who.username.clone(),
             created: now,
+            region,
         };
         self.store.create_conference(conference.clone()).await?;
         Ok(conference)

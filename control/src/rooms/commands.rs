@@ -50,7 +50,9 @@ impl RoomState {
         let closes = match &action {
             Action::CloseMedia { sender } => vec![*sender],
             Action::CloseRoom => self.unclosed.keys().copied().collect(),
-            Action::OpenMedia(_) | Action::SetMaySpeak { .. } => Vec::new(),
+            Action::OpenMedia(_) | Action::SetMaySpeak { .. } | Action::ListMedia { .. } => {
+                Vec::new()
+            }
         };
         let waits = Command {
             deadline: now + COMMAND_DEADLINE,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use confab_protocol::cluster::{Action, BootId, CommandOutcome, Fence, MediaEndReason};
 use confab_protocol::control::room::{LeaveReason, Role};
 use confab_protocol::control::{
-    AccountId, ConferenceId, JoinId, MediaGrant, Participant, Refusal, RoomSecret, Username,
+    AccountId, ConferenceId, JoinId, MediaGrant, Participant, Refusal, Region, RoomSecret, Username,
 };
 use confab_protocol::media::ConnectionId;
 use confab_protocol::wire;
@@ -30,6 +30,8 @@ pub struct Joiner {
     pub session: SessionId,
     /// Where its events go.
     pub client: ClientId,
+    /// Where it is, as far as it is known.
+    pub region: Option<Region>,
 }
 
 /// What can happen to a room.

@@ -48,6 +48,7 @@ pub(super) async fn take(
             era: found.as_ref().map_or(0, |home| home.era) + 1,
             owner: Some(nodes.me().clone()),
             place: found.as_ref().and_then(|home| home.place.clone()),
+            gathered: gathered(found.as_ref()),
         };
         match store.write_home(conference, found, taken.clone()).await {
             Ok(()) => return Ok(Owner::Us(taken)),
@@ -56,6 +57,15 @@ pub(super) async fn take(
         }
     }
     Err(StoreError::Conflict)
+}
+
+/// The era in which the people of a room that is taken now began to gather: where its owner died, they may be there still.
+fn gathered(found: Option<&HomeRecord>) -> u64 {
+    match found {
+        Some(home) if home.owner.is_some() => home.gathered,
+        Some(home) => home.era + 1,
+        None => 1,
+    }
 }
 
 /// How it went to write a home that this node has.
@@ -95,6 +105,7 @@ pub(super) async fn let_go(
         era: home.era,
         owner: None,
         place: home.place.clone().filter(|_| !was_placed),
+        gathered: home.gathered,
     };
     change(store, conference, home, without).await
 }

@@ -12,6 +12,7 @@ pub mod effect;
 pub mod home;
 mod leftovers;
 mod moves;
+mod note;
 mod people;
 pub mod registry;
 pub mod state;

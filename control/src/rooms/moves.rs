@@ -9,9 +9,10 @@ use confab_protocol::media::{ConnectionId, HopKey};
 use super::commands::Purpose;
 use super::effect::{Effect, EventKind, Ticket};
 use super::home::Recorded;
+use super::note::Whose;
 use super::state::{JoinStage, Media, PLACE_RETRY, Place, RoomState, World};
 use crate::cluster::{LinkedRelay, RelayName};
-use crate::store::HomePlace;
+use crate::store::{HomePlace, SessionId};
 
 /// A room that was placed less than this ago waits before it is placed again, so that a relay that refuses everything
 /// does not keep the server busy.
@@ -108,13 +109,13 @@ impl RoomState {
         let JoinStage::Opening { participant, .. } = &join.stage else {
             return;
         };
-        let participant = participant.clone();
+        let (participant, session) = (participant.clone(), join.who.session);
         if join.resume.is_some()
             && let Some(person) = self.people.get_mut(&participant.sender)
         {
             person.media = Media::Opening;
         }
-        let (uplink, downlink, action) = open(&participant, world);
+        let (uplink, downlink, action) = open(&participant, session, world);
         self.command(now, Purpose::Join(ticket, uplink, downlink), action);
     }
 
@@ -257,18 +258,18 @@ impl RoomState {
                 JoinStage::Admitting { .. } => None,
             })
             .collect();
-        let waiting: Vec<Participant> = self
+        let waiting: Vec<(Participant, SessionId)> = self
             .people
             .values_mut()
             .filter(|person| matches!(person.media, Media::Waiting))
             .filter(|person| !resuming.contains(&person.participant.sender))
             .map(|person| {
                 person.media = Media::Opening;
-                person.participant.clone()
+                (person.participant.clone(), person.session)
             })
             .collect();
-        for participant in waiting {
-            let (uplink, downlink, action) = open(&participant, world);
+        for (participant, session) in waiting {
+            let (uplink, downlink, action) = open(&participant, session, world);
             self.command(
                 now,
                 Purpose::Move(participant.sender, uplink, downlink),
@@ -279,7 +280,11 @@ impl RoomState {
 }
 
 /// A command that opens a session under fresh keys.
-fn open(participant: &Participant, world: &mut dyn World) -> (HopKey, HopKey, Action) {
+fn open(
+    participant: &Participant,
+    session: SessionId,
+    world: &mut dyn World,
+) -> (HopKey, HopKey, Action) {
     let (mut uplink, mut downlink) = ([0; HopKey::LEN], [0; HopKey::LEN]);
     world.random(&mut uplink);
     world.random(&mut downlink);
@@ -290,6 +295,12 @@ fn open(participant: &Participant, world: &mut dyn World) -> (HopKey, HopKey, Ac
         may_speak: participant.may_speak(),
         uplink_key: uplink_key.clone(),
         downlink_key: downlink_key.clone(),
+        note: Whose {
+            account: participant.account,
+            session,
+            join_id: participant.join_id,
+        }
+        .into(),
     });
     (uplink_key, downlink_key, action)
 }

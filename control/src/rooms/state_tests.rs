@@ -81,6 +81,7 @@ fn home(era: u64) -> HomeRecord {
             incarnation: 1,
         }),
         place: None,
+        gathered: 1,
     }
 }
 
@@ -109,6 +110,7 @@ fn record() -> ConferenceRecord {
         owner: account(ANN),
         owner_name: "ann".parse().unwrap(),
         created: UnixMillis(0),
+        region: None,
     }
 }
 
@@ -123,6 +125,7 @@ fn joiner(who: u8) -> Joiner {
         username: format!("person{who}").parse().unwrap(),
         session: SessionId([who; 16]),
         client: who.into(),
+        region: None,
     }
 }
 

@@ -644,5 +644,6 @@ pub(super) fn some_conference(owner: &AccountRecord) -> ConferenceRecord {
         owner: owner.id,
         owner_name: owner.username.clone(),
         created: NOW,
+        region: Some("eu-west".parse().expect("a region")),
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use confab_protocol::cluster::BootId;
 use confab_protocol::control::room::{Role, Visibility};
 use confab_protocol::control::{
-    AccountId, Birthday, ConferenceId, Device, Email, Slug, Title, Username,
+    AccountId, Birthday, ConferenceId, Device, Email, Region, Slug, Title, Username,
 };
 use confab_protocol::wire;
 
@@ -92,6 +92,8 @@ pub struct ConferenceRecord {
     pub owner_name: Username,
     /// When it was made.
     pub created: UnixMillis,
+    /// Where its voice is to be relayed; `None`: where the first of each gathering is.
+    pub region: Option<Region>,
 }
 
 impl ConferenceRecord {
@@ -106,6 +108,11 @@ impl ConferenceRecord {
             created_ms: self.created.0,
             role: role.into(),
             live,
+            region: self
+                .region
+                .as_ref()
+                .map(Region::to_string)
+                .unwrap_or_default(),
         }
     }
 }
@@ -191,6 +198,8 @@ pub struct HomeRecord {
     pub owner: Option<NodeRun>,
     /// Where its media is or was last.
     pub place: Option<HomePlace>,
+    /// The era in which its people began to gather: what their frame keys are derived from goes by it, and outlives owners.
+    pub gathered: u64,
 }
 
 impl HomeRecord {
@@ -218,6 +227,7 @@ mod tests {
             era,
             owner,
             place: None,
+            gathered: era,
         };
         let old = home(5, run(1));
         for new in [

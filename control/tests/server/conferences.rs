@@ -77,6 +77,7 @@ async fn a_slug_is_given_once() {
         slug: "other".to_owned(),
         title: "x".repeat(101),
         visibility: Visibility::Public.into(),
+        region: String::new(),
     });
     assert_eq!(bob.refused(long).await, ErrorCode::InvalidArgument);
 }

@@ -144,6 +144,7 @@ async fn redirect(client: &Client) -> Option<Vec<String>> {
     let join = wire::JoinRoom {
         slug,
         resume_join_id,
+        ..Default::default()
     };
     match client.ask(request::Kind::JoinRoom(join)).await {
         Ok(response::Kind::Redirect(redirect)) => Some(redirect.nodes),

@@ -268,6 +268,7 @@ impl Client {
             .ask(request::Kind::JoinRoom(wire::JoinRoom {
                 slug,
                 resume_join_id,
+                ..Default::default()
             }))
             .await?
         {
@@ -342,6 +343,7 @@ pub fn create(slug: &str, visibility: wire::Visibility) -> request::Kind {
         slug: slug.to_owned(),
         title: String::new(),
         visibility: visibility.into(),
+        region: String::new(),
     })
 }
 
@@ -572,6 +574,8 @@ async fn obey(mut recv: RecvStream, mut deframer: Deframer, shared: Arc<Shared>)
             } else {
                 Bytes::new()
             },
+            media: Vec::new(),
+            more: false,
         };
         let is_fenced = {
             let mut fences = shared.fences.lock().unwrap();
@@ -602,7 +606,7 @@ async fn report(shared: Arc<Shared>) {
                 wire::RelayLoad::default(),
             ))
             .await;
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 

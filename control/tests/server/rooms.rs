@@ -155,7 +155,7 @@ async fn who_may_not_join_is_told_why() {
     let stranger = server.client().await;
     let join = Kind::JoinRoom(wire::JoinRoom {
         slug: slug(SLUG),
-        resume_join_id: Bytes::new(),
+        ..Default::default()
     });
     assert_eq!(stranger.refused(join).await, ErrorCode::NotAuthenticated);
 }

@@ -22,6 +22,15 @@ pub const MAX_LIVE_ROOMS: usize = 2000;
 /// Time between two load reports of a relay, in milliseconds.
 pub const LOAD_INTERVAL_MS: u64 = 1000;
 
+/// A relay that has nothing else to say says that it is alive so often, in milliseconds.
+pub const ALIVE_INTERVAL_MS: u64 = 100;
+
+/// A link on which nothing came for so long is silent, in milliseconds.
+pub const SILENT_AFTER_MS: u64 = 400;
+
+/// Most sessions in one answer to `ListMedia`.
+pub const MAX_MEDIA_STATES: usize = 400;
+
 /// Drawn by a relay at start.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct BootId(pub [u8; 16]);
@@ -69,6 +78,28 @@ pub enum Action {
     },
     /// Closes every session of the room.
     CloseRoom,
+    /// Tells which sessions the room has, those from this sender on.
+    ListMedia {
+        /// The first one.
+        from: u16,
+    },
+}
+
+/// What control keeps with a session at the relay, which does not look into it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SessionNote(pub [u8; SessionNote::LEN]);
+
+impl SessionNote {
+    /// Bytes of a note.
+    pub const LEN: usize = 48;
+
+    fn parse(bytes: &[u8]) -> Result<Self, BadField> {
+        bytes.try_into().map(Self).map_err(|_| BadField("note"))
+    }
+
+    fn to_wire(self) -> Bytes {
+        Bytes::copy_from_slice(&self.0)
+    }
 }
 
 /// A media session to open.
@@ -84,10 +115,29 @@ pub struct OpenMedia {
     pub uplink_key: HopKey,
     /// Tags what the relay sends.
     pub downlink_key: HopKey,
+    /// For whoever takes the room over.
+    pub note: SessionNote,
+}
+
+/// A media session that a relay has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MediaState {
+    /// Labels the participant's records.
+    pub sender: u16,
+    /// The leaf that its key ids must have.
+    pub leaf: u32,
+    /// Names it.
+    pub connection_id: ConnectionId,
+    /// Whether its audio is forwarded.
+    pub may_speak: bool,
+    /// Whether its client has been heard, at an address that is proved.
+    pub seen: bool,
+    /// As it came with [`OpenMedia`].
+    pub note: SessionNote,
 }
 
 /// What became of a command.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CommandResult {
     /// Which command.
     pub id: u64,
@@ -95,6 +145,10 @@ pub struct CommandResult {
     pub outcome: CommandOutcome,
     /// Of an obeyed [`Action::OpenMedia`].
     pub connection_id: Option<ConnectionId>,
+    /// Of an obeyed [`Action::ListMedia`], in the order of their senders: [`MAX_MEDIA_STATES`] at most.
+    pub media: Vec<MediaState>,
+    /// Whether there are more behind the last of `media`.
+    pub more: bool,
 }
 
 impl From<&Command> for wire::Command {
@@ -107,6 +161,7 @@ impl From<&Command> for wire::Command {
                 may_speak: open.may_speak,
                 uplink_key: Bytes::copy_from_slice(open.uplink_key.as_bytes()),
                 downlink_key: Bytes::copy_from_slice(open.downlink_key.as_bytes()),
+                note: open.note.to_wire(),
             }),
             Action::CloseMedia { sender } => Kind::CloseMedia(wire::CloseMedia {
                 sender: (*sender).into(),
@@ -116,6 +171,9 @@ impl From<&Command> for wire::Command {
                 may_speak: *may_speak,
             }),
             Action::CloseRoom => Kind::CloseRoom(wire::CloseRoom {}),
+            Action::ListMedia { from } => Kind::ListMedia(wire::ListMedia {
+                from_sender: (*from).into(),
+            }),
         };
         Self {
             id: command.id,
@@ -140,6 +198,7 @@ impl TryFrom<&wire::Command> for Command {
                 may_speak: open.may_speak,
                 uplink_key: parse_hop_key(&open.uplink_key, "uplink_key")?,
                 downlink_key: parse_hop_key(&open.downlink_key, "downlink_key")?,
+                note: SessionNote::parse(&open.note)?,
             }),
             Kind::CloseMedia(close) => Action::CloseMedia {
                 sender: parse_sender(close.sender)?,
@@ -149,6 +208,9 @@ impl TryFrom<&wire::Command> for Command {
                 may_speak: set.may_speak,
             },
             Kind::CloseRoom(wire::CloseRoom {}) => Action::CloseRoom,
+            Kind::ListMedia(list) => Action::ListMedia {
+                from: parse_sender(list.from_sender)?,
+            },
         };
         Ok(Self {
             id: message.id,
@@ -171,6 +233,8 @@ impl From<&CommandResult> for wire::CommandResult {
             connection_id: result
                 .connection_id
                 .map_or_else(Bytes::new, |id| Bytes::copy_from_slice(&id.to_bytes())),
+            media: result.media.iter().map(Into::into).collect(),
+            more: result.more,
         }
     }
 }
@@ -187,6 +251,53 @@ impl TryFrom<&wire::CommandResult> for CommandResult {
             id: message.id,
             outcome: message.outcome(),
             connection_id,
+            media: message
+                .media
+                .iter()
+                .map(MediaState::try_from)
+                .collect::<Result<_, _>>()?,
+            more: message.more,
+        })
+    }
+}
+
+impl CommandResult {
+    /// A result that is nothing but its outcome.
+    pub fn bare(id: u64, outcome: CommandOutcome) -> Self {
+        Self {
+            id,
+            outcome,
+            connection_id: None,
+            media: Vec::new(),
+            more: false,
+        }
+    }
+}
+
+impl From<&MediaState> for wire::MediaState {
+    fn from(state: &MediaState) -> Self {
+        Self {
+            sender: state.sender.into(),
+            leaf: state.leaf,
+            connection_id: Bytes::copy_from_slice(&state.connection_id.to_bytes()),
+            may_speak: state.may_speak,
+            seen: state.seen,
+            note: state.note.to_wire(),
+        }
+    }
+}
+
+impl TryFrom<&wire::MediaState> for MediaState {
+    type Error = BadField;
+
+    fn try_from(message: &wire::MediaState) -> Result<Self, BadField> {
+        Ok(Self {
+            sender: parse_sender(message.sender)?,
+            leaf: message.leaf,
+            connection_id: parse_connection_id(&message.connection_id)?,
+            may_speak: message.may_speak,
+            seen: message.seen,
+            note: SessionNote::parse(&message.note)?,
         })
     }
 }
@@ -203,48 +314,4 @@ fn parse_sender(sender: u32) -> Result<u16, BadField> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn actions() -> impl Strategy<Value = Action> {
-        let open = (
-            any::<u16>(),
-            any::<u32>(),
-            any::<bool>(),
-            any::<[u8; 16]>(),
-            any::<[u8; 16]>(),
-        );
-        prop_oneof![
-            open.prop_map(
-                |(sender, leaf, may_speak, up, down)| Action::OpenMedia(OpenMedia {
-                    sender,
-                    leaf,
-                    may_speak,
-                    uplink_key: HopKey::new(up),
-                    downlink_key: HopKey::new(down),
-                })
-            ),
-            any::<u16>().prop_map(|sender| Action::CloseMedia { sender }),
-            (any::<u16>(), any::<bool>())
-                .prop_map(|(sender, may_speak)| Action::SetMaySpeak { sender, may_speak }),
-            Just(Action::CloseRoom),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn a_command_comes_out_as_it_went_in(
-            id: u64, conference: [u8; 16], era: u64, placement: u64, boot: [u8; 16], action in actions()
-        ) {
-            let command = Command {
-                id,
-                conference: ConferenceId::new(conference),
-                fence: Fence { era, placement },
-                boot: BootId(boot),
-                action,
-            };
-            prop_assert_eq!(Command::try_from(&wire::Command::from(&command)), Ok(command));
-        }
-    }
-}
+mod tests;

@@ -13,7 +13,7 @@ pub mod room;
 pub mod version;
 
 pub use error::{ErrorCode, Refusal};
-pub use names::{Birthday, Device, Email, NameError, Password, Slug, Title, Username};
+pub use names::{Birthday, Device, Email, NameError, Password, Region, Slug, Title, Username};
 pub use room::{AccountId, ConferenceId, JoinId, MediaGrant, Participant, RoomSecret};
 
 /// ALPN of clients (RFC 7301).

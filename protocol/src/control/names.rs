@@ -86,6 +86,11 @@ name! {
 }
 
 name! {
+    /// Where relays and nodes are, as their operators call it: 1 to 32 of `a-z 0-9 -`. Upper case is folded.
+    Region
+}
+
+name! {
     /// What a session is shown as: 0 to 64 characters, none of them a control character.
     Device
 }
@@ -145,6 +150,29 @@ impl FromStr for Slug {
             ));
         }
         Ok(Self(text))
+    }
+}
+
+impl FromStr for Region {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        const WHAT: &str = "a region's name";
+        length(WHAT, text, 1, 32)?;
+        let text = text.to_ascii_lowercase();
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        characters(WHAT, &text, allowed, "letters a-z, digits and '-'")?;
+        Ok(Self(text))
+    }
+}
+
+impl Region {
+    /// Reads a region from a message's field; empty is none.
+    pub fn parse(text: &str) -> Result<Option<Self>, NameError> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        text.parse().map(Some)
     }
 }
 

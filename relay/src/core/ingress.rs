@@ -142,6 +142,7 @@ impl Worker {
         if !session.path.on_response(packet.from, challenge) {
             return Err(DropCause::StrayPathResponse);
         }
+        session.info.set_seen();
         self.outbound[slot as usize].path = Some(packet.from);
         self.counters.path_moves.add(1);
         Ok(Verdict::Done)

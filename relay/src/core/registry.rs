@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use confab_protocol::cluster::{
-    Action, BootId, Command, CommandOutcome, CommandResult, Fence, MediaEndReason, OpenMedia,
+    Action, BootId, Command, CommandOutcome, CommandResult, Fence, MAX_MEDIA_STATES,
+    MediaEndReason, OpenMedia,
 };
 use confab_protocol::control::ConferenceId;
 use confab_protocol::media::ConnectionId;
@@ -106,40 +107,35 @@ impl Registry {
     /// [`publish`](Self::publish).
     pub fn execute(&self, now: Instant, command: &Command) -> CommandResult {
         let ledger = &mut *self.ledger();
-        let mut connection_id = None;
-        let outcome = match self.check(ledger, now, command) {
-            Err(refused) => refused,
-            Ok(()) => match &command.action {
-                Action::OpenMedia(open) => match self.open(ledger, now, command.conference, open) {
-                    Some(id) => {
-                        connection_id = Some(id);
-                        CommandOutcome::Obeyed
-                    }
-                    None => CommandOutcome::Full,
-                },
-                Action::CloseMedia { sender } => {
-                    self.close(ledger, now, command.conference, *sender)
-                }
-                Action::SetMaySpeak { sender, may_speak } => {
-                    match self.member(command.conference, *sender) {
-                        Some(session) => {
-                            session.set_may_speak(*may_speak);
-                            CommandOutcome::Obeyed
-                        }
-                        None => CommandOutcome::NotFound,
-                    }
-                }
-                Action::CloseRoom => {
-                    self.close_room(ledger, now, command.conference);
-                    CommandOutcome::Obeyed
-                }
-            },
-        };
-        CommandResult {
-            id: command.id,
-            outcome,
-            connection_id,
+        let mut result = CommandResult::bare(command.id, CommandOutcome::Obeyed);
+        if let Err(refused) = self.check(ledger, now, command) {
+            result.outcome = refused;
+            return result;
         }
+        match &command.action {
+            Action::OpenMedia(open) => {
+                result.connection_id = self.open(ledger, now, command.conference, open);
+                if result.connection_id.is_none() {
+                    result.outcome = CommandOutcome::Full;
+                }
+            }
+            Action::CloseMedia { sender } => {
+                result.outcome = self.close(ledger, now, command.conference, *sender);
+            }
+            Action::SetMaySpeak { sender, may_speak } => {
+                match self.member(command.conference, *sender) {
+                    Some(session) => session.set_may_speak(*may_speak),
+                    None => result.outcome = CommandOutcome::NotFound,
+                }
+            }
+            Action::CloseRoom => self.close_room(ledger, now, command.conference),
+            Action::ListMedia { from } => {
+                if let Some(room) = self.room(command.conference) {
+                    (result.media, result.more) = room.list(*from, MAX_MEDIA_STATES);
+                }
+            }
+        }
+        result
     }
 
     /// Takes in that a worker ended a session. `None` when control has closed it meanwhile.

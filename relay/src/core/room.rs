@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
+use confab_protocol::cluster::MediaState;
 use confab_protocol::control::ConferenceId;
 
 use super::session::{Seat, SessionInfo};
@@ -110,6 +111,15 @@ impl Room {
         let members = self.members();
         let member = members.by_sender.get(&sender)?;
         Some(Arc::clone(&member.session))
+    }
+
+    /// The sessions from sender `from` on, `most` of them, in the order of their senders; and whether there are more.
+    pub fn list(&self, from: u16, most: usize) -> (Vec<MediaState>, bool) {
+        let members = self.members();
+        let mut sessions = members.by_sender.range(from..);
+        let listed = sessions.by_ref().take(most);
+        let states = listed.map(|(_, member)| member.session.state()).collect();
+        (states, sessions.next().is_some())
     }
 
     /// How many are in.
@@ -218,7 +228,7 @@ impl Members {
 
 #[cfg(test)]
 mod tests {
-    use confab_protocol::cluster::OpenMedia;
+    use confab_protocol::cluster::{OpenMedia, SessionNote};
     use confab_protocol::media::{ConnectionId, HopKey};
 
     use super::*;
@@ -230,6 +240,7 @@ mod tests {
             may_speak: true,
             uplink_key: HopKey::new([1; 16]),
             downlink_key: HopKey::new([2; 16]),
+            note: SessionNote([sender as u8; SessionNote::LEN]),
         };
         let id = ConnectionId::new(worker, slot, 7);
         Arc::new(SessionInfo::new(id, Arc::clone(room), &open))

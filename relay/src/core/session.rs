@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use confab_protocol::cluster::{MediaState, SessionNote};
 use confab_protocol::media::{ConnectionId, HopKey, ReplayWindow};
 
 use super::limits::RateLimit;
@@ -43,7 +44,10 @@ pub struct SessionInfo {
     pub uplink_key: HopKey,
     /// Tags what the client receives.
     pub downlink_key: HopKey,
+    /// What control keeps with it.
+    pub note: SessionNote,
     may_speak: AtomicBool,
+    seen: AtomicBool,
     closed: AtomicBool,
 }
 
@@ -61,6 +65,8 @@ impl SessionInfo {
             room,
             uplink_key: open.uplink_key.clone(),
             downlink_key: open.downlink_key.clone(),
+            note: open.note,
+            seen: AtomicBool::new(false),
             may_speak: AtomicBool::new(open.may_speak),
             closed: AtomicBool::new(false),
         }
@@ -74,6 +80,28 @@ impl SessionInfo {
     /// Lets it speak or not, from the next datagram on.
     pub fn set_may_speak(&self, may_speak: bool) {
         self.may_speak.store(may_speak, Ordering::Release);
+    }
+
+    /// Whether its client has been heard, at an address that is proved.
+    pub fn is_seen(&self) -> bool {
+        self.seen.load(Ordering::Relaxed)
+    }
+
+    /// Its client has proved an address.
+    pub fn set_seen(&self) {
+        self.seen.store(true, Ordering::Relaxed);
+    }
+
+    /// As control is told of it.
+    pub fn state(&self) -> MediaState {
+        MediaState {
+            sender: self.sender,
+            leaf: self.leaf,
+            connection_id: self.id,
+            may_speak: self.may_speak(),
+            seen: self.is_seen(),
+            note: self.note,
+        }
     }
 
     /// True when control has closed it: nothing it sends counts any more.

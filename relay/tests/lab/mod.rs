@@ -11,7 +11,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use confab_protocol::cluster::{
-    Action, BootId, Command, CommandOutcome, CommandResult, Fence, OpenMedia,
+    Action, BootId, Command, CommandOutcome, CommandResult, Fence, OpenMedia, SessionNote,
 };
 use confab_protocol::control::ConferenceId;
 use confab_protocol::media::downlink::{Downlink, DownlinkBody};
@@ -210,6 +210,7 @@ impl Lab {
             may_speak: true,
             uplink_key: uplink.clone(),
             downlink_key: downlink.clone(),
+            note: SessionNote([0; SessionNote::LEN]),
         };
         let result = self.command_as(Fence::default(), room, Action::OpenMedia(open));
         assert_eq!(result.outcome, CommandOutcome::Obeyed);

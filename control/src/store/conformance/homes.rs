@@ -38,6 +38,7 @@ async fn a_home_is_written_by_condition(store: &Arc<dyn Store>) {
             boot: BootId(random::bytes()),
             placement: 7,
         }),
+        gathered: 0,
         ..one.clone()
     };
     let (one, placed_before) = (Some(one), Some(placed.clone()));
@@ -194,6 +195,7 @@ fn owned(era: u64, run: &NodeRun) -> HomeRecord {
         era,
         owner: Some(run.clone()),
         place: None,
+        gathered: era,
     }
 }
 

@@ -3,7 +3,7 @@
 //! Integers are big-endian. A text has its length (1 byte) before it, but for the last one, which fills the rest.
 
 use confab_protocol::control::room::{Role, Visibility};
-use confab_protocol::control::{AccountId, ConferenceId};
+use confab_protocol::control::{AccountId, ConferenceId, Region};
 
 use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
@@ -130,7 +130,7 @@ pub(super) fn read_session(id: SessionId, value: &[u8]) -> Result<SessionRecord,
     read().ok_or(StoreError::Corrupt("a session"))
 }
 
-/// `state · owner · created · visibility (1) · slug · owner's name · title`.
+/// `state · owner · created · visibility (1) · slug · owner's name · region, empty for none · title`.
 pub(super) fn conference(record: &ConferenceRecord, state: State) -> Vec<u8> {
     let mut out = vec![state as u8];
     out.extend_from_slice(record.owner.as_bytes());
@@ -138,6 +138,8 @@ pub(super) fn conference(record: &ConferenceRecord, state: State) -> Vec<u8> {
     out.push(number(i32::from(record.visibility)));
     put_bytes(&mut out, record.slug.as_str().as_bytes());
     put_bytes(&mut out, record.owner_name.as_str().as_bytes());
+    let region = record.region.as_ref().map_or("", Region::as_str);
+    put_bytes(&mut out, region.as_bytes());
     out.extend_from_slice(record.title.as_str().as_bytes());
     out
 }
@@ -155,6 +157,7 @@ pub(super) fn read_conference(
             id,
             slug: take_text(&mut rest)?.parse().ok()?,
             owner_name: take_text(&mut rest)?.parse().ok()?,
+            region: Region::parse(take_text(&mut rest)?).ok()?,
             title: std::str::from_utf8(rest).ok()?.parse().ok()?,
             visibility: Visibility::try_from(i32::from(visibility)).ok()?,
             owner,
@@ -292,6 +295,7 @@ mod tests {
             owner: account_record.id,
             owner_name: account_record.username.clone(),
             created: NOW,
+            region: Some("eu-west".parse().unwrap()),
         };
         let room = conference(&record, State::Closing);
         assert_eq!(read_conference(record.id, &room), Ok(record.clone()));

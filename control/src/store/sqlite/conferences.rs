@@ -1,7 +1,7 @@
 //! Statements on conferences, memberships and homes.
 
 use confab_protocol::control::room::{Role, Visibility};
-use confab_protocol::control::{AccountId, ConferenceId, Slug};
+use confab_protocol::control::{AccountId, ConferenceId, Region, Slug};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
@@ -10,7 +10,7 @@ use crate::store::{
     ConferenceRecord, Cursor, MemberRecord, Membership, Name, Page, Standing, StoreError,
 };
 
-const CONFERENCE: &str = "SELECT c.id, c.slug, c.title, c.visibility, o.id, o.username, c.created \
+const CONFERENCE: &str = "SELECT c.id, c.slug, c.title, c.visibility, o.id, o.username, c.created, c.region \
      FROM conferences c JOIN accounts o ON o.number = c.owner";
 const OF_MEMBER: &str = "WHERE conference = (SELECT number FROM conferences WHERE id = ?1) \
      AND account = (SELECT number FROM accounts WHERE id = ?2)";
@@ -26,7 +26,7 @@ pub(super) fn create(db: &Connection, conference: &ConferenceRecord) -> Result<(
     }
     let owner = accounts::number(db, conference.owner)?;
     db.prepare_cached(
-        "INSERT INTO conferences (id, slug, title, visibility, owner, created) VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO conferences (id, slug, title, visibility, owner, created, region) VALUES (?, ?, ?, ?, ?, ?, ?)",
     )?
     .execute(params![
         conference.id.as_bytes(),
@@ -35,6 +35,7 @@ pub(super) fn create(db: &Connection, conference: &ConferenceRecord) -> Result<(
         i32::from(conference.visibility),
         owner,
         signed(conference.created.0),
+        conference.region.as_ref().map(Region::as_str),
     ])?;
     let standing = Standing {
         role: Role::Owner,
@@ -78,7 +79,8 @@ pub(super) fn of_account(
     limit: u32,
 ) -> Result<Page<Membership>, StoreError> {
     let mut statement = db.prepare_cached(
-        "SELECT c.id, c.slug, c.title, c.visibility, o.id, o.username, c.created, m.role, m.muted, m.since, c.number \
+        "SELECT c.id, c.slug, c.title, c.visibility, o.id, o.username, c.created, c.region, m.role, m.muted, m.since, \
+         c.number \
          FROM members m JOIN conferences c ON c.number = m.conference JOIN accounts o ON o.number = c.owner \
          WHERE m.account = (SELECT number FROM accounts WHERE id = ?) AND m.conference > ? \
          ORDER BY m.conference LIMIT ?",
@@ -88,9 +90,9 @@ pub(super) fn of_account(
         |row| {
             let membership = Membership {
                 conference: conference(row)?,
-                standing: standing(row, 7)?,
+                standing: standing(row, 8)?,
             };
-            Ok((row.get(10)?, membership))
+            Ok((row.get(11)?, membership))
         },
     )?;
     Ok(page(rows.collect::<Result<_, _>>()?, limit))
@@ -240,7 +242,15 @@ fn conference(row: &Row<'_>) -> rusqlite::Result<ConferenceRecord> {
         owner: AccountId::new(row.get(4)?),
         owner_name: parsed(row, 5)?,
         created: millis(row, 6)?,
+        region: region(row, 7)?,
     })
+}
+
+fn region(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Region>> {
+    if row.get_ref(column)?.data_type() == Type::Null {
+        return Ok(None);
+    }
+    parsed(row, column).map(Some)
 }
 
 fn standing(row: &Row<'_>, first: usize) -> rusqlite::Result<Standing> {

@@ -352,6 +352,7 @@ mod tests {
                 era,
                 owner: Some(NodeRun::new("local".parse().unwrap())),
                 place: None,
+                gathered: 1,
             };
             let written = store.write_home(conference, old, new.clone()).await;
             assert_eq!(written, Ok(()));
@@ -402,6 +403,7 @@ mod tests {
                     owner: id,
                     owner_name: account.username.clone(),
                     created: now,
+                    region: None,
                 };
                 store.create_account(account).await.unwrap();
                 store.create_conference(made).await.unwrap();

@@ -45,7 +45,8 @@ CREATE TABLE conferences (
     title TEXT NOT NULL,
     visibility INTEGER NOT NULL,
     owner INTEGER NOT NULL REFERENCES accounts (number),
-    created INTEGER NOT NULL
+    created INTEGER NOT NULL,
+    region TEXT
 ) STRICT;
 CREATE INDEX conferences_of_owner ON conferences (owner);
 CREATE TABLE members (
@@ -64,7 +65,8 @@ CREATE TABLE conference_home (
     incarnation INTEGER,
     relay TEXT,
     boot BLOB,
-    placement INTEGER
+    placement INTEGER,
+    gathered INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE nodes (
     name TEXT PRIMARY KEY,

@@ -146,6 +146,7 @@ fn owned(era: u64) -> HomeRecord {
         era,
         owner: Some(owner),
         place: None,
+        gathered: era,
     }
 }
 
