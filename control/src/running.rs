@@ -22,6 +22,7 @@ use crate::cluster::nodes::Nodes;
 use crate::cluster::nodes::heartbeat::{self, NodeError};
 use crate::cluster::{NodeName, Relays};
 use crate::conferences::Conferences;
+use crate::rooms::secret::RoomSecrets;
 use crate::rooms::{RoomLimits, Rooms};
 use crate::store::cql::CqlStore;
 use crate::store::cql::config::CqlConfig;
@@ -211,7 +212,8 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let authority = Authority::open_or_create(&config.data_dir, now)?;
     let identity = authority.server_identity(&config.data_dir, &config.public_names, now)?;
     let tls = config::server_config(&authority, identity, config.own_certificate.as_ref())?;
-    let token_key = TokenKey::new(&files::key(&config.data_dir.join(TOKEN_KEY_FILE))?);
+    let key = files::key(&config.data_dir.join(TOKEN_KEY_FILE))?;
+    let keys = (TokenKey::new(&key), RoomSecrets::new(&key));
     let store = open_store(&config).await?;
 
     let listen = |source| ServeError::Listen {
@@ -222,7 +224,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let addr = socket.local_addr().map_err(listen)?;
     let place = node::place(&config, addr)?;
     let nodes = place.nodes(&config.store, &authority, now)?;
-    let server = Arc::new(assemble(&config, store.clone(), token_key, nodes.clone()));
+    let server = Arc::new(assemble(&config, store.clone(), keys, nodes.clone()));
     let endpoint = Endpoint::new(
         EndpointConfig::default(),
         Some(listener::server_config(tls)),
@@ -345,7 +347,12 @@ fn lock(folder: &Path) -> Result<File, ServeError> {
     Ok(file)
 }
 
-fn assemble(config: &Config, store: Arc<dyn Store>, token_key: TokenKey, nodes: Nodes) -> Server {
+fn assemble(
+    config: &Config,
+    store: Arc<dyn Store>,
+    (token_key, secrets): (TokenKey, RoomSecrets),
+    nodes: Nodes,
+) -> Server {
     let (clock, relays) = (config.clock.clone(), Relays::default());
     let clients = Clients::new(config.connections);
     let rooms = Rooms::new(
@@ -354,6 +361,7 @@ fn assemble(config: &Config, store: Arc<dyn Store>, token_key: TokenKey, nodes: 
         config.rooms,
         clock.clone(),
         nodes.clone(),
+        secrets,
     );
     let (clients_of, rooms_of, nodes_of) = (clients.clone(), rooms.clone(), nodes.clone());
     let accounts = Accounts::new(

@@ -4,10 +4,13 @@
 
 #![allow(unreachable_pub, clippy::unwrap_used)]
 
-// It has more than this test needs.
+// They have more than this test needs.
 #[allow(dead_code)]
 #[path = "server/harness.rs"]
 mod harness;
+#[allow(dead_code)]
+#[path = "server/relay.rs"]
+mod relay;
 
 use std::io;
 use std::sync::{Arc, Mutex};

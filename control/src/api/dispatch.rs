@@ -3,14 +3,14 @@
 use bytes::Bytes;
 use confab_protocol::control::room::Role;
 use confab_protocol::control::version::negotiate;
-use confab_protocol::control::{ErrorCode, JoinId, MAX_REQUEST, Refusal};
+use confab_protocol::control::{ConferenceId, ErrorCode, JoinId, MAX_REQUEST, Refusal};
 use confab_protocol::wire::{self, request, response};
 
 use super::connection::Client;
 use super::requests as read;
 use crate::AGENT;
 use crate::accounts::{Granted, SignedIn};
-use crate::rooms::{Join, Joiner};
+use crate::rooms::{Join, Joiner, Resume};
 use crate::store::{AccountRecord, Cursor, SessionId};
 
 type Answer = Result<response::Kind, Refusal>;
@@ -72,7 +72,7 @@ async fn act(client: &Client, request: request::Kind) -> Answer {
                 )
             })?;
             match signed_in {
-                request @ (Kind::JoinRoom(_) | Kind::LeaveRoom(_)) => {
+                request @ (Kind::JoinRoom(_) | Kind::LeaveRoom(_) | Kind::ReportMedia(_)) => {
                     in_room(client, &who, request).await
                 }
                 request @ (Kind::Logout(_)
@@ -324,7 +324,10 @@ async fn in_room(client: &Client, who: &SignedIn, request: request::Kind) -> Ans
                 .await?;
             let resume = match join.resume_join_id.as_ref() {
                 [] => None,
-                bytes => Some(JoinId::parse(bytes, "resume_join_id").map_err(read::bad_field)?),
+                bytes => Some(Resume {
+                    join_id: JoinId::parse(bytes, "resume_join_id").map_err(read::bad_field)?,
+                    live: read::live_connection_id(&join.live_connection_id)?,
+                }),
             };
             let joiner = Joiner {
                 account: who.account,
@@ -347,6 +350,18 @@ async fn in_room(client: &Client, who: &SignedIn, request: request::Kind) -> Ans
                 rooms.session_ended(who.account, who.session);
             }
             Ok(response::Kind::RoomJoined(joined.as_ref().into()))
+        }
+        request::Kind::ReportMedia(report) => {
+            let conference = ConferenceId::parse(&report.conference_id, "conference_id");
+            let join_id = JoinId::parse(&report.join_id, "join_id");
+            let connection_id = read::connection_id(&report.connection_id, "connection_id")?;
+            rooms.media_reported(
+                conference.map_err(read::bad_field)?,
+                (who.account, join_id.map_err(read::bad_field)?),
+                connection_id,
+                report.alive,
+            );
+            Ok(response::Kind::Done(wire::Done {}))
         }
         request::Kind::LeaveRoom(leave) => {
             let conference = client

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use bytes::Bytes;
 use confab_protocol::control::room::{BadField, Role, Visibility};
 use confab_protocol::control::{Device, Refusal, Region, Slug, Title};
+use confab_protocol::media::ConnectionId;
 use zeroize::Zeroizing;
 
 use crate::accounts::service::Registration;
@@ -83,6 +84,19 @@ pub(super) fn invited_role(role: i32) -> Result<Role, Refusal> {
 
 pub(super) fn cursor(bytes: Bytes) -> Option<Cursor> {
     (!bytes.is_empty()).then(|| Cursor(Bytes::copy_from_slice(&bytes)))
+}
+
+pub(super) fn connection_id(bytes: &[u8], field: &'static str) -> Result<ConnectionId, Refusal> {
+    let bytes = bytes.try_into().map_err(|_| bad_field(BadField(field)))?;
+    Ok(ConnectionId::from_bytes(bytes))
+}
+
+/// Empty: none.
+pub(super) fn live_connection_id(bytes: &[u8]) -> Result<Option<ConnectionId>, Refusal> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    connection_id(bytes, "live_connection_id").map(Some)
 }
 
 pub(super) fn bad_field(error: BadField) -> Refusal {

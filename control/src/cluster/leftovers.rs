@@ -9,7 +9,7 @@ use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use confab_protocol::cluster::BootId;
-use confab_protocol::control::ConferenceId;
+use confab_protocol::control::{ConferenceId, Region};
 
 use super::RelayName;
 use super::registry::{Linked, LinkedRelay, Relays};
@@ -100,7 +100,7 @@ impl Relays {
     pub fn pick_for(
         &self,
         conference: ConferenceId,
-        region: Option<&str>,
+        region: Option<&Region>,
         prefer: Option<&RelayName>,
         avoid: Option<&RelayName>,
     ) -> Option<LinkedRelay> {

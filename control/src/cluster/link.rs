@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use confab_protocol::cluster::{BootId, CommandResult, LOAD_INTERVAL_MS, MAX_MESSAGE};
-use confab_protocol::control::ConferenceId;
+use confab_protocol::cluster::{BootId, CommandResult, MAX_MESSAGE, SILENT_AFTER_MS};
 use confab_protocol::control::framing::{self, Deframer};
 use confab_protocol::control::room::BadField;
 use confab_protocol::control::version::{NoCommonVersion, negotiate};
+use confab_protocol::control::{ConferenceId, Region};
 use confab_protocol::media::ConnectionId;
 use confab_protocol::wire::{self, relay_to_control::Kind};
 use quinn::{Connection, RecvStream, SendStream};
@@ -22,8 +22,10 @@ use crate::rooms::effect::Input;
 
 /// A relay has to have said hello by then.
 const HELLO_DEADLINE: Duration = Duration::from_secs(10);
-/// A relay reports its load every second; after so long without a word it is taken for dead.
-const SILENCE: Duration = Duration::from_millis(3 * LOAD_INTERVAL_MS);
+/// After so long without a word a relay may be dead.
+const SILENT_AFTER: Duration = Duration::from_millis(SILENT_AFTER_MS);
+/// After so long without a word its link is of no use any more.
+const SILENCE: Duration = Duration::from_secs(3);
 /// Commands that wait for the stream at most.
 const QUEUE: usize = 8192;
 /// Addresses that a relay may name.
@@ -61,10 +63,9 @@ pub async fn serve(connection: Connection, name: RelayName, relays: Relays) {
             tracing::info!(relay = %name, sessions = info.max_sessions, "relay linked");
             let linked = relays.link(name.clone(), info, out);
             let error = run(&linked, send, queue, messages).await;
-            let silent = matches!(error, LinkError::Silent);
             close::BAD_LINK.close(&connection);
             tracing::warn!(relay = %name, reason = %error, "relay unlinked");
-            linked.ended(silent).await;
+            linked.ended();
             return;
         }
     };
@@ -108,7 +109,7 @@ fn parse_hello(hello: &wire::RelayHello) -> Result<RelayInfo, BadField> {
     }
     Ok(RelayInfo {
         boot: BootId::parse(&hello.boot_id)?,
-        region: hello.region.clone(),
+        region: Region::parse(&hello.region).map_err(|_| BadField("region"))?,
         addresses: hello
             .addresses
             .iter()
@@ -133,10 +134,9 @@ async fn run(
 
 async fn read(linked: &Linked, mut messages: Messages) -> LinkError {
     loop {
-        let message = match tokio::time::timeout(SILENCE, messages.next()).await {
-            Err(_) => return LinkError::Silent,
-            Ok(Err(error)) => return error,
-            Ok(Ok(message)) => message,
+        let message = match next(linked, &mut messages).await {
+            Ok(message) => message,
+            Err(error) => return error,
         };
         let taken = match message {
             Kind::Hello(_) => Err(LinkError::OutOfOrder),
@@ -156,6 +156,18 @@ async fn read(linked: &Linked, mut messages: Messages) -> LinkError {
             return error;
         }
     }
+}
+
+/// The next message. A relay has something to say all the time; one that is silent is first doubted, then taken for gone.
+async fn next(linked: &Linked, messages: &mut Messages) -> Result<Kind, LinkError> {
+    if let Ok(message) = tokio::time::timeout(SILENT_AFTER, messages.next()).await {
+        return message;
+    }
+    linked.silent();
+    let message = tokio::time::timeout(SILENCE - SILENT_AFTER, messages.next()).await;
+    let message = message.map_err(|_| LinkError::Silent)??;
+    linked.heard();
+    Ok(message)
 }
 
 fn live_rooms(linked: &Linked, rooms: &wire::LiveRooms) -> Result<(), BadField> {

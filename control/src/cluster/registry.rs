@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use confab_protocol::cluster::{Action, BootId, Command, CommandResult, Fence};
-use confab_protocol::control::ConferenceId;
 use confab_protocol::control::framing;
+use confab_protocol::control::{ConferenceId, Region};
 use confab_protocol::wire;
 use tokio::sync::mpsc;
 
@@ -17,8 +17,6 @@ use super::placement::{self, Candidate, Load, Wish};
 use crate::random;
 use crate::rooms::effect::{Done, Input};
 
-/// A relay whose link broke may link again within this time before its rooms go elsewhere.
-pub const RELINK_GRACE: Duration = Duration::from_secs(2);
 /// A command that was not answered by then will not be: its room gave up long ago.
 const FORGET_COMMAND: Duration = Duration::from_secs(30);
 /// A relay that a room can be placed on.
@@ -30,6 +28,8 @@ pub struct LinkedRelay {
     pub boot: BootId,
     /// Where clients reach it.
     pub addresses: Vec<SocketAddr>,
+    /// Which region it serves.
+    pub region: Option<Region>,
 }
 
 /// A relay's first message, read.
@@ -38,7 +38,7 @@ pub struct RelayInfo {
     /// Which run of the relay.
     pub boot: BootId,
     /// Which region it serves.
-    pub region: String,
+    pub region: Option<Region>,
     /// Where clients reach it.
     pub addresses: Vec<SocketAddr>,
     /// Media sessions that it takes.
@@ -59,6 +59,8 @@ pub(super) struct Relay {
     pub(super) info: RelayInfo,
     /// `None` while the link is broken.
     pub(super) link: Option<Link>,
+    /// True while nothing comes over the link.
+    silent: bool,
     /// Counts links, so that the end of an old one does not end the new one.
     serial: u64,
     pub(super) rooms: HashMap<ConferenceId, RoomInbox>,
@@ -111,6 +113,7 @@ impl Relays {
         let relay = relays.entry(name.clone()).or_insert_with(|| Relay {
             info: info.clone(),
             link: None,
+            silent: false,
             serial: 0,
             rooms: HashMap::new(),
             leftovers: HashMap::new(),
@@ -119,16 +122,14 @@ impl Relays {
         });
         relay.break_link();
         if relay.info.boot == info.boot {
-            for room in relay.rooms.values() {
-                let _ = room.send(Input::RelayBack(info.boot));
-            }
+            relay.tell_rooms(Input::RelayBack);
         } else {
             relay.give_rooms_up();
         }
         // The relay says anew which rooms it has.
         relay.leftovers.clear();
         relay.serial += 1;
-        (relay.info, relay.link) = (info, Some(link));
+        (relay.info, relay.link, relay.silent) = (info, Some(link), false);
         Linked {
             relays: Arc::downgrade(&self.relays),
             name,
@@ -139,7 +140,7 @@ impl Relays {
 
     /// A relay with room for one more session, as [`placement`] chooses: of the region if one there has room, `avoid` only when
     /// there is no other.
-    pub fn pick(&self, region: Option<&str>, avoid: Option<&RelayName>) -> Option<LinkedRelay> {
+    pub fn pick(&self, region: Option<&Region>, avoid: Option<&RelayName>) -> Option<LinkedRelay> {
         let relays = self.lock();
         let candidates =
             relays
@@ -147,10 +148,14 @@ impl Relays {
                 .filter(|(_, relay)| relay.takes_rooms())
                 .map(|(name, relay)| Candidate {
                     id: name,
-                    region: relay.info.region.as_str(),
+                    region: relay.info.region.as_ref(),
                     load: relay.load(),
                 });
-        let name = placement::choose(candidates, &Wish { region, avoid }, random::below)?;
+        let wish = Wish {
+            region: region.map(Some),
+            avoid,
+        };
+        let name = placement::choose(candidates, &wish, random::below)?;
         relays.get(name).map(|relay| relay.linked_as(name))
     }
 
@@ -158,6 +163,13 @@ impl Relays {
     pub fn settle(&self, relay: &LinkedRelay, conference: ConferenceId, room: RoomInbox) -> bool {
         match self.lock().get_mut(&relay.name) {
             Some(known) if known.info.boot == relay.boot => {
+                // What it missed.
+                if known.link.is_none() || known.silent {
+                    let _ = room.send(Input::RelaySilent(relay.boot));
+                }
+                if known.reported.draining {
+                    let _ = room.send(Input::RelayDrains(relay.boot));
+                }
                 known.rooms.insert(conference, room);
                 // The room's first command closes what was there before.
                 known.leftovers.remove(&conference);
@@ -220,7 +232,7 @@ impl Linked {
                 .as_mut()
                 .and_then(|link| link.pending.remove(&result.id));
             if let Some(Pending { room, command, .. }) = pending {
-                let outcome = Done::Answered(result.outcome, result.connection_id);
+                let outcome = Done::Answered(result);
                 let _ = room.send(Input::CommandDone { command, outcome });
             }
         });
@@ -238,6 +250,9 @@ impl Linked {
     /// Takes a load report.
     pub fn report(&self, load: &wire::RelayLoad) {
         self.with(|relay| {
+            if load.draining && !relay.reported.draining {
+                relay.tell_rooms(Input::RelayDrains);
+            }
             (relay.reported, relay.opened) = (*load, 0);
             if let Some(link) = &mut relay.link {
                 link.pending
@@ -246,14 +261,28 @@ impl Linked {
         });
     }
 
-    /// The link is over. Its rooms go elsewhere unless the relay links again soon; at once when it was `silent`, for then
-    /// the time has been spent waiting.
-    pub async fn ended(self, silent: bool) {
-        let is_ours = self.with(Relay::break_link).is_some();
-        if is_ours && !silent {
-            tokio::time::sleep(RELINK_GRACE).await;
-        }
-        self.with(Relay::give_rooms_up);
+    /// Nothing has come over the link for a while: the relay's rooms look whether it lives.
+    pub fn silent(&self) {
+        self.with(|relay| {
+            relay.silent = true;
+            relay.tell_rooms(Input::RelaySilent);
+        });
+    }
+
+    /// Something comes again.
+    pub fn heard(&self) {
+        self.with(|relay| {
+            relay.silent = false;
+            relay.tell_rooms(Input::RelayHeard);
+        });
+    }
+
+    /// The link is over. The relay's rooms look whether it lives.
+    pub fn ended(self) {
+        self.with(|relay| {
+            relay.break_link();
+            relay.tell_rooms(Input::RelaySilent);
+        });
     }
 
     /// `None` when another link has taken this one's place.
@@ -271,6 +300,7 @@ impl Relay {
             name: name.clone(),
             boot: self.info.boot,
             addresses: self.info.addresses.clone(),
+            region: self.info.region.clone(),
         }
     }
 
@@ -279,7 +309,7 @@ impl Relay {
     }
 
     fn takes_rooms(&self) -> bool {
-        self.link.is_some() && !self.reported.draining
+        self.link.is_some() && !self.silent && !self.reported.draining
     }
 
     fn load(&self) -> Load {
@@ -344,10 +374,15 @@ impl Relay {
         }
     }
 
-    fn give_rooms_up(&mut self) {
-        for room in std::mem::take(&mut self.rooms).into_values() {
-            let _ = room.send(Input::RelayGone(self.info.boot));
+    fn tell_rooms(&self, of: impl Fn(BootId) -> Input) {
+        for room in self.rooms.values() {
+            let _ = room.send(of(self.info.boot));
         }
+    }
+
+    fn give_rooms_up(&mut self) {
+        self.tell_rooms(Input::RelayGone);
+        self.rooms.clear();
     }
 }
 
@@ -359,7 +394,7 @@ mod tests {
     fn link(relays: &Relays, name: &str, region: &str) -> (Linked, mpsc::Receiver<bytes::Bytes>) {
         let info = RelayInfo {
             boot: BootId([1; 16]),
-            region: region.to_owned(),
+            region: region.parse().ok(),
             addresses: vec![SocketAddr::from(([192, 0, 2, 1], 4434))],
             max_sessions: 10,
         };
@@ -370,7 +405,8 @@ mod tests {
 
     fn picked(relays: &Relays, region: Option<&str>, avoid: Option<&str>) -> Option<String> {
         let avoid = avoid.map(|name| name.parse().expect("a name"));
-        let relay = relays.pick(region, avoid.as_ref())?;
+        let region: Option<Region> = region.map(|name| name.parse().expect("a region"));
+        let relay = relays.pick(region.as_ref(), avoid.as_ref())?;
         Some(relay.name.as_str().to_owned())
     }
 

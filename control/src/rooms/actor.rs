@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use confab_protocol::cluster::{Action, Fence};
 use confab_protocol::control::framing;
-use confab_protocol::control::{AccountId, ConferenceId, JoinId, Refusal};
+use confab_protocol::control::{AccountId, ConferenceId, JoinId, Refusal, Region};
 use confab_protocol::wire;
 use tokio::sync::{mpsc, oneshot};
 
 use super::admission::{admit, change};
-use super::effect::{Answer, ClientId, Effect, Input, Joiner, Ticket};
+use super::effect::{Answer, ClientId, Effect, Input, Joiner, Resume, Ticket};
 use super::home::{self, Owner, Recorded};
 use super::leftovers;
 use super::registry::Shared;
+use super::roll_call;
 use super::state::{Numbers, RoomState, World};
 use crate::cluster::registry::RoomInbox;
 use crate::cluster::{LinkedRelay, RelayName, Relays};
@@ -42,7 +42,7 @@ pub(super) enum Ask {
 pub(super) enum InRoom {
     Join {
         who: Joiner,
-        resume: Option<JoinId>,
+        resume: Option<Resume>,
         events: EventSink,
     },
     Leave {
@@ -94,9 +94,28 @@ impl Actor {
                 return self.turn_away(|| Err(refusal.clone()));
             }
         };
-        self.close_what_was_left(&home).await;
+        let found = roll_call::call(&self.shared, self.conference, &home, &self.to_inbox).await;
+        let adopted = match found {
+            Ok(adopted) => adopted,
+            // The home stays this node's: it is taken anew when it is asked for again.
+            Err(refusal) => return self.turn_away(|| Err(refusal.clone())),
+        };
+        let mut state = match (&adopted, &home.place) {
+            // Where it is stays written down as it is.
+            (Some(_), Some(place)) => {
+                let numbers = Numbers {
+                    placement: place.placement,
+                    ..Numbers::default()
+                };
+                self.fresh_state(home, numbers)
+            }
+            _ => self.fresh_state(home, Numbers::default()),
+        };
+        if let Some(adopted) = adopted {
+            state.adopt(Instant::now(), adopted);
+        }
         let mut open = OpenRoom {
-            state: self.fresh_state(home, Numbers::default()),
+            state,
             tickets: HashMap::new(),
             next_ticket: 0,
             clients: HashMap::new(),
@@ -105,6 +124,7 @@ impl Actor {
             sure,
             look_at: None,
         };
+        self.carry_out_all(&mut open);
         loop {
             let deadline = open.state.deadline();
             let input = tokio::select! {
@@ -161,27 +181,6 @@ impl Actor {
                 // Somebody came at the last moment, and comes to a new room.
                 open.state = self.fresh_state(home, open.state.numbers());
             }
-        }
-    }
-
-    /// What an earlier owner had at the relay that the home names is nobody's any more. It is closed before anything is done in
-    /// the name of the new owner: so the earlier one is fenced there, too.
-    async fn close_what_was_left(&self, home: &HomeRecord) {
-        let Some(place) = &home.place else {
-            return;
-        };
-        let relays = &self.shared.relays;
-        let Some(relay) = relays.linked_at(&place.relay, place.boot) else {
-            // It tells which rooms it has when it links.
-            return;
-        };
-        let fence = Fence {
-            era: home.era,
-            placement: 0,
-        };
-        if let Err(error) = leftovers::close(relays, &relay, self.conference, fence).await {
-            tracing::warn!(relay = %relay.name, conference = %self.conference, %error, "what an earlier owner left is still there");
-            relays.note_left(self.conference, &relay.name, relay.boot);
         }
     }
 
@@ -253,9 +252,9 @@ impl Actor {
     }
 
     fn fresh_state(&self, home: HomeRecord, numbers: Numbers) -> RoomState {
-        let mut world = Surroundings(self.shared.relays.clone(), self.conference);
         let max = self.shared.limits.max_participants;
-        RoomState::new(self.conference, home, max, numbers, &mut world)
+        let secret = self.shared.secrets.of(self.conference, home.gathered);
+        RoomState::new(self.conference, home, max, numbers, secret)
     }
 
     fn carry_out_all(&self, open: &mut OpenRoom) {
@@ -296,19 +295,21 @@ impl Actor {
                 Input::PlaceRecorded(home::record_place(store, conference, home, place).await)
             }),
             Effect::Settle(relay) => self.settle(relay, open),
-            Effect::Abandon => {
-                if let Some(left) = open.place.clone() {
-                    self.settle(None, open);
-                    let relays = &self.shared.relays;
-                    relays.note_left(conference, &left.name, left.boot);
-                }
+            Effect::Abandon(left) => {
+                let relays = &self.shared.relays;
+                relays.note_left(conference, &left.name, left.boot);
             }
             Effect::Command {
                 command,
+                relay,
                 boot,
                 fence,
                 action,
-            } => self.command(command, (fence, boot), action, open),
+            } => {
+                let room = (command, self.to_inbox.clone());
+                let relays = &self.shared.relays;
+                relays.command(&relay, conference, room, (fence, boot), action);
+            }
             Effect::Answer { ticket, answer } => {
                 // Whoever is refused has no more to hear from this room.
                 open.somebody_went |= answer.is_err();
@@ -330,20 +331,6 @@ impl Actor {
                 shared.absent(account, conference);
                 open.somebody_went = true;
             }
-        }
-    }
-
-    fn command(
-        &self,
-        command: u64,
-        in_whose_name: (Fence, confab_protocol::cluster::BootId),
-        action: Action,
-        open: &OpenRoom,
-    ) {
-        if let Some(relay) = &open.place {
-            let room = (command, self.to_inbox.clone());
-            let relays = &self.shared.relays;
-            relays.command(&relay.name, self.conference, room, in_whose_name, action);
         }
     }
 
@@ -437,10 +424,11 @@ struct Surroundings(Relays, ConferenceId);
 impl World for Surroundings {
     fn pick_relay(
         &mut self,
+        region: Option<&Region>,
         prefer: Option<&RelayName>,
         avoid: Option<&RelayName>,
     ) -> Option<LinkedRelay> {
-        self.0.pick_for(self.1, None, prefer, avoid)
+        self.0.pick_for(self.1, region, prefer, avoid)
     }
 
     fn random(&mut self, bytes: &mut [u8]) {

@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use confab_protocol::cluster::{Action, CommandOutcome};
+use confab_protocol::cluster::{Action, BootId, CommandOutcome};
 use confab_protocol::control::room::LeaveReason;
 use confab_protocol::control::{ErrorCode, Refusal};
 use confab_protocol::media::HopKey;
 
 use super::effect::{Answer, Done, Effect, Ticket};
 use super::state::{RoomState, World};
+use crate::cluster::LinkedRelay;
 
 /// A command that a relay has not obeyed by then has failed.
 pub(super) const COMMAND_DEADLINE: Duration = Duration::from_secs(2);
@@ -19,6 +20,8 @@ const RELAY_RETRY: Duration = Duration::from_millis(500);
 pub(super) struct Command {
     pub(super) deadline: Instant,
     pub(super) purpose: Purpose,
+    /// To which boot of a relay: the room's, or the one that it leaves.
+    boot: BootId,
     /// Senders that have no session any more when it is obeyed.
     closes: Vec<u16>,
 }
@@ -32,6 +35,12 @@ pub(super) enum Purpose {
     Part(Ticket),
     /// Whether a relay that was out of reach still has the participant's session.
     Probe(u16),
+    /// Whether the relay still has the session of a join that is taken up again, so that it may stay.
+    Keep(Ticket),
+    /// Who has come to the room's new relay; whether somebody before them has not.
+    Roll(bool),
+    /// Ends what is at this relay, which the room has left.
+    CloseLeft(LinkedRelay),
     /// Nobody waits for it.
     Nothing,
 }
@@ -44,9 +53,7 @@ impl RoomState {
         purpose: Purpose,
         action: Action,
     ) -> Option<u64> {
-        let boot = self.boot()?;
-        let command = self.next_command;
-        self.next_command += 1;
+        let relay = self.place.as_ref()?.relay.clone();
         let closes = match &action {
             Action::CloseMedia { sender } => vec![*sender],
             Action::CloseRoom => self.unclosed.keys().copied().collect(),
@@ -54,19 +61,52 @@ impl RoomState {
                 Vec::new()
             }
         };
+        Some(self.send(now, &relay, purpose, action, closes))
+    }
+
+    /// Sends a command to the relay that the room leaves; `None` when it leaves none.
+    pub(super) fn command_left(
+        &mut self,
+        now: Instant,
+        purpose: Purpose,
+        action: Action,
+    ) -> Option<u64> {
+        let relay = self.leaving.as_ref()?.relay().clone();
+        Some(self.send(now, &relay, purpose, action, Vec::new()))
+    }
+
+    /// Sends a command to each relay where people of the room are.
+    pub(super) fn command_everywhere(&mut self, now: Instant, action: &Action) -> Vec<u64> {
+        let here = self.command(now, Purpose::Nothing, action.clone());
+        let left = self.command_left(now, Purpose::Nothing, action.clone());
+        here.into_iter().chain(left).collect()
+    }
+
+    fn send(
+        &mut self,
+        now: Instant,
+        relay: &LinkedRelay,
+        purpose: Purpose,
+        action: Action,
+        closes: Vec<u16>,
+    ) -> u64 {
+        let command = self.next_command;
+        self.next_command += 1;
         let waits = Command {
             deadline: now + COMMAND_DEADLINE,
             purpose,
+            boot: relay.boot,
             closes,
         };
         self.commands.insert(command, waits);
         self.effects.push_back(Effect::Command {
             command,
-            boot,
+            relay: relay.name.clone(),
+            boot: relay.boot,
             fence: self.fence,
             action,
         });
-        Some(command)
+        command
     }
 
     pub(super) fn command_done(
@@ -76,16 +116,24 @@ impl RoomState {
         outcome: Done,
         world: &mut dyn World,
     ) {
-        let Done::Answered(outcome, connection_id) = outcome else {
+        let Done::Answered(result) = outcome else {
             self.command_failed(now, command, world);
             return;
         };
         let Some(Command {
-            purpose, closes, ..
+            purpose,
+            closes,
+            boot,
+            ..
         }) = self.commands.remove(&command)
         else {
             return;
         };
+        let (outcome, connection_id) = (result.outcome, result.connection_id);
+        if self.boot() != Some(boot) {
+            self.done_where_it_was(outcome, purpose);
+            return;
+        }
         if matches!(outcome, CommandOutcome::Obeyed | CommandOutcome::NotFound) {
             for sender in closes {
                 self.unclosed.remove(&sender);
@@ -97,7 +145,14 @@ impl RoomState {
             }
             (CommandOutcome::Obeyed, Purpose::Join(ticket, uplink, downlink), Some(id)) => {
                 let media = self.grant(id, uplink, downlink);
-                self.finish_join(ticket, media);
+                self.finish_join(ticket, Some(media));
+            }
+            (CommandOutcome::Obeyed, Purpose::Keep(ticket), _) => self.finish_join(ticket, None),
+            (CommandOutcome::NotFound, Purpose::Keep(ticket), _) => {
+                self.open_join(now, ticket, world);
+            }
+            (CommandOutcome::Obeyed, Purpose::Roll(unseen), _) => {
+                self.roll_called(now, unseen, &result.media, result.more);
             }
             (CommandOutcome::Obeyed, Purpose::Move(sender, uplink, downlink), Some(id)) => {
                 let media = self.grant(id, uplink, downlink);
@@ -110,7 +165,11 @@ impl RoomState {
             (CommandOutcome::NotFound, Purpose::Probe(sender), _) => {
                 self.take_out(sender, LeaveReason::Lost, None);
             }
-            (_, Purpose::Probe(_) | Purpose::Nothing, _) => {}
+            (
+                _,
+                Purpose::Probe(_) | Purpose::Roll(_) | Purpose::CloseLeft(_) | Purpose::Nothing,
+                _,
+            ) => {}
             (outcome, purpose, _) => self.disobeyed(now, outcome, purpose, world),
         }
     }
@@ -121,13 +180,37 @@ impl RoomState {
             return;
         };
         match purpose {
-            Purpose::Join(ticket, ..) => self.cancel_join(now, ticket, relay_silent()),
+            Purpose::CloseLeft(relay) => self.left_unclosed(relay),
+            Purpose::Join(ticket, ..) | Purpose::Keep(ticket) => {
+                self.cancel_join(now, ticket, relay_silent())
+            }
             Purpose::Move(..) => {
                 let avoid = self.place.as_ref().map(|place| place.relay.name.clone());
                 self.displace(now, avoid, world);
             }
             Purpose::Part(ticket) => self.fail_waiting(ticket),
-            Purpose::Probe(_) | Purpose::Nothing => {}
+            Purpose::Probe(_) | Purpose::Roll(_) | Purpose::Nothing => {}
+        }
+    }
+
+    /// The relay that the room leaves, or has left, has answered.
+    fn done_where_it_was(&mut self, outcome: CommandOutcome, purpose: Purpose) {
+        match (outcome, purpose) {
+            // It has seen a later owner.
+            (CommandOutcome::Fenced, _) => self.depose(),
+            // One that was started again has nothing of the room.
+            (
+                CommandOutcome::Obeyed | CommandOutcome::NotFound | CommandOutcome::WrongBoot,
+                Purpose::Part(ticket),
+            ) => self.part_done(ticket),
+            (_, Purpose::Part(ticket)) => self.fail_waiting(ticket),
+            (
+                CommandOutcome::Obeyed | CommandOutcome::NotFound | CommandOutcome::WrongBoot,
+                Purpose::CloseLeft(_),
+            ) => {}
+            (_, Purpose::CloseLeft(relay)) => self.left_unclosed(relay),
+            // What was opened there ends with the rest.
+            _ => {}
         }
     }
 

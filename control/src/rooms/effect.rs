@@ -1,7 +1,7 @@
 //! What goes into a room and what comes out of it.
 
 use bytes::Bytes;
-use confab_protocol::cluster::{Action, BootId, CommandOutcome, Fence, MediaEndReason};
+use confab_protocol::cluster::{Action, BootId, CommandResult, Fence, MediaEndReason};
 use confab_protocol::control::room::{LeaveReason, Role};
 use confab_protocol::control::{
     AccountId, ConferenceId, JoinId, MediaGrant, Participant, Refusal, Region, RoomSecret, Username,
@@ -10,7 +10,7 @@ use confab_protocol::media::ConnectionId;
 use confab_protocol::wire;
 
 use super::home::Recorded;
-use crate::cluster::LinkedRelay;
+use crate::cluster::{LinkedRelay, RelayName};
 use crate::store::{ConferenceRecord, HomePlace, HomeRecord, NodeRecord, SessionId, Standing};
 
 /// Names a request to the room until it is answered.
@@ -34,6 +34,15 @@ pub struct Joiner {
     pub region: Option<Region>,
 }
 
+/// A join to take up again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Resume {
+    /// Which.
+    pub join_id: JoinId,
+    /// The media session on which the relay answers, as the client says.
+    pub live: Option<ConnectionId>,
+}
+
 /// What can happen to a room.
 #[derive(Debug)]
 pub enum Input {
@@ -44,7 +53,7 @@ pub enum Input {
         /// Who.
         who: Joiner,
         /// The join to take up again.
-        resume: Option<JoinId>,
+        resume: Option<Resume>,
     },
     /// A participant leaves.
     Leave {
@@ -116,17 +125,34 @@ pub enum Input {
         /// Why.
         reason: MediaEndReason,
     },
-    /// The relay is gone for good, or has forgotten everything.
+    /// A client says whether its relay answers on a media session.
+    MediaReported {
+        /// Who says it.
+        account: AccountId,
+        /// Of which of its joins.
+        join_id: JoinId,
+        /// Which session.
+        connection_id: ConnectionId,
+        /// Whether it does.
+        alive: bool,
+    },
+    /// The relay has forgotten everything.
     RelayGone(BootId),
+    /// Nothing is heard of the relay, or its link is broken: it may be dead.
+    RelaySilent(BootId),
+    /// The relay is heard again on the link that it had.
+    RelayHeard(BootId),
     /// The relay is linked again and has gone on meanwhile.
     RelayBack(BootId),
+    /// The relay is about to end.
+    RelayDrains(BootId),
 }
 
 /// How a command went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Done {
     /// The relay answered.
-    Answered(CommandOutcome, Option<ConnectionId>),
+    Answered(CommandResult),
     /// There is no link to ask over.
     NoLink,
 }
@@ -166,12 +192,14 @@ pub enum Effect {
     },
     /// Follow this relay's link from now on, and no other.
     Settle(Option<LinkedRelay>),
-    /// Follow the settled relay no more; it may still have the room, and then has to close it.
-    Abandon,
-    /// Have the settled relay do something.
+    /// This relay may still have the room, and then has to close it.
+    Abandon(LinkedRelay),
+    /// Have a relay do something.
     Command {
         /// Names it in [`Input::CommandDone`].
         command: u64,
+        /// Which.
+        relay: RelayName,
         /// To this boot of it.
         boot: BootId,
         /// In whose name.
@@ -225,8 +253,8 @@ pub struct Joined {
     pub participants: Vec<Participant>,
     /// Oneself.
     pub sender: u16,
-    /// How to reach the relay.
-    pub media: MediaGrant,
+    /// How to reach the relay; `None` when the session that is there stays.
+    pub media: Option<MediaGrant>,
     /// What frame keys are derived from.
     pub secret: RoomSecret,
 }
@@ -255,6 +283,8 @@ pub enum EventKind {
     Removed(JoinId, LeaveReason),
     /// The client's own media goes elsewhere.
     MediaMoved(JoinId, MediaGrant),
+    /// Whether the relay answers on this media session of the client is asked.
+    ProbeMedia(JoinId, ConnectionId),
 }
 
 impl From<&RoomEvent> for wire::Event {
@@ -279,6 +309,10 @@ impl From<&RoomEvent> for wire::Event {
                 join_id: join_id.to_wire(),
                 media: Some(grant.into()),
             }),
+            EventKind::ProbeMedia(join_id, connection_id) => Kind::ProbeMedia(wire::ProbeMedia {
+                join_id: join_id.to_wire(),
+                connection_id: Bytes::copy_from_slice(&connection_id.to_bytes()),
+            }),
         };
         Self {
             conference_id: event.conference.to_wire(),
@@ -296,7 +330,7 @@ impl From<&Joined> for wire::RoomJoined {
             revision: joined.revision,
             participants: joined.participants.iter().map(Into::into).collect(),
             self_sender: joined.sender.into(),
-            media: Some((&joined.media).into()),
+            media: joined.media.as_ref().map(Into::into),
             room_secret: Bytes::copy_from_slice(joined.secret.reveal()),
         }
     }

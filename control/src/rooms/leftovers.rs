@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use confab_protocol::cluster::{Action, Fence};
+use confab_protocol::cluster::{Action, CommandResult, Fence};
 use confab_protocol::control::{ConferenceId, ErrorCode, Refusal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -96,21 +96,27 @@ pub(super) async fn close(
     conference: ConferenceId,
     fence: Fence,
 ) -> Result<(), Refusal> {
+    let closed = ask(relays, relay, conference, fence, Action::CloseRoom).await;
+    closed.map(drop).ok_or_else(not_closed)
+}
+
+/// Has the relay do something for who waits for it; `None` when it does not answer.
+pub(super) async fn ask(
+    relays: &Relays,
+    relay: &LinkedRelay,
+    conference: ConferenceId,
+    fence: Fence,
+    action: Action,
+) -> Option<CommandResult> {
     let (inbox, mut outcome) = mpsc::unbounded_channel();
-    relays.command(
-        &relay.name,
-        conference,
-        (0, inbox),
-        (fence, relay.boot),
-        Action::CloseRoom,
-    );
-    let outcome = tokio::time::timeout(COMMAND_DEADLINE, outcome.recv()).await;
-    match outcome {
+    let in_whose_name = (fence, relay.boot);
+    relays.command(&relay.name, conference, (0, inbox), in_whose_name, action);
+    match tokio::time::timeout(COMMAND_DEADLINE, outcome.recv()).await {
         Ok(Some(Input::CommandDone {
-            outcome: Done::Answered(..),
+            outcome: Done::Answered(result),
             ..
-        })) => Ok(()),
-        _ => Err(not_closed()),
+        })) => Some(result),
+        _ => None,
     }
 }
 

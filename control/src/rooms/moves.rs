@@ -10,7 +10,7 @@ use super::commands::Purpose;
 use super::effect::{Effect, EventKind, Ticket};
 use super::home::Recorded;
 use super::note::Whose;
-use super::state::{JoinStage, Media, PLACE_RETRY, Place, RoomState, World};
+use super::state::{JoinStage, Media, PLACE_RETRY, Person, Place, RoomState, World};
 use crate::cluster::{LinkedRelay, RelayName};
 use crate::store::{HomePlace, SessionId};
 
@@ -31,7 +31,7 @@ impl RoomState {
             return;
         }
         let before = self.home.place.as_ref().map(|place| &place.relay);
-        match world.pick_relay(before, self.avoid.as_ref()) {
+        match world.pick_relay(self.region.as_ref(), before, self.avoid.as_ref()) {
             None => {
                 let none = || {
                     Refusal::new(
@@ -42,12 +42,15 @@ impl RoomState {
                 };
                 self.without_place(now, none);
             }
-            Some(relay) => {
-                self.fence.placement += 1;
-                self.record(&relay);
-                self.placing = Some(relay);
-            }
+            Some(relay) => self.go_to(relay),
         }
+    }
+
+    /// Places the room at that relay, as soon as its home says so.
+    pub(super) fn go_to(&mut self, relay: LinkedRelay) {
+        self.fence.placement += 1;
+        self.record(&relay);
+        self.placing = Some(relay);
     }
 
     /// The home says where the media is to be, or the store does not answer: then it goes there all the same, for a store
@@ -70,8 +73,11 @@ impl RoomState {
             return;
         };
         self.avoid = None;
+        if let Some(before) = self.place.take() {
+            self.leave_behind(now, before.relay);
+        }
         self.effects.push_back(Effect::Settle(Some(relay.clone())));
-        self.place = Some(Place { relay, since: now });
+        self.place = Some(Place::new(relay, now));
         // Sessions that an earlier owner opened there, or this one before its room was elsewhere, are nobody's any more but
         // would go on hearing: who is in the room is let in anew.
         self.command(now, Purpose::Nothing, Action::CloseRoom);
@@ -103,16 +109,25 @@ impl RoomState {
 
     /// Asks the relay for the media session of a join that has been admitted.
     pub(super) fn open_join(&mut self, now: Instant, ticket: Ticket, world: &mut dyn World) {
-        let Some(join) = self.joins.get(&ticket) else {
+        let Some(join) = self.joins.get_mut(&ticket) else {
             return;
         };
         let JoinStage::Opening { participant, .. } = &join.stage else {
             return;
         };
         let (participant, session) = (participant.clone(), join.who.session);
-        if join.resume.is_some()
-            && let Some(person) = self.people.get_mut(&participant.sender)
-        {
+        // Asked for once: if the relay does not have it, there will be a new one.
+        let is_resumed = join.resume.is_some();
+        let live = join.resume.as_mut().and_then(|resume| resume.live.take());
+        let is_known =
+            |person: &Person| matches!(&person.media, Media::Open(id) if Some(*id) == live);
+        if self.people.get(&participant.sender).is_some_and(is_known) {
+            let (sender, may_speak) = (participant.sender, participant.may_speak());
+            let action = Action::SetMaySpeak { sender, may_speak };
+            self.command(now, Purpose::Keep(ticket), action);
+            return;
+        }
+        if is_resumed && let Some(person) = self.people.get_mut(&participant.sender) {
             person.media = Media::Opening;
         }
         let (uplink, downlink, action) = open(&participant, session, world);
@@ -144,9 +159,10 @@ impl RoomState {
         let Some(person) = self.people.get_mut(&sender) else {
             return;
         };
-        person.media = Media::Open(media.clone());
+        person.media = Media::Open(media.connection_id);
         let (client, join_id) = (person.client, person.participant.join_id);
-        self.tell(vec![client], EventKind::MediaMoved(join_id, media));
+        let clients = client.into_iter().collect();
+        self.tell(clients, EventKind::MediaMoved(join_id, media));
     }
 
     /// Has the participant's session opened anew, at once.
@@ -167,12 +183,15 @@ impl RoomState {
         let Some(place) = self.place.take() else {
             return;
         };
-        self.effects.push_back(Effect::Abandon);
+        self.effects.push_back(Effect::Settle(None));
+        self.effects.push_back(Effect::Abandon(place.relay));
         self.avoid = avoid;
         for command in std::mem::take(&mut self.commands).into_values() {
             // Joins and moves are asked for again at the new place.
-            if let Purpose::Part(ticket) = command.purpose {
-                self.fail_waiting(ticket);
+            match command.purpose {
+                Purpose::Part(ticket) => self.fail_waiting(ticket),
+                Purpose::CloseLeft(relay) => self.left_unclosed(relay),
+                _ => {}
             }
         }
         for person in self.people.values_mut() {
@@ -208,14 +227,17 @@ impl RoomState {
                 let full = "the room's relay has no place for another; try again later";
                 self.cancel_join(now, *ticket, Refusal::new(ErrorCode::NoRelay, full));
             }
-            (Purpose::Join(ticket, ..), _) => {
+            (Purpose::Join(ticket, ..) | Purpose::Keep(ticket), _) => {
                 let failed = "the room's relay did not understand the server; its log says why";
                 tracing::error!(?outcome, "a relay refused to open a media session");
                 self.cancel_join(now, *ticket, Refusal::new(ErrorCode::Internal, failed));
             }
             (Purpose::Move(..), _) => self.displace(now, here, world),
             (Purpose::Part(ticket), _) => self.fail_waiting(*ticket),
-            (Purpose::Probe(_) | Purpose::Nothing, _) => {}
+            (
+                Purpose::Probe(_) | Purpose::Roll(_) | Purpose::CloseLeft(_) | Purpose::Nothing,
+                _,
+            ) => {}
         }
     }
 

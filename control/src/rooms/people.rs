@@ -7,7 +7,7 @@ use confab_protocol::control::room::{LeaveReason, Role};
 use confab_protocol::control::{AccountId, ErrorCode, JoinId, MediaGrant, Participant, Refusal};
 
 use super::commands::{Purpose, relay_silent};
-use super::effect::{Answer, ClientId, Effect, EventKind, Joined, Joiner, Ticket};
+use super::effect::{Answer, ClientId, Effect, EventKind, Joined, Joiner, Resume, Ticket};
 use super::state::{Join, JoinStage, Media, Person, RoomState, World};
 use crate::store::{ConferenceRecord, SessionId, Standing};
 
@@ -15,8 +15,8 @@ use crate::store::{ConferenceRecord, SessionId, Standing};
 const MAX_DEVICES: usize = 8;
 
 impl RoomState {
-    pub(super) fn begin_join(&mut self, ticket: Ticket, who: Joiner, resume: Option<JoinId>) {
-        if let Some(join_id) = resume
+    pub(super) fn begin_join(&mut self, ticket: Ticket, who: Joiner, resume: Option<Resume>) {
+        if let Some(Resume { join_id, .. }) = resume
             && self.find(who.account, join_id).is_none()
         {
             self.answer(ticket, Err(participant_gone()));
@@ -57,6 +57,13 @@ impl RoomState {
         match participant {
             Err(refusal) => self.cancel_join(now, ticket, refusal),
             Ok((participant, conference)) => {
+                if self.region.is_none() {
+                    let first = self
+                        .joins
+                        .get(&ticket)
+                        .and_then(|join| join.who.region.clone());
+                    self.region = conference.region.clone().or(first);
+                }
                 if let Some(join) = self.joins.get_mut(&ticket) {
                     join.stage = JoinStage::Opening {
                         conference: Box::new(conference),
@@ -85,7 +92,7 @@ impl RoomState {
         if standing.role == Role::Banned {
             return Err(banned());
         }
-        if let Some(join_id) = resume {
+        if let Some(Resume { join_id, .. }) = resume {
             let sender = self
                 .find(who.account, *join_id)
                 .ok_or_else(participant_gone)?;
@@ -142,11 +149,12 @@ impl RoomState {
         })
     }
 
-    /// The relay has opened the join's media session.
-    pub(super) fn finish_join(&mut self, ticket: Ticket, media: MediaGrant) {
+    /// The relay has opened the join's media session, or still has the one that is `None` here because it stays.
+    pub(super) fn finish_join(&mut self, ticket: Ticket, media: Option<MediaGrant>) {
         let Some(Join { who, resume, stage }) = self.joins.remove(&ticket) else {
             return;
         };
+        let opened = media.as_ref().map(|media| Media::Open(media.connection_id));
         let JoinStage::Opening {
             conference,
             participant,
@@ -162,9 +170,11 @@ impl RoomState {
                 self.answer(ticket, Err(participant_gone()));
                 return;
             };
-            person.client = who.client;
+            person.client = Some(who.client);
             person.session = who.session;
-            person.media = Media::Open(media.clone());
+            if let Some(opened) = opened {
+                person.media = opened;
+            }
             person.participant.role
         } else {
             let others = self.everyone();
@@ -174,8 +184,8 @@ impl RoomState {
                 Person {
                     participant: participant.clone(),
                     session: who.session,
-                    client: who.client,
-                    media: Media::Open(media.clone()),
+                    client: Some(who.client),
+                    media: opened.unwrap_or(Media::Waiting),
                 },
             );
             self.tell(others, EventKind::Joined(participant));
@@ -207,10 +217,11 @@ impl RoomState {
         let asked = self
             .commands
             .values_mut()
-            .find(|command| matches!(&command.purpose, Purpose::Join(of, ..) if *of == ticket));
+            .find(|command| matches!(&command.purpose, Purpose::Join(of, ..) | Purpose::Keep(of) if *of == ticket));
+        // One that is only asked for stays as it is.
         let was_asked = asked
-            .map(|command| command.purpose = Purpose::Nothing)
-            .is_some();
+            .map(|command| std::mem::replace(&mut command.purpose, Purpose::Nothing))
+            .is_some_and(|purpose| matches!(purpose, Purpose::Join(..)));
         if let JoinStage::Opening { participant, .. } = join.stage {
             let sender = participant.sender;
             if join.resume.is_none() {
@@ -218,7 +229,7 @@ impl RoomState {
                 if self.fence().placement > 0 {
                     self.unclosed.insert(sender, join.who.account);
                 }
-                self.command(now, Purpose::Nothing, Action::CloseMedia { sender });
+                self.command_everywhere(now, &Action::CloseMedia { sender });
             } else if was_asked || self.people.get(&sender).is_some_and(Person::is_opening) {
                 // The session that it had may be closed already: it has to have one again.
                 self.reopen(now, sender);
@@ -337,9 +348,9 @@ impl RoomState {
         };
         let others = self.everyone();
         self.tell(others, EventKind::Left(sender, reason));
-        if quiet != Some(person.client) {
+        if let Some(client) = person.client.filter(|client| quiet != Some(*client)) {
             let removed = EventKind::Removed(person.participant.join_id, reason);
-            self.tell_again(vec![person.client], removed);
+            self.tell_again(vec![client], removed);
         }
         self.effects
             .push_back(Effect::Absent(person.participant.account));
@@ -401,15 +412,12 @@ impl RoomState {
         self.close_media(now, &senders);
     }
 
-    fn close_media(&mut self, now: Instant, senders: &[u16]) -> Vec<u64> {
+    pub(super) fn close_media(&mut self, now: Instant, senders: &[u16]) -> Vec<u64> {
         let close = |sender: &u16| {
-            self.command(
-                now,
-                Purpose::Nothing,
-                Action::CloseMedia { sender: *sender },
-            )
+            let action = Action::CloseMedia { sender: *sender };
+            self.command_everywhere(now, &action)
         };
-        senders.iter().filter_map(close).collect()
+        senders.iter().flat_map(close).collect()
     }
 
     fn change(&mut self, sender: u16, standing: Standing) {
@@ -439,9 +447,9 @@ impl RoomState {
             .collect();
         let set = |(sender, may_speak)| {
             let action = Action::SetMaySpeak { sender, may_speak };
-            self.command(now, Purpose::Nothing, action)
+            self.command_everywhere(now, &action)
         };
-        rights.into_iter().filter_map(set).collect()
+        rights.into_iter().flat_map(set).collect()
     }
 
     /// Joins under way meet the standing that was stored meanwhile.

@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use confab_protocol::control::{AccountId, ConferenceId, ErrorCode, JoinId, Refusal};
+use confab_protocol::media::ConnectionId;
 use tokio::sync::{mpsc, oneshot};
 
 use super::actor::{Actor, Ask, InRoom, Request};
-use super::effect::{Answer, ClientId, Input, Joined, Joiner};
+use super::effect::{Answer, ClientId, Input, Joined, Joiner, Resume};
 use super::people::participant_gone;
+use super::secret::RoomSecrets;
 use crate::clock::Clock;
 use crate::cluster::Relays;
 use crate::cluster::nodes::messages::RoomAsk;
@@ -26,9 +28,9 @@ const MAILBOX: usize = 2048;
 const MAILBOX_RETRY: Duration = Duration::from_millis(500);
 /// How often it is looked who has a room, before whoever asks is told to ask later: as long as it takes to be sure that a
 /// node is dead, and a little longer.
-const ROUNDS: u32 = 16;
+const ROUNDS: u32 = 24;
 /// The longest pause between two such looks.
-const PAUSE: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(250);
 /// What a client is told to wait when nobody knows who has a room.
 const UNSETTLED_RETRY: Duration = Duration::from_millis(500);
 /// Other nodes have this long to say how many are in their rooms.
@@ -66,6 +68,7 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     /// This node and the others.
     pub(super) nodes: Nodes,
+    pub(super) secrets: RoomSecrets,
     rooms: Mutex<HashMap<ConferenceId, Room>>,
     /// In which rooms an account is, and how often.
     presence: Mutex<HashMap<AccountId, HashMap<ConferenceId, u32>>>,
@@ -85,6 +88,7 @@ impl Rooms {
         limits: RoomLimits,
         clock: Clock,
         nodes: Nodes,
+        secrets: RoomSecrets,
     ) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -93,6 +97,7 @@ impl Rooms {
                 limits,
                 clock,
                 nodes,
+                secrets,
                 rooms: Mutex::default(),
                 presence: Mutex::default(),
             }),
@@ -105,7 +110,7 @@ impl Rooms {
         &self,
         conference: ConferenceId,
         who: Joiner,
-        resume: Option<JoinId>,
+        resume: Option<Resume>,
         events: EventSink,
     ) -> Result<Join, Refusal> {
         let ask = InRoom::Join {
@@ -144,6 +149,24 @@ impl Rooms {
             Answer::Done | Answer::Joined(_) => Ok(()),
             Answer::Elsewhere(_) => Err(participant_gone()),
             Answer::Again => Err(unsettled()),
+        }
+    }
+
+    /// Takes in whether a client's relay answers. What is said of a room that is not here says nothing.
+    pub fn media_reported(
+        &self,
+        conference: ConferenceId,
+        (account, join_id): (AccountId, JoinId),
+        connection_id: ConnectionId,
+        alive: bool,
+    ) {
+        if let Some(room) = lock(&self.shared.rooms).get(&conference) {
+            let _ = room.inbox.send(Input::MediaReported {
+                account,
+                join_id,
+                connection_id,
+                alive,
+            });
         }
     }
 

@@ -8,8 +8,8 @@
 //! * Nothing waits for a relay longer than two seconds.
 //! * A participant ends by a request or by the relay's word, never by the loss of a QUIC connection.
 //!
-//! This file receives inputs and keeps time; `people` has who comes and goes, `moves` where the media is, `commands` what the
-//! relay was asked.
+//! This file receives inputs and keeps time; `people` has who comes and goes, `adoption` who is there already, `moves` where
+//! the media is, `silence` and `drain` when it has to go elsewhere, `commands` what the relay was asked.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -17,13 +17,17 @@ use std::time::{Duration, Instant};
 use confab_protocol::cluster::{Action, BootId, Fence, MediaEndReason};
 use confab_protocol::control::room::LeaveReason;
 use confab_protocol::control::{
-    AccountId, ConferenceId, ErrorCode, JoinId, MediaGrant, Participant, Refusal, RoomSecret,
+    AccountId, ConferenceId, ErrorCode, Participant, Refusal, Region, RoomSecret,
 };
 use confab_protocol::media::ConnectionId;
 
-use super::commands::{Command, Purpose, relay_silent};
-use super::effect::{Answer, ClientId, Effect, EventKind, Input, Joiner, RoomEvent, Ticket};
+use super::commands::{Command, relay_silent};
+use super::drain::Leaving;
+use super::effect::{
+    Answer, ClientId, Effect, EventKind, Input, Joiner, Resume, RoomEvent, Ticket,
+};
 use super::home::Recorded;
+use super::silence::Hush;
 use crate::cluster::{LinkedRelay, RelayName};
 use crate::store::{ConferenceRecord, HomeRecord, SessionId, Standing};
 
@@ -32,9 +36,10 @@ pub const PLACE_RETRY: Duration = Duration::from_millis(250);
 
 /// What a room needs from around it, at once.
 pub trait World {
-    /// A relay with room for one more: `prefer` if it has, rather not `avoid`.
+    /// A relay with room for one more, in that region if there is one: `prefer` if it has, rather not `avoid`.
     fn pick_relay(
         &mut self,
+        region: Option<&Region>,
         prefer: Option<&RelayName>,
         avoid: Option<&RelayName>,
     ) -> Option<LinkedRelay>;
@@ -59,6 +64,10 @@ pub struct RoomState {
     pub(super) place: Option<Place>,
     /// Where the media will be once the home says so.
     pub(super) placing: Option<LinkedRelay>,
+    /// Where the media was until a moment ago, and where some still are.
+    pub(super) leaving: Option<Leaving>,
+    /// Where the room is to be placed.
+    pub(super) region: Option<Region>,
     /// Who was taken out and whose session the relay may still have: it has not said that it was closed.
     pub(super) unclosed: BTreeMap<u16, AccountId>,
     /// When to write again where the media is, for a store that did not answer.
@@ -78,7 +87,8 @@ pub struct RoomState {
 pub(super) struct Person {
     pub(super) participant: Participant,
     pub(super) session: SessionId,
-    pub(super) client: ClientId,
+    /// Where its events go; `None` until it has taken up again what another node let it into.
+    pub(super) client: Option<ClientId>,
     pub(super) media: Media,
 }
 
@@ -89,7 +99,7 @@ pub(super) enum Media {
     /// The relay was asked; the keys are in the command.
     Opening,
     /// The relay has it.
-    Open(MediaGrant),
+    Open(ConnectionId),
 }
 
 impl Person {
@@ -101,7 +111,7 @@ impl Person {
 /// A join that is not answered yet.
 pub(super) struct Join {
     pub(super) who: Joiner,
-    pub(super) resume: Option<JoinId>,
+    pub(super) resume: Option<Resume>,
     pub(super) stage: JoinStage,
 }
 
@@ -120,6 +130,21 @@ pub(super) enum JoinStage {
 pub(super) struct Place {
     pub(super) relay: LinkedRelay,
     pub(super) since: Instant,
+    /// While nothing is heard of the relay.
+    pub(super) hush: Option<Hush>,
+    /// When to look for another relay, because this one is about to end.
+    pub(super) drain_at: Option<Instant>,
+}
+
+impl Place {
+    pub(super) fn new(relay: LinkedRelay, since: Instant) -> Self {
+        Self {
+            relay,
+            since,
+            hush: None,
+            drain_at: None,
+        }
+    }
 }
 
 /// Where the numbers of a room go on that begins again in one era.
@@ -137,20 +162,18 @@ enum Storing {
 }
 
 impl RoomState {
-    /// An empty room that `home` gives to this node.
+    /// An empty room that `home` gives to this node; its people derive their frame keys from `secret`.
     pub fn new(
         conference: ConferenceId,
         home: HomeRecord,
         max_participants: usize,
         numbers: Numbers,
-        world: &mut dyn World,
+        secret: RoomSecret,
     ) -> Self {
-        let mut secret = [0; RoomSecret::LEN];
-        world.random(&mut secret);
         Self {
             conference,
             max_participants,
-            secret: RoomSecret::new(secret),
+            secret,
             people: BTreeMap::new(),
             joins: HashMap::new(),
             next_sender: 0,
@@ -163,6 +186,8 @@ impl RoomState {
             is_owned: true,
             place: None,
             placing: None,
+            leaving: None,
+            region: None,
             record_at: None,
             unclosed: BTreeMap::new(),
             avoid: None,
@@ -224,16 +249,26 @@ impl RoomState {
                 connection_id,
                 reason,
             } => self.media_ended(sender, connection_id, reason),
-            Input::RelayGone(boot) => {
-                if self.boot() == Some(boot) {
-                    self.displace(now, None, world);
-                }
+            Input::MediaReported {
+                account,
+                join_id,
+                connection_id,
+                alive,
+            } => self.media_reported(now, account, join_id, connection_id, alive, world),
+            Input::RelayGone(boot)
+            | Input::RelaySilent(boot)
+            | Input::RelayHeard(boot)
+            | Input::RelayBack(boot)
+            | Input::RelayDrains(boot)
+                if self.boot() != Some(boot) => {}
+            Input::RelayGone(_) => self.displace(now, None, world),
+            Input::RelaySilent(_) => self.relay_silent(now),
+            Input::RelayHeard(_) => self.relay_heard(),
+            Input::RelayBack(_) => {
+                self.relay_heard();
+                self.probe_all(now);
             }
-            Input::RelayBack(boot) => {
-                if self.boot() == Some(boot) {
-                    self.probe_all(now);
-                }
-            }
+            Input::RelayDrains(_) => self.relay_drains(now, world),
         }
         self.close_if_over(now);
     }
@@ -246,10 +281,19 @@ impl RoomState {
             .values()
             .next()
             .map(|command| command.deadline);
-        [command, self.retry_at, self.record_at]
-            .into_iter()
-            .flatten()
-            .min()
+        let place = self.place.as_ref();
+        let hush = place.and_then(|place| place.hush.as_ref());
+        [
+            command,
+            self.retry_at,
+            self.record_at,
+            hush.map(Hush::deadline),
+            place.and_then(|place| place.drain_at),
+            self.leaving.as_ref().map(Leaving::deadline),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Does what has become due.
@@ -267,6 +311,8 @@ impl RoomState {
             self.record_at = None;
             self.record_again();
         }
+        self.expire_hush(now, world);
+        self.expire_drain(now, world);
         self.close_if_over(now);
     }
 
@@ -292,6 +338,7 @@ impl RoomState {
         }
         self.commands.clear();
         (self.placing, self.retry_at, self.record_at) = (None, None, None);
+        self.leaving = None;
         if self.place.take().is_some() {
             self.effects.push_back(Effect::Settle(None));
         }
@@ -347,7 +394,8 @@ impl RoomState {
 
     /// Whether events for this client may still come.
     pub fn knows(&self, client: ClientId) -> bool {
-        self.people.values().any(|person| person.client == client)
+        let mut people = self.people.values();
+        people.any(|person| person.client == Some(client))
             || self.joins.values().any(|join| join.who.client == client)
     }
 
@@ -395,9 +443,7 @@ impl RoomState {
         for sender in senders {
             self.take_out(sender, LeaveReason::Closed, None);
         }
-        self.command(now, Purpose::Nothing, Action::CloseRoom)
-            .into_iter()
-            .collect()
+        self.command_everywhere(now, &Action::CloseRoom)
     }
 
     fn media_ended(&mut self, sender: u16, ended: ConnectionId, reason: MediaEndReason) {
@@ -407,7 +453,7 @@ impl RoomState {
         };
         // The end of a session that another has replaced ends nobody.
         let is_newest = |person: &Person| match &person.media {
-            Media::Open(grant) => grant.connection_id == ended,
+            Media::Open(connection_id) => *connection_id == ended,
             Media::Waiting | Media::Opening => false,
         };
         if self.people.get(&sender).is_some_and(is_newest) {
@@ -439,7 +485,8 @@ impl RoomState {
 
     /// The clients of everyone in the room, each once.
     pub(super) fn everyone(&self) -> Vec<ClientId> {
-        let mut clients: Vec<_> = self.people.values().map(|person| person.client).collect();
+        let people = self.people.values();
+        let mut clients: Vec<_> = people.filter_map(|person| person.client).collect();
         clients.sort_unstable();
         clients.dedup();
         clients
@@ -451,8 +498,8 @@ impl RoomState {
 
     fn close_if_over(&mut self, now: Instant) {
         if self.is_over() && self.place.is_some() {
-            self.command(now, Purpose::Nothing, Action::CloseRoom);
-            self.place = None;
+            self.command_everywhere(now, &Action::CloseRoom);
+            (self.place, self.leaving) = (None, None);
             self.commands.clear();
             (self.retry_at, self.record_at) = (None, None);
             self.effects.push_back(Effect::Settle(None));

@@ -13,7 +13,8 @@ use confab_protocol::wire::{self, Visibility, event, request, response};
 use tokio::runtime::Runtime;
 
 use crate::gate::Gate;
-use crate::harness::{Client, FakeRelay, PATIENCE, TestServer, ban, cheap, eventually, kick, mute};
+use crate::harness::{Client, PATIENCE, TestServer, ban, cheap, eventually, kick, mute};
+use crate::relay::FakeRelay;
 
 const SLUG: &str = "friday-night";
 
@@ -137,6 +138,12 @@ async fn scene() -> Scene {
         joined,
         _folder: folder,
     }
+}
+
+fn own(joined: &wire::RoomJoined) -> wire::Participant {
+    let mut all = joined.participants.iter();
+    let own = all.find(|participant| participant.sender == joined.self_sender);
+    own.expect("oneself is in the room").clone()
 }
 
 async fn redirect(client: &Client) -> Option<Vec<String>> {
@@ -264,18 +271,61 @@ async fn the_room_of_a_node_that_is_killed_is_taken_over() {
     ann.authenticate(&scene.ann_token).await.unwrap();
     // A mute waits until it is sure that the owner is dead, and then holds.
     ann.done(mute(SLUG, "ann", true)).await;
-    let conference = scene.joined.conference.as_ref().unwrap().id.clone();
-    assert!(
-        scene.relay_of_two.rooms_closed(&conference) > 0,
-        "who was let in by the dead node is not heard unmuted"
-    );
-    let joined = join_in_time(&ann).await;
-    let (before, now) = (scene.joined.media.unwrap(), joined.media.unwrap());
-    assert!(now.era > before.era);
-    assert_eq!(
-        scene.relay_of_two.may_speak(joined.self_sender as u16),
-        Some(false)
-    );
+    let sender = scene.joined.self_sender as u16;
+    assert_eq!(scene.relay_of_two.may_speak(sender), Some(false));
+    // Her session was never closed, and her join goes on.
+    let (me, before) = (own(&scene.joined), scene.joined.media.unwrap());
+    assert!(scene.relay_of_two.has_session(sender) && !scene.relay_of_two.closed(sender));
+    let joined = ann
+        .resume_with(SLUG, &me.join_id, &before.connection_id)
+        .await
+        .unwrap();
+    assert_eq!(joined.media, None, "what she has stays");
+    assert_eq!(joined.room_secret, scene.joined.room_secret);
+    assert_eq!(own(&joined).leaf, me.leaf);
+    let fresh = ann.resume(SLUG, &me.join_id).await.unwrap();
+    assert!(fresh.media.unwrap().era > before.era);
+}
+
+#[tokio::test]
+async fn who_was_banned_without_the_relay_s_knowing_is_not_taken_over() {
+    let scene = scene().await;
+    let bob = scene.one.server.person("bob").await;
+    let bob_in = bob.join(SLUG).await.unwrap();
+    let (of_ann, of_bob) = (scene.joined.self_sender, bob_in.self_sender);
+    // The node that stores the ban dies before the relay hears of it.
+    scene.relay_of_one.answer_with(None);
+    let banned = scene.ann.ask(ban(SLUG, "bob"));
+    let killed = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        drop(scene.one);
+    };
+    let (banned, ()) = tokio::join!(tokio::time::timeout(Duration::from_secs(1), banned), killed);
+    assert!(!matches!(banned, Ok(Ok(_))), "it was acknowledged");
+    let ann = scene.two.server.client().await;
+    ann.authenticate(&scene.ann_token).await.unwrap();
+    let me = own(&scene.joined);
+    let live = &scene.joined.media.as_ref().unwrap().connection_id;
+    let start = Instant::now();
+    let joined = loop {
+        // Until it is sure that the other node is dead, it sends everybody there.
+        let join = wire::JoinRoom {
+            slug: SLUG.to_owned(),
+            resume_join_id: me.join_id.clone(),
+            live_connection_id: live.clone(),
+            ..Default::default()
+        };
+        if let Ok(response::Kind::RoomJoined(joined)) = ann.ask(request::Kind::JoinRoom(join)).await
+        {
+            break joined;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(start.elapsed() < PATIENCE);
+    };
+    assert_eq!(joined.participants.len(), 1);
+    let relay = &scene.relay_of_two;
+    eventually(|| !relay.has_session(of_bob as u16)).await;
+    assert!(relay.has_session(of_ann as u16));
 }
 
 #[tokio::test]

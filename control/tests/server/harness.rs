@@ -1,8 +1,7 @@
 //! A server, clients and relays for tests.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,15 +9,16 @@ use confab_control::accounts::HashCost;
 use confab_control::tls::authority::Authority;
 use confab_control::{Config, Running, serve};
 use confab_protocol::cluster;
-use confab_protocol::cluster::{Action, Command, Fence};
 use confab_protocol::control::framing::{self, Deframer};
-use confab_protocol::control::{self, CLUSTER_SERVER_NAME, ConferenceId, ErrorCode, MAX_RESPONSE};
-use confab_protocol::wire::{self, CommandOutcome, event, request, response};
+use confab_protocol::control::{self, CLUSTER_SERVER_NAME, ErrorCode, MAX_RESPONSE};
+use confab_protocol::wire::{self, event, request, response};
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{Connection, Endpoint, RecvStream, SendStream};
+use quinn::{Connection, Endpoint, RecvStream};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::mpsc;
+
+use crate::relay::FakeRelay;
 
 /// No machine is so slow that a step takes longer.
 pub const PATIENCE: Duration = Duration::from_secs(15);
@@ -263,15 +263,23 @@ impl Client {
     }
 
     pub async fn resume(&self, slug: &str, join: &Bytes) -> Result<wire::RoomJoined, wire::Error> {
-        let (slug, resume_join_id) = (slug.to_owned(), join.clone());
-        match self
-            .ask(request::Kind::JoinRoom(wire::JoinRoom {
-                slug,
-                resume_join_id,
-                ..Default::default()
-            }))
-            .await?
-        {
+        self.resume_with(slug, join, &Bytes::new()).await
+    }
+
+    /// Takes a join up again, with a media session on which the relay answers.
+    pub async fn resume_with(
+        &self,
+        slug: &str,
+        join: &Bytes,
+        live: &Bytes,
+    ) -> Result<wire::RoomJoined, wire::Error> {
+        let join = wire::JoinRoom {
+            slug: slug.to_owned(),
+            resume_join_id: join.clone(),
+            live_connection_id: live.clone(),
+            ..Default::default()
+        };
+        match self.ask(request::Kind::JoinRoom(join)).await? {
             response::Kind::RoomJoined(joined) => Ok(joined),
             other => panic!("{other:?}"),
         }
@@ -282,7 +290,34 @@ impl Client {
         self.whole_event().await.kind.unwrap()
     }
 
+    /// The next event but for questions about the relay.
     pub async fn whole_event(&self) -> wire::Event {
+        loop {
+            let event = self.any_event().await;
+            if !matches!(event.kind, Some(event::Kind::ProbeMedia(_))) {
+                return event;
+            }
+        }
+    }
+
+    /// Waits for the question whether the relay answers, and answers it.
+    pub async fn answer_probe(&self, alive: bool) {
+        let (probe, conference_id) = loop {
+            let event = self.any_event().await;
+            if let Some(event::Kind::ProbeMedia(probe)) = event.kind {
+                break (probe, event.conference_id);
+            }
+        };
+        let report = wire::ReportMedia {
+            conference_id,
+            join_id: probe.join_id,
+            connection_id: probe.connection_id,
+            alive,
+        };
+        self.done(request::Kind::ReportMedia(report)).await;
+    }
+
+    async fn any_event(&self) -> wire::Event {
         let mut events = self.events.lock().await;
         let next = tokio::time::timeout(PATIENCE, events.recv()).await;
         next.expect("an event in time").expect("the stream goes on")
@@ -382,247 +417,4 @@ pub fn invite(slug: &str, username: &str) -> request::Kind {
         username,
         role: 0,
     })
-}
-
-/// A relay that does as it is told, or as the test tells it.
-pub struct FakeRelay {
-    pub connection: Connection,
-    pub boot: [u8; 16],
-    shared: Arc<Shared>,
-}
-
-type Fences = Arc<Mutex<HashMap<ConferenceId, Fence>>>;
-
-struct Shared {
-    /// Every command that was not fenced, and the connection id that an OpenMedia was given.
-    seen: Mutex<Vec<(Command, u64)>>,
-    /// The highest fence of each conference, whichever link it came by.
-    fences: Fences,
-    /// What it answers to what is not fenced; `None` keeps it silent.
-    outcome: Mutex<Option<CommandOutcome>>,
-    send: tokio::sync::Mutex<SendStream>,
-}
-
-impl FakeRelay {
-    /// Links to another node, too: it is the same relay.
-    pub async fn link(&self, server: &TestServer, name: &str) -> Self {
-        let identity = server.relay_identity(name);
-        let connection = server.connect(cluster::ALPN, Some(identity)).await.unwrap();
-        let outcome = Some(CommandOutcome::Obeyed);
-        let fences = self.shared.fences.clone();
-        Self::greet_as(connection, self.boot, 1000, (outcome, fences)).await
-    }
-
-    async fn greet(connection: Connection, boot: [u8; 16], max_sessions: u32) -> Self {
-        Self::greet_with(connection, boot, max_sessions, Some(CommandOutcome::Obeyed)).await
-    }
-
-    pub async fn greet_with(
-        connection: Connection,
-        boot: [u8; 16],
-        max_sessions: u32,
-        outcome: Option<CommandOutcome>,
-    ) -> Self {
-        Self::greet_as(connection, boot, max_sessions, (outcome, Arc::default())).await
-    }
-
-    async fn greet_as(
-        connection: Connection,
-        boot: [u8; 16],
-        max_sessions: u32,
-        (outcome, fences): (Option<CommandOutcome>, Fences),
-    ) -> Self {
-        let (mut send, mut recv) = connection.open_bi().await.unwrap();
-        let hello = wire::RelayHello {
-            min_version: 1,
-            max_version: 1,
-            agent: "fake-relay/1".to_owned(),
-            boot_id: Bytes::copy_from_slice(&boot),
-            region: String::new(),
-            addresses: vec!["192.0.2.1:9000".to_owned(), "[2001:db8::1]:9000".to_owned()],
-            workers: 1,
-            max_sessions,
-        };
-        send.write_all(&relay_message(wire::relay_to_control::Kind::Hello(hello)))
-            .await
-            .unwrap();
-        let mut deframer = Deframer::new(cluster::MAX_MESSAGE);
-        let greeting = tokio::time::timeout(PATIENCE, next_message(&mut recv, &mut deframer)).await;
-        let kind = greeting.unwrap().expect("control answers").kind;
-        assert!(matches!(kind, Some(wire::control_to_relay::Kind::Hello(_))));
-        let shared = Arc::new(Shared {
-            seen: Mutex::default(),
-            outcome: Mutex::new(outcome),
-            fences,
-            send: tokio::sync::Mutex::new(send),
-        });
-        tokio::spawn(obey(recv, deframer, shared.clone()));
-        tokio::spawn(report(shared.clone()));
-        Self {
-            connection,
-            boot,
-            shared,
-        }
-    }
-
-    pub fn answer_with(&self, outcome: Option<CommandOutcome>) {
-        *self.shared.outcome.lock().unwrap() = outcome;
-    }
-
-    pub fn commands(&self) -> Vec<Command> {
-        self.shared
-            .seen
-            .lock()
-            .unwrap()
-            .iter()
-            .map(|(command, _)| command.clone())
-            .collect()
-    }
-
-    pub fn actions(&self) -> Vec<Action> {
-        self.commands()
-            .into_iter()
-            .map(|command| command.action)
-            .collect()
-    }
-
-    /// Whether the newest word about the sender's right to speak says so.
-    pub fn may_speak(&self, of: u16) -> Option<bool> {
-        self.actions()
-            .into_iter()
-            .rev()
-            .find_map(|action| match action {
-                Action::OpenMedia(open) if open.sender == of => Some(open.may_speak),
-                Action::SetMaySpeak { sender, may_speak } if sender == of => Some(may_speak),
-                _ => None,
-            })
-    }
-
-    pub fn closed(&self, of: u16) -> bool {
-        self.actions().contains(&Action::CloseMedia { sender: of })
-    }
-
-    /// Says that the newest session of the sender has ended.
-    pub async fn end_media(&self, of: u16, reason: wire::MediaEndReason) {
-        let (conference, id) = {
-            let seen = self.shared.seen.lock().unwrap();
-            let opened = seen
-                .iter()
-                .rev()
-                .find_map(|(command, id)| match &command.action {
-                    Action::OpenMedia(open) if open.sender == of => Some((command.conference, *id)),
-                    _ => None,
-                });
-            opened.unwrap()
-        };
-        let ended = wire::MediaEnded {
-            conference_id: conference.to_wire(),
-            sender: of.into(),
-            connection_id: Bytes::copy_from_slice(&id.to_be_bytes()),
-            reason: reason.into(),
-        };
-        self.shared
-            .say(wire::relay_to_control::Kind::MediaEnded(ended))
-            .await;
-    }
-
-    /// Says that the relay has the room of this conference.
-    pub async fn has_room(&self, conference: &Bytes) {
-        let rooms = wire::LiveRooms {
-            conference_ids: vec![conference.clone()],
-        };
-        let kind = wire::relay_to_control::Kind::LiveRooms(rooms);
-        self.shared.say(kind).await;
-    }
-
-    /// How often it was told to close the room of this conference.
-    pub fn rooms_closed(&self, conference: &Bytes) -> usize {
-        let commands = self.commands();
-        let closed = commands.iter().filter(|command| {
-            command.action == Action::CloseRoom && command.conference.to_wire() == *conference
-        });
-        closed.count()
-    }
-
-    /// Breaks the link.
-    pub fn unlink(&self) {
-        self.connection.close(0u32.into(), b"test");
-    }
-}
-
-impl Shared {
-    async fn say(&self, kind: wire::relay_to_control::Kind) {
-        let _ = self.send.lock().await.write_all(&relay_message(kind)).await;
-    }
-}
-
-async fn obey(mut recv: RecvStream, mut deframer: Deframer, shared: Arc<Shared>) {
-    let mut next_id = 1u64;
-    while let Some(message) = next_message(&mut recv, &mut deframer).await {
-        let Some(wire::control_to_relay::Kind::Command(command)) = message.kind else {
-            panic!("a command");
-        };
-        let command = Command::try_from(&command).unwrap();
-        let id = next_id;
-        next_id += 1;
-        let opens = matches!(command.action, Action::OpenMedia(_));
-        let result = |outcome: CommandOutcome| wire::CommandResult {
-            id: command.id,
-            outcome: outcome.into(),
-            connection_id: if opens && outcome == CommandOutcome::Obeyed {
-                Bytes::copy_from_slice(&id.to_be_bytes())
-            } else {
-                Bytes::new()
-            },
-            media: Vec::new(),
-            more: false,
-        };
-        let is_fenced = {
-            let mut fences = shared.fences.lock().unwrap();
-            let highest = fences.entry(command.conference).or_default();
-            *highest = command.fence.max(*highest);
-            command.fence < *highest
-        };
-        let outcome = match is_fenced {
-            true => Some(CommandOutcome::Fenced),
-            false => *shared.outcome.lock().unwrap(),
-        };
-        let result = outcome.map(result);
-        if !is_fenced {
-            shared.seen.lock().unwrap().push((command, id));
-        }
-        if let Some(result) = result {
-            shared
-                .say(wire::relay_to_control::Kind::Result(result))
-                .await;
-        }
-    }
-}
-
-async fn report(shared: Arc<Shared>) {
-    loop {
-        shared
-            .say(wire::relay_to_control::Kind::Load(
-                wire::RelayLoad::default(),
-            ))
-            .await;
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-async fn next_message(
-    recv: &mut RecvStream,
-    deframer: &mut Deframer,
-) -> Option<wire::ControlToRelay> {
-    loop {
-        if let Some(message) = deframer.next().unwrap() {
-            return Some(message);
-        }
-        let chunk = recv.read_chunk(usize::MAX, true).await.ok()??;
-        deframer.push(&chunk.bytes);
-    }
-}
-
-fn relay_message(kind: wire::relay_to_control::Kind) -> Bytes {
-    framing::encode(&wire::RelayToControl { kind: Some(kind) })
 }

@@ -9,5 +9,6 @@ mod fleet;
 mod gate;
 mod harness;
 mod misuse;
+mod relay;
 mod relays;
 mod rooms;

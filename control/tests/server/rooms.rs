@@ -16,7 +16,7 @@ const SLUG: &str = "friday-night";
 
 struct Room {
     server: TestServer,
-    relay: crate::harness::FakeRelay,
+    relay: crate::relay::FakeRelay,
     ann: Client,
     bob: Client,
     ann_in: wire::RoomJoined,

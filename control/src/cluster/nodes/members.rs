@@ -11,13 +11,13 @@ use crate::cluster::NodeName;
 use crate::store::{NodeRecord, NodeRun};
 
 /// Time between two heartbeats, and between two looks at those of the others.
-pub const BEAT_INTERVAL: Duration = Duration::from_secs(1);
+pub const BEAT_INTERVAL: Duration = Duration::from_millis(500);
 /// A counter that stood still for so long, while the store answered, is of a dead node.
-pub const DEAD_AFTER: Duration = Duration::from_secs(4);
+pub const DEAD_AFTER: Duration = Duration::from_millis(3500);
 /// A counter that stood still for so long is of a node that may be dead: it is asked for nothing that can wait.
-pub const DOUBTED_AFTER: Duration = Duration::from_millis(2500);
+pub const DOUBTED_AFTER: Duration = Duration::from_secs(2);
 /// For so long after a heartbeat began its node is alive to everybody; less than [`DEAD_AFTER`] by what clocks may differ.
-pub const SURE_FOR: Duration = Duration::from_secs(3);
+pub const SURE_FOR: Duration = Duration::from_millis(2500);
 /// Between two looks that are further apart the store did not answer, and everybody has to be given time anew.
 const MAX_STEP: Duration = Duration::from_secs(2);
 
@@ -195,17 +195,17 @@ mod tests {
         }
     }
 
-    /// Looks once a second, at the counters that `at` gives for the second.
-    fn watch(seconds: u64, at: impl Fn(u64) -> Option<u64>) -> Watch {
+    /// Looks so often, at the counters that `at` gives for each look.
+    fn watch(looks: u32, at: impl Fn(u32) -> Option<u64>) -> Watch {
         let mut members = Members::new(run("one", 1));
         let start = Instant::now();
-        for second in 0..seconds {
-            if let Some(counter) = at(second) {
-                let now = start + Duration::from_secs(second);
+        for look in 0..looks {
+            if let Some(counter) = at(look) {
+                let now = start + BEAT_INTERVAL * look;
                 members.look(now, vec![record("two", 7, counter)]);
             }
         }
-        let now = start + Duration::from_secs(seconds);
+        let now = start + BEAT_INTERVAL * looks;
         Watch { members, now }
     }
 
@@ -221,36 +221,36 @@ mod tests {
     }
 
     #[test]
-    fn who_stands_still_for_four_seconds_is_dead() {
+    fn who_stands_still_for_long_enough_is_dead() {
         let two = run("two", 7);
         assert_eq!(
-            watch(60, Some).life(&two),
+            watch(60, |look| Some(look.into())).life(&two),
             Life::Alive(record("two", 7, 59))
         );
         assert_eq!(
-            watch(5, |second| Some(second.min(2))).life(&two),
+            watch(6, |look| Some(look.min(2).into())).life(&two),
             Life::Alive(record("two", 7, 2))
         );
         assert_eq!(
-            watch(6, |second| Some(second.min(2))).life(&two),
+            watch(9, |look| Some(look.min(2).into())).life(&two),
             Life::Doubted
         );
         assert_eq!(
-            watch(7, |second| Some(second.min(2))).life(&two),
+            watch(10, |look| Some(look.min(2).into())).life(&two),
             Life::Dead
         );
     }
 
     #[test]
     fn a_store_that_does_not_answer_kills_nobody() {
-        let outage = |second: u64| (!(3..=60).contains(&second)).then_some(2);
+        let outage = |look: u32| (!(3..=60).contains(&look)).then_some(2);
         assert_ne!(watch(63, outage).life(&run("two", 7)), Life::Dead);
-        assert_eq!(watch(66, outage).life(&run("two", 7)), Life::Dead);
+        assert_eq!(watch(69, outage).life(&run("two", 7)), Life::Dead);
     }
 
     #[test]
     fn who_was_started_again_or_is_not_listed_is_dead_and_who_was_not_looked_for_is_not() {
-        let mut watch = watch(3, Some);
+        let mut watch = watch(3, |look| Some(look.into()));
         let (before, three) = (run("two", 6), run("three", 1));
         // They may have come after the look.
         assert_eq!(watch.life(&before), Life::Doubted);
@@ -295,18 +295,18 @@ mod tests {
     #[test]
     fn nobody_takes_a_node_for_dead_while_it_is_sure() {
         // Looks and heartbeats at the worst moments towards each other.
-        for offset in (0..1000).step_by(50) {
+        for offset in (0..500).step_by(50) {
             let start = Instant::now();
             let (mut one, mut two) = (Members::new(run("one", 1)), Members::new(run("two", 7)));
             let after = |millis| start + Duration::from_millis(millis);
             let last_beat = 5000;
             let mut counter = 0;
             for millis in (0..20_000).step_by(50) {
-                if millis % 1000 == 0 && millis <= last_beat {
+                if millis % 500 == 0 && millis <= last_beat {
                     two.beaten(after(millis));
                     counter += 1;
                 }
-                if millis % 1000 == offset {
+                if millis % 500 == offset {
                     one.look(after(millis), vec![record("two", 7, counter)]);
                 }
                 let life = one.life(after(millis), &run("two", 7));

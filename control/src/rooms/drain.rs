@@ -1,0 +1,141 @@
+//! Leaves a relay that is about to end, without a gap: everybody gets a session at the next one, and keeps the old one until
+//! all have been seen there. Clients send on both meanwhile.
+
+use std::time::{Duration, Instant};
+
+use confab_protocol::cluster::{Action, MediaState};
+
+use super::commands::Purpose;
+use super::effect::Effect;
+use super::state::{Media, PLACE_RETRY, RoomState, World};
+use crate::cluster::LinkedRelay;
+
+/// Who has not come to the new relay by then is left behind.
+const OVERLAP: Duration = Duration::from_secs(5);
+/// Time between two looks who has come.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// From the moment that everybody has been seen until the old sessions end: what is on its way by then still arrives.
+const LINGER: Duration = Duration::from_millis(250);
+
+/// The relay that a room comes from, while some are still there.
+pub(super) struct Leaving {
+    relay: LinkedRelay,
+    /// When the sessions there end.
+    until: Instant,
+    /// When to ask the new relay who has come; `None` while it is asked, or when all have.
+    look_at: Option<Instant>,
+}
+
+impl Leaving {
+    pub(super) fn relay(&self) -> &LinkedRelay {
+        &self.relay
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        self.look_at
+            .map_or(self.until, |look_at| look_at.min(self.until))
+    }
+}
+
+impl RoomState {
+    /// The room's relay is about to end.
+    pub(super) fn relay_drains(&mut self, now: Instant, world: &mut dyn World) {
+        if let Some(place) = &mut self.place {
+            place.drain_at.get_or_insert(now);
+            self.expire_drain(now, world);
+        }
+    }
+
+    /// Does what has become due.
+    pub(super) fn expire_drain(&mut self, now: Instant, world: &mut dyn World) {
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if is_due(self.place.as_ref().and_then(|place| place.drain_at)) {
+            self.look_for_another(now, world);
+        }
+        if is_due(self.leaving.as_ref().and_then(|leaving| leaving.look_at)) {
+            if let Some(leaving) = &mut self.leaving {
+                leaving.look_at = None;
+            }
+            self.command(now, Purpose::Roll(false), Action::ListMedia { from: 0 });
+        }
+        if is_due(self.leaving.as_ref().map(|leaving| leaving.until)) {
+            self.let_go_of_left(now);
+        }
+    }
+
+    /// The room is at another relay from now on; at this one sessions stay for a while.
+    pub(super) fn leave_behind(&mut self, now: Instant, relay: LinkedRelay) {
+        // One that was left before that has had its time.
+        self.let_go_of_left(now);
+        for command in self.commands.values_mut() {
+            // What was asked of the old relay is asked of the new one, but for what somebody waits for.
+            if !matches!(command.purpose, Purpose::Part(_) | Purpose::CloseLeft(_)) {
+                command.purpose = Purpose::Nothing;
+            }
+        }
+        for person in self.people.values_mut() {
+            person.media = Media::Waiting;
+        }
+        self.leaving = Some(Leaving {
+            relay,
+            until: now + OVERLAP,
+            look_at: Some(now + LOOK_AGAIN),
+        });
+    }
+
+    /// The new relay has said who is there.
+    pub(super) fn roll_called(
+        &mut self,
+        now: Instant,
+        unseen: bool,
+        media: &[MediaState],
+        more: bool,
+    ) {
+        let unseen = unseen || media.iter().any(|session| !session.seen);
+        if let Some(last) = media.last().filter(|_| more) {
+            let from = last.sender.saturating_add(1);
+            self.command(now, Purpose::Roll(unseen), Action::ListMedia { from });
+            return;
+        }
+        let is_open = |media: &Media| matches!(media, Media::Open(_));
+        let all_open = self.people.values().all(|person| is_open(&person.media));
+        if let Some(leaving) = &mut self.leaving {
+            if all_open && !unseen {
+                leaving.until = leaving.until.min(now + LINGER);
+            } else {
+                leaving.look_at = Some(now + LOOK_AGAIN);
+            }
+        }
+    }
+
+    /// That relay could not be told to close what it has left of the room.
+    pub(super) fn left_unclosed(&mut self, relay: LinkedRelay) {
+        self.effects.push_back(Effect::Abandon(relay));
+    }
+
+    fn let_go_of_left(&mut self, now: Instant) {
+        if let Some(leaving) = &self.leaving {
+            let close = Purpose::CloseLeft(leaving.relay.clone());
+            self.command_left(now, close, Action::CloseRoom);
+            self.leaving = None;
+        }
+    }
+
+    fn look_for_another(&mut self, now: Instant, world: &mut dyn World) {
+        let is_placing = self.placing.is_some();
+        let Some(place) = &mut self.place else {
+            return;
+        };
+        let here = place.relay.name.clone();
+        let another = world
+            .pick_relay(self.region.as_ref(), None, Some(&here))
+            .filter(|relay| relay.name != here && !is_placing);
+        place.drain_at = match another {
+            Some(_) => None,
+            None => Some(now + PLACE_RETRY),
+        };
+        if let Some(relay) = another {
+            self.go_to(relay);
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Who is in a room already that this node takes over: its relay says it, and the store says whether they may be.
+
+use std::collections::HashMap;
+
+use confab_protocol::cluster::{Action, Fence, MediaState};
+use confab_protocol::control::room::Role;
+use confab_protocol::control::{AccountId, ConferenceId, Participant, Refusal, Username};
+use tokio::task::JoinSet;
+
+use super::adoption::{Adopted, Adoptee};
+use super::leftovers;
+use super::note::Whose;
+use super::registry::Shared;
+use crate::cluster::LinkedRelay;
+use crate::cluster::registry::RoomInbox;
+use crate::store::{HomeRecord, SessionId, Standing, StoreError};
+
+/// Accounts that are looked up at the same time.
+const LOOKED_UP_AT_ONCE: usize = 32;
+
+/// Fences whoever had the room before at the relay that the home names, and finds out who is there. `None`: nobody, or there
+/// is no way to that relay, which tells what it has of the room when it links.
+///
+/// From then on the room's `inbox` hears of the relay.
+pub(super) async fn call(
+    shared: &Shared,
+    conference: ConferenceId,
+    home: &HomeRecord,
+    inbox: &RoomInbox,
+) -> Result<Option<Adopted>, Refusal> {
+    let Some(place) = &home.place else {
+        return Ok(None);
+    };
+    let relays = &shared.relays;
+    let Some(relay) = relays.linked_at(&place.relay, place.boot) else {
+        return Ok(None);
+    };
+    // First: what ends after the relay has said who is there is to be heard of.
+    relays.settle(&relay, conference, inbox.clone());
+    let found = match list(shared, &relay, conference, home.era).await {
+        Some(sessions) if !sessions.is_empty() => judge(shared, conference, sessions).await,
+        said => {
+            if said.is_none() {
+                tracing::warn!(relay = %relay.name, %conference, "a relay does not say who is in a room");
+                relays.note_left(conference, &relay.name, relay.boot);
+            }
+            relays.leave(&relay, conference);
+            return Ok(None);
+        }
+    };
+    match found {
+        Ok((people, strangers)) => {
+            let (here, not) = (people.len(), strangers.len());
+            tracing::info!(%conference, relay = %relay.name, people = here, strangers = not, "a room is taken over with its people");
+            Ok(Some(Adopted {
+                relay,
+                people,
+                strangers,
+            }))
+        }
+        Err(error) => {
+            relays.leave(&relay, conference);
+            Err(error.into())
+        }
+    }
+}
+
+/// All sessions that the relay has of the room; `None` when it does not answer.
+async fn list(
+    shared: &Shared,
+    relay: &LinkedRelay,
+    conference: ConferenceId,
+    era: u64,
+) -> Option<Vec<MediaState>> {
+    let (mut sessions, mut from) = (Vec::new(), 0);
+    let fence = Fence { era, placement: 0 };
+    loop {
+        let action = Action::ListMedia { from };
+        let listed = leftovers::ask(&shared.relays, relay, conference, fence, action).await?;
+        let last = listed.media.last().map(|session| session.sender);
+        sessions.extend(listed.media);
+        match last {
+            Some(last) if listed.more && last < u16::MAX => from = last + 1,
+            _ => return Some(sessions),
+        }
+    }
+}
+
+/// Who of them may be there.
+async fn judge(
+    shared: &Shared,
+    conference: ConferenceId,
+    sessions: Vec<MediaState>,
+) -> Result<(Vec<Adoptee>, Vec<(u16, AccountId)>), StoreError> {
+    let known = look_up(shared, conference, &sessions).await?;
+    let (mut people, mut strangers) = (Vec::new(), Vec::new());
+    for state in sessions {
+        let whose = Whose::from(state.note);
+        let found = known
+            .get(&(whose.account, whose.session))
+            .and_then(Option::as_ref);
+        match found.filter(|(_, standing)| standing.role != Role::Banned) {
+            None => strangers.push((state.sender, whose.account)),
+            Some((username, standing)) => people.push(Adoptee {
+                participant: Participant {
+                    sender: state.sender,
+                    leaf: state.leaf,
+                    join_id: whose.join_id,
+                    account: whose.account,
+                    username: username.clone(),
+                    role: standing.role,
+                    muted: standing.muted,
+                },
+                session: whose.session,
+                connection_id: state.connection_id,
+                may_speak: state.may_speak,
+            }),
+        }
+    }
+    Ok((people, strangers))
+}
+
+/// An account that is signed in by a session.
+type SignedIn = (AccountId, SessionId);
+
+/// What each of them is in the conference, `None` for one that is nothing any more.
+async fn look_up(
+    shared: &Shared,
+    conference: ConferenceId,
+    sessions: &[MediaState],
+) -> Result<HashMap<SignedIn, Option<(Username, Standing)>>, StoreError> {
+    let mut wanted: Vec<SignedIn> = sessions
+        .iter()
+        .map(|state| Whose::from(state.note))
+        .map(|whose| (whose.account, whose.session))
+        .collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let mut known = HashMap::new();
+    if shared.store.conference(conference).await?.is_none() {
+        return Ok(known);
+    }
+    let mut asked = JoinSet::new();
+    let mut wanted = wanted.into_iter();
+    loop {
+        while asked.len() < LOOKED_UP_AT_ONCE
+            && let Some((account, session)) = wanted.next()
+        {
+            let (store, now) = (shared.store.clone(), shared.clock.now());
+            asked.spawn(async move {
+                let standing = store.member(conference, account).await?;
+                let is_signed_in = store.session(session, now).await?.is_some();
+                let record = store.account(account).await?;
+                let known = record
+                    .zip(standing)
+                    .filter(|_| is_signed_in)
+                    .map(|(record, standing)| (record.username, standing));
+                Ok::<_, StoreError>(((account, session), known))
+            });
+        }
+        match asked.join_next().await {
+            None => return Ok(known),
+            Some(Ok(found)) => known.extend([found?]),
+            // A lookup that did not end is one whose answer is not known.
+            Some(Err(_)) => return Err(StoreError::Busy),
+        }
+    }
+}

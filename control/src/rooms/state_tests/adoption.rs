@@ -1,0 +1,143 @@
+//! A room that is taken over goes on with those who are in it.
+
+use std::time::Duration;
+
+use confab_protocol::cluster::{Action, CommandOutcome, MediaEndReason};
+use confab_protocol::control::room::Role;
+use confab_protocol::control::{ErrorCode, JoinId, Participant};
+use confab_protocol::media::ConnectionId;
+
+use super::table::*;
+use crate::rooms::adoption::{Adopted, Adoptee};
+use crate::rooms::effect::{Input, Resume};
+use crate::rooms::state::{Numbers, RoomState};
+use crate::store::SessionId;
+
+const OF_ANN: ConnectionId = ConnectionId::new(0, 7, 7);
+const JOIN_OF_ANN: JoinId = JoinId::new([3; 16]);
+
+/// Ann is in the room by the word of its relay, muted since; Bob is there and banned.
+fn taken_over() -> Table {
+    let mut table = Table::new();
+    let numbers = Numbers {
+        command: 0,
+        placement: 4,
+    };
+    table.room = RoomState::new(CONFERENCE, home(7), 10, numbers, SECRET);
+    let ann = Participant {
+        sender: 5,
+        leaf: 5,
+        join_id: JOIN_OF_ANN,
+        account: account(ANN),
+        username: "person1".parse().unwrap(),
+        role: Role::Member,
+        muted: true,
+    };
+    let adopted = Adopted {
+        relay: relay("berlin", 1),
+        people: vec![Adoptee {
+            participant: ann,
+            session: SessionId([ANN; 16]),
+            connection_id: OF_ANN,
+            may_speak: true,
+        }],
+        strangers: vec![(6, account(BOB))],
+    };
+    table.room.adopt(table.now, adopted);
+    table.collect();
+    table
+}
+
+fn resume(live: Option<ConnectionId>) -> Option<Resume> {
+    Some(Resume {
+        join_id: JOIN_OF_ANN,
+        live,
+    })
+}
+
+fn opens(table: &Table) -> usize {
+    let is_open = |action: &&Action| matches!(action, Action::OpenMedia(_));
+    table.actions.iter().filter(is_open).count()
+}
+
+#[test]
+fn the_relay_is_told_what_has_changed_and_nothing_else() {
+    let table = taken_over();
+    let silenced = Action::SetMaySpeak {
+        sender: 5,
+        may_speak: false,
+    };
+    assert_eq!(table.actions, [silenced, Action::CloseMedia { sender: 6 }]);
+    assert_eq!((table.room.live(), table.presence), (1, 1));
+}
+
+#[test]
+fn a_join_is_taken_up_again_with_the_session_that_it_has() {
+    let mut table = taken_over();
+    let ticket = table.ask_join_with(ANN, resume(Some(OF_ANN)));
+    table.settle();
+    let joined = table.answer(ticket).unwrap().unwrap();
+    assert_eq!((joined.sender, joined.media), (5, None));
+    assert_eq!(opens(&table), 0);
+    // Its events go to whoever took it up.
+    table.join(BOB);
+    assert_eq!(table.events.last().unwrap().0, [u64::from(ANN)]);
+}
+
+#[test]
+fn one_who_does_not_hear_the_relay_gets_a_new_session() {
+    for live in [None, Some(ConnectionId::new(0, 8, 8))] {
+        let mut table = taken_over();
+        let ticket = table.ask_join_with(ANN, resume(live));
+        table.settle();
+        let joined = table.answer(ticket).unwrap().unwrap();
+        assert!(joined.media.is_some_and(|media| media.era == 7));
+    }
+}
+
+#[test]
+fn a_session_that_the_relay_has_no_more_is_opened_anew() {
+    let mut table = taken_over();
+    table.settle();
+    let ticket = table.ask_join_with(ANN, resume(Some(OF_ANN)));
+    let admit = table.take(is_admit);
+    table.fulfil(admit, CommandOutcome::Obeyed);
+    let keep = table.open.pop_front().unwrap();
+    table.fulfil(keep, CommandOutcome::NotFound);
+    table.settle();
+    assert!(table.answer(ticket).unwrap().unwrap().media.is_some());
+}
+
+#[test]
+fn a_relay_that_does_not_say_whether_it_has_the_session_ends_nobody() {
+    let mut table = taken_over();
+    table.settle();
+    let ticket = table.ask_join_with(ANN, resume(Some(OF_ANN)));
+    let admit = table.take(is_admit);
+    table.fulfil(admit, CommandOutcome::Obeyed);
+    table.pass(Duration::from_secs(3));
+    assert_eq!(table.refusal(ticket), ErrorCode::Busy);
+    table.open.clear();
+    let again = table.ask_join_with(ANN, resume(Some(OF_ANN)));
+    table.settle();
+    assert_eq!(table.answer(again).unwrap().unwrap().media, None);
+    assert_eq!(opens(&table), 0);
+}
+
+#[test]
+fn who_never_comes_back_ends_with_the_session() {
+    let mut table = taken_over();
+    table.handle(Input::MediaEnded {
+        sender: 5,
+        connection_id: OF_ANN,
+        reason: MediaEndReason::Idle,
+    });
+    assert!(table.room.is_over());
+    assert_eq!(table.presence, 0);
+}
+
+#[test]
+fn labels_of_those_who_are_there_are_not_given_again() {
+    let mut table = taken_over();
+    assert!(table.join(BOB).sender > 6);
+}

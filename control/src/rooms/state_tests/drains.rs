@@ -1,0 +1,159 @@
+//! A relay that is about to end is left without a gap.
+
+use std::time::Duration;
+
+use confab_protocol::cluster::SessionNote;
+use confab_protocol::cluster::{Action, BootId, CommandOutcome, CommandResult, MediaState};
+use confab_protocol::media::ConnectionId;
+
+use super::table::*;
+use crate::rooms::effect::{Done, Effect, Input};
+use crate::rooms::state::PLACE_RETRY;
+
+const BERLIN: BootId = BootId([1; 16]);
+const PARIS: BootId = BootId([2; 16]);
+
+/// Ann and Bob, who have been told to go from Berlin to Paris and have sessions there.
+fn moving() -> Table {
+    let mut table = Table::new();
+    table.join(ANN);
+    table.join(BOB);
+    table.pass(Duration::from_secs(5));
+    table.world.relays.push(relay("paris", 2));
+    table.handle(Input::RelayDrains(BERLIN));
+    table.settle();
+    assert_eq!(table.moves().len(), 2);
+    table
+}
+
+/// Answers the look who has come to the new relay, which is due by now.
+fn call_the_roll(table: &mut Table, seen: [bool; 2]) {
+    let roll = table.take(|effect| {
+        matches!(effect, Effect::Command { action: Action::ListMedia { .. }, boot, .. } if *boot == PARIS)
+    });
+    let Effect::Command { command, .. } = roll else {
+        panic!("it is a command");
+    };
+    let media = seen.into_iter().zip(0..).map(|(seen, sender)| MediaState {
+        sender,
+        leaf: sender.into(),
+        connection_id: ConnectionId::new(0, 9, 9),
+        may_speak: true,
+        seen,
+        note: SessionNote([0; SessionNote::LEN]),
+    });
+    let result = CommandResult {
+        media: media.collect(),
+        ..CommandResult::bare(command, CommandOutcome::Obeyed)
+    };
+    let outcome = Done::Answered(result);
+    table.handle(Input::CommandDone { command, outcome });
+}
+
+/// What has been asked of the relay that is left, and is not answered.
+fn asked_of_berlin(table: &Table) -> Vec<Action> {
+    let of_berlin = |effect: &Effect| match effect {
+        Effect::Command { boot, action, .. } if *boot == BERLIN => Some(action.clone()),
+        _ => None,
+    };
+    table.open.iter().filter_map(of_berlin).collect()
+}
+
+#[test]
+fn old_sessions_stay_until_everybody_was_seen_at_the_new_relay() {
+    let mut table = moving();
+    table.pass(Duration::from_millis(100));
+    call_the_roll(&mut table, [true, false]);
+    for _ in 0..20 {
+        table.pass(Duration::from_millis(100));
+        call_the_roll(&mut table, [true, false]);
+    }
+    assert_eq!(asked_of_berlin(&table), []);
+    table.pass(Duration::from_millis(100));
+    call_the_roll(&mut table, [true, true]);
+    table.pass(Duration::from_millis(250));
+    assert_eq!(asked_of_berlin(&table), [Action::CloseRoom]);
+}
+
+#[test]
+fn who_does_not_come_is_waited_for_only_so_long() {
+    let mut table = moving();
+    for _ in 0..49 {
+        table.pass(Duration::from_millis(100));
+        call_the_roll(&mut table, [true, false]);
+    }
+    assert_eq!(asked_of_berlin(&table), []);
+    table.pass(Duration::from_millis(100));
+    assert_eq!(asked_of_berlin(&table), [Action::CloseRoom]);
+}
+
+#[test]
+fn a_ban_meanwhile_holds_at_both_relays_before_it_is_acknowledged() {
+    let mut table = moving();
+    let ban = table.change(BOB, banned());
+    let store = table.take(is_change);
+    table.fulfil(store, CommandOutcome::Obeyed);
+    assert_eq!(
+        table.open.iter().filter(|effect| is_close(effect)).count(),
+        2
+    );
+    let first = table.take(is_close);
+    table.fulfil(first, CommandOutcome::Obeyed);
+    assert!(!table.is_answered(ban));
+    let second = table.take(is_close);
+    table.fulfil(second, CommandOutcome::Obeyed);
+    assert!(matches!(table.answer(ban), Ok(None)));
+}
+
+#[test]
+fn a_ban_that_the_old_relay_does_not_obey_is_not_acknowledged() {
+    let mut table = moving();
+    let ban = table.change(BOB, banned());
+    let store = table.take(is_change);
+    table.fulfil(store, CommandOutcome::Obeyed);
+    while let Some(effect) = table.open.pop_front() {
+        match effect {
+            Effect::Command { command, boot, .. } if boot == BERLIN => {
+                let outcome = Done::NoLink;
+                table.handle(Input::CommandDone { command, outcome });
+            }
+            effect => table.fulfil(effect, CommandOutcome::Obeyed),
+        }
+    }
+    assert!(table.answer(ban).is_err());
+}
+
+#[test]
+fn a_relay_drains_until_there_is_another() {
+    let mut table = Table::new();
+    table.join(ANN);
+    table.handle(Input::RelayDrains(BERLIN));
+    for _ in 0..20 {
+        table.pass(PLACE_RETRY);
+    }
+    assert!(table.moves().is_empty() && table.open.is_empty());
+    table.world.relays.push(relay("paris", 2));
+    table.pass(PLACE_RETRY);
+    table.settle();
+    assert_eq!(table.moves(), [(vec![u64::from(ANN)], 2)]);
+}
+
+#[test]
+fn who_joins_while_the_room_is_about_to_move_comes_in_at_the_new_relay() {
+    let mut table = Table::new();
+    table.join(ANN);
+    table.world.relays.push(relay("paris", 2));
+    table.handle(Input::RelayDrains(BERLIN));
+    let record = table.take(is_record);
+    let join = table.ask_join(BOB, None);
+    let admit = table.take(is_admit);
+    table.fulfil(admit, CommandOutcome::Obeyed);
+    // Asked of the old relay; before it answers the home says where the room goes.
+    let at_berlin = table.take(is_open);
+    table.fulfil(record, CommandOutcome::Obeyed);
+    table.fulfil(at_berlin, CommandOutcome::Obeyed);
+    assert!(!table.is_answered(join));
+    table.settle();
+    let joined = table.answer(join).unwrap().unwrap();
+    assert_eq!(joined.media_grant().placement, 2);
+}

@@ -1,0 +1,126 @@
+//! What becomes of a room whose relay is not heard.
+
+use std::time::Duration;
+
+use confab_protocol::cluster::BootId;
+
+use super::table::*;
+use crate::rooms::effect::Input;
+
+const BERLIN: BootId = BootId([1; 16]);
+
+/// Ann and Bob at one of two relays, for some time.
+fn two() -> Table {
+    let mut table = Table::new();
+    table.world.relays.push(relay("paris", 2));
+    table.join(ANN);
+    table.join(BOB);
+    table.pass(Duration::from_secs(5));
+    table.events.clear();
+    table
+}
+
+#[test]
+fn a_relay_that_nobody_hears_is_left_as_soon_as_all_have_said_so() {
+    let mut table = two();
+    table.handle(Input::RelaySilent(BERLIN));
+    let probes = table.take_probes();
+    assert_eq!(probes.len(), 2, "both are asked");
+    table.report(ANN, probes[0], false);
+    assert!(table.open.is_empty(), "Bob may still hear it");
+    table.report(BOB, probes[1], false);
+    table.settle();
+    let both = [(vec![u64::from(ANN)], 2), (vec![u64::from(BOB)], 2)];
+    assert_eq!(table.moves(), both);
+}
+
+#[test]
+fn a_relay_that_nobody_speaks_for_is_left_after_a_while() {
+    let mut table = two();
+    table.handle(Input::RelaySilent(BERLIN));
+    table.pass(Duration::from_millis(399));
+    assert!(table.open.is_empty());
+    table.pass(Duration::from_millis(1));
+    table.settle();
+    assert_eq!(table.moves().len(), 2);
+}
+
+#[test]
+fn a_relay_that_one_hears_keeps_the_room_until_the_link_is_back() {
+    let mut table = two();
+    table.handle(Input::RelaySilent(BERLIN));
+    for _ in 0..30 {
+        for (who, probe) in [ANN, BOB].into_iter().zip(table.take_probes()) {
+            table.report(who, probe, who == ANN);
+        }
+        table.pass(Duration::from_secs(1));
+    }
+    assert!(table.open.is_empty() && table.moves().is_empty());
+    table.handle(Input::RelayBack(BERLIN));
+    table.settle();
+    table.take_probes();
+    table.pass(Duration::from_secs(60));
+    assert!(table.take_probes().is_empty() && table.moves().is_empty());
+}
+
+#[test]
+fn a_room_stays_at_a_silent_relay_when_there_is_no_other() {
+    let mut table = two();
+    table.world.relays.truncate(1);
+    table.handle(Input::RelaySilent(BERLIN));
+    for _ in 0..10 {
+        table.pass(Duration::from_secs(1));
+    }
+    assert!(table.moves().is_empty());
+    table.world.relays.push(relay("paris", 2));
+    table.pass(Duration::from_secs(1));
+    table.settle();
+    assert_eq!(table.moves().len(), 2);
+}
+
+#[test]
+fn one_who_hears_nothing_moves_nobody_who_does() {
+    let mut table = two();
+    let probe = (join_of(&table, ANN), session_of(&table, ANN));
+    table.report(ANN, probe, false);
+    let probes = table.take_probes();
+    assert_eq!(probes.len(), 2);
+    table.report(ANN, probes[0], false);
+    table.report(BOB, probes[1], true);
+    table.pass(Duration::from_secs(2));
+    assert!(table.open.is_empty() && table.moves().is_empty());
+}
+
+#[test]
+fn a_relay_that_answers_control_and_no_client_is_left() {
+    let mut table = two();
+    let probe = (join_of(&table, ANN), session_of(&table, ANN));
+    table.report(ANN, probe, false);
+    for (who, probe) in [ANN, BOB].into_iter().zip(table.take_probes()) {
+        table.report(who, probe, false);
+    }
+    table.settle();
+    assert_eq!(table.moves().len(), 2);
+}
+
+#[test]
+fn what_is_said_of_another_session_says_nothing() {
+    let mut table = two();
+    table.handle(Input::RelaySilent(BERLIN));
+    let probes = table.take_probes();
+    table.report(BOB, probes[0], false);
+    table.report(ANN, (probes[0].0, probes[1].1), false);
+    table.report(BOB, probes[1], false);
+    assert!(table.open.is_empty(), "Ann has said nothing");
+}
+
+fn join_of(table: &Table, who: u8) -> confab_protocol::control::JoinId {
+    table.person(who).participant.join_id
+}
+
+fn session_of(table: &Table, who: u8) -> confab_protocol::media::ConnectionId {
+    match table.person(who).media {
+        crate::rooms::state::Media::Open(id) => id,
+        _ => panic!("it is open"),
+    }
+}

@@ -1,0 +1,395 @@
+//! A room with people, a store and relays that do what the test says.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use confab_protocol::cluster::{Action, BootId, CommandOutcome, CommandResult};
+use confab_protocol::control::room::{Role, Visibility};
+use confab_protocol::control::{
+    AccountId, ConferenceId, ErrorCode, JoinId, MediaGrant, Region, RoomSecret,
+};
+use confab_protocol::media::ConnectionId;
+
+use super::super::effect::{
+    Answer, Done, Effect, EventKind, Input, Joined, Joiner, Resume, RoomEvent, Ticket,
+};
+use super::super::home::Recorded;
+use super::super::state::{Media, Numbers, Person, RoomState, World};
+use crate::clock::UnixMillis;
+use crate::cluster::{LinkedRelay, RelayName};
+use crate::store::{ConferenceRecord, HomeRecord, NodeRun, SessionId, Standing, StoreError};
+
+pub(super) const CONFERENCE: ConferenceId = ConferenceId::new([1; 16]);
+pub(super) const SECRET: RoomSecret = RoomSecret::new([5; RoomSecret::LEN]);
+pub(super) const ANN: u8 = 1;
+pub(super) const BOB: u8 = 2;
+
+/// Relays that are there, and randomness that counts.
+pub(super) struct TestWorld {
+    pub(super) relays: Vec<LinkedRelay>,
+    pub(super) drawn: u8,
+}
+
+impl World for TestWorld {
+    fn pick_relay(
+        &mut self,
+        _region: Option<&Region>,
+        prefer: Option<&RelayName>,
+        avoid: Option<&RelayName>,
+    ) -> Option<LinkedRelay> {
+        let preferred = |relay: &&LinkedRelay| prefer == Some(&relay.name) && prefer != avoid;
+        if let Some(relay) = self.relays.iter().find(preferred) {
+            return Some(relay.clone());
+        }
+        let better = self.relays.iter().find(|relay| Some(&relay.name) != avoid);
+        better.or(self.relays.first()).cloned()
+    }
+
+    fn random(&mut self, bytes: &mut [u8]) {
+        self.drawn = self.drawn.wrapping_add(1);
+        bytes.fill(self.drawn);
+    }
+}
+
+/// A room with a store that says yes and a relay that does what the test says.
+pub(super) struct Table {
+    pub(super) now: Instant,
+    pub(super) room: RoomState,
+    pub(super) world: TestWorld,
+    pub(super) next_ticket: Ticket,
+    /// Effects that the test looks at or answers itself.
+    pub(super) open: VecDeque<Effect>,
+    pub(super) answers: Vec<(Ticket, Result<Option<Joined>, ErrorCode>)>,
+    pub(super) events: Vec<(Vec<u64>, RoomEvent)>,
+    pub(super) actions: Vec<Action>,
+    pub(super) presence: i64,
+    pub(super) next_connection: u32,
+    /// What the store says when it is told where the room is.
+    pub(super) store: StoreSays,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum StoreSays {
+    Yes,
+    AnothersRoom,
+    Nothing,
+}
+
+pub(super) fn home(era: u64) -> HomeRecord {
+    HomeRecord {
+        era,
+        owner: Some(NodeRun {
+            name: "one".parse().unwrap(),
+            incarnation: 1,
+        }),
+        place: None,
+        gathered: 1,
+    }
+}
+
+pub(super) fn relay(name: &str, boot: u8) -> LinkedRelay {
+    LinkedRelay {
+        name: name.parse().unwrap(),
+        boot: BootId([boot; 16]),
+        addresses: vec!["192.0.2.1:9000".parse().unwrap()],
+        region: None,
+    }
+}
+
+pub(super) fn standing(role: Role) -> Standing {
+    Standing {
+        role,
+        muted: false,
+        since: UnixMillis(0),
+    }
+}
+
+pub(super) fn record() -> ConferenceRecord {
+    ConferenceRecord {
+        id: CONFERENCE,
+        slug: "friday-night".parse().unwrap(),
+        title: "Friday".parse().unwrap(),
+        visibility: Visibility::Public,
+        owner: account(ANN),
+        owner_name: "ann".parse().unwrap(),
+        created: UnixMillis(0),
+        region: None,
+    }
+}
+
+pub(super) fn account(who: u8) -> AccountId {
+    AccountId::new([who; 16])
+}
+
+/// The account's session and client have its number.
+pub(super) fn joiner(who: u8) -> Joiner {
+    Joiner {
+        account: account(who),
+        username: format!("person{who}").parse().unwrap(),
+        session: SessionId([who; 16]),
+        client: who.into(),
+        region: None,
+    }
+}
+
+impl Table {
+    pub(super) fn new() -> Self {
+        let world = TestWorld {
+            relays: vec![relay("berlin", 1)],
+            drawn: 0,
+        };
+        Self {
+            now: Instant::now(),
+            room: RoomState::new(CONFERENCE, home(1), 10, Numbers::default(), SECRET),
+            world,
+            next_ticket: 0,
+            open: VecDeque::new(),
+            answers: Vec::new(),
+            events: Vec::new(),
+            actions: Vec::new(),
+            presence: 0,
+            next_connection: 0,
+            store: StoreSays::Yes,
+        }
+    }
+
+    pub(super) fn handle(&mut self, input: Input) {
+        self.room.handle(self.now, input, &mut self.world);
+        self.collect();
+    }
+
+    pub(super) fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.room.expire(self.now, &mut self.world);
+        self.collect();
+    }
+
+    pub(super) fn collect(&mut self) {
+        while let Some(effect) = self.room.next_effect() {
+            match effect {
+                Effect::Answer { ticket, answer } => {
+                    let answer = match answer {
+                        Ok(Answer::Done) => Ok(None),
+                        Ok(Answer::Joined(joined)) => Ok(Some(*joined)),
+                        Ok(Answer::Again) => Err(ErrorCode::Busy),
+                        Ok(Answer::Elsewhere(_)) => panic!("a room does not know of others"),
+                        Err(refusal) => Err(refusal.code),
+                    };
+                    self.answers.push((ticket, answer));
+                }
+                Effect::Tell { clients, event } => self.events.push((clients, event)),
+                Effect::Present(_) => self.presence += 1,
+                Effect::Absent(_) => self.presence -= 1,
+                Effect::Settle(_) | Effect::Abandon(_) => {}
+                Effect::Command { ref action, .. } => {
+                    self.actions.push(action.clone());
+                    self.open.push_back(effect);
+                }
+                Effect::Admit { .. }
+                | Effect::Change { .. }
+                | Effect::Delete { .. }
+                | Effect::RecordPlace { .. } => self.open.push_back(effect),
+            }
+        }
+    }
+
+    /// Store and relay do all that is asked of them.
+    pub(super) fn settle(&mut self) {
+        while let Some(effect) = self.open.pop_front() {
+            self.fulfil(effect, CommandOutcome::Obeyed);
+        }
+    }
+
+    pub(super) fn fulfil(&mut self, effect: Effect, outcome: CommandOutcome) {
+        let input = match effect {
+            Effect::Admit { ticket, .. } => Input::Admitted {
+                ticket,
+                result: Ok((record(), standing(Role::Member))),
+            },
+            Effect::Change { ticket, .. } | Effect::Delete { ticket } => Input::Stored {
+                ticket,
+                result: Ok(()),
+            },
+            Effect::RecordPlace { home, place } => Input::PlaceRecorded(match self.store {
+                StoreSays::Yes => Recorded::Done(HomeRecord {
+                    place: Some(place),
+                    ..home
+                }),
+                StoreSays::AnothersRoom => Recorded::Superseded,
+                StoreSays::Nothing => Recorded::Unknown(StoreError::Unavailable("test".to_owned())),
+            }),
+            Effect::Command { command, .. } => {
+                self.next_connection += 1;
+                let id = ConnectionId::new(0, self.next_connection, 0);
+                let outcome = Done::Answered(CommandResult {
+                    connection_id: Some(id),
+                    ..CommandResult::bare(command, outcome)
+                });
+                Input::CommandDone { command, outcome }
+            }
+            other => panic!("{other:?}"),
+        };
+        self.handle(input);
+    }
+
+    /// Takes the next open effect that is one of these.
+    pub(super) fn take(&mut self, is_it: impl Fn(&Effect) -> bool) -> Effect {
+        let at = self.open.iter().position(is_it).expect("it is open");
+        self.open.remove(at).unwrap()
+    }
+
+    pub(super) fn ticket(&mut self) -> Ticket {
+        self.next_ticket += 1;
+        self.next_ticket
+    }
+
+    pub(super) fn ask_join(&mut self, who: u8, resume: Option<JoinId>) -> Ticket {
+        let resume = resume.map(|join_id| Resume {
+            join_id,
+            live: None,
+        });
+        self.ask_join_with(who, resume)
+    }
+
+    pub(super) fn ask_join_with(&mut self, who: u8, resume: Option<Resume>) -> Ticket {
+        let ticket = self.ticket();
+        let who = joiner(who);
+        self.handle(Input::Join {
+            ticket,
+            who,
+            resume,
+        });
+        ticket
+    }
+
+    pub(super) fn join(&mut self, who: u8) -> Joined {
+        let ticket = self.ask_join(who, None);
+        self.settle();
+        self.answer(ticket).unwrap().expect("joined")
+    }
+
+    pub(super) fn change(&mut self, who: u8, new: Option<Standing>) -> Ticket {
+        let (ticket, account) = (self.ticket(), account(who));
+        let old = Some(standing(Role::Member));
+        self.handle(Input::Change {
+            ticket,
+            account,
+            old,
+            new,
+        });
+        ticket
+    }
+
+    /// Who was asked on which media session whether the relay answers, and not yet taken by the test.
+    pub(super) fn take_probes(&mut self) -> Vec<(JoinId, ConnectionId)> {
+        let mut probes = Vec::new();
+        self.events.retain(|(_, event)| match event.kind {
+            EventKind::ProbeMedia(join_id, connection_id) => {
+                probes.push((join_id, connection_id));
+                false
+            }
+            _ => true,
+        });
+        probes
+    }
+
+    /// Who was moved, to the session of which placement.
+    pub(super) fn moves(&self) -> Vec<(Vec<u64>, u64)> {
+        let moved = |(clients, event): &(Vec<u64>, RoomEvent)| match &event.kind {
+            EventKind::MediaMoved(_, grant) => Some((clients.clone(), grant.placement)),
+            _ => None,
+        };
+        self.events.iter().filter_map(moved).collect()
+    }
+
+    pub(super) fn report(
+        &mut self,
+        who: u8,
+        (join_id, connection_id): (JoinId, ConnectionId),
+        alive: bool,
+    ) {
+        self.handle(Input::MediaReported {
+            account: account(who),
+            join_id,
+            connection_id,
+            alive,
+        });
+    }
+
+    pub(super) fn person(&self, who: u8) -> &Person {
+        let mut people = self.room.people.values();
+        let found = people.find(|person| person.participant.account == account(who));
+        found.expect("it is in the room")
+    }
+
+    pub(super) fn is_answered(&self, ticket: Ticket) -> bool {
+        self.answers.iter().any(|(of, _)| *of == ticket)
+    }
+
+    pub(super) fn answer(&mut self, ticket: Ticket) -> Result<Option<Joined>, ErrorCode> {
+        let at = self.answers.iter().position(|(of, _)| *of == ticket);
+        self.answers.swap_remove(at.expect("it is answered")).1
+    }
+
+    pub(super) fn refusal(&mut self, ticket: Ticket) -> ErrorCode {
+        self.answer(ticket).expect_err("it is refused")
+    }
+}
+
+pub(super) fn is_admit(effect: &Effect) -> bool {
+    matches!(effect, Effect::Admit { .. })
+}
+
+pub(super) fn is_record(effect: &Effect) -> bool {
+    matches!(effect, Effect::RecordPlace { .. })
+}
+
+pub(super) fn is_change(effect: &Effect) -> bool {
+    matches!(effect, Effect::Change { .. })
+}
+
+pub(super) fn is_open(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::Command {
+            action: Action::OpenMedia(_),
+            ..
+        }
+    )
+}
+
+pub(super) fn is_close(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::Command {
+            action: Action::CloseMedia { .. },
+            ..
+        }
+    )
+}
+
+pub(super) fn banned() -> Option<Standing> {
+    Some(standing(Role::Banned))
+}
+
+impl RoomState {
+    pub(super) fn everyone_has_media(&self) -> bool {
+        self.people
+            .values()
+            .all(|person| matches!(person.media, Media::Open(_)))
+    }
+
+    pub(super) fn participants(&self) -> Vec<confab_protocol::control::Participant> {
+        self.people
+            .values()
+            .map(|person| person.participant.clone())
+            .collect()
+    }
+}
+
+impl Joined {
+    /// The media session that the join was given.
+    pub(super) fn media_grant(&self) -> &MediaGrant {
+        self.media.as_ref().expect("it was given one")
+    }
+}

@@ -1,0 +1,172 @@
+//! Whatever happens, in whatever order.
+
+use std::time::Duration;
+
+use confab_protocol::cluster::{Action, BootId, CommandOutcome, MediaEndReason};
+use confab_protocol::control::JoinId;
+use confab_protocol::control::room::Role;
+use confab_protocol::media::ConnectionId;
+use proptest::prelude::*;
+
+use super::table::*;
+use crate::rooms::effect::{Done, Effect, Input, Resume, Ticket};
+use crate::rooms::state::{Numbers, RoomState};
+use crate::store::{SessionId, Standing};
+
+/// Something that happens to a room, for the test below.
+#[derive(Debug, Clone)]
+enum Happening {
+    Join(u8),
+    /// Takes its newest join up again; with the media session that it had, if so.
+    Resume(u8, bool),
+    Kick(u8),
+    Ban(u8),
+    Mute(u8, bool),
+    EndSession(u8),
+    /// The n-th open effect is carried out, or the relay does this with it.
+    Fulfil(usize, CommandOutcome),
+    NoLink(usize),
+    RelayGone,
+    RelayBack,
+    RelaySilent(u8),
+    RelayHeard(u8),
+    RelayDrains(u8),
+    /// Somebody says of its newest session whether its relay answers.
+    Report(u8, bool),
+    Wait(u16),
+    MediaEnds(u8),
+}
+
+fn happenings() -> impl Strategy<Value = Happening> {
+    use Happening::*;
+    let outcome = prop_oneof![
+        8 => Just(CommandOutcome::Obeyed),
+        1 => Just(CommandOutcome::Fenced),
+        1 => Just(CommandOutcome::Full),
+        1 => Just(CommandOutcome::NotFound),
+        1 => Just(CommandOutcome::WrongBoot),
+    ];
+    prop_oneof![
+        4 => (0u8..5).prop_map(Join),
+        2 => (0u8..5, any::<bool>()).prop_map(|(who, keeps)| Resume(who, keeps)),
+        1 => (0u8..5).prop_map(Kick),
+        1 => (0u8..5).prop_map(Ban),
+        2 => (0u8..5, any::<bool>()).prop_map(|(who, muted)| Mute(who, muted)),
+        1 => (0u8..5).prop_map(EndSession),
+        16 => (0usize..4, outcome).prop_map(|(at, outcome)| Fulfil(at, outcome)),
+        1 => (0usize..4).prop_map(NoLink),
+        1 => Just(RelayGone),
+        1 => Just(RelayBack),
+        1 => (1u8..3).prop_map(RelaySilent),
+        1 => (1u8..3).prop_map(RelayHeard),
+        1 => (1u8..3).prop_map(RelayDrains),
+        2 => (0u8..5, any::<bool>()).prop_map(|(who, alive)| Report(who, alive)),
+        2 => (0u16..3000).prop_map(Wait),
+        1 => (0u8..5).prop_map(MediaEnds),
+    ]
+}
+
+proptest! {
+    /// Whatever happens in whatever order: every request is answered once, nobody is counted twice, revisions only rise,
+    /// and when all is quiet everyone in the room has a session and the relay knows what each may do.
+    #[test]
+    fn whatever_happens_the_room_comes_to_rest(steps in prop::collection::vec(happenings(), 1..80)) {
+        let mut table = Table::new();
+        table.world.relays.push(relay("paris", 2));
+        let mut joined: Vec<(u8, u16, JoinId, ConnectionId)> = Vec::new();
+        let mut asked: Vec<Ticket> = Vec::new();
+        for step in steps {
+            match step {
+                Happening::Join(who) => asked.push(table.ask_join(who, None)),
+                Happening::Resume(who, keeps) => {
+                    let known = joined.iter().rev().find(|(of, ..)| *of == who);
+                    let join_id = known.map_or(JoinId::new([0xee; 16]), |(_, _, join_id, _)| *join_id);
+                    let live = known.map(|(.., connection_id)| *connection_id).filter(|_| keeps);
+                    asked.push(table.ask_join_with(who, Some(Resume { join_id, live })));
+                }
+                Happening::Kick(who) => {
+                    let (ticket, account) = (table.ticket(), account(who));
+                    asked.push(ticket);
+                    table.handle(Input::Kick { ticket, account });
+                }
+                Happening::Ban(who) => asked.push(table.change(who, banned())),
+                Happening::Mute(who, muted) => {
+                    let new = Standing { muted, ..standing(Role::Member) };
+                    asked.push(table.change(who, Some(new)));
+                }
+                Happening::EndSession(who) => table.handle(Input::SessionEnded(SessionId([who; 16]))),
+                Happening::Fulfil(at, outcome) => {
+                    if let Some(effect) = table.open.remove(at) {
+                        table.fulfil(effect, outcome);
+                    }
+                }
+                Happening::NoLink(at) => {
+                    if let Some(Effect::Command { command, .. }) = table.open.get(at) {
+                        let (command, outcome) = (*command, Done::NoLink);
+                        table.open.remove(at);
+                        table.handle(Input::CommandDone { command, outcome });
+                    }
+                }
+                Happening::RelayGone => table.handle(Input::RelayGone(BootId([1; 16]))),
+                Happening::RelayBack => table.handle(Input::RelayBack(BootId([1; 16]))),
+                Happening::RelaySilent(boot) => table.handle(Input::RelaySilent(BootId([boot; 16]))),
+                Happening::RelayHeard(boot) => table.handle(Input::RelayHeard(BootId([boot; 16]))),
+                Happening::RelayDrains(boot) => table.handle(Input::RelayDrains(BootId([boot; 16]))),
+                Happening::Report(who, alive) => {
+                    if let Some((_, _, join_id, connection_id)) = joined.iter().rev().find(|(of, ..)| *of == who) {
+                        table.report(who, (*join_id, *connection_id), alive);
+                    }
+                }
+                Happening::Wait(ms) => table.pass(Duration::from_millis(ms.into())),
+                Happening::MediaEnds(who) => {
+                    if let Some((_, sender, _, connection_id)) = joined.iter().rev().find(|(of, ..)| *of == who) {
+                        table.handle(Input::MediaEnded {
+                            sender: *sender,
+                            connection_id: *connection_id,
+                            reason: MediaEndReason::Idle,
+                        });
+                    }
+                }
+            }
+            if !table.room.is_owned() {
+                // The actor goes, and with it all that it waits for; who asks again comes to another one, of a later era.
+                table.open.clear();
+                table.events.clear();
+                let home = home(table.room.home().era + 1);
+                let numbers = Numbers { placement: 0, ..table.room.numbers() };
+                table.room = RoomState::new(CONFERENCE, home, 10, numbers, SECRET);
+            }
+            for (_, answer) in &table.answers {
+                if let Ok(Some(answer)) = answer {
+                    let own = answer.participants.iter().find(|p| p.sender == answer.sender).unwrap();
+                    let who = own.account.as_bytes()[0];
+                    let media = answer.media.as_ref().map(|media| media.connection_id);
+                    let known = joined.iter().rev().find(|(of, ..)| *of == who).map(|(.., id)| *id);
+                    joined.push((who, own.sender, own.join_id, media.or(known).unwrap()));
+                }
+            }
+        }
+        for _ in 0..40 {
+            table.settle();
+            table.pass(Duration::from_millis(500));
+        }
+        table.settle();
+        let mut answered: Vec<Ticket> = table.answers.iter().map(|(ticket, _)| *ticket).collect();
+        answered.sort_unstable();
+        asked.sort_unstable();
+        prop_assert_eq!(answered, asked);
+        prop_assert_eq!(table.presence, table.room.live() as i64);
+        prop_assert!(table.room.everyone_has_media(), "somebody has no session");
+        prop_assert_eq!(table.room.is_over(), table.room.live() == 0);
+        let revisions: Vec<u64> = table.events.iter().map(|(_, event)| event.revision).collect();
+        prop_assert!(revisions.is_sorted());
+        for participant in table.room.participants() {
+            let newest = table.actions.iter().rev().find_map(|action| match action {
+                Action::OpenMedia(open) if open.sender == participant.sender => Some(open.may_speak),
+                Action::SetMaySpeak { sender, may_speak } if *sender == participant.sender => Some(*may_speak),
+                _ => None,
+            });
+            prop_assert_eq!(newest, Some(participant.may_speak()));
+        }
+    }
+}

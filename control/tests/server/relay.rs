@@ -1,0 +1,317 @@
+//! A relay for tests.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use confab_protocol::cluster::{self, Action, Command, CommandResult, Fence, MediaState};
+use confab_protocol::control::ConferenceId;
+use confab_protocol::control::framing::{self, Deframer};
+use confab_protocol::media::ConnectionId;
+use confab_protocol::wire::{self, CommandOutcome};
+use quinn::{Connection, RecvStream, SendStream};
+
+use crate::harness::{PATIENCE, TestServer};
+
+/// A relay that does as it is told, or as the test tells it.
+pub struct FakeRelay {
+    pub connection: Connection,
+    pub boot: [u8; 16],
+    shared: Arc<Shared>,
+}
+
+/// What a relay knows, whichever link it came by.
+#[derive(Default)]
+struct Media {
+    /// The highest of each conference.
+    fences: HashMap<ConferenceId, Fence>,
+    sessions: BTreeMap<(ConferenceId, u16), MediaState>,
+}
+
+struct Shared {
+    /// Every command that was not fenced, and the connection id that an OpenMedia was given.
+    seen: Mutex<Vec<(Command, u64)>>,
+    media: Arc<Mutex<Media>>,
+    /// What it answers to what is not fenced; `None` keeps it silent.
+    outcome: Mutex<Option<CommandOutcome>>,
+    draining: AtomicBool,
+    send: tokio::sync::Mutex<SendStream>,
+}
+
+impl FakeRelay {
+    /// Links to another node, too: it is the same relay.
+    pub async fn link(&self, server: &TestServer, name: &str) -> Self {
+        let identity = server.relay_identity(name);
+        let connection = server.connect(cluster::ALPN, Some(identity)).await.unwrap();
+        let outcome = Some(CommandOutcome::Obeyed);
+        let media = self.shared.media.clone();
+        Self::greet_as(connection, self.boot, 1000, (outcome, media)).await
+    }
+
+    pub async fn greet(connection: Connection, boot: [u8; 16], max_sessions: u32) -> Self {
+        Self::greet_with(connection, boot, max_sessions, Some(CommandOutcome::Obeyed)).await
+    }
+
+    pub async fn greet_with(
+        connection: Connection,
+        boot: [u8; 16],
+        max_sessions: u32,
+        outcome: Option<CommandOutcome>,
+    ) -> Self {
+        Self::greet_as(connection, boot, max_sessions, (outcome, Arc::default())).await
+    }
+
+    async fn greet_as(
+        connection: Connection,
+        boot: [u8; 16],
+        max_sessions: u32,
+        (outcome, media): (Option<CommandOutcome>, Arc<Mutex<Media>>),
+    ) -> Self {
+        let (mut send, mut recv) = connection.open_bi().await.unwrap();
+        let hello = wire::RelayHello {
+            min_version: 1,
+            max_version: 1,
+            agent: "fake-relay/1".to_owned(),
+            boot_id: Bytes::copy_from_slice(&boot),
+            region: String::new(),
+            addresses: vec!["192.0.2.1:9000".to_owned(), "[2001:db8::1]:9000".to_owned()],
+            workers: 1,
+            max_sessions,
+        };
+        send.write_all(&relay_message(wire::relay_to_control::Kind::Hello(hello)))
+            .await
+            .unwrap();
+        let mut deframer = Deframer::new(cluster::MAX_MESSAGE);
+        let greeting = tokio::time::timeout(PATIENCE, next_message(&mut recv, &mut deframer)).await;
+        let kind = greeting.unwrap().expect("control answers").kind;
+        assert!(matches!(kind, Some(wire::control_to_relay::Kind::Hello(_))));
+        let shared = Arc::new(Shared {
+            seen: Mutex::default(),
+            outcome: Mutex::new(outcome),
+            media,
+            draining: AtomicBool::new(false),
+            send: tokio::sync::Mutex::new(send),
+        });
+        tokio::spawn(obey(recv, deframer, shared.clone()));
+        tokio::spawn(report(shared.clone()));
+        Self {
+            connection,
+            boot,
+            shared,
+        }
+    }
+
+    pub fn answer_with(&self, outcome: Option<CommandOutcome>) {
+        *self.shared.outcome.lock().unwrap() = outcome;
+    }
+
+    pub fn commands(&self) -> Vec<Command> {
+        self.shared
+            .seen
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(command, _)| command.clone())
+            .collect()
+    }
+
+    pub fn actions(&self) -> Vec<Action> {
+        self.commands()
+            .into_iter()
+            .map(|command| command.action)
+            .collect()
+    }
+
+    /// Whether the newest word about the sender's right to speak says so.
+    pub fn may_speak(&self, of: u16) -> Option<bool> {
+        self.actions()
+            .into_iter()
+            .rev()
+            .find_map(|action| match action {
+                Action::OpenMedia(open) if open.sender == of => Some(open.may_speak),
+                Action::SetMaySpeak { sender, may_speak } if sender == of => Some(may_speak),
+                _ => None,
+            })
+    }
+
+    /// Whether it has a session of the sender.
+    pub fn has_session(&self, of: u16) -> bool {
+        let media = self.shared.media.lock().unwrap();
+        media.sessions.keys().any(|(_, sender)| *sender == of)
+    }
+
+    pub fn closed(&self, of: u16) -> bool {
+        self.actions().contains(&Action::CloseMedia { sender: of })
+    }
+
+    /// Says that the newest session of the sender has ended.
+    pub async fn end_media(&self, of: u16, reason: wire::MediaEndReason) {
+        let (conference, id) = {
+            let seen = self.shared.seen.lock().unwrap();
+            let opened = seen
+                .iter()
+                .rev()
+                .find_map(|(command, id)| match &command.action {
+                    Action::OpenMedia(open) if open.sender == of => Some((command.conference, *id)),
+                    _ => None,
+                });
+            opened.unwrap()
+        };
+        self.shared
+            .media
+            .lock()
+            .unwrap()
+            .sessions
+            .remove(&(conference, of));
+        let ended = wire::MediaEnded {
+            conference_id: conference.to_wire(),
+            sender: of.into(),
+            connection_id: Bytes::copy_from_slice(&id.to_be_bytes()),
+            reason: reason.into(),
+        };
+        self.shared
+            .say(wire::relay_to_control::Kind::MediaEnded(ended))
+            .await;
+    }
+
+    /// Says that it is about to end.
+    pub fn drain(&self) {
+        self.shared.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Says that the relay has the room of this conference.
+    pub async fn has_room(&self, conference: &Bytes) {
+        let rooms = wire::LiveRooms {
+            conference_ids: vec![conference.clone()],
+        };
+        let kind = wire::relay_to_control::Kind::LiveRooms(rooms);
+        self.shared.say(kind).await;
+    }
+
+    /// How often it was told to close the room of this conference.
+    pub fn rooms_closed(&self, conference: &Bytes) -> usize {
+        let commands = self.commands();
+        let closed = commands.iter().filter(|command| {
+            command.action == Action::CloseRoom && command.conference.to_wire() == *conference
+        });
+        closed.count()
+    }
+
+    /// Breaks the link.
+    pub fn unlink(&self) {
+        self.connection.close(0u32.into(), b"test");
+    }
+}
+
+impl Media {
+    fn obey(&mut self, command: &Command, connection: u64) -> CommandResult {
+        let room = command.conference;
+        let mut result = CommandResult::bare(command.id, CommandOutcome::Obeyed);
+        let is_there = match &command.action {
+            Action::OpenMedia(open) => {
+                let connection_id = ConnectionId::from_bytes(connection.to_be_bytes());
+                result.connection_id = Some(connection_id);
+                let state = MediaState {
+                    sender: open.sender,
+                    leaf: open.leaf,
+                    connection_id,
+                    may_speak: open.may_speak,
+                    seen: true,
+                    note: open.note,
+                };
+                self.sessions.insert((room, open.sender), state);
+                true
+            }
+            Action::CloseMedia { sender } => self.sessions.remove(&(room, *sender)).is_some(),
+            Action::SetMaySpeak { sender, may_speak } => {
+                let session = self.sessions.get_mut(&(room, *sender));
+                session
+                    .map(|session| session.may_speak = *may_speak)
+                    .is_some()
+            }
+            Action::CloseRoom => {
+                self.sessions.retain(|(of, _), _| *of != room);
+                true
+            }
+            Action::ListMedia { from } => {
+                let of_room = self.sessions.range((room, *from)..=(room, u16::MAX));
+                result.media = of_room.map(|(_, state)| *state).collect();
+                true
+            }
+        };
+        if !is_there {
+            result.outcome = CommandOutcome::NotFound;
+        }
+        result
+    }
+}
+
+impl Shared {
+    async fn say(&self, kind: wire::relay_to_control::Kind) {
+        let _ = self.send.lock().await.write_all(&relay_message(kind)).await;
+    }
+}
+
+async fn obey(mut recv: RecvStream, mut deframer: Deframer, shared: Arc<Shared>) {
+    let mut next_id = 1u64;
+    while let Some(message) = next_message(&mut recv, &mut deframer).await {
+        let Some(wire::control_to_relay::Kind::Command(command)) = message.kind else {
+            panic!("a command");
+        };
+        let command = Command::try_from(&command).unwrap();
+        let id = next_id;
+        next_id += 1;
+        let is_fenced = {
+            let mut media = shared.media.lock().unwrap();
+            let highest = media.fences.entry(command.conference).or_default();
+            *highest = command.fence.max(*highest);
+            command.fence < *highest
+        };
+        let outcome = match is_fenced {
+            true => Some(CommandOutcome::Fenced),
+            false => *shared.outcome.lock().unwrap(),
+        };
+        let result = outcome.map(|outcome| match outcome {
+            CommandOutcome::Obeyed => shared.media.lock().unwrap().obey(&command, id),
+            outcome => CommandResult::bare(command.id, outcome),
+        });
+        if !is_fenced {
+            shared.seen.lock().unwrap().push((command, id));
+        }
+        if let Some(result) = result {
+            shared
+                .say(wire::relay_to_control::Kind::Result((&result).into()))
+                .await;
+        }
+    }
+}
+
+async fn report(shared: Arc<Shared>) {
+    loop {
+        let load = wire::RelayLoad {
+            draining: shared.draining.load(Ordering::Relaxed),
+            ..wire::RelayLoad::default()
+        };
+        shared.say(wire::relay_to_control::Kind::Load(load)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn next_message(
+    recv: &mut RecvStream,
+    deframer: &mut Deframer,
+) -> Option<wire::ControlToRelay> {
+    loop {
+        if let Some(message) = deframer.next().unwrap() {
+            return Some(message);
+        }
+        let chunk = recv.read_chunk(usize::MAX, true).await.ok()??;
+        deframer.push(&chunk.bytes);
+    }
+}
+
+fn relay_message(kind: wire::relay_to_control::Kind) -> Bytes {
+    framing::encode(&wire::RelayToControl { kind: Some(kind) })
+}
