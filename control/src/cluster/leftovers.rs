@@ -100,8 +100,9 @@ impl Relays {
     pub fn pick_for(
         &self,
         conference: ConferenceId,
-        prefer: Option<&super::RelayName>,
-        avoid: Option<&super::RelayName>,
+        region: Option<&str>,
+        prefer: Option<&RelayName>,
+        avoid: Option<&RelayName>,
     ) -> Option<LinkedRelay> {
         let still_has_it = {
             let relays = self.lock();
@@ -114,7 +115,7 @@ impl Relays {
                 })
                 .map(|(name, relay)| relay.linked_as(name))
         };
-        still_has_it.or_else(|| self.pick(avoid))
+        still_has_it.or_else(|| self.pick(region, avoid))
     }
 
     fn moderated(&self) -> MutexGuard<'_, Moderated> {

@@ -108,6 +108,7 @@ fn parse_hello(hello: &wire::RelayHello) -> Result<RelayInfo, BadField> {
     }
     Ok(RelayInfo {
         boot: BootId::parse(&hello.boot_id)?,
+        region: hello.region.clone(),
         addresses: hello
             .addresses
             .iter()

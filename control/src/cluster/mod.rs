@@ -2,6 +2,7 @@
 //!
 //! * [`names`]: what relays and control nodes are called;
 //! * [`registry`]: who is linked;
+//! * [`placement`]: which of them a room goes to;
 //! * [`link`]: one relay's stream: commands out, results and ends of media in;
 //! * [`leftovers`]: rooms that a relay has and nobody here knows;
 //! * [`nodes`]: control nodes among themselves.
@@ -10,6 +11,7 @@ pub mod leftovers;
 pub mod link;
 pub mod names;
 pub mod nodes;
+pub mod placement;
 pub mod registry;
 
 pub use names::{BadNodeName, BadRelayName, NODE_DOMAIN, NodeName, RELAY_DOMAIN, RelayName};

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::leftovers::Moderated;
 use super::names::RelayName;
+use super::placement::{self, Candidate, Load, Wish};
 use crate::random;
 use crate::rooms::effect::{Done, Input};
 
@@ -36,6 +37,8 @@ pub struct LinkedRelay {
 pub struct RelayInfo {
     /// Which run of the relay.
     pub boot: BootId,
+    /// Which region it serves.
+    pub region: String,
     /// Where clients reach it.
     pub addresses: Vec<SocketAddr>,
     /// Media sessions that it takes.
@@ -61,11 +64,9 @@ pub(super) struct Relay {
     pub(super) rooms: HashMap<ConferenceId, RoomInbox>,
     /// Rooms that the relay has and that no room here knows of, since when.
     pub(super) leftovers: HashMap<ConferenceId, Instant>,
-    sessions: u32,
-    busy_percent: u32,
-    /// True when it has said that it is about to end.
-    draining: bool,
-    /// Sessions opened since the last report.
+    /// As it reported last.
+    reported: wire::RelayLoad,
+    /// Sessions opened since then.
     opened: u32,
 }
 
@@ -113,9 +114,7 @@ impl Relays {
             serial: 0,
             rooms: HashMap::new(),
             leftovers: HashMap::new(),
-            sessions: 0,
-            busy_percent: 0,
-            draining: false,
+            reported: wire::RelayLoad::default(),
             opened: 0,
         });
         relay.break_link();
@@ -138,28 +137,21 @@ impl Relays {
         }
     }
 
-    /// The less loaded of two random relays with room for one more session; `avoid` only when there is no other.
-    pub fn pick(&self, avoid: Option<&RelayName>) -> Option<LinkedRelay> {
+    /// A relay with room for one more session, as [`placement`] chooses: of the region if one there has room, `avoid` only when
+    /// there is no other.
+    pub fn pick(&self, region: Option<&str>, avoid: Option<&RelayName>) -> Option<LinkedRelay> {
         let relays = self.lock();
-        let mut candidates: Vec<(&RelayName, &Relay)> = relays
-            .iter()
-            .filter(|(_, relay)| relay.has_room())
-            .collect();
-        if candidates.len() > 1 {
-            candidates.retain(|(name, _)| Some(*name) != avoid);
-        }
-        let chosen = match candidates.len() {
-            0 => return None,
-            count => {
-                let one = candidates.swap_remove(random::below(count));
-                let other = (count > 1).then(|| candidates[random::below(count - 1)]);
-                match other {
-                    Some(other) if other.1.load() < one.1.load() => other,
-                    _ => one,
-                }
-            }
-        };
-        Some(chosen.1.linked_as(chosen.0))
+        let candidates =
+            relays
+                .iter()
+                .filter(|(_, relay)| relay.takes_rooms())
+                .map(|(name, relay)| Candidate {
+                    id: name,
+                    region: relay.info.region.as_str(),
+                    load: relay.load(),
+                });
+        let name = placement::choose(candidates, &Wish { region, avoid }, random::below)?;
+        relays.get(name).map(|relay| relay.linked_as(name))
     }
 
     /// Has the room hear of the relay from now on; false when that run of it is not there any more.
@@ -246,10 +238,7 @@ impl Linked {
     /// Takes a load report.
     pub fn report(&self, load: &wire::RelayLoad) {
         self.with(|relay| {
-            relay.sessions = load.sessions;
-            relay.busy_percent = load.busy_percent;
-            relay.draining = load.draining;
-            relay.opened = 0;
+            (relay.reported, relay.opened) = (*load, 0);
             if let Some(link) = &mut relay.link {
                 link.pending
                     .retain(|_, pending| pending.asked.elapsed() < FORGET_COMMAND);
@@ -286,17 +275,24 @@ impl Relay {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        let sessions = self.sessions.saturating_add(self.opened);
-        self.link.is_some() && !self.draining && sessions < self.info.max_sessions
+        self.takes_rooms() && self.load().has_room()
     }
 
-    /// To be compared: sessions in proportion to what the relay takes, then how busy it is.
-    fn load(&self) -> (u64, u32) {
-        let sessions = u64::from(self.sessions) + u64::from(self.opened);
-        (
-            sessions * 1000 / u64::from(self.info.max_sessions.max(1)),
-            self.busy_percent,
-        )
+    fn takes_rooms(&self) -> bool {
+        self.link.is_some() && !self.reported.draining
+    }
+
+    fn load(&self) -> Load {
+        let reported = &self.reported;
+        Load {
+            sessions: reported.sessions,
+            max_sessions: self.info.max_sessions,
+            busy_percent: reported.busy_percent,
+            datagrams_per_s: reported
+                .datagrams_in_per_s
+                .saturating_add(reported.datagrams_out_per_s),
+            opened: self.opened,
+        }
     }
 
     fn send(
@@ -352,5 +348,62 @@ impl Relay {
         for room in std::mem::take(&mut self.rooms).into_values() {
             let _ = room.send(Input::RelayGone(self.info.boot));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A relay that is linked while both of these are kept.
+    fn link(relays: &Relays, name: &str, region: &str) -> (Linked, mpsc::Receiver<bytes::Bytes>) {
+        let info = RelayInfo {
+            boot: BootId([1; 16]),
+            region: region.to_owned(),
+            addresses: vec![SocketAddr::from(([192, 0, 2, 1], 4434))],
+            max_sessions: 10,
+        };
+        let (out, queue) = mpsc::channel(1);
+        let name = name.parse().expect("a name");
+        (relays.link(name, info, out), queue)
+    }
+
+    fn picked(relays: &Relays, region: Option<&str>, avoid: Option<&str>) -> Option<String> {
+        let avoid = avoid.map(|name| name.parse().expect("a name"));
+        let relay = relays.pick(region, avoid.as_ref())?;
+        Some(relay.name.as_str().to_owned())
+    }
+
+    #[test]
+    fn a_relay_is_picked_by_its_region_and_its_reports() {
+        let relays = Relays::default();
+        assert_eq!(picked(&relays, None, None), None);
+        let (east, _east_queue) = link(&relays, "east", "east");
+        let (west, _west_queue) = link(&relays, "west", "west");
+        let is = |region, avoid, name: &str| {
+            assert_eq!(picked(&relays, region, avoid).as_deref(), Some(name));
+        };
+        is(Some("east"), None, "east");
+        is(Some("west"), None, "west");
+        is(Some("east"), Some("east"), "west");
+        let busy = wire::RelayLoad {
+            busy_percent: 50,
+            ..wire::RelayLoad::default()
+        };
+        east.report(&busy);
+        is(None, None, "west");
+        is(Some("east"), None, "east");
+        let draining = wire::RelayLoad {
+            draining: true,
+            ..wire::RelayLoad::default()
+        };
+        west.report(&draining);
+        is(Some("west"), None, "east");
+        let full = wire::RelayLoad {
+            sessions: 10,
+            ..wire::RelayLoad::default()
+        };
+        east.report(&full);
+        assert_eq!(picked(&relays, None, None), None);
     }
 }

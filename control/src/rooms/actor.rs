@@ -440,7 +440,7 @@ impl World for Surroundings {
         prefer: Option<&RelayName>,
         avoid: Option<&RelayName>,
     ) -> Option<LinkedRelay> {
-        self.0.pick_for(self.1, prefer, avoid)
+        self.0.pick_for(self.1, None, prefer, avoid)
     }
 
     fn random(&mut self, bytes: &mut [u8]) {
