@@ -9,6 +9,7 @@
 //! * [`load`]: load for a real relay over real sockets;
 //! * [`relay`]: what the relay costs, against [`bare`], as [`figures`];
 //! * [`peers`]: the relay beside another server, such as [`mumble`];
+//! * [`capacity`]: a fleet of a thousand relays in figures;
 //! * [`program`]: how the programs of this crate run and end.
 
 #![forbid(unsafe_code)]
@@ -16,6 +17,7 @@
 pub mod align;
 pub mod bare;
 pub mod bench_room;
+pub mod capacity;
 pub mod cases;
 pub mod demo;
 pub mod figures;

@@ -11,7 +11,7 @@ use confab_benches::bare::{self, Bursts};
 use confab_benches::demo::{self, Options};
 use confab_benches::figures::{self, Figure};
 use confab_benches::load::network;
-use confab_benches::{instructions, peers, program, relay};
+use confab_benches::{capacity, instructions, peers, program, relay};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 /// Measures Confab from outside.
@@ -58,6 +58,20 @@ enum Command {
             long,
             value_name = "FILE",
             default_value = "target/bench/instructions.json"
+        )]
+        out: PathBuf,
+    },
+    /// What a fleet for millions of people would carry and take: a day in a simulation that places rooms as control does, and
+    /// arithmetic. Defaults name where they come from.
+    Capacity {
+        /// What is taken as given.
+        #[command(flatten)]
+        assumptions: capacity::Assumptions,
+        /// Where the figures go.
+        #[arg(
+            long,
+            value_name = "FILE",
+            default_value = "target/bench/capacity.json"
         )]
         out: PathBuf,
     },
@@ -160,6 +174,11 @@ async fn run(command: Command) -> Result<bool, String> {
             let counted = instructions::figures(&program, |line| println!("{line}"))
                 .map_err(|error| error.to_string())?;
             tell(&out, &counted)
+        }
+        Command::Capacity { assumptions, out } => {
+            let report = capacity::run(&assumptions)?;
+            println!("{}", report.table());
+            tell(&out, &report.figures())
         }
         Command::CountOne { .. } => unreachable!("it is done before there is a runtime"),
         Command::Bare {
