@@ -11,7 +11,7 @@ use confab_benches::bare::{self, Bursts};
 use confab_benches::demo::{self, Options};
 use confab_benches::figures::{self, Figure};
 use confab_benches::load::network;
-use confab_benches::{capacity, instructions, peers, program, relay};
+use confab_benches::{capacity, control, instructions, peers, program, relay};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 /// Measures Confab from outside.
@@ -49,6 +49,18 @@ enum Command {
         programs: Option<PathBuf>,
         /// Where the figures go.
         #[arg(long, value_name = "FILE", default_value = "target/bench/peers.json")]
+        out: PathBuf,
+    },
+    /// What control costs: joins, log-ins, idle connections, storage, time to the first audio; a line of JSON for each figure.
+    Control {
+        /// Folder of the programs. Default: the one of this program.
+        #[arg(long, value_name = "DIR")]
+        programs: Option<PathBuf>,
+        /// Users by whom storage is measured.
+        #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
+        users: u32,
+        /// Where the figures go.
+        #[arg(long, value_name = "FILE", default_value = "target/bench/control.json")]
         out: PathBuf,
     },
     /// How many instructions the relay's pieces take, by callgrind; a line of JSON for each figure.
@@ -165,6 +177,17 @@ async fn run(command: Command) -> Result<bool, String> {
         Command::Peers { programs, out } => {
             let programs = programs_or_own(programs)?;
             let measured = peers::figures(&programs, |line| println!("{line}"))
+                .await
+                .map_err(|error| error.to_string())?;
+            tell(&out, &measured)
+        }
+        Command::Control {
+            programs,
+            users,
+            out,
+        } => {
+            let programs = programs_or_own(programs)?;
+            let measured = control::figures(&programs, users, |line| println!("{line}"))
                 .await
                 .map_err(|error| error.to_string())?;
             tell(&out, &measured)
