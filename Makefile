@@ -9,7 +9,7 @@ FUZZ_SEED := 0
 FUZZ_RUNS := 0
 HEADLESS := --locked --no-default-features --target-dir $(PROGRAMS)
 
-.PHONY: bench-instructions bench-peers bench-relay demo test test-fleet lint fuzz fuzz-replay docs clean help
+.PHONY: bench-capacity bench-control bench-instructions bench-peers bench-relay demo test test-fleet lint fuzz fuzz-replay docs clean help
 
 help:
 	@echo "make demo   a conference of four on this machine, with real voices; about 30 s after the build"
@@ -18,6 +18,8 @@ help:
 	@echo "make fuzz   every fuzz target, FUZZ_SECONDS=60 each; wants a nightly toolchain. make fuzz-replay does without"
 	@echo "make bench-relay, make bench-peers   what the relay costs: alone, and beside mumble-server"
 	@echo "make bench-instructions   how many instructions the relay's pieces take; the same on every run"
+	@echo "make bench-control   what control costs: joins, log-ins, idle connections, storage; about 10 min after the build"
+	@echo "make bench-capacity   a day of four million talkers on a thousand relays, in a simulation, and what it takes"
 	@echo "make lint   formatting, clippy and docs, with warnings denied"
 
 demo:
@@ -66,6 +68,16 @@ bench-instructions:
 	@scripts/setup build valgrind
 	cargo build --release $(HEADLESS) -p confab-benches --bin confab-bench
 	$(PROGRAMS)/release/confab-bench instructions --out $(TARGET)/bench/instructions.json
+
+bench-control:
+	@scripts/setup build cql
+	cargo build --release $(HEADLESS) -p confab -p confab-control -p confab-relay -p confab-benches
+	$(PROGRAMS)/release/confab-bench control --out $(TARGET)/bench/control.json
+
+bench-capacity:
+	@scripts/setup build
+	cargo build --release $(HEADLESS) -p confab-benches --bin confab-bench
+	$(PROGRAMS)/release/confab-bench capacity --out $(TARGET)/bench/capacity.json
 
 clean:
 	cargo clean

@@ -54,6 +54,7 @@ pub struct Fleet {
     scratch: PathBuf,
     /// Where control listens.
     pub control: SocketAddr,
+    control_flags: Vec<String>,
     servers: Vec<Server>,
 }
 
@@ -87,10 +88,20 @@ pub struct Call {
 impl Fleet {
     /// Starts control and a relay from the folder `programs`; all they write goes below `scratch`.
     pub async fn start(programs: &Path, scratch: &Path) -> Result<Self, FleetError> {
+        Self::start_with(programs, scratch, Vec::new()).await
+    }
+
+    /// The same with more flags for control.
+    pub async fn start_with(
+        programs: &Path,
+        scratch: &Path,
+        control_flags: Vec<String>,
+    ) -> Result<Self, FleetError> {
         let mut fleet = Self {
             programs: programs.to_owned(),
             scratch: scratch.to_owned(),
             control: SocketAddr::from(([127, 0, 0, 1], 0)),
+            control_flags,
             servers: Vec::new(),
         };
         fleet.start_control().await?;
@@ -120,10 +131,17 @@ impl Fleet {
     /// Starts control, where it was before if it was.
     pub async fn start_control(&mut self) -> Result<(), FleetError> {
         let (listen, data) = (self.control.to_string(), self.data_dir());
-        let data = data.to_string_lossy();
-        let args = ["serve", "--listen", &listen, "--data-dir", &data];
+        let (data, flags) = (data.to_string_lossy(), self.control_flags.clone());
+        let mut args = vec!["serve", "--listen", &listen, "--data-dir", &data];
+        args.extend(flags.iter().map(String::as_str));
         self.control = self.serve(CONTROL, &args).await?;
         Ok(())
+    }
+
+    /// Control's process; `None` when it has ended.
+    pub fn control_pid(&self) -> Option<u32> {
+        let control = self.servers.iter().find(|server| server.name == CONTROL)?;
+        control.child.id()
     }
 
     /// Starts the relay, on any free port.

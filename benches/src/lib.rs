@@ -9,6 +9,8 @@
 //! * [`load`]: load for a real relay over real sockets;
 //! * [`relay`]: what the relay costs, against [`bare`], as [`figures`];
 //! * [`peers`]: the relay beside another server, such as [`mumble`];
+//! * [`control`]: what control costs;
+//! * [`capacity`]: a fleet of a thousand relays in figures;
 //! * [`program`]: how the programs of this crate run and end.
 
 #![forbid(unsafe_code)]
@@ -16,7 +18,9 @@
 pub mod align;
 pub mod bare;
 pub mod bench_room;
+pub mod capacity;
 pub mod cases;
+pub mod control;
 pub mod demo;
 pub mod figures;
 pub mod fleet;

@@ -11,7 +11,7 @@ use confab_benches::bare::{self, Bursts};
 use confab_benches::demo::{self, Options};
 use confab_benches::figures::{self, Figure};
 use confab_benches::load::network;
-use confab_benches::{instructions, peers, program, relay};
+use confab_benches::{capacity, control, instructions, peers, program, relay};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 /// Measures Confab from outside.
@@ -51,6 +51,18 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = "target/bench/peers.json")]
         out: PathBuf,
     },
+    /// What control costs: joins, log-ins, idle connections, storage, time to the first audio; a line of JSON for each figure.
+    Control {
+        /// Folder of the programs. Default: the one of this program.
+        #[arg(long, value_name = "DIR")]
+        programs: Option<PathBuf>,
+        /// Users by whom storage is measured.
+        #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
+        users: u32,
+        /// Where the figures go.
+        #[arg(long, value_name = "FILE", default_value = "target/bench/control.json")]
+        out: PathBuf,
+    },
     /// How many instructions the relay's pieces take, by callgrind; a line of JSON for each figure.
     Instructions {
         /// Where the figures go.
@@ -58,6 +70,20 @@ enum Command {
             long,
             value_name = "FILE",
             default_value = "target/bench/instructions.json"
+        )]
+        out: PathBuf,
+    },
+    /// What a fleet for millions of people would carry and take: a day in a simulation that places rooms as control does, and
+    /// arithmetic. Defaults name where they come from.
+    Capacity {
+        /// What is taken as given.
+        #[command(flatten)]
+        assumptions: capacity::Assumptions,
+        /// Where the figures go.
+        #[arg(
+            long,
+            value_name = "FILE",
+            default_value = "target/bench/capacity.json"
         )]
         out: PathBuf,
     },
@@ -155,11 +181,27 @@ async fn run(command: Command) -> Result<bool, String> {
                 .map_err(|error| error.to_string())?;
             tell(&out, &measured)
         }
+        Command::Control {
+            programs,
+            users,
+            out,
+        } => {
+            let programs = programs_or_own(programs)?;
+            let measured = control::figures(&programs, users, |line| println!("{line}"))
+                .await
+                .map_err(|error| error.to_string())?;
+            tell(&out, &measured)
+        }
         Command::Instructions { out } => {
             let program = std::env::current_exe().map_err(|error| error.to_string())?;
             let counted = instructions::figures(&program, |line| println!("{line}"))
                 .map_err(|error| error.to_string())?;
             tell(&out, &counted)
+        }
+        Command::Capacity { assumptions, out } => {
+            let report = capacity::run(&assumptions)?;
+            println!("{}", report.table());
+            tell(&out, &report.figures())
         }
         Command::CountOne { .. } => unreachable!("it is done before there is a runtime"),
         Command::Bare {

@@ -18,6 +18,15 @@ pub fn used(pid: u32) -> io::Result<Duration> {
     Ok(shares(pid)?.used)
 }
 
+/// Time that this thread has run, to the nanosecond.
+pub fn used_by_thread() -> io::Result<Duration> {
+    let line = fs::read_to_string("/proc/thread-self/schedstat")?;
+    let used = line.split_whitespace().next();
+    used.and_then(|text| text.parse().ok())
+        .map(Duration::from_nanos)
+        .ok_or_else(|| io::Error::other("no time in /proc/thread-self/schedstat"))
+}
+
 /// Time that all threads of a process have run and waited, to the nanosecond (`/proc/PID/task/*/schedstat`).
 pub fn shares(pid: u32) -> io::Result<Shares> {
     let mut total = [0; 2];

@@ -245,7 +245,7 @@ async fn metrics_address(child: &mut Child) -> Result<SocketAddr, RigError> {
 async fn wait_for_link(control: &Running) -> Result<LinkedRelay, RigError> {
     let linked = async {
         loop {
-            if let Some(relay) = control.server.relays.pick(None) {
+            if let Some(relay) = control.server.relays.pick(None, None) {
                 return relay;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;

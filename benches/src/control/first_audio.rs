@@ -1,0 +1,74 @@
+//! From the start of a client until it plays what somebody in the room says.
+
+use std::path::Path;
+use std::time::Instant;
+
+use super::ControlError;
+use super::stage::PASSWORD;
+use crate::figures::{Figure, Goal, median};
+use crate::fleet::{Call, Fleet};
+
+/// Members of the room, the one who comes and goes included.
+const MEMBERS: usize = 10;
+/// How often it comes.
+const TIMES: usize = 15;
+const SLUG: &str = "first-audio";
+
+/// The median, over real clients: one says a tone, eight listen, and the tenth is started, signs in with its token, joins, and
+/// tells that it plays the tone.
+pub async fn figures(programs: &Path) -> Result<Vec<Figure>, ControlError> {
+    let scratch = tempfile::tempdir()?;
+    let fleet = Fleet::start(programs, scratch.path()).await?;
+    let mut members: Vec<Call> = Vec::new();
+    for number in 0..MEMBERS {
+        let name = format!("member-{number}");
+        let email = format!("{name}@bench.invalid");
+        let register = [
+            "register",
+            &name,
+            "--email",
+            &email,
+            "--birthday",
+            "1990-01-01",
+        ];
+        fleet.client(&name, &register, Some(PASSWORD)).await?;
+        if number == 0 {
+            let create = ["conference", "create", SLUG];
+            fleet.client(&name, &create, None).await?;
+        }
+    }
+    for number in 1..MEMBERS {
+        let says: &[&str] = match number {
+            1 => &["--tone", "440"],
+            _ => &["--in", "none"],
+        };
+        let args: Vec<_> = [SLUG, "--out", "none"]
+            .iter()
+            .chain(says)
+            .copied()
+            .collect();
+        let mut call = fleet.join(&format!("member-{number}"), &args)?;
+        call.wait_until("media", |event| event["state"] == "live")
+            .await?;
+        members.push(call);
+    }
+    let mut times = Vec::new();
+    for _ in 0..TIMES {
+        let began = Instant::now();
+        let mut call = fleet.join("member-0", &[SLUG, "--in", "none", "--out", "none"])?;
+        call.wait_until("speaking", |event| event["speaking"] == true)
+            .await?;
+        times.push(began.elapsed().as_secs_f64() * 1000.0);
+        call.leave().await?;
+    }
+    for mut call in members {
+        call.leave().await?;
+    }
+    fleet.end().await?;
+    Ok(vec![Figure::new(
+        "control.join_to_first_audio_ms.p50",
+        median(times),
+        "ms",
+        Goal::AtMost(150.0),
+    )])
+}

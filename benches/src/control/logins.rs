@@ -1,0 +1,83 @@
+//! Log-ins, beside what their passwords cost alone.
+
+use std::time::{Duration, Instant};
+
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use confab_control::accounts::HashCost;
+use confab_protocol::wire::{self, request};
+
+use super::ControlError;
+use super::stage::{PASSWORD, Stage, refused};
+use crate::figures::{Figure, Goal, median};
+use crate::load::cpu;
+
+/// Interleaved pairs.
+const PAIRS: usize = 7;
+/// Of a pair: hashes, and log-ins.
+const COUNT: u32 = 40;
+
+/// Log-ins and hashes for each second of processor time, and their ratio.
+///
+/// A log-in is one request on a connection that stands; that it logs out again afterwards is counted, too.
+pub async fn figures(stage: &Stage, progress: &impl Fn(&str)) -> Result<Vec<Figure>, ControlError> {
+    let person = stage.register("logs-in").await?;
+    let link = stage.connect().await?;
+    let mut events = link.events();
+    tokio::spawn(async move { while events.recv().await.is_some() {} });
+    let (mut bare, mut logins, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for pair in 0..PAIRS {
+        progress(&format!("pair {} of {PAIRS}", pair + 1));
+        let alone = tokio::task::spawn_blocking(hashes).await??;
+        let before = stage.cpu()?;
+        for _ in 0..COUNT {
+            let login = wire::Login {
+                name: person.name.clone(),
+                password: PASSWORD.to_owned(),
+                device: "confab-bench".to_owned(),
+            };
+            let granted = link.granted(request::Kind::Login(login)).await;
+            granted.map_err(refused("a log-in"))?;
+            let logout = link.done(request::Kind::Logout(wire::Logout {})).await;
+            logout.map_err(refused("a log-out"))?;
+            // Log-in and log-out: a connection may ask 50 times a second.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let with_control = f64::from(COUNT) / (stage.cpu()? - before).as_secs_f64();
+        bare.push(alone);
+        logins.push(with_control);
+        ratios.push(with_control / alone);
+    }
+    Ok(vec![
+        Figure::new("control.argon2_per_s_core", median(bare), "1/s", Goal::None),
+        Figure::new(
+            "control.logins_per_s_core",
+            median(logins),
+            "1/s",
+            Goal::None,
+        ),
+        Figure::new(
+            "control.logins_vs_argon2",
+            median(ratios),
+            "ratio",
+            Goal::AtLeast(0.9),
+        ),
+    ])
+}
+
+/// Hashes that this thread computes in a second of its processor time.
+fn hashes() -> Result<f64, ControlError> {
+    let cost = HashCost::default();
+    let failed = |_| ControlError::Other("Argon2id does not take these parameters");
+    let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32)).map_err(failed)?;
+    let mut memory = vec![Block::default(); params.block_count()];
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    let (mut hash, salt) = ([0; 32], [7; 16]);
+    let (used, began) = (cpu::used_by_thread()?, Instant::now());
+    for _ in 0..COUNT {
+        argon2
+            .hash_password_into_with_memory(PASSWORD.as_bytes(), &salt, &mut hash, &mut memory)
+            .map_err(failed)?;
+    }
+    let used = (cpu::used_by_thread()? - used).min(began.elapsed());
+    Ok(f64::from(COUNT) / used.as_secs_f64())
+}
