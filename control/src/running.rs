@@ -25,6 +25,7 @@ use crate::conferences::Conferences;
 use crate::rooms::{RoomLimits, Rooms};
 use crate::store::cql::CqlStore;
 use crate::store::cql::config::CqlConfig;
+use crate::store::remembering::RememberingStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{SessionId, Store, StoreError};
 use crate::tls::authority::{Authority, CA_FILE};
@@ -40,6 +41,8 @@ const STORE_FILE: &str = "confab.sqlite";
 const TOKEN_KEY_FILE: &str = "token.key";
 /// Time between two searches for what has expired or was never finished.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// Time between two looks at those who were let in while the store did not answer, if there are any.
+const PROVE_INTERVAL: Duration = Duration::from_secs(1);
 /// What clients are told to wait when the server goes away.
 const COME_BACK_AFTER: Duration = Duration::from_secs(1);
 /// Clients have this long to hear that the server goes away.
@@ -133,16 +136,19 @@ pub struct Server {
 impl Server {
     /// A session has ended, here or at another node: its connections are signed out, and what it brought in goes out.
     pub fn session_ended(&self, account: AccountId, session: SessionId) {
+        // First what is remembered of it: whoever signs in by that from now on finds out.
+        self.accounts.forget(session);
         self.clients.session_ended(session);
         self.rooms.session_ended(account, session);
     }
 
     /// Signs out whoever's session has ended without this node's hearing of it.
     async fn look_for_ended_sessions(&self) {
+        self.accounts.forget_all();
         for (account, session) in self.clients.sessions() {
-            match self.accounts.is_live(session).await {
-                Ok(true) => {}
-                Ok(false) => self.session_ended(account, session),
+            match self.accounts.has_ended(session).await {
+                Ok(false) => {}
+                Ok(true) => self.session_ended(account, session),
                 Err(error) => {
                     tracing::warn!(%error, "which sessions have ended could not be looked up");
                     return;
@@ -233,6 +239,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let mut tasks = vec![
         tokio::spawn(sweep(server.clone())),
         tokio::spawn(server.rooms.clone().sweep_leftovers()),
+        tokio::spawn(prove(server.clone())),
     ];
     if !matches!(config.store, StoreConfig::Sqlite(_)) {
         let mut record = place.record;
@@ -316,8 +323,11 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
             let path = path.clone().unwrap_or_else(in_folder);
             Arc::new(SqliteStore::open(&path)?)
         }
-        StoreConfig::Cql(cql) => Arc::new(CqlStore::open(cql).await?),
-        StoreConfig::Shared(SharedStore(store)) => store.clone(),
+        StoreConfig::Cql(cql) => {
+            let store = Arc::new(CqlStore::open(cql).await?);
+            Arc::new(RememberingStore::new(store))
+        }
+        StoreConfig::Shared(SharedStore(store)) => Arc::new(RememberingStore::new(store.clone())),
     })
 }
 
@@ -396,6 +406,15 @@ async fn sweep(server: Arc<Server>) {
             Ok(ended) => tracing::info!(ended, "what had expired or was never finished is gone"),
             Err(error) => tracing::warn!(%error, "the store could not be swept"),
         }
+    }
+}
+
+/// Looks up those who were let in while the store did not answer.
+async fn prove(server: Arc<Server>) {
+    let mut turns = tokio::time::interval(PROVE_INTERVAL);
+    loop {
+        turns.tick().await;
+        server.accounts.prove().await;
     }
 }
 

@@ -126,16 +126,24 @@ async fn sign_in(client: &Client, granted: Granted) -> Answer {
     } = granted;
     // Events and participations are the connection's: another account's do not mix with them.
     let before = client.entry.signed_in();
-    if before.is_some_and(|before| before.account != account.id) {
+    if before
+        .as_ref()
+        .is_some_and(|before| before.account != account.id)
+    {
         return Err(signed_in_already());
     }
+    let is_known = before.is_some_and(|before| before.session == session);
     client.entry.sign_in(SignedIn {
         account: account.id,
         username: account.username.clone(),
         session,
     });
     // Whoever ended the session before it was entered did not find this connection.
-    if !client.server.accounts.is_live(session).await? {
+    let live = client.server.accounts.is_live(session).await;
+    if !is_known && !matches!(live, Ok(true)) {
+        client.entry.sign_out();
+    }
+    if !live? {
         client.entry.sign_out();
         let message = "this session has ended: log in again";
         return Err(Refusal::new(ErrorCode::SessionEnded, message));
@@ -320,7 +328,7 @@ async fn in_room(client: &Client, who: &SignedIn, request: request::Kind) -> Ans
             let conference = client
                 .server
                 .conferences
-                .find(read::slug(&join.slug)?)
+                .find_to_join(read::slug(&join.slug)?)
                 .await?;
             let resume = match join.resume_join_id.as_ref() {
                 [] => None,
@@ -342,7 +350,15 @@ async fn in_room(client: &Client, who: &SignedIn, request: request::Kind) -> Ans
                 }
             };
             let still_in = client.entry.signed_in().as_ref() == Some(who);
-            if !still_in && !client.server.accounts.is_live(who.session).await? {
+            // A store that does not say is no proof that it lives.
+            if !still_in
+                && !client
+                    .server
+                    .accounts
+                    .is_live(who.session)
+                    .await
+                    .unwrap_or(false)
+            {
                 // The session ended while the room let the client in, and the room may not have heard of it.
                 rooms.session_ended(who.account, who.session);
             }
@@ -352,7 +368,7 @@ async fn in_room(client: &Client, who: &SignedIn, request: request::Kind) -> Ans
             let conference = client
                 .server
                 .conferences
-                .find(read::slug(&leave.slug)?)
+                .find_to_join(read::slug(&leave.slug)?)
                 .await?;
             let join_id = JoinId::parse(&leave.join_id, "join_id").map_err(read::bad_field)?;
             rooms

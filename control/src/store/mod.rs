@@ -3,6 +3,7 @@
 //! [`Store`] speaks in the domain's words. Each operation is whole by itself (a conditional write, or one that is done
 //! again without harm), and none promises a transaction over several: so a store without transactions can keep it.
 //! [`sqlite`] keeps it in one file, [`cql`] in a database on many machines. `conformance` is what every implementation passes.
+//! [`remembering`] goes on with what is known while a database is down.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,6 +19,7 @@ pub mod conformance;
 pub mod cql;
 pub mod records;
 mod refusal;
+pub mod remembering;
 pub mod sqlite;
 
 pub use records::{
@@ -55,6 +57,31 @@ pub enum StoreError {
     /// A row that this program could not have written.
     #[error("the store holds a row that is not right: {0}")]
     Corrupt(&'static str),
+}
+
+impl StoreError {
+    /// Whether nothing is wrong but that the store does not answer now.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Busy | Self::Unavailable(_))
+    }
+}
+
+/// What was read, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recalled<T> {
+    /// What was read.
+    pub value: T,
+    /// The store does not answer: it was so within the last five minutes.
+    pub from_memory: bool,
+}
+
+impl<T> Recalled<T> {
+    pub(crate) fn fresh(value: T) -> Self {
+        Self {
+            value,
+            from_memory: false,
+        }
+    }
 }
 
 /// What is unique in the service.
@@ -284,4 +311,54 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets sessions that have expired by `now`, in a store that does not by itself, and finishes or undoes what a crash left
     /// half done, in one that does not by itself; how many.
     fn sweep(&self, now: UnixMillis) -> StoreFuture<'_, u64>;
+
+    /// As [`Self::session`], for somebody who shows its token: see [`remembering`].
+    fn recall_session(
+        &self,
+        id: SessionId,
+        now: UnixMillis,
+    ) -> StoreFuture<'_, Option<Recalled<SessionRecord>>> {
+        Box::pin(async move { Ok(self.session(id, now).await?.map(Recalled::fresh)) })
+    }
+
+    /// As [`Self::account`], for somebody who shows a token of a session of it.
+    fn recall_account(&self, id: AccountId) -> StoreFuture<'_, Option<Recalled<AccountRecord>>> {
+        Box::pin(async move { Ok(self.account(id).await?.map(Recalled::fresh)) })
+    }
+
+    /// As [`Self::conference`], for somebody who joins its room.
+    fn recall_conference(
+        &self,
+        id: ConferenceId,
+    ) -> StoreFuture<'_, Option<Recalled<ConferenceRecord>>> {
+        Box::pin(async move { Ok(self.conference(id).await?.map(Recalled::fresh)) })
+    }
+
+    /// As [`Self::conference_by_slug`], for somebody who joins its room.
+    fn recall_conference_by_slug(
+        &self,
+        slug: Slug,
+    ) -> StoreFuture<'_, Option<Recalled<ConferenceRecord>>> {
+        Box::pin(async move { Ok(self.conference_by_slug(slug).await?.map(Recalled::fresh)) })
+    }
+
+    /// As [`Self::member`], for somebody who joins a room that is this node's.
+    fn recall_member(
+        &self,
+        conference: ConferenceId,
+        account: AccountId,
+    ) -> StoreFuture<'_, Option<Recalled<Standing>>> {
+        Box::pin(async move { Ok(self.member(conference, account).await?.map(Recalled::fresh)) })
+    }
+
+    /// The session has ended elsewhere, or shows itself to be older than is remembered.
+    fn forget_session(&self, _id: SessionId) {}
+
+    /// Sessions may have ended elsewhere, and nobody here was told which.
+    fn forget_sessions(&self) {}
+
+    /// Whether the store answered when it was asked last.
+    fn is_answering(&self) -> bool {
+        true
+    }
 }

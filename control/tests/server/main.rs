@@ -9,5 +9,6 @@ mod fleet;
 mod gate;
 mod harness;
 mod misuse;
+mod outage;
 mod relays;
 mod rooms;
