@@ -9,7 +9,7 @@
 //! * [`cluster`]: the relays that carry the media;
 //! * [`store`]: what outlives the process.
 //!
-//! [`serve`] runs all of it; [`flags`] is the command line.
+//! [`serve`] runs all of it; [`flags`] is the command line, [`operator`] what it asks of a cluster that runs.
 
 #![forbid(unsafe_code)]
 
@@ -21,6 +21,7 @@ pub mod commands;
 pub mod conferences;
 pub mod events;
 pub mod flags;
+pub mod operator;
 pub mod random;
 pub mod rooms;
 mod running;

@@ -20,6 +20,7 @@ use crate::api::{close, listener};
 use crate::clock::{Clock, UnixMillis};
 use crate::cluster::nodes::Nodes;
 use crate::cluster::nodes::heartbeat::{self, NodeError};
+use crate::cluster::revoked::Revoked;
 use crate::cluster::{NodeName, Relays};
 use crate::conferences::Conferences;
 use crate::rooms::{RoomLimits, Rooms};
@@ -27,7 +28,7 @@ use crate::store::cql::CqlStore;
 use crate::store::cql::config::CqlConfig;
 use crate::store::remembering::RememberingStore;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{SessionId, Store, StoreError};
+use crate::store::{NodeRecord, SessionId, Store, StoreError};
 use crate::tls::authority::{Authority, CA_FILE};
 use crate::tls::config::OwnCertificate;
 use crate::tls::files::{self, Readers};
@@ -127,6 +128,10 @@ pub struct Server {
     pub clients: Clients,
     /// The other control nodes.
     pub nodes: Nodes,
+    /// This node, as others know it.
+    pub place: NodeRecord,
+    /// Relays' identities that are not good any more.
+    pub revoked: Revoked,
     /// The time of day.
     pub clock: Clock,
     /// Where this node is.
@@ -228,7 +233,8 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let addr = socket.local_addr().map_err(listen)?;
     let place = node::place(&config, addr)?;
     let nodes = place.nodes(&config.store, &authority, now)?;
-    let server = Arc::new(assemble(&config, store.clone(), token_key, nodes.clone()));
+    let of_store = (store.clone(), token_key);
+    let server = Arc::new(assemble(&config, of_store, nodes.clone(), &place.record));
     let endpoint = Endpoint::new(
         EndpointConfig::default(),
         Some(listener::server_config(tls)),
@@ -240,6 +246,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         tokio::spawn(sweep(server.clone())),
         tokio::spawn(server.rooms.clone().sweep_leftovers()),
         tokio::spawn(prove(server.clone())),
+        tokio::spawn(server.revoked.clone().watch()),
     ];
     if !matches!(config.store, StoreConfig::Sqlite(_)) {
         let mut record = place.record;
@@ -355,7 +362,12 @@ fn lock(folder: &Path) -> Result<File, ServeError> {
     Ok(file)
 }
 
-fn assemble(config: &Config, store: Arc<dyn Store>, token_key: TokenKey, nodes: Nodes) -> Server {
+fn assemble(
+    config: &Config,
+    (store, token_key): (Arc<dyn Store>, TokenKey),
+    nodes: Nodes,
+    place: &NodeRecord,
+) -> Server {
     let (clock, relays) = (config.clock.clone(), Relays::default());
     let clients = Clients::new(config.connections);
     let rooms = Rooms::new(
@@ -378,6 +390,7 @@ fn assemble(config: &Config, store: Arc<dyn Store>, token_key: TokenKey, nodes: 
             nodes_of.tell_session_ended(account, session);
         }),
     );
+    let revoked = Revoked::new(store.clone());
     let conferences = Conferences::new(
         store,
         rooms.clone(),
@@ -392,6 +405,8 @@ fn assemble(config: &Config, store: Arc<dyn Store>, token_key: TokenKey, nodes: 
         relays,
         clients,
         nodes,
+        place: place.clone(),
+        revoked,
         clock,
         region: config.region.clone(),
     }

@@ -222,6 +222,11 @@ impl Accounts {
             .is_none())
     }
 
+    /// Whether the store answered when it was asked last.
+    pub fn store_answers(&self) -> bool {
+        self.store.is_answering()
+    }
+
     /// The session has ended at another node.
     pub fn forget(&self, session: SessionId) {
         self.store.forget_session(session);

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use confab_protocol::cluster::{BootId, CommandResult, LOAD_INTERVAL_MS, MAX_MESSAGE};
-use confab_protocol::control::ConferenceId;
 use confab_protocol::control::framing::{self, Deframer};
 use confab_protocol::control::room::BadField;
 use confab_protocol::control::version::{NoCommonVersion, negotiate};
+use confab_protocol::control::{ConferenceId, Region};
 use confab_protocol::media::ConnectionId;
 use confab_protocol::wire::{self, relay_to_control::Kind};
 use quinn::{Connection, RecvStream, SendStream};
@@ -114,6 +114,7 @@ fn parse_hello(hello: &wire::RelayHello) -> Result<RelayInfo, BadField> {
             .map(parse)
             .collect::<Result<_, _>>()?,
         max_sessions: hello.max_sessions,
+        region: Region::parse(&hello.region).map_err(|_| BadField("region"))?,
     })
 }
 

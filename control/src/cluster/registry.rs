@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use confab_protocol::cluster::{Action, BootId, Command, CommandResult, Fence};
-use confab_protocol::control::ConferenceId;
 use confab_protocol::control::framing;
+use confab_protocol::control::{ConferenceId, Region};
 use confab_protocol::wire;
 use tokio::sync::mpsc;
 
@@ -40,6 +40,8 @@ pub struct RelayInfo {
     pub addresses: Vec<SocketAddr>,
     /// Media sessions that it takes.
     pub max_sessions: u32,
+    /// Where it is.
+    pub region: Option<Region>,
 }
 
 /// How a room hears of its relay: never full, for it holds at most a result for each command and an end for each session.
@@ -61,10 +63,8 @@ pub(super) struct Relay {
     pub(super) rooms: HashMap<ConferenceId, RoomInbox>,
     /// Rooms that the relay has and that no room here knows of, since when.
     pub(super) leftovers: HashMap<ConferenceId, Instant>,
-    sessions: u32,
-    busy_percent: u32,
-    /// True when it has said that it is about to end.
-    draining: bool,
+    /// Its last report; nothing before the first.
+    pub(super) reported: wire::RelayLoad,
     /// Sessions opened since the last report.
     opened: u32,
 }
@@ -113,9 +113,7 @@ impl Relays {
             serial: 0,
             rooms: HashMap::new(),
             leftovers: HashMap::new(),
-            sessions: 0,
-            busy_percent: 0,
-            draining: false,
+            reported: wire::RelayLoad::default(),
             opened: 0,
         });
         relay.break_link();
@@ -246,9 +244,7 @@ impl Linked {
     /// Takes a load report.
     pub fn report(&self, load: &wire::RelayLoad) {
         self.with(|relay| {
-            relay.sessions = load.sessions;
-            relay.busy_percent = load.busy_percent;
-            relay.draining = load.draining;
+            relay.reported = *load;
             relay.opened = 0;
             if let Some(link) = &mut relay.link {
                 link.pending
@@ -286,16 +282,16 @@ impl Relay {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        let sessions = self.sessions.saturating_add(self.opened);
-        self.link.is_some() && !self.draining && sessions < self.info.max_sessions
+        let sessions = self.reported.sessions.saturating_add(self.opened);
+        self.link.is_some() && !self.reported.draining && sessions < self.info.max_sessions
     }
 
     /// To be compared: sessions in proportion to what the relay takes, then how busy it is.
     fn load(&self) -> (u64, u32) {
-        let sessions = u64::from(self.sessions) + u64::from(self.opened);
+        let sessions = u64::from(self.reported.sessions) + u64::from(self.opened);
         (
             sessions * 1000 / u64::from(self.info.max_sessions.max(1)),
-            self.busy_percent,
+            self.reported.busy_percent,
         )
     }
 
@@ -336,6 +332,18 @@ impl Relay {
             },
         );
         true
+    }
+
+    /// Sends what is no command; false when the relay is not linked, or is now to be linked anew.
+    pub(super) fn say(&mut self, bytes: bytes::Bytes) -> bool {
+        let Some(link) = &self.link else {
+            return false;
+        };
+        let said = link.out.try_send(bytes).is_ok();
+        if !said {
+            link.close.notify_one();
+        }
+        said
     }
 
     fn break_link(&mut self) {

@@ -13,6 +13,7 @@ use confab_protocol::control::{AccountId, ConferenceId, Email, Slug, Username};
 
 use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
+use crate::cluster::RelayName;
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -307,6 +308,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// Forgets a node that ends in order. Nothing happens when another run of it has its place.
     fn forget_node(&self, run: NodeRun) -> StoreFuture<'_, ()>;
+
+    /// Keeps that identities of the relay that were made until then are not good any more. Of several the latest counts.
+    fn revoke_relay(&self, relay: RelayName, until: UnixMillis) -> StoreFuture<'_, ()>;
+
+    /// Every relay of which identities are revoked, and until when they were made.
+    fn revoked_relays(&self) -> StoreFuture<'_, Vec<(RelayName, UnixMillis)>>;
 
     /// Forgets sessions that have expired by `now`, in a store that does not by itself, and finishes or undoes what a crash left
     /// half done, in one that does not by itself; how many.

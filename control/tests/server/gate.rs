@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use confab_control::accounts::hashing::PasswordHash;
 use confab_control::clock::UnixMillis;
+use confab_control::cluster::RelayName;
 use confab_control::store::{
     AccountRecord, ConferenceRecord, Cursor, HomeRecord, MemberRecord, Membership, NodeRecord,
     NodeRun, Page, Rotation, SessionId, SessionRecord, Standing, Store, StoreError, StoreFuture,
@@ -99,5 +100,7 @@ through! {
     fn beat(node: NodeRecord) -> ();
     fn nodes() -> Vec<NodeRecord>;
     fn forget_node(run: NodeRun) -> ();
+    fn revoke_relay(relay: RelayName, until: UnixMillis) -> ();
+    fn revoked_relays() -> Vec<(RelayName, UnixMillis)>;
     fn sweep(now: UnixMillis) -> u64;
 }

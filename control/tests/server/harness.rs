@@ -400,6 +400,8 @@ struct Shared {
     fences: Fences,
     /// What it answers to what is not fenced; `None` keeps it silent.
     outcome: Mutex<Option<CommandOutcome>>,
+    /// What it says of itself.
+    load: Mutex<wire::RelayLoad>,
     send: tokio::sync::Mutex<SendStream>,
 }
 
@@ -453,6 +455,7 @@ impl FakeRelay {
         let shared = Arc::new(Shared {
             seen: Mutex::default(),
             outcome: Mutex::new(outcome),
+            load: Mutex::default(),
             fences,
             send: tokio::sync::Mutex::new(send),
         });
@@ -467,6 +470,16 @@ impl FakeRelay {
 
     pub fn answer_with(&self, outcome: Option<CommandOutcome>) {
         *self.shared.outcome.lock().unwrap() = outcome;
+    }
+
+    /// Says from now on that it has so many sessions.
+    pub fn has_sessions(&self, sessions: u32) {
+        self.shared.load.lock().unwrap().sessions = sessions;
+    }
+
+    /// Whether it was told to drain.
+    pub fn is_draining(&self) -> bool {
+        self.shared.load.lock().unwrap().draining
     }
 
     pub fn commands(&self) -> Vec<Command> {
@@ -559,8 +572,13 @@ impl Shared {
 async fn obey(mut recv: RecvStream, mut deframer: Deframer, shared: Arc<Shared>) {
     let mut next_id = 1u64;
     while let Some(message) = next_message(&mut recv, &mut deframer).await {
-        let Some(wire::control_to_relay::Kind::Command(command)) = message.kind else {
-            panic!("a command");
+        let command = match message.kind {
+            Some(wire::control_to_relay::Kind::Command(command)) => command,
+            Some(wire::control_to_relay::Kind::Drain(_)) => {
+                shared.load.lock().unwrap().draining = true;
+                continue;
+            }
+            other => panic!("{other:?}"),
         };
         let command = Command::try_from(&command).unwrap();
         let id = next_id;
@@ -601,11 +619,8 @@ async fn obey(mut recv: RecvStream, mut deframer: Deframer, shared: Arc<Shared>)
 
 async fn report(shared: Arc<Shared>) {
     loop {
-        shared
-            .say(wire::relay_to_control::Kind::Load(
-                wire::RelayLoad::default(),
-            ))
-            .await;
+        let load = *shared.load.lock().unwrap();
+        shared.say(wire::relay_to_control::Kind::Load(load)).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

@@ -9,6 +9,7 @@ mod fleet;
 mod gate;
 mod harness;
 mod misuse;
+mod operators;
 mod outage;
 mod relays;
 mod rooms;

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
+use crate::cluster::RelayName;
 
 mod breaker;
 mod memory;
@@ -169,6 +170,8 @@ impl Store for RememberingStore {
         fn home(conference: ConferenceId) -> Option<HomeRecord>;
         fn beat(node: NodeRecord) -> ();
         fn forget_node(run: NodeRun) -> ();
+        fn revoke_relay(relay: RelayName, until: UnixMillis) -> ();
+        fn revoked_relays() -> Vec<(RelayName, UnixMillis)>;
         fn sweep(now: UnixMillis) -> u64;
     }
 
