@@ -102,6 +102,9 @@ async fn serve_until_signal(flags: &ServeFlags) -> Result<(), CommandError> {
     let running = serve(flags.config()).await?;
     say(&format!("listening on {} (QUIC)", running.addr))?;
     say(&format!("cluster CA fingerprint: {}", running.fingerprint))?;
+    if let Some(address) = running.metrics {
+        say(&format!("metrics on http://{address}/metrics"))?;
+    }
     stop.await;
     tracing::info!("stopping");
     running.shutdown().await;

@@ -286,6 +286,11 @@ pub struct ServeFlags {
     )]
     pub argon2_queue: u16,
 
+    /// TCP address for /metrics (Prometheus), /healthz and /readyz. Without it there are none. Keep it off the public
+    /// interface: it tells how many people are there.
+    #[arg(long, env = "CONFAB_CONTROL_METRICS", value_name = "ADDRESS:PORT")]
+    pub metrics: Option<SocketAddr>,
+
     /// How much to log, to stderr: error, warn, info, debug or trace. Logs hold no address, e-mail, password or token.
     #[arg(
         long,
@@ -407,6 +412,7 @@ impl ServeFlags {
                 per_source: self.max_connections_per_address,
                 total: self.max_connections,
             },
+            metrics: self.metrics,
             clock: Clock::System,
         }
     }

@@ -12,6 +12,7 @@ use confab_protocol::control::{AccountId, Region};
 use confab_protocol::wire;
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
 
 use crate::accounts::token::TokenKey;
 use crate::accounts::{Accounts, AccountsConfig};
@@ -23,9 +24,11 @@ use crate::cluster::nodes::heartbeat::{self, NodeError};
 use crate::cluster::revoked::Revoked;
 use crate::cluster::{NodeName, Relays};
 use crate::conferences::Conferences;
+use crate::metrics::{Metrics, http};
 use crate::rooms::{RoomLimits, Rooms};
 use crate::store::cql::CqlStore;
 use crate::store::cql::config::CqlConfig;
+use crate::store::metered::MeteredStore;
 use crate::store::remembering::RememberingStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{NodeRecord, SessionId, Store, StoreError};
@@ -78,6 +81,8 @@ pub struct Config {
     pub connections: ConnectionLimits,
     /// Where this node is, for rooms to be placed near those who connect to it.
     pub region: Option<Region>,
+    /// TCP address for metrics; `None`: there are none.
+    pub metrics: Option<SocketAddr>,
     /// The time of day.
     pub clock: Clock,
 }
@@ -136,6 +141,8 @@ pub struct Server {
     pub clock: Clock,
     /// Where this node is.
     pub region: Option<Region>,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 impl Server {
@@ -171,6 +178,8 @@ pub struct Running {
     pub fingerprint: String,
     /// The cluster CA's certificate.
     pub ca: PathBuf,
+    /// Where its metrics are.
+    pub metrics: Option<SocketAddr>,
     /// What it serves.
     pub server: Arc<Server>,
     store: Arc<dyn Store>,
@@ -190,6 +199,14 @@ pub enum ServeError {
         /// Which.
         address: SocketAddr,
         /// Why.
+        source: std::io::Error,
+    },
+    /// No socket for metrics.
+    #[error("cannot listen on TCP {address} for metrics: {source}; choose another with --metrics")]
+    Metrics {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
         source: std::io::Error,
     },
     /// Another server has the folder.
@@ -223,7 +240,8 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let identity = authority.server_identity(&config.data_dir, &config.public_names, now)?;
     let tls = config::server_config(&authority, identity, config.own_certificate.as_ref())?;
     let token_key = TokenKey::new(&files::key(&config.data_dir.join(TOKEN_KEY_FILE))?);
-    let store = open_store(&config).await?;
+    let metrics = Metrics::default();
+    let store = open_store(&config, &metrics).await?;
 
     let listen = |source| ServeError::Listen {
         address: config.listen,
@@ -233,8 +251,13 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let addr = socket.local_addr().map_err(listen)?;
     let place = node::place(&config, addr)?;
     let nodes = place.nodes(&config.store, &authority, now)?;
+    let listener = match config.metrics {
+        Some(address) => Some(listen_for_metrics(address).await?),
+        None => None,
+    };
     let of_store = (store.clone(), token_key);
-    let server = Arc::new(assemble(&config, of_store, nodes.clone(), &place.record));
+    let of_node = (nodes.clone(), place.record.clone());
+    let server = Arc::new(assemble(&config, of_store, of_node, metrics));
     let endpoint = Endpoint::new(
         EndpointConfig::default(),
         Some(listener::server_config(tls)),
@@ -260,12 +283,19 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
             missed,
         )));
     }
+    let metrics = listener
+        .as_ref()
+        .and_then(|listener| listener.local_addr().ok());
+    if let Some(listener) = listener {
+        tasks.push(tokio::spawn(http::serve(listener, server.clone())));
+    }
     // Only now: nobody comes before this node knows the others.
     tokio::spawn(listener::listen(endpoint.clone(), server.clone()));
     let running = Running {
         addr,
         fingerprint: authority.fingerprint(),
         ca: config.data_dir.join(CA_FILE),
+        metrics,
         tasks,
         server,
         store,
@@ -284,6 +314,7 @@ impl Running {
         let going_away = wire::GoingAway {
             retry_after_ms: u32::try_from(after).unwrap_or(u32::MAX),
         };
+        self.server.metrics.close();
         self.endpoint.set_server_config(None);
         let _ = std::fs::remove_file(&self.state_file);
         if self.server.clients.count() > 0 {
@@ -323,18 +354,22 @@ impl Running {
     }
 }
 
-async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
+/// The store, with what is put between it and whoever asks it.
+async fn open_store(config: &Config, metrics: &Metrics) -> Result<Arc<dyn Store>, StoreError> {
+    let metered = |store| Arc::new(MeteredStore::new(store, metrics.clone()));
     Ok(match &config.store {
         StoreConfig::Sqlite(path) => {
             let in_folder = || config.data_dir.join(STORE_FILE);
             let path = path.clone().unwrap_or_else(in_folder);
-            Arc::new(SqliteStore::open(&path)?)
+            metered(Arc::new(SqliteStore::open(&path)?))
         }
         StoreConfig::Cql(cql) => {
             let store = Arc::new(CqlStore::open(cql).await?);
-            Arc::new(RememberingStore::new(store))
+            Arc::new(RememberingStore::new(metered(store)))
         }
-        StoreConfig::Shared(SharedStore(store)) => Arc::new(RememberingStore::new(store.clone())),
+        StoreConfig::Shared(SharedStore(store)) => {
+            Arc::new(RememberingStore::new(metered(store.clone())))
+        }
     })
 }
 
@@ -365,8 +400,8 @@ fn lock(folder: &Path) -> Result<File, ServeError> {
 fn assemble(
     config: &Config,
     (store, token_key): (Arc<dyn Store>, TokenKey),
-    nodes: Nodes,
-    place: &NodeRecord,
+    (nodes, place): (Nodes, NodeRecord),
+    metrics: Metrics,
 ) -> Server {
     let (clock, relays) = (config.clock.clone(), Relays::default());
     let clients = Clients::new(config.connections);
@@ -405,10 +440,11 @@ fn assemble(
         relays,
         clients,
         nodes,
-        place: place.clone(),
+        place,
         revoked,
         clock,
         region: config.region.clone(),
+        metrics,
     }
 }
 
@@ -431,6 +467,11 @@ async fn prove(server: Arc<Server>) {
         turns.tick().await;
         server.accounts.prove().await;
     }
+}
+
+async fn listen_for_metrics(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    let listening = TcpListener::bind(address).await;
+    listening.map_err(|source| ServeError::Metrics { address, source })
 }
 
 /// An address of all zeros in IPv6 takes IPv4 in as well.

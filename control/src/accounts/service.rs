@@ -222,6 +222,11 @@ impl Accounts {
             .is_none())
     }
 
+    /// What computes the hashes of passwords.
+    pub fn hasher(&self) -> &Hasher {
+        &self.hasher
+    }
+
     /// Whether the store answered when it was asked last.
     pub fn store_answers(&self) -> bool {
         self.store.is_answering()

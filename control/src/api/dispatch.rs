@@ -1,5 +1,7 @@
 //! What each request does.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use confab_protocol::control::room::Role;
 use confab_protocol::control::version::negotiate;
@@ -17,7 +19,15 @@ type Answer = Result<response::Kind, Refusal>;
 
 /// Does what is asked. Before `hello` nothing else is.
 pub(super) async fn dispatch(client: &Client, request: request::Kind) -> Answer {
+    let (kind, began) = (name(&request), Instant::now());
     let answer = act(client, request).await;
+    let result = match &answer {
+        Ok(response::Kind::Redirect(_)) => "redirect",
+        Ok(_) => "ok",
+        Err(refusal) => refusal.code.as_str_name(),
+    };
+    let requests = &client.server.metrics.requests;
+    requests.observe(kind, result, began.elapsed());
     if let Err(refusal) = &answer
         && refusal.code == ErrorCode::NoRelay
     {
@@ -27,6 +37,39 @@ pub(super) async fn dispatch(client: &Client, request: request::Kind) -> Answer 
         );
     }
     answer
+}
+
+/// What figures call a request.
+fn name(request: &request::Kind) -> &'static str {
+    use request::Kind;
+    match request {
+        Kind::Hello(_) => "hello",
+        Kind::Register(_) => "register",
+        Kind::Login(_) => "login",
+        Kind::Authenticate(_) => "authenticate",
+        Kind::Refresh(_) => "refresh",
+        Kind::Logout(_) => "logout",
+        Kind::WhoAmI(_) => "who_am_i",
+        Kind::ChangePassword(_) => "change_password",
+        Kind::ListSessions(_) => "list_sessions",
+        Kind::RevokeSession(_) => "revoke_session",
+        Kind::ExportAccount(_) => "export_account",
+        Kind::DeleteAccount(_) => "delete_account",
+        Kind::CreateConference(_) => "create_conference",
+        Kind::ListConferences(_) => "list_conferences",
+        Kind::ConferenceInfo(_) => "conference_info",
+        Kind::ListMembers(_) => "list_members",
+        Kind::DeleteConference(_) => "delete_conference",
+        Kind::LeaveConference(_) => "leave_conference",
+        Kind::Invite(_) => "invite",
+        Kind::SetRole(_) => "set_role",
+        Kind::JoinRoom(_) => "join_room",
+        Kind::LeaveRoom(_) => "leave_room",
+        Kind::Kick(_) => "kick",
+        Kind::Ban(_) => "ban",
+        Kind::Mute(_) => "mute",
+        Kind::ReportMedia(_) => "report_media",
+    }
 }
 
 async fn act(client: &Client, request: request::Kind) -> Answer {

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use confab_protocol::cluster::{Action, BootId, Command, CommandResult, Fence};
+use confab_protocol::cluster::{Action, BootId, Command, CommandOutcome, CommandResult, Fence};
 use confab_protocol::control::framing;
 use confab_protocol::control::{ConferenceId, Region};
 use confab_protocol::wire;
@@ -52,6 +53,8 @@ pub type RoomInbox = mpsc::UnboundedSender<Input>;
 pub struct Relays {
     relays: Arc<Mutex<HashMap<RelayName, Relay>>>,
     pub(super) moderated: Arc<Mutex<Moderated>>,
+    /// Commands that a relay did not obey because of their era or placement.
+    fenced: Arc<AtomicU64>,
 }
 
 pub(super) struct Relay {
@@ -85,6 +88,7 @@ struct Pending {
 
 /// A relay's place in the registry while it is linked.
 pub struct Linked {
+    fenced: Arc<AtomicU64>,
     relays: Weak<Mutex<HashMap<RelayName, Relay>>>,
     name: RelayName,
     serial: u64,
@@ -129,6 +133,7 @@ impl Relays {
         relay.serial += 1;
         (relay.info, relay.link) = (info, Some(link));
         Linked {
+            fenced: self.fenced.clone(),
             relays: Arc::downgrade(&self.relays),
             name,
             serial: relay.serial,
@@ -207,6 +212,11 @@ impl Relays {
             .count()
     }
 
+    /// How many commands were not obeyed because of their era or placement.
+    pub fn fenced(&self) -> u64 {
+        self.fenced.load(Ordering::Relaxed)
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, HashMap<RelayName, Relay>> {
         self.relays.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -220,6 +230,9 @@ impl Linked {
 
     /// Hands a command's outcome to its room.
     pub fn result(&self, result: CommandResult) {
+        if result.outcome == CommandOutcome::Fenced {
+            self.fenced.fetch_add(1, Ordering::Relaxed);
+        }
         self.with(|relay| {
             let pending = relay
                 .link

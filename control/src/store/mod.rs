@@ -3,7 +3,7 @@
 //! [`Store`] speaks in the domain's words. Each operation is whole by itself (a conditional write, or one that is done
 //! again without harm), and none promises a transaction over several: so a store without transactions can keep it.
 //! [`sqlite`] keeps it in one file, [`cql`] in a database on many machines. `conformance` is what every implementation passes.
-//! [`remembering`] goes on with what is known while a database is down.
+//! [`remembering`] goes on with what is known while a database is down, [`metered`] counts.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,6 +18,7 @@ use crate::cluster::RelayName;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod cql;
+pub mod metered;
 pub mod records;
 mod refusal;
 pub mod remembering;

@@ -8,6 +8,7 @@ mod conferences;
 mod fleet;
 mod gate;
 mod harness;
+mod metrics;
 mod misuse;
 mod operators;
 mod outage;
