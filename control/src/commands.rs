@@ -1,11 +1,14 @@
 //! What the program does, by its flags.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::flags::{
-    ClusterKeysFlags, Command, FingerprintFlags, Flags, LogFormat, RelayIdentityFlags, ServeFlags,
+    ClusterKeysFlags, Command, DrainFlags, FingerprintFlags, Flags, LogFormat, OperatorFlags,
+    RelayIdentityFlags, RevokeRelayFlags, ServeFlags, StatusFlags,
 };
+use crate::operator::{Operator, OperatorError, show};
 use crate::running::{ServeError, copy_cluster_keys, serve};
 use crate::tls::TlsError;
 use crate::tls::authority::Authority;
@@ -19,9 +22,23 @@ pub enum CommandError {
     /// Keys or certificates are not in order.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// A cluster that runs did not do what was asked.
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
     /// The operating system refuses something.
     #[error(transparent)]
     System(#[from] std::io::Error),
+}
+
+impl CommandError {
+    /// What the process ends with: 4 when there is no such thing, 6 when no node answers, else 1.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Operator(OperatorError::NoSuchRelay { .. }) => 4,
+            Self::Operator(OperatorError::Node { .. }) => 6,
+            _ => 1,
+        }
+    }
 }
 
 /// Does what the flags say, to its end.
@@ -37,7 +54,46 @@ pub fn run(flags: Flags) -> Result<(), CommandError> {
         Command::Fingerprint(FingerprintFlags { data_dir }) => {
             say(&Authority::open(&data_dir)?.fingerprint())
         }
+        Command::Status(flags) => on_runtime(status(&flags)),
+        Command::Drain(flags) => on_runtime(drain(&flags)),
+        Command::RevokeRelay(flags) => on_runtime(revoke_relay(&flags)),
     }
+}
+
+fn on_runtime(work: impl Future<Output = Result<(), CommandError>>) -> Result<(), CommandError> {
+    tokio::runtime::Runtime::new()?.block_on(work)
+}
+
+async fn status(flags: &StatusFlags) -> Result<(), CommandError> {
+    let status = operator(&flags.operator)?.status().await?;
+    match flags.json {
+        true => say(&show::json(&status).to_string()),
+        false => say(show::text(&status).trim_end()),
+    }
+}
+
+async fn drain(flags: &DrainFlags) -> Result<(), CommandError> {
+    let (relay, wait) = (&flags.relay, Duration::from_secs(flags.wait));
+    let progress = |sessions| {
+        // Whoever does not read it any more still wants the relay drained.
+        let _ = say(&format!("{relay}: {sessions} sessions"));
+    };
+    operator(&flags.operator)?
+        .drain(relay, wait, progress)
+        .await?;
+    say(&format!("{relay}: no sessions are left"))
+}
+
+async fn revoke_relay(flags: &RevokeRelayFlags) -> Result<(), CommandError> {
+    let (relay, now) = (&flags.relay, Clock::System.now());
+    operator(&flags.operator)?.revoke(relay, now).await?;
+    say(&format!(
+        "{relay}: its identities up to now are revoked; make a new one with `confab-control relay-identity {relay}`"
+    ))
+}
+
+fn operator(flags: &OperatorFlags) -> Result<Operator, OperatorError> {
+    Operator::new(&flags.data_dir, flags.node.as_deref(), Clock::System.now())
 }
 
 async fn serve_until_signal(flags: &ServeFlags) -> Result<(), CommandError> {
@@ -46,6 +102,9 @@ async fn serve_until_signal(flags: &ServeFlags) -> Result<(), CommandError> {
     let running = serve(flags.config()).await?;
     say(&format!("listening on {} (QUIC)", running.addr))?;
     say(&format!("cluster CA fingerprint: {}", running.fingerprint))?;
+    if let Some(address) = running.metrics {
+        say(&format!("metrics on http://{address}/metrics"))?;
+    }
     stop.await;
     tracing::info!("stopping");
     running.shutdown().await;

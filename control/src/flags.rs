@@ -42,6 +42,69 @@ pub enum Command {
     ClusterKeys(ClusterKeysFlags),
     /// Prints the cluster CA's fingerprint, which clients pin.
     Fingerprint(FingerprintFlags),
+    /// Shows how the nodes and relays of a cluster do that runs.
+    Status(StatusFlags),
+    /// Has a relay drain and end: its rooms go to other relays, no new ones come to it. Waits until it has no sessions. Ends
+    /// with status 1 when some are left, 4 when there is no such relay and 6 when no node answers.
+    Drain(DrainFlags),
+    /// Revokes every identity of a relay that was made until now, at all nodes, within seconds. One that `relay-identity` makes
+    /// afterwards under the same name is good.
+    RevokeRelay(RevokeRelayFlags),
+}
+
+/// Whom an operator's command asks.
+#[derive(Args, Debug)]
+pub struct OperatorFlags {
+    /// A node's data folder, which holds the cluster's keys. With `cluster-keys` it may be on another machine.
+    #[arg(
+        long,
+        env = "CONFAB_CONTROL_DATA_DIR",
+        default_value = "confab-data",
+        value_name = "FOLDER"
+    )]
+    pub data_dir: PathBuf,
+
+    /// The node to ask, which asks the others. Default: the one that runs on the data folder, else 127.0.0.1:4433.
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
+    pub node: Option<String>,
+}
+
+/// Flags of `status`.
+#[derive(Args, Debug)]
+pub struct StatusFlags {
+    /// Whom to ask.
+    #[command(flatten)]
+    pub operator: OperatorFlags,
+
+    /// Print one JSON object instead of tables, for programs.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `drain`.
+#[derive(Args, Debug)]
+pub struct DrainFlags {
+    /// Which relay.
+    pub relay: RelayName,
+
+    /// Whom to ask.
+    #[command(flatten)]
+    pub operator: OperatorFlags,
+
+    /// How long to wait until the relay has no sessions, in seconds. The relay goes on draining after that.
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    pub wait: u64,
+}
+
+/// Flags of `revoke-relay`.
+#[derive(Args, Debug)]
+pub struct RevokeRelayFlags {
+    /// Which relay.
+    pub relay: RelayName,
+
+    /// Whom to ask.
+    #[command(flatten)]
+    pub operator: OperatorFlags,
 }
 
 /// Flags of `serve`.
@@ -223,6 +286,11 @@ pub struct ServeFlags {
     )]
     pub argon2_queue: u16,
 
+    /// TCP address for /metrics (Prometheus), /healthz and /readyz. Without it there are none. Keep it off the public
+    /// interface: it tells how many people are there.
+    #[arg(long, env = "CONFAB_CONTROL_METRICS", value_name = "ADDRESS:PORT")]
+    pub metrics: Option<SocketAddr>,
+
     /// How much to log, to stderr: error, warn, info, debug or trace. Logs hold no address, e-mail, password or token.
     #[arg(
         long,
@@ -344,6 +412,7 @@ impl ServeFlags {
                 per_source: self.max_connections_per_address,
                 total: self.max_connections,
             },
+            metrics: self.metrics,
             clock: Clock::System,
         }
     }

@@ -7,9 +7,10 @@
 //! * [`conferences`]: who is what in which conference;
 //! * [`rooms`]: who is in a conference now;
 //! * [`cluster`]: the relays that carry the media;
-//! * [`store`]: what outlives the process.
+//! * [`store`]: what outlives the process;
+//! * [`metrics`]: what is counted.
 //!
-//! [`serve`] runs all of it; [`flags`] is the command line.
+//! [`serve`] runs all of it; [`flags`] is the command line, [`operator`] what it asks of a cluster that runs.
 
 #![forbid(unsafe_code)]
 
@@ -21,6 +22,8 @@ pub mod commands;
 pub mod conferences;
 pub mod events;
 pub mod flags;
+pub mod metrics;
+pub mod operator;
 pub mod random;
 pub mod rooms;
 mod running;

@@ -12,6 +12,7 @@ use confab_protocol::control::{AccountId, Region};
 use confab_protocol::wire;
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
 
 use crate::accounts::token::TokenKey;
 use crate::accounts::{Accounts, AccountsConfig};
@@ -20,14 +21,18 @@ use crate::api::{close, listener};
 use crate::clock::{Clock, UnixMillis};
 use crate::cluster::nodes::Nodes;
 use crate::cluster::nodes::heartbeat::{self, NodeError};
+use crate::cluster::revoked::Revoked;
 use crate::cluster::{NodeName, Relays};
 use crate::conferences::Conferences;
+use crate::metrics::{Metrics, http};
 use crate::rooms::secret::RoomSecrets;
 use crate::rooms::{RoomLimits, Rooms};
 use crate::store::cql::CqlStore;
 use crate::store::cql::config::CqlConfig;
+use crate::store::metered::MeteredStore;
+use crate::store::remembering::RememberingStore;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{SessionId, Store, StoreError};
+use crate::store::{NodeRecord, SessionId, Store, StoreError};
 use crate::tls::authority::{Authority, CA_FILE};
 use crate::tls::config::OwnCertificate;
 use crate::tls::files::{self, Readers};
@@ -41,6 +46,8 @@ const STORE_FILE: &str = "confab.sqlite";
 const TOKEN_KEY_FILE: &str = "token.key";
 /// Time between two searches for what has expired or was never finished.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// Time between two looks at those who were let in while the store did not answer, if there are any.
+const PROVE_INTERVAL: Duration = Duration::from_secs(1);
 /// What clients are told to wait when the server goes away.
 const COME_BACK_AFTER: Duration = Duration::from_secs(1);
 /// Clients have this long to hear that the server goes away.
@@ -75,6 +82,8 @@ pub struct Config {
     pub connections: ConnectionLimits,
     /// Where this node is, for rooms to be placed near those who connect to it.
     pub region: Option<Region>,
+    /// TCP address for metrics; `None`: there are none.
+    pub metrics: Option<SocketAddr>,
     /// The time of day.
     pub clock: Clock,
 }
@@ -125,25 +134,34 @@ pub struct Server {
     pub clients: Clients,
     /// The other control nodes.
     pub nodes: Nodes,
+    /// This node, as others know it.
+    pub place: NodeRecord,
+    /// Relays' identities that are not good any more.
+    pub revoked: Revoked,
     /// The time of day.
     pub clock: Clock,
     /// Where this node is.
     pub region: Option<Region>,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 impl Server {
     /// A session has ended, here or at another node: its connections are signed out, and what it brought in goes out.
     pub fn session_ended(&self, account: AccountId, session: SessionId) {
+        // First what is remembered of it: whoever signs in by that from now on finds out.
+        self.accounts.forget(session);
         self.clients.session_ended(session);
         self.rooms.session_ended(account, session);
     }
 
     /// Signs out whoever's session has ended without this node's hearing of it.
     async fn look_for_ended_sessions(&self) {
+        self.accounts.forget_all();
         for (account, session) in self.clients.sessions() {
-            match self.accounts.is_live(session).await {
-                Ok(true) => {}
-                Ok(false) => self.session_ended(account, session),
+            match self.accounts.has_ended(session).await {
+                Ok(false) => {}
+                Ok(true) => self.session_ended(account, session),
                 Err(error) => {
                     tracing::warn!(%error, "which sessions have ended could not be looked up");
                     return;
@@ -161,6 +179,8 @@ pub struct Running {
     pub fingerprint: String,
     /// The cluster CA's certificate.
     pub ca: PathBuf,
+    /// Where its metrics are.
+    pub metrics: Option<SocketAddr>,
     /// What it serves.
     pub server: Arc<Server>,
     store: Arc<dyn Store>,
@@ -180,6 +200,14 @@ pub enum ServeError {
         /// Which.
         address: SocketAddr,
         /// Why.
+        source: std::io::Error,
+    },
+    /// No socket for metrics.
+    #[error("cannot listen on TCP {address} for metrics: {source}; choose another with --metrics")]
+    Metrics {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
         source: std::io::Error,
     },
     /// Another server has the folder.
@@ -214,7 +242,8 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let tls = config::server_config(&authority, identity, config.own_certificate.as_ref())?;
     let key = files::key(&config.data_dir.join(TOKEN_KEY_FILE))?;
     let keys = (TokenKey::new(&key), RoomSecrets::new(&key));
-    let store = open_store(&config).await?;
+    let metrics = Metrics::default();
+    let store = open_store(&config, &metrics).await?;
 
     let listen = |source| ServeError::Listen {
         address: config.listen,
@@ -224,7 +253,12 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let addr = socket.local_addr().map_err(listen)?;
     let place = node::place(&config, addr)?;
     let nodes = place.nodes(&config.store, &authority, now)?;
-    let server = Arc::new(assemble(&config, store.clone(), keys, nodes.clone()));
+    let listener = match config.metrics {
+        Some(address) => Some(listen_for_metrics(address).await?),
+        None => None,
+    };
+    let of_node = (nodes.clone(), place.record.clone());
+    let server = Arc::new(assemble(&config, store.clone(), keys, of_node, metrics));
     let endpoint = Endpoint::new(
         EndpointConfig::default(),
         Some(listener::server_config(tls)),
@@ -235,6 +269,8 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let mut tasks = vec![
         tokio::spawn(sweep(server.clone())),
         tokio::spawn(server.rooms.clone().sweep_leftovers()),
+        tokio::spawn(prove(server.clone())),
+        tokio::spawn(server.revoked.clone().watch()),
     ];
     if !matches!(config.store, StoreConfig::Sqlite(_)) {
         let mut record = place.record;
@@ -248,12 +284,19 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
             missed,
         )));
     }
+    let metrics = listener
+        .as_ref()
+        .and_then(|listener| listener.local_addr().ok());
+    if let Some(listener) = listener {
+        tasks.push(tokio::spawn(http::serve(listener, server.clone())));
+    }
     // Only now: nobody comes before this node knows the others.
     tokio::spawn(listener::listen(endpoint.clone(), server.clone()));
     let running = Running {
         addr,
         fingerprint: authority.fingerprint(),
         ca: config.data_dir.join(CA_FILE),
+        metrics,
         tasks,
         server,
         store,
@@ -272,6 +315,7 @@ impl Running {
         let going_away = wire::GoingAway {
             retry_after_ms: u32::try_from(after).unwrap_or(u32::MAX),
         };
+        self.server.metrics.close();
         self.endpoint.set_server_config(None);
         let _ = std::fs::remove_file(&self.state_file);
         if self.server.clients.count() > 0 {
@@ -311,15 +355,22 @@ impl Running {
     }
 }
 
-async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
+/// The store, with what is put between it and whoever asks it.
+async fn open_store(config: &Config, metrics: &Metrics) -> Result<Arc<dyn Store>, StoreError> {
+    let metered = |store| Arc::new(MeteredStore::new(store, metrics.clone()));
     Ok(match &config.store {
         StoreConfig::Sqlite(path) => {
             let in_folder = || config.data_dir.join(STORE_FILE);
             let path = path.clone().unwrap_or_else(in_folder);
-            Arc::new(SqliteStore::open(&path)?)
+            metered(Arc::new(SqliteStore::open(&path)?))
         }
-        StoreConfig::Cql(cql) => Arc::new(CqlStore::open(cql).await?),
-        StoreConfig::Shared(SharedStore(store)) => store.clone(),
+        StoreConfig::Cql(cql) => {
+            let store = Arc::new(CqlStore::open(cql).await?);
+            Arc::new(RememberingStore::new(metered(store)))
+        }
+        StoreConfig::Shared(SharedStore(store)) => {
+            Arc::new(RememberingStore::new(metered(store.clone())))
+        }
     })
 }
 
@@ -351,7 +402,8 @@ fn assemble(
     config: &Config,
     store: Arc<dyn Store>,
     (token_key, secrets): (TokenKey, RoomSecrets),
-    nodes: Nodes,
+    (nodes, place): (Nodes, NodeRecord),
+    metrics: Metrics,
 ) -> Server {
     let (clock, relays) = (config.clock.clone(), Relays::default());
     let clients = Clients::new(config.connections);
@@ -376,6 +428,7 @@ fn assemble(
             nodes_of.tell_session_ended(account, session);
         }),
     );
+    let revoked = Revoked::new(store.clone());
     let conferences = Conferences::new(
         store,
         rooms.clone(),
@@ -390,8 +443,11 @@ fn assemble(
         relays,
         clients,
         nodes,
+        place,
+        revoked,
         clock,
         region: config.region.clone(),
+        metrics,
     }
 }
 
@@ -405,6 +461,20 @@ async fn sweep(server: Arc<Server>) {
             Err(error) => tracing::warn!(%error, "the store could not be swept"),
         }
     }
+}
+
+/// Looks up those who were let in while the store did not answer.
+async fn prove(server: Arc<Server>) {
+    let mut turns = tokio::time::interval(PROVE_INTERVAL);
+    loop {
+        turns.tick().await;
+        server.accounts.prove().await;
+    }
+}
+
+async fn listen_for_metrics(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    let listening = TcpListener::bind(address).await;
+    listening.map_err(|source| ServeError::Metrics { address, source })
 }
 
 /// An address of all zeros in IPv6 takes IPv4 in as well.

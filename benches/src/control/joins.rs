@@ -80,6 +80,7 @@ async fn open_rooms(stage: &Stage, host: &Person) -> Result<Vec<Slug>, ControlEr
             slug: slug.clone(),
             title: String::new(),
             visibility: wire::Visibility::Public.into(),
+            ..Default::default()
         };
         let create = request::Kind::CreateConference(create);
         patiently(&host.link, "a conference", create).await?;

@@ -109,6 +109,7 @@ async fn conferences(store: &dyn Store) -> Result<Arc<[ConferenceId]>, ControlEr
             owner: owner.id,
             owner_name: owner.username.clone(),
             created: now,
+            region: None,
         };
         made.push(conference.id);
         store.create_conference(conference).await?;

@@ -13,7 +13,9 @@ use confab_control::cluster::registry::{LinkedRelay, RoomInbox};
 use confab_control::flags::{Command as ControlCommand, Flags};
 use confab_control::rooms::effect::{Done, Input};
 use confab_control::{Running, serve};
-use confab_protocol::cluster::{Action, CommandOutcome, Fence, OpenMedia, SessionNote};
+use confab_protocol::cluster::{
+    Action, CommandOutcome, CommandResult, Fence, OpenMedia, SessionNote,
+};
 use confab_protocol::control::ConferenceId;
 use confab_protocol::media::{ConnectionId, HopKey};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -268,7 +270,12 @@ async fn next_opened(
         let Some(Input::CommandDone { command, outcome }) = input else {
             continue;
         };
-        let Done::Answered(CommandOutcome::Obeyed, Some(id)) = outcome else {
+        let Done::Answered(CommandResult {
+            outcome: CommandOutcome::Obeyed,
+            connection_id: Some(id),
+            ..
+        }) = outcome
+        else {
             return Err(failed("it refused; raise --max-sessions"));
         };
         if let Some((room, sender)) = asked.remove(&command) {

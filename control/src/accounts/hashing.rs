@@ -1,13 +1,14 @@
 //! Argon2id (RFC 9106) away from the async threads, behind a bounded queue.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use confab_protocol::control::{ErrorCode, Password, Refusal};
 use tokio::sync::Semaphore;
 
+use crate::metrics::timed::Histogram;
 use crate::random;
 
 /// Bytes of salt (RFC 9106 §3.1).
@@ -100,6 +101,9 @@ pub struct Hasher {
     /// Memory for hashes, as many pieces as ever ran at once. It is kept: threads come and go, and an allocator that
     /// holds 19 MiB for each thread that once computed a hash would hold hundreds.
     scratch: Arc<Mutex<Vec<Scratch>>>,
+    waited: Arc<Histogram>,
+    /// Hashes that wait or run, and hashes that run, at most.
+    places: (usize, usize),
 }
 
 type Scratch = Vec<Block>;
@@ -143,7 +147,22 @@ impl Hasher {
             admitted: Arc::new(Semaphore::new(parallel + queue)),
             running: Arc::new(Semaphore::new(parallel)),
             scratch: Arc::default(),
+            waited: Arc::default(),
+            places: (parallel + queue, parallel),
         }
+    }
+
+    /// How long hashes waited for their turn.
+    pub fn waited(&self) -> &Histogram {
+        &self.waited
+    }
+
+    /// How many hashes wait for their turn.
+    pub fn waiting(&self) -> usize {
+        let (all, parallel) = self.places;
+        let begun = all.saturating_sub(self.admitted.available_permits());
+        let running = parallel.saturating_sub(self.running.available_permits());
+        begun.saturating_sub(running)
     }
 
     /// A hash of the password under a fresh salt.
@@ -180,8 +199,10 @@ impl Hasher {
     ) -> Result<T, HashError> {
         let admitted = self.admitted.clone().try_acquire_owned();
         let admitted = admitted.map_err(|_| HashError::Busy)?;
+        let began = Instant::now();
         let running = self.running.clone().acquire_owned().await;
         let running = running.map_err(|_| HashError::Failed)?;
+        self.waited.observe(began.elapsed());
         let pool = self.scratch.clone();
         let result = tokio::task::spawn_blocking(move || {
             // Held by the thread: a client that goes away does not make room for work that still runs.

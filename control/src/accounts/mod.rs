@@ -13,6 +13,7 @@ pub mod limits;
 pub mod password;
 pub mod service;
 pub mod token;
+mod unproved;
 
 pub use hashing::{HashCost, Hasher};
 pub use limits::LoginLimits;

@@ -10,13 +10,18 @@ use zeroize::Zeroizing;
 use super::hashing::{HashCost, Hasher, PasswordHash};
 use super::limits::{Limiter, LoginLimits, Source};
 use super::token::{REFRESH_AFTER, Token, TokenKey, Verdict};
+use super::unproved::Unproved;
 use super::{export, password};
 use crate::clock::{Clock, UnixMillis};
 use crate::random;
-use crate::store::{AccountRecord, Rotation, SessionId, SessionRecord, Store, StoreError};
+use crate::store::{
+    AccountRecord, Recalled, Rotation, SessionId, SessionRecord, Store, StoreError,
+};
 
 /// Sessions that an account may have; a login beyond them ends the oldest.
 const MAX_SESSIONS: usize = 100;
+/// A client whose token could not be exchanged because the store did not answer is to try again after this time.
+const REFRESH_AGAIN_AFTER: Duration = Duration::from_secs(5 * 60);
 /// A refresh that meets another one reads again so often.
 const ROTATE_ATTEMPTS: u32 = 3;
 
@@ -115,6 +120,7 @@ pub struct Accounts {
     min_age: u8,
     session_ttl: Duration,
     on_end: OnSessionEnd,
+    unproved: Unproved,
 }
 
 impl Accounts {
@@ -135,6 +141,7 @@ impl Accounts {
             min_age: config.min_age,
             session_ttl: config.session_ttl,
             on_end,
+            unproved: Unproved::default(),
         }
     }
 
@@ -199,24 +206,81 @@ impl Accounts {
         self.begin_session(account, device).await
     }
 
-    /// Whether the session has not ended. To be asked once a connection is known to be signed in by it: whoever ends it
-    /// from then on finds the connection.
+    /// Whether the session has not ended, as far as is known while the store does not answer. To be asked once a connection is
+    /// known to be signed in by it: whoever ends it from then on finds the connection.
     pub async fn is_live(&self, session: SessionId) -> Result<bool, Refusal> {
+        let found = self.store.recall_session(session, self.clock.now()).await?;
+        Ok(found.is_some())
+    }
+
+    /// Whether the session has ended, as the store says.
+    pub async fn has_ended(&self, session: SessionId) -> Result<bool, Refusal> {
         Ok(self
             .store
             .session(session, self.clock.now())
             .await?
-            .is_some())
+            .is_none())
+    }
+
+    /// What computes the hashes of passwords.
+    pub fn hasher(&self) -> &Hasher {
+        &self.hasher
+    }
+
+    /// Whether the store answered when it was asked last.
+    pub fn store_answers(&self) -> bool {
+        self.store.is_answering()
+    }
+
+    /// The session has ended at another node.
+    pub fn forget(&self, session: SessionId) {
+        self.store.forget_session(session);
+    }
+
+    /// Sessions may have ended at other nodes, and this one was not told which.
+    pub fn forget_all(&self) {
+        self.store.forget_sessions();
+    }
+
+    /// Looks up whether those who were let in while the store did not answer had a right to it, as far as it answers now.
+    pub async fn prove(&self) {
+        while let Some((account, token)) = self.unproved.first() {
+            let now = self.clock.now();
+            let proved = match self.store.session(token.session(), now).await {
+                Ok(None) => {
+                    (self.on_end)(account, token.session());
+                    true
+                }
+                Ok(Some(session)) => match self.key.judge(&token, &session, now) {
+                    Verdict::Current | Verdict::InGrace { .. } => true,
+                    Verdict::Stolen => self.end_stolen(&session).await.is_ok(),
+                },
+                Err(_) => false,
+            };
+            if !proved {
+                return;
+            }
+            self.unproved.remove(&token);
+        }
     }
 
     /// Signs in by token.
     pub async fn authenticate(&self, token: &[u8]) -> Result<Granted, Refusal> {
         let token = self.key.open(token).ok_or_else(session_ended)?;
-        let session = self.live_session(&token).await?;
+        let found = self.live_session(&token).await?;
+        if found.from_memory {
+            self.admit_from_memory(&token, &found.value)?;
+            return self.granted(&found.value, None).await;
+        }
+        let session = found.value;
         match self.key.judge(&token, &session, self.clock.now()) {
             Verdict::Current => {
                 if !session.used {
-                    self.store.mark_used(session.id, session.generation).await?;
+                    // Without the mark the token before is good for the rest of its minute, as if its holder had not come yet.
+                    match self.store.mark_used(session.id, session.generation).await {
+                        Err(error) if !error.is_outage() => return Err(error.into()),
+                        _ => {}
+                    }
                 }
             }
             Verdict::InGrace { .. } => {}
@@ -229,8 +293,11 @@ impl Accounts {
     pub async fn refresh(&self, token: &[u8]) -> Result<Granted, Refusal> {
         let token = self.key.open(token).ok_or_else(session_ended)?;
         for _ in 0..ROTATE_ATTEMPTS {
-            let mut session = self.live_session(&token).await?;
-            let now = self.clock.now();
+            let found = self.live_session(&token).await?;
+            if found.from_memory {
+                return self.keep_token(&token, &found.value).await;
+            }
+            let (mut session, now) = (found.value, self.clock.now());
             match self.key.judge(&token, &session, now) {
                 Verdict::Stolen => return Err(self.revoke_stolen(&session).await),
                 Verdict::InGrace { successor } => {
@@ -443,23 +510,57 @@ impl Accounts {
         Ok(())
     }
 
-    async fn live_session(&self, token: &Token) -> Result<SessionRecord, Refusal> {
+    async fn live_session(&self, token: &Token) -> Result<Recalled<SessionRecord>, Refusal> {
         let found = self
             .store
-            .session(token.session(), self.clock.now())
+            .recall_session(token.session(), self.clock.now())
             .await?;
         found.ok_or_else(session_ended)
     }
 
-    async fn revoke_stolen(&self, session: &SessionRecord) -> Refusal {
-        tracing::warn!(session = ?session.id, "an old token was shown: the session is revoked");
-        match self.store.end_session(session.account, session.id).await {
-            Ok(_) => {
-                (self.on_end)(session.account, session.id);
-                session_ended()
+    /// Lets somebody in by what is remembered of the session. Only its newest token counts then: whether an older one is in
+    /// grace, or stolen, is for the store to say. One that was exchanged at another node since may pass, until
+    /// [`Self::prove`] finds out.
+    fn admit_from_memory(&self, token: &Token, session: &SessionRecord) -> Result<(), Refusal> {
+        let later = |why: &str| Refusal::from(StoreError::Unavailable(why.to_owned()));
+        if !matches!(
+            self.key.judge(token, session, self.clock.now()),
+            Verdict::Current
+        ) {
+            if token.generation() > session.generation {
+                // It was exchanged at another node: what is remembered would take the token before for good.
+                self.store.forget_session(session.id);
             }
+            return Err(later("a token that is not the one remembered was shown"));
+        }
+        match self.unproved.insert(session.account, token) {
+            true => Ok(()),
+            false => Err(later("as many as may be were let in from memory")),
+        }
+    }
+
+    /// A refresh while the store does not answer: the token stays as it is for now.
+    async fn keep_token(&self, token: &Token, session: &SessionRecord) -> Result<Granted, Refusal> {
+        self.admit_from_memory(token, session)?;
+        let granted = self.granted(session, Some(token)).await?;
+        Ok(Granted {
+            refresh_after: self.clock.now().after(REFRESH_AGAIN_AFTER),
+            ..granted
+        })
+    }
+
+    async fn revoke_stolen(&self, session: &SessionRecord) -> Refusal {
+        match self.end_stolen(session).await {
+            Ok(()) => session_ended(),
             Err(error) => error.into(),
         }
+    }
+
+    async fn end_stolen(&self, session: &SessionRecord) -> Result<(), StoreError> {
+        tracing::warn!(session = ?session.id, "an old token was shown: the session is revoked");
+        self.store.end_session(session.account, session.id).await?;
+        (self.on_end)(session.account, session.id);
+        Ok(())
     }
 
     async fn granted(
@@ -467,8 +568,9 @@ impl Accounts {
         session: &SessionRecord,
         token: Option<&Token>,
     ) -> Result<Granted, Refusal> {
+        let account = self.store.recall_account(session.account).await?;
         Ok(Granted {
-            account: self.account(session.account).await?,
+            account: account.ok_or_else(session_ended)?.value,
             session: session.id,
             token: token.map(|token| self.key.seal(token)),
             expires: session.expires,

@@ -23,6 +23,8 @@ pub const TOO_MANY: Close = Close::new(5, "too many connections");
 pub const NOT_A_RELAY: Close = Close::new(6, "no relay's or node's certificate of this cluster");
 /// The relay broke the protocol, fell silent or was replaced by a newer link.
 pub const BAD_LINK: Close = Close::new(7, "the link is over");
+/// The relay's identity is revoked: it needs a new one.
+pub const REVOKED: Close = Close::new(8, "this identity is revoked: make a new one");
 
 impl Close {
     const fn new(code: u32, reason: &'static str) -> Self {

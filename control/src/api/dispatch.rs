@@ -1,5 +1,7 @@
 //! What each request does.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use confab_protocol::control::room::Role;
 use confab_protocol::control::version::negotiate;
@@ -17,7 +19,15 @@ type Answer = Result<response::Kind, Refusal>;
 
 /// Does what is asked. Before `hello` nothing else is.
 pub(super) async fn dispatch(client: &Client, request: request::Kind) -> Answer {
+    let (kind, began) = (name(&request), Instant::now());
     let answer = act(client, request).await;
+    let result = match &answer {
+        Ok(response::Kind::Redirect(_)) => "redirect",
+        Ok(_) => "ok",
+        Err(refusal) => refusal.code.as_str_name(),
+    };
+    let requests = &client.server.metrics.requests;
+    requests.observe(kind, result, began.elapsed());
     if let Err(refusal) = &answer
         && refusal.code == ErrorCode::NoRelay
     {
@@ -27,6 +37,39 @@ pub(super) async fn dispatch(client: &Client, request: request::Kind) -> Answer 
         );
     }
     answer
+}
+
+/// What figures call a request.
+fn name(request: &request::Kind) -> &'static str {
+    use request::Kind;
+    match request {
+        Kind::Hello(_) => "hello",
+        Kind::Register(_) => "register",
+        Kind::Login(_) => "login",
+        Kind::Authenticate(_) => "authenticate",
+        Kind::Refresh(_) => "refresh",
+        Kind::Logout(_) => "logout",
+        Kind::WhoAmI(_) => "who_am_i",
+        Kind::ChangePassword(_) => "change_password",
+        Kind::ListSessions(_) => "list_sessions",
+        Kind::RevokeSession(_) => "revoke_session",
+        Kind::ExportAccount(_) => "export_account",
+        Kind::DeleteAccount(_) => "delete_account",
+        Kind::CreateConference(_) => "create_conference",
+        Kind::ListConferences(_) => "list_conferences",
+        Kind::ConferenceInfo(_) => "conference_info",
+        Kind::ListMembers(_) => "list_members",
+        Kind::DeleteConference(_) => "delete_conference",
+        Kind::LeaveConference(_) => "leave_conference",
+        Kind::Invite(_) => "invite",
+        Kind::SetRole(_) => "set_role",
+        Kind::JoinRoom(_) => "join_room",
+        Kind::LeaveRoom(_) => "leave_room",
+        Kind::Kick(_) => "kick",
+        Kind::Ban(_) => "ban",
+        Kind::Mute(_) => "mute",
+        Kind::ReportMedia(_) => "report_media",
+    }
 }
 
 async fn act(client: &Client, request: request::Kind) -> Answer {
@@ -126,16 +169,24 @@ async fn sign_in(client: &Client, granted: Granted) -> Answer {
     } = granted;
     // Events and participations are the connection's: another account's do not mix with them.
     let before = client.entry.signed_in();
-    if before.is_some_and(|before| before.account != account.id) {
+    if before
+        .as_ref()
+        .is_some_and(|before| before.account != account.id)
+    {
         return Err(signed_in_already());
     }
+    let is_known = before.is_some_and(|before| before.session == session);
     client.entry.sign_in(SignedIn {
         account: account.id,
         username: account.username.clone(),
         session,
     });
     // Whoever ended the session before it was entered did not find this connection.
-    if !client.server.accounts.is_live(session).await? {
+    let live = client.server.accounts.is_live(session).await;
+    if !is_known && !matches!(live, Ok(true)) {
+        client.entry.sign_out();
+    }
+    if !live? {
         client.entry.sign_out();
         let message = "this session has ended: log in again";
         return Err(Refusal::new(ErrorCode::SessionEnded, message));
@@ -320,7 +371,7 @@ async fn in_room(client: &Client, who: &SignedIn, request: request::Kind) -> Ans
             let conference = client
                 .server
                 .conferences
-                .find(read::slug(&join.slug)?)
+                .find_to_join(read::slug(&join.slug)?)
                 .await?;
             let resume = match join.resume_join_id.as_ref() {
                 [] => None,
@@ -345,7 +396,15 @@ async fn in_room(client: &Client, who: &SignedIn, request: request::Kind) -> Ans
                 }
             };
             let still_in = client.entry.signed_in().as_ref() == Some(who);
-            if !still_in && !client.server.accounts.is_live(who.session).await? {
+            // A store that does not say is no proof that it lives.
+            if !still_in
+                && !client
+                    .server
+                    .accounts
+                    .is_live(who.session)
+                    .await
+                    .unwrap_or(false)
+            {
                 // The session ended while the room let the client in, and the room may not have heard of it.
                 rooms.session_ended(who.account, who.session);
             }
@@ -367,7 +426,7 @@ async fn in_room(client: &Client, who: &SignedIn, request: request::Kind) -> Ans
             let conference = client
                 .server
                 .conferences
-                .find(read::slug(&leave.slug)?)
+                .find_to_join(read::slug(&leave.slug)?)
                 .await?;
             let join_id = JoinId::parse(&leave.join_id, "join_id").map_err(read::bad_field)?;
             rooms

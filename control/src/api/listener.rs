@@ -1,5 +1,6 @@
 //! Takes connections in and tells clients from relays.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,9 @@ use super::clients::Place;
 use super::{close, connection};
 use crate::Server;
 use crate::accounts::limits::Source;
-use crate::cluster::{link, nodes};
+use crate::clock::UnixMillis;
+use crate::cluster::nodes::serve::Asker;
+use crate::cluster::{RelayName, link, nodes};
 use crate::tls::authority::{self, Peer};
 
 /// A connection on which nothing was heard for so long is over.
@@ -101,8 +104,15 @@ async fn serve(connection: Connection, place: Place, source: Source, server: Arc
         connection::serve(connection, source, server).await;
     } else {
         match peer_of(&connection) {
-            Some(Peer::Relay(name)) => link::serve(connection, name, server.relays.clone()).await,
-            Some(Peer::Node(name)) => nodes::serve::serve(connection, name, server).await,
+            Some((Peer::Relay(name), issued)) => {
+                serve_relay(connection, name, issued, &server).await;
+            }
+            Some((Peer::Node(name), _)) => {
+                nodes::serve::serve(connection, Asker::Node(name), server).await;
+            }
+            Some((Peer::Operator, _)) => {
+                nodes::serve::serve(connection, Asker::Operator, server).await;
+            }
             None => {
                 tracing::warn!("a peer without a relay's or node's certificate was turned away");
                 close::NOT_A_RELAY.close(&connection);
@@ -112,11 +122,36 @@ async fn serve(connection: Connection, place: Place, source: Source, server: Arc
     drop(place);
 }
 
-/// Who the connection's certificate names; TLS has verified that the cluster CA signed it.
-fn peer_of(connection: &Connection) -> Option<Peer> {
+/// Serves a relay's link for as long as the relay's identity is good.
+async fn serve_relay(connection: Connection, name: RelayName, issued: UnixMillis, server: &Server) {
+    if server.revoked.refuses(&name, issued).await {
+        tracing::warn!(relay = %name, "a relay whose identity is revoked was turned away");
+        return close::REVOKED.close(&connection);
+    }
+    let mut serving = pin!(link::serve(
+        connection.clone(),
+        name.clone(),
+        server.relays.clone()
+    ));
+    tokio::select! {
+        () = &mut serving => return,
+        () = server.revoked.until_revoked(&name, issued) => {}
+    }
+    tracing::warn!(relay = %name, "the relay's identity is revoked: its link is closed");
+    close::REVOKED.close(&connection);
+    // The link has to take its leave of the rooms that are on the relay.
+    serving.await;
+}
+
+/// Who the connection's certificate names, and when it was made; TLS has verified that the cluster CA signed it.
+fn peer_of(connection: &Connection) -> Option<(Peer, UnixMillis)> {
     let identity = connection.peer_identity()?;
     let chain = identity.downcast::<Vec<CertificateDer<'static>>>().ok()?;
-    authority::peer(chain.first()?)
+    let certificate = chain.first()?;
+    Some((
+        authority::peer(certificate)?,
+        authority::issued(certificate),
+    ))
 }
 
 /// The error's own text may hold addresses.

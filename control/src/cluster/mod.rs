@@ -5,7 +5,9 @@
 //! * [`placement`]: which of them a room goes to;
 //! * [`link`]: one relay's stream: commands out, results and ends of media in;
 //! * [`leftovers`]: rooms that a relay has and nobody here knows;
-//! * [`nodes`]: control nodes among themselves.
+//! * [`revoked`]: relays' identities that are not good any more;
+//! * [`nodes`]: control nodes among themselves;
+//! * [`status`]: how all of it goes, for operators.
 
 pub mod leftovers;
 pub mod link;
@@ -13,6 +15,10 @@ pub mod names;
 pub mod nodes;
 pub mod placement;
 pub mod registry;
+pub mod revoked;
+pub mod status;
 
-pub use names::{BadNodeName, BadRelayName, NODE_DOMAIN, NodeName, RELAY_DOMAIN, RelayName};
+pub use names::{
+    BadNodeName, BadRelayName, NODE_DOMAIN, NodeName, OPERATOR_NAME, RELAY_DOMAIN, RelayName,
+};
 pub use registry::{LinkedRelay, Relays};

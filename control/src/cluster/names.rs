@@ -8,6 +8,8 @@ use std::sync::Arc;
 pub const RELAY_DOMAIN: &str = ".relay.confab.internal";
 /// Where a control node's name ends in its certificate.
 pub const NODE_DOMAIN: &str = ".node.confab.internal";
+/// What the certificate of an operator's command names.
+pub const OPERATOR_NAME: &str = "operator.confab.internal";
 
 /// Longest name, in bytes.
 const MAX_LEN: usize = 32;

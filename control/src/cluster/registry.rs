@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use confab_protocol::cluster::{Action, BootId, Command, CommandResult, Fence};
+use confab_protocol::cluster::{Action, BootId, Command, CommandOutcome, CommandResult, Fence};
 use confab_protocol::control::framing;
 use confab_protocol::control::{ConferenceId, Region};
 use confab_protocol::wire;
@@ -53,6 +54,8 @@ pub type RoomInbox = mpsc::UnboundedSender<Input>;
 pub struct Relays {
     relays: Arc<Mutex<HashMap<RelayName, Relay>>>,
     pub(super) moderated: Arc<Mutex<Moderated>>,
+    /// Commands that a relay did not obey because of their era or placement.
+    fenced: Arc<AtomicU64>,
 }
 
 pub(super) struct Relay {
@@ -66,9 +69,9 @@ pub(super) struct Relay {
     pub(super) rooms: HashMap<ConferenceId, RoomInbox>,
     /// Rooms that the relay has and that no room here knows of, since when.
     pub(super) leftovers: HashMap<ConferenceId, Instant>,
-    /// As it reported last.
-    reported: wire::RelayLoad,
-    /// Sessions opened since then.
+    /// Its last report; nothing before the first.
+    pub(super) reported: wire::RelayLoad,
+    /// Sessions opened since the last report.
     opened: u32,
 }
 
@@ -88,6 +91,7 @@ struct Pending {
 
 /// A relay's place in the registry while it is linked.
 pub struct Linked {
+    fenced: Arc<AtomicU64>,
     relays: Weak<Mutex<HashMap<RelayName, Relay>>>,
     name: RelayName,
     serial: u64,
@@ -131,6 +135,7 @@ impl Relays {
         relay.serial += 1;
         (relay.info, relay.link, relay.silent) = (info, Some(link), false);
         Linked {
+            fenced: self.fenced.clone(),
             relays: Arc::downgrade(&self.relays),
             name,
             serial: relay.serial,
@@ -213,6 +218,11 @@ impl Relays {
             .count()
     }
 
+    /// How many commands were not obeyed because of their era or placement.
+    pub fn fenced(&self) -> u64 {
+        self.fenced.load(Ordering::Relaxed)
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, HashMap<RelayName, Relay>> {
         self.relays.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -226,6 +236,9 @@ impl Linked {
 
     /// Hands a command's outcome to its room.
     pub fn result(&self, result: CommandResult) {
+        if result.outcome == CommandOutcome::Fenced {
+            self.fenced.fetch_add(1, Ordering::Relaxed);
+        }
         self.with(|relay| {
             let pending = relay
                 .link
@@ -362,6 +375,18 @@ impl Relay {
             },
         );
         true
+    }
+
+    /// Sends what is no command; false when the relay is not linked, or is now to be linked anew.
+    pub(super) fn say(&mut self, bytes: bytes::Bytes) -> bool {
+        let Some(link) = &self.link else {
+            return false;
+        };
+        let said = link.out.try_send(bytes).is_ok();
+        if !said {
+            link.close.notify_one();
+        }
+        said
     }
 
     fn break_link(&mut self) {

@@ -89,6 +89,12 @@ impl Conferences {
             .ok_or_else(not_found)
     }
 
+    /// The conference of a slug, for somebody who joins its room: known, if need be, from before the store went down.
+    pub async fn find_to_join(&self, slug: Slug) -> Result<ConferenceRecord, Refusal> {
+        let found = self.store.recall_conference_by_slug(slug).await?;
+        found.map(|found| found.value).ok_or_else(not_found)
+    }
+
     /// The conference, and what `who` is in it. One by invitation shows itself to its members alone.
     pub async fn info(
         &self,

@@ -14,9 +14,11 @@ pub(super) async fn admit(
 ) -> Result<(ConferenceRecord, Standing), Refusal> {
     let gone = || Refusal::new(ErrorCode::NotFound, "there is no such conference").about("slug");
     let store = &shared.store;
-    let record = store.conference(conference).await?.ok_or_else(gone)?;
-    if let Some(standing) = store.member(conference, account).await? {
-        return Ok((record, standing));
+    // The room is this node's and live: who was a member a moment ago gets in while the store does not answer.
+    let record = store.recall_conference(conference).await?;
+    let record = record.ok_or_else(gone)?.value;
+    if let Some(standing) = store.recall_member(conference, account).await? {
+        return Ok((record, standing.value));
     }
     if record.visibility != Visibility::Public {
         return Err(Refusal::new(

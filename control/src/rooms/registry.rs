@@ -212,7 +212,9 @@ impl Rooms {
                     match self.shared.nodes.ask(&node, &asked).await {
                         Ok(NodeAnswer::Done) => Ok(true),
                         Ok(NodeAnswer::Refused(refusal)) => Err(refusal),
-                        Ok(NodeAnswer::NotOwner | NodeAnswer::Live(_)) => Ok(false),
+                        Ok(NodeAnswer::NotOwner | NodeAnswer::Live(_) | NodeAnswer::Status(_)) => {
+                            Ok(false)
+                        }
                         Err(error) => {
                             // If the node is dead, this one is next.
                             tracing::warn!(node = %node.run.name, %error, "the owner of a room did not answer");
@@ -309,6 +311,15 @@ impl Rooms {
     /// How many rooms there are.
     pub fn count(&self) -> usize {
         lock(&self.shared.rooms).len()
+    }
+
+    /// How many participants there are in all of them.
+    pub fn participants(&self) -> u32 {
+        let rooms = lock(&self.shared.rooms);
+        rooms
+            .values()
+            .map(|room| room.live.load(Ordering::Relaxed))
+            .fold(0, u32::saturating_add)
     }
 
     /// Ends the actors. The relays keep what they have: a node that goes away ends no call.

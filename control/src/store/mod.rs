@@ -3,6 +3,7 @@
 //! [`Store`] speaks in the domain's words. Each operation is whole by itself (a conditional write, or one that is done
 //! again without harm), and none promises a transaction over several: so a store without transactions can keep it.
 //! [`sqlite`] keeps it in one file, [`cql`] in a database on many machines. `conformance` is what every implementation passes.
+//! [`remembering`] goes on with what is known while a database is down, [`metered`] counts.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,12 +13,15 @@ use confab_protocol::control::{AccountId, ConferenceId, Email, Slug, Username};
 
 use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
+use crate::cluster::RelayName;
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod cql;
+pub mod metered;
 pub mod records;
 mod refusal;
+pub mod remembering;
 pub mod sqlite;
 
 pub use records::{
@@ -55,6 +59,31 @@ pub enum StoreError {
     /// A row that this program could not have written.
     #[error("the store holds a row that is not right: {0}")]
     Corrupt(&'static str),
+}
+
+impl StoreError {
+    /// Whether nothing is wrong but that the store does not answer now.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Busy | Self::Unavailable(_))
+    }
+}
+
+/// What was read, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recalled<T> {
+    /// What was read.
+    pub value: T,
+    /// The store does not answer: it was so within the last five minutes.
+    pub from_memory: bool,
+}
+
+impl<T> Recalled<T> {
+    pub(crate) fn fresh(value: T) -> Self {
+        Self {
+            value,
+            from_memory: false,
+        }
+    }
 }
 
 /// What is unique in the service.
@@ -281,7 +310,63 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets a node that ends in order. Nothing happens when another run of it has its place.
     fn forget_node(&self, run: NodeRun) -> StoreFuture<'_, ()>;
 
+    /// Keeps that identities of the relay that were made until then are not good any more. Of several the latest counts.
+    fn revoke_relay(&self, relay: RelayName, until: UnixMillis) -> StoreFuture<'_, ()>;
+
+    /// Every relay of which identities are revoked, and until when they were made.
+    fn revoked_relays(&self) -> StoreFuture<'_, Vec<(RelayName, UnixMillis)>>;
+
     /// Forgets sessions that have expired by `now`, in a store that does not by itself, and finishes or undoes what a crash left
     /// half done, in one that does not by itself; how many.
     fn sweep(&self, now: UnixMillis) -> StoreFuture<'_, u64>;
+
+    /// As [`Self::session`], for somebody who shows its token: see [`remembering`].
+    fn recall_session(
+        &self,
+        id: SessionId,
+        now: UnixMillis,
+    ) -> StoreFuture<'_, Option<Recalled<SessionRecord>>> {
+        Box::pin(async move { Ok(self.session(id, now).await?.map(Recalled::fresh)) })
+    }
+
+    /// As [`Self::account`], for somebody who shows a token of a session of it.
+    fn recall_account(&self, id: AccountId) -> StoreFuture<'_, Option<Recalled<AccountRecord>>> {
+        Box::pin(async move { Ok(self.account(id).await?.map(Recalled::fresh)) })
+    }
+
+    /// As [`Self::conference`], for somebody who joins its room.
+    fn recall_conference(
+        &self,
+        id: ConferenceId,
+    ) -> StoreFuture<'_, Option<Recalled<ConferenceRecord>>> {
+        Box::pin(async move { Ok(self.conference(id).await?.map(Recalled::fresh)) })
+    }
+
+    /// As [`Self::conference_by_slug`], for somebody who joins its room.
+    fn recall_conference_by_slug(
+        &self,
+        slug: Slug,
+    ) -> StoreFuture<'_, Option<Recalled<ConferenceRecord>>> {
+        Box::pin(async move { Ok(self.conference_by_slug(slug).await?.map(Recalled::fresh)) })
+    }
+
+    /// As [`Self::member`], for somebody who joins a room that is this node's.
+    fn recall_member(
+        &self,
+        conference: ConferenceId,
+        account: AccountId,
+    ) -> StoreFuture<'_, Option<Recalled<Standing>>> {
+        Box::pin(async move { Ok(self.member(conference, account).await?.map(Recalled::fresh)) })
+    }
+
+    /// The session has ended elsewhere, or shows itself to be older than is remembered.
+    fn forget_session(&self, _id: SessionId) {}
+
+    /// Sessions may have ended elsewhere, and nobody here was told which.
+    fn forget_sessions(&self) {}
+
+    /// Whether the store answered when it was asked last.
+    fn is_answering(&self) -> bool {
+        true
+    }
 }

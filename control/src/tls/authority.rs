@@ -21,7 +21,8 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 use super::TlsError;
 use super::files::{self, Readers};
 use crate::clock::UnixMillis;
-use crate::cluster::{NODE_DOMAIN, NodeName, RELAY_DOMAIN, RelayName};
+use crate::cluster::{NODE_DOMAIN, NodeName, OPERATOR_NAME, RELAY_DOMAIN, RelayName};
+use crate::random;
 
 /// The CA's certificate, to be given to relays and clients.
 pub const CA_FILE: &str = "ca.crt";
@@ -36,6 +37,8 @@ const LEAF_DAYS: i32 = 730;
 const RENEW_DAYS: i32 = 180;
 /// The clocks of two machines may differ by this.
 const CLOCK_SLACK_DAYS: i32 = 2;
+/// A serial number of what lets somebody connect: when it was made (8 bytes, milliseconds since 1970) and 8 random ones.
+const SERIAL_LEN: usize = 16;
 
 /// The CA, with its key.
 pub struct Authority {
@@ -169,6 +172,16 @@ impl Authority {
         })
     }
 
+    /// What a command of the operator's shows; made anew for each.
+    pub fn operator_identity(&self, now: UnixMillis) -> Result<Identity, TlsError> {
+        let pair = KeyPair::generate()?;
+        let made = self.for_client(OPERATOR_NAME, &pair, now)?;
+        Ok(Identity {
+            chain: vec![made.into(), self.certificate.clone()],
+            key: PrivatePkcs8KeyDer::from(pair.serialize_der()).into(),
+        })
+    }
+
     /// A certificate that lets in whoever connects under this name.
     fn for_client(
         &self,
@@ -179,6 +192,8 @@ impl Authority {
         let mut params = leaf_params(full_name, now)?;
         params.subject_alt_names = vec![San::Dns(full_name.to_owned()).to_rcgen()?];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let serial = [now.0.to_be_bytes(), random::bytes()].concat();
+        params.serial_number = Some(serial.into());
         Ok(params.signed_by(pair, &self.issuer)?)
     }
 
@@ -215,6 +230,8 @@ pub enum Peer {
     Relay(RelayName),
     /// Another node.
     Node(NodeName),
+    /// A command of the operator's.
+    Operator,
 }
 
 /// Whom a certificate names. That the cluster CA signed it for `clientAuth` has been verified by TLS.
@@ -224,12 +241,30 @@ pub fn peer(certificate: &CertificateDer<'_>) -> Option<Peer> {
         if let Some(relay) = name.strip_suffix(RELAY_DOMAIN) {
             return relay.parse().ok().map(Peer::Relay);
         }
+        if name == OPERATOR_NAME {
+            return Some(Peer::Operator);
+        }
         name.strip_suffix(NODE_DOMAIN)?.parse().ok().map(Peer::Node)
     };
     sans(&certificate).into_iter().find_map(|name| match name {
         San::Dns(name) => named(&name),
         San::Address(_) => None,
     })
+}
+
+/// When a relay's, a node's or an operator's certificate was made, as its serial number tells; the beginning of time for one
+/// that does not.
+pub fn issued(certificate: &CertificateDer<'_>) -> UnixMillis {
+    let parsed = x509_parser::parse_x509_certificate(certificate).ok();
+    let millis = parsed.and_then(|(_, certificate)| {
+        // Zeros at its beginning are not encoded.
+        let serial = certificate.raw_serial();
+        let zeros = SERIAL_LEN.checked_sub(serial.len())?;
+        let mut millis = [0; 8];
+        millis[zeros..].copy_from_slice(serial.get(..8usize.checked_sub(zeros)?)?);
+        Some(u64::from_be_bytes(millis))
+    });
+    UnixMillis(millis.unwrap_or_default())
 }
 
 /// A name in a certificate.
@@ -475,5 +510,19 @@ mod tests {
             read_certificate(&written.ca).unwrap(),
             *authority.certificate()
         );
+        let operator = authority.operator_identity(NOW).unwrap();
+        assert_eq!(peer(&operator.chain[0]), Some(Peer::Operator));
+    }
+
+    #[test]
+    fn a_certificate_tells_when_it_was_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let authority = Authority::open_or_create(dir.path(), NOW).unwrap();
+        for now in [NOW, NOW.after(Duration::from_millis(1)), UnixMillis(77)] {
+            let made = authority.operator_identity(now).unwrap();
+            assert_eq!(issued(&made.chain[0]), now);
+        }
+        let random_serial = authority.server_identity(dir.path(), &[], NOW).unwrap();
+        assert_eq!(issued(&random_serial.chain[0]), UnixMillis(0));
     }
 }

@@ -19,9 +19,9 @@ use crate::relay::FakeRelay;
 const SLUG: &str = "friday-night";
 
 /// A node on a runtime of its own, so that it can be killed.
-struct Node {
-    server: TestServer,
-    gate: Gate,
+pub struct Node {
+    pub server: TestServer,
+    pub gate: Gate,
     runtime: OwnRuntime,
 }
 
@@ -57,7 +57,7 @@ impl Drop for OwnRuntime {
 }
 
 /// Nodes `one`, `two` and so on that know each other, and the folder of their store.
-async fn fleet(names: &[&str]) -> (Vec<Node>, tempfile::TempDir) {
+pub async fn fleet(names: &[&str]) -> (Vec<Node>, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&folder.path().join("shared.sqlite")).unwrap();
     let store: Arc<dyn Store> = Arc::new(store);

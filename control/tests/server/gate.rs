@@ -1,35 +1,58 @@
-//! A store with a door: while it is shut, nobody behind it gets an answer.
+//! A store with a door: while it is shut, nobody gets through to it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use confab_control::accounts::hashing::PasswordHash;
 use confab_control::clock::UnixMillis;
+use confab_control::cluster::RelayName;
 use confab_control::store::{
     AccountRecord, ConferenceRecord, Cursor, HomeRecord, MemberRecord, Membership, NodeRecord,
     NodeRun, Page, Rotation, SessionId, SessionRecord, Standing, Store, StoreError, StoreFuture,
 };
 use confab_protocol::control::{AccountId, ConferenceId, Email, Slug, Username};
+use tokio::sync::watch;
 
 /// One node's way to a store that all share.
 #[derive(Clone)]
 pub struct Gate {
     store: Arc<dyn Store>,
-    shut: Arc<AtomicBool>,
+    door: Arc<watch::Sender<Door>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Door {
+    Open,
+    /// Who comes is told so.
+    Shut,
+    /// Who comes waits until it is open or shut.
+    Jammed,
 }
 
 impl Gate {
     pub fn new(store: Arc<dyn Store>) -> Self {
-        let shut = Arc::default();
-        Self { store, shut }
+        let door = Arc::new(watch::Sender::new(Door::Open));
+        Self { store, door }
     }
 
     pub fn shut(&self) {
-        self.shut.store(true, Ordering::SeqCst);
+        self.door.send_replace(Door::Shut);
+    }
+
+    pub fn jam(&self) {
+        self.door.send_replace(Door::Jammed);
     }
 
     pub fn open(&self) {
-        self.shut.store(false, Ordering::SeqCst);
+        self.door.send_replace(Door::Open);
+    }
+
+    async fn pass(&self) -> Result<(), StoreError> {
+        let mut door = self.door.subscribe();
+        let decided = door.wait_for(|door| *door != Door::Jammed).await;
+        match decided.map(|door| *door) {
+            Ok(Door::Open) => Ok(()),
+            _ => Err(StoreError::Unavailable("the gate is shut".to_owned())),
+        }
     }
 }
 
@@ -38,9 +61,7 @@ macro_rules! through {
         impl Store for Gate {
             $(fn $name(&self, $($arg: $kind),*) -> StoreFuture<'_, $result> {
                 Box::pin(async move {
-                    if self.shut.load(Ordering::SeqCst) {
-                        return Err(StoreError::Unavailable("the gate is shut".to_owned()));
-                    }
+                    self.pass().await?;
                     self.store.$name($($arg),*).await
                 })
             })*
@@ -79,5 +100,7 @@ through! {
     fn beat(node: NodeRecord) -> ();
     fn nodes() -> Vec<NodeRecord>;
     fn forget_node(run: NodeRun) -> ();
+    fn revoke_relay(relay: RelayName, until: UnixMillis) -> ();
+    fn revoked_relays() -> Vec<(RelayName, UnixMillis)>;
     fn sweep(now: UnixMillis) -> u64;
 }

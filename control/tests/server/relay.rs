@@ -1,7 +1,6 @@
 //! A relay for tests.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -36,7 +35,8 @@ struct Shared {
     media: Arc<Mutex<Media>>,
     /// What it answers to what is not fenced; `None` keeps it silent.
     outcome: Mutex<Option<CommandOutcome>>,
-    draining: AtomicBool,
+    /// What it says of itself.
+    load: Mutex<wire::RelayLoad>,
     send: tokio::sync::Mutex<SendStream>,
 }
 
@@ -91,7 +91,7 @@ impl FakeRelay {
             seen: Mutex::default(),
             outcome: Mutex::new(outcome),
             media,
-            draining: AtomicBool::new(false),
+            load: Mutex::default(),
             send: tokio::sync::Mutex::new(send),
         });
         tokio::spawn(obey(recv, deframer, shared.clone()));
@@ -105,6 +105,16 @@ impl FakeRelay {
 
     pub fn answer_with(&self, outcome: Option<CommandOutcome>) {
         *self.shared.outcome.lock().unwrap() = outcome;
+    }
+
+    /// Says from now on that it has so many sessions.
+    pub fn has_sessions(&self, sessions: u32) {
+        self.shared.load.lock().unwrap().sessions = sessions;
+    }
+
+    /// Whether it was told to drain.
+    pub fn is_draining(&self) -> bool {
+        self.shared.load.lock().unwrap().draining
     }
 
     pub fn commands(&self) -> Vec<Command> {
@@ -178,7 +188,7 @@ impl FakeRelay {
 
     /// Says that it is about to end.
     pub fn drain(&self) {
-        self.shared.draining.store(true, Ordering::Relaxed);
+        self.shared.load.lock().unwrap().draining = true;
     }
 
     /// Says that the relay has the room of this conference.
@@ -257,8 +267,13 @@ impl Shared {
 async fn obey(mut recv: RecvStream, mut deframer: Deframer, shared: Arc<Shared>) {
     let mut next_id = 1u64;
     while let Some(message) = next_message(&mut recv, &mut deframer).await {
-        let Some(wire::control_to_relay::Kind::Command(command)) = message.kind else {
-            panic!("a command");
+        let command = match message.kind {
+            Some(wire::control_to_relay::Kind::Command(command)) => command,
+            Some(wire::control_to_relay::Kind::Drain(_)) => {
+                shared.load.lock().unwrap().draining = true;
+                continue;
+            }
+            other => panic!("{other:?}"),
         };
         let command = Command::try_from(&command).unwrap();
         let id = next_id;
@@ -290,10 +305,7 @@ async fn obey(mut recv: RecvStream, mut deframer: Deframer, shared: Arc<Shared>)
 
 async fn report(shared: Arc<Shared>) {
     loop {
-        let load = wire::RelayLoad {
-            draining: shared.draining.load(Ordering::Relaxed),
-            ..wire::RelayLoad::default()
-        };
+        let load = *shared.load.lock().unwrap();
         shared.say(wire::relay_to_control::Kind::Load(load)).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::cluster::NodeName;
+use crate::cluster::status::NodeLife;
 use crate::store::{NodeRecord, NodeRun};
 
 /// Time between two heartbeats, and between two looks at those of the others.
@@ -156,6 +157,19 @@ impl Members {
     pub fn listed(&self) -> Vec<NodeRecord> {
         let others = self.seen.values().filter(|seen| seen.record.run != self.me);
         others.map(|seen| seen.record.clone()).collect()
+    }
+
+    /// All others that the store lists, and whether they live.
+    pub fn census(&self) -> Vec<(NodeRecord, NodeLife)> {
+        let others = self.seen.values().filter(|seen| seen.record.run != self.me);
+        let life = |seen: &Seen| match seen.still {
+            still if still >= DEAD_AFTER => NodeLife::Dead,
+            still if still >= DOUBTED_AFTER => NodeLife::Doubted,
+            _ => NodeLife::Alive,
+        };
+        others
+            .map(|seen| (seen.record.clone(), life(seen)))
+            .collect()
     }
 
     /// See [`Nodes::sure_since`](super::Nodes::sure_since).

@@ -6,10 +6,14 @@ use confab_protocol::control::{AccountId, ConferenceId, Refusal};
 use confab_protocol::wire::{self, node_request, node_response, room_request};
 
 use crate::clock::UnixMillis;
+use crate::cluster::RelayName;
+use crate::cluster::status::ClusterStatus;
 use crate::store::{SessionId, Standing};
 
-/// Longest message between nodes, in bytes of protobuf.
+/// Longest request to a node, in bytes of protobuf.
 pub const MAX_NODE_MESSAGE: usize = 64 * 1024;
+/// Longest answer of a node, in bytes of protobuf: some thousand relays, each linked to a hundred nodes.
+pub const MAX_NODE_ANSWER: usize = 4 << 20;
 /// Rooms in one [`NodeAsk::CountLive`], at most.
 pub const MAX_COUNTED: usize = 2000;
 
@@ -22,6 +26,20 @@ pub enum NodeAsk {
     EndSession(AccountId, SessionId),
     /// How many are in each of these rooms.
     CountLive(Vec<ConferenceId>),
+    /// How it goes.
+    Status {
+        /// Everywhere, not at this node alone.
+        everybody: bool,
+    },
+    /// A relay is to drain and end.
+    DrainRelay {
+        /// Which.
+        relay: RelayName,
+        /// By the link of another node, if it has none here.
+        by_any: bool,
+    },
+    /// A relay's identities that were made until then are not good any more.
+    RevokeRelay(RelayName, UnixMillis),
 }
 
 /// What is to be done with a room.
@@ -53,6 +71,8 @@ pub enum NodeAnswer {
     NotOwner,
     /// How many are in each room, in the order asked.
     Live(Vec<u32>),
+    /// How it goes.
+    Status(Box<ClusterStatus>),
 }
 
 impl From<&NodeAsk> for wire::NodeRequest {
@@ -69,6 +89,17 @@ impl From<&NodeAsk> for wire::NodeRequest {
             }),
             NodeAsk::CountLive(conferences) => Kind::CountLive(wire::CountLive {
                 conference_ids: conferences.iter().map(|id| id.to_wire()).collect(),
+            }),
+            NodeAsk::Status { everybody } => Kind::AskStatus(wire::AskStatus {
+                everybody: *everybody,
+            }),
+            NodeAsk::DrainRelay { relay, by_any } => Kind::DrainRelay(wire::DrainRelay {
+                name: relay.to_string(),
+                by_any: *by_any,
+            }),
+            NodeAsk::RevokeRelay(relay, until) => Kind::RevokeRelay(wire::RevokeRelay {
+                name: relay.to_string(),
+                until_ms: until.0,
             }),
         };
         Self { kind: Some(kind) }
@@ -116,6 +147,15 @@ impl TryFrom<wire::NodeRequest> for NodeAsk {
                 let ids = count.conference_ids.iter().map(parse);
                 Self::CountLive(ids.collect::<Result<_, _>>()?)
             }
+            Kind::AskStatus(wire::AskStatus { everybody }) => Self::Status { everybody },
+            Kind::DrainRelay(wire::DrainRelay { name, by_any }) => Self::DrainRelay {
+                relay: name.parse().map_err(|_| BadField("name"))?,
+                by_any,
+            },
+            Kind::RevokeRelay(wire::RevokeRelay { name, until_ms }) => {
+                let relay = name.parse().map_err(|_| BadField("name"))?;
+                Self::RevokeRelay(relay, UnixMillis(until_ms))
+            }
         })
     }
 }
@@ -145,6 +185,7 @@ impl From<NodeAnswer> for wire::NodeResponse {
             NodeAnswer::Refused(refusal) => Kind::Error(refusal.into()),
             NodeAnswer::NotOwner => Kind::NotOwner(wire::NotOwner {}),
             NodeAnswer::Live(counts) => Kind::LiveCounts(wire::LiveCounts { counts }),
+            NodeAnswer::Status(status) => Kind::Status((*status).into()),
         };
         Self { kind: Some(kind) }
     }
@@ -160,6 +201,7 @@ impl TryFrom<wire::NodeResponse> for NodeAnswer {
             Kind::Error(error) => Self::Refused(error.into()),
             Kind::NotOwner(wire::NotOwner {}) => Self::NotOwner,
             Kind::LiveCounts(live) => Self::Live(live.counts),
+            Kind::Status(status) => Self::Status(Box::new(status.try_into()?)),
         })
     }
 }
@@ -216,6 +258,12 @@ mod tests {
             NodeAsk::Room(conference, RoomAsk::Delete),
             NodeAsk::EndSession(account, SessionId([3; 16])),
             NodeAsk::CountLive(vec![conference, ConferenceId::new([4; 16])]),
+            NodeAsk::Status { everybody: true },
+            NodeAsk::DrainRelay {
+                relay: "berlin".parse().unwrap(),
+                by_any: true,
+            },
+            NodeAsk::RevokeRelay("berlin".parse().unwrap(), UnixMillis(5)),
         ] {
             assert_eq!(NodeAsk::try_from(wire::NodeRequest::from(&ask)), Ok(ask));
         }
@@ -223,6 +271,7 @@ mod tests {
             NodeAnswer::Done,
             NodeAnswer::NotOwner,
             NodeAnswer::Live(vec![0, 5]),
+            NodeAnswer::Status(Box::default()),
             NodeAnswer::Refused(Refusal::new(ErrorCode::Busy, "wait")),
         ] {
             let wired = wire::NodeResponse::from(answer.clone());

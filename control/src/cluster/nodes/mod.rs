@@ -23,6 +23,7 @@ pub use members::Members;
 pub use messages::{NodeAnswer, NodeAsk};
 pub use peers::{PeerError, Peers};
 
+use crate::cluster::status::NodeLife;
 use crate::random;
 use crate::store::{NodeRecord, NodeRun, SessionId};
 
@@ -79,6 +80,11 @@ impl Nodes {
     /// All others that the store lists, be they silent or not.
     fn listed(&self) -> Vec<NodeRecord> {
         self.members().listed()
+    }
+
+    /// All others that the store lists, and whether they live.
+    pub fn census(&self) -> Vec<(NodeRecord, NodeLife)> {
+        self.members().census()
     }
 
     /// The other nodes that live.

@@ -10,7 +10,7 @@ use confab_protocol::control::framing::{self, Deframer};
 use confab_protocol::wire;
 use quinn::{ClientConfig, Connection, Endpoint, IdleTimeout, TransportConfig, VarInt};
 
-use super::messages::{MAX_NODE_MESSAGE, NodeAnswer, NodeAsk};
+use super::messages::{MAX_NODE_ANSWER, NodeAnswer, NodeAsk};
 use crate::store::{NodeRecord, NodeRun};
 
 /// Time for a connection to stand, for each address of the node.
@@ -78,6 +78,18 @@ impl Peers {
         exchange.await.unwrap_or(Err(PeerError::Timeout))
     }
 
+    /// Asks whichever node is at that address, on a connection for this alone.
+    pub async fn ask_at(
+        &self,
+        host_and_port: &str,
+        ask: &NodeAsk,
+    ) -> Result<NodeAnswer, PeerError> {
+        let connected = self.connect_to(host_and_port).await;
+        let (connection, _endpoint) = connected.ok_or(PeerError::Unreachable)?;
+        let exchange = tokio::time::timeout(ANSWER_TIMEOUT, exchange(&connection, ask));
+        exchange.await.unwrap_or(Err(PeerError::Timeout))
+    }
+
     fn standing(&self, run: &NodeRun) -> Option<Connection> {
         let mut connections = self
             .connections
@@ -129,13 +141,13 @@ async fn exchange(connection: &Connection, ask: &NodeAsk) -> Result<NodeAnswer, 
         .await
         .map_err(|_| PeerError::Lost)?;
     let _ = send.finish();
-    let mut deframer = Deframer::new(MAX_NODE_MESSAGE);
+    let mut deframer = Deframer::new(MAX_NODE_ANSWER);
     loop {
         let message = deframer.next::<wire::NodeResponse>();
         if let Some(response) = message.map_err(|_| PeerError::Malformed)? {
             return NodeAnswer::try_from(response).map_err(|_| PeerError::Malformed);
         }
-        match receive.read_chunk(MAX_NODE_MESSAGE, true).await {
+        match receive.read_chunk(MAX_NODE_ANSWER, true).await {
             Ok(Some(chunk)) => deframer.push(&chunk.bytes),
             Ok(None) => return Err(PeerError::Malformed),
             Err(_) => return Err(PeerError::Lost),

@@ -1,4 +1,4 @@
-//! What other nodes ask of this one.
+//! What other nodes, and operators, ask of this one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,20 +11,31 @@ use tokio::task::JoinSet;
 
 use super::messages::{MAX_NODE_MESSAGE, NodeAnswer, NodeAsk};
 use crate::Server;
-use crate::cluster::NodeName;
+use crate::cluster::{NodeName, status};
 
 /// A request has to be whole, and its answer taken, by then.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Serves another node's connection to its end.
-pub async fn serve(connection: Connection, name: NodeName, server: Arc<Server>) {
-    tracing::info!(node = %name, "node linked");
+/// Who asks.
+#[derive(Clone, Debug)]
+pub enum Asker {
+    /// Another node.
+    Node(NodeName),
+    /// An operator, by a command.
+    Operator,
+}
+
+/// Serves the connection of another node, or of an operator's command, to its end.
+pub async fn serve(connection: Connection, asker: Asker, server: Arc<Server>) {
+    if let Asker::Node(name) = &asker {
+        tracing::info!(node = %name, "node linked");
+    }
     let mut requests = JoinSet::new();
     loop {
         tokio::select! {
             stream = connection.accept_bi() => match stream {
                 Ok((send, receive)) => {
-                    requests.spawn(serve_request(send, receive, server.clone()));
+                    requests.spawn(serve_request(send, receive, asker.clone(), server.clone()));
                 }
                 Err(_) => break,
             },
@@ -33,13 +44,24 @@ pub async fn serve(connection: Connection, name: NodeName, server: Arc<Server>) 
     }
     // What was begun is carried out, whether anybody hears of it or not.
     requests.detach_all();
-    tracing::info!(node = %name, "node unlinked");
+    if let Asker::Node(name) = &asker {
+        tracing::info!(node = %name, "node unlinked");
+    }
 }
 
-async fn serve_request(mut send: SendStream, mut receive: RecvStream, server: Arc<Server>) {
+async fn serve_request(
+    mut send: SendStream,
+    mut receive: RecvStream,
+    asker: Asker,
+    server: Arc<Server>,
+) {
     let asked = tokio::time::timeout(DEADLINE, read(&mut receive)).await;
     let answer = match asked {
-        Ok(Some(ask)) => answer(&server, ask).await,
+        Ok(Some(ask)) if may(&asker, &ask) => answer(&server, ask).await,
+        Ok(Some(_)) => NodeAnswer::Refused(Refusal::new(
+            ErrorCode::Denied,
+            "this is not for whoever asked",
+        )),
         Ok(None) | Err(_) => NodeAnswer::Refused(Refusal::new(
             ErrorCode::Malformed,
             "the other node's request makes no sense: are both of one version?",
@@ -66,6 +88,16 @@ async fn read(receive: &mut RecvStream) -> Option<NodeAsk> {
     }
 }
 
+/// Operators ask for what is theirs alone, nodes for the rest; both how it goes.
+fn may(asker: &Asker, ask: &NodeAsk) -> bool {
+    let is_operator = matches!(asker, Asker::Operator);
+    match ask {
+        NodeAsk::Status { .. } | NodeAsk::DrainRelay { .. } => true,
+        NodeAsk::RevokeRelay(..) => is_operator,
+        NodeAsk::Room(..) | NodeAsk::EndSession(..) | NodeAsk::CountLive(_) => !is_operator,
+    }
+}
+
 async fn answer(server: &Server, ask: NodeAsk) -> NodeAnswer {
     match ask {
         NodeAsk::Room(conference, ask) => server.rooms.asked_by_node(conference, ask).await,
@@ -76,6 +108,25 @@ async fn answer(server: &Server, ask: NodeAsk) -> NodeAnswer {
         NodeAsk::CountLive(conferences) => {
             let live = conferences.iter().map(|id| server.rooms.live(*id));
             NodeAnswer::Live(live.collect())
+        }
+        NodeAsk::Status { everybody: true } => {
+            NodeAnswer::Status(Box::new(status::of_cluster(server).await))
+        }
+        NodeAsk::Status { everybody: false } => {
+            NodeAnswer::Status(Box::new(status::of_node(server)))
+        }
+        NodeAsk::DrainRelay { relay, by_any } => {
+            match status::drain(server, &relay, by_any).await {
+                Ok(()) => NodeAnswer::Done,
+                Err(refusal) => NodeAnswer::Refused(refusal),
+            }
+        }
+        NodeAsk::RevokeRelay(relay, until) => {
+            tracing::warn!(%relay, "an operator revokes a relay's identities");
+            match server.revoked.revoke(relay, until).await {
+                Ok(()) => NodeAnswer::Done,
+                Err(error) => NodeAnswer::Refused(error.into()),
+            }
         }
     }
 }

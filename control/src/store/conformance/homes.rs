@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use confab_protocol::cluster::BootId;
 
 use super::*;
+use crate::cluster::RelayName;
 use crate::store::{HomePlace, HomeRecord, NodeRecord, NodeRun};
 
 /// How often a claimant tries again who came too late.
@@ -18,6 +19,7 @@ pub(super) async fn run(store: &Arc<dyn Store>) {
     every_era_is_won_once(store).await;
     nodes_are_known_by_what_they_said_last(store).await;
     a_newer_run_of_a_node_stays(store).await;
+    the_latest_revocation_of_a_relay_counts(store).await;
 }
 
 async fn a_home_is_written_by_condition(store: &Arc<dyn Store>) {
@@ -176,6 +178,28 @@ async fn a_newer_run_of_a_node_stays(store: &Arc<dyn Store>) {
         assert_eq!(heard(store, &old).await, Some(new.clone()));
         assert_eq!(store.forget_node(new.run).await, Ok(()));
         assert_eq!(heard(store, &old).await, None);
+    }
+}
+
+async fn the_latest_revocation_of_a_relay_counts(store: &Arc<dyn Store>) {
+    let name: RelayName = some_run().name.as_str().parse().expect("a relay's name");
+    let until = async || {
+        let listed = store.revoked_relays().await.expect("the store answers");
+        let mut of_it = listed.into_iter().filter(|(relay, _)| *relay == name);
+        let found = of_it.next().map(|(_, until)| until);
+        assert_eq!(of_it.next(), None, "a name is there twice");
+        found
+    };
+    assert_eq!(until().await, None);
+    let at = |millis| UnixMillis(NOW.0 + millis);
+    for (revoked, counts) in [
+        (at(5), at(5)),
+        (at(5), at(5)),
+        (at(3), at(5)),
+        (at(9), at(9)),
+    ] {
+        assert_eq!(store.revoke_relay(name.clone(), revoked).await, Ok(()));
+        assert_eq!(until().await, Some(counts));
     }
 }
 

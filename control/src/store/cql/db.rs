@@ -20,8 +20,10 @@ use super::config::CqlConfig;
 #[cfg(any(test, feature = "conformance"))]
 use super::faults::Faults;
 
-/// A statement is given up after so long.
-const REQUEST_TIMEOUT: Duration = Duration::from_millis(2500);
+/// A statement that writes is given up after so long.
+const REQUEST_TIMEOUT: Duration = Duration::from_millis(2000);
+/// A statement that only reads is given up after so long: it may be asked again at once.
+const READ_TIMEOUT: Duration = Duration::from_millis(1500);
 /// A node that does not take a connection within this is passed over.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A connection on which nothing was heard for so long is asked whether anybody is there …
@@ -36,8 +38,8 @@ const SPECULATE_AFTER: Duration = Duration::from_millis(100);
 pub(super) const OPERATIONS: usize = 2048;
 /// Statements that are with the database at a time.
 pub(super) const STATEMENTS: usize = 256;
-/// A statement whose turn has not come by then is not sent: its operation is told that the store is busy.
-const TURN_WAIT: Duration = REQUEST_TIMEOUT;
+/// A statement whose turn has not come by then is not sent: its operation is told that the store is busy. A database that hangs has all turns taken; whoever comes then is told so, sooner than by waiting for an answer.
+const TURN_WAIT: Duration = Duration::from_millis(500);
 
 /// What a statement does, which decides how it is sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -177,6 +179,9 @@ impl Db {
             "it finds its replicas by itself: {cql}"
         );
         statement.set_is_idempotent(kind != Kind::Conditional);
+        if matches!(kind, Kind::Read | Kind::SerialRead) {
+            statement.set_request_timeout(Some(READ_TIMEOUT));
+        }
         match kind {
             Kind::Read | Kind::UrgentWrite => {
                 statement.set_execution_profile_handle(Some(self.sent_twice.clone()));

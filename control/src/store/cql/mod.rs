@@ -3,11 +3,11 @@
 //! * `config`: where the database is; `db`: the driver's session; `schema`: tables and their migrations;
 //! * `cells`: rows that are changed by comparing; `keys` and `values`: how rows look;
 //! * `unfinished`: the journal of what was begun;
-//! * `accounts`, `sessions`, `conferences`, `members`, `lists`, `homes`, `nodes`: the operations.
+//! * `accounts`, `sessions`, `conferences`, `members`, `lists`, `homes`, `nodes`, `revoked`: the operations.
 //!
 //! # Tables
 //!
-//! All but `unfinished` and `nodes` hold one packed value `v` for each key, and what has one is only ever written by conditional
+//! All but `unfinished`, `nodes` and `revoked_relays` hold one packed value `v` for each key, and what has one is only ever written by conditional
 //! statements (lightweight transactions), decided at SERIAL. A name, a slug or a home has to be unique in the
 //! world; a password, a session or a standing has to stay revoked in the world. With one datacentre it costs nothing more
 //! than LOCAL_SERIAL. Reads are at LOCAL_QUORUM; what decides is the comparison of the write that follows. Only a home is read
@@ -25,6 +25,7 @@
 //! | members_by_conference | ((conference, bucket), account) | role, muted, since |
 //! | conference_home | conference | era, its owner, place; never deleted |
 //! | nodes | (0, node) | incarnation, counter, addresses; written without condition (`nodes`), the database forgets it (TTL) |
+//! | revoked_relays | (0, relay) | until when its identities were revoked; written without condition (`revoked`), never deleted |
 //! | unfinished | (bucket, work, id, nonce) | journal |
 //!
 //! An account's lists of sessions and conferences lie in its own partition of `users`, for a partition costs some 45 bytes:
@@ -73,6 +74,7 @@ use super::{
 };
 use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
+use crate::cluster::RelayName;
 
 mod accounts;
 mod cells;
@@ -86,6 +88,7 @@ mod keys;
 mod lists;
 mod members;
 mod nodes;
+mod revoked;
 mod schema;
 mod sessions;
 #[cfg(test)]
@@ -98,6 +101,7 @@ use config::CqlConfig;
 use db::Db;
 use lists::Lists;
 use nodes::Nodes;
+use revoked::RevokedRelays;
 use sessions::Pointers;
 use unfinished::Journal;
 
@@ -124,6 +128,7 @@ struct Core {
     lists: Lists,
     homes: Cells,
     nodes: Nodes,
+    revoked: RevokedRelays,
     journal: Journal,
 }
 
@@ -200,6 +205,7 @@ impl Core {
             lists: Lists::prepare(&db, &members, &users).await?,
             homes: cells("conference_home", &["c"]).await?,
             nodes: Nodes::prepare(&db, &table("nodes")).await?,
+            revoked: RevokedRelays::prepare(&db, &table("revoked_relays")).await?,
             journal: Journal::prepare(&db, &table("unfinished")).await?,
             db,
         })
@@ -384,6 +390,14 @@ impl Store for CqlStore {
 
     fn forget_node(&self, run: NodeRun) -> StoreFuture<'_, ()> {
         self.ask(async move { self.core.forget_node(&run).await })
+    }
+
+    fn revoke_relay(&self, relay: RelayName, until: UnixMillis) -> StoreFuture<'_, ()> {
+        self.ask(async move { self.core.revoke_relay(&relay, until).await })
+    }
+
+    fn revoked_relays(&self) -> StoreFuture<'_, Vec<(RelayName, UnixMillis)>> {
+        self.ask(self.core.revoked_relays())
     }
 
     fn sweep(&self, now: UnixMillis) -> StoreFuture<'_, u64> {

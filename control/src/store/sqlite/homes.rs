@@ -1,4 +1,4 @@
-//! Who owns which room, and the nodes.
+//! Who owns which room, the nodes, and relays whose identities are revoked.
 
 use confab_protocol::cluster::BootId;
 use confab_protocol::control::ConferenceId;
@@ -6,6 +6,8 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{parsed, signed, unsigned};
+use crate::clock::UnixMillis;
+use crate::cluster::RelayName;
 use crate::store::{HomePlace, HomeRecord, NodeRecord, NodeRun, StoreError};
 
 /// Nodes that have said something within a day.
@@ -114,6 +116,27 @@ pub(super) fn forget_node(db: &Connection, run: &NodeRun) -> Result<(), StoreErr
     db.prepare_cached("DELETE FROM nodes WHERE name = ? AND incarnation = ?")?
         .execute(params![run.name.as_str(), run.incarnation.cast_signed()])?;
     Ok(())
+}
+
+pub(super) fn revoke_relay(
+    db: &Connection,
+    relay: &RelayName,
+    until: UnixMillis,
+) -> Result<(), StoreError> {
+    db.prepare_cached(
+        "INSERT INTO revoked_relays (name, until) VALUES (?, ?) \
+         ON CONFLICT (name) DO UPDATE SET until = max(until, excluded.until)",
+    )?
+    .execute(params![relay.as_str(), signed(until.0)])?;
+    Ok(())
+}
+
+pub(super) fn revoked_relays(db: &Connection) -> Result<Vec<(RelayName, UnixMillis)>, StoreError> {
+    let mut statement = db.prepare_cached("SELECT name, until FROM revoked_relays")?;
+    let rows = statement.query_map([], |row| {
+        Ok((parsed(row, 0)?, UnixMillis(unsigned(row, 1)?)))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// The run in the columns `first` (name) and the next (incarnation, of which SQLite keeps the bits with a sign).

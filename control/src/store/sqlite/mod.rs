@@ -16,6 +16,7 @@ use super::{
 };
 use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
+use crate::cluster::RelayName;
 
 mod accounts;
 mod conferences;
@@ -237,6 +238,15 @@ impl Store for SqliteStore {
 
     fn forget_node(&self, run: NodeRun) -> StoreFuture<'_, ()> {
         self.threads.write(move |db| homes::forget_node(db, &run))
+    }
+
+    fn revoke_relay(&self, relay: RelayName, until: UnixMillis) -> StoreFuture<'_, ()> {
+        self.threads
+            .write(move |db| homes::revoke_relay(db, &relay, until))
+    }
+
+    fn revoked_relays(&self) -> StoreFuture<'_, Vec<(RelayName, UnixMillis)>> {
+        self.threads.read(homes::revoked_relays)
     }
 
     fn sweep(&self, now: UnixMillis) -> StoreFuture<'_, u64> {

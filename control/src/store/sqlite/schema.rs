@@ -76,6 +76,10 @@ CREATE TABLE nodes (
     public TEXT NOT NULL,
     heard INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE revoked_relays (
+    name TEXT PRIMARY KEY,
+    until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 "];
 
 pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {

@@ -1,0 +1,403 @@
+//! How nodes and relays do, gathered by the node that an operator asks; and relays that an operator drains.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use confab_protocol::control::framing;
+use confab_protocol::control::room::BadField;
+use confab_protocol::control::{ErrorCode, Refusal, Region};
+use confab_protocol::wire;
+
+use super::nodes::{NodeAnswer, NodeAsk};
+use super::registry::Relays;
+use super::{NodeName, RelayName};
+use crate::store::NodeRecord;
+use crate::{AGENT, Server};
+
+/// Other nodes have this long to say how they do.
+const DEADLINE: Duration = Duration::from_secs(2);
+
+/// How all do.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ClusterStatus {
+    /// By name.
+    pub nodes: Vec<NodeStatus>,
+    /// By name.
+    pub relays: Vec<RelayStatus>,
+}
+
+/// How a node does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeStatus {
+    /// Which.
+    pub name: NodeName,
+    /// Whether it lives, as the asked node sees it.
+    pub life: NodeLife,
+    /// Where other nodes reach it, `HOST:PORT`.
+    pub cluster: String,
+    /// Where clients reach it, `HOST:PORT` each.
+    pub public: Vec<String>,
+    /// What it says of itself; `None` when it did not answer.
+    pub figures: Option<NodeFigures>,
+}
+
+/// Whether a node lives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NodeLife {
+    /// It does.
+    Alive,
+    /// Its heartbeat stands still.
+    Doubted,
+    /// For so long that its rooms are free to be taken.
+    Dead,
+}
+
+/// What a node says of itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeFigures {
+    /// Name and version of its program.
+    pub agent: String,
+    /// Where it is.
+    pub region: Option<Region>,
+    /// Rooms that it owns.
+    pub rooms: u32,
+    /// Participants in them.
+    pub participants: u32,
+    /// Clients that are connected.
+    pub clients: u32,
+    /// Whether the store answered when it was asked last.
+    pub store_answers: bool,
+}
+
+/// How a relay does that is linked to some node.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RelayStatus {
+    /// Which.
+    pub name: RelayName,
+    /// Where it is.
+    pub region: Option<Region>,
+    /// Where clients reach it.
+    pub addresses: Vec<SocketAddr>,
+    /// Media sessions that it takes.
+    pub max_sessions: u32,
+    /// Its last report.
+    pub load: wire::RelayLoad,
+    /// To which nodes it is linked, in order.
+    pub nodes: Vec<NodeName>,
+}
+
+impl Eq for RelayStatus {}
+
+/// How this node and its relays do.
+pub fn of_node(server: &Server) -> ClusterStatus {
+    let me = &server.place;
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let node = NodeStatus {
+        name: me.run.name.clone(),
+        life: NodeLife::Alive,
+        cluster: me.cluster.clone(),
+        public: me.public.clone(),
+        figures: Some(NodeFigures {
+            agent: AGENT.to_owned(),
+            region: server.region.clone(),
+            rooms: count(server.rooms.count()),
+            participants: server.rooms.participants(),
+            clients: count(server.clients.count()),
+            store_answers: server.accounts.store_answers(),
+        }),
+    };
+    ClusterStatus {
+        nodes: vec![node],
+        relays: server.relays.status(&me.run.name),
+    }
+}
+
+/// How all nodes and relays do, as far as they answer in time.
+pub async fn of_cluster(server: &Server) -> ClusterStatus {
+    let mut all = of_node(server);
+    let mut asked = tokio::task::JoinSet::new();
+    for (node, life) in server.nodes.census() {
+        let nodes = server.nodes.clone();
+        asked.spawn(async move {
+            let ask = NodeAsk::Status { everybody: false };
+            let answer = match life {
+                NodeLife::Dead => None,
+                _ => tokio::time::timeout(DEADLINE, nodes.ask(&node, &ask))
+                    .await
+                    .ok(),
+            };
+            match answer {
+                Some(Ok(NodeAnswer::Status(status))) => (node, life, *status),
+                _ => (node, life, ClusterStatus::default()),
+            }
+        });
+    }
+    while let Some(answer) = asked.join_next().await {
+        if let Ok((node, life, theirs)) = answer {
+            all.add(&node, life, theirs);
+        }
+    }
+    all.nodes.sort_by(|one, other| one.name.cmp(&other.name));
+    all
+}
+
+/// Tells a relay to drain, over this node's link or another's.
+pub async fn drain(server: &Server, relay: &RelayName, by_any: bool) -> Result<(), Refusal> {
+    if server.relays.drain(relay) {
+        tracing::info!(%relay, "an operator drains a relay");
+        return Ok(());
+    }
+    if by_any {
+        let ask = NodeAsk::DrainRelay {
+            relay: relay.clone(),
+            by_any: false,
+        };
+        for node in server.nodes.others() {
+            let answer = tokio::time::timeout(DEADLINE, server.nodes.ask(&node, &ask)).await;
+            if let Ok(Ok(NodeAnswer::Done)) = answer {
+                return Ok(());
+            }
+        }
+    }
+    let message = format!("no relay named {relay} is linked");
+    Err(Refusal::new(ErrorCode::NotFound, message))
+}
+
+impl ClusterStatus {
+    /// Adds what another node has said.
+    fn add(&mut self, node: &NodeRecord, life: NodeLife, theirs: Self) {
+        let figures = theirs.nodes.into_iter().find_map(|node| node.figures);
+        self.nodes.push(NodeStatus {
+            name: node.run.name.clone(),
+            life,
+            cluster: node.cluster.clone(),
+            public: node.public.clone(),
+            figures,
+        });
+        let ours = std::mem::take(&mut self.relays).into_iter();
+        let mut relays: BTreeMap<_, _> = ours.map(|relay| (relay.name.clone(), relay)).collect();
+        for relay in theirs.relays {
+            match relays.get_mut(&relay.name) {
+                Some(known) => {
+                    known.nodes.extend(relay.nodes);
+                    known.nodes.sort();
+                }
+                None => {
+                    relays.insert(relay.name.clone(), relay);
+                }
+            }
+        }
+        self.relays = relays.into_values().collect();
+    }
+}
+
+impl Relays {
+    /// How the linked relays do, by name, as the node of that name knows them.
+    fn status(&self, me: &NodeName) -> Vec<RelayStatus> {
+        let relays = self.lock();
+        let linked = relays.iter().filter(|(_, relay)| relay.link.is_some());
+        let status = linked.map(|(name, relay)| RelayStatus {
+            name: name.clone(),
+            region: relay.info.region.clone(),
+            addresses: relay.info.addresses.clone(),
+            max_sessions: relay.info.max_sessions,
+            load: relay.reported,
+            nodes: vec![me.clone()],
+        });
+        let mut all: Vec<_> = status.collect();
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all
+    }
+
+    /// Tells the relay to drain; false when it is not linked.
+    fn drain(&self, relay: &RelayName) -> bool {
+        let kind = wire::control_to_relay::Kind::Drain(wire::Drain {});
+        let bytes = framing::encode(&wire::ControlToRelay { kind: Some(kind) });
+        self.lock()
+            .get_mut(relay)
+            .is_some_and(|relay| relay.say(bytes))
+    }
+}
+
+impl From<ClusterStatus> for wire::ClusterStatus {
+    fn from(status: ClusterStatus) -> Self {
+        Self {
+            nodes: status.nodes.into_iter().map(node_to_wire).collect(),
+            relays: status.relays.into_iter().map(relay_to_wire).collect(),
+        }
+    }
+}
+
+impl TryFrom<wire::ClusterStatus> for ClusterStatus {
+    type Error = BadField;
+
+    fn try_from(status: wire::ClusterStatus) -> Result<Self, BadField> {
+        let (nodes, relays) = (status.nodes.into_iter(), status.relays.into_iter());
+        Ok(Self {
+            nodes: nodes.map(parse_node).collect::<Result<_, _>>()?,
+            relays: relays.map(parse_relay).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+fn node_to_wire(node: NodeStatus) -> wire::NodeStatus {
+    let life = match node.life {
+        NodeLife::Alive => wire::NodeLife::Alive,
+        NodeLife::Doubted => wire::NodeLife::Doubted,
+        NodeLife::Dead => wire::NodeLife::Dead,
+    };
+    wire::NodeStatus {
+        name: node.name.to_string(),
+        life: life.into(),
+        cluster_address: node.cluster,
+        public_addresses: node.public,
+        figures: node.figures.map(|figures| wire::NodeFigures {
+            agent: figures.agent,
+            region: region_to_wire(figures.region),
+            rooms: figures.rooms,
+            participants: figures.participants,
+            clients: figures.clients,
+            store_answers: figures.store_answers,
+        }),
+    }
+}
+
+fn parse_node(node: wire::NodeStatus) -> Result<NodeStatus, BadField> {
+    let parse_figures = |figures: wire::NodeFigures| {
+        Ok(NodeFigures {
+            region: parse_region(&figures.region)?,
+            agent: figures.agent,
+            rooms: figures.rooms,
+            participants: figures.participants,
+            clients: figures.clients,
+            store_answers: figures.store_answers,
+        })
+    };
+    Ok(NodeStatus {
+        life: match node.life() {
+            wire::NodeLife::Alive => NodeLife::Alive,
+            wire::NodeLife::Doubted => NodeLife::Doubted,
+            wire::NodeLife::Dead => NodeLife::Dead,
+            wire::NodeLife::Unspecified => return Err(BadField("life")),
+        },
+        name: node.name.parse().map_err(|_| BadField("name"))?,
+        cluster: node.cluster_address,
+        public: node.public_addresses,
+        figures: node.figures.map(parse_figures).transpose()?,
+    })
+}
+
+fn relay_to_wire(relay: RelayStatus) -> wire::RelayStatus {
+    wire::RelayStatus {
+        name: relay.name.to_string(),
+        region: region_to_wire(relay.region),
+        addresses: relay.addresses.iter().map(ToString::to_string).collect(),
+        max_sessions: relay.max_sessions,
+        load: Some(relay.load),
+        nodes: relay.nodes.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn parse_relay(relay: wire::RelayStatus) -> Result<RelayStatus, BadField> {
+    let address = |text: &String| text.parse().map_err(|_| BadField("addresses"));
+    let node = |text: &String| text.parse().map_err(|_| BadField("nodes"));
+    Ok(RelayStatus {
+        name: relay.name.parse().map_err(|_| BadField("name"))?,
+        region: parse_region(&relay.region)?,
+        addresses: relay
+            .addresses
+            .iter()
+            .map(address)
+            .collect::<Result<_, _>>()?,
+        max_sessions: relay.max_sessions,
+        load: relay.load.unwrap_or_default(),
+        nodes: relay.nodes.iter().map(node).collect::<Result<_, _>>()?,
+    })
+}
+
+fn region_to_wire(region: Option<Region>) -> String {
+    region.map(String::from).unwrap_or_default()
+}
+
+fn parse_region(text: &str) -> Result<Option<Region>, BadField> {
+    Region::parse(text).map_err(|_| BadField("region"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::NodeRun;
+
+    fn relay(name: &str, node: &str) -> RelayStatus {
+        RelayStatus {
+            name: name.parse().unwrap(),
+            region: Some("europe".parse().unwrap()),
+            addresses: vec!["192.0.2.1:9000".parse().unwrap()],
+            max_sessions: 1000,
+            load: wire::RelayLoad {
+                sessions: 7,
+                draining: true,
+                ..wire::RelayLoad::default()
+            },
+            nodes: vec![node.parse().unwrap()],
+        }
+    }
+
+    fn node(name: &str, figures: Option<NodeFigures>) -> NodeStatus {
+        NodeStatus {
+            name: name.parse().unwrap(),
+            life: NodeLife::Doubted,
+            cluster: "10.0.0.1:4433".to_owned(),
+            public: vec!["one.example.org:4433".to_owned()],
+            figures,
+        }
+    }
+
+    fn figures() -> NodeFigures {
+        NodeFigures {
+            agent: "confab-control/1".to_owned(),
+            region: None,
+            rooms: 1,
+            participants: 2,
+            clients: 3,
+            store_answers: true,
+        }
+    }
+
+    #[test]
+    fn a_status_comes_out_as_it_went_in() {
+        let status = ClusterStatus {
+            nodes: vec![node("one", Some(figures())), node("two", None)],
+            relays: vec![relay("berlin", "one")],
+        };
+        let wired = wire::ClusterStatus::from(status.clone());
+        assert_eq!(ClusterStatus::try_from(wired), Ok(status));
+    }
+
+    #[test]
+    fn a_relay_that_two_nodes_know_is_one_relay() {
+        let mut all = ClusterStatus {
+            nodes: vec![node("two", Some(figures()))],
+            relays: vec![relay("berlin", "two")],
+        };
+        let theirs = ClusterStatus {
+            nodes: vec![node("one", Some(figures()))],
+            relays: vec![relay("berlin", "one"), relay("amsterdam", "one")],
+        };
+        let record = NodeRecord {
+            run: NodeRun::new("one".parse().unwrap()),
+            counter: 0,
+            cluster: String::new(),
+            public: Vec::new(),
+        };
+        all.add(&record, NodeLife::Alive, theirs);
+        let relays: Vec<_> = all
+            .relays
+            .iter()
+            .map(|relay| (relay.name.as_str(), relay.nodes.len()))
+            .collect();
+        assert_eq!(relays, [("amsterdam", 1), ("berlin", 2)]);
+        assert_eq!(all.nodes[1].figures, Some(figures()));
+    }
+}

@@ -1,0 +1,50 @@
+//! What the server counts, and how it tells it: `/metrics` for Prometheus, `/healthz`, `/readyz`.
+//!
+//! * [`timed`]: how often something was done, with what result, and how long it took;
+//! * [`page`]: all figures as text;
+//! * [`http`]: answers who asks for them.
+
+pub mod http;
+pub mod page;
+pub mod timed;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use timed::Timed;
+
+/// What the server counts. Clones share it.
+#[derive(Clone, Default)]
+pub struct Metrics(Arc<Counted>);
+
+/// The figures.
+#[derive(Default)]
+pub struct Counted {
+    /// What clients asked, by kind and result.
+    pub requests: Timed,
+    /// What the store was asked, by operation and result.
+    pub store: Timed,
+    /// Rooms that were taken over from another node.
+    pub takeovers: AtomicU64,
+    closing: AtomicBool,
+}
+
+impl std::ops::Deref for Metrics {
+    type Target = Counted;
+
+    fn deref(&self) -> &Counted {
+        &self.0
+    }
+}
+
+impl Counted {
+    /// The server is about to end: nobody new is to be sent here.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the server is about to end.
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+}

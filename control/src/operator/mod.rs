@@ -1,0 +1,204 @@
+//! What an operator asks of a cluster that runs: how it goes, to drain a relay, to revoke a relay's identities.
+//!
+//! Any node is asked, over the cluster's protocol, with a certificate that the command makes for itself: so whoever can read
+//! the cluster's keys may ask, and nobody else.
+//!
+//! * [`show`]: answers as tables and as JSON.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use confab_protocol::control::{ErrorCode, Refusal};
+
+use crate::clock::UnixMillis;
+use crate::cluster::RelayName;
+use crate::cluster::nodes::{NodeAnswer, NodeAsk, PeerError, Peers};
+use crate::cluster::status::{ClusterStatus, RelayStatus};
+use crate::running::STATE_FILE;
+use crate::tls::authority::Authority;
+use crate::tls::{TlsError, config, files};
+
+pub mod show;
+
+/// Where a node listens unless it is told otherwise.
+const DEFAULT_NODE: &str = "127.0.0.1:4433";
+/// Time between two looks at a relay that drains.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Why a command did not do what it is for.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// The cluster's keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] TlsError),
+    /// The node did not answer.
+    #[error(
+        "{node}: {source}; name a node that runs with --node HOST:PORT, and its cluster's keys with --data-dir"
+    )]
+    Node {
+        /// Which.
+        node: String,
+        /// Why.
+        source: PeerError,
+    },
+    /// The node answered something else.
+    #[error("the node's answer makes no sense: are both programs of one version?")]
+    Malformed,
+    /// The node refuses.
+    #[error("{0}")]
+    Refused(String),
+    /// There is no such relay.
+    #[error("no relay named {relay} is linked; there are: {known}")]
+    NoSuchRelay {
+        /// Which was asked for.
+        relay: RelayName,
+        /// Those that there are.
+        known: String,
+    },
+    /// The relay still has sessions.
+    #[error("{relay} still has {sessions} sessions; it goes on draining")]
+    SessionsLeft {
+        /// Which.
+        relay: RelayName,
+        /// How many.
+        sessions: u32,
+    },
+}
+
+/// A node to be asked.
+pub struct Operator {
+    peers: Peers,
+    node: String,
+}
+
+impl Operator {
+    /// Asks the node at `node`, else the one that runs on the data folder, with the keys in the folder.
+    pub fn new(
+        data_dir: &Path,
+        node: Option<&str>,
+        now: UnixMillis,
+    ) -> Result<Self, OperatorError> {
+        let authority = Authority::open(data_dir)?;
+        let identity = authority.operator_identity(now)?;
+        let client = config::node_client_config(&authority, identity)?;
+        let node = match node {
+            Some(node) => node.to_owned(),
+            None => local_node(data_dir)?,
+        };
+        Ok(Self {
+            peers: Peers::new(client),
+            node,
+        })
+    }
+
+    /// How all nodes and relays do.
+    pub async fn status(&self) -> Result<ClusterStatus, OperatorError> {
+        match self.ask(&NodeAsk::Status { everybody: true }).await? {
+            NodeAnswer::Status(status) => Ok(*status),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Has the relay drain and waits until it has no sessions, or has ended, for `patience` at most. `progress` hears of every
+    /// change in its sessions.
+    pub async fn drain(
+        &self,
+        relay: &RelayName,
+        patience: Duration,
+        mut progress: impl FnMut(u32),
+    ) -> Result<(), OperatorError> {
+        let by_any = true;
+        let ask = NodeAsk::DrainRelay {
+            relay: relay.clone(),
+            by_any,
+        };
+        match self.ask(&ask).await? {
+            NodeAnswer::Done => {}
+            NodeAnswer::Refused(refusal) if refusal.code == ErrorCode::NotFound => {
+                let known = self.status().await?.relays;
+                return Err(no_such_relay(relay, &known));
+            }
+            other => return Err(unexpected(other)),
+        }
+        let until = tokio::time::Instant::now() + patience;
+        let (mut began, mut told) = (false, None);
+        loop {
+            let status = self.status().await?;
+            let found = status.relays.into_iter().find(|known| known.name == *relay);
+            let Some(found) = found else {
+                return Ok(());
+            };
+            began |= found.load.draining;
+            let has_restarted = began && !found.load.draining;
+            if has_restarted || (began && found.load.sessions == 0) {
+                return Ok(());
+            }
+            let sessions = found.load.sessions;
+            if told != Some(sessions) {
+                told = Some(sessions);
+                progress(sessions);
+            }
+            if tokio::time::Instant::now() >= until {
+                let relay = relay.clone();
+                return Err(OperatorError::SessionsLeft { relay, sessions });
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    }
+
+    /// Revokes the relay's identities that were made until then.
+    pub async fn revoke(&self, relay: &RelayName, until: UnixMillis) -> Result<(), OperatorError> {
+        match self
+            .ask(&NodeAsk::RevokeRelay(relay.clone(), until))
+            .await?
+        {
+            NodeAnswer::Done => Ok(()),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    async fn ask(&self, ask: &NodeAsk) -> Result<NodeAnswer, OperatorError> {
+        let answer = self.peers.ask_at(&self.node, ask).await;
+        answer.map_err(|source| OperatorError::Node {
+            node: self.node.clone(),
+            source,
+        })
+    }
+}
+
+/// Where the node that runs on the folder listens, as it has written down.
+fn local_node(data_dir: &Path) -> Result<String, OperatorError> {
+    let state = files::read(&data_dir.join(STATE_FILE))?.unwrap_or_default();
+    let state: serde_json::Value = serde_json::from_slice(&state).unwrap_or_default();
+    let listen = state["listen"]
+        .as_str()
+        .and_then(|listen| listen.parse::<SocketAddr>().ok());
+    let Some(mut listen) = listen else {
+        return Ok(DEFAULT_NODE.to_owned());
+    };
+    if listen.ip().is_unspecified() {
+        listen.set_ip(match listen {
+            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        });
+    }
+    Ok(listen.to_string())
+}
+
+fn no_such_relay(relay: &RelayName, known: &[RelayStatus]) -> OperatorError {
+    let names: Vec<_> = known.iter().map(|relay| relay.name.as_str()).collect();
+    let known = match names.is_empty() {
+        true => "none".to_owned(),
+        false => names.join(", "),
+    };
+    let relay = relay.clone();
+    OperatorError::NoSuchRelay { relay, known }
+}
+
+fn unexpected(answer: NodeAnswer) -> OperatorError {
+    match answer {
+        NodeAnswer::Refused(Refusal { message, .. }) => OperatorError::Refused(message),
+        _ => OperatorError::Malformed,
+    }
+}

@@ -1,0 +1,409 @@
+//! What the database said lately. No I/O: answers and a monotonic clock in, answers out.
+//!
+//! What was read is kept only if nobody of this node has begun to write it since the reading began, else an old value could
+//! come back after a newer one was acknowledged. So a reader first notes how often its key was written ([`Since`]), and
+//! whoever writes counts that before and after.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::{Duration, Instant};
+
+use confab_protocol::control::{AccountId, ConferenceId, Slug};
+
+use super::recent::{Recent, RecentOf};
+use crate::clock::UnixMillis;
+use crate::store::{AccountRecord, ConferenceRecord, SessionId, SessionRecord, Standing};
+
+/// What was read is good for so long.
+pub const KEPT_FOR: Duration = Duration::from_secs(5 * 60);
+/// Sessions, accounts and standings that are kept at most, each: as many as people connect to a node. Together some 700 bytes
+/// for each person, so 90 MB at most.
+const MAX_PEOPLE: usize = 1 << 17;
+/// Conferences that are kept at most, of some 400 bytes each, so 26 MB at most.
+const MAX_CONFERENCES: usize = 1 << 16;
+/// Counters of writes. Keys that share one only have each other not kept now and then.
+const COUNTERS: usize = 1 << 12;
+
+/// What is read or written.
+#[derive(Clone, Copy, Hash, PartialEq, Eq, Debug)]
+pub(super) enum Key {
+    /// A session.
+    Session(SessionId),
+    /// An account.
+    Account(AccountId),
+    /// An account and all of its sessions.
+    AllOf(AccountId),
+    /// A conference and all standings in it.
+    Conference(ConferenceId),
+    /// A standing.
+    Member(ConferenceId, AccountId),
+    /// All standings in a conference.
+    Members(ConferenceId),
+    /// Any slug.
+    Slugs,
+}
+
+/// How often a key was written by a moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Since {
+    counter: usize,
+    count: u64,
+    all: u64,
+}
+
+/// What is kept.
+pub(super) struct Memory {
+    sessions: Recent<SessionId, Kept<SessionRecord>>,
+    accounts: Recent<AccountId, Kept<AccountRecord>>,
+    conferences: Recent<ConferenceId, Kept<ConferenceRecord>>,
+    slugs: Recent<Slug, ConferenceId>,
+    members: RecentOf<ConferenceId, AccountId, Kept<Standing>>,
+    hasher: RandomState,
+    counts: Vec<u64>,
+    /// Counts writes of which nobody knows which keys they are about.
+    all: u64,
+}
+
+struct Kept<T> {
+    value: T,
+    read: Instant,
+}
+
+impl<T: Clone> Kept<T> {
+    fn at(&self, now: Instant) -> Option<T> {
+        let is_good = now.saturating_duration_since(self.read) <= KEPT_FOR;
+        is_good.then(|| self.value.clone())
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            sessions: Recent::new(MAX_PEOPLE),
+            accounts: Recent::new(MAX_PEOPLE),
+            conferences: Recent::new(MAX_CONFERENCES),
+            slugs: Recent::new(MAX_CONFERENCES),
+            members: RecentOf::new(MAX_PEOPLE),
+            hasher: RandomState::new(),
+            counts: vec![0; COUNTERS],
+            all: 0,
+        }
+    }
+}
+
+impl Memory {
+    /// To be noted before the key is read.
+    pub(super) fn since(&self, key: Key) -> Since {
+        let counter = self.counter(key);
+        Since {
+            counter,
+            count: self.counts[counter],
+            all: self.all,
+        }
+    }
+
+    /// Whoever reads the key at this moment may read what is not so any more.
+    pub(super) fn disturb(&mut self, key: Key) {
+        if let Key::AllOf(_) = key {
+            self.all += 1;
+        }
+        let counter = self.counter(key);
+        self.counts[counter] += 1;
+    }
+
+    /// The key is about to be written, or was written elsewhere: what was known of it is forgotten.
+    pub(super) fn change(&mut self, key: Key) -> Since {
+        self.disturb(key);
+        match key {
+            Key::Session(id) => self.forget_session(id),
+            Key::Account(id) => self.forget_account(id),
+            Key::AllOf(account) => {
+                self.forget_account(account);
+                self.sessions
+                    .retain(|_, kept| kept.value.account != account);
+            }
+            Key::Conference(id) => self.forget_conference(id),
+            Key::Member(conference, account) => self.forget_member(conference, account),
+            Key::Members(conference) => self.members.remove_all(&conference),
+            Key::Slugs => {}
+        }
+        self.since(key)
+    }
+
+    pub(super) fn keep_session(&mut self, now: Instant, since: Since, session: &SessionRecord) {
+        if self.is_undisturbed(since) {
+            self.sessions.insert(session.id, kept(now, session));
+        }
+    }
+
+    pub(super) fn keep_account(&mut self, now: Instant, since: Since, account: &AccountRecord) {
+        if self.is_undisturbed(since) {
+            self.accounts.insert(account.id, kept(now, account));
+        }
+    }
+
+    pub(super) fn keep_conference(
+        &mut self,
+        now: Instant,
+        since: Since,
+        conference: &ConferenceRecord,
+    ) {
+        if self.is_undisturbed(since) {
+            self.slugs.insert(conference.slug.clone(), conference.id);
+            self.conferences
+                .insert(conference.id, kept(now, conference));
+        }
+    }
+
+    pub(super) fn keep_member(
+        &mut self,
+        now: Instant,
+        since: Since,
+        (conference, account): (ConferenceId, AccountId),
+        standing: Standing,
+    ) {
+        if self.is_undisturbed(since) {
+            self.members
+                .insert(conference, account, kept(now, &standing));
+        }
+    }
+
+    /// The session, unless it has expired by the time of day.
+    pub(super) fn session(
+        &self,
+        now: Instant,
+        id: SessionId,
+        time: UnixMillis,
+    ) -> Option<SessionRecord> {
+        let session = self.sessions.get(&id)?.at(now)?;
+        (session.expires > time).then_some(session)
+    }
+
+    /// The session if it is known to be of this generation; what of it does not change with a rotation is good for ever.
+    pub(super) fn session_at(&self, id: SessionId, generation: u32) -> Option<SessionRecord> {
+        let session = &self.sessions.get(&id)?.value;
+        (session.generation == generation).then(|| session.clone())
+    }
+
+    pub(super) fn account(&self, now: Instant, id: AccountId) -> Option<AccountRecord> {
+        self.accounts.get(&id)?.at(now)
+    }
+
+    pub(super) fn conference(&self, now: Instant, id: ConferenceId) -> Option<ConferenceRecord> {
+        self.conferences.get(&id)?.at(now)
+    }
+
+    pub(super) fn conference_by_slug(&self, now: Instant, slug: &Slug) -> Option<ConferenceRecord> {
+        let found = self.conference(now, *self.slugs.get(slug)?)?;
+        (found.slug == *slug).then_some(found)
+    }
+
+    pub(super) fn member(
+        &self,
+        now: Instant,
+        conference: ConferenceId,
+        account: AccountId,
+    ) -> Option<Standing> {
+        self.members.get(&conference, &account)?.at(now)
+    }
+
+    pub(super) fn forget_session(&mut self, id: SessionId) {
+        self.sessions.remove(&id);
+    }
+
+    /// Some have ended, and nobody here knows which.
+    pub(super) fn forget_sessions(&mut self) {
+        self.all += 1;
+        self.sessions.clear();
+    }
+
+    pub(super) fn forget_account(&mut self, id: AccountId) {
+        self.accounts.remove(&id);
+    }
+
+    pub(super) fn forget_conference(&mut self, id: ConferenceId) {
+        if let Some(conference) = self.conferences.remove(&id) {
+            self.forget_slug(&conference.value.slug);
+        }
+        self.members.remove_all(&id);
+    }
+
+    pub(super) fn forget_slug(&mut self, slug: &Slug) {
+        self.slugs.remove(slug);
+    }
+
+    pub(super) fn forget_member(&mut self, conference: ConferenceId, account: AccountId) {
+        self.members.remove(&conference, &account);
+    }
+
+    fn is_undisturbed(&self, since: Since) -> bool {
+        self.all == since.all && self.counts[since.counter] == since.count
+    }
+
+    fn counter(&self, key: Key) -> usize {
+        let hash = match key {
+            Key::Session(id) => self.hasher.hash_one(id),
+            Key::Account(id) | Key::AllOf(id) => self.hasher.hash_one(id),
+            // One for all standings in a conference: they are forgotten together, too.
+            Key::Conference(id) | Key::Member(id, _) | Key::Members(id) => self.hasher.hash_one(id),
+            Key::Slugs => self.hasher.hash_one(key),
+        };
+        usize::try_from(hash % COUNTERS as u64).unwrap_or_default()
+    }
+}
+
+fn kept<T: Clone>(now: Instant, value: &T) -> Kept<T> {
+    Kept {
+        value: value.clone(),
+        read: now,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use confab_protocol::control::room::{Role, Visibility};
+
+    use super::*;
+
+    const ANN: AccountId = AccountId::new([1; 16]);
+    const BOB: AccountId = AccountId::new([2; 16]);
+    const ROOM: ConferenceId = ConferenceId::new([3; 16]);
+    const OTHER: ConferenceId = ConferenceId::new([4; 16]);
+    const LAPTOP: SessionId = SessionId([5; 16]);
+    const TODAY: UnixMillis = UnixMillis(1_000_000);
+
+    fn session(account: AccountId, id: SessionId) -> SessionRecord {
+        SessionRecord {
+            id,
+            account,
+            generation: 7,
+            secret_hash: [9; 32],
+            used: true,
+            device: "laptop".parse().unwrap(),
+            created: TODAY,
+            rotated: TODAY,
+            expires: UnixMillis(TODAY.0 + 60_000),
+        }
+    }
+
+    fn conference(id: ConferenceId) -> ConferenceRecord {
+        ConferenceRecord {
+            id,
+            slug: "friday-night".parse().unwrap(),
+            title: "Friday".parse().unwrap(),
+            visibility: Visibility::Public,
+            owner: ANN,
+            owner_name: "ann".parse().unwrap(),
+            created: TODAY,
+            region: None,
+        }
+    }
+
+    fn standing(role: Role) -> Standing {
+        Standing {
+            role,
+            muted: false,
+            since: TODAY,
+        }
+    }
+
+    #[test]
+    fn what_was_read_is_good_for_five_minutes_and_no_longer_than_it_lives() {
+        let (mut memory, start) = (Memory::default(), Instant::now());
+        let since = memory.since(Key::Session(LAPTOP));
+        memory.keep_session(start, since, &session(ANN, LAPTOP));
+        assert!(memory.session(start + KEPT_FOR, LAPTOP, TODAY).is_some());
+        let late = start + KEPT_FOR + Duration::from_millis(1);
+        assert_eq!(memory.session(late, LAPTOP, TODAY), None);
+        let expired = UnixMillis(TODAY.0 + 60_000);
+        assert_eq!(memory.session(start, LAPTOP, expired), None);
+    }
+
+    #[test]
+    fn what_was_read_while_it_was_written_is_not_kept() {
+        let (mut memory, now) = (Memory::default(), Instant::now());
+        let key = Key::Member(ROOM, ANN);
+        // Read, then written, then the answer to the reading comes.
+        let early = memory.since(key);
+        let written = memory.change(key);
+        let meanwhile = memory.since(key);
+        memory.keep_member(now, written, (ROOM, ANN), standing(Role::Banned));
+        memory.disturb(key);
+        for late in [early, meanwhile] {
+            memory.keep_member(now, late, (ROOM, ANN), standing(Role::Member));
+        }
+        let known = memory.member(now, ROOM, ANN).unwrap();
+        assert_eq!(known.role, Role::Banned);
+    }
+
+    #[test]
+    fn of_two_who_write_at_once_neither_is_believed() {
+        let (mut memory, now) = (Memory::default(), Instant::now());
+        let key = Key::Member(ROOM, ANN);
+        let (one, two) = (memory.change(key), memory.change(key));
+        memory.keep_member(now, one, (ROOM, ANN), standing(Role::Member));
+        memory.disturb(key);
+        memory.keep_member(now, two, (ROOM, ANN), standing(Role::Banned));
+        memory.disturb(key);
+        assert_eq!(memory.member(now, ROOM, ANN), None);
+    }
+
+    #[test]
+    fn whose_sessions_ended_somehow_has_none_and_others_keep_theirs() {
+        let (mut memory, now) = (Memory::default(), Instant::now());
+        let phone = SessionId([6; 16]);
+        for kept in [session(ANN, LAPTOP), session(BOB, phone)] {
+            let since = memory.since(Key::Session(kept.id));
+            memory.keep_session(now, since, &kept);
+        }
+        let reading = memory.since(Key::Session(LAPTOP));
+        memory.change(Key::AllOf(ANN));
+        memory.keep_session(now, reading, &session(ANN, LAPTOP));
+        assert_eq!(memory.session(now, LAPTOP, TODAY), None);
+        assert!(memory.session(now, phone, TODAY).is_some());
+        let reading = memory.since(Key::Session(phone));
+        memory.forget_sessions();
+        memory.keep_session(now, reading, &session(BOB, phone));
+        assert_eq!(memory.session(now, phone, TODAY), None);
+    }
+
+    #[test]
+    fn a_conference_that_is_deleted_takes_its_slug_and_standings_along() {
+        let (mut memory, now) = (Memory::default(), Instant::now());
+        let keep = |memory: &mut Memory| {
+            let since = memory.since(Key::Slugs);
+            memory.keep_conference(now, since, &conference(ROOM));
+            for place in [(ROOM, ANN), (OTHER, ANN)] {
+                let since = memory.since(Key::Member(place.0, place.1));
+                memory.keep_member(now, since, place, standing(Role::Owner));
+            }
+        };
+        keep(&mut memory);
+        let slug: Slug = "friday-night".parse().unwrap();
+        assert_eq!(
+            memory.conference_by_slug(now, &slug),
+            Some(conference(ROOM))
+        );
+        memory.change(Key::Conference(ROOM));
+        assert_eq!(memory.conference_by_slug(now, &slug), None);
+        assert_eq!(memory.conference(now, ROOM), None);
+        assert_eq!(memory.member(now, ROOM, ANN), None);
+        assert!(memory.member(now, OTHER, ANN).is_some());
+
+        // A room that is taken over: the conference is as it was, who may do what is not.
+        keep(&mut memory);
+        memory.change(Key::Members(ROOM));
+        assert!(memory.conference(now, ROOM).is_some());
+        assert_eq!(memory.member(now, ROOM, ANN), None);
+    }
+
+    #[test]
+    fn an_entry_is_as_large_as_is_said() {
+        use std::mem::size_of;
+        // Names, addresses and titles come on top, and an eighth of the table is empty: some 250 bytes in all.
+        let person = size_of::<Kept<SessionRecord>>()
+            + size_of::<Kept<AccountRecord>>()
+            + size_of::<Kept<Standing>>();
+        assert!(person <= 480, "{person}");
+        assert!(size_of::<Kept<ConferenceRecord>>() <= 240);
+    }
+}

@@ -1,0 +1,132 @@
+//! What operators ask of a cluster that runs.
+
+use std::time::Duration;
+
+use confab_control::clock::Clock;
+use confab_control::cluster::status::NodeLife;
+use confab_control::operator::{Operator, OperatorError};
+use confab_protocol::cluster;
+use confab_protocol::wire::Visibility;
+
+use crate::fleet::fleet;
+use crate::harness::{PATIENCE, TestServer, eventually};
+use crate::relay::FakeRelay;
+
+fn operator(server: &TestServer) -> Operator {
+    Operator::new(server.dir.path(), None, Clock::System.now()).unwrap()
+}
+
+#[tokio::test]
+async fn the_status_tells_of_all_nodes_and_relays() {
+    let (nodes, _folder) = fleet(&["one", "two"]).await;
+    let (one, two) = (&nodes[0].server, &nodes[1].server);
+    let relay = one.relay("berlin").await;
+    let _same = relay.link(two, "berlin").await;
+    let _other = two.relay_with("amsterdam", [3; 16], 500).await;
+    eventually(|| two.running.server.relays.linked() == 2).await;
+    let ann = one.person("ann").await;
+    ann.create("friday-night", Visibility::Public).await;
+    ann.join("friday-night").await.unwrap();
+
+    let status = operator(two).status().await.unwrap();
+    let names: Vec<_> = status.nodes.iter().map(|node| node.name.as_str()).collect();
+    assert_eq!(names, ["one", "two"]);
+    let figures = status.nodes[0].figures.as_ref().unwrap();
+    assert_eq!((figures.rooms, figures.participants), (1, 1));
+    assert!(figures.store_answers);
+    let links: Vec<_> = status
+        .relays
+        .iter()
+        .map(|relay| (relay.name.as_str(), relay.nodes.len(), relay.max_sessions))
+        .collect();
+    assert_eq!(links, [("amsterdam", 1, 500), ("berlin", 2, 1000)]);
+
+    // A node that has died is shown for what it is, and holds nobody up.
+    let mut nodes = nodes;
+    drop(nodes.remove(0));
+    let two = &nodes[0].server;
+    let life = async || operator(two).status().await.unwrap().nodes[0].clone();
+    let dead = async {
+        while life().await.life != NodeLife::Dead {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, dead).await.unwrap();
+    assert_eq!(life().await.figures, None);
+}
+
+#[tokio::test]
+async fn a_relay_is_drained_from_any_node() {
+    let (nodes, _folder) = fleet(&["one", "two"]).await;
+    let (one, two) = (&nodes[0].server, &nodes[1].server);
+    let relay = one.relay("berlin").await;
+    relay.has_sessions(3);
+    let berlin = "berlin".parse().unwrap();
+    let operator = operator(two);
+    let waited = operator.drain(&berlin, Duration::ZERO, |_| ()).await;
+    assert!(
+        matches!(waited, Err(OperatorError::SessionsLeft { sessions: 3, .. })),
+        "{waited:?}"
+    );
+    eventually(|| relay.is_draining()).await;
+    let mut told = Vec::new();
+    let drained = operator.drain(&berlin, PATIENCE, |sessions| {
+        told.push(sessions);
+        relay.has_sessions(sessions - 1);
+    });
+    drained.await.unwrap();
+    assert_eq!(told, [3, 2, 1]);
+
+    let nowhere = "nowhere".parse().unwrap();
+    let unknown = operator
+        .drain(&nowhere, PATIENCE, |_| ())
+        .await
+        .unwrap_err();
+    assert!(unknown.to_string().contains("berlin"), "{unknown}");
+}
+
+#[tokio::test]
+async fn an_identity_that_is_revoked_is_refused_and_a_new_one_is_not() {
+    let (nodes, _folder) = fleet(&["one", "two"]).await;
+    let (one, two) = (&nodes[0].server, &nodes[1].server);
+    let (chain, key) = one.relay_identity("berlin");
+    let link = async |server: &TestServer| {
+        let identity = Some((chain.clone(), key.clone_key()));
+        server.connect(cluster::ALPN, identity).await.unwrap()
+    };
+    let first = FakeRelay::greet_with(link(one).await, [7; 16], 1000, None).await;
+    let second = FakeRelay::greet_with(link(two).await, [7; 16], 1000, None).await;
+    let revoked = "berlin".parse().unwrap();
+    operator(one)
+        .revoke(&revoked, Clock::System.now())
+        .await
+        .unwrap();
+    for relay in [first, second] {
+        let closed = tokio::time::timeout(PATIENCE, relay.connection.closed()).await;
+        assert!(closed.is_ok(), "at every node");
+    }
+    let refused = link(two).await;
+    let closed = tokio::time::timeout(PATIENCE, refused.closed()).await;
+    match closed.unwrap() {
+        quinn::ConnectionError::ApplicationClosed(close) => {
+            assert_eq!(close.error_code.into_inner(), 8);
+        }
+        other => panic!("{other}"),
+    }
+    // Another of that name, made after that.
+    let again = two.relay("berlin").await;
+    eventually(|| two.running.server.relays.linked() == 1).await;
+    assert!(again.connection.close_reason().is_none());
+}
+
+#[tokio::test]
+async fn operators_have_to_have_the_cluster_s_keys() {
+    let server = TestServer::start().await;
+    let other = TestServer::start().await;
+    let there = server.running.addr.to_string();
+    let stranger = Operator::new(other.dir.path(), Some(&there), Clock::System.now()).unwrap();
+    let refused = stranger.status().await.unwrap_err();
+    assert!(matches!(refused, OperatorError::Node { .. }), "{refused}");
+    let nobody = tempfile::tempdir().unwrap();
+    assert!(Operator::new(nobody.path(), None, Clock::System.now()).is_err());
+}

@@ -1,0 +1,220 @@
+//! The store does not answer: who is known goes on, and nothing hangs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use confab_control::store::remembering::RememberingStore;
+use confab_control::store::sqlite::SqliteStore;
+use confab_control::store::{HomeRecord, Store};
+use confab_control::{SharedStore, StoreConfig};
+use confab_protocol::control::ErrorCode;
+use confab_protocol::wire::{self, Visibility, event, request, response};
+
+use crate::fleet::fleet;
+use crate::gate::Gate;
+use crate::harness::{Client, PASSWORD, PATIENCE, TestServer, create, kick, login, mute};
+use crate::relay::FakeRelay;
+
+const SLUG: &str = "friday-night";
+
+/// One server over a store with a gate, and ann and bob in a room on it.
+struct Scene {
+    server: TestServer,
+    gate: Gate,
+    store: Arc<dyn Store>,
+    ann: Client,
+    bob_token: Bytes,
+    _bob: Client,
+    _relay: FakeRelay,
+    _folder: tempfile::TempDir,
+}
+
+async fn scene() -> Scene {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&folder.path().join("shared.sqlite")).unwrap();
+    let store: Arc<dyn Store> = Arc::new(store);
+    let gate = Gate::new(store.clone());
+    let shared = SharedStore(Arc::new(gate.clone()));
+    let server = TestServer::start_with(|config| config.store = StoreConfig::Shared(shared)).await;
+    let relay = server.relay("berlin").await;
+    let ann = server.person("ann").await;
+    ann.create(SLUG, Visibility::Public).await;
+    ann.join(SLUG).await.unwrap();
+    let bob = server.client().await;
+    let bob_token = bob.register("bob").await.unwrap().token;
+    bob.join(SLUG).await.unwrap();
+    Scene {
+        server,
+        gate,
+        store,
+        ann,
+        bob_token,
+        _bob: bob,
+        _relay: relay,
+        _folder: folder,
+    }
+}
+
+#[tokio::test]
+async fn who_was_signed_in_comes_back_and_joins_while_the_store_is_down() {
+    let scene = scene().await;
+    scene.gate.shut();
+    let bob = scene.server.client().await;
+    let answer = bob.authenticate(&scene.bob_token).await;
+    assert!(
+        matches!(answer, Ok(response::Kind::Authenticated(_))),
+        "{answer:?}"
+    );
+    bob.join(SLUG).await.unwrap();
+    // The same by a refresh, which leaves the token as it is.
+    let bob = scene.server.client().await;
+    let granted = bob.refresh(&scene.bob_token).await.unwrap();
+    assert_eq!(granted.token, scene.bob_token);
+    bob.join(SLUG).await.unwrap();
+    scene.gate.open();
+    let exchanged = async {
+        while bob.refresh(&scene.bob_token).await.unwrap().token == scene.bob_token {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let exchanged = tokio::time::timeout(PATIENCE, exchanged).await;
+    exchanged.expect("the store is asked again");
+}
+
+#[tokio::test]
+async fn everything_else_is_told_to_try_again() {
+    let scene = scene().await;
+    let stranger = scene.server.client().await;
+    scene.gate.shut();
+    for ask in [
+        create("another", Visibility::Public),
+        mute(SLUG, "bob", true),
+        kick(SLUG, "bob"),
+    ] {
+        assert_eq!(scene.ann.refused(ask).await, ErrorCode::Busy);
+    }
+    assert_eq!(
+        stranger.refused(login("bob", PASSWORD)).await,
+        ErrorCode::Busy
+    );
+}
+
+#[tokio::test]
+async fn a_store_that_hangs_is_waited_for_once() {
+    let scene = scene().await;
+    scene.gate.jam();
+    let bob = scene.server.client().await;
+    bob.authenticate(&scene.bob_token).await.unwrap();
+    bob.join(SLUG).await.unwrap();
+    // If each of them waited for a second, that would be too long.
+    let asking = async {
+        for _ in 0..30 {
+            bob.authenticate(&scene.bob_token).await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), asking)
+        .await
+        .expect("nobody waits");
+}
+
+#[tokio::test]
+async fn a_session_that_was_revoked_stays_so() {
+    let scene = scene().await;
+    let bob = scene.server.client().await;
+    bob.authenticate(&scene.bob_token).await.unwrap();
+    bob.done(request::Kind::Logout(wire::Logout {})).await;
+    scene.gate.shut();
+    let bob = scene.server.client().await;
+    let refused = bob.authenticate(&scene.bob_token).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::Busy);
+}
+
+#[tokio::test]
+async fn a_token_that_was_exchanged_stays_so() {
+    let scene = scene().await;
+    let bob = scene.server.client().await;
+    let newer = bob.refresh(&scene.bob_token).await.unwrap().token;
+    scene.gate.shut();
+    let thief = scene.server.client().await;
+    let refused = thief.authenticate(&scene.bob_token).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::Busy);
+    let refused = thief.refresh(&scene.bob_token).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::Busy);
+    // Neither is the session over: the store has not said that the older token was stolen.
+    let bob = scene.server.client().await;
+    bob.authenticate(&newer).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_was_let_in_and_had_no_right_to_it_is_put_out_when_the_store_answers() {
+    let scene = scene().await;
+    scene.gate.shut();
+    let bob = scene.server.client().await;
+    bob.authenticate(&scene.bob_token).await.unwrap();
+    // By a node that could not tell this one.
+    let account = scene
+        .store
+        .account_by_username("bob".parse().unwrap())
+        .await;
+    let account = account.unwrap().unwrap().id;
+    scene.store.end_sessions_of(account, None).await.unwrap();
+    scene.gate.open();
+    while !matches!(bob.event().await, event::Kind::SessionEnded(_)) {}
+    let who_am_i = request::Kind::WhoAmI(wire::WhoAmI {});
+    assert_eq!(bob.refused(who_am_i).await, ErrorCode::NotAuthenticated);
+}
+
+#[tokio::test]
+async fn what_another_node_did_to_a_session_is_not_undone_by_memory() {
+    let (nodes, _folder) = fleet(&["one", "two"]).await;
+    let (one, two) = (&nodes[0], &nodes[1]);
+    let ann = one.server.client().await;
+    let token = ann.register("ann").await.unwrap().token;
+    let at_two = two.server.client().await;
+    let newer = at_two.refresh(&token).await.unwrap().token;
+    one.gate.shut();
+    // The first node has not heard of it. It sees by the newer token that it knows too little, and takes neither then.
+    let again = one.server.client().await;
+    for shown in [&newer, &token] {
+        let refused = again.authenticate(shown).await.unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::Busy);
+    }
+    one.gate.open();
+    again.authenticate(&newer).await.unwrap();
+
+    // A session that ends there ends here, too, whether the store answers or not.
+    one.gate.shut();
+    at_two.done(request::Kind::Logout(wire::Logout {})).await;
+    while !matches!(again.event().await, event::Kind::SessionEnded(_)) {}
+    let again = one.server.client().await;
+    let refused = again.authenticate(&newer).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::Busy);
+}
+
+#[tokio::test]
+async fn standings_are_forgotten_when_the_room_is_taken_and_homes_are_never_remembered() {
+    let scene = scene().await;
+    let store = RememberingStore::new(Arc::new(scene.gate.clone()));
+    let found = store.conference_by_slug(SLUG.parse().unwrap()).await;
+    let room = found.unwrap().unwrap();
+    store.member(room.id, room.owner).await.unwrap().unwrap();
+    let home = store.home(room.id).await.unwrap().unwrap();
+
+    scene.gate.shut();
+    let standing = store.recall_member(room.id, room.owner).await.unwrap();
+    assert!(standing.unwrap().from_memory);
+    assert!(store.member(room.id, room.owner).await.is_err());
+    assert!(store.home(room.id).await.is_err());
+
+    scene.gate.open();
+    let taken = HomeRecord {
+        era: home.era + 1,
+        ..home.clone()
+    };
+    store.write_home(room.id, Some(home), taken).await.unwrap();
+    scene.gate.shut();
+    assert!(store.recall_member(room.id, room.owner).await.is_err());
+    let by_slug = store.recall_conference_by_slug(room.slug.clone()).await;
+    assert_eq!(by_slug.unwrap().unwrap().value, room);
+}
