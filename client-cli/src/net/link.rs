@@ -159,8 +159,11 @@ impl Link {
             if let Err(error) = read_events(&connection, &sender).await {
                 tracing::debug!(%error, "the event stream ended");
             }
-            // Without its events a room is not known any more: start again with a new connection.
-            connection.close(VarInt::from_u32(0), b"no events");
+            // Without its events a room is not known any more: start again with a new connection. One that is gone
+            // already keeps its reason.
+            if connection.close_reason().is_none() {
+                connection.close(VarInt::from_u32(0), b"no events");
+            }
         });
         receiver
     }

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use confab_protocol::control::{ErrorCode, Refusal};
 use confab_protocol::wire::{self, event, request, response};
 
-use super::ApiError;
 use super::api::MediaReport;
 use super::event::ServerEvent;
 use super::sign_in::SignInError;
 use super::supervisor::{Ask, Supervisor, Update};
 use super::testing::{Node, kindly, next, redirecting, refuse, room_joined, slug, telling};
+use super::{ApiError, Link};
 use crate::engine::testing;
 
 /// Welcomes from a region.
@@ -263,6 +263,29 @@ async fn after_a_long_sleep_the_connection_is_made_anew_at_once_and_after_a_shor
         }
     ));
     assert_eq!(node.connections.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_node_that_answers_nothing_any_more_is_told_apart_from_one_that_hangs_up() {
+    let node = Node::start(kindly);
+    let (access, _home) = node.access(node.pinned());
+    let link = Link::open(&access.server, &access.trust).await.unwrap();
+    let mut events = link.events();
+    assert!(events.recv().await.is_some());
+    node.hang_up();
+    assert!(events.recv().await.is_none());
+    assert!(!link.lost().await.node_is_gone);
+
+    let link = Link::open(&access.server, &access.trust).await.unwrap();
+    let mut events = link.events();
+    assert!(events.recv().await.is_some());
+    // As one that was killed: nobody reads what comes to its port.
+    let nobody = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    node.endpoint.rebind(nobody.try_clone().unwrap()).unwrap();
+    let lost = tokio::time::timeout(Duration::from_secs(20), link.lost()).await;
+    assert!(lost.unwrap().node_is_gone);
+    assert!(events.recv().await.is_none());
+    assert!(link.lost().await.node_is_gone, "its reason stays");
 }
 
 #[tokio::test]
