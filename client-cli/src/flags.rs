@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use confab_protocol::control::{Device, Slug, Title};
+use confab_protocol::control::{Device, Region, Slug, Title};
 
 use crate::net::{Fingerprint, Server};
 
@@ -161,6 +161,9 @@ pub enum Conference {
         /// Only those who are invited may join. Default: everybody with an account.
         #[arg(long)]
         invite_only: bool,
+        /// Where its voice is to be relayed, as the server's operator calls it. Default: near the first who comes.
+        #[arg(long, value_name = "NAME")]
+        region: Option<Region>,
     },
     /// Show the conferences of which one is a member.
     List,
@@ -278,6 +281,11 @@ pub struct Join {
     #[arg(long, value_name = "SECONDS", value_parser = parse_unix_seconds)]
     pub start_at: Option<f64>,
 
+    /// Where one is, as the server's operator calls it: the relay of a room that begins is chosen by it. Default: where
+    /// the control node is that answers first.
+    #[arg(long, value_name = "NAME")]
+    pub region: Option<Region>,
+
     /// Bits a second of one's own voice, 6000 to 128000. More is clearer and costs everybody's download.
     #[arg(long, default_value_t = 24_000, value_name = "BITS", value_parser = clap::value_parser!(u32).range(6_000..=128_000))]
     pub bitrate: u32,
@@ -378,13 +386,15 @@ mod tests {
 
     #[test]
     fn a_join_for_a_script_is_understood() {
-        let line = "confab --json --server [::1]:9 join friday --in - --out - --frame 10 --bitrate 32000 --duration 1m";
+        let line = "confab --json --server [::1]:9 join friday --in - --out - --frame 10 --bitrate 32000 --duration 1m --region EU-west";
         let Command::Join(join) = Flags::try_parse_from(line.split(' ')).unwrap().command else {
             panic!("it is a join");
         };
         assert_eq!((join.frame.as_str(), join.bitrate), ("10", 32_000));
         assert_eq!(join.duration, Some(Duration::from_secs(60)));
+        assert_eq!(join.region.unwrap().as_str(), "eu-west");
         for bad in [
+            "--region a_b",
             "--frame 15",
             "--bitrate 1000",
             "--tone 5",

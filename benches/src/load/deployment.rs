@@ -215,16 +215,19 @@ async fn join(link: &Link, room: u32, slug: &str, member: u16) -> Result<Session
     let parsed: Slug = slug
         .parse()
         .map_err(|_| failed(ApiError::Malformed("a slug that it did not refuse before")))?;
-    let joined = link.join(&parsed, None).await.map_err(failed)?;
-    let relay: Option<&SocketAddr> = joined.media.addresses.first();
+    let joined = link.join(&parsed, None, None).await.map_err(failed)?;
+    let media = joined
+        .media
+        .ok_or_else(|| failed(ApiError::Malformed("a join without media")))?;
+    let relay: Option<&SocketAddr> = media.addresses.first();
     let relay = relay.ok_or_else(|| failed(ApiError::Malformed("a relay without an address")))?;
     Ok(Session {
         room,
         member,
         leaf: joined.me.leaf,
         relay: *relay,
-        id: joined.media.connection_id,
-        uplink_key: joined.media.uplink_key,
-        downlink_key: joined.media.downlink_key,
+        id: media.connection_id,
+        uplink_key: media.uplink_key,
+        downlink_key: media.downlink_key,
     })
 }

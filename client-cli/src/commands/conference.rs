@@ -17,6 +17,7 @@ pub(super) async fn run(context: &Context, command: Conference) -> Result<(), Fa
             slug,
             title,
             invite_only,
+            region,
         } => {
             let visibility = if invite_only {
                 Visibility::Invite
@@ -27,7 +28,7 @@ pub(super) async fn run(context: &Context, command: Conference) -> Result<(), Fa
                 slug: slug.into(),
                 title: title.map_or_else(String::new, Into::into),
                 visibility: visibility.into(),
-                region: String::new(),
+                region: region.map_or_else(String::new, Into::into),
             };
             show(
                 context,
@@ -281,6 +282,9 @@ struct ConferenceShown {
     owner: String,
     role: &'static str,
     live: u32,
+    /// None when its author did not set one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<String>,
     created: String,
 }
 
@@ -297,6 +301,7 @@ impl From<wire::Conference> for ConferenceShown {
             title: conference.title,
             owner: conference.owner,
             live: conference.live,
+            region: Some(conference.region).filter(|region| !region.is_empty()),
             created: time(conference.created_ms),
         }
     }
@@ -318,10 +323,14 @@ impl Say for ConferenceSaid {
             owner,
             role,
             live,
+            region,
             created,
         } = &self.conference;
+        let region = region
+            .as_ref()
+            .map_or_else(String::new, |region| format!("\nregion    {region}"));
         Some(format!(
-            "{slug}: {title}\nowner     {owner}\nopen to   {visibility}\nyour role {role}\nlive      {live}\nsince     {created}"
+            "{slug}: {title}\nowner     {owner}\nopen to   {visibility}\nyour role {role}\nlive      {live}{region}\nsince     {created}"
         ))
     }
 }
@@ -338,8 +347,12 @@ impl Say for List {
             return Some("no conferences yet: `confab conference create SLUG`, or join one".into());
         }
         let line = |c: &ConferenceShown| {
+            let region = c
+                .region
+                .as_ref()
+                .map_or_else(String::new, |region| format!("  ({region})"));
             format!(
-                "{:<24} {:>4} live  {:<9} {}",
+                "{:<24} {:>4} live  {:<9} {}{region}",
                 c.slug, c.live, c.role, c.title
             )
         };

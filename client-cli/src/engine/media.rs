@@ -8,27 +8,10 @@ use confab_protocol::control::MediaGrant;
 use confab_protocol::media::downlink::{ByeReason, DownlinkBody, Pong, Records};
 use confab_protocol::media::uplink::UplinkBody;
 use confab_protocol::media::{
-    AudioLevel, Downlink, KEEP_ALIVE_MAX_SECONDS, MediaError, PACKET_NUMBER_LIMIT, ReplayError,
-    ReplayWindow,
+    AudioLevel, Downlink, MediaError, PACKET_NUMBER_LIMIT, ReplayError, ReplayWindow,
 };
 
-/// Time between keep-alives until the first pong; it grows by half with each.
-const PROBE_FIRST: Duration = Duration::from_millis(100);
-
-/// Longest time between keep-alives while no pong comes.
-const PROBE_MAX: Duration = Duration::from_secs(1);
-
-/// Time between keep-alives while one talks: whether one is heard is worth knowing soon.
-const KEEP_ALIVE_TALKING: Duration = Duration::from_secs(2);
-
-/// Time between keep-alives otherwise.
-const KEEP_ALIVE_QUIET: Duration = Duration::from_secs(5);
-
-/// Time after which a keep-alive without its pong is sent again.
-const PONG_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// Time without any pong, counted from the first keep-alive that got none, after which the session is silent.
-pub const SILENT_AFTER: Duration = Duration::from_millis(2500);
+use super::liveness::{Health, Liveness};
 
 /// Keep-alives whose pongs may still come.
 const OUTSTANDING: usize = 32;
@@ -36,13 +19,8 @@ const OUTSTANDING: usize = 32;
 /// With this many packet numbers left a new session is asked for: more than a day of voice.
 const PACKET_NUMBERS_LEFT: u32 = 10_000_000;
 
-/// Weight of a new round trip in the mean (RFC 6298 §2: 1/8).
-const RTT_WEIGHT: f64 = 0.125;
-
 /// Weight of a new interval in the mean of the loss.
 const LOSS_WEIGHT: f32 = 0.25;
-
-const _: () = assert!(KEEP_ALIVE_QUIET.as_secs() <= KEEP_ALIVE_MAX_SECONDS);
 
 /// A datagram to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,17 +51,6 @@ pub enum Received<'a> {
     Bye(ByeReason),
 }
 
-/// How the session is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Health {
-    /// No pong yet.
-    Connecting,
-    /// Pongs come.
-    Live,
-    /// No pong for [`SILENT_AFTER`] though asked for.
-    Silent,
-}
-
 /// A media session as the client has it.
 #[derive(Debug)]
 pub struct MediaSession {
@@ -92,22 +59,14 @@ pub struct MediaSession {
     window: ReplayWindow,
     /// The address that answered; packets go there.
     chosen: Option<SocketAddr>,
-    health: Health,
-    /// All addresses are asked until one answers.
-    racing: bool,
-    probe_interval: Duration,
-    next_keep_alive: Instant,
-    /// The first keep-alive since the last pong.
-    unanswered_since: Option<Instant>,
-    outstanding: VecDeque<Probe>,
+    liveness: Liveness,
+    outstanding: VecDeque<KeepAlive>,
     next_echo: u64,
-    last_audio: Option<Instant>,
-    rtt: Option<Duration>,
     uplink: UplinkLoss,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Probe {
+struct KeepAlive {
     echo: u64,
     sent: Instant,
     to: SocketAddr,
@@ -128,15 +87,9 @@ impl MediaSession {
             next_packet: 0,
             window: ReplayWindow::new(),
             chosen: None,
-            health: Health::Connecting,
-            racing: true,
-            probe_interval: PROBE_FIRST,
-            next_keep_alive: now,
-            unanswered_since: None,
+            liveness: Liveness::new(now),
             outstanding: VecDeque::new(),
             next_echo: 0,
-            last_audio: None,
-            rtt: None,
             uplink: UplinkLoss::default(),
         }
     }
@@ -148,12 +101,17 @@ impl MediaSession {
 
     /// How it is.
     pub fn health(&self) -> Health {
-        self.health
+        self.liveness.health()
+    }
+
+    /// True while there is no reason to doubt that its relay would answer, and its packet numbers last.
+    pub fn is_answering(&self, now: Instant) -> bool {
+        self.liveness.is_answering(now) && !self.is_worn_out()
     }
 
     /// Smoothed round trip to the relay.
     pub fn rtt(&self) -> Option<Duration> {
-        self.rtt
+        self.liveness.rtt()
     }
 
     /// Smoothed share of own datagrams that did not reach the relay, 0.0 to 1.0.
@@ -174,31 +132,42 @@ impl MediaSession {
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called.
-    pub fn poll_timeout(&self) -> Instant {
-        self.next_keep_alive
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.liveness.poll_timeout()
     }
 
     /// Sends the keep-alives that are due.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut VecDeque<Transmit>) {
-        if now < self.next_keep_alive {
-            return;
+        if self.liveness.due(now) {
+            self.send_keep_alives(now, out);
         }
-        if self
-            .unanswered_since
-            .is_some_and(|since| now.duration_since(since) >= SILENT_AFTER)
-        {
-            if !self.racing {
-                self.race();
-            }
-            self.health = Health::Silent;
-        }
-        self.send_keep_alives(now, out);
     }
 
     /// The local address or the route changed: asks every address, at once.
     pub fn route_changed(&mut self, now: Instant, out: &mut VecDeque<Transmit>) {
-        self.race();
+        self.liveness.seek();
         self.send_keep_alives(now, out);
+    }
+
+    /// The machine slept: what was known of the relay is not known any more.
+    pub fn woke(&mut self, now: Instant, out: &mut VecDeque<Transmit>) {
+        self.liveness.doubt();
+        self.route_changed(now, out);
+    }
+
+    /// Asks the relay for a sign at once; [`take_probed`](Self::take_probed) says whether there was one.
+    pub fn probe(&mut self, now: Instant, out: &mut VecDeque<Transmit>) {
+        self.liveness.probe(now);
+        if self.health() == Health::Over {
+            self.liveness.end();
+        } else {
+            self.send_keep_alives(now, out);
+        }
+    }
+
+    /// What a probe found, once.
+    pub fn take_probed(&mut self) -> Option<bool> {
+        self.liveness.take_probed()
     }
 
     /// Judges a datagram, and answers what the relay asks.
@@ -215,9 +184,16 @@ impl MediaSession {
         self.window
             .commit(datagram.packet_number.into())
             .map_err(Refused::Replay)?;
+        self.liveness.heard(now);
         match datagram.body {
-            DownlinkBody::Audio(records) => return Ok(Received::Audio(records)),
-            DownlinkBody::Bye(reason) => return Ok(Received::Bye(reason)),
+            DownlinkBody::Audio(records) => {
+                self.liveness.heard_voice();
+                return Ok(Received::Audio(records));
+            }
+            DownlinkBody::Bye(reason) => {
+                self.liveness.end();
+                return Ok(Received::Bye(reason));
+            }
             DownlinkBody::Pong(pong) => self.take_pong(now, pong),
             DownlinkBody::PathChallenge(challenge) => {
                 self.answer_challenge(now, from, challenge, out)
@@ -237,11 +213,10 @@ impl MediaSession {
         let Some(to) = self.chosen else {
             return false;
         };
-        self.last_audio = Some(now);
-        let sooner = now + KEEP_ALIVE_TALKING;
-        if self.unanswered_since.is_none() && self.next_keep_alive > sooner {
-            self.next_keep_alive = sooner;
+        if self.health() == Health::Over {
+            return false;
         }
+        self.liveness.spoke(now);
         self.send(to, &UplinkBody::Audio { level, sframe }, out)
             .is_ok()
     }
@@ -254,14 +229,9 @@ impl MediaSession {
         }
     }
 
-    fn race(&mut self) {
-        self.racing = true;
-        self.probe_interval = PROBE_FIRST;
-    }
-
     fn send_keep_alives(&mut self, now: Instant, out: &mut VecDeque<Transmit>) {
         let addresses = match self.chosen {
-            Some(chosen) if !self.racing => vec![chosen],
+            Some(chosen) if !self.liveness.is_seeking() => vec![chosen],
             _ => self.grant.addresses.clone(),
         };
         for to in addresses {
@@ -276,51 +246,26 @@ impl MediaSession {
             if self.outstanding.len() == OUTSTANDING {
                 self.outstanding.pop_front();
             }
-            self.outstanding.push_back(Probe {
+            self.outstanding.push_back(KeepAlive {
                 echo,
                 sent: now,
                 to,
             });
         }
-        self.unanswered_since.get_or_insert(now);
-        self.next_keep_alive = now
-            + if self.racing {
-                let interval = self.probe_interval;
-                self.probe_interval = (interval + interval / 2).min(PROBE_MAX);
-                interval
-            } else {
-                PONG_TIMEOUT
-            };
+        self.liveness.asked(now);
     }
 
     fn take_pong(&mut self, now: Instant, pong: Pong) {
         let echo = u64::from_be_bytes(pong.echo);
-        let Some(at) = self.outstanding.iter().position(|probe| probe.echo == echo) else {
+        let Some(at) = self.outstanding.iter().position(|sent| sent.echo == echo) else {
             return;
         };
-        let Some(probe) = self.outstanding.remove(at) else {
+        let Some(keep_alive) = self.outstanding.remove(at) else {
             return;
         };
-        if self.racing {
-            self.chosen = Some(probe.to);
-            self.racing = false;
+        if self.liveness.answered(now, keep_alive.sent) {
+            self.chosen = Some(keep_alive.to);
         }
-        self.health = Health::Live;
-        self.unanswered_since = None;
-        let talking = self
-            .last_audio
-            .is_some_and(|last| now.duration_since(last) < KEEP_ALIVE_TALKING);
-        self.next_keep_alive = now
-            + if talking {
-                KEEP_ALIVE_TALKING
-            } else {
-                KEEP_ALIVE_QUIET
-            };
-        let sample = now.duration_since(probe.sent);
-        self.rtt = Some(match self.rtt {
-            Some(mean) => mean.mul_f64(1.0 - RTT_WEIGHT) + sample.mul_f64(RTT_WEIGHT),
-            None => sample,
-        });
         self.uplink.update(pong);
     }
 
@@ -335,7 +280,8 @@ impl MediaSession {
         challenge: [u8; 8],
         out: &mut VecDeque<Transmit>,
     ) {
-        let lost_the_race = !self.racing && self.chosen.is_some_and(|chosen| chosen != from);
+        let lost_the_race =
+            !self.liveness.is_seeking() && self.chosen.is_some_and(|chosen| chosen != from);
         if lost_the_race && self.grant.addresses.contains(&from) {
             return;
         }

@@ -8,7 +8,8 @@ use confab_protocol::media::downlink::{Pong, path_challenge};
 use confab_protocol::media::uplink::UplinkBody;
 use confab_protocol::media::{AudioLevel, Downlink, HopKey, PACKET_NUMBER_LIMIT, Uplink};
 
-use super::media::{Health, MediaSession, Received, Refused, SILENT_AFTER, Transmit};
+use super::liveness::{Health, SILENT_AFTER};
+use super::media::{MediaSession, Received, Refused, Transmit};
 use super::testing::grant;
 
 const MS: Duration = Duration::from_millis(1);
@@ -76,7 +77,7 @@ impl Fixture {
 
     /// Goes to the next deadline, and says what was sent.
     fn step(&mut self) -> Vec<(SocketAddr, Said)> {
-        self.now = self.session.poll_timeout().max(self.now);
+        self.now = self.session.poll_timeout().unwrap().max(self.now);
         self.session.handle_timeout(self.now, &mut self.out);
         self.sent()
     }
@@ -153,7 +154,7 @@ fn keep_alives_back_off_while_nobody_answers() {
     assert_eq!(gaps[1], 100 * MS);
     assert!(
         gaps.windows(2)
-            .all(|pair| pair[1] >= pair[0] && pair[1] <= 1000 * MS),
+            .all(|pair| pair[1] >= pair[0] && pair[1] <= 400 * MS),
         "{gaps:?}"
     );
     assert_eq!(fixture.session.health(), Health::Silent);
@@ -181,13 +182,13 @@ fn a_challenge_is_answered_to_where_it_came_from_and_then_a_keep_alive_goes_out(
 fn a_quiet_session_is_kept_alive_every_five_seconds_and_a_talking_one_every_two() {
     let mut fixture = Fixture::live();
     let start = fixture.now;
-    assert_eq!(fixture.session.poll_timeout() - start, 5000 * MS);
+    assert_eq!(fixture.session.poll_timeout().unwrap() - start, 5000 * MS);
     assert!(
         fixture
             .session
             .send_audio(start, AudioLevel::SILENCE, &[1; 30], &mut fixture.out)
     );
-    assert_eq!(fixture.session.poll_timeout() - start, 2000 * MS);
+    assert_eq!(fixture.session.poll_timeout().unwrap() - start, 2000 * MS);
 }
 
 #[test]
@@ -200,7 +201,7 @@ fn a_session_without_pongs_falls_silent_and_recovers_with_one() {
     }
     let silent_after = fixture.now - asked.unwrap();
     assert!(
-        (SILENT_AFTER..SILENT_AFTER + 600 * MS).contains(&silent_after),
+        silent_after >= 450 * MS && silent_after < SILENT_AFTER,
         "{silent_after:?}"
     );
     let Some((_, Said::KeepAlive(echo))) = fixture.step().last().copied() else {
@@ -216,7 +217,10 @@ fn a_new_route_is_told_at_once() {
     fixture.now += 10 * MS;
     fixture.session.route_changed(fixture.now, &mut fixture.out);
     assert!(matches!(fixture.sent()[..], [(_, Said::KeepAlive(_))]));
-    assert_eq!(fixture.session.poll_timeout() - fixture.now, 100 * MS);
+    assert_eq!(
+        fixture.session.poll_timeout().unwrap() - fixture.now,
+        100 * MS
+    );
 }
 
 #[test]

@@ -2,14 +2,16 @@
 //! out. In the order of the way of a frame:
 //!
 //! * [`talker`]: one's own voice, encoded and sealed;
+//! * [`liveness`]: whether a relay answers;
 //! * [`media`]: a session with a relay;
-//! * [`relays`]: one or two such sessions;
+//! * [`relays`]: one or several such sessions;
 //! * [`room`]: who is there;
 //! * [`speakers`]: their voices;
 //! * [`stats`]: what is counted.
 //!
 //! Who speaks is the leaf of the key that opens a frame; the relay's label says only whom it has stopped forwarding.
 
+pub mod liveness;
 pub mod media;
 pub mod relays;
 pub mod room;
@@ -22,6 +24,8 @@ mod call_tests;
 #[cfg(test)]
 mod media_tests;
 #[cfg(test)]
+mod move_tests;
+#[cfg(test)]
 pub(crate) mod testing;
 
 use std::collections::VecDeque;
@@ -31,7 +35,7 @@ use std::time::{Duration, Instant};
 use confab_e2ee::{FrameCipher, OpenError, RoomKeys};
 use confab_protocol::control::{ConferenceId, JoinId, MediaGrant, Participant};
 use confab_protocol::media::downlink::{Record, Records};
-use confab_protocol::media::{AudioLevel, Downlink, SframeHeader};
+use confab_protocol::media::{AudioLevel, ConnectionId, Downlink, SframeHeader};
 use confab_voice::{CodecError, EncoderConfig};
 
 use media::{Received, Refused, Transmit};
@@ -99,12 +103,17 @@ struct Held {
 impl Engine {
     /// A participation that has just begun. Its first keep-alives go out at the first
     /// [`handle_timeout`](Self::handle_timeout).
-    pub fn new(joined: &Joined, settings: Settings, now: Instant) -> Result<Self, CodecError> {
+    pub fn new(
+        joined: &Joined,
+        media: MediaGrant,
+        settings: Settings,
+        now: Instant,
+    ) -> Result<Self, CodecError> {
         let mut engine = Self {
             conference: joined.conference,
             roster: Roster::new(joined),
             cipher: new_cipher(joined),
-            relays: Relays::new(joined.media.clone(), now),
+            relays: Relays::new(media, now),
             talker: Talker::new(settings.encoder, settings.timestamp)?,
             speakers: Speakers::default(),
             held: VecDeque::new(),
@@ -131,6 +140,16 @@ impl Engine {
         self.roster.me().join_id
     }
 
+    /// The room's conference.
+    pub fn conference(&self) -> ConferenceId {
+        self.conference
+    }
+
+    /// The media session that a resumed join is to keep: none unless its relay answers.
+    pub fn live_session(&self, now: Instant) -> Option<ConnectionId> {
+        self.relays.live(now)
+    }
+
     /// Everybody else.
     pub fn others(&self) -> impl Iterator<Item = &Participant> {
         self.roster.others()
@@ -143,7 +162,7 @@ impl Engine {
 
     /// Goes on with what a resumed or a fresh join gave.
     ///
-    /// In a resumed one keys and counters go on; a fresh one has keys of its own.
+    /// In a resumed one keys and counters go on; a fresh one has keys of its own. Without media in it, the session stays.
     pub fn rejoined(&mut self, joined: &Joined, now: Instant) {
         let fresh = joined.me.join_id != self.join_id() || joined.me.leaf != self.me().leaf;
         let changes = self.roster.replace(joined).into_iter();
@@ -166,7 +185,9 @@ impl Engine {
                     .set_member(participant.leaf, participant.join_id);
             }
         }
-        self.relays.move_to(joined.media.clone(), now);
+        if let Some(media) = joined.media.clone() {
+            self.relays.move_to(media, now);
+        }
     }
 
     /// Somebody came, went or changed.
@@ -189,6 +210,19 @@ impl Engine {
         self.relays.route_changed(now, &mut self.transmits);
     }
 
+    /// The machine or the program slept.
+    pub fn woke(&mut self, now: Instant) {
+        self.relays.woke(now, &mut self.transmits);
+    }
+
+    /// Control asks whether the relay answers on a media session: a [`MediaEvent::Report`] follows, within 250 ms.
+    pub fn probe_media(&mut self, join: JoinId, connection_id: ConnectionId, now: Instant) {
+        if join == self.join_id() {
+            self.relays.probe(connection_id, now, &mut self.transmits);
+            self.take_media_events();
+        }
+    }
+
     /// Takes a datagram that came from `from`.
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
         let Ok(datagram) = Downlink::parse(datagram) else {
@@ -208,14 +242,15 @@ impl Engine {
         self.take_media_events();
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called.
-    pub fn poll_timeout(&self) -> Instant {
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called; `None` when nothing is due any more.
+    pub fn poll_timeout(&self) -> Option<Instant> {
         let speakers = self.speakers.poll_timeout();
         let held = self.held.front().map(|held| held.since + HOLD_FOR);
         speakers
             .into_iter()
             .chain(held)
-            .fold(self.relays.poll_timeout(), Instant::min)
+            .chain(self.relays.poll_timeout())
+            .min()
     }
 
     /// Does what is due.
@@ -316,6 +351,10 @@ impl Engine {
     fn take_records(&mut self, now: Instant, records: Records<'_>) {
         for record in records.iter() {
             if record.sframe.is_empty() {
+                if self.relays.is_moving() {
+                    // Another relay may forward that sender.
+                    continue;
+                }
                 let stopped = self.speakers.suppress(record.sender).map(Event::Speaking);
                 self.events.extend(stopped);
             } else {

@@ -1,6 +1,6 @@
-//! The media sessions of a participation: one, or two while it moves from relay to relay.
+//! The media sessions of a participation: one, or several while it moves from relay to relay.
 //!
-//! While it moves, frames go to both, for others may still listen at the old one; whoever hears a frame twice knows it by
+//! While it moves, frames go to all, for others may still listen at an old one; whoever hears a frame twice knows it by
 //! its key id and counter.
 
 use std::collections::VecDeque;
@@ -9,18 +9,26 @@ use std::time::{Duration, Instant};
 
 use confab_protocol::control::MediaGrant;
 use confab_protocol::media::downlink::ByeReason;
-use confab_protocol::media::{AudioLevel, Downlink};
+use confab_protocol::media::{AudioLevel, ConnectionId, Downlink};
 
-use super::media::{Health, MediaSession, Received, Refused, Transmit};
+use super::liveness::Health;
+use super::media::{MediaSession, Received, Refused, Transmit};
 
-/// Longest time for which the session that was moved from is still used.
+/// Longest time for which a session that was moved from is still used.
 const OVERLAP: Duration = Duration::from_secs(5);
+
+/// Sessions that were moved from and are still used: more than one when a room moves on while it moves.
+const MAX_LEAVING: usize = 2;
 
 /// Time between the session's end, or its silence, and asking control for a new one: control may have one on its way.
 const ASK_AFTER: Duration = Duration::from_secs(1);
 
-/// Silence that a new socket did not end for so long: the session is given up.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(5);
+/// Silence of this length: the session is given up. Control, which was told of it, has mostly moved the room by then.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(3);
+
+/// Silence of this length: a new socket may help. Not before, for a new address has to be proved to the relay first, and
+/// a socket that is bound to no address follows the machine's by itself.
+const REBIND_AFTER: Duration = Duration::from_secs(2);
 
 /// Time between two requests for a new session, and between two new sockets.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
@@ -37,6 +45,13 @@ pub enum MediaEvent {
     Rebind,
     /// A new session is needed: ask control to resume the join.
     NeedGrant,
+    /// To be told to control: whether the relay answers on the session.
+    Report {
+        /// Which session.
+        connection_id: ConnectionId,
+        /// Whether something came.
+        alive: bool,
+    },
 }
 
 /// The sessions.
@@ -45,8 +60,8 @@ pub struct Relays {
     active: MediaSession,
     /// Becomes the active one with its first pong.
     pending: Option<MediaSession>,
-    /// Was the active one; to be let go at this time.
-    leaving: Option<(MediaSession, Instant)>,
+    /// Were active once, the newest last; to be let go at these times.
+    leaving: VecDeque<(MediaSession, Instant)>,
     is_live: bool,
     silent_since: Option<Instant>,
     next_rebind: Instant,
@@ -60,7 +75,7 @@ impl Relays {
         Self {
             active: MediaSession::new(grant, now),
             pending: None,
-            leaving: None,
+            leaving: VecDeque::new(),
             is_live: false,
             silent_since: None,
             next_rebind: now,
@@ -72,6 +87,18 @@ impl Relays {
     /// The session that is used.
     pub fn active(&self) -> &MediaSession {
         &self.active
+    }
+
+    /// The session to be kept when the join is taken up again: none unless its relay answers.
+    pub fn live(&self, now: Instant) -> Option<ConnectionId> {
+        self.active
+            .is_answering(now)
+            .then_some(self.active.grant().connection_id)
+    }
+
+    /// True while the same frames may come by more than one relay.
+    pub fn is_moving(&self) -> bool {
+        self.pending.is_some() || !self.leaving.is_empty()
     }
 
     /// What happened since the last call.
@@ -91,31 +118,25 @@ impl Relays {
         self.pending = Some(MediaSession::new(grant, now));
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called.
-    pub fn poll_timeout(&self) -> Instant {
-        let sessions = [
-            Some(&self.active),
-            self.pending.as_ref(),
-            self.leaving.as_ref().map(|(session, _)| session),
-        ];
-        let timers = sessions
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called; `None` when nothing is due any more.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let leaving = self.leaving.iter().map(|(session, _)| session);
+        let timers = [&self.active]
             .into_iter()
-            .flatten()
-            .map(MediaSession::poll_timeout);
-        let ends = self.leaving.as_ref().map(|(_, end)| *end);
-        timers
-            .chain(ends)
-            .chain(self.ask_at)
-            .min()
-            .unwrap_or(self.active.poll_timeout())
+            .chain(&self.pending)
+            .chain(leaving)
+            .filter_map(MediaSession::poll_timeout);
+        let ends = self.leaving.iter().map(|(_, end)| *end);
+        timers.chain(ends).chain(self.ask_at).min()
     }
 
     /// Sends keep-alives, lets old sessions go, asks for new ones.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut VecDeque<Transmit>) {
-        self.leaving.take_if(|(_, end)| now >= *end);
+        self.leaving.retain(|(_, end)| now < *end);
         for session in self.sessions() {
             session.handle_timeout(now, out);
         }
+        self.report_probes();
         self.notice_silence(now);
         if self.active.is_worn_out() && self.pending.is_none() {
             self.ask_at.get_or_insert(now);
@@ -123,6 +144,33 @@ impl Relays {
         if self.ask_at.is_some_and(|at| now >= at) {
             self.ask_at = Some(now + ASK_AGAIN);
             self.events.push_back(MediaEvent::NeedGrant);
+        }
+    }
+
+    /// Control asks whether the relay answers on a session.
+    pub fn probe(
+        &mut self,
+        connection_id: ConnectionId,
+        now: Instant,
+        out: &mut VecDeque<Transmit>,
+    ) {
+        let known = self
+            .sessions()
+            .find(|session| session.grant().connection_id == connection_id);
+        match known {
+            Some(session) => session.probe(now, out),
+            None => self.events.push_back(MediaEvent::Report {
+                connection_id,
+                alive: false,
+            }),
+        }
+        self.report_probes();
+    }
+
+    /// The machine slept: asks every relay at once whether it is still there.
+    pub fn woke(&mut self, now: Instant, out: &mut VecDeque<Transmit>) {
+        for session in self.sessions() {
+            session.woke(now, out);
         }
     }
 
@@ -142,12 +190,11 @@ impl Relays {
         out: &mut VecDeque<Transmit>,
     ) -> Result<Received<'a>, Refused> {
         let mut refused = Refused::Tag;
-        let is_pending = |relays: &Self, index: usize| index == 1 && relays.pending.is_some();
         let mut taken = None;
-        for (index, session) in self.sessions().enumerate() {
+        for session in self.sessions() {
             match session.receive(now, from, datagram, out) {
                 Ok(received) => {
-                    taken = Some((index, received));
+                    taken = Some((session.grant().connection_id, received));
                     break;
                 }
                 Err(Refused::Tag) => {}
@@ -157,16 +204,12 @@ impl Relays {
                 }
             }
         }
-        let Some((index, received)) = taken else {
+        let Some((by, received)) = taken else {
             return Err(refused);
         };
+        self.report_probes();
         match received {
-            Received::Bye(reason) if index == 0 => self.active_ended(reason, now),
-            Received::Bye(_) if is_pending(self, index) => {
-                self.pending = None;
-                self.ask_at.get_or_insert(now + ASK_AFTER);
-            }
-            Received::Bye(_) => self.leaving = None,
+            Received::Bye(reason) => self.ended(by, reason, now),
             Received::Audio(_) | Received::Nothing => self.notice_life(now),
         }
         Ok(received)
@@ -194,17 +237,37 @@ impl Relays {
         }
     }
 
-    /// The active one first, then the pending one.
     fn sessions(&mut self) -> impl Iterator<Item = &mut MediaSession> {
-        let leaving = self.leaving.as_mut().map(|(session, _)| session);
-        [Some(&mut self.active), self.pending.as_mut(), leaving]
+        let leaving = self.leaving.iter_mut().map(|(session, _)| session);
+        [&mut self.active]
             .into_iter()
-            .flatten()
+            .chain(&mut self.pending)
+            .chain(leaving)
     }
 
-    fn active_ended(&mut self, reason: ByeReason, now: Instant) {
-        tracing::debug!(?reason, "the relay ended the media session");
-        if self.pending.is_none() {
+    fn report_probes(&mut self) {
+        let found: Vec<_> = self
+            .sessions()
+            .filter_map(|session| {
+                let connection_id = session.grant().connection_id;
+                let alive = session.take_probed()?;
+                Some(MediaEvent::Report {
+                    connection_id,
+                    alive,
+                })
+            })
+            .collect();
+        self.events.extend(found);
+    }
+
+    /// A relay ended a session: of those that were left nobody needs to hear.
+    fn ended(&mut self, session: ConnectionId, reason: ByeReason, now: Instant) {
+        tracing::debug!(?reason, "a relay ended a media session");
+        let of = |grant: &MediaGrant| grant.connection_id == session;
+        self.leaving.retain(|(session, _)| !of(session.grant()));
+        self.pending.take_if(|pending| of(pending.grant()));
+        if self.active.health() == Health::Over && self.pending.is_none() {
+            self.is_live = false;
             self.ask_at.get_or_insert(now + ASK_AFTER);
         }
     }
@@ -215,7 +278,12 @@ impl Relays {
             .take_if(|pending| pending.health() == Health::Live)
         {
             let old = std::mem::replace(&mut self.active, pending);
-            self.leaving = Some((old, now + OVERLAP));
+            if self.leaving.len() == MAX_LEAVING {
+                self.leaving.pop_front();
+            }
+            if old.health() != Health::Over {
+                self.leaving.push_back((old, now + OVERLAP));
+            }
             self.is_live = false;
         }
         if self.active.health() == Health::Live && !self.is_live {
@@ -227,6 +295,10 @@ impl Relays {
     }
 
     fn notice_silence(&mut self, now: Instant) {
+        let pending = self.pending.as_ref().map(MediaSession::health);
+        if self.active.health() == Health::Over && pending == Some(Health::Silent) {
+            self.ask_at.get_or_insert(now);
+        }
         if self.active.health() != Health::Silent {
             return;
         }
@@ -235,8 +307,12 @@ impl Relays {
             None => {
                 self.silent_since = Some(now);
                 self.is_live = false;
-                self.next_rebind = now;
+                self.next_rebind = now + REBIND_AFTER;
                 self.events.push_back(MediaEvent::Silent);
+                self.events.push_back(MediaEvent::Report {
+                    connection_id: self.active.grant().connection_id,
+                    alive: false,
+                });
                 now
             }
         };
@@ -244,11 +320,7 @@ impl Relays {
             self.next_rebind = now + REBIND_AGAIN;
             self.events.push_back(MediaEvent::Rebind);
         }
-        if self
-            .pending
-            .as_ref()
-            .is_none_or(|pending| pending.health() == Health::Silent)
-        {
+        if pending.is_none_or(|health| health == Health::Silent) {
             self.ask_at.get_or_insert(since + GIVE_UP_AFTER);
         }
     }

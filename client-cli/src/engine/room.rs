@@ -17,8 +17,8 @@ pub struct Joined {
     pub me: Participant,
     /// Everybody else.
     pub others: Vec<Participant>,
-    /// Where the media goes.
-    pub media: MediaGrant,
+    /// Where the media goes; `None` when the session that there is stays, as only a resumed join may have it.
+    pub media: Option<MediaGrant>,
     /// What the frame keys are derived from.
     pub secret: RoomSecret,
 }
@@ -74,7 +74,7 @@ impl Joined {
         revision: u64,
         participants: Vec<Participant>,
         self_sender: u16,
-        media: MediaGrant,
+        media: Option<MediaGrant>,
         secret: RoomSecret,
     ) -> Option<Self> {
         let (mut me, others): (Vec<_>, Vec<_>) = participants

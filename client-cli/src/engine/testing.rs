@@ -44,7 +44,7 @@ pub(crate) fn joined(own: u16, all: &[u16], revision: u64) -> Joined {
         revision,
         everyone,
         own,
-        grant(0, own, 0),
+        Some(grant(0, own, 0)),
         RoomSecret::new([5; 32]),
     )
     .unwrap()
@@ -132,6 +132,8 @@ pub(crate) struct World {
     pub(crate) clients: HashMap<u16, Client>,
     /// Relays that answer nothing.
     pub(crate) dead: Vec<u8>,
+    /// Clients without a network.
+    pub(crate) cut_off: Vec<u16>,
     /// Datagrams that clients sent, by relay.
     pub(crate) uplinks: HashMap<SocketAddr, u32>,
     sessions: HashMap<ConnectionId, Session>,
@@ -156,6 +158,7 @@ impl World {
             deed: Deed::Forward,
             clients: HashMap::new(),
             dead: Vec::new(),
+            cut_off: Vec::new(),
             uplinks: HashMap::new(),
             sessions: HashMap::new(),
             flights: BinaryHeap::new(),
@@ -180,9 +183,10 @@ impl World {
             encoder,
             timestamp: self.random.random(),
         };
-        self.open(joined.media.clone(), joined.me.sender);
+        let media = joined.media.clone().unwrap();
+        self.open(media.clone(), joined.me.sender);
         let client = Client {
-            engine: Engine::new(joined, settings, self.now).unwrap(),
+            engine: Engine::new(joined, media, settings, self.now).unwrap(),
             talks: false,
             events: Vec::new(),
             heard: 0,
@@ -263,7 +267,7 @@ impl World {
             let timers = self
                 .clients
                 .values()
-                .map(|client| client.engine.poll_timeout());
+                .filter_map(|client| client.engine.poll_timeout());
             let next = timers
                 .chain([self.next_tick])
                 .chain(self.flights.peek().map(|Reverse(flight)| flight.at));
@@ -282,7 +286,7 @@ impl World {
                 self.land(flight);
             }
             for client in self.clients.values_mut() {
-                if client.engine.poll_timeout() <= next {
+                if client.engine.poll_timeout().is_some_and(|at| at <= next) {
                     client.engine.handle_timeout(next);
                 }
             }
@@ -340,6 +344,10 @@ impl World {
             .clients
             .iter_mut()
             .find(|(n, _)| client_address(**n) == flight.to);
+        let cut_off = |address| self.cut_off.iter().any(|n| client_address(*n) == address);
+        if cut_off(flight.to) || cut_off(flight.from) {
+            return;
+        }
         if let Some((_, client)) = client {
             client
                 .engine

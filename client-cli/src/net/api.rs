@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use confab_protocol::control::room::BadField;
-use confab_protocol::control::{ConferenceId, JoinId, Refusal, RoomSecret, Slug};
+use confab_protocol::control::{ConferenceId, JoinId, Refusal, Region, RoomSecret, Slug};
+use confab_protocol::media::ConnectionId;
 use confab_protocol::wire::{self, request, response};
 
 use super::link::parse_nodes;
@@ -29,12 +30,37 @@ pub enum ApiError {
     Malformed(&'static str),
 }
 
+/// A join to take up again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resume {
+    /// Which.
+    pub join: JoinId,
+    /// The media session that is to stay: one on which the relay answers.
+    pub live: Option<ConnectionId>,
+}
+
+/// Whether a relay answers on a media session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MediaReport {
+    /// The room's.
+    pub conference: ConferenceId,
+    /// The participation.
+    pub join: JoinId,
+    /// The session.
+    pub connection_id: ConnectionId,
+    /// Whether something came.
+    pub alive: bool,
+}
+
 impl From<BadField> for ApiError {
     fn from(error: BadField) -> Self {
         tracing::debug!(%error, "an answer that is not what the protocol asks for");
         Self::Malformed("an answer with a bad field")
     }
 }
+
+/// A join gives media, unless there was some that stays.
+pub(super) const NO_MEDIA: ApiError = ApiError::Malformed("a join without media");
 
 const WRONG_KIND: ApiError = ApiError::Malformed("an answer of another kind");
 
@@ -149,15 +175,26 @@ impl Link {
         }
     }
 
-    /// Goes into a conference's room, or takes an earlier join up again. [`ApiError::Elsewhere`] says where the room is.
-    pub async fn join(&self, slug: &Slug, resume: Option<JoinId>) -> Result<Joined, ApiError> {
+    /// Goes into a conference's room, or takes an earlier join up again; `region` is where one is.
+    /// [`ApiError::Elsewhere`] says where the room is. The answer has media unless the live session stays.
+    pub async fn join(
+        &self,
+        slug: &Slug,
+        resume: Option<Resume>,
+        region: Option<&Region>,
+    ) -> Result<Joined, ApiError> {
+        let live = resume.and_then(|resume| resume.live);
         let request = wire::JoinRoom {
             slug: slug.to_string(),
-            resume_join_id: resume.map_or_else(Bytes::new, JoinId::to_wire),
-            ..Default::default()
+            resume_join_id: resume.map_or_else(Bytes::new, |resume| resume.join.to_wire()),
+            live_connection_id: live.map_or_else(Bytes::new, connection_id),
+            region: region.map_or_else(String::new, ToString::to_string),
         };
         match self.request(request::Kind::JoinRoom(request)).await? {
-            response::Kind::RoomJoined(joined) => Ok(Joined::try_from(&joined)?),
+            response::Kind::RoomJoined(joined) => match Joined::try_from(&joined)? {
+                joined if joined.media.is_none() && live.is_none() => Err(NO_MEDIA),
+                joined => Ok(joined),
+            },
             response::Kind::Redirect(redirect) => match parse_nodes(&redirect.nodes) {
                 nodes if nodes.is_empty() => {
                     Err(ApiError::Malformed("a redirection that leads nowhere"))
@@ -168,6 +205,22 @@ impl Link {
         }
     }
 
+    /// Tells whether a relay answers. Nobody waits for the answer: a link that is gone tells by other ways.
+    pub fn report_media(&self, report: MediaReport) {
+        let message = wire::ReportMedia {
+            conference_id: report.conference.to_wire(),
+            join_id: report.join.to_wire(),
+            connection_id: connection_id(report.connection_id),
+            alive: report.alive,
+        };
+        let request = self.send(request::Kind::ReportMedia(message));
+        tokio::spawn(async move {
+            if let Err(error) = request.await {
+                tracing::debug!(%error, "the server was not told of the relay");
+            }
+        });
+    }
+
     /// Ends one's participation in the room.
     pub async fn leave(&self, slug: &Slug, join: JoinId) -> Result<(), ApiError> {
         let request = wire::LeaveRoom {
@@ -176,6 +229,10 @@ impl Link {
         };
         self.done(request::Kind::LeaveRoom(request)).await
     }
+}
+
+fn connection_id(id: ConnectionId) -> Bytes {
+    Bytes::copy_from_slice(&id.to_bytes())
 }
 
 /// A server that gives the same page again and again would keep the client for ever.
@@ -203,11 +260,7 @@ impl TryFrom<&wire::RoomJoined> for Joined {
             message.revision,
             participants,
             self_sender,
-            message
-                .media
-                .as_ref()
-                .ok_or(BadField("media"))?
-                .try_into()?,
+            message.media.as_ref().map(TryInto::try_into).transpose()?,
             RoomSecret::parse(&message.room_secret)?,
         )
         .ok_or(BadField("self_sender"))

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use confab_protocol::control::room::{BadField, LeaveReason};
 use confab_protocol::control::{ConferenceId, JoinId, MediaGrant};
+use confab_protocol::media::ConnectionId;
 use confab_protocol::wire::{self, event::Kind};
 
 use crate::engine::room::{Change, RoomEvent};
@@ -17,6 +18,8 @@ pub enum ServerEvent {
     Removed(JoinId, LeaveReason),
     /// Go to another relay.
     MediaMoved(JoinId, MediaGrant),
+    /// Ask the relay for a sign on this media session, and report it.
+    ProbeMedia(JoinId, ConnectionId),
     /// The node is going away: connect again after this.
     GoingAway(Duration),
     /// The session was ended elsewhere.
@@ -54,7 +57,15 @@ impl ServerEvent {
                     removed.reason(),
                 )));
             }
-            Kind::ProbeMedia(_) => return Ok(None),
+            Kind::ProbeMedia(probe) => {
+                let connection_id = probe.connection_id[..]
+                    .try_into()
+                    .map_err(|_| BadField("connection_id"))?;
+                return Ok(Some(Self::ProbeMedia(
+                    join_id(&probe.join_id)?,
+                    ConnectionId::from_bytes(connection_id),
+                )));
+            }
             Kind::MediaMoved(moved) => {
                 let grant = moved.media.as_ref().ok_or(BadField("media"))?.try_into()?;
                 return Ok(Some(Self::MediaMoved(join_id(&moved.join_id)?, grant)));

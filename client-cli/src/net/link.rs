@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 
 use confab_protocol::control::framing::{Deframer, FrameError, encode};
 use confab_protocol::control::version::{MAX_VERSION, MIN_VERSION};
-use confab_protocol::control::{ALPN, ErrorCode, MAX_RESPONSE};
+use confab_protocol::control::{ALPN, ErrorCode, MAX_RESPONSE, Region};
 use confab_protocol::wire::{self, request, response};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ConnectionError, Endpoint, IdleTimeout, TransportConfig, VarInt};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
 use super::Server;
 use super::api::ApiError;
 use super::event::ServerEvent;
+use super::race::race;
 use super::trust::{ServerVerifier, Trust, TrustError, Verdict};
 
 /// Time for a connection to stand.
@@ -27,11 +27,16 @@ const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 /// Time for a response: the server's own limit for a request, and then some for password hashing.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Time without a sign of the server after which the connection is lost.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(8);
+/// Time without a sign of the server after which the connection is lost, at least three probe timeouts of QUIC: a slow
+/// network gets more. A node that dies is noticed one keep-alive later at most, before another one takes its rooms; a
+/// connection that is lost by mistake costs a handshake, for voice goes on and a resumed join keeps its media.
+const IDLE_TIMEOUT: Duration = Duration::from_millis(2500);
 
 /// Time between two signs of life on an idle connection.
-const KEEP_ALIVE: Duration = Duration::from_secs(2);
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
+
+/// Close code of a node that goes away.
+const GOING_AWAY: VarInt = VarInt::from_u32(1);
 
 /// Events that wait for their reader; then the server waits.
 const EVENT_QUEUE: usize = 1024;
@@ -78,6 +83,8 @@ pub enum ConnectError {
 pub struct Link {
     connection: quinn::Connection,
     endpoint: Endpoint,
+    /// Which node it goes to.
+    pub node: Server,
     /// How the server came to be trusted.
     pub verdict: Verdict,
     /// The server's clock at the greeting, in milliseconds since 1970.
@@ -86,6 +93,17 @@ pub struct Link {
     pub greeted: Instant,
     /// Other nodes of the server.
     pub nodes: Vec<Server>,
+    /// Where the node is.
+    pub region: Option<Region>,
+}
+
+/// Why a connection is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// For the person.
+    pub reason: String,
+    /// True when the node is dead, or going away, as far as can be told: others are to be tried before it.
+    pub node_is_gone: bool,
 }
 
 impl Link {
@@ -94,12 +112,9 @@ impl Link {
         let addresses = resolve(server).await?;
         let mut refused = None;
         for name in trust.server_names(server) {
-            match tokio::time::timeout(CONNECT_TIMEOUT, race(server, trust, &name, &addresses))
-                .await
-            {
-                Ok(Ok((connection, endpoint, verdict))) => {
-                    return Self::greet(connection, endpoint, verdict).await;
-                }
+            let connecting = connect_to_any(server, trust, &name, &addresses);
+            match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+                Ok(Ok(connected)) => return Self::greet(server.clone(), connected).await,
                 Ok(Err(ConnectError::Trust(error))) => refused = refused.or(Some(error)),
                 Ok(Err(error)) => return Err(error),
                 Err(_) => {
@@ -120,24 +135,20 @@ impl Link {
 
     /// Sends one request and waits for its answer.
     pub async fn request(&self, kind: request::Kind) -> Result<response::Kind, ApiError> {
-        let exchange = async {
-            let (mut send, mut receive) = self.connection.open_bi().await?;
-            let request = encode(&wire::Request { kind: Some(kind) });
-            // The server may refuse before it has read all; its answer then says more than the failed write.
-            let written = send
-                .write_all(&request)
-                .await
-                .map_err(|error| ApiError::Lost(error.to_string()));
-            let _ = send.finish();
-            match read_response(&mut receive).await {
-                Err(ApiError::Lost(_)) => {
-                    written.and(Err(ApiError::Lost("the stream was reset".into())))
-                }
-                answer => answer,
-            }
-        };
-        let response = tokio::time::timeout(RESPONSE_TIMEOUT, exchange).await;
-        response.map_err(|_| ApiError::Timeout)?
+        self.send(kind).await
+    }
+
+    /// The same, to be waited for without this.
+    pub(super) fn send(
+        &self,
+        kind: request::Kind,
+    ) -> impl Future<Output = Result<response::Kind, ApiError>> + Send + 'static {
+        let connection = self.connection.clone();
+        async move {
+            let exchange = exchange(&connection, kind);
+            let response = tokio::time::timeout(RESPONSE_TIMEOUT, exchange).await;
+            response.map_err(|_| ApiError::Timeout)?
+        }
     }
 
     /// The server's events from now on. To be called once.
@@ -148,15 +159,27 @@ impl Link {
             if let Err(error) = read_events(&connection, &sender).await {
                 tracing::debug!(%error, "the event stream ended");
             }
-            // Without its events a room is not known any more: start again with a new connection.
-            connection.close(VarInt::from_u32(0), b"no events");
+            // Without its events a room is not known any more: start again with a new connection. One that is gone
+            // already keeps its reason.
+            if connection.close_reason().is_none() {
+                connection.close(VarInt::from_u32(0), b"no events");
+            }
         });
         receiver
     }
 
     /// Resolves when the connection is gone, and says why.
-    pub async fn lost(&self) -> String {
-        self.connection.closed().await.to_string()
+    pub async fn lost(&self) -> Lost {
+        let error = self.connection.closed().await;
+        let node_is_gone = match &error {
+            ConnectionError::TimedOut => true,
+            ConnectionError::ApplicationClosed(close) => close.error_code == GOING_AWAY,
+            _ => false,
+        };
+        Lost {
+            reason: plain(&error),
+            node_is_gone,
+        }
     }
 
     /// Goes on from another local address, after the network changed.
@@ -181,17 +204,18 @@ impl Link {
     }
 
     async fn greet(
-        connection: quinn::Connection,
-        endpoint: Endpoint,
-        verdict: Verdict,
+        node: Server,
+        (connection, endpoint, verdict): Connected,
     ) -> Result<Self, ConnectError> {
         let mut link = Self {
             connection,
             endpoint,
+            node,
             verdict,
             server_time_ms: 0,
             greeted: Instant::now(),
             nodes: Vec::new(),
+            region: None,
         };
         let hello = wire::Hello {
             min_version: MIN_VERSION,
@@ -204,6 +228,8 @@ impl Link {
             {
                 link.server_time_ms = welcome.server_time_ms;
                 link.nodes = parse_nodes(&welcome.nodes);
+                // One that is none is as good as none.
+                link.region = Region::parse(&welcome.region).unwrap_or_default();
                 Ok(link)
             }
             Ok(_) => Err(ApiError::Malformed("no welcome").into()),
@@ -248,42 +274,25 @@ async fn resolve(server: &Server) -> Result<Vec<SocketAddr>, ConnectError> {
 
 type Connected = (quinn::Connection, Endpoint, Verdict);
 
-async fn race(
+async fn connect_to_any(
     server: &Server,
     trust: &Trust,
     name: &str,
     addresses: &[SocketAddr],
 ) -> Result<Connected, ConnectError> {
-    let mut attempts = JoinSet::new();
-    let mut waiting = addresses.iter().copied();
-    let mut last = unreachable(server, "it has no address");
-    loop {
-        if let Some(address) = waiting.next() {
-            attempts.spawn(connect(
-                server.clone(),
-                trust.clone(),
-                name.to_owned(),
-                address,
-            ));
-        } else if attempts.is_empty() {
-            return Err(last);
-        }
-        let head_start = async {
-            if waiting.len() == 0 {
-                std::future::pending::<()>().await;
-            }
-            tokio::time::sleep(NEXT_ADDRESS_AFTER).await;
-        };
-        tokio::select! {
-            Some(attempt) = attempts.join_next() => match attempt {
-                Ok(Ok(connected)) => return Ok(connected),
-                // A server that is there and is the wrong one says more than one that is not there.
-                Ok(Err(error)) if matches!(last, ConnectError::Unreachable { .. }) => last = error,
-                Ok(Err(_)) | Err(_) => {}
-            },
-            () = head_start => {}
-        }
-    }
+    let attempts = addresses
+        .iter()
+        .copied()
+        .map(|address| connect(server.clone(), trust.clone(), name.to_owned(), address));
+    let errors = match race(attempts, |_| NEXT_ADDRESS_AFTER).await {
+        Ok(connected) => return Ok(connected),
+        Err(errors) => errors,
+    };
+    // A server that is there and is the wrong one says more than one that is not there.
+    let is_there = |error: &ConnectError| !matches!(error, ConnectError::Unreachable { .. });
+    let (there, not_there): (Vec<_>, Vec<_>) = errors.into_iter().partition(is_there);
+    let error = there.into_iter().next().or(not_there.into_iter().last());
+    Err(error.unwrap_or_else(|| unreachable(server, "it has no address")))
 }
 
 async fn connect(
@@ -366,6 +375,24 @@ fn unreachable(server: &Server, reason: &str) -> ConnectError {
 /// Nodes as a server tells them; what makes no sense is left out.
 pub(super) fn parse_nodes(told: &[String]) -> Vec<Server> {
     told.iter().filter_map(|node| node.parse().ok()).collect()
+}
+
+async fn exchange(
+    connection: &quinn::Connection,
+    kind: request::Kind,
+) -> Result<response::Kind, ApiError> {
+    let (mut send, mut receive) = connection.open_bi().await?;
+    let request = encode(&wire::Request { kind: Some(kind) });
+    // The server may refuse before it has read all; its answer then says more than the failed write.
+    let written = send
+        .write_all(&request)
+        .await
+        .map_err(|error| ApiError::Lost(error.to_string()));
+    let _ = send.finish();
+    match read_response(&mut receive).await {
+        Err(ApiError::Lost(_)) => written.and(Err(ApiError::Lost("the stream was reset".into()))),
+        answer => answer,
+    }
 }
 
 async fn read_response(receive: &mut quinn::RecvStream) -> Result<response::Kind, ApiError> {

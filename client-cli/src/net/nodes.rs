@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-use tokio::task::JoinSet;
-
+use super::race::race;
 use super::trust::Verdict;
 use super::{ConnectError, Link, Server, Trust, TrustError};
 
-/// Head start of a node before the next one is tried as well.
-const NEXT_NODE_AFTER: Duration = Duration::from_secs(1);
+/// Head start of the first node before the next one is tried as well; each one after it gets twice as long, so that
+/// nodes that are slow because all clients come at once are not asked for more than that.
+const NEXT_NODE_AFTER: Duration = Duration::from_millis(500);
+
+/// Head starts grow no more after so many.
+const HEAD_START_DOUBLINGS: u32 = 3;
+
 /// Nodes that are remembered beside the one that the person named.
 const MAX_NODES: usize = 8;
 
@@ -17,10 +21,12 @@ const MAX_NODES: usize = 8;
 pub struct Nodes {
     /// As the person names it; sessions and pins are kept under it.
     server: Server,
-    /// The others, the one to try first in front.
+    /// The others, what was learnt last in front.
     others: Vec<Server>,
-    /// Whether the first of the others goes before `server`.
-    redirected: bool,
+    /// The one that had the room last.
+    preferred: Option<Server>,
+    /// The one that was lost: tried when no other answers.
+    suspect: Option<Server>,
 }
 
 impl Nodes {
@@ -29,7 +35,8 @@ impl Nodes {
         let mut nodes = Self {
             server,
             others: Vec::new(),
-            redirected: false,
+            preferred: None,
+            suspect: None,
         };
         nodes.learn(others);
         nodes
@@ -52,55 +59,69 @@ impl Nodes {
         }
     }
 
-    /// A node has said that these are to be asked; the next connection goes there.
-    pub fn go_to(&mut self, nodes: Vec<Server>) {
-        self.redirected = nodes.first().is_some_and(|first| *first != self.server);
-        self.learn(nodes);
+    /// This one is gone, as far as can be told.
+    pub fn lost(&mut self, node: &Server) {
+        self.suspect = Some(node.clone());
     }
 
-    /// Connects to the first that answers. None but the person's own server is trusted at first sight.
+    /// This one answers.
+    pub fn reached(&mut self, node: &Server) {
+        self.suspect.take_if(|suspect| suspect == node);
+    }
+
+    /// This one has the room.
+    pub fn prefer(&mut self, node: &Server) {
+        self.preferred = Some(node.clone());
+    }
+
+    /// Connects to the first that answers.
     pub async fn open(&self, trust: &Trust) -> Result<Link, ConnectError> {
-        let mut order = vec![self.server.clone()];
-        order.extend(self.others.iter().cloned());
-        if self.redirected && order.len() > 1 {
-            order.swap(0, 1);
+        self.open_any(&self.order(crate::random::fraction()), trust)
+            .await
+    }
+
+    /// Connects to the first of `nodes` that answers. None but the person's own server is trusted at first sight.
+    pub async fn open_any(&self, nodes: &[Server], trust: &Trust) -> Result<Link, ConnectError> {
+        let attempts = nodes.iter().cloned().map(|node| {
+            let (trust, own) = (trust.clone(), node == self.server);
+            async move { open_one(&node, &trust, own).await }
+        });
+        let head_start =
+            |begun: u32| NEXT_NODE_AFTER * 2u32.pow((begun - 1).min(HEAD_START_DOUBLINGS));
+        let errors = match race(attempts, head_start).await {
+            Ok(link) => return Ok(link),
+            Err(errors) => errors,
+        };
+        // What the person's own server says tells most.
+        let (own, others): (Vec<_>, Vec<_>) = errors.into_iter().partition(|(own, _)| *own);
+        let told = own.into_iter().chain(others).next();
+        Err(told.map_or_else(
+            || ConnectError::Unreachable {
+                server: self.server.to_string(),
+                reason: "nobody answers".into(),
+            },
+            |(_, error)| error,
+        ))
+    }
+
+    /// In which order they are tried. Those who lost the first one go on to one at random (`random` is 0.0 to 1.0), so
+    /// that they do not all come to the same.
+    fn order(&self, random: f64) -> Vec<Server> {
+        let preferred = self.preferred.as_ref().filter(|node| **node != self.server);
+        let mut order: Vec<_> = preferred.into_iter().chain([&self.server]).collect();
+        let others = self.others.iter().filter(|node| Some(*node) != preferred);
+        order.extend(others);
+        if let Some(lost) = order
+            .iter()
+            .position(|node| self.suspect.as_ref() == Some(node))
+        {
+            let lost = order.remove(lost);
+            let turn = (random * order.len() as f64) as usize;
+            let turn = turn.min(order.len().saturating_sub(1));
+            order.rotate_left(turn);
+            order.push(lost);
         }
-        let mut waiting = order.into_iter();
-        let mut attempts = JoinSet::new();
-        let mut first_error = None;
-        loop {
-            let next = waiting.next();
-            let is_last = next.is_none();
-            match next {
-                Some(node) => {
-                    let (trust, own) = (trust.clone(), node == self.server);
-                    attempts.spawn(async move { open_one(&node, &trust, own).await });
-                }
-                None if attempts.is_empty() => {
-                    return Err(first_error.unwrap_or_else(|| ConnectError::Unreachable {
-                        server: self.server.to_string(),
-                        reason: "nobody answers".into(),
-                    }));
-                }
-                None => {}
-            }
-            let head_start = async {
-                if is_last {
-                    std::future::pending::<()>().await;
-                }
-                tokio::time::sleep(NEXT_NODE_AFTER).await;
-            };
-            tokio::select! {
-                Some(attempt) = attempts.join_next() => match attempt {
-                    Ok(Ok(link)) => return Ok(link),
-                    // What the person's own server says tells most.
-                    Ok(Err((true, error))) => first_error = Some(error),
-                    Ok(Err((false, error))) => first_error = first_error.or(Some(error)),
-                    Err(_) => {}
-                },
-                () = head_start => {}
-            }
-        }
+        order.into_iter().cloned().collect()
     }
 }
 
@@ -135,5 +156,22 @@ mod tests {
         }
         assert_eq!(nodes.others().len(), MAX_NODES);
         assert_eq!(nodes.others()[0], "d:39".parse().unwrap());
+    }
+
+    #[test]
+    fn a_node_that_was_lost_is_tried_last_and_the_others_in_turn() {
+        let mut nodes = Nodes::new("a:1".parse().unwrap(), servers(&["b:1", "c:1"]));
+        assert_eq!(nodes.order(0.9), servers(&["a:1", "b:1", "c:1"]));
+        nodes.prefer(&"c:1".parse().unwrap());
+        assert_eq!(nodes.order(0.9), servers(&["c:1", "a:1", "b:1"]));
+        nodes.lost(&"c:1".parse().unwrap());
+        assert_eq!(nodes.order(0.0), servers(&["a:1", "b:1", "c:1"]));
+        assert_eq!(nodes.order(0.6), servers(&["b:1", "a:1", "c:1"]));
+        assert_eq!(nodes.order(1.0), servers(&["b:1", "a:1", "c:1"]));
+        nodes.reached(&"c:1".parse().unwrap());
+        assert_eq!(nodes.order(0.9), servers(&["c:1", "a:1", "b:1"]));
+        let mut alone = Nodes::new("a:1".parse().unwrap(), Vec::new());
+        alone.lost(&"a:1".parse().unwrap());
+        assert_eq!(alone.order(1.0), servers(&["a:1"]));
     }
 }

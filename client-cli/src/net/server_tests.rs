@@ -4,267 +4,17 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use confab_protocol::control::framing::{Deframer, encode};
-use confab_protocol::control::{ALPN, CLUSTER_SERVER_NAME, ErrorCode, MAX_REQUEST, Refusal, Slug};
-use confab_protocol::wire::{self, event, request, response};
-use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Endpoint, VarInt};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-use zeroize::Zeroizing;
+use confab_protocol::control::ErrorCode;
+use confab_protocol::wire::request;
+use quinn::VarInt;
 
 use super::event::ServerEvent;
 use super::sign_in::{Access, SignInError};
 use super::supervisor::{Ask, Supervisor, Update};
+use super::testing::{Node, kindly, next, redirecting, refuse, slug, telling};
 use super::trust::{PinSource, Verdict};
-use super::{ConnectError, Fingerprint, Link, Trust, TrustError};
+use super::{ApiError, ConnectError, Fingerprint, Link, Nodes, Trust, TrustError};
 use crate::engine::room::Change;
-use crate::engine::testing;
-use crate::store::Store;
-use crate::store::sessions::StoredSession;
-
-type Answer = dyn Fn(&request::Kind) -> response::Kind + Send + Sync;
-
-/// A control node for tests.
-struct Node {
-    address: SocketAddr,
-    authority: Fingerprint,
-    requests: Arc<Mutex<Vec<request::Kind>>>,
-    connections: Arc<Mutex<Vec<quinn::Connection>>>,
-    endpoint: Endpoint,
-    signer: Arc<Signer>,
-}
-
-impl Node {
-    fn start(answer: impl Fn(&request::Kind) -> response::Kind + Send + Sync + 'static) -> Self {
-        Self::start_with(ALPN, answer)
-    }
-
-    fn start_with(
-        alpn: &[u8],
-        answer: impl Fn(&request::Kind) -> response::Kind + Send + Sync + 'static,
-    ) -> Self {
-        Self::start_under(Arc::new(Signer::new()), alpn, answer)
-    }
-
-    /// Another node of the same server.
-    fn start_beside(
-        &self,
-        answer: impl Fn(&request::Kind) -> response::Kind + Send + Sync + 'static,
-    ) -> Self {
-        Self::start_under(self.signer.clone(), ALPN, answer)
-    }
-
-    fn start_under(
-        signer: Arc<Signer>,
-        alpn: &[u8],
-        answer: impl Fn(&request::Kind) -> response::Kind + Send + Sync + 'static,
-    ) -> Self {
-        let (chain, key) = signer.certificate();
-        let authority = Fingerprint::of(&chain[1]);
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut tls = rustls::ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(chain, key.into())
-            .unwrap();
-        tls.alpn_protocols = vec![alpn.to_vec()];
-        let quic = QuicServerConfig::try_from(tls).unwrap();
-        let config = quinn::ServerConfig::with_crypto(Arc::new(quic));
-        let endpoint = Endpoint::server(config, (Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        let node = Self {
-            address: endpoint.local_addr().unwrap(),
-            authority,
-            requests: Arc::default(),
-            connections: Arc::default(),
-            endpoint: endpoint.clone(),
-            signer,
-        };
-        let (requests, connections) = (node.requests.clone(), node.connections.clone());
-        let answer: Arc<Answer> = Arc::new(answer);
-        tokio::spawn(async move {
-            while let Some(incoming) = endpoint.accept().await {
-                if let Ok(connection) = incoming.await {
-                    connections.lock().unwrap().push(connection.clone());
-                    tokio::spawn(serve(connection, requests.clone(), answer.clone()));
-                }
-            }
-        });
-        node
-    }
-
-    fn access(&self, trust: Trust) -> (Access, tempfile::TempDir) {
-        let home = tempfile::tempdir().unwrap();
-        let store = Store::open(Some(home.path().join("c"))).unwrap();
-        let server = self.address.to_string().parse().unwrap();
-        (Access::new(server, trust, store).unwrap(), home)
-    }
-
-    fn pinned(&self) -> Trust {
-        Trust::Pinned {
-            pin: self.authority,
-            source: PinSource::Flag,
-        }
-    }
-
-    /// An access that has logged in; its token is to be exchanged after `refresh_after_ms`.
-    async fn logged_in(&self, refresh_after_ms: u64) -> (Access, tempfile::TempDir) {
-        let (access, home) = self.access(self.pinned());
-        let session = StoredSession {
-            username: "ann".into(),
-            token: Zeroizing::new(vec![1; 60]),
-            expires_ms: u64::MAX,
-            refresh_after_ms,
-            nodes: Vec::new(),
-        };
-        access
-            .store
-            .lock_sessions()
-            .await
-            .unwrap()
-            .put(&access.server.to_string(), session)
-            .unwrap();
-        (access, home)
-    }
-
-    fn hang_up(&self) {
-        for connection in self.connections.lock().unwrap().drain(..) {
-            connection.close(VarInt::from_u32(7), b"test");
-        }
-    }
-
-    /// The join ids that the joins so far wanted to take up.
-    fn joins(&self) -> Vec<Vec<u8>> {
-        let requests = self.requests.lock().unwrap();
-        let joins = requests.iter().filter_map(|request| match request {
-            request::Kind::JoinRoom(join) => Some(join.resume_join_id.to_vec()),
-            _ => None,
-        });
-        joins.collect()
-    }
-}
-
-/// What signs the certificates of a server's nodes.
-struct Signer {
-    authority: CertificateDer<'static>,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Signer {
-    fn new() -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority = params.self_signed(&key).unwrap().der().clone();
-        let issuer = Issuer::new(params, key);
-        Self { authority, issuer }
-    }
-
-    fn certificate(&self) -> (Vec<CertificateDer<'static>>, PrivatePkcs8KeyDer<'static>) {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![CLUSTER_SERVER_NAME.to_owned()]).unwrap();
-        let leaf = params.signed_by(&key, &self.issuer).unwrap().der().clone();
-        (
-            vec![leaf, self.authority.clone()],
-            key.serialize_der().into(),
-        )
-    }
-}
-
-async fn serve(
-    connection: quinn::Connection,
-    requests: Arc<Mutex<Vec<request::Kind>>>,
-    answer: Arc<Answer>,
-) {
-    // As the control node does: the event stream opens with its first event, here at once.
-    let mut events = connection.open_uni().await.unwrap();
-    let participant = wire::Participant::from(&testing::participant(3));
-    let event = wire::Event {
-        conference_id: testing::CONFERENCE.to_wire(),
-        revision: 2,
-        kind: Some(event::Kind::Joined(wire::ParticipantJoined {
-            participant: Some(participant),
-        })),
-    };
-    events.write_all(&encode(&event)).await.unwrap();
-    while let Ok((mut send, mut receive)) = connection.accept_bi().await {
-        let bytes = receive.read_to_end(MAX_REQUEST).await.unwrap();
-        let mut deframer = Deframer::new(MAX_REQUEST);
-        deframer.push(&bytes);
-        let kind = deframer
-            .next::<wire::Request>()
-            .unwrap()
-            .unwrap()
-            .kind
-            .unwrap();
-        let kind_of_answer = answer(&kind);
-        requests.lock().unwrap().push(kind);
-        let response = encode(&wire::Response {
-            kind: Some(kind_of_answer),
-        });
-        // The client may be gone already.
-        let _ = send.write_all(&response).await;
-        let _ = send.finish();
-    }
-}
-
-/// What a well-behaved node answers.
-fn kindly(request: &request::Kind) -> response::Kind {
-    let account = Some(wire::Account {
-        username: "ann".into(),
-        ..wire::Account::default()
-    });
-    match request {
-        request::Kind::Hello(_) => response::Kind::Welcome(wire::Welcome {
-            version: 1,
-            server_time_ms: 1000,
-            ..wire::Welcome::default()
-        }),
-        request::Kind::Authenticate(_) => response::Kind::Authenticated(wire::Authenticated {
-            account,
-            expires_ms: u64::MAX,
-            refresh_after_ms: 1_000_000,
-        }),
-        request::Kind::Refresh(_) => response::Kind::SessionGranted(wire::SessionGranted {
-            token: vec![2; 60].into(),
-            expires_ms: u64::MAX,
-            refresh_after_ms: 1_000_000,
-            account,
-        }),
-        request::Kind::JoinRoom(_) => room_joined(),
-        _ => response::Kind::Done(wire::Done {}),
-    }
-}
-
-fn room_joined() -> response::Kind {
-    let joined = testing::joined(0, &[0, 1], 1);
-    let everyone = [&joined.me].into_iter().chain(&joined.others);
-    response::Kind::RoomJoined(wire::RoomJoined {
-        conference: Some(wire::Conference {
-            id: joined.conference.to_wire(),
-            ..wire::Conference::default()
-        }),
-        revision: joined.revision,
-        participants: everyone.map(Into::into).collect(),
-        self_sender: joined.me.sender.into(),
-        media: Some((&joined.media).into()),
-        room_secret: joined.secret.reveal().to_vec().into(),
-    })
-}
-
-fn refuse(code: ErrorCode) -> response::Kind {
-    response::Kind::Error(Refusal::new(code, "no").into())
-}
-
-fn slug() -> Slug {
-    "friday".parse().unwrap()
-}
-
-async fn next(supervisor: &mut Supervisor) -> Update {
-    let next = tokio::time::timeout(Duration::from_secs(5), supervisor.updates.recv());
-    next.await.expect("an update in time").expect("an update")
-}
 
 #[tokio::test]
 async fn a_server_seen_first_is_pinned_and_then_asked_for() {
@@ -360,7 +110,7 @@ async fn a_session_that_is_over_is_forgotten() {
 async fn a_lost_connection_is_replaced_and_the_join_taken_up() {
     let node = Node::start(kindly);
     let (access, _home) = node.logged_in(u64::MAX).await;
-    let (joined, mut supervisor) = Supervisor::start(access, slug()).await.unwrap();
+    let (joined, _, mut supervisor) = Supervisor::start(access, slug(), None).await.unwrap();
     let event = next(&mut supervisor).await;
     assert!(
         matches!(&event, Update::Event(ServerEvent::Room(_, event)) if matches!(event.change, Change::Joined(_))),
@@ -395,7 +145,7 @@ async fn a_join_that_is_gone_is_joined_afresh() {
         other => kindly(other),
     });
     let (access, _home) = node.logged_in(u64::MAX).await;
-    let (_, mut supervisor) = Supervisor::start(access, slug()).await.unwrap();
+    let (_, _, mut supervisor) = Supervisor::start(access, slug(), None).await.unwrap();
     next(&mut supervisor).await;
     supervisor.ask(Ask::Resume);
     let update = next(&mut supervisor).await;
@@ -429,7 +179,7 @@ async fn a_server_that_is_busy_is_asked_again_and_one_that_banned_is_not() {
         other => kindly(other),
     });
     let (access, _home) = node.logged_in(u64::MAX).await;
-    let (_, mut supervisor) = Supervisor::start(access, slug()).await.unwrap();
+    let (_, _, mut supervisor) = Supervisor::start(access, slug(), None).await.unwrap();
     next(&mut supervisor).await;
     node.hang_up();
     assert!(matches!(next(&mut supervisor).await, Update::Lost(_)));
@@ -445,7 +195,7 @@ async fn a_server_that_is_busy_is_asked_again_and_one_that_banned_is_not() {
 async fn a_leave_reaches_the_server() {
     let node = Node::start(kindly);
     let (access, _home) = node.logged_in(u64::MAX).await;
-    let (joined, supervisor) = Supervisor::start(access, slug()).await.unwrap();
+    let (joined, _, supervisor) = Supervisor::start(access, slug(), None).await.unwrap();
     let (to, left) = tokio::sync::oneshot::channel();
     supervisor.ask(Ask::Leave(to));
     left.await.unwrap();
@@ -456,33 +206,12 @@ async fn a_leave_reaches_the_server() {
     assert_eq!(leave.join_id, joined.me.join_id.to_wire());
 }
 
-/// Sends every join to another node.
-fn redirecting(to: SocketAddr) -> impl Fn(&request::Kind) -> response::Kind {
-    move |request| match request {
-        request::Kind::JoinRoom(_) => response::Kind::Redirect(wire::Redirect {
-            nodes: vec![to.to_string()],
-        }),
-        other => kindly(other),
-    }
-}
-
-/// Tells that there is another node.
-fn telling(of: SocketAddr) -> impl Fn(&request::Kind) -> response::Kind {
-    move |request| match kindly(request) {
-        response::Kind::Welcome(welcome) => response::Kind::Welcome(wire::Welcome {
-            nodes: vec![of.to_string()],
-            ..welcome
-        }),
-        other => other,
-    }
-}
-
 #[tokio::test]
 async fn a_join_follows_the_room_to_another_node() {
     let home_node = Node::start(kindly);
     let first = home_node.start_beside(redirecting(home_node.address));
     let (access, _home) = first.logged_in(u64::MAX).await;
-    let (_, mut supervisor) = Supervisor::start(access, slug()).await.unwrap();
+    let (_, _, mut supervisor) = Supervisor::start(access, slug(), None).await.unwrap();
     assert_eq!((first.joins().len(), home_node.joins().len()), (1, 1));
     // And finds it again there.
     next(&mut supervisor).await;
@@ -500,9 +229,9 @@ async fn nodes_that_send_one_round_and_round_are_not_followed_for_ever() {
     let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
     let node = Node::start(redirecting(anywhere));
     let (access, _home) = node.logged_in(u64::MAX).await;
-    let refused = Supervisor::start(access, slug()).await.unwrap_err();
+    let refused = Supervisor::start(access, slug(), None).await.unwrap_err();
     assert!(
-        matches!(refused, SignInError::Api(super::ApiError::Elsewhere(_))),
+        matches!(refused, SignInError::Api(ApiError::Elsewhere(_))),
         "{refused}"
     );
 }
@@ -513,7 +242,7 @@ async fn when_its_node_is_gone_a_client_goes_to_another_that_it_was_told_of() {
     let first = other.start_beside(telling(other.address));
     let (access, _home) = first.logged_in(u64::MAX).await;
     let again = access.clone();
-    let (_, mut supervisor) = Supervisor::start(access, slug()).await.unwrap();
+    let (_, _, mut supervisor) = Supervisor::start(access, slug(), None).await.unwrap();
     next(&mut supervisor).await;
     first.endpoint.close(VarInt::from_u32(0), b"");
     first.hang_up();
@@ -535,7 +264,7 @@ async fn another_node_is_never_trusted_at_first_sight() {
     let (mut access, _home) = stranger.access(Trust::FirstSight);
     let node = stranger.address.to_string().parse().unwrap();
     access.server = "127.0.0.1:9".parse().unwrap();
-    access.nodes = super::Nodes::new(access.server.clone(), vec![node]);
+    access.nodes = Nodes::new(access.server.clone(), vec![node]);
     assert!(access.open().await.is_err());
 }
 
@@ -566,7 +295,7 @@ async fn what_is_logged_holds_no_secret_and_no_address() {
     let _guard = tracing::subscriber::set_default(subscriber);
     let node = Node::start(kindly);
     let (access, home) = node.logged_in(0).await;
-    let (_, mut supervisor) = Supervisor::start(access, slug()).await.unwrap();
+    let (_, _, mut supervisor) = Supervisor::start(access, slug(), None).await.unwrap();
     next(&mut supervisor).await;
     // A node that is gone is tried in vain.
     node.endpoint.close(VarInt::from_u32(0), b"");

@@ -1,5 +1,7 @@
 //! A connection that speaks for an account.
 
+use std::time::Duration;
+
 use confab_protocol::control::ErrorCode;
 use confab_protocol::wire::{self, request};
 use zeroize::Zeroizing;
@@ -9,6 +11,9 @@ use super::trust::{PinSource, Verdict};
 use super::{ApiError, ConnectError, Link, Nodes, Server, Trust};
 use crate::store::sessions::StoredSession;
 use crate::store::{Store, StoreError};
+
+/// Time for a node that one was sent to. It may have died a moment ago, and who sent one not know it yet.
+const FOLLOW_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// Why a connection speaks for nobody.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +74,7 @@ impl Access {
     /// Connects. A server seen for the first time is pinned, and the person told.
     pub async fn open(&mut self) -> Result<Link, SignInError> {
         let link = self.nodes.open(&self.trust).await?;
+        self.nodes.reached(&link.node);
         self.nodes.learn(link.nodes.clone());
         if let Verdict::FirstSight(pin) = link.verdict {
             let path = self.store.known_servers_path();
@@ -98,6 +104,19 @@ impl Access {
         }
         let link = self.open().await?;
         let signed_in = self.sign_in(&link, link.server_time_ms).await?;
+        Ok((link, signed_in))
+    }
+
+    /// Connects to one of these nodes, to which another has sent the account, and signs in.
+    pub async fn follow(&mut self, nodes: Vec<Server>) -> Result<(Link, SignedIn), SignInError> {
+        let connecting = self.nodes.open_any(&nodes, &self.trust);
+        let link = tokio::time::timeout(FOLLOW_TIMEOUT, connecting)
+            .await
+            .map_err(|_| SignInError::Api(ApiError::Elsewhere(nodes.clone())))??;
+        let signed_in = self.sign_in(&link, link.server_time_ms).await?;
+        self.nodes.reached(&link.node);
+        self.nodes.learn(nodes);
+        self.nodes.prefer(&link.node);
         Ok((link, signed_in))
     }
 

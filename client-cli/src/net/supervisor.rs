@@ -1,26 +1,30 @@
 //! A participation that survives its connections: connects again, signs in, takes the join up or joins afresh.
 
+use std::collections::VecDeque;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use confab_protocol::control::{ErrorCode, JoinId, Slug};
-use tokio::sync::{mpsc, oneshot};
+use confab_protocol::control::{JoinId, MediaGrant, Region, Slug};
+use confab_protocol::media::ConnectionId;
+use tokio::sync::{mpsc, oneshot, watch};
 
+use super::api::{MediaReport, NO_MEDIA, Resume};
+use super::entry::{Connected, Entered, Room, is_final, refresh_at};
 use super::event::ServerEvent;
-use super::sign_in::{Access, SignInError, SignedIn};
-use super::{ApiError, ConnectError, Link};
+use super::link::Lost;
+use super::retry::{Backoff, after_going_away};
+use super::sign_in::{Access, SignInError};
+use super::{ApiError, ConnectError};
 use crate::engine::room::{Joined, LeaveReason};
-
-/// Time before the first try to connect again; it doubles with each.
-const BACKOFF_FIRST: Duration = Duration::from_millis(100);
-
-/// Longest time between two tries.
-const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// Time between two tries to exchange a token that is due.
 const REFRESH_AGAIN: Duration = Duration::from_secs(60);
 
-/// How often a join follows a node that says that another has the room.
-const MAX_HOPS: u32 = 4;
+/// After a sleep of this length the server has most likely given the connection up: it does so after 30 s.
+const LONG_SLEEP: Duration = Duration::from_secs(15);
+
+/// A try to connect that is younger than this may still come to something when the network is back.
+const FRESH_TRY: Duration = Duration::from_millis(500);
 
 /// What the supervisor tells.
 #[derive(Debug)]
@@ -45,10 +49,16 @@ pub enum Update {
 /// What the supervisor is asked for.
 #[derive(Debug)]
 pub enum Ask {
-    /// A new media session for the same join.
+    /// The join anew: with a new media session, unless there is a live one by now.
     Resume,
     /// The network changed: move the connection.
     NetworkChanged,
+    /// The network carries again: what waits to be tried is to be tried at once.
+    NetworkBack,
+    /// The machine or the program slept for so long.
+    Woke(Duration),
+    /// Tell the server whether a relay answers.
+    Report(MediaReport),
     /// Leave the room, say goodbye, and then tell.
     Leave(oneshot::Sender<()>),
 }
@@ -59,76 +69,96 @@ pub struct Supervisor {
     /// What it tells.
     pub updates: mpsc::UnboundedReceiver<Update>,
     asks: mpsc::UnboundedSender<Ask>,
+    live: watch::Sender<Option<ConnectionId>>,
 }
 
 impl Supervisor {
-    /// Connects, signs in and joins; from then on keeps it so.
-    pub async fn start(mut access: Access, slug: Slug) -> Result<(Joined, Self), SignInError> {
-        let (connected, joined, _) = enter(&mut access, &slug, None).await?;
+    /// Connects, signs in and joins; from then on keeps it so. `region` is where the person is, if that is known better
+    /// than by the node that answers first.
+    pub async fn start(
+        mut access: Access,
+        slug: Slug,
+        region: Option<Region>,
+    ) -> Result<(Joined, MediaGrant, Self), SignInError> {
+        let mut room = Room { slug, region };
+        let connected = Connected::open(&mut access).await?;
+        let (connected, entered) = room.enter(connected, &mut access, || None).await?;
+        let joined = entered.joined;
+        let media = joined.media.clone().ok_or(NO_MEDIA)?;
         let (updates_to, updates) = mpsc::unbounded_channel();
         let (asks, asked) = mpsc::unbounded_channel();
+        let (live, live_from) = watch::channel(None);
         let task = Task {
             access,
-            slug,
+            room,
             join_id: joined.me.join_id,
             updates: updates_to,
             asks: asked,
+            live: live_from,
         };
         tokio::spawn(task.run(connected));
-        Ok((joined, Self { updates, asks }))
+        let supervisor = Self {
+            updates,
+            asks,
+            live,
+        };
+        Ok((joined, media, supervisor))
     }
 
     /// Asks for something. After the supervisor has failed nothing comes of it.
     pub fn ask(&self, ask: Ask) {
         let _ = self.asks.send(ask);
     }
+
+    /// Says on which media session the relay answers now: it is kept when the join is taken up again.
+    pub fn live_session_is(&self, session: Option<ConnectionId>) {
+        self.live
+            .send_if_modified(|live| std::mem::replace(live, session) != session);
+    }
 }
 
 struct Task {
     access: Access,
-    slug: Slug,
+    room: Room,
     join_id: JoinId,
     updates: mpsc::UnboundedSender<Update>,
     asks: mpsc::UnboundedReceiver<Ask>,
-}
-
-struct Connected {
-    link: Link,
-    events: mpsc::Receiver<ServerEvent>,
-    refresh_at: Instant,
+    live: watch::Receiver<Option<ConnectionId>>,
 }
 
 /// Why a connection is no longer served.
 enum Served {
     Over,
-    Lost { reason: String, wait: Duration },
+    Lost { lost: Lost, wait: Option<Duration> },
 }
 
-impl Connected {
-    async fn open(access: &mut Access) -> Result<Self, SignInError> {
-        let (link, signed_in) = access.open_signed_in().await?;
-        let events = link.events();
-        let refresh_at = refresh_at(&link, &signed_in);
-        Ok(Self {
-            link,
-            events,
-            refresh_at,
-        })
-    }
+/// A join that is on its way.
+type Joining<'a> = Pin<Box<dyn Future<Output = Result<Entered, ApiError>> + Send + 'a>>;
+
+/// What a try to come back came to.
+enum Tried<T> {
+    Ended(T),
+    /// The network is back: try once more, now.
+    Again,
+    /// Nobody wants it any more.
+    Unwanted,
 }
 
 impl Task {
     async fn run(mut self, mut connected: Connected) {
         loop {
-            match self.serve(&mut connected).await {
+            let (lost, wait) = match self.serve(&mut connected).await {
                 Served::Over => return,
-                Served::Lost { reason, wait } => {
-                    self.tell(Update::Lost(reason));
-                    match self.reconnect(wait).await {
-                        Some(again) => connected = again,
-                        None => return,
-                    }
-                }
+                Served::Lost { lost, wait } => (lost, wait),
+            };
+            if lost.node_is_gone {
+                self.access.nodes.lost(&connected.link.node);
+            }
+            self.tell(Update::Lost(lost.reason));
+            drop(connected);
+            match self.reconnect(wait).await {
+                Some(again) => connected = again,
+                None => return,
             }
         }
     }
@@ -139,30 +169,47 @@ impl Task {
             events,
             refresh_at: due,
         } = connected;
+        let link = &*link;
+        let mut joining: Option<Joining<'_>> = None;
+        // Events that came while a join was on its way: its answer may hold them already, or be older.
+        let mut held = VecDeque::new();
         loop {
+            if joining.is_none()
+                && let Some(event) = held.pop_front()
+            {
+                match self.take_event(event) {
+                    Taken::Told => {}
+                    Taken::Rejoin => joining = Some(self.joining(link)),
+                    Taken::Away(served) => return served,
+                }
+                continue;
+            }
             tokio::select! {
                 event = events.recv() => match event {
-                    Some(ServerEvent::GoingAway(wait)) => {
-                        return Served::Lost { reason: "the server is going away".into(), wait };
+                    // Voice waits for nothing; what is older than the join's answer is told by its placement.
+                    Some(event @ (ServerEvent::ProbeMedia(..) | ServerEvent::MediaMoved(..))) => {
+                        self.tell(Update::Event(event));
                     }
-                    // The relay heard nothing for long, as after a computer's sleep. One is here again.
-                    Some(ServerEvent::Removed(join, LeaveReason::Lost)) if join == self.join_id => {
-                        if let Some(served) = self.take_up(link, false).await {
-                            return served;
-                        }
-                    }
-                    Some(event) => self.tell(Update::Event(event)),
-                    None => return Served::Lost { reason: link.lost().await, wait: Duration::ZERO },
+                    Some(event) => held.push_back(event),
+                    None => return Served::Lost { lost: link.lost().await, wait: None },
                 },
-                ask = self.asks.recv() => match ask {
-                    Some(Ask::Resume) => {
-                        if let Some(served) = self.take_up(link, false).await {
-                            return served;
-                        }
+                answer = answered(&mut joining) => {
+                    joining = None;
+                    if let Some(served) = self.take_answer(answer) {
+                        return served;
                     }
+                }
+                ask = self.asks.recv() => match ask {
+                    Some(Ask::Resume) if joining.is_none() => joining = Some(self.joining(link)),
+                    Some(Ask::Resume | Ask::NetworkBack) => {}
                     Some(Ask::NetworkChanged) => link.rebind(),
+                    Some(Ask::Woke(slept)) if slept < LONG_SLEEP => link.rebind(),
+                    Some(Ask::Woke(slept)) => {
+                        return lost(&format!("asleep for {:.0} s", slept.as_secs_f64()));
+                    }
+                    Some(Ask::Report(report)) => link.report_media(report),
                     Some(Ask::Leave(left)) => {
-                        if let Err(error) = link.leave(&self.slug, self.join_id).await {
+                        if let Err(error) = link.leave(&self.room.slug, self.join_id).await {
                             tracing::debug!(%error, "the server was not told of the leave");
                         }
                         link.close().await;
@@ -188,69 +235,68 @@ impl Task {
     }
 
     /// Tries until it works, cannot work any more, or is told to leave.
-    async fn reconnect(&mut self, mut wait: Duration) -> Option<Connected> {
-        let mut backoff = BACKOFF_FIRST;
+    async fn reconnect(&mut self, mut least: Option<Duration>) -> Option<Connected> {
+        let mut backoff = Backoff::new();
         loop {
-            let pause = wait.max(jittered(backoff));
-            let attempt = {
-                let attempt = async {
-                    tokio::time::sleep(pause).await;
-                    enter(&mut self.access, &self.slug, Some(self.join_id)).await
-                };
-                tokio::pin!(attempt);
-                loop {
-                    tokio::select! {
-                        result = &mut attempt => break Some(result),
-                        ask = self.asks.recv() => match ask {
-                            // Done by the join that is on its way.
-                            Some(Ask::Resume | Ask::NetworkChanged) => {}
-                            // The relay hears the goodbye, and control of it from the relay.
-                            Some(Ask::Leave(_)) | None => break None,
-                        },
-                    }
+            let pause = backoff.wait(least.take(), crate::random::fraction());
+            let pause = tokio::time::sleep(pause);
+            if let Tried::Unwanted = tried(&mut self.asks, pause, Some(Duration::ZERO)).await {
+                return None;
+            }
+            let connected = loop {
+                let connecting = Connected::open(&mut self.access);
+                match tried(&mut self.asks, connecting, Some(FRESH_TRY)).await {
+                    Tried::Ended(result) => break result,
+                    Tried::Again => {}
+                    Tried::Unwanted => return None,
                 }
             };
-            match attempt {
-                None => return None,
-                Some(Ok((connected, joined, resumed))) => {
-                    self.rejoined(joined, resumed, true);
+            let entered = match connected {
+                Ok(connected) => {
+                    let (join, live) = (self.join_id, self.live.clone());
+                    let resume = || Some(resume(join, &live));
+                    let entering = self.room.enter(connected, &mut self.access, resume);
+                    match tried(&mut self.asks, entering, None).await {
+                        Tried::Ended(result) => result,
+                        Tried::Again => continue,
+                        Tried::Unwanted => return None,
+                    }
+                }
+                Err(error) => Err(error),
+            };
+            match entered {
+                Ok((connected, entered)) => {
+                    self.rejoined(entered, true);
                     return Some(connected);
                 }
-                Some(Err(error)) if is_final(&error) => {
+                Err(error) if is_final(&error) => {
                     self.tell(Update::Failed(error));
                     return None;
                 }
-                Some(Err(error)) => {
+                Err(error) => {
                     log_failure(&error);
-                    wait = retry_after(&error);
-                    backoff = (backoff * 2).min(BACKOFF_MAX);
+                    least = retry_after(&error);
                 }
             }
         }
     }
 
-    /// A new media session on a connection that stands; says when it is the connection that does not.
-    async fn take_up(&mut self, link: &Link, reconnected: bool) -> Option<Served> {
-        match rejoin(link, &self.slug, self.join_id).await {
-            Ok((joined, resumed)) => {
-                self.rejoined(joined, resumed, reconnected);
+    /// The join anew on a connection that stands.
+    fn joining<'a>(&self, link: &'a super::Link) -> Joining<'a> {
+        let (room, join, live) = (self.room.clone(), self.join_id, self.live.clone());
+        Box::pin(async move { room.ask(link, || Some(resume(join, &live))).await })
+    }
+
+    /// Says when the connection is of no more use.
+    fn take_answer(&mut self, answer: Result<Entered, ApiError>) -> Option<Served> {
+        match answer {
+            Ok(entered) => {
+                self.rejoined(entered, false);
                 None
             }
-            Err(ApiError::Lost(reason)) => Some(Served::Lost {
-                reason,
-                wait: Duration::ZERO,
-            }),
-            Err(ApiError::Elsewhere(nodes)) => {
-                self.access.nodes.go_to(nodes);
-                Some(Served::Lost {
-                    reason: "the room has gone to another node".into(),
-                    wait: Duration::ZERO,
-                })
-            }
-            Err(ApiError::Timeout) => Some(Served::Lost {
-                reason: "the server does not answer".into(),
-                wait: Duration::ZERO,
-            }),
+            Err(ApiError::Lost(reason)) => Some(lost(&reason)),
+            Err(ApiError::Elsewhere(_)) => Some(lost("the room has gone to another node")),
+            Err(ApiError::Timeout) => Some(lost("the server does not answer")),
             Err(error) => {
                 let error = SignInError::from(error);
                 if is_final(&error) {
@@ -263,11 +309,29 @@ impl Task {
         }
     }
 
-    fn rejoined(&mut self, joined: Joined, resumed: bool, reconnected: bool) {
-        self.join_id = joined.me.join_id;
+    fn take_event(&mut self, event: ServerEvent) -> Taken {
+        match event {
+            ServerEvent::GoingAway(wait) => Taken::Away(Served::Lost {
+                lost: Lost {
+                    reason: "the server is going away".into(),
+                    node_is_gone: true,
+                },
+                wait: Some(after_going_away(wait, crate::random::fraction())),
+            }),
+            // The relay heard nothing for long, as after a computer's sleep. One is here again.
+            ServerEvent::Removed(join, LeaveReason::Lost) if join == self.join_id => Taken::Rejoin,
+            event => {
+                self.tell(Update::Event(event));
+                Taken::Told
+            }
+        }
+    }
+
+    fn rejoined(&mut self, entered: Entered, reconnected: bool) {
+        self.join_id = entered.joined.me.join_id;
         self.tell(Update::Rejoined {
-            joined: Box::new(joined),
-            resumed,
+            joined: Box::new(entered.joined),
+            resumed: entered.resumed,
             reconnected,
         });
     }
@@ -278,67 +342,60 @@ impl Task {
     }
 }
 
-/// Connects and goes into the room, to whichever node has it; true when it was by the join to `resume`.
-async fn enter(
-    access: &mut Access,
-    slug: &Slug,
-    resume: Option<JoinId>,
-) -> Result<(Connected, Joined, bool), SignInError> {
-    let mut hops = 0;
+/// What became of an event.
+enum Taken {
+    Told,
+    /// The join has to be made anew.
+    Rejoin,
+    Away(Served),
+}
+
+async fn answered(joining: &mut Option<Joining<'_>>) -> Result<Entered, ApiError> {
+    match joining {
+        Some(joining) => joining.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for `attempt`, unless somebody wants it otherwise meanwhile. `stale_after` is when a network that is back makes
+/// a new try better than an old one; none: never.
+async fn tried<T>(
+    asks: &mut mpsc::UnboundedReceiver<Ask>,
+    attempt: impl Future<Output = T>,
+    stale_after: Option<Duration>,
+) -> Tried<T> {
+    let begun = Instant::now();
+    tokio::pin!(attempt);
     loop {
-        let connected = Connected::open(access).await?;
-        let entered = match resume {
-            Some(join) => rejoin(&connected.link, slug, join).await,
-            None => connected
-                .link
-                .join(slug, None)
-                .await
-                .map(|joined| (joined, false)),
-        };
-        match entered {
-            Ok((joined, resumed)) => return Ok((connected, joined, resumed)),
-            Err(ApiError::Elsewhere(nodes)) if hops < MAX_HOPS => {
-                hops += 1;
-                access.nodes.go_to(nodes);
-            }
-            Err(error) => return Err(error.into()),
+        tokio::select! {
+            result = &mut attempt => return Tried::Ended(result),
+            ask = asks.recv() => match ask {
+                Some(Ask::NetworkChanged | Ask::NetworkBack | Ask::Woke(_))
+                    if stale_after.is_some_and(|stale| begun.elapsed() >= stale) => return Tried::Again,
+                // Done by the join that is on its way; what there is to report, it tells too.
+                Some(Ask::Resume | Ask::NetworkChanged | Ask::NetworkBack | Ask::Woke(_) | Ask::Report(_)) => {}
+                // The relay hears the goodbye, and control of it from the relay.
+                Some(Ask::Leave(_)) | None => return Tried::Unwanted,
+            },
         }
     }
 }
 
-async fn rejoin(link: &Link, slug: &Slug, join: JoinId) -> Result<(Joined, bool), ApiError> {
-    match link.join(slug, Some(join)).await {
-        Ok(joined) => Ok((joined, true)),
-        Err(error) if error.code() == Some(ErrorCode::NotFound) => {
-            Ok((link.join(slug, None).await?, false))
-        }
-        Err(error) => Err(error),
+fn resume(join: JoinId, live: &watch::Receiver<Option<ConnectionId>>) -> Resume {
+    Resume {
+        join,
+        live: *live.borrow(),
     }
 }
 
-/// True when trying again would end the same.
-fn is_final(error: &SignInError) -> bool {
-    let refused = |error: &ApiError| {
-        matches!(
-            error.code(),
-            Some(
-                ErrorCode::Denied
-                    | ErrorCode::Banned
-                    | ErrorCode::NotFound
-                    | ErrorCode::LimitReached
-                    | ErrorCode::NotAuthenticated
-                    | ErrorCode::SessionEnded
-                    | ErrorCode::UnsupportedVersion
-                    | ErrorCode::UnknownRequest
-                    | ErrorCode::InvalidArgument
-            )
-        )
-    };
-    match error {
-        SignInError::NotLoggedIn(_) | SignInError::SessionOver(_) => true,
-        SignInError::Connect(ConnectError::Trust(_) | ConnectError::Version(_)) => true,
-        SignInError::Connect(ConnectError::Api(error)) | SignInError::Api(error) => refused(error),
-        SignInError::Connect(_) | SignInError::Store(_) => false,
+/// A connection of no more use, though its node may be well.
+fn lost(reason: &str) -> Served {
+    Served::Lost {
+        lost: Lost {
+            reason: reason.to_owned(),
+            node_is_gone: false,
+        },
+        wait: None,
     }
 }
 
@@ -351,25 +408,10 @@ fn log_failure(error: &SignInError) {
     }
 }
 
-fn retry_after(error: &SignInError) -> Duration {
+fn retry_after(error: &SignInError) -> Option<Duration> {
     match error {
         SignInError::Connect(ConnectError::Api(ApiError::Refused(refusal)))
-        | SignInError::Api(ApiError::Refused(refusal)) => refusal.retry_after.unwrap_or_default(),
-        _ => Duration::ZERO,
+        | SignInError::Api(ApiError::Refused(refusal)) => refusal.retry_after,
+        _ => None,
     }
-}
-
-/// Half to all of it, so that clients who lost one server do not come to the next all at once.
-fn jittered(backoff: Duration) -> Duration {
-    backoff.mul_f64(0.5 + 0.5 * crate::random::fraction())
-}
-
-/// The server's clock was told at the greeting.
-fn refresh_at(link: &Link, signed_in: &SignedIn) -> Instant {
-    link.greeted
-        + Duration::from_millis(
-            signed_in
-                .refresh_after_ms
-                .saturating_sub(link.server_time_ms),
-        )
 }

@@ -1,7 +1,9 @@
 //! The call itself: the engine between sockets, sound and control, by the real clock.
 
+use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use confab_protocol::control::room::LeaveReason;
 use tokio::sync::oneshot;
@@ -9,6 +11,7 @@ use tokio::sync::oneshot;
 use super::Signals;
 use super::pace::Pace;
 use super::said::{MediaState, Person, Said, leave_reason};
+use super::sleep::{Clocks, LOOK};
 use super::sound::{Input, Playout, Sound};
 use crate::audio::recorder::{Played, RecorderEvent};
 use crate::audio::source::Next;
@@ -16,6 +19,7 @@ use crate::audio::{BLOCK, BLOCK_TIME};
 use crate::engine::relays::MediaEvent;
 use crate::engine::{Engine, Event};
 use crate::failure::{Exit, Failure};
+use crate::net::api::MediaReport;
 use crate::net::event::ServerEvent;
 use crate::net::supervisor::{Ask, Supervisor, Update};
 use crate::net::udp::{RECEIVE_LEN, Sockets, local_address_towards};
@@ -28,10 +32,10 @@ const LINGER: Duration = Duration::from_secs(1);
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Time between two looks at the local address.
-const ROUTE_CHECK: Duration = Duration::from_secs(2);
+const ROUTE_CHECK: Duration = Duration::from_millis(500);
 
-/// Shortest time between two new sockets.
-const REBIND_PAUSE: Duration = Duration::from_secs(1);
+/// Shortest time between two new sockets: each has a new address, which has to be proved to the relay.
+const REBIND_PAUSE: Duration = Duration::from_secs(2);
 
 /// Datagrams that are taken before the clock is looked at again.
 const RECEIVE_BATCH: usize = 64;
@@ -47,6 +51,15 @@ pub(super) struct Plan {
     pub(super) stats_every: Duration,
 }
 
+/// By which of one's addresses the relay is reached.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Route {
+    /// Not looked at yet.
+    Unknown,
+    None,
+    By(IpAddr),
+}
+
 /// Why the call ended.
 enum End {
     /// As planned, or by a signal.
@@ -55,10 +68,10 @@ enum End {
     Failed(&'static str, Failure),
 }
 
-/// A call that runs.
 /// Whoever stayed for so long and never reached the relay was in no call.
 const MEDIA_PATIENCE: Duration = Duration::from_secs(3);
 
+/// A call that runs.
 pub(super) struct Call {
     engine: Engine,
     sound: Sound,
@@ -73,7 +86,9 @@ pub(super) struct Call {
     playout: Pace,
     next_stats: Instant,
     next_route_check: Instant,
-    route: Option<std::net::IpAddr>,
+    route: Route,
+    clocks: Clocks,
+    next_look: Instant,
     last_rebind: Instant,
     recording_failed: bool,
     /// Whether the relay has ever answered.
@@ -99,7 +114,9 @@ impl Call {
             playout: Pace::new(start.checked_sub(BLOCK_TIME).unwrap_or(start)),
             next_stats: start + plan.stats_every,
             next_route_check: start + ROUTE_CHECK,
-            route: None,
+            route: Route::Unknown,
+            clocks: Clocks::new(start, SystemTime::now()),
+            next_look: start + LOOK,
             last_rebind: start,
             recording_failed: false,
             was_live: false,
@@ -165,12 +182,13 @@ impl Call {
         let capture = self.capture.as_ref().map(Pace::next);
         let playout = self.sound.playout.is_clock().then(|| self.playout.next());
         [
-            Some(self.engine.poll_timeout()),
+            self.engine.poll_timeout(),
             capture,
             playout,
             self.plan.leave_at,
             Some(self.next_stats),
             Some(self.next_route_check),
+            Some(self.next_look),
         ]
         .into_iter()
         .flatten()
@@ -179,9 +197,10 @@ impl Call {
     }
 
     fn do_what_is_due(&mut self, now: Instant) {
+        self.look_at_clocks(now);
         self.capture(now);
         self.play(now);
-        if now >= self.engine.poll_timeout() {
+        if self.engine.poll_timeout().is_some_and(|at| now >= at) {
             self.engine.handle_timeout(now);
         }
         if now >= self.next_stats {
@@ -292,17 +311,20 @@ impl Call {
 
     /// Sends what the engine has to send and says what it has to say.
     fn flush(&mut self) {
+        let now = Instant::now();
         let mut broken = false;
         while let Some(transmit) = self.engine.poll_transmit() {
             if let Err(error) = self.sockets.send(transmit.to, &transmit.datagram) {
                 tracing::debug!(%error, "a datagram was not sent");
                 // An address of the race that cannot be reached is no news.
-                broken |= self.engine.relay() == Some(transmit.to);
+                broken |= !is_no_way(&error) && self.engine.relay() == Some(transmit.to);
             }
         }
         if broken {
-            self.rebind(Instant::now());
+            self.rebind(now);
         }
+        self.supervisor
+            .live_session_is(self.engine.live_session(now));
         while let Some(event) = self.engine.poll_event() {
             self.take_engine_event(event);
         }
@@ -327,6 +349,7 @@ impl Call {
             },
             Event::Media(MediaEvent::Live) => {
                 self.was_live = true;
+                self.supervisor.ask(Ask::NetworkBack);
                 Said::Media {
                     state: MediaState::Live,
                 }
@@ -336,6 +359,17 @@ impl Call {
             },
             Event::Media(MediaEvent::Rebind) => return self.rebind(Instant::now()),
             Event::Media(MediaEvent::NeedGrant) => return self.supervisor.ask(Ask::Resume),
+            Event::Media(MediaEvent::Report {
+                connection_id,
+                alive,
+            }) => {
+                return self.supervisor.ask(Ask::Report(MediaReport {
+                    conference: self.engine.conference(),
+                    join: self.engine.join_id(),
+                    connection_id,
+                    alive,
+                }));
+            }
         };
         self.output.say(&said);
     }
@@ -350,6 +384,9 @@ impl Call {
                 if join == self.engine.join_id() =>
             {
                 self.engine.move_media(grant, now);
+            }
+            Update::Event(ServerEvent::ProbeMedia(join, connection_id)) => {
+                self.engine.probe_media(join, connection_id, now);
             }
             Update::Event(ServerEvent::Removed(join, reason)) if join == self.engine.join_id() => {
                 self.finish(removed(reason));
@@ -409,14 +446,26 @@ impl Call {
         }
     }
 
+    /// A network that changed, or is back, is tried at once. The media's sockets follow the machine's address by
+    /// themselves.
     fn check_route(&mut self, now: Instant) {
         let Some(relay) = self.engine.relay() else {
             return;
         };
-        let route = local_address_towards(relay);
+        let route = local_address_towards(relay).map_or(Route::None, Route::By);
         let before = std::mem::replace(&mut self.route, route);
-        if before.is_some() && before != route {
-            self.rebind(now);
+        if before != Route::Unknown && before != route && route != Route::None {
+            self.supervisor.ask(Ask::NetworkChanged);
+            self.engine.route_changed(now);
+        }
+    }
+
+    fn look_at_clocks(&mut self, now: Instant) {
+        self.next_look = now + LOOK;
+        if let Some(slept) = self.clocks.look(now, SystemTime::now()) {
+            self.engine.woke(now);
+            self.supervisor.live_session_is(None);
+            self.supervisor.ask(Ask::Woke(slept));
         }
     }
 
@@ -494,6 +543,16 @@ impl Call {
             ),
         )
     }
+}
+
+/// There is no way to the relay now: another socket would not find one.
+fn is_no_way(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkDown
+    )
 }
 
 fn removed(reason: LeaveReason) -> End {

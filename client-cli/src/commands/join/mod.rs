@@ -3,6 +3,7 @@
 mod call;
 mod pace;
 mod said;
+mod sleep;
 mod sound;
 
 use std::time::{Duration, Instant, SystemTime};
@@ -32,10 +33,11 @@ pub(super) async fn run(context: &Context, flags: Join) -> Result<Exit, Failure>
                 format!("cannot open a UDP socket: {error}"),
             )
         })?;
-        let (joined, supervisor) = Supervisor::start(access, flags.slug.clone()).await?;
-        Ok::<_, Failure>((encoder, sound, sockets, joined, supervisor))
+        let (joined, media, supervisor) =
+            Supervisor::start(access, flags.slug.clone(), flags.region.clone()).await?;
+        Ok::<_, Failure>((encoder, sound, sockets, joined, media, supervisor))
     };
-    let (encoder, sound, sockets, joined, supervisor) = tokio::select! {
+    let (encoder, sound, sockets, joined, media, supervisor) = tokio::select! {
         prepared = prepare => prepared?,
         exit = signals.next() => return Ok(exit),
     };
@@ -45,7 +47,7 @@ pub(super) async fn run(context: &Context, flags: Join) -> Result<Exit, Failure>
         encoder,
         timestamp: crate::random::u32(),
     };
-    let engine = Engine::new(&joined, settings, now).map_err(|error| {
+    let engine = Engine::new(&joined, media, settings, now).map_err(|error| {
         Failure::new(
             Exit::Audio,
             "codec",

@@ -1,0 +1,168 @@
+//! Into a room, to whichever of the server's nodes has it: redirections are followed, and what passes is waited for.
+
+use std::time::{Duration, Instant};
+
+use confab_protocol::control::{ErrorCode, Region, Slug};
+use tokio::sync::mpsc;
+
+use super::api::Resume;
+use super::event::ServerEvent;
+use super::sign_in::{Access, SignInError, SignedIn};
+use super::{ApiError, ConnectError, Link, retry};
+use crate::engine::room::Joined;
+
+/// How often a join follows a node that says that another has the room.
+const MAX_HOPS: u32 = 4;
+
+/// How long a room is asked for that changes its node: others are sure of a node's death 5 s after it.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Which room, and from where.
+#[derive(Debug, Clone)]
+pub(super) struct Room {
+    pub(super) slug: Slug,
+    /// As the person says, or the node that was connected to first.
+    pub(super) region: Option<Region>,
+}
+
+/// A connection that is signed in.
+pub(super) struct Connected {
+    pub(super) link: Link,
+    pub(super) events: mpsc::Receiver<ServerEvent>,
+    /// When the token is to be exchanged.
+    pub(super) refresh_at: Instant,
+}
+
+/// A place in the room.
+pub(super) struct Entered {
+    pub(super) joined: Joined,
+    /// True when it is the one that was there before.
+    pub(super) resumed: bool,
+}
+
+impl Connected {
+    pub(super) async fn open(access: &mut Access) -> Result<Self, SignInError> {
+        Ok(Self::new(access.open_signed_in().await?))
+    }
+
+    fn new((link, signed_in): (Link, SignedIn)) -> Self {
+        Self {
+            events: link.events(),
+            refresh_at: refresh_at(&link, &signed_in),
+            link,
+        }
+    }
+}
+
+impl Room {
+    /// Goes into the room by `connected`, or by a connection to the node that has it.
+    pub(super) async fn enter(
+        &mut self,
+        mut connected: Connected,
+        access: &mut Access,
+        resume: impl Fn() -> Option<Resume>,
+    ) -> Result<(Connected, Entered), SignInError> {
+        if self.region.is_none() {
+            self.region = connected.link.region.clone();
+        }
+        let mut hops = 0;
+        loop {
+            let error = match self.ask(&connected.link, &resume).await {
+                Ok(entered) => return Ok((connected, entered)),
+                Err(error) => error,
+            };
+            let nodes = match &error {
+                ApiError::Elsewhere(nodes) if hops < MAX_HOPS => nodes.clone(),
+                _ => return Err(error.into()),
+            };
+            hops += 1;
+            match access.follow(nodes).await {
+                Ok(there) => connected = Connected::new(there),
+                // It may have died; then the one that sent us there will know in a moment.
+                Err(failed) => {
+                    tracing::debug!("the node that is said to have the room does not answer");
+                    if matches!(failed, SignInError::SessionOver(_)) {
+                        return Err(failed);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Joins, or takes the join up again, or joins afresh when that one is gone. A room that changes its node, or has no
+    /// relay for a join that was there before, is asked again for a while.
+    pub(super) async fn ask(
+        &self,
+        link: &Link,
+        resume: impl Fn() -> Option<Resume>,
+    ) -> Result<Entered, ApiError> {
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            let resume = resume();
+            let error = match self.ask_once(link, resume).await {
+                Ok(entered) => return Ok(entered),
+                Err(error) => error,
+            };
+            let pause = match retry::for_the_room(&error, crate::random::fraction()) {
+                // Whoever comes first is better told at once.
+                Some(_) if resume.is_none() && error.code() == Some(ErrorCode::NoRelay) => None,
+                pause => pause.filter(|pause| Instant::now() + *pause < give_up),
+            };
+            match pause {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(error),
+            }
+        }
+    }
+
+    async fn ask_once(&self, link: &Link, resume: Option<Resume>) -> Result<Entered, ApiError> {
+        let join = |resume| link.join(&self.slug, resume, self.region.as_ref());
+        match join(resume).await {
+            Err(error) if resume.is_some() && error.code() == Some(ErrorCode::NotFound) => {
+                let joined = join(None).await?;
+                Ok(Entered {
+                    joined,
+                    resumed: false,
+                })
+            }
+            answer => Ok(Entered {
+                joined: answer?,
+                resumed: resume.is_some(),
+            }),
+        }
+    }
+}
+
+/// When the token that `link` signed in with is to be exchanged. The server's clock was told at the greeting.
+pub(super) fn refresh_at(link: &Link, signed_in: &SignedIn) -> Instant {
+    let until = signed_in
+        .refresh_after_ms
+        .saturating_sub(link.server_time_ms);
+    link.greeted + Duration::from_millis(until)
+}
+
+/// True when trying again would end the same.
+pub(super) fn is_final(error: &SignInError) -> bool {
+    let refused = |error: &ApiError| {
+        matches!(
+            error.code(),
+            Some(
+                ErrorCode::Denied
+                    | ErrorCode::Banned
+                    | ErrorCode::NotFound
+                    | ErrorCode::LimitReached
+                    | ErrorCode::NotAuthenticated
+                    | ErrorCode::SessionEnded
+                    | ErrorCode::UnsupportedVersion
+                    | ErrorCode::UnknownRequest
+                    | ErrorCode::InvalidArgument
+            )
+        )
+    };
+    match error {
+        SignInError::NotLoggedIn(_) | SignInError::SessionOver(_) => true,
+        SignInError::Connect(ConnectError::Trust(_) | ConnectError::Version(_)) => true,
+        SignInError::Connect(ConnectError::Api(error)) | SignInError::Api(error) => refused(error),
+        SignInError::Connect(_) | SignInError::Store(_) => false,
+    }
+}

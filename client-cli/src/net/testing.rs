@@ -1,0 +1,317 @@
+//! A control node that says what a test wants.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use confab_protocol::control::framing::{Deframer, encode};
+use confab_protocol::control::{ALPN, CLUSTER_SERVER_NAME, ErrorCode, MAX_REQUEST, Refusal, Slug};
+use confab_protocol::wire::{self, event, request, response};
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{Endpoint, VarInt};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use tokio::sync::broadcast;
+use zeroize::Zeroizing;
+
+use super::sign_in::Access;
+use super::supervisor::{Supervisor, Update};
+use super::trust::PinSource;
+use super::{Fingerprint, Trust};
+use crate::engine::testing;
+use crate::store::Store;
+use crate::store::sessions::StoredSession;
+
+type Answer = dyn Fn(&request::Kind) -> response::Kind + Send + Sync;
+
+/// A control node for tests.
+pub(super) struct Node {
+    pub(super) address: SocketAddr,
+    pub(super) authority: Fingerprint,
+    pub(super) requests: Arc<Mutex<Vec<request::Kind>>>,
+    pub(super) connections: Arc<Mutex<Vec<quinn::Connection>>>,
+    pub(super) endpoint: Endpoint,
+    /// What it tells on every connection.
+    events: broadcast::Sender<wire::Event>,
+    signer: Arc<Signer>,
+}
+
+impl Node {
+    pub(super) fn start(
+        answer: impl Fn(&request::Kind) -> response::Kind + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_with(ALPN, answer)
+    }
+
+    pub(super) fn start_with(
+        alpn: &[u8],
+        answer: impl Fn(&request::Kind) -> response::Kind + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_under(Arc::new(Signer::new()), alpn, answer)
+    }
+
+    /// Another node of the same server.
+    pub(super) fn start_beside(
+        &self,
+        answer: impl Fn(&request::Kind) -> response::Kind + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_under(self.signer.clone(), ALPN, answer)
+    }
+
+    fn start_under(
+        signer: Arc<Signer>,
+        alpn: &[u8],
+        answer: impl Fn(&request::Kind) -> response::Kind + Send + Sync + 'static,
+    ) -> Self {
+        let (chain, key) = signer.certificate();
+        let authority = Fingerprint::of(&chain[1]);
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key.into())
+            .unwrap();
+        tls.alpn_protocols = vec![alpn.to_vec()];
+        let quic = QuicServerConfig::try_from(tls).unwrap();
+        let config = quinn::ServerConfig::with_crypto(Arc::new(quic));
+        let endpoint = Endpoint::server(config, (Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let node = Self {
+            address: endpoint.local_addr().unwrap(),
+            authority,
+            requests: Arc::default(),
+            connections: Arc::default(),
+            endpoint: endpoint.clone(),
+            events: broadcast::channel(16).0,
+            signer,
+        };
+        let (requests, connections) = (node.requests.clone(), node.connections.clone());
+        let events = node.events.clone();
+        let answer: Arc<Answer> = Arc::new(answer);
+        tokio::spawn(async move {
+            while let Some(incoming) = endpoint.accept().await {
+                if let Ok(connection) = incoming.await {
+                    connections.lock().unwrap().push(connection.clone());
+                    let told = events.subscribe();
+                    tokio::spawn(serve(connection, told, requests.clone(), answer.clone()));
+                }
+            }
+        });
+        node
+    }
+
+    pub(super) fn access(&self, trust: Trust) -> (Access, tempfile::TempDir) {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(Some(home.path().join("c"))).unwrap();
+        let server = self.address.to_string().parse().unwrap();
+        (Access::new(server, trust, store).unwrap(), home)
+    }
+
+    pub(super) fn pinned(&self) -> Trust {
+        Trust::Pinned {
+            pin: self.authority,
+            source: PinSource::Flag,
+        }
+    }
+
+    /// An access that has logged in; its token is to be exchanged after `refresh_after_ms`.
+    pub(super) async fn logged_in(&self, refresh_after_ms: u64) -> (Access, tempfile::TempDir) {
+        let (access, home) = self.access(self.pinned());
+        let session = StoredSession {
+            username: "ann".into(),
+            token: Zeroizing::new(vec![1; 60]),
+            expires_ms: u64::MAX,
+            refresh_after_ms,
+            nodes: Vec::new(),
+        };
+        access
+            .store
+            .lock_sessions()
+            .await
+            .unwrap()
+            .put(&access.server.to_string(), session)
+            .unwrap();
+        (access, home)
+    }
+
+    pub(super) fn hang_up(&self) {
+        for connection in self.connections.lock().unwrap().drain(..) {
+            connection.close(VarInt::from_u32(7), b"test");
+        }
+    }
+
+    /// Tells something on every connection.
+    pub(super) fn tell(&self, kind: event::Kind) {
+        let event = wire::Event {
+            kind: Some(kind),
+            ..wire::Event::default()
+        };
+        self.events.send(event).unwrap();
+    }
+
+    /// All joins so far.
+    pub(super) fn join_requests(&self) -> Vec<wire::JoinRoom> {
+        let requests = self.requests.lock().unwrap();
+        let joins = requests.iter().filter_map(|request| match request {
+            request::Kind::JoinRoom(join) => Some(join.clone()),
+            _ => None,
+        });
+        joins.collect()
+    }
+
+    /// The join ids that the joins so far wanted to take up.
+    pub(super) fn joins(&self) -> Vec<Vec<u8>> {
+        let joins = self.join_requests().into_iter();
+        joins.map(|join| join.resume_join_id.to_vec()).collect()
+    }
+}
+
+/// What signs the certificates of a server's nodes.
+struct Signer {
+    authority: CertificateDer<'static>,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Signer {
+    fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = params.self_signed(&key).unwrap().der().clone();
+        let issuer = Issuer::new(params, key);
+        Self { authority, issuer }
+    }
+
+    fn certificate(&self) -> (Vec<CertificateDer<'static>>, PrivatePkcs8KeyDer<'static>) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![CLUSTER_SERVER_NAME.to_owned()]).unwrap();
+        let leaf = params.signed_by(&key, &self.issuer).unwrap().der().clone();
+        (
+            vec![leaf, self.authority.clone()],
+            key.serialize_der().into(),
+        )
+    }
+}
+
+async fn serve(
+    connection: quinn::Connection,
+    mut told: broadcast::Receiver<wire::Event>,
+    requests: Arc<Mutex<Vec<request::Kind>>>,
+    answer: Arc<Answer>,
+) {
+    // As the control node does: the event stream opens with its first event, here at once.
+    let mut events = connection.open_uni().await.unwrap();
+    let participant = wire::Participant::from(&testing::participant(3));
+    let event = wire::Event {
+        conference_id: testing::CONFERENCE.to_wire(),
+        revision: 2,
+        kind: Some(event::Kind::Joined(wire::ParticipantJoined {
+            participant: Some(participant),
+        })),
+    };
+    events.write_all(&encode(&event)).await.unwrap();
+    tokio::spawn(async move {
+        while let Ok(event) = told.recv().await {
+            if events.write_all(&encode(&event)).await.is_err() {
+                return;
+            }
+        }
+    });
+    while let Ok((mut send, mut receive)) = connection.accept_bi().await {
+        let bytes = receive.read_to_end(MAX_REQUEST).await.unwrap();
+        let mut deframer = Deframer::new(MAX_REQUEST);
+        deframer.push(&bytes);
+        let kind = deframer
+            .next::<wire::Request>()
+            .unwrap()
+            .unwrap()
+            .kind
+            .unwrap();
+        let kind_of_answer = answer(&kind);
+        requests.lock().unwrap().push(kind);
+        let response = encode(&wire::Response {
+            kind: Some(kind_of_answer),
+        });
+        // The client may be gone already.
+        let _ = send.write_all(&response).await;
+        let _ = send.finish();
+    }
+}
+
+/// What a well-behaved node answers.
+pub(super) fn kindly(request: &request::Kind) -> response::Kind {
+    let account = Some(wire::Account {
+        username: "ann".into(),
+        ..wire::Account::default()
+    });
+    match request {
+        request::Kind::Hello(_) => response::Kind::Welcome(wire::Welcome {
+            version: 1,
+            server_time_ms: 1000,
+            ..wire::Welcome::default()
+        }),
+        request::Kind::Authenticate(_) => response::Kind::Authenticated(wire::Authenticated {
+            account,
+            expires_ms: u64::MAX,
+            refresh_after_ms: 1_000_000,
+        }),
+        request::Kind::Refresh(_) => response::Kind::SessionGranted(wire::SessionGranted {
+            token: vec![2; 60].into(),
+            expires_ms: u64::MAX,
+            refresh_after_ms: 1_000_000,
+            account,
+        }),
+        request::Kind::JoinRoom(_) => room_joined(),
+        _ => response::Kind::Done(wire::Done {}),
+    }
+}
+
+pub(super) fn room_joined() -> response::Kind {
+    let joined = testing::joined(0, &[0, 1], 1);
+    let everyone = [&joined.me].into_iter().chain(&joined.others);
+    response::Kind::RoomJoined(wire::RoomJoined {
+        conference: Some(wire::Conference {
+            id: joined.conference.to_wire(),
+            ..wire::Conference::default()
+        }),
+        revision: joined.revision,
+        participants: everyone.map(Into::into).collect(),
+        self_sender: joined.me.sender.into(),
+        media: joined.media.as_ref().map(Into::into),
+        room_secret: joined.secret.reveal().to_vec().into(),
+    })
+}
+
+pub(super) fn refuse(code: ErrorCode) -> response::Kind {
+    response::Kind::Error(Refusal::new(code, "no").into())
+}
+
+pub(super) fn slug() -> Slug {
+    "friday".parse().unwrap()
+}
+
+pub(super) async fn next(supervisor: &mut Supervisor) -> Update {
+    let next = tokio::time::timeout(Duration::from_secs(5), supervisor.updates.recv());
+    next.await.expect("an update in time").expect("an update")
+}
+
+/// Sends every join to another node.
+pub(super) fn redirecting(to: SocketAddr) -> impl Fn(&request::Kind) -> response::Kind {
+    move |request| match request {
+        request::Kind::JoinRoom(_) => response::Kind::Redirect(wire::Redirect {
+            nodes: vec![to.to_string()],
+        }),
+        other => kindly(other),
+    }
+}
+
+/// Tells that there is another node.
+pub(super) fn telling(of: SocketAddr) -> impl Fn(&request::Kind) -> response::Kind {
+    move |request| match kindly(request) {
+        response::Kind::Welcome(welcome) => response::Kind::Welcome(wire::Welcome {
+            nodes: vec![of.to_string()],
+            ..welcome
+        }),
+        other => other,
+    }
+}
