@@ -2,6 +2,8 @@
 //!
 //! * [`speech`]: recordings of people, made ready to be spoken into a call;
 //! * [`fleet`]: the real programs, started, watched and ended;
+//! * [`wire`]: a network that can fail;
+//! * [`tone`]: when a tone was heard and when not;
 //! * [`align`]: how much of what was said is in what was heard, and how late;
 //! * [`demo`]: a conference of four, from nothing to a report;
 //! * [`bench_room`]: a relay's core with a room in it and no sockets;
@@ -27,6 +29,8 @@ pub mod peers;
 pub mod program;
 pub mod relay;
 pub mod speech;
+pub mod tone;
+pub mod wire;
 
 /// Rate of all sound in the harness, in samples a second.
 pub const RATE: u32 = 48_000;
