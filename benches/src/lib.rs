@@ -2,6 +2,7 @@
 //!
 //! * [`speech`]: recordings of people, made ready to be spoken into a call;
 //! * [`fleet`]: the real programs, started, watched and ended;
+//! * [`listeners`]: many clients in one process;
 //! * [`wire`]: a network that can fail;
 //! * [`tone`]: when a tone was heard and when not;
 //! * [`align`]: how much of what was said is in what was heard, and how late;
@@ -23,6 +24,7 @@ pub mod demo;
 pub mod figures;
 pub mod fleet;
 pub mod instructions;
+pub mod listeners;
 pub mod load;
 pub mod mumble;
 pub mod peers;

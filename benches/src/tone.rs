@@ -76,7 +76,8 @@ impl Loudness {
 
     /// The windows of these seconds, as far as there are any.
     fn windows(&self, seconds: Range<f64>) -> Range<usize> {
-        let at = |seconds: f64| ((seconds / WINDOW_TIME).round().max(0.0) as usize).min(self.0.len());
+        let at =
+            |seconds: f64| ((seconds / WINDOW_TIME).round().max(0.0) as usize).min(self.0.len());
         let start = at(seconds.start);
         start..at(seconds.end).max(start)
     }

@@ -96,9 +96,9 @@ impl Call {
         loop {
             let line = tokio::time::timeout_at(give_up, self.lines.recv()).await;
             let Ok(Some((at, line))) = line else {
+                let last = self.last_events();
                 return Err(self.failed(format!(
-                    "no event {event:?} came within {deadline:?}; the last: {:?}",
-                    &self.events[self.events.len().saturating_sub(12)..]
+                    "no event {event:?} came within {deadline:?}; the last: {last}"
                 )));
             };
             let value = self.take(at, &line)?;
@@ -153,7 +153,7 @@ impl Call {
     }
 
     /// Ends it at once, as a crash would.
-    pub async fn kill(mut self) {
+    pub async fn crash(&mut self) {
         // It may have ended by itself.
         let _ = self.child.kill().await;
     }
@@ -181,6 +181,13 @@ impl Call {
         self.events.push(value.clone());
         self.times.push(at);
         Ok(value)
+    }
+
+    /// What it said last but its counts, of which there are too many.
+    fn last_events(&self) -> String {
+        let news = self.events.iter().filter(|event| event["event"] != "stats");
+        let news: Vec<String> = news.map(Value::to_string).collect();
+        news[news.len().saturating_sub(12)..].join(" ")
     }
 
     fn failed(&self, what: String) -> FleetError {

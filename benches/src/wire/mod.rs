@@ -126,7 +126,8 @@ impl Shared {
         if let Some(passes) = state.passes.get(&sender) {
             return *passes;
         }
-        let is_cut = |whose: &Whose| ports(*whose).is_none_or(|ports| ports.contains(&sender.port()));
+        let is_cut =
+            |whose: &Whose| ports(*whose).is_none_or(|ports| ports.contains(&sender.port()));
         let passes = !state.cut.iter().any(is_cut);
         state.passes.insert(sender, passes);
         passes
@@ -241,7 +242,11 @@ mod tests {
     async fn what_is_sent_passes_there_and_back() {
         let pair = Pair::new().await;
         let port = pair.ask(DEADLINE).await.expect("it passes");
-        assert_eq!(pair.ask(DEADLINE).await, Some(port), "a flow keeps its port");
+        assert_eq!(
+            pair.ask(DEADLINE).await,
+            Some(port),
+            "a flow keeps its port"
+        );
     }
 
     #[tokio::test]

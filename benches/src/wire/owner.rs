@@ -8,12 +8,18 @@ use std::path::PathBuf;
 pub(super) fn ports_of(process: u32) -> HashSet<u16> {
     let folder = PathBuf::from(format!("/proc/{process}"));
     let mut sockets = HashSet::new();
-    for entry in fs::read_dir(folder.join("fd")).into_iter().flatten().flatten() {
+    for entry in fs::read_dir(folder.join("fd"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         let Ok(target) = fs::read_link(entry.path()) else {
             continue;
         };
         let name = target.to_string_lossy();
-        let inode = name.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
+        let inode = name
+            .strip_prefix("socket:[")
+            .and_then(|rest| rest.strip_suffix(']'));
         sockets.extend(inode.map(str::to_owned));
     }
     let mut ports = HashSet::new();

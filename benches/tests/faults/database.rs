@@ -55,7 +55,11 @@ impl Database {
 
     /// A keyspace that nobody else uses, as `--store` takes it.
     pub fn keyspace(&self) -> String {
-        format!("cql://{}/faults_{:016x}", self.address, rand::random::<u64>())
+        format!(
+            "cql://{}/faults_{:016x}",
+            self.address,
+            rand::random::<u64>()
+        )
     }
 
     /// Ends it as if the power had failed.

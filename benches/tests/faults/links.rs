@@ -5,7 +5,7 @@ use std::time::Duration;
 use confab_benches::wire::Whose;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::figures::{HIDDEN, assert_within, say, strict};
+use super::figures::{Figures, HIDDEN, say, strict};
 use super::talkers::{Moment, everyone_hears_everyone, join, leave, talking, worst_missed};
 use super::world::{PATIENCE, Plan, World};
 
@@ -56,7 +56,10 @@ async fn voice_goes_on_and_a_kick_is_applied_when_control_and_relay_are_parted()
         if sessions == [0, NAMES.len() as u64] {
             break;
         }
-        assert!(mended.elapsed() < PATIENCE, "sessions on relays: {sessions:?}");
+        assert!(
+            mended.elapsed() < PATIENCE,
+            "sessions on relays: {sessions:?}"
+        );
         sleep(Duration::from_millis(50)).await;
     }
     let converged = mended.elapsed();
@@ -67,10 +70,13 @@ async fn voice_goes_on_and_a_kick_is_applied_when_control_and_relay_are_parted()
     everyone_hears_everyone(&mut talkers, PATIENCE).await;
     leave(&mut talkers).await;
     talkers.pop();
-    assert_within("a link is back: all is as it should be", converged, CONVERGED, CONVERGED_LOOSE);
-    let missed = worst_missed(&talkers, fault, end);
+    let mut figures = Figures::of("control and a relay are parted");
+    let what = "all is as it should be after the link is back";
+    figures.within(what, converged, CONVERGED, CONVERGED_LOOSE);
+    let missed = worst_missed(&mut talkers, fault, end);
     let loose = Duration::from_millis(500);
-    assert_within("control and relay are parted: gap in voice", missed.gap, HIDDEN, loose);
+    figures.within("gap in voice", missed.gap, HIDDEN, loose);
     world.relays_are_empty().await;
     world.end().await;
+    figures.judge();
 }

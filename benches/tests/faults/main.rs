@@ -20,6 +20,8 @@ mod links;
 mod networks;
 mod nodes;
 mod relays;
+mod restarts;
 mod store;
+mod storm;
 mod talkers;
 mod world;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use confab_benches::wire::Whose;
 use tokio::time::sleep;
 
-use super::figures::{assert_within, strict};
+use super::figures::{Figures, strict};
 use super::talkers::{Moment, Talker, leave, talking, worst_missed};
 use super::world::{Plan, World};
 
@@ -60,11 +60,12 @@ async fn a_call_goes_on_from_another_address() {
     let until = Moment::now();
     let mut talkers = [ann, ben];
     leave(&mut talkers).await;
-    let missed = worst_missed(&talkers, fault, until);
-    let what = "a client changes its address: gap in voice";
-    assert_within(what, missed.gap, HEARS_AGAIN, HEARS_AGAIN_LOOSE);
+    let missed = worst_missed(&mut talkers, fault, until);
+    let mut figures = Figures::of("a client's address changes");
+    figures.within("gap in voice", missed.gap, HEARS_AGAIN, HEARS_AGAIN_LOOSE);
     world.relays_are_empty().await;
     world.end().await;
+    figures.judge();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,14 +82,17 @@ async fn a_call_goes_on_after_ten_seconds_without_a_network() {
         wire.as_ref().unwrap().mend(ann_is);
     }
     let heard = both_hear(&mut ann, &mut ben, mended).await;
-    let what = "a client's network is back: both hear again";
-    assert_within(what, heard, HEARS_AGAIN, HEARS_AGAIN_LOOSE);
+    let mut figures = Figures::of("a client's network fails for 10 s");
+    figures.within("both hear again", heard, HEARS_AGAIN, HEARS_AGAIN_LOOSE);
     // The connection to control, which may have been lost as well, is there again or still.
-    world.ok(0, "ann", &["conference", "mute", "room", "ben"]).await;
+    world
+        .ok(0, "ann", &["conference", "mute", "room", "ben"])
+        .await;
     let is_muted = |event: &serde_json::Value| event["username"] == "ben" && event["muted"] == true;
     let told = ann.call.wait_until("participant_changed", is_muted);
     told.await.unwrap();
     end(world, [ann, ben]).await;
+    figures.judge();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,7 +108,8 @@ async fn a_client_that_slept_comes_back_by_itself() {
     let woke = Moment::now();
     ann.call.wake();
     let heard = both_hear(&mut ann, &mut ben, woke).await;
-    let what = "a client slept: both hear again";
-    assert_within(what, heard, HEARS_AGAIN, HEARS_AGAIN_LOOSE);
+    let mut figures = Figures::of("a client sleeps");
+    figures.within("both hear again", heard, HEARS_AGAIN, HEARS_AGAIN_LOOSE);
     end(world, [ann, ben]).await;
+    figures.judge();
 }

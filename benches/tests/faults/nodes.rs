@@ -6,7 +6,7 @@ use confab_benches::fleet::Call;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::database::Database;
-use super::figures::{HIDDEN, assert_within, say, strict};
+use super::figures::{Figures, HIDDEN, say, strict};
 use super::talkers::{Moment, Talker, everyone_hears_everyone, join, leave, talking, worst_missed};
 use super::world::{PATIENCE, Plan, World};
 
@@ -59,8 +59,8 @@ impl Room {
         })
     }
 
-    /// Mutes, sends out and joins by the other node, all at once; how long each took.
-    async fn command_elsewhere(&mut self) -> Commanded {
+    /// Mutes, sends out and joins by the other node, all at once, until each works.
+    async fn command_elsewhere(&mut self, figures: &mut Figures) -> Call {
         let world = &self.world;
         let mute = ["conference", "mute", "room", "eve"];
         let kick = ["conference", "kick", "room", "fay"];
@@ -69,32 +69,37 @@ impl Room {
             world.ok_at_last(1, "ann", &kick),
             joined_at_last(world, 1, "dia")
         );
-        Commanded {
-            muted,
-            kicked,
-            joined,
-            dia,
+        for (what, time) in [("mute", muted), ("kick", kicked), ("join", joined)] {
+            let what = format!("a {what} at another node");
+            figures.within(&what, time, TAKEN_OVER, TAKEN_OVER_LOOSE);
         }
+        dia
     }
-}
 
-struct Commanded {
-    muted: Duration,
-    kicked: Duration,
-    joined: Duration,
-    dia: Call,
-}
+    /// What was commanded has come about, and stays so.
+    async fn is_obeyed(&mut self, figures: &mut Figures) {
+        let since = Instant::now();
+        sleep(Duration::from_secs(1)).await;
+        let [ann, ..] = &mut self.talkers[..] else {
+            panic!("there is ann")
+        };
+        let hears_eve = ann.has_heard_since("eve", since);
+        figures.holds("who was muted is not heard", !hears_eve);
+        let hears_fay = ann.has_heard_since("fay", since);
+        figures.holds("who was sent out is not heard", !hears_fay);
+        let left = self.fay.said("left");
+        let is_out = left.is_some_and(|left| left["reason"] == "kicked");
+        figures.holds("who was sent out has been told", is_out);
+    }
 
-impl Commanded {
-    fn assert_in_time(&self, fault: &str) {
-        for (what, time) in [
-            ("mute", self.muted),
-            ("kick", self.kicked),
-            ("join", self.joined),
-        ] {
-            let what = format!("{fault}: a {what} at another node");
-            assert_within(&what, time, TAKEN_OVER, TAKEN_OVER_LOOSE);
-        }
+    /// Everyone leaves, and nothing is left over.
+    async fn end(mut self, mut dia: Call) {
+        leave(&mut self.talkers).await;
+        self.eve.call.leave().await.unwrap();
+        dia.leave().await.unwrap();
+        self.fay.call.crash().await;
+        self.world.relays_are_empty().await;
+        self.world.end().await;
     }
 }
 
@@ -117,26 +122,22 @@ async fn voice_goes_on_and_another_node_commands_when_the_owner_is_killed() {
     let Some(mut room) = Room::new().await else {
         return;
     };
+    let mut figures = Figures::of("a node is killed");
     let fault = Moment::now();
     room.world.nodes[0].kill().await;
-    let mut commanded = room.command_elsewhere().await;
-    everyone_hears_everyone(&mut room.talkers, PATIENCE).await;
+    let dia = room.command_elsewhere(&mut figures).await;
     sleep_until(fault.at + AFTERMATH).await;
-    let end = Moment::now();
-    let left = room.fay.call.wait_for("left").await.unwrap();
-    assert_eq!(left["reason"], "kicked");
+    everyone_hears_everyone(&mut room.talkers, PATIENCE).await;
+    room.is_obeyed(&mut figures).await;
     for talker in &mut room.talkers {
-        assert!(talker.said_since("reconnected", fault.at), "{}", talker.name);
+        let is_back = talker.said_since("reconnected", fault.at);
+        figures.holds(&format!("{} is connected again", talker.name), is_back);
     }
-    leave(&mut room.talkers).await;
-    leave(&mut [room.eve]).await;
-    commanded.dia.leave().await.unwrap();
-    let missed = worst_missed(&room.talkers, fault, end);
+    let missed = worst_missed(&mut room.talkers, fault, Moment::now());
     let loose = Duration::from_secs(1);
-    assert_within("a node is killed: gap in voice", missed.gap, HIDDEN, loose);
-    commanded.assert_in_time("a node is killed");
-    room.world.relays_are_empty().await;
-    room.world.end().await;
+    figures.within("gap in voice", missed.gap, HIDDEN, loose);
+    room.end(dia).await;
+    figures.judge();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,39 +145,37 @@ async fn a_node_that_stood_still_changes_nothing_when_it_wakes() {
     let Some(mut room) = Room::new().await else {
         return;
     };
+    let mut figures = Figures::of("a node stands still");
     let standing = Duration::from_secs(if strict() { 30 } else { 12 });
     let fault = Moment::now();
     room.world.nodes[0].process.as_ref().unwrap().stall();
-    let mut commanded = room.command_elsewhere().await;
+    let dia = room.command_elsewhere(&mut figures).await;
     sleep_until(fault.at + standing).await;
     everyone_hears_everyone(&mut room.talkers, PATIENCE).await;
+    room.is_obeyed(&mut figures).await;
     let sessions = sessions(&room.world).await;
     let woke = Moment::now();
     room.world.nodes[0].process.as_ref().unwrap().wake();
     sleep_until(woke.at + AFTERMATH).await;
-    let end = Moment::now();
-    assert_eq!(self::sessions(&room.world).await, sessions, "on the relays");
-    let left = room.fay.call.wait_for("left").await.unwrap();
-    assert_eq!(left["reason"], "kicked");
+    let missed = worst_missed(&mut room.talkers, fault, woke);
+    say(&format!("until it wakes {:?} were missed", missed.gap));
+
+    let after = self::sessions(&room.world).await;
+    figures.holds(
+        "every relay has the sessions it had before it woke",
+        after == sessions,
+    );
     for talker in &mut room.talkers {
-        assert!(!talker.said_since("reconnecting", woke.at), "{}", talker.name);
-        assert!(!talker.said_since("participant_left", woke.at));
+        let news = ["reconnecting", "participant_left", "participant_changed"];
+        let is_undisturbed = !news.iter().any(|news| talker.said_since(news, woke.at));
+        figures.holds(&format!("{} notices nothing", talker.name), is_undisturbed);
     }
-    let [ann, ..] = &mut room.talkers[..] else {
-        panic!("there is ann")
-    };
-    assert!(!ann.has_heard_since("eve", woke.at), "eve stays muted");
-    leave(&mut room.talkers).await;
-    leave(&mut [room.eve]).await;
-    commanded.dia.leave().await.unwrap();
-    let missed = worst_missed(&room.talkers, fault, woke);
-    say(&format!("a node stalls: gap in voice until it wakes: {:?}", missed.gap));
-    let missed = worst_missed(&room.talkers, woke, end);
+    room.is_obeyed(&mut figures).await;
+    let missed = worst_missed(&mut room.talkers, woke, Moment::now());
     let loose = Duration::from_millis(500);
-    assert_within("a node wakes: gap in voice", missed.gap, HIDDEN, loose);
-    commanded.assert_in_time("a node stalls");
-    room.world.relays_are_empty().await;
-    room.world.end().await;
+    figures.within("gap in voice when it wakes", missed.gap, HIDDEN, loose);
+    room.end(dia).await;
+    figures.judge();
 }
 
 /// How many sessions each relay has.

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use super::figures::{HIDDEN, assert_within};
-use super::talkers::{Missed, Moment, Talker, everyone_hears_everyone, leave, talking, worst_missed};
+use super::figures::{Figures, HIDDEN};
+use super::talkers::{
+    Missed, Moment, Talker, everyone_hears_everyone, leave, talking, worst_missed,
+};
 use super::world::{PATIENCE, Plan, World};
 
 const NAMES: [&str; 3] = ["ann", "ben", "cem"];
@@ -29,7 +31,7 @@ async fn missed_since(fault: Moment, mut talkers: Vec<Talker>) -> Missed {
     tokio::time::sleep(Duration::from_secs(3)).await;
     let end = Moment::now();
     leave(&mut talkers).await;
-    worst_missed(&talkers, fault, end)
+    worst_missed(&mut talkers, fault, end)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -39,9 +41,11 @@ async fn everyone_hears_everyone_again_when_a_relay_is_killed() {
     world.relays[at].kill().await;
     let missed = missed_since(fault, talkers).await;
     let (table, loose) = (Duration::from_secs(1), Duration::from_secs(5));
-    assert_within("a relay is killed: gap in voice", missed.gap, table, loose);
+    let mut figures = Figures::of("a relay is killed");
+    figures.within("gap in voice", missed.gap, table, loose);
     world.relays_are_empty().await;
     world.end().await;
+    figures.judge();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,7 +57,9 @@ async fn nothing_is_missed_when_a_relay_is_drained() {
     everyone_hears_everyone(&mut talkers, PATIENCE).await;
     let missed = missed_since(fault, talkers).await;
     let loose = Duration::from_millis(500);
-    assert_within("a relay is drained: gap in voice", missed.gap, HIDDEN, loose);
+    let mut figures = Figures::of("a relay is drained");
+    figures.within("gap in voice", missed.gap, HIDDEN, loose);
     world.relays_are_empty().await;
     world.end().await;
+    figures.judge();
 }

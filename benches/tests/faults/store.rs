@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use confab_benches::fleet::Ended;
+use confab_benches::fleet::{Call, Ended, FleetError};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::common::PASSWORD;
 use super::database::Database;
-use super::figures::{HIDDEN, assert_within, say, strict};
+use super::figures::{Figures, HIDDEN, say, strict};
 use super::talkers::{Moment, everyone_hears_everyone, join, leave, talking, worst_missed};
 use super::world::{PATIENCE, Plan, World};
 
@@ -16,6 +16,7 @@ const NAMES: [&str; 2] = ["ann", "ben"];
 const BUSY: i32 = 6;
 /// Nobody is kept waiting for longer by a server whose store is away.
 const ANSWER: Duration = Duration::from_secs(16);
+const ANSWER_LOOSE: Duration = Duration::from_secs(40);
 /// Joins to live rooms, and what comes back by itself: longer is not as usual.
 const SOON: Duration = Duration::from_secs(5);
 const SOON_LOOSE: Duration = Duration::from_secs(40);
@@ -52,6 +53,7 @@ async fn outage(how: &Outage) {
     let world = World::start(plan).await;
     world.register(0, &NAMES).await;
     world.register(0, &["cem", "dia"]).await;
+    world.log_in(1, "ann").await;
     world.ok(0, "ann", &["conference", "create", "room"]).await;
     let mut talkers = talking(&world, 0, "room", &NAMES).await;
     // Has been here, and is signed in; will come again.
@@ -68,10 +70,10 @@ async fn outage(how: &Outage) {
     sleep(Duration::from_secs(2)).await;
     let joining = Instant::now();
     let (came, refused) = tokio::join!(
-        tokio::time::timeout(PATIENCE, join_or_not(&world, "cem")),
+        async { (join_or_not(&world, "cem").await, joining.elapsed()) },
         try_to_log_in(&world, "dia"),
     );
-    let joined_after = joining.elapsed();
+    let (came, joined_after) = came;
     sleep_until(fault.at + away).await;
     everyone_hears_everyone(&mut talkers, PATIENCE).await;
     let back = Instant::now();
@@ -81,37 +83,47 @@ async fn outage(how: &Outage) {
     });
     let restarted = Instant::now();
     say(&format!("the store was back after {:?}", restarted - back));
-    world.ok_at_last(0, "ann", &["conference", "create", "other"]).await;
+    world
+        .ok_at_last(0, "ann", &["conference", "create", "other"])
+        .await;
     let recovered = restarted.elapsed();
-    world.ok_at_last(1, "ann", &["conference", "info", "room"]).await;
+    world
+        .ok_at_last(1, "ann", &["conference", "info", "room"])
+        .await;
     world.log_in(1, "dia").await;
     everyone_hears_everyone(&mut talkers, PATIENCE).await;
     let end = Moment::now();
     leave(&mut talkers).await;
 
-    let missed = worst_missed(&talkers, fault, end);
+    let missed = worst_missed(&mut talkers, fault, end);
+    let mut figures = Figures::of("the store is away");
     let loose = Duration::from_millis(500);
-    assert_within("the store is away: gap in voice", missed.gap, HIDDEN, loose);
+    figures.within("gap in voice", missed.gap, HIDDEN, loose);
     let (ended, time) = refused;
-    say(&format!("the store is away: a login got {ended:?} after {time:?}"));
-    assert_eq!(ended.code, Some(BUSY), "{ended:?}");
-    assert!(ended.stderr.contains("try again"), "{ended:?}");
-    let bound = ANSWER + Duration::from_secs(if strict() { 0 } else { 20 });
-    assert!(time < bound, "a refusal took {time:?}");
-    assert_within("the store is back: it is written again", recovered, SOON, SOON_LOOSE);
-    let came = came.expect("an answer to a join");
-    let mut call = came.expect("somebody who is signed in comes into a live room");
-    assert_within("the store is away: a join to a live room", joined_after, SOON, SOON_LOOSE);
-    call.leave().await.unwrap();
+    say(&format!("a login meanwhile got {ended:?}"));
+    figures.within("a login is answered", time, ANSWER, ANSWER_LOOSE);
+    let is_put_off = ended.code == Some(BUSY) && ended.stderr.contains("try again");
+    figures.holds("a login is told to try again", is_put_off);
+    figures.within("it is written again", recovered, SOON, SOON_LOOSE);
+    match came {
+        Ok(mut call) => {
+            figures.within("a join to a live room", joined_after, SOON, SOON_LOOSE);
+            call.leave().await.unwrap();
+        }
+        Err(error) => {
+            say(&format!(
+                "a join to a live room got {error} after {joined_after:?}"
+            ));
+            figures.holds("somebody signed in comes into a live room", false);
+        }
+    }
     world.relays_are_empty().await;
     world.end().await;
+    figures.judge();
 }
 
 /// A join by the first node; the error when it is refused.
-async fn join_or_not(
-    world: &World,
-    name: &str,
-) -> Result<confab_benches::fleet::Call, confab_benches::fleet::FleetError> {
+async fn join_or_not(world: &World, name: &str) -> Result<Call, FleetError> {
     let args = ["room", "--in", "none", "--out", "none"];
     let mut call = world.people(0).join(name, &args)?;
     call.wait_for("joined").await?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use confab_benches::fleet::{Call, People};
+use confab_benches::fleet::{Call, FleetError, People};
 use confab_benches::tone::{self, Loudness};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -18,9 +18,10 @@ const LOWEST_HERTZ: u32 = 400;
 const HEARD_FRAMES: u64 = 25;
 /// How often the client says its counts.
 const STATS_EVERY: &str = "100ms";
+const STATS_INTERVAL: Duration = Duration::from_millis(100);
 /// A frame.
 const FRAME: Duration = Duration::from_millis(20);
-/// A voice that is missing is concealed for so long before it is half as loud: a gap in a recording began so long before.
+/// A voice that is missing is concealed for so long before it is half as loud: a gap in a recording began so much before.
 const CONCEALED: Duration = Duration::from_millis(120);
 /// The part of a recording that shows how loud everyone is: so long, up to the fault.
 const UNDISTURBED: Duration = Duration::from_millis(1500);
@@ -54,10 +55,6 @@ impl Moment {
             time_of_day: SystemTime::now(),
         }
     }
-
-    pub fn elapsed(&self) -> Duration {
-        self.at.elapsed()
-    }
 }
 
 /// Brings `names` into the room by the node `at`, and waits until everyone hears everyone.
@@ -74,13 +71,19 @@ pub async fn talking(world: &World, at: usize, slug: &str, names: &[&str]) -> Ve
 }
 
 /// Brings one more in, the `number`th.
-pub async fn join(
+pub async fn join(world: &World, people: &People, slug: &str, name: &str, number: usize) -> Talker {
+    let joined = try_join(world, people, slug, name, number).await;
+    joined.unwrap()
+}
+
+/// The same, where it may be refused.
+pub async fn try_join(
     world: &World,
     people: &People,
     slug: &str,
     name: &str,
     number: usize,
-) -> Talker {
+) -> Result<Talker, FleetError> {
     let hertz = LOWEST_HERTZ + tone::STEP * number as u32;
     let recordings = world.scratch.path().join("recordings");
     std::fs::create_dir_all(&recordings).unwrap();
@@ -96,16 +99,15 @@ pub async fn join(
         "--stats-every",
         STATS_EVERY,
     ];
-    let mut call = people.join(name, &args).unwrap();
+    let mut call = people.join(name, &args)?;
     call.wait_until("media", |event| event["state"] == "live")
-        .await
-        .unwrap();
-    Talker {
+        .await?;
+    Ok(Talker {
         name: (*name).to_owned(),
         call,
         hertz,
         recording,
-    }
+    })
 }
 
 /// Waits until everyone has received some frames of everyone else after now; how long the last one took.
@@ -122,20 +124,31 @@ pub async fn everyone_hears_everyone(talkers: &mut [Talker], deadline: Duration)
     began.elapsed()
 }
 
-/// The worst that anybody missed of anybody else between the two moments, by the recordings and the counts. Everyone has
-/// left by now.
-pub fn worst_missed(talkers: &[Talker], from: Moment, to: Moment) -> Missed {
+/// The worst that anybody missed of anybody else between the two moments, by the recordings and the counts. A recording is
+/// written a second late.
+pub fn worst_missed(talkers: &mut [Talker], from: Moment, to: Moment) -> Missed {
     let mut worst = Missed::default();
-    for listener in talkers {
+    for talker in talkers.iter_mut() {
+        talker.call.catch_up().unwrap();
+    }
+    for listener in talkers.iter() {
         let samples = tone::read(&listener.recording).unwrap();
         for speaker in talkers.iter().filter(|other| other.name != listener.name) {
             let silent = listener.silent(&samples, speaker, from, to);
             let concealed = listener.concealed(&speaker.name, from, to);
-            let gap = silent.max(concealed);
+            // What is silent in the recording was concealed first, for a while.
+            let hidden = if silent.is_zero() {
+                concealed
+            } else {
+                concealed.min(CONCEALED)
+            };
+            let gap = silent + hidden;
             if gap > worst.gap {
+                let still = [listener, speaker].map(|one| one.stood_still(from, to));
                 let (listener, speaker) = (&listener.name, &speaker.name);
                 let who = format!(
-                    "{listener} missed {speaker}: silent {silent:?}, concealed in a row {concealed:?}"
+                    "{listener} missed {speaker}: silent {silent:?}, concealed in a row {concealed:?}; their own \
+                     programs stood still for at most {still:?}"
                 );
                 worst = Missed { gap, who };
             }
@@ -180,12 +193,19 @@ impl Talker {
         let is_stats = |event: &&Value| event["event"] == "stats";
         let before: Option<u64> = {
             let earlier = self.call.times.iter().zip(&self.call.events);
-            let earlier = earlier.filter(|(at, _)| **at <= since.at).map(|(_, event)| event);
+            let earlier = earlier
+                .filter(|(at, _)| **at <= since.at)
+                .map(|(_, event)| event);
             earlier.filter(is_stats).map(count).last()
         };
         let before = before.unwrap_or(0);
-        let more = |event: &Value| event["event"] == "stats" && received(event, speaker) > before + 2;
-        if !self.call.events_since(since.at).any(|(_, event)| more(event)) {
+        let more =
+            |event: &Value| event["event"] == "stats" && received(event, speaker) > before + 2;
+        if !self
+            .call
+            .events_since(since.at)
+            .any(|(_, event)| more(event))
+        {
             let waited = self.call.wait_within(PATIENCE, "stats", more).await;
             if let Err(error) = waited {
                 panic!("{} does not hear {speaker} again: {error}", self.name);
@@ -201,9 +221,19 @@ impl Talker {
         self.call.catch_up().unwrap();
         let stats = self.call.events_since(since);
         let mut stats = stats.filter(|(_, event)| event["event"] == "stats");
-        let first = stats.next().map_or(0, |(_, event)| received(event, speaker));
-        let last = stats.last().map_or(first, |(_, event)| received(event, speaker));
+        let first = stats
+            .next()
+            .map_or(0, |(_, event)| received(event, speaker));
+        let last = stats
+            .last()
+            .map_or(first, |(_, event)| received(event, speaker));
         last > first
+    }
+
+    /// The first event of this name, if it has come.
+    pub fn said(&mut self, event: &str) -> Option<&Value> {
+        self.call.catch_up().unwrap();
+        self.call.event(event)
     }
 
     /// Whether an event of this name came since.
@@ -213,12 +243,13 @@ impl Talker {
         events.any(|(_, said)| said["event"] == event)
     }
 
-    /// The longest time for which `speaker` was not to be heard in the recording, without what concealment hid before.
+    /// The longest time for which `speaker` was not to be heard in the recording.
     fn silent(&self, samples: &[f32], speaker: &Self, from: Moment, to: Moment) -> Duration {
         let began = self.call.event("recording_started").unwrap();
         let began = began["unix_ns"].as_u64().unwrap();
         let began = SystemTime::UNIX_EPOCH + Duration::from_nanos(began);
-        let second = |time: SystemTime| time.duration_since(began).unwrap_or_default().as_secs_f64();
+        let second =
+            |time: SystemTime| time.duration_since(began).unwrap_or_default().as_secs_f64();
         let (from, to) = (second(from.time_of_day), second(to.time_of_day));
         let undisturbed = (from - UNDISTURBED.as_secs_f64()).max(0.0)..from;
         let gaps = Loudness::of(speaker.hertz, samples).gaps(from..to, undisturbed);
@@ -226,10 +257,20 @@ impl Talker {
             panic!("{} was not heard by {} before", speaker.name, self.name);
         };
         let longest = gaps.iter().map(|gap| gap.length).fold(0.0, f64::max);
-        match longest > 0.0 {
-            true => Duration::from_secs_f64(longest) + CONCEALED,
-            false => Duration::ZERO,
-        }
+        Duration::from_secs_f64(longest)
+    }
+
+    /// The longest time for which the program did not get to saying its counts: for lack of time on this machine, perhaps.
+    fn stood_still(&self, from: Moment, to: Moment) -> Duration {
+        let said = self.call.times.iter().zip(&self.call.events);
+        let said = said
+            .filter(|(at, event)| event["event"] == "stats" && **at >= from.at && **at <= to.at);
+        let times: Vec<Instant> = said.map(|(at, _)| *at).collect();
+        let between = times.windows(2).map(|pair| pair[1] - pair[0]);
+        between
+            .max()
+            .unwrap_or_default()
+            .saturating_sub(STATS_INTERVAL)
     }
 
     /// The longest time for which frames of `speaker` were concealed in a row, as far as the counts tell.

@@ -126,7 +126,9 @@ impl World {
         }
         args.extend(self.plan.control_flags.iter().cloned());
         let log = self.scratch.path().join(format!("{}.log", node.name));
-        let started = self.programs.serve("confab-control", &node.name, &args, &log);
+        let started = self
+            .programs
+            .serve("confab-control", &node.name, &args, &log);
         let process = started.await.unwrap();
         let node = &mut self.nodes[at];
         node.listen = process.address;
@@ -153,7 +155,9 @@ impl World {
         }
         args.extend(self.plan.relay_flags.iter().cloned());
         let log = self.scratch.path().join(format!("{}.log", relay.name));
-        let started = self.programs.serve("confab-relay", &relay.name, &args, &log);
+        let started = self
+            .programs
+            .serve("confab-relay", &relay.name, &args, &log);
         let process = started.await.unwrap();
         let relay = &mut self.relays[at];
         relay.listen = process.address;
@@ -167,26 +171,25 @@ impl World {
     pub fn people(&self, at: usize) -> People {
         let node = &self.nodes[at];
         let server = node.wire.as_ref().map_or(node.listen, |wire| wire.address);
-        let ca = self.nodes[0].data.join("ca.crt");
         let homes = self.scratch.path().join("people");
-        People::new(&self.programs, &homes, &ca, server)
+        People::new(&self.programs, &homes, &self.authority(), server)
     }
 
     /// Gives everyone of `names` an account at the node `at`.
     pub async fn register(&self, at: usize, names: &[&str]) {
+        let people = self.people(at);
         for name in names {
-            let email = format!("{name}@example.org");
-            let args = ["register", name, "--email", &email];
-            let args = [&args[..], &["--birthday", "1990-01-31"]].concat();
-            let people = self.people(at);
-            people.client(name, &args, Some(PASSWORD)).await.unwrap();
+            register(&people, name).await;
         }
     }
 
     /// Signs somebody in at another node too, as on another computer.
     pub async fn log_in(&self, at: usize, name: &str) {
         let people = self.people(at);
-        people.client(name, &["login", name], Some(PASSWORD)).await.unwrap();
+        people
+            .client(name, &["login", name], Some(PASSWORD))
+            .await
+            .unwrap();
     }
 
     /// Runs a command of the client, which has to end well.
@@ -232,7 +235,11 @@ impl World {
                     break;
                 }
                 let patient = began.elapsed() < PATIENCE;
-                assert!(patient, "{} still has sessions, rooms: {left:?}", relay.name);
+                assert!(
+                    patient,
+                    "{} still has sessions, rooms: {left:?}",
+                    relay.name
+                );
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         }
@@ -252,15 +259,27 @@ impl World {
         }
     }
 
-    /// The log of a node or a relay so far.
-    pub fn log(&self, name: &str) -> String {
-        let file = self.scratch.path().join(format!("{name}.log"));
-        std::fs::read_to_string(file).unwrap_or_default()
+    /// The folder of a node.
+    pub fn data_folder(&self, at: usize) -> PathBuf {
+        self.nodes[at].data.clone()
+    }
+
+    /// What has to vouch for every node.
+    pub fn authority(&self) -> PathBuf {
+        self.nodes[0].data.join("ca.crt")
     }
 
     /// Ends everything in order.
     pub async fn end(mut self) {
-        let relays = self.relays.iter_mut().filter_map(|relay| relay.process.take());
+        self.end_servers().await;
+    }
+
+    /// Ends control nodes and relays in order; what they have written stays.
+    pub async fn end_servers(&mut self) {
+        let relays = self
+            .relays
+            .iter_mut()
+            .filter_map(|relay| relay.process.take());
         let nodes = self.nodes.iter_mut().filter_map(|node| node.process.take());
         for process in relays.chain(nodes).collect::<Vec<_>>() {
             process.end().await.unwrap();
@@ -273,7 +292,10 @@ impl World {
             let mut command = self.programs.command("confab-control");
             command.args(["cluster-keys", "--out"]).arg(&data);
             command.arg("--data-dir").arg(&self.nodes[0].data);
-            self.programs.done("cluster-keys", &mut command).await.unwrap();
+            self.programs
+                .done("cluster-keys", &mut command)
+                .await
+                .unwrap();
         }
         self.nodes.push(Node {
             name: format!("node-{at}"),
@@ -289,9 +311,14 @@ impl World {
         let name = format!("relay-{at}");
         let identity = self.scratch.path().join(&name);
         let mut command = self.programs.command("confab-control");
-        command.args(["relay-identity", &name, "--out"]).arg(&identity);
+        command
+            .args(["relay-identity", &name, "--out"])
+            .arg(&identity);
         command.arg("--data-dir").arg(&self.nodes[0].data);
-        self.programs.done("relay-identity", &mut command).await.unwrap();
+        self.programs
+            .done("relay-identity", &mut command)
+            .await
+            .unwrap();
         let mut links = Vec::new();
         for node in &self.nodes {
             if let Some(link) = self.new_wire().await {
@@ -337,6 +364,14 @@ impl Node {
     pub async fn kill(&mut self) {
         self.process.take().expect("it runs").kill().await;
     }
+}
+
+/// Gives somebody an account.
+pub async fn register(people: &People, name: &str) {
+    let email = format!("{name}@example.org");
+    let args = ["register", name, "--email", &email];
+    let args = [&args[..], &["--birthday", "1990-01-31"]].concat();
+    people.client(name, &args, Some(PASSWORD)).await.unwrap();
 }
 
 fn words(words: &[&str]) -> Vec<String> {
