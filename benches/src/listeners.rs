@@ -204,9 +204,10 @@ async fn listen(
         while let Some(event) = engine.poll_event() {
             match event {
                 Event::Media(MediaEvent::Rebind) => {
-                    if sockets.rebind().is_ok() {
-                        engine.route_changed(Instant::now());
-                    }
+                    // The old sockets stay where there are no new ones.
+                    let _ = sockets.rebind();
+                    supervisor.ask(Ask::NetworkChanged);
+                    engine.route_changed(Instant::now());
                 }
                 Event::Media(MediaEvent::NeedGrant) => supervisor.ask(Ask::Resume),
                 _ => {}

@@ -81,7 +81,7 @@ async fn restarts(size: Size) {
     let mut random = SmallRng::seed_from_u64(seed);
     let mut figures = Figures::of("everything restarts");
     let mut world = World::start(size.plan.clone()).await;
-    let names: Vec<String> = (0..size.people).map(|n| format!("p{n}")).collect();
+    let names: Vec<String> = (0..size.people).map(|n| format!("person{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     world.register(0, &names).await;
     world.register(0, &["last"]).await;

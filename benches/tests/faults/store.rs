@@ -19,6 +19,8 @@ const ANSWER: Duration = Duration::from_secs(16);
 const ANSWER_LOOSE: Duration = Duration::from_secs(40);
 /// Joins to live rooms, and what comes back by itself: longer is not as usual.
 const SOON: Duration = Duration::from_secs(5);
+/// A relay was started again and has to be linked first.
+const COMMANDED: Duration = Duration::from_secs(10);
 const SOON_LOOSE: Duration = Duration::from_secs(40);
 
 /// How the store goes away, and comes back.
@@ -50,7 +52,7 @@ async fn outage(how: &Outage) {
         store: Some(database.keyspace()),
         ..Plan::default()
     };
-    let world = World::start(plan).await;
+    let mut world = World::start(plan).await;
     world.register(0, &NAMES).await;
     world.register(0, &["cem", "dia"]).await;
     world.log_in(1, "ann").await;
@@ -62,64 +64,81 @@ async fn outage(how: &Outage) {
     cem.call.leave().await.unwrap();
     sleep(Duration::from_secs(2)).await;
 
+    let mut figures = Figures::of("the store is away");
     let fault = Moment::now();
     tokio::task::block_in_place(|| match how {
         Outage::Down => database.stop(),
         Outage::Hang => database.freeze(),
     });
     sleep(Duration::from_secs(2)).await;
-    let joining = Instant::now();
-    let (came, refused) = tokio::join!(
-        async { (join_or_not(&world, "cem").await, joining.elapsed()) },
-        try_to_log_in(&world, "dia"),
-    );
-    let (came, joined_after) = came;
+    let came = requests(&world, &mut figures).await;
     sleep_until(fault.at + away).await;
-    everyone_hears_everyone(&mut talkers, PATIENCE).await;
-    let back = Instant::now();
+    let calm = Moment::now();
+    // The owner has to open every session anew, and it does.
+    world.relays[0].kill().await;
+    world.start_relay(0).await;
+    let again = everyone_hears_everyone(&mut talkers, PATIENCE).await;
+    let what = "the owner commands a relay that was started again";
+    figures.within(what, again, COMMANDED, SOON_LOOSE);
+
+    let heard = Moment::now();
     tokio::task::block_in_place(|| match how {
         Outage::Down => database.restart(),
         Outage::Hang => database.thaw(),
     });
-    let restarted = Instant::now();
-    say(&format!("the store was back after {:?}", restarted - back));
-    world
-        .ok_at_last(0, "ann", &["conference", "create", "other"])
-        .await;
-    let recovered = restarted.elapsed();
-    world
-        .ok_at_last(1, "ann", &["conference", "info", "room"])
-        .await;
+    let back = Instant::now();
+    let create = ["conference", "create", "other"];
+    world.ok_at_last(0, "ann", &create).await;
+    figures.within("it is written again", back.elapsed(), SOON, SOON_LOOSE);
+    let info = ["conference", "info", "room"];
+    world.ok_at_last(1, "ann", &info).await;
     world.log_in(1, "dia").await;
     everyone_hears_everyone(&mut talkers, PATIENCE).await;
     let end = Moment::now();
     leave(&mut talkers).await;
-
-    let missed = worst_missed(&mut talkers, fault, end);
-    let mut figures = Figures::of("the store is away");
     let loose = Duration::from_millis(500);
-    figures.within("gap in voice", missed.gap, HIDDEN, loose);
-    let (ended, time) = refused;
-    say(&format!("a login meanwhile got {ended:?}"));
-    figures.within("a login is answered", time, ANSWER, ANSWER_LOOSE);
-    let is_put_off = ended.code == Some(BUSY) && ended.stderr.contains("try again");
-    figures.holds("a login is told to try again", is_put_off);
-    figures.within("it is written again", recovered, SOON, SOON_LOOSE);
-    match came {
-        Ok(mut call) => {
-            figures.within("a join to a live room", joined_after, SOON, SOON_LOOSE);
-            call.leave().await.unwrap();
-        }
-        Err(error) => {
-            say(&format!(
-                "a join to a live room got {error} after {joined_after:?}"
-            ));
-            figures.holds("somebody signed in comes into a live room", false);
-        }
+    for (what, from, to) in [
+        ("while it is away", fault, calm),
+        ("when it is back", heard, end),
+    ] {
+        let missed = worst_missed(&mut talkers, from, to);
+        figures.within(&format!("gap in voice {what}"), missed.gap, HIDDEN, loose);
+    }
+    if let Some(mut call) = came {
+        call.leave().await.unwrap();
     }
     world.relays_are_empty().await;
     world.end().await;
     figures.judge();
+}
+
+/// What is asked of a node whose store is away; gives the call of whoever could join.
+async fn requests(world: &World, figures: &mut Figures) -> Option<Call> {
+    let (came, refused, muted) = tokio::join!(
+        timed(join_or_not(world, "cem")),
+        timed(tell(world, "dia", &["login", "dia"])),
+        timed(tell(world, "ann", &["conference", "mute", "room", "cem"])),
+    );
+    for (what, (ended, time)) in [("a login", &refused), ("a mute", &muted)] {
+        say(&format!("{what} meanwhile got {ended:?}"));
+        figures.within(&format!("{what} is answered"), *time, ANSWER, ANSWER_LOOSE);
+    }
+    let (ended, _) = refused;
+    let is_put_off = ended.code == Some(BUSY) && ended.stderr.contains("try again");
+    figures.holds("a login is told to try again", is_put_off);
+    let (came, time) = came;
+    figures.within("a join to a live room", time, SOON, SOON_LOOSE);
+    if let Err(error) = &came {
+        say(&format!("a join to a live room got {error}"));
+    }
+    figures.holds("somebody signed in comes into a live room", came.is_ok());
+    came.ok()
+}
+
+/// How it went, and how long it took.
+async fn timed<T>(what: impl Future<Output = T>) -> (T, Duration) {
+    let began = Instant::now();
+    (what.await, began.elapsed())
 }
 
 /// A join by the first node; the error when it is refused.
@@ -130,11 +149,8 @@ async fn join_or_not(world: &World, name: &str) -> Result<Call, FleetError> {
     Ok(call)
 }
 
-/// A login by a password; how it ended, and after what time.
-async fn try_to_log_in(world: &World, name: &str) -> (Ended, Duration) {
-    let began = Instant::now();
+/// A command of the client by the first node; how it ended.
+async fn tell(world: &World, name: &str, args: &[&str]) -> Ended {
     let people = world.people(0);
-    let args = ["login", name];
-    let ended = people.try_client(name, &args, Some(PASSWORD)).await;
-    (ended.unwrap(), began.elapsed())
+    people.try_client(name, args, Some(PASSWORD)).await.unwrap()
 }

@@ -96,7 +96,7 @@ async fn storm(row: &'static str, clients: usize, times: usize) {
 /// So many clients, in rooms of ten, several of them devices of one account.
 async fn join(world: &World, clients: usize) -> Listeners {
     let accounts: Vec<String> = (0..clients.div_ceil(DEVICES))
-        .map(|account| format!("a{account}"))
+        .map(|account| format!("account{account}"))
         .collect();
     let began = Instant::now();
     for some in accounts.chunks(REGISTER_AT_ONCE) {

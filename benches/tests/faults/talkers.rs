@@ -196,7 +196,7 @@ impl Talker {
             let earlier = earlier
                 .filter(|(at, _)| **at <= since.at)
                 .map(|(_, event)| event);
-            earlier.filter(is_stats).map(count).last()
+            earlier.filter(is_stats).map(count).next_back()
         };
         let before = before.unwrap_or(0);
         let more =
