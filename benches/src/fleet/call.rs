@@ -11,7 +11,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
 use super::programs::signal;
-use super::{DEADLINE, FleetError, Programs};
+use super::{Counts, DEADLINE, FleetError, Programs};
 
 /// A `confab join` that runs.
 pub struct Call {
@@ -20,10 +20,10 @@ pub struct Call {
     child: Child,
     input: Option<UnboundedSender<Vec<u8>>>,
     lines: UnboundedReceiver<(Instant, String)>,
-    /// Every event so far.
-    pub events: Vec<Value>,
-    /// When each of them came.
-    pub times: Vec<Instant>,
+    /// Every event so far, when it came; counts are apart, for there are many of them.
+    events: Vec<(Instant, Value)>,
+    /// Every count so far.
+    pub counts: Vec<Counts>,
 }
 
 impl Call {
@@ -62,7 +62,7 @@ impl Call {
             input: Some(input),
             lines,
             events: Vec::new(),
-            times: Vec::new(),
+            counts: Vec::new(),
         })
     }
 
@@ -118,15 +118,22 @@ impl Call {
         Ok(())
     }
 
-    /// An event that came before.
+    /// An event that came before; counts are none.
     pub fn event(&self, name: &str) -> Option<&Value> {
-        self.events.iter().find(|event| event["event"] == name)
+        self.event_since(name, None)
     }
 
-    /// The events that came from `since` on.
-    pub fn events_since(&self, since: Instant) -> impl Iterator<Item = (Instant, &Value)> {
-        let all = self.times.iter().copied().zip(&self.events);
-        all.filter(move |(at, _)| *at >= since)
+    /// The first event of this name that came from `since` on; counts are none.
+    pub fn event_since(&self, name: &str, since: Option<Instant>) -> Option<&Value> {
+        let mut events = self.events.iter();
+        let found = events.find(|(at, event)| event["event"] == name && Some(*at) >= since);
+        found.map(|(_, event)| event)
+    }
+
+    /// The counts that came from `since` on.
+    pub fn counts_since(&self, since: Instant) -> &[Counts] {
+        let from = self.counts.partition_point(|counts| counts.at < since);
+        &self.counts[from..]
     }
 
     /// Gives the call more of its standard input.
@@ -178,16 +185,18 @@ impl Call {
         let Ok(value) = serde_json::from_str::<Value>(line) else {
             return Err(self.failed(format!("printed what is no JSON: {line}")));
         };
-        self.events.push(value.clone());
-        self.times.push(at);
+        match value["event"].as_str() {
+            Some("stats") => self.counts.push(Counts::read(at, &value)),
+            _ => self.events.push((at, value.clone())),
+        }
         Ok(value)
     }
 
-    /// What it said last but its counts, of which there are too many.
+    /// What it said last.
     fn last_events(&self) -> String {
-        let news = self.events.iter().filter(|event| event["event"] != "stats");
-        let news: Vec<String> = news.map(Value::to_string).collect();
-        news[news.len().saturating_sub(12)..].join(" ")
+        let last = &self.events[self.events.len().saturating_sub(12)..];
+        let said: Vec<String> = last.iter().map(|(_, event)| event.to_string()).collect();
+        said.join(" ")
     }
 
     fn failed(&self, what: String) -> FleetError {

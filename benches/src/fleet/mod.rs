@@ -2,10 +2,11 @@
 //!
 //! * [`programs`]: where they are, and servers that were started;
 //! * [`people`]: who uses them;
-//! * [`call`]: a participation that runs;
+//! * [`call`]: a participation that runs; [`counts`]: what it counts of others;
 //! * [`Fleet`]: the least that makes a server, control and a relay.
 
 mod call;
+mod counts;
 mod people;
 mod programs;
 
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use call::Call;
+pub use counts::{Count, Counts};
 pub use people::People;
 pub use programs::{Process, Programs};
 

@@ -127,9 +127,9 @@ async fn requests(world: &World, figures: &mut Figures) -> Option<Call> {
     let is_put_off = ended.code == Some(BUSY) && ended.stderr.contains("try again");
     figures.holds("a login is told to try again", is_put_off);
     let (came, time) = came;
-    figures.within("a join to a live room", time, SOON, SOON_LOOSE);
-    if let Err(error) = &came {
-        say(&format!("a join to a live room got {error}"));
+    match &came {
+        Ok(_) => figures.within("a join to a live room", time, SOON, SOON_LOOSE),
+        Err(error) => say(&format!("a join to a live room got {error} after {time:?}")),
     }
     figures.holds("somebody signed in comes into a live room", came.is_ok());
     came.ok()

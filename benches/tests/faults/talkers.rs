@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use confab_benches::fleet::{Call, FleetError, People};
+use confab_benches::fleet::{Call, Counts, FleetError, People};
 use confab_benches::tone::{self, Loudness};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -16,6 +16,8 @@ use super::world::{PATIENCE, World};
 const LOWEST_HERTZ: u32 = 400;
 /// Frames that have to come before somebody is taken to be heard: no concealment is that long.
 const HEARD_FRAMES: u64 = 25;
+/// The first of them may have been under way.
+const FIRST_FRAMES: u64 = 3;
 /// How often the client says its counts.
 const STATS_EVERY: &str = "100ms";
 const STATS_INTERVAL: Duration = Duration::from_millis(100);
@@ -136,13 +138,13 @@ pub fn worst_missed(talkers: &mut [Talker], from: Moment, to: Moment) -> Missed 
         for speaker in talkers.iter().filter(|other| other.name != listener.name) {
             let silent = listener.silent(&samples, speaker, from, to);
             let concealed = listener.concealed(&speaker.name, from, to);
-            // What is silent in the recording was concealed first, for a while.
-            let hidden = if silent.is_zero() {
-                concealed
+            // A short loss is concealed, and may be heard as a dip of the same length; a long one is concealed first and
+            // silent then.
+            let gap = if concealed < CONCEALED {
+                silent.max(concealed)
             } else {
-                concealed.min(CONCEALED)
+                silent + CONCEALED
             };
-            let gap = silent + hidden;
             if gap > worst.gap {
                 let still = [listener, speaker].map(|one| one.stood_still(from, to));
                 let (listener, speaker) = (&listener.name, &speaker.name);
@@ -170,64 +172,23 @@ pub async fn leave(talkers: &mut [Talker]) {
 impl Talker {
     /// Waits until frames of `speaker` come, counted from what had come at `since`.
     pub async fn hears(&mut self, speaker: &str, since: Instant, deadline: Duration) {
-        self.call.catch_up().unwrap();
-        let before = self.call.times.iter().rposition(|at| *at <= since);
-        let earlier = &self.call.events[..before.map_or(0, |at| at + 1)];
-        let stats = earlier.iter().rev().find(|event| event["event"] == "stats");
-        let wanted = stats.map_or(0, |stats| received(stats, speaker)) + HEARD_FRAMES;
-        let heard = |event: &Value| event["event"] == "stats" && received(event, speaker) >= wanted;
-        if self.call.events.iter().any(heard) {
-            return;
-        }
-        let waited = self.call.wait_within(deadline, "stats", heard).await;
-        if let Err(error) = waited {
-            panic!("{} does not hear {speaker}: {error}", self.name);
-        }
+        self.hears_after(speaker, since, HEARD_FRAMES, deadline)
+            .await;
     }
 
     /// How long after `since` frames of `speaker` came again.
     pub async fn hears_again_after(&mut self, speaker: &str, since: Moment) -> Duration {
-        self.call.catch_up().unwrap();
-        // What arrived until then has been counted by the first report after it.
-        let count = |event: &Value| received(event, speaker);
-        let is_stats = |event: &&Value| event["event"] == "stats";
-        let before: Option<u64> = {
-            let earlier = self.call.times.iter().zip(&self.call.events);
-            let earlier = earlier
-                .filter(|(at, _)| **at <= since.at)
-                .map(|(_, event)| event);
-            earlier.filter(is_stats).map(count).next_back()
-        };
-        let before = before.unwrap_or(0);
-        let more =
-            |event: &Value| event["event"] == "stats" && received(event, speaker) > before + 2;
-        if !self
-            .call
-            .events_since(since.at)
-            .any(|(_, event)| more(event))
-        {
-            let waited = self.call.wait_within(PATIENCE, "stats", more).await;
-            if let Err(error) = waited {
-                panic!("{} does not hear {speaker} again: {error}", self.name);
-            }
-        }
-        let mut events = self.call.events_since(since.at);
-        let (at, _) = events.find(|(_, event)| more(event)).unwrap();
-        at - since.at
+        self.hears_after(speaker, since.at, FIRST_FRAMES, PATIENCE)
+            .await
     }
 
-    /// Whether more than what was under way at `since` has come of `speaker`, as far as the client has told.
+    /// Whether more of `speaker` has come than was under way at `since`, as far as the client has told.
     pub fn has_heard_since(&mut self, speaker: &str, since: Instant) -> bool {
         self.call.catch_up().unwrap();
-        let stats = self.call.events_since(since);
-        let mut stats = stats.filter(|(_, event)| event["event"] == "stats");
-        let first = stats
-            .next()
-            .map_or(0, |(_, event)| received(event, speaker));
-        let last = stats
-            .last()
-            .map_or(first, |(_, event)| received(event, speaker));
-        last > first
+        match self.call.counts_since(since) {
+            [first, .., last] => last.of(speaker).received > first.of(speaker).received,
+            _ => false,
+        }
     }
 
     /// The first event of this name, if it has come.
@@ -239,8 +200,33 @@ impl Talker {
     /// Whether an event of this name came since.
     pub fn said_since(&mut self, event: &str, since: Instant) -> bool {
         self.call.catch_up().unwrap();
-        let mut events = self.call.events_since(since);
-        events.any(|(_, said)| said["event"] == event)
+        self.call.event_since(event, Some(since)).is_some()
+    }
+
+    /// How long after `since` so many frames of `speaker` had come.
+    async fn hears_after(
+        &mut self,
+        speaker: &str,
+        since: Instant,
+        frames: u64,
+        deadline: Duration,
+    ) -> Duration {
+        self.call.catch_up().unwrap();
+        let counts = &self.call.counts;
+        let before = counts.partition_point(|counts| counts.at < since);
+        let before = before.checked_sub(1).map(|last| counts[last].of(speaker));
+        let wanted = before.unwrap_or_default().received + frames;
+        let heard = |counts: &Counts| counts.of(speaker).received >= wanted;
+        if !self.call.counts_since(since).iter().any(heard) {
+            let enough = |stats: &Value| received(stats, speaker) >= wanted;
+            let waited = self.call.wait_within(deadline, "stats", enough).await;
+            if let Err(error) = waited {
+                panic!("{} does not hear {speaker}: {error}", self.name);
+            }
+        }
+        let counts = self.call.counts_since(since);
+        let heard = counts.iter().find(|counts| heard(counts)).unwrap();
+        heard.at - since
     }
 
     /// The longest time for which `speaker` was not to be heard in the recording.
@@ -262,40 +248,26 @@ impl Talker {
 
     /// The longest time for which the program did not get to saying its counts: for lack of time on this machine, perhaps.
     fn stood_still(&self, from: Moment, to: Moment) -> Duration {
-        let said = self.call.times.iter().zip(&self.call.events);
-        let said = said
-            .filter(|(at, event)| event["event"] == "stats" && **at >= from.at && **at <= to.at);
-        let times: Vec<Instant> = said.map(|(at, _)| *at).collect();
-        let between = times.windows(2).map(|pair| pair[1] - pair[0]);
-        between
-            .max()
-            .unwrap_or_default()
-            .saturating_sub(STATS_INTERVAL)
+        let counts = self.call.counts_since(from.at);
+        let counts = &counts[..counts.partition_point(|counts| counts.at <= to.at)];
+        let between = counts.windows(2).map(|pair| pair[1].at - pair[0].at);
+        let longest = between.max().unwrap_or_default();
+        longest.saturating_sub(STATS_INTERVAL)
     }
 
     /// The longest time for which frames of `speaker` were concealed in a row, as far as the counts tell.
     fn concealed(&self, speaker: &str, from: Moment, to: Moment) -> Duration {
-        let (mut longest, mut run, mut last) = (0, 0, None);
-        for (at, event) in self.call.times.iter().zip(&self.call.events) {
-            if event["event"] != "stats" || *at > to.at {
+        let (mut longest, mut run) = (0, 0);
+        for pair in self.call.counts.windows(2) {
+            let [before, now] = pair else { continue };
+            if now.at < from.at || now.at > to.at {
                 continue;
             }
-            let now = concealed_frames(event, speaker);
-            let more = now.saturating_sub(last.replace(now).unwrap_or(now));
-            if *at < from.at {
-                continue;
-            }
+            let counted = [before, now].map(|counts| counts.of(speaker).concealed);
+            let more = counted[1].saturating_sub(counted[0]);
             run = if more > 0 { run + more } else { 0 };
             longest = longest.max(run);
         }
         FRAME * u32::try_from(longest).unwrap_or(u32::MAX)
     }
-}
-
-fn concealed_frames(stats: &Value, speaker: &str) -> u64 {
-    let speakers = stats["speakers"].as_array().unwrap();
-    let of_speaker = speakers.iter().filter(|one| one["username"] == speaker);
-    of_speaker
-        .map(|one| one["concealed"].as_u64().unwrap())
-        .sum()
 }
