@@ -9,12 +9,13 @@ FUZZ_SEED := 0
 FUZZ_RUNS := 0
 HEADLESS := --locked --no-default-features --target-dir $(PROGRAMS)
 
-.PHONY: bench-capacity bench-control bench-instructions bench-peers bench-relay demo test test-fleet lint fuzz fuzz-replay docs clean help
+.PHONY: bench-capacity bench-control bench-instructions bench-peers bench-relay demo test test-faults test-fleet lint fuzz fuzz-replay docs clean help
 
 help:
 	@echo "make demo   a conference of four on this machine, with real voices; about 30 s after the build"
-	@echo "make test   every test but those of make test-fleet"
+	@echo "make test   every test but those of make test-fleet, and the longest of make test-faults"
 	@echo "make test-fleet   three databases under load, of which one is killed and one hangs; about 2 min after the build"
+	@echo "make test-faults   what docs/faults.md says of dying processes and broken networks, measured; about 30 min after the build"
 	@echo "make fuzz   every fuzz target, FUZZ_SECONDS=60 each; wants a nightly toolchain. make fuzz-replay does without"
 	@echo "make bench-relay, make bench-peers   what the relay costs: alone, and beside mumble-server"
 	@echo "make bench-instructions   how many instructions the relay's pieces take; the same on every run"
@@ -35,6 +36,13 @@ test:
 test-fleet:
 	@scripts/setup build cql
 	CONFAB_REQUIRE_CQL=1 cargo test $(HEADLESS) -p confab-control --lib fleet -- --ignored --nocapture
+
+# One at a time: they measure.
+test-faults:
+	@scripts/setup build cql
+	cargo build $(HEADLESS) --workspace --bins
+	CONFAB_REQUIRE_CQL=1 CONFAB_FAULTS_STRICT=1 cargo test $(HEADLESS) -p confab-benches --test faults -- \
+		--include-ignored --test-threads=1
 
 lint:
 	@scripts/setup build

@@ -2,6 +2,9 @@
 //!
 //! * [`speech`]: recordings of people, made ready to be spoken into a call;
 //! * [`fleet`]: the real programs, started, watched and ended;
+//! * [`listeners`]: many clients in one process;
+//! * [`wire`]: a network that can fail;
+//! * [`tone`]: when a tone was heard and when not;
 //! * [`align`]: how much of what was said is in what was heard, and how late;
 //! * [`demo`]: a conference of four, from nothing to a report;
 //! * [`bench_room`]: a relay's core with a room in it and no sockets;
@@ -25,12 +28,15 @@ pub mod demo;
 pub mod figures;
 pub mod fleet;
 pub mod instructions;
+pub mod listeners;
 pub mod load;
 pub mod mumble;
 pub mod peers;
 pub mod program;
 pub mod relay;
 pub mod speech;
+pub mod tone;
+pub mod wire;
 
 /// Rate of all sound in the harness, in samples a second.
 pub const RATE: u32 = 48_000;

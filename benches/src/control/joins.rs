@@ -91,7 +91,7 @@ async fn open_rooms(stage: &Stage, host: &Person) -> Result<Vec<Slug>, ControlEr
 }
 
 async fn join(person: &Person, slug: &Slug) -> Result<JoinId, ControlError> {
-    let joined = person.link.join(slug, None).await;
+    let joined = person.link.join(slug, None, None).await;
     Ok(joined.map_err(refused("a join"))?.me.join_id)
 }
 

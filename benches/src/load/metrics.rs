@@ -21,6 +21,8 @@ pub struct Told {
     pub latencies: Latencies,
     /// Each counter, all workers together; by its name without prefix and `_total`.
     counters: HashMap<String, u64>,
+    /// Each gauge, by its name without prefix.
+    gauges: HashMap<String, u64>,
 }
 
 /// Asks a relay.
@@ -46,23 +48,30 @@ async fn get(metrics: SocketAddr) -> io::Result<String> {
 
 impl Told {
     fn parse(text: &str) -> Self {
-        let mut counters = HashMap::new();
+        let (mut counters, mut gauges) = (HashMap::new(), HashMap::new());
         for line in text.lines() {
             let Some((name, value)) = line.strip_prefix(PREFIX).and_then(|l| l.split_once(' '))
             else {
                 continue;
             };
             let (name, _) = name.split_once('{').unwrap_or((name, ""));
+            let value: u64 = value.trim().parse().unwrap_or(0);
             let Some(name) = name.strip_suffix("_total") else {
+                gauges.insert(name.to_owned(), value);
                 continue;
             };
-            let value: u64 = value.trim().parse().unwrap_or(0);
             *counters.entry(name.to_owned()).or_default() += value;
         }
         Self {
             latencies: Latencies::parse(text),
             counters,
+            gauges,
         }
+    }
+
+    /// What a gauge stands at; 0 when the relay has no such one.
+    pub fn gauge(&self, gauge: &str) -> u64 {
+        self.gauges.get(gauge).copied().unwrap_or(0)
     }
 
     /// What a counter stands at; 0 when the relay has no such one.
@@ -94,5 +103,6 @@ mod tests {
         assert_eq!(after.grown(&before, "frames_out"), 9);
         assert_eq!(after.grown(&before, "drops"), 9);
         assert_eq!(after.grown(&before, "rooms"), 0);
+        assert_eq!(after.gauge("rooms"), 3);
     }
 }

@@ -1,0 +1,81 @@
+//! People at their computers: each with a folder of its own for what the client keeps.
+
+use std::path::{Path, PathBuf};
+
+use tokio::process::Command;
+
+use super::{Call, Ended, FleetError, Programs};
+
+/// How people reach a server.
+#[derive(Debug, Clone)]
+pub struct People {
+    programs: Programs,
+    /// Below it everyone has a folder.
+    homes: PathBuf,
+    /// What has to vouch for the server.
+    ca: PathBuf,
+    /// Where it is, HOST:PORT.
+    pub server: String,
+}
+
+impl People {
+    /// People whose folders are below `homes`, at a server under the authority in the file `ca`.
+    pub fn new(programs: &Programs, homes: &Path, ca: &Path, server: impl ToString) -> Self {
+        Self {
+            programs: programs.clone(),
+            homes: homes.to_owned(),
+            ca: ca.to_owned(),
+            server: server.to_string(),
+        }
+    }
+
+    /// Where the client of `name` keeps what it keeps.
+    pub fn home(&self, name: &str) -> PathBuf {
+        self.homes.join(name)
+    }
+
+    /// Runs a command of the client as `name` and waits for its end, which has to be good; gives what it printed.
+    pub async fn client(
+        &self,
+        name: &str,
+        args: &[&str],
+        password: Option<&str>,
+    ) -> Result<String, FleetError> {
+        let mut command = self.command(name, args, password);
+        let program = format!("confab {}", args[0]);
+        self.programs.done(&program, &mut command).await
+    }
+
+    /// The same, however it ends.
+    pub async fn try_client(
+        &self,
+        name: &str,
+        args: &[&str],
+        password: Option<&str>,
+    ) -> Result<Ended, FleetError> {
+        let mut command = self.command(name, args, password);
+        let program = format!("confab {}", args[0]);
+        self.programs.output(&program, &mut command).await
+    }
+
+    /// Starts `confab join` as `name`.
+    pub fn join(&self, name: &str, args: &[&str]) -> Result<Call, FleetError> {
+        let args = [&["--json", "join"], args].concat();
+        let mut command = self.command(name, &args, None);
+        Call::start(&self.programs, name, &mut command)
+    }
+
+    fn command(&self, name: &str, args: &[&str], password: Option<&str>) -> Command {
+        let mut command = self.programs.command("confab");
+        // In the environment, so that a test may say otherwise on the command line.
+        command
+            .args(args)
+            .env("CONFAB_SERVER", &self.server)
+            .env("CONFAB_CONFIG_DIR", self.home(name))
+            .env("CONFAB_CA", &self.ca);
+        if let Some(password) = password {
+            command.env("CONFAB_PASSWORD", password);
+        }
+        command
+    }
+}
