@@ -16,6 +16,8 @@ use super::world::{PATIENCE, World};
 const LOWEST_HERTZ: u32 = 400;
 /// Frames that have to come before somebody is taken to be heard: no concealment is that long.
 const HEARD_FRAMES: u64 = 25;
+/// Whoever waits for longer for somebody is named.
+const WORTH_TELLING: Duration = Duration::from_secs(2);
 /// The first of them may have been under way.
 const FIRST_FRAMES: u64 = 3;
 /// How often the client says its counts.
@@ -119,8 +121,15 @@ pub async fn everyone_hears_everyone(talkers: &mut [Talker], deadline: Duration)
     for talker in talkers {
         let me = talker.name.clone();
         for speaker in names.iter().filter(|name| **name != me) {
+            let waiting = Instant::now();
             let left = deadline.saturating_sub(began.elapsed());
             talker.hears(speaker, began, left).await;
+            if waiting.elapsed() > WORTH_TELLING {
+                say(&format!(
+                    "    {me} waited {:?} for {speaker}",
+                    waiting.elapsed()
+                ));
+            }
         }
     }
     began.elapsed()
