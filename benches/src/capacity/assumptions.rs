@@ -26,7 +26,7 @@ pub struct Assumptions {
     pub joins_per_day: f64,
 
     /// Rooms of n people are n to the power of minus this. A guess: 2.1 makes 4 people the mean, most rooms one or two people,
-    /// and half of all people sit in rooms of more than 12.
+    /// and half of all people are in gatherings of 24 and more.
     #[arg(long, default_value_t = 2.1, value_name = "EXPONENT")]
     pub room_exponent: f64,
 
@@ -113,29 +113,29 @@ pub struct Assumptions {
 
     /// Joins a second that a core of a control node does. Default: control.joins_per_s_core.cql of bench-control. A person whose
     /// room goes elsewhere is taken to cost as much, which is too much: nothing is looked up.
-    #[arg(long, default_value_t = 500.0, value_name = "COUNT")]
+    #[arg(long, default_value_t = 1100.0, value_name = "COUNT")]
     pub joins_per_s_core: f64,
 
     /// Log-ins a second that a core of a control node does. Default: control.logins_per_s_core of bench-control.
-    #[arg(long, default_value_t = 40.0, value_name = "COUNT")]
+    #[arg(long, default_value_t = 56.0, value_name = "COUNT")]
     pub logins_per_s_core: f64,
 
     /// Signed-in idle connections in a GB of a control node. Default: control.idle_connections_per_gb of bench-control.
-    #[arg(long, default_value_t = 20_000.0, value_name = "COUNT")]
+    #[arg(long, default_value_t = 22_700.0, value_name = "COUNT")]
     pub connections_per_gb: f64,
 
     /// Processor time that an idle connection takes of a control node, in microseconds a second. Default:
     /// control.idle_connection_us_per_s of bench-control.
-    #[arg(long, default_value_t = 20.0, value_name = "US")]
+    #[arg(long, default_value_t = 14.4, value_name = "US")]
     pub idle_us_per_s: f64,
 
     /// Conditional writes a second of one database node. Default: control.conditional_writes_per_s of bench-control, of a Cassandra
     /// in memory on two shared cores with one replica.
-    #[arg(long, default_value_t = 1000.0, value_name = "COUNT")]
+    #[arg(long, default_value_t = 1300.0, value_name = "COUNT")]
     pub conditional_per_s: f64,
 
-    /// Storage of a user in bytes, one replica. Default: control.bytes_per_user.cql of bench-control.
-    #[arg(long, default_value_t = 375.0, value_name = "BYTES")]
+    /// Storage of a user in bytes, one replica. Default: the larger control.bytes_per_user of bench-control.
+    #[arg(long, default_value_t = 372.0, value_name = "BYTES")]
     pub bytes_per_user: f64,
 
     /// Replicas of each row. Default: that of confab-control.
@@ -208,7 +208,7 @@ impl Assumptions {
         )
     }
 
-    /// Sessions that the relays of the fleet take together; people who move in a second at all control nodes.
+    /// People whose rooms a control node places elsewhere in a second.
     pub fn moves_per_s_node(&self) -> f64 {
         self.joins_per_s_core * f64::from(self.node_cores)
     }

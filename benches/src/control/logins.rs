@@ -1,6 +1,6 @@
 //! Log-ins, beside what their passwords cost alone.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use confab_control::accounts::HashCost;
@@ -15,21 +15,28 @@ use crate::load::cpu;
 const PAIRS: usize = 7;
 /// Of a pair: hashes, and log-ins.
 const COUNT: u32 = 40;
+/// Connections that log in in turn, without a pause: one may ask 50 times a second. With pauses the hashes themselves take a
+/// tenth longer, for other programs have the caches meanwhile.
+const CONNECTIONS: usize = 4;
 
 /// Log-ins and hashes for each second of processor time, and their ratio.
 ///
 /// A log-in is one request on a connection that stands; that it logs out again afterwards is counted, too.
 pub async fn figures(stage: &Stage, progress: &impl Fn(&str)) -> Result<Vec<Figure>, ControlError> {
     let person = stage.register("logs-in").await?;
-    let link = stage.connect().await?;
-    let mut events = link.events();
-    tokio::spawn(async move { while events.recv().await.is_some() {} });
+    let mut links = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let link = stage.connect().await?;
+        let mut events = link.events();
+        tokio::spawn(async move { while events.recv().await.is_some() {} });
+        links.push(link);
+    }
     let (mut bare, mut logins, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for pair in 0..PAIRS {
         progress(&format!("pair {} of {PAIRS}", pair + 1));
         let alone = tokio::task::spawn_blocking(hashes).await??;
         let before = stage.cpu()?;
-        for _ in 0..COUNT {
+        for link in links.iter().cycle().take(COUNT as usize) {
             let login = wire::Login {
                 name: person.name.clone(),
                 password: PASSWORD.to_owned(),
@@ -39,8 +46,6 @@ pub async fn figures(stage: &Stage, progress: &impl Fn(&str)) -> Result<Vec<Figu
             granted.map_err(refused("a log-in"))?;
             let logout = link.done(request::Kind::Logout(wire::Logout {})).await;
             logout.map_err(refused("a log-out"))?;
-            // Log-in and log-out: a connection may ask 50 times a second.
-            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let with_control = f64::from(COUNT) / (stage.cpu()? - before).as_secs_f64();
         bare.push(alone);

@@ -13,13 +13,21 @@ use crate::store::{ConferenceRecord, SessionId, Standing};
 
 /// Devices with which one account may be in a room.
 const MAX_DEVICES: usize = 8;
+/// Joins that were kicked out which a room remembers.
+const MAX_KICKED: usize = 256;
 
 impl RoomState {
     pub(super) fn begin_join(&mut self, ticket: Ticket, who: Joiner, resume: Option<Resume>) {
         if let Some(Resume { join_id, .. }) = resume
             && self.find(who.account, join_id).is_none()
         {
-            self.answer(ticket, Err(participant_gone()));
+            let is_kicked = self.kicked.contains(&(who.account, join_id));
+            let refusal = if is_kicked {
+                kicked()
+            } else {
+                participant_gone()
+            };
+            self.answer(ticket, Err(refusal));
             return;
         }
         let account = who.account;
@@ -256,12 +264,6 @@ impl RoomState {
     }
 
     pub(super) fn kick(&mut self, now: Instant, ticket: Ticket, account: AccountId) {
-        let kicked = || {
-            Refusal::new(
-                ErrorCode::Denied,
-                "you were kicked from the room; you may join again",
-            )
-        };
         let joins = self.cancel_joins_of(now, account, kicked);
         let senders = self.senders_of(account);
         let is_unclosed = self.unclosed.values().any(|of| *of == account);
@@ -274,6 +276,7 @@ impl RoomState {
             return;
         }
         let is_out_of_reach = self.is_out_of_reach(account);
+        self.remember_kicked(&senders);
         self.take_all_out(&senders, LeaveReason::Kicked);
         if is_out_of_reach {
             self.answer(ticket, Err(relay_silent()));
@@ -281,6 +284,19 @@ impl RoomState {
         }
         let commands = self.close_all_of(now, account);
         self.wait_for(ticket, commands);
+    }
+
+    /// Whose client is on its way back from a lost connection does not hear of the kick, and would come in again: it is told
+    /// when it wants to take its join up.
+    fn remember_kicked(&mut self, senders: &[u16]) {
+        for person in senders.iter().filter_map(|sender| self.people.get(sender)) {
+            if self.kicked.len() >= MAX_KICKED {
+                self.kicked.pop_front();
+            }
+            let participant = &person.participant;
+            self.kicked
+                .push_back((participant.account, participant.join_id));
+        }
     }
 
     /// A standing was stored; the commands that make it so.
@@ -522,6 +538,13 @@ pub(super) fn participant_gone() -> Refusal {
         "this participant is not in the room any more: join afresh",
     )
     .about("join_id")
+}
+
+fn kicked() -> Refusal {
+    Refusal::new(
+        ErrorCode::Denied,
+        "you were kicked from the room; you may join again",
+    )
 }
 
 fn banned() -> Refusal {

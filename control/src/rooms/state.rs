@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use confab_protocol::cluster::{Action, BootId, Fence, MediaEndReason};
 use confab_protocol::control::room::LeaveReason;
 use confab_protocol::control::{
-    AccountId, ConferenceId, ErrorCode, Participant, Refusal, Region, RoomSecret,
+    AccountId, ConferenceId, ErrorCode, JoinId, Participant, Refusal, Region, RoomSecret,
 };
 use confab_protocol::media::ConnectionId;
 
@@ -70,6 +70,8 @@ pub struct RoomState {
     pub(super) region: Option<Region>,
     /// Who was taken out and whose session the relay may still have: it has not said that it was closed.
     pub(super) unclosed: BTreeMap<u16, AccountId>,
+    /// Joins that were kicked out, the newest last.
+    pub(super) kicked: VecDeque<(AccountId, JoinId)>,
     /// When to write again where the media is, for a store that did not answer.
     pub(super) record_at: Option<Instant>,
     pub(super) avoid: Option<RelayName>,
@@ -190,6 +192,7 @@ impl RoomState {
             region: None,
             record_at: None,
             unclosed: BTreeMap::new(),
+            kicked: VecDeque::new(),
             avoid: None,
             retry_at: None,
             storing: HashMap::new(),

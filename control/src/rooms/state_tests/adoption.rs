@@ -141,3 +141,17 @@ fn labels_of_those_who_are_there_are_not_given_again() {
     let mut table = taken_over();
     assert!(table.join(BOB).sender > 6);
 }
+
+#[test]
+fn who_was_kicked_before_coming_back_does_not_come_in_again_unasked() {
+    let mut table = taken_over();
+    table.settle();
+    let (ticket, account) = (table.ticket(), account(ANN));
+    table.handle(Input::Kick { ticket, account });
+    table.settle();
+    assert!(matches!(table.answer(ticket), Ok(None)));
+    let again = table.ask_join_with(ANN, resume(Some(OF_ANN)));
+    assert_eq!(table.refusal(again), ErrorCode::Denied);
+    // At the person's own wish it may.
+    table.join(ANN);
+}
