@@ -8,7 +8,9 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use confab_protocol::cluster::{Action, CommandOutcome, Fence, OpenMedia, SessionNote};
+use confab_protocol::cluster::{
+    Action, CommandOutcome, CommandResult, Fence, OpenMedia, SessionNote,
+};
 use confab_protocol::media::downlink::{Downlink, DownlinkBody, Record};
 use confab_protocol::media::uplink::UplinkBody;
 use confab_protocol::media::{AudioLevel, ConnectionId, HopKey, KeyId, SframeHeader};
@@ -338,11 +340,29 @@ impl Play {
                     self.close_where(|client| client.room == room);
                 }
             }
+            6 if kind & 8 == 0 => self.list(room, era),
             6 => self.world.publish(),
             _ => {
                 self.world.read_mailboxes();
                 self.world.publish();
             }
+        }
+    }
+
+    /// The relay tells of every session that is open, and of no other.
+    fn list(&mut self, room: u8, era: u8) {
+        let result = self.result(room, era, Action::ListMedia { from: 0 });
+        if result.outcome != CommandOutcome::Obeyed {
+            return;
+        }
+        for state in &result.media {
+            let known = self
+                .clients
+                .iter()
+                .find(|client| client.id == state.connection_id);
+            let client = known.expect("a session that was opened");
+            assert!(client.room == room && client.sender == state.sender);
+            assert!(!client.closed && client.may_speak == state.may_speak);
         }
     }
 
@@ -357,6 +377,11 @@ impl Play {
         era: u8,
         action: Action,
     ) -> (CommandOutcome, Option<ConnectionId>) {
+        let result = self.result(room, era, action);
+        (result.outcome, result.connection_id)
+    }
+
+    fn result(&mut self, room: u8, era: u8, action: Action) -> CommandResult {
         let fence = Fence {
             era: era.into(),
             placement: 0,
@@ -367,7 +392,7 @@ impl Play {
             assert_eq!(is_fenced, fence.era < *highest);
             *highest = fence.era.max(*highest);
         }
-        (result.outcome, result.connection_id)
+        result
     }
 
     /// A datagram again, from where it came from or from elsewhere: nothing that it says happens twice.

@@ -32,7 +32,7 @@ const ROUNDS: u32 = 24;
 /// The longest pause between two such looks.
 const PAUSE: Duration = Duration::from_millis(250);
 /// What a client is told to wait when nobody knows who has a room.
-const UNSETTLED_RETRY: Duration = Duration::from_millis(500);
+const UNSETTLED_RETRY: Duration = Duration::from_millis(250);
 /// Other nodes have this long to say how many are in their rooms.
 const COUNT_DEADLINE: Duration = Duration::from_millis(500);
 
