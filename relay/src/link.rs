@@ -26,11 +26,11 @@ use crate::core::{MediaEnded, Registry};
 /// Wait before the second attempt; doubled for each one after.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// Longest wait between attempts.
-const BACKOFF_MAX: Duration = Duration::from_secs(5);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// An attempt that takes longer has failed.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A link without a sign of life for so long is lost.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+const IDLE_TIMEOUT: Duration = Duration::from_millis(2500);
 /// A sign of life is sent so often.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// Ended sessions that are kept for a control node that is out of reach.
@@ -144,7 +144,7 @@ impl Identity {
         let tls = QuicClientConfig::try_from(tls)
             .expect("the provider has the cipher suite that QUIC begins with");
         let mut transport = quinn::TransportConfig::default();
-        let idle = quinn::IdleTimeout::try_from(IDLE_TIMEOUT).expect("5 s is a valid timeout");
+        let idle = quinn::IdleTimeout::try_from(IDLE_TIMEOUT).expect("2.5 s is a valid timeout");
         transport
             .max_idle_timeout(Some(idle))
             .keep_alive_interval(Some(KEEP_ALIVE));

@@ -88,7 +88,9 @@ impl Room {
         let hears_fay = ann.has_heard_since("fay", since);
         figures.holds("who was sent out is not heard", !hears_fay);
         let left = self.fay.said("left");
-        let is_out = left.is_some_and(|left| left["reason"] == "kicked");
+        // By an event, or by the refusal to take the join up again.
+        let is_out =
+            left.is_some_and(|left| left["reason"] == "kicked" || left["reason"] == "failed");
         figures.holds("who was sent out has been told", is_out);
     }
 

@@ -141,6 +141,14 @@ pub(super) fn refresh_at(link: &Link, signed_in: &SignedIn) -> Instant {
     link.greeted + Duration::from_millis(until)
 }
 
+/// True when the room, or the account in it, has as many as it may have.
+pub(super) fn is_limit(error: &SignInError) -> bool {
+    let (SignInError::Connect(ConnectError::Api(error)) | SignInError::Api(error)) = error else {
+        return false;
+    };
+    error.code() == Some(ErrorCode::LimitReached)
+}
+
 /// True when trying again would end the same.
 pub(super) fn is_final(error: &SignInError) -> bool {
     let refused = |error: &ApiError| {

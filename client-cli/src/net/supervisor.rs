@@ -9,13 +9,16 @@ use confab_protocol::media::ConnectionId;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::api::{MediaReport, NO_MEDIA, Resume};
-use super::entry::{Connected, Entered, Room, is_final, refresh_at};
+use super::entry::{Connected, Entered, Room, is_final, is_limit, refresh_at};
 use super::event::ServerEvent;
 use super::link::Lost;
 use super::retry::{Backoff, after_going_away};
 use super::sign_in::{Access, SignInError};
 use super::{ApiError, ConnectError};
 use crate::engine::room::{Joined, LeaveReason};
+
+/// A place that one's own lost connection still holds is free again after this time.
+const PLACES_RETURN: Duration = Duration::from_secs(45);
 
 /// Time between two tries to exchange a token that is due.
 const REFRESH_AGAIN: Duration = Duration::from_secs(60);
@@ -236,7 +239,7 @@ impl Task {
 
     /// Tries until it works, cannot work any more, or is told to leave.
     async fn reconnect(&mut self, mut least: Option<Duration>) -> Option<Connected> {
-        let mut backoff = Backoff::new();
+        let (mut backoff, began) = (Backoff::new(), Instant::now());
         loop {
             let pause = backoff.wait(least.take(), crate::random::fraction());
             let pause = tokio::time::sleep(pause);
@@ -269,7 +272,10 @@ impl Task {
                     self.rejoined(entered, true);
                     return Some(connected);
                 }
-                Err(error) if is_final(&error) => {
+                Err(error)
+                    if is_final(&error)
+                        && !(is_limit(&error) && began.elapsed() < PLACES_RETURN) =>
+                {
                     self.tell(Update::Failed(error));
                     return None;
                 }

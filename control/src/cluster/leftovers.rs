@@ -16,6 +16,10 @@ use super::registry::{Linked, LinkedRelay, Relays};
 
 /// A leftover room is closed after this time: longer than a client takes to notice and to come back.
 const GRACE: Duration = Duration::from_secs(20);
+/// A node that has just started knows after this time which relays there are.
+const GATHERING: Duration = Duration::from_secs(5);
+/// Time between two looks meanwhile.
+const GATHERING_LOOK: Duration = Duration::from_millis(20);
 /// Moderated conferences that are remembered, in case that a relay comes with leftovers of one.
 const MAX_MODERATED: usize = 100_000;
 
@@ -57,6 +61,22 @@ impl Relays {
         let relay = relays.get(name)?;
         let is_it = relay.link.is_some() && relay.info.boot == boot;
         is_it.then(|| relay.linked_as(name))
+    }
+
+    /// That boot of the relay, once it is linked: a node that has just started is waited for by its relays, not long.
+    pub async fn linked_soon(&self, name: &RelayName, boot: BootId) -> Option<LinkedRelay> {
+        loop {
+            let found = self.linked_at(name, boot);
+            if found.is_some() || self.started.elapsed() >= GATHERING || self.is_linked(name) {
+                return found;
+            }
+            tokio::time::sleep(GATHERING_LOOK).await;
+        }
+    }
+
+    fn is_linked(&self, name: &RelayName) -> bool {
+        let relays = self.lock();
+        relays.get(name).is_some_and(|relay| relay.link.is_some())
     }
 
     /// Linked relays with leftovers of the conference.

@@ -50,12 +50,26 @@ pub struct RelayInfo {
 pub type RoomInbox = mpsc::UnboundedSender<Input>;
 
 /// All relays that this node knows. Clones share them.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Relays {
     relays: Arc<Mutex<HashMap<RelayName, Relay>>>,
     pub(super) moderated: Arc<Mutex<Moderated>>,
     /// Commands that a relay did not obey because of their era or placement.
     fenced: Arc<AtomicU64>,
+    /// When this node began to be there for relays.
+    pub(super) started: Instant,
+}
+
+impl Default for Relays {
+    /// None yet.
+    fn default() -> Self {
+        Self {
+            relays: Arc::default(),
+            moderated: Arc::default(),
+            fenced: Arc::default(),
+            started: Instant::now(),
+        }
+    }
 }
 
 pub(super) struct Relay {

@@ -32,7 +32,7 @@ pub(super) async fn call(
         return Ok(None);
     };
     let relays = &shared.relays;
-    let Some(relay) = relays.linked_at(&place.relay, place.boot) else {
+    let Some(relay) = relays.linked_soon(&place.relay, place.boot).await else {
         return Ok(None);
     };
     // First: what ends after the relay has said who is there is to be heard of.
