@@ -1,5 +1,7 @@
 //! Who takes a room over is told whom the relay has in it.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod lab;
 
 use confab_protocol::cluster::{

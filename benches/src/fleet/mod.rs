@@ -1,8 +1,8 @@
 //! The real programs: started on free loopback ports, watched through what they print, ended with the harness.
 //!
-//! * [`programs`]: where they are, and servers that were started;
-//! * [`people`]: who uses them;
-//! * [`call`]: a participation that runs; [`counts`]: what it counts of others;
+//! * `programs`: where they are, and servers that were started;
+//! * `people`: who uses them;
+//! * `call`: a participation that runs; `counts`: what it counts of others;
 //! * [`Fleet`]: the least that makes a server, control and a relay.
 
 mod call;

@@ -3,13 +3,13 @@
 //! * [`server`]: where the server is;
 //! * [`trust`]: whether it is the one it should be;
 //! * [`link`]: one QUIC connection: requests, responses, events;
-//! * [`race`]: attempts side by side;
+//! * `race`: attempts side by side;
 //! * [`nodes`]: which of the server's nodes it goes to;
 //! * [`api`]: requests as functions, answers as domain types;
 //! * [`event`]: events as domain types;
 //! * [`sign_in`]: a connection that speaks for an account;
-//! * [`retry`]: how long to wait before the next try;
-//! * [`entry`]: into the room, to whichever node has it;
+//! * `retry`: how long to wait before the next try;
+//! * `entry`: into the room, to whichever node has it;
 //! * [`supervisor`]: a participation that survives its connections;
 //! * [`udp`]: the sockets of the media.
 
