@@ -229,12 +229,8 @@ impl Link {
         mut session: Session,
         backlog: &mut VecDeque<MediaEnded>,
     ) -> LinkError {
-        for rooms in self.registry.live_rooms().chunks(cluster::MAX_LIVE_ROOMS) {
-            let conference_ids = rooms.iter().map(|room| room.to_wire()).collect();
-            let rooms = relay_to_control::Kind::LiveRooms(wire::LiveRooms { conference_ids });
-            if let Err(error) = session.send_message(rooms).await {
-                return error;
-            }
+        if let Err(error) = self.tell_rooms(&mut session).await {
+            return error;
         }
         let alive = Duration::from_millis(cluster::ALIVE_INTERVAL_MS);
         loop {
@@ -264,7 +260,11 @@ impl Link {
                 }
                 Ok(()) = self.load.changed() => {
                     let load = *self.load.borrow_and_update();
-                    session.send_message(relay_to_control::Kind::Load(load)).await
+                    match session.send_message(relay_to_control::Kind::Load(load)).await {
+                        // Whoever takes over a room that is on its way elsewhere has to know that it is here, too.
+                        Ok(()) if load.draining => self.tell_rooms(&mut session).await,
+                        said => said,
+                    }
                 }
                 () = tokio::time::sleep(alive) => {
                     session.send_message(relay_to_control::Kind::Alive(wire::Alive {})).await
@@ -275,6 +275,16 @@ impl Link {
                 return error;
             }
         }
+    }
+
+    /// Says which rooms are live here.
+    async fn tell_rooms(&self, session: &mut Session) -> Result<(), LinkError> {
+        for rooms in self.registry.live_rooms().chunks(cluster::MAX_LIVE_ROOMS) {
+            let conference_ids = rooms.iter().map(|room| room.to_wire()).collect();
+            let rooms = relay_to_control::Kind::LiveRooms(wire::LiveRooms { conference_ids });
+            session.send_message(rooms).await?;
+        }
+        Ok(())
     }
 
     fn obey(&self, message: &wire::Command) -> wire::CommandResult {

@@ -322,14 +322,25 @@ impl Accounts {
         self.store
             .set_password(account.id, account.password, hash)
             .await?;
-        let ended = self
-            .store
-            .end_sessions_of(account.id, Some(who.session))
-            .await?;
-        for session in ended {
-            (self.on_end)(account.id, session);
+        Ok(self.end_all(account.id, Some(who.session)).await?)
+    }
+
+    /// Ends the account's sessions but the one to `keep`, and tells of each. Of some it may not be known whether they have
+    /// ended: those are told of, too, for nobody would ask a second time.
+    async fn end_all(&self, account: AccountId, keep: Option<SessionId>) -> Result<(), StoreError> {
+        let listed = self.store.sessions_of(account, self.clock.now()).await?;
+        let ended = self.store.end_sessions_of(account, keep).await;
+        let to_tell = match &ended {
+            Ok(ended) => ended.clone(),
+            Err(_) => {
+                let others = listed.iter().map(|session| session.id);
+                others.filter(|id| Some(*id) != keep).collect()
+            }
+        };
+        for session in to_tell {
+            (self.on_end)(account, session);
         }
-        Ok(())
+        ended.map(drop)
     }
 
     /// The account's sessions, oldest first.
@@ -340,6 +351,15 @@ impl Accounts {
     /// Ends a session of the account.
     pub async fn revoke(&self, account: AccountId, session: SessionId) -> Result<(), Refusal> {
         if !self.store.end_session(account, session).await? {
+            // It may be this very wish that ended it, whose answer was lost.
+            if self
+                .store
+                .session(session, self.clock.now())
+                .await?
+                .is_none()
+            {
+                (self.on_end)(account, session);
+            }
             return Err(Refusal::new(
                 ErrorCode::NotFound,
                 "you have no such session: it may have ended already",
@@ -382,12 +402,8 @@ impl Accounts {
 
     /// Deletes an account that owns no conference any more, and ends its sessions.
     pub async fn delete(&self, account: AccountId) -> Result<(), Refusal> {
-        let ended = self.store.end_sessions_of(account, None).await?;
-        self.store.delete_account(account).await?;
-        for session in ended {
-            (self.on_end)(account, session);
-        }
-        Ok(())
+        self.end_all(account, None).await?;
+        Ok(self.store.delete_account(account).await?)
     }
 
     /// Forgets sessions whose time is over.

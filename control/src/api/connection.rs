@@ -95,11 +95,14 @@ async fn take_requests(connection: &Connection, client: &Arc<Client>) {
         tokio::select! {
             stream = connection.accept_bi() => {
                 let Ok((send, recv)) = stream else {
+                    // What was asked for is done to its end: others have to hear of it.
+                    requests.detach_all();
                     return;
                 };
                 if client.refused.load(Ordering::Relaxed) >= MAX_REFUSED {
                     tracing::info!(client = client.entry.id, "a client that floods is closed");
                     close::FLOODED.close(connection);
+                    requests.detach_all();
                     return;
                 }
                 requests.spawn(serve_request(send, recv, client.clone()));

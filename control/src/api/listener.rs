@@ -126,6 +126,7 @@ async fn serve(connection: Connection, place: Place, source: Source, server: Arc
 async fn serve_relay(connection: Connection, name: RelayName, issued: UnixMillis, server: &Server) {
     if server.revoked.refuses(&name, issued).await {
         tracing::warn!(relay = %name, "a relay whose identity is revoked was turned away");
+        server.relays.give_up(&name);
         return close::REVOKED.close(&connection);
     }
     let mut serving = pin!(link::serve(
@@ -139,8 +140,9 @@ async fn serve_relay(connection: Connection, name: RelayName, issued: UnixMillis
     }
     tracing::warn!(relay = %name, "the relay's identity is revoked: its link is closed");
     close::REVOKED.close(&connection);
-    // The link has to take its leave of the rooms that are on the relay.
     serving.await;
+    // Nobody is asked whether they still hear it.
+    server.relays.give_up(&name);
 }
 
 /// Who the connection's certificate names, and when it was made; TLS has verified that the cluster CA signed it.

@@ -74,7 +74,8 @@ impl Relays {
         }
     }
 
-    fn is_linked(&self, name: &RelayName) -> bool {
+    /// Whether the relay is linked, whichever boot of it.
+    pub fn is_linked(&self, name: &RelayName) -> bool {
         let relays = self.lock();
         relays.get(name).is_some_and(|relay| relay.link.is_some())
     }

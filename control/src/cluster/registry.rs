@@ -224,6 +224,15 @@ impl Relays {
         }
     }
 
+    /// Has the rooms of a relay that is not let in any more go elsewhere, unless another of its name is linked.
+    pub fn give_up(&self, name: &RelayName) {
+        if let Some(relay) = self.lock().get_mut(name)
+            && relay.link.is_none()
+        {
+            relay.give_rooms_up();
+        }
+    }
+
     /// How many relays are linked.
     pub fn linked(&self) -> usize {
         self.lock()

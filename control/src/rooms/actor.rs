@@ -95,8 +95,8 @@ impl Actor {
             }
         };
         let found = roll_call::call(&self.shared, self.conference, &home, &self.to_inbox).await;
-        let adopted = match found {
-            Ok(adopted) => adopted,
+        let (adopted, held) = match found {
+            Ok(found) => found.unzip(),
             // The home stays this node's: it is taken anew when it is asked for again.
             Err(refusal) => return self.turn_away(|| Err(refusal.clone())),
         };
@@ -111,6 +111,9 @@ impl Actor {
             }
             _ => self.fresh_state(home, Numbers::default()),
         };
+        if roll_call::is_beyond(&self.shared.relays, state.home()) && adopted.is_none() {
+            state.look_beyond(Instant::now());
+        }
         if let Some(adopted) = adopted {
             state.adopt(Instant::now(), adopted);
         }
@@ -125,6 +128,7 @@ impl Actor {
             look_at: None,
         };
         self.carry_out_all(&mut open);
+        drop(held);
         loop {
             let deadline = open.state.deadline();
             let input = tokio::select! {
@@ -235,8 +239,7 @@ impl Actor {
             }
             Ask::InRoom(ask) => Some(open.take_in(ask, answer)),
             Ask::CloseLeftover(relay) => {
-                let is_in_use = |place: &LinkedRelay| place.name == relay.name;
-                if open.place.as_ref().is_some_and(is_in_use) {
+                if open.state.uses(&relay.name) {
                     let _ = answer.send(Ok(Answer::Done));
                     return None;
                 }

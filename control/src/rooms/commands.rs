@@ -176,7 +176,7 @@ impl RoomState {
 
     /// The relay did not answer in time, or could not be asked.
     pub(super) fn command_failed(&mut self, now: Instant, command: u64, world: &mut dyn World) {
-        let Some(Command { purpose, .. }) = self.commands.remove(&command) else {
+        let Some(Command { purpose, boot, .. }) = self.commands.remove(&command) else {
             return;
         };
         match purpose {
@@ -184,11 +184,16 @@ impl RoomState {
             Purpose::Join(ticket, ..) | Purpose::Keep(ticket) => {
                 self.cancel_join(now, ticket, relay_silent())
             }
+            // Whether the relay is dead is for its people to say.
+            Purpose::Move(sender, ..) if self.is_linkless() => self.reopen_later(now, sender),
             Purpose::Move(..) => {
                 let avoid = self.place.as_ref().map(|place| place.relay.name.clone());
                 self.displace(now, avoid, world);
             }
-            Purpose::Part(ticket) => self.fail_waiting(ticket),
+            Purpose::Part(ticket) => {
+                self.give_left_up(boot);
+                self.fail_waiting(ticket);
+            }
             Purpose::Probe(_) | Purpose::Roll(_) | Purpose::Nothing => {}
         }
     }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use confab_protocol::cluster::{Action, MediaState};
+use confab_protocol::cluster::{Action, BootId, MediaState};
 
 use super::commands::Purpose;
 use super::effect::Effect;
@@ -105,6 +105,14 @@ impl RoomState {
             } else {
                 leaving.look_at = Some(now + LOOK_AGAIN);
             }
+        }
+    }
+
+    /// The relay of that boot did not obey: if it is the one that is left, nobody there is waited for any more. What it has
+    /// is left over, and closed before anything else is acknowledged.
+    pub(super) fn give_left_up(&mut self, boot: BootId) {
+        if let Some(leaving) = self.leaving.take_if(|leaving| leaving.relay.boot == boot) {
+            self.left_unclosed(leaving.relay);
         }
     }
 

@@ -49,8 +49,9 @@ impl RoomState {
     /// Places the room at that relay, as soon as its home says so.
     pub(super) fn go_to(&mut self, relay: LinkedRelay) {
         self.fence.placement += 1;
+        self.record_at = None;
+        self.placing = Some(relay.clone());
         self.record(&relay);
-        self.placing = Some(relay);
     }
 
     /// The home says where the media is to be, or the store does not answer: then it goes there all the same, for a store
@@ -61,13 +62,20 @@ impl RoomState {
         recorded: Recorded,
         world: &mut dyn World,
     ) {
+        self.is_recording = false;
         match recorded {
             Recorded::Done(home) => self.home = home,
             Recorded::Superseded => return self.depose(),
+            Recorded::Unknown(_) if self.record_anew => {}
             Recorded::Unknown(error) => {
                 tracing::warn!(conference = %self.conference, %error, "where a room is could not be written down");
                 self.record_at = Some(now + RECORD_RETRY);
             }
+        }
+        if std::mem::take(&mut self.record_anew) {
+            // This was about where the room was; where it goes is written now.
+            self.record_again();
+            return;
         }
         let Some(relay) = self.placing.take() else {
             return;
@@ -90,13 +98,18 @@ impl RoomState {
 
     /// Writes again where the media is.
     pub(super) fn record_again(&mut self) {
-        if let Some(place) = &self.place {
-            let relay = place.relay.clone();
+        let place = self.place.as_ref().map(|place| &place.relay);
+        if let Some(relay) = self.placing.as_ref().or(place).cloned() {
             self.record(&relay);
         }
     }
 
+    /// One at a time: of two that meet, the older could be the one that stays.
     fn record(&mut self, relay: &LinkedRelay) {
+        if std::mem::replace(&mut self.is_recording, true) {
+            self.record_anew = true;
+            return;
+        }
         self.effects.push_back(Effect::RecordPlace {
             home: self.home.clone(),
             place: HomePlace {
@@ -119,8 +132,11 @@ impl RoomState {
         // Asked for once: if the relay does not have it, there will be a new one.
         let is_resumed = join.resume.is_some();
         let live = join.resume.as_mut().and_then(|resume| resume.live.take());
-        let is_known =
-            |person: &Person| matches!(&person.media, Media::Open(id) if Some(*id) == live);
+        let is_known = |person: &Person| {
+            // What the relay keeps with the session says by whose session it came.
+            person.session == session
+                && matches!(&person.media, Media::Open(id) if Some(*id) == live)
+        };
         if self.people.get(&participant.sender).is_some_and(is_known) {
             let (sender, may_speak) = (participant.sender, participant.may_speak());
             let action = Action::SetMaySpeak { sender, may_speak };
@@ -170,6 +186,14 @@ impl RoomState {
         if let Some(person) = self.people.get_mut(&sender) {
             person.media = Media::Waiting;
             self.retry_at.get_or_insert(now);
+        }
+    }
+
+    /// Has the participant's session opened anew, a little later.
+    pub(super) fn reopen_later(&mut self, now: Instant, sender: u16) {
+        if let Some(person) = self.people.get_mut(&sender) {
+            person.media = Media::Waiting;
+            self.retry_at.get_or_insert(now + PLACE_RETRY);
         }
     }
 

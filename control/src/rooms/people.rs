@@ -278,11 +278,11 @@ impl RoomState {
         let is_out_of_reach = self.is_out_of_reach(account);
         self.remember_kicked(&senders);
         self.take_all_out(&senders, LeaveReason::Kicked);
+        let commands = self.close_all_of(now, account);
         if is_out_of_reach {
             self.answer(ticket, Err(relay_silent()));
             return;
         }
-        let commands = self.close_all_of(now, account);
         self.wait_for(ticket, commands);
     }
 
@@ -412,7 +412,7 @@ impl RoomState {
     pub(super) fn is_out_of_reach(&self, account: AccountId) -> bool {
         let is_there =
             !self.senders_of(account).is_empty() || self.unclosed.values().any(|of| *of == account);
-        self.place.is_none() && self.fence().placement > 0 && is_there
+        self.beyond.is_some() || self.place.is_none() && self.fence().placement > 0 && is_there
     }
 
     /// Has the relay close what it may still have of the account.

@@ -1,6 +1,7 @@
 //! Who is in a room already that this node takes over: its relay says it, and the store says whether they may be.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use confab_protocol::cluster::{Action, Fence, MediaState};
 use confab_protocol::control::room::Role;
@@ -11,8 +12,8 @@ use super::adoption::{Adopted, Adoptee};
 use super::leftovers;
 use super::note::Whose;
 use super::registry::Shared;
-use crate::cluster::LinkedRelay;
 use crate::cluster::registry::RoomInbox;
+use crate::cluster::{LinkedRelay, Relays};
 use crate::store::{HomeRecord, SessionId, Standing, StoreError};
 
 /// Accounts that are looked up at the same time.
@@ -23,11 +24,11 @@ const LOOKED_UP_AT_ONCE: usize = 32;
 ///
 /// From then on the room's `inbox` hears of the relay.
 pub(super) async fn call(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     conference: ConferenceId,
     home: &HomeRecord,
     inbox: &RoomInbox,
-) -> Result<Option<Adopted>, Refusal> {
+) -> Result<Option<(Adopted, Held)>, Refusal> {
     let Some(place) = &home.place else {
         return Ok(None);
     };
@@ -37,8 +38,13 @@ pub(super) async fn call(
     };
     // First: what ends after the relay has said who is there is to be heard of.
     relays.settle(&relay, conference, inbox.clone());
+    let mut held = Held::new(shared, conference);
     let found = match list(shared, &relay, conference, home.era).await {
-        Some(sessions) if !sessions.is_empty() => judge(shared, conference, sessions).await,
+        Some(sessions) if !sessions.is_empty() => {
+            // Before they are looked up: a session that ends meanwhile finds the room.
+            held.hold(&sessions);
+            judge(shared, conference, sessions).await
+        }
         said => {
             if said.is_none() {
                 tracing::warn!(relay = %relay.name, %conference, "a relay does not say who is in a room");
@@ -52,15 +58,58 @@ pub(super) async fn call(
         Ok((people, strangers)) => {
             let (here, not) = (people.len(), strangers.len());
             tracing::info!(%conference, relay = %relay.name, people = here, strangers = not, "a room is taken over with its people");
-            Ok(Some(Adopted {
+            let adopted = Adopted {
                 relay,
                 people,
                 strangers,
-            }))
+            };
+            Ok(Some((adopted, held)))
         }
         Err(error) => {
             relays.leave(&relay, conference);
+            relays.note_left(conference, &relay.name, relay.boot);
             Err(error.into())
+        }
+    }
+}
+
+/// Whether people of a room that was taken over may be at a relay of which this node hears nothing.
+pub(super) fn is_beyond(relays: &Relays, home: &HomeRecord) -> bool {
+    let Some(place) = &home.place else {
+        return false;
+    };
+    !relays.is_linked(&place.relay)
+}
+
+/// Accounts by which the room is found when a session ends, until the room itself says who is in it.
+pub(super) struct Held {
+    shared: Arc<Shared>,
+    conference: ConferenceId,
+    accounts: Vec<AccountId>,
+}
+
+impl Held {
+    fn new(shared: &Arc<Shared>, conference: ConferenceId) -> Self {
+        Self {
+            shared: shared.clone(),
+            conference,
+            accounts: Vec::new(),
+        }
+    }
+
+    fn hold(&mut self, sessions: &[MediaState]) {
+        for state in sessions {
+            let account = Whose::from(state.note).account;
+            self.shared.present(account, self.conference);
+            self.accounts.push(account);
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        for account in &self.accounts {
+            self.shared.absent(*account, self.conference);
         }
     }
 }

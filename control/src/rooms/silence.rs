@@ -9,6 +9,7 @@ use confab_protocol::media::ConnectionId;
 
 use super::effect::{ClientId, EventKind};
 use super::state::{Media, RoomState, World};
+use crate::cluster::RelayName;
 
 /// People who are asked at a time.
 const ASKED_AT_ONCE: usize = 32;
@@ -16,17 +17,21 @@ const ASKED_AT_ONCE: usize = 32;
 const ANSWER_WAIT: Duration = Duration::from_millis(400);
 /// They are asked again after this time while the link stays silent.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// For so long one who hears the relay keeps the room there; then it takes most of those who answer.
+const DOUBT: Duration = Duration::from_secs(5);
 /// Where nobody can be asked, a relay may link again within this time.
 const RELINK_GRACE: Duration = Duration::from_secs(2);
 
 /// While nothing is heard of a relay.
 pub(super) struct Hush {
-    /// Who was asked and has not said that it hears the relay.
+    /// Since when.
+    since: Instant,
+    /// Who was asked and has not said anything.
     unsure: BTreeSet<u16>,
-    /// Whether somebody said so.
-    heard: bool,
-    /// Whether somebody could be asked.
-    asked: bool,
+    /// Who said that it hears the relay.
+    alive: BTreeSet<u16>,
+    /// How many said that they do not.
+    dead: usize,
     /// What the answers come to is decided then, or the next question asked.
     decide_at: Instant,
     /// False when the link is well and only people say that the relay is silent.
@@ -80,18 +85,33 @@ impl RoomState {
         let Some(place) = &mut self.place else {
             return;
         };
-        match &mut place.hush {
-            None if alive => {}
-            None => self.ask_people(now, false),
-            Some(hush) if alive => hush.heard = true,
-            Some(hush) => {
-                hush.unsure.remove(&sender);
-                if hush.asked && hush.unsure.is_empty() && !hush.heard {
-                    hush.decide_at = now;
-                    self.expire_hush(now, world);
-                }
+        let Some(hush) = &mut place.hush else {
+            if !alive {
+                self.ask_people(now, false);
+            }
+            return;
+        };
+        if !hush.unsure.remove(&sender) {
+            // Who was not asked, or has answered already, has no say.
+            return;
+        }
+        if alive {
+            hush.alive.insert(sender);
+            return;
+        }
+        hush.dead += 1;
+        if hush.unsure.is_empty() && hush.alive.is_empty() {
+            let here = place.relay.name.clone();
+            if self.is_another(&here, world) {
+                self.go_elsewhere(now, here, world);
             }
         }
+    }
+
+    /// Whether the link to the room's relay is silent or broken.
+    pub(super) fn is_linkless(&self) -> bool {
+        let hush = self.place.as_ref().and_then(|place| place.hush.as_ref());
+        hush.is_some_and(|hush| hush.is_linkless)
     }
 
     /// Decides, when it is time.
@@ -102,26 +122,29 @@ impl RoomState {
         let Some(hush) = place.hush.as_ref().filter(|hush| hush.decide_at <= now) else {
             return;
         };
-        let here = place.relay.name.clone();
-        if hush.heard || !hush.is_linkless && !hush.unsure.is_empty() {
-            // It lives, as far as anybody can tell.
-            match hush.is_linkless {
-                true => self.ask_people(now, true),
-                false => self.relay_heard(),
-            }
-            return;
+        let (here, is_linkless) = (place.relay.name.clone(), hush.is_linkless);
+        // One alone does not hold the others at a relay that they do not hear.
+        let most_do_not = now >= hush.since + DOUBT && hush.dead > hush.alive.len();
+        let is_alive = !hush.alive.is_empty() && !most_do_not;
+        if !is_linkless && (is_alive || !hush.unsure.is_empty()) {
+            return self.relay_heard();
         }
         // Better a relay that may be dead than none.
-        let another = world
-            .pick_relay(self.region.as_ref(), None, Some(&here))
-            .is_some_and(|relay| relay.name != here);
-        if another {
-            tracing::info!(conference = %self.conference, relay = %here, "nobody hears the relay: the room goes elsewhere");
-            self.displace(now, Some(here), world);
+        if !is_alive && self.is_another(&here, world) {
+            self.go_elsewhere(now, here, world);
         } else {
-            let is_linkless = hush.is_linkless;
             self.ask_people(now, is_linkless);
         }
+    }
+
+    fn is_another(&self, here: &RelayName, world: &mut dyn World) -> bool {
+        let another = world.pick_relay(self.region.as_ref(), None, Some(here));
+        another.is_some_and(|relay| relay.name != *here)
+    }
+
+    fn go_elsewhere(&mut self, now: Instant, here: RelayName, world: &mut dyn World) {
+        tracing::info!(conference = %self.conference, relay = %here, "the relay is not heard: the room goes elsewhere");
+        self.displace(now, Some(here), world);
     }
 
     /// Asks some of those who could hear the relay whether they do.
@@ -144,6 +167,7 @@ impl RoomState {
             return;
         };
         let is_first = place.hush.is_none();
+        let since = place.hush.as_ref().map_or(now, |hush| hush.since);
         let wait = match (asked.is_empty(), is_first) {
             (true, _) => RELINK_GRACE,
             (false, true) => ANSWER_WAIT,
@@ -151,8 +175,9 @@ impl RoomState {
         };
         place.hush = Some(Hush {
             unsure: asked.iter().map(|(sender, ..)| *sender).collect(),
-            heard: false,
-            asked: !asked.is_empty(),
+            alive: BTreeSet::new(),
+            dead: 0,
+            since,
             decide_at: now + wait,
             is_linkless,
         });

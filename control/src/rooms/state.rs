@@ -34,6 +34,9 @@ use crate::store::{ConferenceRecord, HomeRecord, SessionId, Standing};
 /// A room without a relay looks for one this often.
 pub const PLACE_RETRY: Duration = Duration::from_millis(250);
 
+/// People who are at a relay that nobody commands have gone from it after this time: they hear nobody there.
+const BEYOND: Duration = Duration::from_secs(35);
+
 /// What a room needs from around it, at once.
 pub trait World {
     /// A relay with room for one more, in that region if there is one: `prefer` if it has, rather not `avoid`.
@@ -74,6 +77,13 @@ pub struct RoomState {
     pub(super) kicked: VecDeque<(AccountId, JoinId)>,
     /// When to write again where the media is, for a store that did not answer.
     pub(super) record_at: Option<Instant>,
+    /// Where the media is is being written.
+    pub(super) is_recording: bool,
+    /// It is to be written anew then.
+    pub(super) record_anew: bool,
+    /// People of the room may be at a relay that is out of reach, and that nobody has fenced: until then. What is to hold
+    /// for them is not acknowledged.
+    pub(super) beyond: Option<Instant>,
     pub(super) avoid: Option<RelayName>,
     pub(super) retry_at: Option<Instant>,
     /// Stores under way, with what they will change.
@@ -191,6 +201,9 @@ impl RoomState {
             leaving: None,
             region: None,
             record_at: None,
+            is_recording: false,
+            record_anew: false,
+            beyond: None,
             unclosed: BTreeMap::new(),
             kicked: VecDeque::new(),
             avoid: None,
@@ -292,6 +305,7 @@ impl RoomState {
             self.record_at,
             hush.map(Hush::deadline),
             place.and_then(|place| place.drain_at),
+            self.beyond,
             self.leaving.as_ref().map(Leaving::deadline),
         ]
         .into_iter()
@@ -314,6 +328,7 @@ impl RoomState {
             self.record_at = None;
             self.record_again();
         }
+        self.beyond.take_if(|until| *until <= now);
         self.expire_hush(now, world);
         self.expire_drain(now, world);
         self.close_if_over(now);
@@ -354,6 +369,21 @@ impl RoomState {
     /// Whether this node still has the room.
     pub fn is_owned(&self) -> bool {
         self.is_owned
+    }
+
+    /// People of the room may be at a relay that could not be asked.
+    pub fn look_beyond(&mut self, now: Instant) {
+        self.beyond = Some(now + BEYOND);
+    }
+
+    /// Whether the room is at that relay, goes there, or is about to leave it.
+    pub fn uses(&self, relay: &RelayName) -> bool {
+        let place = self.place.as_ref().map(|place| &place.relay);
+        let leaving = self.leaving.as_ref().map(Leaving::relay);
+        let mut used = [place, self.placing.as_ref(), leaving]
+            .into_iter()
+            .flatten();
+        used.any(|used| used.name == *relay)
     }
 
     /// The room's home as it was last known.
@@ -500,6 +530,12 @@ impl RoomState {
     }
 
     fn close_if_over(&mut self, now: Instant) {
+        if self.is_over()
+            && self.place.is_none()
+            && let Some(leaving) = self.leaving.take()
+        {
+            self.left_unclosed(leaving.relay().clone());
+        }
         if self.is_over() && self.place.is_some() {
             self.command_everywhere(now, &Action::CloseRoom);
             (self.place, self.leaving) = (None, None);

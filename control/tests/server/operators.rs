@@ -120,6 +120,36 @@ async fn an_identity_that_is_revoked_is_refused_and_a_new_one_is_not() {
 }
 
 #[tokio::test]
+async fn the_rooms_of_a_relay_that_is_revoked_go_elsewhere_though_its_people_hear_it() {
+    let (nodes, _folder) = fleet(&["one"]).await;
+    let one = &nodes[0].server;
+    let revoked = one.relay("berlin").await;
+    let ann = one.person("ann").await;
+    ann.create("friday-night", Visibility::Public).await;
+    let joined = ann.join("friday-night").await.unwrap();
+    let sender = joined.self_sender as u16;
+    assert!(revoked.has_session(sender));
+    let other = one.relay_with("paris", [9; 16], 1000).await;
+    eventually(|| one.running.server.relays.linked() == 2).await;
+    let berlin = "berlin".parse().unwrap();
+    operator(one)
+        .revoke(&berlin, Clock::System.now())
+        .await
+        .unwrap();
+    let goes_on = async {
+        loop {
+            ann.answer_probe(true).await;
+        }
+    };
+    let gone = async { eventually(|| other.has_session(sender)).await };
+    tokio::select! {
+        () = goes_on => {}
+        () = gone => {}
+    }
+    assert!(other.has_session(sender));
+}
+
+#[tokio::test]
 async fn operators_have_to_have_the_cluster_s_keys() {
     let server = TestServer::start().await;
     let other = TestServer::start().await;

@@ -157,3 +157,41 @@ fn who_joins_while_the_room_is_about_to_move_comes_in_at_the_new_relay() {
     let joined = table.answer(join).unwrap().unwrap();
     assert_eq!(joined.media_grant().placement, 2);
 }
+
+#[test]
+fn what_the_old_relay_did_not_obey_is_left_over_there_and_closed_before_it_is_asked_again() {
+    let mut table = moving();
+    table.change(BOB, banned());
+    let store = table.take(is_change);
+    table.fulfil(store, CommandOutcome::Obeyed);
+    while let Some(effect) = table.open.pop_front() {
+        match effect {
+            Effect::Command { command, boot, .. } if boot == BERLIN => {
+                let outcome = Done::NoLink;
+                table.handle(Input::CommandDone { command, outcome });
+            }
+            effect => table.fulfil(effect, CommandOutcome::Obeyed),
+        }
+    }
+    assert_eq!(table.abandoned, ["berlin"]);
+    assert!(!table.room.uses(&"berlin".parse().unwrap()));
+}
+
+#[test]
+fn where_a_room_goes_is_written_after_where_it_was() {
+    let mut table = Table::new();
+    table.store = StoreSays::Nothing;
+    table.join(ANN);
+    table.store = StoreSays::Yes;
+    // Berlin is being written again when the room is told to leave it.
+    table.pass(Duration::from_secs(1));
+    let berlin = table.take(is_record);
+    table.world.relays.push(relay("paris", 2));
+    table.handle(Input::RelayDrains(BERLIN));
+    assert!(!table.open.iter().any(is_record), "one at a time");
+    table.fulfil(berlin, CommandOutcome::Obeyed);
+    table.settle();
+    let place = table.room.home().place.clone().unwrap();
+    assert_eq!((place.relay.as_str(), place.placement), ("paris", 2));
+    assert_eq!(table.moves(), [(vec![u64::from(ANN)], 2)]);
+}

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use confab_protocol::cluster::BootId;
+use confab_protocol::cluster::{BootId, CommandOutcome};
+use confab_protocol::control::ErrorCode;
 
 use super::table::*;
-use crate::rooms::effect::Input;
+use crate::rooms::effect::{Done, Effect, Input};
 
 const BERLIN: BootId = BootId([1; 16]);
 
@@ -123,4 +124,50 @@ fn session_of(table: &Table, who: u8) -> confab_protocol::media::ConnectionId {
         crate::rooms::state::Media::Open(id) => id,
         _ => panic!("it is open"),
     }
+}
+
+#[test]
+fn one_alone_does_not_hold_the_others_at_a_relay_that_they_do_not_hear() {
+    let mut table = two();
+    table.join(3);
+    table.take_probes();
+    table.handle(Input::RelaySilent(BERLIN));
+    for _ in 0..8 {
+        for (who, probe) in [ANN, BOB, 3].into_iter().zip(table.take_probes()) {
+            table.report(who, probe, who == ANN);
+        }
+        table.pass(Duration::from_secs(1));
+    }
+    table.settle();
+    assert_eq!(table.moves().len(), 3);
+}
+
+#[test]
+fn a_resume_while_the_link_is_lost_takes_nobody_off_a_relay_that_is_heard() {
+    let mut table = two();
+    table.handle(Input::RelaySilent(BERLIN));
+    let join_id = join_of(&table, ANN);
+    let resume = table.ask_join(ANN, Some(join_id));
+    let admit = table.take(is_admit);
+    table.fulfil(admit, CommandOutcome::Obeyed);
+    for _ in 0..5 {
+        while let Some(effect) = table.open.pop_front() {
+            let Effect::Command { command, .. } = effect else {
+                panic!("nothing is written: the room stays");
+            };
+            let outcome = Done::NoLink;
+            table.handle(Input::CommandDone { command, outcome });
+        }
+        for probe in table.take_probes() {
+            table.report(BOB, probe, true);
+        }
+        table.pass(Duration::from_millis(300));
+    }
+    assert_eq!(table.refusal(resume), ErrorCode::Busy);
+    assert!(table.moves().is_empty());
+    table.handle(Input::RelayBack(BERLIN));
+    table.pass(Duration::from_millis(300));
+    table.settle();
+    // She has a new session there, and Bob the one that he had.
+    assert_eq!(table.moves(), [(vec![u64::from(ANN)], 1)]);
 }

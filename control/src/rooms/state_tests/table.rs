@@ -63,6 +63,8 @@ pub(super) struct Table {
     pub(super) events: Vec<(Vec<u64>, RoomEvent)>,
     pub(super) actions: Vec<Action>,
     pub(super) presence: i64,
+    /// Relays that may have the room still, and have to close it.
+    pub(super) abandoned: Vec<String>,
     pub(super) next_connection: u32,
     /// What the store says when it is told where the room is.
     pub(super) store: StoreSays,
@@ -148,6 +150,7 @@ impl Table {
             events: Vec::new(),
             actions: Vec::new(),
             presence: 0,
+            abandoned: Vec::new(),
             next_connection: 0,
             store: StoreSays::Yes,
         }
@@ -180,7 +183,8 @@ impl Table {
                 Effect::Tell { clients, event } => self.events.push((clients, event)),
                 Effect::Present(_) => self.presence += 1,
                 Effect::Absent(_) => self.presence -= 1,
-                Effect::Settle(_) | Effect::Abandon(_) => {}
+                Effect::Settle(_) => {}
+                Effect::Abandon(relay) => self.abandoned.push(relay.name.to_string()),
                 Effect::Command { ref action, .. } => {
                     self.actions.push(action.clone());
                     self.open.push_back(effect);
