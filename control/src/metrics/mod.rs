@@ -9,7 +9,7 @@ pub mod page;
 pub mod timed;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use timed::Timed;
 
@@ -24,8 +24,6 @@ pub struct Counted {
     pub requests: Timed,
     /// What the store was asked, by operation and result.
     pub store: Timed,
-    /// Rooms that were taken over from another node.
-    pub takeovers: AtomicU64,
     closing: AtomicBool,
 }
 

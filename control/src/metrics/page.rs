@@ -1,7 +1,6 @@
 //! All figures in the text format of Prometheus, version 0.0.4.
 
 use std::fmt::Write as _;
-use std::sync::atomic::Ordering;
 
 use super::timed::head;
 use crate::Server;
@@ -77,7 +76,7 @@ pub fn render(server: &Server) -> String {
         &mut out,
         "takeovers_total",
         "Rooms that were taken over from another node.",
-        metrics.takeovers.load(Ordering::Relaxed),
+        server.nodes.takeovers(),
     );
     counter(
         &mut out,

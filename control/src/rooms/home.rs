@@ -35,7 +35,8 @@ pub(super) async fn take(
         let found = store.home(conference).await?;
         let owner = found.as_ref().and_then(|home| home.owner.as_ref());
         // What was this run's own is taken anew: nobody here knows of it any more.
-        if let Some(run) = owner.filter(|run| *run != nodes.me()) {
+        let other = owner.filter(|run| *run != nodes.me());
+        if let Some(run) = other {
             match nodes.standing(run) {
                 Life::Alive(node) => return Ok(Owner::Other(node)),
                 Life::Doubted => return Ok(Owner::Doubted),
@@ -44,6 +45,7 @@ pub(super) async fn take(
                 }
             }
         }
+        let is_takeover = other.is_some();
         let taken = HomeRecord {
             era: found.as_ref().map_or(0, |home| home.era) + 1,
             owner: Some(nodes.me().clone()),
@@ -51,7 +53,12 @@ pub(super) async fn take(
             gathered: gathered(found.as_ref()),
         };
         match store.write_home(conference, found, taken.clone()).await {
-            Ok(()) => return Ok(Owner::Us(taken)),
+            Ok(()) => {
+                if is_takeover {
+                    nodes.count_takeover();
+                }
+                return Ok(Owner::Us(taken));
+            }
             Err(StoreError::Conflict) => tokio::time::sleep(jittered(PAUSE)).await,
             Err(error) => return Err(error),
         }

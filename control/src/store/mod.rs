@@ -19,6 +19,7 @@ use crate::cluster::RelayName;
 pub mod conformance;
 pub mod cql;
 pub mod metered;
+mod operations;
 pub mod records;
 mod refusal;
 pub mod remembering;

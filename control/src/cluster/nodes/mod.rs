@@ -13,6 +13,7 @@ pub mod messages;
 pub mod peers;
 pub mod serve;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -38,6 +39,8 @@ pub struct Nodes {
     /// `None` where there can be no others.
     peers: Option<Arc<Peers>>,
     herald: Herald,
+    /// Rooms that this node took over from others.
+    takeovers: Arc<AtomicU64>,
 }
 
 impl Nodes {
@@ -48,6 +51,7 @@ impl Nodes {
             me,
             peers: None,
             herald: Herald::default(),
+            takeovers: Arc::default(),
         }
     }
 
@@ -58,6 +62,7 @@ impl Nodes {
             me,
             peers: Some(Arc::new(peers)),
             herald: Herald::default(),
+            takeovers: Arc::default(),
         }
     }
 
@@ -70,6 +75,16 @@ impl Nodes {
     /// each break. `None` while somebody can.
     pub fn sure_since(&self, now: Instant) -> Option<u64> {
         self.members().sure_since(now)
+    }
+
+    /// This node has taken a room over from another one.
+    pub fn count_takeover(&self) {
+        self.takeovers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Rooms that this node took over from others.
+    pub fn takeovers(&self) -> u64 {
+        self.takeovers.load(Ordering::Relaxed)
     }
 
     /// What is known of another run of a node, of which one has just read.
