@@ -143,10 +143,7 @@ pub(super) fn refresh_at(link: &Link, signed_in: &SignedIn) -> Instant {
 
 /// True when the room, or the account in it, has as many as it may have.
 pub(super) fn is_limit(error: &SignInError) -> bool {
-    let (SignInError::Connect(ConnectError::Api(error)) | SignInError::Api(error)) = error else {
-        return false;
-    };
-    error.code() == Some(ErrorCode::LimitReached)
+    error.api().and_then(ApiError::code) == Some(ErrorCode::LimitReached)
 }
 
 /// True when trying again would end the same.
@@ -170,7 +167,6 @@ pub(super) fn is_final(error: &SignInError) -> bool {
     match error {
         SignInError::NotLoggedIn(_) | SignInError::SessionOver(_) => true,
         SignInError::Connect(ConnectError::Trust(_) | ConnectError::Version(_)) => true,
-        SignInError::Connect(ConnectError::Api(error)) | SignInError::Api(error) => refused(error),
-        SignInError::Connect(_) | SignInError::Store(_) => false,
+        error => error.api().is_some_and(refused),
     }
 }

@@ -35,6 +35,16 @@ pub enum SignInError {
     Api(#[from] ApiError),
 }
 
+impl SignInError {
+    /// What a node said, or did not, to a request; `None` where it never came to one.
+    pub(super) fn api(&self) -> Option<&ApiError> {
+        match self {
+            Self::Connect(ConnectError::Api(error)) | Self::Api(error) => Some(error),
+            Self::Connect(_) | Self::Store(_) | Self::NotLoggedIn(_) | Self::SessionOver(_) => None,
+        }
+    }
+}
+
 /// Where the connection of an account goes, and what vouches for it.
 #[derive(Debug, Clone)]
 pub struct Access {

@@ -8,13 +8,13 @@ use confab_protocol::control::{JoinId, MediaGrant, Region, Slug};
 use confab_protocol::media::ConnectionId;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::ApiError;
 use super::api::{MediaReport, NO_MEDIA, Resume};
 use super::entry::{Connected, Entered, Room, is_final, is_limit, refresh_at};
 use super::event::ServerEvent;
 use super::link::Lost;
 use super::retry::{Backoff, after_going_away};
 use super::sign_in::{Access, SignInError};
-use super::{ApiError, ConnectError};
 use crate::engine::room::{Joined, LeaveReason};
 
 /// A place that one's own lost connection still holds is free again after this time.
@@ -415,9 +415,8 @@ fn log_failure(error: &SignInError) {
 }
 
 fn retry_after(error: &SignInError) -> Option<Duration> {
-    match error {
-        SignInError::Connect(ConnectError::Api(ApiError::Refused(refusal)))
-        | SignInError::Api(ApiError::Refused(refusal)) => refusal.retry_after,
+    match error.api()? {
+        ApiError::Refused(refusal) => refusal.retry_after,
         _ => None,
     }
 }
