@@ -15,7 +15,7 @@ use super::effect::{Answer, ClientId, Effect, Input, Joiner, Resume, Ticket};
 use super::home::{self, Owner, Recorded};
 use super::leftovers;
 use super::registry::Shared;
-use super::roll_call;
+use super::roll_call::{self, Roll};
 use super::state::{Numbers, RoomState, World};
 use crate::cluster::registry::RoomInbox;
 use crate::cluster::{LinkedRelay, RelayName, Relays};
@@ -95,27 +95,25 @@ impl Actor {
             }
         };
         let found = roll_call::call(&self.shared, self.conference, &home, &self.to_inbox).await;
-        let (adopted, held) = match found {
-            Ok(found) => found.unzip(),
+        let roll = match found {
+            Ok(roll) => roll,
             // The home stays this node's: it is taken anew when it is asked for again.
             Err(refusal) => return self.turn_away(|| Err(refusal.clone())),
         };
-        let mut state = match (&adopted, &home.place) {
+        let mut numbers = Numbers::default();
+        if let (Roll::There(..), Some(place)) = (&roll, &home.place) {
             // Where it is stays written down as it is.
-            (Some(_), Some(place)) => {
-                let numbers = Numbers {
-                    placement: place.placement,
-                    ..Numbers::default()
-                };
-                self.fresh_state(home, numbers)
-            }
-            _ => self.fresh_state(home, Numbers::default()),
-        };
-        if roll_call::is_beyond(&self.shared.relays, state.home()) && adopted.is_none() {
-            state.look_beyond(Instant::now());
+            numbers.placement = place.placement;
         }
-        if let Some(adopted) = adopted {
-            state.adopt(Instant::now(), adopted);
+        let mut state = self.fresh_state(home, numbers);
+        let mut held = None;
+        match roll {
+            Roll::Nobody => {}
+            Roll::OutOfReach => state.look_beyond(Instant::now()),
+            Roll::There(adopted, by) => {
+                state.adopt(Instant::now(), adopted);
+                held = Some(by);
+            }
         }
         let mut open = OpenRoom {
             state,
@@ -131,24 +129,22 @@ impl Actor {
         drop(held);
         loop {
             let deadline = open.state.deadline();
-            let input = tokio::select! {
+            let (input, request) = tokio::select! {
                 biased;
-                input = self.inbox.recv() => input,
+                input = self.inbox.recv() => (input, None),
                 request = self.requests.recv() => match request {
-                    Some(request) => {
-                        self.look(&mut open).await;
-                        self.take_in(request, &mut open)
-                    }
+                    Some(request) => (None, Some(request)),
                     // The server closes.
                     None => return,
                 },
-                () = sleep_until(deadline) => None,
+                () = sleep_until(deadline) => (None, None),
             };
             if matches!(input, Some(Input::RelayBack(_))) {
                 // Out of reach of a relay, this node may have been out of reach of others, too.
                 open.sure = None;
             }
             self.look(&mut open).await;
+            let input = input.or_else(|| self.take_in(request?, &mut open));
             let (now, mut world) = (
                 Instant::now(),
                 Surroundings(self.shared.relays.clone(), self.conference),

@@ -8,7 +8,7 @@ use confab_protocol::control::{ErrorCode, Refusal};
 use confab_protocol::media::HopKey;
 
 use super::effect::{Answer, Done, Effect, Ticket};
-use super::state::{RoomState, World};
+use super::state::{PLACE_RETRY, RoomState, World};
 use crate::cluster::LinkedRelay;
 
 /// A command that a relay has not obeyed by then has failed.
@@ -185,7 +185,9 @@ impl RoomState {
                 self.cancel_join(now, ticket, relay_silent())
             }
             // Whether the relay is dead is for its people to say.
-            Purpose::Move(sender, ..) if self.is_linkless() => self.reopen_later(now, sender),
+            Purpose::Move(sender, ..) if self.is_linkless() => {
+                self.reopen(now + PLACE_RETRY, sender);
+            }
             Purpose::Move(..) => {
                 let avoid = self.place.as_ref().map(|place| place.relay.name.clone());
                 self.displace(now, avoid, world);

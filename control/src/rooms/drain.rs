@@ -130,18 +130,13 @@ impl RoomState {
     }
 
     fn look_for_another(&mut self, now: Instant, world: &mut dyn World) {
-        let is_placing = self.placing.is_some();
-        let Some(place) = &mut self.place else {
-            return;
-        };
-        let here = place.relay.name.clone();
-        let another = world
-            .pick_relay(self.region.as_ref(), None, Some(&here))
-            .filter(|relay| relay.name != here && !is_placing);
-        place.drain_at = match another {
+        let another = match self.placing {
             Some(_) => None,
-            None => Some(now + PLACE_RETRY),
+            None => self.another_relay(world),
         };
+        if let Some(place) = &mut self.place {
+            place.drain_at = another.is_none().then_some(now + PLACE_RETRY);
+        }
         if let Some(relay) = another {
             self.go_to(relay);
         }

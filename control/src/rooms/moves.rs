@@ -181,20 +181,20 @@ impl RoomState {
         self.tell(clients, EventKind::MediaMoved(join_id, media));
     }
 
-    /// Has the participant's session opened anew, at once.
-    pub(super) fn reopen(&mut self, now: Instant, sender: u16) {
+    /// Has the participant's session opened anew at that time, or when sessions are looked after anyway.
+    pub(super) fn reopen(&mut self, at: Instant, sender: u16) {
         if let Some(person) = self.people.get_mut(&sender) {
             person.media = Media::Waiting;
-            self.retry_at.get_or_insert(now);
+            self.retry_at.get_or_insert(at);
         }
     }
 
-    /// Has the participant's session opened anew, a little later.
-    pub(super) fn reopen_later(&mut self, now: Instant, sender: u16) {
-        if let Some(person) = self.people.get_mut(&sender) {
-            person.media = Media::Waiting;
-            self.retry_at.get_or_insert(now + PLACE_RETRY);
-        }
+    /// A relay to which the room could go, other than the one where it is.
+    pub(super) fn another_relay(&self, world: &mut dyn World) -> Option<LinkedRelay> {
+        let here = &self.place.as_ref()?.relay.name;
+        world
+            .pick_relay(self.region.as_ref(), None, Some(here))
+            .filter(|relay| relay.name != *here)
     }
 
     /// Leaves the relay and looks for another, rather not `avoid`.

@@ -12,15 +12,24 @@ use super::adoption::{Adopted, Adoptee};
 use super::leftovers;
 use super::note::Whose;
 use super::registry::Shared;
+use crate::cluster::LinkedRelay;
 use crate::cluster::registry::RoomInbox;
-use crate::cluster::{LinkedRelay, Relays};
 use crate::store::{HomeRecord, SessionId, Standing, StoreError};
 
 /// Accounts that are looked up at the same time.
 const LOOKED_UP_AT_ONCE: usize = 32;
 
-/// Fences whoever had the room before at the relay that the home names, and finds out who is there. `None`: nobody, or there
-/// is no way to that relay, which tells what it has of the room when it links.
+/// What came of it.
+pub(super) enum Roll {
+    /// Nobody is there, or the relay does not say.
+    Nobody,
+    /// There is no way to the relay: people may be there. It tells what it has of the room when it links.
+    OutOfReach,
+    /// These are. The room is found by them until it says itself who is in it.
+    There(Adopted, Held),
+}
+
+/// Fences whoever had the room before at the relay that the home names, and finds out who is there.
 ///
 /// From then on the room's `inbox` hears of the relay.
 pub(super) async fn call(
@@ -28,13 +37,17 @@ pub(super) async fn call(
     conference: ConferenceId,
     home: &HomeRecord,
     inbox: &RoomInbox,
-) -> Result<Option<(Adopted, Held)>, Refusal> {
+) -> Result<Roll, Refusal> {
     let Some(place) = &home.place else {
-        return Ok(None);
+        return Ok(Roll::Nobody);
     };
     let relays = &shared.relays;
     let Some(relay) = relays.linked_soon(&place.relay, place.boot).await else {
-        return Ok(None);
+        // Another boot of it has nothing of the room.
+        return Ok(match relays.is_linked(&place.relay) {
+            true => Roll::Nobody,
+            false => Roll::OutOfReach,
+        });
     };
     // First: what ends after the relay has said who is there is to be heard of.
     relays.settle(&relay, conference, inbox.clone());
@@ -51,7 +64,7 @@ pub(super) async fn call(
                 relays.note_left(conference, &relay.name, relay.boot);
             }
             relays.leave(&relay, conference);
-            return Ok(None);
+            return Ok(Roll::Nobody);
         }
     };
     match found {
@@ -63,7 +76,7 @@ pub(super) async fn call(
                 people,
                 strangers,
             };
-            Ok(Some((adopted, held)))
+            Ok(Roll::There(adopted, held))
         }
         Err(error) => {
             relays.leave(&relay, conference);
@@ -71,14 +84,6 @@ pub(super) async fn call(
             Err(error.into())
         }
     }
-}
-
-/// Whether people of a room that was taken over may be at a relay of which this node hears nothing.
-pub(super) fn is_beyond(relays: &Relays, home: &HomeRecord) -> bool {
-    let Some(place) = &home.place else {
-        return false;
-    };
-    !relays.is_linked(&place.relay)
 }
 
 /// Accounts by which the room is found when a session ends, until the room itself says who is in it.

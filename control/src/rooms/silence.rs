@@ -100,11 +100,8 @@ impl RoomState {
             return;
         }
         hush.dead += 1;
-        if hush.unsure.is_empty() && hush.alive.is_empty() {
-            let here = place.relay.name.clone();
-            if self.is_another(&here, world) {
-                self.go_elsewhere(now, here, world);
-            }
+        if hush.unsure.is_empty() && hush.alive.is_empty() && self.another_relay(world).is_some() {
+            self.go_elsewhere(now, world);
         }
     }
 
@@ -122,7 +119,7 @@ impl RoomState {
         let Some(hush) = place.hush.as_ref().filter(|hush| hush.decide_at <= now) else {
             return;
         };
-        let (here, is_linkless) = (place.relay.name.clone(), hush.is_linkless);
+        let is_linkless = hush.is_linkless;
         // One alone does not hold the others at a relay that they do not hear.
         let most_do_not = now >= hush.since + DOUBT && hush.dead > hush.alive.len();
         let is_alive = !hush.alive.is_empty() && !most_do_not;
@@ -130,21 +127,18 @@ impl RoomState {
             return self.relay_heard();
         }
         // Better a relay that may be dead than none.
-        if !is_alive && self.is_another(&here, world) {
-            self.go_elsewhere(now, here, world);
+        if !is_alive && self.another_relay(world).is_some() {
+            self.go_elsewhere(now, world);
         } else {
             self.ask_people(now, is_linkless);
         }
     }
 
-    fn is_another(&self, here: &RelayName, world: &mut dyn World) -> bool {
-        let another = world.pick_relay(self.region.as_ref(), None, Some(here));
-        another.is_some_and(|relay| relay.name != *here)
-    }
-
-    fn go_elsewhere(&mut self, now: Instant, here: RelayName, world: &mut dyn World) {
-        tracing::info!(conference = %self.conference, relay = %here, "the relay is not heard: the room goes elsewhere");
-        self.displace(now, Some(here), world);
+    fn go_elsewhere(&mut self, now: Instant, world: &mut dyn World) {
+        let here = self.place.as_ref().map(|place| place.relay.name.clone());
+        let relay = here.as_ref().map(RelayName::as_str);
+        tracing::info!(conference = %self.conference, relay, "the relay is not heard: the room goes elsewhere");
+        self.displace(now, here, world);
     }
 
     /// Asks some of those who could hear the relay whether they do.
