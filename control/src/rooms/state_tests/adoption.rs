@@ -100,8 +100,7 @@ fn a_session_that_the_relay_has_no_more_is_opened_anew() {
     let mut table = taken_over();
     table.settle();
     let ticket = table.ask_join_with(ANN, resume(Some(OF_ANN)));
-    let admit = table.take(is_admit);
-    table.fulfil(admit, CommandOutcome::Obeyed);
+    table.admit();
     let keep = table.open.pop_front().unwrap();
     table.fulfil(keep, CommandOutcome::NotFound);
     table.settle();
@@ -113,8 +112,7 @@ fn a_relay_that_does_not_say_whether_it_has_the_session_ends_nobody() {
     let mut table = taken_over();
     table.settle();
     let ticket = table.ask_join_with(ANN, resume(Some(OF_ANN)));
-    let admit = table.take(is_admit);
-    table.fulfil(admit, CommandOutcome::Obeyed);
+    table.admit();
     table.pass(Duration::from_secs(3));
     assert_eq!(table.refusal(ticket), ErrorCode::Busy);
     table.open.clear();

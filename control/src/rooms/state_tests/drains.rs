@@ -59,6 +59,19 @@ fn asked_of_berlin(table: &Table) -> Vec<Action> {
     table.open.iter().filter_map(of_berlin).collect()
 }
 
+/// All is done that is asked, but there is no link to the relay that is left.
+fn settle_without_berlin(table: &mut Table) {
+    while let Some(effect) = table.open.pop_front() {
+        match effect {
+            Effect::Command { command, boot, .. } if boot == BERLIN => {
+                let outcome = Done::NoLink;
+                table.handle(Input::CommandDone { command, outcome });
+            }
+            effect => table.fulfil(effect, CommandOutcome::Obeyed),
+        }
+    }
+}
+
 #[test]
 fn old_sessions_stay_until_everybody_was_seen_at_the_new_relay() {
     let mut table = moving();
@@ -91,8 +104,7 @@ fn who_does_not_come_is_waited_for_only_so_long() {
 fn a_ban_meanwhile_holds_at_both_relays_before_it_is_acknowledged() {
     let mut table = moving();
     let ban = table.change(BOB, banned());
-    let store = table.take(is_change);
-    table.fulfil(store, CommandOutcome::Obeyed);
+    table.store_change();
     assert_eq!(
         table.open.iter().filter(|effect| is_close(effect)).count(),
         2
@@ -109,17 +121,8 @@ fn a_ban_meanwhile_holds_at_both_relays_before_it_is_acknowledged() {
 fn a_ban_that_the_old_relay_does_not_obey_is_not_acknowledged() {
     let mut table = moving();
     let ban = table.change(BOB, banned());
-    let store = table.take(is_change);
-    table.fulfil(store, CommandOutcome::Obeyed);
-    while let Some(effect) = table.open.pop_front() {
-        match effect {
-            Effect::Command { command, boot, .. } if boot == BERLIN => {
-                let outcome = Done::NoLink;
-                table.handle(Input::CommandDone { command, outcome });
-            }
-            effect => table.fulfil(effect, CommandOutcome::Obeyed),
-        }
-    }
+    table.store_change();
+    settle_without_berlin(&mut table);
     assert!(table.answer(ban).is_err());
 }
 
@@ -146,8 +149,7 @@ fn who_joins_while_the_room_is_about_to_move_comes_in_at_the_new_relay() {
     table.handle(Input::RelayDrains(BERLIN));
     let record = table.take(is_record);
     let join = table.ask_join(BOB, None);
-    let admit = table.take(is_admit);
-    table.fulfil(admit, CommandOutcome::Obeyed);
+    table.admit();
     // Asked of the old relay; before it answers the home says where the room goes.
     let at_berlin = table.take(is_open);
     table.fulfil(record, CommandOutcome::Obeyed);
@@ -162,17 +164,8 @@ fn who_joins_while_the_room_is_about_to_move_comes_in_at_the_new_relay() {
 fn what_the_old_relay_did_not_obey_is_left_over_there_and_closed_before_it_is_asked_again() {
     let mut table = moving();
     table.change(BOB, banned());
-    let store = table.take(is_change);
-    table.fulfil(store, CommandOutcome::Obeyed);
-    while let Some(effect) = table.open.pop_front() {
-        match effect {
-            Effect::Command { command, boot, .. } if boot == BERLIN => {
-                let outcome = Done::NoLink;
-                table.handle(Input::CommandDone { command, outcome });
-            }
-            effect => table.fulfil(effect, CommandOutcome::Obeyed),
-        }
-    }
+    table.store_change();
+    settle_without_berlin(&mut table);
     assert_eq!(table.abandoned, ["berlin"]);
     assert!(!table.room.uses(&"berlin".parse().unwrap()));
 }

@@ -15,8 +15,7 @@ use crate::store::{SessionId, Standing};
 fn a_join_is_answered_when_the_relay_has_obeyed_and_not_before() {
     let mut table = Table::new();
     let ticket = table.ask_join(ANN, None);
-    let admit = table.take(is_admit);
-    table.fulfil(admit, CommandOutcome::Obeyed);
+    table.admit();
     // Nothing is said to the relay before the home names it.
     assert!(table.actions.is_empty());
     let record = table.take(is_record);
@@ -103,8 +102,7 @@ fn a_resume_that_failed_leaves_a_participant_with_a_session() {
     let mut table = Table::new();
     let joined = table.join(ANN);
     let resume = table.ask_join(ANN, Some(joined.participants[0].join_id));
-    let admit = table.take(is_admit);
-    table.fulfil(admit, CommandOutcome::Obeyed);
+    table.admit();
     table.take(is_open);
     table.pass(COMMAND_DEADLINE);
     assert_eq!(table.refusal(resume), ErrorCode::Busy);

@@ -31,12 +31,10 @@ fn who_is_banned_while_the_relay_opens_is_closed_again() {
     let mut table = Table::new();
     table.join(ANN);
     let join = table.ask_join(BOB, None);
-    let admit = table.take(is_admit);
-    table.fulfil(admit, CommandOutcome::Obeyed);
+    table.admit();
     let open = table.take(is_open);
     table.change(BOB, banned());
-    let store = table.take(is_change);
-    table.fulfil(store, CommandOutcome::Obeyed);
+    table.store_change();
     assert_eq!(table.refusal(join), ErrorCode::Banned);
     assert!(matches!(
         table.actions.last(),
@@ -89,8 +87,7 @@ fn who_is_muted_while_the_relay_opens_comes_in_muted() {
     let mut table = Table::new();
     table.join(ANN);
     let join = table.ask_join(BOB, None);
-    let admit = table.take(is_admit);
-    table.fulfil(admit, CommandOutcome::Obeyed);
+    table.admit();
     table.change(
         BOB,
         Some(Standing {
@@ -98,8 +95,7 @@ fn who_is_muted_while_the_relay_opens_comes_in_muted() {
             ..standing(Role::Member)
         }),
     );
-    let store = table.take(is_change);
-    table.fulfil(store, CommandOutcome::Obeyed);
+    table.store_change();
     table.settle();
     let joined = table.answer(join).unwrap().unwrap();
     assert!(
@@ -161,8 +157,7 @@ fn what_a_lost_link_did_not_close_is_closed_when_it_is_back() {
     table.join(ANN);
     let bob = table.join(BOB);
     let ban = table.change(BOB, banned());
-    let store = table.take(is_change);
-    table.fulfil(store, CommandOutcome::Obeyed);
+    table.store_change();
     let Effect::Command { command, .. } = table.take(is_close) else {
         panic!("it is a command");
     };
@@ -173,8 +168,7 @@ fn what_a_lost_link_did_not_close_is_closed_when_it_is_back() {
     assert_eq!(table.refusal(ban), ErrorCode::Busy);
     // Who asks again waits until the relay has obeyed.
     let again = table.change(BOB, banned());
-    let store = table.take(is_change);
-    table.fulfil(store, CommandOutcome::Obeyed);
+    table.store_change();
     assert!(!table.is_answered(again));
     let close = Action::CloseMedia { sender: bob.sender };
     let before = table
@@ -205,8 +199,7 @@ fn a_mute_that_meets_a_relay_s_end_is_not_acknowledged_and_holds_at_the_next() {
             ..standing(Role::Member)
         }),
     );
-    let store = table.take(is_change);
-    table.fulfil(store, CommandOutcome::Obeyed);
+    table.store_change();
     table.handle(Input::RelayGone(BootId([1; 16])));
     assert_eq!(table.refusal(mute), ErrorCode::Busy);
     let record = table.take(is_record);

@@ -23,10 +23,8 @@ fn an_owner_that_is_fenced_has_everybody_ask_again_and_commands_nothing_more() {
             ..standing(Role::Member)
         }),
     );
-    let store = table.take(is_change);
-    table.fulfil(store, CommandOutcome::Obeyed);
-    let admit = table.take(is_admit);
-    table.fulfil(admit, CommandOutcome::Obeyed);
+    table.store_change();
+    table.admit();
     let open = table.take(is_open);
     table.fulfil(open, CommandOutcome::Fenced);
     assert!(!table.room.is_owned());

@@ -24,11 +24,9 @@ fn a_relay_that_does_not_answer_in_time_is_not_waited_for() {
             ..standing(Role::Member)
         }),
     );
-    let store = table.take(is_change);
-    table.fulfil(store, CommandOutcome::Obeyed);
+    table.store_change();
     let join = table.ask_join(3, None);
-    let admit = table.take(is_admit);
-    table.fulfil(admit, CommandOutcome::Obeyed);
+    table.admit();
     let late = table.take(is_open);
     table.pass(COMMAND_DEADLINE - Duration::from_millis(1));
     assert!(!table.is_answered(mute) && !table.is_answered(join));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use confab_protocol::cluster::{BootId, CommandOutcome};
+use confab_protocol::cluster::BootId;
 use confab_protocol::control::ErrorCode;
 
 use super::table::*;
@@ -148,8 +148,7 @@ fn a_resume_while_the_link_is_lost_takes_nobody_off_a_relay_that_is_heard() {
     table.handle(Input::RelaySilent(BERLIN));
     let join_id = join_of(&table, ANN);
     let resume = table.ask_join(ANN, Some(join_id));
-    let admit = table.take(is_admit);
-    table.fulfil(admit, CommandOutcome::Obeyed);
+    table.admit();
     for _ in 0..5 {
         while let Some(effect) = table.open.pop_front() {
             let Effect::Command { command, .. } = effect else {

@@ -236,6 +236,18 @@ impl Table {
         self.handle(input);
     }
 
+    /// The store has taken the change that is asked of it.
+    pub(super) fn store_change(&mut self) {
+        let change = self.take(is_change);
+        self.fulfil(change, CommandOutcome::Obeyed);
+    }
+
+    /// The store has let somebody in.
+    pub(super) fn admit(&mut self) {
+        let admit = self.take(is_admit);
+        self.fulfil(admit, CommandOutcome::Obeyed);
+    }
+
     /// Takes the next open effect that is one of these.
     pub(super) fn take(&mut self, is_it: impl Fn(&Effect) -> bool) -> Effect {
         let at = self.open.iter().position(is_it).expect("it is open");
