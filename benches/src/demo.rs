@@ -114,10 +114,10 @@ pub async fn run(options: &Options, progress: impl Fn(&str)) -> Result<Report, D
             "--birthday",
             "1990-01-31",
         ];
-        fleet.client(name, &args, Some(PASSWORD)).await?;
+        fleet.people().client(name, &args, Some(PASSWORD)).await?;
     }
     let args = ["conference", "create", SLUG, "--title", "The demo"];
-    fleet.client(PEOPLE[0], &args, None).await?;
+    fleet.people().client(PEOPLE[0], &args, None).await?;
 
     progress("all four join");
     let mut calls = Vec::new();
@@ -132,7 +132,7 @@ pub async fn run(options: &Options, progress: impl Fn(&str)) -> Result<Report, D
             ["--in", "none"]
         };
         args.extend(input);
-        let mut call = fleet.join(name, &args)?;
+        let mut call = fleet.people().join(name, &args)?;
         if let Some(input) = inputs.get(at) {
             // The client wants to see what it will play before it joins.
             call.feed(&input.wav[..WAV_HEADER_LEN]);

@@ -31,10 +31,13 @@ pub async fn figures(programs: &Path) -> Result<Vec<Figure>, ControlError> {
             "--birthday",
             "1990-01-01",
         ];
-        fleet.client(&name, &register, Some(PASSWORD)).await?;
+        fleet
+            .people()
+            .client(&name, &register, Some(PASSWORD))
+            .await?;
         if number == 0 {
             let create = ["conference", "create", SLUG];
-            fleet.client(&name, &create, None).await?;
+            fleet.people().client(&name, &create, None).await?;
         }
     }
     for number in 1..MEMBERS {
@@ -47,7 +50,7 @@ pub async fn figures(programs: &Path) -> Result<Vec<Figure>, ControlError> {
             .chain(says)
             .copied()
             .collect();
-        let mut call = fleet.join(&format!("member-{number}"), &args)?;
+        let mut call = fleet.people().join(&format!("member-{number}"), &args)?;
         call.wait_until("media", |event| event["state"] == "live")
             .await?;
         members.push(call);
@@ -55,7 +58,9 @@ pub async fn figures(programs: &Path) -> Result<Vec<Figure>, ControlError> {
     let mut times = Vec::new();
     for _ in 0..TIMES {
         let began = Instant::now();
-        let mut call = fleet.join("member-0", &[SLUG, "--in", "none", "--out", "none"])?;
+        let mut call = fleet
+            .people()
+            .join("member-0", &[SLUG, "--in", "none", "--out", "none"])?;
         call.wait_until("speaking", |event| event["speaking"] == true)
             .await?;
         times.push(began.elapsed().as_secs_f64() * 1000.0);

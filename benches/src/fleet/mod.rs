@@ -152,31 +152,6 @@ impl Fleet {
         }
     }
 
-    /// Runs a command of the client as `name` and waits for its end; gives what it printed.
-    pub async fn client(
-        &self,
-        name: &str,
-        args: &[&str],
-        password: Option<&str>,
-    ) -> Result<String, FleetError> {
-        self.people().client(name, args, password).await
-    }
-
-    /// The same, however it ends.
-    pub async fn try_client(
-        &self,
-        name: &str,
-        args: &[&str],
-        password: Option<&str>,
-    ) -> Result<Ended, FleetError> {
-        self.people().try_client(name, args, password).await
-    }
-
-    /// Starts `confab join` as `name`.
-    pub fn join(&self, name: &str, args: &[&str]) -> Result<Call, FleetError> {
-        self.people().join(name, args)
-    }
-
     /// Ends control and relay in order, the last started first.
     pub async fn end(mut self) -> Result<(), FleetError> {
         while let Some(server) = self.servers.pop() {
@@ -185,7 +160,8 @@ impl Fleet {
         Ok(())
     }
 
-    fn people(&self) -> People {
+    /// Who uses it.
+    pub fn people(&self) -> People {
         let ca = self.data_dir().join("ca.crt");
         People::new(&self.programs, &self.scratch, &ca, self.control)
     }

@@ -32,6 +32,7 @@ impl Stage {
             "1990-01-31",
         ];
         self.fleet
+            .people()
             .client(name, &args, Some(PASSWORD))
             .await
             .unwrap();
@@ -39,12 +40,16 @@ impl Stage {
 
     /// Runs a command as `name`, which has to end well.
     pub async fn ok(&self, name: &str, args: &[&str]) -> String {
-        self.fleet.client(name, args, None).await.unwrap()
+        self.fleet.people().client(name, args, None).await.unwrap()
     }
 
     /// Runs a command as `name` and gives how it ended.
     pub async fn run(&self, name: &str, args: &[&str], password: Option<&str>) -> Ended {
-        self.fleet.try_client(name, args, password).await.unwrap()
+        self.fleet
+            .people()
+            .try_client(name, args, password)
+            .await
+            .unwrap()
     }
 
     /// Runs a command that has to fail with this exit code and one line that holds `says`.
