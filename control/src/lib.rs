@@ -12,8 +12,6 @@
 //!
 //! [`serve`] runs all of it; [`flags`] is the command line, [`operator`] what it asks of a cluster that runs.
 
-#![forbid(unsafe_code)]
-
 pub mod accounts;
 pub mod api;
 pub mod clock;

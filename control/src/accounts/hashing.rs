@@ -3,11 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use argon2::{Algorithm, Argon2, Block, Params, Version};
+use argon2::{Algorithm, Argon2, Params, Version};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use confab_protocol::control::{ErrorCode, Password, Refusal};
 use tokio::sync::Semaphore;
 
+use super::scratch::Scratch;
 use crate::metrics::timed::Histogram;
 use crate::random;
 
@@ -105,8 +106,6 @@ pub struct Hasher {
     /// Hashes that wait or run, and hashes that run, at most.
     places: (usize, usize),
 }
-
-type Scratch = Vec<Block>;
 
 /// The hash was not computed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -227,13 +226,10 @@ fn compute(
     scratch: &mut Scratch,
 ) -> Option<[u8; HASH_LEN]> {
     let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(HASH_LEN)).ok()?;
-    let blocks = params.block_count();
-    if scratch.len() < blocks {
-        scratch.resize(blocks, Block::default());
-    }
+    let blocks = scratch.blocks(params.block_count());
     let mut hash = [0; HASH_LEN];
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into_with_memory(password, salt, &mut hash, &mut scratch[..blocks])
+        .hash_password_into_with_memory(password, salt, &mut hash, blocks)
         .ok()?;
     Some(hash)
 }
@@ -277,7 +273,7 @@ mod tests {
             passes: 2,
             lanes: 1,
         };
-        let hash = compute(cost, b"somesalt", b"password", &mut Vec::new()).unwrap();
+        let hash = compute(cost, b"somesalt", b"password", &mut Scratch::default()).unwrap();
         assert_eq!(
             data_encoding::HEXLOWER.encode(&hash),
             "09316115d5cf24ed5a15a31a3ba326e5cf32edc24702987c02b6566f61913cf7"

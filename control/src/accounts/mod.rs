@@ -1,7 +1,7 @@
 //! Accounts and their sessions: who somebody is.
 //!
 //! * [`password`]: which passwords will do;
-//! * [`hashing`]: Argon2id behind a bounded queue;
+//! * [`hashing`]: Argon2id behind a bounded queue; `scratch`: its memory;
 //! * [`token`]: what a session shows, rotated at every refresh;
 //! * [`limits`]: throttling, before anything costly is done;
 //! * [`service`]: the operations;
@@ -11,6 +11,7 @@ pub mod export;
 pub mod hashing;
 pub mod limits;
 pub mod password;
+mod scratch;
 pub mod service;
 pub mod token;
 mod unproved;
