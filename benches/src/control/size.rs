@@ -49,7 +49,8 @@ pub async fn of_file(users: u32) -> Result<Vec<Figure>, ControlError> {
     Ok(vec![Figure::new(name, bytes, "bytes", MOST)])
 }
 
-/// Of a database: its files once all is in them, compacted. And the conditional writes that it did in a second meanwhile.
+/// Of a database: its files once all is in them, and those files when they have been merged. And the conditional writes that it did
+/// in a second meanwhile.
 pub async fn of_database(database: &Database, users: u32) -> Result<Vec<Figure>, ControlError> {
     let store = Arc::new(CqlStore::open(&database.config(KEYSPACE)?).await?);
     let conferences = conferences(store.as_ref()).await?;
@@ -66,10 +67,10 @@ pub async fn of_database(database: &Database, users: u32) -> Result<Vec<Figure>,
     let compacted = bytes(&database.tables(KEYSPACE)?);
     let each = |sum: u64| sum.saturating_sub(before) as f64 / f64::from(users);
     Ok(vec![
-        Figure::new("control.bytes_per_user.cql", each(compacted), "bytes", MOST),
+        Figure::new("control.bytes_per_user.cql", each(flushed), "bytes", MOST),
         Figure::new(
-            "control.bytes_per_user.cql.flushed",
-            each(flushed),
+            "control.bytes_per_user.cql.compacted",
+            each(compacted),
             "bytes",
             Goal::None,
         ),

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::clock::UnixMillis;
-use crate::store::{SessionId, SessionRecord};
+use crate::store::{SecretHash, SessionId, SessionRecord};
 
 /// Bytes of a token.
 pub const TOKEN_LEN: usize = 60;
@@ -161,9 +161,10 @@ impl Token {
     }
 
     /// What the store keeps of it.
-    pub fn secret_hash(&self) -> [u8; 32] {
-        let mut hash = [0; 32];
-        hash.copy_from_slice(digest::digest(&digest::SHA256, &self.secret).as_ref());
+    pub fn secret_hash(&self) -> SecretHash {
+        let mut hash = SecretHash::default();
+        let whole = digest::digest(&digest::SHA256, &self.secret);
+        hash.copy_from_slice(&whole.as_ref()[..size_of::<SecretHash>()]);
         hash
     }
 }

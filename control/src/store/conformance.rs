@@ -172,7 +172,7 @@ async fn sessions_rotate_by_condition(store: &Arc<dyn Store>) {
     );
 
     let rotation = |secret: u8| Rotation {
-        secret_hash: [secret; 32],
+        secret_hash: [secret; 16],
         rotated: NOW.after(DAY / 2),
         expires: NOW.after(DAY * 2),
     };
@@ -199,7 +199,7 @@ async fn sessions_rotate_by_condition(store: &Arc<dyn Store>) {
     assert_eq!(unknown, Err(StoreError::NotFound));
     let rotated = SessionRecord {
         generation: 1,
-        secret_hash: [1; 32],
+        secret_hash: [1; 16],
         used: false,
         rotated: NOW.after(DAY / 2),
         expires: NOW.after(DAY * 2),

@@ -27,7 +27,7 @@ pub mod sqlite;
 
 pub use records::{
     AccountRecord, ConferenceRecord, HomePlace, HomeRecord, MemberRecord, Membership, NodeRecord,
-    NodeRun, Rotation, SessionId, SessionRecord, Standing,
+    NodeRun, Rotation, SecretHash, SessionId, SessionRecord, Standing,
 };
 
 /// The future of an operation; boxed, so that a store can be chosen when the program starts.

@@ -41,6 +41,10 @@ impl fmt::Debug for SessionId {
     }
 }
 
+/// The first half of the SHA-256 of a token's secret. A secret is 32 random bytes: with a hundred million such hashes to choose from,
+/// one takes 2¹⁰¹ tries, and the token's check another key.
+pub type SecretHash = [u8; 16];
+
 /// One device that is signed in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionRecord {
@@ -50,8 +54,8 @@ pub struct SessionRecord {
     pub account: AccountId,
     /// Counts the tokens that it had.
     pub generation: u32,
-    /// SHA-256 of the newest token's secret.
-    pub secret_hash: [u8; 32],
+    /// Of the newest token's secret.
+    pub secret_hash: SecretHash,
     /// Whether the newest token has been presented.
     pub used: bool,
     /// What the person calls the device.
@@ -67,8 +71,8 @@ pub struct SessionRecord {
 /// What a refresh changes in a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rotation {
-    /// SHA-256 of the successor's secret.
-    pub secret_hash: [u8; 32],
+    /// Of the successor's secret.
+    pub secret_hash: SecretHash,
     /// When the successor was made.
     pub rotated: UnixMillis,
     /// The session's new end.

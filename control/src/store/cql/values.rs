@@ -88,7 +88,7 @@ pub(super) fn read_account(id: AccountId, value: &[u8]) -> Result<AccountRecord,
     read().ok_or(StoreError::Corrupt("an account"))
 }
 
-/// `account · generation (4) · used (1) · created · rotated, since created · expires, since created · secret's hash (32) ·
+/// `account · generation (4) · used (1) · created · rotated, since created · expires, since created · secret's hash (16) ·
 /// device`.
 pub(super) fn session(record: &SessionRecord) -> Vec<u8> {
     let mut out = record.account.as_bytes().to_vec();
@@ -274,7 +274,7 @@ mod tests {
             id: SessionId([9; 16]),
             account: account_record.id,
             generation: 3,
-            secret_hash: [5; 32],
+            secret_hash: [5; 16],
             used: true,
             device: "a phone – Ann's".parse().unwrap(),
             created: NOW,

@@ -276,7 +276,7 @@ mod tests {
             id,
             account,
             generation: 7,
-            secret_hash: [9; 32],
+            secret_hash: [9; 16],
             used: true,
             device: "laptop".parse().unwrap(),
             created: TODAY,

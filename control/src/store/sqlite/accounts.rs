@@ -7,7 +7,9 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::{broken, millis, parsed, signed};
 use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
-use crate::store::{AccountRecord, Name, Rotation, SessionId, SessionRecord, StoreError};
+use crate::store::{
+    AccountRecord, Name, Rotation, SecretHash, SessionId, SessionRecord, StoreError,
+};
 
 const ACCOUNT: &str = "SELECT id, username, email, password, birthday, created FROM accounts";
 const SESSION: &str = "SELECT s.id, a.id, s.generation, s.secret_hash, s.used, s.device, s.created, s.rotated, s.expires \
@@ -134,7 +136,7 @@ pub(super) fn rotate_session(
     presented: u32,
     rotation: Rotation,
 ) -> Result<(), StoreError> {
-    let found: Option<(u32, [u8; 32])> = db
+    let found: Option<(u32, SecretHash)> = db
         .prepare_cached("SELECT generation, secret_hash FROM sessions WHERE id = ?")?
         .query_row([id.0], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;

@@ -477,7 +477,7 @@ mod tests {
                 id: SessionId(crate::random::bytes()),
                 account: account.id,
                 generation: 0,
-                secret_hash: [0; 32],
+                secret_hash: [0; 16],
                 used: true,
                 device: "phone".parse().unwrap(),
                 created: now,

@@ -356,7 +356,7 @@ async fn while_a_session_begins_rotates_and_ends() {
             sessions.iter().any(|session| session.id == id)
         };
         let rotation = Rotation {
-            secret_hash: [7; 32],
+            secret_hash: [7; 16],
             rotated: NOW,
             expires: NOW.after(Duration::from_secs(7200)),
         };

@@ -177,7 +177,7 @@ async fn latencies(store: &CqlStore, conference: ConferenceId) {
         let account = some_account();
         let session = some_session(&account, NOW.after(Duration::from_secs(3600)));
         let rotation = Rotation {
-            secret_hash: [1; 32],
+            secret_hash: [1; 16],
             rotated: NOW,
             expires: session.expires,
         };
