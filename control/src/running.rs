@@ -24,7 +24,7 @@ use crate::cluster::nodes::heartbeat::{self, NodeError};
 use crate::cluster::revoked::Revoked;
 use crate::cluster::{NodeName, Relays};
 use crate::conferences::Conferences;
-use crate::metrics::{Metrics, http};
+use crate::metrics::Metrics;
 use crate::rooms::secret::RoomSecrets;
 use crate::rooms::{RoomLimits, Rooms};
 use crate::store::cql::CqlStore;
@@ -288,7 +288,10 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         .as_ref()
         .and_then(|listener| listener.local_addr().ok());
     if let Some(listener) = listener {
-        tasks.push(tokio::spawn(http::serve(listener, server.clone())));
+        tasks.push(tokio::spawn(confab_telemetry::serve(
+            listener,
+            server.clone(),
+        )));
     }
     // Only now: nobody comes before this node knows the others.
     tokio::spawn(listener::listen(endpoint.clone(), server.clone()));

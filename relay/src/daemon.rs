@@ -20,7 +20,7 @@ use crate::core::{Counters, DropCause, MediaEnded, Registry};
 use crate::flags::{Flags, Transmit};
 use crate::io::{BindError, PortLock, TransmitError, UdpDriver, Waker, bind_group};
 use crate::link::{Hello, Identity, IdentityError, Link};
-use crate::metrics::{self, Source};
+use crate::metrics::Figures;
 use crate::workers::{Workers, worker_count};
 
 /// Changes to rooms are gathered for so long before packets see them.
@@ -135,13 +135,14 @@ pub async fn start(flags: &Flags) -> Result<Relay, StartError> {
         let failed = |error| StartError::Metrics { address, error };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         relay.metrics = listener.local_addr().ok();
-        let source = Source {
+        let figures = Figures {
             counters: relay.counters.clone(),
             registry: Arc::clone(&relay.registry),
             linked: Arc::clone(&relay.linked),
             draining: relay.draining.subscribe(),
         };
-        relay.tasks.spawn(metrics::serve(listener, source));
+        let serving = confab_telemetry::serve(listener, Arc::new(figures));
+        relay.tasks.spawn(serving);
     }
     Ok(relay)
 }

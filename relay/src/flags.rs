@@ -117,9 +117,9 @@ pub struct Flags {
     #[arg(long, env = "CONFAB_RELAY_IDLE_TIMEOUT", default_value = "30s", value_name = "TIME", value_parser = parse_idle)]
     pub idle_timeout: Duration,
 
-    /// On SIGTERM: for so long the relay goes on serving while control places its rooms elsewhere, as 5s; it ends as soon
-    /// as nobody is left. A second signal ends it at once.
-    #[arg(long, env = "CONFAB_RELAY_DRAIN_TIME", default_value = "5s", value_name = "TIME", value_parser = parse_drain)]
+    /// On SIGTERM: for so long the relay goes on serving while control places its rooms elsewhere, as 10s; it ends as
+    /// soon as nobody is left. A second signal ends it at once.
+    #[arg(long, env = "CONFAB_RELAY_DRAIN_TIME", default_value = "10s", value_name = "TIME", value_parser = parse_drain)]
     pub drain_time: Duration,
 
     /// Speakers of a room that are forwarded at once, 1 to 64: the loudest. Each costs every listener a frame.

@@ -10,14 +10,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use confab_relay::core::{DropCause, Registry};
-use confab_relay::metrics::{Source, serve};
+use confab_relay::metrics::Figures;
+use confab_telemetry::Source as _;
 use lab::Lab;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-fn source(lab: &Lab) -> Source {
+fn figures(lab: &Lab) -> Figures {
     let (to, _) = std::sync::mpsc::channel();
-    Source {
+    Figures {
         counters: vec![Arc::clone(&lab.workers[0].counters), Arc::default()],
         registry: Arc::new(Registry::new(
             lab::BOOT,
@@ -49,7 +50,7 @@ fn every_drop_has_its_cause_and_every_worker_its_counters() {
         .counters
         .send_latency
         .record(Duration::from_micros(30), 7);
-    let text = source(&lab).render();
+    let text = figures(&lab).figures();
     for cause in DropCause::ALL {
         let series = format!("confab_relay_drops_total{{cause=\"{}\"}}", cause.name());
         let expected = match cause {
@@ -95,9 +96,9 @@ async fn ask(address: SocketAddr, request: &[u8]) -> String {
 async fn it_answers_what_it_knows_and_survives_what_it_does_not() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let source = source(&Lab::new());
-    let linked = Arc::clone(&source.linked);
-    tokio::spawn(serve(listener, source));
+    let figures = figures(&Lab::new());
+    let linked = Arc::clone(&figures.linked);
+    tokio::spawn(confab_telemetry::serve(listener, Arc::new(figures)));
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     for (request, status) in [
         (get("/healthz"), "200"),

@@ -1,9 +1,8 @@
 //! What control costs: joins, log-ins, idle connections, storage, and the time until somebody who joins hears something.
 //!
-//! * [`stage`]: the real programs with accounts on them; [`database`]: the database under them;
+//! * [`stage`]: the real programs with accounts on them;
 //! * [`joins`], [`logins`], [`idle`], [`size`], [`first_audio`]: what is measured.
 
-pub mod database;
 pub mod first_audio;
 pub mod idle;
 pub mod joins;
@@ -14,11 +13,11 @@ pub mod stage;
 use std::path::Path;
 
 use confab_control::store::StoreError;
+use confab_testdb::{self as testdb, NoDatabase, Node};
 
 use crate::figures::Figure;
 use crate::fleet::FleetError;
 
-use database::Database;
 use stage::{Stage, Where};
 
 /// Why there are no figures.
@@ -42,8 +41,8 @@ pub enum ControlError {
     #[error("the store failed: {0}")]
     Store(#[from] StoreError),
     /// No database.
-    #[error("no database: {0}; `scripts/setup cql` installs what it needs")]
-    Database(String),
+    #[error(transparent)]
+    Database(#[from] NoDatabase),
     /// A file, a socket or a process.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -79,12 +78,13 @@ pub async fn figures(
     progress("storage, SQLite");
     figures.extend(size::of_file(users).await?);
     progress("a database starts");
-    let database = Database::start().await?;
-    let with_database = Stage::start(programs, Where::Database(&database)).await?;
+    let database = tokio::task::spawn_blocking(Node::start_new).await??;
+    let shared = testdb::fresh_keyspace(&database.address());
+    let with_database = Stage::start(programs, Where::Database(&shared)).await?;
     progress("joins, CQL");
     figures.extend(joins::figures(&with_database, &progress).await?);
     with_database.end().await?;
     progress("storage, CQL");
-    figures.extend(size::of_database(&database, users).await?);
+    figures.extend(size::of_database(&database, users, &progress).await?);
     Ok(figures)
 }

@@ -8,15 +8,16 @@ use confab_control::accounts::hashing::PasswordHash;
 use confab_control::clock::{Clock, UnixMillis};
 use confab_control::random;
 use confab_control::store::cql::CqlStore;
+use confab_control::store::cql::config::{CqlAddress, CqlConfig};
 use confab_control::store::sqlite::SqliteStore;
 use confab_control::store::{
     AccountRecord, ConferenceRecord, SessionId, SessionRecord, Standing, Store, StoreError,
 };
 use confab_protocol::control::room::{Role, Visibility};
 use confab_protocol::control::{AccountId, ConferenceId};
+use confab_testdb::{self as testdb, Node};
 
 use super::ControlError;
-use super::database::{Database, scratch};
 use crate::figures::{Figure, Goal};
 
 /// Users are members of one of these each.
@@ -29,11 +30,10 @@ const MOST: Goal = Goal::AtMost(428.0);
 const CONDITIONAL: f64 = 6.0;
 /// Forgotten after hours, however many users there are.
 const JOURNAL: &str = "unfinished";
-const KEYSPACE: &str = "bench_size";
 
 /// Of a file.
 pub async fn of_file(users: u32) -> Result<Vec<Figure>, ControlError> {
-    let scratch = scratch()?;
+    let scratch = confab_testdb::scratch()?;
     let file = scratch.path().join("size.sqlite");
     let (before, conferences) = {
         let store = SqliteStore::open(&file)?;
@@ -51,26 +51,57 @@ pub async fn of_file(users: u32) -> Result<Vec<Figure>, ControlError> {
 
 /// Of a database: its files once all is in them, and those files when they have been merged. And the conditional writes that it did
 /// in a second meanwhile.
-pub async fn of_database(database: &Database, users: u32) -> Result<Vec<Figure>, ControlError> {
-    let store = Arc::new(CqlStore::open(&database.config(KEYSPACE)?).await?);
+pub async fn of_database(
+    database: &Node,
+    users: u32,
+    progress: &impl Fn(&str),
+) -> Result<Vec<Figure>, ControlError> {
+    let address: CqlAddress = testdb::fresh_keyspace(&database.address())
+        .parse()
+        .map_err(|_| ControlError::Other("an address of the bench is no address"))?;
+    let keyspace = address.keyspace.clone();
+    let bytes = || {
+        let tables = database.tables(&keyspace)?;
+        let of_users = tables.into_iter().filter(|(name, _)| name != JOURNAL);
+        Ok::<_, ControlError>(of_users.collect::<Vec<_>>())
+    };
+    let tool = |command| tokio::task::block_in_place(|| database.nodetool(command));
+    let config = CqlConfig {
+        address,
+        login: None,
+        tls: None,
+        replication: 1,
+        datacenter: None,
+    };
+    let store = Arc::new(CqlStore::open(&config).await?);
     let conferences = conferences(store.as_ref()).await?;
     // What was merged into other files stays for a moment, and would be counted twice.
-    database.tool("disableautocompaction").await?;
-    database.tool("flush").await?;
-    let before = bytes(&database.tables(KEYSPACE)?);
+    tool("disableautocompaction")?;
+    tool("flush")?;
+    let before = bytes()?;
     let began = Instant::now();
     make_users(store, &conferences, users).await?;
     let per_s = f64::from(users) * CONDITIONAL / began.elapsed().as_secs_f64();
-    database.tool("flush").await?;
-    let flushed = bytes(&database.tables(KEYSPACE)?);
-    database.tool("compact").await?;
-    let compacted = bytes(&database.tables(KEYSPACE)?);
-    let each = |sum: u64| sum.saturating_sub(before) as f64 / f64::from(users);
+    tool("flush")?;
+    let flushed = bytes()?;
+    tool("compact")?;
+    let compacted = bytes()?;
+    let each =
+        |after: &[(String, u64)]| sum(after).saturating_sub(sum(&before)) as f64 / f64::from(users);
+    for (when, after) in [
+        ("after a flush", &flushed),
+        ("after a compaction", &compacted),
+    ] {
+        for (table, bytes) in after {
+            let each = *bytes as f64 / f64::from(users);
+            progress(&format!("{when}: {table} {each:.1} bytes a user"));
+        }
+    }
     Ok(vec![
-        Figure::new("control.bytes_per_user.cql", each(flushed), "bytes", MOST),
+        Figure::new("control.bytes_per_user.cql", each(&flushed), "bytes", MOST),
         Figure::new(
             "control.bytes_per_user.cql.compacted",
-            each(compacted),
+            each(&compacted),
             "bytes",
             Goal::None,
         ),
@@ -78,9 +109,8 @@ pub async fn of_database(database: &Database, users: u32) -> Result<Vec<Figure>,
     ])
 }
 
-fn bytes(tables: &[(String, u64)]) -> u64 {
-    let of_users = tables.iter().filter(|(name, _)| name != JOURNAL);
-    of_users.map(|(_, bytes)| bytes).sum()
+fn sum(tables: &[(String, u64)]) -> u64 {
+    tables.iter().map(|(_, bytes)| bytes).sum()
 }
 
 /// The file's length when nobody has it open any more, and all is in it.

@@ -9,7 +9,6 @@ use confab_protocol::control::ErrorCode;
 use confab_protocol::wire::{self, request, response};
 
 use super::ControlError;
-use super::database::Database;
 use crate::fleet::Fleet;
 use crate::load::cpu;
 
@@ -20,8 +19,8 @@ pub(super) const PASSWORD: &str = "four random words here";
 pub enum Where<'a> {
     /// In a file.
     File,
-    /// In a database.
-    Database(&'a Database),
+    /// In a database, as `--store` names it.
+    Database(&'a str),
 }
 
 impl Where<'_> {
@@ -52,12 +51,12 @@ pub(super) struct Person {
 impl Stage {
     /// Starts them, without limits for one address.
     pub async fn start(programs: &Path, store: Where<'_>) -> Result<Self, ControlError> {
-        let scratch = super::database::scratch()?;
+        let scratch = confab_testdb::scratch()?;
         let mut flags = vec!["--log-level", "warn", "--login-burst", "1000000"];
         flags.extend(["--max-connections-per-address", "100000"]);
         let mut flags: Vec<_> = flags.into_iter().map(str::to_owned).collect();
-        if let Where::Database(database) = store {
-            flags.extend(["--store".to_owned(), database.url("bench")]);
+        if let Where::Database(address) = store {
+            flags.extend(["--store".to_owned(), address.to_owned()]);
             flags.extend(["--store-replication".to_owned(), "1".to_owned()]);
         }
         Ok(Self {

@@ -130,6 +130,14 @@ impl Call {
         found.map(|(_, event)| event)
     }
 
+    /// What happened from `since` on, a line for each event: when, in seconds, and what. Counts are none.
+    pub fn told_since(&self, since: Instant) -> String {
+        let events = self.events.iter().filter(|(at, _)| *at >= since);
+        events
+            .map(|(at, event)| format!("\n{:8.2} {event}", (*at - since).as_secs_f64()))
+            .collect()
+    }
+
     /// The counts that came from `since` on.
     pub fn counts_since(&self, since: Instant) -> &[Counts] {
         let from = self.counts.partition_point(|counts| counts.at < since);

@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 
 use super::{DEADLINE, Ended, FleetError};
 
-/// A program that was told to end is killed after this time. A relay drains for 5 s, and then says goodbye.
-const END_DEADLINE: Duration = Duration::from_secs(15);
+/// A program that was told to end is killed after this time. A relay drains for 10 s, and then says goodbye.
+const END_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Where the programs are.
 #[derive(Debug, Clone)]

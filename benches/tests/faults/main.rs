@@ -1,6 +1,6 @@
 //! What goes wrong in a running system, with the real programs, one row of the table in docs/faults.md after the other.
 //!
-//! * [`world`]: control nodes, relays and what is between them; [`database`]: what several nodes share;
+//! * [`world`]: control nodes, relays and what is between them;
 //! * [`talkers`]: people who say a tone and record what they hear;
 //! * [`figures`]: what was measured, against what the table wants;
 //! * the rows: [`relays`], [`nodes`], [`store`], [`links`], [`networks`], [`storm`], [`restarts`].
@@ -14,7 +14,6 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-mod database;
 mod figures;
 mod links;
 mod networks;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use confab_benches::fleet::Call;
+use confab_testdb as testdb;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::database::Database;
 use super::figures::{Figures, HIDDEN, say, strict};
 use super::talkers::{Moment, Talker, everyone_hears_everyone, join, leave, talking, worst_missed};
 use super::world::{PATIENCE, Plan, World};
@@ -31,11 +31,11 @@ struct Room {
 impl Room {
     /// `None` without a database.
     async fn new() -> Option<Self> {
-        let database = Database::shared()?;
+        let database = testdb::shared()?;
         let plan = Plan {
             nodes: 2,
             relays: 2,
-            store: Some(database.keyspace()),
+            store: Some(testdb::fresh_keyspace(&database.address)),
             ..Plan::default()
         };
         let world = World::start(plan).await;

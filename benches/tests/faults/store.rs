@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use confab_benches::fleet::{Call, Ended, FleetError};
+use confab_testdb::{self as testdb, Node};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::common::PASSWORD;
-use super::database::Database;
 use super::figures::{Figures, HIDDEN, say, strict};
 use super::talkers::{Moment, everyone_hears_everyone, join, leave, talking, worst_missed};
 use super::world::{PATIENCE, Plan, World};
@@ -43,13 +43,13 @@ async fn calls_and_joins_go_on_while_the_store_hangs() {
 }
 
 async fn outage(how: &Outage) {
-    let Some(database) = Database::own() else {
+    let Some(database) = testdb::or_skip(Node::start_new()) else {
         return;
     };
     let away = Duration::from_secs(if strict() { 60 } else { 12 });
     let plan = Plan {
         nodes: 2,
-        store: Some(database.keyspace()),
+        store: Some(testdb::fresh_keyspace(&database.address())),
         ..Plan::default()
     };
     let mut world = World::start(plan).await;
@@ -67,8 +67,8 @@ async fn outage(how: &Outage) {
     let mut figures = Figures::of("the store is away");
     let fault = Moment::now();
     tokio::task::block_in_place(|| match how {
-        Outage::Down => database.stop(),
-        Outage::Hang => database.freeze(),
+        Outage::Down => database.stop().unwrap(),
+        Outage::Hang => database.freeze().unwrap(),
     });
     sleep(Duration::from_secs(2)).await;
     let came = requests(&world, &mut figures).await;
@@ -83,8 +83,8 @@ async fn outage(how: &Outage) {
 
     let heard = Moment::now();
     tokio::task::block_in_place(|| match how {
-        Outage::Down => database.restart(),
-        Outage::Hang => database.thaw(),
+        Outage::Down => database.start().unwrap(),
+        Outage::Hang => database.thaw().unwrap(),
     });
     let back = Instant::now();
     let create = ["conference", "create", "other"];

@@ -18,6 +18,8 @@ const LOWEST_HERTZ: u32 = 400;
 const HEARD_FRAMES: u64 = 25;
 /// Whoever waits for longer for somebody is named.
 const WORTH_TELLING: Duration = Duration::from_secs(2);
+/// What happened so long before may be why.
+const BEFORE: Duration = Duration::from_secs(15);
 /// The first of them may have been under way.
 const FIRST_FRAMES: u64 = 3;
 /// How often the client says its counts.
@@ -126,8 +128,9 @@ pub async fn everyone_hears_everyone(talkers: &mut [Talker], deadline: Duration)
             talker.hears(speaker, began, left).await;
             if waiting.elapsed() > WORTH_TELLING {
                 say(&format!(
-                    "    {me} waited {:?} for {speaker}",
-                    waiting.elapsed()
+                    "    {me} waited {:?} for {speaker}; from {BEFORE:?} before on it told:{}",
+                    waiting.elapsed(),
+                    talker.call.told_since(began - BEFORE)
                 ));
             }
         }

@@ -1,11 +1,9 @@
 //! What the server counts, and how it tells it: `/metrics` for Prometheus, `/healthz`, `/readyz`.
 //!
 //! * [`timed`]: how often something was done, with what result, and how long it took;
-//! * [`page`]: all figures as text;
-//! * [`http`]: answers who asks for them.
+//! * `page`: all figures as text.
 
-pub mod http;
-pub mod page;
+mod page;
 pub mod timed;
 
 use std::sync::Arc;

@@ -1,10 +1,11 @@
 //! How often something was done, with what result, and how long it took.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
+
+use confab_telemetry::Page;
 
 /// Upper ends of the buckets, in seconds; one more has the rest.
 const ENDS: [f64; 14] = [
@@ -32,13 +33,13 @@ impl Timed {
     }
 
     /// Writes all of them, with `label` for the name.
-    pub fn render(&self, out: &mut String, metric: &str, label: &str, help: &str) {
-        head(out, metric, "histogram", help);
+    pub fn write(&self, page: &mut Page, metric: &str, label: &str, help: &str) {
+        page.head(metric, "histogram", help);
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
         for ((name, result), histogram) in all.iter() {
             let result = result.trim_start_matches(CODE_PREFIX).to_ascii_lowercase();
             let labels = format!("{label}=\"{name}\",result=\"{result}\"");
-            histogram.lines(out, metric, &labels);
+            histogram.lines(page, metric, &labels);
         }
     }
 }
@@ -63,36 +64,20 @@ impl Histogram {
     }
 
     /// Writes it as a metric of its own.
-    pub fn render(&self, out: &mut String, metric: &str, help: &str) {
-        head(out, metric, "histogram", help);
-        self.lines(out, metric, "");
+    pub fn write(&self, page: &mut Page, metric: &str, help: &str) {
+        page.head(metric, "histogram", help);
+        self.lines(page, metric, "");
     }
 
-    fn lines(&self, out: &mut String, metric: &str, labels: &str) {
-        let comma = if labels.is_empty() { "" } else { "," };
-        let ends = ENDS.iter().map(ToString::to_string);
-        let mut so_far = 0;
-        for (end, count) in ends.chain(["+Inf".to_owned()]).zip(&self.counts) {
-            so_far += count.load(Ordering::Relaxed);
-            let _ = writeln!(
-                out,
-                "confab_control_{metric}_bucket{{{labels}{comma}le=\"{end}\"}} {so_far}"
-            );
-        }
+    fn lines(&self, page: &mut Page, metric: &str, labels: &str) {
+        let ends = ENDS.iter().copied().map(Some).chain([None]);
+        let counts = self
+            .counts
+            .iter()
+            .map(|count| count.load(Ordering::Relaxed));
         let seconds = self.nanoseconds.load(Ordering::Relaxed) as f64 / 1e9;
-        let braced = match labels {
-            "" => String::new(),
-            labels => format!("{{{labels}}}"),
-        };
-        let _ = writeln!(out, "confab_control_{metric}_sum{braced} {seconds}");
-        let _ = writeln!(out, "confab_control_{metric}_count{braced} {so_far}");
+        page.buckets(metric, labels, ends.zip(counts), seconds);
     }
-}
-
-/// What a metric is.
-pub(super) fn head(out: &mut String, metric: &str, kind: &str, help: &str) {
-    let _ = writeln!(out, "# HELP confab_control_{metric} {help}");
-    let _ = writeln!(out, "# TYPE confab_control_{metric} {kind}");
 }
 
 #[cfg(test)]
@@ -105,8 +90,9 @@ mod tests {
         for millis in [1, 2, 100, 60_000] {
             timed.observe("join_room", "ok", Duration::from_millis(millis));
         }
-        let mut out = String::new();
-        timed.render(&mut out, "request_seconds", "kind", "Help.");
+        let mut page = Page::new("confab_control");
+        timed.write(&mut page, "request_seconds", "kind", "Help.");
+        let out = page.into_text();
         for line in [
             "# TYPE confab_control_request_seconds histogram",
             "confab_control_request_seconds_bucket{kind=\"join_room\",result=\"ok\",le=\"0.0005\"} 0",

@@ -3,10 +3,10 @@
 mod crashes;
 mod fleet;
 mod homes;
+mod latencies;
 mod pages;
 mod secured;
 mod server;
-mod size;
 mod sweeps;
 
 use std::sync::Arc;
@@ -18,7 +18,8 @@ use super::db::Kind;
 use super::faults::Fault;
 use super::*;
 use crate::store::conformance::{self, NOW, some_account, some_conference, some_session};
-use server::{Server, open, with_store, with_stores};
+use confab_testdb::{self as testdb, Node};
+use server::{config_of, open, with_store, with_stores};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_does_what_a_store_has_to_do() {
@@ -202,12 +203,14 @@ async fn statements_are_sent_as_their_kind_says() {
 /// Two of three databases would be needed to see more; with one, a restart takes everything away for a while.
 #[tokio::test(flavor = "multi_thread")]
 async fn it_goes_on_by_itself_when_the_database_is_back() {
-    let Some(server) = Server::own() else { return };
-    let config = server.config();
+    let Some(node) = testdb::or_skip(Node::start_new()) else {
+        return;
+    };
+    let config = config_of(&node.address());
     let store = open(&config).await;
     let account = some_account();
     assert_eq!(store.create_account(account.clone()).await, Ok(()));
-    server.stop();
+    node.stop().expect("it stops");
     let failed = store.account(account.id).await;
     assert!(
         matches!(failed, Err(StoreError::Unavailable(_))),
@@ -218,7 +221,7 @@ async fn it_goes_on_by_itself_when_the_database_is_back() {
         matches!(failed, Err(StoreError::Unavailable(_))),
         "{failed:?}"
     );
-    server.start();
+    node.start().expect("it starts");
     let since = Instant::now();
     loop {
         match store.account(account.id).await {
@@ -237,7 +240,7 @@ async fn it_goes_on_by_itself_when_the_database_is_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_cannot_be_used_is_named() {
     // Nobody listens there.
-    let nowhere = server::config_of("127.0.0.1:9");
+    let nowhere = config_of("127.0.0.1:9");
     let since = Instant::now();
     let error = CqlStore::open(&nowhere).await.err().expect("it fails");
     assert!(since.elapsed() < Duration::from_secs(15));

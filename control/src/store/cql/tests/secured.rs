@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use confab_testdb::NoDatabase;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use zeroize::Zeroizing;
 
@@ -54,6 +55,13 @@ client_encryption_options:
     )
 }
 
+fn asking_node(authority: &Authority) -> Result<Node, NoDatabase> {
+    let host = Node::free_host()?;
+    let node = Node::prepare(&host, &host, &asking(authority, &host))?;
+    node.start()?;
+    Ok(node)
+}
+
 fn written(folder: &Path, name: &str, text: &str) -> PathBuf {
     let path = folder.join(name);
     std::fs::write(&path, text).expect("it is written");
@@ -63,7 +71,7 @@ fn written(folder: &Path, name: &str, text: &str) -> PathBuf {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_may_ask_for_a_certificate_and_a_password() {
     let (authority, stranger) = (Authority::new(), Authority::new());
-    let Some(server) = Server::configured(|address| asking(&authority, address)) else {
+    let Some(node) = testdb::or_skip(asking_node(&authority)) else {
         return;
     };
     let folder = tempfile::tempdir().expect("a folder");
@@ -81,7 +89,7 @@ async fn a_database_may_ask_for_a_certificate_and_a_password() {
     let config = CqlConfig {
         login: Some(login(USER)),
         tls: Some(tls.clone()),
-        ..server.config()
+        ..config_of(&node.address())
     };
     let since = Instant::now();
     let store = loop {

@@ -7,6 +7,8 @@ mod checks;
 mod ledger;
 mod load;
 
+use confab_testdb::NoDatabase;
+
 use super::*;
 use ledger::Ledger;
 
@@ -20,14 +22,13 @@ const TOKENS: [i64; 3] = [i64::MIN, -3074457345618258603, 3074457345618258602];
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "takes minutes and three databases: make test-fleet"]
 async fn what_is_acknowledged_outlives_a_node_of_the_database() {
-    let Some(servers) = cluster() else { return };
-    let nodes: Vec<_> = servers
-        .iter()
-        .map(|server| server.address.as_str())
-        .collect();
+    let Some(servers) = testdb::or_skip(cluster()) else {
+        return;
+    };
+    let addresses = servers.each_ref().map(Node::address);
     let config = CqlConfig {
         replication: 3,
-        ..server::config_of(&nodes.join(","))
+        ..config_of(&addresses.join(","))
     };
     let one = open_patiently(&config).await;
     let other = open_patiently(&config).await;
@@ -49,10 +50,13 @@ async fn what_is_acknowledged_outlives_a_node_of_the_database() {
     phase("all have just started", &|| {}).await;
     let [_, killed, hangs] = &servers;
     phase("all run", &|| {}).await;
-    phase("one is killed", &|| killed.stop()).await;
-    phase("it starts again", &|| killed.start()).await;
-    phase("another hangs", &|| hangs.freeze()).await;
-    phase("it goes on", &|| hangs.thaw()).await;
+    phase("one is killed", &|| killed.stop().expect("it stops")).await;
+    phase("it starts again", &|| killed.start().expect("it starts")).await;
+    phase("another hangs", &|| {
+        hangs.freeze().expect("it stands still")
+    })
+    .await;
+    phase("it goes on", &|| hangs.thaw().expect("it goes on")).await;
     load.stop().await;
 
     println!("{}", ledger.told());
@@ -61,27 +65,24 @@ async fn what_is_acknowledged_outlives_a_node_of_the_database() {
     }
 }
 
-/// `None` where there can be none.
-fn cluster() -> Option<[Server; 3]> {
-    if let Err(reason) = Server::fetch() {
-        server::missing(&reason);
-        return None;
-    }
-    let addresses = TOKENS.map(|_| Server::free_address());
-    let seeds = addresses.join(",");
-    let mut addresses = addresses.into_iter();
-    let servers = TOKENS.map(|token| {
-        let address = addresses.next().expect("one for each");
-        Server::prepare(address, seeds.clone(), &format!("initial_token: {token}\n"))
-    });
+fn cluster() -> Result<[Node; 3], NoDatabase> {
+    Node::fetch()?;
+    let hosts = [Node::free_host()?, Node::free_host()?, Node::free_host()?];
+    let seeds = hosts.join(",");
+    let node = |at: usize| {
+        let token = TOKENS[at];
+        Node::prepare(&hosts[at], &seeds, &format!("initial_token: {token}\n"))
+    };
+    let nodes = [node(0)?, node(1)?, node(2)?];
     let since = Instant::now();
     std::thread::scope(|scope| {
-        for server in &servers {
-            scope.spawn(|| server.start());
-        }
-    });
+        let starting = nodes.each_ref().map(|node| scope.spawn(|| node.start()));
+        starting
+            .into_iter()
+            .try_for_each(|starting| starting.join().expect("it ends"))
+    })?;
     println!("three databases took {:?} to start", since.elapsed());
-    Some(servers)
+    Ok(nodes)
 }
 
 /// The nodes find one another some time after they have opened their ports.

@@ -1,5 +1,6 @@
-//! Answers over HTTP. A relay does so by the same rules, but has nothing in common with control except the protocol.
+//! Answers who asks.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +13,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use super::page;
-use crate::Server;
-
 /// The text format of Prometheus.
 const PROMETHEUS: &str = "text/plain; version=0.0.4";
 /// Connections at a time; more wait to be accepted.
@@ -26,8 +24,26 @@ const CONNECTION_DEADLINE: Duration = Duration::from_secs(60);
 /// After a connection could not be taken the next one is.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Answers requests for as long as the server lives.
-pub async fn serve(listener: TcpListener, server: Arc<Server>) {
+/// A server that tells something of itself.
+pub trait Source: Send + Sync + 'static {
+    /// All figures, as [`Page`](crate::Page) writes them.
+    fn figures(&self) -> String;
+
+    /// Whether people may be sent to it.
+    fn readiness(&self) -> Readiness;
+}
+
+/// Whether people may be sent to a server, and what else there is to say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Readiness {
+    /// They may: 200.
+    Ready(&'static str),
+    /// They may not: 503.
+    NotReady(&'static str),
+}
+
+/// Answers requests for as long as the task lives.
+pub async fn serve(listener: TcpListener, source: Arc<impl Source>) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else {
@@ -38,9 +54,9 @@ pub async fn serve(listener: TcpListener, server: Arc<Server>) {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let server = server.clone();
+        let source = source.clone();
         tokio::spawn(async move {
-            let served = converse(stream, server);
+            let served = converse(stream, source);
             // Who talks nonsense or too long is cut off, and nobody needs to know.
             let _ = tokio::time::timeout(CONNECTION_DEADLINE, served).await;
             drop(place);
@@ -48,10 +64,10 @@ pub async fn serve(listener: TcpListener, server: Arc<Server>) {
     }
 }
 
-async fn converse(stream: TcpStream, server: Arc<Server>) -> hyper::Result<()> {
+async fn converse(stream: TcpStream, source: Arc<impl Source>) -> hyper::Result<()> {
     let answer = move |request: Request<Incoming>| {
-        let response = respond(&server, request.method(), request.uri().path());
-        async move { Ok::<_, std::convert::Infallible>(response) }
+        let response = respond(source.as_ref(), request.method(), request.uri().path());
+        async move { Ok::<_, Infallible>(response) }
     };
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -60,11 +76,14 @@ async fn converse(stream: TcpStream, server: Arc<Server>) -> hyper::Result<()> {
         .await
 }
 
-fn respond(server: &Server, method: &Method, path: &str) -> Response<Full<Bytes>> {
+fn respond(source: &impl Source, method: &Method, path: &str) -> Response<Full<Bytes>> {
     let (status, body) = match (method, path) {
-        (&Method::GET, "/metrics") => (StatusCode::OK, page::render(server)),
+        (&Method::GET, "/metrics") => (StatusCode::OK, source.figures()),
         (&Method::GET, "/healthz") => (StatusCode::OK, "ok\n".to_owned()),
-        (&Method::GET, "/readyz") => readiness(server),
+        (&Method::GET, "/readyz") => match source.readiness() {
+            Readiness::Ready(text) => (StatusCode::OK, format!("{text}\n")),
+            Readiness::NotReady(text) => (StatusCode::SERVICE_UNAVAILABLE, format!("{text}\n")),
+        },
         (&Method::GET, _) => (
             StatusCode::NOT_FOUND,
             "there are /metrics, /healthz and /readyz\n".to_owned(),
@@ -76,16 +95,4 @@ fn respond(server: &Server, method: &Method, path: &str) -> Response<Full<Bytes>
     let kind = HeaderValue::from_static(PROMETHEUS);
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
-}
-
-/// A store that does not answer makes no node unready: it is down for all of them, and people who are known still come in.
-fn readiness(server: &Server) -> (StatusCode, String) {
-    if server.metrics.is_closing() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "closing\n".to_owned());
-    }
-    let body = match server.accounts.store_answers() {
-        true => "ok\n",
-        false => "ok, but the store does not answer\n",
-    };
-    (StatusCode::OK, body.to_owned())
 }

@@ -1,7 +1,4 @@
-//! What a user takes on disk, and how long operations take: `cargo test -p confab-control -- --ignored a_user_is_small`.
-
-use std::path::Path;
-use std::process::Command;
+//! How long operations take in a database with many users: `cargo test -p confab-control -- --ignored operations_take`.
 
 use confab_protocol::control::room::Role;
 
@@ -12,15 +9,10 @@ const USERS: u64 = 100_000;
 const CONFERENCES: u64 = 500;
 /// Users that are made at the same time.
 const AT_ONCE: u64 = 24;
-/// What the design allows a user with one session and one membership.
-const MOST: u64 = 428;
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes"]
-async fn a_user_is_small() {
-    let Some(folder) = server::shared_folder() else {
-        return;
-    };
+async fn operations_take_milliseconds() {
     with_store(async |store| {
         let owner = some_account();
         assert_eq!(store.create_account(owner.clone()).await, Ok(()));
@@ -30,9 +22,6 @@ async fn a_user_is_small() {
             assert_eq!(store.create_conference(conference.clone()).await, Ok(()));
             conferences.push(conference.id);
         }
-        // Files that were merged into others stay for a moment, and would be counted twice.
-        nodetool(folder, "disableautocompaction");
-        let before = flushed(folder);
         let users =
             std::env::var("CONFAB_TEST_USERS").map_or(USERS, |text| text.parse().expect("a count"));
         let conferences = Arc::new(conferences);
@@ -52,31 +41,9 @@ async fn a_user_is_small() {
             maker.await.expect("it ends");
         }
         println!("{users} users in {:?}", since.elapsed());
-        let after = flushed(folder);
-        told("after a flush", &before, &after);
-        // What a database does all the time; the small memory of this one is flushed into many small files.
-        nodetool(folder, "compact");
-        let sum = told("after a compaction", &before, &flushed(folder)) / users;
         latencies(&store, conferences[0]).await;
-        assert!(sum <= MOST, "{sum} bytes");
     })
     .await;
-}
-
-/// Prints what each table takes, and adds up those that grow with users.
-fn told(when: &str, before: &[(String, u64)], after: &[(String, u64)]) -> u64 {
-    let mut sum = 0;
-    for (table, bytes) in after {
-        let was = before.iter().find(|(name, _)| name == table);
-        let grown = bytes.saturating_sub(was.map_or(0, |(_, was)| *was));
-        println!("{when}, {table}: {grown} bytes");
-        // Its rows are gone an hour after they were written, however many users there are.
-        if table != "unfinished" {
-            sum += grown;
-        }
-    }
-    println!("{when}, together: {sum} bytes");
-    sum
 }
 
 async fn make_user(store: &CqlStore, number: u64, conference: ConferenceId) {
@@ -105,47 +72,6 @@ async fn make_user(store: &CqlStore, number: u64, conference: ConferenceId) {
     store.create_session(session).await.expect("a session");
     let added = store.add_member(conference, id, standing).await;
     added.expect("a membership");
-}
-
-fn nodetool(folder: &Path, command: &str) {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/cassandra");
-    let mut tool = Command::new(script);
-    let done = tool.arg("nodetool").arg(folder).arg(command).status();
-    assert!(done.expect("the script runs").success());
-}
-
-/// Bytes of each table's files, once all is in them.
-fn flushed(folder: &Path) -> Vec<(String, u64)> {
-    nodetool(folder, "flush");
-    let mut tables = Vec::new();
-    for keyspace in folders(&folder.join("data")) {
-        let is_ours = keyspace
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with("test_"));
-        if !is_ours {
-            continue;
-        }
-        for table in folders(&keyspace) {
-            let name = table
-                .file_name()
-                .expect("a name")
-                .to_string_lossy()
-                .into_owned();
-            let files = std::fs::read_dir(&table).expect("a folder");
-            let sizes = files
-                .filter_map(|file| file.ok()?.metadata().ok())
-                .filter(std::fs::Metadata::is_file);
-            let name = name.split('-').next().unwrap_or_default().to_owned();
-            tables.push((name, sizes.map(|file| file.len()).sum()));
-        }
-    }
-    tables
-}
-
-fn folders(path: &Path) -> Vec<std::path::PathBuf> {
-    let entries = std::fs::read_dir(path).expect("a folder");
-    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    paths.filter(|path| path.is_dir()).collect()
 }
 
 /// One after the other, on a warm database.
