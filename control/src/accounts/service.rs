@@ -1,4 +1,7 @@
-//! What can be done with an account. `outage`: what of it while the store does not answer.
+//! What can be done with an account.
+//!
+//! * `sessions`: how they begin, are shown and renewed, and end;
+//! * `outage`: what of it is possible while the store does not answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,23 +10,19 @@ use bytes::Bytes;
 use confab_protocol::control::{AccountId, Birthday, Device, Email, ErrorCode, Refusal, Username};
 use zeroize::Zeroizing;
 
-use super::hashing::{HashCost, Hasher, PasswordHash};
+use super::hashing::{HashCost, Hasher};
 use super::limits::{Limiter, LoginLimits, Source};
-use super::token::{REFRESH_AFTER, Token, TokenKey, Verdict};
+use super::token::TokenKey;
 use super::unproved::Unproved;
 use super::{export, password};
 use crate::clock::{Clock, UnixMillis};
 use crate::random;
-use crate::store::{
-    AccountRecord, Recalled, Rotation, SessionId, SessionRecord, Store, StoreError,
-};
+use crate::store::{AccountRecord, SessionId, Store, StoreError};
 
 mod outage;
+mod sessions;
 
-/// Sessions that an account may have; a login beyond them ends the oldest.
-const MAX_SESSIONS: usize = 100;
-/// A refresh that meets another one reads again so often.
-const ROTATE_ATTEMPTS: u32 = 3;
+use sessions::session_ended;
 
 /// What the operator decides about accounts.
 #[derive(Clone, Debug)]
@@ -206,91 +205,9 @@ impl Accounts {
         self.begin_session(account, device).await
     }
 
-    /// Whether the session has not ended, as far as is known while the store does not answer. To be asked once a connection is
-    /// known to be signed in by it: whoever ends it from then on finds the connection.
-    pub async fn is_live(&self, session: SessionId) -> Result<bool, Refusal> {
-        let found = self.store.recall_session(session, self.clock.now()).await?;
-        Ok(found.is_some())
-    }
-
-    /// Whether the session has ended, as the store says.
-    pub async fn has_ended(&self, session: SessionId) -> Result<bool, Refusal> {
-        Ok(self
-            .store
-            .session(session, self.clock.now())
-            .await?
-            .is_none())
-    }
-
     /// What computes the hashes of passwords.
     pub fn hasher(&self) -> &Hasher {
         &self.hasher
-    }
-
-    /// Signs in by token.
-    pub async fn authenticate(&self, token: &[u8]) -> Result<Granted, Refusal> {
-        let token = self.key.open(token).ok_or_else(session_ended)?;
-        let found = self.live_session(&token).await?;
-        if found.from_memory {
-            self.admit_from_memory(&token, &found.value)?;
-            return self.granted(&found.value, None).await;
-        }
-        let session = found.value;
-        match self.key.judge(&token, &session, self.clock.now()) {
-            Verdict::Current => {
-                if !session.used {
-                    // Without the mark the token before is good for the rest of its minute, as if its holder had not come yet.
-                    match self.store.mark_used(session.id, session.generation).await {
-                        Err(error) if !error.is_outage() => return Err(error.into()),
-                        _ => {}
-                    }
-                }
-            }
-            Verdict::InGrace { .. } => {}
-            Verdict::Stolen => return Err(self.revoke_stolen(&session).await),
-        }
-        self.granted(&session, None).await
-    }
-
-    /// Exchanges a token for its successor.
-    pub async fn refresh(&self, token: &[u8]) -> Result<Granted, Refusal> {
-        let token = self.key.open(token).ok_or_else(session_ended)?;
-        for _ in 0..ROTATE_ATTEMPTS {
-            let found = self.live_session(&token).await?;
-            if found.from_memory {
-                return self.keep_token(&token, &found.value).await;
-            }
-            let (mut session, now) = (found.value, self.clock.now());
-            match self.key.judge(&token, &session, now) {
-                Verdict::Stolen => return Err(self.revoke_stolen(&session).await),
-                Verdict::InGrace { successor } => {
-                    return self.granted(&session, Some(&successor)).await;
-                }
-                Verdict::Current => {}
-            }
-            let successor = self.key.successor(&token).ok_or_else(session_ended)?;
-            let rotation = Rotation {
-                secret_hash: successor.secret_hash(),
-                rotated: now,
-                expires: now.after(self.session_ttl),
-            };
-            let rotated = self
-                .store
-                .rotate_session(session.id, token.generation(), rotation);
-            match rotated.await {
-                Ok(()) => {
-                    session.generation = successor.generation();
-                    session.rotated = now;
-                    session.expires = rotation.expires;
-                    return self.granted(&session, Some(&successor)).await;
-                }
-                // Another refresh with the same token was faster: it made the successor that this one gives too.
-                Err(StoreError::Conflict) => {}
-                Err(StoreError::NotFound) => return Err(session_ended()),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(StoreError::Conflict.into())
     }
 
     /// The account that a connection acts for.
@@ -323,51 +240,6 @@ impl Accounts {
             .set_password(account.id, account.password, hash)
             .await?;
         Ok(self.end_all(account.id, Some(who.session)).await?)
-    }
-
-    /// Ends the account's sessions but the one to `keep`, and tells of each. Of some it may not be known whether they have
-    /// ended: those are told of, too, for nobody would ask a second time.
-    async fn end_all(&self, account: AccountId, keep: Option<SessionId>) -> Result<(), StoreError> {
-        let listed = self.store.sessions_of(account, self.clock.now()).await?;
-        let ended = self.store.end_sessions_of(account, keep).await;
-        let to_tell = match &ended {
-            Ok(ended) => ended.clone(),
-            Err(_) => {
-                let others = listed.iter().map(|session| session.id);
-                others.filter(|id| Some(*id) != keep).collect()
-            }
-        };
-        for session in to_tell {
-            (self.on_end)(account, session);
-        }
-        ended.map(drop)
-    }
-
-    /// The account's sessions, oldest first.
-    pub async fn sessions(&self, account: AccountId) -> Result<Vec<SessionRecord>, Refusal> {
-        Ok(self.store.sessions_of(account, self.clock.now()).await?)
-    }
-
-    /// Ends a session of the account.
-    pub async fn revoke(&self, account: AccountId, session: SessionId) -> Result<(), Refusal> {
-        if !self.store.end_session(account, session).await? {
-            // It may be this very wish that ended it, whose answer was lost.
-            if self
-                .store
-                .session(session, self.clock.now())
-                .await?
-                .is_none()
-            {
-                (self.on_end)(account, session);
-            }
-            return Err(Refusal::new(
-                ErrorCode::NotFound,
-                "you have no such session: it may have ended already",
-            )
-            .about("id"));
-        }
-        (self.on_end)(account, session);
-        Ok(())
     }
 
     /// Everything that is kept about the account, as JSON.
@@ -406,11 +278,6 @@ impl Accounts {
         Ok(self.store.delete_account(account).await?)
     }
 
-    /// Forgets sessions whose time is over.
-    pub async fn sweep(&self) -> Result<u64, StoreError> {
-        self.store.sweep(self.clock.now()).await
-    }
-
     fn check_age(&self, birthday: Birthday, now: UnixMillis) -> Result<(), Refusal> {
         let age = birthday.age_on(now.day());
         if age < 0 {
@@ -425,111 +292,4 @@ impl Accounts {
         }
         Ok(())
     }
-
-    async fn begin_session(
-        &self,
-        account: AccountRecord,
-        device: Device,
-    ) -> Result<Granted, Refusal> {
-        let now = self.clock.now();
-        let token = self
-            .key
-            .first(SessionId(random::time_ordered_id(now)), random::bytes());
-        let session = SessionRecord {
-            id: token.session(),
-            account: account.id,
-            generation: token.generation(),
-            secret_hash: token.secret_hash(),
-            // The first token has none before it that could be shown instead.
-            used: true,
-            device,
-            created: now,
-            rotated: now,
-            expires: now.after(self.session_ttl),
-        };
-        self.store.create_session(session.clone()).await?;
-        self.end_if_password_changed(&account, session.id).await?;
-        self.end_oldest_beyond_limit(account.id, now).await?;
-        self.granted(&session, Some(&token)).await
-    }
-
-    /// A password that was changed while this login was under way has ended every session but this one.
-    async fn end_if_password_changed(
-        &self,
-        checked: &AccountRecord,
-        session: SessionId,
-    ) -> Result<(), Refusal> {
-        let now_set: Option<PasswordHash> = self
-            .store
-            .account(checked.id)
-            .await?
-            .map(|account| account.password);
-        if now_set.as_ref() == Some(&checked.password) {
-            return Ok(());
-        }
-        self.store.end_session(checked.id, session).await?;
-        Err(Refusal::new(
-            ErrorCode::BadCredentials,
-            "the name or the password is wrong",
-        ))
-    }
-
-    async fn end_oldest_beyond_limit(
-        &self,
-        account: AccountId,
-        now: UnixMillis,
-    ) -> Result<(), Refusal> {
-        let sessions = self.store.sessions_of(account, now).await?;
-        let beyond = sessions.len().saturating_sub(MAX_SESSIONS);
-        for session in &sessions[..beyond] {
-            if self.store.end_session(account, session.id).await? {
-                (self.on_end)(account, session.id);
-            }
-        }
-        Ok(())
-    }
-
-    async fn live_session(&self, token: &Token) -> Result<Recalled<SessionRecord>, Refusal> {
-        let found = self
-            .store
-            .recall_session(token.session(), self.clock.now())
-            .await?;
-        found.ok_or_else(session_ended)
-    }
-
-    async fn revoke_stolen(&self, session: &SessionRecord) -> Refusal {
-        match self.end_stolen(session).await {
-            Ok(()) => session_ended(),
-            Err(error) => error.into(),
-        }
-    }
-
-    async fn end_stolen(&self, session: &SessionRecord) -> Result<(), StoreError> {
-        tracing::warn!(session = ?session.id, "an old token was shown: the session is revoked");
-        self.store.end_session(session.account, session.id).await?;
-        (self.on_end)(session.account, session.id);
-        Ok(())
-    }
-
-    async fn granted(
-        &self,
-        session: &SessionRecord,
-        token: Option<&Token>,
-    ) -> Result<Granted, Refusal> {
-        let account = self.store.recall_account(session.account).await?;
-        Ok(Granted {
-            account: account.ok_or_else(session_ended)?.value,
-            session: session.id,
-            token: token.map(|token| self.key.seal(token)),
-            expires: session.expires,
-            refresh_after: session.rotated.after(REFRESH_AFTER),
-        })
-    }
-}
-
-fn session_ended() -> Refusal {
-    Refusal::new(
-        ErrorCode::SessionEnded,
-        "this session has ended: log in again",
-    )
 }

@@ -1,0 +1,268 @@
+//! Sessions: how they begin, are shown and renewed, and end.
+
+use confab_protocol::control::{AccountId, Device, ErrorCode, Refusal};
+
+use super::{Accounts, Granted};
+use crate::accounts::token::{REFRESH_AFTER, Token, Verdict};
+use crate::clock::UnixMillis;
+use crate::random;
+use crate::store::{AccountRecord, Recalled, Rotation, SessionId, SessionRecord, StoreError};
+
+/// Sessions that an account may have; a login beyond them ends the oldest.
+const MAX_SESSIONS: usize = 100;
+/// A refresh that meets another one reads again so often.
+const ROTATE_ATTEMPTS: u32 = 3;
+
+impl Accounts {
+    /// Signs in by token.
+    pub async fn authenticate(&self, token: &[u8]) -> Result<Granted, Refusal> {
+        let token = self.key.open(token).ok_or_else(session_ended)?;
+        let found = self.live_session(&token).await?;
+        if found.from_memory {
+            self.admit_from_memory(&token, &found.value)?;
+            return self.granted(&found.value, None).await;
+        }
+        let session = found.value;
+        match self.key.judge(&token, &session, self.clock.now()) {
+            Verdict::Current => {
+                if !session.used {
+                    // Without the mark the token before is good for the rest of its minute, as if its holder had not come yet.
+                    match self.store.mark_used(session.id, session.generation).await {
+                        Err(error) if !error.is_outage() => return Err(error.into()),
+                        _ => {}
+                    }
+                }
+            }
+            Verdict::InGrace { .. } => {}
+            Verdict::Stolen => return Err(self.revoke_stolen(&session).await),
+        }
+        self.granted(&session, None).await
+    }
+
+    /// Exchanges a token for its successor.
+    pub async fn refresh(&self, token: &[u8]) -> Result<Granted, Refusal> {
+        let token = self.key.open(token).ok_or_else(session_ended)?;
+        for _ in 0..ROTATE_ATTEMPTS {
+            let found = self.live_session(&token).await?;
+            if found.from_memory {
+                return self.keep_token(&token, &found.value).await;
+            }
+            let (mut session, now) = (found.value, self.clock.now());
+            match self.key.judge(&token, &session, now) {
+                Verdict::Stolen => return Err(self.revoke_stolen(&session).await),
+                Verdict::InGrace { successor } => {
+                    return self.granted(&session, Some(&successor)).await;
+                }
+                Verdict::Current => {}
+            }
+            let successor = self.key.successor(&token).ok_or_else(session_ended)?;
+            let rotation = Rotation {
+                secret_hash: successor.secret_hash(),
+                rotated: now,
+                expires: now.after(self.session_ttl),
+            };
+            let rotated = self
+                .store
+                .rotate_session(session.id, token.generation(), rotation);
+            match rotated.await {
+                Ok(()) => {
+                    session.generation = successor.generation();
+                    session.rotated = now;
+                    session.expires = rotation.expires;
+                    return self.granted(&session, Some(&successor)).await;
+                }
+                // Another refresh with the same token was faster: it made the successor that this one gives too.
+                Err(StoreError::Conflict) => {}
+                Err(StoreError::NotFound) => return Err(session_ended()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(StoreError::Conflict.into())
+    }
+
+    /// Whether the session has not ended, as far as is known while the store does not answer. To be asked once a connection is
+    /// known to be signed in by it: whoever ends it from then on finds the connection.
+    pub async fn is_live(&self, session: SessionId) -> Result<bool, Refusal> {
+        let found = self.store.recall_session(session, self.clock.now()).await?;
+        Ok(found.is_some())
+    }
+
+    /// Whether the session has ended, as the store says.
+    pub async fn has_ended(&self, session: SessionId) -> Result<bool, Refusal> {
+        Ok(self
+            .store
+            .session(session, self.clock.now())
+            .await?
+            .is_none())
+    }
+
+    /// The account's sessions, oldest first.
+    pub async fn sessions(&self, account: AccountId) -> Result<Vec<SessionRecord>, Refusal> {
+        Ok(self.store.sessions_of(account, self.clock.now()).await?)
+    }
+
+    /// Ends a session of the account.
+    pub async fn revoke(&self, account: AccountId, session: SessionId) -> Result<(), Refusal> {
+        if !self.store.end_session(account, session).await? {
+            // It may be this very wish that ended it, whose answer was lost.
+            if self
+                .store
+                .session(session, self.clock.now())
+                .await?
+                .is_none()
+            {
+                (self.on_end)(account, session);
+            }
+            return Err(Refusal::new(
+                ErrorCode::NotFound,
+                "you have no such session: it may have ended already",
+            )
+            .about("id"));
+        }
+        (self.on_end)(account, session);
+        Ok(())
+    }
+
+    /// Forgets sessions whose time is over.
+    pub async fn sweep(&self) -> Result<u64, StoreError> {
+        self.store.sweep(self.clock.now()).await
+    }
+
+    /// Begins a session of an account whose password was checked, or was just set.
+    pub(super) async fn begin_session(
+        &self,
+        account: AccountRecord,
+        device: Device,
+    ) -> Result<Granted, Refusal> {
+        let now = self.clock.now();
+        let token = self
+            .key
+            .first(SessionId(random::time_ordered_id(now)), random::bytes());
+        let session = SessionRecord {
+            id: token.session(),
+            account: account.id,
+            generation: token.generation(),
+            secret_hash: token.secret_hash(),
+            // The first token has none before it that could be shown instead.
+            used: true,
+            device,
+            created: now,
+            rotated: now,
+            expires: now.after(self.session_ttl),
+        };
+        self.store.create_session(session.clone()).await?;
+        let account = self.as_it_was_checked(account, session.id).await?;
+        self.end_oldest_beyond_limit(account.id, now).await?;
+        Ok(self.grant(account, &session, Some(&token)))
+    }
+
+    /// The account as it is now. A password that was changed while this login was under way has ended every session but this
+    /// one, which ends here then.
+    async fn as_it_was_checked(
+        &self,
+        checked: AccountRecord,
+        session: SessionId,
+    ) -> Result<AccountRecord, Refusal> {
+        match self.store.account(checked.id).await? {
+            Some(account) if account.password == checked.password => Ok(account),
+            _ => {
+                self.store.end_session(checked.id, session).await?;
+                Err(Refusal::new(
+                    ErrorCode::BadCredentials,
+                    "the name or the password is wrong",
+                ))
+            }
+        }
+    }
+
+    async fn end_oldest_beyond_limit(
+        &self,
+        account: AccountId,
+        now: UnixMillis,
+    ) -> Result<(), Refusal> {
+        let sessions = self.store.sessions_of(account, now).await?;
+        let beyond = sessions.len().saturating_sub(MAX_SESSIONS);
+        for session in &sessions[..beyond] {
+            if self.store.end_session(account, session.id).await? {
+                (self.on_end)(account, session.id);
+            }
+        }
+        Ok(())
+    }
+
+    async fn live_session(&self, token: &Token) -> Result<Recalled<SessionRecord>, Refusal> {
+        let found = self
+            .store
+            .recall_session(token.session(), self.clock.now())
+            .await?;
+        found.ok_or_else(session_ended)
+    }
+
+    async fn revoke_stolen(&self, session: &SessionRecord) -> Refusal {
+        match self.end_stolen(session).await {
+            Ok(()) => session_ended(),
+            Err(error) => error.into(),
+        }
+    }
+
+    pub(super) async fn end_stolen(&self, session: &SessionRecord) -> Result<(), StoreError> {
+        tracing::warn!(session = ?session.id, "an old token was shown: the session is revoked");
+        self.store.end_session(session.account, session.id).await?;
+        (self.on_end)(session.account, session.id);
+        Ok(())
+    }
+
+    pub(super) async fn granted(
+        &self,
+        session: &SessionRecord,
+        token: Option<&Token>,
+    ) -> Result<Granted, Refusal> {
+        let account = self.store.recall_account(session.account).await?;
+        let account = account.ok_or_else(session_ended)?.value;
+        Ok(self.grant(account, session, token))
+    }
+
+    fn grant(
+        &self,
+        account: AccountRecord,
+        session: &SessionRecord,
+        token: Option<&Token>,
+    ) -> Granted {
+        Granted {
+            account,
+            session: session.id,
+            token: token.map(|token| self.key.seal(token)),
+            expires: session.expires,
+            refresh_after: session.rotated.after(REFRESH_AFTER),
+        }
+    }
+
+    /// Ends the account's sessions but the one to `keep`, and tells of each. Of some it may not be known whether they have
+    /// ended: those are told of, too, for nobody would ask a second time.
+    pub(super) async fn end_all(
+        &self,
+        account: AccountId,
+        keep: Option<SessionId>,
+    ) -> Result<(), StoreError> {
+        let listed = self.store.sessions_of(account, self.clock.now()).await?;
+        let ended = self.store.end_sessions_of(account, keep).await;
+        let to_tell = match &ended {
+            Ok(ended) => ended.clone(),
+            Err(_) => {
+                let others = listed.iter().map(|session| session.id);
+                others.filter(|id| Some(*id) != keep).collect()
+            }
+        };
+        for session in to_tell {
+            (self.on_end)(account, session);
+        }
+        ended.map(drop)
+    }
+}
+
+pub(super) fn session_ended() -> Refusal {
+    Refusal::new(
+        ErrorCode::SessionEnded,
+        "this session has ended: log in again",
+    )
+}
