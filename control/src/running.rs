@@ -2,6 +2,7 @@
 
 mod node;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use confab_protocol::wire;
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 use crate::accounts::token::TokenKey;
 use crate::accounts::{Accounts, AccountsConfig};
@@ -20,7 +22,7 @@ use crate::api::clients::{Clients, ConnectionLimits};
 use crate::api::{close, listener};
 use crate::clock::{Clock, UnixMillis};
 use crate::cluster::nodes::Nodes;
-use crate::cluster::nodes::heartbeat::{self, NodeError};
+use crate::cluster::nodes::heartbeat::{self, Missed, NodeError};
 use crate::cluster::revoked::Revoked;
 use crate::cluster::{NodeName, Relays};
 use crate::conferences::Conferences;
@@ -48,6 +50,8 @@ const TOKEN_KEY_FILE: &str = "token.key";
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// Time between two looks at those who were let in while the store did not answer, if there are any.
 const PROVE_INTERVAL: Duration = Duration::from_secs(1);
+/// Whether sessions have ended is looked up again after this time, when the store did not say.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// What clients are told to wait when the server goes away.
 const COME_BACK_AFTER: Duration = Duration::from_secs(1);
 /// Clients have this long to hear that the server goes away.
@@ -155,16 +159,30 @@ impl Server {
         self.rooms.session_ended(account, session);
     }
 
-    /// Signs out whoever's session has ended without this node's hearing of it.
-    async fn look_for_ended_sessions(&self) {
-        self.accounts.forget_all();
-        for (account, session) in self.clients.sessions() {
-            match self.accounts.has_ended(session).await {
-                Ok(false) => {}
-                Ok(true) => self.session_ended(account, session),
-                Err(error) => {
-                    tracing::warn!(%error, "which sessions have ended could not be looked up");
+    /// Finds out what this node was not told: whether others have its rooms, and whose session has ended.
+    async fn look_again(&self) {
+        self.rooms.wake().await;
+        loop {
+            let clients: HashMap<SessionId, AccountId> = self
+                .clients
+                .sessions()
+                .into_iter()
+                .map(|(account, session)| (session, account))
+                .collect();
+            match self
+                .accounts
+                .ended_of(clients.keys().copied().collect())
+                .await
+            {
+                Ok(ended) => {
+                    for session in ended {
+                        self.session_ended(clients[&session], session);
+                    }
                     return;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "which sessions have ended could not be looked up; it is tried again");
+                    tokio::time::sleep(LOOK_AGAIN).await;
                 }
             }
         }
@@ -275,13 +293,21 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     if !matches!(config.store, StoreConfig::Sqlite(_)) {
         let mut record = place.record;
         heartbeat::enter(store.as_ref(), &nodes, &mut record).await?;
+        let missed = Arc::new(Notify::new());
+        tasks.push(tokio::spawn(look_again(server.clone(), missed.clone())));
         let of = server.clone();
-        let missed = async move || of.look_for_ended_sessions().await;
+        let notice = move |why| {
+            if why == Missed::ThisNode {
+                // First what is remembered: whoever signs in by that from now on would be let in for long.
+                of.accounts.forget_all();
+            }
+            missed.notify_one();
+        };
         tasks.push(tokio::spawn(heartbeat::run(
             store.clone(),
             nodes,
             record,
-            missed,
+            notice,
         )));
     }
     let metrics = listener
@@ -355,6 +381,14 @@ impl Running {
             format!("{state}\n").as_bytes(),
             Readers::Everybody,
         )
+    }
+}
+
+/// Looks again each time that something may have been missed.
+async fn look_again(server: Arc<Server>, missed: Arc<Notify>) {
+    loop {
+        missed.notified().await;
+        server.look_again().await;
     }
 }
 

@@ -192,6 +192,7 @@ async fn make_user(
         expires: now.after(Duration::from_secs(30 * 24 * 3600)),
     };
     let standing = Standing {
+        revision: 0,
         role: Role::Member,
         muted: false,
         since: now,

@@ -259,7 +259,7 @@ impl Conferences {
     ) -> Result<(), Refusal> {
         let (conference, target) = self.may(who, slug, username, Deed::SetRole(role)).await?;
         let old = target.standing.ok_or_else(not_a_member)?;
-        let new = Standing { role, ..old };
+        let new = old.changed_to(role, old.muted);
         self.rooms
             .change(conference.id, target.account, Some(old), Some(new))
             .await
@@ -280,10 +280,7 @@ impl Conferences {
     pub async fn ban(&self, who: &SignedIn, slug: Slug, username: Username) -> Result<(), Refusal> {
         let (conference, target) = self.may(who, slug, username, Deed::Ban).await?;
         let new = match target.standing {
-            Some(old) => Standing {
-                role: Role::Banned,
-                ..old
-            },
+            Some(old) => old.changed_to(Role::Banned, old.muted),
             None => {
                 self.has_room_for_member(conference.id).await?;
                 self.fresh(Role::Banned)
@@ -304,7 +301,7 @@ impl Conferences {
     ) -> Result<(), Refusal> {
         let (conference, target) = self.may(who, slug, username, Deed::Mute).await?;
         let old = target.standing.ok_or_else(not_a_member)?;
-        let new = Standing { muted, ..old };
+        let new = old.changed_to(old.role, muted);
         self.rooms
             .change(conference.id, target.account, Some(old), Some(new))
             .await
@@ -363,6 +360,7 @@ impl Conferences {
             role,
             muted: false,
             since: self.clock.now(),
+            revision: 0,
         }
     }
 }

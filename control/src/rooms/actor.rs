@@ -21,7 +21,7 @@ use crate::cluster::registry::RoomInbox;
 use crate::cluster::{LinkedRelay, RelayName, Relays};
 use crate::events::{EventSink, connection_event};
 use crate::random;
-use crate::store::{HomeRecord, Standing};
+use crate::store::{HomeRecord, Standing, ended_of};
 
 /// How long the store is asked whose the room is, when this node may have been taken for dead.
 const LOOK_DEADLINE: Duration = Duration::from_millis(500);
@@ -128,7 +128,8 @@ impl Actor {
         self.carry_out_all(&mut open);
         drop(held);
         loop {
-            let deadline = open.state.deadline();
+            let deadlines = [open.state.deadline(), open.look_at];
+            let deadline = deadlines.into_iter().flatten().min();
             let (input, request) = tokio::select! {
                 biased;
                 input = self.inbox.recv() => (input, None),
@@ -144,6 +145,9 @@ impl Actor {
                 open.sure = None;
             }
             self.look(&mut open).await;
+            if matches!(input, Some(Input::Woken)) {
+                self.look_for_ended_sessions(&open);
+            }
             let input = input.or_else(|| self.take_in(request?, &mut open));
             let (now, mut world) = (
                 Instant::now(),
@@ -179,7 +183,9 @@ impl Actor {
                     return;
                 }
                 // Somebody came at the last moment, and comes to a new room.
-                open.state = self.fresh_state(home, open.state.numbers());
+                let mut next = self.fresh_state(home, open.state.numbers());
+                next.follow(&mut open.state);
+                open.state = next;
             }
         }
     }
@@ -223,6 +229,28 @@ impl Actor {
         open.state
             .handle(Instant::now(), Input::Looked(recorded), &mut world);
         self.carry_out_all(open);
+    }
+
+    /// Finds out whose session has ended without this node's hearing of it. Does not wait for that.
+    fn look_for_ended_sessions(&self, open: &OpenRoom) {
+        let sessions = open.state.sessions();
+        if sessions.is_empty() {
+            return;
+        }
+        let (shared, inbox) = (self.shared.clone(), self.to_inbox.clone());
+        tokio::spawn(async move {
+            match ended_of(&shared.store, &shared.clock, sessions).await {
+                Ok(ended) => {
+                    for session in ended {
+                        let _ = inbox.send(Input::SessionEnded(session));
+                    }
+                }
+                Err(_) => {
+                    tokio::time::sleep(LOOK_RETRY).await;
+                    let _ = inbox.send(Input::Woken);
+                }
+            }
+        });
     }
 
     /// What a request is to the room's state; `None` for what is no matter of it.

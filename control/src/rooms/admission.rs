@@ -39,6 +39,7 @@ pub(super) async fn admit(
         role: Role::Member,
         muted: false,
         since: shared.clock.now(),
+        revision: 0,
     };
     match store.add_member(conference, account, standing).await {
         Ok(()) => Ok((record, standing)),

@@ -196,7 +196,8 @@ impl RoomState {
                 self.give_left_up(boot);
                 self.fail_waiting(ticket);
             }
-            Purpose::Probe(_) | Purpose::Roll(_) | Purpose::Nothing => {}
+            Purpose::Roll(_) => self.look_for_the_rest(now),
+            Purpose::Probe(_) | Purpose::Nothing => {}
         }
     }
 

@@ -99,8 +99,13 @@ impl RoomState {
         }
         let is_open = |media: &Media| matches!(media, Media::Open(_));
         let all_open = self.people.values().all(|person| is_open(&person.media));
+        let all_came = all_open && !unseen;
+        if all_came {
+            self.parting = None;
+        }
+        self.look_for_the_rest(now);
         if let Some(leaving) = &mut self.leaving {
-            if all_open && !unseen {
+            if all_came {
                 leaving.until = leaving.until.min(now + LINGER);
             } else {
                 leaving.look_at = Some(now + LOOK_AGAIN);

@@ -109,6 +109,8 @@ pub enum Input {
     PlaceRecorded(Recorded),
     /// This node may have been taken for dead meanwhile: whose the room is now.
     Looked(Recorded),
+    /// Other nodes may have had the room meanwhile, or have said what this one did not hear.
+    Woken,
     /// What became of a command.
     CommandDone {
         /// Which.

@@ -66,10 +66,11 @@ pub(super) async fn take(
     Err(StoreError::Conflict)
 }
 
-/// The era in which the people of a room that is taken now began to gather: where its owner died, they may be there still.
+/// The era in which the people of a room that is taken now began to gather. Where its owner died they may be there still, and
+/// where it was let go by one that never got to them.
 fn gathered(found: Option<&HomeRecord>) -> u64 {
     match found {
-        Some(home) if home.owner.is_some() => home.gathered,
+        Some(home) if home.owner.is_some() || home.place.is_some() => home.gathered,
         Some(home) => home.era + 1,
         None => 1,
     }

@@ -16,6 +16,7 @@ pub mod home;
 mod leftovers;
 mod moves;
 mod note;
+mod parting;
 mod people;
 pub mod registry;
 mod roll_call;

@@ -210,6 +210,7 @@ impl RoomState {
         self.effects.push_back(Effect::Settle(None));
         self.effects.push_back(Effect::Abandon(place.relay));
         self.avoid = avoid;
+        self.look_for_the_rest(now);
         for command in std::mem::take(&mut self.commands).into_values() {
             // Joins and moves are asked for again at the new place.
             match command.purpose {

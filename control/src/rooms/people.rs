@@ -267,7 +267,8 @@ impl RoomState {
         let joins = self.cancel_joins_of(now, account, kicked);
         let senders = self.senders_of(account);
         let is_unclosed = self.unclosed.values().any(|of| *of == account);
-        if senders.is_empty() && joins == 0 && !is_unclosed {
+        let is_out_of_reach = self.is_out_of_reach(account);
+        if senders.is_empty() && joins == 0 && !is_unclosed && !is_out_of_reach {
             let message = "nobody of this name is in the room";
             self.answer(
                 ticket,
@@ -275,7 +276,6 @@ impl RoomState {
             );
             return;
         }
-        let is_out_of_reach = self.is_out_of_reach(account);
         self.remember_kicked(&senders);
         self.take_all_out(&senders, LeaveReason::Kicked);
         let commands = self.close_all_of(now, account);
@@ -412,7 +412,9 @@ impl RoomState {
     pub(super) fn is_out_of_reach(&self, account: AccountId) -> bool {
         let is_there =
             !self.senders_of(account).is_empty() || self.unclosed.values().any(|of| *of == account);
-        self.beyond.is_some() || self.place.is_none() && self.fence().placement > 0 && is_there
+        self.beyond.is_some()
+            || self.parting.is_some()
+            || self.place.is_none() && self.fence().placement > 0 && is_there
     }
 
     /// Has the relay close what it may still have of the account.

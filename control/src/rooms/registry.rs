@@ -33,6 +33,9 @@ const ROUNDS: u32 = 24;
 const PAUSE: Duration = Duration::from_millis(250);
 /// What a client is told to wait when nobody knows who has a room.
 const UNSETTLED_RETRY: Duration = Duration::from_millis(250);
+/// Rooms that are woken at the same time, and the pause before the next ones.
+const WOKEN_AT_ONCE: usize = 50;
+const WAKE_PAUSE: Duration = Duration::from_millis(100);
 /// Other nodes have this long to say how many are in their rooms.
 const COUNT_DEADLINE: Duration = Duration::from_millis(500);
 
@@ -233,8 +236,11 @@ impl Rooms {
             match answer {
                 Ok(true) => return Ok(()),
                 Ok(false) => pause(round).await,
-                // What was to be gone is gone.
-                Err(refusal) if may_be_done && refusal.code == ErrorCode::NotFound => return Ok(()),
+                Err(refusal)
+                    if may_be_done && ends(&ask) && refusal.code == ErrorCode::NotFound =>
+                {
+                    return Ok(());
+                }
                 Err(refusal) => return Err(refusal),
             }
         }
@@ -257,6 +263,22 @@ impl Rooms {
             self.close_leftovers(conference).await?;
         }
         answer
+    }
+
+    /// Others may have taken this node for dead, or have ended sessions without its hearing of it: every room looks, some after
+    /// the others, for the store has to answer them all.
+    pub async fn wake(&self) {
+        let inboxes: Vec<RoomInbox> = {
+            let rooms = lock(&self.shared.rooms);
+            rooms.values().map(|room| room.inbox.clone()).collect()
+        };
+        for some in inboxes.chunks(WOKEN_AT_ONCE) {
+            for inbox in some {
+                // A room that is over by now has nothing to look at.
+                let _ = inbox.send(Input::Woken);
+            }
+            tokio::time::sleep(WAKE_PAUSE).await;
+        }
     }
 
     /// Takes out what the session brought in.
@@ -430,4 +452,12 @@ async fn pause(round: u32) {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether it has been done when what it is about is not there any more.
+fn ends(ask: &RoomAsk) -> bool {
+    match ask {
+        RoomAsk::Kick(_) | RoomAsk::Delete => true,
+        RoomAsk::Change { new, .. } => new.is_none(),
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use confab_protocol::cluster::{Action, Fence, MediaState};
+use confab_protocol::cluster::{Action, CommandOutcome, Fence, MediaState};
 use confab_protocol::control::room::Role;
 use confab_protocol::control::{AccountId, ConferenceId, Participant, Refusal, Username};
 use tokio::task::JoinSet;
@@ -21,9 +21,9 @@ const LOOKED_UP_AT_ONCE: usize = 32;
 
 /// What came of it.
 pub(super) enum Roll {
-    /// Nobody is there, or the relay does not say.
+    /// Nobody is there.
     Nobody,
-    /// There is no way to the relay: people may be there. It tells what it has of the room when it links.
+    /// There is no way to the relay, or it does not say: people may be there. It tells what it has of the room when it links.
     OutOfReach,
     /// These are. The room is found by them until it says itself who is in it.
     There(Adopted, Held),
@@ -58,13 +58,15 @@ pub(super) async fn call(
             held.hold(&sessions);
             judge(shared, conference, sessions).await
         }
-        said => {
-            if said.is_none() {
-                tracing::warn!(relay = %relay.name, %conference, "a relay does not say who is in a room");
-                relays.note_left(conference, &relay.name, relay.boot);
-            }
+        Some(_) => {
             relays.leave(&relay, conference);
             return Ok(Roll::Nobody);
+        }
+        None => {
+            tracing::warn!(relay = %relay.name, %conference, "a relay does not say who is in a room");
+            relays.leave(&relay, conference);
+            relays.note_left(conference, &relay.name, relay.boot);
+            return Ok(Roll::OutOfReach);
         }
     };
     match found {
@@ -119,7 +121,7 @@ impl Drop for Held {
     }
 }
 
-/// All sessions that the relay has of the room; `None` when it does not answer.
+/// All sessions that the relay has of the room; `None` when it does not answer, or not to this owner.
 async fn list(
     shared: &Shared,
     relay: &LinkedRelay,
@@ -131,6 +133,9 @@ async fn list(
     loop {
         let action = Action::ListMedia { from };
         let listed = leftovers::ask(&shared.relays, relay, conference, fence, action).await?;
+        if listed.outcome != CommandOutcome::Obeyed {
+            return None;
+        }
         let last = listed.media.last().map(|session| session.sender);
         sessions.extend(listed.media);
         match last {

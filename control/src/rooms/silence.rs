@@ -8,6 +8,7 @@ use confab_protocol::control::{AccountId, JoinId};
 use confab_protocol::media::ConnectionId;
 
 use super::effect::{ClientId, EventKind};
+use super::parting::Parting;
 use super::state::{Media, RoomState, World};
 use crate::cluster::RelayName;
 
@@ -138,7 +139,17 @@ impl RoomState {
         let here = self.place.as_ref().map(|place| place.relay.name.clone());
         let relay = here.as_ref().map(RelayName::as_str);
         tracing::info!(conference = %self.conference, relay, "the relay is not heard: the room goes elsewhere");
+        let is_told = self.is_told();
         self.displace(now, here, world);
+        if !is_told {
+            self.parting = Some(Parting::new(now));
+        }
+    }
+
+    /// Whether the link to the room's relay is well, so that what is left there can be closed.
+    fn is_told(&self) -> bool {
+        let hush = self.place.as_ref().and_then(|place| place.hush.as_ref());
+        hush.is_none_or(|hush| !hush.is_linkless)
     }
 
     /// Asks some of those who could hear the relay whether they do.

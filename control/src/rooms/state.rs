@@ -11,7 +11,7 @@
 //! This file receives inputs and keeps time; `people` has who comes and goes, `adoption` who is there already, `moves` where
 //! the media is, `silence` and `drain` when it has to go elsewhere, `commands` what the relay was asked.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use confab_protocol::cluster::{Action, BootId, Fence, MediaEndReason};
@@ -27,6 +27,7 @@ use super::effect::{
     Answer, ClientId, Effect, EventKind, Input, Joiner, Resume, RoomEvent, Ticket,
 };
 use super::home::Recorded;
+use super::parting::Parting;
 use super::silence::Hush;
 use crate::cluster::{LinkedRelay, RelayName};
 use crate::store::{ConferenceRecord, HomeRecord, SessionId, Standing};
@@ -35,7 +36,7 @@ use crate::store::{ConferenceRecord, HomeRecord, SessionId, Standing};
 pub const PLACE_RETRY: Duration = Duration::from_millis(250);
 
 /// People who are at a relay that nobody commands have gone from it after this time: they hear nobody there.
-const BEYOND: Duration = Duration::from_secs(35);
+pub(super) const BEYOND: Duration = Duration::from_secs(35);
 
 /// What a room needs from around it, at once.
 pub trait World {
@@ -84,6 +85,8 @@ pub struct RoomState {
     /// People of the room may be at a relay that is out of reach, and that nobody has fenced: until then. What is to hold
     /// for them is not acknowledged.
     pub(super) beyond: Option<Instant>,
+    /// The same for a relay that the room has left by itself.
+    pub(super) parting: Option<Parting>,
     pub(super) avoid: Option<RelayName>,
     pub(super) retry_at: Option<Instant>,
     /// Stores under way, with what they will change.
@@ -204,6 +207,7 @@ impl RoomState {
             is_recording: false,
             record_anew: false,
             beyond: None,
+            parting: None,
             unclosed: BTreeMap::new(),
             kicked: VecDeque::new(),
             avoid: None,
@@ -257,6 +261,8 @@ impl RoomState {
             Input::Stored { ticket, result } => self.stored(now, ticket, result),
             Input::PlaceRecorded(recorded) => self.place_recorded(now, recorded, world),
             Input::Looked(recorded) => self.looked(recorded),
+            // What it wakes for was done before.
+            Input::Woken => {}
             Input::CommandDone { command, outcome } => {
                 self.command_done(now, command, outcome, world);
             }
@@ -306,6 +312,7 @@ impl RoomState {
             hush.map(Hush::deadline),
             place.and_then(|place| place.drain_at),
             self.beyond,
+            self.parting.as_ref().map(Parting::deadline),
             self.leaving.as_ref().map(Leaving::deadline),
         ]
         .into_iter()
@@ -331,6 +338,7 @@ impl RoomState {
         self.beyond.take_if(|until| *until <= now);
         self.expire_hush(now, world);
         self.expire_drain(now, world);
+        self.expire_parting(now);
         self.close_if_over(now);
     }
 
@@ -374,6 +382,12 @@ impl RoomState {
     /// People of the room may be at a relay that could not be asked.
     pub fn look_beyond(&mut self, now: Instant) {
         self.beyond = Some(now + BEYOND);
+    }
+
+    /// The room is begun anew where it has just been over: what may be out of reach still is, and who was sent out was.
+    pub fn follow(&mut self, before: &mut Self) {
+        (self.beyond, self.parting) = (before.beyond, before.parting.take());
+        self.kicked = std::mem::take(&mut before.kicked);
     }
 
     /// Whether the room is at that relay, goes there, or is about to leave it.
@@ -423,6 +437,14 @@ impl RoomState {
     /// How many are in the room.
     pub fn live(&self) -> usize {
         self.people.len()
+    }
+
+    /// The sessions by which people are here, or about to be.
+    pub fn sessions(&self) -> Vec<SessionId> {
+        let people = self.people.values().map(|person| person.session);
+        let joins = self.joins.values().map(|join| join.who.session);
+        let sessions: HashSet<SessionId> = people.chain(joins).collect();
+        sessions.into_iter().collect()
     }
 
     /// Whether events for this client may still come.

@@ -333,6 +333,7 @@ async fn a_slug_has_one_conference(store: &Arc<dyn Store>) {
     assert_eq!(
         standing,
         Ok(Some(Standing {
+            revision: 0,
             role: Role::Owner,
             muted: false,
             since: conference.created
@@ -368,6 +369,7 @@ async fn standings_change_by_condition(store: &Arc<dyn Store>) {
     let (owner, account) = (make_account(store).await, make_account(store).await);
     let conference = make_conference(store, &owner).await.id;
     let standing = |role, muted| Standing {
+        revision: 0,
         role,
         muted,
         since: NOW,
@@ -409,19 +411,26 @@ async fn standings_change_by_condition(store: &Arc<dyn Store>) {
         Err(StoreError::Conflict)
     );
     assert_eq!(store.member(conference, id).await, Ok(Some(muted)));
-    let later = Standing {
-        since: NOW.after(DAY),
-        ..banned
-    };
+    // There and back again: whoever decided by what was there at first is late.
+    let unmuted = muted.changed_to(Role::Member, false);
     assert_eq!(
-        store.change_member(conference, id, muted, later).await,
+        store.change_member(conference, id, muted, unmuted).await,
         Ok(())
     );
     assert_eq!(
-        store.member(conference, id).await,
-        Ok(Some(banned)),
-        "since when it is stays"
+        store.change_member(conference, id, member, muted).await,
+        Err(StoreError::Conflict)
     );
+    assert_eq!(
+        store.remove_member(conference, id, member).await,
+        Err(StoreError::Conflict)
+    );
+    let banned = unmuted.changed_to(Role::Banned, true);
+    assert_eq!(
+        store.change_member(conference, id, unmuted, banned).await,
+        Ok(())
+    );
+    assert_eq!(store.member(conference, id).await, Ok(Some(banned)));
     assert_eq!(store.count_members(conference).await, Ok(2));
     assert_eq!(
         store.remove_member(conference, id, member).await,
@@ -446,6 +455,7 @@ async fn pages_show_everything_once(store: &Arc<dyn Store>) {
     let owner = make_account(store).await;
     let first = make_conference(store, &owner).await;
     let standing = Standing {
+        revision: 0,
         role: Role::Listener,
         muted: true,
         since: NOW,
@@ -509,6 +519,7 @@ async fn what_is_deleted_is_gone(store: &Arc<dyn Store>) {
     let (owner, member) = (make_account(store).await, make_account(store).await);
     let conference = make_conference(store, &owner).await;
     let standing = Standing {
+        revision: 0,
         role: Role::Member,
         muted: false,
         since: NOW,

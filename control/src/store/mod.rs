@@ -18,6 +18,7 @@ use crate::cluster::RelayName;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod cql;
+mod ended;
 pub mod metered;
 mod operations;
 pub mod records;
@@ -25,6 +26,7 @@ mod refusal;
 pub mod remembering;
 pub mod sqlite;
 
+pub use ended::ended_of;
 pub use records::{
     AccountRecord, ConferenceRecord, HomePlace, HomeRecord, MemberRecord, Membership, NodeRecord,
     NodeRun, Rotation, SecretHash, SessionId, SessionRecord, Standing,
@@ -260,11 +262,11 @@ pub trait Store: Send + Sync + 'static {
         standing: Standing,
     ) -> StoreFuture<'_, ()>;
 
-    /// Puts role and mute of `new` in the place of `old`; when it began to be a member stays.
+    /// Puts `new`, which follows `old` ([`Standing::changed_to`]), in its place.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`] when role and mute are no longer those of `old`, [`StoreError::NotFound`] without one.
+    /// [`StoreError::Conflict`] when the standing is no longer `old` and is not `new` already, [`StoreError::NotFound`] without one.
     fn change_member(
         &self,
         conference: ConferenceId,
@@ -277,7 +279,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`] when role and mute are no longer those of `old`, [`StoreError::NotFound`] without one.
+    /// [`StoreError::Conflict`] when the standing is no longer `old`, [`StoreError::NotFound`] without one.
     fn remove_member(
         &self,
         conference: ConferenceId,

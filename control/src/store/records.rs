@@ -130,6 +130,21 @@ pub struct Standing {
     pub muted: bool,
     /// Since when it has a standing.
     pub since: UnixMillis,
+    /// Counts its changes, and begins anew behind the last number: a change that is late, by seconds or by a server that stood
+    /// still, finds another one than it was decided by, even when role and silence are the same again.
+    pub revision: u16,
+}
+
+impl Standing {
+    /// The one that follows it, with these rights.
+    pub fn changed_to(self, role: Role, muted: bool) -> Self {
+        Self {
+            role,
+            muted,
+            since: self.since,
+            revision: self.revision.wrapping_add(1),
+        }
+    }
 }
 
 /// An account and what it is in a conference.

@@ -6,7 +6,9 @@ use super::{Accounts, Granted};
 use crate::accounts::token::{REFRESH_AFTER, Token, Verdict};
 use crate::clock::UnixMillis;
 use crate::random;
-use crate::store::{AccountRecord, Recalled, Rotation, SessionId, SessionRecord, StoreError};
+use crate::store::{
+    AccountRecord, Recalled, Rotation, SessionId, SessionRecord, StoreError, ended_of,
+};
 
 /// Sessions that an account may have; a login beyond them ends the oldest.
 const MAX_SESSIONS: usize = 100;
@@ -87,13 +89,9 @@ impl Accounts {
         Ok(found.is_some())
     }
 
-    /// Whether the session has ended, as the store says.
-    pub async fn has_ended(&self, session: SessionId) -> Result<bool, Refusal> {
-        Ok(self
-            .store
-            .session(session, self.clock.now())
-            .await?
-            .is_none())
+    /// Those of the sessions that have ended, as the store says.
+    pub async fn ended_of(&self, sessions: Vec<SessionId>) -> Result<Vec<SessionId>, StoreError> {
+        ended_of(&self.store, &self.clock, sessions).await
     }
 
     /// The account's sessions, oldest first.

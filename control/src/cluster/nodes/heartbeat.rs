@@ -44,18 +44,27 @@ pub async fn enter(
     Ok(())
 }
 
-/// Goes on for as long as the node lives. `missed` is called when others may have taken this node for dead meanwhile, and
-/// have told it nothing.
+/// Why this node may not have been told something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missed {
+    /// Others may have taken it for dead meanwhile.
+    ThisNode,
+    /// Another one is no more, or has started again, and may have had something to tell.
+    Another,
+}
+
+/// Goes on for as long as the node lives. `missed` is called when this node may not have been told something.
 pub async fn run(
     store: Arc<dyn Store>,
     nodes: Nodes,
     mut record: NodeRecord,
-    missed: impl AsyncFn(),
+    missed: impl Fn(Missed),
 ) {
     let mut turns = tokio::time::interval(BEAT_INTERVAL);
     turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut answers, mut is_alone) = (true, true);
     let mut sure = nodes.sure_since(Instant::now());
+    let mut departures = nodes.members().departures();
     loop {
         turns.tick().await;
         match beat(store.as_ref(), &nodes, &mut record).await {
@@ -79,7 +88,11 @@ pub async fn run(
         let now_sure = nodes.sure_since(Instant::now());
         if now_sure.is_some() && now_sure != sure {
             sure = now_sure;
-            missed().await;
+            missed(Missed::ThisNode);
+        }
+        let departed = nodes.members().departures();
+        if std::mem::replace(&mut departures, departed) != departed {
+            missed(Missed::Another);
         }
     }
 }

@@ -48,6 +48,8 @@ pub struct Members {
     beaten: Option<Instant>,
     /// Counts the times at which others could have taken this node for dead.
     breaks: u64,
+    /// Counts the runs of others that came to an end.
+    departures: u64,
     /// Runs that were asked for and not listed, and since when: they may have started after the store was looked at.
     strangers: HashMap<NodeRun, Instant>,
 }
@@ -67,6 +69,7 @@ impl Members {
             alone: false,
             beaten: None,
             breaks: 0,
+            departures: 0,
             strangers: HashMap::new(),
         }
     }
@@ -105,14 +108,25 @@ impl Members {
         }
         let mut before = std::mem::take(&mut self.seen);
         for record in listed {
-            let same = before.remove(&record.run.name).filter(|seen| {
+            let known = before.remove(&record.run.name);
+            let is_restarted = |seen: &Seen| seen.record.run != record.run;
+            let was_alive = known.as_ref().is_some_and(|seen| seen.still < DEAD_AFTER);
+            self.departures += u64::from(known.as_ref().is_some_and(is_restarted));
+            let same = known.filter(|seen| {
                 seen.record.run == record.run && seen.record.counter == record.counter
             });
             let still = same.zip(step);
             let still = still.map_or(Duration::ZERO, |(seen, step)| seen.still + step);
+            self.departures += u64::from(was_alive && still >= DEAD_AFTER);
             self.seen
                 .insert(record.run.name.clone(), Seen { record, still });
         }
+        self.departures += before.len() as u64;
+    }
+
+    /// How many runs of others have died, have been started again or are not listed any more.
+    pub fn departures(&self) -> u64 {
+        self.departures
     }
 
     /// Whether that run of a node, of which one has just read, lives at `now`.

@@ -211,6 +211,7 @@ fn standing_to_wire(standing: Standing) -> wire::Standing {
         role: standing.role.into(),
         muted: standing.muted,
         since_ms: standing.since.0,
+        revision: standing.revision.into(),
     }
 }
 
@@ -223,6 +224,7 @@ fn parse_standing(standing: wire::Standing) -> Result<Standing, BadField> {
         role,
         muted: standing.muted,
         since: UnixMillis(standing.since_ms),
+        revision: u16::try_from(standing.revision).map_err(|_| BadField("revision"))?,
     })
 }
 
@@ -240,6 +242,7 @@ mod tests {
             role: Role::Moderator,
             muted,
             since: UnixMillis(77),
+            revision: 700,
         };
         let change = RoomAsk::Change {
             account,

@@ -100,6 +100,7 @@ pub(super) fn relay(name: &str, boot: u8) -> LinkedRelay {
 
 pub(super) fn standing(role: Role) -> Standing {
     Standing {
+        revision: 0,
         role,
         muted: false,
         since: UnixMillis(0),

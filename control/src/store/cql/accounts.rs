@@ -10,7 +10,7 @@ use super::unfinished::Work;
 use super::values::{self, GONE, State};
 use super::{Core, ROUNDS, keys};
 use crate::accounts::hashing::PasswordHash;
-use crate::clock::UnixMillis;
+use crate::clock::Clock;
 use crate::random::{self, jittered};
 use crate::store::{AccountRecord, Name, StoreError};
 
@@ -92,6 +92,11 @@ impl Core {
                 Name::Slug => self.conference_state(ConferenceId::new(holder)).await?,
                 Name::Username | Name::Email => self.account_state(AccountId::new(holder)).await?,
             };
+            if state == Some(State::Gone) {
+                // Whoever had it is no more, and should have freed it.
+                self.free(kind, name, &holder).await?;
+                continue;
+            }
             if state == Some(State::Live) || Instant::now() > until {
                 return Err(StoreError::Taken(kind));
             }
@@ -134,7 +139,7 @@ impl Core {
                 &self.db,
                 Work::DeleteAccount,
                 id.as_bytes(),
-                UnixMillis(0),
+                Clock::System.now(),
                 Vec::new(),
             )
             .await?;

@@ -9,7 +9,7 @@ use super::keys::{self, BUCKETS, Place};
 use super::unfinished::Work;
 use super::values::{self, GONE, State};
 use super::{Core, ROUNDS};
-use crate::clock::UnixMillis;
+use crate::clock::Clock;
 use crate::store::{ConferenceRecord, Name, Standing, StoreError};
 
 impl Core {
@@ -56,6 +56,7 @@ impl Core {
             role: Role::Owner,
             muted: false,
             since: conference.created,
+            revision: 0,
         };
         // An attempt before may have come further; what it wrote stands.
         self.point_to(&place, standing.since).await?;
@@ -93,7 +94,13 @@ impl Core {
         match closed.await? {
             Swapped::Done => self.finish_closing_conference(conference).await?,
             Swapped::Found(found) => match values::state(found.as_deref())? {
-                Some(State::Live) => return Ok(true),
+                // Whoever made it may have ended before the last look.
+                Some(State::Live) => match self.account_state(conference.owner).await? {
+                    Some(State::Live) => return Ok(true),
+                    // It is about to live again, or not: later.
+                    Some(State::Held) => {}
+                    _ => self.close_conference(conference.id).await?,
+                },
                 Some(State::Closing) => self.finish_closing_conference(conference).await?,
                 _ => self.take_away(conference).await?,
             },
@@ -111,7 +118,7 @@ impl Core {
                 &self.db,
                 Work::DeleteConference,
                 id.as_bytes(),
-                UnixMillis(0),
+                Clock::System.now(),
                 Vec::new(),
             )
             .await?;
@@ -218,19 +225,26 @@ impl Core {
 
     async fn remove_everybody(&self, conference: &ConferenceRecord) -> Result<(), StoreError> {
         for bucket in 0..BUCKETS {
+            let mut last = Vec::new();
             loop {
                 let rows = self
-                    .members_after(conference.id, bucket, &[], CHUNK)
+                    .members_after(conference.id, bucket, &last, CHUNK)
                     .await?;
-                let removals = rows.iter().map(|(account, value)| async {
-                    let place = Place::of(conference, *account);
-                    self.remove_with_place_first(&place, value.clone()).await
+                let standings = rows
+                    .iter()
+                    .filter_map(|(account, value)| Some((*account, value.clone()?)));
+                let removals = standings.map(|(account, value)| async move {
+                    let place = Place::of(conference, account);
+                    self.remove_with_place_first(&place, value).await
                 });
                 for removed in super::join_all(removals).await {
                     removed?;
                 }
-                if rows.len() < CHUNK as usize {
-                    break;
+                match rows.last() {
+                    Some((account, _)) if rows.len() == CHUNK as usize => {
+                        last = account.as_bytes().to_vec();
+                    }
+                    _ => break,
                 }
             }
         }

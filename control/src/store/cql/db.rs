@@ -220,10 +220,8 @@ impl Db {
         let rows = result
             .into_rows_result()
             .map_err(|error| uncertain(StoreError::Unavailable(error.to_string())))?;
-        let value_column = rows
-            .column_specs()
-            .get_by_name("v")
-            .map(|(column, _)| column);
+        let column = |name| rows.column_specs().get_by_name(name).map(|(at, _)| at);
+        let (value_column, mark_column) = (column("v"), column("x"));
         let wrong = |_| uncertain(StoreError::Corrupt("the columns of an answer"));
         let rows: Result<Vec<Row>, _> = rows
             .rows::<Row>()
@@ -232,6 +230,7 @@ impl Db {
         Ok(Answer {
             rows: rows.map_err(wrong)?,
             value_column,
+            mark_column,
         })
     }
 }
@@ -241,6 +240,7 @@ impl Db {
 pub(super) struct Answer {
     pub(super) rows: Vec<Row>,
     value_column: Option<usize>,
+    mark_column: Option<usize>,
 }
 
 impl Answer {
@@ -249,6 +249,20 @@ impl Answer {
     pub(super) fn value(mut self) -> Option<Vec<u8>> {
         let row = self.rows.first_mut()?;
         blob(row.columns.get_mut(self.value_column?)?.take())
+    }
+
+    /// Whether there is such a column, and not null.
+    pub(super) fn has_value(&self) -> bool {
+        self.column(self.value_column).is_some()
+    }
+
+    /// The column `x`: the mark of a row that was removed.
+    pub(super) fn mark(&self) -> Option<Vec<u8>> {
+        blob(self.column(self.mark_column).cloned())
+    }
+
+    fn column(&self, at: Option<usize>) -> Option<&CqlValue> {
+        self.rows.first()?.columns.get(at?)?.as_ref()
     }
 
     /// Whether a conditional write was applied: the first column of its first row.

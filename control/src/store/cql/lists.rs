@@ -29,7 +29,7 @@ impl Lists {
             ))
             .await?,
             count_members: read(format!(
-                "SELECT count(*) FROM {members} WHERE c = ? AND b = ?"
+                "SELECT count(v) FROM {members} WHERE c = ? AND b = ?"
             ))
             .await?,
             conferences: read(format!(
@@ -37,7 +37,7 @@ impl Lists {
             ))
             .await?,
             owned: read(format!(
-                "SELECT i FROM {users} WHERE u = ? AND k = {OWNED} AND i > ? LIMIT {CHUNK}"
+                "SELECT k, i, v FROM {users} WHERE u = ? AND k = {OWNED} AND i > ? LIMIT {CHUNK}"
             ))
             .await?,
         })
@@ -51,13 +51,13 @@ impl Core {
         loop {
             let values = vec![keys::bytes(account.as_bytes()), CqlValue::Blob(last)];
             let answer = self.db.run(&self.lists.owned, values).await?;
-            let count = answer.rows.len();
-            for row in answer.rows {
-                let id = blob(row.columns.into_iter().next().flatten()).unwrap_or_default();
-                owned.push(ConferenceId::new(values::id(&id)?));
-            }
-            match owned.last() {
-                Some(id) if count == CHUNK as usize => last = id.as_bytes().to_vec(),
+            let places = places(account, answer.rows)?;
+            let there = places.iter().filter(|(_, tag)| tag.is_some());
+            owned.extend(there.map(|(place, _)| place.conference));
+            match places.last() {
+                Some((place, _)) if places.len() == CHUNK as usize => {
+                    last = place.conference.as_bytes().to_vec();
+                }
                 _ => return Ok(owned),
             }
         }
@@ -93,7 +93,7 @@ impl Core {
         });
         let mut items = Vec::new();
         for read in join_all(reads).await {
-            // A crash may have left a place that leads nowhere.
+            // A place may have been removed, or a crash may have left it to lead nowhere.
             if let (Some(conference), Some(standing)) = read? {
                 items.push(Membership {
                     conference,
@@ -147,8 +147,8 @@ impl Core {
         let accounts = join_all(reads).await;
         let mut items = Vec::with_capacity(rows.len());
         for ((_, (_, value)), account) in rows.iter().zip(accounts) {
-            // The account may be on its way out.
-            if let Some(account) = account? {
+            // The standing may have been removed, and the account be on its way out.
+            if let (Some(value), Some(account)) = (value, account?) {
                 items.push(MemberRecord {
                     account: account.id,
                     username: account.username,
@@ -178,14 +178,14 @@ impl Core {
         join_all(counts).await.into_iter().sum()
     }
 
-    /// Rows of one bucket, by account, from the one after `last` on.
+    /// Rows of one bucket, by account, from the one after `last` on: standings, or `None` for one that was removed.
     pub(super) async fn members_after(
         &self,
         conference: ConferenceId,
         bucket: u8,
         last: &[u8],
         limit: u32,
-    ) -> Result<Vec<(AccountId, Vec<u8>)>, StoreError> {
+    ) -> Result<Vec<(AccountId, Option<Vec<u8>>)>, StoreError> {
         let mut values = keys::bucket(conference, bucket).to_vec();
         values.push(CqlValue::Blob(last.to_vec()));
         values.push(CqlValue::Int(i32::try_from(limit).unwrap_or(i32::MAX)));
@@ -193,39 +193,39 @@ impl Core {
         let mut rows = Vec::with_capacity(answer.rows.len());
         for row in answer.rows {
             let [account, value] = columns(row)?;
-            let (Some(account), Some(value)) = (blob(account), blob(value)) else {
-                return Err(StoreError::Corrupt("a member"));
-            };
-            rows.push((AccountId::new(values::id(&account)?), value));
+            let account = blob(account).ok_or(StoreError::Corrupt("a member"))?;
+            rows.push((AccountId::new(values::id(&account)?), blob(value)));
         }
         Ok(rows)
     }
 
+    /// Rows of the account's lists, from the one after `after` on: places with their tags, or `None` for one that was removed.
     pub(super) async fn places_after(
         &self,
         after: &Place,
         limit: i32,
-    ) -> Result<Vec<(Place, Vec<u8>)>, StoreError> {
+    ) -> Result<Vec<(Place, Option<Vec<u8>>)>, StoreError> {
         let mut values = after.key().to_vec();
         values.push(CqlValue::Int(limit));
         let answer = self.db.run(&self.lists.conferences, values).await?;
-        let mut places = Vec::with_capacity(answer.rows.len());
-        for row in answer.rows {
-            let [list, conference, tag] = columns(row)?;
-            let (Some(CqlValue::TinyInt(list)), Some(conference), Some(tag)) =
-                (list, blob(conference), blob(tag))
-            else {
-                return Err(StoreError::Corrupt("a membership"));
-            };
-            let place = Place {
-                conference: ConferenceId::new(values::id(&conference)?),
-                account: after.account,
-                list,
-            };
-            places.push((place, tag));
-        }
-        Ok(places)
+        places(after.account, answer.rows)
     }
+}
+
+fn places(account: AccountId, rows: Vec<Row>) -> Result<Vec<(Place, Option<Vec<u8>>)>, StoreError> {
+    let place = |row| {
+        let [list, conference, tag] = columns(row)?;
+        let (Some(CqlValue::TinyInt(list)), Some(conference)) = (list, blob(conference)) else {
+            return Err(StoreError::Corrupt("a membership"));
+        };
+        let place = Place {
+            conference: ConferenceId::new(values::id(&conference)?),
+            account,
+            list,
+        };
+        Ok((place, blob(tag)))
+    };
+    rows.into_iter().map(place).collect()
 }
 
 fn columns<const N: usize>(row: Row) -> Result<[Option<CqlValue>; N], StoreError> {

@@ -74,29 +74,13 @@ impl Core {
         new: Standing,
     ) -> Result<(), StoreError> {
         let key = keys::member(conference, account);
-        let mut found = self.members.read(&self.db, &key).await?;
-        for _ in 0..ROUNDS {
-            let value = found.ok_or(StoreError::NotFound)?;
-            let is = values::read_standing(&value)?;
-            if same_rights(is, new) {
-                return Ok(());
-            }
-            if !same_rights(is, old) {
-                return Err(StoreError::Conflict);
-            }
-            let changed = values::standing(Standing {
-                since: is.since,
-                ..new
-            });
-            let swapped = self
-                .members
-                .swap(&self.db, &key, Some(&value), Some((&changed, 0)));
-            match swapped.await? {
-                Swapped::Done => return Ok(()),
-                Swapped::Found(other) => found = other,
-            }
+        let (was, becomes) = (values::standing(old), values::standing(new));
+        let new = Some((becomes.as_slice(), 0));
+        match self.members.swap(&self.db, &key, Some(&was), new).await? {
+            Swapped::Done => Ok(()),
+            Swapped::Found(None) => Err(StoreError::NotFound),
+            Swapped::Found(Some(_)) => Err(StoreError::Conflict),
         }
-        Err(StoreError::Conflict)
     }
 
     pub(super) async fn remove_member(
@@ -106,29 +90,18 @@ impl Core {
         old: Standing,
     ) -> Result<(), StoreError> {
         let key = keys::member(conference, account);
-        let mut found = self.members.read(&self.db, &key).await?;
-        for _ in 0..ROUNDS {
-            let value = found.ok_or(StoreError::NotFound)?;
-            let is = values::read_standing(&value)?;
-            if !same_rights(is, old) {
-                return Err(StoreError::Conflict);
-            }
-            match self
-                .members
-                .swap(&self.db, &key, Some(&value), None)
-                .await?
-            {
-                Swapped::Done => {
-                    // Last: a standing that no list leads to would outlive its account.
-                    if let Some(record) = self.conference(conference).await? {
-                        self.forget(&Place::of(&record, account), is.since).await?;
-                    }
-                    return Ok(());
-                }
-                Swapped::Found(other) => found = other,
-            }
+        if self.members.read(&self.db, &key).await?.is_none() {
+            return Err(StoreError::NotFound);
         }
-        Err(StoreError::Conflict)
+        let was = values::standing(old);
+        if let Swapped::Found(_) = self.members.swap(&self.db, &key, Some(&was), None).await? {
+            return Err(StoreError::Conflict);
+        }
+        // Last: a standing that no list leads to would outlive its account.
+        if let Some(record) = self.conference(conference).await? {
+            self.forget(&Place::of(&record, account), old.since).await?;
+        }
+        Ok(())
     }
 
     /// Puts the conference into the account's list, for a standing since `since`.
@@ -211,6 +184,7 @@ impl Core {
                 if let Some(standing) = self.members.read(&self.db, &key).await? {
                     self.remove_with_place_last(place, standing).await?;
                 }
+                let Some(tag) = tag else { return Ok(()) };
                 // One whose standing is gone, or was never written.
                 self.users
                     .swap(&self.db, &place.key(), Some(tag), None)
@@ -226,8 +200,4 @@ impl Core {
             }
         }
     }
-}
-
-fn same_rights(one: Standing, other: Standing) -> bool {
-    (one.role, one.muted) == (other.role, other.muted)
 }

@@ -16,15 +16,15 @@ use crate::random::{self, jittered};
 /// Each takes the tables from the version that is its place in the list to the next. Never change one that was released.
 /// A statement may be done twice: the node that began may have ended midway.
 const MIGRATIONS: [&[&str]; 1] = [&[
-    "CREATE TABLE IF NOT EXISTS {ks}.users (u blob, k tinyint, i blob, v blob, PRIMARY KEY (u, k, i)) WITH compression = {packed}",
-    "CREATE TABLE IF NOT EXISTS {ks}.users_by_username (n text PRIMARY KEY, v blob) WITH compression = {packed}",
-    "CREATE TABLE IF NOT EXISTS {ks}.users_by_email (n text PRIMARY KEY, v blob) WITH compression = {packed}",
-    "CREATE TABLE IF NOT EXISTS {ks}.sessions (s blob PRIMARY KEY, v blob) WITH compression = {packed}",
-    "CREATE TABLE IF NOT EXISTS {ks}.conferences (c blob PRIMARY KEY, v blob) WITH compression = {packed}",
-    "CREATE TABLE IF NOT EXISTS {ks}.conferences_by_slug (n text PRIMARY KEY, v blob) WITH compression = {packed}",
-    "CREATE TABLE IF NOT EXISTS {ks}.members_by_conference (c blob, b tinyint, u blob, v blob, PRIMARY KEY ((c, b), u)) \
+    "CREATE TABLE IF NOT EXISTS {ks}.users (u blob, k tinyint, i blob, v blob, x blob, PRIMARY KEY (u, k, i)) WITH compression = {packed}",
+    "CREATE TABLE IF NOT EXISTS {ks}.users_by_username (n text PRIMARY KEY, v blob, x blob) WITH compression = {packed}",
+    "CREATE TABLE IF NOT EXISTS {ks}.users_by_email (n text PRIMARY KEY, v blob, x blob) WITH compression = {packed}",
+    "CREATE TABLE IF NOT EXISTS {ks}.sessions (s blob PRIMARY KEY, v blob, x blob) WITH compression = {packed}",
+    "CREATE TABLE IF NOT EXISTS {ks}.conferences (c blob PRIMARY KEY, v blob, x blob) WITH compression = {packed}",
+    "CREATE TABLE IF NOT EXISTS {ks}.conferences_by_slug (n text PRIMARY KEY, v blob, x blob) WITH compression = {packed}",
+    "CREATE TABLE IF NOT EXISTS {ks}.members_by_conference (c blob, b tinyint, u blob, v blob, x blob, PRIMARY KEY ((c, b), u)) \
      WITH compression = {packed}",
-    "CREATE TABLE IF NOT EXISTS {ks}.conference_home (c blob PRIMARY KEY, v blob) WITH compression = {packed}",
+    "CREATE TABLE IF NOT EXISTS {ks}.conference_home (c blob PRIMARY KEY, v blob, x blob) WITH compression = {packed}",
     // A row that a dead replica brings back is a node whose counter stands still.
     "CREATE TABLE IF NOT EXISTS {ks}.nodes (b tinyint, n text, v blob, PRIMARY KEY (b, n)) WITH gc_grace_seconds = 3600",
     "CREATE TABLE IF NOT EXISTS {ks}.revoked_relays (b tinyint, n text, v bigint, PRIMARY KEY (b, n))",

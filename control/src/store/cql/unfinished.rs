@@ -10,15 +10,16 @@ use confab_protocol::control::{AccountId, ConferenceId};
 use scylla::statement::prepared::PreparedStatement;
 use scylla::value::CqlValue;
 
+use super::Core;
 use super::db::{Db, Kind, blob};
-use super::{Core, values};
+use super::values::{self, State};
 use crate::clock::UnixMillis;
 use crate::random;
 use crate::store::StoreError;
 
 /// Notes are spread over so many partitions.
 const BUCKETS: u8 = 16;
-/// What is being made is left alone for so long. Every statement of it was given up long before.
+/// What is being made is left alone for so long, and what is to be deleted and lives. Every statement of it was given up long before.
 const UNTOUCHED: Duration = Duration::from_secs(10 * 60);
 /// What was given up half-made is looked at again for so long: who was making it may have stood still meanwhile, and write more
 /// before it finds out. Shorter than the mark of what is gone lives.
@@ -42,7 +43,7 @@ pub(super) struct Note {
     work: i8,
     id: [u8; 16],
     nonce: Vec<u8>,
-    /// When it was begun; 0 for what may be finished at any time.
+    /// When it was begun.
     begun: UnixMillis,
     /// What it is about, as its own row has it.
     value: Vec<u8>,
@@ -185,7 +186,8 @@ impl Core {
     /// Whether the note was struck out.
     async fn settle(&self, note: &Note, now: UnixMillis) -> Result<bool, StoreError> {
         let age = now.since(note.begun);
-        if note.begun != UnixMillis(0) && age < UNTOUCHED {
+        let is_made = matches!(note.work, 1 | 3);
+        if is_made && age < UNTOUCHED {
             return Ok(false);
         }
         let (account, conference) = (AccountId::new(note.id), ConferenceId::new(note.id));
@@ -194,19 +196,25 @@ impl Core {
                 let record = values::read_account(account, &note.value)?;
                 self.abandon_account(&record).await? || age >= MAY_COME_LATE
             }
-            2 => match self.close_account(account).await {
-                // It owns a conference again: then it is not deleted, as its owner was told.
-                Ok(()) | Err(StoreError::Conflict) => true,
-                Err(error) => return Err(error),
+            // What still lives was not deleted, as its owner was told, or will be in a moment.
+            2 => match self.account_state(account).await? {
+                Some(State::Live) => age >= UNTOUCHED,
+                Some(State::Held | State::Closing) => match self.close_account(account).await {
+                    Ok(()) => true,
+                    // It owns a conference again.
+                    Err(StoreError::Conflict) => age >= UNTOUCHED,
+                    Err(error) => return Err(error),
+                },
+                Some(State::Gone) | None => true,
             },
             3 => {
                 let record = values::read_conference(conference, &note.value)?;
                 self.abandon_conference(&record).await? || age >= MAY_COME_LATE
             }
-            4 => {
-                self.close_conference(conference).await?;
-                true
-            }
+            4 => match self.conference_state(conference).await? {
+                Some(State::Live) => age >= UNTOUCHED,
+                _ => self.close_conference(conference).await.map(|()| true)?,
+            },
             // A newer program's: that one settles it.
             _ => false,
         };

@@ -167,10 +167,11 @@ pub(super) fn read_conference(
     read().ok_or(StoreError::Corrupt("a conference"))
 }
 
-/// `role (1) · muted (1) · since`.
+/// `role (1) · muted (1) · since · revision (2)`.
 pub(super) fn standing(standing: Standing) -> Vec<u8> {
     let mut out = vec![number(i32::from(standing.role)), u8::from(standing.muted)];
     put_time(&mut out, standing.since);
+    out.extend_from_slice(&standing.revision.to_be_bytes());
     out
 }
 
@@ -182,6 +183,7 @@ pub(super) fn read_standing(value: &[u8]) -> Result<Standing, StoreError> {
             role: Role::try_from(i32::from(role)).ok()?,
             muted: muted != 0,
             since: take_time(&mut rest)?,
+            revision: u16::from_be_bytes(take(&mut rest)?),
         })
     };
     read().ok_or(StoreError::Corrupt("a standing"))
@@ -305,6 +307,7 @@ mod tests {
             assert!(read_conference(record.id, &room[..end]).is_err());
         }
         let standing_record = Standing {
+            revision: 0,
             role: Role::Banned,
             muted: true,
             since: NOW,

@@ -300,6 +300,7 @@ mod tests {
 
     fn standing(role: Role) -> Standing {
         Standing {
+            revision: 0,
             role,
             muted: false,
             since: TODAY,

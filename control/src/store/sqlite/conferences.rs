@@ -41,6 +41,7 @@ pub(super) fn create(db: &Connection, conference: &ConferenceRecord) -> Result<(
         role: Role::Owner,
         muted: false,
         since: conference.created,
+        revision: 0,
     };
     add_member(db, conference.id, conference.owner, standing)
 }
@@ -80,7 +81,7 @@ pub(super) fn of_account(
 ) -> Result<Page<Membership>, StoreError> {
     let mut statement = db.prepare_cached(
         "SELECT c.id, c.slug, c.title, c.visibility, o.id, o.username, c.created, c.region, m.role, m.muted, m.since, \
-         c.number \
+         m.revision, c.number \
          FROM members m JOIN conferences c ON c.number = m.conference JOIN accounts o ON o.number = c.owner \
          WHERE m.account = (SELECT number FROM accounts WHERE id = ?) AND m.conference > ? \
          ORDER BY m.conference LIMIT ?",
@@ -92,7 +93,7 @@ pub(super) fn of_account(
                 conference: conference(row)?,
                 standing: standing(row, 8)?,
             };
-            Ok((row.get(11)?, membership))
+            Ok((row.get(12)?, membership))
         },
     )?;
     Ok(page(rows.collect::<Result<_, _>>()?, limit))
@@ -110,7 +111,7 @@ pub(super) fn member(
     account: AccountId,
 ) -> Result<Option<Standing>, StoreError> {
     let mut statement = db.prepare_cached(&format!(
-        "SELECT role, muted, since FROM members {OF_MEMBER}"
+        "SELECT role, muted, since, revision FROM members {OF_MEMBER}"
     ))?;
     Ok(statement
         .query_row(params![conference.as_bytes(), account.as_bytes()], |row| {
@@ -126,7 +127,7 @@ pub(super) fn members(
     limit: u32,
 ) -> Result<Page<MemberRecord>, StoreError> {
     let mut statement = db.prepare_cached(
-        "SELECT a.id, a.username, m.role, m.muted, m.since, a.number \
+        "SELECT a.id, a.username, m.role, m.muted, m.since, m.revision, a.number \
          FROM members m JOIN accounts a ON a.number = m.account \
          WHERE m.conference = (SELECT number FROM conferences WHERE id = ?) AND m.account > ? \
          ORDER BY m.account LIMIT ?",
@@ -139,7 +140,7 @@ pub(super) fn members(
                 username: parsed(row, 1)?,
                 standing: standing(row, 2)?,
             };
-            Ok((row.get(5)?, member))
+            Ok((row.get(6)?, member))
         },
     )?;
     Ok(page(rows.collect::<Result<_, _>>()?, limit))
@@ -166,7 +167,7 @@ pub(super) fn add_member(
         };
     }
     db.prepare_cached(
-        "INSERT INTO members (conference, account, role, muted, since) VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO members (conference, account, role, muted, since, revision) VALUES (?, ?, ?, ?, ?, ?)",
     )?
     .execute(params![
         number(db, conference)?,
@@ -174,6 +175,7 @@ pub(super) fn add_member(
         i32::from(new.role),
         new.muted,
         signed(new.since.0),
+        new.revision,
     ])?;
     Ok(())
 }
@@ -186,17 +188,22 @@ pub(super) fn change_member(
     new: Standing,
 ) -> Result<(), StoreError> {
     let found = member(db, conference, account)?.ok_or(StoreError::NotFound)?;
-    if !same_rights(found, old) && !same_rights(found, new) {
+    if found == new {
+        return Ok(());
+    }
+    if found != old {
         return Err(StoreError::Conflict);
     }
     db.prepare_cached(&format!(
-        "UPDATE members SET role = ?3, muted = ?4 {OF_MEMBER}"
+        "UPDATE members SET role = ?3, muted = ?4, since = ?5, revision = ?6 {OF_MEMBER}"
     ))?
     .execute(params![
         conference.as_bytes(),
         account.as_bytes(),
         i32::from(new.role),
-        new.muted
+        new.muted,
+        signed(new.since.0),
+        new.revision,
     ])?;
     Ok(())
 }
@@ -208,7 +215,7 @@ pub(super) fn remove_member(
     old: Standing,
 ) -> Result<(), StoreError> {
     let found = member(db, conference, account)?.ok_or(StoreError::NotFound)?;
-    if !same_rights(found, old) {
+    if found != old {
         return Err(StoreError::Conflict);
     }
     db.prepare_cached(&format!("DELETE FROM members {OF_MEMBER}"))?
@@ -221,10 +228,6 @@ fn number(db: &Connection, id: ConferenceId) -> Result<i64, StoreError> {
         .query_row([id.as_bytes()], |row| row.get(0))
         .optional()?
         .ok_or(StoreError::NotFound)
-}
-
-fn same_rights(one: Standing, other: Standing) -> bool {
-    (one.role, one.muted) == (other.role, other.muted)
 }
 
 /// One row more than the page holds tells whether there is a next one.
@@ -259,5 +262,6 @@ fn standing(row: &Row<'_>, first: usize) -> rusqlite::Result<Standing> {
         role: Role::try_from(role).map_err(|_| broken(first, Type::Integer))?,
         muted: row.get(first + 1)?,
         since: millis(row, first + 2)?,
+        revision: row.get(first + 3)?,
     })
 }

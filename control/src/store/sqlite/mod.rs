@@ -380,6 +380,7 @@ mod tests {
         let store = SqliteStore::open(&path).unwrap();
         let now = UnixMillis(1_790_000_000_000);
         let standing = Standing {
+            revision: 0,
             role: Role::Member,
             muted: false,
             since: now,

@@ -55,6 +55,7 @@ CREATE TABLE members (
     role INTEGER NOT NULL,
     muted INTEGER NOT NULL,
     since INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
     PRIMARY KEY (conference, account)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX conferences_of_account ON members (account);

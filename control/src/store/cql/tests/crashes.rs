@@ -403,6 +403,7 @@ async fn while_a_session_begins_rotates_and_ends() {
 
 fn member() -> Standing {
     Standing {
+        revision: 0,
         role: Role::Member,
         muted: false,
         since: NOW,

@@ -64,6 +64,7 @@ async fn make_user(store: &CqlStore, number: u64, conference: ConferenceId) {
         ..some_session(&account, now.after(Duration::from_secs(30 * 24 * 3600)))
     };
     let standing = Standing {
+        revision: 0,
         role: Role::Member,
         muted: false,
         since: now,
@@ -108,6 +109,7 @@ async fn latencies(store: &CqlStore, conference: ConferenceId) {
             expires: session.expires,
         };
         let old = Standing {
+            revision: 0,
             role: Role::Member,
             muted: false,
             since: NOW,

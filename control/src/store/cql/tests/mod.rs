@@ -281,6 +281,7 @@ async fn who_deletes_and_who_creates_see_each_other() {
             let session = some_session(&account, NOW.after(Duration::from_secs(3600)));
             let own = some_conference(&account);
             let standing = Standing {
+                revision: 0,
                 role: confab_protocol::control::room::Role::Member,
                 muted: false,
                 since: NOW,

@@ -27,6 +27,7 @@ async fn an_account_with_many_sessions_and_conferences_is_seen_whole_and_goes_wh
             assert_eq!(store.create_account(account.clone()).await, Ok(()));
         }
         let standing = Standing {
+            revision: 0,
             role: Role::Member,
             muted: false,
             since: NOW,
@@ -65,6 +66,7 @@ async fn a_conference_with_many_members_is_seen_whole_and_goes_whole() {
         let conference = some_conference(&owner);
         assert_eq!(store.create_conference(conference.clone()).await, Ok(()));
         let standing = Standing {
+            revision: 0,
             role: Role::Listener,
             muted: false,
             since: NOW,

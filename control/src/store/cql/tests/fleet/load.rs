@@ -166,6 +166,7 @@ impl Worker {
             }
             let next = match is {
                 None => Some(Standing {
+                    revision: 0,
                     role: Role::Member,
                     muted: false,
                     since: UnixMillis(NOW.0 + turn),
