@@ -158,3 +158,33 @@ async fn change(
 fn is_ours(found: &HomeRecord, home: &HomeRecord) -> bool {
     found.era == home.era && found.owner == home.owner
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::NodeRun;
+
+    #[test]
+    fn people_who_may_be_there_still_keep_their_secret() {
+        let place = HomePlace {
+            relay: "berlin".parse().unwrap(),
+            boot: confab_protocol::cluster::BootId([1; 16]),
+            placement: 3,
+        };
+        let owner = NodeRun {
+            name: "one".parse().unwrap(),
+            incarnation: 1,
+        };
+        let home = |owner, place| HomeRecord {
+            era: 7,
+            owner,
+            place,
+            gathered: 5,
+        };
+        assert_eq!(gathered(None), 1);
+        assert_eq!(gathered(Some(&home(None, None))), 8, "all have left");
+        assert_eq!(gathered(Some(&home(Some(owner), None))), 5);
+        // Let go by one that never got to them.
+        assert_eq!(gathered(Some(&home(None, Some(place)))), 5);
+    }
+}

@@ -293,6 +293,22 @@ mod tests {
     }
 
     #[test]
+    fn every_end_of_a_run_is_counted_once() {
+        assert_eq!(watch(60, |look| Some(look.into())).members.departures(), 0);
+        let mut watch = watch(40, |look| Some(look.min(2).into()));
+        assert_eq!(watch.members.departures(), 1, "it stood still");
+        let mut look = |listed| {
+            watch.now += BEAT_INTERVAL;
+            watch.members.look(watch.now, listed);
+            watch.members.departures()
+        };
+        assert_eq!(look(vec![record("two", 8, 1)]), 2, "it was started again");
+        assert_eq!(look(vec![record("two", 8, 2)]), 2);
+        assert_eq!(look(Vec::new()), 3, "it is not listed any more");
+        assert_eq!(look(Vec::new()), 3);
+    }
+
+    #[test]
     fn two_runs_of_one_name_are_sure_of_nothing() {
         let mut members = Members::new(run("one", 1));
         let now = Instant::now();

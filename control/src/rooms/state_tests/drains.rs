@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use confab_protocol::cluster::SessionNote;
-use confab_protocol::cluster::{Action, BootId, CommandOutcome, CommandResult, MediaState};
-use confab_protocol::media::ConnectionId;
+use confab_protocol::cluster::{Action, BootId, CommandOutcome};
 
 use super::table::*;
 use crate::rooms::effect::{Done, Effect, Input};
@@ -24,30 +22,6 @@ fn moving() -> Table {
     table.settle();
     assert_eq!(table.moves().len(), 2);
     table
-}
-
-/// Answers the look who has come to the new relay, which is due by now.
-fn call_the_roll(table: &mut Table, seen: [bool; 2]) {
-    let roll = table.take(|effect| {
-        matches!(effect, Effect::Command { action: Action::ListMedia { .. }, boot, .. } if *boot == PARIS)
-    });
-    let Effect::Command { command, .. } = roll else {
-        panic!("it is a command");
-    };
-    let media = seen.into_iter().zip(0..).map(|(seen, sender)| MediaState {
-        sender,
-        leaf: sender.into(),
-        connection_id: ConnectionId::new(0, 9, 9),
-        may_speak: true,
-        seen,
-        note: SessionNote([0; SessionNote::LEN]),
-    });
-    let result = CommandResult {
-        media: media.collect(),
-        ..CommandResult::bare(command, CommandOutcome::Obeyed)
-    };
-    let outcome = Done::Answered(result);
-    table.handle(Input::CommandDone { command, outcome });
 }
 
 /// What has been asked of the relay that is left, and is not answered.
@@ -76,14 +50,14 @@ fn settle_without_berlin(table: &mut Table) {
 fn old_sessions_stay_until_everybody_was_seen_at_the_new_relay() {
     let mut table = moving();
     table.pass(Duration::from_millis(100));
-    call_the_roll(&mut table, [true, false]);
+    table.call_the_roll(PARIS, [true, false]);
     for _ in 0..20 {
         table.pass(Duration::from_millis(100));
-        call_the_roll(&mut table, [true, false]);
+        table.call_the_roll(PARIS, [true, false]);
     }
     assert_eq!(asked_of_berlin(&table), []);
     table.pass(Duration::from_millis(100));
-    call_the_roll(&mut table, [true, true]);
+    table.call_the_roll(PARIS, [true, true]);
     table.pass(Duration::from_millis(250));
     assert_eq!(asked_of_berlin(&table), [Action::CloseRoom]);
 }
@@ -93,7 +67,7 @@ fn who_does_not_come_is_waited_for_only_so_long() {
     let mut table = moving();
     for _ in 0..49 {
         table.pass(Duration::from_millis(100));
-        call_the_roll(&mut table, [true, false]);
+        table.call_the_roll(PARIS, [true, false]);
     }
     assert_eq!(asked_of_berlin(&table), []);
     table.pass(Duration::from_millis(100));

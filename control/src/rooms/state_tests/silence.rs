@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use confab_protocol::cluster::BootId;
 use confab_protocol::control::ErrorCode;
+use confab_protocol::control::room::Role;
 
 use super::table::*;
 use crate::rooms::effect::{Done, Effect, Input};
 
 const BERLIN: BootId = BootId([1; 16]);
+const PARIS: BootId = BootId([2; 16]);
 
 /// Ann and Bob at one of two relays, for some time.
 fn two() -> Table {
@@ -44,6 +46,51 @@ fn a_relay_that_nobody_speaks_for_is_left_after_a_while() {
     table.pass(Duration::from_millis(1));
     table.settle();
     assert_eq!(table.moves().len(), 2);
+}
+
+/// Some may be at the relay that was left and hear one another, until all have been seen at the next one.
+#[test]
+fn what_has_to_hold_for_all_is_acknowledged_once_all_have_been_seen() {
+    let mut table = two();
+    table.handle(Input::RelaySilent(BERLIN));
+    table.pass(Duration::from_millis(400));
+    table.settle();
+    assert_eq!(table.moves().len(), 2);
+    table.pass(Duration::from_millis(100));
+    table.call_the_roll(PARIS, [true, false]);
+    let mute = table.change(ANN, Some(standing(Role::Listener)));
+    table.store_change();
+    table.settle();
+    assert_eq!(
+        table.refusal(mute),
+        ErrorCode::Busy,
+        "it is stored, and held back"
+    );
+    table.pass(Duration::from_millis(100));
+    table.call_the_roll(PARIS, [true, true]);
+    let mute = table.change(BOB, Some(standing(Role::Listener)));
+    table.store_change();
+    table.settle();
+    assert!(table.answer(mute).unwrap().is_none());
+    table.pass(Duration::from_secs(1));
+    assert!(table.open.is_empty(), "nobody is looked for any more");
+}
+
+/// Somebody does not come: what was at the relay that was left is over after a while.
+#[test]
+fn a_relay_that_was_left_holds_nothing_back_for_ever() {
+    let mut table = two();
+    table.handle(Input::RelaySilent(BERLIN));
+    table.pass(Duration::from_millis(400));
+    table.settle();
+    for _ in 0..36 {
+        table.pass(Duration::from_secs(1));
+        table.open.clear();
+    }
+    let mute = table.change(ANN, Some(standing(Role::Listener)));
+    table.store_change();
+    table.settle();
+    assert!(table.answer(mute).unwrap().is_none());
 }
 
 #[test]

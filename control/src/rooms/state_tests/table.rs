@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use confab_protocol::cluster::{Action, BootId, CommandOutcome, CommandResult};
+use confab_protocol::cluster::{
+    Action, BootId, CommandOutcome, CommandResult, MediaState, SessionNote,
+};
 use confab_protocol::control::room::{Role, Visibility};
 use confab_protocol::control::{
     AccountId, ConferenceId, ErrorCode, JoinId, MediaGrant, Region, RoomSecret,
@@ -235,6 +237,30 @@ impl Table {
             other => panic!("{other:?}"),
         };
         self.handle(input);
+    }
+
+    /// The relay answers the look who has come to it, which is due by now: whether its sessions have been seen.
+    pub(super) fn call_the_roll(&mut self, relay: BootId, seen: [bool; 2]) {
+        let roll = self.take(|effect| {
+            matches!(effect, Effect::Command { action: Action::ListMedia { .. }, boot, .. } if *boot == relay)
+        });
+        let Effect::Command { command, .. } = roll else {
+            panic!("it is a command");
+        };
+        let media = seen.into_iter().zip(0..).map(|(seen, sender)| MediaState {
+            sender,
+            leaf: sender.into(),
+            connection_id: ConnectionId::new(0, 9, 9),
+            may_speak: true,
+            seen,
+            note: SessionNote([0; SessionNote::LEN]),
+        });
+        let result = CommandResult {
+            media: media.collect(),
+            ..CommandResult::bare(command, CommandOutcome::Obeyed)
+        };
+        let outcome = Done::Answered(result);
+        self.handle(Input::CommandDone { command, outcome });
     }
 
     /// The store has taken the change that is asked of it.

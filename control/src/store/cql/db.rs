@@ -208,7 +208,10 @@ impl Db {
         #[cfg(any(test, feature = "conformance"))]
         self.faults.hold_here().await;
         #[cfg(any(test, feature = "conformance"))]
-        let is_lost = self.faults.before().map_err(uncertain)?;
+        let is_lost = self
+            .faults
+            .before(|| (statement.clone(), values.clone()))
+            .map_err(uncertain)?;
         let result = Box::pin(self.session.execute_unpaged(statement, values))
             .await
             .map_err(|error| judge(&error))?;

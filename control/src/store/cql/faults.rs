@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use scylla::statement::prepared::PreparedStatement;
+use scylla::value::CqlValue;
 use tokio::sync::Notify;
 
 use super::StoreError;
@@ -17,6 +19,8 @@ pub enum Fault {
     LostRequest,
     /// The statement is done, but its answer is lost; what comes after is as ever.
     LostAnswer,
+    /// The same as [`Self::LostRequest`], but the statement lies somewhere, and is sent when the test says so.
+    Late,
 }
 
 /// Makes one statement of an operation fail. Does nothing unless a test says so.
@@ -28,8 +32,12 @@ struct State {
     plan: Option<(Fault, usize)>,
     statements: usize,
     fired: bool,
+    late: Option<Sent>,
     held: Option<(Held, usize)>,
 }
+
+/// A statement with its values.
+pub(super) type Sent = (PreparedStatement, Vec<CqlValue>);
 
 /// A statement that is kept from being sent.
 #[derive(Clone, Default, Debug)]
@@ -80,13 +88,28 @@ impl Faults {
         }
     }
 
+    /// The statement that is late, to be sent now.
+    #[cfg(test)]
+    pub(super) fn late(&self) -> Option<Sent> {
+        self.state().late.take()
+    }
+
     /// Nothing goes wrong any more; whether something did.
     pub fn disarm(&self) -> bool {
-        std::mem::take(&mut *self.state()).fired
+        let mut state = self.state();
+        let late = state.late.take();
+        let before = std::mem::replace(
+            &mut *state,
+            State {
+                late,
+                ..State::default()
+            },
+        );
+        before.fired
     }
 
     /// Called before each statement is sent; gives what [`Self::after`] has to do.
-    pub(super) fn before(&self) -> Result<bool, StoreError> {
+    pub(super) fn before(&self, sent: impl FnOnce() -> Sent) -> Result<bool, StoreError> {
         let mut state = self.state();
         let Some((fault, at)) = state.plan else {
             return Ok(false);
@@ -100,6 +123,10 @@ impl Faults {
         state.fired = true;
         match fault {
             Fault::CrashAfter | Fault::LostAnswer if number == at => Ok(true),
+            Fault::Late => {
+                state.late = Some(sent());
+                Err(injected())
+            }
             _ => Err(injected()),
         }
     }

@@ -3,6 +3,7 @@
 mod crashes;
 mod fleet;
 mod homes;
+mod late;
 mod latencies;
 mod pages;
 mod secured;
