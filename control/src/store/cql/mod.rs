@@ -8,7 +8,7 @@
 //! # Tables
 //!
 //! All but `unfinished`, `nodes` and `revoked_relays` hold one packed value `v` for each key, and what has one is only ever written by conditional
-//! statements (lightweight transactions), decided at SERIAL. A name, a slug or a home has to be unique in the
+//! statements (lightweight transactions), decided at SERIAL. A row that was removed has a mark `x` instead, for an hour (`cells`). A name, a slug or a home has to be unique in the
 //! world; a password, a session or a standing has to stay revoked in the world. With one datacentre it costs nothing more
 //! than LOCAL_SERIAL. Reads are at LOCAL_QUORUM; what decides is the comparison of the write that follows. Only a home is read
 //! at SERIAL: its reader commands relays by it. A write whose outcome did not come back is looked up at SERIAL (`cells`).
@@ -22,7 +22,7 @@
 //! | sessions | session | session; the database forgets it (TTL) |
 //! | conferences | conference | state, conference |
 //! | conferences_by_slug | slug | conference's id |
-//! | members_by_conference | ((conference, bucket), account) | role, muted, since |
+//! | members_by_conference | ((conference, bucket), account) | role, muted, since, revision |
 //! | conference_home | conference | era, its owner, place; never deleted |
 //! | nodes | (0, node) | incarnation, counter, addresses; written without condition (`nodes`), the database forgets it (TTL) |
 //! | revoked_relays | (0, relay) | until when its identities were revoked; written without condition (`revoked`), never deleted |
@@ -51,7 +51,7 @@
 //! | create a session | place in the list · row · look whether the account is live | a place that leads nowhere, or a session whose token nobody has | the database forgets both |
 //! | rotate a session | place in the list (longer life) · row | a place that outlives its session | the database |
 //! | end a session | row · place in the list | a place that leads nowhere | the database |
-//! | create a conference | note it · claim slug · owner's list · owner's standing · write the live row · look whether the owner is live · strike out the note | a slug that leads to no live row; a place in the owner's list that is not shown | the sweep, as for an account |
+//! | create a conference | note it · claim slug · owner's list · owner's standing · write the live row · look whether the owner is live · strike out the note | a slug that leads to no live row; a place in the owner's list that is not shown; a live row whose owner is gone | the sweep, as for an account |
 //! | delete a conference | note it · make the row closing · each member's place in its list and standing · slug · make the row gone · strike out the note | a conference that nobody sees | the sweep goes on |
 //! | add a member | account's list · standing · look whether both are live | a place in the list that is not shown | the same member added again, or the account's end |
 //! | remove a member | standing · account's list | the same | the same |
