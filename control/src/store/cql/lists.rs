@@ -204,7 +204,7 @@ impl Core {
         &self,
         after: &Place,
         limit: i32,
-    ) -> Result<Vec<(Place, Option<Vec<u8>>)>, StoreError> {
+    ) -> Result<Vec<TaggedPlace>, StoreError> {
         let mut values = after.key().to_vec();
         values.push(CqlValue::Int(limit));
         let answer = self.db.run(&self.lists.conferences, values).await?;
@@ -212,7 +212,10 @@ impl Core {
     }
 }
 
-fn places(account: AccountId, rows: Vec<Row>) -> Result<Vec<(Place, Option<Vec<u8>>)>, StoreError> {
+/// A place in an account's list with its tag, or `None` when it was removed.
+pub(super) type TaggedPlace = (Place, Option<Vec<u8>>);
+
+fn places(account: AccountId, rows: Vec<Row>) -> Result<Vec<TaggedPlace>, StoreError> {
     let place = |row| {
         let [list, conference, tag] = columns(row)?;
         let (Some(CqlValue::TinyInt(list)), Some(conference)) = (list, blob(conference)) else {
