@@ -20,13 +20,15 @@ use super::state::{Numbers, RoomState, World};
 use crate::cluster::registry::RoomInbox;
 use crate::cluster::{LinkedRelay, RelayName, Relays};
 use crate::events::{EventSink, connection_event};
-use crate::random;
+use crate::random::{self, jittered};
 use crate::store::{HomeRecord, Standing, ended_of};
 
 /// How long the store is asked whose the room is, when this node may have been taken for dead.
 const LOOK_DEADLINE: Duration = Duration::from_millis(500);
-/// A store that did not say is asked again after this time; meanwhile the room goes on.
+/// A store that did not say is asked again after this time, at first, and then ever more seldom: all rooms ask it. Meanwhile the
+/// room goes on.
 const LOOK_RETRY: Duration = Duration::from_secs(2);
+const LOOK_RETRY_LONGEST: Duration = Duration::from_secs(30);
 
 /// What is asked of the owner of a room.
 #[derive(Clone)]
@@ -66,6 +68,16 @@ pub(super) struct Request {
     pub(super) answer: AnswerTo,
 }
 
+impl Request {
+    /// Whether it is to hold for others once it is answered.
+    fn is_moderation(&self) -> bool {
+        matches!(
+            self.ask,
+            Ask::InRoom(InRoom::Kick { .. } | InRoom::Change { .. } | InRoom::Delete)
+        )
+    }
+}
+
 pub(super) type AnswerTo = oneshot::Sender<Result<Answer, Refusal>>;
 
 pub(super) struct Actor {
@@ -96,6 +108,11 @@ impl Actor {
         };
         let found = roll_call::call(&self.shared, self.conference, &home, &self.to_inbox).await;
         let roll = match found {
+            Ok(Roll::Fenced) => match home::look(store, self.conference, &home).await {
+                // Not by an owner that the store knows of: what the relay has is none of this room's.
+                Recorded::Done(_) => Roll::Nobody,
+                _ => return self.turn_away(|| Ok(Answer::Again)),
+            },
             Ok(roll) => roll,
             // The home stays this node's: it is taken anew when it is asked for again.
             Err(refusal) => return self.turn_away(|| Err(refusal.clone())),
@@ -108,7 +125,7 @@ impl Actor {
         let mut state = self.fresh_state(home, numbers);
         let mut held = None;
         match roll {
-            Roll::Nobody => {}
+            Roll::Nobody | Roll::Fenced => {}
             Roll::OutOfReach => state.look_beyond(Instant::now()),
             Roll::There(adopted, by) => {
                 state.adopt(Instant::now(), adopted);
@@ -124,6 +141,7 @@ impl Actor {
             place: None,
             sure,
             look_at: None,
+            look_pause: LOOK_RETRY,
         };
         self.carry_out_all(&mut open);
         drop(held);
@@ -144,8 +162,13 @@ impl Actor {
                 // Out of reach of a relay, this node may have been out of reach of others, too.
                 open.sure = None;
             }
+            let is_woken = matches!(input, Some(Input::Woken));
+            if is_woken || request.as_ref().is_some_and(Request::is_moderation) {
+                // Nobody is to be told that something holds by one who may not have the room any more.
+                open.look_at = None;
+            }
             self.look(&mut open).await;
-            if matches!(input, Some(Input::Woken)) {
+            if is_woken {
                 self.look_for_ended_sessions(&open);
             }
             let input = input.or_else(|| self.take_in(request?, &mut open));
@@ -220,9 +243,13 @@ impl Actor {
             Err(_) => Recorded::Unknown(crate::store::StoreError::Busy),
         };
         match &recorded {
-            Recorded::Unknown(_) => open.look_at = Some(Instant::now() + LOOK_RETRY),
+            Recorded::Unknown(_) => {
+                open.look_at = Some(Instant::now() + jittered(open.look_pause));
+                open.look_pause = (open.look_pause * 2).min(LOOK_RETRY_LONGEST);
+            }
             Recorded::Done(_) | Recorded::Superseded => {
                 (open.sure, open.look_at) = (sure, None);
+                open.look_pause = LOOK_RETRY;
             }
         }
         let mut world = Surroundings(self.shared.relays.clone(), self.conference);
@@ -246,7 +273,7 @@ impl Actor {
                     }
                 }
                 Err(_) => {
-                    tokio::time::sleep(LOOK_RETRY).await;
+                    tokio::time::sleep(jittered(LOOK_RETRY_LONGEST)).await;
                     let _ = inbox.send(Input::Woken);
                 }
             }
@@ -395,6 +422,8 @@ struct OpenRoom {
     sure: Option<u64>,
     /// When to ask a store again that did not answer.
     look_at: Option<Instant>,
+    /// And how long after this time that is, when it does not answer then either.
+    look_pause: Duration,
 }
 
 impl OpenRoom {

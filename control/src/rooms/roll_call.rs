@@ -25,6 +25,8 @@ pub(super) enum Roll {
     Nobody,
     /// There is no way to the relay, or it does not say: people may be there. It tells what it has of the room when it links.
     OutOfReach,
+    /// The relay obeys a later owner.
+    Fenced,
     /// These are. The room is found by them until it says itself who is in it.
     There(Adopted, Held),
 }
@@ -53,16 +55,20 @@ pub(super) async fn call(
     relays.settle(&relay, conference, inbox.clone());
     let mut held = Held::new(shared, conference);
     let found = match list(shared, &relay, conference, home.era).await {
-        Some(sessions) if !sessions.is_empty() => {
+        Ok(sessions) if !sessions.is_empty() => {
             // Before they are looked up: a session that ends meanwhile finds the room.
             held.hold(&sessions);
             judge(shared, conference, sessions).await
         }
-        Some(_) => {
+        Ok(_) => {
             relays.leave(&relay, conference);
             return Ok(Roll::Nobody);
         }
-        None => {
+        Err(Unsaid::Fenced) => {
+            relays.leave(&relay, conference);
+            return Ok(Roll::Fenced);
+        }
+        Err(Unsaid::Silent) => {
             tracing::warn!(relay = %relay.name, %conference, "a relay does not say who is in a room");
             relays.leave(&relay, conference);
             relays.note_left(conference, &relay.name, relay.boot);
@@ -121,26 +127,37 @@ impl Drop for Held {
     }
 }
 
-/// All sessions that the relay has of the room; `None` when it does not answer, or not to this owner.
+/// Why a relay does not say who is there.
+enum Unsaid {
+    /// It does not answer.
+    Silent,
+    /// It obeys a later owner.
+    Fenced,
+}
+
+/// All sessions that the relay has of the room.
 async fn list(
     shared: &Shared,
     relay: &LinkedRelay,
     conference: ConferenceId,
     era: u64,
-) -> Option<Vec<MediaState>> {
+) -> Result<Vec<MediaState>, Unsaid> {
     let (mut sessions, mut from) = (Vec::new(), 0);
     let fence = Fence { era, placement: 0 };
     loop {
         let action = Action::ListMedia { from };
-        let listed = leftovers::ask(&shared.relays, relay, conference, fence, action).await?;
-        if listed.outcome != CommandOutcome::Obeyed {
-            return None;
+        let listed = leftovers::ask(&shared.relays, relay, conference, fence, action).await;
+        let listed = listed.ok_or(Unsaid::Silent)?;
+        match listed.outcome {
+            CommandOutcome::Obeyed => {}
+            CommandOutcome::Fenced => return Err(Unsaid::Fenced),
+            _ => return Err(Unsaid::Silent),
         }
         let last = listed.media.last().map(|session| session.sender);
         sessions.extend(listed.media);
         match last {
             Some(last) if listed.more && last < u16::MAX => from = last + 1,
-            _ => return Some(sessions),
+            _ => return Ok(sessions),
         }
     }
 }
