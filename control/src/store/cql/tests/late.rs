@@ -40,6 +40,15 @@ async fn late_everywhere<T: Clone>(
     assert!((2..MOST).contains(&seen), "{seen} statements were late");
 }
 
+/// A conference, whose owner is its only member.
+async fn some_room(store: &CqlStore) -> ConferenceId {
+    let owner = some_account();
+    assert_eq!(store.create_account(owner.clone()).await, Ok(()));
+    let conference = some_conference(&owner);
+    assert_eq!(store.create_conference(conference.clone()).await, Ok(()));
+    conference.id
+}
+
 fn member(muted: bool) -> Standing {
     Standing {
         role: Role::Member,
@@ -74,11 +83,7 @@ async fn a_session_that_has_ended_stays_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_who_was_removed_stays_so_and_may_come_back() {
     with_store(async |store| {
-        let owner = some_account();
-        assert_eq!(store.create_account(owner.clone()).await, Ok(()));
-        let conference = some_conference(&owner);
-        assert_eq!(store.create_conference(conference.clone()).await, Ok(()));
-        let room = conference.id;
+        let room = some_room(&store).await;
         late_everywhere(
             &store,
             async || {
@@ -115,11 +120,7 @@ async fn a_member_who_was_removed_stays_so_and_may_come_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_was_banned_again_stays_so() {
     with_store(async |store| {
-        let owner = some_account();
-        assert_eq!(store.create_account(owner.clone()).await, Ok(()));
-        let conference = some_conference(&owner);
-        assert_eq!(store.create_conference(conference.clone()).await, Ok(()));
-        let room = conference.id;
+        let room = some_room(&store).await;
         let free = member(false);
         let banned = free.changed_to(Role::Banned, false);
         let lifted = banned.changed_to(Role::Member, false);
