@@ -233,7 +233,12 @@ impl Actor {
     async fn look(&self, open: &mut OpenRoom) {
         let now = Instant::now();
         let sure = self.shared.nodes.sure_since(now);
-        if sure.is_some() && sure == open.sure || open.look_at.is_some_and(|at| now < at) {
+        if sure.is_some() && sure == open.sure {
+            // Nobody can have had it: a look that came to nothing meanwhile need not be repeated.
+            open.look_at = None;
+            return;
+        }
+        if open.look_at.is_some_and(|at| now < at) {
             return;
         }
         let store = self.shared.store.as_ref();
