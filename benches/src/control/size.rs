@@ -66,14 +66,7 @@ pub async fn of_database(
         Ok::<_, ControlError>(of_users.collect::<Vec<_>>())
     };
     let tool = |command| tokio::task::block_in_place(|| database.nodetool(command));
-    let config = CqlConfig {
-        address,
-        login: None,
-        tls: None,
-        replication: 1,
-        datacenter: None,
-    };
-    let store = Arc::new(CqlStore::open(&config).await?);
+    let store = Arc::new(CqlStore::open(&CqlConfig::local(address)).await?);
     let conferences = conferences(store.as_ref()).await?;
     // What was merged into other files stays for a moment, and would be counted twice.
     tool("disableautocompaction")?;

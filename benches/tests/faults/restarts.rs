@@ -187,13 +187,7 @@ async fn rejoin(world: &World, talkers: &mut [Talker], at: usize, in_order: bool
 async fn home_of(store: Option<&str>, data: &std::path::Path) -> Option<HomeRecord> {
     let store: Box<dyn Store> = match store {
         Some(address) => {
-            let config = CqlConfig {
-                address: address.parse().unwrap(),
-                login: None,
-                tls: None,
-                replication: 1,
-                datacenter: None,
-            };
+            let config = CqlConfig::local(address.parse().unwrap());
             Box::new(CqlStore::open(&config).await.unwrap())
         }
         None => Box::new(SqliteStore::open(&data.join("confab.sqlite")).unwrap()),

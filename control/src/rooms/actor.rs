@@ -207,7 +207,7 @@ impl Actor {
                 }
                 // Somebody came at the last moment, and comes to a new room.
                 let mut next = self.fresh_state(home, open.state.numbers());
-                next.follow(&mut open.state);
+                next.follow(now, &mut open.state);
                 open.state = next;
             }
         }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use confab_protocol::cluster::{Action, BootId, MediaState};
+use confab_protocol::cluster::{Action, BootId};
 
 use super::commands::Purpose;
 use super::effect::Effect;
@@ -12,8 +12,6 @@ use crate::cluster::LinkedRelay;
 
 /// Who has not come to the new relay by then is left behind.
 const OVERLAP: Duration = Duration::from_secs(5);
-/// Time between two looks who has come.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// From the moment that everybody has been seen until the old sessions end: what is on its way by then still arrives.
 const LINGER: Duration = Duration::from_millis(250);
 
@@ -22,8 +20,6 @@ pub(super) struct Leaving {
     relay: LinkedRelay,
     /// When the sessions there end.
     until: Instant,
-    /// When to ask the new relay who has come; `None` while it is asked, or when all have.
-    look_at: Option<Instant>,
 }
 
 impl Leaving {
@@ -32,8 +28,7 @@ impl Leaving {
     }
 
     pub(super) fn deadline(&self) -> Instant {
-        self.look_at
-            .map_or(self.until, |look_at| look_at.min(self.until))
+        self.until
     }
 }
 
@@ -52,13 +47,7 @@ impl RoomState {
         if is_due(self.place.as_ref().and_then(|place| place.drain_at)) {
             self.look_for_another(now, world);
         }
-        if is_due(self.leaving.as_ref().and_then(|leaving| leaving.look_at)) {
-            if let Some(leaving) = &mut self.leaving {
-                leaving.look_at = None;
-            }
-            self.command(now, Purpose::Roll(false), Action::ListMedia { from: 0 });
-        }
-        if is_due(self.leaving.as_ref().map(|leaving| leaving.until)) {
+        if is_due(self.leaving.as_ref().map(Leaving::deadline)) {
             self.let_go_of_left(now);
         }
     }
@@ -79,37 +68,14 @@ impl RoomState {
         self.leaving = Some(Leaving {
             relay,
             until: now + OVERLAP,
-            look_at: Some(now + LOOK_AGAIN),
         });
+        self.look_for_the_rest(now);
     }
 
-    /// The new relay has said who is there.
-    pub(super) fn roll_called(
-        &mut self,
-        now: Instant,
-        unseen: bool,
-        media: &[MediaState],
-        more: bool,
-    ) {
-        let unseen = unseen || media.iter().any(|session| !session.seen);
-        if let Some(last) = media.last().filter(|_| more) {
-            let from = last.sender.saturating_add(1);
-            self.command(now, Purpose::Roll(unseen), Action::ListMedia { from });
-            return;
-        }
-        let is_open = |media: &Media| matches!(media, Media::Open(_));
-        let all_open = self.people.values().all(|person| is_open(&person.media));
-        let all_came = all_open && !unseen;
-        if all_came {
-            self.parting = None;
-        }
-        self.look_for_the_rest(now);
+    /// Everybody has been seen at the new relay.
+    pub(super) fn all_have_left(&mut self, now: Instant) {
         if let Some(leaving) = &mut self.leaving {
-            if all_came {
-                leaving.until = leaving.until.min(now + LINGER);
-            } else {
-                leaving.look_at = Some(now + LOOK_AGAIN);
-            }
+            leaving.until = leaving.until.min(now + LINGER);
         }
     }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use confab_protocol::cluster::{Action, CommandOutcome, Fence, MediaState};
 use confab_protocol::control::room::Role;
 use confab_protocol::control::{AccountId, ConferenceId, Participant, Refusal, Username};
-use tokio::task::JoinSet;
 
 use super::adoption::{Adopted, Adoptee};
 use super::leftovers;
@@ -14,7 +13,7 @@ use super::note::Whose;
 use super::registry::Shared;
 use crate::cluster::LinkedRelay;
 use crate::cluster::registry::RoomInbox;
-use crate::store::{HomeRecord, SessionId, Standing, StoreError};
+use crate::store::{HomeRecord, SessionId, Standing, StoreError, look_up_all};
 
 /// Accounts that are looked up at the same time.
 const LOOKED_UP_AT_ONCE: usize = 32;
@@ -212,33 +211,22 @@ async fn look_up(
         .collect();
     wanted.sort_unstable();
     wanted.dedup();
-    let mut known = HashMap::new();
     if shared.store.conference(conference).await?.is_none() {
-        return Ok(known);
+        return Ok(HashMap::new());
     }
-    let mut asked = JoinSet::new();
-    let mut wanted = wanted.into_iter();
-    loop {
-        while asked.len() < LOOKED_UP_AT_ONCE
-            && let Some((account, session)) = wanted.next()
-        {
-            let (store, now) = (shared.store.clone(), shared.clock.now());
-            asked.spawn(async move {
-                let standing = store.member(conference, account).await?;
-                let is_signed_in = store.session(session, now).await?.is_some();
-                let record = store.account(account).await?;
-                let known = record
-                    .zip(standing)
-                    .filter(|_| is_signed_in)
-                    .map(|(record, standing)| (record.username, standing));
-                Ok::<_, StoreError>(((account, session), known))
-            });
+    let lookups = wanted.into_iter().map(|(account, session)| {
+        let (store, now) = (shared.store.clone(), shared.clock.now());
+        async move {
+            let standing = store.member(conference, account).await?;
+            let is_signed_in = store.session(session, now).await?.is_some();
+            let record = store.account(account).await?;
+            let known = record
+                .zip(standing)
+                .filter(|_| is_signed_in)
+                .map(|(record, standing)| (record.username, standing));
+            Ok(((account, session), known))
         }
-        match asked.join_next().await {
-            None => return Ok(known),
-            Some(Ok(found)) => known.extend([found?]),
-            // A lookup that did not end is one whose answer is not known.
-            Some(Err(_)) => return Err(StoreError::Busy),
-        }
-    }
+    });
+    let known = look_up_all(LOOKED_UP_AT_ONCE, lookups).await?;
+    Ok(known.into_iter().collect())
 }

@@ -8,7 +8,6 @@ use confab_protocol::control::{AccountId, JoinId};
 use confab_protocol::media::ConnectionId;
 
 use super::effect::{ClientId, EventKind};
-use super::parting::Parting;
 use super::state::{Media, RoomState, World};
 use crate::cluster::RelayName;
 
@@ -142,7 +141,7 @@ impl RoomState {
         let is_told = self.is_told();
         self.displace(now, here, world);
         if !is_told {
-            self.parting = Some(Parting::new(now));
+            self.part(now);
         }
     }
 

@@ -27,7 +27,6 @@ use super::effect::{
     Answer, ClientId, Effect, EventKind, Input, Joiner, Resume, RoomEvent, Ticket,
 };
 use super::home::Recorded;
-use super::parting::Parting;
 use super::silence::Hush;
 use crate::cluster::{LinkedRelay, RelayName};
 use crate::store::{ConferenceRecord, HomeRecord, SessionId, Standing};
@@ -86,7 +85,9 @@ pub struct RoomState {
     /// for them is not acknowledged.
     pub(super) beyond: Option<Instant>,
     /// The same for a relay that the room has left by itself.
-    pub(super) parting: Option<Parting>,
+    pub(super) parting: Option<Instant>,
+    /// When to ask the relay who has come to it, while one is left or parted from; `None` while it is asked.
+    pub(super) roll_at: Option<Instant>,
     pub(super) avoid: Option<RelayName>,
     pub(super) retry_at: Option<Instant>,
     /// Stores under way, with what they will change.
@@ -208,6 +209,7 @@ impl RoomState {
             record_anew: false,
             beyond: None,
             parting: None,
+            roll_at: None,
             unclosed: BTreeMap::new(),
             kicked: VecDeque::new(),
             avoid: None,
@@ -312,7 +314,8 @@ impl RoomState {
             hush.map(Hush::deadline),
             place.and_then(|place| place.drain_at),
             self.beyond,
-            self.parting.as_ref().map(Parting::deadline),
+            self.parting,
+            self.roll_at,
             self.leaving.as_ref().map(Leaving::deadline),
         ]
         .into_iter()
@@ -338,7 +341,7 @@ impl RoomState {
         self.beyond.take_if(|until| *until <= now);
         self.expire_hush(now, world);
         self.expire_drain(now, world);
-        self.expire_parting(now);
+        self.expire_gathering(now);
         self.close_if_over(now);
     }
 
@@ -385,8 +388,9 @@ impl RoomState {
     }
 
     /// The room is begun anew where it has just been over: what may be out of reach still is, and who was sent out was.
-    pub fn follow(&mut self, before: &mut Self) {
-        (self.beyond, self.parting) = (before.beyond, before.parting.take());
+    pub fn follow(&mut self, now: Instant, before: &mut Self) {
+        (self.beyond, self.parting) = (before.beyond, before.parting);
+        self.look_for_the_rest(now);
         self.kicked = std::mem::take(&mut before.kicked);
     }
 

@@ -18,7 +18,7 @@ use crate::cluster::RelayName;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod cql;
-mod ended;
+mod lookups;
 pub mod metered;
 mod operations;
 pub mod records;
@@ -26,7 +26,7 @@ mod refusal;
 pub mod remembering;
 pub mod sqlite;
 
-pub use ended::ended_of;
+pub use lookups::{ended_of, look_up_all};
 pub use records::{
     AccountRecord, ConferenceRecord, HomePlace, HomeRecord, MemberRecord, Membership, NodeRecord,
     NodeRun, Rotation, SecretHash, SessionId, SessionRecord, Standing,

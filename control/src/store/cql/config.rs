@@ -36,6 +36,19 @@ pub struct CqlConfig {
     pub datacenter: Option<String>,
 }
 
+impl CqlConfig {
+    /// One replica, in the clear, for everybody: a database on this machine.
+    pub fn local(address: CqlAddress) -> Self {
+        Self {
+            address,
+            login: None,
+            tls: None,
+            replication: 1,
+            datacenter: None,
+        }
+    }
+}
+
 /// Nodes and keyspace: `cql://host:port,host/keyspace`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CqlAddress {

@@ -44,11 +44,5 @@ pub(super) fn config() -> Option<CqlConfig> {
 
 /// A keyspace that nobody else uses.
 pub(super) fn config_of(address: &str) -> CqlConfig {
-    CqlConfig {
-        address: testdb::fresh_keyspace(address).parse().expect("an address"),
-        login: None,
-        tls: None,
-        replication: 1,
-        datacenter: None,
-    }
+    CqlConfig::local(testdb::fresh_keyspace(address).parse().expect("an address"))
 }
