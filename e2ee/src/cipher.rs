@@ -7,7 +7,8 @@ use confab_protocol::media::{KeyId, MediaError, ReplayError, ReplayWindow, Sfram
 use crate::keys::{BaseKey, BaseKeys};
 use crate::sframe::SframeKey;
 
-/// Frames sealed under one key end here, far below where AES-GCM weakens with so short messages.
+/// Counters of the frames sealed under one key are below this, far below where AES-GCM weakens with so short messages.
+/// Receivers take no others.
 pub const COUNTER_LIMIT: u64 = 1 << 32;
 
 /// Own keys that are remembered with their counters after another took their place.
@@ -42,6 +43,9 @@ pub enum OpenError {
     /// It was opened before, or is too old to tell.
     #[error("the frame is a replay: {0}")]
     Replay(#[from] ReplayError),
+    /// Its counter is at [`COUNTER_LIMIT`] or above: no sender may get there.
+    #[error("the frame's counter {0} is too high")]
+    CounterTooHigh(u64),
 }
 
 /// Seals own frames and opens those of others, with keys derived once and kept.
@@ -112,6 +116,9 @@ impl<K: BaseKeys> FrameCipher<K> {
     pub fn open(&mut self, sframe: &[u8], out: &mut Vec<u8>) -> Result<KeyId, OpenError> {
         let (header, header_len) = SframeHeader::parse(sframe)?;
         let key_id = header.key_id;
+        if header.counter >= COUNTER_LIMIT {
+            return Err(OpenError::CounterTooHigh(header.counter));
+        }
         if self
             .keys
             .sealing()
@@ -119,7 +126,10 @@ impl<K: BaseKeys> FrameCipher<K> {
         {
             return Err(OpenError::OwnLeaf);
         }
-        let peer = match self.peers.entry(key_id) {
+        let PeerKey {
+            sframe: key,
+            window,
+        } = match self.peers.entry(key_id) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::hash_map::Entry::Vacant(entry) => {
                 let base_key = self.keys.base_key(key_id);
@@ -130,13 +140,10 @@ impl<K: BaseKeys> FrameCipher<K> {
                 })
             }
         };
-        peer.window.check(header.counter)?;
-        peer.sframe
-            .open(header, header_len, &[], sframe, out)
-            .map_err(|_| OpenError::NotAuthentic)?;
-        peer.window
-            .commit(header.counter)
-            .expect("the window was asked before and nothing came between");
+        window.admit(header.counter, || {
+            key.open(header, header_len, &[], sframe, out)
+                .map_err(|_| OpenError::NotAuthentic)
+        })?;
         Ok(key_id)
     }
 

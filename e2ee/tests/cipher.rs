@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use confab_e2ee::cipher::COUNTER_LIMIT;
+use confab_e2ee::sframe::SframeKey;
 use confab_e2ee::{BaseKey, BaseKeys};
 use confab_e2ee::{FrameCipher, OpenError, RoomKeys, SealError};
 use confab_protocol::control::{JoinId, RoomSecret};
@@ -156,5 +158,57 @@ proptest! {
         let at = at.index(frame.len());
         frame[at] ^= 1 << bit;
         prop_assert!(open(&mut member(1), &frame).is_err());
+    }
+}
+
+/// A frame of member `n` with a counter of its own choosing, as a member with valid keys can make it.
+fn sealed_at(n: u8, counter: u64) -> Vec<u8> {
+    let keys = RoomKeys::new(RoomSecret::new(SECRET), n.into(), JoinId::new([n; 16]));
+    let key_id = KeyId::new(n.into(), 0, 0);
+    let key = SframeKey::derive(&keys.base_key(key_id).unwrap(), key_id);
+    let mut out = Vec::new();
+    key.seal(counter, &[], b"hello", &mut out);
+    out
+}
+
+#[test]
+fn a_member_that_counts_to_the_end_is_not_heard_and_harms_nobody() {
+    let mut ben = member(1);
+    for counter in [u64::MAX, u64::MAX - 1, 1 << 63, COUNTER_LIMIT] {
+        assert_eq!(
+            open(&mut ben, &sealed_at(0, counter)),
+            Err(OpenError::CounterTooHigh(counter))
+        );
+    }
+    assert!(open(&mut ben, &sealed_at(0, COUNTER_LIMIT - 1)).is_ok());
+    assert_eq!(
+        open(&mut ben, &sealed_at(0, COUNTER_LIMIT - 1)),
+        Err(OpenError::Replay(ReplayError::Seen))
+    );
+    assert!(open(&mut ben, &sealed_at(2, 0)).is_ok());
+}
+
+proptest! {
+    /// From a member with valid keys: every counter opens at most once, and none ends the receiver.
+    #[test]
+    fn any_counters_in_any_order_open_at_most_once_each(
+        counters in prop::collection::vec(
+            prop_oneof![
+                0u64..3000,
+                any::<u64>(),
+                (0u64..3).prop_map(|below| u64::MAX - below),
+                (0u64..6).prop_map(|about| COUNTER_LIMIT - 3 + about),
+            ],
+            1..60,
+        )
+    ) {
+        let mut ben = member(1);
+        let mut opened = std::collections::HashSet::new();
+        for counter in counters {
+            if open(&mut ben, &sealed_at(0, counter)).is_ok() {
+                prop_assert!(counter < COUNTER_LIMIT);
+                prop_assert!(opened.insert(counter));
+            }
+        }
     }
 }

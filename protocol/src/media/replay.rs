@@ -16,11 +16,15 @@ pub enum ReplayError {
     /// It is [`REPLAY_WINDOW`] or more below the highest seen: nobody remembers whether it has passed.
     #[error("too old to tell")]
     TooOld,
+    /// It is `u64::MAX`: there is no number above it.
+    #[error("too high")]
+    TooHigh,
 }
 
 /// Remembers which of the last [`REPLAY_WINDOW`] numbers have passed.
 ///
-/// [`check`](Self::check) first, authenticate, then [`commit`](Self::commit): what was forged must not move the window.
+/// What was forged must not move the window: a number passes only together with what authenticates it
+/// ([`admit`](Self::admit)), or after it was authenticated ([`commit`](Self::commit)).
 #[derive(Clone, Debug)]
 pub struct ReplayWindow {
     /// One above the highest number committed; 0 before the first.
@@ -48,37 +52,50 @@ impl ReplayWindow {
         self.next.checked_sub(1)
     }
 
-    /// Says whether `number` may pass; changes nothing.
-    pub fn check(&self, number: u64) -> Result<(), ReplayError> {
+    /// Lets `number` pass, once, if it is new and `authenticate` succeeds; gives what `authenticate` gave.
+    ///
+    /// `authenticate` is not called for a number that has passed before. When it fails, nothing has changed.
+    pub fn admit<T, E: From<ReplayError>>(
+        &mut self,
+        number: u64,
+        authenticate: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let next = self.next_after(number)?;
+        let authentic = authenticate()?;
+        self.set(number, next);
+        Ok(authentic)
+    }
+
+    /// Lets `number` pass, once. What it numbers has been authenticated before.
+    pub fn commit(&mut self, number: u64) -> Result<(), ReplayError> {
+        let next = self.next_after(number)?;
+        self.set(number, next);
+        Ok(())
+    }
+
+    /// What `next` is once `number` has passed, or why it may not pass.
+    fn next_after(&self, number: u64) -> Result<u64, ReplayError> {
         if number >= self.next {
-            return Ok(());
+            return number.checked_add(1).ok_or(ReplayError::TooHigh);
         }
         if self.next - number > REPLAY_WINDOW {
             return Err(ReplayError::TooOld);
         }
         let (word, bit) = Self::place(number);
         if self.seen[word] & bit == 0 {
-            Ok(())
+            Ok(self.next)
         } else {
             Err(ReplayError::Seen)
         }
     }
 
-    /// Lets `number` pass, once.
-    ///
-    /// `u64::MAX` never passes: there is no number above it.
-    pub fn commit(&mut self, number: u64) -> Result<(), ReplayError> {
-        self.check(number)?;
-        if number >= self.next {
-            let Some(next) = number.checked_add(1) else {
-                return Err(ReplayError::TooOld);
-            };
+    fn set(&mut self, number: u64, next: u64) {
+        if next > self.next {
             self.clear_words_between(number);
             self.next = next;
         }
         let (word, bit) = Self::place(number);
         self.seen[word] |= bit;
-        Ok(())
     }
 
     /// Empties the words that `number`, the new highest, enters or jumps over.
@@ -119,15 +136,34 @@ mod tests {
     fn the_window_is_exactly_as_wide_as_it_says() {
         let mut window = ReplayWindow::new();
         window.commit(5000).unwrap();
-        assert_eq!(window.check(5000 - REPLAY_WINDOW + 1), Ok(()));
-        assert_eq!(window.check(5000 - REPLAY_WINDOW), Err(ReplayError::TooOld));
+        assert_eq!(
+            window.commit(5000 - REPLAY_WINDOW),
+            Err(ReplayError::TooOld)
+        );
+        assert_eq!(window.commit(5000 - REPLAY_WINDOW + 1), Ok(()));
     }
 
     #[test]
     fn the_last_number_of_all_never_passes() {
         let mut window = ReplayWindow::new();
-        assert!(window.commit(u64::MAX).is_err());
+        assert_eq!(window.commit(u64::MAX), Err(ReplayError::TooHigh));
+        let never = window.admit(u64::MAX, || -> Result<(), ReplayError> {
+            unreachable!("a number that may not pass is not authenticated")
+        });
+        assert_eq!(never, Err(ReplayError::TooHigh));
         assert_eq!(window.commit(u64::MAX - 1), Ok(()));
+        assert_eq!(window.commit(u64::MAX - 1), Err(ReplayError::Seen));
+    }
+
+    #[test]
+    fn a_number_that_was_not_authenticated_moves_nothing() {
+        let mut window = ReplayWindow::new();
+        window.commit(3).unwrap();
+        let forged = window.admit(1_000_000, || Err::<(), _>(ReplayError::Seen));
+        assert_eq!(forged, Err(ReplayError::Seen));
+        assert_eq!(window.highest(), Some(3));
+        assert_eq!(window.admit(4, || Ok::<_, ReplayError>("text")), Ok("text"));
+        assert_eq!(window.highest(), Some(4));
     }
 
     proptest! {
@@ -153,8 +189,11 @@ mod tests {
                 } else {
                     Ok(())
                 };
-                prop_assert_eq!(window.check(number), expected);
-                prop_assert_eq!(window.commit(number), expected);
+                if number % 2 == 0 {
+                    prop_assert_eq!(window.commit(number), expected);
+                } else {
+                    prop_assert_eq!(window.admit(number, || Ok::<(), ReplayError>(())), expected);
+                }
                 if expected.is_ok() {
                     seen.insert(number);
                     highest = Some(highest.map_or(number, |h| h.max(number)));
