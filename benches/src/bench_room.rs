@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
-use confab_protocol::cluster::{Action, BootId, Command, Fence, OpenMedia, SessionNote};
+use confab_protocol::cluster::{Action, BootId, Command, Fence, OpenMedia};
 use confab_protocol::control::ConferenceId;
 use confab_protocol::media::downlink::{Downlink, DownlinkBody};
 use confab_protocol::media::uplink::UplinkBody;
@@ -180,14 +180,12 @@ impl BenchRoom {
 
     fn open(&mut self, sender: u16) -> Member {
         let key = HopKey::new([sender as u8; 16]);
-        let id = self.command(Action::OpenMedia(OpenMedia {
+        let id = self.command(Action::OpenMedia(OpenMedia::new(
             sender,
-            leaf: sender.into(),
-            may_speak: true,
-            uplink_key: key.clone(),
-            downlink_key: key.clone(),
-            note: SessionNote([0; SessionNote::LEN]),
-        }));
+            sender.into(),
+            key.clone(),
+            key.clone(),
+        )));
         Member {
             id: id.expect("the relay has room for everyone"),
             key,

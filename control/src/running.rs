@@ -27,7 +27,7 @@ use crate::cluster::revoked::Revoked;
 use crate::cluster::{NodeName, Relays};
 use crate::conferences::Conferences;
 use crate::metrics::Metrics;
-use crate::rooms::secret::RoomSecrets;
+use crate::rooms::note::NoteKeys;
 use crate::rooms::{RoomLimits, Rooms};
 use crate::store::cql::CqlStore;
 use crate::store::cql::config::CqlConfig;
@@ -146,6 +146,8 @@ pub struct Server {
     pub clock: Clock,
     /// Where this node is.
     pub region: Option<Region>,
+    /// SHA-256 over the DER of the cluster authority's certificate.
+    pub authority: [u8; 32],
     /// What is counted.
     pub metrics: Metrics,
 }
@@ -259,7 +261,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let identity = authority.server_identity(&config.data_dir, &config.public_names, now)?;
     let tls = config::server_config(&authority, identity, config.own_certificate.as_ref())?;
     let key = files::key(&config.data_dir.join(TOKEN_KEY_FILE))?;
-    let keys = (TokenKey::new(&key), RoomSecrets::new(&key));
+    let keys = (TokenKey::new(&key), NoteKeys::new(&key));
     let metrics = Metrics::default();
     let store = open_store(&config, &metrics).await?;
 
@@ -276,7 +278,14 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         None => None,
     };
     let of_node = (nodes.clone(), place.record.clone());
-    let server = Arc::new(assemble(&config, store.clone(), keys, of_node, metrics));
+    let of_cluster = (authority.digest(), keys);
+    let server = Arc::new(assemble(
+        &config,
+        store.clone(),
+        of_cluster,
+        of_node,
+        metrics,
+    ));
     let endpoint = Endpoint::new(
         EndpointConfig::default(),
         Some(listener::server_config(tls)),
@@ -438,7 +447,7 @@ fn lock(folder: &Path) -> Result<File, ServeError> {
 fn assemble(
     config: &Config,
     store: Arc<dyn Store>,
-    (token_key, secrets): (TokenKey, RoomSecrets),
+    (authority, (token_key, notes)): ([u8; 32], (TokenKey, NoteKeys)),
     (nodes, place): (Nodes, NodeRecord),
     metrics: Metrics,
 ) -> Server {
@@ -450,7 +459,7 @@ fn assemble(
         config.rooms,
         clock.clone(),
         nodes.clone(),
-        secrets,
+        notes,
     );
     let (clients_of, rooms_of, nodes_of) = (clients.clone(), rooms.clone(), nodes.clone());
     let accounts = Accounts::new(
@@ -484,6 +493,7 @@ fn assemble(
         revoked,
         clock,
         region: config.region.clone(),
+        authority,
         metrics,
     }
 }

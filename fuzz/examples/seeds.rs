@@ -6,12 +6,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use confab_protocol::cluster::{
-    Action, BootId, Command, CommandOutcome, CommandResult, Fence, MediaState, OpenMedia,
-    SessionNote,
+    Action, BootId, Command, CommandOutcome, CommandResult, Fence, GenerationLeaf, Leaves,
+    MediaState, OpenMedia, SessionNote,
 };
 use confab_protocol::control::framing;
-use confab_protocol::control::room::{Participant, Role};
-use confab_protocol::control::{AccountId, ConferenceId, ErrorCode, JoinId, MediaGrant, Refusal};
+use confab_protocol::control::room::{Capability, Participant, Role};
+use confab_protocol::control::{
+    AccountId, Capabilities, ConferenceId, ErrorCode, JoinId, MediaGrant, ParticipantName, Refusal,
+};
 use confab_protocol::media::{ConnectionId, HopKey};
 use confab_protocol::wire::{self, control_to_relay, event, relay_to_control, request, response};
 use data_encoding::HEXLOWER;
@@ -111,11 +113,16 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
         resume_join_id: JoinId::new([1; 16]).to_wire(),
         live_connection_id: vec![3; 8].into(),
         region: "eu".into(),
+        resume_secret: vec![4; 16].into(),
+        min_media_version: 1,
+        max_media_version: 2,
+        capabilities: vec![1, 2, 99],
     }));
     let login = request(request::Kind::Login(wire::Login {
         name: "ann".into(),
         password: "correct horse battery".into(),
         device: String::new(),
+        device_cookie: vec![6; 40].into(),
     }));
     let role = request(request::Kind::SetRole(wire::SetRole {
         slug: "friday-night".into(),
@@ -140,6 +147,9 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
         self_sender: 1,
         media: Some((&grant()).into()),
         room_secret: vec![5; 32].into(),
+        key_scheme: wire::KeyScheme::RoomSecret.into(),
+        media_version: 1,
+        resume_secret: vec![4; 16].into(),
     }));
     let account = response(response::Kind::Account(wire::Account {
         id: AccountId::new([3; 16]).to_wire(),
@@ -171,6 +181,9 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
         addresses: vec!["192.0.2.1:9000".into()],
         workers: 2,
         max_sessions: 1000,
+        min_media_version: 1,
+        max_media_version: 1,
+        idle_timeout_ms: 30_000,
     }));
     let result = to_control(relay_to_control::Kind::Result(
         (&CommandResult {
@@ -179,11 +192,16 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
             connection_id: Some(ConnectionId::new(1, 2, 3)),
             media: vec![MediaState {
                 sender: 1,
-                leaf: 1,
+                leaves: Leaves::one(GenerationLeaf {
+                    generation: 0,
+                    leaf: 1,
+                }),
                 connection_id: ConnectionId::new(1, 2, 3),
                 may_speak: true,
                 seen: true,
-                note: SessionNote([7; SessionNote::LEN]),
+                note: SessionNote::new(&[7; 138]).expect("it is short enough"),
+                media_version: 1,
+                account_label: 5,
             }],
             more: false,
         })
@@ -208,14 +226,8 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
                 .into(),
         ))
     };
-    let open = command(Action::OpenMedia(OpenMedia {
-        sender: 1,
-        leaf: 1,
-        may_speak: true,
-        uplink_key: HopKey::new([1; 16]),
-        downlink_key: HopKey::new([2; 16]),
-        note: SessionNote([0; SessionNote::LEN]),
-    }));
+    let (uplink, downlink) = (HopKey::new([1; 16]), HopKey::new([2; 16]));
+    let open = command(Action::OpenMedia(OpenMedia::new(1, 1, uplink, downlink)));
     let mute = command(Action::SetMaySpeak {
         sender: 1,
         may_speak: false,
@@ -282,12 +294,13 @@ fn to_relay(kind: control_to_relay::Kind) -> Vec<u8> {
 fn participant(n: u16) -> Participant {
     Participant {
         sender: n,
-        leaf: n.into(),
+        leaf: Some(n.into()),
         join_id: JoinId::new([n as u8; 16]),
         account: AccountId::new([n as u8; 16]),
-        username: format!("user{n}").parse().expect("a username"),
+        username: ParticipantName::from_wire(&format!("user{n}")),
         role: Role::Member,
         muted: false,
+        capabilities: Capabilities::from([Capability::Dred]),
     }
 }
 

@@ -5,15 +5,18 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use confab::engine::speakers::Speakers;
+use confab_e2ee::cipher::COUNTER_LIMIT;
 use confab_e2ee::{FrameCipher, OpenError, RoomKeys};
 use confab_protocol::control::room::Role;
-use confab_protocol::control::{AccountId, JoinId, Participant, RoomSecret};
+use confab_protocol::control::{
+    AccountId, Capabilities, JoinId, Participant, ParticipantName, RoomSecret,
+};
 use confab_protocol::media::{AudioLevel, FramePayload, KeyId, SframeHeader};
 
 use crate::script::Script;
 
-/// Bits 6 and 7 of a payload's flags are not looked at.
-const KNOWN_FLAGS: u8 = 0b0011_1111;
+/// Bit 6 of a payload's flags is not looked at.
+const KNOWN_FLAGS: u8 = 0b1011_1111;
 
 const SECRET: [u8; 32] = [7; 32];
 const OWN_LEAF: u32 = 0;
@@ -192,6 +195,9 @@ impl Room {
         let error = self.receiver.open(&sframe, &mut Vec::new());
         let is_known = key_id.generation == 0 && key_id.epoch == 0 && key_id.leaf <= MEMBERS;
         match error {
+            Err(OpenError::CounterTooHigh(high)) => {
+                assert!(high == counter && high >= COUNTER_LIMIT)
+            }
             Err(OpenError::OwnLeaf) => assert_eq!(key_id.leaf, OWN_LEAF),
             Err(OpenError::UnknownKey(unknown)) => assert!(unknown == key_id && !is_known),
             Err(OpenError::NotAuthentic | OpenError::Replay(_)) => assert!(is_known),
@@ -217,7 +223,7 @@ impl Room {
         self.joins += 1;
         let join = JoinId::new([self.joins; 16]);
         self.receiver.keys_mut().set_member(leaf, join);
-        self.speakers.add(participant(leaf, join));
+        self.speakers.add(leaf, participant(leaf, join));
         let keys = RoomKeys::new(RoomSecret::new(SECRET), leaf, join);
         Member {
             leaf,
@@ -237,7 +243,7 @@ impl Room {
             self.now += Duration::from_millis(10);
             let mut mix = [f32::NAN; BLOCK];
             self.speakers.play(self.now, &mut mix, |who, pcm| {
-                assert!((1..=MEMBERS).contains(&who.leaf));
+                assert!(who.leaf.is_some_and(|leaf| (1..=MEMBERS).contains(&leaf)));
                 assert_eq!(pcm.len(), BLOCK);
             });
             assert!(mix.iter().all(|sample| sample.abs() <= 1.0));
@@ -250,11 +256,12 @@ impl Room {
 fn participant(leaf: u32, join: JoinId) -> Participant {
     Participant {
         sender: leaf as u16,
-        leaf,
+        leaf: Some(leaf),
         join_id: join,
         account: AccountId::new([leaf as u8; 16]),
-        username: format!("user{leaf}").parse().expect("a username"),
+        username: ParticipantName::from_wire(&format!("user{leaf}")),
         role: Role::Member,
         muted: false,
+        capabilities: Capabilities::default(),
     }
 }

@@ -8,12 +8,12 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use confab_protocol::cluster::{
-    Action, CommandOutcome, CommandResult, Fence, OpenMedia, SessionNote,
-};
+use confab_protocol::cluster::{Action, CommandOutcome, CommandResult, Fence, OpenMedia};
 use confab_protocol::media::downlink::{Downlink, DownlinkBody, Record};
-use confab_protocol::media::uplink::UplinkBody;
-use confab_protocol::media::{AudioLevel, ConnectionId, HopKey, KeyId, SframeHeader};
+use confab_protocol::media::uplink::{MIN_SFRAME, UplinkBody};
+use confab_protocol::media::{
+    AudioLevel, ConnectionId, HopKey, KeyId, SFRAME_TAG_LEN, SframeHeader,
+};
 
 use crate::relay_world::World;
 use crate::script::Script;
@@ -172,7 +172,7 @@ impl Play {
         let len = header.write(&mut head);
         let mut sframe = head[..len].to_vec();
         sframe.extend_from_slice(&[index as u8, length as u8]);
-        sframe.resize(sframe.len() + length, 0x77);
+        sframe.resize(sframe.len() + length + SFRAME_TAG_LEN, 0x77);
         let may_pass = client.may_speak && !client.closed && leaf == client.leaf;
         let Entry::Vacant(unsaid) = self.frames.entry(sframe.clone()) else {
             // The script has said it before, byte by byte, and that frame may still be on its way.
@@ -280,12 +280,8 @@ impl Play {
             ])
         };
         let open = OpenMedia {
-            sender,
-            leaf,
             may_speak,
-            uplink_key: key(1),
-            downlink_key: key(2),
-            note: SessionNote([0; SessionNote::LEN]),
+            ..OpenMedia::new(sender, leaf, key(1), key(2))
         };
         let (outcome, id) = self.obeyed(room, era, Action::OpenMedia(open));
         assert_eq!(id.is_some(), outcome == CommandOutcome::Obeyed);
@@ -457,12 +453,15 @@ impl Play {
             }
             _ => {
                 let sframe = script.block();
-                if !sframe.is_empty() && !self.frames.contains_key(sframe) {
-                    // Nothing but its header is read: it passes if that is right.
+                if sframe.len() >= MIN_SFRAME && !self.frames.contains_key(sframe) {
+                    // Nothing but its header and its length is read: it passes if those are right.
                     let level = AudioLevel::from_byte(0x80);
                     let client = &self.clients[index];
-                    let is_own = SframeHeader::parse(sframe)
-                        .is_ok_and(|(header, _)| header.key_id.leaf == client.leaf);
+                    let is_own = SframeHeader::parse(sframe).is_ok_and(|(header, length)| {
+                        let key_id = header.key_id;
+                        (key_id.leaf, key_id.generation) == (client.leaf, 0)
+                            && sframe.len() >= length + SFRAME_TAG_LEN
+                    });
                     let may_pass = client.may_speak && !client.closed && is_own;
                     let frame = Frame {
                         client: index,

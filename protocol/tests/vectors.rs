@@ -79,7 +79,7 @@ fn uplink_datagrams() {
         assert!(Uplink::parse(&out).unwrap().is_authentic(&key));
         HEX.encode(&out)
     };
-    let sframe = *b"\x18\x01sealed";
+    let sframe = *b"\x18\x01sealed and its tag";
     let level = AudioLevel::new(true, 24.0);
     let valid = json!([
         {"type": "audio", "packet_number": 1, "level": level.to_byte(), "sframe": HEX.encode(&sframe),
@@ -90,6 +90,41 @@ fn uplink_datagrams() {
          "datagram": datagram(3, UplinkBody::PathResponse { challenge: *b"prove it" })},
         {"type": "bye", "packet_number": 0x7fff_ffffu32, "datagram": datagram(0x7fff_ffff, UplinkBody::Bye)},
     ]);
+    // A later version may add to any body but audio's.
+    let longer: Vec<_> = [
+        (2, &b"echo1234"[..], b"and more"),
+        (3, b"prove it", b"and more"),
+        (4, b"", b"and more"),
+    ]
+    .into_iter()
+    .map(|(kind, body, added)| {
+        let number = 9u32;
+        let mut bytes = vec![kind];
+        for part in [&id.to_bytes()[..], &number.to_be_bytes(), body, added] {
+            bytes.extend_from_slice(part);
+        }
+        let tag = key.tag(&bytes);
+        bytes.extend_from_slice(&tag);
+        assert!(Uplink::parse(&bytes).unwrap().is_authentic(&key));
+        json!({"type": kind, "packet_number": number, "body": HEX.encode(body), "added": HEX.encode(added),
+               "datagram": HEX.encode(&bytes)})
+    })
+    .collect();
+    let audio_of = |len: usize| {
+        let mut bytes = vec![1];
+        for part in [
+            &id.to_bytes()[..],
+            &5u32.to_be_bytes(),
+            &[level.to_byte()],
+            &vec![0; len],
+        ] {
+            bytes.extend_from_slice(part);
+        }
+        let tag = key.tag(&bytes);
+        bytes.extend_from_slice(&tag);
+        bytes
+    };
+    assert!(Uplink::parse(&audio_of(17)).is_ok());
     let good = HEX
         .decode(valid[1]["datagram"].as_str().unwrap().as_bytes())
         .unwrap();
@@ -101,10 +136,12 @@ fn uplink_datagrams() {
     let invalid: Vec<_> = [
         ("empty", vec![]),
         ("shorter than header and tag", good[..20].to_vec()),
-        ("unknown type", with(0, 0x05)),
+        ("a type that is reserved for loss reports", with(0, 0x05)),
+        ("an unknown type", with(0, 0x3f)),
         ("a downlink type", with(0, 0x11)),
         ("packet number of 2^31", with(9, 0x80)),
-        ("one byte too many", [&good[..], &[0]].concat()),
+        ("an echo of 7 bytes", [&good[..20], &good[21..]].concat()),
+        ("an SFrame shorter than a header and a tag", audio_of(16)),
         ("1201 bytes", vec![1; 1201]),
     ]
     .into_iter()
@@ -121,6 +158,7 @@ fn uplink_datagrams() {
             "key": HEX.encode(&KEY),
             "connection_id": HEX.encode(&id.to_bytes()),
             "valid": valid,
+            "of_a_later_version": longer,
             "invalid": invalid,
             "wrong_tag": [HEX.encode(&forged)],
         }),
@@ -164,6 +202,44 @@ fn downlink_datagrams() {
         {"type": "bye", "packet_number": 4, "reason": 1,
          "datagram": HEX.encode(&downlink::bye(ByeReason::Closed, 4, &key))},
     ]);
+    let longer: Vec<_> = [
+        (
+            "a count",
+            0x12,
+            1,
+            [&pong.echo[..], &77u32.to_be_bytes(), &70u32.to_be_bytes()].concat(),
+        ),
+        (
+            "more behind a pong",
+            0x12,
+            0,
+            [&pong.echo[..], &[0; 8], b"more"].concat(),
+        ),
+        (
+            "more behind a challenge",
+            0x13,
+            0,
+            b"prove it, please".to_vec(),
+        ),
+        (
+            "a reason for bye that stands for 1",
+            0x14,
+            0,
+            vec![200, 1, 2],
+        ),
+    ]
+    .into_iter()
+    .map(|(what, kind, count, body)| {
+        let head = [kind, count, 0, 0, 0, 5];
+        let tag = key.tag(&[&head[..], &body].concat());
+        let datagram = [&head[..], &tag, &body].concat();
+        assert!(
+            Downlink::parse(&datagram).unwrap().is_authentic(&key),
+            "{what}"
+        );
+        json!({"what": what, "datagram": HEX.encode(&datagram)})
+    })
+    .collect();
     let bundle = HEX
         .decode(valid[1]["datagram"].as_str().unwrap().as_bytes())
         .unwrap();
@@ -177,7 +253,7 @@ fn downlink_datagrams() {
         ("fewer records than it says", with(1, 4)),
         ("more records than it says", with(1, 2)),
         ("a record longer than the datagram", with(14, 0xff)),
-        ("unknown type", with(0, 0x15)),
+        ("a type that is reserved for loss reports", with(0, 0x15)),
         ("cut", bundle[..bundle.len() - 1].to_vec()),
     ]
     .into_iter()
@@ -193,6 +269,7 @@ fn downlink_datagrams() {
         &json!({
             "key": HEX.encode(&KEY),
             "valid": valid,
+            "of_a_later_version": longer,
             "invalid": invalid,
             "wrong_tag": [HEX.encode(&forged)],
         }),
@@ -283,6 +360,10 @@ fn frame_payloads() {
         ),
         ("a length in four bytes", "0100000000088000000141ff"),
         ("block longer than the payload", "01000000000805ff"),
+        (
+            "the critical flag: a layout of a later version",
+            "800000000041ff",
+        ),
     ]
     .into_iter()
     .map(|(why, payload)| {
@@ -291,7 +372,12 @@ fn frame_payloads() {
         json!({"why": why, "payload": payload})
     })
     .collect();
-    check("payload.json", &json!({"valid": valid, "invalid": invalid}));
+    let reserved = "400000000041ff";
+    assert!(FramePayload::parse(&HEX.decode(reserved.as_bytes()).unwrap()).is_ok());
+    check(
+        "payload.json",
+        &json!({"valid": valid, "flag_that_is_ignored": [reserved], "invalid": invalid}),
+    );
 }
 
 #[test]
@@ -328,6 +414,9 @@ fn requests_in_a_stream() {
     let join = wire::Request {
         kind: Some(wire::request::Kind::JoinRoom(wire::JoinRoom {
             slug: "friday-night".to_owned(),
+            min_media_version: 1,
+            max_media_version: 1,
+            capabilities: vec![1],
             ..Default::default()
         })),
     };
@@ -336,7 +425,8 @@ fn requests_in_a_stream() {
         &json!([
             {"request": "hello", "min_version": 1, "max_version": 1, "agent": "example/1.0",
              "stream": HEX.encode(&framing::encode(&hello))},
-            {"request": "join_room", "slug": "friday-night", "stream": HEX.encode(&framing::encode(&join))},
+            {"request": "join_room", "slug": "friday-night", "min_media_version": 1, "max_media_version": 1,
+             "capabilities": [1], "stream": HEX.encode(&framing::encode(&join))},
         ]),
     );
 }

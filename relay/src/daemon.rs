@@ -216,6 +216,7 @@ impl Relay {
             listen: self.addresses.clone(),
             workers: self.counters.len() as u32,
             max_sessions: flags.max_sessions,
+            idle_timeout: flags.idle_timeout,
         };
         let mut ended_to = Vec::new();
         for control in &flags.control {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use confab_protocol::cluster::MAX_IDLE_TIMEOUT;
 
 use crate::io::pin::Pinning;
 
@@ -113,7 +114,7 @@ pub struct Flags {
     #[arg(long, env = "CONFAB_RELAY_BIT_RATE", default_value_t = 320, value_name = "KBIT", value_parser = clap::value_parser!(u32).range(8..=100_000))]
     pub bit_rate: u32,
 
-    /// A session that sends nothing for so long is over, as 30s. Clients send a keep-alive every 15 s at most.
+    /// A session that sends nothing for so long is over, 20s to 120s. Clients send a keep-alive every 15 s at most.
     #[arg(long, env = "CONFAB_RELAY_IDLE_TIMEOUT", default_value = "30s", value_name = "TIME", value_parser = parse_idle)]
     pub idle_timeout: Duration,
 
@@ -214,7 +215,7 @@ fn parse_busy_poll(text: &str) -> Result<Duration, String> {
 
 fn parse_idle(text: &str) -> Result<Duration, String> {
     // Listeners may be silent for 15 s between two keep-alives.
-    parse_time(text, Duration::from_secs(20), Duration::from_secs(3600))
+    parse_time(text, Duration::from_secs(20), MAX_IDLE_TIMEOUT)
 }
 
 fn parse_drain(text: &str) -> Result<Duration, String> {

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use confab_protocol::cluster::{self, BootId, Command, CommandOutcome, CommandResult};
+use confab_protocol::control::CLUSTER_SERVER_NAME;
 use confab_protocol::control::framing::{self, Deframer, FrameError};
-use confab_protocol::control::{CLUSTER_SERVER_NAME, version};
+use confab_protocol::version;
 use confab_protocol::wire::{self, control_to_relay, relay_to_control};
 use quinn::crypto::rustls::QuicClientConfig;
 use rustls::RootCertStore;
@@ -74,6 +75,8 @@ pub struct Hello {
     pub workers: u32,
     /// How many sessions it takes.
     pub max_sessions: u32,
+    /// A session from which nothing is heard for so long ends.
+    pub idle_timeout: Duration,
 }
 
 /// One link: to one control node.
@@ -311,14 +314,17 @@ impl Hello {
         }
         let addresses = addresses.iter().map(ToString::to_string).collect();
         wire::RelayHello {
-            min_version: version::MIN_VERSION,
-            max_version: version::MAX_VERSION,
+            min_version: version::CONTROL.min(),
+            max_version: version::CONTROL.max(),
             agent: concat!("confab-relay/", env!("CARGO_PKG_VERSION")).to_owned(),
             boot_id: Bytes::copy_from_slice(&self.boot.0),
             region: self.region.clone(),
             addresses,
             workers: self.workers,
             max_sessions: self.max_sessions,
+            min_media_version: version::MEDIA.min(),
+            max_media_version: version::MEDIA.max(),
+            idle_timeout_ms: u32::try_from(self.idle_timeout.as_millis()).unwrap_or(u32::MAX),
         }
     }
 }
@@ -371,7 +377,7 @@ impl Session {
         };
         match session.next().await? {
             Some(control_to_relay::Kind::Hello(hello)) => {
-                if !(version::MIN_VERSION..=version::MAX_VERSION).contains(&hello.version) {
+                if !version::CONTROL.contains(hello.version) {
                     return Err(LinkError::Version(hello.version));
                 }
             }

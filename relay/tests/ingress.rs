@@ -7,9 +7,7 @@ mod lab;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use confab_protocol::cluster::{
-    Action, CommandOutcome, Fence, MediaEndReason, OpenMedia, SessionNote,
-};
+use confab_protocol::cluster::{Action, CommandOutcome, Fence, MediaEndReason, OpenMedia};
 use confab_protocol::media::downlink::{Downlink, DownlinkBody};
 use confab_protocol::media::uplink::UplinkBody;
 use confab_protocol::media::{AudioLevel, ConnectionId, HopKey};
@@ -284,14 +282,12 @@ fn the_session_that_a_sender_had_before_ends_with_the_new_one() {
 fn a_full_relay_says_so() {
     let mut lab = Lab::new();
     let open = |sender| {
-        Action::OpenMedia(OpenMedia {
+        Action::OpenMedia(OpenMedia::new(
             sender,
-            leaf: 0,
-            may_speak: true,
-            uplink_key: HopKey::new([0; 16]),
-            downlink_key: HopKey::new([0; 16]),
-            note: SessionNote([0; SessionNote::LEN]),
-        })
+            0,
+            HopKey::new([0; 16]),
+            HopKey::new([0; 16]),
+        ))
     };
     for sender in 0..10_000 {
         assert_eq!(lab.command(1, open(sender)), CommandOutcome::Obeyed);

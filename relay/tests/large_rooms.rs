@@ -7,7 +7,7 @@ mod lab;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use confab_protocol::cluster::{Action, CommandOutcome, OpenMedia, SessionNote};
+use confab_protocol::cluster::{Action, CommandOutcome, OpenMedia};
 use confab_protocol::media::{AudioLevel, HopKey, uplink::UplinkBody};
 use confab_relay::core::DropCause;
 use confab_relay::core::registry::Capacity;
@@ -224,14 +224,12 @@ fn a_room_takes_so_many_members_and_no_more() {
     let mut lab = Lab::with(setup);
     let _clients: Vec<_> = (0..3).map(|sender| lab.join(1, sender)).collect();
     let open = |sender| {
-        Action::OpenMedia(OpenMedia {
+        Action::OpenMedia(OpenMedia::new(
             sender,
-            leaf: 0,
-            may_speak: true,
-            uplink_key: HopKey::new([1; 16]),
-            downlink_key: HopKey::new([2; 16]),
-            note: SessionNote([0; SessionNote::LEN]),
-        })
+            0,
+            HopKey::new([1; 16]),
+            HopKey::new([2; 16]),
+        ))
     };
     assert_eq!(lab.command(1, open(3)), CommandOutcome::Full);
     assert_eq!(

@@ -16,18 +16,17 @@ const NEXT_OWNER: Fence = Fence {
 };
 
 fn open(sender: u16) -> Action {
+    let (uplink, downlink) = (HopKey::new([1; 16]), HopKey::new([2; 16]));
     Action::OpenMedia(OpenMedia {
-        sender,
-        leaf: u32::from(sender) + 7,
         may_speak: !sender.is_multiple_of(3),
-        uplink_key: HopKey::new([1; 16]),
-        downlink_key: HopKey::new([2; 16]),
         note: note(sender),
+        account_label: u32::from(sender) * 3,
+        ..OpenMedia::new(sender, u32::from(sender) + 7, uplink, downlink)
     })
 }
 
 fn note(sender: u16) -> SessionNote {
-    SessionNote([sender as u8; SessionNote::LEN])
+    SessionNote::new(&vec![sender as u8; usize::from(sender) % 257]).unwrap()
 }
 
 fn list(lab: &mut Lab, from: u16) -> (Vec<MediaState>, bool) {
@@ -51,7 +50,9 @@ fn sessions_are_told_page_by_page_with_what_control_noted() {
     all.extend(rest);
     assert_eq!(all.len(), usize::from(count));
     for (state, sender) in all.into_iter().zip(0..) {
-        assert_eq!((state.sender, state.leaf), (sender, u32::from(sender) + 7));
+        let leaf = state.leaves.newest().leaf;
+        assert_eq!((state.sender, leaf), (sender, u32::from(sender) + 7));
+        assert_eq!(state.account_label, u32::from(sender) * 3);
         assert_eq!(state.note, note(sender));
         assert_eq!(state.may_speak, !sender.is_multiple_of(3));
         assert!(!state.seen);

@@ -9,9 +9,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use confab_protocol::cluster::{
-    Action, BootId, Command, CommandOutcome, Fence, OpenMedia, SessionNote,
-};
+use confab_protocol::cluster::{Action, BootId, Command, CommandOutcome, Fence, OpenMedia};
 use confab_protocol::control::ConferenceId;
 use confab_protocol::media::downlink::{Downlink, DownlinkBody};
 use confab_protocol::media::uplink::UplinkBody;
@@ -122,14 +120,7 @@ impl Running {
     }
 
     fn open(&self, sender: u16) -> ConnectionId {
-        let open = OpenMedia {
-            sender,
-            leaf: sender.into(),
-            may_speak: true,
-            uplink_key: key(),
-            downlink_key: key(),
-            note: SessionNote([0; SessionNote::LEN]),
-        };
+        let open = OpenMedia::new(sender, sender.into(), key(), key());
         self.command(Action::OpenMedia(open)).unwrap()
     }
 

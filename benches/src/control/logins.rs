@@ -41,6 +41,7 @@ pub async fn figures(stage: &Stage, progress: &impl Fn(&str)) -> Result<Vec<Figu
                 name: person.name.clone(),
                 password: PASSWORD.to_owned(),
                 device: "confab-bench".to_owned(),
+                ..wire::Login::default()
             };
             let granted = link.granted(request::Kind::Login(login)).await;
             granted.map_err(refused("a log-in"))?;

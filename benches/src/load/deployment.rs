@@ -224,7 +224,7 @@ async fn join(link: &Link, room: u32, slug: &str, member: u16) -> Result<Session
     Ok(Session {
         room,
         member,
-        leaf: joined.me.leaf,
+        leaf: joined.leaf,
         relay: *relay,
         id: media.connection_id,
         uplink_key: media.uplink_key,

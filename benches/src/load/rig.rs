@@ -12,12 +12,14 @@ use clap::Parser;
 use confab_control::cluster::registry::{LinkedRelay, RoomInbox};
 use confab_control::flags::{Command as ControlCommand, Flags};
 use confab_control::rooms::effect::{Done, Input};
+use confab_control::rooms::state::RelayWish;
 use confab_control::{Running, serve};
 use confab_protocol::cluster::{
     Action, CommandOutcome, CommandResult, Fence, OpenMedia, SessionNote,
 };
 use confab_protocol::control::ConferenceId;
 use confab_protocol::media::{ConnectionId, HopKey};
+use confab_protocol::version;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -33,6 +35,16 @@ const LINK_DEADLINE: Duration = Duration::from_secs(20);
 const COMMAND_DEADLINE: Duration = Duration::from_secs(20);
 /// Commands under way at a time.
 const COMMANDS_IN_FLIGHT: usize = 256;
+
+/// Bytes of the note that control keeps with a session.
+const NOTE_LEN: usize = 138;
+/// What a room wants that is content with any relay.
+const ANY_RELAY: RelayWish<'static> = RelayWish {
+    media_version: version::MEDIA.max(),
+    region: None,
+    prefer: None,
+    avoid: None,
+};
 
 /// Why there is no load.
 #[derive(Debug, thiserror::Error)]
@@ -203,12 +215,8 @@ impl Rig {
 
     fn open_one(&self, conference: ConferenceId, sender: u16, command: u64, inbox: &RoomInbox) {
         let open = OpenMedia {
-            sender,
-            leaf: sender.into(),
-            may_speak: true,
-            uplink_key: hop_key(),
-            downlink_key: hop_key(),
-            note: SessionNote([0; SessionNote::LEN]),
+            note: SessionNote::new(&[0; NOTE_LEN]).unwrap_or_default(),
+            ..OpenMedia::new(sender, sender.into(), hop_key(), hop_key())
         };
         self.control.server.relays.command(
             &self.linked.name,
@@ -247,7 +255,7 @@ async fn metrics_address(child: &mut Child) -> Result<SocketAddr, RigError> {
 async fn wait_for_link(control: &Running) -> Result<LinkedRelay, RigError> {
     let linked = async {
         loop {
-            if let Some(relay) = control.server.relays.pick(None, None) {
+            if let Some(relay) = control.server.relays.pick(&ANY_RELAY) {
                 return relay;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;

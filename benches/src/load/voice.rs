@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use confab_protocol::media::downlink::{Downlink, DownlinkBody};
 use confab_protocol::media::uplink::UplinkBody;
-use confab_protocol::media::{AudioLevel, ConnectionId, HopKey, KeyId, SframeHeader};
+use confab_protocol::media::{
+    AudioLevel, ConnectionId, HopKey, KeyId, SFRAME_TAG_LEN, SframeHeader,
+};
 
 /// An answer that has not come by then was lost.
 const ANSWER_DEADLINE: Duration = Duration::from_millis(500);
@@ -114,7 +116,7 @@ impl Voice {
         };
         let mut head = [0; SframeHeader::MAX_LEN];
         let head_len = header.write(&mut head);
-        let mut sframe = vec![0xa5; sframe_len.max(head_len + 8)];
+        let mut sframe = vec![0xa5; sframe_len.max(head_len + SFRAME_TAG_LEN)];
         sframe[..head_len].copy_from_slice(&head[..head_len]);
         let spoken = epoch.elapsed().as_nanos() as u64;
         sframe[head_len..head_len + 8].copy_from_slice(&spoken.to_be_bytes());

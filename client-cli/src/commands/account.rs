@@ -1,5 +1,6 @@
 //! Accounts: register, login, logout, whoami, passwd, export, delete.
 
+use bytes::Bytes;
 use confab_protocol::control::{Birthday, Device, Email, Username};
 use confab_protocol::wire::{self, request};
 use serde::Serialize;
@@ -40,6 +41,7 @@ pub(super) async fn login(context: &Context, flags: Login) -> Result<(), Failure
     let password = password::current(&flags.password)?;
     let (access, link) = context.connect().await?;
     let request = wire::Login {
+        device_cookie: Bytes::new(),
         name: flags.name,
         password: password.to_string(),
         device: device.into(),

@@ -277,6 +277,7 @@ fn who_joined_afresh_under_the_leaf_that_was_another_s_is_heard() {
     for n in 0..2 {
         let mut afresh = joined(n, &[0, 1], 5);
         afresh.me = swapped(n);
+        afresh.leaf = afresh.me.leaf.unwrap();
         afresh.others = vec![swapped(1 - n)];
         afresh.media = Some(grant(0, n, 1));
         world.open(grant(0, n, 1), n);
@@ -382,7 +383,7 @@ fn frames_under_ones_own_leaf_are_dropped() {
     let mut world = World::new(&[0, 1], 1);
     world.run(SECOND);
     let mut sframe = [0; SframeHeader::MAX_LEN];
-    let key_id = confab_protocol::media::KeyId::new(participant(1).leaf, 0, 0);
+    let key_id = confab_protocol::media::KeyId::new(participant(1).leaf.unwrap(), 0, 0);
     let length = SframeHeader { key_id, counter: 3 }.write(&mut sframe);
     let mut sframe = sframe[..length].to_vec();
     sframe.extend_from_slice(&[0; 40]);

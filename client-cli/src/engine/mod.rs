@@ -6,6 +6,7 @@
 //! * [`media`]: a session with a relay;
 //! * [`relays`]: one or several such sessions;
 //! * [`room`]: who is there;
+//! * [`readability`]: whether their frames open;
 //! * [`speakers`]: their voices;
 //! * [`stats`]: what is counted.
 //!
@@ -13,6 +14,7 @@
 
 pub mod liveness;
 pub mod media;
+pub mod readability;
 pub mod relays;
 pub mod room;
 pub mod speakers;
@@ -39,6 +41,7 @@ use confab_protocol::media::{AudioLevel, ConnectionId, Downlink, SframeHeader};
 use confab_voice::{CodecError, EncoderConfig};
 
 use media::{Received, Refused, Transmit};
+use readability::{Readability, Unreadable};
 use relays::{MediaEvent, Relays};
 use room::{Joined, LeaveReason, RoomEvent, Roster, RosterChange};
 use speakers::{Speakers, Speaking};
@@ -71,6 +74,8 @@ pub enum Event {
     Changed(Participant),
     /// Somebody began or stopped speaking.
     Speaking(Speaking),
+    /// Somebody's frames do not open.
+    Unreadable(Participant, Unreadable),
     /// The way to the relay.
     Media(MediaEvent),
 }
@@ -83,6 +88,7 @@ pub struct Engine {
     relays: Relays,
     talker: Talker,
     speakers: Speakers,
+    readability: Readability,
     held: VecDeque<Held>,
     plaintext: Vec<u8>,
     transmits: VecDeque<Transmit>,
@@ -116,6 +122,7 @@ impl Engine {
             relays: Relays::new(media, now),
             talker: Talker::new(settings.encoder, settings.timestamp)?,
             speakers: Speakers::default(),
+            readability: Readability::default(),
             held: VecDeque::new(),
             plaintext: Vec::new(),
             transmits: VecDeque::new(),
@@ -164,7 +171,7 @@ impl Engine {
     ///
     /// In a resumed one keys and counters go on; a fresh one has keys of its own. Without media in it, the session stays.
     pub fn rejoined(&mut self, joined: &Joined, now: Instant) {
-        let fresh = joined.me.join_id != self.join_id() || joined.me.leaf != self.me().leaf;
+        let fresh = joined.me.join_id != self.join_id() || Some(joined.leaf) != self.me().leaf;
         let changes = self.roster.replace(joined).into_iter();
         // Who went had their leaves under the old keys: one of these may be one's own by now.
         let (went, came): (Vec<_>, Vec<_>) =
@@ -180,9 +187,9 @@ impl Engine {
         }
         if fresh {
             for participant in &joined.others {
-                self.cipher
-                    .keys_mut()
-                    .set_member(participant.leaf, participant.join_id);
+                if let Some(leaf) = participant.leaf {
+                    self.cipher.keys_mut().set_member(leaf, participant.join_id);
+                }
             }
         }
         if let Some(media) = joined.media.clone() {
@@ -264,8 +271,10 @@ impl Engine {
             .front()
             .is_some_and(|held| now.duration_since(held.since) >= HOLD_FOR)
         {
-            self.held.pop_front();
-            self.drops.unknown_leaf += 1;
+            if let Some(held) = self.held.pop_front() {
+                self.drops.unknown_leaf += 1;
+                self.count_unreadable(now, held.leaf);
+            }
         }
     }
 
@@ -370,10 +379,14 @@ impl Engine {
                 .speakers
                 .push(now, key_id.leaf, record.level, &self.plaintext)
             {
-                Ok(began) => self.events.extend(began.map(Event::Speaking)),
+                Ok(began) => {
+                    self.readability.opened(now, key_id.leaf);
+                    self.events.extend(began.map(Event::Speaking));
+                }
                 Err(error) => {
                     tracing::debug!(%error, "an opened frame was dropped");
                     self.drops.bad_payload += 1;
+                    self.count_unreadable(now, key_id.leaf);
                 }
             },
             Err(OpenError::UnknownKey(key_id)) if self.held.len() < HELD_FRAMES => {
@@ -384,22 +397,42 @@ impl Engine {
                     sframe: record.sframe.to_vec(),
                 })
             }
-            Err(error) => self.count_unopened(error, record.sframe),
+            Err(error) => self.count_unopened(now, error, record.sframe),
         }
     }
 
-    fn count_unopened(&mut self, error: OpenError, sframe: &[u8]) {
+    fn count_unopened(&mut self, now: Instant, error: OpenError, sframe: &[u8]) {
         let drops = &mut self.drops;
         let counter = match error {
             OpenError::Malformed(_) => &mut drops.not_sframe,
             OpenError::OwnLeaf => &mut drops.own_leaf,
             OpenError::UnknownKey(_) => &mut drops.unknown_leaf,
             OpenError::NotAuthentic => &mut drops.not_authentic,
+            OpenError::CounterTooHigh(_) => &mut drops.counter_too_high,
             OpenError::Replay(_) => &mut drops.duplicate,
         };
         *counter += 1;
-        if let (OpenError::Replay(_), Ok((header, _))) = (error, SframeHeader::parse(sframe)) {
-            self.speakers.count_duplicate(header.key_id.leaf);
+        let Ok((header, _)) = SframeHeader::parse(sframe) else {
+            return;
+        };
+        match error {
+            OpenError::Replay(_) => self.speakers.count_duplicate(header.key_id.leaf),
+            OpenError::NotAuthentic | OpenError::CounterTooHigh(_) | OpenError::UnknownKey(_) => {
+                self.count_unreadable(now, header.key_id.leaf);
+            }
+            OpenError::Malformed(_) | OpenError::OwnLeaf => {}
+        }
+    }
+
+    /// A frame of `leaf` gave no voice.
+    fn count_unreadable(&mut self, now: Instant, leaf: u32) {
+        let mut others = self.roster.others();
+        let Some(participant) = others.find(|participant| participant.leaf == Some(leaf)) else {
+            return;
+        };
+        if let Some(unreadable) = self.readability.failed(now, leaf) {
+            let event = Event::Unreadable(participant.clone(), unreadable);
+            self.events.push_back(event);
         }
     }
 
@@ -407,36 +440,52 @@ impl Engine {
         match change {
             RosterChange::Came(participant) => {
                 self.meet(&participant);
-                self.open_held(participant.leaf, now);
+                self.open_held(&participant, now);
                 self.events.push_back(Event::Came(participant));
             }
             RosterChange::Went(participant, reason) => {
-                self.cipher.keys_mut().remove_member(participant.leaf);
-                self.cipher.forget(participant.leaf);
-                self.speakers.remove(participant.leaf);
+                self.part(&participant);
                 self.events.push_back(Event::Went(participant, reason));
             }
-            RosterChange::Changed(participant) => {
-                self.speakers.update(&participant);
-                self.events.push_back(Event::Changed(participant));
+            RosterChange::Changed { before, now: after } => {
+                if before.leaf == after.leaf {
+                    self.speakers.update(&after);
+                } else {
+                    self.part(&before);
+                    self.meet(&after);
+                    self.open_held(&after, now);
+                }
+                self.events.push_back(Event::Changed(after));
             }
         }
     }
 
-    /// From now on `participant` can be heard under its own key.
+    /// From now on `participant` can be heard under its own key, if it has a leaf.
     fn meet(&mut self, participant: &Participant) {
-        self.cipher.forget(participant.leaf);
-        self.cipher
-            .keys_mut()
-            .set_member(participant.leaf, participant.join_id);
-        self.speakers.add(participant.clone());
+        let Some(leaf) = participant.leaf else {
+            return;
+        };
+        self.cipher.forget(leaf);
+        self.cipher.keys_mut().set_member(leaf, participant.join_id);
+        self.speakers.add(leaf, participant.clone());
+    }
+
+    /// From now on nobody is heard under the leaf of `participant`.
+    fn part(&mut self, participant: &Participant) {
+        let Some(leaf) = participant.leaf else {
+            return;
+        };
+        self.cipher.keys_mut().remove_member(leaf);
+        self.cipher.forget(leaf);
+        self.speakers.remove(leaf);
+        self.readability.forget(leaf);
     }
 
     /// Opens the frames that came before the news of who sent them.
-    fn open_held(&mut self, leaf: u32, now: Instant) {
+    fn open_held(&mut self, participant: &Participant, now: Instant) {
         let (known, unknown) = std::mem::take(&mut self.held)
             .into_iter()
-            .partition(|held| held.leaf == leaf);
+            .partition(|held| Some(held.leaf) == participant.leaf);
         self.held = unknown;
         let known: VecDeque<Held> = known;
         for held in known {
@@ -462,7 +511,7 @@ impl Engine {
 fn new_cipher(joined: &Joined) -> FrameCipher<RoomKeys> {
     FrameCipher::new(RoomKeys::new(
         joined.secret.clone(),
-        joined.me.leaf,
+        joined.leaf,
         joined.me.join_id,
     ))
 }

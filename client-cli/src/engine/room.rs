@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use confab_protocol::control::{ConferenceId, MediaGrant, Participant, RoomSecret};
+use confab_protocol::control::{ConferenceId, MediaGrant, Participant, ResumeSecret, RoomSecret};
 
 pub use confab_protocol::control::room::LeaveReason;
 
@@ -15,12 +15,16 @@ pub struct Joined {
     pub revision: u64,
     /// Oneself.
     pub me: Participant,
+    /// Oneself's leaf.
+    pub leaf: u32,
     /// Everybody else.
     pub others: Vec<Participant>,
     /// Where the media goes; `None` when the session that there is stays, as only a resumed join may have it.
     pub media: Option<MediaGrant>,
     /// What the frame keys are derived from.
     pub secret: RoomSecret,
+    /// For taking the join up again; `None` in the answer to that.
+    pub resume: Option<ResumeSecret>,
 }
 
 /// A change of the room.
@@ -55,8 +59,13 @@ pub enum RosterChange {
     Came(Participant),
     /// Somebody who was known, as it was last.
     Went(Participant, LeaveReason),
-    /// Somebody known, as it is now; perhaps oneself.
-    Changed(Participant),
+    /// Somebody known, perhaps oneself.
+    Changed {
+        /// As it was.
+        before: Participant,
+        /// As it is.
+        now: Participant,
+    },
 }
 
 /// Everyone in the room, oneself included.
@@ -68,7 +77,7 @@ pub struct Roster {
 }
 
 impl Joined {
-    /// Puts a join together; `None` when `self_sender` is not among the participants.
+    /// Puts a join together; `None` when no participant has the label `self_sender`, or it has no leaf.
     pub fn new(
         conference: ConferenceId,
         revision: u64,
@@ -76,17 +85,21 @@ impl Joined {
         self_sender: u16,
         media: Option<MediaGrant>,
         secret: RoomSecret,
+        resume: Option<ResumeSecret>,
     ) -> Option<Self> {
         let (mut me, others): (Vec<_>, Vec<_>) = participants
             .into_iter()
             .partition(|p| p.sender == self_sender);
+        let me = me.pop()?;
         Some(Self {
             conference,
             revision,
-            me: me.pop()?,
+            leaf: me.leaf?,
+            me,
             others,
             media,
             secret,
+            resume,
         })
     }
 }
@@ -151,7 +164,10 @@ impl Roster {
             .map(|p| RosterChange::Went(p.clone(), LeaveReason::Unspecified));
         let came = self.others().filter_map(|p| match old.get(&p.sender) {
             Some(before) if before == p => None,
-            Some(before) if is_same(before, p) => Some(RosterChange::Changed(p.clone())),
+            Some(before) if is_same(before, p) => Some(RosterChange::Changed {
+                before: before.clone(),
+                now: p.clone(),
+            }),
             _ => Some(RosterChange::Came(p.clone())),
         });
         went.chain(came).collect()
@@ -163,7 +179,10 @@ impl Roster {
             .insert(participant.sender, participant.clone());
         match before {
             Some(before) if before == participant => None,
-            Some(_) => Some(RosterChange::Changed(participant)),
+            Some(before) => Some(RosterChange::Changed {
+                before,
+                now: participant,
+            }),
             None => Some(RosterChange::Came(participant)),
         }
     }
@@ -206,7 +225,7 @@ mod tests {
             .map(|change| match change {
                 RosterChange::Went(p, _) => ("went", p.sender),
                 RosterChange::Came(p) => ("came", p.sender),
-                RosterChange::Changed(p) => ("changed", p.sender),
+                RosterChange::Changed { now, .. } => ("changed", now.sender),
             })
             .collect();
         assert_eq!(shown, [("went", 3), ("changed", 2), ("came", 4)]);

@@ -54,9 +54,9 @@ struct Speaker {
 }
 
 impl Speakers {
-    /// From now on `participant` may be heard. A speaker with the same leaf before is gone.
-    pub fn add(&mut self, participant: Participant) {
-        self.remove(participant.leaf);
+    /// From now on `participant` may be heard as `leaf`. A speaker with the same leaf before is gone.
+    pub fn add(&mut self, leaf: u32, participant: Participant) {
+        self.remove(leaf);
         let speaker = Speaker {
             participant,
             speaking: false,
@@ -66,12 +66,13 @@ impl Speakers {
             energy: 0.0,
             samples: 0,
         };
-        self.by_leaf.insert(speaker.participant.leaf, speaker);
+        self.by_leaf.insert(leaf, speaker);
     }
 
     /// What is known of a participant changed; the voice goes on.
     pub fn update(&mut self, participant: &Participant) {
-        if let Some(speaker) = self.by_leaf.get_mut(&participant.leaf) {
+        let leaf = participant.leaf;
+        if let Some(speaker) = leaf.and_then(|leaf| self.by_leaf.get_mut(&leaf)) {
             speaker.participant = participant.clone();
         }
     }
@@ -124,13 +125,13 @@ impl Speakers {
 
     /// The relay does not forward this sender any more: others are louder.
     pub fn suppress(&mut self, sender: u16) -> Option<Speaking> {
-        let speaker = self
+        let (leaf, speaker) = self
             .by_leaf
-            .values_mut()
-            .find(|speaker| speaker.participant.sender == sender)?;
+            .iter_mut()
+            .find(|(_, speaker)| speaker.participant.sender == sender)?;
         speaker.suppressed = true;
         speaker.voice_until = None;
-        self.listener.pause(speaker.participant.leaf);
+        self.listener.pause(*leaf);
         speaker.set_speaking(false)
     }
 

@@ -19,6 +19,8 @@ pub struct Drops {
     pub unknown_leaf: u64,
     /// Frames that do not open: forged or damaged.
     pub not_authentic: u64,
+    /// Frames with a counter that no sender may reach.
+    pub counter_too_high: u64,
     /// Frames that came before, as while moving between relays.
     pub duplicate: u64,
     /// Frames that opened and hold no voice.

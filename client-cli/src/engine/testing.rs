@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use confab_protocol::control::{
-    AccountId, ConferenceId, JoinId, MediaGrant, Participant, RoomSecret,
+    AccountId, Capabilities, ConferenceId, JoinId, MediaGrant, Participant, ParticipantName,
+    ResumeSecret, RoomSecret,
 };
 use confab_protocol::media::downlink::ByeReason;
 use confab_protocol::media::downlink::{Pong, Record, audio_header, bye};
@@ -27,12 +28,13 @@ const BLOCK: usize = 480;
 pub(crate) fn participant(n: u16) -> Participant {
     Participant {
         sender: n,
-        leaf: u32::from(n) + 100,
+        leaf: Some(u32::from(n) + 100),
         join_id: JoinId::new([n as u8; 16]),
         account: AccountId::new([n as u8; 16]),
-        username: format!("user{n}").parse().unwrap(),
+        username: ParticipantName::from_wire(&format!("user{n}")),
         role: Role::Member,
         muted: false,
+        capabilities: Capabilities::default(),
     }
 }
 
@@ -46,6 +48,7 @@ pub(crate) fn joined(own: u16, all: &[u16], revision: u64) -> Joined {
         own,
         Some(grant(0, own, 0)),
         RoomSecret::new([5; 32]),
+        Some(ResumeSecret::new([own as u8; 16])),
     )
     .unwrap()
 }

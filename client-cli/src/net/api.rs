@@ -1,13 +1,17 @@
 //! Requests as functions: domain types in, domain types out.
 
 use bytes::Bytes;
-use confab_protocol::control::room::BadField;
-use confab_protocol::control::{ConferenceId, JoinId, Refusal, Region, RoomSecret, Slug};
+use confab_protocol::control::room::{BadField, Capability, KeyScheme};
+use confab_protocol::control::{
+    Capabilities, ConferenceId, JoinId, Refusal, Region, ResumeSecret, RoomSecret, Slug,
+};
 use confab_protocol::media::ConnectionId;
+use confab_protocol::version;
 use confab_protocol::wire::{self, request, response};
 
 use super::link::parse_nodes;
 use super::{Link, Server};
+use crate::engine::readability::Unreadable;
 use crate::engine::room::Joined;
 
 /// Why a request has no answer.
@@ -30,11 +34,20 @@ pub enum ApiError {
     Malformed(&'static str),
 }
 
+/// A join of this client, and what proves that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnJoin {
+    /// Which.
+    pub id: JoinId,
+    /// Known to this client alone.
+    pub secret: ResumeSecret,
+}
+
 /// A join to take up again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resume {
     /// Which.
-    pub join: JoinId,
+    pub join: OwnJoin,
     /// The media session that is to stay: one on which the relay answers.
     pub live: Option<ConnectionId>,
 }
@@ -61,6 +74,12 @@ impl From<BadField> for ApiError {
 
 /// A join gives media, unless there was some that stays.
 pub(super) const NO_MEDIA: ApiError = ApiError::Malformed("a join without media");
+
+/// A join that is not taken up gives the secret for that.
+pub(super) const NO_SECRET: ApiError = ApiError::Malformed("a join without its resume secret");
+
+/// What this client understands beyond what every client has to.
+const CAPABILITIES: [Capability; 2] = [Capability::RedundantCopies, Capability::Dred];
 
 const WRONG_KIND: ApiError = ApiError::Malformed("an answer of another kind");
 
@@ -180,21 +199,30 @@ impl Link {
     pub async fn join(
         &self,
         slug: &Slug,
-        resume: Option<Resume>,
+        resume: Option<&Resume>,
         region: Option<&Region>,
     ) -> Result<Joined, ApiError> {
         let live = resume.and_then(|resume| resume.live);
+        let join = resume.map(|resume| &resume.join);
         let request = wire::JoinRoom {
             slug: slug.to_string(),
-            resume_join_id: resume.map_or_else(Bytes::new, |resume| resume.join.to_wire()),
+            resume_join_id: join.map_or_else(Bytes::new, |join| join.id.to_wire()),
+            resume_secret: join.map_or_else(Bytes::new, |join| join.secret.to_wire()),
             live_connection_id: live.map_or_else(Bytes::new, connection_id),
             region: region.map_or_else(String::new, ToString::to_string),
+            min_media_version: version::MEDIA.min(),
+            max_media_version: version::MEDIA.max(),
+            capabilities: Capabilities::from(CAPABILITIES).to_wire(),
         };
         match self.request(request::Kind::JoinRoom(request)).await? {
-            response::Kind::RoomJoined(joined) => match Joined::try_from(&joined)? {
-                joined if joined.media.is_none() && live.is_none() => Err(NO_MEDIA),
-                joined => Ok(joined),
-            },
+            response::Kind::RoomJoined(joined) => {
+                check_room(&joined)?;
+                match Joined::try_from(&joined)? {
+                    joined if joined.media.is_none() && live.is_none() => Err(NO_MEDIA),
+                    joined if joined.resume.is_none() && resume.is_none() => Err(NO_SECRET),
+                    joined => Ok(joined),
+                }
+            }
             response::Kind::Redirect(redirect) => match parse_nodes(&redirect.nodes) {
                 nodes if nodes.is_empty() => {
                     Err(ApiError::Malformed("a redirection that leads nowhere"))
@@ -206,17 +234,35 @@ impl Link {
     }
 
     /// Tells whether a relay answers. Nobody waits for the answer: a link that is gone tells by other ways.
-    pub fn report_media(&self, report: MediaReport) {
+    pub fn report_media(&self, report: MediaReport, secret: &ResumeSecret) {
         let message = wire::ReportMedia {
             conference_id: report.conference.to_wire(),
             join_id: report.join.to_wire(),
             connection_id: connection_id(report.connection_id),
             alive: report.alive,
+            resume_secret: secret.to_wire(),
         };
-        let request = self.send(request::Kind::ReportMedia(message));
+        self.tell(request::Kind::ReportMedia(message));
+    }
+
+    /// Tells that frames under a leaf do not open. Nobody waits for the answer.
+    pub fn report_frames(&self, conference: ConferenceId, join: &OwnJoin, frames: Unreadable) {
+        self.tell(request::Kind::ReportFrames(wire::ReportFrames {
+            conference_id: conference.to_wire(),
+            join_id: join.id.to_wire(),
+            leaf: frames.leaf,
+            opened: frames.opened,
+            failed: frames.failed,
+            resume_secret: join.secret.to_wire(),
+        }));
+    }
+
+    /// Sends a request whose answer nobody waits for.
+    fn tell(&self, kind: request::Kind) {
+        let request = self.send(kind);
         tokio::spawn(async move {
             if let Err(error) = request.await {
-                tracing::debug!(%error, "the server was not told of the relay");
+                tracing::debug!(%error, "the server did not take a report");
             }
         });
     }
@@ -243,6 +289,21 @@ fn next_page(before: Bytes, next: Bytes) -> Result<Bytes, ApiError> {
     Ok(next)
 }
 
+/// Refuses a room whose keys or media this client does not know: there is nothing to fall back to.
+fn check_room(joined: &wire::RoomJoined) -> Result<(), ApiError> {
+    if joined.key_scheme() != KeyScheme::RoomSecret {
+        return Err(ApiError::Malformed(
+            "a room whose encryption this client does not know",
+        ));
+    }
+    if !version::MEDIA.contains(version::media_version_from_wire(joined.media_version)) {
+        return Err(ApiError::Malformed(
+            "a room whose version of voice this client does not know",
+        ));
+    }
+    Ok(())
+}
+
 impl TryFrom<&wire::RoomJoined> for Joined {
     type Error = BadField;
 
@@ -262,6 +323,10 @@ impl TryFrom<&wire::RoomJoined> for Joined {
             self_sender,
             message.media.as_ref().map(TryInto::try_into).transpose()?,
             RoomSecret::parse(&message.room_secret)?,
+            match message.resume_secret.as_ref() {
+                [] => None,
+                secret => Some(ResumeSecret::parse(secret)?),
+            },
         )
         .ok_or(BadField("self_sender"))
     }

@@ -99,7 +99,7 @@ impl Room {
         let give_up = Instant::now() + PATIENCE;
         loop {
             let resume = resume();
-            let error = match self.ask_once(link, resume).await {
+            let error = match self.ask_once(link, resume.as_ref()).await {
                 Ok(entered) => return Ok(entered),
                 Err(error) => error,
             };
@@ -115,7 +115,7 @@ impl Room {
         }
     }
 
-    async fn ask_once(&self, link: &Link, resume: Option<Resume>) -> Result<Entered, ApiError> {
+    async fn ask_once(&self, link: &Link, resume: Option<&Resume>) -> Result<Entered, ApiError> {
         let join = |resume| link.join(&self.slug, resume, self.region.as_ref());
         match join(resume).await {
             Err(error) if resume.is_some() && error.code() == Some(ErrorCode::NotFound) => {

@@ -24,6 +24,15 @@ pub enum ServerEvent {
     GoingAway(Duration),
     /// The session was ended elsewhere.
     SessionEnded,
+    /// Several participants cannot open the frames of one; moderators are told.
+    FramesUnreadable {
+        /// In which room.
+        conference: ConferenceId,
+        /// Whose frames.
+        sender: u16,
+        /// Accounts that say so.
+        accounts: u32,
+    },
 }
 
 impl ServerEvent {
@@ -75,6 +84,13 @@ impl ServerEvent {
                 return Ok(Some(Self::GoingAway(wait)));
             }
             Kind::SessionEnded(wire::SessionEnded {}) => return Ok(Some(Self::SessionEnded)),
+            Kind::FramesUnreadable(unreadable) => {
+                return Ok(Some(Self::FramesUnreadable {
+                    conference: ConferenceId::parse(&event.conference_id, "conference_id")?,
+                    sender: u16::try_from(unreadable.sender).map_err(|_| BadField("sender"))?,
+                    accounts: unreadable.accounts,
+                }));
+            }
         };
         let conference = ConferenceId::parse(&event.conference_id, "conference_id")?;
         Ok(Some(Self::Room(

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use confab_protocol::control::framing::{Deframer, FrameError, encode};
-use confab_protocol::control::version::{MAX_VERSION, MIN_VERSION};
-use confab_protocol::control::{ALPN, ErrorCode, MAX_RESPONSE, Region};
+use confab_protocol::control::{ALPN, ErrorCode, MAX_EVENT, MAX_RESPONSE, Region};
+use confab_protocol::version;
 use confab_protocol::wire::{self, request, response};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ConnectionError, Endpoint, IdleTimeout, TransportConfig, VarInt};
@@ -218,14 +218,12 @@ impl Link {
             region: None,
         };
         let hello = wire::Hello {
-            min_version: MIN_VERSION,
-            max_version: MAX_VERSION,
+            min_version: version::CONTROL.min(),
+            max_version: version::CONTROL.max(),
             agent: format!("confab/{}", env!("CARGO_PKG_VERSION")),
         };
         match link.request(request::Kind::Hello(hello)).await {
-            Ok(response::Kind::Welcome(welcome))
-                if (MIN_VERSION..=MAX_VERSION).contains(&welcome.version) =>
-            {
+            Ok(response::Kind::Welcome(welcome)) if version::CONTROL.contains(welcome.version) => {
                 link.server_time_ms = welcome.server_time_ms;
                 link.nodes = parse_nodes(&welcome.nodes);
                 // One that is none is as good as none.
@@ -418,7 +416,7 @@ async fn read_events(
     to: &mpsc::Sender<ServerEvent>,
 ) -> Result<(), ApiError> {
     let mut stream = connection.accept_uni().await?;
-    let mut deframer = Deframer::new(MAX_RESPONSE);
+    let mut deframer = Deframer::new(MAX_EVENT);
     loop {
         while let Some(event) = deframer.next::<wire::Event>().map_err(bad_frame)? {
             match ServerEvent::parse(&event) {

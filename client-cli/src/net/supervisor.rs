@@ -4,17 +4,18 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use confab_protocol::control::{JoinId, MediaGrant, Region, Slug};
+use confab_protocol::control::{ConferenceId, MediaGrant, Region, Slug};
 use confab_protocol::media::ConnectionId;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::ApiError;
-use super::api::{MediaReport, NO_MEDIA, Resume};
+use super::api::{MediaReport, NO_MEDIA, NO_SECRET, OwnJoin, Resume};
 use super::entry::{Connected, Entered, Room, is_final, is_limit, refresh_at};
 use super::event::ServerEvent;
 use super::link::Lost;
 use super::retry::{Backoff, after_going_away};
 use super::sign_in::{Access, SignInError};
+use crate::engine::readability::Unreadable;
 use crate::engine::room::{Joined, LeaveReason};
 
 /// A place that one's own lost connection still holds is free again after this time.
@@ -62,6 +63,8 @@ pub enum Ask {
     Woke(Duration),
     /// Tell the server whether a relay answers.
     Report(MediaReport),
+    /// Tell the server that frames in this conference's room do not open.
+    ReportFrames(ConferenceId, Unreadable),
     /// Leave the room, say goodbye, and then tell.
     Leave(oneshot::Sender<()>),
 }
@@ -88,13 +91,17 @@ impl Supervisor {
         let (connected, entered) = room.enter(connected, &mut access, || None).await?;
         let joined = entered.joined;
         let media = joined.media.clone().ok_or(NO_MEDIA)?;
+        let join = OwnJoin {
+            id: joined.me.join_id,
+            secret: joined.resume.clone().ok_or(NO_SECRET)?,
+        };
         let (updates_to, updates) = mpsc::unbounded_channel();
         let (asks, asked) = mpsc::unbounded_channel();
         let (live, live_from) = watch::channel(None);
         let task = Task {
             access,
             room,
-            join_id: joined.me.join_id,
+            join,
             updates: updates_to,
             asks: asked,
             live: live_from,
@@ -123,7 +130,7 @@ impl Supervisor {
 struct Task {
     access: Access,
     room: Room,
-    join_id: JoinId,
+    join: OwnJoin,
     updates: mpsc::UnboundedSender<Update>,
     asks: mpsc::UnboundedReceiver<Ask>,
     live: watch::Receiver<Option<ConnectionId>>,
@@ -210,9 +217,12 @@ impl Task {
                     Some(Ask::Woke(slept)) => {
                         return lost(&format!("asleep for {:.0} s", slept.as_secs_f64()));
                     }
-                    Some(Ask::Report(report)) => link.report_media(report),
+                    Some(Ask::Report(report)) => link.report_media(report, &self.join.secret),
+                    Some(Ask::ReportFrames(conference, unreadable)) => {
+                        link.report_frames(conference, &self.join, unreadable);
+                    }
                     Some(Ask::Leave(left)) => {
-                        if let Err(error) = link.leave(&self.room.slug, self.join_id).await {
+                        if let Err(error) = link.leave(&self.room.slug, self.join.id).await {
                             tracing::debug!(%error, "the server was not told of the leave");
                         }
                         link.close().await;
@@ -256,8 +266,8 @@ impl Task {
             };
             let entered = match connected {
                 Ok(connected) => {
-                    let (join, live) = (self.join_id, self.live.clone());
-                    let resume = || Some(resume(join, &live));
+                    let (join, live) = (self.join.clone(), self.live.clone());
+                    let resume = || Some(resume(&join, &live));
                     let entering = self.room.enter(connected, &mut self.access, resume);
                     match tried(&mut self.asks, entering, None).await {
                         Tried::Ended(result) => result,
@@ -289,8 +299,8 @@ impl Task {
 
     /// The join anew on a connection that stands.
     fn joining<'a>(&self, link: &'a super::Link) -> Joining<'a> {
-        let (room, join, live) = (self.room.clone(), self.join_id, self.live.clone());
-        Box::pin(async move { room.ask(link, || Some(resume(join, &live))).await })
+        let (room, join, live) = (self.room.clone(), self.join.clone(), self.live.clone());
+        Box::pin(async move { room.ask(link, || Some(resume(&join, &live))).await })
     }
 
     /// Says when the connection is of no more use.
@@ -325,7 +335,7 @@ impl Task {
                 wait: Some(after_going_away(wait, crate::random::fraction())),
             }),
             // The relay heard nothing for long, as after a computer's sleep. One is here again.
-            ServerEvent::Removed(join, LeaveReason::Lost) if join == self.join_id => Taken::Rejoin,
+            ServerEvent::Removed(join, LeaveReason::Lost) if join == self.join.id => Taken::Rejoin,
             event => {
                 self.tell(Update::Event(event));
                 Taken::Told
@@ -334,7 +344,10 @@ impl Task {
     }
 
     fn rejoined(&mut self, entered: Entered, reconnected: bool) {
-        self.join_id = entered.joined.me.join_id;
+        self.join.id = entered.joined.me.join_id;
+        if let Some(secret) = &entered.joined.resume {
+            self.join.secret = secret.clone();
+        }
         self.tell(Update::Rejoined {
             joined: Box::new(entered.joined),
             resumed: entered.resumed,
@@ -379,7 +392,14 @@ async fn tried<T>(
                 Some(Ask::NetworkChanged | Ask::NetworkBack | Ask::Woke(_))
                     if stale_after.is_some_and(|stale| begun.elapsed() >= stale) => return Tried::Again,
                 // Done by the join that is on its way; what there is to report, it tells too.
-                Some(Ask::Resume | Ask::NetworkChanged | Ask::NetworkBack | Ask::Woke(_) | Ask::Report(_)) => {}
+                Some(
+                    Ask::Resume
+                    | Ask::NetworkChanged
+                    | Ask::NetworkBack
+                    | Ask::Woke(_)
+                    | Ask::Report(_)
+                    | Ask::ReportFrames(..),
+                ) => {}
                 // The relay hears the goodbye, and control of it from the relay.
                 Some(Ask::Leave(_)) | None => return Tried::Unwanted,
             },
@@ -387,9 +407,9 @@ async fn tried<T>(
     }
 }
 
-fn resume(join: JoinId, live: &watch::Receiver<Option<ConnectionId>>) -> Resume {
+fn resume(join: &OwnJoin, live: &watch::Receiver<Option<ConnectionId>>) -> Resume {
     Resume {
-        join,
+        join: join.clone(),
         live: *live.borrow(),
     }
 }

@@ -260,9 +260,10 @@ pub(super) fn kindly(request: &request::Kind) -> response::Kind {
             expires_ms: u64::MAX,
             refresh_after_ms: 1_000_000,
             account,
+            ..wire::SessionGranted::default()
         }),
         request::Kind::JoinRoom(_) => room_joined(),
-        _ => response::Kind::Done(wire::Done {}),
+        _ => response::Kind::Done(wire::Done::default()),
     }
 }
 
@@ -279,6 +280,9 @@ pub(super) fn room_joined() -> response::Kind {
         self_sender: joined.me.sender.into(),
         media: joined.media.as_ref().map(Into::into),
         room_secret: joined.secret.reveal().to_vec().into(),
+        key_scheme: wire::KeyScheme::RoomSecret.into(),
+        media_version: 1,
+        resume_secret: vec![4; 16].into(),
     })
 }
 

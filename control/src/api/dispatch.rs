@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use confab_protocol::control::room::Role;
-use confab_protocol::control::version::negotiate;
-use confab_protocol::control::{ConferenceId, ErrorCode, JoinId, MAX_REQUEST, Refusal};
+use confab_protocol::control::{Capabilities, ErrorCode, JoinId, MAX_REQUEST, Refusal};
+use confab_protocol::version;
 use confab_protocol::wire::{self, request, response};
 
 use super::connection::Client;
@@ -69,6 +69,7 @@ fn name(request: &request::Kind) -> &'static str {
         Kind::Ban(_) => "ban",
         Kind::Mute(_) => "mute",
         Kind::ReportMedia(_) => "report_media",
+        Kind::ReportFrames(_) => "report_frames",
     }
 }
 
@@ -115,9 +116,10 @@ async fn act(client: &Client, request: request::Kind) -> Answer {
                 )
             })?;
             match signed_in {
-                request @ (Kind::JoinRoom(_) | Kind::LeaveRoom(_) | Kind::ReportMedia(_)) => {
-                    in_room(client, &who, request).await
-                }
+                request @ (Kind::JoinRoom(_)
+                | Kind::LeaveRoom(_)
+                | Kind::ReportMedia(_)
+                | Kind::ReportFrames(_)) => in_room(client, &who, request).await,
                 request @ (Kind::Logout(_)
                 | Kind::WhoAmI(_)
                 | Kind::ChangePassword(_)
@@ -133,7 +135,8 @@ async fn act(client: &Client, request: request::Kind) -> Answer {
 
 fn greet(client: &Client, hello: &wire::Hello) -> Answer {
     let agent = read::parse::<confab_protocol::control::Device>(&hello.agent, "agent")?;
-    let version = negotiate(hello.min_version, hello.max_version)
+    let version = version::CONTROL
+        .negotiate(hello.min_version, hello.max_version)
         .map_err(|error| Refusal::new(ErrorCode::UnsupportedVersion, error.to_string()))?;
     if client.greet(version) {
         tracing::info!(
@@ -155,6 +158,7 @@ fn greet(client: &Client, hello: &wire::Hello) -> Answer {
             .as_ref()
             .map(ToString::to_string)
             .unwrap_or_default(),
+        authority: Bytes::copy_from_slice(&client.server.authority),
     }))
 }
 
@@ -199,6 +203,7 @@ async fn sign_in(client: &Client, granted: Granted) -> Answer {
             expires_ms: expires.0,
             refresh_after_ms: refresh_after.0,
             account,
+            device_cookie: Bytes::new(),
         }),
         None => response::Kind::Authenticated(wire::Authenticated {
             account,
@@ -377,15 +382,19 @@ async fn in_room(client: &Client, who: &SignedIn, request: request::Kind) -> Ans
                 [] => None,
                 bytes => Some(Resume {
                     join_id: JoinId::parse(bytes, "resume_join_id").map_err(read::bad_field)?,
+                    secret: read::resume_secret(&join.resume_secret)?,
                     live: read::live_connection_id(&join.live_connection_id)?,
                 }),
             };
+            let media = read::media_versions(join.min_media_version, join.max_media_version)?;
             let joiner = Joiner {
                 account: who.account,
                 username: who.username.clone(),
                 session: who.session,
                 client: client.entry.id,
                 region: read::region(&join.region)?.or_else(|| client.server.region.clone()),
+                media,
+                capabilities: Capabilities::from_wire(&join.capabilities),
             };
             let events = client.events.clone();
             let joined = match rooms.join(conference.id, joiner, resume, events).await? {
@@ -411,16 +420,19 @@ async fn in_room(client: &Client, who: &SignedIn, request: request::Kind) -> Ans
             Ok(response::Kind::RoomJoined(joined.as_ref().into()))
         }
         request::Kind::ReportMedia(report) => {
-            let conference = ConferenceId::parse(&report.conference_id, "conference_id");
-            let join_id = JoinId::parse(&report.join_id, "join_id");
+            let conference = read::conference_id(&report.conference_id)?;
+            let of = read::own_join(who, &report.join_id, &report.resume_secret)?;
             let connection_id = read::connection_id(&report.connection_id, "connection_id")?;
-            rooms.media_reported(
-                conference.map_err(read::bad_field)?,
-                (who.account, join_id.map_err(read::bad_field)?),
-                connection_id,
-                report.alive,
-            );
-            Ok(response::Kind::Done(wire::Done {}))
+            rooms.media_reported(conference, of, connection_id, report.alive);
+            done()
+        }
+        request::Kind::ReportFrames(report) => {
+            let conference = read::conference_id(&report.conference_id)?;
+            let of = read::own_join(who, &report.join_id, &report.resume_secret)?;
+            if read::is_unreadable(report.opened, report.failed) {
+                rooms.frames_reported(conference, of, report.leaf);
+            }
+            done()
         }
         request::Kind::LeaveRoom(leave) => {
             let conference = client
@@ -453,7 +465,7 @@ fn next(cursor: Option<Cursor>) -> Bytes {
 }
 
 fn done() -> Answer {
-    Ok(response::Kind::Done(wire::Done {}))
+    Ok(response::Kind::Done(wire::Done { pending: false }))
 }
 
 /// A request that was sent down the wrong one of the branches above.

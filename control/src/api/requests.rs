@@ -5,11 +5,16 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 use confab_protocol::control::room::{BadField, Role, Visibility};
-use confab_protocol::control::{Device, Refusal, Region, Slug, Title};
+use confab_protocol::control::{
+    ConferenceId, Device, JoinId, MIN_FAILED_FRAMES, Refusal, Region, ResumeSecret, Slug, Title,
+};
 use confab_protocol::media::ConnectionId;
+use confab_protocol::version::VersionRange;
 use zeroize::Zeroizing;
 
+use crate::accounts::SignedIn;
 use crate::accounts::service::Registration;
+use crate::rooms::OwnJoin;
 use crate::store::Cursor;
 use confab_protocol::wire;
 
@@ -97,6 +102,35 @@ pub(super) fn live_connection_id(bytes: &[u8]) -> Result<Option<ConnectionId>, R
         return Ok(None);
     }
     connection_id(bytes, "live_connection_id").map(Some)
+}
+
+pub(super) fn conference_id(bytes: &[u8]) -> Result<ConferenceId, Refusal> {
+    ConferenceId::parse(bytes, "conference_id").map_err(bad_field)
+}
+
+pub(super) fn resume_secret(bytes: &[u8]) -> Result<ResumeSecret, Refusal> {
+    ResumeSecret::parse(bytes).map_err(bad_field)
+}
+
+/// A participation that a client says is its own.
+pub(super) fn own_join(who: &SignedIn, join_id: &[u8], secret: &[u8]) -> Result<OwnJoin, Refusal> {
+    Ok(OwnJoin {
+        account: who.account,
+        join_id: JoinId::parse(join_id, "join_id").map_err(bad_field)?,
+        secret: resume_secret(secret)?,
+    })
+}
+
+pub(super) fn media_versions(min: u32, max: u32) -> Result<VersionRange, Refusal> {
+    VersionRange::media_from_wire(min, max).ok_or_else(|| {
+        let message = "min_media_version is above max_media_version";
+        Refusal::invalid("max_media_version", message)
+    })
+}
+
+/// Whether so many frames failed to open, beside those that opened, that it is worth a report.
+pub(super) fn is_unreadable(opened: u32, failed: u32) -> bool {
+    failed >= MIN_FAILED_FRAMES && failed >= opened
 }
 
 pub(super) fn bad_field(error: BadField) -> Refusal {

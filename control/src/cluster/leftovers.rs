@@ -9,10 +9,11 @@ use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use confab_protocol::cluster::BootId;
-use confab_protocol::control::{ConferenceId, Region};
+use confab_protocol::control::ConferenceId;
 
 use super::RelayName;
 use super::registry::{Linked, LinkedRelay, Relays};
+use crate::rooms::state::RelayWish;
 
 /// A leftover room is closed after this time: longer than a client takes to notice and to come back.
 const GRACE: Duration = Duration::from_secs(20);
@@ -117,26 +118,20 @@ impl Relays {
         }
     }
 
-    /// A relay for the conference's room: `prefer` or one that still has it, or else as [`pick`](Self::pick) chooses.
-    pub fn pick_for(
-        &self,
-        conference: ConferenceId,
-        region: Option<&Region>,
-        prefer: Option<&RelayName>,
-        avoid: Option<&RelayName>,
-    ) -> Option<LinkedRelay> {
+    /// A relay for the conference's room: the preferred one or one that still has it, or else as [`pick`](Self::pick) chooses.
+    pub fn pick_for(&self, conference: ConferenceId, wish: &RelayWish<'_>) -> Option<LinkedRelay> {
         let still_has_it = {
             let relays = self.lock();
             relays
                 .iter()
                 .find(|(name, relay)| {
-                    Some(*name) != avoid
-                        && relay.has_room()
-                        && (Some(*name) == prefer || relay.leftovers.contains_key(&conference))
+                    Some(*name) != wish.avoid
+                        && relay.has_room(wish.media_version)
+                        && (Some(*name) == wish.prefer || relay.leftovers.contains_key(&conference))
                 })
                 .map(|(name, relay)| relay.linked_as(name))
         };
-        still_has_it.or_else(|| self.pick(region, avoid))
+        still_has_it.or_else(|| self.pick(wish))
     }
 
     fn moderated(&self) -> MutexGuard<'_, Moderated> {

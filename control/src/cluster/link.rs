@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use confab_protocol::cluster::{BootId, CommandResult, MAX_MESSAGE, SILENT_AFTER_MS};
+use confab_protocol::cluster::{
+    BootId, CommandResult, MAX_IDLE_TIMEOUT, MAX_MESSAGE, SILENT_AFTER_MS,
+};
 use confab_protocol::control::framing::{self, Deframer};
 use confab_protocol::control::room::BadField;
-use confab_protocol::control::version::{NoCommonVersion, negotiate};
 use confab_protocol::control::{ConferenceId, Region};
-use confab_protocol::media::ConnectionId;
+use confab_protocol::media::{ConnectionId, IDLE_TIMEOUT_SECONDS};
+use confab_protocol::version::{self, NoCommonVersion, VersionRange};
 use confab_protocol::wire::{self, relay_to_control::Kind};
 use quinn::{Connection, RecvStream, SendStream};
 use tokio::sync::mpsc;
@@ -83,7 +85,7 @@ async fn greet(connection: &Connection) -> Result<(RelayInfo, SendStream, Messag
         let Kind::Hello(hello) = messages.next().await? else {
             return Err(LinkError::OutOfOrder);
         };
-        let version = negotiate(hello.min_version, hello.max_version)?;
+        let version = version::CONTROL.negotiate(hello.min_version, hello.max_version)?;
         let info = parse_hello(&hello)?;
         let answer = wire::ControlHello {
             version,
@@ -116,7 +118,20 @@ fn parse_hello(hello: &wire::RelayHello) -> Result<RelayInfo, BadField> {
             .map(parse)
             .collect::<Result<_, _>>()?,
         max_sessions: hello.max_sessions,
+        media: VersionRange::media_from_wire(hello.min_media_version, hello.max_media_version)
+            .ok_or(BadField("max_media_version"))?,
+        idle_timeout: idle_timeout(hello.idle_timeout_ms)?,
     })
+}
+
+/// 0 stands for the default.
+fn idle_timeout(milliseconds: u32) -> Result<Duration, BadField> {
+    if milliseconds == 0 {
+        return Ok(Duration::from_secs(IDLE_TIMEOUT_SECONDS));
+    }
+    Some(Duration::from_millis(milliseconds.into()))
+        .filter(|timeout| *timeout <= MAX_IDLE_TIMEOUT)
+        .ok_or(BadField("idle_timeout_ms"))
 }
 
 async fn run(

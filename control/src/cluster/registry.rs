@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use confab_protocol::cluster::{Action, BootId, Command, CommandOutcome, CommandResult, Fence};
 use confab_protocol::control::framing;
 use confab_protocol::control::{ConferenceId, Region};
+use confab_protocol::version::{self, VersionRange};
 use confab_protocol::wire;
 use tokio::sync::mpsc;
 
@@ -17,6 +18,7 @@ use super::names::RelayName;
 use super::placement::{self, Candidate, Load, Wish};
 use crate::random;
 use crate::rooms::effect::{Done, Input};
+use crate::rooms::state::RelayWish;
 
 /// A command that was not answered by then will not be: its room gave up long ago.
 const FORGET_COMMAND: Duration = Duration::from_secs(30);
@@ -31,6 +33,8 @@ pub struct LinkedRelay {
     pub addresses: Vec<SocketAddr>,
     /// Which region it serves.
     pub region: Option<Region>,
+    /// Versions of media datagrams that it speaks.
+    pub media: VersionRange,
 }
 
 /// A relay's first message, read.
@@ -44,6 +48,10 @@ pub struct RelayInfo {
     pub addresses: Vec<SocketAddr>,
     /// Media sessions that it takes.
     pub max_sessions: u32,
+    /// Versions of media datagrams that it speaks.
+    pub media: VersionRange,
+    /// It ends a session from which it hears nothing for so long.
+    pub idle_timeout: Duration,
 }
 
 /// How a room hears of its relay: never full, for it holds at most a result for each command and an end for each session.
@@ -157,25 +165,40 @@ impl Relays {
         }
     }
 
-    /// A relay with room for one more session, as [`placement`] chooses: of the region if one there has room, `avoid` only when
-    /// there is no other.
-    pub fn pick(&self, region: Option<&Region>, avoid: Option<&RelayName>) -> Option<LinkedRelay> {
+    /// A relay with room for one more session that speaks the version of media, as [`placement`] chooses: of the region if one
+    /// there has room, the one to avoid only when there is no other.
+    pub fn pick(&self, wish: &RelayWish<'_>) -> Option<LinkedRelay> {
         let relays = self.lock();
-        let candidates =
-            relays
-                .iter()
-                .filter(|(_, relay)| relay.takes_rooms())
-                .map(|(name, relay)| Candidate {
-                    id: name,
-                    region: relay.info.region.as_ref(),
-                    load: relay.load(),
-                });
+        let candidates = relays
+            .iter()
+            .filter(|(_, relay)| relay.takes_rooms(wish.media_version))
+            .map(|(name, relay)| Candidate {
+                id: name,
+                region: relay.info.region.as_ref(),
+                load: relay.load(),
+            });
         let wish = Wish {
-            region: region.map(Some),
-            avoid,
+            region: wish.region.map(Some),
+            avoid: wish.avoid,
         };
         let name = placement::choose(candidates, &wish, random::below)?;
         relays.get(name).map(|relay| relay.linked_as(name))
+    }
+
+    /// The highest version of media datagrams that this node, a linked relay and a client that speaks `theirs` have in common.
+    /// While no relay is linked, that this node and the client have.
+    pub fn media_version(&self, theirs: VersionRange) -> Option<u32> {
+        let ours = version::MEDIA.common(theirs)?;
+        let relays = self.lock();
+        let mut linked = relays.values().filter(|relay| relay.link.is_some());
+        match linked.next() {
+            None => Some(ours.max()),
+            Some(first) => std::iter::once(first)
+                .chain(linked)
+                .filter_map(|relay| relay.info.media.common(ours))
+                .map(VersionRange::max)
+                .max(),
+        }
     }
 
     /// Has the room hear of the relay from now on; false when that run of it is not there any more.
@@ -337,15 +360,19 @@ impl Relay {
             boot: self.info.boot,
             addresses: self.info.addresses.clone(),
             region: self.info.region.clone(),
+            media: self.info.media,
         }
     }
 
-    pub(super) fn has_room(&self) -> bool {
-        self.takes_rooms() && self.load().has_room()
+    pub(super) fn has_room(&self, media_version: u32) -> bool {
+        self.takes_rooms(media_version) && self.load().has_room()
     }
 
-    fn takes_rooms(&self) -> bool {
-        self.link.is_some() && !self.silent && !self.reported.draining
+    fn takes_rooms(&self, media_version: u32) -> bool {
+        self.link.is_some()
+            && !self.silent
+            && !self.reported.draining
+            && self.info.media.contains(media_version)
     }
 
     fn load(&self) -> Load {
@@ -445,6 +472,8 @@ mod tests {
             region: region.parse().ok(),
             addresses: vec![SocketAddr::from(([192, 0, 2, 1], 4434))],
             max_sessions: 10,
+            media: version::MEDIA,
+            idle_timeout: Duration::from_secs(30),
         };
         let (out, queue) = mpsc::channel(1);
         let name = name.parse().expect("a name");
@@ -454,7 +483,12 @@ mod tests {
     fn picked(relays: &Relays, region: Option<&str>, avoid: Option<&str>) -> Option<String> {
         let avoid = avoid.map(|name| name.parse().expect("a name"));
         let region: Option<Region> = region.map(|name| name.parse().expect("a region"));
-        let relay = relays.pick(region.as_ref(), avoid.as_ref())?;
+        let relay = relays.pick(&RelayWish {
+            media_version: version::MEDIA.max(),
+            region: region.as_ref(),
+            prefer: None,
+            avoid: avoid.as_ref(),
+        })?;
         Some(relay.name.as_str().to_owned())
     }
 

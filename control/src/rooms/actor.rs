@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use confab_protocol::control::framing;
-use confab_protocol::control::{AccountId, ConferenceId, JoinId, Refusal, Region};
+use confab_protocol::control::{AccountId, ConferenceId, JoinId, Refusal, RoomSecret};
+use confab_protocol::version::VersionRange;
 use confab_protocol::wire;
 use tokio::sync::{mpsc, oneshot};
 
@@ -16,9 +17,9 @@ use super::home::{self, Owner, Recorded};
 use super::leftovers;
 use super::registry::Shared;
 use super::roll_call::{self, Roll};
-use super::state::{Numbers, RoomState, World};
+use super::state::{Numbers, RelayWish, RoomState, World};
 use crate::cluster::registry::RoomInbox;
-use crate::cluster::{LinkedRelay, RelayName, Relays};
+use crate::cluster::{LinkedRelay, Relays};
 use crate::events::{EventSink, connection_event};
 use crate::random::{self, jittered};
 use crate::store::{HomeRecord, Standing, ended_of};
@@ -128,7 +129,7 @@ impl Actor {
             Roll::Nobody | Roll::Fenced => {}
             Roll::OutOfReach => state.look_beyond(Instant::now()),
             Roll::There(adopted, by) => {
-                state.adopt(Instant::now(), adopted);
+                state.adopt(Instant::now(), *adopted);
                 held = Some(by);
             }
         }
@@ -312,8 +313,17 @@ impl Actor {
 
     fn fresh_state(&self, home: HomeRecord, numbers: Numbers) -> RoomState {
         let max = self.shared.limits.max_participants;
-        let secret = self.shared.secrets.of(self.conference, home.gathered);
-        RoomState::new(self.conference, home, max, numbers, secret)
+        let mut secret = [0; RoomSecret::LEN];
+        random::fill(&mut secret);
+        let notes = self.shared.notes.of(self.conference);
+        RoomState::new(
+            self.conference,
+            home,
+            max,
+            numbers,
+            RoomSecret::new(secret),
+            notes,
+        )
     }
 
     fn carry_out_all(&self, open: &mut OpenRoom) {
@@ -483,13 +493,12 @@ impl OpenRoom {
 struct Surroundings(Relays, ConferenceId);
 
 impl World for Surroundings {
-    fn pick_relay(
-        &mut self,
-        region: Option<&Region>,
-        prefer: Option<&RelayName>,
-        avoid: Option<&RelayName>,
-    ) -> Option<LinkedRelay> {
-        self.0.pick_for(self.1, region, prefer, avoid)
+    fn pick_relay(&mut self, wish: &RelayWish<'_>) -> Option<LinkedRelay> {
+        self.0.pick_for(self.1, wish)
+    }
+
+    fn media_version(&mut self, theirs: VersionRange) -> Option<u32> {
+        self.0.media_version(theirs)
     }
 
     fn random(&mut self, bytes: &mut [u8]) {

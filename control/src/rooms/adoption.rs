@@ -3,11 +3,12 @@
 use std::time::Instant;
 
 use confab_protocol::cluster::Action;
-use confab_protocol::control::{AccountId, Participant};
+use confab_protocol::control::{AccountId, Participant, RoomSecret};
 use confab_protocol::media::ConnectionId;
 
 use super::commands::Purpose;
 use super::effect::Effect;
+use super::note::ResumeHash;
 use super::state::{Media, Person, Place, RoomState};
 use crate::cluster::LinkedRelay;
 use crate::store::SessionId;
@@ -18,8 +19,19 @@ pub struct Adopted {
     pub relay: LinkedRelay,
     /// Who is there and may be.
     pub people: Vec<Adoptee>,
-    /// Who is there and may not be: their sessions are closed.
-    pub strangers: Vec<(u16, AccountId)>,
+    /// Who is there and may not be: their sessions are closed. `None` for a session of which the relay has no good note.
+    pub strangers: Vec<(u16, Option<AccountId>)>,
+    /// What `people` have in common; `None` when there is nobody.
+    pub gathering: Option<Gathering>,
+}
+
+/// What the participants of a room have in common while they gather.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Gathering {
+    /// What their frame keys are derived from.
+    pub secret: RoomSecret,
+    /// The version of media datagrams that they speak.
+    pub media_version: u32,
 }
 
 /// One who is in the room by the word of its relay, and of the store.
@@ -28,6 +40,8 @@ pub struct Adoptee {
     pub participant: Participant,
     /// Ends with this session.
     pub session: SessionId,
+    /// Of the secret that only its client has.
+    pub(super) resume: ResumeHash,
     /// Its media session.
     pub connection_id: ConnectionId,
     /// What the relay lets it do.
@@ -41,7 +55,12 @@ impl RoomState {
             relay,
             people,
             strangers,
+            gathering,
         } = adopted;
+        if let Some(gathering) = gathering {
+            self.secret = gathering.secret;
+            self.media_version = Some(gathering.media_version);
+        }
         self.region = relay.region.clone();
         self.effects.push_back(Effect::Settle(Some(relay.clone())));
         self.place = Some(Place::new(relay, now));
@@ -53,6 +72,7 @@ impl RoomState {
                 participant,
                 session: adoptee.session,
                 client: None,
+                resume: adoptee.resume,
                 media: Media::Open(adoptee.connection_id),
             };
             self.people.insert(sender, person);

@@ -4,10 +4,12 @@ use bytes::Bytes;
 use confab_protocol::cluster::{Action, BootId, CommandResult, Fence, MediaEndReason};
 use confab_protocol::control::room::{LeaveReason, Role};
 use confab_protocol::control::{
-    AccountId, ConferenceId, JoinId, MediaGrant, Participant, Refusal, Region, RoomSecret, Username,
+    AccountId, Capabilities, ConferenceId, JoinId, MediaGrant, Participant, Refusal, Region,
+    ResumeSecret, RoomSecret, Username,
 };
 use confab_protocol::media::ConnectionId;
-use confab_protocol::wire;
+use confab_protocol::version::VersionRange;
+use confab_protocol::wire::{self, KeyScheme};
 
 use super::home::Recorded;
 use crate::cluster::{LinkedRelay, RelayName};
@@ -32,13 +34,30 @@ pub struct Joiner {
     pub client: ClientId,
     /// Where it is, as far as it is known.
     pub region: Option<Region>,
+    /// Versions of media datagrams that the client speaks.
+    pub media: VersionRange,
+    /// What the client understands.
+    pub capabilities: Capabilities,
+}
+
+/// A participant, named by the client that made its join.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OwnJoin {
+    /// The account by which the client is signed in.
+    pub account: AccountId,
+    /// Which join.
+    pub join_id: JoinId,
+    /// What proves that the client made it.
+    pub secret: ResumeSecret,
 }
 
 /// A join to take up again.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Resume {
     /// Which.
     pub join_id: JoinId,
+    /// What proves that the client made it.
+    pub secret: ResumeSecret,
     /// The media session on which the relay answers, as the client says.
     pub live: Option<ConnectionId>,
 }
@@ -130,13 +149,18 @@ pub enum Input {
     /// A client says whether its relay answers on a media session.
     MediaReported {
         /// Who says it.
-        account: AccountId,
-        /// Of which of its joins.
-        join_id: JoinId,
+        of: OwnJoin,
         /// Which session.
         connection_id: ConnectionId,
         /// Whether it does.
         alive: bool,
+    },
+    /// A client says that it cannot open the frames under a leaf.
+    FramesReported {
+        /// Who says it.
+        of: OwnJoin,
+        /// The leaf in the key ids of the frames.
+        leaf: u32,
     },
     /// The relay has forgotten everything.
     RelayGone(BootId),
@@ -259,6 +283,10 @@ pub struct Joined {
     pub media: Option<MediaGrant>,
     /// What frame keys are derived from.
     pub secret: RoomSecret,
+    /// The room's version of media datagrams.
+    pub media_version: u32,
+    /// For taking the join up again; `None` where it was taken up.
+    pub resume_secret: Option<ResumeSecret>,
 }
 
 /// Something that clients in the room are told.
@@ -287,6 +315,8 @@ pub enum EventKind {
     MediaMoved(JoinId, MediaGrant),
     /// Whether the relay answers on this media session of the client is asked.
     ProbeMedia(JoinId, ConnectionId),
+    /// So many accounts cannot open the sender's frames.
+    FramesUnreadable(u16, u32),
 }
 
 impl From<&RoomEvent> for wire::Event {
@@ -315,6 +345,12 @@ impl From<&RoomEvent> for wire::Event {
                 join_id: join_id.to_wire(),
                 connection_id: Bytes::copy_from_slice(&connection_id.to_bytes()),
             }),
+            EventKind::FramesUnreadable(sender, accounts) => {
+                Kind::FramesUnreadable(wire::FramesUnreadable {
+                    sender: (*sender).into(),
+                    accounts: *accounts,
+                })
+            }
         };
         Self {
             conference_id: event.conference.to_wire(),
@@ -334,6 +370,12 @@ impl From<&Joined> for wire::RoomJoined {
             self_sender: joined.sender.into(),
             media: joined.media.as_ref().map(Into::into),
             room_secret: Bytes::copy_from_slice(joined.secret.reveal()),
+            key_scheme: KeyScheme::RoomSecret.into(),
+            media_version: joined.media_version,
+            resume_secret: joined
+                .resume_secret
+                .as_ref()
+                .map_or_else(Bytes::new, ResumeSecret::to_wire),
         }
     }
 }

@@ -50,7 +50,6 @@ pub(super) async fn take(
             era: found.as_ref().map_or(0, |home| home.era) + 1,
             owner: Some(nodes.me().clone()),
             place: found.as_ref().and_then(|home| home.place.clone()),
-            gathered: gathered(found.as_ref()),
         };
         match store.write_home(conference, found, taken.clone()).await {
             Ok(()) => {
@@ -64,16 +63,6 @@ pub(super) async fn take(
         }
     }
     Err(StoreError::Conflict)
-}
-
-/// The era in which the people of a room that is taken now began to gather. Where its owner died they may be there still, and
-/// where it was let go by one that never got to them.
-fn gathered(found: Option<&HomeRecord>) -> u64 {
-    match found {
-        Some(home) if home.owner.is_some() || home.place.is_some() => home.gathered,
-        Some(home) => home.era + 1,
-        None => 1,
-    }
 }
 
 /// How it went to write a home that this node has.
@@ -113,7 +102,6 @@ pub(super) async fn let_go(
         era: home.era,
         owner: None,
         place: home.place.clone().filter(|_| !was_placed),
-        gathered: home.gathered,
     };
     change(store, conference, home, without).await
 }
@@ -157,34 +145,4 @@ async fn change(
 
 fn is_ours(found: &HomeRecord, home: &HomeRecord) -> bool {
     found.era == home.era && found.owner == home.owner
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::NodeRun;
-
-    #[test]
-    fn people_who_may_be_there_still_keep_their_secret() {
-        let place = HomePlace {
-            relay: "berlin".parse().unwrap(),
-            boot: confab_protocol::cluster::BootId([1; 16]),
-            placement: 3,
-        };
-        let owner = NodeRun {
-            name: "one".parse().unwrap(),
-            incarnation: 1,
-        };
-        let home = |owner, place| HomeRecord {
-            era: 7,
-            owner,
-            place,
-            gathered: 5,
-        };
-        assert_eq!(gathered(None), 1);
-        assert_eq!(gathered(Some(&home(None, None))), 8, "all have left");
-        assert_eq!(gathered(Some(&home(Some(owner), None))), 5);
-        // Let go by one that never got to them.
-        assert_eq!(gathered(Some(&home(None, Some(place)))), 5);
-    }
 }

@@ -4,7 +4,7 @@
 //! * `actor`: the task that owns one room and carries its effects out; `home`: whose a room is; `admission`: who may come in;
 //! * [`registry`]: finds a conference's room, starts it when it is needed and forgets it when it is over;
 //! * `roll_call`: who is in a room already that is taken over; `leftovers`: closes what is left over of rooms at relays;
-//! * [`secret`]: what the people of a room derive their frame keys from.
+//! * [`note`]: what a room has its relay keep with each session, sealed; `secret`: what is derived from the room's secret.
 
 mod actor;
 mod admission;
@@ -12,19 +12,20 @@ pub mod adoption;
 mod commands;
 mod drain;
 pub mod effect;
+mod frame_reports;
 mod gathering;
 pub mod home;
 mod leftovers;
 mod moves;
-mod note;
+pub mod note;
 mod people;
 pub mod registry;
 mod roll_call;
-pub mod secret;
+mod secret;
 mod silence;
 pub mod state;
 
-pub use effect::{Joined, Joiner, Resume};
+pub use effect::{Joined, Joiner, OwnJoin, Resume};
 pub use registry::{Join, RoomLimits, Rooms};
 
 #[cfg(test)]

@@ -2,15 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use confab_protocol::cluster::{Action, CommandOutcome, OpenMedia};
+use confab_protocol::cluster::{Action, CommandOutcome, GenerationLeaf, Leaves, OpenMedia};
 use confab_protocol::control::{ErrorCode, MediaGrant, Participant, Refusal};
 use confab_protocol::media::{ConnectionId, HopKey};
+use confab_protocol::version;
 
 use super::commands::Purpose;
 use super::effect::{Effect, EventKind, Ticket};
 use super::home::Recorded;
-use super::note::Whose;
-use super::state::{JoinStage, Media, PLACE_RETRY, Person, Place, RoomState, World};
+use super::note::{Note, ResumeHash};
+use super::secret::account_label;
+use super::state::{JoinStage, Media, PLACE_RETRY, Person, Place, RelayWish, RoomState, World};
 use crate::cluster::{LinkedRelay, RelayName};
 use crate::store::{HomePlace, SessionId};
 
@@ -30,8 +32,12 @@ impl RoomState {
         if self.retry_at.is_some() || self.placing.is_some() {
             return;
         }
-        let before = self.home.place.as_ref().map(|place| &place.relay);
-        match world.pick_relay(self.region.as_ref(), before, self.avoid.as_ref()) {
+        let wish = RelayWish {
+            prefer: self.home.place.as_ref().map(|place| &place.relay),
+            avoid: self.avoid.as_ref(),
+            ..self.wish()
+        };
+        match world.pick_relay(&wish) {
             None => {
                 let none = || {
                     Refusal::new(
@@ -125,10 +131,16 @@ impl RoomState {
         let Some(join) = self.joins.get_mut(&ticket) else {
             return;
         };
-        let JoinStage::Opening { participant, .. } = &join.stage else {
+        let JoinStage::Opening {
+            participant,
+            resume_secret,
+            ..
+        } = &join.stage
+        else {
             return;
         };
         let (participant, session) = (participant.clone(), join.who.session);
+        let fresh = resume_secret.as_ref().map(ResumeHash::from);
         // Asked for once: if the relay does not have it, there will be a new one.
         let is_resumed = join.resume.is_some();
         let live = join.resume.as_mut().and_then(|resume| resume.live.take());
@@ -146,8 +158,13 @@ impl RoomState {
         if is_resumed && let Some(person) = self.people.get_mut(&participant.sender) {
             person.media = Media::Opening;
         }
-        let (uplink, downlink, action) = open(&participant, session, world);
-        self.command(now, Purpose::Join(ticket, uplink, downlink), action);
+        let known = self.people.get(&participant.sender);
+        let Some(resume) = fresh.or(known.map(|person| person.resume)) else {
+            return;
+        };
+        if let Some((uplink, downlink, action)) = self.open(&participant, session, resume, world) {
+            self.command(now, Purpose::Join(ticket, uplink, downlink), action);
+        }
     }
 
     /// What a participant was given when its session is open.
@@ -192,9 +209,26 @@ impl RoomState {
     /// A relay to which the room could go, other than the one where it is.
     pub(super) fn another_relay(&self, world: &mut dyn World) -> Option<LinkedRelay> {
         let here = &self.place.as_ref()?.relay.name;
-        world
-            .pick_relay(self.region.as_ref(), None, Some(here))
-            .filter(|relay| relay.name != *here)
+        let wish = RelayWish {
+            avoid: Some(here),
+            ..self.wish()
+        };
+        world.pick_relay(&wish).filter(|relay| relay.name != *here)
+    }
+
+    /// Any relay that will do.
+    fn wish(&self) -> RelayWish<'_> {
+        RelayWish {
+            media_version: self.media_version(),
+            region: self.region.as_ref(),
+            prefer: None,
+            avoid: None,
+        }
+    }
+
+    /// The version of media datagrams that the room keeps.
+    pub(super) fn media_version(&self) -> u32 {
+        self.media_version.unwrap_or(version::MEDIA.max())
     }
 
     /// Leaves the relay and looks for another, rather not `avoid`.
@@ -305,49 +339,61 @@ impl RoomState {
                 JoinStage::Admitting { .. } => None,
             })
             .collect();
-        let waiting: Vec<(Participant, SessionId)> = self
+        let waiting: Vec<(Participant, SessionId, ResumeHash)> = self
             .people
             .values_mut()
             .filter(|person| matches!(person.media, Media::Waiting))
             .filter(|person| !resuming.contains(&person.participant.sender))
             .map(|person| {
                 person.media = Media::Opening;
-                (person.participant.clone(), person.session)
+                (person.participant.clone(), person.session, person.resume)
             })
             .collect();
-        for (participant, session) in waiting {
-            let (uplink, downlink, action) = open(&participant, session, world);
-            self.command(
-                now,
-                Purpose::Move(participant.sender, uplink, downlink),
-                action,
-            );
+        for (participant, session, resume) in waiting {
+            if let Some((uplink, downlink, action)) =
+                self.open(&participant, session, resume, world)
+            {
+                let purpose = Purpose::Move(participant.sender, uplink, downlink);
+                self.command(now, purpose, action);
+            }
         }
     }
-}
 
-/// A command that opens a session under fresh keys.
-fn open(
-    participant: &Participant,
-    session: SessionId,
-    world: &mut dyn World,
-) -> (HopKey, HopKey, Action) {
-    let (mut uplink, mut downlink) = ([0; HopKey::LEN], [0; HopKey::LEN]);
-    world.random(&mut uplink);
-    world.random(&mut downlink);
-    let (uplink_key, downlink_key) = (HopKey::new(uplink), HopKey::new(downlink));
-    let action = Action::OpenMedia(OpenMedia {
-        sender: participant.sender,
-        leaf: participant.leaf,
-        may_speak: participant.may_speak(),
-        uplink_key: uplink_key.clone(),
-        downlink_key: downlink_key.clone(),
-        note: Whose {
+    /// A command that opens a session under fresh keys; `None` without a relay, or for a participant without a leaf.
+    fn open(
+        &self,
+        participant: &Participant,
+        session: SessionId,
+        resume: ResumeHash,
+        world: &mut dyn World,
+    ) -> Option<(HopKey, HopKey, Action)> {
+        let (boot, sender) = (self.boot()?, participant.sender);
+        let (mut uplink, mut downlink) = ([0; HopKey::LEN], [0; HopKey::LEN]);
+        world.random(&mut uplink);
+        world.random(&mut downlink);
+        let (uplink_key, downlink_key) = (HopKey::new(uplink), HopKey::new(downlink));
+        let leaf = GenerationLeaf {
+            generation: 0,
+            leaf: participant.leaf?,
+        };
+        let note = Note {
             account: participant.account,
             session,
             join_id: participant.join_id,
-        }
-        .into(),
-    });
-    (uplink_key, downlink_key, action)
+            resume,
+            secret: self.secret.clone(),
+            leaf,
+        };
+        let action = Action::OpenMedia(OpenMedia {
+            sender,
+            leaves: Leaves::one(leaf),
+            may_speak: participant.may_speak(),
+            uplink_key: uplink_key.clone(),
+            downlink_key: downlink_key.clone(),
+            note: self.notes.seal(boot, sender, &note, world),
+            media_version: self.media_version(),
+            account_label: account_label(&self.secret, participant.account),
+        });
+        Some((uplink_key, downlink_key, action))
+    }
 }

@@ -1,53 +1,346 @@
-//! What a room has its relay keep with each session, for whoever takes the room over.
+//! What a room has its relay keep with each media session, for the node that takes the room over.
+//!
+//! A note is sealed: the relay can neither read nor make one, and a note opens only for the conference, the sender label and
+//! the run of the relay (boot id) for which it was made. `version (1) · key id (1) · nonce (12) · ciphertext · tag (16)`,
+//! AES-256-GCM-SIV (RFC 8452) under a key that HKDF-SHA-256 derives from the cluster's key, conference and boot id.
 
-use confab_protocol::cluster::SessionNote;
-use confab_protocol::control::{AccountId, JoinId};
+use std::fmt;
 
+use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::{digest, hkdf};
+use confab_protocol::cluster::{BootId, GenerationLeaf, MediaState, SessionNote};
+use confab_protocol::control::{AccountId, ConferenceId, JoinId, ResumeSecret, RoomSecret};
+use zeroize::Zeroizing;
+
+use super::state::World;
 use crate::store::SessionId;
 
-/// Whose a media session is: `account (16) · session (16) · join id (16)`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Whose {
+/// The layout that this code writes and reads.
+const VERSION: u8 = 1;
+
+const SALT: &[u8] = b"confab session notes v1";
+const KEY_LEN: usize = 32;
+
+/// Bytes of what is sealed: see [`Note::to_bytes`].
+const PLAINTEXT_LEN: usize = 4 * 16 + RoomSecret::LEN + 8 + 4;
+
+/// Whose a media session is, and what its room needs to go on with it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Note {
     /// Whose participant it is.
     pub(super) account: AccountId,
     /// Ends with this session.
     pub(super) session: SessionId,
     /// Which join.
     pub(super) join_id: JoinId,
+    /// Proves that a client is the one that made the join.
+    pub(super) resume: ResumeHash,
+    /// What the room's frame keys are derived from.
+    pub(super) secret: RoomSecret,
+    /// Its leaf in the newest generation.
+    pub(super) leaf: GenerationLeaf,
 }
 
-impl From<Whose> for SessionNote {
-    fn from(whose: Whose) -> Self {
-        let mut note = [0; SessionNote::LEN];
-        note[..16].copy_from_slice(whose.account.as_bytes());
-        note[16..32].copy_from_slice(&whose.session.0);
-        note[32..].copy_from_slice(whose.join_id.as_bytes());
-        Self(note)
+/// The first 16 bytes of the SHA-256 hash of a resume secret.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct ResumeHash([u8; 16]);
+
+/// Derives the keys of notes from a key that all nodes of a server share.
+#[derive(Clone)]
+pub struct NoteKeys {
+    key: hkdf::Prk,
+    /// Tells a note under another cluster key from one that was forged.
+    id: u8,
+}
+
+/// Seals and opens the notes of one conference.
+#[derive(Clone)]
+pub struct NoteSealer {
+    keys: NoteKeys,
+    conference: ConferenceId,
+}
+
+/// Why a note is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum BadNote {
+    /// Of another layout, or under another cluster's key.
+    #[error("the note is of another version or of another cluster key")]
+    Unknown,
+    /// Not one that this cluster made for this session.
+    #[error("the note was not made for this session")]
+    Forged,
+}
+
+impl From<&ResumeSecret> for ResumeHash {
+    fn from(secret: &ResumeSecret) -> Self {
+        let hash = digest::digest(&digest::SHA256, secret.reveal());
+        let mut first = [0; 16];
+        first.copy_from_slice(&hash.as_ref()[..16]);
+        Self(first)
     }
 }
 
-impl From<SessionNote> for Whose {
-    fn from(SessionNote(note): SessionNote) -> Self {
-        let part = |at: usize| std::array::from_fn(|byte| note[at + byte]);
+impl NoteKeys {
+    /// Takes the cluster's key.
+    pub fn new(key: &[u8; 32]) -> Self {
+        let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, SALT).extract(key);
+        let mut id = [0];
+        expand(&prk, &[b"key id"], &mut id);
         Self {
-            account: AccountId::new(part(0)),
-            session: SessionId(part(16)),
-            join_id: JoinId::new(part(32)),
+            key: prk,
+            id: id[0],
         }
+    }
+
+    /// The notes of one conference.
+    pub fn of(&self, conference: ConferenceId) -> NoteSealer {
+        NoteSealer {
+            keys: self.clone(),
+            conference,
+        }
+    }
+}
+
+impl NoteSealer {
+    /// A note for a session of `sender` at that run of a relay.
+    pub(super) fn seal(
+        &self,
+        boot: BootId,
+        sender: u16,
+        note: &Note,
+        world: &mut dyn World,
+    ) -> SessionNote {
+        let mut nonce = [0; NONCE_LEN];
+        world.random(&mut nonce);
+        let head = self.head();
+        let mut sealed = Zeroizing::new(note.to_bytes().to_vec());
+        self.key(boot)
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(self.bound_to(head, sender)),
+                &mut *sealed,
+            )
+            .expect("a note is far shorter than what one key may seal");
+        let bytes = [&head[..], &nonce, &sealed].concat();
+        SessionNote::new(&bytes).expect("a note has less than 256 bytes")
+    }
+
+    /// Opens the note of a session at that run of a relay. What the relay says of the session's leaf has to agree with it.
+    pub(super) fn open(&self, boot: BootId, state: &MediaState) -> Result<Note, BadNote> {
+        let head = self.head();
+        let sealed = state.note.as_bytes();
+        let sealed = sealed.strip_prefix(&head).ok_or(BadNote::Unknown)?;
+        let (nonce, sealed) = sealed
+            .split_first_chunk::<NONCE_LEN>()
+            .ok_or(BadNote::Forged)?;
+        let mut sealed = Zeroizing::new(sealed.to_vec());
+        let opened = self
+            .key(boot)
+            .open_in_place(
+                Nonce::assume_unique_for_key(*nonce),
+                Aad::from(self.bound_to(head, state.sender)),
+                &mut sealed,
+            )
+            .map_err(|_| BadNote::Forged)?;
+        let opened: &[u8; PLAINTEXT_LEN] = (&*opened).try_into().map_err(|_| BadNote::Forged)?;
+        let note = Note::from_bytes(opened);
+        if state.leaves.newest() != note.leaf {
+            return Err(BadNote::Forged);
+        }
+        Ok(note)
+    }
+
+    fn head(&self) -> [u8; 2] {
+        [VERSION, self.keys.id]
+    }
+
+    /// What a note holds for, besides what its key is derived from.
+    fn bound_to(&self, head: [u8; 2], sender: u16) -> [u8; 4] {
+        let [high, low] = sender.to_be_bytes();
+        [head[0], head[1], high, low]
+    }
+
+    fn key(&self, boot: BootId) -> LessSafeKey {
+        let mut key = Zeroizing::new([0; KEY_LEN]);
+        let info: [&[u8]; 3] = [b"note", self.conference.as_bytes(), &boot.0];
+        expand(&self.keys.key, &info, key.as_mut());
+        let key = UnboundKey::new(&AES_256_GCM_SIV, key.as_ref()).expect("a key of 32 bytes");
+        LessSafeKey::new(key)
+    }
+}
+
+impl fmt::Debug for NoteSealer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NoteSealer({})", self.conference)
+    }
+}
+
+impl Note {
+    /// `account (16) · session (16) · join id (16) · resume hash (16) · room secret (32) · generation (8) · leaf (4)`.
+    fn to_bytes(&self) -> Zeroizing<[u8; PLAINTEXT_LEN]> {
+        let parts: [&[u8]; 7] = [
+            self.account.as_bytes(),
+            &self.session.0,
+            self.join_id.as_bytes(),
+            &self.resume.0,
+            self.secret.reveal(),
+            &self.leaf.generation.to_be_bytes(),
+            &self.leaf.leaf.to_be_bytes(),
+        ];
+        let mut bytes = Zeroizing::new([0; PLAINTEXT_LEN]);
+        let mut at = 0;
+        for part in parts {
+            bytes[at..at + part.len()].copy_from_slice(part);
+            at += part.len();
+        }
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8; PLAINTEXT_LEN]) -> Self {
+        fn part<const N: usize>(bytes: &[u8; PLAINTEXT_LEN], at: usize) -> [u8; N] {
+            std::array::from_fn(|byte| bytes[at + byte])
+        }
+        Self {
+            account: AccountId::new(part(bytes, 0)),
+            session: SessionId(part(bytes, 16)),
+            join_id: JoinId::new(part(bytes, 32)),
+            resume: ResumeHash(part(bytes, 48)),
+            secret: RoomSecret::new(part(bytes, 64)),
+            leaf: GenerationLeaf {
+                generation: u64::from_be_bytes(part(bytes, 96)),
+                leaf: u32::from_be_bytes(part(bytes, 104)),
+            },
+        }
+    }
+}
+
+fn expand(key: &hkdf::Prk, info: &[&[u8]], out: &mut [u8]) {
+    key.expand(info, OutputLen(out.len()))
+        .and_then(|expanded| expanded.fill(out))
+        .expect("HKDF gives a few bytes of any key");
+}
+
+struct OutputLen(usize);
+
+impl hkdf::KeyType for OutputLen {
+    fn len(&self) -> usize {
+        self.0
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use confab_protocol::cluster::Leaves;
+    use confab_protocol::media::ConnectionId;
+    use confab_protocol::version::VersionRange;
 
-    #[test]
-    fn a_note_says_whose_the_session_is() {
-        let whose = Whose {
+    use super::*;
+    use crate::cluster::LinkedRelay;
+
+    /// Draws the same bytes each time.
+    struct Fixed(u8);
+
+    impl World for Fixed {
+        fn pick_relay(&mut self, _: &crate::rooms::state::RelayWish<'_>) -> Option<LinkedRelay> {
+            None
+        }
+
+        fn media_version(&mut self, theirs: VersionRange) -> Option<u32> {
+            Some(theirs.max())
+        }
+
+        fn random(&mut self, bytes: &mut [u8]) {
+            self.0 += 1;
+            bytes.fill(self.0);
+        }
+    }
+
+    const BOOT: BootId = BootId([8; 16]);
+
+    fn sealer(key: u8, conference: u8) -> NoteSealer {
+        NoteKeys::new(&[key; 32]).of(ConferenceId::new([conference; 16]))
+    }
+
+    fn note() -> Note {
+        Note {
             account: AccountId::new([1; 16]),
             session: SessionId([2; 16]),
             join_id: JoinId::new([3; 16]),
+            resume: (&ResumeSecret::new([4; 16])).into(),
+            secret: RoomSecret::new([5; 32]),
+            leaf: GenerationLeaf {
+                generation: 6,
+                leaf: 7,
+            },
+        }
+    }
+
+    fn state(sender: u16, leaf: u32, note: SessionNote) -> MediaState {
+        MediaState {
+            sender,
+            leaves: Leaves::one(GenerationLeaf {
+                generation: 6,
+                leaf,
+            }),
+            connection_id: ConnectionId::new(0, 0, 0),
+            may_speak: true,
+            seen: true,
+            note,
+            media_version: 1,
+            account_label: 0,
+        }
+    }
+
+    #[test]
+    fn a_note_opens_for_its_session_alone() {
+        let sealed = sealer(1, 1).seal(BOOT, 9, &note(), &mut Fixed(0));
+        let open = |sealer: NoteSealer, boot, sender, leaf| {
+            sealer.open(boot, &state(sender, leaf, sealed.clone()))
         };
-        assert_eq!(Whose::from(SessionNote::from(whose)), whose);
+        assert_eq!(open(sealer(1, 1), BOOT, 9, 7), Ok(note()));
+        let forged = Err(BadNote::Forged);
+        assert_eq!(open(sealer(1, 2), BOOT, 9, 7), forged, "another room");
+        assert_eq!(
+            open(sealer(1, 1), BootId([9; 16]), 9, 7),
+            forged,
+            "another boot"
+        );
+        assert_eq!(open(sealer(1, 1), BOOT, 10, 7), forged, "another sender");
+        assert_eq!(open(sealer(1, 1), BOOT, 9, 8), forged, "another leaf");
+        assert!(open(sealer(2, 1), BOOT, 9, 7).is_err(), "another cluster");
+    }
+
+    #[test]
+    fn what_a_relay_changes_in_a_note_does_not_open() {
+        let sealed = sealer(1, 1).seal(BOOT, 9, &note(), &mut Fixed(0));
+        for at in 0..sealed.as_bytes().len() {
+            let mut bytes = sealed.as_bytes().to_vec();
+            bytes[at] ^= 1;
+            let changed = SessionNote::new(&bytes).unwrap();
+            assert!(
+                sealer(1, 1).open(BOOT, &state(9, 7, changed)).is_err(),
+                "byte {at}"
+            );
+            let cut = SessionNote::new(&sealed.as_bytes()[..at]).unwrap();
+            assert!(
+                sealer(1, 1).open(BOOT, &state(9, 7, cut)).is_err(),
+                "{at} bytes"
+            );
+        }
+    }
+
+    #[test]
+    fn a_note_shows_nothing_of_what_is_in_it() {
+        let mut world = Fixed(0);
+        let sealed = sealer(1, 1).seal(BOOT, 9, &note(), &mut world);
+        for plain in [[1; 16], [2; 16], [3; 16], [5; 16]] {
+            assert!(!sealed.as_bytes().windows(16).any(|window| window == plain));
+        }
+        assert_ne!(sealer(1, 1).seal(BOOT, 9, &note(), &mut world), sealed);
+        assert!(
+            sealed.as_bytes().len() <= 150,
+            "{}",
+            sealed.as_bytes().len()
+        );
     }
 }

@@ -4,10 +4,14 @@ use std::time::Instant;
 
 use confab_protocol::cluster::Action;
 use confab_protocol::control::room::{LeaveReason, Role};
-use confab_protocol::control::{AccountId, ErrorCode, JoinId, MediaGrant, Participant, Refusal};
+use confab_protocol::control::{
+    AccountId, ErrorCode, JoinId, MediaGrant, Participant, Refusal, ResumeSecret,
+};
+use confab_protocol::version::VersionRange;
 
 use super::commands::{Purpose, relay_silent};
-use super::effect::{Answer, ClientId, Effect, EventKind, Joined, Joiner, Resume, Ticket};
+use super::effect::{Answer, ClientId, Effect, EventKind, Joined, Joiner, OwnJoin, Resume, Ticket};
+use super::note::ResumeHash;
 use super::state::{Join, JoinStage, Media, Person, RoomState, World};
 use crate::store::{ConferenceRecord, SessionId, Standing};
 
@@ -18,15 +22,11 @@ const MAX_KICKED: usize = 256;
 
 impl RoomState {
     pub(super) fn begin_join(&mut self, ticket: Ticket, who: Joiner, resume: Option<Resume>) {
-        if let Some(Resume { join_id, .. }) = resume
-            && self.find(who.account, join_id).is_none()
+        if let Some(resume) = &resume
+            && self.find_resumed(who.account, resume).is_none()
         {
-            let is_kicked = self.kicked.contains(&(who.account, join_id));
-            let refusal = if is_kicked {
-                kicked()
-            } else {
-                participant_gone()
-            };
+            let is_kicked = self.kicked.contains(&(who.account, resume.join_id));
+            let refusal = if is_kicked { kicked() } else { join_gone() };
             self.answer(ticket, Err(refusal));
             return;
         }
@@ -57,14 +57,12 @@ impl RoomState {
             return;
         }
         let participant = result.and_then(|(conference, standing)| {
-            Ok((
-                self.future_participant(ticket, standing, world)?,
-                conference,
-            ))
+            let (participant, secret) = self.future_participant(ticket, standing, world)?;
+            Ok((participant, secret, conference))
         });
         match participant {
             Err(refusal) => self.cancel_join(now, ticket, refusal),
-            Ok((participant, conference)) => {
+            Ok((participant, resume_secret, conference)) => {
                 if self.region.is_none() {
                     let first = self
                         .joins
@@ -76,6 +74,7 @@ impl RoomState {
                     join.stage = JoinStage::Opening {
                         conference: Box::new(conference),
                         participant,
+                        resume_secret,
                     };
                 }
                 if self.place.is_some() {
@@ -87,24 +86,29 @@ impl RoomState {
         }
     }
 
-    /// Who this join will be, or is when it takes one up again.
+    /// Who this join will be, with the secret that its client is given, or who it is when it takes one up again.
     fn future_participant(
         &mut self,
         ticket: Ticket,
         standing: Standing,
         world: &mut dyn World,
-    ) -> Result<Participant, Refusal> {
+    ) -> Result<(Participant, Option<ResumeSecret>), Refusal> {
         let Some(Join { who, resume, .. }) = self.joins.get(&ticket) else {
-            return Err(participant_gone());
+            return Err(join_gone());
         };
         if standing.role == Role::Banned {
             return Err(banned());
         }
-        if let Some(Resume { join_id, .. }) = resume {
+        let version = match self.media_version {
+            Some(version) => Some(version).filter(|version| who.media.contains(*version)),
+            None => world.media_version(who.media),
+        };
+        let version = version.ok_or_else(|| unsupported_media(who.media, self.media_version))?;
+        if let Some(resume) = resume {
             let sender = self
-                .find(who.account, *join_id)
-                .ok_or_else(participant_gone)?;
-            return Ok(self.people[&sender].participant.clone());
+                .find_resumed(who.account, resume)
+                .ok_or_else(join_gone)?;
+            return Ok((self.people[&sender].participant.clone(), None));
         }
         let accounts = self
             .people
@@ -137,54 +141,47 @@ impl RoomState {
             ));
         }
         let (account, username) = (who.account, who.username.clone());
+        let capabilities = who.capabilities.clone();
         let sender = self.free_sender().ok_or_else(|| {
             Refusal::new(
                 ErrorCode::LimitReached,
                 "the room has given all of its labels away",
             )
         })?;
-        let mut join_id = [0; JoinId::LEN];
+        let (mut join_id, mut secret) = ([0; JoinId::LEN], [0; ResumeSecret::LEN]);
         world.random(&mut join_id);
-        Ok(Participant {
+        world.random(&mut secret);
+        self.media_version = Some(version);
+        let participant = Participant {
             sender,
             // A leaf of its own for each participant: the label will do until a group gives one.
-            leaf: sender.into(),
+            leaf: Some(sender.into()),
             join_id: JoinId::new(join_id),
             account,
-            username,
+            username: username.into(),
             role: standing.role,
             muted: standing.muted,
-        })
+            capabilities,
+        };
+        Ok((participant, Some(ResumeSecret::new(secret))))
     }
 
     /// The relay has opened the join's media session, or still has the one that is `None` here because it stays.
     pub(super) fn finish_join(&mut self, ticket: Ticket, media: Option<MediaGrant>) {
-        let Some(Join { who, resume, stage }) = self.joins.remove(&ticket) else {
+        let Some(Join { who, stage, .. }) = self.joins.remove(&ticket) else {
             return;
         };
         let opened = media.as_ref().map(|media| Media::Open(media.connection_id));
         let JoinStage::Opening {
             conference,
             participant,
+            resume_secret,
         } = stage
         else {
             return;
         };
         let sender = participant.sender;
-        let role = if resume.is_some() {
-            // The participant counts already; this was the join's own count.
-            self.effects.push_back(Effect::Absent(who.account));
-            let Some(person) = self.people.get_mut(&sender) else {
-                self.answer(ticket, Err(participant_gone()));
-                return;
-            };
-            person.client = Some(who.client);
-            person.session = who.session;
-            if let Some(opened) = opened {
-                person.media = opened;
-            }
-            person.participant.role
-        } else {
+        let role = if let Some(secret) = &resume_secret {
             let others = self.everyone();
             let role = participant.role;
             self.people.insert(
@@ -193,10 +190,30 @@ impl RoomState {
                     participant: participant.clone(),
                     session: who.session,
                     client: Some(who.client),
+                    resume: secret.into(),
                     media: opened.unwrap_or(Media::Waiting),
                 },
             );
             self.tell(others, EventKind::Joined(participant));
+            role
+        } else {
+            // The participant counts already; this was the join's own count.
+            self.effects.push_back(Effect::Absent(who.account));
+            let Some(person) = self.people.get_mut(&sender) else {
+                self.answer(ticket, Err(join_gone()));
+                return;
+            };
+            person.client = Some(who.client);
+            person.session = who.session;
+            if let Some(opened) = opened {
+                person.media = opened;
+            }
+            let role = person.participant.role;
+            if person.participant.capabilities != who.capabilities {
+                person.participant.capabilities = who.capabilities;
+                let changed = EventKind::Changed(person.participant.clone());
+                self.tell(self.everyone(), changed);
+            }
             role
         };
         let joined = Joined {
@@ -211,6 +228,8 @@ impl RoomState {
             sender,
             media,
             secret: self.secret.clone(),
+            media_version: self.media_version(),
+            resume_secret,
         };
         self.answer(ticket, Ok(Answer::Joined(Box::new(joined))));
     }
@@ -235,7 +254,7 @@ impl RoomState {
             if join.resume.is_none() {
                 // Whether the relay opened it or not: what is closed after it was asked to open stays closed.
                 if self.fence().placement > 0 {
-                    self.unclosed.insert(sender, join.who.account);
+                    self.unclosed.insert(sender, Some(join.who.account));
                 }
                 self.command_everywhere(now, &Action::CloseMedia { sender });
             } else if was_asked || self.people.get(&sender).is_some_and(Person::is_opening) {
@@ -258,7 +277,7 @@ impl RoomState {
             return;
         };
         self.take_out(sender, LeaveReason::Left, Some(client));
-        self.unclosed.insert(sender, account);
+        self.unclosed.insert(sender, Some(account));
         let commands = self.close_media(now, &[sender]);
         self.wait_for(ticket, commands);
     }
@@ -266,7 +285,7 @@ impl RoomState {
     pub(super) fn kick(&mut self, now: Instant, ticket: Ticket, account: AccountId) {
         let joins = self.cancel_joins_of(now, account, kicked);
         let senders = self.senders_of(account);
-        let is_unclosed = self.unclosed.values().any(|of| *of == account);
+        let is_unclosed = self.unclosed.values().any(|of| may_be(*of, account));
         let is_out_of_reach = self.is_out_of_reach(account);
         if senders.is_empty() && joins == 0 && !is_unclosed && !is_out_of_reach {
             let message = "nobody of this name is in the room";
@@ -370,6 +389,7 @@ impl RoomState {
         }
         self.effects
             .push_back(Effect::Absent(person.participant.account));
+        self.frame_reports.remove(&sender);
         self.forget_commands_of(sender);
     }
 
@@ -393,7 +413,7 @@ impl RoomState {
         for ticket in tickets {
             if let Some(join) = self.joins.remove(&ticket) {
                 self.effects.push_back(Effect::Absent(join.who.account));
-                self.answer(ticket, Err(participant_gone()));
+                self.answer(ticket, Err(join_gone()));
             }
         }
     }
@@ -401,7 +421,8 @@ impl RoomState {
     fn take_all_out(&mut self, senders: &[u16], reason: LeaveReason) {
         for sender in senders {
             if let Some(person) = self.people.get(sender) {
-                self.unclosed.insert(*sender, person.participant.account);
+                self.unclosed
+                    .insert(*sender, Some(person.participant.account));
             }
             self.take_out(*sender, reason, None);
         }
@@ -410,8 +431,8 @@ impl RoomState {
     /// Whether there is no relay that could be told of the account, though one may have sessions of it: what is to hold for
     /// it cannot be acknowledged now.
     pub(super) fn is_out_of_reach(&self, account: AccountId) -> bool {
-        let is_there =
-            !self.senders_of(account).is_empty() || self.unclosed.values().any(|of| *of == account);
+        let is_there = !self.senders_of(account).is_empty()
+            || self.unclosed.values().any(|of| may_be(*of, account));
         self.beyond.is_some()
             || self.parting.is_some()
             || self.place.is_none() && self.fence().placement > 0 && is_there
@@ -419,7 +440,8 @@ impl RoomState {
 
     /// Has the relay close what it may still have of the account.
     fn close_all_of(&mut self, now: Instant, account: AccountId) -> Vec<u64> {
-        let of_account = |(sender, of): (&u16, &AccountId)| (*of == account).then_some(*sender);
+        let of_account =
+            |(sender, of): (&u16, &Option<AccountId>)| may_be(*of, account).then_some(*sender);
         let senders: Vec<u16> = self.unclosed.iter().filter_map(of_account).collect();
         self.close_media(now, &senders)
     }
@@ -508,6 +530,21 @@ impl RoomState {
             .map(|participant| participant.sender)
     }
 
+    /// The participant of that join, if the client has made it.
+    pub(super) fn find_own(&self, of: &OwnJoin) -> Option<u16> {
+        let sender = self.find(of.account, of.join_id)?;
+        let person = self.people.get(&sender)?;
+        (person.resume == ResumeHash::from(&of.secret)).then_some(sender)
+    }
+
+    fn find_resumed(&self, account: AccountId, resume: &Resume) -> Option<u16> {
+        self.find_own(&OwnJoin {
+            account,
+            join_id: resume.join_id,
+            secret: resume.secret.clone(),
+        })
+    }
+
     fn senders_of(&self, account: AccountId) -> Vec<u16> {
         let people = self.people.values().map(|person| &person.participant);
         people
@@ -534,12 +571,32 @@ impl RoomState {
     }
 }
 
+/// Whether a session of which this much is known may be the account's.
+fn may_be(of: Option<AccountId>, account: AccountId) -> bool {
+    of.is_none_or(|of| of == account)
+}
+
+const GONE: &str = "this participant is not in the room any more: join afresh";
+
+/// Of a participant that is to leave.
 pub(super) fn participant_gone() -> Refusal {
+    Refusal::new(ErrorCode::NotFound, GONE).about("join_id")
+}
+
+/// Of a join that is to be taken up again.
+fn join_gone() -> Refusal {
+    Refusal::new(ErrorCode::NotFound, GONE).about("resume_join_id")
+}
+
+fn unsupported_media(theirs: VersionRange, kept: Option<u32>) -> Refusal {
+    let ours = match kept {
+        Some(version) => format!("this room keeps version {version}"),
+        None => "the server has no relay that speaks one of them".to_owned(),
+    };
     Refusal::new(
-        ErrorCode::NotFound,
-        "this participant is not in the room any more: join afresh",
+        ErrorCode::UnsupportedVersion,
+        format!("your client speaks versions {theirs} of voice, and {ours}: update the older"),
     )
-    .about("join_id")
 }
 
 fn kicked() -> Refusal {

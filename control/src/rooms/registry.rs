@@ -10,9 +10,9 @@ use confab_protocol::media::ConnectionId;
 use tokio::sync::{mpsc, oneshot};
 
 use super::actor::{Actor, Ask, InRoom, Request};
-use super::effect::{Answer, ClientId, Input, Joined, Joiner, Resume};
+use super::effect::{Answer, ClientId, Input, Joined, Joiner, OwnJoin, Resume};
+use super::note::NoteKeys;
 use super::people::participant_gone;
-use super::secret::RoomSecrets;
 use crate::clock::Clock;
 use crate::cluster::Relays;
 use crate::cluster::nodes::messages::RoomAsk;
@@ -71,7 +71,7 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     /// This node and the others.
     pub(super) nodes: Nodes,
-    pub(super) secrets: RoomSecrets,
+    pub(super) notes: NoteKeys,
     rooms: Mutex<HashMap<ConferenceId, Room>>,
     /// In which rooms an account is, and how often.
     presence: Mutex<HashMap<AccountId, HashMap<ConferenceId, u32>>>,
@@ -91,7 +91,7 @@ impl Rooms {
         limits: RoomLimits,
         clock: Clock,
         nodes: Nodes,
-        secrets: RoomSecrets,
+        notes: NoteKeys,
     ) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -100,7 +100,7 @@ impl Rooms {
                 limits,
                 clock,
                 nodes,
-                secrets,
+                notes,
                 rooms: Mutex::default(),
                 presence: Mutex::default(),
             }),
@@ -159,17 +159,30 @@ impl Rooms {
     pub fn media_reported(
         &self,
         conference: ConferenceId,
-        (account, join_id): (AccountId, JoinId),
+        of: OwnJoin,
         connection_id: ConnectionId,
         alive: bool,
     ) {
-        if let Some(room) = lock(&self.shared.rooms).get(&conference) {
-            let _ = room.inbox.send(Input::MediaReported {
-                account,
-                join_id,
+        self.tell(
+            conference,
+            Input::MediaReported {
+                of,
                 connection_id,
                 alive,
-            });
+            },
+        );
+    }
+
+    /// Takes in that a client cannot open the frames under a leaf. What is said of a room that is not here says nothing.
+    pub fn frames_reported(&self, conference: ConferenceId, of: OwnJoin, leaf: u32) {
+        self.tell(conference, Input::FramesReported { of, leaf });
+    }
+
+    /// Puts something into the inbox of a room that is here.
+    fn tell(&self, conference: ConferenceId, input: Input) {
+        if let Some(room) = lock(&self.shared.rooms).get(&conference) {
+            // A room that is over by now has nothing to hear.
+            let _ = room.inbox.send(input);
         }
     }
 

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use confab_protocol::cluster::{Action, CommandOutcome, Fence, MediaState};
 use confab_protocol::control::room::Role;
-use confab_protocol::control::{AccountId, ConferenceId, Participant, Refusal, Username};
+use confab_protocol::control::{
+    AccountId, Capabilities, ConferenceId, Participant, Refusal, Username,
+};
 
-use super::adoption::{Adopted, Adoptee};
+use super::adoption::{Adopted, Adoptee, Gathering};
 use super::leftovers;
-use super::note::Whose;
+use super::note::Note;
 use super::registry::Shared;
 use crate::cluster::LinkedRelay;
 use crate::cluster::registry::RoomInbox;
@@ -27,7 +29,7 @@ pub(super) enum Roll {
     /// The relay obeys a later owner.
     Fenced,
     /// These are. The room is found by them until it says itself who is in it.
-    There(Adopted, Held),
+    There(Box<Adopted>, Held),
 }
 
 /// Fences whoever had the room before at the relay that the home names, and finds out who is there.
@@ -55,6 +57,7 @@ pub(super) async fn call(
     let mut held = Held::new(shared, conference);
     let found = match list(shared, &relay, conference, home.era).await {
         Ok(sessions) if !sessions.is_empty() => {
+            let sessions = open_notes(shared, conference, &relay, sessions);
             // Before they are looked up: a session that ends meanwhile finds the room.
             held.hold(&sessions);
             judge(shared, conference, sessions).await
@@ -75,15 +78,20 @@ pub(super) async fn call(
         }
     };
     match found {
-        Ok((people, strangers)) => {
+        Ok(Judged {
+            people,
+            strangers,
+            gathering,
+        }) => {
             let (here, not) = (people.len(), strangers.len());
             tracing::info!(%conference, relay = %relay.name, people = here, strangers = not, "a room is taken over with its people");
             let adopted = Adopted {
                 relay,
                 people,
                 strangers,
+                gathering,
             };
-            Ok(Roll::There(adopted, held))
+            Ok(Roll::There(Box::new(adopted), held))
         }
         Err(error) => {
             relays.leave(&relay, conference);
@@ -109,11 +117,10 @@ impl Held {
         }
     }
 
-    fn hold(&mut self, sessions: &[MediaState]) {
-        for state in sessions {
-            let account = Whose::from(state.note).account;
-            self.shared.present(account, self.conference);
-            self.accounts.push(account);
+    fn hold(&mut self, sessions: &[(MediaState, Option<Note>)]) {
+        for note in sessions.iter().filter_map(|(_, note)| note.as_ref()) {
+            self.shared.present(note.account, self.conference);
+            self.accounts.push(note.account);
         }
     }
 }
@@ -161,38 +168,105 @@ async fn list(
     }
 }
 
-/// Who of them may be there.
+/// Opens the note of each session; `None` where the relay has none that this cluster made for the session.
+fn open_notes(
+    shared: &Shared,
+    conference: ConferenceId,
+    relay: &LinkedRelay,
+    sessions: Vec<MediaState>,
+) -> Vec<(MediaState, Option<Note>)> {
+    let notes = shared.notes.of(conference);
+    let open = |state: MediaState| match notes.open(relay.boot, &state) {
+        Ok(note) => (state, Some(note)),
+        Err(error) => {
+            tracing::warn!(relay = %relay.name, %conference, sender = state.sender, %error, "a relay's session is not taken over");
+            (state, None)
+        }
+    };
+    sessions.into_iter().map(open).collect()
+}
+
+/// Who is at a relay that was asked.
+struct Judged {
+    people: Vec<Adoptee>,
+    strangers: Vec<(u16, Option<AccountId>)>,
+    gathering: Option<Gathering>,
+}
+
+/// Who of them may be there. They are of one gathering, the one that most are of: others could not hear them.
 async fn judge(
     shared: &Shared,
     conference: ConferenceId,
-    sessions: Vec<MediaState>,
-) -> Result<(Vec<Adoptee>, Vec<(u16, AccountId)>), StoreError> {
+    sessions: Vec<(MediaState, Option<Note>)>,
+) -> Result<Judged, StoreError> {
     let known = look_up(shared, conference, &sessions).await?;
-    let (mut people, mut strangers) = (Vec::new(), Vec::new());
-    for state in sessions {
-        let whose = Whose::from(state.note);
+    let (mut strangers, mut admitted) = (Vec::new(), Vec::new());
+    for (state, note) in sessions {
+        let Some(note) = note else {
+            strangers.push((state.sender, None));
+            continue;
+        };
         let found = known
-            .get(&(whose.account, whose.session))
+            .get(&(note.account, note.session))
             .and_then(Option::as_ref);
         match found.filter(|(_, standing)| standing.role != Role::Banned) {
-            None => strangers.push((state.sender, whose.account)),
-            Some((username, standing)) => people.push(Adoptee {
-                participant: Participant {
-                    sender: state.sender,
-                    leaf: state.leaf,
-                    join_id: whose.join_id,
-                    account: whose.account,
-                    username: username.clone(),
-                    role: standing.role,
-                    muted: standing.muted,
-                },
-                session: whose.session,
-                connection_id: state.connection_id,
-                may_speak: state.may_speak,
-            }),
+            None => strangers.push((state.sender, Some(note.account))),
+            Some((username, standing)) => {
+                let gathering = Gathering {
+                    secret: note.secret.clone(),
+                    media_version: state.media_version,
+                };
+                let adoptee = Adoptee {
+                    participant: Participant {
+                        sender: state.sender,
+                        leaf: Some(note.leaf.leaf),
+                        join_id: note.join_id,
+                        account: note.account,
+                        username: username.clone().into(),
+                        role: standing.role,
+                        muted: standing.muted,
+                        // Its client says it when it takes the join up.
+                        capabilities: Capabilities::default(),
+                    },
+                    session: note.session,
+                    resume: note.resume,
+                    connection_id: state.connection_id,
+                    may_speak: state.may_speak,
+                };
+                admitted.push((adoptee, gathering));
+            }
         }
     }
-    Ok((people, strangers))
+    let gathering = most_common(admitted.iter().map(|(_, gathering)| gathering)).cloned();
+    let (people, others): (Vec<_>, Vec<_>) = admitted
+        .into_iter()
+        .partition(|(_, of)| Some(of) == gathering.as_ref());
+    let other = |(adoptee, _): (Adoptee, Gathering)| {
+        let participant = adoptee.participant;
+        (participant.sender, Some(participant.account))
+    };
+    strangers.extend(others.into_iter().map(other));
+    Ok(Judged {
+        people: people.into_iter().map(|(adoptee, _)| adoptee).collect(),
+        strangers,
+        gathering,
+    })
+}
+
+/// The value that occurs most often; of several such, the first.
+fn most_common<'a, T: PartialEq>(values: impl Iterator<Item = &'a T>) -> Option<&'a T> {
+    let mut counts: Vec<(&T, usize)> = Vec::new();
+    for value in values {
+        match counts.iter_mut().find(|(known, _)| *known == value) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((value, 1)),
+        }
+    }
+    let most = counts.iter().map(|(_, count)| *count).max()?;
+    counts
+        .into_iter()
+        .find(|(_, count)| *count == most)
+        .map(|(value, _)| value)
 }
 
 /// An account that is signed in by a session.
@@ -202,12 +276,12 @@ type SignedIn = (AccountId, SessionId);
 async fn look_up(
     shared: &Shared,
     conference: ConferenceId,
-    sessions: &[MediaState],
+    sessions: &[(MediaState, Option<Note>)],
 ) -> Result<HashMap<SignedIn, Option<(Username, Standing)>>, StoreError> {
     let mut wanted: Vec<SignedIn> = sessions
         .iter()
-        .map(|state| Whose::from(state.note))
-        .map(|whose| (whose.account, whose.session))
+        .filter_map(|(_, note)| note.as_ref())
+        .map(|note| (note.account, note.session))
         .collect();
     wanted.sort_unstable();
     wanted.dedup();

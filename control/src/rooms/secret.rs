@@ -1,29 +1,28 @@
-//! What the people of a room derive their frame keys from: the same at every node, so that a room outlives its owner.
+//! What is derived from the secret that the members of a room share while they gather. It is random, and in no store: it
+//! travels to the members and, sealed, in the notes of their media sessions.
 
 use aws_lc_rs::hkdf;
-use confab_protocol::control::{ConferenceId, RoomSecret};
+use confab_protocol::control::{AccountId, RoomSecret};
 
-const SALT: &[u8] = b"confab room secrets v1";
+const LABEL: &[u8] = b"confab account label v1";
 
-/// Derives the secrets of rooms from a key that all nodes of a server share (HKDF with SHA-256, RFC 5869).
-#[derive(Clone)]
-pub struct RoomSecrets(hkdf::Prk);
+/// What a relay calls an account within one gathering: the same for all of the account's sessions, and of no meaning
+/// elsewhere.
+pub(super) fn account_label(secret: &RoomSecret, account: AccountId) -> u32 {
+    let mut label = [0; 4];
+    hkdf::Salt::new(hkdf::HKDF_SHA256, LABEL)
+        .extract(secret.reveal())
+        .expand(&[account.as_bytes()], LabelLen)
+        .and_then(|expanded| expanded.fill(&mut label))
+        .expect("HKDF gives 4 bytes of any key");
+    u32::from_be_bytes(label)
+}
 
-impl RoomSecrets {
-    /// Takes the cluster's key.
-    pub fn new(key: &[u8; 32]) -> Self {
-        Self(hkdf::Salt::new(hkdf::HKDF_SHA256, SALT).extract(key))
-    }
+struct LabelLen;
 
-    /// The secret of those who gather in a conference since that era.
-    pub fn of(&self, conference: ConferenceId, gathered: u64) -> RoomSecret {
-        let mut secret = [0; RoomSecret::LEN];
-        let info: [&[u8]; 2] = [conference.as_bytes(), &gathered.to_be_bytes()];
-        self.0
-            .expand(&info, hkdf::HKDF_SHA256)
-            .and_then(|expanded| expanded.fill(&mut secret))
-            .expect("as many bytes as the hash has");
-        RoomSecret::new(secret)
+impl hkdf::KeyType for LabelLen {
+    fn len(&self) -> usize {
+        4
     }
 }
 
@@ -32,12 +31,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_gathering_has_a_secret_of_its_own_and_every_node_the_same() {
-        let (one, other) = (ConferenceId::new([1; 16]), ConferenceId::new([2; 16]));
-        let secrets = RoomSecrets::new(&[7; 32]);
-        assert_eq!(secrets.of(one, 1), RoomSecrets::new(&[7; 32]).of(one, 1));
-        assert_ne!(secrets.of(one, 1), secrets.of(one, 2));
-        assert_ne!(secrets.of(one, 1), secrets.of(other, 1));
-        assert_ne!(secrets.of(one, 1), RoomSecrets::new(&[8; 32]).of(one, 1));
+    fn an_account_has_one_label_in_a_gathering_and_another_elsewhere() {
+        let (ann, bob) = (AccountId::new([1; 16]), AccountId::new([2; 16]));
+        let (here, elsewhere) = (RoomSecret::new([3; 32]), RoomSecret::new([4; 32]));
+        assert_eq!(account_label(&here, ann), account_label(&here, ann));
+        assert_ne!(account_label(&here, ann), account_label(&here, bob));
+        assert_ne!(account_label(&here, ann), account_label(&elsewhere, ann));
     }
 }

@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use confab_protocol::control::{AccountId, JoinId};
+use confab_protocol::control::JoinId;
 use confab_protocol::media::ConnectionId;
 
-use super::effect::{ClientId, EventKind};
+use super::effect::{ClientId, EventKind, OwnJoin};
 use super::state::{Media, RoomState, World};
 use crate::cluster::RelayName;
 
@@ -65,13 +65,12 @@ impl RoomState {
     pub(super) fn media_reported(
         &mut self,
         now: Instant,
-        account: AccountId,
-        join_id: JoinId,
+        of: &OwnJoin,
         connection_id: ConnectionId,
         alive: bool,
         world: &mut dyn World,
     ) {
-        let Some(sender) = self.find(account, join_id) else {
+        let Some(sender) = self.find_own(of) else {
             return;
         };
         let is_meant = |media: &Media| matches!(media, Media::Open(id) if *id == connection_id);

@@ -17,16 +17,20 @@ use std::time::{Duration, Instant};
 use confab_protocol::cluster::{Action, BootId, Fence, MediaEndReason};
 use confab_protocol::control::room::LeaveReason;
 use confab_protocol::control::{
-    AccountId, ConferenceId, ErrorCode, JoinId, Participant, Refusal, Region, RoomSecret,
+    AccountId, ConferenceId, ErrorCode, JoinId, Participant, Refusal, Region, ResumeSecret,
+    RoomSecret,
 };
 use confab_protocol::media::ConnectionId;
+use confab_protocol::version::VersionRange;
 
 use super::commands::{Command, relay_silent};
 use super::drain::Leaving;
 use super::effect::{
     Answer, ClientId, Effect, EventKind, Input, Joiner, Resume, RoomEvent, Ticket,
 };
+use super::frame_reports::FrameReports;
 use super::home::Recorded;
+use super::note::{NoteSealer, ResumeHash};
 use super::silence::Hush;
 use crate::cluster::{LinkedRelay, RelayName};
 use crate::store::{ConferenceRecord, HomeRecord, SessionId, Standing};
@@ -39,15 +43,26 @@ pub(super) const BEYOND: Duration = Duration::from_secs(35);
 
 /// What a room needs from around it, at once.
 pub trait World {
-    /// A relay with room for one more, in that region if there is one: `prefer` if it has, rather not `avoid`.
-    fn pick_relay(
-        &mut self,
-        region: Option<&Region>,
-        prefer: Option<&RelayName>,
-        avoid: Option<&RelayName>,
-    ) -> Option<LinkedRelay>;
+    /// A relay with room for one more.
+    fn pick_relay(&mut self, wish: &RelayWish<'_>) -> Option<LinkedRelay>;
+    /// The highest version of media datagrams that a client of these, this node and one relay at least speak; without a
+    /// relay, that the client and this node speak.
+    fn media_version(&mut self, theirs: VersionRange) -> Option<u32>;
     /// Fills `bytes` with what nobody can guess.
     fn random(&mut self, bytes: &mut [u8]);
+}
+
+/// Which relay a room wants.
+#[derive(Clone, Copy, Debug)]
+pub struct RelayWish<'a> {
+    /// It has to speak this version of media datagrams.
+    pub media_version: u32,
+    /// In this region, if one there has room.
+    pub region: Option<&'a Region>,
+    /// This one if it has room, wherever it is.
+    pub prefer: Option<&'a RelayName>,
+    /// This one only when there is no other.
+    pub avoid: Option<&'a RelayName>,
 }
 
 /// A live room.
@@ -55,6 +70,9 @@ pub struct RoomState {
     pub(super) conference: ConferenceId,
     pub(super) max_participants: usize,
     pub(super) secret: RoomSecret,
+    pub(super) notes: NoteSealer,
+    /// The version of media datagrams that the room keeps; `None` before the first join is let in.
+    pub(super) media_version: Option<u32>,
     pub(super) people: BTreeMap<u16, Person>,
     pub(super) joins: HashMap<Ticket, Join>,
     pub(super) next_sender: u16,
@@ -71,8 +89,9 @@ pub struct RoomState {
     pub(super) leaving: Option<Leaving>,
     /// Where the room is to be placed.
     pub(super) region: Option<Region>,
-    /// Who was taken out and whose session the relay may still have: it has not said that it was closed.
-    pub(super) unclosed: BTreeMap<u16, AccountId>,
+    /// Senders that were taken out and whose session the relay may still have, for it has not said that it was closed; with the
+    /// account, where it is known.
+    pub(super) unclosed: BTreeMap<u16, Option<AccountId>>,
     /// Joins that were kicked out, the newest last.
     pub(super) kicked: VecDeque<(AccountId, JoinId)>,
     /// When to write again where the media is, for a store that did not answer.
@@ -96,6 +115,8 @@ pub struct RoomState {
     pub(super) waiting: HashMap<Ticket, usize>,
     pub(super) commands: BTreeMap<u64, Command>,
     pub(super) next_command: u64,
+    /// By sender label.
+    pub(super) frame_reports: HashMap<u16, FrameReports>,
     pub(super) effects: VecDeque<Effect>,
 }
 
@@ -105,6 +126,8 @@ pub(super) struct Person {
     pub(super) session: SessionId,
     /// Where its events go; `None` until it has taken up again what another node let it into.
     pub(super) client: Option<ClientId>,
+    /// Of the secret that only its client has.
+    pub(super) resume: ResumeHash,
     pub(super) media: Media,
 }
 
@@ -139,6 +162,8 @@ pub(super) enum JoinStage {
         conference: Box<ConferenceRecord>,
         /// The participant that will be, or (when a join is taken up again) that is.
         participant: Participant,
+        /// The secret that a new participant is given.
+        resume_secret: Option<ResumeSecret>,
     },
 }
 
@@ -178,18 +203,21 @@ enum Storing {
 }
 
 impl RoomState {
-    /// An empty room that `home` gives to this node; its people derive their frame keys from `secret`.
+    /// An empty room that `home` gives to this node; its members derive their frame keys from `secret`, which is random.
     pub fn new(
         conference: ConferenceId,
         home: HomeRecord,
         max_participants: usize,
         numbers: Numbers,
         secret: RoomSecret,
+        notes: NoteSealer,
     ) -> Self {
         Self {
             conference,
             max_participants,
             secret,
+            notes,
+            media_version: None,
             people: BTreeMap::new(),
             joins: HashMap::new(),
             next_sender: 0,
@@ -218,6 +246,7 @@ impl RoomState {
             waiting: HashMap::new(),
             commands: BTreeMap::new(),
             next_command: numbers.command,
+            frame_reports: HashMap::new(),
             effects: VecDeque::new(),
         }
     }
@@ -274,11 +303,11 @@ impl RoomState {
                 reason,
             } => self.media_ended(sender, connection_id, reason),
             Input::MediaReported {
-                account,
-                join_id,
+                of,
                 connection_id,
                 alive,
-            } => self.media_reported(now, account, join_id, connection_id, alive, world),
+            } => self.media_reported(now, &of, connection_id, alive, world),
+            Input::FramesReported { of, leaf } => self.frames_reported(now, &of, leaf),
             Input::RelayGone(boot)
             | Input::RelaySilent(boot)
             | Input::RelayHeard(boot)

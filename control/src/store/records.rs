@@ -217,8 +217,6 @@ pub struct HomeRecord {
     pub owner: Option<NodeRun>,
     /// Where its media is or was last.
     pub place: Option<HomePlace>,
-    /// The era in which its people began to gather: what their frame keys are derived from goes by it, and outlives owners.
-    pub gathered: u64,
 }
 
 impl HomeRecord {
@@ -246,7 +244,6 @@ mod tests {
             era,
             owner,
             place: None,
-            gathered: era,
         };
         let old = home(5, run(1));
         for new in [

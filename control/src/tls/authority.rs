@@ -98,8 +98,14 @@ impl Authority {
 
     /// What a client pins: `sha256:` and 64 hexadecimal digits over the certificate's DER.
     pub fn fingerprint(&self) -> String {
-        let hash = digest::digest(&digest::SHA256, &self.certificate);
-        format!("sha256:{}", data_encoding::HEXLOWER.encode(hash.as_ref()))
+        format!("sha256:{}", data_encoding::HEXLOWER.encode(&self.digest()))
+    }
+
+    /// SHA-256 over the certificate's DER.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut digest = [0; 32];
+        digest.copy_from_slice(digest::digest(&digest::SHA256, &self.certificate).as_ref());
+        digest
     }
 
     /// This node's certificate in the folder; made anew when it is missing, ends soon, is another CA's or lacks a name.

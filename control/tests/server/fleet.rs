@@ -13,7 +13,7 @@ use confab_protocol::wire::{self, Visibility, event, request, response};
 use tokio::runtime::Runtime;
 
 use crate::gate::Gate;
-use crate::harness::{Client, PATIENCE, TestServer, ban, cheap, eventually, kick, mute};
+use crate::harness::{Client, PATIENCE, TestServer, ban, cheap, eventually, kick, mute, secret_of};
 use crate::relay::FakeRelay;
 
 const SLUG: &str = "friday-night";
@@ -312,6 +312,7 @@ async fn who_was_banned_without_the_relay_s_knowing_is_not_taken_over() {
         let join = wire::JoinRoom {
             slug: SLUG.to_owned(),
             resume_join_id: me.join_id.clone(),
+            resume_secret: secret_of(&me.join_id),
             live_connection_id: live.clone(),
             ..Default::default()
         };

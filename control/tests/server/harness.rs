@@ -1,7 +1,8 @@
 //! A server, clients and relays for tests.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -157,6 +158,24 @@ pub struct Client {
     events: tokio::sync::Mutex<mpsc::UnboundedReceiver<wire::Event>>,
 }
 
+/// What each join of this process was given to be taken up again: clients of a test take each other's joins up.
+static SECRETS: Mutex<BTreeMap<Bytes, Bytes>> = Mutex::new(BTreeMap::new());
+
+fn remember_secret(joined: &wire::RoomJoined) {
+    if !joined.resume_secret.is_empty() {
+        let mut participants = joined.participants.iter();
+        let own = participants.find(|participant| participant.sender == joined.self_sender);
+        let join_id = own.unwrap().join_id.clone();
+        let secret = joined.resume_secret.clone();
+        SECRETS.lock().unwrap().insert(join_id, secret);
+    }
+}
+
+pub fn secret_of(join_id: &Bytes) -> Bytes {
+    let secrets = SECRETS.lock().unwrap();
+    secrets.get(join_id).cloned().unwrap_or_default()
+}
+
 pub type Answer = Result<response::Kind, wire::Error>;
 
 impl Client {
@@ -277,10 +296,14 @@ impl Client {
             slug: slug.to_owned(),
             resume_join_id: join.clone(),
             live_connection_id: live.clone(),
+            resume_secret: secret_of(join),
             ..Default::default()
         };
         match self.ask(request::Kind::JoinRoom(join)).await? {
-            response::Kind::RoomJoined(joined) => Ok(joined),
+            response::Kind::RoomJoined(joined) => {
+                remember_secret(&joined);
+                Ok(joined)
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -310,6 +333,7 @@ impl Client {
         };
         let report = wire::ReportMedia {
             conference_id,
+            resume_secret: secret_of(&probe.join_id),
             join_id: probe.join_id,
             connection_id: probe.connection_id,
             alive,
@@ -370,6 +394,7 @@ pub fn login(name: &str, password: &str) -> request::Kind {
         name: name.to_owned(),
         password: password.to_owned(),
         device: "phone".to_owned(),
+        device_cookie: Bytes::new(),
     })
 }
 

@@ -79,6 +79,7 @@ impl FakeRelay {
             addresses: vec!["192.0.2.1:9000".to_owned(), "[2001:db8::1]:9000".to_owned()],
             workers: 1,
             max_sessions,
+            ..wire::RelayHello::default()
         };
         send.write_all(&relay_message(wire::relay_to_control::Kind::Hello(hello)))
             .await
@@ -225,11 +226,13 @@ impl Media {
                 result.connection_id = Some(connection_id);
                 let state = MediaState {
                     sender: open.sender,
-                    leaf: open.leaf,
+                    leaves: open.leaves,
                     connection_id,
                     may_speak: open.may_speak,
                     seen: true,
-                    note: open.note,
+                    note: open.note.clone(),
+                    media_version: open.media_version,
+                    account_label: open.account_label,
                 };
                 self.sessions.insert((room, open.sender), state);
                 true
@@ -247,7 +250,7 @@ impl Media {
             }
             Action::ListMedia { from } => {
                 let of_room = self.sessions.range((room, *from)..=(room, u16::MAX));
-                result.media = of_room.map(|(_, state)| *state).collect();
+                result.media = of_room.map(|(_, state)| state.clone()).collect();
                 true
             }
         };

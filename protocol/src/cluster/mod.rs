@@ -2,10 +2,13 @@
 //!
 //! The messages stand in one bidirectional stream that the relay opens, framed as in [`crate::control::framing`].
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::control::room::{BadField, ConferenceId, parse_connection_id, parse_hop_key};
-use crate::media::{ConnectionId, HopKey};
+use crate::media::{ConnectionId, HopKey, KeyId};
+use crate::version::media_version_from_wire;
 use crate::wire;
 
 pub use crate::wire::{CommandOutcome, MediaEndReason};
@@ -29,7 +32,13 @@ pub const ALIVE_INTERVAL_MS: u64 = 100;
 pub const SILENT_AFTER_MS: u64 = 400;
 
 /// Most sessions in one answer to `ListMedia`.
-pub const MAX_MEDIA_STATES: usize = 400;
+pub const MAX_MEDIA_STATES: usize = 150;
+
+/// Longest time after which a relay may end a session from which it hears nothing.
+pub const MAX_IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Most leaves of one session: in a generation of the group, and in the one that follows it.
+pub const MAX_LEAVES: usize = 2;
 
 /// Drawn by a relay at start.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -85,20 +94,112 @@ pub enum Action {
     },
 }
 
-/// What control keeps with a session at the relay, which does not look into it.
+/// What control keeps with a session at the relay, which cannot look into it.
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
+pub struct SessionNote(Box<[u8]>);
+
+/// A leaf in one generation of the room's group.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct SessionNote(pub [u8; SessionNote::LEN]);
+pub struct GenerationLeaf {
+    /// Which generation; key ids hold its last 2 bits.
+    pub generation: u64,
+    /// The leaf in it.
+    pub leaf: u32,
+}
+
+/// The leaves that the key ids of a session's frames may have: one, or two while a generation follows another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Leaves {
+    newest: GenerationLeaf,
+    before: Option<GenerationLeaf>,
+}
 
 impl SessionNote {
-    /// Bytes of a note.
-    pub const LEN: usize = 48;
+    /// Most bytes of a note.
+    pub const MAX_LEN: usize = 256;
 
-    fn parse(bytes: &[u8]) -> Result<Self, BadField> {
-        bytes.try_into().map(Self).map_err(|_| BadField("note"))
+    /// Takes a note over; `None` when it is longer than [`MAX_LEN`](Self::MAX_LEN).
+    pub fn new(bytes: &[u8]) -> Option<Self> {
+        (bytes.len() <= Self::MAX_LEN).then(|| Self(bytes.into()))
     }
 
-    fn to_wire(self) -> Bytes {
+    /// The note's bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self, BadField> {
+        Self::new(bytes).ok_or(BadField("note"))
+    }
+
+    fn to_wire(&self) -> Bytes {
         Bytes::copy_from_slice(&self.0)
+    }
+}
+
+impl std::fmt::Debug for SessionNote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SessionNote({} bytes)", self.0.len())
+    }
+}
+
+impl Leaves {
+    /// One leaf.
+    pub const fn one(leaf: GenerationLeaf) -> Self {
+        Self {
+            newest: leaf,
+            before: None,
+        }
+    }
+
+    /// The leaf of the newest generation.
+    pub const fn newest(&self) -> GenerationLeaf {
+        self.newest
+    }
+
+    /// Whether a frame under `key_id` may be this session's.
+    pub fn allow(&self, key_id: KeyId) -> bool {
+        self.iter().any(|of| {
+            of.leaf == key_id.leaf
+                && (of.generation & KeyId::GENERATION_MASK) == key_id.generation.into()
+        })
+    }
+
+    /// The leaves, the newest first.
+    pub fn iter(&self) -> impl Iterator<Item = GenerationLeaf> {
+        [Some(self.newest), self.before].into_iter().flatten()
+    }
+
+    fn parse(leaves: &[wire::GenerationLeaf]) -> Result<Self, BadField> {
+        let read = |leaf: &wire::GenerationLeaf| GenerationLeaf {
+            generation: leaf.generation,
+            leaf: leaf.leaf,
+        };
+        match leaves {
+            [only] => Ok(Self::one(read(only))),
+            [a, b] if a.generation != b.generation => {
+                let (a, b) = (read(a), read(b));
+                let (newest, before) = if a.generation > b.generation {
+                    (a, b)
+                } else {
+                    (b, a)
+                };
+                Ok(Self {
+                    newest,
+                    before: Some(before),
+                })
+            }
+            _ => Err(BadField("leaves")),
+        }
+    }
+
+    fn to_wire(self) -> Vec<wire::GenerationLeaf> {
+        self.iter()
+            .map(|of| wire::GenerationLeaf {
+                generation: of.generation,
+                leaf: of.leaf,
+            })
+            .collect()
     }
 }
 
@@ -107,25 +208,29 @@ impl SessionNote {
 pub struct OpenMedia {
     /// Labels the participant's records.
     pub sender: u16,
-    /// The leaf that its key ids must have.
-    pub leaf: u32,
+    /// The leaves that its key ids may have.
+    pub leaves: Leaves,
     /// Whether its audio is forwarded.
     pub may_speak: bool,
     /// Tags what the client sends.
     pub uplink_key: HopKey,
     /// Tags what the relay sends.
     pub downlink_key: HopKey,
-    /// For whoever takes the room over.
+    /// For the node that takes the room over.
     pub note: SessionNote,
+    /// The room's version of media datagrams.
+    pub media_version: u32,
+    /// The same for all sessions of one account in the room.
+    pub account_label: u32,
 }
 
 /// A media session that a relay has.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MediaState {
     /// Labels the participant's records.
     pub sender: u16,
-    /// The leaf that its key ids must have.
-    pub leaf: u32,
+    /// The leaves that its key ids may have.
+    pub leaves: Leaves,
     /// Names it.
     pub connection_id: ConnectionId,
     /// Whether its audio is forwarded.
@@ -134,6 +239,10 @@ pub struct MediaState {
     pub seen: bool,
     /// As it came with [`OpenMedia`].
     pub note: SessionNote,
+    /// As it came with [`OpenMedia`].
+    pub media_version: u32,
+    /// As it came with [`OpenMedia`].
+    pub account_label: u32,
 }
 
 /// What became of a command.
@@ -151,17 +260,39 @@ pub struct CommandResult {
     pub more: bool,
 }
 
+impl OpenMedia {
+    /// A session in generation 0 of a room that keeps media version 1: it may speak, has no note, and shares its account's
+    /// label, 0, with every other such session.
+    pub fn new(sender: u16, leaf: u32, uplink_key: HopKey, downlink_key: HopKey) -> Self {
+        Self {
+            sender,
+            leaves: Leaves::one(GenerationLeaf {
+                generation: 0,
+                leaf,
+            }),
+            may_speak: true,
+            uplink_key,
+            downlink_key,
+            note: SessionNote::default(),
+            media_version: 1,
+            account_label: 0,
+        }
+    }
+}
+
 impl From<&Command> for wire::Command {
     fn from(command: &Command) -> Self {
         use wire::command::Kind;
         let kind = match &command.action {
             Action::OpenMedia(open) => Kind::OpenMedia(wire::OpenMedia {
                 sender: open.sender.into(),
-                leaf: open.leaf,
+                leaves: open.leaves.to_wire(),
                 may_speak: open.may_speak,
                 uplink_key: Bytes::copy_from_slice(open.uplink_key.as_bytes()),
                 downlink_key: Bytes::copy_from_slice(open.downlink_key.as_bytes()),
                 note: open.note.to_wire(),
+                media_version: open.media_version,
+                account_label: open.account_label,
             }),
             Action::CloseMedia { sender } => Kind::CloseMedia(wire::CloseMedia {
                 sender: (*sender).into(),
@@ -194,11 +325,13 @@ impl TryFrom<&wire::Command> for Command {
         let action = match message.kind.as_ref().ok_or(BadField("kind"))? {
             Kind::OpenMedia(open) => Action::OpenMedia(OpenMedia {
                 sender: parse_sender(open.sender)?,
-                leaf: open.leaf,
+                leaves: Leaves::parse(&open.leaves)?,
                 may_speak: open.may_speak,
                 uplink_key: parse_hop_key(&open.uplink_key, "uplink_key")?,
                 downlink_key: parse_hop_key(&open.downlink_key, "downlink_key")?,
                 note: SessionNote::parse(&open.note)?,
+                media_version: media_version_from_wire(open.media_version),
+                account_label: open.account_label,
             }),
             Kind::CloseMedia(close) => Action::CloseMedia {
                 sender: parse_sender(close.sender)?,
@@ -278,11 +411,13 @@ impl From<&MediaState> for wire::MediaState {
     fn from(state: &MediaState) -> Self {
         Self {
             sender: state.sender.into(),
-            leaf: state.leaf,
+            leaves: state.leaves.to_wire(),
             connection_id: Bytes::copy_from_slice(&state.connection_id.to_bytes()),
             may_speak: state.may_speak,
             seen: state.seen,
             note: state.note.to_wire(),
+            media_version: state.media_version,
+            account_label: state.account_label,
         }
     }
 }
@@ -293,11 +428,13 @@ impl TryFrom<&wire::MediaState> for MediaState {
     fn try_from(message: &wire::MediaState) -> Result<Self, BadField> {
         Ok(Self {
             sender: parse_sender(message.sender)?,
-            leaf: message.leaf,
+            leaves: Leaves::parse(&message.leaves)?,
             connection_id: parse_connection_id(&message.connection_id)?,
             may_speak: message.may_speak,
             seen: message.seen,
             note: SessionNote::parse(&message.note)?,
+            media_version: media_version_from_wire(message.media_version),
+            account_label: message.account_label,
         })
     }
 }

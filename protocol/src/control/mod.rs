@@ -1,8 +1,8 @@
 //! What a client and a control node say to each other, in the order of use.
 //!
 //! * [`framing`]: how a message stands in a stream;
-//! * [`version`]: which version both speak;
 //! * [`names`]: usernames, slugs and the like, valid by construction;
+//! * [`text`]: what others wrote, as it may be shown;
 //! * [`room`]: what a join gives;
 //! * [`error`]: what a refusal says.
 
@@ -10,11 +10,14 @@ pub mod error;
 pub mod framing;
 pub mod names;
 pub mod room;
-pub mod version;
+pub mod text;
 
 pub use error::{ErrorCode, Refusal};
 pub use names::{Birthday, Device, Email, NameError, Password, Region, Slug, Title, Username};
-pub use room::{AccountId, ConferenceId, JoinId, MediaGrant, Participant, RoomSecret};
+pub use room::{
+    AccountId, Capabilities, ConferenceId, JoinId, MediaGrant, Participant, ParticipantName,
+    ResumeSecret, RoomSecret,
+};
 
 /// ALPN of clients (RFC 7301).
 pub const ALPN: &[u8] = b"confab/1";
@@ -22,8 +25,21 @@ pub const ALPN: &[u8] = b"confab/1";
 /// Longest request, in bytes of protobuf.
 pub const MAX_REQUEST: usize = 16 * 1024;
 
-/// Longest response or event, in bytes of protobuf: a room of 10 000 participants fits.
+/// Longest request of a kind that only participants of a room send, in bytes of protobuf.
+pub const MAX_PARTICIPANT_REQUEST: usize = 256 * 1024;
+
+/// Longest event, in bytes of protobuf.
+pub const MAX_EVENT: usize = 256 * 1024;
+
+/// Longest response, in bytes of protobuf: a room of 10 000 participants fits.
 pub const MAX_RESPONSE: usize = 2 * 1024 * 1024;
+
+/// Fewest frames of a participant that have to fail to open, and half of all its frames at least, before its clients report
+/// it. Counted over [`FRAMES_REPORT_SECONDS`].
+pub const MIN_FAILED_FRAMES: u32 = 50;
+
+/// Time over which a client counts frames that fail to open, and between two of its reports of one participant.
+pub const FRAMES_REPORT_SECONDS: u64 = 5;
 
 /// A request has to be whole after so many seconds.
 pub const REQUEST_TIMEOUT_SECONDS: u64 = 10;

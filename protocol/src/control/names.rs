@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use super::text;
+
 /// Why a name is not one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -327,9 +329,12 @@ fn characters(
 
 /// Control characters and those that turn the direction of text could disguise one name as another on a terminal.
 fn printable(what: &'static str, text: &str) -> Result<(), NameError> {
-    let turns_text = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-    let visible = |c: char| !c.is_control() && !turns_text(c);
-    characters(what, text, visible, "no control or invisible characters")
+    characters(
+        what,
+        text,
+        text::is_shown,
+        "no control or invisible characters",
+    )
 }
 
 #[cfg(test)]

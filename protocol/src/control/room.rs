@@ -7,6 +7,7 @@ use bytes::Bytes;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::control::names::Username;
+use crate::control::text::escaped;
 use crate::media::{ConnectionId, HopKey};
 use crate::wire;
 
@@ -109,25 +110,154 @@ impl fmt::Debug for RoomSecret {
     }
 }
 
-pub use crate::wire::{LeaveReason, Role, Visibility};
+/// Proves that one is the client that made a join: for taking it up again and for reports about its media.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct ResumeSecret([u8; ResumeSecret::LEN]);
+
+impl ResumeSecret {
+    /// Bytes of a secret.
+    pub const LEN: usize = 16;
+
+    /// Takes a secret over.
+    pub const fn new(bytes: [u8; Self::LEN]) -> Self {
+        Self(bytes)
+    }
+
+    /// The secret's bytes.
+    pub const fn reveal(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
+
+    /// Reads the secret from a message's field.
+    pub fn parse(bytes: &[u8]) -> Result<Self, BadField> {
+        bytes
+            .try_into()
+            .map(Self)
+            .map_err(|_| BadField("resume_secret"))
+    }
+
+    /// The secret as a message's field.
+    pub fn to_wire(&self) -> Bytes {
+        Bytes::copy_from_slice(&self.0)
+    }
+}
+
+impl fmt::Debug for ResumeSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResumeSecret(…)")
+    }
+}
+
+pub use crate::wire::{Capability, KeyScheme, LeaveReason, Role, Visibility};
+
+/// A participant's name as it may be shown.
+///
+/// A username, or, where the server has names of a kind that this code does not know, their text: escaped, and cut after
+/// [`MAX_CHARS`](Self::MAX_CHARS) characters.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ParticipantName(String);
+
+impl ParticipantName {
+    /// Most characters of a name that is no username.
+    pub const MAX_CHARS: usize = 64;
+
+    /// The name in a message.
+    pub fn from_wire(text: &str) -> Self {
+        match text.parse::<Username>() {
+            Ok(username) => username.into(),
+            Err(_) => Self(escaped(text).chars().take(Self::MAX_CHARS).collect()),
+        }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name as a part of a file's name: letters a-z, digits, '.', '_' and '-', and no '.' in front.
+    pub fn file_stem(&self) -> String {
+        let plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+        let mut stem: String = self
+            .0
+            .chars()
+            .map(|c| if plain(c) { c } else { '_' })
+            .collect();
+        if stem.is_empty() || stem.starts_with('.') {
+            stem.insert(0, '_');
+        }
+        stem
+    }
+}
+
+impl From<Username> for ParticipantName {
+    fn from(username: Username) -> Self {
+        Self(username.into())
+    }
+}
+
+impl fmt::Display for ParticipantName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a participant's client understands beyond what every client has to. Values that this code does not know are kept.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Capabilities(Vec<i32>);
+
+impl Capabilities {
+    /// Most values that a client may declare.
+    pub const MAX: usize = 32;
+
+    /// Reads the values of a message; those behind [`MAX`](Self::MAX) are left out, and so is 0.
+    pub fn from_wire(values: &[i32]) -> Self {
+        let mut known: Vec<i32> = values
+            .iter()
+            .copied()
+            .filter(|value| *value != 0)
+            .take(Self::MAX)
+            .collect();
+        known.sort_unstable();
+        known.dedup();
+        Self(known)
+    }
+
+    /// The values as a message has them.
+    pub fn to_wire(&self) -> Vec<i32> {
+        self.0.clone()
+    }
+
+    /// Whether the client has declared it.
+    pub fn has(&self, capability: Capability) -> bool {
+        self.0.contains(&capability.into())
+    }
+}
+
+impl<const N: usize> From<[Capability; N]> for Capabilities {
+    fn from(values: [Capability; N]) -> Self {
+        Self::from_wire(&values.map(i32::from))
+    }
+}
 
 /// One device of one account, live in a room.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Participant {
     /// Labels the participant's records in downlink datagrams.
     pub sender: u16,
-    /// The part of the SFrame key id that says who speaks.
-    pub leaf: u32,
+    /// The part of the SFrame key id that says who speaks; `None` while the participant is connecting.
+    pub leaf: Option<u32>,
     /// Which join.
     pub join_id: JoinId,
     /// Whose.
     pub account: AccountId,
     /// Whose, by name.
-    pub username: Username,
+    pub username: ParticipantName,
     /// What it may do.
     pub role: Role,
     /// Muted by a moderator.
     pub muted: bool,
+    /// What its client understands.
+    pub capabilities: Capabilities,
 }
 
 impl Participant {
@@ -147,6 +277,7 @@ impl From<&Participant> for wire::Participant {
             username: participant.username.as_str().to_owned(),
             role: participant.role.into(),
             muted: participant.muted,
+            capabilities: participant.capabilities.to_wire(),
         }
     }
 }
@@ -154,19 +285,21 @@ impl From<&Participant> for wire::Participant {
 impl TryFrom<&wire::Participant> for Participant {
     type Error = BadField;
 
+    /// Values of a later version refuse no participant: a role that is not known is a listener's.
     fn try_from(message: &wire::Participant) -> Result<Self, BadField> {
-        let role = message.role();
-        if role == Role::Unspecified {
-            return Err(BadField("role"));
-        }
+        let role = match message.role() {
+            Role::Unspecified => Role::Listener,
+            known => known,
+        };
         Ok(Self {
             sender: u16::try_from(message.sender).map_err(|_| BadField("sender"))?,
             leaf: message.leaf,
             join_id: JoinId::parse(&message.join_id, "join_id")?,
             account: AccountId::parse(&message.account_id, "account_id")?,
-            username: message.username.parse().map_err(|_| BadField("username"))?,
+            username: ParticipantName::from_wire(&message.username),
             role,
             muted: message.muted,
+            capabilities: Capabilities::from_wire(&message.capabilities),
         })
     }
 }
@@ -236,4 +369,55 @@ pub(crate) fn parse_hop_key(bytes: &[u8], field: &'static str) -> Result<HopKey,
         .try_into()
         .map(HopKey::new)
         .map_err(|_| BadField(field))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_participant_of_a_later_version_is_a_listener_with_an_escaped_name() {
+        let message = wire::Participant {
+            sender: 7,
+            leaf: None,
+            join_id: Bytes::from_static(&[1; 16]),
+            account_id: Bytes::from_static(&[2; 16]),
+            username: "Guest \u{202e}\u{1b}[2J/..".into(),
+            role: 77,
+            muted: false,
+            capabilities: vec![2, 0, 900, 2],
+        };
+        let participant = Participant::try_from(&message).unwrap();
+        assert_eq!(participant.role, Role::Listener);
+        assert!(!participant.may_speak());
+        assert_eq!(participant.leaf, None);
+        assert_eq!(
+            participant.username.as_str(),
+            "Guest \\u{202e}\\u{1b}[2J/.."
+        );
+        assert!(participant.capabilities.has(Capability::Dred));
+        assert!(!participant.capabilities.has(Capability::RedundantCopies));
+        assert_eq!(wire::Participant::from(&participant).capabilities, [2, 900]);
+    }
+
+    #[test]
+    fn a_name_makes_a_file_name_that_leads_nowhere_else() {
+        for (name, stem) in [
+            ("ann.b-2", "ann.b-2"),
+            ("../../etc/passwd", "_.._.._etc_passwd"),
+            ("", "_"),
+            ("a\0b", "a_u_0_b"),
+        ] {
+            assert_eq!(ParticipantName::from_wire(name).file_stem(), stem);
+        }
+    }
+
+    #[test]
+    fn more_capabilities_than_allowed_are_left_out() {
+        let many: Vec<i32> = (1..=100).collect();
+        assert_eq!(
+            Capabilities::from_wire(&many).to_wire().len(),
+            Capabilities::MAX
+        );
+    }
 }

@@ -3,7 +3,7 @@
 //! | bytes | field |
 //! |---|---|
 //! | 0 | type |
-//! | 1 | audio: number of records; else 0 |
+//! | 1 | audio: number of records; else sent as 0 and ignored |
 //! | 2..6 | packet number of this receiver |
 //! | 6..14 | hop tag over bytes 0..6 and, for audio, the digest of each record; else the body |
 //! | 14.. | audio: records `length (2) · sender (2) · level (1) · SFrame`; else the body |
@@ -14,7 +14,7 @@
 use super::hop_tag::{HopTag, tags_match};
 use super::uplink::AUDIO_HEADER_LEN;
 use super::{
-    AudioLevel, HopKey, MAX_DATAGRAM, MediaError, PACKET_NUMBER_LIMIT, RecordDigest, take,
+    AudioLevel, HopKey, MAX_DATAGRAM, MediaError, PACKET_NUMBER_LIMIT, RecordDigest, TAG_LEN, take,
 };
 
 /// Bytes before the records or the body.
@@ -29,7 +29,7 @@ pub const RECORD_OFFSET_IN_UPLINK: usize = AUDIO_HEADER_LEN - RECORD_HEADER_LEN;
 /// Room for records in one datagram, in bytes.
 pub const MAX_RECORDS_LEN: usize = MAX_DATAGRAM - HEADER_LEN;
 
-/// Types of downlink datagrams: their first byte.
+/// Types of downlink datagrams: their first byte. 0x15 is reserved for loss reports.
 pub mod kind {
     /// Voice frames of one or more speakers.
     pub const AUDIO: u8 = 0x11;
@@ -41,7 +41,7 @@ pub mod kind {
     pub const BYE: u8 = 0x14;
 }
 
-/// Why a relay ends a session.
+/// Why a relay ends a session. A receiver takes a reason that it does not know for [`Closed`](Self::Closed).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum ByeReason {
@@ -115,26 +115,24 @@ impl<'a> Downlink<'a> {
                 limit: MAX_DATAGRAM,
             });
         }
-        let (tag, rest) = take::<HEADER_LEN>(datagram).and_then(|(_, rest)| {
-            let (tag, _) = take::<8>(&datagram[6..])?;
-            Ok((tag, rest))
-        })?;
-        let head = datagram
-            .first_chunk::<6>()
-            .expect("a datagram with a header has its first 6 bytes");
+        let truncated = || MediaError::Truncated {
+            got: datagram.len(),
+            needed: HEADER_LEN,
+        };
+        let (head, tagged) = datagram.split_first_chunk::<6>().ok_or_else(truncated)?;
+        let (tag, rest) = tagged
+            .split_first_chunk::<TAG_LEN>()
+            .ok_or_else(truncated)?;
         let [kind, count, number @ ..] = *head;
         let packet_number = u32::from_be_bytes(number);
         if packet_number >= PACKET_NUMBER_LIMIT {
-            return Err(MediaError::OutOfRange);
-        }
-        if kind != kind::AUDIO && count != 0 {
             return Err(MediaError::OutOfRange);
         }
         Ok(Self {
             packet_number,
             body: DownlinkBody::parse(kind, count, rest)?,
             head,
-            tag,
+            tag: *tag,
             rest,
         })
     }
@@ -162,33 +160,26 @@ const MAX_RECORDS: usize = MAX_RECORDS_LEN / RECORD_HEADER_LEN;
 
 impl<'a> DownlinkBody<'a> {
     fn parse(kind: u8, count: u8, rest: &'a [u8]) -> Result<Self, MediaError> {
-        let body = match kind {
-            kind::AUDIO => return Records::parse(count, rest).map(Self::Audio),
+        // Later versions may add to all bodies but audio's.
+        Ok(match kind {
+            kind::AUDIO => Self::Audio(Records::parse(count, rest)?),
             kind::PONG => {
-                let (echo, after) = take::<8>(rest)?;
-                let (highest, after) = take::<4>(after)?;
-                let (received, after) = take::<4>(after)?;
-                let pong = Pong {
+                let (echo, rest) = take::<8>(rest)?;
+                let (highest, rest) = take::<4>(rest)?;
+                let (received, _) = take::<4>(rest)?;
+                Self::Pong(Pong {
                     echo,
                     highest: u32::from_be_bytes(highest),
                     received: u32::from_be_bytes(received),
-                };
-                (Self::Pong(pong), after)
+                })
             }
-            kind::PATH_CHALLENGE => {
-                let (challenge, after) = take::<8>(rest)?;
-                (Self::PathChallenge(challenge), after)
-            }
+            kind::PATH_CHALLENGE => Self::PathChallenge(take::<8>(rest)?.0),
             kind::BYE => {
-                let ([reason], after) = take::<1>(rest)?;
-                (Self::Bye(ByeReason::from_byte(reason)?), after)
+                let ([reason], _) = take::<1>(rest)?;
+                Self::Bye(ByeReason::from_byte(reason))
             }
             other => return Err(MediaError::UnknownType(other)),
-        };
-        match body {
-            (body, []) => Ok(body),
-            _ => Err(MediaError::BadLength),
-        }
+        })
     }
 }
 
@@ -299,11 +290,11 @@ pub fn bye(reason: ByeReason, packet_number: u32, key: &HopKey) -> [u8; HEADER_L
 }
 
 impl ByeReason {
-    fn from_byte(byte: u8) -> Result<Self, MediaError> {
+    fn from_byte(byte: u8) -> Self {
         [Self::Closed, Self::Replaced, Self::Draining]
             .into_iter()
             .find(|reason| *reason as u8 == byte)
-            .ok_or(MediaError::OutOfRange)
+            .unwrap_or(Self::Closed)
     }
 }
 

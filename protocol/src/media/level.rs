@@ -21,6 +21,14 @@ impl AudioLevel {
         Self(u8::from(voice) << 7 | level)
     }
 
+    /// The level in the nearest step, half a step away from 0, and whether it is another one than before.
+    ///
+    /// What a client sends is in steps; a relay rounds what is not, so that levels tell no more than they have to.
+    pub fn in_steps(self) -> (Self, bool) {
+        let rounded = Self::new(self.is_voice(), f32::from(self.minus_dbov()));
+        (rounded, rounded != self)
+    }
+
     /// Reads the byte of the wire; each value of it is valid.
     pub const fn from_byte(byte: u8) -> Self {
         Self(byte)
@@ -39,5 +47,29 @@ impl AudioLevel {
     /// The level in dB under the overload point: 0 loudest, 127 silent.
     pub const fn minus_dbov(self) -> u8 {
         self.0 & 0x7f
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_byte_of_the_wire_goes_to_the_nearest_step() {
+        for byte in 0..=u8::MAX {
+            let level = AudioLevel::from_byte(byte);
+            let (rounded, changed) = level.in_steps();
+            assert_eq!(rounded.minus_dbov() % AudioLevel::STEP_DB, 0);
+            assert!(rounded.minus_dbov() <= 126);
+            assert_eq!(rounded.is_voice(), level.is_voice());
+            assert_eq!(changed, rounded != level);
+            assert!(rounded.minus_dbov().abs_diff(level.minus_dbov()) <= 3);
+        }
+        let (half, _) = AudioLevel::from_byte(3).in_steps();
+        assert_eq!(half.minus_dbov(), 6, "half a step goes away from 0");
+        assert_eq!(
+            AudioLevel::new(true, 127.0),
+            AudioLevel::from_byte(0x80 | 126)
+        );
     }
 }

@@ -29,6 +29,9 @@ pub const MAX_DATAGRAM: usize = 1200;
 /// Bytes of a hop tag.
 pub const TAG_LEN: usize = 8;
 
+/// Bytes of an SFrame's AEAD tag (RFC 9605 §4.5, suite 0x0004).
+pub const SFRAME_TAG_LEN: usize = 16;
+
 /// A session's packet numbers end here; a new media session has to begin before.
 pub const PACKET_NUMBER_LIMIT: u32 = 1 << 31;
 
@@ -72,6 +75,9 @@ pub enum MediaError {
     /// A value is out of the field's range.
     #[error("a value is out of the field's range")]
     OutOfRange,
+    /// The layout is one of a later version: its critical flag is set.
+    #[error("the frame has a layout that this version does not know")]
+    UnknownLayout,
 }
 
 /// Takes the first `N` bytes of `bytes`, or says how many are missing.

@@ -21,8 +21,10 @@ const DRED_SHIFT: u8 = 2;
 const DRED_MASK: u8 = 0b0001_1100;
 /// Bit 5: first frame after a pause.
 const TALKSPURT: u8 = 0b0010_0000;
-/// Bits 6 and 7 are sent as 0 and not looked at.
-const _RESERVED: u8 = 0b1100_0000;
+/// Bit 6 is sent as 0 and ignored.
+const _RESERVED: u8 = 0b0100_0000;
+/// Bit 7, critical: what follows has a layout of a later version. A receiver that does not know it drops the frame.
+const CRITICAL: u8 = 0b1000_0000;
 
 /// The plaintext of one voice frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,9 +51,12 @@ pub struct RedundantBlock<'a> {
 }
 
 impl<'a> FramePayload<'a> {
-    /// Takes a plaintext apart.
+    /// Takes a plaintext apart. `UnknownLayout` when it is one of a later version.
     pub fn parse(plaintext: &'a [u8]) -> Result<Self, MediaError> {
         let ([flags], rest) = take::<1>(plaintext)?;
+        if flags & CRITICAL != 0 {
+            return Err(MediaError::UnknownLayout);
+        }
         let (timestamp, mut rest) = take::<4>(rest)?;
         let mut redundant = Vec::new();
         for _ in 0..flags & REDUNDANT_MASK {

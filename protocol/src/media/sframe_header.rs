@@ -16,6 +16,9 @@ pub struct KeyId {
 }
 
 impl KeyId {
+    /// The bits of a generation that a key id holds.
+    pub const GENERATION_MASK: u64 = 3;
+
     /// Puts an id together; only the last 2 bits of `generation` count.
     pub const fn new(leaf: u32, generation: u8, epoch: u8) -> Self {
         Self {

@@ -10,7 +10,8 @@
 
 use super::hop_tag::{HopTag, tags_match};
 use super::{
-    AudioLevel, ConnectionId, HopKey, MAX_DATAGRAM, MediaError, PACKET_NUMBER_LIMIT, TAG_LEN, take,
+    AudioLevel, ConnectionId, HopKey, MAX_DATAGRAM, MediaError, PACKET_NUMBER_LIMIT,
+    SFRAME_TAG_LEN, TAG_LEN, take,
 };
 
 /// Bytes before the body.
@@ -22,7 +23,10 @@ pub const AUDIO_HEADER_LEN: usize = HEADER_LEN + 1;
 /// Longest SFrame that a datagram carries, in bytes.
 pub const MAX_SFRAME: usize = MAX_DATAGRAM - AUDIO_HEADER_LEN - TAG_LEN;
 
-/// Types of uplink datagrams: their first byte.
+/// Shortest SFrame, in bytes: a header of 1 and the AEAD's tag.
+pub const MIN_SFRAME: usize = 1 + SFRAME_TAG_LEN;
+
+/// Types of uplink datagrams: their first byte. 0x05 is reserved for loss reports. Types from 0x40 on are QUIC's (RFC 9443).
 pub mod kind {
     /// A voice frame.
     pub const AUDIO: u8 = 0x01;
@@ -41,7 +45,7 @@ pub enum UplinkBody<'a> {
     Audio {
         /// How loud it is.
         level: AudioLevel,
-        /// SFrame: header, ciphertext, AEAD tag. 1 to [`MAX_SFRAME`] bytes.
+        /// SFrame: header, ciphertext, AEAD tag. [`MIN_SFRAME`] to [`MAX_SFRAME`] bytes.
         sframe: &'a [u8],
     },
     /// Answered by a pong with the same `echo`, if it came by the session's path.
@@ -112,18 +116,21 @@ impl<'a> UplinkBody<'a> {
     fn parse(kind: u8, body: &'a [u8]) -> Result<Self, MediaError> {
         match kind {
             kind::AUDIO => match body.split_first() {
-                Some((level, sframe)) if !sframe.is_empty() => Ok(Self::Audio {
+                Some((level, sframe)) if sframe.len() >= MIN_SFRAME => Ok(Self::Audio {
                     level: AudioLevel::from_byte(*level),
                     sframe,
                 }),
                 _ => Err(MediaError::Truncated {
                     got: body.len(),
-                    needed: 2,
+                    needed: 1 + MIN_SFRAME,
                 }),
             },
-            kind::KEEP_ALIVE => whole(body).map(|echo| Self::KeepAlive { echo }),
-            kind::PATH_RESPONSE => whole(body).map(|challenge| Self::PathResponse { challenge }),
-            kind::BYE => whole::<0>(body).map(|_| Self::Bye),
+            // Later versions may add to these bodies.
+            kind::KEEP_ALIVE => take(body).map(|(echo, _)| Self::KeepAlive { echo }),
+            kind::PATH_RESPONSE => {
+                take(body).map(|(challenge, _)| Self::PathResponse { challenge })
+            }
+            kind::BYE => Ok(Self::Bye),
             other => Err(MediaError::UnknownType(other)),
         }
     }
@@ -152,8 +159,11 @@ impl<'a> UplinkBody<'a> {
             return Err(MediaError::OutOfRange);
         }
         if let Self::Audio { sframe, .. } = self {
-            if sframe.is_empty() {
-                return Err(MediaError::Truncated { got: 0, needed: 1 });
+            if sframe.len() < MIN_SFRAME {
+                return Err(MediaError::Truncated {
+                    got: sframe.len(),
+                    needed: MIN_SFRAME,
+                });
             }
             if sframe.len() > MAX_SFRAME {
                 return Err(MediaError::TooLong {
@@ -179,13 +189,5 @@ impl<'a> UplinkBody<'a> {
         let tag = key.tag(&out[start..]);
         out.extend_from_slice(&tag);
         Ok(())
-    }
-}
-
-/// All of `body`, when it is `N` bytes.
-fn whole<const N: usize>(body: &[u8]) -> Result<[u8; N], MediaError> {
-    match take::<N>(body)? {
-        (bytes, []) => Ok(bytes),
-        _ => Err(MediaError::BadLength),
     }
 }

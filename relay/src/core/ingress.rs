@@ -5,7 +5,7 @@ use std::time::Instant;
 use confab_protocol::cluster::MediaEndReason;
 use confab_protocol::media::downlink::{self, Pong};
 use confab_protocol::media::uplink::{AUDIO_HEADER_LEN, Uplink, UplinkBody};
-use confab_protocol::media::{AudioLevel, ReplayError, SframeHeader, TAG_LEN};
+use confab_protocol::media::{AudioLevel, ReplayError, SFRAME_TAG_LEN, SframeHeader, TAG_LEN};
 
 use super::counters::DropCause;
 use super::crossing::{Crossing, Frame};
@@ -59,7 +59,8 @@ impl Worker {
         let committed = session.replay.commit(uplink.packet_number.into());
         committed.map_err(|error| match error {
             ReplayError::Seen => DropCause::Replayed,
-            ReplayError::TooOld => DropCause::TooOld,
+            // Packet numbers are far below the highest number of a window.
+            ReplayError::TooOld | ReplayError::TooHigh => DropCause::TooOld,
         })?;
         session.last_heard = now;
         session.received = session.received.wrapping_add(1);
@@ -96,8 +97,11 @@ impl Worker {
         let session = self.sessions[slot as usize]
             .as_mut()
             .expect("the session was found by this slot a moment ago");
-        let (header, _) = SframeHeader::parse(sframe).map_err(|_| DropCause::Malformed)?;
-        if header.key_id.leaf != session.info.leaf {
+        let (header, length) = SframeHeader::parse(sframe).map_err(|_| DropCause::Malformed)?;
+        if sframe.len() < length + SFRAME_TAG_LEN {
+            return Err(DropCause::Malformed);
+        }
+        if !session.info.leaves.allow(header.key_id) {
             return Err(DropCause::WrongLeaf);
         }
         if !session.info.may_speak() {

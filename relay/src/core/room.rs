@@ -228,7 +228,7 @@ impl Members {
 
 #[cfg(test)]
 mod tests {
-    use confab_protocol::cluster::{OpenMedia, SessionNote};
+    use confab_protocol::cluster::{GenerationLeaf, Leaves, OpenMedia, SessionNote};
     use confab_protocol::media::{ConnectionId, HopKey};
 
     use super::*;
@@ -236,11 +236,16 @@ mod tests {
     fn session(room: &Arc<Room>, worker: u8, slot: u32, sender: u16) -> Arc<SessionInfo> {
         let open = OpenMedia {
             sender,
-            leaf: 0,
+            leaves: Leaves::one(GenerationLeaf {
+                generation: 0,
+                leaf: 0,
+            }),
             may_speak: true,
             uplink_key: HopKey::new([1; 16]),
             downlink_key: HopKey::new([2; 16]),
-            note: SessionNote([sender as u8; SessionNote::LEN]),
+            note: SessionNote::default(),
+            media_version: 1,
+            account_label: 0,
         };
         let id = ConnectionId::new(worker, slot, 7);
         Arc::new(SessionInfo::new(id, Arc::clone(room), &open))

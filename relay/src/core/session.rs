@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use confab_protocol::cluster::{MediaState, SessionNote};
+use confab_protocol::cluster::{Leaves, MediaState, OpenMedia, SessionNote};
 use confab_protocol::media::{ConnectionId, HopKey, ReplayWindow};
 
 use super::limits::RateLimit;
@@ -36,8 +36,8 @@ pub struct SessionInfo {
     pub id: ConnectionId,
     /// Labels the participant's records.
     pub sender: u16,
-    /// The leaf that its key ids must have.
-    pub leaf: u32,
+    /// The leaves that its key ids may have.
+    pub leaves: Leaves,
     /// Where it is heard.
     pub room: Arc<Room>,
     /// Tags what the client sends.
@@ -46,6 +46,10 @@ pub struct SessionInfo {
     pub downlink_key: HopKey,
     /// What control keeps with it.
     pub note: SessionNote,
+    /// The room's version of media datagrams.
+    pub media_version: u32,
+    /// The same for all sessions of one account in the room.
+    pub account_label: u32,
     may_speak: AtomicBool,
     seen: AtomicBool,
     closed: AtomicBool,
@@ -53,19 +57,17 @@ pub struct SessionInfo {
 
 impl SessionInfo {
     /// A session that control has just opened.
-    pub fn new(
-        id: ConnectionId,
-        room: Arc<Room>,
-        open: &confab_protocol::cluster::OpenMedia,
-    ) -> Self {
+    pub fn new(id: ConnectionId, room: Arc<Room>, open: &OpenMedia) -> Self {
         Self {
             id,
             sender: open.sender,
-            leaf: open.leaf,
+            leaves: open.leaves,
             room,
             uplink_key: open.uplink_key.clone(),
             downlink_key: open.downlink_key.clone(),
-            note: open.note,
+            note: open.note.clone(),
+            media_version: open.media_version,
+            account_label: open.account_label,
             seen: AtomicBool::new(false),
             may_speak: AtomicBool::new(open.may_speak),
             closed: AtomicBool::new(false),
@@ -96,11 +98,13 @@ impl SessionInfo {
     pub fn state(&self) -> MediaState {
         MediaState {
             sender: self.sender,
-            leaf: self.leaf,
+            leaves: self.leaves,
             connection_id: self.id,
             may_speak: self.may_speak(),
             seen: self.is_seen(),
-            note: self.note,
+            note: self.note.clone(),
+            media_version: self.media_version,
+            account_label: self.account_label,
         }
     }
 

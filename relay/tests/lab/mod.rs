@@ -11,12 +11,14 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use confab_protocol::cluster::{
-    Action, BootId, Command, CommandOutcome, CommandResult, Fence, OpenMedia, SessionNote,
+    Action, BootId, Command, CommandOutcome, CommandResult, Fence, OpenMedia,
 };
 use confab_protocol::control::ConferenceId;
 use confab_protocol::media::downlink::{Downlink, DownlinkBody};
 use confab_protocol::media::uplink::UplinkBody;
-use confab_protocol::media::{AudioLevel, ConnectionId, HopKey, KeyId, SframeHeader};
+use confab_protocol::media::{
+    AudioLevel, ConnectionId, HopKey, KeyId, SFRAME_TAG_LEN, SframeHeader,
+};
 use confab_relay::core::limits::RateLimits;
 use confab_relay::core::registry::Capacity;
 use confab_relay::core::worker::WorkerConfig;
@@ -204,14 +206,7 @@ impl Lab {
     pub fn open(&mut self, room: u8, sender: u16) -> Client {
         let uplink = HopKey::new([sender as u8 | 1; 16]);
         let downlink = HopKey::new([sender as u8 & !1; 16]);
-        let open = OpenMedia {
-            sender,
-            leaf: sender.into(),
-            may_speak: true,
-            uplink_key: uplink.clone(),
-            downlink_key: downlink.clone(),
-            note: SessionNote([0; SessionNote::LEN]),
-        };
+        let open = OpenMedia::new(sender, sender.into(), uplink.clone(), downlink.clone());
         let result = self.command_as(Fence::default(), room, Action::OpenMedia(open));
         assert_eq!(result.outcome, CommandOutcome::Obeyed);
         Client {
@@ -339,7 +334,7 @@ impl Client {
         out
     }
 
-    /// An audio datagram whose SFrame is a real header and then `text`.
+    /// An audio datagram whose SFrame is a real header, `text`, and as many zeros as a tag has.
     pub fn audio(&mut self, text: &str) -> Vec<u8> {
         let sframe = self.sframe(self.sender.into(), text);
         self.datagram(UplinkBody::Audio {
@@ -356,7 +351,7 @@ impl Client {
         self.counter += 1;
         let mut head = [0; SframeHeader::MAX_LEN];
         let len = header.write(&mut head);
-        [&head[..len], text.as_bytes()].concat()
+        [&head[..len], text.as_bytes(), &[0; SFRAME_TAG_LEN]].concat()
     }
 
     /// The frames that a datagram to this client holds: sender and text. Panics where it is not authentic.
@@ -370,8 +365,8 @@ impl Client {
             .iter()
             .map(|record| {
                 let (_, len) = SframeHeader::parse(record.sframe).unwrap();
-                let text = String::from_utf8(record.sframe[len..].to_vec()).unwrap();
-                (record.sender, text)
+                let text = &record.sframe[len..record.sframe.len() - SFRAME_TAG_LEN];
+                (record.sender, String::from_utf8(text.to_vec()).unwrap())
             })
             .collect()
     }

@@ -298,7 +298,11 @@ impl Call {
         self.engine.play(at, &mut mix[..], |participant, samples| {
             if let (true, Ok(block)) = (record, samples.try_into()) {
                 speakers.push((
-                    format!("{}-{}", participant.username, participant.sender),
+                    format!(
+                        "{}-{}",
+                        participant.username.file_stem(),
+                        participant.sender
+                    ),
                     block,
                 ));
             }
@@ -347,6 +351,15 @@ impl Call {
                 sender: speaking.participant.sender,
                 speaking: speaking.speaking,
             },
+            Event::Unreadable(participant, unreadable) => {
+                self.supervisor
+                    .ask(Ask::ReportFrames(self.engine.conference(), unreadable));
+                Said::FramesUnreadable {
+                    username: participant.username.to_string(),
+                    sender: participant.sender,
+                    accounts: None,
+                }
+            }
             Event::Media(MediaEvent::Live) => {
                 self.was_live = true;
                 self.supervisor.ask(Ask::NetworkBack);
@@ -391,6 +404,20 @@ impl Call {
             Update::Event(ServerEvent::Removed(join, reason)) if join == self.engine.join_id() => {
                 self.finish(removed(reason));
             }
+            Update::Event(ServerEvent::FramesUnreadable {
+                conference,
+                sender,
+                accounts,
+            }) if conference == self.engine.conference() => {
+                let mut others = self.engine.others();
+                if let Some(participant) = others.find(|other| other.sender == sender) {
+                    self.output.say(&Said::FramesUnreadable {
+                        username: participant.username.to_string(),
+                        sender,
+                        accounts: Some(accounts),
+                    });
+                }
+            }
             Update::Event(ServerEvent::SessionEnded) => {
                 let message =
                     "the session was ended elsewhere: log in again with `confab login NAME`";
@@ -401,7 +428,10 @@ impl Call {
             }
             // Of another device of the account, or dealt with before.
             Update::Event(
-                ServerEvent::MediaMoved(..) | ServerEvent::Removed(..) | ServerEvent::GoingAway(_),
+                ServerEvent::MediaMoved(..)
+                | ServerEvent::Removed(..)
+                | ServerEvent::GoingAway(_)
+                | ServerEvent::FramesUnreadable { .. },
             ) => {}
             Update::Lost(reason) => self.output.say(&Said::Reconnecting { reason }),
             Update::Rejoined {

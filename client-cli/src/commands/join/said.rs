@@ -45,6 +45,12 @@ pub(super) enum Said {
         sender: u16,
         speaking: bool,
     },
+    FramesUnreadable {
+        username: String,
+        sender: u16,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        accounts: Option<u32>,
+    },
     Media {
         state: MediaState,
     },
@@ -129,6 +135,18 @@ impl Say for Said {
                 is_me: true,
             } => format!("you are {} now", person.text()),
             Self::Speaking { .. } | Self::CaptureStarted { .. } | Self::Stats(_) => return None,
+            Self::FramesUnreadable {
+                username,
+                accounts: None,
+                ..
+            } => format!("cannot open {username}'s frames: nothing is heard of them"),
+            Self::FramesUnreadable {
+                username,
+                accounts: Some(accounts),
+                ..
+            } => format!(
+                "{accounts} participants cannot open {username}'s frames; `confab conference kick` sends them out"
+            ),
             Self::Media {
                 state: MediaState::Live,
             } => "voice connected".into(),
@@ -242,6 +260,16 @@ mod tests {
                 username: "ann".into(),
                 sender: 1,
                 speaking: true,
+            },
+            Said::FramesUnreadable {
+                username: "ann".into(),
+                sender: 1,
+                accounts: None,
+            },
+            Said::FramesUnreadable {
+                username: "ann".into(),
+                sender: 1,
+                accounts: Some(2),
             },
             Said::Media {
                 state: MediaState::Live,

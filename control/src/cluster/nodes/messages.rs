@@ -181,7 +181,7 @@ impl From<NodeAnswer> for wire::NodeResponse {
     fn from(answer: NodeAnswer) -> Self {
         use node_response::Kind;
         let kind = match answer {
-            NodeAnswer::Done => Kind::Done(wire::Done {}),
+            NodeAnswer::Done => Kind::Done(wire::Done { pending: false }),
             NodeAnswer::Refused(refusal) => Kind::Error(refusal.into()),
             NodeAnswer::NotOwner => Kind::NotOwner(wire::NotOwner {}),
             NodeAnswer::Live(counts) => Kind::LiveCounts(wire::LiveCounts { counts }),
@@ -197,7 +197,7 @@ impl TryFrom<wire::NodeResponse> for NodeAnswer {
     fn try_from(response: wire::NodeResponse) -> Result<Self, BadField> {
         use node_response::Kind;
         Ok(match response.kind.ok_or(BadField("kind"))? {
-            Kind::Done(wire::Done {}) => Self::Done,
+            Kind::Done(wire::Done { .. }) => Self::Done,
             Kind::Error(error) => Self::Refused(error.into()),
             Kind::NotOwner(wire::NotOwner {}) => Self::NotOwner,
             Kind::LiveCounts(live) => Self::Live(live.counts),

@@ -4,17 +4,21 @@ use std::time::Duration;
 
 use confab_protocol::cluster::{Action, CommandOutcome, MediaEndReason};
 use confab_protocol::control::room::Role;
-use confab_protocol::control::{ErrorCode, JoinId, Participant};
+use confab_protocol::control::{
+    Capabilities, ErrorCode, JoinId, Participant, ParticipantName, ResumeSecret, RoomSecret,
+};
 use confab_protocol::media::ConnectionId;
 
 use super::table::*;
-use crate::rooms::adoption::{Adopted, Adoptee};
-use crate::rooms::effect::{Input, Resume};
-use crate::rooms::state::{Numbers, RoomState};
+use crate::rooms::adoption::{Adopted, Adoptee, Gathering};
+use crate::rooms::effect::{Input, Resume, Ticket};
+use crate::rooms::state::Numbers;
 use crate::store::SessionId;
 
 const OF_ANN: ConnectionId = ConnectionId::new(0, 7, 7);
 const JOIN_OF_ANN: JoinId = JoinId::new([3; 16]);
+/// The room's before it was taken over.
+const OTHER_SECRET: RoomSecret = RoomSecret::new([6; RoomSecret::LEN]);
 
 /// Ann is in the room by the word of its relay, muted since; Bob is there and banned.
 fn taken_over() -> Table {
@@ -23,36 +27,43 @@ fn taken_over() -> Table {
         command: 0,
         placement: 4,
     };
-    table.room = RoomState::new(CONFERENCE, home(7), 10, numbers, SECRET);
+    table.room = room(home(7), numbers);
     let ann = Participant {
         sender: 5,
-        leaf: 5,
+        leaf: Some(5),
         join_id: JOIN_OF_ANN,
         account: account(ANN),
-        username: "person1".parse().unwrap(),
+        username: ParticipantName::from_wire("person1"),
         role: Role::Member,
         muted: true,
+        capabilities: Capabilities::default(),
     };
+    let secret = ResumeSecret::new([0xaa; 16]);
+    table.secrets.insert(JOIN_OF_ANN, secret.clone());
     let adopted = Adopted {
         relay: relay("berlin", 1),
         people: vec![Adoptee {
             participant: ann,
             session: SessionId([ANN; 16]),
+            resume: (&secret).into(),
             connection_id: OF_ANN,
             may_speak: true,
         }],
-        strangers: vec![(6, account(BOB))],
+        strangers: vec![(6, Some(account(BOB)))],
+        gathering: Some(Gathering {
+            secret: OTHER_SECRET,
+            media_version: 1,
+        }),
     };
     table.room.adopt(table.now, adopted);
     table.collect();
     table
 }
 
-fn resume(live: Option<ConnectionId>) -> Option<Resume> {
-    Some(Resume {
-        join_id: JOIN_OF_ANN,
-        live,
-    })
+/// Ann's client takes her join up again.
+fn ask_resume(table: &mut Table, live: Option<ConnectionId>) -> Ticket {
+    let resume = table.resume(JOIN_OF_ANN, live);
+    table.ask_join_with(ANN, Some(resume))
 }
 
 fn opens(table: &Table) -> usize {
@@ -74,10 +85,11 @@ fn the_relay_is_told_what_has_changed_and_nothing_else() {
 #[test]
 fn a_join_is_taken_up_again_with_the_session_that_it_has() {
     let mut table = taken_over();
-    let ticket = table.ask_join_with(ANN, resume(Some(OF_ANN)));
+    let ticket = ask_resume(&mut table, Some(OF_ANN));
     table.settle();
     let joined = table.answer(ticket).unwrap().unwrap();
-    assert_eq!((joined.sender, joined.media), (5, None));
+    assert_eq!((joined.sender, &joined.media), (5, &None));
+    assert_eq!((joined.secret, joined.resume_secret), (OTHER_SECRET, None));
     assert_eq!(opens(&table), 0);
     // Its events go to whoever took it up.
     table.join(BOB);
@@ -88,7 +100,7 @@ fn a_join_is_taken_up_again_with_the_session_that_it_has() {
 fn one_who_does_not_hear_the_relay_gets_a_new_session() {
     for live in [None, Some(ConnectionId::new(0, 8, 8))] {
         let mut table = taken_over();
-        let ticket = table.ask_join_with(ANN, resume(live));
+        let ticket = ask_resume(&mut table, live);
         table.settle();
         let joined = table.answer(ticket).unwrap().unwrap();
         assert!(joined.media.is_some_and(|media| media.era == 7));
@@ -99,7 +111,7 @@ fn one_who_does_not_hear_the_relay_gets_a_new_session() {
 fn a_session_that_the_relay_has_no_more_is_opened_anew() {
     let mut table = taken_over();
     table.settle();
-    let ticket = table.ask_join_with(ANN, resume(Some(OF_ANN)));
+    let ticket = ask_resume(&mut table, Some(OF_ANN));
     table.admit();
     let keep = table.open.pop_front().unwrap();
     table.fulfil(keep, CommandOutcome::NotFound);
@@ -111,12 +123,12 @@ fn a_session_that_the_relay_has_no_more_is_opened_anew() {
 fn a_relay_that_does_not_say_whether_it_has_the_session_ends_nobody() {
     let mut table = taken_over();
     table.settle();
-    let ticket = table.ask_join_with(ANN, resume(Some(OF_ANN)));
+    let ticket = ask_resume(&mut table, Some(OF_ANN));
     table.admit();
     table.pass(Duration::from_secs(3));
     assert_eq!(table.refusal(ticket), ErrorCode::Busy);
     table.open.clear();
-    let again = table.ask_join_with(ANN, resume(Some(OF_ANN)));
+    let again = ask_resume(&mut table, Some(OF_ANN));
     table.settle();
     assert_eq!(table.answer(again).unwrap().unwrap().media, None);
     assert_eq!(opens(&table), 0);
@@ -148,8 +160,37 @@ fn who_was_kicked_before_coming_back_does_not_come_in_again_unasked() {
     table.handle(Input::Kick { ticket, account });
     table.settle();
     assert!(matches!(table.answer(ticket), Ok(None)));
-    let again = table.ask_join_with(ANN, resume(Some(OF_ANN)));
+    let again = ask_resume(&mut table, Some(OF_ANN));
     assert_eq!(table.refusal(again), ErrorCode::Denied);
     // At the person's own wish it may.
     table.join(ANN);
+}
+
+#[test]
+fn a_join_is_taken_up_by_the_client_that_made_it_alone() {
+    let mut table = taken_over();
+    table.settle();
+    // Another session of the same account knows the join id, for all in the room see it.
+    let guessed = Resume {
+        secret: ResumeSecret::new([0xbb; 16]),
+        ..table.resume(JOIN_OF_ANN, Some(OF_ANN))
+    };
+    let ticket = table.ask_join_with(ANN, Some(guessed));
+    assert_eq!(table.refusal(ticket), ErrorCode::NotFound);
+    let ticket = ask_resume(&mut table, Some(OF_ANN));
+    table.settle();
+    assert!(table.answer(ticket).unwrap().is_some());
+}
+
+#[test]
+fn a_session_that_may_be_anybodys_is_closed_before_a_ban_is_acknowledged() {
+    let mut table = taken_over();
+    table.room.unclosed.insert(9, None);
+    table.settle();
+    let ticket = table.change(BOB, Some(standing(Role::Banned)));
+    table.store_change();
+    assert!(!table.is_answered(ticket));
+    assert!(table.actions.contains(&Action::CloseMedia { sender: 9 }));
+    table.settle();
+    assert!(matches!(table.answer(ticket), Ok(None)));
 }

@@ -8,4 +8,5 @@ mod ownership;
 mod relays;
 mod silence;
 mod table;
+mod versions;
 mod whatever;

@@ -8,7 +8,7 @@ use confab_protocol::control::room::Role;
 
 use super::table::*;
 use crate::rooms::effect::Input;
-use crate::rooms::state::{Numbers, RoomState};
+use crate::rooms::state::Numbers;
 use crate::store::{HomePlace, Standing};
 
 #[test]
@@ -83,7 +83,7 @@ fn a_room_that_was_taken_over_stays_at_its_relay() {
         boot: BootId([2; 16]),
         placement: 4,
     });
-    table.room = RoomState::new(CONFERENCE, taken, 10, Numbers::default(), SECRET);
+    table.room = room(taken, Numbers::default());
     let joined = table.join(ANN);
     assert_eq!(
         (joined.media_grant().era, joined.media_grant().placement),

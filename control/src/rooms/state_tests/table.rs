@@ -1,24 +1,26 @@
 //! A room with people, a store and relays that do what the test says.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use confab_protocol::cluster::{
-    Action, BootId, CommandOutcome, CommandResult, MediaState, SessionNote,
+    Action, BootId, CommandOutcome, CommandResult, GenerationLeaf, Leaves, MediaState, SessionNote,
 };
 use confab_protocol::control::room::{Role, Visibility};
 use confab_protocol::control::{
-    AccountId, ConferenceId, ErrorCode, JoinId, MediaGrant, Region, RoomSecret,
+    AccountId, Capabilities, ConferenceId, ErrorCode, JoinId, MediaGrant, ResumeSecret, RoomSecret,
 };
 use confab_protocol::media::ConnectionId;
+use confab_protocol::version::{self, VersionRange};
 
 use super::super::effect::{
-    Answer, Done, Effect, EventKind, Input, Joined, Joiner, Resume, RoomEvent, Ticket,
+    Answer, Done, Effect, EventKind, Input, Joined, Joiner, OwnJoin, Resume, RoomEvent, Ticket,
 };
 use super::super::home::Recorded;
-use super::super::state::{Media, Numbers, Person, RoomState, World};
+use super::super::note::NoteKeys;
+use super::super::state::{Media, Numbers, Person, RelayWish, RoomState, World};
 use crate::clock::UnixMillis;
-use crate::cluster::{LinkedRelay, RelayName};
+use crate::cluster::LinkedRelay;
 use crate::store::{ConferenceRecord, HomeRecord, NodeRun, SessionId, Standing, StoreError};
 
 pub(super) const CONFERENCE: ConferenceId = ConferenceId::new([1; 16]);
@@ -33,18 +35,20 @@ pub(super) struct TestWorld {
 }
 
 impl World for TestWorld {
-    fn pick_relay(
-        &mut self,
-        _region: Option<&Region>,
-        prefer: Option<&RelayName>,
-        avoid: Option<&RelayName>,
-    ) -> Option<LinkedRelay> {
-        let preferred = |relay: &&LinkedRelay| prefer == Some(&relay.name) && prefer != avoid;
-        if let Some(relay) = self.relays.iter().find(preferred) {
-            return Some(relay.clone());
-        }
-        let better = self.relays.iter().find(|relay| Some(&relay.name) != avoid);
-        better.or(self.relays.first()).cloned()
+    fn pick_relay(&mut self, wish: &RelayWish<'_>) -> Option<LinkedRelay> {
+        let speaks = |relay: &&LinkedRelay| relay.media.contains(wish.media_version);
+        let preferred =
+            |relay: &&LinkedRelay| wish.prefer == Some(&relay.name) && wish.prefer != wish.avoid;
+        let mut relays = self.relays.iter().filter(speaks);
+        let preferred = relays.clone().find(preferred);
+        let better = relays.clone().find(|relay| Some(&relay.name) != wish.avoid);
+        preferred.or(better).or(relays.next()).cloned()
+    }
+
+    fn media_version(&mut self, theirs: VersionRange) -> Option<u32> {
+        let relays = self.relays.iter();
+        let common = relays.filter_map(|relay| relay.media.common(theirs));
+        common.map(VersionRange::max).max()
     }
 
     fn random(&mut self, bytes: &mut [u8]) {
@@ -70,6 +74,8 @@ pub(super) struct Table {
     pub(super) next_connection: u32,
     /// What the store says when it is told where the room is.
     pub(super) store: StoreSays,
+    /// What clients were given to take their joins up again.
+    pub(super) secrets: HashMap<JoinId, ResumeSecret>,
 }
 
 #[derive(Clone, Copy)]
@@ -87,8 +93,13 @@ pub(super) fn home(era: u64) -> HomeRecord {
             incarnation: 1,
         }),
         place: None,
-        gathered: 1,
     }
+}
+
+/// An empty room.
+pub(super) fn room(home: HomeRecord, numbers: Numbers) -> RoomState {
+    let notes = NoteKeys::new(&[9; 32]).of(CONFERENCE);
+    RoomState::new(CONFERENCE, home, 10, numbers, SECRET, notes)
 }
 
 pub(super) fn relay(name: &str, boot: u8) -> LinkedRelay {
@@ -97,6 +108,7 @@ pub(super) fn relay(name: &str, boot: u8) -> LinkedRelay {
         boot: BootId([boot; 16]),
         addresses: vec!["192.0.2.1:9000".parse().unwrap()],
         region: None,
+        media: version::MEDIA,
     }
 }
 
@@ -134,6 +146,8 @@ pub(super) fn joiner(who: u8) -> Joiner {
         session: SessionId([who; 16]),
         client: who.into(),
         region: None,
+        media: version::MEDIA,
+        capabilities: Capabilities::default(),
     }
 }
 
@@ -145,7 +159,7 @@ impl Table {
         };
         Self {
             now: Instant::now(),
-            room: RoomState::new(CONFERENCE, home(1), 10, Numbers::default(), SECRET),
+            room: room(home(1), Numbers::default()),
             world,
             next_ticket: 0,
             open: VecDeque::new(),
@@ -156,6 +170,7 @@ impl Table {
             abandoned: Vec::new(),
             next_connection: 0,
             store: StoreSays::Yes,
+            secrets: HashMap::new(),
         }
     }
 
@@ -176,7 +191,13 @@ impl Table {
                 Effect::Answer { ticket, answer } => {
                     let answer = match answer {
                         Ok(Answer::Done) => Ok(None),
-                        Ok(Answer::Joined(joined)) => Ok(Some(*joined)),
+                        Ok(Answer::Joined(joined)) => {
+                            if let Some(secret) = &joined.resume_secret {
+                                let own = joined.own();
+                                self.secrets.insert(own.join_id, secret.clone());
+                            }
+                            Ok(Some(*joined))
+                        }
                         Ok(Answer::Again) => Err(ErrorCode::Busy),
                         Ok(Answer::Elsewhere(_)) => panic!("a room does not know of others"),
                         Err(refusal) => Err(refusal.code),
@@ -249,11 +270,16 @@ impl Table {
         };
         let media = seen.into_iter().zip(0..).map(|(seen, sender)| MediaState {
             sender,
-            leaf: sender.into(),
+            leaves: Leaves::one(GenerationLeaf {
+                generation: 0,
+                leaf: sender.into(),
+            }),
             connection_id: ConnectionId::new(0, 9, 9),
             may_speak: true,
             seen,
-            note: SessionNote([0; SessionNote::LEN]),
+            note: SessionNote::default(),
+            media_version: 1,
+            account_label: 0,
         });
         let result = CommandResult {
             media: media.collect(),
@@ -287,11 +313,23 @@ impl Table {
     }
 
     pub(super) fn ask_join(&mut self, who: u8, resume: Option<JoinId>) -> Ticket {
-        let resume = resume.map(|join_id| Resume {
-            join_id,
-            live: None,
-        });
+        let resume = resume.map(|join_id| self.resume(join_id, None));
         self.ask_join_with(who, resume)
+    }
+
+    /// What the client that made a join says to take it up again.
+    pub(super) fn resume(&self, join_id: JoinId, live: Option<ConnectionId>) -> Resume {
+        Resume {
+            join_id,
+            secret: self.secret_of(join_id),
+            live,
+        }
+    }
+
+    /// What the client that made a join was given; something wrong for a join that nobody made.
+    fn secret_of(&self, join_id: JoinId) -> ResumeSecret {
+        let known = self.secrets.get(&join_id).cloned();
+        known.unwrap_or(ResumeSecret::new([0xee; 16]))
     }
 
     pub(super) fn ask_join_with(&mut self, who: u8, resume: Option<Resume>) -> Ticket {
@@ -309,6 +347,19 @@ impl Table {
         let ticket = self.ask_join(who, None);
         self.settle();
         self.answer(ticket).unwrap().expect("joined")
+    }
+
+    /// The same, by a client that is described.
+    pub(super) fn join_as(&mut self, who: Joiner) -> Result<Joined, ErrorCode> {
+        let ticket = self.ticket();
+        let resume = None;
+        self.handle(Input::Join {
+            ticket,
+            who,
+            resume,
+        });
+        self.settle();
+        self.answer(ticket).map(|joined| joined.expect("joined"))
     }
 
     pub(super) fn change(&mut self, who: u8, new: Option<Standing>) -> Ticket {
@@ -351,12 +402,21 @@ impl Table {
         (join_id, connection_id): (JoinId, ConnectionId),
         alive: bool,
     ) {
+        let of = self.own(who, join_id);
         self.handle(Input::MediaReported {
-            account: account(who),
-            join_id,
+            of,
             connection_id,
             alive,
         });
+    }
+
+    /// A join as the client says it that made it.
+    pub(super) fn own(&self, who: u8, join_id: JoinId) -> OwnJoin {
+        OwnJoin {
+            account: account(who),
+            join_id,
+            secret: self.secret_of(join_id),
+        }
     }
 
     pub(super) fn person(&self, who: u8) -> &Person {
@@ -431,6 +491,13 @@ impl RoomState {
 }
 
 impl Joined {
+    /// The participant that the join made or took up.
+    pub(super) fn own(&self) -> &confab_protocol::control::Participant {
+        let mut participants = self.participants.iter();
+        let own = participants.find(|participant| participant.sender == self.sender);
+        own.expect("a join is among the participants")
+    }
+
     /// The media session that the join was given.
     pub(super) fn media_grant(&self) -> &MediaGrant {
         self.media.as_ref().expect("it was given one")

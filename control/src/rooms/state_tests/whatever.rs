@@ -9,8 +9,8 @@ use confab_protocol::media::ConnectionId;
 use proptest::prelude::*;
 
 use super::table::*;
-use crate::rooms::effect::{Done, Effect, Input, Resume, Ticket};
-use crate::rooms::state::{Numbers, RoomState};
+use crate::rooms::effect::{Done, Effect, Input, Ticket};
+use crate::rooms::state::Numbers;
 use crate::store::{SessionId, Standing};
 
 /// Something that happens to a room, for the test below.
@@ -82,7 +82,8 @@ proptest! {
                     let known = joined.iter().rev().find(|(of, ..)| *of == who);
                     let join_id = known.map_or(JoinId::new([0xee; 16]), |(_, _, join_id, _)| *join_id);
                     let live = known.map(|(.., connection_id)| *connection_id).filter(|_| keeps);
-                    asked.push(table.ask_join_with(who, Some(Resume { join_id, live })));
+                    let resume = table.resume(join_id, live);
+                    asked.push(table.ask_join_with(who, Some(resume)));
                 }
                 Happening::Kick(who) => {
                     let (ticket, account) = (table.ticket(), account(who));
@@ -134,7 +135,7 @@ proptest! {
                 table.events.clear();
                 let home = home(table.room.home().era + 1);
                 let numbers = Numbers { placement: 0, ..table.room.numbers() };
-                table.room = RoomState::new(CONFERENCE, home, 10, numbers, SECRET);
+                table.room = room(home, numbers);
             }
             for (_, answer) in &table.answers {
                 if let Ok(Some(answer)) = answer {

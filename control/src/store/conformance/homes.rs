@@ -40,7 +40,6 @@ async fn a_home_is_written_by_condition(store: &Arc<dyn Store>) {
             boot: BootId(random::bytes()),
             placement: 7,
         }),
-        gathered: 0,
         ..one.clone()
     };
     let (one, placed_before) = (Some(one), Some(placed.clone()));
@@ -219,7 +218,6 @@ fn owned(era: u64, run: &NodeRun) -> HomeRecord {
         era,
         owner: Some(run.clone()),
         place: None,
-        gathered: era,
     }
 }
 

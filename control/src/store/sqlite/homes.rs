@@ -20,7 +20,7 @@ pub(super) fn home(
     conference: ConferenceId,
 ) -> Result<Option<HomeRecord>, StoreError> {
     let mut statement = db.prepare_cached(
-        "SELECT era, owner, incarnation, relay, boot, placement, gathered FROM conference_home WHERE conference = ?",
+        "SELECT era, owner, incarnation, relay, boot, placement FROM conference_home WHERE conference = ?",
     )?;
     let found = statement.query_row([conference.as_bytes()], |row| {
         let place = match row.get::<_, Option<[u8; 16]>>(4)? {
@@ -36,7 +36,6 @@ pub(super) fn home(
             era: unsigned(row, 0)?,
             owner: is_owned.then(|| run(row, 1)).transpose()?,
             place,
-            gathered: unsigned(row, 6)?,
         })
     });
     Ok(found.optional()?)
@@ -60,8 +59,8 @@ pub(super) fn write_home(
     }
     let (owner, place) = (new.owner.as_ref(), new.place.as_ref());
     db.prepare_cached(
-        "INSERT OR REPLACE INTO conference_home (conference, era, owner, incarnation, relay, boot, placement, gathered) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO conference_home (conference, era, owner, incarnation, relay, boot, placement) \
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
     )?
     .execute(params![
         conference.as_bytes(),
@@ -71,7 +70,6 @@ pub(super) fn write_home(
         place.map(|place| place.relay.as_str()),
         place.map(|place| place.boot.0),
         place.map(|place| signed(place.placement)),
-        signed(new.gathered),
     ])?;
     Ok(())
 }

@@ -362,7 +362,6 @@ mod tests {
                 era,
                 owner: Some(NodeRun::new("local".parse().unwrap())),
                 place: None,
-                gathered: 1,
             };
             let written = store.write_home(conference, old, new.clone()).await;
             assert_eq!(written, Ok(()));

@@ -66,8 +66,7 @@ CREATE TABLE conference_home (
     incarnation INTEGER,
     relay TEXT,
     boot BLOB,
-    placement INTEGER,
-    gathered INTEGER NOT NULL
+    placement INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE nodes (
     name TEXT PRIMARY KEY,

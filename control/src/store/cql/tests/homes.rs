@@ -19,7 +19,6 @@ async fn while_a_home_is_taken_and_placed() {
             era: old.as_ref().map_or(0, |old| old.era) + 1,
             owner: Some(run.clone()),
             place: None,
-            gathered: 1,
         };
         let written = store.write_home(conference, old, new.clone()).await;
         written.map(|()| new)
@@ -59,7 +58,6 @@ async fn while_a_home_is_taken_and_placed() {
                     era: taken.era,
                     owner: Some(run),
                     place: None,
-                    gathered: 1,
                 };
                 let late = store.write_home(conference, found, late).await;
                 assert_eq!(late, Err(StoreError::Conflict));

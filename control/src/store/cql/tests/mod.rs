@@ -148,7 +148,6 @@ fn owned(era: u64) -> HomeRecord {
         era,
         owner: Some(owner),
         place: None,
-        gathered: era,
     }
 }
 

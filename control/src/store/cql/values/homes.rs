@@ -5,7 +5,7 @@ use confab_protocol::cluster::BootId;
 use super::{put_bytes, take, take_text};
 use crate::store::{HomePlace, HomeRecord, NodeRecord, NodeRun, StoreError};
 
-/// `era (8) · owner's name, empty for none · its incarnation (8) · relay's name, empty for none · boot (16) · placement (8) · gathered (8)`;
+/// `era (8) · owner's name, empty for none · its incarnation (8) · relay's name, empty for none · boot (16) · placement (8)`;
 /// what belongs to no owner or no relay is left out.
 pub(in super::super) fn home(record: &HomeRecord) -> Vec<u8> {
     let mut out = record.era.to_be_bytes().to_vec();
@@ -24,7 +24,6 @@ pub(in super::super) fn home(record: &HomeRecord) -> Vec<u8> {
             out.extend_from_slice(&place.placement.to_be_bytes());
         }
     }
-    out.extend_from_slice(&record.gathered.to_be_bytes());
     out
 }
 
@@ -47,13 +46,7 @@ pub(in super::super) fn read_home(value: &[u8]) -> Result<HomeRecord, StoreError
                 placement: take_number(&mut rest)?,
             }),
         };
-        let gathered = take_number(&mut rest)?;
-        rest.is_empty().then_some(HomeRecord {
-            era,
-            owner,
-            place,
-            gathered,
-        })
+        rest.is_empty().then_some(HomeRecord { era, owner, place })
     };
     read().ok_or(StoreError::Corrupt("a home"))
 }
@@ -146,9 +139,8 @@ mod tests {
             era in any::<u64>(),
             owner in proptest::option::of(runs()),
             place in proptest::option::of(places()),
-            gathered in any::<u64>(),
         ) -> HomeRecord {
-            HomeRecord { era, owner, place, gathered }
+            HomeRecord { era, owner, place }
         }
     }
 

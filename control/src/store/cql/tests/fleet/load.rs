@@ -234,7 +234,6 @@ impl Worker {
                     era: old.as_ref().map_or(0, |old| old.era) + 1,
                     owner: Some(run.clone()),
                     place: None,
-                    gathered: 1,
                 };
                 let written = self.store.write_home(conference, old, new.clone()).await;
                 written.map(|()| new)
