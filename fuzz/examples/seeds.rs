@@ -46,6 +46,9 @@ fn main() {
     for (name, bytes) in calls() {
         write("relay_core", name, &bytes);
     }
+    for (name, bytes) in client_calls() {
+        write("call", name, &bytes);
+    }
 }
 
 /// Every string of hexadecimal digits in a file of vectors that is long enough to be a thing of its own.
@@ -478,5 +481,51 @@ fn calls() -> Vec<(&'static str, Vec<u8>)> {
         ("misbehaved", misbehaved),
         ("late", late),
         ("crowd", crowd),
+    ]
+}
+
+/// Steps of `call`: what they are is in its `Call::play`.
+fn client_calls() -> Vec<(&'static str, Vec<u8>)> {
+    let last_counter = [2, 1, 0, 5, b'h', b'e', b'l', b'l', b'o', 0x90];
+    let limit = [2, 2, 2, 1, b'x', 0x90];
+    let payload = |timestamp: [u8; 4], opus: &[u8]| {
+        let mut step = vec![3, 0, 7];
+        step.extend(timestamp);
+        step.extend([1, 8, 0, opus.len() as u8]);
+        step.extend(opus);
+        step.extend([0, 0x90]);
+        step
+    };
+    let voice = payload([0, 0, 3, 0xc0], &[0xf8, 0xff, 0xfe]);
+    let far = payload([0xff, 0xff, 0xff, 0xff], &[0xf8, 0xff, 0xfe]);
+    let left = [7, 2, 2, 2, 1, 0, 2, 1];
+    let last_revision = [7, 3, 3, 3, 1, 0, 0, 0, 0];
+    vec![
+        ("talk", vec![0, 1, 6, 0]),
+        (
+            "last-counter",
+            [&[0][..], &last_counter, &limit, &[0]].concat(),
+        ),
+        (
+            "payloads",
+            [&voice[..], &far, &[10, 0, 200], &voice].concat(),
+        ),
+        (
+            "relay",
+            vec![
+                4, 3, 0, 1, 0x80, 3, 1, 2, 3, 0, 2, 0, 0, 5, 0, 0, 0, 4, 1, 2, 3, 4, 5, 1, 0, 0, 2,
+                1, 1,
+            ],
+        ),
+        ("room", [&left[..], &last_revision, &[0]].concat()),
+        (
+            "rejoin",
+            vec![8, 0, 0, 2, 1, 1, 1, 2, 2, 2, 1, 0, 9, 9, 0, 5, 0],
+        ),
+        ("media", vec![9, 0, 0, 9, 0, 9, 1, 9, 2, 9, 3, 10, 1, 0]),
+        (
+            "speak",
+            vec![11, 0x3f, 0, 0, 0, 0, 11, 0x7f, 0xc0, 0, 0, 1, 10, 4, 0],
+        ),
     ]
 }

@@ -4,8 +4,10 @@
 //! * [`messages`]: what comes by QUIC, as bytes;
 //! * [`frames`]: what comes from other members of a room;
 //! * [`jitter`]: a speaker's frames in time;
+//! * [`call`]: a client's call, between a member with valid keys, a relay with valid tags and a server;
 //! * [`relay_core`]: the relay between commands, clients, network and clock.
 
+pub mod call;
 pub mod datagrams;
 pub mod frames;
 pub mod jitter;
@@ -18,10 +20,11 @@ mod script;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name: that of its binary and of its folder in the corpus.
-pub const TARGETS: [(&str, Target); 5] = [
+pub const TARGETS: [(&str, Target); 6] = [
     ("datagrams", datagrams::run),
     ("messages", messages::run),
     ("frames", frames::run),
     ("jitter", jitter::run),
+    ("call", call::run),
     ("relay_core", relay_core::run),
 ];

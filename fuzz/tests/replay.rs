@@ -46,6 +46,11 @@ fn jitter() {
 }
 
 #[test]
+fn call() {
+    replay("call", 4000);
+}
+
+#[test]
 fn relay_core() {
     replay("relay_core", 20_000);
 }

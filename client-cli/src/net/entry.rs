@@ -17,6 +17,9 @@ const MAX_HOPS: u32 = 4;
 /// How long a room is asked for that changes its node: others are sure of a node's death 5 s after it.
 const PATIENCE: Duration = Duration::from_secs(8);
 
+/// A token is exchanged at least so often: before any session ends.
+const LONGEST_REFRESH: Duration = Duration::from_secs(24 * 3600);
+
 /// Which room, and from where.
 #[derive(Debug, Clone)]
 pub(super) struct Room {
@@ -135,10 +138,13 @@ impl Room {
 
 /// When the token that `link` signed in with is to be exchanged. The server's clock was told at the greeting.
 pub(super) fn refresh_at(link: &Link, signed_in: &SignedIn) -> Instant {
-    let until = signed_in
-        .refresh_after_ms
-        .saturating_sub(link.server_time_ms);
-    link.greeted + Duration::from_millis(until)
+    link.greeted + refresh_after(link.server_time_ms, signed_in.refresh_after_ms)
+}
+
+/// How long after the greeting that is. A server may say any times: a token is exchanged within [`LONGEST_REFRESH`].
+fn refresh_after(server_time_ms: u64, refresh_after_ms: u64) -> Duration {
+    let until = refresh_after_ms.saturating_sub(server_time_ms);
+    Duration::from_millis(until).min(LONGEST_REFRESH)
 }
 
 /// True when the room, or the account in it, has as many as it may have.
@@ -168,5 +174,19 @@ pub(super) fn is_final(error: &SignInError) -> bool {
         SignInError::NotLoggedIn(_) | SignInError::SessionOver(_) => true,
         SignInError::Connect(ConnectError::Trust(_) | ConnectError::Version(_)) => true,
         error => error.api().is_some_and(refused),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_times_of_a_server_put_the_exchange_of_a_token_off_for_ever() {
+        let minute = 60_000;
+        assert_eq!(refresh_after(0, minute), Duration::from_secs(60));
+        assert_eq!(refresh_after(2 * minute, minute), Duration::ZERO);
+        assert_eq!(refresh_after(0, u64::MAX), LONGEST_REFRESH);
+        assert_eq!(refresh_after(u64::MAX, 0), Duration::ZERO);
     }
 }

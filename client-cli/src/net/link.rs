@@ -130,7 +130,8 @@ impl Link {
 
     /// The server's clock now, in milliseconds since 1970.
     pub fn server_now_ms(&self) -> u64 {
-        self.server_time_ms + self.greeted.elapsed().as_millis() as u64
+        let since = u64::try_from(self.greeted.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.server_time_ms.saturating_add(since)
     }
 
     /// Sends one request and waits for its answer.
@@ -154,15 +155,10 @@ impl Link {
     /// The server's events from now on. To be called once.
     pub fn events(&self) -> mpsc::Receiver<ServerEvent> {
         let (sender, receiver) = mpsc::channel(EVENT_QUEUE);
-        let connection = self.connection.clone();
+        let connection = CloseWithoutEvents(self.connection.clone());
         tokio::spawn(async move {
-            if let Err(error) = read_events(&connection, &sender).await {
+            if let Err(error) = read_events(&connection.0, &sender).await {
                 tracing::debug!(%error, "the event stream ended");
-            }
-            // Without its events a room is not known any more: start again with a new connection. One that is gone
-            // already keeps its reason.
-            if connection.close_reason().is_none() {
-                connection.close(VarInt::from_u32(0), b"no events");
             }
         });
         receiver
@@ -232,6 +228,19 @@ impl Link {
             }
             Ok(_) => Err(ApiError::Malformed("no welcome").into()),
             Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Without its events a room is not known any more: when their reader ends, for whatever reason, so does the connection, and a new
+/// one is made.
+struct CloseWithoutEvents(quinn::Connection);
+
+impl Drop for CloseWithoutEvents {
+    fn drop(&mut self) {
+        // One that is gone already keeps its reason.
+        if self.0.close_reason().is_none() {
+            self.0.close(VarInt::from_u32(0), b"no events");
         }
     }
 }
