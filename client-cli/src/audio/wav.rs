@@ -1,6 +1,8 @@
-//! What stands in a WAV file: header in front, samples behind, read as a stream.
+//! The contents of a WAV file: header in front, samples behind, read as a stream. RIFF, and RF64 (EBU Tech 3306) for files
+//! over 4 GiB.
 //!
-//! A stream's header does not know how long it will be: lengths of 0, of all ones or past the end mean "up to the end".
+//! A header that was written before the samples does not know how many follow: all ones, or 0 in a header that was never
+//! brought up to date, stand for "up to the end". A 0 in a finished header is an empty recording.
 
 use std::io::{self, Read};
 
@@ -15,16 +17,16 @@ pub struct Spec {
     pub format: Format,
 }
 
-/// How a sample is written; little-endian.
+/// How a sample is written; little-endian. Fewer bits than its bytes hold are its highest ones, as in 24 bits in 4 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// Unsigned, 128 is silence.
+    /// Unsigned in 1 byte, 128 is silence.
     U8,
-    /// Signed 16 bits.
+    /// Signed in 2 bytes.
     I16,
-    /// Signed 24 bits in 3 bytes.
+    /// Signed in 3 bytes.
     I24,
-    /// Signed 32 bits.
+    /// Signed in 4 bytes.
     I32,
     /// 32-bit float, ±1.0.
     F32,
@@ -41,13 +43,21 @@ pub enum WavError {
     /// They are something else.
     #[error("{0}")]
     Not(&'static str),
+    /// They are a recording of another kind.
+    #[error("it is {0}; `ffmpeg -i FILE -ar 48000 FILE.wav` makes a WAV file of it")]
+    Other(&'static str),
     /// A kind of samples that is not known.
-    #[error("samples of kind {tag} with {bits} bits are not supported: convert it to 16-bit PCM")]
+    #[error(
+        "samples of kind {tag} with {bits} bits in {bytes} bytes are not supported; \
+         `ffmpeg -i FILE -c:a pcm_s16le FILE.wav` converts them"
+    )]
     Kind {
         /// The format tag of the header.
         tag: u16,
         /// Bits of a sample.
         bits: u16,
+        /// Bytes of a sample.
+        bytes: u16,
     },
 }
 
@@ -55,8 +65,23 @@ const TAG_PCM: u16 = 1;
 const TAG_FLOAT: u16 = 3;
 const TAG_EXTENSIBLE: u16 = 0xfffe;
 
-/// Longest `fmt` chunk that is looked at, in bytes.
-const MAX_FMT: u32 = 4096;
+/// Longest `fmt` or `ds64` chunk that is looked at, in bytes.
+const MAX_DESCRIPTION: u32 = 4096;
+
+/// A length that its writer did not know. Some programs take the highest multiple of a frame below 2^32 or 2^31 for it.
+const UNKNOWN_LENGTHS: [std::ops::RangeInclusive<u32>; 2] =
+    [u32::MAX - 0xff..=u32::MAX, 0x7fff_f000..=0x7fff_ffff];
+
+/// How recordings of other kinds begin.
+const OTHERS: [(&[u8], &str); 7] = [
+    (b"OggS", "an Ogg file"),
+    (b"fLaC", "a FLAC file"),
+    (b"ID3", "an MP3 file"),
+    (b"\xff\xfb", "an MP3 file"),
+    (b"FORM", "an AIFF file"),
+    (b"caff", "a CAF file"),
+    (b"\x1a\x45\xdf\xa3", "a Matroska or WebM file"),
+];
 
 /// Rates that can be resampled, in hertz.
 const RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
@@ -77,21 +102,32 @@ pub struct WavReader<R> {
 impl<R: Read> WavReader<R> {
     /// Reads up to the first sample.
     pub fn new(mut from: R) -> Result<Self, WavError> {
-        let riff =
-            read::<12>(&mut from).map_err(|_| WavError::Not("it is too short for a WAV header"))?;
-        if &riff[..4] != b"RIFF" || &riff[8..] != b"WAVE" {
-            return Err(WavError::Not("it does not begin with RIFF and WAVE"));
-        }
-        let mut spec = None;
+        let form = Form::read(&mut from)?;
+        // Bytes that the form has, its own identifier included, and how many of them were read.
+        let (mut size, mut at) = (form.size(), 4u64);
+        let (mut spec, mut data_size) = (None, None);
         loop {
             let head = read::<8>(&mut from).map_err(|_| WavError::Not("it has no samples"))?;
+            at += 8;
             let length = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
             match &head[..4] {
+                b"ds64" => {
+                    let sizes = read_description(&mut from, length, 16)?;
+                    size = Some(long(&sizes, 0));
+                    data_size = Some(long(&sizes, 8));
+                }
                 b"fmt " => spec = Some(read_fmt(&mut from, length)?),
                 b"data" => {
                     let spec =
                         spec.ok_or(WavError::Not("its samples come before their description"))?;
-                    let left = (length != 0 && length < u32::MAX - 0xff).then_some(length.into());
+                    let has_more = size.is_some_and(|size| size > at);
+                    let left = match (length, data_size) {
+                        // What was finished and goes on behind them has none; else nobody has counted them.
+                        (0, _) => has_more.then_some(0),
+                        (u32::MAX, Some(known)) if form == Form::Rf64 => Some(known),
+                        (length, _) if is_unknown(length) => None,
+                        (length, _) => Some(length.into()),
+                    };
                     return Ok(Self {
                         from,
                         spec,
@@ -99,8 +135,9 @@ impl<R: Read> WavReader<R> {
                         bytes: Vec::new(),
                     });
                 }
-                _ => skip(&mut from, u64::from(length) + u64::from(length % 2))?,
+                _ => skip(&mut from, padded(length))?,
             }
+            at += padded(length);
         }
     }
 
@@ -176,14 +213,75 @@ impl Format {
     }
 }
 
-fn read_fmt(from: &mut impl Read, length: u32) -> Result<Spec, WavError> {
-    if !(16..=MAX_FMT).contains(&length) {
+/// What a file of chunks is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// With its length; `None`: not known.
+    Riff(Option<u32>),
+    /// Its lengths are in the chunk `ds64`.
+    Rf64,
+}
+
+impl Form {
+    fn read(from: &mut impl Read) -> Result<Self, WavError> {
+        let mut head = Vec::with_capacity(12);
+        from.take(12).read_to_end(&mut head)?;
+        if let Some((_, other)) = OTHERS.iter().find(|(magic, _)| head.starts_with(magic)) {
+            return Err(WavError::Other(other));
+        }
+        if head.get(4..8) == Some(b"ftyp") {
+            return Err(WavError::Other("an MP4 file"));
+        }
+        let Some((head, _)) = head.split_first_chunk::<12>() else {
+            return Err(WavError::Not("it is too short for a WAV header"));
+        };
+        let length = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
+        match (&head[..4], &head[8..]) {
+            (b"RIFF", b"WAVE") => Ok(Self::Riff(
+                (length != 0 && !is_unknown(length)).then_some(length),
+            )),
+            (b"RF64" | b"BW64", b"WAVE") => Ok(Self::Rf64),
+            _ => Err(WavError::Not("it does not begin with RIFF and WAVE")),
+        }
+    }
+
+    fn size(self) -> Option<u64> {
+        match self {
+            Self::Riff(size) => size.map(u64::from),
+            Self::Rf64 => None,
+        }
+    }
+}
+
+fn is_unknown(length: u32) -> bool {
+    UNKNOWN_LENGTHS.iter().any(|range| range.contains(&length))
+}
+
+/// Bytes of a chunk's content: chunks begin at even places.
+fn padded(length: u32) -> u64 {
+    u64::from(length) + u64::from(length % 2)
+}
+
+/// A chunk of at least `least` bytes that describes what follows.
+fn read_description(from: &mut impl Read, length: u32, least: u32) -> Result<Vec<u8>, WavError> {
+    if !(least..=MAX_DESCRIPTION).contains(&length) {
         return Err(WavError::Not(
             "the description of its samples has no sensible length",
         ));
     }
-    let mut fmt = vec![0; (length + length % 2) as usize];
-    from.read_exact(&mut fmt)?;
+    let mut bytes = vec![0; (length + length % 2) as usize];
+    from.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The 8 bytes at a place, little-endian; 0 past the end.
+fn long(bytes: &[u8], at: usize) -> u64 {
+    let bytes = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>());
+    bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+fn read_fmt(from: &mut impl Read, length: u32) -> Result<Spec, WavError> {
+    let fmt = read_description(from, length, 16)?;
     let word = |at: usize| u16::from_le_bytes([fmt[at], fmt[at + 1]]);
     let rate = u32::from_le_bytes([fmt[4], fmt[5], fmt[6], fmt[7]]);
     let (channels, align, bits) = (word(2), word(12), word(14));
@@ -197,20 +295,21 @@ fn read_fmt(from: &mut impl Read, length: u32) -> Result<Spec, WavError> {
             "its rate or its number of channels makes no sense",
         ));
     }
-    let format = match (tag, bits) {
-        (TAG_PCM, 8) => Format::U8,
-        (TAG_PCM, 16) => Format::I16,
-        (TAG_PCM, 24) if align / channels == 3 => Format::I24,
-        (TAG_PCM, 32) => Format::I32,
-        (TAG_FLOAT, 32) => Format::F32,
-        (TAG_FLOAT, 64) => Format::F64,
-        (tag, bits) => return Err(WavError::Kind { tag, bits }),
-    };
-    if usize::from(align) != format.bytes() * usize::from(channels) {
+    let bytes = align / channels;
+    if bytes * channels != align || bits == 0 || bits > bytes.saturating_mul(8) {
         return Err(WavError::Not(
             "its samples are not packed as its header says",
         ));
     }
+    let format = match (tag, bytes) {
+        (TAG_PCM, 1) => Format::U8,
+        (TAG_PCM, 2) => Format::I16,
+        (TAG_PCM, 3) => Format::I24,
+        (TAG_PCM, 4) => Format::I32,
+        (TAG_FLOAT, 4) if bits == 32 => Format::F32,
+        (TAG_FLOAT, 8) if bits == 64 => Format::F64,
+        (tag, bytes) => return Err(WavError::Kind { tag, bits, bytes }),
+    };
     Ok(Spec {
         rate,
         channels,
@@ -297,14 +396,109 @@ mod tests {
         }
     }
 
+    /// The same with other lengths of the form and of its samples.
+    fn with_lengths(bytes: &[u8], riff: u32, data: u32) -> Vec<u8> {
+        let mut bytes = bytes.to_vec();
+        let at = bytes.windows(4).position(|w| w == b"data").unwrap() + 4;
+        bytes[4..8].copy_from_slice(&riff.to_le_bytes());
+        bytes[at..at + 4].copy_from_slice(&data.to_le_bytes());
+        bytes
+    }
+
     #[test]
     fn a_stream_of_unknown_length_is_read_to_its_end() {
-        let mut bytes = written(16, SampleFormat::Int, 1);
-        let at = bytes.windows(4).position(|w| w == b"data").unwrap() + 4;
-        for length in [0u32, u32::MAX, 0x7fff_ffff] {
-            bytes[at..at + 4].copy_from_slice(&length.to_le_bytes());
-            assert_eq!(all(&bytes).1.len(), 20);
+        let written = written(16, SampleFormat::Int, 1);
+        for (riff, data) in [
+            (0, 0),
+            (36, 0),
+            (u32::MAX, u32::MAX),
+            (u32::MAX, 0),
+            (0x7fff_ffff, 0x7fff_ffff),
+            (0x7fff_ff24, 0x7fff_ff00),
+            (36, u32::MAX - 36),
+        ] {
+            let bytes = with_lengths(&written, riff, data);
+            assert_eq!(all(&bytes).1.len(), 20, "{riff:#x} {data:#x}");
             assert_eq!(all(&bytes[..bytes.len() - 1]).1.len(), 19);
+        }
+    }
+
+    #[test]
+    fn an_empty_recording_has_no_samples_whatever_follows_it() {
+        let mut bytes = header(TAG_PCM, 1, 1, 8, 0);
+        bytes.extend_from_slice(
+            b"LIST\x14\0\0\0INFO\xff\0\x80\x20\xff\0\x80\x20\xff\0\x80\x20\xff\0\x80\x20",
+        );
+        let size = u32::try_from(bytes.len() - 8).unwrap();
+        bytes[4..8].copy_from_slice(&size.to_le_bytes());
+        assert!(all(&bytes).1.is_empty());
+    }
+
+    /// A header for samples of `bits` in `bytes` bytes, and a length of theirs.
+    fn header(tag: u16, channels: u16, bytes: u16, bits: u16, data: u32) -> Vec<u8> {
+        let align = bytes * channels;
+        let mut out = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0".to_vec();
+        for word in [tag, channels] {
+            out.extend_from_slice(&word.to_le_bytes());
+        }
+        out.extend_from_slice(&48_000u32.to_le_bytes());
+        out.extend_from_slice(&(48_000 * u32::from(align)).to_le_bytes());
+        for word in [align, bits] {
+            out.extend_from_slice(&word.to_le_bytes());
+        }
+        out.extend_from_slice(b"data");
+        out.extend_from_slice(&data.to_le_bytes());
+        out
+    }
+
+    #[test]
+    fn fewer_bits_than_the_bytes_hold_are_the_highest_ones() {
+        for (bytes, bits) in [(4, 24), (4, 20), (3, 20), (2, 12), (4, 32)] {
+            let mut file = header(TAG_PCM, 1, bytes, bits, u32::from(bytes) * 3);
+            for value in [0.5f64, -0.25, 0.0] {
+                let sample = (value * 2_147_483_648.0) as i32;
+                file.extend_from_slice(&sample.to_le_bytes()[usize::from(4 - bytes)..]);
+            }
+            assert_eq!(all(&file).1, [0.5, -0.25, 0.0], "{bits} in {bytes}");
+        }
+        for (bytes, bits) in [(2, 24), (2, 0), (5, 40)] {
+            let file = header(TAG_PCM, 1, bytes, bits, 20);
+            assert!(WavReader::new(&file[..]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_file_over_four_gib_is_read_by_its_long_lengths() {
+        let short = written(16, SampleFormat::Int, 1);
+        let data = short.windows(4).position(|w| w == b"data").unwrap();
+        let long = |samples: u64| {
+            let mut bytes = b"RF64\xff\xff\xff\xffWAVEds64\x1c\0\0\0".to_vec();
+            for length in [samples * 2 + 80, samples * 2, samples] {
+                bytes.extend_from_slice(&length.to_le_bytes());
+            }
+            bytes.extend_from_slice(&[0; 4]);
+            bytes.extend_from_slice(&short[12..data + 4]);
+            bytes.extend_from_slice(&u32::MAX.to_le_bytes());
+            bytes.extend_from_slice(&short[data + 8..]);
+            bytes.extend_from_slice(b"LIST\x04\0\0\0INFO");
+            bytes
+        };
+        assert_eq!(all(&long(20)).1.len(), 20);
+        // Cut short: what is there is read, 5 GiB or not.
+        assert_eq!(all(&long(3 << 30)).1.len(), 26);
+    }
+
+    #[test]
+    fn recordings_of_other_kinds_are_called_by_their_name() {
+        for (begin, name) in [
+            (&b"OggS\0\x02"[..], "Ogg"),
+            (b"fLaC\0\0\0\x22", "FLAC"),
+            (b"ID3\x04", "MP3"),
+            (b"\0\0\0\x20ftypM4A ", "MP4"),
+        ] {
+            let bytes = [begin, &[0; 40]].concat();
+            let error = WavReader::new(&bytes[..]).err().unwrap().to_string();
+            assert!(error.contains(name) && error.contains("ffmpeg"), "{error}");
         }
     }
 
