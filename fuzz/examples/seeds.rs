@@ -40,6 +40,16 @@ fn main() {
     for (name, bytes) in messages() {
         write("messages", name, &bytes);
     }
+    for (n, text) in TEXTS.into_iter().enumerate() {
+        write(
+            "text",
+            &format!("text-{n:02}"),
+            &[&[0], text.as_bytes()].concat(),
+        );
+    }
+    // The same by bytes that stand for characters near the rules, all of them in a row.
+    let near: Vec<u8> = (0x80..=0xff).collect();
+    write("text", "near", &[&[1], &near[..]].concat());
     for (name, bytes) in arrivals() {
         write("jitter", name, &bytes);
     }
@@ -50,6 +60,22 @@ fn main() {
         write("call", name, &bytes);
     }
 }
+
+/// What people write, and what only somebody does who wants to deceive.
+const TEXTS: [&str; 12] = [
+    "Friday night",
+    "caf\u{e9} cafe\u{301} \u{1112}\u{1161}\u{11ab}",
+    "\u{645}\u{6cc}\u{200c}\u{62e}\u{648}\u{627}\u{647}\u{645}",
+    "\u{915}\u{94d}\u{200d}\u{937}",
+    "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467} \u{2764}\u{fe0f} 1\u{fe0f}\u{20e3} \u{1f44d}\u{1f3fd}",
+    "\u{1f3f4}\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f} \u{1f1e9}\u{1f1ea}",
+    "\u{5e9}\u{5dc}\u{5d5}\u{5dd} \u{5f3}",
+    "a\u{1b}]0;title\u{7}\u{9b}31m\r\n\t\u{85}",
+    "\u{202e}evil\u{2066}\u{61c}\u{ad}\u{2060}\u{180e}\u{e0041}\u{fff9}",
+    "\u{3164}\u{2800}\u{3000}\u{a0}",
+    "a\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}b",
+    "\u{301}\u{200c}\u{640}\u{e000}\u{ffff}\u{378}\"\\{}",
+];
 
 /// Every string of hexadecimal digits in a file of vectors that is long enough to be a thing of its own.
 fn hexadecimal(vectors: &Path, name: &str) -> Vec<Vec<u8>> {

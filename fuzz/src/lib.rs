@@ -2,6 +2,7 @@
 //!
 //! * [`datagrams`]: what comes by UDP, as bytes;
 //! * [`messages`]: what comes by QUIC, as bytes;
+//! * [`text`]: what others wrote, as it is shown and kept;
 //! * [`frames`]: what comes from other members of a room;
 //! * [`jitter`]: a speaker's frames in time;
 //! * [`call`]: a client's call, between a member with valid keys, a relay with valid tags and a server;
@@ -15,14 +16,16 @@ pub mod messages;
 pub mod relay_core;
 mod relay_world;
 mod script;
+pub mod text;
 
 /// A target's body.
 pub type Target = fn(&[u8]);
 
 /// Every target by its name: that of its binary and of its folder in the corpus.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("datagrams", datagrams::run),
     ("messages", messages::run),
+    ("text", text::run),
     ("frames", frames::run),
     ("jitter", jitter::run),
     ("call", call::run),

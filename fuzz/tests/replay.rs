@@ -36,6 +36,11 @@ fn messages() {
 }
 
 #[test]
+fn text() {
+    replay("text", 100_000);
+}
+
+#[test]
 fn frames() {
     replay("frames", 20_000);
 }

@@ -1,8 +1,8 @@
 //! What a client and a control node say to each other, in the order of use.
 //!
 //! * [`framing`]: how a message stands in a stream;
+//! * [`text`]: which characters have a place in what people read, and how others are shown;
 //! * [`names`]: usernames, slugs and the like, valid by construction;
-//! * [`text`]: what others wrote, as it may be shown;
 //! * [`room`]: what a join gives;
 //! * [`error`]: what a refusal says.
 

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::Zeroizing;
 
-use super::text;
+use super::text::{self, Reason, Refused};
 
 /// Why a name is not one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,8 +22,24 @@ pub enum NameError {
         /// How many there were.
         got: usize,
     },
+    /// A character that no text has.
+    #[error("{what} may not contain {refused}")]
+    Text {
+        /// Which name.
+        what: &'static str,
+        /// The first one that is out of place.
+        refused: Refused,
+    },
+    /// A character that no password has. Which one is not told.
+    #[error("{what} may not contain {reason}")]
+    Secret {
+        /// Which name.
+        what: &'static str,
+        /// What is wrong with the first one that is out of place.
+        reason: Reason,
+    },
     /// A character that has no place in it.
-    #[error("{what} may not contain {got:?}: {allowed}")]
+    #[error("{what} may not contain {}: {allowed}", named(*got))]
     Character {
         /// Which name.
         what: &'static str,
@@ -83,7 +99,9 @@ name! {
 }
 
 name! {
-    /// A conference's title: 1 to 100 characters, none of them a control character.
+    /// A conference's title: 1 to 100 characters that pass [`text::check`], not all of them blank.
+    ///
+    /// Spaces of all widths become U+0020, those at its ends go, and the rest is in NFC.
     Title
 }
 
@@ -93,7 +111,7 @@ name! {
 }
 
 name! {
-    /// What a session is shown as: 0 to 64 characters, none of them a control character.
+    /// What a session is shown as: 0 to 64 characters, as in a [`Title`], but it may be empty.
     Device
 }
 
@@ -105,10 +123,11 @@ pub struct Email(String);
 
 /// A password: 10 to 128 characters, in memory for as short as can be, never shown.
 ///
-/// Long enough is all that is asked of its form (NIST SP 800-63B §5.1.1.2); whether it is a common one or holds the
+/// It is in the form of RFC 8265 §4.2 (OpaqueString), so that it is the same one however a keyboard composes its letters.
+/// Long enough is all that is asked of it (NIST SP 800-63B §5.1.1.2); whether it is a common one or little more than the
 /// person's name is for the server to judge.
-#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
-pub struct Password(String);
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(Zeroizing<String>);
 
 /// A day of birth, between 1900 and today.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -183,10 +202,12 @@ impl FromStr for Title {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         const WHAT: &str = "a title";
-        let text = text.trim();
-        length(WHAT, text, 1, 100)?;
-        printable(WHAT, text)?;
-        Ok(Self(text.to_owned()))
+        let text = readable(WHAT, text)?;
+        length(WHAT, &text, 1, 100)?;
+        if text::is_blank(&text) {
+            return Err(NameError::Form("a title has something to see in it"));
+        }
+        Ok(Self(text))
     }
 }
 
@@ -195,10 +216,14 @@ impl FromStr for Device {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         const WHAT: &str = "a device's name";
-        let text = text.trim();
-        length(WHAT, text, 0, 64)?;
-        printable(WHAT, text)?;
-        Ok(Self(text.to_owned()))
+        let text = readable(WHAT, text)?;
+        length(WHAT, &text, 0, 64)?;
+        if !text.is_empty() && text::is_blank(&text) {
+            return Err(NameError::Form(
+                "a device's name is empty or has something to see in it",
+            ));
+        }
+        Ok(Self(text))
     }
 }
 
@@ -218,7 +243,10 @@ impl FromStr for Email {
                 got: text.len(),
             });
         }
-        printable(WHAT, &text)?;
+        text::check(&text).map_err(|refused| NameError::Text {
+            what: WHAT,
+            refused,
+        })?;
         characters(WHAT, &text, |c| !c.is_whitespace(), "no spaces")?;
         let (local, domain) = text.rsplit_once('@').ok_or(FORM)?;
         if local.is_empty() || local.contains('@') || domain.is_empty() {
@@ -248,8 +276,14 @@ impl FromStr for Password {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        length("a password", text, Self::MIN, Self::MAX)?;
-        Ok(Self(text.to_owned()))
+        const WHAT: &str = "a password";
+        if text.len() > Self::MAX_TYPED {
+            length(WHAT, text, Self::MIN, Self::MAX)?;
+        }
+        let prepared =
+            text::opaque(text).map_err(|reason| NameError::Secret { what: WHAT, reason })?;
+        length(WHAT, &prepared, Self::MIN, Self::MAX)?;
+        Ok(Self(prepared))
     }
 }
 
@@ -258,6 +292,8 @@ impl Password {
     pub const MIN: usize = 10;
     /// Most characters.
     pub const MAX: usize = 128;
+    /// Most bytes before letters are composed: four characters of four bytes for each. What is longer is not looked at.
+    const MAX_TYPED: usize = 16 * Self::MAX;
 
     /// The password, to be hashed or sent.
     pub fn reveal(&self) -> &str {
@@ -327,14 +363,19 @@ fn characters(
     }
 }
 
-/// Control characters and those that turn the direction of text could disguise one name as another on a terminal.
-fn printable(what: &'static str, text: &str) -> Result<(), NameError> {
-    characters(
-        what,
-        text,
-        text::is_shown,
-        "no control or invisible characters",
-    )
+/// A text for people as it is kept.
+fn readable(what: &'static str, text: &str) -> Result<String, NameError> {
+    text::prepared(text).map_err(|refused| NameError::Text { what, refused })
+}
+
+/// A character in a message: itself where it can be shown.
+fn named(c: char) -> String {
+    let mut buffer = [0; 4];
+    let text = c.encode_utf8(&mut buffer);
+    match text::check(text) {
+        Ok(()) => format!("'{text}'"),
+        Err(refused) => refused.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -386,6 +427,72 @@ mod tests {
     }
 
     #[test]
+    fn titles_hold_what_people_write_and_nothing_that_deceives() {
+        for (text, kept) in [
+            ("  Friday\u{a0}night ", "Friday night"),
+            ("👩🏽\u{200d}🚀 crew", "👩🏽\u{200d}🚀 crew"),
+            ("می\u{200c}خواهم", "می\u{200c}خواهم"),
+            ("cafe\u{301}", "café"),
+            ("\u{1112}\u{1161}\u{11ab}", "한"),
+        ] {
+            assert_eq!(text.parse::<Title>().unwrap().as_str(), kept);
+            assert_eq!(text.parse::<Device>().unwrap().as_str(), kept);
+        }
+        for bad in [
+            "a\u{61c}b",
+            "a\u{ad}b",
+            "a\u{2060}b",
+            "a\u{180e}b",
+            "a\u{e0041}b",
+            "a\u{fff9}b",
+            "a\u{202e}b",
+            "a\u{200d}b",
+            "a\u{9b}b",
+            "line\n",
+            "\u{3164}",
+            "\u{2800} \u{2800}",
+            &format!("a{}", "\u{301}".repeat(40)),
+        ] {
+            let refused = bad.parse::<Title>().unwrap_err().to_string();
+            assert_eq!(text::check(&refused), Ok(()), "{refused:?}");
+            assert!(bad.parse::<Device>().is_err(), "{bad:?}");
+        }
+        assert!("".parse::<Device>().is_ok());
+        assert!(" ".parse::<Title>().is_err());
+    }
+
+    #[test]
+    fn a_refusal_shows_no_character_that_deceives() {
+        for bad in ["ann\u{202e}", "ann\u{3164}", "ann\u{301}", "ann\n", "änn"] {
+            let refused = bad.parse::<Username>().unwrap_err().to_string();
+            assert_eq!(text::check(&refused), Ok(()), "{refused:?}");
+        }
+        let refused = "a\u{202e}nn@b.c".parse::<Email>().unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "an e-mail address may not contain a character that turns the direction of text (U+202E)"
+        );
+    }
+
+    #[test]
+    fn a_password_is_the_same_however_it_was_typed_and_no_error_shows_it() {
+        let composed: Password = "čtyři psi u řeky".parse().unwrap();
+        let typed = "c\u{30c}tyr\u{30c}i\u{a0}psi\u{3000}u r\u{30c}eky";
+        assert_eq!(
+            typed.parse::<Password>().unwrap().reveal(),
+            composed.reveal()
+        );
+        let refused = "correct\u{202e}horse".parse::<Password>().unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "a password may not contain a character that turns the direction of text"
+        );
+        assert!(!format!("{refused:?}").contains("202e"));
+        // Ten bytes and marks that go into their letters are no ten characters.
+        assert!("e\u{301}".repeat(9).parse::<Password>().is_err());
+    }
+
+    #[test]
     fn age_counts_whole_years() {
         let born: Birthday = "2014-11-23".parse().unwrap();
         assert_eq!(born.age_on("2026-11-22".parse().unwrap()), 11);
@@ -416,8 +523,15 @@ mod tests {
             if let Ok(name) = text.parse::<Title>() {
                 prop_assert_eq!(&name.as_str().parse::<Title>().unwrap(), &name);
             }
+            if let Ok(name) = text.parse::<Device>() {
+                prop_assert_eq!(&name.as_str().parse::<Device>().unwrap(), &name);
+            }
             if let Ok(name) = text.parse::<Email>() {
                 prop_assert_eq!(&name.as_str().parse::<Email>().unwrap(), &name);
+            }
+            if let Ok(password) = text.parse::<Password>() {
+                let again: Password = password.reveal().parse().unwrap();
+                prop_assert_eq!(again.reveal(), password.reveal());
             }
         }
     }
