@@ -174,7 +174,8 @@ impl Hasher {
         Ok(PasswordHash { cost, salt, hash })
     }
 
-    /// Whether the password is the one that was hashed. Without a hash to check against the same work is done for `false`.
+    /// Whether the password, as it was typed, is the one that was hashed. Without a hash to check against, or if it can be
+    /// no password at all, the same work is done for `false`.
     pub async fn verify(
         &self,
         text: impl Into<zeroize::Zeroizing<String>>,
@@ -185,8 +186,11 @@ impl Hasher {
         let expected = stored.unwrap_or_else(|| self.dummy.clone());
         let hash = self
             .run(move |scratch| {
-                let hash = compute(expected.cost, &expected.salt, text.as_bytes(), scratch)?;
-                Some(verify_slices_are_equal(&hash, &expected.hash).is_ok())
+                let password: Option<Password> = text.parse().ok();
+                let shown = password.as_ref().map_or("", Password::reveal);
+                let hash = compute(expected.cost, &expected.salt, shown.as_bytes(), scratch)?;
+                let is_equal = verify_slices_are_equal(&hash, &expected.hash).is_ok();
+                Some(is_equal && password.is_some())
             })
             .await?;
         Ok(hash && exists)
@@ -263,6 +267,21 @@ mod tests {
             Ok(false)
         );
         assert_eq!(hasher.verify(text("correct horse"), None).await, Ok(false));
+    }
+
+    #[tokio::test]
+    async fn a_password_is_known_however_a_keyboard_composes_it() {
+        let hasher = Hasher::new(CHEAP, 1, 4);
+        let hash = hasher.hash("čtyři psi u řeky".parse().unwrap()).await;
+        let hash = hash.unwrap();
+        for (typed, is_right) in [
+            ("c\u{30c}tyr\u{30c}i\u{a0}psi u r\u{30c}eky", true),
+            ("čtyři psi u řeky\u{200b}", false),
+            ("ctyri psi u reky", false),
+        ] {
+            let checked = hasher.verify(typed.to_owned(), Some(hash.clone())).await;
+            assert_eq!(checked, Ok(is_right), "{typed:?}");
+        }
     }
 
     #[tokio::test]

@@ -2,10 +2,14 @@
 
 use std::str::FromStr as _;
 
-use confab_protocol::control::{Email, ErrorCode, Password, Refusal, Username};
+use confab_protocol::control::{Email, ErrorCode, Password, Refusal, Username, text};
+use zeroize::Zeroizing;
 
-/// Parts of a name shorter than this say nothing about a password that holds them.
-const SHORTEST_TELLING_PART: usize = 3;
+/// Fewest characters of a password beside the names that others know.
+const LEAST_OWN: usize = 8;
+
+/// A name shorter than this says nothing about a password that holds it: everything holds a letter or two.
+const SHORTEST_TELLING_NAME: usize = 3;
 
 /// The most common ones of leaked lists that are long enough to be asked about, in lower case.
 const COMMON: [&str; 64] = [
@@ -86,7 +90,7 @@ pub fn choose(
 ) -> Result<Password, Refusal> {
     let weak = |message: String| Refusal::new(ErrorCode::WeakPassword, message).about(field);
     let password = Password::from_str(text).map_err(|error| weak(error.to_string()))?;
-    let folded = text.to_lowercase();
+    let folded = Zeroizing::new(password.reveal().to_lowercase());
     if is_common(&folded) {
         return Err(weak(
             "this is one of the most common passwords: take a few words that only you put together"
@@ -98,18 +102,33 @@ pub fn choose(
             "the password repeats one or two characters: take a few words that only you put together".to_owned(),
         ));
     }
+    if own_characters(&folded, username, email) < LEAST_OWN {
+        let message = format!(
+            "others know your username and e-mail address: a password has {LEAST_OWN} characters or more beside them"
+        );
+        return Err(weak(message));
+    }
+    Ok(password)
+}
+
+/// How many characters of the password, in lower case, are left when the names are taken out.
+fn own_characters(folded: &str, username: &Username, email: &Email) -> usize {
     let local_part = email
         .as_str()
         .rsplit_once('@')
         .map_or("", |(local, _)| local);
-    let holds = |part: &str| part.len() >= SHORTEST_TELLING_PART && folded.contains(part);
-    if holds(username.as_str()) || holds(local_part) {
-        return Err(weak(
-            "the password may not contain your username or e-mail address: others know them"
-                .to_owned(),
-        ));
+    // In the form of the password, in which letters are composed.
+    let local_part = text::prepared(local_part).unwrap_or_default();
+    let mut names = [username.as_str(), &local_part];
+    // One may hold the other.
+    names.sort_by_key(|name| std::cmp::Reverse(name.len()));
+    let mut own = Zeroizing::new(folded.to_owned());
+    for name in names {
+        if name.chars().count() >= SHORTEST_TELLING_NAME {
+            own = Zeroizing::new(own.replace(name, ""));
+        }
     }
-    Ok(password)
+    own.chars().count()
 }
 
 fn is_common(folded: &str) -> bool {
@@ -148,6 +167,9 @@ mod tests {
             "ababababab",
             "ann.lee rocks",
             "my SUNSHINE day",
+            "ANN.LEE sunshine 1",
+            "sunshinesunshinesunshine",
+            "correct\u{202e}horse",
             &"x1y2".repeat(40),
         ] {
             let refusal = judge(easy).unwrap_err();
@@ -155,6 +177,33 @@ mod tests {
             assert_eq!(refusal.field, Some("password"));
             assert!(!refusal.message.contains(easy));
         }
+    }
+
+    #[test]
+    fn a_name_inside_a_long_password_is_no_offence() {
+        assert!(judge("ann.lee and eight more").is_ok());
+        let judge = |text: &str, username: &str, email: &str| {
+            choose(
+                text,
+                "password",
+                &username.parse().unwrap(),
+                &email.parse().unwrap(),
+            )
+        };
+        assert!(judge("seven brown bears", "eve", "e@example.org").is_ok());
+        assert!(judge("evening12345eve", "eve", "e@example.org").is_ok());
+        assert!(judge("eve1234567", "eve", "e@example.org").is_err());
+        assert!(judge("Evelyn and Eve", "eve", "evelyn@example.org").is_err());
+        // The address came with its letters in pieces.
+        assert!(judge("Čtyři psi", "ann", "ctyri@example.org").is_err());
+        assert!(
+            judge(
+                "čtyřipsi 123456",
+                "ann",
+                "c\u{30c}tyr\u{30c}ipsi@example.org"
+            )
+            .is_err()
+        );
     }
 
     #[test]

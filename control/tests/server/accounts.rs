@@ -81,7 +81,7 @@ async fn what_cannot_be_registered_says_why() {
         about(ErrorCode::WeakPassword, "password")
     );
     assert_eq!(
-        refused(|r| r.password = "my name is bob".into()).await,
+        refused(|r| r.password = "Bob bob 12345".into()).await,
         about(ErrorCode::WeakPassword, "password")
     );
     let child = |r: &mut wire::Register| {
@@ -90,6 +90,39 @@ async fn what_cannot_be_registered_says_why() {
     };
     assert_eq!(refused(child).await, about(ErrorCode::TooYoung, "birthday"));
     client.register("bob").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_password_is_the_same_however_it_is_typed() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let mut new = registration("zoe");
+    if let Kind::Register(register) = &mut new {
+        register.password = "čtyři psi u řeky".into();
+    }
+    client.ask(new).await.unwrap();
+    let client = server.client().await;
+    let typed = "c\u{30c}tyr\u{30c}i\u{3000}psi u r\u{30c}eky";
+    let ends_invisibly = format!("{typed}\u{200b}");
+    let refused = client.login("zoe", &ends_invisibly).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::BadCredentials);
+    client.login("zoe", typed).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_password_that_holds_what_nobody_can_type_again_is_refused_and_not_shown() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let mut new = registration("zoe");
+    if let Kind::Register(register) = &mut new {
+        register.password = "correct\u{202e}horse battery".into();
+    }
+    let refused = client.ask(new).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::WeakPassword);
+    assert_eq!(
+        refused.message,
+        "a password may not contain a character that turns the direction of text"
+    );
 }
 
 #[tokio::test]
