@@ -13,8 +13,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use crate::clock::UnixMillis;
 use crate::store::{SecretHash, SessionId, SessionRecord};
 
-/// Bytes of a token.
-pub const TOKEN_LEN: usize = 60;
+pub use confab_protocol::control::TOKEN_LEN;
+
 /// Bytes of a token's secret.
 pub const SECRET_LEN: usize = 32;
 /// A token that was exchanged before gives the same successor again for so long.

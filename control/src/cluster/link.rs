@@ -8,7 +8,7 @@ use confab_protocol::cluster::{
     BootId, CommandResult, MAX_IDLE_TIMEOUT, MAX_MESSAGE, SILENT_AFTER_MS,
 };
 use confab_protocol::control::framing::{self, Deframer};
-use confab_protocol::control::room::BadField;
+use confab_protocol::control::room::{BadField, MAX_ADDRESSES};
 use confab_protocol::control::{ConferenceId, Region};
 use confab_protocol::media::{ConnectionId, IDLE_TIMEOUT_SECONDS};
 use confab_protocol::version::{self, NoCommonVersion, VersionRange};
@@ -30,8 +30,6 @@ const SILENT_AFTER: Duration = Duration::from_millis(SILENT_AFTER_MS);
 const SILENCE: Duration = Duration::from_secs(3);
 /// Commands that wait for the stream at most.
 const QUEUE: usize = 8192;
-/// Addresses that a relay may name.
-const MAX_ADDRESSES: usize = 16;
 
 /// Why a link ended.
 #[derive(Debug, thiserror::Error)]

@@ -3,6 +3,7 @@
 use confab_control::tls::config::OwnCertificate;
 use confab_control::{STATE_FILE, ServeError, serve};
 use confab_protocol::control::CLUSTER_SERVER_NAME;
+use confab_protocol::wire::response;
 use confab_protocol::{cluster, control};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -37,6 +38,17 @@ async fn an_own_certificate_is_for_clients_and_the_cluster_s_for_the_cluster() {
     assert!(connect(CLUSTER_SERVER_NAME, &ca, control::ALPN).await);
     assert!(connect(PUBLIC_NAME, &ca, cluster::ALPN).await);
     assert!(!connect(PUBLIC_NAME, &public, cluster::ALPN).await);
+}
+
+#[tokio::test]
+async fn the_welcome_tells_the_authority_under_which_the_other_nodes_are() {
+    let server = TestServer::start().await;
+    let Ok(response::Kind::Welcome(welcome)) = server.stranger().await.hello(1, 1).await else {
+        panic!("not welcome");
+    };
+    let ca = CertificateDer::from_pem_file(&server.running.ca).unwrap();
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &ca);
+    assert_eq!(welcome.authority, digest.as_ref());
 }
 
 #[tokio::test]

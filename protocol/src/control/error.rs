@@ -6,6 +6,9 @@ use crate::wire;
 
 pub use crate::wire::ErrorCode;
 
+/// Characters of a refusal's message at most; the rest of a longer one is not looked at.
+pub const MAX_MESSAGE: usize = 500;
+
 /// A request was refused. Programs match on `code`; `message` tells the person what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -64,7 +67,8 @@ impl From<Refusal> for wire::Error {
 }
 
 impl From<wire::Error> for Refusal {
-    /// A code that this side does not know becomes `Internal`; `field` stays in the message alone.
+    /// A code that this side does not know becomes `Internal`; `field` stays in the message alone, and that is
+    /// [`MAX_MESSAGE`] characters long at most.
     fn from(error: wire::Error) -> Self {
         let code = match error.code() {
             ErrorCode::Unspecified => ErrorCode::Internal,
@@ -73,7 +77,7 @@ impl From<wire::Error> for Refusal {
         let wait = Duration::from_millis(error.retry_after_ms.into());
         Self {
             code,
-            message: error.message,
+            message: error.message.chars().take(MAX_MESSAGE).collect(),
             retry_after: (!wait.is_zero()).then_some(wait),
             field: None,
         }

@@ -41,6 +41,9 @@ pub const MIN_FAILED_FRAMES: u32 = 50;
 /// Time over which a client counts frames that fail to open, and between two of its reports of one participant.
 pub const FRAMES_REPORT_SECONDS: u64 = 5;
 
+/// Bytes of a session's token.
+pub const TOKEN_LEN: usize = 60;
+
 /// A request has to be whole after so many seconds.
 pub const REQUEST_TIMEOUT_SECONDS: u64 = 10;
 

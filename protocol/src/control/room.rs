@@ -11,6 +11,12 @@ use crate::control::text::escaped;
 use crate::media::{ConnectionId, HopKey};
 use crate::wire;
 
+/// Participants of a room at most, whatever its server allows: their list fits into a response. More are not looked at.
+pub const MAX_PARTICIPANTS: usize = 10_000;
+
+/// Addresses of a relay at most. More are not looked at, so that a server cannot send a client to everybody.
+pub const MAX_ADDRESSES: usize = 8;
+
 /// A message that is protobuf but not what the protocol asks for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the field `{0}` is missing or out of its range")]
@@ -307,7 +313,7 @@ impl TryFrom<&wire::Participant> for Participant {
 /// All that a client needs to send to a relay and hear from it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MediaGrant {
-    /// The relay's addresses, one at least.
+    /// The relay's addresses, one at least and [`MAX_ADDRESSES`] at most.
     pub addresses: Vec<SocketAddr>,
     /// Names the session at the relay.
     pub connection_id: ConnectionId,
@@ -341,6 +347,7 @@ impl TryFrom<&wire::MediaSession> for MediaGrant {
         let addresses: Vec<SocketAddr> = message
             .addresses
             .iter()
+            .take(MAX_ADDRESSES)
             .map(|address| address.parse().map_err(|_| BadField("addresses")))
             .collect::<Result<_, _>>()?;
         if addresses.is_empty() {
@@ -419,5 +426,22 @@ mod tests {
             Capabilities::from_wire(&many).to_wire().len(),
             Capabilities::MAX
         );
+    }
+
+    #[test]
+    fn of_a_grant_with_many_addresses_the_first_eight_are_taken() {
+        let of = |count: usize| wire::MediaSession {
+            addresses: (1..=count)
+                .map(|port| format!("192.0.2.1:{port}"))
+                .collect(),
+            connection_id: vec![1; 8].into(),
+            uplink_key: vec![2; 16].into(),
+            downlink_key: vec![3; 16].into(),
+            ..wire::MediaSession::default()
+        };
+        let taken = |count| MediaGrant::try_from(&of(count)).map(|grant| grant.addresses.len());
+        assert_eq!(taken(0), Err(BadField("addresses")));
+        assert_eq!(taken(MAX_ADDRESSES), Ok(MAX_ADDRESSES));
+        assert_eq!(taken(1000), Ok(MAX_ADDRESSES));
     }
 }
