@@ -315,7 +315,7 @@ struct ConferenceSaid {
 }
 
 impl Say for ConferenceSaid {
-    fn text(&self) -> Option<String> {
+    fn lines(&self) -> Vec<String> {
         let ConferenceShown {
             slug,
             title,
@@ -326,12 +326,16 @@ impl Say for ConferenceSaid {
             region,
             created,
         } = &self.conference;
-        let region = region
-            .as_ref()
-            .map_or_else(String::new, |region| format!("\nregion    {region}"));
-        Some(format!(
-            "{slug}: {title}\nowner     {owner}\nopen to   {visibility}\nyour role {role}\nlive      {live}{region}\nsince     {created}"
-        ))
+        let mut lines = vec![
+            format!("{slug}: {title}"),
+            format!("owner     {owner}"),
+            format!("open to   {visibility}"),
+            format!("your role {role}"),
+            format!("live      {live}"),
+        ];
+        lines.extend(region.iter().map(|region| format!("region    {region}")));
+        lines.push(format!("since     {created}"));
+        lines
     }
 }
 
@@ -342,9 +346,10 @@ struct List {
 }
 
 impl Say for List {
-    fn text(&self) -> Option<String> {
+    fn lines(&self) -> Vec<String> {
         if self.conferences.is_empty() {
-            return Some("no conferences yet: `confab conference create SLUG`, or join one".into());
+            let hint = "no conferences yet: `confab conference create SLUG`, or join one";
+            return vec![hint.into()];
         }
         let line = |c: &ConferenceShown| {
             let region = c
@@ -356,13 +361,7 @@ impl Say for List {
                 c.slug, c.live, c.role, c.title
             )
         };
-        Some(
-            self.conferences
-                .iter()
-                .map(line)
-                .collect::<Vec<_>>()
-                .join("\n"),
-        )
+        self.conferences.iter().map(line).collect()
     }
 }
 
@@ -382,12 +381,12 @@ struct MemberShown {
 }
 
 impl Say for Members {
-    fn text(&self) -> Option<String> {
+    fn lines(&self) -> Vec<String> {
         let line = |m: &MemberShown| {
             let muted = if m.muted { "  muted" } else { "" };
             format!("{:<32} {:<9} since {}{muted}", m.username, m.role, m.since)
         };
-        Some(self.members.iter().map(line).collect::<Vec<_>>().join("\n"))
+        self.members.iter().map(line).collect()
     }
 }
 

@@ -75,7 +75,7 @@ struct SessionShown {
 }
 
 impl Say for List {
-    fn text(&self) -> Option<String> {
+    fn lines(&self) -> Vec<String> {
         let line = |session: &SessionShown| {
             let mark = if session.current { "* " } else { "  " };
             format!(
@@ -83,13 +83,7 @@ impl Say for List {
                 session.id, session.created, session.expires, session.device
             )
         };
-        Some(
-            self.sessions
-                .iter()
-                .map(line)
-                .collect::<Vec<_>>()
-                .join("\n"),
-        )
+        self.sessions.iter().map(line).collect()
     }
 }
 
