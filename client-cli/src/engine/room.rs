@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use confab_protocol::control::room::MAX_PARTICIPANTS;
 use confab_protocol::control::{ConferenceId, MediaGrant, Participant, ResumeSecret, RoomSecret};
 
 pub use confab_protocol::control::room::LeaveReason;
@@ -132,7 +133,8 @@ impl Roster {
         self.by_sender.get(&sender)
     }
 
-    /// Applies an event, unless the room as it was joined already had it, or nothing changed by it.
+    /// Applies an event, unless the room as it was joined already had it, nothing changed by it, or there are
+    /// [`MAX_PARTICIPANTS`] already.
     pub fn apply(&mut self, event: RoomEvent) -> Option<RosterChange> {
         if event.revision <= self.revision {
             return None;
@@ -174,6 +176,10 @@ impl Roster {
     }
 
     fn set(&mut self, participant: Participant) -> Option<RosterChange> {
+        let is_new = !self.by_sender.contains_key(&participant.sender);
+        if is_new && self.by_sender.len() >= MAX_PARTICIPANTS {
+            return None;
+        }
         let before = self
             .by_sender
             .insert(participant.sender, participant.clone());
@@ -212,6 +218,24 @@ mod tests {
         assert_eq!(roster.apply(event(7, left)), None);
         let came = roster.apply(event(8, Change::Joined(testing::participant(2))));
         assert!(matches!(came, Some(RosterChange::Came(p)) if p.sender == 2));
+    }
+
+    #[test]
+    fn a_server_cannot_fill_a_room_without_end() {
+        let mut roster = Roster::new(&testing::joined(0, &[0, 1], 0));
+        for sender in 0..=u16::MAX {
+            let came = Change::Joined(testing::participant(sender));
+            roster.apply(event(u64::from(sender) + 1, came));
+        }
+        assert_eq!(roster.others().count() + 1, MAX_PARTICIPANTS);
+        // Who is there can still change and go, and makes room.
+        let left = Change::Left {
+            sender: 1,
+            reason: LeaveReason::Left,
+        };
+        assert!(roster.apply(event(100_000, left)).is_some());
+        let came = Change::Joined(testing::participant(u16::MAX));
+        assert!(roster.apply(event(100_001, came)).is_some());
     }
 
     #[test]

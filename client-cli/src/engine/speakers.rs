@@ -1,6 +1,6 @@
 //! The others' voices: opened frames in, one mix and each speaker's own samples out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use confab_protocol::control::Participant;
@@ -11,6 +11,9 @@ use super::stats::SpeakerStats;
 
 /// Time without a frame that says "voice" after which somebody is taken to have stopped speaking.
 const SPEAKING_HOLD: Duration = Duration::from_millis(400);
+
+/// Of so many of those who left counts are kept, the latest.
+const MAX_GONE: usize = 256;
 
 /// Why an opened frame was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -37,8 +40,8 @@ pub struct Speaking {
 pub struct Speakers {
     listener: Listener,
     by_leaf: BTreeMap<u32, Speaker>,
-    /// What is known of those who left.
-    gone: Vec<SpeakerStats>,
+    /// What is known of those who left, the latest last.
+    gone: VecDeque<SpeakerStats>,
 }
 
 struct Speaker {
@@ -83,6 +86,8 @@ impl Speakers {
         if self.by_leaf.remove(&leaf).is_some() {
             self.gone
                 .extend(stats.filter(|stats| stats.frames_received > 0));
+            let too_many = self.gone.len().saturating_sub(MAX_GONE);
+            self.gone.drain(..too_many);
         }
         self.listener.remove(leaf);
     }

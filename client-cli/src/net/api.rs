@@ -1,7 +1,7 @@
 //! Requests as functions: domain types in, domain types out.
 
 use bytes::Bytes;
-use confab_protocol::control::room::{BadField, Capability, KeyScheme};
+use confab_protocol::control::room::{BadField, Capability, KeyScheme, MAX_PARTICIPANTS};
 use confab_protocol::control::{
     Capabilities, ConferenceId, JoinId, Refusal, Region, ResumeSecret, RoomSecret, Slug,
 };
@@ -81,6 +81,11 @@ pub(super) const NO_SECRET: ApiError = ApiError::Malformed("a join without its r
 /// What this client understands beyond what every client has to.
 const CAPABILITIES: [Capability; 2] = [Capability::RedundantCopies, Capability::Dred];
 
+/// Entries of a list at most, all its pages together. More than any server allows of anything.
+const MAX_LISTED: usize = 100_000;
+
+const ENDLESS: ApiError = ApiError::Malformed("a list without an end");
+
 const WRONG_KIND: ApiError = ApiError::Malformed("an answer of another kind");
 
 impl Link {
@@ -152,46 +157,27 @@ impl Link {
 
     /// The conferences of which the account is a member, all pages of them.
     pub async fn list_conferences(&self) -> Result<Vec<wire::Conference>, ApiError> {
-        let mut all = Vec::new();
-        let mut cursor = Bytes::new();
-        loop {
-            let request = wire::ListConferences {
-                cursor: cursor.clone(),
-            };
-            let response::Kind::Conferences(page) = self
-                .request(request::Kind::ListConferences(request))
-                .await?
-            else {
-                return Err(WRONG_KIND);
-            };
-            all.extend(page.conferences);
-            cursor = next_page(cursor, page.next)?;
-            if cursor.is_empty() {
-                return Ok(all);
+        let page = async |cursor| {
+            let request = request::Kind::ListConferences(wire::ListConferences { cursor });
+            match self.request(request).await? {
+                response::Kind::Conferences(page) => Ok((page.conferences, page.next)),
+                _ => Err(WRONG_KIND),
             }
-        }
+        };
+        all_pages(page).await
     }
 
     /// The members of a conference, all pages of them.
     pub async fn list_members(&self, slug: &Slug) -> Result<Vec<wire::Member>, ApiError> {
-        let mut all = Vec::new();
-        let mut cursor = Bytes::new();
-        loop {
-            let request = wire::ListMembers {
-                slug: slug.to_string(),
-                cursor: cursor.clone(),
-            };
-            let response::Kind::Members(page) =
-                self.request(request::Kind::ListMembers(request)).await?
-            else {
-                return Err(WRONG_KIND);
-            };
-            all.extend(page.members);
-            cursor = next_page(cursor, page.next)?;
-            if cursor.is_empty() {
-                return Ok(all);
+        let page = async |cursor| {
+            let slug = slug.to_string();
+            let request = request::Kind::ListMembers(wire::ListMembers { slug, cursor });
+            match self.request(request).await? {
+                response::Kind::Members(page) => Ok((page.members, page.next)),
+                _ => Err(WRONG_KIND),
             }
-        }
+        };
+        all_pages(page).await
     }
 
     /// Goes into a conference's room, or takes an earlier join up again; `region` is where one is.
@@ -281,12 +267,23 @@ fn connection_id(id: ConnectionId) -> Bytes {
     Bytes::copy_from_slice(&id.to_bytes())
 }
 
-/// A server that gives the same page again and again would keep the client for ever.
-fn next_page(before: Bytes, next: Bytes) -> Result<Bytes, ApiError> {
-    if !next.is_empty() && next == before {
-        return Err(ApiError::Malformed("the same page twice"));
+/// All pages of a list. A server that is hostile might go on for ever: an empty page counts as an entry, too.
+async fn all_pages<T>(
+    page: impl AsyncFn(Bytes) -> Result<(Vec<T>, Bytes), ApiError>,
+) -> Result<Vec<T>, ApiError> {
+    let (mut all, mut cursor) = (Vec::new(), Bytes::new());
+    for pages in 1.. {
+        let (some, next) = page(cursor).await?;
+        if all.len() + some.len() + pages > MAX_LISTED {
+            break;
+        }
+        all.extend(some);
+        if next.is_empty() {
+            return Ok(all);
+        }
+        cursor = next;
     }
-    Ok(next)
+    Err(ENDLESS)
 }
 
 /// Refuses a room whose keys or media this client does not know: there is nothing to fall back to.
@@ -312,6 +309,7 @@ impl TryFrom<&wire::RoomJoined> for Joined {
         let participants = message
             .participants
             .iter()
+            .take(MAX_PARTICIPANTS)
             .map(TryInto::try_into)
             .collect::<Result<Vec<_>, _>>()?;
         let self_sender =
@@ -329,5 +327,40 @@ impl TryFrom<&wire::RoomJoined> for Joined {
             },
         )
         .ok_or(BadField("self_sender"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[tokio::test]
+    async fn pages_are_put_together() {
+        let asked = Cell::new(0);
+        let page = async |cursor: Bytes| {
+            asked.set(asked.get() + 1);
+            let next = if cursor.len() < 2 {
+                cursor.len() + 1
+            } else {
+                0
+            };
+            Ok((vec![cursor.len()], vec![b'x'; next].into()))
+        };
+        assert_eq!(all_pages(page).await, Ok(vec![0, 1, 2]));
+        assert_eq!(asked.get(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_list_without_an_end_is_given_up() {
+        for size in [0, 1, 1000] {
+            let asked = Cell::new(0);
+            let page = async |_| {
+                asked.set(asked.get() + 1);
+                Ok((vec![(); size], Bytes::from_static(b"again")))
+            };
+            assert_eq!(all_pages(page).await, Err(ENDLESS));
+            assert!(asked.get() <= MAX_LISTED + 1);
+        }
     }
 }

@@ -318,3 +318,29 @@ async fn a_network_that_is_back_cuts_a_wait_short() {
     supervisor.ask(Ask::NetworkBack);
     assert_eq!(rejoined(&mut supervisor).await, (true, true));
 }
+
+#[tokio::test]
+async fn a_server_that_floods_with_events_waits_for_the_call_and_the_call_can_leave() {
+    let node = Node::start(kindly);
+    let (access, _home) = node.logged_in(u64::MAX).await;
+    let (_, _, mut supervisor) = Supervisor::start(access, slug(), None).await.unwrap();
+    next(&mut supervisor).await;
+    // Nobody reads: neither the events nor what the supervisor tells.
+    for _ in 0..60 {
+        for _ in 0..100 {
+            node.tell(event::Kind::SessionEnded(wire::SessionEnded {}));
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(
+        supervisor.updates.len() <= 2048,
+        "{}",
+        supervisor.updates.len()
+    );
+    let (to, left) = tokio::sync::oneshot::channel();
+    supervisor.ask(Ask::Leave(to));
+    tokio::time::timeout(Duration::from_secs(5), left)
+        .await
+        .unwrap()
+        .unwrap();
+}

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use confab_protocol::control::{ConferenceId, MediaGrant, Region, Slug};
 use confab_protocol::media::ConnectionId;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::ApiError;
@@ -29,6 +30,16 @@ const LONG_SLEEP: Duration = Duration::from_secs(15);
 
 /// A try to connect that is younger than this may still come to something when the network is back.
 const FRESH_TRY: Duration = Duration::from_millis(500);
+
+/// Updates that wait for the call. With all but [`RESERVED`] of them taken no more events are read, so that the server
+/// has to wait.
+const UPDATES: usize = 2048;
+
+/// Places that events leave to what the supervisor itself has to tell.
+const RESERVED: usize = 64;
+
+/// Events that wait for a join's answer at most. Then no more are read.
+const MAX_HELD: usize = 1024;
 
 /// What the supervisor tells.
 #[derive(Debug)]
@@ -73,7 +84,7 @@ pub enum Ask {
 #[derive(Debug)]
 pub struct Supervisor {
     /// What it tells.
-    pub updates: mpsc::UnboundedReceiver<Update>,
+    pub updates: mpsc::Receiver<Update>,
     asks: mpsc::UnboundedSender<Ask>,
     live: watch::Sender<Option<ConnectionId>>,
 }
@@ -95,7 +106,7 @@ impl Supervisor {
             id: joined.me.join_id,
             secret: joined.resume.clone().ok_or(NO_SECRET)?,
         };
-        let (updates_to, updates) = mpsc::unbounded_channel();
+        let (updates_to, updates) = mpsc::channel(UPDATES);
         let (asks, asked) = mpsc::unbounded_channel();
         let (live, live_from) = watch::channel(None);
         let task = Task {
@@ -131,7 +142,7 @@ struct Task {
     access: Access,
     room: Room,
     join: OwnJoin,
-    updates: mpsc::UnboundedSender<Update>,
+    updates: mpsc::Sender<Update>,
     asks: mpsc::UnboundedReceiver<Ask>,
     live: watch::Receiver<Option<ConnectionId>>,
 }
@@ -184,7 +195,9 @@ impl Task {
         // Events that came while a join was on its way: its answer may hold them already, or be older.
         let mut held = VecDeque::new();
         loop {
+            let has_room = self.updates.capacity() > RESERVED;
             if joining.is_none()
+                && has_room
                 && let Some(event) = held.pop_front()
             {
                 match self.take_event(event) {
@@ -194,8 +207,10 @@ impl Task {
                 }
                 continue;
             }
+            let updates = &self.updates;
+            let room = async { drop(updates.reserve_many(RESERVED + 1).await) };
             tokio::select! {
-                event = events.recv() => match event {
+                event = events.recv(), if has_room && held.len() < MAX_HELD => match event {
                     // Voice waits for nothing; what is older than the join's answer is told by its placement.
                     Some(event @ (ServerEvent::ProbeMedia(..) | ServerEvent::MediaMoved(..))) => {
                         self.tell(Update::Event(event));
@@ -203,6 +218,8 @@ impl Task {
                     Some(event) => held.push_back(event),
                     None => return Served::Lost { lost: link.lost().await, wait: None },
                 },
+                // The call has taken some: look again.
+                () = room, if !has_room => {}
                 answer = answered(&mut joining) => {
                     joining = None;
                     if let Some(served) = self.take_answer(answer) {
@@ -356,8 +373,10 @@ impl Task {
     }
 
     fn tell(&self, update: Update) {
-        // Without a listener the asks end too, and with them this task.
-        let _ = self.updates.send(update);
+        // Without a listener the asks end too, and with them this task. Room is left for what is told here.
+        if let Err(TrySendError::Full(_)) = self.updates.try_send(update) {
+            tracing::warn!("the call takes no news: some of it is lost");
+        }
     }
 }
 
