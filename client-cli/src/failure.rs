@@ -153,7 +153,7 @@ impl From<TrustError> for Failure {
     fn from(error: TrustError) -> Self {
         let exit = match error {
             TrustError::NoSuchFile { .. } | TrustError::NotCertificates { .. } => Exit::Usage,
-            TrustError::WrongPin { .. } | TrustError::Untrusted(_) => Exit::Network,
+            _ => Exit::Network,
         };
         Self::new(exit, "untrusted_server", error.to_string())
     }

@@ -27,7 +27,8 @@ pub struct Common {
     #[arg(long, global = true, env = "CONFAB_SERVER", value_name = "HOST[:PORT]")]
     pub server: Option<Server>,
 
-    /// Trust the server only under the certificate authorities in this PEM file.
+    /// Trust the server only under the certificate authorities in this PEM file. Its cluster's authority is remembered, so
+    /// that later commands need it no more.
     #[arg(
         long,
         global = true,
@@ -37,8 +38,9 @@ pub struct Common {
     )]
     pub ca: Option<PathBuf>,
 
-    /// Trust the server only under the authority with this fingerprint, as it prints at its first start.
-    /// Default: what was seen first is remembered and asked for from then on.
+    /// Trust the server only under the authority with this fingerprint, as it prints at its start; it is remembered, in place
+    /// of what was known of the server before. Default: what is remembered of the server; at the first `register` or `login`
+    /// a public authority, or else what the person says who is asked.
     #[arg(
         long,
         global = true,
@@ -95,6 +97,19 @@ pub struct PasswordFlags {
     pub password_stdin: bool,
 }
 
+/// What to do with a server of which nothing is known.
+#[derive(Debug, Clone, Args)]
+pub struct FirstSight {
+    /// Take the authority that a server shows when it is seen for the first time, without a question, and remember it.
+    /// Whoever is in between at that moment is trusted too: use --fingerprint wherever it is known.
+    #[arg(
+        long,
+        env = "CONFAB_TRUST_FIRST_SIGHT",
+        value_parser = clap::builder::BoolishValueParser::new()
+    )]
+    pub trust_first_sight: bool,
+}
+
 /// Options of `register`.
 #[derive(Debug, Args)]
 pub struct Register {
@@ -109,6 +124,9 @@ pub struct Register {
     /// What this session is called in the list of sessions, up to 64 characters.
     #[arg(long, default_value_t = default_device(), value_name = "TEXT")]
     pub device: String,
+    /// A server that was never seen before.
+    #[command(flatten)]
+    pub first_sight: FirstSight,
     /// The password.
     #[command(flatten)]
     pub password: PasswordFlags,
@@ -122,6 +140,9 @@ pub struct Login {
     /// What this session is called in the list of sessions, up to 64 characters.
     #[arg(long, default_value_t = default_device(), value_name = "TEXT")]
     pub device: String,
+    /// A server that was never seen before.
+    #[command(flatten)]
+    pub first_sight: FirstSight,
     /// The password.
     #[command(flatten)]
     pub password: PasswordFlags,
@@ -382,6 +403,20 @@ mod tests {
         let parsed =
             Flags::try_parse_from(["confab", "login", "ann", "--password", "correct horse"]);
         assert!(parsed.is_err());
+    }
+
+    #[test]
+    fn first_sight_is_for_those_commands_that_make_a_session() {
+        let parse = |line: &str| Flags::try_parse_from(line.split(' '));
+        let Command::Login(login) = parse("confab login ann --trust-first-sight")
+            .unwrap()
+            .command
+        else {
+            panic!("it is a login");
+        };
+        assert!(login.first_sight.trust_first_sight);
+        assert!(parse("confab whoami --trust-first-sight").is_err());
+        assert!(parse("confab join friday --trust-first-sight").is_err());
     }
 
     #[test]

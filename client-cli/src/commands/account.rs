@@ -1,11 +1,11 @@
 //! Accounts: register, login, logout, whoami, passwd, export, delete.
 
 use bytes::Bytes;
-use confab_protocol::control::{Birthday, Device, Email, Username};
+use confab_protocol::control::{Birthday, Device, Email, Username, text};
 use confab_protocol::wire::{self, request};
 use serde::Serialize;
 
-use super::{Context, password};
+use super::{Context, meet, password};
 use crate::failure::Failure;
 use crate::flags::{Account, Login, PasswordFlags, Register};
 use crate::net::ApiError;
@@ -16,8 +16,9 @@ pub(super) async fn register(context: &Context, flags: Register) -> Result<(), F
     let email: Email = flags.email.parse()?;
     let birthday: Birthday = flags.birthday.parse()?;
     let device = flags.device()?;
+    let mut access = meet::server(context, &flags.first_sight, &flags.password).await?;
     let password = password::chosen(&flags.password)?;
-    let (access, link) = context.connect().await?;
+    let link = access.open().await?;
     let request = wire::Register {
         username: username.into(),
         email: email.as_str().to_owned(),
@@ -38,8 +39,9 @@ pub(super) async fn register(context: &Context, flags: Register) -> Result<(), F
 
 pub(super) async fn login(context: &Context, flags: Login) -> Result<(), Failure> {
     let device: Device = flags.device.parse()?;
+    let mut access = meet::server(context, &flags.first_sight, &flags.password).await?;
     let password = password::current(&flags.password)?;
-    let (access, link) = context.connect().await?;
+    let link = access.open().await?;
     let request = wire::Login {
         device_cookie: Bytes::new(),
         name: flags.name,
@@ -86,6 +88,7 @@ pub(super) async fn whoami(context: &Context) -> Result<(), Failure> {
 }
 
 pub(super) async fn passwd(context: &Context, flags: &PasswordFlags) -> Result<(), Failure> {
+    meet::session(context, flags, password::CHANGE).await?;
     let (old, new) = password::change(flags)?;
     let (_, link) = context.signed_in().await?;
     let request = wire::ChangePassword {
@@ -114,6 +117,7 @@ pub(super) async fn data(context: &Context, command: Account) -> Result<(), Fail
             link.close().await;
         }
         Account::Delete(flags) => {
+            meet::session(context, &flags, password::CURRENT).await?;
             let password = password::current(&flags)?;
             let (access, link) = context.signed_in().await?;
             let request = wire::DeleteAccount {
@@ -181,11 +185,13 @@ struct WhoAmI {
 }
 
 impl Say for WhoAmI {
-    fn text(&self) -> Option<String> {
-        Some(format!(
-            "{} at {}\ne-mail    {}\nbirthday  {}\nsince     {}",
-            self.username, self.server, self.email, self.birthday, self.created
-        ))
+    fn lines(&self) -> Vec<String> {
+        vec![
+            format!("{} at {}", self.username, self.server),
+            format!("e-mail    {}", self.email),
+            format!("birthday  {}", self.birthday),
+            format!("since     {}", self.created),
+        ]
     }
 }
 
@@ -207,8 +213,13 @@ struct Exported {
 }
 
 impl Say for Exported {
-    fn text(&self) -> Option<String> {
-        Some(format!("{:#}", self.data))
+    /// JSON for a person, too: whoever keeps it in a file can read it by a program.
+    fn lines(&self) -> Vec<String> {
+        let json = format!("{:#}", self.data);
+        text::json_escaped(&json)
+            .lines()
+            .map(str::to_owned)
+            .collect()
     }
 }
 

@@ -8,7 +8,7 @@ use crate::failure::{Exit, Failure};
 use crate::flags::{Command, Common, Flags};
 use crate::net::server::BadServer;
 use crate::net::sign_in::Access;
-use crate::net::trust::PinSource;
+use crate::net::trust::{PinSource, public_roots};
 use crate::net::{Link, Server, Trust};
 use crate::output::Output;
 use crate::store::Store;
@@ -16,6 +16,7 @@ use crate::store::Store;
 mod account;
 mod conference;
 mod join;
+mod meet;
 mod password;
 mod session;
 
@@ -107,22 +108,12 @@ impl Context {
                 pin,
                 source: PinSource::Flag,
             },
-            (None, None) => match store.pin(&server.to_string())? {
-                Some(pin) => Trust::Pinned {
-                    pin,
-                    source: PinSource::KnownServers(store.known_servers_path()),
-                },
-                None => Trust::FirstSight,
+            (None, None) => match store.known_server(&server.to_string())? {
+                Some(how) => Trust::remembered(how, &store.known_servers_path(), public_roots),
+                None => Trust::Unknown,
             },
         };
         Ok(Access::new(server, trust, store)?)
-    }
-
-    /// A connection that speaks for nobody yet.
-    async fn connect(&self) -> Result<(Access, Link), Failure> {
-        let mut access = self.access()?;
-        let link = access.open().await?;
-        Ok((access, link))
     }
 
     /// A connection that speaks for the account.

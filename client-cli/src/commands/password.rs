@@ -2,11 +2,12 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _};
 
-use confab_protocol::control::Password;
+use confab_protocol::control::{Password, text};
 use zeroize::Zeroizing;
 
 use crate::failure::{Exit, Failure};
 use crate::flags::PasswordFlags;
+use crate::output;
 
 /// Environment variable of the password.
 const VARIABLE: &str = "CONFAB_PASSWORD";
@@ -14,9 +15,21 @@ const VARIABLE: &str = "CONFAB_PASSWORD";
 /// Environment variable of the new password of `passwd`.
 const NEW_VARIABLE: &str = "CONFAB_NEW_PASSWORD";
 
-/// The password of an account that exists. Its form is for the server to judge.
+/// The environment variables that spare the question for an account's password.
+pub(super) const CURRENT: &[&str] = &[VARIABLE];
+
+/// The same for the old password and the new one.
+pub(super) const CHANGE: &[&str] = &[VARIABLE, NEW_VARIABLE];
+
+/// True when somebody is asked for a password, or a program that may take its time, because one of `variables` is not set.
+pub(super) fn is_waited_for(flags: &PasswordFlags, variables: &[&str]) -> bool {
+    let is_missing = |variable: &&str| std::env::var_os(variable).is_none();
+    flags.password_stdin || variables.iter().any(is_missing)
+}
+
+/// The password of an account that exists. Its length is for the server to judge.
 pub(super) fn current(flags: &PasswordFlags) -> Result<Zeroizing<String>, Failure> {
-    get(flags, VARIABLE, "Password: ")
+    prepared(&get(flags, VARIABLE, "Password: ")?)
 }
 
 /// A password to be set; asked for twice at a prompt.
@@ -26,7 +39,7 @@ pub(super) fn chosen(flags: &PasswordFlags) -> Result<Password, Failure> {
 
 /// The old password and the new one.
 pub(super) fn change(flags: &PasswordFlags) -> Result<(Zeroizing<String>, Password), Failure> {
-    let old = get(flags, VARIABLE, "Old password: ")?;
+    let old = prepared(&get(flags, VARIABLE, "Old password: ")?)?;
     let new = choose(flags, NEW_VARIABLE, "New password: ")?;
     Ok((old, new))
 }
@@ -34,10 +47,18 @@ pub(super) fn change(flags: &PasswordFlags) -> Result<(Zeroizing<String>, Passwo
 fn choose(flags: &PasswordFlags, variable: &str, question: &str) -> Result<Password, Failure> {
     let text = get(flags, variable, question)?;
     let password: Password = text.parse()?;
-    if is_prompted(flags, variable) && *prompt("Again: ")? != *text {
+    if is_prompted(flags, variable) && prompt("Again: ")?.parse() != Ok(password.clone()) {
         return Err(Failure::usage("the two passwords differ: try again"));
     }
     Ok(password)
+}
+
+/// The form in which every client sends a password, however it was typed.
+fn prepared(typed: &str) -> Result<Zeroizing<String>, Failure> {
+    text::opaque(typed).map_err(|reason| {
+        let message = format!("the password is wrong: no password holds {reason}");
+        Failure::new(Exit::Auth, "bad_credentials", message)
+    })
 }
 
 fn get(
@@ -86,7 +107,7 @@ fn prompt(question: &str) -> Result<Zeroizing<String>, Failure> {
         .map(Zeroizing::new)
         .map_err(|error| {
             // The prompt's line is still open.
-            eprintln!();
+            output::say_to_person("");
             match error.kind() {
                 io::ErrorKind::Interrupted => {
                     Failure::new(Exit::Interrupted, "interrupted", "interrupted")

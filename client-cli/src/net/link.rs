@@ -10,19 +10,25 @@ use confab_protocol::version;
 use confab_protocol::wire::{self, request, response};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ConnectionError, Endpoint, IdleTimeout, TransportConfig, VarInt};
+use rustls::RootCertStore;
 use tokio::sync::mpsc;
 
-use super::Server;
 use super::api::ApiError;
 use super::event::ServerEvent;
+use super::nodes::MAX_NODES;
 use super::race::race;
-use super::trust::{ServerVerifier, Trust, TrustError, Verdict};
+use super::trust::{Check, Trust, TrustError, Verdict};
+use super::verifier::ServerVerifier;
+use super::{Fingerprint, Server};
 
 /// Time for a connection to stand.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Head start of an address before the next one is tried as well (RFC 8305 §5).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+
+/// Time for the server to hear a goodbye. One that is not heard costs it an idle timeout, and nobody else anything.
+const GOODBYE: Duration = Duration::from_millis(500);
 
 /// Time for a response: the server's own limit for a request, and then some for password hashing.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -85,8 +91,8 @@ pub struct Link {
     endpoint: Endpoint,
     /// Which node it goes to.
     pub node: Server,
-    /// How the server came to be trusted.
-    pub verdict: Verdict,
+    /// The authority of the server's cluster, as the server says.
+    pub authority: Fingerprint,
     /// The server's clock at the greeting, in milliseconds since 1970.
     pub server_time_ms: u64,
     /// When that was, by one's own clock.
@@ -107,25 +113,43 @@ pub struct Lost {
 }
 
 impl Link {
-    /// Connects and greets. Addresses of the server's name are raced.
+    /// Connects, and greets the server once it is trusted. Addresses of the server's name are raced.
     pub async fn open(server: &Server, trust: &Trust) -> Result<Self, ConnectError> {
+        let mut refused = TrustError::Unknown {
+            server: server.to_string(),
+        };
+        // The first refusal says most: it is of what was asked for first.
+        let mut is_first = true;
+        let checks = trust.checks(server);
+        if checks.is_empty() {
+            return Err(refused.into());
+        }
         let addresses = resolve(server).await?;
-        let mut refused = None;
-        for name in trust.server_names(server) {
-            let connecting = connect_to_any(server, trust, &name, &addresses);
-            match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-                Ok(Ok(connected)) => return Self::greet(server.clone(), connected).await,
-                Ok(Err(ConnectError::Trust(error))) => refused = refused.or(Some(error)),
-                Ok(Err(error)) => return Err(error),
-                Err(_) => {
-                    return Err(unreachable(server, "nobody answers"));
-                }
+        for check in checks {
+            match connect_to_any(server, &check, &addresses).await {
+                Ok(connected) => return Self::greet(server.clone(), connected).await,
+                Err(ConnectError::Trust(error)) if is_first => (refused, is_first) = (error, false),
+                Err(ConnectError::Trust(_)) => {}
+                Err(error) => return Err(error),
             }
         }
-        Err(refused.map_or_else(
-            || unreachable(server, "it has no name"),
-            ConnectError::Trust,
-        ))
+        Err(refused.into())
+    }
+
+    /// Looks at a server of which nothing is known, and sends it nothing: whether one of the public authorities `roots`
+    /// vouches for it, or else which authority its cluster has.
+    pub async fn look(server: &Server, roots: Arc<RootCertStore>) -> Result<Verdict, ConnectError> {
+        let addresses = resolve(server).await?;
+        let connected =
+            match connect_to_any(server, &Check::public(server, roots), &addresses).await {
+                Err(ConnectError::Trust(_)) => {
+                    connect_to_any(server, &Check::any(), &addresses).await?
+                }
+                other => other?,
+            };
+        let (connection, endpoint, verdict) = connected;
+        say_goodbye(&connection, &endpoint).await;
+        Ok(verdict)
     }
 
     /// The server's clock now, in milliseconds since 1970.
@@ -144,12 +168,7 @@ impl Link {
         &self,
         kind: request::Kind,
     ) -> impl Future<Output = Result<response::Kind, ApiError>> + Send + 'static {
-        let connection = self.connection.clone();
-        async move {
-            let exchange = exchange(&connection, kind);
-            let response = tokio::time::timeout(RESPONSE_TIMEOUT, exchange).await;
-            response.map_err(|_| ApiError::Timeout)?
-        }
+        ask(self.connection.clone(), kind)
     }
 
     /// The server's events from now on. To be called once.
@@ -193,42 +212,38 @@ impl Link {
 
     /// Says goodbye and waits until the server has heard it, for a short while.
     pub async fn close(&self) {
-        const GOODBYE: Duration = Duration::from_millis(500);
-        self.connection.close(VarInt::from_u32(0), b"done");
-        // A goodbye that is not heard costs the server an idle timeout, and nobody else anything.
-        let _ = tokio::time::timeout(GOODBYE, self.endpoint.wait_idle()).await;
+        say_goodbye(&self.connection, &self.endpoint).await;
     }
 
     async fn greet(
         node: Server,
-        (connection, endpoint, verdict): Connected,
+        (connection, endpoint, _): Connected,
     ) -> Result<Self, ConnectError> {
-        let mut link = Self {
-            connection,
-            endpoint,
-            node,
-            verdict,
-            server_time_ms: 0,
-            greeted: Instant::now(),
-            nodes: Vec::new(),
-            region: None,
-        };
         let hello = wire::Hello {
             min_version: version::CONTROL.min(),
             max_version: version::CONTROL.max(),
             agent: format!("confab/{}", env!("CARGO_PKG_VERSION")),
         };
-        match link.request(request::Kind::Hello(hello)).await {
-            Ok(response::Kind::Welcome(welcome)) if version::CONTROL.contains(welcome.version) => {
-                link.server_time_ms = welcome.server_time_ms;
-                link.nodes = parse_nodes(&welcome.nodes);
-                // One that is none is as good as none.
-                link.region = Region::parse(&welcome.region).unwrap_or_default();
-                Ok(link)
+        let greeted = Instant::now();
+        let welcome = match ask(connection.clone(), request::Kind::Hello(hello)).await? {
+            response::Kind::Welcome(welcome) if version::CONTROL.contains(welcome.version) => {
+                welcome
             }
-            Ok(_) => Err(ApiError::Malformed("no welcome").into()),
-            Err(error) => Err(error.into()),
-        }
+            _ => return Err(ApiError::Malformed("no welcome").into()),
+        };
+        let authority = Fingerprint::parse(&welcome.authority)
+            .ok_or(ApiError::Malformed("a welcome without its authority"))?;
+        Ok(Self {
+            connection,
+            endpoint,
+            node,
+            authority,
+            server_time_ms: welcome.server_time_ms,
+            greeted,
+            nodes: parse_nodes(&welcome.nodes),
+            // One that is none is as good as none.
+            region: Region::parse(&welcome.region).unwrap_or_default(),
+        })
     }
 }
 
@@ -283,17 +298,18 @@ type Connected = (quinn::Connection, Endpoint, Verdict);
 
 async fn connect_to_any(
     server: &Server,
-    trust: &Trust,
-    name: &str,
+    check: &Check,
     addresses: &[SocketAddr],
 ) -> Result<Connected, ConnectError> {
     let attempts = addresses
         .iter()
         .copied()
-        .map(|address| connect(server.clone(), trust.clone(), name.to_owned(), address));
-    let errors = match race(attempts, |_| NEXT_ADDRESS_AFTER).await {
-        Ok(connected) => return Ok(connected),
-        Err(errors) => errors,
+        .map(|address| connect(server.clone(), check.clone(), address));
+    let racing = race(attempts, |_| NEXT_ADDRESS_AFTER);
+    let errors = match tokio::time::timeout(CONNECT_TIMEOUT, racing).await {
+        Ok(Ok(connected)) => return Ok(connected),
+        Ok(Err(errors)) => errors,
+        Err(_) => return Err(unreachable(server, "nobody answers")),
     };
     // A server that is there and is the wrong one says more than one that is not there.
     let is_there = |error: &ConnectError| !matches!(error, ConnectError::Unreachable { .. });
@@ -304,12 +320,11 @@ async fn connect_to_any(
 
 async fn connect(
     server: Server,
-    trust: Trust,
-    name: String,
+    Check { name, proof }: Check,
     address: SocketAddr,
 ) -> Result<Connected, ConnectError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = Arc::new(ServerVerifier::new(trust, &server, provider.clone()));
+    let verifier = Arc::new(ServerVerifier::new(proof, &server, provider.clone()));
     let failed = |error: &dyn std::fmt::Display| unreachable(&server, &error.to_string());
     let mut tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -333,7 +348,8 @@ async fn connect(
     match connecting.await {
         Ok(connection) => {
             // A resumed handshake would show no certificate; none is resumed here, for each attempt has its own cache.
-            let verdict = verifier.judgement().unwrap_or(Ok(Verdict::Known))?;
+            let judged = verifier.judgement();
+            let verdict = judged.ok_or_else(|| failed(&"it showed no certificate"))??;
             Ok((connection, endpoint, verdict))
         }
         Err(error) => Err(match verifier.judgement() {
@@ -342,6 +358,11 @@ async fn connect(
             _ => failed(&plain(&error)),
         }),
     }
+}
+
+async fn say_goodbye(connection: &quinn::Connection, endpoint: &Endpoint) {
+    connection.close(VarInt::from_u32(0), b"done");
+    let _ = tokio::time::timeout(GOODBYE, endpoint.wait_idle()).await;
 }
 
 fn transport() -> TransportConfig {
@@ -379,9 +400,19 @@ fn unreachable(server: &Server, reason: &str) -> ConnectError {
     }
 }
 
-/// Nodes as a server tells them; what makes no sense is left out.
+/// Nodes as a server tells them, [`MAX_NODES`] at most; what makes no sense is left out.
 pub(super) fn parse_nodes(told: &[String]) -> Vec<Server> {
-    told.iter().filter_map(|node| node.parse().ok()).collect()
+    let nodes = told.iter().filter_map(|node| node.parse().ok());
+    nodes.take(MAX_NODES).collect()
+}
+
+async fn ask(
+    connection: quinn::Connection,
+    kind: request::Kind,
+) -> Result<response::Kind, ApiError> {
+    let exchange = exchange(&connection, kind);
+    let response = tokio::time::timeout(RESPONSE_TIMEOUT, exchange).await;
+    response.map_err(|_| ApiError::Timeout)?
 }
 
 async fn exchange(

@@ -1,7 +1,9 @@
 //! The edge towards the network, in the order of use.
 //!
 //! * [`server`]: where the server is;
-//! * [`trust`]: whether it is the one it should be;
+//! * [`fingerprint`]: which authority signed its certificate;
+//! * [`trust`]: what has to vouch for it;
+//! * `verifier`: whether its certificates are what they have to be;
 //! * [`link`]: one QUIC connection: requests, responses, events;
 //! * `race`: attempts side by side;
 //! * [`nodes`]: which of the server's nodes it goes to;
@@ -16,6 +18,7 @@
 pub mod api;
 mod entry;
 pub mod event;
+pub mod fingerprint;
 pub mod link;
 pub mod nodes;
 mod race;
@@ -25,6 +28,7 @@ pub mod sign_in;
 pub mod supervisor;
 pub mod trust;
 pub mod udp;
+mod verifier;
 
 #[cfg(test)]
 mod recovery_tests;
@@ -32,9 +36,12 @@ mod recovery_tests;
 mod server_tests;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod trust_tests;
 
 pub use api::ApiError;
+pub use fingerprint::Fingerprint;
 pub use link::{ConnectError, Link};
 pub use nodes::Nodes;
 pub use server::Server;
-pub use trust::{Fingerprint, Trust, TrustError};
+pub use trust::{Remembered, Trust, TrustError};

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::race::race;
-use super::trust::Verdict;
-use super::{ConnectError, Link, Server, Trust, TrustError};
+use super::{ConnectError, Link, Server, Trust};
 
 /// Head start of the first node before the next one is tried as well; each one after it gets twice as long, so that
 /// nodes that are slow because all clients come at once are not asked for more than that.
@@ -14,7 +13,7 @@ const NEXT_NODE_AFTER: Duration = Duration::from_millis(500);
 const HEAD_START_DOUBLINGS: u32 = 3;
 
 /// Nodes that are remembered beside the one that the person named.
-const MAX_NODES: usize = 8;
+pub(super) const MAX_NODES: usize = 8;
 
 /// Where a server can be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,11 +79,20 @@ impl Nodes {
             .await
     }
 
-    /// Connects to the first of `nodes` that answers. None but the person's own server is trusted at first sight.
+    /// Connects to the first of `nodes` that answers. `trust` is in the person's own server; the others are trusted as the
+    /// same cluster's.
     pub async fn open_any(&self, nodes: &[Server], trust: &Trust) -> Result<Link, ConnectError> {
         let attempts = nodes.iter().cloned().map(|node| {
-            let (trust, own) = (trust.clone(), node == self.server);
-            async move { open_one(&node, &trust, own).await }
+            let own = node == self.server;
+            let trust = match own {
+                true => trust.clone(),
+                false => trust.of_another_node(),
+            };
+            async move {
+                Link::open(&node, &trust)
+                    .await
+                    .map_err(|error| (own, error))
+            }
         });
         let head_start =
             |begun: u32| NEXT_NODE_AFTER * 2u32.pow((begun - 1).min(HEAD_START_DOUBLINGS));
@@ -122,19 +130,6 @@ impl Nodes {
             order.push(lost);
         }
         order.into_iter().cloned().collect()
-    }
-}
-
-async fn open_one(node: &Server, trust: &Trust, own: bool) -> Result<Link, (bool, ConnectError)> {
-    let link = Link::open(node, trust)
-        .await
-        .map_err(|error| (own, error))?;
-    match link.verdict {
-        Verdict::FirstSight(_) if !own => {
-            let stranger = "another node of the server shows an authority that was not seen before";
-            Err((own, TrustError::Untrusted(stranger.into()).into()))
-        }
-        _ => Ok(link),
     }
 }
 

@@ -7,6 +7,9 @@ use std::str::FromStr;
 /// UDP port of the control plane when none is named.
 pub const DEFAULT_PORT: u16 = 4433;
 
+/// Longest host, in bytes: a name of the DNS (RFC 1035 §2.3.4).
+const MAX_HOST: usize = 253;
+
 /// A server's host and port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
@@ -49,6 +52,7 @@ impl FromStr for Server {
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-._:".contains(c);
         let has_colon = host.contains(':');
         if host.is_empty()
+            || host.len() > MAX_HOST
             || !host.chars().all(allowed)
             || (has_colon && host.parse::<Ipv6Addr>().is_err())
         {
@@ -108,6 +112,7 @@ mod tests {
             "[::1",
             "a:b:c",
             "https://a",
+            &"a".repeat(254),
         ] {
             assert!(bad.parse::<Server>().is_err(), "{bad:?}");
         }

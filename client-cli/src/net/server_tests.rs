@@ -12,34 +12,8 @@ use super::event::ServerEvent;
 use super::sign_in::{Access, SignInError};
 use super::supervisor::{Ask, Supervisor, Update};
 use super::testing::{Node, kindly, next, redirecting, refuse, slug, telling};
-use super::trust::{PinSource, Verdict};
-use super::{ApiError, ConnectError, Fingerprint, Link, Nodes, Trust, TrustError};
+use super::{ApiError, ConnectError, Link};
 use crate::engine::room::Change;
-
-#[tokio::test]
-async fn a_server_seen_first_is_pinned_and_then_asked_for() {
-    let node = Node::start(kindly);
-    let (mut access, _home) = node.access(Trust::FirstSight);
-    let link = access.open().await.unwrap();
-    assert_eq!(link.verdict, Verdict::FirstSight(node.authority));
-    let name = access.server.to_string();
-    assert_eq!(access.store.pin(&name).unwrap(), Some(node.authority));
-    assert_eq!(access.open().await.unwrap().verdict, Verdict::Known);
-}
-
-#[tokio::test]
-async fn a_server_with_another_authority_is_refused() {
-    let node = Node::start(kindly);
-    let trust = Trust::Pinned {
-        pin: Fingerprint::of(b"another"),
-        source: PinSource::Flag,
-    };
-    let (access, _home) = node.access(trust);
-    let error = Link::open(&access.server, &access.trust).await.unwrap_err();
-    assert!(
-        matches!(error, ConnectError::Trust(TrustError::WrongPin { got, .. }) if got == node.authority)
-    );
-}
 
 #[tokio::test]
 async fn a_server_without_a_version_in_common_is_told_apart() {
@@ -256,16 +230,6 @@ async fn when_its_node_is_gone_a_client_goes_to_another_that_it_was_told_of() {
     // It is remembered with the session, for a client that starts then.
     let mut later = Access::new(again.server, again.trust, again.store).unwrap();
     later.open_signed_in().await.unwrap();
-}
-
-#[tokio::test]
-async fn another_node_is_never_trusted_at_first_sight() {
-    let stranger = Node::start(kindly);
-    let (mut access, _home) = stranger.access(Trust::FirstSight);
-    let node = stranger.address.to_string().parse().unwrap();
-    access.server = "127.0.0.1:9".parse().unwrap();
-    access.nodes = Nodes::new(access.server.clone(), vec![node]);
-    assert!(access.open().await.is_err());
 }
 
 /// Collects what is logged.

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use confab_protocol::control::ErrorCode;
+use confab_protocol::control::{ErrorCode, TOKEN_LEN, Username};
 use confab_protocol::wire::{self, request};
 use zeroize::Zeroizing;
 
 use super::link::parse_nodes;
-use super::trust::{PinSource, Verdict};
-use super::{ApiError, ConnectError, Link, Nodes, Server, Trust};
+use super::trust::{PinSource, Remembered, Trust, TrustError};
+use super::{ApiError, ConnectError, Link, Nodes, Server};
 use crate::store::sessions::StoredSession;
 use crate::store::{Store, StoreError};
 
@@ -81,27 +81,12 @@ impl Access {
         })
     }
 
-    /// Connects. A server seen for the first time is pinned, and the person told.
+    /// Connects, and remembers how the server was trusted.
     pub async fn open(&mut self) -> Result<Link, SignInError> {
         let link = self.nodes.open(&self.trust).await?;
         self.nodes.reached(&link.node);
         self.nodes.learn(link.nodes.clone());
-        if let Verdict::FirstSight(pin) = link.verdict {
-            let path = self.store.known_servers_path();
-            self.store
-                .remember_pin(&self.server.to_string(), pin)
-                .await?;
-            eprintln!(
-                "confab: first time at {}: its authority is {pin}, remembered in {}; compare it with what \
-                 `confab-control fingerprint` prints there",
-                self.server,
-                path.display()
-            );
-            self.trust = Trust::Pinned {
-                pin,
-                source: PinSource::KnownServers(path),
-            };
-        }
+        self.remember(&link).await?;
         Ok(link)
     }
 
@@ -189,15 +174,83 @@ impl Access {
         Ok(username)
     }
 
+    /// Keeps how the server was trusted, where that is news.
+    async fn remember(&mut self, link: &Link) -> Result<(), SignInError> {
+        let (server, told) = (self.server.to_string(), link.authority);
+        match &mut self.trust {
+            // Of the other nodes no public authority says anything.
+            Trust::Public { .. } if link.node != self.server => {}
+            Trust::Public { authority, .. } => {
+                let before = authority.replace(told);
+                let how = Remembered::Public { authority: told };
+                match before {
+                    None => self.remember_first(&server, how).await?,
+                    Some(before) if before != told => {
+                        self.store.replace_server(&server, how).await?;
+                    }
+                    Some(_) => {}
+                }
+            }
+            Trust::Authorities { authority, .. } => {
+                *authority = Some(told);
+                self.remember_chosen(&server, Remembered::Pinned(told))
+                    .await?;
+            }
+            Trust::Pinned { pin, source } => {
+                let how = Remembered::Pinned(*pin);
+                match source {
+                    PinSource::Flag => self.remember_chosen(&server, how).await?,
+                    PinSource::FirstSight => {
+                        *source = PinSource::KnownServers(self.store.known_servers_path());
+                        self.remember_first(&server, how).await?;
+                    }
+                    PinSource::KnownServers(_) | PinSource::Server => {}
+                }
+            }
+            Trust::Unknown => {}
+        }
+        Ok(())
+    }
+
+    /// What the person says on the command line holds, and is no less than what was known: the authority is named.
+    async fn remember_chosen(&self, server: &str, how: Remembered) -> Result<(), SignInError> {
+        // A damaged line is what this mends.
+        let known = self.store.known_server(server).ok().flatten();
+        if known.map(Remembered::authority) != Some(how.authority()) {
+            self.store.replace_server(server, how).await?;
+        }
+        Ok(())
+    }
+
+    /// Two processes that see a server for the first time have to see the same.
+    async fn remember_first(&self, server: &str, how: Remembered) -> Result<(), SignInError> {
+        let known = self.store.remember_server(server, how).await?;
+        if known.authority() == how.authority() {
+            return Ok(());
+        }
+        let path = self.store.known_servers_path();
+        let error = TrustError::WrongPin {
+            server: server.to_owned(),
+            expected: known.authority(),
+            got: how.authority(),
+            said_by: PinSource::KnownServers(path).to_string(),
+        };
+        Err(ConnectError::from(error).into())
+    }
+
     fn parse_session(&self, granted: wire::SessionGranted) -> Result<StoredSession, ApiError> {
         let account = granted
             .account
             .ok_or(ApiError::Malformed("a session without its account"))?;
-        if granted.token.is_empty() {
-            return Err(ApiError::Malformed("a session without its token"));
+        if granted.token.len() != TOKEN_LEN {
+            return Err(ApiError::Malformed("a session whose token is none"));
         }
+        let username: Username = account
+            .username
+            .parse()
+            .map_err(|_| ApiError::Malformed("a session whose account has no name"))?;
         Ok(StoredSession {
-            username: account.username,
+            username: username.into(),
             token: Zeroizing::new(granted.token.to_vec()),
             expires_ms: granted.expires_ms,
             refresh_after_ms: granted.refresh_after_ms,

@@ -10,7 +10,10 @@ use confab_protocol::wire::{self, event, request, response};
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, VarInt};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use tokio::sync::broadcast;
 use zeroize::Zeroizing;
 
@@ -36,6 +39,14 @@ pub(super) struct Node {
     signer: Arc<Signer>,
 }
 
+/// What a node shows to those who do not ask for the cluster's name.
+enum Shown {
+    /// The cluster's certificate.
+    Cluster,
+    /// A certificate of this authority for this host.
+    Public(Arc<Signer>, &'static str),
+}
+
 impl Node {
     pub(super) fn start(
         answer: impl Fn(&request::Kind) -> response::Kind + Send + Sync + 'static,
@@ -47,7 +58,17 @@ impl Node {
         alpn: &[u8],
         answer: impl Fn(&request::Kind) -> response::Kind + Send + Sync + 'static,
     ) -> Self {
-        Self::start_under(Arc::new(Signer::new()), alpn, answer)
+        Self::start_under(Arc::new(Signer::new()), Shown::Cluster, alpn, answer)
+    }
+
+    /// A node with a certificate of `public` for `host`, of a cluster of its own.
+    pub(super) fn start_public(
+        public: &Arc<Signer>,
+        host: &'static str,
+        answer: impl Fn(&request::Kind) -> response::Kind + Send + Sync + 'static,
+    ) -> Self {
+        let shown = Shown::Public(public.clone(), host);
+        Self::start_under(Arc::new(Signer::new()), shown, ALPN, answer)
     }
 
     /// Another node of the same server.
@@ -55,23 +76,38 @@ impl Node {
         &self,
         answer: impl Fn(&request::Kind) -> response::Kind + Send + Sync + 'static,
     ) -> Self {
-        Self::start_under(self.signer.clone(), ALPN, answer)
+        Self::start_under(self.signer.clone(), Shown::Cluster, ALPN, answer)
+    }
+
+    /// Another node of the same server, with a certificate of `public` for `host` beside the cluster's.
+    pub(super) fn start_public_beside(
+        &self,
+        public: &Arc<Signer>,
+        host: &'static str,
+        answer: impl Fn(&request::Kind) -> response::Kind + Send + Sync + 'static,
+    ) -> Self {
+        let shown = Shown::Public(public.clone(), host);
+        Self::start_under(self.signer.clone(), shown, ALPN, answer)
     }
 
     fn start_under(
         signer: Arc<Signer>,
+        shown: Shown,
         alpn: &[u8],
         answer: impl Fn(&request::Kind) -> response::Kind + Send + Sync + 'static,
     ) -> Self {
-        let (chain, key) = signer.certificate();
-        let authority = Fingerprint::of(&chain[1]);
+        let authority = signer.fingerprint();
+        let cluster = Arc::new(signer.certificate(CLUSTER_SERVER_NAME));
+        let others = match shown {
+            Shown::Cluster => cluster.clone(),
+            Shown::Public(public, host) => Arc::new(public.certificate(host)),
+        };
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut tls = rustls::ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(chain, key.into())
-            .unwrap();
+            .with_cert_resolver(Arc::new(Resolver { cluster, others }));
         tls.alpn_protocols = vec![alpn.to_vec()];
         let quic = QuicServerConfig::try_from(tls).unwrap();
         let config = quinn::ServerConfig::with_crypto(Arc::new(quic));
@@ -82,7 +118,7 @@ impl Node {
             requests: Arc::default(),
             connections: Arc::default(),
             endpoint: endpoint.clone(),
-            events: broadcast::channel(16).0,
+            events: broadcast::channel(128).0,
             signer,
         };
         let (requests, connections) = (node.requests.clone(), node.connections.clone());
@@ -93,11 +129,28 @@ impl Node {
                 if let Ok(connection) = incoming.await {
                     connections.lock().unwrap().push(connection.clone());
                     let told = events.subscribe();
-                    tokio::spawn(serve(connection, told, requests.clone(), answer.clone()));
+                    let requests = requests.clone();
+                    tokio::spawn(serve(connection, authority, told, requests, answer.clone()));
                 }
             }
         });
         node
+    }
+
+    /// As with `--ca`.
+    pub(super) fn in_file(&self) -> Trust {
+        Trust::Authorities {
+            roots: self.signer.as_root(),
+            authority: None,
+        }
+    }
+
+    /// Trusted by the public authorities that this machine is made to have.
+    pub(super) fn public(roots: &Signer, authority: Option<Fingerprint>) -> Trust {
+        Trust::Public {
+            roots: roots.as_root(),
+            authority,
+        }
     }
 
     pub(super) fn access(&self, trust: Trust) -> (Access, tempfile::TempDir) {
@@ -167,13 +220,13 @@ impl Node {
 }
 
 /// What signs the certificates of a server's nodes.
-struct Signer {
+pub(super) struct Signer {
     authority: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Signer {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -182,19 +235,50 @@ impl Signer {
         Self { authority, issuer }
     }
 
-    fn certificate(&self) -> (Vec<CertificateDer<'static>>, PrivatePkcs8KeyDer<'static>) {
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.authority)
+    }
+
+    pub(super) fn as_root(&self) -> Arc<RootCertStore> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.authority.clone()).unwrap();
+        Arc::new(roots)
+    }
+
+    fn certificate(&self, name: &str) -> CertifiedKey {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![CLUSTER_SERVER_NAME.to_owned()]).unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         let leaf = params.signed_by(&key, &self.issuer).unwrap().der().clone();
-        (
-            vec![leaf, self.authority.clone()],
-            key.serialize_der().into(),
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        CertifiedKey::from_der(vec![leaf, self.authority.clone()], key, &provider).unwrap()
+    }
+}
+
+/// As control does: the cluster's certificate for its name, another for everything else.
+#[derive(Debug)]
+struct Resolver {
+    cluster: Arc<CertifiedKey>,
+    others: Arc<CertifiedKey>,
+}
+
+impl ResolvesServerCert for Resolver {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let is_cluster = hello.server_name() == Some(CLUSTER_SERVER_NAME);
+        Some(
+            if is_cluster {
+                &self.cluster
+            } else {
+                &self.others
+            }
+            .clone(),
         )
     }
 }
 
 async fn serve(
     connection: quinn::Connection,
+    authority: Fingerprint,
     mut told: broadcast::Receiver<wire::Event>,
     requests: Arc<Mutex<Vec<request::Kind>>>,
     answer: Arc<Answer>,
@@ -227,8 +311,13 @@ async fn serve(
             .unwrap()
             .kind
             .unwrap();
-        let kind_of_answer = answer(&kind);
+        let mut kind_of_answer = answer(&kind);
         requests.lock().unwrap().push(kind);
+        if let response::Kind::Welcome(welcome) = &mut kind_of_answer
+            && welcome.authority.is_empty()
+        {
+            welcome.authority = authority.as_bytes().to_vec().into();
+        }
         let response = encode(&wire::Response {
             kind: Some(kind_of_answer),
         });

@@ -1,77 +1,148 @@
-//! Servers seen before: the certificate authority that each showed at first sight.
+//! Servers seen before, and how each was trusted.
 //!
-//! A text file, one server a line: `host:port sha256:HEX`. A line may be deleted by hand to trust the server anew.
+//! A text file, one server a line: `host:port sha256:HEX` where the cluster's authority is pinned, or
+//! `host:port public sha256:HEX` where a public authority vouches for the host; the fingerprint is the cluster's authority
+//! then too, for the server's other nodes.
 
 use std::path::PathBuf;
 
 use super::{Store, StoreError};
-use crate::net::Fingerprint;
+use crate::net::Remembered;
 
 const FILE: &str = "known_servers";
 const LOCK: &str = "known_servers.lock";
 
+/// What stands between a server and its fingerprint, where a public authority vouches for it.
+const PUBLIC: &str = "public";
+
 impl Store {
-    /// Where the pins are kept.
+    /// Where it is kept.
     pub fn known_servers_path(&self) -> PathBuf {
         self.path(FILE)
     }
 
-    /// The pin of `server` (`host:port`), if it was seen before.
-    pub fn pin(&self, server: &str) -> Result<Option<Fingerprint>, StoreError> {
+    /// How `server` (`host:port`) was trusted, if it was seen before.
+    pub fn known_server(&self, server: &str) -> Result<Option<Remembered>, StoreError> {
         let text = self.read(FILE)?.unwrap_or_default();
-        let Some(pin) = text
-            .lines()
-            .filter_map(|line| line.split_once(' '))
-            .find(|(name, _)| *name == server)
-        else {
+        let Some(how) = text.lines().find_map(|line| how_of(line, server)) else {
             return Ok(None);
         };
-        match pin.1.trim().parse() {
-            Ok(pin) => Ok(Some(pin)),
-            Err(error) => Err(StoreError::Damaged {
-                path: self.path(FILE),
-                reason: error.to_string(),
-            }),
+        parse(how).map(Some).ok_or_else(|| StoreError::BadEntry {
+            path: self.path(FILE),
+            server: server.to_owned(),
+        })
+    }
+
+    /// Remembers how `server` was trusted when it was seen for the first time. What another process remembered meanwhile
+    /// stays, and is what comes back.
+    pub async fn remember_server(
+        &self,
+        server: &str,
+        how: Remembered,
+    ) -> Result<Remembered, StoreError> {
+        let _lock = self.lock(LOCK).await?;
+        match self.known_server(server)? {
+            Some(known) => Ok(known),
+            None => {
+                self.write_entry(server, how)?;
+                Ok(how)
+            }
         }
     }
 
-    /// Remembers the pin of `server`. One that another process kept meanwhile stays.
-    pub async fn remember_pin(&self, server: &str, pin: Fingerprint) -> Result<(), StoreError> {
+    /// Remembers that `server` is trusted in this way from now on, whatever was known before.
+    pub async fn replace_server(&self, server: &str, how: Remembered) -> Result<(), StoreError> {
         let _lock = self.lock(LOCK).await?;
-        if self.pin(server)?.is_some() {
-            return Ok(());
+        self.write_entry(server, how)
+    }
+
+    fn write_entry(&self, server: &str, how: Remembered) -> Result<(), StoreError> {
+        let mut text = String::new();
+        for line in self.read(FILE)?.unwrap_or_default().lines() {
+            if how_of(line, server).is_none() {
+                text.push_str(line);
+                text.push('\n');
+            }
         }
-        let mut text = self.read(FILE)?.unwrap_or_default();
-        if !text.is_empty() && !text.ends_with('\n') {
-            text.push('\n');
-        }
-        text.push_str(&format!("{server} {pin}\n"));
+        let how = match how {
+            Remembered::Public { authority } => format!("{PUBLIC} {authority}"),
+            Remembered::Pinned(pin) => pin.to_string(),
+        };
+        text.push_str(&format!("{server} {how}\n"));
         self.write(FILE, &text)
+    }
+}
+
+/// What a line says of `server`; `None` when it is about another.
+fn how_of<'a>(line: &'a str, server: &str) -> Option<&'a str> {
+    let how = line.strip_prefix(server)?;
+    let is_whole = how.is_empty() || how.starts_with(char::is_whitespace);
+    is_whole.then(|| how.trim())
+}
+
+fn parse(how: &str) -> Option<Remembered> {
+    match how.split_once(' ') {
+        Some((PUBLIC, authority)) => Some(Remembered::Public {
+            authority: authority.trim().parse().ok()?,
+        }),
+        Some(_) => None,
+        None => how.parse().ok().map(Remembered::Pinned),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::Fingerprint;
 
-    #[tokio::test]
-    async fn the_first_pin_of_a_server_stays() {
+    fn store() -> (Store, tempfile::TempDir) {
         let home = tempfile::tempdir().unwrap();
         let store = Store::open(Some(home.path().join("c"))).unwrap();
-        let (one, two) = (Fingerprint::of(b"one"), Fingerprint::of(b"two"));
-        assert_eq!(store.pin("a:1").unwrap(), None);
-        store.remember_pin("a:1", one).await.unwrap();
-        store.remember_pin("a:1", two).await.unwrap();
-        store.remember_pin("b:1", two).await.unwrap();
-        assert_eq!(store.pin("a:1").unwrap(), Some(one));
-        assert_eq!(store.pin("b:1").unwrap(), Some(two));
+        (store, home)
     }
 
-    #[test]
-    fn a_damaged_pin_is_not_taken_for_none() {
-        let home = tempfile::tempdir().unwrap();
-        let store = Store::open(Some(home.path().join("c"))).unwrap();
-        store.write(FILE, "a:1 sha256:xyz\n").unwrap();
-        assert!(store.pin("a:1").is_err());
+    #[tokio::test]
+    async fn what_was_remembered_first_stays_until_it_is_replaced() {
+        let (store, _home) = store();
+        let pinned = |name: &str| Remembered::Pinned(Fingerprint::of(name.as_bytes()));
+        let public = Remembered::Public {
+            authority: Fingerprint::of(b"cluster"),
+        };
+        assert_eq!(store.known_server("a:1").unwrap(), None);
+        let kept = store.remember_server("a:1", pinned("one")).await.unwrap();
+        assert_eq!(kept, pinned("one"));
+        let kept = store.remember_server("a:1", pinned("two")).await.unwrap();
+        assert_eq!(kept, pinned("one"));
+        store.remember_server("b:1", public).await.unwrap();
+        assert_eq!(store.known_server("a:1").unwrap(), Some(pinned("one")));
+        assert_eq!(store.known_server("b:1").unwrap(), Some(public));
+        store.replace_server("a:1", public).await.unwrap();
+        store.replace_server("b:1", pinned("two")).await.unwrap();
+        assert_eq!(store.known_server("a:1").unwrap(), Some(public));
+        assert_eq!(store.known_server("b:1").unwrap(), Some(pinned("two")));
+        assert_eq!(store.read(FILE).unwrap().unwrap().lines().count(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_entry_is_not_taken_for_none_and_can_be_replaced() {
+        let (store, _home) = store();
+        let pin = Remembered::Pinned(Fingerprint::of(b"x"));
+        for damaged in [
+            " sha256:xyz",
+            " public",
+            " public sha256:",
+            " private sha256:00",
+            " ",
+            "",
+        ] {
+            store
+                .write(FILE, &format!("a:1{damaged}\nb:1 x\n"))
+                .unwrap();
+            assert!(store.known_server("a:1").is_err(), "{damaged:?}");
+            assert!(store.remember_server("a:1", pin).await.is_err());
+            store.replace_server("a:1", pin).await.unwrap();
+            assert_eq!(store.known_server("a:1").unwrap(), Some(pin));
+            assert!(store.known_server("b:1").is_err(), "the other line stays");
+        }
     }
 }

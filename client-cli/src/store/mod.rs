@@ -1,7 +1,7 @@
 //! What the client keeps between two runs, in one directory that only its user can read.
 //!
 //! * [`sessions`]: the tokens, rotated under a lock;
-//! * [`known_servers`]: which certificate authority each server showed at first sight.
+//! * [`known_servers`]: how each server was trusted.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
@@ -42,6 +42,17 @@ pub enum StoreError {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// What is remembered of a server cannot be read.
+    #[error(
+        "the line of {server} in {path} is damaged: ask the server's operator what `confab-control fingerprint` prints \
+         there, and give that with --fingerprint; the line is written anew then"
+    )]
+    BadEntry {
+        /// Which file.
+        path: PathBuf,
+        /// Of which server.
+        server: String,
     },
     /// Another process holds the lock for too long.
     #[error("another confab process has held {path} for {} s: end it and try again", LOCK_TIMEOUT.as_secs())]

@@ -1,0 +1,117 @@
+//! The first contact with a server: it is there and trusted before anything secret is asked for, let alone sent.
+//!
+//! No connection stays open while a person reads, thinks and types.
+
+use std::io::{self, IsTerminal as _};
+
+use super::{Context, password};
+use crate::failure::{Exit, Failure};
+use crate::flags::{FirstSight, PasswordFlags};
+use crate::net::sign_in::Access;
+use crate::net::trust::{PinSource, Verdict, public_roots};
+use crate::net::{Fingerprint, Link, Trust, TrustError};
+use crate::output;
+
+/// Finds the server for a command that makes a session. One of which nothing is known is looked at, and the person is
+/// asked whether it is the right one. One that is known is only looked for where the person is asked for the password.
+pub(super) async fn server(
+    context: &Context,
+    first: &FirstSight,
+    password: &PasswordFlags,
+) -> Result<Access, Failure> {
+    let mut access = context.access()?;
+    if matches!(access.trust, Trust::Unknown) {
+        access.trust = first_sight(&access, first).await?;
+    } else if password::is_waited_for(password, password::CURRENT) {
+        access.open().await?.close().await;
+    }
+    Ok(access)
+}
+
+/// Makes sure that the server is there, is the right one and knows the session, where the person is asked for a password.
+pub(super) async fn session(
+    context: &Context,
+    password: &PasswordFlags,
+    variables: &[&str],
+) -> Result<(), Failure> {
+    if password::is_waited_for(password, variables) {
+        context.signed_in().await?.1.close().await;
+    }
+    Ok(())
+}
+
+async fn first_sight(access: &Access, flags: &FirstSight) -> Result<Trust, Failure> {
+    let roots = public_roots();
+    let got = match Link::look(&access.server, roots.clone()).await? {
+        Verdict::Trusted => {
+            return Ok(Trust::Public {
+                roots,
+                authority: None,
+            });
+        }
+        Verdict::Unproved(got) => got,
+    };
+    let server = access.server.to_string();
+    let known_servers = access.store.known_servers_path();
+    if access.store.sessions()?.get(&server).is_some() {
+        let path = known_servers;
+        return Err(TrustError::Forgotten { server, got, path }.into());
+    }
+    if flags.trust_first_sight {
+        output::say_to_person(&format!(
+            "confab: first time at {server}: its authority is {got}, remembered in {}; compare it with what \
+             `confab-control fingerprint` prints there",
+            known_servers.display()
+        ));
+    } else if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Err(TrustError::NobodyToAsk { server, got }.into());
+    } else if !is_right(&server, got).await? {
+        return Err(TrustError::Declined { server, got }.into());
+    }
+    Ok(Trust::Pinned {
+        pin: got,
+        source: PinSource::FirstSight,
+    })
+}
+
+/// Asks the person. Whoever answers with the right fingerprint has compared it.
+async fn is_right(server: &str, got: Fingerprint) -> Result<bool, Failure> {
+    output::say_to_person(&format!(
+        "The server {server} is seen for the first time. Its authority is"
+    ));
+    output::say_to_person(&format!("  {got}"));
+    output::say_to_person(
+        "`confab-control fingerprint` prints the right one on the server's machine.",
+    );
+    output::ask_person("Is it the right one? (yes, no, or the fingerprint that was expected) ");
+    loop {
+        let answer = read_line().await?;
+        match answer.trim().to_ascii_lowercase().as_str() {
+            "yes" | "y" => return Ok(true),
+            "no" | "n" | "" => return Ok(false),
+            other => match other.parse::<Fingerprint>() {
+                Ok(expected) => return Ok(expected == got),
+                Err(_) => output::ask_person("Please answer yes or no: "),
+            },
+        }
+    }
+}
+
+/// A line of standard input; empty at its end. Waits on a thread of its own, so that signals end the program.
+async fn read_line() -> Result<String, Failure> {
+    let reading = tokio::task::spawn_blocking(|| {
+        let mut line = String::new();
+        io::stdin().read_line(&mut line).map(|_| line)
+    });
+    let cannot = |error: &dyn std::fmt::Display| {
+        Failure::new(
+            Exit::Other,
+            "terminal",
+            format!("cannot read the answer: {error}"),
+        )
+    };
+    reading
+        .await
+        .map_err(|error| cannot(&error))?
+        .map_err(|error| cannot(&error))
+}

@@ -1,0 +1,407 @@
+//! What has to vouch for a server, and how that is remembered.
+//!
+//! A cluster has an authority of its own, and each node a certificate of it under the cluster's name. Without a public
+//! name there is nobody to vouch for that authority: its fingerprint is pinned, as `ssh` does with host keys. Or a public
+//! authority vouches for the server's name; then the server itself tells the fingerprint of the cluster's authority, and
+//! its other nodes, which a client knows by address alone, are trusted by that.
+//!
+//! How a server was trusted is remembered, and nothing less is taken from then on. Only a server of which nothing is
+//! known can be looked at ([`Trust::Unknown`]), and then nothing is sent to it.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use confab_protocol::control::CLUSTER_SERVER_NAME;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+use super::{Fingerprint, Server};
+
+/// What has to vouch for the server.
+#[derive(Debug, Clone)]
+pub enum Trust {
+    /// Nothing is known of it: it can be looked at, and no more.
+    Unknown,
+    /// One of the public authorities, for its host.
+    Public {
+        /// Those of this machine.
+        roots: Arc<RootCertStore>,
+        /// The cluster's authority, as the server said last; `None` before it said anything.
+        authority: Option<Fingerprint>,
+    },
+    /// Authorities from a file.
+    Authorities {
+        /// Which.
+        roots: Arc<RootCertStore>,
+        /// The cluster's authority, as the server said last; `None` before it said anything.
+        authority: Option<Fingerprint>,
+    },
+    /// The authority with this fingerprint.
+    Pinned {
+        /// Which.
+        pin: Fingerprint,
+        /// Who says so, for the person.
+        source: PinSource,
+    },
+}
+
+/// Where a pin comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PinSource {
+    /// The command line.
+    Flag,
+    /// The file of servers seen before.
+    KnownServers(PathBuf),
+    /// It was seen a moment ago for the first time.
+    FirstSight,
+    /// The server named its cluster's authority, when something else vouched for it.
+    Server,
+}
+
+impl fmt::Display for PinSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag => f.write_str("of --fingerprint"),
+            Self::KnownServers(path) => {
+                write!(f, "remembered in {}", path.display())
+            }
+            Self::FirstSight => f.write_str("seen a moment ago"),
+            Self::Server => f.write_str("which the server named for all its nodes"),
+        }
+    }
+}
+
+/// How a server is trusted, as it is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remembered {
+    /// By a public authority, for its host.
+    Public {
+        /// The cluster's authority, for its other nodes.
+        authority: Fingerprint,
+    },
+    /// By this authority alone.
+    Pinned(Fingerprint),
+}
+
+impl Remembered {
+    /// The authority of the cluster.
+    pub fn authority(self) -> Fingerprint {
+        match self {
+            Self::Public { authority } | Self::Pinned(authority) => authority,
+        }
+    }
+}
+
+/// What a server has shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// What it had to show.
+    Trusted,
+    /// A chain that holds in itself, up to an authority of which nothing is known.
+    Unproved(Fingerprint),
+}
+
+/// Why a server is not trusted. Nothing was sent to it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TrustError {
+    /// The file of authorities cannot be read.
+    #[error("cannot read the certificates in {path}: {reason}")]
+    NoSuchFile {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+    /// The file of authorities holds none.
+    #[error("{path} holds no certificate in PEM form")]
+    NotCertificates {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// Nothing is known of the server, and this is no command to meet it by.
+    #[error(
+        "nothing is known of the server {server}: log in with `confab login NAME`, or give its authority with \
+         --fingerprint or --ca"
+    )]
+    Unknown {
+        /// Which server.
+        server: String,
+    },
+    /// Another authority than the pinned one.
+    #[error(
+        "the server {server} shows the authority {got}, not {expected} ({said_by}): somebody may be in between. {ADVICE}"
+    )]
+    WrongPin {
+        /// Which server.
+        server: String,
+        /// The pin.
+        expected: Fingerprint,
+        /// What came.
+        got: Fingerprint,
+        /// Who set the pin.
+        said_by: String,
+    },
+    /// It was trusted by a public authority before, and is not now.
+    #[error(
+        "no public authority vouches for the server {server}, as one did when it was last trusted ({reason}); it shows the \
+         authority {got}: somebody may be in between. {ADVICE}"
+    )]
+    NotPublic {
+        /// Which server.
+        server: String,
+        /// The authority that came.
+        got: Fingerprint,
+        /// What is wrong with the chain.
+        reason: String,
+    },
+    /// The chain does not hold.
+    #[error(
+        "the certificate of the server {server} does not hold: {reason}; check --server, or give its authority with \
+         --fingerprint or --ca"
+    )]
+    Untrusted {
+        /// Which server.
+        server: String,
+        /// What is wrong with the chain.
+        reason: String,
+    },
+    /// It was never seen before, and there is nobody to ask.
+    #[error(
+        "the server {server} is seen for the first time, with the authority {got}, and there is no terminal to ask whether \
+         that is right. Compare it with what `confab-control fingerprint` prints there and give it with --fingerprint, or \
+         take whichever is seen first with --trust-first-sight"
+    )]
+    NobodyToAsk {
+        /// Which server.
+        server: String,
+        /// Its authority.
+        got: Fingerprint,
+    },
+    /// It was never seen before, and the person does not trust it.
+    #[error(
+        "the authority {got} of the server {server} was not trusted: nothing was sent to it. `confab-control fingerprint` \
+         prints the right one there"
+    )]
+    Declined {
+        /// Which server.
+        server: String,
+        /// Its authority.
+        got: Fingerprint,
+    },
+    /// There is a session at it, so that it was trusted before, but not how.
+    #[error(
+        "there is a session at {server}, but {path} does not say how the server was trusted; it shows the authority {got}. \
+         {ADVICE}"
+    )]
+    Forgotten {
+        /// Which server.
+        server: String,
+        /// Its authority.
+        got: Fingerprint,
+        /// The file of servers seen before.
+        path: PathBuf,
+    },
+}
+
+/// What to do when a server shows something else than before.
+const ADVICE: &str = "Ask its operator what `confab-control fingerprint` prints there, and give that with --fingerprint: it \
+                      is remembered from then on";
+
+/// What one handshake asks for, and what has to come.
+#[derive(Debug, Clone)]
+pub(super) struct Check {
+    /// The name that the server is asked for. A node shows the cluster's certificate to whoever asks for the cluster's
+    /// name, and its public one, if it has one, to everybody else.
+    pub(super) name: String,
+    pub(super) proof: Proof,
+}
+
+/// What a chain of certificates has to be.
+#[derive(Debug, Clone)]
+pub(super) enum Proof {
+    /// One of a public authority, for the host.
+    Public(Arc<RootCertStore>),
+    /// One of an authority of the file, for the host or the cluster's name.
+    Authorities(Arc<RootCertStore>),
+    /// One that ends in this authority, for the host or the cluster's name.
+    Pin(Fingerprint, PinSource),
+    /// One that ends in any authority, for the cluster's name.
+    Any,
+}
+
+impl Trust {
+    /// Authorities from a PEM file.
+    pub fn from_pem_file(path: &Path) -> Result<Self, TrustError> {
+        let pem = fs::read(path).map_err(|error| TrustError::NoSuchFile {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })?;
+        let not_certificates = || TrustError::NotCertificates {
+            path: path.to_owned(),
+        };
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
+            let certificate = certificate.map_err(|_| not_certificates())?;
+            roots.add(certificate).map_err(|_| not_certificates())?;
+        }
+        if roots.is_empty() {
+            return Err(not_certificates());
+        }
+        Ok(Self::Authorities {
+            roots: Arc::new(roots),
+            authority: None,
+        })
+    }
+
+    /// As it was remembered in the file at `path`. `public_roots` is asked for where a public authority has to vouch.
+    pub fn remembered(
+        how: Remembered,
+        path: &Path,
+        public_roots: impl FnOnce() -> Arc<RootCertStore>,
+    ) -> Self {
+        match how {
+            Remembered::Public { authority } => Self::Public {
+                roots: public_roots(),
+                authority: Some(authority),
+            },
+            Remembered::Pinned(pin) => Self::Pinned {
+                pin,
+                source: PinSource::KnownServers(path.to_owned()),
+            },
+        }
+    }
+
+    /// What has to vouch for another node of the same server: it may have no public name, so that the cluster's authority
+    /// does, as soon as that is known.
+    pub(super) fn of_another_node(&self) -> Self {
+        match self {
+            Self::Public {
+                authority: Some(pin),
+                ..
+            }
+            | Self::Authorities {
+                authority: Some(pin),
+                ..
+            } => Self::Pinned {
+                pin: *pin,
+                source: PinSource::Server,
+            },
+            Self::Public {
+                authority: None, ..
+            } => Self::Unknown,
+            trust => trust.clone(),
+        }
+    }
+
+    /// The handshakes to try in turn, until one shows what it has to. None when nothing is known of the server.
+    pub(super) fn checks(&self, server: &Server) -> Vec<Check> {
+        let by = |proof: Proof| {
+            let names = [CLUSTER_SERVER_NAME.to_owned(), server.host.clone()];
+            names
+                .map(|name| Check {
+                    name,
+                    proof: proof.clone(),
+                })
+                .to_vec()
+        };
+        match self {
+            Self::Unknown => Vec::new(),
+            Self::Public { roots, .. } => vec![Check::public(server, roots.clone())],
+            Self::Authorities { roots, .. } => by(Proof::Authorities(roots.clone())),
+            Self::Pinned { pin, source } => by(Proof::Pin(*pin, source.clone())),
+        }
+    }
+}
+
+impl Check {
+    /// That a public authority vouches for the server's host.
+    pub(super) fn public(server: &Server, roots: Arc<RootCertStore>) -> Self {
+        Self {
+            name: server.host.clone(),
+            proof: Proof::Public(roots),
+        }
+    }
+
+    /// That the server shows a chain of a cluster, whichever.
+    pub(super) fn any() -> Self {
+        Self {
+            name: CLUSTER_SERVER_NAME.to_owned(),
+            proof: Proof::Any,
+        }
+    }
+}
+
+/// The public authorities of this machine. What cannot be loaded is left out: a chain that needs it does not verify.
+pub fn public_roots() -> Arc<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    Arc::new(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server() -> Server {
+        "talk.example.org".parse().unwrap()
+    }
+
+    fn names(trust: &Trust) -> Vec<String> {
+        let checks = trust.checks(&server()).into_iter();
+        checks.map(|check| check.name).collect()
+    }
+
+    fn public(authority: Option<Fingerprint>) -> Trust {
+        Trust::Public {
+            roots: Arc::new(RootCertStore::empty()),
+            authority,
+        }
+    }
+
+    #[test]
+    fn a_file_of_authorities_is_read_and_a_file_of_something_else_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ca.pem");
+        let key = rcgen::KeyPair::generate().unwrap();
+        let authority = rcgen::CertificateParams::new(Vec::new())
+            .unwrap()
+            .self_signed(&key)
+            .unwrap();
+        fs::write(&path, authority.pem()).unwrap();
+        let trust = Trust::from_pem_file(&path).unwrap();
+        assert!(matches!(&trust, Trust::Authorities { roots, .. } if roots.len() == 1));
+        fs::write(&path, "nothing").unwrap();
+        assert!(matches!(
+            Trust::from_pem_file(&path),
+            Err(TrustError::NotCertificates { .. })
+        ));
+        let missing = Trust::from_pem_file(&dir.path().join("none"));
+        assert!(matches!(missing, Err(TrustError::NoSuchFile { .. })));
+    }
+
+    #[test]
+    fn a_server_is_asked_for_its_own_name_where_a_public_authority_vouches_and_nowhere_first_else()
+    {
+        assert_eq!(names(&public(None)), ["talk.example.org"]);
+        let pinned = Trust::Pinned {
+            pin: Fingerprint::of(b"x"),
+            source: PinSource::Flag,
+        };
+        assert_eq!(names(&pinned), [CLUSTER_SERVER_NAME, "talk.example.org"]);
+        assert!(names(&Trust::Unknown).is_empty());
+    }
+
+    #[test]
+    fn other_nodes_are_trusted_by_the_clusters_authority_as_soon_as_it_is_known() {
+        let authority = Fingerprint::of(b"authority");
+        let other = public(Some(authority)).of_another_node();
+        assert!(
+            matches!(other, Trust::Pinned { pin, .. } if pin == authority),
+            "{other:?}"
+        );
+        assert!(matches!(public(None).of_another_node(), Trust::Unknown));
+    }
+}
