@@ -9,6 +9,9 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use common::{Stage, programs};
+use confab::net::Fingerprint;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::Value;
 
 /// Far more than it takes, on a machine that has other things to do.
@@ -88,8 +91,15 @@ async fn a_deployment_is_measured_through_its_control_node_and_keeps_nothing() {
     let out = stage.scratch.path().join("out.json");
     let control = stage.fleet.control.to_string();
     let shape = ["--rooms", "2", "--members", "3", "--hold", "1s"];
+    let authority = CertificateDer::from_pem_file(stage.fleet.authority()).unwrap();
+    let pin = Fingerprint::of(&authority).to_string();
     let places = ["--out", out.to_str().unwrap(), "--control", &control];
-    let args = [&shape[..], &places, &GENEROUS].concat();
+    // Whoever is there is not trusted for being there.
+    let output = load(&[&shape[..], &places, &GENEROUS].concat()).await;
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("no public authority"), "{said}");
+    let args = [&shape[..], &places, &["--fingerprint", &pin], &GENEROUS].concat();
     let output = load(&args).await;
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(!errors.contains("left behind"), "{errors}");

@@ -3,6 +3,8 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
+use confab_protocol::control::text;
+
 use crate::clock::Clock;
 use crate::flags::{
     ClusterKeysFlags, Command, DrainFlags, FingerprintFlags, Flags, LogFormat, OperatorFlags,
@@ -67,7 +69,7 @@ fn on_runtime(work: impl Future<Output = Result<(), CommandError>>) -> Result<()
 async fn status(flags: &StatusFlags) -> Result<(), CommandError> {
     let status = operator(&flags.operator)?.status().await?;
     match flags.json {
-        true => say(&show::json(&status).to_string()),
+        true => write(&text::json_escaped(&show::json(&status).to_string())),
         false => say(show::text(&status).trim_end()),
     }
 }
@@ -175,10 +177,16 @@ fn log_to_stderr(flags: &ServeFlags) {
     };
 }
 
-/// A line on stdout, there at once for whoever waits for it.
-fn say(line: &str) -> Result<(), CommandError> {
+/// Lines on stdout. Nodes and relays tell some of what is in them: it is escaped where it would deceive.
+fn say(lines: &str) -> Result<(), CommandError> {
+    let lines: Vec<_> = lines.lines().map(text::escaped).collect();
+    write(&lines.join("\n"))
+}
+
+/// It is there at once for whoever waits for it.
+fn write(shown: &str) -> Result<(), CommandError> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}")?;
+    writeln!(out, "{shown}")?;
     out.flush()?;
     Ok(())
 }

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use confab_protocol::cluster::{self, BootId, Command, CommandOutcome, CommandResult};
 use confab_protocol::control::CLUSTER_SERVER_NAME;
 use confab_protocol::control::framing::{self, Deframer, FrameError};
+use confab_protocol::control::text::Shown;
 use confab_protocol::version;
 use confab_protocol::wire::{self, control_to_relay, relay_to_control};
 use quinn::crypto::rustls::QuicClientConfig;
@@ -193,7 +194,8 @@ impl Link {
             };
             tracing::warn!(
                 control = self.control,
-                "no link to control: {error}{advice}"
+                "no link to control: {}{advice}",
+                Shown(&error)
             );
             let pause = tokio::time::sleep(wait);
             Self::meanwhile(pause, &mut self.ended, &mut backlog).await;
@@ -294,6 +296,7 @@ impl Link {
         let result = match Command::try_from(message) {
             Ok(command) => self.registry.execute(Instant::now(), &command),
             Err(error) => {
+                let error = Shown(error);
                 tracing::warn!(control = self.control, "a command makes no sense: {error}");
                 CommandResult::bare(message.id, CommandOutcome::Invalid)
             }

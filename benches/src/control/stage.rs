@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use confab::net::{ApiError, Link, Server, Trust};
+use confab::net::{ApiError, ConnectError, Link, Server, Trust};
 use confab_protocol::control::ErrorCode;
 use confab_protocol::wire::{self, request, response};
 
@@ -37,6 +37,8 @@ pub struct Stage {
     /// What the figures of it end with.
     pub name: &'static str,
     fleet: Fleet,
+    /// In the fleet's authority.
+    trust: Trust,
     _scratch: tempfile::TempDir,
 }
 
@@ -59,9 +61,11 @@ impl Stage {
             flags.extend(["--store".to_owned(), address.to_owned()]);
             flags.extend(["--store-replication".to_owned(), "1".to_owned()]);
         }
+        let fleet = Fleet::start_with(programs, scratch.path(), flags).await?;
         Ok(Self {
             name: store.name(),
-            fleet: Fleet::start_with(programs, scratch.path(), flags).await?,
+            trust: Trust::from_pem_file(&fleet.authority()).map_err(ConnectError::from)?,
+            fleet,
             _scratch: scratch,
         })
     }
@@ -79,7 +83,8 @@ impl Stage {
             host: self.fleet.control.ip().to_string(),
             port: self.fleet.control.port(),
         };
-        async move { Ok(Link::open(&server, &Trust::FirstSight).await?) }
+        let trust = self.trust.clone();
+        async move { Ok(Link::open(&server, &trust).await?) }
     }
 
     /// Makes an account, and a connection of it.

@@ -162,8 +162,17 @@ impl Fleet {
 
     /// Who uses it.
     pub fn people(&self) -> People {
-        let ca = self.data_dir().join("ca.crt");
-        People::new(&self.programs, &self.scratch, &ca, self.control)
+        People::new(
+            &self.programs,
+            &self.scratch,
+            &self.authority(),
+            self.control,
+        )
+    }
+
+    /// The file with the certificate of control's authority.
+    pub fn authority(&self) -> PathBuf {
+        self.data_dir().join("ca.crt")
     }
 
     fn identity_dir(&self) -> PathBuf {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use confab::net::event::ServerEvent;
-use confab::net::trust::PinSource;
+use confab::net::trust::{PinSource, public_roots};
 use confab::net::{ApiError, ConnectError, Fingerprint, Link, Server, Trust};
 use confab_protocol::control::Slug;
 use confab_protocol::wire::{self, request};
@@ -73,17 +73,23 @@ impl Deployment {
         }
     }
 
-    /// Registers so many accounts, and connects them.
+    /// Registers so many accounts, and connects them. Without a pin a public authority has to vouch for the server.
     pub async fn register(
         &mut self,
         server: &Server,
         pin: Option<Fingerprint>,
         accounts: u16,
     ) -> Result<(), DeploymentError> {
-        let trust = pin.map_or(Trust::FirstSight, |pin| Trust::Pinned {
-            pin,
-            source: PinSource::Flag,
-        });
+        let trust = match pin {
+            Some(pin) => Trust::Pinned {
+                pin,
+                source: PinSource::Flag,
+            },
+            None => Trust::Public {
+                roots: public_roots(),
+                authority: None,
+            },
+        };
         for account in 0..accounts {
             self.register_one(server, &trust, account).await?;
         }

@@ -120,7 +120,8 @@ pub struct Flags {
     #[arg(long, env = "CONFAB_LOAD_CONTROL", value_name = "HOST:PORT")]
     pub control: Option<Server>,
 
-    /// Trust the control node only under the authority with this fingerprint. Default: whoever is there.
+    /// Trust the control node only under the authority with this fingerprint, as `confab-control fingerprint` prints it
+    /// there. Default: under a public authority.
     #[arg(
         long,
         env = "CONFAB_LOAD_FINGERPRINT",

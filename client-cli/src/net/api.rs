@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use confab_protocol::control::room::{BadField, Capability, KeyScheme, MAX_PARTICIPANTS};
+use confab_protocol::control::text::Shown;
 use confab_protocol::control::{
     Capabilities, ConferenceId, JoinId, Refusal, Region, ResumeSecret, RoomSecret, Slug,
 };
@@ -67,7 +68,7 @@ pub struct MediaReport {
 
 impl From<BadField> for ApiError {
     fn from(error: BadField) -> Self {
-        tracing::debug!(%error, "an answer that is not what the protocol asks for");
+        tracing::debug!(error = %Shown(error), "an answer that is not what the protocol asks for");
         Self::Malformed("an answer with a bad field")
     }
 }
@@ -248,7 +249,7 @@ impl Link {
         let request = self.send(kind);
         tokio::spawn(async move {
             if let Err(error) = request.await {
-                tracing::debug!(%error, "the server did not take a report");
+                tracing::debug!(error = %Shown(error), "the server did not take a report");
             }
         });
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use confab_protocol::control::framing::{Deframer, FrameError, encode};
+use confab_protocol::control::text::Shown;
 use confab_protocol::control::{ALPN, ErrorCode, MAX_EVENT, MAX_RESPONSE, Region};
 use confab_protocol::version;
 use confab_protocol::wire::{self, request, response};
@@ -177,7 +178,7 @@ impl Link {
         let connection = CloseWithoutEvents(self.connection.clone());
         tokio::spawn(async move {
             if let Err(error) = read_events(&connection.0, &sender).await {
-                tracing::debug!(%error, "the event stream ended");
+                tracing::debug!(error = %Shown(error), "the event stream ended");
             }
         });
         receiver
@@ -206,7 +207,7 @@ impl Link {
         let moved =
             std::net::UdpSocket::bind(local).and_then(|socket| self.endpoint.rebind(socket));
         if let Err(error) = moved {
-            tracing::debug!(%error, "the control connection stays on its socket");
+            tracing::debug!(error = %Shown(error), "the control connection stays on its socket");
         }
     }
 
@@ -480,7 +481,7 @@ async fn read_events(
 }
 
 fn bad_frame(error: FrameError) -> ApiError {
-    tracing::debug!(%error, "a message that is not one");
+    tracing::debug!(error = %Shown(error), "a message that is not one");
     ApiError::Malformed("a message that is not one")
 }
 

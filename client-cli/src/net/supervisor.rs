@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
+use confab_protocol::control::text::Shown;
 use confab_protocol::control::{ConferenceId, MediaGrant, Region, Slug};
 use confab_protocol::media::ConnectionId;
 use tokio::sync::mpsc::error::TrySendError;
@@ -240,7 +241,7 @@ impl Task {
                     }
                     Some(Ask::Leave(left)) => {
                         if let Err(error) = link.leave(&self.room.slug, self.join.id).await {
-                            tracing::debug!(%error, "the server was not told of the leave");
+                            tracing::debug!(error = %Shown(error), "the server was not told of the leave");
                         }
                         link.close().await;
                         // The one who asked may have given up waiting.
@@ -447,7 +448,9 @@ fn lost(reason: &str) -> Served {
 /// The messages of the other kinds name the server, by its address perhaps, and files of the person.
 fn log_failure(error: &SignInError) {
     match error {
-        SignInError::Api(error) => tracing::debug!(%error, "not signed in and joined yet"),
+        SignInError::Api(error) => {
+            tracing::debug!(error = %Shown(error), "not signed in and joined yet")
+        }
         SignInError::Store(_) => tracing::debug!("the config directory cannot be used now"),
         _ => tracing::debug!("no connection yet"),
     }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use confab_protocol::control::text::escaped;
 use serde_json::{Value, json};
 
 use crate::cluster::status::{ClusterStatus, NodeLife, NodeStatus, RelayStatus};
@@ -189,8 +190,11 @@ fn version(agent: &str) -> &str {
     agent.rsplit_once('/').map_or(agent, |(_, version)| version)
 }
 
-/// Columns as wide as what is in them; numbers at their right end.
-fn table(out: &mut String, heads: &[&str], rows: Vec<Vec<String>>) {
+/// Columns as wide as what is in them; numbers at their right end. What nodes and relays told is one line in any case.
+fn table(out: &mut String, heads: &[&str], mut rows: Vec<Vec<String>>) {
+    for cell in rows.iter_mut().flatten() {
+        *cell = escaped(cell).into_owned();
+    }
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([heads[column].len()]).max().unwrap_or_default()
@@ -281,6 +285,20 @@ r1     ok          345  4000     12  5000  51000  37 %    1/1  -       192.0.2.1
 12 rooms with 345 participants, 345 media sessions
 ";
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn what_a_node_tells_begins_no_line_and_commands_no_terminal() {
+        let lines = text(&status()).lines().count();
+        let mut status = status();
+        status.nodes[0].public = vec!["a\u{1b}[2J\nr9  ok  0".to_owned()];
+        let figures = status.nodes[0].figures.as_mut().unwrap();
+        figures.agent = "x/0.1\u{202e}".to_owned();
+        let shown = text(&status);
+        assert_eq!(shown.lines().count(), lines);
+        for line in shown.lines() {
+            assert_eq!(confab_protocol::control::text::check(line), Ok(()));
+        }
     }
 
     #[test]

@@ -141,6 +141,16 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     })
 }
 
+/// Shown as [`escaped`]: for a log, where what is shown may hold what others wrote.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<T>(pub T);
+
+impl<T: fmt::Display> fmt::Display for Shown<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&escaped(&self.0.to_string()))
+    }
+}
+
 /// A whole JSON text with the same value, of which every character but line feeds passes [`check`]: those that do not
 /// are written as `\u202e`, beyond U+FFFF in two such halves. A text that passes comes back as it is.
 ///
@@ -353,6 +363,7 @@ mod tests {
 
     #[test]
     fn a_text_is_shown_on_one_line_and_loses_nothing() {
+        assert_eq!(Shown("a\nb").to_string(), "a\\u{a}b");
         assert_eq!(
             escaped("a\u{1b}[2J\r\nb\u{202e}"),
             "a\\u{1b}[2J\\u{d}\\u{a}b\\u{202e}"
