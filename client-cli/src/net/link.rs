@@ -116,25 +116,22 @@ pub struct Lost {
 impl Link {
     /// Connects, and greets the server once it is trusted. Addresses of the server's name are raced.
     pub async fn open(server: &Server, trust: &Trust) -> Result<Self, ConnectError> {
-        let mut refused = TrustError::Unknown {
-            server: server.to_string(),
-        };
-        // The first refusal says most: it is of what was asked for first.
-        let mut is_first = true;
         let checks = trust.checks(server);
         if checks.is_empty() {
-            return Err(refused.into());
+            let server = server.to_string();
+            return Err(TrustError::Unknown { server }.into());
         }
         let addresses = resolve(server).await?;
+        let mut refused = None;
         for check in checks {
             match connect_to_any(server, &check, &addresses).await {
                 Ok(connected) => return Self::greet(server.clone(), connected).await,
-                Err(ConnectError::Trust(error)) if is_first => (refused, is_first) = (error, false),
-                Err(ConnectError::Trust(_)) => {}
-                Err(error) => return Err(error),
+                // What came of the first says most: a server that is the wrong one is not to hide that behind the next.
+                Err(error @ ConnectError::Trust(_)) => refused = refused.or(Some(error)),
+                Err(error) => return Err(refused.unwrap_or(error)),
             }
         }
-        Err(refused.into())
+        Err(refused.unwrap_or_else(|| unreachable(server, "it has no name")))
     }
 
     /// Looks at a server of which nothing is known, and sends it nothing: whether one of the public authorities `roots`

@@ -54,8 +54,10 @@ pub struct Access {
     pub nodes: Nodes,
     /// What has to vouch for it.
     pub trust: Trust,
-    /// Sessions and pins.
+    /// Sessions, and how servers were trusted.
     pub store: Store,
+    /// What was written down by this process: nothing is touched for it at a later connection.
+    remembered: Option<Remembered>,
 }
 
 /// A session as it stands after signing in.
@@ -78,6 +80,7 @@ impl Access {
             server,
             trust,
             store,
+            remembered: None,
         })
     }
 
@@ -176,43 +179,43 @@ impl Access {
 
     /// Keeps how the server was trusted, where that is news.
     async fn remember(&mut self, link: &Link) -> Result<(), SignInError> {
-        let (server, told) = (self.server.to_string(), link.authority);
-        match &mut self.trust {
-            // Of the other nodes no public authority says anything.
-            Trust::Public { .. } if link.node != self.server => {}
-            Trust::Public { authority, .. } => {
-                let before = authority.replace(told);
-                let how = Remembered::Public { authority: told };
-                match before {
-                    None => self.remember_first(&server, how).await?,
-                    Some(before) if before != told => {
-                        self.store.replace_server(&server, how).await?;
-                    }
-                    Some(_) => {}
+        let is_own = link.node == self.server;
+        let (how, is_first) = match &mut self.trust {
+            Trust::Public { authority, .. } if is_own => {
+                let before = authority.replace(link.authority);
+                if before == Some(link.authority) {
+                    return Ok(());
                 }
+                let authority = link.authority;
+                (Remembered::Public { authority }, before.is_none())
             }
             Trust::Authorities { authority, .. } => {
-                *authority = Some(told);
-                self.remember_chosen(&server, Remembered::Pinned(told))
-                    .await?;
+                *authority = Some(link.authority);
+                (Remembered::Pinned(link.authority), false)
             }
             Trust::Pinned { pin, source } => {
-                let how = Remembered::Pinned(*pin);
-                match source {
-                    PinSource::Flag => self.remember_chosen(&server, how).await?,
-                    PinSource::FirstSight => {
-                        *source = PinSource::KnownServers(self.store.known_servers_path());
-                        self.remember_first(&server, how).await?;
-                    }
-                    PinSource::KnownServers(_) | PinSource::Server => {}
-                }
+                let is_first = match source {
+                    PinSource::FirstSight => true,
+                    PinSource::Flag => false,
+                    PinSource::KnownServers(_) | PinSource::Server => return Ok(()),
+                };
+                (Remembered::Pinned(*pin), is_first)
             }
-            Trust::Unknown => {}
+            // Of the other nodes no public authority says anything.
+            Trust::Public { .. } | Trust::Unknown => return Ok(()),
+        };
+        if self.remembered != Some(how) {
+            let server = self.server.to_string();
+            match is_first {
+                true => self.remember_first(&server, how).await?,
+                false => self.remember_chosen(&server, how).await?,
+            }
+            self.remembered = Some(how);
         }
         Ok(())
     }
 
-    /// What the person says on the command line holds, and is no less than what was known: the authority is named.
+    /// What the person says on the command line holds, and so does what a server says for which a public authority vouches.
     async fn remember_chosen(&self, server: &str, how: Remembered) -> Result<(), SignInError> {
         // A damaged line is what this mends.
         let known = self.store.known_server(server).ok().flatten();

@@ -9,7 +9,7 @@ use confab_protocol::wire::{self, request, response};
 use super::sign_in::{Access, SignInError};
 use super::testing::{Node, Signer, kindly, telling};
 use super::trust::{PinSource, Verdict};
-use super::{ConnectError, Fingerprint, Link, Remembered, Server, Trust, TrustError};
+use super::{ConnectError, Fingerprint, Link, Nodes, Remembered, Server, Trust, TrustError};
 
 /// What the system's resolver knows without a network.
 const HOST: &str = "localhost";
@@ -234,16 +234,13 @@ async fn a_stranger_at_the_address_of_another_node_hears_nothing() {
 async fn before_the_clusters_authority_is_known_no_other_node_is_trusted() {
     let public = Arc::new(Signer::new());
     let node = Node::start(kindly);
-    let (access, _home) = node.access(Node::public(&public, None));
+    let (mut access, _home) = node.access(Node::public(&public, None));
     let nowhere: Server = SocketAddr::from((Ipv4Addr::LOCALHOST, 9))
         .to_string()
         .parse()
         .unwrap();
-    let mut access = Access {
-        nodes: super::Nodes::new(nowhere.clone(), vec![access.server.clone()]),
-        server: nowhere,
-        ..access
-    };
+    access.nodes = Nodes::new(nowhere.clone(), vec![access.server.clone()]);
+    access.server = nowhere;
     assert!(access.open().await.is_err());
     assert!(node.connections.lock().unwrap().is_empty());
 }
@@ -251,15 +248,12 @@ async fn before_the_clusters_authority_is_known_no_other_node_is_trusted() {
 #[tokio::test]
 async fn a_session_is_told_to_nobody_but_the_server_it_is_of() {
     let node = Node::start(kindly);
-    let (access, _home) = node.logged_in(u64::MAX).await;
+    let (mut access, _home) = node.logged_in(u64::MAX).await;
     let impostor = Node::start(kindly);
     // The impostor has taken the server's place.
     let there = impostor.address.to_string().parse().unwrap();
-    let mut deceived = Access {
-        nodes: super::Nodes::new(there, Vec::new()),
-        ..access
-    };
-    let opened = deceived.open_signed_in().await.map(|(link, _)| link);
+    access.nodes = Nodes::new(there, Vec::new());
+    let opened = access.open_signed_in().await.map(|(link, _)| link);
     assert!(matches!(refused(opened), TrustError::WrongPin { .. }));
     assert!(has_heard_nothing(&impostor));
 }
