@@ -1,8 +1,8 @@
 //! What is said: lines for a person, or a JSON object for a program.
 //!
 //! Names, titles, reasons and the server's messages were written by others, and a server may be hostile. All of it goes
-//! through [`line_for_person`] or [`line_for_program`] on its way out, so that no character of it commands a terminal or
-//! looks like something else.
+//! through one function for lines and one for JSON on its way out, so that no character of it commands a terminal or looks
+//! like something else.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
