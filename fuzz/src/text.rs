@@ -81,6 +81,11 @@ fn shown(text: &str) {
     assert_eq!(text::escaped(&line), line);
     assert_eq!(text::check(text).is_ok(), line == text);
 
+    let within = usize::from(text.len() as u8);
+    let beginning = text::escaped_within(text, within);
+    assert!(beginning.chars().count() <= within);
+    assert_eq!(text::escaped_within(&beginning, within), beginning);
+
     let value = serde_json::json!({ text: text });
     let json = value.to_string();
     let shown = text::json_escaped(&json);

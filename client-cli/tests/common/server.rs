@@ -157,6 +157,7 @@ pub fn kindly(request: &request::Kind) -> response::Kind {
                 expires_ms: u64::MAX,
                 refresh_after_ms: u64::MAX,
                 account: Some(account),
+                ..wire::SessionGranted::default()
             })
         }
         request::Kind::Authenticate(_) => response::Kind::Authenticated(wire::Authenticated {
@@ -165,7 +166,7 @@ pub fn kindly(request: &request::Kind) -> response::Kind {
             refresh_after_ms: u64::MAX,
         }),
         request::Kind::WhoAmI(_) => response::Kind::Account(account),
-        _ => response::Kind::Done(wire::Done {}),
+        _ => response::Kind::Done(wire::Done::default()),
     }
 }
 

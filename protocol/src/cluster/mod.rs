@@ -161,7 +161,7 @@ impl Leaves {
     pub fn allow(&self, key_id: KeyId) -> bool {
         self.iter().any(|of| {
             of.leaf == key_id.leaf
-                && (of.generation & KeyId::GENERATION_MASK) == key_id.generation.into()
+                && (of.generation & KeyId::GENERATION_MASK) == u64::from(key_id.generation)
         })
     }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::control::names::Username;
-use crate::control::text::escaped;
+use crate::control::text::escaped_within;
 use crate::media::{ConnectionId, HopKey};
 use crate::wire;
 
@@ -171,7 +171,7 @@ impl ParticipantName {
     pub fn from_wire(text: &str) -> Self {
         match text.parse::<Username>() {
             Ok(username) => username.into(),
-            Err(_) => Self(escaped(text).chars().take(Self::MAX_CHARS).collect()),
+            Err(_) => Self(escaped_within(text, Self::MAX_CHARS)),
         }
     }
 
@@ -180,7 +180,7 @@ impl ParticipantName {
         &self.0
     }
 
-    /// The name as a part of a file's name: letters a-z, digits, '.', '_' and '-', and no '.' in front.
+    /// The name as a part of a file's name: letters a-z, digits, '.', '_' and '-', and neither '.' nor '-' in front.
     pub fn file_stem(&self) -> String {
         let plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
         let mut stem: String = self
@@ -188,7 +188,7 @@ impl ParticipantName {
             .chars()
             .map(|c| if plain(c) { c } else { '_' })
             .collect();
-        if stem.is_empty() || stem.starts_with('.') {
+        if stem.is_empty() || stem.starts_with(['.', '-']) {
             stem.insert(0, '_');
         }
         stem
@@ -413,6 +413,7 @@ mod tests {
             ("ann.b-2", "ann.b-2"),
             ("../../etc/passwd", "_.._.._etc_passwd"),
             ("", "_"),
+            ("-rf", "_-rf"),
             ("a\0b", "a_u_0_b"),
         ] {
             assert_eq!(ParticipantName::from_wire(name).file_stem(), stem);

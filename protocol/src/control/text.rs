@@ -141,6 +141,20 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     })
 }
 
+/// The beginning of a line as [`escaped`], `max` characters of it at most.
+pub fn escaped_within(text: &str, max: usize) -> String {
+    let mut shown = escaped(text);
+    loop {
+        let cut: String = shown.chars().take(max).collect();
+        // What comes after a joiner may be what it joins. Each turn leaves fewer characters that are not ASCII.
+        let again = escaped(&cut).into_owned();
+        if again.chars().count() <= max {
+            return again;
+        }
+        shown = again.into();
+    }
+}
+
 /// Shown as [`escaped`]: for a log, where what is shown may hold what others wrote.
 #[derive(Debug, Clone, Copy)]
 pub struct Shown<T>(pub T);
@@ -414,6 +428,16 @@ mod tests {
             prop_assert_eq!(check(&shown), Ok(()), "{:?}", text);
             prop_assert_eq!(&*escaped(&shown), &shown);
             prop_assert_eq!(check(&text).is_ok(), shown == text);
+        }
+
+        #[test]
+        fn the_beginning_of_a_text_has_nothing_to_escape_either(
+            text in near_the_rules(), max in 0usize..30
+        ) {
+            let shown = escaped_within(&text, max);
+            prop_assert!(shown.chars().count() <= max);
+            prop_assert_eq!(check(&shown), Ok(()));
+            prop_assert_eq!(&escaped_within(&shown, max), &shown);
         }
 
         #[test]
