@@ -364,6 +364,10 @@ mod tests {
             check(&pile(MAX_MARKS + 1)).unwrap_err().reason,
             Reason::Marks
         );
+        // A joiner does not rest on what comes after marks that are refused.
+        let far = format!("ب\u{200c}{}ب", "\u{64b}".repeat(MAX_MARKS + 1));
+        assert_eq!(check(&escaped(&far)), Ok(()));
+        assert_eq!(check(&far).unwrap_err().reason, Reason::Joiner);
         // Neither a joiner between them nor a keycap under them begins a new pile.
         let joined = format!("क{}\u{94d}\u{200d}\u{301}", "\u{301}".repeat(MAX_MARKS - 1));
         assert_eq!(check(&joined).unwrap_err().reason, Reason::Marks);
