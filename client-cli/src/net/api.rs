@@ -132,6 +132,7 @@ impl Link {
             .request(request::Kind::ListSessions(wire::ListSessions {}))
             .await?
         {
+            response::Kind::Sessions(list) if list.sessions.len() > MAX_LISTED => Err(ENDLESS),
             response::Kind::Sessions(list) => Ok(list.sessions),
             _ => Err(WRONG_KIND),
         }
