@@ -93,11 +93,6 @@ pub fn say_to_person(line: &str) {
     eprintln!("{}", line_for_person(line));
 }
 
-/// The same without its end, which the person types.
-pub fn ask_person(question: &str) {
-    eprint!("{}", line_for_person(question));
-}
-
 /// What every line for a person goes through.
 fn line_for_person(line: &str) -> Cow<'_, str> {
     text::escaped(line)

@@ -86,7 +86,7 @@ impl Deployment {
                 source: PinSource::Flag,
             },
             None => Trust::Public {
-                roots: public_roots(),
+                roots: public_roots().await.map_err(ConnectError::from)?,
                 authority: None,
             },
         };

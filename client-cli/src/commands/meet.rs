@@ -10,7 +10,7 @@ use crate::flags::{FirstSight, PasswordFlags};
 use crate::net::sign_in::Access;
 use crate::net::trust::{PinSource, Verdict, public_roots};
 use crate::net::{Fingerprint, Link, Trust, TrustError};
-use crate::output;
+use crate::output::say_to_person;
 
 /// Finds the server for a command that makes a session. One of which nothing is known is looked at, and the person is
 /// asked whether it is the right one. One that is known is only looked for where the person is asked for the password.
@@ -19,7 +19,7 @@ pub(super) async fn server(
     first: &FirstSight,
     password: &PasswordFlags,
 ) -> Result<Access, Failure> {
-    let mut access = context.access()?;
+    let mut access = context.access().await?;
     if matches!(access.trust, Trust::Unknown) {
         access.trust = first_sight(&access, first).await?;
     } else if password::is_waited_for(password, password::CURRENT) {
@@ -41,7 +41,7 @@ pub(super) async fn session(
 }
 
 async fn first_sight(access: &Access, flags: &FirstSight) -> Result<Trust, Failure> {
-    let roots = public_roots();
+    let roots = public_roots().await?;
     let got = match Link::look(&access.server, roots.clone()).await? {
         Verdict::Trusted => {
             return Ok(Trust::Public {
@@ -58,7 +58,7 @@ async fn first_sight(access: &Access, flags: &FirstSight) -> Result<Trust, Failu
         return Err(TrustError::Forgotten { server, got, path }.into());
     }
     if flags.trust_first_sight {
-        output::say_to_person(&format!(
+        say_to_person(&format!(
             "confab: first time at {server}: its authority is {got}, remembered in {}; compare it with what \
              `confab-control fingerprint` prints there",
             known_servers.display()
@@ -76,14 +76,14 @@ async fn first_sight(access: &Access, flags: &FirstSight) -> Result<Trust, Failu
 
 /// Asks the person. Whoever answers with the right fingerprint has compared it.
 async fn is_right(server: &str, got: Fingerprint) -> Result<bool, Failure> {
-    output::say_to_person(&format!(
+    say_to_person(&format!(
         "The server {server} is seen for the first time. Its authority is"
     ));
-    output::say_to_person(&format!("  {got}"));
-    output::say_to_person(
-        "`confab-control fingerprint` prints the right one on the server's machine.",
+    say_to_person(&format!("  {got}"));
+    say_to_person("`confab-control fingerprint` prints the right one on the server's machine.");
+    say_to_person(
+        "Is it the right one? Answer yes or no, or with the fingerprint that was expected.",
     );
-    output::ask_person("Is it the right one? (yes, no, or the fingerprint that was expected) ");
     loop {
         let answer = read_line().await?;
         match answer.trim().to_ascii_lowercase().as_str() {
@@ -91,7 +91,7 @@ async fn is_right(server: &str, got: Fingerprint) -> Result<bool, Failure> {
             "no" | "n" | "" => return Ok(false),
             other => match other.parse::<Fingerprint>() {
                 Ok(expected) => return Ok(expected == got),
-                Err(_) => output::ask_person("Please answer yes or no: "),
+                Err(_) => say_to_person("Please answer yes or no."),
             },
         }
     }

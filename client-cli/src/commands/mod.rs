@@ -8,7 +8,7 @@ use crate::failure::{Exit, Failure};
 use crate::flags::{Command, Common, Flags};
 use crate::net::server::BadServer;
 use crate::net::sign_in::Access;
-use crate::net::trust::{PinSource, public_roots};
+use crate::net::trust::PinSource;
 use crate::net::{Link, Server, Trust};
 use crate::output::Output;
 use crate::store::Store;
@@ -96,7 +96,7 @@ struct Context {
 
 impl Context {
     /// Where the server is and what vouches for it.
-    fn access(&self) -> Result<Access, Failure> {
+    async fn access(&self) -> Result<Access, Failure> {
         let store = Store::open(self.common.config_dir.clone())?;
         let server = match &self.common.server {
             Some(server) => server.clone(),
@@ -109,7 +109,7 @@ impl Context {
                 source: PinSource::Flag,
             },
             (None, None) => match store.known_server(&server.to_string())? {
-                Some(how) => Trust::remembered(how, &store.known_servers_path(), public_roots),
+                Some(how) => Trust::remembered(how, &store.known_servers_path()).await?,
                 None => Trust::Unknown,
             },
         };
@@ -118,7 +118,7 @@ impl Context {
 
     /// A connection that speaks for the account.
     async fn signed_in(&self) -> Result<(Access, Link), Failure> {
-        let mut access = self.access()?;
+        let mut access = self.access().await?;
         let link = access.open_signed_in().await?.0;
         Ok((access, link))
     }

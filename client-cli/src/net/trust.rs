@@ -12,6 +12,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use confab_protocol::control::CLUSTER_SERVER_NAME;
 use rustls::RootCertStore;
@@ -19,6 +20,9 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use super::{Fingerprint, Server};
+
+/// Time for this machine's public authorities to be read.
+const ROOTS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What has to vouch for the server.
 #[derive(Debug, Clone)]
@@ -121,6 +125,13 @@ pub enum TrustError {
         /// Which file.
         path: PathBuf,
     },
+    /// This machine's public authorities cannot be read.
+    #[error(
+        "the certificates of this machine's public authorities cannot be read within {} s: give the server's authority with \
+         --fingerprint or --ca",
+        ROOTS_PATIENCE.as_secs()
+    )]
+    NoPublicRoots,
     /// Nothing is known of the server, and this is no command to meet it by.
     #[error(
         "nothing is known of the server {server}: log in with `confab login NAME`, or give its authority with \
@@ -256,22 +267,18 @@ impl Trust {
         })
     }
 
-    /// As it was remembered in the file at `path`. `public_roots` is asked for where a public authority has to vouch.
-    pub fn remembered(
-        how: Remembered,
-        path: &Path,
-        public_roots: impl FnOnce() -> Arc<RootCertStore>,
-    ) -> Self {
-        match how {
+    /// As it was remembered in the file at `path`. Where a public authority has to vouch, this machine's are read.
+    pub async fn remembered(how: Remembered, path: &Path) -> Result<Self, TrustError> {
+        Ok(match how {
             Remembered::Public { authority } => Self::Public {
-                roots: public_roots(),
+                roots: public_roots().await?,
                 authority: Some(authority),
             },
             Remembered::Pinned(pin) => Self::Pinned {
                 pin,
                 source: PinSource::KnownServers(path.to_owned()),
             },
-        }
+        })
     }
 
     /// What has to vouch for another node of the same server: it may have no public name, so that the cluster's authority
@@ -335,10 +342,17 @@ impl Check {
 }
 
 /// The public authorities of this machine. What cannot be loaded is left out: a chain that needs it does not verify.
-pub fn public_roots() -> Arc<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    Arc::new(roots)
+pub async fn public_roots() -> Result<Arc<RootCertStore>, TrustError> {
+    // On a disk that hangs, perhaps.
+    let reading = tokio::task::spawn_blocking(|| {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        Arc::new(roots)
+    });
+    match tokio::time::timeout(ROOTS_PATIENCE, reading).await {
+        Ok(Ok(roots)) => Ok(roots),
+        Ok(Err(_)) | Err(_) => Err(TrustError::NoPublicRoots),
+    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use sound::Sound;
 pub(super) async fn run(context: &Context, flags: Join) -> Result<Exit, Failure> {
     let mut signals = Signals::new()?;
     let prepare = async {
-        let access = context.access()?;
+        let access = context.access().await?;
         let encoder = encoder(&flags)?;
         let sound = Sound::open(&flags)?;
         let sockets = Sockets::open().map_err(|error| {
