@@ -1,0 +1,33 @@
+//! Standard output, standard error, signals and the end of a program. A stopped terminal, a pipe without a reader or with a
+//! slow one, and a full disk must not block the program.
+//!
+//! In the order in which a line passes through:
+//!
+//! * [`run`] and [`end`]: start and end of a program;
+//! * [`parse`]: the command line, with its help and its errors;
+//! * [`logs`]: the writer for `tracing`;
+//! * [`out`] and [`err`]: the two [`Channel`]s;
+//! * [`escape`]: escaping of all output;
+//! * `queue`: the bounded queue, and `notes`: the lines that tell how many lines were dropped;
+//! * `descriptor`: `write(2)`;
+//! * [`Signals`]: signals on a thread of their own;
+//! * `os`: system calls without a safe wrapper.
+
+mod channel;
+mod descriptor;
+pub mod escape;
+mod log;
+mod notes;
+mod os;
+mod parse;
+mod program;
+mod queue;
+mod signals;
+
+pub use channel::{Channel, Health, WriteError, err, out};
+pub use descriptor::StandardOutput;
+pub use log::logs;
+pub use parse::parse;
+pub use program::{end, run};
+pub use queue::{Class, Form};
+pub use signals::{Hangup, Plan, Signal, Signals};
