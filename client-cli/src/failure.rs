@@ -1,5 +1,6 @@
 //! What a command ends with when it fails: one line for the person, one code for a script.
 
+use confab_console::WriteError;
 use confab_protocol::control::{ErrorCode, NameError, Refusal};
 
 use crate::audio::AudioError;
@@ -29,8 +30,14 @@ pub enum Exit {
     Audio = 7,
     /// Server and client speak no version in common.
     Version = 8,
+    /// Standard output cannot be written to, or has no reader.
+    Output = 9,
+    /// A command other than `join` was ended by SIGHUP.
+    HungUp = 129,
     /// Ended by Ctrl-C.
     Interrupted = 130,
+    /// A command other than `join` was ended by SIGTERM.
+    Terminated = 143,
 }
 
 /// Why a command failed.
@@ -58,6 +65,12 @@ impl Failure {
     /// The command line is wrong.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Exit::Usage, "usage", message)
+    }
+}
+
+impl From<WriteError> for Failure {
+    fn from(error: WriteError) -> Self {
+        Self::new(Exit::Output, "output", error.to_string())
     }
 }
 
@@ -167,7 +180,11 @@ impl From<StoreError> for Failure {
 
 impl From<AudioError> for Failure {
     fn from(error: AudioError) -> Self {
-        Self::new(Exit::Audio, "audio", error.to_string())
+        match error {
+            AudioError::Taken { .. } => Self::usage(error.to_string()),
+            AudioError::NobodyListens => Self::new(Exit::Output, "output", error.to_string()),
+            error => Self::new(Exit::Audio, "audio", error.to_string()),
+        }
     }
 }
 

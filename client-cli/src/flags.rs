@@ -272,12 +272,18 @@ pub struct Join {
     #[arg(long, value_name = "HZ", value_parser = parse_hertz)]
     pub tone: Option<f32>,
 
-    /// Where to write what is heard: a WAV file (48 kHz, 16 bit, mono), `-` for a WAV stream on standard output (events
-    /// then go to standard error), or `none`. Default: the speakers; none in a build without the feature `device`.
+    /// Where to write what is heard: a WAV file that is not there yet (48 kHz, 16 bit, mono; RF64 beyond 4 GiB), `-` for a
+    /// WAV stream on standard output (events then go to standard error), or `none`. Default: the speakers; none in a build
+    /// without the feature `device`.
     #[arg(long = "out", value_name = "FILE.wav|-|none")]
     pub output: Option<String>,
 
-    /// Write one file for each speaker into this directory, NAME-LABEL.wav, all beginning when --out does.
+    /// Write over the file of --out if it is there already; what it holds is lost.
+    #[arg(long, requires = "output")]
+    pub overwrite: bool,
+
+    /// Write one file for each speaker into this directory, NAME-LABEL.wav (NAME-LABEL-2.wav where that is there already),
+    /// all beginning when --out does. An account gets 8 files and 4 GiB at most.
     #[arg(long, value_name = "DIR")]
     pub record_dir: Option<PathBuf>,
 

@@ -1,11 +1,13 @@
 //! Flags to the library, its answer to an exit code.
 
-use std::process::ExitCode;
-
-use clap::Parser as _;
+use confab::failure::Exit;
 use confab::flags::Flags;
 
-fn main() -> ExitCode {
-    let exit = confab::commands::run(Flags::parse());
-    ExitCode::from(exit as u8)
+fn main() {
+    confab_console::run(
+        || match confab_console::parse::<Flags>("confab", Exit::Output as u8) {
+            Ok(flags) => confab::commands::run(flags) as u8,
+            Err(code) => code,
+        },
+    )
 }

@@ -1,14 +1,12 @@
-//! What is said: lines for a person, or a JSON object for a program.
+//! What is said: a line for a person, or a JSON object for a program.
 //!
-//! Names, titles, reasons and the server's messages were written by others, and a server may be hostile. All of it goes
-//! through one function for lines and one for JSON on its way out, so that no character of it commands a terminal or looks
-//! like something else.
+//! Names, titles, reasons and the server's messages were written by others, and a server may be hostile. All of it is escaped
+//! by the console on its way out, so that no character of it commands a terminal or looks like something else.
+//!
+//! Output never waits for the reader. Events that are not read in time are dropped and counted. Answers are kept; a command
+//! ends with [`Output::wait`].
 
-use std::borrow::Cow;
-use std::io::{self, Write};
-use std::sync::{Mutex, PoisonError};
-
-use confab_protocol::control::text;
+use confab_console::{Channel, Class, Form, Health, WriteError, escape};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -25,31 +23,31 @@ pub trait Say: Serialize {
     fn lines(&self) -> Vec<String> {
         self.text().into_iter().collect()
     }
+
+    /// Whether it may be dropped.
+    fn class(&self) -> Class {
+        Class::Answer
+    }
 }
 
 /// Where it is said.
+#[derive(Debug, Clone, Copy)]
 pub struct Output {
     json: bool,
-    to: Mutex<Box<dyn Write + Send>>,
+    to: &'static Channel,
 }
 
 impl Output {
     /// To standard output.
     pub fn stdout(json: bool) -> Self {
-        Self::new(json, Box::new(io::stdout()))
+        let to = confab_console::out();
+        Self { json, to }
     }
 
     /// To standard error, for standard output carries sound.
     pub fn stderr(json: bool) -> Self {
-        Self::new(json, Box::new(io::stderr()))
-    }
-
-    /// To anything.
-    pub fn new(json: bool, to: Box<dyn Write + Send>) -> Self {
-        Self {
-            json,
-            to: Mutex::new(to),
-        }
+        let to = confab_console::err();
+        Self { json, to }
     }
 
     /// Says it.
@@ -57,17 +55,18 @@ impl Output {
         if self.json {
             let line = serde_json::to_string(what)
                 .expect("what is said is made of strings, numbers and lists");
-            self.put(&line_for_program(&line));
+            self.to.put(what.class(), Form::Json, &line);
             return;
         }
         let lines = what.lines();
-        let lines: Vec<_> = lines.iter().map(|line| line_for_person(line)).collect();
+        // Line by line, so that a line break in what others wrote makes no line.
+        let lines: Vec<_> = lines.iter().map(|line| escape::line(line)).collect();
         if !lines.is_empty() {
-            self.put(&lines.join("\n"));
+            self.to.put(what.class(), Form::Text, &lines.join("\n"));
         }
     }
 
-    /// Says why a command failed; to a person always on standard error.
+    /// Reports why a command failed, in one line. As text always on standard error.
     pub fn fail(&self, failure: &Failure) {
         if self.json {
             self.say(&ErrorSaid {
@@ -77,30 +76,34 @@ impl Output {
                 message: &failure.message,
             });
         } else {
-            say_to_person(&format!("confab: {}", failure.message));
+            let line = format!("confab: {}", failure.message);
+            confab_console::err().put(Class::Answer, Form::Text, &escape::line(&line));
         }
     }
 
-    fn put(&self, shown: &str) {
-        let mut to = self.to.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nobody reads any more: that ends no call.
-        let _ = writeln!(to, "{shown}").and_then(|()| to.flush());
+    /// Waits without a time limit until all answers are written.
+    pub fn wait(&self) -> Result<(), WriteError> {
+        self.to.wait()
+    }
+
+    /// True when standard output has no reader: the reader is gone, or the descriptor was closed from the start. It carries the
+    /// events or the sound of a call. Standard error needs no reader.
+    pub fn is_gone(&self) -> bool {
+        confab_console::out().is_gone()
+    }
+
+    /// The write error of the output, if the last write failed.
+    pub fn refusal(&self) -> Option<WriteError> {
+        match self.to.health() {
+            Health::Failing(error) => Some(error),
+            Health::Open | Health::Gone(_) => None,
+        }
     }
 }
 
-/// A line on standard error, whatever the form of the output: for what concerns the person and no program.
+/// Writes a line for the person on standard error, in every output format.
 pub fn say_to_person(line: &str) {
-    eprintln!("{}", line_for_person(line));
-}
-
-/// What every line for a person goes through.
-fn line_for_person(line: &str) -> Cow<'_, str> {
-    text::escaped(line)
-}
-
-/// What every JSON object for a program goes through. Its value stays the same.
-fn line_for_program(json: &str) -> Cow<'_, str> {
-    text::json_escaped(json)
+    confab_console::err().put(Class::Event, Form::Text, &escape::line(line));
 }
 
 #[derive(Serialize)]
@@ -114,69 +117,5 @@ struct ErrorSaid<'a> {
 impl Say for ErrorSaid<'_> {
     fn text(&self) -> Option<String> {
         Some(self.message.to_owned())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::Arc;
-
-    const HOSTILE: &str = "a\u{1b}[2J\u{202e}b\r\nconfab: all is well\u{e0041}";
-
-    #[derive(Serialize)]
-    struct Told {
-        event: &'static str,
-        reason: String,
-    }
-
-    impl Say for Told {
-        fn lines(&self) -> Vec<String> {
-            vec!["first".into(), format!("because {}", self.reason)]
-        }
-    }
-
-    #[derive(Clone, Default)]
-    struct Written(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Written {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    fn said(json: bool, say: impl FnOnce(&Output)) -> String {
-        let written = Written::default();
-        say(&Output::new(json, Box::new(written.clone())));
-        String::from_utf8(written.0.lock().unwrap().clone()).unwrap()
-    }
-
-    #[test]
-    fn what_others_wrote_reaches_nobody_raw() {
-        let told = Told {
-            event: "left",
-            reason: HOSTILE.into(),
-        };
-        let text = said(false, |output| output.say(&told));
-        assert_eq!(
-            text,
-            "first\nbecause a\\u{1b}[2J\\u{202e}b\\u{d}\\u{a}confab: all is well\\u{e0041}\n"
-        );
-        let failure = Failure::new(crate::failure::Exit::Other, "other", HOSTILE);
-        let json = said(true, |output| {
-            output.say(&told);
-            output.fail(&failure);
-        });
-        let lines: Vec<_> = json.lines().collect();
-        assert_eq!(lines.len(), 2);
-        for (line, field) in lines.into_iter().zip(["reason", "message"]) {
-            assert_eq!(text::check(line), Ok(()));
-            let value: serde_json::Value = serde_json::from_str(line).unwrap();
-            assert_eq!(value[field], HOSTILE);
-        }
     }
 }

@@ -121,18 +121,18 @@ async fn join(world: &World, clients: usize) -> Listeners {
     let people = world.people(0);
     let trust = Trust::from_pem_file(&world.authority()).unwrap();
     let server: Server = people.server.parse().unwrap();
-    let of = |client: usize| -> (Access, Slug) {
+    let mut joins: Vec<(Access, Slug)> = Vec::new();
+    for client in 0..clients {
         let account = &accounts[client / DEVICES];
         let home = people.home(&format!("{account}-{}", client % DEVICES));
         copy_session(&people.home(account), &home);
-        let store = Store::open(Some(home)).unwrap();
-        let access = Access::new(server.clone(), trust.clone(), store).unwrap();
-        (access, format!("room-{}", client / ROOM).parse().unwrap())
-    };
+        let store = Store::open(Some(home)).await.unwrap();
+        let access = Access::new(server.clone(), trust.clone(), store);
+        let slug = format!("room-{}", client / ROOM).parse().unwrap();
+        joins.push((access.await.unwrap(), slug));
+    }
     let began = Instant::now();
-    let listeners = Listeners::join((0..clients).map(of).collect())
-        .await
-        .unwrap();
+    let listeners = Listeners::join(joins).await.unwrap();
     say(&format!(
         "{clients} clients are in after {:?}",
         began.elapsed()

@@ -2,6 +2,7 @@
 //!
 //! * [`wav`]: what stands in a WAV file;
 //! * [`resample`]: any rate to 48 kHz and back;
+//! * [`files`]: identity of files, and opening of outputs;
 //! * [`source`]: a file, standard input or a tone, block by block;
 //! * [`sink`]: WAV files that stay readable whatever happens;
 //! * [`recorder`]: the mix and each speaker, written beside the call;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 #[cfg(feature = "device")]
 pub mod device;
+pub mod files;
 pub mod recorder;
 pub mod resample;
 pub mod sink;
@@ -48,13 +50,34 @@ pub enum AudioError {
         /// What is wrong.
         reason: String,
     },
-    /// What was played or recorded broke off.
+    /// A recording broke off.
     #[error("recording to {} stopped: {reason}; what was written so far is kept", file.display())]
     Recording {
         /// Which file.
         file: PathBuf,
         /// What the system says.
         reason: String,
+    },
+    /// The sound goes to standard output, which has no reader.
+    #[error("standard output has no reader")]
+    NobodyListens,
+    /// The file of a recording exists, or is in use.
+    #[error("cannot record to {file}: {reason}; give another --out")]
+    Taken {
+        /// Which file.
+        file: String,
+        /// Why it is refused.
+        reason: String,
+    },
+    /// A recording was not written completely before the deadline.
+    #[error(
+        "recording to {file}: its end, {seconds:.1} s of sound, was not written in time and is lost"
+    )]
+    Unwritten {
+        /// The file or the folder.
+        file: String,
+        /// Missing sound, in seconds.
+        seconds: f64,
     },
     /// Microphone or speakers.
     #[error("no {what}: {reason}; give {flag} FILE.wav, or {flag} none")]

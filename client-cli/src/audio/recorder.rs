@@ -1,291 +1,231 @@
-//! The mix and each speaker, written to disk by a thread of its own: a slow disk must not be heard.
+//! Records the mix and each speaker. The call never waits for a disk or for a reader.
 //!
-//! Every file begins at the same moment, the first block played; where a speaker is not heard there is silence.
+//! The mix and the speakers' files are written by two threads, so a pipe that nobody reads does not affect the files. All
+//! files begin with the first block played. Silence replaces blocks of speakers who are not heard, and blocks that were
+//! dropped because the disk was too slow.
+//!
+//! * `writer`: the bounded queue to a thread;
+//! * `mix`, `speakers`: the two threads.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::sink::WavSink;
-use super::{AudioError, BLOCK, Block};
+use super::files::FileId;
+use super::{AudioError, Block};
+use speakers::Limits;
+use writer::Writer;
 
-/// Blocks that wait for the disk: 20 seconds.
-const QUEUE: usize = 2000;
+mod mix;
+mod speakers;
+mod writer;
 
-/// Where to write the mix.
+/// Destination of the mix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OutFile {
-    /// A file.
-    Path(PathBuf),
+    /// A file, a named pipe or a device.
+    Path {
+        /// Its path.
+        path: PathBuf,
+        /// Replace an existing file.
+        overwrite: bool,
+        /// Files that must not be opened: the call reads or writes them otherwise.
+        taken: Vec<FileId>,
+    },
     /// Standard output, as a stream.
     Stdout,
 }
 
-/// One block as it was played.
+/// A participant whose voice is recorded.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Speaker {
+    /// Username, in the form for file names.
+    pub account: String,
+    /// Label of the participant in the room.
+    pub label: u16,
+}
+
+/// One block of 10 ms as it was played.
 #[derive(Debug, Clone)]
 pub struct Played {
-    /// What was heard.
+    /// The mix.
     pub mix: Box<Block>,
-    /// What each speaker gave to it: a name for its file, and the samples.
-    pub speakers: Vec<(String, Block)>,
+    /// The voices in it.
+    pub speakers: Vec<(Speaker, Block)>,
 }
 
-/// What the recorder tells.
+/// Events of the recorder.
 #[derive(Debug)]
 pub enum RecorderEvent {
-    /// A file was begun.
+    /// A file was opened.
     Started(PathBuf),
-    /// A file could not be gone on with. Told once; what follows for other files goes to the log.
+    /// A recording failed. Only the first failure is an event; further ones are logged.
     Failed(AudioError),
+    /// An account has reached a limit. Once for each account.
+    Limited(Limited),
+    /// The reader of standard output is gone.
+    NobodyListens,
 }
 
-/// A recorder that runs.
+/// No further sound of an account is recorded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "no more of {account} is recorded: the limit is {what} an account; everything else goes on"
+)]
+pub struct Limited {
+    /// The account.
+    pub account: String,
+    /// The limit, such as "8 files".
+    pub what: String,
+}
+
+/// A running recorder.
 #[derive(Debug)]
 pub struct Recorder {
-    to: Option<SyncSender<Piece>>,
-    /// Blocks that the queue had no room for, to be written as silence.
-    missed: u64,
+    mix: Option<Writer<Box<Block>>>,
+    speakers: Option<Writer<Vec<(Speaker, Block)>>>,
+    /// Blocks that were played or skipped so far.
+    blocks: u64,
     events: mpsc::UnboundedReceiver<RecorderEvent>,
-    thread: Option<JoinHandle<()>>,
-}
-
-struct Piece {
-    /// Blocks of silence before it.
-    missed: u64,
-    played: Option<Played>,
+    events_to: Events,
 }
 
 impl Recorder {
-    /// Opens the files. `out` is the mix; into `dir` goes one file for each speaker.
+    /// Starts the threads, which open the files. `out` is the mix; `dir` gets one file for each speaker.
     pub fn start(out: Option<OutFile>, dir: Option<PathBuf>) -> Result<Self, AudioError> {
-        let (events_to, events) = mpsc::unbounded_channel();
-        let mix = match &out {
-            None => None,
-            Some(OutFile::Stdout) => Some((PathBuf::from("-"), WavSink::stdout()?)),
-            Some(OutFile::Path(path)) => Some((path.clone(), WavSink::create(path)?)),
-        };
-        if let Some(dir) = &dir {
-            fs::create_dir_all(dir).map_err(|error| AudioError::File {
-                doing: "create",
-                file: dir.display().to_string(),
-                reason: error.to_string(),
-            })?;
-        }
-        let (to, pieces) = sync_channel(QUEUE);
-        let mut writer = Writer {
-            mix: None,
-            dir,
-            speakers: BTreeMap::new(),
-            blocks: 0,
-            events: events_to,
-            failed: false,
-        };
-        if let Some((path, sink)) = mix {
-            writer.tell(RecorderEvent::Started(path.clone()));
-            writer.mix = Some(Track {
-                path,
-                sink: Some(sink),
-            });
-        }
-        let thread = thread::Builder::new()
-            .name("recorder".into())
-            .spawn(move || writer.run(&pieces));
-        let thread = thread.map_err(|error| AudioError::File {
-            doing: "write",
-            file: "the recording".into(),
-            reason: error.to_string(),
-        })?;
+        // Unbounded: there is at most one event for each file and each account.
+        let (to, events) = mpsc::unbounded_channel();
+        let events_to = Events::new(to);
         Ok(Self {
-            to: Some(to),
-            missed: 0,
+            mix: out
+                .map(|out| mix::start(out, events_to.clone()))
+                .transpose()?,
+            speakers: dir
+                .map(|dir| speakers::start(dir, Limits::default(), events_to.clone()))
+                .transpose()?,
+            blocks: 0,
             events,
-            thread: Some(thread),
+            events_to,
         })
+    }
+
+    /// Waits up to `patience` until the files are open. A named pipe without a reader and a hung disk may open later: returns
+    /// the names that are not open yet.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be opened.
+    pub async fn opened(&mut self, patience: Duration) -> Result<Vec<String>, AudioError> {
+        let give_up = tokio::time::Instant::now() + patience;
+        let mut waiting = Vec::new();
+        if let Some(mix) = &mut self.mix {
+            waiting.extend(mix.opened(give_up).await?);
+        }
+        if let Some(speakers) = &mut self.speakers {
+            waiting.extend(speakers.opened(give_up).await?);
+        }
+        Ok(waiting)
+    }
+
+    /// True when [`Played::speakers`] is recorded.
+    pub fn wants_speakers(&self) -> bool {
+        self.speakers.is_some()
     }
 
     /// Records a block. Never waits.
     pub fn record(&mut self, played: Played) {
-        self.push(Some(played));
+        let at = self.blocks;
+        self.blocks += 1;
+        if let Some(mix) = &mut self.mix {
+            mix.push(at, 1, played.mix);
+        }
+        if let Some(speakers) = &mut self.speakers
+            && !played.speakers.is_empty()
+        {
+            speakers.push(at, played.speakers.len(), played.speakers);
+        }
     }
 
     /// Records `blocks` blocks that were not played.
     pub fn skip(&mut self, blocks: u64) {
-        self.missed += blocks;
+        self.blocks += blocks;
     }
 
-    /// What happened since the last call.
+    /// The next event.
     pub fn poll_event(&mut self) -> Option<RecorderEvent> {
         self.events.try_recv().ok()
     }
 
-    /// Writes what is left and waits for it.
-    pub fn finish(&mut self) {
-        if self.missed > 0 {
-            self.push(None);
-        }
-        self.to = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic of the writer was reported by it.
-            let _ = thread.join();
-        }
-    }
-
-    fn push(&mut self, played: Option<Played>) {
-        let Some(to) = &self.to else {
-            return;
-        };
-        match to.try_send(Piece {
-            missed: self.missed,
-            played,
-        }) {
-            Ok(()) => self.missed = 0,
-            Err(TrySendError::Full(piece)) => self.missed += u64::from(piece.played.is_some()),
-            Err(TrySendError::Disconnected(_)) => self.to = None,
+    /// Ends the recording and waits up to `patience` until everything is written. Sound that is not written by then is
+    /// reported as a failure.
+    pub async fn finish(&mut self, patience: Duration) {
+        let give_up = tokio::time::Instant::now() + patience;
+        let (mix, speakers) = (self.mix.take(), self.speakers.take());
+        // Both threads are told to end before the first wait.
+        let finishing = [
+            mix.map(|writer| writer.finish(self.blocks)),
+            speakers.map(|writer| writer.finish(self.blocks)),
+        ];
+        for writer in finishing.into_iter().flatten() {
+            if let Err(unwritten) = writer.wait(give_up).await {
+                self.events_to.failed(unwritten);
+            }
         }
     }
 }
 
-struct Writer {
-    mix: Option<Track>,
-    dir: Option<PathBuf>,
-    speakers: BTreeMap<String, Track>,
-    /// Blocks played so far.
-    blocks: u64,
-    events: mpsc::UnboundedSender<RecorderEvent>,
-    failed: bool,
+/// Sends the events of the threads.
+#[derive(Debug, Clone)]
+struct Events {
+    to: mpsc::UnboundedSender<RecorderEvent>,
+    /// True after the first failure.
+    failed: std::sync::Arc<std::sync::atomic::AtomicBool>,
 }
 
-/// `sink` is gone once it failed.
-struct Track {
-    path: PathBuf,
-    sink: Option<WavSink>,
-}
-
-impl Writer {
-    fn run(mut self, pieces: &Receiver<Piece>) {
-        while let Ok(piece) = pieces.recv() {
-            self.blocks += piece.missed;
-            if let Some(played) = piece.played {
-                self.write(&played);
-                self.blocks += 1;
-            }
-        }
-        let end = self.blocks;
-        let tracks = self
-            .mix
-            .take()
-            .into_iter()
-            .chain(std::mem::take(&mut self.speakers).into_values());
-        for mut track in tracks.collect::<Vec<_>>() {
-            let finished = track.fill_up(end).and_then(|()| track.finish());
-            self.judge(&mut track, finished);
-        }
+impl Events {
+    fn new(to: mpsc::UnboundedSender<RecorderEvent>) -> Self {
+        let failed = std::sync::Arc::default();
+        Self { to, failed }
     }
 
-    fn write(&mut self, played: &Played) {
-        let start = self.blocks;
-        if let Some(mut mix) = self.mix.take() {
-            let written = mix.write(start, &played.mix[..]);
-            self.judge(&mut mix, written);
-            self.mix = Some(mix);
-        }
-        let Some(dir) = self.dir.clone() else {
-            return;
-        };
-        for (name, block) in &played.speakers {
-            let mut track = match self.speakers.remove(name) {
-                Some(track) => track,
-                None => self.begin(&dir, name),
-            };
-            let written = track.write(start, block);
-            self.judge(&mut track, written);
-            self.speakers.insert(name.clone(), track);
-        }
+    fn send(&self, event: RecorderEvent) {
+        // The receiver is dropped at the end of the call.
+        let _ = self.to.send(event);
     }
 
-    fn begin(&mut self, dir: &Path, name: &str) -> Track {
-        let path = dir.join(format!("{name}.wav"));
-        match WavSink::create(&path) {
-            Ok(sink) => {
-                self.tell(RecorderEvent::Started(path.clone()));
-                Track {
-                    path,
-                    sink: Some(sink),
-                }
-            }
-            Err(error) => {
-                self.fail(error);
-                Track { path, sink: None }
-            }
-        }
-    }
-
-    fn judge(&mut self, track: &mut Track, result: io::Result<()>) {
-        if let Err(error) = result {
-            if let Some(mut sink) = track.sink.take() {
-                // The header is all that can still be saved.
-                let _ = sink.finish();
-            }
-            self.fail(AudioError::Recording {
-                file: track.path.clone(),
-                reason: error.to_string(),
-            });
-        }
-    }
-
-    fn fail(&mut self, error: AudioError) {
-        if std::mem::replace(&mut self.failed, true) {
+    fn failed(&self, error: AudioError) {
+        if self.failed.swap(true, std::sync::atomic::Ordering::Relaxed) {
             tracing::warn!(%error, "another recording stopped");
         } else {
-            self.tell(RecorderEvent::Failed(error));
+            self.send(RecorderEvent::Failed(error));
         }
-    }
-
-    fn tell(&self, event: RecorderEvent) {
-        // Nobody listens any more when the call is over.
-        let _ = self.events.send(event);
-    }
-}
-
-impl Track {
-    fn write(&mut self, start: u64, block: &[f32]) -> io::Result<()> {
-        self.fill_up(start)?;
-        self.sink.as_mut().map_or(Ok(()), |sink| sink.write(block))
-    }
-
-    /// Silence up to the block `start`.
-    fn fill_up(&mut self, start: u64) -> io::Result<()> {
-        let Some(sink) = &mut self.sink else {
-            return Ok(());
-        };
-        while sink.len() < start * BLOCK as u64 {
-            let missing = start * BLOCK as u64 - sink.len();
-            let length = missing.min(BLOCK as u64 * 100) as usize;
-            sink.write(&vec![0.0; length])?;
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self) -> io::Result<()> {
-        self.sink.as_mut().map_or(Ok(()), WavSink::finish)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audio::BLOCK;
+    use std::fs;
+    use std::path::Path;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn speaker(name: &str) -> Speaker {
+        let (account, label) = name.rsplit_once('-').unwrap();
+        Speaker {
+            account: account.to_owned(),
+            label: label.parse().unwrap(),
+        }
+    }
 
     fn played(speakers: &[(&str, f32)]) -> Played {
         Played {
             mix: Box::new([0.5; BLOCK]),
             speakers: speakers
                 .iter()
-                .map(|(name, value)| ((*name).to_owned(), [*value; BLOCK]))
+                .map(|(name, value)| (speaker(name), [*value; BLOCK]))
                 .collect(),
         }
     }
@@ -300,21 +240,34 @@ mod tests {
         samples.chunks(BLOCK).map(|block| block[0]).collect()
     }
 
-    #[test]
-    fn all_files_begin_together_and_are_silent_where_nobody_speaks() {
+    fn to_file(path: &Path) -> Option<OutFile> {
+        Some(OutFile::Path {
+            path: path.to_owned(),
+            overwrite: false,
+            taken: Vec::new(),
+        })
+    }
+
+    fn failures(recorder: &mut Recorder) -> Vec<String> {
+        std::iter::from_fn(|| recorder.poll_event())
+            .filter_map(|event| match event {
+                RecorderEvent::Failed(error) => Some(error.to_string()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn all_files_begin_together_and_are_silent_where_nobody_speaks() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("mix.wav");
-        let mut recorder = Recorder::start(
-            Some(OutFile::Path(out.clone())),
-            Some(dir.path().join("each")),
-        )
-        .unwrap();
+        let mut recorder = Recorder::start(to_file(&out), Some(dir.path().join("each"))).unwrap();
         recorder.record(played(&[("ann-1", 0.5)]));
         recorder.skip(2);
         recorder.record(played(&[("ann-1", 0.5), ("bob-2", -0.5)]));
         recorder.record(played(&[]));
         recorder.skip(1);
-        recorder.finish();
+        recorder.finish(PATIENCE).await;
         assert_eq!(blocks(&out), [16_384, 0, 0, 16_384, 16_384, 0]);
         assert_eq!(
             blocks(&dir.path().join("each/ann-1.wav")),
@@ -328,25 +281,105 @@ mod tests {
         assert_eq!(started, 3);
     }
 
-    #[test]
-    fn a_file_that_fails_is_told_once_and_the_others_go_on() {
+    #[tokio::test]
+    async fn a_recording_never_replaces_an_earlier_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let each = dir.path().join("each");
+        for _ in 0..3 {
+            let mut recorder = Recorder::start(None, Some(each.clone())).unwrap();
+            recorder.record(played(&[("ann-1", 0.5)]));
+            recorder.finish(PATIENCE).await;
+        }
+        for name in ["ann-1.wav", "ann-1-2.wav", "ann-1-3.wav"] {
+            assert_eq!(blocks(&each.join(name)), [16_384], "{name}");
+        }
+        let out = each.join("ann-1.wav");
+        let mut recorder = Recorder::start(to_file(&out), None).unwrap();
+        let refused = recorder.opened(PATIENCE).await;
+        assert!(
+            matches!(refused, Err(AudioError::Taken { .. })),
+            "{refused:?}"
+        );
+        assert_eq!(blocks(&out), [16_384]);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_created_is_reported_once_and_the_others_go_on() {
         let dir = tempfile::tempdir().unwrap();
         let each = dir.path().join("each");
         let out = dir.path().join("mix.wav");
-        let mut recorder =
-            Recorder::start(Some(OutFile::Path(out.clone())), Some(each.clone())).unwrap();
-        // A directory stands where two of the files would be created.
-        fs::create_dir_all(each.join("ann-1.wav")).unwrap();
-        fs::create_dir_all(each.join("bob-2.wav")).unwrap();
+        let mut recorder = Recorder::start(to_file(&out), Some(each.clone())).unwrap();
+        recorder.opened(PATIENCE).await.unwrap();
+        // The folder of two of the files does not exist.
         for _ in 0..3 {
-            recorder.record(played(&[("ann-1", 0.5), ("bob-2", 0.5), ("cy-3", 0.5)]));
+            recorder.record(played(&[
+                ("no/ann-1", 0.5),
+                ("no/bob-2", 0.5),
+                ("cy-3", 0.5),
+            ]));
         }
-        recorder.finish();
-        let failed = std::iter::from_fn(|| recorder.poll_event())
-            .filter(|event| matches!(event, RecorderEvent::Failed(_)))
-            .count();
-        assert_eq!(failed, 1);
+        recorder.finish(PATIENCE).await;
+        assert_eq!(failures(&mut recorder).len(), 1);
         assert_eq!(blocks(&out).len(), 3);
         assert_eq!(blocks(&each.join("cy-3.wav")).len(), 3);
+    }
+
+    #[cfg(unix)]
+    fn named_pipe(path: &Path) {
+        let made = std::process::Command::new("mkfifo").arg(path).status();
+        assert!(made.unwrap().success());
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_pipe_without_a_reader_delays_neither_the_files_nor_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pipe, each) = (dir.path().join("pipe"), dir.path().join("each"));
+        named_pipe(&pipe);
+        let mut recorder = Recorder::start(to_file(&pipe), Some(each.clone())).unwrap();
+        let waiting = recorder.opened(Duration::from_millis(50)).await.unwrap();
+        assert_eq!(waiting, [pipe.display().to_string()]);
+        for _ in 0..3 * mix::ROOM {
+            recorder.record(played(&[("ann-1", 0.5)]));
+            tokio::task::yield_now().await;
+        }
+        let began = std::time::Instant::now();
+        recorder.finish(Duration::from_secs(2)).await;
+        assert!(began.elapsed() < PATIENCE);
+        let failures = failures(&mut recorder);
+        assert_eq!(failures.len(), 1);
+        assert!(
+            failures[0].contains("was not written in time"),
+            "{failures:?}"
+        );
+        assert_eq!(blocks(&each.join("ann-1.wav")).len(), 3 * mix::ROOM);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn blocks_that_a_slow_reader_missed_become_silence_of_the_same_length() {
+        use std::io::Read as _;
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        named_pipe(&pipe);
+        let mut recorder = Recorder::start(to_file(&pipe), None).unwrap();
+        // More than the queue holds: the last blocks are dropped.
+        let total = mix::ROOM + 500;
+        for _ in 0..total {
+            recorder.record(played(&[]));
+        }
+        recorder.skip(7);
+        let reader = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            fs::File::open(pipe).unwrap().read_to_end(&mut all).unwrap();
+            all
+        });
+        recorder.finish(PATIENCE).await;
+        assert_eq!(failures(&mut recorder), [] as [String; 0]);
+        let sound = reader.join().unwrap().split_off(44);
+        assert_eq!(sound.len(), (total + 7) * BLOCK * 2);
+        let loud = sound.chunks(BLOCK * 2).filter(|block| block[1] != 0);
+        assert_eq!(loud.count(), mix::ROOM);
+        assert!(sound[mix::ROOM * BLOCK * 2..].iter().all(|b| *b == 0));
     }
 }

@@ -2,12 +2,14 @@
 
 use std::f32::consts::TAU;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread;
+use std::time::Duration;
 
 use confab_voice::SAMPLE_RATE;
+use tokio::sync::oneshot;
 
 use super::resample::Resampler;
 use super::wav::{WavError, WavReader};
@@ -22,13 +24,8 @@ const TONE_AMPLITUDE: f32 = 0.25;
 /// Blocks at the pace of whoever asks for them.
 #[derive(Debug)]
 pub enum Source {
-    /// From a thread that reads ahead.
-    Read {
-        /// The first block of a file, so that it is there when it is due.
-        first: Option<Box<Block>>,
-        /// What follows.
-        blocks: Receiver<Result<Block, String>>,
-    },
+    /// From a thread that opens the file and reads ahead.
+    Read(Receiver<Result<Block, String>>),
     /// A sine.
     Tone {
         /// Phase of the next sample, 0 to 1.
@@ -36,6 +33,14 @@ pub enum Source {
         /// Periods a sample.
         step: f32,
     },
+}
+
+/// Result of opening a source.
+#[derive(Debug)]
+pub struct Opening {
+    /// Name of the file.
+    name: String,
+    opened: oneshot::Receiver<Result<(), AudioError>>,
 }
 
 /// What a source has next.
@@ -50,30 +55,32 @@ pub enum Next {
 }
 
 impl Source {
-    /// A WAV file; from its beginning again and again where `repeat` says so.
-    pub fn file(path: &Path, repeat: bool) -> Result<Self, AudioError> {
-        let file = path.display().to_string();
-        let mut opened = Some(open(path)?);
+    /// A WAV file, or a named pipe or a device that carries a WAV stream. With `repeat` it is played repeatedly.
+    pub fn file(path: &Path, repeat: bool) -> Result<(Self, Opening), AudioError> {
         let path: PathBuf = path.to_owned();
-        let mut source = Self::read(file, move || {
-            if opened.is_some() || !repeat {
-                return Ok(opened.take());
+        let mut is_first = true;
+        Self::read(path.display().to_string(), move || {
+            match is_first || repeat {
+                true => {
+                    is_first = false;
+                    open(&path).map(Some)
+                }
+                false => Ok(None),
             }
-            open(&path).map(Some).map_err(|error| error.to_string())
-        })?;
-        if let Self::Read { first, blocks } = &mut source {
-            // An empty file has none; a broken one says so when it is its turn.
-            *first = blocks.recv().ok().and_then(Result::ok).map(Box::new);
-        }
-        Ok(source)
+        })
     }
 
     /// A WAV stream on standard input.
-    pub fn stdin() -> Result<Self, AudioError> {
-        let file = "standard input".to_owned();
-        let stream: Box<dyn Read + Send> = Box::new(std::io::stdin());
-        let mut reader = Some(parse(stream, &file)?);
-        Self::read(file, move || Ok(reader.take()))
+    pub fn stdin() -> Result<(Self, Opening), AudioError> {
+        let name = "standard input".to_owned();
+        let mut unread = Some(name.clone());
+        Self::read(name, move || {
+            let Some(name) = unread.take() else {
+                return Ok(None);
+            };
+            let stream: Box<dyn Read + Send> = Box::new(std::io::stdin());
+            parse(stream, &name).map(Some)
+        })
     }
 
     /// A sine of `hertz`.
@@ -87,10 +94,7 @@ impl Source {
     /// The next block. Never waits.
     pub fn next_block(&mut self) -> Next {
         match self {
-            Self::Read { first, blocks } => match first.take() {
-                Some(block) => Next::Block(block),
-                None => Self::receive(blocks),
-            },
+            Self::Read(blocks) => Self::receive(blocks),
             Self::Tone { phase, step } => {
                 let block = std::array::from_fn(|_| {
                     let sample = TONE_AMPLITUDE * (*phase * TAU).sin();
@@ -113,36 +117,64 @@ impl Source {
 
     /// `open` gives the next stream to play, or `None` at the end.
     fn read(
-        file: String,
-        mut open: impl FnMut() -> Result<Option<Stream>, String> + Send + 'static,
-    ) -> Result<Self, AudioError> {
+        name: String,
+        mut open: impl FnMut() -> Result<Option<Stream>, AudioError> + Send + 'static,
+    ) -> Result<(Self, Opening), AudioError> {
         let (to, blocks) = sync_channel(READ_AHEAD);
+        let (opened_to, opened) = oneshot::channel();
+        let mut opened_to = Some(opened_to);
         let play = move || {
             let mut rest = Vec::new();
             loop {
-                match open() {
-                    Ok(Some(stream)) => match play_stream(stream, &to, &mut rest) {
-                        Ok(()) => {}
-                        Err(Stop::NobodyListens) => return,
-                        Err(Stop::Broken(reason)) => return finish(&to, rest, Some(reason)),
-                    },
+                let stream = match open() {
+                    Ok(Some(stream)) => stream,
                     Ok(None) => return finish(&to, rest, None),
-                    Err(reason) => return finish(&to, rest, Some(reason)),
+                    Err(error) => {
+                        let reason = error.to_string();
+                        let told = opened_to.take().map(|to| to.send(Err(error)));
+                        // Nobody waits for the result any more: the error goes into the call.
+                        if told.is_none_or(|told| told.is_err()) {
+                            finish(&to, rest, Some(reason));
+                        }
+                        return;
+                    }
+                };
+                if let Some(to) = opened_to.take() {
+                    let _ = to.send(Ok(()));
+                }
+                match play_stream(stream, &to, &mut rest) {
+                    // Repeating a file without samples would only use CPU.
+                    Ok(0) => return finish(&to, rest, None),
+                    Ok(_) => {}
+                    Err(Stop::NobodyListens) => return,
+                    Err(Stop::Broken(reason)) => return finish(&to, rest, Some(reason)),
                 }
             }
         };
-        thread::Builder::new()
-            .name("audio in".into())
-            .spawn(play)
-            .map_err(|error| AudioError::File {
-                doing: "read",
-                file,
-                reason: error.to_string(),
-            })?;
-        Ok(Self::Read {
-            first: None,
-            blocks,
-        })
+        let thread = thread::Builder::new().name("audio in".into()).spawn(play);
+        thread.map_err(|error| AudioError::File {
+            doing: "read",
+            file: name.clone(),
+            reason: error.to_string(),
+        })?;
+        Ok((Self::Read(blocks), Opening { name, opened }))
+    }
+}
+
+impl Opening {
+    /// Waits up to `patience` for the WAV header. A named pipe without a writer, a stream that has not begun and a hung disk
+    /// may deliver it later: returns the name of the source then.
+    ///
+    /// # Errors
+    ///
+    /// The source cannot be opened, or is no WAV stream.
+    pub async fn wait(self, patience: Duration) -> Result<Option<String>, AudioError> {
+        match tokio::time::timeout(patience, self.opened).await {
+            Ok(Ok(opened)) => opened.map(|()| None),
+            // The thread panicked; the panic was reported.
+            Ok(Err(_)) => Ok(None),
+            Err(_) => Ok(Some(self.name)),
+        }
     }
 }
 
@@ -155,11 +187,15 @@ enum Stop {
 
 fn open(path: &Path) -> Result<Stream, AudioError> {
     let file = path.display().to_string();
-    let opened = File::open(path).map_err(|error| AudioError::File {
+    let failed = |error: io::Error| AudioError::File {
         doing: "open",
         file: file.clone(),
         reason: error.to_string(),
-    })?;
+    };
+    let opened = File::open(path).map_err(failed)?;
+    if opened.metadata().map_err(failed)?.is_dir() {
+        return Err(failed(io::ErrorKind::IsADirectory.into()));
+    }
     parse(Box::new(opened), &file)
 }
 
@@ -170,22 +206,24 @@ fn parse(stream: Box<dyn Read + Send>, file: &str) -> Result<Stream, AudioError>
     })
 }
 
-/// `rest` is what did not fill a block, before and after.
+/// Plays a stream to its end and returns its number of samples. `rest` holds samples that do not fill a block.
 fn play_stream(
     mut stream: Stream,
     to: &SyncSender<Result<Block, String>>,
     rest: &mut Vec<f32>,
-) -> Result<(), Stop> {
+) -> Result<u64, Stop> {
     let rate = stream.spec().rate;
     let mut resampler = Resampler::new(rate, SAMPLE_RATE);
     // As much as a block needs and no more: standard input may be somebody speaking.
     let frames = (rate as usize / 100).max(1);
     let mut piece = Vec::with_capacity(frames);
+    let mut samples = 0;
     loop {
         piece.clear();
         let read = stream
             .read(frames, &mut piece)
             .map_err(|error| Stop::Broken(error.to_string()))?;
+        samples += read as u64;
         if read == 0 {
             resampler.finish(rest);
         } else {
@@ -196,7 +234,7 @@ fn play_stream(
             rest.drain(..BLOCK);
         }
         if read == 0 {
-            return Ok(());
+            return Ok(samples);
         }
     }
 }
@@ -243,26 +281,70 @@ mod tests {
         count
     }
 
-    #[test]
-    fn a_file_gives_as_many_blocks_as_it_is_long_and_then_ends() {
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    async fn opened(path: &Path, repeat: bool) -> Result<Source, AudioError> {
+        let (source, opening) = Source::file(path, repeat)?;
+        assert_eq!(opening.wait(PATIENCE).await?, None);
+        Ok(source)
+    }
+
+    #[tokio::test]
+    async fn a_file_gives_as_many_blocks_as_it_is_long_and_then_ends() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("in.wav");
         write(&path, 44_100, 44_100 / 2 + 10);
-        assert_eq!(blocks(&mut Source::file(&path, false).unwrap(), 1000), 51);
-        assert_eq!(blocks(&mut Source::file(&path, true).unwrap(), 400), 400);
+        let mut once = opened(&path, false).await.unwrap();
+        assert_eq!(blocks(&mut once, 1000), 51);
+        let mut repeated = opened(&path, true).await.unwrap();
+        assert_eq!(blocks(&mut repeated, 400), 400);
+        write(&path, 44_100, 0);
+        let mut empty = opened(&path, true).await.unwrap();
+        assert_eq!(blocks(&mut empty, 1), 0);
     }
 
-    #[test]
-    fn a_missing_or_a_wrong_file_is_told_at_once() {
+    #[tokio::test]
+    async fn a_missing_or_a_wrong_file_is_told_at_once() {
         let dir = tempfile::tempdir().unwrap();
-        let missing = Source::file(&dir.path().join("none.wav"), false);
+        let missing = opened(&dir.path().join("none.wav"), false).await;
         assert!(matches!(missing, Err(AudioError::File { .. })));
+        let folder = opened(dir.path(), false).await;
+        assert!(matches!(folder, Err(AudioError::File { .. })));
         let path = dir.path().join("text.wav");
         std::fs::write(&path, "hello, this is text and no sound").unwrap();
-        assert!(matches!(
-            Source::file(&path, false),
-            Err(AudioError::NotWav { .. })
-        ));
+        let wrong = opened(&path, false).await;
+        assert!(matches!(wrong, Err(AudioError::NotWav { .. })));
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_pipe_without_a_writer_is_starved_until_a_writer_comes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pipe, file) = (dir.path().join("pipe"), dir.path().join("in.wav"));
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        write(&file, 48_000, 4800);
+        let (mut source, opening) = Source::file(&pipe, false).unwrap();
+        let waiting = opening.wait(Duration::from_millis(20)).await.unwrap();
+        assert_eq!(waiting, Some(pipe.display().to_string()));
+        assert!(matches!(source.next_block(), Next::Starved));
+        std::fs::copy(&file, &pipe).unwrap();
+        // The resampler delays some samples: one block more.
+        assert_eq!(blocks(&mut source, 1000), 11);
+
+        // An error after the deadline is reported in the call.
+        let (mut source, opening) = Source::file(&pipe, false).unwrap();
+        let waiting = opening.wait(Duration::from_millis(20)).await.unwrap();
+        assert!(waiting.is_some());
+        std::fs::write(&pipe, "hello, this is text and no sound").unwrap();
+        let problem = loop {
+            match source.next_block() {
+                Next::Starved => thread::sleep(Duration::from_millis(1)),
+                Next::Ended(problem) => break problem,
+                Next::Block(_) => panic!("text is no sound"),
+            }
+        };
+        assert!(problem.unwrap().contains("is not a WAV file"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(super) async fn register(context: &Context, flags: Register) -> Result<(), F
     let birthday: Birthday = flags.birthday.parse()?;
     let device = flags.device()?;
     let mut access = meet::server(context, &flags.first_sight, &flags.password).await?;
-    let password = password::chosen(&flags.password)?;
+    let password = password::chosen(&flags.password).await?;
     let link = access.open().await?;
     let request = wire::Register {
         username: username.into(),
@@ -40,7 +40,7 @@ pub(super) async fn register(context: &Context, flags: Register) -> Result<(), F
 pub(super) async fn login(context: &Context, flags: Login) -> Result<(), Failure> {
     let device: Device = flags.device.parse()?;
     let mut access = meet::server(context, &flags.first_sight, &flags.password).await?;
-    let password = password::current(&flags.password)?;
+    let password = password::current(&flags.password).await?;
     let link = access.open().await?;
     let request = wire::Login {
         device_cookie: Bytes::new(),
@@ -63,7 +63,8 @@ pub(super) async fn logout(context: &Context) -> Result<(), Failure> {
     let (access, link) = context.signed_in().await?;
     let name = access.server.to_string();
     link.done(request::Kind::Logout(wire::Logout {})).await?;
-    access.store.lock_sessions().await?.remove(&name)?;
+    let mut sessions = access.store.lock_sessions().await?;
+    sessions.remove(&name).await?;
     context.output.say(&LoggedOut {
         event: "logged_out",
         server: name,
@@ -89,7 +90,7 @@ pub(super) async fn whoami(context: &Context) -> Result<(), Failure> {
 
 pub(super) async fn passwd(context: &Context, flags: &PasswordFlags) -> Result<(), Failure> {
     meet::session(context, flags, password::CHANGE).await?;
-    let (old, new) = password::change(flags)?;
+    let (old, new) = password::change(flags).await?;
     let (_, link) = context.signed_in().await?;
     let request = wire::ChangePassword {
         old_password: old.to_string(),
@@ -118,17 +119,14 @@ pub(super) async fn data(context: &Context, command: Account) -> Result<(), Fail
         }
         Account::Delete(flags) => {
             meet::session(context, &flags, password::CURRENT).await?;
-            let password = password::current(&flags)?;
+            let password = password::current(&flags).await?;
             let (access, link) = context.signed_in().await?;
             let request = wire::DeleteAccount {
                 password: password.to_string(),
             };
             link.done(request::Kind::DeleteAccount(request)).await?;
-            access
-                .store
-                .lock_sessions()
-                .await?
-                .remove(&access.server.to_string())?;
+            let mut sessions = access.store.lock_sessions().await?;
+            sessions.remove(&access.server.to_string()).await?;
             context.output.say(&AccountDeleted {
                 event: "account_deleted",
             });

@@ -53,7 +53,7 @@ async fn first_sight(access: &Access, flags: &FirstSight) -> Result<Trust, Failu
     };
     let server = access.server.to_string();
     let known_servers = access.store.known_servers_path();
-    if access.store.sessions()?.get(&server).is_some() {
+    if access.store.sessions().await?.get(&server).is_some() {
         let path = known_servers;
         return Err(TrustError::Forgotten { server, got, path }.into());
     }

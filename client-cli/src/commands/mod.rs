@@ -1,7 +1,8 @@
 //! The commands, one file for each group.
 
-use std::sync::Arc;
+use std::time::Duration;
 
+use confab_console::{Form, Hangup, Plan, Signal, Signals};
 use tracing_subscriber::EnvFilter;
 
 use crate::failure::{Exit, Failure};
@@ -10,7 +11,7 @@ use crate::net::server::BadServer;
 use crate::net::sign_in::Access;
 use crate::net::trust::PinSource;
 use crate::net::{Link, Server, Trust};
-use crate::output::Output;
+use crate::output::{Output, say_to_person};
 use crate::store::Store;
 
 mod account;
@@ -20,100 +21,138 @@ mod meet;
 mod password;
 mod session;
 
-/// Does what the command line says. Errors have been said when it returns.
+/// Signals of the client. The second one ends it immediately; after the first one it ends within the deadline.
+const SIGNALS: Plan = Plan {
+    hangup: Hangup::Ends,
+    at_once_after: 2,
+    deadline: Some(Duration::from_secs(20)),
+};
+
+/// Carries out the command. Errors are reported and answers are written when it returns.
 pub fn run(flags: Flags) -> Exit {
     log_to_stderr(flags.common.verbose);
     let json = flags.common.json;
+    let is_join = matches!(flags.command, Command::Join(_));
     let stdout_is_sound =
         matches!(&flags.command, Command::Join(join) if join.output.as_deref() == Some("-"));
-    let output = Arc::new(if stdout_is_sound {
-        Output::stderr(json)
-    } else {
-        Output::stdout(json)
+    let output = match stdout_is_sound {
+        true => Output::stderr(json),
+        false => Output::stdout(json),
+    };
+    let started = Signals::listen(SIGNALS).and_then(|signals| {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
+        Ok((signals, runtime))
     });
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
+    let (mut signals, runtime) = match started {
+        Ok(started) => started,
         Err(error) => {
-            output.fail(&Failure::new(
-                Exit::Other,
-                "runtime",
-                format!("cannot start: {error}"),
-            ));
+            let message = format!("cannot start: {error}");
+            output.fail(&Failure::new(Exit::Other, "runtime", message));
             return Exit::Other;
         }
     };
-    let result = runtime.block_on(dispatch(flags, output.clone()));
-    // A thread that waits for standard input would keep the program.
+    let result = runtime.block_on(dispatch(flags, output, &mut signals));
+    // Does not wait for threads that are blocked on a disk or a name server.
     runtime.shutdown_background();
-    match result {
+    // From here on the program only waits for the reader of its answer.
+    signals.end_at_once();
+    let exit = match result {
         Ok(exit) => exit,
         Err(failure) => {
             output.fail(&failure);
             failure.exit
         }
+    };
+    if is_join {
+        // A call has no answer to wait for.
+        return exit;
+    }
+    match output.wait() {
+        Err(error) if exit == Exit::Done => {
+            let failure = Failure::from(error);
+            // As text on standard error: standard output does not work.
+            say_to_person(&format!("confab: {}", failure.message));
+            failure.exit
+        }
+        _ => exit,
     }
 }
 
-async fn dispatch(flags: Flags, output: Arc<Output>) -> Result<Exit, Failure> {
-    let is_join = matches!(flags.command, Command::Join(_));
-    let context = Context {
+async fn dispatch(flags: Flags, output: Output, signals: &mut Signals) -> Result<Exit, Failure> {
+    let context = &Context {
         common: flags.common,
         output,
     };
-    let command = async {
-        match flags.command {
-            Command::Register(flags) => account::register(&context, flags).await,
-            Command::Login(flags) => account::login(&context, flags).await,
-            Command::Logout => account::logout(&context).await,
-            Command::Whoami => account::whoami(&context).await,
-            Command::Passwd(flags) => account::passwd(&context, &flags).await,
-            Command::Account(command) => account::data(&context, command).await,
-            Command::Sessions(command) => session::run(&context, command).await,
-            Command::Conference(command) => conference::run(&context, command).await,
-            // It deals with signals itself: it leaves the room first.
-            Command::Join(flags) => return Box::pin(join::run(&context, *flags)).await,
-        }
-        .map(|()| Exit::Done)
-    };
-    if is_join {
-        return command.await;
+    match flags.command {
+        Command::Register(flags) => once(account::register(context, flags), signals).await,
+        Command::Login(flags) => once(account::login(context, flags), signals).await,
+        Command::Logout => once(account::logout(context), signals).await,
+        Command::Whoami => once(account::whoami(context), signals).await,
+        Command::Passwd(flags) => once(account::passwd(context, &flags), signals).await,
+        Command::Account(command) => once(account::data(context, command), signals).await,
+        Command::Sessions(command) => once(session::run(context, command), signals).await,
+        Command::Conference(command) => once(conference::run(context, command), signals).await,
+        // It deals with signals itself: it leaves the room first.
+        Command::Join(flags) => Box::pin(join::run(context, *flags, signals)).await,
     }
+}
+
+/// Runs a command other than `join` until it ends or a signal comes.
+async fn once(
+    command: impl Future<Output = Result<(), Failure>>,
+    signals: &mut Signals,
+) -> Result<Exit, Failure> {
     tokio::select! {
-        result = command => result,
-        Ok(()) = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
+        result = command => result.map(|()| Exit::Done),
+        signal = signals.next() => Ok(ended_by(signal)),
+    }
+}
+
+/// Exit code of a command other than `join` that a signal ended.
+fn ended_by(signal: Signal) -> Exit {
+    match signal {
+        Signal::Interrupt => Exit::Interrupted,
+        Signal::Terminate => Exit::Terminated,
+        Signal::Hangup => Exit::HungUp,
     }
 }
 
 /// What every command has.
 struct Context {
     common: Common,
-    output: Arc<Output>,
+    output: Output,
 }
 
 impl Context {
     /// Where the server is and what vouches for it.
     async fn access(&self) -> Result<Access, Failure> {
-        let store = Store::open(self.common.config_dir.clone())?;
+        let store = Store::open(self.common.config_dir.clone()).await?;
         let server = match &self.common.server {
             Some(server) => server.clone(),
-            None => last_server(&store)?,
+            None => last_server(&store).await?,
         };
-        let trust = match (&self.common.ca, self.common.fingerprint) {
-            (Some(path), _) => Trust::from_pem_file(path)?,
+        let trust = match (self.common.ca.clone(), self.common.fingerprint) {
+            (Some(path), _) => {
+                // Reading may block, for example on a named pipe.
+                let reading = tokio::task::spawn_blocking(move || Trust::from_pem_file(&path));
+                reading.await.map_err(|error| {
+                    let message = format!("cannot read --ca: {error}");
+                    Failure::new(Exit::Other, "thread", message)
+                })??
+            }
             (None, Some(pin)) => Trust::Pinned {
                 pin,
                 source: PinSource::Flag,
             },
-            (None, None) => match store.known_server(&server.to_string())? {
+            (None, None) => match store.known_server(&server.to_string()).await? {
                 Some(how) => Trust::remembered(how, &store.known_servers_path()).await?,
                 None => Trust::Unknown,
             },
         };
-        Ok(Access::new(server, trust, store)?)
+        Ok(Access::new(server, trust, store).await?)
     }
 
     /// A connection that speaks for the account.
@@ -124,8 +163,8 @@ impl Context {
     }
 }
 
-fn last_server(store: &Store) -> Result<Server, Failure> {
-    let last = store.sessions()?.last_server.ok_or_else(|| {
+async fn last_server(store: &Store) -> Result<Server, Failure> {
+    let last = store.sessions().await?.last_server.ok_or_else(|| {
         Failure::usage("which server? Name it with --server HOST or in CONFAB_SERVER; after a login it is remembered")
     })?;
     last.parse()
@@ -142,8 +181,8 @@ fn log_to_stderr(verbose: u8) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_writer(confab_console::logs(Form::Text))
         .finish();
     // Only a program that uses this as a library could have set one before; then that one is right.
     let _ = tracing::subscriber::set_global_default(subscriber);

@@ -1,13 +1,15 @@
 //! Passwords: from a prompt without echo, standard input or the environment, never from an argument.
+//!
+//! A thread of its own waits for the input, so that signals work meanwhile.
 
 use std::io::{self, BufRead as _, IsTerminal as _};
 
 use confab_protocol::control::{Password, text};
+use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use crate::failure::{Exit, Failure};
 use crate::flags::PasswordFlags;
-use crate::output;
 
 /// Environment variable of the password.
 const VARIABLE: &str = "CONFAB_PASSWORD";
@@ -21,6 +23,9 @@ pub(super) const CURRENT: &[&str] = &[VARIABLE];
 /// The same for the old password and the new one.
 pub(super) const CHANGE: &[&str] = &[VARIABLE, NEW_VARIABLE];
 
+/// Maximum length of a line of standard input in bytes.
+const MAX_LINE: u64 = 64 * 1024;
+
 /// True when somebody is asked for a password, or a program that may take its time, because one of `variables` is not set.
 pub(super) fn is_waited_for(flags: &PasswordFlags, variables: &[&str]) -> bool {
     let is_missing = |variable: &&str| std::env::var_os(variable).is_none();
@@ -28,26 +33,32 @@ pub(super) fn is_waited_for(flags: &PasswordFlags, variables: &[&str]) -> bool {
 }
 
 /// The password of an account that exists. Its length is for the server to judge.
-pub(super) fn current(flags: &PasswordFlags) -> Result<Zeroizing<String>, Failure> {
-    prepared(&get(flags, VARIABLE, "Password: ")?)
+pub(super) async fn current(flags: &PasswordFlags) -> Result<Zeroizing<String>, Failure> {
+    prepared(&get(flags, VARIABLE, "Password: ").await?)
 }
 
 /// A password to be set; asked for twice at a prompt.
-pub(super) fn chosen(flags: &PasswordFlags) -> Result<Password, Failure> {
-    choose(flags, VARIABLE, "Password: ")
+pub(super) async fn chosen(flags: &PasswordFlags) -> Result<Password, Failure> {
+    choose(flags, VARIABLE, "Password: ").await
 }
 
 /// The old password and the new one.
-pub(super) fn change(flags: &PasswordFlags) -> Result<(Zeroizing<String>, Password), Failure> {
-    let old = prepared(&get(flags, VARIABLE, "Old password: ")?)?;
-    let new = choose(flags, NEW_VARIABLE, "New password: ")?;
+pub(super) async fn change(
+    flags: &PasswordFlags,
+) -> Result<(Zeroizing<String>, Password), Failure> {
+    let old = prepared(&get(flags, VARIABLE, "Old password: ").await?)?;
+    let new = choose(flags, NEW_VARIABLE, "New password: ").await?;
     Ok((old, new))
 }
 
-fn choose(flags: &PasswordFlags, variable: &str, question: &str) -> Result<Password, Failure> {
-    let text = get(flags, variable, question)?;
+async fn choose(
+    flags: &PasswordFlags,
+    variable: &str,
+    question: &'static str,
+) -> Result<Password, Failure> {
+    let text = get(flags, variable, question).await?;
     let password: Password = text.parse()?;
-    if is_prompted(flags, variable) && prompt("Again: ")?.parse() != Ok(password.clone()) {
+    if is_prompted(flags, variable) && prompt("Again: ").await?.parse() != Ok(password.clone()) {
         return Err(Failure::usage("the two passwords differ: try again"));
     }
     Ok(password)
@@ -61,17 +72,17 @@ fn prepared(typed: &str) -> Result<Zeroizing<String>, Failure> {
     })
 }
 
-fn get(
+async fn get(
     flags: &PasswordFlags,
     variable: &str,
-    question: &str,
+    question: &'static str,
 ) -> Result<Zeroizing<String>, Failure> {
     if flags.password_stdin {
-        return from_stdin();
+        return patiently(from_stdin).await;
     }
     match std::env::var(variable) {
         Ok(text) => Ok(Zeroizing::new(text)),
-        Err(_) => prompt(question),
+        Err(_) => prompt(question).await,
     }
 }
 
@@ -81,7 +92,7 @@ fn is_prompted(flags: &PasswordFlags, variable: &str) -> bool {
 
 fn from_stdin() -> Result<Zeroizing<String>, Failure> {
     let mut line = Zeroizing::new(String::new());
-    let read = io::stdin().lock().read_line(&mut line);
+    let read = io::Read::take(io::stdin().lock(), MAX_LINE).read_line(&mut line);
     read.map_err(|error| {
         Failure::new(
             Exit::Other,
@@ -97,27 +108,93 @@ fn from_stdin() -> Result<Zeroizing<String>, Failure> {
     Ok(line)
 }
 
-fn prompt(question: &str) -> Result<Zeroizing<String>, Failure> {
+async fn prompt(question: &'static str) -> Result<Zeroizing<String>, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::usage(format!(
             "no terminal to ask for the password: use --password-stdin or set {VARIABLE}"
         )));
     }
+    let mut terminal = Terminal::new();
+    let answer = patiently(move || ask(question)).await;
+    terminal.is_open = answer.is_err();
+    answer
+}
+
+fn ask(question: &str) -> Result<Zeroizing<String>, Failure> {
     rpassword::prompt_password(question)
         .map(Zeroizing::new)
-        .map_err(|error| {
-            // The prompt's line is still open.
-            output::say_to_person("");
-            match error.kind() {
-                io::ErrorKind::Interrupted => {
-                    Failure::new(Exit::Interrupted, "interrupted", "interrupted")
-                }
-                io::ErrorKind::UnexpectedEof => Failure::usage("no password was given"),
-                _ => Failure::new(
-                    Exit::Other,
-                    "terminal",
-                    format!("cannot ask for the password: {error}"),
-                ),
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::Interrupted => {
+                Failure::new(Exit::Interrupted, "interrupted", "interrupted")
             }
+            io::ErrorKind::UnexpectedEof => Failure::usage("no password was given"),
+            _ => Failure::new(
+                Exit::Other,
+                "terminal",
+                format!("cannot ask for the password: {error}"),
+            ),
         })
+}
+
+/// Runs blocking work on a thread of its own. The thread stays behind if the future is dropped.
+async fn patiently<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let failed = |reason: String| Failure::new(Exit::Other, "thread", reason);
+    let (done_to, done) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("password".into())
+        .spawn(move || drop(done_to.send(work())))
+        .map_err(|error| failed(format!("cannot ask for the password: {error}")))?;
+    done.await
+        .unwrap_or_else(|_| Err(failed("cannot ask for the password".into())))
+}
+
+/// Restores the settings of the terminal if the prompt is abandoned: the prompt has switched the echo off.
+struct Terminal {
+    #[cfg(unix)]
+    before: Option<(std::fs::File, rustix::termios::Termios)>,
+    /// The prompt has not ended in order.
+    is_open: bool,
+}
+
+#[cfg(unix)]
+impl Terminal {
+    fn new() -> Self {
+        let before = || {
+            let terminal = std::fs::File::open("/dev/tty").ok()?;
+            let settings = rustix::termios::tcgetattr(&terminal).ok()?;
+            Some((terminal, settings))
+        };
+        Self {
+            before: before(),
+            is_open: true,
+        }
+    }
+
+    fn restore(&self) {
+        use rustix::termios::{OptionalActions, tcsetattr};
+        if let Some((terminal, settings)) = &self.before {
+            // The terminal may be gone.
+            let _ = tcsetattr(terminal, OptionalActions::Now, settings);
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl Terminal {
+    fn new() -> Self {
+        Self { is_open: true }
+    }
+
+    fn restore(&self) {}
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if self.is_open {
+            self.restore();
+            crate::output::say_to_person("");
+        }
+    }
 }

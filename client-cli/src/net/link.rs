@@ -22,7 +22,7 @@ use super::trust::{Check, Trust, TrustError, Verdict};
 use super::verifier::ServerVerifier;
 use super::{Fingerprint, Server};
 
-/// Time for a connection to stand.
+/// Time for a name to be resolved, and then for a connection to stand.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Head start of an address before the next one is tried as well (RFC 8305 §5).
@@ -121,7 +121,7 @@ impl Link {
             let server = server.to_string();
             return Err(TrustError::Unknown { server }.into());
         }
-        let addresses = resolve(server).await?;
+        let addresses = resolve_in_time(server).await?;
         let mut refused = None;
         for check in checks {
             match connect_to_any(server, &check, &addresses).await {
@@ -137,7 +137,7 @@ impl Link {
     /// Looks at a server of which nothing is known, and sends it nothing: whether one of the public authorities `roots`
     /// vouches for it, or else which authority its cluster has.
     pub async fn look(server: &Server, roots: Arc<RootCertStore>) -> Result<Verdict, ConnectError> {
-        let addresses = resolve(server).await?;
+        let addresses = resolve_in_time(server).await?;
         let connected =
             match connect_to_any(server, &Check::public(server, roots), &addresses).await {
                 Err(ConnectError::Trust(_)) => {
@@ -263,6 +263,17 @@ impl Drop for Link {
     fn drop(&mut self) {
         self.connection.close(VarInt::from_u32(0), b"done");
     }
+}
+
+/// The addresses of a server, within [`CONNECT_TIMEOUT`].
+async fn resolve_in_time(server: &Server) -> Result<Vec<SocketAddr>, ConnectError> {
+    let resolving = tokio::time::timeout(CONNECT_TIMEOUT, resolve(server));
+    resolving.await.unwrap_or_else(|_| {
+        Err(ConnectError::NoAddress {
+            server: server.to_string(),
+            reason: "no name server answers".into(),
+        })
+    })
 }
 
 async fn resolve(server: &Server) -> Result<Vec<SocketAddr>, ConnectError> {

@@ -35,6 +35,8 @@ mod recovery_tests;
 #[cfg(test)]
 mod server_tests;
 #[cfg(test)]
+mod store_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod trust_tests;

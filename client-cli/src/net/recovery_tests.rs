@@ -268,7 +268,7 @@ async fn after_a_long_sleep_the_connection_is_made_anew_at_once_and_after_a_shor
 #[tokio::test]
 async fn a_node_that_answers_nothing_any_more_is_told_apart_from_one_that_hangs_up() {
     let node = Node::start(kindly);
-    let (access, _home) = node.access(node.pinned());
+    let (access, _home) = node.access(node.pinned()).await;
     let link = Link::open(&access.server, &access.trust).await.unwrap();
     let mut events = link.events();
     assert!(events.recv().await.is_some());

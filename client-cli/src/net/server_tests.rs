@@ -18,7 +18,7 @@ use crate::engine::room::Change;
 #[tokio::test]
 async fn a_server_without_a_version_in_common_is_told_apart() {
     let node = Node::start_with(b"confab/9", kindly);
-    let (access, _home) = node.access(node.pinned());
+    let (access, _home) = node.access(node.pinned()).await;
     let error = Link::open(&access.server, &access.trust).await.unwrap_err();
     assert!(matches!(error, ConnectError::Version(_)), "{error}");
 }
@@ -29,7 +29,7 @@ async fn a_refusal_comes_with_its_code() {
         request::Kind::WhoAmI(_) => refuse(ErrorCode::NotAuthenticated),
         other => kindly(other),
     });
-    let (access, _home) = node.access(node.pinned());
+    let (access, _home) = node.access(node.pinned()).await;
     let link = Link::open(&access.server, &access.trust).await.unwrap();
     assert_eq!(
         link.who_am_i().await.unwrap_err().code(),
@@ -228,7 +228,9 @@ async fn when_its_node_is_gone_a_client_goes_to_another_that_it_was_told_of() {
     ));
     assert_eq!(other.joins().len(), 1);
     // It is remembered with the session, for a client that starts then.
-    let mut later = Access::new(again.server, again.trust, again.store).unwrap();
+    let mut later = Access::new(again.server, again.trust, again.store)
+        .await
+        .unwrap();
     later.open_signed_in().await.unwrap();
 }
 

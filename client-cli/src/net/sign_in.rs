@@ -1,5 +1,6 @@
 //! A connection that speaks for an account.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use confab_protocol::control::{ErrorCode, TOKEN_LEN, Username};
@@ -9,11 +10,18 @@ use zeroize::Zeroizing;
 use super::link::parse_nodes;
 use super::trust::{PinSource, Remembered, Trust, TrustError};
 use super::{ApiError, ConnectError, Link, Nodes, Server};
-use crate::store::sessions::StoredSession;
-use crate::store::{Store, StoreError};
+use crate::output::say_to_person;
+use crate::store::sessions::{LockedSessions, StoredSession};
+use crate::store::{LOCK_TIMEOUT, Store, StoreError};
 
 /// Time for a node that one was sent to. It may have died a moment ago, and who sent one not know it yet.
 const FOLLOW_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// Time limit for the lock when the session in memory can be used instead.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Margin before the due time of a token, for differences between clocks.
+const DUE_MARGIN: Duration = Duration::from_secs(60);
 
 /// Why a connection speaks for nobody.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +66,8 @@ pub struct Access {
     pub store: Store,
     /// What was written down by this process: nothing is touched for it at a later connection.
     remembered: Option<Remembered>,
+    /// The session in memory.
+    cache: Arc<Mutex<Option<CachedSession>>>,
 }
 
 /// A session as it stands after signing in.
@@ -67,12 +77,37 @@ pub struct SignedIn {
     pub username: String,
     /// Exchange the token after this, in milliseconds since 1970 by the server's clock.
     pub refresh_after_ms: u64,
+    /// False when an exchanged token could not be stored. The next sign-in stores it; do it soon.
+    pub is_kept: bool,
+}
+
+/// The session in memory. It is used while the config directory cannot be used.
+#[derive(Clone)]
+struct CachedSession {
+    session: StoredSession,
+    /// The token that the config directory still holds, when this session could not be stored. `None`: it is stored.
+    unsaved_after: Option<Zeroizing<Vec<u8>>>,
+}
+
+impl CachedSession {
+    /// True while no other process can have exchanged the token, because it is not due. The server treats an outdated token as
+    /// stolen and ends the session.
+    fn is_safe(&self, now_ms: u64) -> bool {
+        let margin = DUE_MARGIN.as_millis() as u64;
+        self.session.refresh_after_ms.saturating_sub(margin) > now_ms
+    }
+}
+
+impl std::fmt::Debug for CachedSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CachedSession")
+    }
 }
 
 impl Access {
     /// An access to the server by whichever nodes were remembered with its session.
-    pub fn new(server: Server, trust: Trust, store: Store) -> Result<Self, SignInError> {
-        let sessions = store.sessions()?;
+    pub async fn new(server: Server, trust: Trust, store: Store) -> Result<Self, SignInError> {
+        let sessions = store.sessions().await?;
         let session = sessions.get(&server.to_string());
         let remembered = session.map_or(&[][..], |session| &session.nodes);
         Ok(Self {
@@ -81,6 +116,7 @@ impl Access {
             trust,
             store,
             remembered: None,
+            cache: Arc::default(),
         })
     }
 
@@ -97,7 +133,7 @@ impl Access {
     pub async fn open_signed_in(&mut self) -> Result<(Link, SignedIn), SignInError> {
         let name = self.server.to_string();
         // That nobody is logged in is known before the network is asked.
-        if self.store.sessions()?.get(&name).is_none() {
+        if self.store.sessions().await?.get(&name).is_none() {
             return Err(SignInError::NotLoggedIn(name));
         }
         let link = self.open().await?;
@@ -118,15 +154,27 @@ impl Access {
         Ok((link, signed_in))
     }
 
-    /// Signs `link` in with the stored session, exchanging its token when that is due.
+    /// Signs `link` in with the stored session, and exchanges its token when that is due. While the config directory cannot be
+    /// used, signs in with the session in memory, provided that its token is not due.
     pub async fn sign_in(&self, link: &Link, now_ms: u64) -> Result<SignedIn, SignInError> {
         let name = self.server.to_string();
-        // Held over the exchange: two processes that used one token at once would lose the session.
-        let mut sessions = self.store.lock_sessions().await?;
+        let without_store = self.cached().filter(|cached| cached.is_safe(now_ms));
+        let patience = match without_store {
+            Some(_) => LOCK_PATIENCE,
+            None => LOCK_TIMEOUT,
+        };
+        // CachedSession over the exchange: two processes that used one token at once would lose the session.
+        let locked = self.store.lock_sessions_within(patience).await;
+        let mut sessions = match (locked, without_store) {
+            (Ok(sessions), _) => sessions,
+            (Err(_), Some(cached)) => return self.sign_in_without_store(link, cached).await,
+            (Err(error), None) => return Err(error.into()),
+        };
         let stored = sessions
             .get(&name)
             .cloned()
             .ok_or_else(|| SignInError::NotLoggedIn(name.clone()))?;
+        let (stored, mut is_kept) = self.save_cached(&name, stored, &mut sessions).await;
         let due = now_ms >= stored.refresh_after_ms;
         let answer = if due {
             let token = stored.token.to_vec().into();
@@ -141,29 +189,108 @@ impl Access {
         match answer {
             Ok(Answer::Granted(granted)) => {
                 let session = self.parse_session(granted)?;
-                let signed_in = SignedIn {
-                    username: session.username.clone(),
-                    refresh_after_ms: session.refresh_after_ms,
-                };
-                sessions.put(&name, session)?;
-                Ok(signed_in)
+                let (username, refresh_after_ms) =
+                    (session.username.clone(), session.refresh_after_ms);
+                // Memory first: the token is exchanged even if the new one cannot be stored.
+                self.cache_session(session.clone(), Some(stored.token));
+                is_kept = self.save(&name, session, &mut sessions).await;
+                Ok(SignedIn {
+                    username,
+                    refresh_after_ms,
+                    is_kept,
+                })
             }
             Ok(Answer::Authenticated(session)) => {
                 let nodes = self.known_nodes();
-                if nodes != stored.nodes {
-                    sessions.remember_nodes(&name, nodes)?;
+                if is_kept {
+                    self.cache_session(stored.clone(), None);
+                    if nodes != stored.nodes {
+                        self.remember_nodes(&name, nodes, &mut sessions).await;
+                    }
                 }
                 Ok(SignedIn {
                     username: stored.username,
                     refresh_after_ms: session.refresh_after_ms,
+                    is_kept,
                 })
             }
             Err(error) if error.code() == Some(ErrorCode::SessionEnded) => {
-                sessions.remove(&name)?;
+                sessions.remove(&name).await?;
                 Err(SignInError::SessionOver(name))
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Signs in with the session in memory.
+    async fn sign_in_without_store(
+        &self,
+        link: &Link,
+        cached: CachedSession,
+    ) -> Result<SignedIn, SignInError> {
+        let session = link.authenticate(&cached.session.token).await?;
+        Ok(SignedIn {
+            username: cached.session.username,
+            refresh_after_ms: session.refresh_after_ms,
+            is_kept: false,
+        })
+    }
+
+    /// The session to use, and whether it is stored: the one in the config directory, or its successor in memory, which is
+    /// stored now.
+    async fn save_cached(
+        &self,
+        name: &str,
+        stored: StoredSession,
+        sessions: &mut LockedSessions<'_>,
+    ) -> (StoredSession, bool) {
+        match self.cached() {
+            Some(cached) if cached.unsaved_after.as_ref() == Some(&stored.token) => {
+                let is_kept = self.save(name, cached.session.clone(), sessions).await;
+                (cached.session, is_kept)
+            }
+            _ => (stored, true),
+        }
+    }
+
+    /// Stores an exchanged session. False, and a message, if that fails.
+    async fn save(
+        &self,
+        name: &str,
+        session: StoredSession,
+        sessions: &mut LockedSessions<'_>,
+    ) -> bool {
+        if let Err(error) = sessions.put(name, session.clone()).await {
+            say_to_person(&format!(
+                "confab: warning: the session cannot be stored: {error}"
+            ));
+            return false;
+        }
+        self.cache_session(session, None);
+        true
+    }
+
+    /// Stores the other nodes. A failure is harmless: the server names them at each connection.
+    async fn remember_nodes(
+        &self,
+        name: &str,
+        nodes: Vec<String>,
+        sessions: &mut LockedSessions<'_>,
+    ) {
+        if sessions.remember_nodes(name, nodes).await.is_err() {
+            tracing::debug!("the other nodes cannot be stored");
+        }
+    }
+
+    fn cached(&self) -> Option<CachedSession> {
+        lock(&self.cache).clone()
+    }
+
+    fn cache_session(&self, session: StoredSession, unsaved_after: Option<Zeroizing<Vec<u8>>>) {
+        *lock(&self.cache) = Some(CachedSession {
+            session,
+            unsaved_after,
+        });
     }
 
     /// Keeps the session that a register or login gave.
@@ -173,7 +300,8 @@ impl Access {
         self.store
             .lock_sessions()
             .await?
-            .put(&self.server.to_string(), session)?;
+            .put(&self.server.to_string(), session)
+            .await?;
         Ok(username)
     }
 
@@ -218,7 +346,7 @@ impl Access {
     /// What the person says on the command line holds, and so does what a server says for which a public authority vouches.
     async fn remember_chosen(&self, server: &str, how: Remembered) -> Result<(), SignInError> {
         // A damaged line is what this mends.
-        let known = self.store.known_server(server).ok().flatten();
+        let known = self.store.known_server(server).await.ok().flatten();
         if known.map(Remembered::authority) != Some(how.authority()) {
             self.store.replace_server(server, how).await?;
         }
@@ -268,6 +396,11 @@ impl Access {
             .map(ToString::to_string)
             .collect()
     }
+}
+
+/// The value is valid even after a panic of another holder.
+fn lock(cache: &Mutex<Option<CachedSession>>) -> MutexGuard<'_, Option<CachedSession>> {
+    cache.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 enum Answer {

@@ -16,7 +16,7 @@ use super::entry::{Connected, Entered, Room, is_final, is_limit, refresh_at};
 use super::event::ServerEvent;
 use super::link::Lost;
 use super::retry::{Backoff, after_going_away};
-use super::sign_in::{Access, SignInError};
+use super::sign_in::{Access, SignInError, SignedIn};
 use crate::engine::readability::Unreadable;
 use crate::engine::room::{Joined, LeaveReason};
 
@@ -41,6 +41,12 @@ const RESERVED: usize = 64;
 
 /// Events that wait for a join's answer at most. Then no more are read.
 const MAX_HELD: usize = 1024;
+
+/// Time limit for the answer to a leave.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Time that a running exchange of the token gets at the end of the call.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What the supervisor tells.
 #[derive(Debug)]
@@ -91,15 +97,61 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Connects, signs in and joins; from then on keeps it so. `region` is where the person is, if that is known better
-    /// than by the node that answers first.
+    /// Connects, signs in and joins.
     pub async fn start(
-        mut access: Access,
+        access: Access,
         slug: Slug,
         region: Option<Region>,
     ) -> Result<(Joined, MediaGrant, Self), SignInError> {
-        let mut room = Room { slug, region };
+        let joiner = Joiner::connect(access).await?;
+        joiner.join(slug, region).await
+    }
+
+    /// Tells the server of the leave and waits up to 2 s for its answer.
+    pub async fn leave(&self) {
+        let (left_to, left) = oneshot::channel();
+        self.ask(Ask::Leave(left_to));
+        // Without an answer the relay reports the leave.
+        let _ = tokio::time::timeout(LEAVE_TIMEOUT, left).await;
+    }
+
+    /// Asks for something. After the supervisor has failed nothing comes of it.
+    pub fn ask(&self, ask: Ask) {
+        let _ = self.asks.send(ask);
+    }
+
+    /// Says on which media session the relay answers now: it is kept when the join is taken up again.
+    pub fn live_session_is(&self, session: Option<ConnectionId>) {
+        self.live
+            .send_if_modified(|live| std::mem::replace(live, session) != session);
+    }
+}
+
+/// A connection that is signed in and has not joined a room. Dropping it leaves nothing behind.
+pub struct Joiner {
+    access: Access,
+    connected: Connected,
+}
+
+impl Joiner {
+    /// Connects and signs in.
+    pub async fn connect(mut access: Access) -> Result<Self, SignInError> {
         let connected = Connected::open(&mut access).await?;
+        Ok(Self { access, connected })
+    }
+
+    /// Joins the room and starts the supervisor. `region` is the region of the person; default: that of the first node. If the
+    /// future is dropped, the join may have taken effect at the server.
+    pub async fn join(
+        self,
+        slug: Slug,
+        region: Option<Region>,
+    ) -> Result<(Joined, MediaGrant, Supervisor), SignInError> {
+        let Self {
+            mut access,
+            connected,
+        } = self;
+        let mut room = Room { slug, region };
         let (connected, entered) = room.enter(connected, &mut access, || None).await?;
         let joined = entered.joined;
         let media = joined.media.clone().ok_or(NO_MEDIA)?;
@@ -119,23 +171,12 @@ impl Supervisor {
             live: live_from,
         };
         tokio::spawn(task.run(connected));
-        let supervisor = Self {
+        let supervisor = Supervisor {
             updates,
             asks,
             live,
         };
         Ok((joined, media, supervisor))
-    }
-
-    /// Asks for something. After the supervisor has failed nothing comes of it.
-    pub fn ask(&self, ask: Ask) {
-        let _ = self.asks.send(ask);
-    }
-
-    /// Says on which media session the relay answers now: it is kept when the join is taken up again.
-    pub fn live_session_is(&self, session: Option<ConnectionId>) {
-        self.live
-            .send_if_modified(|live| std::mem::replace(live, session) != session);
     }
 }
 
@@ -154,8 +195,14 @@ enum Served {
     Lost { lost: Lost, wait: Option<Duration> },
 }
 
-/// A join that is on its way.
-type Joining<'a> = Pin<Box<dyn Future<Output = Result<Entered, ApiError>> + Send + 'a>>;
+/// A running operation.
+type UnderWay<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A running join.
+type Joining<'a> = UnderWay<'a, Result<Entered, ApiError>>;
+
+/// A running exchange of the token.
+type Refreshing<'a> = UnderWay<'a, Result<SignedIn, SignInError>>;
 
 /// What a try to come back came to.
 enum Tried<T> {
@@ -193,6 +240,8 @@ impl Task {
         } = connected;
         let link = &*link;
         let mut joining: Option<Joining<'_>> = None;
+        // May wait for the config directory, so it runs concurrently.
+        let mut refreshing: Option<Refreshing<'_>> = None;
         // Events that came while a join was on its way: its answer may hold them already, or be older.
         let mut held = VecDeque::new();
         loop {
@@ -221,7 +270,22 @@ impl Task {
                 },
                 // The call has taken some: look again.
                 () = room, if !has_room => {}
-                answer = answered(&mut joining) => {
+                refreshed = ended(&mut refreshing) => {
+                    refreshing = None;
+                    *due = Instant::now() + REFRESH_AGAIN;
+                    match refreshed {
+                        Ok(signed_in) if signed_in.is_kept => {
+                            *due = refresh_at(link, &signed_in).max(*due);
+                        }
+                        Ok(_) => {}
+                        Err(error) if is_final(&error) => {
+                            self.tell(Update::Failed(error));
+                            return Served::Over;
+                        }
+                        Err(error) => log_failure(&error),
+                    }
+                }
+                answer = ended(&mut joining) => {
                     joining = None;
                     if let Some(served) = self.take_answer(answer) {
                         return served;
@@ -243,6 +307,11 @@ impl Task {
                         if let Err(error) = link.leave(&self.room.slug, self.join.id).await {
                             tracing::debug!(error = %Shown(error), "the server was not told of the leave");
                         }
+                        // A token that was exchanged but not stored would cost the session.
+                        if refreshing.is_some() {
+                            let refreshed = ended(&mut refreshing);
+                            let _ = tokio::time::timeout(REFRESH_TIMEOUT, refreshed).await;
+                        }
                         link.close().await;
                         // The one who asked may have given up waiting.
                         let _ = left.send(());
@@ -250,16 +319,9 @@ impl Task {
                     }
                     None => return Served::Over,
                 },
-                () = tokio::time::sleep_until((*due).into()) => {
-                    *due = Instant::now() + REFRESH_AGAIN;
-                    match self.access.sign_in(link, link.server_now_ms()).await {
-                        Ok(signed_in) => *due = refresh_at(link, &signed_in).max(*due),
-                        Err(error) if is_final(&error) => {
-                            self.tell(Update::Failed(error));
-                            return Served::Over;
-                        }
-                        Err(error) => log_failure(&error),
-                    }
+                () = tokio::time::sleep_until((*due).into()), if refreshing.is_none() => {
+                    let (access, now_ms) = (self.access.clone(), link.server_now_ms());
+                    refreshing = Some(Box::pin(async move { access.sign_in(link, now_ms).await }));
                 }
             }
         }
@@ -389,9 +451,10 @@ enum Taken {
     Away(Served),
 }
 
-async fn answered(joining: &mut Option<Joining<'_>>) -> Result<Entered, ApiError> {
-    match joining {
-        Some(joining) => joining.await,
+/// Result of a running operation; pending when none is running.
+async fn ended<T>(under_way: &mut Option<UnderWay<'_, T>>) -> T {
+    match under_way {
+        Some(under_way) => under_way.await,
         None => std::future::pending().await,
     }
 }

@@ -153,11 +153,11 @@ impl Node {
         }
     }
 
-    pub(super) fn access(&self, trust: Trust) -> (Access, tempfile::TempDir) {
+    pub(super) async fn access(&self, trust: Trust) -> (Access, tempfile::TempDir) {
         let home = tempfile::tempdir().unwrap();
-        let store = Store::open(Some(home.path().join("c"))).unwrap();
+        let store = Store::open(Some(home.path().join("c"))).await.unwrap();
         let server = self.address.to_string().parse().unwrap();
-        (Access::new(server, trust, store).unwrap(), home)
+        (Access::new(server, trust, store).await.unwrap(), home)
     }
 
     pub(super) fn pinned(&self) -> Trust {
@@ -169,7 +169,7 @@ impl Node {
 
     /// An access that has logged in; its token is to be exchanged after `refresh_after_ms`.
     pub(super) async fn logged_in(&self, refresh_after_ms: u64) -> (Access, tempfile::TempDir) {
-        let (access, home) = self.access(self.pinned());
+        let (access, home) = self.access(self.pinned()).await;
         let session = StoredSession {
             username: "ann".into(),
             token: Zeroizing::new(vec![1; 60]),
@@ -183,6 +183,7 @@ impl Node {
             .await
             .unwrap()
             .put(&access.server.to_string(), session)
+            .await
             .unwrap();
         (access, home)
     }

@@ -10,6 +10,7 @@
 
 use std::fmt;
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,9 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use super::{Fingerprint, Server};
+
+/// Maximum size of a file of authorities in bytes.
+const MAX_PEM: u64 = 16 << 20;
 
 /// Time for this machine's public authorities to be read.
 const ROOTS_PATIENCE: Duration = Duration::from_secs(5);
@@ -244,9 +248,11 @@ pub(super) enum Proof {
 }
 
 impl Trust {
-    /// Authorities from a PEM file.
+    /// Reads authorities from a PEM file. May block on the file.
     pub fn from_pem_file(path: &Path) -> Result<Self, TrustError> {
-        let pem = fs::read(path).map_err(|error| TrustError::NoSuchFile {
+        let mut pem = Vec::new();
+        let read = fs::File::open(path).and_then(|file| file.take(MAX_PEM).read_to_end(&mut pem));
+        read.map_err(|error| TrustError::NoSuchFile {
             path: path.to_owned(),
             reason: error.to_string(),
         })?;

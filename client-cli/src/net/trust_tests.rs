@@ -22,18 +22,21 @@ fn at_host(node: &Node) -> Server {
 }
 
 /// An access to a node under its host's name.
-fn named(node: &Node, trust: Trust) -> (Access, tempfile::TempDir) {
-    let (access, home) = node.access(trust.clone());
+async fn named(node: &Node, trust: Trust) -> (Access, tempfile::TempDir) {
+    let (access, home) = node.access(trust.clone()).await;
     (
-        Access::new(at_host(node), trust, access.store).unwrap(),
+        Access::new(at_host(node), trust, access.store)
+            .await
+            .unwrap(),
         home,
     )
 }
 
-fn known(access: &Access) -> Option<Remembered> {
+async fn known(access: &Access) -> Option<Remembered> {
     access
         .store
         .known_server(&access.server.to_string())
+        .await
         .unwrap()
 }
 
@@ -55,11 +58,11 @@ fn has_heard_nothing(node: &Node) -> bool {
 #[tokio::test]
 async fn a_server_of_which_nothing_is_known_is_not_even_connected_to() {
     let node = Node::start(kindly);
-    let (mut access, _home) = node.access(Trust::Unknown);
+    let (mut access, _home) = node.access(Trust::Unknown).await;
     let error = refused(access.open().await);
     assert!(matches!(error, TrustError::Unknown { .. }), "{error}");
     assert!(node.connections.lock().unwrap().is_empty());
-    assert_eq!(known(&access), None);
+    assert_eq!(known(&access).await, None);
 }
 
 #[tokio::test]
@@ -95,13 +98,20 @@ async fn a_look_sees_that_a_public_authority_vouches_for_the_host() {
 #[tokio::test]
 async fn what_was_seen_first_is_remembered_and_asked_for_from_then_on() {
     let node = Node::start(kindly);
-    let (mut access, _home) = node.access(pinned(node.authority, PinSource::FirstSight));
+    let (mut access, _home) = node
+        .access(pinned(node.authority, PinSource::FirstSight))
+        .await;
     access.open().await.unwrap();
-    assert_eq!(known(&access), Some(Remembered::Pinned(node.authority)));
+    assert_eq!(
+        known(&access).await,
+        Some(Remembered::Pinned(node.authority))
+    );
     // An impostor with an authority of his own, where the server was.
     let impostor = Node::start(kindly);
     let server: Server = impostor.address.to_string().parse().unwrap();
-    let mut deceived = Access::new(server, access.trust, access.store).unwrap();
+    let mut deceived = Access::new(server, access.trust, access.store)
+        .await
+        .unwrap();
     let error = refused(deceived.open().await);
     assert!(
         matches!(&error, TrustError::WrongPin { expected, got, .. }
@@ -114,54 +124,61 @@ async fn what_was_seen_first_is_remembered_and_asked_for_from_then_on() {
 #[tokio::test]
 async fn two_processes_that_see_a_server_first_have_to_see_the_same() {
     let node = Node::start(kindly);
-    let (mut access, _home) = node.access(pinned(node.authority, PinSource::FirstSight));
+    let (mut access, _home) = node
+        .access(pinned(node.authority, PinSource::FirstSight))
+        .await;
     let other = Remembered::Pinned(Fingerprint::of(b"what the other process saw"));
     let name = access.server.to_string();
     access.store.remember_server(&name, other).await.unwrap();
     let error = refused(access.open().await);
     assert!(matches!(error, TrustError::WrongPin { .. }), "{error}");
-    assert_eq!(known(&access), Some(other));
+    assert_eq!(known(&access).await, Some(other));
 }
 
 #[tokio::test]
 async fn what_the_command_line_names_is_remembered_in_place_of_what_was_known() {
     let node = Node::start(kindly);
     for trust in [node.pinned(), node.in_file()] {
-        let (mut access, _home) = node.access(trust);
+        let (mut access, _home) = node.access(trust).await;
         let name = access.server.to_string();
         let before = Remembered::Pinned(Fingerprint::of(b"before"));
         access.store.remember_server(&name, before).await.unwrap();
         access.open().await.unwrap();
-        assert_eq!(known(&access), Some(Remembered::Pinned(node.authority)));
+        assert_eq!(
+            known(&access).await,
+            Some(Remembered::Pinned(node.authority))
+        );
     }
     // A public authority is not forgotten for the sake of the same cluster's.
-    let (mut access, _home) = node.access(node.pinned());
+    let (mut access, _home) = node.access(node.pinned()).await;
     let public = Remembered::Public {
         authority: node.authority,
     };
     let name = access.server.to_string();
     access.store.remember_server(&name, public).await.unwrap();
     access.open().await.unwrap();
-    assert_eq!(known(&access), Some(public));
+    assert_eq!(known(&access).await, Some(public));
 }
 
 #[tokio::test]
 async fn a_server_under_a_public_authority_is_remembered_as_that() {
     let public = Arc::new(Signer::new());
     let node = Node::start_public(&public, HOST, kindly);
-    let (mut access, _home) = named(&node, Node::public(&public, None));
+    let (mut access, _home) = named(&node, Node::public(&public, None)).await;
     access.open().await.unwrap();
     let authority = node.authority;
-    assert_eq!(known(&access), Some(Remembered::Public { authority }));
+    assert_eq!(known(&access).await, Some(Remembered::Public { authority }));
     // It made its cluster anew: the public authority vouches for what it says.
     let anew = Node::start_public(&public, HOST, kindly);
-    let mut later = Access::new(at_host(&anew), access.trust, access.store).unwrap();
+    let mut later = Access::new(at_host(&anew), access.trust, access.store)
+        .await
+        .unwrap();
     let name = later.server.to_string();
     let before = Remembered::Public { authority };
     later.store.remember_server(&name, before).await.unwrap();
     later.open().await.unwrap();
     let authority = anew.authority;
-    assert_eq!(known(&later), Some(Remembered::Public { authority }));
+    assert_eq!(known(&later).await, Some(Remembered::Public { authority }));
 }
 
 #[tokio::test]
@@ -170,7 +187,7 @@ async fn a_server_that_was_public_is_refused_under_an_authority_of_its_own() {
     let impostor = Node::start(kindly);
     // Even the cluster's own authority is less than what was there before.
     for remembered in [impostor.authority, Fingerprint::of(b"the cluster's")] {
-        let (mut access, _home) = named(&impostor, Node::public(&public, Some(remembered)));
+        let (mut access, _home) = named(&impostor, Node::public(&public, Some(remembered))).await;
         let error = refused(access.open().await);
         assert!(
             matches!(&error, TrustError::NotPublic { got, .. } if *got == impostor.authority),
@@ -186,13 +203,13 @@ async fn a_pinned_server_is_refused_under_a_public_authority_without_the_pin() {
     let public = Arc::new(Signer::new());
     let impostor = Node::start_public(&public, HOST, kindly);
     let pin = Fingerprint::of(b"the cluster's");
-    let (mut access, _home) = named(&impostor, pinned(pin, PinSource::Flag));
+    let (mut access, _home) = named(&impostor, pinned(pin, PinSource::Flag)).await;
     let error = refused(access.open().await);
     assert!(matches!(error, TrustError::WrongPin { .. }), "{error}");
     assert!(has_heard_nothing(&impostor));
     // The same server with the pin's authority behind is the one that was pinned.
     let trust = impostor.pinned();
-    let (mut access, _home) = named(&impostor, trust);
+    let (mut access, _home) = named(&impostor, trust).await;
     access.open().await.unwrap();
 }
 
@@ -202,13 +219,13 @@ async fn other_nodes_of_a_public_server_are_trusted_by_the_clusters_authority() 
     let other = Node::start(kindly);
     let told = telling(other.address);
     let first = other.start_public_beside(&public, HOST, told);
-    let (mut access, _home) = named(&first, Node::public(&public, None));
+    let (mut access, _home) = named(&first, Node::public(&public, None)).await;
     access.open().await.unwrap().close().await;
     first.endpoint.close(quinn::VarInt::from_u32(0), b"");
     let link = access.open().await.unwrap();
     assert_eq!(link.node, other.address.to_string().parse().unwrap());
     assert_eq!(
-        known(&access),
+        known(&access).await,
         Some(Remembered::Public {
             authority: other.authority
         })
@@ -222,7 +239,7 @@ async fn a_stranger_at_the_address_of_another_node_hears_nothing() {
     let public_stranger = Node::start_public(&public, "127.0.0.1", kindly);
     for stranger in [stranger, public_stranger] {
         let first = Node::start_public(&public, HOST, telling(stranger.address));
-        let (mut access, _home) = named(&first, Node::public(&public, None));
+        let (mut access, _home) = named(&first, Node::public(&public, None)).await;
         access.open().await.unwrap().close().await;
         first.endpoint.close(quinn::VarInt::from_u32(0), b"");
         assert!(access.open().await.is_err());
@@ -234,7 +251,7 @@ async fn a_stranger_at_the_address_of_another_node_hears_nothing() {
 async fn before_the_clusters_authority_is_known_no_other_node_is_trusted() {
     let public = Arc::new(Signer::new());
     let node = Node::start(kindly);
-    let (mut access, _home) = node.access(Node::public(&public, None));
+    let (mut access, _home) = node.access(Node::public(&public, None)).await;
     let nowhere: Server = SocketAddr::from((Ipv4Addr::LOCALHOST, 9))
         .to_string()
         .parse()
@@ -267,7 +284,7 @@ async fn a_welcome_without_an_authority_is_none() {
         }),
         other => other,
     });
-    let (mut access, _home) = node.access(node.pinned());
+    let (mut access, _home) = node.access(node.pinned()).await;
     assert!(access.open().await.is_err());
     let asked = node.requests.lock().unwrap();
     assert!(matches!(asked[..], [request::Kind::Hello(_)]));

@@ -6,7 +6,9 @@
 
 use std::path::PathBuf;
 
-use super::{Store, StoreError};
+use zeroize::Zeroizing;
+
+use super::{LOCK_TIMEOUT, Store, StoreError};
 use crate::net::Remembered;
 
 const FILE: &str = "known_servers";
@@ -22,8 +24,8 @@ impl Store {
     }
 
     /// How `server` (`host:port`) was trusted, if it was seen before.
-    pub fn known_server(&self, server: &str) -> Result<Option<Remembered>, StoreError> {
-        let text = self.read(FILE)?.unwrap_or_default();
+    pub async fn known_server(&self, server: &str) -> Result<Option<Remembered>, StoreError> {
+        let text = self.read(FILE).await?.unwrap_or_default();
         let Some(how) = text.lines().find_map(|line| how_of(line, server)) else {
             return Ok(None);
         };
@@ -40,11 +42,11 @@ impl Store {
         server: &str,
         how: Remembered,
     ) -> Result<Remembered, StoreError> {
-        let _lock = self.lock(LOCK).await?;
-        match self.known_server(server)? {
+        let _lock = self.lock(LOCK, LOCK_TIMEOUT).await?;
+        match self.known_server(server).await? {
             Some(known) => Ok(known),
             None => {
-                self.write_entry(server, how)?;
+                self.write_entry(server, how).await?;
                 Ok(how)
             }
         }
@@ -52,13 +54,13 @@ impl Store {
 
     /// Remembers that `server` is trusted in this way from now on, whatever was known before.
     pub async fn replace_server(&self, server: &str, how: Remembered) -> Result<(), StoreError> {
-        let _lock = self.lock(LOCK).await?;
-        self.write_entry(server, how)
+        let _lock = self.lock(LOCK, LOCK_TIMEOUT).await?;
+        self.write_entry(server, how).await
     }
 
-    fn write_entry(&self, server: &str, how: Remembered) -> Result<(), StoreError> {
+    async fn write_entry(&self, server: &str, how: Remembered) -> Result<(), StoreError> {
         let mut text = String::new();
-        for line in self.read(FILE)?.unwrap_or_default().lines() {
+        for line in self.read(FILE).await?.unwrap_or_default().lines() {
             if how_of(line, server).is_none() {
                 text.push_str(line);
                 text.push('\n');
@@ -69,7 +71,7 @@ impl Store {
             Remembered::Pinned(pin) => pin.to_string(),
         };
         text.push_str(&format!("{server} {how}\n"));
-        self.write(FILE, &text)
+        self.write(FILE, Zeroizing::new(text)).await
     }
 }
 
@@ -95,37 +97,43 @@ mod tests {
     use super::*;
     use crate::net::Fingerprint;
 
-    fn store() -> (Store, tempfile::TempDir) {
+    async fn store() -> (Store, tempfile::TempDir) {
         let home = tempfile::tempdir().unwrap();
-        let store = Store::open(Some(home.path().join("c"))).unwrap();
+        let store = Store::open(Some(home.path().join("c"))).await.unwrap();
         (store, home)
     }
 
     #[tokio::test]
     async fn what_was_remembered_first_stays_until_it_is_replaced() {
-        let (store, _home) = store();
+        let (store, _home) = store().await;
         let pinned = |name: &str| Remembered::Pinned(Fingerprint::of(name.as_bytes()));
         let public = Remembered::Public {
             authority: Fingerprint::of(b"cluster"),
         };
-        assert_eq!(store.known_server("a:1").unwrap(), None);
+        assert_eq!(store.known_server("a:1").await.unwrap(), None);
         let kept = store.remember_server("a:1", pinned("one")).await.unwrap();
         assert_eq!(kept, pinned("one"));
         let kept = store.remember_server("a:1", pinned("two")).await.unwrap();
         assert_eq!(kept, pinned("one"));
         store.remember_server("b:1", public).await.unwrap();
-        assert_eq!(store.known_server("a:1").unwrap(), Some(pinned("one")));
-        assert_eq!(store.known_server("b:1").unwrap(), Some(public));
+        assert_eq!(
+            store.known_server("a:1").await.unwrap(),
+            Some(pinned("one"))
+        );
+        assert_eq!(store.known_server("b:1").await.unwrap(), Some(public));
         store.replace_server("a:1", public).await.unwrap();
         store.replace_server("b:1", pinned("two")).await.unwrap();
-        assert_eq!(store.known_server("a:1").unwrap(), Some(public));
-        assert_eq!(store.known_server("b:1").unwrap(), Some(pinned("two")));
-        assert_eq!(store.read(FILE).unwrap().unwrap().lines().count(), 2);
+        assert_eq!(store.known_server("a:1").await.unwrap(), Some(public));
+        assert_eq!(
+            store.known_server("b:1").await.unwrap(),
+            Some(pinned("two"))
+        );
+        assert_eq!(store.read(FILE).await.unwrap().unwrap().lines().count(), 2);
     }
 
     #[tokio::test]
     async fn a_damaged_entry_is_not_taken_for_none_and_can_be_replaced() {
-        let (store, _home) = store();
+        let (store, _home) = store().await;
         let pin = Remembered::Pinned(Fingerprint::of(b"x"));
         for damaged in [
             " sha256:xyz",
@@ -135,14 +143,16 @@ mod tests {
             " ",
             "",
         ] {
-            store
-                .write(FILE, &format!("a:1{damaged}\nb:1 x\n"))
-                .unwrap();
-            assert!(store.known_server("a:1").is_err(), "{damaged:?}");
+            let text = Zeroizing::new(format!("a:1{damaged}\nb:1 x\n"));
+            store.write(FILE, text).await.unwrap();
+            assert!(store.known_server("a:1").await.is_err(), "{damaged:?}");
             assert!(store.remember_server("a:1", pin).await.is_err());
             store.replace_server("a:1", pin).await.unwrap();
-            assert_eq!(store.known_server("a:1").unwrap(), Some(pin));
-            assert!(store.known_server("b:1").is_err(), "the other line stays");
+            assert_eq!(store.known_server("a:1").await.unwrap(), Some(pin));
+            assert!(
+                store.known_server("b:1").await.is_err(),
+                "the other line stays"
+            );
         }
     }
 }

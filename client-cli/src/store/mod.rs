@@ -1,21 +1,33 @@
 //! What the client keeps between two runs, in one directory that only its user can read.
 //!
 //! * [`sessions`]: the tokens, rotated under a lock;
-//! * [`known_servers`]: how each server was trusted.
+//! * [`known_servers`]: how each server was trusted;
+//! * `disk`: the thread that accesses the files.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use disk::Disk;
+use zeroize::Zeroizing;
+
+mod disk;
 pub mod known_servers;
 pub mod sessions;
 
 /// How long to wait for another process that holds a lock.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(20);
+pub const LOCK_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Time limit of [`Store::flush`].
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Time between two tries to take a lock.
 const LOCK_RETRY: Duration = Duration::from_millis(20);
+
+/// Maximum size of a file in bytes. This program writes none that is larger.
+const MAX_FILE: u64 = 16 << 20;
 
 /// Why something could not be kept or found again.
 #[derive(Debug, thiserror::Error)]
@@ -55,9 +67,17 @@ pub enum StoreError {
         server: String,
     },
     /// Another process holds the lock for too long.
-    #[error("another confab process has held {path} for {} s: end it and try again", LOCK_TIMEOUT.as_secs())]
+    #[error("another confab process has held {path} for {} s: end it and try again", patience.as_secs())]
     Locked {
         /// Which lock.
+        path: PathBuf,
+        /// How long this process has waited.
+        patience: Duration,
+    },
+    /// The disk or the network file system hangs.
+    #[error("cannot use {path}: no answer for {} s; check its disk or network, or choose another place with --config-dir", disk::PATIENCE.as_secs())]
+    Stalled {
+        /// The file or directory.
         path: PathBuf,
     },
 }
@@ -65,78 +85,126 @@ pub enum StoreError {
 /// The directory; it exists and has mode 0700.
 #[derive(Debug, Clone)]
 pub struct Store {
-    dir: PathBuf,
+    dir: Arc<Path>,
+    disk: Disk,
 }
 
 /// Held until dropped: nobody else changes the files of its kind meanwhile.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: Option<File>,
+    disk: Disk,
 }
 
 impl Store {
     /// Opens `dir`, or `$XDG_CONFIG_HOME/confab`, or the platform's own place for it; creates it when it is not there.
-    pub fn open(dir: Option<PathBuf>) -> Result<Self, StoreError> {
-        let dir = dir.or_else(default_dir).ok_or(StoreError::NoHome)?;
-        create_private_dir(&dir).map_err(|error| io_error("create", &dir, error))?;
-        Ok(Self { dir })
+    pub async fn open(dir: Option<PathBuf>) -> Result<Self, StoreError> {
+        let dir: Arc<Path> = dir.or_else(default_dir).ok_or(StoreError::NoHome)?.into();
+        let disk = Disk::start(disk::PATIENCE).map_err(|error| io_error("open", &dir, error))?;
+        let of = dir.clone();
+        let create =
+            move || create_private_dir(&of).map_err(|error| io_error("create", &of, error));
+        disk.run(&dir, create).await?;
+        Ok(Self { dir, disk })
     }
 
-    /// Takes the lock called `name`, waiting for other processes.
-    pub async fn lock(&self, name: &str) -> Result<Lock, StoreError> {
+    /// Takes the lock called `name`, waiting for other processes for so long.
+    pub async fn lock(&self, name: &str, patience: Duration) -> Result<Lock, StoreError> {
         let path = self.dir.join(name);
-        let file = private_file()
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(|error| io_error("open", &path, error))?;
-        let deadline = Instant::now() + LOCK_TIMEOUT;
+        let deadline = Instant::now() + patience;
         loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(Lock { _file: file }),
-                Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
-                    return Err(StoreError::Locked { path });
-                }
-                Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_RETRY).await,
-                Err(TryLockError::Error(error)) => return Err(io_error("lock", &path, error)),
+            let (of, disk) = (path.clone(), self.disk.clone());
+            if let Some(lock) = self.disk.run(&path, move || try_lock(&of, disk)).await? {
+                return Ok(lock);
             }
+            if Instant::now() >= deadline {
+                return Err(StoreError::Locked { path, patience });
+            }
+            tokio::time::sleep(LOCK_RETRY).await;
         }
+    }
+
+    /// Waits up to one second until all queued writes are done.
+    pub async fn flush(&self) {
+        // At the end of the program there is nothing left to do about an error.
+        let flushing = self.disk.run(&self.dir, || Ok(()));
+        let _ = tokio::time::timeout(FLUSH_TIMEOUT, flushing).await;
     }
 
     /// The whole of a file; `None` when there is none.
-    fn read(&self, name: &str) -> Result<Option<String>, StoreError> {
+    async fn read(&self, name: &str) -> Result<Option<String>, StoreError> {
         let path = self.dir.join(name);
-        match fs::read_to_string(&path) {
+        let of = path.clone();
+        let read = move || match read_text(&of) {
             Ok(text) => Ok(Some(text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(io_error("read", &path, error)),
-        }
+            Err(error) => Err(io_error("read", &of, error)),
+        };
+        self.disk.run(&path, read).await
     }
 
     /// Replaces a file in one step: whoever reads it finds the old or the new, and after a power cut too.
-    fn write(&self, name: &str, text: &str) -> Result<(), StoreError> {
+    async fn write(&self, name: &str, text: Zeroizing<String>) -> Result<(), StoreError> {
         let path = self.dir.join(name);
         let temporary = self.dir.join(format!(".{name}.{}", std::process::id()));
-        let write = || {
-            let mut file = private_file()
-                .create(true)
-                .truncate(true)
-                .open(&temporary)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&temporary, &path)?;
-            sync_dir(&self.dir)
+        let (dir, of) = (self.dir.clone(), path.clone());
+        let write = move || {
+            replace(&dir, &of, &temporary, &text).map_err(|error| {
+                // The rename may have been what failed; nothing is lost when this fails too.
+                let _ = fs::remove_file(&temporary);
+                io_error("write", &of, error)
+            })
         };
-        write().map_err(|error| {
-            // The rename may have been what failed; nothing is lost when this fails too.
-            let _ = fs::remove_file(&temporary);
-            io_error("write", &path, error)
-        })
+        self.disk.run(&path, write).await
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let file = self.file.take();
+        // Closing a file may block, too.
+        self.disk.later(move || drop(file));
+    }
+}
+
+/// Takes a lock, unless another process has it.
+fn try_lock(path: &Path, disk: Disk) -> Result<Option<Lock>, StoreError> {
+    let file = private_file()
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(|error| io_error("open", path, error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(Lock {
+            file: Some(file),
+            disk,
+        })),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(io_error("lock", path, error)),
+    }
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let length = File::open(path)?
+        .take(MAX_FILE + 1)
+        .read_to_string(&mut text)?;
+    if length as u64 > MAX_FILE {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(text)
+}
+
+fn replace(dir: &Path, path: &Path, temporary: &Path, text: &str) -> io::Result<()> {
+    let mut file = private_file().create(true).truncate(true).open(temporary)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(temporary, path)?;
+    sync_dir(dir)
 }
 
 fn default_dir() -> Option<PathBuf> {
@@ -200,29 +268,39 @@ fn io_error(doing: &'static str, path: &Path, error: io::Error) -> StoreError {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
 
-    #[test]
-    fn nobody_else_can_read_what_is_kept() {
+    /// A store in a folder of the test.
+    async fn store(home: &tempfile::TempDir) -> Store {
+        Store::open(Some(home.path().join("c"))).await.unwrap()
+    }
+
+    fn text(text: &str) -> Zeroizing<String> {
+        Zeroizing::new(text.to_owned())
+    }
+
+    #[tokio::test]
+    async fn nobody_else_can_read_what_is_kept() {
         let home = tempfile::tempdir().unwrap();
         let dir = home.path().join("a/confab");
-        let store = Store::open(Some(dir.clone())).unwrap();
-        store.write("file", "secret").unwrap();
-        assert_eq!(store.read("file").unwrap().as_deref(), Some("secret"));
+        let store = Store::open(Some(dir.clone())).await.unwrap();
+        store.write("file", text("secret")).await.unwrap();
+        assert_eq!(store.read("file").await.unwrap().as_deref(), Some("secret"));
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&dir), 0o700);
         assert_eq!(mode(&dir.join("file")), 0o600);
     }
 
-    #[test]
-    fn a_failed_write_leaves_the_old_file_and_no_other() {
+    #[tokio::test]
+    async fn a_failed_write_leaves_the_old_file_and_no_other() {
         let home = tempfile::tempdir().unwrap();
-        let store = Store::open(Some(home.path().join("c"))).unwrap();
+        let store = store(&home).await;
         fs::create_dir(store.path("busy")).unwrap();
-        assert!(store.write("busy", "new").is_err());
+        assert!(store.write("busy", text("new")).await.is_err());
         let names: Vec<_> = fs::read_dir(&store.dir)
             .unwrap()
             .map(|e| e.unwrap().file_name())
@@ -233,11 +311,20 @@ mod tests {
     #[tokio::test]
     async fn a_lock_lets_one_in_at_a_time() {
         let home = tempfile::tempdir().unwrap();
-        let store = Store::open(Some(home.path().join("c"))).unwrap();
-        let held = store.lock("x.lock").await.unwrap();
-        let waiting = tokio::time::timeout(Duration::from_millis(100), store.lock("x.lock")).await;
+        let store = store(&home).await;
+        let held = store.lock("x.lock", LOCK_TIMEOUT).await.unwrap();
+        let locking = store.lock("x.lock", LOCK_TIMEOUT);
+        let waiting = tokio::time::timeout(Duration::from_millis(100), locking).await;
         assert!(waiting.is_err());
         drop(held);
-        store.lock("x.lock").await.unwrap();
+        store.lock("x.lock", LOCK_TIMEOUT).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_file_without_an_end_is_refused() {
+        let home = tempfile::tempdir().unwrap();
+        let store = store(&home).await;
+        std::os::unix::fs::symlink("/dev/zero", store.path("file")).unwrap();
+        assert!(store.read("file").await.is_err());
     }
 }

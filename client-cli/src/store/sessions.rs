@@ -1,11 +1,12 @@
 //! Sessions: one for each server, and which server was last logged in to.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{Lock, Store, StoreError};
+use super::{LOCK_TIMEOUT, Lock, Store, StoreError};
 
 const FILE: &str = "sessions.json";
 const LOCK: &str = "sessions.lock";
@@ -43,8 +44,8 @@ pub struct LockedSessions<'a> {
 
 impl Store {
     /// Reads the sessions without taking the lock: good enough to look, not to change.
-    pub fn sessions(&self) -> Result<Sessions, StoreError> {
-        let Some(text) = self.read(FILE)? else {
+    pub async fn sessions(&self) -> Result<Sessions, StoreError> {
+        let Some(text) = self.read(FILE).await? else {
             return Ok(Sessions::default());
         };
         serde_json::from_str(&text).map_err(|error| StoreError::Damaged {
@@ -57,10 +58,18 @@ impl Store {
     /// Locks, then reads. A token may only be exchanged while this is held: a second process that used the same token
     /// would revoke the session.
     pub async fn lock_sessions(&self) -> Result<LockedSessions<'_>, StoreError> {
-        let lock = self.lock(LOCK).await?;
+        self.lock_sessions_within(LOCK_TIMEOUT).await
+    }
+
+    /// The same, with another time limit for the lock.
+    pub async fn lock_sessions_within(
+        &self,
+        patience: Duration,
+    ) -> Result<LockedSessions<'_>, StoreError> {
+        let lock = self.lock(LOCK, patience).await?;
         Ok(LockedSessions {
             store: self,
-            sessions: self.sessions()?,
+            sessions: self.sessions().await?,
             _lock: lock,
         })
     }
@@ -80,35 +89,39 @@ impl LockedSessions<'_> {
     }
 
     /// Keeps a session and makes its server the default.
-    pub fn put(&mut self, server: &str, session: StoredSession) -> Result<(), StoreError> {
+    pub async fn put(&mut self, server: &str, session: StoredSession) -> Result<(), StoreError> {
         self.sessions.by_server.insert(server.to_owned(), session);
         self.sessions.last_server = Some(server.to_owned());
-        self.save()
+        self.save().await
     }
 
     /// Keeps which other nodes the server has.
-    pub fn remember_nodes(&mut self, server: &str, nodes: Vec<String>) -> Result<(), StoreError> {
+    pub async fn remember_nodes(
+        &mut self,
+        server: &str,
+        nodes: Vec<String>,
+    ) -> Result<(), StoreError> {
         match self.sessions.by_server.get_mut(server) {
             Some(session) => {
                 session.nodes = nodes;
-                self.save()
+                self.save().await
             }
             None => Ok(()),
         }
     }
 
     /// Forgets the session at `server`.
-    pub fn remove(&mut self, server: &str) -> Result<(), StoreError> {
+    pub async fn remove(&mut self, server: &str) -> Result<(), StoreError> {
         match self.sessions.by_server.remove(server) {
-            Some(_) => self.save(),
+            Some(_) => self.save().await,
             None => Ok(()),
         }
     }
 
-    fn save(&self) -> Result<(), StoreError> {
+    async fn save(&self) -> Result<(), StoreError> {
         let text = serde_json::to_string_pretty(&self.sessions)
             .expect("strings and numbers are always JSON");
-        self.store.write(FILE, &Zeroizing::new(text))
+        self.store.write(FILE, Zeroizing::new(text)).await
     }
 }
 
@@ -150,24 +163,26 @@ mod tests {
     #[tokio::test]
     async fn a_session_is_found_again_and_its_server_is_the_default() {
         let home = tempfile::tempdir().unwrap();
-        let store = Store::open(Some(home.path().join("c"))).unwrap();
+        let store = Store::open(Some(home.path().join("c"))).await.unwrap();
         store
             .lock_sessions()
             .await
             .unwrap()
             .put("a:1", session(&[1, 255]))
+            .await
             .unwrap();
-        let sessions = store.sessions().unwrap();
+        let sessions = store.sessions().await.unwrap();
         assert_eq!(*sessions.get("a:1").unwrap().token, [1, 255]);
         assert_eq!(sessions.last_server.as_deref(), Some("a:1"));
-        store.lock_sessions().await.unwrap().remove("a:1").unwrap();
-        assert!(store.sessions().unwrap().get("a:1").is_none());
+        let mut locked = store.lock_sessions().await.unwrap();
+        locked.remove("a:1").await.unwrap();
+        assert!(store.sessions().await.unwrap().get("a:1").is_none());
     }
 
     #[tokio::test]
     async fn two_writers_lose_nothing_of_each_other() {
         let home = tempfile::tempdir().unwrap();
-        let store = Store::open(Some(home.path().join("c"))).unwrap();
+        let store = Store::open(Some(home.path().join("c"))).await.unwrap();
         let tasks: Vec<_> = (0..8u8)
             .map(|number| {
                 let store = store.clone();
@@ -176,6 +191,7 @@ mod tests {
                     tokio::task::yield_now().await;
                     sessions
                         .put(&format!("server:{number}"), session(&[number]))
+                        .await
                         .unwrap();
                 })
             })
@@ -183,18 +199,18 @@ mod tests {
         for task in tasks {
             task.await.unwrap();
         }
-        let sessions = store.sessions().unwrap();
+        let sessions = store.sessions().await.unwrap();
         assert!((0..8).all(|number| sessions.get(&format!("server:{number}")).is_some()));
     }
 
-    #[test]
-    fn a_damaged_file_is_named_and_its_content_is_not_shown() {
+    #[tokio::test]
+    async fn a_damaged_file_is_named_and_its_content_is_not_shown() {
         let home = tempfile::tempdir().unwrap();
-        let store = Store::open(Some(home.path().join("c"))).unwrap();
-        store
-            .write(FILE, "{\"last_server\": \"deadbeef\", \"by_server\": 3}")
-            .unwrap();
-        let message = store.sessions().err().unwrap().to_string();
+        let store = Store::open(Some(home.path().join("c"))).await.unwrap();
+        let damaged = "{\"last_server\": \"deadbeef\", \"by_server\": 3}";
+        let written = store.write(FILE, Zeroizing::new(damaged.to_owned()));
+        written.await.unwrap();
+        let message = store.sessions().await.err().unwrap().to_string();
         assert!(
             message.contains(FILE) && !message.contains("deadbeef"),
             "{message}"

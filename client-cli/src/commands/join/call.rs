@@ -2,18 +2,14 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use confab_protocol::control::room::LeaveReason;
-use tokio::sync::oneshot;
-
-use super::Signals;
+use super::ended_by;
 use super::pace::Pace;
 use super::said::{MediaState, Person, Said, leave_reason};
 use super::sleep::{Clocks, LOOK};
 use super::sound::{Input, Playout, Sound};
-use crate::audio::recorder::{Played, RecorderEvent};
+use crate::audio::recorder::{Played, Recorder, RecorderEvent, Speaker};
 use crate::audio::source::Next;
 use crate::audio::{BLOCK, BLOCK_TIME};
 use crate::engine::relays::MediaEvent;
@@ -23,19 +19,21 @@ use crate::net::api::MediaReport;
 use crate::net::event::ServerEvent;
 use crate::net::supervisor::{Ask, Supervisor, Update};
 use crate::net::udp::{RECEIVE_LEN, Sockets, local_address_towards};
-use crate::output::Output;
+use crate::output::{Output, say_to_person};
+use confab_console::{Signal, Signals};
+use confab_protocol::control::room::LeaveReason;
 
 /// Time between the input's end and leaving, with `--until-end`.
 const LINGER: Duration = Duration::from_secs(1);
-
-/// Time that control gets to hear of the leave.
-const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Time between two looks at the local address.
 const ROUTE_CHECK: Duration = Duration::from_millis(500);
 
 /// Shortest time between two new sockets: each has a new address, which has to be proved to the relay.
 const REBIND_PAUSE: Duration = Duration::from_secs(2);
+
+/// Time that recordings get at the end. Sound that is not written by then is lost and reported.
+const RECORDER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Datagrams that are taken before the clock is looked at again.
 const RECEIVE_BATCH: usize = 64;
@@ -77,7 +75,7 @@ pub(super) struct Call {
     sound: Sound,
     sockets: Sockets,
     supervisor: Supervisor,
-    output: Arc<Output>,
+    output: Output,
     plan: Plan,
     /// `None` when the input is no source, or has ended.
     capture: Option<Pace>,
@@ -91,6 +89,8 @@ pub(super) struct Call {
     next_look: Instant,
     last_rebind: Instant,
     recording_failed: bool,
+    /// True after a write error of the output was reported.
+    refusal_told: bool,
     /// Whether the relay has ever answered.
     was_live: bool,
     end: Option<End>,
@@ -102,7 +102,7 @@ impl Call {
         sound: Sound,
         sockets: Sockets,
         supervisor: Supervisor,
-        output: Arc<Output>,
+        output: Output,
         plan: Plan,
     ) -> Self {
         let start = plan.start;
@@ -119,6 +119,7 @@ impl Call {
             next_look: start + LOOK,
             last_rebind: start,
             recording_failed: false,
+            refusal_told: false,
             was_live: false,
             end: None,
             engine,
@@ -131,6 +132,10 @@ impl Call {
     }
 
     pub(super) async fn run(mut self, signals: &mut Signals) -> Result<Exit, Failure> {
+        for name in std::mem::take(&mut self.sound.awaited) {
+            let message = format!("{name} is not open yet; waiting for it");
+            self.output.say(&Said::Warning { message });
+        }
         let mut buffer = [0; RECEIVE_LEN];
         let end = loop {
             self.do_what_is_due(Instant::now());
@@ -168,9 +173,12 @@ impl Call {
                 },
                 () = self.sound.playout.hungry() => {}
                 Some(problem) = self.sound.problems.recv() => self.device_broke(problem),
-                exit = signals.next() => {
-                    let reason = if exit == Exit::Interrupted { "interrupted" } else { "terminated" };
-                    self.finish(End::Wanted(reason, exit));
+                signal = signals.next() => {
+                    let reason = match signal {
+                        Signal::Interrupt => "interrupted",
+                        Signal::Terminate | Signal::Hangup => "terminated",
+                    };
+                    self.finish(End::Wanted(reason, ended_by(signal)));
                 }
                 () = tokio::time::sleep_until(deadline.into()) => {}
             }
@@ -219,6 +227,7 @@ impl Call {
             };
             self.finish(End::Wanted(reason, Exit::Done));
         }
+        self.look_at_output();
         while let Some(event) = self
             .sound
             .recorder
@@ -294,17 +303,15 @@ impl Call {
     fn play_block(&mut self, at: Instant) {
         let mut mix = Box::new([0.0; BLOCK]);
         let mut speakers = Vec::new();
-        let record = self.sound.recorder.is_some();
+        let recorder = self.sound.recorder.as_ref();
+        let record = recorder.is_some_and(Recorder::wants_speakers);
         self.engine.play(at, &mut mix[..], |participant, samples| {
             if let (true, Ok(block)) = (record, samples.try_into()) {
-                speakers.push((
-                    format!(
-                        "{}-{}",
-                        participant.username.file_stem(),
-                        participant.sender
-                    ),
-                    block,
-                ));
+                let speaker = Speaker {
+                    account: participant.username.file_stem().to_string(),
+                    label: participant.sender,
+                };
+                speakers.push((speaker, block));
             }
         });
         self.sound.playout.push(&mix);
@@ -448,6 +455,20 @@ impl Call {
         }
     }
 
+    /// Ends the call when standard output has no reader. Reports other write errors once.
+    fn look_at_output(&mut self) {
+        if self.output.is_gone() {
+            self.finish(End::Wanted("output_closed", Exit::Output));
+        }
+        match self.output.refusal() {
+            Some(error) if !std::mem::replace(&mut self.refusal_told, true) => say_to_person(
+                &format!("confab: warning: {error}; events are delayed or lost"),
+            ),
+            Some(_) => {}
+            None => self.refusal_told = false,
+        }
+    }
+
     fn take_recorder_event(&mut self, event: RecorderEvent) {
         match event {
             RecorderEvent::Started(file) => {
@@ -462,6 +483,12 @@ impl Call {
                 self.output.say(&Said::Warning {
                     message: error.to_string(),
                 });
+            }
+            RecorderEvent::Limited(limit) => self.output.say(&Said::Warning {
+                message: limit.to_string(),
+            }),
+            RecorderEvent::NobodyListens => {
+                self.finish(End::Wanted("output_closed", Exit::Output));
             }
         }
     }
@@ -527,23 +554,23 @@ impl Call {
     }
 
     async fn leave(mut self, end: End) -> Result<Exit, Failure> {
-        let (left_to, left) = oneshot::channel();
-        self.supervisor.ask(Ask::Leave(left_to));
-        // Whoever cannot tell control tells the relay, below.
-        let _ = tokio::time::timeout(LEAVE_TIMEOUT, left).await;
+        self.supervisor.leave().await;
+        // Whoever cannot tell control tells the relay.
         self.engine.leave();
         while let Some(transmit) = self.engine.poll_transmit() {
             let _ = self.sockets.send(transmit.to, &transmit.datagram);
         }
         if let Some(mut recorder) = self.sound.recorder.take() {
-            recorder.finish();
+            recorder.finish(RECORDER_TIMEOUT).await;
             while let Some(event) = recorder.poll_event() {
                 self.take_recorder_event(event);
             }
         }
-        let (reason, result) = match end {
-            End::Wanted(reason, exit) => (reason, Ok(exit)),
-            End::Failed(reason, failure) => (reason, Err(failure)),
+        let (reason, result) = match (end, self.end.take()) {
+            // The recorder has found at the end that standard output has no reader.
+            (End::Wanted(reason, _), Some(End::Wanted(_, exit))) => (reason, Ok(exit)),
+            (End::Wanted(reason, exit), _) => (reason, Ok(exit)),
+            (End::Failed(reason, failure), _) => (reason, Err(failure)),
         };
         self.output.say(&Said::Left {
             reason,
@@ -553,7 +580,7 @@ impl Call {
             Ok(Exit::Done) if !self.was_live && self.plan.start.elapsed() > MEDIA_PATIENCE => {
                 Err(self.never_live())
             }
-            Ok(Exit::Done) if self.recording_failed => Ok(Exit::Audio),
+            Ok(Exit::Done | Exit::Interrupted) if self.recording_failed => Ok(Exit::Audio),
             result => result,
         }
     }

@@ -1,31 +1,48 @@
 //! `join`: into a room, talk and listen, and out again.
 
 mod call;
+mod files;
 mod pace;
 mod said;
 mod sleep;
 mod sound;
 
+use std::pin::{Pin, pin};
 use std::time::{Duration, Instant, SystemTime};
 
+use confab_console::{Signal, Signals};
+use confab_protocol::control::MediaGrant;
 use confab_voice::{EncoderConfig, FrameDuration};
 
 use super::Context;
+use crate::engine::room::Joined;
 use crate::engine::{Engine, Settings};
 use crate::failure::{Exit, Failure};
 use crate::flags::Join;
-use crate::net::supervisor::Supervisor;
+use crate::net::sign_in::SignInError;
+use crate::net::supervisor::{Joiner, Supervisor};
 use crate::net::udp::Sockets;
+use crate::output::Output;
 use call::{Call, Plan};
 use said::{Person, Said};
 use sound::Sound;
 
-pub(super) async fn run(context: &Context, flags: Join) -> Result<Exit, Failure> {
-    let mut signals = Signals::new()?;
+/// Interval at which the reader of standard output is checked before the call.
+const LOOK_FOR_READER: Duration = Duration::from_millis(50);
+
+/// Time that a running join gets when the program is told to end.
+const GIVE_UP_TIMEOUT: Duration = Duration::from_secs(2);
+
+pub(super) async fn run(
+    context: &Context,
+    flags: Join,
+    signals: &mut Signals,
+) -> Result<Exit, Failure> {
+    let output = context.output;
     let prepare = async {
         let access = context.access().await?;
         let encoder = encoder(&flags)?;
-        let sound = Sound::open(&flags)?;
+        let sound = Sound::open(&flags).await?;
         let sockets = Sockets::open().map_err(|error| {
             Failure::new(
                 Exit::Network,
@@ -33,13 +50,22 @@ pub(super) async fn run(context: &Context, flags: Join) -> Result<Exit, Failure>
                 format!("cannot open a UDP socket: {error}"),
             )
         })?;
-        let (joined, media, supervisor) =
-            Supervisor::start(access, flags.slug.clone(), flags.region.clone()).await?;
-        Ok::<_, Failure>((encoder, sound, sockets, joined, media, supervisor))
+        let store = access.store.clone();
+        let joiner = Joiner::connect(access).await?;
+        Ok::<_, Failure>((encoder, sound, sockets, store, joiner))
     };
-    let (encoder, sound, sockets, joined, media, supervisor) = tokio::select! {
+    let (encoder, sound, sockets, store, joiner) = tokio::select! {
         prepared = prepare => prepared?,
-        exit = signals.next() => return Ok(exit),
+        signal = signals.next() => return Ok(ended_by(signal)),
+        () = reader_gone(output) => return Err(no_reader()),
+    };
+    let mut entering = pin!(joiner.join(flags.slug.clone(), flags.region.clone()));
+    let (joined, media, supervisor) = tokio::select! {
+        entered = &mut entering => entered?,
+        signal = signals.next() => {
+            give_up(entering).await;
+            return Ok(ended_by(signal));
+        }
     };
 
     let now = Instant::now();
@@ -54,57 +80,48 @@ pub(super) async fn run(context: &Context, flags: Join) -> Result<Exit, Failure>
             format!("cannot start the voice codec: {error}"),
         )
     })?;
-    context.output.say(&Said::Joined {
+    output.say(&Said::Joined {
         slug: flags.slug.to_string(),
         conference: joined.conference.to_string(),
         me: Person::from(&joined.me),
         participants: joined.others.iter().map(Person::from).collect(),
     });
     let plan = plan(&flags, now);
-    Call::new(
-        engine,
-        sound,
-        sockets,
-        supervisor,
-        context.output.clone(),
-        plan,
-    )
-    .run(&mut signals)
-    .await
+    let call = Call::new(engine, sound, sockets, supervisor, output, plan);
+    let ended = call.run(signals).await;
+    store.flush().await;
+    ended
 }
 
-/// Ctrl-C and SIGTERM.
-pub(super) struct Signals {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, Failure> {
-        Ok(Self {
-            #[cfg(unix)]
-            terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-                .map_err(|error| {
-                    Failure::new(
-                        Exit::Other,
-                        "signal",
-                        format!("cannot wait for signals: {error}"),
-                    )
-                })?,
-        })
+/// Exit code of a call that a signal ends in order.
+fn ended_by(signal: Signal) -> Exit {
+    match signal {
+        Signal::Interrupt => Exit::Interrupted,
+        Signal::Terminate | Signal::Hangup => Exit::Done,
     }
+}
 
-    /// Waits for one: what the program then ends with.
-    pub(super) async fn next(&mut self) -> Exit {
-        #[cfg(unix)]
-        let terminate = self.terminate.recv();
-        #[cfg(not(unix))]
-        let terminate = std::future::pending::<()>();
-        tokio::select! {
-            // Without a handler Ctrl-C ends the program as well.
-            Ok(()) = tokio::signal::ctrl_c() => Exit::Interrupted,
-            _ = terminate => Exit::Done,
-        }
+/// Waits until standard output has no reader.
+async fn reader_gone(output: Output) {
+    while !output.is_gone() {
+        tokio::time::sleep(LOOK_FOR_READER).await;
+    }
+}
+
+fn no_reader() -> Failure {
+    Failure::new(
+        Exit::Output,
+        "output",
+        "standard output has no reader: redirect it to a file or to /dev/null",
+    )
+}
+
+/// Waits a short time for a running join and leaves the room again, so that no ghost stays behind.
+async fn give_up(
+    entering: Pin<&mut impl Future<Output = Result<(Joined, MediaGrant, Supervisor), SignInError>>>,
+) {
+    if let Ok(Ok((_, _, supervisor))) = tokio::time::timeout(GIVE_UP_TIMEOUT, entering).await {
+        supervisor.leave().await;
     }
 }
 

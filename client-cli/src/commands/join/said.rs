@@ -1,5 +1,6 @@
 //! What `join` says. `docs/client.md` lists the JSON forms; they do not change without a word there.
 
+use confab_console::Class;
 use confab_protocol::control::Participant;
 use confab_protocol::control::room::LeaveReason;
 use serde::Serialize;
@@ -109,6 +110,14 @@ impl Person {
 }
 
 impl Say for Said {
+    /// Events may be dropped; the last one may not.
+    fn class(&self) -> Class {
+        match self {
+            Self::Left { .. } => Class::Answer,
+            _ => Class::Event,
+        }
+    }
+
     fn text(&self) -> Option<String> {
         Some(match self {
             Self::Joined {

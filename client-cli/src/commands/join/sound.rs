@@ -1,16 +1,23 @@
 //! Where one's voice comes from and where the others' goes, as the flags say.
 
 use std::path::Path;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::files;
+
 #[cfg(feature = "device")]
 use crate::audio::device;
+use crate::audio::files::FileId;
 use crate::audio::recorder::{OutFile, Recorder};
-use crate::audio::source::Source;
+use crate::audio::source::{Opening, Source};
 use crate::audio::{AudioError, Block};
 use crate::failure::{Exit, Failure};
 use crate::flags::Join;
+
+/// Time limit for opening inputs and outputs before the call. What is not open by then may open during the call.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One's own voice.
 pub(super) enum Input {
@@ -37,6 +44,8 @@ pub(super) struct Sound {
     pub(super) input: Input,
     pub(super) playout: Playout,
     pub(super) recorder: Option<Recorder>,
+    /// Names of inputs and outputs that are not open yet.
+    pub(super) awaited: Vec<String>,
     /// A device that broke.
     pub(super) problems: mpsc::UnboundedReceiver<String>,
     #[cfg(feature = "device")]
@@ -44,28 +53,33 @@ pub(super) struct Sound {
 }
 
 impl Sound {
-    /// Opens everything, before anybody is bothered.
-    pub(super) fn open(flags: &Join) -> Result<Self, Failure> {
+    /// Opens inputs and outputs before the room is entered.
+    pub(super) async fn open(flags: &Join) -> Result<Self, Failure> {
         check(flags)?;
+        let taken = files::look(flags).await?;
         let (problems_to, problems) = mpsc::unbounded_channel();
-        let input = open_input(flags, &problems_to)?;
-        let out = match flags.output.as_deref() {
-            None | Some("none") => None,
-            Some("-") => Some(OutFile::Stdout),
-            Some(path) => Some(OutFile::Path(path.into())),
-        };
+        let mut awaited = Vec::new();
+        let (input, opening) = open_input(flags, &problems_to)?;
+        if let Some(opening) = opening {
+            awaited.extend(opening.wait(OPEN_TIMEOUT).await?);
+        }
         let playout = match flags.output {
             None => default_playout(&problems_to)?,
             Some(_) => Playout::Clock,
         };
-        let recorder = match (out, flags.record_dir.clone()) {
+        let recorder = match (out_file(flags, taken), flags.record_dir.clone()) {
             (None, None) => None,
-            (out, dir) => Some(Recorder::start(out, dir)?),
+            (out, dir) => {
+                let mut recorder = Recorder::start(out, dir)?;
+                awaited.extend(recorder.opened(OPEN_TIMEOUT).await?);
+                Some(recorder)
+            }
         };
         Ok(Self {
             input,
             playout,
             recorder,
+            awaited,
             problems,
             #[cfg(feature = "device")]
             _problems_to: problems_to,
@@ -138,24 +152,30 @@ fn check(flags: &Join) -> Result<(), Failure> {
             "--until-end wants an input that ends: give --in FILE.wav",
         ));
     }
-    let same = |a: &str, b: &str| {
-        let real = |path: &str| std::fs::canonicalize(path).ok();
-        real(a).is_some_and(|path| Some(path) == real(b))
-    };
-    match (flags.input.as_deref(), flags.output.as_deref()) {
-        (Some(input), Some(output)) if same(input, output) => Err(Failure::usage(format!(
-            "--in and --out are the same file, {output}: it would be overwritten while it is played"
-        ))),
-        _ => Ok(()),
+    Ok(())
+}
+
+fn out_file(flags: &Join, taken: Vec<FileId>) -> Option<OutFile> {
+    match flags.output.as_deref()? {
+        "none" => None,
+        "-" => Some(OutFile::Stdout),
+        path => Some(OutFile::Path {
+            path: path.into(),
+            overwrite: flags.overwrite,
+            taken,
+        }),
     }
 }
 
-fn open_input(flags: &Join, problems: &mpsc::UnboundedSender<String>) -> Result<Input, Failure> {
+fn open_input(
+    flags: &Join,
+    problems: &mpsc::UnboundedSender<String>,
+) -> Result<(Input, Option<Opening>), Failure> {
     if let Some(hertz) = flags.tone {
-        return Ok(Input::Paced(Source::tone(hertz)));
+        return Ok((Input::Paced(Source::tone(hertz)), None));
     }
-    let source = match flags.input.as_deref() {
-        Some("none") => return Ok(Input::None),
+    let (source, opening) = match flags.input.as_deref() {
+        Some("none") => return Ok((Input::None, None)),
         Some("-") if flags.repeat => {
             return Err(Failure::usage(
                 "standard input cannot be played again: --loop needs a file",
@@ -163,9 +183,9 @@ fn open_input(flags: &Join, problems: &mpsc::UnboundedSender<String>) -> Result<
         }
         Some("-") => Source::stdin()?,
         Some(path) => Source::file(Path::new(path), flags.repeat)?,
-        None => return Ok(default_input(problems)?),
+        None => return Ok((default_input(problems)?, None)),
     };
-    Ok(Input::Paced(source))
+    Ok((Input::Paced(source), Some(opening)))
 }
 
 #[cfg(feature = "device")]
