@@ -13,13 +13,15 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 use crate::core::registry::Capacity;
 use crate::core::worker::Ended;
 use crate::core::{Counters, DropCause, MediaEnded, Registry};
 use crate::flags::{Flags, Transmit};
+use crate::identity::{Identity, IdentityError};
 use crate::io::{BindError, PortLock, TransmitError, UdpDriver, Waker, bind_group};
-use crate::link::{Hello, Identity, IdentityError, Link};
+use crate::link::{Hello, Link};
 use crate::metrics::Figures;
 use crate::workers::{Workers, worker_count};
 
@@ -73,6 +75,7 @@ pub struct WorkerDied {
 /// A relay that runs.
 pub struct Relay {
     addresses: Vec<SocketAddr>,
+    identity: Arc<Identity>,
     registry: Arc<Registry>,
     counters: Vec<Arc<Counters>>,
     wakers: Arc<[Waker]>,
@@ -117,6 +120,7 @@ pub async fn start(flags: &Flags) -> Result<Relay, StartError> {
     let registry = Registry::new(boot, capacity, started.mailboxes, rand::random());
     let mut relay = Relay {
         addresses: group.addresses,
+        identity,
         registry: Arc::new(registry),
         counters: started.counters,
         wakers: started.wakers,
@@ -130,7 +134,7 @@ pub async fn start(flags: &Flags) -> Result<Relay, StartError> {
         drain_time: flags.drain_time,
         _port_locks: group.locks,
     };
-    relay.spawn_tasks(flags, boot, &identity, ended_from);
+    relay.spawn_tasks(flags, boot, ended_from);
     if let Some(address) = flags.metrics {
         let failed = |error| StartError::Metrics { address, error };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
@@ -153,6 +157,11 @@ impl Relay {
         &self.addresses
     }
 
+    /// Its identity, which can be read again.
+    pub fn identity(&self) -> &Arc<Identity> {
+        &self.identity
+    }
+
     /// Where its metrics are, with the real port.
     pub fn metrics(&self) -> Option<SocketAddr> {
         self.metrics
@@ -162,6 +171,7 @@ impl Relay {
     /// time or at a second signal. Or runs until a worker dies.
     pub async fn run(mut self, mut signals: Receiver<()>) -> Result<(), WorkerDied> {
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
+        watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = signals.recv() => break,
@@ -200,13 +210,7 @@ impl Relay {
         }
     }
 
-    fn spawn_tasks(
-        &mut self,
-        flags: &Flags,
-        boot: BootId,
-        identity: &Arc<Identity>,
-        ended: UnboundedReceiver<Ended>,
-    ) {
+    fn spawn_tasks(&mut self, flags: &Flags, boot: BootId, ended: UnboundedReceiver<Ended>) {
         let changed = Arc::new(Notify::new());
         let (load_to, load) = watch::channel(RelayLoad::default());
         let hello = Hello {
@@ -224,7 +228,7 @@ impl Relay {
             ended_to.push(to);
             let link = Link {
                 control: control.clone(),
-                identity: Arc::clone(identity),
+                identity: Arc::clone(&self.identity),
                 hello: hello.clone(),
                 registry: Arc::clone(&self.registry),
                 changed: Arc::clone(&changed),
@@ -290,7 +294,10 @@ async fn measure_load(
 ) {
     let interval = Duration::from_millis(LOAD_INTERVAL_MS);
     let mut ticks = tokio::time::interval(interval);
+    // After a stop of the process (SIGSTOP) missed ticks are not made up for: rates use the time that passed.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut swept = Instant::now();
+    let mut measured = Instant::now();
     let (mut before_in, mut before_out) = (0, 0);
     let mut busy_before = vec![0; counters.len()];
     loop {
@@ -307,14 +314,17 @@ async fn measure_load(
             busiest = busiest.max(busy - *before);
             *before = busy;
         }
+        let passed = measured.elapsed().max(Duration::from_millis(1));
+        measured = Instant::now();
+        let rate = |count: u64| (count as f64 / passed.as_secs_f64()) as u64;
         let total_in: u64 = counters.iter().map(|c| c.datagrams_in.get()).sum();
         let total_out: u64 = counters.iter().map(|c| c.datagrams_out.get()).sum();
         load.send_replace(RelayLoad {
             sessions: registry.sessions() as u32,
             rooms: registry.rooms() as u32,
-            datagrams_in_per_s: (total_in - before_in) * 1000 / LOAD_INTERVAL_MS,
-            datagrams_out_per_s: (total_out - before_out) * 1000 / LOAD_INTERVAL_MS,
-            busy_percent: (busiest * 100 / interval.as_nanos() as u64).min(100) as u32,
+            datagrams_in_per_s: rate(total_in - before_in),
+            datagrams_out_per_s: rate(total_out - before_out),
+            busy_percent: (u128::from(busiest) * 100 / passed.as_nanos()).min(100) as u32,
             draining: *draining.borrow(),
         });
         (before_in, before_out) = (total_in, total_out);

@@ -57,7 +57,8 @@ pub struct Flags {
     )]
     pub control: Vec<String>,
 
-    /// Folder with relay.crt, relay.key and ca.crt, as `confab-control relay-identity` writes them.
+    /// Folder with relay.crt, relay.key and ca.crt, as `confab-control relay-identity` writes them. Read again at SIGHUP, for
+    /// the links from then on.
     #[arg(
         long,
         env = "CONFAB_RELAY_IDENTITY",

@@ -2,6 +2,7 @@
 //!
 //! * [`io`]: datagrams in and out, and the worker threads;
 //! * [`core`]: what decides, without I/O: from a received datagram to those that are sent;
+//! * [`identity`]: its certificate and its key;
 //! * [`link`]: control's commands, over QUIC;
 //! * [`check`]: what on a host will hold a relay back;
 //! * [`metrics`]: what the relay tells of itself, over HTTP;
@@ -11,6 +12,7 @@ pub mod check;
 pub mod core;
 pub mod daemon;
 pub mod flags;
+pub mod identity;
 pub mod io;
 pub mod link;
 pub mod metrics;

@@ -4,7 +4,6 @@
 
 use std::collections::VecDeque;
 use std::net::{Ipv6Addr, SocketAddr};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -16,14 +15,11 @@ use confab_protocol::control::framing::{self, Deframer, FrameError};
 use confab_protocol::control::text::Shown;
 use confab_protocol::version;
 use confab_protocol::wire::{self, control_to_relay, relay_to_control};
-use quinn::crypto::rustls::QuicClientConfig;
-use rustls::RootCertStore;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, watch};
 
 use crate::core::{MediaEnded, Registry};
+use crate::identity::Identity;
 
 /// Wait before the second attempt; doubled for each one after.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
@@ -31,35 +27,8 @@ const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// An attempt that takes longer has failed.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A link without a sign of life for so long is lost.
-const IDLE_TIMEOUT: Duration = Duration::from_millis(2500);
-/// A sign of life is sent so often.
-const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// Ended sessions that are kept for a control node that is out of reach.
 const MAX_BACKLOG: usize = 100_000;
-
-/// What a relay is among control nodes.
-pub struct Identity {
-    client: quinn::ClientConfig,
-}
-
-/// Why there is no identity.
-#[derive(Debug, thiserror::Error)]
-pub enum IdentityError {
-    /// A file is missing or not what it should be.
-    #[error(
-        "cannot use {file} of the relay's identity: {error}; make one with `confab-control relay-identity`"
-    )]
-    File {
-        /// Which.
-        file: String,
-        /// Why not.
-        error: String,
-    },
-    /// The files do not go together.
-    #[error("the relay's identity is no good: {0}; make one with `confab-control relay-identity`")]
-    Tls(#[from] rustls::Error),
-}
 
 /// What the relay says of itself.
 #[derive(Clone)]
@@ -127,35 +96,6 @@ enum LinkError {
     Version(u32),
     #[error("the control node did not begin with hello")]
     NoHello,
-}
-
-impl Identity {
-    /// Reads relay.crt, relay.key and ca.crt from a folder.
-    pub fn load(folder: &Path) -> Result<Self, IdentityError> {
-        let chain = read_certificates(&folder.join("relay.crt"))?;
-        let key_file = folder.join("relay.key");
-        let key = PrivateKeyDer::from_pem_file(&key_file).map_err(file_error(&key_file))?;
-        let mut roots = RootCertStore::empty();
-        for ca in read_certificates(&folder.join("ca.crt"))? {
-            roots.add(ca)?;
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_root_certificates(roots)
-            .with_client_auth_cert(chain, key)?;
-        tls.alpn_protocols = vec![cluster::ALPN.to_vec()];
-        let tls = QuicClientConfig::try_from(tls)
-            .expect("the provider has the cipher suite that QUIC begins with");
-        let mut transport = quinn::TransportConfig::default();
-        let idle = quinn::IdleTimeout::try_from(IDLE_TIMEOUT).expect("2.5 s is a valid timeout");
-        transport
-            .max_idle_timeout(Some(idle))
-            .keep_alive_interval(Some(KEEP_ALIVE));
-        let mut client = quinn::ClientConfig::new(Arc::new(tls));
-        client.transport_config(Arc::new(transport));
-        Ok(Self { client })
-    }
 }
 
 impl Link {
@@ -358,8 +298,7 @@ impl Session {
             ([0, 0, 0, 0], 0).into()
         };
         let endpoint = quinn::Endpoint::client(local).map_err(LinkError::Socket)?;
-        let connecting =
-            endpoint.connect_with(identity.client.clone(), control, CLUSTER_SERVER_NAME)?;
+        let connecting = endpoint.connect_with(identity.client(), control, CLUSTER_SERVER_NAME)?;
         let connection = connecting.await?;
         let (mut send, receive) = connection.open_bi().await?;
         let hello = hello.message(control);
@@ -449,21 +388,4 @@ fn address_towards(control: SocketAddr) -> Option<std::net::IpAddr> {
     let socket = std::net::UdpSocket::bind(local).ok()?;
     socket.connect(control).ok()?;
     Some(socket.local_addr().ok()?.ip())
-}
-
-fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
-    CertificateDer::pem_file_iter(file)
-        .and_then(Iterator::collect)
-        .map_err(file_error(file))
-}
-
-fn file_error(file: &Path) -> impl FnOnce(rustls::pki_types::pem::Error) -> IdentityError {
-    let file = file.display().to_string();
-    move |error| IdentityError::File {
-        file,
-        error: match error {
-            rustls::pki_types::pem::Error::Io(error) => error.to_string(),
-            error => format!("{error:?}"),
-        },
-    }
 }

@@ -1,100 +1,125 @@
 //! `confab-relay`: flags, log, and the library.
 
-use std::io::IsTerminal as _;
 use std::path::Path;
-use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
-use clap::Parser;
+use confab_console::{Class, Form, Hangup, Plan, Signal, Signals, err, out};
+use confab_relay::Relay;
 use confab_relay::check::{self, Host};
 use confab_relay::flags::{Command, Flags, LogFormat};
 use tokio::sync::mpsc::{Receiver, channel};
 use tracing_subscriber::EnvFilter;
 
-/// Signals that may wait to be noticed.
-const SIGNALS: usize = 4;
+/// Maximum number of queued signals.
+const WAITING_SIGNALS: usize = 4;
 
-fn main() -> ExitCode {
-    let flags = Flags::parse();
+/// Time that running background work gets at the end.
+const SHUTDOWN: Duration = Duration::from_secs(1);
+
+/// Signals of a relay: the first one drains it, the second one ends it in order, the third one immediately.
+const SIGNALS: Plan = Plan {
+    hangup: Hangup::Reloads,
+    at_once_after: 3,
+    deadline: None,
+};
+
+fn main() {
+    confab_console::run(|| match confab_console::parse("confab-relay", 1) {
+        Ok(flags) => match run(&flags) {
+            Ok(()) => 0,
+            Err(failure) => {
+                let message = format!("confab-relay: {}", failure.message);
+                err().put(Class::Answer, Form::Text, &message);
+                failure.exit
+            }
+        },
+        Err(code) => code,
+    })
+}
+
+/// Why the program ends before its time.
+struct Failure {
+    exit: u8,
+    message: String,
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self {
+            exit: 1,
+            message: error.to_string(),
+        }
+    }
+}
+
+fn run(flags: &Flags) -> Result<(), Failure> {
     if flags.command == Some(Command::Check) {
         let host = Host::new(Path::new("/"));
-        print!("{}", check::report(&host.findings()));
-        return ExitCode::SUCCESS;
+        out().put(Class::Answer, Form::Text, &check::report(&host.findings()));
+        return Ok(out().wait()?);
     }
-    if let Err(error) = start_log(&flags) {
-        eprintln!("confab-relay: {error}");
-        return ExitCode::from(2);
-    }
+    start_log(flags)?;
+    let signals = Signals::listen(SIGNALS)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
-        .build();
-    let result = match runtime {
-        Ok(runtime) => runtime.block_on(run(&flags)),
-        Err(error) => Err(format!("cannot start: {error}")),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("confab-relay: {error}");
-            ExitCode::FAILURE
-        }
-    }
+        .build()?;
+    let served = runtime.block_on(serve(flags, signals));
+    // Does not wait for threads that are blocked on a name server.
+    runtime.shutdown_timeout(SHUTDOWN);
+    served
 }
 
-async fn run(flags: &Flags) -> Result<(), String> {
-    let signals = signals().map_err(|error| error.to_string())?;
-    let relay = confab_relay::start(flags)
-        .await
-        .map_err(|error| error.to_string())?;
+async fn serve(flags: &Flags, signals: Signals) -> Result<(), Failure> {
+    let relay = confab_relay::start(flags).await?;
     for address in relay.addresses() {
-        println!("listening on {address} (UDP)");
+        say(&format!("listening on {address} (UDP)"));
     }
     if let Some(address) = relay.metrics() {
-        println!("metrics on http://{address}/metrics");
+        say(&format!("metrics on http://{address}/metrics"));
     }
-    relay.run(signals).await.map_err(|error| error.to_string())
+    let ends = obey(signals, &relay);
+    Ok(relay.run(ends).await?)
 }
 
-/// Tells of each SIGTERM and SIGINT.
-#[cfg(unix)]
-fn signals() -> std::io::Result<Receiver<()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let (to, signals) = channel(SIGNALS);
+/// Passes on signals that request the end, and reads the identity again at SIGHUP.
+fn obey(mut signals: Signals, relay: &Relay) -> Receiver<()> {
+    let (to, ends) = channel(WAITING_SIGNALS);
+    let identity = Arc::clone(relay.identity());
     tokio::spawn(async move {
         loop {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+            match signals.next().await {
+                Signal::Hangup => identity.reload().await,
+                Signal::Interrupt | Signal::Terminate => {
+                    // The receiver is dropped at the end of the relay.
+                    let _ = to.send(()).await;
+                }
             }
-            // Nobody listens any more when the relay has ended.
-            let _ = to.send(()).await;
         }
     });
-    Ok(signals)
+    ends
 }
 
-/// Tells of each Ctrl-C.
-#[cfg(not(unix))]
-fn signals() -> std::io::Result<Receiver<()>> {
-    let (to, signals) = channel(SIGNALS);
-    tokio::spawn(async move {
-        while tokio::signal::ctrl_c().await.is_ok() && to.send(()).await.is_ok() {}
-    });
-    Ok(signals)
-}
-
-fn start_log(flags: &Flags) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&flags.log_level)
-        .map_err(|error| format!("--log-level {:?} is no filter: {error}", flags.log_level))?;
+fn start_log(flags: &Flags) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(&flags.log_level).map_err(|error| Failure {
+        exit: 2,
+        message: format!("--log-level {:?} is no filter: {error}", flags.log_level),
+    })?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+        .with_ansi(false);
     match flags.log_format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
+        LogFormat::Text => log.with_writer(confab_console::logs(Form::Text)).init(),
+        LogFormat::Json => log
+            .json()
+            .with_writer(confab_console::logs(Form::Json))
+            .init(),
     }
     Ok(())
+}
+
+/// Writes a line to standard output, without waiting for the reader.
+fn say(line: &str) {
+    out().put(Class::Event, Form::Text, line);
 }
