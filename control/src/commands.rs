@@ -1,9 +1,8 @@
 //! What the program does, by its flags.
 
-use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use confab_protocol::control::text;
+use confab_console::{Class, Form, Hangup, Plan, Signal, Signals, WriteError, out};
 
 use crate::clock::Clock;
 use crate::flags::{
@@ -14,6 +13,16 @@ use crate::operator::{Operator, OperatorError, show};
 use crate::running::{ServeError, copy_cluster_keys, serve};
 use crate::tls::TlsError;
 use crate::tls::authority::Authority;
+
+/// Time that running background work gets at the end.
+const SHUTDOWN: Duration = Duration::from_secs(1);
+
+/// Signals of a server: the first one stops it in order, the second one immediately.
+const SERVER_SIGNALS: Plan = Plan {
+    hangup: Hangup::Reloads,
+    at_once_after: 2,
+    deadline: None,
+};
 
 /// Why the program ends before its time.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +39,9 @@ pub enum CommandError {
     /// The operating system refuses something.
     #[error(transparent)]
     System(#[from] std::io::Error),
+    /// The answer could not be written. The command was carried out.
+    #[error(transparent)]
+    Output(#[from] WriteError),
 }
 
 impl CommandError {
@@ -43,71 +55,90 @@ impl CommandError {
     }
 }
 
-/// Does what the flags say, to its end.
+/// Carries out the command and waits until its answer is written.
 pub fn run(flags: Flags) -> Result<(), CommandError> {
     match flags.command {
-        Command::Serve(flags) => {
-            log_to_stderr(&flags);
-            let runtime = tokio::runtime::Runtime::new()?;
-            runtime.block_on(serve_until_signal(&flags))
-        }
-        Command::RelayIdentity(flags) => relay_identity(&flags),
-        Command::ClusterKeys(flags) => cluster_keys(&flags),
+        Command::Serve(flags) => return run_server(&flags),
+        Command::RelayIdentity(flags) => relay_identity(&flags)?,
+        Command::ClusterKeys(flags) => cluster_keys(&flags)?,
         Command::Fingerprint(FingerprintFlags { data_dir }) => {
-            say(&Authority::open(&data_dir)?.fingerprint())
+            answer(&Authority::open(&data_dir)?.fingerprint());
         }
-        Command::Status(flags) => on_runtime(status(&flags)),
-        Command::Drain(flags) => on_runtime(drain(&flags)),
-        Command::RevokeRelay(flags) => on_runtime(revoke_relay(&flags)),
+        Command::Status(flags) => on_runtime(status(&flags))?,
+        Command::Drain(flags) => on_runtime(drain(&flags))?,
+        Command::RevokeRelay(flags) => on_runtime(revoke_relay(&flags))?,
     }
+    Ok(out().wait()?)
+}
+
+fn run_server(flags: &ServeFlags) -> Result<(), CommandError> {
+    log_to_stderr(flags);
+    // Before the first line is written: its reader may send a signal at once.
+    let signals = Signals::listen(SERVER_SIGNALS)?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    let served = runtime.block_on(serve_until_signal(flags, signals));
+    // Does not wait for threads that are blocked on a name server or a disk.
+    runtime.shutdown_timeout(SHUTDOWN);
+    served
 }
 
 fn on_runtime(work: impl Future<Output = Result<(), CommandError>>) -> Result<(), CommandError> {
-    tokio::runtime::Runtime::new()?.block_on(work)
+    let runtime = tokio::runtime::Runtime::new()?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_background();
+    done
 }
 
 async fn status(flags: &StatusFlags) -> Result<(), CommandError> {
     let status = operator(&flags.operator)?.status().await?;
     match flags.json {
-        true => write(&text::json_escaped(&show::json(&status).to_string())),
-        false => say(show::text(&status).trim_end()),
+        true => out().put(Class::Answer, Form::Json, &show::json(&status).to_string()),
+        false => answer(show::text(&status).trim_end()),
     }
+    Ok(())
 }
 
 async fn drain(flags: &DrainFlags) -> Result<(), CommandError> {
     let (relay, wait) = (&flags.relay, Duration::from_secs(flags.wait));
-    let progress = |sessions| {
-        // Whoever does not read it any more still wants the relay drained.
-        let _ = say(&format!("{relay}: {sessions} sessions"));
-    };
+    let progress = |sessions| say(&format!("{relay}: {sessions} sessions"));
     operator(&flags.operator)?
         .drain(relay, wait, progress)
         .await?;
-    say(&format!("{relay}: no sessions are left"))
+    answer(&format!("{relay}: no sessions are left"));
+    Ok(())
 }
 
 async fn revoke_relay(flags: &RevokeRelayFlags) -> Result<(), CommandError> {
     let (relay, now) = (&flags.relay, Clock::System.now());
     operator(&flags.operator)?.revoke(relay, now).await?;
-    say(&format!(
+    answer(&format!(
         "{relay}: its identities up to now are revoked; make a new one with `confab-control relay-identity {relay}`"
-    ))
+    ));
+    Ok(())
 }
 
 fn operator(flags: &OperatorFlags) -> Result<Operator, OperatorError> {
     Operator::new(&flags.data_dir, flags.node.as_deref(), Clock::System.now())
 }
 
-async fn serve_until_signal(flags: &ServeFlags) -> Result<(), CommandError> {
-    // Before anything is said: whoever reads the lines may send the signal at once.
-    let stop = stop_signal()?;
-    let running = serve(flags.config()).await?;
-    say(&format!("listening on {} (QUIC)", running.addr))?;
-    say(&format!("cluster CA fingerprint: {}", running.fingerprint))?;
+async fn serve_until_signal(flags: &ServeFlags, mut signals: Signals) -> Result<(), CommandError> {
+    let mut starting = Box::pin(serve(flags.config()));
+    let running = loop {
+        tokio::select! {
+            running = &mut starting => break running?,
+            signal = signals.next() => if signal != Signal::Hangup {
+                return Ok(());
+            },
+        }
+    };
+    say(&format!("listening on {} (QUIC)", running.addr));
+    say(&format!("cluster CA fingerprint: {}", running.fingerprint));
     if let Some(address) = running.metrics {
-        say(&format!("metrics on http://{address}/metrics"))?;
+        say(&format!("metrics on http://{address}/metrics"));
     }
-    stop.await;
+    while signals.next().await == Signal::Hangup {
+        running.certificates.reload().await;
+    }
     tracing::info!("stopping");
     running.shutdown().await;
     Ok(())
@@ -118,41 +149,16 @@ fn relay_identity(flags: &RelayIdentityFlags) -> Result<(), CommandError> {
     let authority = Authority::open_or_create(&flags.data_dir, now)?;
     let written = authority.issue_relay(&flags.name, &flags.out, now)?;
     for file in [&written.certificate, &written.key, &written.ca] {
-        say(&format!("wrote {}", file.display()))?;
+        answer(&format!("wrote {}", file.display()));
     }
     Ok(())
 }
 
 fn cluster_keys(flags: &ClusterKeysFlags) -> Result<(), CommandError> {
     for file in copy_cluster_keys(&flags.data_dir, &flags.out, Clock::System.now())? {
-        say(&format!("wrote {}", file.display()))?;
+        answer(&format!("wrote {}", file.display()));
     }
     Ok(())
-}
-
-#[cfg(unix)]
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
-}
-
-#[cfg(not(unix))]
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    Ok(async {
-        // Without a handler nothing but the end of the process stops the server.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    })
 }
 
 /// This program's own lines at the level asked for; of what it is built from only what is wrong, for that may name
@@ -166,27 +172,25 @@ fn log_to_stderr(flags: &ServeFlags) {
     let filter = Targets::new()
         .with_target("confab_control", level)
         .with_default(level.min(LevelFilter::ERROR));
-    let lines = tracing_subscriber::fmt::layer()
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer().with_ansi(false);
     let subscriber = tracing_subscriber::registry().with(filter);
     // Fails only where a subscriber is set already, and then that one is wanted.
     let _ = match flags.log_format {
-        LogFormat::Text => subscriber.with(lines).try_init(),
-        LogFormat::Json => subscriber.with(lines.json()).try_init(),
+        LogFormat::Text => subscriber
+            .with(lines.with_writer(confab_console::logs(Form::Text)))
+            .try_init(),
+        LogFormat::Json => subscriber
+            .with(lines.json().with_writer(confab_console::logs(Form::Json)))
+            .try_init(),
     };
 }
 
-/// Lines on stdout. Nodes and relays tell some of what is in them: it is escaped where it would deceive.
-fn say(lines: &str) -> Result<(), CommandError> {
-    let lines: Vec<_> = lines.lines().map(text::escaped).collect();
-    write(&lines.join("\n"))
+/// Writes the answer of a command.
+fn answer(text: &str) {
+    out().put(Class::Answer, Form::Text, text);
 }
 
-/// It is there at once for whoever waits for it.
-fn write(shown: &str) -> Result<(), CommandError> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{shown}")?;
-    out.flush()?;
-    Ok(())
+/// Writes a line about the progress, which may be dropped.
+fn say(line: &str) {
+    out().put(Class::Event, Form::Text, line);
 }

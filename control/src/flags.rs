@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::cluster::{NodeName, RelayName};
 use crate::rooms::RoomLimits;
 use crate::running::{Config, NodeConfig, StoreConfig};
-use crate::tls::config::OwnCertificate;
+use crate::tls::certificates::OwnCertificate;
 
 mod store;
 
@@ -32,7 +32,7 @@ pub struct Flags {
 /// What to do.
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// Runs the server until SIGTERM or SIGINT.
+    /// Runs the server until SIGTERM or SIGINT; a second one ends it at once. SIGHUP has it read its certificates again.
     Serve(Box<ServeFlags>),
     /// Makes an identity for a relay: relay.crt, relay.key and ca.crt. Copy the folder to the relay's machine; its key lets
     /// it carry every room's media.
@@ -175,7 +175,8 @@ pub struct ServeFlags {
     pub cql: CqlFlags,
 
     /// PEM file with a certificate chain of your own to show to clients. Default: the cluster CA's, which clients pin by
-    /// its fingerprint. Give one of a public CA and clients need to pin nothing. Relays see the cluster's in any case.
+    /// its fingerprint. Give one of a public CA and clients need to pin nothing. Relays see the cluster's in any case. Read
+    /// again at SIGHUP.
     #[arg(
         long,
         env = "CONFAB_CONTROL_CERTIFICATE",

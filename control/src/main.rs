@@ -1,19 +1,22 @@
 //! Parses the flags and does what they say.
 
-use std::process::ExitCode;
-
-use clap::Parser as _;
+use confab_console::{Class, Form, err, escape};
 use confab_control::commands;
-use confab_control::flags::Flags;
-use confab_protocol::control::text::Shown;
 
-fn main() -> ExitCode {
-    match commands::run(Flags::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // A node's refusal may be in it.
-            eprintln!("confab-control: {}", Shown(&error));
-            ExitCode::from(error.exit_code())
+fn main() {
+    confab_console::run(|| {
+        let flags = match confab_console::parse("confab-control", 1) {
+            Ok(flags) => flags,
+            Err(code) => return code,
+        };
+        match commands::run(flags) {
+            Ok(()) => 0,
+            Err(error) => {
+                // One line, whatever a node has said.
+                let message = format!("confab-control: {error}");
+                err().put(Class::Answer, Form::Text, &escape::line(&message));
+                error.exit_code()
+            }
         }
-    }
+    })
 }

@@ -15,6 +15,7 @@ use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
 
 use crate::accounts::token::TokenKey;
 use crate::accounts::{Accounts, AccountsConfig};
@@ -36,7 +37,7 @@ use crate::store::remembering::RememberingStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{NodeRecord, SessionId, Store, StoreError};
 use crate::tls::authority::{Authority, CA_FILE};
-use crate::tls::config::OwnCertificate;
+use crate::tls::certificates::{Certificates, OwnCertificate, Sources};
 use crate::tls::files::{self, Readers};
 use crate::tls::{TlsError, config};
 
@@ -199,6 +200,8 @@ pub struct Running {
     pub fingerprint: String,
     /// The cluster CA's certificate.
     pub ca: PathBuf,
+    /// Its certificates, which can be read again.
+    pub certificates: Certificates,
     /// Where its metrics are.
     pub metrics: Option<SocketAddr>,
     /// What it serves.
@@ -258,8 +261,14 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     // One that a server left behind that was killed tells of no server.
     let _ = std::fs::remove_file(&state_file);
     let authority = Authority::open_or_create(&config.data_dir, now)?;
-    let identity = authority.server_identity(&config.data_dir, &config.public_names, now)?;
-    let tls = config::server_config(&authority, identity, config.own_certificate.as_ref())?;
+    let (fingerprint, digest) = (authority.fingerprint(), authority.digest());
+    let sources = Sources {
+        authority: Arc::new(authority),
+        data_dir: config.data_dir.clone(),
+        public_names: config.public_names.clone(),
+        own: config.own_certificate.clone(),
+        clock: config.clock.clone(),
+    };
     let key = files::key(&config.data_dir.join(TOKEN_KEY_FILE))?;
     let keys = (TokenKey::new(&key), NoteKeys::new(&key));
     let metrics = Metrics::default();
@@ -272,13 +281,15 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let socket = bind(config.listen).map_err(listen)?;
     let addr = socket.local_addr().map_err(listen)?;
     let place = node::place(&config, addr)?;
-    let nodes = place.nodes(&config.store, &authority, now)?;
+    let nodes = place.nodes(&config.store, &sources)?;
+    let certificates = Certificates::load(sources, nodes.clone())?;
+    let tls = config::server_config(&certificates)?;
     let listener = match config.metrics {
         Some(address) => Some(listen_for_metrics(address).await?),
         None => None,
     };
     let of_node = (nodes.clone(), place.record.clone());
-    let of_cluster = (authority.digest(), keys);
+    let of_cluster = (digest, keys);
     let server = Arc::new(assemble(
         &config,
         store.clone(),
@@ -332,7 +343,8 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     tokio::spawn(listener::listen(endpoint.clone(), server.clone()));
     let running = Running {
         addr,
-        fingerprint: authority.fingerprint(),
+        fingerprint,
+        certificates,
         ca: config.data_dir.join(CA_FILE),
         metrics,
         tasks,
@@ -500,6 +512,7 @@ fn assemble(
 
 async fn sweep(server: Arc<Server>) {
     let mut turns = tokio::time::interval(SWEEP_INTERVAL);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         turns.tick().await;
         match server.accounts.sweep().await {
@@ -513,6 +526,7 @@ async fn sweep(server: Arc<Server>) {
 /// Looks up those who were let in while the store did not answer.
 async fn prove(server: Arc<Server>) {
     let mut turns = tokio::time::interval(PROVE_INTERVAL);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         turns.tick().await;
         server.accounts.prove().await;

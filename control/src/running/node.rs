@@ -3,13 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::{Config, ServeError, StoreConfig};
-use crate::clock::UnixMillis;
 use crate::cluster::NodeName;
 use crate::cluster::nodes::{Nodes, Peers};
 use crate::store::{NodeRecord, NodeRun};
 use crate::tls::TlsError;
-use crate::tls::authority::{Authority, host_name};
-use crate::tls::config;
+use crate::tls::authority::host_name;
+use crate::tls::certificates::Sources;
 
 /// Bytes of a node's name.
 const NAME_LEN: usize = 32;
@@ -50,15 +49,13 @@ impl Place {
     pub(super) fn nodes(
         &self,
         store: &StoreConfig,
-        authority: &Authority,
-        now: UnixMillis,
+        certificates: &Sources,
     ) -> Result<Nodes, TlsError> {
         let me = self.record.run.clone();
         if let StoreConfig::Sqlite(_) = store {
             return Ok(Nodes::alone(me));
         }
-        let identity = authority.node_identity(&me.name, now)?;
-        let client = config::node_client_config(authority, identity)?;
+        let client = certificates.client(&me.name)?;
         Ok(Nodes::among(me, Peers::new(client)))
     }
 }

@@ -221,9 +221,7 @@ impl Authority {
             return false;
         };
         let renew = now.day().saturating_add(RENEW_DAYS.days());
-        let ends = kept.validity().not_after.timestamp();
-        let lasts = jiff::Timestamp::from_second(ends)
-            .is_ok_and(|ends| ends.to_zoned(jiff::tz::TimeZone::UTC).date() > renew);
+        let lasts = end_of(&kept).is_some_and(|end| end > renew);
         let is_ours = issuer_key_id(&kept).is_some_and(|id| Some(id) == key_id(&ca));
         lasts && is_ours && sans(&kept) == *names
     }
@@ -271,6 +269,18 @@ pub fn issued(certificate: &CertificateDer<'_>) -> UnixMillis {
         Some(u64::from_be_bytes(millis))
     });
     UnixMillis(millis.unwrap_or_default())
+}
+
+/// Last day of validity of a certificate; `None` if it cannot be parsed.
+pub fn ends(certificate: &CertificateDer<'_>) -> Option<jiff::civil::Date> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    end_of(&certificate)
+}
+
+fn end_of(certificate: &X509Certificate<'_>) -> Option<jiff::civil::Date> {
+    let end = certificate.validity().not_after.timestamp();
+    let end = jiff::Timestamp::from_second(end).ok()?;
+    Some(end.to_zoned(jiff::tz::TimeZone::UTC).date())
 }
 
 /// A name in a certificate.

@@ -1,6 +1,6 @@
 //! Which certificate is shown to whom, and what stands in the data folder.
 
-use confab_control::tls::config::OwnCertificate;
+use confab_control::tls::certificates::OwnCertificate;
 use confab_control::{STATE_FILE, ServeError, serve};
 use confab_protocol::control::CLUSTER_SERVER_NAME;
 use confab_protocol::wire::response;
@@ -49,6 +49,51 @@ async fn the_welcome_tells_the_authority_under_which_the_other_nodes_are() {
     let ca = CertificateDer::from_pem_file(&server.running.ca).unwrap();
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &ca);
     assert_eq!(welcome.authority, digest.as_ref());
+}
+
+#[tokio::test]
+async fn a_reload_shows_renewed_certificates_and_keeps_the_old_ones_after_an_error() {
+    let files = tempfile::tempdir().unwrap();
+    let (certificate, key) = (files.path().join("own.crt"), files.path().join("own.key"));
+    let write = || {
+        let own = rcgen::generate_simple_self_signed(vec![PUBLIC_NAME.to_owned()]).unwrap();
+        std::fs::write(&certificate, own.cert.pem()).unwrap();
+        std::fs::write(&key, own.signing_key.serialize_pem()).unwrap();
+        own.cert.der().clone()
+    };
+    let first = write();
+    let server = TestServer::start_with(|config| {
+        config.own_certificate = Some(OwnCertificate {
+            certificate: certificate.clone(),
+            key: key.clone(),
+        });
+    })
+    .await;
+    let shows = async |root: &CertificateDer<'static>| {
+        let connecting = server.connect_as(PUBLIC_NAME, root.clone(), control::ALPN, None);
+        connecting.await.is_ok()
+    };
+    assert!(shows(&first).await);
+    let standing = server.client().await;
+
+    let second = write();
+    assert!(shows(&first).await, "no reload yet");
+    server.running.certificates.reload().await;
+    assert!(shows(&second).await && !shows(&first).await);
+    // Existing connections go on, and the certificate of the cluster is the same.
+    standing.hello(1, 1).await.unwrap();
+    let ca = CertificateDer::from_pem_file(&server.running.ca).unwrap();
+    let relay = Some(server.relay_identity("berlin"));
+    let linked = server.connect_as(CLUSTER_SERVER_NAME, ca, cluster::ALPN, relay);
+    assert!(linked.await.is_ok());
+
+    write();
+    std::fs::write(&key, "no key").unwrap();
+    server.running.certificates.reload().await;
+    assert!(shows(&second).await, "the old certificate stays");
+    std::fs::remove_file(&certificate).unwrap();
+    server.running.certificates.reload().await;
+    assert!(shows(&second).await);
 }
 
 #[tokio::test]

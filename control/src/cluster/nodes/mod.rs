@@ -147,6 +147,13 @@ impl Nodes {
         }
     }
 
+    /// Uses another client configuration for new connections to other nodes.
+    pub fn show(&self, client: quinn::ClientConfig) {
+        if let Some(peers) = &self.peers {
+            peers.show(client);
+        }
+    }
+
     pub(super) fn members(&self) -> MutexGuard<'_, Members> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }

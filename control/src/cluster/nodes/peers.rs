@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use confab_protocol::control::CLUSTER_SERVER_NAME;
 use confab_protocol::control::framing::{self, Deframer};
 use confab_protocol::wire;
@@ -13,6 +14,8 @@ use quinn::{ClientConfig, Connection, Endpoint, IdleTimeout, TransportConfig, Va
 use super::messages::{MAX_NODE_ANSWER, NodeAnswer, NodeAsk};
 use crate::store::{NodeRecord, NodeRun};
 
+/// Time limit for resolving a name.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time for a connection to stand, for each address of the node.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time for an answer: the other waits for a store and a relay.
@@ -41,7 +44,7 @@ pub enum PeerError {
 
 /// The way to the other nodes.
 pub struct Peers {
-    client: ClientConfig,
+    client: ArcSwap<ClientConfig>,
     connections: Mutex<HashMap<NodeRun, Open>>,
 }
 
@@ -53,18 +56,16 @@ struct Open {
 
 impl Peers {
     /// No connection yet; `client` shows this node's certificate.
-    pub fn new(mut client: ClientConfig) -> Self {
-        let mut transport = TransportConfig::default();
-        transport
-            .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MS))))
-            .keep_alive_interval(Some(KEEP_ALIVE))
-            .max_concurrent_bidi_streams(VarInt::from_u32(0))
-            .max_concurrent_uni_streams(VarInt::from_u32(0));
-        client.transport_config(std::sync::Arc::new(transport));
+    pub fn new(client: ClientConfig) -> Self {
         Self {
-            client,
+            client: ArcSwap::from_pointee(with_transport(client)),
             connections: Mutex::default(),
         }
+    }
+
+    /// Uses another client configuration for new connections.
+    pub fn show(&self, client: ClientConfig) {
+        self.client.store(Arc::new(with_transport(client)));
     }
 
     /// Asks a node, on the connection that stands or a new one.
@@ -114,7 +115,9 @@ impl Peers {
     }
 
     async fn connect_to(&self, host_and_port: &str) -> Option<(Connection, Endpoint)> {
-        for address in tokio::net::lookup_host(host_and_port).await.ok()? {
+        let resolving = tokio::net::lookup_host(host_and_port);
+        let resolved = tokio::time::timeout(RESOLVE_TIMEOUT, resolving).await;
+        for address in resolved.ok()?.ok()? {
             let local: SocketAddr = match address {
                 SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
                 SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
@@ -122,8 +125,11 @@ impl Peers {
             let Ok(endpoint) = Endpoint::client(local) else {
                 continue;
             };
-            let connecting =
-                endpoint.connect_with(self.client.clone(), address, CLUSTER_SERVER_NAME);
+            let connecting = endpoint.connect_with(
+                self.client.load().as_ref().clone(),
+                address,
+                CLUSTER_SERVER_NAME,
+            );
             if let Ok(connecting) = connecting
                 && let Ok(Ok(connection)) = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await
             {
@@ -132,6 +138,17 @@ impl Peers {
         }
         None
     }
+}
+
+fn with_transport(mut client: ClientConfig) -> ClientConfig {
+    let mut transport = TransportConfig::default();
+    transport
+        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MS))))
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .max_concurrent_uni_streams(VarInt::from_u32(0));
+    client.transport_config(Arc::new(transport));
+    client
 }
 
 async fn exchange(connection: &Connection, ask: &NodeAsk) -> Result<NodeAnswer, PeerError> {

@@ -1,0 +1,194 @@
+//! The certificates of a node, which can be read again while it runs.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use confab_protocol::control;
+use confab_protocol::control::CLUSTER_SERVER_NAME;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+
+use super::TlsError;
+use super::authority::{self, Authority, Identity};
+use super::config;
+use crate::clock::Clock;
+use crate::cluster::NodeName;
+use crate::cluster::nodes::Nodes;
+
+/// Time limit for reading the files again.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A certificate of the operator's own, shown to clients.
+#[derive(Clone, Debug)]
+pub struct OwnCertificate {
+    /// PEM file: the chain, the server's certificate first.
+    pub certificate: PathBuf,
+    /// PEM file: its key.
+    pub key: PathBuf,
+}
+
+/// Sources of the certificates.
+#[derive(Clone)]
+pub struct Sources {
+    /// The cluster authority, which signs the certificates of the node.
+    pub authority: Arc<Authority>,
+    /// Folder with server.crt and server.key.
+    pub data_dir: PathBuf,
+    /// Further names in the certificate of the node.
+    pub public_names: Vec<String>,
+    /// A certificate of the operator for clients.
+    pub own: Option<OwnCertificate>,
+    /// The time of day.
+    pub clock: Clock,
+}
+
+/// Certificates for clients and relays that connect to the node, and for nodes that it connects to.
+pub struct Certificates {
+    sources: Sources,
+    shown: Arc<ArcSwap<Shown>>,
+    /// Connects to other nodes.
+    nodes: Nodes,
+}
+
+impl Certificates {
+    /// Reads the certificates.
+    pub fn load(sources: Sources, nodes: Nodes) -> Result<Self, TlsError> {
+        let shown = sources.read()?;
+        Ok(Self {
+            sources,
+            shown: Arc::new(ArcSwap::from_pointee(shown)),
+            nodes,
+        })
+    }
+
+    /// Selects the certificate for a connection.
+    pub(super) fn resolver(&self) -> Arc<dyn ResolvesServerCert> {
+        Arc::new(Resolver(self.shown.clone()))
+    }
+
+    /// The cluster authority.
+    pub(super) fn authority(&self) -> &Authority {
+        &self.sources.authority
+    }
+
+    /// Reads the files again for new connections; existing connections are not affected. Certificates of the node that end
+    /// soon are renewed. The result is logged. After an error the old certificates stay.
+    pub async fn reload(&self) {
+        let (sources, name) = (self.sources.clone(), self.nodes.me().name.clone());
+        let reading = tokio::task::spawn_blocking(move || {
+            let client = sources.client(&name)?;
+            Ok::<_, TlsError>((sources.read()?, client))
+        });
+        match tokio::time::timeout(RELOAD_TIMEOUT, reading).await {
+            Ok(Ok(Ok((shown, client)))) => {
+                let ends = shown.ends();
+                self.shown.store(Arc::new(shown));
+                self.nodes.show(client);
+                tracing::info!("certificates were read again: {ends}");
+            }
+            Ok(Ok(Err(error))) => {
+                tracing::warn!("certificates were not read again, the old ones stay: {error}");
+            }
+            Ok(Err(_)) | Err(_) => {
+                tracing::warn!(
+                    "certificates were not read again, the old ones stay: their files do not answer"
+                );
+            }
+        }
+    }
+}
+
+impl Sources {
+    fn read(&self) -> Result<Shown, TlsError> {
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let cluster =
+            self.authority
+                .server_identity(&self.data_dir, &self.public_names, self.clock.now())?;
+        let own = match &self.own {
+            None => None,
+            Some(own) => Some(Arc::new(certified(read_own(own)?, &provider)?)),
+        };
+        Ok(Shown {
+            cluster: Arc::new(certified(cluster, &provider)?),
+            own,
+        })
+    }
+
+    /// Client configuration of the node `name` for connections to other nodes.
+    pub fn client(&self, name: &NodeName) -> Result<quinn::ClientConfig, TlsError> {
+        let identity = self.authority.node_identity(name, self.clock.now())?;
+        config::node_client_config(&self.authority, identity)
+    }
+}
+
+/// Certificates for incoming connections.
+#[derive(Debug)]
+struct Shown {
+    cluster: Arc<CertifiedKey>,
+    own: Option<Arc<CertifiedKey>>,
+}
+
+impl Shown {
+    /// Their last days, for the log.
+    fn ends(&self) -> String {
+        let end = |key: &CertifiedKey| {
+            let end = key.cert.first().and_then(authority::ends);
+            end.map_or_else(|| "an unknown time".to_owned(), |end| end.to_string())
+        };
+        let cluster = format!("the cluster's is good until {}", end(&self.cluster));
+        match &self.own {
+            None => cluster,
+            Some(own) => format!("{cluster}, --certificate until {}", end(own)),
+        }
+    }
+}
+
+/// Selects the certificate of the cluster for its name and its protocol, and otherwise that of the operator.
+#[derive(Debug)]
+struct Resolver(Arc<ArcSwap<Shown>>);
+
+impl ResolvesServerCert for Resolver {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let shown = self.0.load();
+        let is_client = hello
+            .alpn()
+            .is_some_and(|mut offered| offered.any(|protocol| protocol == control::ALPN));
+        let asks_for_cluster = hello.server_name() == Some(CLUSTER_SERVER_NAME);
+        let own = shown
+            .own
+            .as_ref()
+            .filter(|_| is_client && !asks_for_cluster);
+        Some(own.unwrap_or(&shown.cluster).clone())
+    }
+}
+
+fn certified(identity: Identity, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
+    Ok(CertifiedKey::from_der(
+        identity.chain,
+        identity.key,
+        provider,
+    )?)
+}
+
+fn read_own(own: &OwnCertificate) -> Result<Identity, TlsError> {
+    let not_certificate = || TlsError::Content {
+        path: own.certificate.clone(),
+        expected: "a certificate chain in PEM",
+    };
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&own.certificate)
+        .and_then(Iterator::collect)
+        .map_err(|_| not_certificate())?;
+    if chain.is_empty() {
+        return Err(not_certificate());
+    }
+    let key = PrivateKeyDer::from_pem_file(&own.key).map_err(|_| TlsError::Content {
+        path: own.key.clone(),
+        expected: "a private key in PEM",
+    })?;
+    Ok(Identity { chain, key })
+}
