@@ -11,6 +11,8 @@ use crate::align::align;
 use crate::fleet::{Call, Fleet, FleetError};
 use crate::speech::{self, SpeechError, Utterances};
 
+/// Marks a folder that a demo has made and the next one may empty.
+const MARKER: &str = ".confab-demo";
 const SLUG: &str = "demo";
 const PASSWORD: &str = "only for this demo";
 
@@ -56,6 +58,9 @@ pub enum DemoError {
         /// Why not.
         error: std::io::Error,
     },
+    /// The folder is not empty and no folder of a demo.
+    #[error("{} is not empty and not the folder of an earlier demo: give another one with --out", .0.display())]
+    Folder(PathBuf),
 }
 
 /// What everyone heard of everyone.
@@ -331,14 +336,40 @@ fn missing(call: &Call, field: &str) -> DemoError {
     .into()
 }
 
+/// Creates the folder, or empties that of an earlier demo. Any other folder that is not empty is an error.
 fn make_empty(folder: &Path) -> Result<(), DemoError> {
     let failed = |error| DemoError::File {
         file: folder.to_owned(),
         error,
     };
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
-        _ => {}
+    let marker = folder.join(MARKER);
+    if marker.is_file() {
+        fs::remove_dir_all(folder).map_err(failed)?;
     }
-    fs::create_dir_all(folder).map_err(failed)
+    fs::create_dir_all(folder).map_err(failed)?;
+    let mut there = fs::read_dir(folder).map_err(failed)?;
+    if there.next().is_some() {
+        return Err(DemoError::Folder(folder.to_owned()));
+    }
+    fs::write(&marker, "").map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_folder_of_an_earlier_demo_is_emptied() {
+        let scratch = tempfile::tempdir().unwrap();
+        let precious = scratch.path().join("letters");
+        fs::write(&precious, "dear").unwrap();
+        let refused = make_empty(scratch.path());
+        assert!(matches!(refused, Err(DemoError::Folder(_))), "{refused:?}");
+        assert!(precious.exists());
+        let folder = scratch.path().join("demo");
+        make_empty(&folder).unwrap();
+        fs::write(folder.join("old.wav"), "x").unwrap();
+        make_empty(&folder).unwrap();
+        assert!(!folder.join("old.wav").exists());
+    }
 }

@@ -3,7 +3,6 @@
 use std::alloc::System;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
@@ -11,6 +10,7 @@ use confab_benches::bare::{self, Bursts};
 use confab_benches::demo::{self, Options};
 use confab_benches::figures::{self, Figure};
 use confab_benches::load::network;
+use confab_benches::program::say;
 use confab_benches::{capacity, control, instructions, peers, program, relay};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
@@ -29,7 +29,7 @@ enum Command {
         /// Folder of the programs `confab`, `confab-control` and `confab-relay`. Default: the one of this program.
         #[arg(long, value_name = "DIR")]
         programs: Option<PathBuf>,
-        /// Folder for the recordings and report.json; emptied before.
+        /// Folder for the recordings and report.json. The folder of an earlier demo is emptied.
         #[arg(long, value_name = "DIR", default_value = "target/demo")]
         out: PathBuf,
     },
@@ -117,13 +117,20 @@ enum Command {
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-fn main() -> ExitCode {
-    let flags = Flags::parse();
+fn main() {
+    confab_console::run(|| match confab_console::parse("confab-bench", 1) {
+        Ok(flags) => measure(flags),
+        Err(code) => code,
+    })
+}
+
+/// Carries out the command and returns the exit code.
+fn measure(flags: Flags) -> u8 {
     // Without a runtime, whose threads valgrind would have to run as well.
     if let Command::CountOne { case } = &flags.command {
         return match instructions::run_one(case) {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::FAILURE,
+            true => 0,
+            false => 1,
         };
     }
     if matches!(flags.command, Command::Relay { .. } | Command::Peers { .. }) {
@@ -144,39 +151,39 @@ async fn run(command: Command) -> Result<bool, String> {
         Command::Demo { programs, out } => {
             let programs = programs_or_own(programs)?;
             let options = Options { programs, out };
-            let report = demo::run(&options, |line| println!("{line}"))
+            let report = demo::run(&options, say)
                 .await
                 .map_err(|error| error.to_string())?;
-            println!("\n{}", report.table());
-            println!(
-                "sent, received, concealed: frames of 20 ms; concealed ones were made up by the listener"
+            say(&format!("\n{}", report.table()));
+            say(
+                "sent, received, concealed: frames of 20 ms; concealed ones were made up by the listener",
             );
-            println!(
-                "correlation: of what was said with what was heard, 1.000 when they are the same; 0.900 is asked for"
+            say(
+                "correlation: of what was said with what was heard, 1.000 when they are the same; 0.900 is asked for",
             );
-            println!(
+            say(&format!(
                 "recordings and report.json: {}",
                 report.recordings.display()
-            );
+            ));
             if report.passed {
-                println!("PASSED: everyone heard everyone");
+                say("PASSED: everyone heard everyone");
             } else {
-                println!(
-                    "FAILED: a listener missed more than 1 % of a speaker, or heard something else"
+                say(
+                    "FAILED: a listener missed more than 1 % of a speaker, or heard something else",
                 );
             }
             Ok(report.passed)
         }
         Command::Relay { programs, out } => {
             let programs = programs_or_own(programs)?;
-            let measured = relay::figures(&programs, allocations, |line| println!("{line}"))
+            let measured = relay::figures(&programs, allocations, say)
                 .await
                 .map_err(|error| error.to_string())?;
             tell(&out, &measured)
         }
         Command::Peers { programs, out } => {
             let programs = programs_or_own(programs)?;
-            let measured = peers::figures(&programs, |line| println!("{line}"))
+            let measured = peers::figures(&programs, say)
                 .await
                 .map_err(|error| error.to_string())?;
             tell(&out, &measured)
@@ -187,20 +194,20 @@ async fn run(command: Command) -> Result<bool, String> {
             out,
         } => {
             let programs = programs_or_own(programs)?;
-            let measured = control::figures(&programs, users, |line| println!("{line}"))
+            let measured = control::figures(&programs, users, say)
                 .await
                 .map_err(|error| error.to_string())?;
             tell(&out, &measured)
         }
         Command::Instructions { out } => {
             let program = std::env::current_exe().map_err(|error| error.to_string())?;
-            let counted = instructions::figures(&program, |line| println!("{line}"))
-                .map_err(|error| error.to_string())?;
+            let counted =
+                instructions::figures(&program, say).map_err(|error| error.to_string())?;
             tell(&out, &counted)
         }
         Command::Capacity { assumptions, out } => {
             let report = capacity::run(&assumptions)?;
-            println!("{}", report.table());
+            say(&report.table());
             tell(&out, &report.figures())
         }
         Command::CountOne { .. } => unreachable!("it is done before there is a runtime"),
@@ -220,7 +227,7 @@ async fn run(command: Command) -> Result<bool, String> {
                 time: Duration::from_secs(seconds),
             };
             let cost = bare::run(&bursts).map_err(|error| error.to_string())?;
-            println!("{}", cost.as_nanos());
+            say(&cost.as_nanos().to_string());
             Ok(true)
         }
     }
@@ -235,10 +242,10 @@ fn allocations() -> usize {
 /// Shows figures and writes them down. A missed goal is no failure of the measurement.
 fn tell(out: &Path, measured: &[Figure]) -> Result<bool, String> {
     for figure in measured {
-        println!("{}", figure.row());
+        say(&figure.row());
     }
     figures::write(out, measured).map_err(|error| error.to_string())?;
-    println!("written to {}", out.display());
+    say(&format!("written to {}", out.display()));
     Ok(true)
 }
 

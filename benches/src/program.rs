@@ -3,35 +3,50 @@
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
-/// Runs a program's work to its end. A failure if the work says so, or gives an error, which is told.
-pub fn run<E: ToString>(name: &str, work: impl Future<Output = Result<bool, E>>) -> ExitCode {
+use confab_console::{Class, Form, err, out};
+
+/// Runs the work of a program and returns the exit code: 1 if the work returns false or an error, or if its output cannot be
+/// written.
+pub fn run<E: ToString>(name: &str, work: impl Future<Output = Result<bool, E>>) -> u8 {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
     let result = runtime
         .map_err(|error| error.to_string())
         .and_then(|runtime| runtime.block_on(work).map_err(|error| error.to_string()));
-    match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+    let written = out().wait().map_err(|error| error.to_string());
+    match result.and_then(|good| written.map(|()| good)) {
+        Ok(true) => 0,
+        Ok(false) => 1,
         Err(error) => {
-            eprintln!("{name}: {error}");
-            ExitCode::FAILURE
+            complain(&format!("{name}: {error}"));
+            1
         }
     }
 }
 
-/// Waits for Ctrl-C or for being told to end.
+/// Writes text to standard output, without waiting for the reader.
+pub fn say(text: &str) {
+    out().put(Class::Answer, Form::Text, text);
+}
+
+/// Writes a line to standard error.
+pub fn complain(text: &str) {
+    err().put(Class::Answer, Form::Text, text);
+}
+
+/// Waits for SIGINT, SIGTERM or SIGHUP: the programs that were started have to be ended then.
 pub async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+    let kinds = [SignalKind::terminate(), SignalKind::hangup()];
+    let [Ok(mut terminate), Ok(mut hangup)] = kinds.map(signal) else {
         return std::future::pending().await;
     };
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
     }
 }
 

@@ -1,13 +1,11 @@
 //! `confab-load`: flags, and the library.
 
-use std::process::ExitCode;
-
-use clap::Parser;
-use confab_benches::load::flags::Flags;
 use confab_benches::load::run::run;
 use confab_benches::program;
 
-fn main() -> ExitCode {
-    let flags = Flags::parse();
-    program::run("confab-load", run(&flags, program::interrupted()))
+fn main() {
+    confab_console::run(|| match confab_console::parse("confab-load", 1) {
+        Ok(flags) => program::run("confab-load", run(&flags, program::interrupted())),
+        Err(code) => code,
+    })
 }

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 
 use super::Shape;
 use super::voice::Session;
+use crate::program;
 
 /// Why there are no rooms at the deployment.
 #[derive(Debug, thiserror::Error)]
@@ -153,10 +154,10 @@ impl Deployment {
                 password: self.password.clone(),
             };
             if let Err(error) = link.done(request::Kind::DeleteAccount(delete)).await {
-                eprintln!(
+                program::complain(&format!(
                     "confab-load: an account that begins with {} is left behind: {error}",
                     self.prefix
-                );
+                ));
             }
             link.close().await;
         }

@@ -14,6 +14,7 @@ use super::flags::Flags;
 use super::ramp::{End, Limit, Ramp, Verdict};
 use super::step::{Measured, Moment};
 use super::target::{LoadError, Target};
+use crate::program::say;
 
 /// What was spoken last has arrived by then, or is lost.
 const LAST_FRAMES: Duration = Duration::from_millis(500);
@@ -41,13 +42,13 @@ pub async fn run(flags: &Flags, interrupted: impl Future<Output = ()>) -> Result
 
 async fn measure(flags: &Flags, target: &Target, out: &mut Out) -> Result<bool, LoadError> {
     let shape = flags.shape();
-    println!(
+    say(&format!(
         "rooms of {}, {} speaking in each; rates are of a second, times in microseconds: p50, p99 in the relay, \
          heard50, heard99 from speaking to arrival, late99 of the load generator itself; cores: that the relay used, and \
          for which it waited because of what else runs there",
         shape.members, shape.speakers
-    );
-    println!("{}", Measured::head());
+    ));
+    say(&Measured::head().to_string());
     let manner = Manner {
         speakers: flags.speakers,
         sframe_len: flags.frame_bytes.into(),
@@ -78,14 +79,14 @@ async fn climb(
     };
     let (end, knee) = climb
         .run(target, &mut crowd, |measured| {
-            println!("{}", measured.row());
+            say(&measured.row().to_string());
             out.write(&Line::Step(measured))
         })
         .await?;
     crowd.end()?;
     let knee = knee.as_ref();
     out.write(&Line::End { end, knee })?;
-    println!("\n{}", conclusion(end, knee));
+    say(&format!("\n{}", conclusion(end, knee)));
     Ok(end != End::Knee(Limit::BadTags))
 }
 
@@ -107,17 +108,17 @@ async fn hold(
     let measured = after.since(&before, flags.shape());
     target.check()?;
     crowd.end()?;
-    println!("{}", measured.row());
+    say(&measured.row().to_string());
     out.write(&Line::Held(&measured))?;
-    println!(
+    say(&format!(
         "\n{} of {} frames arrived; {} tags were checked, {} were wrong",
         measured.frames_arrived, measured.frames_expected, measured.tags_checked, measured.bad_tags
-    );
+    ));
     let verdict = flags.limits().judge(&measured);
     match verdict {
-        Verdict::Good => println!("within all limits"),
-        Verdict::Over(limit) => println!("over a limit: {limit}"),
-        Verdict::Strained(strain) => println!("{strain}"),
+        Verdict::Good => say("within all limits"),
+        Verdict::Over(limit) => say(&format!("over a limit: {limit}")),
+        Verdict::Strained(strain) => say(&strain.to_string()),
     }
     Ok(verdict == Verdict::Good)
 }

@@ -59,7 +59,9 @@ impl Target {
         };
         load.pin_process(std::process::id())
             .map_err(|error| refused(&load, error))?;
-        println!("the relay on cores {relay}, the load on cores {load}");
+        program::say(&format!(
+            "the relay on cores {relay}, the load on cores {load}"
+        ));
         let programs = flags
             .programs
             .clone()
