@@ -16,6 +16,7 @@
 //! * [`udp`]: the sockets of the media.
 
 pub mod api;
+mod dates;
 mod entry;
 pub mod event;
 pub mod fingerprint;

@@ -172,6 +172,36 @@ pub enum TrustError {
         /// What is wrong with the chain.
         reason: String,
     },
+    /// By this machine's clock the certificate is not valid yet.
+    #[error(
+        "the certificate of the server {server} is valid from {from} on, and this machine's clock says {now} UTC, {ahead} \
+         earlier: set the clock"
+    )]
+    NotYetValid {
+        /// Which server.
+        server: String,
+        /// From which day on.
+        from: String,
+        /// What the clock says.
+        now: String,
+        /// How long that is before.
+        ahead: String,
+    },
+    /// By this machine's clock the certificate is valid no more.
+    #[error(
+        "the certificate of the server {server} was valid until {until}, and this machine's clock says {now} UTC, {since} \
+         later: set the clock if that is wrong, or tell whoever runs the server to renew the certificate"
+    )]
+    Expired {
+        /// Which server.
+        server: String,
+        /// Until which day.
+        until: String,
+        /// What the clock says.
+        now: String,
+        /// How long that is after.
+        since: String,
+    },
     /// The chain does not hold.
     #[error(
         "the certificate of the server {server} does not hold: {reason}; check --server, or give its authority with \

@@ -8,8 +8,9 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
+use super::dates;
 use super::trust::{Proof, TrustError, Verdict};
 use super::{Fingerprint, Server};
 
@@ -62,7 +63,8 @@ impl ServerVerifier {
             Proof::Public(roots) => {
                 return match holds(roots.clone(), [host, None]) {
                     Ok(()) => Ok(Verdict::Trusted),
-                    Err(reason) => Err(TrustError::NotPublic {
+                    Err(Flaw::Date(date)) => Err(date.at(server())),
+                    Err(Flaw::Other(reason)) => Err(TrustError::NotPublic {
                         server: server(),
                         got,
                         reason,
@@ -87,10 +89,69 @@ impl ServerVerifier {
                 .and_then(|roots| holds(roots, [cluster.as_ref(), None]))
                 .map(|()| Verdict::Unproved(got)),
         };
-        judged.map_err(|reason| TrustError::Untrusted {
-            server: server(),
-            reason,
+        judged.map_err(|flaw| match flaw {
+            Flaw::Date(date) => date.at(server()),
+            Flaw::Other(reason) => TrustError::Untrusted {
+                server: server(),
+                reason,
+            },
         })
+    }
+}
+
+/// What is wrong with a chain.
+enum Flaw {
+    /// By this machine's clock it is not valid now. Nothing else has been found.
+    Date(WrongDate),
+    /// Anything else, for the person.
+    Other(String),
+}
+
+/// A certificate that is not valid now.
+enum WrongDate {
+    NotYet { now: UnixTime, from: UnixTime },
+    NoLonger { now: UnixTime, until: UnixTime },
+}
+
+impl WrongDate {
+    /// The same as the error of a person who wants to talk to `server`.
+    fn at(self, server: String) -> TrustError {
+        match self {
+            Self::NotYet { now, from } => TrustError::NotYetValid {
+                server,
+                from: dates::day(from),
+                now: dates::minute(now),
+                ahead: dates::between(now, from),
+            },
+            Self::NoLonger { now, until } => TrustError::Expired {
+                server,
+                until: dates::day(until),
+                now: dates::minute(now),
+                since: dates::between(until, now),
+            },
+        }
+    }
+}
+
+impl From<rustls::Error> for Flaw {
+    fn from(error: rustls::Error) -> Self {
+        match error {
+            rustls::Error::InvalidCertificate(CertificateError::NotValidYetContext {
+                time,
+                not_before,
+            }) => Self::Date(WrongDate::NotYet {
+                now: time,
+                from: not_before,
+            }),
+            rustls::Error::InvalidCertificate(CertificateError::ExpiredContext {
+                time,
+                not_after,
+            }) => Self::Date(WrongDate::NoLonger {
+                now: time,
+                until: not_after,
+            }),
+            error => Self::Other(error.to_string()),
+        }
     }
 }
 
@@ -101,25 +162,23 @@ fn holds<'a>(
     (leaf, rest): (&CertificateDer<'_>, &[CertificateDer<'_>]),
     names: impl Iterator<Item = &'a ServerName<'a>>,
     now: UnixTime,
-) -> Result<(), String> {
+) -> Result<(), Flaw> {
     let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
         .build()
-        .map_err(|error| error.to_string())?;
-    let mut refused = "it is for no name that was asked for".to_owned();
+        .map_err(|error| Flaw::Other(error.to_string()))?;
+    let mut refused = Flaw::Other("it is for no name that was asked for".to_owned());
     for name in names {
         match verifier.verify_server_cert(leaf, rest, name, &[], now) {
             Ok(_) => return Ok(()),
-            Err(error) => refused = error.to_string(),
+            Err(error) => refused = error.into(),
         }
     }
     Err(refused)
 }
 
-fn only(authority: &CertificateDer<'_>) -> Result<Arc<RootCertStore>, String> {
+fn only(authority: &CertificateDer<'_>) -> Result<Arc<RootCertStore>, Flaw> {
     let mut roots = RootCertStore::empty();
-    roots
-        .add(authority.clone().into_owned())
-        .map_err(|error| error.to_string())?;
+    roots.add(authority.clone().into_owned())?;
     Ok(Arc::new(roots))
 }
 
@@ -135,7 +194,7 @@ impl ServerCertVerifier for ServerVerifier {
         let judgement = self.judge(end_entity, intermediates, now);
         let answer = match &judgement {
             Ok(_) => Ok(ServerCertVerified::assertion()),
-            Err(_) => Err(rustls::CertificateError::ApplicationVerificationFailure.into()),
+            Err(_) => Err(CertificateError::ApplicationVerificationFailure.into()),
         };
         *self
             .judgement
@@ -237,7 +296,7 @@ mod tests {
     }
 
     fn roots(authority: &Authority) -> Arc<RootCertStore> {
-        only(&authority.der).unwrap()
+        only(&authority.der).ok().unwrap()
     }
 
     fn ends_in(authority: &Authority) -> &[CertificateDer<'static>] {
@@ -331,6 +390,46 @@ mod tests {
             let shown = leaf(&public, name);
             let verdict = judge_at("192.0.2.7", Proof::Public(roots(&public)), &shown, &[]);
             assert_eq!(verdict.is_ok(), is_trusted, "{name}: {verdict:?}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_is_named_and_by_how_much() {
+        let ca = authority();
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["talk.example.org".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2026, 11, 20);
+        params.not_after = rcgen::date_time_ymd(2027, 2, 18);
+        let shown = params.signed_by(&key, &ca.issuer).unwrap().der().clone();
+        let server: Server = "talk.example.org".parse().unwrap();
+        let judge = |proof: Proof, seconds| {
+            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+            ServerVerifier::new(proof, &server, provider).judge(&shown, ends_in(&ca), now)
+        };
+        for proof in [
+            Proof::Public(roots(&ca)),
+            Proof::Authorities(roots(&ca)),
+            pinned(&ca),
+        ] {
+            // 2026-11-28 12:00, in time.
+            assert_eq!(judge(proof.clone(), 1_795_867_200), Ok(Verdict::Trusted));
+            // A machine whose battery is empty starts in 1970.
+            let early = judge(proof.clone(), 3600).unwrap_err();
+            let said = early.to_string();
+            assert!(matches!(early, TrustError::NotYetValid { .. }), "{said}");
+            assert!(
+                said.contains("1970-01-01 01:00") && said.contains("20776 days"),
+                "{said}"
+            );
+            // 2027-02-18 03:00, three hours late.
+            let late = judge(proof, 1_802_919_600).unwrap_err();
+            let said = late.to_string();
+            assert!(matches!(late, TrustError::Expired { .. }), "{said}");
+            assert!(
+                said.contains("2027-02-18 03:00") && said.contains("3 hours"),
+                "{said}"
+            );
         }
     }
 }
