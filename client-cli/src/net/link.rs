@@ -31,7 +31,13 @@ const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 /// Time for the server to hear a goodbye. One that is not heard costs it an idle timeout, and nobody else anything.
 const GOODBYE: Duration = Duration::from_millis(500);
 
-/// Time for a response: the server's own limit for a request, and then some for password hashing.
+/// Time for the answer to what a server says at once, without which nobody gets in or out.
+const SOON: Duration = Duration::from_secs(5);
+
+/// Time for the answer to a join: a server asks the client to come again after 6 s of its own.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Time for any other answer: the server's own limit for a request, and then some for password hashing.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Time without a sign of the server after which the connection is lost, at least three probe timeouts of QUIC: a slow
@@ -419,9 +425,23 @@ async fn ask(
     connection: quinn::Connection,
     kind: request::Kind,
 ) -> Result<response::Kind, ApiError> {
+    let patience = patience(&kind);
     let exchange = exchange(&connection, kind);
-    let response = tokio::time::timeout(RESPONSE_TIMEOUT, exchange).await;
+    let response = tokio::time::timeout(patience, exchange).await;
     response.map_err(|_| ApiError::Timeout)?
+}
+
+/// How long the answer to a request is waited for.
+fn patience(kind: &request::Kind) -> Duration {
+    match kind {
+        request::Kind::Hello(_)
+        | request::Kind::Authenticate(_)
+        | request::Kind::LeaveRoom(_)
+        | request::Kind::ReportMedia(_)
+        | request::Kind::ReportFrames(_) => SOON,
+        request::Kind::JoinRoom(_) => JOIN_TIMEOUT,
+        _ => RESPONSE_TIMEOUT,
+    }
 }
 
 async fn exchange(

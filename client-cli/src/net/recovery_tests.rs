@@ -72,6 +72,87 @@ async fn a_live_media_session_is_kept_when_the_join_is_taken_up_again() {
     assert_eq!(live, [vec![], id, vec![]]);
 }
 
+/// Waits until the node was asked for so many joins.
+async fn asked(node: &Node, joins: usize) {
+    let asked = async {
+        while node.join_requests().len() < joins {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let asked = tokio::time::timeout(Duration::from_secs(5), asked);
+    asked.await.expect("a join in time");
+}
+
+#[tokio::test]
+async fn a_media_session_that_dies_while_it_is_kept_is_replaced_at_once() {
+    for reconnects in [true, false] {
+        let node = Node::start(keeping_media);
+        let (access, _home) = node.logged_in(u64::MAX).await;
+        let (_, media, mut supervisor) = Supervisor::start(access, slug(), None).await.unwrap();
+        supervisor.live_session_is(Some(media.connection_id));
+        *node.pause.lock().unwrap() = Duration::from_millis(200);
+        if reconnects {
+            node.hang_up();
+        } else {
+            supervisor.ask(Ask::Resume);
+        }
+        asked(&node, 2).await;
+        // The answer is on its way, and says that the session stays.
+        supervisor.live_session_is(None);
+        supervisor.ask(Ask::Resume);
+        assert_eq!(rejoined(&mut supervisor).await, (true, false));
+        assert_eq!(rejoined(&mut supervisor).await, (true, true));
+    }
+}
+
+#[tokio::test]
+async fn a_join_anew_that_is_refused_for_now_is_asked_for_again() {
+    let refusals = AtomicU32::new(0);
+    let node = Node::start(move |request| match request {
+        request::Kind::JoinRoom(join)
+            if !join.resume_join_id.is_empty() && refusals.fetch_add(1, Ordering::Relaxed) < 3 =>
+        {
+            refuse(ErrorCode::Throttled)
+        }
+        other => kindly(other),
+    });
+    let (access, _home) = node.logged_in(u64::MAX).await;
+    let (_, _, mut supervisor) = Supervisor::start(access, slug(), None).await.unwrap();
+    supervisor.ask(Ask::Resume);
+    assert_eq!(rejoined(&mut supervisor).await, (true, true));
+    assert_eq!(node.join_requests().len(), 5);
+    // It is there, so that it is wanted no more.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(node.join_requests().len(), 5);
+}
+
+#[tokio::test]
+async fn a_node_that_says_nothing_more_is_left_for_another() {
+    let node = Node::start(kindly);
+    let other = node.start_beside(kindly);
+    let (mut access, _home) = node.logged_in(u64::MAX).await;
+    access
+        .nodes
+        .learn(vec![other.address.to_string().parse().unwrap()]);
+    let (_, _, mut supervisor) = Supervisor::start(access, slug(), None).await.unwrap();
+    // It still acknowledges what comes, and answers nothing.
+    *node.pause.lock().unwrap() = Duration::from_secs(3600);
+    supervisor.ask(Ask::Resume);
+    let begun = Instant::now();
+    let back = async {
+        while other.joins().is_empty() {
+            supervisor.updates.recv().await.expect("it goes on");
+        }
+    };
+    let back = tokio::time::timeout(Duration::from_secs(60), back).await;
+    back.expect("the other node is asked");
+    let server_time = Duration::from_secs(6);
+    assert!(
+        begun.elapsed() > server_time,
+        "the server's own time was not waited for"
+    );
+}
+
 #[tokio::test]
 async fn a_join_without_media_is_malformed_when_none_was_live() {
     let node = Node::start(|request| match kindly(request) {

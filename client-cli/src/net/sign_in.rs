@@ -163,7 +163,7 @@ impl Access {
             Some(_) => LOCK_PATIENCE,
             None => LOCK_TIMEOUT,
         };
-        // CachedSession over the exchange: two processes that used one token at once would lose the session.
+        // Held over the exchange: two processes that used one token at once would lose the session.
         let locked = self.store.lock_sessions_within(patience).await;
         let mut sessions = match (locked, without_store) {
             (Ok(sessions), _) => sessions,

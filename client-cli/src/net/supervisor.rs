@@ -71,7 +71,7 @@ pub enum Update {
 /// What the supervisor is asked for.
 #[derive(Debug)]
 pub enum Ask {
-    /// The join anew: with a new media session, unless there is a live one by now.
+    /// The join anew: with a new media session, unless there is a live one by now. Asked for until it is there.
     Resume,
     /// The network changed: move the connection.
     NetworkChanged,
@@ -166,6 +166,7 @@ impl Joiner {
             access,
             room,
             join,
+            wish: None,
             updates: updates_to,
             asks: asked,
             live: live_from,
@@ -184,9 +185,32 @@ struct Task {
     access: Access,
     room: Room,
     join: OwnJoin,
+    /// The join anew, while it is wanted.
+    wish: Option<Wish>,
     updates: mpsc::Sender<Update>,
     asks: mpsc::UnboundedReceiver<Ask>,
     live: watch::Receiver<Option<ConnectionId>>,
+}
+
+/// A wish for the join anew. It outlives the join that is under way when it comes, which may be answered as things were
+/// before, and a join that is refused.
+struct Wish {
+    at: Instant,
+    backoff: Backoff,
+}
+
+impl Wish {
+    fn now() -> Self {
+        Self {
+            at: Instant::now(),
+            backoff: Backoff::new(),
+        }
+    }
+
+    /// Puts it off after a refusal, which may say for how long at least.
+    fn put_off(&mut self, least: Option<Duration>) {
+        self.at = Instant::now() + self.backoff.wait(least, crate::random::fraction());
+    }
 }
 
 /// Why a connection is no longer served.
@@ -252,11 +276,12 @@ impl Task {
             {
                 match self.take_event(event) {
                     Taken::Told => {}
-                    Taken::Rejoin => joining = Some(self.joining(link)),
+                    Taken::Rejoin => self.wish = Some(Wish::now()),
                     Taken::Away(served) => return served,
                 }
                 continue;
             }
+            let wished = self.wish.as_ref().map(|wish| wish.at);
             let updates = &self.updates;
             let room = async { drop(updates.reserve_many(RESERVED + 1).await) };
             tokio::select! {
@@ -292,8 +317,8 @@ impl Task {
                     }
                 }
                 ask = self.asks.recv() => match ask {
-                    Some(Ask::Resume) if joining.is_none() => joining = Some(self.joining(link)),
-                    Some(Ask::Resume | Ask::NetworkBack) => {}
+                    Some(Ask::Resume) => self.wish = Some(Wish::now()),
+                    Some(Ask::NetworkBack) => {}
                     Some(Ask::NetworkChanged) => link.rebind(),
                     Some(Ask::Woke(slept)) if slept < LONG_SLEEP => link.rebind(),
                     Some(Ask::Woke(slept)) => {
@@ -319,7 +344,8 @@ impl Task {
                     }
                     None => return Served::Over,
                 },
-                () = tokio::time::sleep_until((*due).into()), if refreshing.is_none() => {
+                () = at(wished), if joining.is_none() => joining = Some(self.joining(link)),
+                () = at(Some(*due)), if refreshing.is_none() => {
                     let (access, now_ms) = (self.access.clone(), link.server_now_ms());
                     refreshing = Some(Box::pin(async move { access.sign_in(link, now_ms).await }));
                 }
@@ -333,12 +359,14 @@ impl Task {
         loop {
             let pause = backoff.wait(least.take(), crate::random::fraction());
             let pause = tokio::time::sleep(pause);
-            if let Tried::Unwanted = tried(&mut self.asks, pause, Some(Duration::ZERO)).await {
+            let asked = (&mut self.asks, &mut self.wish);
+            if let Tried::Unwanted = tried(asked, pause, Some(Duration::ZERO)).await {
                 return None;
             }
             let connected = loop {
                 let connecting = Connected::open(&mut self.access);
-                match tried(&mut self.asks, connecting, Some(FRESH_TRY)).await {
+                let asked = (&mut self.asks, &mut self.wish);
+                match tried(asked, connecting, Some(FRESH_TRY)).await {
                     Tried::Ended(result) => break result,
                     Tried::Again => {}
                     Tried::Unwanted => return None,
@@ -348,9 +376,16 @@ impl Task {
                 Ok(connected) => {
                     let (join, live) = (self.join.clone(), self.live.clone());
                     let resume = || Some(resume(&join, &live));
+                    let node = connected.link.node.clone();
                     let entering = self.room.enter(connected, &mut self.access, resume);
-                    match tried(&mut self.asks, entering, None).await {
-                        Tried::Ended(result) => result,
+                    let asked = (&mut self.asks, &mut self.wish);
+                    match tried(asked, entering, None).await {
+                        Tried::Ended(result) => {
+                            if matches!(result, Err(SignInError::Api(ApiError::Timeout))) {
+                                self.access.nodes.lost(&node);
+                            }
+                            result
+                        }
                         Tried::Again => continue,
                         Tried::Unwanted => return None,
                     }
@@ -392,7 +427,13 @@ impl Task {
             }
             Err(ApiError::Lost(reason)) => Some(lost(&reason)),
             Err(ApiError::Elsewhere(_)) => Some(lost("the room has gone to another node")),
-            Err(ApiError::Timeout) => Some(lost("the server does not answer")),
+            Err(ApiError::Timeout) => Some(Served::Lost {
+                lost: Lost {
+                    reason: "the server does not answer".into(),
+                    node_is_gone: true,
+                },
+                wait: None,
+            }),
             Err(error) => {
                 let error = SignInError::from(error);
                 if is_final(&error) {
@@ -400,6 +441,9 @@ impl Task {
                     return Some(Served::Over);
                 }
                 log_failure(&error);
+                if let Some(wish) = &mut self.wish {
+                    wish.put_off(retry_after(&error));
+                }
                 None
             }
         }
@@ -427,6 +471,10 @@ impl Task {
         self.join.id = entered.joined.me.join_id;
         if let Some(secret) = &entered.joined.resume {
             self.join.secret = secret.clone();
+        }
+        // A session that was live when the join was asked for may be dead by now.
+        if entered.joined.media.is_some() || self.live.borrow().is_some() {
+            self.wish = None;
         }
         self.tell(Update::Rejoined {
             joined: Box::new(entered.joined),
@@ -459,10 +507,18 @@ async fn ended<T>(under_way: &mut Option<UnderWay<'_, T>>) -> T {
     }
 }
 
+/// Resolves at this time; without one never.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Waits for `attempt`, unless somebody wants it otherwise meanwhile. `stale_after` is when a network that is back makes
 /// a new try better than an old one; none: never.
 async fn tried<T>(
-    asks: &mut mpsc::UnboundedReceiver<Ask>,
+    (asks, wish): (&mut mpsc::UnboundedReceiver<Ask>, &mut Option<Wish>),
     attempt: impl Future<Output = T>,
     stale_after: Option<Duration>,
 ) -> Tried<T> {
@@ -474,10 +530,10 @@ async fn tried<T>(
             ask = asks.recv() => match ask {
                 Some(Ask::NetworkChanged | Ask::NetworkBack | Ask::Woke(_))
                     if stale_after.is_some_and(|stale| begun.elapsed() >= stale) => return Tried::Again,
-                // Done by the join that is on its way; what there is to report, it tells too.
+                Some(Ask::Resume) => *wish = Some(Wish::now()),
+                // What there is to report, the join that is on its way tells too.
                 Some(
-                    Ask::Resume
-                    | Ask::NetworkChanged
+                    Ask::NetworkChanged
                     | Ask::NetworkBack
                     | Ask::Woke(_)
                     | Ask::Report(_)

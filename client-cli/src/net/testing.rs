@@ -34,6 +34,8 @@ pub(super) struct Node {
     pub(super) requests: Arc<Mutex<Vec<request::Kind>>>,
     pub(super) connections: Arc<Mutex<Vec<quinn::Connection>>>,
     pub(super) endpoint: Endpoint,
+    /// The time that it takes for each answer.
+    pub(super) pause: Arc<Mutex<Duration>>,
     /// What it tells on every connection.
     events: broadcast::Sender<wire::Event>,
     signer: Arc<Signer>,
@@ -118,10 +120,12 @@ impl Node {
             requests: Arc::default(),
             connections: Arc::default(),
             endpoint: endpoint.clone(),
+            pause: Arc::default(),
             events: broadcast::channel(128).0,
             signer,
         };
         let (requests, connections) = (node.requests.clone(), node.connections.clone());
+        let pause = node.pause.clone();
         let events = node.events.clone();
         let answer: Arc<Answer> = Arc::new(answer);
         tokio::spawn(async move {
@@ -129,8 +133,8 @@ impl Node {
                 if let Ok(connection) = incoming.await {
                     connections.lock().unwrap().push(connection.clone());
                     let told = events.subscribe();
-                    let requests = requests.clone();
-                    tokio::spawn(serve(connection, authority, told, requests, answer.clone()));
+                    let seen = (requests.clone(), pause.clone());
+                    tokio::spawn(serve(connection, authority, told, seen, answer.clone()));
                 }
             }
         });
@@ -281,7 +285,7 @@ async fn serve(
     connection: quinn::Connection,
     authority: Fingerprint,
     mut told: broadcast::Receiver<wire::Event>,
-    requests: Arc<Mutex<Vec<request::Kind>>>,
+    (requests, pause): (Arc<Mutex<Vec<request::Kind>>>, Arc<Mutex<Duration>>),
     answer: Arc<Answer>,
 ) {
     // As the control node does: the event stream opens with its first event, here at once.
@@ -322,6 +326,8 @@ async fn serve(
         let response = encode(&wire::Response {
             kind: Some(kind_of_answer),
         });
+        let pause = *pause.lock().unwrap();
+        tokio::time::sleep(pause).await;
         // The client may be gone already.
         let _ = send.write_all(&response).await;
         let _ = send.finish();
