@@ -18,6 +18,7 @@ use super::api::ApiError;
 use super::event::ServerEvent;
 use super::nodes::MAX_NODES;
 use super::race::race;
+use super::silence::Silence;
 use super::trust::{Check, Trust, TrustError, Verdict};
 use super::verifier::ServerVerifier;
 use super::{Fingerprint, Server};
@@ -40,10 +41,8 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(8);
 /// Time for any other answer: the server's own limit for a request, and then some for password hashing.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Time without a sign of the server after which the connection is lost, at least three probe timeouts of QUIC: a slow
-/// network gets more. A node that dies is noticed one keep-alive later at most, before another one takes its rooms; a
-/// connection that is lost by mistake costs a handshake, for voice goes on and a resumed join keeps its media.
-const IDLE_TIMEOUT: Duration = Duration::from_millis(2500);
+/// QUIC's own time for a silent server, which counts for the handshake; see [`Silence`] for afterwards.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Time between two signs of life on an idle connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
@@ -95,6 +94,7 @@ pub enum ConnectError {
 #[derive(Debug)]
 pub struct Link {
     connection: quinn::Connection,
+    silence: Silence,
     endpoint: Endpoint,
     /// Which node it goes to.
     pub node: Server,
@@ -189,7 +189,12 @@ impl Link {
 
     /// Resolves when the connection is gone, and says why.
     pub async fn lost(&self) -> Lost {
-        let error = self.connection.closed().await;
+        let error = match self.connection.closed().await {
+            ConnectionError::LocallyClosed if self.silence.is_noticed() => {
+                ConnectionError::TimedOut
+            }
+            error => error,
+        };
         let node_is_gone = match &error {
             ConnectionError::TimedOut => true,
             ConnectionError::ApplicationClosed(close) => close.error_code == GOING_AWAY,
@@ -228,6 +233,7 @@ impl Link {
             max_version: version::CONTROL.max(),
             agent: format!("confab/{}", env!("CARGO_PKG_VERSION")),
         };
+        let silence = Silence::watch(connection.clone());
         let greeted = Instant::now();
         let welcome = match ask(connection.clone(), request::Kind::Hello(hello)).await? {
             response::Kind::Welcome(welcome) if version::CONTROL.contains(welcome.version) => {
@@ -239,6 +245,7 @@ impl Link {
             .ok_or(ApiError::Malformed("a welcome without its authority"))?;
         Ok(Self {
             connection,
+            silence,
             endpoint,
             node,
             authority,

@@ -3,8 +3,9 @@
 //! * [`server`]: where the server is;
 //! * [`fingerprint`]: which authority signed its certificate;
 //! * [`trust`]: what has to vouch for it;
-//! * `verifier`: whether its certificates are what they have to be;
+//! * `verifier`: whether its certificates are what they have to be, with `dates` in words;
 //! * [`link`]: one QUIC connection: requests, responses, events;
+//! * `silence`: that its server says nothing any more;
 //! * `race`: attempts side by side;
 //! * [`nodes`]: which of the server's nodes it goes to;
 //! * [`api`]: requests as functions, answers as domain types;
@@ -26,6 +27,7 @@ mod race;
 mod retry;
 pub mod server;
 pub mod sign_in;
+mod silence;
 pub mod supervisor;
 pub mod trust;
 pub mod udp;
@@ -35,6 +37,8 @@ mod verifier;
 mod recovery_tests;
 #[cfg(test)]
 mod server_tests;
+#[cfg(test)]
+mod slow_path;
 #[cfg(test)]
 mod store_tests;
 #[cfg(test)]

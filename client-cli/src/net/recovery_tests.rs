@@ -10,6 +10,7 @@ use confab_protocol::wire::{self, event, request, response};
 use super::api::MediaReport;
 use super::event::ServerEvent;
 use super::sign_in::SignInError;
+use super::slow_path::slow_path;
 use super::supervisor::{Ask, Supervisor, Update};
 use super::testing::{Node, kindly, next, redirecting, refuse, room_joined, slug, telling};
 use super::{ApiError, Link};
@@ -344,6 +345,18 @@ async fn after_a_long_sleep_the_connection_is_made_anew_at_once_and_after_a_shor
         }
     ));
     assert_eq!(node.connections.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_node_that_everybody_comes_to_is_waited_for() {
+    let node = Node::start(kindly);
+    let (access, _home) = node.access(node.pinned()).await;
+    // A round trip is longer than the silence after which a connection that stands is lost.
+    let slow = slow_path(node.address, Duration::from_millis(1600)).await;
+    let server = slow.to_string().parse().unwrap();
+    let link = Link::open(&server, &access.trust).await.unwrap();
+    let lost = tokio::time::timeout(Duration::from_secs(5), link.lost()).await;
+    assert!(lost.is_err(), "{lost:?}");
 }
 
 #[tokio::test]

@@ -1,0 +1,49 @@
+//! A path to a node on which each datagram takes its time, as with a node that everybody comes to at once.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::UdpSocket;
+
+/// Leads to `node` for one client at a time, whose datagrams take `delay` each way; gives the address to connect to.
+pub(super) async fn slow_path(node: SocketAddr, delay: Duration) -> SocketAddr {
+    let front = Arc::new(bind().await);
+    let address = front.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut client = None;
+        let mut buffer = [0; 2048];
+        while let Ok((length, from)) = front.recv_from(&mut buffer).await {
+            let back = match &client {
+                Some((address, back)) if *address == from => back,
+                _ => {
+                    let back = Arc::new(bind().await);
+                    back.connect(node).await.unwrap();
+                    tokio::spawn(answers(back.clone(), front.clone(), from, delay));
+                    &client.insert((from, back)).1
+                }
+            };
+            let (datagram, back) = (buffer[..length].to_vec(), back.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(delay).await;
+                let _ = back.send(&datagram).await;
+            });
+        }
+    });
+    address
+}
+
+async fn answers(back: Arc<UdpSocket>, front: Arc<UdpSocket>, to: SocketAddr, delay: Duration) {
+    let mut buffer = [0; 2048];
+    while let Ok(length) = back.recv(&mut buffer).await {
+        let (datagram, front) = (buffer[..length].to_vec(), front.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            let _ = front.send_to(&datagram, to).await;
+        });
+    }
+}
+
+async fn bind() -> UdpSocket {
+    UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap()
+}
