@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::api::Resume;
 use super::event::ServerEvent;
 use super::sign_in::{Access, SignInError, SignedIn};
-use super::{ApiError, ConnectError, Link, retry};
+use super::{ApiError, Link, retry};
 use crate::engine::room::Joined;
 
 /// How often a join follows a node that says that another has the room.
@@ -152,7 +152,8 @@ pub(super) fn is_limit(error: &SignInError) -> bool {
     error.api().and_then(ApiError::code) == Some(ErrorCode::LimitReached)
 }
 
-/// True when trying again would end the same.
+/// True when trying again would end the same. What whoever is on the way can say as well as the server is never final: a
+/// certificate that does not hold, a version that there is not.
 pub(super) fn is_final(error: &SignInError) -> bool {
     let refused = |error: &ApiError| {
         matches!(
@@ -172,7 +173,6 @@ pub(super) fn is_final(error: &SignInError) -> bool {
     };
     match error {
         SignInError::NotLoggedIn(_) | SignInError::SessionOver(_) => true,
-        SignInError::Connect(ConnectError::Trust(_) | ConnectError::Version(_)) => true,
         error => error.api().is_some_and(refused),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use confab_protocol::control::{ErrorCode, Refusal};
@@ -245,7 +246,7 @@ async fn who_is_sent_to_a_node_that_has_just_died_gets_in_when_another_has_the_r
 #[tokio::test]
 async fn a_probe_reaches_the_call_while_a_join_is_under_way_and_its_report_the_server() {
     // Refused for as long as no report has come: control waits for it.
-    let reported = std::sync::Arc::new(AtomicU32::new(0));
+    let reported = Arc::new(AtomicU32::new(0));
     let reports = reported.clone();
     let node = Node::start(move |request| match request {
         request::Kind::JoinRoom(join)
@@ -348,11 +349,35 @@ async fn after_a_long_sleep_the_connection_is_made_anew_at_once_and_after_a_shor
 }
 
 #[tokio::test]
+async fn an_impostor_on_the_way_is_told_of_and_does_not_end_the_call() {
+    let node = Node::start(kindly);
+    let leads_to = Arc::new(Mutex::new(node.address));
+    let path = slow_path(leads_to.clone(), Duration::ZERO).await;
+    let (access, _home) = node.logged_in_at(path, u64::MAX).await;
+    let (_, _, mut supervisor) = Supervisor::start(access, slug(), None).await.unwrap();
+    next(&mut supervisor).await;
+    let impostor = Node::start(kindly);
+    *leads_to.lock().unwrap() = impostor.address;
+    node.hang_up();
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        if let Update::Lost(reason) = next(&mut supervisor).await {
+            told.push(reason);
+        }
+    }
+    assert!(told[1].contains("somebody may be in between"), "{told:?}");
+    *leads_to.lock().unwrap() = node.address;
+    assert_eq!(rejoined(&mut supervisor).await, (true, true));
+    assert!(impostor.requests.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_node_that_everybody_comes_to_is_waited_for() {
     let node = Node::start(kindly);
     let (access, _home) = node.access(node.pinned()).await;
     // A round trip is longer than the silence after which a connection that stands is lost.
-    let slow = slow_path(node.address, Duration::from_millis(1600)).await;
+    let slow = Arc::new(Mutex::new(node.address));
+    let slow = slow_path(slow, Duration::from_millis(1600)).await;
     let server = slow.to_string().parse().unwrap();
     let link = Link::open(&server, &access.trust).await.unwrap();
     let lost = tokio::time::timeout(Duration::from_secs(5), link.lost()).await;

@@ -1,13 +1,15 @@
-//! A path to a node on which each datagram takes its time, as with a node that everybody comes to at once.
+//! A path to a node: each datagram takes its time on it, as with a node that everybody comes to at once, and it may come to lead
+//! to another.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
 
-/// Leads to `node` for one client at a time, whose datagrams take `delay` each way; gives the address to connect to.
-pub(super) async fn slow_path(node: SocketAddr, delay: Duration) -> SocketAddr {
+/// Leads to `node`, as that is when a client comes, for one client at a time. Its datagrams take `delay` each way. Gives the
+/// address to connect to.
+pub(super) async fn slow_path(node: Arc<Mutex<SocketAddr>>, delay: Duration) -> SocketAddr {
     let front = Arc::new(bind().await);
     let address = front.local_addr().unwrap();
     tokio::spawn(async move {
@@ -18,6 +20,7 @@ pub(super) async fn slow_path(node: SocketAddr, delay: Duration) -> SocketAddr {
                 Some((address, back)) if *address == from => back,
                 _ => {
                     let back = Arc::new(bind().await);
+                    let node = *node.lock().unwrap();
                     back.connect(node).await.unwrap();
                     tokio::spawn(answers(back.clone(), front.clone(), from, delay));
                     &client.insert((from, back)).1

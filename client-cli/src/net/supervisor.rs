@@ -10,13 +10,13 @@ use confab_protocol::media::ConnectionId;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::ApiError;
 use super::api::{MediaReport, NO_MEDIA, NO_SECRET, OwnJoin, Resume};
 use super::entry::{Connected, Entered, Room, is_final, is_limit, refresh_at};
 use super::event::ServerEvent;
 use super::link::Lost;
 use super::retry::{Backoff, after_going_away};
 use super::sign_in::{Access, SignInError, SignedIn};
+use super::{ApiError, ConnectError};
 use crate::engine::readability::Unreadable;
 use crate::engine::room::{Joined, LeaveReason};
 
@@ -53,7 +53,7 @@ const REFRESH_TIMEOUT: Duration = Duration::from_secs(1);
 pub enum Update {
     /// The server said something.
     Event(ServerEvent),
-    /// The connection is gone; another one is on its way.
+    /// The connection is gone; another one is on its way. Told once more when the server cannot be trusted meanwhile.
     Lost(String),
     /// In the room again: by the same join (`resumed`), or a new one.
     Rejoined {
@@ -356,6 +356,7 @@ impl Task {
     /// Tries until it works, cannot work any more, or is told to leave.
     async fn reconnect(&mut self, mut least: Option<Duration>) -> Option<Connected> {
         let (mut backoff, began) = (Backoff::new(), Instant::now());
+        let mut has_warned = false;
         loop {
             let pause = backoff.wait(least.take(), crate::random::fraction());
             let pause = tokio::time::sleep(pause);
@@ -405,6 +406,9 @@ impl Task {
                     return None;
                 }
                 Err(error) => {
+                    if is_for_the_person(&error) && !std::mem::replace(&mut has_warned, true) {
+                        self.tell(Update::Lost(error.to_string()));
+                    }
                     log_failure(&error);
                     least = retry_after(&error);
                 }
@@ -562,6 +566,14 @@ fn lost(reason: &str) -> Served {
         },
         wait: None,
     }
+}
+
+/// True when only a person can do something about it, or it should be known that somebody may be in between.
+fn is_for_the_person(error: &SignInError) -> bool {
+    matches!(
+        error,
+        SignInError::Connect(ConnectError::Trust(_) | ConnectError::Version(_))
+    )
 }
 
 /// The messages of the other kinds name the server, by its address perhaps, and files of the person.

@@ -158,9 +158,13 @@ impl Node {
     }
 
     pub(super) async fn access(&self, trust: Trust) -> (Access, tempfile::TempDir) {
+        Self::access_at(self.address, trust).await
+    }
+
+    async fn access_at(address: SocketAddr, trust: Trust) -> (Access, tempfile::TempDir) {
         let home = tempfile::tempdir().unwrap();
         let store = Store::open(Some(home.path().join("c"))).await.unwrap();
-        let server = self.address.to_string().parse().unwrap();
+        let server = address.to_string().parse().unwrap();
         (Access::new(server, trust, store).await.unwrap(), home)
     }
 
@@ -173,7 +177,16 @@ impl Node {
 
     /// An access that has logged in; its token is to be exchanged after `refresh_after_ms`.
     pub(super) async fn logged_in(&self, refresh_after_ms: u64) -> (Access, tempfile::TempDir) {
-        let (access, home) = self.access(self.pinned()).await;
+        self.logged_in_at(self.address, refresh_after_ms).await
+    }
+
+    /// The same, by a path that leads to the node.
+    pub(super) async fn logged_in_at(
+        &self,
+        path: SocketAddr,
+        refresh_after_ms: u64,
+    ) -> (Access, tempfile::TempDir) {
+        let (access, home) = Self::access_at(path, self.pinned()).await;
         let session = StoredSession {
             username: "ann".into(),
             token: Zeroizing::new(vec![1; 60]),
