@@ -29,6 +29,11 @@ pub trait Source: Send + Sync + 'static {
     /// All figures, as [`Page`](crate::Page) writes them.
     fn figures(&self) -> String;
 
+    /// Whether it does its work. A server that does not is to be started anew.
+    fn health(&self) -> Readiness {
+        Readiness::Ready("ok")
+    }
+
     /// Whether people may be sent to it.
     fn readiness(&self) -> Readiness;
 }
@@ -79,11 +84,8 @@ async fn converse(stream: TcpStream, source: Arc<impl Source>) -> hyper::Result<
 fn respond(source: &impl Source, method: &Method, path: &str) -> Response<Full<Bytes>> {
     let (status, body) = match (method, path) {
         (&Method::GET, "/metrics") => (StatusCode::OK, source.figures()),
-        (&Method::GET, "/healthz") => (StatusCode::OK, "ok\n".to_owned()),
-        (&Method::GET, "/readyz") => match source.readiness() {
-            Readiness::Ready(text) => (StatusCode::OK, format!("{text}\n")),
-            Readiness::NotReady(text) => (StatusCode::SERVICE_UNAVAILABLE, format!("{text}\n")),
-        },
+        (&Method::GET, "/healthz") => told(source.health()),
+        (&Method::GET, "/readyz") => told(source.readiness()),
         (&Method::GET, _) => (
             StatusCode::NOT_FOUND,
             "there are /metrics, /healthz and /readyz\n".to_owned(),
@@ -95,4 +97,11 @@ fn respond(source: &impl Source, method: &Method, path: &str) -> Response<Full<B
     let kind = HeaderValue::from_static(PROMETHEUS);
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
+}
+
+fn told(readiness: Readiness) -> (StatusCode, String) {
+    match readiness {
+        Readiness::Ready(text) => (StatusCode::OK, format!("{text}\n")),
+        Readiness::NotReady(text) => (StatusCode::SERVICE_UNAVAILABLE, format!("{text}\n")),
+    }
 }

@@ -25,7 +25,9 @@ impl AudioLevel {
     ///
     /// What a client sends is in steps; a relay rounds what is not, so that levels tell no more than they have to.
     pub fn in_steps(self) -> (Self, bool) {
-        let rounded = Self::new(self.is_voice(), f32::from(self.minus_dbov()));
+        let steps = (self.minus_dbov() + Self::STEP_DB / 2) / Self::STEP_DB;
+        let level = (steps * Self::STEP_DB).min(Self::SILENCE.0);
+        let rounded = Self(self.0 & 0x80 | level);
         (rounded, rounded != self)
     }
 
@@ -63,6 +65,8 @@ mod tests {
             assert!(rounded.minus_dbov() <= 126);
             assert_eq!(rounded.is_voice(), level.is_voice());
             assert_eq!(changed, rounded != level);
+            let same = AudioLevel::new(level.is_voice(), level.minus_dbov().into());
+            assert_eq!(rounded, same, "as a client rounds it");
             assert!(rounded.minus_dbov().abs_diff(level.minus_dbov()) <= 3);
         }
         let (half, _) = AudioLevel::from_byte(3).in_steps();

@@ -38,7 +38,8 @@ pub const PACKET_NUMBER_LIMIT: u32 = 1 << 31;
 /// Longest time between two keep-alives of a client, in seconds.
 pub const KEEP_ALIVE_MAX_SECONDS: u64 = 15;
 
-/// A session from which nothing was heard for so many seconds is over.
+/// A session whose client has answered no path challenge for so many seconds is over, unless its relay's operator says
+/// otherwise.
 pub const IDLE_TIMEOUT_SECONDS: u64 = 30;
 
 /// Clock rate of the timestamps in [`payload`], in hertz.
