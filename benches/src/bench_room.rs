@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use confab_protocol::cluster::{Action, BootId, Command, Fence, OpenMedia};
@@ -14,13 +13,16 @@ use confab_relay::core::limits::RateLimits;
 use confab_relay::core::registry::Capacity;
 use confab_relay::core::worker::WorkerConfig;
 use confab_relay::core::{
-    Counters, Crossings, Outgoing, Registry, SendStatus, Transport, Worker, WorkerCommand,
+    Counters, Crossings, Mailbox, Outgoing, Registry, SendStatus, Transport, Worker, mailbox,
 };
 
 const BOOT: BootId = BootId([1; 16]);
 
 /// Bytes of a frame's SFrame: 24 kbit/s in 20 ms frames, with header and tag.
 const SFRAME_LEN: usize = 85;
+
+/// Speakers of the room that are forwarded at once.
+pub const SPEAKERS: usize = 64;
 
 /// Receive buffers of the worker.
 const BUFFERS: usize = 8192;
@@ -60,7 +62,7 @@ pub struct BenchRoom {
     pub registry: Registry,
     /// The worker's time; every frame moves it by 20 ms.
     pub now: Instant,
-    mailbox: Receiver<WorkerCommand>,
+    mailbox: Mailbox,
     members: Vec<Member>,
     commands: u64,
 }
@@ -76,12 +78,12 @@ struct Member {
 impl BenchRoom {
     /// A room of `members` who have all proved their addresses.
     pub fn new(members: u16) -> Self {
-        let (to, mailbox) = mpsc::channel();
+        let (post, mailbox) = mailbox();
         let now = Instant::now();
         let config = WorkerConfig {
             index: 0,
             buffers: BUFFERS,
-            speakers: 64,
+            speakers: SPEAKERS,
             limits: RateLimits::default(),
             idle_timeout: Duration::from_secs(30),
         };
@@ -95,7 +97,7 @@ impl BenchRoom {
         let crossings = Arc::new(Crossings::new(1, 64, BUFFERS));
         let mut room = Self {
             worker: Worker::new(config, now, counters, crossings, HopKey::new([5; 16])),
-            registry: Registry::new(BOOT, capacity, vec![to], [6; 32]),
+            registry: Registry::new(BOOT, capacity, vec![post], [6; 32]),
             now,
             mailbox,
             members: Vec::new(),
@@ -125,7 +127,7 @@ impl BenchRoom {
     /// Lets the worker see what has changed.
     pub fn publish(&mut self) {
         self.registry.publish();
-        for command in self.mailbox.try_iter() {
+        for command in self.mailbox.take(usize::MAX) {
             self.worker.apply(self.now, command);
         }
     }
@@ -169,7 +171,17 @@ impl BenchRoom {
 
     /// Hands datagrams of the first members to the worker as one batch and sends all that follows.
     pub fn forward(&mut self, datagrams: &[Vec<u8>], transport: &mut impl Transport) {
-        for (datagram, member) in datagrams.iter().zip(&self.members) {
+        self.forward_of(0, datagrams, transport);
+    }
+
+    /// The same with datagrams of the members from `first` on.
+    pub fn forward_of(
+        &mut self,
+        first: usize,
+        datagrams: &[Vec<u8>],
+        transport: &mut impl Transport,
+    ) {
+        for (datagram, member) in datagrams.iter().zip(&self.members[first..]) {
             deliver(&mut self.worker, self.now, member.address, datagram);
         }
         self.worker.end_batch(self.now);

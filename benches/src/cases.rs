@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use confab_protocol::media::{HopKey, RecordDigest, ReplayWindow};
 
-use crate::bench_room::{BenchRoom, NullTransport};
+use crate::bench_room::{BenchRoom, NullTransport, SPEAKERS};
 
 /// Bytes of an uplink datagram, of a downlink header's tagged part, and of a record.
 const DATAGRAM: [u8; 108] = [9; 108];
@@ -14,6 +14,8 @@ const HEAD: [u8; 6] = [1; 6];
 const RECORD: [u8; 90] = [9; 90];
 /// How often what takes nanoseconds is done in one round.
 const OFTEN: u64 = 1000;
+/// Those who speak without a place.
+const NOISE: usize = 20;
 /// The window of what is bundled.
 const WINDOW: Duration = Duration::from_millis(10);
 
@@ -47,6 +49,7 @@ impl Case {
             keep_alives(100, true)
         }),
         Self::forwarding("fan_out_1x100_while_one_comes_and_one_goes", 1, churn),
+        Self::forwarding("refused_frame", NOISE as u64, noise),
         Self::other("publish_room_of_1000", 1, publish),
         Self::other("uplink_tag", OFTEN, || {
             let key = HopKey::new([7; 16]);
@@ -143,6 +146,18 @@ fn churn() -> Round {
         churn.turn(&mut room);
         let datagrams = room.frames(1);
         measure(&mut || room.forward(&datagrams, &mut transport));
+    })
+}
+
+/// Frames of those who have no place, while others of the same account have all of them.
+fn noise() -> Round {
+    let mut room = BenchRoom::new(100);
+    let mut transport = NullTransport::default();
+    Box::new(move |measure| {
+        let datagrams = room.frames(SPEAKERS + NOISE);
+        let (speech, noise) = datagrams.split_at(SPEAKERS);
+        room.forward(speech, &mut transport);
+        measure(&mut || room.forward_of(SPEAKERS, noise, &mut transport));
     })
 }
 

@@ -61,11 +61,14 @@ async fn over(
             relays.push(Ours::start(network, programs, way, window).await?);
         }
     }
-    tokio::time::sleep(WARM_UP).await;
     let mut theirs = Vec::new();
     let before = Counts::now(network, &relays, (&peer, &members)).await?;
     for pair in 0..PAIRS {
         progress(&format!("pair {} of {PAIRS}", pair + 1));
+        for relay in &mut relays {
+            relay.renew_crowd().await?;
+        }
+        tokio::time::sleep(WARM_UP).await;
         theirs.push(cost(peer.pid, || members.frames_sent()).await?);
         for relay in &mut relays {
             let crowd = &relay.crowd;
@@ -121,7 +124,22 @@ impl Ours {
             ["--coalesce-max", window.1],
         ];
         let rig = Rig::start(network, programs, flags.as_flattened()).await?;
-        let sessions = rig.open(SHAPE, 0).await?;
+        Ok(Self {
+            crowd: Self::crowd(&rig).await?,
+            rig,
+            way,
+            window,
+            costs: Vec::new(),
+        })
+    }
+
+    /// Nobody hears what is sent, so the relay stops after a while: new sessions take the place of those before.
+    async fn renew_crowd(&mut self) -> Result<(), RigError> {
+        let before = std::mem::replace(&mut self.crowd, Self::crowd(&self.rig).await?);
+        Ok(before.end()?)
+    }
+
+    async fn crowd(rig: &Rig) -> Result<Crowd, RigError> {
         let speech = Manner {
             speakers: SHAPE.speakers,
             sframe_len: SFRAME_LEN,
@@ -129,13 +147,7 @@ impl Ours {
             sockets: SOCKETS,
             ears: Ears::Shut,
         };
-        Ok(Self {
-            crowd: Crowd::start(sessions, speech)?,
-            rig,
-            way,
-            window,
-            costs: Vec::new(),
-        })
+        Ok(Crowd::start(rig.open(SHAPE, 0).await?, speech)?)
     }
 
     /// What of its datagrams has arrived, and what of them went by the packet socket.

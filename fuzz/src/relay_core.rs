@@ -1,7 +1,7 @@
 //! The relay's core between control's commands, clients honest and not, a network and a clock. Whatever happens:
-//! what is sent is authentic to an open session, goes to an address that it has proved, is numbered upwards, and holds
-//! frames that others of its room sealed while they might speak, each once and never its own. In the end every buffer
-//! is back, and the relay still serves.
+//! what is sent is authentic to an open session, goes to an address that it has proved and that still answers, is
+//! numbered upwards, and holds frames that others of its room sealed while they might speak, each once and never its own.
+//! A session that does not answer ends, whatever it sends. In the end every buffer is back, and the relay still serves.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use confab_protocol::cluster::{Action, CommandOutcome, CommandResult, Fence, OpenMedia};
 use confab_protocol::media::downlink::{Downlink, DownlinkBody, Record};
-use confab_protocol::media::uplink::{MIN_SFRAME, UplinkBody};
+use confab_protocol::media::uplink::{MIN_SFRAME, UplinkBody, kind};
 use confab_protocol::media::{
     AudioLevel, ConnectionId, HopKey, KeyId, SFRAME_TAG_LEN, SframeHeader,
 };
@@ -74,7 +74,10 @@ struct Client {
     last_heard: Option<u32>,
     contacted: HashSet<SocketAddr>,
     challenges: Vec<(SocketAddr, [u8; 8])>,
-    proved: HashSet<SocketAddr>,
+    /// Addresses from which challenges were answered, and when that was last, by the workers' time.
+    proved: HashMap<SocketAddr, Duration>,
+    /// When it answered last, or came to its worker.
+    alive: Duration,
 }
 
 struct Sent {
@@ -206,7 +209,7 @@ impl Play {
             return;
         };
         let which = script.byte();
-        let client = &mut self.clients[index];
+        let client = &self.clients[index];
         let newest = client
             .challenges
             .len()
@@ -221,9 +224,15 @@ impl Play {
             challenged
         };
         if from == challenged {
-            client.proved.insert(challenged);
+            self.note_answer(index, challenged);
         }
         self.send(index, from, UplinkBody::PathResponse { challenge });
+    }
+
+    fn note_answer(&mut self, index: usize, from: SocketAddr) {
+        let (now, client) = (self.world.awake(), &mut self.clients[index]);
+        client.proved.insert(from, now);
+        client.alive = client.alive.max(now);
     }
 
     fn send(&mut self, index: usize, from: SocketAddr, body: UplinkBody<'_>) {
@@ -249,14 +258,22 @@ impl Play {
         let sender = script.below(SENDERS) as u16;
         let flags = script.byte();
         if self.clients.len() < MAX_CLIENTS {
-            self.open_as(room, sender, flags & 1 == 0, flags >> 6);
+            let account = u32::from(flags >> 2 & 3);
+            self.open_as(room, sender, account, flags & 1 == 0, flags >> 6);
         }
         if flags & 2 != 0 {
             self.world.publish();
         }
     }
 
-    fn open_as(&mut self, room: u8, sender: u16, may_speak: bool, era: u8) -> Option<usize> {
+    fn open_as(
+        &mut self,
+        room: u8,
+        sender: u16,
+        account_label: u32,
+        may_speak: bool,
+        era: u8,
+    ) -> Option<usize> {
         let index = self.clients.len();
         let leaf = u32::from(sender) << 8 | index as u32;
         let key = |direction| {
@@ -281,6 +298,7 @@ impl Play {
         };
         let open = OpenMedia {
             may_speak,
+            account_label,
             ..OpenMedia::new(sender, leaf, key(1), key(2))
         };
         let (outcome, id) = self.obeyed(room, era, Action::OpenMedia(open));
@@ -305,7 +323,8 @@ impl Play {
             last_heard: None,
             contacted: HashSet::new(),
             challenges: Vec::new(),
-            proved: HashSet::new(),
+            proved: HashMap::new(),
+            alive: Duration::ZERO,
         });
         Some(index)
     }
@@ -433,7 +452,7 @@ impl Play {
         let Some((index, from)) = self.pick(script) else {
             return;
         };
-        match script.byte() % 6 {
+        match script.byte() % 7 {
             0 => self.send(index, from, UplinkBody::Bye),
             1 => {
                 let foreign = self.clients[index].leaf ^ u32::from(script.byte());
@@ -451,6 +470,7 @@ impl Play {
                 let challenge = [script.byte(); 8];
                 self.send(index, from, UplinkBody::PathResponse { challenge });
             }
+            5 => self.send_raw(index, from, script),
             _ => {
                 let sframe = script.block();
                 if sframe.len() >= MIN_SFRAME && !self.frames.contains_key(sframe) {
@@ -476,6 +496,33 @@ impl Play {
         }
     }
 
+    /// A datagram of any type and with any body, under a right tag. Audio only if it is too short for a frame's tag:
+    /// nobody may hear it.
+    fn send_raw(&mut self, index: usize, from: SocketAddr, script: &mut Script<'_>) {
+        let (kind, mut body) = (script.byte(), script.block());
+        if kind == kind::AUDIO {
+            body = &body[..body.len().min(MIN_SFRAME)];
+        }
+        let client = &self.clients[index];
+        let is_answer = kind == kind::PATH_RESPONSE
+            && client
+                .challenges
+                .iter()
+                .any(|(to, bytes)| *to == from && body.starts_with(bytes));
+        if is_answer {
+            self.note_answer(index, from);
+        }
+        let client = &mut self.clients[index];
+        let mut datagram = vec![kind];
+        datagram.extend_from_slice(&client.id.to_bytes());
+        datagram.extend_from_slice(&client.next.to_be_bytes());
+        datagram.extend_from_slice(body);
+        datagram.extend_from_slice(&client.uplink.tag(&datagram));
+        client.next += 1;
+        client.contacted.insert(from);
+        self.world.receive(from, &datagram);
+    }
+
     fn close_where(&mut self, which: impl Fn(&Client) -> bool) {
         for client in &mut self.clients {
             if which(client) {
@@ -491,7 +538,10 @@ impl Play {
         }
         for id in self.world.take_known() {
             for client in &mut self.clients {
-                client.known |= client.id == id;
+                if client.id == id {
+                    client.known = true;
+                    client.alive = client.alive.max(self.world.awake());
+                }
             }
         }
         for id in self.world.take_over() {
@@ -501,6 +551,13 @@ impl Play {
                     client.over.get_or_insert(self.at);
                 }
             }
+        }
+        for client in &self.clients {
+            let is_there = client.known && client.over.is_none();
+            assert!(
+                !(is_there && self.world.is_overdue(client.alive)),
+                "it has not answered for too long"
+            );
         }
     }
 
@@ -524,9 +581,11 @@ impl Play {
             receiver.challenges.push((to, challenge));
             return;
         }
-        assert!(receiver.proved.contains(&to), "{to} is not proved");
+        let proved = receiver.proved.get(&to).copied();
+        let proved = proved.expect("an address that is proved");
         match downlink.body {
             DownlinkBody::Audio(records) => {
+                assert!(!self.world.is_overdue(proved), "{to} does not answer");
                 assert_eq!(receiver.over, None, "sent to one who is gone");
                 for record in records.iter() {
                     self.judge_record(index, &record);
@@ -570,7 +629,7 @@ impl Play {
             "heard what was said before it came"
         );
         assert_eq!(record.sender, speaker.sender);
-        assert_eq!(record.level, frame.level);
+        assert_eq!(record.level, frame.level.in_steps().0);
         assert!(frame.heard_by.insert(index), "heard twice");
     }
 
@@ -589,7 +648,7 @@ impl Play {
         assert_eq!(self.world.registry.rooms(), 0);
 
         let newcomers: Vec<_> = (0..2)
-            .filter_map(|sender| self.open_as(LAST_ROOM, sender, true, 0))
+            .filter_map(|sender| self.open_as(LAST_ROOM, sender, sender.into(), true, 0))
             .collect();
         self.world.read_mailboxes();
         self.world.publish();
@@ -618,10 +677,10 @@ impl Play {
         self.send(index, from, UplinkBody::KeepAlive { echo: [1; 8] });
         self.world.flush();
         self.look();
-        let client = &mut self.clients[index];
+        let client = &self.clients[index];
         let &(challenged, challenge) = client.challenges.last().expect("a challenge");
         assert_eq!(challenged, from);
-        client.proved.insert(from);
+        self.note_answer(index, from);
         self.send(index, from, UplinkBody::PathResponse { challenge });
     }
 }

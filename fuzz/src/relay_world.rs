@@ -1,9 +1,9 @@
 //! A relay's core without threads and sockets: registry, workers, one clock, one wire. All that knows the core's API is
 //! here; what may be expected of it is in [`relay_core`](crate::relay_core).
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use confab_protocol::cluster::{Action, BootId, Command, CommandResult, Fence};
@@ -13,7 +13,8 @@ use confab_relay::core::limits::RateLimits;
 use confab_relay::core::registry::Capacity;
 use confab_relay::core::worker::WorkerConfig;
 use confab_relay::core::{
-    Counters, Crossings, Outgoing, Registry, SendStatus, Transport, Worker, WorkerCommand,
+    Counters, Crossings, Mailbox, Outgoing, Registry, SendStatus, Transport, Worker, WorkerCommand,
+    mailbox,
 };
 
 const BOOT: BootId = BootId([9; 16]);
@@ -25,6 +26,14 @@ const SPEAKERS: usize = 3;
 const BATCH: usize = 4;
 
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A path and a session are over after so long without an answer, and a little more for clocks out of step.
+const SILENCE: Duration = Duration::from_secs(35);
+/// A worker looks after a part of its sessions no more often.
+const SCAN_INTERVAL: Duration = Duration::from_millis(100);
+/// Turns in which a worker looks after each of its sessions.
+const TURNS_OF_A_SCAN: usize = 12;
+/// A worker that stood still for so long asks nobody to answer for that time.
+const STALL: Duration = Duration::from_secs(2);
 /// Entries of a worker's ring.
 const RING: usize = 6;
 /// How much the relay takes on.
@@ -41,7 +50,12 @@ pub(crate) struct World {
     now: Instant,
     skew: Duration,
     pub(crate) registry: Registry,
-    workers: Vec<(Worker, Receiver<WorkerCommand>)>,
+    workers: Vec<(Worker, Mailbox)>,
+    /// Time in which the workers went round, as they count it; and what it was at each of the last turns.
+    awake: Duration,
+    /// When they last looked after sessions.
+    turned: Instant,
+    turns: VecDeque<Duration>,
     pub(crate) wire: Wire,
     commands: u64,
     /// Sessions that have come to their worker, and those that are over there.
@@ -82,7 +96,7 @@ impl World {
     pub(crate) fn new() -> Self {
         // Far from the platform's first instant, so that the clock can be turned back.
         let now = Instant::now() + Duration::from_secs(1 << 20);
-        let (senders, mailboxes): (Vec<_>, Vec<_>) = (0..WORKERS).map(|_| mpsc::channel()).unzip();
+        let (posts, mailboxes): (Vec<_>, Vec<_>) = (0..WORKERS).map(|_| mailbox()).unzip();
         let crossings = Arc::new(Crossings::new(WORKERS.into(), RING, BUFFERS));
         let worker = |index| {
             let config = WorkerConfig {
@@ -99,8 +113,11 @@ impl World {
         Self {
             now,
             skew: Duration::ZERO,
-            registry: Registry::new(BOOT, CAPACITY, senders, [7; 32]),
+            registry: Registry::new(BOOT, CAPACITY, posts, [7; 32]),
             workers: (0..WORKERS).map(worker).zip(mailboxes).collect(),
+            awake: Duration::ZERO,
+            turned: now,
+            turns: VecDeque::new(),
             wire: Wire::default(),
             commands: 0,
             known: Vec::new(),
@@ -151,7 +168,7 @@ impl World {
     pub(crate) fn read_mailboxes(&mut self) {
         let now = self.now();
         for (worker, mailbox) in &mut self.workers {
-            for command in mailbox.try_iter() {
+            for command in mailbox.take(usize::MAX) {
                 match &command {
                     WorkerCommand::Open(info) => self.known.push(info.id),
                     WorkerCommand::Close(id, _) => self.over.push(*id),
@@ -181,6 +198,7 @@ impl World {
     /// The rest of a worker's round, and the start of the next one up to where it receives.
     pub(crate) fn turn(&mut self) {
         let now = self.now();
+        self.count_turn(now);
         for (worker, _) in &mut self.workers {
             worker.end_batch(now);
             worker.transmit(now, &mut self.wire);
@@ -193,6 +211,35 @@ impl World {
             worker.make_room(BATCH);
             assert!(worker.packets().available() <= BUFFERS);
         }
+    }
+
+    /// The workers look after a part of their sessions, if it is time.
+    fn count_turn(&mut self, now: Instant) {
+        let Some(since) = now.checked_duration_since(self.turned) else {
+            return;
+        };
+        if since < SCAN_INTERVAL {
+            return;
+        }
+        self.turned = now;
+        if since < STALL {
+            self.awake += since;
+        }
+        self.turns.push_back(self.awake);
+        if self.turns.len() > TURNS_OF_A_SCAN {
+            self.turns.pop_front();
+        }
+    }
+
+    /// The time in which the workers went round.
+    pub(crate) fn awake(&self) -> Duration {
+        self.awake
+    }
+
+    /// Whether the workers must have noticed that a client answered last at this time.
+    pub(crate) fn is_overdue(&self, answered: Duration) -> bool {
+        self.turns.len() == TURNS_OF_A_SCAN
+            && self.turns.iter().all(|turn| *turn > answered + SILENCE)
     }
 
     /// Sends all that waits over a wire that takes it. Then every buffer is back.

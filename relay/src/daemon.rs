@@ -141,6 +141,7 @@ pub async fn start(flags: &Flags) -> Result<Relay, StartError> {
         relay.metrics = listener.local_addr().ok();
         let figures = Figures {
             counters: relay.counters.clone(),
+            heartbeats: started.heartbeats,
             registry: Arc::clone(&relay.registry),
             linked: Arc::clone(&relay.linked),
             draining: relay.draining.subscribe(),

@@ -115,7 +115,8 @@ pub struct Flags {
     #[arg(long, env = "CONFAB_RELAY_BIT_RATE", default_value_t = 320, value_name = "KBIT", value_parser = clap::value_parser!(u32).range(8..=100_000))]
     pub bit_rate: u32,
 
-    /// A session that sends nothing for so long is over, 20s to 120s. Clients send a keep-alive every 15 s at most.
+    /// A session whose client answers no path challenge for so long is over, 20s to 120s. It is asked from a third of that
+    /// time on. Whatever this says, an address that does not answer for 30 s is not sent to.
     #[arg(long, env = "CONFAB_RELAY_IDLE_TIMEOUT", default_value = "30s", value_name = "TIME", value_parser = parse_idle)]
     pub idle_timeout: Duration,
 
@@ -124,7 +125,8 @@ pub struct Flags {
     #[arg(long, env = "CONFAB_RELAY_DRAIN_TIME", default_value = "10s", value_name = "TIME", value_parser = parse_drain)]
     pub drain_time: Duration,
 
-    /// Speakers of a room that are forwarded at once, 1 to 64: the loudest. Each costs every listener a frame.
+    /// Speakers of a room that are forwarded at once, 1 to 64. Each costs every listener a frame. When more speak, places
+    /// are shared evenly among accounts, and among accounts the louder speakers have them.
     #[arg(
         long,
         env = "CONFAB_RELAY_SPEAKERS",

@@ -4,14 +4,16 @@
 //! * [`core`]: what decides, without I/O: from a received datagram to those that are sent;
 //! * [`identity`]: its certificate and its key;
 //! * [`link`]: control's commands, over QUIC;
-//! * [`check`]: what on a host will hold a relay back;
-//! * [`metrics`]: what the relay tells of itself, over HTTP;
+//! * [`check`]: what on a host will hold a relay back; [`descriptors`]: that files may be open;
+//! * [`metrics`]: what the relay tells of itself, over HTTP; [`heartbeat`]: whether its workers make progress;
 //! * [`daemon`]: puts them together, by [`flags`].
 
 pub mod check;
 pub mod core;
 pub mod daemon;
+pub mod descriptors;
 pub mod flags;
+pub mod heartbeat;
 pub mod identity;
 pub mod io;
 pub mod link;

@@ -2,17 +2,21 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use confab_telemetry::{Page, Readiness, Source};
 use tokio::sync::watch;
 
 use crate::core::histogram::{Histogram, SizeHistogram};
 use crate::core::{Counters, DropCause, Registry};
+use crate::heartbeat::Heartbeat;
 
 /// Everything that is told.
 pub struct Figures {
     /// Of each worker.
     pub counters: Vec<Arc<Counters>>,
+    /// Of each worker.
+    pub heartbeats: Vec<Arc<Heartbeat>>,
     /// Sessions and rooms.
     pub registry: Arc<Registry>,
     /// Control nodes that are linked.
@@ -37,6 +41,15 @@ impl Source for Figures {
         let linked = self.linked.load(Ordering::Relaxed);
         page.gauge("control_links", "Control nodes that are linked.", linked);
         page.into_text()
+    }
+
+    fn health(&self) -> Readiness {
+        let now = Instant::now();
+        if self.heartbeats.iter().any(|heart| heart.is_stuck(now)) {
+            Readiness::NotReady("a worker stands still")
+        } else {
+            Readiness::Ready("ok")
+        }
     }
 
     fn readiness(&self) -> Readiness {

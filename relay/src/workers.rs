@@ -3,7 +3,6 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -13,9 +12,10 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::core::limits::RateLimits;
 use crate::core::window::WindowControl;
 use crate::core::worker::{Ended, WorkerConfig};
-use crate::core::{Counters, Crossings, Worker, WorkerCommand};
+use crate::core::{Counters, Crossings, Post, Worker, mailbox};
 use crate::daemon::StartError;
 use crate::flags::Flags;
+use crate::heartbeat::Heartbeat;
 use crate::io::threads::WorkerThread;
 use crate::io::{MOST_WORKERS, UdpDriver, Waker};
 
@@ -25,8 +25,9 @@ const CROSSING_RING: usize = 1024;
 
 /// The worker threads, and what the rest of the relay needs of them.
 pub(crate) struct Workers {
-    pub(crate) mailboxes: Vec<mpsc::Sender<WorkerCommand>>,
+    pub(crate) mailboxes: Vec<Post>,
     pub(crate) counters: Vec<Arc<Counters>>,
+    pub(crate) heartbeats: Vec<Arc<Heartbeat>>,
     pub(crate) wakers: Arc<[Waker]>,
     pub(crate) threads: Vec<JoinHandle<io::Result<()>>>,
 }
@@ -44,12 +45,14 @@ impl Workers {
         let mut workers = Self {
             mailboxes: Vec::new(),
             counters: Vec::new(),
+            heartbeats: Vec::new(),
             wakers: drivers.iter().map(UdpDriver::waker).collect(),
             threads: Vec::new(),
         };
         for (index, (driver, core)) in drivers.into_iter().zip(cores).enumerate() {
-            let (mailbox_to, mailbox) = mpsc::channel();
+            let (post, mailbox) = mailbox();
             let counters = Arc::new(Counters::default());
+            let heartbeat = Arc::new(Heartbeat::new(Instant::now()));
             let worker = Worker::new(
                 worker_config(flags, index),
                 Instant::now(),
@@ -62,6 +65,7 @@ impl Workers {
                 driver,
                 mailbox,
                 ended: ended.clone(),
+                heartbeat: Arc::clone(&heartbeat),
                 stop: Arc::clone(stop),
                 wakers: Arc::clone(&workers.wakers),
                 batch: usize::from(flags.batch),
@@ -69,8 +73,9 @@ impl Workers {
                 core,
                 busy_poll: flags.busy_poll,
             };
-            workers.mailboxes.push(mailbox_to);
+            workers.mailboxes.push(post);
             workers.counters.push(counters);
+            workers.heartbeats.push(heartbeat);
             let thread = thread.spawn(index).map_err(StartError::Thread)?;
             workers.threads.push(thread);
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use confab_protocol::cluster::{Action, CommandOutcome, Fence, MediaEndReason, OpenMedia};
 use confab_protocol::media::downlink::{Downlink, DownlinkBody};
 use confab_protocol::media::uplink::UplinkBody;
-use confab_protocol::media::{AudioLevel, ConnectionId, HopKey};
+use confab_protocol::media::{AudioLevel, ConnectionId, HopKey, SFRAME_TAG_LEN};
 use confab_relay::core::DropCause;
 use lab::{Lab, challenge_in};
 use proptest::prelude::*;
@@ -207,17 +207,103 @@ fn a_session_ends_by_bye_and_by_silence_and_control_is_told_once() {
     assert_eq!(ended.len(), 1);
     assert_eq!((ended[0].sender, ended[0].reason), (0, MediaEndReason::Bye));
 
-    assert!(lab.scan_for(Duration::from_secs(25)).is_empty());
-    let datagram = ben.datagram(UplinkBody::KeepAlive { echo: [0; 8] });
-    lab.deliver(&ben, &datagram);
-    assert!(lab.scan_for(Duration::from_secs(29)).is_empty());
-    let ended = lab.scan_for(Duration::from_secs(3));
+    assert!(lab.live(&mut ben, Duration::from_secs(120)).is_empty());
+    let silent = lab.now;
+    let ended = lab.scan_for(Duration::from_secs(40));
     assert_eq!(ended.len(), 1);
     assert_eq!(
         (ended[0].sender, ended[0].reason),
         (1, MediaEndReason::Idle)
     );
+    assert!(
+        lab.now - silent >= Duration::from_secs(18),
+        "its last answer was no older"
+    );
     assert_eq!((lab.registry.sessions(), lab.registry.rooms()), (0, 0));
+}
+
+#[test]
+fn a_session_whose_address_is_never_proved_ends_however_much_it_sends() {
+    let mut lab = Lab::new();
+    let mut ann = lab.open(1, 0);
+    let (mut came, mut went) = (0, 0);
+    let mut ended = Vec::new();
+    while ended.is_empty() {
+        for _ in 0..20 {
+            lab.pass(Duration::from_millis(50));
+            let datagram = ann.audio("x");
+            came += datagram.len();
+            went += lab
+                .deliver(&ann, &datagram)
+                .iter()
+                .map(|(_, sent)| sent.len())
+                .sum::<usize>();
+            lab.tick();
+        }
+        ended = lab.ended();
+    }
+    assert_eq!(ended[0].reason, MediaEndReason::Idle);
+    assert!(went * 2 < came, "{went} bytes of challenges for {came}");
+}
+
+#[test]
+fn unknown_types_and_frames_that_are_too_short_for_their_tag_have_their_causes() {
+    let mut lab = Lab::new();
+    let mut ann = lab.join(1, 0);
+    let _ben = lab.join(1, 1);
+    let mut unknown = ann.audio("x");
+    unknown[0] = 0x05;
+    assert!(lab.deliver(&ann, &unknown).is_empty());
+    assert_eq!(lab.dropped(DropCause::UnknownType), 1);
+
+    // A header of two bytes and fifteen of a tag.
+    let mut short = ann.sframe(0x7000, "");
+    let header = short.len() - SFRAME_TAG_LEN;
+    assert!(header > 1);
+    short.truncate(1 + SFRAME_TAG_LEN);
+    let level = AudioLevel::SILENCE;
+    let datagram = ann.datagram(UplinkBody::Audio {
+        level,
+        sframe: &short,
+    });
+    assert!(lab.deliver(&ann, &datagram).is_empty());
+    assert_eq!(lab.dropped(DropCause::BadFrame), 1);
+
+    let mut whole = ann.audio("x");
+    let cut = whole.len() - 12;
+    whole.truncate(cut);
+    assert!(lab.deliver(&ann, &whole).is_empty());
+    assert_eq!(
+        lab.dropped(DropCause::Malformed),
+        1,
+        "nothing was authentic"
+    );
+}
+
+#[test]
+fn levels_leave_in_steps_and_others_are_counted() {
+    let mut lab = Lab::new();
+    let mut ann = lab.join(1, 0);
+    let ben = lab.join(1, 1);
+    for byte in 0..=u8::MAX {
+        lab.pass(Duration::from_millis(20));
+        let sframe = ann.sframe(0, "x");
+        let said = AudioLevel::from_byte(byte);
+        let datagram = ann.datagram(UplinkBody::Audio {
+            level: said,
+            sframe: &sframe,
+        });
+        let sent = lab.deliver(&ann, &datagram);
+        let downlink = Downlink::parse(&sent[0].1).unwrap();
+        assert!(downlink.is_authentic(&ben.downlink));
+        let DownlinkBody::Audio(records) = downlink.body else {
+            panic!("{downlink:?}")
+        };
+        let heard = records.iter().next().unwrap().level;
+        assert_eq!(heard, said.in_steps().0);
+    }
+    let steps = 2 * (126 / u64::from(AudioLevel::STEP_DB) + 1);
+    assert_eq!(lab.workers[0].counters.levels_rounded.get(), 256 - steps);
 }
 
 #[test]
@@ -253,8 +339,10 @@ fn a_lower_fence_and_another_boot_command_nothing() {
     assert_eq!(as_owner(4, 9), CommandOutcome::Fenced);
     assert_eq!(as_owner(5, 2), CommandOutcome::Obeyed);
     assert_eq!(as_owner(6, 0), CommandOutcome::Obeyed);
-    lab.pass(Duration::from_secs(3600));
-    lab.registry.sweep(lab.now);
+    for _ in 0..60 {
+        lab.pass(Duration::from_secs(60));
+        lab.registry.sweep(lab.now);
+    }
     assert_eq!(
         lab.command(1, close),
         CommandOutcome::Obeyed,

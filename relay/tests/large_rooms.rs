@@ -121,6 +121,48 @@ fn the_loudest_are_chosen_among_all_workers_members() {
     assert_eq!(heard, [0, 100, 0, 100]);
 }
 
+/// Three accounts with four devices each, on every worker of a room with four places, say that they are as loud as can be.
+#[test]
+fn a_speaker_keeps_its_place_among_the_devices_of_few_accounts_on_all_workers() {
+    let setup = Setup {
+        speakers: 4,
+        ..spread(3, 5)
+    };
+    let mut lab = Lab::with(setup);
+    let mut noise: Vec<_> = (0..12)
+        .map(|sender| lab.open_for(1, sender, 100 + u32::from(sender % 3)))
+        .collect();
+    let mut ann = lab.join(1, 12);
+    let ben = lab.join(1, 13);
+    assert_eq!(workers_of(&noise).len(), 3);
+    let (mut said, mut heard) = (0, 0);
+    for round in 0..50 * 60 {
+        lab.pass(Duration::from_millis(20));
+        let mut frames = Vec::new();
+        for device in &mut noise {
+            let sframe = device.sframe(device.sender.into(), "noise");
+            let level = AudioLevel::new(true, 0.0);
+            let body = UplinkBody::Audio {
+                level,
+                sframe: &sframe,
+            };
+            frames.push((device.address, device.datagram(body)));
+        }
+        // Speech of three seconds, and a breath.
+        let speaks = round % 200 < 150;
+        if speaks {
+            frames.insert(round % 12, (ann.address, ann.audio("hello")));
+        }
+        let sent = lab.batch(&frames);
+        let hears = ben.heard(&sent).iter().any(|(_, text)| text == "hello");
+        if round >= 50 {
+            said += usize::from(speaks);
+            heard += usize::from(hears);
+        }
+    }
+    assert_eq!(heard, said);
+}
+
 #[test]
 fn a_worker_sends_home_no_more_speakers_than_can_be_forwarded() {
     let setup = Setup {

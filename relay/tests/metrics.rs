@@ -7,9 +7,10 @@ mod lab;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use confab_relay::core::{DropCause, Registry};
+use confab_relay::core::{DropCause, Registry, mailbox};
+use confab_relay::heartbeat::{Heartbeat, STUCK_AFTER};
 use confab_relay::metrics::Figures;
 use confab_telemetry::Source as _;
 use lab::Lab;
@@ -17,13 +18,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 fn figures(lab: &Lab) -> Figures {
-    let (to, _) = std::sync::mpsc::channel();
+    let heartbeat = || Arc::new(Heartbeat::new(Instant::now()));
+    let (post, _) = mailbox();
     Figures {
         counters: vec![Arc::clone(&lab.workers[0].counters), Arc::default()],
+        heartbeats: vec![heartbeat(), heartbeat()],
         registry: Arc::new(Registry::new(
             lab::BOOT,
             lab::Setup::default().capacity,
-            vec![to],
+            vec![post],
             [1; 32],
         )),
         linked: Arc::new(AtomicUsize::new(0)),
@@ -120,4 +123,22 @@ async fn it_answers_what_it_knows_and_survives_what_it_does_not() {
             .await
             .starts_with("HTTP/1.1 200")
     );
+}
+
+#[tokio::test]
+async fn a_relay_with_a_worker_that_stands_still_is_not_healthy() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut figures = figures(&Lab::new());
+    let long_ago = Instant::now().checked_sub(2 * STUCK_AFTER).unwrap();
+    let stuck = Arc::new(Heartbeat::new(long_ago));
+    figures.heartbeats.push(Arc::clone(&stuck));
+    tokio::spawn(confab_telemetry::serve(listener, Arc::new(figures)));
+    let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let answer = ask(address, request).await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.contains("a worker stands still"), "{answer}");
+    stuck.beat(Instant::now());
+    let answer = ask(address, request).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }

@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,8 @@ use confab_relay::core::limits::RateLimits;
 use confab_relay::core::registry::Capacity;
 use confab_relay::core::window::WindowControl;
 use confab_relay::core::worker::WorkerConfig;
-use confab_relay::core::{Counters, Crossings, Registry, Worker};
+use confab_relay::core::{Counters, Crossings, Registry, Worker, mailbox};
+use confab_relay::heartbeat::Heartbeat;
 use confab_relay::io::threads::WorkerThread;
 use confab_relay::io::{UdpDriver, Waker, bind_group};
 
@@ -55,8 +56,8 @@ fn start() -> Running {
     let stop = Arc::new(AtomicBool::new(false));
     let (mut mailboxes, mut threads) = (Vec::new(), Vec::new());
     for (index, driver) in group.drivers.into_iter().enumerate() {
-        let (to, mailbox) = mpsc::channel();
-        mailboxes.push(to);
+        let (post, mailbox) = mailbox();
+        mailboxes.push(post);
         let config = WorkerConfig {
             index: index as u8,
             buffers: BUFFERS,
@@ -77,6 +78,7 @@ fn start() -> Running {
             driver,
             mailbox,
             ended,
+            heartbeat: Arc::new(Heartbeat::new(Instant::now())),
             stop: Arc::clone(&stop),
             wakers: Arc::clone(&wakers),
             batch: 64,

@@ -1,5 +1,5 @@
-//! The members of all rooms: few sockets, many sessions. Speakers speak at random phases; who only listens keeps its
-//! session alive; a sample of what arrives is checked.
+//! The members of all rooms: few sockets, many sessions. Speakers speak at random phases; who only listens says that it is
+//! there; a sample of what arrives is checked.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use super::ears::{ANSWERS, Ear, Keys, hear};
+use super::ears::{ANSWERS, Ear, Lines, hear};
 use super::pace::{self, Pace};
 use super::times::Times;
 use super::voice::{Answers, Session, Voice};
@@ -32,7 +32,8 @@ const SHUT_BUFFER: usize = 4096;
 pub enum Ears {
     /// Read, counted, and a sample checked.
     Open,
-    /// Left in small socket buffers, where the kernel drops it: costs the sender the least and disturbs it the least.
+    /// Left in small socket buffers, where the kernel drops it: costs the sender the least and disturbs it the least. What
+    /// the relay asks is not read either, so that it sends for less than 30 s.
     Shut,
 }
 
@@ -83,7 +84,7 @@ pub struct Crowd {
 /// A socket, seen from who sends.
 struct Mouth {
     socket: Arc<UdpSocket>,
-    keys: Keys,
+    lines: Lines,
     answers: Answers,
 }
 
@@ -241,17 +242,17 @@ impl Crowd {
         let mut mouths = Vec::new();
         for at in 0..self.manner.sockets.max(1) {
             let socket = open_socket(relay, self.manner.ears)?;
-            let keys = Keys::default();
+            let lines = Lines::default();
             let mut answers = Answers::Socket;
             if !self.readers.is_empty() {
                 let (to, from) = mpsc::sync_channel(ANSWERS);
-                let ear = Ear::new(&socket, &keys, to)?;
+                let ear = Ear::new(&socket, &lines, to)?;
                 let _ = self.readers[at % self.readers.len()].send(vec![ear]);
                 answers = Answers::Thread(from);
             }
             mouths.push(Mouth {
                 socket: Arc::new(socket),
-                keys,
+                lines,
                 answers,
             });
         }
@@ -303,10 +304,10 @@ impl Mouth {
     fn connect(&mut self, sessions: Vec<Session>) -> io::Result<Vec<Voice>> {
         let mut voices = Vec::new();
         for session in sessions {
-            let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-            keys.insert(*session.downlink_key.as_bytes());
-            drop(keys);
             let mut voice = Voice::new(session, Arc::clone(&self.socket));
+            let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+            lines.push(voice.line().clone());
+            drop(lines);
             voice.connect(&self.answers)?;
             voices.push(voice);
         }

@@ -4,7 +4,6 @@
 //! receiver. One thread looks after many sockets, a few thousand times a second; when a datagram arrived is the kernel's
 //! word.
 
-use std::collections::HashSet;
 use std::io;
 use std::net::UdpSocket;
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,13 +12,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use confab_protocol::media::HopKey;
 use confab_protocol::media::downlink::{Downlink, DownlinkBody, kind};
 use confab_relay::core::{Packet, PacketPool, Transport};
 use confab_relay::io::UdpDriver;
 
 use super::crowd::Shared;
-use super::voice::spoken_at;
+use super::voice::{Line, spoken_at};
 
 /// Time between two looks at the sockets.
 const LOOK_EVERY: Duration = Duration::from_micros(500);
@@ -37,23 +35,23 @@ pub(super) struct Ear {
     driver: UdpDriver,
     /// Its own: a driver keeps a batch of buffers ready.
     pool: PacketPool,
-    keys: Keys,
+    lines: Lines,
     answers: SyncSender<Vec<u8>>,
 }
 
-/// Downlink keys of a socket's sessions; a datagram does not say whose it is.
-pub(super) type Keys = Arc<Mutex<HashSet<[u8; HopKey::LEN]>>>;
+/// A socket's sessions; a datagram does not say for which of them it is.
+pub(super) type Lines = Arc<Mutex<Vec<Line>>>;
 
 impl Ear {
     pub(super) fn new(
         socket: &UdpSocket,
-        keys: &Keys,
+        lines: &Lines,
         answers: SyncSender<Vec<u8>>,
     ) -> io::Result<Self> {
         Ok(Self {
             driver: UdpDriver::new(vec![socket.try_clone()?], BATCH)?,
             pool: PacketPool::new(0, 2 * BATCH),
-            keys: Arc::clone(keys),
+            lines: Arc::clone(lines),
             answers,
         })
     }
@@ -73,7 +71,7 @@ pub(super) fn hear(shared: &Shared, more: &Receiver<Vec<Ear>>) -> io::Result<()>
                 ear.driver.receive(&mut ear.pool, &mut batch)?;
                 let was_full = batch.len() == BATCH;
                 for packet in batch.drain(..) {
-                    take(shared, ear, &packet, &mut seen);
+                    take(shared, ear, &packet, &mut seen)?;
                     ear.pool.give(packet);
                 }
                 if !was_full {
@@ -90,20 +88,38 @@ pub(super) fn hear(shared: &Shared, more: &Receiver<Vec<Ear>>) -> io::Result<()>
     Ok(())
 }
 
-fn take(shared: &Shared, ear: &Ear, packet: &Packet, seen: &mut u64) {
+fn take(shared: &Shared, ear: &Ear, packet: &Packet, seen: &mut u64) -> io::Result<()> {
     let bytes = packet.bytes();
     let &[kind, frames, ..] = bytes else {
-        return;
+        return Ok(());
     };
+    if kind == kind::PATH_CHALLENGE {
+        return answer(ear, packet);
+    }
     if kind != kind::AUDIO {
         let _ = ear.answers.try_send(bytes.to_vec());
-        return;
+        return Ok(());
     }
     *seen += 1;
     shared.datagrams.fetch_add(1, Relaxed);
     shared.frames.fetch_add(frames.into(), Relaxed);
     if seen.is_multiple_of(SAMPLE) {
         look_into(shared, ear, packet);
+    }
+    Ok(())
+}
+
+/// The relay asks whether a session still hears.
+fn answer(ear: &Ear, packet: &Packet) -> io::Result<()> {
+    let Ok(downlink) = Downlink::parse(packet.bytes()) else {
+        return Ok(());
+    };
+    let DownlinkBody::PathChallenge(challenge) = downlink.body else {
+        return Ok(());
+    };
+    match line_of(&ear.lines, &downlink) {
+        Some(line) => line.answer(challenge),
+        None => Ok(()),
     }
 }
 
@@ -112,7 +128,7 @@ fn look_into(shared: &Shared, ear: &Ear, packet: &Packet) {
     let arrived = shared.epoch.elapsed().saturating_sub(ago);
     let downlink = Downlink::parse(packet.bytes()).ok();
     shared.looked_into.fetch_add(1, Relaxed);
-    let Some(downlink) = downlink.filter(|downlink| is_for_one_of(&ear.keys, downlink)) else {
+    let Some(downlink) = downlink.filter(|downlink| line_of(&ear.lines, downlink).is_some()) else {
         shared.bad.fetch_add(1, Relaxed);
         return;
     };
@@ -128,8 +144,7 @@ fn look_into(shared: &Shared, ear: &Ear, packet: &Packet) {
     }
 }
 
-fn is_for_one_of(keys: &Keys, downlink: &Downlink<'_>) -> bool {
-    let keys = keys.lock().unwrap_or_else(PoisonError::into_inner);
-    keys.iter()
-        .any(|key| downlink.is_authentic(&HopKey::new(*key)))
+fn line_of(lines: &Lines, downlink: &Downlink<'_>) -> Option<Line> {
+    let lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+    lines.iter().find(|line| line.is_for_me(downlink)).cloned()
 }

@@ -77,9 +77,12 @@ pub struct Rig {
     _scratch: tempfile::TempDir,
 }
 
-/// The key of every session of a load, both ways: what is measured is not the keys.
-pub fn hop_key() -> HopKey {
-    HopKey::new(*b"the load's key !")
+/// A session's key, both ways: a datagram does not say for which session of a socket it is, its tag does.
+fn hop_key(conference: ConferenceId, sender: u16) -> HopKey {
+    let mut key = *conference.as_bytes();
+    let [high, low] = sender.to_be_bytes();
+    (key[14], key[15]) = (high, low);
+    HopKey::new(key)
 }
 
 impl Rig {
@@ -202,21 +205,23 @@ impl Rig {
     }
 
     fn session(&self, (room, member, id): (u32, u16, ConnectionId)) -> Session {
+        let key = hop_key(conference(room), member);
         Session {
             room,
             member,
             leaf: member.into(),
             relay: self.relay,
             id,
-            uplink_key: hop_key(),
-            downlink_key: hop_key(),
+            uplink_key: key.clone(),
+            downlink_key: key,
         }
     }
 
     fn open_one(&self, conference: ConferenceId, sender: u16, command: u64, inbox: &RoomInbox) {
+        let key = hop_key(conference, sender);
         let open = OpenMedia {
             note: SessionNote::new(&[0; NOTE_LEN]).unwrap_or_default(),
-            ..OpenMedia::new(sender, sender.into(), hop_key(), hop_key())
+            ..OpenMedia::new(sender, sender.into(), key.clone(), key)
         };
         self.control.server.relays.command(
             &self.linked.name,

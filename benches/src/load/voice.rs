@@ -3,6 +3,7 @@
 use std::io;
 use std::net::UdpSocket;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
@@ -38,8 +39,19 @@ pub struct Session {
 /// What is needed to speak for a session.
 pub(super) struct Voice {
     pub(super) session: Session,
+    line: Line,
+    /// Of its frames.
+    counter: u64,
+}
+
+/// A session's way to the relay, shared by who speaks for it and who reads what comes to it.
+#[derive(Clone)]
+pub(super) struct Line {
+    id: ConnectionId,
+    uplink_key: HopKey,
+    downlink_key: HopKey,
     socket: Arc<UdpSocket>,
-    next: u32,
+    next: Arc<AtomicU32>,
 }
 
 /// Where answers of a socket come from while its sessions prove their addresses.
@@ -69,32 +81,41 @@ impl Answers {
 
 impl Voice {
     pub(super) fn new(session: Session, socket: Arc<UdpSocket>) -> Self {
+        let line = Line {
+            id: session.id,
+            uplink_key: session.uplink_key.clone(),
+            downlink_key: session.downlink_key.clone(),
+            socket,
+            next: Arc::default(),
+        };
         Self {
             session,
-            socket,
-            next: 0,
+            line,
+            counter: 0,
         }
+    }
+
+    /// Its way to the relay.
+    pub(super) fn line(&self) -> &Line {
+        &self.line
     }
 
     /// Proves the socket's address, and waits until the relay knows.
     pub(super) fn connect(&mut self, answers: &Answers) -> io::Result<()> {
         for _ in 0..TRIES {
-            self.keep_alive()?;
+            self.line.keep_alive()?;
             let deadline = Instant::now() + ANSWER_DEADLINE;
-            while let Some(answer) = answers.next(&self.socket, deadline) {
+            while let Some(answer) = answers.next(&self.line.socket, deadline) {
                 let Ok(answer) = Downlink::parse(&answer) else {
                     continue;
                 };
                 // The others on the socket are answered, too.
-                if !answer.is_authentic(&self.session.downlink_key) {
+                if !self.line.is_for_me(&answer) {
                     continue;
                 }
                 match answer.body {
-                    DownlinkBody::PathChallenge(challenge) => {
-                        self.send(UplinkBody::PathResponse { challenge })?;
-                        self.keep_alive()?;
-                    }
-                    DownlinkBody::Pong(pong) if pong.echo == self.echo() => return Ok(()),
+                    DownlinkBody::PathChallenge(challenge) => self.line.answer(challenge)?,
+                    DownlinkBody::Pong(pong) if pong.echo == self.line.echo() => return Ok(()),
                     _ => {}
                 }
             }
@@ -103,44 +124,57 @@ impl Voice {
     }
 
     /// A sign of life.
-    pub(super) fn keep_alive(&mut self) -> io::Result<()> {
-        let echo = self.echo();
-        self.send(UplinkBody::KeepAlive { echo })
+    pub(super) fn keep_alive(&self) -> io::Result<()> {
+        self.line.keep_alive()
     }
 
     /// A frame that says when it was spoken, as time since `epoch`.
     pub(super) fn speak(&mut self, epoch: Instant, sframe_len: usize) -> io::Result<()> {
         let header = SframeHeader {
             key_id: KeyId::new(self.session.leaf, 0, 0),
-            counter: self.next.into(),
+            counter: self.counter,
         };
+        self.counter += 1;
         let mut head = [0; SframeHeader::MAX_LEN];
         let head_len = header.write(&mut head);
         let mut sframe = vec![0xa5; sframe_len.max(head_len + SFRAME_TAG_LEN)];
         sframe[..head_len].copy_from_slice(&head[..head_len]);
         let spoken = epoch.elapsed().as_nanos() as u64;
         sframe[head_len..head_len + 8].copy_from_slice(&spoken.to_be_bytes());
-        self.send(UplinkBody::Audio {
+        self.line.send(UplinkBody::Audio {
             level: AudioLevel::new(true, 24.0),
             sframe: &sframe,
         })
     }
+}
 
-    /// Tells the answers of sessions apart that share a key.
-    fn echo(&self) -> [u8; 8] {
-        self.session.id.to_bytes()
+impl Line {
+    /// Whether a datagram is for this session.
+    pub(super) fn is_for_me(&self, downlink: &Downlink<'_>) -> bool {
+        downlink.is_authentic(&self.downlink_key)
     }
 
-    fn send(&mut self, body: UplinkBody<'_>) -> io::Result<()> {
+    /// Shows that the socket's address receives, as a client does, and asks for a pong.
+    pub(super) fn answer(&self, challenge: [u8; 8]) -> io::Result<()> {
+        self.send(UplinkBody::PathResponse { challenge })?;
+        self.keep_alive()
+    }
+
+    fn keep_alive(&self) -> io::Result<()> {
+        let echo = self.echo();
+        self.send(UplinkBody::KeepAlive { echo })
+    }
+
+    /// Tells the pongs of sessions apart.
+    fn echo(&self) -> [u8; 8] {
+        self.id.to_bytes()
+    }
+
+    fn send(&self, body: UplinkBody<'_>) -> io::Result<()> {
         let mut datagram = Vec::with_capacity(160);
-        body.encode(
-            self.session.id,
-            self.next,
-            &self.session.uplink_key,
-            &mut datagram,
-        )
-        .map_err(io::Error::other)?;
-        self.next += 1;
+        let number = self.next.fetch_add(1, Relaxed);
+        body.encode(self.id, number, &self.uplink_key, &mut datagram)
+            .map_err(io::Error::other)?;
         match self.socket.send(&datagram) {
             Ok(_) => Ok(()),
             // A full buffer loses a datagram, as a network would.

@@ -10,11 +10,13 @@ use arrayvec::ArrayVec;
 use confab_protocol::media::downlink::{
     self, MAX_RECORDS_LEN, RECORD_HEADER_LEN, RECORD_OFFSET_IN_UPLINK, Record,
 };
-use confab_protocol::media::{PACKET_NUMBER_LIMIT, RecordDigest};
+use confab_protocol::media::{MediaError, PACKET_NUMBER_LIMIT, RecordDigest, TAG_LEN};
 
 use super::crossing::Frame;
 use super::packet::{KernelTime, Packet};
-use super::session::{Outbound, Seat};
+use super::path::FourTuple;
+use super::session::Seat;
+use super::table::Outbound;
 use super::transport::Outgoing;
 
 /// Most frames that share a datagram: as many of the shortest useful ones as fit.
@@ -30,6 +32,14 @@ pub(super) struct Bundle {
     digests: ArrayVec<RecordDigest, MAX_BUNDLE>,
     /// When the kernel received its oldest frame.
     received: KernelTime,
+}
+
+/// What is added to a bundle.
+pub(super) enum Piece {
+    /// A frame, in the buffer in which it came.
+    Frame(Box<Packet>),
+    /// That a speaker is not forwarded any more.
+    Stopped([u8; RECORD_HEADER_LEN]),
 }
 
 /// Where a record lies in its bundle, and whose it is.
@@ -55,11 +65,6 @@ impl Bundle {
         self.spans.len()
     }
 
-    /// True when there are none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.spans.is_empty()
-    }
-
     /// Whether its one frame is still in the buffer in which it came.
     pub(super) fn holds_packet(&self) -> bool {
         self.packet.is_some()
@@ -70,53 +75,46 @@ impl Bundle {
         self.received
     }
 
-    /// Whether a record fits, and its speaker has none in here yet: nobody is sent two of one speaker at once, so a
-    /// speaker's own is always one piece to leave out.
-    pub(super) fn takes(&self, record_len: usize, seat: Seat) -> bool {
-        let used = self.spans.last().map_or(0, |span| span.end);
-        !self.spans.is_full()
-            && used + record_len <= MAX_RECORDS_LEN
-            && self.spans.iter().all(|span| span.seat != seat)
-    }
-
-    /// Takes the first frame, in the buffer in which it came.
-    pub(super) fn hold(&mut self, packet: Box<Packet>, seat: Seat) {
-        self.received = packet.received;
-        let record = packet.record();
-        self.digests.push(RecordDigest::of(record));
-        self.spans.push(Span {
-            seat,
-            start: 0,
-            end: record.len(),
-        });
-        self.packet = Some(packet);
-    }
-
-    /// Appends a record that [`takes`](Self::takes) has agreed to. A first frame that was still in its own buffer is
-    /// copied to where others can follow it, and its buffer given back.
-    pub(super) fn lay(
+    /// Adds a record behind the others: gives buffers back that are not needed any more, or the record if it does not fit.
+    ///
+    /// A first frame stays in the buffer in which it came if it `may_stay` there, until another one follows it.
+    pub(super) fn add(
         &mut self,
-        record: &[u8],
+        piece: Piece,
         seat: Seat,
-        received: KernelTime,
-    ) -> Option<Box<Packet>> {
-        const FITS: &str = "the bundle was asked whether it takes the record";
-        if self.is_empty() {
-            self.received = received;
+        may_stay: impl FnOnce(&Packet) -> bool,
+    ) -> Result<[Option<Box<Packet>>; 2], Piece> {
+        let record = piece.record();
+        let start = self.spans.last().map_or(0, |span| span.end);
+        let end = start + record.len();
+        // Nobody is sent two of one speaker at once, so a speaker's own is always one piece to leave out.
+        let takes = !self.spans.is_full()
+            && end <= MAX_RECORDS_LEN
+            && self.spans.iter().all(|span| span.seat != seat);
+        if !takes {
+            return Err(piece);
         }
+        if self.spans.is_empty() {
+            self.received = piece.received();
+        }
+        let digest = RecordDigest::of(record);
+        let span = Span { seat, start, end };
+        if self.digests.try_push(digest).is_err() || self.spans.try_push(span).is_err() {
+            return Err(piece);
+        }
+        let piece = match piece {
+            Piece::Frame(packet) if start == 0 && may_stay(&packet) => {
+                self.packet = Some(packet);
+                return Ok([None, None]);
+            }
+            piece => piece,
+        };
         let first = self.packet.take();
-        if let Some(first) = &first {
-            self.laid.try_extend_from_slice(first.record()).expect(FITS);
-        }
-        let start = self.laid.len();
-        self.laid.try_extend_from_slice(record).expect(FITS);
-        self.digests.push(RecordDigest::of(record));
-        self.spans.push(Span {
-            seat,
-            start,
-            end: self.laid.len(),
-        });
-        first
+        let first_record = first.as_deref().map_or(&[][..], Packet::record);
+        // Both fit: `end` was looked at.
+        let _ = self.laid.try_extend_from_slice(first_record);
+        let _ = self.laid.try_extend_from_slice(piece.record());
+        Ok([first, piece.into_packet()])
     }
 
     /// The datagram for a receiver, and how many frames are in it. `None` when there is nothing for it: it has no
@@ -130,25 +128,34 @@ impl Bundle {
         if receiver.next >= PACKET_NUMBER_LIMIT {
             return None;
         }
-        let number = receiver.next;
+        if let Some(own) = self.spans.iter().position(|span| span.seat == seat) {
+            return self.datagram_without(own, to, receiver);
+        }
+        let count = self.digests.len();
+        let head = downlink::audio_header(count as u8, receiver.next, &receiver.key, &self.digests);
+        let body = [self.records(), &[]];
+        Some((Outgoing { to, head, body }, count as u64))
+    }
+
+    /// The same without one of the frames. Rare enough not to be in the way of the rest.
+    #[inline(never)]
+    fn datagram_without(
+        &self,
+        own: usize,
+        to: FourTuple,
+        receiver: &Outbound,
+    ) -> Option<(Outgoing<'_>, u64)> {
+        let span = self.spans.get(own)?;
+        let (before, from_own) = self.digests.split_at_checked(own)?;
+        let (_, after) = from_own.split_first()?;
+        let count = before.len() + after.len();
+        if count == 0 {
+            return None;
+        }
+        let others = before.iter().chain(after);
+        let head = downlink::audio_header(count as u8, receiver.next, &receiver.key, others);
         let records = self.records();
-        let own = self.spans.iter().position(|span| span.seat == seat);
-        let (count, head, body) = match own {
-            None => {
-                let count = self.digests.len();
-                let head =
-                    downlink::audio_header(count as u8, number, &receiver.key, &self.digests);
-                (count, head, [records, &[]])
-            }
-            Some(_) if self.spans.len() == 1 => return None,
-            Some(own) => {
-                let count = self.digests.len() - 1;
-                let others = self.digests[..own].iter().chain(&self.digests[own + 1..]);
-                let head = downlink::audio_header(count as u8, number, &receiver.key, others);
-                let span = &self.spans[own];
-                (count, head, [&records[..span.start], &records[span.end..]])
-            }
-        };
+        let body = [records.get(..span.start)?, records.get(span.end..)?];
         Some((Outgoing { to, head, body }, count as u64))
     }
 
@@ -206,16 +213,42 @@ impl BundlePool {
     }
 }
 
-impl Packet {
-    /// Writes the record's header over the end of the uplink's.
-    pub(super) fn make_record(&mut self, frame: &Frame) {
-        let header = Record::header(frame.sender, frame.level, self.sframe_range().len())
-            .expect("an SFrame that came in one datagram fits into another");
-        self.data[RECORD_OFFSET_IN_UPLINK..][..RECORD_HEADER_LEN].copy_from_slice(&header);
+impl Piece {
+    /// The record's bytes.
+    fn record(&self) -> &[u8] {
+        match self {
+            Self::Frame(packet) => packet.record(),
+            Self::Stopped(record) => record,
+        }
     }
 
-    /// The record that was written over the header's end.
-    pub(super) fn record(&self) -> &[u8] {
-        &self.data[RECORD_OFFSET_IN_UPLINK..self.sframe_range().end]
+    fn received(&self) -> KernelTime {
+        match self {
+            Self::Frame(packet) => packet.received,
+            Self::Stopped(_) => KernelTime::default(),
+        }
+    }
+
+    fn into_packet(self) -> Option<Box<Packet>> {
+        match self {
+            Self::Frame(packet) => Some(packet),
+            Self::Stopped(_) => None,
+        }
+    }
+}
+
+impl Packet {
+    /// Writes the record's header over the end of the uplink's. An error when it fits into no datagram.
+    pub(super) fn make_record(&mut self, frame: &Frame) -> Result<(), MediaError> {
+        let sframe_len = self.record().len().saturating_sub(RECORD_HEADER_LEN);
+        let header = Record::header(frame.speaker.sender, frame.level, sframe_len)?;
+        self.data[RECORD_OFFSET_IN_UPLINK..][..RECORD_HEADER_LEN].copy_from_slice(&header);
+        Ok(())
+    }
+
+    /// The record that was written over the header's end; before that, as many bytes.
+    fn record(&self) -> &[u8] {
+        let end = self.len.saturating_sub(TAG_LEN);
+        self.data.get(RECORD_OFFSET_IN_UPLINK..end).unwrap_or(&[])
     }
 }

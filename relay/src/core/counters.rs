@@ -40,8 +40,10 @@ macro_rules! drop_causes {
 }
 
 drop_causes! {
-    /// Not a datagram of this protocol.
+    /// Not a datagram of this protocol: too short or too long for its type, an SFrame of less than 17 bytes among them.
     Malformed = "malformed",
+    /// A datagram of a type that this version does not know.
+    UnknownType = "unknown_type",
     /// No session has this connection id.
     UnknownConnection = "unknown_connection",
     /// The hop tag is wrong.
@@ -52,11 +54,13 @@ drop_causes! {
     TooOld = "too_old",
     /// More packets or bytes than a session may send.
     RateLimited = "rate_limited",
+    /// A frame of a session whose SFrame header is not in its shortest form, or is followed by fewer bytes than a tag has.
+    BadFrame = "bad_frame",
     /// The key id's leaf is not the session's.
     WrongLeaf = "wrong_leaf",
     /// The participant may not speak: muted, or a listener.
     MayNotSpeak = "may_not_speak",
-    /// Others in the room were louder.
+    /// Others in the room have the places of those who are forwarded.
     NotLoudest = "not_loudest",
     /// A path response that answers no challenge, or from elsewhere.
     StrayPathResponse = "stray_path_response",
@@ -117,10 +121,16 @@ counters! {
     frames_out,
     /// Keep-alives answered.
     pongs,
-    /// Path challenges sent.
+    /// Path challenges sent to addresses that were not proved.
     path_challenges,
-    /// Sessions whose media moved to another address.
+    /// Path challenges sent to the addresses that media goes to, to see that they still answer.
+    path_checks,
+    /// Sessions whose media went to a first or another address.
     path_moves,
+    /// Sessions whose address did not answer any more and was not sent to from then on.
+    paths_lost,
+    /// Voice frames whose level was not in steps of 6 dB and was rounded.
+    levels_rounded,
     /// Datagrams that came to another worker's socket and were passed on.
     misdirected,
     /// Times that the sockets took no more, and sending had to wait.

@@ -8,9 +8,9 @@ use confab_protocol::media::AudioLevel;
 use crossbeam_queue::ArrayQueue;
 
 use super::fanout::Fanout;
+use super::loudest::Speaker;
 use super::packet::Packet;
 use super::room::Room;
-use super::session::Seat;
 
 /// The inboxes of all workers.
 pub struct Crossings {
@@ -37,13 +37,9 @@ pub(super) enum Crossing {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame {
     /// Whose.
-    pub(super) seat: Seat,
-    /// Their label.
-    pub(super) sender: u16,
+    pub(super) speaker: Speaker,
     /// How loud it says it is.
     pub(super) level: AudioLevel,
-    /// How loud the speaker has been lately, for the choice of the loudest.
-    pub(super) rank: f32,
 }
 
 impl Crossings {
@@ -63,35 +59,36 @@ impl Crossings {
         self.inboxes.len()
     }
 
-    /// Puts something into a worker's inbox; gives it back when that is full.
+    /// Puts something into a worker's inbox; gives it back when that is full, or when there is no such worker.
     pub(super) fn send(&self, to: u8, crossing: Crossing) -> Result<(), Crossing> {
-        self.inboxes[usize::from(to)].ring.push(crossing)
+        match self.inboxes.get(usize::from(to)) {
+            Some(inbox) => inbox.ring.push(crossing),
+            None => Err(crossing),
+        }
     }
 
     /// The next of what is in a worker's inbox.
     pub(super) fn receive(&self, worker: u8) -> Option<Crossing> {
-        self.inboxes[usize::from(worker)].ring.pop()
+        self.inboxes.get(usize::from(worker))?.ring.pop()
     }
 
     /// True when there is nothing in a worker's inbox.
     pub(super) fn is_empty(&self, worker: u8) -> bool {
-        self.inboxes[usize::from(worker)].ring.is_empty()
+        let inbox = self.inboxes.get(usize::from(worker));
+        inbox.is_none_or(|inbox| inbox.ring.is_empty())
     }
 
     /// Gives a buffer back to the worker whose it is.
     pub(super) fn give_back(&self, packet: Box<Packet>) {
-        let returned = self.inboxes[usize::from(packet.owner)]
-            .returned
-            .push(packet);
-        assert!(
-            returned.is_ok(),
-            "there is room for all of the pool's buffers"
-        );
+        if let Some(inbox) = self.inboxes.get(usize::from(packet.owner)) {
+            // There is room for every buffer of the worker's. One more would be nobody's, and is let go.
+            drop(inbox.returned.push(packet));
+        }
     }
 
     /// A buffer of the worker's that another has given back.
     pub(super) fn take_back(&self, worker: u8) -> Option<Box<Packet>> {
-        self.inboxes[usize::from(worker)].returned.pop()
+        self.inboxes.get(usize::from(worker))?.returned.pop()
     }
 }
 
@@ -102,13 +99,17 @@ pub struct Rung([u64; 4]);
 impl Rung {
     /// Marks a worker.
     pub(super) fn mark(&mut self, worker: u8) {
-        self.0[usize::from(worker / 64)] |= 1 << (worker % 64);
+        if let Some(word) = self.0.get_mut(usize::from(worker / 64)) {
+            *word |= 1 << (worker % 64);
+        }
     }
 
     /// Who is marked.
     pub fn workers(self) -> impl Iterator<Item = u8> {
-        (0..=u8::MAX)
-            .filter(move |worker| self.0[usize::from(worker / 64)] >> (worker % 64) & 1 == 1)
+        let words = self.0.into_iter().zip((0..=u8::MAX).step_by(64));
+        words.flat_map(|(word, first)| {
+            (0..64).filter_map(move |bit| (word >> bit & 1 == 1).then_some(first + bit))
+        })
     }
 
     /// True when nobody is.

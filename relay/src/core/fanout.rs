@@ -44,12 +44,14 @@ impl Fanout {
     }
 
     fn receivers(&self) -> &[u32] {
-        &self.snapshot.shares()[self.share].receivers
+        let share = self.snapshot.shares().get(self.share);
+        share.map_or(&[], |share| &share.receivers)
     }
 
     /// Frames that its receivers have not been sent yet.
     pub(super) fn unsent(&self) -> u64 {
-        ((self.receivers().len() - self.cursor) * self.bundle.len()) as u64
+        let unserved = self.receivers().len().saturating_sub(self.cursor);
+        (unserved * self.bundle.len()) as u64
     }
 }
 
@@ -96,25 +98,16 @@ impl Worker {
     }
 
     fn send_replies(&mut self, transport: &mut impl Transport) -> bool {
-        while let Some(reply) = self.replies.front() {
-            let (head, rest) = reply
-                .bytes
-                .split_first_chunk()
-                .expect("every datagram begins with a header");
-            let outgoing = Outgoing {
-                to: reply.to,
-                head: *head,
-                body: [rest, &[]],
-            };
-            match transport.reply(&outgoing) {
+        while let Some(reply) = self.replies.first() {
+            match transport.reply(&reply) {
                 SendStatus::All => {
                     self.counters.datagrams_out.add(1);
-                    self.counters.bytes_out.add(outgoing.len() as u64);
+                    self.counters.bytes_out.add(reply.len() as u64);
                 }
                 SendStatus::WouldBlock { .. } => return false,
                 SendStatus::Refused { .. } => self.counters.count_drop(DropCause::SendFailed),
             }
-            self.replies.pop_front();
+            self.replies.pop();
         }
         true
     }
@@ -126,12 +119,16 @@ impl Worker {
         let mut chunk = ArrayVec::<Outgoing<'_>, CHUNK>::new();
         let receivers = fanout.receivers();
         let worker = self.config.index;
-        let mut index = fanout.cursor;
-        while index < receivers.len() && !chunk.is_full() {
-            let slot = receivers[index];
+        let unserved = receivers.get(fanout.cursor..).unwrap_or_default();
+        let mut end = receivers.len();
+        for (index, &slot) in (fanout.cursor..).zip(unserved) {
+            if chunk.is_full() {
+                end = index;
+                break;
+            }
             let seat = Seat { worker, slot };
             // A snapshot may be ahead of the worker's mailbox, and name a slot that is not open yet.
-            let receiver = self.outbound.get(slot as usize);
+            let receiver = self.sessions.outbound(slot);
             let datagram = receiver.and_then(|receiver| fanout.bundle.datagram_for(seat, receiver));
             if let Some((outgoing, frames)) = datagram {
                 chunk.push(outgoing);
@@ -141,38 +138,44 @@ impl Worker {
                     frames,
                 });
             }
-            index += 1;
         }
 
-        let mut at = 0;
-        while at < chunk.len() {
-            let status = transport.send(&chunk[at..]);
+        let (mut targets, mut chunk) = (&targets[..], &chunk[..]);
+        while !chunk.is_empty() {
+            let status = transport.send(chunk);
             let sent = match status {
-                SendStatus::All => chunk.len() - at,
+                SendStatus::All => chunk.len(),
                 SendStatus::WouldBlock { sent } | SendStatus::Refused { sent } => sent,
             };
-            self.count_sent(&targets[at..at + sent], &chunk[at..at + sent]);
+            let sent = sent.min(chunk.len());
+            let (served, waiting) = targets.split_at(sent);
+            let (gone, unsent) = chunk.split_at(sent);
+            self.count_sent(served, gone);
             if let Some(latency) = transport.elapsed(fanout.bundle.received()) {
                 self.counters.send_latency.record(latency, sent as u64);
             }
-            at += sent;
+            (targets, chunk) = (waiting, unsent);
             match status {
                 SendStatus::All => {}
-                SendStatus::WouldBlock { .. } => return (targets[at].index, true),
+                SendStatus::WouldBlock { .. } => {
+                    let next = targets.first().map_or(end, |target| target.index);
+                    return (next, true);
+                }
                 SendStatus::Refused { .. } => {
                     self.counters.count_drop(DropCause::SendFailed);
-                    at += 1;
+                    targets = targets.get(1..).unwrap_or_default();
+                    chunk = chunk.get(1..).unwrap_or_default();
                 }
             }
         }
-        (index, false)
+        (end, false)
     }
 
     /// A packet number is used up once its datagram is on its way, and not by one that was refused.
     fn count_sent(&mut self, targets: &[Target], sent: &[Outgoing<'_>]) {
         let mut frames = 0;
         for target in targets {
-            self.outbound[target.slot as usize].next += 1;
+            self.sessions.count_sent(target.slot);
             frames += target.frames;
         }
         let bytes = sent.iter().map(Outgoing::len).sum::<usize>();

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use confab_protocol::media::AudioLevel;
-use confab_protocol::media::downlink::{RECORD_HEADER_LEN, Record};
+use confab_protocol::media::downlink::Record;
 
-use super::bundle::Bundle;
+use super::bundle::{Bundle, Piece};
 use super::counters::DropCause;
 use super::crossing::{Crossing, Frame};
 use super::fanout::Fanout;
 use super::loudest::Admission;
-use super::packet::{KernelTime, Packet};
+use super::packet::Packet;
 use super::room::Snapshot;
 use super::session::Seat;
 use super::worker::Worker;
@@ -35,7 +35,8 @@ impl Worker {
         place: usize,
         frame: Frame,
     ) {
-        let Some(room) = &self.rooms[place].shared else {
+        let room = self.rooms.get(place).and_then(|room| room.shared.as_ref());
+        let Some(room) = room else {
             self.give(packet);
             return;
         };
@@ -44,8 +45,8 @@ impl Worker {
             return;
         }
         let room = Arc::clone(room);
-        // Who is not among the loudest here is not among the loudest of all: so a room whose members all speak at once
-        // cannot fill its home's ring.
+        // Who has no place here has none among all: so a room whose members all speak at once cannot fill its home's
+        // ring.
         if self.choose(now, place, &frame) == Admission::Refuse {
             self.refuse(packet);
             return;
@@ -54,7 +55,7 @@ impl Worker {
         self.cross(room.home, Crossing::Frame(packet, room, frame));
     }
 
-    /// Puts a frame into its room's bundle, if its speaker is among the loudest.
+    /// Puts a frame into its room's bundle, if its speaker is one of those who are forwarded.
     pub(super) fn admit(
         &mut self,
         now: Instant,
@@ -68,25 +69,15 @@ impl Worker {
             return;
         }
         self.counters.frames_in.add(1);
-        packet.make_record(frame);
-        let index = self.config.index;
         let since = now.checked_sub(packet.waited).unwrap_or(now);
-        let record_len = packet.record().len();
-        let Some(open) = self.bundle_for(now, since, place, record_len, frame.seat) else {
-            self.give(packet);
-            return;
-        };
-        let stays_here = packet.owner == index && open.receivers.is_only_at(index);
-        let bundle = open.bundle_mut();
-        if bundle.is_empty() && stays_here {
-            bundle.hold(packet, frame.seat);
-        } else {
-            let first = bundle.lay(packet.record(), frame.seat, packet.received);
-            self.give(packet);
-            first.into_iter().for_each(|first| self.give(first));
+        match packet.make_record(frame) {
+            Ok(()) => self.bundle(now, since, place, Piece::Frame(packet), frame.speaker.seat),
+            Err(_) => self.drop_frame(packet, DropCause::Malformed),
         }
-        if let Admission::InsteadOf { seat, sender } = admission {
-            self.say_stopped(now, place, seat, sender);
+        if let Admission::InsteadOf { seat, sender } = admission
+            && let Ok(record) = Record::header(sender, AudioLevel::SILENCE, 0)
+        {
+            self.bundle(now, now, place, Piece::Stopped(record), seat);
         }
     }
 
@@ -115,31 +106,54 @@ impl Worker {
 
     fn choose(&mut self, now: Instant, place: usize, frame: &Frame) -> Admission {
         let limit = self.config.speakers;
-        let loudest = &mut self.rooms[place].loudest;
-        loudest.admit(now, limit, frame.seat, frame.sender, frame.rank)
+        match self.rooms.get_mut(place) {
+            Some(room) => room.loudest.admit(now, limit, &frame.speaker),
+            None => Admission::Refuse,
+        }
     }
 
     fn refuse(&mut self, packet: Box<Packet>) {
-        self.counters.count_drop(DropCause::NotLoudest);
+        self.drop_frame(packet, DropCause::NotLoudest);
+    }
+
+    fn drop_frame(&mut self, packet: Box<Packet>, cause: DropCause) {
+        self.counters.count_drop(cause);
         self.give(packet);
     }
 
-    /// The room's open bundle, if it takes a record of this length, or else a new one whose first frame waits `since`
-    /// then. `None` when everyone has left.
-    fn bundle_for(
+    /// Adds to the room's bundle, whose first frame has been waiting since `since` if it is a new one. One that takes no
+    /// more is closed, and the next one begins.
+    fn bundle(&mut self, now: Instant, since: Instant, place: usize, mut piece: Piece, seat: Seat) {
+        let index = self.config.index;
+        // What does not fit into an empty bundle fits into none.
+        for _ in 0..2 {
+            let Some(open) = self.open_bundle(now, since, place) else {
+                break;
+            };
+            match open.add(index, piece, seat) {
+                Ok(free) => {
+                    free.into_iter()
+                        .flatten()
+                        .for_each(|packet| self.give(packet));
+                    return;
+                }
+                Err(refused) => piece = refused,
+            }
+            self.close_bundle(place);
+        }
+        if let Piece::Frame(packet) = piece {
+            self.drop_frame(packet, DropCause::RoomClosed);
+        }
+    }
+
+    /// The room's open bundle, or a new one. `None` when everyone has left.
+    fn open_bundle(
         &mut self,
         now: Instant,
         since: Instant,
         place: usize,
-        record_len: usize,
-        seat: Seat,
     ) -> Option<&mut OpenBundle> {
-        if let Some(open) = &self.rooms[place].bundle
-            && !open.bundle.takes(record_len, seat)
-        {
-            self.close_bundle(place);
-        }
-        let room = &mut self.rooms[place];
+        let room = self.rooms.get_mut(place)?;
         if room.bundle.is_none() {
             room.bundle = Some(OpenBundle {
                 receivers: room.shared.as_ref()?.snapshot(),
@@ -154,19 +168,13 @@ impl Worker {
         room.bundle.as_mut()
     }
 
-    /// Tells the room that a sender is no longer among the loudest.
-    fn say_stopped(&mut self, now: Instant, place: usize, seat: Seat, sender: u16) {
-        let record =
-            Record::header(sender, AudioLevel::SILENCE, 0).expect("an empty record fits anywhere");
-        if let Some(open) = self.bundle_for(now, now, place, RECORD_HEADER_LEN, seat) {
-            let first = open.bundle_mut().lay(&record, seat, KernelTime::default());
-            first.into_iter().for_each(|first| self.give(first));
-        }
-    }
-
     /// Lets the room's bundle go to all workers that have receivers of it.
     fn close_bundle(&mut self, place: usize) {
-        let Some(open) = self.rooms[place].bundle.take() else {
+        let open = self
+            .rooms
+            .get_mut(place)
+            .and_then(|room| room.bundle.take());
+        let Some(open) = open else {
             return;
         };
         let index = self.config.index;
@@ -189,8 +197,19 @@ impl Worker {
 }
 
 impl OpenBundle {
-    /// The bundle, to add to it.
-    fn bundle_mut(&mut self) -> &mut Bundle {
-        Arc::get_mut(&mut self.bundle).expect("nobody else has a bundle before it is closed")
+    /// Adds to the bundle at worker `index`; gives buffers back that are not needed any more, or what does not fit.
+    fn add(
+        &mut self,
+        index: u8,
+        piece: Piece,
+        seat: Seat,
+    ) -> Result<[Option<Box<Packet>>; 2], Piece> {
+        // A bundle that is sent from already takes nothing.
+        let Some(bundle) = Arc::get_mut(&mut self.bundle) else {
+            return Err(piece);
+        };
+        bundle.add(piece, seat, |packet| {
+            packet.owner == index && self.receivers.is_only_at(index)
+        })
     }
 }

@@ -3,17 +3,20 @@
 use std::time::Instant;
 
 use confab_protocol::cluster::MediaEndReason;
-use confab_protocol::media::downlink::{self, Pong};
-use confab_protocol::media::uplink::{AUDIO_HEADER_LEN, Uplink, UplinkBody};
-use confab_protocol::media::{AudioLevel, ReplayError, SFRAME_TAG_LEN, SframeHeader, TAG_LEN};
+use confab_protocol::media::downlink::Pong;
+use confab_protocol::media::uplink::{Uplink, UplinkBody};
+use confab_protocol::media::{AudioLevel, MediaError, ReplayError, SFRAME_TAG_LEN, SframeHeader};
 
-use super::counters::DropCause;
+use super::counters::{Counters, DropCause};
 use super::crossing::{Crossing, Frame};
 use super::fanout::MAX_WAIT;
+use super::loudest::Speaker;
 use super::packet::Packet;
 use super::path::PathAction;
-use super::session::Seat;
-use super::worker::Worker;
+use super::replies::Replies;
+use super::session::{Seat, Session};
+use super::table::Outbound;
+use super::worker::{ChallengeSource, Worker};
 
 impl Worker {
     /// Takes one datagram. What it gives rise to waits for [`end_batch`](Self::end_batch) and
@@ -41,7 +44,10 @@ impl Worker {
     }
 
     fn examine(&mut self, now: Instant, packet: &Packet) -> Result<Verdict, DropCause> {
-        let uplink = Uplink::parse(packet.bytes()).map_err(|_| DropCause::Malformed)?;
+        let uplink = Uplink::parse(packet.bytes()).map_err(|error| match error {
+            MediaError::UnknownType(_) => DropCause::UnknownType,
+            _ => DropCause::Malformed,
+        })?;
         let id = uplink.connection_id;
         if id.worker() != self.config.index {
             let is_one = usize::from(id.worker()) < self.crossings.workers();
@@ -50,8 +56,7 @@ impl Worker {
                 false => Err(DropCause::UnknownConnection),
             };
         }
-        let limits = self.config.limits;
-        let session = self.session(id).ok_or(DropCause::UnknownConnection)?;
+        let (session, outbound) = self.sessions.open(id).ok_or(DropCause::UnknownConnection)?;
         if !uplink.is_authentic(&session.info.uplink_key) {
             return Err(DropCause::BadTag);
         }
@@ -62,115 +67,131 @@ impl Worker {
             // Packet numbers are far below the highest number of a window.
             ReplayError::TooOld | ReplayError::TooHigh => DropCause::TooOld,
         })?;
-        session.last_heard = now;
         session.received = session.received.wrapping_add(1);
-        if !session.limit.take(now, packet.len, &limits) {
+        let passed = session.limit.fill(now, &self.config.limits);
+        session.loudness.pass(passed);
+        if !session.limit.take(packet.len) {
             return Err(DropCause::RateLimited);
         }
 
-        if let UplinkBody::PathResponse { challenge } = uplink.body {
-            return self.take_path_response(packet, id.slot(), challenge);
-        }
-        if let UplinkBody::Bye = uplink.body {
-            self.end(id.slot(), MediaEndReason::Bye);
-            return Ok(Verdict::Done);
-        }
-        self.follow_path(now, packet, id.slot(), newest);
+        let mut inside = Inside {
+            session,
+            outbound,
+            replies: &mut self.replies,
+            challenges: &mut self.challenges,
+            counters: &self.counters,
+        };
         match uplink.body {
-            // Here and not before: it still shows that the session lives, and where.
-            UplinkBody::Audio { .. } if packet.waited > MAX_WAIT => Err(DropCause::Late),
-            UplinkBody::Audio { level, sframe } => self.check_frame(id.slot(), level, sframe),
-            UplinkBody::KeepAlive { echo } => {
-                self.answer_keep_alive(packet, id.slot(), echo);
+            UplinkBody::PathResponse { challenge } => {
+                inside.take_path_response(now, packet, challenge)
+            }
+            UplinkBody::Bye => {
+                self.end(id.slot(), MediaEndReason::Bye);
                 Ok(Verdict::Done)
             }
-            UplinkBody::PathResponse { .. } | UplinkBody::Bye => Ok(Verdict::Done),
+            UplinkBody::Audio { level, sframe } => {
+                inside.follow_path(now, packet, newest);
+                // Here and not before: it still shows where the client is.
+                if packet.waited > MAX_WAIT {
+                    return Err(DropCause::Late);
+                }
+                inside.check_frame(level, sframe)
+            }
+            UplinkBody::KeepAlive { echo } => {
+                inside.follow_path(now, packet, newest);
+                inside.answer_keep_alive(packet, echo);
+                Ok(Verdict::Done)
+            }
         }
     }
+}
 
-    fn check_frame(
-        &mut self,
-        slot: u32,
-        level: AudioLevel,
-        sframe: &[u8],
-    ) -> Result<Verdict, DropCause> {
-        let session = self.sessions[slot as usize]
-            .as_mut()
-            .expect("the session was found by this slot a moment ago");
-        let (header, length) = SframeHeader::parse(sframe).map_err(|_| DropCause::Malformed)?;
+/// A datagram's session, and what its answers take.
+struct Inside<'a> {
+    session: &'a mut Session,
+    outbound: &'a mut Outbound,
+    replies: &'a mut Replies,
+    challenges: &'a mut ChallengeSource,
+    counters: &'a Counters,
+}
+
+impl Inside<'_> {
+    fn check_frame(&mut self, level: AudioLevel, sframe: &[u8]) -> Result<Verdict, DropCause> {
+        let info = &self.session.info;
+        let (header, length) = SframeHeader::parse(sframe).map_err(|_| DropCause::BadFrame)?;
         if sframe.len() < length + SFRAME_TAG_LEN {
-            return Err(DropCause::Malformed);
+            return Err(DropCause::BadFrame);
         }
-        if !session.info.leaves.allow(header.key_id) {
+        if !info.leaves.allow(header.key_id) {
             return Err(DropCause::WrongLeaf);
         }
-        if !session.info.may_speak() {
+        if !info.may_speak() {
             return Err(DropCause::MayNotSpeak);
         }
-        let frame = Frame {
-            seat: Seat::from(session.info.id),
-            sender: session.info.sender,
-            level,
-            rank: session.loudness.hear(level),
+        let (level, was_rounded) = level.in_steps();
+        if was_rounded {
+            self.counters.levels_rounded.add(1);
+        }
+        let speaker = Speaker {
+            seat: Seat::from(info.id),
+            sender: info.sender,
+            account: info.account_label,
+            claim: self.session.loudness.hear(level),
         };
-        Ok(Verdict::Forward(session.place, frame))
+        let frame = Frame { speaker, level };
+        Ok(Verdict::Forward(self.session.place, frame))
     }
 
     /// Starts or goes on proving the address that a packet came from, if it is a new one.
-    fn follow_path(&mut self, now: Instant, packet: &Packet, slot: u32, newest: bool) {
-        let session = self.sessions[slot as usize]
-            .as_mut()
-            .expect("the session was found by this slot a moment ago");
-        let challenges = &mut self.challenges;
-        let action = session
-            .path
-            .on_packet(now, packet.from, newest, || challenges.draw());
-        if let PathAction::Challenge(bytes) = action {
-            let outbound = &mut self.outbound[slot as usize];
-            let datagram = downlink::path_challenge(bytes, outbound.next, &outbound.key);
-            outbound.next += 1;
-            self.counters.path_challenges.add(1);
-            self.reply(packet.from, &datagram);
+    fn follow_path(&mut self, now: Instant, packet: &Packet, newest: bool) {
+        let challenges = &mut *self.challenges;
+        let path = &mut self.session.path;
+        match path.on_packet(now, packet.from, newest, || challenges.draw()) {
+            PathAction::None | PathAction::Lost => {}
+            PathAction::Challenge(bytes) => {
+                self.counters.path_challenges.add(1);
+                self.outbound.challenge(packet.from, bytes, self.replies);
+            }
+            PathAction::Check(path, bytes) => {
+                self.counters.path_checks.add(1);
+                self.outbound.challenge(path, bytes, self.replies);
+            }
         }
     }
 
     fn take_path_response(
         &mut self,
+        now: Instant,
         packet: &Packet,
-        slot: u32,
         challenge: [u8; 8],
     ) -> Result<Verdict, DropCause> {
-        let session = self.sessions[slot as usize]
-            .as_mut()
-            .expect("the session was found by this slot a moment ago");
-        if !session.path.on_response(packet.from, challenge) {
-            return Err(DropCause::StrayPathResponse);
+        let proof = self.session.path.on_response(now, packet.from, challenge);
+        let proof = proof.ok_or(DropCause::StrayPathResponse)?;
+        self.session.alive = self.session.alive.max(proof.at);
+        if proof.is_new {
+            self.session.info.set_seen();
+            self.outbound.path = Some(packet.from);
+            self.counters.path_moves.add(1);
         }
-        session.info.set_seen();
-        self.outbound[slot as usize].path = Some(packet.from);
-        self.counters.path_moves.add(1);
         Ok(Verdict::Done)
     }
 
     /// Answers on the session's path alone: an address that is not proved gets a challenge, never more bytes.
-    fn answer_keep_alive(&mut self, packet: &Packet, slot: u32, echo: [u8; 8]) {
-        let session = self.sessions[slot as usize]
-            .as_ref()
-            .expect("the session was found by this slot a moment ago");
-        if session.path.validated() != Some(packet.from) {
+    fn answer_keep_alive(&mut self, packet: &Packet, echo: [u8; 8]) {
+        if self.outbound.path != Some(packet.from) {
             return;
         }
-        let highest = session.replay.highest().unwrap_or(0);
+        let highest = self.session.replay.highest().unwrap_or(0);
         let pong = Pong {
             echo,
             highest: u32::try_from(highest).unwrap_or(u32::MAX),
-            received: session.received,
+            received: self.session.received,
         };
-        let outbound = &mut self.outbound[slot as usize];
-        let datagram = pong.encode(outbound.next, &outbound.key);
-        outbound.next += 1;
-        self.counters.pongs.add(1);
-        self.reply(packet.from, &datagram);
+        if let Some(number) = self.outbound.take_number() {
+            self.counters.pongs.add(1);
+            let datagram = pong.encode(number, &self.outbound.key);
+            self.replies.push(packet.from, &datagram);
+        }
     }
 }
 
@@ -182,11 +203,4 @@ enum Verdict {
     Forward(usize, Frame),
     /// It is for a session of another worker.
     PassOn(u8),
-}
-
-impl Packet {
-    /// Where the SFrame of an audio datagram lies in the buffer.
-    pub(super) fn sframe_range(&self) -> std::ops::Range<usize> {
-        AUDIO_HEADER_LEN..self.len - TAG_LEN
-    }
 }

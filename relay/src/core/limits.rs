@@ -56,9 +56,26 @@ impl RateLimit {
         }
     }
 
+    /// Fills the buckets for the time since the last call; gives that time in microseconds, up to an hour.
+    pub fn fill(&mut self, now: Instant, limits: &RateLimits) -> u32 {
+        // A clock that goes back fills nothing; one that leaps ahead fills as a second does.
+        let passed = now.saturating_duration_since(self.filled).min(MAX_PASSED);
+        let passed = passed.as_micros() as u32;
+        if passed == 0 {
+            return 0;
+        }
+        self.filled = now;
+        let made_up = u64::from(passed.min(MAX_FILL.as_micros() as u32));
+        let more = |rate: u32| made_up.saturating_mul(u64::from(rate) * UNIT) / 1_000_000;
+        let packets = self.packets + more(limits.packets_per_second);
+        self.packets = packets.min(u64::from(limits.packet_burst) * UNIT);
+        let bytes = self.bytes + more(limits.bytes_per_second);
+        self.bytes = bytes.min(limits.byte_burst() * UNIT);
+        passed
+    }
+
     /// Takes one packet of `bytes`, if both buckets hold it.
-    pub fn take(&mut self, now: Instant, bytes: usize, limits: &RateLimits) -> bool {
-        self.fill(now, limits);
+    pub fn take(&mut self, bytes: usize) -> bool {
         let cost = bytes as u64 * UNIT;
         if self.packets < UNIT || self.bytes < cost {
             return false;
@@ -67,24 +84,10 @@ impl RateLimit {
         self.bytes -= cost;
         true
     }
-
-    fn fill(&mut self, now: Instant, limits: &RateLimits) {
-        // A clock that goes back fills nothing; one that leaps ahead fills as a second does.
-        let elapsed = now
-            .saturating_duration_since(self.filled)
-            .min(MAX_FILL)
-            .as_micros() as u64;
-        if elapsed == 0 {
-            return;
-        }
-        self.filled = now;
-        let more = |rate: u32| elapsed.saturating_mul(u64::from(rate) * UNIT) / 1_000_000;
-        let packets = self.packets + more(limits.packets_per_second);
-        self.packets = packets.min(u64::from(limits.packet_burst) * UNIT);
-        let bytes = self.bytes + more(limits.bytes_per_second);
-        self.bytes = bytes.min(limits.byte_burst() * UNIT);
-    }
 }
+
+/// Longest time that is told.
+const MAX_PASSED: Duration = Duration::from_secs(3600);
 
 /// Longest time that is made up for at once.
 const MAX_FILL: Duration = Duration::from_secs(1);
@@ -99,14 +102,21 @@ mod tests {
         bytes_per_second: 40_000,
     };
 
+    fn take(limit: &mut RateLimit, now: Instant, bytes: usize, limits: &RateLimits) -> bool {
+        limit.fill(now, limits);
+        limit.take(bytes)
+    }
+
     #[test]
     fn a_burst_passes_and_then_the_rate_holds() {
         let start = Instant::now();
         let mut limit = RateLimit::new(start, &LIMITS);
-        let burst = (0..100).filter(|_| limit.take(start, 100, &LIMITS)).count();
+        let burst = (0..100)
+            .filter(|_| take(&mut limit, start, 100, &LIMITS))
+            .count();
         assert_eq!(burst, LIMITS.packet_burst as usize);
         let passed = (1..=10_000)
-            .filter(|ms| limit.take(start + Duration::from_millis(*ms), 100, &LIMITS))
+            .filter(|ms| take(&mut limit, start + Duration::from_millis(*ms), 100, &LIMITS))
             .count();
         let expected = 10 * LIMITS.packets_per_second as usize;
         assert!(passed.abs_diff(expected) <= 2, "{passed}");
@@ -118,7 +128,7 @@ mod tests {
         let mut limit = RateLimit::new(start, &LIMITS);
         let mut bytes = 0;
         for ms in 0..10_000 {
-            if limit.take(start + Duration::from_millis(ms), 1200, &LIMITS) {
+            if take(&mut limit, start + Duration::from_millis(ms), 1200, &LIMITS) {
                 bytes += 1200;
             }
         }
@@ -130,9 +140,16 @@ mod tests {
     fn a_clock_that_goes_back_or_leaps_does_no_harm() {
         let start = Instant::now() + Duration::from_secs(100);
         let mut limit = RateLimit::new(start, &LIMITS);
-        assert!(limit.take(start - Duration::from_secs(50), 10, &LIMITS));
+        assert!(take(
+            &mut limit,
+            start - Duration::from_secs(50),
+            10,
+            &LIMITS
+        ));
         let later = start + Duration::from_secs(1_000_000);
-        let burst = (0..1000).filter(|_| limit.take(later, 10, &LIMITS)).count();
+        let burst = (0..1000)
+            .filter(|_| take(&mut limit, later, 10, &LIMITS))
+            .count();
         assert_eq!(burst, LIMITS.packet_burst as usize);
     }
 
@@ -144,13 +161,15 @@ mod tests {
             packet_burst: 1,
             bytes_per_second: 1000,
         };
-        assert!(RateLimit::new(start, &narrow).take(start, MAX_DATAGRAM, &narrow));
+        let mut limit = RateLimit::new(start, &narrow);
+        assert!(take(&mut limit, start, MAX_DATAGRAM, &narrow));
         let wide = RateLimits {
             packets_per_second: u32::MAX,
             packet_burst: u32::MAX,
             bytes_per_second: u32::MAX,
         };
         let mut limit = RateLimit::new(start, &wide);
-        assert!(limit.take(start + Duration::from_secs(1 << 40), 1200, &wide));
+        let later = start + Duration::from_secs(1 << 40);
+        assert!(take(&mut limit, later, 1200, &wide));
     }
 }

@@ -1,7 +1,6 @@
 //! The rooms of one worker: those whose home it is, and those that it has sessions of.
 
 use std::collections::HashMap;
-use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
 use confab_protocol::control::ConferenceId;
@@ -35,8 +34,10 @@ pub(super) struct LocalRoom {
 impl LocalRooms {
     /// The room's place, which is held from now on until [`let_go`](Self::let_go).
     pub(super) fn hold(&mut self, room: &Arc<Room>) -> usize {
-        if let Some(place) = self.find(room) {
-            self.places[place].holds += 1;
+        if let Some(place) = self.find(room)
+            && let Some(held) = self.places.get_mut(place)
+        {
+            held.holds += 1;
             return place;
         }
         let held = LocalRoom {
@@ -46,9 +47,10 @@ impl LocalRooms {
             is_open: false,
             loudest: Loudest::default(),
         };
-        let place = match self.free.pop() {
-            Some(place) => {
-                self.places[place] = held;
+        let free = self.free.pop();
+        let place = match free.and_then(|place| Some((place, self.places.get_mut(place)?))) {
+            Some((place, free)) => {
+                *free = held;
                 place
             }
             None => {
@@ -62,17 +64,21 @@ impl LocalRooms {
 
     /// Ends one hold.
     pub(super) fn let_go(&mut self, place: usize) {
-        let room = &mut self.places[place];
+        let Some(room) = self.places.get_mut(place).filter(|room| room.holds > 0) else {
+            return;
+        };
         room.holds -= 1;
         if room.holds > 0 {
             return;
         }
+        let is_open = room.is_open;
+        room.loudest = Loudest::default();
         if let Some(shared) = room.shared.take()
             && self.by_id.get(&shared.id) == Some(&place)
         {
             self.by_id.remove(&shared.id);
         }
-        if !room.is_open {
+        if !is_open {
             self.free.push(place);
         }
     }
@@ -80,30 +86,28 @@ impl LocalRooms {
     /// The place of exactly this room: one that closed and opened again has the same id and other members.
     pub(super) fn find(&self, room: &Arc<Room>) -> Option<usize> {
         let place = *self.by_id.get(&room.id)?;
-        let shared = self.places[place].shared.as_ref()?;
+        let shared = self.places.get(place)?.shared.as_ref()?;
         Arc::ptr_eq(shared, room).then_some(place)
     }
 
     /// The room has no bundle any more. Its place is free if nobody holds it.
     pub(super) fn settle(&mut self, place: usize) {
-        let room = &mut self.places[place];
-        room.is_open = false;
-        if room.holds == 0 {
+        let Some(room) = self.places.get_mut(place) else {
+            return;
+        };
+        let was_open = std::mem::replace(&mut room.is_open, false);
+        if was_open && room.holds == 0 {
             self.free.push(place);
         }
     }
-}
 
-impl Index<usize> for LocalRooms {
-    type Output = LocalRoom;
-
-    fn index(&self, place: usize) -> &LocalRoom {
-        &self.places[place]
+    /// The room at a place.
+    pub(super) fn get(&self, place: usize) -> Option<&LocalRoom> {
+        self.places.get(place)
     }
-}
 
-impl IndexMut<usize> for LocalRooms {
-    fn index_mut(&mut self, place: usize) -> &mut LocalRoom {
-        &mut self.places[place]
+    /// The room at a place, to change it.
+    pub(super) fn get_mut(&mut self, place: usize) -> Option<&mut LocalRoom> {
+        self.places.get_mut(place)
     }
 }

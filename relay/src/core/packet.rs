@@ -41,7 +41,7 @@ pub struct Packet {
 impl Packet {
     /// The datagram.
     pub fn bytes(&self) -> &[u8] {
-        &self.data[..self.len]
+        self.data.get(..self.len).unwrap_or(&self.data)
     }
 }
 
@@ -73,7 +73,7 @@ impl PacketPool {
         if let Some(packet) = self.free.pop() {
             return Some(packet);
         }
-        if self.made == self.limit {
+        if self.made >= self.limit {
             return None;
         }
         self.made += 1;
@@ -90,11 +90,13 @@ impl PacketPool {
     /// Takes one of its own buffers back.
     pub fn give(&mut self, packet: Box<Packet>) {
         debug_assert_eq!(packet.owner, self.owner, "a buffer of another worker's");
-        self.free.push(packet);
+        if self.free.len() < self.limit {
+            self.free.push(packet);
+        }
     }
 
     /// Buffers that [`take`](Self::take) could give now.
     pub fn available(&self) -> usize {
-        self.free.len() + (self.limit - self.made)
+        self.free.len() + self.limit.saturating_sub(self.made)
     }
 }

@@ -1,34 +1,35 @@
 //! Control's door: opens and closes sessions, and keeps the routing that the workers read.
 
-use std::collections::HashMap;
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use confab_protocol::cluster::{
-    Action, BootId, Command, CommandOutcome, CommandResult, Fence, MAX_MEDIA_STATES,
-    MediaEndReason, OpenMedia,
+    Action, BootId, Command, CommandOutcome, CommandResult, MAX_MEDIA_STATES, MediaEndReason,
+    OpenMedia,
 };
 use confab_protocol::control::ConferenceId;
 use confab_protocol::media::ConnectionId;
 use confab_protocol::media::downlink::ByeReason;
+use confab_protocol::version;
 use dashmap::DashMap;
 use foldhash::quality::RandomState;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
+use super::fences::Fences;
+use super::mailbox::Post;
 use super::room::Room;
 use super::session::SessionInfo;
 use super::slots::Slots;
 use super::worker::{Ended, WorkerCommand};
 
-/// The highest fence of a conference without a room here is remembered for so long.
-pub const FENCE_MEMORY: Duration = Duration::from_secs(600);
+/// Slots of a worker beyond two for each session that the relay takes: slots rest for a minute, and people come and go.
+const SPARE_SLOTS: u32 = 1 << 16;
 
 /// What control's commands write. Shared by all links; the workers have their own view of the sessions.
 pub struct Registry {
     boot: BootId,
     capacity: Capacity,
-    mailboxes: Box<[Sender<WorkerCommand>]>,
+    mailboxes: Box<[Post]>,
     connections: DashMap<ConnectionId, Arc<SessionInfo>, RandomState>,
     rooms: DashMap<ConferenceId, Arc<Room>, RandomState>,
     /// Held while a command is carried out: commands come one after the other, whichever link they come by.
@@ -53,7 +54,7 @@ struct Ledger {
     random: StdRng,
     /// By worker.
     slots: Box<[Slots]>,
-    fences: HashMap<ConferenceId, (Fence, Instant), RandomState>,
+    fences: Fences,
     /// Rooms that wait to be published.
     stale: Vec<Arc<Room>>,
 }
@@ -75,20 +76,17 @@ impl Registry {
     /// A registry over the workers behind `mailboxes`, in the order of their indexes: 1 to 256 of them.
     ///
     /// `seed` has to be random: connection ids are drawn from it.
-    pub fn new(
-        boot: BootId,
-        capacity: Capacity,
-        mailboxes: Vec<Sender<WorkerCommand>>,
-        seed: [u8; 32],
-    ) -> Self {
+    pub fn new(boot: BootId, capacity: Capacity, mailboxes: Vec<Post>, seed: [u8; 32]) -> Self {
         assert!(
             (1..=256).contains(&mailboxes.len()),
             "a connection id names a worker by one byte"
         );
+        let slots = capacity.sessions.saturating_mul(2);
+        let slots = slots.saturating_add(SPARE_SLOTS);
         let ledger = Ledger {
             random: StdRng::from_seed(seed),
-            slots: mailboxes.iter().map(|_| Slots::default()).collect(),
-            fences: HashMap::default(),
+            slots: mailboxes.iter().map(|_| Slots::new(slots)).collect(),
+            fences: Fences::new(capacity.rooms as usize),
             stale: Vec::new(),
         };
         Self {
@@ -113,6 +111,9 @@ impl Registry {
             return result;
         }
         match &command.action {
+            Action::OpenMedia(open) if !version::MEDIA.contains(open.media_version) => {
+                result.outcome = CommandOutcome::Invalid;
+            }
             Action::OpenMedia(open) => {
                 result.connection_id = self.open(ledger, now, command.conference, open);
                 if result.connection_id.is_none() {
@@ -176,12 +177,17 @@ impl Registry {
         }
     }
 
-    /// Forgets what has been of no use for [`FENCE_MEMORY`]. To be called every minute or so.
+    /// Forgets fences that have been of no use for [`FENCE_MEMORY`](super::fences::FENCE_MEMORY). To be called every minute
+    /// or so.
     pub fn sweep(&self, now: Instant) {
-        self.ledger().fences.retain(|conference, (_, seen)| {
-            now.saturating_duration_since(*seen) < FENCE_MEMORY
-                || self.rooms.contains_key(conference)
-        });
+        let is_live = |conference: &ConferenceId| self.rooms.contains_key(conference);
+        self.ledger().fences.sweep(now, is_live);
+    }
+
+    /// Commands that the worker with most of them has not carried out yet. Whoever brings commands waits while there are
+    /// many.
+    pub fn waiting(&self) -> usize {
+        self.mailboxes.iter().map(Post::waiting).max().unwrap_or(0)
     }
 
     /// Which rooms are live.
@@ -209,15 +215,13 @@ impl Registry {
         if command.boot != self.boot {
             return Err(CommandOutcome::WrongBoot);
         }
-        let seen = ledger
-            .fences
-            .entry(command.conference)
-            .or_insert((command.fence, now));
-        if command.fence < seen.0 {
-            return Err(CommandOutcome::Fenced);
+        let is_live = |conference: &ConferenceId| self.rooms.contains_key(conference);
+        let fences = &mut ledger.fences;
+        if fences.pass(now, command.conference, command.fence, is_live) {
+            Ok(())
+        } else {
+            Err(CommandOutcome::Fenced)
         }
-        *seen = (command.fence, now);
-        Ok(())
     }
 
     fn open(
@@ -236,7 +240,8 @@ impl Registry {
             return None;
         }
         let worker = self.worker_for(ledger, &room);
-        let Some(slot) = ledger.slots[usize::from(worker)].take(now) else {
+        let slots = ledger.slots.get_mut(usize::from(worker));
+        let Some(slot) = slots.and_then(|slots| slots.take(now)) else {
             self.drop_room_if_empty(&room);
             return None;
         };
@@ -321,8 +326,9 @@ impl Registry {
     }
 
     fn tell(&self, worker: u8, command: WorkerCommand) {
-        // A worker that is gone ends the process; until then nobody misses the command.
-        let _ = self.mailboxes[usize::from(worker)].send(command);
+        if let Some(mailbox) = self.mailboxes.get(usize::from(worker)) {
+            mailbox.send(command);
+        }
     }
 
     fn room(&self, conference: ConferenceId) -> Option<Arc<Room>> {
@@ -348,7 +354,9 @@ impl Registry {
 
 impl Ledger {
     fn give_slot(&mut self, now: Instant, id: ConnectionId) {
-        self.slots[usize::from(id.worker())].give(now, id.slot());
+        if let Some(slots) = self.slots.get_mut(usize::from(id.worker())) {
+            slots.give(now, id.slot());
+        }
     }
 
     fn mark_stale(&mut self, room: &Arc<Room>) {
@@ -359,9 +367,7 @@ impl Ledger {
 
     fn least_loaded_worker(&self) -> u8 {
         let loads = self.slots.iter().enumerate();
-        let (index, _) = loads
-            .min_by_key(|(_, slots)| slots.used())
-            .expect("there is one worker at least");
-        index as u8
+        let least = loads.min_by_key(|(_, slots)| slots.used());
+        least.map_or(0, |(index, _)| index as u8)
     }
 }

@@ -204,7 +204,9 @@ impl Members {
         let Member { session, at } = self.by_sender.remove(&sender)?;
         let worker = session.id.worker();
         if let Some(share) = self.shares.iter_mut().find(|share| share.worker == worker) {
-            share.members.swap_remove(at as usize);
+            if (at as usize) < share.members.len() {
+                share.members.swap_remove(at as usize);
+            }
             if let Some((_, moved)) = share.members.get(at as usize)
                 && let Some(moved) = self.by_sender.get_mut(moved)
             {

@@ -9,7 +9,7 @@ use confab_protocol::media::{ConnectionId, HopKey, ReplayWindow};
 
 use super::limits::RateLimit;
 use super::loudest::Loudness;
-use super::path::{FourTuple, Path};
+use super::path::Path;
 use super::room::Room;
 
 /// Where a session is in the relay: its worker, and its slot there.
@@ -133,29 +133,9 @@ pub struct Session {
     pub loudness: Loudness,
     /// Where it is.
     pub path: Path,
-    /// When something authentic was last heard.
-    pub last_heard: Instant,
+    /// The last time at which the client is known to have received something: the newest challenge that it answered was
+    /// made then. Or when the session was opened.
+    pub alive: Instant,
     /// Datagrams taken, modulo 2^32.
     pub received: u32,
-}
-
-/// What is needed to send to a session, apart from the rest: a fan-out touches nothing else of a receiver.
-pub struct Outbound {
-    /// The proved path; nothing is sent before there is one.
-    pub path: Option<FourTuple>,
-    /// Tags what is sent.
-    pub key: HopKey,
-    /// Number of the next datagram.
-    pub next: u32,
-}
-
-impl Outbound {
-    /// Sends to nobody.
-    pub const fn nobody() -> Self {
-        Self {
-            path: None,
-            key: HopKey::new([0; HopKey::LEN]),
-            next: 0,
-        }
-    }
 }

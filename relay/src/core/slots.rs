@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use confab_protocol::media::connection_id::{MAX_SLOTS, SLOT_REUSE_SECONDS};
 
 /// Gives slots out; one that came back rests for [`SLOT_REUSE_SECONDS`], so that late datagrams meet nobody.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Slots {
+    /// Slots that there may be, used and resting.
+    limit: u32,
     resting: VecDeque<(Instant, u32)>,
     /// Slots from here on were never given.
     fresh: u32,
@@ -15,6 +17,16 @@ pub struct Slots {
 }
 
 impl Slots {
+    /// `limit` free slots, [`MAX_SLOTS`] at most.
+    pub fn new(limit: u32) -> Self {
+        Self {
+            limit: limit.min(MAX_SLOTS),
+            resting: VecDeque::new(),
+            fresh: 0,
+            used: 0,
+        }
+    }
+
     /// A free slot; `None` when all are used or resting.
     pub fn take(&mut self, now: Instant) -> Option<u32> {
         let rest = Duration::from_secs(SLOT_REUSE_SECONDS);
@@ -22,7 +34,7 @@ impl Slots {
         let slot = if self.resting.front().is_some_and(is_rested) {
             let (_, slot) = self.resting.pop_front()?;
             slot
-        } else if self.fresh < MAX_SLOTS {
+        } else if self.fresh < self.limit {
             self.fresh += 1;
             self.fresh - 1
         } else {
@@ -34,7 +46,7 @@ impl Slots {
 
     /// Takes a slot back.
     pub fn give(&mut self, now: Instant, slot: u32) {
-        self.used -= 1;
+        self.used = self.used.saturating_sub(1);
         self.resting.push_back((now, slot));
     }
 
@@ -51,11 +63,12 @@ mod tests {
     #[test]
     fn a_slot_rests_before_it_is_given_again() {
         let start = Instant::now();
-        let mut slots = Slots::default();
+        let mut slots = Slots::new(2);
         assert_eq!(slots.take(start), Some(0));
         slots.give(start, 0);
         let soon = start + Duration::from_secs(SLOT_REUSE_SECONDS - 1);
         assert_eq!(slots.take(soon), Some(1));
+        assert_eq!(slots.take(soon), None, "there are two");
         let later = start + Duration::from_secs(SLOT_REUSE_SECONDS);
         assert_eq!(slots.take(later), Some(0));
         assert_eq!(slots.used(), 2);

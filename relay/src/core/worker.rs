@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrayvec::ArrayVec;
 use confab_protocol::cluster::MediaEndReason;
 use confab_protocol::media::downlink::{self, ByeReason};
 use confab_protocol::media::{ConnectionId, HopKey, ReplayWindow};
@@ -20,20 +19,19 @@ use super::limits::{RateLimit, RateLimits};
 use super::local_rooms::LocalRooms;
 use super::loudest::Loudness;
 use super::packet::{Packet, PacketPool};
-use super::path::{FourTuple, Path};
+use super::path::{PATH_TIMEOUT, Path, PathAction};
+use super::replies::Replies;
 use super::room::Room;
-use super::session::{Outbound, Seat, Session, SessionInfo};
+use super::session::{Seat, Session, SessionInfo};
+use super::table::SessionTable;
 
-/// Time in which the idle scan goes once over all slots.
-const IDLE_SCAN_PERIOD: Duration = Duration::from_secs(1);
+/// Time in which the scan for silent sessions goes once over all slots.
+const SCAN_PERIOD: Duration = Duration::from_secs(1);
 /// Parts in which it does.
-const IDLE_SCAN_PARTS: u32 = 10;
+const SCAN_PARTS: u32 = 10;
 
 /// When the worker itself stood still for so long, the silence meanwhile says nothing about its clients.
 const STALL: Duration = Duration::from_secs(2);
-
-/// Replies that may wait to be sent; more are dropped, their clients ask again.
-const MAX_REPLIES: usize = 4096;
 
 /// What is taken from other workers at once, at most: one's own socket is to have its turn.
 const MAX_CROSSINGS: usize = 256;
@@ -69,7 +67,7 @@ pub struct WorkerConfig {
     pub speakers: usize,
     /// What a session may send.
     pub limits: RateLimits,
-    /// A session from which nothing was heard for so long is over.
+    /// A session whose path has answered no challenge for so long is over.
     pub idle_timeout: Duration,
 }
 
@@ -81,28 +79,19 @@ pub struct Worker {
     pub(super) counters: Arc<Counters>,
     pub(super) packets: PacketPool,
     pub(super) bundles: BundlePool,
-    /// By slot.
-    pub(super) sessions: Vec<Option<Box<Session>>>,
-    /// By slot too.
-    pub(super) outbound: Vec<Outbound>,
+    pub(super) sessions: SessionTable,
     pub(super) rooms: LocalRooms,
     /// Rooms whose bundle may be open, with the time at which it closes; the oldest first.
     pub(super) open_rooms: VecDeque<(Instant, usize)>,
     /// Bundles under way, oldest first.
     pub(super) fanouts: VecDeque<Fanout>,
-    pub(super) replies: VecDeque<Reply>,
+    pub(super) replies: Replies,
     pub(super) ended: Vec<Ended>,
     pub(super) challenges: ChallengeSource,
     pub(super) crossings: Arc<Crossings>,
     rung: Rung,
     scan_at: Instant,
     scan_part: u32,
-}
-
-/// A datagram that is not audio, whole.
-pub(super) struct Reply {
-    pub(super) to: FourTuple,
-    pub(super) bytes: ArrayVec<u8, 32>,
 }
 
 /// Draws challenge bytes that nobody can guess: SipHash of a counter under a key of its own.
@@ -126,12 +115,11 @@ impl Worker {
             counters,
             packets: PacketPool::new(config.index, config.buffers),
             bundles: BundlePool::default(),
-            sessions: Vec::new(),
-            outbound: Vec::new(),
+            sessions: SessionTable::default(),
             rooms: LocalRooms::default(),
             open_rooms: VecDeque::new(),
             fanouts: VecDeque::new(),
-            replies: VecDeque::new(),
+            replies: Replies::default(),
             ended: Vec::new(),
             challenges: ChallengeSource {
                 key: challenge_key,
@@ -161,12 +149,7 @@ impl Worker {
                 }
             }
             WorkerCommand::Open(info) => self.open(now, info),
-            WorkerCommand::Close(id, reason) => {
-                if self.holds(id) {
-                    self.say_bye(id.slot(), reason);
-                    self.forget(id.slot());
-                }
-            }
+            WorkerCommand::Close(id, reason) => self.close(id, reason),
         }
     }
 
@@ -196,26 +179,47 @@ impl Worker {
         std::mem::take(&mut self.rung)
     }
 
-    /// Ends sessions that have been silent for too long. To be called often; does a part of the work each time.
+    /// Asks paths whether they still answer, and ends sessions that have been silent for too long. To be called often; does
+    /// a part of the work each time.
     pub fn tick(&mut self, now: Instant) {
-        if now < self.scan_at {
+        let late = now.checked_duration_since(self.scan_at);
+        let Some(late) = late else {
             return;
-        }
-        if now.saturating_duration_since(self.scan_at) >= STALL {
+        };
+        if late >= STALL {
             // A machine that was paused, or a clock that leapt.
-            for session in self.sessions.iter_mut().flatten() {
-                session.last_heard = now;
+            for session in self.sessions.iter_mut() {
+                session.alive = (session.alive + late).min(now);
+                session.path.forgive(now, late);
             }
         }
-        self.scan_at = now + IDLE_SCAN_PERIOD / IDLE_SCAN_PARTS;
+        self.scan_at = now + SCAN_PERIOD / SCAN_PARTS;
         let part = self.scan_part;
-        self.scan_part = (part + 1) % IDLE_SCAN_PARTS;
-        for slot in (part as usize..self.sessions.len()).step_by(IDLE_SCAN_PARTS as usize) {
-            let Some(session) = &self.sessions[slot] else {
-                continue;
-            };
-            if now.saturating_duration_since(session.last_heard) >= self.config.idle_timeout {
-                self.end(slot as u32, MediaEndReason::Idle);
+        self.scan_part = (part + 1) % SCAN_PARTS;
+        for slot in (part as usize..self.sessions.len()).step_by(SCAN_PARTS as usize) {
+            self.look_after(now, slot as u32);
+        }
+    }
+
+    fn look_after(&mut self, now: Instant, slot: u32) {
+        let Some((session, outbound)) = self.sessions.at(slot) else {
+            return;
+        };
+        if now.saturating_duration_since(session.alive) >= self.config.idle_timeout {
+            self.end(slot, MediaEndReason::Idle);
+            return;
+        }
+        let after = check_after(self.config.idle_timeout, session.info.id);
+        let challenges = &mut self.challenges;
+        match session.path.check(now, after, || challenges.draw()) {
+            PathAction::None | PathAction::Challenge(_) => {}
+            PathAction::Check(path, bytes) => {
+                self.counters.path_checks.add(1);
+                outbound.challenge(path, bytes, &mut self.replies);
+            }
+            PathAction::Lost => {
+                self.counters.paths_lost.add(1);
+                outbound.path = None;
             }
         }
     }
@@ -276,14 +280,6 @@ impl Worker {
         }
     }
 
-    /// The live session with exactly this id.
-    pub(super) fn session(&mut self, id: ConnectionId) -> Option<&mut Session> {
-        self.sessions
-            .get_mut(id.slot() as usize)?
-            .as_deref_mut()
-            .filter(|session| session.info.id == id && !session.info.is_closed())
-    }
-
     /// Ends a session for a reason of its own, which control's side is told.
     pub(super) fn end(&mut self, slot: u32, reason: MediaEndReason) {
         if let Some(session) = self.forget(slot) {
@@ -294,67 +290,57 @@ impl Worker {
         }
     }
 
-    /// Queues a datagram that is not audio.
-    pub(super) fn reply(&mut self, to: FourTuple, bytes: &[u8]) {
-        if self.replies.len() < MAX_REPLIES {
-            let bytes = bytes
-                .try_into()
-                .expect("no datagram but audio is longer than a pong");
-            self.replies.push_back(Reply { to, bytes });
-        }
-    }
-
     fn open(&mut self, now: Instant, info: Arc<SessionInfo>) {
-        let slot = info.id.slot() as usize;
-        if self.sessions.len() <= slot {
-            self.sessions.resize_with(slot + 1, || None);
-            self.outbound.resize_with(slot + 1, Outbound::nobody);
-        }
-        self.forget(slot as u32);
+        self.forget(info.id.slot());
         let place = self.rooms.hold(&info.room);
-        self.outbound[slot] = Outbound {
-            path: None,
-            key: info.downlink_key.clone(),
-            next: 0,
-        };
-        self.sessions[slot] = Some(Box::new(Session {
+        self.sessions.insert(Session {
             place,
             replay: ReplayWindow::new(),
             limit: RateLimit::new(now, &self.config.limits),
             loudness: Loudness::default(),
             path: Path::default(),
-            last_heard: now,
+            alive: now,
             received: 0,
             info,
-        }));
+        });
     }
 
-    /// Whether the slot is still this session's, closed or not.
-    fn holds(&self, id: ConnectionId) -> bool {
-        let session = self.sessions.get(id.slot() as usize);
-        session
-            .and_then(Option::as_deref)
-            .is_some_and(|session| session.info.id == id)
-    }
-
-    fn say_bye(&mut self, slot: u32, reason: ByeReason) {
-        let outbound = &mut self.outbound[slot as usize];
-        if let Some(path) = outbound.path {
-            let bytes = downlink::bye(reason, outbound.next, &outbound.key);
-            outbound.next += 1;
-            self.reply(path, &bytes);
+    fn close(&mut self, id: ConnectionId, reason: ByeReason) {
+        let Some((session, outbound)) = self.sessions.at(id.slot()) else {
+            return;
+        };
+        // The slot may be another session's by now.
+        if session.info.id != id {
+            return;
         }
+        if let Some(path) = outbound.path
+            && let Some(number) = outbound.take_number()
+        {
+            let datagram = downlink::bye(reason, number, &outbound.key);
+            self.replies.push(path, &datagram);
+        }
+        self.forget(id.slot());
     }
 
     /// Empties a slot.
     fn forget(&mut self, slot: u32) -> Option<Box<Session>> {
-        let session = self.sessions.get_mut(slot as usize)?.take()?;
-        self.outbound[slot as usize] = Outbound::nobody();
+        let session = self.sessions.remove(slot)?;
         let seat = Seat::from(session.info.id);
-        self.rooms[session.place].loudest.forget(seat);
+        if let Some(room) = self.rooms.get_mut(session.place) {
+            room.loudest.forget(seat);
+        }
         self.rooms.let_go(session.place);
         Some(session)
     }
+}
+
+/// When a path is asked whether it still answers, after its last answer: three times in the shorter of the times after
+/// which it is not sent to or the session ends, a little sooner or later for each session, so that those that came
+/// together are not asked together (RFC 7675 §5.1).
+fn check_after(idle_timeout: Duration, id: ConnectionId) -> Duration {
+    const SPREAD_PERCENT: u32 = 41;
+    let percent = 80 + id.check() % SPREAD_PERCENT;
+    idle_timeout.min(PATH_TIMEOUT) / 3 * percent / 100
 }
 
 impl ChallengeSource {

@@ -37,7 +37,11 @@ pub fn bind_group(
         let first = open(asked, is_dual(listen), true, buffer).map_err(failed)?;
         let address = local_address(&first).map_err(failed)?;
         if !locks.iter().any(|(port, _)| *port == address.port()) {
-            locks.push((address.port(), lock_port(address.port())?));
+            let lock = lock_port(address.port()).map_err(|error| match error.kind() {
+                io::ErrorKind::AddrInUse => BindError::PortTaken(address.port()),
+                _ => failed(error),
+            })?;
+            locks.push((address.port(), lock));
         }
         let mut group = vec![first];
         for _ in 1..workers {
@@ -53,10 +57,7 @@ pub fn bind_group(
         .into_iter()
         .map(|of_worker| UdpDriver::new(of_worker, batch))
         .collect::<io::Result<_>>()
-        .map_err(|error| BindError::Socket {
-            address: listen[0],
-            error,
-        })?;
+        .map_err(BindError::Driver)?;
     Ok(SocketGroup {
         drivers,
         addresses,
@@ -66,9 +67,8 @@ pub fn bind_group(
 
 /// Port sharing lets any process of the same user join the group and steal datagrams; a name in the abstract socket
 /// namespace is held by one process at a time and vanishes with it.
-fn lock_port(port: u16) -> Result<PortLock, BindError> {
+fn lock_port(port: u16) -> io::Result<PortLock> {
     std::os::unix::net::SocketAddr::from_abstract_name(format!("confab-relay/udp/{port}"))
         .and_then(|name| UnixDatagram::bind_addr(&name))
         .map(|name| PortLock { _name: name })
-        .map_err(|_| BindError::PortTaken(port))
 }

@@ -20,6 +20,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::core::packet::KernelTime;
+use crate::descriptors;
 
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
 pub use group::{PortLock, bind_group};
@@ -58,13 +59,24 @@ pub enum BindError {
     )]
     PortTaken(u16),
     /// The system refused.
-    #[error("cannot listen on UDP {address}: {error}; choose another address with --listen")]
+    #[error(
+        "cannot listen on UDP {address}: {error}; {}",
+        descriptors::advice(error).unwrap_or("choose another address with --listen")
+    )]
     Socket {
         /// Where.
         address: SocketAddr,
         /// Why not.
         error: io::Error,
     },
+    /// The system refused what is needed to wait for datagrams.
+    #[error("cannot wait for datagrams: {0}; {advice}", advice = descriptors::advice(.0).unwrap_or("try again"))]
+    Driver(io::Error),
+    /// More workers than can share a port on this system.
+    #[error(
+        "{0} workers are too many on this system: {MOST_WORKERS} at most; --workers says how many"
+    )]
+    Workers(usize),
     /// More addresses than a relay takes.
     #[error("{0} addresses to listen on are too many: {MAX_LISTEN} at most")]
     TooMany(usize),
@@ -85,7 +97,10 @@ pub enum TransmitError {
     )]
     Unsupported,
     /// The system refused something else.
-    #[error("cannot prepare for --transmit packet: {0}; --transmit socket does without")]
+    #[error(
+        "cannot prepare for --transmit packet: {0}; {advice}",
+        advice = descriptors::advice(.0).unwrap_or("--transmit socket does without")
+    )]
     System(io::Error),
 }
 

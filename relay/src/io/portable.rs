@@ -156,7 +156,9 @@ pub fn bind_group(
     batch: usize,
     buffer: usize,
 ) -> Result<SocketGroup, BindError> {
-    assert!(workers <= MOST_WORKERS, "the flags were checked");
+    if workers > MOST_WORKERS {
+        return Err(BindError::Workers(workers));
+    }
     if listen.len() > MAX_LISTEN {
         return Err(BindError::TooMany(listen.len()));
     }
@@ -168,7 +170,7 @@ pub fn bind_group(
         addresses.push(local_address(&socket).map_err(failed(address))?);
         sockets.push(socket.into());
     }
-    let driver = UdpDriver::new(sockets, batch).map_err(failed(listen[0]))?;
+    let driver = UdpDriver::new(sockets, batch).map_err(BindError::Driver)?;
     Ok(SocketGroup {
         drivers: vec![driver],
         addresses,

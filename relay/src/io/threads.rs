@@ -3,7 +3,6 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Receiver;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -12,10 +11,14 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{UdpDriver, Waker, pin};
 use crate::core::window::WindowControl;
 use crate::core::worker::Ended;
-use crate::core::{Packet, Worker, WorkerCommand};
+use crate::core::{Mailbox, Packet, Worker};
+use crate::heartbeat::Heartbeat;
 
 /// Longest wait for a datagram: the core's clock has to tick.
 const MAX_WAIT: Duration = Duration::from_millis(100);
+
+/// Commands taken in a round, at most: the sockets are to have their turn.
+const MAX_COMMANDS: usize = 1024;
 
 /// A worker with all it needs to run.
 pub struct WorkerThread {
@@ -24,9 +27,11 @@ pub struct WorkerThread {
     /// Its socket.
     pub driver: UdpDriver,
     /// What control's side tells it.
-    pub mailbox: Receiver<WorkerCommand>,
+    pub mailbox: Mailbox,
     /// Where it tells of sessions that ended.
     pub ended: UnboundedSender<Ended>,
+    /// Tells that the thread makes progress.
+    pub heartbeat: Arc<Heartbeat>,
     /// Set when it is to stop.
     pub stop: Arc<AtomicBool>,
     /// Who else may be handed something, by index.
@@ -79,9 +84,10 @@ impl WorkerThread {
             // Before the mailbox: what was put there before the flag was set is done before the end.
             let is_stopping = self.stop.load(Ordering::Acquire);
             let began = Instant::now();
+            self.heartbeat.beat(began);
             let has_worked = self.round(began, &mut state)?;
             self.measure(began, has_worked, &mut state);
-            if is_stopping && !self.worker.has_output() {
+            if is_stopping && self.mailbox.is_empty() && !self.worker.has_output() {
                 return Ok(());
             }
         }
@@ -93,7 +99,8 @@ impl WorkerThread {
         let idle = state
             .round_ended
             .saturating_duration_since(state.last_worked);
-        if may_send || self.worker.has_crossings() || idle < self.busy_poll {
+        let may_take = self.worker.has_crossings() || !self.mailbox.is_empty();
+        if may_send || may_take || idle < self.busy_poll {
             return Ok(());
         }
         let until_deadline = self.worker.deadline().map_or(MAX_WAIT, |deadline| {
@@ -107,7 +114,7 @@ impl WorkerThread {
     /// anything to do.
     fn round(&mut self, began: Instant, state: &mut State) -> io::Result<bool> {
         let mut has_worked = self.worker.has_output() || self.worker.has_crossings();
-        for command in self.mailbox.try_iter() {
+        for command in self.mailbox.take(MAX_COMMANDS) {
             self.worker.apply(began, command);
             has_worked = true;
         }
@@ -155,7 +162,9 @@ impl WorkerThread {
     /// Others begin to send what they were handed while this worker sends its own.
     fn wake_others(&mut self) {
         for worker in self.worker.take_rung().workers() {
-            self.wakers[usize::from(worker)].wake();
+            if let Some(waker) = self.wakers.get(usize::from(worker)) {
+                waker.wake();
+            }
         }
     }
 }

@@ -7,7 +7,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use confab_protocol::cluster::{
@@ -23,8 +22,8 @@ use confab_relay::core::limits::RateLimits;
 use confab_relay::core::registry::Capacity;
 use confab_relay::core::worker::WorkerConfig;
 use confab_relay::core::{
-    Counters, Crossings, DropCause, MediaEnded, Outgoing, Registry, SendStatus, Transport, Worker,
-    WorkerCommand,
+    Counters, Crossings, DropCause, Mailbox, MediaEnded, Outgoing, Registry, SendStatus, Transport,
+    Worker, mailbox,
 };
 
 pub const BOOT: BootId = BootId([9; 16]);
@@ -43,7 +42,7 @@ pub struct Lab {
 pub struct LabWorker {
     pub worker: Worker,
     pub counters: Arc<Counters>,
-    mailbox: Receiver<WorkerCommand>,
+    mailbox: Mailbox,
 }
 
 /// What a laboratory has that is not as in a relay.
@@ -54,6 +53,7 @@ pub struct Setup {
     pub speakers: usize,
     /// Entries of the ring between workers.
     pub ring: usize,
+    pub idle_timeout: Duration,
     pub capacity: Capacity,
 }
 
@@ -63,6 +63,7 @@ impl Default for Setup {
             workers: 1,
             speakers: 64,
             ring: 1024,
+            idle_timeout: IDLE_TIMEOUT,
             capacity: Capacity {
                 sessions: 20_000,
                 rooms: 10_000,
@@ -135,14 +136,14 @@ impl Lab {
         let mut mailboxes = Vec::new();
         let mut workers = Vec::new();
         for index in 0..setup.workers {
-            let (to, mailbox) = mpsc::channel();
-            mailboxes.push(to);
+            let (post, mailbox) = mailbox();
+            mailboxes.push(post);
             let config = WorkerConfig {
                 index,
                 buffers: BUFFERS,
                 speakers: setup.speakers,
                 limits: RateLimits::default(),
-                idle_timeout: IDLE_TIMEOUT,
+                idle_timeout: setup.idle_timeout,
             };
             let counters = Arc::new(Counters::default());
             let key = HopKey::new([3 + index; 16]);
@@ -192,7 +193,7 @@ impl Lab {
             worker, mailbox, ..
         } in &mut self.workers
         {
-            for command in mailbox.try_iter() {
+            for command in mailbox.take(usize::MAX) {
                 worker.apply(self.now, command);
             }
         }
@@ -202,11 +203,19 @@ impl Lab {
         self.command_as(Fence::default(), room, action).outcome
     }
 
-    /// Opens a session; the client has not been heard yet.
+    /// Opens a session of an account of its own; the client has not been heard yet.
     pub fn open(&mut self, room: u8, sender: u16) -> Client {
+        self.open_for(room, sender, sender.into())
+    }
+
+    /// Opens a session of an account.
+    pub fn open_for(&mut self, room: u8, sender: u16, account_label: u32) -> Client {
         let uplink = HopKey::new([sender as u8 | 1; 16]);
         let downlink = HopKey::new([sender as u8 & !1; 16]);
-        let open = OpenMedia::new(sender, sender.into(), uplink.clone(), downlink.clone());
+        let open = OpenMedia {
+            account_label,
+            ..OpenMedia::new(sender, sender.into(), uplink.clone(), downlink.clone())
+        };
         let result = self.command_as(Fence::default(), room, Action::OpenMedia(open));
         assert_eq!(result.outcome, CommandOutcome::Obeyed);
         Client {
@@ -295,15 +304,40 @@ impl Lab {
         ended
     }
 
+    /// Lets time pass while a client answers the challenges that come to it.
+    pub fn live(&mut self, client: &mut Client, time: Duration) -> Vec<MediaEnded> {
+        let until = self.now + time;
+        let mut ended = Vec::new();
+        while self.now < until {
+            ended.extend(self.scan());
+            let sent = self.flush();
+            self.answer(client, &sent);
+        }
+        ended
+    }
+
+    /// Answers the last challenge to the client in what the relay sent.
+    pub fn answer(&mut self, client: &mut Client, sent: &[(SocketAddr, Vec<u8>)]) {
+        if let Some(challenge) = challenge_in(client, sent) {
+            let datagram = client.datagram(UplinkBody::PathResponse { challenge });
+            self.deliver(&client.clone(), &datagram);
+        }
+    }
+
     /// Lets a second pass, in which the idle scan goes over all slots.
     pub fn scan(&mut self) -> Vec<MediaEnded> {
         for _ in 0..10 {
             self.pass(Duration::from_millis(100));
-            for LabWorker { worker, .. } in &mut self.workers {
-                worker.tick(self.now);
-            }
+            self.tick();
         }
         self.ended()
+    }
+
+    /// Lets the workers look for silent sessions, if it is time.
+    pub fn tick(&mut self) {
+        for LabWorker { worker, .. } in &mut self.workers {
+            worker.tick(self.now);
+        }
     }
 
     pub fn ended(&mut self) -> Vec<MediaEnded> {
@@ -361,8 +395,9 @@ impl Client {
         let DownlinkBody::Audio(records) = downlink.body else {
             return Vec::new();
         };
-        records
-            .iter()
+        // An empty record says that its sender is not forwarded any more.
+        let frames = records.iter().filter(|record| !record.sframe.is_empty());
+        frames
             .map(|record| {
                 let (_, len) = SframeHeader::parse(record.sframe).unwrap();
                 let text = &record.sframe[len..record.sframe.len() - SFRAME_TAG_LEN];

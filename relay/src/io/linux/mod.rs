@@ -260,7 +260,8 @@ impl UdpDriver {
             return ignore_interrupt(error);
         }
         let now = wall_clock();
-        let filled = self.filling.drain(..count as usize);
+        let count = (count as usize).min(self.filling.len());
+        let filled = self.filling.drain(..count);
         for ((mut packet, slot), header) in filled.zip(&self.receive).zip(&self.receive_headers) {
             packet.len = header.msg_len as usize;
             packet.from = FourTuple {

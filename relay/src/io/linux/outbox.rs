@@ -65,7 +65,8 @@ impl Outbox {
         listeners: &[Listener],
         mut packet: Option<&mut PacketPath>,
     ) -> SendStatus {
-        debug_assert!(chunk.len() <= CHUNK, "a transport takes no more at once");
+        // A transport is given no more at once.
+        let (chunk, beyond) = chunk.split_at(chunk.len().min(CHUNK));
         match packet.as_deref_mut() {
             Some(packet) => self.frame(chunk, &mut packet.routes),
             None => self.address(chunk, 0),
@@ -98,7 +99,10 @@ impl Outbox {
                 }
             }
         }
-        SendStatus::All
+        match beyond {
+            [] => SendStatus::All,
+            _ => SendStatus::WouldBlock { sent },
+        }
     }
 
     /// Prepares datagrams for the packet socket, or for the UDP sockets where there is no route.

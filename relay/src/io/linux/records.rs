@@ -27,8 +27,9 @@ pub(super) fn read_control(header: &libc::msghdr) -> Told {
                 (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
                     let time = data.cast::<libc::timespec>().read_unaligned();
                     let seconds = time.tv_sec.unsigned_abs();
+                    let nanoseconds = seconds.saturating_mul(1_000_000_000);
                     told.received =
-                        KernelTime(seconds * 1_000_000_000 + time.tv_nsec.unsigned_abs());
+                        KernelTime(nanoseconds.saturating_add(time.tv_nsec.unsigned_abs()));
                 }
                 (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
                     told.dropped = Some(data.cast::<u32>().read_unaligned());

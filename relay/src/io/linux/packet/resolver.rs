@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -87,10 +88,10 @@ pub(crate) fn start(listeners: &[SocketAddr], workers: usize) -> io::Result<Vec<
 
 impl Resolver {
     fn run(mut self) -> io::Result<()> {
-        let result = self.serve();
+        let served = catch_unwind(AssertUnwindSafe(|| self.serve()));
         // Nobody would hear of changes from now on.
         self.turn_the_page();
-        result
+        served.unwrap_or_else(|_| Err(io::Error::other("the thread that looks them up panicked")))
     }
 
     fn serve(&mut self) -> io::Result<()> {
@@ -171,9 +172,9 @@ impl Resolver {
     /// Answers the first questions of each worker.
     fn answer(&mut self) {
         let generation = self.generation.load(Ordering::Acquire);
-        for at in 0..self.boards.len() {
+        for board in self.boards.clone() {
             for _ in 0..BATCH {
-                let Some(ends) = self.boards[at].questions.pop() else {
+                let Some(ends) = board.questions.pop() else {
                     break;
                 };
                 let verdict = self.resolve(ends).unwrap_or(Verdict::Unresolved);
@@ -183,7 +184,7 @@ impl Resolver {
                     verdict,
                 };
                 // While the worker has no room for it, it asks again.
-                let _ = self.boards[at].answers.push(answer);
+                let _ = board.answers.push(answer);
             }
         }
     }

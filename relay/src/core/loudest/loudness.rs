@@ -1,0 +1,147 @@
+//! How loud one speaker has been lately, by what it says of itself.
+
+use std::time::Duration;
+
+use confab_protocol::media::AudioLevel;
+
+/// Share of a frame's level in the smoothed one while it rises: a first word is not cut off.
+const ATTACK: f32 = 0.35;
+/// And while it falls: a time constant of about 50 frames, so that the gaps between words change little.
+const DECAY: f32 = 0.02;
+/// And while it is far below: a time constant of about 200 frames, so that a pause changes little.
+const PAUSE_DECAY: f32 = 0.005;
+
+/// No speaker ranks higher than one of this level, in dB over silence (−127 dBov): −36 dBov, as quiet as somebody speaks
+/// into a microphone of their own. Levels are self-declared; a higher one says nothing that can be believed.
+const HIGHEST_RANK_DB: f32 = 91.0;
+
+/// A frame that is quieter than the smoothed level by so many dB holds no voice, whatever it says: clients go on saying
+/// so for some 300 ms after the last word.
+const SILENCE_DB: f32 = 30.0;
+
+/// A sound that goes on at a steady level for so long is no speech: nobody says so much in one breath.
+const PATIENCE: Duration = Duration::from_secs(6);
+/// Each such time more costs 1 dB.
+const TIME_PER_DB: Duration = Duration::from_millis(500);
+/// Most that ageing costs, in dB.
+const MAX_AGE_DB: f32 = 12.0;
+
+/// A pause of this length between two voice frames is a breath: the sound begins anew.
+const BREATH_US: u32 = 200_000;
+/// A frame that is quieter than the smoothed level by so many dB is a gap between syllables.
+const GAP_DB: f32 = 9.0;
+/// A gap takes as much off the age as a steady sound adds in so many times its length.
+const GAP_WEIGHT: u32 = 4;
+
+/// A pause may last a half of the speech before it, but so long at least, and so long at most.
+const PAUSE_SHARE: u32 = 2;
+const SHORTEST_PAUSE: Duration = Duration::from_millis(300);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How loud one speaker has been lately.
+#[derive(Clone, Debug, Default)]
+pub struct Loudness {
+    /// Of frames with a voice, in dB over silence.
+    smoothed: f32,
+    /// Since the last frame with a voice, in microseconds.
+    silent: u32,
+    /// For how long the sound has been steady, up to the time at which ageing costs most.
+    steady: Millis<STEADY_MS>,
+    /// For how long there has been speech, less the pauses in it, up to the time that makes for the longest pause.
+    talked: Millis<TALKED_MS>,
+}
+
+/// A speaker's claim to a place, as of one frame.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Claim {
+    /// Smoothed level in dB over silence, [`HIGHEST_RANK_DB`] at most.
+    rank: f32,
+    steady: Millis<STEADY_MS>,
+    talked: Millis<TALKED_MS>,
+    /// Whether the frame holds a voice. Frames without one never compete.
+    pub is_voice: bool,
+}
+
+const STEADY_MS: u16 =
+    PATIENCE.as_millis() as u16 + MAX_AGE_DB as u16 * TIME_PER_DB.as_millis() as u16;
+const TALKED_MS: u16 = LONGEST_PAUSE.as_millis() as u16 * PAUSE_SHARE as u16;
+
+/// A time in milliseconds, `MOST` at most.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Millis<const MOST: u16>(u16);
+
+impl Loudness {
+    /// So many microseconds have passed.
+    pub fn pass(&mut self, micros: u32) {
+        self.silent = self.silent.saturating_add(micros);
+    }
+
+    /// Takes in the level of a frame that came now.
+    pub fn hear(&mut self, level: AudioLevel) -> Claim {
+        let over_silence = 127.0 - f32::from(level.minus_dbov());
+        let rise = over_silence - self.smoothed;
+        let is_voice = level.is_voice() && rise > -SILENCE_DB;
+        if is_voice {
+            self.measure(rise > -GAP_DB);
+        }
+        if level.is_voice() {
+            self.smoothed += rise
+                * match rise {
+                    0.0.. => ATTACK,
+                    _ if is_voice => DECAY,
+                    _ => PAUSE_DECAY,
+                };
+        }
+        Claim {
+            rank: self.smoothed.min(HIGHEST_RANK_DB),
+            steady: self.steady,
+            talked: self.talked,
+            is_voice,
+        }
+    }
+
+    /// Adds the time since the last voice frame to what it belongs to.
+    fn measure(&mut self, is_steady: bool) {
+        let pause = std::mem::take(&mut self.silent);
+        if pause < BREATH_US {
+            let pause = pause / 1000;
+            self.talked.add(pause);
+            match is_steady {
+                true => self.steady.add(pause),
+                false => self.steady.take(pause * GAP_WEIGHT),
+            }
+        } else {
+            self.steady = Millis::default();
+            self.talked.take((pause / 1000).saturating_mul(PAUSE_SHARE));
+        }
+    }
+}
+
+impl Claim {
+    /// The rank in dB among speakers who have been competing for `contended`: less by what a steady sound has aged since.
+    pub fn rank(&self, contended: Duration) -> f32 {
+        let over = self.steady.get().min(contended).saturating_sub(PATIENCE);
+        self.rank - (over.as_secs_f32() / TIME_PER_DB.as_secs_f32()).min(MAX_AGE_DB)
+    }
+
+    /// How long a pause may last after such speech.
+    pub fn longest_pause(&self) -> Duration {
+        let pause = self.talked.get() / PAUSE_SHARE;
+        pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
+    }
+}
+
+impl<const MOST: u16> Millis<MOST> {
+    fn get(self) -> Duration {
+        Duration::from_millis(self.0.into())
+    }
+
+    fn add(&mut self, millis: u32) {
+        let sum = u32::from(self.0) + millis;
+        self.0 = sum.min(MOST.into()) as u16;
+    }
+
+    fn take(&mut self, millis: u32) {
+        self.0 = u32::from(self.0).saturating_sub(millis) as u16;
+    }
+}

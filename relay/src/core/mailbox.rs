@@ -1,0 +1,58 @@
+//! From control's side to a worker: commands in order.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use super::worker::WorkerCommand;
+
+/// The end that commands are put into.
+pub struct Post {
+    to: Sender<WorkerCommand>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// The worker's end.
+pub struct Mailbox {
+    from: Receiver<WorkerCommand>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// A worker's mailbox.
+pub fn mailbox() -> (Post, Mailbox) {
+    let (to, from) = channel();
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let post = Post {
+        to,
+        waiting: Arc::clone(&waiting),
+    };
+    (post, Mailbox { from, waiting })
+}
+
+impl Post {
+    pub(super) fn send(&self, command: WorkerCommand) {
+        self.waiting.fetch_add(1, Relaxed);
+        // A worker that is gone ends the process; until then nobody misses the command.
+        let _ = self.to.send(command);
+    }
+
+    /// Commands that the worker has not taken yet.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Relaxed)
+    }
+}
+
+impl Mailbox {
+    /// True when there is nothing to take.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.load(Relaxed) == 0
+    }
+
+    /// The next commands, `most` of them.
+    pub fn take(&self, most: usize) -> impl Iterator<Item = WorkerCommand> {
+        let commands = self.from.try_iter().take(most);
+        commands.inspect(|_| {
+            self.waiting.fetch_sub(1, Relaxed);
+        })
+    }
+}
