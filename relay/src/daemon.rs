@@ -9,20 +9,22 @@ use std::time::{Duration, Instant};
 
 use confab_protocol::cluster::{BootId, LOAD_INTERVAL_MS};
 use confab_protocol::wire::RelayLoad;
+use rustls::pki_types::UnixTime;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver, unbounded_channel};
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::core::registry::Capacity;
 use crate::core::worker::Ended;
-use crate::core::{Counters, DropCause, MediaEnded, Registry};
+use crate::core::{Counters, DropCause, Registry};
+use crate::descriptors;
 use crate::flags::{Flags, Transmit};
 use crate::identity::{Identity, IdentityError};
 use crate::io::{BindError, PortLock, TransmitError, UdpDriver, Waker, bind_group};
-use crate::link::{Hello, Link};
+use crate::link::{EndedQueue, Hello, Link};
 use crate::metrics::Figures;
+use crate::tasks::{LongLived, TaskFailed, Tasks};
 use crate::workers::{Workers, worker_count};
 
 /// Changes to rooms are gathered for so long before packets see them.
@@ -31,6 +33,8 @@ const PUBLISH_DELAY: Duration = Duration::from_millis(5);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// How often the workers are looked after.
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
+/// After so long it is tried again to serve metrics.
+const METRICS_PAUSE: Duration = Duration::from_secs(10);
 /// How often a relay that drains looks whether anybody is left.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -47,10 +51,13 @@ pub enum StartError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// No thread.
-    #[error("cannot start a worker thread: {0}")]
+    #[error("cannot start a worker's thread: {0}")]
     Thread(io::Error),
     /// No socket for metrics.
-    #[error("cannot listen on TCP {address} for metrics: {error}; choose another with --metrics")]
+    #[error(
+        "cannot listen on TCP {address} for metrics: {error}; {}",
+        descriptors::advice(error).unwrap_or("choose another address with --metrics")
+    )]
     Metrics {
         /// Where.
         address: SocketAddr,
@@ -62,14 +69,20 @@ pub enum StartError {
     Flags(String),
 }
 
-/// A worker stopped by itself: the process has to end, for its rooms are served by nobody.
+/// A part of the relay stopped by itself: the process has to end, for what that part did is done by nobody.
 #[derive(Debug, thiserror::Error)]
-#[error("worker {index} stopped: {cause}")]
-pub struct WorkerDied {
-    /// Which.
-    pub index: usize,
-    /// Why.
-    pub cause: String,
+pub enum Died {
+    /// A worker's thread.
+    #[error("worker {index} stopped: {cause}")]
+    Worker {
+        /// Which.
+        index: usize,
+        /// Why.
+        cause: String,
+    },
+    /// A task.
+    #[error(transparent)]
+    Task(#[from] TaskFailed),
 }
 
 /// A relay that runs.
@@ -81,7 +94,7 @@ pub struct Relay {
     wakers: Arc<[Waker]>,
     threads: Vec<JoinHandle<io::Result<()>>>,
     stop: Arc<AtomicBool>,
-    tasks: JoinSet<()>,
+    tasks: Tasks,
     metrics: Option<SocketAddr>,
     linked: Arc<AtomicUsize>,
     /// Told when a control node wants the relay to drain.
@@ -100,6 +113,7 @@ pub async fn start(flags: &Flags) -> Result<Relay, StartError> {
         )
     })?;
     let identity = Arc::new(Identity::load(folder)?);
+    identity.check_time(UnixTime::now())?;
     let workers = worker_count(flags)?;
     let batch = usize::from(flags.batch);
     let mut group = bind_group(&flags.listen, workers, batch, flags.socket_buffer)?;
@@ -126,7 +140,7 @@ pub async fn start(flags: &Flags) -> Result<Relay, StartError> {
         wakers: started.wakers,
         threads: started.threads,
         stop,
-        tasks: JoinSet::new(),
+        tasks: Tasks::default(),
         metrics: None,
         linked: Arc::default(),
         drain: Arc::default(),
@@ -137,7 +151,8 @@ pub async fn start(flags: &Flags) -> Result<Relay, StartError> {
     relay.spawn_tasks(flags, boot, ended_from);
     if let Some(address) = flags.metrics {
         let failed = |error| StartError::Metrics { address, error };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let listener = std::net::TcpListener::bind(address).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
         relay.metrics = listener.local_addr().ok();
         let figures = Figures {
             counters: relay.counters.clone(),
@@ -146,8 +161,10 @@ pub async fn start(flags: &Flags) -> Result<Relay, StartError> {
             linked: Arc::clone(&relay.linked),
             draining: relay.draining.subscribe(),
         };
-        let serving = confab_telemetry::serve(listener, Arc::new(figures));
-        relay.tasks.spawn(serving);
+        relay.tasks.spawn(MetricsServer {
+            listener,
+            figures: Arc::new(figures),
+        });
     }
     Ok(relay)
 }
@@ -169,14 +186,15 @@ impl Relay {
     }
 
     /// Runs until it is told to end by a first of `signals` or by control, drains, and says bye to everyone who is left after the drain
-    /// time or at a second signal. Or runs until a worker dies.
-    pub async fn run(mut self, mut signals: Receiver<()>) -> Result<(), WorkerDied> {
+    /// time or at a second signal. Or runs until a part of it dies.
+    pub async fn run(mut self, mut signals: Receiver<()>) -> Result<(), Died> {
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
         watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = signals.recv() => break,
                 () = self.drain.notified() => break,
+                failed = self.tasks.failed() => return Err(failed.into()),
                 _ = watch.tick() => self.look_after_workers()?,
             }
         }
@@ -191,7 +209,7 @@ impl Relay {
             () = tokio::time::sleep(self.drain_time) => {}
             _ = signals.recv() => {}
         }
-        self.tasks.shutdown().await;
+        self.tasks.end().await;
         self.registry.drain(Instant::now());
         self.stop.store(true, Ordering::Release);
         self.wakers.iter().for_each(Waker::wake);
@@ -204,7 +222,7 @@ impl Relay {
         Ok(())
     }
 
-    fn look_after_workers(&mut self) -> Result<(), WorkerDied> {
+    fn look_after_workers(&mut self) -> Result<(), Died> {
         match self.threads.iter().position(JoinHandle::is_finished) {
             Some(index) => Err(died(index, self.threads.swap_remove(index))),
             None => Ok(()),
@@ -223,11 +241,11 @@ impl Relay {
             max_sessions: flags.max_sessions,
             idle_timeout: flags.idle_timeout,
         };
-        let mut ended_to = Vec::new();
+        let mut queues = Vec::new();
         for control in &flags.control {
-            let (to, ended) = unbounded_channel();
-            ended_to.push(to);
-            let link = Link {
+            let ended = Arc::new(EndedQueue::default());
+            queues.push(Arc::clone(&ended));
+            self.tasks.spawn(Link {
                 control: control.clone(),
                 identity: Arc::clone(&self.identity),
                 hello: hello.clone(),
@@ -237,112 +255,200 @@ impl Relay {
                 load: load.clone(),
                 linked: Arc::clone(&self.linked),
                 drain: Arc::clone(&self.drain),
-            };
-            self.tasks.spawn(link.run());
+            });
         }
-        self.tasks.spawn(publish_changes(
-            Arc::clone(&self.registry),
-            Arc::clone(&changed),
-            Arc::clone(&self.wakers),
-        ));
-        self.tasks.spawn(pass_ended_on(
-            Arc::clone(&self.registry),
+        self.tasks.spawn(Publisher {
+            registry: Arc::clone(&self.registry),
+            changed: Arc::clone(&changed),
+            wakers: Arc::clone(&self.wakers),
+        });
+        self.tasks.spawn(EndedSessions {
+            registry: Arc::clone(&self.registry),
             changed,
             ended,
-            ended_to,
-        ));
-        self.tasks.spawn(measure_load(
-            Arc::clone(&self.registry),
-            self.counters.clone(),
-            self.draining.subscribe(),
-            load_to,
-        ));
+            queues,
+        });
+        self.tasks.spawn(LoadMeter {
+            registry: Arc::clone(&self.registry),
+            counters: self.counters.clone(),
+            draining: self.draining.subscribe(),
+            load: load_to,
+        });
+        self.tasks.spawn(Sweeper {
+            registry: Arc::clone(&self.registry),
+        });
     }
 }
 
 /// Wakes the workers for what a command changed, and publishes the rooms a little later, for all that gathered.
-async fn publish_changes(registry: Arc<Registry>, changed: Arc<Notify>, wakers: Arc<[Waker]>) {
-    loop {
-        changed.notified().await;
-        wakers.iter().for_each(Waker::wake);
-        tokio::time::sleep(PUBLISH_DELAY).await;
-        registry.publish();
-    }
-}
-
-async fn pass_ended_on(
+struct Publisher {
     registry: Arc<Registry>,
     changed: Arc<Notify>,
-    mut ended: UnboundedReceiver<Ended>,
-    links: Vec<UnboundedSender<MediaEnded>>,
-) {
-    while let Some(ended) = ended.recv().await {
-        if let Some(ended) = registry.ended(Instant::now(), &ended) {
-            for link in &links {
-                // A link's task lives as long as this one.
-                let _ = link.send(ended);
-            }
+    wakers: Arc<[Waker]>,
+}
+
+impl LongLived for Publisher {
+    fn name(&self) -> String {
+        "the task that publishes rooms".to_owned()
+    }
+
+    async fn run(&mut self) {
+        loop {
+            self.wakers.iter().for_each(Waker::wake);
+            tokio::time::sleep(PUBLISH_DELAY).await;
+            self.registry.publish();
+            self.changed.notified().await;
         }
-        changed.notify_one();
     }
 }
 
-async fn measure_load(
+/// Tells control of sessions that ended at a worker.
+struct EndedSessions {
+    registry: Arc<Registry>,
+    changed: Arc<Notify>,
+    ended: UnboundedReceiver<Ended>,
+    queues: Vec<Arc<EndedQueue>>,
+}
+
+impl LongLived for EndedSessions {
+    fn name(&self) -> String {
+        "the task that tells of ended sessions".to_owned()
+    }
+
+    async fn run(&mut self) {
+        while let Some(ended) = self.ended.recv().await {
+            if let Some(ended) = self.registry.ended(Instant::now(), &ended) {
+                self.queues.iter().for_each(|queue| queue.push(ended));
+            }
+            self.changed.notify_one();
+        }
+    }
+}
+
+/// Tells control how much goes on.
+struct LoadMeter {
     registry: Arc<Registry>,
     counters: Vec<Arc<Counters>>,
-    mut draining: watch::Receiver<bool>,
+    draining: watch::Receiver<bool>,
     load: watch::Sender<RelayLoad>,
-) {
-    let interval = Duration::from_millis(LOAD_INTERVAL_MS);
-    let mut ticks = tokio::time::interval(interval);
-    // After a stop of the process (SIGSTOP) missed ticks are not made up for: rates use the time that passed.
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut swept = Instant::now();
-    let mut measured = Instant::now();
-    let (mut before_in, mut before_out) = (0, 0);
-    let mut busy_before = vec![0; counters.len()];
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            Ok(()) = draining.changed() => {
-                load.send_modify(|load| load.draining = true);
-                continue;
+}
+
+/// What the workers had counted at some time.
+struct Counted {
+    at: Instant,
+    datagrams_in: u64,
+    datagrams_out: u64,
+    busy_ns: Vec<u64>,
+}
+
+impl LongLived for LoadMeter {
+    fn name(&self) -> String {
+        "the task that measures the load".to_owned()
+    }
+
+    async fn run(&mut self) {
+        let mut ticks = tokio::time::interval(Duration::from_millis(LOAD_INTERVAL_MS));
+        // After a stop of the process (SIGSTOP) missed ticks are not made up for: rates use the time that passed.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut before = self.count();
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                Ok(()) = self.draining.changed() => {
+                    self.load.send_modify(|load| load.draining = true);
+                    continue;
+                }
             }
-        }
-        let mut busiest = 0;
-        for (counters, before) in counters.iter().zip(&mut busy_before) {
-            let busy = counters.busy_ns.get();
-            busiest = busiest.max(busy - *before);
-            *before = busy;
-        }
-        let passed = measured.elapsed().max(Duration::from_millis(1));
-        measured = Instant::now();
-        let rate = |count: u64| (count as f64 / passed.as_secs_f64()) as u64;
-        let total_in: u64 = counters.iter().map(|c| c.datagrams_in.get()).sum();
-        let total_out: u64 = counters.iter().map(|c| c.datagrams_out.get()).sum();
-        load.send_replace(RelayLoad {
-            sessions: registry.sessions() as u32,
-            rooms: registry.rooms() as u32,
-            datagrams_in_per_s: rate(total_in - before_in),
-            datagrams_out_per_s: rate(total_out - before_out),
-            busy_percent: (u128::from(busiest) * 100 / passed.as_nanos()).min(100) as u32,
-            draining: *draining.borrow(),
-        });
-        (before_in, before_out) = (total_in, total_out);
-        if swept.elapsed() >= SWEEP_INTERVAL {
-            swept = Instant::now();
-            registry.sweep(swept);
+            let now = self.count();
+            self.load.send_replace(self.measure(&now, &before));
+            before = now;
         }
     }
 }
 
-fn died(index: usize, thread: JoinHandle<io::Result<()>>) -> WorkerDied {
+impl LoadMeter {
+    fn count(&self) -> Counted {
+        let sum = |of: fn(&Counters) -> u64| self.counters.iter().map(|c| of(c)).sum();
+        Counted {
+            at: Instant::now(),
+            datagrams_in: sum(|counters| counters.datagrams_in.get()),
+            datagrams_out: sum(|counters| counters.datagrams_out.get()),
+            busy_ns: self.counters.iter().map(|c| c.busy_ns.get()).collect(),
+        }
+    }
+
+    fn measure(&self, now: &Counted, before: &Counted) -> RelayLoad {
+        let passed = (now.at - before.at).max(Duration::from_millis(1));
+        let per_second = |now: u64, before: u64| {
+            (now.saturating_sub(before) as f64 / passed.as_secs_f64()) as u64
+        };
+        let busy = now.busy_ns.iter().zip(&before.busy_ns);
+        let busiest = busy.map(|(now, before)| now.saturating_sub(*before)).max();
+        let busy_percent = u128::from(busiest.unwrap_or(0)) * 100 / passed.as_nanos();
+        RelayLoad {
+            sessions: self.registry.sessions() as u32,
+            rooms: self.registry.rooms() as u32,
+            datagrams_in_per_s: per_second(now.datagrams_in, before.datagrams_in),
+            datagrams_out_per_s: per_second(now.datagrams_out, before.datagrams_out),
+            busy_percent: busy_percent.min(100) as u32,
+            draining: *self.draining.borrow(),
+        }
+    }
+}
+
+/// Gives memory back that is of no more use.
+struct Sweeper {
+    registry: Arc<Registry>,
+}
+
+impl LongLived for Sweeper {
+    fn name(&self) -> String {
+        "the task that forgets what is over".to_owned()
+    }
+
+    async fn run(&mut self) {
+        let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.registry.sweep(Instant::now());
+        }
+    }
+}
+
+/// Answers who asks for metrics.
+struct MetricsServer {
+    listener: std::net::TcpListener,
+    figures: Arc<Figures>,
+}
+
+impl LongLived for MetricsServer {
+    fn name(&self) -> String {
+        "the server of metrics".to_owned()
+    }
+
+    async fn run(&mut self) {
+        loop {
+            let listener = self.listener.try_clone().and_then(TcpListener::from_std);
+            match listener {
+                Ok(listener) => {
+                    confab_telemetry::serve(listener, Arc::clone(&self.figures)).await;
+                }
+                // Without metrics a relay is as good as with them.
+                Err(error) => tracing::error!("no metrics are served now: {error}"),
+            }
+            tokio::time::sleep(METRICS_PAUSE).await;
+        }
+    }
+}
+
+fn died(index: usize, thread: JoinHandle<io::Result<()>>) -> Died {
     let cause = match thread.join() {
         Ok(Ok(())) => "it ended without being told to".to_owned(),
         Ok(Err(error)) => error.to_string(),
         Err(_) => "it panicked".to_owned(),
     };
-    WorkerDied { index, cause }
+    Died::Worker { index, cause }
 }
 
 /// What the relay has done, as one line of the log.

@@ -6,6 +6,7 @@
 //! * [`link`]: control's commands, over QUIC;
 //! * [`check`]: what on a host will hold a relay back; [`descriptors`]: that files may be open;
 //! * [`metrics`]: what the relay tells of itself, over HTTP; [`heartbeat`]: whether its workers make progress;
+//! * [`tasks`]: what goes on for as long as the relay lives, and is started again when it fails;
 //! * [`daemon`]: puts them together, by [`flags`].
 
 pub mod check;
@@ -18,6 +19,7 @@ pub mod identity;
 pub mod io;
 pub mod link;
 pub mod metrics;
+pub mod tasks;
 mod workers;
 
 pub use daemon::{Relay, StartError, start};

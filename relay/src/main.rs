@@ -7,6 +7,7 @@ use std::time::Duration;
 use confab_console::{Class, Form, Hangup, Plan, Signal, Signals, err, out};
 use confab_relay::Relay;
 use confab_relay::check::{self, Host};
+use confab_relay::descriptors;
 use confab_relay::flags::{Command, Flags, LogFormat};
 use tokio::sync::mpsc::{Receiver, channel};
 use tracing_subscriber::EnvFilter;
@@ -60,11 +61,19 @@ fn run(flags: &Flags) -> Result<(), Failure> {
         return Ok(out().wait()?);
     }
     start_log(flags)?;
+    descriptors::raise_limit();
     let signals = Signals::listen(SIGNALS)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
-        .build()?;
+        .build()
+        .map_err(|error| {
+            let advice = descriptors::advice(&error).unwrap_or("try again");
+            Failure {
+                exit: 1,
+                message: format!("cannot start: {error}; {advice}"),
+            }
+        })?;
     let served = runtime.block_on(serve(flags, signals));
     // Does not wait for threads that are blocked on a name server.
     runtime.shutdown_timeout(SHUTDOWN);

@@ -1,0 +1,60 @@
+//! Whether the validity of an identity covers the present.
+
+use rustls::CertificateError;
+
+use super::MAKE_ONE;
+use super::date::{Date, days_between};
+
+/// The time of a relay's identity is over, or has not begun, by this machine's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lapse {
+    /// It ended.
+    Expired {
+        /// By this machine's clock.
+        now: Date,
+        /// When.
+        ended: Date,
+    },
+    /// It has not begun, so the clock is wrong.
+    NotYet {
+        /// By this machine's clock.
+        now: Date,
+        /// When it begins.
+        begins: Date,
+    },
+}
+
+impl Lapse {
+    pub(super) fn from_error(error: &CertificateError) -> Option<Self> {
+        match error {
+            CertificateError::ExpiredContext { time, not_after } => Some(Self::Expired {
+                now: Date::from(*time),
+                ended: Date::from(*not_after),
+            }),
+            CertificateError::NotValidYetContext { time, not_before } => Some(Self::NotYet {
+                now: Date::from(*time),
+                begins: Date::from(*not_before),
+            }),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Lapse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Expired { now, ended } => write!(
+                f,
+                "the relay's identity expired on {ended}, {} ago: {MAKE_ONE}. Or this machine's clock, which says {now}, \
+                 is fast by so much: then set it",
+                days_between(*ended, *now)
+            ),
+            Self::NotYet { now, begins } => write!(
+                f,
+                "this machine's clock says {now} and is slow by {} at least: the relay's identity was made after \
+                 {begins}. Set the clock",
+                days_between(*now, *begins)
+            ),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Identity of a relay: its certificate, its key, and the cluster authority.
+//!
+//! * `credentials`: what the files hold;
+//! * [`Lapse`]: whether the certificate is valid now, by this machine's clock;
+//! * [`Verdict`]: why the certificate of a control node was refused.
+
+mod credentials;
+mod date;
+mod lapse;
+#[cfg(test)]
+pub(crate) mod tests;
+mod verdict;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig};
+use rustls::pki_types::UnixTime;
+
+use credentials::Credentials;
+pub use date::Date;
+pub(crate) use date::days_between;
+pub use lapse::Lapse;
+pub(crate) use verdict::Verdict;
+
+/// Time limit for reading the files again.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An identity that ends within this time is logged.
+const ENDS_SOON: Duration = Duration::from_secs(30 * 86_400);
+
+/// How to get an identity.
+pub(crate) const MAKE_ONE: &str = "make a new one with `confab-control relay-identity`";
+
+/// Why there is no identity.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// A file is missing or not what it should be.
+    #[error("cannot use {file} of the relay's identity: {error}; {MAKE_ONE}")]
+    File {
+        /// Which.
+        file: String,
+        /// Why not.
+        error: String,
+    },
+    /// The files do not go together.
+    #[error("the relay's identity is no good: {0}; {MAKE_ONE}")]
+    Tls(#[from] rustls::Error),
+    /// It cannot check the certificates of control nodes.
+    #[error("ca.crt of the relay's identity is no good: {0}; {MAKE_ONE}")]
+    Authority(#[from] rustls::client::VerifierBuilderError),
+    /// Its certificate has expired.
+    #[error("{0}")]
+    Expired(Lapse),
+}
+
+/// The identity for new links.
+pub struct Identity {
+    folder: PathBuf,
+    credentials: ArcSwap<Credentials>,
+}
+
+impl Identity {
+    /// Reads relay.crt, relay.key and ca.crt from a folder, whatever the validity period of the certificate is.
+    pub fn load(folder: &Path) -> Result<Self, IdentityError> {
+        Ok(Self {
+            folder: folder.to_owned(),
+            credentials: ArcSwap::from_pointee(Credentials::read(folder)?),
+        })
+    }
+
+    /// Reads the files again for new links; existing links are not affected. The result is logged. After an error, and if
+    /// the new identity has expired, the old one stays.
+    pub async fn reload(&self) {
+        let folder = self.folder.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            let credentials = Credentials::read(&folder)?;
+            check_time(&credentials, UnixTime::now())?;
+            Ok::<_, IdentityError>(credentials)
+        });
+        match tokio::time::timeout(RELOAD_TIMEOUT, reading).await {
+            Ok(Ok(Ok(credentials))) => {
+                self.credentials.store(Arc::new(credentials));
+                tracing::info!("the identity was read again; new links use it");
+            }
+            Ok(Ok(Err(error))) => {
+                tracing::warn!("the identity was not read again, the old one stays: {error}");
+            }
+            Ok(Err(_)) | Err(_) => {
+                tracing::warn!(
+                    "the identity was not read again, the old one stays: its folder does not answer"
+                );
+            }
+        }
+    }
+
+    /// Refuses an identity that has expired, and logs one that ends soon. An identity that is not valid yet is logged only:
+    /// a clock may be set late after a boot.
+    pub fn check_time(&self, now: UnixTime) -> Result<(), IdentityError> {
+        check_time(&self.credentials.load(), now)
+    }
+
+    /// Why the certificate is not valid at `now`, if its validity period is the reason.
+    pub fn lapse(&self, now: UnixTime) -> Option<Lapse> {
+        self.credentials.load().lapse(now)
+    }
+
+    /// TLS configuration of a new link. The reason of a refusal of the control node's certificate is written into `verdict`.
+    pub(crate) fn client(
+        &self,
+        verdict: &Arc<Verdict>,
+    ) -> Result<QuicClientConfig, NoInitialCipherSuite> {
+        self.credentials.load().client(verdict)
+    }
+}
+
+fn check_time(credentials: &Credentials, now: UnixTime) -> Result<(), IdentityError> {
+    match credentials.lapse(now) {
+        Some(lapse @ Lapse::Expired { .. }) => return Err(IdentityError::Expired(lapse)),
+        Some(lapse @ Lapse::NotYet { .. }) => tracing::warn!("{lapse}"),
+        None => {
+            if let Some(end) = credentials.ends_soon(now) {
+                tracing::warn!("the relay's identity ends on {end}: {MAKE_ONE} before");
+            }
+        }
+    }
+    Ok(())
+}

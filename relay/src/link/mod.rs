@@ -1,0 +1,208 @@
+//! The link to a control node: its commands in, their results and what happened by itself out.
+//!
+//! A link that is lost is made again for as long as the relay lives; media goes on meanwhile.
+//!
+//! * `session`: a link that is up, between [`Hello`] and the error that ends it;
+//! * [`orders`]: what control says, carried out, without I/O;
+//! * `trouble`: why a link ended, and what an operator can do about it.
+
+mod ended;
+mod hello;
+pub mod orders;
+mod session;
+#[cfg(test)]
+mod tests;
+mod trouble;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use confab_protocol::cluster;
+use confab_protocol::control::text::Shown;
+use confab_protocol::wire::{self, relay_to_control};
+use rustls::pki_types::UnixTime;
+use tokio::sync::{Notify, watch};
+
+use crate::core::{MediaEnded, Registry};
+use crate::identity::{Identity, Verdict};
+use crate::tasks::LongLived;
+
+pub use ended::EndedQueue;
+pub use hello::Hello;
+use orders::{Orders, Taken};
+use session::Session;
+use trouble::LinkError;
+
+/// Wait before the second attempt; doubled for each one after.
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+/// Longest wait between attempts.
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// An attempt that takes longer has failed.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A link without a sign of life for so long is lost.
+const IDLE_TIMEOUT: Duration = Duration::from_millis(2500);
+/// A sign of life is sent so often.
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
+/// A control node that takes nothing for so long is left, however alive its connection is.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// One link: to one control node.
+pub struct Link {
+    /// HOST:PORT.
+    pub control: String,
+    /// Who the relay is.
+    pub identity: Arc<Identity>,
+    /// What it says of itself.
+    pub hello: Hello,
+    /// What commands are carried out on.
+    pub registry: Arc<Registry>,
+    /// Told after each command.
+    pub changed: Arc<Notify>,
+    /// Sessions that ended by themselves.
+    pub ended: Arc<EndedQueue>,
+    /// The load, measured every second.
+    pub load: watch::Receiver<wire::RelayLoad>,
+    /// How many links are up.
+    pub linked: Arc<AtomicUsize>,
+    /// Told when control wants the relay to drain.
+    pub drain: Arc<Notify>,
+}
+
+impl LongLived for Link {
+    fn name(&self) -> String {
+        format!("the link to {}", self.control)
+    }
+
+    /// Keeps the link up for as long as the relay lives.
+    async fn run(&mut self) {
+        let mut wait = BACKOFF_MIN;
+        loop {
+            let verdict = Arc::new(Verdict::default());
+            let error = match self.connect(&verdict).await {
+                Ok(session) => {
+                    wait = BACKOFF_MIN;
+                    self.serve(session).await
+                }
+                Err(error) => error,
+            };
+            let advice = error.advice(&self.identity, &verdict, UnixTime::now());
+            let advice = advice.map_or_else(String::new, |advice| format!("; {advice}"));
+            tracing::warn!(
+                control = self.control,
+                "no link to control: {}{advice}",
+                Shown(&error)
+            );
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(BACKOFF_MAX);
+        }
+    }
+}
+
+impl Link {
+    async fn connect(&self, verdict: &Arc<Verdict>) -> Result<Session, LinkError> {
+        let orders = Orders::new(Arc::clone(&self.registry));
+        let opening = Session::open(&self.control, &self.identity, verdict, &self.hello, orders);
+        let session = tokio::time::timeout(CONNECT_TIMEOUT, opening)
+            .await
+            .unwrap_or(Err(LinkError::Timeout))?;
+        tracing::info!(control = self.control, "linked to control");
+        if session.is_loopback {
+            tracing::warn!(
+                "clients are told a loopback address, which only this machine reaches; for others give --public-address"
+            );
+        }
+        Ok(session)
+    }
+
+    /// Serves until the link is lost.
+    async fn serve(&mut self, mut session: Session) -> LinkError {
+        let _up = Up::count(&self.linked);
+        let Err(error) = self.converse(&mut session).await;
+        session.close();
+        error
+    }
+
+    async fn converse(
+        &mut self,
+        session: &mut Session,
+    ) -> Result<std::convert::Infallible, LinkError> {
+        let alive = Duration::from_millis(cluster::ALIVE_INTERVAL_MS);
+        self.tell_rooms(session).await?;
+        loop {
+            self.tell_ended(session).await?;
+            tokio::select! {
+                taken = session.next() => match taken? {
+                    Taken::Result(result) => {
+                        self.changed.notify_one();
+                        session.say(relay_to_control::Kind::Result(result)).await?;
+                    }
+                    Taken::Drain => {
+                        tracing::info!(control = self.control, "told to drain");
+                        self.drain.notify_one();
+                    }
+                    Taken::Hello(_) | Taken::Unknown => {}
+                },
+                () = self.ended.changed() => {}
+                Ok(()) = self.load.changed() => {
+                    let load = *self.load.borrow_and_update();
+                    session.say(relay_to_control::Kind::Load(load)).await?;
+                    // Whoever takes over a room that is on its way elsewhere has to know that it is here, too.
+                    if load.draining {
+                        self.tell_rooms(session).await?;
+                    }
+                }
+                () = tokio::time::sleep(alive) => {
+                    session.say(relay_to_control::Kind::Alive(wire::Alive {})).await?;
+                }
+            }
+        }
+    }
+
+    /// Says which rooms are live here.
+    async fn tell_rooms(&self, session: &mut Session) -> Result<(), LinkError> {
+        for rooms in self.registry.live_rooms().chunks(cluster::MAX_LIVE_ROOMS) {
+            let conference_ids = rooms.iter().map(|room| room.to_wire()).collect();
+            let rooms = relay_to_control::Kind::LiveRooms(wire::LiveRooms { conference_ids });
+            session.say(rooms).await?;
+        }
+        Ok(())
+    }
+
+    /// Says which sessions have ended by themselves. What cannot be said waits for the next link.
+    async fn tell_ended(&self, session: &mut Session) -> Result<(), LinkError> {
+        while let Some(ended) = self.ended.pop() {
+            if let Err(error) = session.say(media_ended(&ended)).await {
+                self.ended.put_back(ended);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Counts a link that is up, whatever ends it.
+struct Up(Arc<AtomicUsize>);
+
+impl Up {
+    fn count(linked: &Arc<AtomicUsize>) -> Self {
+        linked.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(linked))
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn media_ended(ended: &MediaEnded) -> relay_to_control::Kind {
+    relay_to_control::Kind::MediaEnded(wire::MediaEnded {
+        conference_id: ended.conference.to_wire(),
+        sender: ended.sender.into(),
+        connection_id: Bytes::copy_from_slice(&ended.connection_id.to_bytes()),
+        reason: ended.reason.into(),
+    })
+}

@@ -1,0 +1,79 @@
+//! What control says on a link, without the link: bytes in, commands carried out, answers out.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use confab_protocol::cluster::{self, Command, CommandOutcome, CommandResult};
+use confab_protocol::control::framing::{Deframer, FrameError};
+use confab_protocol::control::text::Shown;
+use confab_protocol::wire::{self, control_to_relay::Kind};
+
+use crate::core::Registry;
+
+/// Commands that may wait for a worker before control's are not taken any more. A worker carries out some hundred
+/// thousand in a second.
+const MAX_WAITING: usize = 20_000;
+
+/// Reads one control node's messages, and does what they say.
+pub struct Orders {
+    registry: Arc<Registry>,
+    deframer: Deframer,
+}
+
+/// What came of a message.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Taken {
+    /// A command was carried out, or not: this is to be answered. Packets see it after the next
+    /// [`publish`](Registry::publish).
+    Result(wire::CommandResult),
+    /// Control greets.
+    Hello(wire::ControlHello),
+    /// The relay is to drain and end.
+    Drain,
+    /// A message of a kind that this version does not know.
+    Unknown,
+}
+
+impl Orders {
+    /// For commands to the relay of this registry.
+    pub fn new(registry: Arc<Registry>) -> Self {
+        Self {
+            registry,
+            deframer: Deframer::new(cluster::MAX_MESSAGE),
+        }
+    }
+
+    /// Adds what the stream brought.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.deframer.push(bytes);
+    }
+
+    /// Takes the next message, if a whole one is there. After an error the stream is of no more use.
+    pub fn next(&mut self, now: Instant) -> Result<Option<Taken>, FrameError> {
+        let Some(message) = self.deframer.next::<wire::ControlToRelay>()? else {
+            return Ok(None);
+        };
+        Ok(Some(match message.kind {
+            Some(Kind::Command(command)) => Taken::Result(self.obey(now, &command)),
+            Some(Kind::Hello(hello)) => Taken::Hello(hello),
+            Some(Kind::Drain(wire::Drain {})) => Taken::Drain,
+            None => Taken::Unknown,
+        }))
+    }
+
+    /// True while the workers have more to do than they should: nothing more is to be taken then.
+    pub fn is_ahead(&self) -> bool {
+        self.registry.waiting() > MAX_WAITING
+    }
+
+    fn obey(&self, now: Instant, message: &wire::Command) -> wire::CommandResult {
+        let result = match Command::try_from(message) {
+            Ok(command) => self.registry.execute(now, &command),
+            Err(error) => {
+                tracing::warn!("a command makes no sense: {}", Shown(&error));
+                CommandResult::bare(message.id, CommandOutcome::Invalid)
+            }
+        };
+        wire::CommandResult::from(&result)
+    }
+}

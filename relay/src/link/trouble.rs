@@ -1,0 +1,162 @@
+//! Why a link ended, and what to do about it.
+
+use std::io;
+use std::sync::Arc;
+
+use confab_protocol::control::framing::FrameError;
+use quinn::ConnectionError;
+use rustls::pki_types::UnixTime;
+use rustls::{AlertDescription, CertificateError};
+
+use super::{CONNECT_TIMEOUT, WRITE_TIMEOUT};
+use crate::descriptors;
+use crate::identity::{Date, Identity, MAKE_ONE, Verdict, days_between};
+
+/// The application error code by which control refuses a relay whose identity is revoked.
+const REVOKED: u32 = 8;
+
+/// TLS alerts are error codes of QUIC from here on (RFC 9001 §4.8).
+const FIRST_ALERT: u64 = 0x100;
+
+/// Why a link ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LinkError {
+    #[error("the name does not resolve: {0}")]
+    Resolve(io::Error),
+    #[error("no UDP socket: {0}")]
+    Socket(io::Error),
+    #[error("TLS: {0}")]
+    Tls(#[from] quinn::crypto::rustls::NoInitialCipherSuite),
+    #[error("no answer within {} s", CONNECT_TIMEOUT.as_secs())]
+    Timeout,
+    #[error("it does not read what it is told, for {} s", WRITE_TIMEOUT.as_secs())]
+    Stuck,
+    #[error(transparent)]
+    Connect(#[from] quinn::ConnectError),
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    #[error(transparent)]
+    Write(#[from] quinn::WriteError),
+    #[error(transparent)]
+    Read(#[from] quinn::ReadError),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error("the control node closed the link")]
+    Closed,
+    #[error("the control node speaks version {0}, which this relay does not")]
+    Version(u32),
+    #[error("the control node did not begin with hello")]
+    NoHello,
+}
+
+/// What an operator is to know besides the error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Advice(String);
+
+impl std::fmt::Display for Advice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl LinkError {
+    /// What is behind the error, and what to do about it, where that is known.
+    pub(super) fn advice(
+        &self,
+        identity: &Identity,
+        verdict: &Arc<Verdict>,
+        now: UnixTime,
+    ) -> Option<Advice> {
+        if let Some(refused) = verdict.take() {
+            return Some(of_control(&refused));
+        }
+        if let Self::Socket(error) | Self::Resolve(error) = self
+            && let Some(advice) = descriptors::advice(error)
+        {
+            return Some(Advice(advice.to_owned()));
+        }
+        let connection = self.connection_error()?;
+        if let ConnectionError::ApplicationClosed(close) = connection
+            && close.error_code == REVOKED.into()
+        {
+            return Some(Advice(format!("the identity is revoked: {MAKE_ONE}")));
+        }
+        of_own(refusal(connection)?, identity, now)
+    }
+
+    fn connection_error(&self) -> Option<&ConnectionError> {
+        match self {
+            Self::Connection(error)
+            | Self::Write(quinn::WriteError::ConnectionLost(error))
+            | Self::Read(quinn::ReadError::ConnectionLost(error)) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// The TLS alert by which the control node ended the connection.
+fn refusal(error: &ConnectionError) -> Option<AlertDescription> {
+    let ConnectionError::ConnectionClosed(close) = error else {
+        return None;
+    };
+    let alert = u64::from(close.error_code).checked_sub(FIRST_ALERT)?;
+    u8::try_from(alert).ok().map(AlertDescription::from)
+}
+
+/// Of a control node's certificate that this relay has refused.
+fn of_control(refused: &CertificateError) -> Advice {
+    Advice(match refused {
+        CertificateError::ExpiredContext { time, not_after } => {
+            let (now, ended) = (Date::from(*time), Date::from(*not_after));
+            format!(
+                "the control node's certificate ended on {ended}, and this machine's clock says {now}: either the clock is \
+                 fast by {} at least, or the control node has to be started anew, which renews its certificate",
+                days_between(ended, now)
+            )
+        }
+        CertificateError::NotValidYetContext { time, not_before } => {
+            let (now, begins) = (Date::from(*time), Date::from(*not_before));
+            format!(
+                "this machine's clock says {now} and is slow by {} at least: the control node's certificate was made after \
+                 {begins}. Set the clock",
+                days_between(now, begins)
+            )
+        }
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
+            "the control node's certificate is of another authority than the identity's ca.crt: {MAKE_ONE} of this server"
+        ),
+        _ => "who answers there is no control node of this server: look at --control".to_owned(),
+    })
+}
+
+/// Of the relay's own certificate, which the control node has refused.
+fn of_own(alert: AlertDescription, identity: &Identity, now: UnixTime) -> Option<Advice> {
+    match alert {
+        AlertDescription::CertificateExpired => Some(Advice(match identity.lapse(now) {
+            Some(lapse) => lapse.to_string(),
+            None => format!(
+                "the time of the relay's identity is over or has not begun by the control node's clock, but not by this \
+                 machine's, which says {}: one of the two is wrong",
+                Date::from(now)
+            ),
+        })),
+        AlertDescription::UnknownCA
+        | AlertDescription::BadCertificate
+        | AlertDescription::DecryptError => Some(Advice(format!(
+            "the identity is of another server's authority: {MAKE_ONE} of this server"
+        ))),
+        AlertDescription::CertificateRevoked => {
+            Some(Advice(format!("the identity is revoked: {MAKE_ONE}")))
+        }
+        AlertDescription::CertificateRequired
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::AccessDenied => Some(Advice(format!(
+            "relay.crt is no certificate of a relay: {MAKE_ONE}"
+        ))),
+        AlertDescription::NoApplicationProtocol => Some(Advice(
+            "who answers there is no control node: look at --control".to_owned(),
+        )),
+        _ => None,
+    }
+}
