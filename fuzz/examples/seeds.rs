@@ -53,6 +53,9 @@ fn main() {
     for (name, bytes) in arrivals() {
         write("jitter", name, &bytes);
     }
+    for (name, bytes) in orders() {
+        write("orders", name, &bytes);
+    }
     for (name, bytes) in calls() {
         write("relay_core", name, &bytes);
     }
@@ -433,6 +436,50 @@ fn arrivals() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
+/// Steps of `orders`: what they are is in its `Play::step`.
+fn orders() -> Vec<(&'static str, Vec<u8>)> {
+    const COMMAND: u8 = 5;
+    let open = |room: u8, sender: u8| vec![COMMAND, 0, sender, 40, room, 0, 0];
+    let close = |room: u8, sender: u8| vec![COMMAND, 4, sender, room, 0, 0];
+    let list = |room: u8, era: u8| vec![COMMAND, 7, 0, room, era, 0];
+    let full: Vec<u8> = (0..20u8).flat_map(|n| open(n / 5, n % 5)).collect();
+    let again = [open(1, 1), open(1, 1), close(1, 1), list(1, 0)].concat();
+    let taken_over = [open(1, 1), list(1, 2), open(1, 2), list(1, 1)].concat();
+    let mut flaws = Vec::new();
+    for flaw in 1..8u8 {
+        flaws.extend([COMMAND, flaw << 3, 1, 40]);
+        flaws.extend([3, 0, 0, 7, 1, 0, 0]);
+    }
+    let command = Command {
+        id: 1,
+        conference: ConferenceId::new([1; 16]),
+        fence: Fence::default(),
+        boot: BootId([9; 16]),
+        action: Action::SetMaySpeak {
+            sender: 1,
+            may_speak: false,
+        },
+    };
+    let kind = Some(control_to_relay::Kind::Command(wire::Command::from(
+        &command,
+    )));
+    let message = framing::encode(&wire::ControlToRelay { kind });
+    let (first, second) = message.split_at(9);
+    let piece = |bytes: &[u8]| [&[0, bytes.len() as u8], bytes].concat();
+    let bytes = [open(1, 1), piece(first), piece(second)].concat();
+    vec![
+        ("full", [&full[..], &[2, 61], &full].concat()),
+        ("again", again),
+        ("taken-over", taken_over),
+        ("flaws", flaws),
+        ("bytes", bytes),
+        (
+            "relinked",
+            [&full[..], &[4, 1, 2, 0xff, 0xff], &full].concat(),
+        ),
+    ]
+}
+
 /// Steps of `relay_core`: what they are is in its `Play::step`.
 fn calls() -> Vec<(&'static str, Vec<u8>)> {
     const TURN: u8 = 3;
@@ -484,6 +531,23 @@ fn calls() -> Vec<(&'static str, Vec<u8>)> {
         &talk,
     ]
     .concat();
+    let tenth = [12, 100, 0, TURN];
+    let minute = tenth.repeat(350);
+    let silent = [&meet[..], &minute, &talk].concat();
+    let mut forged = meet.clone();
+    for round in 0..35 {
+        forged.extend(tenth.repeat(10));
+        // One answers, one only sends, one is silent.
+        forged.extend([6, 0, 0, 5, 1, round]);
+    }
+    forged.extend(&talk);
+    let raw = [
+        &meet[..],
+        &[15, 1, 5, 5, 3, 1, 2, 3, 15, 0, 5, 2, 12],
+        &[0; 12],
+        &talk,
+    ]
+    .concat();
     let late = [&call[..], &[12, 40, 4, TURN, 12, 2, 5], &meet, &talk].concat();
     let mut crowd = Vec::new();
     for client in 0..6 {
@@ -506,6 +570,9 @@ fn calls() -> Vec<(&'static str, Vec<u8>)> {
         ("bad", bad),
         ("misbehaved", misbehaved),
         ("late", late),
+        ("silent", silent),
+        ("forged", forged),
+        ("raw", raw),
         ("crowd", crowd),
     ]
 }

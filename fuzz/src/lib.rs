@@ -6,6 +6,7 @@
 //! * [`frames`]: what comes from other members of a room;
 //! * [`jitter`]: a speaker's frames in time;
 //! * [`call`]: a client's call, between a member with valid keys, a relay with valid tags and a server;
+//! * [`orders`]: what control says to a relay, as bytes;
 //! * [`relay_core`]: the relay between commands, clients, network and clock.
 
 pub mod call;
@@ -13,6 +14,7 @@ pub mod datagrams;
 pub mod frames;
 pub mod jitter;
 pub mod messages;
+pub mod orders;
 pub mod relay_core;
 mod relay_world;
 mod script;
@@ -22,12 +24,13 @@ pub mod text;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name: that of its binary and of its folder in the corpus.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("datagrams", datagrams::run),
     ("messages", messages::run),
     ("text", text::run),
     ("frames", frames::run),
     ("jitter", jitter::run),
     ("call", call::run),
+    ("orders", orders::run),
     ("relay_core", relay_core::run),
 ];

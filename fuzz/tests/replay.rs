@@ -56,6 +56,11 @@ fn call() {
 }
 
 #[test]
+fn orders() {
+    replay("orders", 40_000);
+}
+
+#[test]
 fn relay_core() {
     replay("relay_core", 20_000);
 }
