@@ -1,7 +1,7 @@
 //! The edge towards sound: 48 kHz mono in blocks of 10 ms, whatever the other side has.
 //!
 //! * [`wav`]: what stands in a WAV file;
-//! * [`resample`]: any rate to 48 kHz and back;
+//! * [`resample`]: any rate to 48 kHz and back; [`downmix`]: any number of channels to one;
 //! * [`files`]: identity of files, and opening of outputs;
 //! * [`source`]: a file, standard input or a tone, block by block;
 //! * [`sink`]: WAV files that stay readable whatever happens;
@@ -13,6 +13,7 @@ use std::time::Duration;
 
 #[cfg(feature = "device")]
 pub mod device;
+pub mod downmix;
 pub mod files;
 pub mod recorder;
 pub mod resample;

@@ -6,6 +6,8 @@
 
 use std::io::{self, Read};
 
+use super::downmix::{self, Downmix};
+
 /// What a file's samples are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spec {
@@ -86,8 +88,8 @@ const OTHERS: [(&[u8], &str); 7] = [
 /// Rates that can be resampled, in hertz.
 const RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
 
-/// Most channels that are mixed to one.
-const MAX_CHANNELS: u16 = 64;
+/// Most channels of a file.
+const MAX_CHANNELS: u16 = downmix::MAX_CHANNELS as u16;
 
 /// Reads mono samples out of a WAV stream.
 #[derive(Debug)]
@@ -96,7 +98,10 @@ pub struct WavReader<R> {
     spec: Spec,
     /// Bytes of samples that the header still promises; `None`: up to the end.
     left: Option<u64>,
+    downmix: Downmix,
+    /// What was read last, as it is in the file and as samples.
     bytes: Vec<u8>,
+    samples: Vec<f32>,
 }
 
 impl<R: Read> WavReader<R> {
@@ -132,7 +137,9 @@ impl<R: Read> WavReader<R> {
                         from,
                         spec,
                         left,
+                        downmix: Downmix::new(spec.channels, spec.rate),
                         bytes: Vec::new(),
+                        samples: Vec::new(),
                     });
                 }
                 _ => skip(&mut from, padded(length))?,
@@ -146,11 +153,12 @@ impl<R: Read> WavReader<R> {
         self.spec
     }
 
-    /// Appends up to `frames` samples to `out`, all channels mixed to one; the number that came. 0 is the end.
+    /// Appends up to `frames` samples to `out`, of the loudest channel; the number that came. 0 is the end.
     ///
     /// A last frame that is cut short is left out.
     pub fn read(&mut self, frames: usize, out: &mut Vec<f32>) -> io::Result<usize> {
-        let frame_len = self.spec.format.bytes() * usize::from(self.spec.channels);
+        let format = self.spec.format;
+        let frame_len = format.bytes() * usize::from(self.spec.channels);
         let wanted = (frames * frame_len) as u64;
         let wanted = self.left.map_or(wanted, |left| left.min(wanted));
         self.bytes.clear();
@@ -161,17 +169,15 @@ impl<R: Read> WavReader<R> {
         if let Some(left) = &mut self.left {
             *left -= self.bytes.len() as u64;
         }
+        self.samples.clear();
+        self.samples.extend(
+            self.bytes
+                .chunks_exact(format.bytes())
+                .map(|sample| format.read(sample)),
+        );
         let before = out.len();
-        let gain = 1.0 / f32::from(self.spec.channels);
-        for frame in self.bytes.chunks_exact(frame_len) {
-            let samples = frame.chunks_exact(self.spec.format.bytes());
-            out.push(
-                samples
-                    .map(|sample| self.spec.format.read(sample))
-                    .sum::<f32>()
-                    * gain,
-            );
-        }
+        self.downmix
+            .mix(&self.samples, |sample| sample, |sample| out.push(sample));
         Ok(out.len() - before)
     }
 }
@@ -384,9 +390,8 @@ mod tests {
                 let (spec, samples) = all(&written(bits, format, channels));
                 assert_eq!((spec.rate, spec.channels), (44_100, channels));
                 assert_eq!(samples.len(), 20);
-                let scale = if channels == 1 { 1.0 } else { 0.75 };
                 for (n, sample) in samples.iter().enumerate() {
-                    let expected = (n as f32 - 10.0) / 16.0 * scale;
+                    let expected = (n as f32 - 10.0) / 16.0;
                     assert!(
                         (sample - expected).abs() < 0.01,
                         "{bits} bits, {channels} channels: {sample} {expected}"
@@ -420,6 +425,37 @@ mod tests {
             let bytes = with_lengths(&written, riff, data);
             assert_eq!(all(&bytes).1.len(), 20, "{riff:#x} {data:#x}");
             assert_eq!(all(&bytes[..bytes.len() - 1]).1.len(), 19);
+        }
+    }
+
+    /// A second of a voice with these gains on the channels.
+    fn voice_on(gains: &[f32]) -> Vec<f32> {
+        let channels = gains.len() as u16;
+        let data = 48_000 * u32::from(channels) * 4;
+        let mut file = header(TAG_FLOAT, channels, 4, 32, data);
+        for n in 0..48_000 {
+            let sample = (n as f32 * 0.05).sin();
+            for gain in gains {
+                file.extend_from_slice(&(sample * gain).to_le_bytes());
+            }
+        }
+        all(&file).1
+    }
+
+    #[test]
+    fn a_voice_is_as_loud_on_one_channel_of_several_or_with_opposite_signs_as_alone() {
+        let alone = voice_on(&[0.5]);
+        for gains in [
+            &[0.0, 0.5][..],
+            &[0.5, -0.5],
+            &[0.5, 0.5],
+            &[0.0, 0.0, 0.0, 0.0, 0.0, 0.5],
+        ] {
+            let heard = voice_on(gains);
+            assert_eq!(heard.len(), alone.len());
+            for (n, (heard, alone)) in heard.iter().zip(&alone).enumerate().skip(480) {
+                assert!((heard - alone).abs() < 0.001, "{gains:?}, sample {n}");
+            }
         }
     }
 
