@@ -14,27 +14,44 @@ const PASSBAND: f64 = 0.94;
 /// Filter phases that are tabulated; a phase in between is interpolated.
 const PHASES: usize = 512;
 
+/// Positions are counted in so many parts of 1/`to` of an input sample: speeds are exact to 1 in 2^20.
+const PARTS: u64 = 1 << 20;
+
 /// A mono stream at one rate becomes one at another.
 #[derive(Debug, Clone)]
 pub struct Resampler {
     from: u64,
+    /// Parts of an input sample.
     to: u64,
+    /// Parts between two output samples.
+    step: u64,
+    /// Nothing is to be done, now or later.
+    passes: bool,
     /// `PHASES + 1` filters of `2 · half` taps each.
     filters: Vec<f32>,
     half: usize,
     /// Input not yet used up; begins `half` samples before the one at `position`.
     input: Vec<f32>,
-    /// Where the next output sample lies after `input[half − 1]`, in units of 1/`to` input samples.
+    /// Where the next output sample lies after `input[half − 1]`, in parts.
     position: u64,
 }
 
 impl Resampler {
     /// From `from` to `to` samples a second, both at least 1.
     pub fn new(from: u32, to: u32) -> Self {
+        Self::build(from, to, from == to)
+    }
+
+    /// The same with a speed that can be changed, which costs the filter's delay even where both rates are equal.
+    pub fn adjustable(from: u32, to: u32) -> Self {
+        Self::build(from, to, false)
+    }
+
+    fn build(from: u32, to: u32, passes: bool) -> Self {
         let (from, to) = (u64::from(from.max(1)), u64::from(to.max(1)));
         let ratio = to as f64 / from as f64;
         let cutoff = ratio.min(1.0) * PASSBAND;
-        let half = if from == to {
+        let half = if passes {
             1
         } else {
             (CROSSINGS as f64 / ratio.min(1.0)).ceil() as usize
@@ -54,7 +71,9 @@ impl Resampler {
         }
         Self {
             from,
-            to,
+            to: to * PARTS,
+            step: from * PARTS,
+            passes,
             filters,
             half,
             input: vec![0.0; half - 1],
@@ -62,9 +81,22 @@ impl Resampler {
         }
     }
 
+    /// From now on the input is used up faster than its rate says by `excess`, −0.5 to 0.5; less comes out.
+    ///
+    /// Only for an [`adjustable`](Self::adjustable) one.
+    pub fn set_speed(&mut self, excess: f64) {
+        let speed = 1.0 + excess.clamp(-0.5, 0.5);
+        self.step = ((self.from * PARTS) as f64 * speed).round() as u64;
+    }
+
+    /// Input samples that the filter keeps back.
+    pub fn delay(&self) -> usize {
+        if self.passes { 0 } else { self.half }
+    }
+
     /// Takes samples and appends what they give to `out`. The filter keeps the last few back.
     pub fn push(&mut self, samples: &[f32], out: &mut Vec<f32>) {
-        if self.from == self.to {
+        if self.passes {
             out.extend_from_slice(samples);
             return;
         }
@@ -82,7 +114,7 @@ impl Resampler {
                 window,
             );
             out.push(lower + between * (upper - lower));
-            self.position += self.from;
+            self.position += self.step;
             at = (self.position / self.to) as usize;
         }
         let used = at.min(self.input.len());
@@ -96,8 +128,19 @@ impl Resampler {
     }
 }
 
+/// In lanes, so that several products are made at once: the filters have an even number of taps, most a multiple of 8.
 fn dot(filter: &[f32], window: &[f32]) -> f32 {
-    filter.iter().zip(window).map(|(a, b)| a * b).sum()
+    const LANES: usize = 8;
+    let mut lanes = [0.0; LANES];
+    let (filters, windows) = (filter.chunks_exact(LANES), window.chunks_exact(LANES));
+    let rest = filters.remainder().iter().zip(windows.remainder());
+    let rest: f32 = rest.map(|(a, b)| a * b).sum();
+    for (filter, window) in filters.zip(windows) {
+        for lane in 0..LANES {
+            lanes[lane] += filter[lane] * window[lane];
+        }
+    }
+    rest + lanes.iter().sum::<f32>()
 }
 
 fn sinc(x: f64) -> f64 {
@@ -177,6 +220,28 @@ mod tests {
             .iter()
             .fold(0.0_f32, |m, s| m.max(s.abs()));
         assert!(loudest < 0.001, "{loudest}");
+    }
+
+    #[test]
+    fn a_speed_that_changes_all_the_time_leaves_a_tone_smooth() {
+        let mut resampler = Resampler::adjustable(48_000, 48_000);
+        let mut out = Vec::new();
+        let input = sine(48_000, 1000.0, 480_000);
+        let mut expected = 0.0;
+        for (n, piece) in input.chunks(480).enumerate() {
+            let excess = 0.0015 * (n as f64 / 30.0).sin();
+            expected += 480.0 / (1.0 + excess);
+            resampler.set_speed(excess);
+            resampler.push(piece, &mut out);
+        }
+        assert!((out.len() as f64 - expected).abs() < 26.0, "{}", out.len());
+        // A sine is where its second difference is −ω² times itself; a jump would stand out.
+        let omega = 2.0 * PI * 1000.0 / 48_000.0;
+        let worst = out[100..].windows(3).fold(0.0_f64, |worst, w| {
+            let bent = f64::from(w[0]) + f64::from(w[2]) - 2.0 * f64::from(w[1]);
+            worst.max((bent + omega * omega * f64::from(w[1])).abs())
+        });
+        assert!(worst < 2e-4, "{worst}");
     }
 
     #[test]
