@@ -337,7 +337,7 @@ impl Call {
         for _ in 0..blocks {
             self.pass(Duration::from_millis(10));
             let mut mix = [f32::NAN; BLOCK];
-            self.engine.play(self.now, &mut mix, |_, pcm| {
+            self.engine.play(self.now, &mut mix, true, |_, pcm| {
                 assert!(pcm.iter().all(|sample| sample.is_finite()));
             });
             assert!(mix.iter().all(|sample| sample.abs() <= 1.0));

@@ -242,7 +242,7 @@ impl Room {
         for _ in 0..=ticks % 8 {
             self.now += Duration::from_millis(10);
             let mut mix = [f32::NAN; BLOCK];
-            self.speakers.play(self.now, &mut mix, |who, pcm| {
+            self.speakers.play(self.now, &mut mix, true, |who, pcm| {
                 assert!(who.leaf.is_some_and(|leaf| (1..=MEMBERS).contains(&leaf)));
                 assert_eq!(pcm.len(), BLOCK);
             });

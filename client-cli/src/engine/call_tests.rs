@@ -337,6 +337,41 @@ fn a_pause_of_the_input_is_no_loss() {
 }
 
 #[test]
+fn what_was_said_before_the_voice_broke_off_is_not_sent_seconds_later() {
+    // With nothing and with half a frame left.
+    for extra in [0, 10] {
+        let mut world = talking(&[0, 1], 1);
+        world.run(2 * SECOND + Duration::from_millis(extra));
+        world.client(0).talks = false;
+        world.run(3 * SECOND);
+        let sent = world.client(0).engine.stats().frames_sent;
+        world.client(0).engine.interrupt();
+        world.run(SECOND);
+        assert_eq!(world.client(0).engine.stats().frames_sent, sent);
+        world.client(0).talks = true;
+        world.run(2 * SECOND);
+        let speaker = of(&world.client(1).engine.stats(), 0);
+        assert_eq!((speaker.lost, speaker.late), (0, 0), "{speaker:?}");
+        assert!(speaker.delay_ms < 30.0, "{speaker:?}");
+    }
+}
+
+#[test]
+fn what_no_device_plays_is_not_counted_as_heard() {
+    let mut world = talking(&[0, 1], 1);
+    world.run(2 * SECOND);
+    let heard = of(&world.client(1).engine.stats(), 0);
+    assert_eq!(heard.unheard_ms, 0);
+    assert!(heard.mean_level_dbov.is_some());
+    let mut world = talking(&[0, 1], 1);
+    world.client(1).deaf = true;
+    world.run(2 * SECOND);
+    let unheard = of(&world.client(1).engine.stats(), 0);
+    assert!((1700..2000).contains(&unheard.unheard_ms), "{unheard:?}");
+    assert_eq!(unheard.mean_level_dbov, None);
+}
+
+#[test]
 fn a_speaker_whom_the_relay_does_not_forward_any_more_is_not_lost() {
     let mut world = talking(&[0, 1], 1);
     world.run(2 * SECOND);

@@ -304,9 +304,21 @@ impl Engine {
         self.send(now, sealed);
     }
 
-    /// Fills `mix` with what is to be heard at `now`, and shows each speaker's samples.
-    pub fn play(&mut self, now: Instant, mix: &mut [f32], each: impl FnMut(&Participant, &[f32])) {
-        self.speakers.play(now, mix, each);
+    /// One's own voice broke off some time ago: what of it was not sent yet is too old by now.
+    pub fn interrupt(&mut self) {
+        self.talker.interrupt();
+    }
+
+    /// Fills `mix` with what is to be heard at `now`, and shows each speaker's samples. `heard`: false when no device
+    /// will play it.
+    pub fn play(
+        &mut self,
+        now: Instant,
+        mix: &mut [f32],
+        heard: bool,
+        each: impl FnMut(&Participant, &[f32]),
+    ) {
+        self.speakers.play(now, mix, heard, each);
     }
 
     /// Says goodbye to the relay. Control is told by its own way.

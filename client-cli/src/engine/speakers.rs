@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use confab_protocol::control::Participant;
 use confab_protocol::media::{AudioLevel, FramePayload, MediaError};
-use confab_voice::{CodecError, Listener, ReceivedFrame};
+use confab_voice::{CodecError, Listener, ReceivedFrame, SAMPLE_RATE};
 
 use super::stats::SpeakerStats;
 
@@ -54,6 +54,8 @@ struct Speaker {
     /// Sum of the squares of all samples heard, and their number.
     energy: f64,
     samples: u64,
+    /// Samples that were mixed and that no device played.
+    unheard: u64,
 }
 
 impl Speakers {
@@ -68,6 +70,7 @@ impl Speakers {
             duplicates: 0,
             energy: 0.0,
             samples: 0,
+            unheard: 0,
         };
         self.by_leaf.insert(leaf, speaker);
     }
@@ -159,11 +162,12 @@ impl Speakers {
             .min()
     }
 
-    /// Fills `mix`; shows who gave what to it.
+    /// Fills `mix`; shows who gave what to it. What is not `heard` is counted apart.
     pub fn play(
         &mut self,
         now: Instant,
         mix: &mut [f32],
+        heard: bool,
         mut each: impl FnMut(&Participant, &[f32]),
     ) {
         let by_leaf = &mut self.by_leaf;
@@ -171,12 +175,16 @@ impl Speakers {
             let Some(speaker) = by_leaf.get_mut(&leaf).filter(|_| pulled.voice > 0) else {
                 return;
             };
-            let heard = &pcm[..pulled.voice.min(pcm.len())];
-            speaker.energy += heard
-                .iter()
-                .map(|sample| f64::from(*sample).powi(2))
-                .sum::<f64>();
-            speaker.samples += heard.len() as u64;
+            let voice = &pcm[..pulled.voice.min(pcm.len())];
+            if heard {
+                speaker.energy += voice
+                    .iter()
+                    .map(|sample| f64::from(*sample).powi(2))
+                    .sum::<f64>();
+                speaker.samples += voice.len() as u64;
+            } else {
+                speaker.unheard += voice.len() as u64;
+            }
             each(&speaker.participant, pcm);
         });
     }
@@ -206,6 +214,7 @@ impl Speakers {
             recovered: stream.recovered,
             duplicate: stream.duplicate + speaker.duplicates,
             undecodable: stream.decode_errors,
+            unheard_ms: speaker.unheard * 1000 / u64::from(SAMPLE_RATE),
             mean_level_dbov: level.is_finite().then(|| -(level as f32)),
             delay_ms: stream.current_delay.as_secs_f32() * 1000.0,
         })

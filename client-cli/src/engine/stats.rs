@@ -52,6 +52,8 @@ pub struct SpeakerStats {
     pub duplicate: u64,
     /// Frames that are no Opus.
     pub undecodable: u64,
+    /// Time of voice that was decoded and that no device played, in milliseconds.
+    pub unheard_ms: u64,
     /// Mean level of what was heard, in dBov (0 loudest); `None` when nothing was.
     pub mean_level_dbov: Option<f32>,
     /// Time that the jitter buffer holds now, in milliseconds.

@@ -109,6 +109,16 @@ impl Talker {
         last
     }
 
+    /// What was said last is too old to be sent: what is left of it is dropped, and the next block begins a talkspurt.
+    pub fn interrupt(&mut self) {
+        self.timestamp = self.timestamp.wrapping_add(self.frame.len() as u32);
+        self.frame.clear();
+        self.talkspurt = true;
+        if self.paused_at.is_none() {
+            self.paused_at = self.last_block;
+        }
+    }
+
     /// Prepares the encoder for this loss, in percent.
     pub fn expect_loss(&mut self, percent: u8) -> Result<(), CodecError> {
         self.encoder.set_expected_loss(percent)

@@ -103,6 +103,8 @@ pub(crate) enum Deed {
 pub(crate) struct Client {
     pub(crate) engine: Engine,
     pub(crate) talks: bool,
+    /// No device plays what is heard.
+    pub(crate) deaf: bool,
     pub(crate) events: Vec<Event>,
     /// Blocks in which something was heard, and all that were played.
     pub(crate) heard: u32,
@@ -191,6 +193,7 @@ impl World {
         let client = Client {
             engine: Engine::new(joined, media, settings, self.now).unwrap(),
             talks: false,
+            deaf: false,
             events: Vec::new(),
             heard: 0,
             played: 0,
@@ -455,7 +458,7 @@ impl Client {
             self.engine.capture(now, &block);
         }
         let mut mix = [0.0; BLOCK];
-        self.engine.play(now, &mut mix, |_, _| {});
+        self.engine.play(now, &mut mix, !self.deaf, |_, _| {});
         self.played += 1;
         self.heard += u32::from(mix.iter().any(|sample| sample.abs() > 0.05));
     }

@@ -246,7 +246,7 @@ impl Call {
         let due = pace.take(now);
         if due.skipped > 0 {
             // A microphone that nobody listened to for so long has lost it too.
-            self.engine.pause(now);
+            self.engine.interrupt();
         }
         let mut end_of_block = due.first_end;
         for block in 0..due.skipped + due.blocks {
@@ -305,7 +305,7 @@ impl Call {
         let mut speakers = Vec::new();
         let recorder = self.sound.recorder.as_ref();
         let record = recorder.is_some_and(Recorder::wants_speakers);
-        self.engine.play(at, &mut mix[..], |participant, samples| {
+        self.engine.play(at, &mut mix[..], true, |participant, samples| {
             if let (true, Ok(block)) = (record, samples.try_into()) {
                 let speaker = Speaker {
                     account: participant.username.file_stem().to_string(),

@@ -237,6 +237,7 @@ mod tests {
                 recovered: 0,
                 duplicate: 0,
                 undecodable: 0,
+                unheard_ms: 0,
                 mean_level_dbov: None,
                 delay_ms: 0.0,
             }],
