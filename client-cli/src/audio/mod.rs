@@ -6,12 +6,11 @@
 //! * [`source`]: a file, standard input or a tone, block by block;
 //! * [`sink`]: WAV files that stay readable whatever happens;
 //! * [`recorder`]: the mix and each speaker, written beside the call;
-//! * `device`: microphone and speakers (feature `device`).
+//! * [`device`]: microphone and speakers.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-#[cfg(feature = "device")]
 pub mod device;
 pub mod downmix;
 pub mod files;

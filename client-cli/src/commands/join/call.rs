@@ -6,9 +6,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::ended_by;
 use super::pace::Pace;
-use super::said::{MediaState, Person, Said, leave_reason};
+use super::said::{Counts, MediaState, Person, Said, leave_reason};
 use super::sleep::{Clocks, LOOK};
-use super::sound::{Input, Playout, Sound};
+use super::sound::{Input, Sound};
+use crate::audio::device::intake::Captured;
 use crate::audio::recorder::{Played, Recorder, RecorderEvent, Speaker};
 use crate::audio::source::Next;
 use crate::audio::{BLOCK, BLOCK_TIME};
@@ -99,13 +100,14 @@ pub(super) struct Call {
 impl Call {
     pub(super) fn new(
         engine: Engine,
-        sound: Sound,
+        mut sound: Sound,
         sockets: Sockets,
         supervisor: Supervisor,
         output: Output,
         plan: Plan,
     ) -> Self {
         let start = plan.start;
+        sound.devices.listen(plan.input_at);
         Self {
             capture: matches!(sound.input, Input::Paced(_)).then(|| Pace::new(plan.input_at)),
             capture_started: false,
@@ -160,19 +162,7 @@ impl Call {
                     // It says why before it ends.
                     None => self.finish(End::Wanted("failed", Exit::Network)),
                 },
-                block = self.sound.input.device_block() => match block {
-                    Some(block) => {
-                        let now = Instant::now();
-                        self.say_capture_started(now);
-                        self.engine.capture(now, &block);
-                    }
-                    None => {
-                        self.sound.input = Input::None;
-                        self.engine.pause(Instant::now());
-                    }
-                },
-                () = self.sound.playout.hungry() => {}
-                Some(problem) = self.sound.problems.recv() => self.device_broke(problem),
+                () = self.sound.devices.rung() => {}
                 signal = signals.next() => {
                     let reason = match signal {
                         Signal::Interrupt => "interrupted",
@@ -188,11 +178,10 @@ impl Call {
 
     fn next_deadline(&self) -> Instant {
         let capture = self.capture.as_ref().map(Pace::next);
-        let playout = self.sound.playout.is_clock().then(|| self.playout.next());
         [
             self.engine.poll_timeout(),
             capture,
-            playout,
+            Some(self.playout.next()),
             self.plan.leave_at,
             Some(self.next_stats),
             Some(self.next_route_check),
@@ -206,6 +195,7 @@ impl Call {
 
     fn do_what_is_due(&mut self, now: Instant) {
         self.look_at_clocks(now);
+        self.attend_devices(now);
         self.capture(now);
         self.play(now);
         if self.engine.poll_timeout().is_some_and(|at| now >= at) {
@@ -213,7 +203,7 @@ impl Call {
         }
         if now >= self.next_stats {
             self.next_stats = now + self.plan.stats_every;
-            self.output.say(&Said::Stats(self.engine.stats()));
+            self.output.say(&Said::Stats(self.counts(now)));
         }
         if now >= self.next_route_check {
             self.next_route_check = now + ROUTE_CHECK;
@@ -281,42 +271,62 @@ impl Call {
         }
     }
 
-    /// Plays what the clock or the device wants.
-    fn play(&mut self, now: Instant) {
-        if self.sound.playout.is_clock() {
-            let due = self.playout.take(now);
-            if let Some(recorder) = &mut self.sound.recorder {
-                recorder.skip(due.skipped);
+    /// Takes what the microphone has, and says what became of the devices.
+    fn attend_devices(&mut self, now: Instant) {
+        self.sound.devices.attend(now);
+        while let Some(captured) = self.sound.devices.captured() {
+            match captured {
+                Captured::Block(block, end) => {
+                    self.say_capture_started(end);
+                    self.engine.capture(end, &block[..]);
+                }
+                Captured::Interrupted => self.engine.interrupt(),
             }
-            let mut at = due.first_end;
-            for _ in 0..due.blocks {
-                self.play_block(at);
-                at += BLOCK_TIME;
-            }
-        } else {
-            for _ in 0..self.sound.playout.wanted() {
-                self.play_block(now);
-            }
+        }
+        while let Some((side, notice)) = self.sound.devices.poll_notice() {
+            self.output.say(&Said::device(side, notice));
         }
     }
 
-    fn play_block(&mut self, at: Instant) {
+    /// Plays what is due.
+    fn play(&mut self, now: Instant) {
+        let due = self.playout.take(now);
+        if let Some(recorder) = &mut self.sound.recorder {
+            recorder.skip(due.skipped);
+        }
+        let mut at = due.first_end;
+        for _ in 0..due.blocks {
+            self.play_block(now, at);
+            at += BLOCK_TIME;
+        }
+    }
+
+    fn play_block(&mut self, now: Instant, at: Instant) {
         let mut mix = Box::new([0.0; BLOCK]);
         let mut speakers = Vec::new();
         let recorder = self.sound.recorder.as_ref();
         let record = recorder.is_some_and(Recorder::wants_speakers);
-        self.engine.play(at, &mut mix[..], true, |participant, samples| {
-            if let (true, Ok(block)) = (record, samples.try_into()) {
-                let speaker = Speaker {
-                    account: participant.username.file_stem().to_string(),
-                    label: participant.sender,
-                };
-                speakers.push((speaker, block));
-            }
-        });
-        self.sound.playout.push(&mix);
+        let heard = self.sound.devices.play(now);
+        self.engine
+            .play(at, &mut mix[..], heard, |participant, samples| {
+                if let (true, Ok(block)) = (record, samples.try_into()) {
+                    let speaker = Speaker {
+                        account: participant.username.file_stem().to_string(),
+                        label: participant.sender,
+                    };
+                    speakers.push((speaker, block));
+                }
+            });
+        self.sound.devices.push(now, at, &mix);
         if let Some(recorder) = &mut self.sound.recorder {
             recorder.record(Played { mix, speakers });
+        }
+    }
+
+    fn counts(&self, now: Instant) -> Counts {
+        Counts {
+            engine: self.engine.stats(),
+            devices: self.sound.devices.stats(now),
         }
     }
 
@@ -493,16 +503,6 @@ impl Call {
         }
     }
 
-    fn device_broke(&mut self, problem: String) {
-        self.output.say(&Said::Warning {
-            message: format!("{problem}; the call goes on"),
-        });
-        if !self.sound.playout.is_clock() && problem.contains("speakers") {
-            self.sound.playout = Playout::Clock;
-            self.playout = Pace::new(Instant::now());
-        }
-    }
-
     /// A network that changed, or is back, is tried at once. The media's sockets follow the machine's address by
     /// themselves.
     fn check_route(&mut self, now: Instant) {
@@ -554,7 +554,8 @@ impl Call {
     }
 
     async fn leave(mut self, end: End) -> Result<Exit, Failure> {
-        self.supervisor.leave().await;
+        let counts = self.counts(Instant::now());
+        tokio::join!(self.supervisor.leave(), self.sound.devices.close());
         // Whoever cannot tell control tells the relay.
         self.engine.leave();
         while let Some(transmit) = self.engine.poll_transmit() {
@@ -572,10 +573,7 @@ impl Call {
             (End::Wanted(reason, exit), _) => (reason, Ok(exit)),
             (End::Failed(reason, failure), _) => (reason, Err(failure)),
         };
-        self.output.say(&Said::Left {
-            reason,
-            stats: self.engine.stats(),
-        });
+        self.output.say(&Said::Left { reason, counts });
         match result {
             Ok(Exit::Done) if !self.was_live && self.plan.start.elapsed() > MEDIA_PATIENCE => {
                 Err(self.never_live())

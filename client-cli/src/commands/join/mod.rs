@@ -1,7 +1,11 @@
 //! `join`: into a room, talk and listen, and out again.
 
 mod call;
+#[cfg(feature = "device")]
+mod devices;
 mod files;
+#[cfg(not(feature = "device"))]
+mod no_devices;
 mod pace;
 mod said;
 mod sleep;

@@ -3,16 +3,15 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-
 use super::files;
 
 #[cfg(feature = "device")]
-use crate::audio::device;
+use super::devices::Devices;
+#[cfg(not(feature = "device"))]
+use super::no_devices::Devices;
 use crate::audio::files::FileId;
 use crate::audio::recorder::{OutFile, Recorder};
 use crate::audio::source::{Opening, Source};
-use crate::audio::{AudioError, Block};
 use crate::failure::{Exit, Failure};
 use crate::flags::Join;
 
@@ -21,52 +20,33 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One's own voice.
 pub(super) enum Input {
-    /// Nothing is said.
+    /// Nothing is said, or the devices have a microphone.
     None,
     /// At the pace of the clock.
     Paced(Source),
-    /// At the pace of a device.
-    #[cfg(feature = "device")]
-    Microphone(device::Microphone),
 }
 
-/// What is heard. The recorder is beside it.
-pub(super) enum Playout {
-    /// At the pace of the clock: nobody hears it, but the jitter buffers run and the recorder records.
-    Clock,
-    /// At the pace of a device.
-    #[cfg(feature = "device")]
-    Speakers(device::Speakers),
-}
-
-/// All of the sound of a call.
+/// All of the sound of a call. What is heard is played at the pace of the clock, whatever the speakers do.
 pub(super) struct Sound {
     pub(super) input: Input,
-    pub(super) playout: Playout,
+    pub(super) devices: Devices,
     pub(super) recorder: Option<Recorder>,
     /// Names of inputs and outputs that are not open yet.
     pub(super) awaited: Vec<String>,
-    /// A device that broke.
-    pub(super) problems: mpsc::UnboundedReceiver<String>,
-    #[cfg(feature = "device")]
-    _problems_to: mpsc::UnboundedSender<String>,
 }
 
 impl Sound {
-    /// Opens inputs and outputs before the room is entered.
+    /// Opens inputs, outputs and devices before the room is entered.
     pub(super) async fn open(flags: &Join) -> Result<Self, Failure> {
         check(flags)?;
         let taken = files::look(flags).await?;
-        let (problems_to, problems) = mpsc::unbounded_channel();
         let mut awaited = Vec::new();
-        let (input, opening) = open_input(flags, &problems_to)?;
+        let (input, opening) = open_input(flags)?;
         if let Some(opening) = opening {
             awaited.extend(opening.wait(OPEN_TIMEOUT).await?);
         }
-        let playout = match flags.output {
-            None => default_playout(&problems_to)?,
-            Some(_) => Playout::Clock,
-        };
+        let microphone = flags.tone.is_none() && flags.input.is_none();
+        let devices = Devices::open(microphone, flags.output.is_none()).await?;
         let recorder = match (out_file(flags, taken), flags.record_dir.clone()) {
             (None, None) => None,
             (out, dir) => {
@@ -77,62 +57,10 @@ impl Sound {
         };
         Ok(Self {
             input,
-            playout,
+            devices,
             recorder,
             awaited,
-            problems,
-            #[cfg(feature = "device")]
-            _problems_to: problems_to,
         })
-    }
-}
-
-impl Input {
-    /// The next block of a device; waits for ever when there is none.
-    pub(super) async fn device_block(&mut self) -> Option<Block> {
-        match self {
-            #[cfg(feature = "device")]
-            Self::Microphone(microphone) => microphone.blocks.recv().await,
-            Self::None | Self::Paced(_) => std::future::pending().await,
-        }
-    }
-}
-
-impl Playout {
-    /// Waits until a device wants more; for ever when there is none.
-    pub(super) async fn hungry(&self) {
-        match self {
-            #[cfg(feature = "device")]
-            Self::Speakers(speakers) => speakers.hungry().await,
-            Self::Clock => std::future::pending().await,
-        }
-    }
-
-    /// True when the clock says when to play.
-    pub(super) fn is_clock(&self) -> bool {
-        matches!(self, Self::Clock)
-    }
-
-    /// Blocks that a device wants.
-    pub(super) fn wanted(&self) -> usize {
-        match self {
-            #[cfg(feature = "device")]
-            Self::Speakers(speakers) => speakers.wanted(),
-            Self::Clock => 0,
-        }
-    }
-
-    /// Gives a device its block.
-    #[cfg_attr(
-        not(feature = "device"),
-        expect(unused_variables, reason = "there is no device to give it to")
-    )]
-    pub(super) fn push(&self, block: &Block) {
-        match self {
-            #[cfg(feature = "device")]
-            Self::Speakers(speakers) => speakers.push(block),
-            Self::Clock => {}
-        }
     }
 }
 
@@ -167,15 +95,12 @@ fn out_file(flags: &Join, taken: Vec<FileId>) -> Option<OutFile> {
     }
 }
 
-fn open_input(
-    flags: &Join,
-    problems: &mpsc::UnboundedSender<String>,
-) -> Result<(Input, Option<Opening>), Failure> {
+fn open_input(flags: &Join) -> Result<(Input, Option<Opening>), Failure> {
     if let Some(hertz) = flags.tone {
         return Ok((Input::Paced(Source::tone(hertz)), None));
     }
     let (source, opening) = match flags.input.as_deref() {
-        Some("none") => return Ok((Input::None, None)),
+        None | Some("none") => return Ok((Input::None, None)),
         Some("-") if flags.repeat => {
             return Err(Failure::usage(
                 "standard input cannot be played again: --loop needs a file",
@@ -183,27 +108,6 @@ fn open_input(
         }
         Some("-") => Source::stdin()?,
         Some(path) => Source::file(Path::new(path), flags.repeat)?,
-        None => return Ok((default_input(problems)?, None)),
     };
     Ok((Input::Paced(source), Some(opening)))
-}
-
-#[cfg(feature = "device")]
-fn default_input(problems: &mpsc::UnboundedSender<String>) -> Result<Input, AudioError> {
-    device::microphone(problems.clone()).map(Input::Microphone)
-}
-
-#[cfg(not(feature = "device"))]
-fn default_input(_: &mpsc::UnboundedSender<String>) -> Result<Input, AudioError> {
-    Ok(Input::None)
-}
-
-#[cfg(feature = "device")]
-fn default_playout(problems: &mpsc::UnboundedSender<String>) -> Result<Playout, AudioError> {
-    device::speakers(problems.clone()).map(Playout::Speakers)
-}
-
-#[cfg(not(feature = "device"))]
-fn default_playout(_: &mpsc::UnboundedSender<String>) -> Result<Playout, AudioError> {
-    Ok(Playout::Clock)
 }

@@ -1,0 +1,109 @@
+//! The microphone of a call, whichever device it is at the moment.
+
+use std::time::{Duration, Instant};
+
+use super::bell::Bell;
+use super::drift::Drift;
+use super::intake::{Captured, Intake};
+use super::keeper::{Notice, OpenError};
+use super::line::{Backend, Line};
+use super::pipe::CaptureTap;
+use super::quiet::Quiet;
+use super::slot::StreamId;
+use super::stats::{DeviceStats, MicrophoneStats};
+
+/// A microphone that is kept open.
+pub struct Microphone<B: Backend<Tap = CaptureTap>> {
+    line: Line<B>,
+    bell: Bell,
+    /// The stream that is read.
+    read: Option<StreamId>,
+    intake: Option<Intake>,
+    drift: Option<Drift>,
+    quiet: Quiet,
+    samples: Vec<f32>,
+}
+
+impl<B: Backend<Tap = CaptureTap>> Microphone<B> {
+    /// Nothing is open yet: [`attend`](Self::attend) opens it. `bell` is rung by the backend's streams.
+    pub fn new(backend: B, bell: Bell, now: Instant) -> Self {
+        Self {
+            line: Line::new(backend, now),
+            bell,
+            read: None,
+            intake: None,
+            drift: None,
+            quiet: Quiet::new(now),
+            samples: Vec::new(),
+        }
+    }
+
+    /// The side's devices.
+    pub fn line(&mut self) -> &mut Line<B> {
+        &mut self.line
+    }
+
+    /// From now on what it hears is wanted, but nothing that was heard before `since`.
+    pub fn listen(&mut self, since: Instant) {
+        self.intake = Some(Intake::new(since));
+        self.read = None;
+    }
+
+    /// Waits until there may be something for [`attend`](Self::attend).
+    pub async fn rung(&self) {
+        self.bell.rung().await;
+    }
+
+    /// Looks after the devices and takes in what was heard. To be called when rung, and each 100 ms at least.
+    pub fn attend(&mut self, now: Instant) {
+        self.line.attend(now, self.quiet.is_quiet(now));
+        let Some(intake) = &mut self.intake else {
+            return;
+        };
+        if self.read != self.line.used() {
+            self.read = self.line.used();
+            self.drift = self.line.device().map(|device| Drift::new(device.rate));
+            if let Some(device) = self.line.device() {
+                intake.begin(device.rate);
+            }
+            if let Some(tap) = self.line.stream() {
+                tap.listen();
+            }
+        }
+        if let Some(tap) = self.line.stream() {
+            while let Some(mark) = tap.take(&mut self.samples) {
+                if let Some(drift) = &mut self.drift {
+                    drift.add(mark.at, mark.kept + mark.lost);
+                }
+                self.quiet.add(mark.at, &self.samples);
+                intake.take(now, &mark, &self.samples);
+                self.samples.clear();
+            }
+        }
+        intake.poll(now);
+    }
+
+    /// What the engine is to get next.
+    pub fn poll_captured(&mut self) -> Option<Captured> {
+        self.intake.as_mut()?.poll_captured()
+    }
+
+    /// What is to be told next.
+    pub fn poll_notice(&mut self) -> Option<Notice> {
+        self.line.poll_notice()
+    }
+
+    /// Why there is no microphone, once none could be opened.
+    pub fn failure(&self) -> Option<OpenError> {
+        self.line.failure()
+    }
+
+    /// Counts since the call began.
+    pub fn stats(&self, now: Instant) -> MicrophoneStats {
+        let dropped = self.intake.as_ref().map_or(Duration::ZERO, Intake::dropped);
+        MicrophoneStats {
+            device: DeviceStats::of(&self.line, now, self.drift.as_ref().and_then(Drift::ppm)),
+            dropped_ms: dropped.as_millis() as u64,
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The sound card's part in a call.
+
+use std::time::Instant;
+
+use tokio::join;
+
+use crate::audio::device::bell::bell;
+use crate::audio::device::card::{self, Cards};
+use crate::audio::device::intake::Captured;
+use crate::audio::device::keeper::{Notice, OpenError};
+use crate::audio::device::microphone::Microphone;
+use crate::audio::device::pipe::{CaptureTap, PlaybackTap};
+use crate::audio::device::speakers::Speakers;
+use crate::audio::device::stats::DevicesStats;
+use crate::audio::device::{Side, closed, opened};
+use crate::audio::{AudioError, Block};
+
+/// The devices that a call uses.
+pub(super) struct Devices {
+    microphone: Option<Box<Microphone<Cards<CaptureTap>>>>,
+    speakers: Option<Box<Speakers<Cards<PlaybackTap>>>>,
+}
+
+impl Devices {
+    /// Opens what is wanted and waits until it is open.
+    pub(super) async fn open(microphone: bool, speakers: bool) -> Result<Self, AudioError> {
+        let now = Instant::now();
+        let (ringer, bell) = bell().map_err(|error| no(Side::Microphone, error.to_string()))?;
+        let mut devices = Self {
+            microphone: microphone
+                .then(|| Box::new(Microphone::new(card::microphones(ringer), bell, now))),
+            speakers: speakers.then(|| Box::new(Speakers::new(card::speakers(), now))),
+        };
+        let (microphone, speakers) = (&mut devices.microphone, &mut devices.speakers);
+        let microphone = async {
+            match microphone {
+                Some(microphone) => opened(microphone.line()).await,
+                None => Ok(()),
+            }
+        };
+        let speakers = async {
+            match speakers {
+                Some(speakers) => opened(speakers.line()).await,
+                None => Ok(()),
+            }
+        };
+        let (microphone, speakers) = join!(microphone, speakers);
+        let failed = |side| move |error: OpenError| no(side, error.reason);
+        microphone.map_err(failed(Side::Microphone))?;
+        speakers.map_err(failed(Side::Speakers))?;
+        Ok(devices)
+    }
+
+    /// From now on the microphone is wanted, but nothing that it heard before `since`.
+    pub(super) fn listen(&mut self, since: Instant) {
+        if let Some(microphone) = &mut self.microphone {
+            microphone.listen(since);
+        }
+    }
+
+    /// Waits until the microphone has something; for ever when there is none.
+    pub(super) async fn rung(&self) {
+        match &self.microphone {
+            Some(microphone) => microphone.rung().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Looks after the devices. To be called when rung, and each 100 ms at least.
+    pub(super) fn attend(&mut self, now: Instant) {
+        if let Some(microphone) = &mut self.microphone {
+            microphone.attend(now);
+        }
+        if let Some(speakers) = &mut self.speakers {
+            speakers.attend(now);
+        }
+    }
+
+    /// What the microphone has for the engine.
+    pub(super) fn captured(&mut self) -> Option<Captured> {
+        self.microphone.as_mut()?.poll_captured()
+    }
+
+    /// True unless there should be speakers, and none play what is mixed now.
+    pub(super) fn play(&self, now: Instant) -> bool {
+        self.speakers
+            .as_ref()
+            .is_none_or(|speakers| speakers.plays(now))
+    }
+
+    /// Gives the speakers a block that is to be played from `at` on.
+    pub(super) fn push(&mut self, now: Instant, at: Instant, block: &Block) {
+        if let Some(speakers) = &mut self.speakers {
+            speakers.push(now, at, block);
+        }
+    }
+
+    /// What is to be told next.
+    pub(super) fn poll_notice(&mut self) -> Option<(Side, Notice)> {
+        let microphone = self.microphone.as_mut();
+        if let Some(notice) = microphone.and_then(|microphone| microphone.poll_notice()) {
+            return Some((Side::Microphone, notice));
+        }
+        let notice = self.speakers.as_mut()?.poll_notice()?;
+        Some((Side::Speakers, notice))
+    }
+
+    /// Counts since the call began.
+    pub(super) fn stats(&self, now: Instant) -> DevicesStats {
+        DevicesStats {
+            microphone: self.microphone.as_ref().map(|side| side.stats(now)),
+            speakers: self.speakers.as_ref().map(|side| side.stats(now)),
+        }
+    }
+
+    /// Closes all of it; does not wait for long.
+    pub(super) async fn close(&mut self) {
+        let (microphone, speakers) = (self.microphone.as_mut(), self.speakers.as_mut());
+        let microphone = async {
+            if let Some(microphone) = microphone {
+                closed(microphone.line()).await;
+            }
+        };
+        let speakers = async {
+            if let Some(speakers) = speakers {
+                closed(speakers.line()).await;
+            }
+        };
+        join!(microphone, speakers);
+    }
+}
+
+fn no(side: Side, reason: String) -> AudioError {
+    let (what, flag) = match side {
+        Side::Microphone => ("microphone", "--in"),
+        Side::Speakers => ("speakers", "--out"),
+    };
+    AudioError::Device { what, reason, flag }
+}

@@ -1,0 +1,50 @@
+//! A build without the sound card: a call has files or nothing.
+
+use std::future::pending;
+use std::time::Instant;
+
+use crate::audio::device::Side;
+use crate::audio::device::intake::Captured;
+use crate::audio::device::keeper::Notice;
+use crate::audio::device::stats::DevicesStats;
+use crate::audio::{AudioError, Block};
+
+/// None.
+pub(super) struct Devices;
+
+impl Devices {
+    /// There is nothing to open.
+    #[expect(clippy::unused_async, reason = "opening a real one takes time")]
+    pub(super) async fn open(_: bool, _: bool) -> Result<Self, AudioError> {
+        Ok(Self)
+    }
+
+    pub(super) fn listen(&mut self, _: Instant) {}
+
+    pub(super) async fn rung(&self) {
+        pending().await
+    }
+
+    pub(super) fn attend(&mut self, _: Instant) {}
+
+    pub(super) fn captured(&mut self) -> Option<Captured> {
+        None
+    }
+
+    pub(super) fn play(&self, _: Instant) -> bool {
+        true
+    }
+
+    pub(super) fn push(&mut self, _: Instant, _: Instant, _: &Block) {}
+
+    pub(super) fn poll_notice(&mut self) -> Option<(Side, Notice)> {
+        None
+    }
+
+    pub(super) fn stats(&self, _: Instant) -> DevicesStats {
+        DevicesStats::default()
+    }
+
+    #[expect(clippy::unused_async, reason = "closing a real one takes time")]
+    pub(super) async fn close(&mut self) {}
+}
