@@ -9,13 +9,14 @@ FUZZ_SEED := 0
 FUZZ_RUNS := 0
 HEADLESS := --locked --no-default-features --target-dir $(PROGRAMS)
 
-.PHONY: bench-capacity bench-control bench-instructions bench-peers bench-relay demo test test-faults test-fleet lint fuzz fuzz-replay docs clean help
+.PHONY: audio-client bench-capacity bench-control bench-instructions bench-peers bench-relay demo test test-audio test-faults test-fleet lint fuzz fuzz-replay docs clean help
 
 help:
 	@echo "make demo   a conference of four on this machine, with real voices; about 30 s after the build"
-	@echo "make test   every test but those of make test-fleet, and the longest of make test-faults"
+	@echo "make test   every test but those of make test-fleet, and the longest of make test-faults and make test-audio"
 	@echo "make test-fleet   three databases under load, of which one is killed and one hangs; about 2 min after the build"
 	@echo "make test-faults   what docs/faults.md says of dying processes and broken networks, measured; about 30 min after the build"
+	@echo "make test-audio   calls over sound cards without hardware, one of them for ten minutes; about 14 min after the build"
 	@echo "make fuzz   every fuzz target, FUZZ_SECONDS=60 each; wants a nightly toolchain. make fuzz-replay does without"
 	@echo "make bench-relay, make bench-peers   what the relay costs: alone, and beside mumble-server"
 	@echo "make bench-instructions   how many instructions the relay's pieces take; the same on every run"
@@ -28,10 +29,32 @@ demo:
 	cargo build --release $(HEADLESS) -p confab -p confab-control -p confab-relay -p confab-benches
 	@$(PROGRAMS)/release/confab-bench demo --out $(TARGET)/demo
 
-test:
-	@scripts/setup build
+test: audio-client
 	cargo build $(HEADLESS) --workspace --bins
 	cargo test $(HEADLESS) --workspace
+
+# The client with a sound card, for tests that call over cards without hardware. It is built among the others, so that
+# only what differs is built twice, and put into a folder of its own; the build of the others takes its place after it.
+# It needs ALSA's headers (scripts/setup device). Where they can't be had those tests are skipped, unless
+# CONFAB_REQUIRE_AUDIO is 1.
+audio-client:
+	@scripts/setup build
+	@if ! scripts/setup device; then \
+		echo "without ALSA's headers there is no client with a sound card: its tests are skipped"; \
+		rm -f $(TARGET)/device/confab; \
+		[ "$$CONFAB_REQUIRE_AUDIO" != 1 ]; \
+	else \
+		set -ex; \
+		cargo build $(HEADLESS) --workspace --bin confab --features confab/device; \
+		mkdir -p $(TARGET)/device; \
+		install -m 755 $(PROGRAMS)/debug/confab $(TARGET)/device/confab; \
+	fi
+
+# One at a time: they measure.
+test-audio: audio-client
+	cargo build $(HEADLESS) --workspace --bins
+	CONFAB_REQUIRE_AUDIO=1 cargo test $(HEADLESS) --workspace --test audio -- \
+		--include-ignored --test-threads=1 --nocapture
 
 test-fleet:
 	@scripts/setup build cql
@@ -50,6 +73,11 @@ lint:
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy $(HEADLESS) --workspace --all-targets -- -D warnings
 	cargo clippy $(HEADLESS) -p confab-relay --features portable --all-targets -- -D warnings
+	@if scripts/setup device; then \
+		set -ex; cargo clippy $(HEADLESS) --workspace --features confab/device --all-targets -- -D warnings; \
+	else \
+		echo "without ALSA's headers the sound card's part is not checked"; [ "$$CONFAB_REQUIRE_AUDIO" != 1 ]; \
+	fi
 	cargo clippy $(HEADLESS) --manifest-path fuzz/Cargo.toml --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc $(HEADLESS) --workspace --no-deps
 

@@ -27,25 +27,29 @@ pub struct Alignment {
     pub pieces: usize,
 }
 
+/// A piece of what was said, as it was heard.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Piece {
+    /// Its place in what was said, in seconds.
+    pub at: f64,
+    /// How much later it was heard, in seconds.
+    pub delay: f64,
+    /// How much of it was heard, as in [`Alignment`].
+    pub correlation: f64,
+    /// Root of its mean square.
+    rms: f64,
+}
+
 /// Finds each piece of `said` in `heard`. Sample `n` of `said` was said `n / RATE` s after the moment at which `heard`
 /// begins, plus `offset` samples. `None` when nothing in `said` is loud enough.
 pub fn align(said: &[f32], heard: &[f32], offset: i64) -> Option<Alignment> {
-    let mut delays = Vec::new();
-    let mut weighed = 0.0;
-    let mut energy = 0.0;
-    for (index, piece) in said.chunks_exact(PIECE).enumerate() {
-        let loudness = rms(piece);
-        if loudness < QUIET_RMS {
-            continue;
-        }
-        let from = index as i64 * PIECE as i64 + offset;
-        let window = window(heard, from, PIECE + MAX_LAG);
-        let (lag, correlation) = best_lag(piece, &window);
-        let weight = loudness * loudness;
-        weighed += correlation * weight;
-        energy += weight;
-        delays.push(lag as f64 / f64::from(RATE));
-    }
+    let pieces = pieces(said, heard, offset);
+    let mut delays: Vec<f64> = pieces.iter().map(|piece| piece.delay).collect();
+    let energy: f64 = pieces.iter().map(|piece| piece.rms * piece.rms).sum();
+    let weighed: f64 = pieces
+        .iter()
+        .map(|piece| piece.correlation * piece.rms * piece.rms)
+        .sum();
     if delays.is_empty() {
         return None;
     }
@@ -55,6 +59,27 @@ pub fn align(said: &[f32], heard: &[f32], offset: i64) -> Option<Alignment> {
         delay: delays[delays.len() / 2],
         pieces: delays.len(),
     })
+}
+
+/// The same piece by piece; those that are too quiet are left out.
+pub fn pieces(said: &[f32], heard: &[f32], offset: i64) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    for (index, piece) in said.chunks_exact(PIECE).enumerate() {
+        let rms = rms(piece);
+        if rms < QUIET_RMS {
+            continue;
+        }
+        let from = index as i64 * PIECE as i64 + offset;
+        let window = window(heard, from, PIECE + MAX_LAG);
+        let (lag, correlation) = best_lag(piece, &window);
+        pieces.push(Piece {
+            at: index as f64 * PIECE as f64 / f64::from(RATE),
+            delay: lag as f64 / f64::from(RATE),
+            correlation,
+            rms,
+        });
+    }
+    pieces
 }
 
 /// Where in `window` the piece lies best, and how well: the lag in samples and the correlation there.

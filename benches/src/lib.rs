@@ -6,6 +6,8 @@
 //! * [`wire`]: a network that can fail;
 //! * [`tone`]: when a tone was heard and when not;
 //! * [`align`]: how much of what was said is in what was heard, and how late;
+//! * [`card`]: sound cards without hardware;
+//! * [`voice`]: something like a voice, where there is none to be had;
 //! * [`demo`]: a conference of four, from nothing to a report;
 //! * [`bench_room`]: a relay's core with a room in it and no sockets;
 //! * [`cases`]: what the core does for a frame, piece by piece; [`instructions`] counts what that takes;
@@ -22,6 +24,7 @@ pub mod align;
 pub mod bare;
 pub mod bench_room;
 pub mod capacity;
+pub mod card;
 pub mod cases;
 pub mod control;
 pub mod demo;
@@ -36,6 +39,7 @@ pub mod program;
 pub mod relay;
 pub mod speech;
 pub mod tone;
+pub mod voice;
 pub mod wire;
 
 /// Rate of all sound in the harness, in samples a second.

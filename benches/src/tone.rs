@@ -48,9 +48,7 @@ impl Loudness {
     /// The gaps in the seconds `within`, where the seconds `undisturbed` show how loud the tone usually is. `None` when it
     /// is not to be heard there either.
     pub fn gaps(&self, within: Range<f64>, undisturbed: Range<f64>) -> Option<Vec<Gap>> {
-        let mut usual = self.0.get(self.windows(undisturbed))?.to_vec();
-        usual.sort_by(f64::total_cmp);
-        let usual = *usual.get(usual.len() / 2)?;
+        let usual = self.usual(undisturbed);
         // Below that it is what the codec made of nothing.
         if usual < 0.001 {
             return None;
@@ -72,6 +70,17 @@ impl Loudness {
             }
         }
         Some(gaps)
+    }
+
+    /// The tone's median amplitude in these seconds; 0 when there are none.
+    pub fn usual(&self, seconds: Range<f64>) -> f64 {
+        let mut usual = self
+            .0
+            .get(self.windows(seconds))
+            .unwrap_or_default()
+            .to_vec();
+        usual.sort_by(f64::total_cmp);
+        usual.get(usual.len() / 2).copied().unwrap_or(0.0)
     }
 
     /// The windows of these seconds, as far as there are any.

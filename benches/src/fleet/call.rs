@@ -130,6 +130,12 @@ impl Call {
         found.map(|(_, event)| event)
     }
 
+    /// All events of this name so far; counts are none.
+    pub fn events_named<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a Value> {
+        let events = self.events.iter().map(|(_, event)| event);
+        events.filter(move |event| event["event"] == name)
+    }
+
     /// What happened from `since` on, a line for each event: when, in seconds, and what. Counts are none.
     pub fn told_since(&self, since: Instant) -> String {
         let events = self.events.iter().filter(|(at, _)| *at >= since);
@@ -177,6 +183,13 @@ impl Call {
     pub async fn leave(&mut self) -> Result<Value, FleetError> {
         signal(&self.child, Signal::TERM);
         self.finish().await
+    }
+
+    /// Tells it to end, wherever it is, and waits until it has; its exit code.
+    pub async fn end(&mut self) -> Option<i32> {
+        signal(&self.child, Signal::TERM);
+        let status = tokio::time::timeout(DEADLINE, self.child.wait()).await;
+        status.ok()?.ok()?.code()
     }
 
     /// Reads on to the last event and waits for the end.

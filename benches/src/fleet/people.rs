@@ -6,6 +6,9 @@ use tokio::process::Command;
 
 use super::{Call, Ended, FleetError, Programs};
 
+/// The client in the folder of the programs.
+const CLIENT: &str = "confab";
+
 /// How people reach a server.
 #[derive(Debug, Clone)]
 pub struct People {
@@ -16,6 +19,10 @@ pub struct People {
     ca: PathBuf,
     /// Where it is, HOST:PORT.
     pub server: String,
+    /// The client that they use: a name in the folder of the programs, or a path.
+    program: PathBuf,
+    /// Variables of the environment that it gets.
+    variables: Vec<(String, String)>,
 }
 
 impl People {
@@ -26,7 +33,16 @@ impl People {
             homes: homes.to_owned(),
             ca: ca.to_owned(),
             server: server.to_string(),
+            program: CLIENT.into(),
+            variables: Vec::new(),
         }
+    }
+
+    /// The same people at computers with another client, which gets these variables in its environment.
+    pub fn with(mut self, program: &Path, variables: &[(String, String)]) -> Self {
+        program.clone_into(&mut self.program);
+        self.variables = variables.to_vec();
+        self
     }
 
     /// Where the client of `name` keeps what it keeps.
@@ -66,10 +82,11 @@ impl People {
     }
 
     fn command(&self, name: &str, args: &[&str], password: Option<&str>) -> Command {
-        let mut command = self.programs.command("confab");
+        let mut command = self.programs.command(&self.program);
         // In the environment, so that a test may say otherwise on the command line.
         command
             .args(args)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .env("CONFAB_SERVER", &self.server)
             .env("CONFAB_CONFIG_DIR", self.home(name))
             .env("CONFAB_CA", &self.ca);

@@ -41,8 +41,8 @@ impl Programs {
         }
     }
 
-    /// A command that ends with the harness and reads nothing.
-    pub fn command(&self, program: &str) -> Command {
+    /// A command that ends with the harness and reads nothing. `program` may be a path out of the folder.
+    pub fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(self.folder.join(program));
         command.kill_on_drop(true).stdin(Stdio::null());
         command

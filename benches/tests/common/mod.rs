@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use confab_benches::fleet::{Ended, Fleet};
+use confab_benches::fleet::{Ended, Fleet, People};
 
 pub const PASSWORD: &str = "four random words here";
 
@@ -22,20 +22,7 @@ impl Stage {
     }
 
     pub async fn register(&self, name: &str) {
-        let email = format!("{name}@example.org");
-        let args = [
-            "register",
-            name,
-            "--email",
-            &email,
-            "--birthday",
-            "1990-01-31",
-        ];
-        self.fleet
-            .people()
-            .client(name, &args, Some(PASSWORD))
-            .await
-            .unwrap();
+        register(&self.fleet.people(), name).await;
     }
 
     /// Runs a command as `name`, which has to end well.
@@ -72,6 +59,20 @@ impl Stage {
             "{args:?} said {said:?}"
         );
     }
+}
+
+/// Makes an account for one of these people.
+pub async fn register(people: &People, name: &str) {
+    let email = format!("{name}@example.org");
+    let args = [
+        "register",
+        name,
+        "--email",
+        &email,
+        "--birthday",
+        "1990-01-31",
+    ];
+    people.client(name, &args, Some(PASSWORD)).await.unwrap();
 }
 
 /// The frames that were received of `speaker`, by an event with statistics.
