@@ -83,6 +83,12 @@ impl Deframer {
             .map_err(|error| FrameError::Malformed(error.to_string()))
     }
 
+    /// What has come of the next message, and the length that it will have, once that is known.
+    pub fn begun(&self) -> Option<(usize, &[u8])> {
+        let (length, body) = self.buffer.split_first_chunk::<LENGTH_LEN>()?;
+        Some((u32::from_be_bytes(*length) as usize, body))
+    }
+
     /// To be called at the stream's end: an error when it came inside a message.
     pub fn finish(&self) -> Result<(), FrameError> {
         if self.buffer.is_empty() {
@@ -134,6 +140,15 @@ mod tests {
             deframer.next::<wire::Request>(),
             Err(FrameError::TooLarge { got: 11, limit: 10 })
         );
+    }
+
+    #[test]
+    fn what_has_begun_is_told_with_its_length() {
+        let mut deframer = Deframer::new(10);
+        deframer.push(&[0, 0, 0]);
+        assert_eq!(deframer.begun(), None);
+        deframer.push(&[9, 1, 2]);
+        assert_eq!(deframer.begun(), Some((9, &[1, 2][..])));
     }
 
     #[test]

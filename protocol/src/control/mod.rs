@@ -1,6 +1,6 @@
 //! What a client and a control node say to each other, in the order of use.
 //!
-//! * [`framing`]: how a message stands in a stream;
+//! * [`framing`]: how a message stands in a stream; [`size`]: how long a request may be;
 //! * [`text`]: which characters have a place in what people read, and how others are shown;
 //! * [`names`]: usernames, slugs and the like, valid by construction;
 //! * [`room`]: what a join gives;
@@ -10,6 +10,7 @@ pub mod error;
 pub mod framing;
 pub mod names;
 pub mod room;
+pub mod size;
 pub mod text;
 
 pub use error::{ErrorCode, Refusal};
