@@ -1,6 +1,8 @@
-//! Events on their way to one client: bounded, so that a client that does not read holds nobody up.
+//! Events on their way to one client: bounded by count and bytes, so that a client that does not read holds nobody up and takes no
+//! more memory than others.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use confab_protocol::control::framing;
@@ -9,19 +11,28 @@ use tokio::sync::{Notify, mpsc};
 
 /// Events that wait for a client at most; one more ends its connection.
 pub const EVENT_QUEUE: usize = 1024;
+/// Bytes of the events that wait for a client at most; an event that makes it more ends its connection. Four of the largest.
+pub const EVENT_BYTES: usize = 1024 * 1024;
 
 /// Where a client's events are put in.
 #[derive(Clone, Debug)]
 pub struct EventSink {
     queue: mpsc::Sender<Bytes>,
-    overflow: Arc<Notify>,
+    shared: Arc<Shared>,
 }
 
 /// Where a client's events come out.
 #[derive(Debug)]
 pub struct EventSource {
     queue: mpsc::Receiver<Bytes>,
-    overflow: Arc<Notify>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    overflow: Notify,
+    /// Of the events in the queue.
+    bytes: AtomicUsize,
 }
 
 /// The client reads too slowly to be told everything.
@@ -31,14 +42,14 @@ pub struct Overflow;
 /// A queue for one client.
 pub fn event_queue() -> (EventSink, EventSource) {
     let (sender, receiver) = mpsc::channel(EVENT_QUEUE);
-    let overflow = Arc::new(Notify::new());
+    let shared = Arc::<Shared>::default();
     let sink = EventSink {
         queue: sender,
-        overflow: overflow.clone(),
+        shared: shared.clone(),
     };
     let source = EventSource {
         queue: receiver,
-        overflow,
+        shared,
     };
     (sink, source)
 }
@@ -55,8 +66,17 @@ pub fn connection_event(kind: wire::event::Kind) -> Bytes {
 impl EventSink {
     /// Puts a framed event in. When there is no room the client is told nothing more: it has to come again.
     pub fn push(&self, event: Bytes) {
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.queue.try_send(event) {
-            self.overflow.notify_one();
+        let (len, bytes) = (event.len(), &self.shared.bytes);
+        let fits = bytes.fetch_add(len, Ordering::Relaxed) + len <= EVENT_BYTES;
+        let result = match fits {
+            true => self.queue.try_send(event),
+            false => Err(mpsc::error::TrySendError::Full(event)),
+        };
+        if let Err(error) = result {
+            bytes.fetch_sub(len, Ordering::Relaxed);
+            if let mpsc::error::TrySendError::Full(_) = error {
+                self.shared.overflow.notify_one();
+            }
         }
     }
 }
@@ -66,14 +86,18 @@ impl EventSource {
     pub async fn next(&mut self) -> Result<Option<Bytes>, Overflow> {
         tokio::select! {
             biased;
-            () = self.overflow.notified() => Err(Overflow),
-            event = self.queue.recv() => Ok(event),
+            () = self.shared.overflow.notified() => Err(Overflow),
+            event = self.queue.recv() => {
+                let len = event.as_ref().map_or(0, Bytes::len);
+                self.shared.bytes.fetch_sub(len, Ordering::Relaxed);
+                Ok(event)
+            }
         }
     }
 
     /// Resolves when an event has found no room.
     pub async fn overflowed(&self) -> Overflow {
-        self.overflow.notified().await;
+        self.shared.overflow.notified().await;
         Overflow
     }
 }
@@ -90,6 +114,22 @@ mod tests {
         for _ in 0..=EVENT_QUEUE {
             sink.push(Bytes::from_static(b"event"));
         }
+        assert_eq!(source.next().await, Err(Overflow));
+    }
+
+    #[tokio::test]
+    async fn a_byte_too_many_ends_it_and_what_was_read_does_not_count() {
+        let (sink, mut source) = event_queue();
+        let half = Bytes::from(vec![7; EVENT_BYTES / 2]);
+        for _ in 0..3 {
+            sink.push(half.clone());
+            assert_eq!(source.next().await, Ok(Some(half.clone())));
+        }
+        sink.push(half.clone());
+        sink.push(half.clone());
+        assert_eq!(source.next().await, Ok(Some(half.clone())));
+        sink.push(half.clone());
+        sink.push(Bytes::from_static(b"e"));
         assert_eq!(source.next().await, Err(Overflow));
     }
 }

@@ -10,6 +10,7 @@ use confab_protocol::control::Region;
 
 use crate::accounts::{AccountsConfig, HashCost, LoginLimits};
 use crate::api::clients::ConnectionLimits;
+use crate::api::crowd::CrowdLimits;
 use crate::clock::Clock;
 use crate::cluster::{NodeName, RelayName};
 use crate::rooms::RoomLimits;
@@ -242,8 +243,7 @@ pub struct ServeFlags {
     )]
     pub max_conferences: u64,
 
-    /// Connections in total, at most. Each takes about 50 kB of memory. Beyond half of it strangers have to prove their
-    /// address first.
+    /// Connections that are signed in, at most; one more is told to try again. Each takes about 45 kB of memory while nothing happens.
     #[arg(
         long,
         env = "CONFAB_CONTROL_MAX_CONNECTIONS",
@@ -252,15 +252,24 @@ pub struct ServeFlags {
     )]
     pub max_connections: usize,
 
-    /// Connections from one IPv4 address or one IPv6 /64, at most. Raise it when many people share an address, or for a load
-    /// test.
-    #[arg(
-        long,
-        env = "CONFAB_CONTROL_MAX_CONNECTIONS_PER_ADDRESS",
-        default_value_t = 256,
-        value_name = "COUNT"
-    )]
-    pub max_connections_per_address: usize,
+    /// Connections that are not signed in, at most; one more takes the place of the oldest.
+    #[arg(long, env = "CONFAB_CONTROL_MAX_STRANGERS", default_value_t = 4096, value_name = "COUNT",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_strangers: u32,
+
+    /// Connections that are not signed in from one IPv4 address or one IPv6 /64, at most; a /56 has twice as many, a /48 eight times as
+    /// many. One more takes the place of the oldest. Those who are signed in do not count. Raise it when all clients come from
+    /// one address, as behind some container networks.
+    #[arg(long, env = "CONFAB_CONTROL_MAX_STRANGERS_PER_ADDRESS", default_value_t = 256, value_name = "COUNT",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_strangers_per_address: u32,
+
+    /// Handshakes that one IPv4 address or one IPv6 /64 may begin at once, and half as many a second from then on; the networks around
+    /// it as above. One more is refused. Twice as many are under way in all, 60 kB each. Raise it when all clients come from one
+    /// address, or for a load test.
+    #[arg(long, env = "CONFAB_CONTROL_HANDSHAKE_BURST", default_value_t = 512, value_name = "COUNT",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub handshake_burst: u32,
 
     /// Passwords that one IPv4 address or one IPv6 /64 may have checked at once, by logging in or registering. Raise it when
     /// many people share an address, or for a load test.
@@ -273,8 +282,8 @@ pub struct ServeFlags {
           value_parser = positive)]
     pub login_rate: f64,
 
-    /// Passwords that are hashed at a time. Default: as many as there are cores. Each takes 19 MiB and a core for some 20 ms;
-    /// lower it to leave cores to the rooms.
+    /// Passwords that are hashed at a time. Default: half as many as there are cores, one at least, so that whoever has passwords checked
+    /// leaves the rest to the rooms. Each takes 19 MiB and a core for some 20 ms.
     #[arg(long, env = "CONFAB_CONTROL_ARGON2_PARALLEL", value_name = "COUNT")]
     pub argon2_parallel: Option<std::num::NonZeroU16>,
 
@@ -375,7 +384,10 @@ impl ServeFlags {
     /// What the flags say.
     pub fn config(&self) -> Config {
         let own = self.certificate.clone().zip(self.key.clone());
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let half_of_cores = || {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            (cores / 2).max(1)
+        };
         Config {
             listen: self.listen,
             data_dir: self.data_dir.clone(),
@@ -401,7 +413,7 @@ impl ServeFlags {
                 cost: HashCost::default(),
                 parallel: self
                     .argon2_parallel
-                    .map_or_else(cores, |count| count.get().into()),
+                    .map_or_else(half_of_cores, |count| count.get().into()),
                 queue: self.argon2_queue.into(),
             },
             rooms: RoomLimits {
@@ -410,9 +422,13 @@ impl ServeFlags {
             },
             max_conferences: self.max_conferences,
             connections: ConnectionLimits {
-                per_source: self.max_connections_per_address,
-                total: self.max_connections,
+                strangers: CrowdLimits {
+                    per_source: self.max_strangers_per_address as usize,
+                    total: self.max_strangers as usize,
+                },
+                signed_in: self.max_connections,
             },
+            handshakes: self.handshake_burst,
             metrics: self.metrics,
             clock: Clock::System,
         }

@@ -25,6 +25,7 @@ pub mod operator;
 pub mod random;
 pub mod rooms;
 mod running;
+pub mod source;
 pub mod store;
 pub mod throttle;
 pub mod tls;

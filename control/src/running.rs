@@ -7,19 +7,25 @@ use std::fs::File;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use confab_protocol::control::{AccountId, Region};
 use confab_protocol::wire;
-use quinn::{Endpoint, EndpointConfig, TokioRuntime};
+use quinn::{Endpoint, EndpointConfig, Runtime as _, ServerConfig, TokioRuntime};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
+use crate::accounts::cookie::CookieKey;
 use crate::accounts::token::TokenKey;
 use crate::accounts::{Accounts, AccountsConfig};
 use crate::api::clients::{Clients, ConnectionLimits};
+use crate::api::counts::LiveCounts;
+use crate::api::door::Door;
+use crate::api::links::Links;
+use crate::api::listener::Gatekeeper;
+use crate::api::meter::{Meter, MeteredSocket};
 use crate::api::{close, listener};
 use crate::clock::{Clock, UnixMillis};
 use crate::cluster::nodes::Nodes;
@@ -35,6 +41,7 @@ use crate::store::cql::config::CqlConfig;
 use crate::store::metered::MeteredStore;
 use crate::store::remembering::RememberingStore;
 use crate::store::sqlite::SqliteStore;
+use crate::store::turns::TurnsStore;
 use crate::store::{NodeRecord, SessionId, Store, StoreError};
 use crate::tls::authority::{Authority, CA_FILE};
 use crate::tls::certificates::{Certificates, OwnCertificate, Sources};
@@ -85,6 +92,8 @@ pub struct Config {
     pub max_conferences: u64,
     /// Connections.
     pub connections: ConnectionLimits,
+    /// Handshakes that a source may begin at once; half as many a second from then on.
+    pub handshakes: u32,
     /// Where this node is, for rooms to be placed near those who connect to it.
     pub region: Option<Region>,
     /// TCP address for metrics; `None`: there are none.
@@ -135,8 +144,12 @@ pub struct Server {
     pub rooms: Rooms,
     /// Who carries the media.
     pub relays: Relays,
+    /// Who may connect.
+    pub gatekeeper: Gatekeeper,
     /// Who is connected.
     pub clients: Clients,
+    /// How many are in the rooms of all nodes.
+    pub counts: LiveCounts,
     /// The other control nodes.
     pub nodes: Nodes,
     /// This node, as others know it.
@@ -270,7 +283,11 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         clock: config.clock.clone(),
     };
     let key = files::key(&config.data_dir.join(TOKEN_KEY_FILE))?;
-    let keys = (TokenKey::new(&key), NoteKeys::new(&key));
+    let keys = Keys {
+        tokens: TokenKey::new(&key),
+        cookies: CookieKey::new(&key),
+        notes: NoteKeys::new(&key),
+    };
     let metrics = Metrics::default();
     let store = open_store(&config, &metrics).await?;
 
@@ -297,12 +314,8 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         of_node,
         metrics,
     ));
-    let endpoint = Endpoint::new(
-        EndpointConfig::default(),
-        Some(listener::server_config(tls)),
-        socket,
-        Arc::new(TokioRuntime),
-    );
+    let settings = listener::server_config(tls, listener::proof_key(&key));
+    let endpoint = open(socket, settings, server.gatekeeper.meter.clone());
     let endpoint = endpoint.map_err(listen)?;
     let mut tasks = vec![
         tokio::spawn(sweep(server.clone())),
@@ -379,6 +392,11 @@ impl Running {
         }
         self.endpoint
             .close(close::GOING_AWAY.code(), close::GOING_AWAY.reason());
+        // Requests that were read whole are carried out.
+        let ended = self.server.clients.all_gone();
+        if tokio::time::timeout(CLOSE_DEADLINE, ended).await.is_err() {
+            tracing::warn!("requests that were under way are broken off");
+        }
         self.server.rooms.close();
         // The others need not wait to be sure that this node is gone; its rooms are free to be taken over at once.
         let me = self.server.nodes.me().clone();
@@ -416,7 +434,7 @@ async fn look_again(server: Arc<Server>, missed: Arc<Notify>) {
 /// The store, with what is put between it and whoever asks it.
 async fn open_store(config: &Config, metrics: &Metrics) -> Result<Arc<dyn Store>, StoreError> {
     let metered = |store| Arc::new(MeteredStore::new(store, metrics.clone()));
-    Ok(match &config.store {
+    let store: Arc<dyn Store> = match &config.store {
         StoreConfig::Sqlite(path) => {
             let in_folder = || config.data_dir.join(STORE_FILE);
             let path = path.clone().unwrap_or_else(in_folder);
@@ -429,7 +447,8 @@ async fn open_store(config: &Config, metrics: &Metrics) -> Result<Arc<dyn Store>
         StoreConfig::Shared(SharedStore(store)) => {
             Arc::new(RememberingStore::new(metered(store.clone())))
         }
-    })
+    };
+    Ok(Arc::new(TurnsStore::new(store)))
 }
 
 /// Copies what every node of the cluster has, made when it is missing, from one data folder into another; which files.
@@ -456,29 +475,46 @@ fn lock(folder: &Path) -> Result<File, ServeError> {
     Ok(file)
 }
 
+/// What is derived from the cluster's key.
+struct Keys {
+    tokens: TokenKey,
+    cookies: CookieKey,
+    notes: NoteKeys,
+}
+
 fn assemble(
     config: &Config,
     store: Arc<dyn Store>,
-    (authority, (token_key, notes)): ([u8; 32], (TokenKey, NoteKeys)),
+    (authority, keys): ([u8; 32], Keys),
     (nodes, place): (Nodes, NodeRecord),
     metrics: Metrics,
 ) -> Server {
     let (clock, relays) = (config.clock.clone(), Relays::default());
-    let clients = Clients::new(config.connections);
+    let clients = Clients::new(config.connections, metrics.door.refusals.clone());
+    let gatekeeper = Gatekeeper {
+        door: Door::new(
+            config.handshakes,
+            metrics.door.handshakes.clone(),
+            Instant::now(),
+        ),
+        meter: Meter::default(),
+        links: Links::default(),
+    };
     let rooms = Rooms::new(
         store.clone(),
         relays.clone(),
         config.rooms,
         clock.clone(),
         nodes.clone(),
-        notes,
+        keys.notes,
     );
     let (clients_of, rooms_of, nodes_of) = (clients.clone(), rooms.clone(), nodes.clone());
     let accounts = Accounts::new(
         store.clone(),
-        token_key,
+        (keys.tokens, keys.cookies),
         clock.clone(),
         &config.accounts,
+        &metrics.door.refusals,
         // In this order: a join that the room has not heard of yet finds its connection signed out.
         Box::new(move |account, session| {
             clients_of.session_ended(session);
@@ -487,6 +523,7 @@ fn assemble(
         }),
     );
     let revoked = Revoked::new(store.clone());
+    let counts = LiveCounts::new(rooms.clone(), nodes.clone(), store.clone());
     let conferences = Conferences::new(
         store,
         rooms.clone(),
@@ -499,7 +536,9 @@ fn assemble(
         conferences,
         rooms,
         relays,
+        gatekeeper,
         clients,
+        counts,
         nodes,
         place,
         revoked,
@@ -536,6 +575,13 @@ async fn prove(server: Arc<Server>) {
 async fn listen_for_metrics(address: SocketAddr) -> Result<TcpListener, ServeError> {
     let listening = TcpListener::bind(address).await;
     listening.map_err(|source| ServeError::Metrics { address, source })
+}
+
+fn open(socket: UdpSocket, settings: ServerConfig, meter: Meter) -> std::io::Result<Endpoint> {
+    let runtime = Arc::new(TokioRuntime);
+    let socket = MeteredSocket::new(runtime.wrap_udp_socket(socket)?, meter);
+    let ours = EndpointConfig::default();
+    Endpoint::new_with_abstract_socket(ours, Some(settings), Arc::new(socket), runtime)
 }
 
 /// An address of all zeros in IPv6 takes IPv4 in as well.

@@ -5,6 +5,8 @@ use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::source::Source;
+
 /// Buckets that [`Throttle`] keeps at most; each takes about 40 bytes.
 const MAX_BUCKETS: usize = 65_536;
 /// Time between two searches for buckets that are full again.
@@ -17,6 +19,16 @@ pub struct Rate {
     pub burst: f64,
     /// Tokens that come back in a second.
     pub per_second: f64,
+}
+
+impl Rate {
+    /// So many times as much of it.
+    fn times(self, times: u32) -> Self {
+        Self {
+            burst: self.burst * f64::from(times),
+            per_second: self.per_second * f64::from(times),
+        }
+    }
 }
 
 /// One token bucket.
@@ -96,12 +108,36 @@ impl Throttle {
 
     /// Takes a token from the key's bucket, or says how long until there is one.
     pub fn take(&self, key: impl Hash, now: Instant) -> Result<(), Duration> {
+        self.take_from(key, self.rate, now)
+    }
+
+    /// Takes a token from the source's bucket and from those of the networks around it, which hold more, or from none: whoever has
+    /// many sources of one network has not as many buckets. `beside` tells buckets of one source apart.
+    pub fn take_of(
+        &self,
+        source: Source,
+        beside: impl Hash + Copy,
+        now: Instant,
+    ) -> Result<(), Duration> {
+        let mut taken = Vec::new();
+        for (network, times) in source.networks() {
+            let key = (network, beside);
+            if let Err(wait) = self.take_from(key, self.rate.times(times), now) {
+                taken.into_iter().for_each(|key| self.give_back(key));
+                return Err(wait);
+            }
+            taken.push(key);
+        }
+        Ok(())
+    }
+
+    fn take_from(&self, key: impl Hash, rate: Rate, now: Instant) -> Result<(), Duration> {
         let key = self.hasher.hash_one(key);
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         if table.buckets.len() >= MAX_BUCKETS && !table.buckets.contains_key(&key) {
             table.make_room(now);
         }
-        let fresh = || Bucket::new(self.rate, now);
+        let fresh = || Bucket::new(rate, now);
         table.buckets.entry(key).or_insert_with(fresh).take(now)
     }
 
@@ -149,6 +185,30 @@ mod tests {
         let later = start + Duration::from_secs(1);
         let passed = (0..10).filter(|_| bucket.take(later).is_ok()).count();
         assert_eq!(passed, 2);
+    }
+
+    #[test]
+    fn many_sources_of_one_network_have_no_more_than_it() {
+        let throttle = Throttle::new(RATE);
+        let start = Instant::now();
+        let passed = |third: u16, beside: &str| {
+            let sources = (0..40u16).map(|last| {
+                let prefix = [0x2001, 0xdb8, third, last, 0, 0, 0, 1];
+                Source::from(std::net::IpAddr::from(prefix))
+            });
+            sources
+                .flat_map(|source| [source; 5])
+                .filter(|source| throttle.take_of(*source, beside, start).is_ok())
+                .count()
+        };
+        // Forty /64s of one /56, of three tokens each: it has six.
+        assert_eq!(passed(1, "a"), 6);
+        assert_eq!(passed(1, "a"), 0);
+        assert_eq!(passed(2, "a"), 6);
+        assert_eq!(passed(1, "b"), 6);
+        let v4 = Source::from(std::net::IpAddr::from([192, 0, 2, 1]));
+        let passed = (0..9).filter(|_| throttle.take_of(v4, (), start).is_ok());
+        assert_eq!(passed.count(), 3);
     }
 
     #[test]

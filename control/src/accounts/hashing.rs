@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use argon2::{Algorithm, Argon2, Params, Version};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use confab_protocol::control::{ErrorCode, Password, Refusal};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::scratch::Scratch;
+use crate::metrics::door::{Limit, Refusals};
 use crate::metrics::timed::Histogram;
 use crate::random;
 
@@ -89,6 +90,15 @@ impl std::fmt::Debug for PasswordHash {
     }
 }
 
+/// In whose part of the queue a hash waits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Queue {
+    /// Anybody's: three quarters of it.
+    Strangers,
+    /// All of it, for devices that have signed in before and for those who are signed in: strangers do not fill it.
+    Known,
+}
+
 /// Hashes passwords, so many at a time.
 #[derive(Clone)]
 pub struct Hasher {
@@ -97,12 +107,15 @@ pub struct Hasher {
     dummy: PasswordHash,
     /// One permit for each hash that waits or runs.
     admitted: Arc<Semaphore>,
+    /// One permit for each of them that is a stranger's.
+    strangers: Arc<Semaphore>,
     /// One permit for each hash that runs.
     running: Arc<Semaphore>,
     /// Memory for hashes, as many pieces as ever ran at once. It is kept: threads come and go, and an allocator that
     /// holds 19 MiB for each thread that once computed a hash would hold hundreds.
     scratch: Arc<Mutex<Vec<Scratch>>>,
     waited: Arc<Histogram>,
+    refusals: Refusals,
     /// Hashes that wait or run, and hashes that run, at most.
     places: (usize, usize),
 }
@@ -134,8 +147,8 @@ impl From<HashError> for Refusal {
 }
 
 impl Hasher {
-    /// Computes `parallel` hashes at a time, while at most `queue` more wait.
-    pub fn new(cost: HashCost, parallel: usize, queue: usize) -> Self {
+    /// Computes `parallel` hashes at a time, while at most `queue` more wait. Those that find no place are counted in `refusals`.
+    pub fn new(cost: HashCost, parallel: usize, queue: usize, refusals: Refusals) -> Self {
         Self {
             cost,
             dummy: PasswordHash {
@@ -144,9 +157,11 @@ impl Hasher {
                 hash: random::bytes(),
             },
             admitted: Arc::new(Semaphore::new(parallel + queue)),
+            strangers: Arc::new(Semaphore::new(parallel + queue - queue / 4)),
             running: Arc::new(Semaphore::new(parallel)),
             scratch: Arc::default(),
             waited: Arc::default(),
+            refusals,
             places: (parallel + queue, parallel),
         }
     }
@@ -165,12 +180,13 @@ impl Hasher {
     }
 
     /// A hash of the password under a fresh salt.
-    pub async fn hash(&self, password: Password) -> Result<PasswordHash, HashError> {
+    pub async fn hash(&self, password: Password, queue: Queue) -> Result<PasswordHash, HashError> {
         let cost = self.cost;
         let salt = random::bytes();
-        let hash = self
-            .run(move |scratch| compute(cost, &salt, password.reveal().as_bytes(), scratch))
-            .await?;
+        let work = move |scratch: &mut Scratch| {
+            compute(cost, &salt, password.reveal().as_bytes(), scratch)
+        };
+        let hash = self.run(queue, work).await?;
         Ok(PasswordHash { cost, salt, hash })
     }
 
@@ -180,28 +196,29 @@ impl Hasher {
         &self,
         text: impl Into<zeroize::Zeroizing<String>>,
         stored: Option<PasswordHash>,
+        queue: Queue,
     ) -> Result<bool, HashError> {
         let text = text.into();
         let exists = stored.is_some();
         let expected = stored.unwrap_or_else(|| self.dummy.clone());
-        let hash = self
-            .run(move |scratch| {
-                let password: Option<Password> = text.parse().ok();
-                let shown = password.as_ref().map_or("", Password::reveal);
-                let hash = compute(expected.cost, &expected.salt, shown.as_bytes(), scratch)?;
-                let is_equal = verify_slices_are_equal(&hash, &expected.hash).is_ok();
-                Some(is_equal && password.is_some())
-            })
-            .await?;
-        Ok(hash && exists)
+        let work = move |scratch: &mut Scratch| {
+            let password: Option<Password> = text.parse().ok();
+            let shown = password.as_ref().map_or("", Password::reveal);
+            let hash = compute(expected.cost, &expected.salt, shown.as_bytes(), scratch)?;
+            let is_equal = verify_slices_are_equal(&hash, &expected.hash).is_ok();
+            Some(is_equal && password.is_some())
+        };
+        Ok(self.run(queue, work).await? && exists)
     }
 
     async fn run<T: Send + 'static>(
         &self,
+        queue: Queue,
         work: impl FnOnce(&mut Scratch) -> Option<T> + Send + 'static,
     ) -> Result<T, HashError> {
-        let admitted = self.admitted.clone().try_acquire_owned();
-        let admitted = admitted.map_err(|_| HashError::Busy)?;
+        let admitted = self.admit(queue).inspect_err(|_| {
+            self.refusals.count(Limit::PasswordQueue);
+        })?;
         let began = Instant::now();
         let running = self.running.clone().acquire_owned().await;
         let running = running.map_err(|_| HashError::Failed)?;
@@ -220,6 +237,17 @@ impl Hasher {
             .await
             .map_err(|_| HashError::Failed)?
             .ok_or(HashError::Failed)
+    }
+
+    /// A place in the queue, which is held until the hash is computed.
+    fn admit(&self, queue: Queue) -> Result<[Option<OwnedSemaphorePermit>; 2], HashError> {
+        let place = |of: &Arc<Semaphore>| of.clone().try_acquire_owned();
+        let among_strangers = match queue {
+            Queue::Strangers => Some(place(&self.strangers).map_err(|_| HashError::Busy)?),
+            Queue::Known => None,
+        };
+        let among_all = place(&self.admitted).map_err(|_| HashError::Busy)?;
+        Ok([Some(among_all), among_strangers])
     }
 }
 
@@ -250,37 +278,37 @@ mod tests {
 
     #[tokio::test]
     async fn a_password_is_told_from_another_after_a_way_through_the_store() {
-        let hasher = Hasher::new(CHEAP, 1, 4);
-        let hash = hasher.hash("correct horse".parse().unwrap()).await.unwrap();
+        let hasher = Hasher::new(CHEAP, 1, 4, Refusals::default());
+        let hash = hasher
+            .hash("correct horse".parse().unwrap(), Queue::Known)
+            .await
+            .unwrap();
         let kept = PasswordHash::from_bytes(&hash.to_bytes()).unwrap();
         assert_eq!(kept, hash);
         assert_eq!(kept.to_bytes().len(), 60);
         let text = |text: &str| text.to_owned();
-        assert_eq!(
-            hasher
-                .verify(text("correct horse"), Some(kept.clone()))
-                .await,
-            Ok(true)
-        );
-        assert_eq!(
-            hasher.verify(text("correct hearse"), Some(kept)).await,
-            Ok(false)
-        );
-        assert_eq!(hasher.verify(text("correct horse"), None).await, Ok(false));
+        for (typed, stored, is_right) in [
+            ("correct horse", Some(kept.clone()), true),
+            ("correct hearse", Some(kept), false),
+            ("correct horse", None, false),
+        ] {
+            let checked = hasher.verify(text(typed), stored, Queue::Strangers).await;
+            assert_eq!(checked, Ok(is_right), "{typed}");
+        }
     }
 
     #[tokio::test]
     async fn a_password_is_known_however_a_keyboard_composes_it() {
-        let hasher = Hasher::new(CHEAP, 1, 4);
-        let hash = hasher.hash("čtyři psi u řeky".parse().unwrap()).await;
-        let hash = hash.unwrap();
+        let hasher = Hasher::new(CHEAP, 1, 4, Refusals::default());
+        let hash = hasher.hash("čtyři psi u řeky".parse().unwrap(), Queue::Known);
+        let hash = hash.await.unwrap();
         for (typed, is_right) in [
             ("c\u{30c}tyr\u{30c}i\u{a0}psi u r\u{30c}eky", true),
             ("čtyři psi u řeky\u{200b}", false),
             ("ctyri psi u reky", false),
         ] {
-            let checked = hasher.verify(typed.to_owned(), Some(hash.clone())).await;
-            assert_eq!(checked, Ok(is_right), "{typed:?}");
+            let checked = hasher.verify(typed.to_owned(), Some(hash.clone()), Queue::Known);
+            assert_eq!(checked.await, Ok(is_right), "{typed:?}");
         }
     }
 
@@ -303,34 +331,42 @@ mod tests {
         );
     }
 
-    #[tokio::test]
-    async fn a_full_queue_refuses_at_once() {
-        let hasher = Hasher::new(
-            HashCost {
-                memory_kib: 32 * 1024,
-                ..CHEAP
-            },
-            1,
-            1,
-        );
-        let work: Vec<_> = (0..6)
-            .map(|_| {
-                let hasher = hasher.clone();
-                tokio::spawn(async move { hasher.verify("a password".to_owned(), None).await })
-            })
-            .collect();
-        let mut results = Vec::new();
-        for task in work {
-            results.push(task.await.unwrap());
+    /// Starts so many hashes that take a while, and waits until each has its place or has none.
+    async fn start(hasher: &Hasher, queue: Queue, count: usize) -> Vec<Started> {
+        let started = (0..count).map(|_| {
+            let hasher = hasher.clone();
+            tokio::spawn(async move { hasher.verify("a password".to_owned(), None, queue).await })
+        });
+        let started = started.collect();
+        tokio::task::yield_now().await;
+        started
+    }
+
+    type Started = tokio::task::JoinHandle<Result<bool, HashError>>;
+
+    async fn refused(started: Vec<Started>) -> usize {
+        let mut refused = 0;
+        for hash in started {
+            refused += usize::from(hash.await.unwrap() == Err(HashError::Busy));
         }
-        let busy = results
-            .iter()
-            .filter(|result| **result == Err(HashError::Busy))
-            .count();
-        assert!((1..=5).contains(&busy), "{results:?}");
-        assert_eq!(
-            hasher.verify("a password".to_owned(), None).await,
-            Ok(false)
-        );
+        refused
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_at_once_and_strangers_do_not_fill_it() {
+        let slow = HashCost {
+            memory_kib: 32 * 1024,
+            ..CHEAP
+        };
+        let refusals = Refusals::default();
+        let hasher = Hasher::new(slow, 1, 4, refusals.clone());
+        let strangers = start(&hasher, Queue::Strangers, 9).await;
+        let known = start(&hasher, Queue::Known, 3).await;
+        // One that runs and three that wait; the fourth place that waits is for who is known.
+        assert_eq!(refused(strangers).await, 5);
+        assert_eq!(refused(known).await, 2);
+        assert_eq!(refusals.of(Limit::PasswordQueue), 7);
+        let again = start(&hasher, Queue::Strangers, 1).await;
+        assert_eq!(refused(again).await, 0);
     }
 }

@@ -1,21 +1,34 @@
-//! Throttling of everything that checks a password, by account and by source, before a hash is computed.
+//! Throttling of everything that checks a password, before a hash is computed: by where the wish comes from and by whose password it is.
+//!
+//! There are two kinds of buckets. Those of *hashes* bound what somebody may cost, right or wrong: a source's for strangers, and
+//! another of the source's for devices that the account knows; an account's for those who are signed in. Those of *guesses* bound
+//! wrong passwords for one account, and are filled up again by a right one: an account's name and e-mail share them, a name
+//! that is no account's has its own. Devices and those who are signed in have guesses of their own, so that
+//! nobody else's guesses lock them out.
 
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use confab_protocol::control::{ErrorCode, Refusal};
+use confab_protocol::control::{AccountId, ErrorCode, Refusal};
 
+use super::cookie::KnownDevice;
+use crate::metrics::door::{Limit, Refusals};
+use crate::source::Source;
 use crate::throttle::{Rate, Throttle};
 
-/// Wrong passwords for one name from one source: five at once, then three a minute.
-const NAME_AT_SOURCE: Rate = Rate {
+/// Wrong passwords for one account from one source, from one device, or by those who are signed in: five at once, then three a minute.
+const GUESSES: Rate = Rate {
     burst: 5.0,
     per_second: 0.05,
 };
-/// Wrong passwords for one name from anywhere. Larger, so that one stranger cannot lock somebody out.
-const NAME: Rate = Rate {
+/// Wrong passwords for one account from all sources together. Larger, so that one stranger cannot lock others out.
+const GUESSES_FROM_ANYWHERE: Rate = Rate {
     burst: 50.0,
     per_second: 0.05,
+};
+/// Passwords that those who are signed in to one account may have checked, right or wrong.
+const CHECKS_OF_ACCOUNT: Rate = Rate {
+    burst: 10.0,
+    per_second: 0.2,
 };
 
 /// How many passwords one source may have checked.
@@ -27,62 +40,99 @@ pub struct LoginLimits {
     pub per_second: f64,
 }
 
-/// Where a request comes from: an IPv4 address, or the /64 of an IPv6 one, for that is what one household has.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Source([u8; 8]);
+/// Who guesses, and at whose password. Hashes as the key of its buckets.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Guess<'a> {
+    /// Somebody of whom nothing is known.
+    Stranger(Whose<'a>, Source),
+    /// A device from which the account has signed in before.
+    Device(KnownDevice),
+    /// Somebody who is signed in to the account.
+    SignedIn(AccountId),
+}
 
-impl From<IpAddr> for Source {
-    fn from(address: IpAddr) -> Self {
-        let mut prefix = [0; 8];
-        match address.to_canonical() {
-            IpAddr::V4(v4) => prefix[4..].copy_from_slice(&v4.octets()),
-            IpAddr::V6(v6) => prefix.copy_from_slice(&v6.octets()[..8]),
-        }
-        Self(prefix)
-    }
+/// Whose password is guessed at.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Whose<'a> {
+    /// An account's.
+    Account(AccountId),
+    /// Nobody's: no account has this name.
+    Name(&'a str),
 }
 
 pub(super) struct Limiter {
-    sources: Throttle,
-    names_at_source: Throttle,
-    names: Throttle,
+    hashes_of_source: Throttle,
+    checks_of_account: Throttle,
+    guesses: Throttle,
+    guesses_from_anywhere: Throttle,
+    refusals: Refusals,
 }
 
 impl Limiter {
-    pub(super) fn new(limits: LoginLimits) -> Self {
+    pub(super) fn new(limits: LoginLimits, refusals: Refusals) -> Self {
         Self {
-            sources: Throttle::new(Rate {
+            hashes_of_source: Throttle::new(Rate {
                 burst: limits.burst.into(),
                 per_second: limits.per_second,
             }),
-            names_at_source: Throttle::new(NAME_AT_SOURCE),
-            names: Throttle::new(NAME),
+            checks_of_account: Throttle::new(CHECKS_OF_ACCOUNT),
+            guesses: Throttle::new(GUESSES),
+            guesses_from_anywhere: Throttle::new(GUESSES_FROM_ANYWHERE),
+            refusals,
         }
     }
 
-    /// To be asked before a password is hashed for `source`.
-    pub(super) fn admit_source(&self, source: Source) -> Result<(), Refusal> {
-        self.sources
-            .take(source, Instant::now())
-            .map_err(|wait| throttled("too many sign-ins from your network", wait))
+    /// To be asked before anything is looked up for somebody who is not signed in. Devices that are known have a bucket of their own
+    /// at each source: strangers there do not empty it.
+    pub(super) fn admit_from(&self, source: Source, is_known: bool) -> Result<(), Refusal> {
+        let taken = self
+            .hashes_of_source
+            .take_of(source, is_known, Instant::now());
+        taken.map_err(|wait| {
+            self.refusals.count(Limit::SignInsOfSource);
+            throttled("too many sign-ins from your network", wait)
+        })
     }
 
-    /// To be asked before a password for `name` is checked; give it back when the password was right.
-    pub(super) fn admit_name(&self, name: &str, source: Source) -> Result<(), Refusal> {
-        const WHAT: &str = "too many wrong passwords for this account";
-        let now = Instant::now();
-        self.names_at_source
-            .take((name, source), now)
-            .map_err(|wait| throttled(WHAT, wait))?;
-        self.names
-            .take(name, now)
-            .inspect_err(|_| self.names_at_source.give_back((name, source)))
-            .map_err(|wait| throttled(WHAT, wait))
+    /// To be asked before a password is checked for somebody who is signed in.
+    pub(super) fn admit_signed_in(&self, account: AccountId) -> Result<(), Refusal> {
+        let taken = self.checks_of_account.take(account, Instant::now());
+        taken.map_err(|wait| {
+            self.refusals.count(Limit::PasswordsOfAccount);
+            throttled("too many password checks for this account", wait)
+        })
     }
 
-    pub(super) fn was_right(&self, name: &str, source: Source) {
-        self.names_at_source.give_back((name, source));
-        self.names.give_back(name);
+    /// To be asked before a password is checked; give it back when the password was right, or was not checked.
+    pub(super) fn admit(&self, guess: Guess<'_>) -> Result<(), Refusal> {
+        self.take(guess, Instant::now()).map_err(|wait| {
+            self.refusals.count(Limit::PasswordsOfAccount);
+            throttled("too many wrong passwords for this account", wait)
+        })
+    }
+
+    fn take(&self, guess: Guess<'_>, now: Instant) -> Result<(), Duration> {
+        match guess {
+            Guess::Stranger(whose, source) => {
+                self.guesses.take((whose, source), now)?;
+                self.guesses_from_anywhere
+                    .take(whose, now)
+                    .inspect_err(|_| self.guesses.give_back((whose, source)))
+            }
+            Guess::Device(device) => self.guesses.take(device, now),
+            Guess::SignedIn(account) => self.guesses.take(account, now),
+        }
+    }
+
+    pub(super) fn give_back(&self, guess: Guess<'_>) {
+        match guess {
+            Guess::Stranger(whose, source) => {
+                self.guesses.give_back((whose, source));
+                self.guesses_from_anywhere.give_back(whose);
+            }
+            Guess::Device(device) => self.guesses.give_back(device),
+            Guess::SignedIn(account) => self.guesses.give_back(account),
+        }
     }
 }
 
@@ -97,34 +147,63 @@ fn throttled(what: &str, wait: Duration) -> Refusal {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::net::IpAddr;
 
-    #[test]
-    fn an_ipv6_source_is_its_64() {
-        let source = |text: &str| Source::from(text.parse::<IpAddr>().unwrap());
-        assert!(source("2001:db8:1:2::1") == source("2001:db8:1:2:ffff::9"));
-        assert!(source("2001:db8:1:2::1") != source("2001:db8:1:3::1"));
-        assert!(source("::ffff:192.0.2.1") == source("192.0.2.1"));
-        assert!(source("192.0.2.1") != source("192.0.2.2"));
+    use super::*;
+    use crate::accounts::cookie::CookieKey;
+
+    const ANN: AccountId = AccountId::new([1; 16]);
+
+    fn limiter() -> Limiter {
+        let limits = LoginLimits {
+            burst: 10,
+            per_second: 1.0,
+        };
+        Limiter::new(limits, Refusals::default())
+    }
+
+    fn source(last: u8) -> Source {
+        Source::from(IpAddr::from([192, 0, 2, last]))
+    }
+
+    fn passed(mut guess: impl FnMut() -> Result<(), Refusal>) -> usize {
+        (0..20).filter(|_| guess().is_ok()).count()
     }
 
     #[test]
-    fn one_source_is_stopped_soon_and_does_not_lock_the_name_for_others() {
-        let limiter = Limiter::new(LoginLimits {
-            burst: 1000,
-            per_second: 1.0,
-        });
-        let source = |last: u8| Source::from(IpAddr::from([192, 0, 2, last]));
-        let passed = (0..10)
-            .filter(|_| limiter.admit_name("ann", source(1)).is_ok())
-            .count();
-        assert_eq!(passed, 5);
-        assert!(limiter.admit_name("ann", source(2)).is_ok());
-        limiter.was_right("ann", source(1));
-        assert!(limiter.admit_name("ann", source(1)).is_ok());
-        let passed = (3..=200)
-            .filter(|last| limiter.admit_name("ann", source(*last)).is_ok())
-            .count();
+    fn one_source_is_stopped_soon_and_does_not_lock_the_account_for_others() {
+        let limiter = limiter();
+        let at = |last| Guess::Stranger(Whose::Account(ANN), source(last));
+        assert_eq!(passed(|| limiter.admit(at(1))), 5);
+        assert!(limiter.admit(at(2)).is_ok());
+        limiter.give_back(at(1));
+        assert!(limiter.admit(at(1)).is_ok());
+        let passed = (3..=200).filter(|last| limiter.admit(at(*last)).is_ok());
+        let passed = passed.count();
         assert!(passed < 50, "{passed} guesses from many sources");
+    }
+
+    #[test]
+    fn names_that_are_nobodys_are_throttled_as_accounts_are() {
+        let limiter = limiter();
+        let name = |name| Guess::Stranger(Whose::Name(name), source(1));
+        assert_eq!(passed(|| limiter.admit(name("nobody"))), 5);
+        assert_eq!(passed(|| limiter.admit(name("no-one"))), 5);
+    }
+
+    #[test]
+    fn strangers_lock_neither_a_known_device_nor_who_is_signed_in() {
+        let limiter = limiter();
+        for last in 1..=200 {
+            passed(|| limiter.admit(Guess::Stranger(Whose::Account(ANN), source(last))));
+        }
+        assert_eq!(passed(|| limiter.admit_from(source(1), false)), 10);
+        let key = CookieKey::new(&[7; 32]);
+        let [laptop, phone] = [0; 2].map(|_| key.open(&key.fresh(ANN)).unwrap());
+        assert_eq!(passed(|| limiter.admit_from(source(1), true)), 10);
+        assert_eq!(passed(|| limiter.admit(Guess::Device(laptop))), 5);
+        assert_eq!(passed(|| limiter.admit(Guess::Device(phone))), 5);
+        assert_eq!(passed(|| limiter.admit(Guess::SignedIn(ANN))), 5);
+        assert_eq!(passed(|| limiter.admit_signed_in(ANN)), 10);
     }
 }

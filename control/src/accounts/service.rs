@@ -10,14 +10,17 @@ use bytes::Bytes;
 use confab_protocol::control::{AccountId, Birthday, Device, Email, ErrorCode, Refusal, Username};
 use zeroize::Zeroizing;
 
-use super::hashing::{HashCost, Hasher};
-use super::limits::{Limiter, LoginLimits, Source};
+use super::cookie::{CookieKey, KnownDevice};
+use super::hashing::{HashCost, Hasher, PasswordHash, Queue};
+use super::limits::{Guess, Limiter, LoginLimits, Whose};
 use super::token::TokenKey;
 use super::unproved::Unproved;
 use super::{export, password};
 use crate::clock::{Clock, UnixMillis};
+use crate::metrics::door::Refusals;
 use crate::random;
-use crate::store::{AccountRecord, SessionId, Store, StoreError};
+use crate::source::Source;
+use crate::store::{AccountRecord, Name, SessionId, Store, StoreError};
 
 mod outage;
 mod sessions;
@@ -64,6 +67,8 @@ pub struct Granted {
     pub expires: UnixMillis,
     /// When the client is to refresh.
     pub refresh_after: UnixMillis,
+    /// What the device shows at its next log-in; `None` when it has it already.
+    pub cookie: Option<Bytes>,
 }
 
 /// What somebody registers with.
@@ -78,6 +83,18 @@ pub struct Registration {
     pub birthday: Birthday,
     /// What the person calls the device.
     pub device: Device,
+}
+
+/// What somebody logs in with.
+pub struct Login {
+    /// The account's name or address, as it was typed.
+    pub name: String,
+    /// As it was typed.
+    pub password: Zeroizing<String>,
+    /// What the person calls the device.
+    pub device: Device,
+    /// What the device was given when the account last logged in from it; empty: nothing.
+    pub cookie: Bytes,
 }
 
 /// How somebody logs in: by name or by address.
@@ -115,6 +132,7 @@ pub struct Accounts {
     hasher: Hasher,
     limiter: Limiter,
     key: TokenKey,
+    cookies: CookieKey,
     clock: Clock,
     min_age: u8,
     session_ttl: Duration,
@@ -126,16 +144,18 @@ impl Accounts {
     /// Over `store`; `on_end` hears of every session that is ended.
     pub fn new(
         store: Arc<dyn Store>,
-        key: TokenKey,
+        (key, cookies): (TokenKey, CookieKey),
         clock: Clock,
         config: &AccountsConfig,
+        refusals: &Refusals,
         on_end: OnSessionEnd,
     ) -> Self {
         Self {
             store,
-            hasher: Hasher::new(config.cost, config.parallel, config.queue),
-            limiter: Limiter::new(config.limits),
+            hasher: Hasher::new(config.cost, config.parallel, config.queue, refusals.clone()),
+            limiter: Limiter::new(config.limits, refusals.clone()),
             key,
+            cookies,
             clock,
             min_age: config.min_age,
             session_ttl: config.session_ttl,
@@ -152,57 +172,67 @@ impl Accounts {
         let now = self.clock.now();
         self.check_age(new.birthday, now)?;
         let password = password::choose(&new.password, "password", username, email)?;
+        self.limiter.admit_from(source, false)?;
         // Not the guarantee, which is the store's, but it saves the hash.
-        if self
-            .store
-            .account_by_username(username.clone())
-            .await?
-            .is_some()
-        {
-            return Err(StoreError::Taken(crate::store::Name::Username).into());
+        if self.is_taken(username).await? {
+            return Err(StoreError::Taken(Name::Username).into());
         }
-        self.limiter.admit_source(source)?;
+        if self.store.account_by_email(email.clone()).await?.is_some() {
+            return Err(StoreError::Taken(Name::Email).into());
+        }
+        let guess = Guess::Stranger(Whose::Name(username.as_str()), source);
+        self.limiter.admit(guess)?;
         let account = AccountRecord {
             id: AccountId::new(random::time_ordered_id(now)),
             username: username.clone(),
             email: email.clone(),
-            password: self.hasher.hash(password).await?,
+            password: self
+                .hasher
+                .hash(password, Queue::Strangers)
+                .await
+                .inspect_err(|_| self.limiter.give_back(guess))?,
             birthday: new.birthday,
             created: now,
         };
         self.store.create_account(account.clone()).await?;
-        self.begin_session(account, new.device).await
+        self.limiter.give_back(guess);
+        let cookie = self.cookies.fresh(account.id);
+        self.begin_session(account, new.device, cookie).await
     }
 
     /// Begins a session. Whether the account exists shows neither in the answer nor in the work.
-    pub async fn login(
-        &self,
-        name: &str,
-        password: Zeroizing<String>,
-        device: Device,
-        source: Source,
-    ) -> Result<Granted, Refusal> {
-        self.limiter.admit_source(source)?;
-        let parsed = LoginName::parse(name);
-        let key = parsed.as_ref().map_or("", LoginName::as_str);
-        self.limiter.admit_name(key, source)?;
-        let account = match &parsed {
+    pub async fn login(&self, login: Login, source: Source) -> Result<Granted, Refusal> {
+        let shown = self.cookies.open(&login.cookie);
+        self.limiter.admit_from(source, shown.is_some())?;
+        let name = LoginName::parse(&login.name);
+        let account = match &name {
             None => None,
             Some(LoginName::Username(name)) => self.store.account_by_username(name.clone()).await?,
             Some(LoginName::Email(email)) => self.store.account_by_email(email.clone()).await?,
         };
+        let known = shown.filter(|device| Some(device.account) == account.as_ref().map(|a| a.id));
+        if shown.is_some() && known.is_none() {
+            // Known to another account: a stranger here.
+            self.limiter.admit_from(source, false)?;
+        }
+        let whose = match &account {
+            Some(account) => Whose::Account(account.id),
+            None => Whose::Name(name.as_ref().map_or("", LoginName::as_str)),
+        };
+        let (guess, queue) = match known {
+            Some(device) => (Guess::Device(device), Queue::Known),
+            None => (Guess::Stranger(whose, source), Queue::Strangers),
+        };
         let stored = account.as_ref().map(|account| account.password.clone());
-        // A password that was not checked was not wrong.
-        let checked = self.hasher.verify(password, stored).await;
-        let right = checked.inspect_err(|_| self.limiter.was_right(key, source))?;
+        let right = self.check(guess, queue, login.password, stored).await?;
         let Some(account) = account.filter(|_| right) else {
             return Err(Refusal::new(
                 ErrorCode::BadCredentials,
                 "the name or the password is wrong",
             ));
         };
-        self.limiter.was_right(key, source);
-        self.begin_session(account, device).await
+        let cookie = self.cookie_of(known, account.id);
+        self.begin_session(account, login.device, cookie).await
     }
 
     /// What computes the hashes of passwords.
@@ -229,24 +259,21 @@ impl Accounts {
         who: &SignedIn,
         old: Zeroizing<String>,
         new: Zeroizing<String>,
-        source: Source,
     ) -> Result<(), Refusal> {
         let account = self.account(who.account).await?;
         let chosen = password::choose(&new, "new_password", &account.username, &account.email)?;
-        let checked = self.check_password(&account, old, "old_password", source);
-        if let Err(refused) = checked.await {
-            // It may be this very wish that set it, whose end came to nothing.
+        let checked = self.check_password(&account, old, "old_password").await;
+        if let Err(refused) = checked {
+            // It may be this very wish that set it, whose end came to nothing. Or a second guess, which counts as one.
+            let (guess, stored) = (Guess::SignedIn(account.id), account.password.clone());
             let is_set = refused.code == ErrorCode::BadCredentials
-                && self
-                    .hasher
-                    .verify(new.to_string(), Some(account.password.clone()))
-                    .await?;
+                && self.check(guess, Queue::Known, new, Some(stored)).await?;
             return match is_set {
                 true => Ok(self.end_all(account.id, Some(who.session)).await?),
                 false => Err(refused),
             };
         }
-        let hash = self.hasher.hash(chosen).await?;
+        let hash = self.hasher.hash(chosen, Queue::Known).await?;
         self.store
             .set_password(account.id, account.password, hash)
             .await?;
@@ -259,34 +286,57 @@ impl Accounts {
         export::document(self.store.as_ref(), &account, self.clock.now()).await
     }
 
-    /// Whether `password` is the account's, before something that cannot be undone.
+    /// Whether `password` is the account's, before something that cannot be undone. For somebody who is signed in to it.
     pub async fn check_password(
         &self,
         account: &AccountRecord,
         password: Zeroizing<String>,
         field: &'static str,
-        source: Source,
     ) -> Result<(), Refusal> {
-        let name = account.username.as_str();
-        self.limiter.admit_source(source)?;
-        self.limiter.admit_name(name, source)?;
-        let checked = self
-            .hasher
-            .verify(password, Some(account.password.clone()))
-            .await;
-        if !checked.inspect_err(|_| self.limiter.was_right(name, source))? {
-            return Err(
-                Refusal::new(ErrorCode::BadCredentials, "the password is wrong").about(field),
-            );
+        self.limiter.admit_signed_in(account.id)?;
+        let guess = Guess::SignedIn(account.id);
+        let stored = Some(account.password.clone());
+        match self.check(guess, Queue::Known, password, stored).await? {
+            true => Ok(()),
+            false => {
+                Err(Refusal::new(ErrorCode::BadCredentials, "the password is wrong").about(field))
+            }
         }
-        self.limiter.was_right(name, source);
-        Ok(())
     }
 
     /// Deletes an account that owns no conference any more, and ends its sessions.
     pub async fn delete(&self, account: AccountId) -> Result<(), Refusal> {
         self.end_all(account, None).await?;
         Ok(self.store.delete_account(account).await?)
+    }
+
+    /// Whether the password is the one that is `stored`, if the guess may be made. One that is right, or is not checked, does not count.
+    async fn check(
+        &self,
+        guess: Guess<'_>,
+        queue: Queue,
+        password: Zeroizing<String>,
+        stored: Option<PasswordHash>,
+    ) -> Result<bool, Refusal> {
+        self.limiter.admit(guess)?;
+        let checked = self.hasher.verify(password, stored, queue).await;
+        if !matches!(checked, Ok(false)) {
+            self.limiter.give_back(guess);
+        }
+        Ok(checked?)
+    }
+
+    async fn is_taken(&self, username: &Username) -> Result<bool, StoreError> {
+        let found = self.store.account_by_username(username.clone()).await?;
+        Ok(found.is_some())
+    }
+
+    /// A device that is known keeps its cookie.
+    fn cookie_of(&self, device: Option<KnownDevice>, account: AccountId) -> Bytes {
+        match device {
+            Some(device) => self.cookies.seal(device),
+            None => self.cookies.fresh(account),
+        }
     }
 
     fn check_age(&self, birthday: Birthday, now: UnixMillis) -> Result<(), Refusal> {

@@ -1,30 +1,54 @@
 //! Who is connected, and who of them is signed in.
+//!
+//! A connection has a place among the strangers of its source until it signs in; then it counts for its account. When it is signed out it
+//! is a stranger again.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use confab_protocol::control::AccountId;
+use confab_protocol::control::{AccountId, ErrorCode, Refusal};
 use confab_protocol::wire;
+use tokio::sync::watch;
 
+use super::crowd::{Crowd, CrowdLimits, Place};
+use super::share::{Full, MAX_CONNECTIONS, Part, Share, Shares};
 use crate::accounts::SignedIn;
-use crate::accounts::limits::Source;
 use crate::events::{EventSink, connection_event};
+use crate::metrics::door::{Limit, Refusals};
 use crate::rooms::effect::ClientId;
+use crate::source::Source;
 use crate::store::SessionId;
+use crate::throttle::{Rate, Throttle};
+
+/// Requests of one account, whatever connections they come on.
+const ACCOUNTS_RATE: Rate = Rate {
+    burst: 100.0,
+    per_second: 50.0,
+};
+/// What a client is told to wait when there is no place for its connection: until some that were lost are given up.
+const FULL_RETRY: Duration = Duration::from_secs(10);
+
+/// Time between two looks whether all clients have gone.
+const GONE_POLL: Duration = Duration::from_millis(10);
 
 /// How many connections there may be.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
-    /// From one source.
-    pub per_source: usize,
-    /// In total.
-    pub total: usize,
+    /// Of those who are not signed in.
+    pub strangers: CrowdLimits,
+    /// Of those who are signed in.
+    pub signed_in: usize,
 }
 
 /// All connected clients. Clones share them.
 #[derive(Clone)]
 pub struct Clients {
-    limits: ConnectionLimits,
+    max_signed_in: usize,
+    strangers: Crowd,
+    /// Requests of each account.
+    requests: Arc<Throttle>,
+    refusals: Refusals,
     known: Arc<Mutex<Known>>,
 }
 
@@ -33,19 +57,26 @@ struct Known {
     next: ClientId,
     clients: HashMap<ClientId, Client>,
     by_session: HashMap<SessionId, HashSet<ClientId>>,
-    by_source: HashMap<Source, usize>,
-    connections: usize,
+    shares: Shares,
+    signed_in: usize,
 }
 
 struct Client {
+    source: Source,
     events: EventSink,
-    signed_in: Option<SignedIn>,
+    signed_in: Option<(SignedIn, Part)>,
+    standing: watch::Sender<Standing>,
 }
 
-/// A connection's place among those of its source; given back when dropped.
-pub struct Place {
-    clients: Clients,
-    source: Source,
+/// What a connection is at the moment.
+#[derive(Clone)]
+pub enum Standing {
+    /// It acts for nobody, and has a place among those who do not.
+    Stranger(Arc<Place>),
+    /// It acts for an account.
+    SignedIn,
+    /// It acts for nobody any more, and there is no place for it.
+    Unplaced,
 }
 
 /// A client's entry; gone when dropped.
@@ -53,53 +84,63 @@ pub struct Entry {
     clients: Clients,
     /// Names the client while the process runs.
     pub id: ClientId,
+    standing: watch::Receiver<Standing>,
 }
 
 impl Clients {
-    /// Nobody yet.
-    pub fn new(limits: ConnectionLimits) -> Self {
+    /// Nobody yet. Who finds no place when signing in is counted in `refusals`.
+    pub fn new(limits: ConnectionLimits, refusals: Refusals) -> Self {
         Self {
-            limits,
+            max_signed_in: limits.signed_in,
+            strangers: Crowd::new(limits.strangers),
+            requests: Arc::new(Throttle::new(ACCOUNTS_RATE)),
+            refusals,
             known: Arc::default(),
         }
     }
 
-    /// A place for one more connection from `source`, if there is one.
-    pub fn admit(&self, source: Source) -> Option<Place> {
-        let mut known = self.lock();
-        let from_source = known.by_source.get(&source).copied().unwrap_or_default();
-        if known.connections >= self.limits.total || from_source >= self.limits.per_source {
-            return None;
-        }
-        known.connections += 1;
-        known.by_source.insert(source, from_source + 1);
-        Some(Place {
-            clients: self.clone(),
-            source,
-        })
-    }
-
-    /// Whether more than half of all places are taken: then strangers have to prove their address first.
-    pub fn is_busy(&self) -> bool {
-        self.lock().connections > self.limits.total / 2
-    }
-
-    /// Enters a client whose events go to `events`.
-    pub fn enter(&self, events: EventSink) -> Entry {
+    /// Enters a stranger whose events go to `events`. `None` when there is no place for strangers of that source, nor will be in a moment.
+    pub fn enter(&self, source: Source, events: EventSink) -> Option<Entry> {
+        let place = self.strangers.admit(source)?;
+        let standing = watch::Sender::new(Standing::Stranger(Arc::new(place)));
+        let seen = standing.subscribe();
         let mut known = self.lock();
         let id = known.next;
         known.next += 1;
-        let signed_in = None;
-        known.clients.insert(id, Client { events, signed_in });
-        Entry {
+        let client = Client {
+            source,
+            events,
+            signed_in: None,
+            standing,
+        };
+        known.clients.insert(id, client);
+        Some(Entry {
             clients: self.clone(),
             id,
-        }
+            standing: seen,
+        })
+    }
+
+    /// Takes a token for a request of the account, or says how long until there is one.
+    pub fn take_request(&self, account: AccountId, now: Instant) -> Result<(), Duration> {
+        self.requests.take(account, now)
     }
 
     /// How many clients there are.
     pub fn count(&self) -> usize {
         self.lock().clients.len()
+    }
+
+    /// How many of them are not signed in.
+    pub fn strangers(&self) -> usize {
+        self.strangers.count()
+    }
+
+    /// Resolves when there is no client any more, and no request of one under way.
+    pub async fn all_gone(&self) {
+        while self.count() > 0 {
+            tokio::time::sleep(GONE_POLL).await;
+        }
     }
 
     /// Tells every client.
@@ -117,7 +158,9 @@ impl Clients {
             .clients
             .values()
             .filter_map(|client| client.signed_in.as_ref());
-        let sessions: HashSet<_> = signed_in.map(|who| (who.account, who.session)).collect();
+        let sessions: HashSet<_> = signed_in
+            .map(|(who, _)| (who.account, who.session))
+            .collect();
         sessions.into_iter().collect()
     }
 
@@ -125,9 +168,10 @@ impl Clients {
     pub fn session_ended(&self, session: SessionId) {
         let event = connection_event(wire::event::Kind::SessionEnded(wire::SessionEnded {}));
         let mut known = self.lock();
-        for id in known.by_session.remove(&session).into_iter().flatten() {
-            if let Some(client) = known.clients.get_mut(&id) {
-                client.signed_in = None;
+        let ids = known.by_session.get(&session).cloned();
+        for id in ids.into_iter().flatten() {
+            known.sign_out(id, &self.strangers);
+            if let Some(client) = known.clients.get(&id) {
                 client.events.push(event.clone());
             }
         }
@@ -142,67 +186,121 @@ impl Entry {
     /// Who the connection acts for.
     pub fn signed_in(&self) -> Option<SignedIn> {
         let known = self.clients.lock();
-        known.clients.get(&self.id)?.signed_in.clone()
+        let (who, _) = known.clients.get(&self.id)?.signed_in.as_ref()?;
+        Some(who.clone())
     }
 
-    /// The connection acts for `who` from now on.
-    pub fn sign_in(&self, who: SignedIn) {
+    /// For which account the connection acts, and what the account's connections share.
+    pub fn share(&self) -> Option<(AccountId, Arc<Share>)> {
+        let known = self.clients.lock();
+        let (who, part) = known.clients.get(&self.id)?.signed_in.as_ref()?;
+        Some((who.account, part.share().clone()))
+    }
+
+    /// The connection acts for `who` from now on. Its place among the strangers is free.
+    ///
+    /// # Errors
+    ///
+    /// When the account, or the node, has as many connections as it may have.
+    pub fn sign_in(&self, who: SignedIn) -> Result<(), Refusal> {
         let mut known = self.clients.lock();
-        known.sign_out(self.id);
+        let part = match known.leave_session(self.id) {
+            Some((before, part)) if before.account == who.account => part,
+            Some(_) => {
+                known.become_stranger(self.id, &self.clients.strangers);
+                self.new_part(&mut known, who.account)?
+            }
+            None => self.new_part(&mut known, who.account)?,
+        };
         known
             .by_session
             .entry(who.session)
             .or_default()
             .insert(self.id);
         if let Some(client) = known.clients.get_mut(&self.id) {
-            client.signed_in = Some(who);
+            client.signed_in = Some((who, part));
+            client.standing.send_replace(Standing::SignedIn);
         }
+        Ok(())
+    }
+
+    /// A part of the account's share for one connection more, which counts from then on.
+    fn new_part(&self, known: &mut Known, account: AccountId) -> Result<Part, Refusal> {
+        let refused = |limit, code, message: String| {
+            self.clients.refusals.count(limit);
+            Refusal::new(code, message).after(FULL_RETRY)
+        };
+        if known.signed_in >= self.clients.max_signed_in {
+            let message = "the server has as many people as it takes: try again in a moment";
+            return Err(refused(
+                Limit::Connections,
+                ErrorCode::Busy,
+                message.to_owned(),
+            ));
+        }
+        let part = known.shares.join(account).map_err(|Full| {
+            let message = format!(
+                "this account has {MAX_CONNECTIONS} connections here, as many as may be: close one"
+            );
+            refused(
+                Limit::ConnectionsOfAccount,
+                ErrorCode::LimitReached,
+                message,
+            )
+        })?;
+        known.signed_in += 1;
+        Ok(part)
     }
 
     /// The connection acts for nobody any more; nothing is told.
     pub fn sign_out(&self) {
-        self.clients.lock().sign_out(self.id);
+        let strangers = &self.clients.strangers;
+        self.clients.lock().sign_out(self.id, strangers);
+    }
+
+    /// What the connection is, to be looked at whenever it changes.
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.clone()
     }
 }
 
 impl Known {
-    fn sign_out(&mut self, id: ClientId) {
-        let Some(before) = self
-            .clients
-            .get_mut(&id)
-            .and_then(|client| client.signed_in.take())
-        else {
-            return;
-        };
+    fn sign_out(&mut self, id: ClientId, strangers: &Crowd) {
+        if self.leave_session(id).is_some() {
+            self.become_stranger(id, strangers);
+        }
+    }
+
+    /// The client, which has left its session, needs a place among strangers.
+    fn become_stranger(&mut self, id: ClientId, strangers: &Crowd) {
+        self.signed_in -= 1;
+        if let Some(client) = self.clients.get(&id) {
+            let place = strangers.admit(client.source).map(Arc::new);
+            let standing = place.map_or(Standing::Unplaced, Standing::Stranger);
+            client.standing.send_replace(standing);
+        }
+    }
+
+    /// Takes the client out of its session, if it has one.
+    fn leave_session(&mut self, id: ClientId) -> Option<(SignedIn, Part)> {
+        let client = self.clients.get_mut(&id)?;
+        let (before, part) = client.signed_in.take()?;
         if let Some(ids) = self.by_session.get_mut(&before.session) {
             ids.remove(&id);
             if ids.is_empty() {
                 self.by_session.remove(&before.session);
             }
         }
+        Some((before, part))
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
         let mut known = self.clients.lock();
-        known.sign_out(self.id);
-        known.clients.remove(&self.id);
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut known = self.clients.lock();
-        known.connections -= 1;
-        let left = known
-            .by_source
-            .get(&self.source)
-            .map_or(0, |count| count - 1);
-        if left == 0 {
-            known.by_source.remove(&self.source);
-        } else {
-            known.by_source.insert(self.source, left);
+        if known.leave_session(self.id).is_some() {
+            known.signed_in -= 1;
         }
+        known.clients.remove(&self.id);
     }
 }

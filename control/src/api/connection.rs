@@ -1,36 +1,43 @@
 //! One client's connection: its requests, their rate, and its events.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use confab_protocol::control::framing::{self, Deframer, FrameError};
-use confab_protocol::control::{ErrorCode, MAX_REQUEST, REQUEST_TIMEOUT_SECONDS, Refusal};
-use confab_protocol::wire::{self, request, response};
+use confab_protocol::control::framing;
+use confab_protocol::control::{ErrorCode, Refusal};
+use confab_protocol::wire::{self, response};
 use quinn::{Connection, RecvStream, SendStream};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use super::clients::Entry;
-use super::{close, dispatch};
+use super::answer::{self, NotRead, Waiting};
+use super::clients::{Entry, Standing};
+use super::close::{self, Close};
+use super::listener::Windows;
+use super::share::Budget;
+use super::{dispatch, request};
 use crate::Server;
-use crate::accounts::limits::Source;
 use crate::events::{EventSink, EventSource, Overflow, event_queue};
+use crate::metrics::door::Limit;
+use crate::source::Source;
+use crate::store::turns;
 use crate::throttle::{Bucket, Rate};
 
-/// Requests of one connection.
-const RATE: Rate = Rate {
-    burst: 100.0,
-    per_second: 50.0,
+/// Requests of one connection that is not signed in.
+const STRANGERS_RATE: Rate = Rate {
+    burst: 20.0,
+    per_second: 5.0,
 };
-/// A connection that was refused for its rate this often is closed.
+/// A connection that was refused for its rate this often is closed: one that is not signed in, and one that is.
+const MAX_REFUSED_STRANGER: u32 = 50;
 const MAX_REFUSED: u32 = 500;
 /// `hello` has to have come by then.
 const HELLO_DEADLINE: Duration = Duration::from_secs(10);
-/// A request has to be whole by then.
-const REQUEST_DEADLINE: Duration = Duration::from_secs(REQUEST_TIMEOUT_SECONDS);
-/// An answer has to be taken by then.
-const RESPONSE_DEADLINE: Duration = Duration::from_secs(30);
+/// Somebody has to have signed in by then, counted from when the connection came to stand or was signed out.
+const SIGN_IN_DEADLINE: Duration = Duration::from_secs(30);
+/// An event has to be taken by then.
+const EVENT_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A connected client.
 pub struct Client {
@@ -44,30 +51,50 @@ pub struct Client {
     pub events: EventSink,
     /// The version that it speaks, once it has said hello.
     pub version: OnceLock<u32>,
+    /// Whether it has come into a room.
+    pub has_joined: AtomicBool,
+    connection: Connection,
     greeted: Notify,
     rate: Mutex<Bucket>,
     refused: AtomicU32,
+    unread: Budget,
 }
 
-/// Serves a client's connection to its end. Its participants stay in their rooms.
+/// Serves a client's connection to its end, and then until its requests have ended: one that was read whole is carried out, for
+/// others have to hear of it. Its participants stay in their rooms.
 pub async fn serve(connection: Connection, source: Source, server: Arc<Server>) {
     let (sink, events) = event_queue();
+    let Some(entry) = server.clients.enter(source, sink.clone()) else {
+        return end(&server, &connection, close::CROWDED_OUT);
+    };
     let client = Arc::new(Client {
-        entry: server.clients.enter(sink.clone()),
+        entry,
         server,
         source,
         events: sink,
         version: OnceLock::new(),
+        has_joined: AtomicBool::new(false),
+        connection: connection.clone(),
         greeted: Notify::new(),
-        rate: Mutex::new(Bucket::new(RATE, Instant::now())),
+        rate: Mutex::new(Bucket::new(STRANGERS_RATE, Instant::now())),
         refused: AtomicU32::new(0),
+        unread: Budget::new(answer::MAX_UNREAD),
     });
     tracing::debug!(client = client.entry.id, "client connected");
-    tokio::select! {
-        () = take_requests(&connection, &client) => {}
-        () = send_events(&connection, events) => {}
-        () = expect_hello(&client) => close::NO_HELLO.close(&connection),
-    }
+    let mut requests = JoinSet::new();
+    let why = tokio::select! {
+        why = take_requests(&client, &mut requests) => why,
+        why = send_events(&connection, events) => why,
+        why = expect_hello(&client) => Some(why),
+        why = expect_sign_in(&client) => Some(why),
+    };
+    // Whatever ended it: no more comes, and what has not come whole ends.
+    end(
+        &client.server,
+        &connection,
+        why.unwrap_or(close::GOING_AWAY),
+    );
+    while requests.join_next().await.is_some() {}
     tracing::debug!(client = client.entry.id, "client gone");
 }
 
@@ -79,134 +106,146 @@ impl Client {
         first
     }
 
-    /// Takes a request's token, or refuses it.
+    /// Takes a request's token, or refuses it. Those of an account have one bucket, wherever its connections come from.
     fn admit(&self) -> Result<(), Refusal> {
-        let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
-        rate.take(Instant::now()).map_err(|wait| {
+        let (now, limits) = (Instant::now(), &self.server.clients);
+        let (taken, limit) = match self.entry.share() {
+            Some((account, _)) => (limits.take_request(account, now), Limit::RequestsOfAccount),
+            None => {
+                let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
+                (rate.take(now), Limit::RequestsOfStranger)
+            }
+        };
+        taken.map_err(|wait| {
             self.refused.fetch_add(1, Ordering::Relaxed);
+            self.server.metrics.door.refusals.count(limit);
             Refusal::new(ErrorCode::Throttled, "too many requests: slow down").after(wait)
         })
     }
+
+    fn floods(&self) -> bool {
+        let most = match self.entry.share() {
+            Some(_) => MAX_REFUSED,
+            None => MAX_REFUSED_STRANGER,
+        };
+        self.refused.load(Ordering::Relaxed) >= most
+    }
 }
 
-async fn take_requests(connection: &Connection, client: &Arc<Client>) {
-    let mut requests = JoinSet::new();
+/// Closes the connection, unless it is closed already.
+fn end(server: &Server, connection: &Connection, why: Close) {
+    if connection.close_reason().is_none() {
+        why.close(connection);
+        if let Some(closed) = why.counted_as() {
+            server.metrics.door.closes.count(closed);
+        }
+    }
+}
+
+/// Until the connection is gone, or has to go.
+async fn take_requests(client: &Arc<Client>, requests: &mut JoinSet<()>) -> Option<Close> {
     loop {
         tokio::select! {
-            stream = connection.accept_bi() => {
-                let Ok((send, recv)) = stream else {
-                    // What was asked for is done to its end: others have to hear of it.
-                    requests.detach_all();
-                    return;
-                };
-                if client.refused.load(Ordering::Relaxed) >= MAX_REFUSED {
+            stream = client.connection.accept_bi() => {
+                let (send, receive) = stream.ok()?;
+                if client.floods() {
                     tracing::info!(client = client.entry.id, "a client that floods is closed");
-                    close::FLOODED.close(connection);
-                    requests.detach_all();
-                    return;
+                    return Some(close::FLOODED);
                 }
-                requests.spawn(serve_request(send, recv, client.clone()));
+                requests.spawn(serve_request(send, receive, client.clone()));
             }
             Some(_) = requests.join_next() => {}
         }
     }
 }
 
-async fn serve_request(mut send: SendStream, mut recv: RecvStream, client: Arc<Client>) {
-    let kind = match answer(&mut recv, &client).await {
+async fn serve_request(mut send: SendStream, mut receive: RecvStream, client: Arc<Client>) {
+    let kind = match answer(&mut receive, &client).await {
         Ok(kind) => kind,
         Err(refusal) => response::Kind::Error(refusal.into()),
     };
     let bytes = framing::encode(&wire::Response { kind: Some(kind) });
-    let sending = async {
-        // A client that has gone needs no answer.
-        if send.write_chunk(bytes).await.is_ok() {
-            let _ = send.finish();
-        }
+    let share = client.entry.share().map(|(_, share)| share);
+    let account = share.as_ref().map(|share| &share.unread);
+    let given = match Waiting::new(bytes, &client.unread, account) {
+        Ok(waiting) => waiting.give(&mut send).await,
+        Err(not_read) => Err(not_read),
     };
-    let _ = tokio::time::timeout(RESPONSE_DEADLINE, sending).await;
-}
-
-async fn answer(recv: &mut RecvStream, client: &Arc<Client>) -> Result<response::Kind, Refusal> {
-    client.admit()?;
-    let request = tokio::time::timeout(REQUEST_DEADLINE, read(recv)).await;
-    let request = request.map_err(|_| malformed("the request did not come in time"))??;
-    // Boxed: the largest request's future would else stand in every stream's task.
-    Box::pin(dispatch::dispatch(client, request)).await
-}
-
-async fn read(recv: &mut RecvStream) -> Result<request::Kind, Refusal> {
-    let mut deframer = Deframer::new(MAX_REQUEST);
-    loop {
-        match deframer.next::<wire::Request>() {
-            Ok(Some(request)) => {
-                deframer
-                    .finish()
-                    .map_err(|_| malformed("one request to a stream"))?;
-                // Takes the end of the stream in when it is there already, so that it is not answered by STOP_SENDING.
-                let _ = tokio::time::timeout(Duration::ZERO, recv.read_chunk(1, true)).await;
-                return request.kind.ok_or_else(|| {
-                    Refusal::new(
-                        ErrorCode::UnknownRequest,
-                        "this server does not know this request: it may be older than the client",
-                    )
-                });
-            }
-            Ok(None) => {}
-            Err(FrameError::TooLarge { limit, .. }) => {
-                let message = format!("a request has {limit} bytes at most");
-                return Err(Refusal::new(ErrorCode::TooLarge, message));
-            }
-            Err(error) => return Err(malformed(&error.to_string())),
-        }
-        match recv.read_chunk(MAX_REQUEST, true).await {
-            Ok(Some(chunk)) => deframer.push(&chunk.bytes),
-            Ok(None) => return Err(malformed("the stream ended before the request was whole")),
-            Err(_) => return Err(malformed("the stream was reset")),
-        }
+    if let Err(NotRead) = given {
+        tracing::info!(
+            client = client.entry.id,
+            "a client that does not read its answers is closed"
+        );
+        end(&client.server, &client.connection, close::TOO_SLOW);
     }
 }
 
-/// One stream for all events, opened with the first.
-async fn send_events(connection: &Connection, mut events: EventSource) {
+async fn answer(receive: &mut RecvStream, client: &Arc<Client>) -> Result<response::Kind, Refusal> {
+    client.admit()?;
+    let request = request::read(receive, client).await?;
+    // Boxed: the largest request's future would else stand in every stream's task.
+    let dispatched = Box::pin(dispatch::dispatch(client, request));
+    match client.entry.share() {
+        Some((_, share)) => turns::within(share.statements.clone(), dispatched).await,
+        None => dispatched.await,
+    }
+}
+
+/// One stream for all events, opened with the first. Until the connection is gone, or has to go.
+async fn send_events(connection: &Connection, mut events: EventSource) -> Option<Close> {
     let mut stream: Option<SendStream> = None;
     loop {
         let event = match events.next().await {
             Ok(Some(event)) => event,
             Ok(None) => return std::future::pending().await,
-            Err(Overflow) => return close::TOO_SLOW.close(connection),
+            Err(Overflow) => return Some(close::TOO_SLOW),
         };
-        if stream.is_none() {
-            stream = tokio::select! {
-                opened = connection.open_uni() => opened.ok(),
-                _ = events.overflowed() => return close::TOO_SLOW.close(connection),
+        let sending = async {
+            let stream = match &mut stream {
+                Some(stream) => stream,
+                None => stream.insert(connection.open_uni().await.ok()?),
             };
-        }
-        let Some(stream) = &mut stream else {
-            return;
+            stream.write_chunk(event).await.ok()
         };
         tokio::select! {
-            written = stream.write_chunk(event) => if written.is_err() {
-                return;
+            sent = tokio::time::timeout(EVENT_DEADLINE, sending) => match sent {
+                Ok(Some(())) => {}
+                // The client does not want them, if it has not gone.
+                Ok(None) | Err(_) => return Some(close::TOO_SLOW),
             },
-            _ = events.overflowed() => return close::TOO_SLOW.close(connection),
+            Overflow = events.overflowed() => return Some(close::TOO_SLOW),
         }
     }
 }
 
 /// Resolves when the client has not said hello in time.
-async fn expect_hello(client: &Client) {
-    if tokio::time::timeout(HELLO_DEADLINE, client.greeted.notified())
-        .await
-        .is_ok()
-    {
-        std::future::pending::<()>().await;
+async fn expect_hello(client: &Client) -> Close {
+    let greeted = client.greeted.notified();
+    match tokio::time::timeout(HELLO_DEADLINE, greeted).await {
+        Ok(()) => std::future::pending().await,
+        Err(_) => close::NO_HELLO,
     }
 }
 
-fn malformed(why: &str) -> Refusal {
-    Refusal::new(
-        ErrorCode::Malformed,
-        format!("the request cannot be read: {why}"),
-    )
+/// Resolves when nobody has signed in in time, or the place is needed for somebody else. What the connection may send and ask follows from
+/// whether somebody is signed in.
+async fn expect_sign_in(client: &Client) -> Close {
+    let mut standing = client.entry.standing();
+    loop {
+        // Changes end with the entry alone, which this client has.
+        let now = standing.borrow_and_update().clone();
+        match now {
+            Standing::Stranger(place) => tokio::select! {
+                () = tokio::time::sleep(SIGN_IN_DEADLINE) => return close::NOT_SIGNED_IN,
+                () = place.crowded_out() => return close::CROWDED_OUT,
+                _ = standing.changed() => {}
+            },
+            Standing::SignedIn => {
+                Windows::SIGNED_IN.set(&client.connection);
+                let _ = standing.changed().await;
+                Windows::STRANGER.set(&client.connection);
+            }
+            Standing::Unplaced => return close::CROWDED_OUT,
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! What each request does.
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -9,9 +10,9 @@ use confab_protocol::version;
 use confab_protocol::wire::{self, request, response};
 
 use super::connection::Client;
-use super::requests as read;
+use super::fields as read;
 use crate::AGENT;
-use crate::accounts::{Granted, SignedIn};
+use crate::accounts::{Granted, Login, SignedIn};
 use crate::rooms::{Join, Joiner, Resume};
 use crate::store::{AccountRecord, Cursor, SessionId};
 
@@ -92,12 +93,13 @@ async fn act(client: &Client, request: request::Kind) -> Answer {
             sign_in(client, granted).await
         }
         Kind::Login(login) => {
-            let device = read::device(&login.device)?;
-            let password = read::password(login.password);
-            let accounts = &client.server.accounts;
-            let granted = accounts
-                .login(&login.name, password, device, client.source)
-                .await?;
+            let login = Login {
+                device: read::device(&login.device)?,
+                name: login.name,
+                password: read::password(login.password),
+                cookie: login.device_cookie,
+            };
+            let granted = client.server.accounts.login(login, client.source).await?;
             sign_in(client, granted).await
         }
         Kind::Authenticate(wire::Authenticate { token }) => {
@@ -170,6 +172,7 @@ async fn sign_in(client: &Client, granted: Granted) -> Answer {
         token,
         expires,
         refresh_after,
+        cookie,
     } = granted;
     // Events and participations are the connection's: another account's do not mix with them.
     let before = client.entry.signed_in();
@@ -180,11 +183,18 @@ async fn sign_in(client: &Client, granted: Granted) -> Answer {
         return Err(signed_in_already());
     }
     let is_known = before.is_some_and(|before| before.session == session);
-    client.entry.sign_in(SignedIn {
+    let who = SignedIn {
         account: account.id,
         username: account.username.clone(),
         session,
-    });
+    };
+    if let Err(full) = client.entry.sign_in(who) {
+        if cookie.is_some() {
+            // Nobody is told of a session that has just begun. One that is left over ends by itself.
+            let _ = client.server.accounts.revoke(account.id, session).await;
+        }
+        return Err(full);
+    }
     // Whoever ended the session before it was entered did not find this connection.
     let live = client.server.accounts.is_live(session).await;
     if !is_known && !matches!(live, Ok(true)) {
@@ -203,7 +213,7 @@ async fn sign_in(client: &Client, granted: Granted) -> Answer {
             expires_ms: expires.0,
             refresh_after_ms: refresh_after.0,
             account,
-            device_cookie: Bytes::new(),
+            device_cookie: cookie.unwrap_or_default(),
         }),
         None => response::Kind::Authenticated(wire::Authenticated {
             account,
@@ -237,9 +247,7 @@ async fn with_account(client: &Client, who: &SignedIn, request: request::Kind) -
                 read::password(change.old_password),
                 read::password(change.new_password),
             );
-            accounts
-                .change_password(who, old, new, client.source)
-                .await?;
+            accounts.change_password(who, old, new).await?;
         }
         Kind::ListSessions(_) => {
             let sessions = accounts.sessions(who.account).await?;
@@ -266,7 +274,7 @@ async fn with_account(client: &Client, who: &SignedIn, request: request::Kind) -
             let account = accounts.account(who.account).await?;
             let password = read::password(delete.password);
             accounts
-                .check_password(&account, password, "password", client.source)
+                .check_password(&account, password, "password")
                 .await?;
             client.server.conferences.delete_owned(account.id).await?;
             client.entry.sign_out();
@@ -280,7 +288,7 @@ async fn with_account(client: &Client, who: &SignedIn, request: request::Kind) -
 
 async fn with_conference(client: &Client, who: &SignedIn, request: request::Kind) -> Answer {
     use request::Kind;
-    let (conferences, rooms) = (&client.server.conferences, &client.server.rooms);
+    let (conferences, counts) = (&client.server.conferences, &client.server.counts);
     match request {
         Kind::CreateConference(create) => {
             let slug = read::slug(&create.slug)?;
@@ -295,7 +303,7 @@ async fn with_conference(client: &Client, who: &SignedIn, request: request::Kind
         Kind::ListConferences(list) => {
             let page = conferences.list(who, read::cursor(list.cursor)).await?;
             let ids: Vec<_> = page.items.iter().map(|item| item.conference.id).collect();
-            let live = rooms.live_of(&ids).await;
+            let live = counts.of(&ids).await;
             let to_wire = |(membership, live): (crate::store::Membership, u32)| {
                 membership
                     .conference
@@ -308,7 +316,7 @@ async fn with_conference(client: &Client, who: &SignedIn, request: request::Kind
         }
         Kind::ConferenceInfo(info) => {
             let (conference, role) = conferences.info(who, read::slug(&info.slug)?).await?;
-            let live = rooms.live_of(&[conference.id]).await;
+            let live = counts.of(&[conference.id]).await;
             let live = live.first().copied().unwrap_or_default();
             return Ok(response::Kind::Conference(conference.to_wire(role, live)));
         }
@@ -404,6 +412,7 @@ async fn in_room(client: &Client, who: &SignedIn, request: request::Kind) -> Ans
                     return Ok(response::Kind::Redirect(wire::Redirect { nodes }));
                 }
             };
+            client.has_joined.store(true, Ordering::Relaxed);
             let still_in = client.entry.signed_in().as_ref() == Some(who);
             // A store that does not say is no proof that it lives.
             if !still_in

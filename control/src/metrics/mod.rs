@@ -1,9 +1,12 @@
 //! What the server counts, and how it tells it: `/metrics` for Prometheus, `/healthz`, `/readyz`.
 //!
 //! * [`timed`]: how often something was done, with what result, and how long it took;
+//! * [`door`]: handshakes, refusals for a limit and closed connections; [`tally`]: counters by a label;
 //! * `page`: all figures as text.
 
+pub mod door;
 mod page;
+pub mod tally;
 pub mod timed;
 
 use std::sync::Arc;
@@ -22,6 +25,8 @@ pub struct Counted {
     pub requests: Timed,
     /// What the store was asked, by operation and result.
     pub store: Timed,
+    /// What became of those who came to the door.
+    pub door: door::Door,
     closing: AtomicBool,
 }
 

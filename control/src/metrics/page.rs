@@ -54,6 +54,17 @@ fn write(server: &Server, page: &mut Page) {
         "Clients that are connected.",
         server.clients.count(),
     );
+    page.gauge(
+        "strangers",
+        "Clients that are not signed in.",
+        server.clients.strangers(),
+    );
+    page.gauge(
+        "links",
+        "Links of relays, nodes and operators.",
+        server.gatekeeper.links.count(),
+    );
+    write_door(server, page);
     page.gauge("rooms", "Rooms that this node owns.", server.rooms.count());
     page.gauge(
         "participants",
@@ -86,5 +97,29 @@ fn write(server: &Server, page: &mut Page) {
         "fenced_commands_total",
         "Commands that a relay did not obey because another node owns the room.",
         server.relays.fenced(),
+    );
+}
+
+fn write_door(server: &Server, page: &mut Page) {
+    let door = &server.metrics.door;
+    door.handshakes.write(
+        page,
+        "handshakes_total",
+        "Handshakes that clients, relays and nodes began, by what became of them.",
+    );
+    door.refusals.write(
+        page,
+        "refused_total",
+        "Requests that were refused for a limit, by the limit.",
+    );
+    door.closes.write(
+        page,
+        "closed_total",
+        "Connections that this node closed, by the reason.",
+    );
+    page.counter(
+        "datagrams_held_back_total",
+        "Datagrams that were not sent, because an address that is not proved gets three times what came from it.",
+        server.gatekeeper.meter.held_back(),
     );
 }

@@ -36,8 +36,6 @@ const UNSETTLED_RETRY: Duration = Duration::from_millis(250);
 /// Rooms that are woken at the same time, and the pause before the next ones.
 const WOKEN_AT_ONCE: usize = 50;
 const WAKE_PAUSE: Duration = Duration::from_millis(100);
-/// Other nodes have this long to say how many are in their rooms.
-const COUNT_DEADLINE: Duration = Duration::from_millis(500);
 
 /// What a join comes to.
 #[derive(Debug)]
@@ -316,31 +314,6 @@ impl Rooms {
         rooms
             .get(&conference)
             .map_or(0, |room| room.live.load(Ordering::Relaxed))
-    }
-
-    /// How many are in the room of each conference, wherever it is.
-    pub async fn live_of(&self, conferences: &[ConferenceId]) -> Vec<u32> {
-        let mut counts: Vec<u32> = conferences.iter().map(|id| self.live(*id)).collect();
-        let others = self.shared.nodes.others();
-        if others.is_empty() || conferences.is_empty() {
-            return counts;
-        }
-        let ask = NodeAsk::CountLive(conferences.to_vec());
-        let mut asked = tokio::task::JoinSet::new();
-        for node in others {
-            let (nodes, ask) = (self.shared.nodes.clone(), ask.clone());
-            asked.spawn(async move { nodes.ask(&node, &ask).await });
-        }
-        // A node that does not answer at once counts for nothing: it is a number to look at.
-        let deadline = tokio::time::Instant::now() + COUNT_DEADLINE;
-        while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, asked.join_next()).await {
-            if let Ok(Ok(NodeAnswer::Live(theirs))) = answer {
-                for (count, theirs) in counts.iter_mut().zip(theirs) {
-                    *count = (*count).max(theirs);
-                }
-            }
-        }
-        counts
     }
 
     /// How many rooms there are.

@@ -31,8 +31,8 @@ impl MeteredStore {
         operation: &'static str,
         work: StoreFuture<'a, T>,
     ) -> StoreFuture<'a, T> {
-        let began = Instant::now();
         Box::pin(async move {
+            let began = Instant::now();
             let answer = work.await;
             let result = answer.as_ref().map_or_else(result_of, |_| "ok");
             let took = began.elapsed();

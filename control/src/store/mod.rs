@@ -3,7 +3,8 @@
 //! [`Store`] speaks in the domain's words. Each operation is whole by itself (a conditional write, or one that is done
 //! again without harm), and none promises a transaction over several: so a store without transactions can keep it.
 //! [`sqlite`] keeps it in one file, [`cql`] in a database on many machines. `conformance` is what every implementation passes.
-//! [`remembering`] goes on with what is known while a database is down, [`metered`] counts.
+//! [`remembering`] goes on with what is known while a database is down, [`metered`] counts, [`turns`] and [`batch`] bound how many
+//! statements an account and a request have under way.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,6 +16,7 @@ use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
 use crate::cluster::RelayName;
 
+pub mod batch;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod cql;
@@ -25,6 +27,7 @@ pub mod records;
 mod refusal;
 pub mod remembering;
 pub mod sqlite;
+pub mod turns;
 
 pub use lookups::{ended_of, look_up_all};
 pub use records::{

@@ -1,5 +1,6 @@
 //! Accounts and sessions over QUIC.
 
+use bytes::Bytes;
 use confab_protocol::control::ErrorCode;
 use confab_protocol::wire::{self, event, request::Kind, response};
 
@@ -157,6 +158,85 @@ async fn guessing_is_throttled_and_a_right_password_is_not() {
     assert!(error.code() == ErrorCode::Throttled && error.retry_after_ms > 0);
     // Nobody else is.
     client.register("bob").await.unwrap();
+}
+
+#[tokio::test]
+async fn name_and_address_of_an_account_share_their_guesses() {
+    let server = TestServer::start().await;
+    server.person("ann").await;
+    let client = server.client().await;
+    let mut codes = Vec::new();
+    for _ in 0..3 {
+        for name in ["ann", "ann@example.org"] {
+            codes.push(client.refused(login(name, "a wrong guess")).await);
+        }
+    }
+    assert_eq!(codes[..5], [ErrorCode::BadCredentials; 5]);
+    assert_eq!(codes[5], ErrorCode::Throttled);
+    // A name that is nobody's is throttled in the same way.
+    codes.clear();
+    for _ in 0..6 {
+        codes.push(client.refused(login("nobody", "a wrong guess")).await);
+    }
+    assert_eq!(codes[..5], [ErrorCode::BadCredentials; 5]);
+    assert_eq!(codes[5], ErrorCode::Throttled);
+}
+
+#[tokio::test]
+async fn registrations_of_a_name_that_is_taken_are_throttled() {
+    let server = TestServer::start_with(|config| {
+        config.accounts.limits.burst = 5;
+        config.accounts.limits.per_second = 0.001;
+    })
+    .await;
+    server.person("ann").await;
+    let client = server.client().await;
+    for _ in 1..5 {
+        let refused = client.refused(registration("ann")).await;
+        assert_eq!(refused, ErrorCode::UsernameTaken);
+    }
+    assert_eq!(
+        client.refused(registration("ann")).await,
+        ErrorCode::Throttled
+    );
+}
+
+#[tokio::test]
+async fn a_device_that_signed_in_before_is_not_locked_out_by_guesses_of_strangers() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let cookie = client.register("ann").await.unwrap().device_cookie;
+    assert_eq!(cookie.len(), 64);
+    let bobs = server.client().await.register("bob").await.unwrap();
+    let stranger = server.client().await;
+    let with = |password: &str, cookie: &Bytes| {
+        Kind::Login(wire::Login {
+            name: "ann".to_owned(),
+            password: password.to_owned(),
+            device: "phone".to_owned(),
+            device_cookie: cookie.clone(),
+        })
+    };
+    while stranger.refused(login("ann", "a wrong guess")).await != ErrorCode::Throttled {}
+    let mut forged = cookie.to_vec();
+    forged[20] ^= 1;
+    for other in [&bobs.device_cookie, &Bytes::from(forged), &Bytes::new()] {
+        let refused = stranger.refused(with(PASSWORD, other)).await;
+        assert_eq!(refused, ErrorCode::Throttled);
+    }
+    let device = server.client().await;
+    let Ok(response::Kind::SessionGranted(granted)) = device.ask(with(PASSWORD, &cookie)).await
+    else {
+        panic!("the device is let in");
+    };
+    assert_eq!(granted.device_cookie, cookie);
+    // Its own guesses are bounded, too.
+    let thief = server.client().await;
+    let mut guesses = 0;
+    while thief.refused(with("a wrong guess", &cookie)).await != ErrorCode::Throttled {
+        guesses += 1;
+    }
+    assert_eq!(guesses, 5);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! A store with a door: while it is shut, nobody gets through to it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use confab_control::accounts::hashing::PasswordHash;
 use confab_control::clock::UnixMillis;
@@ -17,6 +17,7 @@ use tokio::sync::watch;
 pub struct Gate {
     store: Arc<dyn Store>,
     door: Arc<watch::Sender<Door>>,
+    waiting: Arc<Mutex<Vec<&'static str>>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,7 +32,11 @@ enum Door {
 impl Gate {
     pub fn new(store: Arc<dyn Store>) -> Self {
         let door = Arc::new(watch::Sender::new(Door::Open));
-        Self { store, door }
+        Self {
+            store,
+            door,
+            waiting: Arc::default(),
+        }
     }
 
     pub fn shut(&self) {
@@ -46,8 +51,16 @@ impl Gate {
         self.door.send_replace(Door::Open);
     }
 
-    async fn pass(&self) -> Result<(), StoreError> {
+    /// Whether an operation of this name waits at the door, or has waited there.
+    pub fn has_waited(&self, name: &str) -> bool {
+        self.waiting.lock().unwrap().contains(&name)
+    }
+
+    async fn pass(&self, name: &'static str) -> Result<(), StoreError> {
         let mut door = self.door.subscribe();
+        if *door.borrow() == Door::Jammed {
+            self.waiting.lock().unwrap().push(name);
+        }
         let decided = door.wait_for(|door| *door != Door::Jammed).await;
         match decided.map(|door| *door) {
             Ok(Door::Open) => Ok(()),
@@ -60,7 +73,7 @@ macro_rules! through {
     ($(fn $name:ident($($arg:ident: $kind:ty),*) -> $result:ty;)*) => {
         $(fn $name(&self, $($arg: $kind),*) -> StoreFuture<'_, $result> {
             Box::pin(async move {
-                self.pass().await?;
+                self.pass(stringify!($name)).await?;
                 self.store.$name($($arg),*).await
             })
         })*

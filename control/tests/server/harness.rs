@@ -23,6 +23,8 @@ use crate::relay::FakeRelay;
 
 /// No machine is so slow that a step takes longer.
 pub const PATIENCE: Duration = Duration::from_secs(15);
+/// Where clients come from unless a test says otherwise.
+pub const LOCALHOST: [u8; 4] = [127, 0, 0, 1];
 pub const PASSWORD: &str = "correct horse battery";
 
 pub struct TestServer {
@@ -78,8 +80,7 @@ impl TestServer {
         alpn: &[u8],
         identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
     ) -> Result<Connection, quinn::ConnectionError> {
-        let ca = CertificateDer::from_pem_file(&self.running.ca).unwrap();
-        self.connect_as(CLUSTER_SERVER_NAME, ca, alpn, identity)
+        self.connect_from(LOCALHOST, self.settings(alpn, identity))
             .await
     }
 
@@ -91,23 +92,45 @@ impl TestServer {
         alpn: &[u8],
         identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
     ) -> Result<Connection, quinn::ConnectionError> {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(root).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = rustls::ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
+        let endpoint = Endpoint::client(SocketAddr::from((LOCALHOST, 0))).unwrap();
+        let settings = settings(root, alpn, identity);
+        let connecting = endpoint.connect_with(settings, self.running.addr, name);
+        tokio::time::timeout(PATIENCE, connecting.unwrap())
+            .await
             .unwrap()
-            .with_root_certificates(roots);
-        let mut tls = match identity {
-            Some((chain, key)) => builder.with_client_auth_cert(chain, key).unwrap(),
-            None => builder.with_no_client_auth(),
-        };
-        tls.alpn_protocols = vec![alpn.to_vec()];
-        let mut endpoint = Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
-        endpoint.set_default_client_config(config);
-        let connecting = endpoint.connect(self.running.addr, name).unwrap();
-        tokio::time::timeout(PATIENCE, connecting).await.unwrap()
+    }
+
+    /// A client's settings, to connect with several times or with changes.
+    pub fn settings(
+        &self,
+        alpn: &[u8],
+        identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+    ) -> quinn::ClientConfig {
+        let ca = CertificateDer::from_pem_file(&self.running.ca).unwrap();
+        settings(ca, alpn, identity)
+    }
+
+    /// A connection from this address, as all of 127.0.0.0/8 are this machine's.
+    pub async fn connect_from(
+        &self,
+        address: [u8; 4],
+        settings: quinn::ClientConfig,
+    ) -> Result<Connection, quinn::ConnectionError> {
+        let endpoint = Endpoint::client(SocketAddr::from((address, 0))).unwrap();
+        let to = self.running.addr;
+        let connecting = endpoint.connect_with(settings, to, CLUSTER_SERVER_NAME);
+        tokio::time::timeout(PATIENCE, connecting.unwrap())
+            .await
+            .unwrap()
+    }
+
+    /// A client from this address that has said hello.
+    pub async fn client_from(&self, address: [u8; 4]) -> Client {
+        let settings = self.settings(control::ALPN, None);
+        let connection = self.connect_from(address, settings).await.unwrap();
+        let client = Client::new(connection);
+        client.hello(1, 1).await.unwrap();
+        client
     }
 
     /// A linked relay that obeys.
@@ -139,6 +162,26 @@ impl TestServer {
         let key = PrivateKeyDer::from_pem_file(&files.key).unwrap();
         (chain.map(Result::unwrap).collect(), key)
     }
+}
+
+pub fn settings(
+    root: CertificateDer<'static>,
+    alpn: &[u8],
+    identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+) -> quinn::ClientConfig {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(root).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots);
+    let mut tls = match identity {
+        Some((chain, key)) => builder.with_client_auth_cert(chain, key).unwrap(),
+        None => builder.with_no_client_auth(),
+    };
+    tls.alpn_protocols = vec![alpn.to_vec()];
+    quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()))
 }
 
 /// Waits until it is so.
@@ -179,9 +222,10 @@ pub fn secret_of(join_id: &Bytes) -> Bytes {
 pub type Answer = Result<response::Kind, wire::Error>;
 
 impl Client {
-    fn new(connection: Connection) -> Self {
+    pub fn new(connection: Connection) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
         let accepting = connection.clone();
+        let client = Self::with_events(connection, events);
         tokio::spawn(async move {
             let Ok(mut stream) = accepting.accept_uni().await else {
                 return;
@@ -194,10 +238,29 @@ impl Client {
                 }
             }
         });
+        client
+    }
+
+    /// One that does not read its events.
+    pub fn without_events(connection: Connection) -> Self {
+        let (_, events) = mpsc::unbounded_channel();
+        Self::with_events(connection, events)
+    }
+
+    fn with_events(connection: Connection, events: mpsc::UnboundedReceiver<wire::Event>) -> Self {
         Self {
             connection,
             events: tokio::sync::Mutex::new(events),
         }
+    }
+
+    /// Sends a request whose answer is not read.
+    pub async fn begin(&self, kind: request::Kind) -> Option<RecvStream> {
+        let (mut send, recv) = self.connection.open_bi().await.ok()?;
+        let request = wire::Request { kind: Some(kind) };
+        send.write_all(&framing::encode(&request)).await.ok()?;
+        send.finish().ok()?;
+        Some(recv)
     }
 
     pub async fn ask(&self, kind: request::Kind) -> Answer {

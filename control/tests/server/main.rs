@@ -5,6 +5,7 @@
 mod accounts;
 mod certificates;
 mod conferences;
+mod costs;
 mod fleet;
 mod gate;
 mod harness;
@@ -15,3 +16,4 @@ mod outage;
 mod relay;
 mod relays;
 mod rooms;
+mod strangers;

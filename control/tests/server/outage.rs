@@ -13,7 +13,9 @@ use confab_protocol::wire::{self, Visibility, event, request, response};
 
 use crate::fleet::fleet;
 use crate::gate::Gate;
-use crate::harness::{Client, PASSWORD, PATIENCE, TestServer, create, kick, login, mute};
+use crate::harness::{
+    Client, PASSWORD, PATIENCE, TestServer, create, eventually, kick, login, mute,
+};
 use crate::relay::FakeRelay;
 
 const SLUG: &str = "friday-night";
@@ -217,4 +219,36 @@ async fn standings_are_forgotten_when_the_room_is_taken_and_homes_are_never_reme
     assert!(store.recall_member(room.id, room.owner).await.is_err());
     let by_slug = store.recall_conference_by_slug(room.slug.clone()).await;
     assert_eq!(by_slug.unwrap().unwrap().value, room);
+}
+
+#[tokio::test]
+async fn a_request_that_was_read_is_carried_out_though_its_connection_breaks() {
+    let scene = scene().await;
+    let (server, gate, ann) = (&scene.server, &scene.gate, &scene.ann);
+    let phone = server.client().await;
+    phone.login("ann", PASSWORD).await.unwrap();
+    let clients = server.running.server.clients.count();
+    let new_password = "another horse entirely";
+    gate.jam();
+    let change = request::Kind::ChangePassword(wire::ChangePassword {
+        old_password: PASSWORD.to_owned(),
+        new_password: new_password.to_owned(),
+    });
+    let asking = async {
+        tokio::select! {
+            answer = ann.ask(change) => panic!("{answer:?}"),
+            () = eventually(|| gate.has_waited("account")) => {}
+        }
+    };
+    asking.await;
+    ann.connection.close(0u32.into(), b"gone");
+    // Its place is held until the request has ended.
+    let server_side = || server.running.server.clients.count();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(server_side(), clients);
+    gate.open();
+    while !matches!(phone.event().await, event::Kind::SessionEnded(_)) {}
+    eventually(|| server_side() < clients).await;
+    let fresh = server.client().await;
+    fresh.login("ann", new_password).await.unwrap();
 }

@@ -1,5 +1,6 @@
 //! Sessions: how they begin, are shown and renewed, and end.
 
+use bytes::Bytes;
 use confab_protocol::control::{AccountId, Device, ErrorCode, Refusal};
 
 use super::{Accounts, Granted};
@@ -131,6 +132,7 @@ impl Accounts {
         &self,
         account: AccountRecord,
         device: Device,
+        cookie: Bytes,
     ) -> Result<Granted, Refusal> {
         let now = self.clock.now();
         let token = self
@@ -151,7 +153,10 @@ impl Accounts {
         self.store.create_session(session.clone()).await?;
         let account = self.as_it_was_checked(account, session.id).await?;
         self.end_oldest_beyond_limit(account.id, now).await?;
-        Ok(self.grant(account, &session, Some(&token)))
+        Ok(Granted {
+            cookie: Some(cookie),
+            ..self.grant(account, &session, Some(&token))
+        })
     }
 
     /// The account as it is now. A password that was changed while this login was under way has ended every session but this
@@ -232,6 +237,7 @@ impl Accounts {
             token: token.map(|token| self.key.seal(token)),
             expires: session.expires,
             refresh_after: session.rotated.after(REFRESH_AFTER),
+            cookie: None,
         }
     }
 

@@ -10,6 +10,7 @@ use super::unfinished::Work;
 use super::values::{self, GONE, State};
 use super::{Core, ROUNDS};
 use crate::clock::Clock;
+use crate::store::batch::join_all;
 use crate::store::{ConferenceRecord, Name, Standing, StoreError};
 
 impl Core {
@@ -237,7 +238,7 @@ impl Core {
                     let place = Place::of(conference, account);
                     self.remove_with_place_first(&place, value).await
                 });
-                for removed in super::join_all(removals).await {
+                for removed in join_all(removals).await {
                     removed?;
                 }
                 match rows.last() {

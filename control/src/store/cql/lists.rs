@@ -6,7 +6,8 @@ use scylla::value::{CqlValue, Row};
 
 use super::db::{Db, Kind, blob};
 use super::keys::{self, BUCKETS, OWNED, Place};
-use super::{Core, join_all, values};
+use super::{Core, values};
+use crate::store::batch::join_all;
 use crate::store::{Cursor, MemberRecord, Membership, Page, StoreError};
 
 /// Rows of an account's list that are looked at together.

@@ -5,8 +5,9 @@ use confab_protocol::control::{AccountId, ConferenceId};
 use super::cells::Swapped;
 use super::keys::{self, Place};
 use super::lists::CHUNK;
-use super::{Core, ROUNDS, join_all, values};
+use super::{Core, ROUNDS, values};
 use crate::clock::UnixMillis;
+use crate::store::batch::join_all;
 use crate::store::{Standing, StoreError};
 
 impl Core {

@@ -63,7 +63,6 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 use confab_protocol::control::{AccountId, ConferenceId, Email, Slug, Username};
 
@@ -403,33 +402,4 @@ impl Store for CqlStore {
     fn sweep(&self, now: UnixMillis) -> StoreFuture<'_, u64> {
         self.carry_out(move |core| Box::pin(core.settle_unfinished(now)))
     }
-}
-
-/// Waits for all at once; `db` bounds how many statements run.
-async fn join_all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
-    let mut running: Vec<_> = futures
-        .into_iter()
-        .map(|future| (Box::pin(future), None))
-        .collect();
-    std::future::poll_fn(|context| {
-        let mut is_done = true;
-        for (future, output) in &mut running {
-            if output.is_none() {
-                match future.as_mut().poll(context) {
-                    Poll::Ready(ready) => *output = Some(ready),
-                    Poll::Pending => is_done = false,
-                }
-            }
-        }
-        if is_done {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    })
-    .await;
-    running
-        .into_iter()
-        .filter_map(|(_, output)| output)
-        .collect()
 }

@@ -9,8 +9,9 @@ use scylla::value::CqlValue;
 use super::cells::{Swapped, Ttl};
 use super::db::{Db, Kind, blob};
 use super::keys::{self, SESSION};
-use super::{Core, ROUNDS, join_all, values};
+use super::{Core, ROUNDS, values};
 use crate::clock::UnixMillis;
+use crate::store::batch::join_all;
 use crate::store::{Rotation, SessionId, SessionRecord, StoreError};
 
 /// A row outlives its session by so much: the database counts whole seconds, and may begin within one.

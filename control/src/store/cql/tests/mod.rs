@@ -18,6 +18,7 @@ use scylla::statement::Consistency;
 use super::db::Kind;
 use super::faults::Fault;
 use super::*;
+use crate::store::batch::join_all;
 use crate::store::conformance::{self, NOW, some_account, some_conference, some_session};
 use confab_testdb::{self as testdb, Node};
 use server::{config_of, open, with_store, with_stores};
@@ -327,8 +328,9 @@ async fn who_deletes_and_who_creates_see_each_other() {
 /// The whole server, stopped and started again with another folder: people are still there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_keeps_its_people_in_the_database() {
-    use crate::accounts::limits::Source;
+    use crate::accounts::Login;
     use crate::accounts::service::Registration;
+    use crate::source::Source;
     use crate::{Config, StoreConfig, serve};
     use zeroize::Zeroizing;
 
@@ -338,6 +340,12 @@ async fn a_server_keeps_its_people_in_the_database() {
     let source = Source::from(std::net::IpAddr::from([127, 0, 0, 1]));
     let password = || Zeroizing::new("correct horse battery".to_owned());
     let device = || "a phone".parse().expect("a name");
+    let login = |name: &str| Login {
+        name: name.to_owned(),
+        password: password(),
+        device: device(),
+        cookie: bytes::Bytes::new(),
+    };
     let run = async || {
         let folder = tempfile::tempdir().expect("a folder");
         let config = Config {
@@ -361,23 +369,14 @@ async fn a_server_keeps_its_people_in_the_database() {
 
     let (running, _folder) = run().await;
     let accounts = &running.server.accounts;
-    let granted = accounts.login("ann@example.org", password(), device(), source);
+    let granted = accounts.login(login("ann@example.org"), source);
     assert_eq!(granted.await.expect("she logs in").account.id, ann);
     let sessions = accounts.sessions(ann).await.expect("they are listed");
     assert_eq!(sessions.len(), 2);
     accounts.delete(ann).await.expect("she goes");
-    let refused = accounts.login("ann", password(), device(), source).await;
+    let refused = accounts.login(login("ann"), source).await;
     assert!(refused.is_err());
     running.shutdown().await;
     let store = open(&config).await;
     server::drop_keyspace(&store, &config).await;
-}
-
-#[tokio::test]
-async fn all_are_waited_for() {
-    let outputs = join_all((0..50).map(|number: u64| async move {
-        tokio::time::sleep(Duration::from_micros(50 - number)).await;
-        number
-    }));
-    assert_eq!(outputs.await, (0..50).collect::<Vec<_>>());
 }

@@ -1,0 +1,104 @@
+//! Device cookies: what shows at a log-in that the account has signed in from this device before. No I/O.
+//!
+//! Strangers who guess passwords slow the log-ins of strangers down, never those of a device that shows a cookie: it has a bucket of its
+//! own (OWASP, "Slow down online guessing attacks with device cookies"). Nothing is stored. A cookie opens nothing by
+//! itself and does not expire: whoever steals one has as many guesses at one account as any other source has.
+//!
+//! A cookie is 64 bytes: `account (16) · nonce (16) · tag (32)`, the tag HMAC-SHA-256 over both under a key that HKDF-SHA-256
+//! derives from the cluster's key, so that every node knows it.
+
+use aws_lc_rs::{hkdf, hmac};
+use bytes::Bytes;
+use confab_protocol::control::AccountId;
+
+use crate::random;
+
+/// Bytes of a cookie.
+pub const COOKIE_LEN: usize = 2 * ID_LEN + TAG_LEN;
+
+const ID_LEN: usize = 16;
+const TAG_LEN: usize = 32;
+const SALT: &[u8] = b"confab device cookies v1";
+
+/// Makes cookies and knows its own. The same on every node of a cluster.
+pub struct CookieKey(hmac::Key);
+
+/// A device from which the account has signed in before.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct KnownDevice {
+    /// Which account.
+    pub account: AccountId,
+    nonce: [u8; ID_LEN],
+}
+
+impl CookieKey {
+    /// Takes the cluster's key.
+    pub fn new(key: &[u8; 32]) -> Self {
+        let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, SALT).extract(key);
+        let okm = prk
+            .expand(&[b"tag"], hmac::HMAC_SHA256)
+            .expect("one hash is far shorter than what HKDF gives");
+        Self(hmac::Key::from(okm))
+    }
+
+    /// A cookie that no device has yet.
+    pub fn fresh(&self, account: AccountId) -> Bytes {
+        self.seal(KnownDevice {
+            account,
+            nonce: random::bytes(),
+        })
+    }
+
+    /// The device's cookie. It stays the same from log-in to log-in: with a new one each time a device had a new bucket each time.
+    pub fn seal(&self, device: KnownDevice) -> Bytes {
+        let mut out = Vec::with_capacity(COOKIE_LEN);
+        out.extend_from_slice(device.account.as_bytes());
+        out.extend_from_slice(&device.nonce);
+        let tag = hmac::sign(&self.0, &out);
+        out.extend_from_slice(tag.as_ref());
+        out.into()
+    }
+
+    /// Reads what a client shows; `None` when this cluster did not make it.
+    pub fn open(&self, bytes: &[u8]) -> Option<KnownDevice> {
+        let (signed, tag) = bytes.split_at_checked(2 * ID_LEN)?;
+        hmac::verify(&self.0, signed, tag).ok()?;
+        let (account, nonce) = signed.split_first_chunk::<ID_LEN>()?;
+        Some(KnownDevice {
+            account: AccountId::new(*account),
+            nonce: nonce.try_into().ok()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANN: AccountId = AccountId::new([1; 16]);
+
+    #[test]
+    fn a_cookie_is_64_bytes_and_a_changed_one_is_not_ours() {
+        let key = CookieKey::new(&[7; 32]);
+        let cookie = key.fresh(ANN);
+        assert_eq!(cookie.len(), 64);
+        let device = key.open(&cookie).unwrap();
+        assert_eq!(device.account, ANN);
+        assert_eq!(key.seal(device), cookie);
+        for at in 0..cookie.len() {
+            let mut changed = cookie.to_vec();
+            changed[at] ^= 1;
+            assert_eq!(key.open(&changed), None, "byte {at}");
+        }
+        assert_eq!(key.open(&cookie[..63]), None);
+        assert_eq!(key.open(&[&cookie[..], &[0]].concat()), None);
+        assert_eq!(key.open(&[]), None);
+        assert_eq!(CookieKey::new(&[8; 32]).open(&cookie), None);
+    }
+
+    #[test]
+    fn every_device_has_another_cookie() {
+        let key = CookieKey::new(&[7; 32]);
+        assert_ne!(key.fresh(ANN), key.fresh(ANN));
+    }
+}

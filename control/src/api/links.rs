@@ -1,0 +1,82 @@
+//! Places for the links of relays and nodes, which have shown their certificates. Strangers never compete with them; an identity that was
+//! stolen takes the places of no other.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Links of one identity: a relay's old link may be there for a while beside its new one, a node asks on several.
+pub const LINKS_OF_ONE: usize = 16;
+/// Links in all.
+pub const MAX_LINKS: usize = 4096;
+
+/// The links. Clones share them.
+#[derive(Clone, Default)]
+pub struct Links(Arc<Mutex<HashMap<String, usize>>>);
+
+/// A link's place; given back when dropped.
+pub struct LinkPlace {
+    links: Links,
+    name: String,
+}
+
+impl Links {
+    /// A place for one more link of the identity of that name; `None` when it, or all of them, have as many as they may have.
+    pub fn admit(&self, name: &str) -> Option<LinkPlace> {
+        let mut links = self.lock();
+        let all: usize = links.values().sum();
+        let of_one = links.entry(name.to_owned()).or_default();
+        if *of_one >= LINKS_OF_ONE || all >= MAX_LINKS {
+            if *of_one == 0 {
+                links.remove(name);
+            }
+            return None;
+        }
+        *of_one += 1;
+        Some(LinkPlace {
+            links: self.clone(),
+            name: name.to_owned(),
+        })
+    }
+
+    /// How many links there are.
+    pub fn count(&self) -> usize {
+        self.lock().values().sum()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for LinkPlace {
+    fn drop(&mut self) {
+        let mut links = self.links.lock();
+        if let Some(of_one) = links.get_mut(&self.name) {
+            *of_one -= 1;
+            if *of_one == 0 {
+                links.remove(&self.name);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_identity_does_not_take_the_places_of_another() {
+        let links = Links::default();
+        let held: Vec<_> = (0..100).filter_map(|_| links.admit("r1")).collect();
+        assert_eq!((held.len(), links.count()), (LINKS_OF_ONE, LINKS_OF_ONE));
+        assert!(links.admit("r2").is_some());
+        drop(held);
+        assert!(links.lock().is_empty());
+        let held: Vec<_> = (0..MAX_LINKS)
+            .filter_map(|at| links.admit(&format!("r{at}")))
+            .collect();
+        assert_eq!(held.len(), MAX_LINKS);
+        assert!(links.admit("one-more").is_none());
+        assert_eq!(links.lock().len(), MAX_LINKS);
+    }
+}

@@ -1,0 +1,299 @@
+//! What is sent to an address that is not proved: three times what came from it at most, in bytes of UDP payload (RFC 9000 §8.1).
+//!
+//! quinn keeps to that until a datagram begins, and so exceeds it by up to one datagram: with the flight of a server that is
+//! sent once more, a datagram of 1200 bytes was answered by 4116. So the socket counts.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use quinn::udp::{RecvMeta, Transmit};
+use quinn::{AsyncUdpSocket, UdpPoller};
+
+/// How many times what came from an address it is sent at most.
+const FACTOR: usize = 3;
+/// Bytes of the datagram that begins a handshake, at least (RFC 9000 §14.1). What is shorter begins none.
+const FIRST_DATAGRAM: usize = 1200;
+/// What a handshake that failed may still send, or answer, is counted for so long.
+const LINGER: Duration = Duration::from_secs(10);
+/// The first bit of a packet with a long header (RFC 9000 §17.2): one of a handshake.
+const LONG_HEADER: u8 = 0x80;
+
+/// Counts for each address with which a handshake is under way that has not proved it. Clones share it.
+#[derive(Clone, Default)]
+pub struct Meter(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    addresses: Mutex<HashMap<SocketAddr, Allowance>>,
+    /// How many there are: most of the time none, and then nothing is looked up.
+    count: AtomicUsize,
+    /// Datagrams that were not sent.
+    held_back: AtomicUsize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Allowance {
+    received: usize,
+    sent: usize,
+    /// Handshakes under way.
+    handshakes: usize,
+    /// When the last of them ended without proving the address.
+    ended: Option<Instant>,
+}
+
+/// A handshake under way with an address that is not proved; when dropped, it has failed.
+pub struct Unproved {
+    meter: Meter,
+    address: SocketAddr,
+    is_proved: bool,
+}
+
+impl Meter {
+    /// A handshake begins with an address that is not proved.
+    pub fn begin(&self, address: SocketAddr, now: Instant) -> Unproved {
+        let mut addresses = self.lock();
+        addresses.retain(|_, allowance| !allowance.is_over(now));
+        let allowance = addresses.entry(address).or_insert(Allowance {
+            received: 0,
+            sent: 0,
+            handshakes: 0,
+            ended: None,
+        });
+        allowance.received += FIRST_DATAGRAM;
+        allowance.handshakes += 1;
+        allowance.ended = None;
+        self.0.count.store(addresses.len(), Ordering::Release);
+        Unproved {
+            meter: self.clone(),
+            address,
+            is_proved: false,
+        }
+    }
+
+    /// Datagrams that were not sent, for they would have been too many.
+    pub fn held_back(&self) -> usize {
+        self.0.held_back.load(Ordering::Relaxed)
+    }
+
+    /// So many bytes have come.
+    fn received(&self, address: SocketAddr, bytes: usize) {
+        if self.is_idle() {
+            return;
+        }
+        if let Some(allowance) = self.lock().get_mut(&address) {
+            allowance.received += bytes;
+        }
+    }
+
+    /// How many of these bytes may be sent, which are datagrams of `segment` bytes each, the last one shorter perhaps.
+    fn may_send(&self, address: SocketAddr, contents: &[u8], segment: usize) -> usize {
+        let is_handshake = contents.first().is_some_and(|byte| byte & LONG_HEADER != 0);
+        if !is_handshake || self.is_idle() {
+            return contents.len();
+        }
+        let mut addresses = self.lock();
+        let Some(allowance) = addresses.get_mut(&address) else {
+            return contents.len();
+        };
+        let mut allowed = 0;
+        for datagram in contents.chunks(segment.max(1)) {
+            if allowance.sent + datagram.len() > allowance.received * FACTOR {
+                self.0.held_back.fetch_add(1, Ordering::Relaxed);
+                break;
+            }
+            allowance.sent += datagram.len();
+            allowed += datagram.len();
+        }
+        allowed
+    }
+
+    /// These bytes, which might be sent, were not.
+    fn not_sent(&self, address: SocketAddr, contents: &[u8]) {
+        let is_handshake = contents.first().is_some_and(|byte| byte & LONG_HEADER != 0);
+        if is_handshake
+            && !self.is_idle()
+            && let Some(allowance) = self.lock().get_mut(&address)
+        {
+            allowance.sent = allowance.sent.saturating_sub(contents.len());
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.0.count.load(Ordering::Acquire) == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Allowance>> {
+        self.0
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Allowance {
+    fn is_over(&self, now: Instant) -> bool {
+        let ended = self.ended.filter(|_| self.handshakes == 0);
+        ended.is_some_and(|ended| now.saturating_duration_since(ended) >= LINGER)
+    }
+}
+
+impl Unproved {
+    /// The handshake is done: somebody is at the address.
+    pub fn proved(mut self) {
+        self.is_proved = true;
+    }
+}
+
+impl Drop for Unproved {
+    fn drop(&mut self) {
+        let mut addresses = self.meter.lock();
+        if self.is_proved {
+            addresses.remove(&self.address);
+        } else if let Some(allowance) = addresses.get_mut(&self.address) {
+            allowance.handshakes = allowance.handshakes.saturating_sub(1);
+            allowance.ended = Some(Instant::now());
+        }
+        self.meter.0.count.store(addresses.len(), Ordering::Release);
+    }
+}
+
+/// A socket that a meter counts at.
+pub struct MeteredSocket {
+    inner: Arc<dyn AsyncUdpSocket>,
+    meter: Meter,
+}
+
+impl MeteredSocket {
+    /// Around `inner`.
+    pub fn new(inner: Arc<dyn AsyncUdpSocket>, meter: Meter) -> Self {
+        Self { inner, meter }
+    }
+}
+
+impl fmt::Debug for MeteredSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MeteredSocket")
+    }
+}
+
+impl AsyncUdpSocket for MeteredSocket {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        self.inner.clone().create_io_poller()
+    }
+
+    /// What may not be sent is lost, as on a network: QUIC sends it again when more has come.
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        let contents = transmit.contents;
+        let segment = transmit.segment_size.unwrap_or(contents.len());
+        let allowed = self.meter.may_send(transmit.destination, contents, segment);
+        if allowed == 0 {
+            return Ok(());
+        }
+        let sent = self.inner.try_send(&Transmit {
+            destination: transmit.destination,
+            ecn: transmit.ecn,
+            contents: &contents[..allowed],
+            segment_size: transmit.segment_size.filter(|segment| *segment < allowed),
+            src_ip: transmit.src_ip,
+        });
+        // quinn comes again with the whole of it.
+        sent.inspect_err(|_| {
+            self.meter
+                .not_sent(transmit.destination, &contents[..allowed])
+        })
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let polled = self.inner.poll_recv(cx, bufs, meta);
+        if let Poll::Ready(Ok(count)) = &polled {
+            for meta in &meta[..*count] {
+                self.meter.received(meta.addr, meta.len);
+            }
+        }
+        polled
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+
+    fn max_transmit_segments(&self) -> usize {
+        self.inner.max_transmit_segments()
+    }
+
+    fn max_receive_segments(&self) -> usize {
+        self.inner.max_receive_segments()
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.inner.may_fragment()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1], port))
+    }
+
+    /// A datagram of a handshake.
+    fn datagram(len: usize) -> Vec<u8> {
+        vec![0xc0; len]
+    }
+
+    #[test]
+    fn an_address_gets_three_times_what_it_sent_and_not_a_byte_more() {
+        let meter = Meter::default();
+        let handshake = meter.begin(address(1), Instant::now());
+        let flight = datagram(2058);
+        assert_eq!(meter.may_send(address(1), &flight, 1200), 2058);
+        assert_eq!(meter.may_send(address(1), &flight, 1200), 1200);
+        assert_eq!(meter.may_send(address(1), &flight, 1200), 0);
+        assert_eq!(meter.held_back(), 2);
+        meter.received(address(1), 100);
+        assert_eq!(meter.may_send(address(1), &datagram(643), 1200), 0);
+        assert_eq!(meter.may_send(address(1), &datagram(642), 1200), 642);
+        assert_eq!(meter.may_send(address(2), &flight, 1200), 2058);
+        meter.not_sent(address(1), &datagram(642));
+        assert_eq!(meter.may_send(address(1), &datagram(642), 1200), 642);
+        handshake.proved();
+        assert_eq!(meter.may_send(address(1), &flight, 1200), 2058);
+    }
+
+    #[test]
+    fn packets_of_a_connection_that_stands_are_not_counted() {
+        let meter = Meter::default();
+        let _handshake = meter.begin(address(1), Instant::now());
+        let established = vec![0x40; 9000];
+        assert_eq!(meter.may_send(address(1), &established, 1200), 9000);
+    }
+
+    #[test]
+    fn what_a_failed_handshake_still_says_counts_and_is_forgotten_later() {
+        let meter = Meter::default();
+        let now = Instant::now();
+        let handshakes = [0; 2].map(|_| meter.begin(address(1), now));
+        assert_eq!(meter.may_send(address(1), &datagram(7200), 1200), 7200);
+        drop(handshakes);
+        assert_eq!(meter.may_send(address(1), &datagram(40), 1200), 0);
+        drop(meter.begin(address(2), now + LINGER / 2));
+        assert_eq!(meter.may_send(address(1), &datagram(40), 1200), 0);
+        drop(meter.begin(address(2), Instant::now() + LINGER));
+        assert_eq!(meter.lock().len(), 1);
+        assert_eq!(meter.may_send(address(1), &datagram(40), 1200), 40);
+    }
+}

@@ -1,0 +1,119 @@
+//! Reads one request from its stream, no longer than its kind may be and no later than it may come.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use confab_protocol::control::framing::{Deframer, FrameError};
+use confab_protocol::control::size;
+use confab_protocol::control::{
+    ErrorCode, MAX_PARTICIPANT_REQUEST, MAX_REQUEST, REQUEST_TIMEOUT_SECONDS, Refusal,
+};
+use confab_protocol::wire::{self, request};
+use quinn::RecvStream;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::connection::Client;
+use super::share::{MAX_LARGE, MAX_UNFINISHED};
+use crate::metrics::door::Limit;
+
+/// A request has to be whole by then.
+const DEADLINE: Duration = Duration::from_secs(REQUEST_TIMEOUT_SECONDS);
+/// What a client is told to wait when its account has too many requests that are not whole: until the oldest are given up.
+const UNFINISHED_RETRY: Duration = DEADLINE;
+
+/// The request that comes on the stream.
+pub(super) async fn read(
+    receive: &mut RecvStream,
+    client: &Client,
+) -> Result<request::Kind, Refusal> {
+    let _unfinished = match client.entry.share() {
+        Some((_, share)) => Some(permit(&share.unfinished, client)?),
+        None => None,
+    };
+    let reading = tokio::time::timeout(DEADLINE, read_whole(receive, client)).await;
+    reading.map_err(|_| malformed("the request did not come in time"))?
+}
+
+async fn read_whole(receive: &mut RecvStream, client: &Client) -> Result<request::Kind, Refusal> {
+    let mut deframer = Deframer::new(MAX_PARTICIPANT_REQUEST);
+    // Held while a long request comes.
+    let mut large: Option<OwnedSemaphorePermit> = None;
+    loop {
+        if large.is_none() && is_large(&deframer, client)? {
+            let share = client.entry.share().map(|(_, share)| share.large.clone());
+            let share = share.ok_or_else(|| too_large(MAX_REQUEST))?;
+            large = Some(permit(&share, client)?);
+        }
+        match deframer.next::<wire::Request>() {
+            Ok(Some(request)) => {
+                deframer
+                    .finish()
+                    .map_err(|_| malformed("one request to a stream"))?;
+                // Takes the end of the stream in when it is there already, so that it is not answered by STOP_SENDING.
+                let _ = tokio::time::timeout(Duration::ZERO, receive.read_chunk(1, true)).await;
+                let kind = request.kind.ok_or_else(unknown)?;
+                // The last of several kinds counts, and the first was looked at.
+                return match large.is_some() && size::longest(&kind) == MAX_REQUEST {
+                    true => Err(too_large(MAX_REQUEST)),
+                    false => Ok(kind),
+                };
+            }
+            Ok(None) => {}
+            Err(FrameError::TooLarge { .. }) => return Err(too_large(MAX_PARTICIPANT_REQUEST)),
+            Err(error) => return Err(malformed(&error.to_string())),
+        }
+        match receive.read_chunk(MAX_REQUEST, true).await {
+            Ok(Some(chunk)) => deframer.push(&chunk.bytes),
+            Ok(None) => return Err(malformed("the stream ended before the request was whole")),
+            Err(_) => return Err(malformed("the stream was reset")),
+        }
+    }
+}
+
+/// Whether a request has begun that is longer than most may be, and may be so: only participants send such ones.
+fn is_large(deframer: &Deframer, client: &Client) -> Result<bool, Refusal> {
+    let Some((len, begun)) = deframer.begun().filter(|(len, _)| *len > MAX_REQUEST) else {
+        return Ok(false);
+    };
+    if !client.has_joined.load(Ordering::Relaxed) {
+        return Err(too_large(MAX_REQUEST));
+    }
+    match size::longest_that_begins(begun) {
+        Some(longest) if len > longest => Err(too_large(longest)),
+        Some(_) => Ok(true),
+        None => Ok(false),
+    }
+}
+
+fn permit(
+    of: &std::sync::Arc<tokio::sync::Semaphore>,
+    client: &Client,
+) -> Result<OwnedSemaphorePermit, Refusal> {
+    of.clone().try_acquire_owned().map_err(|_| {
+        let refusals = &client.server.metrics.door.refusals;
+        refusals.count(Limit::UnfinishedOfAccount);
+        let message = format!(
+            "{MAX_UNFINISHED} requests of this account, or {MAX_LARGE} long ones, are not whole yet: finish them first"
+        );
+        Refusal::new(ErrorCode::Throttled, message).after(UNFINISHED_RETRY)
+    })
+}
+
+fn unknown() -> Refusal {
+    Refusal::new(
+        ErrorCode::UnknownRequest,
+        "this server does not know this request: it may be older than the client",
+    )
+}
+
+fn too_large(limit: usize) -> Refusal {
+    let message = format!("a request of this kind has {limit} bytes at most");
+    Refusal::new(ErrorCode::TooLarge, message)
+}
+
+fn malformed(why: &str) -> Refusal {
+    Refusal::new(
+        ErrorCode::Malformed,
+        format!("the request cannot be read: {why}"),
+    )
+}

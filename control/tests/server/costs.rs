@@ -1,0 +1,277 @@
+//! What the worst connections cost the real program: memory and processor time, measured and printed.
+//!
+//! `cargo test -p confab-control --test server costs -- --ignored --nocapture --test-threads 1`
+
+use std::net::{SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use confab_protocol::control::{self, CLUSTER_SERVER_NAME};
+use confab_protocol::wire::{self, Visibility, request::Kind};
+use quinn::{Connection, Endpoint, TransportConfig, VarInt};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+use crate::harness::{Client, LOCALHOST, settings};
+use crate::strangers::{hello, openings_with};
+
+/// Connections of each kind.
+const CONNECTIONS: usize = 200;
+/// Of one account in one room.
+const DEVICES: usize = 8;
+const SLUG: &str = "crowded";
+
+/// A server in a process of its own.
+struct Program {
+    child: Child,
+    address: SocketAddr,
+    ca: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+#[derive(Clone, Copy)]
+struct Use {
+    /// KiB that are resident.
+    resident: u64,
+    /// Hundredths of a second.
+    cpu: u64,
+    at: Instant,
+}
+
+impl Program {
+    async fn start(flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_confab-control"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--log-level", "error"])
+            .args(["--login-burst", "100000", "--data-dir"])
+            .arg(folder.path())
+            .args(flags)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let state = folder.path().join(confab_control::STATE_FILE);
+        let text = loop {
+            match std::fs::read_to_string(&state) {
+                Ok(text) if text.ends_with('\n') => break text,
+                _ => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        };
+        let value = |name: &str| {
+            let state: serde_json::Value = serde_json::from_str(&text).unwrap();
+            state[name].as_str().unwrap().to_owned()
+        };
+        Self {
+            child,
+            address: value("listen").parse().unwrap(),
+            ca: value("ca").into(),
+            _folder: folder,
+        }
+    }
+
+    fn now(&self) -> Use {
+        let read = |name: &str| {
+            std::fs::read_to_string(format!("/proc/{}/{name}", self.child.id())).unwrap()
+        };
+        let status = read("status");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let resident = line.unwrap().split_whitespace().nth(1).unwrap();
+        let stat = read("stat");
+        let after_name = stat.rsplit(") ").next().unwrap();
+        let fields: Vec<&str> = after_name.split(' ').collect();
+        Use {
+            resident: resident.parse().unwrap(),
+            cpu: fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap(),
+            at: Instant::now(),
+        }
+    }
+
+    fn settings(&self) -> quinn::ClientConfig {
+        let ca = CertificateDer::from_pem_file(&self.ca).unwrap();
+        settings(ca, control::ALPN, None)
+    }
+
+    /// A client that takes `credit` bytes and no more.
+    async fn connect(&self, from: [u8; 4], credit: u32) -> Option<Connection> {
+        let mut settings = self.settings();
+        let mut transport = TransportConfig::default();
+        transport
+            .stream_receive_window(VarInt::from_u32(credit))
+            .keep_alive_interval(Some(Duration::from_secs(5)));
+        settings.transport_config(Arc::new(transport));
+        let endpoint = Endpoint::client(SocketAddr::from((from, 0))).unwrap();
+        let connecting = endpoint.connect_with(settings, self.address, CLUSTER_SERVER_NAME);
+        connecting.unwrap().await.ok()
+    }
+
+    fn tell(&self, what: &str, count: usize, before: Use) {
+        let now = self.now();
+        let grown = now.resident.saturating_sub(before.resident);
+        let cpu = (now.cpu - before.cpu) as f64 / 100.0;
+        let took = before.at.elapsed().as_secs_f64();
+        println!(
+            "{what}: {count} in {took:.1} s; {grown} KiB more, {:.1} KiB each; {cpu:.2} s of a core, {:.3} ms each, {:.0} % of a core",
+            grown as f64 / count as f64,
+            cpu * 1000.0 / count as f64,
+            cpu * 100.0 / took,
+        );
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Begins a request of `len` bytes and sends all but the last.
+async fn all_but_the_end(connection: &Connection, len: usize) -> Option<quinn::SendStream> {
+    let opening = tokio::time::timeout(Duration::from_secs(1), connection.open_bi());
+    let (mut send, _) = opening.await.ok()?.ok()?;
+    let head = (len as u32).to_be_bytes();
+    let body = vec![0x0a; len - 1];
+    send.write_all(&head).await.ok()?;
+    let writing = send.write_all(&body);
+    tokio::time::timeout(Duration::from_secs(5), writing)
+        .await
+        .ok()?
+        .ok()?;
+    Some(send)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "measures for a minute"]
+async fn forged_handshakes_and_strangers() {
+    let program = Program::start(&["--handshake-burst", "100000"]).await;
+    let warm = program.connect(LOCALHOST, 1 << 20).await.unwrap();
+    hello(&warm).await.unwrap();
+
+    let openings = openings_with(program.settings(), 3000).await;
+    let before = program.now();
+    let sockets = [0; 16].map(|_| UdpSocket::bind(SocketAddr::from((LOCALHOST, 0))).unwrap());
+    for (at, opening) in openings.iter().enumerate() {
+        let socket = &sockets[at % sockets.len()];
+        for datagram in opening {
+            socket.send_to(datagram, program.address).unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    program.tell("forged handshakes", openings.len(), before);
+    tokio::time::sleep(Duration::from_secs(12)).await;
+
+    let before = program.now();
+    let mut held = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let connection = program.connect(LOCALHOST, 1 << 20).await.unwrap();
+        hello(&connection).await.unwrap();
+        held.push(connection);
+    }
+    program.tell("strangers who are silent", CONNECTIONS, before);
+    let mut unfinished = Vec::new();
+    for connection in &held {
+        for _ in 0..2 {
+            unfinished.push(all_but_the_end(connection, 16_384).await.unwrap());
+        }
+    }
+    program.tell(
+        "strangers with two unfinished requests",
+        CONNECTIONS,
+        before,
+    );
+    drop((unfinished, held));
+
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let before = program.now();
+    let mut count = 0;
+    while before.at.elapsed() < Duration::from_secs(5) {
+        if let Some(connection) = program.connect([127, 0, 0, 2], 1 << 20).await {
+            let _ = hello(&connection).await;
+            count += 1;
+        }
+    }
+    program.tell("connections that come and go", count, before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "measures for a minute"]
+async fn people_of_bad_will() {
+    let program = Program::start(&["--handshake-burst", "100000"]).await;
+    let accounts = CONNECTIONS.div_ceil(DEVICES);
+    let owner = Client::new(program.connect(LOCALHOST, 1 << 20).await.unwrap());
+    owner.hello(1, 1).await.unwrap();
+    owner.register("owner").await.unwrap();
+    owner.create(SLUG, Visibility::Public).await;
+    let mut tokens: Vec<Bytes> = Vec::new();
+    for at in 0..accounts {
+        let client = Client::new(program.connect(LOCALHOST, 1 << 20).await.unwrap());
+        client.hello(1, 1).await.unwrap();
+        tokens.push(
+            client
+                .register(&format!("account{at}"))
+                .await
+                .unwrap()
+                .token,
+        );
+    }
+    let before = program.now();
+    let mut idle = Vec::new();
+    for at in 0..CONNECTIONS {
+        let client = Client::new(program.connect(LOCALHOST, 1 << 20).await.unwrap());
+        client.hello(1, 1).await.unwrap();
+        client.authenticate(&tokens[at / DEVICES]).await.unwrap();
+        idle.push(client);
+    }
+    program.tell("people who are silent", CONNECTIONS, before);
+    drop(idle);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+
+    let before = program.now();
+    let mut held = Vec::new();
+    for at in 0..CONNECTIONS {
+        let connection = program.connect(LOCALHOST, 2048).await.unwrap();
+        // Its events are not read, for nobody accepts their stream.
+        let client = Client::without_events(connection);
+        client.hello(1, 1).await.unwrap();
+        client.authenticate(&tokens[at / DEVICES]).await.unwrap();
+        held.push(client);
+    }
+    let mut tasks = tokio::task::JoinSet::new();
+    for client in held {
+        tasks.spawn(async move {
+            let kind = Kind::ListSessions(wire::ListSessions {});
+            let mut open = Vec::new();
+            // Answers that are not read, then requests that do not end.
+            for _ in 0..16 {
+                let opened = client.begin(kind.clone()).await;
+                open.extend(opened);
+            }
+            let mut unfinished = Vec::new();
+            for _ in 0..16 {
+                unfinished.extend(all_but_the_end(&client.connection, 16_384).await);
+            }
+            (client, open, unfinished)
+        });
+    }
+    let mut kept = Vec::new();
+    while let Some(done) = tasks.join_next().await {
+        kept.push(done.unwrap());
+    }
+    program.tell(
+        "people who finish nothing and read nothing",
+        CONNECTIONS,
+        before,
+    );
+    drop(kept);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+
+    let before = program.now();
+    let mut asked = 0;
+    while before.at.elapsed() < Duration::from_secs(5) {
+        let _ = owner.ask_bytes(&[0, 0, 0, 3, 0xba, 0x3e, 0]).await;
+        asked += 1;
+    }
+    program.tell("requests as fast as they are answered", asked, before);
+}
