@@ -1,4 +1,4 @@
-//! Whom the real client trusts with a token, a password, or a hello.
+//! Whom the real client trusts with a token, a password, a device cookie or a hello.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
@@ -19,6 +19,7 @@ const REGISTER: [&str; 6] = [
 ];
 const LOGIN: [&str; 2] = ["login", "ann"];
 const QUESTION: &str = "Is it the right one?";
+const COOKIE: [u8; 64] = [0xc5; 64];
 
 /// Every command that says something to a server.
 const COMMANDS: [&[&str]; 10] = [
@@ -315,4 +316,53 @@ async fn a_session_that_is_none_is_not_kept() {
         assert_eq!(ended.code, Some(8), "{ended:?}");
     }
     assert!(!client.path().join("config/sessions.json").exists());
+}
+
+/// Gives a cookie with each log-in.
+fn giving(request: &request::Kind) -> response::Kind {
+    match kindly(request) {
+        response::Kind::SessionGranted(mut granted) => {
+            granted.device_cookie = COOKIE.to_vec().into();
+            response::Kind::SessionGranted(granted)
+        }
+        other => other,
+    }
+}
+
+/// The cookie that the last log-in showed.
+fn shown(server: &FakeServer) -> Vec<u8> {
+    let heard = server.heard();
+    let logins = heard.iter().filter_map(|request| match request {
+        request::Kind::Login(login) => Some(login.device_cookie.to_vec()),
+        _ => None,
+    });
+    logins.last().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_cookie_survives_the_session_and_is_shown_to_its_server_for_its_account_alone() {
+    let (public, cluster) = (Authority::new(), Authority::new());
+    let servers = [0; 2].map(|_| FakeServer::start(cluster.server()));
+    servers.iter().for_each(|server| server.answers(giving));
+    let client = Client::new(&public);
+    let pin = cluster.fingerprint().to_string();
+    let names = [servers[0].by_name(), servers[1].by_name()];
+    let login = async |at: usize, account: &str| {
+        let args = ["login", account, "--fingerprint", &pin];
+        let ended = client.run(&names[at], &args).await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        shown(&servers[at])
+    };
+    assert_eq!(login(0, "ann").await, [0; 0]);
+    let logout = client.run(&names[0], &["logout"]).await;
+    assert_eq!(logout.code, Some(0), "{logout:?}");
+    for name in ["ann", "Ann@Example.org"] {
+        assert_eq!(login(0, name).await, COOKIE);
+    }
+    assert_eq!(login(0, "ben").await, [0; 0]);
+    assert_eq!(login(1, "ann").await, [0; 0]);
+    // A deleted account takes its cookie with it.
+    let deleted = client.run(&names[0], &["account", "delete"]).await;
+    assert_eq!(deleted.code, Some(0), "{deleted:?}");
+    assert_eq!(login(0, "ann").await, [0; 0]);
 }

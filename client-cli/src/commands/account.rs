@@ -1,6 +1,5 @@
 //! Accounts: register, login, logout, whoami, passwd, export, delete.
 
-use bytes::Bytes;
 use confab_protocol::control::{Birthday, Device, Email, Username, text};
 use confab_protocol::wire::{self, request};
 use serde::Serialize;
@@ -43,7 +42,7 @@ pub(super) async fn login(context: &Context, flags: Login) -> Result<(), Failure
     let password = password::current(&flags.password).await?;
     let link = access.open().await?;
     let request = wire::Login {
-        device_cookie: Bytes::new(),
+        device_cookie: access.device_cookie(&flags.name).await?,
         name: flags.name,
         password: password.to_string(),
         device: device.into(),
@@ -126,7 +125,7 @@ pub(super) async fn data(context: &Context, command: Account) -> Result<(), Fail
             };
             link.done(request::Kind::DeleteAccount(request)).await?;
             let mut sessions = access.store.lock_sessions().await?;
-            sessions.remove(&access.server.to_string()).await?;
+            sessions.remove_account(&access.server.to_string()).await?;
             context.output.say(&AccountDeleted {
                 event: "account_deleted",
             });

@@ -14,6 +14,7 @@ use quinn::{ConnectionError, Endpoint, IdleTimeout, TransportConfig, VarInt};
 use rustls::RootCertStore;
 use tokio::sync::mpsc;
 
+use super::address_tokens::AddressTokens;
 use super::api::ApiError;
 use super::event::ServerEvent;
 use super::nodes::MAX_NODES;
@@ -357,7 +358,9 @@ async fn connect(
     tls.alpn_protocols = vec![ALPN.to_vec()];
     let quic = QuicClientConfig::try_from(tls).map_err(|error| failed(&error))?;
     let mut config = quinn::ClientConfig::new(Arc::new(quic));
-    config.transport_config(Arc::new(transport()));
+    config
+        .transport_config(Arc::new(transport()))
+        .token_store(AddressTokens::of(&server));
 
     let local = match address {
         SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),

@@ -4,7 +4,7 @@
 //! * [`fingerprint`]: which authority signed its certificate;
 //! * [`trust`]: what has to vouch for it;
 //! * `verifier`: whether its certificates are what they have to be, with `dates` in words;
-//! * [`link`]: one QUIC connection: requests, responses, events;
+//! * [`link`]: one QUIC connection: requests, responses, events; `address_tokens`: what spares it a Retry;
 //! * `silence`: that its server says nothing any more;
 //! * `race`: attempts side by side;
 //! * [`nodes`]: which of the server's nodes it goes to;
@@ -16,6 +16,7 @@
 //! * [`supervisor`]: a participation that survives its connections;
 //! * [`udp`]: the sockets of the media.
 
+mod address_tokens;
 pub mod api;
 mod dates;
 mod entry;

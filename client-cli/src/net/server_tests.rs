@@ -38,6 +38,18 @@ async fn a_refusal_comes_with_its_code() {
 }
 
 #[tokio::test]
+async fn a_node_is_shown_at_a_second_connection_that_the_address_is_known() {
+    let node = Node::start(kindly);
+    let (access, _home) = node.access(node.pinned()).await;
+    for is_known in [false, true, true] {
+        let link = Link::open(&access.server, &access.trust).await.unwrap();
+        link.close().await;
+        let known = node.known_addresses.lock().unwrap().last().copied();
+        assert_eq!(known, Some(is_known));
+    }
+}
+
+#[tokio::test]
 async fn two_processes_exchange_a_token_once() {
     let node = Node::start(kindly);
     let (access, _home) = node.logged_in(0).await;

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use confab_protocol::control::{ErrorCode, TOKEN_LEN, Username};
 use confab_protocol::wire::{self, request};
 use zeroize::Zeroizing;
@@ -11,7 +12,7 @@ use super::link::parse_nodes;
 use super::trust::{PinSource, Remembered, Trust, TrustError};
 use super::{ApiError, ConnectError, Link, Nodes, Server};
 use crate::output::say_to_person;
-use crate::store::sessions::{LockedSessions, StoredSession};
+use crate::store::sessions::{LockedSessions, NewSession, StoredSession};
 use crate::store::{LOCK_TIMEOUT, Store, StoreError};
 
 /// Time for a node that one was sent to. It may have died a moment ago, and who sent one not know it yet.
@@ -293,15 +294,29 @@ impl Access {
         });
     }
 
-    /// Keeps the session that a register or login gave.
-    pub async fn keep(&self, granted: wire::SessionGranted) -> Result<String, SignInError> {
+    /// The device cookie to log in with as `name`; empty: none.
+    pub async fn device_cookie(&self, name: &str) -> Result<Bytes, SignInError> {
+        let sessions = self.store.sessions().await?;
+        let cookie = sessions.cookie(&self.server.to_string(), name);
+        Ok(cookie.map(Bytes::copy_from_slice).unwrap_or_default())
+    }
+
+    /// Keeps the session and the device cookie that a register or login gave.
+    pub async fn keep(&self, mut granted: wire::SessionGranted) -> Result<String, SignInError> {
+        let cookie = Zeroizing::new(std::mem::take(&mut granted.device_cookie).to_vec());
+        let email = granted
+            .account
+            .as_ref()
+            .map(|account| account.email.clone());
         let session = self.parse_session(granted)?;
         let username = session.username.clone();
-        self.store
-            .lock_sessions()
-            .await?
-            .put(&self.server.to_string(), session)
-            .await?;
+        let new = NewSession {
+            session,
+            email: email.unwrap_or_default(),
+            cookie,
+        };
+        let mut sessions = self.store.lock_sessions().await?;
+        sessions.begin(&self.server.to_string(), new).await?;
         Ok(username)
     }
 

@@ -33,6 +33,8 @@ pub(super) struct Node {
     pub(super) authority: Fingerprint,
     pub(super) requests: Arc<Mutex<Vec<request::Kind>>>,
     pub(super) connections: Arc<Mutex<Vec<quinn::Connection>>>,
+    /// Whether each connection that came showed that its address is known.
+    pub(super) known_addresses: Arc<Mutex<Vec<bool>>>,
     pub(super) endpoint: Endpoint,
     /// The time that it takes for each answer.
     pub(super) pause: Arc<Mutex<Duration>>,
@@ -119,6 +121,7 @@ impl Node {
             authority,
             requests: Arc::default(),
             connections: Arc::default(),
+            known_addresses: Arc::default(),
             endpoint: endpoint.clone(),
             pause: Arc::default(),
             events: broadcast::channel(128).0,
@@ -126,10 +129,13 @@ impl Node {
         };
         let (requests, connections) = (node.requests.clone(), node.connections.clone());
         let pause = node.pause.clone();
+        let known_addresses = node.known_addresses.clone();
         let events = node.events.clone();
         let answer: Arc<Answer> = Arc::new(answer);
         tokio::spawn(async move {
             while let Some(incoming) = endpoint.accept().await {
+                let is_known = incoming.remote_address_validated();
+                known_addresses.lock().unwrap().push(is_known);
                 if let Ok(connection) = incoming.await {
                     connections.lock().unwrap().push(connection.clone());
                     let told = events.subscribe();

@@ -1,6 +1,6 @@
 //! What the client keeps between two runs, in one directory that only its user can read.
 //!
-//! * [`sessions`]: the tokens, rotated under a lock;
+//! * [`sessions`]: the tokens, rotated under a lock; `cookies`: which servers know this device; `hexadecimal`: both as text;
 //! * [`known_servers`]: how each server was trusted;
 //! * `disk`: the thread that accesses the files.
 
@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 use disk::Disk;
 use zeroize::Zeroizing;
 
+mod cookies;
 mod disk;
+mod hexadecimal;
 pub mod known_servers;
 pub mod sessions;
 

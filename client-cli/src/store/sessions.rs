@@ -1,4 +1,4 @@
-//! Sessions: one for each server, and which server was last logged in to.
+//! Sessions: one for each server, and which server was last logged in to. Beside them the device cookies, which outlive a session.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{LOCK_TIMEOUT, Lock, Store, StoreError};
+use super::cookies::DeviceCookies;
+use super::{LOCK_TIMEOUT, Lock, Store, StoreError, hexadecimal};
 
 const FILE: &str = "sessions.json";
 const LOCK: &str = "sessions.lock";
@@ -33,6 +34,18 @@ pub struct Sessions {
     /// The server last logged in to, `host:port`.
     pub last_server: Option<String>,
     by_server: BTreeMap<String, StoredSession>,
+    cookies: BTreeMap<String, DeviceCookies>,
+}
+
+/// What a login gave, to be kept.
+#[derive(Clone)]
+pub struct NewSession {
+    /// The session.
+    pub session: StoredSession,
+    /// The account's address.
+    pub email: String,
+    /// The device cookie; empty: none.
+    pub cookie: Zeroizing<Vec<u8>>,
 }
 
 /// The sessions, and the right to change them.
@@ -80,6 +93,11 @@ impl Sessions {
     pub fn get(&self, server: &str) -> Option<&StoredSession> {
         self.by_server.get(server)
     }
+
+    /// The device cookie of the account at `server` that has this name or address, as somebody typed it.
+    pub fn cookie(&self, server: &str, name: &str) -> Option<&[u8]> {
+        self.cookies.get(server)?.find(name)
+    }
 }
 
 impl LockedSessions<'_> {
@@ -93,6 +111,15 @@ impl LockedSessions<'_> {
         self.sessions.by_server.insert(server.to_owned(), session);
         self.sessions.last_server = Some(server.to_owned());
         self.save().await
+    }
+
+    /// Keeps what a login gave, and makes its server the default.
+    pub async fn begin(&mut self, server: &str, new: NewSession) -> Result<(), StoreError> {
+        if !new.cookie.is_empty() {
+            let cookies = self.sessions.cookies.entry(server.to_owned()).or_default();
+            cookies.keep(&new.session.username, &new.email, new.cookie);
+        }
+        self.put(server, new.session).await
     }
 
     /// Keeps which other nodes the server has.
@@ -110,7 +137,7 @@ impl LockedSessions<'_> {
         }
     }
 
-    /// Forgets the session at `server`.
+    /// Forgets the session at `server`. The device stays known there.
     pub async fn remove(&mut self, server: &str) -> Result<(), StoreError> {
         match self.sessions.by_server.remove(server) {
             Some(_) => self.save().await,
@@ -118,31 +145,20 @@ impl LockedSessions<'_> {
         }
     }
 
+    /// Forgets the session at `server`, whose account is deleted, and that account's device cookie.
+    pub async fn remove_account(&mut self, server: &str) -> Result<(), StoreError> {
+        if let Some(session) = self.sessions.by_server.get(server)
+            && let Some(cookies) = self.sessions.cookies.get_mut(server)
+        {
+            cookies.forget(&session.username);
+        }
+        self.remove(server).await
+    }
+
     async fn save(&self) -> Result<(), StoreError> {
         let text = serde_json::to_string_pretty(&self.sessions)
             .expect("strings and numbers are always JSON");
         self.store.write(FILE, Zeroizing::new(text)).await
-    }
-}
-
-mod hexadecimal {
-    use data_encoding::HEXLOWER;
-    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
-    use zeroize::Zeroizing;
-
-    pub(super) fn serialize<S: Serializer>(
-        bytes: &Zeroizing<Vec<u8>>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&Zeroizing::new(HEXLOWER.encode(bytes)))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Zeroizing<Vec<u8>>, D::Error> {
-        let text = Zeroizing::new(String::deserialize(from)?);
-        let bytes = HEXLOWER.decode(text.as_bytes()).map_err(D::Error::custom)?;
-        Ok(Zeroizing::new(bytes))
     }
 }
 
@@ -177,6 +193,28 @@ mod tests {
         let mut locked = store.lock_sessions().await.unwrap();
         locked.remove("a:1").await.unwrap();
         assert!(store.sessions().await.unwrap().get("a:1").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_device_stays_known_after_a_logout_and_not_after_the_account_is_deleted() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(Some(home.path().join("c"))).await.unwrap();
+        let new = |cookie: &[u8]| NewSession {
+            session: session(&[1]),
+            email: "ann@example.org".into(),
+            cookie: Zeroizing::new(cookie.to_vec()),
+        };
+        let mut locked = store.lock_sessions().await.unwrap();
+        locked.begin("a:1", new(&[7])).await.unwrap();
+        // The server says nothing of a cookie that the device has already.
+        locked.begin("a:1", new(&[])).await.unwrap();
+        locked.remove("a:1").await.unwrap();
+        let sessions = store.sessions().await.unwrap();
+        assert_eq!(sessions.cookie("a:1", "Ann@example.org"), Some(&[7][..]));
+        assert_eq!(sessions.cookie("b:1", "ann"), None);
+        locked.begin("a:1", new(&[8])).await.unwrap();
+        locked.remove_account("a:1").await.unwrap();
+        assert_eq!(store.sessions().await.unwrap().cookie("a:1", "ann"), None);
     }
 
     #[tokio::test]
