@@ -13,6 +13,8 @@ use crate::figures::{Figure, Goal};
 const FIRST: usize = 500;
 /// Connections on top of those.
 const MORE: usize = 4000;
+/// Connections of one account; it has 64 at most.
+const OF_ACCOUNT: usize = 60;
 /// Handshakes at a time.
 const AT_ONCE: usize = 16;
 /// Until what handshakes took is given back.
@@ -22,12 +24,16 @@ const LOOK: Duration = Duration::from_secs(10);
 
 /// Idle connections in a gigabyte of control's memory, and what each takes of a core.
 pub async fn figures(stage: &Stage) -> Result<Vec<Figure>, ControlError> {
-    let person = stage.register("idles").await?;
-    let token: Arc<[u8]> = person.token.into();
-    let first = connect(stage, &token, FIRST).await?;
+    let mut tokens = Vec::new();
+    for number in 0..(FIRST + MORE).div_ceil(OF_ACCOUNT) {
+        let person = stage.register(&format!("idles-{number}")).await?;
+        let token: Arc<[u8]> = person.token.into();
+        tokens.extend(std::iter::repeat_n(token, OF_ACCOUNT));
+    }
+    let first = connect(stage, &tokens[..FIRST]).await?;
     tokio::time::sleep(SETTLE).await;
     let before = stage.memory()?;
-    let more = connect(stage, &token, MORE).await?;
+    let more = connect(stage, &tokens[FIRST..FIRST + MORE]).await?;
     tokio::time::sleep(SETTLE).await;
     let grown = stage.memory()?.saturating_sub(before) as f64;
     let (used, began) = (stage.cpu()?, Instant::now());
@@ -47,13 +53,12 @@ pub async fn figures(stage: &Stage) -> Result<Vec<Figure>, ControlError> {
 
 async fn connect(
     stage: &Stage,
-    token: &Arc<[u8]>,
-    count: usize,
+    tokens: &[Arc<[u8]>],
 ) -> Result<Vec<confab::net::Link>, ControlError> {
     let mut links = Vec::new();
-    while links.len() < count {
+    for some in tokens.chunks(AT_ONCE) {
         let mut connecting = JoinSet::new();
-        for _ in 0..AT_ONCE.min(count - links.len()) {
+        for token in some {
             let (opening, token) = (stage.connect(), token.clone());
             connecting.spawn(async move {
                 let link = opening.await?;

@@ -55,7 +55,8 @@ impl Stage {
     pub async fn start(programs: &Path, store: Where<'_>) -> Result<Self, ControlError> {
         let scratch = confab_testdb::scratch()?;
         let mut flags = vec!["--log-level", "warn", "--login-burst", "1000000"];
-        flags.extend(["--max-connections-per-address", "100000"]);
+        flags.extend(["--max-strangers-per-address", "4096"]);
+        flags.extend(["--handshake-burst", "100000"]);
         let mut flags: Vec<_> = flags.into_iter().map(str::to_owned).collect();
         if let Where::Database(address) = store {
             flags.extend(["--store".to_owned(), address.to_owned()]);

@@ -43,7 +43,9 @@ async fn storm(row: &'static str, clients: usize, times: usize) {
     let plan = Plan {
         wires: true,
         control_flags: [
-            ["--max-connections-per-address", "10000"],
+            // All of them come from one address.
+            ["--max-strangers-per-address", "4096"],
+            ["--handshake-burst", "4096"],
             ["--login-burst", "10000"],
             ["--max-conferences", "10000"],
         ]
