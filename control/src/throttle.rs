@@ -112,21 +112,17 @@ impl Throttle {
     }
 
     /// Takes a token from the source's bucket and from those of the networks around it, which hold more, or from none: whoever has
-    /// many sources of one network has not as many buckets. `beside` tells buckets of one source apart.
-    pub fn take_of(
-        &self,
-        source: Source,
-        beside: impl Hash + Copy,
-        now: Instant,
-    ) -> Result<(), Duration> {
+    /// many sources of one network has not as many buckets.
+    pub fn take_of(&self, source: Source, now: Instant) -> Result<(), Duration> {
         let mut taken = Vec::new();
         for (network, times) in source.networks() {
-            let key = (network, beside);
-            if let Err(wait) = self.take_from(key, self.rate.times(times), now) {
-                taken.into_iter().for_each(|key| self.give_back(key));
+            if let Err(wait) = self.take_from(network, self.rate.times(times), now) {
+                taken
+                    .into_iter()
+                    .for_each(|network| self.give_back(network));
                 return Err(wait);
             }
-            taken.push(key);
+            taken.push(network);
         }
         Ok(())
     }
@@ -191,23 +187,22 @@ mod tests {
     fn many_sources_of_one_network_have_no_more_than_it() {
         let throttle = Throttle::new(RATE);
         let start = Instant::now();
-        let passed = |third: u16, beside: &str| {
+        let passed = |third: u16| {
             let sources = (0..40u16).map(|last| {
                 let prefix = [0x2001, 0xdb8, third, last, 0, 0, 0, 1];
                 Source::from(std::net::IpAddr::from(prefix))
             });
             sources
                 .flat_map(|source| [source; 5])
-                .filter(|source| throttle.take_of(*source, beside, start).is_ok())
+                .filter(|source| throttle.take_of(*source, start).is_ok())
                 .count()
         };
         // Forty /64s of one /56, of three tokens each: it has six.
-        assert_eq!(passed(1, "a"), 6);
-        assert_eq!(passed(1, "a"), 0);
-        assert_eq!(passed(2, "a"), 6);
-        assert_eq!(passed(1, "b"), 6);
+        assert_eq!(passed(1), 6);
+        assert_eq!(passed(1), 0);
+        assert_eq!(passed(2), 6);
         let v4 = Source::from(std::net::IpAddr::from([192, 0, 2, 1]));
-        let passed = (0..9).filter(|_| throttle.take_of(v4, (), start).is_ok());
+        let passed = (0..9).filter(|_| throttle.take_of(v4, start).is_ok());
         assert_eq!(passed.count(), 3);
     }
 

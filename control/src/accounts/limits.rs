@@ -1,7 +1,7 @@
 //! Throttling of everything that checks a password, before a hash is computed: by where the wish comes from and by whose password it is.
 //!
-//! There are two kinds of buckets. Those of *hashes* bound what somebody may cost, right or wrong: a source's for strangers, and
-//! another of the source's for devices that the account knows; an account's for those who are signed in. Those of *guesses* bound
+//! There are two kinds of buckets. Those of *hashes* bound what somebody may cost, right or wrong: a source's for strangers, a
+//! device's where an account knows it, an account's for those who are signed in. Those of *guesses* bound
 //! wrong passwords for one account, and are filled up again by a right one: an account's name and e-mail share them, a name
 //! that is no account's has its own. Devices and those who are signed in have guesses of their own, so that
 //! nobody else's guesses lock them out.
@@ -25,8 +25,8 @@ const GUESSES_FROM_ANYWHERE: Rate = Rate {
     burst: 50.0,
     per_second: 0.05,
 };
-/// Passwords that those who are signed in to one account may have checked, right or wrong.
-const CHECKS_OF_ACCOUNT: Rate = Rate {
+/// Passwords that one device, or those who are signed in to one account, may have checked, right or wrong.
+const CHECKS: Rate = Rate {
     burst: 10.0,
     per_second: 0.2,
 };
@@ -63,6 +63,7 @@ pub(super) enum Whose<'a> {
 pub(super) struct Limiter {
     hashes_of_source: Throttle,
     checks_of_account: Throttle,
+    checks_of_device: Throttle,
     guesses: Throttle,
     guesses_from_anywhere: Throttle,
     refusals: Refusals,
@@ -75,22 +76,29 @@ impl Limiter {
                 burst: limits.burst.into(),
                 per_second: limits.per_second,
             }),
-            checks_of_account: Throttle::new(CHECKS_OF_ACCOUNT),
+            checks_of_account: Throttle::new(CHECKS),
+            checks_of_device: Throttle::new(CHECKS),
             guesses: Throttle::new(GUESSES),
             guesses_from_anywhere: Throttle::new(GUESSES_FROM_ANYWHERE),
             refusals,
         }
     }
 
-    /// To be asked before anything is looked up for somebody who is not signed in. Devices that are known have a bucket of their own
-    /// at each source: strangers there do not empty it.
-    pub(super) fn admit_from(&self, source: Source, is_known: bool) -> Result<(), Refusal> {
-        let taken = self
-            .hashes_of_source
-            .take_of(source, is_known, Instant::now());
+    /// To be asked before anything is looked up for a stranger.
+    pub(super) fn admit_from(&self, source: Source) -> Result<(), Refusal> {
+        let taken = self.hashes_of_source.take_of(source, Instant::now());
         taken.map_err(|wait| {
             self.refusals.count(Limit::SignInsOfSource);
             throttled("too many sign-ins from your network", wait)
+        })
+    }
+
+    /// The same for a device that some account knows. Strangers at its source do not empty this bucket.
+    pub(super) fn admit_device(&self, device: KnownDevice) -> Result<(), Refusal> {
+        let taken = self.checks_of_device.take(device, Instant::now());
+        taken.map_err(|wait| {
+            self.refusals.count(Limit::SignInsOfDevice);
+            throttled("too many sign-ins from this device", wait)
         })
     }
 
@@ -197,10 +205,11 @@ mod tests {
         for last in 1..=200 {
             passed(|| limiter.admit(Guess::Stranger(Whose::Account(ANN), source(last))));
         }
-        assert_eq!(passed(|| limiter.admit_from(source(1), false)), 10);
+        assert_eq!(passed(|| limiter.admit_from(source(1))), 10);
         let key = CookieKey::new(&[7; 32]);
         let [laptop, phone] = [0; 2].map(|_| key.open(&key.fresh(ANN)).unwrap());
-        assert_eq!(passed(|| limiter.admit_from(source(1), true)), 10);
+        assert_eq!(passed(|| limiter.admit_device(laptop)), 10);
+        assert_eq!(passed(|| limiter.admit_device(phone)), 10);
         assert_eq!(passed(|| limiter.admit(Guess::Device(laptop))), 5);
         assert_eq!(passed(|| limiter.admit(Guess::Device(phone))), 5);
         assert_eq!(passed(|| limiter.admit(Guess::SignedIn(ANN))), 5);

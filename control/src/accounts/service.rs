@@ -172,7 +172,7 @@ impl Accounts {
         let now = self.clock.now();
         self.check_age(new.birthday, now)?;
         let password = password::choose(&new.password, "password", username, email)?;
-        self.limiter.admit_from(source, false)?;
+        self.limiter.admit_from(source)?;
         // Not the guarantee, which is the store's, but it saves the hash.
         if self.is_taken(username).await? {
             return Err(StoreError::Taken(Name::Username).into());
@@ -203,7 +203,10 @@ impl Accounts {
     /// Begins a session. Whether the account exists shows neither in the answer nor in the work.
     pub async fn login(&self, login: Login, source: Source) -> Result<Granted, Refusal> {
         let shown = self.cookies.open(&login.cookie);
-        self.limiter.admit_from(source, shown.is_some())?;
+        match shown {
+            Some(device) => self.limiter.admit_device(device)?,
+            None => self.limiter.admit_from(source)?,
+        }
         let name = LoginName::parse(&login.name);
         let account = match &name {
             None => None,
@@ -213,7 +216,7 @@ impl Accounts {
         let known = shown.filter(|device| Some(device.account) == account.as_ref().map(|a| a.id));
         if shown.is_some() && known.is_none() {
             // Known to another account: a stranger here.
-            self.limiter.admit_from(source, false)?;
+            self.limiter.admit_from(source)?;
         }
         let whose = match &account {
             Some(account) => Whose::Account(account.id),

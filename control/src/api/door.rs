@@ -141,7 +141,7 @@ impl Door {
     fn knock_proved(&self, source: Source, now: Instant) -> Knock {
         let crowd = if self.is_trusted(source, now) {
             &self.0.links
-        } else if self.0.rate.take_of(source, (), now).is_ok() {
+        } else if self.0.rate.take_of(source, now).is_ok() {
             &self.0.proved
         } else {
             return Knock::Refuse;

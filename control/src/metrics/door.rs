@@ -46,6 +46,8 @@ pub enum Limit {
     UnfinishedOfAccount,
     /// Passwords that a source may have checked.
     SignInsOfSource,
+    /// Passwords that a device with its cookie may have checked.
+    SignInsOfDevice,
     /// Passwords that may be tried for an account.
     PasswordsOfAccount,
     /// Passwords that may wait to be hashed.
@@ -63,6 +65,7 @@ impl Label for Limit {
         (Self::RequestsOfAccount, "requests_of_account"),
         (Self::UnfinishedOfAccount, "unfinished_of_account"),
         (Self::SignInsOfSource, "sign_ins_of_source"),
+        (Self::SignInsOfDevice, "sign_ins_of_device"),
         (Self::PasswordsOfAccount, "passwords_of_account"),
         (Self::PasswordQueue, "password_queue"),
         (Self::ConnectionsOfAccount, "connections_of_account"),
