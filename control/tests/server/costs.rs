@@ -9,19 +9,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use confab_control::events::EVENT_QUEUE;
+use confab_control::tls::authority::Authority;
+use confab_protocol::cluster;
 use confab_protocol::control::{self, CLUSTER_SERVER_NAME};
 use confab_protocol::wire::{self, Visibility, request::Kind};
 use quinn::{Connection, Endpoint, TransportConfig, VarInt};
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::harness::{Client, LOCALHOST, settings};
+use crate::harness::{Client, LOCALHOST, mute, settings};
+use crate::relay::FakeRelay;
 use crate::strangers::{hello, openings_with};
 
 /// Connections of each kind.
 const CONNECTIONS: usize = 200;
 /// Of one account in one room.
 const DEVICES: usize = 8;
+/// Bytes of a stream that a client takes who reads nothing.
+const TAKEN: u32 = 512;
 const SLUG: &str = "crowded";
 
 /// A server in a process of its own.
@@ -29,7 +35,7 @@ struct Program {
     child: Child,
     address: SocketAddr,
     ca: PathBuf,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 #[derive(Clone, Copy)]
@@ -67,7 +73,7 @@ impl Program {
             child,
             address: value("listen").parse().unwrap(),
             ca: value("ca").into(),
-            _folder: folder,
+            folder,
         }
     }
 
@@ -86,6 +92,23 @@ impl Program {
             cpu: fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap(),
             at: Instant::now(),
         }
+    }
+
+    /// A relay that is linked.
+    async fn relay(&self) -> FakeRelay {
+        let authority = Authority::open(self.folder.path()).unwrap();
+        let now = confab_control::clock::Clock::System.now();
+        let out = self.folder.path().join("relay");
+        let files = authority.issue_relay(&"berlin".parse().unwrap(), &out, now);
+        let files = files.unwrap();
+        let chain = CertificateDer::pem_file_iter(&files.certificate).unwrap();
+        let key = PrivateKeyDer::from_pem_file(&files.key).unwrap();
+        let identity = (chain.map(Result::unwrap).collect(), key);
+        let ca = CertificateDer::from_pem_file(&self.ca).unwrap();
+        let settings = settings(ca, cluster::ALPN, Some(identity));
+        let endpoint = Endpoint::client(SocketAddr::from((LOCALHOST, 0))).unwrap();
+        let connecting = endpoint.connect_with(settings, self.address, CLUSTER_SERVER_NAME);
+        FakeRelay::greet(connecting.unwrap().await.unwrap(), [7; 16], 1000).await
     }
 
     fn settings(&self) -> quinn::ClientConfig {
@@ -228,20 +251,32 @@ async fn people_of_bad_will() {
     drop(idle);
     tokio::time::sleep(Duration::from_secs(2)).await;
 
+    let relay = program.relay().await;
     let before = program.now();
     let mut held = Vec::new();
     for at in 0..CONNECTIONS {
-        let connection = program.connect(LOCALHOST, 2048).await.unwrap();
-        // Its events are not read, for nobody accepts their stream.
+        let connection = program.connect(LOCALHOST, TAKEN).await.unwrap();
         let client = Client::without_events(connection);
         client.hello(1, 1).await.unwrap();
         client.authenticate(&tokens[at / DEVICES]).await.unwrap();
+        client.join(SLUG).await.unwrap();
         held.push(client);
     }
+    program.tell("people who join", CONNECTIONS, before);
+    // Each mute is told of every one of the account's devices; one event too many, and they are closed.
+    let mutes = (EVENT_QUEUE - 3 * CONNECTIONS) / DEVICES;
+    for at in 0..mutes {
+        owner.done(mute(SLUG, "account0", at % 2 == 0)).await;
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    program.tell("people who read no events", CONNECTIONS, before);
     let mut tasks = tokio::task::JoinSet::new();
     for client in held {
         tasks.spawn(async move {
-            let kind = Kind::ListSessions(wire::ListSessions {});
+            let kind = Kind::ListMembers(wire::ListMembers {
+                slug: SLUG.to_owned(),
+                ..wire::ListMembers::default()
+            });
             let mut open = Vec::new();
             // Answers that are not read, then requests that do not end.
             for _ in 0..16 {
@@ -260,17 +295,24 @@ async fn people_of_bad_will() {
         kept.push(done.unwrap());
     }
     program.tell(
-        "people who finish nothing and read nothing",
+        "and finish no requests and read no answers",
         CONNECTIONS,
         before,
     );
-    drop(kept);
+    let stay = kept
+        .iter()
+        .filter(|(client, ..)| client.connection.close_reason().is_none());
+    println!("{} of them are connected still", stay.count());
+    drop((kept, relay));
     tokio::time::sleep(Duration::from_secs(2)).await;
 
     let before = program.now();
     let mut asked = 0;
-    while before.at.elapsed() < Duration::from_secs(5) {
-        let _ = owner.ask_bytes(&[0, 0, 0, 3, 0xba, 0x3e, 0]).await;
+    while owner
+        .ask_bytes(&[0, 0, 0, 3, 0xba, 0x3e, 0])
+        .await
+        .is_some()
+    {
         asked += 1;
     }
     program.tell("requests as fast as they are answered", asked, before);
