@@ -3,7 +3,8 @@
 //! * [`control`]: what a client and a control node say to each other over QUIC;
 //! * [`cluster`]: what a relay and a control node say to each other over QUIC;
 //! * [`media`]: the datagrams between a client and a relay, and what the members alone can read in them;
-//! * [`version`]: which versions of all that both sides speak.
+//! * [`version`]: which versions of all that both sides speak;
+//! * [`dates`]: dates and times as messages tell them.
 //!
 //! `docs/protocol.md` describes the same for people who write another implementation.
 
@@ -11,6 +12,7 @@
 
 pub mod cluster;
 pub mod control;
+pub mod dates;
 pub mod media;
 pub mod version;
 

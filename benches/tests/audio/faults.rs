@@ -25,6 +25,10 @@ const SLACK_OF_THE_CARD: Duration = Duration::from_secs(2);
 /// A fault may cost so much more than it lasts: pieces are half a second long, and a busy machine is late.
 const SLACK: f64 = 1.5;
 
+/// Delay between the faults, in milliseconds: 40 to 120 as a rule, and 200 for some seconds on a machine with six times as
+/// much to do as it can. What a fault kept back would add a second and more.
+const MOST_DELAY_MS: f64 = 400.0;
+
 /// Voice that is recognised: 0.97 and more on a calm machine, at times 0.78 on a busy one, where the speed is changed more
 /// often; other voice has less than 0.6.
 const GOOD: f64 = 0.65;
@@ -176,7 +180,7 @@ fn counted(left: &Value) {
     assert!((700..4000).contains(&unheard), "{ben}");
 }
 
-/// Between the faults all is heard, as soon as before; each costs only the time it lasts.
+/// Between the faults all is heard, without the delay of any of them; each costs only the time it lasts.
 fn sounds_right(what: &str, heard: &Heard, joined: f64) {
     let faults = [STOPPED, STALLED, UNPLUGGED, STOPPED_FOR_LONG];
     let mut calm = Vec::new();
@@ -192,17 +196,13 @@ fn sounds_right(what: &str, heard: &Heard, joined: f64) {
             "{what}: {from:.1} to {to:.1} s: correlation {correlation:.3}, delay {delay:.1} ms"
         );
     }
-    let first = heard.delay_ms(calm[0].0, calm[0].1);
     for (from, to) in &calm {
         assert!(
             heard.correlation(*from, *to) > GOOD,
             "{what}: {from} to {to}: {heard:?}"
         );
         let delay = heard.delay_ms(*from, *to);
-        assert!(
-            delay < first.min(120.0) + 80.0,
-            "{what}: {from} to {to}: {delay} after {first}"
-        );
+        assert!(delay < MOST_DELAY_MS, "{what}: {from} to {to}: {delay}");
     }
     // The desk stands in for a device that is lost, which is known at once or after a second.
     for (fault, lasts) in [

@@ -3,7 +3,7 @@
 //! * [`server`]: where the server is;
 //! * [`fingerprint`]: which authority signed its certificate;
 //! * [`trust`]: what has to vouch for it;
-//! * `verifier`: whether its certificates are what they have to be, with `dates` in words;
+//! * `verifier`: whether its certificates are what they have to be;
 //! * [`link`]: one QUIC connection: requests, responses, events; `address_tokens`: what spares it a Retry;
 //! * `silence`: that its server says nothing any more;
 //! * `race`: attempts side by side;
@@ -18,7 +18,6 @@
 
 mod address_tokens;
 pub mod api;
-mod dates;
 mod entry;
 pub mod event;
 pub mod fingerprint;

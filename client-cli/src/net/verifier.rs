@@ -4,13 +4,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use confab_protocol::control::CLUSTER_SERVER_NAME;
+use confab_protocol::dates::Moment;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::dates;
 use super::trust::{Proof, TrustError, Verdict};
 use super::{Fingerprint, Server};
 
@@ -109,8 +109,8 @@ enum Flaw {
 
 /// A certificate that is not valid now.
 enum WrongDate {
-    NotYet { now: UnixTime, from: UnixTime },
-    NoLonger { now: UnixTime, until: UnixTime },
+    NotYet { now: Moment, from: Moment },
+    NoLonger { now: Moment, until: Moment },
 }
 
 impl WrongDate {
@@ -119,15 +119,15 @@ impl WrongDate {
         match self {
             Self::NotYet { now, from } => TrustError::NotYetValid {
                 server,
-                from: dates::day(from),
-                now: dates::minute(now),
-                ahead: dates::between(now, from),
+                from: from.to_string(),
+                now: now.minute(),
+                ahead: now.until(from),
             },
             Self::NoLonger { now, until } => TrustError::Expired {
                 server,
-                until: dates::day(until),
-                now: dates::minute(now),
-                since: dates::between(until, now),
+                until: until.to_string(),
+                now: now.minute(),
+                since: until.until(now),
             },
         }
     }
@@ -140,19 +140,23 @@ impl From<rustls::Error> for Flaw {
                 time,
                 not_before,
             }) => Self::Date(WrongDate::NotYet {
-                now: time,
-                from: not_before,
+                now: moment(time),
+                from: moment(not_before),
             }),
             rustls::Error::InvalidCertificate(CertificateError::ExpiredContext {
                 time,
                 not_after,
             }) => Self::Date(WrongDate::NoLonger {
-                now: time,
-                until: not_after,
+                now: moment(time),
+                until: moment(not_after),
             }),
             error => Self::Other(error.to_string()),
         }
     }
+}
+
+fn moment(time: UnixTime) -> Moment {
+    Moment::from_unix_seconds(time.as_secs())
 }
 
 /// Whether the chain holds under `roots` for one of the names; the error says why it does not for the last.

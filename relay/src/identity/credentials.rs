@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use confab_protocol::cluster;
+use confab_protocol::dates::Moment;
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig};
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
@@ -13,7 +14,6 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 
-use super::date::Date;
 use super::lapse::Lapse;
 use super::verdict::{Judge, Verdict};
 use super::{ENDS_SOON, IdentityError};
@@ -79,7 +79,7 @@ impl Credentials {
     }
 
     /// The end of the validity period, if it is within [`ENDS_SOON`].
-    pub(super) fn ends_soon(&self, now: UnixTime) -> Option<Date> {
+    pub(super) fn ends_soon(&self, now: UnixTime) -> Option<Moment> {
         let soon = now.as_secs().saturating_add(ENDS_SOON.as_secs());
         match self.lapse(UnixTime::since_unix_epoch(Duration::from_secs(soon))) {
             Some(Lapse::Expired { ended, .. }) => Some(ended),

@@ -1,9 +1,10 @@
 //! Whether the validity of an identity covers the present.
 
+use confab_protocol::dates::Moment;
 use rustls::CertificateError;
 
 use super::MAKE_ONE;
-use super::date::{Date, days_between};
+use super::moment;
 
 /// The time of a relay's identity is over, or has not begun, by this machine's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,16 +12,16 @@ pub enum Lapse {
     /// It ended.
     Expired {
         /// By this machine's clock.
-        now: Date,
+        now: Moment,
         /// When.
-        ended: Date,
+        ended: Moment,
     },
     /// It has not begun, so the clock is wrong.
     NotYet {
         /// By this machine's clock.
-        now: Date,
+        now: Moment,
         /// When it begins.
-        begins: Date,
+        begins: Moment,
     },
 }
 
@@ -28,12 +29,12 @@ impl Lapse {
     pub(super) fn from_error(error: &CertificateError) -> Option<Self> {
         match error {
             CertificateError::ExpiredContext { time, not_after } => Some(Self::Expired {
-                now: Date::from(*time),
-                ended: Date::from(*not_after),
+                now: moment(*time),
+                ended: moment(*not_after),
             }),
             CertificateError::NotValidYetContext { time, not_before } => Some(Self::NotYet {
-                now: Date::from(*time),
-                begins: Date::from(*not_before),
+                now: moment(*time),
+                begins: moment(*not_before),
             }),
             _ => None,
         }
@@ -47,13 +48,13 @@ impl std::fmt::Display for Lapse {
                 f,
                 "the relay's identity expired on {ended}, {} ago: {MAKE_ONE}. Or this machine's clock, which says {now}, \
                  is fast by so much: then set it",
-                days_between(*ended, *now)
+                ended.until(*now)
             ),
             Self::NotYet { now, begins } => write!(
                 f,
                 "this machine's clock says {now} and is slow by {} at least: the relay's identity was made after \
                  {begins}. Set the clock",
-                days_between(*now, *begins)
+                now.until(*begins)
             ),
         }
     }

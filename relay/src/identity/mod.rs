@@ -2,10 +2,9 @@
 //!
 //! * `credentials`: what the files hold;
 //! * [`Lapse`]: whether the certificate is valid now, by this machine's clock;
-//! * [`Verdict`]: why the certificate of a control node was refused.
+//! * `verdict`: why the certificate of a control node was refused.
 
 mod credentials;
-mod date;
 mod lapse;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -16,12 +15,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use confab_protocol::dates::Moment;
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig};
 use rustls::pki_types::UnixTime;
 
 use credentials::Credentials;
-pub use date::Date;
-pub(crate) use date::days_between;
 pub use lapse::Lapse;
 pub(crate) use verdict::Verdict;
 
@@ -30,6 +28,11 @@ const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An identity that ends within this time is logged.
 const ENDS_SOON: Duration = Duration::from_secs(30 * 86_400);
+
+/// A time of the TLS library, for messages.
+pub(crate) fn moment(time: UnixTime) -> Moment {
+    Moment::from_unix_seconds(time.as_secs())
+}
 
 /// How to get an identity.
 pub(crate) const MAKE_ONE: &str = "make a new one with `confab-control relay-identity`";

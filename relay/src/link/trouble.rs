@@ -10,7 +10,7 @@ use rustls::{AlertDescription, CertificateError};
 
 use super::{CONNECT_TIMEOUT, WRITE_TIMEOUT};
 use crate::descriptors;
-use crate::identity::{Date, Identity, MAKE_ONE, Verdict, days_between};
+use crate::identity::{Identity, MAKE_ONE, Verdict, moment};
 
 /// The application error code by which control refuses a relay whose identity is revoked.
 const REVOKED: u32 = 8;
@@ -107,19 +107,19 @@ fn refusal(error: &ConnectionError) -> Option<AlertDescription> {
 fn of_control(refused: &CertificateError) -> Advice {
     Advice(match refused {
         CertificateError::ExpiredContext { time, not_after } => {
-            let (now, ended) = (Date::from(*time), Date::from(*not_after));
+            let (now, ended) = (moment(*time), moment(*not_after));
             format!(
                 "the control node's certificate ended on {ended}, and this machine's clock says {now}: either the clock is \
                  fast by {} at least, or the control node has to be started anew, which renews its certificate",
-                days_between(ended, now)
+                ended.until(now)
             )
         }
         CertificateError::NotValidYetContext { time, not_before } => {
-            let (now, begins) = (Date::from(*time), Date::from(*not_before));
+            let (now, begins) = (moment(*time), moment(*not_before));
             format!(
                 "this machine's clock says {now} and is slow by {} at least: the control node's certificate was made after \
                  {begins}. Set the clock",
-                days_between(now, begins)
+                now.until(begins)
             )
         }
         CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
@@ -137,7 +137,7 @@ fn of_own(alert: AlertDescription, identity: &Identity, now: UnixTime) -> Option
             None => format!(
                 "the time of the relay's identity is over or has not begun by the control node's clock, but not by this \
                  machine's, which says {}: one of the two is wrong",
-                Date::from(now)
+                moment(now)
             ),
         })),
         AlertDescription::UnknownCA
