@@ -10,7 +10,7 @@ use crate::flags::{
     RelayIdentityFlags, RevokeRelayFlags, ServeFlags, StatusFlags,
 };
 use crate::operator::{Operator, OperatorError, show};
-use crate::running::{ServeError, copy_cluster_keys, serve};
+use crate::running::{ServeError, TaskLost, copy_cluster_keys, serve};
 use crate::tls::TlsError;
 use crate::tls::authority::Authority;
 
@@ -30,6 +30,9 @@ pub enum CommandError {
     /// The server does not start.
     #[error(transparent)]
     Serve(#[from] ServeError),
+    /// The server ends because it cannot go on.
+    #[error(transparent)]
+    Lost(#[from] TaskLost),
     /// Keys or certificates are not in order.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -136,12 +139,18 @@ async fn serve_until_signal(flags: &ServeFlags, mut signals: Signals) -> Result<
     if let Some(address) = running.metrics {
         say(&format!("metrics on http://{address}/metrics"));
     }
-    while signals.next().await == Signal::Hangup {
-        running.certificates.reload().await;
-    }
+    let lost = loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Signal::Hangup => running.certificates.reload().await,
+                _ => break None,
+            },
+            lost = running.lost() => break Some(lost),
+        }
+    };
     tracing::info!("stopping");
     running.shutdown().await;
-    Ok(())
+    lost.map_or(Ok(()), |lost| Err(lost.into()))
 }
 
 fn relay_identity(flags: &RelayIdentityFlags) -> Result<(), CommandError> {

@@ -31,7 +31,8 @@ pub mod throttle;
 pub mod tls;
 
 pub use running::{
-    Config, NodeConfig, Running, STATE_FILE, ServeError, Server, SharedStore, StoreConfig, serve,
+    Config, Health, NodeConfig, Running, STATE_FILE, ServeError, Server, SharedStore, StoreConfig,
+    TaskLost, serve,
 };
 
 /// Name and version of this program, as peers see it.

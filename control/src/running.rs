@@ -1,6 +1,7 @@
 //! The whole server, put together.
 
 mod node;
+mod supervision;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -48,6 +49,9 @@ use crate::tls::certificates::{Certificates, OwnCertificate, Sources};
 use crate::tls::files::{self, Readers};
 use crate::tls::{TlsError, config};
 
+use supervision::Supervisor;
+pub use supervision::{Health, TaskLost};
+
 /// What scripts read to learn where the server is.
 pub const STATE_FILE: &str = "control.json";
 /// Locked while a server runs: two on one folder would both own its rooms.
@@ -58,6 +62,8 @@ const TOKEN_KEY_FILE: &str = "token.key";
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// Time between two looks at those who were let in while the store did not answer, if there are any.
 const PROVE_INTERVAL: Duration = Duration::from_secs(1);
+/// More heartbeats than a node counts before its task for them is started again.
+const BEATS_OF_A_RUN: u64 = 1 << 32;
 /// Whether sessions have ended is looked up again after this time, when the store did not say.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// What clients are told to wait when the server goes away.
@@ -164,6 +170,8 @@ pub struct Server {
     pub authority: [u8; 32],
     /// What is counted.
     pub metrics: Metrics,
+    /// How its own tasks do.
+    pub health: Health,
 }
 
 impl Server {
@@ -192,7 +200,9 @@ impl Server {
             {
                 Ok(ended) => {
                     for session in ended {
-                        self.session_ended(clients[&session], session);
+                        if let Some(account) = clients.get(&session) {
+                            self.session_ended(*account, session);
+                        }
                     }
                     return;
                 }
@@ -224,7 +234,7 @@ pub struct Running {
     endpoint: Endpoint,
     /// Held for as long as the server runs.
     _lock: File,
-    tasks: Vec<tokio::task::JoinHandle<()>>,
+    tasks: Supervisor,
 }
 
 /// Why the server does not start.
@@ -317,43 +327,37 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let settings = listener::server_config(tls, listener::proof_key(&key));
     let endpoint = open(socket, settings, server.gatekeeper.meter.clone());
     let endpoint = endpoint.map_err(listen)?;
-    let mut tasks = vec![
-        tokio::spawn(sweep(server.clone())),
-        tokio::spawn(server.rooms.clone().sweep_leftovers()),
-        tokio::spawn(prove(server.clone())),
-        tokio::spawn(server.revoked.clone().watch()),
-    ];
+    let mut tasks = Supervisor::new(server.health.clone());
+    let of = server.clone();
+    tasks.keep("sweep", move || sweep(of.clone()));
+    let of = server.rooms.clone();
+    tasks.keep("leftovers", move || of.clone().sweep_leftovers());
+    let of = server.clone();
+    tasks.keep("prove", move || prove(of.clone()));
+    let of = server.revoked.clone();
+    tasks.keep("revoked", move || of.clone().watch());
     if !matches!(config.store, StoreConfig::Sqlite(_)) {
         let mut record = place.record;
         heartbeat::enter(store.as_ref(), &nodes, &mut record).await?;
-        let missed = Arc::new(Notify::new());
-        tasks.push(tokio::spawn(look_again(server.clone(), missed.clone())));
-        let of = server.clone();
-        let notice = move |why| {
-            if why == Missed::ThisNode {
-                // First what is remembered: whoever signs in by that from now on would be let in for long.
-                of.accounts.forget_all();
-            }
-            missed.notify_one();
-        };
-        tasks.push(tokio::spawn(heartbeat::run(
-            store.clone(),
-            nodes,
-            record,
-            notice,
-        )));
+        keep_beating(&mut tasks, (store.clone(), nodes, record), &server);
     }
-    let metrics = listener
-        .as_ref()
-        .and_then(|listener| listener.local_addr().ok());
-    if let Some(listener) = listener {
-        tasks.push(tokio::spawn(confab_telemetry::serve(
-            listener,
-            server.clone(),
-        )));
-    }
+    let metrics = match listener {
+        None => None,
+        Some(listener) => {
+            let address = listener.local_addr().ok();
+            let (listener, of) = (Arc::new(listener), server.clone());
+            tasks.keep("metrics", move || {
+                confab_telemetry::serve(listener.clone(), of.clone())
+            });
+            address
+        }
+    };
     // Only now: nobody comes before this node knows the others.
-    tokio::spawn(listener::listen(endpoint.clone(), server.clone()));
+    let of = (endpoint.clone(), server.clone());
+    tasks.keep("listener", move || {
+        let (endpoint, server) = of.clone();
+        listener::listen(endpoint, server)
+    });
     let running = Running {
         addr,
         fingerprint,
@@ -371,9 +375,42 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     Ok(running)
 }
 
+/// Says that this node lives, and looks again each time that something may have been missed.
+fn keep_beating(
+    tasks: &mut Supervisor,
+    (store, nodes, mut record): (Arc<dyn Store>, Nodes, NodeRecord),
+    server: &Arc<Server>,
+) {
+    let missed = Arc::new(Notify::new());
+    let of = (server.clone(), missed.clone());
+    tasks.keep("look-again", move || {
+        let (server, missed) = of.clone();
+        look_again(server, missed)
+    });
+    let of = server.clone();
+    tasks.keep("heartbeat", move || {
+        // Others have to see a counter that they have not seen, whatever the run before has written.
+        record.counter += BEATS_OF_A_RUN;
+        let (of, missed) = (of.clone(), missed.clone());
+        let notice = move |why| {
+            if why == Missed::ThisNode {
+                // First what is remembered: whoever signs in by that from now on would be let in for long.
+                of.accounts.forget_all();
+            }
+            missed.notify_one();
+        };
+        heartbeat::run(store.clone(), nodes.clone(), record.clone(), notice)
+    });
+}
+
 impl Running {
+    /// Resolves when the server has lost one of its own tasks and has to end.
+    pub async fn lost(&self) -> TaskLost {
+        self.server.health.lost().await
+    }
+
     /// Tells every client that the server goes away, then closes.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(mut self) {
         let after = COME_BACK_AFTER.as_millis();
         let going_away = wire::GoingAway {
             retry_after_ms: u32::try_from(after).unwrap_or(u32::MAX),
@@ -387,9 +424,7 @@ impl Running {
                 .tell_all(wire::event::Kind::GoingAway(going_away));
             tokio::time::sleep(GOODBYE).await;
         }
-        for task in &self.tasks {
-            task.abort();
-        }
+        self.tasks.abort();
         self.endpoint
             .close(close::GOING_AWAY.code(), close::GOING_AWAY.reason());
         // Requests that were read whole are carried out.
@@ -546,6 +581,7 @@ fn assemble(
         region: config.region.clone(),
         authority,
         metrics,
+        health: Health::default(),
     }
 }
 

@@ -432,7 +432,7 @@ impl LongLived for MetricsServer {
             let listener = self.listener.try_clone().and_then(TcpListener::from_std);
             match listener {
                 Ok(listener) => {
-                    confab_telemetry::serve(listener, Arc::clone(&self.figures)).await;
+                    confab_telemetry::serve(Arc::new(listener), Arc::clone(&self.figures)).await;
                 }
                 // Without metrics a relay is as good as with them.
                 Err(error) => tracing::error!("no metrics are served now: {error}"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use confab_telemetry::{Page, Readiness, Source};
+use confab_telemetry::{Health, Page, Readiness, Source};
 use tokio::sync::watch;
 
 use crate::core::histogram::{Histogram, SizeHistogram};
@@ -43,12 +43,12 @@ impl Source for Figures {
         page.into_text()
     }
 
-    fn health(&self) -> Readiness {
+    fn health(&self) -> Health {
         let now = Instant::now();
         if self.heartbeats.iter().any(|heart| heart.is_stuck(now)) {
-            Readiness::NotReady("a worker stands still")
+            Health::Ill("a worker stands still".to_owned())
         } else {
-            Readiness::Ready("ok")
+            Health::Well
         }
     }
 

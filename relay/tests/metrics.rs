@@ -101,7 +101,10 @@ async fn it_answers_what_it_knows_and_survives_what_it_does_not() {
     let address = listener.local_addr().unwrap();
     let figures = figures(&Lab::new());
     let linked = Arc::clone(&figures.linked);
-    tokio::spawn(confab_telemetry::serve(listener, Arc::new(figures)));
+    tokio::spawn(confab_telemetry::serve(
+        Arc::new(listener),
+        Arc::new(figures),
+    ));
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     for (request, status) in [
         (get("/healthz"), "200"),
@@ -133,7 +136,10 @@ async fn a_relay_with_a_worker_that_stands_still_is_not_healthy() {
     let long_ago = Instant::now().checked_sub(2 * STUCK_AFTER).unwrap();
     let stuck = Arc::new(Heartbeat::new(long_ago));
     figures.heartbeats.push(Arc::clone(&stuck));
-    tokio::spawn(confab_telemetry::serve(listener, Arc::new(figures)));
+    tokio::spawn(confab_telemetry::serve(
+        Arc::new(listener),
+        Arc::new(figures),
+    ));
     let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     let answer = ask(address, request).await;
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");

@@ -29,13 +29,22 @@ pub trait Source: Send + Sync + 'static {
     /// All figures, as [`Page`](crate::Page) writes them.
     fn figures(&self) -> String;
 
-    /// Whether it does its work. A server that does not is to be started anew.
-    fn health(&self) -> Readiness {
-        Readiness::Ready("ok")
-    }
-
     /// Whether people may be sent to it.
     fn readiness(&self) -> Readiness;
+
+    /// Whether it does its work. A server whose process ends when it cannot leaves this as it is.
+    fn health(&self) -> Health {
+        Health::Well
+    }
+}
+
+/// Whether a server does its work, or should be started anew.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Health {
+    /// It does: 200.
+    Well,
+    /// It does not, and this is wrong: 503.
+    Ill(String),
 }
 
 /// Whether people may be sent to a server, and what else there is to say.
@@ -48,7 +57,7 @@ pub enum Readiness {
 }
 
 /// Answers requests for as long as the task lives.
-pub async fn serve(listener: TcpListener, source: Arc<impl Source>) {
+pub async fn serve(listener: Arc<TcpListener>, source: Arc<impl Source>) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else {
@@ -84,8 +93,14 @@ async fn converse(stream: TcpStream, source: Arc<impl Source>) -> hyper::Result<
 fn respond(source: &impl Source, method: &Method, path: &str) -> Response<Full<Bytes>> {
     let (status, body) = match (method, path) {
         (&Method::GET, "/metrics") => (StatusCode::OK, source.figures()),
-        (&Method::GET, "/healthz") => told(source.health()),
-        (&Method::GET, "/readyz") => told(source.readiness()),
+        (&Method::GET, "/healthz") => match source.health() {
+            Health::Well => (StatusCode::OK, "ok\n".to_owned()),
+            Health::Ill(what) => (StatusCode::SERVICE_UNAVAILABLE, format!("{what}\n")),
+        },
+        (&Method::GET, "/readyz") => match source.readiness() {
+            Readiness::Ready(text) => (StatusCode::OK, format!("{text}\n")),
+            Readiness::NotReady(text) => (StatusCode::SERVICE_UNAVAILABLE, format!("{text}\n")),
+        },
         (&Method::GET, _) => (
             StatusCode::NOT_FOUND,
             "there are /metrics, /healthz and /readyz\n".to_owned(),
@@ -97,11 +112,4 @@ fn respond(source: &impl Source, method: &Method, path: &str) -> Response<Full<B
     let kind = HeaderValue::from_static(PROMETHEUS);
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
-}
-
-fn told(readiness: Readiness) -> (StatusCode, String) {
-    match readiness {
-        Readiness::Ready(text) => (StatusCode::OK, format!("{text}\n")),
-        Readiness::NotReady(text) => (StatusCode::SERVICE_UNAVAILABLE, format!("{text}\n")),
-    }
 }

@@ -6,5 +6,5 @@
 mod http;
 mod page;
 
-pub use http::{Readiness, Source, serve};
+pub use http::{Health, Readiness, Source, serve};
 pub use page::Page;

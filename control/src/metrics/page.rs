@@ -1,6 +1,6 @@
 //! All that the server tells of itself at this moment.
 
-use confab_telemetry::{Page, Readiness, Source};
+use confab_telemetry::{Health, Page, Readiness, Source};
 
 use crate::Server;
 use crate::cluster::status::NodeLife;
@@ -20,6 +20,17 @@ impl Source for Server {
             Readiness::Ready("ok")
         } else {
             Readiness::Ready("ok, but the store does not answer")
+        }
+    }
+
+    fn health(&self) -> Health {
+        let ill = self.health.ill();
+        match ill.is_empty() {
+            true => Health::Well,
+            false => Health::Ill(format!(
+                "tasks that ended and are started again: {}",
+                ill.join(", ")
+            )),
         }
     }
 }

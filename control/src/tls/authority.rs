@@ -264,9 +264,12 @@ pub fn issued(certificate: &CertificateDer<'_>) -> UnixMillis {
         // Zeros at its beginning are not encoded.
         let serial = certificate.raw_serial();
         let zeros = SERIAL_LEN.checked_sub(serial.len())?;
-        let mut millis = [0; 8];
-        millis[zeros..].copy_from_slice(serial.get(..8usize.checked_sub(zeros)?)?);
-        Some(u64::from_be_bytes(millis))
+        let whole = std::iter::repeat_n(0, zeros).chain(serial.iter().copied());
+        Some(
+            whole
+                .take(8)
+                .fold(0, |millis, byte| (millis << 8) | u64::from(byte)),
+        )
     });
     UnixMillis(millis.unwrap_or_default())
 }
@@ -538,6 +541,12 @@ mod tests {
             let made = authority.operator_identity(now).unwrap();
             assert_eq!(issued(&made.chain[0]), now);
         }
+        // As other programs number them.
+        let pair = KeyPair::generate().unwrap();
+        let mut short = leaf_params("test", NOW).unwrap();
+        short.serial_number = Some(vec![1].into());
+        let short = short.signed_by(&pair, &authority.issuer).unwrap();
+        assert_eq!(issued(short.der()), UnixMillis(0));
         let random_serial = authority.server_identity(dir.path(), &[], NOW).unwrap();
         assert_eq!(issued(&random_serial.chain[0]), UnixMillis(0));
     }

@@ -33,7 +33,17 @@ impl Herald {
         }
         queue.push_back(ask.clone());
         if is_idle {
-            tokio::spawn(self.clone().run(nodes.clone(), node.clone()));
+            tokio::spawn(self.clone().keep(nodes.clone(), node.clone()));
+        }
+    }
+
+    /// Goes on after a panic: what is not told is a session that has ended, and has to be.
+    async fn keep(self, nodes: Nodes, node: NodeRecord) {
+        while tokio::spawn(self.clone().run(nodes.clone(), node.clone()))
+            .await
+            .is_err()
+        {
+            tokio::time::sleep(MAX_PAUSE).await;
         }
     }
 

@@ -1,5 +1,6 @@
 //! The threads that hold the file open: SQLite's calls block, so none is made from an async thread.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 
@@ -42,7 +43,7 @@ impl Threads {
             let db = reader()?;
             spawn("store-read", move || {
                 while let Some(read) = queue.blocking_recv() {
-                    read(&db);
+                    attempt(|| read(&db));
                 }
             })?;
             reads.push(sender);
@@ -70,7 +71,7 @@ impl Threads {
         let sent = self.writes.try_send(write).map_err(full_or_closed);
         Box::pin(async move {
             sent?;
-            answered.await.map_err(|_| closed())?
+            answered.await.map_err(|_| given_up())?
         })
     }
 
@@ -90,7 +91,7 @@ impl Threads {
         let sent = reader.try_send(read).map_err(full_or_closed);
         Box::pin(async move {
             sent?;
-            answered.await.map_err(|_| closed())?
+            answered.await.map_err(|_| given_up())?
         })
     }
 }
@@ -100,16 +101,16 @@ fn write_all(mut db: Connection, mut queue: mpsc::Receiver<Write>) {
         let mut answers: Vec<Answer> = Vec::new();
         let outcome = match db.transaction_with_behavior(TransactionBehavior::Immediate) {
             Err(error) => {
-                // Dropping the job tells its caller that the store does not answer.
+                // Dropping the job tells its caller that nothing came of it.
                 drop(first);
                 Err(error)
             }
             Ok(mut transaction) => {
-                answers.push(first(&mut transaction));
+                answers.extend(attempt(|| first(&mut transaction)));
                 while answers.len() < BATCH
                     && let Ok(next) = queue.try_recv()
                 {
-                    answers.push(next(&mut transaction));
+                    answers.extend(attempt(|| next(&mut transaction)));
                 }
                 transaction.commit()
             }
@@ -118,13 +119,23 @@ fn write_all(mut db: Connection, mut queue: mpsc::Receiver<Write>) {
             tracing::error!(%error, "a write to the store failed");
         }
         for answer in answers {
-            answer(outcome.as_ref().err().map(unavailable));
+            attempt(|| answer(outcome.as_ref().err().map(unavailable)));
         }
     }
     // Leaves a small file behind and a write-ahead log that is empty.
     if let Err(error) = db.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);") {
         tracing::warn!(%error, "the store could not be tidied");
     }
+}
+
+/// Does a job, and lives on when it panics: its caller finds its answer given up, and its savepoint is rolled back.
+fn attempt<T>(job: impl FnOnce() -> T) -> Option<T> {
+    // Nothing of a job is looked at after it panicked.
+    let done = catch_unwind(AssertUnwindSafe(job));
+    if done.is_err() {
+        tracing::error!("a statement of the store panicked; the store goes on");
+    }
+    done.ok()
 }
 
 /// What fails leaves nothing behind, while the batch goes on.
@@ -157,6 +168,49 @@ fn full_or_closed<T>(error: mpsc::error::TrySendError<T>) -> StoreError {
     }
 }
 
+fn given_up() -> StoreError {
+    StoreError::Unavailable("the statement was given up; the log says why".to_owned())
+}
+
 fn closed() -> StoreError {
     StoreError::Unavailable("its thread has ended".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_job_that_panics_leaves_nothing_behind_and_the_threads_go_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store");
+        let open = |path: &std::path::Path| Ok(Connection::open(path)?);
+        let threads = Threads::start(open(&path).unwrap(), || open(&path)).unwrap();
+        let make = |db: &Connection| Ok(db.execute_batch("CREATE TABLE numbers (number)")?);
+        threads.write(make).await.unwrap();
+        // In one batch with two that are well, as far as they meet.
+        let insert = |number: u32| {
+            threads.write(move |db| Ok(db.execute("INSERT INTO numbers VALUES (?1)", [number])?))
+        };
+        let panicking = threads.write::<()>(|db| {
+            db.execute("INSERT INTO numbers VALUES (2)", [])?;
+            panic!("a test's panic");
+        });
+        let (first, lost, third) = tokio::join!(insert(1), panicking, insert(3));
+        first.unwrap();
+        third.unwrap();
+        assert!(lost.unwrap_err().is_outage());
+        for _ in 0..READERS {
+            let lost = threads.read::<()>(|_| panic!("a test's panic")).await;
+            assert!(lost.unwrap_err().is_outage());
+        }
+        for _ in 0..READERS {
+            let sum = threads.read(|db| {
+                Ok(db.query_row("SELECT sum(number) FROM numbers", [], |row| {
+                    row.get::<_, u32>(0)
+                })?)
+            });
+            assert_eq!(sum.await, Ok(4));
+        }
+    }
 }

@@ -1,0 +1,205 @@
+//! Tasks that run for as long as the server: one that ends is started again, and one that cannot be kept ends the server.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// When a task that has ended is started again, and when no more.
+#[derive(Clone, Copy)]
+struct Pace {
+    /// Before the task is started again, after its first end; doubles with each further one.
+    pause: Duration,
+    /// The longest pause.
+    max_pause: Duration,
+    /// A task that has run for so long is well.
+    well_after: Duration,
+    /// A task that has ended so many times in a row, never well in between, cannot be kept.
+    max_ends: u32,
+}
+
+/// It gives up after 11 s of pauses.
+const PACE: Pace = Pace {
+    pause: Duration::from_millis(100),
+    max_pause: Duration::from_secs(5),
+    well_after: Duration::from_secs(10),
+    max_ends: 8,
+};
+
+/// How the server's own tasks do. Clones share it.
+#[derive(Clone, Default)]
+pub struct Health(Arc<State>);
+
+#[derive(Default)]
+struct State {
+    /// Names of tasks that have ended and have not run for long since.
+    ill: Mutex<BTreeSet<&'static str>>,
+    lost: watch::Sender<Option<&'static str>>,
+}
+
+/// A task of the server ends again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the server ends because its task \"{0}\" ended again and again: the log says why; start the server again, and report it"
+)]
+pub struct TaskLost(pub &'static str);
+
+impl Health {
+    /// The tasks that do not run, or have not run for 10 s since they ended; none when all is well.
+    pub fn ill(&self) -> Vec<&'static str> {
+        self.lock().iter().copied().collect()
+    }
+
+    /// Resolves when a task cannot be kept.
+    pub async fn lost(&self) -> TaskLost {
+        let mut lost = self.0.lost.subscribe();
+        // The sender lives as long as `self`.
+        let found = lost.wait_for(Option::is_some).await;
+        match found.ok().and_then(|name| *name) {
+            Some(name) => TaskLost(name),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<&'static str>> {
+        self.0.ill.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tasks that never end by themselves. Dropping it aborts them.
+#[derive(Default)]
+pub(super) struct Supervisor {
+    health: Health,
+    tasks: JoinSet<()>,
+}
+
+impl Supervisor {
+    /// No tasks yet; how they do is told to `health`.
+    pub(super) fn new(health: Health) -> Self {
+        Self {
+            health,
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Runs the task that `start` makes, and another one each time that it ends or panics.
+    pub(super) fn keep<T>(&mut self, name: &'static str, start: impl FnMut() -> T + Send + 'static)
+    where
+        T: Future<Output = ()> + Send + 'static,
+    {
+        self.tasks
+            .spawn(keep(name, start, self.health.clone(), PACE));
+    }
+
+    /// Ends all of them.
+    pub(super) fn abort(&mut self) {
+        self.tasks.abort_all();
+    }
+}
+
+async fn keep<T>(name: &'static str, mut start: impl FnMut() -> T, health: Health, pace: Pace)
+where
+    T: Future<Output = ()> + Send + 'static,
+{
+    let (mut pause, mut ends) = (pace.pause, 0);
+    loop {
+        // A set, so that the task ends with this one.
+        let mut task = JoinSet::new();
+        task.spawn(start());
+        if tokio::time::timeout(pace.well_after, task.join_next())
+            .await
+            .is_err()
+        {
+            (pause, ends) = (pace.pause, 0);
+            health.lock().remove(name);
+            task.join_next().await;
+        }
+        ends += 1;
+        health.lock().insert(name);
+        if ends == pace.max_ends {
+            tracing::error!(task = name, "a task of the server cannot be kept");
+            health.0.lost.send_replace(Some(name));
+            return;
+        }
+        tracing::error!(
+            task = name,
+            "a task of the server ended, as it never should; it is started again"
+        );
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(pace.max_pause);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    const FAST: Pace = Pace {
+        pause: Duration::from_millis(1),
+        max_pause: Duration::from_millis(4),
+        well_after: Duration::from_millis(500),
+        max_ends: 8,
+    };
+    const PATIENCE: Duration = Duration::from_secs(15);
+
+    /// Starts that panic, but for the one of that number; and how many there were.
+    fn all_panic_but(well: u32) -> (JoinSet<()>, Health, Arc<AtomicU32>) {
+        let (health, starts) = (Health::default(), Arc::new(AtomicU32::new(0)));
+        let counted = starts.clone();
+        let start = move || {
+            let start = counted.fetch_add(1, Ordering::Relaxed);
+            async move {
+                if start == well {
+                    std::future::pending::<()>().await;
+                }
+                panic!("a test's panic");
+            }
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(keep("test", start, health.clone(), FAST));
+        (tasks, health, starts)
+    }
+
+    async fn eventually(mut is_so: impl FnMut() -> bool) {
+        let waiting = async {
+            while !is_so() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let so = tokio::time::timeout(PATIENCE, waiting).await;
+        so.expect("it becomes so");
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_started_again_and_is_well_after_a_while() {
+        let (_tasks, health, starts) = all_panic_but(2);
+        eventually(|| starts.load(Ordering::Relaxed) == 3).await;
+        assert_eq!(health.ill(), ["test"]);
+        eventually(|| health.ill().is_empty()).await;
+        assert_eq!(starts.load(Ordering::Relaxed), 3);
+    }
+
+    #[tokio::test]
+    async fn a_task_that_cannot_be_kept_ends_the_server() {
+        let (_tasks, health, starts) = all_panic_but(u32::MAX);
+        let lost = tokio::time::timeout(PATIENCE, health.lost()).await;
+        assert_eq!(lost, Ok(TaskLost("test")));
+        assert_eq!(health.ill(), ["test"]);
+        assert_eq!(starts.load(Ordering::Relaxed), FAST.max_ends);
+    }
+
+    #[tokio::test]
+    async fn what_was_started_ends_with_its_keeper() {
+        let (mut tasks, _, starts) = all_panic_but(0);
+        eventually(|| starts.load(Ordering::Relaxed) == 1).await;
+        let all = starts.clone();
+        tasks.abort_all();
+        // The start's closure and what runs of it hold one each.
+        eventually(|| Arc::strong_count(&all) == 2).await;
+        assert_eq!(starts.load(Ordering::Relaxed), 1);
+    }
+}
