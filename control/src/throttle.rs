@@ -71,7 +71,8 @@ impl Bucket {
         self.filled = self.filled.max(now);
     }
 
-    fn is_full(&mut self, now: Instant) -> bool {
+    /// Whether all of its tokens have come back.
+    pub fn is_full(&mut self, now: Instant) -> bool {
         self.fill(now);
         self.tokens >= self.rate.burst
     }

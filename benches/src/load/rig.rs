@@ -9,7 +9,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use clap::Parser;
-use confab_control::cluster::registry::{LinkedRelay, RoomInbox};
+use confab_control::cluster::LinkedRelay;
+use confab_control::cluster::inbox::{RoomInbox, RoomInputs, room_inbox};
 use confab_control::flags::{Command as ControlCommand, Flags};
 use confab_control::rooms::effect::{Done, Input};
 use confab_control::rooms::state::RelayWish;
@@ -22,7 +23,6 @@ use confab_protocol::media::{ConnectionId, HopKey};
 use confab_protocol::version;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::Shape;
 use super::cores::Cores;
@@ -173,7 +173,7 @@ impl Rig {
 
     /// Opens every session of `shape`. Rooms are numbered from `first_room` on.
     pub async fn open(&self, shape: Shape, first_room: u32) -> Result<Vec<Session>, RigError> {
-        let (inbox, mut results) = unbounded_channel();
+        let (inbox, mut results) = room_inbox();
         let mut asked = HashMap::new();
         let mut opened = Vec::new();
         for room in first_room..first_room + shape.rooms {
@@ -273,12 +273,12 @@ async fn wait_for_link(control: &Running) -> Result<LinkedRelay, RigError> {
 }
 
 async fn next_opened(
-    results: &mut UnboundedReceiver<Input>,
+    results: &mut RoomInputs,
     asked: &mut HashMap<u64, (u32, u16)>,
 ) -> Result<(u32, u16, ConnectionId), RigError> {
     let failed = |what: &str| RigError::Command(what.to_owned());
     loop {
-        let input = tokio::time::timeout(COMMAND_DEADLINE, results.recv()).await;
+        let input = tokio::time::timeout(COMMAND_DEADLINE, results.next()).await;
         let input = input.map_err(|_| failed("no answer"))?;
         let Some(Input::CommandDone { command, outcome }) = input else {
             continue;

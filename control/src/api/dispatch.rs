@@ -13,7 +13,7 @@ use super::connection::Client;
 use super::fields as read;
 use crate::AGENT;
 use crate::accounts::{Granted, Login, SignedIn};
-use crate::rooms::{Join, Joiner, Resume};
+use crate::rooms::{Join, Joiner, Resume, Settled};
 use crate::store::{AccountRecord, Cursor, SessionId};
 
 type Answer = Result<response::Kind, Refusal>;
@@ -289,7 +289,7 @@ async fn with_account(client: &Client, who: &SignedIn, request: request::Kind) -
 async fn with_conference(client: &Client, who: &SignedIn, request: request::Kind) -> Answer {
     use request::Kind;
     let (conferences, counts) = (&client.server.conferences, &client.server.counts);
-    match request {
+    let settled = match request {
         Kind::CreateConference(create) => {
             let slug = read::slug(&create.slug)?;
             let title = read::title(&create.title, &slug)?;
@@ -346,35 +346,37 @@ async fn with_conference(client: &Client, who: &SignedIn, request: request::Kind
             let username = read::parse(&invite.username, "username")?;
             let role = read::invited_role(invite.role)?;
             conferences.invite(who, slug, username, role).await?;
+            Settled::Holds
         }
         Kind::SetRole(set) => {
             let slug = read::slug(&set.slug)?;
             let username = read::parse(&set.username, "username")?;
             conferences
                 .set_role(who, slug, username, read::role(set.role())?)
-                .await?;
+                .await?
         }
         Kind::Kick(kick) => {
             let username = read::parse(&kick.username, "username")?;
             conferences
                 .kick(who, read::slug(&kick.slug)?, username)
-                .await?;
+                .await?
         }
         Kind::Ban(ban) => {
             let username = read::parse(&ban.username, "username")?;
             conferences
                 .ban(who, read::slug(&ban.slug)?, username)
-                .await?;
+                .await?
         }
         Kind::Mute(mute) => {
             let username = read::parse(&mute.username, "username")?;
             conferences
                 .mute(who, read::slug(&mute.slug)?, username, mute.muted)
-                .await?;
+                .await?
         }
         _ => return Err(not_here()),
-    }
-    done()
+    };
+    let pending = settled == Settled::Pending;
+    Ok(response::Kind::Done(wire::Done { pending }))
 }
 
 async fn in_room(client: &Client, who: &SignedIn, request: request::Kind) -> Answer {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use confab_protocol::cluster::{
-    BootId, CommandResult, MAX_IDLE_TIMEOUT, MAX_MESSAGE, SILENT_AFTER_MS,
+    BootId, CommandResult, MAX_IDLE_TIMEOUT, MAX_LIVE_ROOMS, MAX_MESSAGE, SILENT_AFTER_MS,
 };
 use confab_protocol::control::framing::{self, Deframer};
 use confab_protocol::control::room::{BadField, MAX_ADDRESSES};
@@ -17,7 +17,7 @@ use quinn::{Connection, RecvStream, SendStream};
 use tokio::sync::mpsc;
 
 use super::names::RelayName;
-use super::registry::{Linked, RelayInfo, Relays};
+use super::registry::{Linked, RelayInfo, Relays, TooMuch};
 use crate::AGENT;
 use crate::api::close;
 use crate::rooms::effect::Input;
@@ -44,6 +44,8 @@ enum LinkError {
     Version(#[from] NoCommonVersion),
     #[error(transparent)]
     Field(#[from] BadField),
+    #[error(transparent)]
+    TooMuch(#[from] TooMuch),
     #[error("not the message that belongs here")]
     OutOfOrder,
     #[error(transparent)]
@@ -60,13 +62,17 @@ pub async fn serve(connection: Connection, name: RelayName, relays: Relays) {
         Err(error) => error,
         Ok((info, send, messages)) => {
             let (out, queue) = mpsc::channel(QUEUE);
-            tracing::info!(relay = %name, sessions = info.max_sessions, "relay linked");
-            let linked = relays.link(name.clone(), info, out);
-            let error = run(&linked, send, queue, messages).await;
-            close::BAD_LINK.close(&connection);
-            tracing::warn!(relay = %name, reason = %error, "relay unlinked");
-            linked.ended();
-            return;
+            let sessions = info.max_sessions;
+            match relays.link(name.clone(), info, out) {
+                Err(error) => error.into(),
+                Ok(linked) => {
+                    tracing::info!(relay = %name, sessions, "relay linked");
+                    let error = run(&linked, send, queue, messages).await;
+                    close::BAD_LINK.close(&connection);
+                    tracing::warn!(relay = %name, reason = %error, "relay unlinked");
+                    return;
+                }
+            }
         }
     };
     tracing::warn!(relay = %name, reason = %error, "a relay could not be linked");
@@ -162,8 +168,8 @@ async fn read(linked: &Linked, mut messages: Messages) -> LinkError {
             Kind::Result(result) => CommandResult::try_from(&result)
                 .map(|result| linked.result(result))
                 .map_err(LinkError::from),
-            Kind::LiveRooms(rooms) => live_rooms(linked, &rooms).map_err(LinkError::from),
-            Kind::MediaEnded(ended) => media_ended(linked, &ended).map_err(LinkError::from),
+            Kind::LiveRooms(rooms) => live_rooms(linked, &rooms),
+            Kind::MediaEnded(ended) => media_ended(linked, &ended),
         };
         if let Err(error) = taken {
             return error;
@@ -183,18 +189,20 @@ async fn next(linked: &Linked, messages: &mut Messages) -> Result<Kind, LinkErro
     Ok(message)
 }
 
-fn live_rooms(linked: &Linked, rooms: &wire::LiveRooms) -> Result<(), BadField> {
+fn live_rooms(linked: &Linked, rooms: &wire::LiveRooms) -> Result<(), LinkError> {
+    if rooms.conference_ids.len() > MAX_LIVE_ROOMS {
+        return Err(BadField("conference_ids").into());
+    }
     let parse = |id: &Bytes| ConferenceId::parse(id, "conference_ids");
     let conferences: Vec<_> = rooms
         .conference_ids
         .iter()
         .map(parse)
         .collect::<Result<_, _>>()?;
-    linked.live_rooms(&conferences);
-    Ok(())
+    Ok(linked.live_rooms(&conferences)?)
 }
 
-fn media_ended(linked: &Linked, ended: &wire::MediaEnded) -> Result<(), BadField> {
+fn media_ended(linked: &Linked, ended: &wire::MediaEnded) -> Result<(), LinkError> {
     let conference = ConferenceId::parse(&ended.conference_id, "conference_id")?;
     let connection_id = ended.connection_id.as_ref().try_into();
     let input = Input::MediaEnded {
@@ -204,8 +212,7 @@ fn media_ended(linked: &Linked, ended: &wire::MediaEnded) -> Result<(), BadField
             .map_err(|_| BadField("connection_id"))?,
         reason: ended.reason(),
     };
-    linked.tell(conference, input);
-    Ok(())
+    Ok(linked.tell(conference, input)?)
 }
 
 async fn write(mut send: SendStream, mut queue: mpsc::Receiver<Bytes>) -> LinkError {

@@ -1,7 +1,7 @@
 //! The relays, which are linked, how loaded they are, and how a room talks to its own; and the other control nodes.
 //!
 //! * [`names`]: what relays and control nodes are called;
-//! * [`registry`]: who is linked;
+//! * [`registry`]: who is linked; [`inbox`]: how a room hears of it;
 //! * [`placement`]: which of them a room goes to;
 //! * [`link`]: one relay's stream: commands out, results and ends of media in;
 //! * [`leftovers`]: rooms that a relay has and nobody here knows;
@@ -9,6 +9,7 @@
 //! * [`nodes`]: control nodes among themselves;
 //! * [`status`]: how all of it goes, for operators.
 
+pub mod inbox;
 pub mod leftovers;
 pub mod link;
 pub mod names;

@@ -120,7 +120,7 @@ impl Load {
         // What sessions cost a relay that has none is not known.
         let by_time = match self.sessions {
             0 => by_time,
-            sessions => by_time * self.sessions_now() / u64::from(sessions),
+            sessions => by_time.saturating_mul(self.sessions_now()) / u64::from(sessions),
         };
         by_sessions.max(by_time)
     }

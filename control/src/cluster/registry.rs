@@ -13,15 +13,29 @@ use confab_protocol::version::{self, VersionRange};
 use confab_protocol::wire;
 use tokio::sync::mpsc;
 
-use super::leftovers::Moderated;
+use super::inbox::{InboxFull, RoomInbox};
+use super::leftovers::{Leftover, Moderated};
 use super::names::RelayName;
 use super::placement::{self, Candidate, Load, Wish};
 use crate::random;
 use crate::rooms::effect::{Done, Input};
 use crate::rooms::state::RelayWish;
+use crate::throttle::{Bucket, Rate};
 
 /// A command that was not answered by then will not be: its room gave up long ago.
 const FORGET_COMMAND: Duration = Duration::from_secs(30);
+/// Commands that wait for their results at most; with one more, the relay loses its link.
+const MAX_PENDING: usize = 32_768;
+/// Media sessions that a relay is believed to take, or to have.
+const MAX_SESSIONS: u32 = 1_000_000;
+/// Datagrams a second that a relay is believed to carry.
+const MAX_DATAGRAMS_PER_S: u64 = 1_000_000_000;
+/// Links of one relay: so many at once, then so many a second. A relay waits 0.1 s and longer between two.
+const LINK_RATE: Rate = Rate {
+    burst: 10.0,
+    per_second: 0.5,
+};
+
 /// A relay that a room can be placed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkedRelay {
@@ -35,6 +49,8 @@ pub struct LinkedRelay {
     pub region: Option<Region>,
     /// Versions of media datagrams that it speaks.
     pub media: VersionRange,
+    /// It ends a session from which it hears nothing for so long.
+    pub idle_timeout: Duration,
 }
 
 /// A relay's first message, read.
@@ -53,9 +69,6 @@ pub struct RelayInfo {
     /// It ends a session from which it hears nothing for so long.
     pub idle_timeout: Duration,
 }
-
-/// How a room hears of its relay: never full, for it holds at most a result for each command and an end for each session.
-pub type RoomInbox = mpsc::UnboundedSender<Input>;
 
 /// All relays that this node knows. Clones share them.
 #[derive(Clone)]
@@ -90,11 +103,13 @@ pub(super) struct Relay {
     serial: u64,
     pub(super) rooms: HashMap<ConferenceId, RoomInbox>,
     /// Rooms that the relay has and that no room here knows of, since when.
-    pub(super) leftovers: HashMap<ConferenceId, Instant>,
+    pub(super) leftovers: HashMap<ConferenceId, Leftover>,
     /// Its last report; nothing before the first.
     pub(super) reported: wire::RelayLoad,
     /// Sessions opened since the last report.
     opened: u32,
+    /// How often it may link.
+    links: Bucket,
 }
 
 pub(super) struct Link {
@@ -109,6 +124,31 @@ struct Pending {
     room: RoomInbox,
     command: u64,
     asked: Instant,
+    /// Whether it asks for media sessions.
+    lists: bool,
+}
+
+/// A relay says more than any would that means well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TooMuch {
+    /// It links again and again.
+    #[error("it links too often")]
+    Links,
+    /// It claims more rooms than a relay has.
+    #[error(
+        "it says that it has more than {} rooms",
+        super::leftovers::MAX_LEFTOVERS
+    )]
+    Rooms,
+    /// A room cannot take in what it says.
+    #[error("it says more of a room than the room takes in")]
+    Inbox,
+}
+
+impl From<InboxFull> for TooMuch {
+    fn from(_: InboxFull) -> Self {
+        Self::Inbox
+    }
 }
 
 /// A relay's place in the registry while it is linked.
@@ -122,12 +162,17 @@ pub struct Linked {
 
 impl Relays {
     /// Enters a relay; an older link of the same name is closed. Its rooms go elsewhere if it has forgotten them.
+    ///
+    /// # Errors
+    ///
+    /// When it links too often: its rooms look each time whether it lives.
     pub fn link(
         &self,
         name: RelayName,
-        info: RelayInfo,
+        mut info: RelayInfo,
         out: mpsc::Sender<bytes::Bytes>,
-    ) -> Linked {
+    ) -> Result<Linked, TooMuch> {
+        info.max_sessions = info.max_sessions.min(MAX_SESSIONS);
         let close = Arc::new(tokio::sync::Notify::new());
         let link = Link {
             out,
@@ -145,24 +190,28 @@ impl Relays {
             leftovers: HashMap::new(),
             reported: wire::RelayLoad::default(),
             opened: 0,
+            links: Bucket::new(LINK_RATE, Instant::now()),
         });
+        if relay.links.take(Instant::now()).is_err() {
+            return Err(TooMuch::Links);
+        }
         relay.break_link();
         if relay.info.boot == info.boot {
             relay.tell_rooms(Input::RelayBack);
         } else {
             relay.give_rooms_up();
+            relay.reported = wire::RelayLoad::default();
+            relay.leftovers.clear();
         }
-        // The relay says anew which rooms it has.
-        relay.leftovers.clear();
         relay.serial += 1;
         (relay.info, relay.link, relay.silent) = (info, Some(link), false);
-        Linked {
+        Ok(Linked {
             fenced: self.fenced.clone(),
             relays: Arc::downgrade(&self.relays),
             name,
             serial: relay.serial,
             close,
-        }
+        })
     }
 
     /// A relay with room for one more session that speaks the version of media, as [`placement`] chooses: of the region if one
@@ -207,10 +256,10 @@ impl Relays {
             Some(known) if known.info.boot == relay.boot => {
                 // What it missed.
                 if known.link.is_none() || known.silent {
-                    let _ = room.send(Input::RelaySilent(relay.boot));
+                    room.send(Input::RelaySilent(relay.boot));
                 }
                 if known.reported.draining {
-                    let _ = room.send(Input::RelayDrains(relay.boot));
+                    room.send(Input::RelayDrains(relay.boot));
                 }
                 known.rooms.insert(conference, room);
                 // The room's first command closes what was there before.
@@ -243,7 +292,7 @@ impl Relays {
             .is_some_and(|relay| relay.send(conference, (command, &room), (fence, boot), action));
         if !sent {
             let outcome = Done::NoLink;
-            let _ = room.send(Input::CommandDone { command, outcome });
+            room.send(Input::CommandDone { command, outcome });
         }
     }
 
@@ -254,6 +303,13 @@ impl Relays {
         {
             relay.give_rooms_up();
         }
+    }
+
+    /// The idle timeout of that run of a relay, if it has ever been linked.
+    pub fn idle_timeout(&self, name: &RelayName, boot: BootId) -> Option<Duration> {
+        let relays = self.lock();
+        let known = relays.get(name).filter(|relay| relay.info.boot == boot);
+        known.map(|relay| relay.info.idle_timeout)
     }
 
     /// How many relays are linked.
@@ -290,32 +346,53 @@ impl Linked {
                 .link
                 .as_mut()
                 .and_then(|link| link.pending.remove(&result.id));
-            if let Some(Pending { room, command, .. }) = pending {
+            if let Some(Pending {
+                room,
+                command,
+                lists,
+                ..
+            }) = pending
+            {
+                let mut result = result;
+                if !lists {
+                    result.media.clear();
+                }
                 let outcome = Done::Answered(result);
-                let _ = room.send(Input::CommandDone { command, outcome });
+                room.send(Input::CommandDone { command, outcome });
             }
         });
     }
 
     /// Hands something to the room of a conference that is on this relay.
-    pub fn tell(&self, conference: ConferenceId, input: Input) {
-        self.with(|relay| {
-            if let Some(room) = relay.rooms.get(&conference) {
-                let _ = room.send(input);
-            }
+    ///
+    /// # Errors
+    ///
+    /// When the room has not taken in what it was told before. Where a relay is linked again, its rooms ask it what they missed.
+    pub fn tell(&self, conference: ConferenceId, input: Input) -> Result<(), TooMuch> {
+        let told = self.with(|relay| match relay.rooms.get(&conference) {
+            Some(room) => room.offer(input).map_err(TooMuch::from),
+            None => Ok(()),
         });
+        told.unwrap_or(Ok(()))
     }
 
-    /// Takes a load report.
+    /// Takes a load report, as far as it can be true. A relay that drains does so until it ends.
     pub fn report(&self, load: &wire::RelayLoad) {
         self.with(|relay| {
             if load.draining && !relay.reported.draining {
                 relay.tell_rooms(Input::RelayDrains);
             }
-            (relay.reported, relay.opened) = (*load, 0);
+            relay.reported = wire::RelayLoad {
+                sessions: load.sessions.min(MAX_SESSIONS),
+                rooms: load.rooms.min(MAX_SESSIONS),
+                datagrams_in_per_s: load.datagrams_in_per_s.min(MAX_DATAGRAMS_PER_S),
+                datagrams_out_per_s: load.datagrams_out_per_s.min(MAX_DATAGRAMS_PER_S),
+                busy_percent: load.busy_percent.min(100),
+                draining: load.draining || relay.reported.draining,
+            };
+            relay.opened = 0;
             if let Some(link) = &mut relay.link {
-                link.pending
-                    .retain(|_, pending| pending.asked.elapsed() < FORGET_COMMAND);
+                link.forget_old();
             }
         });
     }
@@ -336,20 +413,29 @@ impl Linked {
         });
     }
 
-    /// The link is over. The relay's rooms look whether it lives.
-    pub fn ended(self) {
-        self.with(|relay| {
-            relay.break_link();
-            relay.tell_rooms(Input::RelaySilent);
-        });
-    }
-
     /// `None` when another link has taken this one's place.
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut Relay) -> T) -> Option<T> {
         let relays = self.relays.upgrade()?;
         let mut relays = relays.lock().unwrap_or_else(PoisonError::into_inner);
         let relay = relays.get_mut(&self.name)?;
         (relay.serial == self.serial).then(|| act(relay))
+    }
+}
+
+impl Link {
+    fn forget_old(&mut self) {
+        self.pending
+            .retain(|_, pending| pending.asked.elapsed() < FORGET_COMMAND);
+    }
+}
+
+impl Drop for Linked {
+    /// The link is over, however its task ended. The relay's rooms look whether it lives.
+    fn drop(&mut self) {
+        self.with(|relay| {
+            relay.break_link();
+            relay.tell_rooms(Input::RelaySilent);
+        });
     }
 }
 
@@ -361,6 +447,7 @@ impl Relay {
             addresses: self.info.addresses.clone(),
             region: self.info.region.clone(),
             media: self.info.media,
+            idle_timeout: self.info.idle_timeout,
         }
     }
 
@@ -401,6 +488,7 @@ impl Relay {
         let id = link.next_command;
         link.next_command += 1;
         let opens = matches!(action, Action::OpenMedia(_));
+        let lists = matches!(action, Action::ListMedia { .. });
         let message = Command {
             id,
             conference,
@@ -410,8 +498,11 @@ impl Relay {
         };
         let kind = wire::control_to_relay::Kind::Command((&message).into());
         let bytes = framing::encode(&wire::ControlToRelay { kind: Some(kind) });
-        if link.out.try_send(bytes).is_err() {
-            // A relay that does not read fast enough loses its link rather than its order of commands.
+        if link.pending.len() >= MAX_PENDING {
+            link.forget_old();
+        }
+        if link.pending.len() >= MAX_PENDING || link.out.try_send(bytes).is_err() {
+            // A relay that does not read or answer fast enough loses its link rather than its order of commands.
             link.close.notify_one();
             return false;
         }
@@ -422,6 +513,7 @@ impl Relay {
                 room: room.clone(),
                 command,
                 asked: Instant::now(),
+                lists,
             },
         );
         true
@@ -444,14 +536,14 @@ impl Relay {
             link.close.notify_one();
             for Pending { room, command, .. } in link.pending.into_values() {
                 let outcome = Done::NoLink;
-                let _ = room.send(Input::CommandDone { command, outcome });
+                room.send(Input::CommandDone { command, outcome });
             }
         }
     }
 
     fn tell_rooms(&self, of: impl Fn(BootId) -> Input) {
         for room in self.rooms.values() {
-            let _ = room.send(of(self.info.boot));
+            room.send(of(self.info.boot));
         }
     }
 
@@ -477,7 +569,8 @@ mod tests {
         };
         let (out, queue) = mpsc::channel(1);
         let name = name.parse().expect("a name");
-        (relays.link(name, info, out), queue)
+        let linked = relays.link(name, info, out);
+        (linked.expect("it links for the first time"), queue)
     }
 
     fn picked(relays: &Relays, region: Option<&str>, avoid: Option<&str>) -> Option<String> {

@@ -11,7 +11,7 @@ use super::rights::{self, Deed};
 use crate::accounts::SignedIn;
 use crate::clock::Clock;
 use crate::random;
-use crate::rooms::Rooms;
+use crate::rooms::{Rooms, Settled};
 use crate::store::{
     ConferenceRecord, Cursor, MemberRecord, Membership, Page, Standing, Store, StoreError,
 };
@@ -157,7 +157,7 @@ impl Conferences {
     }
 
     /// Deletes the conference and closes its room.
-    pub async fn delete(&self, who: &SignedIn, slug: Slug) -> Result<(), Refusal> {
+    pub async fn delete(&self, who: &SignedIn, slug: Slug) -> Result<Settled, Refusal> {
         let conference = self.find(slug).await?;
         if conference.owner != who.account {
             let message = "only the owner may delete the conference";
@@ -187,7 +187,7 @@ impl Conferences {
     }
 
     /// Gives the membership up; the account's devices leave the room.
-    pub async fn leave(&self, who: &SignedIn, slug: Slug) -> Result<(), Refusal> {
+    pub async fn leave(&self, who: &SignedIn, slug: Slug) -> Result<Settled, Refusal> {
         let conference = self.find(slug).await?;
         let standing = self.store.member(conference.id, who.account).await?;
         let standing = standing.ok_or_else(|| {
@@ -256,7 +256,7 @@ impl Conferences {
         slug: Slug,
         username: Username,
         role: Role,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Settled, Refusal> {
         let (conference, target) = self.may(who, slug, username, Deed::SetRole(role)).await?;
         let old = target.standing.ok_or_else(not_a_member)?;
         let new = old.changed_to(role, old.muted);
@@ -271,13 +271,18 @@ impl Conferences {
         who: &SignedIn,
         slug: Slug,
         username: Username,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Settled, Refusal> {
         let (conference, target) = self.may(who, slug, username, Deed::Kick).await?;
         self.rooms.kick(conference.id, target.account).await
     }
 
     /// Takes an account out of the room and keeps it out.
-    pub async fn ban(&self, who: &SignedIn, slug: Slug, username: Username) -> Result<(), Refusal> {
+    pub async fn ban(
+        &self,
+        who: &SignedIn,
+        slug: Slug,
+        username: Username,
+    ) -> Result<Settled, Refusal> {
         let (conference, target) = self.may(who, slug, username, Deed::Ban).await?;
         let new = match target.standing {
             Some(old) => old.changed_to(Role::Banned, old.muted),
@@ -298,7 +303,7 @@ impl Conferences {
         slug: Slug,
         username: Username,
         muted: bool,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Settled, Refusal> {
         let (conference, target) = self.may(who, slug, username, Deed::Mute).await?;
         let old = target.standing.ok_or_else(not_a_member)?;
         let new = old.changed_to(old.role, muted);

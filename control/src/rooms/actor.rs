@@ -6,23 +6,24 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use confab_protocol::control::framing;
-use confab_protocol::control::{AccountId, ConferenceId, JoinId, Refusal, RoomSecret};
+use confab_protocol::control::{AccountId, ConferenceId, ErrorCode, JoinId, Refusal, RoomSecret};
 use confab_protocol::version::VersionRange;
 use confab_protocol::wire;
 use tokio::sync::{mpsc, oneshot};
 
-use super::admission::{admit, change};
+use super::admission::{admit, change, no_conference};
+use super::clients::Clients;
 use super::effect::{Answer, ClientId, Effect, Input, Joiner, Resume, Ticket};
 use super::home::{self, Owner, Recorded};
 use super::leftovers;
-use super::registry::Shared;
+use super::registry::{Fall, Shared};
 use super::roll_call::{self, Roll};
 use super::state::{Numbers, RelayWish, RoomState, World};
-use crate::cluster::registry::RoomInbox;
+use crate::cluster::inbox::{RoomInbox, RoomInputs};
 use crate::cluster::{LinkedRelay, Relays};
-use crate::events::{EventSink, connection_event};
+use crate::events::EventSink;
 use crate::random::{self, jittered};
-use crate::store::{HomeRecord, Standing, ended_of};
+use crate::store::{HomeRecord, Standing, StoreError, ended_of};
 
 /// How long the store is asked whose the room is, when this node may have been taken for dead.
 const LOOK_DEADLINE: Duration = Duration::from_millis(500);
@@ -85,10 +86,12 @@ pub(super) struct Actor {
     pub(super) conference: ConferenceId,
     pub(super) shared: Arc<Shared>,
     pub(super) requests: mpsc::Receiver<Request>,
-    pub(super) inbox: mpsc::UnboundedReceiver<Input>,
+    pub(super) inbox: RoomInputs,
     /// The other end of `inbox`, for stores and relays to answer to.
     pub(super) to_inbox: RoomInbox,
     pub(super) live: Arc<AtomicU32>,
+    /// The last to be dropped: what the room counts is counted no more by then.
+    pub(super) _fall: Fall,
 }
 
 impl Actor {
@@ -96,6 +99,15 @@ impl Actor {
         // Before the look: what happens after it is noticed.
         let sure = self.shared.nodes.sure_since(Instant::now());
         let store = self.shared.store.as_ref();
+        // First: a home that is taken once is a row for ever.
+        match store.conference(self.conference).await {
+            Ok(Some(_)) => {}
+            Ok(None) => return self.turn_away(|| Err(no_conference())),
+            Err(error) => {
+                let refusal = Refusal::from(error);
+                return self.turn_away(|| Err(refusal.clone()));
+            }
+        }
         let home = match home::take(store, &self.shared.nodes, self.conference).await {
             Ok(Owner::Us(home)) => home,
             Ok(Owner::Other(node)) => {
@@ -127,7 +139,9 @@ impl Actor {
         let mut held = None;
         match roll {
             Roll::Nobody | Roll::Fenced => {}
-            Roll::OutOfReach => state.look_beyond(Instant::now()),
+            Roll::OutOfReach(place, idle_timeout) => {
+                state.look_beyond(Instant::now(), place, idle_timeout);
+            }
             Roll::There(adopted, by) => {
                 state.adopt(Instant::now(), *adopted);
                 held = Some(by);
@@ -137,7 +151,8 @@ impl Actor {
             state,
             tickets: HashMap::new(),
             next_ticket: 0,
-            clients: HashMap::new(),
+            clients: Clients::default(),
+            unclaimed: Vec::new(),
             somebody_went: false,
             place: None,
             sure,
@@ -151,7 +166,7 @@ impl Actor {
             let deadline = deadlines.into_iter().flatten().min();
             let (input, request) = tokio::select! {
                 biased;
-                input = self.inbox.recv() => (input, None),
+                input = self.inbox.next() => (input, None),
                 request = self.requests.recv() => match request {
                     Some(request) => (None, Some(request)),
                     // The server closes.
@@ -173,10 +188,7 @@ impl Actor {
                 self.look_for_ended_sessions(&open);
             }
             let input = input.or_else(|| self.take_in(request?, &mut open));
-            let (now, mut world) = (
-                Instant::now(),
-                Surroundings(self.shared.relays.clone(), self.conference),
-            );
+            let (now, mut world) = (Instant::now(), Surroundings(self.shared.relays.clone()));
             match input {
                 Some(input) => open.state.handle(now, input, &mut world),
                 None => open.state.expire(now, &mut world),
@@ -186,16 +198,17 @@ impl Actor {
             self.live.store(live, Ordering::Relaxed);
             if !open.state.is_owned() {
                 tracing::info!(conference = %self.conference, "another node has the room");
-                open.send_clients_away();
+                open.clients.send_away();
                 return self.turn_away(|| Ok(Answer::Again));
             }
             if open.state.is_over() {
                 let home = open.state.home().clone();
                 // Where an earlier owner had it stays written down until somebody has been there.
                 let was_placed = open.state.fence().placement > 0;
-                if self
-                    .shared
-                    .retire(self.conference, || self.requests.is_empty())
+                if !open.state.has_unreached()
+                    && self
+                        .shared
+                        .retire(self.conference, || self.requests.is_empty())
                 {
                     let store = self.shared.store.as_ref();
                     if let Recorded::Unknown(error) =
@@ -206,9 +219,10 @@ impl Actor {
                     }
                     return;
                 }
-                // Somebody came at the last moment, and comes to a new room.
+                // Somebody came at the last moment, and comes to a new room; so does everybody else who comes while it is
+                // remembered that somebody may be out of reach.
                 let mut next = self.fresh_state(home, open.state.numbers());
-                next.follow(now, &mut open.state);
+                next.follow(&mut open.state);
                 open.state = next;
             }
         }
@@ -246,7 +260,7 @@ impl Actor {
         let look = home::look(store, self.conference, open.state.home());
         let recorded = match tokio::time::timeout(LOOK_DEADLINE, look).await {
             Ok(recorded) => recorded,
-            Err(_) => Recorded::Unknown(crate::store::StoreError::Busy),
+            Err(_) => Recorded::Unknown(StoreError::Busy),
         };
         match &recorded {
             Recorded::Unknown(_) => {
@@ -258,7 +272,7 @@ impl Actor {
                 open.look_pause = LOOK_RETRY;
             }
         }
-        let mut world = Surroundings(self.shared.relays.clone(), self.conference);
+        let mut world = Surroundings(self.shared.relays.clone());
         open.state
             .handle(Instant::now(), Input::Looked(recorded), &mut world);
         self.carry_out_all(open);
@@ -272,15 +286,18 @@ impl Actor {
         }
         let (shared, inbox) = (self.shared.clone(), self.to_inbox.clone());
         tokio::spawn(async move {
-            match ended_of(&shared.store, &shared.clock, sessions).await {
-                Ok(ended) => {
+            // A task of its own, so that it is asked again after a panic, too.
+            let looking =
+                tokio::spawn(async move { ended_of(&shared.store, &shared.clock, sessions).await });
+            match looking.await {
+                Ok(Ok(ended)) => {
                     for session in ended {
-                        let _ = inbox.send(Input::SessionEnded(session));
+                        inbox.send(Input::SessionEnded(session));
                     }
                 }
-                Err(_) => {
+                Ok(Err(_)) | Err(_) => {
                     tokio::time::sleep(jittered(LOOK_RETRY_LONGEST)).await;
-                    let _ = inbox.send(Input::Woken);
+                    inbox.send(Input::Woken);
                 }
             }
         });
@@ -301,9 +318,12 @@ impl Actor {
                     return None;
                 }
                 let (relays, conference) = (self.shared.relays.clone(), self.conference);
-                let fence = open.state.fence();
+                let (fence, inbox) = (open.state.fence(), self.to_inbox.clone());
                 tokio::spawn(async move {
                     let closed = leftovers::close(&relays, &relay, conference, fence).await;
+                    if closed.is_ok() {
+                        inbox.send(Input::LeftoverClosed(relay));
+                    }
                     let _ = answer.send(closed.map(|()| Answer::Done));
                 });
                 None
@@ -327,42 +347,63 @@ impl Actor {
     }
 
     fn carry_out_all(&self, open: &mut OpenRoom) {
-        while let Some(effect) = open.state.next_effect() {
-            self.carry_out(effect, open);
+        loop {
+            while let Some(effect) = open.state.next_effect() {
+                self.carry_out(effect, open);
+            }
+            let Some(join_id) = open.unclaimed.pop() else {
+                break;
+            };
+            let mut world = Surroundings(self.shared.relays.clone());
+            let unclaimed = Input::Unclaimed(join_id);
+            open.state.handle(Instant::now(), unclaimed, &mut world);
         }
         // Only now: whoever went is told of it by one of the effects.
         if std::mem::take(&mut open.somebody_went) && open.state.is_owned() {
             let state = &open.state;
-            open.clients.retain(|client, _| state.knows(*client));
+            open.clients.retain(|client| state.knows(client));
         }
     }
 
     fn carry_out(&self, effect: Effect, open: &mut OpenRoom) {
         let (shared, conference) = (self.shared.clone(), self.conference);
         match effect {
-            Effect::Admit { ticket, account } => self.later(async move {
-                let result = admit(&shared, conference, account).await;
-                Input::Admitted { ticket, result }
-            }),
+            Effect::Admit { ticket, account } => {
+                let result = Err(failed());
+                self.later(Input::Admitted { ticket, result }, async move {
+                    let result = admit(&shared, conference, account).await;
+                    Input::Admitted { ticket, result }
+                });
+            }
             Effect::Change {
                 ticket,
                 account,
                 old,
                 new,
-            } => self.later(async move {
-                let stored = change(shared.store.as_ref(), conference, account, old, new).await;
-                let result = stored.map_err(Into::into);
-                Input::Stored { ticket, result }
-            }),
-            Effect::Delete { ticket } => self.later(async move {
-                let result = shared.store.delete_conference(conference).await;
-                let result = result.map_err(Into::into);
-                Input::Stored { ticket, result }
-            }),
-            Effect::RecordPlace { home, place } => self.later(async move {
-                let store = shared.store.as_ref();
-                Input::PlaceRecorded(home::record_place(store, conference, home, place).await)
-            }),
+            } => {
+                let result = Err(failed());
+                self.later(Input::Stored { ticket, result }, async move {
+                    let stored = change(shared.store.as_ref(), conference, account, old, new).await;
+                    let result = stored.map_err(Into::into);
+                    Input::Stored { ticket, result }
+                });
+            }
+            Effect::Delete { ticket } => {
+                let result = Err(failed());
+                self.later(Input::Stored { ticket, result }, async move {
+                    let result = shared.store.delete_conference(conference).await;
+                    let result = result.map_err(Into::into);
+                    Input::Stored { ticket, result }
+                });
+            }
+            Effect::RecordPlace { home, place } => {
+                let error = StoreError::Unavailable("its task panicked".to_owned());
+                let unknown = Input::PlaceRecorded(Recorded::Unknown(error));
+                self.later(unknown, async move {
+                    let store = shared.store.as_ref();
+                    Input::PlaceRecorded(home::record_place(store, conference, home, place).await)
+                });
+            }
             Effect::Settle(relay) => self.settle(relay, open),
             Effect::Abandon(left) => {
                 let relays = &self.shared.relays;
@@ -382,18 +423,16 @@ impl Actor {
             Effect::Answer { ticket, answer } => {
                 // Whoever is refused has no more to hear from this room.
                 open.somebody_went |= answer.is_err();
-                if let Some(waiting) = open.tickets.remove(&ticket) {
-                    // Whoever asked may be gone; what was done stays done.
-                    let _ = waiting.send(answer);
+                let waiting = open.tickets.remove(&ticket);
+                // Whoever asked may be gone; what was done stays done, but for a join.
+                let unheard = waiting.and_then(|waiting| waiting.send(answer).err());
+                if let Some(Ok(Answer::Joined(joined))) = unheard {
+                    open.unclaimed.extend(joined.made());
                 }
             }
             Effect::Tell { clients, event } => {
                 let bytes = framing::encode(&wire::Event::from(&event));
-                for client in clients {
-                    if let Some(events) = open.clients.get(&client) {
-                        events.push(bytes.clone());
-                    }
-                }
+                open.clients.tell(&clients, &bytes);
             }
             Effect::Present(account) => shared.present(account, conference),
             Effect::Absent(account) => {
@@ -411,18 +450,47 @@ impl Actor {
         if let Some(relay) = &relay
             && !relays.settle(relay, self.conference, self.to_inbox.clone())
         {
-            let _ = self.to_inbox.send(Input::RelayGone(relay.boot));
+            self.to_inbox.send(Input::RelayGone(relay.boot));
         }
         open.place = relay;
     }
 
-    /// Has something answered to the inbox when it is done.
-    fn later(&self, work: impl Future<Output = Input> + Send + 'static) {
-        let inbox = self.to_inbox.clone();
-        tokio::spawn(async move {
-            let _ = inbox.send(work.await);
-        });
+    /// Has something answered to the inbox when it is done; by `failed` when it panics.
+    fn later(&self, failed: Input, work: impl Future<Output = Input> + Send + 'static) {
+        let owed = Owed {
+            inbox: self.to_inbox.clone(),
+            answer: Some(failed),
+        };
+        tokio::spawn(async move { owed.pay(work.await) });
     }
+}
+
+/// An answer that a room waits for, sent when this is dropped.
+struct Owed {
+    inbox: RoomInbox,
+    answer: Option<Input>,
+}
+
+impl Owed {
+    fn pay(mut self, answer: Input) {
+        self.answer = Some(answer);
+    }
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        if let Some(answer) = self.answer.take() {
+            self.inbox.send(answer);
+        }
+    }
+}
+
+/// Of something that panicked. Whether it was stored is not known.
+fn failed() -> Refusal {
+    Refusal::new(
+        ErrorCode::Internal,
+        "the server failed; its log says why. Look whether it was done before you try again",
+    )
 }
 
 /// What changes while the actor runs.
@@ -430,7 +498,9 @@ struct OpenRoom {
     state: RoomState,
     tickets: HashMap<Ticket, AnswerTo>,
     next_ticket: Ticket,
-    clients: HashMap<ClientId, EventSink>,
+    clients: Clients,
+    /// Joins that were answered to nobody.
+    unclaimed: Vec<JoinId>,
     somebody_went: bool,
     place: Option<LinkedRelay>,
     /// Since when nobody can have taken this node for dead, when whose the room is was looked up last.
@@ -479,22 +549,13 @@ impl OpenRoom {
             InRoom::Delete => Input::Delete { ticket },
         }
     }
-
-    /// Has the clients of a room that another node has connect again: any node tells them where it is.
-    fn send_clients_away(&self) {
-        let kind = wire::event::Kind::GoingAway(wire::GoingAway { retry_after_ms: 0 });
-        let event = connection_event(kind);
-        for client in self.clients.values() {
-            client.push(event.clone());
-        }
-    }
 }
 
-struct Surroundings(Relays, ConferenceId);
+struct Surroundings(Relays);
 
 impl World for Surroundings {
     fn pick_relay(&mut self, wish: &RelayWish<'_>) -> Option<LinkedRelay> {
-        self.0.pick_for(self.1, wish)
+        self.0.pick_for(wish)
     }
 
     fn media_version(&mut self, theirs: VersionRange) -> Option<u32> {

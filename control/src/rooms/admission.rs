@@ -12,11 +12,10 @@ pub(super) async fn admit(
     conference: ConferenceId,
     account: AccountId,
 ) -> Result<(ConferenceRecord, Standing), Refusal> {
-    let gone = || Refusal::new(ErrorCode::NotFound, "there is no such conference").about("slug");
     let store = &shared.store;
     // The room is this node's and live: who was a member a moment ago gets in while the store does not answer.
     let record = store.recall_conference(conference).await?;
-    let record = record.ok_or_else(gone)?.value;
+    let record = record.ok_or_else(no_conference)?.value;
     if let Some(standing) = store.recall_member(conference, account).await? {
         return Ok((record, standing.value));
     }
@@ -50,6 +49,10 @@ pub(super) async fn admit(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+pub(super) fn no_conference() -> Refusal {
+    Refusal::new(ErrorCode::NotFound, "there is no such conference").about("slug")
 }
 
 /// Stores an account's standing if it still is `old`.

@@ -9,6 +9,7 @@ use confab_protocol::media::HopKey;
 
 use super::effect::{Answer, Done, Effect, Ticket};
 use super::state::{PLACE_RETRY, RoomState, World};
+use super::unreached::Reach;
 use crate::cluster::LinkedRelay;
 
 /// A command that a relay has not obeyed by then has failed.
@@ -26,6 +27,23 @@ pub(super) struct Command {
     closes: Vec<u16>,
 }
 
+/// A request that waits for relays to obey.
+pub(super) struct Waiting {
+    /// So many commands.
+    parts: usize,
+    /// Whether somebody cannot be told besides.
+    is_pending: bool,
+}
+
+impl Waiting {
+    fn answer(&self) -> Answer {
+        match self.is_pending {
+            true => Answer::Pending,
+            false => Answer::Done,
+        }
+    }
+}
+
 pub(super) enum Purpose {
     /// Opens the media session of a join.
     Join(Ticket, HopKey, HopKey),
@@ -37,8 +55,8 @@ pub(super) enum Purpose {
     Probe(u16),
     /// Whether the relay still has the session of a join that is taken up again, so that it may stay.
     Keep(Ticket),
-    /// Who has come to the room's new relay; whether somebody before them has not.
-    Roll(bool),
+    /// Who has come to the room's new relay, from this sender on; whether somebody before has not.
+    Roll(u16, bool),
     /// Ends what is at this relay, which the room has left.
     CloseLeft(LinkedRelay),
     /// Nobody waits for it.
@@ -131,7 +149,7 @@ impl RoomState {
         };
         let (outcome, connection_id) = (result.outcome, result.connection_id);
         if self.boot() != Some(boot) {
-            self.done_where_it_was(outcome, purpose);
+            self.done_where_it_was(now, outcome, purpose);
             return;
         }
         if matches!(outcome, CommandOutcome::Obeyed | CommandOutcome::NotFound) {
@@ -151,8 +169,8 @@ impl RoomState {
             (CommandOutcome::NotFound, Purpose::Keep(ticket), _) => {
                 self.open_join(now, ticket, world);
             }
-            (CommandOutcome::Obeyed, Purpose::Roll(unseen), _) => {
-                self.roll_called(now, unseen, &result.media, result.more);
+            (CommandOutcome::Obeyed, Purpose::Roll(from, unseen), _) => {
+                self.roll_called(now, (from, unseen), &result.media, result.more);
             }
             (CommandOutcome::Obeyed, Purpose::Move(sender, uplink, downlink), Some(id)) => {
                 let media = self.grant(id, uplink, downlink);
@@ -167,7 +185,7 @@ impl RoomState {
             }
             (
                 _,
-                Purpose::Probe(_) | Purpose::Roll(_) | Purpose::CloseLeft(_) | Purpose::Nothing,
+                Purpose::Probe(_) | Purpose::Roll(..) | Purpose::CloseLeft(_) | Purpose::Nothing,
                 _,
             ) => {}
             (outcome, purpose, _) => self.disobeyed(now, outcome, purpose, world),
@@ -194,15 +212,15 @@ impl RoomState {
             }
             Purpose::Part(ticket) => {
                 self.give_left_up(boot);
-                self.fail_waiting(ticket);
+                self.fail_waiting(now, ticket);
             }
-            Purpose::Roll(_) => self.look_for_the_rest(now),
+            Purpose::Roll(..) => self.look_for_the_rest(now),
             Purpose::Probe(_) | Purpose::Nothing => {}
         }
     }
 
     /// The relay that the room leaves, or has left, has answered.
-    fn done_where_it_was(&mut self, outcome: CommandOutcome, purpose: Purpose) {
+    fn done_where_it_was(&mut self, now: Instant, outcome: CommandOutcome, purpose: Purpose) {
         match (outcome, purpose) {
             // It has seen a later owner.
             (CommandOutcome::Fenced, _) => self.depose(),
@@ -211,7 +229,7 @@ impl RoomState {
                 CommandOutcome::Obeyed | CommandOutcome::NotFound | CommandOutcome::WrongBoot,
                 Purpose::Part(ticket),
             ) => self.part_done(ticket),
-            (_, Purpose::Part(ticket)) => self.fail_waiting(ticket),
+            (_, Purpose::Part(ticket)) => self.fail_waiting(now, ticket),
             (
                 CommandOutcome::Obeyed | CommandOutcome::NotFound | CommandOutcome::WrongBoot,
                 Purpose::CloseLeft(_),
@@ -222,13 +240,21 @@ impl RoomState {
         }
     }
 
-    /// Answers when all of `commands` are obeyed.
-    pub(super) fn wait_for(&mut self, ticket: Ticket, commands: Vec<u64>) {
-        if commands.is_empty() {
-            self.answer(ticket, Ok(Answer::Done));
+    /// Answers when all of `commands` are obeyed, as far as everybody was in reach who is to be told.
+    pub(super) fn wait_for(&mut self, ticket: Ticket, reach: Reach, commands: Vec<u64>) {
+        if reach == Reach::NotAll {
+            self.answer(ticket, Err(relay_silent()));
             return;
         }
-        self.waiting.insert(ticket, commands.len());
+        let waiting = Waiting {
+            parts: commands.len(),
+            is_pending: reach == Reach::GivenUp,
+        };
+        if commands.is_empty() {
+            self.answer(ticket, Ok(waiting.answer()));
+            return;
+        }
+        self.waiting.insert(ticket, waiting);
         for command in commands {
             if let Some(command) = self.commands.get_mut(&command) {
                 command.purpose = Purpose::Part(ticket);
@@ -237,18 +263,13 @@ impl RoomState {
     }
 
     fn part_done(&mut self, ticket: Ticket) {
-        if let Some(parts) = self.waiting.get_mut(&ticket) {
-            *parts -= 1;
-            if *parts == 0 {
+        if let Some(waiting) = self.waiting.get_mut(&ticket) {
+            waiting.parts = waiting.parts.saturating_sub(1);
+            if waiting.parts == 0 {
+                let answer = waiting.answer();
                 self.waiting.remove(&ticket);
-                self.answer(ticket, Ok(Answer::Done));
+                self.answer(ticket, Ok(answer));
             }
-        }
-    }
-
-    pub(super) fn fail_waiting(&mut self, ticket: Ticket) {
-        if self.waiting.remove(&ticket).is_some() {
-            self.answer(ticket, Err(relay_silent()));
         }
     }
 }

@@ -85,6 +85,8 @@ pub enum Input {
         /// Which participant.
         join_id: JoinId,
     },
+    /// The answer to a join came too late for its client: the participant goes out again.
+    Unclaimed(JoinId),
     /// All participants of an account go out.
     Kick {
         /// To be answered.
@@ -162,6 +164,8 @@ pub enum Input {
         /// The leaf in the key ids of the frames.
         leaf: u32,
     },
+    /// A relay where the room is not has closed what it had of it.
+    LeftoverClosed(LinkedRelay),
     /// The relay has forgotten everything.
     RelayGone(BootId),
     /// Nothing is heard of the relay, or its link is broken: it may be dead.
@@ -258,6 +262,8 @@ pub enum Effect {
 pub enum Answer {
     /// Done.
     Done,
+    /// Stored. A relay that is out of reach obeys it when it is back.
+    Pending,
     /// In the room.
     Joined(Box<Joined>),
     /// Another node has the room.
@@ -287,6 +293,16 @@ pub struct Joined {
     pub media_version: u32,
     /// For taking the join up again; `None` where it was taken up.
     pub resume_secret: Option<ResumeSecret>,
+}
+
+impl Joined {
+    /// The join, if it was made and not taken up again.
+    pub(super) fn made(&self) -> Option<JoinId> {
+        self.resume_secret.as_ref()?;
+        let mut participants = self.participants.iter();
+        let own = participants.find(|participant| participant.sender == self.sender);
+        own.map(|participant| participant.join_id)
+    }
 }
 
 /// Something that clients in the room are told.

@@ -12,6 +12,8 @@ use super::state::RoomState;
 
 /// A report counts for so long.
 const REMEMBERED: Duration = Duration::from_secs(60);
+/// A further report of the same account about the same sender is not taken within this time.
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 /// Accounts that have to report a sender.
 const ACCOUNTS: usize = 2;
 /// The moderators are told of a sender once in this time.
@@ -28,6 +30,10 @@ pub(super) struct FrameReports {
 impl FrameReports {
     /// Takes a report in. The number of accounts that report the sender, when the moderators are to be told now.
     fn take(&mut self, now: Instant, account: AccountId) -> Option<usize> {
+        let before = self.by.get(&account);
+        if before.is_some_and(|at| now.saturating_duration_since(*at) < REPORT_INTERVAL) {
+            return None;
+        }
         self.by
             .retain(|_, at| now.saturating_duration_since(*at) < REMEMBERED);
         self.by.insert(account, now);
@@ -99,6 +105,13 @@ mod tests {
         let mut reports = FrameReports::default();
         assert_eq!(reports.take(start, ann), None);
         assert_eq!(reports.take(start + Duration::from_secs(5), ann), None);
+        let soon = start + Duration::from_millis(9999);
+        assert_eq!(reports.take(soon, ann), None);
+        assert_eq!(
+            reports.by[&ann],
+            start + Duration::from_secs(5),
+            "it is not taken"
+        );
         assert_eq!(reports.take(start + Duration::from_secs(6), bob), Some(2));
         assert_eq!(reports.take(start + Duration::from_secs(7), cem), None);
         assert_eq!(reports.take(start + Duration::from_secs(65), bob), None);

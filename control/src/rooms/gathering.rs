@@ -7,35 +7,28 @@ use std::time::{Duration, Instant};
 use confab_protocol::cluster::{Action, MediaState};
 
 use super::commands::Purpose;
-use super::state::{BEYOND, Media, RoomState};
+use super::roll_call::rises;
+use super::state::{Media, RoomState};
 
 /// Time between two looks who has come.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 impl RoomState {
-    /// A relay was left that could not be told. What somebody had there is over after a while.
-    pub(super) fn part(&mut self, now: Instant) {
-        self.parting = Some(now + BEYOND);
-        self.look_for_the_rest(now);
-    }
-
     /// Not everybody has come, or it is not known.
     pub(super) fn look_for_the_rest(&mut self, now: Instant) {
-        if self.leaving.is_some() || self.parting.is_some() {
+        if self.leaving.is_some() || self.has_parted() {
             self.roll_at = Some(now + LOOK_AGAIN);
         }
     }
 
     /// Does what has become due.
     pub(super) fn expire_gathering(&mut self, now: Instant) {
-        self.parting.take_if(|until| *until <= now);
         if self.roll_at.take_if(|at| *at <= now).is_none() {
             return;
         }
-        if self.place.is_none() {
-            self.look_for_the_rest(now);
-        } else if self.leaving.is_some() || self.parting.is_some() {
-            self.command(now, Purpose::Roll(false), Action::ListMedia { from: 0 });
+        // Without a relay there is nobody to ask: it is asked when the room has one.
+        if self.place.is_some() && (self.leaving.is_some() || self.has_parted()) {
+            self.command(now, Purpose::Roll(0, false), Action::ListMedia { from: 0 });
         }
     }
 
@@ -43,20 +36,25 @@ impl RoomState {
     pub(super) fn roll_called(
         &mut self,
         now: Instant,
-        unseen: bool,
+        (from, unseen): (u16, bool),
         media: &[MediaState],
         more: bool,
     ) {
+        if !rises(from, media) {
+            // It would go on for ever.
+            self.look_for_the_rest(now);
+            return;
+        }
         let unseen = unseen || media.iter().any(|session| !session.seen);
-        if let Some(last) = media.last().filter(|_| more) {
-            let from = last.sender.saturating_add(1);
-            self.command(now, Purpose::Roll(unseen), Action::ListMedia { from });
+        let next = media.last().and_then(|last| last.sender.checked_add(1));
+        if let Some(from) = next.filter(|_| more) {
+            self.command(now, Purpose::Roll(from, unseen), Action::ListMedia { from });
             return;
         }
         let is_open = |media: &Media| matches!(media, Media::Open(_));
         let all_open = self.people.values().all(|person| is_open(&person.media));
         if all_open && !unseen {
-            self.parting = None;
+            self.all_have_parted();
             self.all_have_left(now);
         } else {
             self.look_for_the_rest(now);

@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use confab_protocol::cluster::{Action, CommandResult, Fence};
 use confab_protocol::control::{ConferenceId, ErrorCode, Refusal};
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::actor::Ask;
 use super::commands::COMMAND_DEADLINE;
 use super::effect::{Answer, Done, Input};
 use super::registry::Rooms;
+use super::unreached::GIVEN_UP;
+use crate::cluster::inbox::room_inbox;
 use crate::cluster::{LinkedRelay, Relays};
 
 /// How often leftovers are looked for.
@@ -23,15 +24,21 @@ const CLOSED_AT_ONCE: usize = 16;
 const RETRY: Duration = Duration::from_millis(500);
 
 impl Rooms {
-    /// Sees to it that what is left over of the conference is gone, now and whenever a relay comes back with it.
-    pub(super) async fn close_leftovers(&self, conference: ConferenceId) -> Result<(), Refusal> {
+    /// Sees to it that what is left over of the conference is gone, now and whenever a relay comes back with it. False when a
+    /// relay has not closed it for so long that nobody is to wait for it.
+    pub(super) async fn close_leftovers(&self, conference: ConferenceId) -> Result<bool, Refusal> {
         let relays = &self.shared.relays;
         // First the note: a relay that links right after the look has its leftovers closed by the sweep.
         relays.note_moderated(conference);
-        for relay in relays.leftovers_of(conference) {
-            self.close_leftover(&relay, conference).await?;
+        let mut are_closed = true;
+        for (relay, since) in relays.leftovers_of(conference) {
+            match self.close_leftover(&relay, conference).await {
+                Ok(()) => {}
+                Err(_) if since.elapsed() >= GIVEN_UP => are_closed = false,
+                Err(refusal) => return Err(refusal),
+            }
         }
-        Ok(())
+        Ok(are_closed)
     }
 
     /// Closes leftovers as they become due, for as long as the node runs.
@@ -72,14 +79,34 @@ impl Rooms {
     ) -> Result<(), Refusal> {
         match self
             .ask(conference, Ask::CloseLeftover(relay.clone()))
-            .await?
+            .await
         {
-            Answer::Done | Answer::Elsewhere(_) => {
-                self.shared.relays.leftover_closed(relay, conference);
-                Ok(())
+            Ok(Answer::Done | Answer::Elsewhere(_)) => {}
+            Ok(Answer::Joined(_) | Answer::Again | Answer::Pending) => return Err(not_closed()),
+            Err(refusal) if refusal.code == ErrorCode::NotFound => {
+                self.close_deleted(relay, conference).await?;
             }
-            Answer::Joined(_) | Answer::Again => Err(not_closed()),
+            Err(refusal) => return Err(refusal),
         }
+        self.shared.relays.leftover_closed(relay, conference);
+        Ok(())
+    }
+
+    /// Closes what a relay has of a conference that is not there any more, above every era that an owner had. A conference that never
+    /// had an owner is one of which no relay has anything, whatever it says.
+    async fn close_deleted(
+        &self,
+        relay: &LinkedRelay,
+        conference: ConferenceId,
+    ) -> Result<(), Refusal> {
+        let Some(home) = self.shared.store.home(conference).await? else {
+            return Ok(());
+        };
+        let fence = Fence {
+            era: home.era.saturating_add(1),
+            placement: 0,
+        };
+        close(&self.shared.relays, relay, conference, fence).await
     }
 }
 
@@ -108,10 +135,10 @@ pub(super) async fn ask(
     fence: Fence,
     action: Action,
 ) -> Option<CommandResult> {
-    let (inbox, mut outcome) = mpsc::unbounded_channel();
+    let (inbox, mut outcome) = room_inbox();
     let in_whose_name = (fence, relay.boot);
     relays.command(&relay.name, conference, (0, inbox), in_whose_name, action);
-    match tokio::time::timeout(COMMAND_DEADLINE, outcome.recv()).await {
+    match tokio::time::timeout(COMMAND_DEADLINE, outcome.next()).await {
         Ok(Some(Input::CommandDone {
             outcome: Done::Answered(result),
             ..

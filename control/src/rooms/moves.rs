@@ -33,7 +33,7 @@ impl RoomState {
             return;
         }
         let wish = RelayWish {
-            prefer: self.home.place.as_ref().map(|place| &place.relay),
+            prefer: self.home.place.as_ref(),
             avoid: self.avoid.as_ref(),
             ..self.wish()
         };
@@ -92,9 +92,11 @@ impl RoomState {
         }
         self.effects.push_back(Effect::Settle(Some(relay.clone())));
         self.place = Some(Place::new(relay, now));
+        self.homeless_since = None;
         // Sessions that an earlier owner opened there, or this one before its room was elsewhere, are nobody's any more but
         // would go on hearing: who is in the room is let in anew.
         self.command(now, Purpose::Nothing, Action::CloseRoom);
+        self.look_for_the_rest(now);
         self.open_waiting(now, world);
         let joins: Vec<Ticket> = self.joins.keys().copied().collect();
         for ticket in joins {
@@ -243,12 +245,13 @@ impl RoomState {
         };
         self.effects.push_back(Effect::Settle(None));
         self.effects.push_back(Effect::Abandon(place.relay));
+        self.homeless_since = Some(now);
         self.avoid = avoid;
         self.look_for_the_rest(now);
         for command in std::mem::take(&mut self.commands).into_values() {
             // Joins and moves are asked for again at the new place.
             match command.purpose {
-                Purpose::Part(ticket) => self.fail_waiting(ticket),
+                Purpose::Part(ticket) => self.fail_waiting(now, ticket),
                 Purpose::CloseLeft(relay) => self.left_unclosed(relay),
                 _ => {}
             }
@@ -278,7 +281,7 @@ impl RoomState {
             (_, CommandOutcome::Fenced) => self.depose(),
             (_, CommandOutcome::WrongBoot) => {
                 if let Purpose::Part(ticket) = purpose {
-                    self.fail_waiting(ticket);
+                    self.fail_waiting(now, ticket);
                 }
                 self.displace(now, None, world);
             }
@@ -292,9 +295,9 @@ impl RoomState {
                 self.cancel_join(now, *ticket, Refusal::new(ErrorCode::Internal, failed));
             }
             (Purpose::Move(..), _) => self.displace(now, here, world),
-            (Purpose::Part(ticket), _) => self.fail_waiting(*ticket),
+            (Purpose::Part(ticket), _) => self.fail_waiting(now, *ticket),
             (
-                Purpose::Probe(_) | Purpose::Roll(_) | Purpose::CloseLeft(_) | Purpose::Nothing,
+                Purpose::Probe(_) | Purpose::Roll(..) | Purpose::CloseLeft(_) | Purpose::Nothing,
                 _,
             ) => {}
         }

@@ -9,10 +9,11 @@ use confab_protocol::control::{
 };
 use confab_protocol::version::VersionRange;
 
-use super::commands::{Purpose, relay_silent};
+use super::commands::Purpose;
 use super::effect::{Answer, ClientId, Effect, EventKind, Joined, Joiner, OwnJoin, Resume, Ticket};
 use super::note::ResumeHash;
 use super::state::{Join, JoinStage, Media, Person, RoomState, World};
+use super::unreached::Reach;
 use crate::store::{ConferenceRecord, SessionId, Standing};
 
 /// Devices with which one account may be in a room.
@@ -21,10 +22,19 @@ const MAX_DEVICES: usize = 8;
 const MAX_KICKED: usize = 256;
 
 impl RoomState {
-    pub(super) fn begin_join(&mut self, ticket: Ticket, who: Joiner, resume: Option<Resume>) {
+    pub(super) fn begin_join(
+        &mut self,
+        now: Instant,
+        ticket: Ticket,
+        who: Joiner,
+        resume: Option<Resume>,
+    ) {
         if let Some(resume) = &resume
             && self.find_resumed(who.account, resume).is_none()
         {
+            if let Some(live) = resume.live {
+                self.heard_unreached(now, live, None);
+            }
             let is_kicked = self.kicked.contains(&(who.account, resume.join_id));
             let refusal = if is_kicked { kicked() } else { join_gone() };
             self.answer(ticket, Err(refusal));
@@ -105,10 +115,11 @@ impl RoomState {
         };
         let version = version.ok_or_else(|| unsupported_media(who.media, self.media_version))?;
         if let Some(resume) = resume {
-            let sender = self
+            let person = self
                 .find_resumed(who.account, resume)
-                .ok_or_else(join_gone)?;
-            return Ok((self.people[&sender].participant.clone(), None));
+                .and_then(|sender| self.people.get(&sender));
+            let person = person.ok_or_else(join_gone)?;
+            return Ok((person.participant.clone(), None));
         }
         let accounts = self
             .people
@@ -279,15 +290,26 @@ impl RoomState {
         self.take_out(sender, LeaveReason::Left, Some(client));
         self.unclosed.insert(sender, Some(account));
         let commands = self.close_media(now, &[sender]);
-        self.wait_for(ticket, commands);
+        self.wait_for(ticket, Reach::All, commands);
+    }
+
+    /// Nobody has the keys of a join whose answer found no client: it would stand in the room until its session is over.
+    pub(super) fn unclaimed(&mut self, now: Instant, join_id: JoinId) {
+        let mut people = self.people.iter();
+        let found = people.find(|(_, person)| person.participant.join_id == join_id);
+        let Some(sender) = found.map(|(sender, _)| *sender) else {
+            return;
+        };
+        self.take_all_out(&[sender], LeaveReason::Lost);
+        self.close_media(now, &[sender]);
     }
 
     pub(super) fn kick(&mut self, now: Instant, ticket: Ticket, account: AccountId) {
         let joins = self.cancel_joins_of(now, account, kicked);
         let senders = self.senders_of(account);
         let is_unclosed = self.unclosed.values().any(|of| may_be(*of, account));
-        let is_out_of_reach = self.is_out_of_reach(account);
-        if senders.is_empty() && joins == 0 && !is_unclosed && !is_out_of_reach {
+        let reach = self.reach(now, account);
+        if senders.is_empty() && joins == 0 && !is_unclosed && reach == Reach::All {
             let message = "nobody of this name is in the room";
             self.answer(
                 ticket,
@@ -298,11 +320,7 @@ impl RoomState {
         self.remember_kicked(&senders);
         self.take_all_out(&senders, LeaveReason::Kicked);
         let commands = self.close_all_of(now, account);
-        if is_out_of_reach {
-            self.answer(ticket, Err(relay_silent()));
-            return;
-        }
-        self.wait_for(ticket, commands);
+        self.wait_for(ticket, reach, commands);
     }
 
     /// Whose client is on its way back from a lost connection does not hear of the kick, and would come in again: it is told
@@ -428,14 +446,10 @@ impl RoomState {
         }
     }
 
-    /// Whether there is no relay that could be told of the account, though one may have sessions of it: what is to hold for
-    /// it cannot be acknowledged now.
-    pub(super) fn is_out_of_reach(&self, account: AccountId) -> bool {
-        let is_there = !self.senders_of(account).is_empty()
-            || self.unclosed.values().any(|of| may_be(*of, account));
-        self.beyond.is_some()
-            || self.parting.is_some()
-            || self.place.is_none() && self.fence().placement > 0 && is_there
+    /// Whether a relay where the room is, or was a moment ago, may have sessions of the account.
+    pub(super) fn may_be_there(&self, account: AccountId) -> bool {
+        !self.senders_of(account).is_empty()
+            || self.unclosed.values().any(|of| may_be(*of, account))
     }
 
     /// Has the relay close what it may still have of the account.

@@ -1,7 +1,7 @@
 //! Finds a conference's room, starts it when it is needed and forgets it when it is over.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ use super::note::NoteKeys;
 use super::people::participant_gone;
 use crate::clock::Clock;
 use crate::cluster::Relays;
+use crate::cluster::inbox::{RoomInbox, room_inbox};
 use crate::cluster::nodes::messages::RoomAsk;
 use crate::cluster::nodes::{NodeAnswer, NodeAsk, Nodes, PeerError};
-use crate::cluster::registry::RoomInbox;
 use crate::events::EventSink;
 use crate::random::jittered;
 use crate::store::{NodeRecord, SessionId, Standing, Store};
@@ -26,11 +26,15 @@ use crate::store::{NodeRecord, SessionId, Standing, Store};
 const MAILBOX: usize = 2048;
 /// What a client is told to wait when a room's mailbox is full.
 const MAILBOX_RETRY: Duration = Duration::from_millis(500);
-/// How often it is looked who has a room, before whoever asks is told to ask later: as long as it takes to be sure that a
-/// node is dead, and a little longer.
-const ROUNDS: u32 = 24;
-/// The longest pause between two such looks.
+/// A join is answered within this time, whatever the store, relays and other nodes do: longer than it takes to be sure that a
+/// node is dead, shorter than clients wait.
+const JOIN_DEADLINE: Duration = Duration::from_secs(6);
+/// The same for what moderators ask, and for leaving. Another node that is asked has 6 s of it.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// The longest pause between two looks who has a room.
 const PAUSE: Duration = Duration::from_millis(250);
+/// The pause after the first look at most; it doubles with each.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// What a client is told to wait when nobody knows who has a room.
 const UNSETTLED_RETRY: Duration = Duration::from_millis(250);
 /// Rooms that are woken at the same time, and the pause before the next ones.
@@ -44,6 +48,15 @@ pub enum Join {
     Here(Box<Joined>),
     /// This node has the room: join there.
     Elsewhere(NodeRecord),
+}
+
+/// How far something that was asked of a room holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Settled {
+    /// For everybody: it is stored, and the relay has obeyed.
+    Holds,
+    /// It is stored. A relay that has been out of reach for long obeys it when it is back.
+    Pending,
 }
 
 /// What the operator decides about rooms.
@@ -73,6 +86,8 @@ pub(super) struct Shared {
     rooms: Mutex<HashMap<ConferenceId, Room>>,
     /// In which rooms an account is, and how often.
     presence: Mutex<HashMap<AccountId, HashMap<ConferenceId, u32>>>,
+    /// No room is begun any more.
+    is_closed: AtomicBool,
 }
 
 struct Room {
@@ -101,6 +116,7 @@ impl Rooms {
                 notes,
                 rooms: Mutex::default(),
                 presence: Mutex::default(),
+                is_closed: AtomicBool::new(false),
             }),
         }
     }
@@ -119,14 +135,17 @@ impl Rooms {
             resume,
             events,
         };
-        for round in 0..ROUNDS {
-            match self.ask(conference, Ask::InRoom(ask.clone())).await? {
-                Answer::Joined(joined) => return Ok(Join::Here(joined)),
-                Answer::Elsewhere(node) => return Ok(Join::Elsewhere(node)),
-                Answer::Done | Answer::Again => pause(round).await,
+        let joining = async {
+            let mut pauses = Pauses::default();
+            loop {
+                match self.ask(conference, Ask::InRoom(ask.clone())).await? {
+                    Answer::Joined(joined) => return Ok(Join::Here(joined)),
+                    Answer::Elsewhere(node) => return Ok(Join::Elsewhere(node)),
+                    Answer::Done | Answer::Pending | Answer::Again => pauses.next().await,
+                }
             }
-        }
-        Err(unsettled())
+        };
+        within(JOIN_DEADLINE, joining).await
     }
 
     /// Takes a participant out at its account's own wish.
@@ -146,8 +165,8 @@ impl Rooms {
             client,
             join_id,
         };
-        match self.ask(conference, Ask::InRoom(ask)).await? {
-            Answer::Done | Answer::Joined(_) => Ok(()),
+        match within(DEADLINE, self.ask(conference, Ask::InRoom(ask))).await? {
+            Answer::Done | Answer::Pending | Answer::Joined(_) => Ok(()),
             Answer::Elsewhere(_) => Err(participant_gone()),
             Answer::Again => Err(unsettled()),
         }
@@ -179,13 +198,17 @@ impl Rooms {
     /// Puts something into the inbox of a room that is here.
     fn tell(&self, conference: ConferenceId, input: Input) {
         if let Some(room) = lock(&self.shared.rooms).get(&conference) {
-            // A room that is over by now has nothing to hear.
-            let _ = room.inbox.send(input);
+            // A room that is this far behind does without what its clients report.
+            let _ = room.inbox.offer(input);
         }
     }
 
     /// Takes all participants of an account out.
-    pub async fn kick(&self, conference: ConferenceId, account: AccountId) -> Result<(), Refusal> {
+    pub async fn kick(
+        &self,
+        conference: ConferenceId,
+        account: AccountId,
+    ) -> Result<Settled, Refusal> {
         self.moderate(conference, RoomAsk::Kick(account)).await
     }
 
@@ -196,13 +219,13 @@ impl Rooms {
         account: AccountId,
         old: Option<Standing>,
         new: Option<Standing>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Settled, Refusal> {
         let ask = RoomAsk::Change { account, old, new };
         self.moderate(conference, ask).await
     }
 
     /// Deletes the conference from the store and closes its room.
-    pub async fn delete(&self, conference: ConferenceId) -> Result<(), Refusal> {
+    pub async fn delete(&self, conference: ConferenceId) -> Result<Settled, Refusal> {
         self.moderate(conference, RoomAsk::Delete).await
     }
 
@@ -210,52 +233,63 @@ impl Rooms {
     pub async fn asked_by_node(&self, conference: ConferenceId, ask: RoomAsk) -> NodeAnswer {
         match self.moderate_here(conference, ask).await {
             Ok(Answer::Done | Answer::Joined(_)) => NodeAnswer::Done,
+            Ok(Answer::Pending) => NodeAnswer::Pending,
             Ok(Answer::Elsewhere(_) | Answer::Again) => NodeAnswer::NotOwner,
             Err(refusal) => NodeAnswer::Refused(refusal),
         }
     }
 
     /// Has the node that has the room do it, whichever that is.
-    async fn moderate(&self, conference: ConferenceId, ask: RoomAsk) -> Result<(), Refusal> {
+    async fn moderate(&self, conference: ConferenceId, ask: RoomAsk) -> Result<Settled, Refusal> {
+        within(DEADLINE, self.moderate_at_last(conference, ask)).await
+    }
+
+    async fn moderate_at_last(
+        &self,
+        conference: ConferenceId,
+        ask: RoomAsk,
+    ) -> Result<Settled, Refusal> {
         // Whether it may have been done by one that did not live to say so.
         let mut may_be_done = false;
-        for round in 0..ROUNDS {
+        let mut pauses = Pauses::default();
+        loop {
             let answer = match self.moderate_here(conference, ask).await {
                 Ok(Answer::Elsewhere(node)) => {
                     let asked = NodeAsk::Room(conference, ask);
                     match self.shared.nodes.ask(&node, &asked).await {
-                        Ok(NodeAnswer::Done) => Ok(true),
+                        Ok(NodeAnswer::Done) => Ok(Some(Settled::Holds)),
+                        Ok(NodeAnswer::Pending) => Ok(Some(Settled::Pending)),
                         Ok(NodeAnswer::Refused(refusal)) => Err(refusal),
                         Ok(NodeAnswer::NotOwner | NodeAnswer::Live(_) | NodeAnswer::Status(_)) => {
-                            Ok(false)
+                            Ok(None)
                         }
                         Err(error) => {
                             // If the node is dead, this one is next.
                             tracing::warn!(node = %node.run.name, %error, "the owner of a room did not answer");
                             may_be_done |= error != PeerError::Unreachable;
-                            Ok(false)
+                            Ok(None)
                         }
                     }
                 }
-                Ok(Answer::Done | Answer::Joined(_)) => Ok(true),
+                Ok(Answer::Done | Answer::Joined(_)) => Ok(Some(Settled::Holds)),
+                Ok(Answer::Pending) => Ok(Some(Settled::Pending)),
                 Ok(Answer::Again) => {
                     may_be_done = true;
-                    Ok(false)
+                    Ok(None)
                 }
                 Err(refusal) => Err(refusal),
             };
             match answer {
-                Ok(true) => return Ok(()),
-                Ok(false) => pause(round).await,
+                Ok(Some(settled)) => return Ok(settled),
+                Ok(None) => pauses.next().await,
                 Err(refusal)
                     if may_be_done && ends(&ask) && refusal.code == ErrorCode::NotFound =>
                 {
-                    return Ok(());
+                    return Ok(Settled::Holds);
                 }
                 Err(refusal) => return Err(refusal),
             }
         }
-        Err(unsettled())
     }
 
     async fn moderate_here(
@@ -269,11 +303,15 @@ impl Rooms {
             RoomAsk::Delete => InRoom::Delete,
         };
         let answer = self.ask(conference, Ask::InRoom(in_room)).await;
-        if !matches!(answer, Ok(Answer::Elsewhere(_) | Answer::Again)) {
-            // Refused, too: who is not in the room may be in what is left over of it.
-            self.close_leftovers(conference).await?;
+        if matches!(answer, Ok(Answer::Elsewhere(_) | Answer::Again)) {
+            return answer;
         }
-        answer
+        // Refused, too: who is not in the room may be in what is left over of it.
+        let are_closed = self.close_leftovers(conference).await?;
+        match answer {
+            Ok(Answer::Done) if !are_closed => Ok(Answer::Pending),
+            answer => answer,
+        }
     }
 
     /// Others may have taken this node for dead, or have ended sessions without its hearing of it: every room looks, some after
@@ -285,8 +323,7 @@ impl Rooms {
         };
         for some in inboxes.chunks(WOKEN_AT_ONCE) {
             for inbox in some {
-                // A room that is over by now has nothing to look at.
-                let _ = inbox.send(Input::Woken);
+                inbox.send(Input::Woken);
             }
             tokio::time::sleep(WAKE_PAUSE).await;
         }
@@ -304,7 +341,7 @@ impl Rooms {
             .iter()
             .filter_map(|conference| rooms.get(conference))
         {
-            let _ = room.inbox.send(Input::SessionEnded(session));
+            room.inbox.send(Input::SessionEnded(session));
         }
     }
 
@@ -332,33 +369,44 @@ impl Rooms {
 
     /// Ends the actors. The relays keep what they have: a node that goes away ends no call.
     pub fn close(&self) {
-        lock(&self.shared.rooms).clear();
+        let mut rooms = lock(&self.shared.rooms);
+        self.shared.is_closed.store(true, Ordering::Relaxed);
+        rooms.clear();
     }
 
     pub(super) async fn ask(&self, conference: ConferenceId, ask: Ask) -> Result<Answer, Refusal> {
         let (answer, answered) = oneshot::channel();
         let request = Request { ask, answer };
-        // Within the lock under which a room retires: a request never meets a room that has stopped listening.
+        // Within the lock under which a room retires: a request meets a room that has stopped listening only while it panics.
         let sent = {
             let mut rooms = lock(&self.shared.rooms);
+            if self.shared.is_closed.load(Ordering::Relaxed) {
+                return Err(closing());
+            }
             let room = rooms
                 .entry(conference)
                 .or_insert_with(|| self.start(conference));
             room.requests.try_send(request)
         };
-        sent.map_err(|_| {
-            Refusal::new(
-                ErrorCode::Busy,
-                "too much is going on in this room; try again in a moment",
-            )
-            .after(MAILBOX_RETRY)
-        })?;
-        answered.await.unwrap_or_else(|_| Err(closing()))
+        match sent {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Closed(_)) => return Ok(Answer::Again),
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                let full = "too much is going on in this room; try again in a moment";
+                return Err(Refusal::new(ErrorCode::Busy, full).after(MAILBOX_RETRY));
+            }
+        }
+        match answered.await {
+            Ok(answer) => answer,
+            Err(_) if self.shared.is_closed.load(Ordering::Relaxed) => Err(closing()),
+            // The room's task panicked: it is taken anew.
+            Err(_) => Ok(Answer::Again),
+        }
     }
 
     fn start(&self, conference: ConferenceId) -> Room {
         let (requests, queue) = mpsc::channel(MAILBOX);
-        let (inbox, inputs) = mpsc::unbounded_channel();
+        let (inbox, inputs) = room_inbox();
         let live = Arc::new(AtomicU32::new(0));
         let actor = Actor {
             conference,
@@ -367,6 +415,11 @@ impl Rooms {
             inbox: inputs,
             to_inbox: inbox.clone(),
             live: live.clone(),
+            _fall: Fall {
+                shared: self.shared.clone(),
+                conference,
+                inbox: inbox.clone(),
+            },
         };
         tokio::spawn(actor.run());
         Room {
@@ -377,7 +430,41 @@ impl Rooms {
     }
 }
 
+/// Takes a room away whose task panics, so that the next request takes the conference anew, under a later era. Media goes on
+/// meanwhile, and the room's clients are sent away by [`Clients`](super::clients::Clients).
+pub(super) struct Fall {
+    shared: Arc<Shared>,
+    conference: ConferenceId,
+    inbox: RoomInbox,
+}
+
+impl Drop for Fall {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.shared.lose(self.conference, &self.inbox);
+        }
+    }
+}
+
 impl Shared {
+    /// Forgets a room whose task has panicked. What its relay has of it is left over, until somebody takes the room anew.
+    fn lose(&self, conference: ConferenceId, inbox: &RoomInbox) {
+        tracing::error!(%conference, "a room's task panicked: the room is taken anew by the next request");
+        let mut rooms = lock(&self.rooms);
+        if rooms
+            .get(&conference)
+            .is_some_and(|room| room.inbox.is_same(inbox))
+        {
+            rooms.remove(&conference);
+            // Within the lock: a room that is begun anew counts afresh.
+            lock(&self.presence).retain(|_, rooms| {
+                rooms.remove(&conference);
+                !rooms.is_empty()
+            });
+            self.relays.lose_room(conference, inbox);
+        }
+    }
+
     /// Forgets the room if nobody has asked anything of it in the meantime.
     pub(super) fn retire(&self, conference: ConferenceId, is_idle: impl FnOnce() -> bool) -> bool {
         let mut rooms = lock(&self.rooms);
@@ -403,7 +490,7 @@ impl Shared {
             return;
         };
         if let Some(count) = rooms.get_mut(&conference) {
-            *count -= 1;
+            *count = count.saturating_sub(1);
             if *count == 0 {
                 rooms.remove(&conference);
             }
@@ -425,15 +512,35 @@ fn closing() -> Refusal {
 fn unsettled() -> Refusal {
     Refusal::new(
         ErrorCode::Busy,
-        "the room changes its server; try again in a moment",
+        "which server has the room is not settled, or that server does not answer; try again in a moment",
     )
     .after(UNSETTLED_RETRY)
 }
 
-/// Longer with each round, and random, so that those who wait for one node do not ask all at once.
-async fn pause(round: u32) {
-    let longest = PAUSE.min(Duration::from_millis(20) * 2u32.saturating_pow(round));
-    tokio::time::sleep(jittered(longest)).await;
+/// What comes of `work`, or a refusal after that time.
+async fn within<T>(
+    deadline: Duration,
+    work: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
+    let done = tokio::time::timeout(deadline, work).await;
+    done.unwrap_or_else(|_| Err(unsettled()))
+}
+
+/// Pauses between looks who has a room: longer with each, and random, so that those who wait for one node do not ask all at
+/// once.
+struct Pauses(Duration);
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self(FIRST_PAUSE)
+    }
+}
+
+impl Pauses {
+    async fn next(&mut self) {
+        tokio::time::sleep(jittered(self.0)).await;
+        self.0 = (self.0 * 2).min(PAUSE);
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

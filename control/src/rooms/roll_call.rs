@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use confab_protocol::cluster::{Action, CommandOutcome, Fence, MediaState};
 use confab_protocol::control::room::Role;
@@ -14,18 +15,21 @@ use super::leftovers;
 use super::note::Note;
 use super::registry::Shared;
 use crate::cluster::LinkedRelay;
-use crate::cluster::registry::RoomInbox;
-use crate::store::{HomeRecord, SessionId, Standing, StoreError, look_up_all};
+use crate::cluster::inbox::RoomInbox;
+use crate::store::{HomePlace, HomeRecord, SessionId, Standing, StoreError, look_up_all};
 
 /// Accounts that are looked up at the same time.
 const LOOKED_UP_AT_ONCE: usize = 32;
+/// A relay has to have said by then who is in a room.
+const LIST_DEADLINE: Duration = Duration::from_secs(4);
 
 /// What came of it.
 pub(super) enum Roll {
     /// Nobody is there.
     Nobody,
-    /// There is no way to the relay, or it does not say: people may be there. It tells what it has of the room when it links.
-    OutOfReach,
+    /// There is no way to this relay, or it does not say: people may be there. It tells what it has of the room when it links.
+    /// With its idle timeout, if it is known.
+    OutOfReach(HomePlace, Option<Duration>),
     /// The relay obeys a later owner.
     Fenced,
     /// These are. The room is found by them until it says itself who is in it.
@@ -45,11 +49,15 @@ pub(super) async fn call(
         return Ok(Roll::Nobody);
     };
     let relays = &shared.relays;
+    let out_of_reach = || {
+        let idle_timeout = relays.idle_timeout(&place.relay, place.boot);
+        Roll::OutOfReach(place.clone(), idle_timeout)
+    };
     let Some(relay) = relays.linked_soon(&place.relay, place.boot).await else {
         // Another boot of it has nothing of the room.
         return Ok(match relays.is_linked(&place.relay) {
             true => Roll::Nobody,
-            false => Roll::OutOfReach,
+            false => out_of_reach(),
         });
     };
     // First: what ends after the relay has said who is there is to be heard of.
@@ -74,7 +82,7 @@ pub(super) async fn call(
             tracing::warn!(relay = %relay.name, %conference, "a relay does not say who is in a room");
             relays.leave(&relay, conference);
             relays.note_left(conference, &relay.name, relay.boot);
-            return Ok(Roll::OutOfReach);
+            return Ok(out_of_reach());
         }
     };
     match found {
@@ -141,13 +149,26 @@ enum Unsaid {
     Fenced,
 }
 
-/// All sessions that the relay has of the room.
+/// All sessions that the relay has of the room. A relay that does not come to an end, or names a session twice, says nothing.
 async fn list(
     shared: &Shared,
     relay: &LinkedRelay,
     conference: ConferenceId,
     era: u64,
 ) -> Result<Vec<MediaState>, Unsaid> {
+    let listing = list_pages(shared, relay, conference, era);
+    let listed = tokio::time::timeout(LIST_DEADLINE, listing).await;
+    listed.unwrap_or(Err(Unsaid::Silent))
+}
+
+async fn list_pages(
+    shared: &Shared,
+    relay: &LinkedRelay,
+    conference: ConferenceId,
+    era: u64,
+) -> Result<Vec<MediaState>, Unsaid> {
+    // Those who are in the room, and those who were taken out and whose sessions the relay has not closed yet.
+    let most = shared.limits.max_participants.saturating_mul(2);
     let (mut sessions, mut from) = (Vec::new(), 0);
     let fence = Fence { era, placement: 0 };
     loop {
@@ -159,13 +180,24 @@ async fn list(
             CommandOutcome::Fenced => return Err(Unsaid::Fenced),
             _ => return Err(Unsaid::Silent),
         }
-        let last = listed.media.last().map(|session| session.sender);
+        if !rises(from, &listed.media) || sessions.len() + listed.media.len() > most {
+            tracing::warn!(relay = %relay.name, %conference, "a relay lists sessions that cannot be: it is not believed");
+            return Err(Unsaid::Silent);
+        }
+        let next = listed.media.last().map(|session| session.sender);
         sessions.extend(listed.media);
-        match last {
-            Some(last) if listed.more && last < u16::MAX => from = last + 1,
+        match next.and_then(|last| last.checked_add(1)) {
+            Some(next) if listed.more => from = next,
             _ => return Ok(sessions),
         }
     }
+}
+
+/// Whether these are in the order of their senders, each once, and none before `from`.
+pub(super) fn rises(from: u16, sessions: &[MediaState]) -> bool {
+    let is_first = |session: &MediaState| session.sender >= from;
+    sessions.first().is_none_or(is_first)
+        && sessions.is_sorted_by(|one, next| one.sender < next.sender)
 }
 
 /// Opens the note of each session; `None` where the relay has none that this cluster made for the session.

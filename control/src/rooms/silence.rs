@@ -1,10 +1,10 @@
 //! What a room does while nothing is heard of its relay. Whether the relay is dead or only the link to it, its people know:
 //! they are asked. While one of them hears it the room stays; when none does it goes elsewhere.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
-use confab_protocol::control::JoinId;
+use confab_protocol::control::{AccountId, JoinId};
 use confab_protocol::media::ConnectionId;
 
 use super::effect::{ClientId, EventKind, OwnJoin};
@@ -21,6 +21,9 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 const DOUBT: Duration = Duration::from_secs(5);
 /// Where nobody can be asked, a relay may link again within this time.
 const RELINK_GRACE: Duration = Duration::from_secs(2);
+
+/// Who is asked, on which media session.
+type Asked = (u16, ClientId, JoinId, ConnectionId);
 
 /// While nothing is heard of a relay.
 pub(super) struct Hush {
@@ -46,11 +49,11 @@ impl Hush {
 
 impl RoomState {
     /// The link to the room's relay is silent or broken.
-    pub(super) fn relay_silent(&mut self, now: Instant) {
+    pub(super) fn relay_silent(&mut self, now: Instant, world: &mut dyn World) {
         let begun = self.place.as_mut().and_then(|place| place.hush.as_mut());
         match begun {
             Some(hush) => hush.is_linkless = true,
-            None => self.ask_people(now, true),
+            None => self.ask_people(now, true, world),
         }
     }
 
@@ -73,6 +76,9 @@ impl RoomState {
         let Some(sender) = self.find_own(of) else {
             return;
         };
+        if alive {
+            self.heard_unreached(now, connection_id, Some(sender));
+        }
         let is_meant = |media: &Media| matches!(media, Media::Open(id) if *id == connection_id);
         if !self
             .people
@@ -85,8 +91,8 @@ impl RoomState {
             return;
         };
         let Some(hush) = &mut place.hush else {
-            if !alive {
-                self.ask_people(now, false);
+            if !alive && self.probe_limits.take(now, of.account) {
+                self.ask_people(now, false, world);
             }
             return;
         };
@@ -106,8 +112,13 @@ impl RoomState {
 
     /// Whether the link to the room's relay is silent or broken.
     pub(super) fn is_linkless(&self) -> bool {
+        self.linkless_since().is_some()
+    }
+
+    /// Since when nothing is heard of the room's relay; `None` while its link is well.
+    pub(super) fn linkless_since(&self) -> Option<Instant> {
         let hush = self.place.as_ref().and_then(|place| place.hush.as_ref());
-        hush.is_some_and(|hush| hush.is_linkless)
+        hush.filter(|hush| hush.is_linkless).map(|hush| hush.since)
     }
 
     /// Decides, when it is time.
@@ -129,7 +140,7 @@ impl RoomState {
         if !is_alive && self.another_relay(world).is_some() {
             self.go_elsewhere(now, world);
         } else {
-            self.ask_people(now, is_linkless);
+            self.ask_people(now, is_linkless, world);
         }
     }
 
@@ -137,35 +148,37 @@ impl RoomState {
         let here = self.place.as_ref().map(|place| place.relay.name.clone());
         let relay = here.as_ref().map(RelayName::as_str);
         tracing::info!(conference = %self.conference, relay, "the relay is not heard: the room goes elsewhere");
-        let is_told = self.is_told();
-        self.displace(now, here, world);
-        if !is_told {
-            self.part(now);
+        if self.linkless_since().is_some()
+            && let Some(relay) = self.place.as_ref().map(|place| place.relay.clone())
+        {
+            self.part(now, &relay);
         }
+        self.displace(now, here, world);
     }
 
-    /// Whether the link to the room's relay is well, so that what is left there can be closed.
-    fn is_told(&self) -> bool {
-        let hush = self.place.as_ref().and_then(|place| place.hush.as_ref());
-        hush.is_none_or(|hush| !hush.is_linkless)
-    }
-
-    /// Asks some of those who could hear the relay whether they do.
-    fn ask_people(&mut self, now: Instant, is_linkless: bool) {
-        let asked: Vec<(u16, ClientId, JoinId, ConnectionId)> = self
+    /// Asks some of those who could hear the relay whether they do: random ones, and one device of each account, so that nobody
+    /// decides for the room by labels or devices of its own.
+    fn ask_people(&mut self, now: Instant, is_linkless: bool, world: &mut dyn World) {
+        let mut could: Vec<(AccountId, Asked)> = self
             .people
             .values()
             .filter_map(|person| match (&person.media, person.client) {
-                (Media::Open(id), Some(client)) => Some((
-                    person.participant.sender,
-                    client,
-                    person.participant.join_id,
-                    *id,
-                )),
+                (Media::Open(id), Some(client)) => {
+                    let participant = &person.participant;
+                    let asked = (participant.sender, client, participant.join_id, *id);
+                    Some((participant.account, asked))
+                }
                 _ => None,
             })
+            .collect();
+        shuffle(&mut could, world);
+        let mut accounts = HashSet::new();
+        let mut asked: Vec<Asked> = could
+            .into_iter()
+            .filter_map(|(account, asked)| accounts.insert(account).then_some(asked))
             .take(ASKED_AT_ONCE)
             .collect();
+        asked.sort_unstable_by_key(|(sender, ..)| *sender);
         let Some(place) = &mut self.place else {
             return;
         };
@@ -187,5 +200,21 @@ impl RoomState {
         for (_, client, join_id, connection_id) in asked {
             self.tell(vec![client], EventKind::ProbeMedia(join_id, connection_id));
         }
+    }
+}
+
+/// Puts them in a random order.
+fn shuffle<T>(all: &mut [T], world: &mut dyn World) {
+    const DRAW_LEN: usize = 8;
+    let mut drawn = vec![0; all.len() * DRAW_LEN];
+    world.random(&mut drawn);
+    // Fisher and Yates; that 2^64 is no multiple of the places left matters to nobody.
+    for (at, bytes) in drawn.chunks_exact(DRAW_LEN).enumerate() {
+        let draw = bytes
+            .iter()
+            .fold(0, |draw, byte| (draw << 8) | u64::from(*byte));
+        let left = (all.len() - at) as u64;
+        let other = at + usize::try_from(draw % left).unwrap_or_default();
+        all.swap(at, other);
     }
 }

@@ -23,7 +23,7 @@ use confab_protocol::control::{
 use confab_protocol::media::ConnectionId;
 use confab_protocol::version::VersionRange;
 
-use super::commands::{Command, relay_silent};
+use super::commands::{Command, Waiting};
 use super::drain::Leaving;
 use super::effect::{
     Answer, ClientId, Effect, EventKind, Input, Joiner, Resume, RoomEvent, Ticket,
@@ -31,15 +31,14 @@ use super::effect::{
 use super::frame_reports::FrameReports;
 use super::home::Recorded;
 use super::note::{NoteSealer, ResumeHash};
+use super::probe_limits::ProbeLimits;
 use super::silence::Hush;
+use super::unreached::{Reach, Unreached};
 use crate::cluster::{LinkedRelay, RelayName};
-use crate::store::{ConferenceRecord, HomeRecord, SessionId, Standing};
+use crate::store::{ConferenceRecord, HomePlace, HomeRecord, SessionId, Standing};
 
 /// A room without a relay looks for one this often.
 pub const PLACE_RETRY: Duration = Duration::from_millis(250);
-
-/// People who are at a relay that nobody commands have gone from it after this time: they hear nobody there.
-pub(super) const BEYOND: Duration = Duration::from_secs(35);
 
 /// What a room needs from around it, at once.
 pub trait World {
@@ -59,8 +58,8 @@ pub struct RelayWish<'a> {
     pub media_version: u32,
     /// In this region, if one there has room.
     pub region: Option<&'a Region>,
-    /// This one if it has room, wherever it is.
-    pub prefer: Option<&'a RelayName>,
+    /// This run of a relay if it has room, wherever it is.
+    pub prefer: Option<&'a HomePlace>,
     /// This one only when there is no other.
     pub avoid: Option<&'a RelayName>,
 }
@@ -100,21 +99,22 @@ pub struct RoomState {
     pub(super) is_recording: bool,
     /// It is to be written anew then.
     pub(super) record_anew: bool,
-    /// People of the room may be at a relay that is out of reach, and that nobody has fenced: until then. What is to hold
-    /// for them is not acknowledged.
-    pub(super) beyond: Option<Instant>,
-    /// The same for a relay that the room has left by itself.
-    pub(super) parting: Option<Instant>,
+    /// Relays at which participants may be, and that cannot be commanded.
+    pub(super) unreached: Vec<Unreached>,
+    /// Since when the room has no relay any more.
+    pub(super) homeless_since: Option<Instant>,
     /// When to ask the relay who has come to it, while one is left or parted from; `None` while it is asked.
     pub(super) roll_at: Option<Instant>,
     pub(super) avoid: Option<RelayName>,
     pub(super) retry_at: Option<Instant>,
     /// Stores under way, with what they will change.
     storing: HashMap<Ticket, Storing>,
-    /// Requests that wait for the relay to obey so many commands more.
-    pub(super) waiting: HashMap<Ticket, usize>,
+    /// Requests that wait for relays to obey.
+    pub(super) waiting: HashMap<Ticket, Waiting>,
     pub(super) commands: BTreeMap<u64, Command>,
     pub(super) next_command: u64,
+    /// How often members' reports make the others be asked whether they hear the relay.
+    pub(super) probe_limits: ProbeLimits,
     /// By sender label.
     pub(super) frame_reports: HashMap<u16, FrameReports>,
     pub(super) effects: VecDeque<Effect>,
@@ -235,8 +235,8 @@ impl RoomState {
             record_at: None,
             is_recording: false,
             record_anew: false,
-            beyond: None,
-            parting: None,
+            unreached: Vec::new(),
+            homeless_since: None,
             roll_at: None,
             unclosed: BTreeMap::new(),
             kicked: VecDeque::new(),
@@ -246,6 +246,7 @@ impl RoomState {
             waiting: HashMap::new(),
             commands: BTreeMap::new(),
             next_command: numbers.command,
+            probe_limits: ProbeLimits::default(),
             frame_reports: HashMap::new(),
             effects: VecDeque::new(),
         }
@@ -261,13 +262,14 @@ impl RoomState {
                 ticket,
                 who,
                 resume,
-            } => self.begin_join(ticket, who, resume),
+            } => self.begin_join(now, ticket, who, resume),
             Input::Leave {
                 ticket,
                 account,
                 client,
                 join_id,
             } => self.leave(now, ticket, account, client, join_id),
+            Input::Unclaimed(join_id) => self.unclaimed(now, join_id),
             Input::Kick { ticket, account } => self.kick(now, ticket, account),
             Input::Change {
                 ticket,
@@ -308,6 +310,7 @@ impl RoomState {
                 alive,
             } => self.media_reported(now, &of, connection_id, alive, world),
             Input::FramesReported { of, leaf } => self.frames_reported(now, &of, leaf),
+            Input::LeftoverClosed(relay) => self.forget_unreached(&relay),
             Input::RelayGone(boot)
             | Input::RelaySilent(boot)
             | Input::RelayHeard(boot)
@@ -315,7 +318,7 @@ impl RoomState {
             | Input::RelayDrains(boot)
                 if self.boot() != Some(boot) => {}
             Input::RelayGone(_) => self.displace(now, None, world),
-            Input::RelaySilent(_) => self.relay_silent(now),
+            Input::RelaySilent(_) => self.relay_silent(now, world),
             Input::RelayHeard(_) => self.relay_heard(),
             Input::RelayBack(_) => {
                 self.relay_heard();
@@ -342,8 +345,7 @@ impl RoomState {
             self.record_at,
             hush.map(Hush::deadline),
             place.and_then(|place| place.drain_at),
-            self.beyond,
-            self.parting,
+            self.unreached_deadline(),
             self.roll_at,
             self.leaving.as_ref().map(Leaving::deadline),
         ]
@@ -367,7 +369,7 @@ impl RoomState {
             self.record_at = None;
             self.record_again();
         }
-        self.beyond.take_if(|until| *until <= now);
+        self.expire_unreached(now);
         self.expire_hush(now, world);
         self.expire_drain(now, world);
         self.expire_gathering(now);
@@ -411,15 +413,10 @@ impl RoomState {
         self.is_owned
     }
 
-    /// People of the room may be at a relay that could not be asked.
-    pub fn look_beyond(&mut self, now: Instant) {
-        self.beyond = Some(now + BEYOND);
-    }
-
     /// The room is begun anew where it has just been over: what may be out of reach still is, and who was sent out was.
-    pub fn follow(&mut self, now: Instant, before: &mut Self) {
-        (self.beyond, self.parting) = (before.beyond, before.parting);
-        self.look_for_the_rest(now);
+    pub fn follow(&mut self, before: &mut Self) {
+        self.unreached = std::mem::take(&mut before.unreached);
+        self.homeless_since = before.homeless_since;
         self.kicked = std::mem::take(&mut before.kicked);
     }
 
@@ -436,6 +433,12 @@ impl RoomState {
     /// The room's home as it was last known.
     pub fn home(&self) -> &HomeRecord {
         &self.home
+    }
+
+    /// Whether participants may be at relays that cannot be commanded: to be remembered for as long, whether somebody is in the
+    /// room or not.
+    pub fn has_unreached(&self) -> bool {
+        !self.unreached.is_empty()
     }
 
     /// In whose name the room commands.
@@ -505,17 +508,13 @@ impl RoomState {
         }
         match storing {
             Storing::Change(account, new) => {
-                let is_out_of_reach = self.is_out_of_reach(account);
+                let reach = self.reach(now, account);
                 let commands = self.apply(now, account, new);
-                if is_out_of_reach {
-                    self.answer(ticket, Err(relay_silent()));
-                } else {
-                    self.wait_for(ticket, commands);
-                }
+                self.wait_for(ticket, reach, commands);
             }
             Storing::Delete => {
                 let commands = self.close(now);
-                self.wait_for(ticket, commands);
+                self.wait_for(ticket, Reach::All, commands);
             }
         }
     }
@@ -594,6 +593,7 @@ impl RoomState {
         if self.is_over() && self.place.is_some() {
             self.command_everywhere(now, &Action::CloseRoom);
             (self.place, self.leaving) = (None, None);
+            self.homeless_since = Some(now);
             self.commands.clear();
             (self.retry_at, self.record_at) = (None, None);
             self.effects.push_back(Effect::Settle(None));

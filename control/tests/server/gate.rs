@@ -1,13 +1,15 @@
-//! A store with a door: while it is shut, nobody gets through to it.
+//! A store with a door: while it is shut, nobody gets through to it. Single operations may fail or panic.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use confab_control::accounts::hashing::PasswordHash;
 use confab_control::clock::UnixMillis;
-use confab_control::cluster::RelayName;
+use confab_control::cluster::Peer;
 use confab_control::store::{
     AccountRecord, ConferenceRecord, Cursor, HomeRecord, MemberRecord, Membership, NodeRecord,
-    NodeRun, Page, Rotation, SessionId, SessionRecord, Standing, Store, StoreError, StoreFuture,
+    NodeRun, Page, Rotation, ServerId, SessionId, SessionRecord, Standing, Store, StoreError,
+    StoreFuture,
 };
 use confab_protocol::control::{AccountId, ConferenceId, Email, Slug, Username};
 use tokio::sync::watch;
@@ -18,6 +20,16 @@ pub struct Gate {
     store: Arc<dyn Store>,
     door: Arc<watch::Sender<Door>>,
     waiting: Arc<Mutex<Vec<&'static str>>>,
+    /// By operation.
+    traps: Arc<Mutex<HashMap<&'static str, Trap>>>,
+}
+
+#[derive(Clone, Copy)]
+enum Trap {
+    /// It panics, so many times more.
+    Panics(u32),
+    /// It is refused.
+    Refuses,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,6 +48,7 @@ impl Gate {
             store,
             door,
             waiting: Arc::default(),
+            traps: Arc::default(),
         }
     }
 
@@ -56,6 +69,36 @@ impl Gate {
         self.waiting.lock().unwrap().contains(&name)
     }
 
+    /// The operation panics the next so many times.
+    pub fn panics_at(&self, operation: &'static str, times: u32) {
+        let trap = Trap::Panics(times);
+        self.traps.lock().unwrap().insert(operation, trap);
+    }
+
+    /// The operation fails from now on.
+    pub fn refuses(&self, operation: &'static str) {
+        self.traps.lock().unwrap().insert(operation, Trap::Refuses);
+    }
+
+    fn spring(&self, operation: &'static str) -> Result<(), StoreError> {
+        let trap = {
+            let mut traps = self.traps.lock().unwrap();
+            let trap = traps.get_mut(operation);
+            trap.map(|trap| {
+                let sprung = *trap;
+                if let Trap::Panics(times) = trap {
+                    *times = times.saturating_sub(1);
+                }
+                sprung
+            })
+        };
+        match trap {
+            Some(Trap::Panics(times)) if times > 0 => panic!("a test's panic at {operation}"),
+            Some(Trap::Refuses) => Err(StoreError::Unavailable("the test says so".to_owned())),
+            _ => Ok(()),
+        }
+    }
+
     async fn pass(&self, name: &'static str) -> Result<(), StoreError> {
         let mut door = self.door.subscribe();
         if *door.borrow() == Door::Jammed {
@@ -74,6 +117,7 @@ macro_rules! through {
         $(fn $name(&self, $($arg: $kind),*) -> StoreFuture<'_, $result> {
             Box::pin(async move {
                 self.pass(stringify!($name)).await?;
+                self.spring(stringify!($name))?;
                 self.store.$name($($arg),*).await
             })
         })*

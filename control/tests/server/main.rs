@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, clippy::unwrap_used)]
 
 mod accounts;
+mod attacks;
 mod certificates;
 mod conferences;
 mod costs;
@@ -13,6 +14,7 @@ mod metrics;
 mod misuse;
 mod operators;
 mod outage;
+mod panics;
 mod relay;
 mod relays;
 mod rooms;

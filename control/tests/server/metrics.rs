@@ -14,7 +14,7 @@ use crate::harness::{PATIENCE, TestServer};
 const SLUG: &str = "friday-night";
 
 /// The answer's head and body.
-async fn get(server: &TestServer, path: &str) -> String {
+pub async fn get(server: &TestServer, path: &str) -> String {
     let address = server.running.metrics.unwrap();
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");

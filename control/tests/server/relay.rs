@@ -38,7 +38,12 @@ struct Shared {
     /// What it says of itself.
     load: Mutex<wire::RelayLoad>,
     send: tokio::sync::Mutex<SendStream>,
+    /// What it answers instead of what it has done.
+    lie: Mutex<Option<Lie>>,
 }
+
+/// Of a command and its true result, what is answered.
+type Lie = Box<dyn FnMut(&Command, CommandResult) -> Vec<CommandResult> + Send>;
 
 impl FakeRelay {
     /// Links to another node, too: it is the same relay.
@@ -94,6 +99,7 @@ impl FakeRelay {
             media,
             load: Mutex::default(),
             send: tokio::sync::Mutex::new(send),
+            lie: Mutex::default(),
         });
         tokio::spawn(obey(recv, deframer, shared.clone()));
         tokio::spawn(report(shared.clone()));
@@ -210,6 +216,29 @@ impl FakeRelay {
         closed.count()
     }
 
+    /// Answers from now on what this makes of each true result.
+    pub fn lies(
+        &self,
+        lie: impl FnMut(&Command, CommandResult) -> Vec<CommandResult> + Send + 'static,
+    ) {
+        *self.shared.lie.lock().unwrap() = Some(Box::new(lie));
+    }
+
+    /// Changes what it has, and what it says of it when it is asked.
+    pub fn tamper(&self, change: impl FnOnce(&mut BTreeMap<(ConferenceId, u16), MediaState>)) {
+        change(&mut self.shared.media.lock().unwrap().sessions);
+    }
+
+    /// Says something by itself.
+    pub async fn say(&self, kind: wire::relay_to_control::Kind) {
+        self.shared.say(kind).await;
+    }
+
+    /// Sends bytes as they are.
+    pub async fn say_bytes(&self, bytes: &[u8]) {
+        let _ = self.shared.send.lock().await.write_all(bytes).await;
+    }
+
     /// Breaks the link.
     pub fn unlink(&self) {
         self.connection.close(0u32.into(), b"test");
@@ -295,10 +324,17 @@ async fn obey(mut recv: RecvStream, mut deframer: Deframer, shared: Arc<Shared>)
             CommandOutcome::Obeyed => shared.media.lock().unwrap().obey(&command, id),
             outcome => CommandResult::bare(command.id, outcome),
         });
+        let results = {
+            let mut lie = shared.lie.lock().unwrap();
+            result.map_or_else(Vec::new, |result| match &mut *lie {
+                Some(lie) => lie(&command, result),
+                None => vec![result],
+            })
+        };
         if !is_fenced {
             shared.seen.lock().unwrap().push((command, id));
         }
-        if let Some(result) = result {
+        for result in results {
             shared
                 .say(wire::relay_to_control::Kind::Result((&result).into()))
                 .await;

@@ -65,6 +65,8 @@ pub enum RoomAsk {
 pub enum NodeAnswer {
     /// It is done.
     Done,
+    /// It is stored, and a relay that is out of reach obeys it when it is back.
+    Pending,
     /// It cannot be done, as the client is to be told.
     Refused(Refusal),
     /// The room is not this node's.
@@ -182,6 +184,7 @@ impl From<NodeAnswer> for wire::NodeResponse {
         use node_response::Kind;
         let kind = match answer {
             NodeAnswer::Done => Kind::Done(wire::Done { pending: false }),
+            NodeAnswer::Pending => Kind::Done(wire::Done { pending: true }),
             NodeAnswer::Refused(refusal) => Kind::Error(refusal.into()),
             NodeAnswer::NotOwner => Kind::NotOwner(wire::NotOwner {}),
             NodeAnswer::Live(counts) => Kind::LiveCounts(wire::LiveCounts { counts }),
@@ -197,7 +200,8 @@ impl TryFrom<wire::NodeResponse> for NodeAnswer {
     fn try_from(response: wire::NodeResponse) -> Result<Self, BadField> {
         use node_response::Kind;
         Ok(match response.kind.ok_or(BadField("kind"))? {
-            Kind::Done(wire::Done { .. }) => Self::Done,
+            Kind::Done(wire::Done { pending: false }) => Self::Done,
+            Kind::Done(wire::Done { pending: true }) => Self::Pending,
             Kind::Error(error) => Self::Refused(error.into()),
             Kind::NotOwner(wire::NotOwner {}) => Self::NotOwner,
             Kind::LiveCounts(live) => Self::Live(live.counts),
@@ -272,6 +276,7 @@ mod tests {
         }
         for answer in [
             NodeAnswer::Done,
+            NodeAnswer::Pending,
             NodeAnswer::NotOwner,
             NodeAnswer::Live(vec![0, 5]),
             NodeAnswer::Status(Box::default()),

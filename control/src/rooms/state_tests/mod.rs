@@ -8,5 +8,6 @@ mod ownership;
 mod relays;
 mod silence;
 mod table;
+mod unreached;
 mod versions;
 mod whatever;

@@ -13,7 +13,7 @@ const BERLIN: BootId = BootId([1; 16]);
 const PARIS: BootId = BootId([2; 16]);
 
 /// Ann and Bob at one of two relays, for some time.
-fn two() -> Table {
+pub(super) fn two() -> Table {
     let mut table = Table::new();
     table.world.relays.push(relay("paris", 2));
     table.join(ANN);
@@ -162,11 +162,11 @@ fn what_is_said_of_another_session_says_nothing() {
     assert!(table.open.is_empty(), "Ann has said nothing");
 }
 
-fn join_of(table: &Table, who: u8) -> confab_protocol::control::JoinId {
+pub(super) fn join_of(table: &Table, who: u8) -> confab_protocol::control::JoinId {
     table.person(who).participant.join_id
 }
 
-fn session_of(table: &Table, who: u8) -> confab_protocol::media::ConnectionId {
+pub(super) fn session_of(table: &Table, who: u8) -> confab_protocol::media::ConnectionId {
     match table.person(who).media {
         crate::rooms::state::Media::Open(id) => id,
         _ => panic!("it is open"),
@@ -216,4 +216,58 @@ fn a_resume_while_the_link_is_lost_takes_nobody_off_a_relay_that_is_heard() {
     table.settle();
     // She has a new session there, and Bob the one that he had.
     assert_eq!(table.moves(), [(vec![u64::from(ANN)], 1)]);
+}
+
+#[test]
+fn one_member_of_bad_will_does_not_have_the_others_asked_all_the_time() {
+    let mut table = two();
+    let probe = (join_of(&table, ANN), session_of(&table, ANN));
+    let mut asked = 0;
+    for _ in 0..600 {
+        table.report(ANN, probe, false);
+        for (join_id, connection_id) in table.take_probes() {
+            if join_id == join_of(&table, BOB) {
+                asked += 1;
+                table.report(BOB, (join_id, connection_id), true);
+            }
+        }
+        table.pass(Duration::from_millis(100));
+    }
+    assert!(
+        (2..=8).contains(&asked),
+        "Bob was asked {asked} times in a minute"
+    );
+    assert!(table.moves().is_empty());
+}
+
+#[test]
+fn an_account_has_one_voice_and_no_label_is_sure_to_be_asked() {
+    let mut table = Table::new();
+    table.world.relays.push(relay("paris", 2));
+    // Two accounts with four devices each took the lowest labels.
+    for _ in 0..4 {
+        table.join(100);
+        table.join(101);
+    }
+    for who in 1..=2 {
+        table.join(who);
+    }
+    table.pass(Duration::from_secs(5));
+    table.take_probes();
+    table.handle(Input::RelaySilent(BERLIN));
+    let probes = table.take_probes();
+    let account_of = |join_id| {
+        let participants = table.room.participants();
+        let one = participants.iter().find(|one| one.join_id == join_id);
+        one.unwrap().account
+    };
+    let mut accounts: Vec<_> = probes
+        .iter()
+        .map(|(join_id, _)| account_of(*join_id))
+        .collect();
+    accounts.sort_unstable();
+    assert_eq!(
+        accounts,
+        [account(1), account(2), account(100), account(101)]
+    );
 }

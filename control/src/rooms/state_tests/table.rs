@@ -25,6 +25,8 @@ use crate::store::{ConferenceRecord, HomeRecord, NodeRun, SessionId, Standing, S
 
 pub(super) const CONFERENCE: ConferenceId = ConferenceId::new([1; 16]);
 pub(super) const SECRET: RoomSecret = RoomSecret::new([5; RoomSecret::LEN]);
+/// Of every relay.
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) const ANN: u8 = 1;
 pub(super) const BOB: u8 = 2;
 
@@ -37,8 +39,12 @@ pub(super) struct TestWorld {
 impl World for TestWorld {
     fn pick_relay(&mut self, wish: &RelayWish<'_>) -> Option<LinkedRelay> {
         let speaks = |relay: &&LinkedRelay| relay.media.contains(wish.media_version);
-        let preferred =
-            |relay: &&LinkedRelay| wish.prefer == Some(&relay.name) && wish.prefer != wish.avoid;
+        let preferred = |relay: &&LinkedRelay| {
+            let is_named = wish
+                .prefer
+                .is_some_and(|place| place.relay == relay.name && place.boot == relay.boot);
+            is_named && Some(&relay.name) != wish.avoid
+        };
         let mut relays = self.relays.iter().filter(speaks);
         let preferred = relays.clone().find(preferred);
         let better = relays.clone().find(|relay| Some(&relay.name) != wish.avoid);
@@ -66,6 +72,8 @@ pub(super) struct Table {
     /// Effects that the test looks at or answers itself.
     pub(super) open: VecDeque<Effect>,
     pub(super) answers: Vec<(Ticket, Result<Option<Joined>, ErrorCode>)>,
+    /// Requests that were answered as stored alone.
+    pub(super) pending: Vec<Ticket>,
     pub(super) events: Vec<(Vec<u64>, RoomEvent)>,
     pub(super) actions: Vec<Action>,
     pub(super) presence: i64,
@@ -109,6 +117,7 @@ pub(super) fn relay(name: &str, boot: u8) -> LinkedRelay {
         addresses: vec!["192.0.2.1:9000".parse().unwrap()],
         region: None,
         media: version::MEDIA,
+        idle_timeout: IDLE_TIMEOUT,
     }
 }
 
@@ -164,6 +173,7 @@ impl Table {
             next_ticket: 0,
             open: VecDeque::new(),
             answers: Vec::new(),
+            pending: Vec::new(),
             events: Vec::new(),
             actions: Vec::new(),
             presence: 0,
@@ -191,6 +201,10 @@ impl Table {
                 Effect::Answer { ticket, answer } => {
                     let answer = match answer {
                         Ok(Answer::Done) => Ok(None),
+                        Ok(Answer::Pending) => {
+                            self.pending.push(ticket);
+                            Ok(None)
+                        }
                         Ok(Answer::Joined(joined)) => {
                             if let Some(secret) = &joined.resume_secret {
                                 let own = joined.own();

@@ -1,0 +1,44 @@
+//! How often reports that a relay does not answer make the others be asked: a member of bad will may send as many as it likes.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use confab_protocol::control::AccountId;
+
+use crate::throttle::{Bucket, Rate};
+
+/// Reports of one account.
+const OF_ACCOUNT: Rate = Rate {
+    burst: 2.0,
+    per_second: 0.1,
+};
+/// Reports of all.
+const OF_ROOM: Rate = Rate {
+    burst: 4.0,
+    per_second: 0.2,
+};
+/// Accounts whose reports are counted at most; others are not heard meanwhile.
+const MAX_ACCOUNTS: usize = 4096;
+
+/// What is left of both, for one room.
+#[derive(Default)]
+pub(super) struct ProbeLimits {
+    accounts: HashMap<AccountId, Bucket>,
+    room: Option<Bucket>,
+}
+
+impl ProbeLimits {
+    /// Whether a report of the account makes the others be asked now.
+    pub(super) fn take(&mut self, now: Instant, account: AccountId) -> bool {
+        if self.accounts.len() >= MAX_ACCOUNTS {
+            self.accounts.retain(|_, bucket| !bucket.is_full(now));
+            if self.accounts.len() >= MAX_ACCOUNTS && !self.accounts.contains_key(&account) {
+                return false;
+            }
+        }
+        let of_account = self.accounts.entry(account);
+        let of_account = of_account.or_insert_with(|| Bucket::new(OF_ACCOUNT, now));
+        let of_room = self.room.get_or_insert_with(|| Bucket::new(OF_ROOM, now));
+        of_account.take(now).is_ok() && of_room.take(now).is_ok()
+    }
+}

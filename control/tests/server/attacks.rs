@@ -1,0 +1,368 @@
+//! What a relay with a valid identity can do that means ill: to its own rooms not more than to silence them, to others nothing.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use confab_control::{Running, serve};
+use confab_protocol::cluster::{
+    Action, BootId, CommandOutcome, CommandResult, GenerationLeaf, Leaves, MAX_LIVE_ROOMS,
+    MAX_MESSAGE, MediaState, SessionNote,
+};
+use confab_protocol::control::{ConferenceId, ErrorCode};
+use confab_protocol::media::ConnectionId;
+use confab_protocol::wire::relay_to_control::Kind;
+use confab_protocol::wire::{self, Visibility};
+
+use crate::harness::{Client, PATIENCE, TestServer, cheap, eventually, kick, mute};
+use crate::relay::FakeRelay;
+
+const SLUG: &str = "friday-night";
+const OTHER: &str = "saturday";
+
+/// Ann and Bob in one room, Cem in another, at a relay of bad will.
+struct Scene {
+    server: TestServer,
+    relay: FakeRelay,
+    ann: Client,
+    ann_token: Bytes,
+    ann_in: wire::RoomJoined,
+    bob: Client,
+    bob_in: wire::RoomJoined,
+    cem: Client,
+    cem_in: wire::RoomJoined,
+}
+
+async fn scene() -> Scene {
+    let server = TestServer::start().await;
+    let relay = server.relay("berlin").await;
+    let ann = server.client().await;
+    let ann_token = ann.register("ann").await.unwrap().token;
+    ann.create(SLUG, Visibility::Public).await;
+    let ann_in = ann.join(SLUG).await.unwrap();
+    let bob = server.person("bob").await;
+    let bob_in = bob.join(SLUG).await.unwrap();
+    let cem = server.person("cem").await;
+    cem.create(OTHER, Visibility::Public).await;
+    let cem_in = cem.join(OTHER).await.unwrap();
+    Scene {
+        server,
+        relay,
+        ann,
+        ann_token,
+        ann_in,
+        bob,
+        bob_in,
+        cem,
+        cem_in,
+    }
+}
+
+fn own_join(joined: &wire::RoomJoined) -> Bytes {
+    let mut participants = joined.participants.iter();
+    let own = participants.find(|one| one.sender == joined.self_sender);
+    own.unwrap().join_id.clone()
+}
+
+fn conference(joined: &wire::RoomJoined) -> ConferenceId {
+    let id = &joined.conference.as_ref().unwrap().id;
+    ConferenceId::parse(id, "id").unwrap()
+}
+
+fn sender(joined: &wire::RoomJoined) -> u16 {
+    u16::try_from(joined.self_sender).unwrap()
+}
+
+/// Starts the server anew on its folder, with the relay as it is: the rooms are taken over from what the relay says.
+async fn restart(server: TestServer, relay: &FakeRelay) -> (TestServer, FakeRelay) {
+    let TestServer { running, dir } = server;
+    Running::shutdown(running).await;
+    let running = serve(cheap(&dir)).await.unwrap();
+    let server = TestServer { running, dir };
+    let again = relay.link(&server, "berlin").await;
+    eventually(|| server.running.server.relays.linked() == 1).await;
+    (server, again)
+}
+
+#[tokio::test]
+async fn notes_that_are_forged_or_swapped_bring_nobody_in() {
+    let scene = scene().await;
+    let (room, other) = (conference(&scene.ann_in), conference(&scene.cem_in));
+    let (ann, bob, cem) = (
+        (room, sender(&scene.ann_in)),
+        (room, sender(&scene.bob_in)),
+        (other, sender(&scene.cem_in)),
+    );
+    scene.relay.tamper(|sessions| {
+        let note = |of: &(ConferenceId, u16)| sessions[of].note.clone();
+        let (anns, bobs, cems) = (note(&ann), note(&bob), note(&cem));
+        let state = |sender: u16, note: SessionNote| MediaState {
+            sender,
+            leaves: Leaves::one(GenerationLeaf {
+                generation: 0,
+                leaf: sender.into(),
+            }),
+            connection_id: ConnectionId::new(0, sender.into(), 7),
+            may_speak: true,
+            seen: true,
+            note,
+            media_version: 1,
+            account_label: 0,
+        };
+        // Ann's place under Bob's name, Bob's own note under another label, Cem of another room, and one made up.
+        sessions.insert(ann, state(ann.1, bobs.clone()));
+        sessions.remove(&bob);
+        sessions.insert((room, 100), state(100, bobs));
+        sessions.insert((room, 101), state(101, cems));
+        sessions.insert(
+            (room, 102),
+            state(102, SessionNote::new(&[1; 150]).unwrap()),
+        );
+        sessions.insert((other, 103), state(103, anns));
+    });
+    let (server, relay) = restart(scene.server, &scene.relay).await;
+    let ann = server.client().await;
+    ann.authenticate(&scene.ann_token).await.unwrap();
+    let gone = ann
+        .resume(SLUG, &own_join(&scene.ann_in))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        gone.code(),
+        ErrorCode::NotFound,
+        "nobody has the label that was hers"
+    );
+    let joined = ann.join(SLUG).await.unwrap();
+    assert_eq!(joined.participants.len(), 1, "{:?}", joined.participants);
+    for closed in [100, 101, 102] {
+        eventually(|| relay.closed(closed)).await;
+    }
+    let there = ann.join(OTHER).await.unwrap();
+    let names: Vec<_> = there
+        .participants
+        .iter()
+        .map(|one| one.username.as_str())
+        .collect();
+    assert_eq!(names, ["cem", "ann"], "Cem's own session is as it was");
+    eventually(|| relay.closed(103)).await;
+}
+
+#[tokio::test]
+async fn a_note_of_an_earlier_run_of_the_relay_brings_nobody_in() {
+    let scene = scene().await;
+    let (server, again) = {
+        let TestServer { running, dir } = scene.server;
+        running.shutdown().await;
+        let running = serve(cheap(&dir)).await.unwrap();
+        let server = TestServer { running, dir };
+        let mut moved = scene.relay;
+        // It says that it is another run, and has the notes of the one before.
+        moved.boot = [0xee; 16];
+        let again = moved.link(&server, "berlin").await;
+        eventually(|| server.running.server.relays.linked() == 1).await;
+        (server, again)
+    };
+    let ann = server.client().await;
+    ann.authenticate(&scene.ann_token).await.unwrap();
+    let joined = ann.join(SLUG).await.unwrap();
+    assert_eq!(joined.participants.len(), 1);
+    assert_eq!(BootId(again.boot), again.commands()[0].boot);
+}
+
+#[tokio::test]
+async fn a_list_without_an_end_holds_nobody_up() {
+    let scene = scene().await;
+    let endless = |command: &confab_protocol::cluster::Command, mut result: CommandResult| {
+        if matches!(command.action, Action::ListMedia { .. }) {
+            // The same page again and again.
+            result.more = true;
+        }
+        vec![result]
+    };
+    let TestServer { running, dir } = scene.server;
+    running.shutdown().await;
+    let running = serve(cheap(&dir)).await.unwrap();
+    let server = TestServer { running, dir };
+    let relay = scene.relay.link(&server, "berlin").await;
+    relay.lies(endless);
+    relay.tamper(|sessions| {
+        // All pages are that of the first sender.
+        let first = sessions.pop_first().unwrap();
+        sessions.clear();
+        sessions.insert(
+            (first.0.0, u16::MAX - 1),
+            MediaState {
+                sender: 0,
+                ..first.1
+            },
+        );
+    });
+    eventually(|| server.running.server.relays.linked() == 1).await;
+    let ann = server.client().await;
+    ann.authenticate(&scene.ann_token).await.unwrap();
+    let began = Instant::now();
+    let joined = ann.join(SLUG).await.unwrap();
+    assert_eq!(joined.participants.len(), 1);
+    assert!(began.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn results_that_nobody_waits_for_change_nothing() {
+    let scene = scene().await;
+    let connection_id = ConnectionId::new(9, 9, 9);
+    for id in 0..10_000 {
+        let result = CommandResult {
+            connection_id: Some(connection_id),
+            ..CommandResult::bare(id, CommandOutcome::Obeyed)
+        };
+        scene.relay.say(Kind::Result((&result).into())).await;
+    }
+    // Twice, and the second time otherwise.
+    scene.relay.lies(|_, result| {
+        let second = CommandResult::bare(result.id, CommandOutcome::Fenced);
+        vec![result, second]
+    });
+    scene.ann.done(mute(SLUG, "bob", true)).await;
+    scene.ann.done(kick(SLUG, "bob")).await;
+    scene.bob.join(SLUG).await.unwrap();
+    scene.cem.join(OTHER).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_end_of_a_session_that_is_at_another_relay_ends_nobody() {
+    let scene = scene().await;
+    let bad = scene.server.relay_with("paris", [9; 16], 0).await;
+    eventually(|| scene.server.running.server.relays.linked() == 2).await;
+    let grant = scene.bob_in.media.clone().unwrap();
+    for _ in 0..100 {
+        let ended = wire::MediaEnded {
+            conference_id: scene.bob_in.conference.as_ref().unwrap().id.clone(),
+            sender: scene.bob_in.self_sender,
+            connection_id: grant.connection_id.clone(),
+            reason: wire::MediaEndReason::Bye.into(),
+        };
+        bad.say(Kind::MediaEnded(ended)).await;
+    }
+    let kept = scene
+        .bob
+        .resume_with(SLUG, &own_join(&scene.bob_in), &grant.connection_id)
+        .await
+        .unwrap();
+    assert_eq!(kept.participants.len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_too_large_or_makes_no_sense_ends_the_link_alone() {
+    let scene = scene().await;
+    let too_large = u32::try_from(MAX_MESSAGE + 1).unwrap().to_be_bytes();
+    let long_list = wire::LiveRooms {
+        conference_ids: vec![Bytes::from_static(&[1; 16]); MAX_LIVE_ROOMS + 1],
+    };
+    let nonsense = confab_protocol::control::framing::encode(&wire::RelayToControl {
+        kind: Some(Kind::LiveRooms(long_list)),
+    });
+    let mut boot = 20;
+    for bytes in [&too_large[..], &[0, 0, 0, 3, 0xff, 0xff, 0xff], &nonsense] {
+        boot += 1;
+        let bad = scene.server.relay_with("paris", [boot; 16], 0).await;
+        bad.say_bytes(bytes).await;
+        let closed = tokio::time::timeout(PATIENCE, bad.connection.closed()).await;
+        assert!(closed.is_ok(), "{bytes:?} left the link open");
+        scene.ann.done(mute(SLUG, "bob", boot % 2 == 0)).await;
+    }
+}
+
+/// Of the process, in bytes.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages = status.split(' ').nth(1).unwrap();
+    pages.parse::<u64>().unwrap() * 4096
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rooms_that_a_relay_makes_up_leave_nothing_behind() {
+    let scene = scene().await;
+    let bad = scene.server.relay_with("paris", [9; 16], 0).await;
+    eventually(|| scene.server.running.server.relays.linked() == 2).await;
+    let homes = || {
+        let path = scene.server.dir.path().join("confab.sqlite");
+        let db = rusqlite::Connection::open(path).unwrap();
+        db.query_row("SELECT count(*) FROM conference_home", [], |row| {
+            row.get::<_, u32>(0)
+        })
+        .unwrap()
+    };
+    let (before, began) = (homes(), Instant::now());
+    let memory = resident();
+    // Until the link is closed: there are more rooms than a relay has.
+    let mut said = 0u64;
+    while bad.connection.close_reason().is_none() {
+        let ids = (0..MAX_LIVE_ROOMS as u64).map(|at| {
+            let id = [(said + at).to_be_bytes(), [7; 8]].concat();
+            Bytes::from(id)
+        });
+        let conference_ids = ids.collect();
+        said += MAX_LIVE_ROOMS as u64;
+        let rooms = wire::LiveRooms { conference_ids };
+        bad.say(Kind::LiveRooms(rooms)).await;
+        assert!(said < 10_000_000, "the relay is believed for ever");
+    }
+    let grown = resident().saturating_sub(memory) >> 20;
+    println!(
+        "{said} rooms in {:?}; memory grew by {grown} MiB",
+        began.elapsed()
+    );
+    assert!(grown < 300, "{grown} MiB");
+    assert_eq!(homes(), before);
+    scene.ann.done(mute(SLUG, "bob", true)).await;
+    scene.cem.join(OTHER).await.unwrap();
+    assert_eq!(homes(), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_floods_a_room_holds_up_nobody_elsewhere() {
+    let scene = scene().await;
+    let bad = scene.server.relay_with("paris", [9; 16], 1000).await;
+    // The next room goes to the less loaded, which is the one of bad will.
+    scene.relay.has_sessions(900);
+    eventually(|| {
+        let status = confab_control::cluster::status::of_node(&scene.server.running.server);
+        let mut relays = status.relays.iter();
+        status.relays.len() == 2 && relays.any(|relay| relay.load.sessions == 900)
+    })
+    .await;
+    let dia = scene.server.person("dia").await;
+    dia.create("sunday", Visibility::Public).await;
+    let dia_in = dia.join("sunday").await.unwrap();
+    assert!(bad.has_session(sender(&dia_in)));
+    let memory = resident();
+    let flooding = async {
+        let end = Instant::now() + Duration::from_secs(3);
+        let mut said = 0u32;
+        while Instant::now() < end && bad.connection.close_reason().is_none() {
+            let ended = wire::MediaEnded {
+                conference_id: dia_in.conference.as_ref().unwrap().id.clone(),
+                sender: 500 + said % 5000,
+                connection_id: Bytes::from_static(&[8; 8]),
+                reason: wire::MediaEndReason::Idle.into(),
+            };
+            bad.say(Kind::MediaEnded(ended)).await;
+            said += 1;
+        }
+        said
+    };
+    let others = async {
+        let mut worst = Duration::ZERO;
+        for turn in 0..20 {
+            let began = Instant::now();
+            scene.ann.done(mute(SLUG, "bob", turn % 2 == 0)).await;
+            worst = worst.max(began.elapsed());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        worst
+    };
+    let (said, worst) = tokio::join!(flooding, others);
+    let grown = resident().saturating_sub(memory) >> 20;
+    println!("{said} messages; the slowest mute took {worst:?}; memory grew by {grown} MiB");
+    assert!(grown < 200, "{grown} MiB");
+    assert!(worst < PATIENCE, "{worst:?}");
+}

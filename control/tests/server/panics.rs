@@ -1,0 +1,112 @@
+//! Something in the server panics: what it was doing fails, and everything else goes on.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use confab_control::store::sqlite::SqliteStore;
+use confab_control::{SharedStore, StoreConfig};
+use confab_protocol::control::ErrorCode;
+use confab_protocol::wire::{Visibility, event};
+
+use crate::gate::Gate;
+use crate::harness::{PATIENCE, TestServer, eventually, mute};
+use crate::metrics::get;
+
+const SLUG: &str = "friday-night";
+
+async fn server() -> (TestServer, Gate, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&folder.path().join("shared.sqlite")).unwrap();
+    let gate = Gate::new(Arc::new(store));
+    let shared = SharedStore(Arc::new(gate.clone()));
+    let server = TestServer::start_with(|config| {
+        config.store = StoreConfig::Shared(shared);
+        config.metrics = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+    })
+    .await;
+    (server, gate, folder)
+}
+
+#[tokio::test]
+async fn a_room_whose_task_panics_is_taken_anew_with_its_people() {
+    let (server, gate, _folder) = server().await;
+    let relay = server.relay("berlin").await;
+    let ann = server.person("ann").await;
+    ann.create(SLUG, Visibility::Public).await;
+    ann.join(SLUG).await.unwrap();
+    let bob = server.person("bob").await;
+    let joined = bob.join(SLUG).await.unwrap();
+    let own = |joined: &confab_protocol::wire::RoomJoined| {
+        let mut participants = joined.participants.iter();
+        let own = participants.find(|one| one.sender == joined.self_sender);
+        own.unwrap().join_id.clone()
+    };
+    let era = relay.commands().last().unwrap().fence.era;
+
+    // A node that may have been taken for dead looks whose its rooms are, before it does anything in one.
+    gate.refuses("beat");
+    let nodes = &server.running.server.nodes;
+    eventually(|| nodes.sure_since(std::time::Instant::now()).is_none()).await;
+    gate.panics_at("home", 1);
+    ann.done(mute(SLUG, "bob", true)).await;
+
+    let told_to_come_again =
+        async { while !matches!(bob.event().await, event::Kind::GoingAway(_)) {} };
+    tokio::time::timeout(PATIENCE, told_to_come_again)
+        .await
+        .unwrap();
+    let sender = u16::try_from(joined.self_sender).unwrap();
+    assert_eq!(relay.may_speak(sender), Some(false));
+    let last = relay.commands().last().unwrap().fence.era;
+    assert!(last > era, "the room is under era {last} after {era}");
+    let live = &joined.media.as_ref().unwrap().connection_id;
+    let again = bob.resume_with(SLUG, &own(&joined), live).await.unwrap();
+    assert_eq!(again.media, None, "the media session stays as it is");
+    assert_eq!(again.participants.len(), 2);
+}
+
+#[tokio::test]
+async fn a_request_whose_work_panics_is_refused_and_the_next_one_is_not() {
+    let (server, gate, _folder) = server().await;
+    let _relay = server.relay("berlin").await;
+    let ann = server.person("ann").await;
+    ann.create(SLUG, Visibility::Public).await;
+    ann.join(SLUG).await.unwrap();
+    let bob = server.person("bob").await;
+    gate.panics_at("member", 1);
+    let refused = bob.join(SLUG).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::Internal);
+    assert_eq!(bob.join(SLUG).await.unwrap().participants.len(), 2);
+    gate.panics_at("change_member", 1);
+    let refused = ann.refused(mute(SLUG, "bob", true)).await;
+    assert_eq!(refused, ErrorCode::Internal);
+    ann.done(mute(SLUG, "bob", true)).await;
+}
+
+#[tokio::test]
+async fn a_task_that_panics_is_started_again_and_healthz_tells_of_it() {
+    let (server, gate, _folder) = server().await;
+    assert!(get(&server, "/healthz").await.starts_with("HTTP/1.1 200"));
+    gate.panics_at("beat", 1);
+    let answer = async {
+        loop {
+            let answer = get(&server, "/healthz").await;
+            if !answer.starts_with("HTTP/1.1 200") {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let answer = tokio::time::timeout(PATIENCE, answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.contains("heartbeat"), "{answer}");
+    // It lives on: nobody would take a node for alive whose heartbeat does not begin again.
+    let nodes = &server.running.server.nodes;
+    let breaks = nodes.sure_since(std::time::Instant::now());
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(nodes.sure_since(std::time::Instant::now()), breaks);
+    assert!(breaks.is_some());
+    let ann = server.person("ann").await;
+    ann.create(SLUG, Visibility::Public).await;
+}
