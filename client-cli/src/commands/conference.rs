@@ -8,6 +8,7 @@ use super::Context;
 use super::account::time;
 use crate::failure::Failure;
 use crate::flags::{Conference, MemberOf, NewRole};
+use crate::net::api::Change;
 use crate::output::Say;
 
 pub(super) async fn run(context: &Context, command: Conference) -> Result<(), Failure> {
@@ -263,12 +264,13 @@ async fn done(
     kind: request::Kind,
 ) -> Result<(), Failure> {
     let (_, link) = context.signed_in().await?;
-    link.done(kind).await?;
+    let change = link.change(kind).await?;
     context.output.say(&DoneSaid {
         event,
         slug: slug.to_string(),
         username,
-        text,
+        pending: change == Change::Pending,
+        text: text + change.note(),
     });
     link.close().await;
     Ok(())
@@ -396,6 +398,9 @@ struct DoneSaid {
     slug: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     username: Option<String>,
+    /// It is stored, and a relay that is out of reach does not obey it yet.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pending: bool,
     #[serde(skip)]
     text: String,
 }

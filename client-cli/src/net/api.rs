@@ -89,11 +89,41 @@ const ENDLESS: ApiError = ApiError::Malformed("a list without an end");
 
 const WRONG_KIND: ApiError = ApiError::Malformed("an answer of another kind");
 
+/// How far a change in a conference holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// For everybody.
+    Holds,
+    /// It is stored, and a relay that is out of reach obeys it when it is back.
+    Pending,
+}
+
+impl Change {
+    /// What is said of it behind the change itself; nothing when it holds.
+    pub fn note(self) -> &'static str {
+        match self {
+            Self::Holds => "",
+            Self::Pending => {
+                " (stored; a voice relay is out of the server's reach, and it holds there as soon as that relay is back)"
+            }
+        }
+    }
+}
+
 impl Link {
     /// A request that is answered by `Done`.
     pub async fn done(&self, kind: request::Kind) -> Result<(), ApiError> {
         match self.request(kind).await? {
             response::Kind::Done(_) => Ok(()),
+            _ => Err(WRONG_KIND),
+        }
+    }
+
+    /// A change in a conference: whether it holds, or is only stored because a relay is out of reach.
+    pub async fn change(&self, kind: request::Kind) -> Result<Change, ApiError> {
+        match self.request(kind).await? {
+            response::Kind::Done(wire::Done { pending: false }) => Ok(Change::Holds),
+            response::Kind::Done(wire::Done { pending: true }) => Ok(Change::Pending),
             _ => Err(WRONG_KIND),
         }
     }
