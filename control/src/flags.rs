@@ -38,7 +38,7 @@ pub enum Command {
     /// Makes an identity for a relay: relay.crt, relay.key and ca.crt. Copy the folder to the relay's machine; its key lets
     /// it carry every room's media.
     RelayIdentity(RelayIdentityFlags),
-    /// Copies what another control node of the same cluster needs: ca.crt, ca.key and token.key. Copy the folder to the node's
+    /// Copies what another control node of the same cluster needs: ca.crt, ca.key, token.key and server.id. Copy the folder to the node's
     /// machine, as its data folder. Whoever has it can be any node and any relay.
     ClusterKeys(ClusterKeysFlags),
     /// Prints the cluster CA's fingerprint, which clients pin.
@@ -346,7 +346,7 @@ pub struct RelayIdentityFlags {
 /// Flags of `cluster-keys`.
 #[derive(Args, Debug)]
 pub struct ClusterKeysFlags {
-    /// Folder to write ca.crt, ca.key and token.key into; made when it is missing. One that holds other keys is left alone.
+    /// Folder to write ca.crt, ca.key, token.key and server.id into; made when it is missing. One that holds other keys is left alone.
     #[arg(long, value_name = "FOLDER")]
     pub out: PathBuf,
 

@@ -32,7 +32,7 @@ pub mod tls;
 
 pub use running::{
     Config, Health, NodeConfig, Running, STATE_FILE, ServeError, Server, SharedStore, StoreConfig,
-    TaskLost, serve,
+    TaskLost, WrongStore, serve,
 };
 
 /// Name and version of this program, as peers see it.

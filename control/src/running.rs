@@ -1,6 +1,7 @@
 //! The whole server, put together.
 
 mod node;
+mod owner;
 mod supervision;
 
 use std::collections::HashMap;
@@ -49,6 +50,8 @@ use crate::tls::certificates::{Certificates, OwnCertificate, Sources};
 use crate::tls::files::{self, Readers};
 use crate::tls::{TlsError, config};
 
+use owner::Owner;
+pub use owner::WrongStore;
 use supervision::Supervisor;
 pub use supervision::{Health, TaskLost};
 
@@ -264,6 +267,9 @@ pub enum ServeError {
     /// Keys or certificates are not in order.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Keys and store do not belong together.
+    #[error(transparent)]
+    WrongStore(#[from] WrongStore),
     /// The store cannot be used.
     #[error("the store cannot be opened: {0}")]
     Store(#[from] StoreError),
@@ -283,6 +289,8 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let state_file = config.data_dir.join(STATE_FILE);
     // One that a server left behind that was killed tells of no server.
     let _ = std::fs::remove_file(&state_file);
+    let metrics = Metrics::default();
+    let store = open_own_store(&config, &metrics).await?;
     let authority = Authority::open_or_create(&config.data_dir, now)?;
     let (fingerprint, digest) = (authority.fingerprint(), authority.digest());
     let sources = Sources {
@@ -298,9 +306,6 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         cookies: CookieKey::new(&key),
         notes: NoteKeys::new(&key),
     };
-    let metrics = Metrics::default();
-    let store = open_store(&config, &metrics).await?;
-
     let listen = |source| ServeError::Listen {
         address: config.listen,
         source,
@@ -466,6 +471,26 @@ async fn look_again(server: Arc<Server>, missed: Arc<Notify>) {
     }
 }
 
+/// The store of the server whose keys are in the data folder.
+async fn open_own_store(config: &Config, metrics: &Metrics) -> Result<Arc<dyn Store>, ServeError> {
+    let folder = &config.data_dir;
+    let owner = Owner::read(folder)?;
+    // Before anything is made anew.
+    owner::check_keys(owner, folder, &[CA_FILE, TOKEN_KEY_FILE])?;
+    let name = match &config.store {
+        StoreConfig::Sqlite(path) => {
+            let path = path.clone().unwrap_or_else(|| folder.join(STORE_FILE));
+            owner::check_file(owner, folder, &path)?;
+            path.display().to_string()
+        }
+        StoreConfig::Cql(cql) => format!("the keyspace {} of the database", cql.address.keyspace),
+        StoreConfig::Shared(_) => "the shared store".to_owned(),
+    };
+    let store = open_store(config, metrics).await?;
+    owner::settle(owner, folder, (store.as_ref(), name)).await?;
+    Ok(store)
+}
+
 /// The store, with what is put between it and whoever asks it.
 async fn open_store(config: &Config, metrics: &Metrics) -> Result<Arc<dyn Store>, StoreError> {
     let metered = |store| Arc::new(MeteredStore::new(store, metrics.clone()));
@@ -486,16 +511,20 @@ async fn open_store(config: &Config, metrics: &Metrics) -> Result<Arc<dyn Store>
     Ok(Arc::new(TurnsStore::new(store)))
 }
 
-/// Copies what every node of the cluster has, made when it is missing, from one data folder into another; which files.
+/// Copies what every node of the cluster has, made when it is missing, from one data folder into another, the CA's key only if it is
+/// asked for; which files.
 pub(crate) fn copy_cluster_keys(
     from: &Path,
     to: &Path,
+    with_ca_key: bool,
     now: UnixMillis,
 ) -> Result<Vec<PathBuf>, TlsError> {
     Authority::open_or_create(from, now)?;
     files::key(&from.join(TOKEN_KEY_FILE))?;
     files::make_folder(to)?;
-    let mut written = Authority::copy(from, to)?.to_vec();
+    let mut written = Authority::copy(from, to, with_ca_key)?;
+    Owner::read_or_draw(from)?.copy_to(to)?;
+    written.push(to.join(owner::FILE));
     let token_key = to.join(TOKEN_KEY_FILE);
     files::copy(&from.join(TOKEN_KEY_FILE), &token_key, Readers::Owner)?;
     written.push(token_key);

@@ -10,8 +10,8 @@ use confab_protocol::control::room::{Role, Visibility};
 use confab_protocol::control::{AccountId, ConferenceId};
 
 use super::{
-    AccountRecord, ConferenceRecord, Cursor, Name, Page, Rotation, SessionId, SessionRecord,
-    Standing, Store, StoreError,
+    AccountRecord, ConferenceRecord, Cursor, Name, Page, Rotation, ServerId, SessionId,
+    SessionRecord, Standing, Store, StoreError,
 };
 use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
@@ -44,6 +44,26 @@ pub async fn run(store: Arc<dyn Store>) {
     pages_show_everything_once(store).await;
     what_is_deleted_is_gone(store).await;
     homes::run(store).await;
+    a_store_is_one_servers(store).await;
+}
+
+async fn a_store_is_one_servers(store: &Arc<dyn Store>) {
+    let claims = (0..CLAIMANTS).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move { store.claim(ServerId(random::bytes())).await })
+    });
+    let mut owners = Vec::new();
+    for claim in claims.collect::<Vec<_>>() {
+        owners.push(
+            claim
+                .await
+                .expect("it does not panic")
+                .expect("the store answers"),
+        );
+    }
+    owners.dedup();
+    assert_eq!(owners.len(), 1, "all hear of the same server");
+    assert_eq!(store.server().await, Ok(Some(owners[0])));
 }
 
 async fn accounts_are_found_by_every_name(store: &Arc<dyn Store>) {

@@ -32,7 +32,7 @@ pub mod turns;
 pub use lookups::{ended_of, look_up_all};
 pub use records::{
     AccountRecord, ConferenceRecord, HomePlace, HomeRecord, MemberRecord, Membership, NodeRecord,
-    NodeRun, Rotation, SecretHash, SessionId, SessionRecord, Standing,
+    NodeRun, Rotation, SecretHash, ServerId, SessionId, SessionRecord, Standing,
 };
 
 /// The future of an operation; boxed, so that a store can be chosen when the program starts.
@@ -131,6 +131,12 @@ pub struct Page<T> {
 /// A write that was answered with `Ok` is durable. A write that is done again (the same id, the same values) succeeds
 /// again, so that a caller may repeat one whose outcome it did not learn.
 pub trait Store: Send + Sync + 'static {
+    /// Whose store it is; `None` while it is nobody's.
+    fn server(&self) -> StoreFuture<'_, Option<ServerId>>;
+
+    /// Gives a store that is nobody's to a server, for ever. Whose it is then.
+    fn claim(&self, server: ServerId) -> StoreFuture<'_, ServerId>;
+
     /// Claims username and e-mail address for the account and keeps it.
     ///
     /// # Errors

@@ -6,6 +6,8 @@
 macro_rules! for_each_store_operation {
     ($each:ident) => {
         $each! {
+            fn server() -> Option<ServerId>;
+            fn claim(server: ServerId) -> ServerId;
             fn create_account(account: AccountRecord) -> ();
             fn account(id: AccountId) -> Option<AccountRecord>;
             fn account_by_username(name: Username) -> Option<AccountRecord>;

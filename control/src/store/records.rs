@@ -41,6 +41,22 @@ impl fmt::Debug for SessionId {
     }
 }
 
+/// Names a server: its store has it, and the data folders of its nodes. Random, and drawn once.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ServerId(pub [u8; 16]);
+
+impl fmt::Display for ServerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for ServerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
 /// The first half of the SHA-256 of a token's secret. A secret is 32 random bytes: with a hundred million such hashes to choose from,
 /// one takes 2¹⁰¹ tries, and the token's check another key.
 pub type SecretHash = [u8; 16];

@@ -72,6 +72,12 @@ impl Authority {
         let (certificate, key) = (folder.join(CA_FILE), folder.join(CA_KEY_FILE));
         // The key is written first: a certificate without a key would be of no use.
         if files::read(&certificate)?.is_none() {
+            if files::read(&key)?.is_some() {
+                return Err(TlsError::Lost {
+                    path: certificate,
+                    beside: CA_KEY_FILE,
+                });
+            }
             let pair = KeyPair::generate()?;
             let made = ca_params(now)?.self_signed(&pair)?;
             files::write(&key, pair.serialize_pem().as_bytes(), Readers::Owner)?;
@@ -121,7 +127,7 @@ impl Authority {
             files::read(&certificate)?.and_then(|pem| CertificateDer::from_pem_slice(&pem).ok());
         let is_fit = |kept: &CertificateDer<'_>| self.is_fit(kept, &names, now);
         let leaf = match kept.filter(is_fit) {
-            Some(kept) if files::read(&key)?.is_some() => kept,
+            Some(kept) if read_key(&key).is_ok() => kept,
             _ => {
                 let pair = KeyPair::generate()?;
                 let mut params = leaf_params(CLUSTER_SERVER_NAME, now)?;

@@ -29,6 +29,16 @@ pub enum TlsError {
         /// What belongs there.
         expected: &'static str,
     },
+    /// A file is not there, and what it belongs to is.
+    #[error(
+        "{path} is missing beside {beside}: restore it from a backup, or remove {beside} as well to begin a new cluster"
+    )]
+    Lost {
+        /// Which.
+        path: std::path::PathBuf,
+        /// What is there.
+        beside: &'static str,
+    },
     /// A name that no certificate can hold.
     #[error("{0:?} is neither a DNS name nor an IP address")]
     BadName(String),

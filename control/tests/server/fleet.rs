@@ -75,14 +75,19 @@ pub async fn fleet(names: &[&str]) -> (Vec<Node>, tempfile::TempDir) {
     (nodes, folder)
 }
 
-async fn start(name: &str, store: Arc<dyn Store>, keys: Option<&std::path::Path>) -> Node {
+/// A data folder with the keys that are in another.
+fn folder_with(keys: Option<&std::path::Path>) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    for file in keys
-        .into_iter()
-        .flat_map(|keys| ["ca.crt", "ca.key", "token.key"].map(|file| keys.join(file)))
-    {
-        std::fs::copy(&file, dir.path().join(file.file_name().unwrap())).unwrap();
+    for file in ["ca.crt", "ca.key", "token.key", "server.id"] {
+        if let Some(keys) = keys {
+            std::fs::copy(keys.join(file), dir.path().join(file)).unwrap();
+        }
     }
+    dir
+}
+
+async fn start(name: &str, store: Arc<dyn Store>, keys: Option<&std::path::Path>) -> Node {
+    let dir = folder_with(keys);
     let gate = Gate::new(store);
     let config = Config {
         store: StoreConfig::Shared(SharedStore(Arc::new(gate.clone()))),
@@ -394,7 +399,7 @@ async fn a_store_that_is_down_for_all_takes_nobody_s_rooms() {
 async fn two_nodes_of_one_name_do_not_run_at_once() {
     let (nodes, folder) = fleet(&["one"]).await;
     let store = SqliteStore::open(&folder.path().join("shared.sqlite")).unwrap();
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder_with(Some(nodes[0].server.dir.path()));
     let config = Config {
         store: StoreConfig::Shared(SharedStore(Arc::new(store))),
         node: NodeConfig {

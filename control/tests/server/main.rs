@@ -14,6 +14,7 @@ mod metrics;
 mod misuse;
 mod operators;
 mod outage;
+mod owner;
 mod panics;
 mod relay;
 mod relays;

@@ -3,7 +3,7 @@
 //! * `config`: where the database is; `db`: the driver's session; `schema`: tables and their migrations;
 //! * `cells`: rows that are changed by comparing; `keys` and `values`: how rows look;
 //! * `unfinished`: the journal of what was begun;
-//! * `accounts`, `sessions`, `conferences`, `members`, `lists`, `homes`, `nodes`, `revoked`: the operations.
+//! * `accounts`, `sessions`, `conferences`, `members`, `lists`, `homes`, `nodes`, `revoked`, `owner`: the operations.
 //!
 //! # Tables
 //!
@@ -25,6 +25,7 @@
 //! | members_by_conference | ((conference, bucket), account) | role, muted, since, revision |
 //! | conference_home | conference | era, its owner, place; never deleted |
 //! | nodes | (0, node) | incarnation, counter, addresses; written without condition (`nodes`), the database forgets it (TTL) |
+//! | server | 0 | whose the store is: never changed |
 //! | revoked_relays | (0, relay) | until when its identities were revoked; written without condition (`revoked`), never deleted |
 //! | unfinished | (bucket, work, id, nonce) | journal |
 //!
@@ -68,8 +69,8 @@ use confab_protocol::control::{AccountId, ConferenceId, Email, Slug, Username};
 
 use super::{
     AccountRecord, ConferenceRecord, Cursor, HomeRecord, MemberRecord, Membership, Name,
-    NodeRecord, NodeRun, Page, Rotation, SessionId, SessionRecord, Standing, Store, StoreError,
-    StoreFuture,
+    NodeRecord, NodeRun, Page, Rotation, ServerId, SessionId, SessionRecord, Standing, Store,
+    StoreError, StoreFuture,
 };
 use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
@@ -87,6 +88,7 @@ mod keys;
 mod lists;
 mod members;
 mod nodes;
+mod owner;
 mod revoked;
 mod schema;
 mod sessions;
@@ -128,6 +130,7 @@ struct Core {
     homes: Cells,
     nodes: Nodes,
     revoked: RevokedRelays,
+    server: Cells,
     journal: Journal,
 }
 
@@ -204,6 +207,7 @@ impl Core {
             lists: Lists::prepare(&db, &members, &users).await?,
             homes: cells("conference_home", &["c"]).await?,
             nodes: Nodes::prepare(&db, &table("nodes")).await?,
+            server: cells("server", &["k"]).await?,
             revoked: RevokedRelays::prepare(&db, &table("revoked_relays")).await?,
             journal: Journal::prepare(&db, &table("unfinished")).await?,
             db,
@@ -389,6 +393,14 @@ impl Store for CqlStore {
 
     fn forget_node(&self, run: NodeRun) -> StoreFuture<'_, ()> {
         self.ask(async move { self.core.forget_node(&run).await })
+    }
+
+    fn server(&self) -> StoreFuture<'_, Option<ServerId>> {
+        self.ask(self.core.server())
+    }
+
+    fn claim(&self, server: ServerId) -> StoreFuture<'_, ServerId> {
+        self.ask(self.core.take_for(server))
     }
 
     fn revoke_relay(&self, relay: RelayName, until: UnixMillis) -> StoreFuture<'_, ()> {

@@ -11,7 +11,8 @@ use crate::clock::UnixMillis;
 use crate::cluster::RelayName;
 use crate::store::{
     AccountRecord, ConferenceRecord, Cursor, HomeRecord, MemberRecord, Membership, NodeRecord,
-    NodeRun, Page, Recalled, Rotation, SessionId, SessionRecord, Standing, Store, StoreFuture,
+    NodeRun, Page, Recalled, Rotation, ServerId, SessionId, SessionRecord, Standing, Store,
+    StoreFuture,
 };
 
 macro_rules! through {
@@ -24,6 +25,8 @@ macro_rules! through {
 
 impl Store for RememberingStore {
     through! {
+        fn server() -> Option<ServerId>;
+        fn claim(server: ServerId) -> ServerId;
         fn sessions_of(account: AccountId, now: UnixMillis) -> Vec<SessionRecord>;
         fn count_owned(account: AccountId) -> u64;
         fn conferences_of(account: AccountId, after: Option<Cursor>, limit: u32) -> Page<Membership>;

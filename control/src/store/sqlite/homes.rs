@@ -1,4 +1,4 @@
-//! Who owns which room, the nodes, and relays whose identities are revoked.
+//! Whose the store is, who owns which room, the nodes, and relays whose identities are revoked.
 
 use confab_protocol::cluster::BootId;
 use confab_protocol::control::ConferenceId;
@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::{parsed, signed, unsigned};
 use crate::clock::UnixMillis;
 use crate::cluster::RelayName;
-use crate::store::{HomePlace, HomeRecord, NodeRecord, NodeRun, StoreError};
+use crate::store::{HomePlace, HomeRecord, NodeRecord, NodeRun, ServerId, StoreError};
 
 /// Nodes that have said something within a day.
 const HEARD: &str = "heard > unixepoch() - 24 * 60 * 60";
@@ -114,6 +114,18 @@ pub(super) fn forget_node(db: &Connection, run: &NodeRun) -> Result<(), StoreErr
     db.prepare_cached("DELETE FROM nodes WHERE name = ? AND incarnation = ?")?
         .execute(params![run.name.as_str(), run.incarnation.cast_signed()])?;
     Ok(())
+}
+
+pub(super) fn server(db: &Connection) -> Result<Option<ServerId>, StoreError> {
+    let mut statement = db.prepare_cached("SELECT id FROM server")?;
+    let found = statement.query_row([], |row| Ok(ServerId(row.get(0)?)));
+    Ok(found.optional()?)
+}
+
+pub(super) fn claim(db: &Connection, server_id: ServerId) -> Result<ServerId, StoreError> {
+    db.prepare_cached("INSERT INTO server (one, id) VALUES (1, ?) ON CONFLICT DO NOTHING")?
+        .execute([server_id.0])?;
+    server(db)?.ok_or(StoreError::Corrupt("no server"))
 }
 
 pub(super) fn revoke_relay(

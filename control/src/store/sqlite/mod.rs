@@ -12,7 +12,8 @@ use rusqlite::types::Type;
 
 use super::{
     AccountRecord, ConferenceRecord, Cursor, HomeRecord, MemberRecord, Membership, NodeRecord,
-    NodeRun, Page, Rotation, SessionId, SessionRecord, Standing, Store, StoreError, StoreFuture,
+    NodeRun, Page, Rotation, ServerId, SessionId, SessionRecord, Standing, Store, StoreError,
+    StoreFuture,
 };
 use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
@@ -49,6 +50,14 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
+    fn server(&self) -> StoreFuture<'_, Option<ServerId>> {
+        self.threads.read(homes::server)
+    }
+
+    fn claim(&self, server: ServerId) -> StoreFuture<'_, ServerId> {
+        self.threads.write(move |db| homes::claim(db, server))
+    }
+
     fn create_account(&self, account: AccountRecord) -> StoreFuture<'_, ()> {
         self.threads.write(move |db| accounts::create(db, &account))
     }

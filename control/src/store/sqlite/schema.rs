@@ -76,6 +76,10 @@ CREATE TABLE nodes (
     public TEXT NOT NULL,
     heard INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE server (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    id BLOB NOT NULL
+) STRICT;
 CREATE TABLE revoked_relays (
     name TEXT PRIMARY KEY,
     until INTEGER NOT NULL

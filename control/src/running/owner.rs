@@ -1,0 +1,205 @@
+//! Whose a data folder is: the server's id is in it, as in the server's store, so that the keys of one server never meet the
+//! store of another, and a store that was lost is not begun anew as if there had been none.
+
+use std::path::{Path, PathBuf};
+
+use super::ServeError;
+use crate::random;
+use crate::store::{ServerId, Store};
+use crate::tls::TlsError;
+use crate::tls::files::{self, Readers};
+
+/// The server's id as 32 hexadecimal digits.
+pub(super) const FILE: &str = "server.id";
+/// Before the id while the store may not have it yet.
+const NEW: &str = "new ";
+
+/// What a data folder says of its server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Owner {
+    /// It has never been used with a store.
+    Nobody,
+    /// It is about to be.
+    New(ServerId),
+    /// It has been.
+    Known(ServerId),
+}
+
+/// Keys and store do not belong together.
+#[derive(Debug, thiserror::Error)]
+pub enum WrongStore {
+    /// Files of a server that was in use are not there.
+    #[error(
+        "{folder} is of a server that was in use, and {missing} is not in it: restore it from the backup of a node's data folder, or give another folder with --data-dir"
+    )]
+    KeyLost {
+        /// The data folder.
+        folder: PathBuf,
+        /// The file.
+        missing: &'static str,
+    },
+    /// The keys are of a server that was in use, and the store is new.
+    #[error(
+        "{store} is empty, but {folder} has the keys of a server that was in use: restore the store from its backup, or name the right one with --store; to begin anew with these keys, remove {folder}/{FILE}"
+    )]
+    Empty {
+        /// The store.
+        store: String,
+        /// The data folder.
+        folder: PathBuf,
+    },
+    /// Both are in use, by two servers.
+    #[error(
+        "{store} is of another server than the keys in {folder}: give the right ones with --store and --data-dir"
+    )]
+    Another {
+        /// The store.
+        store: String,
+        /// The data folder.
+        folder: PathBuf,
+    },
+    /// The store is of a server whose keys are elsewhere.
+    #[error(
+        "{store} is of a server whose keys are not in {folder}: copy them from a node of it with `confab-control cluster-keys`, restore them from their backup, or give the right folder with --data-dir"
+    )]
+    NoKeys {
+        /// The store.
+        store: String,
+        /// The data folder.
+        folder: PathBuf,
+    },
+}
+
+impl Owner {
+    /// What the folder says.
+    pub(super) fn read(folder: &Path) -> Result<Self, TlsError> {
+        let path = folder.join(FILE);
+        let Some(content) = files::read(&path)? else {
+            return Ok(Self::Nobody);
+        };
+        parse(&content).ok_or(TlsError::Content {
+            path,
+            expected: "the id of a server",
+        })
+    }
+
+    /// The same; a folder of nobody gets an id.
+    pub(super) fn read_or_draw(folder: &Path) -> Result<Self, TlsError> {
+        let owner = Self::read(folder)?;
+        if owner != Self::Nobody {
+            return Ok(owner);
+        }
+        let drawn = Self::New(ServerId(random::bytes()));
+        drawn.write(folder)?;
+        Ok(drawn)
+    }
+
+    /// Puts it into a folder of nobody, or of the same server.
+    pub(super) fn copy_to(self, folder: &Path) -> Result<(), TlsError> {
+        let there = Self::read(folder)?;
+        if there.id().is_some() && there.id() != self.id() {
+            return Err(TlsError::Content {
+                path: folder.join(FILE),
+                expected: "what this cluster has",
+            });
+        }
+        match there {
+            Self::Known(_) => Ok(()),
+            Self::Nobody | Self::New(_) => self.write(folder),
+        }
+    }
+
+    fn write(self, folder: &Path) -> Result<(), TlsError> {
+        let content = match self {
+            Self::Nobody => return Ok(()),
+            Self::New(id) => format!("{NEW}{id}\n"),
+            Self::Known(id) => format!("{id}\n"),
+        };
+        files::write(&folder.join(FILE), content.as_bytes(), Readers::Owner)
+    }
+
+    fn id(self) -> Option<ServerId> {
+        match self {
+            Self::Nobody => None,
+            Self::New(id) | Self::Known(id) => Some(id),
+        }
+    }
+}
+
+/// Refuses a folder of a server in use in which one of these files is missing: it would be made anew.
+pub(super) fn check_keys(
+    owner: Owner,
+    folder: &Path,
+    files: &[&'static str],
+) -> Result<(), WrongStore> {
+    let is_missing = |name: &&&'static str| !folder.join(name).exists();
+    match (owner, files.iter().find(is_missing)) {
+        (Owner::Known(_), Some(missing)) => Err(WrongStore::KeyLost {
+            folder: folder.to_owned(),
+            missing,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a store that is a file and not there, or empty, beside the keys of a server in use: it would be made anew.
+pub(super) fn check_file(owner: Owner, folder: &Path, store: &Path) -> Result<(), WrongStore> {
+    let is_empty = std::fs::metadata(store).is_ok_and(|file| file.len() == 0) || !store.exists();
+    match owner {
+        Owner::Known(_) if is_empty => Err(WrongStore::Empty {
+            store: store.display().to_string(),
+            folder: folder.to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Sees to it that store and folder are of one server; new ones become so.
+pub(super) async fn settle(
+    owner: Owner,
+    folder: &Path,
+    (store, name): (&dyn Store, String),
+) -> Result<(), ServeError> {
+    let found = store.server().await?;
+    let folder_name = folder.to_owned();
+    let wrong = match (owner, found) {
+        (Owner::Known(ours), Some(found)) if ours == found => return Ok(()),
+        (Owner::Nobody, None) | (Owner::New(_), _) => {
+            let drawn = Owner::read_or_draw(folder)?;
+            if let Some(id) = drawn.id()
+                && store.claim(id).await? == id
+            {
+                return Ok(Owner::Known(id).write(folder)?);
+            }
+            another(name, folder_name)
+        }
+        (Owner::Known(_), None) => WrongStore::Empty {
+            store: name,
+            folder: folder_name,
+        },
+        (Owner::Known(_), Some(_)) => another(name, folder_name),
+        (Owner::Nobody, Some(_)) => WrongStore::NoKeys {
+            store: name,
+            folder: folder_name,
+        },
+    };
+    Err(wrong.into())
+}
+
+fn another(store: String, folder: PathBuf) -> WrongStore {
+    WrongStore::Another { store, folder }
+}
+
+fn parse(content: &[u8]) -> Option<Owner> {
+    let text = std::str::from_utf8(content).ok()?.trim_end();
+    let (is_new, digits) = match text.strip_prefix(NEW) {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
+    let bytes = data_encoding::HEXLOWER.decode(digits.as_bytes()).ok()?;
+    let id = ServerId(bytes.try_into().ok()?);
+    Some(match is_new {
+        true => Owner::New(id),
+        false => Owner::Known(id),
+    })
+}

@@ -1,0 +1,117 @@
+//! The keys in a data folder and the store beside them belong together, or the server does not start.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use confab_control::store::sqlite::SqliteStore;
+use confab_control::{Config, ServeError, SharedStore, StoreConfig, WrongStore, serve};
+
+use crate::harness::{cheap, eventually};
+
+const STORE: &str = "confab.sqlite";
+
+/// A folder in which a server has run, and ended.
+async fn used() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    serve(cheap(&dir)).await.unwrap().shutdown().await;
+    // All of the store is in its one file when its threads have closed it.
+    let log = dir.path().join("confab.sqlite-wal");
+    eventually(|| std::fs::metadata(&log).map_or(true, |log| log.len() == 0)).await;
+    dir
+}
+
+async fn refusal(config: Config) -> String {
+    match serve(config).await {
+        Ok(_) => panic!("it starts"),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn remove_store(folder: &Path) {
+    for file in [STORE, "confab.sqlite-wal", "confab.sqlite-shm"] {
+        let _ = std::fs::remove_file(folder.join(file));
+    }
+}
+
+#[tokio::test]
+async fn a_server_starts_again_on_what_it_has() {
+    let dir = used().await;
+    for _ in 0..2 {
+        serve(cheap(&dir)).await.unwrap().shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_lost_or_empty_is_not_begun_anew() {
+    let dir = used().await;
+    remove_store(dir.path());
+    let lost = refusal(cheap(&dir)).await;
+    assert!(lost.contains("restore the store from its backup"), "{lost}");
+    assert!(!dir.path().join(STORE).exists(), "nothing was made");
+    std::fs::write(dir.path().join(STORE), b"").unwrap();
+    let empty = refusal(cheap(&dir)).await;
+    assert!(
+        empty.contains(STORE) && empty.contains("is empty"),
+        "{empty}"
+    );
+    // As the message says, for one who means it.
+    std::fs::remove_file(dir.path().join("server.id")).unwrap();
+    serve(cheap(&dir)).await.unwrap().shutdown().await;
+}
+
+#[tokio::test]
+async fn a_store_of_another_server_is_refused() {
+    let (one, other) = (used().await, used().await);
+    remove_store(one.path());
+    std::fs::copy(other.path().join(STORE), one.path().join(STORE)).unwrap();
+    let refused = refusal(cheap(&one)).await;
+    assert!(refused.contains("is of another server"), "{refused}");
+    let new = tempfile::tempdir().unwrap();
+    std::fs::copy(other.path().join(STORE), new.path().join(STORE)).unwrap();
+    let refused = refusal(cheap(&new)).await;
+    assert!(refused.contains("cluster-keys"), "{refused}");
+    assert!(!new.path().join("ca.key").exists(), "no keys were made");
+}
+
+#[tokio::test]
+async fn a_shared_store_is_one_servers() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&folder.path().join("shared.sqlite")).unwrap();
+    let shared = SharedStore(Arc::new(store));
+    let config = |dir: &tempfile::TempDir| Config {
+        store: StoreConfig::Shared(shared.clone()),
+        ..cheap(dir)
+    };
+    let (one, other) = (tempfile::tempdir().unwrap(), used().await);
+    serve(config(&one)).await.unwrap().shutdown().await;
+    let refused = serve(config(&other)).await.err();
+    let is_wrong = matches!(
+        refused,
+        Some(ServeError::WrongStore(WrongStore::Another { .. }))
+    );
+    assert!(is_wrong, "{refused:?}");
+}
+
+#[tokio::test]
+async fn keys_that_are_lost_or_empty_are_named_and_not_made_anew() {
+    for file in ["ca.crt", "token.key"] {
+        let dir = used().await;
+        let path = dir.path().join(file);
+        std::fs::remove_file(&path).unwrap();
+        let lost = refusal(cheap(&dir)).await;
+        assert!(lost.contains(file) && lost.contains("backup"), "{lost}");
+        assert!(!path.exists());
+    }
+    for file in ["ca.crt", "ca.key", "token.key", "server.id"] {
+        let dir = used().await;
+        std::fs::write(dir.path().join(file), b"").unwrap();
+        let empty = refusal(cheap(&dir)).await;
+        assert!(empty.contains(file) && empty.contains("backup"), "{empty}");
+    }
+    // What the authority can sign again is made anew.
+    let dir = used().await;
+    for file in ["server.crt", "server.key"] {
+        std::fs::write(dir.path().join(file), b"").unwrap();
+    }
+    serve(cheap(&dir)).await.unwrap().shutdown().await;
+}
