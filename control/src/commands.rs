@@ -1,13 +1,16 @@
 //! What the program does, by its flags.
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use confab_console::{Class, Form, Hangup, Plan, Signal, Signals, WriteError, out};
 
 use crate::clock::Clock;
 use crate::flags::{
-    ClusterKeysFlags, Command, DrainFlags, FingerprintFlags, Flags, LogFormat, OperatorFlags,
-    RelayIdentityFlags, RevokeRelayFlags, ServeFlags, StatusFlags,
+    ClusterKeysFlags, Command, DrainFlags, FingerprintFlags, Flags, LogFormat, NodeIdentityFlags,
+    OperatorFlags, OperatorIdentityFlags, RelayIdentityFlags, RevokeNodeFlags, RevokeRelayFlags,
+    ServeFlags, StatusFlags,
 };
 use crate::operator::{Operator, OperatorError, show};
 use crate::running::{ServeError, TaskLost, copy_cluster_keys, serve};
@@ -63,6 +66,8 @@ pub fn run(flags: Flags) -> Result<(), CommandError> {
     match flags.command {
         Command::Serve(flags) => return run_server(&flags),
         Command::RelayIdentity(flags) => relay_identity(&flags)?,
+        Command::NodeIdentity(flags) => node_identity(&flags)?,
+        Command::OperatorIdentity(flags) => operator_identity(&flags)?,
         Command::ClusterKeys(flags) => cluster_keys(&flags)?,
         Command::Fingerprint(FingerprintFlags { data_dir }) => {
             answer(&Authority::open(&data_dir)?.fingerprint());
@@ -70,6 +75,7 @@ pub fn run(flags: Flags) -> Result<(), CommandError> {
         Command::Status(flags) => on_runtime(status(&flags))?,
         Command::Drain(flags) => on_runtime(drain(&flags))?,
         Command::RevokeRelay(flags) => on_runtime(revoke_relay(&flags))?,
+        Command::RevokeNode(flags) => on_runtime(revoke_node(&flags))?,
     }
     Ok(out().wait()?)
 }
@@ -113,9 +119,18 @@ async fn drain(flags: &DrainFlags) -> Result<(), CommandError> {
 
 async fn revoke_relay(flags: &RevokeRelayFlags) -> Result<(), CommandError> {
     let (relay, now) = (&flags.relay, Clock::System.now());
-    operator(&flags.operator)?.revoke(relay, now).await?;
+    operator(&flags.operator)?.revoke_relay(relay, now).await?;
     answer(&format!(
         "{relay}: its identities up to now are revoked; make a new one with `confab-control relay-identity {relay}`"
+    ));
+    Ok(())
+}
+
+async fn revoke_node(flags: &RevokeNodeFlags) -> Result<(), CommandError> {
+    let (node, now) = (&flags.name, Clock::System.now());
+    operator(&flags.operator)?.revoke_node(node, now).await?;
+    answer(&format!(
+        "{node}: its identities up to now are revoked; make a new one with `confab-control node-identity {node}`, and change the database's password and token.key if they may be known"
     ));
     Ok(())
 }
@@ -163,11 +178,33 @@ fn relay_identity(flags: &RelayIdentityFlags) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn cluster_keys(flags: &ClusterKeysFlags) -> Result<(), CommandError> {
-    for file in copy_cluster_keys(&flags.data_dir, &flags.out, Clock::System.now())? {
-        answer(&format!("wrote {}", file.display()));
-    }
+fn node_identity(flags: &NodeIdentityFlags) -> Result<(), CommandError> {
+    let (from, out, now) = (&flags.data_dir, &flags.out, Clock::System.now());
+    let shared = copy_cluster_keys(from, out, false, now)?;
+    let authority = Authority::open(from)?;
+    let own = authority.issue_node(&flags.name, &flags.public_names, out, now)?;
+    let mut written: BTreeSet<_> = shared.into_iter().collect();
+    written.extend(own);
+    written.iter().for_each(|file| wrote(file));
     Ok(())
+}
+
+fn operator_identity(flags: &OperatorIdentityFlags) -> Result<(), CommandError> {
+    let authority = Authority::open(&flags.data_dir)?;
+    let written = authority.issue_operator(&flags.out, Clock::System.now())?;
+    written.iter().for_each(|file| wrote(file));
+    Ok(())
+}
+
+fn cluster_keys(flags: &ClusterKeysFlags) -> Result<(), CommandError> {
+    let now = Clock::System.now();
+    let written = copy_cluster_keys(&flags.data_dir, &flags.out, flags.ca_key, now)?;
+    written.iter().for_each(|file| wrote(file));
+    Ok(())
+}
+
+fn wrote(file: &Path) {
+    answer(&format!("wrote {}", file.display()));
 }
 
 /// This program's own lines at the level asked for; of what it is built from only what is wrong, for that may name

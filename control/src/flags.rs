@@ -38,8 +38,14 @@ pub enum Command {
     /// Makes an identity for a relay: relay.crt, relay.key and ca.crt. Copy the folder to the relay's machine; its key lets
     /// it carry every room's media.
     RelayIdentity(RelayIdentityFlags),
-    /// Copies what another control node of the same cluster needs: ca.crt, ca.key, token.key and server.id. Copy the folder to the node's
-    /// machine, as its data folder. Whoever has it can be any node and any relay.
+    /// Makes an identity for a control node, which then runs without ca.key: node.crt, node.key, server.crt and server.key, with ca.crt,
+    /// token.key and server.id. Copy the folder to the node's machine, as its data folder.
+    NodeIdentity(NodeIdentityFlags),
+    /// Makes an identity for operators' commands (status, drain, revoke-…) on a machine without ca.key: operator.crt, operator.key
+    /// and ca.crt. Whoever has it may drain and revoke.
+    OperatorIdentity(OperatorIdentityFlags),
+    /// Copies what all control nodes of a cluster have: ca.crt, token.key and server.id, and with --ca-key ca.key, so that the node makes
+    /// its own identity. Copy the folder to the node's machine, as its data folder. Whoever has ca.key can be any node and any relay.
     ClusterKeys(ClusterKeysFlags),
     /// Prints the cluster CA's fingerprint, which clients pin.
     Fingerprint(FingerprintFlags),
@@ -51,12 +57,15 @@ pub enum Command {
     /// Revokes every identity of a relay that was made until now, at all nodes, within seconds. One that `relay-identity` makes
     /// afterwards under the same name is good.
     RevokeRelay(RevokeRelayFlags),
+    /// Revokes every identity of a control node that was made until now, at all other nodes, within seconds. One that `node-identity`
+    /// makes afterwards under the same name is good.
+    RevokeNode(RevokeNodeFlags),
 }
 
 /// Whom an operator's command asks.
 #[derive(Args, Debug)]
 pub struct OperatorFlags {
-    /// A node's data folder, which holds the cluster's keys. With `cluster-keys` it may be on another machine.
+    /// A folder with ca.crt and ca.key, as a node's data folder, or with what `operator-identity` made.
     #[arg(
         long,
         env = "CONFAB_CONTROL_DATA_DIR",
@@ -104,6 +113,18 @@ pub struct RevokeRelayFlags {
     pub relay: RelayName,
 
     /// Whom to ask.
+    #[command(flatten)]
+    pub operator: OperatorFlags,
+}
+
+/// Flags of `revoke-node`.
+#[derive(Args, Debug)]
+pub struct RevokeNodeFlags {
+    /// Which node.
+    #[arg(value_name = "NAME")]
+    pub name: NodeName,
+
+    /// Whom to ask: a node other than that one.
     #[command(flatten)]
     pub operator: OperatorFlags,
 }
@@ -343,12 +364,58 @@ pub struct RelayIdentityFlags {
     pub data_dir: PathBuf,
 }
 
+/// Flags of `node-identity`.
+#[derive(Args, Debug)]
+pub struct NodeIdentityFlags {
+    /// What the node is called: 1 to 32 of a-z, 0-9 and '-'. It runs under this name.
+    pub name: NodeName,
+
+    /// A DNS name or address by which clients and relays reach the node, for its certificate, as `serve --public-name` has it; several
+    /// may be given.
+    #[arg(long = "public-name", value_name = "NAME")]
+    pub public_names: Vec<String>,
+
+    /// Folder to write to; made when it is missing.
+    #[arg(long, value_name = "FOLDER")]
+    pub out: PathBuf,
+
+    /// The folder with the cluster's authority. It is made when there is none yet.
+    #[arg(
+        long,
+        env = "CONFAB_CONTROL_DATA_DIR",
+        default_value = "confab-data",
+        value_name = "FOLDER"
+    )]
+    pub data_dir: PathBuf,
+}
+
+/// Flags of `operator-identity`.
+#[derive(Args, Debug)]
+pub struct OperatorIdentityFlags {
+    /// Folder to write to; made when it is missing. Commands take it as their --data-dir.
+    #[arg(long, value_name = "FOLDER")]
+    pub out: PathBuf,
+
+    /// The folder with the cluster's authority.
+    #[arg(
+        long,
+        env = "CONFAB_CONTROL_DATA_DIR",
+        default_value = "confab-data",
+        value_name = "FOLDER"
+    )]
+    pub data_dir: PathBuf,
+}
+
 /// Flags of `cluster-keys`.
 #[derive(Args, Debug)]
 pub struct ClusterKeysFlags {
-    /// Folder to write ca.crt, ca.key, token.key and server.id into; made when it is missing. One that holds other keys is left alone.
+    /// Folder to write to; made when it is missing. One that holds other keys is left alone.
     #[arg(long, value_name = "FOLDER")]
     pub out: PathBuf,
+
+    /// Copy ca.key as well: the node makes its identity by itself, and can make any other.
+    #[arg(long)]
+    pub ca_key: bool,
 
     /// The data folder of a node that is in the cluster. Its keys are made when there are none yet.
     #[arg(

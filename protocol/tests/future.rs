@@ -145,6 +145,7 @@ fn unknown_fields_are_ignored_in_every_message() {
         RelayStatus,
         DrainRelay,
         RevokeRelay,
+        RevokeNode,
     );
 }
 

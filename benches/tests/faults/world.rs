@@ -290,7 +290,9 @@ impl World {
         let data = self.scratch.path().join(format!("node-{at}"));
         if at > 0 {
             let mut command = self.programs.command("confab-control");
-            command.args(["cluster-keys", "--out"]).arg(&data);
+            command
+                .args(["cluster-keys", "--ca-key", "--out"])
+                .arg(&data);
             command.arg("--data-dir").arg(&self.nodes[0].data);
             self.programs
                 .done("cluster-keys", &mut command)

@@ -5,7 +5,7 @@
 //! * [`placement`]: which of them a room goes to;
 //! * [`link`]: one relay's stream: commands out, results and ends of media in;
 //! * [`leftovers`]: rooms that a relay has and nobody here knows;
-//! * [`revoked`]: relays' identities that are not good any more;
+//! * [`revoked`]: identities of relays and nodes that are not good any more;
 //! * [`nodes`]: control nodes among themselves;
 //! * [`status`]: how all of it goes, for operators.
 
@@ -20,6 +20,7 @@ pub mod revoked;
 pub mod status;
 
 pub use names::{
-    BadNodeName, BadRelayName, NODE_DOMAIN, NodeName, OPERATOR_NAME, RELAY_DOMAIN, RelayName,
+    BadNodeName, BadPeer, BadRelayName, NODE_DOMAIN, NodeName, OPERATOR_NAME, Peer, RELAY_DOMAIN,
+    RelayName,
 };
 pub use registry::{LinkedRelay, Relays};

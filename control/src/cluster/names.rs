@@ -73,6 +73,48 @@ name!(
     "a node's name has 1 to 32 of a-z, 0-9 and '-', with no '-' at either end"
 );
 
+/// Who connects to a node within the cluster; as text the full name in the certificate.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Peer {
+    /// A relay.
+    Relay(RelayName),
+    /// Another node.
+    Node(NodeName),
+    /// A command of the operator's.
+    Operator,
+}
+
+/// A name that is nobody's of the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no name of a relay, a node or an operator")]
+pub struct BadPeer;
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Relay(name) => write!(f, "{name}{RELAY_DOMAIN}"),
+            Self::Node(name) => write!(f, "{name}{NODE_DOMAIN}"),
+            Self::Operator => f.write_str(OPERATOR_NAME),
+        }
+    }
+}
+
+impl FromStr for Peer {
+    type Err = BadPeer;
+
+    fn from_str(name: &str) -> Result<Self, BadPeer> {
+        if name == OPERATOR_NAME {
+            return Ok(Self::Operator);
+        }
+        let relay = name.strip_suffix(RELAY_DOMAIN).map(str::parse);
+        if let Some(relay) = relay {
+            return relay.map(Self::Relay).map_err(|_| BadPeer);
+        }
+        let node = name.strip_suffix(NODE_DOMAIN).ok_or(BadPeer)?;
+        node.parse().map(Self::Node).map_err(|_| BadPeer)
+    }
+}
+
 /// Whether the text may be a label of a DNS name here.
 fn is_label(text: &str) -> bool {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';

@@ -1,7 +1,7 @@
-//! Identities of relays that are not good any more: a relay's key was stolen, or its machine is given away.
+//! Identities of relays and nodes that are not good any more: a key was stolen, or a machine is given away.
 //!
-//! The store keeps, for each such relay, until when its identities were revoked. One that was made later is good: so a relay
-//! keeps its name. Nodes look it up when a relay links, and every few seconds.
+//! The store keeps, for each of them, until when its identities were revoked. One that was made later is good: so it
+//! keeps its name. Nodes look it up when a relay or node connects, and every few seconds.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::RelayName;
+use super::{Peer, RelayName};
 use crate::clock::UnixMillis;
 use crate::store::{Store, StoreError};
 
@@ -22,7 +22,7 @@ const LOOK_DEADLINE: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Revoked {
     store: Arc<dyn Store>,
-    known: Arc<watch::Sender<HashMap<RelayName, UnixMillis>>>,
+    known: Arc<watch::Sender<HashMap<Peer, UnixMillis>>>,
 }
 
 impl Revoked {
@@ -34,27 +34,38 @@ impl Revoked {
         }
     }
 
-    /// Revokes the relay's identities that were made until then.
-    pub async fn revoke(&self, relay: RelayName, until: UnixMillis) -> Result<(), StoreError> {
-        self.store.revoke_relay(relay, until).await?;
+    /// Revokes the peer's identities that were made until then.
+    pub async fn revoke(&self, peer: Peer, until: UnixMillis) -> Result<(), StoreError> {
+        self.store.revoke(peer, until).await?;
         self.look().await
     }
 
     /// Whether a relay that links with an identity that was made then is to be refused.
     pub async fn refuses(&self, relay: &RelayName, issued: UnixMillis) -> bool {
-        let looked = tokio::time::timeout(LOOK_DEADLINE, self.look()).await;
-        if !matches!(looked, Ok(Ok(()))) {
-            tracing::warn!(%relay, "the store does not say which relays are revoked; what it said last counts");
-        }
-        is_revoked(&self.known.borrow(), relay, issued)
+        self.refuses_peer(&Peer::Relay(relay.clone()), issued).await
     }
 
     /// Resolves when that identity of the relay is revoked.
     pub async fn until_revoked(&self, relay: &RelayName, issued: UnixMillis) {
+        let peer = Peer::Relay(relay.clone());
+        self.until_peer_revoked(&peer, issued).await;
+    }
+
+    /// Whether one who connects with an identity that was made then is to be refused.
+    pub async fn refuses_peer(&self, peer: &Peer, issued: UnixMillis) -> bool {
+        let looked = tokio::time::timeout(LOOK_DEADLINE, self.look()).await;
+        if !matches!(looked, Ok(Ok(()))) {
+            tracing::warn!(%peer, "the store does not say which identities are revoked; what it said last counts");
+        }
+        is_revoked(&self.known.borrow(), peer, issued)
+    }
+
+    /// Resolves when that identity is revoked.
+    pub async fn until_peer_revoked(&self, peer: &Peer, issued: UnixMillis) {
         let mut known = self.known.subscribe();
         // Ends otherwise only with the last clone of this, and `self` is one.
         let _ = known
-            .wait_for(|known| is_revoked(known, relay, issued))
+            .wait_for(|known| is_revoked(known, peer, issued))
             .await;
     }
 
@@ -65,13 +76,13 @@ impl Revoked {
         loop {
             turns.tick().await;
             if let Err(error) = self.look().await {
-                tracing::debug!(%error, "which relays are revoked could not be looked up");
+                tracing::debug!(%error, "which identities are revoked could not be looked up");
             }
         }
     }
 
     async fn look(&self) -> Result<(), StoreError> {
-        let listed: HashMap<_, _> = self.store.revoked_relays().await?.into_iter().collect();
+        let listed: HashMap<_, _> = self.store.revoked().await?.into_iter().collect();
         self.known.send_if_modified(|known| {
             let is_new = *known != listed;
             if is_new {
@@ -83,10 +94,6 @@ impl Revoked {
     }
 }
 
-fn is_revoked(
-    known: &HashMap<RelayName, UnixMillis>,
-    relay: &RelayName,
-    issued: UnixMillis,
-) -> bool {
-    known.get(relay).is_some_and(|until| issued <= *until)
+fn is_revoked(known: &HashMap<Peer, UnixMillis>, peer: &Peer, issued: UnixMillis) -> bool {
+    known.get(peer).is_some_and(|until| issued <= *until)
 }

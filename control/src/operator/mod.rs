@@ -1,7 +1,8 @@
-//! What an operator asks of a cluster that runs: how it goes, to drain a relay, to revoke a relay's identities.
+//! What an operator asks of a cluster that runs: how it goes, to drain a relay, to revoke identities of relays
+//! and nodes.
 //!
-//! Any node is asked, over the cluster's protocol, with a certificate that the command makes for itself: so whoever can read
-//! the cluster's keys may ask, and nobody else.
+//! Any node is asked, over the cluster's protocol, with a certificate that the command makes for itself, or that
+//! `operator-identity` made: so whoever can read the cluster's keys, or that one, may ask, and nobody else.
 //!
 //! * [`show`]: answers as tables and as JSON.
 
@@ -12,9 +13,9 @@ use std::time::Duration;
 use confab_protocol::control::{ErrorCode, Refusal};
 
 use crate::clock::UnixMillis;
-use crate::cluster::RelayName;
 use crate::cluster::nodes::{NodeAnswer, NodeAsk, PeerError, Peers};
 use crate::cluster::status::{ClusterStatus, RelayStatus};
+use crate::cluster::{NodeName, RelayName};
 use crate::running::STATE_FILE;
 use crate::tls::authority::Authority;
 use crate::tls::{TlsError, config, files};
@@ -80,7 +81,7 @@ impl Operator {
         now: UnixMillis,
     ) -> Result<Self, OperatorError> {
         let authority = Authority::open(data_dir)?;
-        let identity = authority.operator_identity(now)?;
+        let identity = authority.operator_identity(data_dir, now)?;
         let client = config::node_client_config(&authority, identity)?;
         let node = match node {
             Some(node) => node.to_owned(),
@@ -148,11 +149,25 @@ impl Operator {
     }
 
     /// Revokes the relay's identities that were made until then.
-    pub async fn revoke(&self, relay: &RelayName, until: UnixMillis) -> Result<(), OperatorError> {
-        match self
-            .ask(&NodeAsk::RevokeRelay(relay.clone(), until))
-            .await?
-        {
+    pub async fn revoke_relay(
+        &self,
+        relay: &RelayName,
+        until: UnixMillis,
+    ) -> Result<(), OperatorError> {
+        self.done(&NodeAsk::RevokeRelay(relay.clone(), until)).await
+    }
+
+    /// Revokes the node's identities that were made until then.
+    pub async fn revoke_node(
+        &self,
+        node: &NodeName,
+        until: UnixMillis,
+    ) -> Result<(), OperatorError> {
+        self.done(&NodeAsk::RevokeNode(node.clone(), until)).await
+    }
+
+    async fn done(&self, ask: &NodeAsk) -> Result<(), OperatorError> {
+        match self.ask(ask).await? {
             NodeAnswer::Done => Ok(()),
             other => Err(unexpected(other)),
         }

@@ -7,7 +7,7 @@ use crate::cluster::NodeName;
 use crate::cluster::nodes::{Nodes, Peers};
 use crate::store::{NodeRecord, NodeRun};
 use crate::tls::TlsError;
-use crate::tls::authority::host_name;
+use crate::tls::authority::{self, host_name};
 use crate::tls::certificates::Sources;
 
 /// Bytes of a node's name.
@@ -21,8 +21,13 @@ pub(super) struct Place {
 
 /// This node as its operator describes it, with what can be told without them.
 pub(super) fn place(config: &Config, listening: SocketAddr) -> Result<Place, ServeError> {
-    let name = match &config.node.name {
-        Some(name) => name.clone(),
+    let named = config
+        .node
+        .name
+        .clone()
+        .or_else(|| authority::named_node(&config.data_dir));
+    let name = match named {
+        Some(name) => name,
         None => made_up_name(listening.port()).ok_or(ServeError::NoNodeName)?,
     };
     let public = if config.node.public.is_empty() {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
-use crate::cluster::RelayName;
+use crate::cluster::Peer;
 use crate::metrics::Metrics;
 
 /// The decorator.

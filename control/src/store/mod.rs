@@ -14,7 +14,7 @@ use confab_protocol::control::{AccountId, ConferenceId, Email, Slug, Username};
 
 use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
-use crate::cluster::RelayName;
+use crate::cluster::Peer;
 
 pub mod batch;
 #[cfg(any(test, feature = "conformance"))]
@@ -322,11 +322,11 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets a node that ends in order. Nothing happens when another run of it has its place.
     fn forget_node(&self, run: NodeRun) -> StoreFuture<'_, ()>;
 
-    /// Keeps that identities of the relay that were made until then are not good any more. Of several the latest counts.
-    fn revoke_relay(&self, relay: RelayName, until: UnixMillis) -> StoreFuture<'_, ()>;
+    /// Keeps that identities that were made for it until then are not good any more. Of several times the latest counts.
+    fn revoke(&self, peer: Peer, until: UnixMillis) -> StoreFuture<'_, ()>;
 
-    /// Every relay of which identities are revoked, and until when they were made.
-    fn revoked_relays(&self) -> StoreFuture<'_, Vec<(RelayName, UnixMillis)>>;
+    /// Everybody of whom identities are revoked, and until when they were made.
+    fn revoked(&self) -> StoreFuture<'_, Vec<(Peer, UnixMillis)>>;
 
     /// Forgets sessions that have expired by `now`, in a store that does not by itself, and finishes or undoes what a crash left
     /// half done, in one that does not by itself; how many.

@@ -42,8 +42,8 @@ macro_rules! for_each_store_operation {
             fn beat(node: NodeRecord) -> ();
             fn nodes() -> Vec<NodeRecord>;
             fn forget_node(run: NodeRun) -> ();
-            fn revoke_relay(relay: RelayName, until: UnixMillis) -> ();
-            fn revoked_relays() -> Vec<(RelayName, UnixMillis)>;
+            fn revoke(peer: Peer, until: UnixMillis) -> ();
+            fn revoked() -> Vec<(Peer, UnixMillis)>;
             fn sweep(now: UnixMillis) -> u64;
         }
     };

@@ -7,11 +7,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     AccountRecord, ConferenceRecord, Cursor, HomeRecord, MemberRecord, Membership, NodeRecord,
-    NodeRun, Page, Recalled, Rotation, SessionId, SessionRecord, Standing, Store, StoreFuture,
+    NodeRun, Page, Recalled, Rotation, ServerId, SessionId, SessionRecord, Standing, Store,
+    StoreFuture,
 };
 use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
-use crate::cluster::RelayName;
+use crate::cluster::Peer;
 
 tokio::task_local! {
     /// A permit for each statement of those who are served within.

@@ -21,7 +21,8 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 use super::TlsError;
 use super::files::{self, Readers};
 use crate::clock::UnixMillis;
-use crate::cluster::{NODE_DOMAIN, NodeName, OPERATOR_NAME, RELAY_DOMAIN, RelayName};
+pub use crate::cluster::Peer;
+use crate::cluster::{NodeName, RelayName};
 use crate::random;
 
 /// The CA's certificate, to be given to relays and clients.
@@ -29,6 +30,10 @@ pub const CA_FILE: &str = "ca.crt";
 const CA_KEY_FILE: &str = "ca.key";
 const LEAF_FILE: &str = "server.crt";
 const LEAF_KEY_FILE: &str = "server.key";
+/// Of `node.crt` and `node.key`, with which a node connects to others.
+const NODE_STEM: &str = "node";
+/// Of `operator.crt` and `operator.key`.
+const OPERATOR_STEM: &str = "operator";
 /// A CA that expires ends the cluster.
 const CA_YEARS: i16 = 30;
 /// How long what the CA signs is good for.
@@ -40,10 +45,10 @@ const CLOCK_SLACK_DAYS: i32 = 2;
 /// A serial number of what lets somebody connect: when it was made (8 bytes, milliseconds since 1970) and 8 random ones.
 const SERIAL_LEN: usize = 16;
 
-/// The CA, with its key.
+/// The CA; with its key where that is kept.
 pub struct Authority {
     certificate: CertificateDer<'static>,
-    issuer: Issuer<'static, KeyPair>,
+    issuer: Option<Issuer<'static, KeyPair>>,
 }
 
 /// A certificate chain and its key.
@@ -86,15 +91,27 @@ impl Authority {
         Self::open(folder)
     }
 
-    /// The CA in the folder.
+    /// The CA in the folder. Without its key it signs nothing.
     pub fn open(folder: &Path) -> Result<Self, TlsError> {
         let certificate = read_certificate(&folder.join(CA_FILE))?;
-        let pair = read_key(&folder.join(CA_KEY_FILE))?;
-        let issuer = Issuer::from_ca_cert_der(&certificate, pair)?;
+        let key = folder.join(CA_KEY_FILE);
+        let issuer = match files::read(&key)? {
+            None => None,
+            Some(_) => Some(Issuer::from_ca_cert_der(&certificate, read_key(&key)?)?),
+        };
         Ok(Self {
             certificate,
             issuer,
         })
+    }
+
+    /// Whether the CA's key is here.
+    pub fn can_sign(&self) -> bool {
+        self.issuer.is_some()
+    }
+
+    fn issuer(&self) -> Result<&Issuer<'static, KeyPair>, TlsError> {
+        self.issuer.as_ref().ok_or(TlsError::NoCaKey)
     }
 
     /// The CA's certificate.
@@ -114,29 +131,32 @@ impl Authority {
         digest
     }
 
-    /// This node's certificate in the folder; made anew when it is missing, ends soon, is another CA's or lacks a name.
+    /// This node's certificate in the folder; made anew when it is missing, ends soon, is another CA's or lacks a name. Where the
+    /// CA's key is not, it has to be there and good.
     pub fn server_identity(
         &self,
         folder: &Path,
         public_names: &[String],
         now: UnixMillis,
     ) -> Result<Identity, TlsError> {
-        let names = server_names(public_names)?;
         let (certificate, key) = (folder.join(LEAF_FILE), folder.join(LEAF_KEY_FILE));
+        if !self.can_sign() {
+            let wanted = fixed_names(public_names)?;
+            return self.kept(&certificate, &key, now, |kept| {
+                wanted.is_subset(&sans(kept))
+            });
+        }
+        let mut names = fixed_names(public_names)?;
+        // The machine's own name may be one that no certificate can hold; then clients on it use another.
+        names.extend(host_name().as_deref().and_then(parse_name));
         let kept =
             files::read(&certificate)?.and_then(|pem| CertificateDer::from_pem_slice(&pem).ok());
         let is_fit = |kept: &CertificateDer<'_>| self.is_fit(kept, &names, now);
         let leaf = match kept.filter(is_fit) {
             Some(kept) if read_key(&key).is_ok() => kept,
             _ => {
-                let pair = KeyPair::generate()?;
-                let mut params = leaf_params(CLUSTER_SERVER_NAME, now)?;
-                params.subject_alt_names =
-                    names.iter().map(San::to_rcgen).collect::<Result<_, _>>()?;
-                params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-                let made = params.signed_by(&pair, &self.issuer)?;
-                files::write(&key, pair.serialize_pem().as_bytes(), Readers::Owner)?;
-                files::write(&certificate, made.pem().as_bytes(), Readers::Everybody)?;
+                let (made, pair) = self.for_server(&names, now)?;
+                write_pair((&certificate, &made.pem()), (&key, &pair))?;
                 made.into()
             }
         };
@@ -154,69 +174,166 @@ impl Authority {
         out: &Path,
         now: UnixMillis,
     ) -> Result<RelayFiles, TlsError> {
-        let written = RelayFiles {
-            certificate: out.join("relay.crt"),
-            key: out.join("relay.key"),
-            ca: out.join(CA_FILE),
-        };
-        let pair = KeyPair::generate()?;
-        let made = self.for_client(&format!("{name}{RELAY_DOMAIN}"), &pair, now)?;
-        files::make_folder(out)?;
-        let ca = pem(&self.certificate);
-        let chain = format!("{}{ca}", made.pem());
-        files::write(
-            &written.key,
-            pair.serialize_pem().as_bytes(),
-            Readers::Owner,
-        )?;
-        files::write(&written.certificate, chain.as_bytes(), Readers::Everybody)?;
-        files::write(&written.ca, ca.as_bytes(), Readers::Everybody)?;
+        let [certificate, key, ca] = self.issue(&Peer::Relay(name.clone()), "relay", out, now)?;
+        Ok(RelayFiles {
+            certificate,
+            key,
+            ca,
+        })
+    }
+
+    /// Writes what a node shows, to those who connect and where it connects, and the CA's certificate into `out`: such a node
+    /// needs no `ca.key`. Which files.
+    pub fn issue_node(
+        &self,
+        name: &NodeName,
+        public_names: &[String],
+        out: &Path,
+        now: UnixMillis,
+    ) -> Result<Vec<PathBuf>, TlsError> {
+        let (made, pair) = self.for_server(&fixed_names(public_names)?, now)?;
+        let mut written = self
+            .issue(&Peer::Node(name.clone()), NODE_STEM, out, now)?
+            .to_vec();
+        let (certificate, key) = (out.join(LEAF_FILE), out.join(LEAF_KEY_FILE));
+        write_pair((&certificate, &made.pem()), (&key, &pair))?;
+        written.extend([certificate, key]);
         Ok(written)
     }
 
-    /// What this node shows where it connects to another; made anew at each start.
-    pub fn node_identity(&self, name: &NodeName, now: UnixMillis) -> Result<Identity, TlsError> {
-        let pair = KeyPair::generate()?;
-        let made = self.for_client(&format!("{name}{NODE_DOMAIN}"), &pair, now)?;
-        Ok(Identity {
-            chain: vec![made.into(), self.certificate.clone()],
-            key: PrivatePkcs8KeyDer::from(pair.serialize_der()).into(),
-        })
+    /// Writes what an operator's commands show, and the CA's certificate, into `out`. Which files.
+    pub fn issue_operator(&self, out: &Path, now: UnixMillis) -> Result<[PathBuf; 3], TlsError> {
+        self.issue(&Peer::Operator, OPERATOR_STEM, out, now)
     }
 
-    /// What a command of the operator's shows; made anew for each.
-    pub fn operator_identity(&self, now: UnixMillis) -> Result<Identity, TlsError> {
-        let pair = KeyPair::generate()?;
-        let made = self.for_client(OPERATOR_NAME, &pair, now)?;
-        Ok(Identity {
-            chain: vec![made.into(), self.certificate.clone()],
+    /// Certificate with its CA's, key and CA.
+    fn issue(
+        &self,
+        peer: &Peer,
+        stem: &str,
+        out: &Path,
+        now: UnixMillis,
+    ) -> Result<[PathBuf; 3], TlsError> {
+        let (certificate, key) = pair_in(out, stem);
+        let (made, pair) = self.for_client(peer, now)?;
+        files::make_folder(out)?;
+        let ca = pem(&self.certificate);
+        write_pair(
+            (&certificate, &format!("{}{ca}", made.pem())),
+            (&key, &pair),
+        )?;
+        let ca_file = out.join(CA_FILE);
+        files::write(&ca_file, ca.as_bytes(), Readers::Everybody)?;
+        Ok([certificate, key, ca_file])
+    }
+
+    /// What this node shows where it connects to another: made anew, or in the folder where the CA's key is not.
+    pub fn node_identity(
+        &self,
+        folder: &Path,
+        name: &NodeName,
+        now: UnixMillis,
+    ) -> Result<Identity, TlsError> {
+        self.client_identity(folder, NODE_STEM, &Peer::Node(name.clone()), now)
+    }
+
+    /// What a command of the operator's shows: made anew, or in the folder where the CA's key is not.
+    pub fn operator_identity(&self, folder: &Path, now: UnixMillis) -> Result<Identity, TlsError> {
+        self.client_identity(folder, OPERATOR_STEM, &Peer::Operator, now)
+    }
+
+    fn client_identity(
+        &self,
+        folder: &Path,
+        stem: &str,
+        peer: &Peer,
+        now: UnixMillis,
+    ) -> Result<Identity, TlsError> {
+        if !self.can_sign() {
+            let (certificate, key) = pair_in(folder, stem);
+            let name = San::Dns(peer.to_string());
+            return self.kept(&certificate, &key, now, |kept| sans(kept).contains(&name));
+        }
+        let (made, pair) = self.for_client(peer, now)?;
+        Ok(self.identity(made.into(), &pair))
+    }
+
+    /// A certificate of this CA's that has not ended, with its key.
+    fn kept(
+        &self,
+        certificate: &Path,
+        key: &Path,
+        now: UnixMillis,
+        has_names: impl Fn(&X509Certificate<'_>) -> bool,
+    ) -> Result<Identity, TlsError> {
+        let wrong = |why| TlsError::Unfit {
+            path: certificate.to_owned(),
+            why,
+        };
+        let pem = files::read(certificate)?.ok_or_else(|| wrong("it is missing"))?;
+        let leaf = CertificateDer::from_pem_slice(&pem)
+            .map_err(|_| wrong("it is not a certificate in PEM"))?;
+        let (Ok((_, parsed)), Ok((_, ca))) = (
+            x509_parser::parse_x509_certificate(&leaf),
+            x509_parser::parse_x509_certificate(&self.certificate),
+        ) else {
+            return Err(wrong("it is not a certificate"));
+        };
+        if issuer_key_id(&parsed).is_none_or(|id| Some(id) != key_id(&ca)) {
+            return Err(wrong("another authority has signed it"));
+        }
+        if end_of(&parsed).is_none_or(|end| end < now.day()) {
+            return Err(wrong("it has ended"));
+        }
+        if !has_names(&parsed) {
+            return Err(wrong(
+                "it is for another name than --node or --public-name say",
+            ));
+        }
+        let pair = read_key(key)?;
+        let leaf = leaf.into_owned();
+        Ok(self.identity(leaf, &pair))
+    }
+
+    fn identity(&self, leaf: CertificateDer<'static>, pair: &KeyPair) -> Identity {
+        Identity {
+            chain: vec![leaf, self.certificate.clone()],
             key: PrivatePkcs8KeyDer::from(pair.serialize_der()).into(),
-        })
+        }
+    }
+
+    fn for_server(
+        &self,
+        names: &BTreeSet<San>,
+        now: UnixMillis,
+    ) -> Result<(Certificate, KeyPair), TlsError> {
+        let pair = KeyPair::generate()?;
+        let mut params = leaf_params(CLUSTER_SERVER_NAME, now)?;
+        params.subject_alt_names = names.iter().map(San::to_rcgen).collect::<Result<_, _>>()?;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        Ok((params.signed_by(&pair, self.issuer()?)?, pair))
     }
 
     /// A certificate that lets in whoever connects under this name.
-    fn for_client(
-        &self,
-        full_name: &str,
-        pair: &KeyPair,
-        now: UnixMillis,
-    ) -> Result<Certificate, TlsError> {
-        let mut params = leaf_params(full_name, now)?;
-        params.subject_alt_names = vec![San::Dns(full_name.to_owned()).to_rcgen()?];
+    fn for_client(&self, peer: &Peer, now: UnixMillis) -> Result<(Certificate, KeyPair), TlsError> {
+        let (pair, full_name) = (KeyPair::generate()?, peer.to_string());
+        let mut params = leaf_params(&full_name, now)?;
+        params.subject_alt_names = vec![San::Dns(full_name).to_rcgen()?];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let serial = [now.0.to_be_bytes(), random::bytes()].concat();
         params.serial_number = Some(serial.into());
-        Ok(params.signed_by(pair, &self.issuer)?)
+        Ok((params.signed_by(&pair, self.issuer()?)?, pair))
     }
 
-    /// Copies the CA from one node's folder into another's, with its key: whoever has it can sign.
-    pub fn copy(from: &Path, to: &Path) -> Result<[PathBuf; 2], TlsError> {
+    /// Copies the CA from one node's folder into another's; if `with_key`, so that it can sign there. Which files.
+    pub fn copy(from: &Path, to: &Path, with_key: bool) -> Result<Vec<PathBuf>, TlsError> {
         // As in `open_or_create`, the key first.
         let files = [(CA_KEY_FILE, Readers::Owner), (CA_FILE, Readers::Everybody)];
-        for (name, readers) in files {
-            files::copy(&from.join(name), &to.join(name), readers)?;
+        let copied = &files[usize::from(!with_key)..];
+        for (name, readers) in copied {
+            files::copy(&from.join(name), &to.join(name), *readers)?;
         }
-        Ok(files.map(|(name, _)| to.join(name)))
+        Ok(copied.iter().map(|(name, _)| to.join(name)).collect())
     }
 
     fn is_fit(&self, kept: &CertificateDer<'_>, names: &BTreeSet<San>, now: UnixMillis) -> bool {
@@ -233,31 +350,11 @@ impl Authority {
     }
 }
 
-/// Who connects to a node within the cluster.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Peer {
-    /// A relay.
-    Relay(RelayName),
-    /// Another node.
-    Node(NodeName),
-    /// A command of the operator's.
-    Operator,
-}
-
 /// Whom a certificate names. That the cluster CA signed it for `clientAuth` has been verified by TLS.
 pub fn peer(certificate: &CertificateDer<'_>) -> Option<Peer> {
     let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    let named = |name: &str| {
-        if let Some(relay) = name.strip_suffix(RELAY_DOMAIN) {
-            return relay.parse().ok().map(Peer::Relay);
-        }
-        if name == OPERATOR_NAME {
-            return Some(Peer::Operator);
-        }
-        name.strip_suffix(NODE_DOMAIN)?.parse().ok().map(Peer::Node)
-    };
     sans(&certificate).into_iter().find_map(|name| match name {
-        San::Dns(name) => named(&name),
+        San::Dns(name) => name.parse().ok(),
         San::Address(_) => None,
     })
 }
@@ -308,7 +405,8 @@ impl San {
     }
 }
 
-fn server_names(public_names: &[String]) -> Result<BTreeSet<San>, TlsError> {
+/// What every node of the server is called.
+fn fixed_names(public_names: &[String]) -> Result<BTreeSet<San>, TlsError> {
     let mut names = BTreeSet::from([
         San::Dns(CLUSTER_SERVER_NAME.to_owned()),
         San::Dns("localhost".to_owned()),
@@ -318,9 +416,33 @@ fn server_names(public_names: &[String]) -> Result<BTreeSet<San>, TlsError> {
     for name in public_names {
         names.insert(parse_name(name).ok_or_else(|| TlsError::BadName(name.clone()))?);
     }
-    // The machine's own name may be one that no certificate can hold; then clients on it use another.
-    names.extend(host_name().as_deref().and_then(parse_name));
     Ok(names)
+}
+
+/// The node that the identity in a folder names; `None` where there is none.
+pub fn named_node(folder: &Path) -> Option<NodeName> {
+    let (certificate, _) = pair_in(folder, NODE_STEM);
+    match peer(&read_certificate(&certificate).ok()?)? {
+        Peer::Node(name) => Some(name),
+        Peer::Relay(_) | Peer::Operator => None,
+    }
+}
+
+/// Certificate and key of that stem.
+fn pair_in(folder: &Path, stem: &str) -> (PathBuf, PathBuf) {
+    (
+        folder.join(format!("{stem}.crt")),
+        folder.join(format!("{stem}.key")),
+    )
+}
+
+/// The key first: a certificate without a key would be of no use.
+fn write_pair(
+    (certificate, pem): (&Path, &str),
+    (key, pair): (&Path, &KeyPair),
+) -> Result<(), TlsError> {
+    files::write(key, pair.serialize_pem().as_bytes(), Readers::Owner)?;
+    files::write(certificate, pem.as_bytes(), Readers::Everybody)
 }
 
 fn parse_name(name: &str) -> Option<San> {
@@ -529,13 +651,13 @@ mod tests {
         let server = authority.server_identity(dir.path(), &[], NOW).unwrap();
         assert_eq!(peer(&server.chain[0]), None);
         let one: NodeName = "one".parse().unwrap();
-        let node = authority.node_identity(&one, NOW).unwrap();
+        let node = authority.node_identity(dir.path(), &one, NOW).unwrap();
         assert_eq!(peer(&node.chain[0]), Some(Peer::Node(one)));
         assert_eq!(
             read_certificate(&written.ca).unwrap(),
             *authority.certificate()
         );
-        let operator = authority.operator_identity(NOW).unwrap();
+        let operator = authority.operator_identity(dir.path(), NOW).unwrap();
         assert_eq!(peer(&operator.chain[0]), Some(Peer::Operator));
     }
 
@@ -544,16 +666,57 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let authority = Authority::open_or_create(dir.path(), NOW).unwrap();
         for now in [NOW, NOW.after(Duration::from_millis(1)), UnixMillis(77)] {
-            let made = authority.operator_identity(now).unwrap();
+            let made = authority.operator_identity(dir.path(), now).unwrap();
             assert_eq!(issued(&made.chain[0]), now);
         }
         // As other programs number them.
         let pair = KeyPair::generate().unwrap();
         let mut short = leaf_params("test", NOW).unwrap();
         short.serial_number = Some(vec![1].into());
-        let short = short.signed_by(&pair, &authority.issuer).unwrap();
+        let short = short.signed_by(&pair, authority.issuer().unwrap()).unwrap();
         assert_eq!(issued(short.der()), UnixMillis(0));
         let random_serial = authority.server_identity(dir.path(), &[], NOW).unwrap();
         assert_eq!(issued(&random_serial.chain[0]), UnixMillis(0));
+    }
+
+    #[test]
+    fn a_node_runs_on_its_identity_without_the_authoritys_key() {
+        let (home, node) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let authority = Authority::open_or_create(home.path(), NOW).unwrap();
+        let name: NodeName = "two".parse().unwrap();
+        let public = ["two.example.org".to_owned()];
+        authority
+            .issue_node(&name, &public, node.path(), NOW)
+            .unwrap();
+        assert!(!node.path().join(CA_KEY_FILE).exists());
+        assert_eq!(named_node(node.path()), Some(name.clone()));
+        let keyless = Authority::open_or_create(node.path(), NOW).unwrap();
+        assert!(!keyless.can_sign());
+        assert_eq!(keyless.fingerprint(), authority.fingerprint());
+        let later = NOW.after(DAY * 700);
+        let shown = keyless
+            .server_identity(node.path(), &public, later)
+            .unwrap();
+        assert_eq!(peer(&shown.chain[0]), None);
+        let client = keyless.node_identity(node.path(), &name, NOW).unwrap();
+        assert_eq!(peer(&client.chain[0]), Some(Peer::Node(name.clone())));
+        assert_eq!(issued(&client.chain[0]), NOW);
+
+        let error = |done: Result<Identity, TlsError>| done.err().unwrap().to_string();
+        let other = ["three.example.org".to_owned()];
+        let lacks = error(keyless.server_identity(node.path(), &other, NOW));
+        assert!(lacks.contains("node-identity"), "{lacks}");
+        let ended = error(keyless.server_identity(node.path(), &public, NOW.after(DAY * 800)));
+        assert!(ended.contains("has ended"), "{ended}");
+        let another = "three".parse().unwrap();
+        let another = error(keyless.node_identity(node.path(), &another, NOW));
+        assert!(another.contains("another name"), "{another}");
+        let none = error(keyless.operator_identity(node.path(), NOW));
+        assert!(none.contains("operator.crt"), "{none}");
+        let signs = keyless.issue_relay(&"r1".parse().unwrap(), node.path(), NOW);
+        assert!(matches!(signs, Err(TlsError::NoCaKey)), "{signs:?}");
+        authority.issue_operator(node.path(), NOW).unwrap();
+        let operator = keyless.operator_identity(node.path(), NOW).unwrap();
+        assert_eq!(peer(&operator.chain[0]), Some(Peer::Operator));
     }
 }

@@ -121,7 +121,9 @@ impl Sources {
 
     /// Client configuration of the node `name` for connections to other nodes.
     pub fn client(&self, name: &NodeName) -> Result<quinn::ClientConfig, TlsError> {
-        let identity = self.authority.node_identity(name, self.clock.now())?;
+        let identity = self
+            .authority
+            .node_identity(&self.data_dir, name, self.clock.now())?;
         config::node_client_config(&self.authority, identity)
     }
 }

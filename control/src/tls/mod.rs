@@ -39,6 +39,21 @@ pub enum TlsError {
         /// What is there.
         beside: &'static str,
     },
+    /// The CA's key is kept elsewhere.
+    #[error(
+        "ca.key is not in the data folder: run this where the cluster's authority is kept, or give that folder with --data-dir"
+    )]
+    NoCaKey,
+    /// A certificate that is needed where the CA's key is not.
+    #[error(
+        "{path} cannot be used: {why}. Make another with `confab-control node-identity` (for commands: `operator-identity`) where ca.key is kept, and copy it here"
+    )]
+    Unfit {
+        /// Which.
+        path: std::path::PathBuf,
+        /// Why.
+        why: &'static str,
+    },
     /// A name that no certificate can hold.
     #[error("{0:?} is neither a DNS name nor an IP address")]
     BadName(String),

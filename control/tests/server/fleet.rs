@@ -87,12 +87,16 @@ fn folder_with(keys: Option<&std::path::Path>) -> tempfile::TempDir {
 }
 
 async fn start(name: &str, store: Arc<dyn Store>, keys: Option<&std::path::Path>) -> Node {
-    let dir = folder_with(keys);
+    start_in(folder_with(keys), Some(name), store).await
+}
+
+/// Without a name the node has that of its identity.
+pub async fn start_in(dir: tempfile::TempDir, name: Option<&str>, store: Arc<dyn Store>) -> Node {
     let gate = Gate::new(store);
     let config = Config {
         store: StoreConfig::Shared(SharedStore(Arc::new(gate.clone()))),
         node: NodeConfig {
-            name: Some(name.parse().unwrap()),
+            name: name.map(|name| name.parse().unwrap()),
             ..NodeConfig::default()
         },
         ..cheap(&dir)

@@ -148,6 +148,13 @@ impl TestServer {
         relay
     }
 
+    /// A relay that is linked here under an identity that another node of the cluster made.
+    pub async fn relay_of(&self, home: &Self, name: &str) -> FakeRelay {
+        let identity = home.relay_identity(name);
+        let connection = self.connect(cluster::ALPN, Some(identity)).await.unwrap();
+        FakeRelay::greet(connection, [7; 16], 1000).await
+    }
+
     pub fn relay_identity(
         &self,
         name: &str,

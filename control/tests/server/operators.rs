@@ -1,14 +1,17 @@
 //! What operators ask of a cluster that runs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use confab_control::clock::Clock;
-use confab_control::cluster::status::NodeLife;
+use confab_control::cluster::status::{self, ClusterStatus, NodeLife};
 use confab_control::operator::{Operator, OperatorError};
+use confab_control::store::sqlite::SqliteStore;
+use confab_control::tls::authority::Authority;
 use confab_protocol::cluster;
 use confab_protocol::wire::Visibility;
 
-use crate::fleet::fleet;
+use crate::fleet::{fleet, start_in};
 use crate::harness::{PATIENCE, TestServer, eventually};
 use crate::relay::FakeRelay;
 
@@ -98,7 +101,7 @@ async fn an_identity_that_is_revoked_is_refused_and_a_new_one_is_not() {
     let second = FakeRelay::greet_with(link(two).await, [7; 16], 1000, None).await;
     let revoked = "berlin".parse().unwrap();
     operator(one)
-        .revoke(&revoked, Clock::System.now())
+        .revoke_relay(&revoked, Clock::System.now())
         .await
         .unwrap();
     for relay in [first, second] {
@@ -133,7 +136,7 @@ async fn the_rooms_of_a_relay_that_is_revoked_go_elsewhere_though_its_people_hea
     eventually(|| one.running.server.relays.linked() == 2).await;
     let berlin = "berlin".parse().unwrap();
     operator(one)
-        .revoke(&berlin, Clock::System.now())
+        .revoke_relay(&berlin, Clock::System.now())
         .await
         .unwrap();
     let goes_on = async {
@@ -159,4 +162,72 @@ async fn operators_have_to_have_the_cluster_s_keys() {
     assert!(matches!(refused, OperatorError::Node { .. }), "{refused}");
     let nobody = tempfile::tempdir().unwrap();
     assert!(Operator::new(nobody.path(), None, Clock::System.now()).is_err());
+}
+
+#[tokio::test]
+async fn a_node_without_the_authoritys_key_is_one_of_the_cluster() {
+    let (nodes, folder) = fleet(&["one"]).await;
+    let one = &nodes[0].server;
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::open(one.dir.path()).unwrap();
+    let now = Clock::System.now();
+    authority
+        .issue_node(&"two".parse().unwrap(), &[], dir.path(), now)
+        .unwrap();
+    for file in ["token.key", "server.id"] {
+        std::fs::copy(one.dir.path().join(file), dir.path().join(file)).unwrap();
+    }
+    let store = SqliteStore::open(&folder.path().join("shared.sqlite")).unwrap();
+    let node = start_in(dir, None, Arc::new(store)).await;
+    let two = &node.server;
+    assert_eq!(two.running.server.place.run.name.as_str(), "two");
+    assert!(!two.dir.path().join("ca.key").exists());
+    let answers = |status: ClusterStatus, name: &str| {
+        let mut nodes = status.nodes.into_iter();
+        nodes.any(|node| node.name.as_str() == name && node.figures.is_some())
+    };
+    for (asked, other) in [(two, "one"), (one, "two")] {
+        let asking = async {
+            while !answers(status::of_cluster(&asked.running.server).await, other) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, asking).await.unwrap();
+    }
+    // And clients and relays take it for one.
+    let _relay = two.relay_of(one, "berlin").await;
+    eventually(|| two.running.server.relays.linked() == 1).await;
+}
+
+#[tokio::test]
+async fn a_node_that_is_revoked_is_refused_until_it_has_a_new_identity() {
+    let (nodes, _folder) = fleet(&["one"]).await;
+    let one = &nodes[0].server;
+    let authority = Authority::open(one.dir.path()).unwrap();
+    let name = "stolen".parse().unwrap();
+    let identity = |at| {
+        let identity = authority.node_identity(one.dir.path(), &name, at).unwrap();
+        (identity.chain, identity.key)
+    };
+    let before = Clock::System.now();
+    let link = async |at| {
+        one.connect(cluster::ALPN, Some(identity(at)))
+            .await
+            .unwrap()
+    };
+    let linked = link(before).await;
+    operator(one).revoke_node(&name, before).await.unwrap();
+    for connection in [linked, link(before).await] {
+        let closed = tokio::time::timeout(PATIENCE, connection.closed()).await;
+        match closed.unwrap() {
+            quinn::ConnectionError::ApplicationClosed(close) => {
+                assert_eq!(close.error_code.into_inner(), 8);
+            }
+            other => panic!("{other}"),
+        }
+    }
+    let later = confab_control::clock::UnixMillis(before.0 + 1);
+    let again = link(later).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(again.close_reason().is_none());
 }

@@ -6,8 +6,8 @@ use confab_protocol::control::{AccountId, ConferenceId, Refusal};
 use confab_protocol::wire::{self, node_request, node_response, room_request};
 
 use crate::clock::UnixMillis;
-use crate::cluster::RelayName;
 use crate::cluster::status::ClusterStatus;
+use crate::cluster::{NodeName, RelayName};
 use crate::store::{SessionId, Standing};
 
 /// Longest request to a node, in bytes of protobuf.
@@ -40,6 +40,8 @@ pub enum NodeAsk {
     },
     /// A relay's identities that were made until then are not good any more.
     RevokeRelay(RelayName, UnixMillis),
+    /// The same of a node.
+    RevokeNode(NodeName, UnixMillis),
 }
 
 /// What is to be done with a room.
@@ -99,6 +101,10 @@ impl From<&NodeAsk> for wire::NodeRequest {
                 name: relay.to_string(),
                 by_any: *by_any,
             }),
+            NodeAsk::RevokeNode(node, until) => Kind::RevokeNode(wire::RevokeNode {
+                name: node.to_string(),
+                until_ms: until.0,
+            }),
             NodeAsk::RevokeRelay(relay, until) => Kind::RevokeRelay(wire::RevokeRelay {
                 name: relay.to_string(),
                 until_ms: until.0,
@@ -154,6 +160,10 @@ impl TryFrom<wire::NodeRequest> for NodeAsk {
                 relay: name.parse().map_err(|_| BadField("name"))?,
                 by_any,
             },
+            Kind::RevokeNode(wire::RevokeNode { name, until_ms }) => {
+                let node = name.parse().map_err(|_| BadField("name"))?;
+                Self::RevokeNode(node, UnixMillis(until_ms))
+            }
             Kind::RevokeRelay(wire::RevokeRelay { name, until_ms }) => {
                 let relay = name.parse().map_err(|_| BadField("name"))?;
                 Self::RevokeRelay(relay, UnixMillis(until_ms))
@@ -271,6 +281,7 @@ mod tests {
                 by_any: true,
             },
             NodeAsk::RevokeRelay("berlin".parse().unwrap(), UnixMillis(5)),
+            NodeAsk::RevokeNode("two".parse().unwrap(), UnixMillis(6)),
         ] {
             assert_eq!(NodeAsk::try_from(wire::NodeRequest::from(&ask)), Ok(ask));
         }

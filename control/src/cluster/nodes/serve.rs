@@ -7,11 +7,15 @@ use confab_protocol::control::framing::{self, Deframer};
 use confab_protocol::control::{ErrorCode, Refusal};
 use confab_protocol::wire;
 use quinn::{Connection, RecvStream, SendStream};
+use rustls::pki_types::CertificateDer;
 use tokio::task::JoinSet;
 
 use super::messages::{MAX_NODE_MESSAGE, NodeAnswer, NodeAsk};
 use crate::Server;
-use crate::cluster::{NodeName, status};
+use crate::api::close;
+use crate::clock::UnixMillis;
+use crate::cluster::{NodeName, Peer, status};
+use crate::tls::authority;
 
 /// A request has to be whole, and its answer taken, by then.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -25,8 +29,35 @@ pub enum Asker {
     Operator,
 }
 
-/// Serves the connection of another node, or of an operator's command, to its end.
+/// Serves the connection of another node, or of an operator's command, to its end, or until its identity is revoked.
 pub async fn serve(connection: Connection, asker: Asker, server: Arc<Server>) {
+    let peer = match &asker {
+        Asker::Node(name) => Peer::Node(name.clone()),
+        Asker::Operator => Peer::Operator,
+    };
+    let issued = issued(&connection);
+    if server.revoked.refuses_peer(&peer, issued).await {
+        tracing::warn!(%peer, "one whose identity is revoked was turned away");
+        return close::REVOKED.close(&connection);
+    }
+    tokio::select! {
+        () = serve_requests(&connection, asker, &server) => {}
+        () = server.revoked.until_peer_revoked(&peer, issued) => {
+            tracing::warn!(%peer, "an identity is revoked: its connection is closed");
+            close::REVOKED.close(&connection);
+        }
+    }
+}
+
+/// When the certificate of the other side was made; the beginning of time for one that does not tell.
+fn issued(connection: &Connection) -> UnixMillis {
+    let identity = connection.peer_identity();
+    let chain = identity.and_then(|chain| chain.downcast::<Vec<CertificateDer<'static>>>().ok());
+    let certificate = chain.as_ref().and_then(|chain| chain.first());
+    certificate.map(authority::issued).unwrap_or_default()
+}
+
+async fn serve_requests(connection: &Connection, asker: Asker, server: &Arc<Server>) {
     if let Asker::Node(name) = &asker {
         tracing::info!(node = %name, "node linked");
     }
@@ -93,8 +124,15 @@ fn may(asker: &Asker, ask: &NodeAsk) -> bool {
     let is_operator = matches!(asker, Asker::Operator);
     match ask {
         NodeAsk::Status { .. } | NodeAsk::DrainRelay { .. } => true,
-        NodeAsk::RevokeRelay(..) => is_operator,
+        NodeAsk::RevokeRelay(..) | NodeAsk::RevokeNode(..) => is_operator,
         NodeAsk::Room(..) | NodeAsk::EndSession(..) | NodeAsk::CountLive(_) => !is_operator,
+    }
+}
+
+async fn revoke(server: &Server, peer: Peer, until: UnixMillis) -> NodeAnswer {
+    match server.revoked.revoke(peer, until).await {
+        Ok(()) => NodeAnswer::Done,
+        Err(error) => NodeAnswer::Refused(error.into()),
     }
 }
 
@@ -123,10 +161,11 @@ async fn answer(server: &Server, ask: NodeAsk) -> NodeAnswer {
         }
         NodeAsk::RevokeRelay(relay, until) => {
             tracing::warn!(%relay, "an operator revokes a relay's identities");
-            match server.revoked.revoke(relay, until).await {
-                Ok(()) => NodeAnswer::Done,
-                Err(error) => NodeAnswer::Refused(error.into()),
-            }
+            revoke(server, Peer::Relay(relay), until).await
+        }
+        NodeAsk::RevokeNode(node, until) => {
+            tracing::warn!(%node, "an operator revokes a node's identities");
+            revoke(server, Peer::Node(node), until).await
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use confab_protocol::cluster::BootId;
 
 use super::*;
-use crate::cluster::RelayName;
+use crate::cluster::Peer;
 use crate::store::{HomePlace, HomeRecord, NodeRecord, NodeRun};
 
 /// How often a claimant tries again who came too late.
@@ -19,7 +19,7 @@ pub(super) async fn run(store: &Arc<dyn Store>) {
     every_era_is_won_once(store).await;
     nodes_are_known_by_what_they_said_last(store).await;
     a_newer_run_of_a_node_stays(store).await;
-    the_latest_revocation_of_a_relay_counts(store).await;
+    the_latest_revocation_counts(store).await;
 }
 
 async fn a_home_is_written_by_condition(store: &Arc<dyn Store>) {
@@ -180,11 +180,18 @@ async fn a_newer_run_of_a_node_stays(store: &Arc<dyn Store>) {
     }
 }
 
-async fn the_latest_revocation_of_a_relay_counts(store: &Arc<dyn Store>) {
-    let name: RelayName = some_run().name.as_str().parse().expect("a relay's name");
+async fn the_latest_revocation_counts(store: &Arc<dyn Store>) {
+    let node = Peer::Node(some_run().name);
+    let relay = Peer::Relay(some_run().name.as_str().parse().expect("a relay's name"));
+    for peer in [node, relay] {
+        the_latest_counts(store, peer).await;
+    }
+}
+
+async fn the_latest_counts(store: &Arc<dyn Store>, name: Peer) {
     let until = async || {
-        let listed = store.revoked_relays().await.expect("the store answers");
-        let mut of_it = listed.into_iter().filter(|(relay, _)| *relay == name);
+        let listed = store.revoked().await.expect("the store answers");
+        let mut of_it = listed.into_iter().filter(|(peer, _)| *peer == name);
         let found = of_it.next().map(|(_, until)| until);
         assert_eq!(of_it.next(), None, "a name is there twice");
         found
@@ -197,7 +204,7 @@ async fn the_latest_revocation_of_a_relay_counts(store: &Arc<dyn Store>) {
         (at(3), at(5)),
         (at(9), at(9)),
     ] {
-        assert_eq!(store.revoke_relay(name.clone(), revoked).await, Ok(()));
+        assert_eq!(store.revoke(name.clone(), revoked).await, Ok(()));
         assert_eq!(until().await, Some(counts));
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! # Tables
 //!
-//! All but `unfinished`, `nodes` and `revoked_relays` hold one packed value `v` for each key, and what has one is only ever written by conditional
+//! All but `unfinished`, `nodes` and `revoked` hold one packed value `v` for each key, and what has one is only ever written by conditional
 //! statements (lightweight transactions), decided at SERIAL. A row that was removed has a mark `x` instead, for an hour (`cells`). A name, a slug or a home has to be unique in the
 //! world; a password, a session or a standing has to stay revoked in the world. With one datacentre it costs nothing more
 //! than LOCAL_SERIAL. Reads are at LOCAL_QUORUM; what decides is the comparison of the write that follows. Only a home is read
@@ -26,7 +26,7 @@
 //! | conference_home | conference | era, its owner, place; never deleted |
 //! | nodes | (0, node) | incarnation, counter, addresses; written without condition (`nodes`), the database forgets it (TTL) |
 //! | server | 0 | whose the store is: never changed |
-//! | revoked_relays | (0, relay) | until when its identities were revoked; written without condition (`revoked`), never deleted |
+//! | revoked | (0, full name) | until when its identities were revoked; written without condition (`revoked`), never deleted |
 //! | unfinished | (bucket, work, id, nonce) | journal |
 //!
 //! An account's lists of sessions and conferences lie in its own partition of `users`, for a partition costs some 45 bytes:
@@ -74,7 +74,7 @@ use super::{
 };
 use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
-use crate::cluster::RelayName;
+use crate::cluster::Peer;
 
 mod accounts;
 mod cells;
@@ -102,7 +102,7 @@ use config::CqlConfig;
 use db::Db;
 use lists::Lists;
 use nodes::Nodes;
-use revoked::RevokedRelays;
+use revoked::Revoked;
 use sessions::Pointers;
 use unfinished::Journal;
 
@@ -129,7 +129,7 @@ struct Core {
     lists: Lists,
     homes: Cells,
     nodes: Nodes,
-    revoked: RevokedRelays,
+    revoked: Revoked,
     server: Cells,
     journal: Journal,
 }
@@ -208,7 +208,7 @@ impl Core {
             homes: cells("conference_home", &["c"]).await?,
             nodes: Nodes::prepare(&db, &table("nodes")).await?,
             server: cells("server", &["k"]).await?,
-            revoked: RevokedRelays::prepare(&db, &table("revoked_relays")).await?,
+            revoked: Revoked::prepare(&db, &table("revoked")).await?,
             journal: Journal::prepare(&db, &table("unfinished")).await?,
             db,
         })
@@ -403,12 +403,12 @@ impl Store for CqlStore {
         self.ask(self.core.take_for(server))
     }
 
-    fn revoke_relay(&self, relay: RelayName, until: UnixMillis) -> StoreFuture<'_, ()> {
-        self.ask(async move { self.core.revoke_relay(&relay, until).await })
+    fn revoke(&self, peer: Peer, until: UnixMillis) -> StoreFuture<'_, ()> {
+        self.ask(async move { self.core.revoke(&peer, until).await })
     }
 
-    fn revoked_relays(&self) -> StoreFuture<'_, Vec<(RelayName, UnixMillis)>> {
-        self.ask(self.core.revoked_relays())
+    fn revoked(&self) -> StoreFuture<'_, Vec<(Peer, UnixMillis)>> {
+        self.ask(self.core.revoked())
     }
 
     fn sweep(&self, now: UnixMillis) -> StoreFuture<'_, u64> {

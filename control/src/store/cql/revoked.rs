@@ -1,4 +1,4 @@
-//! Relays of which identities are revoked: all in one small partition.
+//! Relays and nodes of which identities are revoked: all in one small partition.
 //!
 //! A plain write, whose timestamp is the value that it writes: of two the later revocation stays, whichever is stored first.
 
@@ -8,7 +8,7 @@ use scylla::value::CqlValue;
 use super::Core;
 use super::db::{Db, Kind};
 use crate::clock::UnixMillis;
-use crate::cluster::RelayName;
+use crate::cluster::Peer;
 use crate::store::StoreError;
 
 /// The partition that has them all.
@@ -16,13 +16,13 @@ const ALL: CqlValue = CqlValue::TinyInt(0);
 /// Timestamps of writes are microseconds.
 const MICROS_PER_MILLI: i64 = 1000;
 
-/// The statements on `revoked_relays`.
-pub(super) struct RevokedRelays {
+/// The statements on `revoked`.
+pub(super) struct Revoked {
     write: PreparedStatement,
     list: PreparedStatement,
 }
 
-impl RevokedRelays {
+impl Revoked {
     pub(super) async fn prepare(db: &Db, table: &str) -> Result<Self, StoreError> {
         let write = format!("UPDATE {table} USING TIMESTAMP ? SET v = ? WHERE b = ? AND n = ?");
         let list = format!("SELECT n, v FROM {table} WHERE b = ?");
@@ -34,24 +34,20 @@ impl RevokedRelays {
 }
 
 impl Core {
-    pub(super) async fn revoke_relay(
-        &self,
-        relay: &RelayName,
-        until: UnixMillis,
-    ) -> Result<(), StoreError> {
+    pub(super) async fn revoke(&self, peer: &Peer, until: UnixMillis) -> Result<(), StoreError> {
         let millis = i64::try_from(until.0).unwrap_or(i64::MAX / MICROS_PER_MILLI);
         let values = vec![
             CqlValue::BigInt(millis.saturating_mul(MICROS_PER_MILLI)),
             CqlValue::BigInt(millis),
             ALL,
-            CqlValue::Text(relay.as_str().to_owned()),
+            CqlValue::Text(peer.to_string()),
         ];
         self.db.run(&self.revoked.write, values).await?;
         Ok(())
     }
 
-    pub(super) async fn revoked_relays(&self) -> Result<Vec<(RelayName, UnixMillis)>, StoreError> {
-        const WRONG: StoreError = StoreError::Corrupt("a revoked relay");
+    pub(super) async fn revoked(&self) -> Result<Vec<(Peer, UnixMillis)>, StoreError> {
+        const WRONG: StoreError = StoreError::Corrupt("a revoked identity");
         let answer = self.db.run(&self.revoked.list, vec![ALL]).await?;
         let relay = |row: scylla::value::Row| match <[_; 2]>::try_from(row.columns) {
             Ok([Some(CqlValue::Text(name)), Some(CqlValue::BigInt(until))]) => {

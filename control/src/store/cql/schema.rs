@@ -28,7 +28,7 @@ const MIGRATIONS: [&[&str]; 1] = [&[
     // A row that a dead replica brings back is a node whose counter stands still.
     "CREATE TABLE IF NOT EXISTS {ks}.nodes (b tinyint, n text, v blob, PRIMARY KEY (b, n)) WITH gc_grace_seconds = 3600",
     "CREATE TABLE IF NOT EXISTS {ks}.server (k tinyint PRIMARY KEY, v blob, x blob)",
-    "CREATE TABLE IF NOT EXISTS {ks}.revoked_relays (b tinyint, n text, v bigint, PRIMARY KEY (b, n))",
+    "CREATE TABLE IF NOT EXISTS {ks}.revoked (b tinyint, n text, v bigint, PRIMARY KEY (b, n))",
     // A row that a dead replica brings back is settled again, which does no harm.
     "CREATE TABLE IF NOT EXISTS {ks}.unfinished (b tinyint, k tinyint, i blob, n blob, t bigint, v blob, PRIMARY KEY (b, k, i, n)) \
      WITH compression = {packed} AND gc_grace_seconds = 3600",

@@ -8,7 +8,7 @@ use super::RememberingStore;
 use super::memory::{Key, Memory};
 use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
-use crate::cluster::RelayName;
+use crate::cluster::Peer;
 use crate::store::{
     AccountRecord, ConferenceRecord, Cursor, HomeRecord, MemberRecord, Membership, NodeRecord,
     NodeRun, Page, Recalled, Rotation, ServerId, SessionId, SessionRecord, Standing, Store,
@@ -35,8 +35,8 @@ impl Store for RememberingStore {
         fn home(conference: ConferenceId) -> Option<HomeRecord>;
         fn beat(node: NodeRecord) -> ();
         fn forget_node(run: NodeRun) -> ();
-        fn revoke_relay(relay: RelayName, until: UnixMillis) -> ();
-        fn revoked_relays() -> Vec<(RelayName, UnixMillis)>;
+        fn revoke(peer: Peer, until: UnixMillis) -> ();
+        fn revoked() -> Vec<(Peer, UnixMillis)>;
         fn sweep(now: UnixMillis) -> u64;
     }
 

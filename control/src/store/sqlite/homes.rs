@@ -1,4 +1,4 @@
-//! Whose the store is, who owns which room, the nodes, and relays whose identities are revoked.
+//! Whose the store is, who owns which room, the nodes, and whose identities are revoked.
 
 use confab_protocol::cluster::BootId;
 use confab_protocol::control::ConferenceId;
@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{parsed, signed, unsigned};
 use crate::clock::UnixMillis;
-use crate::cluster::RelayName;
+use crate::cluster::Peer;
 use crate::store::{HomePlace, HomeRecord, NodeRecord, NodeRun, ServerId, StoreError};
 
 /// Nodes that have said something within a day.
@@ -128,21 +128,17 @@ pub(super) fn claim(db: &Connection, server_id: ServerId) -> Result<ServerId, St
     server(db)?.ok_or(StoreError::Corrupt("no server"))
 }
 
-pub(super) fn revoke_relay(
-    db: &Connection,
-    relay: &RelayName,
-    until: UnixMillis,
-) -> Result<(), StoreError> {
+pub(super) fn revoke(db: &Connection, peer: &Peer, until: UnixMillis) -> Result<(), StoreError> {
     db.prepare_cached(
-        "INSERT INTO revoked_relays (name, until) VALUES (?, ?) \
+        "INSERT INTO revoked (name, until) VALUES (?, ?) \
          ON CONFLICT (name) DO UPDATE SET until = max(until, excluded.until)",
     )?
-    .execute(params![relay.as_str(), signed(until.0)])?;
+    .execute(params![peer.to_string(), signed(until.0)])?;
     Ok(())
 }
 
-pub(super) fn revoked_relays(db: &Connection) -> Result<Vec<(RelayName, UnixMillis)>, StoreError> {
-    let mut statement = db.prepare_cached("SELECT name, until FROM revoked_relays")?;
+pub(super) fn revoked(db: &Connection) -> Result<Vec<(Peer, UnixMillis)>, StoreError> {
+    let mut statement = db.prepare_cached("SELECT name, until FROM revoked")?;
     let rows = statement.query_map([], |row| {
         Ok((parsed(row, 0)?, UnixMillis(unsigned(row, 1)?)))
     })?;

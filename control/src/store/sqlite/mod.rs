@@ -17,7 +17,7 @@ use super::{
 };
 use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
-use crate::cluster::RelayName;
+use crate::cluster::Peer;
 
 mod accounts;
 mod conferences;
@@ -249,13 +249,13 @@ impl Store for SqliteStore {
         self.threads.write(move |db| homes::forget_node(db, &run))
     }
 
-    fn revoke_relay(&self, relay: RelayName, until: UnixMillis) -> StoreFuture<'_, ()> {
+    fn revoke(&self, peer: Peer, until: UnixMillis) -> StoreFuture<'_, ()> {
         self.threads
-            .write(move |db| homes::revoke_relay(db, &relay, until))
+            .write(move |db| homes::revoke(db, &peer, until))
     }
 
-    fn revoked_relays(&self) -> StoreFuture<'_, Vec<(RelayName, UnixMillis)>> {
-        self.threads.read(homes::revoked_relays)
+    fn revoked(&self) -> StoreFuture<'_, Vec<(Peer, UnixMillis)>> {
+        self.threads.read(homes::revoked)
     }
 
     fn sweep(&self, now: UnixMillis) -> StoreFuture<'_, u64> {

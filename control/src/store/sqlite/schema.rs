@@ -80,7 +80,7 @@ CREATE TABLE server (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     id BLOB NOT NULL
 ) STRICT;
-CREATE TABLE revoked_relays (
+CREATE TABLE revoked (
     name TEXT PRIMARY KEY,
     until INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
