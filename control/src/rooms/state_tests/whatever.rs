@@ -31,6 +31,10 @@ enum Happening {
     RelaySilent(u8),
     RelayHeard(u8),
     RelayDrains(u8),
+    /// A relay where the room is not has closed what it had of it.
+    LeftoverClosed(u8),
+    /// The answer to somebody's newest join found no client.
+    Unclaimed(u8),
     /// Somebody says of its newest session whether its relay answers.
     Report(u8, bool),
     Wait(u16),
@@ -60,6 +64,8 @@ fn happenings() -> impl Strategy<Value = Happening> {
         1 => (1u8..3).prop_map(RelaySilent),
         1 => (1u8..3).prop_map(RelayHeard),
         1 => (1u8..3).prop_map(RelayDrains),
+        1 => (1u8..3).prop_map(LeftoverClosed),
+        1 => (0u8..5).prop_map(Unclaimed),
         2 => (0u8..5, any::<bool>()).prop_map(|(who, alive)| Report(who, alive)),
         2 => (0u16..3000).prop_map(Wait),
         1 => (0u8..5).prop_map(MediaEnds),
@@ -113,6 +119,18 @@ proptest! {
                 Happening::RelaySilent(boot) => table.handle(Input::RelaySilent(BootId([boot; 16]))),
                 Happening::RelayHeard(boot) => table.handle(Input::RelayHeard(BootId([boot; 16]))),
                 Happening::RelayDrains(boot) => table.handle(Input::RelayDrains(BootId([boot; 16]))),
+                Happening::LeftoverClosed(boot) => {
+                    let name = if boot == 1 { "berlin" } else { "paris" };
+                    let left = relay(name, boot);
+                    if !table.room.uses(&left.name) {
+                        table.handle(Input::LeftoverClosed(left));
+                    }
+                }
+                Happening::Unclaimed(who) => {
+                    if let Some((_, _, join_id, _)) = joined.iter().rev().find(|(of, ..)| *of == who) {
+                        table.handle(Input::Unclaimed(*join_id));
+                    }
+                }
                 Happening::Report(who, alive) => {
                     if let Some((_, _, join_id, connection_id)) = joined.iter().rev().find(|(of, ..)| *of == who) {
                         table.report(who, (*join_id, *connection_id), alive);
