@@ -10,6 +10,9 @@ use crate::cluster::status::{ClusterStatus, NodeLife, NodeStatus, RelayStatus};
 /// Between two columns.
 const GAP: &str = "  ";
 
+/// Below the relays: nobody else vouches for these.
+const OWN_WORD: &str = "(load, region and addresses are what a relay says of itself)\n";
+
 /// Tables of nodes and relays, and their totals.
 pub fn text(status: &ClusterStatus) -> String {
     let mut out = String::new();
@@ -51,6 +54,9 @@ pub fn text(status: &ClusterStatus) -> String {
         ],
         relays.collect(),
     );
+    if !status.relays.is_empty() {
+        out.push_str(OWN_WORD);
+    }
     let totals = Totals::of(status);
     let _ = writeln!(
         out,
@@ -281,6 +287,7 @@ two       silent      -       -        -  -      -             -  two.example.or
 
 RELAY  STATE  SESSIONS   MAX  ROOMS  IN/S  OUT/S  BUSY  LINKS  REGION  ADDRESSES
 r1     ok          345  4000     12  5000  51000  37 %    1/1  -       192.0.2.1:9000
+(load, region and addresses are what a relay says of itself)
 
 12 rooms with 345 participants, 345 media sessions
 ";
