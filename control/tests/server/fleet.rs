@@ -8,7 +8,7 @@ use confab_control::store::Store;
 use confab_control::store::sqlite::SqliteStore;
 use confab_control::{Config, NodeConfig, SharedStore, StoreConfig, serve};
 use confab_protocol::cluster::Action;
-use confab_protocol::control::ErrorCode;
+use confab_protocol::control::{ConferenceId, ErrorCode};
 use confab_protocol::wire::{self, Visibility, event, request, response};
 use tokio::runtime::Runtime;
 
@@ -249,6 +249,23 @@ async fn what_is_asked_of_any_node_is_done_where_the_room_is() {
     ann.done(request::Kind::DeleteConference(delete)).await;
     assert!(scene.relay_of_one.actions().contains(&Action::CloseRoom));
     assert!(scene.relay_of_two.actions().is_empty());
+}
+
+#[tokio::test]
+async fn counts_of_rooms_elsewhere_are_asked_of_their_home_and_remembered() {
+    let scene = scene().await;
+    let conference = scene.joined.conference.as_ref().unwrap();
+    let room = ConferenceId::new(conference.id[..].try_into().unwrap());
+    let nobodys = ConferenceId::new([9; 16]);
+    let at_one = &scene.one.server.running.server.counts;
+    let at_two = &scene.two.server.running.server.counts;
+    assert_eq!(at_two.of(&[nobodys, room]).await, [0, 1]);
+    // Where its home is cannot be looked up any more, and need not be.
+    scene.two.gate.shut();
+    assert_eq!(at_two.of(&[room, nobodys]).await, [1, 0]);
+    let bob = scene.one.server.person("bob").await;
+    bob.join(SLUG).await.unwrap();
+    assert_eq!(at_one.of(&[room]).await, [2]);
 }
 
 #[tokio::test]
