@@ -42,8 +42,9 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(8);
 /// Time for any other answer: the server's own limit for a request, and then some for password hashing.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// QUIC's own time for a silent server, which counts for the handshake; see [`Silence`] for afterwards.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// QUIC's own time for a silent peer: the handshake has as long as a try to connect, and a server forgets a connection that
+/// was lost soon, as it takes the shorter of both sides' times. See [`Silence`] for a connection that stands.
+const IDLE_TIMEOUT: Duration = CONNECT_TIMEOUT;
 
 /// Time between two signs of life on an idle connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
