@@ -1,5 +1,5 @@
 //! How many participants the rooms of conferences have, for lists and `conference_info`. This node counts its own rooms; for the
-//! others it looks up the homes, asks each node once, and remembers the answers for [`GOOD_FOR`].
+//! others it looks up the homes, asks each node once, and remembers the answers for 5 s.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
