@@ -325,7 +325,7 @@ async fn who_deletes_and_who_creates_see_each_other() {
     .await;
 }
 
-/// The whole server, stopped and started again with another folder: people are still there.
+/// The whole server, stopped and started again: people are still there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_keeps_its_people_in_the_database() {
     use crate::accounts::Login;
@@ -346,15 +346,15 @@ async fn a_server_keeps_its_people_in_the_database() {
         device: device(),
         cookie: bytes::Bytes::new(),
     };
+    let folder = tempfile::tempdir().expect("a folder");
     let run = async || {
-        let folder = tempfile::tempdir().expect("a folder");
         let config = Config {
             store: StoreConfig::Cql(config.clone()),
             ..Config::local(folder.path())
         };
-        (serve(config).await.expect("it starts"), folder)
+        serve(config).await.expect("it starts")
     };
-    let (running, _folder) = run().await;
+    let running = run().await;
     let registration = Registration {
         username: "ann".parse().expect("a name"),
         email: "ann@example.org".parse().expect("an address"),
@@ -367,7 +367,7 @@ async fn a_server_keeps_its_people_in_the_database() {
     let ann = granted.expect("she is registered").account.id;
     running.shutdown().await;
 
-    let (running, _folder) = run().await;
+    let running = run().await;
     let accounts = &running.server.accounts;
     let granted = accounts.login(login("ann@example.org"), source);
     assert_eq!(granted.await.expect("she logs in").account.id, ann);
