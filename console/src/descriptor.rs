@@ -7,6 +7,9 @@ use std::io::{self, Write};
 
 use crate::os;
 
+/// Time between two attempts where `poll(2)` cannot wait.
+pub(crate) const PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+
 /// A descriptor.
 #[derive(Debug)]
 pub(crate) enum Descriptor {
@@ -71,11 +74,7 @@ impl Descriptor {
     }
 
     fn wait_for_room(&self) {
-        use rustix::event::{PollFd, PollFlags, poll};
-        let fd = self.fd();
-        let mut fds = [PollFd::new(&fd, PollFlags::OUT)];
-        // The next write returns the error, if there is one.
-        let _ = poll(&mut fds, None);
+        wait_for(self.fd(), rustix::event::PollFlags::OUT);
     }
 
     /// True for a pipe or a socket: their readers can go while nothing is written.
@@ -118,7 +117,7 @@ impl Descriptor {
     }
 
     fn wait_for_room(&self) {
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        std::thread::sleep(PAUSE);
     }
 
     pub(crate) fn has_reader(&self) -> bool {
@@ -127,6 +126,18 @@ impl Descriptor {
 
     pub(crate) fn reader_is_gone(&self) -> bool {
         false
+    }
+}
+
+/// Waits until the non-blocking descriptor has bytes or room. The next read or write returns its error, if there is one.
+#[cfg(unix)]
+pub(crate) fn wait_for(fd: std::os::fd::BorrowedFd<'_>, what: rustix::event::PollFlags) {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let mut fds = [PollFd::new(&fd, what)];
+    let polled = poll(&mut fds, None);
+    // Some systems cannot poll a terminal.
+    if polled.is_err() || fds[0].revents().contains(PollFlags::NVAL) {
+        std::thread::sleep(PAUSE);
     }
 }
 

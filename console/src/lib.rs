@@ -1,4 +1,4 @@
-//! Standard output, standard error, signals and the end of a program. A stopped terminal, a pipe without a reader or with a
+//! Standard input, output and error, signals and the end of a program. A stopped terminal, a pipe without a reader or with a
 //! slow one, and a full disk must not block the program.
 //!
 //! In the order in which a line passes through:
@@ -10,12 +10,14 @@
 //! * [`escape`]: escaping of all output;
 //! * `queue`: the bounded queue, and `notes`: the lines that tell how many lines were dropped;
 //! * `descriptor`: `write(2)`;
+//! * [`StandardInput`] and [`BlockingFile`]: inputs that another process may have made non-blocking;
 //! * [`Signals`]: signals on a thread of their own;
 //! * `os`: system calls without a safe wrapper.
 
 mod channel;
 mod descriptor;
 pub mod escape;
+mod input;
 mod log;
 mod notes;
 mod os;
@@ -26,6 +28,7 @@ mod signals;
 
 pub use channel::{Channel, Health, WriteError, err, out};
 pub use descriptor::StandardOutput;
+pub use input::{BlockingFile, StandardInput};
 pub use log::logs;
 pub use parse::parse;
 pub use program::{end, run};

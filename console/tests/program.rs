@@ -3,11 +3,11 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::io::Read as _;
+use std::io::{BufRead as _, Read as _, Write as _};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use confab_console::{Class, Form, end, err, out, run};
+use confab_console::{Class, Form, StandardInput, end, err, out, run};
 
 /// Environment variable with the role of the process.
 const ROLE: &str = "CONFAB_CONSOLE_TEST";
@@ -37,6 +37,13 @@ fn play_role() {
         "answer" => run(|| {
             line(Class::Answer, "asked for");
             u8::from(out().wait().is_err())
+        }),
+        "read" => run(|| {
+            let (mut line, mut rest) = (String::new(), String::new());
+            StandardInput::by_line().read_line(&mut line).unwrap();
+            StandardInput::default().read_to_string(&mut rest).unwrap();
+            print!("{line}+{rest}");
+            0
         }),
         _ => end(99),
     }
@@ -105,5 +112,36 @@ fn an_answer_to_a_closed_descriptor_is_lost() {
     for (redirection, code) in [(">&-", 1), (">/dev/null", 0), ("<&- 2>&-", 0)] {
         let (status, _, _) = process("answer", redirection);
         assert_eq!(status.code(), Some(code), "{redirection}");
+    }
+}
+
+#[test]
+fn a_standard_input_that_another_program_made_non_blocking_is_read_to_its_end() {
+    let (read, mut write) = std::io::pipe().unwrap();
+    rustix::io::ioctl_fionbio(&read, true).unwrap();
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["plays_a_role", "--exact", "--nocapture"])
+        .env(ROLE, "read")
+        .stdin(read)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    for piece in ["fir", "st\nsec", "ond\n"] {
+        std::thread::sleep(Duration::from_millis(50));
+        // It may have ended already.
+        let _ = write.write_all(piece.as_bytes());
+    }
+    drop(write);
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.ends_with("first\n+second\n"), "{said}");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn a_standard_input_that_was_closed_is_at_its_end() {
+    for redirection in ["<&-", "</dev/null", "0>/dev/null"] {
+        let (status, _, _) = process("read", redirection);
+        assert_eq!(status.code(), Some(0), "{redirection}");
     }
 }
