@@ -16,6 +16,8 @@ pub mod commands;
 pub mod engine;
 pub mod failure;
 pub mod flags;
+#[cfg(all(test, unix))]
+mod late_stdin;
 pub mod net;
 pub mod output;
 mod random;

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use confab_console::{BlockingFile, StandardInput};
 use confab_voice::SAMPLE_RATE;
 use tokio::sync::oneshot;
 
@@ -78,7 +79,7 @@ impl Source {
             let Some(name) = unread.take() else {
                 return Ok(None);
             };
-            let stream: Box<dyn Read + Send> = Box::new(std::io::stdin());
+            let stream: Box<dyn Read + Send> = Box::new(StandardInput::default());
             parse(stream, &name).map(Some)
         })
     }
@@ -196,7 +197,7 @@ fn open(path: &Path) -> Result<Stream, AudioError> {
     if opened.metadata().map_err(failed)?.is_dir() {
         return Err(failed(io::ErrorKind::IsADirectory.into()));
     }
-    parse(Box::new(opened), &file)
+    parse(Box::new(BlockingFile::from(opened)), &file)
 }
 
 fn parse(stream: Box<dyn Read + Send>, file: &str) -> Result<Stream, AudioError> {
@@ -345,6 +346,28 @@ mod tests {
             }
         };
         assert!(problem.unwrap().contains("is not a WAV file"));
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_non_blocking_standard_input_is_played_to_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("in.wav");
+        write(&path, 48_000, 4800);
+        let sound = std::fs::read(&path).unwrap();
+        let pieces = [
+            &sound[..20],
+            &sound[20..44],
+            &sound[44..5001],
+            &sound[5001..],
+        ];
+        let name = "audio::source::tests::a_non_blocking_standard_input_is_played_to_its_end";
+        if crate::late_stdin::is_here(name, &pieces) {
+            let (mut source, opening) = Source::stdin().unwrap();
+            assert_eq!(opening.wait(PATIENCE).await.unwrap(), None);
+            // The resampler delays some samples: one block more.
+            assert_eq!(blocks(&mut source, 1000), 11);
+        }
     }
 
     #[test]

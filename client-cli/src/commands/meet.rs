@@ -2,7 +2,9 @@
 //!
 //! No connection stays open while a person reads, thinks and types.
 
-use std::io::{self, IsTerminal as _};
+use std::io::{self, BufRead as _, IsTerminal as _};
+
+use confab_console::StandardInput;
 
 use super::{Context, password};
 use crate::failure::{Exit, Failure};
@@ -101,7 +103,7 @@ async fn is_right(server: &str, got: Fingerprint) -> Result<bool, Failure> {
 async fn read_line() -> Result<String, Failure> {
     let reading = tokio::task::spawn_blocking(|| {
         let mut line = String::new();
-        io::stdin().read_line(&mut line).map(|_| line)
+        StandardInput::by_line().read_line(&mut line).map(|_| line)
     });
     let cannot = |error: &dyn std::fmt::Display| {
         Failure::new(
@@ -114,4 +116,20 @@ async fn read_line() -> Result<String, Failure> {
         .await
         .map_err(|error| cannot(&error))?
         .map_err(|error| cannot(&error))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_on_a_non_blocking_standard_input_is_waited_for() {
+        let name =
+            "commands::meet::tests::an_answer_on_a_non_blocking_standard_input_is_waited_for";
+        if crate::late_stdin::is_here(name, &[b"ye", b"s\nno\n"]) {
+            assert_eq!(read_line().await.unwrap(), "yes\n");
+            assert_eq!(read_line().await.unwrap(), "no\n");
+            assert_eq!(read_line().await.unwrap(), "");
+        }
+    }
 }

@@ -4,6 +4,7 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _};
 
+use confab_console::StandardInput;
 use confab_protocol::control::{Password, text};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
@@ -92,7 +93,7 @@ fn is_prompted(flags: &PasswordFlags, variable: &str) -> bool {
 
 fn from_stdin() -> Result<Zeroizing<String>, Failure> {
     let mut line = Zeroizing::new(String::new());
-    let read = io::Read::take(io::stdin().lock(), MAX_LINE).read_line(&mut line);
+    let read = io::Read::take(StandardInput::by_line(), MAX_LINE).read_line(&mut line);
     read.map_err(|error| {
         Failure::new(
             Exit::Other,
@@ -195,6 +196,23 @@ impl Drop for Terminal {
         if self.is_open {
             self.restore();
             crate::output::say_to_person("");
+        }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_line_of_a_non_blocking_standard_input_is_a_password() {
+        let name =
+            "commands::password::tests::each_line_of_a_non_blocking_standard_input_is_a_password";
+        if crate::late_stdin::is_here(name, &[b"the old", b" one\r\nthe new one\n"]) {
+            assert_eq!(*from_stdin().unwrap(), "the old one");
+            assert_eq!(*from_stdin().unwrap(), "the new one");
+            let error = from_stdin().unwrap_err().to_string();
+            assert!(error.contains("no password"), "{error}");
         }
     }
 }
