@@ -2,9 +2,10 @@
 //! over 4 GiB.
 //!
 //! A header that was written before the samples does not know how many follow: all ones, or 0 in a header that was never
-//! brought up to date, stand for "up to the end". A 0 in a finished header is an empty recording.
+//! brought up to date, stand for "up to the end". The same holds for the lengths in `ds64`. A 0 is an empty recording where
+//! the header is finished or where another chunk follows.
 
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
 
 use super::downmix::{self, Downmix};
 
@@ -74,6 +75,16 @@ const MAX_DESCRIPTION: u32 = 4096;
 const UNKNOWN_LENGTHS: [std::ops::RangeInclusive<u32>; 2] =
     [u32::MAX - 0xff..=u32::MAX, 0x7fff_f000..=0x7fff_ffff];
 
+/// Chunks that programs write behind the samples.
+const TRAILERS: [&[u8; 4]; 25] = [
+    b"LIST", b"id3 ", b"ID3 ", b"bext", b"cue ", b"fact", b"JUNK", b"junk", b"PAD ", b"FLLR",
+    b"smpl", b"inst", b"iXML", b"axml", b"bxml", b"sxml", b"_PMX", b"PEAK", b"levl", b"cart",
+    b"chna", b"plst", b"acid", b"strc", b"DISP",
+];
+
+/// Longest chunk that is taken for a trailer in bytes: metadata with a large picture.
+const MAX_TRAILER: u32 = 64 << 20;
+
 /// How recordings of other kinds begin.
 const OTHERS: [(&[u8], &str); 7] = [
     (b"OggS", "an Ogg file"),
@@ -98,6 +109,10 @@ pub struct WavReader<R> {
     spec: Spec,
     /// Bytes of samples that the header still promises; `None`: up to the end.
     left: Option<u64>,
+    /// The first [`read`](Self::read) has yet to tell samples from a chunk behind an empty recording.
+    is_in_doubt: bool,
+    /// Bytes that were read to tell them apart and are samples.
+    begin: Cursor<Vec<u8>>,
     downmix: Downmix,
     /// What was read last, as it is in the file and as samples.
     bytes: Vec<u8>,
@@ -116,27 +131,28 @@ impl<R: Read> WavReader<R> {
             at += 8;
             let length = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
             match &head[..4] {
-                b"ds64" => {
+                b"ds64" if form == Form::Rf64 => {
                     let sizes = read_description(&mut from, length, 16)?;
-                    size = Some(long(&sizes, 0));
-                    data_size = Some(long(&sizes, 8));
+                    (size, data_size) = (Some(long(&sizes, 0)), Some(long(&sizes, 8)));
                 }
                 b"fmt " => spec = Some(read_fmt(&mut from, length)?),
                 b"data" => {
                     let spec =
                         spec.ok_or(WavError::Not("its samples come before their description"))?;
-                    let has_more = size.is_some_and(|size| size > at);
-                    let left = match (length, data_size) {
-                        // What was finished and goes on behind them has none; else nobody has counted them.
-                        (0, _) => has_more.then_some(0),
-                        (u32::MAX, Some(known)) if form == Form::Rf64 => Some(known),
-                        (length, _) if is_unknown(length) => None,
-                        (length, _) => Some(length.into()),
+                    let is_finished = size.is_some_and(|size| size > at && size != u64::MAX);
+                    let length = match data_size {
+                        Some(known) if length == u32::MAX => Some(known),
+                        _ => (!is_unknown(length)).then_some(length.into()),
                     };
+                    // A finished form has more behind its empty samples; else nobody has counted them.
+                    let left = length
+                        .filter(|length| *length != u64::MAX && (*length != 0 || is_finished));
                     return Ok(Self {
                         from,
                         spec,
                         left,
+                        is_in_doubt: left.is_none(),
+                        begin: Cursor::default(),
                         downmix: Downmix::new(spec.channels, spec.rate),
                         bytes: Vec::new(),
                         samples: Vec::new(),
@@ -157,13 +173,17 @@ impl<R: Read> WavReader<R> {
     ///
     /// A last frame that is cut short is left out.
     pub fn read(&mut self, frames: usize, out: &mut Vec<f32>) -> io::Result<usize> {
+        if std::mem::take(&mut self.is_in_doubt) {
+            self.look_for_trailer()?;
+        }
         let format = self.spec.format;
         let frame_len = format.bytes() * usize::from(self.spec.channels);
         let wanted = (frames * frame_len) as u64;
         let wanted = self.left.map_or(wanted, |left| left.min(wanted));
         self.bytes.clear();
-        self.from
+        self.begin
             .by_ref()
+            .chain(self.from.by_ref())
             .take(wanted)
             .read_to_end(&mut self.bytes)?;
         if let Some(left) = &mut self.left {
@@ -179,6 +199,20 @@ impl<R: Read> WavReader<R> {
         self.downmix
             .mix(&self.samples, |sample| sample, |sample| out.push(sample));
         Ok(out.len() - before)
+    }
+
+    /// Reads the head of a chunk where the samples would be. Not done with the header: a live stream may have sent that
+    /// alone so far. Samples are mistaken for a chunk only if their first 32 bits are one of the identifiers and the next
+    /// 32 bits are a small number.
+    fn look_for_trailer(&mut self) -> io::Result<()> {
+        let mut head = Vec::with_capacity(8);
+        self.from.by_ref().take(8).read_to_end(&mut head)?;
+        if is_trailer(&head) {
+            self.left = Some(0);
+        } else {
+            self.begin = Cursor::new(head);
+        }
+        Ok(())
     }
 }
 
@@ -263,6 +297,15 @@ fn is_unknown(length: u32) -> bool {
     UNKNOWN_LENGTHS.iter().any(|range| range.contains(&length))
 }
 
+/// True for the head of a chunk that programs write behind the samples.
+fn is_trailer(head: &[u8]) -> bool {
+    let Some(([id @ .., a, b, c, d], _)) = head.split_first_chunk::<8>() else {
+        return false;
+    };
+    TRAILERS.iter().any(|known| known[..] == *id)
+        && u32::from_le_bytes([*a, *b, *c, *d]) <= MAX_TRAILER
+}
+
 /// Bytes of a chunk's content: chunks begin at even places.
 fn padded(length: u32) -> u64 {
     u64::from(length) + u64::from(length % 2)
@@ -342,7 +385,6 @@ mod tests {
     use super::*;
     use hound::{SampleFormat, WavSpec, WavWriter};
     use proptest::prelude::*;
-    use std::io::Cursor;
 
     fn all(bytes: &[u8]) -> (Spec, Vec<f32>) {
         let mut reader = WavReader::new(bytes).unwrap();
@@ -470,6 +512,54 @@ mod tests {
         assert!(all(&bytes).1.is_empty());
     }
 
+    #[test]
+    fn an_empty_recording_with_an_unfinished_header_does_not_play_the_chunk_behind_it() {
+        for id in [b"LIST", b"id3 ", b"bext", b"iXML", b"PEAK"] {
+            let mut bytes = header(TAG_PCM, 1, 2, 16, 0);
+            bytes.extend_from_slice(id);
+            bytes.extend_from_slice(&4096u32.to_le_bytes());
+            bytes.extend_from_slice(&[0x55; 4096]);
+            for (riff, data) in [(0, 0), (36, 0), (u32::MAX, 0), (u32::MAX, u32::MAX)] {
+                let bytes = with_lengths(&bytes, riff, data);
+                assert!(all(&bytes).1.is_empty(), "{riff:#x} {data:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn samples_that_resemble_the_head_of_a_chunk_are_played() {
+        for begin in [
+            // No sensible length.
+            &b"LIST\x10\0\0\x40"[..],
+            b"LIST\xff\xff\xff\xff",
+            // No known identifier.
+            b"Loud\x10\0\0\0",
+            b"\0\0\0\0\0\0\0\0",
+            // Too few bytes for a chunk.
+            b"LIST\0\0",
+            b"LI",
+        ] {
+            let bytes = [&header(TAG_PCM, 1, 1, 8, 0), begin].concat();
+            let (_, samples) = all(&bytes);
+            assert_eq!(samples.len(), begin.len());
+            let expected: Vec<f32> = begin.iter().map(|byte| Format::U8.read(&[*byte])).collect();
+            assert_eq!(samples, expected);
+        }
+    }
+
+    #[test]
+    fn a_header_is_read_before_the_first_sample_is_there() {
+        struct Live<'a>(&'a [u8]);
+        impl Read for Live<'_> {
+            fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+                assert!(!self.0.is_empty(), "it would wait for the first sample");
+                self.0.read(bytes)
+            }
+        }
+        let bytes = header(TAG_PCM, 1, 2, 16, 0);
+        assert!(WavReader::new(Live(&bytes)).is_ok());
+    }
+
     /// A header for samples of `bits` in `bytes` bytes, and a length of theirs.
     fn header(tag: u16, channels: u16, bytes: u16, bits: u16, data: u32) -> Vec<u8> {
         let align = bytes * channels;
@@ -503,25 +593,38 @@ mod tests {
         }
     }
 
+    /// An RF64 file of 20 samples and a chunk behind them, with these lengths of the form and of the samples in `ds64`.
+    fn rf64(form: u64, data: u64) -> Vec<u8> {
+        let short = written(16, SampleFormat::Int, 1);
+        let at = short.windows(4).position(|w| w == b"data").unwrap();
+        let mut bytes = b"RF64\xff\xff\xff\xffWAVEds64\x1c\0\0\0".to_vec();
+        for length in [form, data, data / 2] {
+            bytes.extend_from_slice(&length.to_le_bytes());
+        }
+        bytes.extend_from_slice(&[0; 4]);
+        bytes.extend_from_slice(&short[12..at + 4]);
+        bytes.extend_from_slice(&u32::MAX.to_le_bytes());
+        bytes.extend_from_slice(&short[at + 8..]);
+        bytes.extend_from_slice(b"LIST\x04\0\0\0INFO");
+        bytes
+    }
+
     #[test]
     fn a_file_over_four_gib_is_read_by_its_long_lengths() {
-        let short = written(16, SampleFormat::Int, 1);
-        let data = short.windows(4).position(|w| w == b"data").unwrap();
-        let long = |samples: u64| {
-            let mut bytes = b"RF64\xff\xff\xff\xffWAVEds64\x1c\0\0\0".to_vec();
-            for length in [samples * 2 + 80, samples * 2, samples] {
-                bytes.extend_from_slice(&length.to_le_bytes());
-            }
-            bytes.extend_from_slice(&[0; 4]);
-            bytes.extend_from_slice(&short[12..data + 4]);
-            bytes.extend_from_slice(&u32::MAX.to_le_bytes());
-            bytes.extend_from_slice(&short[data + 8..]);
-            bytes.extend_from_slice(b"LIST\x04\0\0\0INFO");
-            bytes
-        };
+        let long = |samples: u64| rf64(samples * 2 + 80, samples * 2);
         assert_eq!(all(&long(20)).1.len(), 20);
         // Cut short: what is there is read, 5 GiB or not.
         assert_eq!(all(&long(3 << 30)).1.len(), 26);
+    }
+
+    #[test]
+    fn long_lengths_that_were_never_brought_up_to_date_mean_up_to_the_end() {
+        // 72: the form ends where the samples begin.
+        for (form, data) in [(0, 0), (72, 0), (u64::MAX, u64::MAX), (u64::MAX, 0)] {
+            assert_eq!(all(&rf64(form, data)).1.len(), 26, "{form} {data}");
+        }
+        // The form has more: the recording is finished and empty.
+        assert!(all(&rf64(92, 0)).1.is_empty());
     }
 
     #[test]
