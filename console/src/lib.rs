@@ -12,6 +12,7 @@
 //! * `descriptor`: `write(2)`;
 //! * [`StandardInput`] and [`BlockingFile`]: inputs that another process may have made non-blocking;
 //! * [`Signals`]: signals on a thread of their own;
+//! * [`Repeated`] and [`beside`]: work that may block while the program hears signals;
 //! * `os`: system calls without a safe wrapper.
 
 mod channel;
@@ -25,6 +26,7 @@ mod parse;
 mod program;
 mod queue;
 mod signals;
+mod work;
 
 pub use channel::{Channel, Health, WriteError, err, out};
 pub use descriptor::StandardOutput;
@@ -34,3 +36,4 @@ pub use parse::parse;
 pub use program::{end, run};
 pub use queue::{Class, Form};
 pub use signals::{Hangup, Plan, Signal, Signals};
+pub use work::{Repeated, beside};

@@ -62,6 +62,20 @@ mod unix {
         unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     }
 
+    /// Unblocks the signals that end a program, for this thread and those that it starts from now on. Whoever started the
+    /// program may have blocked them, as thread pools do, and the mask is inherited.
+    pub(crate) fn unblock_signals() {
+        // SAFETY: the set is local and initialized by `sigemptyset`; only the mask of this thread changes.
+        unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&raw mut set);
+            for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+                libc::sigaddset(&raw mut set, signal);
+            }
+            libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());
+        }
+    }
+
     /// Blocks SIGTTOU for this thread: a write from the background to a terminal with `stty tostop` then succeeds and does not
     /// stop the process.
     pub(crate) fn let_background_jobs_write() {
@@ -76,10 +90,15 @@ mod unix {
 }
 
 #[cfg(unix)]
-pub(crate) use unix::{ignores_hangup, let_background_jobs_write, survive_file_size_limit};
+pub(crate) use unix::{
+    ignores_hangup, let_background_jobs_write, survive_file_size_limit, unblock_signals,
+};
 
 #[cfg(not(unix))]
 pub(crate) fn survive_file_size_limit() {}
+
+#[cfg(not(unix))]
+pub(crate) fn unblock_signals() {}
 
 #[cfg(not(unix))]
 pub(crate) fn let_background_jobs_write() {}

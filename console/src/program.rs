@@ -18,6 +18,7 @@ const PANICKED: u8 = 101;
 /// Runs `body` and ends the process with the exit code that it returns. Panics are reported on standard error.
 pub fn run(body: impl FnOnce() -> u8) -> ! {
     os::survive_file_size_limit();
+    os::unblock_signals();
     panic::set_hook(Box::new(tell_panic));
     end(panic::catch_unwind(AssertUnwindSafe(body)).unwrap_or(PANICKED))
 }

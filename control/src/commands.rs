@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use confab_console::{Class, Form, Hangup, Plan, Signal, Signals, WriteError, out};
+use confab_console::{
+    Class, Form, Hangup, Plan, Repeated, Signal, Signals, WriteError, beside, out,
+};
 
 use crate::clock::Clock;
 use crate::flags::{
@@ -140,7 +142,8 @@ fn operator(flags: &OperatorFlags) -> Result<Operator, OperatorError> {
 }
 
 async fn serve_until_signal(flags: &ServeFlags, mut signals: Signals) -> Result<(), CommandError> {
-    let mut starting = Box::pin(serve(flags.config()));
+    // Its files may not answer.
+    let mut starting = Box::pin(beside(serve(flags.config())));
     let running = loop {
         tokio::select! {
             running = &mut starting => break running?,
@@ -154,10 +157,15 @@ async fn serve_until_signal(flags: &ServeFlags, mut signals: Signals) -> Result<
     if let Some(address) = running.metrics {
         say(&format!("metrics on http://{address}/metrics"));
     }
+    let certificates = running.certificates.clone();
+    let reload = Repeated::new(move || {
+        let certificates = certificates.clone();
+        async move { certificates.reload().await }
+    });
     let lost = loop {
         tokio::select! {
             signal = signals.next() => match signal {
-                Signal::Hangup => running.certificates.reload().await,
+                Signal::Hangup => reload.wish(),
                 _ => break None,
             },
             lost = running.lost() => break Some(lost),

@@ -227,7 +227,7 @@ pub struct Running {
     /// The cluster CA's certificate.
     pub ca: PathBuf,
     /// Its certificates, which can be read again.
-    pub certificates: Certificates,
+    pub certificates: Arc<Certificates>,
     /// Where its metrics are.
     pub metrics: Option<SocketAddr>,
     /// What it serves.
@@ -366,7 +366,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let running = Running {
         addr,
         fingerprint,
-        certificates,
+        certificates: Arc::new(certificates),
         ca: config.data_dir.join(CA_FILE),
         metrics,
         tasks,

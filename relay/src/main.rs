@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use confab_console::{Class, Form, Hangup, Plan, Signal, Signals, err, out};
+use confab_console::{Class, Form, Hangup, Plan, Repeated, Signal, Signals, beside, err, out};
 use confab_relay::Relay;
 use confab_relay::check::{self, Host};
 use confab_relay::descriptors;
@@ -80,8 +80,18 @@ fn run(flags: &Flags) -> Result<(), Failure> {
     served
 }
 
-async fn serve(flags: &Flags, signals: Signals) -> Result<(), Failure> {
-    let relay = confab_relay::start(flags).await?;
+async fn serve(flags: &Flags, mut signals: Signals) -> Result<(), Failure> {
+    let flags = flags.clone();
+    // Its files may not answer.
+    let mut starting = Box::pin(beside(async move { confab_relay::start(&flags).await }));
+    let relay = loop {
+        tokio::select! {
+            relay = &mut starting => break relay?,
+            signal = signals.next() => if signal != Signal::Hangup {
+                return Ok(());
+            },
+        }
+    };
     for address in relay.addresses() {
         say(&format!("listening on {address} (UDP)"));
     }
@@ -96,10 +106,14 @@ async fn serve(flags: &Flags, signals: Signals) -> Result<(), Failure> {
 fn obey(mut signals: Signals, relay: &Relay) -> Receiver<()> {
     let (to, ends) = channel(WAITING_SIGNALS);
     let identity = Arc::clone(relay.identity());
+    let reload = Repeated::new(move || {
+        let identity = Arc::clone(&identity);
+        async move { identity.reload().await }
+    });
     tokio::spawn(async move {
         loop {
             match signals.next().await {
-                Signal::Hangup => identity.reload().await,
+                Signal::Hangup => reload.wish(),
                 Signal::Interrupt | Signal::Terminate => {
                     // The receiver is dropped at the end of the relay.
                     let _ = to.send(()).await;

@@ -1,4 +1,5 @@
-//! Control and relay start, serve and end with any kind of output, and read their certificates again at SIGHUP.
+//! Control and relay start, serve and end with any kind of output, read their certificates again at SIGHUP, and end at a signal
+//! whatever their files do.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -12,7 +13,8 @@ use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
 use super::world::{
-    PATIENCE, ended_by, full, pipe_without_reader, program, redirected, run, small_pipe, tell,
+    PATIENCE, ended_by, full, named_pipe, pipe_without_reader, program, redirected, run,
+    small_pipe, tell,
 };
 
 /// Time limit for the end of a server without clients.
@@ -204,5 +206,69 @@ async fn sighup_reloads_certificates_and_ends_no_server() {
     assert!(operator(&data, &["status"]).await.contains("alive"));
     for child in [&mut relay.child, &mut server] {
         assert_eq!(ended_by(child, Signal::TERM).await.code, Some(0));
+    }
+}
+
+/// Puts a file in the place of another that whoever reads it waits for, as on a network's disk that does not answer.
+fn hang(file: &Path) {
+    fs::remove_file(file).unwrap();
+    named_pipe(file);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_whose_files_do_not_answer_end_at_a_signal() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (data, identity) = (scratch.path().join("data"), scratch.path().join("relay"));
+    let out = identity.to_str().unwrap();
+    operator(&data, &["relay-identity", "one", "--out", out]).await;
+    let mut server = control(&data, ANYWHERE).spawn().unwrap();
+    let address = running(&data).await;
+    let mut linked = relay(&address, &identity, Stdio::null()).await;
+
+    // While they run: every SIGHUP has the files read again.
+    hang(&identity.join("relay.key"));
+    hang(&data.join("server.key"));
+    for child in [&mut linked.child, &mut server] {
+        for _ in 0..3 {
+            tell(child, Signal::HUP);
+        }
+        let ending = ended_by(child, Signal::TERM).await;
+        assert_eq!(ending.code, Some(0));
+        assert!(ending.after < SOON, "{ending:?}");
+    }
+
+    // At the start.
+    hang(&data.join("token.key"));
+    let mut relay = program("confab-relay");
+    relay.args(["--listen", ANYWHERE, "--control", &address, "--identity"]);
+    relay.arg(&identity);
+    for mut command in [control(&data, ANYWHERE), relay] {
+        let mut child = command.spawn().unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(child.try_wait().unwrap().is_none(), "it waits");
+        let ending = ended_by(&mut child, Signal::TERM).await;
+        assert_eq!(ending.code, Some(0));
+        assert!(ending.after < SOON, "{ending:?}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn signals_work_that_whoever_started_the_server_had_blocked() {
+    let scratch = tempfile::tempdir().unwrap();
+    for signal in [Signal::TERM, Signal::INT] {
+        let data = scratch.path().join(format!("{signal:?}"));
+        let server = control(&data, ANYWHERE);
+        let mut command = Command::new("env");
+        command.kill_on_drop(true).stdout(Stdio::null());
+        command.stderr(Stdio::null());
+        command.arg("--block-signal=INT,TERM,HUP");
+        command.arg(server.as_std().get_program());
+        command.args(server.as_std().get_args());
+        let mut child = command.spawn().unwrap();
+        running(&data).await;
+        let ending = ended_by(&mut child, signal).await;
+        assert_eq!(ending.code, Some(0), "{signal:?}");
+        assert!(ending.after < SOON, "{ending:?}");
     }
 }
