@@ -174,11 +174,17 @@ impl Accounts {
         let password = password::choose(&new.password, "password", username, email)?;
         self.limiter.admit_from(source)?;
         // Not the guarantee, which is the store's, but it saves the hash.
-        if self.is_taken(username).await? {
-            return Err(StoreError::Taken(Name::Username).into());
+        let taken = |account: AccountRecord, name| {
+            // Whose names these are is a guess as well.
+            let guess = Guess::Stranger(Whose::Account(account.id), source);
+            self.limiter.admit(guess)?;
+            Err(Refusal::from(StoreError::Taken(name)))
+        };
+        if let Some(account) = self.store.account_by_username(username.clone()).await? {
+            return taken(account, Name::Username);
         }
-        if self.store.account_by_email(email.clone()).await?.is_some() {
-            return Err(StoreError::Taken(Name::Email).into());
+        if let Some(account) = self.store.account_by_email(email.clone()).await? {
+            return taken(account, Name::Email);
         }
         let guess = Guess::Stranger(Whose::Name(username.as_str()), source);
         self.limiter.admit(guess)?;
@@ -327,11 +333,6 @@ impl Accounts {
             self.limiter.give_back(guess);
         }
         Ok(checked?)
-    }
-
-    async fn is_taken(&self, username: &Username) -> Result<bool, StoreError> {
-        let found = self.store.account_by_username(username.clone()).await?;
-        Ok(found.is_some())
     }
 
     /// A device that is known keeps its cookie.
