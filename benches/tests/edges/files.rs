@@ -6,9 +6,10 @@ use std::process::Stdio;
 
 use rustix::process::Signal;
 
-use super::world::{World, ended, ended_by, redirected, run};
+use super::world::{PATIENCE, World, ended, ended_by, named_pipe, redirected, run};
 
 const USAGE: Option<i32> = Some(2);
+const NOT_FOUND: Option<i32> = Some(4);
 const AUDIO: Option<i32> = Some(7);
 
 /// A WAV file with a tone.
@@ -80,6 +81,49 @@ async fn files_are_compared_before_any_is_opened_for_writing() {
     let (code, said) = run(&mut world.client("ann", &replaced)).await;
     assert_eq!(code, Some(0), "{said}");
     assert!(hound::WavReader::open(&other).unwrap().duration() >= 40_000);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_that_fails_leaves_earlier_recordings_and_no_new_files() {
+    let world = World::new(&["ann"]).await;
+    let [old, new, folder] = ["old.wav", "new.wav", "new"].map(|name| world.scratch().join(name));
+    fs::write(&old, wav(1)).unwrap();
+    let inside = folder.join("all.wav");
+    let record = ["--out", text(&inside), "--record-dir", text(&folder)];
+    let recordings: [&[&str]; 3] = [
+        &["--out", text(&old), "--overwrite"],
+        &["--out", text(&new)],
+        &record,
+    ];
+    for args in recordings {
+        let args = [&["join", "nosuch", "--in", "none"], args].concat();
+        let (code, said) = run(&mut world.client("ann", &args)).await;
+        assert_eq!(code, NOT_FOUND, "{args:?}: {said}");
+        assert!(fs::read(&old).unwrap() == wav(1), "{args:?}");
+        assert!(!new.exists() && !folder.exists(), "{args:?}");
+    }
+
+    // A signal before the join: the mix waits for the reader of a pipe.
+    let pipe = world.scratch().join("pipe");
+    named_pipe(&pipe);
+    let args = ["join", "room", "--in", "none", "--out", text(&pipe)];
+    let args = [&args[..], &["--record-dir", text(&folder)]].concat();
+    let mut waiting = world.client("ann", &args).spawn().unwrap();
+    let until = std::time::Instant::now() + PATIENCE;
+    while !folder.exists() {
+        assert!(std::time::Instant::now() < until, "the folder is created");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let ending = ended_by(&mut waiting, Signal::INT).await;
+    assert_eq!(ending.code, Some(130));
+    assert!(!folder.exists());
+
+    let args = ["join", "room", "--duration", "1s", "--in", "none"];
+    let args = [&args[..], &record].concat();
+    let (code, said) = run(&mut world.client("ann", &args)).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(hound::WavReader::open(&inside).unwrap().duration() >= 40_000);
     world.end().await;
 }
 

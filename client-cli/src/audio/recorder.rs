@@ -4,6 +4,8 @@
 //! files begin with the first block played. Silence replaces blocks of speakers who are not heard, and blocks that were
 //! dropped because the disk was too slow.
 //!
+//! Files are opened at the start and changed with the first block. A recorder that is abandoned before leaves no files.
+//!
 //! * `writer`: the bounded queue to a thread;
 //! * `mix`, `speakers`: the two threads.
 
@@ -92,18 +94,22 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Starts the threads, which open the files. `out` is the mix; `dir` gets one file for each speaker.
+    /// Starts the threads, which open the files. `out` is the mix, which may be in `dir`; `dir` gets one file for each speaker,
+    /// and is created if it does not exist.
     pub fn start(out: Option<OutFile>, dir: Option<PathBuf>) -> Result<Self, AudioError> {
         // Unbounded: there is at most one event for each file and each account.
         let (to, events) = mpsc::unbounded_channel();
         let events_to = Events::new(to);
+        let (folder_tried_to, folder_tried) = std::sync::mpsc::channel();
+        let speakers = dir.map(|dir| {
+            let tried = Some(folder_tried_to);
+            speakers::start(dir, Limits::default(), events_to.clone(), tried)
+        });
+        let speakers = speakers.transpose()?;
+        let mix = out.map(|out| mix::start(out, events_to.clone(), Some(folder_tried)));
         Ok(Self {
-            mix: out
-                .map(|out| mix::start(out, events_to.clone()))
-                .transpose()?,
-            speakers: dir
-                .map(|dir| speakers::start(dir, Limits::default(), events_to.clone()))
-                .transpose()?,
+            mix: mix.transpose()?,
+            speakers,
             blocks: 0,
             events,
             events_to,
@@ -119,11 +125,12 @@ impl Recorder {
     pub async fn opened(&mut self, patience: Duration) -> Result<Vec<String>, AudioError> {
         let give_up = tokio::time::Instant::now() + patience;
         let mut waiting = Vec::new();
-        if let Some(mix) = &mut self.mix {
-            waiting.extend(mix.opened(give_up).await?);
-        }
+        // First: if the folder cannot be created, a mix in it cannot either.
         if let Some(speakers) = &mut self.speakers {
             waiting.extend(speakers.opened(give_up).await?);
+        }
+        if let Some(mix) = &mut self.mix {
+            waiting.extend(mix.opened(give_up).await?);
         }
         Ok(waiting)
     }
@@ -171,6 +178,21 @@ impl Recorder {
             if let Err(unwritten) = writer.wait(give_up).await {
                 self.events_to.failed(unwritten);
             }
+        }
+    }
+}
+
+impl Recorder {
+    /// Ends without a recording: removes the file of the mix and the folder if they were created for this recorder and are
+    /// empty. Existing files stay as they are. Waits up to `patience` for each of the two threads.
+    pub async fn abandon(self, patience: Duration) {
+        let give_up = || tokio::time::Instant::now() + patience;
+        // First: the mix may be in the folder.
+        if let Some(mix) = self.mix {
+            mix.abandon(give_up()).await;
+        }
+        if let Some(speakers) = self.speakers {
+            speakers.abandon(give_up()).await;
         }
     }
 }
@@ -301,6 +323,79 @@ mod tests {
             "{refused:?}"
         );
         assert_eq!(blocks(&out), [16_384]);
+    }
+
+    #[tokio::test]
+    async fn an_abandoned_recorder_leaves_earlier_recordings_and_no_new_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let [old, new, each] = ["old.wav", "new.wav", "a/each"].map(|name| dir.path().join(name));
+        fs::write(&old, "precious").unwrap();
+        let replace = Some(OutFile::Path {
+            path: old.clone(),
+            overwrite: true,
+            taken: Vec::new(),
+        });
+        let inside = to_file(&each.join("mix.wav"));
+        for out in [replace.clone(), to_file(&new), inside] {
+            let mut recorder = Recorder::start(out.clone(), Some(each.clone())).unwrap();
+            assert_eq!(
+                recorder.opened(PATIENCE).await.unwrap(),
+                [] as [String; 0],
+                "{out:?}"
+            );
+            assert!(each.is_dir());
+            recorder.abandon(PATIENCE).await;
+            let left: Vec<_> = fs::read_dir(dir.path())
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+                .collect();
+            assert_eq!(left, [old.clone()], "{out:?}");
+            assert_eq!(fs::read(&old).unwrap(), b"precious");
+        }
+        // Abandoned before the files were open.
+        let recorder = Recorder::start(to_file(&new), Some(each)).unwrap();
+        recorder.abandon(PATIENCE).await;
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+
+        let mut recorder = Recorder::start(replace, None).unwrap();
+        recorder.record(played(&[]));
+        recorder.finish(PATIENCE).await;
+        assert_eq!(blocks(&old), [16_384]);
+    }
+
+    #[tokio::test]
+    async fn a_recording_without_a_block_is_an_empty_wav_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("mix.wav");
+        let mut recorder = Recorder::start(to_file(&out), None).unwrap();
+        recorder.finish(PATIENCE).await;
+        assert_eq!(blocks(&out), [] as [i16; 0]);
+        assert!(matches!(
+            recorder.poll_event(),
+            Some(RecorderEvent::Started(_))
+        ));
+    }
+
+    #[tokio::test]
+    async fn the_mix_may_be_in_the_folder_that_the_recorder_creates() {
+        let dir = tempfile::tempdir().unwrap();
+        for number in 0..50 {
+            let each = dir.path().join(number.to_string());
+            let out = each.join("../.").join(number.to_string()).join("mix.wav");
+            let mut recorder = Recorder::start(to_file(&out), Some(each)).unwrap();
+            recorder.opened(PATIENCE).await.unwrap();
+            recorder.record(played(&[("ann-1", 0.5)]));
+            recorder.finish(PATIENCE).await;
+            assert_eq!(blocks(&out), [16_384]);
+        }
+        // The reason is reported, not its effect on the mix.
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let each = file.join("each");
+        let mut recorder = Recorder::start(to_file(&each.join("mix.wav")), Some(each.clone()));
+        let failed = recorder.as_mut().unwrap().opened(PATIENCE).await;
+        let expected = format!("cannot create {}:", each.display());
+        assert!(failed.unwrap_err().to_string().starts_with(&expected));
     }
 
     #[tokio::test]

@@ -2,10 +2,11 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::mpsc::Receiver;
 
 use confab_console::StandardOutput;
 
-use super::super::files::{OpenError, open_output};
+use super::super::files::{OpenError, Unused, open_output};
 use super::super::sink::WavSink;
 use super::super::{AudioError, BLOCK, Block};
 use super::writer::{Incoming, Writer};
@@ -17,17 +18,38 @@ pub(super) const ROOM: usize = 2000;
 /// Name of standard output in events.
 const STDOUT: &str = "-";
 
-pub(super) fn start(out: OutFile, events: Events) -> Result<Writer<Box<Block>>, AudioError> {
+/// The opened destination.
+enum Opened {
+    /// A file, which stays as it is until the first sound.
+    File(Unused),
+    /// A stream, which has its header.
+    Stream(WavSink),
+}
+
+/// Starts the thread. `folder_tried` ends when the folder of the speakers' files exists or cannot be created; the file of the
+/// mix may be in it.
+pub(super) fn start(
+    out: OutFile,
+    events: Events,
+    folder_tried: Option<Receiver<()>>,
+) -> Result<Writer<Box<Block>>, AudioError> {
     let name = match &out {
         OutFile::Path { path, .. } => path.display().to_string(),
         OutFile::Stdout => "standard output".to_owned(),
     };
-    Writer::start(name, ROOM, move |incoming| run(&out, incoming, &events))
+    Writer::start(name, ROOM, move |incoming| {
+        run(&out, folder_tried, incoming, &events);
+    })
 }
 
-fn run(out: &OutFile, mut incoming: Incoming<Box<Block>>, events: &Events) {
-    let mut sink = match open(out) {
-        Ok(sink) => sink,
+fn run(
+    out: &OutFile,
+    folder_tried: Option<Receiver<()>>,
+    mut incoming: Incoming<Box<Block>>,
+    events: &Events,
+) {
+    let opened = match open(out, folder_tried) {
+        Ok(opened) => opened,
         Err(error) => {
             if let Some(error) = incoming.opened(Err(error)) {
                 events.failed(error);
@@ -36,6 +58,19 @@ fn run(out: &OutFile, mut incoming: Incoming<Box<Block>>, events: &Events) {
         }
     };
     incoming.opened(Ok(()));
+    if !incoming.is_wanted() {
+        return opened.discard();
+    }
+    let mut sink = match opened.begin() {
+        Ok(sink) => sink,
+        Err(error) => {
+            return events.failed(AudioError::File {
+                doing: "write",
+                file: path(out).display().to_string(),
+                reason: error.to_string(),
+            });
+        }
+    };
     events.send(RecorderEvent::Started(path(out)));
     let written = write(&mut sink, &mut incoming);
     let Err(error) = written else {
@@ -69,14 +104,33 @@ pub(super) fn fill_up(sink: &mut WavSink, at: u64) -> io::Result<()> {
     sink.skip(missing)
 }
 
-fn open(out: &OutFile) -> Result<WavSink, AudioError> {
+impl Opened {
+    /// Replaces an existing file, and writes the header of a file.
+    fn begin(self) -> io::Result<WavSink> {
+        match self {
+            Self::File(file) => WavSink::file(file.begin()?),
+            Self::Stream(sink) => Ok(sink),
+        }
+    }
+
+    fn discard(self) {
+        if let Self::File(file) = self
+            && let Err(error) = file.discard()
+        {
+            tracing::debug!(%error, "the file of an abandoned recording stays");
+        }
+    }
+}
+
+fn open(out: &OutFile, folder_tried: Option<Receiver<()>>) -> Result<Opened, AudioError> {
     let OutFile::Path {
         path,
         overwrite,
         taken,
     } = out
     else {
-        return WavSink::stream(StandardOutput::default()).map_err(|error| {
+        let sink = WavSink::stream(StandardOutput::default());
+        return sink.map(Opened::Stream).map_err(|error| {
             if StandardOutput::is_gone(&error) {
                 return AudioError::NobodyListens;
             }
@@ -88,9 +142,19 @@ fn open(out: &OutFile) -> Result<WavSink, AudioError> {
         });
     };
     let file = path.display().to_string();
-    let opened = open_output(path, *overwrite, taken);
-    let sink = opened.and_then(|file| Ok(WavSink::file(file)?));
-    sink.map_err(|error| match error {
+    let mut opened = open_output(path, *overwrite, taken);
+    if let (Err(OpenError::Io(error)), Some(folder_tried)) = (&opened, folder_tried)
+        && error.kind() == io::ErrorKind::NotFound
+    {
+        // Nothing is sent: the other end is dropped.
+        let _ = folder_tried.recv();
+        opened = open_output(path, *overwrite, taken);
+    }
+    let opened = opened.and_then(|file| match file.is_file() {
+        true => Ok(Opened::File(file)),
+        false => Ok(Opened::Stream(WavSink::file(file.begin()?)?)),
+    });
+    opened.map_err(|error| match error {
         OpenError::Exists | OpenError::InUse => AudioError::Taken {
             file,
             reason: error.to_string(),

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 
-use super::super::files::{OpenError, create_new};
+use super::super::files::{OpenError, create_folder, create_new};
 use super::super::sink::WavSink;
 use super::super::{AudioError, BLOCK, Block};
 use super::mix::fill_up;
@@ -42,25 +43,38 @@ impl Default for Limits {
 
 type Blocks = Vec<(Speaker, Block)>;
 
+/// Starts the thread. `folder_tried` is dropped when the folder exists or cannot be created.
 pub(super) fn start(
     dir: PathBuf,
     limits: Limits,
     events: Events,
+    folder_tried: Option<mpsc::Sender<()>>,
 ) -> Result<Writer<Blocks>, AudioError> {
     let name = dir.display().to_string();
     Writer::start(name, ROOM, move |mut incoming| {
-        if let Err(error) = fs::create_dir_all(&dir) {
-            let error = AudioError::File {
-                doing: "create",
-                file: dir.display().to_string(),
-                reason: error.to_string(),
-            };
-            if let Some(error) = incoming.opened(Err(error)) {
-                events.failed(error);
+        let created = create_folder(&dir);
+        drop(folder_tried);
+        let folder = match created {
+            Ok(folder) => folder,
+            Err(error) => {
+                let error = AudioError::File {
+                    doing: "create",
+                    file: dir.display().to_string(),
+                    reason: error.to_string(),
+                };
+                if let Some(error) = incoming.opened(Err(error)) {
+                    events.failed(error);
+                }
+                return;
+            }
+        };
+        incoming.opened(Ok(()));
+        if !incoming.is_wanted() {
+            if let Err(error) = folder.discard() {
+                tracing::debug!(%error, "the folder of an abandoned recording stays");
             }
             return;
         }
-        incoming.opened(Ok(()));
         let files = SpeakerFiles {
             dir,
             limits,
@@ -213,6 +227,7 @@ fn create_numbered(dir: &Path, stem: &str) -> io::Result<(PathBuf, File)> {
 mod tests {
     use super::super::super::BLOCK_TIME;
     use super::*;
+    use std::fs;
     use std::time::Duration;
     use tokio::sync::mpsc;
     use tokio::time::Instant;
@@ -229,7 +244,7 @@ mod tests {
     /// Records one block of each speaker of each step. Returns the reported limits.
     async fn record(dir: &Path, limits: Limits, steps: &[Vec<Speaker>]) -> Vec<Limited> {
         let (to, mut events) = mpsc::unbounded_channel();
-        let mut writer = start(dir.to_owned(), limits, Events::new(to)).unwrap();
+        let mut writer = start(dir.to_owned(), limits, Events::new(to), None).unwrap();
         for (at, speakers) in steps.iter().enumerate() {
             let blocks: Blocks = speakers
                 .iter()
@@ -301,7 +316,8 @@ mod tests {
         // The first sound comes after ten minutes.
         let late = (600.0 / BLOCK_TIME.as_secs_f64()) as u64;
         let (to, _events) = mpsc::unbounded_channel();
-        let mut writer = start(dir.path().to_owned(), Limits::default(), Events::new(to)).unwrap();
+        let (path, events_to) = (dir.path().to_owned(), Events::new(to));
+        let mut writer = start(path, Limits::default(), events_to, None).unwrap();
         writer.push(late, 1, vec![(speaker("ann", 1), [0.5; BLOCK])]);
         let finishing = writer.finish(2 * late);
         finishing.wait(Instant::now() + PATIENCE).await.unwrap();

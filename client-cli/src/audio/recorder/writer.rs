@@ -1,8 +1,8 @@
 //! A bounded queue of blocks to a thread that writes them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use tokio::sync::oneshot;
@@ -31,8 +31,8 @@ struct Shared {
     waiting: AtomicUsize,
     /// Length of the written part of the recording, in blocks.
     written: AtomicU64,
-    /// Length of the recording, in blocks. Set when it ends.
-    length: AtomicU64,
+    /// Length of the recording, in blocks. Set when it ends; never if it is abandoned.
+    length: OnceLock<u64>,
 }
 
 struct Piece<P> {
@@ -46,6 +46,8 @@ struct Piece<P> {
 /// The thread's side.
 pub(super) struct Incoming<P> {
     pieces: Receiver<Piece<P>>,
+    /// Received by [`is_wanted`](Self::is_wanted).
+    first: Option<Piece<P>>,
     shared: Arc<Shared>,
     opened: Option<oneshot::Sender<Result<(), AudioError>>>,
     /// Dropped when the thread ends.
@@ -72,6 +74,7 @@ impl<P: Send + 'static> Writer<P> {
         let (ended_to, ended) = oneshot::channel();
         let incoming = Incoming {
             pieces,
+            first: None,
             shared: shared.clone(),
             opened: Some(opened_to),
             _ended: ended_to,
@@ -121,12 +124,19 @@ impl<P: Send + 'static> Writer<P> {
 
     /// Ends the recording, which has this length in blocks.
     pub(super) fn finish(self, length: u64) -> Finishing {
-        self.shared.length.store(length, Ordering::Release);
+        let _ = self.shared.length.set(length);
         Finishing {
             name: self.name,
             shared: self.shared,
             ended: self.ended,
         }
+    }
+
+    /// Ends without a recording and waits until the thread has ended, or until `give_up`. A recording that has begun is kept.
+    pub(super) async fn abandon(self, give_up: Instant) {
+        let Self { to, ended, .. } = self;
+        drop(to);
+        let _ = tokio::time::timeout_at(give_up, ended).await;
     }
 }
 
@@ -141,7 +151,7 @@ impl Finishing {
             return Ok(());
         }
         let written = self.shared.written.load(Ordering::Relaxed);
-        let length = self.shared.length.load(Ordering::Relaxed);
+        let length = self.shared.length.get().copied().unwrap_or_default();
         Err(AudioError::Unwritten {
             file: self.name,
             seconds: length.saturating_sub(written) as f64 * BLOCK_TIME.as_secs_f64(),
@@ -156,9 +166,16 @@ impl<P> Incoming<P> {
         to.send(opened).err()?.err()
     }
 
+    /// Waits for the first sound or the end. False: the recording was abandoned without a sound.
+    pub(super) fn is_wanted(&mut self) -> bool {
+        self.first = self.pieces.recv().ok();
+        self.first.is_some() || self.shared.length.get().is_some()
+    }
+
     /// Waits for the next sound, with its position. `None`: the end.
     pub(super) fn next(&mut self) -> Option<(u64, P)> {
-        let piece = self.pieces.recv().ok()?;
+        let first = self.first.take();
+        let piece = first.or_else(|| self.pieces.recv().ok())?;
         self.shared
             .waiting
             .fetch_sub(piece.blocks, Ordering::Relaxed);
@@ -170,8 +187,8 @@ impl<P> Incoming<P> {
         self.shared.written.store(blocks, Ordering::Relaxed);
     }
 
-    /// Length of the recording in blocks. Valid after [`next`](Self::next) has returned `None`.
+    /// Length of the recording in blocks, 0 if it was abandoned. Valid after [`next`](Self::next) has returned `None`.
     pub(super) fn length(&self) -> u64 {
-        self.shared.length.load(Ordering::Acquire)
+        self.shared.length.get().copied().unwrap_or_default()
     }
 }

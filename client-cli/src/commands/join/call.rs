@@ -74,6 +74,7 @@ const MEDIA_PATIENCE: Duration = Duration::from_secs(3);
 pub(super) struct Call {
     engine: Engine,
     sound: Sound,
+    recorder: Option<Recorder>,
     sockets: Sockets,
     supervisor: Supervisor,
     output: Output,
@@ -101,6 +102,7 @@ impl Call {
     pub(super) fn new(
         engine: Engine,
         mut sound: Sound,
+        recorder: Option<Recorder>,
         sockets: Sockets,
         supervisor: Supervisor,
         output: Output,
@@ -126,6 +128,7 @@ impl Call {
             end: None,
             engine,
             sound,
+            recorder,
             sockets,
             supervisor,
             output,
@@ -218,12 +221,7 @@ impl Call {
             self.finish(End::Wanted(reason, Exit::Done));
         }
         self.look_at_output();
-        while let Some(event) = self
-            .sound
-            .recorder
-            .as_mut()
-            .and_then(|recorder| recorder.poll_event())
-        {
+        while let Some(event) = self.recorder.as_mut().and_then(Recorder::poll_event) {
             self.take_recorder_event(event);
         }
     }
@@ -291,7 +289,7 @@ impl Call {
     /// Plays what is due.
     fn play(&mut self, now: Instant) {
         let due = self.playout.take(now);
-        if let Some(recorder) = &mut self.sound.recorder {
+        if let Some(recorder) = &mut self.recorder {
             recorder.skip(due.skipped);
         }
         let mut at = due.first_end;
@@ -304,7 +302,7 @@ impl Call {
     fn play_block(&mut self, now: Instant, at: Instant) {
         let mut mix = Box::new([0.0; BLOCK]);
         let mut speakers = Vec::new();
-        let recorder = self.sound.recorder.as_ref();
+        let recorder = self.recorder.as_ref();
         let record = recorder.is_some_and(Recorder::wants_speakers);
         let heard = self.sound.devices.play(now);
         self.engine
@@ -318,7 +316,7 @@ impl Call {
                 }
             });
         self.sound.devices.push(now, at, &mix);
-        if let Some(recorder) = &mut self.sound.recorder {
+        if let Some(recorder) = &mut self.recorder {
             recorder.record(Played { mix, speakers });
         }
     }
@@ -561,7 +559,7 @@ impl Call {
         while let Some(transmit) = self.engine.poll_transmit() {
             let _ = self.sockets.send(transmit.to, &transmit.datagram);
         }
-        if let Some(mut recorder) = self.sound.recorder.take() {
+        if let Some(mut recorder) = self.recorder.take() {
             recorder.finish(RECORDER_TIMEOUT).await;
             while let Some(event) = recorder.poll_event() {
                 self.take_recorder_event(event);

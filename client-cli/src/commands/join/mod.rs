@@ -19,6 +19,7 @@ use confab_protocol::control::MediaGrant;
 use confab_voice::{EncoderConfig, FrameDuration};
 
 use super::Context;
+use crate::audio::recorder::Recorder;
 use crate::engine::room::Joined;
 use crate::engine::{Engine, Settings};
 use crate::failure::{Exit, Failure};
@@ -37,16 +38,34 @@ const LOOK_FOR_READER: Duration = Duration::from_millis(50);
 /// Time that a running join gets when the program is told to end.
 const GIVE_UP_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Time that each thread of the recorder gets to remove what it created for a call that did not begin.
+const ABANDON_TIMEOUT: Duration = Duration::from_millis(500);
+
 pub(super) async fn run(
     context: &Context,
     flags: Join,
     signals: &mut Signals,
 ) -> Result<Exit, Failure> {
+    let mut recorder = None;
+    let ended = join(context, flags, signals, &mut recorder).await;
+    // A call that began has taken the recorder.
+    if let Some(recorder) = recorder {
+        recorder.abandon(ABANDON_TIMEOUT).await;
+    }
+    ended
+}
+
+async fn join(
+    context: &Context,
+    flags: Join,
+    signals: &mut Signals,
+    recorder: &mut Option<Recorder>,
+) -> Result<Exit, Failure> {
     let output = context.output;
     let prepare = async {
         let access = context.access().await?;
         let encoder = encoder(&flags)?;
-        let sound = Sound::open(&flags).await?;
+        let sound = Sound::open(&flags, recorder).await?;
         let sockets = Sockets::open().map_err(|error| {
             Failure::new(
                 Exit::Network,
@@ -91,7 +110,15 @@ pub(super) async fn run(
         participants: joined.others.iter().map(Person::from).collect(),
     });
     let plan = plan(&flags, now);
-    let call = Call::new(engine, sound, sockets, supervisor, output, plan);
+    let call = Call::new(
+        engine,
+        sound,
+        recorder.take(),
+        sockets,
+        supervisor,
+        output,
+        plan,
+    );
     let ended = call.run(signals).await;
     store.flush().await;
     ended

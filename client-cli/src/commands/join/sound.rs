@@ -26,18 +26,21 @@ pub(super) enum Input {
     Paced(Source),
 }
 
-/// All of the sound of a call. What is heard is played at the pace of the clock, whatever the speakers do.
+/// The sound of a call, without its recordings. What is heard is played at the pace of the clock, whatever the speakers do.
 pub(super) struct Sound {
     pub(super) input: Input,
     pub(super) devices: Devices,
-    pub(super) recorder: Option<Recorder>,
     /// Names of inputs and outputs that are not open yet.
     pub(super) awaited: Vec<String>,
 }
 
 impl Sound {
-    /// Opens inputs, outputs and devices before the room is entered.
-    pub(super) async fn open(flags: &Join) -> Result<Self, Failure> {
+    /// Opens inputs, outputs and devices before the room is entered. Starts the recorder that the options ask for, and leaves
+    /// it in `recorder` whatever comes of the rest.
+    pub(super) async fn open(
+        flags: &Join,
+        recorder: &mut Option<Recorder>,
+    ) -> Result<Self, Failure> {
         check(flags)?;
         let taken = files::look(flags).await?;
         let mut awaited = Vec::new();
@@ -47,18 +50,14 @@ impl Sound {
         }
         let microphone = flags.tone.is_none() && flags.input.is_none();
         let devices = Devices::open(microphone, flags.output.is_none()).await?;
-        let recorder = match (out_file(flags, taken), flags.record_dir.clone()) {
-            (None, None) => None,
-            (out, dir) => {
-                let mut recorder = Recorder::start(out, dir)?;
-                awaited.extend(recorder.opened(OPEN_TIMEOUT).await?);
-                Some(recorder)
-            }
-        };
+        let (out, dir) = (out_file(flags, taken), flags.record_dir.clone());
+        if out.is_some() || dir.is_some() {
+            let recorder = recorder.insert(Recorder::start(out, dir)?);
+            awaited.extend(recorder.opened(OPEN_TIMEOUT).await?);
+        }
         Ok(Self {
             input,
             devices,
-            recorder,
             awaited,
         })
     }
