@@ -132,6 +132,7 @@ impl Relays {
             let as_candidates = linked.map(|((relay, opened), id)| Candidate {
                 id: id as RelayId,
                 region: relay.region,
+                refuses: false,
                 load: Load {
                     opened: opened.at(relay),
                     ..relay.reported

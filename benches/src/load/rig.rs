@@ -44,6 +44,8 @@ const ANY_RELAY: RelayWish<'static> = RelayWish {
     region: None,
     prefer: None,
     avoid: None,
+    sessions: 1,
+    of_all: false,
 };
 
 /// Why there is no load.

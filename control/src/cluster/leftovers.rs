@@ -210,7 +210,7 @@ impl Relays {
         let still_there = named.and_then(|place| {
             let relays = self.lock();
             let relay = relays.get(&place.relay)?;
-            let is_it = relay.info.boot == place.boot && relay.has_room(wish.media_version);
+            let is_it = relay.info.boot == place.boot && relay.would_take(wish, Instant::now());
             is_it.then(|| relay.linked_as(&place.relay))
         });
         still_there.or_else(|| self.pick(wish))

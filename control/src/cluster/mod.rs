@@ -2,7 +2,7 @@
 //!
 //! * [`names`]: what relays and control nodes are called;
 //! * [`registry`]: who is linked; [`inbox`]: how a room hears of it;
-//! * [`placement`]: which of them a room goes to;
+//! * [`placement`]: which of them a room goes to; `refusals`: which of them open no sessions;
 //! * [`link`]: one relay's stream: commands out, results and ends of media in;
 //! * [`leftovers`]: rooms that a relay has and nobody here knows;
 //! * [`revoked`]: identities of relays and nodes that are not good any more;
@@ -15,6 +15,7 @@ pub mod link;
 pub mod names;
 pub mod nodes;
 pub mod placement;
+mod refusals;
 pub mod registry;
 pub mod revoked;
 pub mod status;

@@ -28,6 +28,8 @@ pub struct Candidate<I, R> {
     pub region: R,
     /// How loaded.
     pub load: Load,
+    /// Whether it did not open a session a short while ago.
+    pub refuses: bool,
 }
 
 /// What a room wants of its relay.
@@ -40,7 +42,8 @@ pub struct Wish<I, R> {
 }
 
 /// The less loaded of two random relays with room for one more session: of the wished region; if none there has room, of
-/// any region; the one to avoid only if there is no other. `None` when all are full.
+/// any region; one that refuses sessions only if there is no other; the one to avoid only if there is none of these. `None` when
+/// all are full.
 ///
 /// `below` draws a number below its argument, which is not zero. The candidates are gone through twice.
 pub fn choose<I: Copy + PartialEq, R: PartialEq>(
@@ -76,15 +79,24 @@ pub fn choose<I: Copy + PartialEq, R: PartialEq>(
 enum Tier {
     InRegion,
     Elsewhere,
+    Refusing,
     Avoided,
 }
 
 impl Tier {
-    const ALL: [Self; 3] = [Self::InRegion, Self::Elsewhere, Self::Avoided];
+    const ALL: [Self; 4] = [
+        Self::InRegion,
+        Self::Elsewhere,
+        Self::Refusing,
+        Self::Avoided,
+    ];
 
     fn of<I: PartialEq, R: PartialEq>(candidate: &Candidate<I, R>, wish: &Wish<I, R>) -> Self {
         if wish.avoid.as_ref() == Some(&candidate.id) {
             return Self::Avoided;
+        }
+        if candidate.refuses {
+            return Self::Refusing;
         }
         match &wish.region {
             Some(region) if candidate.region != *region => Self::Elsewhere,
@@ -109,7 +121,12 @@ impl Load {
 
     /// Whether one more session would be taken.
     pub fn has_room(&self) -> bool {
-        self.sessions_now() < u64::from(self.max_sessions)
+        self.has_room_for(1)
+    }
+
+    /// Whether so many more sessions would be taken.
+    pub fn has_room_for(&self, sessions: u64) -> bool {
+        self.sessions_now().saturating_add(sessions) <= u64::from(self.max_sessions)
     }
 
     /// How full the relay is, in millionths: of its sessions or of its busiest worker, whichever is the fuller. Sessions that
@@ -172,10 +189,25 @@ mod tests {
 
     /// Relay `i` has region `relays[i].0`.
     fn pick(relays: &[(u8, Load)], wish: Wish<usize, u8>, dice: &mut Dice) -> Option<usize> {
+        pick_among(relays, &[], wish, dice)
+    }
+
+    /// The same, where some relays refuse sessions.
+    fn pick_among(
+        relays: &[(u8, Load)],
+        refusing: &[usize],
+        wish: Wish<usize, u8>,
+        dice: &mut Dice,
+    ) -> Option<usize> {
         let candidates = relays
             .iter()
             .enumerate()
-            .map(|(id, &(region, load))| Candidate { id, region, load });
+            .map(|(id, &(region, load))| Candidate {
+                id,
+                region,
+                load,
+                refuses: refusing.contains(&id),
+            });
         choose(candidates, &wish, |count| dice.below(count))
     }
 
@@ -264,6 +296,34 @@ mod tests {
         assert_eq!(picks(&relays, wish), [0]);
         relays[0].1 = full();
         assert_eq!(picks(&relays, wish), [1]);
+    }
+
+    #[test]
+    fn a_relay_that_refuses_is_taken_only_if_there_is_no_other() {
+        let wish = Wish {
+            region: Some(1),
+            ..ANYWHERE
+        };
+        let mut relays = [(0, load(900, 90)), (1, load(0, 0)), (1, load(999, 0))];
+        let picks = |relays: &[(u8, Load)], refusing: &[usize], wish| {
+            pick_among(relays, refusing, wish, &mut Dice(7))
+        };
+        assert_eq!(picks(&relays, &[1], wish), Some(2));
+        assert_eq!(picks(&relays, &[1, 2], wish), Some(0));
+        assert_eq!(picks(&relays, &[0, 1, 2], wish), Some(1));
+        let avoid = Wish {
+            avoid: Some(1),
+            ..wish
+        };
+        assert_eq!(picks(&relays, &[0, 2], avoid), Some(0));
+        (relays[0].1, relays[2].1) = (full(), full());
+        assert_eq!(picks(&relays, &[1], wish), Some(1), "better than none");
+    }
+
+    #[test]
+    fn a_relay_has_room_for_as_many_as_it_says() {
+        assert!(load(990, 0).has_room_for(10));
+        assert!(!load(990, 0).has_room_for(11));
     }
 
     #[test]

@@ -17,7 +17,9 @@ use super::inbox::{InboxFull, RoomInbox};
 use super::leftovers::{Leftover, Moderated};
 use super::names::RelayName;
 use super::placement::{self, Candidate, Load, Wish};
+use super::refusals::Refusals;
 use crate::random;
+use crate::rooms::COMMAND_DEADLINE;
 use crate::rooms::effect::{Done, Input};
 use crate::rooms::state::RelayWish;
 use crate::throttle::{Bucket, Rate};
@@ -108,6 +110,8 @@ pub(super) struct Relay {
     pub(super) reported: wire::RelayLoad,
     /// Sessions opened since the last report.
     opened: u32,
+    /// Whether it opens sessions; of this run.
+    refusals: Refusals,
     /// How often it may link.
     links: Bucket,
 }
@@ -126,6 +130,8 @@ struct Pending {
     asked: Instant,
     /// Whether it asks for media sessions.
     lists: bool,
+    /// Whether it opens a media session at the run of the relay that is linked.
+    opens: bool,
 }
 
 /// A relay says more than any would that means well.
@@ -190,6 +196,7 @@ impl Relays {
             leftovers: HashMap::new(),
             reported: wire::RelayLoad::default(),
             opened: 0,
+            refusals: Refusals::default(),
             links: Bucket::new(LINK_RATE, Instant::now()),
         });
         if relay.links.take(Instant::now()).is_err() {
@@ -202,6 +209,7 @@ impl Relays {
             relay.give_rooms_up();
             relay.reported = wire::RelayLoad::default();
             relay.leftovers.clear();
+            relay.refusals = Refusals::default();
         }
         relay.serial += 1;
         (relay.info, relay.link, relay.silent) = (info, Some(link), false);
@@ -215,16 +223,18 @@ impl Relays {
     }
 
     /// A relay with room for one more session that speaks the version of media, as [`placement`] chooses: of the region if one
-    /// there has room, the one to avoid only when there is no other.
+    /// there has room, one that opened no session lately or the one to avoid only when there is no other.
     pub fn pick(&self, wish: &RelayWish<'_>) -> Option<LinkedRelay> {
-        let relays = self.lock();
+        let (relays, now) = (self.lock(), Instant::now());
         let candidates = relays
             .iter()
             .filter(|(_, relay)| relay.takes_rooms(wish.media_version))
+            .filter(|(_, relay)| !wish.of_all || relay.would_take(wish, now))
             .map(|(name, relay)| Candidate {
                 id: name,
                 region: relay.info.region.as_ref(),
                 load: relay.load(),
+                refuses: relay.refusals.is_last(now),
             });
         let wish = Wish {
             region: wish.region.map(Some),
@@ -296,6 +306,15 @@ impl Relays {
         }
     }
 
+    /// That run of the relay did not answer in time when it was asked to open a session.
+    pub fn note_unanswered(&self, relay: &LinkedRelay) {
+        if let Some(known) = self.lock().get_mut(&relay.name)
+            && known.info.boot == relay.boot
+        {
+            known.refused(&relay.name, None);
+        }
+    }
+
     /// Has the rooms of a relay that is not let in any more go elsewhere, unless another of its name is linked.
     pub fn give_up(&self, name: &RelayName) {
         if let Some(relay) = self.lock().get_mut(name)
@@ -350,10 +369,14 @@ impl Linked {
                 room,
                 command,
                 lists,
-                ..
+                opens,
+                asked,
             }) = pending
             {
                 let mut result = result;
+                if opens {
+                    relay.answered_open(&self.name, &result, asked.elapsed());
+                }
                 if !lists {
                     result.media.clear();
                 }
@@ -451,8 +474,11 @@ impl Relay {
         }
     }
 
-    pub(super) fn has_room(&self, media_version: u32) -> bool {
-        self.takes_rooms(media_version) && self.load().has_room()
+    /// Whether it has room for what is wished, and no open failed there lately.
+    pub(super) fn would_take(&self, wish: &RelayWish<'_>, now: Instant) -> bool {
+        self.takes_rooms(wish.media_version)
+            && self.load().has_room_for(wish.sessions)
+            && !self.refusals.is_last(now)
     }
 
     fn takes_rooms(&self, media_version: u32) -> bool {
@@ -475,6 +501,26 @@ impl Relay {
         }
     }
 
+    fn answered_open(&mut self, name: &RelayName, result: &CommandResult, after: Duration) {
+        match result.outcome {
+            CommandOutcome::Obeyed if result.connection_id.is_some() => {
+                // The room that asked has gone elsewhere when the answer came too late.
+                if after < COMMAND_DEADLINE {
+                    self.refusals.opened();
+                }
+            }
+            outcome => self.refused(name, Some(outcome)),
+        }
+    }
+
+    /// An open failed there; `None`: for want of an answer.
+    fn refused(&mut self, name: &RelayName, outcome: Option<CommandOutcome>) {
+        if self.refusals.refused(Instant::now()) {
+            let outcome = outcome.map_or("no answer", |outcome| outcome.as_str_name());
+            tracing::warn!(relay = %name, outcome, "a relay does not open media sessions: for a while rooms go there only if there is no other");
+        }
+    }
+
     fn send(
         &mut self,
         conference: ConferenceId,
@@ -489,6 +535,7 @@ impl Relay {
         link.next_command += 1;
         let opens = matches!(action, Action::OpenMedia(_));
         let lists = matches!(action, Action::ListMedia { .. });
+        let is_current = boot == self.info.boot;
         let message = Command {
             id,
             conference,
@@ -514,6 +561,7 @@ impl Relay {
                 command,
                 asked: Instant::now(),
                 lists,
+                opens: opens && is_current,
             },
         );
         true
@@ -555,22 +603,27 @@ impl Relay {
 
 #[cfg(test)]
 mod tests {
+    use confab_protocol::media::ConnectionId;
+
     use super::*;
 
     /// A relay that is linked while both of these are kept.
     fn link(relays: &Relays, name: &str, region: &str) -> (Linked, mpsc::Receiver<bytes::Bytes>) {
-        let info = RelayInfo {
+        let (out, queue) = mpsc::channel(1);
+        let name = name.parse().expect("a name");
+        let linked = relays.link(name, info(region), out);
+        (linked.expect("it links for the first time"), queue)
+    }
+
+    fn info(region: &str) -> RelayInfo {
+        RelayInfo {
             boot: BootId([1; 16]),
             region: region.parse().ok(),
             addresses: vec![SocketAddr::from(([192, 0, 2, 1], 4434))],
             max_sessions: 10,
             media: version::MEDIA,
             idle_timeout: Duration::from_secs(30),
-        };
-        let (out, queue) = mpsc::channel(1);
-        let name = name.parse().expect("a name");
-        let linked = relays.link(name, info, out);
-        (linked.expect("it links for the first time"), queue)
+        }
     }
 
     fn picked(relays: &Relays, region: Option<&str>, avoid: Option<&str>) -> Option<String> {
@@ -581,6 +634,8 @@ mod tests {
             region: region.as_ref(),
             prefer: None,
             avoid: avoid.as_ref(),
+            sessions: 1,
+            of_all: false,
         })?;
         Some(relay.name.as_str().to_owned())
     }
@@ -616,5 +671,80 @@ mod tests {
         };
         east.report(&full);
         assert_eq!(picked(&relays, None, None), None);
+    }
+
+    fn result(outcome: CommandOutcome, connection_id: Option<ConnectionId>) -> CommandResult {
+        CommandResult {
+            connection_id,
+            ..CommandResult::bare(0, outcome)
+        }
+    }
+
+    /// The relay has answered an open with this.
+    fn answer(linked: &Linked, result: &CommandResult, after: Duration) {
+        let name = linked.name.clone();
+        linked.with(|relay| relay.answered_open(&name, result, after));
+    }
+
+    #[test]
+    fn a_relay_that_opens_no_session_gets_no_further_room_while_there_is_another() {
+        let relays = Relays::default();
+        let (east, _east_queue) = link(&relays, "east", "east");
+        let (_west, _west_queue) = link(&relays, "west", "west");
+        let is = |name: &str| {
+            let picked = picked(&relays, Some("east"), None);
+            assert_eq!(picked.as_deref(), Some(name));
+        };
+        let id = Some(ConnectionId::new(0, 1, 1));
+        let opened = result(CommandOutcome::Obeyed, id);
+        for refusal in [
+            result(CommandOutcome::Full, None),
+            result(CommandOutcome::Invalid, None),
+            result(CommandOutcome::NotFound, None),
+            result(CommandOutcome::Fenced, None),
+            result(CommandOutcome::Obeyed, None),
+        ] {
+            is("east");
+            answer(&east, &refusal, Duration::ZERO);
+            is("west");
+            answer(&east, &opened, COMMAND_DEADLINE);
+            is("west");
+            answer(&east, &opened, Duration::ZERO);
+        }
+        is("east");
+        let relay = relays.linked_at(&east.name, BootId([1; 16])).unwrap();
+        relays.note_unanswered(&relay);
+        is("west");
+    }
+
+    #[test]
+    fn relays_that_all_open_no_session_are_still_tried() {
+        let relays = Relays::default();
+        let (east, _east_queue) = link(&relays, "east", "east");
+        answer(&east, &result(CommandOutcome::Full, None), Duration::ZERO);
+        assert_eq!(picked(&relays, None, None).as_deref(), Some("east"));
+        let all = RelayWish {
+            media_version: version::MEDIA.max(),
+            region: None,
+            prefer: None,
+            avoid: None,
+            sessions: 1,
+            of_all: true,
+        };
+        assert_eq!(relays.pick(&all), None);
+        // Another run of it has refused nothing.
+        drop(east);
+        let info = RelayInfo {
+            boot: BootId([2; 16]),
+            ..info("east")
+        };
+        let (out, _queue) = mpsc::channel(1);
+        let _linked = relays.link("east".parse().unwrap(), info, out).unwrap();
+        assert!(relays.pick(&all).is_some());
+        let too_many = RelayWish {
+            sessions: 11,
+            ..all
+        };
+        assert_eq!(relays.pick(&too_many), None);
     }
 }

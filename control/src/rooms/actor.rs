@@ -562,6 +562,10 @@ impl World for Surroundings {
         self.0.media_version(theirs)
     }
 
+    fn note_unanswered(&mut self, relay: &LinkedRelay) {
+        self.0.note_unanswered(relay);
+    }
+
     fn random(&mut self, bytes: &mut [u8]) {
         random::fill(bytes);
     }

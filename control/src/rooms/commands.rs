@@ -8,12 +8,13 @@ use confab_protocol::control::{ErrorCode, Refusal};
 use confab_protocol::media::HopKey;
 
 use super::effect::{Answer, Done, Effect, Ticket};
+use super::refused::Failure;
 use super::state::{PLACE_RETRY, RoomState, World};
 use super::unreached::Reach;
 use crate::cluster::LinkedRelay;
 
 /// A command that a relay has not obeyed by then has failed.
-pub(super) const COMMAND_DEADLINE: Duration = Duration::from_secs(2);
+pub(crate) const COMMAND_DEADLINE: Duration = Duration::from_secs(2);
 /// What a client is told to wait when a relay did not obey.
 const RELAY_RETRY: Duration = Duration::from_millis(500);
 
@@ -162,6 +163,7 @@ impl RoomState {
                 self.disobeyed(now, outcome, purpose, world);
             }
             (CommandOutcome::Obeyed, Purpose::Join(ticket, uplink, downlink), Some(id)) => {
+                self.opened_here();
                 let media = self.grant(id, uplink, downlink);
                 self.finish_join(ticket, Some(media));
             }
@@ -173,6 +175,7 @@ impl RoomState {
                 self.roll_called(now, (from, unseen), &result.media, result.more);
             }
             (CommandOutcome::Obeyed, Purpose::Move(sender, uplink, downlink), Some(id)) => {
+                self.opened_here();
                 let media = self.grant(id, uplink, downlink);
                 self.finish_move(sender, media);
             }
@@ -200,7 +203,7 @@ impl RoomState {
         match purpose {
             Purpose::CloseLeft(relay) => self.left_unclosed(relay),
             Purpose::Join(ticket, ..) | Purpose::Keep(ticket) => {
-                self.cancel_join(now, ticket, relay_silent())
+                self.join_failed(now, ticket, Failure::Unanswered, world);
             }
             // Whether the relay is dead is for its people to say.
             Purpose::Move(sender, ..) if self.is_linkless() => {

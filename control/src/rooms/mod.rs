@@ -22,6 +22,7 @@ mod moves;
 pub mod note;
 mod people;
 mod probe_limits;
+mod refused;
 pub mod registry;
 mod roll_call;
 mod secret;
@@ -29,6 +30,7 @@ mod silence;
 pub mod state;
 mod unreached;
 
+pub(crate) use commands::COMMAND_DEADLINE;
 pub use effect::{Joined, Joiner, OwnJoin, Resume};
 pub use registry::{Join, RoomLimits, Rooms, Settled};
 

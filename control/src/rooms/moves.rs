@@ -11,6 +11,7 @@ use super::commands::Purpose;
 use super::effect::{Effect, EventKind, Ticket};
 use super::home::Recorded;
 use super::note::{Note, ResumeHash};
+use super::refused::Failure;
 use super::secret::account_label;
 use super::state::{JoinStage, Media, PLACE_RETRY, Person, Place, RelayWish, RoomState, World};
 use crate::cluster::{LinkedRelay, RelayName};
@@ -219,12 +220,14 @@ impl RoomState {
     }
 
     /// Any relay that will do.
-    fn wish(&self) -> RelayWish<'_> {
+    pub(super) fn wish(&self) -> RelayWish<'_> {
         RelayWish {
             media_version: self.media_version(),
             region: self.region.as_ref(),
             prefer: None,
             avoid: None,
+            sessions: 1,
+            of_all: false,
         }
     }
 
@@ -286,13 +289,10 @@ impl RoomState {
                 self.displace(now, None, world);
             }
             (Purpose::Join(ticket, ..), CommandOutcome::Full) => {
-                let full = "the room's relay has no place for another; try again later";
-                self.cancel_join(now, *ticket, Refusal::new(ErrorCode::NoRelay, full));
+                self.join_failed(now, *ticket, Failure::Full, world);
             }
             (Purpose::Join(ticket, ..) | Purpose::Keep(ticket), _) => {
-                let failed = "the room's relay did not understand the server; its log says why";
-                tracing::error!(?outcome, "a relay refused to open a media session");
-                self.cancel_join(now, *ticket, Refusal::new(ErrorCode::Internal, failed));
+                self.join_failed(now, *ticket, Failure::Refused(outcome), world);
             }
             (Purpose::Move(..), _) => self.displace(now, here, world),
             (Purpose::Part(ticket), _) => self.fail_waiting(now, *ticket),

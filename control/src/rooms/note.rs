@@ -249,6 +249,8 @@ mod tests {
             Some(theirs.max())
         }
 
+        fn note_unanswered(&mut self, _: &LinkedRelay) {}
+
         fn random(&mut self, bytes: &mut [u8]) {
             self.0 += 1;
             bytes.fill(self.0);

@@ -44,7 +44,13 @@ impl RoomState {
         self.effects.push_back(Effect::Present(account));
         self.effects.push_back(Effect::Admit { ticket, account });
         let stage = JoinStage::Admitting { again: false };
-        self.joins.insert(ticket, Join { who, resume, stage });
+        let join = Join {
+            who,
+            resume,
+            failures: 0,
+            stage,
+        };
+        self.joins.insert(ticket, join);
     }
 
     pub(super) fn admitted(

@@ -9,7 +9,7 @@
 //! * A participant ends by a request or by the relay's word, never by the loss of a QUIC connection.
 //!
 //! This file receives inputs and keeps time; `people` has who comes and goes, `adoption` who is there already, `moves` where
-//! the media is, `silence` and `drain` when it has to go elsewhere, `commands` what the relay was asked.
+//! the media is, `silence`, `drain` and `refused` when it has to go elsewhere, `commands` what the relay was asked.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -47,6 +47,8 @@ pub trait World {
     /// The highest version of media datagrams that a client of these, this node and one relay at least speak; without a
     /// relay, that the client and this node speak.
     fn media_version(&mut self, theirs: VersionRange) -> Option<u32>;
+    /// The relay did not answer in time when it was asked to open a media session.
+    fn note_unanswered(&mut self, relay: &LinkedRelay);
     /// Fills `bytes` with what nobody can guess.
     fn random(&mut self, bytes: &mut [u8]);
 }
@@ -62,6 +64,10 @@ pub struct RelayWish<'a> {
     pub prefer: Option<&'a HomePlace>,
     /// This one only when there is no other.
     pub avoid: Option<&'a RelayName>,
+    /// So many sessions are to be opened there.
+    pub sessions: u64,
+    /// None rather than a relay that has no room for all of these, or that did not open a session lately.
+    pub of_all: bool,
 }
 
 /// A live room.
@@ -106,6 +112,8 @@ pub struct RoomState {
     /// When to ask the relay who has come to it, while one is left or parted from; `None` while it is asked.
     pub(super) roll_at: Option<Instant>,
     pub(super) avoid: Option<RelayName>,
+    /// When everybody was moved last because the relay did not open a session for another.
+    pub(super) made_way: Option<Instant>,
     pub(super) retry_at: Option<Instant>,
     /// Stores under way, with what they will change.
     storing: HashMap<Ticket, Storing>,
@@ -151,6 +159,8 @@ impl Person {
 pub(super) struct Join {
     pub(super) who: Joiner,
     pub(super) resume: Option<Resume>,
+    /// How many opens have failed for it.
+    pub(super) failures: u32,
     pub(super) stage: JoinStage,
 }
 
@@ -175,6 +185,8 @@ pub(super) struct Place {
     pub(super) hush: Option<Hush>,
     /// When to look for another relay, because this one is about to end.
     pub(super) drain_at: Option<Instant>,
+    /// How many opens have failed there since the last one that did not.
+    pub(super) failures: u32,
 }
 
 impl Place {
@@ -184,6 +196,7 @@ impl Place {
             since,
             hush: None,
             drain_at: None,
+            failures: 0,
         }
     }
 }
@@ -241,6 +254,7 @@ impl RoomState {
             unclosed: BTreeMap::new(),
             kicked: VecDeque::new(),
             avoid: None,
+            made_way: None,
             retry_at: None,
             storing: HashMap::new(),
             waiting: HashMap::new(),
@@ -359,6 +373,7 @@ impl RoomState {
         let is_due = |(id, command): (&u64, &Command)| (command.deadline <= now).then_some(*id);
         let due: Vec<u64> = self.commands.iter().filter_map(is_due).collect();
         for command in due {
+            self.note_unanswered(command, world);
             self.command_failed(now, command, world);
         }
         if self.retry_at.is_some_and(|at| at <= now) {

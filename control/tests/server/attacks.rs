@@ -366,3 +366,80 @@ async fn a_relay_that_floods_a_room_holds_up_nobody_elsewhere() {
     assert!(grown < 200, "{grown} MiB");
     assert!(worst < PATIENCE, "{worst:?}");
 }
+
+/// What a relay answers when it is asked to open a session; `None`: nothing.
+const REFUSALS: [Option<CommandOutcome>; 5] = [
+    Some(CommandOutcome::Full),
+    Some(CommandOutcome::Invalid),
+    Some(CommandOutcome::NotFound),
+    Some(CommandOutcome::WrongBoot),
+    None,
+];
+
+/// A server with a good relay that has much to do, and one that claims to have nothing to do: rooms go there first.
+async fn good_and_idle() -> (TestServer, FakeRelay, FakeRelay) {
+    let server = TestServer::start().await;
+    let good = server.relay("berlin").await;
+    good.has_sessions(900);
+    let idle = server.relay_with("paris", [9; 16], 1000).await;
+    eventually(|| {
+        let status = confab_control::cluster::status::of_node(&server.running.server);
+        let mut relays = status.relays.iter();
+        status.relays.len() == 2 && relays.any(|relay| relay.load.sessions == 900)
+    })
+    .await;
+    (server, good, idle)
+}
+
+/// The relay does all that it is told, but opens no session.
+fn open_nothing(relay: &FakeRelay, answer: Option<CommandOutcome>) {
+    relay.lies(move |command, result| match (&command.action, answer) {
+        (Action::OpenMedia(_), Some(outcome)) => vec![CommandResult::bare(result.id, outcome)],
+        (Action::OpenMedia(_), None) => Vec::new(),
+        _ => vec![result],
+    });
+}
+
+fn opens(relay: &FakeRelay) -> usize {
+    let actions = relay.actions();
+    let is_open = |action: &&Action| matches!(action, Action::OpenMedia(_));
+    actions.iter().filter(is_open).count()
+}
+
+#[tokio::test]
+async fn a_relay_that_opens_no_session_keeps_nobody_out_of_new_rooms() {
+    for answer in REFUSALS {
+        let (server, good, bad) = good_and_idle().await;
+        open_nothing(&bad, answer);
+        let ann = server.person("ann").await;
+        for slug in [SLUG, OTHER, "sunday"] {
+            ann.create(slug, Visibility::Public).await;
+            let joined = ann.join(slug).await;
+            let joined = joined.unwrap_or_else(|error| panic!("{answer:?}: {slug}: {error:?}"));
+            assert!(good.has_session(sender(&joined)));
+        }
+        assert_eq!(opens(&bad), 1, "{answer:?}: further rooms avoid it");
+        let bob = server.person("bob").await;
+        assert_eq!(bob.join(SLUG).await.unwrap().participants.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_relay_that_opens_no_further_session_keeps_nobody_out_of_its_rooms() {
+    for answer in REFUSALS {
+        let (server, good, bad) = good_and_idle().await;
+        let ann = server.person("ann").await;
+        ann.create(SLUG, Visibility::Public).await;
+        let ann_in = ann.join(SLUG).await.unwrap();
+        assert!(bad.has_session(sender(&ann_in)));
+        open_nothing(&bad, answer);
+        let bob = server.person("bob").await;
+        let bob_in = match bob.join(SLUG).await {
+            Ok(joined) => joined,
+            // One refusal may be chance.
+            Err(_) => bob.join(SLUG).await.unwrap(),
+        };
+        assert_eq!(bob_in.participants.len(), 2, "{answer:?}");
+        eventually(|| good.has_session(sender(&ann_in)) && good.has_session(sender(&bob_in))).await;
+    }
+}

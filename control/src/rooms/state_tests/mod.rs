@@ -5,6 +5,7 @@ mod drains;
 mod joins;
 mod moderation;
 mod ownership;
+mod refused;
 mod relays;
 mod silence;
 mod table;

@@ -34,11 +34,16 @@ pub(super) const BOB: u8 = 2;
 pub(super) struct TestWorld {
     pub(super) relays: Vec<LinkedRelay>,
     pub(super) drawn: u8,
+    /// Relays that did not answer an open in time.
+    pub(super) unanswered: Vec<String>,
+    /// Sessions that each relay takes.
+    pub(super) room_for: u64,
 }
 
 impl World for TestWorld {
     fn pick_relay(&mut self, wish: &RelayWish<'_>) -> Option<LinkedRelay> {
-        let speaks = |relay: &&LinkedRelay| relay.media.contains(wish.media_version);
+        let has_room = !wish.of_all || wish.sessions <= self.room_for;
+        let speaks = |relay: &&LinkedRelay| has_room && relay.media.contains(wish.media_version);
         let preferred = |relay: &&LinkedRelay| {
             let is_named = wish
                 .prefer
@@ -55,6 +60,10 @@ impl World for TestWorld {
         let relays = self.relays.iter();
         let common = relays.filter_map(|relay| relay.media.common(theirs));
         common.map(VersionRange::max).max()
+    }
+
+    fn note_unanswered(&mut self, relay: &LinkedRelay) {
+        self.unanswered.push(relay.name.to_string());
     }
 
     fn random(&mut self, bytes: &mut [u8]) {
@@ -165,6 +174,8 @@ impl Table {
         let world = TestWorld {
             relays: vec![relay("berlin", 1)],
             drawn: 0,
+            unanswered: Vec::new(),
+            room_for: 1000,
         };
         Self {
             now: Instant::now(),
