@@ -349,7 +349,7 @@ mod tests {
                 .unwrap()
                 .map(|entry| entry.unwrap().path())
                 .collect();
-            assert_eq!(left, [old.clone()], "{out:?}");
+            assert_eq!(left, std::slice::from_ref(&old), "{out:?}");
             assert_eq!(fs::read(&old).unwrap(), b"precious");
         }
         // Abandoned before the files were open.

@@ -47,7 +47,7 @@ pub(super) async fn run(
     signals: &mut Signals,
 ) -> Result<Exit, Failure> {
     let mut recorder = None;
-    let ended = join(context, flags, signals, &mut recorder).await;
+    let ended = Box::pin(join(context, flags, signals, &mut recorder)).await;
     // A call that began has taken the recorder.
     if let Some(recorder) = recorder {
         recorder.abandon(ABANDON_TIMEOUT).await;
