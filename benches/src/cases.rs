@@ -14,7 +14,7 @@ const HEAD: [u8; 6] = [1; 6];
 const RECORD: [u8; 90] = [9; 90];
 /// How often what takes nanoseconds is done in one round.
 const OFTEN: u64 = 1000;
-/// Those who speak without a place.
+/// Speakers without a place.
 const NOISE: usize = 20;
 /// The window of what is bundled.
 const WINDOW: Duration = Duration::from_millis(10);

@@ -19,7 +19,7 @@ const PITCH: (f64, f64) = (90.0, 260.0);
 /// Shortest and longest time to the next pitch and loudness, in seconds.
 const SYLLABLE: (f64, f64) = (0.08, 0.22);
 
-/// So many seconds of the voice with this seed, at most as loud as ±0.5.
+/// Sound of the voice with this seed, so many seconds of it, at most as loud as ±0.5.
 pub fn voice(seed: u64, seconds: f64) -> Vec<f32> {
     let mut random = StdRng::seed_from_u64(seed);
     let samples = (seconds * f64::from(RATE)) as usize;

@@ -41,7 +41,7 @@ pub enum CardError {
 #[derive(Debug, Clone)]
 pub struct Plugin(PathBuf);
 
-/// What a card can do, and how well it keeps time.
+/// Abilities of a card, and how well it keeps time.
 #[derive(Debug, Clone, Copy)]
 pub struct Form {
     /// Frames a second.
@@ -75,7 +75,7 @@ pub enum Format {
     F64,
 }
 
-/// What is wrong with a card, while it is.
+/// A fault of a card, for as long as it lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// It is not there.
@@ -238,7 +238,7 @@ impl Card {
         write(&self.dir.join("microphone.raw"), &bytes)
     }
 
-    /// What the speakers played, as 48 kHz samples from the beginning of the card's clock on: the first channel.
+    /// The first channel of the sound that the speakers played, as 48 kHz samples from the beginning of the card's clock on.
     pub fn played(&self) -> Result<Vec<f32>, CardError> {
         let form = self.form;
         let file = self.dir.join("speakers.raw");
@@ -284,7 +284,7 @@ impl Card {
         fs::remove_file(&file).map_err(failed(&file))
     }
 
-    /// What its streams did, a line each.
+    /// A line for each thing that the card's streams did.
     pub fn log(&self) -> Vec<String> {
         let text = fs::read_to_string(self.dir.join("log")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
@@ -314,7 +314,7 @@ impl Card {
     }
 }
 
-/// What a program is to find: a `default`, and other devices beside it.
+/// Devices that a program is to find: a `default`, and others beside it.
 #[derive(Debug)]
 pub struct Sounds {
     text: String,

@@ -149,7 +149,7 @@ impl Voice {
 }
 
 impl Line {
-    /// Whether a datagram is for this session.
+    /// True when a datagram is for this session.
     pub(super) fn is_for_me(&self, downlink: &Downlink<'_>) -> bool {
         downlink.is_authentic(&self.downlink_key)
     }
