@@ -110,16 +110,7 @@ pub async fn run(options: &Options, progress: impl Fn(&str)) -> Result<Report, D
     let fleet = Fleet::start(&options.programs, scratch.path()).await?;
     progress("registering ann, ben, cem and dee; ann opens the conference \"demo\"");
     for name in PEOPLE {
-        let email = format!("{name}@example.org");
-        let args = [
-            "register",
-            name,
-            "--email",
-            &email,
-            "--birthday",
-            "1990-01-31",
-        ];
-        fleet.people().client(name, &args, Some(PASSWORD)).await?;
+        fleet.people().register(name, PASSWORD).await?;
     }
     let args = ["conference", "create", SLUG, "--title", "The demo"];
     fleet.people().client(PEOPLE[0], &args, None).await?;

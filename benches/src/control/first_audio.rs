@@ -22,19 +22,7 @@ pub async fn figures(programs: &Path) -> Result<Vec<Figure>, ControlError> {
     let mut members: Vec<Call> = Vec::new();
     for number in 0..MEMBERS {
         let name = format!("member-{number}");
-        let email = format!("{name}@bench.invalid");
-        let register = [
-            "register",
-            &name,
-            "--email",
-            &email,
-            "--birthday",
-            "1990-01-01",
-        ];
-        fleet
-            .people()
-            .client(&name, &register, Some(PASSWORD))
-            .await?;
+        fleet.people().register(&name, PASSWORD).await?;
         if number == 0 {
             let create = ["conference", "create", SLUG];
             fleet.people().client(&name, &create, None).await?;

@@ -62,7 +62,15 @@ impl People {
         self.programs.done(&program, &mut command).await
     }
 
-    /// The same, however it ends.
+    /// Makes an account for `name`.
+    pub async fn register(&self, name: &str, password: &str) -> Result<(), FleetError> {
+        let email = format!("{name}@example.org");
+        let args = ["register", name, "--email", &email];
+        let args = [&args[..], &["--birthday", "1990-01-31"]].concat();
+        self.client(name, &args, Some(password)).await.map(drop)
+    }
+
+    /// Runs a command of the client as `name` and waits for its end, whatever that is.
     pub async fn try_client(
         &self,
         name: &str,

@@ -63,16 +63,7 @@ impl Stage {
 
 /// Makes an account for one of these people.
 pub async fn register(people: &People, name: &str) {
-    let email = format!("{name}@example.org");
-    let args = [
-        "register",
-        name,
-        "--email",
-        &email,
-        "--birthday",
-        "1990-01-31",
-    ];
-    people.client(name, &args, Some(PASSWORD)).await.unwrap();
+    people.register(name, PASSWORD).await.unwrap();
 }
 
 /// The frames that were received of `speaker`, by an event with statistics.

@@ -370,10 +370,7 @@ impl Node {
 
 /// Gives somebody an account.
 pub async fn register(people: &People, name: &str) {
-    let email = format!("{name}@example.org");
-    let args = ["register", name, "--email", &email];
-    let args = [&args[..], &["--birthday", "1990-01-31"]].concat();
-    people.client(name, &args, Some(PASSWORD)).await.unwrap();
+    people.register(name, PASSWORD).await.unwrap();
 }
 
 fn words(words: &[&str]) -> Vec<String> {
