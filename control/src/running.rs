@@ -23,6 +23,7 @@ use crate::accounts::cookie::CookieKey;
 use crate::accounts::token::TokenKey;
 use crate::accounts::{Accounts, AccountsConfig};
 use crate::api::clients::{Clients, ConnectionLimits};
+use crate::api::connection_ids::RandomIds;
 use crate::api::counts::LiveCounts;
 use crate::api::door::Door;
 use crate::api::links::Links;
@@ -645,7 +646,8 @@ async fn listen_for_metrics(address: SocketAddr) -> Result<TcpListener, ServeErr
 fn open(socket: UdpSocket, settings: ServerConfig, meter: Meter) -> std::io::Result<Endpoint> {
     let runtime = Arc::new(TokioRuntime);
     let socket = MeteredSocket::new(runtime.wrap_udp_socket(socket)?, meter);
-    let ours = EndpointConfig::default();
+    let mut ours = EndpointConfig::default();
+    ours.cid_generator(|| Box::new(RandomIds));
     Endpoint::new_with_abstract_socket(ours, Some(settings), Arc::new(socket), runtime)
 }
 

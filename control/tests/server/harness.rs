@@ -275,6 +275,19 @@ impl Client {
         self.ask_bytes(&framing::encode(&request)).await.unwrap()
     }
 
+    /// As [`Self::ask`], at the rate that the server allows.
+    pub async fn ask_slowly(&self, kind: request::Kind) -> Answer {
+        loop {
+            match self.ask(kind.clone()).await {
+                Err(error) if error.code() == ErrorCode::Throttled => {
+                    let pause = Duration::from_millis(error.retry_after_ms.into());
+                    tokio::time::sleep(pause).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
     /// The code of the refusal that this request gets.
     pub async fn refused(&self, kind: request::Kind) -> ErrorCode {
         let shown = format!("{kind:?}");
