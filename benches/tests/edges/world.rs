@@ -8,6 +8,7 @@ use std::time::Duration;
 use confab_benches::fleet::Call;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use super::common::{Stage, programs};
@@ -145,6 +146,8 @@ impl World {
 
 /// One of the programs, without input and output.
 pub fn program(name: &str) -> Command {
+    // Under `nohup` the programs would inherit that SIGHUP is ignored. A handler they do not inherit.
+    drop(signal(SignalKind::hangup()).unwrap());
     let mut command = Command::new(programs().join(name));
     command
         .kill_on_drop(true)
