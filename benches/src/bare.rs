@@ -10,7 +10,7 @@ use confab_relay::core::transport::CHUNK;
 use confab_relay::core::{Outgoing, SendStatus, Transport};
 use confab_relay::io::UdpDriver;
 
-use crate::load::cpu;
+use crate::load::cpu::{self, Usage};
 
 /// What to send.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ pub fn run(bursts: &Bursts) -> io::Result<Duration> {
     let mut driver = UdpDriver::new(vec![socket], 1)?;
     let body = vec![0xa5; bursts.body];
     let pid = std::process::id();
-    let before = cpu::used(pid)?;
+    let before = Usage::now(pid)?;
     let start = Instant::now();
     let mut sent = 0u64;
     for burst in 0.. {
@@ -62,6 +62,6 @@ pub fn run(bursts: &Bursts) -> io::Result<Duration> {
             left -= count;
         }
     }
-    let used = cpu::used(pid)? - before;
+    let used = cpu::used_since(&before, pid)?;
     Ok(used.div_f64(sent.max(1) as f64))
 }

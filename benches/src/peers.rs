@@ -4,12 +4,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::figures::{Figure, Goal, median};
+use crate::load::Shape;
+use crate::load::cpu::{self, Usage};
 use crate::load::crowd::{Crowd, Ears, Manner};
 use crate::load::metrics::{self, Told};
 use crate::load::network::Network;
 use crate::load::rig::{Rig, RigError};
 use crate::load::target::LoadError;
-use crate::load::{Shape, cpu};
 use crate::mumble;
 use crate::relay::SFRAME_LEN;
 
@@ -231,9 +232,9 @@ impl Delivery {
 
 /// Seconds of processor time for each frame that reaches a member.
 async fn cost(pid: u32, frames_sent: impl Fn() -> u64) -> Result<f64, RigError> {
-    let before = (cpu::used(pid)?, frames_sent());
+    let before = (Usage::now(pid)?, frames_sent());
     tokio::time::sleep(TIME).await;
     let frames = (frames_sent() - before.1) * u64::from(SHAPE.members - 1);
-    let used = cpu::used(pid)? - before.0;
+    let used = cpu::used_since(&before.0, pid)?;
     Ok(used.as_secs_f64() / frames.max(1) as f64)
 }

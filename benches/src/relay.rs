@@ -8,15 +8,16 @@ use std::time::{Duration, Instant};
 use crate::bench_room::{BenchRoom, NullTransport};
 use crate::cases::Case;
 use crate::figures::{Figure, Goal, median};
+use crate::load::Shape;
 use crate::load::climb::Climb;
 use crate::load::cores::{Cores, Placement};
+use crate::load::cpu::{self, Usage};
 use crate::load::crowd::{Crowd, Ears, Manner};
 use crate::load::network::Network;
 use crate::load::ramp::{Limits, Ramp};
 use crate::load::rig::{Rig, RigError};
 use crate::load::step::Measured;
 use crate::load::target::{LoadError, Target};
-use crate::load::{Shape, cpu};
 
 /// Interleaved pairs of a ratio, and windows of a latency.
 const PAIRS: usize = 7;
@@ -124,10 +125,10 @@ async fn against_sendmmsg(network: &Network, programs: &Path) -> Result<Vec<Figu
             // Who hears nothing is not sent to for long: the sessions of the pair before make way for new ones.
             let crowd = Crowd::start(rig.open(shape, 0).await?, manner(1, Ears::Shut))?;
             tokio::time::sleep(WARM_UP).await;
-            let before = (cpu::used(rig.pid)?, crowd.counts().frames_sent);
+            let before = (Usage::now(rig.pid)?, crowd.counts().frames_sent);
             tokio::time::sleep(TIME).await;
             let frames = (crowd.counts().frames_sent - before.1) as f64;
-            let used = cpu::used(rig.pid)? - before.0;
+            let used = cpu::used_since(&before.0, rig.pid)?;
             costs.push(used.as_secs_f64() / (frames * datagrams));
             crowd.end()?;
         }
@@ -418,10 +419,10 @@ async fn cost_of_frame(rig: &Rig, shape: Shape, pair: usize) -> Result<f64, RigE
     };
     let crowd = Crowd::start(sessions, speech)?;
     tokio::time::sleep(WARM_UP).await;
-    let before = (cpu::used(rig.pid)?, crowd.counts().frames_sent);
+    let before = (Usage::now(rig.pid)?, crowd.counts().frames_sent);
     tokio::time::sleep(TIME).await;
     let frames = crowd.counts().frames_sent - before.1;
-    let used = cpu::used(rig.pid)? - before.0;
+    let used = cpu::used_since(&before.0, rig.pid)?;
     crowd.end()?;
     Ok(used.as_secs_f64() / (frames as f64 * f64::from(shape.members - 1)))
 }

@@ -36,9 +36,9 @@ pub async fn figures(stage: &Stage) -> Result<Vec<Figure>, ControlError> {
     let more = connect(stage, &tokens[FIRST..FIRST + MORE]).await?;
     tokio::time::sleep(SETTLE).await;
     let grown = stage.memory()?.saturating_sub(before) as f64;
-    let (used, began) = (stage.cpu()?, Instant::now());
+    let (used, began) = (stage.usage()?, Instant::now());
     tokio::time::sleep(LOOK).await;
-    let used = (stage.cpu()? - used).as_secs_f64() / began.elapsed().as_secs_f64();
+    let used = stage.used_since(&used)?.as_secs_f64() / began.elapsed().as_secs_f64();
     let each = used * 1e6 / (first.len() + more.len()) as f64;
     Ok(vec![
         Figure::new(

@@ -38,7 +38,7 @@ pub async fn figures(stage: &Stage, progress: &impl Fn(&str)) -> Result<Vec<Figu
             inside.push((&host, slug, join(&host, slug).await?));
             tokio::time::sleep(STEP).await;
         }
-        let before = stage.cpu()?;
+        let before = stage.usage()?;
         let mut taken = Vec::new();
         for slug in &rooms {
             for person in &people {
@@ -49,7 +49,7 @@ pub async fn figures(stage: &Stage, progress: &impl Fn(&str)) -> Result<Vec<Figu
                 tokio::time::sleep_until((began + PAUSE).into()).await;
             }
         }
-        let used = stage.cpu()? - before;
+        let used = stage.used_since(&before)?;
         if round > 0 {
             rates.push(taken.len() as f64 / used.as_secs_f64());
             times.append(&mut taken);

@@ -35,7 +35,7 @@ pub async fn figures(stage: &Stage, progress: &impl Fn(&str)) -> Result<Vec<Figu
     for pair in 0..PAIRS {
         progress(&format!("pair {} of {PAIRS}", pair + 1));
         let alone = tokio::task::spawn_blocking(hashes).await??;
-        let before = stage.cpu()?;
+        let before = stage.usage()?;
         for link in links.iter().cycle().take(COUNT as usize) {
             let login = wire::Login {
                 name: person.name.clone(),
@@ -48,7 +48,7 @@ pub async fn figures(stage: &Stage, progress: &impl Fn(&str)) -> Result<Vec<Figu
             let logout = link.done(request::Kind::Logout(wire::Logout {})).await;
             logout.map_err(refused("a log-out"))?;
         }
-        let with_control = f64::from(COUNT) / (stage.cpu()? - before).as_secs_f64();
+        let with_control = f64::from(COUNT) / stage.used_since(&before)?.as_secs_f64();
         bare.push(alone);
         logins.push(with_control);
         ratios.push(with_control / alone);

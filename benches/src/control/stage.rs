@@ -10,7 +10,7 @@ use confab_protocol::wire::{self, request, response};
 
 use super::ControlError;
 use crate::fleet::Fleet;
-use crate::load::cpu;
+use crate::load::cpu::{self, Usage};
 
 pub(super) const PASSWORD: &str = "four random words here";
 
@@ -110,9 +110,14 @@ impl Stage {
         })
     }
 
-    /// Processor time that control has used so far.
-    pub(super) fn cpu(&self) -> Result<Duration, ControlError> {
-        Ok(cpu::used(self.pid()?)?)
+    /// What control's threads have had of the cores so far.
+    pub(super) fn usage(&self) -> Result<Usage, ControlError> {
+        Ok(Usage::now(self.pid()?)?)
+    }
+
+    /// Processor time that control has used since `before`.
+    pub(super) fn used_since(&self, before: &Usage) -> Result<Duration, ControlError> {
+        Ok(cpu::used_since(before, self.pid()?)?)
     }
 
     /// Control's resident memory, in bytes.

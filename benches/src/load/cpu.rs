@@ -1,10 +1,12 @@
 //! What a process has used of its cores, from the kernel's scheduler.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::time::Duration;
 
-/// What all threads of a process had of the cores so far.
+/// What the threads of a process had of the cores.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Shares {
     /// Time in which they ran.
@@ -13,9 +15,48 @@ pub struct Shares {
     pub waited: Duration,
 }
 
-/// Time that all threads of a process have run, to the nanosecond (`/proc/PID/task/*/schedstat`).
-pub fn used(pid: u32) -> io::Result<Duration> {
-    Ok(shares(pid)?.used)
+/// What each thread of a process had of the cores up to a moment, to the nanosecond (`/proc/PID/task/*/schedstat`).
+#[derive(Debug, Clone, Default)]
+pub struct Usage {
+    /// By the thread's id: nanoseconds run, and waited.
+    threads: BTreeMap<OsString, [u64; 2]>,
+}
+
+impl Usage {
+    /// Up to now.
+    pub fn now(pid: u32) -> io::Result<Self> {
+        let mut threads = BTreeMap::new();
+        for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+            let task = task?;
+            // A thread may end between the listing and the look.
+            if let Ok(line) = fs::read_to_string(task.path().join("schedstat")) {
+                let mut times = line
+                    .split_whitespace()
+                    .map(|text| text.parse().unwrap_or(0));
+                let times = [times.next().unwrap_or(0), times.next().unwrap_or(0)];
+                threads.insert(task.file_name(), times);
+            }
+        }
+        Ok(Self { threads })
+    }
+
+    /// What they had after `before`. What a thread had that has ended meanwhile is not known.
+    pub fn since(&self, before: &Self) -> Shares {
+        let mut total = [0; 2];
+        for (thread, times) in &self.threads {
+            let before = before.threads.get(thread).copied().unwrap_or_default();
+            for ((total, now), then) in total.iter_mut().zip(times).zip(before) {
+                *total += now.saturating_sub(then);
+            }
+        }
+        let [used, waited] = total.map(Duration::from_nanos);
+        Shares { used, waited }
+    }
+}
+
+/// Time that the threads of a process have run since `before`.
+pub fn used_since(before: &Usage, pid: u32) -> io::Result<Duration> {
+    Ok(Usage::now(pid)?.since(before).used)
 }
 
 /// Time that this thread has run, to the nanosecond.
@@ -27,21 +68,6 @@ pub fn used_by_thread() -> io::Result<Duration> {
         .ok_or_else(|| io::Error::other("no time in /proc/thread-self/schedstat"))
 }
 
-/// Time that all threads of a process have run and waited, to the nanosecond (`/proc/PID/task/*/schedstat`).
-pub fn shares(pid: u32) -> io::Result<Shares> {
-    let mut total = [0; 2];
-    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        // A thread may end between the listing and the look.
-        if let Ok(line) = fs::read_to_string(task?.path().join("schedstat")) {
-            for (total, text) in total.iter_mut().zip(line.split_whitespace()) {
-                *total += text.parse::<u64>().unwrap_or(0);
-            }
-        }
-    }
-    let [used, waited] = total.map(Duration::from_nanos);
-    Ok(Shares { used, waited })
-}
-
 /// Resident memory of a process, in bytes.
 pub fn resident(pid: u32) -> io::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
@@ -49,4 +75,26 @@ pub fn resident(pid: u32) -> io::Result<u64> {
     let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
     kib.map(|kib| kib * 1024)
         .ok_or_else(|| io::Error::other("no VmRSS in /proc/PID/status"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_ends_takes_nothing_from_the_others() {
+        let usage = |threads: &[(&str, [u64; 2])]| {
+            let threads = threads
+                .iter()
+                .map(|(id, times)| (OsString::from(id), *times));
+            Usage {
+                threads: threads.collect(),
+            }
+        };
+        let before = usage(&[("1", [100, 10]), ("2", [5000, 500])]);
+        let after = usage(&[("1", [130, 11]), ("3", [7, 2])]);
+        let shares = after.since(&before);
+        assert_eq!(shares.used, Duration::from_nanos(37));
+        assert_eq!(shares.waited, Duration::from_nanos(3));
+    }
 }

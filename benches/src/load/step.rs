@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::Shape;
-use super::cpu::{self, Shares};
+use super::cpu::{Shares, Usage};
 use super::crowd::{Counts, Crowd};
 use super::metrics::{self, Told};
 use super::ramp::LATE;
@@ -82,7 +82,7 @@ pub struct Moment {
     heard: Counted,
     late: Counted,
     told: Option<Told>,
-    shares: Option<Shares>,
+    usage: Option<Usage>,
 }
 
 impl Moment {
@@ -93,7 +93,7 @@ impl Moment {
             None => None,
         };
         Ok(Self {
-            shares: sources.pid.map(cpu::shares).transpose()?,
+            usage: sources.pid.map(Usage::now).transpose()?,
             told,
             heard: crowd.heard().counted(),
             late: crowd.late().counted(),
@@ -146,9 +146,11 @@ impl Moment {
             })
         };
         let grown = |name| told.map(|(now, then)| now.grown(then, name));
+        let usage = self.usage.as_ref().zip(before.usage.as_ref());
+        let shares = usage.map(|(now, then)| now.since(then));
         let cores = |part: fn(&Shares) -> Duration| {
-            let (now, then) = self.shares.as_ref().zip(before.shares.as_ref())?;
-            Some((part(now) - part(then)).as_secs_f64() / seconds)
+            let part = shares.as_ref().map(part)?;
+            Some(part.as_secs_f64() / seconds)
         };
         Measured {
             rooms: shape.rooms,
