@@ -13,7 +13,7 @@ use confab_control::cluster::LinkedRelay;
 use confab_control::cluster::inbox::{RoomInbox, RoomInputs, room_inbox};
 use confab_control::flags::{Command as ControlCommand, Flags};
 use confab_control::rooms::effect::{Done, Input};
-use confab_control::rooms::state::RelayWish;
+use confab_control::rooms::room::RelayWish;
 use confab_control::{Running, serve};
 use confab_protocol::cluster::{
     Action, CommandOutcome, CommandResult, Fence, OpenMedia, SessionNote,

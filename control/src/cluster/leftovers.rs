@@ -14,7 +14,7 @@ use confab_protocol::control::ConferenceId;
 use super::RelayName;
 use super::inbox::RoomInbox;
 use super::registry::{Linked, LinkedRelay, Relays, TooMuch};
-use crate::rooms::state::RelayWish;
+use crate::rooms::room::RelayWish;
 
 /// A leftover room is closed after this time: longer than a client takes to notice and to come back.
 const GRACE: Duration = Duration::from_secs(20);

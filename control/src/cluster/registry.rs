@@ -21,7 +21,7 @@ use super::refusals::Refusals;
 use crate::random;
 use crate::rooms::COMMAND_DEADLINE;
 use crate::rooms::effect::{Done, Input};
-use crate::rooms::state::RelayWish;
+use crate::rooms::room::RelayWish;
 use crate::throttle::{Bucket, Rate};
 
 /// A command that was not answered by then will not be: its room gave up long ago.

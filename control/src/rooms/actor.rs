@@ -18,7 +18,7 @@ use super::home::{self, Owner, Recorded};
 use super::leftovers;
 use super::registry::{Fall, Shared};
 use super::roll_call::{self, Roll};
-use super::state::{Numbers, RelayWish, RoomState, World};
+use super::room::{Numbers, RelayWish, Room, World};
 use crate::cluster::inbox::{RoomInbox, RoomInputs};
 use crate::cluster::{LinkedRelay, Relays};
 use crate::events::EventSink;
@@ -331,12 +331,12 @@ impl Actor {
         }
     }
 
-    fn fresh_state(&self, home: HomeRecord, numbers: Numbers) -> RoomState {
+    fn fresh_state(&self, home: HomeRecord, numbers: Numbers) -> Room {
         let max = self.shared.limits.max_participants;
         let mut secret = [0; RoomSecret::LEN];
         random::fill(&mut secret);
         let notes = self.shared.notes.of(self.conference);
-        RoomState::new(
+        Room::new(
             self.conference,
             home,
             max,
@@ -495,7 +495,7 @@ fn failed() -> Refusal {
 
 /// What changes while the actor runs.
 struct OpenRoom {
-    state: RoomState,
+    state: Room,
     tickets: HashMap<Ticket, AnswerTo>,
     next_ticket: Ticket,
     clients: Clients,

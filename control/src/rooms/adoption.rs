@@ -9,7 +9,7 @@ use confab_protocol::media::ConnectionId;
 use super::commands::Purpose;
 use super::effect::Effect;
 use super::note::ResumeHash;
-use super::state::{Media, Person, Place, RoomState};
+use super::room::{MediaSession, ParticipantState, Place, Room};
 use crate::cluster::LinkedRelay;
 use crate::store::SessionId;
 
@@ -18,10 +18,10 @@ pub struct Adopted {
     /// Where.
     pub relay: LinkedRelay,
     /// Who is there and may be.
-    pub people: Vec<Adoptee>,
+    pub participants: Vec<Adoptee>,
     /// Who is there and may not be: their sessions are closed. `None` for a session of which the relay has no good note.
     pub strangers: Vec<(u16, Option<AccountId>)>,
-    /// What `people` have in common; `None` when there is nobody.
+    /// What `participants` have in common; `None` when there is nobody.
     pub gathering: Option<Gathering>,
 }
 
@@ -48,12 +48,12 @@ pub struct Adoptee {
     pub may_speak: bool,
 }
 
-impl RoomState {
+impl Room {
     /// Takes over what a room's relay has of it. Nobody hears of it: who comes back takes its join up again.
     pub fn adopt(&mut self, now: Instant, adopted: Adopted) {
         let Adopted {
             relay,
-            people,
+            participants,
             strangers,
             gathering,
         } = adopted;
@@ -64,25 +64,25 @@ impl RoomState {
         self.region = relay.region.clone();
         self.effects.push_back(Effect::Settle(Some(relay.clone())));
         self.place = Some(Place::new(relay, now));
-        for adoptee in people {
+        for adoptee in participants {
             let participant = adoptee.participant;
             let (sender, may_speak) = (participant.sender, participant.may_speak());
             self.effects.push_back(Effect::Present(participant.account));
-            let person = Person {
+            let person = ParticipantState {
                 participant,
                 session: adoptee.session,
                 client: None,
                 resume: adoptee.resume,
-                media: Media::Open(adoptee.connection_id),
+                media: MediaSession::Open(adoptee.connection_id),
             };
-            self.people.insert(sender, person);
+            self.participants.insert(sender, person);
             if may_speak != adoptee.may_speak {
                 let action = Action::SetMaySpeak { sender, may_speak };
                 self.command(now, Purpose::Nothing, action);
             }
         }
         let highest = self
-            .people
+            .participants
             .keys()
             .copied()
             .chain(strangers.iter().map(|(sender, _)| *sender))

@@ -9,7 +9,7 @@ use confab_protocol::media::HopKey;
 
 use super::effect::{Answer, Done, Effect, Ticket};
 use super::refused::Failure;
-use super::state::{PLACE_RETRY, RoomState, World};
+use super::room::{PLACE_RETRY, Room, World};
 use super::unreached::Reach;
 use crate::cluster::LinkedRelay;
 
@@ -64,7 +64,7 @@ pub(super) enum Purpose {
     Nothing,
 }
 
-impl RoomState {
+impl Room {
     /// Sends a command to the room's relay; `None` when it has none.
     pub(super) fn command(
         &mut self,
@@ -94,7 +94,7 @@ impl RoomState {
         Some(self.send(now, &relay, purpose, action, Vec::new()))
     }
 
-    /// Sends a command to each relay where people of the room are.
+    /// Sends a command to each relay where participants of the room are.
     pub(super) fn command_everywhere(&mut self, now: Instant, action: &Action) -> Vec<u64> {
         let here = self.command(now, Purpose::Nothing, action.clone());
         let left = self.command_left(now, Purpose::Nothing, action.clone());
@@ -205,7 +205,7 @@ impl RoomState {
             Purpose::Join(ticket, ..) | Purpose::Keep(ticket) => {
                 self.join_failed(now, ticket, Failure::Unanswered, world);
             }
-            // Whether the relay is dead is for its people to say.
+            // Whether the relay is dead is for its participants to say.
             Purpose::Move(sender, ..) if self.is_linkless() => {
                 self.reopen(now + PLACE_RETRY, sender);
             }

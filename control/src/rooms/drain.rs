@@ -7,7 +7,7 @@ use confab_protocol::cluster::{Action, BootId};
 
 use super::commands::Purpose;
 use super::effect::Effect;
-use super::state::{Media, PLACE_RETRY, RoomState, World};
+use super::room::{MediaSession, PLACE_RETRY, Room, World};
 use crate::cluster::LinkedRelay;
 
 /// Who has not come to the new relay by then is left behind.
@@ -32,7 +32,7 @@ impl Leaving {
     }
 }
 
-impl RoomState {
+impl Room {
     /// The room's relay is about to end.
     pub(super) fn relay_drains(&mut self, now: Instant, world: &mut dyn World) {
         if let Some(place) = &mut self.place {
@@ -62,8 +62,8 @@ impl RoomState {
                 command.purpose = Purpose::Nothing;
             }
         }
-        for person in self.people.values_mut() {
-            person.media = Media::Waiting;
+        for person in self.participants.values_mut() {
+            person.media = MediaSession::Waiting;
         }
         self.leaving = Some(Leaving {
             relay,

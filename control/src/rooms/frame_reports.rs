@@ -8,7 +8,7 @@ use confab_protocol::control::AccountId;
 use confab_protocol::control::room::Role;
 
 use super::effect::{ClientId, EventKind, OwnJoin};
-use super::state::RoomState;
+use super::room::Room;
 
 /// A report counts for so long.
 const REMEMBERED: Duration = Duration::from_secs(60);
@@ -48,14 +48,14 @@ impl FrameReports {
     }
 }
 
-impl RoomState {
+impl Room {
     /// A client says that it cannot open the frames under a leaf.
     pub(super) fn frames_reported(&mut self, now: Instant, of: &OwnJoin, leaf: u32) {
         let Some(reporter) = self.find_own(of) else {
             return;
         };
-        let mut people = self.people.values().map(|person| &person.participant);
-        let Some((sender, account)) = people
+        let mut participants = self.participants.values().map(|person| &person.participant);
+        let Some((sender, account)) = participants
             .find(|participant| participant.leaf == Some(leaf))
             .map(|participant| (participant.sender, participant.account))
         else {
@@ -79,7 +79,7 @@ impl RoomState {
     /// The clients of those who moderate the room, each once.
     fn moderators(&self) -> Vec<ClientId> {
         let mut clients: Vec<_> = self
-            .people
+            .participants
             .values()
             .filter(|person| matches!(person.participant.role, Role::Owner | Role::Moderator))
             .filter_map(|person| person.client)

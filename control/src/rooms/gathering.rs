@@ -8,12 +8,12 @@ use confab_protocol::cluster::{Action, MediaState};
 
 use super::commands::Purpose;
 use super::roll_call::rises;
-use super::state::{Media, RoomState};
+use super::room::{MediaSession, Room};
 
 /// Time between two looks who has come.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-impl RoomState {
+impl Room {
     /// Not everybody has come, or it is not known.
     pub(super) fn look_for_the_rest(&mut self, now: Instant) {
         if self.leaving.is_some() || self.has_parted() {
@@ -51,8 +51,11 @@ impl RoomState {
             self.command(now, Purpose::Roll(from, unseen), Action::ListMedia { from });
             return;
         }
-        let is_open = |media: &Media| matches!(media, Media::Open(_));
-        let all_open = self.people.values().all(|person| is_open(&person.media));
+        let is_open = |media: &MediaSession| matches!(media, MediaSession::Open(_));
+        let all_open = self
+            .participants
+            .values()
+            .all(|person| is_open(&person.media));
         if all_open && !unseen {
             self.all_have_parted();
             self.all_have_left(now);

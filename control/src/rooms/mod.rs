@@ -1,6 +1,6 @@
 //! Live rooms: who is in a conference now, and where its media flows.
 //!
-//! * [`state`]: everything that decides, without I/O: inputs and a clock in, [`effect`]s out;
+//! * [`room`]: everything that decides, without I/O: inputs and a clock in, [`effect`]s out;
 //! * `actor`: the task that owns one room and carries its effects out; `clients`: who hears of them; `home`: whose a room is;
 //!   `admission`: who may come in;
 //! * [`registry`]: finds a conference's room, starts it when it is needed and forgets it when it is over;
@@ -25,9 +25,9 @@ mod probe_limits;
 mod refused;
 pub mod registry;
 mod roll_call;
+pub mod room;
 mod secret;
 mod silence;
-pub mod state;
 mod unreached;
 
 pub(crate) use commands::COMMAND_DEADLINE;
@@ -35,4 +35,4 @@ pub use effect::{Joined, Joiner, OwnJoin, Resume};
 pub use registry::{Join, RoomLimits, Rooms, Settled};
 
 #[cfg(test)]
-mod state_tests;
+mod room_tests;

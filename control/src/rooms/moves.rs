@@ -12,8 +12,10 @@ use super::effect::{Effect, EventKind, Ticket};
 use super::home::Recorded;
 use super::note::{Note, ResumeHash};
 use super::refused::Failure;
+use super::room::{
+    JoinStage, MediaSession, PLACE_RETRY, ParticipantState, Place, RelayWish, Room, World,
+};
 use super::secret::account_label;
-use super::state::{JoinStage, Media, PLACE_RETRY, Person, Place, RelayWish, RoomState, World};
 use crate::cluster::{LinkedRelay, RelayName};
 use crate::store::{HomePlace, SessionId};
 
@@ -23,7 +25,7 @@ const SETTLING: Duration = Duration::from_secs(1);
 /// A store that did not take where a room is is asked again after this time.
 const RECORD_RETRY: Duration = Duration::from_secs(1);
 
-impl RoomState {
+impl Room {
     /// Opens what waits for the room's relay, or finds a relay first.
     pub(super) fn place_or_wait(&mut self, now: Instant, world: &mut dyn World) {
         if self.place.is_some() {
@@ -147,21 +149,25 @@ impl RoomState {
         // Asked for once: if the relay does not have it, there will be a new one.
         let is_resumed = join.resume.is_some();
         let live = join.resume.as_mut().and_then(|resume| resume.live.take());
-        let is_known = |person: &Person| {
+        let is_known = |person: &ParticipantState| {
             // What the relay keeps with the session says by whose session it came.
             person.session == session
-                && matches!(&person.media, Media::Open(id) if Some(*id) == live)
+                && matches!(&person.media, MediaSession::Open(id) if Some(*id) == live)
         };
-        if self.people.get(&participant.sender).is_some_and(is_known) {
+        if self
+            .participants
+            .get(&participant.sender)
+            .is_some_and(is_known)
+        {
             let (sender, may_speak) = (participant.sender, participant.may_speak());
             let action = Action::SetMaySpeak { sender, may_speak };
             self.command(now, Purpose::Keep(ticket), action);
             return;
         }
-        if is_resumed && let Some(person) = self.people.get_mut(&participant.sender) {
-            person.media = Media::Opening;
+        if is_resumed && let Some(person) = self.participants.get_mut(&participant.sender) {
+            person.media = MediaSession::Opening;
         }
-        let known = self.people.get(&participant.sender);
+        let known = self.participants.get(&participant.sender);
         let Some(resume) = fresh.or(known.map(|person| person.resume)) else {
             return;
         };
@@ -192,10 +198,10 @@ impl RoomState {
     }
 
     pub(super) fn finish_move(&mut self, sender: u16, media: MediaGrant) {
-        let Some(person) = self.people.get_mut(&sender) else {
+        let Some(person) = self.participants.get_mut(&sender) else {
             return;
         };
-        person.media = Media::Open(media.connection_id);
+        person.media = MediaSession::Open(media.connection_id);
         let (client, join_id) = (person.client, person.participant.join_id);
         let clients = client.into_iter().collect();
         self.tell(clients, EventKind::MediaMoved(join_id, media));
@@ -203,8 +209,8 @@ impl RoomState {
 
     /// Has the participant's session opened anew at that time, or when sessions are looked after anyway.
     pub(super) fn reopen(&mut self, at: Instant, sender: u16) {
-        if let Some(person) = self.people.get_mut(&sender) {
-            person.media = Media::Waiting;
+        if let Some(person) = self.participants.get_mut(&sender) {
+            person.media = MediaSession::Waiting;
             self.retry_at.get_or_insert(at);
         }
     }
@@ -259,8 +265,8 @@ impl RoomState {
                 _ => {}
             }
         }
-        for person in self.people.values_mut() {
-            person.media = Media::Waiting;
+        for person in self.participants.values_mut() {
+            person.media = MediaSession::Waiting;
         }
         if now < place.since + SETTLING {
             self.retry_at = Some(now + PLACE_RETRY);
@@ -305,13 +311,13 @@ impl RoomState {
 
     /// A relay that was out of reach may have ended sessions meanwhile, and told nobody.
     pub(super) fn probe_all(&mut self, now: Instant) {
-        let people: Vec<(u16, bool)> = self
-            .people
+        let participants: Vec<(u16, bool)> = self
+            .participants
             .values()
-            .filter(|person| matches!(person.media, Media::Open(_)))
+            .filter(|person| matches!(person.media, MediaSession::Open(_)))
             .map(|person| (person.participant.sender, person.participant.may_speak()))
             .collect();
-        for (sender, may_speak) in people {
+        for (sender, may_speak) in participants {
             let action = Action::SetMaySpeak { sender, may_speak };
             self.command(now, Purpose::Probe(sender), action);
         }
@@ -320,14 +326,14 @@ impl RoomState {
 
     /// Who waits to come in is told; who is in waits on.
     fn without_place(&mut self, now: Instant, refusal: impl Fn() -> Refusal) {
-        let opening = |(ticket, join): (&Ticket, &super::state::Join)| {
+        let opening = |(ticket, join): (&Ticket, &super::room::Join)| {
             matches!(join.stage, JoinStage::Opening { .. }).then_some(*ticket)
         };
         let joins: Vec<Ticket> = self.joins.iter().filter_map(opening).collect();
         for ticket in joins {
             self.cancel_join(now, ticket, refusal());
         }
-        if !self.people.is_empty() {
+        if !self.participants.is_empty() {
             self.retry_at = Some(now + PLACE_RETRY);
         }
     }
@@ -343,12 +349,12 @@ impl RoomState {
             })
             .collect();
         let waiting: Vec<(Participant, SessionId, ResumeHash)> = self
-            .people
+            .participants
             .values_mut()
-            .filter(|person| matches!(person.media, Media::Waiting))
+            .filter(|person| matches!(person.media, MediaSession::Waiting))
             .filter(|person| !resuming.contains(&person.participant.sender))
             .map(|person| {
-                person.media = Media::Opening;
+                person.media = MediaSession::Opening;
                 (person.participant.clone(), person.session, person.resume)
             })
             .collect();

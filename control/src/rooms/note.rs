@@ -12,7 +12,7 @@ use confab_protocol::cluster::{BootId, GenerationLeaf, MediaState, SessionNote};
 use confab_protocol::control::{AccountId, ConferenceId, JoinId, ResumeSecret, RoomSecret};
 use zeroize::Zeroizing;
 
-use super::state::World;
+use super::room::World;
 use crate::store::SessionId;
 
 /// The layout that this code writes and reads.
@@ -241,7 +241,7 @@ mod tests {
     struct Fixed(u8);
 
     impl World for Fixed {
-        fn pick_relay(&mut self, _: &crate::rooms::state::RelayWish<'_>) -> Option<LinkedRelay> {
+        fn pick_relay(&mut self, _: &crate::rooms::room::RelayWish<'_>) -> Option<LinkedRelay> {
             None
         }
 

@@ -12,7 +12,7 @@ use confab_protocol::version::VersionRange;
 use super::commands::Purpose;
 use super::effect::{Answer, ClientId, Effect, EventKind, Joined, Joiner, OwnJoin, Resume, Ticket};
 use super::note::ResumeHash;
-use super::state::{Join, JoinStage, Media, Person, RoomState, World};
+use super::room::{Join, JoinStage, MediaSession, ParticipantState, Room, World};
 use super::unreached::Reach;
 use crate::store::{ConferenceRecord, SessionId, Standing};
 
@@ -21,7 +21,7 @@ const MAX_DEVICES: usize = 8;
 /// Joins that were kicked out which a room remembers.
 const MAX_KICKED: usize = 256;
 
-impl RoomState {
+impl Room {
     pub(super) fn begin_join(
         &mut self,
         now: Instant,
@@ -123,12 +123,12 @@ impl RoomState {
         if let Some(resume) = resume {
             let person = self
                 .find_resumed(who.account, resume)
-                .and_then(|sender| self.people.get(&sender));
+                .and_then(|sender| self.participants.get(&sender));
             let person = person.ok_or_else(join_gone)?;
             return Ok((person.participant.clone(), None));
         }
         let accounts = self
-            .people
+            .participants
             .values()
             .map(|person| person.participant.account);
         let coming_of_account = self.joins.values().filter(|join| {
@@ -148,7 +148,7 @@ impl RoomState {
         let coming = self.joins.values().filter(|join| {
             matches!(&join.stage, JoinStage::Opening { .. }) && join.resume.is_none()
         });
-        if self.people.len() + coming.count() >= self.max_participants {
+        if self.participants.len() + coming.count() >= self.max_participants {
             return Err(Refusal::new(
                 ErrorCode::LimitReached,
                 format!(
@@ -188,7 +188,9 @@ impl RoomState {
         let Some(Join { who, stage, .. }) = self.joins.remove(&ticket) else {
             return;
         };
-        let opened = media.as_ref().map(|media| Media::Open(media.connection_id));
+        let opened = media
+            .as_ref()
+            .map(|media| MediaSession::Open(media.connection_id));
         let JoinStage::Opening {
             conference,
             participant,
@@ -201,14 +203,14 @@ impl RoomState {
         let role = if let Some(secret) = &resume_secret {
             let others = self.everyone();
             let role = participant.role;
-            self.people.insert(
+            self.participants.insert(
                 sender,
-                Person {
+                ParticipantState {
                     participant: participant.clone(),
                     session: who.session,
                     client: Some(who.client),
                     resume: secret.into(),
-                    media: opened.unwrap_or(Media::Waiting),
+                    media: opened.unwrap_or(MediaSession::Waiting),
                 },
             );
             self.tell(others, EventKind::Joined(participant));
@@ -216,7 +218,7 @@ impl RoomState {
         } else {
             // The participant counts already; this was the join's own count.
             self.effects.push_back(Effect::Absent(who.account));
-            let Some(person) = self.people.get_mut(&sender) else {
+            let Some(person) = self.participants.get_mut(&sender) else {
                 self.answer(ticket, Err(join_gone()));
                 return;
             };
@@ -238,7 +240,7 @@ impl RoomState {
             role,
             revision: self.revision,
             participants: self
-                .people
+                .participants
                 .values()
                 .map(|person| person.participant.clone())
                 .collect(),
@@ -274,7 +276,12 @@ impl RoomState {
                     self.unclosed.insert(sender, Some(join.who.account));
                 }
                 self.command_everywhere(now, &Action::CloseMedia { sender });
-            } else if was_asked || self.people.get(&sender).is_some_and(Person::is_opening) {
+            } else if was_asked
+                || self
+                    .participants
+                    .get(&sender)
+                    .is_some_and(ParticipantState::is_opening)
+            {
                 // The session that it had may be closed already: it has to have one again.
                 self.reopen(now, sender);
             }
@@ -301,8 +308,8 @@ impl RoomState {
 
     /// Nobody has the keys of a join whose answer found no client: it would stand in the room until its session is over.
     pub(super) fn unclaimed(&mut self, now: Instant, join_id: JoinId) {
-        let mut people = self.people.iter();
-        let found = people.find(|(_, person)| person.participant.join_id == join_id);
+        let mut participants = self.participants.iter();
+        let found = participants.find(|(_, person)| person.participant.join_id == join_id);
         let Some(sender) = found.map(|(sender, _)| *sender) else {
             return;
         };
@@ -332,7 +339,10 @@ impl RoomState {
     /// Whose client is on its way back from a lost connection does not hear of the kick, and would come in again: it is told
     /// when it wants to take its join up.
     fn remember_kicked(&mut self, senders: &[u16]) {
-        for person in senders.iter().filter_map(|sender| self.people.get(sender)) {
+        for person in senders
+            .iter()
+            .filter_map(|sender| self.participants.get(sender))
+        {
             if self.kicked.len() >= MAX_KICKED {
                 self.kicked.pop_front();
             }
@@ -391,7 +401,7 @@ impl RoomState {
             self.cancel_join(now, ticket, ended());
         }
         let senders: Vec<u16> = self
-            .people
+            .participants
             .iter()
             .filter(|(_, person)| person.session == session)
             .map(|(sender, _)| *sender)
@@ -402,7 +412,7 @@ impl RoomState {
 
     /// Takes a participant out of the room and tells everybody, itself unless `quiet` is where it asked from.
     pub(super) fn take_out(&mut self, sender: u16, reason: LeaveReason, quiet: Option<ClientId>) {
-        let Some(person) = self.people.remove(&sender) else {
+        let Some(person) = self.participants.remove(&sender) else {
             return;
         };
         let others = self.everyone();
@@ -444,7 +454,7 @@ impl RoomState {
 
     fn take_all_out(&mut self, senders: &[u16], reason: LeaveReason) {
         for sender in senders {
-            if let Some(person) = self.people.get(sender) {
+            if let Some(person) = self.participants.get(sender) {
                 self.unclosed
                     .insert(*sender, Some(person.participant.account));
             }
@@ -481,7 +491,7 @@ impl RoomState {
     }
 
     fn change(&mut self, sender: u16, standing: Standing) {
-        let Some(person) = self.people.get_mut(&sender) else {
+        let Some(person) = self.participants.get_mut(&sender) else {
             return;
         };
         let participant = &mut person.participant;
@@ -499,7 +509,7 @@ impl RoomState {
             JoinStage::Opening { participant, .. } if join.resume.is_none() => Some(participant),
             _ => None,
         });
-        let present = self.people.values().map(|person| &person.participant);
+        let present = self.participants.values().map(|person| &person.participant);
         let rights: Vec<(u16, bool)> = present
             .chain(coming)
             .filter(|participant| participant.account == account)
@@ -544,8 +554,8 @@ impl RoomState {
     }
 
     pub(super) fn find(&self, account: AccountId, join_id: JoinId) -> Option<u16> {
-        let mut people = self.people.values().map(|person| &person.participant);
-        people
+        let mut participants = self.participants.values().map(|person| &person.participant);
+        participants
             .find(|participant| participant.account == account && participant.join_id == join_id)
             .map(|participant| participant.sender)
     }
@@ -553,7 +563,7 @@ impl RoomState {
     /// The participant of that join, if the client has made it.
     pub(super) fn find_own(&self, of: &OwnJoin) -> Option<u16> {
         let sender = self.find(of.account, of.join_id)?;
-        let person = self.people.get(&sender)?;
+        let person = self.participants.get(&sender)?;
         (person.resume == ResumeHash::from(&of.secret)).then_some(sender)
     }
 
@@ -566,8 +576,8 @@ impl RoomState {
     }
 
     fn senders_of(&self, account: AccountId) -> Vec<u16> {
-        let people = self.people.values().map(|person| &person.participant);
-        people
+        let participants = self.participants.values().map(|person| &person.participant);
+        participants
             .filter(|participant| participant.account == account)
             .map(|participant| participant.sender)
             .collect()
@@ -582,7 +592,7 @@ impl RoomState {
         let first = self.next_sender;
         let mut candidates = (0..=u16::MAX).map(|step| first.wrapping_add(step));
         let free = candidates.find(|sender| {
-            !self.people.contains_key(sender)
+            !self.participants.contains_key(sender)
                 && !self.unclosed.contains_key(sender)
                 && !coming(*sender)
         })?;

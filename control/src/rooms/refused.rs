@@ -8,7 +8,7 @@ use confab_protocol::control::{ErrorCode, Refusal};
 
 use super::commands::{Purpose, relay_silent};
 use super::effect::Ticket;
-use super::state::{JoinStage, Media, RelayWish, RoomState, World};
+use super::room::{JoinStage, MediaSession, RelayWish, Room, World};
 use crate::cluster::LinkedRelay;
 
 /// With so many failed opens a join is refused, whatever other relays there are.
@@ -45,7 +45,7 @@ impl Failure {
     }
 }
 
-impl RoomState {
+impl Room {
     /// The room's relay did not open the media session of a join.
     pub(super) fn join_failed(
         &mut self,
@@ -105,7 +105,7 @@ impl RoomState {
         };
         let (here, failures) = (place.relay.name.clone(), place.failures);
         // Whether a relay without a link is dead is for its participants to say.
-        if self.is_linkless() && !self.people.is_empty() {
+        if self.is_linkless() && !self.participants.is_empty() {
             return false;
         }
         if !self.is_held_by_others(ticket) {
@@ -137,9 +137,10 @@ impl RoomState {
             Some(JoinStage::Opening { participant, .. }) => Some(participant.sender),
             _ => None,
         };
-        let mut people = self.people.iter();
-        people
-            .any(|(sender, person)| Some(*sender) != own && matches!(person.media, Media::Open(_)))
+        let mut participants = self.participants.iter();
+        participants.any(|(sender, person)| {
+            Some(*sender) != own && matches!(person.media, MediaSession::Open(_))
+        })
     }
 
     /// How many sessions the room needs for its participants and joins.
@@ -147,7 +148,7 @@ impl RoomState {
         let coming = self.joins.values().filter(|join| {
             matches!(join.stage, JoinStage::Opening { .. }) && join.resume.is_none()
         });
-        (self.people.len() + coming.count()) as u64
+        (self.participants.len() + coming.count()) as u64
     }
 
     /// A relay other than the room's that has room for so many sessions and opened those that it was asked for last.

@@ -83,14 +83,14 @@ pub(super) struct Shared {
     /// This node and the others.
     pub(super) nodes: Nodes,
     pub(super) notes: NoteKeys,
-    rooms: Mutex<HashMap<ConferenceId, Room>>,
+    rooms: Mutex<HashMap<ConferenceId, RoomHandle>>,
     /// In which rooms an account is, and how often.
     presence: Mutex<HashMap<AccountId, HashMap<ConferenceId, u32>>>,
     /// No room is begun any more.
     is_closed: AtomicBool,
 }
 
-struct Room {
+struct RoomHandle {
     requests: mpsc::Sender<Request>,
     inbox: RoomInbox,
     live: Arc<AtomicU32>,
@@ -404,7 +404,7 @@ impl Rooms {
         }
     }
 
-    fn start(&self, conference: ConferenceId) -> Room {
+    fn start(&self, conference: ConferenceId) -> RoomHandle {
         let (requests, queue) = mpsc::channel(MAILBOX);
         let (inbox, inputs) = room_inbox();
         let live = Arc::new(AtomicU32::new(0));
@@ -422,7 +422,7 @@ impl Rooms {
             },
         };
         tokio::spawn(actor.run());
-        Room {
+        RoomHandle {
             requests,
             inbox,
             live,

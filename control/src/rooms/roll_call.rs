@@ -27,7 +27,7 @@ const LIST_DEADLINE: Duration = Duration::from_secs(4);
 pub(super) enum Roll {
     /// Nobody is there.
     Nobody,
-    /// There is no way to this relay, or it does not say: people may be there. It tells what it has of the room when it links.
+    /// There is no way to this relay, or it does not say: participants may be there. It tells what it has of the room when it links.
     /// With its idle timeout, if it is known.
     OutOfReach(HomePlace, Option<Duration>),
     /// The relay obeys a later owner.
@@ -87,15 +87,15 @@ pub(super) async fn call(
     };
     match found {
         Ok(Judged {
-            people,
+            participants,
             strangers,
             gathering,
         }) => {
-            let (here, not) = (people.len(), strangers.len());
-            tracing::info!(%conference, relay = %relay.name, people = here, strangers = not, "a room is taken over with its people");
+            let (here, not) = (participants.len(), strangers.len());
+            tracing::info!(%conference, relay = %relay.name, participants = here, strangers = not, "a room is taken over with its participants");
             let adopted = Adopted {
                 relay,
-                people,
+                participants,
                 strangers,
                 gathering,
             };
@@ -220,7 +220,7 @@ fn open_notes(
 
 /// Who is at a relay that was asked.
 struct Judged {
-    people: Vec<Adoptee>,
+    participants: Vec<Adoptee>,
     strangers: Vec<(u16, Option<AccountId>)>,
     gathering: Option<Gathering>,
 }
@@ -270,7 +270,7 @@ async fn judge(
         }
     }
     let gathering = most_common(admitted.iter().map(|(_, gathering)| gathering)).cloned();
-    let (people, others): (Vec<_>, Vec<_>) = admitted
+    let (participants, others): (Vec<_>, Vec<_>) = admitted
         .into_iter()
         .partition(|(_, of)| Some(of) == gathering.as_ref());
     let other = |(adoptee, _): (Adoptee, Gathering)| {
@@ -279,7 +279,10 @@ async fn judge(
     };
     strangers.extend(others.into_iter().map(other));
     Ok(Judged {
-        people: people.into_iter().map(|(adoptee, _)| adoptee).collect(),
+        participants: participants
+            .into_iter()
+            .map(|(adoptee, _)| adoptee)
+            .collect(),
         strangers,
         gathering,
     })

@@ -1,4 +1,4 @@
-//! What a room does while nothing is heard of its relay. Whether the relay is dead or only the link to it, its people know:
+//! What a room does while nothing is heard of its relay. Whether the relay is dead or only the link to it, its participants know:
 //! they are asked. While one of them hears it the room stays; when none does it goes elsewhere.
 
 use std::collections::{BTreeSet, HashSet};
@@ -8,7 +8,7 @@ use confab_protocol::control::{AccountId, JoinId};
 use confab_protocol::media::ConnectionId;
 
 use super::effect::{ClientId, EventKind, OwnJoin};
-use super::state::{Media, RoomState, World};
+use super::room::{MediaSession, Room, World};
 use crate::cluster::RelayName;
 
 /// People who are asked at a time.
@@ -26,7 +26,7 @@ const RELINK_GRACE: Duration = Duration::from_secs(2);
 type Asked = (u16, ClientId, JoinId, ConnectionId);
 
 /// While nothing is heard of a relay.
-pub(super) struct Hush {
+pub(super) struct Silence {
     /// Since when.
     since: Instant,
     /// Who was asked and has not said anything.
@@ -37,30 +37,30 @@ pub(super) struct Hush {
     dead: usize,
     /// What the answers come to is decided then, or the next question asked.
     decide_at: Instant,
-    /// False when the link is well and only people say that the relay is silent.
+    /// False when the link is well and only participants say that the relay is silent.
     is_linkless: bool,
 }
 
-impl Hush {
+impl Silence {
     pub(super) fn deadline(&self) -> Instant {
         self.decide_at
     }
 }
 
-impl RoomState {
+impl Room {
     /// The link to the room's relay is silent or broken.
     pub(super) fn relay_silent(&mut self, now: Instant, world: &mut dyn World) {
-        let begun = self.place.as_mut().and_then(|place| place.hush.as_mut());
+        let begun = self.place.as_mut().and_then(|place| place.silence.as_mut());
         match begun {
-            Some(hush) => hush.is_linkless = true,
-            None => self.ask_people(now, true, world),
+            Some(silence) => silence.is_linkless = true,
+            None => self.ask_participants(now, true, world),
         }
     }
 
     /// The link is well again.
     pub(super) fn relay_heard(&mut self) {
         if let Some(place) = &mut self.place {
-            place.hush = None;
+            place.silence = None;
         }
     }
 
@@ -79,9 +79,10 @@ impl RoomState {
         if alive {
             self.heard_unreached(now, connection_id, Some(sender));
         }
-        let is_meant = |media: &Media| matches!(media, Media::Open(id) if *id == connection_id);
+        let is_meant =
+            |media: &MediaSession| matches!(media, MediaSession::Open(id) if *id == connection_id);
         if !self
-            .people
+            .participants
             .get(&sender)
             .is_some_and(|person| is_meant(&person.media))
         {
@@ -90,22 +91,25 @@ impl RoomState {
         let Some(place) = &mut self.place else {
             return;
         };
-        let Some(hush) = &mut place.hush else {
+        let Some(silence) = &mut place.silence else {
             if !alive && self.probe_limits.take(now, of.account) {
-                self.ask_people(now, false, world);
+                self.ask_participants(now, false, world);
             }
             return;
         };
-        if !hush.unsure.remove(&sender) {
+        if !silence.unsure.remove(&sender) {
             // Who was not asked, or has answered already, has no say.
             return;
         }
         if alive {
-            hush.alive.insert(sender);
+            silence.alive.insert(sender);
             return;
         }
-        hush.dead += 1;
-        if hush.unsure.is_empty() && hush.alive.is_empty() && self.another_relay(world).is_some() {
+        silence.dead += 1;
+        if silence.unsure.is_empty()
+            && silence.alive.is_empty()
+            && self.another_relay(world).is_some()
+        {
             self.go_elsewhere(now, world);
         }
     }
@@ -117,30 +121,36 @@ impl RoomState {
 
     /// Since when nothing is heard of the room's relay; `None` while its link is well.
     pub(super) fn linkless_since(&self) -> Option<Instant> {
-        let hush = self.place.as_ref().and_then(|place| place.hush.as_ref());
-        hush.filter(|hush| hush.is_linkless).map(|hush| hush.since)
+        let silence = self.place.as_ref().and_then(|place| place.silence.as_ref());
+        silence
+            .filter(|silence| silence.is_linkless)
+            .map(|silence| silence.since)
     }
 
     /// Decides, when it is time.
-    pub(super) fn expire_hush(&mut self, now: Instant, world: &mut dyn World) {
+    pub(super) fn expire_silence(&mut self, now: Instant, world: &mut dyn World) {
         let Some(place) = &self.place else {
             return;
         };
-        let Some(hush) = place.hush.as_ref().filter(|hush| hush.decide_at <= now) else {
+        let Some(silence) = place
+            .silence
+            .as_ref()
+            .filter(|silence| silence.decide_at <= now)
+        else {
             return;
         };
-        let is_linkless = hush.is_linkless;
+        let is_linkless = silence.is_linkless;
         // One alone does not hold the others at a relay that they do not hear.
-        let most_do_not = now >= hush.since + DOUBT && hush.dead > hush.alive.len();
-        let is_alive = !hush.alive.is_empty() && !most_do_not;
-        if !is_linkless && (is_alive || !hush.unsure.is_empty()) {
+        let most_do_not = now >= silence.since + DOUBT && silence.dead > silence.alive.len();
+        let is_alive = !silence.alive.is_empty() && !most_do_not;
+        if !is_linkless && (is_alive || !silence.unsure.is_empty()) {
             return self.relay_heard();
         }
         // Better a relay that may be dead than none.
         if !is_alive && self.another_relay(world).is_some() {
             self.go_elsewhere(now, world);
         } else {
-            self.ask_people(now, is_linkless, world);
+            self.ask_participants(now, is_linkless, world);
         }
     }
 
@@ -158,12 +168,12 @@ impl RoomState {
 
     /// Asks some of those who could hear the relay whether they do: random ones, and one device of each account, so that nobody
     /// decides for the room by labels or devices of its own.
-    fn ask_people(&mut self, now: Instant, is_linkless: bool, world: &mut dyn World) {
+    fn ask_participants(&mut self, now: Instant, is_linkless: bool, world: &mut dyn World) {
         let mut could: Vec<(AccountId, Asked)> = self
-            .people
+            .participants
             .values()
             .filter_map(|person| match (&person.media, person.client) {
-                (Media::Open(id), Some(client)) => {
+                (MediaSession::Open(id), Some(client)) => {
                     let participant = &person.participant;
                     let asked = (participant.sender, client, participant.join_id, *id);
                     Some((participant.account, asked))
@@ -182,14 +192,14 @@ impl RoomState {
         let Some(place) = &mut self.place else {
             return;
         };
-        let is_first = place.hush.is_none();
-        let since = place.hush.as_ref().map_or(now, |hush| hush.since);
+        let is_first = place.silence.is_none();
+        let since = place.silence.as_ref().map_or(now, |silence| silence.since);
         let wait = match (asked.is_empty(), is_first) {
             (true, _) => RELINK_GRACE,
             (false, true) => ANSWER_WAIT,
             (false, false) => ASK_AGAIN,
         };
-        place.hush = Some(Hush {
+        place.silence = Some(Silence {
             unsure: asked.iter().map(|(sender, ..)| *sender).collect(),
             alive: BTreeSet::new(),
             dead: 0,

@@ -14,7 +14,7 @@ use confab_protocol::media::ConnectionId;
 
 use super::commands::relay_silent;
 use super::effect::{Answer, Ticket};
-use super::state::{Media, Person, RoomState};
+use super::room::{MediaSession, ParticipantState, Room};
 use crate::cluster::LinkedRelay;
 use crate::store::HomePlace;
 
@@ -77,7 +77,7 @@ impl Unreached {
     }
 }
 
-impl RoomState {
+impl Room {
     /// Participants may be at the relay that the room's home names, which could not be asked. Its idle timeout is known if it has
     /// ever been linked to this node.
     pub fn look_beyond(&mut self, now: Instant, relay: HomePlace, idle_timeout: Option<Duration>) {
@@ -87,11 +87,11 @@ impl RoomState {
 
     /// The room leaves a relay that cannot be told so; to be called before anybody is moved.
     pub(super) fn part(&mut self, now: Instant, relay: &LinkedRelay) {
-        let session = |person: &Person| match person.media {
-            Media::Open(id) => Some((id, person.participant.sender)),
-            Media::Waiting | Media::Opening => None,
+        let session = |person: &ParticipantState| match person.media {
+            MediaSession::Open(id) => Some((id, person.participant.sender)),
+            MediaSession::Waiting | MediaSession::Opening => None,
         };
-        let sessions = self.people.values().filter_map(session).collect();
+        let sessions = self.participants.values().filter_map(session).collect();
         let place = HomePlace {
             relay: relay.name.clone(),
             boot: relay.boot,

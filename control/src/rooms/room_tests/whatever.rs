@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::table::*;
 use crate::rooms::effect::{Done, Effect, Input, Ticket};
-use crate::rooms::state::Numbers;
+use crate::rooms::room::Numbers;
 use crate::store::{SessionId, Standing};
 
 /// Something that happens to a room, for the test below.

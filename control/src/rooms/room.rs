@@ -32,7 +32,7 @@ use super::frame_reports::FrameReports;
 use super::home::Recorded;
 use super::note::{NoteSealer, ResumeHash};
 use super::probe_limits::ProbeLimits;
-use super::silence::Hush;
+use super::silence::Silence;
 use super::unreached::{Reach, Unreached};
 use crate::cluster::{LinkedRelay, RelayName};
 use crate::store::{ConferenceRecord, HomePlace, HomeRecord, SessionId, Standing};
@@ -71,14 +71,14 @@ pub struct RelayWish<'a> {
 }
 
 /// A live room.
-pub struct RoomState {
+pub struct Room {
     pub(super) conference: ConferenceId,
     pub(super) max_participants: usize,
     pub(super) secret: RoomSecret,
     pub(super) notes: NoteSealer,
     /// The version of media datagrams that the room keeps; `None` before the first join is let in.
     pub(super) media_version: Option<u32>,
-    pub(super) people: BTreeMap<u16, Person>,
+    pub(super) participants: BTreeMap<u16, ParticipantState>,
     pub(super) joins: HashMap<Ticket, Join>,
     pub(super) next_sender: u16,
     pub(super) revision: u64,
@@ -129,18 +129,18 @@ pub struct RoomState {
 }
 
 /// A participant and what only the server knows of it.
-pub(super) struct Person {
+pub(super) struct ParticipantState {
     pub(super) participant: Participant,
     pub(super) session: SessionId,
     /// Where its events go; `None` until it has taken up again what another node let it into.
     pub(super) client: Option<ClientId>,
     /// Of the secret that only its client has.
     pub(super) resume: ResumeHash,
-    pub(super) media: Media,
+    pub(super) media: MediaSession,
 }
 
 /// Where a participant's media session stands.
-pub(super) enum Media {
+pub(super) enum MediaSession {
     /// There is no relay for it, or none has been asked yet.
     Waiting,
     /// The relay was asked; the keys are in the command.
@@ -149,9 +149,9 @@ pub(super) enum Media {
     Open(ConnectionId),
 }
 
-impl Person {
+impl ParticipantState {
     pub(super) fn is_opening(&self) -> bool {
-        matches!(self.media, Media::Opening)
+        matches!(self.media, MediaSession::Opening)
     }
 }
 
@@ -182,7 +182,7 @@ pub(super) struct Place {
     pub(super) relay: LinkedRelay,
     pub(super) since: Instant,
     /// While nothing is heard of the relay.
-    pub(super) hush: Option<Hush>,
+    pub(super) silence: Option<Silence>,
     /// When to look for another relay, because this one is about to end.
     pub(super) drain_at: Option<Instant>,
     /// How many opens have failed there since the last one that did not.
@@ -194,7 +194,7 @@ impl Place {
         Self {
             relay,
             since,
-            hush: None,
+            silence: None,
             drain_at: None,
             failures: 0,
         }
@@ -215,7 +215,7 @@ enum Storing {
     Delete,
 }
 
-impl RoomState {
+impl Room {
     /// An empty room that `home` gives to this node; its members derive their frame keys from `secret`, which is random.
     pub fn new(
         conference: ConferenceId,
@@ -231,7 +231,7 @@ impl RoomState {
             secret,
             notes,
             media_version: None,
-            people: BTreeMap::new(),
+            participants: BTreeMap::new(),
             joins: HashMap::new(),
             next_sender: 0,
             revision: 0,
@@ -352,12 +352,12 @@ impl RoomState {
             .next()
             .map(|command| command.deadline);
         let place = self.place.as_ref();
-        let hush = place.and_then(|place| place.hush.as_ref());
+        let silence = place.and_then(|place| place.silence.as_ref());
         [
             command,
             self.retry_at,
             self.record_at,
-            hush.map(Hush::deadline),
+            silence.map(Silence::deadline),
             place.and_then(|place| place.drain_at),
             self.unreached_deadline(),
             self.roll_at,
@@ -385,7 +385,7 @@ impl RoomState {
             self.record_again();
         }
         self.expire_unreached(now);
-        self.expire_hush(now, world);
+        self.expire_silence(now, world);
         self.expire_drain(now, world);
         self.expire_gathering(now);
         self.close_if_over(now);
@@ -417,7 +417,7 @@ impl RoomState {
         if self.place.take().is_some() {
             self.effects.push_back(Effect::Settle(None));
         }
-        for person in std::mem::take(&mut self.people).into_values() {
+        for person in std::mem::take(&mut self.participants).into_values() {
             self.effects
                 .push_back(Effect::Absent(person.participant.account));
         }
@@ -478,7 +478,7 @@ impl RoomState {
 
     /// Whether nobody is in the room, wants in, or waits for an answer.
     pub fn is_over(&self) -> bool {
-        self.people.is_empty()
+        self.participants.is_empty()
             && self.joins.is_empty()
             && self.storing.is_empty()
             && self.waiting.is_empty()
@@ -487,21 +487,21 @@ impl RoomState {
 
     /// How many are in the room.
     pub fn live(&self) -> usize {
-        self.people.len()
+        self.participants.len()
     }
 
-    /// The sessions by which people are here, or about to be.
+    /// The sessions by which participants are here, or about to be.
     pub fn sessions(&self) -> Vec<SessionId> {
-        let people = self.people.values().map(|person| person.session);
+        let participants = self.participants.values().map(|person| person.session);
         let joins = self.joins.values().map(|join| join.who.session);
-        let sessions: HashSet<SessionId> = people.chain(joins).collect();
+        let sessions: HashSet<SessionId> = participants.chain(joins).collect();
         sessions.into_iter().collect()
     }
 
     /// Whether events for this client may still come.
     pub fn knows(&self, client: ClientId) -> bool {
-        let mut people = self.people.values();
-        people.any(|person| person.client == Some(client))
+        let mut participants = self.participants.values();
+        participants.any(|person| person.client == Some(client))
             || self.joins.values().any(|join| join.who.client == client)
     }
 
@@ -541,7 +541,7 @@ impl RoomState {
         for ticket in joins {
             self.cancel_join(now, ticket, gone());
         }
-        let senders: Vec<u16> = self.people.keys().copied().collect();
+        let senders: Vec<u16> = self.participants.keys().copied().collect();
         for sender in senders {
             self.take_out(sender, LeaveReason::Closed, None);
         }
@@ -554,11 +554,11 @@ impl RoomState {
             MediaEndReason::Idle | MediaEndReason::Unspecified => LeaveReason::Lost,
         };
         // The end of a session that another has replaced ends nobody.
-        let is_newest = |person: &Person| match &person.media {
-            Media::Open(connection_id) => *connection_id == ended,
-            Media::Waiting | Media::Opening => false,
+        let is_newest = |person: &ParticipantState| match &person.media {
+            MediaSession::Open(connection_id) => *connection_id == ended,
+            MediaSession::Waiting | MediaSession::Opening => false,
         };
-        if self.people.get(&sender).is_some_and(is_newest) {
+        if self.participants.get(&sender).is_some_and(is_newest) {
             self.take_out(sender, reason, None);
         }
     }
@@ -587,8 +587,8 @@ impl RoomState {
 
     /// The clients of everyone in the room, each once.
     pub(super) fn everyone(&self) -> Vec<ClientId> {
-        let people = self.people.values();
-        let mut clients: Vec<_> = people.filter_map(|person| person.client).collect();
+        let participants = self.participants.values();
+        let mut clients: Vec<_> = participants.filter_map(|person| person.client).collect();
         clients.sort_unstable();
         clients.dedup();
         clients

@@ -8,7 +8,7 @@ use confab_protocol::control::room::Role;
 
 use super::table::*;
 use crate::rooms::effect::Input;
-use crate::rooms::state::Numbers;
+use crate::rooms::room::Numbers;
 use crate::store::{HomePlace, Standing};
 
 #[test]

@@ -1,4 +1,4 @@
-//! A room with people, a store and relays that do what the test says.
+//! A room with participants, a store and relays that do what the test says.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use super::super::effect::{
 };
 use super::super::home::Recorded;
 use super::super::note::NoteKeys;
-use super::super::state::{Media, Numbers, Person, RelayWish, RoomState, World};
+use super::super::room::{MediaSession, Numbers, ParticipantState, RelayWish, Room, World};
 use crate::clock::UnixMillis;
 use crate::cluster::LinkedRelay;
 use crate::store::{ConferenceRecord, HomeRecord, NodeRun, SessionId, Standing, StoreError};
@@ -75,7 +75,7 @@ impl World for TestWorld {
 /// A room with a store that says yes and a relay that does what the test says.
 pub(super) struct Table {
     pub(super) now: Instant,
-    pub(super) room: RoomState,
+    pub(super) room: Room,
     pub(super) world: TestWorld,
     pub(super) next_ticket: Ticket,
     /// Effects that the test looks at or answers itself.
@@ -114,9 +114,9 @@ pub(super) fn home(era: u64) -> HomeRecord {
 }
 
 /// An empty room.
-pub(super) fn room(home: HomeRecord, numbers: Numbers) -> RoomState {
+pub(super) fn room(home: HomeRecord, numbers: Numbers) -> Room {
     let notes = NoteKeys::new(&[9; 32]).of(CONFERENCE);
-    RoomState::new(CONFERENCE, home, 10, numbers, SECRET, notes)
+    Room::new(CONFERENCE, home, 10, numbers, SECRET, notes)
 }
 
 pub(super) fn relay(name: &str, boot: u8) -> LinkedRelay {
@@ -444,9 +444,9 @@ impl Table {
         }
     }
 
-    pub(super) fn person(&self, who: u8) -> &Person {
-        let mut people = self.room.people.values();
-        let found = people.find(|person| person.participant.account == account(who));
+    pub(super) fn person(&self, who: u8) -> &ParticipantState {
+        let mut participants = self.room.participants.values();
+        let found = participants.find(|person| person.participant.account == account(who));
         found.expect("it is in the room")
     }
 
@@ -500,15 +500,15 @@ pub(super) fn banned() -> Option<Standing> {
     Some(standing(Role::Banned))
 }
 
-impl RoomState {
+impl Room {
     pub(super) fn everyone_has_media(&self) -> bool {
-        self.people
+        self.participants
             .values()
-            .all(|person| matches!(person.media, Media::Open(_)))
+            .all(|person| matches!(person.media, MediaSession::Open(_)))
     }
 
     pub(super) fn participants(&self) -> Vec<confab_protocol::control::Participant> {
-        self.people
+        self.participants
             .values()
             .map(|person| person.participant.clone())
             .collect()

@@ -12,7 +12,7 @@ use confab_protocol::media::ConnectionId;
 use super::table::*;
 use crate::rooms::adoption::{Adopted, Adoptee, Gathering};
 use crate::rooms::effect::{Input, Resume, Ticket};
-use crate::rooms::state::Numbers;
+use crate::rooms::room::Numbers;
 use crate::store::SessionId;
 
 const OF_ANN: ConnectionId = ConnectionId::new(0, 7, 7);
@@ -42,7 +42,7 @@ fn taken_over() -> Table {
     table.secrets.insert(JOIN_OF_ANN, secret.clone());
     let adopted = Adopted {
         relay: relay("berlin", 1),
-        people: vec![Adoptee {
+        participants: vec![Adoptee {
             participant: ann,
             session: SessionId([ANN; 16]),
             resume: (&secret).into(),
