@@ -1,4 +1,5 @@
-//! `docs/protocol.md` holds the messages whole: another implementation needs nothing else.
+//! `docs/protocol.md` holds all messages: another implementation needs nothing else. `docs/architecture.md` names files and functions that
+//! exist.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -18,4 +19,29 @@ fn the_page_holds_every_message_as_it_is() {
             "{name}.proto in docs/protocol.md is not the real one"
         );
     }
+}
+
+#[test]
+fn the_walks_name_functions_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let page = fs::read_to_string(root.join("docs/architecture.md")).unwrap();
+    let is_step = |line: &&str| line.starts_with(|first: char| first.is_ascii_digit());
+    let mut checked = 0;
+    for step in page.lines().filter(is_step) {
+        // `path/file.rs` `function` `function`: what it does.
+        let (place, _) = step.split_once("`: ").unwrap();
+        let mut names = place.split('`').skip(1).step_by(2);
+        let file = names.next().unwrap();
+        let source =
+            fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        for function in names {
+            assert!(
+                source.contains(&format!("fn {function}("))
+                    || source.contains(&format!("fn {function}<")),
+                "no {function} in {file}"
+            );
+            checked += 1;
+        }
+    }
+    assert!(checked > 30, "{checked} functions");
 }

@@ -16,10 +16,12 @@ use super::clients::Clients;
 use super::effect::{Answer, ClientId, Effect, Input, Joiner, Resume, Ticket};
 use super::home::{self, Owner, Recorded};
 use super::leftovers;
+use super::ownership_check::LeaseEpoch;
 use super::registry::{Fall, Shared};
 use super::roll_call::{self, Roll};
 use super::room::{Numbers, RelayWish, Room, World};
 use crate::cluster::inbox::{RoomInbox, RoomInputs};
+use crate::cluster::nodes::Nodes;
 use crate::cluster::{LinkedRelay, Relays};
 use crate::events::EventSink;
 use crate::random::{self, jittered};
@@ -27,10 +29,8 @@ use crate::store::{HomeRecord, Standing, StoreError, ended_of};
 
 /// How long the store is asked whose the room is, when this node may have been taken for dead.
 const LOOK_DEADLINE: Duration = Duration::from_millis(500);
-/// A store that did not say is asked again after this time, at first, and then ever more seldom: all rooms ask it. Meanwhile the
-/// room goes on.
-const LOOK_RETRY: Duration = Duration::from_secs(2);
-const LOOK_RETRY_LONGEST: Duration = Duration::from_secs(30);
+/// A store that did not say whose session has ended is asked again after this time.
+const ENDED_RETRY: Duration = Duration::from_secs(30);
 
 /// What is asked of the owner of a room.
 #[derive(Clone)]
@@ -70,16 +70,6 @@ pub(super) struct Request {
     pub(super) answer: AnswerTo,
 }
 
-impl Request {
-    /// Whether it is to hold for others once it is answered.
-    fn is_moderation(&self) -> bool {
-        matches!(
-            self.ask,
-            Ask::InRoom(InRoom::Kick { .. } | InRoom::Change { .. } | InRoom::Delete)
-        )
-    }
-}
-
 pub(super) type AnswerTo = oneshot::Sender<Result<Answer, Refusal>>;
 
 pub(super) struct Actor {
@@ -97,7 +87,7 @@ pub(super) struct Actor {
 impl Actor {
     pub(super) async fn run(mut self) {
         // Before the look: what happens after it is noticed.
-        let sure = self.shared.nodes.sure_since(Instant::now());
+        let epoch = self.shared.nodes.sure_since(Instant::now());
         let store = self.shared.store.as_ref();
         // First: a home that is taken once is a row for ever.
         match store.conference(self.conference).await {
@@ -135,12 +125,12 @@ impl Actor {
             // Where it is stays written down as it is.
             numbers.placement = place.placement;
         }
-        let mut state = self.fresh_state(home, numbers);
+        let mut state = self.fresh_state(home, epoch, numbers);
         let mut held = None;
         match roll {
             Roll::Nobody | Roll::Fenced => {}
             Roll::OutOfReach(place, idle_timeout) => {
-                state.look_beyond(Instant::now(), place, idle_timeout);
+                state.take_over_without(Instant::now(), place, idle_timeout);
             }
             Roll::There(adopted, by) => {
                 state.adopt(Instant::now(), *adopted);
@@ -155,15 +145,11 @@ impl Actor {
             unclaimed: Vec::new(),
             somebody_went: false,
             place: None,
-            sure,
-            look_at: None,
-            look_pause: LOOK_RETRY,
         };
         self.carry_out_all(&mut open);
         drop(held);
         loop {
-            let deadlines = [open.state.deadline(), open.look_at];
-            let deadline = deadlines.into_iter().flatten().min();
+            let deadline = open.state.deadline();
             let (input, request) = tokio::select! {
                 biased;
                 input = self.inbox.next() => (input, None),
@@ -174,21 +160,11 @@ impl Actor {
                 },
                 () = sleep_until(deadline) => (None, None),
             };
-            if matches!(input, Some(Input::RelayBack(_))) {
-                // Out of reach of a relay, this node may have been out of reach of others, too.
-                open.sure = None;
-            }
-            let is_woken = matches!(input, Some(Input::Woken));
-            if is_woken || request.as_ref().is_some_and(Request::is_moderation) {
-                // Nobody is to be told that something holds by one who may not have the room any more.
-                open.look_at = None;
-            }
-            self.look(&mut open).await;
-            if is_woken {
+            if matches!(input, Some(Input::Woken)) {
                 self.look_for_ended_sessions(&open);
             }
             let input = input.or_else(|| self.take_in(request?, &mut open));
-            let (now, mut world) = (Instant::now(), Surroundings(self.shared.relays.clone()));
+            let (now, mut world) = (Instant::now(), self.surroundings());
             match input {
                 Some(input) => open.state.handle(now, input, &mut world),
                 None => open.state.expire(now, &mut world),
@@ -221,7 +197,7 @@ impl Actor {
                 }
                 // Somebody came at the last moment, and comes to a new room; so does everybody else who comes while it is
                 // remembered that somebody may be out of reach.
-                let mut next = self.fresh_state(home, open.state.numbers());
+                let mut next = self.fresh_state(home, None, open.state.numbers());
                 next.follow(&mut open.state);
                 open.state = next;
             }
@@ -244,40 +220,6 @@ impl Actor {
         }
     }
 
-    /// Sees to it that a node that may have been taken for dead does nothing in a room that another has.
-    async fn look(&self, open: &mut OpenRoom) {
-        let now = Instant::now();
-        let sure = self.shared.nodes.sure_since(now);
-        if sure.is_some() && sure == open.sure {
-            // Nobody can have had it: a look that came to nothing meanwhile need not be repeated.
-            open.look_at = None;
-            return;
-        }
-        if open.look_at.is_some_and(|at| now < at) {
-            return;
-        }
-        let store = self.shared.store.as_ref();
-        let look = home::look(store, self.conference, open.state.home());
-        let recorded = match tokio::time::timeout(LOOK_DEADLINE, look).await {
-            Ok(recorded) => recorded,
-            Err(_) => Recorded::Unknown(StoreError::Busy),
-        };
-        match &recorded {
-            Recorded::Unknown(_) => {
-                open.look_at = Some(Instant::now() + jittered(open.look_pause));
-                open.look_pause = (open.look_pause * 2).min(LOOK_RETRY_LONGEST);
-            }
-            Recorded::Done(_) | Recorded::Superseded => {
-                (open.sure, open.look_at) = (sure, None);
-                open.look_pause = LOOK_RETRY;
-            }
-        }
-        let mut world = Surroundings(self.shared.relays.clone());
-        open.state
-            .handle(Instant::now(), Input::Looked(recorded), &mut world);
-        self.carry_out_all(open);
-    }
-
     /// Finds out whose session has ended without this node's hearing of it. Does not wait for that.
     fn look_for_ended_sessions(&self, open: &OpenRoom) {
         let sessions = open.state.sessions();
@@ -296,7 +238,7 @@ impl Actor {
                     }
                 }
                 Ok(Err(_)) | Err(_) => {
-                    tokio::time::sleep(jittered(LOOK_RETRY_LONGEST)).await;
+                    tokio::time::sleep(jittered(ENDED_RETRY)).await;
                     inbox.send(Input::Woken);
                 }
             }
@@ -331,14 +273,21 @@ impl Actor {
         }
     }
 
-    fn fresh_state(&self, home: HomeRecord, numbers: Numbers) -> Room {
+    fn surroundings(&self) -> Surroundings {
+        Surroundings {
+            relays: self.shared.relays.clone(),
+            nodes: self.shared.nodes.clone(),
+        }
+    }
+
+    fn fresh_state(&self, home: HomeRecord, epoch: LeaseEpoch, numbers: Numbers) -> Room {
         let max = self.shared.limits.max_participants;
         let mut secret = [0; RoomSecret::LEN];
         random::fill(&mut secret);
         let notes = self.shared.notes.of(self.conference);
         Room::new(
             self.conference,
-            home,
+            (home, epoch),
             max,
             numbers,
             RoomSecret::new(secret),
@@ -354,7 +303,7 @@ impl Actor {
             let Some(join_id) = open.unclaimed.pop() else {
                 break;
             };
-            let mut world = Surroundings(self.shared.relays.clone());
+            let mut world = self.surroundings();
             let unclaimed = Input::Unclaimed(join_id);
             open.state.handle(Instant::now(), unclaimed, &mut world);
         }
@@ -402,6 +351,17 @@ impl Actor {
                 self.later(unknown, async move {
                     let store = shared.store.as_ref();
                     Input::PlaceRecorded(home::record_place(store, conference, home, place).await)
+                });
+            }
+            Effect::Look { home } => {
+                let unknown = |error| Input::Looked(Recorded::Unknown(error));
+                let panicked = StoreError::Unavailable("its task panicked".to_owned());
+                self.later(unknown(panicked), async move {
+                    let look = home::look(shared.store.as_ref(), conference, &home);
+                    match tokio::time::timeout(LOOK_DEADLINE, look).await {
+                        Ok(recorded) => Input::Looked(recorded),
+                        Err(_) => unknown(StoreError::Busy),
+                    }
                 });
             }
             Effect::Settle(relay) => self.settle(relay, open),
@@ -503,12 +463,6 @@ struct OpenRoom {
     unclaimed: Vec<JoinId>,
     somebody_went: bool,
     place: Option<LinkedRelay>,
-    /// Since when nobody can have taken this node for dead, when whose the room is was looked up last.
-    sure: Option<u64>,
-    /// When to ask a store again that did not answer.
-    look_at: Option<Instant>,
-    /// And how long after this time that is, when it does not answer then either.
-    look_pause: Duration,
 }
 
 impl OpenRoom {
@@ -551,19 +505,26 @@ impl OpenRoom {
     }
 }
 
-struct Surroundings(Relays);
+struct Surroundings {
+    relays: Relays,
+    nodes: Nodes,
+}
 
 impl World for Surroundings {
     fn pick_relay(&mut self, wish: &RelayWish<'_>) -> Option<LinkedRelay> {
-        self.0.pick_for(wish)
+        self.relays.pick_for(wish)
     }
 
     fn media_version(&mut self, theirs: VersionRange) -> Option<u32> {
-        self.0.media_version(theirs)
+        self.relays.media_version(theirs)
     }
 
     fn note_unanswered(&mut self, relay: &LinkedRelay) {
-        self.0.note_unanswered(relay);
+        self.relays.note_unanswered(relay);
+    }
+
+    fn lease_epoch(&mut self, now: Instant) -> LeaseEpoch {
+        self.nodes.sure_since(now)
     }
 
     fn random(&mut self, bytes: &mut [u8]) {

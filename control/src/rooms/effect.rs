@@ -128,7 +128,7 @@ pub enum Input {
     },
     /// The answer to [`Effect::RecordPlace`].
     PlaceRecorded(Recorded),
-    /// This node may have been taken for dead meanwhile: whose the room is now.
+    /// The answer to [`Effect::Look`].
     Looked(Recorded),
     /// Other nodes may have had the room meanwhile, or have said what this one did not hear.
     Woken,
@@ -178,6 +178,20 @@ pub enum Input {
     RelayDrains(BootId),
 }
 
+impl Input {
+    /// The request that is to be answered.
+    pub(super) fn ticket(&self) -> Option<Ticket> {
+        match self {
+            Self::Join { ticket, .. }
+            | Self::Leave { ticket, .. }
+            | Self::Kick { ticket, .. }
+            | Self::Change { ticket, .. }
+            | Self::Delete { ticket } => Some(*ticket),
+            _ => None,
+        }
+    }
+}
+
 /// How a command went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Done {
@@ -219,6 +233,11 @@ pub enum Effect {
         home: HomeRecord,
         /// Where.
         place: HomePlace,
+    },
+    /// Look up whose the room is: this node may have been taken for dead. Answered soon, whatever the store does.
+    Look {
+        /// The home as it was last known.
+        home: HomeRecord,
     },
     /// Follow this relay's link from now on, and no other.
     Settle(Option<LinkedRelay>),

@@ -1,34 +1,45 @@
-//! Reports that a participant's frames do not open: its keys are not the room's, or somebody else sends under its leaf. The
-//! moderators are told when participants of two accounts say so, for one of bad will may say anything.
+//! Reports that the frames of a participant do not decrypt: it has other keys, or another participant sends under its leaf. Moderators are
+//! told once two accounts report it: the report of a single account proves nothing.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use confab_protocol::control::AccountId;
-use confab_protocol::control::room::Role;
 
-use super::effect::{ClientId, EventKind, OwnJoin};
-use super::room::Room;
-
-/// A report counts for so long.
+/// How long a report counts.
 const REMEMBERED: Duration = Duration::from_secs(60);
-/// A further report of the same account about the same sender is not taken within this time.
+/// Least time between two reports of one account about one sender; earlier ones are ignored.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
-/// Accounts that have to report a sender.
+/// Accounts that have to report a sender before moderators are told.
 const ACCOUNTS: usize = 2;
-/// The moderators are told of a sender once in this time.
+/// Least time between two notices to moderators about one sender.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
-/// What has been reported of one sender.
+/// The reports, by sender label.
 #[derive(Default)]
-pub(super) struct FrameReports {
-    /// When each account reported it last.
+pub(super) struct FrameReports(HashMap<u16, Reports>);
+
+/// The reports about one sender.
+#[derive(Default)]
+struct Reports {
+    /// The last report of each account.
     by: HashMap<AccountId, Instant>,
     told: Option<Instant>,
 }
 
 impl FrameReports {
-    /// Takes a report in. The number of accounts that report the sender, when the moderators are to be told now.
+    /// Takes a report of `account` about `sender`. Returns the number of reporting accounts if moderators are to be told now.
+    pub(super) fn take(&mut self, now: Instant, sender: u16, account: AccountId) -> Option<usize> {
+        self.0.entry(sender).or_default().take(now, account)
+    }
+
+    /// Forgets the reports about a participant that has left.
+    pub(super) fn forget(&mut self, sender: u16) {
+        self.0.remove(&sender);
+    }
+}
+
+impl Reports {
     fn take(&mut self, now: Instant, account: AccountId) -> Option<usize> {
         let before = self.by.get(&account);
         if before.is_some_and(|at| now.saturating_duration_since(*at) < REPORT_INTERVAL) {
@@ -48,48 +59,6 @@ impl FrameReports {
     }
 }
 
-impl Room {
-    /// A client says that it cannot open the frames under a leaf.
-    pub(super) fn frames_reported(&mut self, now: Instant, of: &OwnJoin, leaf: u32) {
-        let Some(reporter) = self.find_own(of) else {
-            return;
-        };
-        let mut participants = self.participants.values().map(|person| &person.participant);
-        let Some((sender, account)) = participants
-            .find(|participant| participant.leaf == Some(leaf))
-            .map(|participant| (participant.sender, participant.account))
-        else {
-            return;
-        };
-        // What one's own devices say of each other is for nobody to judge.
-        if sender == reporter || account == of.account {
-            return;
-        }
-        let reports = self.frame_reports.entry(sender).or_default();
-        let Some(accounts) = reports.take(now, of.account) else {
-            return;
-        };
-        let accounts = u32::try_from(accounts).unwrap_or(u32::MAX);
-        self.tell(
-            self.moderators(),
-            EventKind::FramesUnreadable(sender, accounts),
-        );
-    }
-
-    /// The clients of those who moderate the room, each once.
-    fn moderators(&self) -> Vec<ClientId> {
-        let mut clients: Vec<_> = self
-            .participants
-            .values()
-            .filter(|person| matches!(person.participant.role, Role::Owner | Role::Moderator))
-            .filter_map(|person| person.client)
-            .collect();
-        clients.sort_unstable();
-        clients.dedup();
-        clients
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,7 +71,7 @@ mod tests {
             AccountId::new([2; 16]),
             AccountId::new([3; 16]),
         );
-        let mut reports = FrameReports::default();
+        let mut reports = Reports::default();
         assert_eq!(reports.take(start, ann), None);
         assert_eq!(reports.take(start + Duration::from_secs(5), ann), None);
         let soon = start + Duration::from_millis(9999);

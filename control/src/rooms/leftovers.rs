@@ -7,10 +7,10 @@ use confab_protocol::control::{ConferenceId, ErrorCode, Refusal};
 use tokio::task::JoinSet;
 
 use super::actor::Ask;
-use super::commands::COMMAND_DEADLINE;
 use super::effect::{Answer, Done, Input};
+use super::former_relays::GIVEN_UP;
 use super::registry::Rooms;
-use super::unreached::GIVEN_UP;
+use super::relay_calls::COMMAND_DEADLINE;
 use crate::cluster::inbox::room_inbox;
 use crate::cluster::{LinkedRelay, Relays};
 

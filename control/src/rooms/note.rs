@@ -251,6 +251,10 @@ mod tests {
 
         fn note_unanswered(&mut self, _: &LinkedRelay) {}
 
+        fn lease_epoch(&mut self, _: std::time::Instant) -> Option<u64> {
+            Some(0)
+        }
+
         fn random(&mut self, bytes: &mut [u8]) {
             self.0 += 1;
             bytes.fill(self.0);

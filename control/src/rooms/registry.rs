@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::actor::{Actor, Ask, InRoom, Request};
 use super::effect::{Answer, ClientId, Input, Joined, Joiner, OwnJoin, Resume};
 use super::note::NoteKeys;
-use super::people::participant_gone;
+use super::refusals::participant_gone;
 use crate::clock::Clock;
 use crate::cluster::Relays;
 use crate::cluster::inbox::{RoomInbox, room_inbox};

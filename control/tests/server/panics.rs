@@ -2,18 +2,37 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use confab_control::store::sqlite::SqliteStore;
 use confab_control::{SharedStore, StoreConfig};
 use confab_protocol::control::ErrorCode;
-use confab_protocol::wire::{Visibility, event};
+use confab_protocol::wire::{CommandOutcome, Visibility, event};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 use crate::gate::Gate;
 use crate::harness::{PATIENCE, TestServer, eventually, mute};
 use crate::metrics::get;
 
 const SLUG: &str = "friday-night";
+
+/// Panics at the first event of a module, in the task that logs it. Calls `before` first.
+struct Trap<F> {
+    module: &'static str,
+    before: F,
+    is_sprung: AtomicBool,
+}
+
+impl<S: tracing::Subscriber, F: Fn() + 'static> Layer<S> for Trap<F> {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let is_of_module = event.metadata().target().ends_with(self.module);
+        if is_of_module && !self.is_sprung.swap(true, Ordering::Relaxed) {
+            (self.before)();
+            panic!("a test's panic in {}", self.module);
+        }
+    }
+}
 
 async fn server() -> (TestServer, Gate, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
@@ -30,7 +49,7 @@ async fn server() -> (TestServer, Gate, tempfile::TempDir) {
 
 #[tokio::test]
 async fn a_room_whose_task_panics_is_taken_anew_with_its_people() {
-    let (server, gate, _folder) = server().await;
+    let (server, _gate, _folder) = server().await;
     let relay = server.relay("berlin").await;
     let ann = server.person("ann").await;
     ann.create(SLUG, Visibility::Public).await;
@@ -44,26 +63,52 @@ async fn a_room_whose_task_panics_is_taken_anew_with_its_people() {
     };
     let era = relay.commands().last().unwrap().fence.era;
 
-    // A node that may have been taken for dead looks whose its rooms are, before it does anything in one.
-    gate.refuses("beat");
-    let nodes = &server.running.server.nodes;
-    eventually(|| nodes.sure_since(std::time::Instant::now()).is_none()).await;
-    gate.panics_at("home", 1);
-    ann.done(mute(SLUG, "bob", true)).await;
+    let relay = Arc::new(relay);
+    let mends = relay.clone();
+    let trap = Trap {
+        module: "rooms::room::joins",
+        before: move || mends.answer_with(Some(CommandOutcome::Obeyed)),
+        is_sprung: AtomicBool::new(false),
+    };
+    let trapped = tracing::subscriber::set_default(tracing_subscriber::registry().with(trap));
+    // The room logs that a relay refused, and panics.
+    relay.answer_with(Some(CommandOutcome::NotFound));
+    let cem = server.person("cem").await;
+    assert_eq!(cem.join(SLUG).await.unwrap().participants.len(), 3);
+    drop(trapped);
 
     let told_to_come_again =
         async { while !matches!(bob.event().await, event::Kind::GoingAway(_)) {} };
     tokio::time::timeout(PATIENCE, told_to_come_again)
         .await
         .unwrap();
-    let sender = u16::try_from(joined.self_sender).unwrap();
-    assert_eq!(relay.may_speak(sender), Some(false));
     let last = relay.commands().last().unwrap().fence.era;
     assert!(last > era, "the room is under era {last} after {era}");
     let live = &joined.media.as_ref().unwrap().connection_id;
     let again = bob.resume_with(SLUG, &own(&joined), live).await.unwrap();
     assert_eq!(again.media, None, "the media session stays as it is");
-    assert_eq!(again.participants.len(), 2);
+    assert_eq!(again.participants.len(), 3);
+}
+
+#[tokio::test]
+async fn a_lookup_of_a_home_that_panics_leaves_the_room_as_it_is() {
+    let (server, gate, _folder) = server().await;
+    let relay = server.relay("berlin").await;
+    let ann = server.person("ann").await;
+    ann.create(SLUG, Visibility::Public).await;
+    ann.join(SLUG).await.unwrap();
+    let bob = server.person("bob").await;
+    let joined = bob.join(SLUG).await.unwrap();
+    let era = relay.commands().last().unwrap().fence.era;
+
+    gate.refuses("beat");
+    let nodes = &server.running.server.nodes;
+    eventually(|| nodes.sure_since(std::time::Instant::now()).is_none()).await;
+    gate.panics_at("home", 1);
+    ann.done(mute(SLUG, "bob", true)).await;
+    let sender = u16::try_from(joined.self_sender).unwrap();
+    assert_eq!(relay.may_speak(sender), Some(false));
+    assert_eq!(relay.commands().last().unwrap().fence.era, era);
 }
 
 #[tokio::test]

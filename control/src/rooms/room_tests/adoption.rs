@@ -156,10 +156,9 @@ fn labels_of_those_who_are_there_are_not_given_again() {
 fn who_was_kicked_before_coming_back_does_not_come_in_again_unasked() {
     let mut table = taken_over();
     table.settle();
-    let (ticket, account) = (table.ticket(), account(ANN));
-    table.handle(Input::Kick { ticket, account });
+    let kick = table.kick(ANN);
     table.settle();
-    assert!(matches!(table.answer(ticket), Ok(None)));
+    assert!(matches!(table.answer(kick), Ok(None)));
     let again = ask_resume(&mut table, Some(OF_ANN));
     assert_eq!(table.refusal(again), ErrorCode::Denied);
     // At the person's own wish it may.
@@ -185,7 +184,7 @@ fn a_join_is_taken_up_by_the_client_that_made_it_alone() {
 #[test]
 fn a_session_that_may_be_anybodys_is_closed_before_a_ban_is_acknowledged() {
     let mut table = taken_over();
-    table.room.unclosed.insert(9, None);
+    table.room.membership_mut().note_unclosed(9, None);
     table.settle();
     let ticket = table.change(BOB, Some(standing(Role::Banned)));
     table.store_change();

@@ -6,7 +6,7 @@ use confab_protocol::cluster::{Action, BootId, CommandOutcome};
 
 use super::table::*;
 use crate::rooms::effect::{Done, Effect, Input};
-use crate::rooms::room::PLACE_RETRY;
+use crate::rooms::placement::PLACE_RETRY;
 
 const BERLIN: BootId = BootId([1; 16]);
 const PARIS: BootId = BootId([2; 16]);

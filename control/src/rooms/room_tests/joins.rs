@@ -7,7 +7,7 @@ use confab_protocol::control::ErrorCode;
 use confab_protocol::control::room::{LeaveReason, Role};
 
 use super::table::*;
-use crate::rooms::commands::COMMAND_DEADLINE;
+use crate::rooms::COMMAND_DEADLINE;
 use crate::rooms::effect::{EventKind, Input, RoomEvent};
 use crate::store::{SessionId, Standing};
 

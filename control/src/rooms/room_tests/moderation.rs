@@ -8,7 +8,7 @@ use confab_protocol::control::{ErrorCode, Refusal};
 
 use super::table::*;
 use crate::rooms::effect::{Done, Effect, Input};
-use crate::rooms::room::PLACE_RETRY;
+use crate::rooms::placement::PLACE_RETRY;
 use crate::store::Standing;
 
 #[test]

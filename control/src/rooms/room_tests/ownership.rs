@@ -92,3 +92,57 @@ fn a_room_that_was_taken_over_stays_at_its_relay() {
     let place = table.room.home().place.clone().unwrap();
     assert_eq!(place.relay.to_string(), "paris");
 }
+
+#[test]
+fn after_a_break_requests_wait_until_the_store_has_said_whose_the_room_is() {
+    let mut table = Table::new();
+    table.join(ANN);
+    table.answers_looks = false;
+    table.world.epoch = Some(1);
+    let join = table.ask_join(BOB, None);
+    let kick = table.kick(ANN);
+    assert_eq!(table.open.len(), 1, "one look, and nothing else");
+    let look = table.take(is_look);
+    table.fulfil(look, CommandOutcome::Obeyed);
+    table.settle();
+    assert!(table.answer(join).is_ok());
+    assert!(table.answer(kick).is_ok());
+    assert!(table.open.is_empty());
+}
+
+#[test]
+fn who_waits_for_the_store_asks_again_when_another_node_has_the_room() {
+    let mut table = Table::new();
+    table.join(ANN);
+    table.answers_looks = false;
+    table.world.epoch = None;
+    let (join, kick) = (table.ask_join(BOB, None), table.kick(ANN));
+    table.store = StoreSays::AnothersRoom;
+    table.settle();
+    assert_eq!(table.refusal(join), ErrorCode::Busy);
+    assert_eq!(table.refusal(kick), ErrorCode::Busy);
+    assert!(!table.room.is_owned() && table.presence == 0);
+}
+
+#[test]
+fn joins_do_not_queue_behind_a_moderation_that_waits_for_a_store_that_hangs() {
+    let mut table = Table::new();
+    table.join(ANN);
+    table.world.epoch = None;
+    table.store = StoreSays::Nothing;
+    // It does not answer; the room goes on.
+    table.pass(Duration::ZERO);
+    table.answers_looks = false;
+    let kick = table.kick(ANN);
+    let look = table.take(is_look);
+    let join = table.ask_join(BOB, None);
+    table.settle();
+    assert!(table.answer(join).is_ok());
+    assert!(!table.is_answered(kick));
+    table.fulfil(look, CommandOutcome::Obeyed);
+    table.settle();
+    assert!(
+        table.answer(kick).is_ok(),
+        "an owner acts until it is fenced"
+    );
+}

@@ -6,9 +6,9 @@ use confab_protocol::cluster::{Action, BootId, CommandOutcome};
 use confab_protocol::control::ErrorCode;
 
 use super::table::*;
-use crate::rooms::commands::COMMAND_DEADLINE;
+use crate::rooms::COMMAND_DEADLINE;
 use crate::rooms::effect::{Effect, Ticket};
-use crate::rooms::room::PLACE_RETRY;
+use crate::rooms::placement::PLACE_RETRY;
 
 const BERLIN: BootId = BootId([1; 16]);
 const PARIS: BootId = BootId([2; 16]);

@@ -7,9 +7,9 @@ use confab_protocol::control::ErrorCode;
 use confab_protocol::control::room::Role;
 
 use super::table::*;
-use crate::rooms::commands::COMMAND_DEADLINE;
+use crate::rooms::COMMAND_DEADLINE;
 use crate::rooms::effect::{EventKind, Input, RoomEvent};
-use crate::rooms::room::PLACE_RETRY;
+use crate::rooms::placement::PLACE_RETRY;
 use crate::store::Standing;
 
 #[test]

@@ -17,14 +17,18 @@ use super::super::effect::{
     Answer, Done, Effect, EventKind, Input, Joined, Joiner, OwnJoin, Resume, RoomEvent, Ticket,
 };
 use super::super::home::Recorded;
+use super::super::membership::ParticipantState;
 use super::super::note::NoteKeys;
-use super::super::room::{MediaSession, Numbers, ParticipantState, RelayWish, Room, World};
+use super::super::ownership_check::LeaseEpoch;
+use super::super::room::{Numbers, RelayWish, Room, World};
 use crate::clock::UnixMillis;
 use crate::cluster::LinkedRelay;
 use crate::store::{ConferenceRecord, HomeRecord, NodeRun, SessionId, Standing, StoreError};
 
 pub(super) const CONFERENCE: ConferenceId = ConferenceId::new([1; 16]);
 pub(super) const SECRET: RoomSecret = RoomSecret::new([5; RoomSecret::LEN]);
+/// The lease epoch in which the room is taken.
+pub(super) const CONFIRMED: LeaseEpoch = Some(0);
 /// Of every relay.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) const ANN: u8 = 1;
@@ -38,6 +42,8 @@ pub(super) struct TestWorld {
     pub(super) unanswered: Vec<String>,
     /// Sessions that each relay takes.
     pub(super) room_for: u64,
+    /// The lease epoch of this node.
+    pub(super) epoch: LeaseEpoch,
 }
 
 impl World for TestWorld {
@@ -66,6 +72,10 @@ impl World for TestWorld {
         self.unanswered.push(relay.name.to_string());
     }
 
+    fn lease_epoch(&mut self, _: Instant) -> LeaseEpoch {
+        self.epoch
+    }
+
     fn random(&mut self, bytes: &mut [u8]) {
         self.drawn = self.drawn.wrapping_add(1);
         bytes.fill(self.drawn);
@@ -89,13 +99,15 @@ pub(super) struct Table {
     /// Relays that may have the room still, and have to close it.
     pub(super) abandoned: Vec<String>,
     pub(super) next_connection: u32,
-    /// What the store says when it is told where the room is.
+    /// What the store says when it is told where the room is, or asked whose it is.
     pub(super) store: StoreSays,
+    /// Whether the store answers at once when it is asked whose the room is.
+    pub(super) answers_looks: bool,
     /// What clients were given to take their joins up again.
     pub(super) secrets: HashMap<JoinId, ResumeSecret>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum StoreSays {
     Yes,
     AnothersRoom,
@@ -116,7 +128,7 @@ pub(super) fn home(era: u64) -> HomeRecord {
 /// An empty room.
 pub(super) fn room(home: HomeRecord, numbers: Numbers) -> Room {
     let notes = NoteKeys::new(&[9; 32]).of(CONFERENCE);
-    Room::new(CONFERENCE, home, 10, numbers, SECRET, notes)
+    Room::new(CONFERENCE, (home, CONFIRMED), 10, numbers, SECRET, notes)
 }
 
 pub(super) fn relay(name: &str, boot: u8) -> LinkedRelay {
@@ -176,6 +188,7 @@ impl Table {
             drawn: 0,
             unanswered: Vec::new(),
             room_for: 1000,
+            epoch: CONFIRMED,
         };
         Self {
             now: Instant::now(),
@@ -191,6 +204,7 @@ impl Table {
             abandoned: Vec::new(),
             next_connection: 0,
             store: StoreSays::Yes,
+            answers_looks: true,
             secrets: HashMap::new(),
         }
     }
@@ -238,7 +252,13 @@ impl Table {
                     self.actions.push(action.clone());
                     self.open.push_back(effect);
                 }
-                Effect::Admit { .. }
+                Effect::Look { .. } if self.answers_looks => {
+                    self.open.push_back(effect);
+                    let look = self.take(is_look);
+                    self.fulfil(look, CommandOutcome::Obeyed);
+                }
+                Effect::Look { .. }
+                | Effect::Admit { .. }
                 | Effect::Change { .. }
                 | Effect::Delete { .. }
                 | Effect::RecordPlace { .. } => self.open.push_back(effect),
@@ -263,6 +283,11 @@ impl Table {
                 ticket,
                 result: Ok(()),
             },
+            Effect::Look { home } => Input::Looked(match self.store {
+                StoreSays::Yes => Recorded::Done(home),
+                StoreSays::AnothersRoom => Recorded::Superseded,
+                StoreSays::Nothing => Recorded::Unknown(StoreError::Busy),
+            }),
             Effect::RecordPlace { home, place } => Input::PlaceRecorded(match self.store {
                 StoreSays::Yes => Recorded::Done(HomeRecord {
                     place: Some(place),
@@ -324,6 +349,13 @@ impl Table {
     pub(super) fn admit(&mut self) {
         let admit = self.take(is_admit);
         self.fulfil(admit, CommandOutcome::Obeyed);
+    }
+
+    /// Has everybody of an account go out.
+    pub(super) fn kick(&mut self, who: u8) -> Ticket {
+        let (ticket, account) = (self.ticket(), account(who));
+        self.handle(Input::Kick { ticket, account });
+        ticket
     }
 
     /// Takes the next open effect that is one of these.
@@ -445,7 +477,7 @@ impl Table {
     }
 
     pub(super) fn person(&self, who: u8) -> &ParticipantState {
-        let mut participants = self.room.participants.values();
+        let mut participants = self.room.membership().all();
         let found = participants.find(|person| person.participant.account == account(who));
         found.expect("it is in the room")
     }
@@ -466,6 +498,10 @@ impl Table {
 
 pub(super) fn is_admit(effect: &Effect) -> bool {
     matches!(effect, Effect::Admit { .. })
+}
+
+pub(super) fn is_look(effect: &Effect) -> bool {
+    matches!(effect, Effect::Look { .. })
 }
 
 pub(super) fn is_record(effect: &Effect) -> bool {
@@ -502,16 +538,12 @@ pub(super) fn banned() -> Option<Standing> {
 
 impl Room {
     pub(super) fn everyone_has_media(&self) -> bool {
-        self.participants
-            .values()
-            .all(|person| matches!(person.media, MediaSession::Open(_)))
+        self.membership().are_all_open()
     }
 
     pub(super) fn participants(&self) -> Vec<confab_protocol::control::Participant> {
-        self.participants
-            .values()
-            .map(|person| person.participant.clone())
-            .collect()
+        let all = self.membership().all();
+        all.map(|state| state.participant.clone()).collect()
     }
 }
 

@@ -10,7 +10,7 @@ use confab_protocol::media::ConnectionId;
 use super::silence::{join_of, session_of, two};
 use super::table::*;
 use crate::rooms::effect::{Done, Effect, Input};
-use crate::rooms::unreached::GIVEN_UP;
+use crate::rooms::former_relays::GIVEN_UP;
 use crate::store::HomePlace;
 
 const BERLIN: BootId = BootId([1; 16]);
@@ -110,12 +110,7 @@ fn what_is_held_back_for_ten_minutes_is_answered_as_pending() {
     table.report(ANN, anns, true);
     pass(&mut table, Duration::from_secs(2));
     assert_eq!(mute(&mut table, BOB), Ok(Held::Pending));
-    let kick = table.ticket();
-    let account = account(BOB);
-    table.handle(Input::Kick {
-        ticket: kick,
-        account,
-    });
+    let kick = table.kick(BOB);
     table.settle();
     assert!(table.answer(kick).is_ok() && table.pending.contains(&kick));
     pass(&mut table, Duration::from_secs(36));
@@ -140,7 +135,7 @@ fn a_room_whose_relay_could_not_be_asked_waits_as_long_as_any_relay_may_keep_a_s
         boot: BERLIN,
         placement: 1,
     };
-    table.room.look_beyond(table.now, berlin(), None);
+    table.room.take_over_without(table.now, berlin(), None);
     assert!(table.room.has_unreached());
     pass(&mut table, MAX_IDLE_TIMEOUT);
     assert_eq!(mute(&mut table, ANN), Err(ErrorCode::Busy));
@@ -150,7 +145,7 @@ fn a_room_whose_relay_could_not_be_asked_waits_as_long_as_any_relay_may_keep_a_s
 
     table
         .room
-        .look_beyond(table.now, berlin(), Some(IDLE_TIMEOUT));
+        .take_over_without(table.now, berlin(), Some(IDLE_TIMEOUT));
     pass(&mut table, Duration::from_secs(20));
     // Somebody comes from there who hears it, and is not known here.
     let resume = table.resume(JoinId::new([7; 16]), Some(ConnectionId::new(0, 1, 2)));

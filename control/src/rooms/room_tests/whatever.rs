@@ -38,6 +38,12 @@ enum Happening {
     /// Somebody says of its newest session whether its relay answers.
     Report(u8, bool),
     Wait(u16),
+    /// The lease epoch of this node from now on.
+    LeaseEpoch(Option<u64>),
+    /// Other nodes may have had the room.
+    Woken,
+    /// What the store says from now on.
+    Store(StoreSays),
     MediaEnds(u8),
 }
 
@@ -68,6 +74,9 @@ fn happenings() -> impl Strategy<Value = Happening> {
         1 => (0u8..5).prop_map(Unclaimed),
         2 => (0u8..5, any::<bool>()).prop_map(|(who, alive)| Report(who, alive)),
         2 => (0u16..3000).prop_map(Wait),
+        1 => prop::option::of(0u64..3).prop_map(LeaseEpoch),
+        1 => Just(Woken),
+        1 => prop_oneof![3 => Just(StoreSays::Yes), 2 => Just(StoreSays::Nothing), 1 => Just(StoreSays::AnothersRoom)].prop_map(Store),
         1 => (0u8..5).prop_map(MediaEnds),
     ]
 }
@@ -79,6 +88,7 @@ proptest! {
     fn whatever_happens_the_room_comes_to_rest(steps in prop::collection::vec(happenings(), 1..80)) {
         let mut table = Table::new();
         table.world.relays.push(relay("paris", 2));
+        table.answers_looks = false;
         let mut joined: Vec<(u8, u16, JoinId, ConnectionId)> = Vec::new();
         let mut asked: Vec<Ticket> = Vec::new();
         for step in steps {
@@ -91,11 +101,7 @@ proptest! {
                     let resume = table.resume(join_id, live);
                     asked.push(table.ask_join_with(who, Some(resume)));
                 }
-                Happening::Kick(who) => {
-                    let (ticket, account) = (table.ticket(), account(who));
-                    asked.push(ticket);
-                    table.handle(Input::Kick { ticket, account });
-                }
+                Happening::Kick(who) => asked.push(table.kick(who)),
                 Happening::Ban(who) => asked.push(table.change(who, banned())),
                 Happening::Mute(who, muted) => {
                     let new = Standing { muted, ..standing(Role::Member) };
@@ -137,6 +143,9 @@ proptest! {
                     }
                 }
                 Happening::Wait(ms) => table.pass(Duration::from_millis(ms.into())),
+                Happening::LeaseEpoch(epoch) => table.world.epoch = epoch,
+                Happening::Woken => table.handle(Input::Woken),
+                Happening::Store(says) => table.store = says,
                 Happening::MediaEnds(who) => {
                     if let Some((_, sender, _, connection_id)) = joined.iter().rev().find(|(of, ..)| *of == who) {
                         table.handle(Input::MediaEnded {
@@ -165,6 +174,8 @@ proptest! {
                 }
             }
         }
+        table.store = StoreSays::Yes;
+        table.world.epoch = CONFIRMED;
         for _ in 0..40 {
             table.settle();
             table.pass(Duration::from_millis(500));

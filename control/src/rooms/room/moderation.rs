@@ -1,0 +1,227 @@
+//! Moderation, and other reasons for which participants leave.
+
+use std::time::Instant;
+
+use confab_protocol::cluster::Action;
+use confab_protocol::control::room::{LeaveReason, Role};
+use confab_protocol::control::{AccountId, JoinId, Refusal};
+
+use super::super::effect::{ClientId, Effect, EventKind, OwnJoin, Ticket};
+use super::super::former_relays::GIVEN_UP;
+use super::super::refusals;
+use super::super::requests::{Change, Reach};
+use super::Room;
+use crate::store::{SessionId, Standing};
+
+impl Room {
+    /// A participant leaves by its own request, which came from `client`.
+    pub(super) fn leave(
+        &mut self,
+        now: Instant,
+        ticket: Ticket,
+        (account, client, join_id): (AccountId, ClientId, JoinId),
+    ) {
+        let Some(sender) = self.membership.find(account, join_id) else {
+            self.answer(ticket, Err(refusals::participant_gone()));
+            return;
+        };
+        self.take_out(sender, LeaveReason::Left, Some(client));
+        self.membership.note_unclosed(sender, Some(account));
+        let commands = self.close_media(now, &[sender]);
+        self.acknowledge(ticket, Reach::All, &commands);
+    }
+
+    /// The answer to a join found no client: nobody has the keys of the participant, which would stay until its session is idle.
+    pub(super) fn unclaimed(&mut self, now: Instant, join_id: JoinId) {
+        if let Some(sender) = self.membership.find_join(join_id) {
+            self.take_all_out(&[sender], LeaveReason::Lost);
+            self.close_media(now, &[sender]);
+        }
+    }
+
+    /// Removes all participants of an account.
+    pub(super) fn kick(&mut self, now: Instant, ticket: Ticket, account: AccountId) {
+        let joins = self.cancel_joins(now, self.membership.joins().of(account), refusals::kicked);
+        let reach = self.reach(now, account);
+        if joins == 0 && !self.membership.may_have_sessions(account) && reach == Reach::All {
+            self.answer(ticket, Err(refusals::nobody_to_kick()));
+            return;
+        }
+        let senders = self.membership.senders_of(account);
+        self.membership.remember_kicked(&senders);
+        self.take_all_out(&senders, LeaveReason::Kicked);
+        let commands = self.close_all_of(now, account);
+        self.acknowledge(ticket, reach, &commands);
+    }
+
+    /// The store has answered a request.
+    pub(super) fn stored(&mut self, now: Instant, ticket: Ticket, result: Result<(), Refusal>) {
+        let Some(change) = self.requests.stored(ticket) else {
+            return;
+        };
+        if let Err(refusal) = result {
+            self.answer(ticket, Err(refusal));
+            return;
+        }
+        match change {
+            Change::Standing(account, new) => {
+                let reach = self.reach(now, account);
+                let commands = self.apply(now, account, new);
+                self.acknowledge(ticket, reach, &commands);
+            }
+            Change::Deletion => {
+                let commands = self.close(now);
+                self.acknowledge(ticket, Reach::All, &commands);
+            }
+        }
+    }
+
+    /// Whether all relays that may have sessions of the account can be commanded.
+    fn reach(&self, now: Instant, account: AccountId) -> Reach {
+        let nowhere = self.placement.nowhere_since();
+        let nowhere = nowhere.filter(|_| self.membership.may_have_sessions(account));
+        let since = self
+            .former_relays
+            .unreachable_since()
+            .into_iter()
+            .chain(nowhere);
+        match since.min() {
+            None => Reach::All,
+            Some(since) if now.saturating_duration_since(since) < GIVEN_UP => Reach::NotAll,
+            Some(_) => Reach::GivenUp,
+        }
+    }
+
+    /// Applies a stored standing. Returns the commands that carry it out.
+    fn apply(&mut self, now: Instant, account: AccountId, new: Option<Standing>) -> Vec<u64> {
+        let (refusal, reason): (fn() -> Refusal, _) = match new {
+            None => (refusals::not_a_member, LeaveReason::Left),
+            Some(standing) if standing.role == Role::Banned => {
+                (refusals::banned, LeaveReason::Banned)
+            }
+            Some(standing) => return self.change(now, account, standing),
+        };
+        self.cancel_joins(now, self.membership.joins().of(account), refusal);
+        self.take_all_out(&self.membership.senders_of(account), reason);
+        self.close_all_of(now, account)
+    }
+
+    fn change(&mut self, now: Instant, account: AccountId, standing: Standing) -> Vec<u64> {
+        self.membership.joins_mut().change(account, standing);
+        for sender in self.membership.senders_of(account) {
+            if let Some(participant) = self.membership.change(sender, standing) {
+                let everyone = self.membership.everyone();
+                self.outbox.tell(everyone, EventKind::Changed(participant));
+            }
+        }
+        let rights = self.membership.may_speak_of(account);
+        let set = |(sender, may_speak)| {
+            let action = Action::SetMaySpeak { sender, may_speak };
+            self.command_everywhere(now, &action)
+        };
+        rights.into_iter().flat_map(set).collect()
+    }
+
+    /// Closes the room of a deleted conference.
+    fn close(&mut self, now: Instant) -> Vec<u64> {
+        self.cancel_joins(
+            now,
+            self.membership.joins().tickets(),
+            refusals::conference_deleted,
+        );
+        for sender in self.membership.senders() {
+            self.take_out(sender, LeaveReason::Closed, None);
+        }
+        self.command_everywhere(now, &Action::CloseRoom)
+    }
+
+    /// An account session has ended: its participants leave.
+    pub(super) fn end_session(&mut self, now: Instant, session: SessionId) {
+        let joins = self.membership.joins().of_session(session);
+        self.cancel_joins(now, joins, refusals::session_ended);
+        let senders = self.membership.senders_of_session(session);
+        self.take_all_out(&senders, LeaveReason::SessionEnded);
+        self.close_media(now, &senders);
+    }
+
+    /// Refuses these joins and returns their number.
+    fn cancel_joins(
+        &mut self,
+        now: Instant,
+        joins: Vec<Ticket>,
+        refusal: impl Fn() -> Refusal,
+    ) -> usize {
+        for ticket in &joins {
+            self.cancel_join(now, *ticket, refusal());
+        }
+        joins.len()
+    }
+
+    /// Removes participants whose sessions have to be closed.
+    fn take_all_out(&mut self, senders: &[u16], reason: LeaveReason) {
+        for sender in senders {
+            if let Some(state) = self.membership.get(*sender) {
+                let account = state.participant.account;
+                self.membership.note_unclosed(*sender, Some(account));
+            }
+            self.take_out(*sender, reason, None);
+        }
+    }
+
+    /// Removes a participant and tells everybody; its own client too, unless that is `quiet`.
+    pub(super) fn take_out(&mut self, sender: u16, reason: LeaveReason, quiet: Option<ClientId>) {
+        let Some(state) = self.membership.remove(sender) else {
+            return;
+        };
+        let others = self.membership.everyone();
+        self.outbox.tell(others, EventKind::Left(sender, reason));
+        if let Some(client) = state.client.filter(|client| quiet != Some(*client)) {
+            let removed = EventKind::Removed(state.participant.join_id, reason);
+            self.outbox.tell_more(vec![client], removed);
+        }
+        self.outbox.push(Effect::Absent(state.participant.account));
+        self.frame_reports.forget(sender);
+        // What was asked of the relay for it matters to nobody any more.
+        self.calls.forget_participant(sender);
+        for ticket in self.membership.joins().resuming(sender) {
+            if let Some(join) = self.membership.joins_mut().take(ticket) {
+                self.outbox.push(Effect::Absent(join.who.account));
+                self.answer(ticket, Err(refusals::join_gone()));
+            }
+        }
+    }
+
+    /// Closes all sessions that may belong to the account.
+    fn close_all_of(&mut self, now: Instant, account: AccountId) -> Vec<u64> {
+        let senders = self.membership.unclosed_of(account);
+        self.close_media(now, &senders)
+    }
+
+    /// A participant reports that frames under a leaf do not decrypt.
+    pub(super) fn frames_reported(&mut self, now: Instant, of: &OwnJoin, leaf: u32) {
+        let Some(reporter) = self.membership.find_own(of) else {
+            return;
+        };
+        let mut participants = self.membership.all().map(|state| &state.participant);
+        let Some((sender, account)) = participants
+            .find(|participant| participant.leaf == Some(leaf))
+            .map(|participant| (participant.sender, participant.account))
+        else {
+            return;
+        };
+        // What one's own devices say of each other is for nobody to judge.
+        if sender == reporter || account == of.account {
+            return;
+        }
+        let Some(accounts) = self.frame_reports.take(now, sender, of.account) else {
+            return;
+        };
+        let accounts = u32::try_from(accounts).unwrap_or(u32::MAX);
+        let moderates = |role| matches!(role, Role::Owner | Role::Moderator);
+        let moderators = self
+            .membership
+            .clients_where(|participant| moderates(participant.role));
+        self.outbox
+            .tell(moderators, EventKind::FramesUnreadable(sender, accounts));
+    }
+}
