@@ -10,13 +10,13 @@ use confab_protocol::control::{
 };
 use confab_protocol::media::ConnectionId;
 use confab_protocol::version::VersionRange;
+use confab_protocol::wire;
 use zeroize::Zeroizing;
 
 use crate::accounts::SignedIn;
 use crate::accounts::service::Registration;
-use crate::rooms::OwnJoin;
-use crate::store::Cursor;
-use confab_protocol::wire;
+use crate::rooms::{OwnJoin, Resume};
+use crate::store::{Cursor, SessionId};
 
 /// Reads a name of any kind; the refusal names the field.
 pub(super) fn parse<T>(text: &str, field: &'static str) -> Result<T, Refusal>
@@ -97,7 +97,7 @@ pub(super) fn connection_id(bytes: &[u8], field: &'static str) -> Result<Connect
 }
 
 /// Empty: none.
-pub(super) fn live_connection_id(bytes: &[u8]) -> Result<Option<ConnectionId>, Refusal> {
+fn live_connection_id(bytes: &[u8]) -> Result<Option<ConnectionId>, Refusal> {
     if bytes.is_empty() {
         return Ok(None);
     }
@@ -108,7 +108,28 @@ pub(super) fn conference_id(bytes: &[u8]) -> Result<ConferenceId, Refusal> {
     ConferenceId::parse(bytes, "conference_id").map_err(bad_field)
 }
 
-pub(super) fn resume_secret(bytes: &[u8]) -> Result<ResumeSecret, Refusal> {
+pub(super) fn join_id(bytes: &[u8], field: &'static str) -> Result<JoinId, Refusal> {
+    JoinId::parse(bytes, field).map_err(bad_field)
+}
+
+pub(super) fn session_id(bytes: &[u8]) -> Result<SessionId, Refusal> {
+    let id = bytes.try_into().map(SessionId);
+    id.map_err(|_| Refusal::invalid("id", "a session's id has 16 bytes"))
+}
+
+/// The join that the client asks to resume. No id: none.
+pub(super) fn resume(join: &wire::JoinRoom) -> Result<Option<Resume>, Refusal> {
+    if join.resume_join_id.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Resume {
+        join_id: join_id(&join.resume_join_id, "resume_join_id")?,
+        secret: resume_secret(&join.resume_secret)?,
+        live: live_connection_id(&join.live_connection_id)?,
+    }))
+}
+
+fn resume_secret(bytes: &[u8]) -> Result<ResumeSecret, Refusal> {
     ResumeSecret::parse(bytes).map_err(bad_field)
 }
 
@@ -116,7 +137,7 @@ pub(super) fn resume_secret(bytes: &[u8]) -> Result<ResumeSecret, Refusal> {
 pub(super) fn own_join(who: &SignedIn, join_id: &[u8], secret: &[u8]) -> Result<OwnJoin, Refusal> {
     Ok(OwnJoin {
         account: who.account,
-        join_id: JoinId::parse(join_id, "join_id").map_err(bad_field)?,
+        join_id: self::join_id(join_id, "join_id")?,
         secret: resume_secret(secret)?,
     })
 }
@@ -133,6 +154,6 @@ pub(super) fn is_unreadable(opened: u32, failed: u32) -> bool {
     failed >= MIN_FAILED_FRAMES && failed >= opened
 }
 
-pub(super) fn bad_field(error: BadField) -> Refusal {
+fn bad_field(error: BadField) -> Refusal {
     Refusal::invalid(error.0, error.to_string())
 }

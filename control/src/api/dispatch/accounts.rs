@@ -1,0 +1,192 @@
+//! Requests about accounts and their sessions.
+
+use bytes::Bytes;
+use confab_protocol::control::{ErrorCode, Refusal};
+use confab_protocol::wire::{self, response};
+
+use super::super::connection::Client;
+use super::super::fields as read;
+use super::{Answer, done};
+use crate::accounts::{Granted, Login, SignedIn};
+use crate::store::{AccountRecord, SessionRecord};
+
+pub(super) async fn register(client: &Client, register: wire::Register) -> Answer {
+    refuse_second_sign_in(client)?;
+    let new = read::registration(register)?;
+    let granted = client.server.accounts.register(new, client.source).await?;
+    sign_in(client, granted).await
+}
+
+pub(super) async fn login(client: &Client, login: wire::Login) -> Answer {
+    refuse_second_sign_in(client)?;
+    let login = Login {
+        device: read::device(&login.device)?,
+        name: login.name,
+        password: read::password(login.password),
+        cookie: login.device_cookie,
+    };
+    let granted = client.server.accounts.login(login, client.source).await?;
+    sign_in(client, granted).await
+}
+
+pub(super) async fn authenticate(client: &Client, token: &[u8]) -> Answer {
+    let granted = client.server.accounts.authenticate(token).await?;
+    sign_in(client, granted).await
+}
+
+pub(super) async fn refresh(client: &Client, token: &[u8]) -> Answer {
+    let granted = client.server.accounts.refresh(token).await?;
+    sign_in(client, granted).await
+}
+
+pub(super) async fn logout(client: &Client, who: &SignedIn) -> Answer {
+    client.entry.sign_out();
+    let accounts = &client.server.accounts;
+    accounts.revoke(who.account, who.session).await?;
+    done()
+}
+
+pub(super) async fn who_am_i(client: &Client, who: &SignedIn) -> Answer {
+    let account = client.server.accounts.account(who.account).await?;
+    Ok(response::Kind::Account(account_to_wire(&account)))
+}
+
+pub(super) async fn change_password(
+    client: &Client,
+    who: &SignedIn,
+    change: wire::ChangePassword,
+) -> Answer {
+    let (old, new) = (
+        read::password(change.old_password),
+        read::password(change.new_password),
+    );
+    let accounts = &client.server.accounts;
+    accounts.change_password(who, old, new).await?;
+    done()
+}
+
+pub(super) async fn list_sessions(client: &Client, who: &SignedIn) -> Answer {
+    let sessions = client.server.accounts.sessions(who.account).await?;
+    let to_wire = |session: SessionRecord| wire::Session {
+        id: Bytes::copy_from_slice(&session.id.0),
+        device: session.device.as_str().to_owned(),
+        created_ms: session.created.0,
+        expires_ms: session.expires.0,
+        current: session.id == who.session,
+    };
+    let sessions = sessions.into_iter().map(to_wire).collect();
+    Ok(response::Kind::Sessions(wire::Sessions { sessions }))
+}
+
+pub(super) async fn revoke_session(
+    client: &Client,
+    who: &SignedIn,
+    revoke: &wire::RevokeSession,
+) -> Answer {
+    let session = read::session_id(&revoke.id)?;
+    let accounts = &client.server.accounts;
+    accounts.revoke(who.account, session).await?;
+    done()
+}
+
+pub(super) async fn export(client: &Client, who: &SignedIn) -> Answer {
+    let json = client.server.accounts.export(who.account).await?;
+    Ok(response::Kind::AccountExport(wire::AccountExport { json }))
+}
+
+pub(super) async fn delete(client: &Client, who: &SignedIn, delete: wire::DeleteAccount) -> Answer {
+    let accounts = &client.server.accounts;
+    let account = accounts.account(who.account).await?;
+    let password = read::password(delete.password);
+    accounts
+        .check_password(&account, password, "password")
+        .await?;
+    client.server.conferences.delete_owned(account.id).await?;
+    client.entry.sign_out();
+    accounts.delete(account.id).await?;
+    tracing::info!(account = %account.id, "account deleted");
+    done()
+}
+
+/// The connection acts for the account from now on.
+async fn sign_in(client: &Client, granted: Granted) -> Answer {
+    let Granted {
+        account,
+        session,
+        token,
+        expires,
+        refresh_after,
+        cookie,
+    } = granted;
+    // Events and participations are the connection's: another account's do not mix with them.
+    let before = client.entry.signed_in();
+    if before
+        .as_ref()
+        .is_some_and(|before| before.account != account.id)
+    {
+        return Err(signed_in_already());
+    }
+    let is_known = before.is_some_and(|before| before.session == session);
+    let who = SignedIn {
+        account: account.id,
+        username: account.username.clone(),
+        session,
+    };
+    if let Err(full) = client.entry.sign_in(who) {
+        if cookie.is_some() {
+            // Nobody is told of a session that has just begun. One that is left over ends by itself.
+            let _ = client.server.accounts.revoke(account.id, session).await;
+        }
+        return Err(full);
+    }
+    // Whoever ended the session before it was entered did not find this connection.
+    let live = client.server.accounts.is_live(session).await;
+    if !is_known && !matches!(live, Ok(true)) {
+        client.entry.sign_out();
+    }
+    if !live? {
+        client.entry.sign_out();
+        let message = "this session has ended: log in again";
+        return Err(Refusal::new(ErrorCode::SessionEnded, message));
+    }
+    tracing::info!(client = client.entry.id, account = %account.id, ?session, "signed in");
+    let account = Some(account_to_wire(&account));
+    Ok(match token {
+        Some(token) => response::Kind::SessionGranted(wire::SessionGranted {
+            token,
+            expires_ms: expires.0,
+            refresh_after_ms: refresh_after.0,
+            account,
+            device_cookie: cookie.unwrap_or_default(),
+        }),
+        None => response::Kind::Authenticated(wire::Authenticated {
+            account,
+            expires_ms: expires.0,
+            refresh_after_ms: refresh_after.0,
+        }),
+    })
+}
+
+fn refuse_second_sign_in(client: &Client) -> Result<(), Refusal> {
+    match client.entry.signed_in() {
+        Some(_) => Err(signed_in_already()),
+        None => Ok(()),
+    }
+}
+
+fn signed_in_already() -> Refusal {
+    Refusal::new(
+        ErrorCode::Denied,
+        "this connection is signed in already: log out first, or open another",
+    )
+}
+
+fn account_to_wire(account: &AccountRecord) -> wire::Account {
+    wire::Account {
+        id: account.id.to_wire(),
+        username: account.username.as_str().to_owned(),
+        email: account.email.as_str().to_owned(),
+        birthday: account.birthday.to_string(),
+        created_ms: account.created.0,
+    }
+}

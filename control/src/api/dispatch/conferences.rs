@@ -1,0 +1,135 @@
+//! Requests about conferences, their members, and moderation.
+
+use confab_protocol::control::Refusal;
+use confab_protocol::control::room::Role;
+use confab_protocol::wire::{self, response};
+
+use super::super::connection::Client;
+use super::super::fields as read;
+use super::{Answer, done, next};
+use crate::accounts::SignedIn;
+use crate::rooms::Settled;
+use crate::store::{MemberRecord, Membership};
+
+pub(super) async fn create(
+    client: &Client,
+    who: &SignedIn,
+    create: &wire::CreateConference,
+) -> Answer {
+    let slug = read::slug(&create.slug)?;
+    let title = read::title(&create.title, &slug)?;
+    let visibility = read::visibility(create.visibility())?;
+    let region = read::region(&create.region)?;
+    let conferences = &client.server.conferences;
+    let made = conferences
+        .create(who, slug, title, visibility, region)
+        .await?;
+    Ok(response::Kind::Conference(made.to_wire(Role::Owner, 0)))
+}
+
+pub(super) async fn list(client: &Client, who: &SignedIn, list: wire::ListConferences) -> Answer {
+    let conferences = &client.server.conferences;
+    let page = conferences.list(who, read::cursor(list.cursor)).await?;
+    let ids: Vec<_> = page.items.iter().map(|item| item.conference.id).collect();
+    let live = client.server.counts.of(&ids).await;
+    let to_wire = |(membership, live): (Membership, u32)| {
+        membership
+            .conference
+            .to_wire(membership.standing.role, live)
+    };
+    Ok(response::Kind::Conferences(wire::Conferences {
+        conferences: page.items.into_iter().zip(live).map(to_wire).collect(),
+        next: next(page.next),
+    }))
+}
+
+pub(super) async fn info(client: &Client, who: &SignedIn, info: &wire::ConferenceInfo) -> Answer {
+    let conferences = &client.server.conferences;
+    let (conference, role) = conferences.info(who, read::slug(&info.slug)?).await?;
+    let live = client.server.counts.of(&[conference.id]).await;
+    let live = live.first().copied().unwrap_or_default();
+    Ok(response::Kind::Conference(conference.to_wire(role, live)))
+}
+
+pub(super) async fn list_members(
+    client: &Client,
+    who: &SignedIn,
+    list: wire::ListMembers,
+) -> Answer {
+    let slug = read::slug(&list.slug)?;
+    let conferences = &client.server.conferences;
+    let page = conferences
+        .members(who, slug, read::cursor(list.cursor))
+        .await?;
+    let to_wire = |member: MemberRecord| wire::Member {
+        account_id: member.account.to_wire(),
+        username: member.username.into(),
+        role: member.standing.role.into(),
+        muted: member.standing.muted,
+        since_ms: member.standing.since.0,
+    };
+    Ok(response::Kind::Members(wire::Members {
+        members: page.items.into_iter().map(to_wire).collect(),
+        next: next(page.next),
+    }))
+}
+
+pub(super) async fn delete(
+    client: &Client,
+    who: &SignedIn,
+    delete: &wire::DeleteConference,
+) -> Answer {
+    let slug = read::slug(&delete.slug)?;
+    settled(client.server.conferences.delete(who, slug).await)
+}
+
+pub(super) async fn leave(
+    client: &Client,
+    who: &SignedIn,
+    leave: &wire::LeaveConference,
+) -> Answer {
+    let slug = read::slug(&leave.slug)?;
+    settled(client.server.conferences.leave(who, slug).await)
+}
+
+pub(super) async fn invite(client: &Client, who: &SignedIn, invite: &wire::Invite) -> Answer {
+    let slug = read::slug(&invite.slug)?;
+    let username = read::parse(&invite.username, "username")?;
+    let role = read::invited_role(invite.role)?;
+    let conferences = &client.server.conferences;
+    conferences.invite(who, slug, username, role).await?;
+    done()
+}
+
+pub(super) async fn set_role(client: &Client, who: &SignedIn, set: &wire::SetRole) -> Answer {
+    let slug = read::slug(&set.slug)?;
+    let username = read::parse(&set.username, "username")?;
+    let role = read::role(set.role())?;
+    let conferences = &client.server.conferences;
+    settled(conferences.set_role(who, slug, username, role).await)
+}
+
+pub(super) async fn kick(client: &Client, who: &SignedIn, kick: &wire::Kick) -> Answer {
+    let username = read::parse(&kick.username, "username")?;
+    let slug = read::slug(&kick.slug)?;
+    settled(client.server.conferences.kick(who, slug, username).await)
+}
+
+pub(super) async fn ban(client: &Client, who: &SignedIn, ban: &wire::Ban) -> Answer {
+    let username = read::parse(&ban.username, "username")?;
+    let slug = read::slug(&ban.slug)?;
+    settled(client.server.conferences.ban(who, slug, username).await)
+}
+
+pub(super) async fn mute(client: &Client, who: &SignedIn, mute: &wire::Mute) -> Answer {
+    let username = read::parse(&mute.username, "username")?;
+    let slug = read::slug(&mute.slug)?;
+    let conferences = &client.server.conferences;
+    settled(conferences.mute(who, slug, username, mute.muted).await)
+}
+
+/// The answer to a change that relays have to obey.
+fn settled(settled: Result<Settled, Refusal>) -> Answer {
+    let pending = settled? == Settled::Pending;
+    Ok(response::Kind::Done(wire::Done { pending }))
+}
