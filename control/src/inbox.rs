@@ -1,90 +1,95 @@
-//! How a room hears of its relay, its store and its clients.
+//! A queue with two ways in: answers, which always find room, and what others send unasked, which is bounded.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
 
-use crate::rooms::effect::Input;
-
-/// What relays and clients have said to a room unasked and it has not taken in yet, at most: several times the participants
-/// of the largest room.
+/// Unasked items that wait at most: several times the participants of the largest room.
 pub const MAX_UNASKED: usize = 8192;
 
-/// Where a room hears. Clones share it.
+/// The sending end. Clones share it.
 ///
-/// What the room asked for always finds room: a lost answer would leave a request waiting for ever, and there are no more
-/// answers than questions. What others say by themselves is bounded.
-#[derive(Clone, Debug)]
-pub struct RoomInbox {
-    inputs: mpsc::UnboundedSender<Item>,
+/// An answer always finds room: a lost one would leave a request waiting for ever, and there are no more answers than questions.
+#[derive(Debug)]
+pub struct Inbox<T> {
+    items: mpsc::UnboundedSender<Item<T>>,
     unasked: Arc<AtomicUsize>,
 }
 
-/// What a room hears, in its order.
+/// The receiving end.
 #[derive(Debug)]
-pub struct RoomInputs {
-    inputs: mpsc::UnboundedReceiver<Item>,
+pub struct InboxReader<T> {
+    items: mpsc::UnboundedReceiver<Item<T>>,
     unasked: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
-struct Item {
-    input: Input,
+struct Item<T> {
+    value: T,
     is_unasked: bool,
 }
 
-/// The room has not taken in what it was told before.
+/// [`MAX_UNASKED`] items wait: nothing was put in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InboxFull;
 
-/// Both ends of a room's inbox.
-pub fn room_inbox() -> (RoomInbox, RoomInputs) {
-    let (sender, inputs) = mpsc::unbounded_channel();
+/// Both ends of a new inbox.
+pub fn inbox<T>() -> (Inbox<T>, InboxReader<T>) {
+    let (sender, items) = mpsc::unbounded_channel();
     let unasked = Arc::new(AtomicUsize::new(0));
-    let inbox = RoomInbox {
-        inputs: sender,
+    let inbox = Inbox {
+        items: sender,
         unasked: unasked.clone(),
     };
-    (inbox, RoomInputs { inputs, unasked })
+    (inbox, InboxReader { items, unasked })
 }
 
-impl RoomInbox {
-    /// Puts in what the room asked for, or what this node says. A room that is over has nothing to hear.
-    pub fn send(&self, input: Input) {
+impl<T> Clone for Inbox<T> {
+    fn clone(&self) -> Self {
+        Self {
+            items: self.items.clone(),
+            unasked: self.unasked.clone(),
+        }
+    }
+}
+
+impl<T> Inbox<T> {
+    /// Puts in an answer, or what this node says. Does nothing if the reader is gone.
+    pub fn send(&self, value: T) {
         let is_unasked = false;
-        let _ = self.inputs.send(Item { input, is_unasked });
+        let _ = self.items.send(Item { value, is_unasked });
     }
 
-    /// Puts in what somebody else says unasked.
+    /// Puts in what somebody else sends unasked.
     ///
     /// # Errors
     ///
-    /// When [`MAX_UNASKED`] of these wait: nothing was put in.
-    pub fn offer(&self, input: Input) -> Result<(), InboxFull> {
+    /// [`InboxFull`] when [`MAX_UNASKED`] of these wait.
+    pub fn offer(&self, value: T) -> Result<(), InboxFull> {
         if self.unasked.fetch_add(1, Ordering::Relaxed) >= MAX_UNASKED {
             self.unasked.fetch_sub(1, Ordering::Relaxed);
             return Err(InboxFull);
         }
         let is_unasked = true;
-        let _ = self.inputs.send(Item { input, is_unasked });
+        let _ = self.items.send(Item { value, is_unasked });
         Ok(())
     }
 
-    /// Whether both are of one room.
+    /// Whether both have the same reader.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.inputs.same_channel(&other.inputs)
+        self.items.same_channel(&other.items)
     }
 }
 
-impl RoomInputs {
-    /// The next one; `None` when nobody can send any more.
-    pub async fn next(&mut self) -> Option<Input> {
-        let item = self.inputs.recv().await?;
+impl<T> InboxReader<T> {
+    /// The next item, in order; `None` when all senders are gone.
+    pub async fn next(&mut self) -> Option<T> {
+        let item = self.items.recv().await?;
         if item.is_unasked {
             self.unasked.fetch_sub(1, Ordering::Relaxed);
         }
-        Some(item.input)
+        Some(item.value)
     }
 }
 
@@ -93,16 +98,16 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_nobody_asked_for_is_bounded_and_answers_never_are() {
-        let (inbox, mut inputs) = room_inbox();
+    async fn unasked_items_are_bounded_and_answers_are_not() {
+        let (inbox, mut items) = inbox();
         for _ in 0..MAX_UNASKED {
-            inbox.offer(Input::Woken).unwrap();
+            inbox.offer(()).unwrap();
         }
-        assert_eq!(inbox.offer(Input::Woken), Err(InboxFull));
-        inbox.send(Input::Woken);
+        assert_eq!(inbox.offer(()), Err(InboxFull));
+        inbox.send(());
         for _ in 0..=MAX_UNASKED {
-            assert!(inputs.next().await.is_some());
+            assert!(items.next().await.is_some());
         }
-        inbox.offer(Input::Woken).unwrap();
+        inbox.offer(()).unwrap();
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The rooms of this house, in the order in which a request flows through them:
 //!
-//! * [`tls`] and [`api`]: the endpoint, its connections and what clients ask;
+//! * [`tls`], [`api`] and [`peer_api`]: the endpoint, its connections, and the requests of clients, nodes and operators;
 //! * [`accounts`]: who somebody is;
 //! * [`conferences`]: who is what in which conference;
 //! * [`rooms`]: who is in a conference now;
@@ -20,8 +20,10 @@ pub mod commands;
 pub mod conferences;
 pub mod events;
 pub mod flags;
+pub mod inbox;
 pub mod metrics;
 pub mod operator;
+pub mod peer_api;
 pub mod random;
 pub mod rooms;
 mod running;

@@ -9,11 +9,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use clap::Parser;
-use confab_control::cluster::LinkedRelay;
-use confab_control::cluster::inbox::{RoomInbox, RoomInputs, room_inbox};
+use confab_control::cluster::{LinkedRelay, RelayEvent, RelayWish, Response};
 use confab_control::flags::{Command as ControlCommand, Flags};
-use confab_control::rooms::effect::{Done, Input};
-use confab_control::rooms::room::RelayWish;
+use confab_control::inbox::{Inbox, InboxReader, inbox};
 use confab_control::{Running, serve};
 use confab_protocol::cluster::{
     Action, CommandOutcome, CommandResult, Fence, OpenMedia, SessionNote,
@@ -175,7 +173,7 @@ impl Rig {
 
     /// Opens every session of `shape`. Rooms are numbered from `first_room` on.
     pub async fn open(&self, shape: Shape, first_room: u32) -> Result<Vec<Session>, RigError> {
-        let (inbox, mut results) = room_inbox();
+        let (inbox, mut results) = inbox();
         let mut asked = HashMap::new();
         let mut opened = Vec::new();
         for room in first_room..first_room + shape.rooms {
@@ -219,7 +217,7 @@ impl Rig {
         }
     }
 
-    fn open_one(&self, conference: ConferenceId, sender: u16, command: u64, inbox: &RoomInbox) {
+    fn open_one(&self, conference: ConferenceId, sender: u16, command: u64, inbox: &Inbox<RelayEvent>) {
         let key = hop_key(conference, sender);
         let open = OpenMedia {
             note: SessionNote::new(&[0; NOTE_LEN]).unwrap_or_default(),
@@ -275,21 +273,21 @@ async fn wait_for_link(control: &Running) -> Result<LinkedRelay, RigError> {
 }
 
 async fn next_opened(
-    results: &mut RoomInputs,
+    results: &mut InboxReader<RelayEvent>,
     asked: &mut HashMap<u64, (u32, u16)>,
 ) -> Result<(u32, u16, ConnectionId), RigError> {
     let failed = |what: &str| RigError::Command(what.to_owned());
     loop {
-        let input = tokio::time::timeout(COMMAND_DEADLINE, results.next()).await;
-        let input = input.map_err(|_| failed("no answer"))?;
-        let Some(Input::CommandDone { command, outcome }) = input else {
+        let event = tokio::time::timeout(COMMAND_DEADLINE, results.next()).await;
+        let event = event.map_err(|_| failed("no answer"))?;
+        let Some(RelayEvent::CommandDone { command, response }) = event else {
             continue;
         };
-        let Done::Answered(CommandResult {
+        let Response::Answered(CommandResult {
             outcome: CommandOutcome::Obeyed,
             connection_id: Some(id),
             ..
-        }) = outcome
+        }) = response
         else {
             return Err(failed("it refused; raise --max-sessions"));
         };

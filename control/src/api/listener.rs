@@ -20,9 +20,9 @@ use super::meter::{Meter, Unproved};
 use super::{close, connection};
 use crate::Server;
 use crate::clock::UnixMillis;
-use crate::cluster::nodes::serve::Asker;
-use crate::cluster::{RelayName, link, nodes};
+use crate::cluster::{RelayName, link};
 use crate::metrics::door::Handshake as Verdict;
+use crate::peer_api::serve::{self, Asker};
 use crate::source::Source;
 use crate::tls::authority::{self, Peer};
 
@@ -234,8 +234,8 @@ async fn serve_link(connection: Connection, source: Source, server: Arc<Server>)
     Windows::LINK.set(&connection);
     match peer {
         Peer::Relay(name) => serve_relay(connection, name, issued, &server).await,
-        Peer::Node(name) => nodes::serve::serve(connection, Asker::Node(name), server).await,
-        Peer::Operator => nodes::serve::serve(connection, Asker::Operator, server).await,
+        Peer::Node(name) => serve::serve(connection, Asker::Node(name), server).await,
+        Peer::Operator => serve::serve(connection, Asker::Operator, server).await,
     }
 }
 

@@ -12,9 +12,10 @@ use confab_protocol::cluster::BootId;
 use confab_protocol::control::ConferenceId;
 
 use super::RelayName;
-use super::inbox::RoomInbox;
+use super::events::RelayEvent;
+use super::placement::RelayWish;
 use super::registry::{Linked, LinkedRelay, Relays, TooMuch};
-use crate::rooms::room::RelayWish;
+use crate::inbox::Inbox;
 
 /// A leftover room is closed after this time: longer than a client takes to notice and to come back.
 const GRACE: Duration = Duration::from_secs(20);
@@ -113,9 +114,9 @@ impl Relays {
     }
 
     /// The room that heard of its relay by that inbox is no more: what the relay has of it is left over.
-    pub fn lose_room(&self, conference: ConferenceId, room: &RoomInbox) {
+    pub fn lose_room(&self, conference: ConferenceId, room: &Inbox<RelayEvent>) {
         for relay in self.lock().values_mut() {
-            let is_it = |known: &RoomInbox| known.is_same(room);
+            let is_it = |known: &Inbox<RelayEvent>| known.is_same(room);
             if relay.rooms.get(&conference).is_some_and(is_it) {
                 relay.rooms.remove(&conference);
                 relay

@@ -16,11 +16,11 @@ use confab_protocol::wire::{self, relay_to_control::Kind};
 use quinn::{Connection, RecvStream, SendStream};
 use tokio::sync::mpsc;
 
+use super::events::RelayEvent;
 use super::names::RelayName;
 use super::registry::{Linked, RelayInfo, Relays, TooMuch};
 use crate::AGENT;
 use crate::api::close;
-use crate::rooms::effect::Input;
 
 /// A relay has to have said hello by then.
 const HELLO_DEADLINE: Duration = Duration::from_secs(10);
@@ -205,14 +205,14 @@ fn live_rooms(linked: &Linked, rooms: &wire::LiveRooms) -> Result<(), LinkError>
 fn media_ended(linked: &Linked, ended: &wire::MediaEnded) -> Result<(), LinkError> {
     let conference = ConferenceId::parse(&ended.conference_id, "conference_id")?;
     let connection_id = ended.connection_id.as_ref().try_into();
-    let input = Input::MediaEnded {
+    let event = RelayEvent::MediaEnded {
         sender: u16::try_from(ended.sender).map_err(|_| BadField("sender"))?,
         connection_id: connection_id
             .map(ConnectionId::from_bytes)
             .map_err(|_| BadField("connection_id"))?,
         reason: ended.reason(),
     };
-    Ok(linked.tell(conference, input)?)
+    Ok(linked.tell(conference, event)?)
 }
 
 async fn write(mut send: SendStream, mut queue: mpsc::Receiver<Bytes>) -> LinkError {

@@ -1,7 +1,7 @@
 //! The relays, which are linked, how loaded they are, and how a room talks to its own; and the other control nodes.
 //!
 //! * [`names`]: what relays and control nodes are called;
-//! * [`registry`]: who is linked; [`inbox`]: how a room hears of it;
+//! * [`registry`]: who is linked; [`events`]: what rooms are told of it;
 //! * [`placement`]: which of them a room goes to; `refusals`: which of them open no sessions;
 //! * [`link`]: one relay's stream: commands out, results and ends of media in;
 //! * [`leftovers`]: rooms that a relay has and nobody here knows;
@@ -9,7 +9,7 @@
 //! * [`nodes`]: control nodes among themselves;
 //! * [`status`]: how all of it goes, for operators.
 
-pub mod inbox;
+pub mod events;
 pub mod leftovers;
 pub mod link;
 pub mod names;
@@ -20,8 +20,13 @@ pub mod registry;
 pub mod revoked;
 pub mod status;
 
+/// Time for a relay to answer a command.
+pub const COMMAND_DEADLINE: std::time::Duration = std::time::Duration::from_secs(2);
+
+pub use events::{RelayEvent, Response};
 pub use names::{
     BadNodeName, BadPeer, BadRelayName, NODE_DOMAIN, NodeName, OPERATOR_NAME, Peer, RELAY_DOMAIN,
     RelayName,
 };
+pub use placement::RelayWish;
 pub use registry::{LinkedRelay, Relays};

@@ -4,6 +4,11 @@
 //! all, the same relay would get every room of that second; with two that are drawn, the rooms spread, and the fullest relay
 //! stays close to the mean.
 
+use confab_protocol::control::Region;
+
+use super::RelayName;
+use crate::store::HomePlace;
+
 /// How loaded a relay is, by its last report and by what was sent there since.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
@@ -17,6 +22,23 @@ pub struct Load {
     pub datagrams_per_s: u64,
     /// Sessions that this node opened there since the report.
     pub opened: u32,
+}
+
+/// The relay that a room wants.
+#[derive(Clone, Copy, Debug)]
+pub struct RelayWish<'a> {
+    /// The version of media datagrams that it must speak.
+    pub media_version: u32,
+    /// The preferred region.
+    pub region: Option<&'a Region>,
+    /// A run of a relay that wins if it has room, whatever its region.
+    pub prefer: Option<&'a HomePlace>,
+    /// A relay that is chosen only if there is no other.
+    pub avoid: Option<&'a RelayName>,
+    /// The number of sessions to open there.
+    pub sessions: u64,
+    /// No relay rather than one that has no room for all sessions, or that failed to open a session lately.
+    pub of_all: bool,
 }
 
 /// A relay that a room can go to: linked, and not about to end.

@@ -13,15 +13,15 @@ use confab_protocol::version::{self, VersionRange};
 use confab_protocol::wire;
 use tokio::sync::mpsc;
 
-use super::inbox::{InboxFull, RoomInbox};
+use super::COMMAND_DEADLINE;
+use super::events::{RelayEvent, Response};
 use super::leftovers::{Leftover, Moderated};
 use super::names::RelayName;
+use super::placement::RelayWish;
 use super::placement::{self, Candidate, Load, Wish};
 use super::refusals::Refusals;
+use crate::inbox::{Inbox, InboxFull};
 use crate::random;
-use crate::rooms::COMMAND_DEADLINE;
-use crate::rooms::effect::{Done, Input};
-use crate::rooms::room::RelayWish;
 use crate::throttle::{Bucket, Rate};
 
 /// A command that was not answered by then will not be: its room gave up long ago.
@@ -103,7 +103,7 @@ pub(super) struct Relay {
     silent: bool,
     /// Counts links, so that the end of an old one does not end the new one.
     serial: u64,
-    pub(super) rooms: HashMap<ConferenceId, RoomInbox>,
+    pub(super) rooms: HashMap<ConferenceId, Inbox<RelayEvent>>,
     /// Rooms that the relay has and that no room here knows of, since when.
     pub(super) leftovers: HashMap<ConferenceId, Leftover>,
     /// Its last report; nothing before the first.
@@ -125,7 +125,7 @@ pub(super) struct Link {
 }
 
 struct Pending {
-    room: RoomInbox,
+    room: Inbox<RelayEvent>,
     command: u64,
     asked: Instant,
     /// Whether it asks for media sessions.
@@ -204,7 +204,7 @@ impl Relays {
         }
         relay.break_link();
         if relay.info.boot == info.boot {
-            relay.tell_rooms(Input::RelayBack);
+            relay.tell_rooms(RelayEvent::Back);
         } else {
             relay.give_rooms_up();
             relay.reported = wire::RelayLoad::default();
@@ -261,15 +261,20 @@ impl Relays {
     }
 
     /// Has the room hear of the relay from now on; false when that run of it is not there any more.
-    pub fn settle(&self, relay: &LinkedRelay, conference: ConferenceId, room: RoomInbox) -> bool {
+    pub fn settle(
+        &self,
+        relay: &LinkedRelay,
+        conference: ConferenceId,
+        room: Inbox<RelayEvent>,
+    ) -> bool {
         match self.lock().get_mut(&relay.name) {
             Some(known) if known.info.boot == relay.boot => {
                 // What it missed.
                 if known.link.is_none() || known.silent {
-                    room.send(Input::RelaySilent(relay.boot));
+                    room.send(RelayEvent::Silent(relay.boot));
                 }
                 if known.reported.draining {
-                    room.send(Input::RelayDrains(relay.boot));
+                    room.send(RelayEvent::Drains(relay.boot));
                 }
                 known.rooms.insert(conference, room);
                 // The room's first command closes what was there before.
@@ -292,7 +297,7 @@ impl Relays {
         &self,
         relay: &RelayName,
         conference: ConferenceId,
-        (command, room): (u64, RoomInbox),
+        (command, room): (u64, Inbox<RelayEvent>),
         (fence, boot): (Fence, BootId),
         action: Action,
     ) {
@@ -301,8 +306,8 @@ impl Relays {
             .get_mut(relay)
             .is_some_and(|relay| relay.send(conference, (command, &room), (fence, boot), action));
         if !sent {
-            let outcome = Done::NoLink;
-            room.send(Input::CommandDone { command, outcome });
+            let response = Response::NoLink;
+            room.send(RelayEvent::CommandDone { command, response });
         }
     }
 
@@ -380,8 +385,8 @@ impl Linked {
                 if !lists {
                     result.media.clear();
                 }
-                let outcome = Done::Answered(result);
-                room.send(Input::CommandDone { command, outcome });
+                let response = Response::Answered(result);
+                room.send(RelayEvent::CommandDone { command, response });
             }
         });
     }
@@ -391,9 +396,9 @@ impl Linked {
     /// # Errors
     ///
     /// When the room has not taken in what it was told before. Where a relay is linked again, its rooms ask it what they missed.
-    pub fn tell(&self, conference: ConferenceId, input: Input) -> Result<(), TooMuch> {
+    pub fn tell(&self, conference: ConferenceId, event: RelayEvent) -> Result<(), TooMuch> {
         let told = self.with(|relay| match relay.rooms.get(&conference) {
-            Some(room) => room.offer(input).map_err(TooMuch::from),
+            Some(room) => room.offer(event).map_err(TooMuch::from),
             None => Ok(()),
         });
         told.unwrap_or(Ok(()))
@@ -403,7 +408,7 @@ impl Linked {
     pub fn report(&self, load: &wire::RelayLoad) {
         self.with(|relay| {
             if load.draining && !relay.reported.draining {
-                relay.tell_rooms(Input::RelayDrains);
+                relay.tell_rooms(RelayEvent::Drains);
             }
             relay.reported = wire::RelayLoad {
                 sessions: load.sessions.min(MAX_SESSIONS),
@@ -424,7 +429,7 @@ impl Linked {
     pub fn silent(&self) {
         self.with(|relay| {
             relay.silent = true;
-            relay.tell_rooms(Input::RelaySilent);
+            relay.tell_rooms(RelayEvent::Silent);
         });
     }
 
@@ -432,7 +437,7 @@ impl Linked {
     pub fn heard(&self) {
         self.with(|relay| {
             relay.silent = false;
-            relay.tell_rooms(Input::RelayHeard);
+            relay.tell_rooms(RelayEvent::Heard);
         });
     }
 
@@ -457,7 +462,7 @@ impl Drop for Linked {
     fn drop(&mut self) {
         self.with(|relay| {
             relay.break_link();
-            relay.tell_rooms(Input::RelaySilent);
+            relay.tell_rooms(RelayEvent::Silent);
         });
     }
 }
@@ -524,7 +529,7 @@ impl Relay {
     fn send(
         &mut self,
         conference: ConferenceId,
-        (command, room): (u64, &RoomInbox),
+        (command, room): (u64, &Inbox<RelayEvent>),
         (fence, boot): (Fence, BootId),
         action: Action,
     ) -> bool {
@@ -583,20 +588,20 @@ impl Relay {
         if let Some(link) = self.link.take() {
             link.close.notify_one();
             for Pending { room, command, .. } in link.pending.into_values() {
-                let outcome = Done::NoLink;
-                room.send(Input::CommandDone { command, outcome });
+                let response = Response::NoLink;
+                room.send(RelayEvent::CommandDone { command, response });
             }
         }
     }
 
-    fn tell_rooms(&self, of: impl Fn(BootId) -> Input) {
+    fn tell_rooms(&self, of: impl Fn(BootId) -> RelayEvent) {
         for room in self.rooms.values() {
             room.send(of(self.info.boot));
         }
     }
 
     fn give_rooms_up(&mut self) {
-        self.tell_rooms(Input::RelayGone);
+        self.tell_rooms(RelayEvent::Gone);
         self.rooms.clear();
     }
 }

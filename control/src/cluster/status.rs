@@ -1,22 +1,16 @@
-//! How nodes and relays do, gathered by the node that an operator asks; and relays that an operator drains.
+//! The state of a cluster's nodes and relays, and its form on the wire.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Duration;
 
+use confab_protocol::control::Region;
 use confab_protocol::control::framing;
 use confab_protocol::control::room::BadField;
-use confab_protocol::control::{ErrorCode, Refusal, Region};
 use confab_protocol::wire;
 
-use super::nodes::{NodeAnswer, NodeAsk};
 use super::registry::Relays;
 use super::{NodeName, RelayName};
 use crate::store::NodeRecord;
-use crate::{AGENT, Server};
-
-/// Other nodes have this long to say how they do.
-const DEADLINE: Duration = Duration::from_secs(2);
 
 /// How all do.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -89,84 +83,9 @@ pub struct RelayStatus {
 
 impl Eq for RelayStatus {}
 
-/// How this node and its relays do.
-pub fn of_node(server: &Server) -> ClusterStatus {
-    let me = &server.place;
-    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-    let node = NodeStatus {
-        name: me.run.name.clone(),
-        life: NodeLife::Alive,
-        cluster: me.cluster.clone(),
-        public: me.public.clone(),
-        figures: Some(NodeFigures {
-            agent: AGENT.to_owned(),
-            region: server.region.clone(),
-            rooms: count(server.rooms.count()),
-            participants: server.rooms.participants(),
-            clients: count(server.clients.count()),
-            store_answers: server.accounts.store_answers(),
-        }),
-    };
-    ClusterStatus {
-        nodes: vec![node],
-        relays: server.relays.status(&me.run.name),
-    }
-}
-
-/// How all nodes and relays do, as far as they answer in time.
-pub async fn of_cluster(server: &Server) -> ClusterStatus {
-    let mut all = of_node(server);
-    let mut asked = tokio::task::JoinSet::new();
-    for (node, life) in server.nodes.census() {
-        let nodes = server.nodes.clone();
-        asked.spawn(async move {
-            let ask = NodeAsk::Status { everybody: false };
-            let answer = match life {
-                NodeLife::Dead => None,
-                _ => tokio::time::timeout(DEADLINE, nodes.ask(&node, &ask))
-                    .await
-                    .ok(),
-            };
-            match answer {
-                Some(Ok(NodeAnswer::Status(status))) => (node, life, *status),
-                _ => (node, life, ClusterStatus::default()),
-            }
-        });
-    }
-    while let Some(answer) = asked.join_next().await {
-        if let Ok((node, life, theirs)) = answer {
-            all.add(&node, life, theirs);
-        }
-    }
-    all.nodes.sort_by(|one, other| one.name.cmp(&other.name));
-    all
-}
-
-/// Tells a relay to drain, over this node's link or another's.
-pub async fn drain(server: &Server, relay: &RelayName, by_any: bool) -> Result<(), Refusal> {
-    if server.relays.drain(relay) {
-        tracing::info!(%relay, "an operator drains a relay");
-        return Ok(());
-    }
-    if by_any {
-        let ask = NodeAsk::DrainRelay {
-            relay: relay.clone(),
-            by_any: false,
-        };
-        for node in server.nodes.others() {
-            let answer = tokio::time::timeout(DEADLINE, server.nodes.ask(&node, &ask)).await;
-            if let Ok(Ok(NodeAnswer::Done)) = answer {
-                return Ok(());
-            }
-        }
-    }
-    let message = format!("no relay named {relay} is linked");
-    Err(Refusal::new(ErrorCode::NotFound, message))
-}
-
 impl ClusterStatus {
     /// Adds what another node has said.
-    fn add(&mut self, node: &NodeRecord, life: NodeLife, theirs: Self) {
+    pub fn add(&mut self, node: &NodeRecord, life: NodeLife, theirs: Self) {
         let figures = theirs.nodes.into_iter().find_map(|node| node.figures);
         self.nodes.push(NodeStatus {
             name: node.run.name.clone(),
@@ -193,8 +112,8 @@ impl ClusterStatus {
 }
 
 impl Relays {
-    /// How the linked relays do, by name, as the node of that name knows them.
-    fn status(&self, me: &NodeName) -> Vec<RelayStatus> {
+    /// The state of the linked relays, by name, as the node `me` knows them.
+    pub fn status(&self, me: &NodeName) -> Vec<RelayStatus> {
         let relays = self.lock();
         let linked = relays.iter().filter(|(_, relay)| relay.link.is_some());
         let status = linked.map(|(name, relay)| RelayStatus {
@@ -210,8 +129,8 @@ impl Relays {
         all
     }
 
-    /// Tells the relay to drain; false when it is not linked.
-    fn drain(&self, relay: &RelayName) -> bool {
+    /// Tells the relay to drain; false if it is not linked.
+    pub fn drain(&self, relay: &RelayName) -> bool {
         let kind = wire::control_to_relay::Kind::Drain(wire::Drain {});
         let bytes = framing::encode(&wire::ControlToRelay { kind: Some(kind) });
         self.lock()

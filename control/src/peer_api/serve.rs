@@ -1,4 +1,4 @@
-//! What other nodes, and operators, ask of this one.
+//! Serves the connection of another node, or of an operator's command.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +10,12 @@ use quinn::{Connection, RecvStream, SendStream};
 use rustls::pki_types::CertificateDer;
 use tokio::task::JoinSet;
 
-use super::messages::{MAX_NODE_MESSAGE, NodeAnswer, NodeAsk};
+use super::status;
 use crate::Server;
 use crate::api::close;
 use crate::clock::UnixMillis;
-use crate::cluster::{NodeName, Peer, status};
+use crate::cluster::nodes::messages::{MAX_NODE_MESSAGE, NodeAnswer, NodeAsk};
+use crate::cluster::{NodeName, Peer};
 use crate::tls::authority;
 
 /// A request has to be whole, and its answer taken, by then.
@@ -125,7 +126,7 @@ fn may(asker: &Asker, ask: &NodeAsk) -> bool {
     match ask {
         NodeAsk::Status { .. } | NodeAsk::DrainRelay { .. } => true,
         NodeAsk::RevokeRelay(..) | NodeAsk::RevokeNode(..) => is_operator,
-        NodeAsk::Room(..) | NodeAsk::EndSession(..) | NodeAsk::CountLive(_) => !is_operator,
+        NodeAsk::Moderate(..) | NodeAsk::EndSession(..) | NodeAsk::CountLive(_) => !is_operator,
     }
 }
 
@@ -138,7 +139,9 @@ async fn revoke(server: &Server, peer: Peer, until: UnixMillis) -> NodeAnswer {
 
 async fn answer(server: &Server, ask: NodeAsk) -> NodeAnswer {
     match ask {
-        NodeAsk::Room(conference, ask) => server.rooms.asked_by_node(conference, ask).await,
+        NodeAsk::Moderate(conference, moderation) => {
+            server.rooms.asked_by_node(conference, moderation).await
+        }
         NodeAsk::EndSession(account, session) => {
             server.session_ended(account, session);
             NodeAnswer::Done

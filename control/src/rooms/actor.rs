@@ -6,26 +6,26 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use confab_protocol::control::framing;
-use confab_protocol::control::{AccountId, ConferenceId, ErrorCode, JoinId, Refusal, RoomSecret};
+use confab_protocol::control::{ConferenceId, ErrorCode, JoinId, Refusal, RoomSecret};
 use confab_protocol::version::VersionRange;
 use confab_protocol::wire;
 use tokio::sync::{mpsc, oneshot};
 
 use super::admission::{admit, change, no_conference};
 use super::clients::Clients;
-use super::effect::{Answer, ClientId, Effect, Input, Joiner, Resume, Ticket};
+use super::effect::{Answer, Effect, Input, Joiner, Resume, RoomRequest, Ticket};
 use super::home::{self, Owner, Recorded};
 use super::leftovers;
 use super::ownership_check::LeaseEpoch;
 use super::registry::{Fall, Shared};
 use super::roll_call::{self, Roll};
-use super::room::{Numbers, RelayWish, Room, World};
-use crate::cluster::inbox::{RoomInbox, RoomInputs};
+use super::room::{Numbers, Room, World};
 use crate::cluster::nodes::Nodes;
-use crate::cluster::{LinkedRelay, Relays};
+use crate::cluster::{LinkedRelay, RelayEvent, RelayWish, Relays};
 use crate::events::EventSink;
+use crate::inbox::{Inbox, InboxReader};
 use crate::random::{self, jittered};
-use crate::store::{HomeRecord, Standing, StoreError, ended_of};
+use crate::store::{HomeRecord, StoreError, ended_of};
 
 /// How long the store is asked whose the room is, when this node may have been taken for dead.
 const LOOK_DEADLINE: Duration = Duration::from_millis(500);
@@ -35,34 +35,12 @@ const ENDED_RETRY: Duration = Duration::from_secs(30);
 /// What is asked of the owner of a room.
 #[derive(Clone)]
 pub(super) enum Ask {
-    /// Something that the room decides.
-    InRoom(InRoom),
-    /// What a relay has left over of the room is to be closed there.
+    /// A join or a resume. Events of the room go to the sink from then on.
+    Join(Joiner, Option<Resume>, EventSink),
+    /// A request of another kind.
+    Other(RoomRequest),
+    /// A relay is to close what it has left over of the room.
     CloseLeftover(LinkedRelay),
-}
-
-/// What a request asks of a room.
-#[derive(Clone)]
-pub(super) enum InRoom {
-    Join {
-        who: Joiner,
-        resume: Option<Resume>,
-        events: EventSink,
-    },
-    Leave {
-        account: AccountId,
-        client: ClientId,
-        join_id: JoinId,
-    },
-    Kick {
-        account: AccountId,
-    },
-    Change {
-        account: AccountId,
-        old: Option<Standing>,
-        new: Option<Standing>,
-    },
-    Delete,
 }
 
 pub(super) struct Request {
@@ -76,9 +54,12 @@ pub(super) struct Actor {
     pub(super) conference: ConferenceId,
     pub(super) shared: Arc<Shared>,
     pub(super) requests: mpsc::Receiver<Request>,
-    pub(super) inbox: RoomInputs,
-    /// The other end of `inbox`, for stores and relays to answer to.
-    pub(super) to_inbox: RoomInbox,
+    pub(super) inbox: InboxReader<Input>,
+    /// The sending end of `inbox`, for the store's answers.
+    pub(super) to_inbox: Inbox<Input>,
+    pub(super) relay_events: InboxReader<RelayEvent>,
+    /// The sending end of `relay_events`.
+    pub(super) to_relay_events: Inbox<RelayEvent>,
     pub(super) live: Arc<AtomicU32>,
     /// The last to be dropped: what the room counts is counted no more by then.
     pub(super) _fall: Fall,
@@ -109,7 +90,8 @@ impl Actor {
                 return self.turn_away(|| Err(refusal.clone()));
             }
         };
-        let found = roll_call::call(&self.shared, self.conference, &home, &self.to_inbox).await;
+        let found =
+            roll_call::call(&self.shared, self.conference, &home, &self.to_relay_events).await;
         let roll = match found {
             Ok(Roll::Fenced) => match home::look(store, self.conference, &home).await {
                 // Not by an owner that the store knows of: what the relay has is none of this room's.
@@ -152,6 +134,7 @@ impl Actor {
             let deadline = open.state.deadline();
             let (input, request) = tokio::select! {
                 biased;
+                event = self.relay_events.next() => (event.map(Input::Relay), None),
                 input = self.inbox.next() => (input, None),
                 request = self.requests.recv() => match request {
                     Some(request) => (None, Some(request)),
@@ -253,7 +236,12 @@ impl Actor {
                 let _ = answer.send(Ok(Answer::Again));
                 None
             }
-            Ask::InRoom(ask) => Some(open.take_in(ask, answer)),
+            Ask::Join(who, resume, events) => {
+                open.clients.insert(who.client, events);
+                let request = RoomRequest::Join { who, resume };
+                Some(open.take_in(request, answer))
+            }
+            Ask::Other(request) => Some(open.take_in(request, answer)),
             Ask::CloseLeftover(relay) => {
                 if open.state.uses(&relay.name) {
                     let _ = answer.send(Ok(Answer::Done));
@@ -376,7 +364,7 @@ impl Actor {
                 fence,
                 action,
             } => {
-                let room = (command, self.to_inbox.clone());
+                let room = (command, self.to_relay_events.clone());
                 let relays = &self.shared.relays;
                 relays.command(&relay, conference, room, (fence, boot), action);
             }
@@ -408,9 +396,9 @@ impl Actor {
             relays.leave(&left, self.conference);
         }
         if let Some(relay) = &relay
-            && !relays.settle(relay, self.conference, self.to_inbox.clone())
+            && !relays.settle(relay, self.conference, self.to_relay_events.clone())
         {
-            self.to_inbox.send(Input::RelayGone(relay.boot));
+            self.to_relay_events.send(RelayEvent::Gone(relay.boot));
         }
         open.place = relay;
     }
@@ -427,7 +415,7 @@ impl Actor {
 
 /// An answer that a room waits for, sent when this is dropped.
 struct Owed {
-    inbox: RoomInbox,
+    inbox: Inbox<Input>,
     answer: Option<Input>,
 }
 
@@ -466,42 +454,11 @@ struct OpenRoom {
 }
 
 impl OpenRoom {
-    fn take_in(&mut self, ask: InRoom, answer: AnswerTo) -> Input {
+    fn take_in(&mut self, request: RoomRequest, answer: AnswerTo) -> Input {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         self.tickets.insert(ticket, answer);
-        match ask {
-            InRoom::Join {
-                who,
-                resume,
-                events,
-            } => {
-                self.clients.insert(who.client, events);
-                Input::Join {
-                    ticket,
-                    who,
-                    resume,
-                }
-            }
-            InRoom::Leave {
-                account,
-                client,
-                join_id,
-            } => Input::Leave {
-                ticket,
-                account,
-                client,
-                join_id,
-            },
-            InRoom::Kick { account } => Input::Kick { ticket, account },
-            InRoom::Change { account, old, new } => Input::Change {
-                ticket,
-                account,
-                old,
-                new,
-            },
-            InRoom::Delete => Input::Delete { ticket },
-        }
+        Input::Request { ticket, request }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What goes into a room and what comes out of it.
 
 use bytes::Bytes;
-use confab_protocol::cluster::{Action, BootId, CommandResult, Fence, MediaEndReason};
+use confab_protocol::cluster::{Action, BootId, Fence};
 use confab_protocol::control::room::{LeaveReason, Role};
 use confab_protocol::control::{
     AccountId, Capabilities, ConferenceId, JoinId, MediaGrant, Participant, Refusal, Region,
@@ -12,7 +12,8 @@ use confab_protocol::version::VersionRange;
 use confab_protocol::wire::{self, KeyScheme};
 
 use super::home::Recorded;
-use crate::cluster::{LinkedRelay, RelayName};
+use crate::cluster::nodes::messages::Moderation;
+use crate::cluster::{LinkedRelay, RelayEvent, RelayName};
 use crate::store::{ConferenceRecord, HomePlace, HomeRecord, NodeRecord, SessionId, Standing};
 
 /// Names a request to the room until it is answered.
@@ -62,54 +63,41 @@ pub struct Resume {
     pub live: Option<ConnectionId>,
 }
 
-/// What can happen to a room.
-#[derive(Debug)]
-pub enum Input {
-    /// Somebody wants to be in the room, or to take a join up again.
+/// A request to a room.
+#[derive(Clone, Debug)]
+pub enum RoomRequest {
+    /// A client joins, or resumes a join. Answered with [`Answer::Joined`].
     Join {
-        /// To be answered with [`Answer::Joined`].
-        ticket: Ticket,
-        /// Who.
+        /// The participant to be.
         who: Joiner,
-        /// The join to take up again.
+        /// The join to resume.
         resume: Option<Resume>,
     },
     /// A participant leaves.
     Leave {
-        /// To be answered.
-        ticket: Ticket,
-        /// Who asks.
+        /// The account that asks.
         account: AccountId,
-        /// From where.
+        /// The connection from which it asks.
         client: ClientId,
-        /// Which participant.
+        /// The participant's join.
         join_id: JoinId,
+    },
+    /// A change that holds for others once it is acknowledged.
+    Moderate(Moderation),
+}
+
+/// What can happen to a room.
+#[derive(Debug)]
+pub enum Input {
+    /// A request.
+    Request {
+        /// Names it in its answer.
+        ticket: Ticket,
+        /// What is asked.
+        request: RoomRequest,
     },
     /// The answer to a join came too late for its client: the participant goes out again.
     Unclaimed(JoinId),
-    /// All participants of an account go out.
-    Kick {
-        /// To be answered.
-        ticket: Ticket,
-        /// Who goes.
-        account: AccountId,
-    },
-    /// An account's standing changes: to be stored first.
-    Change {
-        /// To be answered.
-        ticket: Ticket,
-        /// Whose.
-        account: AccountId,
-        /// What it has to be now.
-        old: Option<Standing>,
-        /// What it becomes; `None` ends the membership.
-        new: Option<Standing>,
-    },
-    /// The conference is deleted.
-    Delete {
-        /// To be answered.
-        ticket: Ticket,
-    },
     /// A session was ended: what it brought in goes out.
     SessionEnded(SessionId),
     /// The answer to [`Effect::Admit`].
@@ -132,22 +120,8 @@ pub enum Input {
     Looked(Recorded),
     /// Other nodes may have had the room meanwhile, or have said what this one did not hear.
     Woken,
-    /// What became of a command.
-    CommandDone {
-        /// Which.
-        command: u64,
-        /// How it went.
-        outcome: Done,
-    },
-    /// A relay says that a media session is over.
-    MediaEnded {
-        /// Whose.
-        sender: u16,
-        /// Which of its sessions.
-        connection_id: ConnectionId,
-        /// Why.
-        reason: MediaEndReason,
-    },
+    /// What a relay does, or has done.
+    Relay(RelayEvent),
     /// A client says whether its relay answers on a media session.
     MediaReported {
         /// Who says it.
@@ -166,39 +140,6 @@ pub enum Input {
     },
     /// A relay where the room is not has closed what it had of it.
     LeftoverClosed(LinkedRelay),
-    /// The relay has forgotten everything.
-    RelayGone(BootId),
-    /// Nothing is heard of the relay, or its link is broken: it may be dead.
-    RelaySilent(BootId),
-    /// The relay is heard again on the link that it had.
-    RelayHeard(BootId),
-    /// The relay is linked again and has gone on meanwhile.
-    RelayBack(BootId),
-    /// The relay is about to end.
-    RelayDrains(BootId),
-}
-
-impl Input {
-    /// The request that is to be answered.
-    pub(super) fn ticket(&self) -> Option<Ticket> {
-        match self {
-            Self::Join { ticket, .. }
-            | Self::Leave { ticket, .. }
-            | Self::Kick { ticket, .. }
-            | Self::Change { ticket, .. }
-            | Self::Delete { ticket } => Some(*ticket),
-            _ => None,
-        }
-    }
-}
-
-/// How a command went.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Done {
-    /// The relay answered.
-    Answered(CommandResult),
-    /// There is no link to ask over.
-    NoLink,
 }
 
 /// What a room wants done.
@@ -245,7 +186,7 @@ pub enum Effect {
     Abandon(LinkedRelay),
     /// Have a relay do something.
     Command {
-        /// Names it in [`Input::CommandDone`].
+        /// Names it in [`RelayEvent::CommandDone`].
         command: u64,
         /// Which.
         relay: RelayName,

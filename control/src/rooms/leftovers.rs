@@ -7,12 +7,11 @@ use confab_protocol::control::{ConferenceId, ErrorCode, Refusal};
 use tokio::task::JoinSet;
 
 use super::actor::Ask;
-use super::effect::{Answer, Done, Input};
+use super::effect::Answer;
 use super::former_relays::GIVEN_UP;
 use super::registry::Rooms;
-use super::relay_calls::COMMAND_DEADLINE;
-use crate::cluster::inbox::room_inbox;
-use crate::cluster::{LinkedRelay, Relays};
+use crate::cluster::{COMMAND_DEADLINE, LinkedRelay, RelayEvent, Relays, Response};
+use crate::inbox::inbox;
 
 /// How often leftovers are looked for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
@@ -135,12 +134,12 @@ pub(super) async fn ask(
     fence: Fence,
     action: Action,
 ) -> Option<CommandResult> {
-    let (inbox, mut outcome) = room_inbox();
+    let (events, mut outcome) = inbox();
     let in_whose_name = (fence, relay.boot);
-    relays.command(&relay.name, conference, (0, inbox), in_whose_name, action);
+    relays.command(&relay.name, conference, (0, events), in_whose_name, action);
     match tokio::time::timeout(COMMAND_DEADLINE, outcome.next()).await {
-        Ok(Some(Input::CommandDone {
-            outcome: Done::Answered(result),
+        Ok(Some(RelayEvent::CommandDone {
+            response: Response::Answered(result),
             ..
         })) => Some(result),
         _ => None,

@@ -39,7 +39,6 @@ mod secret;
 
 pub use effect::{Joined, Joiner, OwnJoin, Resume};
 pub use registry::{Join, RoomLimits, Rooms, Settled};
-pub(crate) use relay_calls::COMMAND_DEADLINE;
 
 #[cfg(test)]
 mod room_tests;

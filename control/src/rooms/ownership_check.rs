@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::effect::Input;
+use super::effect::{Input, RoomRequest, Ticket};
 
 /// First pause before a failed lookup is repeated; it doubles up to the longest. All rooms of a node ask the same store.
 const RETRY: Duration = Duration::from_secs(2);
@@ -16,6 +16,9 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 /// [`Nodes::sure_since`](crate::cluster::nodes::Nodes::sure_since).
 pub(super) type LeaseEpoch = Option<u64>;
 
+/// A request that waits, with its ticket.
+type Held = (Ticket, RoomRequest);
+
 /// The lookups of a room's home, and the requests that wait for one.
 pub(super) struct OwnershipCheck {
     /// The lease epoch in which ownership was last confirmed.
@@ -24,9 +27,9 @@ pub(super) struct OwnershipCheck {
     /// Pause before the next lookup if the current one fails.
     retry: Duration,
     /// Requests that wait for the current lookup.
-    held: Vec<Input>,
+    held: Vec<Held>,
     /// Requests that arrived during the current lookup and wait for the next one.
-    held_for_next: Vec<Input>,
+    held_for_next: Vec<Held>,
 }
 
 enum Lookup {
@@ -58,8 +61,10 @@ enum Urgency {
 impl From<&Input> for Urgency {
     fn from(input: &Input) -> Self {
         match input {
-            Input::Kick { .. } | Input::Change { .. } | Input::Delete { .. } => Self::Moderation,
-            Input::Join { .. } | Input::Leave { .. } => Self::Request,
+            Input::Request { request, .. } => match request {
+                RoomRequest::Moderate(_) => Self::Moderation,
+                RoomRequest::Join { .. } | RoomRequest::Leave { .. } => Self::Request,
+            },
             Input::Woken => Self::Woken,
             _ => Self::Event,
         }
@@ -95,14 +100,17 @@ impl OwnershipCheck {
         let Lookup::UnderWay { is_retry, .. } = self.lookup else {
             return (Some(input), starts);
         };
+        let Input::Request { ticket, request } = input else {
+            return (Some(input), starts);
+        };
         let held = match urgency {
             Urgency::Moderation if starts => &mut self.held,
             // The current lookup may have read the home before this request arrived.
             Urgency::Moderation => &mut self.held_for_next,
-            Urgency::Request if !is_retry => &mut self.held,
-            Urgency::Request | Urgency::Woken | Urgency::Event => return (Some(input), starts),
+            _ if !is_retry => &mut self.held,
+            _ => return (Some(Input::Request { ticket, request }), starts),
         };
-        held.push(input);
+        held.push((ticket, request));
         (None, starts)
     }
 
@@ -128,14 +136,14 @@ impl OwnershipCheck {
         true
     }
 
-    /// Ends a lookup that confirmed ownership (`is_confirmed`) or failed. Returns the inputs that need not wait any longer, and whether to
+    /// Ends a lookup that confirmed ownership (`is_confirmed`) or failed. Returns the requests that need not wait any longer, and whether to
     /// start another lookup for those that do. `jitter` is a random byte.
     pub(super) fn finish(
         &mut self,
         now: Instant,
         epoch: LeaseEpoch,
         (is_confirmed, jitter): (bool, u8),
-    ) -> (Vec<Input>, bool) {
+    ) -> (Vec<Held>, bool) {
         let Lookup::UnderWay { epoch: asked, .. } = self.lookup else {
             return (Vec::new(), false);
         };
@@ -159,8 +167,8 @@ impl OwnershipCheck {
         (released, starts)
     }
 
-    /// Removes all held inputs.
-    pub(super) fn take_held(&mut self) -> Vec<Input> {
+    /// Removes all held requests.
+    pub(super) fn take_held(&mut self) -> Vec<Held> {
         let mut held = std::mem::take(&mut self.held);
         held.append(&mut self.held_for_next);
         held
@@ -184,25 +192,26 @@ mod tests {
     use confab_protocol::control::{AccountId, JoinId};
 
     use super::*;
+    use crate::cluster::nodes::messages::Moderation;
 
     const ACCOUNT: AccountId = AccountId::new([1; 16]);
 
     fn kick(ticket: u64) -> Input {
-        let account = ACCOUNT;
-        Input::Kick { ticket, account }
+        let request = RoomRequest::Moderate(Moderation::Kick(ACCOUNT));
+        Input::Request { ticket, request }
     }
 
     fn leave(ticket: u64) -> Input {
-        Input::Leave {
-            ticket,
+        let request = RoomRequest::Leave {
             account: ACCOUNT,
             client: 1,
             join_id: JoinId::new([1; 16]),
-        }
+        };
+        Input::Request { ticket, request }
     }
 
-    fn tickets(inputs: &[Input]) -> Vec<u64> {
-        inputs.iter().filter_map(Input::ticket).collect()
+    fn tickets(held: &[Held]) -> Vec<Ticket> {
+        held.iter().map(|(ticket, _)| *ticket).collect()
     }
 
     #[test]

@@ -9,16 +9,16 @@ use confab_protocol::control::{AccountId, ConferenceId, ErrorCode, JoinId, Refus
 use confab_protocol::media::ConnectionId;
 use tokio::sync::{mpsc, oneshot};
 
-use super::actor::{Actor, Ask, InRoom, Request};
-use super::effect::{Answer, ClientId, Input, Joined, Joiner, OwnJoin, Resume};
+use super::actor::{Actor, Ask, Request};
+use super::effect::{Answer, ClientId, Input, Joined, Joiner, OwnJoin, Resume, RoomRequest};
 use super::note::NoteKeys;
 use super::refusals::participant_gone;
 use crate::clock::Clock;
-use crate::cluster::Relays;
-use crate::cluster::inbox::{RoomInbox, room_inbox};
-use crate::cluster::nodes::messages::RoomAsk;
+use crate::cluster::nodes::messages::Moderation;
 use crate::cluster::nodes::{NodeAnswer, NodeAsk, Nodes, PeerError};
+use crate::cluster::{RelayEvent, Relays};
 use crate::events::EventSink;
+use crate::inbox::{Inbox, inbox};
 use crate::random::jittered;
 use crate::store::{NodeRecord, SessionId, Standing, Store};
 
@@ -92,7 +92,7 @@ pub(super) struct Shared {
 
 struct RoomHandle {
     requests: mpsc::Sender<Request>,
-    inbox: RoomInbox,
+    inbox: Inbox<Input>,
     live: Arc<AtomicU32>,
 }
 
@@ -130,15 +130,11 @@ impl Rooms {
         resume: Option<Resume>,
         events: EventSink,
     ) -> Result<Join, Refusal> {
-        let ask = InRoom::Join {
-            who,
-            resume,
-            events,
-        };
+        let ask = Ask::Join(who, resume, events);
         let joining = async {
             let mut pauses = Pauses::default();
             loop {
-                match self.ask(conference, Ask::InRoom(ask.clone())).await? {
+                match self.ask(conference, ask.clone()).await? {
                     Answer::Joined(joined) => return Ok(Join::Here(joined)),
                     Answer::Elsewhere(node) => return Ok(Join::Elsewhere(node)),
                     Answer::Done | Answer::Pending | Answer::Again => pauses.next().await,
@@ -160,12 +156,12 @@ impl Rooms {
         if !lock(&self.shared.rooms).contains_key(&conference) {
             return Err(participant_gone());
         }
-        let ask = InRoom::Leave {
+        let leave = RoomRequest::Leave {
             account,
             client,
             join_id,
         };
-        match within(DEADLINE, self.ask(conference, Ask::InRoom(ask))).await? {
+        match within(DEADLINE, self.ask(conference, Ask::Other(leave))).await? {
             Answer::Done | Answer::Pending | Answer::Joined(_) => Ok(()),
             Answer::Elsewhere(_) => Err(participant_gone()),
             Answer::Again => Err(unsettled()),
@@ -209,7 +205,7 @@ impl Rooms {
         conference: ConferenceId,
         account: AccountId,
     ) -> Result<Settled, Refusal> {
-        self.moderate(conference, RoomAsk::Kick(account)).await
+        self.moderate(conference, Moderation::Kick(account)).await
     }
 
     /// Changes an account's standing from `old` to `new`, in the store and then in the room.
@@ -220,18 +216,22 @@ impl Rooms {
         old: Option<Standing>,
         new: Option<Standing>,
     ) -> Result<Settled, Refusal> {
-        let ask = RoomAsk::Change { account, old, new };
-        self.moderate(conference, ask).await
+        let change = Moderation::Change { account, old, new };
+        self.moderate(conference, change).await
     }
 
     /// Deletes the conference from the store and closes its room.
     pub async fn delete(&self, conference: ConferenceId) -> Result<Settled, Refusal> {
-        self.moderate(conference, RoomAsk::Delete).await
+        self.moderate(conference, Moderation::Delete).await
     }
 
     /// What another node asks of this one, because it has the room.
-    pub async fn asked_by_node(&self, conference: ConferenceId, ask: RoomAsk) -> NodeAnswer {
-        match self.moderate_here(conference, ask).await {
+    pub async fn asked_by_node(
+        &self,
+        conference: ConferenceId,
+        moderation: Moderation,
+    ) -> NodeAnswer {
+        match self.moderate_here(conference, moderation).await {
             Ok(Answer::Done | Answer::Joined(_)) => NodeAnswer::Done,
             Ok(Answer::Pending) => NodeAnswer::Pending,
             Ok(Answer::Elsewhere(_) | Answer::Again) => NodeAnswer::NotOwner,
@@ -240,22 +240,26 @@ impl Rooms {
     }
 
     /// Has the node that has the room do it, whichever that is.
-    async fn moderate(&self, conference: ConferenceId, ask: RoomAsk) -> Result<Settled, Refusal> {
-        within(DEADLINE, self.moderate_at_last(conference, ask)).await
+    async fn moderate(
+        &self,
+        conference: ConferenceId,
+        moderation: Moderation,
+    ) -> Result<Settled, Refusal> {
+        within(DEADLINE, self.moderate_at_last(conference, moderation)).await
     }
 
     async fn moderate_at_last(
         &self,
         conference: ConferenceId,
-        ask: RoomAsk,
+        moderation: Moderation,
     ) -> Result<Settled, Refusal> {
         // Whether it may have been done by one that did not live to say so.
         let mut may_be_done = false;
         let mut pauses = Pauses::default();
         loop {
-            let answer = match self.moderate_here(conference, ask).await {
+            let answer = match self.moderate_here(conference, moderation).await {
                 Ok(Answer::Elsewhere(node)) => {
-                    let asked = NodeAsk::Room(conference, ask);
+                    let asked = NodeAsk::Moderate(conference, moderation);
                     match self.shared.nodes.ask(&node, &asked).await {
                         Ok(NodeAnswer::Done) => Ok(Some(Settled::Holds)),
                         Ok(NodeAnswer::Pending) => Ok(Some(Settled::Pending)),
@@ -283,7 +287,7 @@ impl Rooms {
                 Ok(Some(settled)) => return Ok(settled),
                 Ok(None) => pauses.next().await,
                 Err(refusal)
-                    if may_be_done && ends(&ask) && refusal.code == ErrorCode::NotFound =>
+                    if may_be_done && ends(&moderation) && refusal.code == ErrorCode::NotFound =>
                 {
                     return Ok(Settled::Holds);
                 }
@@ -295,14 +299,10 @@ impl Rooms {
     async fn moderate_here(
         &self,
         conference: ConferenceId,
-        ask: RoomAsk,
+        moderation: Moderation,
     ) -> Result<Answer, Refusal> {
-        let in_room = match ask {
-            RoomAsk::Kick(account) => InRoom::Kick { account },
-            RoomAsk::Change { account, old, new } => InRoom::Change { account, old, new },
-            RoomAsk::Delete => InRoom::Delete,
-        };
-        let answer = self.ask(conference, Ask::InRoom(in_room)).await;
+        let moderate = Ask::Other(RoomRequest::Moderate(moderation));
+        let answer = self.ask(conference, moderate).await;
         if matches!(answer, Ok(Answer::Elsewhere(_) | Answer::Again)) {
             return answer;
         }
@@ -317,7 +317,7 @@ impl Rooms {
     /// Others may have taken this node for dead, or have ended sessions without its hearing of it: every room looks, some after
     /// the others, for the store has to answer them all.
     pub async fn wake(&self) {
-        let inboxes: Vec<RoomInbox> = {
+        let inboxes: Vec<Inbox<Input>> = {
             let rooms = lock(&self.shared.rooms);
             rooms.values().map(|room| room.inbox.clone()).collect()
         };
@@ -406,7 +406,8 @@ impl Rooms {
 
     fn start(&self, conference: ConferenceId) -> RoomHandle {
         let (requests, queue) = mpsc::channel(MAILBOX);
-        let (inbox, inputs) = room_inbox();
+        let (inbox, inputs) = inbox();
+        let (to_relay_events, relay_events) = crate::inbox::inbox();
         let live = Arc::new(AtomicU32::new(0));
         let actor = Actor {
             conference,
@@ -414,11 +415,14 @@ impl Rooms {
             requests: queue,
             inbox: inputs,
             to_inbox: inbox.clone(),
+            relay_events,
+            to_relay_events: to_relay_events.clone(),
             live: live.clone(),
             _fall: Fall {
                 shared: self.shared.clone(),
                 conference,
                 inbox: inbox.clone(),
+                relay_events: to_relay_events,
             },
         };
         tokio::spawn(actor.run());
@@ -435,20 +439,26 @@ impl Rooms {
 pub(super) struct Fall {
     shared: Arc<Shared>,
     conference: ConferenceId,
-    inbox: RoomInbox,
+    inbox: Inbox<Input>,
+    relay_events: Inbox<RelayEvent>,
 }
 
 impl Drop for Fall {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.shared.lose(self.conference, &self.inbox);
+            let of = (&self.inbox, &self.relay_events);
+            self.shared.lose(self.conference, of);
         }
     }
 }
 
 impl Shared {
     /// Forgets a room whose task has panicked. What its relay has of it is left over, until somebody takes the room anew.
-    fn lose(&self, conference: ConferenceId, inbox: &RoomInbox) {
+    fn lose(
+        &self,
+        conference: ConferenceId,
+        (inbox, relay_events): (&Inbox<Input>, &Inbox<RelayEvent>),
+    ) {
         tracing::error!(%conference, "a room's task panicked: the room is taken anew by the next request");
         let mut rooms = lock(&self.rooms);
         if rooms
@@ -461,7 +471,7 @@ impl Shared {
                 rooms.remove(&conference);
                 !rooms.is_empty()
             });
-            self.relays.lose_room(conference, inbox);
+            self.relays.lose_room(conference, relay_events);
         }
     }
 
@@ -548,9 +558,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Whether it has been done when what it is about is not there any more.
-fn ends(ask: &RoomAsk) -> bool {
-    match ask {
-        RoomAsk::Kick(_) | RoomAsk::Delete => true,
-        RoomAsk::Change { new, .. } => new.is_none(),
+fn ends(moderation: &Moderation) -> bool {
+    match moderation {
+        Moderation::Kick(_) | Moderation::Delete => true,
+        Moderation::Change { new, .. } => new.is_none(),
     }
 }

@@ -1,16 +1,13 @@
 //! Commands that relays have not answered yet.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use confab_protocol::cluster::{Action, BootId, Fence};
 use confab_protocol::media::HopKey;
 
 use super::effect::{Effect, Ticket};
-use crate::cluster::LinkedRelay;
-
-/// Time for a relay to answer a command.
-pub(crate) const COMMAND_DEADLINE: Duration = Duration::from_secs(2);
+use crate::cluster::{COMMAND_DEADLINE, LinkedRelay};
 
 /// The reason for a command, with the state that its answer needs.
 pub(super) enum Purpose {

@@ -14,8 +14,8 @@ use super::adoption::{Adopted, Adoptee, Gathering};
 use super::leftovers;
 use super::note::Note;
 use super::registry::Shared;
-use crate::cluster::LinkedRelay;
-use crate::cluster::inbox::RoomInbox;
+use crate::cluster::{LinkedRelay, RelayEvent};
+use crate::inbox::Inbox;
 use crate::store::{HomePlace, HomeRecord, SessionId, Standing, StoreError, look_up_all};
 
 /// Accounts that are looked up at the same time.
@@ -38,12 +38,12 @@ pub(super) enum Roll {
 
 /// Fences whoever had the room before at the relay that the home names, and finds out who is there.
 ///
-/// From then on the room's `inbox` hears of the relay.
+/// From then on the relay's `events` reach the room.
 pub(super) async fn call(
     shared: &Arc<Shared>,
     conference: ConferenceId,
     home: &HomeRecord,
-    inbox: &RoomInbox,
+    events: &Inbox<RelayEvent>,
 ) -> Result<Roll, Refusal> {
     let Some(place) = &home.place else {
         return Ok(Roll::Nobody);
@@ -61,7 +61,7 @@ pub(super) async fn call(
         });
     };
     // First: what ends after the relay has said who is there is to be heard of.
-    relays.settle(&relay, conference, inbox.clone());
+    relays.settle(&relay, conference, events.clone());
     let mut held = Held::new(shared, conference);
     let found = match list(shared, &relay, conference, home.era).await {
         Ok(sessions) if !sessions.is_empty() => {

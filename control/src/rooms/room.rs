@@ -24,11 +24,11 @@ use std::time::{Duration, Instant};
 
 use confab_protocol::cluster::{Action, Fence, MediaEndReason};
 use confab_protocol::control::room::LeaveReason;
-use confab_protocol::control::{ConferenceId, Refusal, Region, RoomSecret};
+use confab_protocol::control::{ConferenceId, Refusal, RoomSecret};
 use confab_protocol::version::VersionRange;
 
 use super::adoption::{Adopted, Adoptee};
-use super::effect::{Answer, ClientId, Effect, Input, Ticket};
+use super::effect::{Answer, ClientId, Effect, Input, RoomRequest, Ticket};
 use super::former_relays::FormerRelays;
 use super::frame_reports::FrameReports;
 use super::home::Recorded;
@@ -39,8 +39,8 @@ use super::outbox::Outbox;
 use super::ownership_check::{LeaseEpoch, OwnershipCheck};
 use super::placement::Placement;
 use super::relay_calls::{Purpose, RelayCalls};
-use super::requests::{Change, Requests};
-use crate::cluster::{LinkedRelay, RelayName};
+use super::requests::Requests;
+use crate::cluster::{LinkedRelay, RelayEvent, RelayName, RelayWish};
 use crate::store::{HomePlace, HomeRecord, SessionId};
 
 /// The surroundings of a room, asked synchronously.
@@ -56,23 +56,6 @@ pub trait World {
     fn lease_epoch(&mut self, now: Instant) -> LeaseEpoch;
     /// Fills `bytes` with cryptographically secure random bytes.
     fn random(&mut self, bytes: &mut [u8]);
-}
-
-/// The relay that a room wants.
-#[derive(Clone, Copy, Debug)]
-pub struct RelayWish<'a> {
-    /// The version of media datagrams that it must speak.
-    pub media_version: u32,
-    /// The preferred region.
-    pub region: Option<&'a Region>,
-    /// A run of a relay that wins if it has room, whatever its region.
-    pub prefer: Option<&'a HomePlace>,
-    /// A relay that is chosen only if there is no other.
-    pub avoid: Option<&'a RelayName>,
-    /// The number of sessions to open there.
-    pub sessions: u64,
-    /// No relay rather than one that has no room for all sessions, or that failed to open a session lately.
-    pub of_all: bool,
 }
 
 /// Numbers that a room's successor in the same era continues.
@@ -202,7 +185,7 @@ impl Room {
         if !self.lease.is_owned() {
             return;
         }
-        if matches!(input, Input::RelayBack(_)) {
+        if matches!(input, Input::Relay(RelayEvent::Back(_))) {
             // A node that was cut off from a relay may have been cut off from other nodes, too.
             self.ownership_check.invalidate();
         }
@@ -222,56 +205,15 @@ impl Room {
 
     fn take_in(&mut self, now: Instant, input: Input, world: &mut dyn World) {
         match input {
-            Input::Join {
-                ticket,
-                who,
-                resume,
-            } => self.begin_join(now, ticket, who, resume),
-            Input::Leave {
-                ticket,
-                account,
-                client,
-                join_id,
-            } => self.leave(now, ticket, (account, client, join_id)),
+            Input::Request { ticket, request } => self.request(now, ticket, request),
             Input::Unclaimed(join_id) => self.unclaimed(now, join_id),
-            Input::Kick { ticket, account } => self.kick(now, ticket, account),
-            Input::Change {
-                ticket,
-                account,
-                old,
-                new,
-            } => {
-                self.requests.store(ticket, Change::Standing(account, new));
-                self.outbox.push(Effect::Change {
-                    ticket,
-                    account,
-                    old,
-                    new,
-                });
-            }
-            Input::Delete { ticket } => {
-                self.requests.store(ticket, Change::Deletion);
-                self.outbox.push(Effect::Delete { ticket });
-            }
             Input::SessionEnded(session) => self.end_session(now, session),
             Input::Admitted { ticket, result } => self.admitted(now, ticket, result, world),
             Input::Stored { ticket, result } => self.stored(now, ticket, result),
             Input::PlaceRecorded(recorded) => self.place_recorded(now, recorded, world),
             // These have been acted on before.
             Input::Looked(_) | Input::Woken => {}
-            Input::CommandDone { command, outcome } => {
-                self.command_done(now, command, outcome, world);
-            }
-            Input::MediaEnded {
-                sender,
-                connection_id,
-                reason,
-            } => {
-                // The end of a session that another has replaced ends nobody.
-                if self.membership.has_session(sender, connection_id) {
-                    self.take_out(sender, leave_reason(reason), None);
-                }
-            }
+            Input::Relay(event) => self.relay_event(now, event, world),
             Input::MediaReported {
                 of,
                 connection_id,
@@ -279,24 +221,53 @@ impl Room {
             } => self.media_reported(now, &of, (connection_id, alive), world),
             Input::FramesReported { of, leaf } => self.frames_reported(now, &of, leaf),
             Input::LeftoverClosed(relay) => self.former_relays.closed(&relay),
-            Input::RelayGone(boot)
-            | Input::RelaySilent(boot)
-            | Input::RelayHeard(boot)
-            | Input::RelayBack(boot)
-            | Input::RelayDrains(boot)
-                if self.placement.boot() != Some(boot) => {}
-            Input::RelayGone(_) => self.displace(now, None, world),
-            Input::RelaySilent(_) => {
+        }
+    }
+
+    fn request(&mut self, now: Instant, ticket: Ticket, request: RoomRequest) {
+        match request {
+            RoomRequest::Join { who, resume } => self.begin_join(now, ticket, who, resume),
+            RoomRequest::Leave {
+                account,
+                client,
+                join_id,
+            } => self.leave(now, ticket, (account, client, join_id)),
+            RoomRequest::Moderate(moderation) => self.moderate(now, ticket, moderation),
+        }
+    }
+
+    /// Takes an event of a relay. A change of its state counts only if it is the room's relay.
+    fn relay_event(&mut self, now: Instant, event: RelayEvent, world: &mut dyn World) {
+        let boot = event.boot();
+        if boot.is_some() && boot != self.placement.boot() {
+            return;
+        }
+        match event {
+            RelayEvent::CommandDone { command, response } => {
+                self.command_done(now, command, response, world);
+            }
+            RelayEvent::MediaEnded {
+                sender,
+                connection_id,
+                reason,
+            } => {
+                // The end of a session that has been replaced ends no participant.
+                if self.membership.has_session(sender, connection_id) {
+                    self.take_out(sender, leave_reason(reason), None);
+                }
+            }
+            RelayEvent::Gone(_) => self.displace(now, None, world),
+            RelayEvent::Silent(_) => {
                 if self.placement.lose_link() {
                     self.probe_relay(now, true, world);
                 }
             }
-            Input::RelayHeard(_) => self.placement.end_probe(),
-            Input::RelayBack(_) => {
+            RelayEvent::Heard(_) => self.placement.end_probe(),
+            RelayEvent::Back(_) => {
                 self.placement.end_probe();
                 self.probe_all(now);
             }
-            Input::RelayDrains(_) => {
+            RelayEvent::Drains(_) => {
                 self.placement.drain(now);
                 self.expire_drain(now, world);
             }
@@ -315,8 +286,8 @@ impl Room {
         let answer = (is_known, jitter[0]);
         let (released, starts) = self.ownership_check.finish(now, epoch, answer);
         self.look_up_home_if(starts);
-        for input in released {
-            self.take_in(now, input, world);
+        for (ticket, request) in released {
+            self.request(now, ticket, request);
         }
     }
 
@@ -378,7 +349,7 @@ impl Room {
         }
         tickets.extend(self.requests.take_all());
         let held = self.ownership_check.take_held();
-        tickets.extend(held.iter().filter_map(Input::ticket));
+        tickets.extend(held.into_iter().map(|(ticket, _)| ticket));
         for ticket in tickets {
             self.outbox.answer(ticket, Ok(Answer::Again));
         }

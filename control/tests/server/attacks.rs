@@ -325,7 +325,7 @@ async fn a_relay_that_floods_a_room_holds_up_nobody_elsewhere() {
     // The next room goes to the less loaded, which is the one of bad will.
     scene.relay.has_sessions(900);
     eventually(|| {
-        let status = confab_control::cluster::status::of_node(&scene.server.running.server);
+        let status = confab_control::peer_api::status::of_node(&scene.server.running.server);
         let mut relays = status.relays.iter();
         status.relays.len() == 2 && relays.any(|relay| relay.load.sessions == 900)
     })
@@ -383,7 +383,7 @@ async fn good_and_idle() -> (TestServer, FakeRelay, FakeRelay) {
     good.has_sessions(900);
     let idle = server.relay_with("paris", [9; 16], 1000).await;
     eventually(|| {
-        let status = confab_control::cluster::status::of_node(&server.running.server);
+        let status = confab_control::peer_api::status::of_node(&server.running.server);
         let mut relays = status.relays.iter();
         status.relays.len() == 2 && relays.any(|relay| relay.load.sessions == 900)
     })

@@ -278,7 +278,7 @@ async fn a_relay_draws_no_room_by_saying_that_it_has_it() {
     eventually(|| server.running.server.relays.linked() == 2).await;
     relay.has_sessions(500);
     eventually(|| {
-        let status = confab_control::cluster::status::of_node(&server.running.server);
+        let status = confab_control::peer_api::status::of_node(&server.running.server);
         let mut relays = status.relays.iter();
         relays.any(|relay| relay.load.sessions == 500)
     })

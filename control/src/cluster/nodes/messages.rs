@@ -20,8 +20,8 @@ pub const MAX_COUNTED: usize = 2000;
 /// What one node asks of another.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NodeAsk {
-    /// Something that a client asked about a room that the other node owns.
-    Room(ConferenceId, RoomAsk),
+    /// A client asks for it, in a room that the other node owns.
+    Moderate(ConferenceId, Moderation),
     /// The session is over.
     EndSession(AccountId, SessionId),
     /// How many are in each of these rooms.
@@ -44,9 +44,9 @@ pub enum NodeAsk {
     RevokeNode(NodeName, UnixMillis),
 }
 
-/// What is to be done with a room.
+/// A change to a room that holds for others once it is acknowledged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum RoomAsk {
+pub enum Moderation {
     /// All participants of the account go out.
     Kick(AccountId),
     /// The account's standing changes: in the store, then in the room.
@@ -83,7 +83,7 @@ impl From<&NodeAsk> for wire::NodeRequest {
     fn from(ask: &NodeAsk) -> Self {
         use node_request::Kind;
         let kind = match ask {
-            NodeAsk::Room(conference, ask) => Kind::Room(wire::RoomRequest {
+            NodeAsk::Moderate(conference, ask) => Kind::Room(wire::RoomRequest {
                 conference_id: conference.to_wire(),
                 kind: Some(ask.into()),
             }),
@@ -114,18 +114,18 @@ impl From<&NodeAsk> for wire::NodeRequest {
     }
 }
 
-impl From<&RoomAsk> for room_request::Kind {
-    fn from(ask: &RoomAsk) -> Self {
+impl From<&Moderation> for room_request::Kind {
+    fn from(ask: &Moderation) -> Self {
         match ask {
-            RoomAsk::Kick(account) => Self::Kick(wire::KickAccount {
+            Moderation::Kick(account) => Self::Kick(wire::KickAccount {
                 account_id: account.to_wire(),
             }),
-            RoomAsk::Change { account, old, new } => Self::Change(wire::ChangeStanding {
+            Moderation::Change { account, old, new } => Self::Change(wire::ChangeStanding {
                 account_id: account.to_wire(),
                 old: old.map(standing_to_wire),
                 new: new.map(standing_to_wire),
             }),
-            RoomAsk::Delete => Self::Close(wire::CloseConference {}),
+            Moderation::Delete => Self::Close(wire::CloseConference {}),
         }
     }
 }
@@ -138,7 +138,7 @@ impl TryFrom<wire::NodeRequest> for NodeAsk {
         Ok(match request.kind.ok_or(BadField("kind"))? {
             Kind::Room(room) => {
                 let conference = ConferenceId::parse(&room.conference_id, "conference_id")?;
-                Self::Room(conference, room.kind.ok_or(BadField("kind"))?.try_into()?)
+                Self::Moderate(conference, room.kind.ok_or(BadField("kind"))?.try_into()?)
             }
             Kind::EndSession(end) => {
                 let session = end.session_id.as_ref().try_into().map(SessionId);
@@ -172,7 +172,7 @@ impl TryFrom<wire::NodeRequest> for NodeAsk {
     }
 }
 
-impl TryFrom<room_request::Kind> for RoomAsk {
+impl TryFrom<room_request::Kind> for Moderation {
     type Error = BadField;
 
     fn try_from(kind: room_request::Kind) -> Result<Self, BadField> {
@@ -258,21 +258,21 @@ mod tests {
             since: UnixMillis(77),
             revision: 700,
         };
-        let change = RoomAsk::Change {
+        let change = Moderation::Change {
             account,
             old: Some(standing(false)),
             new: Some(standing(true)),
         };
-        let end = RoomAsk::Change {
+        let end = Moderation::Change {
             account,
             old: Some(standing(true)),
             new: None,
         };
         for ask in [
-            NodeAsk::Room(conference, RoomAsk::Kick(account)),
-            NodeAsk::Room(conference, change),
-            NodeAsk::Room(conference, end),
-            NodeAsk::Room(conference, RoomAsk::Delete),
+            NodeAsk::Moderate(conference, Moderation::Kick(account)),
+            NodeAsk::Moderate(conference, change),
+            NodeAsk::Moderate(conference, end),
+            NodeAsk::Moderate(conference, Moderation::Delete),
             NodeAsk::EndSession(account, SessionId([3; 16])),
             NodeAsk::CountLive(vec![conference, ConferenceId::new([4; 16])]),
             NodeAsk::Status { everybody: true },

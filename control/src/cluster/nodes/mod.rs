@@ -3,15 +3,13 @@
 //! * [`members`]: who is alive, without I/O;
 //! * [`heartbeat`]: says in the store that this node lives, and looks who else does;
 //! * [`messages`]: what nodes ask of each other;
-//! * [`peers`]: connections to the others; `herald`: tells them what they have to hear;
-//! * [`serve`]: what the others ask of this one.
+//! * [`peers`]: connections to the others; `herald`: tells them what they have to hear.
 
 pub mod heartbeat;
 mod herald;
 pub mod members;
 pub mod messages;
 pub mod peers;
-pub mod serve;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

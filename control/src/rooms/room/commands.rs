@@ -5,7 +5,7 @@ use std::time::Instant;
 use confab_protocol::cluster::{Action, CommandOutcome, CommandResult};
 use confab_protocol::control::room::LeaveReason;
 
-use super::super::effect::{Answer, Done, Effect, Ticket};
+use super::super::effect::{Answer, Effect, Ticket};
 use super::super::former_relays::GIVEN_UP;
 use super::super::placement::PLACE_RETRY;
 use super::super::refusals;
@@ -13,7 +13,7 @@ use super::super::relay_calls::{Call, Purpose};
 use super::super::requests::{Acknowledgement, Reach};
 use super::joins::Failure;
 use super::{Room, World};
-use crate::cluster::LinkedRelay;
+use crate::cluster::{LinkedRelay, Response};
 
 impl Room {
     /// Commands the room's relay; `None` if it has none.
@@ -95,10 +95,10 @@ impl Room {
         &mut self,
         now: Instant,
         command: u64,
-        outcome: Done,
+        response: Response,
         world: &mut dyn World,
     ) {
-        let Done::Answered(result) = outcome else {
+        let Response::Answered(result) = response else {
             self.command_failed(now, command, world);
             return;
         };

@@ -11,9 +11,30 @@ use super::super::former_relays::GIVEN_UP;
 use super::super::refusals;
 use super::super::requests::{Change, Reach};
 use super::Room;
+use crate::cluster::nodes::messages::Moderation;
 use crate::store::{SessionId, Standing};
 
 impl Room {
+    /// Has a change stored, or carries it out if there is nothing to store.
+    pub(super) fn moderate(&mut self, now: Instant, ticket: Ticket, moderation: Moderation) {
+        match moderation {
+            Moderation::Kick(account) => self.kick(now, ticket, account),
+            Moderation::Change { account, old, new } => {
+                self.requests.store(ticket, Change::Standing(account, new));
+                self.outbox.push(Effect::Change {
+                    ticket,
+                    account,
+                    old,
+                    new,
+                });
+            }
+            Moderation::Delete => {
+                self.requests.store(ticket, Change::Deletion);
+                self.outbox.push(Effect::Delete { ticket });
+            }
+        }
+    }
+
     /// A participant leaves by its own request, which came from `client`.
     pub(super) fn leave(
         &mut self,
@@ -40,7 +61,7 @@ impl Room {
     }
 
     /// Removes all participants of an account.
-    pub(super) fn kick(&mut self, now: Instant, ticket: Ticket, account: AccountId) {
+    fn kick(&mut self, now: Instant, ticket: Ticket, account: AccountId) {
         let joins = self.cancel_joins(now, self.membership.joins().of(account), refusals::kicked);
         let reach = self.reach(now, account);
         if joins == 0 && !self.membership.may_have_sessions(account) && reach == Reach::All {

@@ -21,8 +21,8 @@ use super::super::relay_calls::Purpose;
 use super::super::roll_call::rises;
 use super::super::secret::account_label;
 use super::joins::Failure;
-use super::{RelayWish, Room, World};
-use crate::cluster::{LinkedRelay, RelayName};
+use super::{Room, World};
+use crate::cluster::{LinkedRelay, RelayName, RelayWish};
 
 /// Consecutive failed opens after which the room moves to make room for a join. A relay that says it is full needs one.
 const FAILURES_TO_MOVE: u32 = 2;

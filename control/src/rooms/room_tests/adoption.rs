@@ -10,6 +10,7 @@ use confab_protocol::control::{
 use confab_protocol::media::ConnectionId;
 
 use super::table::*;
+use crate::cluster::RelayEvent;
 use crate::rooms::adoption::{Adopted, Adoptee, Gathering};
 use crate::rooms::effect::{Input, Resume, Ticket};
 use crate::rooms::room::Numbers;
@@ -137,11 +138,11 @@ fn a_relay_that_does_not_say_whether_it_has_the_session_ends_nobody() {
 #[test]
 fn who_never_comes_back_ends_with_the_session() {
     let mut table = taken_over();
-    table.handle(Input::MediaEnded {
+    table.handle(Input::Relay(RelayEvent::MediaEnded {
         sender: 5,
         connection_id: OF_ANN,
         reason: MediaEndReason::Idle,
-    });
+    }));
     assert!(table.room.is_over());
     assert_eq!(table.presence, 0);
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use confab_protocol::cluster::{Action, BootId, CommandOutcome};
 
 use super::table::*;
-use crate::rooms::effect::{Done, Effect, Input};
+use crate::cluster::{RelayEvent, Response};
+use crate::rooms::effect::{Effect, Input};
 use crate::rooms::placement::PLACE_RETRY;
 
 const BERLIN: BootId = BootId([1; 16]);
@@ -18,7 +19,7 @@ fn moving() -> Table {
     table.join(BOB);
     table.pass(Duration::from_secs(5));
     table.world.relays.push(relay("paris", 2));
-    table.handle(Input::RelayDrains(BERLIN));
+    table.handle(Input::Relay(RelayEvent::Drains(BERLIN)));
     table.settle();
     assert_eq!(table.moves().len(), 2);
     table
@@ -38,8 +39,8 @@ fn settle_without_berlin(table: &mut Table) {
     while let Some(effect) = table.open.pop_front() {
         match effect {
             Effect::Command { command, boot, .. } if boot == BERLIN => {
-                let outcome = Done::NoLink;
-                table.handle(Input::CommandDone { command, outcome });
+                let response = Response::NoLink;
+                table.handle(Input::Relay(RelayEvent::CommandDone { command, response }));
             }
             effect => table.fulfil(effect, CommandOutcome::Obeyed),
         }
@@ -104,7 +105,7 @@ fn a_ban_that_the_old_relay_does_not_obey_is_not_acknowledged() {
 fn a_relay_drains_until_there_is_another() {
     let mut table = Table::new();
     table.join(ANN);
-    table.handle(Input::RelayDrains(BERLIN));
+    table.handle(Input::Relay(RelayEvent::Drains(BERLIN)));
     for _ in 0..20 {
         table.pass(PLACE_RETRY);
     }
@@ -120,7 +121,7 @@ fn who_joins_while_the_room_is_about_to_move_comes_in_at_the_new_relay() {
     let mut table = Table::new();
     table.join(ANN);
     table.world.relays.push(relay("paris", 2));
-    table.handle(Input::RelayDrains(BERLIN));
+    table.handle(Input::Relay(RelayEvent::Drains(BERLIN)));
     let record = table.take(is_record);
     let join = table.ask_join(BOB, None);
     table.admit();
@@ -154,7 +155,7 @@ fn where_a_room_goes_is_written_after_where_it_was() {
     table.pass(Duration::from_secs(1));
     let berlin = table.take(is_record);
     table.world.relays.push(relay("paris", 2));
-    table.handle(Input::RelayDrains(BERLIN));
+    table.handle(Input::Relay(RelayEvent::Drains(BERLIN)));
     assert!(!table.open.iter().any(is_record), "one at a time");
     table.fulfil(berlin, CommandOutcome::Obeyed);
     table.settle();

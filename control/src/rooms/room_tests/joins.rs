@@ -7,8 +7,9 @@ use confab_protocol::control::ErrorCode;
 use confab_protocol::control::room::{LeaveReason, Role};
 
 use super::table::*;
-use crate::rooms::COMMAND_DEADLINE;
-use crate::rooms::effect::{EventKind, Input, RoomEvent};
+use crate::cluster::COMMAND_DEADLINE;
+use crate::cluster::RelayEvent;
+use crate::rooms::effect::{EventKind, Input, RoomEvent, RoomRequest};
 use crate::store::{SessionId, Standing};
 
 #[test]
@@ -80,10 +81,12 @@ fn a_resume_keeps_who_one_is_and_changes_the_keys() {
     );
     assert_eq!((table.room.live(), table.presence), (1, 1));
     // The old session's end ends nobody.
-    let ended = |connection_id| Input::MediaEnded {
-        sender: before.sender,
-        connection_id,
-        reason: MediaEndReason::Idle,
+    let ended = |connection_id| {
+        Input::Relay(RelayEvent::MediaEnded {
+            sender: before.sender,
+            connection_id,
+            reason: MediaEndReason::Idle,
+        })
     };
     table.handle(ended(before.media_grant().connection_id));
     assert_eq!(table.room.live(), 1);
@@ -159,12 +162,9 @@ fn a_label_comes_again_only_after_all_the_others() {
             .find(|p| p.sender == joined.sender)
             .unwrap()
             .join_id;
-        let ticket = table.ticket();
-        let (account, client) = (account(BOB), u64::from(BOB));
-        table.handle(Input::Leave {
-            ticket,
-            account,
-            client,
+        table.ask(RoomRequest::Leave {
+            account: account(BOB),
+            client: u64::from(BOB),
             join_id,
         });
         table.settle();

@@ -7,7 +7,8 @@ use confab_protocol::control::room::Role;
 use confab_protocol::control::{ErrorCode, Refusal};
 
 use super::table::*;
-use crate::rooms::effect::{Done, Effect, Input};
+use crate::cluster::{RelayEvent, Response};
+use crate::rooms::effect::{Effect, Input};
 use crate::rooms::placement::PLACE_RETRY;
 use crate::store::Standing;
 
@@ -133,7 +134,7 @@ fn a_ban_without_a_relay_is_not_acknowledged_and_holds_when_one_is_there() {
     table.join(BOB);
     table.world.relays.clear();
     table.pass(Duration::from_secs(5));
-    table.handle(Input::RelayGone(BootId([1; 16])));
+    table.handle(Input::Relay(RelayEvent::Gone(BootId([1; 16]))));
     let ban = table.change(BOB, banned());
     table.settle();
     assert_eq!(table.refusal(ban), ErrorCode::Busy);
@@ -161,10 +162,10 @@ fn what_a_lost_link_did_not_close_is_closed_when_it_is_back() {
     let Effect::Command { command, .. } = table.take(is_close) else {
         panic!("it is a command");
     };
-    table.handle(Input::CommandDone {
+    table.handle(Input::Relay(RelayEvent::CommandDone {
         command,
-        outcome: Done::NoLink,
-    });
+        response: Response::NoLink,
+    }));
     assert_eq!(table.refusal(ban), ErrorCode::Busy);
     // Who asks again waits until the relay has obeyed.
     let again = table.change(BOB, banned());
@@ -176,7 +177,7 @@ fn what_a_lost_link_did_not_close_is_closed_when_it_is_back() {
         .iter()
         .filter(|action| **action == close)
         .count();
-    table.handle(Input::RelayBack(BootId([1; 16])));
+    table.handle(Input::Relay(RelayEvent::Back(BootId([1; 16]))));
     let after = table
         .actions
         .iter()
@@ -200,7 +201,7 @@ fn a_mute_that_meets_a_relay_s_end_is_not_acknowledged_and_holds_at_the_next() {
         }),
     );
     table.store_change();
-    table.handle(Input::RelayGone(BootId([1; 16])));
+    table.handle(Input::Relay(RelayEvent::Gone(BootId([1; 16]))));
     assert_eq!(table.refusal(mute), ErrorCode::Busy);
     let record = table.take(is_record);
     table.fulfil(record, CommandOutcome::Obeyed);

@@ -7,6 +7,7 @@ use confab_protocol::control::ErrorCode;
 use confab_protocol::control::room::Role;
 
 use super::table::*;
+use crate::cluster::RelayEvent;
 use crate::rooms::effect::Input;
 use crate::rooms::room::Numbers;
 use crate::store::{HomePlace, Standing};
@@ -33,7 +34,7 @@ fn an_owner_that_is_fenced_has_everybody_ask_again_and_commands_nothing_more() {
     assert_eq!(table.presence, 0);
     let before = table.actions.len();
     table.open.clear();
-    table.handle(Input::RelayGone(BootId([1; 16])));
+    table.handle(Input::Relay(RelayEvent::Gone(BootId([1; 16]))));
     table.pass(Duration::from_secs(60));
     assert!(table.open.is_empty() && table.actions.len() == before);
 }
@@ -42,7 +43,7 @@ fn an_owner_that_is_fenced_has_everybody_ask_again_and_commands_nothing_more() {
 fn a_probe_that_is_fenced_ends_the_owner() {
     let mut table = Table::new();
     table.join(ANN);
-    table.handle(Input::RelayBack(BootId([1; 16])));
+    table.handle(Input::Relay(RelayEvent::Back(BootId([1; 16]))));
     let probe = table.open.pop_front().unwrap();
     table.fulfil(probe, CommandOutcome::Fenced);
     assert!(!table.room.is_owned());

@@ -6,7 +6,7 @@ use confab_protocol::cluster::{Action, BootId, CommandOutcome};
 use confab_protocol::control::ErrorCode;
 
 use super::table::*;
-use crate::rooms::COMMAND_DEADLINE;
+use crate::cluster::COMMAND_DEADLINE;
 use crate::rooms::effect::{Effect, Ticket};
 use crate::rooms::placement::PLACE_RETRY;
 

@@ -7,7 +7,8 @@ use confab_protocol::control::ErrorCode;
 use confab_protocol::control::room::Role;
 
 use super::table::*;
-use crate::rooms::COMMAND_DEADLINE;
+use crate::cluster::COMMAND_DEADLINE;
+use crate::cluster::RelayEvent;
 use crate::rooms::effect::{EventKind, Input, RoomEvent};
 use crate::rooms::placement::PLACE_RETRY;
 use crate::store::Standing;
@@ -46,9 +47,9 @@ fn a_relay_that_is_gone_is_replaced_and_everyone_is_told() {
     table.join(BOB);
     table.pass(Duration::from_secs(5));
     table.world.relays = vec![relay("paris", 2)];
-    table.handle(Input::RelayGone(BootId([9; 16])));
+    table.handle(Input::Relay(RelayEvent::Gone(BootId([9; 16]))));
     assert!(table.open.is_empty(), "another relay's end is not ours");
-    table.handle(Input::RelayGone(BootId([1; 16])));
+    table.handle(Input::Relay(RelayEvent::Gone(BootId([1; 16]))));
     table.settle();
     let moved: Vec<_> = table
         .events
@@ -71,7 +72,7 @@ fn without_a_relay_the_room_looks_for_one_and_joins_are_refused() {
     table.join(ANN);
     table.pass(Duration::from_secs(5));
     table.world.relays.clear();
-    table.handle(Input::RelayGone(BootId([1; 16])));
+    table.handle(Input::Relay(RelayEvent::Gone(BootId([1; 16]))));
     let join = table.ask_join(BOB, None);
     table.settle();
     table.pass(PLACE_RETRY);
@@ -99,11 +100,11 @@ fn without_a_relay_the_room_looks_for_one_and_joins_are_refused() {
 fn the_last_to_go_closes_the_room() {
     let mut table = Table::new();
     let joined = table.join(ANN);
-    table.handle(Input::MediaEnded {
+    table.handle(Input::Relay(RelayEvent::MediaEnded {
         sender: joined.sender,
         connection_id: joined.media_grant().connection_id,
         reason: MediaEndReason::Bye,
-    });
+    }));
     assert_eq!(table.actions.last(), Some(&Action::CloseRoom));
     assert!(table.room.is_over());
 }

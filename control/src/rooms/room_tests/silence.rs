@@ -7,7 +7,8 @@ use confab_protocol::control::ErrorCode;
 use confab_protocol::control::room::Role;
 
 use super::table::*;
-use crate::rooms::effect::{Done, Effect, Input};
+use crate::cluster::{RelayEvent, Response};
+use crate::rooms::effect::{Effect, Input};
 
 const BERLIN: BootId = BootId([1; 16]);
 const PARIS: BootId = BootId([2; 16]);
@@ -26,7 +27,7 @@ pub(super) fn two() -> Table {
 #[test]
 fn a_relay_that_nobody_hears_is_left_as_soon_as_all_have_said_so() {
     let mut table = two();
-    table.handle(Input::RelaySilent(BERLIN));
+    table.handle(Input::Relay(RelayEvent::Silent(BERLIN)));
     let probes = table.take_probes();
     assert_eq!(probes.len(), 2, "both are asked");
     table.report(ANN, probes[0], false);
@@ -40,7 +41,7 @@ fn a_relay_that_nobody_hears_is_left_as_soon_as_all_have_said_so() {
 #[test]
 fn a_relay_that_nobody_speaks_for_is_left_after_a_while() {
     let mut table = two();
-    table.handle(Input::RelaySilent(BERLIN));
+    table.handle(Input::Relay(RelayEvent::Silent(BERLIN)));
     table.pass(Duration::from_millis(399));
     assert!(table.open.is_empty());
     table.pass(Duration::from_millis(1));
@@ -52,7 +53,7 @@ fn a_relay_that_nobody_speaks_for_is_left_after_a_while() {
 #[test]
 fn what_has_to_hold_for_all_is_acknowledged_once_all_have_been_seen() {
     let mut table = two();
-    table.handle(Input::RelaySilent(BERLIN));
+    table.handle(Input::Relay(RelayEvent::Silent(BERLIN)));
     table.pass(Duration::from_millis(400));
     table.settle();
     assert_eq!(table.moves().len(), 2);
@@ -80,7 +81,7 @@ fn what_has_to_hold_for_all_is_acknowledged_once_all_have_been_seen() {
 #[test]
 fn a_relay_that_was_left_holds_nothing_back_for_ever() {
     let mut table = two();
-    table.handle(Input::RelaySilent(BERLIN));
+    table.handle(Input::Relay(RelayEvent::Silent(BERLIN)));
     table.pass(Duration::from_millis(400));
     table.settle();
     for _ in 0..36 {
@@ -96,7 +97,7 @@ fn a_relay_that_was_left_holds_nothing_back_for_ever() {
 #[test]
 fn a_relay_that_one_hears_keeps_the_room_until_the_link_is_back() {
     let mut table = two();
-    table.handle(Input::RelaySilent(BERLIN));
+    table.handle(Input::Relay(RelayEvent::Silent(BERLIN)));
     for _ in 0..30 {
         for (who, probe) in [ANN, BOB].into_iter().zip(table.take_probes()) {
             table.report(who, probe, who == ANN);
@@ -104,7 +105,7 @@ fn a_relay_that_one_hears_keeps_the_room_until_the_link_is_back() {
         table.pass(Duration::from_secs(1));
     }
     assert!(table.open.is_empty() && table.moves().is_empty());
-    table.handle(Input::RelayBack(BERLIN));
+    table.handle(Input::Relay(RelayEvent::Back(BERLIN)));
     table.settle();
     table.take_probes();
     table.pass(Duration::from_secs(60));
@@ -115,7 +116,7 @@ fn a_relay_that_one_hears_keeps_the_room_until_the_link_is_back() {
 fn a_room_stays_at_a_silent_relay_when_there_is_no_other() {
     let mut table = two();
     table.world.relays.truncate(1);
-    table.handle(Input::RelaySilent(BERLIN));
+    table.handle(Input::Relay(RelayEvent::Silent(BERLIN)));
     for _ in 0..10 {
         table.pass(Duration::from_secs(1));
     }
@@ -154,7 +155,7 @@ fn a_relay_that_answers_control_and_no_client_is_left() {
 #[test]
 fn what_is_said_of_another_session_says_nothing() {
     let mut table = two();
-    table.handle(Input::RelaySilent(BERLIN));
+    table.handle(Input::Relay(RelayEvent::Silent(BERLIN)));
     let probes = table.take_probes();
     table.report(BOB, probes[0], false);
     table.report(ANN, (probes[0].0, probes[1].1), false);
@@ -178,7 +179,7 @@ fn one_alone_does_not_hold_the_others_at_a_relay_that_they_do_not_hear() {
     let mut table = two();
     table.join(3);
     table.take_probes();
-    table.handle(Input::RelaySilent(BERLIN));
+    table.handle(Input::Relay(RelayEvent::Silent(BERLIN)));
     for _ in 0..8 {
         for (who, probe) in [ANN, BOB, 3].into_iter().zip(table.take_probes()) {
             table.report(who, probe, who == ANN);
@@ -192,7 +193,7 @@ fn one_alone_does_not_hold_the_others_at_a_relay_that_they_do_not_hear() {
 #[test]
 fn a_resume_while_the_link_is_lost_takes_nobody_off_a_relay_that_is_heard() {
     let mut table = two();
-    table.handle(Input::RelaySilent(BERLIN));
+    table.handle(Input::Relay(RelayEvent::Silent(BERLIN)));
     let join_id = join_of(&table, ANN);
     let resume = table.ask_join(ANN, Some(join_id));
     table.admit();
@@ -201,8 +202,8 @@ fn a_resume_while_the_link_is_lost_takes_nobody_off_a_relay_that_is_heard() {
             let Effect::Command { command, .. } = effect else {
                 panic!("nothing is written: the room stays");
             };
-            let outcome = Done::NoLink;
-            table.handle(Input::CommandDone { command, outcome });
+            let response = Response::NoLink;
+            table.handle(Input::Relay(RelayEvent::CommandDone { command, response }));
         }
         for probe in table.take_probes() {
             table.report(BOB, probe, true);
@@ -211,7 +212,7 @@ fn a_resume_while_the_link_is_lost_takes_nobody_off_a_relay_that_is_heard() {
     }
     assert_eq!(table.refusal(resume), ErrorCode::Busy);
     assert!(table.moves().is_empty());
-    table.handle(Input::RelayBack(BERLIN));
+    table.handle(Input::Relay(RelayEvent::Back(BERLIN)));
     table.pass(Duration::from_millis(300));
     table.settle();
     // She has a new session there, and Bob the one that he had.
@@ -254,7 +255,7 @@ fn an_account_has_one_voice_and_no_label_is_sure_to_be_asked() {
     }
     table.pass(Duration::from_secs(5));
     table.take_probes();
-    table.handle(Input::RelaySilent(BERLIN));
+    table.handle(Input::Relay(RelayEvent::Silent(BERLIN)));
     let probes = table.take_probes();
     let account_of = |join_id| {
         let participants = table.room.participants();

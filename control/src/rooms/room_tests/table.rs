@@ -14,15 +14,17 @@ use confab_protocol::media::ConnectionId;
 use confab_protocol::version::{self, VersionRange};
 
 use super::super::effect::{
-    Answer, Done, Effect, EventKind, Input, Joined, Joiner, OwnJoin, Resume, RoomEvent, Ticket,
+    Answer, Effect, EventKind, Input, Joined, Joiner, OwnJoin, Resume, RoomEvent, RoomRequest,
+    Ticket,
 };
 use super::super::home::Recorded;
 use super::super::membership::ParticipantState;
 use super::super::note::NoteKeys;
 use super::super::ownership_check::LeaseEpoch;
-use super::super::room::{Numbers, RelayWish, Room, World};
+use super::super::room::{Numbers, Room, World};
 use crate::clock::UnixMillis;
-use crate::cluster::LinkedRelay;
+use crate::cluster::nodes::messages::Moderation;
+use crate::cluster::{LinkedRelay, RelayEvent, RelayWish, Response};
 use crate::store::{ConferenceRecord, HomeRecord, NodeRun, SessionId, Standing, StoreError};
 
 pub(super) const CONFERENCE: ConferenceId = ConferenceId::new([1; 16]);
@@ -299,11 +301,11 @@ impl Table {
             Effect::Command { command, .. } => {
                 self.next_connection += 1;
                 let id = ConnectionId::new(0, self.next_connection, 0);
-                let outcome = Done::Answered(CommandResult {
+                let response = Response::Answered(CommandResult {
                     connection_id: Some(id),
                     ..CommandResult::bare(command, outcome)
                 });
-                Input::CommandDone { command, outcome }
+                Input::Relay(RelayEvent::CommandDone { command, response })
             }
             other => panic!("{other:?}"),
         };
@@ -335,8 +337,8 @@ impl Table {
             media: media.collect(),
             ..CommandResult::bare(command, CommandOutcome::Obeyed)
         };
-        let outcome = Done::Answered(result);
-        self.handle(Input::CommandDone { command, outcome });
+        let response = Response::Answered(result);
+        self.handle(Input::Relay(RelayEvent::CommandDone { command, response }));
     }
 
     /// The store has taken the change that is asked of it.
@@ -353,9 +355,7 @@ impl Table {
 
     /// Has everybody of an account go out.
     pub(super) fn kick(&mut self, who: u8) -> Ticket {
-        let (ticket, account) = (self.ticket(), account(who));
-        self.handle(Input::Kick { ticket, account });
-        ticket
+        self.ask(RoomRequest::Moderate(Moderation::Kick(account(who))))
     }
 
     /// Takes the next open effect that is one of these.
@@ -364,9 +364,11 @@ impl Table {
         self.open.remove(at).unwrap()
     }
 
-    pub(super) fn ticket(&mut self) -> Ticket {
+    pub(super) fn ask(&mut self, request: RoomRequest) -> Ticket {
         self.next_ticket += 1;
-        self.next_ticket
+        let ticket = self.next_ticket;
+        self.handle(Input::Request { ticket, request });
+        ticket
     }
 
     pub(super) fn ask_join(&mut self, who: u8, resume: Option<JoinId>) -> Ticket {
@@ -390,14 +392,8 @@ impl Table {
     }
 
     pub(super) fn ask_join_with(&mut self, who: u8, resume: Option<Resume>) -> Ticket {
-        let ticket = self.ticket();
         let who = joiner(who);
-        self.handle(Input::Join {
-            ticket,
-            who,
-            resume,
-        });
-        ticket
+        self.ask(RoomRequest::Join { who, resume })
     }
 
     pub(super) fn join(&mut self, who: u8) -> Joined {
@@ -408,27 +404,18 @@ impl Table {
 
     /// The same, by a client that is described.
     pub(super) fn join_as(&mut self, who: Joiner) -> Result<Joined, ErrorCode> {
-        let ticket = self.ticket();
         let resume = None;
-        self.handle(Input::Join {
-            ticket,
-            who,
-            resume,
-        });
+        let ticket = self.ask(RoomRequest::Join { who, resume });
         self.settle();
         self.answer(ticket).map(|joined| joined.expect("joined"))
     }
 
     pub(super) fn change(&mut self, who: u8, new: Option<Standing>) -> Ticket {
-        let (ticket, account) = (self.ticket(), account(who));
-        let old = Some(standing(Role::Member));
-        self.handle(Input::Change {
-            ticket,
-            account,
-            old,
+        self.ask(RoomRequest::Moderate(Moderation::Change {
+            account: account(who),
+            old: Some(standing(Role::Member)),
             new,
-        });
-        ticket
+        }))
     }
 
     /// Who was asked on which media session whether the relay answers, and not yet taken by the test.

@@ -9,7 +9,8 @@ use confab_protocol::media::ConnectionId;
 
 use super::silence::{join_of, session_of, two};
 use super::table::*;
-use crate::rooms::effect::{Done, Effect, Input};
+use crate::cluster::{RelayEvent, Response};
+use crate::rooms::effect::{Effect, Input};
 use crate::rooms::former_relays::GIVEN_UP;
 use crate::store::HomePlace;
 
@@ -19,7 +20,7 @@ const BERLIN: BootId = BootId([1; 16]);
 fn parted() -> (Table, (JoinId, ConnectionId)) {
     let mut table = two();
     let anns = (join_of(&table, ANN), session_of(&table, ANN));
-    table.handle(Input::RelaySilent(BERLIN));
+    table.handle(Input::Relay(RelayEvent::Silent(BERLIN)));
     table.pass(Duration::from_millis(400));
     table.settle();
     assert_eq!(table.moves().len(), 2);
@@ -60,10 +61,10 @@ fn the_relay_left_is_waited_for_as_long_as_its_idle_timeout_says() {
         relay.idle_timeout = Duration::from_secs(90);
     }
     // The next relay is one with the longer timeout.
-    table.handle(Input::RelaySilent(BERLIN));
+    table.handle(Input::Relay(RelayEvent::Silent(BERLIN)));
     table.pass(Duration::from_millis(400));
     table.settle();
-    table.handle(Input::RelaySilent(BootId([2; 16])));
+    table.handle(Input::Relay(RelayEvent::Silent(BootId([2; 16]))));
     table.pass(Duration::from_secs(6));
     table.settle();
     pass(&mut table, Duration::from_secs(60));
@@ -160,7 +161,7 @@ fn a_room_whose_relay_could_not_be_asked_waits_as_long_as_any_relay_may_keep_a_s
 #[test]
 fn a_relay_without_a_link_that_people_hear_is_waited_for_ten_minutes() {
     let mut table = two();
-    table.handle(Input::RelaySilent(BERLIN));
+    table.handle(Input::Relay(RelayEvent::Silent(BERLIN)));
     let hear = |table: &mut Table, time: Duration| {
         let end = table.now + time;
         while table.now < end {
@@ -174,8 +175,8 @@ fn a_relay_without_a_link_that_people_hear_is_waited_for_ten_minutes() {
         let mute = table.change(BOB, Some(standing(Role::Listener)));
         table.store_change();
         while let Some(Effect::Command { command, .. }) = table.open.pop_front() {
-            let outcome = Done::NoLink;
-            table.handle(Input::CommandDone { command, outcome });
+            let response = Response::NoLink;
+            table.handle(Input::Relay(RelayEvent::CommandDone { command, response }));
         }
         let is_pending = table.pending.contains(&mute);
         table.answer(mute).map(|_| is_pending)
@@ -186,7 +187,7 @@ fn a_relay_without_a_link_that_people_hear_is_waited_for_ten_minutes() {
     assert_eq!(mute(&mut table), Ok(true));
     // And it holds when the relay is back.
     table.actions.clear();
-    table.handle(Input::RelayBack(BERLIN));
+    table.handle(Input::Relay(RelayEvent::Back(BERLIN)));
     let bob = table.person(BOB).participant.sender;
     let silenced = confab_protocol::cluster::Action::SetMaySpeak {
         sender: bob,

@@ -6,7 +6,7 @@ use confab_protocol::control::{Capabilities, ErrorCode, Participant};
 use confab_protocol::version::VersionRange;
 
 use super::table::*;
-use crate::rooms::effect::{EventKind, Input, Joiner};
+use crate::rooms::effect::{EventKind, Input, Joiner, RoomRequest};
 
 fn speaking(who: u8, min: u32, max: u32) -> Joiner {
     Joiner {
@@ -85,14 +85,13 @@ fn what_a_client_understands_is_told_to_the_others_and_again_when_it_changes() {
     assert!(own.capabilities.has(Capability::Dred));
     assert_eq!(own.capabilities.to_wire(), [2, 900]);
     // Its client was updated meanwhile.
-    let ticket = table.ticket();
-    table.handle(Input::Join {
-        ticket,
+    let resume = Some(table.resume(own.join_id, None));
+    table.ask(RoomRequest::Join {
         who: Joiner {
             capabilities: Capabilities::from_wire(&[1, 2]),
             ..joiner(ANN)
         },
-        resume: Some(table.resume(own.join_id, None)),
+        resume,
     });
     table.settle();
     let changed: Vec<&Participant> = table

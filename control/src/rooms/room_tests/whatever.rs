@@ -9,7 +9,8 @@ use confab_protocol::media::ConnectionId;
 use proptest::prelude::*;
 
 use super::table::*;
-use crate::rooms::effect::{Done, Effect, Input, Ticket};
+use crate::cluster::{RelayEvent, Response};
+use crate::rooms::effect::{Effect, Input, Ticket};
 use crate::rooms::room::Numbers;
 use crate::store::{SessionId, Standing};
 
@@ -115,16 +116,16 @@ proptest! {
                 }
                 Happening::NoLink(at) => {
                     if let Some(Effect::Command { command, .. }) = table.open.get(at) {
-                        let (command, outcome) = (*command, Done::NoLink);
+                        let (command, response) = (*command, Response::NoLink);
                         table.open.remove(at);
-                        table.handle(Input::CommandDone { command, outcome });
+                        table.handle(Input::Relay(RelayEvent::CommandDone { command, response }));
                     }
                 }
-                Happening::RelayGone => table.handle(Input::RelayGone(BootId([1; 16]))),
-                Happening::RelayBack => table.handle(Input::RelayBack(BootId([1; 16]))),
-                Happening::RelaySilent(boot) => table.handle(Input::RelaySilent(BootId([boot; 16]))),
-                Happening::RelayHeard(boot) => table.handle(Input::RelayHeard(BootId([boot; 16]))),
-                Happening::RelayDrains(boot) => table.handle(Input::RelayDrains(BootId([boot; 16]))),
+                Happening::RelayGone => table.handle(Input::Relay(RelayEvent::Gone(BootId([1; 16])))),
+                Happening::RelayBack => table.handle(Input::Relay(RelayEvent::Back(BootId([1; 16])))),
+                Happening::RelaySilent(boot) => table.handle(Input::Relay(RelayEvent::Silent(BootId([boot; 16])))),
+                Happening::RelayHeard(boot) => table.handle(Input::Relay(RelayEvent::Heard(BootId([boot; 16])))),
+                Happening::RelayDrains(boot) => table.handle(Input::Relay(RelayEvent::Drains(BootId([boot; 16])))),
                 Happening::LeftoverClosed(boot) => {
                     let name = if boot == 1 { "berlin" } else { "paris" };
                     let left = relay(name, boot);
@@ -148,11 +149,11 @@ proptest! {
                 Happening::Store(says) => table.store = says,
                 Happening::MediaEnds(who) => {
                     if let Some((_, sender, _, connection_id)) = joined.iter().rev().find(|(of, ..)| *of == who) {
-                        table.handle(Input::MediaEnded {
+                        table.handle(Input::Relay(RelayEvent::MediaEnded {
                             sender: *sender,
                             connection_id: *connection_id,
                             reason: MediaEndReason::Idle,
-                        });
+                        }));
                     }
                 }
             }

@@ -1,0 +1,88 @@
+//! Gathers the state of the cluster for whoever asks for it, and drains relays for operators.
+
+use std::time::Duration;
+
+use confab_protocol::control::{ErrorCode, Refusal};
+
+use crate::cluster::RelayName;
+use crate::cluster::nodes::{NodeAnswer, NodeAsk};
+use crate::cluster::status::{ClusterStatus, NodeFigures, NodeLife, NodeStatus};
+use crate::{AGENT, Server};
+
+/// Time for other nodes to answer.
+const DEADLINE: Duration = Duration::from_secs(2);
+
+/// The state of this node and of the relays that are linked to it.
+pub fn of_node(server: &Server) -> ClusterStatus {
+    let me = &server.place;
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let node = NodeStatus {
+        name: me.run.name.clone(),
+        life: NodeLife::Alive,
+        cluster: me.cluster.clone(),
+        public: me.public.clone(),
+        figures: Some(NodeFigures {
+            agent: AGENT.to_owned(),
+            region: server.region.clone(),
+            rooms: count(server.rooms.count()),
+            participants: server.rooms.participants(),
+            clients: count(server.clients.count()),
+            store_answers: server.accounts.store_answers(),
+        }),
+    };
+    ClusterStatus {
+        nodes: vec![node],
+        relays: server.relays.status(&me.run.name),
+    }
+}
+
+/// The state of all nodes and relays, as far as they answer in time.
+pub async fn of_cluster(server: &Server) -> ClusterStatus {
+    let mut all = of_node(server);
+    let mut asked = tokio::task::JoinSet::new();
+    for (node, life) in server.nodes.census() {
+        let nodes = server.nodes.clone();
+        asked.spawn(async move {
+            let ask = NodeAsk::Status { everybody: false };
+            let answer = match life {
+                NodeLife::Dead => None,
+                _ => tokio::time::timeout(DEADLINE, nodes.ask(&node, &ask))
+                    .await
+                    .ok(),
+            };
+            match answer {
+                Some(Ok(NodeAnswer::Status(status))) => (node, life, *status),
+                _ => (node, life, ClusterStatus::default()),
+            }
+        });
+    }
+    while let Some(answer) = asked.join_next().await {
+        if let Ok((node, life, theirs)) = answer {
+            all.add(&node, life, theirs);
+        }
+    }
+    all.nodes.sort_by(|one, other| one.name.cmp(&other.name));
+    all
+}
+
+/// Tells a relay to drain, over this node's link or, if `by_any`, another node's.
+pub async fn drain(server: &Server, relay: &RelayName, by_any: bool) -> Result<(), Refusal> {
+    if server.relays.drain(relay) {
+        tracing::info!(%relay, "an operator drains a relay");
+        return Ok(());
+    }
+    if by_any {
+        let ask = NodeAsk::DrainRelay {
+            relay: relay.clone(),
+            by_any: false,
+        };
+        for node in server.nodes.others() {
+            let answer = tokio::time::timeout(DEADLINE, server.nodes.ask(&node, &ask)).await;
+            if let Ok(Ok(NodeAnswer::Done)) = answer {
+                return Ok(());
+            }
+        }
+    }
+    let message = format!("no relay named {relay} is linked");
+    Err(Refusal::new(ErrorCode::NotFound, message))
+}
