@@ -217,7 +217,13 @@ impl Rig {
         }
     }
 
-    fn open_one(&self, conference: ConferenceId, sender: u16, command: u64, inbox: &Inbox<RelayEvent>) {
+    fn open_one(
+        &self,
+        conference: ConferenceId,
+        sender: u16,
+        command: u64,
+        inbox: &Inbox<RelayEvent>,
+    ) {
         let key = hop_key(conference, sender);
         let open = OpenMedia {
             note: SessionNote::new(&[0; NOTE_LEN]).unwrap_or_default(),

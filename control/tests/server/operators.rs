@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use confab_control::clock::Clock;
 use confab_control::cluster::status::{ClusterStatus, NodeLife};
-use confab_control::peer_api::status;
 use confab_control::operator::{Operator, OperatorError};
+use confab_control::peer_api::status;
 use confab_control::store::sqlite::SqliteStore;
 use confab_control::tls::authority::Authority;
 use confab_protocol::cluster;

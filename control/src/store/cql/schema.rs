@@ -33,6 +33,8 @@ const MIGRATIONS: [&[&str]; 1] = [&[
     "CREATE TABLE IF NOT EXISTS {ks}.unfinished (b tinyint, k tinyint, i blob, n blob, t bigint, v blob, PRIMARY KEY (b, k, i, n)) \
      WITH compression = {packed} AND gc_grace_seconds = 3600",
 ]];
+/// Time for the database to say which nodes it has.
+const TOPOLOGY_WAIT: Duration = Duration::from_secs(10);
 /// One row: the version of the tables, and the node that changes them now.
 const VERSIONS: &str =
     "CREATE TABLE IF NOT EXISTS {ks}.schema_version (k tinyint PRIMARY KEY, v int, holder blob)";
@@ -109,7 +111,7 @@ impl Schema<'_> {
                 vec![CqlValue::Text(self.keyspace.to_owned())],
             )
             .await?;
-        let datacenter = self.datacenter(config)?;
+        let datacenter = self.datacenter(config).await?;
         if !found.is_empty() {
             return Ok(());
         }
@@ -141,13 +143,8 @@ impl Schema<'_> {
     }
 
     /// The datacentre to keep to.
-    fn datacenter(&self, config: &CqlConfig) -> Result<String, StoreError> {
-        let state = self.db.session.get_cluster_state();
-        let known: BTreeSet<String> = state
-            .get_nodes_info()
-            .iter()
-            .filter_map(|node| node.datacenter.clone())
-            .collect();
+    async fn datacenter(&self, config: &CqlConfig) -> Result<String, StoreError> {
+        let known = self.datacenters().await?;
         let names = || known.iter().cloned().collect::<Vec<_>>().join(", ");
         match (&config.datacenter, known.first()) {
             (Some(wished), _) if known.contains(wished) => Ok(wished.clone()),
@@ -161,6 +158,32 @@ impl Schema<'_> {
                 names()
             ))),
         }
+    }
+
+    /// The datacentres of the database's nodes, at least one. A driver that could not read the topology when it connected knows none: it
+    /// reads it again.
+    async fn datacenters(&self) -> Result<BTreeSet<String>, StoreError> {
+        let reading = async {
+            loop {
+                let state = self.db.session.get_cluster_state();
+                let nodes = state.get_nodes_info().iter();
+                let known: BTreeSet<String> =
+                    nodes.filter_map(|node| node.datacenter.clone()).collect();
+                if !known.is_empty() {
+                    return known;
+                }
+                // If this fails, the state stays as it is.
+                let _ = Box::pin(self.db.session.refresh_metadata()).await;
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        let known = tokio::time::timeout(TOPOLOGY_WAIT, reading).await;
+        known.map_err(|_| {
+            StoreError::Unavailable(
+                "it does not say which nodes it has: wait until all of them have started"
+                    .to_owned(),
+            )
+        })
     }
 
     async fn version(&self) -> Result<usize, StoreError> {
