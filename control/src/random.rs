@@ -32,6 +32,11 @@ pub fn time_ordered_id(now: UnixMillis) -> [u8; 16] {
 /// From half of the pause to all of it, so that those who collided do not meet again.
 pub fn jittered(pause: Duration) -> Duration {
     let [byte] = bytes::<1>();
+    jittered_by(pause, byte)
+}
+
+/// The same, by a random byte of the caller's.
+pub fn jittered_by(pause: Duration, byte: u8) -> Duration {
     pause / 2 + pause / 2 * u32::from(byte) / u32::from(u8::MAX)
 }
 

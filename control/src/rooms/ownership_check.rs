@@ -6,7 +6,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::effect::{Input, RoomRequest, Ticket};
+use super::effect::{ClientId, Input, RoomRequest, Ticket};
+use crate::random::jittered_by;
 
 /// First pause before a failed lookup is repeated; it doubles up to the longest. All rooms of a node ask the same store.
 const RETRY: Duration = Duration::from_secs(2);
@@ -152,8 +153,7 @@ impl OwnershipCheck {
             self.retry = RETRY;
             self.lookup = Lookup::Idle;
         } else {
-            let pause = self.retry / 2 + self.retry / 2 * u32::from(jitter) / u32::from(u8::MAX);
-            let retry_at = now + pause;
+            let retry_at = now + jittered_by(self.retry, jitter);
             self.lookup = Lookup::Failed { retry_at };
             self.retry = (self.retry * 2).min(LONGEST_RETRY);
         }
@@ -172,6 +172,14 @@ impl OwnershipCheck {
         let mut held = std::mem::take(&mut self.held);
         held.append(&mut self.held_for_next);
         held
+    }
+
+    /// Whether a join of this client waits.
+    pub(super) fn knows(&self, client: ClientId) -> bool {
+        let mut held = self.held.iter().chain(&self.held_for_next);
+        held.any(
+            |(_, request)| matches!(request, RoomRequest::Join { who, .. } if who.client == client),
+        )
     }
 
     pub(super) fn is_holding(&self) -> bool {

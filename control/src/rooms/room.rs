@@ -416,7 +416,7 @@ impl Room {
 
     /// Whether the client has a participant or a pending join here.
     pub fn knows(&self, client: ClientId) -> bool {
-        self.membership.knows(client)
+        self.membership.knows(client) || self.ownership_check.knows(client)
     }
 
     /// The numbers that a successor continues.

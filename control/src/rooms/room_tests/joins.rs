@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use confab_protocol::cluster::{CommandOutcome, MediaEndReason};
 use confab_protocol::control::ErrorCode;
-use confab_protocol::control::room::{LeaveReason, Role};
+use confab_protocol::control::room::LeaveReason;
 
 use super::table::*;
 use crate::cluster::COMMAND_DEADLINE;
 use crate::cluster::RelayEvent;
 use crate::rooms::effect::{EventKind, Input, RoomEvent, RoomRequest};
-use crate::store::{SessionId, Standing};
+use crate::store::SessionId;
 
 #[test]
 fn a_join_is_answered_when_the_relay_has_obeyed_and_not_before() {
@@ -41,13 +41,7 @@ fn events_after_a_join_have_revisions_above_its_own_and_none_is_missing() {
     let mut table = Table::new();
     let ann = table.join(ANN);
     table.join(BOB);
-    let ticket = table.change(
-        BOB,
-        Some(Standing {
-            muted: true,
-            ..standing(Role::Member)
-        }),
-    );
+    let ticket = table.change(BOB, muted());
     table.settle();
     assert!(matches!(table.answer(ticket), Ok(None)));
     let to_ann: Vec<_> = table

@@ -52,13 +52,7 @@ fn who_is_muted_while_the_membership_is_read_comes_in_muted() {
     table.join(ANN);
     let join = table.ask_join(BOB, None);
     let read_before = table.take(is_admit);
-    table.change(
-        BOB,
-        Some(Standing {
-            muted: true,
-            ..standing(Role::Member)
-        }),
-    );
+    table.change(BOB, muted());
     table.settle();
     table.fulfil(read_before, CommandOutcome::Obeyed);
     // It is read again, for what was read may be from before.
@@ -89,13 +83,7 @@ fn who_is_muted_while_the_relay_opens_comes_in_muted() {
     table.join(ANN);
     let join = table.ask_join(BOB, None);
     table.admit();
-    table.change(
-        BOB,
-        Some(Standing {
-            muted: true,
-            ..standing(Role::Member)
-        }),
-    );
+    table.change(BOB, muted());
     table.store_change();
     table.settle();
     let joined = table.answer(join).unwrap().unwrap();
@@ -193,13 +181,7 @@ fn a_mute_that_meets_a_relay_s_end_is_not_acknowledged_and_holds_at_the_next() {
     let mut table = Table::new();
     table.join(ANN);
     table.pass(Duration::from_secs(5));
-    let mute = table.change(
-        ANN,
-        Some(Standing {
-            muted: true,
-            ..standing(Role::Member)
-        }),
-    );
+    let mute = table.change(ANN, muted());
     table.store_change();
     table.handle(Input::Relay(RelayEvent::Gone(BootId([1; 16]))));
     assert_eq!(table.refusal(mute), ErrorCode::Busy);

@@ -4,26 +4,19 @@ use std::time::Duration;
 
 use confab_protocol::cluster::{BootId, CommandOutcome};
 use confab_protocol::control::ErrorCode;
-use confab_protocol::control::room::Role;
 
 use super::table::*;
 use crate::cluster::RelayEvent;
 use crate::rooms::effect::Input;
 use crate::rooms::room::Numbers;
-use crate::store::{HomePlace, Standing};
+use crate::store::{HomePlace, SessionId};
 
 #[test]
 fn an_owner_that_is_fenced_has_everybody_ask_again_and_commands_nothing_more() {
     let mut table = Table::new();
     table.join(ANN);
     let join = table.ask_join(BOB, None);
-    let mute = table.change(
-        ANN,
-        Some(Standing {
-            muted: true,
-            ..standing(Role::Member)
-        }),
-    );
+    let mute = table.change(ANN, muted());
     table.store_change();
     table.admit();
     let open = table.take(is_open);
@@ -146,4 +139,18 @@ fn joins_do_not_queue_behind_a_moderation_that_waits_for_a_store_that_hangs() {
         table.answer(kick).is_ok(),
         "an owner acts until it is fenced"
     );
+}
+
+#[test]
+fn a_client_whose_join_waits_for_the_store_is_known_and_hears_of_the_room_afterwards() {
+    let mut table = Table::new();
+    table.join(ANN);
+    table.answers_looks = false;
+    table.world.epoch = Some(1);
+    let join = table.ask_join(BOB, None);
+    assert!(table.room.knows(u64::from(BOB)));
+    table.handle(Input::SessionEnded(SessionId([ANN; 16])));
+    assert!(!table.room.knows(u64::from(ANN)) && table.room.knows(u64::from(BOB)));
+    table.settle();
+    assert!(table.answer(join).is_ok());
 }

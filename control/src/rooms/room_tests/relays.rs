@@ -4,27 +4,19 @@ use std::time::Duration;
 
 use confab_protocol::cluster::{Action, BootId, CommandOutcome, MediaEndReason};
 use confab_protocol::control::ErrorCode;
-use confab_protocol::control::room::Role;
 
 use super::table::*;
 use crate::cluster::COMMAND_DEADLINE;
 use crate::cluster::RelayEvent;
 use crate::rooms::effect::{EventKind, Input, RoomEvent};
 use crate::rooms::placement::PLACE_RETRY;
-use crate::store::Standing;
 
 #[test]
 fn a_relay_that_does_not_answer_in_time_is_not_waited_for() {
     let mut table = Table::new();
     table.join(ANN);
     table.join(BOB);
-    let mute = table.change(
-        BOB,
-        Some(Standing {
-            muted: true,
-            ..standing(Role::Member)
-        }),
-    );
+    let mute = table.change(BOB, muted());
     table.store_change();
     let join = table.ask_join(3, None);
     table.admit();

@@ -519,6 +519,13 @@ pub(super) fn is_close(effect: &Effect) -> bool {
     )
 }
 
+pub(super) fn muted() -> Option<Standing> {
+    Some(Standing {
+        muted: true,
+        ..standing(Role::Member)
+    })
+}
+
 pub(super) fn banned() -> Option<Standing> {
     Some(standing(Role::Banned))
 }
