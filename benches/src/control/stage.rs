@@ -110,7 +110,7 @@ impl Stage {
         })
     }
 
-    /// What control's threads have had of the cores so far.
+    /// The processor time of control's threads so far.
     pub(super) fn usage(&self) -> Result<Usage, ControlError> {
         Ok(Usage::now(self.pid()?)?)
     }

@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::time::Duration;
 
-/// What the threads of a process had of the cores.
+/// Processor time of the threads of a process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Shares {
     /// Time in which they ran.
@@ -15,7 +15,7 @@ pub struct Shares {
     pub waited: Duration,
 }
 
-/// What each thread of a process had of the cores up to a moment, to the nanosecond (`/proc/PID/task/*/schedstat`).
+/// Processor time of each thread of a process up to a moment, to the nanosecond (`/proc/PID/task/*/schedstat`).
 #[derive(Debug, Clone, Default)]
 pub struct Usage {
     /// By the thread's id: nanoseconds run, and waited.
@@ -40,7 +40,7 @@ impl Usage {
         Ok(Self { threads })
     }
 
-    /// What they had after `before`. What a thread had that has ended meanwhile is not known.
+    /// Processor time after `before`. That of a thread that has ended meanwhile is not known.
     pub fn since(&self, before: &Self) -> Shares {
         let mut total = [0; 2];
         for (thread, times) in &self.threads {

@@ -89,7 +89,7 @@ pub struct Unused {
     before: Before,
 }
 
-/// What the path led to before the output was opened.
+/// The file that the path led to before the output was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Before {
     Nothing,

@@ -1,4 +1,4 @@
-//! What rooms are told of their relays.
+//! Events of relays, for the rooms that have sessions there.
 
 use confab_protocol::cluster::{BootId, CommandResult, MediaEndReason};
 use confab_protocol::media::ConnectionId;
@@ -10,7 +10,7 @@ pub enum RelayEvent {
     CommandDone {
         /// The number of the command.
         command: u64,
-        /// What the relay said.
+        /// The relay's answer, if it was asked.
         response: Response,
     },
     /// The relay has ended a media session by itself.

@@ -50,7 +50,7 @@ pub struct Candidate<I, R> {
     pub region: R,
     /// How loaded.
     pub load: Load,
-    /// Whether it did not open a session a short while ago.
+    /// True if the relay did not open a session a short while ago.
     pub refuses: bool,
 }
 

@@ -20,8 +20,7 @@ use super::ownership_check::LeaseEpoch;
 use super::registry::{Fall, Shared};
 use super::roll_call::{self, Roll};
 use super::room::{Numbers, Room, World};
-use crate::cluster::nodes::Nodes;
-use crate::cluster::{LinkedRelay, RelayEvent, RelayWish, Relays};
+use crate::cluster::{LinkedRelay, RelayEvent, RelayWish};
 use crate::events::EventSink;
 use crate::inbox::{Inbox, InboxReader};
 use crate::random::{self, jittered};
@@ -261,11 +260,8 @@ impl Actor {
         }
     }
 
-    fn surroundings(&self) -> Surroundings {
-        Surroundings {
-            relays: self.shared.relays.clone(),
-            nodes: self.shared.nodes.clone(),
-        }
+    fn surroundings(&self) -> Surroundings<'_> {
+        Surroundings(&self.shared)
     }
 
     fn fresh_state(&self, home: HomeRecord, epoch: LeaseEpoch, numbers: Numbers) -> Room {
@@ -334,22 +330,16 @@ impl Actor {
                 });
             }
             Effect::RecordPlace { home, place } => {
-                let error = StoreError::Unavailable("its task panicked".to_owned());
-                let unknown = Input::PlaceRecorded(Recorded::Unknown(error));
-                self.later(unknown, async move {
+                self.later(Input::PlaceRecorded(panicked()), async move {
                     let store = shared.store.as_ref();
                     Input::PlaceRecorded(home::record_place(store, conference, home, place).await)
                 });
             }
             Effect::Look { home } => {
-                let unknown = |error| Input::Looked(Recorded::Unknown(error));
-                let panicked = StoreError::Unavailable("its task panicked".to_owned());
-                self.later(unknown(panicked), async move {
+                self.later(Input::Looked(panicked()), async move {
                     let look = home::look(shared.store.as_ref(), conference, &home);
-                    match tokio::time::timeout(LOOK_DEADLINE, look).await {
-                        Ok(recorded) => Input::Looked(recorded),
-                        Err(_) => unknown(StoreError::Busy),
-                    }
+                    let looked = tokio::time::timeout(LOOK_DEADLINE, look).await;
+                    Input::Looked(looked.unwrap_or(Recorded::Unknown(StoreError::Busy)))
                 });
             }
             Effect::Settle(relay) => self.settle(relay, open),
@@ -441,6 +431,11 @@ fn failed() -> Refusal {
     )
 }
 
+/// The result of a look at the home, or of a write to it, whose task panicked.
+fn panicked() -> Recorded {
+    Recorded::Unknown(StoreError::Unavailable("its task panicked".to_owned()))
+}
+
 /// What changes while the actor runs.
 struct OpenRoom {
     state: Room,
@@ -462,26 +457,23 @@ impl OpenRoom {
     }
 }
 
-struct Surroundings {
-    relays: Relays,
-    nodes: Nodes,
-}
+struct Surroundings<'a>(&'a Shared);
 
-impl World for Surroundings {
+impl World for Surroundings<'_> {
     fn pick_relay(&mut self, wish: &RelayWish<'_>) -> Option<LinkedRelay> {
-        self.relays.pick_for(wish)
+        self.0.relays.pick_for(wish)
     }
 
     fn media_version(&mut self, theirs: VersionRange) -> Option<u32> {
-        self.relays.media_version(theirs)
+        self.0.relays.media_version(theirs)
     }
 
     fn note_unanswered(&mut self, relay: &LinkedRelay) {
-        self.relays.note_unanswered(relay);
+        self.0.relays.note_unanswered(relay);
     }
 
     fn lease_epoch(&mut self, now: Instant) -> LeaseEpoch {
-        self.nodes.sure_since(now)
+        self.0.nodes.sure_since(now)
     }
 
     fn random(&mut self, bytes: &mut [u8]) {

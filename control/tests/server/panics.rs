@@ -8,11 +8,11 @@ use std::time::Duration;
 use confab_control::store::sqlite::SqliteStore;
 use confab_control::{SharedStore, StoreConfig};
 use confab_protocol::control::ErrorCode;
-use confab_protocol::wire::{CommandOutcome, Visibility, event};
+use confab_protocol::wire::{CommandOutcome, RoomJoined, Visibility, event};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 use crate::gate::Gate;
-use crate::harness::{PATIENCE, TestServer, eventually, mute};
+use crate::harness::{Client, PATIENCE, TestServer, eventually, mute};
 use crate::metrics::get;
 
 const SLUG: &str = "friday-night";
@@ -47,16 +47,22 @@ async fn server() -> (TestServer, Gate, tempfile::TempDir) {
     (server, gate, folder)
 }
 
-#[tokio::test]
-async fn a_room_whose_task_panics_is_taken_anew_with_its_people() {
-    let (server, _gate, _folder) = server().await;
-    let relay = server.relay("berlin").await;
+/// Ann and bob, and what bob's join gave.
+async fn in_a_room(server: &TestServer) -> (Client, Client, RoomJoined) {
     let ann = server.person("ann").await;
     ann.create(SLUG, Visibility::Public).await;
     ann.join(SLUG).await.unwrap();
     let bob = server.person("bob").await;
     let joined = bob.join(SLUG).await.unwrap();
-    let own = |joined: &confab_protocol::wire::RoomJoined| {
+    (ann, bob, joined)
+}
+
+#[tokio::test]
+async fn a_room_whose_task_panics_is_taken_anew_with_its_people() {
+    let (server, _gate, _folder) = server().await;
+    let relay = server.relay("berlin").await;
+    let (_ann, bob, joined) = in_a_room(&server).await;
+    let own = |joined: &RoomJoined| {
         let mut participants = joined.participants.iter();
         let own = participants.find(|one| one.sender == joined.self_sender);
         own.unwrap().join_id.clone()
@@ -94,11 +100,7 @@ async fn a_room_whose_task_panics_is_taken_anew_with_its_people() {
 async fn a_lookup_of_a_home_that_panics_leaves_the_room_as_it_is() {
     let (server, gate, _folder) = server().await;
     let relay = server.relay("berlin").await;
-    let ann = server.person("ann").await;
-    ann.create(SLUG, Visibility::Public).await;
-    ann.join(SLUG).await.unwrap();
-    let bob = server.person("bob").await;
-    let joined = bob.join(SLUG).await.unwrap();
+    let (ann, _bob, joined) = in_a_room(&server).await;
     let era = relay.commands().last().unwrap().fence.era;
 
     gate.refuses("beat");
