@@ -110,6 +110,14 @@ impl Call {
         }
     }
 
+    /// The first event of this name, which is waited for if it has not come yet.
+    pub async fn first(&mut self, event: &str) -> Result<Value, FleetError> {
+        match self.event(event).cloned() {
+            Some(event) => Ok(event),
+            None => self.wait_for(event).await,
+        }
+    }
+
     /// Takes in what has come and waits for nothing.
     pub fn catch_up(&mut self) -> Result<(), FleetError> {
         while let Ok((at, line)) = self.lines.try_recv() {

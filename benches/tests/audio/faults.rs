@@ -96,7 +96,7 @@ async fn a_call_goes_on_through_stops_stalls_and_unplugging() {
 
     told(&ann, &headset, joined);
     counted(&left);
-    let heard = audio.heard(&ben, &headset);
+    let heard = audio.heard(&mut ben, &headset).await;
     let before = Heard::of(&spoken[..(joined * 48_000.0) as usize], &heard);
     let worst = before.within(0.0, joined).map(|piece| piece.correlation);
     let worst = worst.fold(0.0, f64::max);
@@ -114,7 +114,7 @@ async fn a_call_goes_on_through_stops_stalls_and_unplugging() {
         "{kept:?}"
     );
     let played = sum(&headset.played().unwrap(), &desk.played().unwrap());
-    let said = audio.said(&ben, &said, &headset);
+    let said = audio.said(&mut ben, &said, &headset).await;
     sounds_right(
         "ben to ann",
         &Heard::of(&said, &shifted(&played, 0.0)),

@@ -103,7 +103,7 @@ async fn cards_of_every_form_are_opened_and_heard_at_their_loudness() {
         failures.extend(is_near(
             case.name,
             "heard",
-            said(&audio, &ben, &card, hertz, from, to),
+            said(&audio, &mut ben, &card, hertz, from, to).await,
         ));
     }
     ben.leave().await.unwrap();
@@ -112,15 +112,15 @@ async fn cards_of_every_form_are_opened_and_heard_at_their_loudness() {
 }
 
 /// How loud ann's tone is in what ben heard.
-fn said(
+async fn said(
     audio: &Audio,
-    ben: &confab_benches::fleet::Call,
+    ben: &mut confab_benches::fleet::Call,
     card: &Card,
     hertz: u32,
     from: f64,
     to: f64,
 ) -> f64 {
-    usual(hertz, &audio.heard(ben, card), from, to)
+    usual(hertz, &audio.heard(ben, card).await, from, to)
 }
 
 /// The usual amplitude of a tone in these seconds, but for the beginning and the end.

@@ -44,10 +44,10 @@ async fn delay_does_not_grow_in_ten_minutes_with_clocks_400_ppm_apart() {
 
     let devices = &left["devices"];
     println!("{devices}");
-    let heard = audio.heard(&ben, &microphone);
+    let heard = audio.heard(&mut ben, &microphone).await;
     let to_ben = Heard::of(&spoken, &heard);
     let to_ann = Heard::of(
-        &audio.said(&ben, &said, &microphone),
+        &audio.said(&mut ben, &said, &microphone).await,
         &speakers.played().unwrap(),
     );
     for (what, heard, good) in [("ann to ben", to_ben, 0.7), ("ben to ann", to_ann, 0.85)] {

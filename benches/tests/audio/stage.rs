@@ -85,18 +85,16 @@ impl Audio {
     }
 
     /// What somebody with files heard, as samples from the beginning of the card's clock on.
-    pub fn heard(&self, call: &Call, card: &Card) -> Vec<f32> {
+    pub async fn heard(&self, call: &mut Call, card: &Card) -> Vec<f32> {
         let file = self.path(&format!("{}-heard.wav", call.name));
-        let began = card.at(unix_ns(call.event("recording_started").unwrap()));
+        let began = card.at(unix_ns(&call.first("recording_started").await.unwrap()));
         shifted(&read(Path::new(&file)).unwrap(), began)
     }
 
     /// What somebody with files said, likewise.
-    pub fn said(&self, call: &Call, said: &[f32], card: &Card) -> Vec<f32> {
-        shifted(
-            said,
-            card.at(unix_ns(call.event("capture_started").unwrap())),
-        )
+    pub async fn said(&self, call: &mut Call, said: &[f32], card: &Card) -> Vec<f32> {
+        let began = call.first("capture_started").await.unwrap();
+        shifted(said, card.at(unix_ns(&began)))
     }
 }
 
