@@ -15,7 +15,7 @@ use crate::flags::{
     ServeFlags, StatusFlags,
 };
 use crate::operator::{Operator, OperatorError, show};
-use crate::running::{ServeError, TaskLost, copy_cluster_keys, serve};
+use crate::server::{ServeError, TaskLost, copy_cluster_keys, serve};
 use crate::tls::TlsError;
 use crate::tls::authority::Authority;
 

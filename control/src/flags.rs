@@ -9,12 +9,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use confab_protocol::control::Region;
 
 use crate::accounts::{AccountsConfig, HashCost, LoginLimits};
-use crate::api::clients::ConnectionLimits;
-use crate::api::crowd::CrowdLimits;
+use crate::clients::ConnectionLimits;
+use crate::clients::crowd::CrowdLimits;
 use crate::clock::Clock;
 use crate::cluster::{NodeName, RelayName};
 use crate::rooms::RoomLimits;
-use crate::running::{Config, NodeConfig, StoreConfig};
+use crate::server::{Config, NodeConfig, StoreConfig};
 use crate::tls::certificates::OwnCertificate;
 
 mod store;

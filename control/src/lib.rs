@@ -1,39 +1,44 @@
 //! The QUIC control server of Confab: accounts, conferences, membership, live rooms.
 //!
-//! The rooms of this house, in the order in which a request flows through them:
+//! The modules, from the top down. A module imports those below it, never one above it:
 //!
-//! * [`tls`], [`api`] and [`peer_api`]: the endpoint, its connections, and the requests of clients, nodes and operators;
-//! * [`accounts`]: who somebody is;
-//! * [`conferences`]: who is what in which conference;
-//! * [`rooms`]: who is in a conference now;
-//! * [`cluster`]: the relays that carry the media;
+//! * `commands`, [`flags`], [`operator`]: the command line, and what it asks of a cluster that runs;
+//! * [`server`]: starts a server and puts its parts together;
+//! * [`listener`]: the endpoint, which takes connections in;
+//! * [`api`], [`peer_api`]: the requests of clients; those of nodes and operators;
+//! * [`clients`]: the connected clients;
+//! * [`conferences`], [`rooms`], [`accounts`]: who is what in which conference; who is in a conference now; who somebody is;
+//! * [`tls`]: the cluster CA and certificates;
+//! * [`cluster`]: the relays that carry the media, and the other nodes;
 //! * [`store`]: what outlives the process;
-//! * [`metrics`]: what is counted.
-//!
-//! [`serve`] runs all of it; [`flags`] is the command line, [`operator`] what it asks of a cluster that runs.
+//! * [`metrics`]: counters; [`close`]: why connections are closed; [`events`]: events for one client;
+//! * [`clock`], [`random`], [`inbox`], [`source`], [`throttle`]: tools of all.
 
 pub mod accounts;
 pub mod api;
+pub mod clients;
 pub mod clock;
+pub mod close;
 pub mod cluster;
 pub mod commands;
 pub mod conferences;
 pub mod events;
 pub mod flags;
 pub mod inbox;
+pub mod listener;
 pub mod metrics;
 pub mod operator;
 pub mod peer_api;
 pub mod random;
 pub mod rooms;
-mod running;
+pub mod server;
 pub mod source;
 pub mod store;
 pub mod throttle;
 pub mod tls;
 
-pub use running::{
-    Config, Health, NodeConfig, Running, STATE_FILE, ServeError, Server, SharedStore, StoreConfig,
+pub use server::{
+    Config, Health, NodeConfig, Running, STATE_FILE, ServeError, SharedStore, StoreConfig,
     TaskLost, WrongStore, serve,
 };
 

@@ -71,7 +71,7 @@ async fn logs_hold_no_token_password_key_e_mail_or_address() {
     ann.done(Kind::DeleteAccount(wire::DeleteAccount { password }))
         .await;
     relay.unlink();
-    harness::eventually(|| server.running.server.relays.linked() == 0).await;
+    harness::eventually(|| server.running.peer_api().relays.linked() == 0).await;
     server
         .connect(confab_protocol::cluster::ALPN, None)
         .await

@@ -180,7 +180,7 @@ impl Rig {
             let conference = conference(room);
             if !self
                 .control
-                .server
+                .peer_api()
                 .relays
                 .settle(&self.linked, conference, inbox.clone())
             {
@@ -229,7 +229,7 @@ impl Rig {
             note: SessionNote::new(&[0; NOTE_LEN]).unwrap_or_default(),
             ..OpenMedia::new(sender, sender.into(), key.clone(), key)
         };
-        self.control.server.relays.command(
+        self.control.peer_api().relays.command(
             &self.linked.name,
             conference,
             (command, inbox.clone()),
@@ -266,7 +266,7 @@ async fn metrics_address(child: &mut Child) -> Result<SocketAddr, RigError> {
 async fn wait_for_link(control: &Running) -> Result<LinkedRelay, RigError> {
     let linked = async {
         loop {
-            if let Some(relay) = control.server.relays.pick(&ANY_RELAY) {
+            if let Some(relay) = control.peer_api().relays.pick(&ANY_RELAY) {
                 return relay;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;

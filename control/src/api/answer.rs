@@ -7,7 +7,7 @@ use bytes::Bytes;
 use confab_protocol::control::MAX_RESPONSE;
 use quinn::SendStream;
 
-use super::share::{Budget, Spent};
+use crate::clients::share::{Budget, Spent};
 
 /// Bytes of answers that a connection has not taken: two of the largest.
 pub(super) const MAX_UNREAD: usize = 2 * MAX_RESPONSE;
@@ -63,7 +63,7 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::share;
+    use crate::clients::share;
 
     #[test]
     fn answers_that_nobody_takes_are_bounded_for_a_connection_and_for_an_account() {

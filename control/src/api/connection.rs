@@ -1,37 +1,24 @@
 //! One client's connection: its requests, their rate, and its events.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
+use confab_protocol::control::Refusal;
 use confab_protocol::control::framing;
-use confab_protocol::control::{ErrorCode, Refusal};
 use confab_protocol::wire::{self, response};
 use quinn::{Connection, RecvStream, SendStream};
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use super::answer::{self, NotRead, Waiting};
-use super::clients::{Entry, Standing};
-use super::close::{self, Close};
-use super::listener::Windows;
-use super::share::Budget;
-use super::{dispatch, request};
-use crate::Server;
-use crate::events::{EventSink, EventSource, Overflow, event_queue};
-use crate::metrics::door::Limit;
+use super::answer::{NotRead, Waiting};
+use super::client::Client;
+use super::windows::Windows;
+use super::{Services, dispatch, request};
+use crate::clients::Standing;
+use crate::close::{self, Close};
+use crate::events::{EventSource, Overflow, event_queue};
 use crate::source::Source;
 use crate::store::turns;
-use crate::throttle::{Bucket, Rate};
 
-/// Requests of one connection that is not signed in.
-const STRANGERS_RATE: Rate = Rate {
-    burst: 20.0,
-    per_second: 5.0,
-};
-/// A connection that was refused for its rate this often is closed: one that is not signed in, and one that is.
-const MAX_REFUSED_STRANGER: u32 = 50;
-const MAX_REFUSED: u32 = 500;
 /// `hello` has to have come by then.
 const HELLO_DEADLINE: Duration = Duration::from_secs(10);
 /// Somebody has to have signed in by then, counted from when the connection came to stand or was signed out.
@@ -39,47 +26,19 @@ const SIGN_IN_DEADLINE: Duration = Duration::from_secs(30);
 /// An event has to be taken by then.
 const EVENT_DEADLINE: Duration = Duration::from_secs(30);
 
-/// A connected client.
-pub struct Client {
-    /// What it can ask.
-    pub server: Arc<Server>,
-    /// Where it comes from.
-    pub source: Source,
-    /// Its place among the clients.
-    pub entry: Entry,
-    /// Where its events go.
-    pub events: EventSink,
-    /// The version that it speaks, once it has said hello.
-    pub version: OnceLock<u32>,
-    /// Whether it has come into a room.
-    pub has_joined: AtomicBool,
-    connection: Connection,
-    greeted: Notify,
-    rate: Mutex<Bucket>,
-    refused: AtomicU32,
-    unread: Budget,
-}
-
 /// Serves a client's connection to its end, and then until its requests have ended: one that was read whole is carried out, for
 /// others have to hear of it. Its participants stay in their rooms.
-pub async fn serve(connection: Connection, source: Source, server: Arc<Server>) {
+pub async fn serve(connection: Connection, source: Source, services: Arc<Services>) {
     let (sink, events) = event_queue();
-    let Some(entry) = server.clients.enter(source, sink.clone()) else {
-        return end(&server, &connection, close::CROWDED_OUT);
+    let Some(entry) = services.clients.enter(source, sink.clone()) else {
+        return end(&services, &connection, close::CROWDED_OUT);
     };
-    let client = Arc::new(Client {
-        entry,
-        server,
+    let client = Arc::new(Client::new(
+        connection.clone(),
         source,
-        events: sink,
-        version: OnceLock::new(),
-        has_joined: AtomicBool::new(false),
-        connection: connection.clone(),
-        greeted: Notify::new(),
-        rate: Mutex::new(Bucket::new(STRANGERS_RATE, Instant::now())),
-        refused: AtomicU32::new(0),
-        unread: Budget::new(answer::MAX_UNREAD),
-    });
+        services,
+        (entry, sink),
+    ));
     tracing::debug!(client = client.entry.id, "client connected");
     let mut requests = JoinSet::new();
     let why = tokio::select! {
@@ -90,7 +49,7 @@ pub async fn serve(connection: Connection, source: Source, server: Arc<Server>) 
     };
     // Whatever ended it: no more comes, and what has not come whole ends.
     end(
-        &client.server,
+        &client.services,
         &connection,
         why.unwrap_or(close::GOING_AWAY),
     );
@@ -98,46 +57,12 @@ pub async fn serve(connection: Connection, source: Source, server: Arc<Server>) 
     tracing::debug!(client = client.entry.id, "client gone");
 }
 
-impl Client {
-    /// `hello` has come; true when it is the first.
-    pub fn greet(&self, version: u32) -> bool {
-        let first = self.version.set(version).is_ok();
-        self.greeted.notify_one();
-        first
-    }
-
-    /// Takes a request's token, or refuses it. Those of an account have one bucket, wherever its connections come from.
-    fn admit(&self) -> Result<(), Refusal> {
-        let (now, limits) = (Instant::now(), &self.server.clients);
-        let (taken, limit) = match self.entry.share() {
-            Some((account, _)) => (limits.take_request(account, now), Limit::RequestsOfAccount),
-            None => {
-                let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
-                (rate.take(now), Limit::RequestsOfStranger)
-            }
-        };
-        taken.map_err(|wait| {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-            self.server.metrics.door.refusals.count(limit);
-            Refusal::new(ErrorCode::Throttled, "too many requests: slow down").after(wait)
-        })
-    }
-
-    fn floods(&self) -> bool {
-        let most = match self.entry.share() {
-            Some(_) => MAX_REFUSED,
-            None => MAX_REFUSED_STRANGER,
-        };
-        self.refused.load(Ordering::Relaxed) >= most
-    }
-}
-
 /// Closes the connection, unless it is closed already.
-fn end(server: &Server, connection: &Connection, why: Close) {
+fn end(services: &Services, connection: &Connection, why: Close) {
     if connection.close_reason().is_none() {
         why.close(connection);
         if let Some(closed) = why.counted_as() {
-            server.metrics.door.closes.count(closed);
+            services.metrics.door.closes.count(closed);
         }
     }
 }
@@ -176,7 +101,7 @@ async fn serve_request(mut send: SendStream, mut receive: RecvStream, client: Ar
             client = client.entry.id,
             "a client that does not read its answers is closed"
         );
-        end(&client.server, &client.connection, close::TOO_SLOW);
+        end(&client.services, &client.connection, close::TOO_SLOW);
     }
 }
 

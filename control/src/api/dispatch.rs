@@ -11,7 +11,7 @@ use confab_protocol::control::{ErrorCode, MAX_REQUEST, Refusal};
 use confab_protocol::version;
 use confab_protocol::wire::{self, request, response};
 
-use super::connection::Client;
+use super::client::Client;
 use super::fields as read;
 use crate::AGENT;
 use crate::accounts::SignedIn;
@@ -28,7 +28,7 @@ pub(super) async fn dispatch(client: &Client, request: request::Kind) -> Answer 
         Ok(_) => "ok",
         Err(refusal) => refusal.code.as_str_name(),
     };
-    let requests = &client.server.metrics.requests;
+    let requests = &client.services.metrics.requests;
     requests.observe(kind, result, began.elapsed());
     if let Err(refusal) = &answer
         && refusal.code == ErrorCode::NoRelay
@@ -141,16 +141,16 @@ fn greet(client: &Client, hello: &wire::Hello) -> Answer {
     Ok(response::Kind::Welcome(wire::Welcome {
         version: client.version.get().copied().unwrap_or(version),
         agent: AGENT.to_owned(),
-        server_time_ms: client.server.clock.now().0,
+        server_time_ms: client.services.clock.now().0,
         max_request_bytes: u32::try_from(MAX_REQUEST).unwrap_or(u32::MAX),
-        nodes: client.server.nodes.public_addresses(),
+        nodes: client.services.nodes.public_addresses(),
         region: client
-            .server
+            .services
             .region
             .as_ref()
             .map(ToString::to_string)
             .unwrap_or_default(),
-        authority: Bytes::copy_from_slice(&client.server.authority),
+        authority: Bytes::copy_from_slice(&client.services.authority),
     }))
 }
 

@@ -1,25 +1,50 @@
 //! What clients ask over ALPN `confab/1`: one request on one stream, one answer.
 //!
-//! * [`listener`]: takes connections in; [`door`]: who may shake hands; [`meter`]: what is sent to an address that is not proved;
-//! * [`crowd`]: places for strangers; [`share`]: what an account's connections have together; [`links`]: those of relays and nodes;
-//! * [`clients`]: who is connected and signed in;
-//! * [`connection`]: one client: its streams, its rate, its events; [`connection_ids`]: by which datagrams find their connection;
-//! * `request`: reads one; `fields`: protobuf becomes domain types, once;
-//! * [`dispatch`]: what each request does; [`counts`]: how many are in rooms, wherever they are; `answer`: gives the answer to a client that takes it;
-//! * [`close`]: why connections are closed.
+//! * [`connection`]: one client's streams and events; `client`: what its connection knows of it, and its rate; [`windows`]: how much it may have under way;
+//! * `request`: reads one request; `fields`: parses its fields into domain types;
+//! * `dispatch`: what each request does; `answer`: writes the answer to a client that reads it.
 
 mod answer;
-pub mod clients;
-pub mod close;
+mod client;
 pub mod connection;
-pub mod connection_ids;
-pub mod counts;
-pub mod crowd;
-pub mod dispatch;
-pub mod door;
+mod dispatch;
 mod fields;
-pub mod links;
-pub mod listener;
-pub mod meter;
 mod request;
-pub mod share;
+pub mod windows;
+
+use std::sync::Arc;
+
+use confab_protocol::control::Region;
+
+use crate::accounts::Accounts;
+use crate::clients::Clients;
+use crate::clock::Clock;
+use crate::cluster::nodes::Nodes;
+use crate::conferences::Conferences;
+use crate::metrics::Metrics;
+use crate::rooms::Rooms;
+use crate::rooms::counts::LiveCounts;
+
+/// The services that requests of clients use.
+pub struct Services {
+    /// Accounts and sessions.
+    pub accounts: Arc<Accounts>,
+    /// Conferences and their members.
+    pub conferences: Conferences,
+    /// The rooms that this node owns.
+    pub rooms: Rooms,
+    /// The connected clients.
+    pub clients: Clients,
+    /// The number of participants in rooms of all nodes.
+    pub counts: LiveCounts,
+    /// The other control nodes.
+    pub nodes: Nodes,
+    /// The time of day.
+    pub clock: Clock,
+    /// The region of this node.
+    pub region: Option<Region>,
+    /// SHA-256 over the DER of the cluster CA's certificate.
+    pub authority: [u8; 32],
+    /// Counters of requests and closed connections.
+    pub metrics: Metrics,
+}

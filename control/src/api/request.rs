@@ -12,8 +12,8 @@ use confab_protocol::wire::{self, request};
 use quinn::RecvStream;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::connection::Client;
-use super::share::{MAX_LARGE, MAX_UNFINISHED};
+use super::client::Client;
+use crate::clients::share::{MAX_LARGE, MAX_UNFINISHED};
 use crate::metrics::door::Limit;
 
 /// A request has to be whole by then.
@@ -90,7 +90,7 @@ fn permit(
     client: &Client,
 ) -> Result<OwnedSemaphorePermit, Refusal> {
     of.clone().try_acquire_owned().map_err(|_| {
-        let refusals = &client.server.metrics.door.refusals;
+        let refusals = &client.services.metrics.door.refusals;
         refusals.count(Limit::UnfinishedOfAccount);
         let message = format!(
             "{MAX_UNFINISHED} requests of this account, or {MAX_LARGE} long ones, are not whole yet: finish them first"

@@ -20,7 +20,7 @@ use super::events::RelayEvent;
 use super::names::RelayName;
 use super::registry::{Linked, RelayInfo, Relays, TooMuch};
 use crate::AGENT;
-use crate::api::close;
+use crate::close;
 
 /// A relay has to have said hello by then.
 const HELLO_DEADLINE: Duration = Duration::from_secs(10);

@@ -132,7 +132,7 @@ mod tests {
 
     use super::*;
     use crate::flags::{Command, Flags};
-    use crate::running::StoreConfig;
+    use crate::server::StoreConfig;
 
     #[test]
     fn a_store_is_a_file_or_a_database() {

@@ -2,10 +2,8 @@
 //!
 //! * [`timed`]: how often something was done, with what result, and how long it took;
 //! * [`door`]: handshakes, refusals for a limit and closed connections; [`tally`]: counters by a label;
-//! * `page`: all figures as text.
 
 pub mod door;
-mod page;
 pub mod tally;
 pub mod timed;
 

@@ -16,7 +16,7 @@ use crate::clock::UnixMillis;
 use crate::cluster::nodes::{NodeAnswer, NodeAsk, PeerError, Peers};
 use crate::cluster::status::{ClusterStatus, RelayStatus};
 use crate::cluster::{NodeName, RelayName};
-use crate::running::STATE_FILE;
+use crate::server::STATE_FILE;
 use crate::tls::authority::Authority;
 use crate::tls::{TlsError, config, files};
 

@@ -4,3 +4,45 @@
 
 pub mod serve;
 pub mod status;
+
+use std::sync::Arc;
+
+use confab_protocol::control::{AccountId, Region};
+
+use crate::accounts::Accounts;
+use crate::clients::Clients;
+use crate::cluster::Relays;
+use crate::cluster::nodes::Nodes;
+use crate::cluster::revoked::Revoked;
+use crate::rooms::Rooms;
+use crate::store::{NodeRecord, SessionId};
+
+/// The services that links of relays and requests of nodes and operators use.
+pub struct Services {
+    /// Accounts and sessions.
+    pub accounts: Arc<Accounts>,
+    /// The connected clients.
+    pub clients: Clients,
+    /// The rooms that this node owns.
+    pub rooms: Rooms,
+    /// The relays that are linked to this node.
+    pub relays: Relays,
+    /// The other control nodes.
+    pub nodes: Nodes,
+    /// The revoked identities of relays and nodes.
+    pub revoked: Revoked,
+    /// This node, as the others know it.
+    pub node: NodeRecord,
+    /// The region of this node.
+    pub region: Option<Region>,
+}
+
+impl Services {
+    /// Ends a session that another node has ended: signs its connections out and takes its participants out of their rooms.
+    pub fn session_ended(&self, account: AccountId, session: SessionId) {
+        // The cache of sessions first: a client that signs in from now on must not be let in by it.
+        self.accounts.forget(session);
+        self.clients.session_ended(session);
+        self.rooms.session_ended(account, session);
+    }
+}

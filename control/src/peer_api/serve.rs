@@ -10,10 +10,9 @@ use quinn::{Connection, RecvStream, SendStream};
 use rustls::pki_types::CertificateDer;
 use tokio::task::JoinSet;
 
-use super::status;
-use crate::Server;
-use crate::api::close;
+use super::{Services, status};
 use crate::clock::UnixMillis;
+use crate::close;
 use crate::cluster::nodes::messages::{MAX_NODE_MESSAGE, NodeAnswer, NodeAsk};
 use crate::cluster::{NodeName, Peer};
 use crate::tls::authority;
@@ -31,19 +30,19 @@ pub enum Asker {
 }
 
 /// Serves the connection of another node, or of an operator's command, to its end, or until its identity is revoked.
-pub async fn serve(connection: Connection, asker: Asker, server: Arc<Server>) {
+pub async fn serve(connection: Connection, asker: Asker, services: Arc<Services>) {
     let peer = match &asker {
         Asker::Node(name) => Peer::Node(name.clone()),
         Asker::Operator => Peer::Operator,
     };
     let issued = issued(&connection);
-    if server.revoked.refuses_peer(&peer, issued).await {
+    if services.revoked.refuses_peer(&peer, issued).await {
         tracing::warn!(%peer, "one whose identity is revoked was turned away");
         return close::REVOKED.close(&connection);
     }
     tokio::select! {
-        () = serve_requests(&connection, asker, &server) => {}
-        () = server.revoked.until_peer_revoked(&peer, issued) => {
+        () = serve_requests(&connection, asker, &services) => {}
+        () = services.revoked.until_peer_revoked(&peer, issued) => {
             tracing::warn!(%peer, "an identity is revoked: its connection is closed");
             close::REVOKED.close(&connection);
         }
@@ -58,7 +57,7 @@ fn issued(connection: &Connection) -> UnixMillis {
     certificate.map(authority::issued).unwrap_or_default()
 }
 
-async fn serve_requests(connection: &Connection, asker: Asker, server: &Arc<Server>) {
+async fn serve_requests(connection: &Connection, asker: Asker, services: &Arc<Services>) {
     if let Asker::Node(name) = &asker {
         tracing::info!(node = %name, "node linked");
     }
@@ -67,7 +66,7 @@ async fn serve_requests(connection: &Connection, asker: Asker, server: &Arc<Serv
         tokio::select! {
             stream = connection.accept_bi() => match stream {
                 Ok((send, receive)) => {
-                    requests.spawn(serve_request(send, receive, asker.clone(), server.clone()));
+                    requests.spawn(serve_request(send, receive, asker.clone(), services.clone()));
                 }
                 Err(_) => break,
             },
@@ -85,11 +84,11 @@ async fn serve_request(
     mut send: SendStream,
     mut receive: RecvStream,
     asker: Asker,
-    server: Arc<Server>,
+    services: Arc<Services>,
 ) {
     let asked = tokio::time::timeout(DEADLINE, read(&mut receive)).await;
     let answer = match asked {
-        Ok(Some(ask)) if may(&asker, &ask) => answer(&server, ask).await,
+        Ok(Some(ask)) if may(&asker, &ask) => answer(&services, ask).await,
         Ok(Some(_)) => NodeAnswer::Refused(Refusal::new(
             ErrorCode::Denied,
             "this is not for whoever asked",
@@ -130,45 +129,45 @@ fn may(asker: &Asker, ask: &NodeAsk) -> bool {
     }
 }
 
-async fn revoke(server: &Server, peer: Peer, until: UnixMillis) -> NodeAnswer {
-    match server.revoked.revoke(peer, until).await {
+async fn revoke(services: &Services, peer: Peer, until: UnixMillis) -> NodeAnswer {
+    match services.revoked.revoke(peer, until).await {
         Ok(()) => NodeAnswer::Done,
         Err(error) => NodeAnswer::Refused(error.into()),
     }
 }
 
-async fn answer(server: &Server, ask: NodeAsk) -> NodeAnswer {
+async fn answer(services: &Services, ask: NodeAsk) -> NodeAnswer {
     match ask {
         NodeAsk::Moderate(conference, moderation) => {
-            server.rooms.asked_by_node(conference, moderation).await
+            services.rooms.asked_by_node(conference, moderation).await
         }
         NodeAsk::EndSession(account, session) => {
-            server.session_ended(account, session);
+            services.session_ended(account, session);
             NodeAnswer::Done
         }
         NodeAsk::CountLive(conferences) => {
-            let live = conferences.iter().map(|id| server.rooms.live(*id));
+            let live = conferences.iter().map(|id| services.rooms.live(*id));
             NodeAnswer::Live(live.collect())
         }
         NodeAsk::Status { everybody: true } => {
-            NodeAnswer::Status(Box::new(status::of_cluster(server).await))
+            NodeAnswer::Status(Box::new(status::of_cluster(services).await))
         }
         NodeAsk::Status { everybody: false } => {
-            NodeAnswer::Status(Box::new(status::of_node(server)))
+            NodeAnswer::Status(Box::new(status::of_node(services)))
         }
         NodeAsk::DrainRelay { relay, by_any } => {
-            match status::drain(server, &relay, by_any).await {
+            match status::drain(services, &relay, by_any).await {
                 Ok(()) => NodeAnswer::Done,
                 Err(refusal) => NodeAnswer::Refused(refusal),
             }
         }
         NodeAsk::RevokeRelay(relay, until) => {
             tracing::warn!(%relay, "an operator revokes a relay's identities");
-            revoke(server, Peer::Relay(relay), until).await
+            revoke(services, Peer::Relay(relay), until).await
         }
         NodeAsk::RevokeNode(node, until) => {
             tracing::warn!(%node, "an operator revokes a node's identities");
-            revoke(server, Peer::Node(node), until).await
+            revoke(services, Peer::Node(node), until).await
         }
     }
 }

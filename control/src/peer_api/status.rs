@@ -4,17 +4,18 @@ use std::time::Duration;
 
 use confab_protocol::control::{ErrorCode, Refusal};
 
+use super::Services;
+use crate::AGENT;
 use crate::cluster::RelayName;
 use crate::cluster::nodes::{NodeAnswer, NodeAsk};
 use crate::cluster::status::{ClusterStatus, NodeFigures, NodeLife, NodeStatus};
-use crate::{AGENT, Server};
 
 /// Time for other nodes to answer.
 const DEADLINE: Duration = Duration::from_secs(2);
 
 /// The state of this node and of the relays that are linked to it.
-pub fn of_node(server: &Server) -> ClusterStatus {
-    let me = &server.place;
+pub fn of_node(services: &Services) -> ClusterStatus {
+    let me = &services.node;
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let node = NodeStatus {
         name: me.run.name.clone(),
@@ -23,25 +24,25 @@ pub fn of_node(server: &Server) -> ClusterStatus {
         public: me.public.clone(),
         figures: Some(NodeFigures {
             agent: AGENT.to_owned(),
-            region: server.region.clone(),
-            rooms: count(server.rooms.count()),
-            participants: server.rooms.participants(),
-            clients: count(server.clients.count()),
-            store_answers: server.accounts.store_answers(),
+            region: services.region.clone(),
+            rooms: count(services.rooms.count()),
+            participants: services.rooms.participants(),
+            clients: count(services.clients.count()),
+            store_answers: services.accounts.store_answers(),
         }),
     };
     ClusterStatus {
         nodes: vec![node],
-        relays: server.relays.status(&me.run.name),
+        relays: services.relays.status(&me.run.name),
     }
 }
 
 /// The state of all nodes and relays, as far as they answer in time.
-pub async fn of_cluster(server: &Server) -> ClusterStatus {
-    let mut all = of_node(server);
+pub async fn of_cluster(services: &Services) -> ClusterStatus {
+    let mut all = of_node(services);
     let mut asked = tokio::task::JoinSet::new();
-    for (node, life) in server.nodes.census() {
-        let nodes = server.nodes.clone();
+    for (node, life) in services.nodes.census() {
+        let nodes = services.nodes.clone();
         asked.spawn(async move {
             let ask = NodeAsk::Status { everybody: false };
             let answer = match life {
@@ -66,8 +67,8 @@ pub async fn of_cluster(server: &Server) -> ClusterStatus {
 }
 
 /// Tells a relay to drain, over this node's link or, if `by_any`, another node's.
-pub async fn drain(server: &Server, relay: &RelayName, by_any: bool) -> Result<(), Refusal> {
-    if server.relays.drain(relay) {
+pub async fn drain(services: &Services, relay: &RelayName, by_any: bool) -> Result<(), Refusal> {
+    if services.relays.drain(relay) {
         tracing::info!(%relay, "an operator drains a relay");
         return Ok(());
     }
@@ -76,8 +77,8 @@ pub async fn drain(server: &Server, relay: &RelayName, by_any: bool) -> Result<(
             relay: relay.clone(),
             by_any: false,
         };
-        for node in server.nodes.others() {
-            let answer = tokio::time::timeout(DEADLINE, server.nodes.ask(&node, &ask)).await;
+        for node in services.nodes.others() {
+            let answer = tokio::time::timeout(DEADLINE, services.nodes.ask(&node, &ask)).await;
             if let Ok(Ok(NodeAnswer::Done)) = answer {
                 return Ok(());
             }

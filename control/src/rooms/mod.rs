@@ -7,7 +7,7 @@
 //!   `requests`: requests that are not acknowledged; `frame_reports`; `outbox`: effects and the revision.
 //! * `actor`: the task that owns one room and carries its effects out; `clients`: who hears of them; `home`: reads and writes whose a
 //!   room is; `admission`: who may come in; `refusals`: what those are told who may not.
-//! * [`registry`]: finds a conference's room, starts it when it is needed and forgets it when it is over.
+//! * [`registry`]: finds a conference's room, starts it when it is needed and forgets it when it is over; [`counts`]: participants by conference.
 //! * `roll_call` and [`adoption`]: who is in a room already that is taken over; `leftovers`: closes what is left over of rooms at relays.
 //! * [`note`]: what a room has its relay keep with each session, sealed; `secret`: what is derived from the room's secret.
 
@@ -15,6 +15,7 @@ mod actor;
 mod admission;
 pub mod adoption;
 mod clients;
+pub mod counts;
 pub mod effect;
 mod former_relays;
 mod frame_reports;

@@ -79,7 +79,7 @@ async fn restart(server: TestServer, relay: &FakeRelay) -> (TestServer, FakeRela
     let running = serve(cheap(&dir)).await.unwrap();
     let server = TestServer { running, dir };
     let again = relay.link(&server, "berlin").await;
-    eventually(|| server.running.server.relays.linked() == 1).await;
+    eventually(|| server.running.peer_api().relays.linked() == 1).await;
     (server, again)
 }
 
@@ -158,7 +158,7 @@ async fn a_note_of_an_earlier_run_of_the_relay_brings_nobody_in() {
         // It says that it is another run, and has the notes of the one before.
         moved.boot = [0xee; 16];
         let again = moved.link(&server, "berlin").await;
-        eventually(|| server.running.server.relays.linked() == 1).await;
+        eventually(|| server.running.peer_api().relays.linked() == 1).await;
         (server, again)
     };
     let ann = server.client().await;
@@ -196,7 +196,7 @@ async fn a_list_without_an_end_holds_nobody_up() {
             },
         );
     });
-    eventually(|| server.running.server.relays.linked() == 1).await;
+    eventually(|| server.running.peer_api().relays.linked() == 1).await;
     let ann = server.client().await;
     ann.authenticate(&scene.ann_token).await.unwrap();
     let began = Instant::now();
@@ -231,7 +231,7 @@ async fn results_that_nobody_waits_for_change_nothing() {
 async fn the_end_of_a_session_that_is_at_another_relay_ends_nobody() {
     let scene = scene().await;
     let bad = scene.server.relay_with("paris", [9; 16], 0).await;
-    eventually(|| scene.server.running.server.relays.linked() == 2).await;
+    eventually(|| scene.server.running.peer_api().relays.linked() == 2).await;
     let grant = scene.bob_in.media.clone().unwrap();
     for _ in 0..100 {
         let ended = wire::MediaEnded {
@@ -282,7 +282,7 @@ fn resident() -> u64 {
 async fn rooms_that_a_relay_makes_up_leave_nothing_behind() {
     let scene = scene().await;
     let bad = scene.server.relay_with("paris", [9; 16], 0).await;
-    eventually(|| scene.server.running.server.relays.linked() == 2).await;
+    eventually(|| scene.server.running.peer_api().relays.linked() == 2).await;
     let homes = || {
         let path = scene.server.dir.path().join("confab.sqlite");
         let db = rusqlite::Connection::open(path).unwrap();
@@ -325,7 +325,7 @@ async fn a_relay_that_floods_a_room_holds_up_nobody_elsewhere() {
     // The next room goes to the less loaded, which is the one of bad will.
     scene.relay.has_sessions(900);
     eventually(|| {
-        let status = confab_control::peer_api::status::of_node(&scene.server.running.server);
+        let status = confab_control::peer_api::status::of_node(scene.server.running.peer_api());
         let mut relays = status.relays.iter();
         status.relays.len() == 2 && relays.any(|relay| relay.load.sessions == 900)
     })
@@ -383,7 +383,7 @@ async fn good_and_idle() -> (TestServer, FakeRelay, FakeRelay) {
     good.has_sessions(900);
     let idle = server.relay_with("paris", [9; 16], 1000).await;
     eventually(|| {
-        let status = confab_control::peer_api::status::of_node(&server.running.server);
+        let status = confab_control::peer_api::status::of_node(server.running.peer_api());
         let mut relays = status.relays.iter();
         status.relays.len() == 2 && relays.any(|relay| relay.load.sessions == 900)
     })

@@ -68,7 +68,7 @@ pub async fn fleet(names: &[&str]) -> (Vec<Node>, tempfile::TempDir) {
         nodes.push(node);
     }
     eventually(|| {
-        let others = |node: &Node| node.server.running.server.nodes.others().len();
+        let others = |node: &Node| node.server.running.peer_api().nodes.others().len();
         nodes.iter().all(|node| others(node) == names.len() - 1)
     })
     .await;
@@ -132,7 +132,7 @@ async fn scene() -> Scene {
     let [one, two] = nodes.try_into().ok().unwrap();
     let relay_of_one = one.server.relay("berlin").await;
     let relay_of_two = relay_of_one.link(&two.server, "berlin").await;
-    eventually(|| two.server.running.server.relays.linked() == 1).await;
+    eventually(|| two.server.running.peer_api().relays.linked() == 1).await;
     let ann = one.server.client().await;
     let ann_token = ann.register("ann").await.unwrap().token;
     ann.create(SLUG, Visibility::Public).await;
@@ -257,8 +257,8 @@ async fn counts_of_rooms_elsewhere_are_asked_of_their_home_and_remembered() {
     let conference = scene.joined.conference.as_ref().unwrap();
     let room = ConferenceId::new(conference.id[..].try_into().unwrap());
     let nobodys = ConferenceId::new([9; 16]);
-    let at_one = &scene.one.server.running.server.counts;
-    let at_two = &scene.two.server.running.server.counts;
+    let at_one = &scene.one.server.running.api().counts;
+    let at_two = &scene.two.server.running.api().counts;
     assert_eq!(at_two.of(&[nobodys, room]).await, [0, 1]);
     // Where its home is cannot be looked up any more, and need not be.
     scene.two.gate.shut();

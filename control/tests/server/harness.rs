@@ -139,12 +139,12 @@ impl TestServer {
     }
 
     pub async fn relay_with(&self, name: &str, boot: [u8; 16], max_sessions: u32) -> FakeRelay {
-        let linked = self.running.server.relays.linked();
+        let linked = self.running.peer_api().relays.linked();
         let identity = self.relay_identity(name);
         let connection = self.connect(cluster::ALPN, Some(identity)).await.unwrap();
         let relay = FakeRelay::greet(connection, boot, max_sessions).await;
         // A relay that links again takes its own place.
-        eventually(|| self.running.server.relays.linked() >= linked.max(1)).await;
+        eventually(|| self.running.peer_api().relays.linked() >= linked.max(1)).await;
         relay
     }
 

@@ -96,7 +96,7 @@ async fn figures_are_told_and_a_store_that_is_down_leaves_the_node_ready() {
     let ready = get(&server, "/readyz").await;
     assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
     assert!(get(&server, "/healthz").await.starts_with("HTTP/1.1 200"));
-    server.running.server.metrics.close();
+    server.running.api().metrics.close();
     assert!(get(&server, "/readyz").await.starts_with("HTTP/1.1 503"));
     assert!(get(&server, "/").await.starts_with("HTTP/1.1 404"));
 }

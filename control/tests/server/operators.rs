@@ -27,7 +27,7 @@ async fn the_status_tells_of_all_nodes_and_relays() {
     let relay = one.relay("berlin").await;
     let _same = relay.link(two, "berlin").await;
     let _other = two.relay_with("amsterdam", [3; 16], 500).await;
-    eventually(|| two.running.server.relays.linked() == 2).await;
+    eventually(|| two.running.peer_api().relays.linked() == 2).await;
     let ann = one.person("ann").await;
     ann.create("friday-night", Visibility::Public).await;
     ann.join("friday-night").await.unwrap();
@@ -119,7 +119,7 @@ async fn an_identity_that_is_revoked_is_refused_and_a_new_one_is_not() {
     }
     // Another of that name, made after that.
     let again = two.relay("berlin").await;
-    eventually(|| two.running.server.relays.linked() == 1).await;
+    eventually(|| two.running.peer_api().relays.linked() == 1).await;
     assert!(again.connection.close_reason().is_none());
 }
 
@@ -134,7 +134,7 @@ async fn the_rooms_of_a_relay_that_is_revoked_go_elsewhere_though_its_people_hea
     let sender = joined.self_sender as u16;
     assert!(revoked.has_session(sender));
     let other = one.relay_with("paris", [9; 16], 1000).await;
-    eventually(|| one.running.server.relays.linked() == 2).await;
+    eventually(|| one.running.peer_api().relays.linked() == 2).await;
     let berlin = "berlin".parse().unwrap();
     operator(one)
         .revoke_relay(&berlin, Clock::System.now())
@@ -181,7 +181,7 @@ async fn a_node_without_the_authoritys_key_is_one_of_the_cluster() {
     let store = SqliteStore::open(&folder.path().join("shared.sqlite")).unwrap();
     let node = start_in(dir, None, Arc::new(store)).await;
     let two = &node.server;
-    assert_eq!(two.running.server.place.run.name.as_str(), "two");
+    assert_eq!(two.running.peer_api().node.run.name.as_str(), "two");
     assert!(!two.dir.path().join("ca.key").exists());
     let answers = |status: ClusterStatus, name: &str| {
         let mut nodes = status.nodes.into_iter();
@@ -189,7 +189,7 @@ async fn a_node_without_the_authoritys_key_is_one_of_the_cluster() {
     };
     for (asked, other) in [(two, "one"), (one, "two")] {
         let asking = async {
-            while !answers(status::of_cluster(&asked.running.server).await, other) {
+            while !answers(status::of_cluster(asked.running.peer_api()).await, other) {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
@@ -197,7 +197,7 @@ async fn a_node_without_the_authoritys_key_is_one_of_the_cluster() {
     }
     // And clients and relays take it for one.
     let _relay = two.relay_of(one, "berlin").await;
-    eventually(|| two.running.server.relays.linked() == 1).await;
+    eventually(|| two.running.peer_api().relays.linked() == 1).await;
 }
 
 #[tokio::test]

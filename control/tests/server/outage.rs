@@ -227,7 +227,7 @@ async fn a_request_that_was_read_is_carried_out_though_its_connection_breaks() {
     let (server, gate, ann) = (&scene.server, &scene.gate, &scene.ann);
     let phone = server.client().await;
     phone.login("ann", PASSWORD).await.unwrap();
-    let clients = server.running.server.clients.count();
+    let clients = server.running.peer_api().clients.count();
     let new_password = "another horse entirely";
     gate.jam();
     let change = request::Kind::ChangePassword(wire::ChangePassword {
@@ -243,7 +243,7 @@ async fn a_request_that_was_read_is_carried_out_though_its_connection_breaks() {
     asking.await;
     ann.connection.close(0u32.into(), b"gone");
     // Its place is held until the request has ended.
-    let server_side = || server.running.server.clients.count();
+    let server_side = || server.running.peer_api().clients.count();
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(server_side(), clients);
     gate.open();

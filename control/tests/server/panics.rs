@@ -104,7 +104,7 @@ async fn a_lookup_of_a_home_that_panics_leaves_the_room_as_it_is() {
     let era = relay.commands().last().unwrap().fence.era;
 
     gate.refuses("beat");
-    let nodes = &server.running.server.nodes;
+    let nodes = &server.running.peer_api().nodes;
     eventually(|| nodes.sure_since(std::time::Instant::now()).is_none()).await;
     gate.panics_at("home", 1);
     ann.done(mute(SLUG, "bob", true)).await;
@@ -149,7 +149,7 @@ async fn a_task_that_panics_is_started_again_and_healthz_tells_of_it() {
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
     assert!(answer.contains("heartbeat"), "{answer}");
     // It lives on: nobody would take a node for alive whose heartbeat does not begin again.
-    let nodes = &server.running.server.nodes;
+    let nodes = &server.running.peer_api().nodes;
     let breaks = nodes.sure_since(std::time::Instant::now());
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(nodes.sure_since(std::time::Instant::now()), breaks);

@@ -29,7 +29,7 @@ fn moved(kind: event::Kind) -> wire::MediaSession {
 async fn a_lost_relay_moves_the_room_to_another() {
     let (server, relay, ann, joined) = room().await;
     let other = server.relay_with("paris", [9; 16], 1000).await;
-    eventually(|| server.running.server.relays.linked() == 2).await;
+    eventually(|| server.running.peer_api().relays.linked() == 2).await;
     relay.unlink();
     let event = ann.whole_event().await;
     assert!(event.revision > joined.revision);
@@ -55,13 +55,13 @@ async fn a_lost_relay_moves_the_room_to_another() {
 async fn a_relay_that_is_heard_by_its_people_keeps_the_room_however_long_its_link_is_lost() {
     let (server, relay, ann, joined) = room().await;
     let other = server.relay_with("paris", [9; 16], 1000).await;
-    eventually(|| server.running.server.relays.linked() == 2).await;
+    eventually(|| server.running.peer_api().relays.linked() == 2).await;
     relay.unlink();
     for _ in 0..4 {
         ann.answer_probe(true).await;
     }
     let _again = relay.link(&server, "berlin").await;
-    eventually(|| server.running.server.relays.linked() == 2).await;
+    eventually(|| server.running.peer_api().relays.linked() == 2).await;
     ann.done(mute(SLUG, "ann", true)).await;
     assert!(other.actions().is_empty());
     assert!(relay.has_session(joined.self_sender as u16));
@@ -71,7 +71,7 @@ async fn a_relay_that_is_heard_by_its_people_keeps_the_room_however_long_its_lin
 async fn a_relay_that_drains_is_left_when_everybody_has_come_to_the_next() {
     let (server, relay, ann, joined) = room().await;
     let other = server.relay_with("paris", [9; 16], 1000).await;
-    eventually(|| server.running.server.relays.linked() == 2).await;
+    eventually(|| server.running.peer_api().relays.linked() == 2).await;
     relay.drain();
     let media = moved(ann.event().await);
     assert_eq!(
@@ -88,7 +88,7 @@ async fn a_relay_that_drains_is_left_when_everybody_has_come_to_the_next() {
 async fn a_relay_that_links_again_soon_keeps_its_rooms() {
     let (server, relay, ann, joined) = room().await;
     relay.unlink();
-    eventually(|| server.running.server.relays.linked() == 0).await;
+    eventually(|| server.running.peer_api().relays.linked() == 0).await;
     assert_eq!(ann.join(SLUG).await.unwrap_err().code(), ErrorCode::Busy);
     let again = relay.link(&server, "berlin").await;
     ann.done(mute(SLUG, "ann", true)).await;
@@ -114,7 +114,7 @@ async fn sessions_that_ended_while_the_link_was_down_are_found_out() {
     let bob_in = bob.join(SLUG).await.unwrap();
     assert!(matches!(ann.event().await, event::Kind::Joined(_)));
     relay.unlink();
-    eventually(|| server.running.server.relays.linked() == 0).await;
+    eventually(|| server.running.peer_api().relays.linked() == 0).await;
     let identity = server.relay_identity("berlin");
     let connection = server.connect(cluster::ALPN, Some(identity)).await.unwrap();
     let last =
@@ -137,7 +137,7 @@ async fn sessions_that_ended_while_the_link_was_down_are_found_out() {
 async fn a_relay_that_restarted_has_forgotten_everything() {
     let (server, relay, ann, joined) = room().await;
     relay.unlink();
-    eventually(|| server.running.server.relays.linked() == 0).await;
+    eventually(|| server.running.peer_api().relays.linked() == 0).await;
     let again = server.relay_with("berlin", [8; 16], 1000).await;
     let media = moved(ann.event().await);
     assert!(media.placement > joined.media.unwrap().placement);
@@ -202,7 +202,7 @@ async fn only_a_relay_of_this_cluster_is_let_into_the_cluster() {
     {
         assert_eq!(close_code(stranger).await, None);
     }
-    assert_eq!(server.running.server.relays.linked(), 0);
+    assert_eq!(server.running.peer_api().relays.linked(), 0);
     // A relay's identity does not make a server of it, and a client needs none.
     let relay = server
         .connect(control::ALPN, Some(server.relay_identity("berlin")))
@@ -230,7 +230,7 @@ async fn left_over() -> (TestServer, FakeRelay, Client, bytes::Bytes) {
         join_id: me.unwrap().join_id.clone(),
     }))
     .await;
-    eventually(|| server.running.server.rooms.count() == 0).await;
+    eventually(|| server.running.peer_api().rooms.count() == 0).await;
     relay.has_room(&conference).await;
     (server, relay, ann, conference)
 }
@@ -250,7 +250,7 @@ async fn a_ban_holds_for_a_room_that_is_left_over_at_a_relay() {
 async fn a_deleted_conference_leaves_nothing_at_a_relay_that_comes_back() {
     let (server, relay, ann, conference) = left_over().await;
     relay.unlink();
-    eventually(|| server.running.server.relays.linked() == 0).await;
+    eventually(|| server.running.peer_api().relays.linked() == 0).await;
     ann.done(wire::request::Kind::DeleteConference(
         wire::DeleteConference {
             slug: SLUG.to_owned(),
@@ -275,10 +275,10 @@ async fn a_ban_is_not_acknowledged_while_a_relay_with_leftovers_does_not_answer(
 async fn a_relay_draws_no_room_by_saying_that_it_has_it() {
     let (server, relay, ann, conference) = left_over().await;
     let other = server.relay_with("paris", [9; 16], 1000).await;
-    eventually(|| server.running.server.relays.linked() == 2).await;
+    eventually(|| server.running.peer_api().relays.linked() == 2).await;
     relay.has_sessions(500);
     eventually(|| {
-        let status = confab_control::peer_api::status::of_node(&server.running.server);
+        let status = confab_control::peer_api::status::of_node(server.running.peer_api());
         let mut relays = status.relays.iter();
         relays.any(|relay| relay.load.sessions == 500)
     })

@@ -113,7 +113,7 @@ async fn without_a_relay_there_is_no_room() {
     let relay = server.relay_with("small", [1; 16], 0).await;
     assert_eq!(ann.join(SLUG).await.unwrap_err().code(), ErrorCode::NoRelay);
     let _other = server.relay("large").await;
-    eventually(|| server.running.server.relays.linked() == 2).await;
+    eventually(|| server.running.peer_api().relays.linked() == 2).await;
     ann.join(SLUG).await.unwrap();
     assert!(relay.commands().is_empty());
 }
@@ -375,7 +375,7 @@ async fn a_room_ends_with_its_last_participant_and_the_next_one_is_another() {
     assert_eq!(bob.refused(leave(&bob_in)).await, ErrorCode::NotFound);
     ann.done(leave(&ann_in)).await;
     eventually(|| relay.actions().last() == Some(&Action::CloseRoom)).await;
-    eventually(|| server.running.server.rooms.count() == 0).await;
+    eventually(|| server.running.peer_api().rooms.count() == 0).await;
     let next = ann.join(SLUG).await.unwrap();
     assert_ne!(next.room_secret, ann_in.room_secret);
     let media = next.media.unwrap();

@@ -78,7 +78,7 @@ fn forge(server: &TestServer, from: [u8; 4], openings: &[Opening]) -> Vec<UdpSoc
 }
 
 fn verdicts(server: &TestServer, verdict: Handshake) -> u64 {
-    server.running.server.metrics.door.handshakes.of(verdict)
+    server.running.api().metrics.door.handshakes.of(verdict)
 }
 
 /// Somebody who does nothing wrong: makes a conference, talks and is heard of.
@@ -109,7 +109,7 @@ async fn handshakes_from_forged_addresses_lock_nobody_out() {
     is_served(&server, "bob", [127, 0, 0, 2]).await;
     server.relay_with("amsterdam", [3; 16], 1000).await;
     assert_eq!(verdicts(&server, Handshake::Refused), 0);
-    eventually(|| server.running.server.relays.linked() == 2).await;
+    eventually(|| server.running.peer_api().relays.linked() == 2).await;
 }
 
 #[tokio::test]
@@ -237,6 +237,6 @@ async fn floods_of_several_kinds_leave_others_served_and_a_relay_linked() {
         held += attacker.await.unwrap();
     }
     assert!(held > 10, "{held} connections attacked");
-    assert_eq!(server.running.server.relays.linked(), 1);
+    assert_eq!(server.running.peer_api().relays.linked(), 1);
     assert!(ann.connection.close_reason().is_none());
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use confab_protocol::control::{ErrorCode, Refusal};
 use confab_protocol::wire::{self, response};
 
-use super::super::connection::Client;
+use super::super::client::Client;
 use super::super::fields as read;
 use super::{Answer, done};
 use crate::accounts::{Granted, Login, SignedIn};
@@ -13,7 +13,11 @@ use crate::store::{AccountRecord, SessionRecord};
 pub(super) async fn register(client: &Client, register: wire::Register) -> Answer {
     refuse_second_sign_in(client)?;
     let new = read::registration(register)?;
-    let granted = client.server.accounts.register(new, client.source).await?;
+    let granted = client
+        .services
+        .accounts
+        .register(new, client.source)
+        .await?;
     sign_in(client, granted).await
 }
 
@@ -25,29 +29,29 @@ pub(super) async fn login(client: &Client, login: wire::Login) -> Answer {
         password: read::password(login.password),
         cookie: login.device_cookie,
     };
-    let granted = client.server.accounts.login(login, client.source).await?;
+    let granted = client.services.accounts.login(login, client.source).await?;
     sign_in(client, granted).await
 }
 
 pub(super) async fn authenticate(client: &Client, token: &[u8]) -> Answer {
-    let granted = client.server.accounts.authenticate(token).await?;
+    let granted = client.services.accounts.authenticate(token).await?;
     sign_in(client, granted).await
 }
 
 pub(super) async fn refresh(client: &Client, token: &[u8]) -> Answer {
-    let granted = client.server.accounts.refresh(token).await?;
+    let granted = client.services.accounts.refresh(token).await?;
     sign_in(client, granted).await
 }
 
 pub(super) async fn logout(client: &Client, who: &SignedIn) -> Answer {
     client.entry.sign_out();
-    let accounts = &client.server.accounts;
+    let accounts = &client.services.accounts;
     accounts.revoke(who.account, who.session).await?;
     done()
 }
 
 pub(super) async fn who_am_i(client: &Client, who: &SignedIn) -> Answer {
-    let account = client.server.accounts.account(who.account).await?;
+    let account = client.services.accounts.account(who.account).await?;
     Ok(response::Kind::Account(account_to_wire(&account)))
 }
 
@@ -60,13 +64,13 @@ pub(super) async fn change_password(
         read::password(change.old_password),
         read::password(change.new_password),
     );
-    let accounts = &client.server.accounts;
+    let accounts = &client.services.accounts;
     accounts.change_password(who, old, new).await?;
     done()
 }
 
 pub(super) async fn list_sessions(client: &Client, who: &SignedIn) -> Answer {
-    let sessions = client.server.accounts.sessions(who.account).await?;
+    let sessions = client.services.accounts.sessions(who.account).await?;
     let to_wire = |session: SessionRecord| wire::Session {
         id: Bytes::copy_from_slice(&session.id.0),
         device: session.device.as_str().to_owned(),
@@ -84,24 +88,24 @@ pub(super) async fn revoke_session(
     revoke: &wire::RevokeSession,
 ) -> Answer {
     let session = read::session_id(&revoke.id)?;
-    let accounts = &client.server.accounts;
+    let accounts = &client.services.accounts;
     accounts.revoke(who.account, session).await?;
     done()
 }
 
 pub(super) async fn export(client: &Client, who: &SignedIn) -> Answer {
-    let json = client.server.accounts.export(who.account).await?;
+    let json = client.services.accounts.export(who.account).await?;
     Ok(response::Kind::AccountExport(wire::AccountExport { json }))
 }
 
 pub(super) async fn delete(client: &Client, who: &SignedIn, delete: wire::DeleteAccount) -> Answer {
-    let accounts = &client.server.accounts;
+    let accounts = &client.services.accounts;
     let account = accounts.account(who.account).await?;
     let password = read::password(delete.password);
     accounts
         .check_password(&account, password, "password")
         .await?;
-    client.server.conferences.delete_owned(account.id).await?;
+    client.services.conferences.delete_owned(account.id).await?;
     client.entry.sign_out();
     accounts.delete(account.id).await?;
     tracing::info!(account = %account.id, "account deleted");
@@ -135,12 +139,12 @@ async fn sign_in(client: &Client, granted: Granted) -> Answer {
     if let Err(full) = client.entry.sign_in(who) {
         if cookie.is_some() {
             // Nobody is told of a session that has just begun. One that is left over ends by itself.
-            let _ = client.server.accounts.revoke(account.id, session).await;
+            let _ = client.services.accounts.revoke(account.id, session).await;
         }
         return Err(full);
     }
     // Whoever ended the session before it was entered did not find this connection.
-    let live = client.server.accounts.is_live(session).await;
+    let live = client.services.accounts.is_live(session).await;
     if !is_known && !matches!(live, Ok(true)) {
         client.entry.sign_out();
     }

@@ -4,7 +4,7 @@ use confab_protocol::control::Refusal;
 use confab_protocol::control::room::Role;
 use confab_protocol::wire::{self, response};
 
-use super::super::connection::Client;
+use super::super::client::Client;
 use super::super::fields as read;
 use super::{Answer, done, next};
 use crate::accounts::SignedIn;
@@ -20,7 +20,7 @@ pub(super) async fn create(
     let title = read::title(&create.title, &slug)?;
     let visibility = read::visibility(create.visibility())?;
     let region = read::region(&create.region)?;
-    let conferences = &client.server.conferences;
+    let conferences = &client.services.conferences;
     let made = conferences
         .create(who, slug, title, visibility, region)
         .await?;
@@ -28,10 +28,10 @@ pub(super) async fn create(
 }
 
 pub(super) async fn list(client: &Client, who: &SignedIn, list: wire::ListConferences) -> Answer {
-    let conferences = &client.server.conferences;
+    let conferences = &client.services.conferences;
     let page = conferences.list(who, read::cursor(list.cursor)).await?;
     let ids: Vec<_> = page.items.iter().map(|item| item.conference.id).collect();
-    let live = client.server.counts.of(&ids).await;
+    let live = client.services.counts.of(&ids).await;
     let to_wire = |(membership, live): (Membership, u32)| {
         membership
             .conference
@@ -44,9 +44,9 @@ pub(super) async fn list(client: &Client, who: &SignedIn, list: wire::ListConfer
 }
 
 pub(super) async fn info(client: &Client, who: &SignedIn, info: &wire::ConferenceInfo) -> Answer {
-    let conferences = &client.server.conferences;
+    let conferences = &client.services.conferences;
     let (conference, role) = conferences.info(who, read::slug(&info.slug)?).await?;
-    let live = client.server.counts.of(&[conference.id]).await;
+    let live = client.services.counts.of(&[conference.id]).await;
     let live = live.first().copied().unwrap_or_default();
     Ok(response::Kind::Conference(conference.to_wire(role, live)))
 }
@@ -57,7 +57,7 @@ pub(super) async fn list_members(
     list: wire::ListMembers,
 ) -> Answer {
     let slug = read::slug(&list.slug)?;
-    let conferences = &client.server.conferences;
+    let conferences = &client.services.conferences;
     let page = conferences
         .members(who, slug, read::cursor(list.cursor))
         .await?;
@@ -80,7 +80,7 @@ pub(super) async fn delete(
     delete: &wire::DeleteConference,
 ) -> Answer {
     let slug = read::slug(&delete.slug)?;
-    settled(client.server.conferences.delete(who, slug).await)
+    settled(client.services.conferences.delete(who, slug).await)
 }
 
 pub(super) async fn leave(
@@ -89,14 +89,14 @@ pub(super) async fn leave(
     leave: &wire::LeaveConference,
 ) -> Answer {
     let slug = read::slug(&leave.slug)?;
-    settled(client.server.conferences.leave(who, slug).await)
+    settled(client.services.conferences.leave(who, slug).await)
 }
 
 pub(super) async fn invite(client: &Client, who: &SignedIn, invite: &wire::Invite) -> Answer {
     let slug = read::slug(&invite.slug)?;
     let username = read::parse(&invite.username, "username")?;
     let role = read::invited_role(invite.role)?;
-    let conferences = &client.server.conferences;
+    let conferences = &client.services.conferences;
     conferences.invite(who, slug, username, role).await?;
     done()
 }
@@ -105,26 +105,26 @@ pub(super) async fn set_role(client: &Client, who: &SignedIn, set: &wire::SetRol
     let slug = read::slug(&set.slug)?;
     let username = read::parse(&set.username, "username")?;
     let role = read::role(set.role())?;
-    let conferences = &client.server.conferences;
+    let conferences = &client.services.conferences;
     settled(conferences.set_role(who, slug, username, role).await)
 }
 
 pub(super) async fn kick(client: &Client, who: &SignedIn, kick: &wire::Kick) -> Answer {
     let username = read::parse(&kick.username, "username")?;
     let slug = read::slug(&kick.slug)?;
-    settled(client.server.conferences.kick(who, slug, username).await)
+    settled(client.services.conferences.kick(who, slug, username).await)
 }
 
 pub(super) async fn ban(client: &Client, who: &SignedIn, ban: &wire::Ban) -> Answer {
     let username = read::parse(&ban.username, "username")?;
     let slug = read::slug(&ban.slug)?;
-    settled(client.server.conferences.ban(who, slug, username).await)
+    settled(client.services.conferences.ban(who, slug, username).await)
 }
 
 pub(super) async fn mute(client: &Client, who: &SignedIn, mute: &wire::Mute) -> Answer {
     let username = read::parse(&mute.username, "username")?;
     let slug = read::slug(&mute.slug)?;
-    let conferences = &client.server.conferences;
+    let conferences = &client.services.conferences;
     settled(conferences.mute(who, slug, username, mute.muted).await)
 }
 

@@ -5,16 +5,16 @@ use std::sync::atomic::Ordering;
 use confab_protocol::control::Capabilities;
 use confab_protocol::wire::{self, response};
 
-use super::super::connection::Client;
+use super::super::client::Client;
 use super::super::fields as read;
 use super::{Answer, done};
 use crate::accounts::SignedIn;
 use crate::rooms::{Join, Joiner};
 
 pub(super) async fn join(client: &Client, who: &SignedIn, join: wire::JoinRoom) -> Answer {
-    let (server, rooms) = (&client.server, &client.server.rooms);
+    let (services, rooms) = (&client.services, &client.services.rooms);
     let slug = read::slug(&join.slug)?;
-    let conference = server.conferences.find_to_join(slug).await?;
+    let conference = services.conferences.find_to_join(slug).await?;
     let resume = read::resume(&join)?;
     let media = read::media_versions(join.min_media_version, join.max_media_version)?;
     let joiner = Joiner {
@@ -22,7 +22,7 @@ pub(super) async fn join(client: &Client, who: &SignedIn, join: wire::JoinRoom) 
         username: who.username.clone(),
         session: who.session,
         client: client.entry.id,
-        region: read::region(&join.region)?.or_else(|| server.region.clone()),
+        region: read::region(&join.region)?.or_else(|| services.region.clone()),
         media,
         capabilities: Capabilities::from_wire(&join.capabilities),
     };
@@ -38,7 +38,7 @@ pub(super) async fn join(client: &Client, who: &SignedIn, join: wire::JoinRoom) 
     if client.entry.signed_in().as_ref() != Some(who) {
         // The session may have ended while the room admitted the client, without the room's hearing of it. A store that does not answer
         // is no proof that the session is live.
-        let is_live = server.accounts.is_live(who.session).await;
+        let is_live = services.accounts.is_live(who.session).await;
         if !is_live.unwrap_or(false) {
             rooms.session_ended(who.account, who.session);
         }
@@ -48,9 +48,9 @@ pub(super) async fn join(client: &Client, who: &SignedIn, join: wire::JoinRoom) 
 
 pub(super) async fn leave(client: &Client, who: &SignedIn, leave: &wire::LeaveRoom) -> Answer {
     let slug = read::slug(&leave.slug)?;
-    let conference = client.server.conferences.find_to_join(slug).await?;
+    let conference = client.services.conferences.find_to_join(slug).await?;
     let join_id = read::join_id(&leave.join_id, "join_id")?;
-    let rooms = &client.server.rooms;
+    let rooms = &client.services.rooms;
     rooms
         .leave(conference.id, who.account, client.entry.id, join_id)
         .await?;
@@ -61,7 +61,7 @@ pub(super) fn report_media(client: &Client, who: &SignedIn, report: &wire::Repor
     let conference = read::conference_id(&report.conference_id)?;
     let of = read::own_join(who, &report.join_id, &report.resume_secret)?;
     let connection_id = read::connection_id(&report.connection_id, "connection_id")?;
-    let rooms = &client.server.rooms;
+    let rooms = &client.services.rooms;
     rooms.media_reported(conference, of, connection_id, report.alive);
     done()
 }
@@ -74,7 +74,7 @@ pub(super) fn report_frames(
     let conference = read::conference_id(&report.conference_id)?;
     let of = read::own_join(who, &report.join_id, &report.resume_secret)?;
     if read::is_unreadable(report.opened, report.failed) {
-        let rooms = &client.server.rooms;
+        let rooms = &client.services.rooms;
         rooms.frames_reported(conference, of, report.leaf);
     }
     done()

@@ -362,13 +362,13 @@ async fn a_server_keeps_its_people_in_the_database() {
         birthday: "1990-01-31".parse().expect("a day"),
         device: device(),
     };
-    let accounts = &running.server.accounts;
+    let accounts = &running.api().accounts;
     let granted = accounts.register(registration, source).await;
     let ann = granted.expect("she is registered").account.id;
     running.shutdown().await;
 
     let running = run().await;
-    let accounts = &running.server.accounts;
+    let accounts = &running.api().accounts;
     let granted = accounts.login(login("ann@example.org"), source);
     assert_eq!(granted.await.expect("she logs in").account.id, ann);
     let sessions = accounts.sessions(ann).await.expect("they are listed");

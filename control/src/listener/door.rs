@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::crowd::{Crowd, CrowdLimits, Place};
+use crate::clients::crowd::{Crowd, CrowdLimits, Place};
 use crate::metrics::door::{Handshake as Verdict, Handshakes};
 use crate::source::Source;
 use crate::throttle::{Bucket, Rate, Throttle};

@@ -1,11 +1,35 @@
-//! All that the server tells of itself at this moment.
+//! The metrics page, and whether the server is healthy and ready.
+
+use std::sync::Arc;
 
 use confab_telemetry::{Health, Page, Readiness, Source};
 
-use crate::Server;
+use super::parts::Parts;
+use super::supervision;
 use crate::cluster::status::NodeLife;
+use crate::listener::Listener;
+use crate::{api, peer_api};
 
-impl Source for Server {
+/// The figures of a server. Read anew for each request.
+pub(super) struct Figures {
+    api: Arc<api::Services>,
+    peer_api: Arc<peer_api::Services>,
+    listener: Arc<Listener>,
+    health: supervision::Health,
+}
+
+impl Figures {
+    pub(super) fn new(parts: &Parts, health: supervision::Health) -> Self {
+        Self {
+            api: parts.api.clone(),
+            peer_api: parts.peer_api.clone(),
+            listener: parts.listener.clone(),
+            health,
+        }
+    }
+}
+
+impl Source for Figures {
     fn figures(&self) -> String {
         let mut page = Page::new("confab_control");
         write(self, &mut page);
@@ -14,9 +38,9 @@ impl Source for Server {
 
     /// A store that does not answer makes no node unready: it is down for all of them, and people who are known still come in.
     fn readiness(&self) -> Readiness {
-        if self.metrics.is_closing() {
+        if self.api.metrics.is_closing() {
             Readiness::NotReady("closing")
-        } else if self.accounts.store_answers() {
+        } else if self.api.accounts.store_answers() {
             Readiness::Ready("ok")
         } else {
             Readiness::Ready("ok, but the store does not answer")
@@ -35,8 +59,8 @@ impl Source for Server {
     }
 }
 
-fn write(server: &Server, page: &mut Page) {
-    let metrics = &server.metrics;
+fn write(figures: &Figures, page: &mut Page) {
+    let (server, metrics) = (&figures.api, &figures.api.metrics);
     metrics.requests.write(
         page,
         "request_seconds",
@@ -73,9 +97,9 @@ fn write(server: &Server, page: &mut Page) {
     page.gauge(
         "links",
         "Links of relays, nodes and operators.",
-        server.gatekeeper.links.count(),
+        figures.listener.links().count(),
     );
-    write_door(server, page);
+    write_door(figures, page);
     page.gauge("rooms", "Rooms that this node owns.", server.rooms.count());
     page.gauge(
         "participants",
@@ -85,7 +109,7 @@ fn write(server: &Server, page: &mut Page) {
     page.gauge(
         "relays_linked",
         "Relays that are linked to this node.",
-        server.relays.linked(),
+        figures.peer_api.relays.linked(),
     );
     let census = server.nodes.census();
     let alive = census.iter().filter(|(_, life)| *life == NodeLife::Alive);
@@ -107,12 +131,12 @@ fn write(server: &Server, page: &mut Page) {
     page.counter(
         "fenced_commands_total",
         "Commands that a relay did not obey because another node owns the room.",
-        server.relays.fenced(),
+        figures.peer_api.relays.fenced(),
     );
 }
 
-fn write_door(server: &Server, page: &mut Page) {
-    let door = &server.metrics.door;
+fn write_door(figures: &Figures, page: &mut Page) {
+    let door = &figures.api.metrics.door;
     door.handshakes.write(
         page,
         "handshakes_total",
@@ -131,6 +155,6 @@ fn write_door(server: &Server, page: &mut Page) {
     page.counter(
         "datagrams_held_back_total",
         "Datagrams that were not sent, because an address that is not proved gets three times what came from it.",
-        server.gatekeeper.meter.held_back(),
+        figures.listener.meter().held_back(),
     );
 }

@@ -9,9 +9,9 @@ use confab_protocol::control::ConferenceId;
 use tokio::task::JoinSet;
 use tokio::time::timeout_at;
 
+use super::Rooms;
 use crate::cluster::nodes::members::Life;
 use crate::cluster::nodes::{NodeAnswer, NodeAsk, Nodes};
-use crate::rooms::Rooms;
 use crate::store::batch::join_all;
 use crate::store::{NodeRecord, Store};
 

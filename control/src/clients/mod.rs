@@ -3,6 +3,9 @@
 //! A connection has a place among the strangers of its source until it signs in; then it counts for its account. When it is signed out it
 //! is a stranger again.
 
+pub mod crowd;
+pub mod share;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,8 +14,8 @@ use confab_protocol::control::{AccountId, ErrorCode, Refusal};
 use confab_protocol::wire;
 use tokio::sync::watch;
 
-use super::crowd::{Crowd, CrowdLimits, Place};
-use super::share::{Full, MAX_CONNECTIONS, Part, Share, Shares};
+use self::crowd::{Crowd, CrowdLimits, Place};
+use self::share::{Full, MAX_CONNECTIONS, Part, Share, Shares};
 use crate::accounts::SignedIn;
 use crate::events::{EventSink, connection_event};
 use crate::metrics::door::{Limit, Refusals};

@@ -1,0 +1,233 @@
+//! The server's endpoint: takes connections in, and tells clients from relays, nodes and operators.
+//!
+//! * [`transport`]: QUIC settings; [`connection_ids`]: by which datagrams find their connection;
+//! * [`door`]: limits handshakes; [`meter`]: limits what is sent to unvalidated addresses; [`links`]: places for links of relays and nodes.
+
+pub mod connection_ids;
+pub mod door;
+pub mod links;
+pub mod meter;
+pub mod transport;
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use confab_protocol::cluster;
+use quinn::crypto::rustls::HandshakeData;
+use quinn::{Connection, Endpoint, Incoming};
+use rustls::pki_types::CertificateDer;
+
+use self::door::{Door, Handshake, Knock};
+use self::links::{LinkPlace, Links};
+use self::meter::{Meter, Unproved};
+use crate::api::connection;
+use crate::api::windows::Windows;
+use crate::clock::UnixMillis;
+use crate::cluster::{RelayName, link};
+use crate::metrics::Metrics;
+use crate::metrics::door::{Handshake as Verdict, Handshakes};
+use crate::peer_api::serve::{self, Asker};
+use crate::source::Source;
+use crate::tls::authority::{self, Peer};
+use crate::{api, close, peer_api};
+
+/// A handshake takes no longer.
+const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
+/// Takes connections in, and hands them to the services of clients or of relays, nodes and operators.
+pub struct Listener {
+    door: Door,
+    meter: Meter,
+    links: Links,
+    api: Arc<api::Services>,
+    peer_api: Arc<peer_api::Services>,
+    metrics: Metrics,
+}
+
+impl Listener {
+    /// No connection yet. `door` limits handshakes.
+    pub fn new(
+        door: Door,
+        api: Arc<api::Services>,
+        peer_api: Arc<peer_api::Services>,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            door,
+            meter: Meter::default(),
+            links: Links::default(),
+            api,
+            peer_api,
+            metrics,
+        }
+    }
+
+    /// Limits what is sent to unvalidated addresses.
+    pub fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// The links of relays, nodes and operators.
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+}
+
+/// Takes connections in until the endpoint is closed.
+pub async fn listen(endpoint: Endpoint, listener: Arc<Listener>) {
+    let (door, meter) = (&listener.door, &listener.meter);
+    while let Some(incoming) = endpoint.accept().await {
+        let (address, now) = (incoming.remote_address(), Instant::now());
+        let (source, is_proved) = (
+            Source::from(address.ip()),
+            incoming.remote_address_validated(),
+        );
+        let handshake = match door.knock(source, is_proved, now) {
+            Knock::Admit(handshake) => handshake,
+            Knock::Prove => {
+                // Fails only for one that was retried before, and is proved then.
+                let _ = incoming.retry();
+                continue;
+            }
+            Knock::Refuse => {
+                incoming.refuse();
+                continue;
+            }
+        };
+        let unproved = (!is_proved).then(|| meter.begin(address, now));
+        let listener = listener.clone();
+        tokio::spawn(async move {
+            let handshakes = &listener.metrics.door.handshakes;
+            let shaking = shake_hands(incoming, unproved, handshakes, &handshake);
+            if let Some(connection) = shaking.await {
+                drop(handshake);
+                serve(connection, address, &listener).await;
+            }
+        });
+    }
+}
+
+async fn shake_hands(
+    incoming: Incoming,
+    unproved: Option<Unproved>,
+    handshakes: &Handshakes,
+    handshake: &Handshake,
+) -> Option<Connection> {
+    let connecting = async { incoming.accept()?.await };
+    let done = tokio::select! {
+        done = tokio::time::timeout(HANDSHAKE_DEADLINE, connecting) => done.ok(),
+        () = handshake.crowded_out() => {
+            handshakes.count(Verdict::CrowdedOut);
+            return None;
+        }
+    };
+    match done {
+        Some(Ok(connection)) => {
+            if let Some(unproved) = unproved {
+                unproved.proved();
+            }
+            return Some(connection);
+        }
+        Some(Err(error)) => {
+            tracing::debug!(reason = handshake_failure(&error), "a handshake failed");
+        }
+        None => {}
+    }
+    handshakes.count(Verdict::Failed);
+    None
+}
+
+async fn serve(connection: Connection, address: SocketAddr, listener: &Listener) {
+    let handshake = connection.handshake_data();
+    let handshake = handshake.and_then(|data| data.downcast::<HandshakeData>().ok());
+    let is_cluster = handshake
+        .and_then(|data| data.protocol)
+        .is_some_and(|protocol| protocol == cluster::ALPN);
+    let source = Source::from(address.ip());
+    if is_cluster {
+        serve_link(connection, source, listener).await;
+    } else {
+        connection::serve(connection, source, listener.api.clone()).await;
+    }
+}
+
+/// Serves a relay, a node or an operator's command, if it shows a certificate for that.
+async fn serve_link(connection: Connection, source: Source, listener: &Listener) {
+    let services = &listener.peer_api;
+    let Some((peer, issued)) = peer_of(&connection) else {
+        tracing::warn!("a peer without a relay's or node's certificate was turned away");
+        let closes = &listener.metrics.door.closes;
+        close::NOT_A_RELAY
+            .counted_as()
+            .inspect(|as_| closes.count(*as_));
+        return close::NOT_A_RELAY.close(&connection);
+    };
+    let Some(_place) = place_of(&peer, &listener.links) else {
+        tracing::warn!("an identity with too many links was turned away");
+        return close::TOO_MANY_LINKS.close(&connection);
+    };
+    listener.door.trust(source, Instant::now());
+    Windows::LINK.set(&connection);
+    match peer {
+        Peer::Relay(name) => serve_relay(connection, name, issued, services).await,
+        Peer::Node(name) => serve::serve(connection, Asker::Node(name), services.clone()).await,
+        Peer::Operator => serve::serve(connection, Asker::Operator, services.clone()).await,
+    }
+}
+
+fn place_of(peer: &Peer, links: &Links) -> Option<LinkPlace> {
+    match peer {
+        Peer::Relay(name) => links.admit(&format!("relay {name}")),
+        Peer::Node(name) => links.admit(&format!("node {name}")),
+        Peer::Operator => links.admit("operator"),
+    }
+}
+
+/// Serves a relay's link for as long as the relay's identity is good.
+async fn serve_relay(
+    connection: Connection,
+    name: RelayName,
+    issued: UnixMillis,
+    services: &peer_api::Services,
+) {
+    if services.revoked.refuses(&name, issued).await {
+        tracing::warn!(relay = %name, "a relay whose identity is revoked was turned away");
+        services.relays.give_up(&name);
+        return close::REVOKED.close(&connection);
+    }
+    let mut serving = pin!(link::serve(
+        connection.clone(),
+        name.clone(),
+        services.relays.clone()
+    ));
+    tokio::select! {
+        () = &mut serving => return,
+        () = services.revoked.until_revoked(&name, issued) => {}
+    }
+    tracing::warn!(relay = %name, "the relay's identity is revoked: its link is closed");
+    close::REVOKED.close(&connection);
+    serving.await;
+    // Nobody is asked whether they still hear it.
+    services.relays.give_up(&name);
+}
+
+/// Who the connection's certificate names, and when it was made; TLS has verified that the cluster CA signed it.
+fn peer_of(connection: &Connection) -> Option<(Peer, UnixMillis)> {
+    let identity = connection.peer_identity()?;
+    let chain = identity.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    let certificate = chain.first()?;
+    Some((
+        authority::peer(certificate)?,
+        authority::issued(certificate),
+    ))
+}
+
+/// The error's own text may hold addresses.
+fn handshake_failure(error: &quinn::ConnectionError) -> &'static str {
+    match error {
+        quinn::ConnectionError::TimedOut => "no answer",
+        quinn::ConnectionError::TransportError(_) => "TLS or transport error",
+        _ => "closed by the peer",
+    }
+}

@@ -1,0 +1,122 @@
+//! The tasks that a server runs beside its connections.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use confab_protocol::control::AccountId;
+use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
+
+use super::parts::Parts;
+use super::supervision::Supervisor;
+use crate::accounts::Accounts;
+use crate::cluster::nodes::Nodes;
+use crate::cluster::nodes::heartbeat::{self, Missed};
+use crate::peer_api;
+use crate::store::{NodeRecord, SessionId, Store};
+
+/// Time between two deletions of expired and unfinished records.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// Time between two lookups of sessions that were accepted while the store did not answer, if there are any.
+const PROVE_INTERVAL: Duration = Duration::from_secs(1);
+/// More heartbeats than a node counts before its heartbeat task is restarted.
+const BEATS_OF_A_RUN: u64 = 1 << 32;
+/// A lookup of ended sessions that the store did not answer is repeated after this time.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// Starts the tasks that every server has.
+pub(super) fn start(tasks: &mut Supervisor, parts: &Parts) {
+    let accounts = parts.api.accounts.clone();
+    tasks.keep("sweep", move || sweep(accounts.clone()));
+    let rooms = parts.api.rooms.clone();
+    tasks.keep("leftovers", move || rooms.clone().sweep_leftovers());
+    let accounts = parts.api.accounts.clone();
+    tasks.keep("prove", move || prove(accounts.clone()));
+    let revoked = parts.peer_api.revoked.clone();
+    tasks.keep("revoked", move || revoked.clone().watch());
+}
+
+/// Starts the heartbeat of a node among others. After each heartbeat that came too late, rooms and sessions are looked up in the store.
+pub(super) fn start_heartbeat(
+    tasks: &mut Supervisor,
+    (store, nodes, mut record): (Arc<dyn Store>, Nodes, NodeRecord),
+    parts: &Parts,
+) {
+    let missed = Arc::new(Notify::new());
+    let of = (parts.peer_api.clone(), missed.clone());
+    tasks.keep("look-again", move || {
+        let (services, missed) = of.clone();
+        look_again(services, missed)
+    });
+    let accounts = parts.api.accounts.clone();
+    tasks.keep("heartbeat", move || {
+        // The other nodes must see a counter that they have not seen, whatever the task before has written.
+        record.counter += BEATS_OF_A_RUN;
+        let (accounts, missed) = (accounts.clone(), missed.clone());
+        let notice = move |why| {
+            if why == Missed::ThisNode {
+                // The cache of sessions first: it may hold sessions that other nodes have ended.
+                accounts.forget_all();
+            }
+            missed.notify_one();
+        };
+        heartbeat::run(store.clone(), nodes.clone(), record.clone(), notice)
+    });
+}
+
+async fn look_again(services: Arc<peer_api::Services>, missed: Arc<Notify>) {
+    loop {
+        missed.notified().await;
+        services.rooms.wake().await;
+        while !end_ended_sessions(&services).await {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+}
+
+/// Looks up which sessions have ended without a notice to this node, and ends them here. False if the store did not answer.
+async fn end_ended_sessions(services: &peer_api::Services) -> bool {
+    let sessions = services.clients.sessions();
+    let accounts: HashMap<SessionId, AccountId> = sessions
+        .into_iter()
+        .map(|(account, session)| (session, account))
+        .collect();
+    let asked = accounts.keys().copied().collect();
+    match services.accounts.ended_of(asked).await {
+        Ok(ended) => {
+            for session in ended {
+                if let Some(account) = accounts.get(&session) {
+                    services.session_ended(*account, session);
+                }
+            }
+            true
+        }
+        Err(error) => {
+            tracing::warn!(%error, "which sessions have ended could not be looked up; it is tried again");
+            false
+        }
+    }
+}
+
+async fn sweep(accounts: Arc<Accounts>) {
+    let mut turns = tokio::time::interval(SWEEP_INTERVAL);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        turns.tick().await;
+        match accounts.sweep().await {
+            Ok(0) => {}
+            Ok(ended) => tracing::info!(ended, "expired and unfinished records are deleted"),
+            Err(error) => tracing::warn!(%error, "the store could not be swept"),
+        }
+    }
+}
+
+async fn prove(accounts: Arc<Accounts>) {
+    let mut turns = tokio::time::interval(PROVE_INTERVAL);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        turns.tick().await;
+        accounts.prove().await;
+    }
+}

@@ -1,0 +1,284 @@
+//! A whole server: its settings, its parts, its start and its end.
+//!
+//! * [`config`]: what the operator decides;
+//! * `parts`: the services, put together; `socket`: the sockets; `storage`: the store and the keys; `owner`: which server a data folder and a
+//!   store belong to; `node`: the name and the addresses of this node;
+//! * `background`: tasks beside the connections; `supervision`: restarts tasks that end;
+//! * `figures`: the metrics.
+
+mod background;
+mod config;
+mod figures;
+mod node;
+mod owner;
+mod parts;
+mod socket;
+mod storage;
+mod supervision;
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use confab_protocol::wire;
+use quinn::Endpoint;
+
+use crate::accounts::cookie::CookieKey;
+use crate::accounts::token::TokenKey;
+use crate::cluster::nodes::heartbeat::{self, NodeError};
+use crate::listener::transport;
+use crate::metrics::Metrics;
+use crate::rooms::note::NoteKeys;
+use crate::store::{Store, StoreError};
+use crate::tls::authority::{Authority, CA_FILE};
+use crate::tls::certificates::{Certificates, Sources};
+use crate::tls::files::{self, Readers};
+use crate::tls::{self, TlsError};
+use crate::{api, close, listener, peer_api};
+
+pub use config::{Config, NodeConfig, SharedStore, StoreConfig};
+use figures::Figures;
+pub use owner::WrongStore;
+use parts::{Keys, Parts};
+pub(crate) use storage::copy_cluster_keys;
+use supervision::Supervisor;
+pub use supervision::{Health, TaskLost};
+
+/// What scripts read to learn where the server is.
+pub const STATE_FILE: &str = "control.json";
+/// Locked while a server runs: two on one folder would both own its rooms.
+const LOCK_FILE: &str = "control.lock";
+const TOKEN_KEY_FILE: &str = "token.key";
+/// What clients are told to wait when the server goes away.
+const COME_BACK_AFTER: Duration = Duration::from_secs(1);
+/// Clients have this long to hear that the server goes away.
+const GOODBYE: Duration = Duration::from_millis(300);
+/// Connections have this long to be closed.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// A server that runs until it is shut down or dropped with its runtime.
+pub struct Running {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// `sha256:` and 64 hexadecimal digits: the cluster CA, for clients to pin.
+    pub fingerprint: String,
+    /// The cluster CA's certificate.
+    pub ca: PathBuf,
+    /// Its certificates, which can be read again.
+    pub certificates: Arc<Certificates>,
+    /// Where its metrics are.
+    pub metrics: Option<SocketAddr>,
+    parts: Parts,
+    health: Health,
+    store: Arc<dyn Store>,
+    state_file: PathBuf,
+    endpoint: Endpoint,
+    /// Held for as long as the server runs.
+    _lock: File,
+    tasks: Supervisor,
+}
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address cannot be had.
+    #[error("cannot listen on {address}: {source}; choose another with --listen")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No socket for metrics.
+    #[error("cannot listen on TCP {address} for metrics: {source}; choose another with --metrics")]
+    Metrics {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// Another server has the folder.
+    #[error(
+        "another server runs on {0}: stop it, or give this one a folder of its own with --data-dir"
+    )]
+    InUse(PathBuf),
+    /// Keys or certificates are not in order.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Keys and store do not belong together.
+    #[error(transparent)]
+    WrongStore(#[from] WrongStore),
+    /// The store cannot be used.
+    #[error("the store cannot be opened: {0}")]
+    Store(#[from] StoreError),
+    /// The node cannot be one of the cluster's.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// No name for this node could be made up.
+    #[error("this machine's name makes no name for a node: give one with --node")]
+    NoNodeName,
+}
+
+/// Starts the server. It runs on the tokio runtime of the caller.
+pub async fn serve(config: Config) -> Result<Running, ServeError> {
+    let now = config.clock.now();
+    files::make_folder(&config.data_dir)?;
+    let lock = lock(&config.data_dir)?;
+    let state_file = config.data_dir.join(STATE_FILE);
+    // One that a server left behind that was killed tells of no server.
+    let _ = std::fs::remove_file(&state_file);
+    let metrics = Metrics::default();
+    let store = storage::open_own_store(&config, &metrics).await?;
+    let authority = Authority::open_or_create(&config.data_dir, now)?;
+    let (fingerprint, digest) = (authority.fingerprint(), authority.digest());
+    let sources = Sources {
+        authority: Arc::new(authority),
+        data_dir: config.data_dir.clone(),
+        public_names: config.public_names.clone(),
+        own: config.own_certificate.clone(),
+        clock: config.clock.clone(),
+    };
+    let key = files::key(&config.data_dir.join(TOKEN_KEY_FILE))?;
+    let keys = Keys {
+        tokens: TokenKey::new(&key),
+        cookies: CookieKey::new(&key),
+        notes: NoteKeys::new(&key),
+    };
+    let listen = |source| ServeError::Listen {
+        address: config.listen,
+        source,
+    };
+    let socket = socket::bind(config.listen).map_err(listen)?;
+    let addr = socket.local_addr().map_err(listen)?;
+    let place = node::place(&config, addr)?;
+    let nodes = place.nodes(&config.store, &sources)?;
+    let certificates = Certificates::load(sources, nodes.clone())?;
+    let tls = tls::config::server_config(&certificates)?;
+    let metrics_socket = match config.metrics {
+        Some(address) => Some(socket::listen_for_metrics(address).await?),
+        None => None,
+    };
+    let of_node = (nodes.clone(), place.record.clone());
+    let parts = Parts::assemble(&config, store.clone(), (digest, keys), of_node, metrics);
+    let settings = transport::server_config(tls, transport::proof_key(&key));
+    let endpoint = socket::open(socket, settings, parts.listener.meter().clone());
+    let endpoint = endpoint.map_err(listen)?;
+    let health = Health::default();
+    let mut tasks = Supervisor::new(health.clone());
+    background::start(&mut tasks, &parts);
+    if !matches!(config.store, StoreConfig::Sqlite(_)) {
+        let mut record = place.record;
+        heartbeat::enter(store.as_ref(), &nodes, &mut record).await?;
+        background::start_heartbeat(&mut tasks, (store.clone(), nodes, record), &parts);
+    }
+    let metrics = metrics_socket
+        .as_ref()
+        .and_then(|socket| socket.local_addr().ok());
+    if let Some(socket) = metrics_socket {
+        let (socket, figures) = (
+            Arc::new(socket),
+            Arc::new(Figures::new(&parts, health.clone())),
+        );
+        tasks.keep("metrics", move || {
+            confab_telemetry::serve(socket.clone(), figures.clone())
+        });
+    }
+    // Last: clients and relays connect only after this node knows the others.
+    let of = (endpoint.clone(), parts.listener.clone());
+    tasks.keep("listener", move || {
+        let (endpoint, listener) = of.clone();
+        listener::listen(endpoint, listener)
+    });
+    let running = Running {
+        addr,
+        fingerprint,
+        certificates: Arc::new(certificates),
+        ca: config.data_dir.join(CA_FILE),
+        metrics,
+        tasks,
+        parts,
+        health,
+        store,
+        state_file,
+        endpoint,
+        _lock: lock,
+    };
+    running.write_state()?;
+    Ok(running)
+}
+
+impl Running {
+    /// Resolves when the server has lost one of its own tasks and has to end.
+    pub async fn lost(&self) -> TaskLost {
+        self.health.lost().await
+    }
+
+    /// The services of its clients, for tests and benches.
+    pub fn api(&self) -> &api::Services {
+        &self.parts.api
+    }
+
+    /// The services of its nodes, relays and operators, for tests and benches.
+    pub fn peer_api(&self) -> &peer_api::Services {
+        &self.parts.peer_api
+    }
+
+    /// Tells every client that the server goes away, then closes.
+    pub async fn shutdown(mut self) {
+        let after = COME_BACK_AFTER.as_millis();
+        let going_away = wire::GoingAway {
+            retry_after_ms: u32::try_from(after).unwrap_or(u32::MAX),
+        };
+        let services = self.parts.api.clone();
+        services.metrics.close();
+        self.endpoint.set_server_config(None);
+        let _ = std::fs::remove_file(&self.state_file);
+        if services.clients.count() > 0 {
+            services
+                .clients
+                .tell_all(wire::event::Kind::GoingAway(going_away));
+            tokio::time::sleep(GOODBYE).await;
+        }
+        self.tasks.abort();
+        self.endpoint
+            .close(close::GOING_AWAY.code(), close::GOING_AWAY.reason());
+        // Requests that were read whole are carried out.
+        let ended = services.clients.all_gone();
+        if tokio::time::timeout(CLOSE_DEADLINE, ended).await.is_err() {
+            tracing::warn!("requests that were under way are broken off");
+        }
+        services.rooms.close();
+        // The others need not wait to be sure that this node is gone; its rooms are free to be taken over at once.
+        let me = services.nodes.me().clone();
+        if let Ok(Err(error)) =
+            tokio::time::timeout(CLOSE_DEADLINE, self.store.forget_node(me)).await
+        {
+            tracing::warn!(%error, "the store was not told that this node ends");
+        }
+        // Who does not acknowledge the end learns of it by its idle timeout.
+        let _ = tokio::time::timeout(CLOSE_DEADLINE, self.endpoint.wait_idle()).await;
+    }
+
+    fn write_state(&self) -> Result<(), TlsError> {
+        let state = serde_json::json!({
+            "listen": self.addr.to_string(),
+            "fingerprint": self.fingerprint,
+            "ca": self.ca,
+        });
+        files::write(
+            &self.state_file,
+            format!("{state}\n").as_bytes(),
+            Readers::Everybody,
+        )
+    }
+}
+
+fn lock(folder: &Path) -> Result<File, ServeError> {
+    let path = folder.join(LOCK_FILE);
+    let file = File::create(&path).map_err(|source| TlsError::File { path, source })?;
+    file.try_lock()
+        .map_err(|_| ServeError::InUse(folder.to_owned()))?;
+    Ok(file)
+}

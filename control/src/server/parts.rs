@@ -1,0 +1,115 @@
+//! The services of a server, put together.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::config::Config;
+use crate::accounts::Accounts;
+use crate::accounts::cookie::CookieKey;
+use crate::accounts::token::TokenKey;
+use crate::api;
+use crate::clients::Clients;
+use crate::cluster::Relays;
+use crate::cluster::nodes::Nodes;
+use crate::cluster::revoked::Revoked;
+use crate::conferences::Conferences;
+use crate::listener::Listener;
+use crate::listener::door::Door;
+use crate::metrics::Metrics;
+use crate::peer_api;
+use crate::rooms::Rooms;
+use crate::rooms::counts::LiveCounts;
+use crate::rooms::note::NoteKeys;
+use crate::store::{NodeRecord, Store};
+
+/// The keys that are derived from the cluster's key.
+pub(super) struct Keys {
+    pub(super) tokens: TokenKey,
+    pub(super) cookies: CookieKey,
+    pub(super) notes: NoteKeys,
+}
+
+/// The services, by who asks them.
+pub(super) struct Parts {
+    /// The services of clients.
+    pub(super) api: Arc<api::Services>,
+    /// The services of nodes, relays and operators.
+    pub(super) peer_api: Arc<peer_api::Services>,
+    /// Takes their connections in.
+    pub(super) listener: Arc<Listener>,
+}
+
+impl Parts {
+    /// The services over `store`. `authority` is the SHA-256 digest of the cluster CA's certificate; `node` is this node as others know it.
+    pub(super) fn assemble(
+        config: &Config,
+        store: Arc<dyn Store>,
+        (authority, keys): ([u8; 32], Keys),
+        (nodes, node): (Nodes, NodeRecord),
+        metrics: Metrics,
+    ) -> Self {
+        let (clock, relays) = (config.clock.clone(), Relays::default());
+        let clients = Clients::new(config.connections, metrics.door.refusals.clone());
+        let rooms = Rooms::new(
+            store.clone(),
+            relays.clone(),
+            config.rooms,
+            clock.clone(),
+            nodes.clone(),
+            keys.notes,
+        );
+        let (clients_of, rooms_of, nodes_of) = (clients.clone(), rooms.clone(), nodes.clone());
+        let accounts = Arc::new(Accounts::new(
+            store.clone(),
+            (keys.tokens, keys.cookies),
+            clock.clone(),
+            &config.accounts,
+            &metrics.door.refusals,
+            // In this order: a join that the room has not heard of yet finds its connection signed out.
+            Box::new(move |account, session| {
+                clients_of.session_ended(session);
+                rooms_of.session_ended(account, session);
+                nodes_of.tell_session_ended(account, session);
+            }),
+        ));
+        let peer_api = Arc::new(peer_api::Services {
+            accounts: accounts.clone(),
+            clients: clients.clone(),
+            rooms: rooms.clone(),
+            relays,
+            nodes: nodes.clone(),
+            revoked: Revoked::new(store.clone()),
+            node,
+            region: config.region.clone(),
+        });
+        let api = Arc::new(api::Services {
+            accounts,
+            conferences: Conferences::new(
+                store.clone(),
+                rooms.clone(),
+                clock.clone(),
+                config.max_conferences,
+                config.rooms.max_members,
+            ),
+            counts: LiveCounts::new(rooms.clone(), nodes.clone(), store),
+            rooms,
+            clients,
+            nodes,
+            clock,
+            region: config.region.clone(),
+            authority,
+            metrics: metrics.clone(),
+        });
+        let door = Door::new(
+            config.handshakes,
+            metrics.door.handshakes.clone(),
+            Instant::now(),
+        );
+        let listener = Listener::new(door, api.clone(), peer_api.clone(), metrics);
+        Self {
+            api,
+            peer_api,
+            listener: Arc::new(listener),
+        }
+    }
+}

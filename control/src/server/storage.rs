@@ -1,0 +1,84 @@
+//! The store and the keys in the data folder.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::config::{Config, SharedStore, StoreConfig};
+use super::owner::{self, Owner};
+use super::{ServeError, TOKEN_KEY_FILE};
+use crate::clock::UnixMillis;
+use crate::metrics::Metrics;
+use crate::store::cql::CqlStore;
+use crate::store::metered::MeteredStore;
+use crate::store::remembering::RememberingStore;
+use crate::store::sqlite::SqliteStore;
+use crate::store::turns::TurnsStore;
+use crate::store::{Store, StoreError};
+use crate::tls::TlsError;
+use crate::tls::authority::{Authority, CA_FILE};
+use crate::tls::files::{self, Readers};
+
+const STORE_FILE: &str = "confab.sqlite";
+
+/// The store of the server whose keys are in the data folder.
+pub(super) async fn open_own_store(
+    config: &Config,
+    metrics: &Metrics,
+) -> Result<Arc<dyn Store>, ServeError> {
+    let folder = &config.data_dir;
+    let owner = Owner::read(folder)?;
+    // Before anything is made anew.
+    owner::check_keys(owner, folder, &[CA_FILE, TOKEN_KEY_FILE])?;
+    let name = match &config.store {
+        StoreConfig::Sqlite(path) => {
+            let path = path.clone().unwrap_or_else(|| folder.join(STORE_FILE));
+            owner::check_file(owner, folder, &path)?;
+            path.display().to_string()
+        }
+        StoreConfig::Cql(cql) => format!("the keyspace {} of the database", cql.address.keyspace),
+        StoreConfig::Shared(_) => "the shared store".to_owned(),
+    };
+    let store = open_store(config, metrics).await?;
+    owner::settle(owner, folder, (store.as_ref(), name)).await?;
+    Ok(store)
+}
+
+/// The store, with what is put between it and whoever asks it.
+async fn open_store(config: &Config, metrics: &Metrics) -> Result<Arc<dyn Store>, StoreError> {
+    let metered = |store| Arc::new(MeteredStore::new(store, metrics.clone()));
+    let store: Arc<dyn Store> = match &config.store {
+        StoreConfig::Sqlite(path) => {
+            let in_folder = || config.data_dir.join(STORE_FILE);
+            let path = path.clone().unwrap_or_else(in_folder);
+            metered(Arc::new(SqliteStore::open(&path)?))
+        }
+        StoreConfig::Cql(cql) => {
+            let store = Arc::new(CqlStore::open(cql).await?);
+            Arc::new(RememberingStore::new(metered(store)))
+        }
+        StoreConfig::Shared(SharedStore(store)) => {
+            Arc::new(RememberingStore::new(metered(store.clone())))
+        }
+    };
+    Ok(Arc::new(TurnsStore::new(store)))
+}
+
+/// Copies what every node of the cluster has, made when it is missing, from one data folder into another, the CA's key only if it is
+/// asked for; which files.
+pub(crate) fn copy_cluster_keys(
+    from: &Path,
+    to: &Path,
+    with_ca_key: bool,
+    now: UnixMillis,
+) -> Result<Vec<PathBuf>, TlsError> {
+    Authority::open_or_create(from, now)?;
+    files::key(&from.join(TOKEN_KEY_FILE))?;
+    files::make_folder(to)?;
+    let mut written = Authority::copy(from, to, with_ca_key)?;
+    Owner::read_or_draw(from)?.copy_to(to)?;
+    written.push(to.join(owner::FILE));
+    let token_key = to.join(TOKEN_KEY_FILE);
+    files::copy(&from.join(TOKEN_KEY_FILE), &token_key, Readers::Owner)?;
+    written.push(token_key);
+    Ok(written)
+}
