@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use super::ControlError;
+use super::errors::ControlError;
 use super::stage::PASSWORD;
 use crate::figures::{Figure, Goal, median};
 use crate::fleet::{Call, Fleet};

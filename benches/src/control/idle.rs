@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::ControlError;
+use super::errors::ControlError;
 use super::stage::{Stage, refused};
 use crate::figures::{Figure, Goal};
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use confab_protocol::control::{JoinId, Slug};
 use confab_protocol::wire::{self, request};
 
-use super::ControlError;
+use super::errors::ControlError;
 use super::stage::{Person, Stage, patiently, refused};
 use crate::figures::{Figure, Goal, median};
 

@@ -6,7 +6,7 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 use confab_control::accounts::HashCost;
 use confab_protocol::wire::{self, request};
 
-use super::ControlError;
+use super::errors::ControlError;
 use super::stage::{PASSWORD, Stage, refused};
 use crate::figures::{Figure, Goal, median};
 use crate::load::cpu;

@@ -3,6 +3,7 @@
 //! * [`stage`]: the real programs with accounts on them;
 //! * [`joins`], [`logins`], [`idle`], [`size`], [`first_audio`]: what is measured.
 
+mod errors;
 pub mod first_audio;
 pub mod idle;
 pub mod joins;
@@ -12,47 +13,12 @@ pub mod stage;
 
 use std::path::Path;
 
-use confab_control::store::StoreError;
-use confab_testdb::{self as testdb, NoDatabase, Node};
+use confab_testdb::{self as testdb, Node};
 
 use crate::figures::Figure;
-use crate::fleet::FleetError;
 
+pub use errors::ControlError;
 use stage::{Stage, Where};
-
-/// Why there are no figures.
-#[derive(Debug, thiserror::Error)]
-pub enum ControlError {
-    /// A program did not do what it should.
-    #[error(transparent)]
-    Fleet(#[from] FleetError),
-    /// No connection to control.
-    #[error(transparent)]
-    Connect(#[from] confab::net::ConnectError),
-    /// Control refused something.
-    #[error("control refused {what}: {error}")]
-    Refused {
-        /// What was asked.
-        what: &'static str,
-        /// What it said.
-        error: confab::net::ApiError,
-    },
-    /// A store did not do what it should.
-    #[error("the store failed: {0}")]
-    Store(#[from] StoreError),
-    /// No database.
-    #[error(transparent)]
-    Database(#[from] NoDatabase),
-    /// A file, a socket or a process.
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-    /// A task of the bench failed.
-    #[error("a task of the bench failed: {0}")]
-    Task(#[from] tokio::task::JoinError),
-    /// Something that cannot be measured.
-    #[error("{0}")]
-    Other(&'static str),
-}
 
 /// Measures all of it; storage by so many `users`.
 ///

@@ -17,7 +17,7 @@ use confab_protocol::control::room::{Role, Visibility};
 use confab_protocol::control::{AccountId, ConferenceId};
 use confab_testdb::{self as testdb, Node};
 
-use super::ControlError;
+use super::errors::ControlError;
 use crate::figures::{Figure, Goal};
 
 /// Users are members of one of these each.

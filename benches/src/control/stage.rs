@@ -8,7 +8,7 @@ use confab::net::{ApiError, ConnectError, Link, Server, Trust};
 use confab_protocol::control::ErrorCode;
 use confab_protocol::wire::{self, request, response};
 
-use super::ControlError;
+use super::errors::ControlError;
 use crate::fleet::Fleet;
 use crate::load::cpu::{self, Usage};
 

@@ -6,7 +6,7 @@ use icu_properties::props::{
 };
 use icu_properties::{CodePointMapData, CodePointSetData};
 
-use super::Reason;
+use super::reason::Reason;
 
 /// What a character is to the FreeformClass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

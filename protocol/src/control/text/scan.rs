@@ -1,12 +1,9 @@
 //! Text in pieces: what people may read as it is, and the characters that they may not.
 
-use super::Reason;
 use super::class::{self, Class};
 use super::context;
 use super::emoji;
-
-/// Most combining marks in a row. Scripts that stack marks need seven (Burmese); what piles up more covers other lines.
-pub(super) const MAX_MARKS: usize = 8;
+use super::reason::{MAX_MARKS, Reason};
 
 /// A piece of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
