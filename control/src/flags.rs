@@ -10,15 +10,22 @@ use confab_protocol::control::Region;
 
 use crate::accounts::{AccountsConfig, HashCost, LoginLimits};
 use crate::clients::ConnectionLimits;
-use crate::clients::crowd::CrowdLimits;
+use crate::clients::places::PlaceLimits;
 use crate::clock::Clock;
-use crate::cluster::{NodeName, RelayName};
+use crate::cluster::NodeName;
 use crate::rooms::RoomLimits;
 use crate::server::{Config, NodeConfig, StoreConfig};
 use crate::tls::certificates::OwnCertificate;
 
+mod identities;
+mod operator;
 mod store;
 
+pub use identities::{
+    ClusterKeysFlags, FingerprintFlags, NodeIdentityFlags, OperatorIdentityFlags,
+    RelayIdentityFlags,
+};
+pub use operator::{DrainFlags, OperatorFlags, RevokeNodeFlags, RevokeRelayFlags, StatusFlags};
 pub use store::{CqlFlags, StorePassword, StoreUrl};
 
 /// The control server of Confab: accounts, conferences and live rooms over QUIC.
@@ -60,73 +67,6 @@ pub enum Command {
     /// Revokes every identity of a control node that was made until now, at all other nodes, within seconds. One that `node-identity`
     /// makes afterwards under the same name is good.
     RevokeNode(RevokeNodeFlags),
-}
-
-/// Whom an operator's command asks.
-#[derive(Args, Debug)]
-pub struct OperatorFlags {
-    /// A folder with ca.crt and ca.key, as a node's data folder, or with what `operator-identity` made.
-    #[arg(
-        long,
-        env = "CONFAB_CONTROL_DATA_DIR",
-        default_value = "confab-data",
-        value_name = "FOLDER"
-    )]
-    pub data_dir: PathBuf,
-
-    /// The node to ask, which asks the others. Default: the one that runs on the data folder, else 127.0.0.1:4433.
-    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
-    pub node: Option<String>,
-}
-
-/// Flags of `status`.
-#[derive(Args, Debug)]
-pub struct StatusFlags {
-    /// Whom to ask.
-    #[command(flatten)]
-    pub operator: OperatorFlags,
-
-    /// Print one JSON object instead of tables, for programs.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Flags of `drain`.
-#[derive(Args, Debug)]
-pub struct DrainFlags {
-    /// Which relay.
-    pub relay: RelayName,
-
-    /// Whom to ask.
-    #[command(flatten)]
-    pub operator: OperatorFlags,
-
-    /// How long to wait until the relay has no sessions, in seconds. The relay goes on draining after that.
-    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
-    pub wait: u64,
-}
-
-/// Flags of `revoke-relay`.
-#[derive(Args, Debug)]
-pub struct RevokeRelayFlags {
-    /// Which relay.
-    pub relay: RelayName,
-
-    /// Whom to ask.
-    #[command(flatten)]
-    pub operator: OperatorFlags,
-}
-
-/// Flags of `revoke-node`.
-#[derive(Args, Debug)]
-pub struct RevokeNodeFlags {
-    /// Which node.
-    #[arg(value_name = "NAME")]
-    pub name: NodeName,
-
-    /// Whom to ask: a node other than that one.
-    #[command(flatten)]
-    pub operator: OperatorFlags,
 }
 
 /// Flags of `serve`.
@@ -173,7 +113,7 @@ pub struct ServeFlags {
         long,
         env = "CONFAB_CONTROL_CLUSTER_ADDRESS",
         value_name = "HOST:PORT",
-        value_parser = host_and_port
+        value_parser = operator::host_and_port
     )]
     pub cluster_address: Option<String>,
 
@@ -184,7 +124,7 @@ pub struct ServeFlags {
         env = "CONFAB_CONTROL_PUBLIC_ADDRESS",
         value_name = "HOST:PORT",
         value_delimiter = ',',
-        value_parser = host_and_port
+        value_parser = operator::host_and_port
     )]
     pub public_addresses: Vec<String>,
 
@@ -343,103 +283,6 @@ pub struct ServeFlags {
     pub log_format: LogFormat,
 }
 
-/// Flags of `relay-identity`.
-#[derive(Args, Debug)]
-pub struct RelayIdentityFlags {
-    /// What the relay is called: 1 to 32 of a-z, 0-9 and '-'. One name for each relay: a second link of the same name takes
-    /// the first one's place.
-    pub name: RelayName,
-
-    /// Folder to write relay.crt, relay.key and ca.crt into; made when it is missing.
-    #[arg(long, value_name = "FOLDER")]
-    pub out: PathBuf,
-
-    /// The server's data folder, which holds the cluster CA. The CA is made when there is none yet.
-    #[arg(
-        long,
-        env = "CONFAB_CONTROL_DATA_DIR",
-        default_value = "confab-data",
-        value_name = "FOLDER"
-    )]
-    pub data_dir: PathBuf,
-}
-
-/// Flags of `node-identity`.
-#[derive(Args, Debug)]
-pub struct NodeIdentityFlags {
-    /// What the node is called: 1 to 32 of a-z, 0-9 and '-'. It runs under this name.
-    pub name: NodeName,
-
-    /// A DNS name or address by which clients and relays reach the node, for its certificate, as `serve --public-name` has it; several
-    /// may be given.
-    #[arg(long = "public-name", value_name = "NAME")]
-    pub public_names: Vec<String>,
-
-    /// Folder to write to; made when it is missing.
-    #[arg(long, value_name = "FOLDER")]
-    pub out: PathBuf,
-
-    /// The folder with the cluster's authority. It is made when there is none yet.
-    #[arg(
-        long,
-        env = "CONFAB_CONTROL_DATA_DIR",
-        default_value = "confab-data",
-        value_name = "FOLDER"
-    )]
-    pub data_dir: PathBuf,
-}
-
-/// Flags of `operator-identity`.
-#[derive(Args, Debug)]
-pub struct OperatorIdentityFlags {
-    /// Folder to write to; made when it is missing. Commands take it as their --data-dir.
-    #[arg(long, value_name = "FOLDER")]
-    pub out: PathBuf,
-
-    /// The folder with the cluster's authority.
-    #[arg(
-        long,
-        env = "CONFAB_CONTROL_DATA_DIR",
-        default_value = "confab-data",
-        value_name = "FOLDER"
-    )]
-    pub data_dir: PathBuf,
-}
-
-/// Flags of `cluster-keys`.
-#[derive(Args, Debug)]
-pub struct ClusterKeysFlags {
-    /// Folder to write to; made when it is missing. One that holds other keys is left alone.
-    #[arg(long, value_name = "FOLDER")]
-    pub out: PathBuf,
-
-    /// Copy ca.key as well: the node makes its identity by itself, and can make any other.
-    #[arg(long)]
-    pub ca_key: bool,
-
-    /// The data folder of a node that is in the cluster. Its keys are made when there are none yet.
-    #[arg(
-        long,
-        env = "CONFAB_CONTROL_DATA_DIR",
-        default_value = "confab-data",
-        value_name = "FOLDER"
-    )]
-    pub data_dir: PathBuf,
-}
-
-/// Flags of `fingerprint`.
-#[derive(Args, Debug)]
-pub struct FingerprintFlags {
-    /// The server's data folder, which holds the cluster CA.
-    #[arg(
-        long,
-        env = "CONFAB_CONTROL_DATA_DIR",
-        default_value = "confab-data",
-        value_name = "FOLDER"
-    )]
-    pub data_dir: PathBuf,
-}
-
 /// How log lines look.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LogFormat {
@@ -491,7 +334,7 @@ impl ServeFlags {
             },
             max_conferences: self.max_conferences,
             connections: ConnectionLimits {
-                strangers: CrowdLimits {
+                strangers: PlaceLimits {
                     per_source: self.max_strangers_per_address as usize,
                     total: self.max_strangers as usize,
                 },
@@ -516,18 +359,6 @@ impl Config {
             data_dir: data_dir.into(),
             ..flags.config()
         }
-    }
-}
-
-fn host_and_port(text: &str) -> Result<String, &'static str> {
-    let is_one = |(host, port): (&str, &str)| {
-        let has_port = port.parse::<u16>().is_ok_and(|port| port > 0);
-        let is_bracketed = host.starts_with('[') && host.ends_with(']');
-        has_port && !host.is_empty() && (is_bracketed || !host.contains(':'))
-    };
-    match text.rsplit_once(':').is_some_and(is_one) {
-        true => Ok(text.to_owned()),
-        false => Err("HOST:PORT, an IPv6 address as [ADDRESS]:PORT"),
     }
 }
 

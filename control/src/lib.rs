@@ -6,6 +6,7 @@
 //! * [`server`]: starts a server and puts its parts together;
 //! * [`listener`]: the endpoint, which takes connections in;
 //! * [`api`], [`peer_api`]: the requests of clients; those of nodes and operators;
+//! * `refusals`: the errors of the services, as clients read them;
 //! * [`clients`]: the connected clients;
 //! * [`conferences`], [`rooms`], [`accounts`]: who is what in which conference; who is in a conference now; who somebody is;
 //! * [`tls`]: the cluster CA and certificates;
@@ -30,6 +31,7 @@ pub mod metrics;
 pub mod operator;
 pub mod peer_api;
 pub mod random;
+mod refusals;
 pub mod rooms;
 pub mod server;
 pub mod source;

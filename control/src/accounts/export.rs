@@ -1,11 +1,10 @@
 //! Everything that is kept about somebody, for that person.
 
-use confab_protocol::control::Refusal;
 use confab_protocol::control::room::{Role, Visibility};
 use serde_json::{Value, json};
 
 use crate::clock::UnixMillis;
-use crate::store::{AccountRecord, Membership, SessionRecord, Store};
+use crate::store::{AccountRecord, Membership, SessionRecord, Store, StoreError};
 
 /// Memberships read at a time.
 const PAGE: u32 = 500;
@@ -15,7 +14,7 @@ pub(super) async fn document(
     store: &dyn Store,
     account: &AccountRecord,
     now: UnixMillis,
-) -> Result<String, Refusal> {
+) -> Result<String, StoreError> {
     let sessions = store.sessions_of(account.id, now).await?;
     let mut conferences: Vec<Value> = Vec::new();
     let mut cursor = None;

@@ -1,14 +1,13 @@
 //! Argon2id (RFC 9106) away from the async threads, behind a bounded queue.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use confab_protocol::control::{ErrorCode, Password, Refusal};
+use confab_protocol::control::Password;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::scratch::Scratch;
 use crate::metrics::door::{Limit, Refusals};
 use crate::metrics::timed::Histogram;
 use crate::random;
@@ -19,8 +18,6 @@ const SALT_LEN: usize = 16;
 const HASH_LEN: usize = 32;
 /// The form in which hashes are kept now.
 const FORM: u8 = 1;
-/// What a client is told to wait when the queue is full: a few hashes' time.
-const BUSY_RETRY: Duration = Duration::from_millis(500);
 
 /// What a hash costs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -113,37 +110,20 @@ pub struct Hasher {
     running: Arc<Semaphore>,
     /// Memory for hashes, as many pieces as ever ran at once. It is kept: threads come and go, and an allocator that
     /// holds 19 MiB for each thread that once computed a hash would hold hundreds.
-    scratch: Arc<Mutex<Vec<Scratch>>>,
+    memory: Arc<Mutex<Vec<Vec<Block>>>>,
     waited: Arc<Histogram>,
     refusals: Refusals,
     /// Hashes that wait or run, and hashes that run, at most.
     places: (usize, usize),
 }
 
-/// The hash was not computed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// Why a hash is not computed.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HashError {
-    /// As many wait as may.
-    #[error("too many passwords are being checked at the moment")]
+    /// The queue is full.
     Busy,
     /// The cost cannot be computed, or the thread ended.
-    #[error("the password could not be hashed")]
     Failed,
-}
-
-impl From<HashError> for Refusal {
-    fn from(error: HashError) -> Self {
-        match error {
-            HashError::Busy => Refusal::new(
-                ErrorCode::Busy,
-                "too many people sign in at the moment; try again in a moment",
-            )
-            .after(BUSY_RETRY),
-            HashError::Failed => {
-                Refusal::new(ErrorCode::Internal, "the password could not be checked")
-            }
-        }
-    }
 }
 
 impl Hasher {
@@ -159,7 +139,7 @@ impl Hasher {
             admitted: Arc::new(Semaphore::new(parallel + queue)),
             strangers: Arc::new(Semaphore::new(parallel + queue - queue / 4)),
             running: Arc::new(Semaphore::new(parallel)),
-            scratch: Arc::default(),
+            memory: Arc::default(),
             waited: Arc::default(),
             refusals,
             places: (parallel + queue, parallel),
@@ -183,8 +163,8 @@ impl Hasher {
     pub async fn hash(&self, password: Password, queue: Queue) -> Result<PasswordHash, HashError> {
         let cost = self.cost;
         let salt = random::bytes();
-        let work = move |scratch: &mut Scratch| {
-            compute(cost, &salt, password.reveal().as_bytes(), scratch)
+        let work = move |memory: &mut Vec<Block>| {
+            compute(cost, &salt, password.reveal().as_bytes(), memory)
         };
         let hash = self.run(queue, work).await?;
         Ok(PasswordHash { cost, salt, hash })
@@ -201,10 +181,10 @@ impl Hasher {
         let text = text.into();
         let exists = stored.is_some();
         let expected = stored.unwrap_or_else(|| self.dummy.clone());
-        let work = move |scratch: &mut Scratch| {
+        let work = move |memory: &mut Vec<Block>| {
             let password: Option<Password> = text.parse().ok();
             let shown = password.as_ref().map_or("", Password::reveal);
-            let hash = compute(expected.cost, &expected.salt, shown.as_bytes(), scratch)?;
+            let hash = compute(expected.cost, &expected.salt, shown.as_bytes(), memory)?;
             let is_equal = verify_slices_are_equal(&hash, &expected.hash).is_ok();
             Some(is_equal && password.is_some())
         };
@@ -214,7 +194,7 @@ impl Hasher {
     async fn run<T: Send + 'static>(
         &self,
         queue: Queue,
-        work: impl FnOnce(&mut Scratch) -> Option<T> + Send + 'static,
+        work: impl FnOnce(&mut Vec<Block>) -> Option<T> + Send + 'static,
     ) -> Result<T, HashError> {
         let admitted = self.admit(queue).inspect_err(|_| {
             self.refusals.count(Limit::PasswordQueue);
@@ -223,14 +203,14 @@ impl Hasher {
         let running = self.running.clone().acquire_owned().await;
         let running = running.map_err(|_| HashError::Failed)?;
         self.waited.observe(began.elapsed());
-        let pool = self.scratch.clone();
+        let pool = self.memory.clone();
         let result = tokio::task::spawn_blocking(move || {
             // Held by the thread: a client that goes away does not make room for work that still runs.
             let _permits = (admitted, running);
             let take = || pool.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut scratch = take().pop().unwrap_or_default();
-            let result = work(&mut scratch);
-            take().push(scratch);
+            let mut memory = take().pop().unwrap_or_default();
+            let result = work(&mut memory);
+            take().push(memory);
             result
         });
         result
@@ -255,10 +235,14 @@ fn compute(
     cost: HashCost,
     salt: &[u8],
     password: &[u8],
-    scratch: &mut Scratch,
+    memory: &mut Vec<Block>,
 ) -> Option<[u8; HASH_LEN]> {
     let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(HASH_LEN)).ok()?;
-    let blocks = scratch.blocks(params.block_count());
+    let count = params.block_count();
+    if memory.len() < count {
+        memory.resize(count, Block::default());
+    }
+    let blocks = &mut memory[..count];
     let mut hash = [0; HASH_LEN];
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
         .hash_password_into_with_memory(password, salt, &mut hash, blocks)
@@ -320,7 +304,7 @@ mod tests {
             passes: 2,
             lanes: 1,
         };
-        let hash = compute(cost, b"somesalt", b"password", &mut Scratch::default()).unwrap();
+        let hash = compute(cost, b"somesalt", b"password", &mut Vec::new()).unwrap();
         assert_eq!(
             data_encoding::HEXLOWER.encode(&hash),
             "09316115d5cf24ed5a15a31a3ba326e5cf32edc24702987c02b6566f61913cf7"

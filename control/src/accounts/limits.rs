@@ -8,9 +8,10 @@
 
 use std::time::{Duration, Instant};
 
-use confab_protocol::control::{AccountId, ErrorCode, Refusal};
+use confab_protocol::control::AccountId;
 
 use super::cookie::KnownDevice;
+use super::errors::{PasswordLimit, Throttled};
 use crate::metrics::door::{Limit, Refusals};
 use crate::source::Source;
 use crate::throttle::{Rate, Throttle};
@@ -85,37 +86,37 @@ impl Limiter {
     }
 
     /// To be asked before anything is looked up for a stranger.
-    pub(super) fn admit_from(&self, source: Source) -> Result<(), Refusal> {
+    pub(super) fn admit_from(&self, source: Source) -> Result<(), Throttled> {
         let taken = self.hashes_of_source.take_of(source, Instant::now());
         taken.map_err(|wait| {
             self.refusals.count(Limit::SignInsOfSource);
-            throttled("too many sign-ins from your network", wait)
+            throttled(PasswordLimit::Source, wait)
         })
     }
 
     /// The same for a device that some account knows. Strangers at its source do not empty this bucket.
-    pub(super) fn admit_device(&self, device: KnownDevice) -> Result<(), Refusal> {
+    pub(super) fn admit_device(&self, device: KnownDevice) -> Result<(), Throttled> {
         let taken = self.checks_of_device.take(device, Instant::now());
         taken.map_err(|wait| {
             self.refusals.count(Limit::SignInsOfDevice);
-            throttled("too many sign-ins from this device", wait)
+            throttled(PasswordLimit::Device, wait)
         })
     }
 
     /// To be asked before a password is checked for somebody who is signed in.
-    pub(super) fn admit_signed_in(&self, account: AccountId) -> Result<(), Refusal> {
+    pub(super) fn admit_signed_in(&self, account: AccountId) -> Result<(), Throttled> {
         let taken = self.checks_of_account.take(account, Instant::now());
         taken.map_err(|wait| {
             self.refusals.count(Limit::PasswordsOfAccount);
-            throttled("too many password checks for this account", wait)
+            throttled(PasswordLimit::Account, wait)
         })
     }
 
     /// To be asked before a password is checked; give it back when the password was right, or was not checked.
-    pub(super) fn admit(&self, guess: Guess<'_>) -> Result<(), Refusal> {
+    pub(super) fn admit(&self, guess: Guess<'_>) -> Result<(), Throttled> {
         self.take(guess, Instant::now()).map_err(|wait| {
             self.refusals.count(Limit::PasswordsOfAccount);
-            throttled("too many wrong passwords for this account", wait)
+            throttled(PasswordLimit::WrongPasswords, wait)
         })
     }
 
@@ -144,13 +145,8 @@ impl Limiter {
     }
 }
 
-fn throttled(what: &str, wait: Duration) -> Refusal {
-    let seconds = wait.as_secs() + 1;
-    Refusal::new(
-        ErrorCode::Throttled,
-        format!("{what}; try again in {seconds} s"),
-    )
-    .after(wait)
+fn throttled(limit: PasswordLimit, wait: Duration) -> Throttled {
+    Throttled { limit, wait }
 }
 
 #[cfg(test)]
@@ -174,7 +170,7 @@ mod tests {
         Source::from(IpAddr::from([192, 0, 2, last]))
     }
 
-    fn passed(mut guess: impl FnMut() -> Result<(), Refusal>) -> usize {
+    fn passed(mut guess: impl FnMut() -> Result<(), Throttled>) -> usize {
         (0..20).filter(|_| guess().is_ok()).count()
     }
 

@@ -2,11 +2,11 @@
 
 use std::str::FromStr as _;
 
-use confab_protocol::control::{Email, ErrorCode, Password, Refusal, Username, text};
+use confab_protocol::control::{Email, NameError, Password, Username, text};
 use zeroize::Zeroizing;
 
 /// Fewest characters of a password beside the names that others know.
-const LEAST_OWN: usize = 8;
+pub const LEAST_OWN: usize = 8;
 
 /// A name shorter than this says nothing about a password that holds it: everything holds a letter or two.
 const SHORTEST_TELLING_NAME: usize = 3;
@@ -79,34 +79,31 @@ const COMMON: [&str; 64] = [
     "zaq12wsxcde3",
 ];
 
-/// Reads a password that somebody chose; a refusal says why it will not do.
-///
-/// `field` is the request's field that holds it.
-pub fn choose(
-    text: &str,
-    field: &'static str,
-    username: &Username,
-    email: &Email,
-) -> Result<Password, Refusal> {
-    let weak = |message: String| Refusal::new(ErrorCode::WeakPassword, message).about(field);
-    let password = Password::from_str(text).map_err(|error| weak(error.to_string()))?;
+/// Why a password is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WeakPassword {
+    /// It is not a password (RFC 8265): too short, too long, or with characters that it may not have.
+    Form(NameError),
+    /// It is one of the most common ones.
+    Common,
+    /// It repeats one or two characters.
+    Repeated,
+    /// It has fewer than [`LEAST_OWN`] characters beside the username and the e-mail address.
+    Names,
+}
+
+/// Parses a new password, and refuses one that is easy to guess.
+pub fn choose(text: &str, username: &Username, email: &Email) -> Result<Password, WeakPassword> {
+    let password = Password::from_str(text).map_err(WeakPassword::Form)?;
     let folded = Zeroizing::new(password.reveal().to_lowercase());
     if is_common(&folded) {
-        return Err(weak(
-            "this is one of the most common passwords: take a few words that only you put together"
-                .to_owned(),
-        ));
+        return Err(WeakPassword::Common);
     }
     if is_repeated(&folded) {
-        return Err(weak(
-            "the password repeats one or two characters: take a few words that only you put together".to_owned(),
-        ));
+        return Err(WeakPassword::Repeated);
     }
     if own_characters(&folded, username, email) < LEAST_OWN {
-        let message = format!(
-            "others know your username and e-mail address: a password has {LEAST_OWN} characters or more beside them"
-        );
-        return Err(weak(message));
+        return Err(WeakPassword::Names);
     }
     Ok(password)
 }
@@ -146,14 +143,17 @@ fn is_repeated(folded: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use confab_protocol::control::{ErrorCode, Refusal};
 
-    fn judge(text: &str) -> Result<Password, Refusal> {
+    use super::*;
+    use crate::accounts::errors::RegisterError;
+
+    fn judge(text: &str) -> Result<Password, WeakPassword> {
         let (username, email) = (
             "ann.lee".parse().unwrap(),
             "sunshine@example.org".parse().unwrap(),
         );
-        choose(text, "password", &username, &email)
+        choose(text, &username, &email)
     }
 
     #[test]
@@ -172,7 +172,7 @@ mod tests {
             "correct\u{202e}horse",
             &"x1y2".repeat(40),
         ] {
-            let refusal = judge(easy).unwrap_err();
+            let refusal = Refusal::from(RegisterError::from(judge(easy).unwrap_err()));
             assert_eq!(refusal.code, ErrorCode::WeakPassword, "{easy}");
             assert_eq!(refusal.field, Some("password"));
             assert!(!refusal.message.contains(easy));
@@ -183,12 +183,7 @@ mod tests {
     fn a_name_inside_a_long_password_is_no_offence() {
         assert!(judge("ann.lee and eight more").is_ok());
         let judge = |text: &str, username: &str, email: &str| {
-            choose(
-                text,
-                "password",
-                &username.parse().unwrap(),
-                &email.parse().unwrap(),
-            )
+            choose(text, &username.parse().unwrap(), &email.parse().unwrap())
         };
         assert!(judge("seven brown bears", "eve", "e@example.org").is_ok());
         assert!(judge("evening12345eve", "eve", "e@example.org").is_ok());

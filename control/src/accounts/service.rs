@@ -7,10 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use confab_protocol::control::{AccountId, Birthday, Device, Email, ErrorCode, Refusal, Username};
+use confab_protocol::control::{AccountId, Birthday, Device, Email, Username};
 use zeroize::Zeroizing;
 
 use super::cookie::{CookieKey, KnownDevice};
+use super::errors::{
+    ChangePasswordError, LoginError, PasswordCheckError, RegisterError, SessionError, Throttled,
+};
+use super::hashing::HashError;
 use super::hashing::{HashCost, Hasher, PasswordHash, Queue};
 use super::limits::{Guess, Limiter, LoginLimits, Whose};
 use super::token::TokenKey;
@@ -24,8 +28,6 @@ use crate::store::{AccountRecord, Name, SessionId, Store, StoreError};
 
 mod outage;
 mod sessions;
-
-use sessions::session_ended;
 
 /// What the operator decides about accounts.
 #[derive(Clone, Debug)]
@@ -165,20 +167,24 @@ impl Accounts {
     }
 
     /// Makes an account and its first session.
-    pub async fn register(&self, new: Registration, source: Source) -> Result<Granted, Refusal> {
+    pub async fn register(
+        &self,
+        new: Registration,
+        source: Source,
+    ) -> Result<Granted, RegisterError> {
         let Registration {
             username, email, ..
         } = &new;
         let now = self.clock.now();
         self.check_age(new.birthday, now)?;
-        let password = password::choose(&new.password, "password", username, email)?;
+        let password = password::choose(&new.password, username, email)?;
         self.limiter.admit_from(source)?;
         // Not the guarantee, which is the store's, but it saves the hash.
         let taken = |account: AccountRecord, name| {
             // Whose names these are is a guess as well.
             let guess = Guess::Stranger(Whose::Account(account.id), source);
             self.limiter.admit(guess)?;
-            Err(Refusal::from(StoreError::Taken(name)))
+            Err::<Granted, RegisterError>(StoreError::Taken(name).into())
         };
         if let Some(account) = self.store.account_by_username(username.clone()).await? {
             return taken(account, Name::Username);
@@ -203,11 +209,11 @@ impl Accounts {
         self.store.create_account(account.clone()).await?;
         self.limiter.give_back(guess);
         let cookie = self.cookies.fresh(account.id);
-        self.begin_session(account, new.device, cookie).await
+        Ok(self.begin_session(account, new.device, cookie).await?)
     }
 
     /// Begins a session. Whether the account exists shows neither in the answer nor in the work.
-    pub async fn login(&self, login: Login, source: Source) -> Result<Granted, Refusal> {
+    pub async fn login(&self, login: Login, source: Source) -> Result<Granted, LoginError> {
         let shown = self.cookies.open(&login.cookie);
         match shown {
             Some(device) => self.limiter.admit_device(device)?,
@@ -233,12 +239,11 @@ impl Accounts {
             None => (Guess::Stranger(whose, source), Queue::Strangers),
         };
         let stored = account.as_ref().map(|account| account.password.clone());
-        let right = self.check(guess, queue, login.password, stored).await?;
+        let right = self
+            .check::<LoginError>(guess, queue, login.password, stored)
+            .await?;
         let Some(account) = account.filter(|_| right) else {
-            return Err(Refusal::new(
-                ErrorCode::BadCredentials,
-                "the name or the password is wrong",
-            ));
+            return Err(LoginError::WrongCredentials);
         };
         let cookie = self.cookie_of(known, account.id);
         self.begin_session(account, login.device, cookie).await
@@ -250,16 +255,8 @@ impl Accounts {
     }
 
     /// The account that a connection acts for.
-    pub async fn account(&self, id: AccountId) -> Result<AccountRecord, Refusal> {
-        self.store.account(id).await?.ok_or_else(session_ended)
-    }
-
-    /// The account of a name that somebody wrote.
-    pub async fn by_username(&self, name: Username) -> Result<AccountRecord, Refusal> {
-        let found = self.store.account_by_username(name).await?;
-        found.ok_or_else(|| {
-            Refusal::new(ErrorCode::NotFound, "there is no account of this name").about("username")
-        })
+    pub async fn account(&self, id: AccountId) -> Result<AccountRecord, SessionError> {
+        self.store.account(id).await?.ok_or(SessionError::Ended)
     }
 
     /// Takes another password and ends every other session.
@@ -268,18 +265,20 @@ impl Accounts {
         who: &SignedIn,
         old: Zeroizing<String>,
         new: Zeroizing<String>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ChangePasswordError> {
         let account = self.account(who.account).await?;
-        let chosen = password::choose(&new, "new_password", &account.username, &account.email)?;
-        let checked = self.check_password(&account, old, "old_password").await;
-        if let Err(refused) = checked {
+        let chosen = password::choose(&new, &account.username, &account.email)?;
+        let checked = self.check_password(&account, old).await;
+        if let Err(error) = checked {
             // It may be this very wish that set it, whose end came to nothing. Or a second guess, which counts as one.
             let (guess, stored) = (Guess::SignedIn(account.id), account.password.clone());
-            let is_set = refused.code == ErrorCode::BadCredentials
-                && self.check(guess, Queue::Known, new, Some(stored)).await?;
+            let is_set = error == PasswordCheckError::Wrong
+                && self
+                    .check::<PasswordCheckError>(guess, Queue::Known, new, Some(stored))
+                    .await?;
             return match is_set {
                 true => Ok(self.end_all(account.id, Some(who.session)).await?),
-                false => Err(refused),
+                false => Err(error.into()),
             };
         }
         let hash = self.hasher.hash(chosen, Queue::Known).await?;
@@ -290,9 +289,9 @@ impl Accounts {
     }
 
     /// Everything that is kept about the account, as JSON.
-    pub async fn export(&self, account: AccountId) -> Result<String, Refusal> {
+    pub async fn export(&self, account: AccountId) -> Result<String, SessionError> {
         let account = self.account(account).await?;
-        export::document(self.store.as_ref(), &account, self.clock.now()).await
+        Ok(export::document(self.store.as_ref(), &account, self.clock.now()).await?)
     }
 
     /// Whether `password` is the account's, before something that cannot be undone. For somebody who is signed in to it.
@@ -300,33 +299,33 @@ impl Accounts {
         &self,
         account: &AccountRecord,
         password: Zeroizing<String>,
-        field: &'static str,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), PasswordCheckError> {
         self.limiter.admit_signed_in(account.id)?;
         let guess = Guess::SignedIn(account.id);
         let stored = Some(account.password.clone());
-        match self.check(guess, Queue::Known, password, stored).await? {
+        match self
+            .check::<PasswordCheckError>(guess, Queue::Known, password, stored)
+            .await?
+        {
             true => Ok(()),
-            false => {
-                Err(Refusal::new(ErrorCode::BadCredentials, "the password is wrong").about(field))
-            }
+            false => Err(PasswordCheckError::Wrong),
         }
     }
 
     /// Deletes an account that owns no conference any more, and ends its sessions.
-    pub async fn delete(&self, account: AccountId) -> Result<(), Refusal> {
+    pub async fn delete(&self, account: AccountId) -> Result<(), StoreError> {
         self.end_all(account, None).await?;
-        Ok(self.store.delete_account(account).await?)
+        self.store.delete_account(account).await
     }
 
     /// Whether the password is the one that is `stored`, if the guess may be made. One that is right, or is not checked, does not count.
-    async fn check(
+    async fn check<E: From<Throttled> + From<HashError>>(
         &self,
         guess: Guess<'_>,
         queue: Queue,
         password: Zeroizing<String>,
         stored: Option<PasswordHash>,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<bool, E> {
         self.limiter.admit(guess)?;
         let checked = self.hasher.verify(password, stored, queue).await;
         if !matches!(checked, Ok(false)) {
@@ -343,17 +342,15 @@ impl Accounts {
         }
     }
 
-    fn check_age(&self, birthday: Birthday, now: UnixMillis) -> Result<(), Refusal> {
+    fn check_age(&self, birthday: Birthday, now: UnixMillis) -> Result<(), RegisterError> {
         let age = birthday.age_on(now.day());
         if age < 0 {
-            return Err(Refusal::invalid(
-                "birthday",
-                "a birthday does not lie in the future",
-            ));
+            return Err(RegisterError::BirthdayInFuture);
         }
         if age < i16::from(self.min_age) {
-            let message = format!("one has to be {} years old to register", self.min_age);
-            return Err(Refusal::new(ErrorCode::TooYoung, message).about("birthday"));
+            return Err(RegisterError::TooYoung {
+                min_age: self.min_age,
+            });
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod conferences;
+mod reply;
 mod rooms;
 
 use std::time::Instant;
@@ -11,13 +12,11 @@ use confab_protocol::control::{ErrorCode, MAX_REQUEST, Refusal};
 use confab_protocol::version;
 use confab_protocol::wire::{self, request, response};
 
+use self::reply::Answer;
 use super::client::Client;
 use super::fields as read;
 use crate::AGENT;
 use crate::accounts::SignedIn;
-use crate::store::Cursor;
-
-type Answer = Result<response::Kind, Refusal>;
 
 /// Carries a request out and counts it. Before `hello` every other request is refused.
 pub(super) async fn dispatch(client: &Client, request: request::Kind) -> Answer {
@@ -152,12 +151,4 @@ fn greet(client: &Client, hello: &wire::Hello) -> Answer {
             .unwrap_or_default(),
         authority: Bytes::copy_from_slice(&client.services.authority),
     }))
-}
-
-fn next(cursor: Option<Cursor>) -> Bytes {
-    cursor.map(|cursor| cursor.0).unwrap_or_default()
-}
-
-fn done() -> Answer {
-    Ok(response::Kind::Done(wire::Done { pending: false }))
 }

@@ -3,19 +3,19 @@
 //! A connection has a place among the strangers of its source until it signs in; then it counts for its account. When it is signed out it
 //! is a stranger again.
 
-pub mod crowd;
+pub mod places;
 pub mod share;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use confab_protocol::control::{AccountId, ErrorCode, Refusal};
+use confab_protocol::control::AccountId;
 use confab_protocol::wire;
 use tokio::sync::watch;
 
-use self::crowd::{Crowd, CrowdLimits, Place};
-use self::share::{Full, MAX_CONNECTIONS, Part, Share, Shares};
+use self::places::{Place, PlaceLimits, Places};
+use self::share::{Full, Part, Share, Shares};
 use crate::accounts::SignedIn;
 use crate::events::{EventSink, connection_event};
 use crate::metrics::door::{Limit, Refusals};
@@ -29,9 +29,6 @@ const ACCOUNTS_RATE: Rate = Rate {
     burst: 100.0,
     per_second: 50.0,
 };
-/// What a client is told to wait when there is no place for its connection: until some that were lost are given up.
-const FULL_RETRY: Duration = Duration::from_secs(10);
-
 /// Time between two looks whether all clients have gone.
 const GONE_POLL: Duration = Duration::from_millis(10);
 
@@ -39,16 +36,25 @@ const GONE_POLL: Duration = Duration::from_millis(10);
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
     /// Of those who are not signed in.
-    pub strangers: CrowdLimits,
+    pub strangers: PlaceLimits,
     /// Of those who are signed in.
     pub signed_in: usize,
+}
+
+/// Why a connection does not act for an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignInError {
+    /// The node has as many signed-in connections as it takes.
+    NodeFull,
+    /// The account has as many connections here as it may have.
+    AccountFull,
 }
 
 /// All connected clients. Clones share them.
 #[derive(Clone)]
 pub struct Clients {
     max_signed_in: usize,
-    strangers: Crowd,
+    strangers: Places,
     /// Requests of each account.
     requests: Arc<Throttle>,
     refusals: Refusals,
@@ -95,7 +101,7 @@ impl Clients {
     pub fn new(limits: ConnectionLimits, refusals: Refusals) -> Self {
         Self {
             max_signed_in: limits.signed_in,
-            strangers: Crowd::new(limits.strangers),
+            strangers: Places::new(limits.strangers),
             requests: Arc::new(Throttle::new(ACCOUNTS_RATE)),
             refusals,
             known: Arc::default(),
@@ -205,7 +211,7 @@ impl Entry {
     /// # Errors
     ///
     /// When the account, or the node, has as many connections as it may have.
-    pub fn sign_in(&self, who: SignedIn) -> Result<(), Refusal> {
+    pub fn sign_in(&self, who: SignedIn) -> Result<(), SignInError> {
         let mut known = self.clients.lock();
         let part = match known.leave_session(self.id) {
             Some((before, part)) if before.account == who.account => part,
@@ -228,28 +234,15 @@ impl Entry {
     }
 
     /// A part of the account's share for one connection more, which counts from then on.
-    fn new_part(&self, known: &mut Known, account: AccountId) -> Result<Part, Refusal> {
-        let refused = |limit, code, message: String| {
-            self.clients.refusals.count(limit);
-            Refusal::new(code, message).after(FULL_RETRY)
-        };
+    fn new_part(&self, known: &mut Known, account: AccountId) -> Result<Part, SignInError> {
+        let refusals = &self.clients.refusals;
         if known.signed_in >= self.clients.max_signed_in {
-            let message = "the server has as many people as it takes: try again in a moment";
-            return Err(refused(
-                Limit::Connections,
-                ErrorCode::Busy,
-                message.to_owned(),
-            ));
+            refusals.count(Limit::Connections);
+            return Err(SignInError::NodeFull);
         }
         let part = known.shares.join(account).map_err(|Full| {
-            let message = format!(
-                "this account has {MAX_CONNECTIONS} connections here, as many as may be: close one"
-            );
-            refused(
-                Limit::ConnectionsOfAccount,
-                ErrorCode::LimitReached,
-                message,
-            )
+            refusals.count(Limit::ConnectionsOfAccount);
+            SignInError::AccountFull
         })?;
         known.signed_in += 1;
         Ok(part)
@@ -268,14 +261,14 @@ impl Entry {
 }
 
 impl Known {
-    fn sign_out(&mut self, id: ClientId, strangers: &Crowd) {
+    fn sign_out(&mut self, id: ClientId, strangers: &Places) {
         if self.leave_session(id).is_some() {
             self.become_stranger(id, strangers);
         }
     }
 
     /// The client, which has left its session, needs a place among strangers.
-    fn become_stranger(&mut self, id: ClientId, strangers: &Crowd) {
+    fn become_stranger(&mut self, id: ClientId, strangers: &Places) {
         self.signed_in -= 1;
         if let Some(client) = self.clients.get(&id) {
             let place = strangers.admit(client.source).map(Arc::new);

@@ -18,7 +18,8 @@ use tokio::sync::mpsc;
 
 use super::events::RelayEvent;
 use super::names::RelayName;
-use super::registry::{Linked, RelayInfo, Relays, TooMuch};
+use super::registry::{Linked, Relays};
+use super::relay::{RelayInfo, TooMuch};
 use crate::AGENT;
 use crate::close;
 

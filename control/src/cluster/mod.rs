@@ -1,7 +1,7 @@
 //! The relays, which are linked, how loaded they are, and how a room talks to its own; and the other control nodes.
 //!
 //! * [`names`]: what relays and control nodes are called;
-//! * [`registry`]: who is linked; [`events`]: what rooms are told of it;
+//! * [`registry`]: the relays by name; `relay`: one of them, its link, its rooms and its leftovers; [`events`]: what rooms are told of it;
 //! * [`placement`]: which of them a room goes to; `refusals`: which of them open no sessions;
 //! * [`link`]: one relay's stream: commands out, results and ends of media in;
 //! * [`leftovers`]: rooms that a relay has and nobody here knows;
@@ -17,6 +17,7 @@ pub mod nodes;
 pub mod placement;
 mod refusals;
 pub mod registry;
+mod relay;
 pub mod revoked;
 pub mod status;
 
@@ -29,4 +30,5 @@ pub use names::{
     RelayName,
 };
 pub use placement::RelayWish;
-pub use registry::{LinkedRelay, Relays};
+pub use registry::Relays;
+pub use relay::{LinkedRelay, RelayInfo, TooMuch};

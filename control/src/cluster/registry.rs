@@ -1,90 +1,43 @@
-//! Which relays are linked, and which rooms are on them.
+//! The relays that this node knows, by name.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use confab_protocol::cluster::{Action, BootId, Command, CommandOutcome, CommandResult, Fence};
-use confab_protocol::control::framing;
-use confab_protocol::control::{ConferenceId, Region};
+use confab_protocol::cluster::{Action, BootId, CommandOutcome, CommandResult, Fence};
+use confab_protocol::control::{ConferenceId, framing};
 use confab_protocol::version::{self, VersionRange};
 use confab_protocol::wire;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
-use super::COMMAND_DEADLINE;
 use super::events::{RelayEvent, Response};
-use super::leftovers::{Leftover, Moderated};
-use super::names::RelayName;
-use super::placement::RelayWish;
-use super::placement::{self, Candidate, Load, Wish};
-use super::refusals::Refusals;
-use crate::inbox::{Inbox, InboxFull};
+use super::leftovers::Moderated;
+use super::names::{NodeName, RelayName};
+use super::placement::{self, Candidate, RelayWish, Wish};
+use super::relay::{LinkedRelay, Relay, RelayInfo, TooMuch};
+use super::status::RelayStatus;
+use crate::inbox::Inbox;
 use crate::random;
-use crate::throttle::{Bucket, Rate};
 
-/// A command that was not answered by then will not be: its room gave up long ago.
-const FORGET_COMMAND: Duration = Duration::from_secs(30);
-/// Commands that wait for their results at most; with one more, the relay loses its link.
-const MAX_PENDING: usize = 32_768;
-/// Media sessions that a relay is believed to take, or to have.
-const MAX_SESSIONS: u32 = 1_000_000;
-/// Datagrams a second that a relay is believed to carry.
-const MAX_DATAGRAMS_PER_S: u64 = 1_000_000_000;
-/// Links of one relay: so many at once, then so many a second. A relay waits 0.1 s and longer between two.
-const LINK_RATE: Rate = Rate {
-    burst: 10.0,
-    per_second: 0.5,
-};
-
-/// A relay that a room can be placed on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LinkedRelay {
-    /// Which.
-    pub name: RelayName,
-    /// Which run of it.
-    pub boot: BootId,
-    /// Where clients reach it.
-    pub addresses: Vec<SocketAddr>,
-    /// Which region it serves.
-    pub region: Option<Region>,
-    /// Versions of media datagrams that it speaks.
-    pub media: VersionRange,
-    /// It ends a session from which it hears nothing for so long.
-    pub idle_timeout: Duration,
-}
-
-/// A relay's first message, read.
-#[derive(Clone, Debug)]
-pub struct RelayInfo {
-    /// Which run of the relay.
-    pub boot: BootId,
-    /// Which region it serves.
-    pub region: Option<Region>,
-    /// Where clients reach it.
-    pub addresses: Vec<SocketAddr>,
-    /// Media sessions that it takes.
-    pub max_sessions: u32,
-    /// Versions of media datagrams that it speaks.
-    pub media: VersionRange,
-    /// It ends a session from which it hears nothing for so long.
-    pub idle_timeout: Duration,
-}
+/// Relays have linked to a node that has just started after this time.
+const LINKING: Duration = Duration::from_secs(5);
+/// Time between two looks for a relay meanwhile.
+const LINKING_LOOK: Duration = Duration::from_millis(20);
 
 /// All relays that this node knows. Clones share them.
 #[derive(Clone)]
 pub struct Relays {
     relays: Arc<Mutex<HashMap<RelayName, Relay>>>,
-    pub(super) moderated: Arc<Mutex<Moderated>>,
+    moderated: Arc<Mutex<Moderated>>,
     /// Commands that a relay did not obey because of their era or placement.
     fenced: Arc<AtomicU64>,
-    /// When this node began to be there for relays.
-    pub(super) started: Instant,
+    /// When this node began to take links.
+    started: Instant,
 }
 
 impl Default for Relays {
-    /// None yet.
+    /// No relays.
     fn default() -> Self {
         Self {
             relays: Arc::default(),
@@ -95,132 +48,117 @@ impl Default for Relays {
     }
 }
 
-pub(super) struct Relay {
-    pub(super) info: RelayInfo,
-    /// `None` while the link is broken.
-    pub(super) link: Option<Link>,
-    /// True while nothing comes over the link.
-    silent: bool,
-    /// Counts links, so that the end of an old one does not end the new one.
-    serial: u64,
-    pub(super) rooms: HashMap<ConferenceId, Inbox<RelayEvent>>,
-    /// Rooms that the relay has and that no room here knows of, since when.
-    pub(super) leftovers: HashMap<ConferenceId, Leftover>,
-    /// Its last report; nothing before the first.
-    pub(super) reported: wire::RelayLoad,
-    /// Sessions opened since the last report.
-    opened: u32,
-    /// Whether it opens sessions; of this run.
-    refusals: Refusals,
-    /// How often it may link.
-    links: Bucket,
-}
-
-pub(super) struct Link {
-    out: mpsc::Sender<bytes::Bytes>,
-    /// Closes the connection when dropped or told.
-    close: Arc<tokio::sync::Notify>,
-    next_command: u64,
-    pending: HashMap<u64, Pending>,
-}
-
-struct Pending {
-    room: Inbox<RelayEvent>,
-    command: u64,
-    asked: Instant,
-    /// Whether it asks for media sessions.
-    lists: bool,
-    /// Whether it opens a media session at the run of the relay that is linked.
-    opens: bool,
-}
-
-/// A relay says more than any would that means well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TooMuch {
-    /// It links again and again.
-    #[error("it links too often")]
-    Links,
-    /// It claims more rooms than a relay has.
-    #[error(
-        "it says that it has more than {} rooms",
-        super::leftovers::MAX_LEFTOVERS
-    )]
-    Rooms,
-    /// A room cannot take in what it says.
-    #[error("it says more of a room than the room takes in")]
-    Inbox,
-}
-
-impl From<InboxFull> for TooMuch {
-    fn from(_: InboxFull) -> Self {
-        Self::Inbox
-    }
-}
-
-/// A relay's place in the registry while it is linked.
+/// The link of a relay. The relay is unlinked when this is dropped.
 pub struct Linked {
-    fenced: Arc<AtomicU64>,
     relays: Weak<Mutex<HashMap<RelayName, Relay>>>,
+    fenced: Arc<AtomicU64>,
     name: RelayName,
     serial: u64,
-    close: Arc<tokio::sync::Notify>,
+    close: Arc<Notify>,
 }
 
 impl Relays {
-    /// Enters a relay; an older link of the same name is closed. Its rooms go elsewhere if it has forgotten them.
+    // ---- Links
+
+    /// Enters the link of a relay; an older link of the same name is closed.
     ///
     /// # Errors
     ///
-    /// When it links too often: its rooms look each time whether it lives.
+    /// When the relay links too often: its rooms look each time whether it lives.
     pub fn link(
         &self,
         name: RelayName,
-        mut info: RelayInfo,
+        info: RelayInfo,
         out: mpsc::Sender<bytes::Bytes>,
     ) -> Result<Linked, TooMuch> {
-        info.max_sessions = info.max_sessions.min(MAX_SESSIONS);
-        let close = Arc::new(tokio::sync::Notify::new());
-        let link = Link {
-            out,
-            close: close.clone(),
-            next_command: 0,
-            pending: HashMap::new(),
-        };
+        let close = Arc::new(Notify::new());
         let mut relays = self.lock();
-        let relay = relays.entry(name.clone()).or_insert_with(|| Relay {
-            info: info.clone(),
-            link: None,
-            silent: false,
-            serial: 0,
-            rooms: HashMap::new(),
-            leftovers: HashMap::new(),
-            reported: wire::RelayLoad::default(),
-            opened: 0,
-            refusals: Refusals::default(),
-            links: Bucket::new(LINK_RATE, Instant::now()),
-        });
-        if relay.links.take(Instant::now()).is_err() {
-            return Err(TooMuch::Links);
-        }
-        relay.break_link();
-        if relay.info.boot == info.boot {
-            relay.tell_rooms(RelayEvent::Back);
-        } else {
-            relay.give_rooms_up();
-            relay.reported = wire::RelayLoad::default();
-            relay.leftovers.clear();
-            relay.refusals = Refusals::default();
-        }
-        relay.serial += 1;
-        (relay.info, relay.link, relay.silent) = (info, Some(link), false);
+        let relay = relays
+            .entry(name.clone())
+            .or_insert_with(|| Relay::new(name.clone(), info.clone()));
+        let serial = relay.link(info, out, close.clone())?;
         Ok(Linked {
-            fenced: self.fenced.clone(),
             relays: Arc::downgrade(&self.relays),
+            fenced: self.fenced.clone(),
             name,
-            serial: relay.serial,
+            serial,
             close,
         })
     }
+
+    /// The number of linked relays.
+    pub fn linked(&self) -> usize {
+        let relays = self.lock();
+        relays.values().filter(|relay| relay.is_linked()).count()
+    }
+
+    /// Whether the relay is linked, whichever boot of it.
+    pub fn is_linked(&self, name: &RelayName) -> bool {
+        self.lock().get(name).is_some_and(Relay::is_linked)
+    }
+
+    /// That boot of the relay, if it is linked.
+    pub fn linked_at(&self, name: &RelayName, boot: BootId) -> Option<LinkedRelay> {
+        let relays = self.lock();
+        let relay = relays.get(name)?;
+        let is_it = relay.is_linked() && relay.info().boot == boot;
+        is_it.then(|| relay.linked_relay())
+    }
+
+    /// That boot of the relay, once it is linked: a node that has just started is waited for by its relays, not long.
+    pub async fn linked_soon(&self, name: &RelayName, boot: BootId) -> Option<LinkedRelay> {
+        loop {
+            let found = self.linked_at(name, boot);
+            if found.is_some() || self.started.elapsed() >= LINKING || self.is_linked(name) {
+                return found;
+            }
+            tokio::time::sleep(LINKING_LOOK).await;
+        }
+    }
+
+    /// Has the rooms of a relay that is not let in any more go elsewhere, unless another of its name is linked.
+    pub fn give_up(&self, name: &RelayName) {
+        if let Some(relay) = self.lock().get_mut(name)
+            && !relay.is_linked()
+        {
+            relay.give_rooms_up();
+        }
+    }
+
+    /// The idle timeout of that boot of a relay, if it has ever been linked.
+    pub fn idle_timeout(&self, name: &RelayName, boot: BootId) -> Option<Duration> {
+        let relays = self.lock();
+        let info = relays.get(name)?.info();
+        (info.boot == boot).then_some(info.idle_timeout)
+    }
+
+    /// The state of the linked relays, by name, as the node `me` knows them.
+    pub fn status(&self, me: &NodeName) -> Vec<RelayStatus> {
+        let relays = self.lock();
+        let linked = relays.iter().filter(|(_, relay)| relay.is_linked());
+        let status = linked.map(|(name, relay)| RelayStatus {
+            name: name.clone(),
+            region: relay.info().region.clone(),
+            addresses: relay.info().addresses.clone(),
+            max_sessions: relay.info().max_sessions,
+            load: relay.reported(),
+            nodes: vec![me.clone()],
+        });
+        let mut all: Vec<_> = status.collect();
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all
+    }
+
+    /// Tells the relay to drain; false if it is not linked.
+    pub fn drain(&self, relay: &RelayName) -> bool {
+        let kind = wire::control_to_relay::Kind::Drain(wire::Drain {});
+        let bytes = framing::encode(&wire::ControlToRelay { kind: Some(kind) });
+        let mut relays = self.lock();
+        let relay = relays.get_mut(relay);
+        relay.is_some_and(|relay| relay.send_message(bytes))
+    }
+
+    // ---- Placement
 
     /// A relay with room for one more session that speaks the version of media, as [`placement`] chooses: of the region if one
     /// there has room, one that opened no session lately or the one to avoid only when there is no other.
@@ -232,16 +170,29 @@ impl Relays {
             .filter(|(_, relay)| !wish.of_all || relay.would_take(wish, now))
             .map(|(name, relay)| Candidate {
                 id: name,
-                region: relay.info.region.as_ref(),
+                region: relay.info().region.as_ref(),
                 load: relay.load(),
-                refuses: relay.refusals.is_last(now),
+                refuses: relay.refuses(now),
             });
         let wish = Wish {
             region: wish.region.map(Some),
             avoid: wish.avoid,
         };
         let name = placement::choose(candidates, &wish, random::below)?;
-        relays.get(name).map(|relay| relay.linked_as(name))
+        relays.get(name).map(Relay::linked_relay)
+    }
+
+    /// A relay for a room: the run of a relay that its home names, or else as [`pick`](Self::pick) chooses. What relays say
+    /// that they have draws no room to them.
+    pub fn pick_for(&self, wish: &RelayWish<'_>) -> Option<LinkedRelay> {
+        let named = wish.prefer.filter(|place| Some(&place.relay) != wish.avoid);
+        let still_there = named.and_then(|place| {
+            let relays = self.lock();
+            let relay = relays.get(&place.relay)?;
+            let is_it = relay.info().boot == place.boot && relay.would_take(wish, Instant::now());
+            is_it.then(|| relay.linked_relay())
+        });
+        still_there.or_else(|| self.pick(wish))
     }
 
     /// The highest version of media datagrams that this node, a linked relay and a client that speaks `theirs` have in common.
@@ -249,18 +200,29 @@ impl Relays {
     pub fn media_version(&self, theirs: VersionRange) -> Option<u32> {
         let ours = version::MEDIA.common(theirs)?;
         let relays = self.lock();
-        let mut linked = relays.values().filter(|relay| relay.link.is_some());
+        let mut linked = relays.values().filter(|relay| relay.is_linked());
         match linked.next() {
             None => Some(ours.max()),
             Some(first) => std::iter::once(first)
                 .chain(linked)
-                .filter_map(|relay| relay.info.media.common(ours))
+                .filter_map(|relay| relay.info().media.common(ours))
                 .map(VersionRange::max)
                 .max(),
         }
     }
 
-    /// Has the room hear of the relay from now on; false when that run of it is not there any more.
+    /// That boot of the relay did not answer in time when it was asked to open a session.
+    pub fn note_unanswered(&self, relay: &LinkedRelay) {
+        if let Some(known) = self.lock().get_mut(&relay.name)
+            && known.info().boot == relay.boot
+        {
+            known.open_failed(None);
+        }
+    }
+
+    // ---- Rooms
+
+    /// Tells the room of the relay from now on. False if that boot of the relay is not known any more.
     pub fn settle(
         &self,
         relay: &LinkedRelay,
@@ -268,31 +230,22 @@ impl Relays {
         room: Inbox<RelayEvent>,
     ) -> bool {
         match self.lock().get_mut(&relay.name) {
-            Some(known) if known.info.boot == relay.boot => {
-                // What it missed.
-                if known.link.is_none() || known.silent {
-                    room.send(RelayEvent::Silent(relay.boot));
-                }
-                if known.reported.draining {
-                    room.send(RelayEvent::Drains(relay.boot));
-                }
-                known.rooms.insert(conference, room);
-                // The room's first command closes what was there before.
-                known.leftovers.remove(&conference);
+            Some(known) if known.info().boot == relay.boot => {
+                known.add_room(conference, room);
                 true
             }
             _ => false,
         }
     }
 
-    /// Has the room hear no more of the relay.
+    /// Tells the room nothing more of the relay.
     pub fn leave(&self, relay: &LinkedRelay, conference: ConferenceId) {
         if let Some(known) = self.lock().get_mut(&relay.name) {
-            known.rooms.remove(&conference);
+            known.remove_room(conference);
         }
     }
 
-    /// Sends a command; the room hears of its outcome under the room's own number for it.
+    /// Sends a command. The room gets the result under its own number of the command.
     pub fn command(
         &self,
         relay: &RelayName,
@@ -311,46 +264,77 @@ impl Relays {
         }
     }
 
-    /// That run of the relay did not answer in time when it was asked to open a session.
-    pub fn note_unanswered(&self, relay: &LinkedRelay) {
-        if let Some(known) = self.lock().get_mut(&relay.name)
-            && known.info.boot == relay.boot
-        {
-            known.refused(&relay.name, None);
-        }
-    }
-
-    /// Has the rooms of a relay that is not let in any more go elsewhere, unless another of its name is linked.
-    pub fn give_up(&self, name: &RelayName) {
-        if let Some(relay) = self.lock().get_mut(name)
-            && relay.link.is_none()
-        {
-            relay.give_rooms_up();
-        }
-    }
-
-    /// The idle timeout of that run of a relay, if it has ever been linked.
-    pub fn idle_timeout(&self, name: &RelayName, boot: BootId) -> Option<Duration> {
-        let relays = self.lock();
-        let known = relays.get(name).filter(|relay| relay.info.boot == boot);
-        known.map(|relay| relay.info.idle_timeout)
-    }
-
-    /// How many relays are linked.
-    pub fn linked(&self) -> usize {
-        self.lock()
-            .values()
-            .filter(|relay| relay.link.is_some())
-            .count()
-    }
-
-    /// How many commands were not obeyed because of their era or placement.
+    /// The number of commands that were not obeyed because of their era or placement.
     pub fn fenced(&self) -> u64 {
         self.fenced.load(Ordering::Relaxed)
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, HashMap<RelayName, Relay>> {
+    // ---- Leftovers
+
+    /// The leftovers of the conference are closed as soon as they are seen from now on.
+    pub fn note_moderated(&self, conference: ConferenceId) {
+        self.moderated().note(Instant::now(), conference);
+    }
+
+    /// The room was at this boot of the relay: its sessions there are left over.
+    pub fn note_left(&self, conference: ConferenceId, relay: &RelayName, boot: BootId) {
+        if let Some(relay) = self.lock().get_mut(relay)
+            && relay.info().boot == boot
+            && !relay.has_room(conference)
+        {
+            relay.leftovers_mut().add(conference);
+        }
+    }
+
+    /// The room with this inbox has ended without closing its sessions: they are left over.
+    pub fn lose_room(&self, conference: ConferenceId, room: &Inbox<RelayEvent>) {
+        for relay in self.lock().values_mut() {
+            relay.lose_room(conference, room);
+        }
+    }
+
+    /// The linked relays with leftovers of the conference, and since when each has them.
+    pub fn leftovers_of(&self, conference: ConferenceId) -> Vec<(LinkedRelay, Instant)> {
+        let relays = self.lock();
+        let linked = relays.values().filter(|relay| relay.is_linked());
+        let with_leftovers = linked.filter_map(|relay| {
+            let since = relay.leftovers().since(conference)?;
+            Some((relay.linked_relay(), since))
+        });
+        with_leftovers.collect()
+    }
+
+    /// Some leftovers of each linked relay that are to be closed now; those of moderated conferences first.
+    pub fn due_leftovers(&self, now: Instant) -> Vec<(LinkedRelay, ConferenceId)> {
+        let (mut first, mut others) = (Vec::new(), Vec::new());
+        let mut relays = self.lock();
+        let moderated = self.moderated();
+        for relay in relays.values_mut().filter(|relay| relay.is_linked()) {
+            let [urgent, due] = relay.leftovers_mut().take_due(now, &moderated);
+            let linked = relay.linked_relay();
+            let of_it = |conference| (linked.clone(), conference);
+            first.extend(urgent.into_iter().map(of_it));
+            others.extend(due.into_iter().map(of_it));
+        }
+        first.append(&mut others);
+        first
+    }
+
+    /// The relay has closed the leftover of the conference.
+    pub fn leftover_closed(&self, relay: &LinkedRelay, conference: ConferenceId) {
+        if let Some(known) = self.lock().get_mut(&relay.name) {
+            known.leftovers_mut().remove(conference);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<RelayName, Relay>> {
         self.relays.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn moderated(&self) -> MutexGuard<'_, Moderated> {
+        self.moderated
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -360,257 +344,84 @@ impl Linked {
         self.close.notified().await;
     }
 
-    /// Hands a command's outcome to its room.
+    /// Hands a command's result to its room.
     pub fn result(&self, result: CommandResult) {
         if result.outcome == CommandOutcome::Fenced {
             self.fenced.fetch_add(1, Ordering::Relaxed);
         }
-        self.with(|relay| {
-            let pending = relay
-                .link
-                .as_mut()
-                .and_then(|link| link.pending.remove(&result.id));
-            if let Some(Pending {
-                room,
-                command,
-                lists,
-                opens,
-                asked,
-            }) = pending
-            {
-                let mut result = result;
-                if opens {
-                    relay.answered_open(&self.name, &result, asked.elapsed());
-                }
-                if !lists {
-                    result.media.clear();
-                }
-                let response = Response::Answered(result);
-                room.send(RelayEvent::CommandDone { command, response });
-            }
-        });
+        self.with(|relay| relay.answered(result));
     }
 
-    /// Hands something to the room of a conference that is on this relay.
+    /// Hands an event to the room of a conference that is on this relay.
     ///
     /// # Errors
     ///
     /// When the room has not taken in what it was told before. Where a relay is linked again, its rooms ask it what they missed.
     pub fn tell(&self, conference: ConferenceId, event: RelayEvent) -> Result<(), TooMuch> {
-        let told = self.with(|relay| match relay.rooms.get(&conference) {
-            Some(room) => room.offer(event).map_err(TooMuch::from),
-            None => Ok(()),
-        });
+        let told = self.with(|relay| relay.tell_room(conference, event));
         told.unwrap_or(Ok(()))
     }
 
     /// Takes a load report, as far as it can be true. A relay that drains does so until it ends.
     pub fn report(&self, load: &wire::RelayLoad) {
-        self.with(|relay| {
-            if load.draining && !relay.reported.draining {
-                relay.tell_rooms(RelayEvent::Drains);
-            }
-            relay.reported = wire::RelayLoad {
-                sessions: load.sessions.min(MAX_SESSIONS),
-                rooms: load.rooms.min(MAX_SESSIONS),
-                datagrams_in_per_s: load.datagrams_in_per_s.min(MAX_DATAGRAMS_PER_S),
-                datagrams_out_per_s: load.datagrams_out_per_s.min(MAX_DATAGRAMS_PER_S),
-                busy_percent: load.busy_percent.min(100),
-                draining: load.draining || relay.reported.draining,
-            };
-            relay.opened = 0;
-            if let Some(link) = &mut relay.link {
-                link.forget_old();
-            }
-        });
+        self.with(|relay| relay.report(load));
     }
 
     /// Nothing has come over the link for a while: the relay's rooms look whether it lives.
     pub fn silent(&self) {
-        self.with(|relay| {
-            relay.silent = true;
-            relay.tell_rooms(RelayEvent::Silent);
-        });
+        self.with(Relay::fall_silent);
     }
 
-    /// Something comes again.
+    /// Something comes over the link again.
     pub fn heard(&self) {
-        self.with(|relay| {
-            relay.silent = false;
-            relay.tell_rooms(RelayEvent::Heard);
+        self.with(Relay::speak_again);
+    }
+
+    /// The relay has these rooms.
+    ///
+    /// # Errors
+    ///
+    /// When it has said so of more than a relay has.
+    pub fn live_rooms(&self, conferences: &[ConferenceId]) -> Result<(), TooMuch> {
+        let told = self.with(|relay| {
+            for conference in conferences {
+                if relay.has_room(*conference) {
+                    continue;
+                }
+                if relay.leftovers().is_full() {
+                    return Err(TooMuch::Rooms);
+                }
+                relay.leftovers_mut().add(*conference);
+            }
+            Ok(())
         });
+        told.unwrap_or(Ok(()))
     }
 
     /// `None` when another link has taken this one's place.
-    pub(super) fn with<T>(&self, act: impl FnOnce(&mut Relay) -> T) -> Option<T> {
+    fn with<T>(&self, act: impl FnOnce(&mut Relay) -> T) -> Option<T> {
         let relays = self.relays.upgrade()?;
         let mut relays = relays.lock().unwrap_or_else(PoisonError::into_inner);
         let relay = relays.get_mut(&self.name)?;
-        (relay.serial == self.serial).then(|| act(relay))
-    }
-}
-
-impl Link {
-    fn forget_old(&mut self) {
-        self.pending
-            .retain(|_, pending| pending.asked.elapsed() < FORGET_COMMAND);
+        relay.has_link(self.serial).then(|| act(relay))
     }
 }
 
 impl Drop for Linked {
-    /// The link is over, however its task ended. The relay's rooms look whether it lives.
     fn drop(&mut self) {
-        self.with(|relay| {
-            relay.break_link();
-            relay.tell_rooms(RelayEvent::Silent);
-        });
-    }
-}
-
-impl Relay {
-    pub(super) fn linked_as(&self, name: &RelayName) -> LinkedRelay {
-        LinkedRelay {
-            name: name.clone(),
-            boot: self.info.boot,
-            addresses: self.info.addresses.clone(),
-            region: self.info.region.clone(),
-            media: self.info.media,
-            idle_timeout: self.info.idle_timeout,
-        }
-    }
-
-    /// Whether it has room for what is wished, and no open failed there lately.
-    pub(super) fn would_take(&self, wish: &RelayWish<'_>, now: Instant) -> bool {
-        self.takes_rooms(wish.media_version)
-            && self.load().has_room_for(wish.sessions)
-            && !self.refusals.is_last(now)
-    }
-
-    fn takes_rooms(&self, media_version: u32) -> bool {
-        self.link.is_some()
-            && !self.silent
-            && !self.reported.draining
-            && self.info.media.contains(media_version)
-    }
-
-    fn load(&self) -> Load {
-        let reported = &self.reported;
-        Load {
-            sessions: reported.sessions,
-            max_sessions: self.info.max_sessions,
-            busy_percent: reported.busy_percent,
-            datagrams_per_s: reported
-                .datagrams_in_per_s
-                .saturating_add(reported.datagrams_out_per_s),
-            opened: self.opened,
-        }
-    }
-
-    fn answered_open(&mut self, name: &RelayName, result: &CommandResult, after: Duration) {
-        match result.outcome {
-            CommandOutcome::Obeyed if result.connection_id.is_some() => {
-                // The room that asked has gone elsewhere when the answer came too late.
-                if after < COMMAND_DEADLINE {
-                    self.refusals.opened();
-                }
-            }
-            outcome => self.refused(name, Some(outcome)),
-        }
-    }
-
-    /// An open failed there; `None`: for want of an answer.
-    fn refused(&mut self, name: &RelayName, outcome: Option<CommandOutcome>) {
-        if self.refusals.refused(Instant::now()) {
-            let outcome = outcome.map_or("no answer", |outcome| outcome.as_str_name());
-            tracing::warn!(relay = %name, outcome, "a relay does not open media sessions: for a while rooms go there only if there is no other");
-        }
-    }
-
-    fn send(
-        &mut self,
-        conference: ConferenceId,
-        (command, room): (u64, &Inbox<RelayEvent>),
-        (fence, boot): (Fence, BootId),
-        action: Action,
-    ) -> bool {
-        let Some(link) = &mut self.link else {
-            return false;
-        };
-        let id = link.next_command;
-        link.next_command += 1;
-        let opens = matches!(action, Action::OpenMedia(_));
-        let lists = matches!(action, Action::ListMedia { .. });
-        let is_current = boot == self.info.boot;
-        let message = Command {
-            id,
-            conference,
-            fence,
-            boot,
-            action,
-        };
-        let kind = wire::control_to_relay::Kind::Command((&message).into());
-        let bytes = framing::encode(&wire::ControlToRelay { kind: Some(kind) });
-        if link.pending.len() >= MAX_PENDING {
-            link.forget_old();
-        }
-        if link.pending.len() >= MAX_PENDING || link.out.try_send(bytes).is_err() {
-            // A relay that does not read or answer fast enough loses its link rather than its order of commands.
-            link.close.notify_one();
-            return false;
-        }
-        self.opened = self.opened.saturating_add(opens.into());
-        link.pending.insert(
-            id,
-            Pending {
-                room: room.clone(),
-                command,
-                asked: Instant::now(),
-                lists,
-                opens: opens && is_current,
-            },
-        );
-        true
-    }
-
-    /// Sends what is no command; false when the relay is not linked, or is now to be linked anew.
-    pub(super) fn say(&mut self, bytes: bytes::Bytes) -> bool {
-        let Some(link) = &self.link else {
-            return false;
-        };
-        let said = link.out.try_send(bytes).is_ok();
-        if !said {
-            link.close.notify_one();
-        }
-        said
-    }
-
-    fn break_link(&mut self) {
-        if let Some(link) = self.link.take() {
-            link.close.notify_one();
-            for Pending { room, command, .. } in link.pending.into_values() {
-                let response = Response::NoLink;
-                room.send(RelayEvent::CommandDone { command, response });
-            }
-        }
-    }
-
-    fn tell_rooms(&self, of: impl Fn(BootId) -> RelayEvent) {
-        for room in self.rooms.values() {
-            room.send(of(self.info.boot));
-        }
-    }
-
-    fn give_rooms_up(&mut self) {
-        self.tell_rooms(RelayEvent::Gone);
-        self.rooms.clear();
+        self.with(Relay::unlink);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use confab_protocol::control::Region;
     use confab_protocol::media::ConnectionId;
 
     use super::*;
+    use crate::cluster::COMMAND_DEADLINE;
 
     /// A relay that is linked while both of these are kept.
     fn link(relays: &Relays, name: &str, region: &str) -> (Linked, mpsc::Receiver<bytes::Bytes>) {
@@ -687,8 +498,7 @@ mod tests {
 
     /// The relay has answered an open with this.
     fn answer(linked: &Linked, result: &CommandResult, after: Duration) {
-        let name = linked.name.clone();
-        linked.with(|relay| relay.answered_open(&name, result, after));
+        linked.with(|relay| relay.answered_open(result, after));
     }
 
     #[test]

@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use confab_protocol::control::Region;
-use confab_protocol::control::framing;
 use confab_protocol::control::room::BadField;
 use confab_protocol::wire;
 
-use super::registry::Relays;
 use super::{NodeName, RelayName};
 use crate::store::NodeRecord;
 
@@ -108,34 +106,6 @@ impl ClusterStatus {
             }
         }
         self.relays = relays.into_values().collect();
-    }
-}
-
-impl Relays {
-    /// The state of the linked relays, by name, as the node `me` knows them.
-    pub fn status(&self, me: &NodeName) -> Vec<RelayStatus> {
-        let relays = self.lock();
-        let linked = relays.iter().filter(|(_, relay)| relay.link.is_some());
-        let status = linked.map(|(name, relay)| RelayStatus {
-            name: name.clone(),
-            region: relay.info.region.clone(),
-            addresses: relay.info.addresses.clone(),
-            max_sessions: relay.info.max_sessions,
-            load: relay.reported,
-            nodes: vec![me.clone()],
-        });
-        let mut all: Vec<_> = status.collect();
-        all.sort_by(|one, other| one.name.cmp(&other.name));
-        all
-    }
-
-    /// Tells the relay to drain; false if it is not linked.
-    pub fn drain(&self, relay: &RelayName) -> bool {
-        let kind = wire::control_to_relay::Kind::Drain(wire::Drain {});
-        let bytes = framing::encode(&wire::ControlToRelay { kind: Some(kind) });
-        self.lock()
-            .get_mut(relay)
-            .is_some_and(|relay| relay.say(bytes))
     }
 }
 

@@ -1,8 +1,9 @@
 //! Conferences and who is what in them.
 //!
 //! * [`rights`]: who may do what to whom, without I/O;
-//! * [`service`]: the operations.
+//! * [`service`]: the operations; [`errors`]: why they fail.
 
+pub mod errors;
 pub mod rights;
 pub mod service;
 

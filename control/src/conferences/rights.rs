@@ -1,11 +1,10 @@
 //! Who may do what to whom. No I/O.
 
 use confab_protocol::control::room::Role;
-use confab_protocol::control::{ErrorCode, Refusal};
 
-/// What one account wants to do to another's place in a conference.
+/// An act of one account on the membership of another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Deed {
+pub enum Act {
     /// Make it a member or a listener.
     Invite(Role),
     /// Give it a role.
@@ -18,52 +17,64 @@ pub enum Deed {
     Mute,
 }
 
-/// Whether somebody of role `actor` may do `deed` to somebody of role `target` (`None`: to somebody with no standing);
+/// Why an account may not do it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Denied {
+    /// Nobody can be given this role in this way.
+    RoleNotGiven,
+    /// The account is banned from the conference.
+    Banned,
+    /// The account is neither the owner nor a moderator.
+    NotAModerator,
+    /// The other account is the owner.
+    TargetIsOwner,
+    /// The other account is a moderator, and this one is not the owner.
+    TargetIsModerator,
+    /// The account is not the owner, who alone makes moderators.
+    OwnerMakesModerators,
+}
+
+/// Whether somebody of role `actor` may do `act` to somebody of role `target` (`None`: to somebody with no standing);
 /// `to_self` when both are the same account.
-pub fn check(actor: Role, deed: Deed, target: Option<Role>, to_self: bool) -> Result<(), Refusal> {
-    let denied = |message: &str| Err(Refusal::new(ErrorCode::Denied, message));
-    if let Deed::Invite(role) | Deed::SetRole(role) = deed
-        && !is_given(deed, role)
+pub fn check(actor: Role, act: Act, target: Option<Role>, to_self: bool) -> Result<(), Denied> {
+    if let Act::Invite(role) | Act::SetRole(role) = act
+        && !is_given(act, role)
     {
-        return Err(Refusal::invalid("role", "this role cannot be given"));
+        return Err(Denied::RoleNotGiven);
     }
     if actor == Role::Banned {
-        return Err(Refusal::new(
-            ErrorCode::Banned,
-            "you are banned from this conference",
-        ));
+        return Err(Denied::Banned);
     }
     if !matches!(actor, Role::Owner | Role::Moderator) {
-        return denied("only the owner and the moderators of the conference may do this");
+        return Err(Denied::NotAModerator);
     }
-    if target == Some(Role::Owner) && !(to_self && deed == Deed::Mute) {
-        return Err(Refusal::new(
-            ErrorCode::Owner,
-            "the owner cannot be demoted, silenced, kicked or banned",
-        ));
+    if target == Some(Role::Owner) && !(to_self && act == Act::Mute) {
+        return Err(Denied::TargetIsOwner);
     }
-    if actor == Role::Owner || (to_self && deed == Deed::Mute) {
+    if actor == Role::Owner || (to_self && act == Act::Mute) {
         return Ok(());
     }
     if target == Some(Role::Moderator) {
-        return denied("only the owner may do this to a moderator");
+        return Err(Denied::TargetIsModerator);
     }
-    if deed == Deed::SetRole(Role::Moderator) {
-        return denied("only the owner may make somebody a moderator");
+    if act == Act::SetRole(Role::Moderator) {
+        return Err(Denied::OwnerMakesModerators);
     }
     Ok(())
 }
 
-fn is_given(deed: Deed, role: Role) -> bool {
+fn is_given(act: Act, role: Role) -> bool {
     match role {
         Role::Member | Role::Listener => true,
-        Role::Moderator | Role::Banned => matches!(deed, Deed::SetRole(_)),
+        Role::Moderator | Role::Banned => matches!(act, Act::SetRole(_)),
         Role::Owner | Role::Unspecified => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use confab_protocol::control::{ErrorCode, Refusal};
+
     use super::*;
 
     const ROLES: [Role; 5] = [
@@ -74,32 +85,31 @@ mod tests {
         Role::Banned,
     ];
 
-    fn code(actor: Role, deed: Deed, target: Option<Role>) -> Option<ErrorCode> {
-        check(actor, deed, target, false)
-            .err()
-            .map(|refusal| refusal.code)
+    fn code(actor: Role, act: Act, target: Option<Role>) -> Option<ErrorCode> {
+        let denied = check(actor, act, target, false).err()?;
+        Some(Refusal::from(denied).code)
     }
 
     #[test]
     fn members_and_listeners_may_do_nothing_to_others() {
-        for deed in [
-            Deed::Invite(Role::Member),
-            Deed::SetRole(Role::Member),
-            Deed::Kick,
-            Deed::Ban,
-            Deed::Mute,
+        for act in [
+            Act::Invite(Role::Member),
+            Act::SetRole(Role::Member),
+            Act::Kick,
+            Act::Ban,
+            Act::Mute,
         ] {
             for target in ROLES {
                 assert_eq!(
-                    code(Role::Member, deed, Some(target)),
+                    code(Role::Member, act, Some(target)),
                     Some(ErrorCode::Denied)
                 );
                 assert_eq!(
-                    code(Role::Listener, deed, Some(target)),
+                    code(Role::Listener, act, Some(target)),
                     Some(ErrorCode::Denied)
                 );
                 assert_eq!(
-                    code(Role::Banned, deed, Some(target)),
+                    code(Role::Banned, act, Some(target)),
                     Some(ErrorCode::Banned)
                 );
             }
@@ -109,17 +119,12 @@ mod tests {
     #[test]
     fn nobody_touches_the_owner() {
         for actor in [Role::Owner, Role::Moderator] {
-            for deed in [
-                Deed::SetRole(Role::Member),
-                Deed::Kick,
-                Deed::Ban,
-                Deed::Mute,
-            ] {
-                assert_eq!(code(actor, deed, Some(Role::Owner)), Some(ErrorCode::Owner));
+            for act in [Act::SetRole(Role::Member), Act::Kick, Act::Ban, Act::Mute] {
+                assert_eq!(code(actor, act, Some(Role::Owner)), Some(ErrorCode::Owner));
             }
         }
         assert_eq!(
-            check(Role::Owner, Deed::Mute, Some(Role::Owner), true),
+            check(Role::Owner, Act::Mute, Some(Role::Owner), true),
             Ok(())
         );
     }
@@ -132,37 +137,37 @@ mod tests {
             Some(Role::Listener),
             Some(Role::Banned),
         ] {
-            for deed in [
-                Deed::SetRole(Role::Member),
-                Deed::SetRole(Role::Banned),
-                Deed::Kick,
-                Deed::Ban,
+            for act in [
+                Act::SetRole(Role::Member),
+                Act::SetRole(Role::Banned),
+                Act::Kick,
+                Act::Ban,
             ] {
-                assert_eq!(code(Role::Moderator, deed, target), None);
+                assert_eq!(code(Role::Moderator, act, target), None);
             }
             assert_eq!(
-                code(Role::Moderator, Deed::SetRole(Role::Moderator), target),
+                code(Role::Moderator, Act::SetRole(Role::Moderator), target),
                 Some(ErrorCode::Denied)
             );
         }
         assert_eq!(
-            code(Role::Moderator, Deed::Ban, Some(Role::Moderator)),
+            code(Role::Moderator, Act::Ban, Some(Role::Moderator)),
             Some(ErrorCode::Denied)
         );
-        assert_eq!(code(Role::Owner, Deed::Ban, Some(Role::Moderator)), None);
+        assert_eq!(code(Role::Owner, Act::Ban, Some(Role::Moderator)), None);
     }
 
     #[test]
     fn ownership_is_never_given_and_moderators_are_not_invited() {
         for role in [Role::Owner, Role::Unspecified] {
             assert_eq!(
-                code(Role::Owner, Deed::SetRole(role), None),
+                code(Role::Owner, Act::SetRole(role), None),
                 Some(ErrorCode::InvalidArgument)
             );
         }
         for role in [Role::Moderator, Role::Banned] {
             assert_eq!(
-                code(Role::Owner, Deed::Invite(role), None),
+                code(Role::Owner, Act::Invite(role), None),
                 Some(ErrorCode::InvalidArgument)
             );
         }

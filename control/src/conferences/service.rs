@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use confab_protocol::control::room::{Role, Visibility};
-use confab_protocol::control::{
-    AccountId, ConferenceId, ErrorCode, Refusal, Region, Slug, Title, Username,
-};
+use confab_protocol::control::{AccountId, ConferenceId, Region, Slug, Title, Username};
 
-use super::rights::{self, Deed};
+use super::errors::{CreateError, DeleteError, FindError, LeaveError, ModerationError, ViewError};
+use super::rights::{self, Act};
 use crate::accounts::SignedIn;
 use crate::clock::Clock;
 use crate::random;
@@ -56,15 +55,11 @@ impl Conferences {
         title: Title,
         visibility: Visibility,
         region: Option<Region>,
-    ) -> Result<ConferenceRecord, Refusal> {
+    ) -> Result<ConferenceRecord, CreateError> {
         if self.store.count_owned(who.account).await? >= self.max_owned {
-            return Err(Refusal::new(
-                ErrorCode::LimitReached,
-                format!(
-                    "you own {} conferences, as many as one may: delete one first",
-                    self.max_owned
-                ),
-            ));
+            return Err(CreateError::TooManyOwned {
+                most: self.max_owned,
+            });
         }
         let now = self.clock.now();
         let conference = ConferenceRecord {
@@ -82,17 +77,19 @@ impl Conferences {
     }
 
     /// The conference of a slug.
-    pub async fn find(&self, slug: Slug) -> Result<ConferenceRecord, Refusal> {
+    pub async fn find(&self, slug: Slug) -> Result<ConferenceRecord, FindError> {
         self.store
             .conference_by_slug(slug)
             .await?
-            .ok_or_else(not_found)
+            .ok_or(FindError::NoConference)
     }
 
     /// The conference of a slug, for somebody who joins its room: known, if need be, from before the store went down.
-    pub async fn find_to_join(&self, slug: Slug) -> Result<ConferenceRecord, Refusal> {
+    pub async fn find_to_join(&self, slug: Slug) -> Result<ConferenceRecord, FindError> {
         let found = self.store.recall_conference_by_slug(slug).await?;
-        found.map(|found| found.value).ok_or_else(not_found)
+        found
+            .map(|found| found.value)
+            .ok_or(FindError::NoConference)
     }
 
     /// The conference, and what `who` is in it. One by invitation shows itself to its members alone.
@@ -100,15 +97,14 @@ impl Conferences {
         &self,
         who: &SignedIn,
         slug: Slug,
-    ) -> Result<(ConferenceRecord, Role), Refusal> {
+    ) -> Result<(ConferenceRecord, Role), ViewError> {
         let conference = self.find(slug).await?;
         let role = self.role(conference.id, who.account).await?;
         match (role, conference.visibility) {
-            (Role::Banned, _) => Err(banned()),
-            (Role::Unspecified, Visibility::Invite | Visibility::Unspecified) => Err(Refusal::new(
-                ErrorCode::Denied,
-                "this conference is by invitation: ask its owner for one",
-            )),
+            (Role::Banned, _) => Err(ViewError::Banned),
+            (Role::Unspecified, Visibility::Invite | Visibility::Unspecified) => {
+                Err(ViewError::InvitationOnly)
+            }
             _ => Ok((conference, role)),
         }
     }
@@ -118,7 +114,7 @@ impl Conferences {
         &self,
         who: &SignedIn,
         after: Option<Cursor>,
-    ) -> Result<Page<Membership>, Refusal> {
+    ) -> Result<Page<Membership>, StoreError> {
         let mut page = self
             .store
             .conferences_of(who.account, after, CONFERENCE_PAGE)
@@ -134,15 +130,12 @@ impl Conferences {
         who: &SignedIn,
         slug: Slug,
         after: Option<Cursor>,
-    ) -> Result<Page<MemberRecord>, Refusal> {
+    ) -> Result<Page<MemberRecord>, ViewError> {
         let conference = self.find(slug).await?;
         let role = self.role(conference.id, who.account).await?;
         match role {
-            Role::Banned => return Err(banned()),
-            Role::Unspecified => {
-                let message = "only members may see who else is a member: join first";
-                return Err(Refusal::new(ErrorCode::Denied, message));
-            }
+            Role::Banned => return Err(ViewError::Banned),
+            Role::Unspecified => return Err(ViewError::MembersOnly),
             _ => {}
         }
         let mut page = self
@@ -157,17 +150,16 @@ impl Conferences {
     }
 
     /// Deletes the conference and closes its room.
-    pub async fn delete(&self, who: &SignedIn, slug: Slug) -> Result<Settled, Refusal> {
+    pub async fn delete(&self, who: &SignedIn, slug: Slug) -> Result<Settled, DeleteError> {
         let conference = self.find(slug).await?;
         if conference.owner != who.account {
-            let message = "only the owner may delete the conference";
-            return Err(Refusal::new(ErrorCode::Denied, message));
+            return Err(DeleteError::NotOwner);
         }
-        self.rooms.delete(conference.id).await
+        Ok(self.rooms.delete(conference.id).await?)
     }
 
     /// Deletes every conference that the account owns.
-    pub async fn delete_owned(&self, account: AccountId) -> Result<(), Refusal> {
+    pub async fn delete_owned(&self, account: AccountId) -> Result<(), DeleteError> {
         let mut cursor = None;
         loop {
             let page = self
@@ -187,34 +179,22 @@ impl Conferences {
     }
 
     /// Gives the membership up; the account's devices leave the room.
-    pub async fn leave(&self, who: &SignedIn, slug: Slug) -> Result<Settled, Refusal> {
+    pub async fn leave(&self, who: &SignedIn, slug: Slug) -> Result<Settled, LeaveError> {
         let conference = self.find(slug).await?;
         let standing = self.store.member(conference.id, who.account).await?;
-        let standing = standing.ok_or_else(|| {
-            Refusal::new(
-                ErrorCode::NotFound,
-                "you are not a member of this conference",
-            )
-        })?;
+        let standing = standing.ok_or(LeaveError::NotAMember)?;
         let is_open = conference.visibility == Visibility::Public;
         match standing.role {
-            Role::Owner => Err(Refusal::new(
-                ErrorCode::Owner,
-                "the owner cannot leave: delete the conference instead",
-            )),
+            Role::Owner => Err(LeaveError::Owner),
             // To leave and come again would lift it.
-            Role::Banned => Err(banned()),
+            Role::Banned => Err(LeaveError::Banned),
             _ if is_open && (standing.muted || standing.role == Role::Listener) => {
-                Err(Refusal::new(
-                    ErrorCode::Denied,
-                    "you may not speak here, and leaving would lift that: ask a moderator to let you go",
-                ))
+                Err(LeaveError::Silenced)
             }
-            _ => {
-                self.rooms
-                    .change(conference.id, who.account, Some(standing), None)
-                    .await
-            }
+            _ => Ok(self
+                .rooms
+                .change(conference.id, who.account, Some(standing), None)
+                .await?),
         }
     }
 
@@ -225,13 +205,10 @@ impl Conferences {
         slug: Slug,
         username: Username,
         role: Role,
-    ) -> Result<(), Refusal> {
-        let (conference, target) = self.may(who, slug, username, Deed::Invite(role)).await?;
+    ) -> Result<(), ModerationError> {
+        let (conference, target) = self.may(who, slug, username, Act::Invite(role)).await?;
         match target.standing.map(|standing| standing.role) {
-            Some(Role::Banned) => Err(Refusal::new(
-                ErrorCode::Banned,
-                "this account is banned: lift that by giving it a role",
-            )),
+            Some(Role::Banned) => Err(ModerationError::TargetBanned),
             Some(_) => Ok(()),
             None => {
                 self.has_room_for_member(conference.id).await?;
@@ -256,13 +233,14 @@ impl Conferences {
         slug: Slug,
         username: Username,
         role: Role,
-    ) -> Result<Settled, Refusal> {
-        let (conference, target) = self.may(who, slug, username, Deed::SetRole(role)).await?;
-        let old = target.standing.ok_or_else(not_a_member)?;
+    ) -> Result<Settled, ModerationError> {
+        let (conference, target) = self.may(who, slug, username, Act::SetRole(role)).await?;
+        let old = target.standing.ok_or(ModerationError::NotAMember)?;
         let new = old.changed_to(role, old.muted);
-        self.rooms
+        Ok(self
+            .rooms
             .change(conference.id, target.account, Some(old), Some(new))
-            .await
+            .await?)
     }
 
     /// Takes an account's devices out of the room.
@@ -271,9 +249,9 @@ impl Conferences {
         who: &SignedIn,
         slug: Slug,
         username: Username,
-    ) -> Result<Settled, Refusal> {
-        let (conference, target) = self.may(who, slug, username, Deed::Kick).await?;
-        self.rooms.kick(conference.id, target.account).await
+    ) -> Result<Settled, ModerationError> {
+        let (conference, target) = self.may(who, slug, username, Act::Kick).await?;
+        Ok(self.rooms.kick(conference.id, target.account).await?)
     }
 
     /// Takes an account out of the room and keeps it out.
@@ -282,8 +260,8 @@ impl Conferences {
         who: &SignedIn,
         slug: Slug,
         username: Username,
-    ) -> Result<Settled, Refusal> {
-        let (conference, target) = self.may(who, slug, username, Deed::Ban).await?;
+    ) -> Result<Settled, ModerationError> {
+        let (conference, target) = self.may(who, slug, username, Act::Ban).await?;
         let new = match target.standing {
             Some(old) => old.changed_to(Role::Banned, old.muted),
             None => {
@@ -291,9 +269,10 @@ impl Conferences {
                 self.fresh(Role::Banned)
             }
         };
-        self.rooms
+        Ok(self
+            .rooms
             .change(conference.id, target.account, target.standing, Some(new))
-            .await
+            .await?)
     }
 
     /// Silences a member, or lifts that.
@@ -303,13 +282,14 @@ impl Conferences {
         slug: Slug,
         username: Username,
         muted: bool,
-    ) -> Result<Settled, Refusal> {
-        let (conference, target) = self.may(who, slug, username, Deed::Mute).await?;
-        let old = target.standing.ok_or_else(not_a_member)?;
+    ) -> Result<Settled, ModerationError> {
+        let (conference, target) = self.may(who, slug, username, Act::Mute).await?;
+        let old = target.standing.ok_or(ModerationError::NotAMember)?;
         let new = old.changed_to(old.role, muted);
-        self.rooms
+        Ok(self
+            .rooms
             .change(conference.id, target.account, Some(old), Some(new))
-            .await
+            .await?)
     }
 
     /// Whether `who` may do it; to whom.
@@ -318,23 +298,20 @@ impl Conferences {
         who: &SignedIn,
         slug: Slug,
         username: Username,
-        deed: Deed,
-    ) -> Result<(ConferenceRecord, Target), Refusal> {
+        act: Act,
+    ) -> Result<(ConferenceRecord, Target), ModerationError> {
         let conference = self.find(slug).await?;
         let actor = self.role(conference.id, who.account).await?;
         // First with nobody as the target: who may do nothing here does not learn which names exist.
-        rights::check(actor, deed, None, false)?;
+        rights::check(actor, act, None, false)?;
         let account = self
             .store
             .account_by_username(username)
             .await?
-            .ok_or_else(|| {
-                Refusal::new(ErrorCode::NotFound, "there is no account of this name")
-                    .about("username")
-            })?;
+            .ok_or(ModerationError::NoAccount)?;
         let standing = self.store.member(conference.id, account.id).await?;
         let role = standing.map(|standing| standing.role);
-        rights::check(actor, deed, role, account.id == who.account)?;
+        rights::check(actor, act, role, account.id == who.account)?;
         let target = Target {
             account: account.id,
             standing,
@@ -342,22 +319,18 @@ impl Conferences {
         Ok((conference, target))
     }
 
-    async fn role(&self, conference: ConferenceId, account: AccountId) -> Result<Role, Refusal> {
+    async fn role(&self, conference: ConferenceId, account: AccountId) -> Result<Role, StoreError> {
         let standing = self.store.member(conference, account).await?;
         Ok(standing.map_or(Role::Unspecified, |standing| standing.role))
     }
 
-    async fn has_room_for_member(&self, conference: ConferenceId) -> Result<(), Refusal> {
+    async fn has_room_for_member(&self, conference: ConferenceId) -> Result<(), ModerationError> {
         if self.store.count_members(conference).await? < self.max_members {
             return Ok(());
         }
-        Err(Refusal::new(
-            ErrorCode::LimitReached,
-            format!(
-                "the conference has its {} members already",
-                self.max_members
-            ),
-        ))
+        Err(ModerationError::MembersFull {
+            most: self.max_members,
+        })
     }
 
     fn fresh(&self, role: Role) -> Standing {
@@ -373,24 +346,4 @@ impl Conferences {
 struct Target {
     account: AccountId,
     standing: Option<Standing>,
-}
-
-fn not_found() -> Refusal {
-    Refusal::new(
-        ErrorCode::NotFound,
-        "there is no conference of this slug: check how it is spelt",
-    )
-    .about("slug")
-}
-
-fn not_a_member() -> Refusal {
-    Refusal::new(
-        ErrorCode::NotFound,
-        "this account is not a member of the conference: invite it first",
-    )
-    .about("username")
-}
-
-fn banned() -> Refusal {
-    Refusal::new(ErrorCode::Banned, "you are banned from this conference")
 }

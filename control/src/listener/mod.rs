@@ -1,10 +1,10 @@
 //! The server's endpoint: takes connections in, and tells clients from relays, nodes and operators.
 //!
 //! * [`transport`]: QUIC settings; [`connection_ids`]: by which datagrams find their connection;
-//! * [`door`]: limits handshakes; [`meter`]: limits what is sent to unvalidated addresses; [`links`]: places for links of relays and nodes.
+//! * [`handshake_limits`]: limits handshakes; [`meter`]: limits what is sent to unvalidated addresses; [`links`]: places for links of relays and nodes.
 
 pub mod connection_ids;
-pub mod door;
+pub mod handshake_limits;
 pub mod links;
 pub mod meter;
 pub mod transport;
@@ -19,25 +19,26 @@ use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connection, Endpoint, Incoming};
 use rustls::pki_types::CertificateDer;
 
-use self::door::{Door, Handshake, Knock};
+use self::handshake_limits::{Admission, Handshake, HandshakeLimits};
 use self::links::{LinkPlace, Links};
 use self::meter::{Meter, Unproved};
 use crate::api::connection;
 use crate::api::windows::Windows;
 use crate::clock::UnixMillis;
+use crate::cluster::Peer;
 use crate::cluster::{RelayName, link};
 use crate::metrics::Metrics;
 use crate::metrics::door::{Handshake as Verdict, Handshakes};
 use crate::peer_api::serve::{self, Asker};
 use crate::source::Source;
-use crate::tls::authority::{self, Peer};
+use crate::tls::certificate;
 use crate::{api, close, peer_api};
 
 /// A handshake takes no longer.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 /// Takes connections in, and hands them to the services of clients or of relays, nodes and operators.
 pub struct Listener {
-    door: Door,
+    handshakes: HandshakeLimits,
     meter: Meter,
     links: Links,
     api: Arc<api::Services>,
@@ -46,15 +47,15 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// No connection yet. `door` limits handshakes.
+    /// No connection yet. `handshakes` limits them.
     pub fn new(
-        door: Door,
+        handshakes: HandshakeLimits,
         api: Arc<api::Services>,
         peer_api: Arc<peer_api::Services>,
         metrics: Metrics,
     ) -> Self {
         Self {
-            door,
+            handshakes,
             meter: Meter::default(),
             links: Links::default(),
             api,
@@ -76,21 +77,21 @@ impl Listener {
 
 /// Takes connections in until the endpoint is closed.
 pub async fn listen(endpoint: Endpoint, listener: Arc<Listener>) {
-    let (door, meter) = (&listener.door, &listener.meter);
+    let (limits, meter) = (&listener.handshakes, &listener.meter);
     while let Some(incoming) = endpoint.accept().await {
         let (address, now) = (incoming.remote_address(), Instant::now());
         let (source, is_proved) = (
             Source::from(address.ip()),
             incoming.remote_address_validated(),
         );
-        let handshake = match door.knock(source, is_proved, now) {
-            Knock::Admit(handshake) => handshake,
-            Knock::Prove => {
+        let handshake = match limits.admit(source, is_proved, now) {
+            Admission::Admit(handshake) => handshake,
+            Admission::Prove => {
                 // Fails only for one that was retried before, and is proved then.
                 let _ = incoming.retry();
                 continue;
             }
-            Knock::Refuse => {
+            Admission::Refuse => {
                 incoming.refuse();
                 continue;
             }
@@ -167,7 +168,7 @@ async fn serve_link(connection: Connection, source: Source, listener: &Listener)
         tracing::warn!("an identity with too many links was turned away");
         return close::TOO_MANY_LINKS.close(&connection);
     };
-    listener.door.trust(source, Instant::now());
+    listener.handshakes.trust(source, Instant::now());
     Windows::LINK.set(&connection);
     match peer {
         Peer::Relay(name) => serve_relay(connection, name, issued, services).await,
@@ -218,8 +219,8 @@ fn peer_of(connection: &Connection) -> Option<(Peer, UnixMillis)> {
     let chain = identity.downcast::<Vec<CertificateDer<'static>>>().ok()?;
     let certificate = chain.first()?;
     Some((
-        authority::peer(certificate)?,
-        authority::issued(certificate),
+        certificate::peer(certificate)?,
+        certificate::issued(certificate),
     ))
 }
 

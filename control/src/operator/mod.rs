@@ -10,8 +10,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use confab_protocol::control::{ErrorCode, Refusal};
-
 use crate::clock::UnixMillis;
 use crate::cluster::nodes::{NodeAnswer, NodeAsk, PeerError, Peers};
 use crate::cluster::status::{ClusterStatus, RelayStatus};
@@ -116,7 +114,7 @@ impl Operator {
         };
         match self.ask(&ask).await? {
             NodeAnswer::Done => {}
-            NodeAnswer::Refused(refusal) if refusal.code == ErrorCode::NotFound => {
+            NodeAnswer::Absent(_) => {
                 let known = self.status().await?.relays;
                 return Err(no_such_relay(relay, &known));
             }
@@ -213,7 +211,9 @@ fn no_such_relay(relay: &RelayName, known: &[RelayStatus]) -> OperatorError {
 
 fn unexpected(answer: NodeAnswer) -> OperatorError {
     match answer {
-        NodeAnswer::Refused(Refusal { message, .. }) => OperatorError::Refused(message),
+        NodeAnswer::Refused(refusal) | NodeAnswer::Absent(refusal) => {
+            OperatorError::Refused(refusal.message)
+        }
         _ => OperatorError::Malformed,
     }
 }

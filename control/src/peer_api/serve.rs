@@ -10,12 +10,14 @@ use quinn::{Connection, RecvStream, SendStream};
 use rustls::pki_types::CertificateDer;
 use tokio::task::JoinSet;
 
+use super::status::NotLinked;
 use super::{Services, status};
 use crate::clock::UnixMillis;
 use crate::close;
 use crate::cluster::nodes::messages::{MAX_NODE_MESSAGE, NodeAnswer, NodeAsk};
 use crate::cluster::{NodeName, Peer};
-use crate::tls::authority;
+use crate::rooms::{ChangeError, Outcome, Settled};
+use crate::tls::certificate;
 
 /// A request has to be whole, and its answer taken, by then.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -54,7 +56,7 @@ fn issued(connection: &Connection) -> UnixMillis {
     let identity = connection.peer_identity();
     let chain = identity.and_then(|chain| chain.downcast::<Vec<CertificateDer<'static>>>().ok());
     let certificate = chain.as_ref().and_then(|chain| chain.first());
-    certificate.map(authority::issued).unwrap_or_default()
+    certificate.map(certificate::issued).unwrap_or_default()
 }
 
 async fn serve_requests(connection: &Connection, asker: Asker, services: &Arc<Services>) {
@@ -129,6 +131,17 @@ fn may(asker: &Asker, ask: &NodeAsk) -> bool {
     }
 }
 
+/// The answer to a moderation for another node's client.
+fn moderated(answer: Result<Outcome<Settled>, ChangeError>) -> NodeAnswer {
+    match answer {
+        Ok(Outcome::Here(Settled::Everywhere)) => NodeAnswer::Done,
+        Ok(Outcome::Here(Settled::WhereReached)) => NodeAnswer::Pending,
+        Ok(Outcome::Elsewhere(_) | Outcome::Again) => NodeAnswer::NotOwner,
+        Err(error) if error.is_absent() => NodeAnswer::Absent(error.into()),
+        Err(error) => NodeAnswer::Refused(error.into()),
+    }
+}
+
 async fn revoke(services: &Services, peer: Peer, until: UnixMillis) -> NodeAnswer {
     match services.revoked.revoke(peer, until).await {
         Ok(()) => NodeAnswer::Done,
@@ -139,7 +152,7 @@ async fn revoke(services: &Services, peer: Peer, until: UnixMillis) -> NodeAnswe
 async fn answer(services: &Services, ask: NodeAsk) -> NodeAnswer {
     match ask {
         NodeAsk::Moderate(conference, moderation) => {
-            services.rooms.asked_by_node(conference, moderation).await
+            moderated(services.rooms.moderate_here(conference, moderation).await)
         }
         NodeAsk::EndSession(account, session) => {
             services.session_ended(account, session);
@@ -158,7 +171,10 @@ async fn answer(services: &Services, ask: NodeAsk) -> NodeAnswer {
         NodeAsk::DrainRelay { relay, by_any } => {
             match status::drain(services, &relay, by_any).await {
                 Ok(()) => NodeAnswer::Done,
-                Err(refusal) => NodeAnswer::Refused(refusal),
+                Err(NotLinked) => NodeAnswer::Absent(Refusal::new(
+                    ErrorCode::NotFound,
+                    format!("no relay named {relay} is linked"),
+                )),
             }
         }
         NodeAsk::RevokeRelay(relay, until) => {

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use confab_protocol::control::{ErrorCode, Refusal};
-
 use super::Services;
 use crate::AGENT;
 use crate::cluster::RelayName;
@@ -66,8 +64,12 @@ pub async fn of_cluster(services: &Services) -> ClusterStatus {
     all
 }
 
+/// No relay of this name is linked.
+#[derive(Debug)]
+pub struct NotLinked;
+
 /// Tells a relay to drain, over this node's link or, if `by_any`, another node's.
-pub async fn drain(services: &Services, relay: &RelayName, by_any: bool) -> Result<(), Refusal> {
+pub async fn drain(services: &Services, relay: &RelayName, by_any: bool) -> Result<(), NotLinked> {
     if services.relays.drain(relay) {
         tracing::info!(%relay, "an operator drains a relay");
         return Ok(());
@@ -84,6 +86,5 @@ pub async fn drain(services: &Services, relay: &RelayName, by_any: bool) -> Resu
             }
         }
     }
-    let message = format!("no relay named {relay} is linked");
-    Err(Refusal::new(ErrorCode::NotFound, message))
+    Err(NotLinked)
 }

@@ -1,27 +1,29 @@
 //! The task that owns one room: takes it for this node, feeds its state and carries out what follows.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use confab_protocol::control::framing;
-use confab_protocol::control::{ConferenceId, ErrorCode, JoinId, Refusal, RoomSecret};
+use confab_protocol::control::{ConferenceId, JoinId, RoomSecret};
 use confab_protocol::version::VersionRange;
 use confab_protocol::wire;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use super::admission::{admit, change, no_conference};
+use super::admission::{admit, change};
+use super::ask::{Ask, NoRoom, Outcome};
 use super::clients::Clients;
-use super::effect::{Answer, Effect, Input, Joiner, Resume, RoomRequest, Ticket};
+use super::effect::{Effect, Input, RoomRequest};
+use super::errors::Unavailable;
 use super::home::{self, Owner, Recorded};
-use super::leftovers;
 use super::ownership_check::LeaseEpoch;
-use super::registry::{Fall, Shared};
+use super::relay_request;
 use super::roll_call::{self, Roll};
-use super::room::{Numbers, Room, World};
+use super::room::{Numbers, Room};
+use super::shared::{PanicGuard, Shared};
+use super::tickets::{Tickets, Waiting};
+use super::world::World;
 use crate::cluster::{LinkedRelay, RelayEvent, RelayWish};
-use crate::events::EventSink;
 use crate::inbox::{Inbox, InboxReader};
 use crate::random::{self, jittered};
 use crate::store::{HomeRecord, StoreError, ended_of};
@@ -31,28 +33,10 @@ const LOOK_DEADLINE: Duration = Duration::from_millis(500);
 /// A store that did not say whose session has ended is asked again after this time.
 const ENDED_RETRY: Duration = Duration::from_secs(30);
 
-/// What is asked of the owner of a room.
-#[derive(Clone)]
-pub(super) enum Ask {
-    /// A join or a resume. Events of the room go to the sink from then on.
-    Join(Joiner, Option<Resume>, EventSink),
-    /// A request of another kind.
-    Other(RoomRequest),
-    /// A relay is to close what it has left over of the room.
-    CloseLeftover(LinkedRelay),
-}
-
-pub(super) struct Request {
-    pub(super) ask: Ask,
-    pub(super) answer: AnswerTo,
-}
-
-pub(super) type AnswerTo = oneshot::Sender<Result<Answer, Refusal>>;
-
 pub(super) struct Actor {
     pub(super) conference: ConferenceId,
     pub(super) shared: Arc<Shared>,
-    pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) requests: mpsc::Receiver<Ask>,
     pub(super) inbox: InboxReader<Input>,
     /// The sending end of `inbox`, for the store's answers.
     pub(super) to_inbox: Inbox<Input>,
@@ -61,33 +45,25 @@ pub(super) struct Actor {
     pub(super) to_relay_events: Inbox<RelayEvent>,
     pub(super) live: Arc<AtomicU32>,
     /// The last to be dropped: what the room counts is counted no more by then.
-    pub(super) _fall: Fall,
+    pub(super) _guard: PanicGuard,
 }
 
 impl Actor {
     pub(super) async fn run(mut self) {
         // Before the look: what happens after it is noticed.
-        let epoch = self.shared.nodes.sure_since(Instant::now());
+        let epoch = self.shared.nodes.lease_epoch(Instant::now());
         let store = self.shared.store.as_ref();
         // First: a home that is taken once is a row for ever.
         match store.conference(self.conference).await {
             Ok(Some(_)) => {}
-            Ok(None) => return self.turn_away(|| Err(no_conference())),
-            Err(error) => {
-                let refusal = Refusal::from(error);
-                return self.turn_away(|| Err(refusal.clone()));
-            }
+            Ok(None) => return self.turn_away(&NoRoom::NoConference),
+            Err(error) => return self.turn_away(&NoRoom::Store(error)),
         }
         let home = match home::take(store, &self.shared.nodes, self.conference).await {
             Ok(Owner::Us(home)) => home,
-            Ok(Owner::Other(node)) => {
-                return self.turn_away(|| Ok(Answer::Elsewhere(node.clone())));
-            }
-            Ok(Owner::Doubted) => return self.turn_away(|| Ok(Answer::Again)),
-            Err(error) => {
-                let refusal = Refusal::from(error);
-                return self.turn_away(|| Err(refusal.clone()));
-            }
+            Ok(Owner::Other(node)) => return self.turn_away(&NoRoom::Elsewhere(node)),
+            Ok(Owner::Doubted) => return self.turn_away(&NoRoom::Again),
+            Err(error) => return self.turn_away(&NoRoom::Store(error)),
         };
         let found =
             roll_call::call(&self.shared, self.conference, &home, &self.to_relay_events).await;
@@ -95,11 +71,11 @@ impl Actor {
             Ok(Roll::Fenced) => match home::look(store, self.conference, &home).await {
                 // Not by an owner that the store knows of: what the relay has is none of this room's.
                 Recorded::Done(_) => Roll::Nobody,
-                _ => return self.turn_away(|| Ok(Answer::Again)),
+                _ => return self.turn_away(&NoRoom::Again),
             },
             Ok(roll) => roll,
             // The home stays this node's: it is taken anew when it is asked for again.
-            Err(refusal) => return self.turn_away(|| Err(refusal.clone())),
+            Err(error) => return self.turn_away(&NoRoom::Store(error)),
         };
         let mut numbers = Numbers::default();
         if let (Roll::There(..), Some(place)) = (&roll, &home.place) {
@@ -107,7 +83,7 @@ impl Actor {
             numbers.placement = place.placement;
         }
         let mut state = self.fresh_state(home, epoch, numbers);
-        let mut held = None;
+        let mut presence = None;
         match roll {
             Roll::Nobody | Roll::Fenced => {}
             Roll::OutOfReach(place, idle_timeout) => {
@@ -115,20 +91,19 @@ impl Actor {
             }
             Roll::There(adopted, by) => {
                 state.adopt(Instant::now(), *adopted);
-                held = Some(by);
+                presence = Some(by);
             }
         }
         let mut open = OpenRoom {
             state,
-            tickets: HashMap::new(),
-            next_ticket: 0,
+            tickets: Tickets::default(),
             clients: Clients::default(),
             unclaimed: Vec::new(),
             somebody_went: false,
             place: None,
         };
         self.carry_out_all(&mut open);
-        drop(held);
+        drop(presence);
         loop {
             let deadline = open.state.deadline();
             let (input, request) = tokio::select! {
@@ -146,7 +121,7 @@ impl Actor {
                 self.look_for_ended_sessions(&open);
             }
             let input = input.or_else(|| self.take_in(request?, &mut open));
-            let (now, mut world) = (Instant::now(), self.surroundings());
+            let (now, mut world) = (Instant::now(), self.node_world());
             match input {
                 Some(input) => open.state.handle(now, input, &mut world),
                 None => open.state.expire(now, &mut world),
@@ -157,7 +132,7 @@ impl Actor {
             if !open.state.is_owned() {
                 tracing::info!(conference = %self.conference, "another node has the room");
                 open.clients.send_away();
-                return self.turn_away(|| Ok(Answer::Again));
+                return self.turn_away(&NoRoom::Again);
             }
             if open.state.is_over() {
                 let home = open.state.home().clone();
@@ -186,12 +161,11 @@ impl Actor {
         }
     }
 
-    /// Answers whoever asked, and forgets the room.
-    fn turn_away(&mut self, answer: impl Fn() -> Result<Answer, Refusal>) {
+    /// Answers all requests without a room, and forgets the room.
+    fn turn_away(&mut self, why: &NoRoom) {
         loop {
-            while let Ok(request) = self.requests.try_recv() {
-                // Whoever asked may be gone.
-                let _ = request.answer.send(answer());
+            while let Ok(ask) = self.requests.try_recv() {
+                ask.turn_away(why);
             }
             if self
                 .shared
@@ -227,41 +201,50 @@ impl Actor {
         });
     }
 
-    /// What a request is to the room's state; `None` for what is no matter of it.
-    fn take_in(&self, request: Request, open: &mut OpenRoom) -> Option<Input> {
-        let Request { ask, answer } = request;
+    /// The input of the room for a request; `None` for a request that does not concern its state.
+    fn take_in(&self, ask: Ask, open: &mut OpenRoom) -> Option<Input> {
+        if !open.state.is_owned() {
+            ask.turn_away(&NoRoom::Again);
+            return None;
+        }
         match ask {
-            _ if !open.state.is_owned() => {
-                let _ = answer.send(Ok(Answer::Again));
-                None
-            }
-            Ask::Join(who, resume, events) => {
+            Ask::Join {
+                who,
+                resume,
+                events,
+                answer,
+            } => {
                 open.clients.insert(who.client, events);
+                let ticket = open.tickets.add(Waiting::Join(answer));
                 let request = RoomRequest::Join { who, resume };
-                Some(open.take_in(request, answer))
+                Some(Input::Request { ticket, request })
             }
-            Ask::Other(request) => Some(open.take_in(request, answer)),
-            Ask::CloseLeftover(relay) => {
+            Ask::Change { change, answer } => {
+                let ticket = open.tickets.add(Waiting::Change(answer));
+                let request = RoomRequest::Change(change);
+                Some(Input::Request { ticket, request })
+            }
+            Ask::CloseLeftover { relay, answer } => {
                 if open.state.uses(&relay.name) {
-                    let _ = answer.send(Ok(Answer::Done));
+                    let _ = answer.send(Ok(Outcome::Here(())));
                     return None;
                 }
                 let (relays, conference) = (self.shared.relays.clone(), self.conference);
                 let (fence, inbox) = (open.state.fence(), self.to_inbox.clone());
                 tokio::spawn(async move {
-                    let closed = leftovers::close(&relays, &relay, conference, fence).await;
+                    let closed = relay_request::close(&relays, &relay, conference, fence).await;
                     if closed.is_ok() {
                         inbox.send(Input::LeftoverClosed(relay));
                     }
-                    let _ = answer.send(closed.map(|()| Answer::Done));
+                    let _ = answer.send(closed.map(Outcome::Here));
                 });
                 None
             }
         }
     }
 
-    fn surroundings(&self) -> Surroundings<'_> {
-        Surroundings(&self.shared)
+    fn node_world(&self) -> NodeWorld<'_> {
+        NodeWorld(&self.shared)
     }
 
     fn fresh_state(&self, home: HomeRecord, epoch: LeaseEpoch, numbers: Numbers) -> Room {
@@ -287,7 +270,7 @@ impl Actor {
             let Some(join_id) = open.unclaimed.pop() else {
                 break;
             };
-            let mut world = self.surroundings();
+            let mut world = self.node_world();
             let unclaimed = Input::Unclaimed(join_id);
             open.state.handle(Instant::now(), unclaimed, &mut world);
         }
@@ -302,7 +285,7 @@ impl Actor {
         let (shared, conference) = (self.shared.clone(), self.conference);
         match effect {
             Effect::Admit { ticket, account } => {
-                let result = Err(failed());
+                let result = Err(Unavailable::Panicked.into());
                 self.later(Input::Admitted { ticket, result }, async move {
                     let result = admit(&shared, conference, account).await;
                     Input::Admitted { ticket, result }
@@ -314,7 +297,7 @@ impl Actor {
                 old,
                 new,
             } => {
-                let result = Err(failed());
+                let result = Err(Unavailable::Panicked.into());
                 self.later(Input::Stored { ticket, result }, async move {
                     let stored = change(shared.store.as_ref(), conference, account, old, new).await;
                     let result = stored.map_err(Into::into);
@@ -322,7 +305,7 @@ impl Actor {
                 });
             }
             Effect::Delete { ticket } => {
-                let result = Err(failed());
+                let result = Err(Unavailable::Panicked.into());
                 self.later(Input::Stored { ticket, result }, async move {
                     let result = shared.store.delete_conference(conference).await;
                     let result = result.map_err(Into::into);
@@ -358,16 +341,16 @@ impl Actor {
                 let relays = &self.shared.relays;
                 relays.command(&relay, conference, room, (fence, boot), action);
             }
-            Effect::Answer { ticket, answer } => {
+            Effect::AnswerJoin { ticket, answer } => {
                 // Whoever is refused has no more to hear from this room.
                 open.somebody_went |= answer.is_err();
-                let waiting = open.tickets.remove(&ticket);
-                // Whoever asked may be gone; what was done stays done, but for a join.
-                let unheard = waiting.and_then(|waiting| waiting.send(answer).err());
-                if let Some(Ok(Answer::Joined(joined))) = unheard {
+                // A client that is gone does not know of its participant.
+                if let Some(joined) = open.tickets.answer_join(ticket, answer) {
                     open.unclaimed.extend(joined.made());
                 }
             }
+            Effect::AnswerChange { ticket, answer } => open.tickets.answer_change(ticket, answer),
+            Effect::AskAgain(ticket) => open.tickets.ask_again(ticket),
             Effect::Tell { clients, event } => {
                 let bytes = framing::encode(&wire::Event::from(&event));
                 open.clients.tell(&clients, &bytes);
@@ -395,40 +378,32 @@ impl Actor {
 
     /// Has something answered to the inbox when it is done; by `failed` when it panics.
     fn later(&self, failed: Input, work: impl Future<Output = Input> + Send + 'static) {
-        let owed = Owed {
+        let pending = PendingAnswer {
             inbox: self.to_inbox.clone(),
             answer: Some(failed),
         };
-        tokio::spawn(async move { owed.pay(work.await) });
+        tokio::spawn(async move { pending.pay(work.await) });
     }
 }
 
 /// An answer that a room waits for, sent when this is dropped.
-struct Owed {
+struct PendingAnswer {
     inbox: Inbox<Input>,
     answer: Option<Input>,
 }
 
-impl Owed {
+impl PendingAnswer {
     fn pay(mut self, answer: Input) {
         self.answer = Some(answer);
     }
 }
 
-impl Drop for Owed {
+impl Drop for PendingAnswer {
     fn drop(&mut self) {
         if let Some(answer) = self.answer.take() {
             self.inbox.send(answer);
         }
     }
-}
-
-/// Of something that panicked. Whether it was stored is not known.
-fn failed() -> Refusal {
-    Refusal::new(
-        ErrorCode::Internal,
-        "the server failed; its log says why. Look whether it was done before you try again",
-    )
 }
 
 /// The result of a look at the home, or of a write to it, whose task panicked.
@@ -439,8 +414,7 @@ fn panicked() -> Recorded {
 /// What changes while the actor runs.
 struct OpenRoom {
     state: Room,
-    tickets: HashMap<Ticket, AnswerTo>,
-    next_ticket: Ticket,
+    tickets: Tickets,
     clients: Clients,
     /// Joins that were answered to nobody.
     unclaimed: Vec<JoinId>,
@@ -448,18 +422,9 @@ struct OpenRoom {
     place: Option<LinkedRelay>,
 }
 
-impl OpenRoom {
-    fn take_in(&mut self, request: RoomRequest, answer: AnswerTo) -> Input {
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
-        self.tickets.insert(ticket, answer);
-        Input::Request { ticket, request }
-    }
-}
+struct NodeWorld<'a>(&'a Shared);
 
-struct Surroundings<'a>(&'a Shared);
-
-impl World for Surroundings<'_> {
+impl World for NodeWorld<'_> {
     fn pick_relay(&mut self, wish: &RelayWish<'_>) -> Option<LinkedRelay> {
         self.0.relays.pick_for(wish)
     }
@@ -473,7 +438,7 @@ impl World for Surroundings<'_> {
     }
 
     fn lease_epoch(&mut self, now: Instant) -> LeaseEpoch {
-        self.0.nodes.sure_since(now)
+        self.0.nodes.lease_epoch(now)
     }
 
     fn random(&mut self, bytes: &mut [u8]) {

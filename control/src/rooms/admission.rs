@@ -1,9 +1,10 @@
 //! What an account is in a conference, looked up and stored for its room.
 
 use confab_protocol::control::room::{Role, Visibility};
-use confab_protocol::control::{AccountId, ConferenceId, ErrorCode, Refusal};
+use confab_protocol::control::{AccountId, ConferenceId};
 
-use super::registry::Shared;
+use super::errors::JoinError;
+use super::shared::Shared;
 use crate::store::{ConferenceRecord, Standing, Store, StoreError};
 
 /// Looks the account's standing up; a public conference takes in whoever comes.
@@ -11,28 +12,20 @@ pub(super) async fn admit(
     shared: &Shared,
     conference: ConferenceId,
     account: AccountId,
-) -> Result<(ConferenceRecord, Standing), Refusal> {
+) -> Result<(ConferenceRecord, Standing), JoinError> {
     let store = &shared.store;
     // The room is this node's and live: who was a member a moment ago gets in while the store does not answer.
     let record = store.recall_conference(conference).await?;
-    let record = record.ok_or_else(no_conference)?.value;
+    let record = record.ok_or(JoinError::NoConference)?.value;
     if let Some(standing) = store.recall_member(conference, account).await? {
         return Ok((record, standing.value));
     }
     if record.visibility != Visibility::Public {
-        return Err(Refusal::new(
-            ErrorCode::Denied,
-            "this conference is by invitation: ask its owner for one",
-        ));
+        return Err(JoinError::InvitationOnly);
     }
-    if store.count_members(conference).await? >= shared.limits.max_members {
-        return Err(Refusal::new(
-            ErrorCode::LimitReached,
-            format!(
-                "the conference has its {} members already",
-                shared.limits.max_members
-            ),
-        ));
+    let most = shared.limits.max_members;
+    if store.count_members(conference).await? >= most {
+        return Err(JoinError::MembersFull { most });
     }
     let standing = Standing {
         role: Role::Member,
@@ -49,10 +42,6 @@ pub(super) async fn admit(
         }
         Err(error) => Err(error.into()),
     }
-}
-
-pub(super) fn no_conference() -> Refusal {
-    Refusal::new(ErrorCode::NotFound, "there is no such conference").about("slug")
 }
 
 /// Stores an account's standing if it still is `old`.

@@ -16,12 +16,12 @@ pub struct Adopted {
     /// Who is there and may not be: their sessions are closed. `None` for a session of which the relay has no good note.
     pub strangers: Vec<(u16, Option<AccountId>)>,
     /// What `participants` have in common; `None` when there is nobody.
-    pub gathering: Option<Gathering>,
+    pub parameters: Option<CallParameters>,
 }
 
 /// What the participants of a room have in common while they gather.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Gathering {
+pub struct CallParameters {
     /// What their frame keys are derived from.
     pub secret: RoomSecret,
     /// The version of media datagrams that they speak.

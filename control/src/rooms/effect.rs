@@ -4,17 +4,18 @@ use bytes::Bytes;
 use confab_protocol::cluster::{Action, BootId, Fence};
 use confab_protocol::control::room::{LeaveReason, Role};
 use confab_protocol::control::{
-    AccountId, Capabilities, ConferenceId, JoinId, MediaGrant, Participant, Refusal, Region,
-    ResumeSecret, RoomSecret, Username,
+    AccountId, Capabilities, ConferenceId, JoinId, MediaGrant, Participant, Region, ResumeSecret,
+    RoomSecret, Username,
 };
 use confab_protocol::media::ConnectionId;
 use confab_protocol::version::VersionRange;
 use confab_protocol::wire::{self, KeyScheme};
 
+use super::errors::{ChangeError, JoinError};
 use super::home::Recorded;
 use crate::cluster::nodes::messages::Moderation;
 use crate::cluster::{LinkedRelay, RelayEvent, RelayName};
-use crate::store::{ConferenceRecord, HomePlace, HomeRecord, NodeRecord, SessionId, Standing};
+use crate::store::{ConferenceRecord, HomePlace, HomeRecord, SessionId, Standing};
 
 /// Names a request to the room until it is answered.
 pub type Ticket = u64;
@@ -66,13 +67,20 @@ pub struct Resume {
 /// A request to a room.
 #[derive(Clone, Debug)]
 pub enum RoomRequest {
-    /// A client joins, or resumes a join. Answered with [`Answer::Joined`].
+    /// A client joins, or resumes a join. [`Effect::AnswerJoin`] answers it.
     Join {
         /// The participant to be.
         who: Joiner,
         /// The join to resume.
         resume: Option<Resume>,
     },
+    /// A change. [`Effect::AnswerChange`] answers it.
+    Change(RoomChange),
+}
+
+/// A change of a room that is acknowledged when it holds for others.
+#[derive(Clone, Debug)]
+pub enum RoomChange {
     /// A participant leaves.
     Leave {
         /// The account that asks.
@@ -82,8 +90,17 @@ pub enum RoomRequest {
         /// The participant's join.
         join_id: JoinId,
     },
-    /// A change that holds for others once it is acknowledged.
+    /// A moderator, or the owner, changes the room or a membership.
     Moderate(Moderation),
+}
+
+/// Where an acknowledged change holds. It is stored in any case.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Settled {
+    /// At all relays.
+    Everywhere,
+    /// Not at a relay that has been unreachable for long. It obeys when it is back.
+    WhereReached,
 }
 
 /// What can happen to a room.
@@ -105,14 +122,14 @@ pub enum Input {
         /// Of this join.
         ticket: Ticket,
         /// The conference as it is, and the account's standing in it.
-        result: Result<(ConferenceRecord, Standing), Refusal>,
+        result: Result<(ConferenceRecord, Standing), JoinError>,
     },
     /// The answer to [`Effect::Change`] or [`Effect::Delete`].
     Stored {
         /// Of this request.
         ticket: Ticket,
         /// Whether it was.
-        result: Result<(), Refusal>,
+        result: Result<(), ChangeError>,
     },
     /// The answer to [`Effect::RecordPlace`].
     PlaceRecorded(Recorded),
@@ -197,13 +214,22 @@ pub enum Effect {
         /// What.
         action: Action,
     },
-    /// Answer a request.
-    Answer {
-        /// Which.
+    /// Answer a join.
+    AnswerJoin {
+        /// The join.
         ticket: Ticket,
-        /// How.
-        answer: Result<Answer, Refusal>,
+        /// The answer.
+        answer: Result<Box<Joined>, JoinError>,
     },
+    /// Answer a change.
+    AnswerChange {
+        /// The change.
+        ticket: Ticket,
+        /// The answer.
+        answer: Result<Settled, ChangeError>,
+    },
+    /// Answer a request: this node has lost the room, ask again.
+    AskAgain(Ticket),
     /// Tell clients.
     Tell {
         /// Whom, each once.
@@ -215,21 +241,6 @@ pub enum Effect {
     Present(AccountId),
     /// One such went.
     Absent(AccountId),
-}
-
-/// How a request ends when it is not refused.
-#[derive(Debug)]
-pub enum Answer {
-    /// Done.
-    Done,
-    /// Stored. A relay that is out of reach obeys it when it is back.
-    Pending,
-    /// In the room.
-    Joined(Box<Joined>),
-    /// Another node has the room.
-    Elsewhere(NodeRecord),
-    /// This node had the room and has it no more, or nobody knows whose it is: ask again in a moment.
-    Again,
 }
 
 /// What a join gives.

@@ -2,16 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use confab_protocol::cluster::{Action, CommandResult, Fence};
-use confab_protocol::control::{ConferenceId, ErrorCode, Refusal};
+use confab_protocol::cluster::Fence;
+use confab_protocol::control::ConferenceId;
 use tokio::task::JoinSet;
 
-use super::actor::Ask;
-use super::effect::Answer;
+use super::ask::{Ask, Outcome};
+use super::errors::LeftoverError;
 use super::former_relays::GIVEN_UP;
 use super::registry::Rooms;
-use crate::cluster::{COMMAND_DEADLINE, LinkedRelay, RelayEvent, Relays, Response};
-use crate::inbox::inbox;
+use super::relay_request;
+use crate::cluster::LinkedRelay;
 
 /// How often leftovers are looked for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
@@ -19,13 +19,14 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 const MAX_WAIT: Duration = Duration::from_secs(10);
 /// Leftovers that are closed at the same time.
 const CLOSED_AT_ONCE: usize = 16;
-/// What a client is told to wait when a relay did not obey.
-const RETRY: Duration = Duration::from_millis(500);
 
 impl Rooms {
     /// Sees to it that what is left over of the conference is gone, now and whenever a relay comes back with it. False when a
     /// relay has not closed it for so long that nobody is to wait for it.
-    pub(super) async fn close_leftovers(&self, conference: ConferenceId) -> Result<bool, Refusal> {
+    pub(super) async fn close_leftovers(
+        &self,
+        conference: ConferenceId,
+    ) -> Result<bool, LeftoverError> {
         let relays = &self.shared.relays;
         // First the note: a relay that links right after the look has its leftovers closed by the sweep.
         relays.note_moderated(conference);
@@ -34,7 +35,7 @@ impl Rooms {
             match self.close_leftover(&relay, conference).await {
                 Ok(()) => {}
                 Err(_) if since.elapsed() >= GIVEN_UP => are_closed = false,
-                Err(refusal) => return Err(refusal),
+                Err(error) => return Err(error),
             }
         }
         Ok(are_closed)
@@ -62,7 +63,7 @@ impl Rooms {
                 None => LOOK_INTERVAL,
                 Some(error) => {
                     if wait == LOOK_INTERVAL {
-                        tracing::warn!(%error, "leftover rooms stay for now");
+                        tracing::warn!(?error, "leftover rooms stay for now");
                     }
                     (wait * 2).min(MAX_WAIT)
                 }
@@ -75,17 +76,17 @@ impl Rooms {
         &self,
         relay: &LinkedRelay,
         conference: ConferenceId,
-    ) -> Result<(), Refusal> {
-        match self
-            .ask(conference, Ask::CloseLeftover(relay.clone()))
-            .await
-        {
-            Ok(Answer::Done | Answer::Elsewhere(_)) => {}
-            Ok(Answer::Joined(_) | Answer::Again | Answer::Pending) => return Err(not_closed()),
-            Err(refusal) if refusal.code == ErrorCode::NotFound => {
-                self.close_deleted(relay, conference).await?;
-            }
-            Err(refusal) => return Err(refusal),
+    ) -> Result<(), LeftoverError> {
+        let relay_to_ask = relay.clone();
+        let asked = self.ask(conference, |answer| Ask::CloseLeftover {
+            relay: relay_to_ask,
+            answer,
+        });
+        match asked.await {
+            Ok(Outcome::Here(()) | Outcome::Elsewhere(_)) => {}
+            Ok(Outcome::Again) => return Err(LeftoverError::NotClosed),
+            Err(LeftoverError::NoConference) => self.close_deleted(relay, conference).await?,
+            Err(error) => return Err(error),
         }
         self.shared.relays.leftover_closed(relay, conference);
         Ok(())
@@ -97,7 +98,7 @@ impl Rooms {
         &self,
         relay: &LinkedRelay,
         conference: ConferenceId,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), LeftoverError> {
         let Some(home) = self.shared.store.home(conference).await? else {
             return Ok(());
         };
@@ -105,51 +106,11 @@ impl Rooms {
             era: home.era.saturating_add(1),
             placement: 0,
         };
-        close(&self.shared.relays, relay, conference, fence).await
+        relay_request::close(&self.shared.relays, relay, conference, fence).await
     }
 }
 
 /// Why the next of them that ends did not close its room.
-async fn next_failure(closing: &mut JoinSet<Result<(), Refusal>>) -> Option<Refusal> {
+async fn next_failure(closing: &mut JoinSet<Result<(), LeftoverError>>) -> Option<LeftoverError> {
     closing.join_next().await?.ok()?.err()
-}
-
-/// Has the relay close the conference's room. One that refuses has seen a newer owner, who closed it before it did anything
-/// else.
-pub(super) async fn close(
-    relays: &Relays,
-    relay: &LinkedRelay,
-    conference: ConferenceId,
-    fence: Fence,
-) -> Result<(), Refusal> {
-    let closed = ask(relays, relay, conference, fence, Action::CloseRoom).await;
-    closed.map(drop).ok_or_else(not_closed)
-}
-
-/// Has the relay do something for who waits for it; `None` when it does not answer.
-pub(super) async fn ask(
-    relays: &Relays,
-    relay: &LinkedRelay,
-    conference: ConferenceId,
-    fence: Fence,
-    action: Action,
-) -> Option<CommandResult> {
-    let (events, mut outcome) = inbox();
-    let in_whose_name = (fence, relay.boot);
-    relays.command(&relay.name, conference, (0, events), in_whose_name, action);
-    match tokio::time::timeout(COMMAND_DEADLINE, outcome.next()).await {
-        Ok(Some(RelayEvent::CommandDone {
-            response: Response::Answered(result),
-            ..
-        })) => Some(result),
-        _ => None,
-    }
-}
-
-fn not_closed() -> Refusal {
-    Refusal::new(
-        ErrorCode::Busy,
-        "a relay does not answer; try again in a moment",
-    )
-    .after(RETRY)
 }

@@ -1,24 +1,22 @@
 //! The participants of a room, its pending joins, the joins that were kicked, and sessions that relays may still have.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use confab_protocol::control::room::Role;
-use confab_protocol::control::{
-    AccountId, Capabilities, JoinId, Participant, Refusal, ResumeSecret,
-};
+use confab_protocol::control::{AccountId, Capabilities, JoinId, Participant, ResumeSecret};
 use confab_protocol::media::ConnectionId;
 
+use super::departed::Departed;
 use super::effect::{ClientId, Joiner, OwnJoin, Resume, Ticket};
+use super::errors::JoinError;
 use super::note::ResumeHash;
+use super::participant::{Finished, MediaSession, ParticipantState, SessionRequest, Wanted};
 use super::pending_joins::{JoinStage, PendingJoin, PendingJoins};
-use super::refusals;
-use super::room::World;
+use super::world::World;
 use crate::store::{ConferenceRecord, SessionId, Standing};
 
 /// Participants that one account may have in a room.
 const MAX_DEVICES: usize = 8;
-/// Kicked joins that a room remembers.
-const MAX_KICKED: usize = 256;
 
 /// The participants of a room, and sessions that outlive theirs.
 pub(super) struct Membership {
@@ -30,63 +28,7 @@ pub(super) struct Membership {
     joins: PendingJoins,
     /// Where the search for a free label starts.
     next_sender: u16,
-    /// Senders of removed participants whose session the relay has not confirmed as closed, with the account if it is known.
-    unclosed: BTreeMap<u16, Option<AccountId>>,
-    /// Joins of kicked participants, the newest last.
-    kicked: VecDeque<(AccountId, JoinId)>,
-}
-
-/// A participant, with what clients are not told.
-pub(super) struct ParticipantState {
-    pub(super) participant: Participant,
-    pub(super) session: SessionId,
-    /// The connection that gets its events; `None` after a takeover until the client resumes its join.
-    pub(super) client: Option<ClientId>,
-    /// The hash of the secret with which the client resumes its join.
-    pub(super) resume: ResumeHash,
-    pub(super) media: MediaSession,
-}
-
-/// The state of a participant's media session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum MediaSession {
-    /// The room has no relay for it, or has not asked its relay yet.
-    Waiting,
-    /// The relay was asked; the command has the keys.
-    Opening,
-    /// The relay has opened it.
-    Open(ConnectionId),
-}
-
-/// The command that an admitted join needs.
-pub(super) enum Wanted {
-    /// Confirm that the relay still has the session of this sender, which may speak or not.
-    Kept(u16, bool),
-    /// Open a session.
-    Opened(SessionRequest),
-}
-
-/// A participant whose media session is to be opened.
-pub(super) struct SessionRequest {
-    pub(super) participant: Participant,
-    pub(super) session: SessionId,
-    pub(super) resume: ResumeHash,
-}
-
-/// The result of a join.
-pub(super) enum Finished {
-    /// A new participant, with the secret for its client.
-    Joined(Participant, ResumeSecret),
-    /// A resumed participant's role, and the participant itself if the resume changed it.
-    Resumed(Role, Option<Participant>),
-    /// The participant to resume has left meanwhile.
-    Gone,
-}
-
-impl ParticipantState {
-    fn is_opening(&self) -> bool {
-        self.media == MediaSession::Opening
-    }
+    departed: Departed,
 }
 
 impl Membership {
@@ -98,14 +40,13 @@ impl Membership {
             participants: BTreeMap::new(),
             joins: PendingJoins::default(),
             next_sender: 0,
-            unclosed: BTreeMap::new(),
-            kicked: VecDeque::new(),
+            departed: Departed::default(),
         }
     }
 
     /// Takes over from a room of the same conference that just ended.
     pub(super) fn follow(&mut self, before: &mut Self) {
-        self.kicked = std::mem::take(&mut before.kicked);
+        self.departed.follow(&mut before.departed);
     }
 
     // ---- Participants
@@ -342,7 +283,7 @@ impl Membership {
         conference: ConferenceRecord,
         standing: Standing,
         world: &mut dyn World,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), JoinError> {
         let (participant, resume_secret) = self.future_participant(ticket, standing, world)?;
         self.joins
             .admit(ticket, conference, participant, resume_secret);
@@ -355,28 +296,30 @@ impl Membership {
         ticket: Ticket,
         standing: Standing,
         world: &mut dyn World,
-    ) -> Result<(Participant, Option<ResumeSecret>), Refusal> {
-        let join = self.joins.get(ticket).ok_or_else(refusals::join_gone)?;
+    ) -> Result<(Participant, Option<ResumeSecret>), JoinError> {
+        let join = self.joins.get(ticket).ok_or(JoinError::Gone)?;
         let who = &join.who;
         if standing.role == Role::Banned {
-            return Err(refusals::banned());
+            return Err(JoinError::Banned);
         }
         let version = match self.media_version {
             Some(version) => Some(version).filter(|version| who.media.contains(*version)),
             None => world.media_version(who.media),
         };
-        let version =
-            version.ok_or_else(|| refusals::unsupported_media(who.media, self.media_version))?;
+        let version = version.ok_or(JoinError::UnsupportedMedia {
+            theirs: who.media,
+            kept: self.media_version,
+        })?;
         if let Some(resume) = &join.resume {
             let found = self.find_resumed(who.account, resume);
             let found = found.and_then(|sender| self.participants.get(&sender));
-            let found = found.ok_or_else(refusals::join_gone)?;
+            let found = found.ok_or(JoinError::Gone)?;
             return Ok((found.participant.clone(), None));
         }
         self.check_room(who.account)?;
         let (account, username) = (who.account, who.username.clone());
         let capabilities = who.capabilities.clone();
-        let sender = self.free_sender().ok_or_else(refusals::no_label)?;
+        let sender = self.free_sender().ok_or(JoinError::NoLabel)?;
         let (mut join_id, mut secret) = ([0; JoinId::LEN], [0; ResumeSecret::LEN]);
         world.random(&mut join_id);
         world.random(&mut secret);
@@ -396,7 +339,7 @@ impl Membership {
     }
 
     /// Fails if the room, or the account in it, has all the participants that it may have.
-    fn check_room(&self, account: AccountId) -> Result<(), Refusal> {
+    fn check_room(&self, account: AccountId) -> Result<(), JoinError> {
         let present = self.all().map(|state| &state.participant);
         let all = present.chain(self.joins.newcomers());
         let (mut devices, mut count) = (0, 0);
@@ -405,10 +348,12 @@ impl Membership {
             devices += usize::from(participant.account == account);
         }
         if devices >= MAX_DEVICES {
-            return Err(refusals::too_many_devices(MAX_DEVICES));
+            return Err(JoinError::TooManyDevices { most: MAX_DEVICES });
         }
         if count >= self.max_participants {
-            return Err(refusals::room_full(self.max_participants));
+            return Err(JoinError::RoomFull {
+                most: self.max_participants,
+            });
         }
         Ok(())
     }
@@ -422,7 +367,7 @@ impl Membership {
         let mut candidates = (0..=u16::MAX).map(|step| first.wrapping_add(step));
         let free = candidates.find(|sender| {
             !self.participants.contains_key(sender)
-                && !self.unclosed.contains_key(sender)
+                && !self.departed.is_unclosed(*sender)
                 && !is_coming(*sender)
         })?;
         self.next_sender = free.wrapping_add(1);
@@ -500,54 +445,31 @@ impl Membership {
         Finished::Resumed(state.participant.role, changed)
     }
 
-    // ---- Those who were taken out
+    // ---- Departed participants
 
-    /// Remembers that a relay may still have the sender's session.
-    pub(super) fn note_unclosed(&mut self, sender: u16, account: Option<AccountId>) {
-        self.unclosed.insert(sender, account);
+    /// The departed participants.
+    pub(super) fn departed(&self) -> &Departed {
+        &self.departed
     }
 
-    /// A relay has confirmed that it has no session of the sender.
-    pub(super) fn closed(&mut self, sender: u16) {
-        self.unclosed.remove(&sender);
-    }
-
-    /// Senders whose session a relay may still have.
-    pub(super) fn unclosed(&self) -> Vec<u16> {
-        self.unclosed.keys().copied().collect()
-    }
-
-    /// The senders among them that may belong to the account.
-    pub(super) fn unclosed_of(&self, account: AccountId) -> Vec<u16> {
-        let may_be = |of: &Option<AccountId>| of.is_none_or(|of| of == account);
-        let unclosed = self.unclosed.iter().filter(|(_, of)| may_be(of));
-        unclosed.map(|(sender, _)| *sender).collect()
+    pub(super) fn departed_mut(&mut self) -> &mut Departed {
+        &mut self.departed
     }
 
     /// Whether a relay may have a session of the account.
     pub(super) fn may_have_sessions(&self, account: AccountId) -> bool {
-        !self.senders_of(account).is_empty() || !self.unclosed_of(account).is_empty()
+        !self.senders_of(account).is_empty() || !self.departed.unclosed_of(account).is_empty()
     }
 
-    /// Remembers the joins of kicked participants. A client that has lost its connection does not hear of the kick: it is told when it
-    /// resumes, and would rejoin otherwise.
+    /// Remembers the joins of participants that are kicked.
     pub(super) fn remember_kicked(&mut self, senders: &[u16]) {
         for sender in senders {
-            let Some(state) = self.participants.get(sender) else {
-                continue;
-            };
-            if self.kicked.len() >= MAX_KICKED {
-                self.kicked.pop_front();
+            if let Some(state) = self.participants.get(sender) {
+                let participant = &state.participant;
+                self.departed
+                    .note_kicked(participant.account, participant.join_id);
             }
-            let participant = &state.participant;
-            self.kicked
-                .push_back((participant.account, participant.join_id));
         }
-    }
-
-    /// Whether the join was kicked.
-    pub(super) fn was_kicked(&self, account: AccountId, join_id: JoinId) -> bool {
-        self.kicked.contains(&(account, join_id))
     }
 }
 

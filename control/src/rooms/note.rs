@@ -12,7 +12,7 @@ use confab_protocol::cluster::{BootId, GenerationLeaf, MediaState, SessionNote};
 use confab_protocol::control::{AccountId, ConferenceId, JoinId, ResumeSecret, RoomSecret};
 use zeroize::Zeroizing;
 
-use super::room::World;
+use super::world::World;
 use crate::store::SessionId;
 
 /// The layout that this code writes and reads.

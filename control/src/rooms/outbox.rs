@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 
-use confab_protocol::control::{ConferenceId, Refusal};
+use confab_protocol::control::ConferenceId;
 
-use super::effect::{Answer, ClientId, Effect, EventKind, RoomEvent, Ticket};
+use super::effect::{ClientId, Effect, EventKind, Joined, RoomEvent, Settled, Ticket};
+use super::errors::{ChangeError, JoinError};
 
 /// The effects of a room, and its revision: the number of changes that participants were told of.
 pub(super) struct Outbox {
@@ -26,8 +27,13 @@ impl Outbox {
         self.effects.push_back(effect);
     }
 
-    pub(super) fn answer(&mut self, ticket: Ticket, answer: Result<Answer, Refusal>) {
-        self.push(Effect::Answer { ticket, answer });
+    pub(super) fn answer_join(&mut self, ticket: Ticket, answer: Result<Joined, JoinError>) {
+        let answer = answer.map(Box::new);
+        self.push(Effect::AnswerJoin { ticket, answer });
+    }
+
+    pub(super) fn answer_change(&mut self, ticket: Ticket, answer: Result<Settled, ChangeError>) {
+        self.push(Effect::AnswerChange { ticket, answer });
     }
 
     /// Raises the revision and tells these clients of the change.

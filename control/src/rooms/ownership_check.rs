@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::effect::{ClientId, Input, RoomRequest, Ticket};
+use super::effect::{ClientId, Input, RoomChange, RoomRequest, Ticket};
 use crate::random::jittered_by;
 
 /// First pause before a failed lookup is repeated; it doubles up to the longest. All rooms of a node ask the same store.
@@ -14,7 +14,7 @@ const RETRY: Duration = Duration::from_secs(2);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
 /// The node's current lease epoch, or `None` if its lease may have expired. It changes whenever the lease may have lapsed. See
-/// [`Nodes::sure_since`](crate::cluster::nodes::Nodes::sure_since).
+/// [`Nodes::lease_epoch`](crate::cluster::nodes::Nodes::lease_epoch).
 pub(super) type LeaseEpoch = Option<u64>;
 
 /// A request that waits, with its ticket.
@@ -63,8 +63,10 @@ impl From<&Input> for Urgency {
     fn from(input: &Input) -> Self {
         match input {
             Input::Request { request, .. } => match request {
-                RoomRequest::Moderate(_) => Self::Moderation,
-                RoomRequest::Join { .. } | RoomRequest::Leave { .. } => Self::Request,
+                RoomRequest::Change(RoomChange::Moderate(_)) => Self::Moderation,
+                RoomRequest::Join { .. } | RoomRequest::Change(RoomChange::Leave { .. }) => {
+                    Self::Request
+                }
             },
             Input::Woken => Self::Woken,
             _ => Self::Event,
@@ -205,16 +207,16 @@ mod tests {
     const ACCOUNT: AccountId = AccountId::new([1; 16]);
 
     fn kick(ticket: u64) -> Input {
-        let request = RoomRequest::Moderate(Moderation::Kick(ACCOUNT));
+        let request = RoomRequest::Change(RoomChange::Moderate(Moderation::Kick(ACCOUNT)));
         Input::Request { ticket, request }
     }
 
     fn leave(ticket: u64) -> Input {
-        let request = RoomRequest::Leave {
+        let request = RoomRequest::Change(RoomChange::Leave {
             account: ACCOUNT,
             client: 1,
             join_id: JoinId::new([1; 16]),
-        };
+        });
         Input::Request { ticket, request }
     }
 

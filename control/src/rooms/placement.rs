@@ -24,7 +24,7 @@ use super::relay_probe::{Outcome, RelayProbe};
 use crate::cluster::{LinkedRelay, RelayName};
 
 /// Time between two attempts of a room to find a relay, or to open sessions that failed.
-pub(super) const PLACE_RETRY: Duration = Duration::from_millis(250);
+pub const PLACE_RETRY: Duration = Duration::from_millis(250);
 /// A room that loses its relay sooner than this after it came waits [`PLACE_RETRY`] before the next one. So a relay that refuses everything
 /// does not keep the server busy.
 const SETTLING: Duration = Duration::from_secs(1);

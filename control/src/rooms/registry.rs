@@ -2,21 +2,23 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use confab_protocol::control::{AccountId, ConferenceId, ErrorCode, JoinId, Refusal};
+use confab_protocol::control::{AccountId, ConferenceId, JoinId};
 use confab_protocol::media::ConnectionId;
 use tokio::sync::{mpsc, oneshot};
 
-use super::actor::{Actor, Ask, Request};
-use super::effect::{Answer, ClientId, Input, Joined, Joiner, OwnJoin, Resume, RoomRequest};
+use super::actor::Actor;
+use super::ask::{AnswerTo, Answered, Ask, Outcome};
+use super::effect::{ClientId, Input, Joined, Joiner, OwnJoin, Resume, RoomChange, Settled};
+use super::errors::{ChangeError, JoinError, Unavailable};
 use super::note::NoteKeys;
-use super::refusals::participant_gone;
+use super::shared::{PanicGuard, RoomHandle, RoomLimits, Shared, lock};
 use crate::clock::Clock;
+use crate::cluster::Relays;
 use crate::cluster::nodes::messages::Moderation;
 use crate::cluster::nodes::{NodeAnswer, NodeAsk, Nodes, PeerError};
-use crate::cluster::{RelayEvent, Relays};
 use crate::events::EventSink;
 use crate::inbox::{Inbox, inbox};
 use crate::random::jittered;
@@ -24,8 +26,6 @@ use crate::store::{NodeRecord, SessionId, Standing, Store};
 
 /// Requests that wait for a room at most: a few seconds' work.
 const MAILBOX: usize = 2048;
-/// What a client is told to wait when a room's mailbox is full.
-const MAILBOX_RETRY: Duration = Duration::from_millis(500);
 /// A join is answered within this time, whatever the store, relays and other nodes do: longer than it takes to be sure that a
 /// node is dead, shorter than clients wait.
 const JOIN_DEADLINE: Duration = Duration::from_secs(6);
@@ -35,8 +35,6 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(250);
 /// The pause after the first look at most; it doubles with each.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
-/// What a client is told to wait when nobody knows who has a room.
-const UNSETTLED_RETRY: Duration = Duration::from_millis(250);
 /// Rooms that are woken at the same time, and the pause before the next ones.
 const WOKEN_AT_ONCE: usize = 50;
 const WAKE_PAUSE: Duration = Duration::from_millis(100);
@@ -50,50 +48,10 @@ pub enum Join {
     Elsewhere(NodeRecord),
 }
 
-/// How far something that was asked of a room holds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Settled {
-    /// For everybody: it is stored, and the relay has obeyed.
-    Holds,
-    /// It is stored. A relay that has been out of reach for long obeys it when it is back.
-    Pending,
-}
-
-/// What the operator decides about rooms.
-#[derive(Clone, Copy, Debug)]
-pub struct RoomLimits {
-    /// Participants that a room takes.
-    pub max_participants: usize,
-    /// Members that a conference takes, bans included.
-    pub max_members: u64,
-}
-
 /// All rooms of this node. Clones share them.
 #[derive(Clone)]
 pub struct Rooms {
     pub(super) shared: Arc<Shared>,
-}
-
-/// What every room's actor needs.
-pub(super) struct Shared {
-    pub(super) store: Arc<dyn Store>,
-    pub(super) relays: Relays,
-    pub(super) limits: RoomLimits,
-    pub(super) clock: Clock,
-    /// This node and the others.
-    pub(super) nodes: Nodes,
-    pub(super) notes: NoteKeys,
-    rooms: Mutex<HashMap<ConferenceId, RoomHandle>>,
-    /// In which rooms an account is, and how often.
-    presence: Mutex<HashMap<AccountId, HashMap<ConferenceId, u32>>>,
-    /// No room is begun any more.
-    is_closed: AtomicBool,
-}
-
-struct RoomHandle {
-    requests: mpsc::Sender<Request>,
-    inbox: Inbox<Input>,
-    live: Arc<AtomicU32>,
 }
 
 impl Rooms {
@@ -129,15 +87,20 @@ impl Rooms {
         who: Joiner,
         resume: Option<Resume>,
         events: EventSink,
-    ) -> Result<Join, Refusal> {
-        let ask = Ask::Join(who, resume, events);
+    ) -> Result<Join, JoinError> {
+        let ask = |answer| Ask::Join {
+            who: who.clone(),
+            resume: resume.clone(),
+            events: events.clone(),
+            answer,
+        };
         let joining = async {
-            let mut pauses = Pauses::default();
+            let mut backoff = Backoff::default();
             loop {
-                match self.ask(conference, ask.clone()).await? {
-                    Answer::Joined(joined) => return Ok(Join::Here(joined)),
-                    Answer::Elsewhere(node) => return Ok(Join::Elsewhere(node)),
-                    Answer::Done | Answer::Pending | Answer::Again => pauses.next().await,
+                match self.ask(conference, ask).await? {
+                    Outcome::Here(joined) => return Ok(Join::Here(joined)),
+                    Outcome::Elsewhere(node) => return Ok(Join::Elsewhere(node)),
+                    Outcome::Again => backoff.next().await,
                 }
             }
         };
@@ -151,20 +114,20 @@ impl Rooms {
         account: AccountId,
         client: ClientId,
         join_id: JoinId,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ChangeError> {
         // Who joined is where the room is, and a room that is not here is not begun for one who leaves.
         if !lock(&self.shared.rooms).contains_key(&conference) {
-            return Err(participant_gone());
+            return Err(ChangeError::ParticipantGone);
         }
-        let leave = RoomRequest::Leave {
+        let leave = RoomChange::Leave {
             account,
             client,
             join_id,
         };
-        match within(DEADLINE, self.ask(conference, Ask::Other(leave))).await? {
-            Answer::Done | Answer::Pending | Answer::Joined(_) => Ok(()),
-            Answer::Elsewhere(_) => Err(participant_gone()),
-            Answer::Again => Err(unsettled()),
+        match within(DEADLINE, self.ask_change(conference, leave)).await? {
+            Outcome::Here(_) => Ok(()),
+            Outcome::Elsewhere(_) => Err(ChangeError::ParticipantGone),
+            Outcome::Again => Err(Unavailable::Unsettled.into()),
         }
     }
 
@@ -204,7 +167,7 @@ impl Rooms {
         &self,
         conference: ConferenceId,
         account: AccountId,
-    ) -> Result<Settled, Refusal> {
+    ) -> Result<Settled, ChangeError> {
         self.moderate(conference, Moderation::Kick(account)).await
     }
 
@@ -215,28 +178,14 @@ impl Rooms {
         account: AccountId,
         old: Option<Standing>,
         new: Option<Standing>,
-    ) -> Result<Settled, Refusal> {
+    ) -> Result<Settled, ChangeError> {
         let change = Moderation::Change { account, old, new };
         self.moderate(conference, change).await
     }
 
     /// Deletes the conference from the store and closes its room.
-    pub async fn delete(&self, conference: ConferenceId) -> Result<Settled, Refusal> {
+    pub async fn delete(&self, conference: ConferenceId) -> Result<Settled, ChangeError> {
         self.moderate(conference, Moderation::Delete).await
-    }
-
-    /// What another node asks of this one, because it has the room.
-    pub async fn asked_by_node(
-        &self,
-        conference: ConferenceId,
-        moderation: Moderation,
-    ) -> NodeAnswer {
-        match self.moderate_here(conference, moderation).await {
-            Ok(Answer::Done | Answer::Joined(_)) => NodeAnswer::Done,
-            Ok(Answer::Pending) => NodeAnswer::Pending,
-            Ok(Answer::Elsewhere(_) | Answer::Again) => NodeAnswer::NotOwner,
-            Err(refusal) => NodeAnswer::Refused(refusal),
-        }
     }
 
     /// Has the node that has the room do it, whichever that is.
@@ -244,7 +193,7 @@ impl Rooms {
         &self,
         conference: ConferenceId,
         moderation: Moderation,
-    ) -> Result<Settled, Refusal> {
+    ) -> Result<Settled, ChangeError> {
         within(DEADLINE, self.moderate_at_last(conference, moderation)).await
     }
 
@@ -252,64 +201,81 @@ impl Rooms {
         &self,
         conference: ConferenceId,
         moderation: Moderation,
-    ) -> Result<Settled, Refusal> {
-        // Whether it may have been done by one that did not live to say so.
+    ) -> Result<Settled, ChangeError> {
+        // True once an owner that did not answer may have carried the change out.
         let mut may_be_done = false;
-        let mut pauses = Pauses::default();
+        let mut backoff = Backoff::default();
         loop {
-            let answer = match self.moderate_here(conference, moderation).await {
-                Ok(Answer::Elsewhere(node)) => {
-                    let asked = NodeAsk::Moderate(conference, moderation);
-                    match self.shared.nodes.ask(&node, &asked).await {
-                        Ok(NodeAnswer::Done) => Ok(Some(Settled::Holds)),
-                        Ok(NodeAnswer::Pending) => Ok(Some(Settled::Pending)),
-                        Ok(NodeAnswer::Refused(refusal)) => Err(refusal),
-                        Ok(NodeAnswer::NotOwner | NodeAnswer::Live(_) | NodeAnswer::Status(_)) => {
-                            Ok(None)
-                        }
-                        Err(error) => {
-                            // If the node is dead, this one is next.
-                            tracing::warn!(node = %node.run.name, %error, "the owner of a room did not answer");
-                            may_be_done |= error != PeerError::Unreachable;
-                            Ok(None)
-                        }
+            let settled = match self.moderate_here(conference, moderation).await {
+                Ok(Outcome::Here(settled)) => Ok(Some(settled)),
+                Ok(Outcome::Elsewhere(node)) => {
+                    let asked = self.moderate_at(&node, conference, moderation).await;
+                    if let Err(OwnerSilent::AfterRequest) = asked {
+                        may_be_done = true;
                     }
+                    asked.unwrap_or(Ok(None))
                 }
-                Ok(Answer::Done | Answer::Joined(_)) => Ok(Some(Settled::Holds)),
-                Ok(Answer::Pending) => Ok(Some(Settled::Pending)),
-                Ok(Answer::Again) => {
+                Ok(Outcome::Again) => {
                     may_be_done = true;
                     Ok(None)
                 }
-                Err(refusal) => Err(refusal),
+                Err(error) => Err(error),
             };
-            match answer {
+            match settled {
                 Ok(Some(settled)) => return Ok(settled),
-                Ok(None) => pauses.next().await,
-                Err(refusal)
-                    if may_be_done && ends(&moderation) && refusal.code == ErrorCode::NotFound =>
-                {
-                    return Ok(Settled::Holds);
+                Ok(None) => backoff.next().await,
+                Err(error) if may_be_done && ends(&moderation) && error.is_absent() => {
+                    return Ok(Settled::Everywhere);
                 }
-                Err(refusal) => return Err(refusal),
+                Err(error) => return Err(error),
             }
         }
     }
 
-    async fn moderate_here(
+    /// Asks another node that owns the room. `None` if it does not own the room any more.
+    async fn moderate_at(
+        &self,
+        node: &NodeRecord,
+        conference: ConferenceId,
+        moderation: Moderation,
+    ) -> Result<Result<Option<Settled>, ChangeError>, OwnerSilent> {
+        let asked = NodeAsk::Moderate(conference, moderation);
+        let answer = self.shared.nodes.ask(node, &asked).await;
+        let answer = answer.map_err(|error| {
+            // If the node is dead, another one owns the room next.
+            tracing::warn!(node = %node.run.name, %error, "the owner of a room did not answer");
+            match error {
+                PeerError::Unreachable => OwnerSilent::BeforeRequest,
+                _ => OwnerSilent::AfterRequest,
+            }
+        })?;
+        let refused = |refusal, is_absent| Err(ChangeError::ByOwner { refusal, is_absent });
+        Ok(match answer {
+            NodeAnswer::Done => Ok(Some(Settled::Everywhere)),
+            NodeAnswer::Pending => Ok(Some(Settled::WhereReached)),
+            NodeAnswer::Refused(refusal) => refused(refusal, false),
+            NodeAnswer::Absent(refusal) => refused(refusal, true),
+            NodeAnswer::NotOwner | NodeAnswer::Live(_) | NodeAnswer::Status(_) => Ok(None),
+        })
+    }
+
+    /// Changes the room if this node owns it. Other nodes ask for it, too.
+    pub async fn moderate_here(
         &self,
         conference: ConferenceId,
         moderation: Moderation,
-    ) -> Result<Answer, Refusal> {
-        let moderate = Ask::Other(RoomRequest::Moderate(moderation));
-        let answer = self.ask(conference, moderate).await;
-        if matches!(answer, Ok(Answer::Elsewhere(_) | Answer::Again)) {
+    ) -> Result<Outcome<Settled>, ChangeError> {
+        let moderate = RoomChange::Moderate(moderation);
+        let answer = self.ask_change(conference, moderate).await;
+        if matches!(answer, Ok(Outcome::Elsewhere(_) | Outcome::Again)) {
             return answer;
         }
-        // Refused, too: who is not in the room may be in what is left over of it.
+        // Also after a refusal: an account that is not in the room may have sessions in its leftovers.
         let are_closed = self.close_leftovers(conference).await?;
         match answer {
-            Ok(Answer::Done) if !are_closed => Ok(Answer::Pending),
+            Ok(Outcome::Here(Settled::Everywhere)) if !are_closed => {
+                Ok(Outcome::Here(Settled::WhereReached))
+            }
             answer => answer,
         }
     }
@@ -374,33 +340,45 @@ impl Rooms {
         rooms.clear();
     }
 
-    pub(super) async fn ask(&self, conference: ConferenceId, ask: Ask) -> Result<Answer, Refusal> {
+    async fn ask_change(
+        &self,
+        conference: ConferenceId,
+        change: RoomChange,
+    ) -> Answered<Settled, ChangeError> {
+        self.ask(conference, |answer| Ask::Change { change, answer })
+            .await
+    }
+
+    /// Asks the room's actor, which is started if there is none. `make` makes the request of the sender for its answer.
+    pub(super) async fn ask<T, E: From<Unavailable>>(
+        &self,
+        conference: ConferenceId,
+        make: impl FnOnce(AnswerTo<T, E>) -> Ask,
+    ) -> Answered<T, E> {
         let (answer, answered) = oneshot::channel();
-        let request = Request { ask, answer };
         // Within the lock under which a room retires: a request meets a room that has stopped listening only while it panics.
         let sent = {
             let mut rooms = lock(&self.shared.rooms);
             if self.shared.is_closed.load(Ordering::Relaxed) {
-                return Err(closing());
+                return Err(Unavailable::Closing.into());
             }
             let room = rooms
                 .entry(conference)
                 .or_insert_with(|| self.start(conference));
-            room.requests.try_send(request)
+            room.requests.try_send(make(answer))
         };
         match sent {
             Ok(()) => {}
-            Err(mpsc::error::TrySendError::Closed(_)) => return Ok(Answer::Again),
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                let full = "too much is going on in this room; try again in a moment";
-                return Err(Refusal::new(ErrorCode::Busy, full).after(MAILBOX_RETRY));
-            }
+            Err(mpsc::error::TrySendError::Closed(_)) => return Ok(Outcome::Again),
+            Err(mpsc::error::TrySendError::Full(_)) => return Err(Unavailable::Crowded.into()),
         }
         match answered.await {
             Ok(answer) => answer,
-            Err(_) if self.shared.is_closed.load(Ordering::Relaxed) => Err(closing()),
+            Err(_) if self.shared.is_closed.load(Ordering::Relaxed) => {
+                Err(Unavailable::Closing.into())
+            }
             // The room's task panicked: it is taken anew.
-            Err(_) => Ok(Answer::Again),
+            Err(_) => Ok(Outcome::Again),
         }
     }
 
@@ -418,12 +396,11 @@ impl Rooms {
             relay_events,
             to_relay_events: to_relay_events.clone(),
             live: live.clone(),
-            _fall: Fall {
-                shared: self.shared.clone(),
+            _guard: PanicGuard::new(
+                self.shared.clone(),
                 conference,
-                inbox: inbox.clone(),
-                relay_events: to_relay_events,
-            },
+                (inbox.clone(), to_relay_events),
+            ),
         };
         tokio::spawn(actor.run());
         RoomHandle {
@@ -434,127 +411,38 @@ impl Rooms {
     }
 }
 
-/// Takes a room away whose task panics, so that the next request takes the conference anew, under a later era. Media goes on
-/// meanwhile, and the room's clients are sent away by [`Clients`](super::clients::Clients).
-pub(super) struct Fall {
-    shared: Arc<Shared>,
-    conference: ConferenceId,
-    inbox: Inbox<Input>,
-    relay_events: Inbox<RelayEvent>,
+/// How an owner of a room did not answer.
+enum OwnerSilent {
+    /// The request did not reach it.
+    BeforeRequest,
+    /// It may have carried the request out.
+    AfterRequest,
 }
 
-impl Drop for Fall {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let of = (&self.inbox, &self.relay_events);
-            self.shared.lose(self.conference, of);
-        }
-    }
-}
-
-impl Shared {
-    /// Forgets a room whose task has panicked. What its relay has of it is left over, until somebody takes the room anew.
-    fn lose(
-        &self,
-        conference: ConferenceId,
-        (inbox, relay_events): (&Inbox<Input>, &Inbox<RelayEvent>),
-    ) {
-        tracing::error!(%conference, "a room's task panicked: the room is taken anew by the next request");
-        let mut rooms = lock(&self.rooms);
-        if rooms
-            .get(&conference)
-            .is_some_and(|room| room.inbox.is_same(inbox))
-        {
-            rooms.remove(&conference);
-            // Within the lock: a room that is begun anew counts afresh.
-            lock(&self.presence).retain(|_, rooms| {
-                rooms.remove(&conference);
-                !rooms.is_empty()
-            });
-            self.relays.lose_room(conference, relay_events);
-        }
-    }
-
-    /// Forgets the room if nobody has asked anything of it in the meantime.
-    pub(super) fn retire(&self, conference: ConferenceId, is_idle: impl FnOnce() -> bool) -> bool {
-        let mut rooms = lock(&self.rooms);
-        let idle = is_idle();
-        if idle {
-            rooms.remove(&conference);
-        }
-        idle
-    }
-
-    pub(super) fn present(&self, account: AccountId, conference: ConferenceId) {
-        let mut presence = lock(&self.presence);
-        *presence
-            .entry(account)
-            .or_default()
-            .entry(conference)
-            .or_default() += 1;
-    }
-
-    pub(super) fn absent(&self, account: AccountId, conference: ConferenceId) {
-        let mut presence = lock(&self.presence);
-        let Some(rooms) = presence.get_mut(&account) else {
-            return;
-        };
-        if let Some(count) = rooms.get_mut(&conference) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                rooms.remove(&conference);
-            }
-        }
-        if rooms.is_empty() {
-            presence.remove(&account);
-        }
-    }
-}
-
-fn closing() -> Refusal {
-    Refusal::new(
-        ErrorCode::Busy,
-        "the server is closing; connect again in a moment",
-    )
-    .after(MAILBOX_RETRY)
-}
-
-fn unsettled() -> Refusal {
-    Refusal::new(
-        ErrorCode::Busy,
-        "which server has the room is not settled, or that server does not answer; try again in a moment",
-    )
-    .after(UNSETTLED_RETRY)
-}
-
-/// What comes of `work`, or a refusal after that time.
-async fn within<T>(
+/// The result of `work`, or [`Unavailable::Unsettled`] after `deadline`.
+async fn within<T, E: From<Unavailable>>(
     deadline: Duration,
-    work: impl Future<Output = Result<T, Refusal>>,
-) -> Result<T, Refusal> {
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     let done = tokio::time::timeout(deadline, work).await;
-    done.unwrap_or_else(|_| Err(unsettled()))
+    done.unwrap_or_else(|_| Err(Unavailable::Unsettled.into()))
 }
 
-/// Pauses between looks who has a room: longer with each, and random, so that those who wait for one node do not ask all at
+/// Backoff between looks who has a room: longer with each, and random, so that those who wait for one node do not ask all at
 /// once.
-struct Pauses(Duration);
+struct Backoff(Duration);
 
-impl Default for Pauses {
+impl Default for Backoff {
     fn default() -> Self {
         Self(FIRST_PAUSE)
     }
 }
 
-impl Pauses {
+impl Backoff {
     async fn next(&mut self) {
         tokio::time::sleep(jittered(self.0)).await;
         self.0 = (self.0 * 2).min(PAUSE);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether it has been done when what it is about is not there any more.

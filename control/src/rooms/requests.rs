@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use confab_protocol::control::AccountId;
 
-use super::effect::{Answer, Ticket};
+use super::effect::{Settled, Ticket};
 use crate::store::Standing;
 
 /// A change that the store is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub(super) enum StoredChange {
     /// An account's standing; `None` ends its membership.
     Standing(AccountId, Option<Standing>),
     /// The deletion of the conference.
@@ -31,20 +31,11 @@ pub(super) enum Reach {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Acknowledgement {
     /// At once.
-    Now(Done),
+    Now(Settled),
     /// When relays have obeyed so many commands.
-    After(usize, Done),
+    After(usize, Settled),
     /// With a refusal: a relay cannot be commanded.
     Refused,
-}
-
-/// How far a change holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Done {
-    /// At all relays.
-    Everywhere,
-    /// Not at a relay that has been unreachable for long.
-    WhereReached,
 }
 
 /// The unanswered requests, by ticket.
@@ -53,9 +44,9 @@ pub(super) struct Requests(HashMap<Ticket, Stage>);
 
 enum Stage {
     /// The store is asked.
-    Storing(Change),
+    Storing(StoredChange),
     /// Relays are asked: `left` commands are not obeyed yet.
-    Obeying { left: usize, done: Done },
+    Obeying { left: usize, settled: Settled },
 }
 
 impl Acknowledgement {
@@ -63,31 +54,22 @@ impl Acknowledgement {
     pub(super) fn of(reach: Reach, commands: usize) -> Self {
         match (reach, commands) {
             (Reach::NotAll, _) => Self::Refused,
-            (Reach::All, 0) => Self::Now(Done::Everywhere),
-            (Reach::GivenUp, 0) => Self::Now(Done::WhereReached),
-            (Reach::All, commands) => Self::After(commands, Done::Everywhere),
-            (Reach::GivenUp, commands) => Self::After(commands, Done::WhereReached),
-        }
-    }
-}
-
-impl From<Done> for Answer {
-    fn from(done: Done) -> Self {
-        match done {
-            Done::Everywhere => Self::Done,
-            Done::WhereReached => Self::Pending,
+            (Reach::All, 0) => Self::Now(Settled::Everywhere),
+            (Reach::GivenUp, 0) => Self::Now(Settled::WhereReached),
+            (Reach::All, commands) => Self::After(commands, Settled::Everywhere),
+            (Reach::GivenUp, commands) => Self::After(commands, Settled::WhereReached),
         }
     }
 }
 
 impl Requests {
     /// The store is asked for a change.
-    pub(super) fn store(&mut self, ticket: Ticket, change: Change) {
+    pub(super) fn store(&mut self, ticket: Ticket, change: StoredChange) {
         self.0.insert(ticket, Stage::Storing(change));
     }
 
     /// The store has answered. Returns the change.
-    pub(super) fn stored(&mut self, ticket: Ticket) -> Option<Change> {
+    pub(super) fn stored(&mut self, ticket: Ticket) -> Option<StoredChange> {
         match self.0.remove(&ticket)? {
             Stage::Storing(change) => Some(change),
             stage @ Stage::Obeying { .. } => {
@@ -98,23 +80,23 @@ impl Requests {
     }
 
     /// Relays are asked.
-    pub(super) fn wait(&mut self, ticket: Ticket, commands: usize, done: Done) {
+    pub(super) fn wait(&mut self, ticket: Ticket, commands: usize, settled: Settled) {
         let stage = Stage::Obeying {
             left: commands,
-            done,
+            settled,
         };
         self.0.insert(ticket, stage);
     }
 
     /// A relay has obeyed a command. Returns how far the change holds if that was the last one.
-    pub(super) fn obeyed(&mut self, ticket: Ticket) -> Option<Done> {
-        let Some(Stage::Obeying { left, done }) = self.0.get_mut(&ticket) else {
+    pub(super) fn obeyed(&mut self, ticket: Ticket) -> Option<Settled> {
+        let Some(Stage::Obeying { left, settled }) = self.0.get_mut(&ticket) else {
             return None;
         };
         *left = left.saturating_sub(1);
-        let done = (*left == 0).then_some(*done)?;
+        let settled = (*left == 0).then_some(*settled)?;
         self.0.remove(&ticket);
-        Some(done)
+        Some(settled)
     }
 
     /// A relay has not obeyed. Returns false if the request has been answered.
@@ -139,13 +121,13 @@ mod tests {
     #[test]
     fn a_request_is_acknowledged_when_its_last_command_is_obeyed() {
         let mut requests = Requests::default();
-        requests.store(1, Change::Deletion);
+        requests.store(1, StoredChange::Deletion);
         assert_eq!(requests.obeyed(1), None, "it is not stored yet");
-        assert_eq!(requests.stored(1), Some(Change::Deletion));
-        requests.wait(1, 2, Done::WhereReached);
+        assert_eq!(requests.stored(1), Some(StoredChange::Deletion));
+        requests.wait(1, 2, Settled::WhereReached);
         assert_eq!(requests.stored(1), None);
         assert_eq!(requests.obeyed(1), None);
-        assert_eq!(requests.obeyed(1), Some(Done::WhereReached));
+        assert_eq!(requests.obeyed(1), Some(Settled::WhereReached));
         assert!(requests.is_empty());
         assert!(!requests.failed(1));
     }
@@ -156,10 +138,10 @@ mod tests {
         for commands in [0, 2] {
             assert_eq!(Acknowledgement::of(Reach::NotAll, commands), Refused);
         }
-        assert_eq!(Acknowledgement::of(Reach::All, 0), Now(Done::Everywhere));
+        assert_eq!(Acknowledgement::of(Reach::All, 0), Now(Settled::Everywhere));
         let pending = Acknowledgement::of(Reach::GivenUp, 0);
-        assert_eq!(pending, Now(Done::WhereReached));
+        assert_eq!(pending, Now(Settled::WhereReached));
         let after = Acknowledgement::of(Reach::GivenUp, 2);
-        assert_eq!(after, After(2, Done::WhereReached));
+        assert_eq!(after, After(2, Settled::WhereReached));
     }
 }

@@ -6,14 +6,12 @@ use std::time::Duration;
 
 use confab_protocol::cluster::{Action, CommandOutcome, Fence, MediaState};
 use confab_protocol::control::room::Role;
-use confab_protocol::control::{
-    AccountId, Capabilities, ConferenceId, Participant, Refusal, Username,
-};
+use confab_protocol::control::{AccountId, Capabilities, ConferenceId, Participant, Username};
 
-use super::adoption::{Adopted, Adoptee, Gathering};
-use super::leftovers;
+use super::adoption::{Adopted, Adoptee, CallParameters};
 use super::note::Note;
-use super::registry::Shared;
+use super::relay_request;
+use super::shared::Shared;
 use crate::cluster::{LinkedRelay, RelayEvent};
 use crate::inbox::Inbox;
 use crate::store::{HomePlace, HomeRecord, SessionId, Standing, StoreError, look_up_all};
@@ -33,7 +31,7 @@ pub(super) enum Roll {
     /// The relay obeys a later owner.
     Fenced,
     /// These are. The room is found by them until it says itself who is in it.
-    There(Box<Adopted>, Held),
+    There(Box<Adopted>, PresenceGuard),
 }
 
 /// Fences whoever had the room before at the relay that the home names, and finds out who is there.
@@ -44,7 +42,7 @@ pub(super) async fn call(
     conference: ConferenceId,
     home: &HomeRecord,
     events: &Inbox<RelayEvent>,
-) -> Result<Roll, Refusal> {
+) -> Result<Roll, StoreError> {
     let Some(place) = &home.place else {
         return Ok(Roll::Nobody);
     };
@@ -62,23 +60,23 @@ pub(super) async fn call(
     };
     // First: what ends after the relay has said who is there is to be heard of.
     relays.settle(&relay, conference, events.clone());
-    let mut held = Held::new(shared, conference);
+    let mut held = PresenceGuard::new(shared, conference);
     let found = match list(shared, &relay, conference, home.era).await {
         Ok(sessions) if !sessions.is_empty() => {
             let sessions = open_notes(shared, conference, &relay, sessions);
             // Before they are looked up: a session that ends meanwhile finds the room.
             held.hold(&sessions);
-            judge(shared, conference, sessions).await
+            check_sessions(shared, conference, sessions).await
         }
         Ok(_) => {
             relays.leave(&relay, conference);
             return Ok(Roll::Nobody);
         }
-        Err(Unsaid::Fenced) => {
+        Err(ListError::Fenced) => {
             relays.leave(&relay, conference);
             return Ok(Roll::Fenced);
         }
-        Err(Unsaid::Silent) => {
+        Err(ListError::Silent) => {
             tracing::warn!(relay = %relay.name, %conference, "a relay does not say who is in a room");
             relays.leave(&relay, conference);
             relays.note_left(conference, &relay.name, relay.boot);
@@ -86,10 +84,10 @@ pub(super) async fn call(
         }
     };
     match found {
-        Ok(Judged {
+        Ok(CheckedSessions {
             participants,
             strangers,
-            gathering,
+            parameters,
         }) => {
             let (here, not) = (participants.len(), strangers.len());
             tracing::info!(%conference, relay = %relay.name, participants = here, strangers = not, "a room is taken over with its participants");
@@ -97,26 +95,26 @@ pub(super) async fn call(
                 relay,
                 participants,
                 strangers,
-                gathering,
+                parameters,
             };
             Ok(Roll::There(Box::new(adopted), held))
         }
         Err(error) => {
             relays.leave(&relay, conference);
             relays.note_left(conference, &relay.name, relay.boot);
-            Err(error.into())
+            Err(error)
         }
     }
 }
 
 /// Accounts by which the room is found when a session ends, until the room itself says who is in it.
-pub(super) struct Held {
+pub(super) struct PresenceGuard {
     shared: Arc<Shared>,
     conference: ConferenceId,
     accounts: Vec<AccountId>,
 }
 
-impl Held {
+impl PresenceGuard {
     fn new(shared: &Arc<Shared>, conference: ConferenceId) -> Self {
         Self {
             shared: shared.clone(),
@@ -133,7 +131,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for PresenceGuard {
     fn drop(&mut self) {
         for account in &self.accounts {
             self.shared.absent(*account, self.conference);
@@ -142,7 +140,7 @@ impl Drop for Held {
 }
 
 /// Why a relay does not say who is there.
-enum Unsaid {
+enum ListError {
     /// It does not answer.
     Silent,
     /// It obeys a later owner.
@@ -155,10 +153,10 @@ async fn list(
     relay: &LinkedRelay,
     conference: ConferenceId,
     era: u64,
-) -> Result<Vec<MediaState>, Unsaid> {
+) -> Result<Vec<MediaState>, ListError> {
     let listing = list_pages(shared, relay, conference, era);
     let listed = tokio::time::timeout(LIST_DEADLINE, listing).await;
-    listed.unwrap_or(Err(Unsaid::Silent))
+    listed.unwrap_or(Err(ListError::Silent))
 }
 
 async fn list_pages(
@@ -166,23 +164,23 @@ async fn list_pages(
     relay: &LinkedRelay,
     conference: ConferenceId,
     era: u64,
-) -> Result<Vec<MediaState>, Unsaid> {
+) -> Result<Vec<MediaState>, ListError> {
     // Those who are in the room, and those who were taken out and whose sessions the relay has not closed yet.
     let most = shared.limits.max_participants.saturating_mul(2);
     let (mut sessions, mut from) = (Vec::new(), 0);
     let fence = Fence { era, placement: 0 };
     loop {
         let action = Action::ListMedia { from };
-        let listed = leftovers::ask(&shared.relays, relay, conference, fence, action).await;
-        let listed = listed.ok_or(Unsaid::Silent)?;
+        let listed = relay_request::ask(&shared.relays, relay, conference, fence, action).await;
+        let listed = listed.ok_or(ListError::Silent)?;
         match listed.outcome {
             CommandOutcome::Obeyed => {}
-            CommandOutcome::Fenced => return Err(Unsaid::Fenced),
-            _ => return Err(Unsaid::Silent),
+            CommandOutcome::Fenced => return Err(ListError::Fenced),
+            _ => return Err(ListError::Silent),
         }
         if !rises(from, &listed.media) || sessions.len() + listed.media.len() > most {
             tracing::warn!(relay = %relay.name, %conference, "a relay lists sessions that cannot be: it is not believed");
-            return Err(Unsaid::Silent);
+            return Err(ListError::Silent);
         }
         let next = listed.media.last().map(|session| session.sender);
         sessions.extend(listed.media);
@@ -219,18 +217,18 @@ fn open_notes(
 }
 
 /// Who is at a relay that was asked.
-struct Judged {
+struct CheckedSessions {
     participants: Vec<Adoptee>,
     strangers: Vec<(u16, Option<AccountId>)>,
-    gathering: Option<Gathering>,
+    parameters: Option<CallParameters>,
 }
 
-/// Who of them may be there. They are of one gathering, the one that most are of: others could not hear them.
-async fn judge(
+/// Who of them may be there. They are of one parameters, the one that most are of: others could not hear them.
+async fn check_sessions(
     shared: &Shared,
     conference: ConferenceId,
     sessions: Vec<(MediaState, Option<Note>)>,
-) -> Result<Judged, StoreError> {
+) -> Result<CheckedSessions, StoreError> {
     let known = look_up(shared, conference, &sessions).await?;
     let (mut strangers, mut admitted) = (Vec::new(), Vec::new());
     for (state, note) in sessions {
@@ -244,7 +242,7 @@ async fn judge(
         match found.filter(|(_, standing)| standing.role != Role::Banned) {
             None => strangers.push((state.sender, Some(note.account))),
             Some((username, standing)) => {
-                let gathering = Gathering {
+                let parameters = CallParameters {
                     secret: note.secret.clone(),
                     media_version: state.media_version,
                 };
@@ -265,26 +263,26 @@ async fn judge(
                     connection_id: state.connection_id,
                     may_speak: state.may_speak,
                 };
-                admitted.push((adoptee, gathering));
+                admitted.push((adoptee, parameters));
             }
         }
     }
-    let gathering = most_common(admitted.iter().map(|(_, gathering)| gathering)).cloned();
+    let parameters = most_common(admitted.iter().map(|(_, parameters)| parameters)).cloned();
     let (participants, others): (Vec<_>, Vec<_>) = admitted
         .into_iter()
-        .partition(|(_, of)| Some(of) == gathering.as_ref());
-    let other = |(adoptee, _): (Adoptee, Gathering)| {
+        .partition(|(_, of)| Some(of) == parameters.as_ref());
+    let other = |(adoptee, _): (Adoptee, CallParameters)| {
         let participant = adoptee.participant;
         (participant.sender, Some(participant.account))
     };
     strangers.extend(others.into_iter().map(other));
-    Ok(Judged {
+    Ok(CheckedSessions {
         participants: participants
             .into_iter()
             .map(|(adoptee, _)| adoptee)
             .collect(),
         strangers,
-        gathering,
+        parameters,
     })
 }
 

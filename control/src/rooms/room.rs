@@ -24,39 +24,25 @@ use std::time::{Duration, Instant};
 
 use confab_protocol::cluster::{Action, Fence, MediaEndReason};
 use confab_protocol::control::room::LeaveReason;
-use confab_protocol::control::{ConferenceId, Refusal, RoomSecret};
-use confab_protocol::version::VersionRange;
+use confab_protocol::control::{ConferenceId, RoomSecret};
 
 use super::adoption::{Adopted, Adoptee};
-use super::effect::{Answer, ClientId, Effect, Input, RoomRequest, Ticket};
+use super::effect::{ClientId, Effect, Input, RoomChange, RoomRequest, Ticket};
 use super::former_relays::FormerRelays;
 use super::frame_reports::FrameReports;
 use super::home::Recorded;
 use super::lease::Lease;
-use super::membership::{MediaSession, Membership, ParticipantState};
+use super::membership::Membership;
 use super::note::NoteSealer;
 use super::outbox::Outbox;
 use super::ownership_check::{LeaseEpoch, OwnershipCheck};
+use super::participant::{MediaSession, ParticipantState};
 use super::placement::Placement;
 use super::relay_calls::{Purpose, RelayCalls};
 use super::requests::Requests;
-use crate::cluster::{LinkedRelay, RelayEvent, RelayName, RelayWish};
+use super::world::World;
+use crate::cluster::{RelayEvent, RelayName};
 use crate::store::{HomePlace, HomeRecord, SessionId};
-
-/// The surroundings of a room, asked synchronously.
-pub trait World {
-    /// A linked relay that fits the wish.
-    fn pick_relay(&mut self, wish: &RelayWish<'_>) -> Option<LinkedRelay>;
-    /// The highest version of media datagrams that a client, this node and at least one relay speak; that the client and this node speak if no
-    /// relay is linked.
-    fn media_version(&mut self, theirs: VersionRange) -> Option<u32>;
-    /// The relay did not open a media session in time: other rooms should prefer another one.
-    fn note_unanswered(&mut self, relay: &LinkedRelay);
-    /// The node's current lease epoch, or `None` if its lease may have expired.
-    fn lease_epoch(&mut self, now: Instant) -> LeaseEpoch;
-    /// Fills `bytes` with cryptographically secure random bytes.
-    fn random(&mut self, bytes: &mut [u8]);
-}
 
 /// Numbers that a room's successor in the same era continues.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -139,11 +125,11 @@ impl Room {
             relay,
             participants,
             strangers,
-            gathering,
+            parameters,
         } = adopted;
-        if let Some(gathering) = gathering {
-            self.secret = gathering.secret;
-            self.membership.keep_version(gathering.media_version);
+        if let Some(parameters) = parameters {
+            self.secret = parameters.secret;
+            self.membership.keep_version(parameters.media_version);
         }
         self.outbox.push(Effect::Settle(Some(relay.clone())));
         self.placement.adopt(now, relay);
@@ -158,7 +144,9 @@ impl Room {
         }
         let senders: Vec<u16> = strangers.iter().map(|(sender, _)| *sender).collect();
         for (sender, account) in strangers {
-            self.membership.note_unclosed(sender, account);
+            self.membership
+                .departed_mut()
+                .note_unclosed(sender, account);
         }
         self.close_media(now, &senders);
     }
@@ -227,12 +215,14 @@ impl Room {
     fn request(&mut self, now: Instant, ticket: Ticket, request: RoomRequest) {
         match request {
             RoomRequest::Join { who, resume } => self.begin_join(now, ticket, who, resume),
-            RoomRequest::Leave {
+            RoomRequest::Change(RoomChange::Leave {
                 account,
                 client,
                 join_id,
-            } => self.leave(now, ticket, (account, client, join_id)),
-            RoomRequest::Moderate(moderation) => self.moderate(now, ticket, moderation),
+            }) => self.leave(now, ticket, (account, client, join_id)),
+            RoomRequest::Change(RoomChange::Moderate(moderation)) => {
+                self.moderate(now, ticket, moderation);
+            }
         }
     }
 
@@ -335,7 +325,7 @@ impl Room {
         self.close_if_over(now);
     }
 
-    /// Another node owns the room: all requests are answered with [`Answer::Again`], and this node does nothing more in the room.
+    /// Another node owns the room: [`Effect::AskAgain`] answers all requests, and this node does nothing more in the room.
     pub fn depose(&mut self, now: Instant) {
         if !self.lease.lose() {
             return;
@@ -351,7 +341,7 @@ impl Room {
         let held = self.ownership_check.take_held();
         tickets.extend(held.into_iter().map(|(ticket, _)| ticket));
         for ticket in tickets {
-            self.outbox.answer(ticket, Ok(Answer::Again));
+            self.outbox.push(Effect::AskAgain(ticket));
         }
         drop(self.calls.take_all());
         self.former_relays.end_overlap();
@@ -451,10 +441,6 @@ impl Room {
         } else if let Some(relay) = self.former_relays.end_overlap() {
             self.outbox.push(Effect::Abandon(relay));
         }
-    }
-
-    fn answer(&mut self, ticket: Ticket, answer: Result<Answer, Refusal>) {
-        self.outbox.answer(ticket, answer);
     }
 }
 

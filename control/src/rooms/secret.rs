@@ -6,7 +6,7 @@ use confab_protocol::control::{AccountId, RoomSecret};
 
 const LABEL: &[u8] = b"confab account label v1";
 
-/// What a relay calls an account within one gathering: the same for all of the account's sessions, and of no meaning
+/// What a relay calls an account within one parameters: the same for all of the account's sessions, and of no meaning
 /// elsewhere.
 pub(super) fn account_label(secret: &RoomSecret, account: AccountId) -> u32 {
     let mut label = [0; 4];

@@ -1,6 +1,6 @@
 //! A whole server: its settings, its parts, its start and its end.
 //!
-//! * [`config`]: what the operator decides;
+//! * [`config`]: what the operator decides; `errors`: why a server does not start;
 //! * `parts`: the services, put together; `socket`: the sockets; `storage`: the store and the keys; `owner`: which server a data folder and a
 //!   store belong to; `node`: the name and the addresses of this node;
 //! * `background`: tasks beside the connections; `supervision`: restarts tasks that end;
@@ -8,6 +8,7 @@
 
 mod background;
 mod config;
+mod errors;
 mod figures;
 mod node;
 mod owner;
@@ -27,11 +28,11 @@ use quinn::Endpoint;
 
 use crate::accounts::cookie::CookieKey;
 use crate::accounts::token::TokenKey;
-use crate::cluster::nodes::heartbeat::{self, NodeError};
+use crate::cluster::nodes::heartbeat;
 use crate::listener::transport;
 use crate::metrics::Metrics;
 use crate::rooms::note::NoteKeys;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::tls::authority::{Authority, CA_FILE};
 use crate::tls::certificates::{Certificates, Sources};
 use crate::tls::files::{self, Readers};
@@ -39,9 +40,10 @@ use crate::tls::{self, TlsError};
 use crate::{api, close, listener, peer_api};
 
 pub use config::{Config, NodeConfig, SharedStore, StoreConfig};
+pub use errors::{ServeError, WrongStore};
 use figures::Figures;
-pub use owner::WrongStore;
 use parts::{Keys, Parts};
+use storage::TOKEN_KEY_FILE;
 pub(crate) use storage::copy_cluster_keys;
 use supervision::Supervisor;
 pub use supervision::{Health, TaskLost};
@@ -50,7 +52,6 @@ pub use supervision::{Health, TaskLost};
 pub const STATE_FILE: &str = "control.json";
 /// Locked while a server runs: two on one folder would both own its rooms.
 const LOCK_FILE: &str = "control.lock";
-const TOKEN_KEY_FILE: &str = "token.key";
 /// What clients are told to wait when the server goes away.
 const COME_BACK_AFTER: Duration = Duration::from_secs(1);
 /// Clients have this long to hear that the server goes away.
@@ -78,47 +79,6 @@ pub struct Running {
     /// Held for as long as the server runs.
     _lock: File,
     tasks: Supervisor,
-}
-
-/// Why the server does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The address cannot be had.
-    #[error("cannot listen on {address}: {source}; choose another with --listen")]
-    Listen {
-        /// Which.
-        address: SocketAddr,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// No socket for metrics.
-    #[error("cannot listen on TCP {address} for metrics: {source}; choose another with --metrics")]
-    Metrics {
-        /// Where.
-        address: SocketAddr,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// Another server has the folder.
-    #[error(
-        "another server runs on {0}: stop it, or give this one a folder of its own with --data-dir"
-    )]
-    InUse(PathBuf),
-    /// Keys or certificates are not in order.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// Keys and store do not belong together.
-    #[error(transparent)]
-    WrongStore(#[from] WrongStore),
-    /// The store cannot be used.
-    #[error("the store cannot be opened: {0}")]
-    Store(#[from] StoreError),
-    /// The node cannot be one of the cluster's.
-    #[error(transparent)]
-    Node(#[from] NodeError),
-    /// No name for this node could be made up.
-    #[error("this machine's name makes no name for a node: give one with --node")]
-    NoNodeName,
 }
 
 /// Starts the server. It runs on the tokio runtime of the caller.

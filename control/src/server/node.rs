@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Config, ServeError, StoreConfig};
+use super::config::{Config, StoreConfig};
+use super::errors::ServeError;
 use crate::cluster::NodeName;
 use crate::cluster::nodes::{Nodes, Peers};
 use crate::store::{NodeRecord, NodeRun};

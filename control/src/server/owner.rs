@@ -3,14 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::ServeError;
+use super::errors::{ServeError, WrongStore};
 use crate::random;
 use crate::store::{ServerId, Store};
 use crate::tls::TlsError;
 use crate::tls::files::{self, Readers};
 
 /// The server's id as 32 hexadecimal digits.
-pub(super) const FILE: &str = "server.id";
+pub(super) const FILE: &str = super::errors::OWNER_FILE;
 /// Before the id while the store may not have it yet.
 const NEW: &str = "new ";
 
@@ -23,51 +23,6 @@ pub(super) enum Owner {
     New(ServerId),
     /// It has been.
     Known(ServerId),
-}
-
-/// Keys and store do not belong together.
-#[derive(Debug, thiserror::Error)]
-pub enum WrongStore {
-    /// Files of a server that was in use are not there.
-    #[error(
-        "{folder} is of a server that was in use, and {missing} is not in it: restore it from the backup of a node's data folder, or give another folder with --data-dir"
-    )]
-    KeyLost {
-        /// The data folder.
-        folder: PathBuf,
-        /// The file.
-        missing: &'static str,
-    },
-    /// The keys are of a server that was in use, and the store is new.
-    #[error(
-        "{store} is empty, but {folder} has the keys of a server that was in use: restore the store from its backup, or name the right one with --store; to begin anew with these keys, remove {folder}/{FILE}"
-    )]
-    Empty {
-        /// The store.
-        store: String,
-        /// The data folder.
-        folder: PathBuf,
-    },
-    /// Both are in use, by two servers.
-    #[error(
-        "{store} is of another server than the keys in {folder}: give the right ones with --store and --data-dir"
-    )]
-    Another {
-        /// The store.
-        store: String,
-        /// The data folder.
-        folder: PathBuf,
-    },
-    /// The store is of a server whose keys are elsewhere.
-    #[error(
-        "{store} is of a server whose keys are not in {folder}: copy them from a node of it with `confab-control cluster-keys`, restore them from their backup, or give the right folder with --data-dir"
-    )]
-    NoKeys {
-        /// The store.
-        store: String,
-        /// The data folder.
-        folder: PathBuf,
-    },
 }
 
 impl Owner {

@@ -14,7 +14,7 @@ use crate::cluster::nodes::Nodes;
 use crate::cluster::revoked::Revoked;
 use crate::conferences::Conferences;
 use crate::listener::Listener;
-use crate::listener::door::Door;
+use crate::listener::handshake_limits::HandshakeLimits;
 use crate::metrics::Metrics;
 use crate::peer_api;
 use crate::rooms::Rooms;
@@ -100,12 +100,12 @@ impl Parts {
             authority,
             metrics: metrics.clone(),
         });
-        let door = Door::new(
+        let handshakes = HandshakeLimits::new(
             config.handshakes,
             metrics.door.handshakes.clone(),
             Instant::now(),
         );
-        let listener = Listener::new(door, api.clone(), peer_api.clone(), metrics);
+        let listener = Listener::new(handshakes, api.clone(), peer_api.clone(), metrics);
         Self {
             api,
             peer_api,

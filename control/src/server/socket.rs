@@ -7,7 +7,7 @@ use quinn::{Endpoint, EndpointConfig, Runtime as _, ServerConfig, TokioRuntime};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
-use super::ServeError;
+use super::errors::ServeError;
 use crate::listener::connection_ids::RandomIds;
 use crate::listener::meter::{Meter, MeteredSocket};
 

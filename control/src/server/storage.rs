@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::config::{Config, SharedStore, StoreConfig};
+use super::errors::ServeError;
 use super::owner::{self, Owner};
-use super::{ServeError, TOKEN_KEY_FILE};
 use crate::clock::UnixMillis;
 use crate::metrics::Metrics;
 use crate::store::cql::CqlStore;
@@ -18,6 +18,7 @@ use crate::tls::TlsError;
 use crate::tls::authority::{Authority, CA_FILE};
 use crate::tls::files::{self, Readers};
 
+pub(super) const TOKEN_KEY_FILE: &str = "token.key";
 const STORE_FILE: &str = "confab.sqlite";
 
 /// The store of the server whose keys are in the data folder.

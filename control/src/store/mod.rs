@@ -24,7 +24,6 @@ mod lookups;
 pub mod metered;
 mod operations;
 pub mod records;
-mod refusal;
 pub mod remembering;
 pub mod sqlite;
 pub mod turns;

@@ -14,7 +14,8 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use super::TlsError;
-use super::authority::{self, Authority, Identity};
+use super::authority::{Authority, Identity};
+use super::certificate;
 use super::config;
 use crate::clock::Clock;
 use crate::cluster::NodeName;
@@ -139,7 +140,7 @@ impl Shown {
     /// Their last days, for the log.
     fn ends(&self) -> String {
         let end = |key: &CertifiedKey| {
-            let end = key.cert.first().and_then(authority::ends);
+            let end = key.cert.first().and_then(certificate::ends);
             end.map_or_else(|| "an unknown time".to_owned(), |end| end.to_string())
         };
         let cluster = format!("the cluster's is good until {}", end(&self.cluster));

@@ -1,11 +1,12 @@
 //! Certificates and the TLS of the one endpoint.
 //!
-//! * [`authority`]: the cluster CA and what it signs;
+//! * [`authority`]: the cluster CA and what it signs; [`certificate`]: the names and dates in certificates;
 //! * [`certificates`]: the certificate for each connection, which can be read again;
 //! * [`config`]: settings of the endpoint;
 //! * [`files`]: keys on disk, for nobody else's eyes.
 
 pub mod authority;
+pub mod certificate;
 pub mod certificates;
 pub mod config;
 pub mod files;

@@ -105,7 +105,7 @@ async fn a_lookup_of_a_home_that_panics_leaves_the_room_as_it_is() {
 
     gate.refuses("beat");
     let nodes = &server.running.peer_api().nodes;
-    eventually(|| nodes.sure_since(std::time::Instant::now()).is_none()).await;
+    eventually(|| nodes.lease_epoch(std::time::Instant::now()).is_none()).await;
     gate.panics_at("home", 1);
     ann.done(mute(SLUG, "bob", true)).await;
     let sender = u16::try_from(joined.self_sender).unwrap();
@@ -150,9 +150,9 @@ async fn a_task_that_panics_is_started_again_and_healthz_tells_of_it() {
     assert!(answer.contains("heartbeat"), "{answer}");
     // It lives on: nobody would take a node for alive whose heartbeat does not begin again.
     let nodes = &server.running.peer_api().nodes;
-    let breaks = nodes.sure_since(std::time::Instant::now());
+    let breaks = nodes.lease_epoch(std::time::Instant::now());
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(nodes.sure_since(std::time::Instant::now()), breaks);
+    assert_eq!(nodes.lease_epoch(std::time::Instant::now()), breaks);
     assert!(breaks.is_some());
     let ann = server.person("ann").await;
     ann.create(SLUG, Visibility::Public).await;

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use confab_protocol::control::Refusal;
-
 use super::{Accounts, Granted};
+use crate::accounts::errors::SessionError;
 use crate::accounts::token::{Token, Verdict};
 use crate::store::{SessionId, SessionRecord, StoreError};
 
@@ -56,8 +55,8 @@ impl Accounts {
         &self,
         token: &Token,
         session: &SessionRecord,
-    ) -> Result<(), Refusal> {
-        let later = |why: &str| Refusal::from(StoreError::Unavailable(why.to_owned()));
+    ) -> Result<(), StoreError> {
+        let later = |why: &str| StoreError::Unavailable(why.to_owned());
         if !matches!(
             self.key.judge(token, session, self.clock.now()),
             Verdict::Current
@@ -79,7 +78,7 @@ impl Accounts {
         &self,
         token: &Token,
         session: &SessionRecord,
-    ) -> Result<Granted, Refusal> {
+    ) -> Result<Granted, SessionError> {
         self.admit_from_memory(token, session)?;
         let granted = self.granted(session, Some(token)).await?;
         Ok(Granted {

@@ -1,9 +1,10 @@
 //! Sessions: how they begin, are shown and renewed, and end.
 
 use bytes::Bytes;
-use confab_protocol::control::{AccountId, Device, ErrorCode, Refusal};
+use confab_protocol::control::{AccountId, Device};
 
 use super::{Accounts, Granted};
+use crate::accounts::errors::{LoginError, RevokeError, SessionError};
 use crate::accounts::token::{REFRESH_AFTER, Token, Verdict};
 use crate::clock::UnixMillis;
 use crate::random;
@@ -18,8 +19,8 @@ const ROTATE_ATTEMPTS: u32 = 3;
 
 impl Accounts {
     /// Signs in by token.
-    pub async fn authenticate(&self, token: &[u8]) -> Result<Granted, Refusal> {
-        let token = self.key.open(token).ok_or_else(session_ended)?;
+    pub async fn authenticate(&self, token: &[u8]) -> Result<Granted, SessionError> {
+        let token = self.key.open(token).ok_or(SessionError::Ended)?;
         let found = self.live_session(&token).await?;
         if found.from_memory {
             self.admit_from_memory(&token, &found.value)?;
@@ -43,8 +44,8 @@ impl Accounts {
     }
 
     /// Exchanges a token for its successor.
-    pub async fn refresh(&self, token: &[u8]) -> Result<Granted, Refusal> {
-        let token = self.key.open(token).ok_or_else(session_ended)?;
+    pub async fn refresh(&self, token: &[u8]) -> Result<Granted, SessionError> {
+        let token = self.key.open(token).ok_or(SessionError::Ended)?;
         for _ in 0..ROTATE_ATTEMPTS {
             let found = self.live_session(&token).await?;
             if found.from_memory {
@@ -58,7 +59,7 @@ impl Accounts {
                 }
                 Verdict::Current => {}
             }
-            let successor = self.key.successor(&token).ok_or_else(session_ended)?;
+            let successor = self.key.successor(&token).ok_or(SessionError::Ended)?;
             let rotation = Rotation {
                 secret_hash: successor.secret_hash(),
                 rotated: now,
@@ -76,7 +77,7 @@ impl Accounts {
                 }
                 // Another refresh with the same token was faster: it made the successor that this one gives too.
                 Err(StoreError::Conflict) => {}
-                Err(StoreError::NotFound) => return Err(session_ended()),
+                Err(StoreError::NotFound) => return Err(SessionError::Ended),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -85,7 +86,7 @@ impl Accounts {
 
     /// Whether the session has not ended, as far as is known while the store does not answer. To be asked once a connection is
     /// known to be signed in by it: whoever ends it from then on finds the connection.
-    pub async fn is_live(&self, session: SessionId) -> Result<bool, Refusal> {
+    pub async fn is_live(&self, session: SessionId) -> Result<bool, StoreError> {
         let found = self.store.recall_session(session, self.clock.now()).await?;
         Ok(found.is_some())
     }
@@ -96,12 +97,12 @@ impl Accounts {
     }
 
     /// The account's sessions, oldest first.
-    pub async fn sessions(&self, account: AccountId) -> Result<Vec<SessionRecord>, Refusal> {
-        Ok(self.store.sessions_of(account, self.clock.now()).await?)
+    pub async fn sessions(&self, account: AccountId) -> Result<Vec<SessionRecord>, StoreError> {
+        self.store.sessions_of(account, self.clock.now()).await
     }
 
     /// Ends a session of the account.
-    pub async fn revoke(&self, account: AccountId, session: SessionId) -> Result<(), Refusal> {
+    pub async fn revoke(&self, account: AccountId, session: SessionId) -> Result<(), RevokeError> {
         if !self.store.end_session(account, session).await? {
             // It may be this very wish that ended it, whose answer was lost.
             if self
@@ -112,11 +113,7 @@ impl Accounts {
             {
                 (self.on_end)(account, session);
             }
-            return Err(Refusal::new(
-                ErrorCode::NotFound,
-                "you have no such session: it may have ended already",
-            )
-            .about("id"));
+            return Err(RevokeError::NoSuchSession);
         }
         (self.on_end)(account, session);
         Ok(())
@@ -133,7 +130,7 @@ impl Accounts {
         account: AccountRecord,
         device: Device,
         cookie: Bytes,
-    ) -> Result<Granted, Refusal> {
+    ) -> Result<Granted, LoginError> {
         let now = self.clock.now();
         let token = self
             .key
@@ -165,15 +162,12 @@ impl Accounts {
         &self,
         checked: AccountRecord,
         session: SessionId,
-    ) -> Result<AccountRecord, Refusal> {
+    ) -> Result<AccountRecord, LoginError> {
         match self.store.account(checked.id).await? {
             Some(account) if account.password == checked.password => Ok(account),
             _ => {
                 self.store.end_session(checked.id, session).await?;
-                Err(Refusal::new(
-                    ErrorCode::BadCredentials,
-                    "the name or the password is wrong",
-                ))
+                Err(LoginError::WrongCredentials)
             }
         }
     }
@@ -182,7 +176,7 @@ impl Accounts {
         &self,
         account: AccountId,
         now: UnixMillis,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), StoreError> {
         let sessions = self.store.sessions_of(account, now).await?;
         let beyond = sessions.len().saturating_sub(MAX_SESSIONS);
         for session in &sessions[..beyond] {
@@ -193,17 +187,17 @@ impl Accounts {
         Ok(())
     }
 
-    async fn live_session(&self, token: &Token) -> Result<Recalled<SessionRecord>, Refusal> {
+    async fn live_session(&self, token: &Token) -> Result<Recalled<SessionRecord>, SessionError> {
         let found = self
             .store
             .recall_session(token.session(), self.clock.now())
             .await?;
-        found.ok_or_else(session_ended)
+        found.ok_or(SessionError::Ended)
     }
 
-    async fn revoke_stolen(&self, session: &SessionRecord) -> Refusal {
+    async fn revoke_stolen(&self, session: &SessionRecord) -> SessionError {
         match self.end_stolen(session).await {
-            Ok(()) => session_ended(),
+            Ok(()) => SessionError::Ended,
             Err(error) => error.into(),
         }
     }
@@ -219,9 +213,9 @@ impl Accounts {
         &self,
         session: &SessionRecord,
         token: Option<&Token>,
-    ) -> Result<Granted, Refusal> {
+    ) -> Result<Granted, SessionError> {
         let account = self.store.recall_account(session.account).await?;
-        let account = account.ok_or_else(session_ended)?.value;
+        let account = account.ok_or(SessionError::Ended)?.value;
         Ok(self.grant(account, session, token))
     }
 
@@ -262,11 +256,4 @@ impl Accounts {
         }
         ended.map(drop)
     }
-}
-
-pub(super) fn session_ended() -> Refusal {
-    Refusal::new(
-        ErrorCode::SessionEnded,
-        "this session has ended: log in again",
-    )
 }

@@ -6,7 +6,7 @@ use confab_protocol::wire::{self, response};
 
 use super::super::client::Client;
 use super::super::fields as read;
-use super::{Answer, done};
+use super::reply::{Answer, done};
 use crate::accounts::{Granted, Login, SignedIn};
 use crate::store::{AccountRecord, SessionRecord};
 
@@ -102,9 +102,7 @@ pub(super) async fn delete(client: &Client, who: &SignedIn, delete: wire::Delete
     let accounts = &client.services.accounts;
     let account = accounts.account(who.account).await?;
     let password = read::password(delete.password);
-    accounts
-        .check_password(&account, password, "password")
-        .await?;
+    accounts.check_password(&account, password).await?;
     client.services.conferences.delete_owned(account.id).await?;
     client.entry.sign_out();
     accounts.delete(account.id).await?;
@@ -141,7 +139,7 @@ async fn sign_in(client: &Client, granted: Granted) -> Answer {
             // Nobody is told of a session that has just begun. One that is left over ends by itself.
             let _ = client.services.accounts.revoke(account.id, session).await;
         }
-        return Err(full);
+        return Err(full.into());
     }
     // Whoever ended the session before it was entered did not find this connection.
     let live = client.services.accounts.is_live(session).await;

@@ -6,7 +6,7 @@ use confab_protocol::wire::{self, response};
 
 use super::super::client::Client;
 use super::super::fields as read;
-use super::{Answer, done, next};
+use super::reply::{Answer, done, next};
 use crate::accounts::SignedIn;
 use crate::rooms::Settled;
 use crate::store::{MemberRecord, Membership};
@@ -129,7 +129,10 @@ pub(super) async fn mute(client: &Client, who: &SignedIn, mute: &wire::Mute) -> 
 }
 
 /// The answer to a change that relays have to obey.
-fn settled(settled: Result<Settled, Refusal>) -> Answer {
-    let pending = settled? == Settled::Pending;
+fn settled<E>(settled: Result<Settled, E>) -> Answer
+where
+    Refusal: From<E>,
+{
+    let pending = settled? == Settled::WhereReached;
     Ok(response::Kind::Done(wire::Done { pending }))
 }

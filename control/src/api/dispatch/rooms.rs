@@ -7,7 +7,7 @@ use confab_protocol::wire::{self, response};
 
 use super::super::client::Client;
 use super::super::fields as read;
-use super::{Answer, done};
+use super::reply::{Answer, done};
 use crate::accounts::SignedIn;
 use crate::rooms::{Join, Joiner};
 

@@ -63,7 +63,7 @@ pub async fn run(
     let mut turns = tokio::time::interval(BEAT_INTERVAL);
     turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut answers, mut is_alone) = (true, true);
-    let mut sure = nodes.sure_since(Instant::now());
+    let mut sure = nodes.lease_epoch(Instant::now());
     let mut departures = nodes.members().departures();
     loop {
         turns.tick().await;
@@ -85,7 +85,7 @@ pub async fn run(
                 "another control node runs under this one's name: give one of them another with --node"
             );
         }
-        let now_sure = nodes.sure_since(Instant::now());
+        let now_sure = nodes.lease_epoch(Instant::now());
         if now_sure.is_some() && now_sure != sure {
             sure = now_sure;
             missed(Missed::ThisNode);

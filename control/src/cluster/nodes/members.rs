@@ -186,8 +186,8 @@ impl Members {
             .collect()
     }
 
-    /// See [`Nodes::sure_since`](super::Nodes::sure_since).
-    pub fn sure_since(&self, now: Instant) -> Option<u64> {
+    /// See [`Nodes::lease_epoch`](super::Nodes::lease_epoch).
+    pub fn lease_epoch(&self, now: Instant) -> Option<u64> {
         if self.alone {
             return Some(0);
         }
@@ -313,9 +313,9 @@ mod tests {
         let mut members = Members::new(run("one", 1));
         let now = Instant::now();
         members.beaten(now);
-        assert!(members.sure_since(now).is_some());
+        assert!(members.lease_epoch(now).is_some());
         members.look(now, vec![record("one", 2, 5)]);
-        assert_eq!(members.sure_since(now), None);
+        assert_eq!(members.lease_epoch(now), None);
     }
 
     #[test]
@@ -323,15 +323,15 @@ mod tests {
         let mut members = Members::new(run("one", 1));
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(members.sure_since(start), None);
+        assert_eq!(members.lease_epoch(start), None);
         for second in 0..10 {
             members.beaten(after(second));
         }
-        let first = members.sure_since(after(11));
+        let first = members.lease_epoch(after(11));
         assert!(first.is_some());
-        assert_eq!(members.sure_since(after(12)), None);
+        assert_eq!(members.lease_epoch(after(12)), None);
         members.beaten(after(40));
-        let second = members.sure_since(after(41));
+        let second = members.lease_epoch(after(41));
         assert!(second.is_some());
         assert_ne!(first, second);
     }
@@ -355,7 +355,7 @@ mod tests {
                 }
                 let life = one.life(after(millis), &run("two", 7));
                 if life == Life::Dead && millis > 1000 {
-                    assert_eq!(two.sure_since(after(millis)), None, "at {millis} ms");
+                    assert_eq!(two.lease_epoch(after(millis)), None, "at {millis} ms");
                 }
             }
         }

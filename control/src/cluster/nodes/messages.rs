@@ -69,8 +69,10 @@ pub enum NodeAnswer {
     Done,
     /// It is stored, and a relay that is out of reach obeys it when it is back.
     Pending,
-    /// It cannot be done, as the client is to be told.
+    /// It is refused, in the words for the client.
     Refused(Refusal),
+    /// It is refused because what was to be changed does not exist.
+    Absent(Refusal),
     /// The room is not this node's.
     NotOwner,
     /// How many are in each room, in the order asked.
@@ -196,6 +198,7 @@ impl From<NodeAnswer> for wire::NodeResponse {
             NodeAnswer::Done => Kind::Done(wire::Done { pending: false }),
             NodeAnswer::Pending => Kind::Done(wire::Done { pending: true }),
             NodeAnswer::Refused(refusal) => Kind::Error(refusal.into()),
+            NodeAnswer::Absent(refusal) => Kind::Absent(refusal.into()),
             NodeAnswer::NotOwner => Kind::NotOwner(wire::NotOwner {}),
             NodeAnswer::Live(counts) => Kind::LiveCounts(wire::LiveCounts { counts }),
             NodeAnswer::Status(status) => Kind::Status((*status).into()),
@@ -213,6 +216,7 @@ impl TryFrom<wire::NodeResponse> for NodeAnswer {
             Kind::Done(wire::Done { pending: false }) => Self::Done,
             Kind::Done(wire::Done { pending: true }) => Self::Pending,
             Kind::Error(error) => Self::Refused(error.into()),
+            Kind::Absent(error) => Self::Absent(error.into()),
             Kind::NotOwner(wire::NotOwner {}) => Self::NotOwner,
             Kind::LiveCounts(live) => Self::Live(live.counts),
             Kind::Status(status) => Self::Status(Box::new(status.try_into()?)),
@@ -292,6 +296,7 @@ mod tests {
             NodeAnswer::Live(vec![0, 5]),
             NodeAnswer::Status(Box::default()),
             NodeAnswer::Refused(Refusal::new(ErrorCode::Busy, "wait")),
+            NodeAnswer::Absent(Refusal::new(ErrorCode::NotFound, "nobody")),
         ] {
             let wired = wire::NodeResponse::from(answer.clone());
             assert_eq!(NodeAnswer::try_from(wired), Ok(answer));

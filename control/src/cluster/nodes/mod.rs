@@ -3,12 +3,12 @@
 //! * [`members`]: who is alive, without I/O;
 //! * [`heartbeat`]: says in the store that this node lives, and looks who else does;
 //! * [`messages`]: what nodes ask of each other;
-//! * [`peers`]: connections to the others; `herald`: tells them what they have to hear.
+//! * [`peers`]: connections to the others; `peer_queue`: tells them what they have to hear.
 
 pub mod heartbeat;
-mod herald;
 pub mod members;
 pub mod messages;
+mod peer_queue;
 pub mod peers;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,9 +17,9 @@ use std::time::Instant;
 
 use confab_protocol::control::AccountId;
 
-use herald::Herald;
 pub use members::Members;
 pub use messages::{NodeAnswer, NodeAsk};
+use peer_queue::PeerQueue;
 pub use peers::{PeerError, Peers};
 
 use crate::cluster::status::NodeLife;
@@ -36,7 +36,7 @@ pub struct Nodes {
     members: Arc<Mutex<Members>>,
     /// `None` where there can be no others.
     peers: Option<Arc<Peers>>,
-    herald: Herald,
+    peer_queue: PeerQueue,
     /// Rooms that this node took over from others.
     takeovers: Arc<AtomicU64>,
 }
@@ -48,7 +48,7 @@ impl Nodes {
             members: Arc::new(Mutex::new(Members::alone(me.clone()))),
             me,
             peers: None,
-            herald: Herald::default(),
+            peer_queue: PeerQueue::default(),
             takeovers: Arc::default(),
         }
     }
@@ -59,7 +59,7 @@ impl Nodes {
             members: Arc::new(Mutex::new(Members::new(me.clone()))),
             me,
             peers: Some(Arc::new(peers)),
-            herald: Herald::default(),
+            peer_queue: PeerQueue::default(),
             takeovers: Arc::default(),
         }
     }
@@ -71,8 +71,8 @@ impl Nodes {
 
     /// Whether nobody can have taken this node for dead, and since when that holds without a break: the number changes with
     /// each break. `None` while somebody can.
-    pub fn sure_since(&self, now: Instant) -> Option<u64> {
-        self.members().sure_since(now)
+    pub fn lease_epoch(&self, now: Instant) -> Option<u64> {
+        self.members().lease_epoch(now)
     }
 
     /// This node has taken a room over from another one.
@@ -125,14 +125,14 @@ impl Nodes {
         let ask = NodeAsk::EndSession(account, session);
         let told = self.listed();
         for node in &told {
-            self.herald.tell(&nodes, node, &ask);
+            self.peer_queue.tell(&nodes, node, &ask);
         }
         tokio::spawn(async move {
             // One that has started since the last look was not listed then.
             tokio::time::sleep(2 * members::BEAT_INTERVAL).await;
             let is_new = |node: &NodeRecord| told.iter().all(|known| known.run != node.run);
             for node in nodes.listed().iter().filter(|node| is_new(node)) {
-                nodes.herald.tell(&nodes, node, &ask);
+                nodes.peer_queue.tell(&nodes, node, &ask);
             }
         });
     }

@@ -5,14 +5,15 @@ use std::time::Instant;
 use confab_protocol::cluster::{Action, CommandOutcome, CommandResult};
 use confab_protocol::control::room::LeaveReason;
 
-use super::super::effect::{Answer, Effect, Ticket};
+use super::super::effect::{Effect, Settled, Ticket};
+use super::super::errors::ChangeError;
 use super::super::former_relays::GIVEN_UP;
 use super::super::placement::PLACE_RETRY;
-use super::super::refusals;
 use super::super::relay_calls::{Call, Purpose};
 use super::super::requests::{Acknowledgement, Reach};
+use super::super::world::World;
+use super::Room;
 use super::joins::Failure;
-use super::{Room, World};
 use crate::cluster::{LinkedRelay, Response};
 
 impl Room {
@@ -26,7 +27,7 @@ impl Room {
         let relay = self.placement.relay()?.clone();
         let closes = match &action {
             Action::CloseMedia { sender } => vec![*sender],
-            Action::CloseRoom => self.membership.unclosed(),
+            Action::CloseRoom => self.membership.departed().unclosed(),
             Action::OpenMedia(_) | Action::SetMaySpeak { .. } | Action::ListMedia { .. } => {
                 Vec::new()
             }
@@ -86,7 +87,7 @@ impl Room {
             let action = Action::SetMaySpeak { sender, may_speak };
             self.command(now, Purpose::Probe(sender), action);
         }
-        let unclosed = self.membership.unclosed();
+        let unclosed = self.membership.departed().unclosed();
         self.close_media(now, &unclosed);
     }
 
@@ -123,7 +124,7 @@ impl Room {
         let (outcome, connection_id) = (result.outcome, result.connection_id);
         if matches!(outcome, CommandOutcome::Obeyed | CommandOutcome::NotFound) {
             for sender in call.closes {
-                self.membership.closed(sender);
+                self.membership.departed_mut().closed(sender);
             }
         }
         match (outcome, call.purpose, connection_id) {
@@ -263,18 +264,21 @@ impl Room {
     /// Answers a request: now, or when all of `commands` are obeyed.
     pub(super) fn acknowledge(&mut self, ticket: Ticket, reach: Reach, commands: &[u64]) {
         match Acknowledgement::of(reach, commands.len()) {
-            Acknowledgement::Refused => self.answer(ticket, Err(refusals::relay_silent())),
-            Acknowledgement::Now(done) => self.answer(ticket, Ok(done.into())),
-            Acknowledgement::After(count, done) => {
-                self.requests.wait(ticket, count, done);
+            Acknowledgement::Refused => {
+                self.outbox
+                    .answer_change(ticket, Err(ChangeError::RelaySilent));
+            }
+            Acknowledgement::Now(settled) => self.outbox.answer_change(ticket, Ok(settled)),
+            Acknowledgement::After(count, settled) => {
+                self.requests.wait(ticket, count, settled);
                 self.calls.wait_for(ticket, commands);
             }
         }
     }
 
     fn request_obeyed(&mut self, ticket: Ticket) {
-        if let Some(done) = self.requests.obeyed(ticket) {
-            self.answer(ticket, Ok(done.into()));
+        if let Some(settled) = self.requests.obeyed(ticket) {
+            self.outbox.answer_change(ticket, Ok(settled));
         }
     }
 
@@ -285,9 +289,9 @@ impl Room {
         }
         let silent = self.placement.link_lost_since();
         let answer = match silent.map(|since| now.saturating_duration_since(since)) {
-            Some(silent) if silent >= GIVEN_UP => Ok(Answer::Pending),
-            _ => Err(refusals::relay_silent()),
+            Some(silent) if silent >= GIVEN_UP => Ok(Settled::WhereReached),
+            _ => Err(ChangeError::RelaySilent),
         };
-        self.answer(ticket, answer);
+        self.outbox.answer_change(ticket, answer);
     }
 }

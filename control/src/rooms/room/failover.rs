@@ -9,7 +9,8 @@ use confab_protocol::media::ConnectionId;
 use super::super::effect::{ClientId, EventKind, OwnJoin};
 use super::super::placement::Report;
 use super::super::relay_probe::{ASKED_AT_ONCE, Outcome};
-use super::{Room, World};
+use super::super::world::World;
+use super::Room;
 use crate::cluster::RelayName;
 
 /// A participant to ask, and its media session.

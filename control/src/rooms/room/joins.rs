@@ -3,15 +3,16 @@
 use std::time::Instant;
 
 use confab_protocol::cluster::{Action, CommandOutcome};
-use confab_protocol::control::{MediaGrant, Refusal};
+use confab_protocol::control::MediaGrant;
 
-use super::super::effect::{Answer, Effect, EventKind, Joined, Joiner, Resume, Ticket};
-use super::super::membership::{Finished, Wanted};
+use super::super::effect::{Effect, EventKind, Joined, Joiner, Resume, Ticket};
+use super::super::errors::JoinError;
+use super::super::participant::{Finished, Wanted};
 use super::super::pending_joins::{JoinStage, PendingJoin};
 use super::super::placement::Step;
-use super::super::refusals;
 use super::super::relay_calls::Purpose;
-use super::{Room, World};
+use super::super::world::World;
+use super::Room;
 use crate::store::{ConferenceRecord, Standing};
 
 /// Failed attempts to open its session after which a join is refused.
@@ -28,12 +29,12 @@ pub(super) enum Failure {
     Unanswered,
 }
 
-impl Failure {
-    fn refusal(self) -> Refusal {
-        match self {
-            Self::Full => refusals::relay_full(),
-            Self::Refused(_) => refusals::relay_incompatible(),
-            Self::Unanswered => refusals::relay_silent(),
+impl From<Failure> for JoinError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Full => Self::RelayFull,
+            Failure::Refused(_) => Self::RelayRefused,
+            Failure::Unanswered => Self::RelaySilent,
         }
     }
 }
@@ -52,11 +53,15 @@ impl Room {
             if let Some(live) = resume.live {
                 self.former_relays.session_answers(now, live, None);
             }
-            let refusal = match self.membership.was_kicked(who.account, resume.join_id) {
-                true => refusals::kicked(),
-                false => refusals::join_gone(),
+            let error = match self
+                .membership
+                .departed()
+                .was_kicked(who.account, resume.join_id)
+            {
+                true => JoinError::Kicked,
+                false => JoinError::Gone,
             };
-            self.answer(ticket, Err(refusal));
+            self.outbox.answer_join(ticket, Err(error));
             return;
         }
         let account = who.account;
@@ -70,7 +75,7 @@ impl Room {
         &mut self,
         now: Instant,
         ticket: Ticket,
-        result: Result<(ConferenceRecord, Standing), Refusal>,
+        result: Result<(ConferenceRecord, Standing), JoinError>,
         world: &mut dyn World,
     ) {
         if let Some(account) = self.membership.joins_mut().admit_again(ticket) {
@@ -88,7 +93,7 @@ impl Room {
                 .map(|()| region)
         });
         match admitted {
-            Err(refusal) => self.cancel_join(now, ticket, refusal),
+            Err(error) => self.cancel_join(now, ticket, error),
             Ok(region) => {
                 self.placement.prefer_region(region);
                 match self.placement.step() {
@@ -152,7 +157,7 @@ impl Room {
                 (role, None)
             }
             Finished::Gone => {
-                self.answer(ticket, Err(refusals::join_gone()));
+                self.outbox.answer_join(ticket, Err(JoinError::Gone));
                 return;
             }
         };
@@ -170,16 +175,16 @@ impl Room {
             media_version: self.media_version(),
             resume_secret,
         };
-        self.answer(ticket, Ok(Answer::Joined(Box::new(joined))));
+        self.outbox.answer_join(ticket, Ok(joined));
     }
 
     /// Refuses a join that is not answered.
-    pub(super) fn cancel_join(&mut self, now: Instant, ticket: Ticket, refusal: Refusal) {
+    pub(super) fn cancel_join(&mut self, now: Instant, ticket: Ticket, error: JoinError) {
         let Some(join) = self.membership.joins_mut().take(ticket) else {
             return;
         };
         self.outbox.push(Effect::Absent(join.who.account));
-        self.answer(ticket, Err(refusal));
+        self.outbox.answer_join(ticket, Err(error));
         let was_asked = self.calls.forget_join(ticket);
         if let JoinStage::Opening { participant, .. } = join.stage {
             let sender = participant.sender;
@@ -187,6 +192,7 @@ impl Room {
                 // Whether the relay opened it or not: what is closed after it was asked to open stays closed.
                 if self.lease.fence().placement > 0 {
                     self.membership
+                        .departed_mut()
                         .note_unclosed(sender, Some(join.who.account));
                 }
                 self.close_media(now, &[sender]);
@@ -215,7 +221,7 @@ impl Room {
         self.placement.open_failed();
         let may_wait = failures < MAX_FAILURES_OF_JOIN;
         if !(may_wait && self.leave_unwilling(now, ticket, failure, world)) {
-            self.cancel_join(now, ticket, failure.refusal());
+            self.cancel_join(now, ticket, failure.into());
         }
     }
 }

@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use confab_protocol::cluster::Action;
 use confab_protocol::control::room::{LeaveReason, Role};
-use confab_protocol::control::{AccountId, JoinId, Refusal};
+use confab_protocol::control::{AccountId, JoinId};
 
 use super::super::effect::{ClientId, Effect, EventKind, OwnJoin, Ticket};
+use super::super::errors::{ChangeError, JoinError};
 use super::super::former_relays::GIVEN_UP;
-use super::super::refusals;
-use super::super::requests::{Change, Reach};
+use super::super::requests::{Reach, StoredChange};
 use super::Room;
 use crate::cluster::nodes::messages::Moderation;
 use crate::store::{SessionId, Standing};
@@ -20,7 +20,8 @@ impl Room {
         match moderation {
             Moderation::Kick(account) => self.kick(now, ticket, account),
             Moderation::Change { account, old, new } => {
-                self.requests.store(ticket, Change::Standing(account, new));
+                self.requests
+                    .store(ticket, StoredChange::Standing(account, new));
                 self.outbox.push(Effect::Change {
                     ticket,
                     account,
@@ -29,7 +30,7 @@ impl Room {
                 });
             }
             Moderation::Delete => {
-                self.requests.store(ticket, Change::Deletion);
+                self.requests.store(ticket, StoredChange::Deletion);
                 self.outbox.push(Effect::Delete { ticket });
             }
         }
@@ -43,11 +44,14 @@ impl Room {
         (account, client, join_id): (AccountId, ClientId, JoinId),
     ) {
         let Some(sender) = self.membership.find(account, join_id) else {
-            self.answer(ticket, Err(refusals::participant_gone()));
+            self.outbox
+                .answer_change(ticket, Err(ChangeError::ParticipantGone));
             return;
         };
         self.take_out(sender, LeaveReason::Left, Some(client));
-        self.membership.note_unclosed(sender, Some(account));
+        self.membership
+            .departed_mut()
+            .note_unclosed(sender, Some(account));
         let commands = self.close_media(now, &[sender]);
         self.acknowledge(ticket, Reach::All, &commands);
     }
@@ -62,10 +66,11 @@ impl Room {
 
     /// Removes all participants of an account.
     fn kick(&mut self, now: Instant, ticket: Ticket, account: AccountId) {
-        let joins = self.cancel_joins(now, self.membership.joins().of(account), refusals::kicked);
+        let joins = self.cancel_joins(now, self.membership.joins().of(account), &JoinError::Kicked);
         let reach = self.reach(now, account);
         if joins == 0 && !self.membership.may_have_sessions(account) && reach == Reach::All {
-            self.answer(ticket, Err(refusals::nobody_to_kick()));
+            self.outbox
+                .answer_change(ticket, Err(ChangeError::NobodyToKick));
             return;
         }
         let senders = self.membership.senders_of(account);
@@ -76,21 +81,21 @@ impl Room {
     }
 
     /// The store has answered a request.
-    pub(super) fn stored(&mut self, now: Instant, ticket: Ticket, result: Result<(), Refusal>) {
+    pub(super) fn stored(&mut self, now: Instant, ticket: Ticket, result: Result<(), ChangeError>) {
         let Some(change) = self.requests.stored(ticket) else {
             return;
         };
-        if let Err(refusal) = result {
-            self.answer(ticket, Err(refusal));
+        if let Err(error) = result {
+            self.outbox.answer_change(ticket, Err(error));
             return;
         }
         match change {
-            Change::Standing(account, new) => {
+            StoredChange::Standing(account, new) => {
                 let reach = self.reach(now, account);
                 let commands = self.apply(now, account, new);
                 self.acknowledge(ticket, reach, &commands);
             }
-            Change::Deletion => {
+            StoredChange::Deletion => {
                 let commands = self.close(now);
                 self.acknowledge(ticket, Reach::All, &commands);
             }
@@ -115,14 +120,14 @@ impl Room {
 
     /// Applies a stored standing. Returns the commands that carry it out.
     fn apply(&mut self, now: Instant, account: AccountId, new: Option<Standing>) -> Vec<u64> {
-        let (refusal, reason): (fn() -> Refusal, _) = match new {
-            None => (refusals::not_a_member, LeaveReason::Left),
+        let (error, reason) = match new {
+            None => (JoinError::NotAMember, LeaveReason::Left),
             Some(standing) if standing.role == Role::Banned => {
-                (refusals::banned, LeaveReason::Banned)
+                (JoinError::Banned, LeaveReason::Banned)
             }
             Some(standing) => return self.change(now, account, standing),
         };
-        self.cancel_joins(now, self.membership.joins().of(account), refusal);
+        self.cancel_joins(now, self.membership.joins().of(account), &error);
         self.take_all_out(&self.membership.senders_of(account), reason);
         self.close_all_of(now, account)
     }
@@ -148,7 +153,7 @@ impl Room {
         self.cancel_joins(
             now,
             self.membership.joins().tickets(),
-            refusals::conference_deleted,
+            &JoinError::ConferenceDeleted,
         );
         for sender in self.membership.senders() {
             self.take_out(sender, LeaveReason::Closed, None);
@@ -159,21 +164,16 @@ impl Room {
     /// An account session has ended: its participants leave.
     pub(super) fn end_session(&mut self, now: Instant, session: SessionId) {
         let joins = self.membership.joins().of_session(session);
-        self.cancel_joins(now, joins, refusals::session_ended);
+        self.cancel_joins(now, joins, &JoinError::SessionEnded);
         let senders = self.membership.senders_of_session(session);
         self.take_all_out(&senders, LeaveReason::SessionEnded);
         self.close_media(now, &senders);
     }
 
     /// Refuses these joins and returns their number.
-    fn cancel_joins(
-        &mut self,
-        now: Instant,
-        joins: Vec<Ticket>,
-        refusal: impl Fn() -> Refusal,
-    ) -> usize {
+    fn cancel_joins(&mut self, now: Instant, joins: Vec<Ticket>, error: &JoinError) -> usize {
         for ticket in &joins {
-            self.cancel_join(now, *ticket, refusal());
+            self.cancel_join(now, *ticket, error.clone());
         }
         joins.len()
     }
@@ -183,7 +183,9 @@ impl Room {
         for sender in senders {
             if let Some(state) = self.membership.get(*sender) {
                 let account = state.participant.account;
-                self.membership.note_unclosed(*sender, Some(account));
+                self.membership
+                    .departed_mut()
+                    .note_unclosed(*sender, Some(account));
             }
             self.take_out(*sender, reason, None);
         }
@@ -207,14 +209,14 @@ impl Room {
         for ticket in self.membership.joins().resuming(sender) {
             if let Some(join) = self.membership.joins_mut().take(ticket) {
                 self.outbox.push(Effect::Absent(join.who.account));
-                self.answer(ticket, Err(refusals::join_gone()));
+                self.outbox.answer_join(ticket, Err(JoinError::Gone));
             }
         }
     }
 
     /// Closes all sessions that may belong to the account.
     fn close_all_of(&mut self, now: Instant, account: AccountId) -> Vec<u64> {
-        let senders = self.membership.unclosed_of(account);
+        let senders = self.membership.departed().unclosed_of(account);
         self.close_media(now, &senders)
     }
 

@@ -6,22 +6,23 @@
 use std::time::Instant;
 
 use confab_protocol::cluster::{Action, GenerationLeaf, Leaves, MediaState, OpenMedia};
-use confab_protocol::control::{MediaGrant, Refusal};
+use confab_protocol::control::MediaGrant;
 use confab_protocol::media::{ConnectionId, HopKey};
 use confab_protocol::version;
 
 use super::super::effect::{Effect, EventKind, Ticket};
+use super::super::errors::JoinError;
 use super::super::home::Recorded;
 use super::super::lease::Written;
-use super::super::membership::{MediaSession, SessionRequest};
 use super::super::note::Note;
+use super::super::participant::{MediaSession, SessionRequest};
 use super::super::placement::{PLACE_RETRY, Step};
-use super::super::refusals;
 use super::super::relay_calls::Purpose;
 use super::super::roll_call::rises;
 use super::super::secret::account_label;
+use super::super::world::World;
+use super::Room;
 use super::joins::Failure;
-use super::{Room, World};
 use crate::cluster::{LinkedRelay, RelayName, RelayWish};
 
 /// Consecutive failed opens after which the room moves to make room for a join. A relay that says it is full needs one.
@@ -40,7 +41,7 @@ impl Room {
                     ..self.wish()
                 };
                 match world.pick_relay(&wish) {
-                    None => self.without_relay(now, refusals::no_relay),
+                    None => self.without_relay(now),
                     Some(relay) => self.go_to(relay),
                 }
             }
@@ -121,9 +122,9 @@ impl Room {
     }
 
     /// No relay was found: joins are refused, participants wait.
-    fn without_relay(&mut self, now: Instant, refusal: impl Fn() -> Refusal) {
+    fn without_relay(&mut self, now: Instant) {
         for ticket in self.membership.joins().admitted() {
-            self.cancel_join(now, ticket, refusal());
+            self.cancel_join(now, ticket, JoinError::NoRelay);
         }
         if !self.membership.is_empty() {
             self.placement.choose_later(now + PLACE_RETRY);

@@ -11,7 +11,7 @@ use confab_protocol::media::ConnectionId;
 
 use super::table::*;
 use crate::cluster::RelayEvent;
-use crate::rooms::adoption::{Adopted, Adoptee, Gathering};
+use crate::rooms::adoption::{Adopted, Adoptee, CallParameters};
 use crate::rooms::effect::{Input, Resume, Ticket};
 use crate::rooms::room::Numbers;
 use crate::store::SessionId;
@@ -51,7 +51,7 @@ fn taken_over() -> Table {
             may_speak: true,
         }],
         strangers: vec![(6, Some(account(BOB)))],
-        gathering: Some(Gathering {
+        parameters: Some(CallParameters {
             secret: OTHER_SECRET,
             media_version: 1,
         }),
@@ -185,7 +185,11 @@ fn a_join_is_taken_up_by_the_client_that_made_it_alone() {
 #[test]
 fn a_session_that_may_be_anybodys_is_closed_before_a_ban_is_acknowledged() {
     let mut table = taken_over();
-    table.room.membership_mut().note_unclosed(9, None);
+    table
+        .room
+        .membership_mut()
+        .departed_mut()
+        .note_unclosed(9, None);
     table.settle();
     let ticket = table.change(BOB, Some(standing(Role::Banned)));
     table.store_change();

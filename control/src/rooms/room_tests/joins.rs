@@ -9,7 +9,7 @@ use confab_protocol::control::room::LeaveReason;
 use super::table::*;
 use crate::cluster::COMMAND_DEADLINE;
 use crate::cluster::RelayEvent;
-use crate::rooms::effect::{EventKind, Input, RoomEvent, RoomRequest};
+use crate::rooms::effect::{EventKind, Input, RoomChange, RoomEvent, RoomRequest};
 use crate::store::SessionId;
 
 #[test]
@@ -156,11 +156,11 @@ fn a_label_comes_again_only_after_all_the_others() {
             .find(|p| p.sender == joined.sender)
             .unwrap()
             .join_id;
-        table.ask(RoomRequest::Leave {
+        table.ask(RoomRequest::Change(RoomChange::Leave {
             account: account(BOB),
             client: u64::from(BOB),
             join_id,
-        });
+        }));
         table.settle();
         table.answers.clear();
         table.events.clear();

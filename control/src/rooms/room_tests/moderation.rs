@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use confab_protocol::cluster::{Action, BootId, CommandOutcome};
+use confab_protocol::control::ErrorCode;
 use confab_protocol::control::room::Role;
-use confab_protocol::control::{ErrorCode, Refusal};
 
 use super::table::*;
 use crate::cluster::{RelayEvent, Response};
 use crate::rooms::effect::{Effect, Input};
 use crate::rooms::placement::PLACE_RETRY;
-use crate::store::Standing;
+use crate::store::{Standing, StoreError};
 
 #[test]
 fn who_is_banned_while_the_membership_is_read_does_not_get_in() {
@@ -109,7 +109,7 @@ fn a_failed_store_changes_nothing() {
     let Effect::Change { ticket, .. } = table.take(is_change) else {
         unreachable!()
     };
-    let result = Err(Refusal::new(ErrorCode::Busy, "the store is away"));
+    let result = Err(StoreError::Busy.into());
     table.handle(Input::Stored { ticket, result });
     assert_eq!(table.refusal(ban), ErrorCode::Busy);
     assert_eq!((table.room.live(), table.events.len()), (2, before));

@@ -169,7 +169,7 @@ pub(super) fn join_of(table: &Table, who: u8) -> confab_protocol::control::JoinI
 
 pub(super) fn session_of(table: &Table, who: u8) -> confab_protocol::media::ConnectionId {
     match table.person(who).media {
-        crate::rooms::membership::MediaSession::Open(id) => id,
+        crate::rooms::participant::MediaSession::Open(id) => id,
         _ => panic!("it is open"),
     }
 }

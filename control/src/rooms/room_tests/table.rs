@@ -8,20 +8,22 @@ use confab_protocol::cluster::{
 };
 use confab_protocol::control::room::{Role, Visibility};
 use confab_protocol::control::{
-    AccountId, Capabilities, ConferenceId, ErrorCode, JoinId, MediaGrant, ResumeSecret, RoomSecret,
+    AccountId, Capabilities, ConferenceId, ErrorCode, JoinId, MediaGrant, Refusal, ResumeSecret,
+    RoomSecret,
 };
 use confab_protocol::media::ConnectionId;
 use confab_protocol::version::{self, VersionRange};
 
 use super::super::effect::{
-    Answer, Effect, EventKind, Input, Joined, Joiner, OwnJoin, Resume, RoomEvent, RoomRequest,
-    Ticket,
+    Effect, EventKind, Input, Joined, Joiner, OwnJoin, Resume, RoomChange, RoomEvent, RoomRequest,
+    Settled, Ticket,
 };
 use super::super::home::Recorded;
-use super::super::membership::ParticipantState;
 use super::super::note::NoteKeys;
 use super::super::ownership_check::LeaseEpoch;
-use super::super::room::{Numbers, Room, World};
+use super::super::participant::ParticipantState;
+use super::super::room::{Numbers, Room};
+use super::super::world::World;
 use crate::clock::UnixMillis;
 use crate::cluster::nodes::messages::Moderation;
 use crate::cluster::{LinkedRelay, RelayEvent, RelayWish, Response};
@@ -225,26 +227,26 @@ impl Table {
     pub(super) fn collect(&mut self) {
         while let Some(effect) = self.room.next_effect() {
             match effect {
-                Effect::Answer { ticket, answer } => {
-                    let answer = match answer {
-                        Ok(Answer::Done) => Ok(None),
-                        Ok(Answer::Pending) => {
-                            self.pending.push(ticket);
-                            Ok(None)
-                        }
-                        Ok(Answer::Joined(joined)) => {
-                            if let Some(secret) = &joined.resume_secret {
-                                let own = joined.own();
-                                self.secrets.insert(own.join_id, secret.clone());
-                            }
-                            Ok(Some(*joined))
-                        }
-                        Ok(Answer::Again) => Err(ErrorCode::Busy),
-                        Ok(Answer::Elsewhere(_)) => panic!("a room does not know of others"),
-                        Err(refusal) => Err(refusal.code),
-                    };
+                Effect::AnswerJoin { ticket, answer } => {
+                    if let Ok(joined) = &answer
+                        && let Some(secret) = &joined.resume_secret
+                    {
+                        let own = joined.own();
+                        self.secrets.insert(own.join_id, secret.clone());
+                    }
+                    let answer = answer.map(|joined| Some(*joined));
+                    let answer = answer.map_err(|error| Refusal::from(error).code);
                     self.answers.push((ticket, answer));
                 }
+                Effect::AnswerChange { ticket, answer } => {
+                    if answer == Ok(Settled::WhereReached) {
+                        self.pending.push(ticket);
+                    }
+                    let answer = answer.map(|_| None);
+                    let answer = answer.map_err(|error| Refusal::from(error).code);
+                    self.answers.push((ticket, answer));
+                }
+                Effect::AskAgain(ticket) => self.answers.push((ticket, Err(ErrorCode::Busy))),
                 Effect::Tell { clients, event } => self.events.push((clients, event)),
                 Effect::Present(_) => self.presence += 1,
                 Effect::Absent(_) => self.presence -= 1,
@@ -355,13 +357,17 @@ impl Table {
 
     /// Has everybody of an account go out.
     pub(super) fn kick(&mut self, who: u8) -> Ticket {
-        self.ask(RoomRequest::Moderate(Moderation::Kick(account(who))))
+        self.moderate(Moderation::Kick(account(who)))
     }
 
     /// Takes the next open effect that is one of these.
     pub(super) fn take(&mut self, is_it: impl Fn(&Effect) -> bool) -> Effect {
         let at = self.open.iter().position(is_it).expect("it is open");
         self.open.remove(at).unwrap()
+    }
+
+    pub(super) fn moderate(&mut self, moderation: Moderation) -> Ticket {
+        self.ask(RoomRequest::Change(RoomChange::Moderate(moderation)))
     }
 
     pub(super) fn ask(&mut self, request: RoomRequest) -> Ticket {
@@ -411,11 +417,11 @@ impl Table {
     }
 
     pub(super) fn change(&mut self, who: u8, new: Option<Standing>) -> Ticket {
-        self.ask(RoomRequest::Moderate(Moderation::Change {
+        self.moderate(Moderation::Change {
             account: account(who),
             old: Some(standing(Role::Member)),
             new,
-        }))
+        })
     }
 
     /// Who was asked on which media session whether the relay answers, and not yet taken by the test.

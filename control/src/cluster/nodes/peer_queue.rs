@@ -18,11 +18,11 @@ const MAX_WAITING: usize = 10_000;
 
 /// What waits to be heard, by node. Clones share it.
 #[derive(Clone, Default)]
-pub(super) struct Herald {
+pub(super) struct PeerQueue {
     waiting: Arc<Mutex<HashMap<NodeRun, VecDeque<NodeAsk>>>>,
 }
 
-impl Herald {
+impl PeerQueue {
     /// Has the node hear it, in its turn.
     pub(super) fn tell(&self, nodes: &Nodes, node: &NodeRecord, ask: &NodeAsk) {
         let mut waiting = self.lock();

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::clients::crowd::{Crowd, CrowdLimits, Place};
+use crate::clients::places::{Place, PlaceLimits, Places};
 use crate::metrics::door::{Handshake as Verdict, Handshakes};
 use crate::source::Source;
 use crate::throttle::{Bucket, Rate, Throttle};
@@ -24,15 +24,15 @@ const UNPROVED_RATE: Rate = Rate {
 const MAX_TRUSTED: usize = 4096;
 const TRUSTED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The door. Clones share it.
+/// The limits. Clones share it.
 #[derive(Clone)]
-pub struct Door(Arc<Shared>);
+pub struct HandshakeLimits(Arc<Shared>);
 
 struct Shared {
     unproved: Mutex<Unproved>,
-    proved: Crowd,
+    proved: Places,
     rate: Throttle,
-    links: Crowd,
+    links: Places,
     trusted: Mutex<BTreeMap<Source, Instant>>,
     handshakes: Handshakes,
 }
@@ -44,7 +44,7 @@ struct Unproved {
 }
 
 /// What is to be done with somebody who begins a handshake.
-pub enum Knock {
+pub enum Admission {
     /// It may go on.
     Admit(Handshake),
     /// The address has to be proved first.
@@ -63,15 +63,15 @@ pub enum Handshake {
 
 /// A place for a handshake with an address that may be forged.
 pub struct UnprovedPlace {
-    door: Door,
+    limits: HandshakeLimits,
     source: Source,
 }
 
-impl Door {
+impl HandshakeLimits {
     /// Lets a source that has proved its address begin and have under way so many handshakes at once, and begin half as many a
     /// second from then on. All such sources together have twice as many under way, and those of relays and nodes as many beside.
     pub fn new(burst: u32, handshakes: Handshakes, now: Instant) -> Self {
-        let proved = CrowdLimits {
+        let proved = PlaceLimits {
             per_source: burst as usize,
             total: (burst as usize).saturating_mul(2),
         };
@@ -83,29 +83,29 @@ impl Door {
         };
         Self(Arc::new(Shared {
             unproved: Mutex::new(unproved),
-            proved: Crowd::new(proved),
+            proved: Places::new(proved),
             rate: Throttle::new(Rate {
                 burst,
                 per_second: burst / 2.0,
             }),
-            links: Crowd::new(proved),
+            links: Places::new(proved),
             trusted: Mutex::default(),
             handshakes,
         }))
     }
 
     /// Somebody wants to shake hands; whether it `is_proved` that somebody is at the address.
-    pub fn knock(&self, source: Source, is_proved: bool, now: Instant) -> Knock {
-        let knock = match is_proved {
-            true => self.knock_proved(source, now),
-            false => self.knock_unproved(source, now),
+    pub fn admit(&self, source: Source, is_proved: bool, now: Instant) -> Admission {
+        let admit = match is_proved {
+            true => self.admit_proved(source, now),
+            false => self.admit_unproved(source, now),
         };
-        self.0.handshakes.count(match &knock {
-            Knock::Admit(_) => Verdict::Admitted,
-            Knock::Prove => Verdict::Retried,
-            Knock::Refuse => Verdict::Refused,
+        self.0.handshakes.count(match &admit {
+            Admission::Admit(_) => Verdict::Admitted,
+            Admission::Prove => Verdict::Retried,
+            Admission::Refuse => Verdict::Refused,
         });
-        knock
+        admit
     }
 
     /// A relay or a node has shown its certificate there. From then on no stranger at the same address keeps it from linking again:
@@ -121,34 +121,34 @@ impl Door {
         trusted.insert(source, now);
     }
 
-    fn knock_unproved(&self, source: Source, now: Instant) -> Knock {
+    fn admit_unproved(&self, source: Source, now: Instant) -> Admission {
         let mut unproved = lock(&self.0.unproved);
         let of_source = unproved.by_source.get(&source).copied().unwrap_or_default();
         if unproved.all >= UNPROVED
             || of_source >= UNPROVED_OF_SOURCE
             || unproved.rate.take(now).is_err()
         {
-            return Knock::Prove;
+            return Admission::Prove;
         }
         unproved.all += 1;
         unproved.by_source.insert(source, of_source + 1);
-        Knock::Admit(Handshake::Unproved(UnprovedPlace {
-            door: self.clone(),
+        Admission::Admit(Handshake::Unproved(UnprovedPlace {
+            limits: self.clone(),
             source,
         }))
     }
 
-    fn knock_proved(&self, source: Source, now: Instant) -> Knock {
-        let crowd = if self.is_trusted(source, now) {
+    fn admit_proved(&self, source: Source, now: Instant) -> Admission {
+        let places = if self.is_trusted(source, now) {
             &self.0.links
         } else if self.0.rate.take_of(source, now).is_ok() {
             &self.0.proved
         } else {
-            return Knock::Refuse;
+            return Admission::Refuse;
         };
-        let place = crowd.admit(source);
-        place.map_or(Knock::Refuse, |place| {
-            Knock::Admit(Handshake::Proved(place))
+        let place = places.admit(source);
+        place.map_or(Admission::Refuse, |place| {
+            Admission::Admit(Handshake::Proved(place))
         })
     }
 
@@ -172,7 +172,7 @@ impl Handshake {
 
 impl Drop for UnprovedPlace {
     fn drop(&mut self) {
-        let mut unproved = lock(&self.door.0.unproved);
+        let mut unproved = lock(&self.limits.0.unproved);
         unproved.all -= 1;
         let of_source = unproved.by_source.get(&self.source);
         let left = of_source.map_or(0, |count| count - 1);
@@ -198,87 +198,87 @@ mod tests {
         Source::from(IpAddr::from([192, 0, third, last]))
     }
 
-    fn door(now: Instant) -> Door {
-        Door::new(512, Handshakes::default(), now)
+    fn limits(now: Instant) -> HandshakeLimits {
+        HandshakeLimits::new(512, Handshakes::default(), now)
     }
 
-    fn admitted(knock: Knock) -> Option<Handshake> {
-        match knock {
-            Knock::Admit(handshake) => Some(handshake),
-            Knock::Prove | Knock::Refuse => None,
+    fn admitted(admit: Admission) -> Option<Handshake> {
+        match admit {
+            Admission::Admit(handshake) => Some(handshake),
+            Admission::Prove | Admission::Refuse => None,
         }
     }
 
     #[test]
     fn the_9th_of_a_source_and_the_65th_of_all_prove_their_address_and_are_not_turned_away() {
         let now = Instant::now();
-        let door = door(now);
+        let limits = limits(now);
         let mut held = Vec::new();
         for at in 0..20 {
-            match door.knock(v4(2, 1), false, now) {
-                Knock::Admit(handshake) if at < 8 => held.push(handshake),
-                Knock::Prove if at >= 8 => {}
+            match limits.admit(v4(2, 1), false, now) {
+                Admission::Admit(handshake) if at < 8 => held.push(handshake),
+                Admission::Prove if at >= 8 => {}
                 _ => panic!("the handshake {at}"),
             }
         }
         for last in 2..200 {
-            let knock = door.knock(v4(2, last), false, now);
-            assert!(!matches!(knock, Knock::Refuse));
-            held.extend(admitted(knock));
+            let admit = limits.admit(v4(2, last), false, now);
+            assert!(!matches!(admit, Admission::Refuse));
+            held.extend(admitted(admit));
         }
         assert_eq!(held.len(), UNPROVED);
         // Those who have proved it go on: of that source, and of others.
-        assert!(admitted(door.knock(v4(2, 1), true, now)).is_some());
-        assert!(admitted(door.knock(v4(3, 1), true, now)).is_some());
+        assert!(admitted(limits.admit(v4(2, 1), true, now)).is_some());
+        assert!(admitted(limits.admit(v4(3, 1), true, now)).is_some());
         drop(held);
-        assert!(admitted(door.knock(v4(2, 1), false, now)).is_some());
-        assert_eq!(door.0.handshakes.of(Verdict::Retried), 12 + 198 - 56);
+        assert!(admitted(limits.admit(v4(2, 1), false, now)).is_some());
+        assert_eq!(limits.0.handshakes.of(Verdict::Retried), 12 + 198 - 56);
     }
 
     #[test]
     fn handshakes_that_are_broken_off_at_once_are_retried_soon() {
         let now = Instant::now();
-        let door = door(now);
+        let limits = limits(now);
         let admitted = (0..10_000).filter(|at| {
             let source = v4((at % 200) as u8, 1);
-            admitted(door.knock(source, false, now)).is_some()
+            admitted(limits.admit(source, false, now)).is_some()
         });
         assert_eq!(admitted.count(), 128);
         // What a forged source has begun does not count against it.
         assert!(matches!(
-            door.knock(v4(0, 1), true, now),
-            Knock::Admit(Handshake::Proved(_))
+            limits.admit(v4(0, 1), true, now),
+            Admission::Admit(Handshake::Proved(_))
         ));
     }
 
     #[test]
     fn a_source_that_begins_too_many_is_refused_and_a_relay_there_is_not() {
         let now = Instant::now();
-        let door = door(now);
+        let limits = limits(now);
         let passed = |source| {
-            let knocks = (0..2000).filter(|_| admitted(door.knock(source, true, now)).is_some());
+            let knocks = (0..2000).filter(|_| admitted(limits.admit(source, true, now)).is_some());
             knocks.count()
         };
         assert_eq!(passed(v4(2, 1)), 512);
         assert_eq!(passed(v4(2, 2)), 512);
-        door.trust(v4(2, 1), now);
+        limits.trust(v4(2, 1), now);
         assert_eq!(passed(v4(2, 1)), 2000);
         assert_eq!(passed(v4(2, 2)), 0);
         let later = now + TRUSTED_FOR;
-        let knocks = (0..2000).filter(|_| admitted(door.knock(v4(2, 1), true, later)).is_some());
+        let knocks = (0..2000).filter(|_| admitted(limits.admit(v4(2, 1), true, later)).is_some());
         assert_eq!(knocks.count(), 512);
     }
 
     #[test]
     fn sources_that_are_trusted_are_bounded() {
         let now = Instant::now();
-        let door = door(now);
+        let limits = limits(now);
         for at in 0..2 * MAX_TRUSTED as u32 {
             let source = Source::from(IpAddr::from(at.to_be_bytes()));
-            door.trust(source, now + Duration::from_millis(at.into()));
+            limits.trust(source, now + Duration::from_millis(at.into()));
         }
-        assert_eq!(lock(&door.0.trusted).len(), MAX_TRUSTED);
+        assert_eq!(lock(&limits.0.trusted).len(), MAX_TRUSTED);
         let newest = Source::from(IpAddr::from((2 * MAX_TRUSTED as u32 - 1).to_be_bytes()));
-        assert!(door.is_trusted(newest, now));
+        assert!(limits.is_trusted(newest, now));
     }
 }

@@ -10,7 +10,7 @@ use crate::source::{Network, Source};
 
 /// How many places there are.
 #[derive(Clone, Copy, Debug)]
-pub struct CrowdLimits {
+pub struct PlaceLimits {
     /// For one source; a network of several has as many times that as [`Source::networks`] says.
     pub per_source: usize,
     /// In all.
@@ -19,10 +19,10 @@ pub struct CrowdLimits {
 
 /// The places. Clones share them.
 #[derive(Clone)]
-pub struct Crowd(Arc<Shared>);
+pub struct Places(Arc<Shared>);
 
 struct Shared {
-    limits: CrowdLimits,
+    limits: PlaceLimits,
     known: Mutex<Known>,
 }
 
@@ -30,34 +30,34 @@ struct Shared {
 struct Known {
     next: u64,
     /// Those who have a place, by when they came.
-    staying: BTreeMap<u64, Staying>,
-    networks: HashMap<Network, Inhabitants>,
+    occupants: BTreeMap<u64, Occupant>,
+    networks: HashMap<Network, NetworkPlaces>,
     /// Those who had to give their place up and have not gone yet.
     leaving: usize,
 }
 
-struct Staying {
+struct Occupant {
     source: Source,
     crowded_out: Arc<Notify>,
 }
 
 #[derive(Default)]
-struct Inhabitants {
-    staying: BTreeSet<u64>,
+struct NetworkPlaces {
+    occupants: BTreeSet<u64>,
     leaving: usize,
 }
 
 /// A place; given back when dropped.
 pub struct Place {
-    crowd: Crowd,
+    places: Places,
     number: u64,
     source: Source,
     crowded_out: Arc<Notify>,
 }
 
-impl Crowd {
+impl Places {
     /// Nobody yet.
-    pub fn new(limits: CrowdLimits) -> Self {
+    pub fn new(limits: PlaceLimits) -> Self {
         let known = Mutex::default();
         Self(Arc::new(Shared { limits, known }))
     }
@@ -69,21 +69,21 @@ impl Crowd {
         let limit = |times: u32| limits.per_source.saturating_mul(times as usize);
         let mut known = self.lock();
         let is_stuck = |(network, times)| {
-            let inhabitants = known.networks.get(&network);
-            inhabitants.is_some_and(|inhabitants| inhabitants.leaving >= limit(times))
+            let of_network = known.networks.get(&network);
+            of_network.is_some_and(|of_network| of_network.leaving >= limit(times))
         };
         if known.leaving >= limits.total || source.networks().any(is_stuck) {
             return None;
         }
         for (network, times) in source.networks() {
-            let inhabitants = known.networks.get(&network);
-            let full = inhabitants.filter(|of| of.staying.len() >= limit(times));
-            if let Some(oldest) = full.and_then(|of| of.staying.first().copied()) {
+            let of_network = known.networks.get(&network);
+            let full = of_network.filter(|of| of.occupants.len() >= limit(times));
+            if let Some(oldest) = full.and_then(|of| of.occupants.first().copied()) {
                 known.crowd_out(oldest);
             }
         }
-        if known.staying.len() >= limits.total
-            && let Some(oldest) = known.staying.keys().next().copied()
+        if known.occupants.len() >= limits.total
+            && let Some(oldest) = known.occupants.keys().next().copied()
         {
             known.crowd_out(oldest);
         }
@@ -92,23 +92,23 @@ impl Crowd {
 
     /// How many have a place.
     pub fn count(&self) -> usize {
-        self.lock().staying.len()
+        self.lock().occupants.len()
     }
 
     fn enter(&self, known: &mut Known, source: Source) -> Place {
         let (number, crowded_out) = (known.next, Arc::<Notify>::default());
         known.next += 1;
         for (network, _) in source.networks() {
-            let inhabitants = known.networks.entry(network).or_default();
-            inhabitants.staying.insert(number);
+            let of_network = known.networks.entry(network).or_default();
+            of_network.occupants.insert(number);
         }
-        let staying = Staying {
+        let occupants = Occupant {
             source,
             crowded_out: crowded_out.clone(),
         };
-        known.staying.insert(number, staying);
+        known.occupants.insert(number, occupants);
         Place {
-            crowd: self.clone(),
+            places: self.clone(),
             number,
             source,
             crowded_out,
@@ -130,17 +130,17 @@ impl Place {
 impl Known {
     /// Tells the one of this number to go.
     fn crowd_out(&mut self, number: u64) {
-        let Some(Staying {
+        let Some(Occupant {
             source,
             crowded_out,
-        }) = self.staying.remove(&number)
+        }) = self.occupants.remove(&number)
         else {
             return;
         };
         for (network, _) in source.networks() {
-            let inhabitants = self.networks.entry(network).or_default();
-            inhabitants.staying.remove(&number);
-            inhabitants.leaving += 1;
+            let of_network = self.networks.entry(network).or_default();
+            of_network.occupants.remove(&number);
+            of_network.leaving += 1;
         }
         self.leaving += 1;
         crowded_out.notify_one();
@@ -149,20 +149,20 @@ impl Known {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut known = self.crowd.lock();
-        let was_staying = known.staying.remove(&self.number).is_some();
+        let mut known = self.places.lock();
+        let was_staying = known.occupants.remove(&self.number).is_some();
         if !was_staying {
             known.leaving -= 1;
         }
         for (network, _) in self.source.networks() {
-            let Some(inhabitants) = known.networks.get_mut(&network) else {
+            let Some(of_network) = known.networks.get_mut(&network) else {
                 continue;
             };
             match was_staying {
-                true => drop(inhabitants.staying.remove(&self.number)),
-                false => inhabitants.leaving -= 1,
+                true => drop(of_network.occupants.remove(&self.number)),
+                false => of_network.leaving -= 1,
             }
-            if inhabitants.staying.is_empty() && inhabitants.leaving == 0 {
+            if of_network.occupants.is_empty() && of_network.leaving == 0 {
                 known.networks.remove(&network);
             }
         }
@@ -177,8 +177,8 @@ mod tests {
 
     use super::*;
 
-    fn crowd(per_source: usize, total: usize) -> Crowd {
-        Crowd::new(CrowdLimits { per_source, total })
+    fn places(per_source: usize, total: usize) -> Places {
+        Places::new(PlaceLimits { per_source, total })
     }
 
     fn v4(last: u8) -> Source {
@@ -197,57 +197,59 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_of_a_source_gives_way_and_others_do_not() {
-        let crowd = crowd(2, 100);
-        let other = crowd.admit(v4(2)).unwrap();
-        let first = crowd.admit(v4(1)).unwrap();
-        let second = crowd.admit(v4(1)).unwrap();
-        let third = crowd.admit(v4(1)).unwrap();
+        let places = places(2, 100);
+        let other = places.admit(v4(2)).unwrap();
+        let first = places.admit(v4(1)).unwrap();
+        let second = places.admit(v4(1)).unwrap();
+        let third = places.admit(v4(1)).unwrap();
         assert!(is_crowded_out(&first).await);
         for stays in [&other, &second, &third] {
             assert!(!is_crowded_out(stays).await);
         }
-        assert_eq!(crowd.count(), 3);
+        assert_eq!(places.count(), 3);
         drop((other, first, second, third));
-        assert_eq!(crowd.count(), 0);
-        assert!(crowd.lock().networks.is_empty());
+        assert_eq!(places.count(), 0);
+        assert!(places.lock().networks.is_empty());
     }
 
     #[tokio::test]
     async fn the_oldest_of_all_gives_way_when_all_places_are_taken() {
-        let crowd = crowd(2, 3);
-        let places: Vec<_> = (1..=4).map(|last| crowd.admit(v4(last)).unwrap()).collect();
-        assert!(is_crowded_out(&places[0]).await);
-        assert!(!is_crowded_out(&places[1]).await);
-        assert_eq!(crowd.count(), 3);
+        let places = places(2, 3);
+        let taken: Vec<_> = (1..=4)
+            .map(|last| places.admit(v4(last)).unwrap())
+            .collect();
+        assert!(is_crowded_out(&taken[0]).await);
+        assert!(!is_crowded_out(&taken[1]).await);
+        assert_eq!(places.count(), 3);
     }
 
     #[test]
     fn a_network_has_twice_and_eight_times_what_a_source_has() {
-        let crowd = crowd(4, 1000);
-        let held: Vec<_> = (0..100).filter_map(|at| crowd.admit(v6(1, at))).collect();
+        let places = places(4, 1000);
+        let held: Vec<_> = (0..100).filter_map(|at| places.admit(v6(1, at))).collect();
         // A hundred /64s of one /56.
-        assert_eq!(crowd.count(), 8);
+        assert_eq!(places.count(), 8);
         drop(held);
         let held: Vec<_> = (0..100)
-            .filter_map(|at| crowd.admit(v6(1, at * 0x100)))
+            .filter_map(|at| places.admit(v6(1, at * 0x100)))
             .collect();
         // A hundred /56s of one /48.
-        assert_eq!(crowd.count(), 32);
+        assert_eq!(places.count(), 32);
         drop(held);
-        let held: Vec<_> = (0..100).filter_map(|at| crowd.admit(v6(at, 0))).collect();
-        assert_eq!((crowd.count(), held.len()), (100, 100));
+        let held: Vec<_> = (0..100).filter_map(|at| places.admit(v6(at, 0))).collect();
+        assert_eq!((places.count(), held.len()), (100, 100));
     }
 
     #[test]
     fn those_who_do_not_go_are_bounded_too() {
-        let crowd = crowd(3, 100);
+        let places = places(3, 100);
         // None of them goes.
-        let held: Vec<_> = (0..20).filter_map(|_| crowd.admit(v4(1))).collect();
-        assert_eq!((held.len(), crowd.count()), (6, 3));
-        assert!(crowd.admit(v4(2)).is_some());
+        let held: Vec<_> = (0..20).filter_map(|_| places.admit(v4(1))).collect();
+        assert_eq!((held.len(), places.count()), (6, 3));
+        assert!(places.admit(v4(2)).is_some());
         drop(held);
-        assert!(crowd.admit(v4(1)).is_some());
-        assert_eq!(crowd.lock().leaving, 0);
+        assert!(places.admit(v4(1)).is_some());
+        assert_eq!(places.lock().leaving, 0);
     }
 
     proptest! {
@@ -255,12 +257,12 @@ mod tests {
         fn limits_hold_whoever_comes_and_goes(
             steps in prop::collection::vec((0u8..6, 0u16..4, any::<prop::sample::Index>()), 1..200)
         ) {
-            let crowd = crowd(3, 7);
+            let places = places(3, 7);
             let mut held = Vec::new();
             for (kind, at, which) in steps {
                 let place = match kind {
-                    0 | 1 => crowd.admit(v4(at as u8)),
-                    2 | 3 => crowd.admit(v6(at & 1, at)),
+                    0 | 1 => places.admit(v4(at as u8)),
+                    2 | 3 => places.admit(v6(at & 1, at)),
                     _ if held.is_empty() => None,
                     _ => {
                         held.swap_remove(which.index(held.len()));
@@ -268,9 +270,9 @@ mod tests {
                     }
                 };
                 held.extend(place);
-                let known = crowd.lock();
-                prop_assert!(known.staying.len() <= 7 && known.leaving <= 7);
-                prop_assert_eq!(known.staying.len() + known.leaving, held.len());
+                let known = places.lock();
+                prop_assert!(known.occupants.len() <= 7 && known.leaving <= 7);
+                prop_assert_eq!(known.occupants.len() + known.leaving, held.len());
                 for (network, of) in &known.networks {
                     let times = match network {
                         Network::V6(_, 7) => 2,
@@ -278,11 +280,11 @@ mod tests {
                         _ => 1,
                     };
                     // Those of others may have had to leave for the sake of all.
-                    prop_assert!(of.staying.len() <= 3 * times && of.leaving <= 7);
+                    prop_assert!(of.occupants.len() <= 3 * times && of.leaving <= 7);
                 }
             }
             drop(held);
-            let known = crowd.lock();
+            let known = places.lock();
             prop_assert!(known.networks.is_empty() && known.leaving == 0);
         }
     }

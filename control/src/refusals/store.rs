@@ -1,10 +1,10 @@
-//! What a person is told when the store did not do it.
+//! Reads and writes that the store did not do.
 
 use std::time::Duration;
 
 use confab_protocol::control::{ErrorCode, Refusal};
 
-use super::{Name, StoreError};
+use crate::store::{Name, StoreError};
 
 /// Long enough for a queue to run empty.
 const BUSY_RETRY: Duration = Duration::from_millis(500);

@@ -1,0 +1,86 @@
+//! Flags of the commands that ask a cluster that runs.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::cluster::{NodeName, RelayName};
+
+/// The node that an operator's command asks.
+#[derive(Args, Debug)]
+pub struct OperatorFlags {
+    /// A folder with ca.crt and ca.key, as a node's data folder, or with what `operator-identity` made.
+    #[arg(
+        long,
+        env = "CONFAB_CONTROL_DATA_DIR",
+        default_value = "confab-data",
+        value_name = "FOLDER"
+    )]
+    pub data_dir: PathBuf,
+
+    /// The node to ask, which asks the others. Default: the one that runs on the data folder, else 127.0.0.1:4433.
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
+    pub node: Option<String>,
+}
+
+/// Flags of `status`.
+#[derive(Args, Debug)]
+pub struct StatusFlags {
+    /// The node to ask.
+    #[command(flatten)]
+    pub operator: OperatorFlags,
+
+    /// Print one JSON object instead of tables, for programs.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `drain`.
+#[derive(Args, Debug)]
+pub struct DrainFlags {
+    /// Which relay.
+    pub relay: RelayName,
+
+    /// The node to ask.
+    #[command(flatten)]
+    pub operator: OperatorFlags,
+
+    /// How long to wait until the relay has no sessions, in seconds. The relay goes on draining after that.
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    pub wait: u64,
+}
+
+/// Flags of `revoke-relay`.
+#[derive(Args, Debug)]
+pub struct RevokeRelayFlags {
+    /// Which relay.
+    pub relay: RelayName,
+
+    /// The node to ask.
+    #[command(flatten)]
+    pub operator: OperatorFlags,
+}
+
+/// Flags of `revoke-node`.
+#[derive(Args, Debug)]
+pub struct RevokeNodeFlags {
+    /// Which node.
+    #[arg(value_name = "NAME")]
+    pub name: NodeName,
+
+    /// The node to ask: a node other than that one.
+    #[command(flatten)]
+    pub operator: OperatorFlags,
+}
+
+pub(super) fn host_and_port(text: &str) -> Result<String, &'static str> {
+    let is_one = |(host, port): (&str, &str)| {
+        let has_port = port.parse::<u16>().is_ok_and(|port| port > 0);
+        let is_bracketed = host.starts_with('[') && host.ends_with(']');
+        has_port && !host.is_empty() && (is_bracketed || !host.contains(':'))
+    };
+    match text.rsplit_once(':').is_some_and(is_one) {
+        true => Ok(text.to_owned()),
+        false => Err("HOST:PORT, an IPv6 address as [ADDRESS]:PORT"),
+    }
+}

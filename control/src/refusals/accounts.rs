@@ -1,0 +1,151 @@
+//! Accounts, sessions and passwords.
+
+use std::time::Duration;
+
+use confab_protocol::control::{ErrorCode, Refusal};
+
+use crate::accounts::errors::{
+    ChangePasswordError, LoginError, PasswordCheckError, PasswordLimit, RegisterError, RevokeError,
+    SessionError, Throttled,
+};
+use crate::accounts::hashing::HashError;
+use crate::accounts::password::{LEAST_OWN, WeakPassword};
+
+/// Time in which a few hashes are computed.
+const BUSY_RETRY: Duration = Duration::from_millis(500);
+
+impl From<RegisterError> for Refusal {
+    fn from(error: RegisterError) -> Self {
+        match error {
+            RegisterError::BirthdayInFuture => {
+                Self::invalid("birthday", "a birthday does not lie in the future")
+            }
+            RegisterError::TooYoung { min_age } => Self::new(
+                ErrorCode::TooYoung,
+                format!("one has to be {min_age} years old to register"),
+            )
+            .about("birthday"),
+            RegisterError::WeakPassword(weak) => Self::from(weak).about("password"),
+            RegisterError::Login(error) => error.into(),
+            RegisterError::Throttled(error) => error.into(),
+            RegisterError::Hash(error) => error.into(),
+            RegisterError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<LoginError> for Refusal {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::WrongCredentials => Self::new(
+                ErrorCode::BadCredentials,
+                "the name or the password is wrong",
+            ),
+            LoginError::Throttled(error) => error.into(),
+            LoginError::Hash(error) => error.into(),
+            LoginError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SessionError> for Refusal {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Ended => Self::new(
+                ErrorCode::SessionEnded,
+                "this session has ended: log in again",
+            ),
+            SessionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RevokeError> for Refusal {
+    fn from(error: RevokeError) -> Self {
+        match error {
+            RevokeError::NoSuchSession => Self::new(
+                ErrorCode::NotFound,
+                "you have no such session: it may have ended already",
+            )
+            .about("id"),
+            RevokeError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<PasswordCheckError> for Refusal {
+    fn from(error: PasswordCheckError) -> Self {
+        match error {
+            PasswordCheckError::Wrong => {
+                Self::new(ErrorCode::BadCredentials, "the password is wrong").about("password")
+            }
+            PasswordCheckError::Throttled(error) => error.into(),
+            PasswordCheckError::Hash(error) => error.into(),
+            PasswordCheckError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ChangePasswordError> for Refusal {
+    fn from(error: ChangePasswordError) -> Self {
+        match error {
+            ChangePasswordError::Session(error) => error.into(),
+            ChangePasswordError::WeakPassword(weak) => Self::from(weak).about("new_password"),
+            ChangePasswordError::OldPassword(error @ PasswordCheckError::Wrong) => {
+                Self::from(error).about("old_password")
+            }
+            ChangePasswordError::OldPassword(error) => error.into(),
+            ChangePasswordError::Hash(error) => error.into(),
+            ChangePasswordError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<WeakPassword> for Refusal {
+    fn from(weak: WeakPassword) -> Self {
+        let message = match weak {
+            WeakPassword::Form(error) => error.to_string(),
+            WeakPassword::Common => {
+                "this is one of the most common passwords: take a few words that only you put together"
+                    .to_owned()
+            }
+            WeakPassword::Repeated => {
+                "the password repeats one or two characters: take a few words that only you put together"
+                    .to_owned()
+            }
+            WeakPassword::Names => format!(
+                "others know your username and e-mail address: a password has {LEAST_OWN} characters or more beside them"
+            ),
+        };
+        Self::new(ErrorCode::WeakPassword, message)
+    }
+}
+
+impl From<Throttled> for Refusal {
+    fn from(Throttled { limit, wait }: Throttled) -> Self {
+        let what = match limit {
+            PasswordLimit::Source => "too many sign-ins from your network",
+            PasswordLimit::Device => "too many sign-ins from this device",
+            PasswordLimit::Account => "too many password checks for this account",
+            PasswordLimit::WrongPasswords => "too many wrong passwords for this account",
+        };
+        let seconds = wait.as_secs() + 1;
+        let message = format!("{what}; try again in {seconds} s");
+        Self::new(ErrorCode::Throttled, message).after(wait)
+    }
+}
+
+impl From<HashError> for Refusal {
+    fn from(error: HashError) -> Self {
+        match error {
+            HashError::Busy => Self::new(
+                ErrorCode::Busy,
+                "too many people sign in at the moment; try again in a moment",
+            )
+            .after(BUSY_RETRY),
+            HashError::Failed => {
+                Self::new(ErrorCode::Internal, "the password could not be checked")
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! One command to a relay, outside of a live room: its answer is waited for.
+
+use confab_protocol::cluster::{Action, CommandResult, Fence};
+use confab_protocol::control::ConferenceId;
+
+use super::errors::LeftoverError;
+use crate::cluster::{COMMAND_DEADLINE, LinkedRelay, RelayEvent, Relays, Response};
+use crate::inbox::inbox;
+
+/// Has the relay close the conference's room. One that refuses has seen a newer owner, who closed it before it did anything
+/// else.
+pub(super) async fn close(
+    relays: &Relays,
+    relay: &LinkedRelay,
+    conference: ConferenceId,
+    fence: Fence,
+) -> Result<(), LeftoverError> {
+    let closed = ask(relays, relay, conference, fence, Action::CloseRoom).await;
+    closed.map(drop).ok_or(LeftoverError::NotClosed)
+}
+
+/// The relay's result of a command; `None` if it does not answer in time.
+pub(super) async fn ask(
+    relays: &Relays,
+    relay: &LinkedRelay,
+    conference: ConferenceId,
+    fence: Fence,
+    action: Action,
+) -> Option<CommandResult> {
+    let (events, mut outcome) = inbox();
+    let in_whose_name = (fence, relay.boot);
+    relays.command(&relay.name, conference, (0, events), in_whose_name, action);
+    match tokio::time::timeout(COMMAND_DEADLINE, outcome.next()).await {
+        Ok(Some(RelayEvent::CommandDone {
+            response: Response::Answered(result),
+            ..
+        })) => Some(result),
+        _ => None,
+    }
+}
