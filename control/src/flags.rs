@@ -8,11 +8,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use confab_protocol::control::Region;
 
-use crate::accounts::{AccountsConfig, HashCost, LoginLimits};
+use crate::accounts::{AccountsConfig, LoginLimits};
 use crate::clients::ConnectionLimits;
 use crate::clients::places::PlaceLimits;
 use crate::clock::Clock;
-use crate::cluster::NodeName;
+use crate::domain::{HashCost, NodeName};
 use crate::rooms::RoomLimits;
 use crate::server::{Config, NodeConfig, StoreConfig};
 use crate::tls::certificates::OwnCertificate;

@@ -12,6 +12,7 @@
 //! * [`tls`]: the cluster CA and certificates;
 //! * [`cluster`]: the relays that carry the media, and the other nodes;
 //! * [`store`]: what outlives the process;
+//! * [`domain`]: types that the store and the services share;
 //! * [`metrics`]: counters; [`close`]: why connections are closed; [`events`]: events for one client;
 //! * [`clock`], [`random`], [`inbox`], [`source`], [`throttle`]: tools of all.
 
@@ -23,6 +24,7 @@ pub mod close;
 pub mod cluster;
 pub mod commands;
 pub mod conferences;
+pub mod domain;
 pub mod events;
 pub mod flags;
 pub mod inbox;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
-use confab_control::accounts::HashCost;
+use confab_control::domain::HashCost;
 use confab_protocol::wire::{self, request};
 
 use super::errors::ControlError;

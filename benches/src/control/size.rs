@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use confab_control::accounts::hashing::PasswordHash;
 use confab_control::clock::{Clock, UnixMillis};
+use confab_control::domain::PasswordHash;
 use confab_control::random;
 use confab_control::store::cql::CqlStore;
 use confab_control::store::cql::config::{CqlAddress, CqlConfig};

@@ -8,84 +8,13 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use confab_protocol::control::Password;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::domain::{HashCost, PasswordHash};
 use crate::metrics::door::{Limit, Refusals};
 use crate::metrics::timed::Histogram;
 use crate::random;
 
-/// Bytes of salt (RFC 9106 §3.1).
-const SALT_LEN: usize = 16;
 /// Bytes of hash.
 const HASH_LEN: usize = 32;
-/// The form in which hashes are kept now.
-const FORM: u8 = 1;
-
-/// What a hash costs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct HashCost {
-    /// Memory in KiB.
-    pub memory_kib: u32,
-    /// Passes over the memory.
-    pub passes: u32,
-    /// Lanes.
-    pub lanes: u32,
-}
-
-impl Default for HashCost {
-    /// 19 MiB, two passes, one lane: what OWASP asks for at least.
-    fn default() -> Self {
-        Self {
-            memory_kib: 19 * 1024,
-            passes: 2,
-            lanes: 1,
-        }
-    }
-}
-
-/// What a password is checked against: what a PHC string of Argon2id says, in 60 bytes instead of 97, for there is one in
-/// every account.
-#[derive(Clone, PartialEq, Eq)]
-pub struct PasswordHash {
-    cost: HashCost,
-    salt: [u8; SALT_LEN],
-    hash: [u8; HASH_LEN],
-}
-
-impl PasswordHash {
-    /// As the store keeps it: `form (1) · memory (4) · passes (4) · lanes (3) · salt (16) · hash (32)`.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = vec![FORM];
-        out.extend_from_slice(&self.cost.memory_kib.to_be_bytes());
-        out.extend_from_slice(&self.cost.passes.to_be_bytes());
-        out.extend_from_slice(&self.cost.lanes.to_be_bytes()[1..]);
-        out.extend_from_slice(&self.salt);
-        out.extend_from_slice(&self.hash);
-        out
-    }
-
-    /// Reads what [`Self::to_bytes`] wrote; `None` when it is anything else.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let rest = bytes.strip_prefix(&[FORM])?;
-        let (memory, rest) = rest.split_first_chunk::<4>()?;
-        let (passes, rest) = rest.split_first_chunk::<4>()?;
-        let (lanes, rest) = rest.split_first_chunk::<3>()?;
-        let (salt, rest) = rest.split_first_chunk::<SALT_LEN>()?;
-        Some(Self {
-            cost: HashCost {
-                memory_kib: u32::from_be_bytes(*memory),
-                passes: u32::from_be_bytes(*passes),
-                lanes: u32::from_be_bytes([0, lanes[0], lanes[1], lanes[2]]),
-            },
-            salt: *salt,
-            hash: rest.try_into().ok()?,
-        })
-    }
-}
-
-impl std::fmt::Debug for PasswordHash {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("PasswordHash(…)")
-    }
-}
 
 /// In whose part of the queue a hash waits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

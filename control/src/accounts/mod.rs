@@ -17,6 +17,6 @@ pub mod service;
 pub mod token;
 mod unproved;
 
-pub use hashing::{HashCost, Hasher};
+pub use hashing::Hasher;
 pub use limits::LoginLimits;
 pub use service::{Accounts, AccountsConfig, Granted, Login, SignedIn};

@@ -15,12 +15,13 @@ use super::errors::{
     ChangePasswordError, LoginError, PasswordCheckError, RegisterError, SessionError, Throttled,
 };
 use super::hashing::HashError;
-use super::hashing::{HashCost, Hasher, PasswordHash, Queue};
+use super::hashing::{Hasher, Queue};
 use super::limits::{Guess, Limiter, LoginLimits, Whose};
 use super::token::TokenKey;
 use super::unproved::Unproved;
 use super::{export, password};
 use crate::clock::{Clock, UnixMillis};
+use crate::domain::{HashCost, PasswordHash};
 use crate::metrics::door::Refusals;
 use crate::random;
 use crate::source::Source;

@@ -17,11 +17,11 @@ use quinn::{Connection, RecvStream, SendStream};
 use tokio::sync::mpsc;
 
 use super::events::RelayEvent;
-use super::names::RelayName;
 use super::registry::{Linked, Relays};
 use super::relay::{RelayInfo, TooMuch};
 use crate::AGENT;
 use crate::close;
+use crate::domain::RelayName;
 
 /// A relay has to have said hello by then.
 const HELLO_DEADLINE: Duration = Duration::from_secs(10);

@@ -1,6 +1,5 @@
 //! The relays, which are linked, how loaded they are, and how a room talks to its own; and the other control nodes.
 //!
-//! * [`names`]: what relays and control nodes are called;
 //! * [`registry`]: the relays by name; `relay`: one of them, its link, its rooms and its leftovers; [`events`]: what rooms are told of it;
 //! * [`placement`]: which of them a room goes to; `refusals`: which of them open no sessions;
 //! * [`link`]: one relay's stream: commands out, results and ends of media in;
@@ -12,7 +11,6 @@
 pub mod events;
 pub mod leftovers;
 pub mod link;
-pub mod names;
 pub mod nodes;
 pub mod placement;
 mod refusals;
@@ -25,10 +23,6 @@ pub mod status;
 pub const COMMAND_DEADLINE: std::time::Duration = std::time::Duration::from_secs(2);
 
 pub use events::{RelayEvent, Response};
-pub use names::{
-    BadNodeName, BadPeer, BadRelayName, NODE_DOMAIN, NodeName, OPERATOR_NAME, Peer, RELAY_DOMAIN,
-    RelayName,
-};
 pub use placement::RelayWish;
 pub use registry::Relays;
 pub use relay::{LinkedRelay, RelayInfo, TooMuch};

@@ -6,7 +6,7 @@
 
 use confab_protocol::control::Region;
 
-use super::RelayName;
+use crate::domain::RelayName;
 use crate::store::HomePlace;
 
 /// How loaded a relay is, by its last report and by what was sent there since.

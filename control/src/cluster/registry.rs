@@ -13,10 +13,10 @@ use tokio::sync::{Notify, mpsc};
 
 use super::events::{RelayEvent, Response};
 use super::leftovers::Moderated;
-use super::names::{NodeName, RelayName};
 use super::placement::{self, Candidate, RelayWish, Wish};
 use super::relay::{LinkedRelay, Relay, RelayInfo, TooMuch};
 use super::status::RelayStatus;
+use crate::domain::{NodeName, RelayName};
 use crate::inbox::Inbox;
 use crate::random;
 

@@ -15,9 +15,9 @@ use tokio::sync::{Notify, mpsc};
 use super::COMMAND_DEADLINE;
 use super::events::{RelayEvent, Response};
 use super::leftovers::Leftovers;
-use super::names::RelayName;
 use super::placement::{Load, RelayWish};
 use super::refusals::Refusals;
+use crate::domain::RelayName;
 use crate::inbox::{Inbox, InboxFull};
 use crate::throttle::{Bucket, Rate};
 

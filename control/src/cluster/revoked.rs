@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{Peer, RelayName};
 use crate::clock::UnixMillis;
+use crate::domain::{Peer, RelayName};
 use crate::store::{Store, StoreError};
 
 /// Time between two looks at the store: so long a revoked relay's link may outlive its identity.

@@ -7,7 +7,7 @@ use confab_protocol::control::Region;
 use confab_protocol::control::room::BadField;
 use confab_protocol::wire;
 
-use super::{NodeName, RelayName};
+use crate::domain::{NodeName, RelayName};
 use crate::store::NodeRecord;
 
 /// How all do.

@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::domain::{NodeName, RelayName};
 use clap::Args;
-
-use crate::cluster::{NodeName, RelayName};
 
 /// Flags of `relay-identity`.
 #[derive(Args, Debug)]

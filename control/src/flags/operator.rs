@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::domain::{NodeName, RelayName};
 use clap::Args;
-
-use crate::cluster::{NodeName, RelayName};
 
 /// The node that an operator's command asks.
 #[derive(Args, Debug)]

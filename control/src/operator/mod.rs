@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::clock::UnixMillis;
 use crate::cluster::nodes::{NodeAnswer, NodeAsk, PeerError, Peers};
 use crate::cluster::status::{ClusterStatus, RelayStatus};
-use crate::cluster::{NodeName, RelayName};
+use crate::domain::{NodeName, RelayName};
 use crate::server::STATE_FILE;
 use crate::tls::authority::Authority;
 use crate::tls::{TlsError, config, files};

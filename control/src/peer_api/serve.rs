@@ -15,7 +15,7 @@ use super::{Services, status};
 use crate::clock::UnixMillis;
 use crate::close;
 use crate::cluster::nodes::messages::{MAX_NODE_MESSAGE, NodeAnswer, NodeAsk};
-use crate::cluster::{NodeName, Peer};
+use crate::domain::{NodeName, Peer};
 use crate::rooms::{ChangeError, Outcome, Settled};
 use crate::tls::certificate;
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::Services;
 use crate::AGENT;
-use crate::cluster::RelayName;
 use crate::cluster::nodes::{NodeAnswer, NodeAsk};
 use crate::cluster::status::{ClusterStatus, NodeFigures, NodeLife, NodeStatus};
+use crate::domain::RelayName;
 
 /// Time for other nodes to answer.
 const DEADLINE: Duration = Duration::from_secs(2);

@@ -14,7 +14,8 @@ use confab_protocol::wire::{self, KeyScheme};
 use super::errors::{ChangeError, JoinError};
 use super::home::Recorded;
 use crate::cluster::nodes::messages::Moderation;
-use crate::cluster::{LinkedRelay, RelayEvent, RelayName};
+use crate::cluster::{LinkedRelay, RelayEvent};
+use crate::domain::RelayName;
 use crate::store::{ConferenceRecord, HomePlace, HomeRecord, SessionId, Standing};
 
 /// Names a request to the room until it is answered.

@@ -21,7 +21,8 @@ use confab_protocol::control::{AccountId, Region};
 
 use super::probe_limits::ProbeLimits;
 use super::relay_probe::{Outcome, RelayProbe};
-use crate::cluster::{LinkedRelay, RelayName};
+use crate::cluster::LinkedRelay;
+use crate::domain::RelayName;
 
 /// Time between two attempts of a room to find a relay, or to open sessions that failed.
 pub const PLACE_RETRY: Duration = Duration::from_millis(250);

@@ -41,7 +41,8 @@ use super::placement::Placement;
 use super::relay_calls::{Purpose, RelayCalls};
 use super::requests::Requests;
 use super::world::World;
-use crate::cluster::{RelayEvent, RelayName};
+use crate::cluster::RelayEvent;
+use crate::domain::RelayName;
 use crate::store::{HomePlace, HomeRecord, SessionId};
 
 /// Numbers that a room's successor in the same era continues.

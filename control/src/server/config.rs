@@ -9,7 +9,7 @@ use confab_protocol::control::Region;
 use crate::accounts::AccountsConfig;
 use crate::clients::ConnectionLimits;
 use crate::clock::Clock;
-use crate::cluster::NodeName;
+use crate::domain::NodeName;
 use crate::rooms::RoomLimits;
 use crate::store::Store;
 use crate::store::cql::config::CqlConfig;

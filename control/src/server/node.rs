@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::config::{Config, StoreConfig};
 use super::errors::ServeError;
-use crate::cluster::NodeName;
 use crate::cluster::nodes::{Nodes, Peers};
+use crate::domain::NodeName;
 use crate::store::{NodeRecord, NodeRun};
 use crate::tls::TlsError;
 use crate::tls::authority::{self, host_name};

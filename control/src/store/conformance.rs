@@ -13,8 +13,8 @@ use super::{
     AccountRecord, ConferenceRecord, Cursor, Name, Page, Rotation, ServerId, SessionId,
     SessionRecord, Standing, Store, StoreError,
 };
-use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
+use crate::domain::PasswordHash;
 use crate::random;
 
 mod homes;

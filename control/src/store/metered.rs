@@ -10,9 +10,8 @@ use super::{
     NodeRun, Page, Rotation, ServerId, SessionId, SessionRecord, Standing, Store, StoreError,
     StoreFuture,
 };
-use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
-use crate::cluster::Peer;
+use crate::domain::{PasswordHash, Peer};
 use crate::metrics::Metrics;
 
 /// The decorator.

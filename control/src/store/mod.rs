@@ -12,9 +12,8 @@ use std::pin::Pin;
 use bytes::Bytes;
 use confab_protocol::control::{AccountId, ConferenceId, Email, Slug, Username};
 
-use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
-use crate::cluster::Peer;
+use crate::domain::{PasswordHash, Peer};
 
 pub mod batch;
 #[cfg(any(test, feature = "conformance"))]

@@ -9,9 +9,8 @@ use confab_protocol::control::{
 };
 use confab_protocol::wire;
 
-use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
-use crate::cluster::{NodeName, RelayName};
+use crate::domain::{NodeName, PasswordHash, RelayName};
 use crate::random;
 
 /// A person's account.

@@ -10,9 +10,8 @@ use super::{
     NodeRun, Page, Recalled, Rotation, ServerId, SessionId, SessionRecord, Standing, Store,
     StoreFuture,
 };
-use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
-use crate::cluster::Peer;
+use crate::domain::{PasswordHash, Peer};
 
 tokio::task_local! {
     /// A permit for each statement of those who are served within.

@@ -21,7 +21,7 @@ use super::certificate::{
 };
 use super::files::{self, Readers};
 use crate::clock::UnixMillis;
-use crate::cluster::{NodeName, Peer, RelayName};
+use crate::domain::{NodeName, Peer, RelayName};
 use crate::random;
 
 /// The CA's certificate, to be given to relays and clients.

@@ -13,7 +13,7 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 
 use super::TlsError;
 use crate::clock::UnixMillis;
-use crate::cluster::Peer;
+use crate::domain::Peer;
 
 /// A CA that expires ends the cluster.
 const CA_YEARS: i16 = 30;

@@ -18,8 +18,8 @@ use super::authority::{Authority, Identity};
 use super::certificate;
 use super::config;
 use crate::clock::Clock;
-use crate::cluster::NodeName;
 use crate::cluster::nodes::Nodes;
+use crate::domain::NodeName;
 
 /// Time limit for reading the files again.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);

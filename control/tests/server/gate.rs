@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use confab_control::accounts::hashing::PasswordHash;
 use confab_control::clock::UnixMillis;
-use confab_control::cluster::Peer;
+use confab_control::domain::{PasswordHash, Peer};
 use confab_control::store::{
     AccountRecord, ConferenceRecord, Cursor, HomeRecord, MemberRecord, Membership, NodeRecord,
     NodeRun, Page, Rotation, ServerId, SessionId, SessionRecord, Standing, Store, StoreError,

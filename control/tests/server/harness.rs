@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use confab_control::accounts::HashCost;
+use confab_control::domain::HashCost;
 use confab_control::tls::authority::Authority;
 use confab_control::{Config, Running, serve};
 use confab_protocol::cluster;

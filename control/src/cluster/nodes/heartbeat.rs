@@ -20,7 +20,7 @@ pub enum NodeError {
     #[error(
         "a control node named {0} runs already: give this one another name with --node, or stop that one"
     )]
-    NameTaken(crate::cluster::NodeName),
+    NameTaken(crate::domain::NodeName),
 }
 
 /// Makes sure that nobody else runs under this node's name, and says for the first time that it lives.

@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::cluster::NodeName;
 use crate::cluster::status::NodeLife;
+use crate::domain::NodeName;
 use crate::store::{NodeRecord, NodeRun};
 
 /// Time between two heartbeats, and between two looks at those of the others.

@@ -7,7 +7,7 @@ use confab_protocol::wire::{self, node_request, node_response, room_request};
 
 use crate::clock::UnixMillis;
 use crate::cluster::status::ClusterStatus;
-use crate::cluster::{NodeName, RelayName};
+use crate::domain::{NodeName, RelayName};
 use crate::store::{SessionId, Standing};
 
 /// Longest request to a node, in bytes of protobuf.

@@ -11,7 +11,7 @@ use super::super::placement::Report;
 use super::super::relay_probe::{ASKED_AT_ONCE, Outcome};
 use super::super::world::World;
 use super::Room;
-use crate::cluster::RelayName;
+use crate::domain::RelayName;
 
 /// A participant to ask, and its media session.
 type Asked = (u16, ClientId, JoinId, ConnectionId);

@@ -23,7 +23,8 @@ use super::super::secret::account_label;
 use super::super::world::World;
 use super::Room;
 use super::joins::Failure;
-use crate::cluster::{LinkedRelay, RelayName, RelayWish};
+use crate::cluster::{LinkedRelay, RelayWish};
+use crate::domain::RelayName;
 
 /// Consecutive failed opens after which the room moves to make room for a join. A relay that says it is full needs one.
 const FAILURES_TO_MOVE: u32 = 2;

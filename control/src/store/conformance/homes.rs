@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use confab_protocol::cluster::BootId;
 
 use super::*;
-use crate::cluster::Peer;
+use crate::domain::Peer;
 use crate::store::{HomePlace, HomeRecord, NodeRecord, NodeRun};
 
 /// How often a claimant tries again who came too late.

@@ -9,8 +9,8 @@ use super::cells::{Cells, Swapped, Ttl};
 use super::unfinished::Work;
 use super::values::{self, GONE, State};
 use super::{Core, ROUNDS, keys};
-use crate::accounts::hashing::PasswordHash;
 use crate::clock::Clock;
+use crate::domain::PasswordHash;
 use crate::random::{self, jittered};
 use crate::store::{AccountRecord, Name, StoreError};
 

@@ -8,7 +8,7 @@ use scylla::value::CqlValue;
 use super::Core;
 use super::db::{Db, Kind};
 use crate::clock::UnixMillis;
-use crate::cluster::Peer;
+use crate::domain::Peer;
 use crate::store::StoreError;
 
 /// The partition that has them all.

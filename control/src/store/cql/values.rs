@@ -5,8 +5,8 @@
 use confab_protocol::control::room::{Role, Visibility};
 use confab_protocol::control::{AccountId, ConferenceId, Region};
 
-use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
+use crate::domain::PasswordHash;
 use crate::store::{
     AccountRecord, ConferenceRecord, SessionId, SessionRecord, Standing, StoreError,
 };

@@ -6,9 +6,8 @@ use confab_protocol::control::{AccountId, ConferenceId, Email, Slug, Username};
 
 use super::RememberingStore;
 use super::memory::{Key, Memory};
-use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
-use crate::cluster::Peer;
+use crate::domain::{PasswordHash, Peer};
 use crate::store::{
     AccountRecord, ConferenceRecord, Cursor, HomeRecord, MemberRecord, Membership, NodeRecord,
     NodeRun, Page, Recalled, Rotation, ServerId, SessionId, SessionRecord, Standing, Store,

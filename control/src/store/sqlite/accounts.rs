@@ -5,8 +5,8 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{broken, millis, parsed, signed};
-use crate::accounts::hashing::PasswordHash;
 use crate::clock::UnixMillis;
+use crate::domain::PasswordHash;
 use crate::store::{
     AccountRecord, Name, Rotation, SecretHash, SessionId, SessionRecord, StoreError,
 };

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{parsed, signed, unsigned};
 use crate::clock::UnixMillis;
-use crate::cluster::Peer;
+use crate::domain::Peer;
 use crate::store::{HomePlace, HomeRecord, NodeRecord, NodeRun, ServerId, StoreError};
 
 /// Nodes that have said something within a day.

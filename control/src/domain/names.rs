@@ -1,14 +1,14 @@
-//! What relays and control nodes are called, and under which domain their certificates name them.
+//! Names of relays and control nodes, and the domains under which their certificates name them.
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Where a relay's name ends in its certificate.
+/// The suffix of a relay's name in its certificate.
 pub const RELAY_DOMAIN: &str = ".relay.confab.internal";
-/// Where a control node's name ends in its certificate.
+/// The suffix of a control node's name in its certificate.
 pub const NODE_DOMAIN: &str = ".node.confab.internal";
-/// What the certificate of an operator's command names.
+/// The name in the certificate of an operator's command.
 pub const OPERATOR_NAME: &str = "operator.confab.internal";
 
 /// Longest name, in bytes.
@@ -59,32 +59,32 @@ macro_rules! name {
 }
 
 name!(
-    /// What a relay is called: 1 to 32 of `a-z 0-9 -`, as in a DNS name.
+    /// A relay's name: 1 to 32 of `a-z 0-9 -`, as in a DNS name.
     RelayName,
-    /// A relay's name is not one.
+    /// The text is no name of a relay.
     BadRelayName,
     "a relay's name has 1 to 32 of a-z, 0-9 and '-', with no '-' at either end"
 );
 name!(
-    /// What a control node is called: 1 to 32 of `a-z 0-9 -`, as in a DNS name.
+    /// A control node's name: 1 to 32 of `a-z 0-9 -`, as in a DNS name.
     NodeName,
-    /// A control node's name is not one.
+    /// The text is no name of a control node.
     BadNodeName,
     "a node's name has 1 to 32 of a-z, 0-9 and '-', with no '-' at either end"
 );
 
-/// Who connects to a node within the cluster; as text the full name in the certificate.
+/// A program that connects to a node within the cluster. As text: the full name in its certificate.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Peer {
     /// A relay.
     Relay(RelayName),
     /// Another node.
     Node(NodeName),
-    /// A command of the operator's.
+    /// An operator's command.
     Operator,
 }
 
-/// A name that is nobody's of the cluster.
+/// The text is the full name of no relay, node or operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no name of a relay, a node or an operator")]
 pub struct BadPeer;
@@ -115,7 +115,7 @@ impl FromStr for Peer {
     }
 }
 
-/// Whether the text may be a label of a DNS name here.
+/// Whether the text is a DNS label in lower case, of at most [`MAX_LEN`] bytes.
 fn is_label(text: &str) -> bool {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     (1..=MAX_LEN).contains(&text.len())
