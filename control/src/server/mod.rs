@@ -13,6 +13,8 @@ mod figures;
 mod node;
 mod owner;
 mod parts;
+#[cfg(test)]
+mod restart_test;
 mod socket;
 mod storage;
 mod supervision;
@@ -113,7 +115,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let socket = socket::bind(config.listen).map_err(listen)?;
     let addr = socket.local_addr().map_err(listen)?;
     let place = node::place(&config, addr)?;
-    let nodes = place.nodes(&config.store, &sources)?;
+    let nodes = place.nodes(store.as_ref(), &sources)?;
     let certificates = Certificates::load(sources, nodes.clone())?;
     let tls = tls::config::server_config(&certificates)?;
     let metrics_socket = match config.metrics {
@@ -128,7 +130,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let health = Health::default();
     let mut tasks = Supervisor::new(health.clone());
     background::start(&mut tasks, &parts);
-    if !matches!(config.store, StoreConfig::Sqlite(_)) {
+    if store.is_shared() {
         let mut record = place.record;
         heartbeat::enter(store.as_ref(), &nodes, &mut record).await?;
         background::start_heartbeat(&mut tasks, (store.clone(), nodes, record), &parts);

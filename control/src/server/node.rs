@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::config::{Config, StoreConfig};
+use super::config::Config;
 use super::errors::ServeError;
 use crate::cluster::nodes::{Nodes, Peers};
 use crate::domain::NodeName;
-use crate::store::{NodeRecord, NodeRun};
+use crate::store::{NodeRecord, NodeRun, Store};
 use crate::tls::TlsError;
 use crate::tls::authority::{self, host_name};
 use crate::tls::certificates::Sources;
@@ -51,14 +51,14 @@ pub(super) fn place(config: &Config, listening: SocketAddr) -> Result<Place, Ser
 }
 
 impl Place {
-    /// This node among others, where the store lets there be some.
+    /// This node, and the others if the store can be shared.
     pub(super) fn nodes(
         &self,
-        store: &StoreConfig,
+        store: &dyn Store,
         certificates: &Sources,
     ) -> Result<Nodes, TlsError> {
         let me = self.record.run.clone();
-        if let StoreConfig::Sqlite(_) = store {
+        if !store.is_shared() {
             return Ok(Nodes::alone(me));
         }
         let client = certificates.client(&me.name)?;

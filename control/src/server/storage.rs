@@ -44,23 +44,24 @@ pub(super) async fn open_own_store(
     Ok(store)
 }
 
-/// The store, with what is put between it and whoever asks it.
+/// The store behind its decorators.
 async fn open_store(config: &Config, metrics: &Metrics) -> Result<Arc<dyn Store>, StoreError> {
-    let metered = |store| Arc::new(MeteredStore::new(store, metrics.clone()));
-    let store: Arc<dyn Store> = match &config.store {
+    let opened: Arc<dyn Store> = match &config.store {
         StoreConfig::Sqlite(path) => {
             let in_folder = || config.data_dir.join(STORE_FILE);
             let path = path.clone().unwrap_or_else(in_folder);
-            metered(Arc::new(SqliteStore::open(&path)?))
+            Arc::new(SqliteStore::open(&path)?)
         }
-        StoreConfig::Cql(cql) => {
-            let store = Arc::new(CqlStore::open(cql).await?);
-            Arc::new(RememberingStore::new(metered(store)))
-        }
-        StoreConfig::Shared(SharedStore(store)) => {
-            Arc::new(RememberingStore::new(metered(store.clone())))
-        }
+        StoreConfig::Cql(cql) => Arc::new(CqlStore::open(cql).await?),
+        StoreConfig::Shared(SharedStore(store)) => store.clone(),
     };
+    let metrics = metrics.clone();
+    let report = move |operation, result, took| metrics.store.observe(operation, result, took);
+    let mut store: Arc<dyn Store> = Arc::new(MeteredStore::new(opened, report));
+    // A file cannot be unreachable while the server runs.
+    if store.is_shared() {
+        store = Arc::new(RememberingStore::new(store));
+    }
     Ok(Arc::new(TurnsStore::new(store)))
 }
 

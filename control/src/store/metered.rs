@@ -1,7 +1,7 @@
-//! A store of which it is counted what it was asked, what came of it and how long that took.
+//! A store that reports each operation with its result and duration.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use confab_protocol::control::{AccountId, ConferenceId, Email, Slug, Username};
 
@@ -12,18 +12,18 @@ use super::{
 };
 use crate::clock::UnixMillis;
 use crate::domain::{PasswordHash, Peer};
-use crate::metrics::Metrics;
 
-/// The decorator.
-pub struct MeteredStore {
+/// Passes each operation to an inner store, and reports it.
+pub struct MeteredStore<F> {
     inner: Arc<dyn Store>,
-    metrics: Metrics,
+    report: F,
 }
 
-impl MeteredStore {
-    /// Counts what `inner` is asked.
-    pub fn new(inner: Arc<dyn Store>, metrics: Metrics) -> Self {
-        Self { inner, metrics }
+impl<F: Fn(&'static str, &'static str, Duration) + Send + Sync + 'static> MeteredStore<F> {
+    /// Calls `report(operation, result, duration)` after each operation of `inner`. The result is `ok`, `refused`, `busy`,
+    /// `unavailable` or `corrupt`.
+    pub fn new(inner: Arc<dyn Store>, report: F) -> Self {
+        Self { inner, report }
     }
 
     fn timed<'a, T: Send + 'a>(
@@ -32,11 +32,10 @@ impl MeteredStore {
         work: StoreFuture<'a, T>,
     ) -> StoreFuture<'a, T> {
         Box::pin(async move {
-            let began = Instant::now();
+            let start = Instant::now();
             let answer = work.await;
             let result = answer.as_ref().map_or_else(result_of, |_| "ok");
-            let took = began.elapsed();
-            self.metrics.store.observe(operation, result, took);
+            (self.report)(operation, result, start.elapsed());
             answer
         })
     }
@@ -63,6 +62,12 @@ macro_rules! through {
     };
 }
 
-impl Store for MeteredStore {
+impl<F: Fn(&'static str, &'static str, Duration) + Send + Sync + 'static> Store
+    for MeteredStore<F>
+{
     crate::for_each_store_operation!(through);
+
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
+    }
 }

@@ -375,6 +375,9 @@ pub trait Store: Send + Sync + 'static {
     /// Sessions may have ended elsewhere, and nobody here was told which.
     fn forget_sessions(&self) {}
 
+    /// Whether several nodes can use the store at the same time.
+    fn is_shared(&self) -> bool;
+
     /// Whether the store answered when it was asked last.
     fn is_answering(&self) -> bool {
         true

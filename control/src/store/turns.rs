@@ -71,6 +71,10 @@ impl Store for TurnsStore {
         self.inner.forget_sessions();
     }
 
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
+    }
+
     fn is_answering(&self) -> bool {
         self.inner.is_answering()
     }

@@ -422,7 +422,7 @@ async fn two_nodes_of_one_name_do_not_run_at_once() {
     let store = SqliteStore::open(&folder.path().join("shared.sqlite")).unwrap();
     let dir = folder_with(Some(nodes[0].server.dir.path()));
     let config = Config {
-        store: StoreConfig::Shared(SharedStore(Arc::new(store))),
+        store: StoreConfig::Shared(SharedStore(Arc::new(Gate::new(Arc::new(store))))),
         node: NodeConfig {
             name: Some("one".parse().unwrap()),
             ..NodeConfig::default()

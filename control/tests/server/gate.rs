@@ -125,4 +125,9 @@ macro_rules! through {
 
 impl Store for Gate {
     confab_control::for_each_store_operation!(through);
+
+    /// The nodes of these tests are in one process, and share even a store that is a file.
+    fn is_shared(&self) -> bool {
+        true
+    }
 }

@@ -92,7 +92,7 @@ mod revoked;
 mod schema;
 mod sessions;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod unfinished;
 mod values;
 
@@ -412,5 +412,9 @@ impl Store for CqlStore {
 
     fn sweep(&self, now: UnixMillis) -> StoreFuture<'_, u64> {
         self.carry_out(move |core| Box::pin(core.settle_unfinished(now)))
+    }
+
+    fn is_shared(&self) -> bool {
+        true
     }
 }

@@ -352,6 +352,10 @@ impl Store for RememberingStore {
         self.memory().forget_sessions();
     }
 
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
+    }
+
     fn is_answering(&self) -> bool {
         !self.is_open()
     }

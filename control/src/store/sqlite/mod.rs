@@ -269,6 +269,11 @@ impl Store for SqliteStore {
             Ok(swept)
         })
     }
+
+    /// The file belongs to one machine.
+    fn is_shared(&self) -> bool {
+        false
+    }
 }
 
 /// A file that is new is for its owner alone, as are the logs that SQLite puts beside it: people's addresses are in it.

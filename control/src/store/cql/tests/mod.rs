@@ -7,7 +7,7 @@ mod late;
 mod latencies;
 mod pages;
 mod secured;
-mod server;
+pub(crate) mod server;
 mod sweeps;
 
 use std::sync::Arc;
@@ -323,60 +323,4 @@ async fn who_deletes_and_who_creates_see_each_other() {
         }
     })
     .await;
-}
-
-/// The whole server, stopped and started again: people are still there.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_keeps_its_people_in_the_database() {
-    use crate::accounts::Login;
-    use crate::accounts::service::Registration;
-    use crate::source::Source;
-    use crate::{Config, StoreConfig, serve};
-    use zeroize::Zeroizing;
-
-    let Some(config) = server::config() else {
-        return;
-    };
-    let source = Source::from(std::net::IpAddr::from([127, 0, 0, 1]));
-    let password = || Zeroizing::new("correct horse battery".to_owned());
-    let device = || "a phone".parse().expect("a name");
-    let login = |name: &str| Login {
-        name: name.to_owned(),
-        password: password(),
-        device: device(),
-        cookie: bytes::Bytes::new(),
-    };
-    let folder = tempfile::tempdir().expect("a folder");
-    let run = async || {
-        let config = Config {
-            store: StoreConfig::Cql(config.clone()),
-            ..Config::local(folder.path())
-        };
-        serve(config).await.expect("it starts")
-    };
-    let running = run().await;
-    let registration = Registration {
-        username: "ann".parse().expect("a name"),
-        email: "ann@example.org".parse().expect("an address"),
-        password: password(),
-        birthday: "1990-01-31".parse().expect("a day"),
-        device: device(),
-    };
-    let accounts = &running.api().accounts;
-    let granted = accounts.register(registration, source).await;
-    let ann = granted.expect("she is registered").account.id;
-    running.shutdown().await;
-
-    let running = run().await;
-    let accounts = &running.api().accounts;
-    let granted = accounts.login(login("ann@example.org"), source);
-    assert_eq!(granted.await.expect("she logs in").account.id, ann);
-    let sessions = accounts.sessions(ann).await.expect("they are listed");
-    assert_eq!(sessions.len(), 2);
-    accounts.delete(ann).await.expect("she goes");
-    let refused = accounts.login(login("ann"), source).await;
-    assert!(refused.is_err());
-    running.shutdown().await;
-    let store = open(&config).await;
-    server::drop_keyspace(&store, &config).await;
 }

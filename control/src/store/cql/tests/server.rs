@@ -23,11 +23,11 @@ pub(super) async fn with_stores(test: impl AsyncFnOnce([CqlStore; 3])) {
     drop_keyspace(&first, &config).await;
 }
 
-pub(super) async fn open(config: &CqlConfig) -> CqlStore {
+pub(crate) async fn open(config: &CqlConfig) -> CqlStore {
     CqlStore::open(config).await.expect("the database is there")
 }
 
-pub(super) async fn drop_keyspace(store: &CqlStore, config: &CqlConfig) {
+pub(crate) async fn drop_keyspace(store: &CqlStore, config: &CqlConfig) {
     let mut drop = scylla::statement::unprepared::Statement::new(format!(
         "DROP KEYSPACE {}",
         config.address.keyspace
@@ -38,7 +38,7 @@ pub(super) async fn drop_keyspace(store: &CqlStore, config: &CqlConfig) {
 }
 
 /// A keyspace that nobody else uses, at the database that all tests share.
-pub(super) fn config() -> Option<CqlConfig> {
+pub(crate) fn config() -> Option<CqlConfig> {
     testdb::shared().map(|shared| config_of(&shared.address))
 }
 
