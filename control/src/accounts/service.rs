@@ -316,7 +316,7 @@ impl Accounts {
     /// Deletes an account that owns no conference any more, and ends its sessions.
     pub async fn delete(&self, account: AccountId) -> Result<(), StoreError> {
         self.end_all(account, None).await?;
-        self.store.delete_account(account).await
+        self.store.delete_account(account, self.clock.now()).await
     }
 
     /// Whether the password is the one that is `stored`, if the guess may be made. One that is right, or is not checked, does not count.

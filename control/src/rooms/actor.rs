@@ -307,7 +307,8 @@ impl Actor {
             Effect::Delete { ticket } => {
                 let result = Err(Unavailable::Panicked.into());
                 self.later(Input::Stored { ticket, result }, async move {
-                    let result = shared.store.delete_conference(conference).await;
+                    let now = shared.clock.now();
+                    let result = shared.store.delete_conference(conference, now).await;
                     let result = result.map_err(Into::into);
                     Input::Stored { ticket, result }
                 });

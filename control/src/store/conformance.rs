@@ -549,14 +549,14 @@ async fn what_is_deleted_is_gone(store: &Arc<dyn Store>) {
         Ok(())
     );
     assert_eq!(
-        store.delete_account(owner.id).await,
+        store.delete_account(owner.id, NOW).await,
         Err(StoreError::Conflict),
         "it owns one"
     );
     let session = make_session(store, &member, NOW.after(DAY)).await;
-    assert_eq!(store.delete_account(member.id).await, Ok(()));
+    assert_eq!(store.delete_account(member.id, NOW).await, Ok(()));
     assert_eq!(
-        store.delete_account(member.id).await,
+        store.delete_account(member.id, NOW).await,
         Ok(()),
         "it may be repeated"
     );
@@ -576,9 +576,9 @@ async fn what_is_deleted_is_gone(store: &Arc<dyn Store>) {
         Ok(())
     );
 
-    assert_eq!(store.delete_conference(conference.id).await, Ok(()));
+    assert_eq!(store.delete_conference(conference.id, NOW).await, Ok(()));
     assert_eq!(
-        store.delete_conference(conference.id).await,
+        store.delete_conference(conference.id, NOW).await,
         Ok(()),
         "it may be repeated"
     );
@@ -601,8 +601,8 @@ async fn what_is_deleted_is_gone(store: &Arc<dyn Store>) {
         Ok(()),
         "its slug is free"
     );
-    assert_eq!(store.delete_conference(again.id).await, Ok(()));
-    assert_eq!(store.delete_account(owner.id).await, Ok(()));
+    assert_eq!(store.delete_conference(again.id, NOW).await, Ok(()));
+    assert_eq!(store.delete_account(owner.id, NOW).await, Ok(()));
 }
 
 async fn make_account(store: &Arc<dyn Store>) -> AccountRecord {

@@ -163,12 +163,13 @@ pub trait Store: Send + Sync + 'static {
         new: PasswordHash,
     ) -> StoreFuture<'_, ()>;
 
-    /// Deletes the account, its sessions and memberships, and frees its names. Not an error when it is gone.
+    /// Deletes the account, its sessions and memberships, and frees its username and e-mail address. `now` dates the deletion for
+    /// [`Self::sweep`]. Succeeds when there is no such account.
     ///
     /// # Errors
     ///
     /// [`StoreError::Conflict`] while it owns a conference.
-    fn delete_account(&self, id: AccountId) -> StoreFuture<'_, ()>;
+    fn delete_account(&self, id: AccountId, now: UnixMillis) -> StoreFuture<'_, ()>;
 
     /// Keeps a new session.
     ///
@@ -236,8 +237,9 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> StoreFuture<'_, Page<Membership>>;
 
-    /// Deletes the conference and its memberships and frees its slug. Not an error when it is gone.
-    fn delete_conference(&self, id: ConferenceId) -> StoreFuture<'_, ()>;
+    /// Deletes the conference and its memberships and frees its slug. `now` dates the deletion for [`Self::sweep`]. Succeeds when
+    /// there is no such conference.
+    fn delete_conference(&self, id: ConferenceId, now: UnixMillis) -> StoreFuture<'_, ()>;
 
     /// The account's standing in the conference.
     fn member(

@@ -13,7 +13,7 @@ macro_rules! for_each_store_operation {
             fn account_by_username(name: Username) -> Option<AccountRecord>;
             fn account_by_email(email: Email) -> Option<AccountRecord>;
             fn set_password(id: AccountId, old: PasswordHash, new: PasswordHash) -> ();
-            fn delete_account(id: AccountId) -> ();
+            fn delete_account(id: AccountId, now: UnixMillis) -> ();
             fn create_session(session: SessionRecord) -> ();
             fn session(id: SessionId, now: UnixMillis) -> Option<SessionRecord>;
             fn rotate_session(id: SessionId, presented: u32, rotation: Rotation) -> ();
@@ -26,7 +26,7 @@ macro_rules! for_each_store_operation {
             fn conference_by_slug(slug: Slug) -> Option<ConferenceRecord>;
             fn count_owned(account: AccountId) -> u64;
             fn conferences_of(account: AccountId, after: Option<Cursor>, limit: u32) -> Page<Membership>;
-            fn delete_conference(id: ConferenceId) -> ();
+            fn delete_conference(id: ConferenceId, now: UnixMillis) -> ();
             fn member(conference: ConferenceId, account: AccountId) -> Option<Standing>;
             fn members(conference: ConferenceId, after: Option<Cursor>, limit: u32) -> Page<MemberRecord>;
             fn count_members(conference: ConferenceId) -> u64;

@@ -61,7 +61,7 @@ async fn a_home_outlives_its_conference(store: &Arc<dyn Store>) {
     let home = owned(1, &some_run());
     let written = store.write_home(conference, None, home.clone()).await;
     assert_eq!(written, Ok(()));
-    assert_eq!(store.delete_conference(conference).await, Ok(()));
+    assert_eq!(store.delete_conference(conference, NOW).await, Ok(()));
     assert_eq!(store.home(conference).await, Ok(Some(home)));
 }
 

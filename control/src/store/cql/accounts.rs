@@ -9,7 +9,7 @@ use super::cells::{Cells, Swapped, Ttl};
 use super::unfinished::Work;
 use super::values::{self, GONE, State};
 use super::{Core, ROUNDS, keys};
-use crate::clock::Clock;
+use crate::clock::UnixMillis;
 use crate::domain::PasswordHash;
 use crate::random::{self, jittered};
 use crate::store::{AccountRecord, Name, StoreError};
@@ -124,7 +124,11 @@ impl Core {
         Ok(false)
     }
 
-    pub(super) async fn delete_account(&self, id: AccountId) -> Result<(), StoreError> {
+    pub(super) async fn delete_account(
+        &self,
+        id: AccountId,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
         match self.account_state(id).await? {
             None | Some(State::Gone) => return Ok(()),
             // Asked before anything is written, so that nobody is signed out for a moment.
@@ -139,7 +143,7 @@ impl Core {
                 &self.db,
                 Work::DeleteAccount,
                 id.as_bytes(),
-                Clock::System.now(),
+                now,
                 Vec::new(),
             )
             .await?;

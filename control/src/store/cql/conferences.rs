@@ -9,7 +9,7 @@ use super::keys::{self, BUCKETS, Place};
 use super::unfinished::Work;
 use super::values::{self, GONE, State};
 use super::{Core, ROUNDS};
-use crate::clock::Clock;
+use crate::clock::UnixMillis;
 use crate::store::batch::join_all;
 use crate::store::{ConferenceRecord, Name, Standing, StoreError};
 
@@ -109,7 +109,11 @@ impl Core {
         Ok(false)
     }
 
-    pub(super) async fn delete_conference(&self, id: ConferenceId) -> Result<(), StoreError> {
+    pub(super) async fn delete_conference(
+        &self,
+        id: ConferenceId,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
         if matches!(self.conference_state(id).await?, None | Some(State::Gone)) {
             return Ok(());
         }
@@ -119,7 +123,7 @@ impl Core {
                 &self.db,
                 Work::DeleteConference,
                 id.as_bytes(),
-                Clock::System.now(),
+                now,
                 Vec::new(),
             )
             .await?;

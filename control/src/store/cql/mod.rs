@@ -246,8 +246,8 @@ impl Store for CqlStore {
         self.ask(async move { self.core.set_password(id, &old, &new).await })
     }
 
-    fn delete_account(&self, id: AccountId) -> StoreFuture<'_, ()> {
-        self.carry_out(move |core| Box::pin(core.delete_account(id)))
+    fn delete_account(&self, id: AccountId, now: UnixMillis) -> StoreFuture<'_, ()> {
+        self.carry_out(move |core| Box::pin(core.delete_account(id, now)))
     }
 
     fn create_session(&self, session: SessionRecord) -> StoreFuture<'_, ()> {
@@ -316,8 +316,8 @@ impl Store for CqlStore {
         self.ask(self.core.conferences_of(account, after, limit))
     }
 
-    fn delete_conference(&self, id: ConferenceId) -> StoreFuture<'_, ()> {
-        self.carry_out(move |core| Box::pin(core.delete_conference(id)))
+    fn delete_conference(&self, id: ConferenceId, now: UnixMillis) -> StoreFuture<'_, ()> {
+        self.carry_out(move |core| Box::pin(core.delete_conference(id, now)))
     }
 
     fn member(

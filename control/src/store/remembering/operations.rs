@@ -87,8 +87,8 @@ impl Store for RememberingStore {
         Box::pin(self.write(Key::Account(id), write, |_, _, ()| ()))
     }
 
-    fn delete_account(&self, id: AccountId) -> StoreFuture<'_, ()> {
-        let write = self.inner.delete_account(id);
+    fn delete_account(&self, id: AccountId, now: UnixMillis) -> StoreFuture<'_, ()> {
+        let write = self.inner.delete_account(id, now);
         Box::pin(self.write(Key::AllOf(id), write, |_, _, ()| ()))
     }
 
@@ -211,9 +211,9 @@ impl Store for RememberingStore {
         })
     }
 
-    fn delete_conference(&self, id: ConferenceId) -> StoreFuture<'_, ()> {
+    fn delete_conference(&self, id: ConferenceId, now: UnixMillis) -> StoreFuture<'_, ()> {
         Box::pin(async move {
-            let write = self.inner.delete_conference(id);
+            let write = self.inner.delete_conference(id, now);
             let answer = self.write(Key::Conference(id), write, |_, _, ()| ()).await;
             // Who looks a slug up does not know yet which conference it is.
             self.memory().disturb(Key::Slugs);

@@ -1,10 +1,10 @@
-//! Maps that hold what came last and never grow beyond a size.
+//! Maps of bounded size that keep what was inserted last.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
-/// Holds at least the last half and at most all of `max` entries. What is evicted is evicted half by half: that takes no
-/// order, and no memory for one.
+/// A map of at most `max` entries that keeps at least the `max / 2` inserted last. It drops half of its entries at a time, so it
+/// stores no order.
 pub(super) struct Recent<K, V> {
     young: HashMap<K, V>,
     old: HashMap<K, V>,
@@ -12,7 +12,6 @@ pub(super) struct Recent<K, V> {
 }
 
 impl<K: Hash + Eq, V> Recent<K, V> {
-    /// Empty.
     pub(super) fn new(max: usize) -> Self {
         Self {
             young: HashMap::new(),
@@ -36,75 +35,91 @@ impl<K: Hash + Eq, V> Recent<K, V> {
     pub(super) fn remove(&mut self, key: &K) -> Option<V> {
         self.young.remove(key).or_else(|| self.old.remove(key))
     }
-
-    pub(super) fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
-        for half in [&mut self.young, &mut self.old] {
-            half.retain(|key, value| keep(key, value));
-        }
-    }
-
-    pub(super) fn clear(&mut self) {
-        (self.young, self.old) = (HashMap::new(), HashMap::new());
-    }
 }
 
-/// As [`Recent`], with keys of two parts, and all of one first part forgotten at once.
-pub(super) struct RecentOf<G, K, V> {
-    young: HashMap<G, HashMap<K, V>>,
-    old: HashMap<G, HashMap<K, V>>,
-    /// Values in `young`.
-    count: usize,
+/// A [`Recent`] map whose entries belong to groups. All entries of a group are removed in time proportional to their number.
+pub(super) struct RecentGroups<G, K, V> {
+    young: Half<G, K, V>,
+    old: Half<G, K, V>,
     max: usize,
 }
 
-impl<G: Hash + Eq, K: Hash + Eq, V> RecentOf<G, K, V> {
-    /// Empty.
+struct Half<G, K, V> {
+    entries: HashMap<K, (G, V)>,
+    groups: HashMap<G, HashSet<K>>,
+}
+
+impl<G, K, V> Default for Half<G, K, V> {
+    fn default() -> Self {
+        Self {
+            entries: HashMap::new(),
+            groups: HashMap::new(),
+        }
+    }
+}
+
+impl<G: Hash + Eq + Copy, K: Hash + Eq + Copy, V> Half<G, K, V> {
+    fn insert(&mut self, group: G, key: K, value: V) {
+        self.remove(&key);
+        self.groups.entry(group).or_default().insert(key);
+        self.entries.insert(key, (group, value));
+    }
+
+    fn remove(&mut self, key: &K) {
+        let Some((group, _)) = self.entries.remove(key) else {
+            return;
+        };
+        if let Some(keys) = self.groups.get_mut(&group) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.groups.remove(&group);
+            }
+        }
+    }
+
+    fn remove_group(&mut self, group: &G) {
+        for key in self.groups.remove(group).into_iter().flatten() {
+            self.entries.remove(&key);
+        }
+    }
+}
+
+impl<G: Hash + Eq + Copy, K: Hash + Eq + Copy, V> RecentGroups<G, K, V> {
     pub(super) fn new(max: usize) -> Self {
         Self {
-            young: HashMap::new(),
-            old: HashMap::new(),
-            count: 0,
+            young: Half::default(),
+            old: Half::default(),
             max,
         }
     }
 
-    pub(super) fn get(&self, group: &G, key: &K) -> Option<&V> {
-        let of = |half: &'_ HashMap<G, HashMap<K, V>>| half.contains_key(group);
-        let young = self.young.get(group).and_then(|values| values.get(key));
-        if young.is_some() || !of(&self.old) {
-            return young;
-        }
-        self.old.get(group)?.get(key)
+    pub(super) fn get(&self, key: &K) -> Option<&V> {
+        let found = self.young.entries.get(key);
+        let found = found.or_else(|| self.old.entries.get(key));
+        found.map(|(_, value)| value)
     }
 
     pub(super) fn insert(&mut self, group: G, key: K, value: V) {
-        self.remove(&group, &key);
-        if self.count >= self.max / 2 {
+        self.old.remove(&key);
+        let is_new = !self.young.entries.contains_key(&key);
+        if is_new && self.young.entries.len() >= self.max / 2 {
             self.old = std::mem::take(&mut self.young);
-            self.count = 0;
         }
-        self.young.entry(group).or_default().insert(key, value);
-        self.count += 1;
+        self.young.insert(group, key, value);
     }
 
-    pub(super) fn remove(&mut self, group: &G, key: &K) {
-        let take = |half: &mut HashMap<G, HashMap<K, V>>| {
-            let Some(values) = half.get_mut(group) else {
-                return false;
-            };
-            let removed = values.remove(key).is_some();
-            if values.is_empty() {
-                half.remove(group);
-            }
-            removed
-        };
-        self.count -= usize::from(take(&mut self.young));
-        take(&mut self.old);
+    pub(super) fn remove(&mut self, key: &K) {
+        self.young.remove(key);
+        self.old.remove(key);
     }
 
-    pub(super) fn remove_all(&mut self, group: &G) {
-        self.count -= self.young.remove(group).map_or(0, |values| values.len());
-        self.old.remove(group);
+    pub(super) fn remove_group(&mut self, group: &G) {
+        self.young.remove_group(group);
+        self.old.remove_group(group);
+    }
+
+    pub(super) fn clear(&mut self) {
+        (self.young, self.old) = (Half::default(), Half::default());
     }
 }
 
@@ -115,48 +130,56 @@ mod tests {
     #[test]
     fn the_last_half_stays_and_the_whole_is_bounded() {
         let mut recent = Recent::new(100);
-        let mut of = RecentOf::new(100);
+        let mut groups = RecentGroups::new(100);
         for number in 0..1000 {
             recent.insert(number, number);
-            of.insert(number % 7, number, number);
+            groups.insert(number % 7, number, number);
         }
         let kept = (0..1000).filter(|number| recent.get(number).is_some());
         assert!(kept.count() <= 100);
-        let kept = (0..1000).filter(|number| of.get(&(number % 7), number).is_some());
+        let kept = (0..1000).filter(|number| groups.get(number).is_some());
         assert!(kept.count() <= 100);
         for number in 950..1000 {
             assert_eq!(recent.get(&number), Some(&number));
-            assert_eq!(of.get(&(number % 7), &number), Some(&number));
+            assert_eq!(groups.get(&number), Some(&number));
         }
     }
 
     #[test]
-    fn what_is_written_anew_counts_once_and_what_is_removed_is_gone() {
+    fn an_entry_that_is_written_again_counts_once_and_a_removed_one_is_gone() {
         let mut recent = Recent::new(4);
-        let mut of = RecentOf::new(4);
+        let mut groups = RecentGroups::new(4);
         for round in 0..10 {
             recent.insert("a", round);
-            of.insert('g', "a", round);
+            groups.insert('g', "a", round);
         }
         recent.insert("b", 1);
-        of.insert('g', "b", 1);
+        groups.insert('g', "b", 1);
         assert_eq!((recent.get(&"a"), recent.get(&"b")), (Some(&9), Some(&1)));
-        assert_eq!(
-            (of.get(&'g', &"a"), of.get(&'g', &"b")),
-            (Some(&9), Some(&1))
-        );
-        // In the older half now.
+        assert_eq!((groups.get(&"a"), groups.get(&"b")), (Some(&9), Some(&1)));
+        // These push the others into the older half.
         for (number, key) in ["c", "d"].into_iter().enumerate() {
             recent.insert(key, number);
-            of.insert('h', key, number);
+            groups.insert('h', key, number);
         }
         assert_eq!(recent.remove(&"a"), Some(9));
-        of.remove_all(&'g');
-        of.remove(&'h', &"c");
+        groups.remove_group(&'g');
+        groups.remove(&"c");
         assert_eq!(recent.get(&"a"), None);
-        for key in ["a", "b"] {
-            assert_eq!(of.get(&'g', &key), None);
+        for key in ["a", "b", "c"] {
+            assert_eq!(groups.get(&key), None);
         }
-        assert_eq!((of.get(&'h', &"c"), of.get(&'h', &"d")), (None, Some(&1)));
+        assert_eq!(groups.get(&"d"), Some(&1));
+    }
+
+    #[test]
+    fn an_entry_that_changes_its_group_leaves_the_old_one() {
+        let mut groups = RecentGroups::new(4);
+        groups.insert('g', "a", 1);
+        groups.insert('h', "a", 2);
+        groups.remove_group(&'g');
+        assert_eq!(groups.get(&"a"), Some(&2));
+        groups.remove_group(&'h');
+        assert_eq!(groups.get(&"a"), None);
     }
 }

@@ -84,7 +84,7 @@ impl Store for SqliteStore {
             .write(move |db| accounts::set_password(db, id, &old, &new))
     }
 
-    fn delete_account(&self, id: AccountId) -> StoreFuture<'_, ()> {
+    fn delete_account(&self, id: AccountId, _now: UnixMillis) -> StoreFuture<'_, ()> {
         self.threads.write(move |db| accounts::delete(db, id))
     }
 
@@ -163,7 +163,7 @@ impl Store for SqliteStore {
             .read(move |db| conferences::of_account(db, account, after.as_ref(), limit))
     }
 
-    fn delete_conference(&self, id: ConferenceId) -> StoreFuture<'_, ()> {
+    fn delete_conference(&self, id: ConferenceId, _now: UnixMillis) -> StoreFuture<'_, ()> {
         self.threads.write(move |db| conferences::delete(db, id))
     }
 

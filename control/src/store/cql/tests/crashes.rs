@@ -155,7 +155,7 @@ async fn while_an_account_is_deleted() {
                 assert_eq!(added.await, Ok(()));
                 (account, session)
             },
-            async |(account, _)| store.delete_account(account.id).await,
+            async |(account, _)| store.delete_account(account.id, NOW).await,
             async |(account, session), repair, outcome| {
                 if repair == Repair::Repeat {
                     assert_eq!(outcome, Ok(()));
@@ -217,7 +217,7 @@ async fn while_a_conference_is_deleted() {
                 assert_eq!(added.await, Ok(()));
                 conference
             },
-            async |conference| store.delete_conference(conference.id).await,
+            async |conference| store.delete_conference(conference.id, NOW).await,
             async |conference, repair, outcome| {
                 if repair == Repair::Repeat {
                     assert_eq!(outcome, Ok(()));
@@ -261,7 +261,7 @@ async fn slug_owned_by_one_or_free(
         ..some_conference(&other)
     };
     let next_gets_it = store.create_conference(next).await;
-    let deleted = store.delete_account(conference.owner).await;
+    let deleted = store.delete_account(conference.owner, NOW).await;
     if is_there {
         assert_eq!(next_gets_it, Err(StoreError::Taken(Name::Slug)));
         assert_eq!(deleted, Err(StoreError::Conflict));
@@ -333,7 +333,7 @@ async fn while_somebody_joins_and_leaves() {
                     assert_eq!(store.add_member(conference, account, back).await, Ok(()));
                     assert!(listed(account).await);
                 }
-                assert_eq!(store.delete_account(account).await, Ok(()));
+                assert_eq!(store.delete_account(account, NOW).await, Ok(()));
                 assert_eq!(store.member(conference, account).await, Ok(None));
             },
         )

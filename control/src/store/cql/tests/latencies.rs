@@ -149,7 +149,7 @@ async fn latencies(store: &CqlStore, conference: ConferenceId) {
         time!(store.nodes());
         time!(store.remove_member(conference, account.id, new));
         time!(store.end_session(account.id, session.id));
-        time!(store.delete_account(account.id));
+        time!(store.delete_account(account.id, NOW));
         assert_eq!(at, times.len());
     }
     for (name, times) in &mut times {

@@ -293,7 +293,7 @@ async fn who_deletes_and_who_creates_see_each_other() {
                 store.create_conference(own.clone()),
                 async {
                     tokio::time::sleep(Duration::from_millis(turn % 10)).await;
-                    store.delete_account(account.id).await
+                    store.delete_account(account.id, NOW).await
                 },
             );
             let exists = store

@@ -45,7 +45,7 @@ async fn an_account_with_many_sessions_and_conferences_is_seen_whole_and_goes_wh
         let sessions = store.sessions_of(account.id, NOW).await;
         assert_eq!(sessions.map(|sessions| sessions.len()), Ok(MANY));
         assert_eq!(store.count_owned(owner.id).await, Ok(MANY as u64));
-        assert_eq!(store.delete_account(account.id).await, Ok(()));
+        assert_eq!(store.delete_account(account.id, NOW).await, Ok(()));
         let left = store.sessions_of(account.id, NOW).await;
         assert_eq!(left.map(|sessions| sessions.len()), Ok(0));
         let standings = conferences
@@ -93,7 +93,7 @@ async fn a_conference_with_many_members_is_seen_whole_and_goes_whole() {
             }
         }
         assert_eq!(seen, count);
-        assert_eq!(store.delete_conference(conference.id).await, Ok(()));
+        assert_eq!(store.delete_conference(conference.id, NOW).await, Ok(()));
         assert_eq!(store.count_members(conference.id).await, Ok(0));
         for member in members.into_iter().take(10) {
             let theirs = store.conferences_of(member, None, 10).await;

@@ -168,9 +168,29 @@ async fn what_is_written_after_the_sweep_is_swept_again() {
                 };
                 assert_eq!(store.create_conference(next).await, Ok(()), "{statement}");
             } else {
-                assert_eq!(store.delete_conference(conference.id).await, Ok(()));
+                assert_eq!(store.delete_conference(conference.id, NOW).await, Ok(()));
             }
         }
+    })
+    .await;
+}
+
+/// A deletion that ends before it has changed anything is forgotten ten minutes after the time that it was given.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_is_dated_by_the_time_that_it_is_given() {
+    const LONG_AGO: UnixMillis = UnixMillis(1_000_000);
+    with_store(async |store| {
+        let account = some_account();
+        assert_eq!(store.create_account(account.clone()).await, Ok(()));
+        let conference = some_conference(&account);
+        assert_eq!(store.create_conference(conference.clone()).await, Ok(()));
+        // The statement after the note: the first that looks whether the conference is live.
+        store.faults().arm(Fault::CrashBefore, 2);
+        let deleted = store.delete_conference(conference.id, LONG_AGO).await;
+        assert!(deleted.is_err() && store.faults().disarm());
+        let swept = store.sweep(LONG_AGO.after(Duration::from_secs(11 * 60)));
+        assert_eq!(swept.await, Ok(1));
+        assert_eq!(store.conference(conference.id).await, Ok(Some(conference)));
     })
     .await;
 }
@@ -197,7 +217,7 @@ async fn while_an_account_is_deleted_and_makes_a_conference() {
             begun.reached().await;
             let delete = {
                 let (store, id) = (store.clone(), account.id);
-                async move { store.delete_account(id).await }
+                async move { store.delete_account(id, NOW).await }
             };
             let half_made = third.faults().hold(HALF_MADE);
             let deleted = with_a_pause(&store, statement, None, delete, async || {
