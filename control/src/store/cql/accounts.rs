@@ -5,9 +5,10 @@ use std::time::Duration;
 use confab_protocol::control::{AccountId, ConferenceId};
 use tokio::time::Instant;
 
-use super::cells::{Cells, Swapped, Ttl};
-use super::unfinished::Work;
-use super::values::{self, GONE, State};
+use super::cas_table::{CasTable, Swapped, Ttl};
+use super::journal::Work;
+use super::packed::{self, ClosingAccount, State};
+use super::rows::IdRow;
 use super::{Core, ROUNDS, keys};
 use crate::clock::UnixMillis;
 use crate::domain::PasswordHash;
@@ -23,22 +24,13 @@ const CLAIM_LOOK: Duration = Duration::from_millis(25);
 
 impl Core {
     pub(super) async fn create_account(&self, account: &AccountRecord) -> Result<(), StoreError> {
-        let value = values::account(account, State::Live);
-        let note = self
-            .journal
-            .begin(
-                &self.db,
-                Work::CreateAccount,
-                account.id.as_bytes(),
-                account.created,
-                value.clone(),
-            )
-            .await?;
-        let outcome = self.claim_and_write(account, &value).await;
+        let work = Work::CreateAccount(account.into());
+        let note = self.journal.begin(&self.db, work, account.created).await?;
+        let outcome = self.claim_and_write(account).await;
         match &outcome {
             Ok(()) => {}
             Err(StoreError::Taken(_) | StoreError::Conflict) => {
-                self.abandon_account(account).await?;
+                self.abandon_account(&account.into()).await?;
             }
             // Whatever was done is undone by a sweep, or completed when the caller tries again.
             Err(_) => return outcome,
@@ -48,20 +40,16 @@ impl Core {
         outcome
     }
 
-    async fn claim_and_write(
-        &self,
-        account: &AccountRecord,
-        value: &[u8],
-    ) -> Result<(), StoreError> {
+    async fn claim_and_write(&self, account: &AccountRecord) -> Result<(), StoreError> {
         let id = account.id.as_bytes();
         self.claim(Name::Username, account.username.as_str(), id)
             .await?;
         self.claim(Name::Email, account.email.as_str(), id).await?;
         let key = keys::account(account.id);
-        let written = self.users.swap(&self.db, &key, None, Some((value, 0)));
-        match written.await? {
+        let live = packed::account(account, State::Live);
+        match self.users.put(&self.db, &key, None, &live, 0).await? {
             Swapped::Done => Ok(()),
-            Swapped::Found(found) => match values::state(found.as_deref())? {
+            Swapped::Found(found) => match packed::account_state(found.as_ref())? {
                 Some(State::Live) => Ok(()),
                 // It was given up, or deleted meanwhile.
                 _ => Err(StoreError::Conflict),
@@ -81,12 +69,13 @@ impl Core {
     ) -> Result<(), StoreError> {
         let key = keys::name(name);
         let until = Instant::now() + CLAIM_WAIT;
+        let ours = IdRow::new(id);
         loop {
-            let claimed = self.names(kind).swap(&self.db, &key, None, Some((id, 0)));
+            let claimed = self.names(kind).put(&self.db, &key, None, &ours, 0);
             let holder = match claimed.await? {
                 Swapped::Done => return Ok(()),
                 Swapped::Found(None) => continue,
-                Swapped::Found(Some(holder)) => values::id(&holder)?,
+                Swapped::Found(Some(holder)) => read_holder(&holder)?,
             };
             let state = match kind {
                 Name::Slug => self.conference_state(ConferenceId::new(holder)).await?,
@@ -107,14 +96,13 @@ impl Core {
     /// Gives up an account that was not finished; true when it was meanwhile. Else it cannot be finished any more.
     pub(super) async fn abandon_account(
         &self,
-        account: &AccountRecord,
+        account: &ClosingAccount,
     ) -> Result<bool, StoreError> {
         let key = keys::account(account.id);
-        let closing = values::account(account, State::Closing);
-        let closed = self.users.swap(&self.db, &key, None, Some((&closing, 0)));
-        match closed.await? {
+        let closing = packed::closing_account(account);
+        match self.users.put(&self.db, &key, None, &closing, 0).await? {
             Swapped::Done => self.finish_closing_account(account).await?,
-            Swapped::Found(found) => match values::state(found.as_deref())? {
+            Swapped::Found(found) => match packed::account_state(found.as_ref())? {
                 Some(State::Live | State::Held) => return Ok(true),
                 Some(State::Closing) => self.finish_closing_account(account).await?,
                 // Names that were claimed since.
@@ -137,16 +125,8 @@ impl Core {
             }
             Some(_) => {}
         }
-        let note = self
-            .journal
-            .begin(
-                &self.db,
-                Work::DeleteAccount,
-                id.as_bytes(),
-                now,
-                Vec::new(),
-            )
-            .await?;
+        let work = Work::DeleteAccount(id);
+        let note = self.journal.begin(&self.db, work, now).await?;
         let outcome = self.close_account(id).await;
         if matches!(outcome, Ok(()) | Err(StoreError::Conflict)) {
             let _ = self.journal.end(&self.db, &note).await;
@@ -159,7 +139,8 @@ impl Core {
         let key = keys::account(id);
         let mut found = self.users.read(&self.db, &key).await?;
         for _ in 0..ROUNDS {
-            let (Some(state), Some(value)) = (values::state(found.as_deref())?, &found) else {
+            let (Some(state), Some(value)) = (packed::account_state(found.as_ref())?, &found)
+            else {
                 return Ok(());
             };
             let next = match state {
@@ -169,15 +150,13 @@ impl Core {
                 // From here on nobody may let it live again: others may have begun to take away what it has.
                 State::Held => State::Closing,
                 State::Closing => {
-                    let account = values::read_account(id, value)?;
+                    let account = packed::read_closing_account(id, value)?;
                     return self.finish_closing_account(&account).await;
                 }
                 State::Gone => return Ok(()),
             };
-            let new = values::in_state(value, next);
-            let moved = self
-                .users
-                .swap(&self.db, &key, Some(value), Some((&new, 0)));
+            let new = packed::in_state(value, next);
+            let moved = self.users.put(&self.db, &key, Some(value), &new, 0);
             found = match moved.await? {
                 Swapped::Done if next == State::Live => return Err(StoreError::Conflict),
                 Swapped::Done => Some(new),
@@ -190,22 +169,24 @@ impl Core {
         ))
     }
 
-    async fn finish_closing_account(&self, account: &AccountRecord) -> Result<(), StoreError> {
+    async fn finish_closing_account(&self, account: &ClosingAccount) -> Result<(), StoreError> {
         let id = account.id;
         self.end_sessions_of(id, None).await?;
         self.leave_everywhere(id).await?;
         self.free_names(account).await?;
         let key = keys::account(id);
         let found = self.users.read(&self.db, &key).await?;
-        if let (Some(State::Closing), Some(value)) = (values::state(found.as_deref())?, &found) {
+        let state = packed::account_state(found.as_ref())?;
+        if let (Some(State::Closing), Some(value)) = (state, &found) {
+            let gone = packed::gone_account();
             self.users
-                .swap(&self.db, &key, Some(value), Some((&GONE, GONE_TTL)))
+                .put(&self.db, &key, Some(value), &gone, GONE_TTL)
                 .await?;
         }
         Ok(())
     }
 
-    async fn free_names(&self, account: &AccountRecord) -> Result<(), StoreError> {
+    async fn free_names(&self, account: &ClosingAccount) -> Result<(), StoreError> {
         let id = account.id.as_bytes();
         let (username, email) = (account.username.as_str(), account.email.as_str());
         self.free(Name::Username, username, id).await?;
@@ -220,7 +201,7 @@ impl Core {
         id: &[u8; 16],
     ) -> Result<(), StoreError> {
         self.names(kind)
-            .swap(&self.db, &keys::name(name), Some(id), None)
+            .remove(&self.db, &keys::name(name), &IdRow::new(id))
             .await
             .map(drop)
     }
@@ -232,10 +213,10 @@ impl Core {
         name: &str,
     ) -> Result<Option<[u8; 16]>, StoreError> {
         let found = self.names(kind).read(&self.db, &keys::name(name)).await?;
-        found.map(|id| values::id(&id)).transpose()
+        found.as_ref().map(read_holder).transpose()
     }
 
-    fn names(&self, kind: Name) -> &Cells {
+    fn names(&self, kind: Name) -> &CasTable<IdRow> {
         match kind {
             Name::Username => &self.by_username,
             Name::Email => &self.by_email,
@@ -245,8 +226,8 @@ impl Core {
 
     pub(super) async fn account(&self, id: AccountId) -> Result<Option<AccountRecord>, StoreError> {
         let found = self.users.read(&self.db, &keys::account(id)).await?;
-        match (values::state(found.as_deref())?, found) {
-            (Some(State::Live), Some(value)) => values::read_account(id, &value).map(Some),
+        match (packed::account_state(found.as_ref())?, found) {
+            (Some(State::Live), Some(value)) => packed::read_account(id, &value).map(Some),
             _ => Ok(None),
         }
     }
@@ -265,7 +246,7 @@ impl Core {
 
     pub(super) async fn account_state(&self, id: AccountId) -> Result<Option<State>, StoreError> {
         let found = self.users.read(&self.db, &keys::account(id)).await?;
-        values::state(found.as_deref())
+        packed::account_state(found.as_ref())
     }
 
     pub(super) async fn is_account(&self, id: AccountId) -> Result<bool, StoreError> {
@@ -281,11 +262,11 @@ impl Core {
         let key = keys::account(id);
         let mut found = self.users.read(&self.db, &key).await?;
         for _ in 0..ROUNDS {
-            let value = match (values::state(found.as_deref())?, &found) {
+            let value = match (packed::account_state(found.as_ref())?, &found) {
                 (Some(State::Live), Some(value)) => value,
                 _ => return Err(StoreError::NotFound),
             };
-            let account = values::read_account(id, value)?;
+            let account = packed::read_account(id, value)?;
             if account.password == *new {
                 return Ok(());
             }
@@ -296,10 +277,8 @@ impl Core {
                 password: new.clone(),
                 ..account
             };
-            let changed = values::account(&changed, State::Live);
-            let swapped = self
-                .users
-                .swap(&self.db, &key, Some(value), Some((&changed, 0)));
+            let changed = packed::account(&changed, State::Live);
+            let swapped = self.users.put(&self.db, &key, Some(value), &changed, 0);
             match swapped.await? {
                 Swapped::Done => return Ok(()),
                 Swapped::Found(other) => found = other,
@@ -307,4 +286,9 @@ impl Core {
         }
         Err(StoreError::Conflict)
     }
+}
+
+/// The id of the account or conference that a name belongs to.
+fn read_holder(row: &IdRow) -> Result<[u8; 16], StoreError> {
+    row.id().ok_or(StoreError::Corrupt("the holder of a name"))
 }

@@ -4,10 +4,11 @@ use confab_protocol::control::room::Role;
 use confab_protocol::control::{AccountId, ConferenceId, Slug};
 
 use super::accounts::GONE_TTL;
-use super::cells::Swapped;
+use super::cas_table::Swapped;
+use super::conference_row::{ClosingConference, ConferenceRow};
+use super::journal::Work;
 use super::keys::{self, BUCKETS, Place};
-use super::unfinished::Work;
-use super::values::{self, GONE, State};
+use super::packed::{self, State};
 use super::{Core, ROUNDS};
 use crate::clock::UnixMillis;
 use crate::store::batch::join_all;
@@ -21,22 +22,16 @@ impl Core {
         if !self.is_account(conference.owner).await? {
             return Err(StoreError::NotFound);
         }
-        let value = values::conference(conference, State::Live);
+        let work = Work::CreateConference(conference.into());
         let note = self
             .journal
-            .begin(
-                &self.db,
-                Work::CreateConference,
-                conference.id.as_bytes(),
-                conference.created,
-                value.clone(),
-            )
+            .begin(&self.db, work, conference.created)
             .await?;
-        let outcome = self.claim_and_open(conference, &value).await;
+        let outcome = self.claim_and_open(conference).await;
         match &outcome {
             Ok(()) => {}
             Err(StoreError::Taken(_) | StoreError::Conflict) => {
-                self.abandon_conference(conference).await?;
+                self.abandon_conference(&conference.into()).await?;
             }
             Err(StoreError::NotFound) => self.close_conference(conference.id).await?,
             Err(_) => return outcome,
@@ -45,14 +40,10 @@ impl Core {
         outcome
     }
 
-    async fn claim_and_open(
-        &self,
-        conference: &ConferenceRecord,
-        value: &[u8],
-    ) -> Result<(), StoreError> {
+    async fn claim_and_open(&self, conference: &ConferenceRecord) -> Result<(), StoreError> {
         let (id, slug) = (conference.id.as_bytes(), conference.slug.as_str());
         self.claim(Name::Slug, slug, id).await?;
-        let place = Place::of(conference, conference.owner);
+        let place = Place::of(&conference.into(), conference.owner);
         let standing = Standing {
             role: Role::Owner,
             muted: false,
@@ -61,16 +52,14 @@ impl Core {
         };
         // An attempt before may have come further; what it wrote stands.
         self.point_to(&place, standing.since).await?;
-        let standing = values::standing(standing);
+        let standing = packed::standing(standing);
         self.members
-            .swap(&self.db, &place.member_key(), None, Some((&standing, 0)))
+            .put(&self.db, &place.member_key(), None, &standing, 0)
             .await?;
-        let key = keys::id(id);
-        let opened = self
-            .conferences
-            .swap(&self.db, &key, None, Some((value, 0)));
+        let (key, live) = (keys::id(id), ConferenceRow::live(conference));
+        let opened = self.conferences.put(&self.db, &key, None, &live, 0);
         if let Swapped::Found(found) = opened.await?
-            && values::state(found.as_deref())? != Some(State::Live)
+            && ConferenceRow::state(found.as_ref())? != Some(State::Live)
         {
             return Err(StoreError::Conflict);
         }
@@ -85,16 +74,14 @@ impl Core {
     /// Gives up a conference that was not finished; true when it was meanwhile.
     pub(super) async fn abandon_conference(
         &self,
-        conference: &ConferenceRecord,
+        conference: &ClosingConference,
     ) -> Result<bool, StoreError> {
         let key = keys::id(conference.id.as_bytes());
-        let closing = values::conference(conference, State::Closing);
-        let closed = self
-            .conferences
-            .swap(&self.db, &key, None, Some((&closing, 0)));
+        let closing = ConferenceRow::closing(conference);
+        let closed = self.conferences.put(&self.db, &key, None, &closing, 0);
         match closed.await? {
             Swapped::Done => self.finish_closing_conference(conference).await?,
-            Swapped::Found(found) => match values::state(found.as_deref())? {
+            Swapped::Found(found) => match ConferenceRow::state(found.as_ref())? {
                 // Whoever made it may have ended before the last look.
                 Some(State::Live) => match self.account_state(conference.owner).await? {
                     Some(State::Live) => return Ok(true),
@@ -117,16 +104,8 @@ impl Core {
         if matches!(self.conference_state(id).await?, None | Some(State::Gone)) {
             return Ok(());
         }
-        let note = self
-            .journal
-            .begin(
-                &self.db,
-                Work::DeleteConference,
-                id.as_bytes(),
-                now,
-                Vec::new(),
-            )
-            .await?;
+        let work = Work::DeleteConference(id);
+        let note = self.journal.begin(&self.db, work, now).await?;
         self.close_conference(id).await?;
         let _ = self.journal.end(&self.db, &note).await;
         Ok(())
@@ -137,18 +116,18 @@ impl Core {
         let key = keys::id(id.as_bytes());
         let mut found = self.conferences.read(&self.db, &key).await?;
         for _ in 0..ROUNDS {
-            let value = match (values::state(found.as_deref())?, &found) {
+            let value = match (ConferenceRow::state(found.as_ref())?, &found) {
                 (Some(State::Live), Some(value)) => value,
                 (Some(State::Closing), Some(value)) => {
-                    let conference = values::read_conference(id, value)?;
+                    let conference = value.read_closing(id)?;
                     return self.finish_closing_conference(&conference).await;
                 }
                 _ => return Ok(()),
             };
-            let closing = values::in_state(value, State::Closing);
+            let closing = ConferenceRow::closing(&value.read_closing(id)?);
             let closed = self
                 .conferences
-                .swap(&self.db, &key, Some(value), Some((&closing, 0)));
+                .put(&self.db, &key, Some(value), &closing, 0);
             found = match closed.await? {
                 Swapped::Done => Some(closing),
                 Swapped::Found(other) => other,
@@ -159,20 +138,22 @@ impl Core {
 
     async fn finish_closing_conference(
         &self,
-        conference: &ConferenceRecord,
+        conference: &ClosingConference,
     ) -> Result<(), StoreError> {
         self.take_away(conference).await?;
         let key = keys::id(conference.id.as_bytes());
         let found = self.conferences.read(&self.db, &key).await?;
-        if let (Some(State::Closing), Some(value)) = (values::state(found.as_deref())?, &found) {
+        let state = ConferenceRow::state(found.as_ref())?;
+        if let (Some(State::Closing), Some(row)) = (state, &found) {
+            let gone = ConferenceRow::gone();
             self.conferences
-                .swap(&self.db, &key, Some(value), Some((&GONE, GONE_TTL)))
+                .put(&self.db, &key, Some(row), &gone, GONE_TTL)
                 .await?;
         }
         Ok(())
     }
 
-    async fn take_away(&self, conference: &ConferenceRecord) -> Result<(), StoreError> {
+    async fn take_away(&self, conference: &ClosingConference) -> Result<(), StoreError> {
         self.remove_everybody(conference).await?;
         // The owner may have a place in its list without a standing, when the conference was not finished.
         let place = Place::of(conference, conference.owner);
@@ -187,8 +168,8 @@ impl Core {
     ) -> Result<Option<ConferenceRecord>, StoreError> {
         let key = keys::id(id.as_bytes());
         let found = self.conferences.read(&self.db, &key).await?;
-        match (values::state(found.as_deref())?, found) {
-            (Some(State::Live), Some(value)) => values::read_conference(id, &value).map(Some),
+        match (ConferenceRow::state(found.as_ref())?, found) {
+            (Some(State::Live), Some(row)) => row.read(id).map(Some),
             _ => Ok(None),
         }
     }
@@ -209,7 +190,7 @@ impl Core {
     ) -> Result<Option<State>, StoreError> {
         let key = keys::id(id.as_bytes());
         let found = self.conferences.read(&self.db, &key).await?;
-        values::state(found.as_deref())
+        ConferenceRow::state(found.as_ref())
     }
 
     pub(super) async fn count_owned(&self, account: AccountId) -> Result<u64, StoreError> {
@@ -228,7 +209,7 @@ impl Core {
         Ok(false)
     }
 
-    async fn remove_everybody(&self, conference: &ConferenceRecord) -> Result<(), StoreError> {
+    async fn remove_everybody(&self, conference: &ClosingConference) -> Result<(), StoreError> {
         for bucket in 0..BUCKETS {
             let mut last = Vec::new();
             loop {

@@ -6,13 +6,15 @@ use std::time::Duration;
 use scylla::client::execution_profile::{ExecutionProfile, ExecutionProfileHandle};
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
+use scylla::deserialize::row::DeserializeRow;
 use scylla::errors::{DbError, ExecutionError, PrepareError, RequestAttemptError};
 use scylla::policies::load_balancing::DefaultPolicy;
 use scylla::policies::retry::DefaultRetryPolicy;
 use scylla::policies::speculative_execution::SimpleSpeculativeExecutionPolicy;
+use scylla::response::query_result::QueryResult;
 use scylla::statement::prepared::PreparedStatement;
 use scylla::statement::{Consistency, SerialConsistency};
-use scylla::value::{CqlValue, Row};
+use scylla::value::CqlValue;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::StoreError;
@@ -192,19 +194,52 @@ impl Db {
         Ok(statement)
     }
 
-    /// Sends a statement and gives the rows of its answer.
-    pub(super) async fn run(
+    /// Sends a statement that answers with no rows.
+    pub(super) async fn execute(
         &self,
         statement: &PreparedStatement,
-        values: Vec<CqlValue>,
-    ) -> Result<Answer, Failure> {
-        let certain = |error| Failure {
-            error,
+        values: impl IntoIterator<Item = impl Into<Option<CqlValue>>>,
+    ) -> Result<(), Failure> {
+        let values = values.into_iter().map(Into::into).collect();
+        self.send(statement, values).await.map(drop)
+    }
+
+    /// Sends a statement, and reads the rows of its answer.
+    pub(super) async fn rows<R>(
+        &self,
+        statement: &PreparedStatement,
+        values: impl IntoIterator<Item = impl Into<Option<CqlValue>>>,
+    ) -> Result<Vec<R>, Failure>
+    where
+        R: for<'frame, 'meta> DeserializeRow<'frame, 'meta>,
+    {
+        let values = values.into_iter().map(Into::into).collect();
+        let result = self.send(statement, values).await?;
+        if !result.is_rows() {
+            return Ok(Vec::new());
+        }
+        let result = result
+            .into_rows_result()
+            .map_err(|error| uncertain(StoreError::Unavailable(error.to_string())))?;
+        let rows = result
+            .rows::<R>()
+            .map_err(|_| uncertain(StoreError::Corrupt("the columns of an answer")))?;
+        rows.collect::<Result<_, _>>()
+            .map_err(|_| uncertain(StoreError::Corrupt("a value of an answer")))
+    }
+
+    async fn send(
+        &self,
+        statement: &PreparedStatement,
+        values: Vec<Option<CqlValue>>,
+    ) -> Result<QueryResult, Failure> {
+        let busy = |_| Failure {
+            error: StoreError::Busy,
             nothing_done: true,
         };
         let _turn = tokio::time::timeout(TURN_WAIT, self.statements.acquire())
             .await
-            .map_err(|_| certain(StoreError::Busy))?;
+            .map_err(busy)?;
         #[cfg(any(test, feature = "conformance"))]
         self.faults.hold_here().await;
         #[cfg(any(test, feature = "conformance"))]
@@ -217,75 +252,12 @@ impl Db {
             .map_err(|error| judge(&error))?;
         #[cfg(any(test, feature = "conformance"))]
         Faults::after(is_lost).map_err(uncertain)?;
-        if !result.is_rows() {
-            return Ok(Answer::default());
-        }
-        let rows = result
-            .into_rows_result()
-            .map_err(|error| uncertain(StoreError::Unavailable(error.to_string())))?;
-        let column = |name| rows.column_specs().get_by_name(name).map(|(at, _)| at);
-        let (value_column, mark_column) = (column("v"), column("x"));
-        let wrong = |_| uncertain(StoreError::Corrupt("the columns of an answer"));
-        let rows: Result<Vec<Row>, _> = rows
-            .rows::<Row>()
-            .map_err(|_| uncertain(StoreError::Corrupt("the form of an answer")))?
-            .collect();
-        Ok(Answer {
-            rows: rows.map_err(wrong)?,
-            value_column,
-            mark_column,
-        })
+        Ok(result)
     }
 }
 
-/// The rows of an answer.
-#[derive(Default)]
-pub(super) struct Answer {
-    pub(super) rows: Vec<Row>,
-    value_column: Option<usize>,
-    mark_column: Option<usize>,
-}
-
-impl Answer {
-    /// The column `v` of the first row, wherever it is: what a conditional write returns beside its first column differs
-    /// between databases.
-    pub(super) fn value(mut self) -> Option<Vec<u8>> {
-        let row = self.rows.first_mut()?;
-        blob(row.columns.get_mut(self.value_column?)?.take())
-    }
-
-    /// Whether there is such a column, and not null.
-    pub(super) fn has_value(&self) -> bool {
-        self.column(self.value_column).is_some()
-    }
-
-    /// The column `x`: the mark of a row that was removed.
-    pub(super) fn mark(&self) -> Option<Vec<u8>> {
-        blob(self.column(self.mark_column).cloned())
-    }
-
-    fn column(&self, at: Option<usize>) -> Option<&CqlValue> {
-        self.rows.first()?.columns.get(at?)?.as_ref()
-    }
-
-    /// Whether a conditional write was applied: the first column of its first row.
-    pub(super) fn is_applied(&self) -> Result<bool, StoreError> {
-        match self.rows.first().and_then(|row| row.columns.first()) {
-            Some(Some(CqlValue::Boolean(applied))) => Ok(*applied),
-            _ => Err(StoreError::Corrupt("the answer to a conditional write")),
-        }
-    }
-}
-
-/// The bytes of a blob; `None` for null and whatever is no blob.
-pub(super) fn blob(value: Option<CqlValue>) -> Option<Vec<u8>> {
-    match value {
-        Some(CqlValue::Blob(bytes)) => Some(bytes),
-        _ => None,
-    }
-}
-
-fn uncertain(error: StoreError) -> Failure {
+/// A failure after which the statement may have been done.
+pub(super) fn uncertain(error: StoreError) -> Failure {
     Failure {
         error,
         nothing_done: false,

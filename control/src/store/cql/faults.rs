@@ -37,7 +37,7 @@ struct State {
 }
 
 /// A statement with its values.
-pub(super) type Sent = (PreparedStatement, Vec<CqlValue>);
+pub(super) type Sent = (PreparedStatement, Vec<Option<CqlValue>>);
 
 /// A statement that is kept from being sent.
 #[derive(Clone, Default, Debug)]

@@ -3,7 +3,8 @@
 use confab_protocol::control::{AccountId, ConferenceId};
 use scylla::value::CqlValue;
 
-use crate::store::{ConferenceRecord, SessionId};
+use super::conference_row::ClosingConference;
+use crate::store::{SessionId, StoreError};
 
 /// What a row of `users` is about: its second column. All rows of an account lie together, which spares each the key and its
 /// place in an index.
@@ -62,6 +63,11 @@ pub(super) fn member(conference: ConferenceId, account: AccountId) -> [CqlValue;
     [conference, bucket, bytes(account.as_bytes())]
 }
 
+/// Reads the id of an account, a conference or a session.
+pub(super) fn read_id(bytes: &[u8]) -> Result<[u8; 16], StoreError> {
+    bytes.try_into().map_err(|_| StoreError::Corrupt("an id"))
+}
+
 pub(super) fn bytes(bytes: &[u8]) -> CqlValue {
     CqlValue::Blob(bytes.to_vec())
 }
@@ -76,7 +82,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) fn of(conference: &ConferenceRecord, account: AccountId) -> Self {
+    pub(super) fn of(conference: &ClosingConference, account: AccountId) -> Self {
         let is_owner = conference.owner == account;
         Self {
             conference: conference.id,

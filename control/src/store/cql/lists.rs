@@ -1,12 +1,14 @@
 //! Rows that are read together: an account's conferences, a conference's members.
 
 use confab_protocol::control::{AccountId, ConferenceId};
+use scylla::DeserializeRow;
 use scylla::statement::prepared::PreparedStatement;
-use scylla::value::{CqlValue, Row};
+use scylla::value::CqlValue;
 
-use super::db::{Db, Kind, blob};
+use super::db::{Db, Kind};
 use super::keys::{self, BUCKETS, OWNED, Place};
-use super::{Core, values};
+use super::rows::Packed;
+use super::{Core, packed};
 use crate::store::batch::join_all;
 use crate::store::{Cursor, MemberRecord, Membership, Page, StoreError};
 
@@ -26,19 +28,22 @@ impl Lists {
         let read = async |cql: String| db.prepare(&cql, Kind::Read).await;
         Ok(Self {
             members: read(format!(
-                "SELECT u, v FROM {members} WHERE c = ? AND b = ? AND u > ? LIMIT ?"
+                "SELECT account, value FROM {members} \
+                 WHERE conference = ? AND bucket = ? AND account > ? LIMIT ?"
             ))
             .await?,
             count_members: read(format!(
-                "SELECT count(v) FROM {members} WHERE c = ? AND b = ?"
+                "SELECT count(value) AS count FROM {members} WHERE conference = ? AND bucket = ?"
             ))
             .await?,
             conferences: read(format!(
-                "SELECT k, i, v FROM {users} WHERE u = ? AND (k, i) > (?, ?) LIMIT ?"
+                "SELECT kind, item, value FROM {users} \
+                 WHERE account = ? AND (kind, item) > (?, ?) LIMIT ?"
             ))
             .await?,
             owned: read(format!(
-                "SELECT k, i, v FROM {users} WHERE u = ? AND k = {OWNED} AND i > ? LIMIT {CHUNK}"
+                "SELECT kind, item, value FROM {users} \
+                 WHERE account = ? AND kind = {OWNED} AND item > ? LIMIT {CHUNK}"
             ))
             .await?,
         })
@@ -51,9 +56,8 @@ impl Core {
         let (mut owned, mut last) = (Vec::new(), Vec::new());
         loop {
             let values = vec![keys::bytes(account.as_bytes()), CqlValue::Blob(last)];
-            let answer = self.db.run(&self.lists.owned, values).await?;
-            let places = places(account, answer.rows)?;
-            let there = places.iter().filter(|(_, tag)| tag.is_some());
+            let places = places(account, self.db.rows(&self.lists.owned, values).await?)?;
+            let there = places.iter().filter(|(_, listed)| listed.is_some());
             owned.extend(there.map(|(place, _)| place.conference));
             match places.last() {
                 Some((place, _)) if places.len() == CHUNK as usize => {
@@ -147,13 +151,13 @@ impl Core {
         let reads = rows.iter().map(|(_, (account, _))| self.account(*account));
         let accounts = join_all(reads).await;
         let mut items = Vec::with_capacity(rows.len());
-        for ((_, (_, value)), account) in rows.iter().zip(accounts) {
+        for ((_, (_, value)), account) in rows.into_iter().zip(accounts) {
             // The standing may have been removed, and the account be on its way out.
             if let (Some(value), Some(account)) = (value, account?) {
                 items.push(MemberRecord {
                     account: account.id,
                     username: account.username,
-                    standing: values::read_standing(value)?,
+                    standing: packed::read_standing(&value)?,
                 });
             }
         }
@@ -162,19 +166,10 @@ impl Core {
 
     pub(super) async fn count_members(&self, conference: ConferenceId) -> Result<u64, StoreError> {
         let counts = (0..BUCKETS).map(|bucket| async move {
-            let answer = self
-                .db
-                .run(
-                    &self.lists.count_members,
-                    keys::bucket(conference, bucket).to_vec(),
-                )
-                .await?;
-            match answer.rows.first().and_then(|row| row.columns.first()) {
-                Some(Some(CqlValue::BigInt(count))) => {
-                    u64::try_from(*count).map_err(|_| StoreError::Corrupt("a count"))
-                }
-                _ => Err(StoreError::Corrupt("a count")),
-            }
+            let key = keys::bucket(conference, bucket);
+            let rows: Vec<CountRow> = self.db.rows(&self.lists.count_members, key).await?;
+            let count = rows.first().and_then(|row| u64::try_from(row.count).ok());
+            count.ok_or(StoreError::Corrupt("a count"))
         });
         join_all(counts).await.into_iter().sum()
     }
@@ -186,56 +181,62 @@ impl Core {
         bucket: u8,
         last: &[u8],
         limit: u32,
-    ) -> Result<Vec<(AccountId, Option<Vec<u8>>)>, StoreError> {
+    ) -> Result<Vec<(AccountId, Option<Packed>)>, StoreError> {
         let mut values = keys::bucket(conference, bucket).to_vec();
         values.push(CqlValue::Blob(last.to_vec()));
         values.push(CqlValue::Int(i32::try_from(limit).unwrap_or(i32::MAX)));
-        let answer = self.db.run(&self.lists.members, values).await?;
-        let mut rows = Vec::with_capacity(answer.rows.len());
-        for row in answer.rows {
-            let [account, value] = columns(row)?;
-            let account = blob(account).ok_or(StoreError::Corrupt("a member"))?;
-            rows.push((AccountId::new(values::id(&account)?), blob(value)));
-        }
-        Ok(rows)
+        let rows: Vec<MemberRow> = self.db.rows(&self.lists.members, values).await?;
+        let member = |row: MemberRow| {
+            let account = AccountId::new(keys::read_id(&row.account)?);
+            Ok((account, row.value.map(Packed::new)))
+        };
+        rows.into_iter().map(member).collect()
     }
 
-    /// Rows of the account's lists, from the one after `after` on: places with their tags, or `None` for one that was removed.
+    /// Rows of the account's lists, from the one after `after` on: places with their values, or `None` for one that was removed.
     pub(super) async fn places_after(
         &self,
         after: &Place,
         limit: i32,
-    ) -> Result<Vec<TaggedPlace>, StoreError> {
+    ) -> Result<Vec<ListedPlace>, StoreError> {
         let mut values = after.key().to_vec();
         values.push(CqlValue::Int(limit));
-        let answer = self.db.run(&self.lists.conferences, values).await?;
-        places(after.account, answer.rows)
+        let rows = self.db.rows(&self.lists.conferences, values).await?;
+        places(after.account, rows)
     }
 }
 
-/// A place in an account's list with its tag, or `None` when it was removed.
-pub(super) type TaggedPlace = (Place, Option<Vec<u8>>);
+/// A place in an account's list with its value; `None` if it was removed.
+pub(super) type ListedPlace = (Place, Option<Packed>);
 
-fn places(account: AccountId, rows: Vec<Row>) -> Result<Vec<TaggedPlace>, StoreError> {
-    let place = |row| {
-        let [list, conference, tag] = columns(row)?;
-        let (Some(CqlValue::TinyInt(list)), Some(conference)) = (list, blob(conference)) else {
-            return Err(StoreError::Corrupt("a membership"));
-        };
-        let place = Place {
-            conference: ConferenceId::new(values::id(&conference)?),
-            account,
-            list,
-        };
-        Ok((place, blob(tag)))
-    };
-    rows.into_iter().map(place).collect()
+#[derive(DeserializeRow)]
+struct MemberRow {
+    account: Vec<u8>,
+    value: Option<Vec<u8>>,
 }
 
-fn columns<const N: usize>(row: Row) -> Result<[Option<CqlValue>; N], StoreError> {
-    row.columns
-        .try_into()
-        .map_err(|_| StoreError::Corrupt("the columns of a row"))
+#[derive(DeserializeRow)]
+struct PlaceRow {
+    kind: i8,
+    item: Vec<u8>,
+    value: Option<Vec<u8>>,
+}
+
+#[derive(DeserializeRow)]
+struct CountRow {
+    count: i64,
+}
+
+fn places(account: AccountId, rows: Vec<PlaceRow>) -> Result<Vec<ListedPlace>, StoreError> {
+    let place = |row: PlaceRow| {
+        let place = Place {
+            conference: ConferenceId::new(keys::read_id(&row.item)?),
+            account,
+            list: row.kind,
+        };
+        Ok((place, row.value.map(Packed::new)))
+    };
+    rows.into_iter().map(place).collect()
 }
 
 /// One row more than the page holds tells whether there is a next one.

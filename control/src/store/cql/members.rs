@@ -2,10 +2,11 @@
 
 use confab_protocol::control::{AccountId, ConferenceId};
 
-use super::cells::Swapped;
+use super::cas_table::Swapped;
 use super::keys::{self, Place};
 use super::lists::CHUNK;
-use super::{Core, ROUNDS, values};
+use super::rows::Packed;
+use super::{Core, ROUNDS, packed};
 use crate::clock::UnixMillis;
 use crate::store::batch::join_all;
 use crate::store::{Standing, StoreError};
@@ -18,7 +19,7 @@ impl Core {
     ) -> Result<Option<Standing>, StoreError> {
         let key = keys::member(conference, account);
         let found = self.members.read(&self.db, &key).await?;
-        found.map(|value| values::read_standing(&value)).transpose()
+        found.as_ref().map(packed::read_standing).transpose()
     }
 
     pub(super) async fn add_member(
@@ -27,7 +28,7 @@ impl Core {
         account: AccountId,
         standing: Standing,
     ) -> Result<(), StoreError> {
-        let value = values::standing(standing);
+        let value = packed::standing(standing);
         let key = keys::member(conference, account);
         let (record, is_account, found) = tokio::join!(
             self.conference(conference),
@@ -43,16 +44,16 @@ impl Core {
         if found?.is_some_and(|found| found != value) {
             return Err(StoreError::Conflict);
         }
-        let place = Place::of(&record, account);
+        let place = Place::of(&(&record).into(), account);
         self.point_to(&place, standing.since).await?;
-        let added = self.members.swap(&self.db, &key, None, Some((&value, 0)));
+        let added = self.members.put(&self.db, &key, None, &value, 0);
         if let Swapped::Found(found) = added.await? {
             // Somebody else was faster, and the place in the list has to tell of that standing.
             if let Some(other) = found {
-                let since = values::read_standing(&other)?.since;
-                let (mine, theirs) = (values::tag(standing.since), values::tag(since));
+                let since = packed::read_standing(&other)?.since;
+                let (mine, theirs) = (packed::listed(standing.since), packed::listed(since));
                 self.users
-                    .swap(&self.db, &place.key(), Some(&mine), Some((&theirs, 0)))
+                    .put(&self.db, &place.key(), Some(&mine), &theirs, 0)
                     .await?;
             }
             return Err(StoreError::Conflict);
@@ -75,9 +76,9 @@ impl Core {
         new: Standing,
     ) -> Result<(), StoreError> {
         let key = keys::member(conference, account);
-        let (was, becomes) = (values::standing(old), values::standing(new));
-        let new = Some((becomes.as_slice(), 0));
-        match self.members.swap(&self.db, &key, Some(&was), new).await? {
+        let (old, new) = (packed::standing(old), packed::standing(new));
+        let written = self.members.put(&self.db, &key, Some(&old), &new, 0);
+        match written.await? {
             Swapped::Done => Ok(()),
             Swapped::Found(None) => Err(StoreError::NotFound),
             Swapped::Found(Some(_)) => Err(StoreError::Conflict),
@@ -94,13 +95,14 @@ impl Core {
         if self.members.read(&self.db, &key).await?.is_none() {
             return Err(StoreError::NotFound);
         }
-        let was = values::standing(old);
-        if let Swapped::Found(_) = self.members.swap(&self.db, &key, Some(&was), None).await? {
+        let row = packed::standing(old);
+        if let Swapped::Found(_) = self.members.remove(&self.db, &key, &row).await? {
             return Err(StoreError::Conflict);
         }
         // Last: a standing that no list leads to would outlive its account.
         if let Some(record) = self.conference(conference).await? {
-            self.forget(&Place::of(&record, account), old.since).await?;
+            let place = Place::of(&(&record).into(), account);
+            self.forget(&place, old.since).await?;
         }
         Ok(())
     }
@@ -111,12 +113,11 @@ impl Core {
         place: &Place,
         since: UnixMillis,
     ) -> Result<(), StoreError> {
-        let (key, tag) = (place.key(), values::tag(since));
+        let (key, new) = (place.key(), packed::listed(since));
         let mut old = None;
         for _ in 0..ROUNDS {
-            let new = Some((tag.as_slice(), 0));
-            let swapped = self.users.swap(&self.db, &key, old.as_deref(), new);
-            match swapped.await? {
+            let written = self.users.put(&self.db, &key, old.as_ref(), &new, 0);
+            match written.await? {
                 Swapped::Done => return Ok(()),
                 Swapped::Found(other) => old = other,
             }
@@ -127,20 +128,16 @@ impl Core {
     /// Takes the conference out of the account's list, unless it is there for a newer standing.
     pub(super) async fn forget(&self, place: &Place, since: UnixMillis) -> Result<(), StoreError> {
         self.users
-            .swap(&self.db, &place.key(), Some(&values::tag(since)), None)
+            .remove(&self.db, &place.key(), &packed::listed(since))
             .await
             .map(drop)
     }
 
     /// Takes a standing away, whatever it is, for the end of its account: whose list leads to it.
-    async fn remove_with_place_last(
-        &self,
-        place: &Place,
-        value: Vec<u8>,
-    ) -> Result<(), StoreError> {
+    async fn remove_with_place_last(&self, place: &Place, value: Packed) -> Result<(), StoreError> {
         let mut found = Some(value);
         while let Some(value) = found {
-            let since = values::read_standing(&value)?.since;
+            let since = packed::read_standing(&value)?.since;
             found = self.remove_standing(place, &value).await?;
             self.forget(place, since).await?;
         }
@@ -151,11 +148,11 @@ impl Core {
     pub(super) async fn remove_with_place_first(
         &self,
         place: &Place,
-        value: Vec<u8>,
+        value: Packed,
     ) -> Result<(), StoreError> {
         let mut found = Some(value);
         while let Some(value) = found {
-            let since = values::read_standing(&value)?.since;
+            let since = packed::read_standing(&value)?.since;
             self.forget(place, since).await?;
             found = self.remove_standing(place, &value).await?;
         }
@@ -166,10 +163,10 @@ impl Core {
     async fn remove_standing(
         &self,
         place: &Place,
-        value: &[u8],
-    ) -> Result<Option<Vec<u8>>, StoreError> {
+        value: &Packed,
+    ) -> Result<Option<Packed>, StoreError> {
         let key = place.member_key();
-        let removed = self.members.swap(&self.db, &key, Some(value), None);
+        let removed = self.members.remove(&self.db, &key, value);
         match removed.await? {
             Swapped::Done => Ok(None),
             Swapped::Found(other) => Ok(other),
@@ -180,15 +177,15 @@ impl Core {
         let mut after = Place::before_all(account);
         loop {
             let rows = self.places_after(&after, CHUNK).await?;
-            let leaves = rows.iter().map(|(place, tag)| async move {
+            let leaves = rows.iter().map(|(place, listed)| async move {
                 let key = place.member_key();
                 if let Some(standing) = self.members.read(&self.db, &key).await? {
                     self.remove_with_place_last(place, standing).await?;
                 }
-                let Some(tag) = tag else { return Ok(()) };
+                let Some(listed) = listed else { return Ok(()) };
                 // One whose standing is gone, or was never written.
                 self.users
-                    .swap(&self.db, &place.key(), Some(tag), None)
+                    .remove(&self.db, &place.key(), listed)
                     .await
                     .map(drop)
             });

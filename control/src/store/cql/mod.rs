@@ -1,65 +1,47 @@
-//! The store in a database that speaks CQL, for many machines: ScyllaDB, or Apache Cassandra.
+//! The store in a CQL database, for many machines: ScyllaDB, or Apache Cassandra.
 //!
-//! * `config`: where the database is; `db`: the driver's session; `schema`: tables and their migrations;
-//! * `cells`: rows that are changed by comparing; `keys` and `values`: how rows look;
-//! * `unfinished`: the journal of what was begun;
+//! * `config`: the database's address and credentials; `db`: the driver's session; `schema`: tables and their migrations;
+//! * `cas_table`: tables whose rows are changed by compare-and-set; `rows`, `conference_row`, `packed`, `keys`: their rows;
+//! * `journal`: operations that have begun and not ended;
 //! * `accounts`, `sessions`, `conferences`, `members`, `lists`, `homes`, `nodes`, `revoked`, `owner`: the operations.
 //!
 //! # Tables
 //!
-//! All but `unfinished`, `nodes` and `revoked` hold one packed value `v` for each key, and what has one is only ever written by conditional
-//! statements (lightweight transactions), decided at SERIAL. A row that was removed has a mark `x` instead, for an hour (`cells`). A name, a slug or a home has to be unique in the
-//! world; a password, a session or a standing has to stay revoked in the world. With one datacentre it costs nothing more
-//! than LOCAL_SERIAL. Reads are at LOCAL_QUORUM; what decides is the comparison of the write that follows. Only a home is read
-//! at SERIAL: its reader commands relays by it. A write whose outcome did not come back is looked up at SERIAL (`cells`).
+//! `docs/cql-store.md` lists the tables and columns. The rows of all tables but `unfinished`, `nodes`, `revoked` and the sessions in
+//! `users` are only ever written by conditional statements (lightweight transactions), decided at SERIAL: a name, a slug and a home are
+//! unique in all datacentres, and a changed password, an ended session and a ban hold in all of them. With one datacentre that costs
+//! nothing more than LOCAL_SERIAL. Reads are at LOCAL_QUORUM, because the write that follows compares. Only a home is read
+//! at SERIAL: its reader commands relays. A write that is not answered is looked up at SERIAL (`cas_table`).
 //!
-//! | table | key | value |
-//! |---|---|---|
-//! | users | (account, 0) | state, account |
-//! | | (account, 1, session) | nothing: leads to a session; written without condition, the database forgets it (TTL) |
-//! | | (account, 2 or 3, conference) | since: the conferences that it owns (2), has joined or was banned from (3) |
-//! | users_by_username, users_by_email | name | account's id |
-//! | sessions | session | session; the database forgets it (TTL) |
-//! | conferences | conference | state, conference |
-//! | conferences_by_slug | slug | conference's id |
-//! | members_by_conference | ((conference, bucket), account) | role, muted, since, revision |
-//! | conference_home | conference | era, its owner, place; never deleted |
-//! | nodes | (0, node) | incarnation, counter, addresses; written without condition (`nodes`), the database forgets it (TTL) |
-//! | server | 0 | whose the store is: never changed |
-//! | revoked | (0, full name) | until when its identities were revoked; written without condition (`revoked`), never deleted |
-//! | unfinished | (bucket, work, id, nonce) | journal |
-//!
-//! An account's lists of sessions and conferences lie in its own partition of `users`, for a partition costs some 45 bytes:
+//! An account's lists of sessions and conferences are in its own partition of `users`, because a partition costs some 45 bytes:
 //! its key, twice, and its place in the index.
 //!
-//! A row of `users` or `conferences` is *live*, *held* (an account that is asked whether it owns a conference, and lives again
-//! if so), *closing* (being deleted, or given up half-made, for good) or *gone* (for a day, so that nothing late brings it
-//! back). Nobody sees one that is not live. **A name is active exactly while the row that it leads to is live,**
-//! and pending before: so one conditional write makes both names of an account active at once, and whoever looks a name up
-//! reads that row anyway.
+//! An account or conference is *live*, *held* (an account whose deletion has to learn whether it owns a conference), *closing* (being
+//! deleted, or given up half-made; final) or *gone* (for a day, so that no late statement creates it again). Only a live one is
+//! visible. **A name is active exactly while the row that it leads to is live,** and pending before: so one conditional write makes
+//! both names of an account active at once, and a lookup by name reads that row anyway.
 //!
 //! # Orders
 //!
-//! Every operation that writes several tables does so in this order, and what a crash leaves behind is repaired as said. Whoever
-//! repeats an operation completes it, too. The sweep is [`Store::sweep`]; it leaves alone what was begun less than ten
-//! minutes ago, and looks for half a day at what it found half-made: whoever stood still in the middle of it may wake up,
-//! write more and only then find out.
+//! Every operation that writes several tables does so in this order, and a crash in between is repaired as described. Repeating the
+//! operation completes it, too. The sweep is [`Store::sweep`]. It leaves alone operations that began less than ten minutes ago, and
+//! looks for half a day at what it found half-made: its creator may have been suspended, and may write more before it finds out.
 //!
 //! | operation | order | a crash in between leaves | repaired by |
 //! |---|---|---|---|
-//! | create an account | note it · claim username · claim e-mail · write the live row · strike out the note | names that lead to no live row: nobody can log in, nobody else gets them yet | the sweep: makes the row *closing* by condition, so that it can't be finished any more, then deletes it |
-//! | delete an account | note it · hold the row · look whether it owns a conference · make the row closing · sessions · each standing and its place in the list · names · make the row gone · strike out the note | an account that nobody sees; its names are freed last, and never while its row is live | the sweep goes on from any point |
-//! | create a session | place in the list · row · look whether the account is live | a place that leads nowhere, or a session whose token nobody has | the database forgets both |
-//! | rotate a session | place in the list (longer life) · row | a place that outlives its session | the database |
-//! | end a session | row · place in the list | a place that leads nowhere | the database |
-//! | create a conference | note it · claim slug · owner's list · owner's standing · write the live row · look whether the owner is live · strike out the note | a slug that leads to no live row; a place in the owner's list that is not shown; a live row whose owner is gone | the sweep, as for an account |
-//! | delete a conference | note it · make the row closing · each member's place in its list and standing · slug · make the row gone · strike out the note | a conference that nobody sees | the sweep goes on |
-//! | add a member | account's list · standing · look whether both are live | a place in the list that is not shown | the same member added again, or the account's end |
+//! | create an account | write the note · claim the username · claim the e-mail address · write the live row · delete the note | names that lead to no live row: nobody can log in, and no other account gets them yet | the sweep: makes the row *closing* by a conditional write, so that the account cannot be finished any more, then deletes it |
+//! | delete an account | write the note · hold the row · check that it owns no conference · make the row closing · sessions · each standing and its place in the list · names · make the row gone · delete the note | an account that is not visible; its names are freed last, and never while its row is live | the sweep continues from any point |
+//! | create a session | place in the list · row · check that the account is live | a place without a session, or a session whose token nobody has | both expire |
+//! | rotate a session | place in the list (longer life) · row | a place that outlives its session | it expires |
+//! | end a session | row · place in the list | a place without a session | it expires |
+//! | create a conference | write the note · claim the slug · owner's list · owner's standing · write the live row · check that the owner is live · delete the note | a slug that leads to no live row; a place in the owner's list that is not shown; a live row whose owner is gone | the sweep, as for an account |
+//! | delete a conference | write the note · make the row closing · each member's place in its list and standing · slug · make the row gone · delete the note | a conference that is not visible | the sweep continues |
+//! | add a member | account's list · standing · check that both are live | a place in the list that is not shown | adding the same member again, or deleting the account |
 //! | remove a member | standing · account's list | the same | the same |
 //!
-//! Two that meet: who creates something below an account or conference writes first and looks last, who deletes closes
-//! first and looks last. So one of them sees the other. A place in a list carries since when, so that a removal that is
-//! late takes no newer place away.
+//! Operations that meet: creating something below an account or conference writes first and checks last; deleting the account or
+//! conference closes it first and reads last. So one of them sees the other. A place in a list has the time since when, so that a late
+//! removal does not remove a newer place.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -76,36 +58,41 @@ use crate::clock::UnixMillis;
 use crate::domain::{PasswordHash, Peer};
 
 mod accounts;
-mod cells;
+mod cas_table;
+mod conference_row;
 mod conferences;
 pub mod config;
 mod db;
 #[cfg(any(test, feature = "conformance"))]
 pub mod faults;
 mod homes;
+mod journal;
 mod keys;
 mod lists;
 mod members;
 mod nodes;
 mod owner;
+mod packed;
 mod revoked;
+mod rows;
 mod schema;
 mod sessions;
 #[cfg(test)]
 pub(crate) mod tests;
-mod unfinished;
-mod values;
 
-use cells::Cells;
+use cas_table::CasTable;
+use conference_row::ConferenceRow;
 use config::CqlConfig;
 use db::Db;
+use homes::HomeRow;
+use journal::Journal;
 use lists::Lists;
 use nodes::Nodes;
 use revoked::Revoked;
+use rows::{IdRow, Packed};
 use sessions::Pointers;
-use unfinished::Journal;
 
-/// How often a change is decided again because the row was changed meanwhile.
+/// Attempts to change a row that others change at the same time.
 const ROUNDS: u32 = 8;
 
 /// The store in a CQL database. Clones share it.
@@ -114,32 +101,32 @@ pub struct CqlStore {
     core: Arc<Core>,
 }
 
-/// The session and what is prepared on it.
+/// The driver's session and the prepared statements.
 struct Core {
     db: Db,
-    users: Cells,
-    by_username: Cells,
-    by_email: Cells,
-    sessions: Cells,
+    users: CasTable<Packed>,
+    by_username: CasTable<IdRow>,
+    by_email: CasTable<IdRow>,
+    sessions: CasTable<Packed>,
     pointers: Pointers,
-    conferences: Cells,
-    by_slug: Cells,
-    members: Cells,
+    conferences: CasTable<ConferenceRow>,
+    by_slug: CasTable<IdRow>,
+    members: CasTable<Packed>,
     lists: Lists,
-    homes: Cells,
+    homes: CasTable<HomeRow>,
     nodes: Nodes,
     revoked: Revoked,
-    server: Cells,
+    server: CasTable<IdRow>,
     journal: Journal,
 }
 
 impl CqlStore {
-    /// Connects to the database, makes keyspace and tables when they are missing and brings them up to date.
+    /// Connects to the database, creates the keyspace and tables if they are missing, and brings them up to date.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] when no node answers within 10 s or lets this server in, when a file of TLS cannot be
-    /// used, when there are fewer nodes than replicas, or when a newer program has made the tables. The message says what to
+    /// [`StoreError::Unavailable`] if no node answers within 10 s or accepts the credentials, if a TLS file cannot be
+    /// used, if there are fewer nodes than replicas, or if the tables are a newer program's. The message says what to
     /// do.
     pub async fn open(config: &CqlConfig) -> Result<Self, StoreError> {
         let db = Db::connect(config).await?;
@@ -150,24 +137,24 @@ impl CqlStore {
         })
     }
 
-    /// Lets tests make single statements fail.
+    /// Makes single statements fail.
     #[cfg(any(test, feature = "conformance"))]
     pub fn faults(&self) -> &faults::Faults {
         &self.core.db.faults
     }
 
-    /// Does what only reads, or writes a single row.
+    /// Runs an operation that only reads, or writes a single row.
     fn ask<'a, T: Send + 'a>(
         &'a self,
         work: impl Future<Output = Result<T, StoreError>> + Send + 'a,
     ) -> StoreFuture<'a, T> {
         Box::pin(async move {
-            let _place = self.core.db.admit()?;
+            let _permit = self.core.db.admit()?;
             work.await
         })
     }
 
-    /// Does what writes several tables: to its end, even when nobody waits for it any more.
+    /// Runs an operation that writes several tables, to its end even if the caller goes away.
     fn carry_out<T: Send + 'static>(
         &self,
         work: impl for<'a> FnOnce(
@@ -180,7 +167,7 @@ impl CqlStore {
         let core = self.core.clone();
         Box::pin(async move {
             let task = tokio::spawn(async move {
-                let _place = core.db.admit()?;
+                let _permit = core.db.admit()?;
                 work(&core).await
             });
             task.await
@@ -192,22 +179,21 @@ impl CqlStore {
 impl Core {
     async fn prepare(db: Db, config: &CqlConfig) -> Result<Self, StoreError> {
         let table = |name| schema::table(config, name);
-        let cells = async |name, key: &[&str]| Cells::prepare(&db, &table(name), key).await;
         let (users, members) = (table("users"), table("members_by_conference"));
         Ok(Self {
-            users: Cells::prepare(&db, &users, &["u", "k", "i"]).await?,
-            by_username: cells("users_by_username", &["n"]).await?,
-            by_email: cells("users_by_email", &["n"]).await?,
-            sessions: cells("sessions", &["s"]).await?,
+            users: CasTable::prepare(&db, &users, &["account", "kind", "item"]).await?,
+            by_username: CasTable::prepare(&db, &table("users_by_username"), &["username"]).await?,
+            by_email: CasTable::prepare(&db, &table("users_by_email"), &["email"]).await?,
+            sessions: CasTable::prepare(&db, &table("sessions"), &["session"]).await?,
             pointers: Pointers::prepare(&db, &users).await?,
-            conferences: cells("conferences", &["c"]).await?,
-            by_slug: cells("conferences_by_slug", &["n"]).await?,
-            members: Cells::prepare(&db, &members, &["c", "b", "u"]).await?,
+            conferences: CasTable::prepare(&db, &table("conferences"), &["conference"]).await?,
+            by_slug: CasTable::prepare(&db, &table("conferences_by_slug"), &["slug"]).await?,
+            members: CasTable::prepare(&db, &members, &["conference", "bucket", "account"]).await?,
             lists: Lists::prepare(&db, &members, &users).await?,
-            homes: cells("conference_home", &["c"]).await?,
+            homes: CasTable::prepare(&db, &table("conference_home"), &["conference"]).await?,
             nodes: Nodes::prepare(&db, &table("nodes")).await?,
-            server: cells("server", &["k"]).await?,
             revoked: Revoked::prepare(&db, &table("revoked")).await?,
+            server: CasTable::prepare(&db, &table("server"), &["key"]).await?,
             journal: Journal::prepare(&db, &table("unfinished")).await?,
             db,
         })
@@ -399,7 +385,7 @@ impl Store for CqlStore {
     }
 
     fn claim(&self, server: ServerId) -> StoreFuture<'_, ServerId> {
-        self.ask(self.core.take_for(server))
+        self.ask(self.core.claim_for(server))
     }
 
     fn revoke(&self, peer: Peer, until: UnixMillis) -> StoreFuture<'_, ()> {

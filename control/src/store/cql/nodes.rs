@@ -1,21 +1,22 @@
-//! What control nodes say of themselves: all in one small partition, each row written by its node alone.
+//! Heartbeats of control nodes: all in one small partition, each row written by its node alone.
 //!
-//! A heartbeat is a plain write at LOCAL_QUORUM, every second or so: a conditional one would ask all datacentres each time, and
-//! the nodes would wait for one another, for they share a partition. Nothing is decided by these rows: who takes a room
-//! compares its home. So a heartbeat may come twice and late, too; it must not wait for a database node that hangs, or its own node
-//! would be taken for dead.
+//! A heartbeat is a plain write at LOCAL_QUORUM, about once a second. A conditional write would ask all datacentres, and the nodes
+//! would wait for one another, because they share a partition. Nothing is decided by these rows: a node that takes a room over
+//! compares its home. So a heartbeat may be written twice, or late. It must not wait for a database node that hangs, or its own node
+//! would be considered dead.
 
+use scylla::DeserializeRow;
 use scylla::statement::prepared::PreparedStatement;
 use scylla::value::CqlValue;
 
-use super::db::{Db, Kind, blob};
-use super::{Core, values};
+use super::Core;
+use super::db::{Db, Kind};
 use crate::store::{NodeRecord, NodeRun, StoreError};
 
-/// A node that has said nothing for so long is forgotten, in seconds.
+/// Seconds for which a node is kept after its last heartbeat.
 const TTL: i32 = 24 * 60 * 60;
 
-/// The partition that has them all. Bound, not written out: so a statement finds its replicas by itself.
+/// The only partition. It is bound, not part of the statement, so that the driver finds the replicas.
 const ALL: CqlValue = CqlValue::TinyInt(0);
 
 /// The statements on `nodes`.
@@ -26,12 +27,36 @@ pub(super) struct Nodes {
     forget: PreparedStatement,
 }
 
+/// A node. The integers are the same 64 bits without a sign.
+#[derive(DeserializeRow)]
+struct NodeRow {
+    name: String,
+    incarnation: i64,
+    heartbeats: i64,
+    cluster_address: String,
+    public_addresses: Option<Vec<String>>,
+}
+
+/// The run that wrote a row, and when, in microseconds.
+#[derive(DeserializeRow)]
+struct RunRow {
+    incarnation: i64,
+    written: i64,
+}
+
 impl Nodes {
     pub(super) async fn prepare(db: &Db, table: &str) -> Result<Self, StoreError> {
-        let write = format!("UPDATE {table} USING TTL {TTL} SET v = ? WHERE b = ? AND n = ?");
-        let read = format!("SELECT v, WRITETIME(v) FROM {table} WHERE b = ? AND n = ?");
-        let list = format!("SELECT n, v FROM {table} WHERE b = ?");
-        let forget = format!("DELETE FROM {table} USING TIMESTAMP ? WHERE b = ? AND n = ?");
+        let row = "WHERE bucket = ? AND name = ?";
+        let write = format!(
+            "UPDATE {table} USING TTL {TTL} \
+             SET incarnation = ?, heartbeats = ?, cluster_address = ?, public_addresses = ? {row}"
+        );
+        let read =
+            format!("SELECT incarnation, WRITETIME(incarnation) AS written FROM {table} {row}");
+        let list = format!(
+            "SELECT name, incarnation, heartbeats, cluster_address, public_addresses FROM {table} WHERE bucket = ?"
+        );
+        let forget = format!("DELETE FROM {table} USING TIMESTAMP ? {row}");
         Ok(Self {
             write: db.prepare(&write, Kind::UrgentWrite).await?,
             read: db.prepare(&read, Kind::Read).await?,
@@ -43,47 +68,48 @@ impl Nodes {
 
 impl Core {
     pub(super) async fn beat(&self, node: &NodeRecord) -> Result<(), StoreError> {
-        let values = with_key(CqlValue::Blob(values::node(node)), &node.run);
-        self.db.run(&self.nodes.write, values).await?;
-        Ok(())
+        let public = node.public.iter().cloned().map(CqlValue::Text).collect();
+        let mut values = vec![
+            CqlValue::BigInt(node.run.incarnation.cast_signed()),
+            CqlValue::BigInt(node.counter.cast_signed()),
+            CqlValue::Text(node.cluster.clone()),
+            CqlValue::List(public),
+        ];
+        values.extend(key(&node.run));
+        Ok(self.db.execute(&self.nodes.write, values).await?)
     }
 
     pub(super) async fn nodes(&self) -> Result<Vec<NodeRecord>, StoreError> {
-        let answer = self.db.run(&self.nodes.list, vec![ALL]).await?;
-        let node = |row: scylla::value::Row| match <[_; 2]>::try_from(row.columns) {
-            Ok([Some(CqlValue::Text(name)), value]) => {
-                values::read_node(&name, &blob(value).unwrap_or_default())
-            }
-            _ => Err(StoreError::Corrupt("a node")),
+        let rows: Vec<NodeRow> = self.db.rows(&self.nodes.list, [ALL]).await?;
+        let node = |row: NodeRow| {
+            let name = row.name.parse();
+            Ok(NodeRecord {
+                run: NodeRun {
+                    name: name.map_err(|_| StoreError::Corrupt("the name of a node"))?,
+                    incarnation: row.incarnation.cast_unsigned(),
+                },
+                counter: row.heartbeats.cast_unsigned(),
+                cluster: row.cluster_address,
+                public: row.public_addresses.unwrap_or_default(),
+            })
         };
-        answer.rows.into_iter().map(node).collect()
+        rows.into_iter().map(node).collect()
     }
 
-    /// Deletes what was written until the run was seen in its place, and nothing that is newer: a run that starts at this
-    /// very moment keeps its row, whichever of the two is stored first.
+    /// Deletes the row as of its last write by this run, and nothing newer: a run that starts at this moment keeps its row, whichever
+    /// of the two statements is stored first.
     pub(super) async fn forget_node(&self, run: &NodeRun) -> Result<(), StoreError> {
-        let answer = self.db.run(&self.nodes.read, key(run).to_vec()).await?;
-        let Some(row) = answer.rows.into_iter().next() else {
+        let rows: Vec<RunRow> = self.db.rows(&self.nodes.read, key(run)).await?;
+        let is_ours = |row: &RunRow| row.incarnation.cast_unsigned() == run.incarnation;
+        let Some(row) = rows.into_iter().next().filter(is_ours) else {
             return Ok(());
         };
-        let Ok([value, Some(written)]) = <[_; 2]>::try_from(row.columns) else {
-            return Err(StoreError::Corrupt("a node"));
-        };
-        let value = blob(value).unwrap_or_default();
-        if values::read_node(run.name.as_str(), &value)?.run != *run {
-            return Ok(());
-        }
-        let values = with_key(written, run);
-        self.db.run(&self.nodes.forget, values).await?;
-        Ok(())
+        let mut values = vec![CqlValue::BigInt(row.written)];
+        values.extend(key(run));
+        Ok(self.db.execute(&self.nodes.forget, values).await?)
     }
 }
 
 fn key(run: &NodeRun) -> [CqlValue; 2] {
-    [ALL, CqlValue::Text(run.name.as_str().to_owned())]
-}
-
-fn with_key(first: CqlValue, run: &NodeRun) -> Vec<CqlValue> {
-    let [partition, name] = key(run);
-    vec![first, partition, name]
+    [ALL, CqlValue::Text(run.name.to_string())]
 }

@@ -1,31 +1,32 @@
-//! Whose the store is: one row, written once.
+//! The server that owns the store: one row, written once.
 
 use scylla::value::CqlValue;
 
 use super::Core;
-use super::cells::Swapped;
+use super::cas_table::Swapped;
+use super::rows::IdRow;
 use crate::store::{ServerId, StoreError};
 
-/// The only row.
+/// The key of the only row.
 const ROW: [CqlValue; 1] = [CqlValue::TinyInt(0)];
-const WRONG: StoreError = StoreError::Corrupt("the server's id");
 
 impl Core {
     pub(super) async fn server(&self) -> Result<Option<ServerId>, StoreError> {
-        let found = self.server.read_decided(&self.db, &ROW).await?;
-        found.map(|value| parse(&value)).transpose()
+        let found = self.server.read_serial(&self.db, &ROW).await?;
+        found.map(|row| read(&row)).transpose()
     }
 
-    pub(super) async fn take_for(&self, server: ServerId) -> Result<ServerId, StoreError> {
-        let swapped = self.server.swap(&self.db, &ROW, None, Some((&server.0, 0)));
-        match swapped.await? {
+    pub(super) async fn claim_for(&self, server: ServerId) -> Result<ServerId, StoreError> {
+        let row = IdRow::new(&server.0);
+        match self.server.put(&self.db, &ROW, None, &row, 0).await? {
             Swapped::Done => Ok(server),
-            Swapped::Found(Some(other)) => parse(&other),
+            Swapped::Found(Some(other)) => read(&other),
             Swapped::Found(None) => Err(StoreError::Conflict),
         }
     }
 }
 
-fn parse(value: &[u8]) -> Result<ServerId, StoreError> {
-    value.try_into().map(ServerId).map_err(|_| WRONG)
+fn read(row: &IdRow) -> Result<ServerId, StoreError> {
+    let id = row.id().ok_or(StoreError::Corrupt("the server's id"))?;
+    Ok(ServerId(id))
 }

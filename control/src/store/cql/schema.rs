@@ -16,28 +16,32 @@ use crate::random::{self, jittered};
 /// Each takes the tables from the version that is its place in the list to the next. Never change one that was released.
 /// A statement may be done twice: the node that began may have ended midway.
 const MIGRATIONS: [&[&str]; 1] = [&[
-    "CREATE TABLE IF NOT EXISTS {ks}.users (u blob, k tinyint, i blob, v blob, x blob, PRIMARY KEY (u, k, i)) WITH compression = {packed}",
-    "CREATE TABLE IF NOT EXISTS {ks}.users_by_username (n text PRIMARY KEY, v blob, x blob) WITH compression = {packed}",
-    "CREATE TABLE IF NOT EXISTS {ks}.users_by_email (n text PRIMARY KEY, v blob, x blob) WITH compression = {packed}",
-    "CREATE TABLE IF NOT EXISTS {ks}.sessions (s blob PRIMARY KEY, v blob, x blob) WITH compression = {packed}",
-    "CREATE TABLE IF NOT EXISTS {ks}.conferences (c blob PRIMARY KEY, v blob, x blob) WITH compression = {packed}",
-    "CREATE TABLE IF NOT EXISTS {ks}.conferences_by_slug (n text PRIMARY KEY, v blob, x blob) WITH compression = {packed}",
-    "CREATE TABLE IF NOT EXISTS {ks}.members_by_conference (c blob, b tinyint, u blob, v blob, x blob, PRIMARY KEY ((c, b), u)) \
-     WITH compression = {packed}",
-    "CREATE TABLE IF NOT EXISTS {ks}.conference_home (c blob PRIMARY KEY, v blob, x blob) WITH compression = {packed}",
+    "CREATE TABLE IF NOT EXISTS {ks}.users (account blob, kind tinyint, item blob, value blob, removed blob, \
+     PRIMARY KEY (account, kind, item)) WITH compression = {packed}",
+    "CREATE TABLE IF NOT EXISTS {ks}.users_by_username (username text PRIMARY KEY, id blob, removed blob) WITH compression = {packed}",
+    "CREATE TABLE IF NOT EXISTS {ks}.users_by_email (email text PRIMARY KEY, id blob, removed blob) WITH compression = {packed}",
+    "CREATE TABLE IF NOT EXISTS {ks}.sessions (session blob PRIMARY KEY, value blob, removed blob) WITH compression = {packed}",
+    "CREATE TABLE IF NOT EXISTS {ks}.conferences (conference blob PRIMARY KEY, state text, slug text, owner blob, \
+     created timestamp, owner_name text, visibility tinyint, title text, region text, removed blob) WITH compression = {packed}",
+    "CREATE TABLE IF NOT EXISTS {ks}.conferences_by_slug (slug text PRIMARY KEY, id blob, removed blob) WITH compression = {packed}",
+    "CREATE TABLE IF NOT EXISTS {ks}.members_by_conference (conference blob, bucket tinyint, account blob, value blob, removed blob, \
+     PRIMARY KEY ((conference, bucket), account)) WITH compression = {packed}",
+    "CREATE TABLE IF NOT EXISTS {ks}.conference_home (conference blob PRIMARY KEY, era bigint, owner text, incarnation bigint, \
+     relay text, boot blob, placement bigint, removed blob) WITH compression = {packed}",
     // A row that a dead replica brings back is a node whose counter stands still.
-    "CREATE TABLE IF NOT EXISTS {ks}.nodes (b tinyint, n text, v blob, PRIMARY KEY (b, n)) WITH gc_grace_seconds = 3600",
-    "CREATE TABLE IF NOT EXISTS {ks}.server (k tinyint PRIMARY KEY, v blob, x blob)",
-    "CREATE TABLE IF NOT EXISTS {ks}.revoked (b tinyint, n text, v bigint, PRIMARY KEY (b, n))",
+    "CREATE TABLE IF NOT EXISTS {ks}.nodes (bucket tinyint, name text, incarnation bigint, heartbeats bigint, \
+     cluster_address text, public_addresses frozen<list<text>>, PRIMARY KEY (bucket, name)) WITH gc_grace_seconds = 3600",
+    "CREATE TABLE IF NOT EXISTS {ks}.server (key tinyint PRIMARY KEY, id blob, removed blob)",
+    "CREATE TABLE IF NOT EXISTS {ks}.revoked (bucket tinyint, peer text, until timestamp, PRIMARY KEY (bucket, peer))",
     // A row that a dead replica brings back is settled again, which does no harm.
-    "CREATE TABLE IF NOT EXISTS {ks}.unfinished (b tinyint, k tinyint, i blob, n blob, t bigint, v blob, PRIMARY KEY (b, k, i, n)) \
+    "CREATE TABLE IF NOT EXISTS {ks}.unfinished (bucket tinyint, work text, id blob, attempt blob, begun timestamp, username text, \
+     email text, slug text, owner blob, created timestamp, PRIMARY KEY (bucket, work, id, attempt)) \
      WITH compression = {packed} AND gc_grace_seconds = 3600",
 ]];
 /// Time for the database to say which nodes it has.
 const TOPOLOGY_WAIT: Duration = Duration::from_secs(10);
 /// One row: the version of the tables, and the node that changes them now.
-const VERSIONS: &str =
-    "CREATE TABLE IF NOT EXISTS {ks}.schema_version (k tinyint PRIMARY KEY, v int, holder blob)";
+const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS {ks}.schema_version (key tinyint PRIMARY KEY, version int, holder blob)";
 /// A node that ended while it changed the tables stands in the way for so long, in seconds.
 const HOLD_SECONDS: i32 = 60;
 /// How long a node waits for another one to change the tables.
@@ -188,7 +192,7 @@ impl Schema<'_> {
 
     async fn version(&self) -> Result<usize, StoreError> {
         let mut look =
-            Statement::new(self.qualified("SELECT v FROM {ks}.schema_version WHERE k = 0"));
+            Statement::new(self.qualified("SELECT version FROM {ks}.schema_version WHERE key = 0"));
         look.set_consistency(Consistency::Serial);
         let rows = self.send(look, Vec::new()).await?;
         match rows.first().and_then(|row| row.columns.first()) {
@@ -203,7 +207,7 @@ impl Schema<'_> {
         let rows = self
             .run(
                 self.qualified(
-                    "UPDATE {ks}.schema_version USING TTL ? SET holder = ? WHERE k = 0 IF holder = null",
+                    "UPDATE {ks}.schema_version USING TTL ? SET holder = ? WHERE key = 0 IF holder = null",
                 ),
                 vec![CqlValue::Int(HOLD_SECONDS), holder.clone()],
             )
@@ -217,7 +221,7 @@ impl Schema<'_> {
     async fn let_go(&self, holder: &CqlValue) -> Result<(), StoreError> {
         self.run(
             self.qualified(
-                "UPDATE {ks}.schema_version SET holder = null WHERE k = 0 IF holder = ?",
+                "UPDATE {ks}.schema_version SET holder = null WHERE key = 0 IF holder = ?",
             ),
             vec![holder.clone()],
         )
@@ -237,11 +241,12 @@ impl Schema<'_> {
         let (old, new) = (CqlValue::Int(from as i32), CqlValue::Int(from as i32 + 1));
         // The first version is written over none. One that another node has written meanwhile stays.
         let (condition, values) = if from == 0 {
-            ("v = null", vec![new])
+            ("version = null", vec![new])
         } else {
-            ("v = ?", vec![new, old])
+            ("version = ?", vec![new, old])
         };
-        let set = format!("UPDATE {{ks}}.schema_version SET v = ? WHERE k = 0 IF {condition}");
+        let set =
+            format!("UPDATE {{ks}}.schema_version SET version = ? WHERE key = 0 IF {condition}");
         self.run(self.qualified(&set), values).await.map(drop)
     }
 

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use confab_protocol::control::AccountId;
+use scylla::DeserializeRow;
 use scylla::statement::prepared::PreparedStatement;
 use scylla::value::CqlValue;
 
-use super::cells::{Swapped, Ttl};
-use super::db::{Db, Kind, blob};
+use super::cas_table::{Swapped, Ttl};
+use super::db::{Db, Kind};
 use super::keys::{self, SESSION};
-use super::{Core, ROUNDS, values};
+use super::{Core, ROUNDS, packed};
 use crate::clock::UnixMillis;
 use crate::store::batch::join_all;
 use crate::store::{Rotation, SessionId, SessionRecord, StoreError};
@@ -28,12 +29,20 @@ pub(super) struct Pointers {
     list: PreparedStatement,
 }
 
+/// A session in an account's list.
+#[derive(DeserializeRow)]
+struct SessionOf {
+    item: Vec<u8>,
+}
+
 impl Pointers {
     pub(super) async fn prepare(db: &Db, table: &str) -> Result<Self, StoreError> {
-        let insert = format!("INSERT INTO {table} (u, k, i) VALUES (?, ?, ?) USING TTL ?");
-        let delete = format!("DELETE FROM {table} WHERE u = ? AND k = ? AND i = ?");
-        let list =
-            format!("SELECT i FROM {table} WHERE u = ? AND k = {SESSION} AND i > ? LIMIT {CHUNK}");
+        let insert =
+            format!("INSERT INTO {table} (account, kind, item) VALUES (?, ?, ?) USING TTL ?");
+        let delete = format!("DELETE FROM {table} WHERE account = ? AND kind = ? AND item = ?");
+        let list = format!(
+            "SELECT item FROM {table} WHERE account = ? AND kind = {SESSION} AND item > ? LIMIT {CHUNK}"
+        );
         Ok(Self {
             insert: db.prepare(&insert, Kind::Write).await?,
             delete: db.prepare(&delete, Kind::Write).await?,
@@ -44,14 +53,12 @@ impl Pointers {
     async fn add(&self, db: &Db, session: &SessionRecord) -> Result<(), StoreError> {
         let mut values = keys::session_of(session.account, session.id).to_vec();
         values.push(CqlValue::Int(ttl(session)));
-        db.run(&self.insert, values).await?;
-        Ok(())
+        Ok(db.execute(&self.insert, values).await?)
     }
 
     async fn remove(&self, db: &Db, account: AccountId, id: SessionId) -> Result<(), StoreError> {
         let key = keys::session_of(account, id);
-        db.run(&self.delete, key.to_vec()).await?;
-        Ok(())
+        Ok(db.execute(&self.delete, key).await?)
     }
 
     /// Some of the account's sessions, by id, from the one after `last` on.
@@ -62,22 +69,18 @@ impl Pointers {
         last: Vec<u8>,
     ) -> Result<Vec<SessionId>, StoreError> {
         let values = vec![keys::bytes(account.as_bytes()), CqlValue::Blob(last)];
-        let answer = db.run(&self.list, values).await?;
-        let id = |row: scylla::value::Row| {
-            let id = blob(row.columns.into_iter().next().flatten());
-            values::id(&id.unwrap_or_default()).map(SessionId)
-        };
-        answer.rows.into_iter().map(id).collect()
+        let rows: Vec<SessionOf> = db.rows(&self.list, values).await?;
+        let ids = rows.iter().map(|row| keys::read_id(&row.item));
+        ids.map(|id| id.map(SessionId)).collect()
     }
 }
 
 impl Core {
     pub(super) async fn create_session(&self, session: &SessionRecord) -> Result<(), StoreError> {
         self.pointers.add(&self.db, session).await?;
-        let value = values::session(session);
-        let key = keys::id(&session.id.0);
+        let (key, row) = (keys::id(&session.id.0), packed::session(session));
         self.sessions
-            .swap(&self.db, &key, None, Some((&value, ttl(session))))
+            .put(&self.db, &key, None, &row, ttl(session))
             .await?;
         // Looked at last: who deletes the account closes it first, then ends the sessions that it finds.
         if self.is_account(session.account).await? {
@@ -95,7 +98,7 @@ impl Core {
         let Some(value) = self.sessions.read(&self.db, &keys::id(&id.0)).await? else {
             return Ok(None);
         };
-        let session = values::read_session(id, &value)?;
+        let session = packed::read_session(id, &value)?;
         Ok((session.expires > now).then_some(session))
     }
 
@@ -110,7 +113,7 @@ impl Core {
         let mut found = self.sessions.read(&self.db, &key).await?;
         for _ in 0..ROUNDS {
             let value = found.ok_or(StoreError::NotFound)?;
-            let session = values::read_session(id, &value)?;
+            let session = packed::read_session(id, &value)?;
             if session.generation == next && session.secret_hash == rotation.secret_hash {
                 return Ok(());
             }
@@ -127,10 +130,10 @@ impl Core {
             };
             // First, so that no session outlives its place in the list.
             self.pointers.add(&self.db, &moved_on).await?;
-            let new = values::session(&moved_on);
-            let swapped =
-                self.sessions
-                    .swap(&self.db, &key, Some(&value), Some((&new, ttl(&moved_on))));
+            let new = packed::session(&moved_on);
+            let swapped = self
+                .sessions
+                .put(&self.db, &key, Some(&value), &new, ttl(&moved_on));
             match swapped.await? {
                 Swapped::Done => return Ok(()),
                 Swapped::Found(other) => found = other,
@@ -144,7 +147,7 @@ impl Core {
         let Some(value) = self.sessions.read(&self.db, &key).await? else {
             return Ok(());
         };
-        let session = values::read_session(id, &value)?;
+        let session = packed::read_session(id, &value)?;
         if session.generation != generation || session.used {
             return Ok(());
         }
@@ -152,10 +155,10 @@ impl Core {
             used: true,
             ..session
         };
-        let new = values::session(&used);
+        let new = packed::session(&used);
         // Who was faster has moved it on, marked it or ended it.
         self.sessions
-            .swap(&self.db, &key, Some(&value), Some((&new, ttl(&used))))
+            .put(&self.db, &key, Some(&value), &new, ttl(&used))
             .await
             .map(drop)
     }
@@ -169,10 +172,10 @@ impl Core {
         let mut found = self.sessions.read(&self.db, &key).await?;
         let was_there = found.is_some();
         while let Some(value) = found {
-            if values::read_session(id, &value)?.account != account {
+            if packed::read_session(id, &value)?.account != account {
                 return Ok(false);
             }
-            let swapped = self.sessions.swap(&self.db, &key, Some(&value), None);
+            let swapped = self.sessions.remove(&self.db, &key, &value);
             found = match swapped.await? {
                 Swapped::Done => None,
                 Swapped::Found(other) => other,

@@ -84,7 +84,7 @@ async fn a_node_is_forgotten_after_a_day() {
     };
     assert_eq!(store.beat(node).await, Ok(()));
     let look = format!(
-        "SELECT TTL(v) FROM {}.nodes WHERE b = 0",
+        "SELECT TTL(incarnation) FROM {}.nodes WHERE bucket = 0",
         config.address.keyspace
     );
     let answer = store.core.db.session.query_unpaged(look, ()).await;

@@ -45,7 +45,7 @@ async fn two_nodes_may_make_the_tables_at_once() {
     let store = open(&config).await;
     // A newer program's tables are left alone.
     let newer = format!(
-        "UPDATE {}.schema_version SET v = 99 WHERE k = 0 IF v = 1",
+        "UPDATE {}.schema_version SET version = 99 WHERE key = 0 IF version = 1",
         config.address.keyspace
     );
     store

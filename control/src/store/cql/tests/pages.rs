@@ -3,7 +3,7 @@
 use confab_protocol::control::room::Role;
 
 use super::*;
-use crate::store::cql::unfinished::{self, Work};
+use crate::store::cql::journal::{self, Work};
 
 /// More than two pieces of any list of an account.
 const MANY: usize = 150;
@@ -108,14 +108,12 @@ async fn a_conference_with_many_members_is_seen_whole_and_goes_whole() {
 async fn a_sweep_reads_all_notes() {
     with_store(async |store| {
         let core = &store.core;
-        let notes = 2 * unfinished::CHUNK + 10;
+        let notes = 2 * journal::CHUNK + 10;
         let begun = (0..notes).map(|number| async move {
             let mut id = [0; 16];
             id[..8].copy_from_slice(&(number as u64).to_be_bytes());
-            let work = Work::DeleteAccount;
-            core.journal
-                .begin(&core.db, work, &id, UnixMillis(0), Vec::new())
-                .await
+            let work = Work::DeleteAccount(AccountId::new(id));
+            core.journal.begin(&core.db, work, UnixMillis(0)).await
         });
         for note in join_all(begun).await {
             assert!(note.is_ok());
