@@ -4,7 +4,7 @@ use confab_protocol::control::{AccountId, Email, Username};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{broken, millis, parsed, signed};
+use super::columns::{broken, millis, parsed, signed};
 use crate::clock::UnixMillis;
 use crate::domain::PasswordHash;
 use crate::store::{

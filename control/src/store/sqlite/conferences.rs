@@ -5,7 +5,8 @@ use confab_protocol::control::{AccountId, ConferenceId, Region, Slug};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{accounts, broken, millis, page, parsed, row_of, signed, unsigned};
+use super::accounts;
+use super::columns::{broken, millis, page, parsed, row_of, signed, unsigned};
 use crate::store::{
     ConferenceRecord, Cursor, MemberRecord, Membership, Name, Page, Standing, StoreError,
 };

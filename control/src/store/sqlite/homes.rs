@@ -5,7 +5,7 @@ use confab_protocol::control::ConferenceId;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{parsed, signed, unsigned};
+use super::columns::{parsed, signed, unsigned};
 use crate::clock::UnixMillis;
 use crate::domain::Peer;
 use crate::store::{HomePlace, HomeRecord, NodeRecord, NodeRun, ServerId, StoreError};

@@ -1,0 +1,119 @@
+//! Accounts, their names and passwords.
+
+use super::*;
+
+pub(super) async fn run(store: &Arc<dyn Store>) {
+    accounts_are_found_by_every_name(store).await;
+    a_name_has_one_holder(store).await;
+    one_of_many_claimants_gets_the_name(store).await;
+    a_password_is_set_by_condition(store).await;
+}
+
+async fn accounts_are_found_by_every_name(store: &Arc<dyn Store>) {
+    let account = make_account(store).await;
+    let found = Ok(Some(account.clone()));
+    assert_eq!(store.account(account.id).await, found);
+    assert_eq!(
+        store.account_by_username(account.username.clone()).await,
+        found
+    );
+    assert_eq!(store.account_by_email(account.email.clone()).await, found);
+    assert_eq!(
+        store.create_account(account).await,
+        Ok(()),
+        "it may be repeated"
+    );
+    let nobody = some_account();
+    assert_eq!(store.account(nobody.id).await, Ok(None));
+    assert_eq!(store.account_by_username(nobody.username).await, Ok(None));
+    assert_eq!(store.account_by_email(nobody.email).await, Ok(None));
+}
+
+async fn a_name_has_one_holder(store: &Arc<dyn Store>) {
+    let account = make_account(store).await;
+    let same_name = AccountRecord {
+        username: account.username.clone(),
+        ..some_account()
+    };
+    let same_email = AccountRecord {
+        email: account.email.clone(),
+        ..some_account()
+    };
+    let taken = |name| Err(StoreError::Taken(name));
+    assert_eq!(
+        store.create_account(same_name.clone()).await,
+        taken(Name::Username)
+    );
+    assert_eq!(
+        store.create_account(same_email.clone()).await,
+        taken(Name::Email)
+    );
+    // What failed has claimed nothing.
+    let with_freed = AccountRecord {
+        username: same_email.username,
+        email: same_name.email,
+        ..some_account()
+    };
+    assert_eq!(store.create_account(with_freed).await, Ok(()));
+    assert_eq!(
+        store.account_by_username(account.username.clone()).await,
+        Ok(Some(account))
+    );
+}
+
+async fn one_of_many_claimants_gets_the_name(store: &Arc<dyn Store>) {
+    let template = some_account();
+    let claim = |turn: usize| {
+        let mut account = some_account();
+        // Half of them want the name, half the address, and one account wants both.
+        match turn {
+            0 => {
+                (account.username, account.email) =
+                    (template.username.clone(), template.email.clone())
+            }
+            turn if turn % 2 == 0 => account.username = template.username.clone(),
+            _ => account.email = template.email.clone(),
+        }
+        let store = store.clone();
+        tokio::spawn(async move { (account.clone(), store.create_account(account).await) })
+    };
+    let claims: Vec<_> = (0..CLAIMANTS).map(claim).collect();
+    let mut winners = Vec::new();
+    for claim in claims {
+        let (account, result) = claim.await.expect("a claim ends");
+        match result {
+            Ok(()) => winners.push(account),
+            Err(error) => assert!(matches!(error, StoreError::Taken(_)), "{error}"),
+        }
+    }
+    let holders = |is_it: fn(&AccountRecord, &AccountRecord) -> bool| {
+        winners
+            .iter()
+            .filter(|winner| is_it(winner, &template))
+            .count()
+    };
+    assert_eq!(holders(|one, other| one.username == other.username), 1);
+    assert_eq!(holders(|one, other| one.email == other.email), 1);
+}
+
+async fn a_password_is_set_by_condition(store: &Arc<dyn Store>) {
+    let account = make_account(store).await;
+    let (one, other) = (some_hash(), some_hash());
+    assert_eq!(
+        store
+            .set_password(account.id, account.password.clone(), one.clone())
+            .await,
+        Ok(())
+    );
+    let late = store
+        .set_password(account.id, account.password, other.clone())
+        .await;
+    assert_eq!(late, Err(StoreError::Conflict));
+    let found = store
+        .account(account.id)
+        .await
+        .map(|found| found.map(|found| found.password));
+    assert_eq!(found, Ok(Some(one.clone())));
+    let nobody = store.set_password(some_account().id, one, other).await;
+    assert_eq!(nobody, Err(StoreError::NotFound));
+}

@@ -1,0 +1,167 @@
+//! The store in a file: the suite of all stores, a restart, and the size of a user.
+
+use std::sync::Arc;
+
+use confab_protocol::control::room::Role;
+
+use super::*;
+
+#[tokio::test]
+async fn it_does_what_a_store_has_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&dir.path().join("store")).unwrap();
+    crate::store::conformance::run(Arc::new(store)).await;
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let conference = ConferenceId::new([1; 16]);
+    let mut old = None;
+    for era in 1..=3 {
+        let store = SqliteStore::open(&path).unwrap();
+        assert_eq!(store.home(conference).await, Ok(old.clone()));
+        let new = HomeRecord {
+            era,
+            owner: Some(NodeRun::new("local".parse().unwrap())),
+            place: None,
+        };
+        let written = store.write_home(conference, old, new.clone()).await;
+        assert_eq!(written, Ok(()));
+        old = Some(new);
+    }
+}
+
+/// What a store has to hold for each of very many people: an account, a session and a membership.
+#[tokio::test]
+async fn a_user_takes_428_bytes_at_most() {
+    const USERS: u64 = 10_000;
+    const CONFERENCES: u64 = 500;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let store = SqliteStore::open(&path).unwrap();
+    let now = UnixMillis(1_790_000_000_000);
+    let standing = Standing {
+        revision: 0,
+        role: Role::Member,
+        muted: false,
+        since: now,
+    };
+    let conference = |number: u64| {
+        let mut id = [0; 16];
+        id[8..].copy_from_slice(&number.to_be_bytes());
+        ConferenceId::new(id)
+    };
+    let mut size_before = 0;
+    for number in 0..USERS {
+        let now = UnixMillis(now.0 + number);
+        let id = AccountId::new(crate::random::time_ordered_id(now));
+        let hex = data_encoding::HEXLOWER.encode(&id.as_bytes()[11..]);
+        let mut password = [1; 60];
+        crate::random::fill(&mut password[12..]);
+        let account = AccountRecord {
+            id,
+            username: format!("{}{hex}", number % 7).parse().unwrap(),
+            email: format!("{hex}@mail.example").parse().unwrap(),
+            password: PasswordHash::from_bytes(&password).unwrap(),
+            birthday: "1990-01-31".parse().unwrap(),
+            created: now,
+        };
+        if number < CONFERENCES {
+            let made = ConferenceRecord {
+                id: conference(number),
+                slug: format!("conference-{number}").parse().unwrap(),
+                title: "A conference".parse().unwrap(),
+                visibility: confab_protocol::control::room::Visibility::Public,
+                owner: id,
+                owner_name: account.username.clone(),
+                created: now,
+                region: None,
+            };
+            store.create_account(account).await.unwrap();
+            store.create_conference(made).await.unwrap();
+            size_before = size(&path);
+            continue;
+        }
+        let session = SessionRecord {
+            id: SessionId(crate::random::time_ordered_id(now)),
+            account: id,
+            generation: 0,
+            secret_hash: crate::random::bytes(),
+            used: true,
+            device: "windows".parse().unwrap(),
+            created: now,
+            rotated: now,
+            expires: now,
+        };
+        // Written in one batch, in this order.
+        let writes = (
+            store.create_account(account),
+            store.create_session(session),
+            store.add_member(conference(number * 7919 % CONFERENCES), id, standing),
+        );
+        writes.0.await.unwrap();
+        writes.1.await.unwrap();
+        writes.2.await.unwrap();
+    }
+    let bytes = (size(&path) - size_before) / (USERS - CONFERENCES);
+    assert!(bytes <= 428, "{bytes} bytes");
+}
+
+/// Bytes of the pages in use, those in the log included.
+fn size(path: &Path) -> u64 {
+    let db = rusqlite::Connection::open(path).unwrap();
+    let pragma = |name: &str| -> u64 {
+        db.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, u32>(0))
+            .unwrap()
+            .into()
+    };
+    (pragma("page_count") - pragma("freelist_count")) * pragma("page_size")
+}
+
+#[tokio::test]
+async fn a_sweep_goes_through_more_than_one_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&dir.path().join("store")).unwrap();
+    let now = UnixMillis(1_790_000_000_000);
+    let account = AccountRecord {
+        id: AccountId::new([1; 16]),
+        username: "ann".parse().unwrap(),
+        email: "ann@example.org".parse().unwrap(),
+        password: PasswordHash::from_bytes(&[1; 60]).unwrap(),
+        birthday: "1990-01-31".parse().unwrap(),
+        created: now,
+    };
+    store.create_account(account.clone()).await.unwrap();
+    let count = u64::from(SWEEP_STEP) * 2 + 10;
+    let mut writes = Vec::new();
+    for number in 0..count {
+        let session = SessionRecord {
+            id: SessionId(crate::random::bytes()),
+            account: account.id,
+            generation: 0,
+            secret_hash: [0; 16],
+            used: true,
+            device: "phone".parse().unwrap(),
+            created: now,
+            rotated: now,
+            // Every second one has expired.
+            expires: UnixMillis(now.0 + number % 2),
+        };
+        writes.push(store.create_session(session));
+        if writes.len() == 500 {
+            for write in writes.drain(..) {
+                write.await.unwrap();
+            }
+        }
+    }
+    for write in writes {
+        write.await.unwrap();
+    }
+    assert_eq!(store.sweep(now).await, Ok(count / 2));
+    assert_eq!(
+        store.sessions_of(account.id, now).await.unwrap().len() as u64,
+        count / 2
+    );
+}
