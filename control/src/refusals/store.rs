@@ -1,4 +1,4 @@
-//! Reads and writes that the store did not do.
+//! The refusals that clients get for errors of the store.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use confab_protocol::control::{ErrorCode, Refusal};
 
 use crate::store::{Name, StoreError};
 
-/// Long enough for a queue to run empty.
+/// Time for a queue to become empty.
 const BUSY_RETRY: Duration = Duration::from_millis(500);
-/// Long enough for the other write to be done.
+/// Time for a concurrent write to end.
 const CONFLICT_RETRY: Duration = Duration::from_millis(50);
 
 impl From<StoreError> for Refusal {

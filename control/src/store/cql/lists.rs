@@ -1,4 +1,4 @@
-//! Rows that are read together: an account's conferences, a conference's members.
+//! Lists: an account's conferences, a conference's members.
 
 use confab_protocol::control::{AccountId, ConferenceId};
 use scylla::DeserializeRow;
@@ -6,16 +6,16 @@ use scylla::statement::prepared::PreparedStatement;
 use scylla::value::CqlValue;
 
 use super::db::{Db, Kind};
-use super::keys::{self, BUCKETS, OWNED, Place};
+use super::keys::{self, BUCKETS, ListEntry, OWNED};
 use super::rows::Packed;
 use super::{Core, packed};
 use crate::store::batch::join_all;
 use crate::store::{Cursor, MemberRecord, Membership, Page, StoreError};
 
-/// Rows of an account's list that are looked at together.
+/// Entries of an account's list that are read at a time.
 pub(super) const CHUNK: i32 = 64;
 
-/// The statements that read several rows.
+/// The statements that read lists.
 pub(super) struct Lists {
     members: PreparedStatement,
     count_members: PreparedStatement,
@@ -51,17 +51,17 @@ impl Lists {
 }
 
 impl Core {
-    /// The conferences that are in the account's list as its own.
+    /// The conferences in the account's list of owned ones.
     pub(super) async fn owned(&self, account: AccountId) -> Result<Vec<ConferenceId>, StoreError> {
         let (mut owned, mut last) = (Vec::new(), Vec::new());
         loop {
             let values = vec![keys::bytes(account.as_bytes()), CqlValue::Blob(last)];
-            let places = places(account, self.db.rows(&self.lists.owned, values).await?)?;
-            let there = places.iter().filter(|(_, listed)| listed.is_some());
-            owned.extend(there.map(|(place, _)| place.conference));
-            match places.last() {
-                Some((place, _)) if places.len() == CHUNK as usize => {
-                    last = place.conference.as_bytes().to_vec();
+            let entries = entries(account, self.db.rows(&self.lists.owned, values).await?)?;
+            let there = entries.iter().filter(|(_, listed)| listed.is_some());
+            owned.extend(there.map(|(entry, _)| entry.conference));
+            match entries.last() {
+                Some((entry, _)) if entries.len() == CHUNK as usize => {
+                    last = entry.conference.as_bytes().to_vec();
                 }
                 _ => return Ok(owned),
             }
@@ -75,30 +75,30 @@ impl Core {
         limit: u32,
     ) -> Result<Page<Membership>, StoreError> {
         let after = match after {
-            None => Place::before_all(account),
+            None => ListEntry::before_all(account),
             Some(cursor) => {
                 let (list, id) = cursor_parts(&cursor)?;
-                Place {
+                ListEntry {
                     conference: ConferenceId::new(id),
                     account,
                     list: list as i8,
                 }
             }
         };
-        let mut rows = self.places_after(&after, more(limit)).await?;
-        let next = cut(&mut rows, limit, |(place, _)| {
-            cursor(place.list as u8, place.conference.as_bytes())
+        let mut rows = self.entries_after(&after, more(limit)).await?;
+        let next = cut(&mut rows, limit, |(entry, _)| {
+            cursor(entry.list as u8, entry.conference.as_bytes())
         });
-        let reads = rows.iter().map(|(place, _)| async move {
+        let reads = rows.iter().map(|(entry, _)| async move {
             let (conference, standing) = tokio::join!(
-                self.conference(place.conference),
-                self.member(place.conference, account)
+                self.conference(entry.conference),
+                self.member(entry.conference, account)
             );
             Ok::<_, StoreError>((conference?, standing?))
         });
         let mut items = Vec::new();
         for read in join_all(reads).await {
-            // A place may have been removed, or a crash may have left it to lead nowhere.
+            // The entry may have been removed, or a crash may have left it without a conference.
             if let (Some(conference), Some(standing)) = read? {
                 items.push(Membership {
                     conference,
@@ -129,7 +129,7 @@ impl Core {
         if self.conference(conference).await?.is_none() {
             return Ok(none);
         }
-        // All that may be needed at once: most conferences are small and lie in many buckets.
+        // All buckets at once: most conferences are small, and spread over many of them.
         let last = &last;
         let reads = (first..BUCKETS).map(|bucket| async move {
             let after = if bucket == first {
@@ -152,7 +152,7 @@ impl Core {
         let accounts = join_all(reads).await;
         let mut items = Vec::with_capacity(rows.len());
         for ((_, (_, value)), account) in rows.into_iter().zip(accounts) {
-            // The standing may have been removed, and the account be on its way out.
+            // The standing may have been removed, or the account may be closing.
             if let (Some(value), Some(account)) = (value, account?) {
                 items.push(MemberRecord {
                     account: account.id,
@@ -193,21 +193,21 @@ impl Core {
         rows.into_iter().map(member).collect()
     }
 
-    /// Rows of the account's lists, from the one after `after` on: places with their values, or `None` for one that was removed.
-    pub(super) async fn places_after(
+    /// Rows of the account's lists, from the one after `after` on: entries with their values, or `None` for one that was removed.
+    pub(super) async fn entries_after(
         &self,
-        after: &Place,
+        after: &ListEntry,
         limit: i32,
-    ) -> Result<Vec<ListedPlace>, StoreError> {
+    ) -> Result<Vec<ListedConference>, StoreError> {
         let mut values = after.key().to_vec();
         values.push(CqlValue::Int(limit));
         let rows = self.db.rows(&self.lists.conferences, values).await?;
-        places(after.account, rows)
+        entries(after.account, rows)
     }
 }
 
-/// A place in an account's list with its value; `None` if it was removed.
-pub(super) type ListedPlace = (Place, Option<Packed>);
+/// An entry of an account's list with its value; `None` if it was removed.
+pub(super) type ListedConference = (ListEntry, Option<Packed>);
 
 #[derive(DeserializeRow)]
 struct MemberRow {
@@ -216,7 +216,7 @@ struct MemberRow {
 }
 
 #[derive(DeserializeRow)]
-struct PlaceRow {
+struct EntryRow {
     kind: i8,
     item: Vec<u8>,
     value: Option<Vec<u8>>,
@@ -227,24 +227,24 @@ struct CountRow {
     count: i64,
 }
 
-fn places(account: AccountId, rows: Vec<PlaceRow>) -> Result<Vec<ListedPlace>, StoreError> {
-    let place = |row: PlaceRow| {
-        let place = Place {
+fn entries(account: AccountId, rows: Vec<EntryRow>) -> Result<Vec<ListedConference>, StoreError> {
+    let entry = |row: EntryRow| {
+        let entry = ListEntry {
             conference: ConferenceId::new(keys::read_id(&row.item)?),
             account,
             list: row.kind,
         };
-        Ok((place, row.value.map(Packed::new)))
+        Ok((entry, row.value.map(Packed::new)))
     };
-    rows.into_iter().map(place).collect()
+    rows.into_iter().map(entry).collect()
 }
 
-/// One row more than the page holds tells whether there is a next one.
+/// One row more than the page has, to learn whether there is a next page.
 fn more(limit: u32) -> i32 {
     i32::try_from(limit).unwrap_or(i32::MAX).saturating_add(1)
 }
 
-/// Cuts the rows to the page; where the next one begins, when there is one.
+/// Cuts the rows to the page. Returns the start of the next page, if there is one.
 fn cut<T>(rows: &mut Vec<T>, limit: u32, cursor: impl Fn(&T) -> Cursor) -> Option<Cursor> {
     if rows.len() <= limit as usize {
         return None;
@@ -253,7 +253,7 @@ fn cut<T>(rows: &mut Vec<T>, limit: u32, cursor: impl Fn(&T) -> Cursor) -> Optio
     rows.last().map(cursor)
 }
 
-/// `bucket or list (1) · id (16)` of the last row that was given.
+/// `bucket or kind (1) · id (16)` of the last row of the page.
 fn cursor(first: u8, id: &[u8; 16]) -> Cursor {
     Cursor([&[first], id.as_slice()].concat().into())
 }

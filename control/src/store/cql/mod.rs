@@ -90,7 +90,7 @@ use lists::Lists;
 use nodes::Nodes;
 use revoked::Revoked;
 use rows::{IdRow, Packed};
-use sessions::Pointers;
+use sessions::SessionLists;
 
 /// Attempts to change a row that others change at the same time.
 const ROUNDS: u32 = 8;
@@ -108,7 +108,7 @@ struct Core {
     by_username: CasTable<IdRow>,
     by_email: CasTable<IdRow>,
     sessions: CasTable<Packed>,
-    pointers: Pointers,
+    session_lists: SessionLists,
     conferences: CasTable<ConferenceRow>,
     by_slug: CasTable<IdRow>,
     members: CasTable<Packed>,
@@ -185,7 +185,7 @@ impl Core {
             by_username: CasTable::prepare(&db, &table("users_by_username"), &["username"]).await?,
             by_email: CasTable::prepare(&db, &table("users_by_email"), &["email"]).await?,
             sessions: CasTable::prepare(&db, &table("sessions"), &["session"]).await?,
-            pointers: Pointers::prepare(&db, &users).await?,
+            session_lists: SessionLists::prepare(&db, &users).await?,
             conferences: CasTable::prepare(&db, &table("conferences"), &["conference"]).await?,
             by_slug: CasTable::prepare(&db, &table("conferences_by_slug"), &["slug"]).await?,
             members: CasTable::prepare(&db, &members, &["conference", "bucket", "account"]).await?,

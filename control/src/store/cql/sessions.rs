@@ -1,4 +1,4 @@
-//! Sessions: a row each that the database forgets by itself, and a list of them for each account.
+//! Sessions: rows that expire in the database, and a list of them for each account.
 
 use std::time::Duration;
 
@@ -15,15 +15,15 @@ use crate::clock::UnixMillis;
 use crate::store::batch::join_all;
 use crate::store::{Rotation, SessionId, SessionRecord, StoreError};
 
-/// A row outlives its session by so much: the database counts whole seconds, and may begin within one.
+/// Added to the life of a row: the database counts whole seconds, and may begin within one.
 const TTL_SLACK: Duration = Duration::from_secs(2);
-/// Longest time that every database takes: 20 years.
+/// The longest TTL that every database accepts: 20 years.
 const MAX_TTL: Duration = Duration::from_secs(20 * 365 * 24 * 60 * 60);
-/// Rows that are read at a time.
+/// Entries that are read at a time.
 const CHUNK: usize = 32;
 
-/// The rows of `users` that lead to sessions.
-pub(super) struct Pointers {
+/// The statements on the lists of sessions in `users`.
+pub(super) struct SessionLists {
     insert: PreparedStatement,
     delete: PreparedStatement,
     list: PreparedStatement,
@@ -35,7 +35,7 @@ struct SessionOf {
     item: Vec<u8>,
 }
 
-impl Pointers {
+impl SessionLists {
     pub(super) async fn prepare(db: &Db, table: &str) -> Result<Self, StoreError> {
         let insert =
             format!("INSERT INTO {table} (account, kind, item) VALUES (?, ?, ?) USING TTL ?");
@@ -77,12 +77,12 @@ impl Pointers {
 
 impl Core {
     pub(super) async fn create_session(&self, session: &SessionRecord) -> Result<(), StoreError> {
-        self.pointers.add(&self.db, session).await?;
+        self.session_lists.add(&self.db, session).await?;
         let (key, row) = (keys::id(&session.id.0), packed::session(session));
         self.sessions
             .put(&self.db, &key, None, &row, ttl(session))
             .await?;
-        // Looked at last: who deletes the account closes it first, then ends the sessions that it finds.
+        // Checked last: the deletion of an account closes it first, then ends the sessions that it finds.
         if self.is_account(session.account).await? {
             return Ok(());
         }
@@ -128,8 +128,8 @@ impl Core {
                 expires: rotation.expires,
                 ..session
             };
-            // First, so that no session outlives its place in the list.
-            self.pointers.add(&self.db, &moved_on).await?;
+            // First, so that no session outlives its entry in the list.
+            self.session_lists.add(&self.db, &moved_on).await?;
             let new = packed::session(&moved_on);
             let swapped = self
                 .sessions
@@ -156,7 +156,7 @@ impl Core {
             ..session
         };
         let new = packed::session(&used);
-        // Who was faster has moved it on, marked it or ended it.
+        // A concurrent write that was first has rotated, marked or ended it.
         self.sessions
             .put(&self.db, &key, Some(&value), &new, ttl(&used))
             .await
@@ -181,8 +181,8 @@ impl Core {
                 Swapped::Found(other) => other,
             };
         }
-        // Last: a session that is not in the list could not be found any more.
-        self.pointers.remove(&self.db, account, id).await?;
+        // Last: a session that is not in the list cannot be found.
+        self.session_lists.remove(&self.db, account, id).await?;
         Ok(was_there)
     }
 
@@ -193,10 +193,10 @@ impl Core {
     ) -> Result<Vec<SessionRecord>, StoreError> {
         let (mut sessions, mut last) = (Vec::new(), Vec::new());
         loop {
-            let ids = self.pointers.list(&self.db, account, last).await?;
+            let ids = self.session_lists.list(&self.db, account, last).await?;
             let reads = ids.iter().map(|id| self.session(*id, now));
             for session in join_all(reads).await {
-                // One whose place in the list outlived it, or that another account had first.
+                // The entry may have outlived its session, or the id may be another account's.
                 sessions.extend(session?.filter(|session| session.account == account));
             }
             match ids.last() {
@@ -215,7 +215,7 @@ impl Core {
     ) -> Result<Vec<SessionId>, StoreError> {
         let (mut ended, mut last) = (Vec::new(), Vec::new());
         loop {
-            let ids = self.pointers.list(&self.db, account, last).await?;
+            let ids = self.session_lists.list(&self.db, account, last).await?;
             let mut goes: Vec<_> = ids.iter().filter(|id| Some(**id) != keep).collect();
             let ends = goes.iter().map(|id| self.end_session(account, **id));
             let outcomes: Result<Vec<bool>, _> = join_all(ends).await.into_iter().collect();
@@ -230,8 +230,8 @@ impl Core {
     }
 }
 
-/// How long the database keeps a session, in seconds: from its newest token to its end. No clock but the database's own
-/// counts it, so one that is wrong here ends no session.
+/// The TTL of a session: from its newest token to its end. Only the database's clock counts it, so a wrong clock on this machine ends no
+/// session.
 fn ttl(session: &SessionRecord) -> Ttl {
     let life = session.expires.since(session.rotated).min(MAX_TTL);
     let seconds = (life + TTL_SLACK).as_millis().div_ceil(1000);
