@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use confab_protocol::media::{HopKey, RecordDigest, ReplayWindow};
 
-use crate::bench_room::{BenchRoom, NullTransport, SPEAKERS};
+use crate::bench_room::{BenchRoom, SPEAKERS};
 
 /// Bytes of an uplink datagram, of a downlink header's tagged part, and of a record.
 const DATAGRAM: [u8; 108] = [9; 108];
@@ -105,59 +105,54 @@ impl Case {
 /// One frame of each speaker, forwarded to everyone else. Making the datagrams is the clients' work.
 fn fan_out(speakers: usize, members: u16) -> Round {
     let mut room = BenchRoom::new(members);
-    let mut transport = NullTransport::default();
     Box::new(move |measure| {
         let datagrams = room.frames(speakers);
-        measure(&mut || room.forward(&datagrams, &mut transport));
+        measure(&mut || room.forward(&datagrams));
     })
 }
 
 /// The same, but frames come one by one, wait for each other and share datagrams.
 fn bundling(speakers: usize, members: u16) -> Round {
     let mut room = BenchRoom::new(members);
-    room.worker.set_window(WINDOW);
-    let mut transport = NullTransport::default();
+    room.set_window(WINDOW);
     Box::new(move |measure| {
         let datagrams = room.frames(speakers);
-        measure(&mut || room.forward_one_by_one(&datagrams, WINDOW, &mut transport));
+        measure(&mut || room.forward_one_by_one(&datagrams, WINDOW));
     })
 }
 
 /// What the relay does to know whose a datagram is: find the session, check its tag and number; and a short answer.
 fn keep_alives(members: u16, is_churning: bool) -> Round {
     let mut room = BenchRoom::new(members);
-    let mut transport = NullTransport::default();
     let mut churn = Churn::default();
     Box::new(move |measure| {
         if is_churning {
             churn.turn(&mut room);
         }
         let datagrams = room.keep_alives();
-        measure(&mut || room.forward(&datagrams, &mut transport));
+        measure(&mut || room.forward(&datagrams));
     })
 }
 
 /// A frame to a hundred while somebody comes and somebody goes each time; publishing the change is not counted.
 fn churn() -> Round {
     let mut room = BenchRoom::new(100);
-    let mut transport = NullTransport::default();
     let mut churn = Churn::default();
     Box::new(move |measure| {
         churn.turn(&mut room);
         let datagrams = room.frames(1);
-        measure(&mut || room.forward(&datagrams, &mut transport));
+        measure(&mut || room.forward(&datagrams));
     })
 }
 
 /// Frames of those who have no place, while others of the same account have all of them.
 fn noise() -> Round {
     let mut room = BenchRoom::new(100);
-    let mut transport = NullTransport::default();
     Box::new(move |measure| {
         let datagrams = room.frames(SPEAKERS + NOISE);
         let (speech, noise) = datagrams.split_at(SPEAKERS);
-        room.forward(speech, &mut transport);
-        measure(&mut || room.forward_of(SPEAKERS, noise, &mut transport));
+        room.forward(speech);
+        measure(&mut || room.forward_of(SPEAKERS, noise));
     })
 }
 

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::bench_room::{BenchRoom, NullTransport};
+use crate::bench_room::BenchRoom;
 use crate::cases::Case;
 use crate::figures::{Figure, Goal, median};
 use crate::load::Shape;
@@ -69,11 +69,10 @@ pub async fn figures(
 /// User space for one receiver of a room of 1000, tag included, nothing sent.
 fn user_time() -> Figure {
     let mut room = BenchRoom::new(1000);
-    let mut transport = NullTransport::default();
     let rounds = (0..2000).map(|_| {
         let frames = room.frames(1);
         let start = Instant::now();
-        room.forward(&frames, &mut transport);
+        room.forward(&frames);
         start.elapsed().as_secs_f64() * 1e9 / 999.0
     });
     let value = median(rounds.collect());

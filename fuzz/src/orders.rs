@@ -162,7 +162,7 @@ impl Play {
             }
         }
         for mailbox in &self.mailboxes {
-            for command in mailbox.take(usize::MAX) {
+            while let Some(command) = mailbox.next() {
                 self.open += match command {
                     WorkerCommand::Open(_) => 1,
                     WorkerCommand::Close(..) => -1,

@@ -56,6 +56,7 @@ impl Workers {
             let worker = Worker::new(
                 worker_config(flags, index),
                 Instant::now(),
+                mailbox,
                 Arc::clone(&counters),
                 Arc::clone(&crossings),
                 HopKey::new(rand::random()),
@@ -63,12 +64,10 @@ impl Workers {
             let thread = WorkerThread {
                 worker,
                 driver,
-                mailbox,
                 ended: ended.clone(),
                 heartbeat: Arc::clone(&heartbeat),
                 stop: Arc::clone(stop),
                 wakers: Arc::clone(&workers.wakers),
-                batch: usize::from(flags.batch),
                 window: WindowControl::new(flags.coalesce_min, flags.coalesce_max),
                 core,
                 busy_poll: flags.busy_poll,
@@ -87,6 +86,7 @@ fn worker_config(flags: &Flags, index: usize) -> WorkerConfig {
     WorkerConfig {
         index: index as u8,
         buffers: flags.buffers as usize,
+        batch: usize::from(flags.batch),
         speakers: usize::from(flags.speakers),
         limits: RateLimits {
             packets_per_second: flags.packet_rate,

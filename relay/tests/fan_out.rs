@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use confab_protocol::cluster::Action;
 use confab_relay::core::DropCause;
-use lab::Lab;
+use lab::{Incoming, Lab};
 
 #[test]
 fn a_frame_reaches_everyone_in_the_room_but_its_speaker() {
@@ -184,14 +184,12 @@ fn what_waited_too_long_in_the_socket_is_not_sent_at_all() {
     let mut clients: Vec<_> = (0..3).map(|sender| lab.join(1, sender)).collect();
     for (waited, heard) in [(150, 1), (250, 0)] {
         let frame = clients[0].audio("after a pause");
-        let mut packet = lab.worker().packets().take().unwrap();
-        packet.len = frame.len();
-        packet.data[..frame.len()].copy_from_slice(&frame);
-        packet.from = clients[0].address.into();
-        packet.waited = Duration::from_millis(waited);
-        let now = lab.now;
-        lab.worker().receive(now, packet);
-        lab.end_batch();
+        let incoming = Incoming {
+            from: clients[0].address,
+            bytes: frame,
+            waited: Duration::from_millis(waited),
+        };
+        lab.hand_over_late(0, incoming);
         let sent = lab.flush();
         assert_eq!(clients[1].heard(&sent).len(), heard);
     }
@@ -205,7 +203,6 @@ fn buffers_never_run_out_for_good() {
     lab.wire.capacity = Some(0);
     for round in 0..200 {
         lab.pass(Duration::from_millis(20));
-        lab.worker().make_room(20);
         let batch: Vec<_> = clients
             .iter_mut()
             .map(|client| (client.address, client.audio(&format!("{round}"))))
@@ -214,7 +211,7 @@ fn buffers_never_run_out_for_good() {
     }
     lab.wire.capacity = None;
     lab.flush();
-    assert_eq!(lab.worker().packets().available(), lab::BUFFERS);
+    assert_eq!(lab.worker().free_buffers(), lab::BUFFERS);
 }
 
 #[test]

@@ -238,7 +238,7 @@ fn a_session_whose_address_is_never_proved_ends_however_much_it_sends() {
                 .iter()
                 .map(|(_, sent)| sent.len())
                 .sum::<usize>();
-            lab.tick();
+            lab.round();
         }
         ended = lab.ended();
     }
@@ -394,7 +394,7 @@ proptest! {
         for datagram in datagrams {
             prop_assert!(lab.deliver(&ann, &datagram).is_empty());
         }
-        prop_assert_eq!(lab.worker().packets().available(), lab::BUFFERS);
+        prop_assert_eq!(lab.worker().free_buffers(), lab::BUFFERS);
     }
 
     /// Right tags, any order of numbers, any of the room's clients: nothing panics and no buffer is lost.
@@ -427,6 +427,6 @@ proptest! {
         }
         lab.wire.capacity = None;
         lab.flush();
-        prop_assert_eq!(lab.worker().packets().available(), lab::BUFFERS);
+        prop_assert_eq!(lab.worker().free_buffers(), lab::BUFFERS);
     }
 }

@@ -36,7 +36,7 @@ fn turn(lab: &mut Lab, speaker: &mut Client) -> Sent {
     lab.pass(FRAME);
     let frame = speaker.audio("x");
     let mut sent = lab.deliver(&speaker.clone(), &frame);
-    lab.tick();
+    lab.round();
     sent.extend(lab.flush());
     lab.answer(speaker, &sent);
     sent

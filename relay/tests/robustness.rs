@@ -28,7 +28,7 @@ fn a_flood_from_strangers_is_not_answered_and_leaves_nothing_behind() {
     let mut ann = lab.join(1, 0);
     let ben = lab.join(1, 1);
     let mut random = StdRng::seed_from_u64(1);
-    let before = lab.worker().packets().available();
+    let before = lab.worker().free_buffers();
     for n in 0..20_000u32 {
         let mut datagram = vec![0; random.random_range(0..1300)];
         random.fill_bytes(&mut datagram);
@@ -55,7 +55,7 @@ fn a_flood_from_strangers_is_not_answered_and_leaves_nothing_behind() {
         let sent = lab.batch(&[(from, datagram)]);
         assert!(sent.is_empty(), "a stranger was answered");
     }
-    assert_eq!(lab.worker().packets().available(), before);
+    assert_eq!(lab.worker().free_buffers(), before);
     assert!(is_heard(&mut lab, &mut ann, &ben));
     let dropped: u64 = DropCause::ALL.iter().map(|cause| lab.dropped(*cause)).sum();
     assert_eq!(dropped, 20_000, "every one has its cause");

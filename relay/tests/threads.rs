@@ -61,6 +61,7 @@ fn start() -> Running {
         let config = WorkerConfig {
             index: index as u8,
             buffers: BUFFERS,
+            batch: 64,
             speakers: 16,
             limits: RateLimits::default(),
             idle_timeout: DEADLINE,
@@ -69,6 +70,7 @@ fn start() -> Running {
         let worker = Worker::new(
             config,
             Instant::now(),
+            mailbox,
             Arc::new(Counters::default()),
             Arc::clone(&crossings),
             HopKey::new([9; 16]),
@@ -76,12 +78,10 @@ fn start() -> Running {
         let thread = WorkerThread {
             worker,
             driver,
-            mailbox,
             ended,
             heartbeat: Arc::new(Heartbeat::new(Instant::now())),
             stop: Arc::clone(&stop),
             wakers: Arc::clone(&wakers),
-            batch: 64,
             window: WindowControl::new(Duration::ZERO, Duration::ZERO),
             core: None,
             busy_poll: Duration::ZERO,

@@ -10,13 +10,13 @@ use arrayvec::ArrayVec;
 use confab_protocol::media::downlink::{
     self, MAX_RECORDS_LEN, RECORD_HEADER_LEN, RECORD_OFFSET_IN_UPLINK, Record,
 };
-use confab_protocol::media::{MediaError, PACKET_NUMBER_LIMIT, RecordDigest, TAG_LEN};
+use confab_protocol::media::{HopKey, MediaError, RecordDigest, TAG_LEN};
 
-use super::crossing::Frame;
+use super::crossing::CheckedFrame;
+use super::egress::Receiver;
 use super::packet::{KernelTime, Packet};
 use super::path::FourTuple;
 use super::session::Seat;
-use super::table::Outbound;
 use super::transport::Outgoing;
 
 /// Most frames that share a datagram: as many of the shortest useful ones as fit.
@@ -122,17 +122,15 @@ impl Bundle {
     pub(super) fn datagram_for(
         &self,
         seat: Seat,
-        receiver: &Outbound,
+        receiver: &Receiver,
     ) -> Option<(Outgoing<'_>, u64)> {
-        let to = receiver.path?;
-        if receiver.next >= PACKET_NUMBER_LIMIT {
-            return None;
-        }
+        let to = receiver.path()?;
+        let (number, key) = (receiver.next_number()?, receiver.key());
         if let Some(own) = self.spans.iter().position(|span| span.seat == seat) {
-            return self.datagram_without(own, to, receiver);
+            return self.datagram_without(own, to, number, key);
         }
         let count = self.digests.len();
-        let head = downlink::audio_header(count as u8, receiver.next, &receiver.key, &self.digests);
+        let head = downlink::audio_header(count as u8, number, key, &self.digests);
         let body = [self.records(), &[]];
         Some((Outgoing { to, head, body }, count as u64))
     }
@@ -143,7 +141,8 @@ impl Bundle {
         &self,
         own: usize,
         to: FourTuple,
-        receiver: &Outbound,
+        number: u32,
+        key: &HopKey,
     ) -> Option<(Outgoing<'_>, u64)> {
         let span = self.spans.get(own)?;
         let (before, from_own) = self.digests.split_at_checked(own)?;
@@ -153,7 +152,7 @@ impl Bundle {
             return None;
         }
         let others = before.iter().chain(after);
-        let head = downlink::audio_header(count as u8, receiver.next, &receiver.key, others);
+        let head = downlink::audio_header(count as u8, number, key, others);
         let records = self.records();
         let body = [records.get(..span.start)?, records.get(span.end..)?];
         Some((Outgoing { to, head, body }, count as u64))
@@ -239,7 +238,7 @@ impl Piece {
 
 impl Packet {
     /// Writes the record's header over the end of the uplink's. An error when it fits into no datagram.
-    pub(super) fn make_record(&mut self, frame: &Frame) -> Result<(), MediaError> {
+    pub(super) fn make_record(&mut self, frame: &CheckedFrame) -> Result<(), MediaError> {
         let sframe_len = self.record().len().saturating_sub(RECORD_HEADER_LEN);
         let header = Record::header(frame.speaker.sender, frame.level, sframe_len)?;
         self.data[RECORD_OFFSET_IN_UPLINK..][..RECORD_HEADER_LEN].copy_from_slice(&header);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use confab_protocol::media::AudioLevel;
 use crossbeam_queue::ArrayQueue;
 
-use super::fanout::Fanout;
+use super::egress::Fanout;
 use super::loudest::Speaker;
 use super::packet::Packet;
 use super::room::Room;
@@ -28,14 +28,14 @@ pub(super) enum Crossing {
     /// A datagram that came to the wrong socket.
     Datagram(Box<Packet>),
     /// A frame that passed its session's checks, for the worker that is its room's home.
-    Frame(Box<Packet>, Arc<Room>, Frame),
+    Frame(Box<Packet>, Arc<Room>, CheckedFrame),
     /// Frames for the receivers at the worker that it is handed to.
     Fanout(Fanout),
 }
 
 /// A frame that passed its session's checks, beside the packet that it is in.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Frame {
+pub(super) struct CheckedFrame {
     /// Whose.
     pub(super) speaker: Speaker,
     /// How loud it says it is.
@@ -92,29 +92,23 @@ impl Crossings {
     }
 }
 
-/// Workers that have something new in their inbox and may have to be woken: a bit for each.
+/// A set of workers: a bit for each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Rung([u64; 4]);
+pub(super) struct WorkerSet([u64; 4]);
 
-impl Rung {
-    /// Marks a worker.
-    pub(super) fn mark(&mut self, worker: u8) {
+impl WorkerSet {
+    pub(super) fn add(&mut self, worker: u8) {
         if let Some(word) = self.0.get_mut(usize::from(worker / 64)) {
             *word |= 1 << (worker % 64);
         }
     }
 
-    /// Who is marked.
-    pub fn workers(self) -> impl Iterator<Item = u8> {
+    /// The workers of the set, in the order of their indexes.
+    pub(super) fn workers(self) -> impl Iterator<Item = u8> {
         let words = self.0.into_iter().zip((0..=u8::MAX).step_by(64));
         words.flat_map(|(word, first)| {
             (0..64).filter_map(move |bit| (word >> bit & 1 == 1).then_some(first + bit))
         })
-    }
-
-    /// True when nobody is.
-    pub fn is_empty(self) -> bool {
-        self == Self::default()
     }
 }
 
@@ -124,11 +118,11 @@ mod tests {
 
     #[test]
     fn every_worker_has_a_bit_of_its_own() {
-        let mut rung = Rung::default();
-        assert!(rung.is_empty());
+        let mut set = WorkerSet::default();
+        assert_eq!(set.workers().count(), 0);
         for worker in [0, 63, 64, 255] {
-            rung.mark(worker);
+            set.add(worker);
         }
-        assert_eq!(rung.workers().collect::<Vec<_>>(), [0, 63, 64, 255]);
+        assert_eq!(set.workers().collect::<Vec<_>>(), [0, 63, 64, 255]);
     }
 }

@@ -48,11 +48,13 @@ impl Mailbox {
         self.waiting.load(Relaxed) == 0
     }
 
-    /// The next commands, `most` of them.
-    pub fn take(&self, most: usize) -> impl Iterator<Item = WorkerCommand> {
-        let commands = self.from.try_iter().take(most);
-        commands.inspect(|_| {
-            self.waiting.fetch_sub(1, Relaxed);
-        })
+    /// The next command, if one waits.
+    pub fn next(&self) -> Option<WorkerCommand> {
+        if self.is_empty() {
+            return None;
+        }
+        let command = self.from.try_recv().ok()?;
+        self.waiting.fetch_sub(1, Relaxed);
+        Some(command)
     }
 }

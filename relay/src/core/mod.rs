@@ -1,7 +1,7 @@
 //! What decides, without I/O: bytes and an `Instant` in, datagrams and events out.
 //!
-//! A datagram's way, in the order of the modules: [`packet`] (the buffer it came in) → [`ingress`] (whose, authentic,
-//! new, allowed) → `home` (among the loudest; `bundle`) → [`room`] (who hears it) → [`fanout`] (to each a header of
+//! A datagram's way, in the order of the modules: [`packet`] (the buffer it came in) → `ingress` (whose, authentic,
+//! new, allowed) → `home` (among the loudest; `bundle`) → [`room`] (who hears it) → `egress` (to each a header of
 //! its own) → [`transport`]. Frames of a room that is larger than a worker go by [`crossing`] to its home and from there.
 //!
 //! [`registry`] is the other door: control's commands. It writes what the workers read.
@@ -9,23 +9,20 @@
 mod bundle;
 pub mod counters;
 pub mod crossing;
-pub mod fanout;
+mod egress;
 pub mod fences;
 pub mod histogram;
 mod home;
-pub mod ingress;
+mod ingress;
 pub mod limits;
-mod local_rooms;
 pub mod loudest;
 pub mod mailbox;
 pub mod packet;
 pub mod path;
 pub mod registry;
-mod replies;
 pub mod room;
 pub mod session;
 pub mod slots;
-mod table;
 pub mod transport;
 pub mod window;
 pub mod worker;
@@ -37,4 +34,4 @@ pub use packet::{Packet, PacketPool};
 pub use path::FourTuple;
 pub use registry::{MediaEnded, Registry};
 pub use transport::{Outgoing, SendStatus, Transport};
-pub use worker::{Worker, WorkerCommand};
+pub use worker::{Round, Worker, WorkerCommand};

@@ -9,6 +9,9 @@ use super::path::FourTuple;
 /// Bytes of a receive buffer: one more than a datagram may have, so that a longer one shows.
 pub const PACKET_CAPACITY: usize = MAX_DATAGRAM + 1;
 
+/// A frame that is older than this is dropped.
+pub(super) const MAX_FRAME_AGE: Duration = Duration::from_millis(200);
+
 /// When the kernel received a datagram, by the wall clock: nanoseconds since 1970. 0 when it did not say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct KernelTime(pub u64);

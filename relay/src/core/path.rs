@@ -190,8 +190,8 @@ impl Path {
         })
     }
 
-    /// The relay stood still for this time, and could not ask.
-    pub fn forgive(&mut self, now: Instant, stall: Duration) {
+    /// Adds the time in which the relay stood still, and sent no challenge, to the time that the path has for its answer.
+    pub fn extend_by_stall(&mut self, now: Instant, stall: Duration) {
         if let Some(proved) = &mut self.proved {
             proved.at = (proved.at + stall).min(now);
         }
@@ -443,7 +443,7 @@ mod tests {
         let start = Instant::now();
         let mut path = proved(1, start);
         let stall = 10 * PATH_TIMEOUT;
-        path.forgive(start + stall, stall);
+        path.extend_by_stall(start + stall, stall);
         let action = path.check(start + stall + CHECK_AFTER, CHECK_AFTER, || [2; 8]);
         assert_eq!(action, PathAction::Check(address(1), [2; 8]));
     }

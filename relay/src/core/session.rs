@@ -1,15 +1,11 @@
-//! A media session: what control says of it, and what its worker knows.
+//! A media session as control describes it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use confab_protocol::cluster::{Leaves, MediaState, OpenMedia, SessionNote};
-use confab_protocol::media::{ConnectionId, HopKey, ReplayWindow};
+use confab_protocol::media::{ConnectionId, HopKey};
 
-use super::limits::RateLimit;
-use super::loudest::Loudness;
-use super::path::Path;
 use super::room::Room;
 
 /// Where a session is in the relay: its worker, and its slot there.
@@ -117,25 +113,4 @@ impl SessionInfo {
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
     }
-}
-
-/// What the session's worker knows: the one thread that writes it.
-pub struct Session {
-    /// What control says of it.
-    pub info: Arc<SessionInfo>,
-    /// The room, by its place at the worker.
-    pub place: usize,
-    /// Which packet numbers have passed.
-    pub replay: ReplayWindow,
-    /// How much it may send.
-    pub limit: RateLimit,
-    /// How loud it has been.
-    pub loudness: Loudness,
-    /// Where it is.
-    pub path: Path,
-    /// The last time at which the client is known to have received something: the newest challenge that it answered was
-    /// made then. Or when the session was opened.
-    pub alive: Instant,
-    /// Datagrams taken, modulo 2^32.
-    pub received: u32,
 }

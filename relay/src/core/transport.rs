@@ -1,10 +1,11 @@
-//! The door to the network: the core hands chunks of datagrams to it.
+//! The way to the network: brings batches of datagrams to the core and takes chunks of datagrams from it.
 
+use std::io;
 use std::time::Duration;
 
 use confab_protocol::media::downlink::HEADER_LEN;
 
-use super::packet::KernelTime;
+use super::packet::{KernelTime, Packet, PacketPool};
 use super::path::FourTuple;
 
 /// Datagrams handed to a [`Transport`] at once, at most: one room's turn.
@@ -38,8 +39,21 @@ pub enum SendStatus {
     },
 }
 
-/// Sends datagrams.
+/// A worker's sockets.
 pub trait Transport {
+    /// Receives datagrams that are there, one batch at most, into buffers of `pool`, and appends them to `received`.
+    ///
+    /// # Errors
+    ///
+    /// Errors after which the transport receives nothing more.
+    fn receive(&mut self, pool: &mut PacketPool, received: &mut Vec<Box<Packet>>)
+    -> io::Result<()>;
+
+    /// Datagrams that the kernel dropped since the last call because the receive buffer was full, as far as it said so.
+    fn take_kernel_drops(&mut self) -> u64 {
+        0
+    }
+
     /// Sends a chunk of audio, in order, of [`CHUNK`] datagrams at most.
     fn send(&mut self, chunk: &[Outgoing<'_>]) -> SendStatus;
 
@@ -49,7 +63,12 @@ pub trait Transport {
         self.send(std::slice::from_ref(reply))
     }
 
-    /// Time since the kernel received something; `None` where nobody measures it.
+    /// Datagrams that a packet socket sent since the last call, around the UDP stack.
+    fn take_sent_by_packet(&mut self) -> u64 {
+        0
+    }
+
+    /// Time since the kernel received a datagram; `None` if it is not measured.
     fn elapsed(&self, received: KernelTime) -> Option<Duration> {
         let _ = received;
         None

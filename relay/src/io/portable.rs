@@ -80,24 +80,6 @@ impl UdpDriver {
             _ => Ok(()),
         }
     }
-
-    /// Receives what is there, up to a batch, into buffers of `pool`, and appends it to `received`.
-    pub fn receive(
-        &mut self,
-        pool: &mut PacketPool,
-        received: &mut Vec<Box<Packet>>,
-    ) -> io::Result<()> {
-        self.is_drained = true;
-        for (at, socket) in self.sockets.iter().enumerate() {
-            self.is_drained &= receive_from(at as u8, socket, self.batch, pool, received);
-        }
-        Ok(())
-    }
-
-    /// Datagrams that the kernel dropped for a full receive buffer: it does not say here.
-    pub fn take_kernel_drops(&mut self) -> u64 {
-        0
-    }
 }
 
 impl UdpDriver {
@@ -113,14 +95,21 @@ impl UdpDriver {
     ) -> Result<(), TransmitError> {
         Err(TransmitError::Unsupported)
     }
-
-    /// Datagrams that went around the UDP stack: none.
-    pub fn take_sent_by_packet(&mut self) -> u64 {
-        0
-    }
 }
 
 impl Transport for UdpDriver {
+    fn receive(
+        &mut self,
+        pool: &mut PacketPool,
+        received: &mut Vec<Box<Packet>>,
+    ) -> io::Result<()> {
+        self.is_drained = true;
+        for (at, socket) in self.sockets.iter().enumerate() {
+            self.is_drained &= receive_from(at as u8, socket, self.batch, pool, received);
+        }
+        Ok(())
+    }
+
     fn elapsed(&self, received: KernelTime) -> Option<Duration> {
         received.until(wall_clock())
     }

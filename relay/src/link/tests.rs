@@ -406,7 +406,7 @@ fn commands_that_the_workers_have_not_carried_out_are_bounded() {
         commands += 1;
         assert!(commands < 100_000, "it would take any number");
     }
-    let taken = mailbox.take(usize::MAX).count();
+    let taken = std::iter::from_fn(|| mailbox.next()).count();
     assert!(taken < 30_000, "{taken}");
     assert!(!orders.is_ahead());
 }

@@ -196,32 +196,6 @@ impl UdpDriver {
         Ok(())
     }
 
-    /// Receives what is there, up to a batch, into buffers of `pool`, and appends it to `received`.
-    pub fn receive(
-        &mut self,
-        pool: &mut PacketPool,
-        received: &mut Vec<Box<Packet>>,
-    ) -> io::Result<()> {
-        if let Some(packet) = &mut self.packet {
-            packet.routes.begin_round(Instant::now());
-        }
-        while self.filling.len() < self.batch
-            && let Some(packet) = pool.take()
-        {
-            self.filling.push(packet);
-        }
-        for _ in 0..self.listeners.len() {
-            if self.filling.is_empty() {
-                break;
-            }
-            self.turn = (self.turn + 1) % self.listeners.len();
-            if mem::replace(&mut self.listeners[self.turn].may_have, true) {
-                self.receive_from(self.turn, received)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Receives from one of the sockets into the buffers that are left.
     fn receive_from(&mut self, at: usize, received: &mut Vec<Box<Packet>>) -> io::Result<()> {
         for ((packet, slot), header) in self
@@ -281,20 +255,41 @@ impl UdpDriver {
     }
 }
 
-impl UdpDriver {
-    /// Datagrams that the kernel dropped for a full receive buffer since the last call, as far as it has said.
-    pub fn take_kernel_drops(&mut self) -> u64 {
+impl Transport for UdpDriver {
+    fn receive(
+        &mut self,
+        pool: &mut PacketPool,
+        received: &mut Vec<Box<Packet>>,
+    ) -> io::Result<()> {
+        if let Some(packet) = &mut self.packet {
+            packet.routes.begin_round(Instant::now());
+        }
+        while self.filling.len() < self.batch
+            && let Some(packet) = pool.take()
+        {
+            self.filling.push(packet);
+        }
+        for _ in 0..self.listeners.len() {
+            if self.filling.is_empty() {
+                break;
+            }
+            self.turn = (self.turn + 1) % self.listeners.len();
+            if mem::replace(&mut self.listeners[self.turn].may_have, true) {
+                self.receive_from(self.turn, received)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_kernel_drops(&mut self) -> u64 {
         mem::take(&mut self.kernel_drops)
     }
 
-    /// Datagrams that were sent by the packet socket since the last call.
-    pub fn take_sent_by_packet(&mut self) -> u64 {
+    fn take_sent_by_packet(&mut self) -> u64 {
         let packet = self.packet.as_mut();
         packet.map_or(0, |packet| mem::take(&mut packet.sent))
     }
-}
 
-impl Transport for UdpDriver {
     fn elapsed(&self, received: KernelTime) -> Option<Duration> {
         received.until(wall_clock())
     }

@@ -1,14 +1,14 @@
-//! Datagrams that are not audio, on their way out.
+//! Datagrams that are not audio and wait to be sent: challenges, pongs and byes.
 
 use std::collections::VecDeque;
 
 use arrayvec::ArrayVec;
 use confab_protocol::media::downlink::HEADER_LEN;
 
-use super::path::FourTuple;
-use super::transport::Outgoing;
+use crate::core::path::FourTuple;
+use crate::core::transport::Outgoing;
 
-/// Replies that may wait to be sent; more are dropped, for their clients ask again.
+/// Replies that may wait to be sent. More are dropped: their clients ask again.
 const MAX_REPLIES: usize = 4096;
 
 /// Longest body of a datagram that is not audio: a pong's, in bytes.
@@ -25,7 +25,7 @@ struct Reply {
 }
 
 impl Replies {
-    /// Queues a whole datagram.
+    /// Queues a whole datagram. A length that no reply has does not compile.
     pub(super) fn push<const LEN: usize>(&mut self, to: FourTuple, datagram: &[u8; LEN]) {
         const { assert!(HEADER_LEN <= LEN && LEN <= HEADER_LEN + MAX_BODY) }
         let Some((head, rest)) = datagram.split_first_chunk() else {
@@ -40,7 +40,7 @@ impl Replies {
         }
     }
 
-    /// The oldest one.
+    /// The oldest reply.
     pub(super) fn first(&self) -> Option<Outgoing<'_>> {
         self.0.front().map(|reply| Outgoing {
             to: reply.to,
@@ -49,12 +49,11 @@ impl Replies {
         })
     }
 
-    /// Takes the oldest one off.
+    /// Removes the oldest reply.
     pub(super) fn pop(&mut self) {
         self.0.pop_front();
     }
 
-    /// True when nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
