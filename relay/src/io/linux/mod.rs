@@ -3,7 +3,6 @@
 
 mod options;
 mod outbox;
-mod packet;
 mod records;
 
 use std::io;
@@ -15,11 +14,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
+use confab_relay_packet::PacketPath;
 
 pub use options::steer_by_worker_byte;
 use options::switch_on;
 use outbox::Outbox;
-use packet::PacketPath;
 use records::{read_control, read_name, zeroed_name};
 
 use super::waker::Waker;
@@ -92,7 +91,7 @@ impl UdpDriver {
         let mut listeners = ArrayVec::new();
         for socket in sockets {
             for option in [libc::SO_TIMESTAMPNS, libc::SO_RXQ_OVFL] {
-                switch_on(&socket, libc::SOL_SOCKET, option)?;
+                switch_on(&socket, option)?;
             }
             let listener = Listener {
                 socket,
@@ -131,7 +130,11 @@ impl UdpDriver {
         listeners: &[SocketAddr],
         buffer: usize,
     ) -> Result<(), TransmitError> {
-        let paths = PacketPath::open(listeners, drivers.len(), buffer)?;
+        let paths = PacketPath::open(listeners, drivers.len(), buffer);
+        let paths = paths.map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => TransmitError::NotPermitted,
+            _ => TransmitError::System(error),
+        })?;
         for (driver, path) in drivers.iter_mut().zip(paths) {
             driver.packet = Some(path);
         }
@@ -262,7 +265,7 @@ impl Transport for UdpDriver {
         received: &mut Vec<Box<Packet>>,
     ) -> io::Result<()> {
         if let Some(packet) = &mut self.packet {
-            packet.routes.begin_round(Instant::now());
+            packet.routes().begin_round(Instant::now());
         }
         while self.filling.len() < self.batch
             && let Some(packet) = pool.take()
@@ -286,8 +289,7 @@ impl Transport for UdpDriver {
     }
 
     fn take_sent_by_packet(&mut self) -> u64 {
-        let packet = self.packet.as_mut();
-        packet.map_or(0, |packet| mem::take(&mut packet.sent))
+        self.outbox.take_sent_by_packet()
     }
 
     fn elapsed(&self, received: KernelTime) -> Option<Duration> {

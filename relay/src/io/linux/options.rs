@@ -43,18 +43,14 @@ pub fn steer_by_worker_byte(socket: &impl AsRawFd, workers: usize) -> io::Result
     Ok(())
 }
 
-/// Switches an option on that is a number, as 1.
-pub(super) fn switch_on(
-    socket: &impl AsRawFd,
-    level: libc::c_int,
-    option: libc::c_int,
-) -> io::Result<()> {
+/// Sets an option of `SOL_SOCKET` that is a number to 1.
+pub(super) fn switch_on(socket: &impl AsRawFd, option: libc::c_int) -> io::Result<()> {
     let on: libc::c_int = 1;
     // SAFETY: the options that it is used for take an int, which is alive during the call.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            level,
+            libc::SOL_SOCKET,
             option,
             (&raw const on).cast(),
             mem::size_of_val(&on) as u32,

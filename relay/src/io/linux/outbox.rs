@@ -4,10 +4,10 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
 use confab_protocol::media::downlink::HEADER_LEN;
+use confab_relay_packet::{
+    DEVICE_NAME_LEN, Ends, Found, MAX_HEAD, NO_DEVICE, PacketPath, Route, Routes, Sum, device_name,
+};
 
-use super::packet::frame::MAX_HEAD;
-use super::packet::route::{Ends, Found, Route, Routes};
-use super::packet::{DEVICE_NAME_LEN, NO_DEVICE, PacketPath, Sum, device_name};
 use super::records::{write_name, zeroed_name};
 use super::{EMPTY_PIECE, Listener, zeroed_header};
 use crate::core::transport::CHUNK;
@@ -20,6 +20,8 @@ const PIECES: usize = 3;
 pub(super) struct Outbox {
     slots: Box<[Slot]>,
     headers: Box<[libc::mmsghdr]>,
+    /// Datagrams sent by the packet socket and not counted yet.
+    sent_by_packet: u64,
 }
 
 /// One datagram, as the kernel is told of it.
@@ -55,6 +57,7 @@ impl Outbox {
         Self {
             slots: (0..CHUNK).map(|_| slot()).collect(),
             headers: (0..CHUNK).map(|_| zeroed_header()).collect(),
+            sent_by_packet: 0,
         }
     }
 
@@ -68,7 +71,7 @@ impl Outbox {
         // A transport is given no more at once.
         let (chunk, beyond) = chunk.split_at(chunk.len().min(CHUNK));
         match packet.as_deref_mut() {
-            Some(packet) => self.frame(chunk, &mut packet.routes),
+            Some(packet) => self.frame(chunk, packet.routes()),
             None => self.address(chunk, 0),
         }
         let mut sent = 0;
@@ -105,13 +108,18 @@ impl Outbox {
         }
     }
 
+    /// Datagrams sent by the packet socket since the last call.
+    pub(super) fn take_sent_by_packet(&mut self) -> u64 {
+        std::mem::take(&mut self.sent_by_packet)
+    }
+
     /// Prepares datagrams for the packet socket, or for the UDP sockets where there is no route.
     fn frame(&mut self, chunk: &[Outgoing<'_>], routes: &mut Routes) {
         routes.follow_generation();
         let mut summed = SummedBody::default();
         let slots = self.slots.iter_mut().zip(&mut self.headers);
         for (outgoing, (slot, header)) in chunk.iter().zip(slots) {
-            let ends = Ends::from(outgoing.to);
+            let ends = Ends::new(outgoing.to.local, outgoing.to.remote.ip());
             match routes.find(ends) {
                 Found::Frames(route) => {
                     slot.frame(outgoing, route, summed.sum(outgoing.body), header);
@@ -141,10 +149,10 @@ impl Outbox {
     /// says that there is no room, and waiting for room is waiting for it.
     fn submit_frames(&mut self, packet: &mut PacketPath, start: usize, end: usize) -> usize {
         let (count, stopped) = self.submit(packet.as_raw_fd(), start, end);
-        packet.sent += count as u64;
+        self.sent_by_packet += count as u64;
         if stopped.is_err_and(|error| !is_full(&error)) {
             // An interface is down or gone, or has become too narrow: what is known is wrong.
-            packet.routes.forget();
+            packet.routes().forget();
         }
         count
     }

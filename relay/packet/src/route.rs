@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use crossbeam_queue::ArrayQueue;
 
 use super::frame::Headers;
-use crate::core::FourTuple;
 
 /// What was found out is asked again after this time, for the changes that the kernel does not tell of, such as a path
 /// that now takes only smaller packets.
@@ -27,7 +26,7 @@ const MAX_UNDER_WAY: usize = 1024;
 
 /// Both ends of a way.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct Ends {
+pub struct Ends {
     /// The other side's address, IPv4 as a part of IPv6 (RFC 4291 §2.5.5.2): a number is hashed and compared at once.
     remote: u128,
     /// Which of the relay's own, in the order in which it listens.
@@ -35,32 +34,31 @@ pub(crate) struct Ends {
 }
 
 impl Ends {
-    /// The other side's address. A socket for both families sees IPv4 as a part of IPv6; here it is IPv4 again.
-    pub(crate) fn remote(&self) -> IpAddr {
-        Ipv6Addr::from_bits(self.remote).to_canonical()
-    }
-}
-
-impl From<FourTuple> for Ends {
-    fn from(to: FourTuple) -> Self {
-        let remote = match to.remote.ip() {
+    /// From the relay's own address of this index to a remote address.
+    pub fn new(local: u8, remote: IpAddr) -> Self {
+        let remote = match remote {
             IpAddr::V4(remote) => remote.to_ipv6_mapped(),
             IpAddr::V6(remote) => remote,
         };
         Self {
             remote: remote.to_bits(),
-            local: to.local,
+            local,
         }
+    }
+
+    /// The other side's address. A socket for both families sees IPv4 as a part of IPv6; here it is IPv4 again.
+    pub fn remote(&self) -> IpAddr {
+        Ipv6Addr::from_bits(self.remote).to_canonical()
     }
 }
 
 /// How frames reach a remote address.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Route {
+pub struct Route {
     /// The index of the interface by which they leave.
-    pub(crate) interface: i32,
+    pub interface: i32,
     /// What stands before their payload.
-    pub(crate) headers: Headers,
+    pub headers: Headers,
 }
 
 /// What the resolver says.
@@ -110,7 +108,7 @@ impl Board {
 /// A worker's own routes. Looking one up takes no lock and no system call; one that is not there is asked for, and
 /// meanwhile there is none.
 #[derive(Debug)]
-pub(crate) struct Routes {
+pub struct Routes {
     known: HashMap<Ends, Known, foldhash::fast::RandomState>,
     /// The generation of all that is known.
     generation: u64,
@@ -125,7 +123,7 @@ pub(crate) struct Routes {
 
 /// What a worker knows of a way.
 #[derive(Debug)]
-pub(crate) enum Found<'a> {
+pub enum Found<'a> {
     /// Frames go this way.
     Frames(&'a Route),
     /// Datagrams go by the UDP socket.
@@ -155,7 +153,7 @@ impl Routes {
     }
 
     /// To be called once a round: takes what the resolver has said meanwhile.
-    pub(crate) fn begin_round(&mut self, now: Instant) {
+    pub fn begin_round(&mut self, now: Instant) {
         self.now = now;
         self.follow_generation();
         while let Some(answer) = self.board.answers.pop() {
@@ -173,7 +171,7 @@ impl Routes {
     }
 
     /// To be called before a chunk is sent: lets go of what is not so any more.
-    pub(crate) fn follow_generation(&mut self) {
+    pub fn follow_generation(&mut self) {
         let generation = self.board.generation.load(Ordering::Acquire);
         if generation != self.generation {
             self.generation = generation;
@@ -182,7 +180,7 @@ impl Routes {
     }
 
     /// How frames get there.
-    pub(crate) fn find(&self, ends: Ends) -> Found<'_> {
+    pub fn find(&self, ends: Ends) -> Found<'_> {
         match self.known.get(&ends) {
             Some(known) if known.until > self.now => match &known.route {
                 Some(route) => Found::Frames(route),
@@ -194,7 +192,7 @@ impl Routes {
 
     /// Asks for what [`find`](Self::find) did not find. Until the answer is there, or is overdue, it finds that datagrams
     /// go by the UDP socket.
-    pub(crate) fn ask(&mut self, ends: Ends) {
+    pub fn ask(&mut self, ends: Ends) {
         // While the ring is full it stays as it is, and the next datagram asks again.
         if self.board.questions.push(ends).is_err() {
             return;
@@ -208,7 +206,7 @@ impl Routes {
     }
 
     /// Wakes the resolver if it was asked something. To be called after a chunk.
-    pub(crate) fn ring(&mut self) {
+    pub fn ring(&mut self) {
         if std::mem::take(&mut self.has_asked) {
             // It fails when the bell has rung so often that nobody can have missed it.
             let _ = self.bell.write(&[1]);
@@ -216,7 +214,7 @@ impl Routes {
     }
 
     /// Lets go of everything: the kernel has refused a frame.
-    pub(crate) fn forget(&mut self) {
+    pub fn forget(&mut self) {
         self.known.clear();
     }
 }
@@ -236,7 +234,7 @@ mod tests {
     }
 
     fn ends(n: u8) -> Ends {
-        FourTuple::from(SocketAddr::from(([198, 51, 100, n], 9))).into()
+        Ends::new(0, [198, 51, 100, n].into())
     }
 
     fn verdict() -> Verdict {
@@ -315,8 +313,7 @@ mod tests {
         let (mut routes, board, _heard) = routes();
         for n in 0..200u8 {
             for m in 0..200 {
-                let address = SocketAddr::from(([10, 0, n, m], 9));
-                routes.ask(FourTuple::from(address).into());
+                routes.ask(Ends::new(0, [10, 0, n, m].into()));
             }
         }
         assert_eq!(board.questions.len(), MAX_UNDER_WAY);
@@ -325,10 +322,9 @@ mod tests {
 
     #[test]
     fn ipv4_is_the_same_whichever_way_a_socket_names_it() {
-        let four = FourTuple::from(SocketAddr::from(([198, 51, 100, 7], 9)));
-        let mapped = Ipv4Addr::new(198, 51, 100, 7).to_ipv6_mapped();
-        let mapped = FourTuple::from(SocketAddr::from((mapped, 9)));
-        assert_eq!(Ends::from(four), Ends::from(mapped));
-        assert_eq!(Ends::from(mapped).remote(), four.remote.ip());
+        let four = Ipv4Addr::new(198, 51, 100, 7);
+        let mapped = Ends::new(0, four.to_ipv6_mapped().into());
+        assert_eq!(Ends::new(0, four.into()), mapped);
+        assert_eq!(mapped.remote(), IpAddr::from(four));
     }
 }

@@ -15,11 +15,11 @@ use confab_protocol::media::downlink::HEADER_LEN;
 use super::checksum::Sum;
 
 /// An Ethernet address.
-pub(crate) type Mac = [u8; 6];
+pub type Mac = [u8; 6];
 
 /// Bytes of the longest headers of a frame, and of the downlink header that follows them: what a receiver is sent for
 /// itself alone.
-pub(crate) const MAX_HEAD: usize = ETHERNET_LEN + IPV6_LEN + UDP_LEN + HEADER_LEN;
+pub const MAX_HEAD: usize = ETHERNET_LEN + IPV6_LEN + UDP_LEN + HEADER_LEN;
 
 /// Bytes of a frame before its UDP payload that count towards an interface's MTU, at most.
 pub(crate) const MAX_OVERHEAD: usize = IPV6_LEN + UDP_LEN;
@@ -39,7 +39,7 @@ const HOP_LIMIT: u8 = 64;
 /// The headers of every datagram from one of the relay's addresses to one remote address, laid out but for what differs
 /// from one to the next: the remote port, lengths and checksums.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Headers {
+pub struct Headers {
     bytes: [u8; ETHERNET_LEN + IPV6_LEN + UDP_LEN],
     is_ipv6: bool,
     /// Of the IPv4 header, without its length.
@@ -50,7 +50,7 @@ pub(crate) struct Headers {
 
 impl Headers {
     /// From `own` by way of `next_hop`. `None` if the addresses are not of one family.
-    pub(crate) fn new(own: Mac, next_hop: Mac, source: SocketAddr, remote: IpAddr) -> Option<Self> {
+    pub fn new(own: Mac, next_hop: Mac, source: SocketAddr, remote: IpAddr) -> Option<Self> {
         let mut bytes = [0; ETHERNET_LEN + IPV6_LEN + UDP_LEN];
         bytes[..6].copy_from_slice(&next_hop);
         bytes[6..12].copy_from_slice(&own);
@@ -94,7 +94,7 @@ impl Headers {
     }
 
     /// The Ethernet type of the frames.
-    pub(crate) fn ethertype(&self) -> u16 {
+    pub fn ethertype(&self) -> u16 {
         match self.is_ipv6 {
             true => ETHERTYPE_IPV6,
             false => ETHERTYPE_IPV4,
@@ -103,7 +103,7 @@ impl Headers {
 
     /// Writes what comes before a datagram's body into `out`: these headers, for the remote `port`, and the datagram's own
     /// `head`. Gives its length in bytes. `body_sum` is of the `body_len` bytes that follow.
-    pub(crate) fn write(
+    pub fn write(
         &self,
         port: u16,
         head: &[u8; HEADER_LEN],

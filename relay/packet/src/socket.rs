@@ -6,8 +6,7 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use socket2::{Domain, Socket, Type};
 
-use super::route::Route;
-use crate::io::linux::options::switch_on;
+use crate::route::Route;
 
 /// A socket that sends frames by any interface, and receives none.
 pub(super) struct PacketSocket(Socket);
@@ -20,7 +19,7 @@ impl PacketSocket {
         socket.set_nonblocking(true)?;
         socket.set_send_buffer_size(buffer)?;
         // Frames go to the device at once, not through the queue that traffic control keeps for it.
-        switch_on(&socket, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS)?;
+        bypass_queue(&socket)?;
         Ok(Self(socket))
     }
 }
@@ -31,8 +30,28 @@ impl AsRawFd for PacketSocket {
     }
 }
 
+/// Has the kernel send by the device at once.
+#[allow(unsafe_code, reason = "the option has no safe interface")]
+fn bypass_queue(socket: &Socket) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the option takes an int, which is alive during the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_QDISC_BYPASS,
+            (&raw const on).cast(),
+            mem::size_of_val(&on) as u32,
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// The name of a frame's way, for the kernel: by which interface it leaves, and what it is.
-pub(crate) fn device_name(route: &Route) -> libc::sockaddr_ll {
+pub fn device_name(route: &Route) -> libc::sockaddr_ll {
     libc::sockaddr_ll {
         sll_family: libc::AF_PACKET as u16,
         sll_protocol: route.headers.ethertype().to_be(),
@@ -42,7 +61,7 @@ pub(crate) fn device_name(route: &Route) -> libc::sockaddr_ll {
 }
 
 /// A name that says nothing yet.
-pub(crate) const NO_DEVICE: libc::sockaddr_ll = libc::sockaddr_ll {
+pub const NO_DEVICE: libc::sockaddr_ll = libc::sockaddr_ll {
     sll_family: 0,
     sll_protocol: 0,
     sll_ifindex: 0,
@@ -53,4 +72,4 @@ pub(crate) const NO_DEVICE: libc::sockaddr_ll = libc::sockaddr_ll {
 };
 
 /// Bytes of such a name.
-pub(crate) const DEVICE_NAME_LEN: u32 = mem::size_of::<libc::sockaddr_ll>() as u32;
+pub const DEVICE_NAME_LEN: u32 = mem::size_of::<libc::sockaddr_ll>() as u32;

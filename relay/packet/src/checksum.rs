@@ -5,11 +5,11 @@
 /// Words are summed in the machine's own byte order, which gives the same sum with its bytes in that order (RFC 1071
 /// §2(B)), and 32 bits at a time into 64 (§2(C)): there is room for the carries of 2³² words.
 #[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct Sum(u64);
+pub struct Sum(u64);
 
 impl Sum {
     /// Of bytes, with a zero after them if their number is odd.
-    pub(crate) fn of(bytes: &[u8]) -> Self {
+    pub fn of(bytes: &[u8]) -> Self {
         let (words, rest) = bytes.as_chunks::<4>();
         let sum: u64 = words
             .iter()
@@ -21,27 +21,27 @@ impl Sum {
     }
 
     /// Of a number as it goes over the wire.
-    pub(crate) fn of_u16(number: u16) -> Self {
+    pub fn of_u16(number: u16) -> Self {
         Self(u64::from(number.to_be()))
     }
 
     /// Of both, one after the other; the first has to end at an even offset.
-    pub(crate) fn and(self, next: Self) -> Self {
+    pub fn and(self, next: Self) -> Self {
         Self(self.0 + next.0)
     }
 
     /// The same bytes, moved by one: for what begins at an odd offset.
-    pub(crate) fn at_odd_offset(self) -> Self {
+    pub fn at_odd_offset(self) -> Self {
         Self(self.folded().swap_bytes().into())
     }
 
     /// The checksum, as it goes over the wire.
-    pub(crate) fn checksum(self) -> [u8; 2] {
+    pub fn checksum(self) -> [u8; 2] {
         (!self.folded()).to_ne_bytes()
     }
 
     /// UDP's checksum: one that comes out as zero is sent as all ones, for zero says that there is none (RFC 768).
-    pub(crate) fn udp_checksum(self) -> [u8; 2] {
+    pub fn udp_checksum(self) -> [u8; 2] {
         match self.checksum() {
             [0, 0] => [0xff, 0xff],
             checksum => checksum,
