@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use confab_protocol::media::downlink::HEADER_LEN;
-use confab_relay::core::transport::CHUNK;
+use confab_relay::core::CHUNK;
 use confab_relay::core::{Outgoing, SendStatus, Transport};
 use confab_relay::io::UdpDriver;
 

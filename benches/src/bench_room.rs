@@ -10,9 +10,9 @@ use confab_protocol::control::ConferenceId;
 use confab_protocol::media::downlink::kind;
 use confab_protocol::media::uplink::UplinkBody;
 use confab_protocol::media::{AudioLevel, ConnectionId, HopKey, KeyId, SframeHeader};
-use confab_relay::core::limits::RateLimits;
-use confab_relay::core::registry::Capacity;
-use confab_relay::core::worker::WorkerConfig;
+use confab_relay::core::Capacity;
+use confab_relay::core::RateLimits;
+use confab_relay::core::WorkerConfig;
 use confab_relay::core::{
     Counters, Crossings, Outgoing, Packet, PacketPool, Registry, SendStatus, Transport, Worker,
     mailbox,

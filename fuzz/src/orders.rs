@@ -11,9 +11,9 @@ use confab_protocol::cluster::{
 use confab_protocol::control::ConferenceId;
 use confab_protocol::control::framing::{self, Deframer};
 use confab_protocol::wire::{self, CommandOutcome, command, control_to_relay, relay_to_control};
-use confab_relay::core::registry::Capacity;
+use confab_relay::core::Capacity;
 use confab_relay::core::{Mailbox, Registry, WorkerCommand, mailbox};
-use confab_relay::link::orders::{Orders, Taken};
+use confab_relay::link::{Orders, Taken};
 
 use crate::script::Script;
 

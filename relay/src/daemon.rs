@@ -15,8 +15,8 @@ use tokio::sync::mpsc::{Receiver, UnboundedReceiver, unbounded_channel};
 use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 
-use crate::core::registry::Capacity;
-use crate::core::worker::Ended;
+use crate::core::Capacity;
+use crate::core::Ended;
 use crate::core::{Counters, DropCause, Registry};
 use crate::descriptors;
 use crate::flags::{Flags, Transmit};

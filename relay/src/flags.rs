@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use confab_protocol::cluster::MAX_IDLE_TIMEOUT;
 
-use crate::io::pin::Pinning;
+use crate::io::Pinning;
 
 /// Relays encrypted voice between the members of rooms.
 ///

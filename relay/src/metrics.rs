@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::core::histogram::{Histogram, SizeHistogram};
 use crate::core::{Counters, DropCause, Registry};
-use crate::heartbeat::Heartbeat;
+pub use crate::heartbeat::{Heartbeat, STUCK_AFTER};
 
 /// Everything that is told.
 pub struct Figures {

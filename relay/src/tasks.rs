@@ -19,7 +19,7 @@ const MOST_FAILURES: usize = 10;
 const FAILURE_MEMORY: Duration = Duration::from_secs(60);
 
 /// Work that goes on for as long as the relay lives.
-pub trait LongLived: Send + 'static {
+pub(crate) trait LongLived: Send + 'static {
     /// What the task is called, in messages.
     fn name(&self) -> String;
 
@@ -36,18 +36,18 @@ pub struct TaskFailed {
 
 /// The long-lived tasks of a relay. They end when this is dropped.
 #[derive(Default)]
-pub struct Tasks {
+pub(crate) struct Tasks {
     running: JoinSet<TaskFailed>,
 }
 
 impl Tasks {
     /// Starts a task, inside a tokio runtime.
-    pub fn spawn(&mut self, task: impl LongLived) {
+    pub(crate) fn spawn(&mut self, task: impl LongLived) {
         self.running.spawn(keep_running(task));
     }
 
     /// Waits until a task has failed too often. Cancelling the wait loses nothing.
-    pub async fn failed(&mut self) -> TaskFailed {
+    pub(crate) async fn failed(&mut self) -> TaskFailed {
         match self.running.join_next().await {
             Some(Ok(failed)) => failed,
             // The supervisor itself.
@@ -59,7 +59,7 @@ impl Tasks {
     }
 
     /// Ends all tasks.
-    pub async fn end(&mut self) {
+    pub(crate) async fn end(&mut self) {
         self.running.shutdown().await;
     }
 }

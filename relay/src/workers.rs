@@ -9,14 +9,14 @@ use std::time::Instant;
 use confab_protocol::media::HopKey;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::core::limits::RateLimits;
-use crate::core::window::WindowControl;
-use crate::core::worker::{Ended, WorkerConfig};
+use crate::core::RateLimits;
+use crate::core::WindowControl;
 use crate::core::{Counters, Crossings, Post, Worker, mailbox};
+use crate::core::{Ended, WorkerConfig};
 use crate::daemon::StartError;
 use crate::flags::Flags;
 use crate::heartbeat::Heartbeat;
-use crate::io::threads::WorkerThread;
+use crate::io::WorkerThread;
 use crate::io::{MOST_WORKERS, UdpDriver, Waker};
 
 /// What workers may hand to one of them before it takes it, at most: some 10 ms of frames at full load. Less than a

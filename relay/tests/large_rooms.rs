@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use confab_protocol::cluster::{Action, CommandOutcome, OpenMedia};
 use confab_protocol::media::{AudioLevel, HopKey, uplink::UplinkBody};
+use confab_relay::core::Capacity;
 use confab_relay::core::DropCause;
-use confab_relay::core::registry::Capacity;
 use lab::{Client, Lab, Setup};
 
 /// Workers whose rooms spread after `share` members.

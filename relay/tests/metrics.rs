@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use confab_relay::core::{DropCause, Registry, mailbox};
-use confab_relay::heartbeat::{Heartbeat, STUCK_AFTER};
-use confab_relay::metrics::Figures;
+use confab_relay::metrics::{Figures, Heartbeat, STUCK_AFTER};
 use confab_telemetry::Source as _;
 use lab::Lab;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

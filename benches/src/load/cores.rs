@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::str::FromStr;
 
-use confab_relay::io::pin::allowed_cores;
+use confab_relay::io::allowed_cores;
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 

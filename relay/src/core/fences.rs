@@ -8,10 +8,10 @@ use confab_protocol::control::ConferenceId;
 use foldhash::quality::RandomState;
 
 /// The highest fence of a conference without a room here is remembered for so long at least, unless there are too many.
-pub const FENCE_MEMORY: Duration = Duration::from_secs(600);
+pub(super) const FENCE_MEMORY: Duration = Duration::from_secs(600);
 
 /// Fences of conferences without a room that are remembered, at most. More push the oldest out.
-pub const MAX_IDLE_FENCES: usize = 100_000;
+pub(super) const MAX_IDLE_FENCES: usize = 100_000;
 
 /// Fences in two generations: what was not named during the younger one's time goes with the older one.
 pub(super) struct Fences {

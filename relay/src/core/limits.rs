@@ -37,7 +37,7 @@ impl RateLimits {
 
 /// Two token buckets that fill with time: packets and bytes.
 #[derive(Clone, Debug)]
-pub struct RateLimit {
+pub(super) struct RateLimit {
     // In units of 1/65536, so that a millisecond's worth does not round to nothing.
     packets: u64,
     bytes: u64,
@@ -48,7 +48,7 @@ const UNIT: u64 = 1 << 16;
 
 impl RateLimit {
     /// Full buckets.
-    pub fn new(now: Instant, limits: &RateLimits) -> Self {
+    pub(super) fn new(now: Instant, limits: &RateLimits) -> Self {
         Self {
             packets: u64::from(limits.packet_burst) * UNIT,
             bytes: limits.byte_burst() * UNIT,
@@ -57,7 +57,7 @@ impl RateLimit {
     }
 
     /// Fills the buckets for the time since the last call; gives that time in microseconds, up to an hour.
-    pub fn fill(&mut self, now: Instant, limits: &RateLimits) -> u32 {
+    pub(super) fn fill(&mut self, now: Instant, limits: &RateLimits) -> u32 {
         // A clock that goes back fills nothing; one that leaps ahead fills as a second does.
         let passed = now.saturating_duration_since(self.filled).min(MAX_PASSED);
         let passed = passed.as_micros() as u32;
@@ -75,7 +75,7 @@ impl RateLimit {
     }
 
     /// Takes one packet of `bytes`, if both buckets hold it.
-    pub fn take(&mut self, bytes: usize) -> bool {
+    pub(super) fn take(&mut self, bytes: usize) -> bool {
         let cost = bytes as u64 * UNIT;
         if self.packets < UNIT || self.bytes < cost {
             return false;

@@ -8,20 +8,20 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// A challenge that was not answered after this time makes room for one to another address.
-pub const CHALLENGE_LIFETIME: Duration = Duration::from_secs(1);
+pub(super) const CHALLENGE_LIFETIME: Duration = Duration::from_secs(1);
 
 /// Time between two sendings of the same challenge to an address that is not proved.
-pub const CHALLENGE_INTERVAL: Duration = Duration::from_millis(100);
+pub(super) const CHALLENGE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The same for a check: a challenge to the path that media takes.
-pub const CHECK_INTERVAL: Duration = Duration::from_millis(500);
+pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// An answer counts for so long: longer than any round trip.
-pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A path that answered no challenge of the last so many seconds is not sent to. RFC 7675 §5.1 has 30 s; 1 s of it is
 /// for [`Path::check`] to be called in.
-pub const PATH_TIMEOUT: Duration = Duration::from_secs(29);
+pub(super) const PATH_TIMEOUT: Duration = Duration::from_secs(29);
 
 /// Both ends of a way through the network: what is answered has to leave by the address that was reached.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -49,7 +49,7 @@ impl From<SocketAddr> for FourTuple {
 
 /// A session's path, proved and to be proved.
 #[derive(Debug, Default)]
-pub struct Path {
+pub(super) struct Path {
     proved: Option<Proved>,
     /// To an address that is not proved.
     challenge: Option<(FourTuple, Challenge)>,
@@ -74,7 +74,7 @@ struct Challenge {
 
 /// What a path asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub enum PathAction {
+pub(super) enum PathAction {
     /// Nothing.
     None,
     /// Send these bytes as a challenge to an address that is not proved: a packet's source.
@@ -87,7 +87,7 @@ pub enum PathAction {
 
 /// What a path response proves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Proof {
+pub(super) struct Proof {
     /// The client has received something at the path that was sent at this time.
     pub at: Instant,
     /// Media did not take this path before.
@@ -96,14 +96,15 @@ pub struct Proof {
 
 impl Path {
     /// The path that media takes; `None` while none is proved.
-    pub fn validated(&self) -> Option<FourTuple> {
+    #[cfg(test)]
+    fn validated(&self) -> Option<FourTuple> {
         self.proved.as_ref().map(|proved| proved.path)
     }
 
     /// An authentic packet came by `from`; `newest` says that its packet number is the session's highest so far.
     ///
     /// `fresh` draws the bytes of a new challenge.
-    pub fn on_packet(
+    pub(super) fn on_packet(
         &mut self,
         now: Instant,
         from: FourTuple,
@@ -138,7 +139,7 @@ impl Path {
 
     /// Asks the path that media takes whether it still answers, once its last answer is older than `after`. To be called
     /// every second.
-    pub fn check(
+    pub(super) fn check(
         &mut self,
         now: Instant,
         after: Duration,
@@ -165,7 +166,12 @@ impl Path {
     }
 
     /// A path response came by `from`. When it proves the path, media takes it from now on.
-    pub fn on_response(&mut self, now: Instant, from: FourTuple, bytes: [u8; 8]) -> Option<Proof> {
+    pub(super) fn on_response(
+        &mut self,
+        now: Instant,
+        from: FourTuple,
+        bytes: [u8; 8],
+    ) -> Option<Proof> {
         let answers = |open: &Challenge| open.bytes == bytes && open.may_be_answered(now);
         if let Some(proved) = &mut self.proved
             && proved.path == from
@@ -191,7 +197,7 @@ impl Path {
     }
 
     /// Adds the time in which the relay stood still, and sent no challenge, to the time that the path has for its answer.
-    pub fn extend_by_stall(&mut self, now: Instant, stall: Duration) {
+    pub(super) fn extend_by_stall(&mut self, now: Instant, stall: Duration) {
         if let Some(proved) = &mut self.proved {
             proved.at = (proved.at + stall).min(now);
         }

@@ -10,7 +10,7 @@ use super::room::Room;
 
 /// Where a session is in the relay: its worker, and its slot there.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Seat {
+pub(super) struct Seat {
     /// The worker that sends to it.
     pub worker: u8,
     /// Its slot at that worker.

@@ -20,7 +20,7 @@ use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig};
 use rustls::pki_types::UnixTime;
 
 use credentials::Credentials;
-pub use lapse::Lapse;
+pub(crate) use lapse::Lapse;
 pub(crate) use verdict::Verdict;
 
 /// Time limit for reading the files again.

@@ -13,7 +13,7 @@ const RUNG: u8 = 2;
 ///
 /// Others put something down and [`ring`](Self::ring). The worker calls [`hear`](Self::hear), then looks at everything
 /// that was put down, and waits only if [`lie_down`](Self::lie_down) says that nobody has rung since.
-pub struct Doorbell(AtomicU8);
+pub(super) struct Doorbell(AtomicU8);
 
 impl Default for Doorbell {
     fn default() -> Self {
@@ -23,17 +23,17 @@ impl Default for Doorbell {
 
 impl Doorbell {
     /// Tells that something was put down. True when the worker waits and has to be woken.
-    pub fn ring(&self) -> bool {
+    pub(super) fn ring(&self) -> bool {
         self.0.swap(RUNG, Ordering::AcqRel) == ASLEEP
     }
 
     /// Takes note of all rings so far: what was put down before them is seen by whoever looks after this.
-    pub fn hear(&self) {
+    pub(super) fn hear(&self) {
         self.0.swap(AWAKE, Ordering::AcqRel);
     }
 
     /// True when nobody has rung since [`hear`](Self::hear): the worker may wait, and the next ring says to wake it.
-    pub fn lie_down(&self) -> bool {
+    pub(super) fn lie_down(&self) -> bool {
         self.0
             .compare_exchange(AWAKE, ASLEEP, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()

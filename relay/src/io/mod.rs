@@ -2,15 +2,15 @@
 //!
 //! [`linux`] has the driver for Linux; [`portable`] does for other systems, with one worker and a call a datagram.
 
-pub mod doorbell;
+mod doorbell;
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
 mod group;
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
-pub mod linux;
-pub mod pin;
-pub mod portable;
+mod linux;
+mod pin;
+mod portable;
 mod sync;
-pub mod threads;
+mod threads;
 mod waker;
 
 use std::io;
@@ -19,15 +19,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::core::packet::KernelTime;
+use crate::core::KernelTime;
 use crate::descriptors;
 
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
 pub use group::{PortLock, bind_group};
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
 pub use linux::UdpDriver;
+pub use pin::{Pinning, allowed_cores};
+pub use portable::UdpDriver as PortableDriver;
 #[cfg(any(not(target_os = "linux"), feature = "portable"))]
 pub use portable::{PortLock, UdpDriver, bind_group};
+pub use threads::WorkerThread;
 pub use waker::Waker;
 
 /// Addresses that a relay listens on, at most.

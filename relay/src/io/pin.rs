@@ -53,7 +53,7 @@ pub fn allowed_cores() -> io::Result<Vec<usize>> {
 
 /// Keeps the calling thread on a core from now on.
 #[cfg(target_os = "linux")]
-pub fn pin_to(core: usize) -> io::Result<()> {
+pub(super) fn pin_to(core: usize) -> io::Result<()> {
     if core >= rustix::thread::CpuSet::MAX_CPU {
         return Err(io::Error::other("there is no such core"));
     }

@@ -10,8 +10,8 @@ use super::waker::Waker;
 #[cfg(any(not(target_os = "linux"), feature = "portable"))]
 use super::{BindError, MOST_WORKERS, SocketGroup, is_dual, local_address, open};
 use super::{MAX_LISTEN, TransmitError, wall_clock};
-use crate::core::packet::{KernelTime, PACKET_CAPACITY};
 use crate::core::{FourTuple, Outgoing, Packet, PacketPool, SendStatus, Transport};
+use crate::core::{KernelTime, PACKET_CAPACITY};
 
 /// The token of the waker; sockets have their index.
 const WAKE: Token = Token(MAX_LISTEN);
@@ -29,6 +29,7 @@ pub struct UdpDriver {
 }
 
 /// Holds a port against other relays: here the system does, which lets nobody share it.
+#[cfg(any(not(target_os = "linux"), feature = "portable"))]
 pub struct PortLock;
 
 impl UdpDriver {

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{UdpDriver, Waker, pin};
+use crate::core::Ended;
+use crate::core::WindowControl;
 use crate::core::Worker;
-use crate::core::window::WindowControl;
-use crate::core::worker::Ended;
 use crate::heartbeat::Heartbeat;
 
 /// Longest wait for a datagram: the core's clock has to tick.

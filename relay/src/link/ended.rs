@@ -13,14 +13,14 @@ pub(super) const MAX_WAITING: usize = 100_000;
 
 /// For one control node, oldest first.
 #[derive(Default)]
-pub struct EndedQueue {
+pub(crate) struct EndedQueue {
     waiting: Mutex<VecDeque<MediaEnded>>,
     news: Notify,
 }
 
 impl EndedQueue {
     /// Adds one.
-    pub fn push(&self, ended: MediaEnded) {
+    pub(crate) fn push(&self, ended: MediaEnded) {
         let mut waiting = self.waiting();
         if waiting.len() >= MAX_WAITING {
             waiting.pop_front();

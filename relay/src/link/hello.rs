@@ -10,7 +10,7 @@ use confab_protocol::wire;
 
 /// What the relay says of itself.
 #[derive(Clone)]
-pub struct Hello {
+pub(crate) struct Hello {
     /// Of this start.
     pub boot: BootId,
     /// Which region it serves.

@@ -8,7 +8,7 @@
 
 mod ended;
 mod hello;
-pub mod orders;
+mod orders;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -29,9 +29,9 @@ use crate::core::{MediaEnded, Registry};
 use crate::identity::{Identity, Verdict};
 use crate::tasks::LongLived;
 
-pub use ended::EndedQueue;
-pub use hello::Hello;
-use orders::{Orders, Taken};
+pub(crate) use ended::EndedQueue;
+pub(crate) use hello::Hello;
+pub use orders::{Orders, Taken};
 use session::Session;
 use trouble::LinkError;
 
@@ -49,25 +49,25 @@ const KEEP_ALIVE: Duration = Duration::from_secs(1);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One link: to one control node.
-pub struct Link {
+pub(crate) struct Link {
     /// HOST:PORT.
-    pub control: String,
+    pub(crate) control: String,
     /// Who the relay is.
-    pub identity: Arc<Identity>,
+    pub(crate) identity: Arc<Identity>,
     /// What it says of itself.
-    pub hello: Hello,
+    pub(crate) hello: Hello,
     /// What commands are carried out on.
-    pub registry: Arc<Registry>,
+    pub(crate) registry: Arc<Registry>,
     /// Told after each command.
-    pub changed: Arc<Notify>,
+    pub(crate) changed: Arc<Notify>,
     /// Sessions that ended by themselves.
-    pub ended: Arc<EndedQueue>,
+    pub(crate) ended: Arc<EndedQueue>,
     /// The load, measured every second.
-    pub load: watch::Receiver<wire::RelayLoad>,
+    pub(crate) load: watch::Receiver<wire::RelayLoad>,
     /// How many links are up.
-    pub linked: Arc<AtomicUsize>,
+    pub(crate) linked: Arc<AtomicUsize>,
     /// Told when control wants the relay to drain.
-    pub drain: Arc<Notify>,
+    pub(crate) drain: Arc<Notify>,
 }
 
 impl LongLived for Link {

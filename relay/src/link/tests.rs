@@ -17,8 +17,8 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::time_provider::TimeProvider;
 
 use super::*;
+use crate::core::Capacity;
 use crate::core::mailbox;
-use crate::core::registry::Capacity;
 use crate::identity::tests::{Authority, GOOD, OVER, TO_COME, Years, identity};
 use crate::identity::{Lapse, MAKE_ONE};
 

@@ -40,7 +40,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// How loud one speaker has been lately.
 #[derive(Clone, Debug, Default)]
-pub struct Loudness {
+pub(crate) struct Loudness {
     /// Of frames with a voice, in dB over silence.
     smoothed: f32,
     /// Since the last frame with a voice, in microseconds.
@@ -53,7 +53,7 @@ pub struct Loudness {
 
 /// A speaker's claim to a place, as of one frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Claim {
+pub(crate) struct Claim {
     /// Smoothed level in dB over silence, [`HIGHEST_RANK_DB`] at most.
     rank: f32,
     steady: Millis<STEADY_MS>,
@@ -72,12 +72,12 @@ struct Millis<const MOST: u16>(u16);
 
 impl Loudness {
     /// So many microseconds have passed.
-    pub fn pass(&mut self, micros: u32) {
+    pub(crate) fn pass(&mut self, micros: u32) {
         self.silent = self.silent.saturating_add(micros);
     }
 
     /// Takes in the level of a frame that came now.
-    pub fn hear(&mut self, level: AudioLevel) -> Claim {
+    pub(crate) fn hear(&mut self, level: AudioLevel) -> Claim {
         let over_silence = 127.0 - f32::from(level.minus_dbov());
         let rise = over_silence - self.smoothed;
         let is_voice = level.is_voice() && rise > -SILENCE_DB;
@@ -119,13 +119,13 @@ impl Loudness {
 
 impl Claim {
     /// The rank in dB among speakers who have been competing for `contended`: less by what a steady sound has aged since.
-    pub fn rank(&self, contended: Duration) -> f32 {
+    pub(crate) fn rank(&self, contended: Duration) -> f32 {
         let over = self.steady.get().min(contended).saturating_sub(PATIENCE);
         self.rank - (over.as_secs_f32() / TIME_PER_DB.as_secs_f32()).min(MAX_AGE_DB)
     }
 
     /// How long a pause may last after such speech.
-    pub fn longest_pause(&self) -> Duration {
+    pub(crate) fn longest_pause(&self) -> Duration {
         let pause = self.talked.get() / PAUSE_SHARE;
         pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
     }

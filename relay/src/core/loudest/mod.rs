@@ -16,18 +16,18 @@ mod tests;
 
 use std::time::{Duration, Instant};
 
-pub use loudness::{Claim, Loudness};
+pub(super) use loudness::{Claim, Loudness};
 
 use super::session::Seat;
 
 /// Most speakers of a room that can be forwarded at once, whatever the flag says.
-pub const MAX_SPEAKERS: usize = 64;
+pub(super) const MAX_SPEAKERS: usize = 64;
 
 /// A speaker in a place gives way to one with the same claim to it only if that one is louder by so many dB.
 const HYSTERESIS_DB: f32 = 6.0;
 
 /// A place that changed does not change again for so long: shorter would cut syllables.
-pub const MIN_HOLD: Duration = Duration::from_millis(400);
+pub(super) const MIN_HOLD: Duration = Duration::from_millis(400);
 
 /// The same towards a speaker whose account has a place already. Longer, so that a place that devices of one account hand
 /// to and fro is open to the other accounts for most of the time.
@@ -47,7 +47,7 @@ const CONTENTION_MEMORY: Duration = Duration::from_secs(1);
 
 /// The speakers of a room who are forwarded.
 #[derive(Debug, Default)]
-pub struct Loudest {
+pub(super) struct Loudest {
     places: Vec<Place>,
     contention: Option<Contention>,
     /// Until then an account without a place waits for one.
@@ -79,7 +79,7 @@ struct Contention {
 
 /// A speaker with a frame.
 #[derive(Clone, Copy, Debug)]
-pub struct Speaker {
+pub(super) struct Speaker {
     /// Its session.
     pub seat: Seat,
     /// Its label.
@@ -92,7 +92,7 @@ pub struct Speaker {
 
 /// What is to become of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Admission {
+pub(super) enum Admission {
     /// It is forwarded.
     Forward,
     /// It is forwarded, and this speaker no longer is: the room has to be told.
@@ -108,7 +108,7 @@ pub enum Admission {
 
 impl Loudest {
     /// Decides on a frame of `speaker` in a room that forwards `limit` speakers, [`MAX_SPEAKERS`] at most.
-    pub fn admit(&mut self, now: Instant, limit: usize, speaker: &Speaker) -> Admission {
+    pub(super) fn admit(&mut self, now: Instant, limit: usize, speaker: &Speaker) -> Admission {
         if let Some(place) = self.places.iter_mut().find(|p| p.seat == speaker.seat) {
             place.sender = speaker.sender;
             place.claim = speaker.claim;
@@ -147,7 +147,7 @@ impl Loudest {
     }
 
     /// Forgets a session that has ended.
-    pub fn forget(&mut self, seat: Seat) {
+    pub(super) fn forget(&mut self, seat: Seat) {
         self.places.retain(|place| place.seat != seat);
         self.count_accounts();
     }

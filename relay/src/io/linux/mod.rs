@@ -16,14 +16,14 @@ use std::time::{Duration, Instant};
 use arrayvec::ArrayVec;
 use confab_relay_packet::PacketPath;
 
-pub use options::steer_by_worker_byte;
+pub(super) use options::steer_by_worker_byte;
 use options::switch_on;
 use outbox::Outbox;
 use records::{read_control, read_name, zeroed_name};
 
 use super::waker::Waker;
 use super::{MAX_LISTEN, TransmitError, wall_clock};
-use crate::core::packet::KernelTime;
+use crate::core::KernelTime;
 use crate::core::{FourTuple, Outgoing, Packet, PacketPool, SendStatus, Transport};
 
 /// One worker's sockets, one for each address, with the arrays that the system calls want.

@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 /// Has the kernel choose among the sockets of a port by a datagram's byte 1, the connection id's worker.
 ///
 /// To be called on one socket of the group, when all are bound: they count in the order of their binding.
-pub fn steer_by_worker_byte(socket: &impl AsRawFd, workers: usize) -> io::Result<()> {
+pub(crate) fn steer_by_worker_byte(socket: &impl AsRawFd, workers: usize) -> io::Result<()> {
     const LOAD_BYTE: u16 = (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16;
     const MODULO: u16 = (libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K) as u16;
     const RETURN_A: u16 = (libc::BPF_RET | 0x10) as u16;

@@ -10,7 +10,7 @@ use confab_relay_packet::{
 
 use super::records::{write_name, zeroed_name};
 use super::{EMPTY_PIECE, Listener, zeroed_header};
-use crate::core::transport::CHUNK;
+use crate::core::CHUNK;
 use crate::core::{Outgoing, SendStatus};
 
 /// Pieces of an outgoing datagram: its header and up to two shared ones.

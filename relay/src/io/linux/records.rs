@@ -3,7 +3,7 @@
 use std::mem::{self, MaybeUninit};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use crate::core::packet::KernelTime;
+use crate::core::KernelTime;
 
 /// What the kernel says beside a datagram.
 pub(super) struct Told {
