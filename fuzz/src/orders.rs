@@ -13,7 +13,7 @@ use confab_protocol::control::framing::{self, Deframer};
 use confab_protocol::wire::{self, CommandOutcome, command, control_to_relay, relay_to_control};
 use confab_relay::core::Capacity;
 use confab_relay::core::{Mailbox, Registry, WorkerCommand, mailbox};
-use confab_relay::link::{Orders, Taken};
+use confab_relay::link::{Handled, Orders};
 
 use crate::script::Script;
 
@@ -154,8 +154,8 @@ impl Play {
     fn look(&mut self) {
         loop {
             match self.orders.next(self.now) {
-                Ok(Some(Taken::Result(result))) => self.judge(&result),
-                Ok(Some(Taken::Hello(_) | Taken::Drain | Taken::Unknown)) => {}
+                Ok(Some(Handled::Result(result))) => self.judge(&result),
+                Ok(Some(Handled::Hello(_) | Handled::Drain | Handled::Unknown)) => {}
                 Ok(None) => break,
                 // The link ends, and control makes another one.
                 Err(_) => self.orders = Orders::new(Arc::clone(&self.registry)),

@@ -195,7 +195,7 @@ impl Relay {
                 _ = signals.recv() => break,
                 () = self.drain.notified() => break,
                 failed = self.tasks.failed() => return Err(failed.into()),
-                _ = watch.tick() => self.look_after_workers()?,
+                _ = watch.tick() => self.check_workers()?,
             }
         }
         self.draining.send_replace(true);
@@ -222,7 +222,7 @@ impl Relay {
         Ok(())
     }
 
-    fn look_after_workers(&mut self) -> Result<(), Died> {
+    fn check_workers(&mut self) -> Result<(), Died> {
         match self.threads.iter().position(JoinHandle::is_finished) {
             Some(index) => Err(died(index, self.threads.swap_remove(index))),
             None => Ok(()),

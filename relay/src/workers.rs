@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::core::RateLimits;
 use crate::core::WindowControl;
-use crate::core::{Counters, Crossings, Post, Worker, mailbox};
+use crate::core::{Counters, Crossings, MailboxSender, Worker, mailbox};
 use crate::core::{Ended, WorkerConfig};
 use crate::daemon::StartError;
 use crate::flags::Flags;
@@ -25,7 +25,7 @@ const CROSSING_RING: usize = 1024;
 
 /// The worker threads, and what the rest of the relay needs of them.
 pub(crate) struct Workers {
-    pub(crate) mailboxes: Vec<Post>,
+    pub(crate) mailboxes: Vec<MailboxSender>,
     pub(crate) counters: Vec<Arc<Counters>>,
     pub(crate) heartbeats: Vec<Arc<Heartbeat>>,
     pub(crate) wakers: Arc<[Waker]>,

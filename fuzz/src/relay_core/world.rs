@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use confab_protocol::cluster::{Action, BootId, Command, CommandResult, Fence};
 use confab_protocol::control::ConferenceId;
 use confab_protocol::media::{ConnectionId, HopKey};
-use confab_relay::core::RateLimits;
 use confab_relay::core::Capacity;
+use confab_relay::core::RateLimits;
 use confab_relay::core::WorkerConfig;
 use confab_relay::core::{
     Counters, Crossings, Outgoing, Packet, PacketPool, Registry, SendStatus, Transport, Worker,

@@ -24,7 +24,7 @@ mod socket;
 
 pub use checksum::Sum;
 pub use frame::{Headers, MAX_HEAD, Mac};
-pub use route::{Ends, Found, Route, Routes};
+pub use route::{Found, Route, RouteKey, Routes};
 pub use socket::{DEVICE_NAME_LEN, NO_DEVICE, device_name};
 
 use std::io;

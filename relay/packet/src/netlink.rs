@@ -20,8 +20,8 @@ use super::frame::{MAX_OVERHEAD, Mac};
 
 /// Room for one message of the kernel; one on an interface with many virtual functions is the longest.
 const BUFFER_LEN: usize = 64 << 10;
-/// Room for news of the network that was not read yet, in bytes.
-const NEWS_BUFFER_LEN: usize = 1 << 20;
+/// Room for change of the network that was not read yet, in bytes.
+const CHANGES_BUFFER_LEN: usize = 1 << 20;
 /// What an interface and a route have to let through, so that the largest datagram need not be fragmented.
 const LEAST_MTU: u32 = (confab_protocol::media::MAX_DATAGRAM + MAX_OVERHEAD) as u32;
 /// UDP, among IP's protocols.
@@ -52,7 +52,7 @@ pub(crate) struct Hop {
 
 /// Something that may make a route wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum News {
+pub(crate) enum NetworkChange {
     /// A route, a rule or an address of this host.
     Routes,
     /// How an interface is now, by index; `None`: not fit for frames, or gone.
@@ -169,17 +169,17 @@ impl Kernel {
 }
 
 /// Hears what the kernel tells of changes.
-pub(crate) struct Ear {
+pub(crate) struct ChangeListener {
     socket: Socket,
     buffer: Vec<u8>,
 }
 
-impl Ear {
+impl ChangeListener {
     /// Of the network namespace of this thread.
     pub(crate) fn open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
-        socket.set_rx_buf_sz(NEWS_BUFFER_LEN as libc::c_int)?;
+        socket.set_rx_buf_sz(CHANGES_BUFFER_LEN as libc::c_int)?;
         for group in GROUPS {
             socket.add_membership(group)?;
         }
@@ -192,7 +192,7 @@ impl Ear {
     /// Reads what is there, without waiting, and hands on what matters. False when there is nothing more.
     ///
     /// Fails when the kernel had more to tell than there was room for: then anything may have changed.
-    pub(crate) fn hear(&mut self, mut tell: impl FnMut(News)) -> io::Result<bool> {
+    pub(crate) fn read_changes(&mut self, mut tell: impl FnMut(NetworkChange)) -> io::Result<bool> {
         self.buffer.clear();
         match self.socket.recv(&mut self.buffer, libc::MSG_DONTWAIT) {
             Ok(_) => {}
@@ -206,43 +206,46 @@ impl Ear {
             let len = (message.header.length as usize).next_multiple_of(4);
             rest = rest.get(len..).unwrap_or_default();
             if let NetlinkPayload::InnerMessage(message) = &message.payload
-                && let Some(news) = news_in(message)
+                && let Some(change) = change_in(message)
             {
-                tell(news);
+                tell(change);
             }
         }
         Ok(true)
     }
 }
 
-impl AsFd for Ear {
+impl AsFd for ChangeListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 }
 
 /// What a message of the kernel's own accord may change.
-fn news_in(message: &RouteNetlinkMessage) -> Option<News> {
+fn change_in(message: &RouteNetlinkMessage) -> Option<NetworkChange> {
     match message {
         RouteNetlinkMessage::NewLink(link) => {
-            Some(News::Interface(link.header.index, own_mac(link)))
+            Some(NetworkChange::Interface(link.header.index, own_mac(link)))
         }
-        RouteNetlinkMessage::DelLink(link) => Some(News::Interface(link.header.index, None)),
-        RouteNetlinkMessage::NewNeighbour(neighbour) => {
-            Some(News::Neighbour(key(neighbour)?, next_mac(neighbour)))
+        RouteNetlinkMessage::DelLink(link) => {
+            Some(NetworkChange::Interface(link.header.index, None))
         }
+        RouteNetlinkMessage::NewNeighbour(neighbour) => Some(NetworkChange::Neighbour(
+            key(neighbour)?,
+            next_mac(neighbour),
+        )),
         RouteNetlinkMessage::DelNeighbour(neighbour) => {
-            Some(News::Neighbour(key(neighbour)?, None))
+            Some(NetworkChange::Neighbour(key(neighbour)?, None))
         }
         RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route) => {
             // The kernel's own copies of routes change with those that they are copies of.
             let is_copy = route.header.flags.contains(RouteFlags::Cloned);
-            (!is_copy).then_some(News::Routes)
+            (!is_copy).then_some(NetworkChange::Routes)
         }
         RouteNetlinkMessage::NewAddress(_)
         | RouteNetlinkMessage::DelAddress(_)
         | RouteNetlinkMessage::NewRule(_)
-        | RouteNetlinkMessage::DelRule(_) => Some(News::Routes),
+        | RouteNetlinkMessage::DelRule(_) => Some(NetworkChange::Routes),
         _ => None,
     }
 }

@@ -24,16 +24,16 @@ const MAX_ROUTES: usize = 1 << 17;
 /// Questions and answers of a worker that may be under way, at most.
 const MAX_UNDER_WAY: usize = 1024;
 
-/// Both ends of a way.
+/// Both key of a way.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Ends {
+pub struct RouteKey {
     /// The other side's address, IPv4 as a part of IPv6 (RFC 4291 §2.5.5.2): a number is hashed and compared at once.
     remote: u128,
     /// Which of the relay's own, in the order in which it listens.
     pub(crate) local: u8,
 }
 
-impl Ends {
+impl RouteKey {
     /// From the relay's own address of this index to a remote address.
     pub fn new(local: u8, remote: IpAddr) -> Self {
         let remote = match remote {
@@ -63,7 +63,7 @@ pub struct Route {
 
 /// What the resolver says.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Verdict {
+pub(crate) enum Resolution {
     /// Frames go this way.
     Frames(Route),
     /// The next hop's link address is not known yet: datagrams go by the UDP socket, which has the kernel find it.
@@ -76,25 +76,25 @@ pub(crate) enum Verdict {
 #[derive(Debug)]
 pub(crate) struct Answer {
     /// About these.
-    pub(crate) ends: Ends,
-    /// Of which [`Board::generation`] it is: worth nothing in another.
+    pub(crate) key: RouteKey,
+    /// Of which [`ResolverQueues::generation`] it is: worth nothing in another.
     pub(crate) generation: u64,
     /// What.
-    pub(crate) verdict: Verdict,
+    pub(crate) resolution: Resolution,
 }
 
 /// What a worker and the resolver have between them: bounded rings that neither waits for.
 #[derive(Debug)]
-pub(crate) struct Board {
+pub(crate) struct ResolverQueues {
     /// What the worker wants to know.
-    pub(crate) questions: ArrayQueue<Ends>,
+    pub(crate) questions: ArrayQueue<RouteKey>,
     /// What it is told.
     pub(crate) answers: ArrayQueue<Answer>,
     /// Moves on when what was found out before may be wrong; the same for all workers.
     pub(crate) generation: Arc<AtomicU64>,
 }
 
-impl Board {
+impl ResolverQueues {
     /// An empty one.
     pub(crate) fn new(generation: &Arc<AtomicU64>) -> Self {
         Self {
@@ -109,12 +109,12 @@ impl Board {
 /// meanwhile there is none.
 #[derive(Debug)]
 pub struct Routes {
-    known: HashMap<Ends, Known, foldhash::fast::RandomState>,
+    known: HashMap<RouteKey, Known, foldhash::fast::RandomState>,
     /// The generation of all that is known.
     generation: u64,
-    board: Arc<Board>,
-    /// Wakes the resolver. It ends when all of its workers have dropped theirs.
-    bell: UnixStream,
+    queues: Arc<ResolverQueues>,
+    /// Wakes the resolver. It key when all of its workers have dropped theirs.
+    wake: UnixStream,
     /// True when there are questions that the resolver was not woken for.
     has_asked: bool,
     /// The time of the round, for nothing here is so exact that each datagram should read the clock.
@@ -140,13 +140,13 @@ struct Known {
 }
 
 impl Routes {
-    /// None yet, to be asked for by `board`. `bell` must not block.
-    pub(crate) fn new(board: Arc<Board>, bell: UnixStream) -> Self {
+    /// None yet, to be asked for by `queues`. `wake` must not block.
+    pub(crate) fn new(queues: Arc<ResolverQueues>, wake: UnixStream) -> Self {
         Self {
             known: HashMap::default(),
-            generation: board.generation.load(Ordering::Acquire),
-            board,
-            bell,
+            generation: queues.generation.load(Ordering::Acquire),
+            queues,
+            wake,
             has_asked: false,
             now: Instant::now(),
         }
@@ -156,23 +156,23 @@ impl Routes {
     pub fn begin_round(&mut self, now: Instant) {
         self.now = now;
         self.follow_generation();
-        while let Some(answer) = self.board.answers.pop() {
+        while let Some(answer) = self.queues.answers.pop() {
             if answer.generation != self.generation {
                 continue;
             }
-            let (route, lifetime) = match answer.verdict {
-                Verdict::Frames(route) => (Some(route), LIFETIME),
-                Verdict::Unresolved => (None, RETRY),
-                Verdict::Datagrams => (None, LIFETIME),
+            let (route, lifetime) = match answer.resolution {
+                Resolution::Frames(route) => (Some(route), LIFETIME),
+                Resolution::Unresolved => (None, RETRY),
+                Resolution::Datagrams => (None, LIFETIME),
             };
             let until = now + lifetime;
-            self.known.insert(answer.ends, Known { route, until });
+            self.known.insert(answer.key, Known { route, until });
         }
     }
 
     /// To be called before a chunk is sent: lets go of what is not so any more.
     pub fn follow_generation(&mut self) {
-        let generation = self.board.generation.load(Ordering::Acquire);
+        let generation = self.queues.generation.load(Ordering::Acquire);
         if generation != self.generation {
             self.generation = generation;
             self.known.clear();
@@ -180,8 +180,8 @@ impl Routes {
     }
 
     /// How frames get there.
-    pub fn find(&self, ends: Ends) -> Found<'_> {
-        match self.known.get(&ends) {
+    pub fn find(&self, key: RouteKey) -> Found<'_> {
+        match self.known.get(&key) {
             Some(known) if known.until > self.now => match &known.route {
                 Some(route) => Found::Frames(route),
                 None => Found::Datagrams,
@@ -192,9 +192,9 @@ impl Routes {
 
     /// Asks for what [`find`](Self::find) did not find. Until the answer is there, or is overdue, it finds that datagrams
     /// go by the UDP socket.
-    pub fn ask(&mut self, ends: Ends) {
+    pub fn ask(&mut self, key: RouteKey) {
         // While the ring is full it stays as it is, and the next datagram asks again.
-        if self.board.questions.push(ends).is_err() {
+        if self.queues.questions.push(key).is_err() {
             return;
         }
         self.has_asked = true;
@@ -202,14 +202,14 @@ impl Routes {
             self.known.clear();
         }
         let until = self.now + RETRY;
-        self.known.insert(ends, Known { route: None, until });
+        self.known.insert(key, Known { route: None, until });
     }
 
     /// Wakes the resolver if it was asked something. To be called after a chunk.
-    pub fn ring(&mut self) {
+    pub fn wake_resolver(&mut self) {
         if std::mem::take(&mut self.has_asked) {
-            // It fails when the bell has rung so often that nobody can have missed it.
-            let _ = self.bell.write(&[1]);
+            // It fails when the wake has rung so often that nobody can have missed it.
+            let _ = self.wake.write(&[1]);
         }
     }
 
@@ -225,106 +225,106 @@ mod tests {
 
     use super::*;
 
-    fn routes() -> (Routes, Arc<Board>, UnixStream) {
-        let board = Arc::new(Board::new(&Arc::default()));
-        let (bell, heard) = UnixStream::pair().expect("a pair of sockets");
-        bell.set_nonblocking(true).expect("it can");
+    fn routes() -> (Routes, Arc<ResolverQueues>, UnixStream) {
+        let queues = Arc::new(ResolverQueues::new(&Arc::default()));
+        let (wake, heard) = UnixStream::pair().expect("a pair of sockets");
+        wake.set_nonblocking(true).expect("it can");
         heard.set_nonblocking(true).expect("it can");
-        (Routes::new(Arc::clone(&board), bell), board, heard)
+        (Routes::new(Arc::clone(&queues), wake), queues, heard)
     }
 
-    fn ends(n: u8) -> Ends {
-        Ends::new(0, [198, 51, 100, n].into())
+    fn key(n: u8) -> RouteKey {
+        RouteKey::new(0, [198, 51, 100, n].into())
     }
 
-    fn verdict() -> Verdict {
+    fn resolution() -> Resolution {
         let source = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let headers = Headers::new([0; 6], [0; 6], source, Ipv4Addr::LOCALHOST.into());
-        Verdict::Frames(Route {
+        Resolution::Frames(Route {
             interface: 1,
             headers: headers.expect("one family"),
         })
     }
 
-    fn answer(board: &Board, n: u8, verdict: Verdict) {
-        let generation = board.generation.load(Ordering::Acquire);
+    fn answer(queues: &ResolverQueues, n: u8, resolution: Resolution) {
+        let generation = queues.generation.load(Ordering::Acquire);
         let answer = Answer {
-            ends: ends(n),
+            key: key(n),
             generation,
-            verdict,
+            resolution,
         };
-        board.answers.push(answer).expect("there is room");
+        queues.answers.push(answer).expect("there is room");
     }
 
     #[test]
     fn what_is_unknown_is_asked_once_and_found_once_it_is_answered() {
-        let (mut routes, board, mut heard) = routes();
+        let (mut routes, queues, mut heard) = routes();
         let now = Instant::now();
         routes.begin_round(now);
-        assert!(matches!(routes.find(ends(1)), Found::Nothing));
-        routes.ask(ends(1));
-        assert!(matches!(routes.find(ends(1)), Found::Datagrams), "asked");
-        routes.ring();
-        routes.ring();
-        assert_eq!(board.questions.pop(), Some(ends(1)));
+        assert!(matches!(routes.find(key(1)), Found::Nothing));
+        routes.ask(key(1));
+        assert!(matches!(routes.find(key(1)), Found::Datagrams), "asked");
+        routes.wake_resolver();
+        routes.wake_resolver();
+        assert_eq!(queues.questions.pop(), Some(key(1)));
         let mut rings = [0; 8];
         let rang = std::io::Read::read(&mut heard, &mut rings);
         assert_eq!(rang.expect("it rang"), 1);
-        answer(&board, 1, verdict());
+        answer(&queues, 1, resolution());
         routes.begin_round(now);
-        assert!(matches!(routes.find(ends(1)), Found::Frames(_)));
-        assert!(matches!(routes.find(ends(2)), Found::Nothing));
+        assert!(matches!(routes.find(key(1)), Found::Frames(_)));
+        assert!(matches!(routes.find(key(2)), Found::Nothing));
     }
 
     #[test]
     fn every_word_has_its_end() {
-        let (mut routes, board, _heard) = routes();
+        let (mut routes, queues, _heard) = routes();
         let now = Instant::now();
         routes.begin_round(now);
-        routes.ask(ends(1));
-        answer(&board, 2, verdict());
-        answer(&board, 3, Verdict::Unresolved);
-        answer(&board, 4, Verdict::Datagrams);
+        routes.ask(key(1));
+        answer(&queues, 2, resolution());
+        answer(&queues, 3, Resolution::Unresolved);
+        answer(&queues, 4, Resolution::Datagrams);
         routes.begin_round(now);
         for (n, lifetime) in [(1, RETRY), (2, LIFETIME), (3, RETRY), (4, LIFETIME)] {
             routes.begin_round(now + lifetime - Duration::from_millis(1));
-            assert!(!matches!(routes.find(ends(n)), Found::Nothing), "{n}");
+            assert!(!matches!(routes.find(key(n)), Found::Nothing), "{n}");
             routes.begin_round(now + lifetime);
-            assert!(matches!(routes.find(ends(n)), Found::Nothing), "{n}");
+            assert!(matches!(routes.find(key(n)), Found::Nothing), "{n}");
         }
     }
 
     #[test]
     fn a_change_of_the_network_makes_everything_unknown_and_late_answers_void() {
-        let (mut routes, board, _heard) = routes();
+        let (mut routes, queues, _heard) = routes();
         let now = Instant::now();
-        answer(&board, 1, verdict());
+        answer(&queues, 1, resolution());
         routes.begin_round(now);
-        answer(&board, 2, verdict());
-        board.generation.fetch_add(1, Ordering::AcqRel);
+        answer(&queues, 2, resolution());
+        queues.generation.fetch_add(1, Ordering::AcqRel);
         routes.follow_generation();
-        assert!(matches!(routes.find(ends(1)), Found::Nothing));
+        assert!(matches!(routes.find(key(1)), Found::Nothing));
         routes.begin_round(now);
-        assert!(matches!(routes.find(ends(2)), Found::Nothing), "late");
+        assert!(matches!(routes.find(key(2)), Found::Nothing), "late");
     }
 
     #[test]
     fn a_flood_of_addresses_takes_no_more_room_than_there_is() {
-        let (mut routes, board, _heard) = routes();
+        let (mut routes, queues, _heard) = routes();
         for n in 0..200u8 {
             for m in 0..200 {
-                routes.ask(Ends::new(0, [10, 0, n, m].into()));
+                routes.ask(RouteKey::new(0, [10, 0, n, m].into()));
             }
         }
-        assert_eq!(board.questions.len(), MAX_UNDER_WAY);
+        assert_eq!(queues.questions.len(), MAX_UNDER_WAY);
         assert_eq!(routes.known.len(), MAX_UNDER_WAY);
     }
 
     #[test]
     fn ipv4_is_the_same_whichever_way_a_socket_names_it() {
         let four = Ipv4Addr::new(198, 51, 100, 7);
-        let mapped = Ends::new(0, four.to_ipv6_mapped().into());
-        assert_eq!(Ends::new(0, four.into()), mapped);
+        let mapped = RouteKey::new(0, four.to_ipv6_mapped().into());
+        assert_eq!(RouteKey::new(0, four.into()), mapped);
         assert_eq!(mapped.remote(), IpAddr::from(four));
     }
 }

@@ -16,7 +16,7 @@ use super::crossing::CheckedFrame;
 use super::egress::Receiver;
 use super::packet::{KernelTime, Packet};
 use super::path::FourTuple;
-use super::session::Seat;
+use super::session::SessionSlot;
 use super::transport::Outgoing;
 
 /// Most frames that share a datagram: as many of the shortest useful ones as fit.
@@ -44,7 +44,7 @@ pub(super) enum Piece {
 
 /// Where a record lies in its bundle, and whose it is.
 struct Span {
-    seat: Seat,
+    session: SessionSlot,
     start: usize,
     end: usize,
 }
@@ -81,7 +81,7 @@ impl Bundle {
     pub(super) fn add(
         &mut self,
         piece: Piece,
-        seat: Seat,
+        session: SessionSlot,
         may_stay: impl FnOnce(&Packet) -> bool,
     ) -> Result<[Option<Box<Packet>>; 2], Piece> {
         let record = piece.record();
@@ -90,7 +90,7 @@ impl Bundle {
         // Nobody is sent two of one speaker at once, so a speaker's own is always one piece to leave out.
         let takes = !self.spans.is_full()
             && end <= MAX_RECORDS_LEN
-            && self.spans.iter().all(|span| span.seat != seat);
+            && self.spans.iter().all(|span| span.session != session);
         if !takes {
             return Err(piece);
         }
@@ -98,7 +98,11 @@ impl Bundle {
             self.received = piece.received();
         }
         let digest = RecordDigest::of(record);
-        let span = Span { seat, start, end };
+        let span = Span {
+            session,
+            start,
+            end,
+        };
         if self.digests.try_push(digest).is_err() || self.spans.try_push(span).is_err() {
             return Err(piece);
         }
@@ -121,12 +125,12 @@ impl Bundle {
     /// address yet, or the only frame is its own.
     pub(super) fn datagram_for(
         &self,
-        seat: Seat,
+        session: SessionSlot,
         receiver: &Receiver,
     ) -> Option<(Outgoing<'_>, u64)> {
         let to = receiver.path()?;
         let (number, key) = (receiver.next_number()?, receiver.key());
-        if let Some(own) = self.spans.iter().position(|span| span.seat == seat) {
+        if let Some(own) = self.spans.iter().position(|span| span.session == session) {
             return self.datagram_without(own, to, number, key);
         }
         let count = self.digests.len();

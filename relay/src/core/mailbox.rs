@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use super::worker::WorkerCommand;
 
 /// The end that commands are put into.
-pub struct Post {
+pub struct MailboxSender {
     to: Sender<WorkerCommand>,
     waiting: Arc<AtomicUsize>,
 }
@@ -19,17 +19,17 @@ pub struct Mailbox {
 }
 
 /// A worker's mailbox.
-pub fn mailbox() -> (Post, Mailbox) {
+pub fn mailbox() -> (MailboxSender, Mailbox) {
     let (to, from) = channel();
     let waiting = Arc::new(AtomicUsize::new(0));
-    let post = Post {
+    let sender = MailboxSender {
         to,
         waiting: Arc::clone(&waiting),
     };
-    (post, Mailbox { from, waiting })
+    (sender, Mailbox { from, waiting })
 }
 
-impl Post {
+impl MailboxSender {
     pub(super) fn send(&self, command: WorkerCommand) {
         self.waiting.fetch_add(1, Relaxed);
         // A worker that is gone ends the process; until then nobody misses the command.

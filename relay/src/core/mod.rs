@@ -31,7 +31,7 @@ mod worker;
 pub use counters::{Counter, Counters, DropCause};
 pub use crossing::Crossings;
 pub use limits::RateLimits;
-pub use mailbox::{Mailbox, Post, mailbox};
+pub use mailbox::{Mailbox, MailboxSender, mailbox};
 pub use packet::{KernelTime, PACKET_CAPACITY, Packet, PacketPool};
 pub use path::FourTuple;
 pub use registry::{Capacity, MediaEnded, Registry};

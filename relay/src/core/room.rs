@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use confab_protocol::cluster::MediaState;
 use confab_protocol::control::ConferenceId;
 
-use super::session::{Seat, SessionInfo};
+use super::session::{SessionInfo, SessionSlot};
 
 /// A room that is live at this relay.
 pub struct Room {
@@ -181,21 +181,21 @@ impl Snapshot {
 
 impl Members {
     fn insert(&mut self, session: Arc<SessionInfo>) {
-        let seat = Seat::from(session.id);
+        let slot = SessionSlot::from(session.id);
         let known = self
             .shares
             .iter()
-            .position(|share| share.worker == seat.worker);
+            .position(|share| share.worker == slot.worker);
         let share = known.unwrap_or_else(|| {
             self.shares.push(MemberShare {
-                worker: seat.worker,
+                worker: slot.worker,
                 members: Vec::new(),
             });
             self.shares.len() - 1
         });
         let share = &mut self.shares[share].members;
         let at = share.len() as u32;
-        share.push((seat.slot, session.sender));
+        share.push((slot.slot, session.sender));
         self.by_sender
             .insert(session.sender, Member { session, at });
     }

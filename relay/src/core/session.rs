@@ -10,14 +10,14 @@ use super::room::Room;
 
 /// Where a session is in the relay: its worker, and its slot there.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) struct Seat {
+pub(super) struct SessionSlot {
     /// The worker that sends to it.
     pub worker: u8,
     /// Its slot at that worker.
     pub slot: u32,
 }
 
-impl From<ConnectionId> for Seat {
+impl From<ConnectionId> for SessionSlot {
     fn from(id: ConnectionId) -> Self {
         Self {
             worker: id.worker(),

@@ -301,7 +301,7 @@ impl Worker {
     fn remove(&mut self, slot: u32) -> Option<Box<Session>> {
         let session = self.ingress.remove(slot)?;
         self.egress.close_receiver(slot);
-        self.home.remove_speaker(session.room(), session.seat());
+        self.home.remove_speaker(session.room(), session.slot());
         Some(session)
     }
 }

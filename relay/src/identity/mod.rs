@@ -1,14 +1,14 @@
 //! Identity of a relay: its certificate, its key, and the cluster authority.
 //!
 //! * `credentials`: what the files hold;
-//! * [`Lapse`]: whether the certificate is valid now, by this machine's clock;
-//! * `verdict`: why the certificate of a control node was refused.
+//! * [`ValidityError`]: whether the certificate is valid now, by this machine's clock;
+//! * `refusal`: why the certificate of a control node was refused.
 
 mod credentials;
-mod lapse;
+mod refusal;
 #[cfg(test)]
 pub(crate) mod tests;
-mod verdict;
+mod validity;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig};
 use rustls::pki_types::UnixTime;
 
 use credentials::Credentials;
-pub(crate) use lapse::Lapse;
-pub(crate) use verdict::Verdict;
+pub(crate) use refusal::CertificateRefusal;
+pub(crate) use validity::ValidityError;
 
 /// Time limit for reading the files again.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -56,7 +56,7 @@ pub enum IdentityError {
     Authority(#[from] rustls::client::VerifierBuilderError),
     /// Its certificate has expired.
     #[error("{0}")]
-    Expired(Lapse),
+    Expired(ValidityError),
 }
 
 /// The identity for new links.
@@ -106,23 +106,25 @@ impl Identity {
     }
 
     /// Why the certificate is not valid at `now`, if its validity period is the reason.
-    pub fn lapse(&self, now: UnixTime) -> Option<Lapse> {
-        self.credentials.load().lapse(now)
+    pub fn validity_error(&self, now: UnixTime) -> Option<ValidityError> {
+        self.credentials.load().validity_error(now)
     }
 
-    /// TLS configuration of a new link. The reason of a refusal of the control node's certificate is written into `verdict`.
+    /// TLS configuration of a new link. The reason of a refusal of the control node's certificate is written into `refusal`.
     pub(crate) fn client(
         &self,
-        verdict: &Arc<Verdict>,
+        refusal: &Arc<CertificateRefusal>,
     ) -> Result<QuicClientConfig, NoInitialCipherSuite> {
-        self.credentials.load().client(verdict)
+        self.credentials.load().client(refusal)
     }
 }
 
 fn check_time(credentials: &Credentials, now: UnixTime) -> Result<(), IdentityError> {
-    match credentials.lapse(now) {
-        Some(lapse @ Lapse::Expired { .. }) => return Err(IdentityError::Expired(lapse)),
-        Some(lapse @ Lapse::NotYet { .. }) => tracing::warn!("{lapse}"),
+    match credentials.validity_error(now) {
+        Some(validity_error @ ValidityError::Expired { .. }) => {
+            return Err(IdentityError::Expired(validity_error));
+        }
+        Some(validity_error @ ValidityError::NotYet { .. }) => tracing::warn!("{validity_error}"),
         None => {
             if let Some(end) = credentials.ends_soon(now) {
                 tracing::warn!("the relay's identity ends on {end}: {MAKE_ONE} before");

@@ -80,7 +80,7 @@ fn an_identity_that_ends_soon_is_told_in_time() {
     assert_eq!(ends_soon(day(end - 31)), None);
     let told = ends_soon(day(end - 29)).map(|end| end.to_string());
     assert_eq!(told.as_deref(), Some("2030-01-01"));
-    assert_eq!(identity.lapse(day(end - 1)), None);
+    assert_eq!(identity.validity_error(day(end - 1)), None);
 }
 
 #[tokio::test]

@@ -2,7 +2,6 @@
 //!
 //! [`linux`] has the driver for Linux; [`portable`] does for other systems, with one worker and a call a datagram.
 
-mod doorbell;
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
 mod group;
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
@@ -11,6 +10,7 @@ mod pin;
 mod portable;
 mod sync;
 mod threads;
+mod wake_flag;
 mod waker;
 
 use std::io;

@@ -67,13 +67,13 @@ impl UdpDriver {
 
     /// To be called before one looks at what other threads have put down: wakings up to now are taken note of.
     pub fn note_wakings(&self) {
-        self.waker.doorbell().hear();
+        self.waker.wake_flag().acknowledge();
     }
 
     /// Waits until there is something new to receive, until something may be sent again, until it is woken or until
     /// `timeout` has passed. Does not wait when it was woken since [`note_wakings`](Self::note_wakings).
     pub fn wait(&mut self, timeout: Duration, _to_send: bool) -> io::Result<()> {
-        if !self.is_drained || !self.waker.doorbell().lie_down() {
+        if !self.is_drained || !self.waker.wake_flag().begin_wait() {
             return Ok(());
         }
         match self.poll.poll(&mut self.events, Some(timeout)) {

@@ -7,12 +7,12 @@
 //! * `trouble`: why a link ended, and what an operator can do about it.
 
 mod ended;
+mod error;
 mod hello;
 mod orders;
 mod session;
 #[cfg(test)]
 mod tests;
-mod trouble;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,14 +26,14 @@ use rustls::pki_types::UnixTime;
 use tokio::sync::{Notify, watch};
 
 use crate::core::{MediaEnded, Registry};
-use crate::identity::{Identity, Verdict};
+use crate::identity::{CertificateRefusal, Identity};
 use crate::tasks::LongLived;
 
 pub(crate) use ended::EndedQueue;
+use error::LinkError;
 pub(crate) use hello::Hello;
-pub use orders::{Orders, Taken};
+pub use orders::{Handled, Orders};
 use session::Session;
-use trouble::LinkError;
 
 /// Wait before the second attempt; doubled for each one after.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
@@ -79,15 +79,15 @@ impl LongLived for Link {
     async fn run(&mut self) {
         let mut wait = BACKOFF_MIN;
         loop {
-            let verdict = Arc::new(Verdict::default());
-            let error = match self.connect(&verdict).await {
+            let refusal = Arc::new(CertificateRefusal::default());
+            let error = match self.connect(&refusal).await {
                 Ok(session) => {
                     wait = BACKOFF_MIN;
                     self.serve(session).await
                 }
                 Err(error) => error,
             };
-            let advice = error.advice(&self.identity, &verdict, UnixTime::now());
+            let advice = error.advice(&self.identity, &refusal, UnixTime::now());
             let advice = advice.map_or_else(String::new, |advice| format!("; {advice}"));
             tracing::warn!(
                 control = self.control,
@@ -101,9 +101,9 @@ impl LongLived for Link {
 }
 
 impl Link {
-    async fn connect(&self, verdict: &Arc<Verdict>) -> Result<Session, LinkError> {
+    async fn connect(&self, refusal: &Arc<CertificateRefusal>) -> Result<Session, LinkError> {
         let orders = Orders::new(Arc::clone(&self.registry));
-        let opening = Session::open(&self.control, &self.identity, verdict, &self.hello, orders);
+        let opening = Session::open(&self.control, &self.identity, refusal, &self.hello, orders);
         let session = tokio::time::timeout(CONNECT_TIMEOUT, opening)
             .await
             .unwrap_or(Err(LinkError::Timeout))?;
@@ -118,62 +118,62 @@ impl Link {
 
     /// Serves until the link is lost.
     async fn serve(&mut self, mut session: Session) -> LinkError {
-        let _up = Up::count(&self.linked);
-        let Err(error) = self.converse(&mut session).await;
+        let _up = LinkCount::count(&self.linked);
+        let Err(error) = self.exchange_messages(&mut session).await;
         session.close();
         error
     }
 
-    async fn converse(
+    async fn exchange_messages(
         &mut self,
         session: &mut Session,
     ) -> Result<std::convert::Infallible, LinkError> {
         let alive = Duration::from_millis(cluster::ALIVE_INTERVAL_MS);
-        self.tell_rooms(session).await?;
+        self.report_rooms(session).await?;
         loop {
-            self.tell_ended(session).await?;
+            self.report_ended(session).await?;
             tokio::select! {
                 taken = session.next() => match taken? {
-                    Taken::Result(result) => {
+                    Handled::Result(result) => {
                         self.changed.notify_one();
-                        session.say(relay_to_control::Kind::Result(result)).await?;
+                        session.send(relay_to_control::Kind::Result(result)).await?;
                     }
-                    Taken::Drain => {
+                    Handled::Drain => {
                         tracing::info!(control = self.control, "told to drain");
                         self.drain.notify_one();
                     }
-                    Taken::Hello(_) | Taken::Unknown => {}
+                    Handled::Hello(_) | Handled::Unknown => {}
                 },
                 () = self.ended.changed() => {}
                 Ok(()) = self.load.changed() => {
                     let load = *self.load.borrow_and_update();
-                    session.say(relay_to_control::Kind::Load(load)).await?;
+                    session.send(relay_to_control::Kind::Load(load)).await?;
                     // Whoever takes over a room that is on its way elsewhere has to know that it is here, too.
                     if load.draining {
-                        self.tell_rooms(session).await?;
+                        self.report_rooms(session).await?;
                     }
                 }
                 () = tokio::time::sleep(alive) => {
-                    session.say(relay_to_control::Kind::Alive(wire::Alive {})).await?;
+                    session.send(relay_to_control::Kind::Alive(wire::Alive {})).await?;
                 }
             }
         }
     }
 
     /// Says which rooms are live here.
-    async fn tell_rooms(&self, session: &mut Session) -> Result<(), LinkError> {
+    async fn report_rooms(&self, session: &mut Session) -> Result<(), LinkError> {
         for rooms in self.registry.live_rooms().chunks(cluster::MAX_LIVE_ROOMS) {
             let conference_ids = rooms.iter().map(|room| room.to_wire()).collect();
             let rooms = relay_to_control::Kind::LiveRooms(wire::LiveRooms { conference_ids });
-            session.say(rooms).await?;
+            session.send(rooms).await?;
         }
         Ok(())
     }
 
     /// Says which sessions have ended by themselves. What cannot be said waits for the next link.
-    async fn tell_ended(&self, session: &mut Session) -> Result<(), LinkError> {
+    async fn report_ended(&self, session: &mut Session) -> Result<(), LinkError> {
         while let Some(ended) = self.ended.pop() {
-            if let Err(error) = session.say(media_ended(&ended)).await {
+            if let Err(error) = session.send(media_ended(&ended)).await {
                 self.ended.put_back(ended);
                 return Err(error);
             }
@@ -183,16 +183,16 @@ impl Link {
 }
 
 /// Counts a link that is up, whatever ends it.
-struct Up(Arc<AtomicUsize>);
+struct LinkCount(Arc<AtomicUsize>);
 
-impl Up {
+impl LinkCount {
     fn count(linked: &Arc<AtomicUsize>) -> Self {
         linked.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(linked))
     }
 }
 
-impl Drop for Up {
+impl Drop for LinkCount {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

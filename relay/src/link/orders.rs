@@ -22,7 +22,7 @@ pub struct Orders {
 
 /// What came of a message.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Taken {
+pub enum Handled {
     /// A command was carried out, or not: this is to be answered. Packets see it after the next
     /// [`publish`](Registry::publish).
     Result(wire::CommandResult),
@@ -49,15 +49,15 @@ impl Orders {
     }
 
     /// Takes the next message, if a whole one is there. After an error the stream is of no more use.
-    pub fn next(&mut self, now: Instant) -> Result<Option<Taken>, FrameError> {
+    pub fn next(&mut self, now: Instant) -> Result<Option<Handled>, FrameError> {
         let Some(message) = self.deframer.next::<wire::ControlToRelay>()? else {
             return Ok(None);
         };
         Ok(Some(match message.kind {
-            Some(Kind::Command(command)) => Taken::Result(self.obey(now, &command)),
-            Some(Kind::Hello(hello)) => Taken::Hello(hello),
-            Some(Kind::Drain(wire::Drain {})) => Taken::Drain,
-            None => Taken::Unknown,
+            Some(Kind::Command(command)) => Handled::Result(self.obey(now, &command)),
+            Some(Kind::Hello(hello)) => Handled::Hello(hello),
+            Some(Kind::Drain(wire::Drain {})) => Handled::Drain,
+            None => Handled::Unknown,
         }))
     }
 

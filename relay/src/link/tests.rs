@@ -20,7 +20,7 @@ use super::*;
 use crate::core::Capacity;
 use crate::core::mailbox;
 use crate::identity::tests::{Authority, GOOD, OVER, TO_COME, Years, identity};
-use crate::identity::{Lapse, MAKE_ONE};
+use crate::identity::{MAKE_ONE, ValidityError};
 
 const BOOT: BootId = BootId([3; 16]);
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -176,12 +176,12 @@ async fn told(manner: &Manner<'_>, identity: Arc<Identity>) -> String {
             });
         }
     };
-    let verdict = Arc::new(Verdict::default());
+    let refusal = Arc::new(CertificateRefusal::default());
     let error = tokio::select! {
-        connected = link.connect(&verdict) => connected.err().expect("it cannot link"),
+        connected = link.connect(&refusal) => connected.err().expect("it cannot link"),
         () = serving => panic!("the endpoint is closed"),
     };
-    let advice = error.advice(&identity, &verdict, UnixTime::now());
+    let advice = error.advice(&identity, &refusal, UnixTime::now());
     advice.map_or_else(String::new, |advice| advice.to_string())
 }
 
@@ -211,8 +211,8 @@ async fn an_expired_identity_is_told_as_expired_and_of_no_other_server() {
         "{told}"
     );
     assert!(matches!(
-        expired.lapse(UnixTime::now()),
-        Some(Lapse::Expired { .. })
+        expired.validity_error(UnixTime::now()),
+        Some(ValidityError::Expired { .. })
     ));
 }
 
@@ -256,8 +256,13 @@ async fn a_clock_that_is_wrong_is_named_with_how_much_it_is_wrong_at_least() {
         "{controls}"
     );
     let not_yet = identity(&ours, TO_COME, &ours);
-    let lapse = not_yet.lapse(UnixTime::now()).expect("its time is to come");
-    assert!(lapse.to_string().contains("slow by"), "{lapse}");
+    let validity_error = not_yet
+        .validity_error(UnixTime::now())
+        .expect("its time is to come");
+    assert!(
+        validity_error.to_string().contains("slow by"),
+        "{validity_error}"
+    );
 }
 
 #[tokio::test]
@@ -267,17 +272,17 @@ async fn a_revoked_identity_is_told_as_revoked() {
     let control = Control::start(&Manner::good(&ours));
     let (registry, _mailbox) = registry();
     let link = link(&control, &identity, &registry);
-    let verdict = Arc::new(Verdict::default());
+    let refusal = Arc::new(CertificateRefusal::default());
     let refusing = async {
         let connection = control.accept().await;
         connection.close(8u32.into(), b"no more");
         std::future::pending::<()>().await;
     };
     let error = tokio::select! {
-        connected = link.connect(&verdict) => connected.err().expect("it cannot link"),
+        connected = link.connect(&refusal) => connected.err().expect("it cannot link"),
         () = refusing => unreachable!(),
     };
-    let advice = error.advice(&identity, &verdict, UnixTime::now());
+    let advice = error.advice(&identity, &refusal, UnixTime::now());
     assert!(advice.is_some_and(|advice| advice.to_string().contains("revoked")));
 }
 
@@ -341,7 +346,7 @@ fn answer(orders: &mut Orders, command: wire::Command) -> CommandOutcome {
     let id = command.id;
     let kind = Some(control_to_relay::Kind::Command(command));
     orders.push(&framing::encode(&wire::ControlToRelay { kind }));
-    let Ok(Some(Taken::Result(result))) = orders.next(Instant::now()) else {
+    let Ok(Some(Handled::Result(result))) = orders.next(Instant::now()) else {
         panic!("a command is answered");
     };
     assert_eq!(result.id, id);
@@ -438,7 +443,7 @@ fn the_largest_pages_fit_into_a_message() {
         cluster::Action::ListMedia { from: 0 },
     )));
     orders.push(&framing::encode(&wire::ControlToRelay { kind }));
-    let Ok(Some(Taken::Result(result))) = orders.next(Instant::now()) else {
+    let Ok(Some(Handled::Result(result))) = orders.next(Instant::now()) else {
         panic!("a command is answered");
     };
     assert_eq!(result.media.len(), 100);

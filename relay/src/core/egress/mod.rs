@@ -19,7 +19,7 @@ use super::crossing::{Crossing, Crossings, WorkerSet};
 use super::packet::{MAX_FRAME_AGE, Packet, PacketPool};
 use super::path::FourTuple;
 use super::room::Snapshot;
-use super::session::Seat;
+use super::session::SessionSlot;
 use super::transport::{CHUNK, Outgoing, SendStatus, Transport};
 use super::worker::WorkerConfig;
 use buffers::Buffers;
@@ -265,11 +265,11 @@ impl Egress {
                 end = index;
                 break;
             }
-            let seat = Seat { worker, slot };
+            let session = SessionSlot { worker, slot };
             // A snapshot may be newer than the last command that was carried out, and have a slot that is not open yet.
             let receiver = self.receivers.get(slot);
             let datagram =
-                receiver.and_then(|receiver| fanout.bundle().datagram_for(seat, receiver));
+                receiver.and_then(|receiver| fanout.bundle().datagram_for(session, receiver));
             if let Some((outgoing, frames)) = datagram {
                 chunk.push(outgoing);
                 targets.push(Target {

@@ -19,7 +19,7 @@ use super::egress::Egress;
 use super::loudest::Admission;
 use super::packet::Packet;
 use super::room::{Room, Snapshot};
-use super::session::Seat;
+use super::session::SessionSlot;
 use super::worker::WorkerConfig;
 use local_rooms::LocalRooms;
 pub(super) use local_rooms::RoomIndex;
@@ -72,9 +72,9 @@ impl Home {
     }
 
     /// A session of the room has ended here.
-    pub(super) fn remove_speaker(&mut self, room: RoomIndex, seat: Seat) {
+    pub(super) fn remove_speaker(&mut self, room: RoomIndex, session: SessionSlot) {
         if let Some(room) = self.rooms.get_mut(room) {
-            room.loudest.forget(seat);
+            room.loudest.forget(session);
         }
         self.rooms.release(room);
     }
@@ -165,14 +165,14 @@ impl Home {
         match packet.make_record(frame) {
             Ok(()) => {
                 let piece = Piece::Frame(packet);
-                self.bundle(now, since, room, piece, frame.speaker.seat, egress);
+                self.bundle(now, since, room, piece, frame.speaker.session, egress);
             }
             Err(_) => egress.drop_packet(packet, DropCause::Malformed),
         }
-        if let Admission::InsteadOf { seat, sender } = admission
+        if let Admission::InsteadOf { session, sender } = admission
             && let Ok(record) = Record::header(sender, AudioLevel::SILENCE, 0)
         {
-            self.bundle(now, now, room, Piece::Stopped(record), seat, egress);
+            self.bundle(now, now, room, Piece::Stopped(record), session, egress);
         }
     }
 
@@ -191,7 +191,7 @@ impl Home {
         since: Instant,
         room: RoomIndex,
         mut piece: Piece,
-        seat: Seat,
+        session: SessionSlot,
         egress: &mut Egress,
     ) {
         // A piece that an empty bundle refuses fits into none.
@@ -200,7 +200,7 @@ impl Home {
             let Some(open) = self.open_bundle(now, since, room, egress) else {
                 break;
             };
-            match open.add(worker, piece, seat) {
+            match open.add(worker, piece, session) {
                 Ok(free) => {
                     let free = free.into_iter().flatten();
                     free.for_each(|packet| egress.release(packet));
@@ -252,13 +252,13 @@ impl OpenBundle {
         &mut self,
         worker: u8,
         piece: Piece,
-        seat: Seat,
+        session: SessionSlot,
     ) -> Result<[Option<Box<Packet>>; 2], Piece> {
         // A bundle that another worker sends takes nothing more.
         let Some(bundle) = Arc::get_mut(&mut self.bundle) else {
             return Err(piece);
         };
-        bundle.add(piece, seat, |packet| {
+        bundle.add(piece, session, |packet| {
             packet.owner == worker && self.receivers.is_only_at(worker)
         })
     }

@@ -15,7 +15,7 @@ use crate::core::home::RoomIndex;
 use crate::core::limits::{RateLimit, RateLimits};
 use crate::core::loudest::{Loudness, Speaker};
 use crate::core::path::{FourTuple, PATH_TIMEOUT, Path, PathAction, Proof};
-use crate::core::session::{Seat, SessionInfo};
+use crate::core::session::{SessionInfo, SessionSlot};
 
 /// A session at its worker, which alone writes it.
 pub(in crate::core) struct Session {
@@ -58,8 +58,8 @@ impl Session {
         self.room
     }
 
-    pub(in crate::core) fn seat(&self) -> Seat {
-        Seat::from(self.info.id)
+    pub(in crate::core) fn slot(&self) -> SessionSlot {
+        SessionSlot::from(self.info.id)
     }
 
     pub(in crate::core) fn into_info(self) -> Arc<SessionInfo> {
@@ -96,7 +96,7 @@ impl Session {
         limits: &RateLimits,
     ) -> Result<(), DropCause> {
         let passed = self.limit.fill(now, limits);
-        self.loudness.pass(passed);
+        self.loudness.advance(passed);
         match self.limit.take(len) {
             true => Ok(()),
             false => Err(DropCause::RateLimited),
@@ -122,10 +122,10 @@ impl Session {
         }
         let (level, was_rounded) = level.in_steps();
         let speaker = Speaker {
-            seat: Seat::from(info.id),
+            session: SessionSlot::from(info.id),
             sender: info.sender,
             account: info.account_label,
-            claim: self.loudness.hear(level),
+            claim: self.loudness.update(level),
         };
         Ok((CheckedFrame { speaker, level }, was_rounded))
     }

@@ -20,14 +20,14 @@ const HIGHEST_RANK_DB: f32 = 91.0;
 const SILENCE_DB: f32 = 30.0;
 
 /// A sound that goes on at a steady level for so long is no speech: nobody says so much in one breath.
-const PATIENCE: Duration = Duration::from_secs(6);
+const STEADY_LIMIT: Duration = Duration::from_secs(6);
 /// Each such time more costs 1 dB.
 const TIME_PER_DB: Duration = Duration::from_millis(500);
 /// Most that ageing costs, in dB.
 const MAX_AGE_DB: f32 = 12.0;
 
 /// A pause of this length between two voice frames is a breath: the sound begins anew.
-const BREATH_US: u32 = 200_000;
+const LONG_PAUSE_US: u32 = 200_000;
 /// A frame that is quieter than the smoothed level by so many dB is a gap between syllables.
 const GAP_DB: f32 = 9.0;
 /// A gap takes as much off the age as a steady sound adds in so many times its length.
@@ -63,7 +63,7 @@ pub(crate) struct Claim {
 }
 
 const STEADY_MS: u16 =
-    PATIENCE.as_millis() as u16 + MAX_AGE_DB as u16 * TIME_PER_DB.as_millis() as u16;
+    STEADY_LIMIT.as_millis() as u16 + MAX_AGE_DB as u16 * TIME_PER_DB.as_millis() as u16;
 const TALKED_MS: u16 = LONGEST_PAUSE.as_millis() as u16 * PAUSE_SHARE as u16;
 
 /// A time in milliseconds, `MOST` at most.
@@ -72,12 +72,12 @@ struct Millis<const MOST: u16>(u16);
 
 impl Loudness {
     /// So many microseconds have passed.
-    pub(crate) fn pass(&mut self, micros: u32) {
+    pub(crate) fn advance(&mut self, micros: u32) {
         self.silent = self.silent.saturating_add(micros);
     }
 
     /// Takes in the level of a frame that came now.
-    pub(crate) fn hear(&mut self, level: AudioLevel) -> Claim {
+    pub(crate) fn update(&mut self, level: AudioLevel) -> Claim {
         let over_silence = 127.0 - f32::from(level.minus_dbov());
         let rise = over_silence - self.smoothed;
         let is_voice = level.is_voice() && rise > -SILENCE_DB;
@@ -103,7 +103,7 @@ impl Loudness {
     /// Adds the time since the last voice frame to what it belongs to.
     fn measure(&mut self, is_steady: bool) {
         let pause = std::mem::take(&mut self.silent);
-        if pause < BREATH_US {
+        if pause < LONG_PAUSE_US {
             let pause = pause / 1000;
             self.talked.add(pause);
             match is_steady {
@@ -120,7 +120,11 @@ impl Loudness {
 impl Claim {
     /// The rank in dB among speakers who have been competing for `contended`: less by what a steady sound has aged since.
     pub(crate) fn rank(&self, contended: Duration) -> f32 {
-        let over = self.steady.get().min(contended).saturating_sub(PATIENCE);
+        let over = self
+            .steady
+            .get()
+            .min(contended)
+            .saturating_sub(STEADY_LIMIT);
         self.rank - (over.as_secs_f32() / TIME_PER_DB.as_secs_f32()).min(MAX_AGE_DB)
     }
 

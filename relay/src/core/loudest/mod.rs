@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 pub(super) use loudness::{Claim, Loudness};
 
-use super::session::Seat;
+use super::session::SessionSlot;
 
 /// Most speakers of a room that can be forwarded at once, whatever the flag says.
 pub(super) const MAX_SPEAKERS: usize = 64;
@@ -57,7 +57,7 @@ pub(super) struct Loudest {
 /// One who is forwarded.
 #[derive(Clone, Copy, Debug)]
 struct Place {
-    seat: Seat,
+    session: SessionSlot,
     sender: u16,
     /// Places of this speaker's account, this one included: [`MAX_SPEAKERS`] at most.
     of_account: u8,
@@ -81,7 +81,7 @@ struct Contention {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Speaker {
     /// Its session.
-    pub seat: Seat,
+    pub session: SessionSlot,
     /// Its label.
     pub sender: u16,
     /// The same for all sessions of its account in the room.
@@ -98,7 +98,7 @@ pub(super) enum Admission {
     /// It is forwarded, and this speaker no longer is: the room has to be told.
     InsteadOf {
         /// The session that gives way.
-        seat: Seat,
+        session: SessionSlot,
         /// Its label.
         sender: u16,
     },
@@ -109,7 +109,11 @@ pub(super) enum Admission {
 impl Loudest {
     /// Decides on a frame of `speaker` in a room that forwards `limit` speakers, [`MAX_SPEAKERS`] at most.
     pub(super) fn admit(&mut self, now: Instant, limit: usize, speaker: &Speaker) -> Admission {
-        if let Some(place) = self.places.iter_mut().find(|p| p.seat == speaker.seat) {
+        if let Some(place) = self
+            .places
+            .iter_mut()
+            .find(|p| p.session == speaker.session)
+        {
             place.sender = speaker.sender;
             place.claim = speaker.claim;
             place.sent = now;
@@ -121,8 +125,8 @@ impl Loudest {
         let held = self.places_of(speaker.account);
         let is_voice = speaker.claim.is_voice;
         // What an account without a place waits for is not for another one's further device, and not for silence.
-        let somebody_waits = self.wanted_until.is_some_and(|until| now < until);
-        let gives_way = somebody_waits && (held > 0 || !is_voice);
+        let is_awaited = self.wanted_until.is_some_and(|until| now < until);
+        let gives_way = is_awaited && (held > 0 || !is_voice);
         if self.places.len() < limit.min(MAX_SPEAKERS) {
             if gives_way {
                 return Admission::Refuse;
@@ -147,8 +151,8 @@ impl Loudest {
     }
 
     /// Forgets a session that has ended.
-    pub(super) fn forget(&mut self, seat: Seat) {
-        self.places.retain(|place| place.seat != seat);
+    pub(super) fn forget(&mut self, session: SessionSlot) {
+        self.places.retain(|place| place.session != session);
         self.count_accounts();
     }
 
@@ -246,7 +250,7 @@ impl Loudest {
             return Admission::Forward;
         }
         Admission::InsteadOf {
-            seat: gone.seat,
+            session: gone.session,
             sender: gone.sender,
         }
     }
@@ -263,7 +267,7 @@ impl Loudest {
 impl Place {
     fn of(speaker: &Speaker, now: Instant) -> Self {
         Self {
-            seat: speaker.seat,
+            session: speaker.session,
             sender: speaker.sender,
             of_account: 1,
             account: speaker.account,

@@ -38,7 +38,7 @@ pub struct UdpDriver {
     // Boxed as the pool has them.
     filling: Vec<Box<Packet>>,
     batch: usize,
-    /// Datagrams that the kernel has dropped and that were not told yet.
+    /// Datagrams that the kernel has dropped and that were not info yet.
     kernel_drops: u64,
     receive: Box<[ReceiveSlot]>,
     receive_headers: Box<[libc::mmsghdr]>,
@@ -106,7 +106,7 @@ impl UdpDriver {
             turn: 0,
             waker: Waker::new({
                 let wake = Arc::clone(&wake);
-                move || rouse(&wake)
+                move || end_wait(&wake)
             }),
             wake,
             filling: Vec::with_capacity(batch),
@@ -148,13 +148,13 @@ impl UdpDriver {
 
     /// To be called before one looks at what other threads have put down: wakings up to now are taken note of.
     pub fn note_wakings(&self) {
-        self.waker.doorbell().hear();
+        self.waker.wake_flag().acknowledge();
     }
 
     /// Waits until there is something to receive, until something may be sent (if `to_send`), until it is woken or
     /// until `timeout` has passed. Does not wait when it was woken since [`note_wakings`](Self::note_wakings).
     pub fn wait(&mut self, timeout: Duration, to_send: bool) -> io::Result<()> {
-        if !self.waker.doorbell().lie_down() {
+        if !self.waker.wake_flag().begin_wait() {
             return Ok(());
         }
         let mut events = libc::POLLIN;
@@ -245,10 +245,10 @@ impl UdpDriver {
                 remote: read_name(&slot.name),
                 local: at as u8,
             };
-            let told = read_control(&header.msg_hdr);
-            packet.received = told.received;
-            packet.waited = told.received.until(now).unwrap_or_default();
-            if let Some(dropped) = told.dropped {
+            let info = read_control(&header.msg_hdr);
+            packet.received = info.received;
+            packet.waited = info.received.until(now).unwrap_or_default();
+            if let Some(dropped) = info.dropped {
                 let before = mem::replace(&mut self.listeners[at].dropped, dropped);
                 self.kernel_drops += u64::from(dropped.wrapping_sub(before));
             }
@@ -308,7 +308,7 @@ impl Transport for UdpDriver {
 }
 
 /// Ends the wait of whoever polls this event counter, or the next one.
-fn rouse(wake: &OwnedFd) {
+fn end_wait(wake: &OwnedFd) {
     let one = 1u64;
     // SAFETY: writes 8 bytes of a u64. It fails only when the counter is full, and then the driver wakes anyway.
     unsafe { libc::write(wake.as_raw_fd(), (&raw const one).cast(), 8) };

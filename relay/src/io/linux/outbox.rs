@@ -5,7 +5,8 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use confab_protocol::media::downlink::HEADER_LEN;
 use confab_relay_packet::{
-    DEVICE_NAME_LEN, Ends, Found, MAX_HEAD, NO_DEVICE, PacketPath, Route, Routes, Sum, device_name,
+    DEVICE_NAME_LEN, Found, MAX_HEAD, NO_DEVICE, PacketPath, Route, RouteKey, Routes, Sum,
+    device_name,
 };
 
 use super::records::{write_name, zeroed_name};
@@ -26,10 +27,10 @@ pub(super) struct Outbox {
 
 /// One datagram, as the kernel is told of it.
 struct Slot {
-    by: By,
+    by: SendBy,
     /// To whom, by the UDP socket.
     name: libc::sockaddr_in6,
-    /// By which device, by the packet socket.
+    /// SendBy which device, by the packet socket.
     device: libc::sockaddr_ll,
     /// A frame's headers and the receiver's own.
     head: [u8; MAX_HEAD],
@@ -38,7 +39,7 @@ struct Slot {
 
 /// Which socket a datagram is sent by.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum By {
+enum SendBy {
     /// One of the UDP sockets.
     Udp(u8),
     Packet,
@@ -48,7 +49,7 @@ impl Outbox {
     /// For a chunk at a time.
     pub(super) fn new() -> Self {
         let slot = || Slot {
-            by: By::Packet,
+            by: SendBy::Packet,
             name: zeroed_name(),
             device: NO_DEVICE,
             head: [0; MAX_HEAD],
@@ -81,7 +82,7 @@ impl Outbox {
             let alike = self.slots[sent..chunk.len()].iter();
             let end = sent + alike.take_while(|slot| slot.by == by).count();
             match by {
-                By::Udp(at) => {
+                SendBy::Udp(at) => {
                     let Some(listener) = listeners.get(usize::from(at)) else {
                         return SendStatus::Refused { sent };
                     };
@@ -93,7 +94,7 @@ impl Outbox {
                         Err(_) => return SendStatus::Refused { sent },
                     }
                 }
-                By::Packet => {
+                SendBy::Packet => {
                     if let Some(packet) = packet.as_deref_mut() {
                         sent += self.submit_frames(packet, sent, end);
                     }
@@ -119,19 +120,19 @@ impl Outbox {
         let mut summed = SummedBody::default();
         let slots = self.slots.iter_mut().zip(&mut self.headers);
         for (outgoing, (slot, header)) in chunk.iter().zip(slots) {
-            let ends = Ends::new(outgoing.to.local, outgoing.to.remote.ip());
-            match routes.find(ends) {
+            let key = RouteKey::new(outgoing.to.local, outgoing.to.remote.ip());
+            match routes.find(key) {
                 Found::Frames(route) => {
                     slot.frame(outgoing, route, summed.sum(outgoing.body), header);
                 }
                 Found::Datagrams => slot.address(outgoing, header),
                 Found::Nothing => {
                     slot.address(outgoing, header);
-                    routes.ask(ends);
+                    routes.ask(key);
                 }
             }
         }
-        routes.ring();
+        routes.wake_resolver();
     }
 
     /// Prepares datagrams for the UDP sockets, from slot `at` on.
@@ -188,7 +189,7 @@ impl Outbox {
 impl Slot {
     /// Prepares it for the UDP socket.
     fn address(&mut self, outgoing: &Outgoing<'_>, header: &mut libc::mmsghdr) {
-        self.by = By::Udp(outgoing.to.local);
+        self.by = SendBy::Udp(outgoing.to.local);
         header.msg_hdr.msg_namelen = write_name(outgoing.to.remote, &mut self.name);
         header.msg_hdr.msg_name = (&raw mut self.name).cast();
         self.pieces[0] = piece(&outgoing.head);
@@ -203,7 +204,7 @@ impl Slot {
         body_sum: Sum,
         header: &mut libc::mmsghdr,
     ) {
-        self.by = By::Packet;
+        self.by = SendBy::Packet;
         self.device = device_name(route);
         header.msg_hdr.msg_name = (&raw mut self.device).cast();
         header.msg_hdr.msg_namelen = DEVICE_NAME_LEN;

@@ -15,13 +15,13 @@ struct Room {
     now: Instant,
     start: Instant,
     /// Who is in each place, and since when.
-    seen: Vec<(Seat, Instant)>,
+    seen: Vec<(SessionSlot, Instant)>,
     changes: usize,
 }
 
 /// One session.
 struct Device {
-    seat: Seat,
+    session: SessionSlot,
     account: u32,
     loudness: Loudness,
     sent: Option<Instant>,
@@ -46,13 +46,15 @@ impl Room {
 
     fn send(&mut self, device: &mut Device, level: AudioLevel) -> Admission {
         if let Some(sent) = device.sent.replace(self.now) {
-            device.loudness.pass((self.now - sent).as_micros() as u32);
+            device
+                .loudness
+                .advance((self.now - sent).as_micros() as u32);
         }
         let speaker = Speaker {
-            seat: device.seat,
-            sender: device.seat.slot as u16,
+            session: device.session,
+            sender: device.session.slot as u16,
             account: device.account,
-            claim: device.loudness.hear(level),
+            claim: device.loudness.update(level),
         };
         let admission = self.loudest.admit(self.now, self.limit, &speaker);
         self.watch();
@@ -61,15 +63,15 @@ impl Room {
 
     /// A place that changed has been as it was for the hold time at least.
     fn watch(&mut self) {
-        let places = self.loudest.places.iter().map(|place| place.seat);
-        for (at, seat) in places.enumerate() {
+        let places = self.loudest.places.iter().map(|place| place.session);
+        for (at, session) in places.enumerate() {
             match self.seen.get_mut(at) {
-                None => self.seen.push((seat, self.now)),
-                Some((before, _)) if *before == seat => {}
+                None => self.seen.push((session, self.now)),
+                Some((before, _)) if *before == session => {}
                 Some(place) => {
                     let held = self.now - place.1;
                     assert!(held >= MIN_HOLD, "a place changed after {held:?}");
-                    *place = (seat, self.now);
+                    *place = (session, self.now);
                     self.changes += 1;
                 }
             }
@@ -101,7 +103,7 @@ impl Room {
 impl Device {
     fn new(slot: u32, account: u32) -> Self {
         Self {
-            seat: Seat { worker: 0, slot },
+            session: SessionSlot { worker: 0, slot },
             account,
             loudness: Loudness::default(),
             sent: None,
@@ -239,6 +241,6 @@ fn one_who_left_is_forgotten() {
     let mut room = Room::new(1);
     let mut all = speakers(&[24.0, 127.0]);
     room.speak(&mut all[..1], 50);
-    room.loudest.forget(all[0].0.seat);
+    room.loudest.forget(all[0].0.session);
     assert_eq!(room.send(&mut all[1].0, voice(127.0)), Admission::Forward);
 }

@@ -9,9 +9,9 @@ use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 
 /// Why the certificate of a control node was refused.
 #[derive(Debug, Default)]
-pub(crate) struct Verdict(Mutex<Option<CertificateError>>);
+pub(crate) struct CertificateRefusal(Mutex<Option<CertificateError>>);
 
-impl Verdict {
+impl CertificateRefusal {
     /// Why the certificate was refused; `None` when none was, or for another reason than its content.
     pub(crate) fn take(&self) -> Option<CertificateError> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -19,20 +19,20 @@ impl Verdict {
 
     fn set(&self, error: &rustls::Error) {
         if let rustls::Error::InvalidCertificate(error) = error {
-            let mut verdict = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            *verdict = Some(error.clone());
+            let mut refusal = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            *refusal = Some(error.clone());
         }
     }
 }
 
 /// Checks certificates as rustls does, and records the reason of a refusal.
 #[derive(Debug)]
-pub(super) struct Judge {
+pub(super) struct RecordingVerifier {
     pub(super) servers: Arc<WebPkiServerVerifier>,
-    pub(super) verdict: Arc<Verdict>,
+    pub(super) refusal: Arc<CertificateRefusal>,
 }
 
-impl ServerCertVerifier for Judge {
+impl ServerCertVerifier for RecordingVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -43,7 +43,7 @@ impl ServerCertVerifier for Judge {
     ) -> Result<ServerCertVerified, rustls::Error> {
         self.servers
             .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-            .inspect_err(|error| self.verdict.set(error))
+            .inspect_err(|error| self.refusal.set(error))
     }
 
     fn verify_tls12_signature(

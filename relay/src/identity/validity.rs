@@ -8,7 +8,7 @@ use super::moment;
 
 /// The time of a relay's identity is over, or has not begun, by this machine's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lapse {
+pub enum ValidityError {
     /// It ended.
     Expired {
         /// By this machine's clock.
@@ -25,7 +25,7 @@ pub enum Lapse {
     },
 }
 
-impl Lapse {
+impl ValidityError {
     pub(super) fn from_error(error: &CertificateError) -> Option<Self> {
         match error {
             CertificateError::ExpiredContext { time, not_after } => Some(Self::Expired {
@@ -41,7 +41,7 @@ impl Lapse {
     }
 }
 
-impl std::fmt::Display for Lapse {
+impl std::fmt::Display for ValidityError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Expired { now, ended } => write!(

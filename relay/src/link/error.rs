@@ -10,7 +10,7 @@ use rustls::{AlertDescription, CertificateError};
 
 use super::{CONNECT_TIMEOUT, WRITE_TIMEOUT};
 use crate::descriptors;
-use crate::identity::{Identity, MAKE_ONE, Verdict, moment};
+use crate::identity::{CertificateRefusal, Identity, MAKE_ONE, moment};
 
 /// The application error code by which control refuses a relay whose identity is revoked.
 const REVOKED: u32 = 8;
@@ -64,10 +64,10 @@ impl LinkError {
     pub(super) fn advice(
         &self,
         identity: &Identity,
-        verdict: &Arc<Verdict>,
+        refusal: &Arc<CertificateRefusal>,
         now: UnixTime,
     ) -> Option<Advice> {
-        if let Some(refused) = verdict.take() {
+        if let Some(refused) = refusal.take() {
             return Some(of_control(&refused));
         }
         if let Self::Socket(error) | Self::Resolve(error) = self
@@ -81,7 +81,7 @@ impl LinkError {
         {
             return Some(Advice(format!("the identity is revoked: {MAKE_ONE}")));
         }
-        of_own(refusal(connection)?, identity, now)
+        of_own(tls_alert(connection)?, identity, now)
     }
 
     fn connection_error(&self) -> Option<&ConnectionError> {
@@ -95,7 +95,7 @@ impl LinkError {
 }
 
 /// The TLS alert by which the control node ended the connection.
-fn refusal(error: &ConnectionError) -> Option<AlertDescription> {
+fn tls_alert(error: &ConnectionError) -> Option<AlertDescription> {
     let ConnectionError::ConnectionClosed(close) = error else {
         return None;
     };
@@ -132,8 +132,8 @@ fn of_control(refused: &CertificateError) -> Advice {
 /// Of the relay's own certificate, which the control node has refused.
 fn of_own(alert: AlertDescription, identity: &Identity, now: UnixTime) -> Option<Advice> {
     match alert {
-        AlertDescription::CertificateExpired => Some(Advice(match identity.lapse(now) {
-            Some(lapse) => lapse.to_string(),
+        AlertDescription::CertificateExpired => Some(Advice(match identity.validity_error(now) {
+            Some(validity_error) => validity_error.to_string(),
             None => format!(
                 "the time of the relay's identity is over or has not begun by the control node's clock, but not by this \
                  machine's, which says {}: one of the two is wrong",
