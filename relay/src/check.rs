@@ -1,4 +1,4 @@
-//! `confab-relay check`: what on this host will hold a relay back, and the command that remedies it.
+//! `confab-relay check`: the settings of this host that hold a relay back, and the command that changes each.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const WANTED_SOCKET_BUFFER: u64 = 4 << 20;
 /// Packets that the kernel may queue for a core between the card and the sockets.
 const WANTED_BACKLOG: u64 = 5000;
-/// Descriptors: a few sockets for each worker and link, and room for whatever else.
+/// Descriptors: a few sockets for each worker and link, and spare ones.
 const WANTED_FILES: u64 = 1024;
 /// Slots of a device's send queue.
 const WANTED_TX_QUEUE: u64 = 1000;
@@ -15,12 +15,12 @@ const WANTED_TX_QUEUE: u64 = 1000;
 /// The capability to open packet sockets, by its number.
 const CAP_NET_RAW: u32 = 13;
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// What, and how it is.
+    /// The setting and its value.
     pub what: String,
-    /// How to remedy it; `None` when it is in order.
+    /// The command that corrects it; `None` if it is in order.
     pub remedy: Option<String>,
 }
 
@@ -37,7 +37,7 @@ impl Host {
         }
     }
 
-    /// Everything that was found, what needs mending first.
+    /// All findings, those with a remedy first.
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings = vec![
             self.sysctl(
@@ -142,7 +142,7 @@ impl Host {
         }
     }
 
-    /// Whether `--transmit packet` would start here, and what it is good for. Nothing to remedy: a relay does without.
+    /// Says if `--transmit packet` would start here. There is no remedy: a relay works without it.
     fn packet_sockets(&self) -> Finding {
         const WORTH: &str = "it saves about a third of what a datagram costs, and passes by this host's own firewall \
                              rules for output, NAT, IPsec and traffic control";
@@ -165,7 +165,7 @@ impl Host {
         }
     }
 
-    /// What the kernel has dropped of UDP since the host started.
+    /// UDP datagrams that the kernel has dropped since the host started.
     fn udp_errors(&self) -> Option<Finding> {
         let snmp = self.text("proc/net/snmp")?;
         let mut lines = snmp.lines().filter_map(|line| line.strip_prefix("Udp: "));
@@ -228,7 +228,7 @@ fn unknown(what: &str) -> Finding {
     }
 }
 
-/// The findings for a person.
+/// The findings as text.
 pub fn report(findings: &[Finding]) -> String {
     let mut out = String::new();
     for finding in findings {
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_small_comes_first_with_the_command_that_mends_it() {
+    fn a_setting_that_is_too_small_comes_first_with_its_remedy() {
         let (_root, host) = host(&[
             ("proc/sys/net/core/rmem_max", "212992\n"),
             ("proc/sys/net/core/wmem_max", "8388608\n"),
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn packet_sockets_are_told_of_and_are_nothing_to_mend() {
+    fn packet_sockets_are_reported_without_a_remedy() {
         for (capabilities, expected) in [
             ("0000000000002000", "packet is possible"),
             ("00000000a80405fb", "is not possible without CAP_NET_RAW"),
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_shows_nothing_is_no_panic() {
+    fn a_host_without_readable_files_gives_findings_and_no_panic() {
         let (_root, host) = host(&[]);
         assert!(!host.findings().is_empty());
         assert!(to_remedy(&host).is_empty());

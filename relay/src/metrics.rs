@@ -11,7 +11,7 @@ use crate::core::histogram::{Histogram, SizeHistogram};
 use crate::core::{Counters, DropCause, Registry};
 pub use crate::heartbeat::{Heartbeat, STUCK_AFTER};
 
-/// Everything that is told.
+/// The sources of all figures.
 pub struct Figures {
     /// Of each worker.
     pub counters: Vec<Arc<Counters>>,
@@ -21,7 +21,7 @@ pub struct Figures {
     pub registry: Arc<Registry>,
     /// Control nodes that are linked.
     pub linked: Arc<AtomicUsize>,
-    /// Whether the relay is about to end.
+    /// True while the relay drains.
     pub draining: watch::Receiver<bool>,
 }
 

@@ -1,4 +1,4 @@
-//! The worker threads of a relay, as the flags want them.
+//! Starts the worker threads that the flags ask for.
 
 use std::io;
 use std::sync::Arc;
@@ -19,8 +19,8 @@ use crate::heartbeat::Heartbeat;
 use crate::io::WorkerThread;
 use crate::io::{MOST_WORKERS, UdpDriver, Waker};
 
-/// What workers may hand to one of them before it takes it, at most: some 10 ms of frames at full load. Less than a
-/// worker's receive buffers, so that they cannot all be on their way.
+/// Items that wait for a worker from other workers, at most: some 10 ms of frames at full load. Less than the receive
+/// buffers of a worker, so that not all of them can wait here.
 const CROSSING_RING: usize = 1024;
 
 /// The worker threads, and what the rest of the relay needs of them.
@@ -97,7 +97,7 @@ fn worker_config(flags: &Flags, index: usize) -> WorkerConfig {
     }
 }
 
-/// How many workers there are to be.
+/// The count of workers that the flags ask for.
 pub(crate) fn worker_count(flags: &Flags) -> Result<usize, StartError> {
     if flags.coalesce_min > flags.coalesce_max {
         return Err(StartError::Flags(

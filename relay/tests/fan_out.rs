@@ -99,7 +99,7 @@ fn every_datagram_of_a_receiver_has_a_number_of_its_own() {
 }
 
 #[test]
-fn one_who_left_hears_and_says_nothing_more() {
+fn a_closed_session_is_sent_nothing_and_forwards_nothing() {
     let mut lab = Lab::new();
     let mut ann = lab.join(1, 0);
     let mut ben = lab.join(1, 1);
@@ -166,7 +166,7 @@ fn a_destination_that_fails_is_skipped() {
 }
 
 #[test]
-fn what_waited_too_long_is_shed_and_counted() {
+fn a_bundle_that_waited_too_long_is_dropped_and_counted() {
     let mut lab = Lab::new();
     let mut clients: Vec<_> = (0..10).map(|sender| lab.join(1, sender)).collect();
     lab.wire.capacity = Some(0);
@@ -179,7 +179,7 @@ fn what_waited_too_long_is_shed_and_counted() {
 }
 
 #[test]
-fn what_waited_too_long_in_the_socket_is_not_sent_at_all() {
+fn a_frame_that_waited_too_long_in_the_socket_is_dropped() {
     let mut lab = Lab::new();
     let mut clients: Vec<_> = (0..3).map(|sender| lab.join(1, sender)).collect();
     for (waited, heard) in [(150, 1), (250, 0)] {
@@ -197,7 +197,7 @@ fn what_waited_too_long_in_the_socket_is_not_sent_at_all() {
 }
 
 #[test]
-fn buffers_never_run_out_for_good() {
+fn buffers_are_free_again_after_the_socket_was_full() {
     let mut lab = Lab::new();
     let mut clients: Vec<_> = (0..20).map(|sender| lab.join(1, sender)).collect();
     lab.wire.capacity = Some(0);
@@ -215,7 +215,7 @@ fn buffers_never_run_out_for_good() {
 }
 
 #[test]
-fn churn_while_frames_fly_stays_whole() {
+fn joins_and_leaves_between_frames_change_only_the_receivers() {
     let mut lab = Lab::new();
     let mut ann = lab.join(1, 0);
     for sender in 1..200 {

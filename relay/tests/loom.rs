@@ -59,7 +59,7 @@ impl Worker {
 }
 
 #[test]
-fn nothing_is_left_lying_by_a_worker_that_sleeps() {
+fn a_worker_that_waits_is_woken_for_all_queued_work() {
     loom::model(|| {
         let worker = Arc::new(Worker::default());
         let others: Vec<_> = (0..2)
@@ -85,7 +85,7 @@ fn nothing_is_left_lying_by_a_worker_that_sleeps() {
 }
 
 #[test]
-fn what_was_put_down_before_a_ring_is_seen_after_it_is_heard() {
+fn work_queued_before_a_notification_is_visible_after_it_is_acknowledged() {
     loom::model(|| {
         let wake_flag = Arc::new(WakeFlag::default());
         let put_down = Arc::new(AtomicUsize::new(0));

@@ -99,7 +99,7 @@ fn forwarding_allocates_nothing_once_it_is_under_way() {
 }
 
 #[test]
-fn nor_does_it_in_a_room_that_is_larger_than_a_worker() {
+fn forwarding_allocates_nothing_in_a_room_larger_than_a_worker() {
     let mut setup = Setup {
         workers: 3,
         ..Setup::default()

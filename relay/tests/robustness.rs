@@ -23,7 +23,7 @@ fn is_heard(lab: &mut Lab, speaker: &mut Client, listener: &Client) -> bool {
 }
 
 #[test]
-fn a_flood_from_strangers_is_not_answered_and_leaves_nothing_behind() {
+fn datagrams_without_a_session_are_not_answered_and_hold_no_buffer() {
     let mut lab = Lab::new();
     let mut ann = lab.join(1, 0);
     let ben = lab.join(1, 1);
@@ -90,7 +90,7 @@ fn a_member_who_floods_is_held_to_its_rate_and_nobody_else_is() {
 }
 
 #[test]
-fn a_thousand_changes_a_second_disturb_nobody_who_stays() {
+fn a_thousand_joins_and_leaves_a_second_lose_no_frame_of_the_others() {
     let mut setup = Setup {
         workers: 2,
         ..Setup::default()
@@ -135,7 +135,7 @@ fn a_thousand_changes_a_second_disturb_nobody_who_stays() {
 }
 
 #[test]
-fn a_clock_that_leaps_ends_no_session_and_holds_nothing_up() {
+fn a_clock_that_is_set_back_or_forward_ends_no_session_and_delays_no_frame() {
     let mut lab = Lab::new();
     let mut ann = lab.join(1, 0);
     let mut ben = lab.join(1, 1);

@@ -208,7 +208,7 @@ impl Play {
     }
 
     /// A datagram of any type and with any body, under a right tag. Audio only if it is too short for a frame's tag:
-    /// nobody may hear it.
+    /// it may not be forwarded.
     fn send_raw(&mut self, index: usize, from: SocketAddr, script: &mut Script<'_>) {
         let (kind, mut body) = (script.byte(), script.block());
         if kind == kind::AUDIO {

@@ -53,7 +53,7 @@ impl Play {
             .filter(|(_, client)| client.contacted.contains(&to))
             .filter(|(_, client)| downlink.is_authentic(&client.downlink))
             .map(|(index, _)| index);
-        let index = receivers.next().expect("somebody it is authentic to");
+        let index = receivers.next().expect("a session that it is authentic to");
         assert_eq!(receivers.next(), None, "authentic to two");
         drop(receivers);
 
@@ -90,8 +90,8 @@ impl Play {
             .clients
             .iter()
             .filter(|client| client.room == receiver.room);
-        // In a room on several workers a frame may be on its way to the home while somebody comes, and somebody who
-        // comes again may hear the last of itself.
+        // In a room on several workers a frame may cross to the home while a session is opened, and a participant that
+        // joins again may be sent the last frame of its former session.
         let is_on_one = in_room.all(|client| client.id.worker() == receiver.id.worker());
         assert!(
             record.sender != receiver.sender || !is_on_one,

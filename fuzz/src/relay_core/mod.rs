@@ -130,7 +130,7 @@ impl Play {
             self.prove(index);
         }
         let &[speaker, listener] = &newcomers[..] else {
-            panic!("the relay is full of nobody");
+            panic!("an empty relay opens no sessions");
         };
         self.at += 1;
         let from = address(0);

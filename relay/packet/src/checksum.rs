@@ -90,7 +90,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn as_the_slow_way_in_any_two_parts(
+        fn the_sum_of_two_parts_is_that_of_a_simple_implementation(
             bytes in prop::collection::vec(any::<u8>(), 0..1300),
             at in any::<prop::sample::Index>(),
         ) {
@@ -105,7 +105,7 @@ mod tests {
         }
 
         #[test]
-        fn a_number_is_its_bytes(number in any::<u16>()) {
+        fn a_number_sums_as_its_bytes(number in any::<u16>()) {
             prop_assert_eq!(Sum::of_u16(number).checksum(), Sum::of(&number.to_be_bytes()).checksum());
         }
     }

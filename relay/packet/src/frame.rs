@@ -6,7 +6,7 @@
 //! | 14..34 | 14..54 | IPv4 (RFC 791), no options; IPv6 (RFC 8200) |
 //! | 34..42 | 54..62 | UDP (RFC 768) |
 //!
-//! What is the same for all datagrams on a way is laid out, and summed, once for the way.
+//! Fields that all datagrams of a route share are laid out, and summed, once for the route.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -1,4 +1,4 @@
-//! What the kernel says of the network, by netlink: routes, interfaces and neighbours, and when they change.
+//! Routes, interfaces and neighbours by netlink, and their changes.
 
 use std::io;
 use std::net::IpAddr;
@@ -20,9 +20,9 @@ use super::frame::{MAX_OVERHEAD, Mac};
 
 /// Room for one message of the kernel; one on an interface with many virtual functions is the longest.
 const BUFFER_LEN: usize = 64 << 10;
-/// Room for change of the network that was not read yet, in bytes.
+/// Receive buffer for notifications, in bytes.
 const CHANGES_BUFFER_LEN: usize = 1 << 20;
-/// What an interface and a route have to let through, so that the largest datagram need not be fragmented.
+/// The smallest MTU of an interface or route over which the largest datagram is not fragmented.
 const LEAST_MTU: u32 = (confab_protocol::media::MAX_DATAGRAM + MAX_OVERHEAD) as u32;
 /// UDP, among IP's protocols.
 const UDP: u8 = libc::IPPROTO_UDP as u8;
@@ -44,24 +44,24 @@ const GROUPS: [libc::c_uint; 8] = [
 pub(crate) struct Hop {
     /// The index of the interface.
     pub(crate) interface: u32,
-    /// Whose link address the frames are to have.
+    /// The IP address of the next hop.
     pub(crate) next: IpAddr,
-    /// The address that they come from.
+    /// The source address of the datagrams.
     pub(crate) source: IpAddr,
 }
 
-/// Something that may make a route wrong.
+/// A change that may make a route wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum NetworkChange {
     /// A route, a rule or an address of this host.
     Routes,
-    /// How an interface is now, by index; `None`: not fit for frames, or gone.
+    /// The link address of an interface, by index; `None`: not fit for frames, or gone.
     Interface(u32, Option<Mac>),
     /// A neighbour's link address, by interface and address; `None`: not known, or not any more.
     Neighbour((u32, IpAddr), Option<Mac>),
 }
 
-/// Asks the kernel.
+/// Looks up routes, interfaces and neighbours.
 pub(crate) struct Kernel {
     socket: Socket,
     sequence: u32,
@@ -81,8 +81,8 @@ impl Kernel {
         })
     }
 
-    /// The way that a datagram takes from the UDP socket that is bound to `source` and `port`, or from any address.
-    /// `None` when it takes none that a frame could.
+    /// The first hop of a datagram from the UDP socket that is bound to `source` and `port`, or to any address.
+    /// `None` if a frame cannot take the same way.
     pub(crate) fn route(
         &mut self,
         remote: IpAddr,
@@ -137,7 +137,7 @@ impl Kernel {
         Ok(next_mac(&neighbour))
     }
 
-    /// Puts a question; `None` when the kernel refuses to answer, as it does of what is not there.
+    /// Sends a request; `None` if the kernel refuses it, as for an entry that does not exist.
     fn ask(&mut self, question: RouteNetlinkMessage) -> io::Result<Option<RouteNetlinkMessage>> {
         self.sequence = self.sequence.wrapping_add(1);
         let mut header = NetlinkHeader::default();
@@ -168,7 +168,7 @@ impl Kernel {
     }
 }
 
-/// Hears what the kernel tells of changes.
+/// Receives the kernel's notifications of changes.
 pub(crate) struct ChangeListener {
     socket: Socket,
     buffer: Vec<u8>,
@@ -189,9 +189,11 @@ impl ChangeListener {
         })
     }
 
-    /// Reads what is there, without waiting, and hands on what matters. False when there is nothing more.
+    /// Reads notifications without waiting, and passes on those that may matter. False if there are no more.
     ///
-    /// Fails when the kernel had more to tell than there was room for: then anything may have changed.
+    /// # Errors
+    ///
+    /// If the kernel had more notifications than the buffer had room for: then anything may have changed.
     pub(crate) fn read_changes(&mut self, mut tell: impl FnMut(NetworkChange)) -> io::Result<bool> {
         self.buffer.clear();
         match self.socket.recv(&mut self.buffer, libc::MSG_DONTWAIT) {
@@ -221,7 +223,7 @@ impl AsFd for ChangeListener {
     }
 }
 
-/// What a message of the kernel's own accord may change.
+/// The change that a notification reports, if it may matter.
 fn change_in(message: &RouteNetlinkMessage) -> Option<NetworkChange> {
     match message {
         RouteNetlinkMessage::NewLink(link) => {
@@ -250,7 +252,7 @@ fn change_in(message: &RouteNetlinkMessage) -> Option<NetworkChange> {
     }
 }
 
-/// What a route says of the first step, if it is one to a single host, over a link as it is, wide enough.
+/// The first hop of a unicast route without encapsulation and with a sufficient MTU.
 fn hop_of(route: &RouteMessage, remote: IpAddr, source: Option<IpAddr>) -> Option<Hop> {
     if route.header.kind != RouteType::Unicast {
         return None;
@@ -324,7 +326,7 @@ fn next_mac(neighbour: &NeighbourMessage) -> Option<Mac> {
     next.filter(|_| is_valid)
 }
 
-/// Which neighbour a message is about.
+/// The interface and address of a neighbour message.
 fn key(neighbour: &NeighbourMessage) -> Option<(u32, IpAddr)> {
     let mut attributes = neighbour.attributes.iter();
     let address = attributes.find_map(|attribute| match attribute {

@@ -1,4 +1,4 @@
-//! The thread that finds out for the workers how frames reach their receivers, and that tells them when it may be wrong.
+//! The thread that looks up routes for the workers, and invalidates them when the network changes.
 
 use std::collections::HashMap;
 use std::io::{self, Read as _};
@@ -16,13 +16,13 @@ use super::frame::{Headers, Mac};
 use super::netlink::{ChangeListener, Hop, Kernel, NetworkChange};
 use super::route::{Answer, Resolution, ResolverQueues, Route, RouteKey, Routes};
 
-/// Changes of a network come in bunches: after one of them nothing is answered for so long, so that a network that is
-/// never at rest costs ten rounds of questions a second and no more.
+/// Pause after a change of the network before lookups go on. Changes come in bursts: a network that changes all the time
+/// costs ten rounds of lookups a second at most.
 const SETTLE: Duration = Duration::from_millis(100);
-/// Questions of a worker that are answered before one listens for changes again.
+/// Questions of a worker that are answered before changes are read again.
 const BATCH: usize = 64;
 
-/// Asks the kernel, and remembers what the answers given so far stand on.
+/// Asks the kernel, and keeps the state of the kernel that its answers depend on.
 struct Resolver {
     kernel: Kernel,
     listener: ChangeListener,
@@ -30,14 +30,14 @@ struct Resolver {
     /// The relay's own addresses, in the order in which it listens.
     listeners: Vec<SocketAddr>,
     queues: Vec<Arc<ResolverQueues>>,
-    /// The same as the queues'.
+    /// The generation of all answers: the same counter as in the queues.
     generation: Arc<AtomicU64>,
     /// When there are answers again, after a change.
     settled: Option<Instant>,
     known: KernelState,
 }
 
-/// What the answers of this generation stand on.
+/// The link addresses that the answers of this generation depend on.
 #[derive(Default)]
 struct KernelState {
     /// Own link address, by interface; `None` where frames cannot leave.
@@ -46,7 +46,8 @@ struct KernelState {
     next_hops: HashMap<(u32, IpAddr), Mac>,
 }
 
-/// Starts the thread, for this many workers of a relay that listens there. It key when they have dropped their routes.
+/// Starts the thread, for this many workers of a relay that listens at `listeners`. It ends when they have dropped their
+/// routes.
 ///
 /// # Errors
 ///
@@ -70,7 +71,7 @@ pub(crate) fn start(listeners: &[SocketAddr], workers: usize) -> io::Result<Vec<
         .collect::<io::Result<_>>()?;
     let resolver = Resolver {
         kernel: Kernel::open()?,
-        // Opened before the first question: no change after an answer goes unheard.
+        // Opened before the first question, so that no change after an answer is missed.
         listener: ChangeListener::open()?,
         wake,
         listeners: listeners.to_vec(),
@@ -94,7 +95,7 @@ pub(crate) fn start(listeners: &[SocketAddr], workers: usize) -> io::Result<Vec<
 impl Resolver {
     fn run(mut self) -> io::Result<()> {
         let served = catch_unwind(AssertUnwindSafe(|| self.serve()));
-        // Nobody would hear of changes from now on.
+        // Changes are not noticed from now on.
         self.invalidate_answers();
         served.unwrap_or_else(|_| Err(io::Error::other("the thread that looks them up panicked")))
     }
@@ -113,7 +114,7 @@ impl Resolver {
         }
     }
 
-    /// Until a worker rings, the network changes, or it has settled.
+    /// Waits until a worker has a question, the network changes, or the pause after a change ends.
     fn wait(&self) -> io::Result<()> {
         if self.settled.is_none()
             && self
@@ -140,7 +141,7 @@ impl Resolver {
         }
     }
 
-    /// Takes note of the rings. True when no worker is left that could ring.
+    /// Reads the workers' wakings. True if all workers have dropped their routes.
     fn have_all_workers_gone(&mut self) -> io::Result<bool> {
         match self.wake.read(&mut [0; 256]) {
             Ok(count) => Ok(count == 0),
@@ -150,7 +151,7 @@ impl Resolver {
         }
     }
 
-    /// Takes note of what has changed.
+    /// Reads all changes, and invalidates the answers if they may be wrong.
     fn read_changes(&mut self) {
         let mut is_outdated = false;
         loop {
@@ -160,7 +161,7 @@ impl Resolver {
             match heard {
                 Ok(true) => {}
                 Ok(false) => break,
-                // The kernel had no room for all the change, or some that cannot be read: it may have been any.
+                // Notifications were lost, or cannot be read: anything may have changed.
                 Err(_) => {
                     is_outdated = true;
                     break;
@@ -173,13 +174,13 @@ impl Resolver {
         }
     }
 
-    /// Nothing that was said before holds any more.
+    /// Makes all answers so far invalid.
     fn invalidate_answers(&mut self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
         self.known = KernelState::default();
     }
 
-    /// Answers the first questions of each worker.
+    /// Answers up to [`BATCH`] questions of each worker.
     fn answer(&mut self) {
         let generation = self.generation.load(Ordering::Acquire);
         for queues in self.queues.clone() {
@@ -193,7 +194,7 @@ impl Resolver {
                     generation,
                     resolution,
                 };
-                // While the worker has no room for it, it asks again.
+                // If the queue is full the worker asks again.
                 let _ = queues.answers.push(answer);
             }
         }
@@ -256,7 +257,7 @@ impl Resolver {
 }
 
 impl KernelState {
-    /// Whether answers may be wrong now. That a neighbour was heard of again, or not for a while, changes nothing.
+    /// True if answers may be wrong after a change. A neighbour's link address that stays the same changes nothing.
     fn is_outdated_by(&self, change: NetworkChange) -> bool {
         match change {
             NetworkChange::Routes => true,
@@ -272,7 +273,7 @@ impl KernelState {
     }
 }
 
-/// Addresses that say nothing without their interface.
+/// True for a link-local address, which is ambiguous without its interface.
 fn is_of_the_link(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_link_local(),
@@ -297,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_answers_stand_on_shakes_them() {
+    fn a_change_of_a_used_link_address_or_route_outdates_the_answers() {
         for change in [
             NetworkChange::Routes,
             NetworkChange::Interface(2, Some([9; 6])),
@@ -311,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_as_it_was_or_of_no_use_does_not() {
+    fn a_change_of_nothing_or_of_an_unused_entry_does_not() {
         for change in [
             NetworkChange::Interface(2, Some([1; 6])),
             NetworkChange::Interface(3, None),

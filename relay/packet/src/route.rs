@@ -1,4 +1,4 @@
-//! What a worker knows of the ways to its receivers, without asking the kernel for each datagram.
+//! A worker's routes to its receivers, kept so that the kernel is not asked for each datagram.
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -12,24 +12,23 @@ use crossbeam_queue::ArrayQueue;
 
 use super::frame::Headers;
 
-/// What was found out is asked again after this time, for the changes that the kernel does not tell of, such as a path
-/// that now takes only smaller packets.
+/// A route is looked up again after this time, for changes that the kernel does not report, such as a smaller path MTU.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(30);
-/// A question that was not answered is asked again after this time, and so is one after a next hop that the kernel has
-/// not found yet.
+/// A question without an answer is asked again after this time, and so is one whose next hop the kernel has not resolved
+/// yet.
 pub(crate) const RETRY: Duration = Duration::from_secs(1);
 
-/// Ways that a worker remembers, at most. One that serves more addresses forgets all and begins anew.
+/// Routes that a worker keeps, at most. With more addresses it drops all and starts again.
 const MAX_ROUTES: usize = 1 << 17;
-/// Questions and answers of a worker that may be under way, at most.
+/// Questions of a worker that wait, at most; the same for answers.
 const MAX_UNDER_WAY: usize = 1024;
 
-/// Both key of a way.
+/// The two addresses of a route.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct RouteKey {
     /// The other side's address, IPv4 as a part of IPv6 (RFC 4291 §2.5.5.2): a number is hashed and compared at once.
     remote: u128,
-    /// Which of the relay's own, in the order in which it listens.
+    /// Index of the relay's own address, in the order in which it listens.
     pub(crate) local: u8,
 }
 
@@ -52,50 +51,46 @@ impl RouteKey {
     }
 }
 
-/// How frames reach a remote address.
+/// The route of frames to a remote address.
 #[derive(Clone, Copy, Debug)]
 pub struct Route {
     /// The index of the interface by which they leave.
     pub interface: i32,
-    /// What stands before their payload.
+    /// The headers before their payload.
     pub headers: Headers,
 }
 
-/// What the resolver says.
+/// The resolver's result for a route.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Resolution {
     /// Frames go this way.
     Frames(Route),
     /// The next hop's link address is not known yet: datagrams go by the UDP socket, which has the kernel find it.
     Unresolved,
-    /// Datagrams go by the UDP socket: what is there is no Ethernet, no unicast, or too narrow.
+    /// Datagrams go by the UDP socket: the way is not Ethernet, not unicast, or has too small an MTU.
     Datagrams,
 }
 
-/// What the resolver says, and about what.
+/// The resolver's answer to a question.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    /// About these.
     pub(crate) key: RouteKey,
-    /// Of which [`ResolverQueues::generation`] it is: worth nothing in another.
+    /// The [`ResolverQueues::generation`] of the answer: it is void in another.
     pub(crate) generation: u64,
-    /// What.
     pub(crate) resolution: Resolution,
 }
 
-/// What a worker and the resolver have between them: bounded rings that neither waits for.
+/// The bounded queues between a worker and the resolver. Neither waits for the other.
 #[derive(Debug)]
 pub(crate) struct ResolverQueues {
-    /// What the worker wants to know.
+    /// Routes that the worker needs.
     pub(crate) questions: ArrayQueue<RouteKey>,
-    /// What it is told.
     pub(crate) answers: ArrayQueue<Answer>,
-    /// Moves on when what was found out before may be wrong; the same for all workers.
+    /// Rises when earlier answers may be wrong; the same counter for all workers.
     pub(crate) generation: Arc<AtomicU64>,
 }
 
 impl ResolverQueues {
-    /// An empty one.
     pub(crate) fn new(generation: &Arc<AtomicU64>) -> Self {
         Self {
             questions: ArrayQueue::new(MAX_UNDER_WAY),
@@ -105,30 +100,30 @@ impl ResolverQueues {
     }
 }
 
-/// A worker's own routes. Looking one up takes no lock and no system call; one that is not there is asked for, and
-/// meanwhile there is none.
+/// A worker's own routes. Finding one takes no lock and no system call. A missing one is asked for, and datagrams go by the
+/// UDP socket until the answer comes.
 #[derive(Debug)]
 pub struct Routes {
     known: HashMap<RouteKey, Known, foldhash::fast::RandomState>,
     /// The generation of all that is known.
     generation: u64,
     queues: Arc<ResolverQueues>,
-    /// Wakes the resolver. It key when all of its workers have dropped theirs.
+    /// Wakes the resolver, whose thread ends when all workers have dropped their ends.
     wake: UnixStream,
-    /// True when there are questions that the resolver was not woken for.
+    /// True if there are questions that the resolver was not woken for.
     has_asked: bool,
-    /// The time of the round, for nothing here is so exact that each datagram should read the clock.
+    /// The time of the round: exact enough, and the clock is not read for each datagram.
     now: Instant,
 }
 
-/// What a worker knows of a way.
+/// The result of [`Routes::find`].
 #[derive(Debug)]
 pub enum Found<'a> {
     /// Frames go this way.
     Frames(&'a Route),
     /// Datagrams go by the UDP socket.
     Datagrams,
-    /// Nothing, or not any more.
+    /// The route is not known, or too old: ask for it.
     Nothing,
 }
 
@@ -140,7 +135,7 @@ struct Known {
 }
 
 impl Routes {
-    /// None yet, to be asked for by `queues`. `wake` must not block.
+    /// No routes yet. `wake` must not block.
     pub(crate) fn new(queues: Arc<ResolverQueues>, wake: UnixStream) -> Self {
         Self {
             known: HashMap::default(),
@@ -152,7 +147,7 @@ impl Routes {
         }
     }
 
-    /// To be called once a round: takes what the resolver has said meanwhile.
+    /// To be called once a round: takes the resolver's answers.
     pub fn begin_round(&mut self, now: Instant) {
         self.now = now;
         self.follow_generation();
@@ -170,7 +165,7 @@ impl Routes {
         }
     }
 
-    /// To be called before a chunk is sent: lets go of what is not so any more.
+    /// To be called before a chunk is sent: drops routes that the resolver has invalidated.
     pub fn follow_generation(&mut self) {
         let generation = self.queues.generation.load(Ordering::Acquire);
         if generation != self.generation {
@@ -179,7 +174,7 @@ impl Routes {
         }
     }
 
-    /// How frames get there.
+    /// The route to an address.
     pub fn find(&self, key: RouteKey) -> Found<'_> {
         match self.known.get(&key) {
             Some(known) if known.until > self.now => match &known.route {
@@ -190,10 +185,10 @@ impl Routes {
         }
     }
 
-    /// Asks for what [`find`](Self::find) did not find. Until the answer is there, or is overdue, it finds that datagrams
-    /// go by the UDP socket.
+    /// Asks for a route that [`find`](Self::find) did not find. Until the answer is there, or is overdue, datagrams go by the
+    /// UDP socket.
     pub fn ask(&mut self, key: RouteKey) {
-        // While the ring is full it stays as it is, and the next datagram asks again.
+        // If the queue is full, the next datagram asks again.
         if self.queues.questions.push(key).is_err() {
             return;
         }
@@ -208,12 +203,12 @@ impl Routes {
     /// Wakes the resolver if it was asked something. To be called after a chunk.
     pub fn wake_resolver(&mut self) {
         if std::mem::take(&mut self.has_asked) {
-            // It fails when the wake has rung so often that nobody can have missed it.
+            // It fails if so many wakings wait that the resolver cannot miss them.
             let _ = self.wake.write(&[1]);
         }
     }
 
-    /// Lets go of everything: the kernel has refused a frame.
+    /// Drops all routes: the kernel has refused a frame.
     pub fn forget(&mut self) {
         self.known.clear();
     }
@@ -257,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_is_asked_once_and_found_once_it_is_answered() {
+    fn an_unknown_route_is_asked_for_once_and_found_after_the_answer() {
         let (mut routes, queues, mut heard) = routes();
         let now = Instant::now();
         routes.begin_round(now);
@@ -277,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn every_word_has_its_end() {
+    fn every_answer_expires() {
         let (mut routes, queues, _heard) = routes();
         let now = Instant::now();
         routes.begin_round(now);
@@ -295,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_the_network_makes_everything_unknown_and_late_answers_void() {
+    fn a_change_of_the_network_drops_all_routes_and_late_answers() {
         let (mut routes, queues, _heard) = routes();
         let now = Instant::now();
         answer(&queues, 1, resolution());
@@ -309,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_addresses_takes_no_more_room_than_there_is() {
+    fn routes_of_many_addresses_take_bounded_memory() {
         let (mut routes, queues, _heard) = routes();
         for n in 0..200u8 {
             for m in 0..200 {

@@ -1,4 +1,4 @@
-//! The packet socket itself.
+//! The packet socket.
 
 use std::io;
 use std::mem;
@@ -50,7 +50,7 @@ fn bypass_queue(socket: &Socket) -> io::Result<()> {
     Ok(())
 }
 
-/// The name of a frame's way, for the kernel: by which interface it leaves, and what it is.
+/// The address of a frame for the kernel: its interface and protocol.
 pub fn device_name(route: &Route) -> libc::sockaddr_ll {
     libc::sockaddr_ll {
         sll_family: libc::AF_PACKET as u16,
@@ -60,7 +60,7 @@ pub fn device_name(route: &Route) -> libc::sockaddr_ll {
     }
 }
 
-/// A name that says nothing yet.
+/// An empty address.
 pub const NO_DEVICE: libc::sockaddr_ll = libc::sockaddr_ll {
     sll_family: 0,
     sll_protocol: 0,
@@ -71,5 +71,5 @@ pub const NO_DEVICE: libc::sockaddr_ll = libc::sockaddr_ll {
     sll_addr: [0; 8],
 };
 
-/// Bytes of such a name.
+/// Bytes of such an address.
 pub const DEVICE_NAME_LEN: u32 = mem::size_of::<libc::sockaddr_ll>() as u32;

@@ -34,15 +34,15 @@ pub(super) struct Bundle {
     received: KernelTime,
 }
 
-/// What is added to a bundle.
+/// A record that is added to a bundle.
 pub(super) enum Piece {
     /// A frame, in the buffer in which it came.
     Frame(Box<Packet>),
-    /// That a speaker is not forwarded any more.
+    /// The notice that a speaker is not forwarded any more.
     Stopped([u8; RECORD_HEADER_LEN]),
 }
 
-/// Where a record lies in its bundle, and whose it is.
+/// The position of a record in its bundle, and its speaker.
 struct Span {
     session: SessionSlot,
     start: usize,
@@ -60,12 +60,11 @@ impl Bundle {
         }
     }
 
-    /// How many frames are in it.
     pub(super) fn len(&self) -> usize {
         self.spans.len()
     }
 
-    /// Whether its one frame is still in the buffer in which it came.
+    /// True if its one frame is still in the buffer in which it came.
     pub(super) fn holds_packet(&self) -> bool {
         self.packet.is_some()
     }
@@ -87,7 +86,7 @@ impl Bundle {
         let record = piece.record();
         let start = self.spans.last().map_or(0, |span| span.end);
         let end = start + record.len();
-        // Nobody is sent two of one speaker at once, so a speaker's own is always one piece to leave out.
+        // One frame of each speaker, so that the frame to leave out for its own speaker is one piece.
         let takes = !self.spans.is_full()
             && end <= MAX_RECORDS_LEN
             && self.spans.iter().all(|span| span.session != session);
@@ -121,8 +120,8 @@ impl Bundle {
         Ok([first, piece.into_packet()])
     }
 
-    /// The datagram for a receiver, and how many frames are in it. `None` when there is nothing for it: it has no
-    /// address yet, or the only frame is its own.
+    /// The datagram for a receiver, and the count of its frames. `None` if the receiver has no path or no packet number left,
+    /// or if the only frame is its own.
     pub(super) fn datagram_for(
         &self,
         session: SessionSlot,
@@ -139,7 +138,7 @@ impl Bundle {
         Some((Outgoing { to, head, body }, count as u64))
     }
 
-    /// The same without one of the frames. Rare enough not to be in the way of the rest.
+    /// The same without one of the frames. Out of line, for it is rare.
     #[inline(never)]
     fn datagram_without(
         &self,
@@ -179,16 +178,16 @@ impl Bundle {
     }
 }
 
-/// Bundles to be used again.
+/// Bundles for reuse.
 #[derive(Default)]
 pub(super) struct BundlePool {
     free: Vec<Arc<Bundle>>,
-    /// Those that other workers send from too, oldest first: free again when nobody else has them any more.
+    /// Bundles that other workers send too, oldest first. One is free again when this is its last reference.
     lent: VecDeque<Arc<Bundle>>,
 }
 
 impl BundlePool {
-    /// An empty bundle that nobody else has.
+    /// An empty bundle.
     pub(super) fn take(&mut self) -> Arc<Bundle> {
         if let Some(bundle) = self.free.pop() {
             return bundle;
@@ -208,7 +207,7 @@ impl BundlePool {
         self.lent.push_back(Arc::clone(bundle));
     }
 
-    /// Takes a bundle back that has been sent, unless others still send from it; gives back the buffer that it held.
+    /// Takes back a bundle that has been sent, unless another worker still sends it. Returns the buffer that it held.
     pub(super) fn give(&mut self, mut bundle: Arc<Bundle>) -> Option<Box<Packet>> {
         let packet = Arc::get_mut(&mut bundle)?.clear();
         self.free.push(bundle);

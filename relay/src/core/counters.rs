@@ -1,9 +1,9 @@
-//! What a worker counts. One writer each, no shared cache line on the hot path; readers sum.
+//! The counters of a worker. Each has one writer and shares no cache line with another worker; readers sum them.
 
 use super::histogram::{Histogram, SizeHistogram};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// A number that only its worker adds to and anyone may read.
+/// A number that only its worker adds to, and any thread may read.
 #[derive(Default)]
 pub struct Counter(AtomicU64);
 
@@ -13,7 +13,7 @@ impl Counter {
         self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
     }
 
-    /// The number as it stands.
+    /// The current value.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
@@ -60,15 +60,15 @@ drop_causes! {
     WrongLeaf = "wrong_leaf",
     /// The participant may not speak: muted, or a listener.
     MayNotSpeak = "may_not_speak",
-    /// Others in the room have the places of those who are forwarded.
+    /// The speaker is not among those of the room that are forwarded.
     NotLoudest = "not_loudest",
     /// A path response that answers no challenge, or from elsewhere.
     StrayPathResponse = "stray_path_response",
-    /// Shed: it had waited for too long to be of use, in the socket's buffer or for its turn to be sent.
+    /// It waited for over 200 ms, in the socket's buffer or to be sent.
     Late = "late",
-    /// Shed: it was the oldest when all receive buffers were under way.
+    /// It was the oldest when no receive buffer was free.
     NoBuffer = "no_buffer",
-    /// Shed: the ring of the worker that was to have it was full.
+    /// The queue of the worker that it was for was full.
     RingFull = "ring_full",
     /// Its room closed while it was on the way to the room's home worker.
     RoomClosed = "room_closed",
@@ -85,7 +85,7 @@ macro_rules! counters {
             $($(#[doc = $doc])* pub $name: Counter,)*
             /// From the kernel's receive timestamp of a datagram's oldest frame to the return of the call that sent it.
             pub send_latency: Histogram,
-            /// Datagrams that one look at the sockets brought.
+            /// Datagrams of one batch.
             pub batch_sizes: SizeHistogram,
             drops: [Counter; DropCause::ALL.len()],
         }
@@ -96,7 +96,7 @@ macro_rules! counters {
                 [$((stringify!($name), concat!($($doc,)*).trim_ascii()),)*].into_iter()
             }
 
-            /// What each counter stands at, in the order of [`names`](Self::names).
+            /// The value of each counter, in the order of [`names`](Self::names).
             pub fn values(&self) -> impl Iterator<Item = u64> {
                 [$(self.$name.get(),)*].into_iter()
             }
@@ -156,7 +156,7 @@ impl Counters {
         self.drops[cause as usize].add(n);
     }
 
-    /// How often something was dropped for this cause.
+    /// Drops for this cause.
     pub fn dropped(&self, cause: DropCause) -> u64 {
         self.drops[cause as usize].get()
     }

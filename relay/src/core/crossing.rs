@@ -1,6 +1,6 @@
-//! Between workers: a bounded inbox for each, into which the others put what is not theirs to do.
+//! Queues between workers: each has a bounded inbox for frames and bundles that another worker has to process.
 //!
-//! Nothing in here waits. What does not fit goes back to the one who wanted to send it, who counts it as shed.
+//! Nothing here waits. A full inbox refuses an item, and the sender counts it as dropped.
 
 use std::sync::Arc;
 
@@ -19,13 +19,13 @@ pub struct Crossings {
 
 struct Inbox {
     ring: ArrayQueue<Crossing>,
-    /// Buffers that others are done with. There is room for every buffer of the worker's pool.
+    /// Buffers that other workers have released. There is room for every buffer of the worker's pool.
     returned: ArrayQueue<Box<Packet>>,
 }
 
-/// What one worker hands to another.
+/// An item that one worker hands to another.
 pub(super) enum Crossing {
-    /// A datagram that came to the wrong socket.
+    /// A datagram that came to another worker's socket.
     Datagram(Box<Packet>),
     /// A frame that passed its session's checks, for the worker that is its room's home.
     Frame(Box<Packet>, Arc<Room>, CheckedFrame),
@@ -36,9 +36,9 @@ pub(super) enum Crossing {
 /// A frame that passed its session's checks, beside the packet that it is in.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CheckedFrame {
-    /// Whose.
+    /// The speaker, and its claim to be forwarded.
     pub(super) speaker: Speaker,
-    /// How loud it says it is.
+    /// The level that the speaker declares.
     pub(super) level: AudioLevel,
 }
 
@@ -54,12 +54,11 @@ impl Crossings {
         }
     }
 
-    /// How many workers there are.
     pub(super) fn workers(&self) -> usize {
         self.inboxes.len()
     }
 
-    /// Puts something into a worker's inbox; gives it back when that is full, or when there is no such worker.
+    /// Puts an item into a worker's inbox; gives it back if that is full, or if there is no such worker.
     pub(super) fn send(&self, to: u8, crossing: Crossing) -> Result<(), Crossing> {
         match self.inboxes.get(usize::from(to)) {
             Some(inbox) => inbox.ring.push(crossing),
@@ -67,26 +66,25 @@ impl Crossings {
         }
     }
 
-    /// The next of what is in a worker's inbox.
+    /// The next item of a worker's inbox.
     pub(super) fn receive(&self, worker: u8) -> Option<Crossing> {
         self.inboxes.get(usize::from(worker))?.ring.pop()
     }
 
-    /// True when there is nothing in a worker's inbox.
     pub(super) fn is_empty(&self, worker: u8) -> bool {
         let inbox = self.inboxes.get(usize::from(worker));
         inbox.is_none_or(|inbox| inbox.ring.is_empty())
     }
 
-    /// Gives a buffer back to the worker whose it is.
+    /// Gives a buffer back to the worker that owns it.
     pub(super) fn give_back(&self, packet: Box<Packet>) {
         if let Some(inbox) = self.inboxes.get(usize::from(packet.owner)) {
-            // There is room for every buffer of the worker's. One more would be nobody's, and is let go.
+            // There is room for every buffer of the worker's.
             drop(inbox.returned.push(packet));
         }
     }
 
-    /// A buffer of the worker's that another has given back.
+    /// A buffer of the worker's that another worker has given back.
     pub(super) fn take_back(&self, worker: u8) -> Option<Box<Packet>> {
         self.inboxes.get(usize::from(worker))?.returned.pop()
     }

@@ -1,4 +1,4 @@
-//! From control's side to a worker: commands in order.
+//! The queue of commands from the registry to a worker.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::worker::WorkerCommand;
 
-/// The end that commands are put into.
+/// The registry's end.
 pub struct MailboxSender {
     to: Sender<WorkerCommand>,
     waiting: Arc<AtomicUsize>,
@@ -32,18 +32,18 @@ pub fn mailbox() -> (MailboxSender, Mailbox) {
 impl MailboxSender {
     pub(super) fn send(&self, command: WorkerCommand) {
         self.waiting.fetch_add(1, Relaxed);
-        // A worker that is gone ends the process; until then nobody misses the command.
+        // It fails only if the worker's thread has ended, and then the process ends.
         let _ = self.to.send(command);
     }
 
-    /// Commands that the worker has not taken yet.
+    /// Count of commands that the worker has not taken yet.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.load(Relaxed)
     }
 }
 
 impl Mailbox {
-    /// True when there is nothing to take.
+    /// True if no command waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.load(Relaxed) == 0
     }

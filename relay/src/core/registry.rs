@@ -1,4 +1,4 @@
-//! Control's door: opens and closes sessions, and keeps the routing that the workers read.
+//! Carries out control's commands: opens and closes sessions, and keeps the routing that the workers read.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -22,10 +22,10 @@ use super::session::SessionInfo;
 use super::slots::Slots;
 use super::worker::{Ended, WorkerCommand};
 
-/// Slots of a worker beyond two for each session that the relay takes: slots rest for a minute, and people come and go.
+/// Slots of a worker beyond two for each session that the relay takes: a slot is not used again for a minute.
 const SPARE_SLOTS: u32 = 1 << 16;
 
-/// What control's commands write. Shared by all links; the workers have their own view of the sessions.
+/// The sessions and rooms, as control's commands write them. Shared by all links; each worker has its own sessions.
 pub struct Registry {
     boot: BootId,
     capacity: Capacity,
@@ -36,20 +36,20 @@ pub struct Registry {
     state: Mutex<CommandState>,
 }
 
-/// How much a relay takes on.
+/// The capacity of a relay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Capacity {
-    /// Sessions.
+    /// Sessions, at most.
     pub sessions: u32,
-    /// Rooms.
+    /// Rooms, at most.
     pub rooms: u32,
-    /// Members of a room.
+    /// Members of a room, at most.
     pub members: u32,
     /// Members of a room on one worker before the room goes to another one too.
     pub share: u32,
 }
 
-/// What only commands read and write.
+/// The state that only commands use.
 struct CommandState {
     random: StdRng,
     /// By worker.
@@ -59,16 +59,16 @@ struct CommandState {
     stale: Vec<Arc<Room>>,
 }
 
-/// A media session ended without a command: control has to be told.
+/// A media session that ended without a command, to be reported to control.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MediaEnded {
-    /// In which room.
+    /// The room's conference.
     pub conference: ConferenceId,
-    /// Whose.
+    /// The participant's sender label.
     pub sender: u16,
-    /// Which.
+    /// The id of the session; the participant may have another one by now.
     pub connection_id: ConnectionId,
-    /// Why.
+    /// The reason, as control is told.
     pub reason: MediaEndReason,
 }
 
@@ -104,10 +104,10 @@ impl Registry {
         }
     }
 
-    /// Does what a command says, if it may, and says what became of it.
+    /// Carries out a command, if its fence and boot id allow it, and returns the outcome.
     ///
-    /// When it returns, nothing that the command forbids passes any more. Who hears a room changes with the next
-    /// [`publish`](Self::publish).
+    /// When this returns, the workers no longer forward anything that the command forbids. The receivers of a room change
+    /// with the next [`publish`](Self::publish).
     pub fn execute(&self, now: Instant, command: &Command) -> CommandResult {
         let state = &mut *self.state();
         let mut result = CommandResult::bare(command.id, CommandOutcome::Obeyed);
@@ -144,7 +144,7 @@ impl Registry {
         result
     }
 
-    /// Takes in that a worker ended a session. `None` when control has closed it meanwhile.
+    /// Removes a session that its worker has ended. `None` if control has closed it before.
     pub fn ended(&self, now: Instant, ended: &Ended) -> Option<MediaEnded> {
         let state = &mut *self.state();
         let info = &ended.info;
@@ -161,7 +161,7 @@ impl Registry {
         })
     }
 
-    /// Lets the workers see every change so far. To be called a few milliseconds after a change, for all that gathered.
+    /// Shows the workers every change so far. To be called a few milliseconds after a change, for all changes in between.
     pub fn publish(&self) {
         let stale = std::mem::take(&mut self.state().stale);
         for room in stale {
@@ -169,7 +169,7 @@ impl Registry {
         }
     }
 
-    /// Lets every session go: the relay ends.
+    /// Ends every session: the relay stops.
     pub fn drain(&self, now: Instant) {
         let state = &mut *self.state();
         let sessions: Vec<_> = self
@@ -182,15 +182,13 @@ impl Registry {
         }
     }
 
-    /// Forgets fences that have been of no use for [`FENCE_MEMORY`](super::fences::FENCE_MEMORY). To be called every minute
-    /// or so.
+    /// Forgets fences that were not used for 10 minutes. To be called about every minute.
     pub fn sweep(&self, now: Instant) {
         let is_live = |conference: &ConferenceId| self.rooms.contains_key(conference);
         self.state().fences.sweep(now, is_live);
     }
 
-    /// Commands that the worker with most of them has not carried out yet. Whoever brings commands waits while there are
-    /// many.
+    /// Count of commands that the worker with most of them has not carried out yet. Links take no commands while it is high.
     pub fn waiting(&self) -> usize {
         self.mailboxes
             .iter()
@@ -199,7 +197,7 @@ impl Registry {
             .unwrap_or(0)
     }
 
-    /// Which rooms are live.
+    /// The conferences that have sessions here.
     pub fn live_rooms(&self) -> Vec<ConferenceId> {
         self.rooms.iter().map(|room| *room.key()).collect()
     }
@@ -214,7 +212,7 @@ impl Registry {
         self.rooms.len()
     }
 
-    /// Fences and boot ids: who may command.
+    /// Checks a command's boot id and fence.
     fn check(
         &self,
         state: &mut CommandState,
@@ -280,8 +278,8 @@ impl Registry {
         Some(room)
     }
 
-    /// Who takes a session more of a room: one of its workers while they have not had their share, then the one that
-    /// has fewest of the room's and, among those, of all sessions.
+    /// The worker for one session more of a room: a worker of the room that has less than its share; else the worker with the
+    /// fewest sessions of the room and, among equals, of all rooms.
     fn worker_for(&self, state: &CommandState, room: &Room) -> u8 {
         let taken = room.worker_with_room(self.capacity.share as usize);
         taken.unwrap_or_else(|| {
@@ -322,7 +320,7 @@ impl Registry {
         }
     }
 
-    /// Ends a session that is in no room any more.
+    /// Ends a session that was taken out of its room.
     fn end_session(
         &self,
         state: &mut CommandState,
@@ -362,7 +360,7 @@ impl Registry {
     }
 
     fn state(&self) -> MutexGuard<'_, CommandState> {
-        // A panic in a command ends its link's task; what it left half done is one room's, not the state's.
+        // A panic in a command ends its link's task; it leaves at most one room half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,17 +1,17 @@
-//! Which slots of a worker are free.
+//! The free slots of a worker.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use confab_protocol::media::connection_id::{MAX_SLOTS, SLOT_REUSE_SECONDS};
 
-/// Gives slots out; one that came back rests for [`SLOT_REUSE_SECONDS`], so that late datagrams meet nobody.
+/// Assigns slots. A slot is not assigned again for [`SLOT_REUSE_SECONDS`], so that late datagrams reach no other session.
 #[derive(Debug)]
 pub(super) struct Slots {
     /// Slots that there may be, used and resting.
     limit: u32,
     resting: VecDeque<(Instant, u32)>,
-    /// Slots from here on were never given.
+    /// Slots from here on were never assigned.
     fresh: u32,
     used: u32,
 }
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slot_rests_before_it_is_given_again() {
+    fn a_slot_is_not_assigned_again_for_a_minute() {
         let start = Instant::now();
         let mut slots = Slots::new(2);
         assert_eq!(slots.take(start), Some(0));

@@ -14,7 +14,7 @@ pub const CHUNK: usize = 64;
 /// A datagram to send: a header of the receiver's own, then up to two pieces that are shared.
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing<'a> {
-    /// Where to, and from which of the relay's addresses.
+    /// The receiver's address, and the relay's address to send from.
     pub to: FourTuple,
     /// The first bytes.
     pub head: [u8; HEADER_LEN],
@@ -22,19 +22,19 @@ pub struct Outgoing<'a> {
     pub body: [&'a [u8]; 2],
 }
 
-/// How far a chunk got.
+/// The result of sending a chunk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SendStatus {
     /// All of it was sent.
     All,
     /// The first `sent` were; the socket takes no more now.
     WouldBlock {
-        /// How many.
+        /// Count of datagrams that were sent.
         sent: usize,
     },
     /// The first `sent` were; the one after them was refused and will always be.
     Refused {
-        /// How many.
+        /// Count of datagrams that were sent.
         sent: usize,
     },
 }

@@ -1,4 +1,4 @@
-//! What the files of an identity hold.
+//! The content of an identity's files.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -67,7 +67,7 @@ impl Credentials {
         })
     }
 
-    /// Why the certificate is not valid at `now`, if its validity period is the reason.
+    /// The error of the certificate's validity period at `now`, if there is one.
     pub(super) fn validity_error(&self, now: UnixTime) -> Option<ValidityError> {
         let verified = self
             .own

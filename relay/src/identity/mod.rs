@@ -1,8 +1,8 @@
 //! Identity of a relay: its certificate, its key, and the cluster authority.
 //!
-//! * `credentials`: what the files hold;
-//! * [`ValidityError`]: whether the certificate is valid now, by this machine's clock;
-//! * `refusal`: why the certificate of a control node was refused.
+//! * `credentials`: the content of the files;
+//! * [`ValidityError`]: the certificate is not valid now, by this machine's clock;
+//! * `refusal`: the reason for which a control node's certificate was refused.
 
 mod credentials;
 mod refusal;
@@ -34,10 +34,10 @@ pub(crate) fn moment(time: UnixTime) -> Moment {
     Moment::from_unix_seconds(time.as_secs())
 }
 
-/// How to get an identity.
+/// Advice on how to get an identity.
 pub(crate) const MAKE_ONE: &str = "make a new one with `confab-control relay-identity`";
 
-/// Why there is no identity.
+/// The reason why there is no identity.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// A file is missing or not what it should be.
@@ -49,10 +49,10 @@ pub enum IdentityError {
         error: String,
     },
     /// The files do not go together.
-    #[error("the relay's identity is no good: {0}; {MAKE_ONE}")]
+    #[error("cannot use relay.crt and relay.key of the relay's identity: {0}; {MAKE_ONE}")]
     Tls(#[from] rustls::Error),
     /// It cannot check the certificates of control nodes.
-    #[error("ca.crt of the relay's identity is no good: {0}; {MAKE_ONE}")]
+    #[error("cannot use ca.crt of the relay's identity: {0}; {MAKE_ONE}")]
     Authority(#[from] rustls::client::VerifierBuilderError),
     /// Its certificate has expired.
     #[error("{0}")]
@@ -86,14 +86,14 @@ impl Identity {
         match tokio::time::timeout(RELOAD_TIMEOUT, reading).await {
             Ok(Ok(Ok(credentials))) => {
                 self.credentials.store(Arc::new(credentials));
-                tracing::info!("the identity was read again; new links use it");
+                tracing::info!("identity read again; new links use it");
             }
             Ok(Ok(Err(error))) => {
-                tracing::warn!("the identity was not read again, the old one stays: {error}");
+                tracing::warn!("cannot read the identity again: {error}; the old one stays in use");
             }
             Ok(Err(_)) | Err(_) => {
                 tracing::warn!(
-                    "the identity was not read again, the old one stays: its folder does not answer"
+                    "cannot read the identity again: its folder does not answer; the old one stays in use"
                 );
             }
         }
@@ -105,7 +105,7 @@ impl Identity {
         check_time(&self.credentials.load(), now)
     }
 
-    /// Why the certificate is not valid at `now`, if its validity period is the reason.
+    /// The error of the certificate's validity period at `now`, if there is one.
     pub fn validity_error(&self, now: UnixTime) -> Option<ValidityError> {
         self.credentials.load().validity_error(now)
     }

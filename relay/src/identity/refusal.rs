@@ -7,12 +7,12 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 
-/// Why the certificate of a control node was refused.
+/// The reason for which a control node's certificate was refused.
 #[derive(Debug, Default)]
 pub(crate) struct CertificateRefusal(Mutex<Option<CertificateError>>);
 
 impl CertificateRefusal {
-    /// Why the certificate was refused; `None` when none was, or for another reason than its content.
+    /// The reason; `None` if no certificate was refused, or for another reason than its content.
     pub(crate) fn take(&self) -> Option<CertificateError> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

@@ -70,7 +70,7 @@ pub(crate) fn identity(of: &Authority, years: Years, trusted: &Authority) -> Arc
 }
 
 #[test]
-fn an_identity_that_ends_soon_is_told_in_time() {
+fn an_identity_that_ends_soon_is_reported_30_days_before() {
     let ours = Authority::new();
     let identity = identity(&ours, (2020, 2030), &ours);
     let day = |day: u64| UnixTime::since_unix_epoch(Duration::from_secs(day * 86_400));

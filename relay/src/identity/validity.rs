@@ -1,4 +1,4 @@
-//! Whether the validity of an identity covers the present.
+//! The validity period of an identity.
 
 use confab_protocol::dates::Moment;
 use rustls::CertificateError;
@@ -6,21 +6,21 @@ use rustls::CertificateError;
 use super::MAKE_ONE;
 use super::moment;
 
-/// The time of a relay's identity is over, or has not begun, by this machine's clock.
+/// The validity period of a relay's identity has ended, or has not begun, by this machine's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ValidityError {
-    /// It ended.
+    /// The period has ended.
     Expired {
         /// By this machine's clock.
         now: Moment,
-        /// When.
+        /// The end of the period.
         ended: Moment,
     },
-    /// It has not begun, so the clock is wrong.
+    /// The period has not begun, so the clock is wrong.
     NotYet {
         /// By this machine's clock.
         now: Moment,
-        /// When it begins.
+        /// The begin of the period.
         begins: Moment,
     },
 }

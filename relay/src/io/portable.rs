@@ -23,12 +23,12 @@ pub struct UdpDriver {
     events: Events,
     waker: Waker,
     batch: usize,
-    /// True when every socket has said that there is nothing more to read: only then it tells of what is new.
+    /// True if every socket had nothing more to read: only then the system reports new datagrams.
     is_drained: bool,
     scratch: Vec<u8>,
 }
 
-/// Holds a port against other relays: here the system does, which lets nobody share it.
+/// Holds a port against other relays: here the system does, for the port is not shared.
 #[cfg(any(not(target_os = "linux"), feature = "portable"))]
 pub struct PortLock;
 
@@ -60,12 +60,12 @@ impl UdpDriver {
         })
     }
 
-    /// What other threads wake this driver with.
+    /// Wakes the thread that waits in this driver.
     pub fn waker(&self) -> Waker {
         self.waker.clone()
     }
 
-    /// To be called before one looks at what other threads have put down: wakings up to now are taken note of.
+    /// To be called before the queues of other threads are checked. Acknowledges the wakings so far.
     pub fn note_wakings(&self) {
         self.waker.wake_flag().acknowledge();
     }
@@ -84,7 +84,7 @@ impl UdpDriver {
 }
 
 impl UdpDriver {
-    /// Would have audio go around the UDP stack, as the driver for Linux can.
+    /// Not possible here: only the driver for Linux sends audio around the UDP stack.
     ///
     /// # Errors
     ///

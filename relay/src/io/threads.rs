@@ -17,38 +17,38 @@ use crate::heartbeat::Heartbeat;
 /// Longest wait for a datagram: the core's clock has to tick.
 const MAX_WAIT: Duration = Duration::from_millis(100);
 
-/// A worker with all it needs to run.
+/// A worker with all that its thread needs.
 pub struct WorkerThread {
-    /// What decides.
+    /// The state machine.
     pub worker: Worker,
-    /// Its socket.
+    /// Its sockets.
     pub driver: UdpDriver,
-    /// Where it tells of sessions that ended.
+    /// Receives the sessions that ended at the worker.
     pub ended: UnboundedSender<Ended>,
-    /// Tells that the thread makes progress.
+    /// Shows that the thread makes progress.
     pub heartbeat: Arc<Heartbeat>,
-    /// Set when it is to stop.
+    /// Set to stop the thread.
     pub stop: Arc<AtomicBool>,
-    /// Who else may be handed something, by index.
+    /// The wakers of all workers, by index.
     pub wakers: Arc<[Waker]>,
-    /// Turns the worker's window with its load.
+    /// Sets the worker's window by its load.
     pub window: WindowControl,
-    /// The core to stay on.
+    /// The core to run on; `None` for any.
     pub core: Option<usize>,
-    /// For so long after the last work the thread asks again and again before it waits.
+    /// Time after the last work in which the thread polls its sockets instead of waiting.
     pub busy_poll: Duration,
 }
 
-/// What a worker's thread remembers from one round to the next.
+/// The state of a worker's thread between rounds.
 struct State {
-    /// True when the sockets took no more.
+    /// True if the sockets took no more.
     is_blocked: bool,
     round_ended: Instant,
     last_worked: Instant,
 }
 
 impl WorkerThread {
-    /// Starts the thread. It ends when it is told to stop, or with the error that stopped it.
+    /// Starts the thread. It ends when `stop` is set, or with the error that stopped it.
     pub fn spawn(self, index: usize) -> io::Result<JoinHandle<io::Result<()>>> {
         thread::Builder::new()
             .name(format!("relay-{index}"))
@@ -56,7 +56,7 @@ impl WorkerThread {
                 if let Some(core) = self.core
                     && let Err(error) = pin::pin_to(core)
                 {
-                    tracing::warn!("worker {index} is not kept on core {core}: {error}");
+                    tracing::warn!("cannot pin worker {index} to core {core}: {error}");
                 }
                 self.run()
             })
@@ -71,7 +71,7 @@ impl WorkerThread {
         loop {
             self.wait(&state)?;
             self.driver.note_wakings();
-            // Before the mailbox: what was put there before the flag was set is done before the end.
+            // Before the mailbox: commands that were sent before the flag was set are carried out before the end.
             let is_stopping = self.stop.load(Ordering::Acquire);
             let began = Instant::now();
             self.heartbeat.beat(began);
@@ -90,7 +90,7 @@ impl WorkerThread {
         }
     }
 
-    /// Waits until there is something to do, unless there is already or was a moment ago.
+    /// Waits for work, unless there is some already or there was within the busy-poll time.
     fn wait(&mut self, state: &State) -> io::Result<()> {
         let may_send = self.worker.has_output() && !state.is_blocked;
         let idle = state

@@ -1,18 +1,18 @@
-//! Who waits is woken, who works is not: a flag between one worker and all who put something down for it.
+//! A flag between a worker and the threads that queue work for it: a worker that waits is woken, one that works is not.
 
 use super::sync::{AtomicU8, Ordering};
 
-/// The worker looks at what was put down before it waits again.
+/// The worker checks its queues before it waits again.
 const AWAKE: u8 = 0;
 /// The worker waits in the kernel.
 const WAITING: u8 = 1;
-/// Something was put down since the worker looked.
+/// Work was queued since the worker checked.
 const NOTIFIED: u8 = 2;
 
-/// One worker's.
+/// The flag of one worker.
 ///
-/// Others put something down and [`notify`](Self::notify). The worker calls [`acknowledge`](Self::acknowledge), then looks at everything
-/// that was put down, and waits only if [`begin_wait`](Self::begin_wait) says that nobody has rung since.
+/// Other threads queue work and call [`notify`](Self::notify). The worker calls [`acknowledge`](Self::acknowledge), then
+/// checks all its queues, and waits only if [`begin_wait`](Self::begin_wait) returns true.
 pub(super) struct WakeFlag(AtomicU8);
 
 impl Default for WakeFlag {
@@ -22,17 +22,18 @@ impl Default for WakeFlag {
 }
 
 impl WakeFlag {
-    /// Tells that something was put down. True when the worker waits and has to be woken.
+    /// Says that work was queued. True if the worker waits and has to be woken.
     pub(super) fn notify(&self) -> bool {
         self.0.swap(NOTIFIED, Ordering::AcqRel) == WAITING
     }
 
-    /// Takes note of all rings so far: what was put down before them is seen by whoever looks after this.
+    /// Takes note of all notifications so far. Work that was queued before them is visible to the worker after this.
     pub(super) fn acknowledge(&self) {
         self.0.swap(AWAKE, Ordering::AcqRel);
     }
 
-    /// True when nobody has rung since [`acknowledge`](Self::acknowledge): the worker may wait, and the next ring says to wake it.
+    /// True if there was no notification since [`acknowledge`](Self::acknowledge): the worker may wait, and the next
+    /// notification wakes it.
     pub(super) fn begin_wait(&self) -> bool {
         self.0
             .compare_exchange(AWAKE, WAITING, Ordering::AcqRel, Ordering::Acquire)

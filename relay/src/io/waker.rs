@@ -1,4 +1,4 @@
-//! What other threads wake a worker with, whichever driver it waits in.
+//! Wakes a worker's thread from another thread, whichever driver it waits in.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ pub struct Waker {
 }
 
 impl Waker {
-    /// Of a driver whose wait in the kernel `end_wait` ends.
+    /// The waker of a driver. `end_wait` ends the driver's wait in the kernel, or its next one.
     pub(super) fn new(end_wait: impl Fn() + Send + Sync + 'static) -> Self {
         Self {
             wake_flag: Arc::default(),
@@ -28,7 +28,6 @@ impl Waker {
         }
     }
 
-    /// The driver's side of it.
     pub(super) fn wake_flag(&self) -> &WakeFlag {
         &self.wake_flag
     }

@@ -1,4 +1,4 @@
-//! Why a link ended, and what to do about it.
+//! The reason why a link ended, and the advice for an operator.
 
 use std::io;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ const REVOKED: u32 = 8;
 /// TLS alerts are error codes of QUIC from here on (RFC 9001 §4.8).
 const FIRST_ALERT: u64 = 0x100;
 
-/// Why a link ended.
+/// The reason why a link ended.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LinkError {
     #[error("the name does not resolve: {0}")]
@@ -29,7 +29,7 @@ pub(super) enum LinkError {
     Tls(#[from] quinn::crypto::rustls::NoInitialCipherSuite),
     #[error("no answer within {} s", CONNECT_TIMEOUT.as_secs())]
     Timeout,
-    #[error("it does not read what it is told, for {} s", WRITE_TIMEOUT.as_secs())]
+    #[error("the control node has read nothing for {} s", WRITE_TIMEOUT.as_secs())]
     Stuck,
     #[error(transparent)]
     Connect(#[from] quinn::ConnectError),
@@ -43,13 +43,13 @@ pub(super) enum LinkError {
     Frame(#[from] FrameError),
     #[error("the control node closed the link")]
     Closed,
-    #[error("the control node speaks version {0}, which this relay does not")]
+    #[error("the control node chose protocol version {0}, which this relay does not support")]
     Version(u32),
-    #[error("the control node did not begin with hello")]
+    #[error("the control node's first message is not a hello")]
     NoHello,
 }
 
-/// What an operator is to know besides the error.
+/// Advice for an operator, beside the error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Advice(String);
 
@@ -60,7 +60,8 @@ impl std::fmt::Display for Advice {
 }
 
 impl LinkError {
-    /// What is behind the error, and what to do about it, where that is known.
+    /// The cause of the error and its remedy, where they are known. Decides by the TLS alert, by the verifier's recorded
+    /// refusal or by error codes.
     pub(super) fn advice(
         &self,
         identity: &Identity,
@@ -103,7 +104,7 @@ fn tls_alert(error: &ConnectionError) -> Option<AlertDescription> {
     u8::try_from(alert).ok().map(AlertDescription::from)
 }
 
-/// Of a control node's certificate that this relay has refused.
+/// Advice about a control node's certificate that this relay has refused.
 fn of_control(refused: &CertificateError) -> Advice {
     Advice(match refused {
         CertificateError::ExpiredContext { time, not_after } => {
@@ -125,11 +126,12 @@ fn of_control(refused: &CertificateError) -> Advice {
         CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
             "the control node's certificate is of another authority than the identity's ca.crt: {MAKE_ONE} of this server"
         ),
-        _ => "who answers there is no control node of this server: look at --control".to_owned(),
+        _ => "the server at this address is not a control node of this deployment: check --control"
+            .to_owned(),
     })
 }
 
-/// Of the relay's own certificate, which the control node has refused.
+/// Advice about the relay's own certificate, which the control node has refused.
 fn of_own(alert: AlertDescription, identity: &Identity, now: UnixTime) -> Option<Advice> {
     match alert {
         AlertDescription::CertificateExpired => Some(Advice(match identity.validity_error(now) {
@@ -152,10 +154,10 @@ fn of_own(alert: AlertDescription, identity: &Identity, now: UnixTime) -> Option
         | AlertDescription::UnsupportedCertificate
         | AlertDescription::CertificateUnknown
         | AlertDescription::AccessDenied => Some(Advice(format!(
-            "relay.crt is no certificate of a relay: {MAKE_ONE}"
+            "relay.crt is not the certificate of a relay: {MAKE_ONE}"
         ))),
         AlertDescription::NoApplicationProtocol => Some(Advice(
-            "who answers there is no control node: look at --control".to_owned(),
+            "the server at this address is not a control node: check --control".to_owned(),
         )),
         _ => None,
     }

@@ -1,10 +1,10 @@
-//! The link to a control node: its commands in, their results and what happened by itself out.
+//! The link to a control node: receives its commands, sends their results and reports of sessions that ended.
 //!
-//! A link that is lost is made again for as long as the relay lives; media goes on meanwhile.
+//! A link that is lost is opened again for as long as the relay runs; media goes on in between.
 //!
-//! * `session`: a link that is up, between [`Hello`] and the error that ends it;
-//! * [`orders`]: what control says, carried out, without I/O;
-//! * `trouble`: why a link ended, and what an operator can do about it.
+//! * `session`: a link that is up, between `hello` and the error that ends it;
+//! * `orders`: handles control's messages, without I/O;
+//! * `error`: the reason why a link ended, and the advice for an operator.
 
 mod ended;
 mod error;
@@ -41,32 +41,32 @@ const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// An attempt that takes longer has failed.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A link without a sign of life for so long is lost.
+/// A link on which nothing arrives for this time is lost.
 const IDLE_TIMEOUT: Duration = Duration::from_millis(2500);
-/// A sign of life is sent so often.
+/// Interval of QUIC keep-alives.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
-/// A control node that takes nothing for so long is left, however alive its connection is.
+/// A control node that reads nothing for this time loses the link, even if its connection is alive.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One link: to one control node.
 pub(crate) struct Link {
     /// HOST:PORT.
     pub(crate) control: String,
-    /// Who the relay is.
+    /// The relay's certificate and key.
     pub(crate) identity: Arc<Identity>,
-    /// What it says of itself.
+    /// The relay's greeting.
     pub(crate) hello: Hello,
-    /// What commands are carried out on.
+    /// Carries out the commands.
     pub(crate) registry: Arc<Registry>,
-    /// Told after each command.
+    /// Notified after each command.
     pub(crate) changed: Arc<Notify>,
     /// Sessions that ended by themselves.
     pub(crate) ended: Arc<EndedQueue>,
     /// The load, measured every second.
     pub(crate) load: watch::Receiver<wire::RelayLoad>,
-    /// How many links are up.
+    /// Count of links that are up.
     pub(crate) linked: Arc<AtomicUsize>,
-    /// Told when control wants the relay to drain.
+    /// Notified when control requests a drain.
     pub(crate) drain: Arc<Notify>,
 }
 
@@ -110,7 +110,7 @@ impl Link {
         tracing::info!(control = self.control, "linked to control");
         if session.is_loopback {
             tracing::warn!(
-                "clients are told a loopback address, which only this machine reaches; for others give --public-address"
+                "clients are given a loopback address, which only this machine reaches; for others set --public-address"
             );
         }
         Ok(session)
@@ -139,7 +139,7 @@ impl Link {
                         session.send(relay_to_control::Kind::Result(result)).await?;
                     }
                     Handled::Drain => {
-                        tracing::info!(control = self.control, "told to drain");
+                        tracing::info!(control = self.control, "control requests a drain");
                         self.drain.notify_one();
                     }
                     Handled::Hello(_) | Handled::Unknown => {}
@@ -148,7 +148,7 @@ impl Link {
                 Ok(()) = self.load.changed() => {
                     let load = *self.load.borrow_and_update();
                     session.send(relay_to_control::Kind::Load(load)).await?;
-                    // Whoever takes over a room that is on its way elsewhere has to know that it is here, too.
+                    // A node that takes over a room while it moves to another relay has to know that it is here, too.
                     if load.draining {
                         self.report_rooms(session).await?;
                     }
@@ -160,7 +160,7 @@ impl Link {
         }
     }
 
-    /// Says which rooms are live here.
+    /// Reports the live rooms.
     async fn report_rooms(&self, session: &mut Session) -> Result<(), LinkError> {
         for rooms in self.registry.live_rooms().chunks(cluster::MAX_LIVE_ROOMS) {
             let conference_ids = rooms.iter().map(|room| room.to_wire()).collect();
@@ -170,7 +170,7 @@ impl Link {
         Ok(())
     }
 
-    /// Says which sessions have ended by themselves. What cannot be said waits for the next link.
+    /// Reports the sessions that ended by themselves. A report that cannot be sent waits for the next link.
     async fn report_ended(&self, session: &mut Session) -> Result<(), LinkError> {
         while let Some(ended) = self.ended.pop() {
             if let Err(error) = session.send(media_ended(&ended)).await {
@@ -182,7 +182,7 @@ impl Link {
     }
 }
 
-/// Counts a link that is up, whatever ends it.
+/// Counts a link while it is up.
 struct LinkCount(Arc<AtomicUsize>);
 
 impl LinkCount {

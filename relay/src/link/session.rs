@@ -17,7 +17,7 @@ use super::orders::{Handled, Orders};
 use super::{IDLE_TIMEOUT, KEEP_ALIVE, WRITE_TIMEOUT};
 use crate::identity::{CertificateRefusal, Identity};
 
-/// How often it is looked whether the workers have caught up with control's commands.
+/// Interval in which it is checked that the workers have carried out enough commands.
 const CATCH_UP: Duration = Duration::from_millis(5);
 
 /// A link that is up.
@@ -27,7 +27,7 @@ pub(super) struct Session {
     send: quinn::SendStream,
     receive: quinn::RecvStream,
     orders: Orders,
-    /// Whether all that clients are told is a loopback address.
+    /// True if all addresses for clients are loopback addresses.
     pub(super) is_loopback: bool,
 }
 
@@ -72,7 +72,7 @@ impl Session {
         }
     }
 
-    /// What came of the next message; cancelling the wait loses nothing.
+    /// Handles the next message. Cancelling the wait loses nothing.
     pub(super) async fn next(&mut self) -> Result<Handled, LinkError> {
         loop {
             while self.orders.is_ahead() {
@@ -88,7 +88,7 @@ impl Session {
         }
     }
 
-    /// Says something. A control node that does not read loses the link.
+    /// Sends a message. A control node that does not read loses the link.
     pub(super) async fn send(&mut self, kind: relay_to_control::Kind) -> Result<(), LinkError> {
         let message = message(kind);
         let written = tokio::time::timeout(WRITE_TIMEOUT, self.send.write_all(&message)).await;

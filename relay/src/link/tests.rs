@@ -186,7 +186,7 @@ async fn told(manner: &Manner<'_>, identity: Arc<Identity>) -> String {
 }
 
 #[tokio::test]
-async fn an_identity_of_another_server_is_told_as_such_by_both_sides_certificates() {
+async fn an_identity_of_another_server_is_reported_by_either_sides_certificate() {
     let (ours, theirs) = (Authority::new(), Authority::new());
     let control_is_another = told(&Manner::good(&theirs), identity(&ours, GOOD, &ours)).await;
     assert!(
@@ -201,7 +201,7 @@ async fn an_identity_of_another_server_is_told_as_such_by_both_sides_certificate
 }
 
 #[tokio::test]
-async fn an_expired_identity_is_told_as_expired_and_of_no_other_server() {
+async fn an_expired_identity_is_reported_as_expired_and_not_as_another_servers() {
     let ours = Authority::new();
     let expired = identity(&ours, OVER, &ours);
     let told = told(&Manner::good(&ours), Arc::clone(&expired)).await;
@@ -266,7 +266,7 @@ async fn a_clock_that_is_wrong_is_named_with_how_much_it_is_wrong_at_least() {
 }
 
 #[tokio::test]
-async fn a_revoked_identity_is_told_as_revoked() {
+async fn a_revoked_identity_is_reported_as_revoked() {
     let ours = Authority::new();
     let identity = identity(&ours, GOOD, &ours);
     let control = Control::start(&Manner::good(&ours));
@@ -459,7 +459,7 @@ fn the_largest_pages_fit_into_a_message() {
 }
 
 #[tokio::test]
-async fn what_control_has_not_heard_of_is_bounded_and_in_order() {
+async fn unreported_ended_sessions_are_bounded_and_in_order() {
     const TOO_MANY: u32 = 7;
     let queue = EndedQueue::default();
     let ended = |n: u32| MediaEnded {

@@ -29,29 +29,28 @@ use crate::core::{FourTuple, Outgoing, Packet, PacketPool, SendStatus, Transport
 /// One worker's sockets, one for each address, with the arrays that the system calls want.
 pub struct UdpDriver {
     listeners: ArrayVec<Listener, MAX_LISTEN>,
-    /// Which listener is read first: each in turn.
+    /// Index of the listener that is read first: each in turn.
     turn: usize,
     waker: Waker,
-    /// What the waker writes to, to end a wait.
+    /// The event counter that ends a wait.
     wake: Arc<OwnedFd>,
     /// Buffers that the next receive fills.
-    // Boxed as the pool has them.
     filling: Vec<Box<Packet>>,
     batch: usize,
-    /// Datagrams that the kernel has dropped and that were not info yet.
+    /// Datagrams that the kernel has dropped and that were not counted yet.
     kernel_drops: u64,
     receive: Box<[ReceiveSlot]>,
     receive_headers: Box<[libc::mmsghdr]>,
     outbox: Outbox,
-    /// The way around the UDP stack for audio, if there is to be one.
+    /// The way around the UDP stack for audio, if it is in use.
     packet: Option<PacketPath>,
 }
 
 struct Listener {
     socket: UdpSocket,
-    /// False when the kernel has just said that there is nothing to read.
+    /// False if the last poll found nothing to read.
     may_have: bool,
-    /// What the kernel has dropped since the socket was opened.
+    /// Datagrams that the kernel has dropped since the socket was opened.
     dropped: u32,
 }
 
@@ -120,7 +119,7 @@ impl UdpDriver {
     }
 
     /// Has the drivers of all workers of a relay that listens at `listeners` send audio as Ethernet frames, around the UDP
-    /// stack, wherever frames go. `buffer` is asked for as send buffer of each, in bytes; the system may give less.
+    /// stack, to all addresses that frames can reach. `buffer` is asked for as send buffer of each, in bytes; the system may give less.
     ///
     /// # Errors
     ///
@@ -141,12 +140,12 @@ impl UdpDriver {
         Ok(())
     }
 
-    /// What other threads wake this driver with.
+    /// Wakes the thread that waits in this driver.
     pub fn waker(&self) -> Waker {
         self.waker.clone()
     }
 
-    /// To be called before one looks at what other threads have put down: wakings up to now are taken note of.
+    /// To be called before the queues of other threads are checked. Acknowledges the wakings so far.
     pub fn note_wakings(&self) {
         self.waker.wake_flag().acknowledge();
     }
@@ -307,7 +306,7 @@ impl Transport for UdpDriver {
     }
 }
 
-/// Ends the wait of whoever polls this event counter, or the next one.
+/// Ends the wait of the thread that polls this event counter, or its next wait.
 fn end_wait(wake: &OwnedFd) {
     let one = 1u64;
     // SAFETY: writes 8 bytes of a u64. It fails only when the counter is full, and then the driver wakes anyway.

@@ -1,4 +1,4 @@
-//! What is asked of a socket, once.
+//! Socket options.
 
 use std::io;
 use std::mem;

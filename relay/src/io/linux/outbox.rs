@@ -1,4 +1,4 @@
-//! Chunks of datagrams on their way out: by the UDP sockets, or as frames by a packet socket.
+//! Sends chunks of datagrams: by the UDP sockets, or as frames by a packet socket.
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -17,7 +17,7 @@ use crate::core::{Outgoing, SendStatus};
 /// Pieces of an outgoing datagram: its header and up to two shared ones.
 const PIECES: usize = 3;
 
-/// The arrays that `sendmmsg` wants.
+/// The arrays for `sendmmsg`.
 pub(super) struct Outbox {
     slots: Box<[Slot]>,
     headers: Box<[libc::mmsghdr]>,
@@ -25,19 +25,19 @@ pub(super) struct Outbox {
     sent_by_packet: u64,
 }
 
-/// One datagram, as the kernel is told of it.
+/// One datagram in the form of the system call.
 struct Slot {
     by: SendBy,
-    /// To whom, by the UDP socket.
+    /// The receiver's address, for the UDP socket.
     name: libc::sockaddr_in6,
-    /// SendBy which device, by the packet socket.
+    /// The device, for the packet socket.
     device: libc::sockaddr_ll,
     /// A frame's headers and the receiver's own.
     head: [u8; MAX_HEAD],
     pieces: [libc::iovec; PIECES],
 }
 
-/// Which socket a datagram is sent by.
+/// The socket that a datagram is sent by.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum SendBy {
     /// One of the UDP sockets.
@@ -98,7 +98,7 @@ impl Outbox {
                     if let Some(packet) = packet.as_deref_mut() {
                         sent += self.submit_frames(packet, sent, end);
                     }
-                    // What is left of them.
+                    // The rest goes by the UDP socket.
                     self.address(&chunk[sent..end], sent);
                 }
             }

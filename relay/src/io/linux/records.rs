@@ -1,18 +1,18 @@
-//! What the kernel writes and reads beside the bytes of a datagram: addresses, and what it tells of its reception.
+//! The records that the kernel writes and reads beside a datagram: addresses, receive time, count of drops.
 
 use std::mem::{self, MaybeUninit};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use crate::core::KernelTime;
 
-/// What the kernel says beside a datagram.
+/// The control data of a received datagram.
 pub(super) struct ReceiveInfo {
     pub(super) received: KernelTime,
     /// All drops of the socket so far; only said once there are some.
     pub(super) dropped: Option<u32>,
 }
 
-/// Reads it.
+/// Reads the control data that the kernel has written.
 pub(super) fn read_control(header: &libc::msghdr) -> ReceiveInfo {
     let mut info = ReceiveInfo {
         received: KernelTime::default(),

@@ -133,7 +133,7 @@ fn the_loudest_are_forwarded_and_the_rest_is_not() {
 }
 
 #[test]
-fn nobody_is_told_apart_while_there_is_room() {
+fn all_speakers_are_forwarded_while_there_are_places() {
     let mut room = Room::new(3);
     let mut all = speakers(&[60.0, 120.0, 30.0]);
     let (forwarded, stopped) = room.speak(&mut all, 100);
@@ -142,7 +142,7 @@ fn nobody_is_told_apart_while_there_is_room() {
 }
 
 #[test]
-fn two_who_are_about_as_loud_do_not_flutter() {
+fn two_speakers_of_similar_loudness_do_not_alternate() {
     let mut room = Room::new(1);
     let mut all = speakers(&[48.0, 48.0]);
     for round in 0..100 {
@@ -168,7 +168,7 @@ fn a_pause_may_be_half_as_long_as_the_speech_before_it() {
 }
 
 #[test]
-fn a_steady_sound_gives_way_to_speech_that_is_as_quiet_as_twelve_db_allow() {
+fn a_steady_sound_loses_its_place_to_speech_up_to_twelve_db_quieter() {
     for (speech, wins) in [(36.0, true), (54.0, false)] {
         let mut room = Room::new(1);
         let mut hum = Device::new(0, 0);
@@ -237,7 +237,7 @@ fn a_frame_without_a_voice_takes_no_speakers_place() {
 }
 
 #[test]
-fn one_who_left_is_forgotten() {
+fn an_ended_session_loses_its_place() {
     let mut room = Room::new(1);
     let mut all = speakers(&[24.0, 127.0]);
     room.speak(&mut all[..1], 50);
