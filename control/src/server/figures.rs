@@ -74,11 +74,9 @@ fn write(figures: &Figures, page: &mut Page) {
         "What the store was asked, by operation and result, and how long it took.",
     );
     let hasher = server.accounts.hasher();
-    hasher.waited().write(
-        page,
-        "password_wait_seconds",
-        "How long a password waited to be hashed.",
-    );
+    let help = "How long a password waited to be hashed.";
+    page.head("password_wait_seconds", "histogram", help);
+    page.histogram("password_wait_seconds", "", [hasher.waited()]);
     page.gauge(
         "passwords_waiting",
         "Passwords that wait to be hashed.",

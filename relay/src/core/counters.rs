@@ -1,7 +1,25 @@
 //! The counters of a worker. Each has one writer and shares no cache line with another worker; readers sum them.
 
-use super::histogram::{Histogram, SizeHistogram};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use confab_telemetry::Histogram;
+
+/// Upper bounds of the times to send, in nanoseconds: four to an octave, from 1 µs to about a second.
+const LATENCY_BOUNDS: [u64; 80] = quarter_octaves();
+/// Upper bounds of the sizes of batches, up to the largest batch.
+const BATCH_BOUNDS: [u64; 11] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
+
+const fn quarter_octaves<const N: usize>() -> [u64; N] {
+    let mut bounds = [1000; N];
+    let mut at = 1;
+    while at < N {
+        let octave = 1000 << ((at - 1) / 4);
+        let quarters = (at - 1) as u64 % 4 + 1;
+        bounds[at] = octave + octave * quarters / 4;
+        at += 1;
+    }
+    bounds
+}
 
 /// A number that only its worker adds to, and any thread may read.
 #[derive(Default)]
@@ -79,15 +97,25 @@ drop_causes! {
 macro_rules! counters {
     ($($(#[doc = $doc:literal])* $name:ident,)*) => {
         /// A worker's counters, on cache lines of their own.
-        #[derive(Default)]
         #[repr(align(128))]
         pub struct Counters {
             $($(#[doc = $doc])* pub $name: Counter,)*
             /// From the kernel's receive timestamp of a datagram's oldest frame to the return of the call that sent it.
             pub send_latency: Histogram,
             /// Datagrams of one batch.
-            pub batch_sizes: SizeHistogram,
+            pub batch_sizes: Histogram,
             drops: [Counter; DropCause::ALL.len()],
+        }
+
+        impl Default for Counters {
+            fn default() -> Self {
+                Self {
+                    $($name: Counter::default(),)*
+                    send_latency: Histogram::of_durations(&LATENCY_BOUNDS),
+                    batch_sizes: Histogram::of_numbers(&BATCH_BOUNDS),
+                    drops: Default::default(),
+                }
+            }
         }
 
         impl Counters {
@@ -159,5 +187,18 @@ impl Counters {
     /// Drops for this cause.
     pub fn dropped(&self, cause: DropCause) -> u64 {
         self.drops[cause as usize].get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latency_buckets_are_quarters_of_octaves_from_one_microsecond_to_about_a_second() {
+        let first = [1000, 1250, 1500, 1750, 2000, 2500, 3000];
+        assert_eq!(LATENCY_BOUNDS[..first.len()], first);
+        assert!(LATENCY_BOUNDS.is_sorted());
+        assert_eq!(LATENCY_BOUNDS.last(), Some(&((1000 << 19) / 4 * 7)));
     }
 }

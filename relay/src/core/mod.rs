@@ -12,7 +12,6 @@ mod counters;
 mod crossing;
 mod egress;
 mod fences;
-pub(crate) mod histogram;
 mod home;
 mod ingress;
 mod limits;

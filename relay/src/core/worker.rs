@@ -243,7 +243,7 @@ impl Worker {
         let is_empty = received.is_empty();
         if !is_empty {
             let counters = &self.counters;
-            counters.batch_sizes.record(received.len() as u64);
+            counters.batch_sizes.record(received.len() as u64, 1);
             counters.kernel_drops.add(transport.take_kernel_drops());
         }
         for packet in received.drain(..) {
