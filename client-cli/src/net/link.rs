@@ -1,67 +1,37 @@
-//! One QUIC connection to a control node.
+//! One QUIC connection to a control node: `connect` makes it, `exchange` is what goes over it.
+
+mod connect;
+mod exchange;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use confab_protocol::control::framing::{Deframer, FrameError, encode};
 use confab_protocol::control::text::Shown;
-use confab_protocol::control::{ALPN, ErrorCode, MAX_EVENT, MAX_RESPONSE, Region};
+use confab_protocol::control::{ErrorCode, Region};
 use confab_protocol::version;
 use confab_protocol::wire::{self, request, response};
-use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ConnectionError, Endpoint, IdleTimeout, TransportConfig, VarInt};
+use quinn::{ConnectionError, Endpoint, VarInt};
 use rustls::RootCertStore;
 use tokio::sync::mpsc;
 
-use super::address_tokens::AddressTokens;
 use super::api::ApiError;
 use super::event::ServerEvent;
 use super::nodes::MAX_NODES;
-use super::race::race;
 use super::silence::Silence;
 use super::trust::{Check, Trust, TrustError, Verdict};
-use super::verifier::ServerVerifier;
 use super::{Fingerprint, Server};
-
-/// Time for a name to be resolved, and then for a connection to stand.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Head start of an address before the next one is tried as well (RFC 8305 §5).
-const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+use connect::{Connected, connect_to_any, resolve_in_time, unreachable};
+use exchange::{ask, read_events};
 
 /// Time for the server to hear a goodbye. One that is not heard costs it an idle timeout, and nobody else anything.
 const GOODBYE: Duration = Duration::from_millis(500);
-
-/// Time for the answer to what a server says at once, without which nobody gets in or out.
-const SOON: Duration = Duration::from_secs(5);
-
-/// Time for the answer to a join: a server asks the client to come again after 6 s of its own.
-const JOIN_TIMEOUT: Duration = Duration::from_secs(8);
-
-/// Time for any other answer: the server's own limit for a request, and then some for password hashing.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// QUIC's own time for a silent peer: the handshake has as long as a try to connect, and a server forgets a connection that
-/// was lost soon, as it takes the shorter of both sides' times. See [`Silence`] for a connection that stands.
-const IDLE_TIMEOUT: Duration = CONNECT_TIMEOUT;
-
-/// The round trip that is taken to be there until one is measured. A lost opening is sent again after three times that, and then at
-/// intervals that double: with QUIC's 333 ms (RFC 9002 §6.2.2) one loss would cost whoever joins a second. To somebody farther away it
-/// costs a datagram.
-const INITIAL_RTT: Duration = Duration::from_millis(100);
-
-/// Time between two signs of life on an idle connection.
-const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
 /// Close code of a node that goes away.
 const GOING_AWAY: VarInt = VarInt::from_u32(1);
 
 /// Events that wait for their reader; then the server waits.
 const EVENT_QUEUE: usize = 1024;
-
-/// TLS alert `no_application_protocol` (RFC 7301 §3.2): the server speaks no version that has this ALPN.
-const NO_APPLICATION_PROTOCOL: u8 = 120;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -285,137 +255,9 @@ impl Drop for Link {
     }
 }
 
-/// The addresses of a server, within [`CONNECT_TIMEOUT`].
-async fn resolve_in_time(server: &Server) -> Result<Vec<SocketAddr>, ConnectError> {
-    let resolving = tokio::time::timeout(CONNECT_TIMEOUT, resolve(server));
-    resolving.await.unwrap_or_else(|_| {
-        Err(ConnectError::NoAddress {
-            server: server.to_string(),
-            reason: "no name server answers".into(),
-        })
-    })
-}
-
-async fn resolve(server: &Server) -> Result<Vec<SocketAddr>, ConnectError> {
-    let no_address = |reason: String| ConnectError::NoAddress {
-        server: server.to_string(),
-        reason,
-    };
-    let found = tokio::net::lookup_host((server.host.as_str(), server.port)).await;
-    let found: Vec<_> = found
-        .map_err(|error| no_address(error.to_string()))?
-        .collect();
-    if found.is_empty() {
-        return Err(no_address("the name has no address".into()));
-    }
-    // Families in turn (RFC 8305 §4), so that a broken one costs one head start and no more.
-    let (first, second): (Vec<_>, Vec<_>) = found
-        .iter()
-        .copied()
-        .partition(|a| a.is_ipv6() == found[0].is_ipv6());
-    let mut second = second.into_iter();
-    let mut order = Vec::with_capacity(found.len());
-    for address in first {
-        order.push(address);
-        order.extend(second.next());
-    }
-    order.extend(second);
-    Ok(order)
-}
-
-type Connected = (quinn::Connection, Endpoint, Verdict);
-
-async fn connect_to_any(
-    server: &Server,
-    check: &Check,
-    addresses: &[SocketAddr],
-) -> Result<Connected, ConnectError> {
-    let attempts = addresses
-        .iter()
-        .copied()
-        .map(|address| connect(server.clone(), check.clone(), address));
-    let racing = race(attempts, |_| NEXT_ADDRESS_AFTER);
-    let errors = match tokio::time::timeout(CONNECT_TIMEOUT, racing).await {
-        Ok(Ok(connected)) => return Ok(connected),
-        Ok(Err(errors)) => errors,
-        Err(_) => return Err(unreachable(server, "nobody answers")),
-    };
-    // A server that is there and is the wrong one says more than one that is not there.
-    let is_there = |error: &ConnectError| !matches!(error, ConnectError::Unreachable { .. });
-    let (there, not_there): (Vec<_>, Vec<_>) = errors.into_iter().partition(is_there);
-    let error = there.into_iter().next().or(not_there.into_iter().last());
-    Err(error.unwrap_or_else(|| unreachable(server, "it has no address")))
-}
-
-async fn connect(
-    server: Server,
-    Check { name, proof }: Check,
-    address: SocketAddr,
-) -> Result<Connected, ConnectError> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = Arc::new(ServerVerifier::new(proof, &server, provider.clone()));
-    let failed = |error: &dyn std::fmt::Display| unreachable(&server, &error.to_string());
-    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(|error| failed(&error))?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier.clone())
-        .with_no_client_auth();
-    tls.alpn_protocols = vec![ALPN.to_vec()];
-    let quic = QuicClientConfig::try_from(tls).map_err(|error| failed(&error))?;
-    let mut config = quinn::ClientConfig::new(Arc::new(quic));
-    config
-        .transport_config(Arc::new(transport()))
-        .token_store(AddressTokens::of(&server));
-
-    let local = match address {
-        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
-    };
-    let endpoint = Endpoint::client(local).map_err(|error| failed(&error))?;
-    let connecting = endpoint
-        .connect_with(config, address, &name)
-        .map_err(|error| failed(&error))?;
-    match connecting.await {
-        Ok(connection) => {
-            // A resumed handshake would show no certificate; none is resumed here, for each attempt has its own cache.
-            let judged = verifier.judgement();
-            let verdict = judged.ok_or_else(|| failed(&"it showed no certificate"))??;
-            Ok((connection, endpoint, verdict))
-        }
-        Err(error) => Err(match verifier.judgement() {
-            Some(Err(refused)) => refused.into(),
-            _ if is_version_mismatch(&error) => ConnectError::Version(server.to_string()),
-            _ => failed(&plain(&error)),
-        }),
-    }
-}
-
 async fn say_goodbye(connection: &quinn::Connection, endpoint: &Endpoint) {
     connection.close(VarInt::from_u32(0), b"done");
     let _ = tokio::time::timeout(GOODBYE, endpoint.wait_idle()).await;
-}
-
-fn transport() -> TransportConfig {
-    let mut transport = TransportConfig::default();
-    let idle = IdleTimeout::try_from(IDLE_TIMEOUT).expect("a few seconds fit into a QUIC integer");
-    transport
-        .max_idle_timeout(Some(idle))
-        .keep_alive_interval(Some(KEEP_ALIVE))
-        .initial_rtt(INITIAL_RTT)
-        .max_concurrent_bidi_streams(VarInt::from_u32(0))
-        .max_concurrent_uni_streams(VarInt::from_u32(1));
-    transport
-}
-
-fn is_version_mismatch(error: &ConnectionError) -> bool {
-    let alert = quinn::TransportErrorCode::crypto(NO_APPLICATION_PROTOCOL);
-    match error {
-        ConnectionError::VersionMismatch => true,
-        ConnectionError::TransportError(error) => error.code == alert,
-        ConnectionError::ConnectionClosed(close) => close.error_code == alert,
-        _ => false,
-    }
 }
 
 fn plain(error: &ConnectionError) -> String {
@@ -425,109 +267,10 @@ fn plain(error: &ConnectionError) -> String {
     }
 }
 
-fn unreachable(server: &Server, reason: &str) -> ConnectError {
-    ConnectError::Unreachable {
-        server: server.to_string(),
-        reason: reason.to_owned(),
-    }
-}
-
 /// Nodes as a server tells them, [`MAX_NODES`] at most; what makes no sense is left out.
 pub(super) fn parse_nodes(told: &[String]) -> Vec<Server> {
     let nodes = told.iter().filter_map(|node| node.parse().ok());
     nodes.take(MAX_NODES).collect()
-}
-
-async fn ask(
-    connection: quinn::Connection,
-    kind: request::Kind,
-) -> Result<response::Kind, ApiError> {
-    let patience = patience(&kind);
-    let exchange = exchange(&connection, kind);
-    let response = tokio::time::timeout(patience, exchange).await;
-    response.map_err(|_| ApiError::Timeout)?
-}
-
-/// How long the answer to a request is waited for.
-fn patience(kind: &request::Kind) -> Duration {
-    match kind {
-        request::Kind::Hello(_)
-        | request::Kind::Authenticate(_)
-        | request::Kind::LeaveRoom(_)
-        | request::Kind::ReportMedia(_)
-        | request::Kind::ReportFrames(_) => SOON,
-        request::Kind::JoinRoom(_) => JOIN_TIMEOUT,
-        _ => RESPONSE_TIMEOUT,
-    }
-}
-
-async fn exchange(
-    connection: &quinn::Connection,
-    kind: request::Kind,
-) -> Result<response::Kind, ApiError> {
-    let (mut send, mut receive) = connection.open_bi().await?;
-    let request = encode(&wire::Request { kind: Some(kind) });
-    // The server may refuse before it has read all; its answer then says more than the failed write.
-    let written = send
-        .write_all(&request)
-        .await
-        .map_err(|error| ApiError::Lost(error.to_string()));
-    let _ = send.finish();
-    match read_response(&mut receive).await {
-        Err(ApiError::Lost(_)) => written.and(Err(ApiError::Lost("the stream was reset".into()))),
-        answer => answer,
-    }
-}
-
-async fn read_response(receive: &mut quinn::RecvStream) -> Result<response::Kind, ApiError> {
-    let mut deframer = Deframer::new(MAX_RESPONSE);
-    loop {
-        if let Some(response) = deframer.next::<wire::Response>().map_err(bad_frame)? {
-            return match response.kind {
-                Some(response::Kind::Error(error)) => Err(ApiError::Refused(error.into())),
-                Some(kind) => Ok(kind),
-                None => Err(ApiError::Malformed("an answer of an unknown kind")),
-            };
-        }
-        match receive.read_chunk(usize::MAX, true).await {
-            Ok(Some(chunk)) => deframer.push(&chunk.bytes),
-            Ok(None) => return Err(ApiError::Malformed("an answer cut short")),
-            Err(error) => return Err(ApiError::Lost(error.to_string())),
-        }
-    }
-}
-
-async fn read_events(
-    connection: &quinn::Connection,
-    to: &mpsc::Sender<ServerEvent>,
-) -> Result<(), ApiError> {
-    let mut stream = connection.accept_uni().await?;
-    let mut deframer = Deframer::new(MAX_EVENT);
-    loop {
-        while let Some(event) = deframer.next::<wire::Event>().map_err(bad_frame)? {
-            match ServerEvent::parse(&event) {
-                Ok(Some(event)) => {
-                    if to.send(event).await.is_err() {
-                        return Ok(());
-                    }
-                }
-                Ok(None) => {}
-                Err(field) => {
-                    tracing::warn!(%field, "an event that is not what the protocol asks for")
-                }
-            }
-        }
-        match stream.read_chunk(usize::MAX, true).await {
-            Ok(Some(chunk)) => deframer.push(&chunk.bytes),
-            Ok(None) => return Ok(()),
-            Err(error) => return Err(ApiError::Lost(error.to_string())),
-        }
-    }
-}
-
-fn bad_frame(error: FrameError) -> ApiError {
-    tracing::debug!(error = %Shown(error), "a message that is not one");
-    ApiError::Malformed("a message that is not one")
 }
 
 impl From<ConnectionError> for ApiError {

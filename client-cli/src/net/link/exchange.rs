@@ -1,0 +1,113 @@
+//! Requests and responses on streams of a connection, and the stream of events.
+
+use std::time::Duration;
+
+use confab_protocol::control::framing::{Deframer, FrameError, encode};
+use confab_protocol::control::text::Shown;
+use confab_protocol::control::{MAX_EVENT, MAX_RESPONSE};
+use confab_protocol::wire::{self, request, response};
+use tokio::sync::mpsc;
+
+use crate::net::ApiError;
+use crate::net::event::ServerEvent;
+
+/// Time for the answer to what a server says at once, without which nobody gets in or out.
+const SOON: Duration = Duration::from_secs(5);
+
+/// Time for the answer to a join: a server asks the client to come again after 6 s of its own.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Time for any other answer: the server's own limit for a request, and then some for password hashing.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
+
+pub(super) async fn ask(
+    connection: quinn::Connection,
+    kind: request::Kind,
+) -> Result<response::Kind, ApiError> {
+    let patience = patience(&kind);
+    let exchange = exchange(&connection, kind);
+    let response = tokio::time::timeout(patience, exchange).await;
+    response.map_err(|_| ApiError::Timeout)?
+}
+
+/// How long the answer to a request is waited for.
+fn patience(kind: &request::Kind) -> Duration {
+    match kind {
+        request::Kind::Hello(_)
+        | request::Kind::Authenticate(_)
+        | request::Kind::LeaveRoom(_)
+        | request::Kind::ReportMedia(_)
+        | request::Kind::ReportFrames(_) => SOON,
+        request::Kind::JoinRoom(_) => JOIN_TIMEOUT,
+        _ => RESPONSE_TIMEOUT,
+    }
+}
+
+async fn exchange(
+    connection: &quinn::Connection,
+    kind: request::Kind,
+) -> Result<response::Kind, ApiError> {
+    let (mut send, mut receive) = connection.open_bi().await?;
+    let request = encode(&wire::Request { kind: Some(kind) });
+    // The server may refuse before it has read all; its answer then says more than the failed write.
+    let written = send
+        .write_all(&request)
+        .await
+        .map_err(|error| ApiError::Lost(error.to_string()));
+    let _ = send.finish();
+    match read_response(&mut receive).await {
+        Err(ApiError::Lost(_)) => written.and(Err(ApiError::Lost("the stream was reset".into()))),
+        answer => answer,
+    }
+}
+
+async fn read_response(receive: &mut quinn::RecvStream) -> Result<response::Kind, ApiError> {
+    let mut deframer = Deframer::new(MAX_RESPONSE);
+    loop {
+        if let Some(response) = deframer.next::<wire::Response>().map_err(bad_frame)? {
+            return match response.kind {
+                Some(response::Kind::Error(error)) => Err(ApiError::Refused(error.into())),
+                Some(kind) => Ok(kind),
+                None => Err(ApiError::Malformed("an answer of an unknown kind")),
+            };
+        }
+        match receive.read_chunk(usize::MAX, true).await {
+            Ok(Some(chunk)) => deframer.push(&chunk.bytes),
+            Ok(None) => return Err(ApiError::Malformed("an answer cut short")),
+            Err(error) => return Err(ApiError::Lost(error.to_string())),
+        }
+    }
+}
+
+pub(super) async fn read_events(
+    connection: &quinn::Connection,
+    to: &mpsc::Sender<ServerEvent>,
+) -> Result<(), ApiError> {
+    let mut stream = connection.accept_uni().await?;
+    let mut deframer = Deframer::new(MAX_EVENT);
+    loop {
+        while let Some(event) = deframer.next::<wire::Event>().map_err(bad_frame)? {
+            match ServerEvent::parse(&event) {
+                Ok(Some(event)) => {
+                    if to.send(event).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                Ok(None) => {}
+                Err(field) => {
+                    tracing::warn!(%field, "an event that is not what the protocol asks for")
+                }
+            }
+        }
+        match stream.read_chunk(usize::MAX, true).await {
+            Ok(Some(chunk)) => deframer.push(&chunk.bytes),
+            Ok(None) => return Ok(()),
+            Err(error) => return Err(ApiError::Lost(error.to_string())),
+        }
+    }
+}
+
+fn bad_frame(error: FrameError) -> ApiError {
+    tracing::debug!(error = %Shown(error), "a message that is not one");
+    ApiError::Malformed("a message that is not one")
+}
