@@ -1,12 +1,13 @@
 //! The call itself: the engine between sockets, sound and control, by the real clock.
 
-use std::io;
-use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::ended_by;
+use super::ending::{Ending, no_media};
+use super::event::{Counts, MediaState, Person, Said, leave_reason};
+use super::network::Network;
 use super::pace::Pace;
-use super::said::{Counts, MediaState, Person, Said, leave_reason};
+use super::plan::Plan;
 use super::sleep::{Clocks, LOOK};
 use super::sound::{Input, Sound};
 use crate::audio::device::intake::Captured;
@@ -19,53 +20,18 @@ use crate::failure::{Exit, Failure};
 use crate::net::api::MediaReport;
 use crate::net::event::ServerEvent;
 use crate::net::supervisor::{Ask, Supervisor, Update};
-use crate::net::udp::{RECEIVE_LEN, Sockets, local_address_towards};
+use crate::net::udp::{RECEIVE_LEN, Sockets};
 use crate::output::{Output, say_to_person};
 use confab_console::{Signal, Signals};
-use confab_protocol::control::room::LeaveReason;
 
 /// Time between the input's end and leaving, with `--until-end`.
 const LINGER: Duration = Duration::from_secs(1);
-
-/// Time between two looks at the local address.
-const ROUTE_CHECK: Duration = Duration::from_millis(500);
-
-/// Shortest time between two new sockets: each has a new address, which has to be proved to the relay.
-const REBIND_PAUSE: Duration = Duration::from_secs(2);
 
 /// Time that recordings get at the end. Sound that is not written by then is lost and reported.
 const RECORDER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Datagrams that are taken before the clock is looked at again.
 const RECEIVE_BATCH: usize = 64;
-
-/// When what happens.
-pub(super) struct Plan {
-    /// The call's start by the monotonic clock, and by the wall clock since 1970.
-    pub(super) start: Instant,
-    pub(super) start_unix: Duration,
-    pub(super) input_at: Instant,
-    pub(super) leave_at: Option<Instant>,
-    pub(super) until_end: bool,
-    pub(super) stats_every: Duration,
-}
-
-/// By which of one's addresses the relay is reached.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Route {
-    /// Not looked at yet.
-    Unknown,
-    None,
-    By(IpAddr),
-}
-
-/// Why the call ended.
-enum End {
-    /// As planned, or by a signal.
-    Wanted(&'static str, Exit),
-    /// By the server or the network.
-    Failed(&'static str, Failure),
-}
 
 /// Whoever stayed for so long and never reached the relay was in no call.
 const MEDIA_PATIENCE: Duration = Duration::from_secs(3);
@@ -75,7 +41,7 @@ pub(super) struct Call {
     engine: Engine,
     sound: Sound,
     recorder: Option<Recorder>,
-    sockets: Sockets,
+    network: Network,
     supervisor: Supervisor,
     output: Output,
     plan: Plan,
@@ -85,17 +51,14 @@ pub(super) struct Call {
     input_ended: bool,
     playout: Pace,
     next_stats: Instant,
-    next_route_check: Instant,
-    route: Route,
     clocks: Clocks,
     next_look: Instant,
-    last_rebind: Instant,
     recording_failed: bool,
     /// True after a write error of the output was reported.
     refusal_told: bool,
     /// Whether the relay has ever answered.
     was_live: bool,
-    end: Option<End>,
+    end: Option<Ending>,
 }
 
 impl Call {
@@ -117,11 +80,9 @@ impl Call {
             // The first block is played at once; it is what the first 10 ms sound like.
             playout: Pace::new(start.checked_sub(BLOCK_TIME).unwrap_or(start)),
             next_stats: start + plan.stats_every,
-            next_route_check: start + ROUTE_CHECK,
-            route: Route::Unknown,
+            network: Network::new(sockets, start),
             clocks: Clocks::new(start, SystemTime::now()),
             next_look: start + LOOK,
-            last_rebind: start,
             recording_failed: false,
             refusal_told: false,
             was_live: false,
@@ -129,7 +90,6 @@ impl Call {
             engine,
             sound,
             recorder,
-            sockets,
             supervisor,
             output,
             plan,
@@ -150,11 +110,11 @@ impl Call {
             }
             let deadline = self.next_deadline();
             tokio::select! {
-                (length, from) = self.sockets.receive(&mut buffer) => {
+                (length, from) = self.network.receive(&mut buffer) => {
                     let now = Instant::now();
                     self.engine.handle_datagram(now, from, &buffer[..length]);
                     for _ in 1..RECEIVE_BATCH {
-                        let Some((length, from)) = self.sockets.try_receive(&mut buffer) else {
+                        let Some((length, from)) = self.network.try_receive(&mut buffer) else {
                             break;
                         };
                         self.engine.handle_datagram(now, from, &buffer[..length]);
@@ -163,7 +123,7 @@ impl Call {
                 update = self.supervisor.updates.recv() => match update {
                     Some(update) => self.take_update(update),
                     // It says why before it ends.
-                    None => self.finish(End::Wanted("failed", Exit::Network)),
+                    None => self.finish(Ending::Wanted("failed", Exit::Network)),
                 },
                 () = self.sound.devices.rung() => {}
                 signal = signals.next() => {
@@ -171,7 +131,7 @@ impl Call {
                         Signal::Interrupt => "interrupted",
                         Signal::Terminate | Signal::Hangup => "terminated",
                     };
-                    self.finish(End::Wanted(reason, ended_by(signal)));
+                    self.finish(Ending::Wanted(reason, ended_by(signal)));
                 }
                 () = tokio::time::sleep_until(deadline.into()) => {}
             }
@@ -187,7 +147,7 @@ impl Call {
             Some(self.playout.next()),
             self.plan.leave_at,
             Some(self.next_stats),
-            Some(self.next_route_check),
+            Some(self.network.next_check()),
             Some(self.next_look),
         ]
         .into_iter()
@@ -208,9 +168,9 @@ impl Call {
             self.next_stats = now + self.plan.stats_every;
             self.output.say(&Said::Stats(self.counts(now)));
         }
-        if now >= self.next_route_check {
-            self.next_route_check = now + ROUTE_CHECK;
-            self.check_route(now);
+        if self.network.route_changed(now, self.engine.relay()) {
+            self.supervisor.ask(Ask::NetworkChanged);
+            self.engine.route_changed(now);
         }
         if self.plan.leave_at.is_some_and(|at| now >= at) {
             let reason = if self.plan.until_end && self.input_ended {
@@ -218,7 +178,7 @@ impl Call {
             } else {
                 "duration"
             };
-            self.finish(End::Wanted(reason, Exit::Done));
+            self.finish(Ending::Wanted(reason, Exit::Done));
         }
         self.look_at_output();
         while let Some(event) = self.recorder.as_mut().and_then(Recorder::poll_event) {
@@ -241,10 +201,9 @@ impl Call {
             match source.next_block() {
                 Next::Block(samples) => {
                     if !std::mem::replace(&mut self.capture_started, true) {
-                        let unix_ns = unix_ns(
-                            &self.plan,
-                            end_of_block.checked_sub(BLOCK_TIME).unwrap_or(end_of_block),
-                        );
+                        let unix_ns = self
+                            .plan
+                            .unix_ns(end_of_block.checked_sub(BLOCK_TIME).unwrap_or(end_of_block));
                         self.output.say(&Said::CaptureStarted { unix_ns });
                     }
                     if block < due.skipped {
@@ -333,11 +292,9 @@ impl Call {
         let now = Instant::now();
         let mut broken = false;
         while let Some(transmit) = self.engine.poll_transmit() {
-            if let Err(error) = self.sockets.send(transmit.to, &transmit.datagram) {
-                tracing::debug!(%error, "a datagram was not sent");
-                // An address of the race that cannot be reached is no news.
-                broken |= !is_no_way(&error) && self.engine.relay() == Some(transmit.to);
-            }
+            // An address that is only tried may be out of reach.
+            broken |= self.network.send(transmit.to, &transmit.datagram).is_err()
+                && self.engine.relay() == Some(transmit.to);
         }
         if broken {
             self.rebind(now);
@@ -417,7 +374,7 @@ impl Call {
                 self.engine.probe_media(join, connection_id, now);
             }
             Update::Event(ServerEvent::Removed(join, reason)) if join == self.engine.join_id() => {
-                self.finish(removed(reason));
+                self.finish(Ending::removed(reason));
             }
             Update::Event(ServerEvent::FramesUnreadable {
                 conference,
@@ -434,12 +391,7 @@ impl Call {
                 }
             }
             Update::Event(ServerEvent::SessionEnded) => {
-                let message =
-                    "the session was ended elsewhere: log in again with `confab login NAME`";
-                self.finish(End::Failed(
-                    "session_ended",
-                    Failure::new(Exit::Auth, "session_ended", message),
-                ));
+                self.finish(Ending::session_ended());
             }
             // Of another device of the account, or dealt with before.
             Update::Event(
@@ -459,14 +411,14 @@ impl Call {
                     self.output.say(&Said::Reconnected { resumed });
                 }
             }
-            Update::Failed(error) => self.finish(End::Failed("failed", error.into())),
+            Update::Failed(error) => self.finish(Ending::Failed("failed", error.into())),
         }
     }
 
     /// Ends the call when standard output has no reader. Reports other write errors once.
     fn look_at_output(&mut self) {
         if self.output.is_gone() {
-            self.finish(End::Wanted("output_closed", Exit::Output));
+            self.finish(Ending::Wanted("output_closed", Exit::Output));
         }
         match self.output.refusal() {
             Some(error) if !std::mem::replace(&mut self.refusal_told, true) => say_to_person(
@@ -480,7 +432,7 @@ impl Call {
     fn take_recorder_event(&mut self, event: RecorderEvent) {
         match event {
             RecorderEvent::Started(file) => {
-                let unix_ns = unix_ns(&self.plan, self.plan.start);
+                let unix_ns = self.plan.unix_ns(self.plan.start);
                 self.output.say(&Said::RecordingStarted {
                     unix_ns,
                     file: file.display().to_string(),
@@ -496,22 +448,8 @@ impl Call {
                 message: limit.to_string(),
             }),
             RecorderEvent::NobodyListens => {
-                self.finish(End::Wanted("output_closed", Exit::Output));
+                self.finish(Ending::Wanted("output_closed", Exit::Output));
             }
-        }
-    }
-
-    /// A network that changed, or is back, is tried at once. The media's sockets follow the machine's address by
-    /// themselves.
-    fn check_route(&mut self, now: Instant) {
-        let Some(relay) = self.engine.relay() else {
-            return;
-        };
-        let route = local_address_towards(relay).map_or(Route::None, Route::By);
-        let before = std::mem::replace(&mut self.route, route);
-        if before != Route::Unknown && before != route && route != Route::None {
-            self.supervisor.ask(Ask::NetworkChanged);
-            self.engine.route_changed(now);
         }
     }
 
@@ -526,38 +464,33 @@ impl Call {
 
     /// New sockets and a new path for everything, for the network changed or is suspected to have.
     fn rebind(&mut self, now: Instant) {
-        if now.duration_since(self.last_rebind) < REBIND_PAUSE {
-            return;
+        if self.network.rebind(now) {
+            self.supervisor.ask(Ask::NetworkChanged);
+            self.engine.route_changed(now);
         }
-        self.last_rebind = now;
-        if let Err(error) = self.sockets.rebind() {
-            tracing::debug!(%error, "the media stays on its sockets");
-        }
-        self.supervisor.ask(Ask::NetworkChanged);
-        self.engine.route_changed(now);
     }
 
     fn say_capture_started(&mut self, end_of_block: Instant) {
         if !std::mem::replace(&mut self.capture_started, true) {
             let start = end_of_block.checked_sub(BLOCK_TIME).unwrap_or(end_of_block);
             self.output.say(&Said::CaptureStarted {
-                unix_ns: unix_ns(&self.plan, start),
+                unix_ns: self.plan.unix_ns(start),
             });
         }
     }
 
     /// The first reason to end is the one that counts.
-    fn finish(&mut self, end: End) {
+    fn finish(&mut self, end: Ending) {
         self.end.get_or_insert(end);
     }
 
-    async fn leave(mut self, end: End) -> Result<Exit, Failure> {
+    async fn leave(mut self, end: Ending) -> Result<Exit, Failure> {
         let counts = self.counts(Instant::now());
         tokio::join!(self.supervisor.leave(), self.sound.devices.close());
         // Whoever cannot tell control tells the relay.
         self.engine.leave();
         while let Some(transmit) = self.engine.poll_transmit() {
-            let _ = self.sockets.send(transmit.to, &transmit.datagram);
+            let _ = self.network.send(transmit.to, &transmit.datagram);
         }
         if let Some(mut recorder) = self.recorder.take() {
             recorder.finish(RECORDER_TIMEOUT).await;
@@ -567,76 +500,17 @@ impl Call {
         }
         let (reason, result) = match (end, self.end.take()) {
             // The recorder has found at the end that standard output has no reader.
-            (End::Wanted(reason, _), Some(End::Wanted(_, exit))) => (reason, Ok(exit)),
-            (End::Wanted(reason, exit), _) => (reason, Ok(exit)),
-            (End::Failed(reason, failure), _) => (reason, Err(failure)),
+            (Ending::Wanted(reason, _), Some(Ending::Wanted(_, exit))) => (reason, Ok(exit)),
+            (Ending::Wanted(reason, exit), _) => (reason, Ok(exit)),
+            (Ending::Failed(reason, failure), _) => (reason, Err(failure)),
         };
         self.output.say(&Said::Left { reason, counts });
         match result {
             Ok(Exit::Done) if !self.was_live && self.plan.start.elapsed() > MEDIA_PATIENCE => {
-                Err(self.never_live())
+                Err(no_media(self.engine.relay()))
             }
             Ok(Exit::Done | Exit::Interrupted) if self.recording_failed => Ok(Exit::Audio),
             result => result,
         }
     }
-}
-
-impl Call {
-    fn never_live(&self) -> Failure {
-        let relay = self.engine.relay().map_or_else(
-            || "none of the relay's addresses answers".to_owned(),
-            |address| format!("the relay at {address} (UDP) does not answer"),
-        );
-        Failure::new(
-            Exit::Network,
-            "no_media",
-            format!(
-                "voice was never connected: {relay}; its operator may have to open the port or to give --public-address"
-            ),
-        )
-    }
-}
-
-/// There is no way to the relay now: another socket would not find one.
-fn is_no_way(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::HostUnreachable
-            | io::ErrorKind::NetworkDown
-    )
-}
-
-fn removed(reason: LeaveReason) -> End {
-    let (exit, message) = match reason {
-        LeaveReason::Left => return End::Wanted("left", Exit::Done),
-        LeaveReason::Kicked => (
-            Exit::Denied,
-            "a moderator sent you out of the room; you may join again",
-        ),
-        LeaveReason::Banned => (Exit::Denied, "a moderator banned you from the conference"),
-        LeaveReason::Closed => (Exit::NotFound, "the room was closed"),
-        LeaveReason::SessionEnded => (
-            Exit::Auth,
-            "the session was ended: log in again with `confab login NAME`",
-        ),
-        LeaveReason::Lost | LeaveReason::Unspecified => (
-            Exit::Network,
-            "the server took you out of the room: join again",
-        ),
-    };
-    let reason = leave_reason(reason);
-    End::Failed(reason, Failure::new(exit, reason, message))
-}
-
-/// Nanoseconds since 1970 of a moment of the call.
-fn unix_ns(plan: &Plan, at: Instant) -> u64 {
-    let unix = if at >= plan.start {
-        plan.start_unix + at.duration_since(plan.start)
-    } else {
-        plan.start_unix
-            .saturating_sub(plan.start.duration_since(at))
-    };
-    unix.as_nanos() as u64
 }

@@ -3,16 +3,19 @@
 mod call;
 #[cfg(feature = "device")]
 mod devices;
+mod ending;
+mod event;
 mod files;
+mod network;
 #[cfg(not(feature = "device"))]
 mod no_devices;
 mod pace;
-mod said;
+mod plan;
 mod sleep;
 mod sound;
 
 use std::pin::{Pin, pin};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use confab_console::{Signal, Signals};
 use confab_protocol::control::MediaGrant;
@@ -28,8 +31,9 @@ use crate::net::sign_in::SignInError;
 use crate::net::supervisor::{Joiner, Supervisor};
 use crate::net::udp::Sockets;
 use crate::output::Output;
-use call::{Call, Plan};
-use said::{Person, Said};
+use call::Call;
+use event::{Person, Said};
+use plan::Plan;
 use sound::Sound;
 
 /// Interval at which the reader of standard output is checked before the call.
@@ -109,7 +113,7 @@ async fn join(
         me: Person::from(&joined.me),
         participants: joined.others.iter().map(Person::from).collect(),
     });
-    let plan = plan(&flags, now);
+    let plan = Plan::new(&flags, now);
     let call = Call::new(
         engine,
         sound,
@@ -173,27 +177,4 @@ fn encoder(flags: &Join) -> Result<EncoderConfig, Failure> {
         frame,
         ..EncoderConfig::default()
     })
-}
-
-fn plan(flags: &Join, now: Instant) -> Plan {
-    let wall = SystemTime::now();
-    let since_1970 = wall
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    let wait = match flags.start_at {
-        Some(seconds) => Duration::try_from_secs_f64(seconds)
-            .unwrap_or(Duration::ZERO)
-            .saturating_sub(since_1970),
-        None => flags.delay.unwrap_or(Duration::ZERO),
-    };
-    Plan {
-        start: now,
-        start_unix: since_1970,
-        input_at: now.checked_add(wait).unwrap_or(now),
-        leave_at: flags
-            .duration
-            .and_then(|duration| now.checked_add(duration)),
-        until_end: flags.until_end,
-        stats_every: flags.stats_every,
-    }
 }
