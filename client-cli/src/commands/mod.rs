@@ -11,11 +11,12 @@ use crate::net::server::BadServer;
 use crate::net::sign_in::Access;
 use crate::net::trust::PinSource;
 use crate::net::{Link, Server, Trust};
-use crate::output::{Output, say_to_person};
+use crate::output::{Output, Say, say_to_person};
 use crate::store::Store;
 
 mod account;
 mod conference;
+mod done;
 mod join;
 mod meet;
 mod password;
@@ -160,6 +161,17 @@ impl Context {
         let mut access = self.access().await?;
         let link = access.open_signed_in().await?.0;
         Ok((access, link))
+    }
+
+    /// Signs in, prints what `report` returns, and closes the connection.
+    async fn signed_in_report<R: Say>(
+        &self,
+        report: impl AsyncFnOnce(&Access, &Link) -> Result<R, Failure>,
+    ) -> Result<(), Failure> {
+        let (access, link) = self.signed_in().await?;
+        self.output.say(&report(&access, &link).await?);
+        link.close().await;
+        Ok(())
     }
 }
 

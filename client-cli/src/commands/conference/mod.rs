@@ -1,18 +1,22 @@
-//! Conferences: create them, look at them, decide who may do what.
+//! Conferences: create them, list them, decide who may do what.
+
+mod shown;
 
 use confab_protocol::control::Slug;
-use confab_protocol::wire::{self, Role, Visibility, request};
-use serde::Serialize;
+use confab_protocol::wire::request::Kind;
+use confab_protocol::wire::{self, Role, Visibility};
 
 use super::Context;
-use super::account::time;
+use super::done::Done;
 use crate::failure::Failure;
 use crate::flags::{Conference, MemberOf, NewRole};
-use crate::net::api::Change;
-use crate::output::Say;
+use crate::net::Link;
+use crate::net::sign_in::Access;
+use shown::{ConferenceList, ConferenceReport, MemberList};
+
+pub(super) use shown::role_name;
 
 pub(super) async fn run(context: &Context, command: Conference) -> Result<(), Failure> {
-    use request::Kind;
     match command {
         Conference::Create {
             slug,
@@ -20,10 +24,9 @@ pub(super) async fn run(context: &Context, command: Conference) -> Result<(), Fa
             invite_only,
             region,
         } => {
-            let visibility = if invite_only {
-                Visibility::Invite
-            } else {
-                Visibility::Public
+            let visibility = match invite_only {
+                true => Visibility::Invite,
+                false => Visibility::Public,
             };
             let request = wire::CreateConference {
                 slug: slug.into(),
@@ -31,12 +34,8 @@ pub(super) async fn run(context: &Context, command: Conference) -> Result<(), Fa
                 visibility: visibility.into(),
                 region: region.map_or_else(String::new, Into::into),
             };
-            show(
-                context,
-                "conference_created",
-                Kind::CreateConference(request),
-            )
-            .await
+            let request = Kind::CreateConference(request);
+            show(context, "conference_created", request).await
         }
         Conference::Info { slug } => {
             let request = wire::ConferenceInfo { slug: slug.into() };
@@ -45,368 +44,148 @@ pub(super) async fn run(context: &Context, command: Conference) -> Result<(), Fa
         Conference::List => list(context).await,
         Conference::Members { slug } => members(context, &slug).await,
         Conference::Delete { slug } => {
-            let request = wire::DeleteConference {
-                slug: slug.to_string(),
-            };
-            let text = format!("conference {slug} deleted");
-            done(
-                context,
-                "conference_deleted",
-                &slug,
-                None,
-                text,
-                Kind::DeleteConference(request),
-            )
-            .await
+            let done = Done::new("conference_deleted", format!("conference {slug} deleted"));
+            let slug = slug.to_string();
+            let request = Kind::DeleteConference(wire::DeleteConference { slug: slug.clone() });
+            change(context, done.of_conference(slug), request).await
         }
         Conference::Leave { slug } => {
-            let request = wire::LeaveConference {
-                slug: slug.to_string(),
-            };
-            let text = format!("no longer a member of {slug}");
-            done(
-                context,
-                "conference_left",
-                &slug,
-                None,
-                text,
-                Kind::LeaveConference(request),
-            )
-            .await
+            let done = Done::new("conference_left", format!("no longer a member of {slug}"));
+            let slug = slug.to_string();
+            let request = Kind::LeaveConference(wire::LeaveConference { slug: slug.clone() });
+            change(context, done.of_conference(slug), request).await
         }
         Conference::Invite { member, listener } => {
-            let role = if listener {
-                Role::Listener
-            } else {
-                Role::Member
+            let role = match listener {
+                true => Role::Listener,
+                false => Role::Member,
             };
-            let MemberOf { slug, user } = member;
-            let request = wire::Invite {
-                slug: slug.to_string(),
-                username: user.clone(),
-                role: role.into(),
+            let text = has_role(&member, role);
+            let request = |slug, username| {
+                let role = role.into();
+                Kind::Invite(wire::Invite {
+                    slug,
+                    username,
+                    role,
+                })
             };
-            let text = format!("{user} is a {} of {slug}", role_name(role));
-            done(
-                context,
-                "invited",
-                &slug,
-                Some(user),
-                text,
-                Kind::Invite(request),
-            )
-            .await
+            moderate(context, "invited", member, text, request).await
         }
-        Conference::Kick(MemberOf { slug, user }) => {
-            let request = wire::Kick {
-                slug: slug.to_string(),
-                username: user.clone(),
-            };
-            let text = format!("{user} was sent out of {slug}");
-            done(
-                context,
-                "kicked",
-                &slug,
-                Some(user),
-                text,
-                Kind::Kick(request),
-            )
-            .await
+        Conference::Kick(member) => {
+            let text = format!("{} was sent out of {}", member.user, member.slug);
+            let request = |slug, username| Kind::Kick(wire::Kick { slug, username });
+            moderate(context, "kicked", member, text, request).await
         }
-        Conference::Ban(MemberOf { slug, user }) => {
-            let request = wire::Ban {
-                slug: slug.to_string(),
-                username: user.clone(),
-            };
-            let text = format!("{user} is banned from {slug}");
-            done(
-                context,
-                "banned",
-                &slug,
-                Some(user),
-                text,
-                Kind::Ban(request),
-            )
-            .await
+        Conference::Ban(member) => {
+            let text = format!("{} is banned from {}", member.user, member.slug);
+            let request = |slug, username| Kind::Ban(wire::Ban { slug, username });
+            moderate(context, "banned", member, text, request).await
         }
-        Conference::Unban(MemberOf { slug, user }) => {
-            set_role(context, "unbanned", slug, user, Role::Member).await
-        }
-        Conference::Mute(MemberOf { slug, user }) => mute(context, "muted", slug, user, true).await,
-        Conference::Unmute(MemberOf { slug, user }) => {
-            mute(context, "unmuted", slug, user, false).await
-        }
+        Conference::Unban(member) => set_role(context, "unbanned", member, Role::Member).await,
+        Conference::Mute(member) => mute(context, "muted", member, true).await,
+        Conference::Unmute(member) => mute(context, "unmuted", member, false).await,
         Conference::Role { member, role } => {
             let role = match role {
                 NewRole::Moderator => Role::Moderator,
                 NewRole::Member => Role::Member,
                 NewRole::Listener => Role::Listener,
             };
-            set_role(context, "role_set", member.slug, member.user, role).await
+            set_role(context, "role_set", member, role).await
         }
     }
 }
 
-/// A role's name as it is shown.
-pub(super) fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::Owner => "owner",
-        Role::Moderator => "moderator",
-        Role::Member => "member",
-        Role::Listener => "listener",
-        Role::Banned => "banned",
-        Role::Unspecified => "none",
-    }
-}
-
-async fn show(context: &Context, event: &'static str, kind: request::Kind) -> Result<(), Failure> {
-    let (_, link) = context.signed_in().await?;
-    let conference = link.conference(kind).await?;
-    context.output.say(&ConferenceSaid {
-        event,
-        conference: conference.into(),
-    });
-    link.close().await;
-    Ok(())
+async fn show(context: &Context, event: &'static str, request: Kind) -> Result<(), Failure> {
+    let report = async |_: &Access, link: &Link| {
+        let conference = link.conference(request).await?.into();
+        Ok(ConferenceReport { event, conference })
+    };
+    context.signed_in_report(report).await
 }
 
 async fn list(context: &Context) -> Result<(), Failure> {
-    let (_, link) = context.signed_in().await?;
-    let conferences = link
-        .list_conferences()
-        .await?
-        .into_iter()
-        .map(Into::into)
-        .collect();
-    context.output.say(&List {
-        event: "conferences",
-        conferences,
-    });
-    link.close().await;
-    Ok(())
+    let report = async |_: &Access, link: &Link| {
+        let conferences = link.list_conferences().await?;
+        Ok(ConferenceList {
+            event: "conferences",
+            conferences: conferences.into_iter().map(Into::into).collect(),
+        })
+    };
+    context.signed_in_report(report).await
 }
 
 async fn members(context: &Context, slug: &Slug) -> Result<(), Failure> {
-    let (_, link) = context.signed_in().await?;
-    let members = link
-        .list_members(slug)
-        .await?
-        .into_iter()
-        .map(|member| MemberShown {
-            role: role_name(member.role()),
-            username: member.username,
-            muted: member.muted,
-            since: time(member.since_ms),
-        });
-    context.output.say(&Members {
-        event: "members",
-        slug: slug.to_string(),
-        members: members.collect(),
-    });
-    link.close().await;
-    Ok(())
+    let report = async |_: &Access, link: &Link| {
+        let members = link.list_members(slug).await?;
+        Ok(MemberList {
+            event: "members",
+            slug: slug.to_string(),
+            members: members.into_iter().map(Into::into).collect(),
+        })
+    };
+    context.signed_in_report(report).await
 }
 
 async fn set_role(
     context: &Context,
     event: &'static str,
-    slug: Slug,
-    user: String,
+    member: MemberOf,
     role: Role,
 ) -> Result<(), Failure> {
-    let request = wire::SetRole {
-        slug: slug.to_string(),
-        username: user.clone(),
-        role: role.into(),
+    let text = has_role(&member, role);
+    let request = |slug, username| {
+        let role = role.into();
+        Kind::SetRole(wire::SetRole {
+            slug,
+            username,
+            role,
+        })
     };
-    let text = format!("{user} is a {} of {slug}", role_name(role));
-    done(
-        context,
-        event,
-        &slug,
-        Some(user),
-        text,
-        request::Kind::SetRole(request),
+    moderate(context, event, member, text, request).await
+}
+
+fn has_role(member: &MemberOf, role: Role) -> String {
+    format!(
+        "{} is a {} of {}",
+        member.user,
+        role_name(role),
+        member.slug
     )
-    .await
 }
 
 async fn mute(
     context: &Context,
     event: &'static str,
-    slug: Slug,
-    user: String,
+    member: MemberOf,
     muted: bool,
 ) -> Result<(), Failure> {
-    let request = wire::Mute {
-        slug: slug.to_string(),
-        username: user.clone(),
-        muted,
+    let text = format!("{} is {event} in {}", member.user, member.slug);
+    let request = |slug, username| {
+        Kind::Mute(wire::Mute {
+            slug,
+            username,
+            muted,
+        })
     };
-    let text = format!("{user} is {event} in {slug}");
-    done(
-        context,
-        event,
-        &slug,
-        Some(user),
-        text,
-        request::Kind::Mute(request),
-    )
-    .await
+    moderate(context, event, member, text, request).await
 }
 
-async fn done(
+/// A change of one member; `request` is made of the slug and the username.
+async fn moderate(
     context: &Context,
     event: &'static str,
-    slug: &Slug,
-    username: Option<String>,
+    member: MemberOf,
     text: String,
-    kind: request::Kind,
+    request: impl FnOnce(String, String) -> Kind,
 ) -> Result<(), Failure> {
-    let (_, link) = context.signed_in().await?;
-    let change = link.change(kind).await?;
-    context.output.say(&DoneSaid {
-        event,
-        slug: slug.to_string(),
-        username,
-        pending: change == Change::Pending,
-        text: text + change.note(),
-    });
-    link.close().await;
-    Ok(())
+    let (slug, username) = (member.slug.to_string(), member.user);
+    let request = request(slug.clone(), username.clone());
+    let done = Done::new(event, text).of_conference(slug).of_user(username);
+    change(context, done, request).await
 }
 
-#[derive(Serialize)]
-struct ConferenceShown {
-    slug: String,
-    title: String,
-    visibility: &'static str,
-    owner: String,
-    role: &'static str,
-    live: u32,
-    /// None when its author did not set one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    region: Option<String>,
-    created: String,
-}
-
-impl From<wire::Conference> for ConferenceShown {
-    fn from(conference: wire::Conference) -> Self {
-        Self {
-            visibility: match conference.visibility() {
-                Visibility::Public => "public",
-                Visibility::Invite => "invite",
-                Visibility::Unspecified => "unknown",
-            },
-            role: role_name(conference.role()),
-            slug: conference.slug,
-            title: conference.title,
-            owner: conference.owner,
-            live: conference.live,
-            region: Some(conference.region).filter(|region| !region.is_empty()),
-            created: time(conference.created_ms),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct ConferenceSaid {
-    event: &'static str,
-    #[serde(flatten)]
-    conference: ConferenceShown,
-}
-
-impl Say for ConferenceSaid {
-    fn lines(&self) -> Vec<String> {
-        let ConferenceShown {
-            slug,
-            title,
-            visibility,
-            owner,
-            role,
-            live,
-            region,
-            created,
-        } = &self.conference;
-        let mut lines = vec![
-            format!("{slug}: {title}"),
-            format!("owner     {owner}"),
-            format!("open to   {visibility}"),
-            format!("your role {role}"),
-            format!("live      {live}"),
-        ];
-        lines.extend(region.iter().map(|region| format!("region    {region}")));
-        lines.push(format!("since     {created}"));
-        lines
-    }
-}
-
-#[derive(Serialize)]
-struct List {
-    event: &'static str,
-    conferences: Vec<ConferenceShown>,
-}
-
-impl Say for List {
-    fn lines(&self) -> Vec<String> {
-        if self.conferences.is_empty() {
-            let hint = "no conferences yet: `confab conference create SLUG`, or join one";
-            return vec![hint.into()];
-        }
-        let line = |c: &ConferenceShown| {
-            let region = c
-                .region
-                .as_ref()
-                .map_or_else(String::new, |region| format!("  ({region})"));
-            format!(
-                "{:<24} {:>4} live  {:<9} {}{region}",
-                c.slug, c.live, c.role, c.title
-            )
-        };
-        self.conferences.iter().map(line).collect()
-    }
-}
-
-#[derive(Serialize)]
-struct Members {
-    event: &'static str,
-    slug: String,
-    members: Vec<MemberShown>,
-}
-
-#[derive(Serialize)]
-struct MemberShown {
-    username: String,
-    role: &'static str,
-    muted: bool,
-    since: String,
-}
-
-impl Say for Members {
-    fn lines(&self) -> Vec<String> {
-        let line = |m: &MemberShown| {
-            let muted = if m.muted { "  muted" } else { "" };
-            format!("{:<32} {:<9} since {}{muted}", m.username, m.role, m.since)
-        };
-        self.members.iter().map(line).collect()
-    }
-}
-
-#[derive(Serialize)]
-struct DoneSaid {
-    event: &'static str,
-    slug: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    username: Option<String>,
-    /// It is stored, and a relay that is out of reach does not obey it yet.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pending: bool,
-    #[serde(skip)]
-    text: String,
-}
-
-impl Say for DoneSaid {
-    fn text(&self) -> Option<String> {
-        Some(self.text.clone())
-    }
+/// A change of a conference, which may not hold everywhere yet.
+async fn change(context: &Context, done: Done, request: Kind) -> Result<(), Failure> {
+    let report = async |_: &Access, link: &Link| Ok(done.held(link.change(request).await?));
+    context.signed_in_report(report).await
 }
