@@ -7,11 +7,13 @@
 //! * [`relays`]: one or several such sessions;
 //! * [`room`]: who is there;
 //! * [`readability`]: whether their frames open;
+//! * `held`: frames that came before the news of their sender;
 //! * [`speakers`]: their voices;
 //! * [`stats`]: what is counted.
 //!
 //! Who speaks is the leaf of the key that opens a frame; the relay's label says only whom it has stopped forwarding.
 
+mod held;
 pub mod liveness;
 pub mod media;
 pub mod readability;
@@ -32,14 +34,15 @@ pub(crate) mod testing;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use confab_e2ee::{FrameCipher, OpenError, RoomKeys};
 use confab_protocol::control::{ConferenceId, JoinId, MediaGrant, Participant};
 use confab_protocol::media::downlink::{Record, Records};
-use confab_protocol::media::{AudioLevel, ConnectionId, Downlink, SframeHeader};
+use confab_protocol::media::{ConnectionId, Downlink, SframeHeader};
 use confab_voice::{CodecError, EncoderConfig};
 
+use held::HeldFrames;
 use media::{Received, Refused, Transmit};
 use readability::{Readability, Unreadable};
 use relays::{MediaEvent, Relays};
@@ -47,12 +50,6 @@ use room::{Joined, LeaveReason, RoomEvent, Roster, RosterChange};
 use speakers::{Speakers, Speaking};
 use stats::{Drops, Stats};
 use talker::{SealedFrame, TalkError, Talker};
-
-/// Frames of a leaf that is not known yet which wait for the news of who it is.
-const HELD_FRAMES: usize = 64;
-
-/// How long they wait: voice goes by another way than news, and may be faster.
-const HOLD_FOR: Duration = Duration::from_millis(500);
 
 /// What the engine is to be like.
 #[derive(Debug, Clone, Copy)]
@@ -89,7 +86,7 @@ pub struct Engine {
     talker: Talker,
     speakers: Speakers,
     readability: Readability,
-    held: VecDeque<Held>,
+    held: HeldFrames,
     plaintext: Vec<u8>,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
@@ -97,13 +94,6 @@ pub struct Engine {
     /// In percent.
     expected_loss: u8,
     drops: Drops,
-}
-
-struct Held {
-    since: Instant,
-    leaf: u32,
-    level: AudioLevel,
-    sframe: Vec<u8>,
 }
 
 impl Engine {
@@ -123,7 +113,7 @@ impl Engine {
             talker: Talker::new(settings.encoder, settings.timestamp)?,
             speakers: Speakers::default(),
             readability: Readability::default(),
-            held: VecDeque::new(),
+            held: HeldFrames::default(),
             plaintext: Vec::new(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
@@ -252,10 +242,9 @@ impl Engine {
     /// When [`handle_timeout`](Self::handle_timeout) is to be called; `None` when nothing is due any more.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let speakers = self.speakers.poll_timeout();
-        let held = self.held.front().map(|held| held.since + HOLD_FOR);
         speakers
             .into_iter()
-            .chain(held)
+            .chain(self.held.poll_timeout())
             .chain(self.relays.poll_timeout())
             .min()
     }
@@ -266,15 +255,9 @@ impl Engine {
         self.take_media_events();
         let stopped = self.speakers.expire(now).map(Event::Speaking);
         self.events.extend(stopped);
-        while self
-            .held
-            .front()
-            .is_some_and(|held| now.duration_since(held.since) >= HOLD_FOR)
-        {
-            if let Some(held) = self.held.pop_front() {
-                self.drops.unknown_leaf += 1;
-                self.count_unreadable(now, held.leaf);
-            }
+        while let Some(leaf) = self.held.pop_expired(now) {
+            self.drops.unknown_leaf += 1;
+            self.count_unreadable(now, leaf);
         }
     }
 
@@ -401,29 +384,15 @@ impl Engine {
                     self.count_unreadable(now, key_id.leaf);
                 }
             },
-            Err(OpenError::UnknownKey(key_id)) if self.held.len() < HELD_FRAMES => {
-                self.held.push_back(Held {
-                    since: now,
-                    leaf: key_id.leaf,
-                    level: record.level,
-                    sframe: record.sframe.to_vec(),
-                })
+            Err(OpenError::UnknownKey(key_id)) if self.held.has_room() => {
+                self.held.push(now, key_id.leaf, record);
             }
             Err(error) => self.count_unopened(now, error, record.sframe),
         }
     }
 
     fn count_unopened(&mut self, now: Instant, error: OpenError, sframe: &[u8]) {
-        let drops = &mut self.drops;
-        let counter = match error {
-            OpenError::Malformed(_) => &mut drops.not_sframe,
-            OpenError::OwnLeaf => &mut drops.own_leaf,
-            OpenError::UnknownKey(_) => &mut drops.unknown_leaf,
-            OpenError::NotAuthentic => &mut drops.not_authentic,
-            OpenError::CounterTooHigh(_) => &mut drops.counter_too_high,
-            OpenError::Replay(_) => &mut drops.duplicate,
-        };
-        *counter += 1;
+        self.drops.count_unopened(&error);
         let Ok((header, _)) = SframeHeader::parse(sframe) else {
             return;
         };
@@ -495,21 +464,11 @@ impl Engine {
 
     /// Opens the frames that came before the news of who sent them.
     fn open_held(&mut self, participant: &Participant, now: Instant) {
-        let (known, unknown) = std::mem::take(&mut self.held)
-            .into_iter()
-            .partition(|held| Some(held.leaf) == participant.leaf);
-        self.held = unknown;
-        let known: VecDeque<Held> = known;
-        for held in known {
-            // The label is not looked at when there is a frame.
-            self.take_record(
-                now,
-                Record {
-                    sender: 0,
-                    level: held.level,
-                    sframe: &held.sframe,
-                },
-            );
+        let Some(leaf) = participant.leaf else {
+            return;
+        };
+        for held in self.held.take(leaf) {
+            self.take_record(now, held.record());
         }
     }
 

@@ -230,3 +230,51 @@ impl Speaker {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use confab_voice::{Encoder, EncoderConfig};
+
+    use super::*;
+    use crate::engine::testing::participant;
+
+    /// An opened frame of silence.
+    fn frame() -> Vec<u8> {
+        let mut encoder = Encoder::new(EncoderConfig::default()).unwrap();
+        let opus = encoder.encode(&vec![0.0; encoder.frame_samples()]).unwrap();
+        let payload = FramePayload {
+            timestamp: 0,
+            talkspurt: true,
+            dred_version: 0,
+            redundant: Vec::new(),
+            opus,
+        };
+        let mut plaintext = Vec::new();
+        payload.encode(&mut plaintext).unwrap();
+        plaintext
+    }
+
+    #[test]
+    fn counts_of_participants_who_left_are_kept_of_the_latest_only() {
+        let (now, frame) = (Instant::now(), frame());
+        let mut speakers = Speakers::default();
+        let all = MAX_GONE as u16 + 10;
+        for n in 0..all {
+            speakers.add(1, participant(n));
+            let pushed = speakers.push(now, 1, AudioLevel::SILENCE, &frame);
+            assert!(pushed.is_ok());
+            speakers.remove(1);
+        }
+        let kept: Vec<u16> = speakers.stats().iter().map(|stats| stats.sender).collect();
+        assert_eq!(kept, (10..all).collect::<Vec<_>>());
+        assert!(speakers.gone.capacity() <= 2 * MAX_GONE);
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_participant_who_was_never_heard() {
+        let mut speakers = Speakers::default();
+        speakers.add(1, participant(1));
+        speakers.remove(1);
+        assert!(speakers.stats().is_empty());
+    }
+}

@@ -1,5 +1,6 @@
 //! What is counted, as it is shown.
 
+use confab_e2ee::OpenError;
 use serde::Serialize;
 
 /// Datagrams and frames that were dropped, by cause.
@@ -29,6 +30,21 @@ pub struct Drops {
     pub unsealed: u64,
     /// Own frames for which no relay was there.
     pub unsent: u64,
+}
+
+impl Drops {
+    /// Counts a frame that the cipher refused.
+    pub(super) fn count_unopened(&mut self, error: &OpenError) {
+        let counter = match error {
+            OpenError::Malformed(_) => &mut self.not_sframe,
+            OpenError::OwnLeaf => &mut self.own_leaf,
+            OpenError::UnknownKey(_) => &mut self.unknown_leaf,
+            OpenError::NotAuthentic => &mut self.not_authentic,
+            OpenError::CounterTooHigh(_) => &mut self.counter_too_high,
+            OpenError::Replay(_) => &mut self.duplicate,
+        };
+        *counter += 1;
+    }
 }
 
 /// One speaker's counts.
