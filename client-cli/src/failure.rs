@@ -182,7 +182,7 @@ impl From<AudioError> for Failure {
     fn from(error: AudioError) -> Self {
         match error {
             AudioError::Taken { .. } => Self::usage(error.to_string()),
-            AudioError::NobodyListens => Self::new(Exit::Output, "output", error.to_string()),
+            AudioError::NoReader => Self::new(Exit::Output, "output", error.to_string()),
             error => Self::new(Exit::Audio, "audio", error.to_string()),
         }
     }

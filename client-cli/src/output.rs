@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::failure::Failure;
 
 /// Something to say. Its JSON form has the field `event`.
-pub trait Say: Serialize {
+pub trait Printed: Serialize {
     /// For a person, where it is one line; `None` when only a program wants to know. A line break in it is shown as an
     /// escape.
     fn text(&self) -> Option<String> {
@@ -51,25 +51,25 @@ impl Output {
     }
 
     /// Says it.
-    pub fn say(&self, what: &impl Say) {
+    pub fn print(&self, report: &impl Printed) {
         if self.json {
-            let line = serde_json::to_string(what)
+            let line = serde_json::to_string(report)
                 .expect("what is said is made of strings, numbers and lists");
-            self.to.put(what.class(), Form::Json, &line);
+            self.to.put(report.class(), Form::Json, &line);
             return;
         }
-        let lines = what.lines();
+        let lines = report.lines();
         // Line by line, so that a line break in what others wrote makes no line.
         let lines: Vec<_> = lines.iter().map(|line| escape::line(line)).collect();
         if !lines.is_empty() {
-            self.to.put(what.class(), Form::Text, &lines.join("\n"));
+            self.to.put(report.class(), Form::Text, &lines.join("\n"));
         }
     }
 
     /// Reports why a command failed, in one line. As text always on standard error.
     pub fn fail(&self, failure: &Failure) {
         if self.json {
-            self.say(&ErrorSaid {
+            self.print(&ErrorReport {
                 event: "error",
                 code: &failure.code,
                 exit_code: failure.exit as u8,
@@ -102,19 +102,19 @@ impl Output {
 }
 
 /// Writes a line for the person on standard error, in every output format.
-pub fn say_to_person(line: &str) {
+pub fn print_on_stderr(line: &str) {
     confab_console::err().put(Class::Event, Form::Text, &escape::line(line));
 }
 
 #[derive(Serialize)]
-struct ErrorSaid<'a> {
+struct ErrorReport<'a> {
     event: &'static str,
     code: &'a str,
     exit_code: u8,
     message: &'a str,
 }
 
-impl Say for ErrorSaid<'_> {
+impl Printed for ErrorReport<'_> {
     fn text(&self) -> Option<String> {
         Some(self.message.to_owned())
     }

@@ -60,7 +60,7 @@ pub enum AudioError {
     },
     /// The sound goes to standard output, which has no reader.
     #[error("standard output has no reader")]
-    NobodyListens,
+    NoReader,
     /// The file of a recording exists, or is in use.
     #[error("cannot record to {file}: {reason}; give another --out")]
     Taken {

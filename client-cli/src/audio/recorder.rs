@@ -67,7 +67,7 @@ pub enum RecorderEvent {
     /// An account has reached a limit. Once for each account.
     Limited(Limited),
     /// The reader of standard output is gone.
-    NobodyListens,
+    NoReader,
 }
 
 /// No further sound of an account is recorded.

@@ -147,7 +147,7 @@ impl Source {
                     // Repeating a file without samples would only use CPU.
                     Ok(0) => return finish(&to, rest, None),
                     Ok(_) => {}
-                    Err(Stop::NobodyListens) => return,
+                    Err(Stop::NoReader) => return,
                     Err(Stop::Broken(reason)) => return finish(&to, rest, Some(reason)),
                 }
             }
@@ -182,7 +182,7 @@ impl Opening {
 type Stream = WavReader<BufReader<Box<dyn Read + Send>>>;
 
 enum Stop {
-    NobodyListens,
+    NoReader,
     Broken(String),
 }
 
@@ -231,7 +231,7 @@ fn play_stream(
             resampler.push(&piece, rest);
         }
         while let Some(block) = rest.first_chunk::<BLOCK>() {
-            to.send(Ok(*block)).map_err(|_| Stop::NobodyListens)?;
+            to.send(Ok(*block)).map_err(|_| Stop::NoReader)?;
             rest.drain(..BLOCK);
         }
         if read == 0 {

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::flags::{Account, Login, PasswordFlags, Register};
 use crate::net::sign_in::Access;
 use crate::net::{ApiError, Link};
-use crate::output::Say;
+use crate::output::Printed;
 
 pub(super) async fn register(context: &Context, flags: Register) -> Result<(), Failure> {
     let username: Username = flags.name.parse()?;
@@ -60,7 +60,7 @@ async fn report_session(
     let username = access.keep(granted).await?;
     let text = format!("logged in at {} as {username}", access.server);
     let done = Done::new(event, text).of_user(username).at(&access.server);
-    context.output.say(&done);
+    context.output.print(&done);
     Ok(())
 }
 
@@ -162,7 +162,7 @@ struct AccountReport {
     server: String,
 }
 
-impl Say for AccountReport {
+impl Printed for AccountReport {
     fn lines(&self) -> Vec<String> {
         vec![
             format!("{} at {}", self.username, self.server),
@@ -179,7 +179,7 @@ struct AccountExport {
     data: serde_json::Value,
 }
 
-impl Say for AccountExport {
+impl Printed for AccountExport {
     /// JSON for a person, too: whoever keeps it in a file can read it by a program.
     fn lines(&self) -> Vec<String> {
         let json = format!("{:#}", self.data);

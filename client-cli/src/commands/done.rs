@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::net::Server;
 use crate::net::api::Change;
-use crate::output::Say;
+use crate::output::Printed;
 
 /// One line, and in JSON what the change was about.
 #[derive(Serialize, Default)]
@@ -65,7 +65,7 @@ impl Done {
     }
 }
 
-impl Say for Done {
+impl Printed for Done {
     fn text(&self) -> Option<String> {
         Some(self.text.clone())
     }

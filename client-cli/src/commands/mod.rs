@@ -11,7 +11,7 @@ use crate::net::server::BadServer;
 use crate::net::sign_in::Access;
 use crate::net::trust::PinSource;
 use crate::net::{Link, Server, Trust};
-use crate::output::{Output, Say, say_to_person};
+use crate::output::{Output, Printed, print_on_stderr};
 use crate::store::Store;
 
 mod account;
@@ -75,7 +75,7 @@ pub fn run(flags: Flags) -> Exit {
         Err(error) if exit == Exit::Done => {
             let failure = Failure::from(error);
             // As text on standard error: standard output does not work.
-            say_to_person(&format!("confab: {}", failure.message));
+            print_on_stderr(&format!("confab: {}", failure.message));
             failure.exit
         }
         _ => exit,
@@ -164,12 +164,12 @@ impl Context {
     }
 
     /// Signs in, prints what `report` returns, and closes the connection.
-    async fn signed_in_report<R: Say>(
+    async fn signed_in_report<R: Printed>(
         &self,
         report: impl AsyncFnOnce(&Access, &Link) -> Result<R, Failure>,
     ) -> Result<(), Failure> {
         let (access, link) = self.signed_in().await?;
-        self.output.say(&report(&access, &link).await?);
+        self.output.print(&report(&access, &link).await?);
         link.close().await;
         Ok(())
     }

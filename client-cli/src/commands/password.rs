@@ -28,7 +28,7 @@ pub(super) const CHANGE: &[&str] = &[VARIABLE, NEW_VARIABLE];
 const MAX_LINE: u64 = 64 * 1024;
 
 /// True when somebody is asked for a password, or a program that may take its time, because one of `variables` is not set.
-pub(super) fn is_waited_for(flags: &PasswordFlags, variables: &[&str]) -> bool {
+pub(super) fn needs_input(flags: &PasswordFlags, variables: &[&str]) -> bool {
     let is_missing = |variable: &&str| std::env::var_os(variable).is_none();
     flags.password_stdin || variables.iter().any(is_missing)
 }
@@ -79,7 +79,7 @@ async fn get(
     question: &'static str,
 ) -> Result<Zeroizing<String>, Failure> {
     if flags.password_stdin {
-        return patiently(from_stdin).await;
+        return on_own_thread(from_stdin).await;
     }
     match std::env::var(variable) {
         Ok(text) => Ok(Zeroizing::new(text)),
@@ -116,7 +116,7 @@ async fn prompt(question: &'static str) -> Result<Zeroizing<String>, Failure> {
         )));
     }
     let mut terminal = Terminal::new();
-    let answer = patiently(move || ask(question)).await;
+    let answer = on_own_thread(move || ask(question)).await;
     terminal.is_open = answer.is_err();
     answer
 }
@@ -138,7 +138,7 @@ fn ask(question: &str) -> Result<Zeroizing<String>, Failure> {
 }
 
 /// Runs blocking work on a thread of its own. The thread stays behind if the future is dropped.
-async fn patiently<T: Send + 'static>(
+async fn on_own_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     let failed = |reason: String| Failure::new(Exit::Other, "thread", reason);
@@ -195,7 +195,7 @@ impl Drop for Terminal {
     fn drop(&mut self) {
         if self.is_open {
             self.restore();
-            crate::output::say_to_person("");
+            crate::output::print_on_stderr("");
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::flags::Sessions;
 use crate::net::Link;
 use crate::net::sign_in::Access;
-use crate::output::Say;
+use crate::output::Printed;
 
 pub(super) async fn run(context: &Context, command: Sessions) -> Result<(), Failure> {
     match command {
@@ -76,7 +76,7 @@ impl From<wire::Session> for SessionShown {
     }
 }
 
-impl Say for SessionList {
+impl Printed for SessionList {
     fn lines(&self) -> Vec<String> {
         let line = |session: &SessionShown| {
             let mark = if session.current { "* " } else { "  " };

@@ -10,7 +10,7 @@ use super::Event;
 use super::relays::MediaEvent;
 use super::room::Change;
 use super::stats::{SpeakerStats, Stats};
-use super::testing::{Deed, Weather, World, grant, joined, participant};
+use super::testing::{Action, LinkQuality, World, grant, joined, participant};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -44,7 +44,7 @@ pub(super) fn media_events(world: &mut World, n: u16) -> Vec<MediaEvent> {
 
 fn stormy(seed: u64) -> (Stats, f64) {
     let mut world = talking(&[0, 1, 2], seed);
-    world.weather = Weather {
+    world.weather = LinkQuality {
         loss: 0.03,
         duplicate: 0.02,
         delay: (Duration::from_millis(10), Duration::from_millis(45)),
@@ -110,7 +110,7 @@ fn loss_on_the_way_up_is_measured_by_pongs() {
 #[test]
 fn frames_that_were_tampered_with_are_dropped_and_counted() {
     let mut world = talking(&[0, 1], 1);
-    world.deed = Deed::Tamper;
+    world.deed = Action::Tamper;
     world.run(5 * SECOND);
     let client = world.client(1);
     let stats = client.engine.stats();
@@ -121,7 +121,7 @@ fn frames_that_were_tampered_with_are_dropped_and_counted() {
 #[test]
 fn frames_that_a_relay_repeats_are_heard_once() {
     let mut world = talking(&[0, 1], 1);
-    world.deed = Deed::Repeat;
+    world.deed = Action::Repeat;
     world.run(5 * SECOND);
     let stats = world.client(1).engine.stats();
     let speaker = of(&stats, 0);
@@ -133,7 +133,7 @@ fn frames_that_a_relay_repeats_are_heard_once() {
 #[test]
 fn datagrams_under_a_foreign_key_are_dropped_and_counted() {
     let mut world = talking(&[0, 1], 1);
-    world.deed = Deed::Misdirect;
+    world.deed = Action::Misdirect;
     world.run(5 * SECOND);
     let client = world.client(1);
     assert!(client.engine.stats().drops.wrong_tag > 200);
@@ -375,7 +375,7 @@ fn what_no_device_plays_is_not_counted_as_heard() {
 fn a_speaker_whom_the_relay_does_not_forward_any_more_is_not_lost() {
     let mut world = talking(&[0, 1], 1);
     world.run(2 * SECOND);
-    world.deed = Deed::Suppress;
+    world.deed = Action::Suppress;
     world.inject(grant(0, 1, 0).connection_id, 0, &[]);
     world.run(SECOND / 10);
     let stopped = world
@@ -385,7 +385,7 @@ fn a_speaker_whom_the_relay_does_not_forward_any_more_is_not_lost() {
         .filter(|event| matches!(event, Event::Speaking(s) if !s.speaking));
     assert_eq!(stopped.count(), 1);
     world.run(2 * SECOND);
-    world.deed = Deed::Forward;
+    world.deed = Action::Forward;
     world.run(2 * SECOND);
     let speaker = of(&world.client(1).engine.stats(), 0);
     assert!(speaker.frames_received > 180, "{speaker:?}");

@@ -229,7 +229,7 @@ impl Liveness {
     }
 
     /// What was known is not known any more: time has passed that no clock here has counted.
-    pub(super) fn doubt(&mut self) {
+    pub(super) fn suspect(&mut self) {
         self.heard = None;
         self.voice_flows = false;
         self.asked = None;
@@ -415,7 +415,7 @@ mod tests {
         let now = Instant::now();
         let mut liveness = live(now);
         assert!(liveness.is_answering(now));
-        liveness.doubt();
+        liveness.suspect();
         assert!(!liveness.is_answering(now));
         liveness.heard(now);
         assert!(liveness.is_answering(now));

@@ -150,8 +150,8 @@ impl MediaSession {
     }
 
     /// The machine slept: what was known of the relay is not known any more.
-    pub fn woke(&mut self, now: Instant, out: &mut VecDeque<Transmit>) {
-        self.liveness.doubt();
+    pub fn resume_after_sleep(&mut self, now: Instant, out: &mut VecDeque<Transmit>) {
+        self.liveness.suspect();
         self.route_changed(now, out);
     }
 

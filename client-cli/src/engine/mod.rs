@@ -64,11 +64,11 @@ pub struct Settings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// Somebody came.
-    Came(Participant),
+    ParticipantJoined(Participant),
     /// Somebody went.
-    Went(Participant, LeaveReason),
+    ParticipantLeft(Participant, LeaveReason),
     /// Somebody, perhaps oneself, has another role or mute.
-    Changed(Participant),
+    ParticipantChanged(Participant),
     /// Somebody began or stopped speaking.
     Speaking(Speaking),
     /// Somebody's frames do not open.
@@ -122,7 +122,7 @@ impl Engine {
             drops: Drops::default(),
         };
         for participant in &joined.others {
-            engine.meet(participant);
+            engine.add_participant(participant);
         }
         Ok(engine)
     }
@@ -165,7 +165,7 @@ impl Engine {
         let changes = self.roster.replace(joined).into_iter();
         // Who went had their leaves under the old keys: one of these may be one's own by now.
         let (went, came): (Vec<_>, Vec<_>) =
-            changes.partition(|change| matches!(change, RosterChange::Went(..)));
+            changes.partition(|change| matches!(change, RosterChange::Left(..)));
         for change in went {
             self.take_change(change, now);
         }
@@ -208,8 +208,8 @@ impl Engine {
     }
 
     /// The machine or the program slept.
-    pub fn woke(&mut self, now: Instant) {
-        self.relays.woke(now, &mut self.transmits);
+    pub fn resume_after_sleep(&mut self, now: Instant) {
+        self.relays.resume_after_sleep(now, &mut self.transmits);
     }
 
     /// Control asks whether the relay answers on a media session: a [`MediaEvent::Report`] follows, within 250 ms.
@@ -419,30 +419,31 @@ impl Engine {
 
     fn take_change(&mut self, change: RosterChange, now: Instant) {
         match change {
-            RosterChange::Came(participant) => {
-                self.meet(&participant);
+            RosterChange::Joined(participant) => {
+                self.add_participant(&participant);
                 self.open_held(&participant, now);
-                self.events.push_back(Event::Came(participant));
+                self.events.push_back(Event::ParticipantJoined(participant));
             }
-            RosterChange::Went(participant, reason) => {
-                self.part(&participant);
-                self.events.push_back(Event::Went(participant, reason));
+            RosterChange::Left(participant, reason) => {
+                self.remove_participant(&participant);
+                self.events
+                    .push_back(Event::ParticipantLeft(participant, reason));
             }
             RosterChange::Changed { before, now: after } => {
                 if before.leaf == after.leaf {
                     self.speakers.update(&after);
                 } else {
-                    self.part(&before);
-                    self.meet(&after);
+                    self.remove_participant(&before);
+                    self.add_participant(&after);
                     self.open_held(&after, now);
                 }
-                self.events.push_back(Event::Changed(after));
+                self.events.push_back(Event::ParticipantChanged(after));
             }
         }
     }
 
     /// From now on `participant` can be heard under its own key, if it has a leaf.
-    fn meet(&mut self, participant: &Participant) {
+    fn add_participant(&mut self, participant: &Participant) {
         let Some(leaf) = participant.leaf else {
             return;
         };
@@ -452,7 +453,7 @@ impl Engine {
     }
 
     /// From now on nobody is heard under the leaf of `participant`.
-    fn part(&mut self, participant: &Participant) {
+    fn remove_participant(&mut self, participant: &Participant) {
         let Some(leaf) = participant.leaf else {
             return;
         };

@@ -168,9 +168,9 @@ impl Relays {
     }
 
     /// The machine slept: asks every relay at once whether it is still there.
-    pub fn woke(&mut self, now: Instant, out: &mut VecDeque<Transmit>) {
+    pub fn resume_after_sleep(&mut self, now: Instant, out: &mut VecDeque<Transmit>) {
         for session in self.sessions() {
-            session.woke(now, out);
+            session.resume_after_sleep(now, out);
         }
     }
 

@@ -57,9 +57,9 @@ pub enum Change {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RosterChange {
     /// Somebody new.
-    Came(Participant),
+    Joined(Participant),
     /// Somebody who was known, as it was last.
-    Went(Participant, LeaveReason),
+    Left(Participant, LeaveReason),
     /// Somebody known, perhaps oneself.
     Changed {
         /// As it was.
@@ -146,7 +146,7 @@ impl Roster {
             Change::Left { sender, .. } if sender == self.own_sender => None,
             Change::Left { sender, reason } => {
                 let gone = self.by_sender.remove(&sender)?;
-                Some(RosterChange::Went(gone, reason))
+                Some(RosterChange::Left(gone, reason))
             }
         }
     }
@@ -163,14 +163,14 @@ impl Roster {
             .values()
             .filter(|p| p.sender != own_before)
             .filter(|p| !self.others().any(|now| is_same(now, p)))
-            .map(|p| RosterChange::Went(p.clone(), LeaveReason::Unspecified));
+            .map(|p| RosterChange::Left(p.clone(), LeaveReason::Unspecified));
         let came = self.others().filter_map(|p| match old.get(&p.sender) {
             Some(before) if before == p => None,
             Some(before) if is_same(before, p) => Some(RosterChange::Changed {
                 before: before.clone(),
                 now: p.clone(),
             }),
-            _ => Some(RosterChange::Came(p.clone())),
+            _ => Some(RosterChange::Joined(p.clone())),
         });
         went.chain(came).collect()
     }
@@ -189,7 +189,7 @@ impl Roster {
                 before,
                 now: participant,
             }),
-            None => Some(RosterChange::Came(participant)),
+            None => Some(RosterChange::Joined(participant)),
         }
     }
 }
@@ -213,11 +213,11 @@ mod tests {
         };
         assert_eq!(roster.apply(event(5, left.clone())), None);
         assert!(
-            matches!(roster.apply(event(6, left.clone())), Some(RosterChange::Went(p, _)) if p.sender == 1)
+            matches!(roster.apply(event(6, left.clone())), Some(RosterChange::Left(p, _)) if p.sender == 1)
         );
         assert_eq!(roster.apply(event(7, left)), None);
         let came = roster.apply(event(8, Change::Joined(testing::participant(2))));
-        assert!(matches!(came, Some(RosterChange::Came(p)) if p.sender == 2));
+        assert!(matches!(came, Some(RosterChange::Joined(p)) if p.sender == 2));
     }
 
     #[test]
@@ -247,8 +247,8 @@ mod tests {
         let shown: Vec<_> = changes
             .iter()
             .map(|change| match change {
-                RosterChange::Went(p, _) => ("went", p.sender),
-                RosterChange::Came(p) => ("came", p.sender),
+                RosterChange::Left(p, _) => ("went", p.sender),
+                RosterChange::Joined(p) => ("came", p.sender),
                 RosterChange::Changed { now, .. } => ("changed", now.sender),
             })
             .collect();
@@ -274,7 +274,7 @@ mod tests {
         assert!(
             matches!(
                 &changes[..],
-                [RosterChange::Went(..), RosterChange::Came(_)]
+                [RosterChange::Left(..), RosterChange::Joined(_)]
             ),
             "{changes:?}"
         );

@@ -138,7 +138,7 @@ impl Room {
 
 /// When the token that `link` signed in with is to be exchanged. The server's clock was told at the greeting.
 pub(super) fn refresh_at(link: &Link, signed_in: &SignedIn) -> Instant {
-    link.greeted + refresh_after(link.server_time_ms, signed_in.refresh_after_ms)
+    link.hello_at + refresh_after(link.server_time_ms, signed_in.refresh_after_ms)
 }
 
 /// How long after the greeting that is. A server may say any times: a token is exchanged within [`LONGEST_REFRESH`].

@@ -19,13 +19,13 @@ use super::api::ApiError;
 use super::event::ServerEvent;
 use super::nodes::MAX_NODES;
 use super::silence::Silence;
-use super::trust::{Check, Trust, TrustError, Verdict};
+use super::trust::{Check, ServerVerdict, Trust, TrustError};
 use super::{Fingerprint, Server};
 use connect::{Connected, connect_to_any, resolve_in_time, unreachable};
-use exchange::{ask, read_events};
+use exchange::{read_events, request_in_time};
 
 /// Time for the server to hear a goodbye. One that is not heard costs it an idle timeout, and nobody else anything.
-const GOODBYE: Duration = Duration::from_millis(500);
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Close code of a node that goes away.
 const GOING_AWAY: VarInt = VarInt::from_u32(1);
@@ -80,7 +80,7 @@ pub struct Link {
     /// The server's clock at the greeting, in milliseconds since 1970.
     pub server_time_ms: u64,
     /// When that was, by one's own clock.
-    pub greeted: Instant,
+    pub hello_at: Instant,
     /// Other nodes of the server.
     pub nodes: Vec<Server>,
     /// Where the node is.
@@ -108,7 +108,7 @@ impl Link {
         let mut refused = None;
         for check in checks {
             match connect_to_any(server, &check, &addresses).await {
-                Ok(connected) => return Self::greet(server.clone(), connected).await,
+                Ok(connected) => return Self::say_hello(server.clone(), connected).await,
                 // What came of the first says most: a server that is the wrong one is not to hide that behind the next.
                 Err(error @ ConnectError::Trust(_)) => refused = refused.or(Some(error)),
                 Err(error) => return Err(refused.unwrap_or(error)),
@@ -119,7 +119,10 @@ impl Link {
 
     /// Looks at a server of which nothing is known, and sends it nothing: whether one of the public authorities `roots`
     /// vouches for it, or else which authority its cluster has.
-    pub async fn look(server: &Server, roots: Arc<RootCertStore>) -> Result<Verdict, ConnectError> {
+    pub async fn examine(
+        server: &Server,
+        roots: Arc<RootCertStore>,
+    ) -> Result<ServerVerdict, ConnectError> {
         let addresses = resolve_in_time(server).await?;
         let connected =
             match connect_to_any(server, &Check::public(server, roots), &addresses).await {
@@ -129,13 +132,13 @@ impl Link {
                 other => other?,
             };
         let (connection, endpoint, verdict) = connected;
-        say_goodbye(&connection, &endpoint).await;
+        close_gently(&connection, &endpoint).await;
         Ok(verdict)
     }
 
     /// The server's clock now, in milliseconds since 1970.
     pub fn server_now_ms(&self) -> u64 {
-        let since = u64::try_from(self.greeted.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let since = u64::try_from(self.hello_at.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.server_time_ms.saturating_add(since)
     }
 
@@ -149,7 +152,7 @@ impl Link {
         &self,
         kind: request::Kind,
     ) -> impl Future<Output = Result<response::Kind, ApiError>> + Send + 'static {
-        ask(self.connection.clone(), kind)
+        request_in_time(self.connection.clone(), kind)
     }
 
     /// The server's events from now on. To be called once.
@@ -198,10 +201,10 @@ impl Link {
 
     /// Says goodbye and waits until the server has heard it, for a short while.
     pub async fn close(&self) {
-        say_goodbye(&self.connection, &self.endpoint).await;
+        close_gently(&self.connection, &self.endpoint).await;
     }
 
-    async fn greet(
+    async fn say_hello(
         node: Server,
         (connection, endpoint, _): Connected,
     ) -> Result<Self, ConnectError> {
@@ -211,8 +214,9 @@ impl Link {
             agent: format!("confab/{}", env!("CARGO_PKG_VERSION")),
         };
         let silence = Silence::watch(connection.clone());
-        let greeted = Instant::now();
-        let welcome = match ask(connection.clone(), request::Kind::Hello(hello)).await? {
+        let hello_at = Instant::now();
+        let welcome = match request_in_time(connection.clone(), request::Kind::Hello(hello)).await?
+        {
             response::Kind::Welcome(welcome) if version::CONTROL.contains(welcome.version) => {
                 welcome
             }
@@ -227,7 +231,7 @@ impl Link {
             node,
             authority,
             server_time_ms: welcome.server_time_ms,
-            greeted,
+            hello_at,
             nodes: parse_nodes(&welcome.nodes),
             // One that is none is as good as none.
             region: Region::parse(&welcome.region).unwrap_or_default(),
@@ -255,9 +259,9 @@ impl Drop for Link {
     }
 }
 
-async fn say_goodbye(connection: &quinn::Connection, endpoint: &Endpoint) {
+async fn close_gently(connection: &quinn::Connection, endpoint: &Endpoint) {
     connection.close(VarInt::from_u32(0), b"done");
-    let _ = tokio::time::timeout(GOODBYE, endpoint.wait_idle()).await;
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, endpoint.wait_idle()).await;
 }
 
 fn plain(error: &ConnectionError) -> String {

@@ -10,7 +10,7 @@ use quinn::VarInt;
 
 use super::event::ServerEvent;
 use super::sign_in::{Access, SignInError};
-use super::supervisor::{Ask, Supervisor, Update};
+use super::supervisor::{CallRequest, Supervisor, Update};
 use super::testing::{Node, kindly, next, redirecting, refuse, slug, telling};
 use super::{ApiError, ConnectError, Link};
 use crate::engine::room::Change;
@@ -133,7 +133,7 @@ async fn a_join_that_is_gone_is_joined_afresh() {
     let (access, _home) = node.logged_in(u64::MAX).await;
     let (_, _, mut supervisor) = Supervisor::start(access, slug(), None).await.unwrap();
     next(&mut supervisor).await;
-    supervisor.ask(Ask::Resume);
+    supervisor.request(CallRequest::Resume);
     let update = next(&mut supervisor).await;
     assert!(
         matches!(
@@ -183,7 +183,7 @@ async fn a_leave_reaches_the_server() {
     let (access, _home) = node.logged_in(u64::MAX).await;
     let (joined, _, supervisor) = Supervisor::start(access, slug(), None).await.unwrap();
     let (to, left) = tokio::sync::oneshot::channel();
-    supervisor.ask(Ask::Leave(to));
+    supervisor.request(CallRequest::Leave(to));
     left.await.unwrap();
     let requests = node.requests.lock().unwrap();
     let Some(request::Kind::LeaveRoom(leave)) = requests.last() else {

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::link::parse_nodes;
 use super::trust::{PinSource, Remembered, Trust, TrustError};
 use super::{ApiError, ConnectError, Link, Nodes, Server};
-use crate::output::say_to_person;
+use crate::output::print_on_stderr;
 use crate::store::sessions::{LockedSessions, NewSession, StoredSession};
 use crate::store::{LOCK_TIMEOUT, Store, StoreError};
 
@@ -262,7 +262,7 @@ impl Access {
         sessions: &mut LockedSessions<'_>,
     ) -> bool {
         if let Err(error) = sessions.put(name, session.clone()).await {
-            say_to_person(&format!(
+            print_on_stderr(&format!(
                 "confab: warning: the session cannot be stored: {error}"
             ));
             return false;

@@ -48,9 +48,9 @@ pub enum Update {
     Failed(SignInError),
 }
 
-/// What the supervisor is asked for.
+/// What the call asks of the supervisor.
 #[derive(Debug)]
-pub enum Ask {
+pub enum CallRequest {
     /// The join anew: with a new media session, unless there is a live one by now. Asked for until it is there.
     Resume,
     /// The network changed: move the connection.
@@ -72,7 +72,7 @@ pub enum Ask {
 pub struct Supervisor {
     /// What it tells.
     pub updates: mpsc::Receiver<Update>,
-    asks: mpsc::UnboundedSender<Ask>,
+    requests: mpsc::UnboundedSender<CallRequest>,
     live: watch::Sender<Option<ConnectionId>>,
 }
 
@@ -90,14 +90,14 @@ impl Supervisor {
     /// Tells the server of the leave and waits up to 2 s for its answer.
     pub async fn leave(&self) {
         let (left_to, left) = oneshot::channel();
-        self.ask(Ask::Leave(left_to));
+        self.request(CallRequest::Leave(left_to));
         // Without an answer the relay reports the leave.
         let _ = tokio::time::timeout(LEAVE_TIMEOUT, left).await;
     }
 
     /// Asks for something. After the supervisor has failed nothing comes of it.
-    pub fn ask(&self, ask: Ask) {
-        let _ = self.asks.send(ask);
+    pub fn request(&self, request: CallRequest) {
+        let _ = self.requests.send(request);
     }
 
     /// Says on which media session the relay answers now: it is kept when the join is taken up again.
@@ -140,13 +140,13 @@ impl Joiner {
             secret: joined.resume.clone().ok_or(NO_SECRET)?,
         };
         let (updates_to, updates) = mpsc::channel(UPDATES);
-        let (asks, asked) = mpsc::unbounded_channel();
+        let (requests, requested) = mpsc::unbounded_channel();
         let (live, live_from) = watch::channel(None);
-        let task = Task::new(access, room, join, updates_to, asked, live_from);
+        let task = Task::new(access, room, join, updates_to, requested, live_from);
         tokio::spawn(task.run(connected));
         let supervisor = Supervisor {
             updates,
-            asks,
+            requests,
             live,
         };
         Ok((joined, media, supervisor))

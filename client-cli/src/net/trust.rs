@@ -105,7 +105,7 @@ impl Remembered {
 
 /// What a server has shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ServerVerdict {
     /// What it had to show.
     Trusted,
     /// A chain that holds in itself, up to an authority of which nothing is known.

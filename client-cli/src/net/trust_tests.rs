@@ -8,7 +8,7 @@ use confab_protocol::wire::{self, request, response};
 
 use super::sign_in::{Access, SignInError};
 use super::testing::{Node, Signer, kindly, telling};
-use super::trust::{PinSource, Verdict};
+use super::trust::{PinSource, ServerVerdict};
 use super::{ConnectError, Fingerprint, Link, Nodes, Remembered, Server, Trust, TrustError};
 
 /// What the system's resolver knows without a network.
@@ -68,8 +68,10 @@ async fn a_server_of_which_nothing_is_known_is_not_even_connected_to() {
 #[tokio::test]
 async fn a_look_sends_nothing_and_leaves_no_connection_open() {
     let (public, node) = (Signer::new(), Node::start(kindly));
-    let verdict = Link::look(&at_host(&node), public.as_root()).await.unwrap();
-    assert_eq!(verdict, Verdict::Unproved(node.authority));
+    let verdict = Link::examine(&at_host(&node), public.as_root())
+        .await
+        .unwrap();
+    assert_eq!(verdict, ServerVerdict::Unproved(node.authority));
     let connection = node.connections.lock().unwrap().pop().unwrap();
     tokio::time::timeout(Duration::from_secs(5), connection.closed())
         .await
@@ -81,18 +83,20 @@ async fn a_look_sends_nothing_and_leaves_no_connection_open() {
 async fn a_look_sees_that_a_public_authority_vouches_for_the_host() {
     let public = Arc::new(Signer::new());
     let node = Node::start_public(&public, HOST, kindly);
-    let verdict = Link::look(&at_host(&node), public.as_root()).await.unwrap();
-    assert_eq!(verdict, Verdict::Trusted);
+    let verdict = Link::examine(&at_host(&node), public.as_root())
+        .await
+        .unwrap();
+    assert_eq!(verdict, ServerVerdict::Trusted);
     assert!(has_heard_nothing(&node));
     // By its address the certificate, which does not have it, says nothing: what is left is the cluster's authority.
     let by_address: Server = node.address.to_string().parse().unwrap();
-    let verdict = Link::look(&by_address, public.as_root()).await.unwrap();
-    assert_eq!(verdict, Verdict::Unproved(node.authority));
+    let verdict = Link::examine(&by_address, public.as_root()).await.unwrap();
+    assert_eq!(verdict, ServerVerdict::Unproved(node.authority));
     // One that has the address vouches for it.
     let node = Node::start_public(&public, "127.0.0.1", kindly);
     let by_address: Server = node.address.to_string().parse().unwrap();
-    let verdict = Link::look(&by_address, public.as_root()).await.unwrap();
-    assert_eq!(verdict, Verdict::Trusted);
+    let verdict = Link::examine(&by_address, public.as_root()).await.unwrap();
+    assert_eq!(verdict, ServerVerdict::Trusted);
 }
 
 #[tokio::test]

@@ -110,7 +110,7 @@ pub enum Health {
 
 /// What was told last.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Told {
+enum Reported {
     Nothing,
     InUse(Choice, String),
     Lost,
@@ -125,7 +125,7 @@ pub struct Keeper {
     next_id: StreamId,
     abandoned: u32,
     used: Option<StreamId>,
-    told: Told,
+    told: Reported,
     /// A loss that is told unless something else is in use already.
     loss: Option<(Option<String>, Fault, Option<String>)>,
     /// Why the wanted device could not be opened last.
@@ -147,7 +147,7 @@ impl Keeper {
             next_id: 0,
             abandoned: 0,
             used: None,
-            told: Told::Nothing,
+            told: Reported::Nothing,
             loss: None,
             refusal: None,
             reports: Default::default(),
@@ -228,7 +228,7 @@ impl Keeper {
         self.last_poll = now;
         for choice in [Choice::Wanted, Choice::Other] {
             if slept >= OWN_STALL {
-                self.slot(choice).forgive(now, slept);
+                self.slot(choice).extend_deadlines(now, slept);
             }
             if let Some(loss) = self.slot(choice).judge(now) {
                 self.take_loss(choice, loss, None);
@@ -380,9 +380,9 @@ impl Keeper {
         reason: Option<String>,
     ) {
         let matters = match &self.told {
-            Told::Nothing => choice == Choice::Wanted,
-            Told::InUse(told, _) => *told == choice,
-            Told::Lost => false,
+            Reported::Nothing => choice == Choice::Wanted,
+            Reported::InUse(told, _) => *told == choice,
+            Reported::Lost => false,
         };
         if matters {
             self.loss.get_or_insert((device, fault, reason));
@@ -417,17 +417,17 @@ impl Keeper {
                 fault,
                 reason,
             });
-            self.told = Told::Lost;
+            self.told = Reported::Lost;
         }
         if motion == Some(Motion::Moving)
             && let Some((choice, info)) = self.used_open()
         {
-            let told = Told::InUse(choice, info.id.clone());
+            let told = Reported::InUse(choice, info.id.clone());
             if self.told != told {
                 self.notices.push_back(Notice::InUse {
                     device: info.clone(),
                     choice,
-                    again: self.told != Told::Nothing,
+                    again: self.told != Reported::Nothing,
                 });
                 self.told = told;
             }

@@ -114,7 +114,7 @@ impl<B: Backend> Line<B> {
 
     /// Looks at the streams and does what is due. To be called each 100 ms at least; `quiet`: a short gap would not be
     /// heard now.
-    pub fn attend(&mut self, now: Instant, quiet: bool) {
+    pub fn update(&mut self, now: Instant, quiet: bool) {
         while let Some(answer) = self.backend.answer() {
             let result = answer.result.map(|(info, stream)| {
                 let told = [0; Fault::ALL.len()];

@@ -253,12 +253,12 @@ impl Slot {
     }
 
     /// This program did not run for `slept`.
-    pub(super) fn forgive(&mut self, now: Instant, slept: Duration) {
+    pub(super) fn extend_deadlines(&mut self, now: Instant, slept: Duration) {
         match &mut self.state {
             State::Idle => {}
             State::Opening(opening) => opening.since += slept,
             State::Open(open) => {
-                open.watch.forgive(now);
+                open.watch.extend_deadlines(now);
                 if let Some(since) = &mut open.suspect_since {
                     *since += slept;
                 }

@@ -44,8 +44,8 @@ impl<B: Backend<Tap = PlaybackTap>> Speakers<B> {
     }
 
     /// Looks after the devices. To be called each 100 ms at least.
-    pub fn attend(&mut self, now: Instant) {
-        self.line.attend(now, self.quiet.is_quiet(now));
+    pub fn update(&mut self, now: Instant) {
+        self.line.update(now, self.quiet.is_quiet(now));
         if self.fed != self.line.used() {
             self.fed = self.line.used();
             self.short += self.feed.take().map_or(Duration::ZERO, |feed| feed.short());

@@ -62,7 +62,7 @@ impl Watch {
     }
 
     /// This program did not run for a while, so nothing that it did not see counts against the device.
-    pub fn forgive(&mut self, now: Instant) {
+    pub fn extend_deadlines(&mut self, now: Instant) {
         self.last_call = now;
     }
 
@@ -121,7 +121,7 @@ mod tests {
         let start = Instant::now();
         let mut watch = Watch::new(start, PERIOD, 48_000);
         watch.observe(start + ms(100), 10, 4800);
-        watch.forgive(start + ms(3100));
+        watch.extend_deadlines(start + ms(3100));
         assert_eq!(watch.motion(start + ms(3100)), Motion::Moving);
         assert_eq!(watch.motion(start + ms(4100)), Motion::Still);
     }

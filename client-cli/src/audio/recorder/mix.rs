@@ -79,7 +79,7 @@ fn run(
     // The header makes the part before the error readable.
     let _ = sink.finish();
     if *out == OutFile::Stdout && StandardOutput::is_gone(&error) {
-        return events.send(RecorderEvent::NobodyListens);
+        return events.send(RecorderEvent::NoReader);
     }
     events.failed(AudioError::Recording {
         file: path(out),
@@ -132,7 +132,7 @@ fn open(out: &OutFile, folder_tried: Option<Receiver<()>>) -> Result<Opened, Aud
         let sink = WavSink::stream(StandardOutput::default());
         return sink.map(Opened::Stream).map_err(|error| {
             if StandardOutput::is_gone(&error) {
-                return AudioError::NobodyListens;
+                return AudioError::NoReader;
             }
             AudioError::File {
                 doing: "write to",

@@ -4,7 +4,7 @@ use confab_protocol::wire::{self, Role, Visibility};
 use serde::Serialize;
 
 use crate::commands::account::time;
-use crate::output::Say;
+use crate::output::Printed;
 
 /// A role as it is printed.
 pub(in crate::commands) fn role_name(role: Role) -> &'static str {
@@ -57,7 +57,7 @@ pub(super) struct ConferenceReport {
     pub(super) conference: ConferenceShown,
 }
 
-impl Say for ConferenceReport {
+impl Printed for ConferenceReport {
     fn lines(&self) -> Vec<String> {
         let ConferenceShown {
             slug,
@@ -88,7 +88,7 @@ pub(super) struct ConferenceList {
     pub(super) conferences: Vec<ConferenceShown>,
 }
 
-impl Say for ConferenceList {
+impl Printed for ConferenceList {
     fn lines(&self) -> Vec<String> {
         if self.conferences.is_empty() {
             let hint = "no conferences yet: `confab conference create SLUG`, or join one";
@@ -134,7 +134,7 @@ impl From<wire::Member> for MemberShown {
     }
 }
 
-impl Say for MemberList {
+impl Printed for MemberList {
     fn lines(&self) -> Vec<String> {
         let line = |m: &MemberShown| {
             let muted = if m.muted { "  muted" } else { "" };

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::ended_by;
 use super::ending::{Ending, no_media};
-use super::event::{Counts, MediaState, Person, Said, leave_reason};
+use super::event::{CallEvent, Counts, MediaState, ParticipantShown, leave_reason};
 use super::network::Network;
 use super::pace::Pace;
 use super::plan::Plan;
-use super::sleep::{Clocks, LOOK};
+use super::sleep::{CHECK_INTERVAL, Clocks};
 use super::sound::{Input, Sound};
 use crate::audio::device::intake::Captured;
 use crate::audio::recorder::{Played, Recorder, RecorderEvent, Speaker};
@@ -19,9 +19,9 @@ use crate::engine::{Engine, Event};
 use crate::failure::{Exit, Failure};
 use crate::net::api::MediaReport;
 use crate::net::event::ServerEvent;
-use crate::net::supervisor::{Ask, Supervisor, Update};
+use crate::net::supervisor::{CallRequest, Supervisor, Update};
 use crate::net::udp::{RECEIVE_LEN, Sockets};
-use crate::output::{Output, say_to_person};
+use crate::output::{Output, print_on_stderr};
 use confab_console::{Signal, Signals};
 
 /// Time between the input's end and leaving, with `--until-end`.
@@ -30,11 +30,11 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Time that recordings get at the end. Sound that is not written by then is lost and reported.
 const RECORDER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Datagrams that are taken before the clock is looked at again.
+/// Datagrams that are taken before the clock is compared at again.
 const RECEIVE_BATCH: usize = 64;
 
 /// Whoever stayed for so long and never reached the relay was in no call.
-const MEDIA_PATIENCE: Duration = Duration::from_secs(3);
+const MEDIA_DEADLINE: Duration = Duration::from_secs(3);
 
 /// A call that runs.
 pub(super) struct Call {
@@ -52,10 +52,10 @@ pub(super) struct Call {
     playout: Pace,
     next_stats: Instant,
     clocks: Clocks,
-    next_look: Instant,
+    next_clock_check: Instant,
     recording_failed: bool,
     /// True after a write error of the output was reported.
-    refusal_told: bool,
+    write_error_reported: bool,
     /// Whether the relay has ever answered.
     was_live: bool,
     end: Option<Ending>,
@@ -82,9 +82,9 @@ impl Call {
             next_stats: start + plan.stats_every,
             network: Network::new(sockets, start),
             clocks: Clocks::new(start, SystemTime::now()),
-            next_look: start + LOOK,
+            next_clock_check: start + CHECK_INTERVAL,
             recording_failed: false,
-            refusal_told: false,
+            write_error_reported: false,
             was_live: false,
             end: None,
             engine,
@@ -99,11 +99,11 @@ impl Call {
     pub(super) async fn run(mut self, signals: &mut Signals) -> Result<Exit, Failure> {
         for name in std::mem::take(&mut self.sound.awaited) {
             let message = format!("{name} is not open yet; waiting for it");
-            self.output.say(&Said::Warning { message });
+            self.output.print(&CallEvent::Warning { message });
         }
         let mut buffer = [0; RECEIVE_LEN];
         let end = loop {
-            self.do_what_is_due(Instant::now());
+            self.handle_timeouts(Instant::now());
             self.flush();
             if let Some(end) = self.end.take() {
                 break end;
@@ -125,7 +125,7 @@ impl Call {
                     // It says why before it ends.
                     None => self.finish(Ending::Wanted("failed", Exit::Network)),
                 },
-                () = self.sound.devices.rung() => {}
+                () = self.sound.devices.woken() => {}
                 signal = signals.next() => {
                     let reason = match signal {
                         Signal::Interrupt => "interrupted",
@@ -148,7 +148,7 @@ impl Call {
             self.plan.leave_at,
             Some(self.next_stats),
             Some(self.network.next_check()),
-            Some(self.next_look),
+            Some(self.next_clock_check),
         ]
         .into_iter()
         .flatten()
@@ -156,9 +156,9 @@ impl Call {
         .unwrap_or(self.next_stats)
     }
 
-    fn do_what_is_due(&mut self, now: Instant) {
-        self.look_at_clocks(now);
-        self.attend_devices(now);
+    fn handle_timeouts(&mut self, now: Instant) {
+        self.check_clocks(now);
+        self.update_devices(now);
         self.capture(now);
         self.play(now);
         if self.engine.poll_timeout().is_some_and(|at| now >= at) {
@@ -166,10 +166,10 @@ impl Call {
         }
         if now >= self.next_stats {
             self.next_stats = now + self.plan.stats_every;
-            self.output.say(&Said::Stats(self.counts(now)));
+            self.output.print(&CallEvent::Stats(self.counts(now)));
         }
         if self.network.route_changed(now, self.engine.relay()) {
-            self.supervisor.ask(Ask::NetworkChanged);
+            self.supervisor.request(CallRequest::NetworkChanged);
             self.engine.route_changed(now);
         }
         if self.plan.leave_at.is_some_and(|at| now >= at) {
@@ -180,7 +180,7 @@ impl Call {
             };
             self.finish(Ending::Wanted(reason, Exit::Done));
         }
-        self.look_at_output();
+        self.check_output();
         while let Some(event) = self.recorder.as_mut().and_then(Recorder::poll_event) {
             self.take_recorder_event(event);
         }
@@ -204,7 +204,7 @@ impl Call {
                         let unix_ns = self
                             .plan
                             .unix_ns(end_of_block.checked_sub(BLOCK_TIME).unwrap_or(end_of_block));
-                        self.output.say(&Said::CaptureStarted { unix_ns });
+                        self.output.print(&CallEvent::CaptureStarted { unix_ns });
                     }
                     if block < due.skipped {
                         continue;
@@ -221,7 +221,7 @@ impl Call {
                         self.plan.leave_at =
                             Some(self.plan.leave_at.map_or(linger, |at| at.min(linger)));
                     }
-                    return self.output.say(&Said::InputEnded { problem });
+                    return self.output.print(&CallEvent::InputEnded { problem });
                 }
             }
             end_of_block += BLOCK_TIME;
@@ -229,19 +229,19 @@ impl Call {
     }
 
     /// Takes what the microphone has, and says what became of the devices.
-    fn attend_devices(&mut self, now: Instant) {
-        self.sound.devices.attend(now);
+    fn update_devices(&mut self, now: Instant) {
+        self.sound.devices.update(now);
         while let Some(captured) = self.sound.devices.captured() {
             match captured {
                 Captured::Block(block, end) => {
-                    self.say_capture_started(end);
+                    self.print_capture_started(end);
                     self.engine.capture(end, &block[..]);
                 }
                 Captured::Interrupted => self.engine.interrupt(),
             }
         }
         while let Some((side, notice)) = self.sound.devices.poll_notice() {
-            self.output.say(&Said::device(side, notice));
+            self.output.print(&CallEvent::device(side, notice));
         }
     }
 
@@ -308,25 +308,29 @@ impl Call {
 
     fn take_engine_event(&mut self, event: Event) {
         let said = match event {
-            Event::Came(participant) => Said::ParticipantJoined(Person::from(&participant)),
-            Event::Went(participant, reason) => Said::ParticipantLeft {
+            Event::ParticipantJoined(participant) => {
+                CallEvent::ParticipantJoined(ParticipantShown::from(&participant))
+            }
+            Event::ParticipantLeft(participant, reason) => CallEvent::ParticipantLeft {
                 username: participant.username.to_string(),
                 sender: participant.sender,
                 reason: leave_reason(reason),
             },
-            Event::Changed(participant) => Said::ParticipantChanged {
+            Event::ParticipantChanged(participant) => CallEvent::ParticipantChanged {
                 is_me: participant.sender == self.engine.me().sender,
-                person: Person::from(&participant),
+                participant: ParticipantShown::from(&participant),
             },
-            Event::Speaking(speaking) => Said::Speaking {
+            Event::Speaking(speaking) => CallEvent::Speaking {
                 username: speaking.participant.username.to_string(),
                 sender: speaking.participant.sender,
                 speaking: speaking.speaking,
             },
             Event::Unreadable(participant, unreadable) => {
-                self.supervisor
-                    .ask(Ask::ReportFrames(self.engine.conference(), unreadable));
-                Said::FramesUnreadable {
+                self.supervisor.request(CallRequest::ReportFrames(
+                    self.engine.conference(),
+                    unreadable,
+                ));
+                CallEvent::FramesUnreadable {
                     username: participant.username.to_string(),
                     sender: participant.sender,
                     accounts: None,
@@ -334,21 +338,23 @@ impl Call {
             }
             Event::Media(MediaEvent::Live) => {
                 self.was_live = true;
-                self.supervisor.ask(Ask::NetworkBack);
-                Said::Media {
+                self.supervisor.request(CallRequest::NetworkBack);
+                CallEvent::Media {
                     state: MediaState::Live,
                 }
             }
-            Event::Media(MediaEvent::Silent) => Said::Media {
+            Event::Media(MediaEvent::Silent) => CallEvent::Media {
                 state: MediaState::Silent,
             },
             Event::Media(MediaEvent::Rebind) => return self.rebind(Instant::now()),
-            Event::Media(MediaEvent::NeedGrant) => return self.supervisor.ask(Ask::Resume),
+            Event::Media(MediaEvent::NeedGrant) => {
+                return self.supervisor.request(CallRequest::Resume);
+            }
             Event::Media(MediaEvent::Report {
                 connection_id,
                 alive,
             }) => {
-                return self.supervisor.ask(Ask::Report(MediaReport {
+                return self.supervisor.request(CallRequest::Report(MediaReport {
                     conference: self.engine.conference(),
                     join: self.engine.join_id(),
                     connection_id,
@@ -356,7 +362,7 @@ impl Call {
                 }));
             }
         };
-        self.output.say(&said);
+        self.output.print(&said);
     }
 
     fn take_update(&mut self, update: Update) {
@@ -383,7 +389,7 @@ impl Call {
             }) if conference == self.engine.conference() => {
                 let mut others = self.engine.others();
                 if let Some(participant) = others.find(|other| other.sender == sender) {
-                    self.output.say(&Said::FramesUnreadable {
+                    self.output.print(&CallEvent::FramesUnreadable {
                         username: participant.username.to_string(),
                         sender,
                         accounts: Some(accounts),
@@ -400,7 +406,7 @@ impl Call {
                 | ServerEvent::GoingAway(_)
                 | ServerEvent::FramesUnreadable { .. },
             ) => {}
-            Update::Lost(reason) => self.output.say(&Said::Reconnecting { reason }),
+            Update::Lost(reason) => self.output.print(&CallEvent::Reconnecting { reason }),
             Update::Rejoined {
                 joined,
                 resumed,
@@ -408,7 +414,7 @@ impl Call {
             } => {
                 self.engine.rejoined(&joined, now);
                 if reconnected || !resumed {
-                    self.output.say(&Said::Reconnected { resumed });
+                    self.output.print(&CallEvent::Reconnected { resumed });
                 }
             }
             Update::Failed(error) => self.finish(Ending::Failed("failed", error.into())),
@@ -416,16 +422,18 @@ impl Call {
     }
 
     /// Ends the call when standard output has no reader. Reports other write errors once.
-    fn look_at_output(&mut self) {
+    fn check_output(&mut self) {
         if self.output.is_gone() {
             self.finish(Ending::Wanted("output_closed", Exit::Output));
         }
         match self.output.refusal() {
-            Some(error) if !std::mem::replace(&mut self.refusal_told, true) => say_to_person(
-                &format!("confab: warning: {error}; events are delayed or lost"),
-            ),
+            Some(error) if !std::mem::replace(&mut self.write_error_reported, true) => {
+                print_on_stderr(&format!(
+                    "confab: warning: {error}; events are delayed or lost"
+                ))
+            }
             Some(_) => {}
-            None => self.refusal_told = false,
+            None => self.write_error_reported = false,
         }
     }
 
@@ -433,47 +441,47 @@ impl Call {
         match event {
             RecorderEvent::Started(file) => {
                 let unix_ns = self.plan.unix_ns(self.plan.start);
-                self.output.say(&Said::RecordingStarted {
+                self.output.print(&CallEvent::RecordingStarted {
                     unix_ns,
                     file: file.display().to_string(),
                 });
             }
             RecorderEvent::Failed(error) => {
                 self.recording_failed = true;
-                self.output.say(&Said::Warning {
+                self.output.print(&CallEvent::Warning {
                     message: error.to_string(),
                 });
             }
-            RecorderEvent::Limited(limit) => self.output.say(&Said::Warning {
+            RecorderEvent::Limited(limit) => self.output.print(&CallEvent::Warning {
                 message: limit.to_string(),
             }),
-            RecorderEvent::NobodyListens => {
+            RecorderEvent::NoReader => {
                 self.finish(Ending::Wanted("output_closed", Exit::Output));
             }
         }
     }
 
-    fn look_at_clocks(&mut self, now: Instant) {
-        self.next_look = now + LOOK;
-        if let Some(slept) = self.clocks.look(now, SystemTime::now()) {
-            self.engine.woke(now);
+    fn check_clocks(&mut self, now: Instant) {
+        self.next_clock_check = now + CHECK_INTERVAL;
+        if let Some(slept) = self.clocks.check(now, SystemTime::now()) {
+            self.engine.resume_after_sleep(now);
             self.supervisor.live_session_is(None);
-            self.supervisor.ask(Ask::Woke(slept));
+            self.supervisor.request(CallRequest::Woke(slept));
         }
     }
 
     /// New sockets and a new path for everything, for the network changed or is suspected to have.
     fn rebind(&mut self, now: Instant) {
         if self.network.rebind(now) {
-            self.supervisor.ask(Ask::NetworkChanged);
+            self.supervisor.request(CallRequest::NetworkChanged);
             self.engine.route_changed(now);
         }
     }
 
-    fn say_capture_started(&mut self, end_of_block: Instant) {
+    fn print_capture_started(&mut self, end_of_block: Instant) {
         if !std::mem::replace(&mut self.capture_started, true) {
             let start = end_of_block.checked_sub(BLOCK_TIME).unwrap_or(end_of_block);
-            self.output.say(&Said::CaptureStarted {
+            self.output.print(&CallEvent::CaptureStarted {
                 unix_ns: self.plan.unix_ns(start),
             });
         }
@@ -504,9 +512,9 @@ impl Call {
             (Ending::Wanted(reason, exit), _) => (reason, Ok(exit)),
             (Ending::Failed(reason, failure), _) => (reason, Err(failure)),
         };
-        self.output.say(&Said::Left { reason, counts });
+        self.output.print(&CallEvent::Left { reason, counts });
         match result {
-            Ok(Exit::Done) if !self.was_live && self.plan.start.elapsed() > MEDIA_PATIENCE => {
+            Ok(Exit::Done) if !self.was_live && self.plan.start.elapsed() > MEDIA_DEADLINE => {
                 Err(no_media(self.engine.relay()))
             }
             Ok(Exit::Done | Exit::Interrupted) if self.recording_failed => Ok(Exit::Audio),

@@ -18,7 +18,7 @@ use crate::engine::stats::Stats;
 
 /// A participant as it is shown.
 #[derive(Serialize)]
-pub(super) struct Person {
+pub(super) struct ParticipantShown {
     username: String,
     sender: u16,
     role: &'static str,
@@ -28,15 +28,15 @@ pub(super) struct Person {
 /// Everything that `join` says.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub(super) enum Said {
+pub(super) enum CallEvent {
     Joined {
         slug: String,
         conference: String,
         #[serde(rename = "self")]
-        me: Person,
-        participants: Vec<Person>,
+        me: ParticipantShown,
+        participants: Vec<ParticipantShown>,
     },
-    ParticipantJoined(Person),
+    ParticipantJoined(ParticipantShown),
     ParticipantLeft {
         username: String,
         sender: u16,
@@ -44,7 +44,7 @@ pub(super) enum Said {
     },
     ParticipantChanged {
         #[serde(flatten)]
-        person: Person,
+        participant: ParticipantShown,
         #[serde(rename = "self")]
         is_me: bool,
     },
@@ -135,7 +135,7 @@ pub(super) enum MediaState {
     Silent,
 }
 
-impl From<&Participant> for Person {
+impl From<&Participant> for ParticipantShown {
     fn from(participant: &Participant) -> Self {
         Self {
             username: participant.username.to_string(),
@@ -146,7 +146,7 @@ impl From<&Participant> for Person {
     }
 }
 
-impl Said {
+impl CallEvent {
     /// What became of the device of a side.
     pub(super) fn device(side: Side, notice: Notice) -> Self {
         match notice {

@@ -32,15 +32,15 @@ use crate::net::supervisor::{Joiner, Supervisor};
 use crate::net::udp::Sockets;
 use crate::output::Output;
 use call::Call;
-use event::{Person, Said};
+use event::{CallEvent, ParticipantShown};
 use plan::Plan;
 use sound::Sound;
 
 /// Interval at which the reader of standard output is checked before the call.
-const LOOK_FOR_READER: Duration = Duration::from_millis(50);
+const READER_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Time that a running join gets when the program is told to end.
-const GIVE_UP_TIMEOUT: Duration = Duration::from_secs(2);
+const ABANDON_JOIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Time that each thread of the recorder gets to remove what it created for a call that did not begin.
 const ABANDON_TIMEOUT: Duration = Duration::from_millis(500);
@@ -86,11 +86,11 @@ async fn join(
         signal = signals.next() => return Ok(ended_by(signal)),
         () = reader_gone(output) => return Err(no_reader()),
     };
-    let mut entering = pin!(joiner.join(flags.slug.clone(), flags.region.clone()));
+    let mut joining = pin!(joiner.join(flags.slug.clone(), flags.region.clone()));
     let (joined, media, supervisor) = tokio::select! {
-        entered = &mut entering => entered?,
+        entered = &mut joining => entered?,
         signal = signals.next() => {
-            give_up(entering).await;
+            abandon_join(joining).await;
             return Ok(ended_by(signal));
         }
     };
@@ -107,11 +107,11 @@ async fn join(
             format!("cannot start the voice codec: {error}"),
         )
     })?;
-    output.say(&Said::Joined {
+    output.print(&CallEvent::Joined {
         slug: flags.slug.to_string(),
         conference: joined.conference.to_string(),
-        me: Person::from(&joined.me),
-        participants: joined.others.iter().map(Person::from).collect(),
+        me: ParticipantShown::from(&joined.me),
+        participants: joined.others.iter().map(ParticipantShown::from).collect(),
     });
     let plan = Plan::new(&flags, now);
     let call = Call::new(
@@ -139,7 +139,7 @@ fn ended_by(signal: Signal) -> Exit {
 /// Waits until standard output has no reader.
 async fn reader_gone(output: Output) {
     while !output.is_gone() {
-        tokio::time::sleep(LOOK_FOR_READER).await;
+        tokio::time::sleep(READER_CHECK_INTERVAL).await;
     }
 }
 
@@ -152,10 +152,10 @@ fn no_reader() -> Failure {
 }
 
 /// Waits a short time for a running join and leaves the room again, so that no ghost stays behind.
-async fn give_up(
-    entering: Pin<&mut impl Future<Output = Result<(Joined, MediaGrant, Supervisor), SignInError>>>,
+async fn abandon_join(
+    joining: Pin<&mut impl Future<Output = Result<(Joined, MediaGrant, Supervisor), SignInError>>>,
 ) {
-    if let Ok(Ok((_, _, supervisor))) = tokio::time::timeout(GIVE_UP_TIMEOUT, entering).await {
+    if let Ok(Ok((_, _, supervisor))) = tokio::time::timeout(ABANDON_JOIN_TIMEOUT, joining).await {
         supervisor.leave().await;
     }
 }

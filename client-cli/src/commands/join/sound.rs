@@ -42,7 +42,7 @@ impl Sound {
         recorder: &mut Option<Recorder>,
     ) -> Result<Self, Failure> {
         check(flags)?;
-        let taken = files::look(flags).await?;
+        let taken = files::compare(flags).await?;
         let mut awaited = Vec::new();
         let (input, opening) = open_input(flags)?;
         if let Some(opening) = opening {

@@ -12,7 +12,7 @@ use super::{ConnectError, plain};
 use crate::net::Server;
 use crate::net::address_tokens::AddressTokens;
 use crate::net::race::race;
-use crate::net::trust::{Check, Verdict};
+use crate::net::trust::{Check, ServerVerdict};
 use crate::net::verifier::ServerVerifier;
 
 /// Time for a name to be resolved, and then for a connection to stand.
@@ -74,7 +74,7 @@ async fn resolve(server: &Server) -> Result<Vec<SocketAddr>, ConnectError> {
     Ok(order)
 }
 
-pub(super) type Connected = (quinn::Connection, Endpoint, Verdict);
+pub(super) type Connected = (quinn::Connection, Endpoint, ServerVerdict);
 
 pub(super) async fn connect_to_any(
     server: &Server,

@@ -12,7 +12,7 @@ use crate::net::ApiError;
 use crate::net::event::ServerEvent;
 
 /// Time for the answer to what a server says at once, without which nobody gets in or out.
-const SOON: Duration = Duration::from_secs(5);
+const SHORT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Time for the answer to a join: a server asks the client to come again after 6 s of its own.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(8);
@@ -20,24 +20,24 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(8);
 /// Time for any other answer: the server's own limit for a request, and then some for password hashing.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
 
-pub(super) async fn ask(
+pub(super) async fn request_in_time(
     connection: quinn::Connection,
     kind: request::Kind,
 ) -> Result<response::Kind, ApiError> {
-    let patience = patience(&kind);
+    let time_limit = time_limit(&kind);
     let exchange = exchange(&connection, kind);
-    let response = tokio::time::timeout(patience, exchange).await;
+    let response = tokio::time::timeout(time_limit, exchange).await;
     response.map_err(|_| ApiError::Timeout)?
 }
 
 /// How long the answer to a request is waited for.
-fn patience(kind: &request::Kind) -> Duration {
+fn time_limit(kind: &request::Kind) -> Duration {
     match kind {
         request::Kind::Hello(_)
         | request::Kind::Authenticate(_)
         | request::Kind::LeaveRoom(_)
         | request::Kind::ReportMedia(_)
-        | request::Kind::ReportFrames(_) => SOON,
+        | request::Kind::ReportFrames(_) => SHORT_TIMEOUT,
         request::Kind::JoinRoom(_) => JOIN_TIMEOUT,
         _ => RESPONSE_TIMEOUT,
     }

@@ -1,14 +1,14 @@
-//! An attempt to come back, which what the call asks for may interrupt.
+//! An attempt to come back, which what the call requests for may interrupt.
 
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::Ask;
+use super::CallRequest;
 use super::rejoin_wish::RejoinWish;
 
 /// What a try to come back came to.
-pub(super) enum Tried<T> {
+pub(super) enum AttemptOutcome<T> {
     Ended(T),
     /// The network is back: try once more, now.
     Again,
@@ -18,30 +18,33 @@ pub(super) enum Tried<T> {
 
 /// Waits for `attempt`, unless somebody wants it otherwise meanwhile. `stale_after` is when a network that is back makes
 /// a new try better than an old one; none: never.
-pub(super) async fn tried<T>(
-    (asks, wish): (&mut mpsc::UnboundedReceiver<Ask>, &mut Option<RejoinWish>),
+pub(super) async fn interruptible<T>(
+    (requests, wish): (
+        &mut mpsc::UnboundedReceiver<CallRequest>,
+        &mut Option<RejoinWish>,
+    ),
     attempt: impl Future<Output = T>,
     stale_after: Option<Duration>,
-) -> Tried<T> {
+) -> AttemptOutcome<T> {
     let begun = Instant::now();
     tokio::pin!(attempt);
     loop {
         tokio::select! {
-            result = &mut attempt => return Tried::Ended(result),
-            ask = asks.recv() => match ask {
-                Some(Ask::NetworkChanged | Ask::NetworkBack | Ask::Woke(_))
-                    if stale_after.is_some_and(|stale| begun.elapsed() >= stale) => return Tried::Again,
-                Some(Ask::Resume) => *wish = Some(RejoinWish::now()),
+            result = &mut attempt => return AttemptOutcome::Ended(result),
+            request = requests.recv() => match request {
+                Some(CallRequest::NetworkChanged | CallRequest::NetworkBack | CallRequest::Woke(_))
+                    if stale_after.is_some_and(|stale| begun.elapsed() >= stale) => return AttemptOutcome::Again,
+                Some(CallRequest::Resume) => *wish = Some(RejoinWish::now()),
                 // What there is to report, the join that is on its way tells too.
                 Some(
-                    Ask::NetworkChanged
-                    | Ask::NetworkBack
-                    | Ask::Woke(_)
-                    | Ask::Report(_)
-                    | Ask::ReportFrames(..),
+                    CallRequest::NetworkChanged
+                    | CallRequest::NetworkBack
+                    | CallRequest::Woke(_)
+                    | CallRequest::Report(_)
+                    | CallRequest::ReportFrames(..),
                 ) => {}
                 // The relay hears the goodbye, and control of it from the relay.
-                Some(Ask::Leave(_)) | None => return Tried::Unwanted,
+                Some(CallRequest::Leave(_)) | None => return AttemptOutcome::Unwanted,
             },
         }
     }

@@ -9,10 +9,10 @@ use confab_protocol::media::ConnectionId;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 
-use super::attempt::{Tried, tried};
+use super::attempt::{AttemptOutcome, interruptible};
 use super::failure::{is_for_the_person, log_failure, retry_after};
 use super::rejoin_wish::RejoinWish;
-use super::{Ask, Update};
+use super::{CallRequest, Update};
 use crate::engine::room::LeaveReason;
 use crate::net::api::{OwnJoin, Resume};
 use crate::net::entry::{Connected, Entered, Room, is_final, is_limit, refresh_at};
@@ -51,12 +51,12 @@ pub(super) struct Task {
     /// The join anew, while it is wanted.
     wish: Option<RejoinWish>,
     updates: mpsc::Sender<Update>,
-    asks: mpsc::UnboundedReceiver<Ask>,
+    requests: mpsc::UnboundedReceiver<CallRequest>,
     live: watch::Receiver<Option<ConnectionId>>,
 }
 
 /// Why a connection is no longer served.
-enum Served {
+enum ServeEnd {
     Over,
     Lost { lost: Lost, wait: Option<Duration> },
 }
@@ -76,7 +76,7 @@ impl Task {
         room: Room,
         join: OwnJoin,
         updates: mpsc::Sender<Update>,
-        asks: mpsc::UnboundedReceiver<Ask>,
+        requests: mpsc::UnboundedReceiver<CallRequest>,
         live: watch::Receiver<Option<ConnectionId>>,
     ) -> Self {
         Self {
@@ -85,7 +85,7 @@ impl Task {
             join,
             wish: None,
             updates,
-            asks,
+            requests,
             live,
         }
     }
@@ -94,8 +94,8 @@ impl Task {
     pub(super) async fn run(mut self, mut connected: Connected) {
         loop {
             let (lost, wait) = match self.serve(&mut connected).await {
-                Served::Over => return,
-                Served::Lost { lost, wait } => (lost, wait),
+                ServeEnd::Over => return,
+                ServeEnd::Lost { lost, wait } => (lost, wait),
             };
             if lost.node_is_gone {
                 self.access.nodes.lost(&connected.link.node);
@@ -109,7 +109,7 @@ impl Task {
         }
     }
 
-    async fn serve(&mut self, connected: &mut Connected) -> Served {
+    async fn serve(&mut self, connected: &mut Connected) -> ServeEnd {
         let Connected {
             link,
             events,
@@ -128,9 +128,9 @@ impl Task {
                 && let Some(event) = held.pop_front()
             {
                 match self.take_event(event) {
-                    Taken::Told => {}
-                    Taken::Rejoin => self.wish = Some(RejoinWish::now()),
-                    Taken::Away(served) => return served,
+                    EventOutcome::Told => {}
+                    EventOutcome::Rejoin => self.wish = Some(RejoinWish::now()),
+                    EventOutcome::Away(served) => return served,
                 }
                 continue;
             }
@@ -144,7 +144,7 @@ impl Task {
                         self.tell(Update::Event(event));
                     }
                     Some(event) => held.push_back(event),
-                    None => return Served::Lost { lost: link.lost().await, wait: None },
+                    None => return ServeEnd::Lost { lost: link.lost().await, wait: None },
                 },
                 // The call has taken some: look again.
                 () = room, if !has_room => {}
@@ -158,7 +158,7 @@ impl Task {
                         Ok(_) => {}
                         Err(error) if is_final(&error) => {
                             self.tell(Update::Failed(error));
-                            return Served::Over;
+                            return ServeEnd::Over;
                         }
                         Err(error) => log_failure(&error),
                     }
@@ -169,19 +169,19 @@ impl Task {
                         return served;
                     }
                 }
-                ask = self.asks.recv() => match ask {
-                    Some(Ask::Resume) => self.wish = Some(RejoinWish::now()),
-                    Some(Ask::NetworkBack) => {}
-                    Some(Ask::NetworkChanged) => link.rebind(),
-                    Some(Ask::Woke(slept)) if slept < LONG_SLEEP => link.rebind(),
-                    Some(Ask::Woke(slept)) => {
+                request = self.requests.recv() => match request {
+                    Some(CallRequest::Resume) => self.wish = Some(RejoinWish::now()),
+                    Some(CallRequest::NetworkBack) => {}
+                    Some(CallRequest::NetworkChanged) => link.rebind(),
+                    Some(CallRequest::Woke(slept)) if slept < LONG_SLEEP => link.rebind(),
+                    Some(CallRequest::Woke(slept)) => {
                         return lost(&format!("asleep for {:.0} s", slept.as_secs_f64()));
                     }
-                    Some(Ask::Report(report)) => link.report_media(report, &self.join.secret),
-                    Some(Ask::ReportFrames(conference, unreadable)) => {
+                    Some(CallRequest::Report(report)) => link.report_media(report, &self.join.secret),
+                    Some(CallRequest::ReportFrames(conference, unreadable)) => {
                         link.report_frames(conference, &self.join, unreadable);
                     }
-                    Some(Ask::Leave(left)) => {
+                    Some(CallRequest::Leave(left)) => {
                         if let Err(error) = link.leave(&self.room.slug, self.join.id).await {
                             tracing::debug!(error = %Shown(error), "the server was not told of the leave");
                         }
@@ -191,11 +191,11 @@ impl Task {
                             let _ = tokio::time::timeout(REFRESH_TIMEOUT, refreshed).await;
                         }
                         link.close().await;
-                        // The one who asked may have given up waiting.
+                        // The call may have stopped waiting.
                         let _ = left.send(());
-                        return Served::Over;
+                        return ServeEnd::Over;
                     }
-                    None => return Served::Over,
+                    None => return ServeEnd::Over,
                 },
                 () = at(wished), if joining.is_none() => joining = Some(self.joining(link)),
                 () = at(Some(*due)), if refreshing.is_none() => {
@@ -213,17 +213,19 @@ impl Task {
         loop {
             let pause = backoff.wait(least.take(), crate::random::fraction());
             let pause = tokio::time::sleep(pause);
-            let asked = (&mut self.asks, &mut self.wish);
-            if let Tried::Unwanted = tried(asked, pause, Some(Duration::ZERO)).await {
+            let requested = (&mut self.requests, &mut self.wish);
+            if let AttemptOutcome::Unwanted =
+                interruptible(requested, pause, Some(Duration::ZERO)).await
+            {
                 return None;
             }
             let connected = loop {
                 let connecting = Connected::open(&mut self.access);
-                let asked = (&mut self.asks, &mut self.wish);
-                match tried(asked, connecting, Some(FRESH_TRY)).await {
-                    Tried::Ended(result) => break result,
-                    Tried::Again => {}
-                    Tried::Unwanted => return None,
+                let requested = (&mut self.requests, &mut self.wish);
+                match interruptible(requested, connecting, Some(FRESH_TRY)).await {
+                    AttemptOutcome::Ended(result) => break result,
+                    AttemptOutcome::Again => {}
+                    AttemptOutcome::Unwanted => return None,
                 }
             };
             let entered = match connected {
@@ -232,16 +234,16 @@ impl Task {
                     let resume = || Some(resume(&join, &live));
                     let node = connected.link.node.clone();
                     let entering = self.room.enter(connected, &mut self.access, resume);
-                    let asked = (&mut self.asks, &mut self.wish);
-                    match tried(asked, entering, None).await {
-                        Tried::Ended(result) => {
+                    let requested = (&mut self.requests, &mut self.wish);
+                    match interruptible(requested, entering, None).await {
+                        AttemptOutcome::Ended(result) => {
                             if matches!(result, Err(SignInError::Api(ApiError::Timeout))) {
                                 self.access.nodes.lost(&node);
                             }
                             result
                         }
-                        Tried::Again => continue,
-                        Tried::Unwanted => return None,
+                        AttemptOutcome::Again => continue,
+                        AttemptOutcome::Unwanted => return None,
                     }
                 }
                 Err(error) => Err(error),
@@ -276,7 +278,7 @@ impl Task {
     }
 
     /// Says when the connection is of no more use.
-    fn take_answer(&mut self, answer: Result<Entered, ApiError>) -> Option<Served> {
+    fn take_answer(&mut self, answer: Result<Entered, ApiError>) -> Option<ServeEnd> {
         match answer {
             Ok(entered) => {
                 self.rejoined(entered, false);
@@ -284,7 +286,7 @@ impl Task {
             }
             Err(ApiError::Lost(reason)) => Some(lost(&reason)),
             Err(ApiError::Elsewhere(_)) => Some(lost("the room has gone to another node")),
-            Err(ApiError::Timeout) => Some(Served::Lost {
+            Err(ApiError::Timeout) => Some(ServeEnd::Lost {
                 lost: Lost {
                     reason: "the server does not answer".into(),
                     node_is_gone: true,
@@ -295,7 +297,7 @@ impl Task {
                 let error = SignInError::from(error);
                 if is_final(&error) {
                     self.tell(Update::Failed(error));
-                    return Some(Served::Over);
+                    return Some(ServeEnd::Over);
                 }
                 log_failure(&error);
                 if let Some(wish) = &mut self.wish {
@@ -306,9 +308,9 @@ impl Task {
         }
     }
 
-    fn take_event(&mut self, event: ServerEvent) -> Taken {
+    fn take_event(&mut self, event: ServerEvent) -> EventOutcome {
         match event {
-            ServerEvent::GoingAway(wait) => Taken::Away(Served::Lost {
+            ServerEvent::GoingAway(wait) => EventOutcome::Away(ServeEnd::Lost {
                 lost: Lost {
                     reason: "the server is going away".into(),
                     node_is_gone: true,
@@ -316,10 +318,12 @@ impl Task {
                 wait: Some(after_going_away(wait, crate::random::fraction())),
             }),
             // The relay heard nothing for long, as after a computer's sleep. One is here again.
-            ServerEvent::Removed(join, LeaveReason::Lost) if join == self.join.id => Taken::Rejoin,
+            ServerEvent::Removed(join, LeaveReason::Lost) if join == self.join.id => {
+                EventOutcome::Rejoin
+            }
             event => {
                 self.tell(Update::Event(event));
-                Taken::Told
+                EventOutcome::Told
             }
         }
     }
@@ -341,7 +345,7 @@ impl Task {
     }
 
     fn tell(&self, update: Update) {
-        // Without a listener the asks end too, and with them this task. Room is left for what is told here.
+        // Without a listener the requests end too, and with them this task. Room is left for what is told here.
         if let Err(TrySendError::Full(_)) = self.updates.try_send(update) {
             tracing::warn!("the call takes no news: some of it is lost");
         }
@@ -349,11 +353,11 @@ impl Task {
 }
 
 /// What became of an event.
-enum Taken {
+enum EventOutcome {
     Told,
     /// The join has to be made anew.
     Rejoin,
-    Away(Served),
+    Away(ServeEnd),
 }
 
 /// Result of a running operation; pending when none is running.
@@ -380,8 +384,8 @@ fn resume(join: &OwnJoin, live: &watch::Receiver<Option<ConnectionId>>) -> Resum
 }
 
 /// A connection of no more use, though its node may be well.
-fn lost(reason: &str) -> Served {
-    Served::Lost {
+fn lost(reason: &str) -> ServeEnd {
+    ServeEnd::Lost {
         lost: Lost {
             reason: reason.to_owned(),
             node_is_gone: false,

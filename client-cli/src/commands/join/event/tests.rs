@@ -5,7 +5,7 @@ use crate::audio::device::slot::DeviceInfo;
 use crate::audio::device::stats::DeviceStats;
 use crate::audio::device::stats::{DeviceState, MicrophoneStats, SpeakersStats};
 use crate::engine::stats::{Drops, SpeakerStats};
-use crate::output::Say as _;
+use crate::output::Printed as _;
 
 const PAGE: &str = include_str!("../../../../../docs/client.md");
 
@@ -101,8 +101,8 @@ fn device_notices() -> Vec<Notice> {
     notices
 }
 
-fn person() -> Person {
-    Person {
+fn shown_participant() -> ParticipantShown {
+    ParticipantShown {
         username: "ann".into(),
         sender: 1,
         role: "member",
@@ -110,64 +110,64 @@ fn person() -> Person {
     }
 }
 
-fn everything() -> Vec<Said> {
+fn everything() -> Vec<CallEvent> {
     let devices = device_notices()
         .into_iter()
-        .map(|notice| Said::device(Side::Speakers, notice));
+        .map(|notice| CallEvent::device(Side::Speakers, notice));
     let mut all = vec![
-        Said::Joined {
+        CallEvent::Joined {
             slug: "friday".into(),
             conference: "00".into(),
-            me: person(),
-            participants: vec![person()],
+            me: shown_participant(),
+            participants: vec![shown_participant()],
         },
-        Said::ParticipantJoined(person()),
-        Said::ParticipantLeft {
+        CallEvent::ParticipantJoined(shown_participant()),
+        CallEvent::ParticipantLeft {
             username: "ann".into(),
             sender: 1,
             reason: leave_reason(LeaveReason::Kicked),
         },
-        Said::ParticipantChanged {
-            person: person(),
+        CallEvent::ParticipantChanged {
+            participant: shown_participant(),
             is_me: true,
         },
-        Said::Speaking {
+        CallEvent::Speaking {
             username: "ann".into(),
             sender: 1,
             speaking: true,
         },
-        Said::FramesUnreadable {
+        CallEvent::FramesUnreadable {
             username: "ann".into(),
             sender: 1,
             accounts: None,
         },
-        Said::FramesUnreadable {
+        CallEvent::FramesUnreadable {
             username: "ann".into(),
             sender: 1,
             accounts: Some(2),
         },
-        Said::Media {
+        CallEvent::Media {
             state: MediaState::Live,
         },
-        Said::Media {
+        CallEvent::Media {
             state: MediaState::Silent,
         },
-        Said::Reconnecting { reason: "x".into() },
-        Said::Reconnected { resumed: true },
-        Said::CaptureStarted { unix_ns: 1 },
-        Said::RecordingStarted {
+        CallEvent::Reconnecting { reason: "x".into() },
+        CallEvent::Reconnected { resumed: true },
+        CallEvent::CaptureStarted { unix_ns: 1 },
+        CallEvent::RecordingStarted {
             unix_ns: 1,
             file: "x".into(),
         },
-        Said::InputEnded {
+        CallEvent::InputEnded {
             problem: Some("x".into()),
         },
-        Said::Stats(counts()),
-        Said::Left {
+        CallEvent::Stats(counts()),
+        CallEvent::Left {
             reason: "duration",
             counts: counts(),
         },
-        Said::Warning {
+        CallEvent::Warning {
             message: "x".into(),
         },
     ];
@@ -225,7 +225,7 @@ fn what_happens_to_a_device_is_said_in_plain_words() {
             fault,
             reason: reason.map(str::to_owned),
         };
-        Said::device(Side::Microphone, notice).text().unwrap()
+        CallEvent::device(Side::Microphone, notice).text().unwrap()
     };
     assert_eq!(
         lost(Some("Headset"), Fault::Gone, Some("No such device")),
@@ -235,7 +235,7 @@ fn what_happens_to_a_device_is_said_in_plain_words() {
         lost(None, Fault::Other, Some("error 5")),
         "microphone: no device can be opened, error 5; trying again"
     );
-    let left = Said::Left {
+    let left = CallEvent::Left {
         reason: "duration",
         counts: counts(),
     };
@@ -252,7 +252,7 @@ fn what_happens_to_a_device_is_said_in_plain_words() {
 fn a_line_for_a_person_is_one_line_except_the_last() {
     for said in everything() {
         let lines = said.lines();
-        assert!(lines.len() <= 1 || matches!(said, Said::Left { .. }));
+        assert!(lines.len() <= 1 || matches!(said, CallEvent::Left { .. }));
         assert!(!lines.concat().contains('\n'), "{lines:?}");
     }
 }

@@ -2,21 +2,21 @@
 
 use confab_console::Class;
 
-use super::{Counts, MediaState, Person, Said};
+use super::{CallEvent, Counts, MediaState, ParticipantShown};
 use crate::audio::device::Side;
 use crate::audio::device::fault::Fault;
 use crate::audio::device::stats::{DeviceStats, DevicesStats};
 use crate::engine::stats::SpeakerStats;
-use crate::output::Say;
+use crate::output::Printed;
 
-impl Person {
+impl ParticipantShown {
     fn text(&self) -> String {
         let muted = if self.muted { ", muted" } else { "" };
         format!("{} ({}{muted})", self.username, self.role)
     }
 }
 
-impl Say for Said {
+impl Printed for CallEvent {
     /// Events may be dropped; the last one may not.
     fn class(&self) -> Class {
         match self {
@@ -35,21 +35,21 @@ impl Say for Said {
             Self::Joined {
                 slug, participants, ..
             } => {
-                let names: Vec<_> = participants.iter().map(Person::text).collect();
+                let names: Vec<_> = participants.iter().map(ParticipantShown::text).collect();
                 format!("in {slug} with {}", names.join(", "))
             }
-            Self::ParticipantJoined(person) => format!("{} came", person.text()),
+            Self::ParticipantJoined(participant) => format!("{} came", participant.text()),
             Self::ParticipantLeft {
                 username, reason, ..
             } => format!("{username} left ({reason})"),
             Self::ParticipantChanged {
-                person,
+                participant,
                 is_me: false,
-            } => format!("{} now", person.text()),
+            } => format!("{} now", participant.text()),
             Self::ParticipantChanged {
-                person,
+                participant,
                 is_me: true,
-            } => format!("you are {} now", person.text()),
+            } => format!("you are {} now", participant.text()),
             Self::Speaking { .. } | Self::CaptureStarted { .. } | Self::Stats(_) => return None,
             Self::FramesUnreadable {
                 username,
