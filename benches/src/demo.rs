@@ -17,7 +17,7 @@ const SLUG: &str = "demo";
 const PASSWORD: &str = "only for this demo";
 
 /// Everyone, in the order in which they join. The first three speak.
-const PEOPLE: [&str; 4] = ["ann", "ben", "cem", "dee"];
+const USERS: [&str; 4] = ["ann", "ben", "cem", "dee"];
 const SPEAKERS: usize = 3;
 
 /// When each speaker's pieces begin, in seconds: they talk in turn, and over each other from 3 s to 8 s and at 12 s.
@@ -109,15 +109,15 @@ pub async fn run(options: &Options, progress: impl Fn(&str)) -> Result<Report, D
     progress("starting a control server and a relay on free loopback ports");
     let fleet = Fleet::start(&options.programs, scratch.path()).await?;
     progress("registering ann, ben, cem and dee; ann opens the conference \"demo\"");
-    for name in PEOPLE {
-        fleet.people().register(name, PASSWORD).await?;
+    for name in USERS {
+        fleet.users().register(name, PASSWORD).await?;
     }
     let args = ["conference", "create", SLUG, "--title", "The demo"];
-    fleet.people().client(PEOPLE[0], &args, None).await?;
+    fleet.users().client(USERS[0], &args, None).await?;
 
     progress("all four join");
     let mut calls = Vec::new();
-    for (at, name) in PEOPLE.iter().enumerate() {
+    for (at, name) in USERS.iter().enumerate() {
         let heard = options.out.join(format!("{name}-heard.wav"));
         let each = each_folder(&options.out, name);
         let (heard, each) = (heard.to_string_lossy(), each.to_string_lossy());
@@ -128,7 +128,7 @@ pub async fn run(options: &Options, progress: impl Fn(&str)) -> Result<Report, D
             ["--in", "none"]
         };
         args.extend(input);
-        let mut call = fleet.people().join(name, &args)?;
+        let mut call = fleet.users().join(name, &args)?;
         if let Some(input) = inputs.get(at) {
             // The client wants to see what it will play before it joins.
             call.feed(&input.wav[..WAV_HEADER_LEN]);
@@ -169,7 +169,7 @@ pub async fn run(options: &Options, progress: impl Fn(&str)) -> Result<Report, D
                         left: &left[listener],
                         each: each_folder(&options.out, &call.name),
                     },
-                    &Said {
+                    &Recorded {
                         call: &calls[speaker],
                         left: &left[speaker],
                         samples: &input.samples,
@@ -228,7 +228,7 @@ struct Heard<'a> {
     each: PathBuf,
 }
 
-struct Said<'a> {
+struct Recorded<'a> {
     call: &'a Call,
     left: &'a Value,
     samples: &'a [f32],
@@ -247,7 +247,7 @@ fn prepare_inputs(out: &Path, scratch: &Path) -> Result<(Vec<Input>, &'static st
             source = from;
         }
         let samples = place(&utterances, starts);
-        let file = out.join(format!("{}-said.wav", PEOPLE[number]));
+        let file = out.join(format!("{}-said.wav", USERS[number]));
         speech::write_wav(&file, &samples)?;
         let wav = fs::read(&file).map_err(|error| DemoError::File { file, error })?;
         inputs.push(Input { samples, wav });
@@ -269,7 +269,7 @@ fn place(utterances: &Utterances, starts: &[f64]) -> Vec<f32> {
     samples
 }
 
-fn compare(heard: &Heard<'_>, said: &Said<'_>) -> Result<Pair, DemoError> {
+fn compare(heard: &Heard<'_>, said: &Recorded<'_>) -> Result<Pair, DemoError> {
     let (listener, speaker) = (&heard.call.name, &said.call.name);
     let stats = speaker_stats(heard, speaker)?;
     let frames_sent = number(said.call, said.left, "frames_sent")?;

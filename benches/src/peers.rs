@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::figures::{Figure, Goal, median};
 use crate::load::Shape;
 use crate::load::cpu::{self, Usage};
-use crate::load::crowd::{Crowd, Ears, Manner};
-use crate::load::metrics::{self, Told};
+use crate::load::crowd::{Crowd, Reading, TalkPattern};
+use crate::load::metrics::{self, RelayMetrics};
 use crate::load::network::Network;
 use crate::load::rig::{Rig, RigError};
 use crate::load::target::LoadError;
@@ -141,18 +141,22 @@ impl Ours {
     }
 
     async fn crowd(rig: &Rig) -> Result<Crowd, RigError> {
-        let speech = Manner {
+        let speech = TalkPattern {
             speakers: SHAPE.speakers,
             sframe_len: SFRAME_LEN,
             seed: 1,
             sockets: SOCKETS,
-            ears: Ears::Shut,
+            reading: Reading::Dropped,
         };
         Ok(Crowd::start(rig.open(SHAPE, 0).await?, speech)?)
     }
 
     /// What of its datagrams has arrived, and what of them went by the packet socket.
-    fn shares(&self, after: &(Told, Delivery), before: &(Told, Delivery)) -> Vec<Figure> {
+    fn shares(
+        &self,
+        after: &(RelayMetrics, Delivery),
+        before: &(RelayMetrics, Delivery),
+    ) -> Vec<Figure> {
         let (window, _, _) = self.window;
         let sent = after.1.sent - before.1.sent;
         let frames = after.0.grown(&before.0, "datagrams_out_by_packet");
@@ -188,7 +192,7 @@ impl Ours {
 
 /// What was sent and what has arrived so far.
 struct Counts {
-    relays: Vec<(Told, Delivery)>,
+    relays: Vec<(RelayMetrics, Delivery)>,
     peer: Delivery,
 }
 

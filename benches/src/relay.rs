@@ -12,7 +12,7 @@ use crate::load::Shape;
 use crate::load::climb::Climb;
 use crate::load::cores::{Cores, Placement};
 use crate::load::cpu::{self, Usage};
-use crate::load::crowd::{Crowd, Ears, Manner};
+use crate::load::crowd::{Crowd, Reading, TalkPattern};
 use crate::load::network::Network;
 use crate::load::ramp::{Limits, Ramp};
 use crate::load::rig::{Rig, RigError};
@@ -122,7 +122,7 @@ async fn against_sendmmsg(network: &Network, programs: &Path) -> Result<Vec<Figu
     for _ in 0..PAIRS {
         for (_, rig, costs) in &mut relays {
             // Who hears nothing is not sent to for long: the sessions of the pair before make way for new ones.
-            let crowd = Crowd::start(rig.open(shape, 0).await?, manner(1, Ears::Shut))?;
+            let crowd = Crowd::start(rig.open(shape, 0).await?, pattern(1, Reading::Dropped))?;
             tokio::time::sleep(WARM_UP).await;
             let before = (Usage::now(rig.pid)?, crowd.counts().frames_sent);
             tokio::time::sleep(TIME).await;
@@ -214,7 +214,7 @@ async fn frames_per_datagram(network: &Network, programs: &Path) -> Result<Figur
     ];
     let rig = Rig::start(network, programs, &window).await?;
     let sessions = rig.open(shape, 0).await?;
-    let crowd = Crowd::start(sessions, manner(10, Ears::Open))?;
+    let crowd = Crowd::start(sessions, pattern(10, Reading::Checked))?;
     tokio::time::sleep(WARM_UP).await;
     let before = crowd.counts();
     tokio::time::sleep(TIME).await;
@@ -312,7 +312,8 @@ async fn latency_by(
     let rig = Rig::start_on(Some(cores), network, programs, &flags).await?;
     let target = Target::Own(Box::new(rig));
     let few = target.open(shape(TRIAL_ROOMS), 0).await?;
-    let mut crowd = tokio::task::block_in_place(|| Crowd::start(few, manner(1, Ears::Open)))?;
+    let mut crowd =
+        tokio::task::block_in_place(|| Crowd::start(few, pattern(1, Reading::Checked)))?;
     let climb = Climb {
         from: shape(TRIAL_ROOMS),
         ramp: Ramp::new(1.25, MAX_ROOMS, KNEE),
@@ -343,7 +344,8 @@ async fn latency_by(
 /// Windows of a load that stays as it is.
 async fn windows_of(target: &Target, shape: Shape) -> Result<Vec<Measured>, LoadError> {
     let sessions = target.open(shape, 0).await?;
-    let crowd = tokio::task::block_in_place(|| Crowd::start(sessions, manner(1, Ears::Open)))?;
+    let crowd =
+        tokio::task::block_in_place(|| Crowd::start(sessions, pattern(1, Reading::Checked)))?;
     tokio::time::sleep(WARM_UP).await;
     let mut windows = Vec::new();
     for _ in 0..PAIRS {
@@ -362,12 +364,12 @@ async fn memory(network: &Network, programs: &Path) -> Result<Figure, RigError> 
     };
     let rig = Rig::start(network, programs, &["--workers", "1"]).await?;
     let few = rig.open(shape(100), 0).await?;
-    let crowd = Crowd::start(few, manner(0, Ears::Shut))?;
+    let crowd = Crowd::start(few, pattern(0, Reading::Dropped))?;
     tokio::time::sleep(WARM_UP).await;
     let before = cpu::resident(rig.pid)?;
     let many = rig.open(shape(2000), 100).await?;
     let sessions = many.len() as f64;
-    let more = Crowd::start(many, manner(0, Ears::Shut))?;
+    let more = Crowd::start(many, pattern(0, Reading::Dropped))?;
     tokio::time::sleep(WARM_UP).await;
     let after = cpu::resident(rig.pid)?;
     drop((crowd, more));
@@ -412,9 +414,9 @@ async fn two_workers(network: &Network, programs: &Path) -> Result<Figure, RigEr
 /// Seconds of processor time for a delivered frame. The sessions of the measurement before make way for new ones.
 async fn cost_of_frame(rig: &Rig, shape: Shape, pair: usize) -> Result<f64, RigError> {
     let sessions = rig.open(shape, 0).await?;
-    let speech = Manner {
+    let speech = TalkPattern {
         seed: pair as u64,
-        ..manner(shape.speakers, Ears::Shut)
+        ..pattern(shape.speakers, Reading::Dropped)
     };
     let crowd = Crowd::start(sessions, speech)?;
     tokio::time::sleep(WARM_UP).await;
@@ -427,13 +429,13 @@ async fn cost_of_frame(rig: &Rig, shape: Shape, pair: usize) -> Result<f64, RigE
 }
 
 /// How every crowd here speaks.
-fn manner(speakers: u16, ears: Ears) -> Manner {
-    Manner {
+fn pattern(speakers: u16, reading: Reading) -> TalkPattern {
+    TalkPattern {
         speakers,
         sframe_len: SFRAME_LEN,
         seed: 1,
         sockets: SOCKETS,
-        ears,
+        reading,
     }
 }
 

@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::Assumptions;
 use super::regions::{DAY_HOURS, REGIONS, World};
-use super::relays::{Place, RelayId, Relays};
+use super::relays::{RelayId, Relays, RoomPlace};
 use super::rooms::{Sizes, exponential, poisson};
 use super::snapshot::{Peak, Snapshot};
 
@@ -92,7 +92,7 @@ struct Room {
 enum At {
     /// Nobody is there.
     Nowhere,
-    Placed(Place),
+    Placed(RoomPlace),
     /// Its relay is dead, and it is not this one's turn yet.
     Moving(RelayId),
 }

@@ -204,7 +204,7 @@ fn rows(assumed: &Assumptions, day: &Day) -> Vec<Row> {
         per_user_day: of(&day.total) * share / users,
         per_s: of(&day.busiest) * share,
     };
-    // Whose room it is is the node of the one who came first; the others are connected to any node.
+    // Scope room it is is the node of the one who came first; the others are connected to any node.
     let redirected = (1.0 - day.total.openings / day.total.joins) * (nodes - 1.0) / nodes;
     let refresh = Row {
         statements: statements::REFRESH,

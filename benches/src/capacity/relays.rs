@@ -53,7 +53,7 @@ struct Opened {
 
 /// Where a room is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct RoomPlace {
     /// At which relay.
     pub relay: RelayId,
     /// Which of its workers has the room, the first of them if it is large.
@@ -120,7 +120,7 @@ impl Relays {
         people: u32,
         avoid: Option<RelayId>,
         random: &mut Xoshiro256PlusPlus,
-    ) -> Option<Place> {
+    ) -> Option<RoomPlace> {
         let wish = Wish {
             region: Some(region),
             avoid,
@@ -149,7 +149,7 @@ impl Relays {
         let workers = self.relays[usize::from(relay)].workers.iter().enumerate();
         // As a relay chooses the home of a room: the worker with the fewest sessions.
         let (worker, _) = workers.min_by_key(|(_, worker)| worker.sessions)?;
-        let place = Place {
+        let place = RoomPlace {
             relay,
             worker: worker as u8,
         };
@@ -159,13 +159,13 @@ impl Relays {
     }
 
     /// A node has one more of a room's people talk.
-    pub fn join(&mut self, node: u16, place: Place, before: u32) {
+    pub fn join(&mut self, node: u16, place: RoomPlace, before: u32) {
         self.resize(place, before, before + 1);
         self.note_opened(node, place.relay, 1);
     }
 
     /// A room has another size.
-    pub fn resize(&mut self, place: Place, before: u32, after: u32) {
+    pub fn resize(&mut self, place: RoomPlace, before: u32, after: u32) {
         let relay = &mut self.relays[usize::from(place.relay)];
         relay.sessions = relay.sessions + after - before;
         let (was, is) = (self.costs.of(before), self.costs.of(after));

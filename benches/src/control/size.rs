@@ -197,7 +197,7 @@ async fn make_user(
 
 /// Names of ten and of some twenty bytes.
 fn account(number: u32, now: UnixMillis) -> Result<AccountRecord, ControlError> {
-    // In no order, as people's names are.
+    // In no order, as user names are.
     let scrambled = number.wrapping_mul(0x9E37_79B1);
     let mut hash = [1; 60];
     random::fill(&mut hash[12..]);

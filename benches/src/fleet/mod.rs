@@ -1,14 +1,14 @@
 //! The real programs: started on free loopback ports, watched through what they print, ended with the harness.
 //!
 //! * `programs`: where they are, and servers that were started;
-//! * `people`: who uses them;
+//! * `users`: who uses them;
 //! * `call`: a participation that runs; `counts`: what it counts of others;
 //! * [`Fleet`]: the least that makes a server, control and a relay.
 
 mod call;
 mod counts;
-mod people;
 mod programs;
+mod users;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,8 +16,8 @@ use std::time::Duration;
 
 pub use call::Call;
 pub use counts::{Count, Counts};
-pub use people::People;
 pub use programs::{Process, Programs};
+pub use users::Users;
 
 /// A program that does not say within this time what it should has failed.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -161,8 +161,8 @@ impl Fleet {
     }
 
     /// Who uses it.
-    pub fn people(&self) -> People {
-        People::new(
+    pub fn users(&self) -> Users {
+        Users::new(
             &self.programs,
             &self.scratch,
             &self.authority(),

@@ -154,7 +154,7 @@ impl Deployment {
                 password: self.password.clone(),
             };
             if let Err(error) = link.done(request::Kind::DeleteAccount(delete)).await {
-                program::complain(&format!(
+                program::print_error(&format!(
                     "confab-load: an account that begins with {} is left behind: {error}",
                     self.prefix
                 ));

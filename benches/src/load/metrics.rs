@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::latency::Latencies;
+use super::latency::LatencyBuckets;
 
 const PREFIX: &str = "confab_relay_";
 /// A relay that has not answered by then does not.
@@ -16,9 +16,9 @@ const DEADLINE: Duration = Duration::from_secs(5);
 
 /// A relay's figures at one moment.
 #[derive(Debug, Clone)]
-pub struct Told {
+pub struct RelayMetrics {
     /// How long frames stayed in it.
-    pub latencies: Latencies,
+    pub latencies: LatencyBuckets,
     /// Each counter, all workers together; by its name without prefix and `_total`.
     counters: HashMap<String, u64>,
     /// Each gauge, by its name without prefix.
@@ -26,10 +26,10 @@ pub struct Told {
 }
 
 /// Asks a relay.
-pub async fn read(metrics: SocketAddr) -> io::Result<Told> {
+pub async fn read(metrics: SocketAddr) -> io::Result<RelayMetrics> {
     let answer = tokio::time::timeout(DEADLINE, get(metrics)).await;
     let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the relay's metrics do not answer");
-    let told = Told::parse(&answer.map_err(late)??);
+    let told = RelayMetrics::parse(&answer.map_err(late)??);
     if told.latencies.is_empty() {
         let message = format!("{metrics} tells no relay's latencies");
         return Err(io::Error::other(message));
@@ -46,7 +46,7 @@ async fn get(metrics: SocketAddr) -> io::Result<String> {
     Ok(text)
 }
 
-impl Told {
+impl RelayMetrics {
     fn parse(text: &str) -> Self {
         let (mut counters, mut gauges) = (HashMap::new(), HashMap::new());
         for line in text.lines() {
@@ -63,7 +63,7 @@ impl Told {
             *counters.entry(name.to_owned()).or_default() += value;
         }
         Self {
-            latencies: Latencies::parse(text),
+            latencies: LatencyBuckets::parse(text),
             counters,
             gauges,
         }
@@ -99,7 +99,10 @@ mod tests {
                  confab_relay_drops_total{{cause=\"bad_tag\"}} 1\nconfab_relay_drops_total{{cause=\"replayed\"}} {n}\n"
             )
         };
-        let (before, after) = (Told::parse(&text(1)), Told::parse(&text(10)));
+        let (before, after) = (
+            RelayMetrics::parse(&text(1)),
+            RelayMetrics::parse(&text(10)),
+        );
         assert_eq!(after.grown(&before, "frames_out"), 9);
         assert_eq!(after.grown(&before, "drops"), 9);
         assert_eq!(after.grown(&before, "rooms"), 0);

@@ -55,7 +55,7 @@ pub enum Strain {
 
 /// How a measurement was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum StepVerdict {
     /// Within all limits.
     Good,
     /// Over a limit, by the relay's doing.
@@ -100,27 +100,27 @@ pub struct Ramp {
 impl Limits {
     /// Holds a measurement against the limits. The load's own failure is looked for first: what it did not say or did not
     /// read, the relay can't have lost.
-    pub fn judge(&self, measured: &Measured) -> Verdict {
+    pub fn judge(&self, measured: &Measured) -> StepVerdict {
         if measured.bad_tags > 0 {
-            return Verdict::Over(Limit::BadTags);
+            return StepVerdict::Over(Limit::BadTags);
         }
         if measured.late > MAX_LATE || measured.spoken < MIN_SPOKEN {
-            return Verdict::Strained(Strain::Speaking);
+            return StepVerdict::Strained(Strain::Speaking);
         }
         if measured.missed > MAX_MISSED {
-            return Verdict::Strained(Strain::Reading);
+            return StepVerdict::Strained(Strain::Reading);
         }
         let limit = if measured.loss > self.loss {
             Limit::Loss
         } else if measured.latency_us() > self.latency.as_secs_f64() * 1e6 {
             Limit::Latency
         } else {
-            return Verdict::Good;
+            return StepVerdict::Good;
         };
         if measured.relay_waited() > MAX_WAITED {
-            return Verdict::Strained(Strain::Neighbours);
+            return StepVerdict::Strained(Strain::Neighbours);
         }
-        Verdict::Over(limit)
+        StepVerdict::Over(limit)
     }
 }
 
@@ -139,7 +139,7 @@ impl Ramp {
     /// Takes a measurement and decides.
     pub fn next(&mut self, measured: &Measured) -> Next {
         let end = match self.limits.judge(measured) {
-            Verdict::Good => {
+            StepVerdict::Good => {
                 self.is_doubtful = false;
                 self.good = Some(measured.clone());
                 if measured.rooms >= self.max_rooms {
@@ -149,9 +149,9 @@ impl Ramp {
                 return Next::Grow(grown.clamp(measured.rooms + 1, self.max_rooms));
             }
             // One wrong tag is one too many.
-            Verdict::Over(Limit::BadTags) => return Next::Done(End::Knee(Limit::BadTags)),
-            Verdict::Over(limit) => End::Knee(limit),
-            Verdict::Strained(strain) => End::Strained(strain),
+            StepVerdict::Over(Limit::BadTags) => return Next::Done(End::Knee(Limit::BadTags)),
+            StepVerdict::Over(limit) => End::Knee(limit),
+            StepVerdict::Strained(strain) => End::Strained(strain),
         };
         if !self.is_doubtful {
             self.is_doubtful = true;
@@ -257,17 +257,20 @@ mod tests {
             heard_p99_us: 30_000.0,
             ..good(1)
         };
-        assert_eq!(LIMITS.judge(&slow), Verdict::Over(Limit::Latency));
+        assert_eq!(LIMITS.judge(&slow), StepVerdict::Over(Limit::Latency));
         let relay_is_quick = Measured {
             relay_p99_us: Some(300.0),
             ..slow
         };
-        assert_eq!(LIMITS.judge(&relay_is_quick), Verdict::Good);
+        assert_eq!(LIMITS.judge(&relay_is_quick), StepVerdict::Good);
         let relay_is_slow = Measured {
             relay_p99_us: Some(20_001.0),
             ..good(1)
         };
-        assert_eq!(LIMITS.judge(&relay_is_slow), Verdict::Over(Limit::Latency));
+        assert_eq!(
+            LIMITS.judge(&relay_is_slow),
+            StepVerdict::Over(Limit::Latency)
+        );
     }
 
     #[test]
@@ -309,7 +312,7 @@ mod tests {
             relay_waited_cores: Some(0.3),
             ..good(10)
         };
-        assert_eq!(LIMITS.judge(&crowded), Verdict::Good);
+        assert_eq!(LIMITS.judge(&crowded), StepVerdict::Good);
     }
 
     #[test]

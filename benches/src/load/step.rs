@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::Shape;
 use super::cpu::{Shares, Usage};
 use super::crowd::{Counts, Crowd};
-use super::metrics::{self, Told};
+use super::metrics::{self, RelayMetrics};
 use super::ramp::LATE;
 use super::times::Counted;
 
@@ -81,7 +81,7 @@ pub struct Moment {
     counts: Counts,
     heard: Counted,
     late: Counted,
-    told: Option<Told>,
+    told: Option<RelayMetrics>,
     usage: Option<Usage>,
 }
 
@@ -163,7 +163,7 @@ impl Moment {
             frames_expected: expected,
             frames_arrived: counts.frames,
             loss: (lost - missed).max(0.0),
-            tags_checked: counts.looked_into,
+            tags_checked: counts.checked,
             bad_tags: counts.bad,
             relay_p50_us: relay_us(0.5),
             relay_p99_us: relay_us(0.99),

@@ -59,7 +59,7 @@ impl Target {
         };
         load.pin_process(std::process::id())
             .map_err(|error| refused(&load, error))?;
-        program::say(&format!(
+        program::print(&format!(
             "the relay on cores {relay}, the load on cores {load}"
         ));
         let programs = flags

@@ -14,16 +14,16 @@ use crate::load::cpu::{self, Usage};
 
 pub(super) const PASSWORD: &str = "four random words here";
 
-/// Where accounts are kept.
+/// StoreChoice accounts are kept.
 #[derive(Clone, Copy)]
-pub enum Where<'a> {
+pub enum StoreChoice<'a> {
     /// In a file.
     File,
     /// In a database, as `--store` names it.
     Database(&'a str),
 }
 
-impl Where<'_> {
+impl StoreChoice<'_> {
     fn name(self) -> &'static str {
         match self {
             Self::File => "sqlite",
@@ -33,7 +33,7 @@ impl Where<'_> {
 }
 
 /// Control and a relay, as processes.
-pub struct Stage {
+pub struct ControlRig {
     /// What the figures of it end with.
     pub name: &'static str,
     fleet: Fleet,
@@ -43,22 +43,22 @@ pub struct Stage {
 }
 
 /// A connection that is signed in.
-pub(super) struct Person {
+pub(super) struct SignedInUser {
     pub(super) link: Arc<Link>,
     pub(super) name: String,
     /// What another connection signs in with.
     pub(super) token: Vec<u8>,
 }
 
-impl Stage {
+impl ControlRig {
     /// Starts them, without limits for one address.
-    pub async fn start(programs: &Path, store: Where<'_>) -> Result<Self, ControlError> {
+    pub async fn start(programs: &Path, store: StoreChoice<'_>) -> Result<Self, ControlError> {
         let scratch = confab_testdb::scratch()?;
         let mut flags = vec!["--log-level", "warn", "--login-burst", "1000000"];
         flags.extend(["--max-strangers-per-address", "4096"]);
         flags.extend(["--handshake-burst", "100000"]);
         let mut flags: Vec<_> = flags.into_iter().map(str::to_owned).collect();
-        if let Where::Database(address) = store {
+        if let StoreChoice::Database(address) = store {
             flags.extend(["--store".to_owned(), address.to_owned()]);
             flags.extend(["--store-replication".to_owned(), "1".to_owned()]);
         }
@@ -89,7 +89,7 @@ impl Stage {
     }
 
     /// Makes an account, and a connection of it.
-    pub(super) async fn register(&self, name: &str) -> Result<Person, ControlError> {
+    pub(super) async fn register(&self, name: &str) -> Result<SignedInUser, ControlError> {
         let link = self.connect().await?;
         let register = wire::Register {
             username: name.to_owned(),
@@ -103,7 +103,7 @@ impl Stage {
         // Unread events would have the server wait.
         let mut events = link.events();
         tokio::spawn(async move { while events.recv().await.is_some() {} });
-        Ok(Person {
+        Ok(SignedInUser {
             link: Arc::new(link),
             name: name.to_owned(),
             token: granted.token.to_vec(),
@@ -136,7 +136,7 @@ pub(super) fn refused(what: &'static str) -> impl Fn(ApiError) -> ControlError {
 }
 
 /// Asks again as long as the server says that one asks too often.
-pub(super) async fn patiently(
+pub(super) async fn request_unthrottled(
     link: &Link,
     what: &'static str,
     kind: request::Kind,

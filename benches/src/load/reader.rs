@@ -20,7 +20,7 @@ use super::crowd::Shared;
 use super::voice::{Line, spoken_at};
 
 /// Time between two looks at the sockets.
-const LOOK_EVERY: Duration = Duration::from_micros(500);
+const READ_INTERVAL: Duration = Duration::from_micros(500);
 /// One datagram of so many is looked into.
 const SAMPLE: u64 = 64;
 /// Datagrams read by one system call.
@@ -31,7 +31,7 @@ pub(super) const ANSWERS: usize = 1024;
 const NICE: i32 = 5;
 
 /// A socket to be read.
-pub(super) struct Ear {
+pub(super) struct SocketReader {
     driver: UdpDriver,
     /// Its own: a driver keeps a batch of buffers ready.
     pool: PacketPool,
@@ -42,7 +42,7 @@ pub(super) struct Ear {
 /// A socket's sessions; a datagram does not say for which of them it is.
 pub(super) type Lines = Arc<Mutex<Vec<Line>>>;
 
-impl Ear {
+impl SocketReader {
     pub(super) fn new(
         socket: &UdpSocket,
         lines: &Lines,
@@ -58,77 +58,78 @@ impl Ear {
 }
 
 /// Reads these sockets, and those that come, until the crowd ends.
-pub(super) fn hear(shared: &Shared, more: &Receiver<Vec<Ear>>) -> io::Result<()> {
+pub(super) fn read_sockets(shared: &Shared, more: &Receiver<Vec<SocketReader>>) -> io::Result<()> {
     // Worth a try: without it, all run alike.
     let _ = rustix::process::setpriority_process(None, NICE);
-    let mut ears: Vec<Ear> = Vec::new();
+    let mut reading: Vec<SocketReader> = Vec::new();
     let mut batch = Vec::with_capacity(BATCH);
     let mut seen = 0;
     while !shared.stop.load(Relaxed) {
-        ears.extend(more.try_iter().flatten());
-        for ear in &mut ears {
+        reading.extend(more.try_iter().flatten());
+        for socket in &mut reading {
             loop {
-                ear.driver.receive(&mut ear.pool, &mut batch)?;
+                socket.driver.receive(&mut socket.pool, &mut batch)?;
                 let was_full = batch.len() == BATCH;
                 for packet in batch.drain(..) {
-                    take(shared, ear, &packet, &mut seen)?;
-                    ear.pool.give(packet);
+                    take(shared, socket, &packet, &mut seen)?;
+                    socket.pool.give(packet);
                 }
                 if !was_full {
                     break;
                 }
             }
-            let drops = ear.driver.take_kernel_drops();
+            let drops = socket.driver.take_kernel_drops();
             if drops > 0 {
                 shared.missed.fetch_add(drops, Relaxed);
             }
         }
-        thread::sleep(LOOK_EVERY);
+        thread::sleep(READ_INTERVAL);
     }
     Ok(())
 }
 
-fn take(shared: &Shared, ear: &Ear, packet: &Packet, seen: &mut u64) -> io::Result<()> {
+fn take(shared: &Shared, socket: &SocketReader, packet: &Packet, seen: &mut u64) -> io::Result<()> {
     let bytes = packet.bytes();
     let &[kind, frames, ..] = bytes else {
         return Ok(());
     };
     if kind == kind::PATH_CHALLENGE {
-        return answer(ear, packet);
+        return answer(socket, packet);
     }
     if kind != kind::AUDIO {
-        let _ = ear.answers.try_send(bytes.to_vec());
+        let _ = socket.answers.try_send(bytes.to_vec());
         return Ok(());
     }
     *seen += 1;
     shared.datagrams.fetch_add(1, Relaxed);
     shared.frames.fetch_add(frames.into(), Relaxed);
     if seen.is_multiple_of(SAMPLE) {
-        look_into(shared, ear, packet);
+        check_sample(shared, socket, packet);
     }
     Ok(())
 }
 
 /// The relay asks whether a session still hears.
-fn answer(ear: &Ear, packet: &Packet) -> io::Result<()> {
+fn answer(socket: &SocketReader, packet: &Packet) -> io::Result<()> {
     let Ok(downlink) = Downlink::parse(packet.bytes()) else {
         return Ok(());
     };
     let DownlinkBody::PathChallenge(challenge) = downlink.body else {
         return Ok(());
     };
-    match line_of(&ear.lines, &downlink) {
+    match line_of(&socket.lines, &downlink) {
         Some(line) => line.answer(challenge),
         None => Ok(()),
     }
 }
 
-fn look_into(shared: &Shared, ear: &Ear, packet: &Packet) {
-    let ago = ear.driver.elapsed(packet.received).unwrap_or_default();
+fn check_sample(shared: &Shared, socket: &SocketReader, packet: &Packet) {
+    let ago = socket.driver.elapsed(packet.received).unwrap_or_default();
     let arrived = shared.epoch.elapsed().saturating_sub(ago);
     let downlink = Downlink::parse(packet.bytes()).ok();
-    shared.looked_into.fetch_add(1, Relaxed);
-    let Some(downlink) = downlink.filter(|downlink| line_of(&ear.lines, downlink).is_some()) else {
+    shared.checked.fetch_add(1, Relaxed);
+    let Some(downlink) = downlink.filter(|downlink| line_of(&socket.lines, downlink).is_some())
+    else {
         shared.bad.fetch_add(1, Relaxed);
         return;
     };

@@ -1,4 +1,4 @@
-//! People at their computers: each with a folder of its own for what the client keeps.
+//! Users at their computers: each with a folder of its own for what the client keeps.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ const CLIENT: &str = "confab";
 
 /// How people reach a server.
 #[derive(Debug, Clone)]
-pub struct People {
+pub struct Users {
     programs: Programs,
     /// Below it everyone has a folder.
     homes: PathBuf,
@@ -25,8 +25,8 @@ pub struct People {
     variables: Vec<(String, String)>,
 }
 
-impl People {
-    /// People whose folders are below `homes`, at a server under the authority in the file `ca`.
+impl Users {
+    /// Users whose folders are below `homes`, at a server under the authority in the file `ca`.
     pub fn new(programs: &Programs, homes: &Path, ca: &Path, server: impl ToString) -> Self {
         Self {
             programs: programs.clone(),
