@@ -15,7 +15,7 @@ const MAX_LAG: usize = RATE as usize;
 /// Pieces below this RMS hold no speech worth comparing: −50 dB of full scale.
 const QUIET_RMS: f64 = 0.003;
 
-/// What of one recording was found in another.
+/// The match of one recording in another.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Alignment {
     /// Correlation of what was said with what was heard, 1.0 when they are the same but for their loudness. The mean

@@ -12,7 +12,6 @@ use confab_relay::io::UdpDriver;
 
 use crate::load::cpu::{self, Usage};
 
-/// What to send.
 #[derive(Debug, Clone)]
 pub struct Bursts {
     /// By which address of this host.
@@ -25,7 +24,6 @@ pub struct Bursts {
     pub body: usize,
     /// Bursts a second.
     pub per_second: u32,
-    /// For how long.
     pub time: Duration,
 }
 

@@ -78,7 +78,7 @@ impl<'d, I: Iterator<Item = (SocketAddr, &'d Vec<u8>)>> Transport for BenchTrans
     }
 }
 
-/// One worker with one room, and its members.
+/// A worker with a room and its members.
 pub struct BenchRoom {
     worker: Worker,
     registry: Registry,

@@ -30,7 +30,7 @@ const WAV_HEADER_LEN: usize = 44;
 
 /// A listener may miss so many of a speaker's frames, in percent.
 const MAX_MISSED_PERCENT: f64 = 1.0;
-/// What was heard has to be like what was said at least so much.
+/// Smallest correlation of the recording with the input.
 const MIN_CORRELATION: f64 = 0.9;
 
 /// Where the demo finds and puts things.
@@ -47,15 +47,12 @@ pub enum DemoError {
     /// A program did not do what it should.
     #[error(transparent)]
     Fleet(#[from] FleetError),
-    /// No speech.
     #[error(transparent)]
     Speech(#[from] SpeechError),
     /// A folder or a file of the demo's own.
     #[error("cannot write {}: {error}", .file.display())]
     File {
-        /// Which.
         file: PathBuf,
-        /// Why not.
         error: std::io::Error,
     },
     /// The folder is not empty and no folder of a demo.
@@ -63,25 +60,22 @@ pub enum DemoError {
     Folder(PathBuf),
 }
 
-/// What everyone heard of everyone.
+/// Each listener's recording of each speaker.
 #[derive(Debug, Serialize)]
 pub struct Report {
     /// True when nobody missed too much of anybody.
     pub passed: bool,
-    /// "recording" or "espeak-ng".
     pub speech: &'static str,
-    /// One for each listener and speaker.
+    /// A match for each listener and speaker.
     pub pairs: Vec<Pair>,
     /// Where the recordings are: what each person said, heard, and heard of each other.
     pub recordings: PathBuf,
 }
 
-/// What one listener heard of one speaker.
+/// The recording of one speaker by one listener.
 #[derive(Debug, Serialize)]
 pub struct Pair {
-    /// Who heard.
     pub listener: String,
-    /// Who spoke.
     pub speaker: String,
     /// Frames that the speaker sent.
     pub frames_sent: u64,
@@ -215,7 +209,7 @@ impl Report {
     }
 }
 
-/// What one person says: the samples, and the WAV file that is fed to the client.
+/// A speaker's input: the samples, and the WAV file for the client.
 struct Input {
     samples: Vec<f32>,
     wav: Vec<u8>,

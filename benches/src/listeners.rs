@@ -30,7 +30,7 @@ pub struct Listeners {
     leave: watch::Sender<bool>,
 }
 
-/// What became of a client.
+/// The state of a client.
 #[derive(Debug, Clone, Default)]
 struct Listener {
     is_in: bool,
@@ -139,7 +139,6 @@ impl Listeners {
         })
     }
 
-    /// Has everyone leave.
     pub async fn leave(mut self) {
         self.leave.send_replace(true);
         while self.tasks.join_next().await.is_some() {}

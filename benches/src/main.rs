@@ -33,7 +33,7 @@ enum Command {
         #[arg(long, value_name = "DIR", default_value = "target/demo")]
         out: PathBuf,
     },
-    /// What the relay costs, against a bare loop of system calls; a line of JSON for each figure.
+    /// The relay's costs, against a bare loop of system calls; a line of JSON for each figure.
     Relay {
         /// Folder of the programs. Default: the one of this program.
         #[arg(long, value_name = "DIR")]
@@ -51,7 +51,7 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = "target/bench/peers.json")]
         out: PathBuf,
     },
-    /// What control costs: joins, log-ins, idle connections, storage, time to the first audio; a line of JSON for each figure.
+    /// Control's costs: joins, log-ins, idle connections, storage, time to the first audio; a line of JSON for each figure.
     Control {
         /// Folder of the programs. Default: the one of this program.
         #[arg(long, value_name = "DIR")]
@@ -76,7 +76,7 @@ enum Command {
     /// What a fleet for millions of people would carry and take: a day in a simulation that places rooms as control does, and
     /// arithmetic. Defaults name where they come from.
     Capacity {
-        /// What is taken as given.
+        /// The assumptions.
         #[command(flatten)]
         assumptions: capacity::Assumptions,
         /// StoreChoice the figures go.
@@ -87,7 +87,7 @@ enum Command {
         )]
         out: PathBuf,
     },
-    /// One piece of it, for callgrind to count.
+    /// A single case, for callgrind to count.
     #[command(hide = true)]
     CountOne {
         /// Which.

@@ -1,4 +1,4 @@
-//! What both programs of this crate do alike, whatever they measure.
+//! Code that both programs of this crate share.
 
 use std::future::Future;
 use std::io;

@@ -1,4 +1,4 @@
-//! What the relay costs, with the real program and real sockets, in each way of sending that there is, held against the
+//! The relay's costs, with the real program and real sockets, in each way of sending that there is, held against the
 //! goals.
 
 use std::net::{SocketAddr, UdpSocket};
@@ -23,7 +23,7 @@ use crate::load::target::{LoadError, Target};
 const PAIRS: usize = 7;
 /// Time of one measurement.
 const TIME: Duration = Duration::from_secs(3);
-/// What is not counted before it.
+/// Time that is not counted, before it.
 const WARM_UP: Duration = Duration::from_millis(500);
 /// Bytes of SFrame: 24 kbit/s in frames of 20 ms, with header and AEAD tag.
 pub const SFRAME_LEN: usize = 85;
@@ -32,7 +32,7 @@ const RECORD_HEADER: usize = 5;
 /// Rooms with which the search for the knee begins, and those with which it would end.
 const TRIAL_ROOMS: u32 = 100;
 const MAX_ROOMS: u32 = 5000;
-/// What one worker holds is what it holds within these limits.
+/// A worker's capacity is measured within these limits.
 const KNEE: Limits = Limits {
     loss: 0.005,
     latency: Duration::from_millis(20),
@@ -84,7 +84,7 @@ fn user_time() -> Figure {
     )
 }
 
-/// What the relay's core allocates for a packet that it forwards, once it is under way.
+/// Allocations of the relay's core for a forwarded packet, after warm-up.
 fn allocations_per_packet(allocations: fn() -> usize) -> Figure {
     let (mut counted, mut packets) = (0, 0);
     for case in Case::ALL.iter().filter(|case| case.forwards) {

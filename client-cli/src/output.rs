@@ -1,4 +1,4 @@
-//! What is said: a line for a person, or a JSON object for a program.
+//! What the program prints: a line for a person, or a JSON object for a program.
 //!
 //! Names, titles, reasons and the server's messages were written by others, and a server may be hostile. All of it is escaped
 //! by the console on its way out, so that no character of it commands a terminal or looks like something else.
@@ -11,26 +11,26 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 
-/// Something to say. Its JSON form has the field `event`.
+/// A report that can be printed. Its JSON form has the field `event`.
 pub trait Printed: Serialize {
-    /// For a person, where it is one line; `None` when only a program wants to know. A line break in it is shown as an
+    /// The line for a person; `None` when only a program needs it. A line break in it is shown as an
     /// escape.
     fn text(&self) -> Option<String> {
         None
     }
 
-    /// For a person, line by line.
+    /// The lines for a person.
     fn lines(&self) -> Vec<String> {
         self.text().into_iter().collect()
     }
 
-    /// Whether it may be dropped.
+    /// [`Class::Event`] may be dropped when the reader is slow.
     fn class(&self) -> Class {
         Class::Answer
     }
 }
 
-/// Where it is said.
+/// The output that reports go to.
 #[derive(Debug, Clone, Copy)]
 pub struct Output {
     json: bool,
@@ -38,7 +38,6 @@ pub struct Output {
 }
 
 impl Output {
-    /// To standard output.
     pub fn stdout(json: bool) -> Self {
         let to = confab_console::out();
         Self { json, to }
@@ -50,7 +49,6 @@ impl Output {
         Self { json, to }
     }
 
-    /// Says it.
     pub fn print(&self, report: &impl Printed) {
         if self.json {
             let line = serde_json::to_string(report)

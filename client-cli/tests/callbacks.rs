@@ -1,4 +1,4 @@
-//! What runs in a sound card's thread allocates nothing, whatever the call does meanwhile.
+//! The callbacks of a sound card's thread allocate nothing, whatever the call does meanwhile.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -15,7 +15,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const PERIOD: Duration = Duration::from_millis(10);
 
-/// One test, so that no other thread allocates at the same time.
+/// A single test, so that no other thread allocates at the same time.
 #[tokio::test]
 async fn no_callback_allocates_whether_the_call_reads_or_stands_still() {
     let (wake_sender, wake_receiver) = wakeup().unwrap();

@@ -1,4 +1,4 @@
-//! What members of a room can and cannot do with each other's frames.
+//! Tests: which frames participants of a room can open, and which are refused.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 

@@ -12,18 +12,18 @@ pub struct Page {
 }
 
 impl Page {
-    /// One whose names all begin with `prefix` and an underscore.
+    /// A page whose names begin with `prefix` and an underscore.
     pub fn new(prefix: &'static str) -> Self {
         let text = String::with_capacity(32 * 1024);
         Self { prefix, text }
     }
 
-    /// The whole of it.
+    /// The page as text.
     pub fn into_text(self) -> String {
         self.text
     }
 
-    /// Says what the lines that follow are: a `gauge`, a `counter` or a `histogram`.
+    /// Begins a metric of the type `gauge`, `counter` or `histogram`. Its lines follow.
     pub fn head(&mut self, name: &str, kind: &str, help: &str) {
         let prefix = self.prefix;
         let _ = writeln!(self.text, "# HELP {prefix}_{name} {help}");
@@ -39,13 +39,12 @@ impl Page {
         };
     }
 
-    /// What is so much now.
+    /// Writes a gauge.
     pub fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
         self.head(name, "gauge", help);
         self.line(name, "", value);
     }
 
-    /// What only grows.
     pub fn counter(&mut self, name: &str, help: &str, value: impl Display) {
         self.head(name, "counter", help);
         self.line(name, "", value);

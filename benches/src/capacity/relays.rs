@@ -10,15 +10,14 @@ use super::Assumptions;
 use super::regions::World;
 use super::rooms::Costs;
 
-/// Which relay.
 pub type RelayId = u16;
 
-/// All relays, and what the control nodes know of them.
+/// The relays, and the control nodes' view of them.
 pub struct Relays {
     relays: Vec<Relay>,
-    /// What each node opened at each relay, by node and then by relay.
+    /// Sessions that each node opened at each relay, by node and then by relay.
     opened: Vec<Opened>,
-    /// Which relays are a region's, by region.
+    /// The relays of each region.
     regions: Vec<Range<usize>>,
     costs: Costs,
     room_share: u32,
@@ -34,7 +33,6 @@ struct Relay {
     sessions: u32,
     datagrams_per_s: u64,
     reported: Load,
-    /// Counts its reports.
     reports: u32,
 }
 
@@ -54,31 +52,28 @@ struct Opened {
 /// Where a room is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoomPlace {
-    /// At which relay.
     pub relay: RelayId,
-    /// Which of its workers has the room, the first of them if it is large.
+    /// The worker that has the room, the first of them if it is large.
     pub worker: u8,
 }
 
 /// How loaded a relay is.
 #[derive(Clone, Copy, Debug)]
 pub struct Loaded {
-    /// In which region.
     pub region: u8,
-    /// Sessions.
     pub sessions: u32,
     /// Datagrams out, a second.
     pub datagrams_per_s: u64,
     /// Its busiest worker, in cores.
     pub busiest: f64,
-    /// All its workers together, in cores.
+    /// The use of its workers together, in cores.
     pub cores: f64,
     /// Its workers in the mean, in cores.
     pub mean: f64,
 }
 
 impl Relays {
-    /// All of them, without a room.
+    /// The relays, without a room.
     pub fn new(assumed: &Assumptions, world: &World) -> Self {
         let shares = world.share_out(assumed.relays);
         let of_region =
@@ -214,7 +209,7 @@ impl Relays {
         }
     }
 
-    /// Whether a relay was lost.
+    /// True when a relay was lost.
     pub fn is_lost(&self, relay: RelayId) -> bool {
         self.relays[usize::from(relay)].is_lost
     }

@@ -98,7 +98,7 @@ async fn join(user: &SignedInUser, slug: &Slug) -> Result<JoinId, ControlError> 
     Ok(joined.map_err(refused("a join"))?.me.join_id)
 }
 
-/// Everybody leaves every room, all connections at once.
+/// Leaves every room, on all connections at once.
 async fn leave_all(inside: Vec<(&SignedInUser, &Slug, JoinId)>) -> Result<(), ControlError> {
     let mut leaving = tokio::task::JoinSet::new();
     let mut by_person: Vec<(&SignedInUser, Vec<(Slug, JoinId)>)> = Vec::new();

@@ -11,7 +11,6 @@ use super::rig::{ControlRig, PASSWORD, refused};
 use crate::figures::{Figure, Goal, median};
 use crate::load::cpu;
 
-/// Interleaved pairs.
 const PAIRS: usize = 7;
 /// Of a pair: hashes, and log-ins.
 const COUNT: u32 = 40;

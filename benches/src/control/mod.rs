@@ -1,4 +1,4 @@
-//! What control costs: joins, log-ins, idle connections, storage, and the time until somebody who joins hears something.
+//! Control's costs: joins, log-ins, idle connections, storage, and the time from a join to the first audio.
 //!
 //! * [`rig`]: the real programs with accounts on them;
 //! * [`joins`], [`logins`], [`idle`], [`size`], [`first_audio`]: what is measured.

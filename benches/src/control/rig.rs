@@ -17,7 +17,6 @@ pub(super) const PASSWORD: &str = "four random words here";
 /// StoreChoice accounts are kept.
 #[derive(Clone, Copy)]
 pub enum StoreChoice<'a> {
-    /// In a file.
     File,
     /// In a database, as `--store` names it.
     Database(&'a str),
@@ -34,7 +33,7 @@ impl StoreChoice<'_> {
 
 /// Control and a relay, as processes.
 pub struct ControlRig {
-    /// What the figures of it end with.
+    /// Suffix of its figures.
     pub name: &'static str,
     fleet: Fleet,
     /// In the fleet's authority.
@@ -46,7 +45,7 @@ pub struct ControlRig {
 pub(super) struct SignedInUser {
     pub(super) link: Arc<Link>,
     pub(super) name: String,
-    /// What another connection signs in with.
+    /// Session token, for another connection.
     pub(super) token: Vec<u8>,
 }
 

@@ -1,4 +1,4 @@
-//! Users at their computers: each with a folder of its own for what the client keeps.
+//! Users, each with a folder of its own for the client's files.
 
 use std::path::{Path, PathBuf};
 
@@ -9,13 +9,13 @@ use super::{Call, Ended, FleetError, Programs};
 /// The client in the folder of the programs.
 const CLIENT: &str = "confab";
 
-/// How people reach a server.
+/// The way to a server.
 #[derive(Debug, Clone)]
 pub struct Users {
     programs: Programs,
     /// Below it everyone has a folder.
     homes: PathBuf,
-    /// What has to vouch for the server.
+    /// How the server has to prove its identity.
     ca: PathBuf,
     /// Where it is, HOST:PORT.
     pub server: String,

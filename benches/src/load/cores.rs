@@ -1,4 +1,4 @@
-//! Which threads run on which cores: a load that shares the relay's cores measures the scheduler.
+//! Cores for the relay and for the load: a load that shares the relay's cores measures the scheduler.
 
 use std::fmt;
 use std::fs;
@@ -16,9 +16,7 @@ pub struct Cores(Vec<usize>);
 /// Where the relay and its load run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
-    /// The relay's.
     pub relay: Cores,
-    /// The load's.
     pub load: Cores,
 }
 
@@ -42,12 +40,11 @@ impl Placement {
 }
 
 impl Cores {
-    /// Those on which this thread may run.
+    /// The cores on which this thread may run.
     pub fn available() -> io::Result<Self> {
         Ok(Self(allowed_cores()?))
     }
 
-    /// How many.
     pub fn count(&self) -> usize {
         self.0.len()
     }

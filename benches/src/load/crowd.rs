@@ -27,7 +27,7 @@ const SOCKETS_PER_THREAD: usize = 32;
 const CHECKED_BUFFER: usize = 8 << 20;
 const DROPPED_BUFFER: usize = 4096;
 
-/// Whether anybody reads what arrives.
+/// Handling of the datagrams that arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
     /// Read, counted, and a sample checked.
@@ -37,10 +37,10 @@ pub enum Reading {
     Dropped,
 }
 
-/// How a crowd speaks and listens.
+/// The pattern in which a crowd speaks and reads.
 #[derive(Debug, Clone, Copy)]
 pub struct TalkPattern {
-    /// Who speaks in each room: the first so many members.
+    /// Number of speakers in each room: its first members.
     pub speakers: u16,
     /// Bytes of SFrame in a frame.
     pub sframe_len: usize,
@@ -48,24 +48,23 @@ pub struct TalkPattern {
     pub seed: u64,
     /// Sockets for each relay.
     pub sockets: usize,
-    /// Whether anybody reads what arrives.
+    /// Handling of the datagrams that arrive.
     pub reading: Reading,
 }
 
-/// What has happened so far.
+/// Counts so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Frames that speakers sent.
     pub frames_sent: u64,
     /// Datagrams of audio that arrived.
     pub datagrams: u64,
-    /// Frames in them.
     pub frames: u64,
     /// Datagrams that arrived and found the crowd's own receive buffers full.
     pub missed: u64,
     /// Datagrams of the sample.
     pub checked: u64,
-    /// Those of them whose tag was wrong.
+    /// Datagrams of the sample with a wrong tag.
     pub bad: u64,
 }
 
@@ -81,7 +80,7 @@ pub struct Crowd {
     sessions: usize,
 }
 
-/// A socket, seen from who sends.
+/// The sending side of a socket.
 struct SpeakerSocket {
     socket: Arc<UdpSocket>,
     lines: Lines,
@@ -180,7 +179,7 @@ impl Crowd {
         self.sessions
     }
 
-    /// What has happened so far.
+    /// Counts so far.
     pub fn counts(&self) -> Counts {
         Counts {
             frames_sent: self.shared.frames_sent.load(Relaxed),
@@ -202,7 +201,7 @@ impl Crowd {
         &self.shared.late
     }
 
-    /// Has everyone be silent from now on.
+    /// Stops all speakers.
     pub fn silence(&self) {
         self.shared.silence.store(true, Relaxed);
     }
@@ -215,7 +214,6 @@ impl Crowd {
         Ok(())
     }
 
-    /// Ends the crowd.
     pub fn end(mut self) -> io::Result<()> {
         self.shared.stop.store(true, Relaxed);
         self.threads.drain(..).try_for_each(joined)
@@ -267,7 +265,7 @@ impl Drop for Crowd {
 }
 
 impl Counts {
-    /// What has happened since `before`.
+    /// The counts since `before`.
     pub fn since(self, before: Self) -> Self {
         Self {
             frames_sent: self.frames_sent - before.frames_sent,

@@ -22,7 +22,6 @@ use crate::program;
 /// Why there are no rooms at the deployment.
 #[derive(Debug, thiserror::Error)]
 pub enum DeploymentError {
-    /// No connection.
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// An account could not be made.
@@ -30,17 +29,15 @@ pub enum DeploymentError {
         "cannot register account {name}: {error}; --login-burst at the server has to be --members at least"
     )]
     Register {
-        /// Which.
         name: String,
-        /// What the server says.
+        /// The server's answer.
         error: ApiError,
     },
     /// A room could not be opened or joined.
     #[error("cannot open room {slug}: {error}")]
     Room {
-        /// Which.
         slug: String,
-        /// What the server says.
+        /// The server's answer.
         error: ApiError,
     },
     /// A session that is not where it was.

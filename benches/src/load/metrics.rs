@@ -1,4 +1,4 @@
-//! What a relay tells of itself: its `/metrics`, read once.
+//! A relay's metrics: its `/metrics`, read once.
 
 use std::collections::HashMap;
 use std::io;
@@ -25,7 +25,6 @@ pub struct RelayMetrics {
     gauges: HashMap<String, u64>,
 }
 
-/// Asks a relay.
 pub async fn read(metrics: SocketAddr) -> io::Result<RelayMetrics> {
     let answer = tokio::time::timeout(DEADLINE, get(metrics)).await;
     let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the relay's metrics do not answer");
@@ -69,12 +68,12 @@ impl RelayMetrics {
         }
     }
 
-    /// What a gauge stands at; 0 when the relay has no such one.
+    /// The value of a gauge; 0 when the relay does not have it.
     pub fn gauge(&self, gauge: &str) -> u64 {
         self.gauges.get(gauge).copied().unwrap_or(0)
     }
 
-    /// What a counter stands at; 0 when the relay has no such one.
+    /// The value of a counter; 0 when the relay does not have it.
     pub fn counter(&self, counter: &str) -> u64 {
         self.counters.get(counter).copied().unwrap_or(0)
     }

@@ -37,12 +37,10 @@ pub mod target;
 pub mod times;
 pub mod voice;
 
-/// Who is in which room.
+/// The members of each room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
-    /// Rooms.
     pub rooms: u32,
-    /// Members of each.
     pub members: u16,
     /// How many of them speak, each 50 frames a second.
     pub speakers: u16,

@@ -60,7 +60,6 @@ pub fn enter() {
 }
 
 impl Network {
-    /// The loopback interface.
     pub fn loopback() -> Self {
         Self {
             near: Ipv4Addr::LOCALHOST.into(),
@@ -114,7 +113,7 @@ impl Network {
         }
     }
 
-    /// Whether it is a cable.
+    /// True when datagrams go over a cable.
     pub fn is_cable(&self) -> bool {
         self.far_end.is_some()
     }
@@ -185,7 +184,7 @@ fn run(command: &mut process::Command) -> io::Result<()> {
     Err(io::Error::other(format!("{command:?}: {said}")))
 }
 
-/// What sockets that are connected to a port have dropped, of `/proc/net/udp`.
+/// Drops of the sockets that are connected to a port, by `/proc/net/udp`.
 fn drops(sockets: &str, port: u16) -> u64 {
     let sockets = sockets.lines().skip(1);
     let dropped = sockets.filter_map(|socket| {

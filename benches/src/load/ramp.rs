@@ -18,16 +18,16 @@ const MAX_MISSED: f64 = 0.001;
 /// Share of the time in which the relay could have run, but something else ran on its cores. More excuses it.
 const MAX_WAITED: f64 = 0.15;
 
-/// What is good enough.
+/// The limits of a good step.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Share of the frames that may be lost.
     pub loss: f64,
-    /// What the 99th percentile of the latency may be.
+    /// Limit of the 99th percentile of the latency.
     pub latency: Duration,
 }
 
-/// What was not good enough.
+/// The limit that was exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Limit {
@@ -41,7 +41,7 @@ pub enum Limit {
     Silence,
 }
 
-/// What the measurement itself lacked.
+/// The resource that the measurement itself lacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Strain {
@@ -56,7 +56,6 @@ pub enum Strain {
 /// How a measurement was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StepVerdict {
-    /// Within all limits.
     Good,
     /// Over a limit, by the relay's doing.
     Over(Limit),
@@ -64,14 +63,13 @@ pub enum StepVerdict {
     Strained(Strain),
 }
 
-/// What to do next.
+/// The next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     /// Measure with so many rooms.
     Grow(u32),
     /// Measure the same once more: a shared machine may have been busy with something else.
     Again,
-    /// It is enough.
     Done(End),
 }
 

@@ -1,6 +1,6 @@
 //! Reads what arrives, for all members: counts it, and looks into a sample.
 //!
-//! Nobody waits for datagrams: a reader that slept in the kernel would be woken at the relay's cost, once for each
+//! No thread waits for datagrams: a reader that slept in the kernel would be woken at the relay's cost, once for each
 //! receiver. One thread looks after many sockets, a few thousand times a second; when a datagram arrived is the kernel's
 //! word.
 
@@ -21,7 +21,7 @@ use super::voice::{Line, spoken_at};
 
 /// Time between two looks at the sockets.
 const READ_INTERVAL: Duration = Duration::from_micros(500);
-/// One datagram of so many is looked into.
+/// Checks one datagram of this many.
 const SAMPLE: u64 = 64;
 /// Datagrams read by one system call.
 const BATCH: usize = 64;

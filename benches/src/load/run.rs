@@ -16,7 +16,7 @@ use super::step::{Measured, Moment};
 use super::target::{LoadError, Target};
 use crate::program::print;
 
-/// What was spoken last has arrived by then, or is lost.
+/// Time after which the last frames have arrived or are lost.
 const LAST_FRAMES: Duration = Duration::from_millis(500);
 
 /// Runs until there is an answer or `interrupted` is over; nothing is left running. True when nothing was wrong.
@@ -123,7 +123,7 @@ async fn hold(
     Ok(verdict == StepVerdict::Good)
 }
 
-/// What the ramp found, for a person.
+/// The result of the ramp, for a person.
 fn conclusion(end: End, knee: Option<&Measured>) -> String {
     let head = match end {
         End::Knee(_) => "the knee",
@@ -156,7 +156,6 @@ fn conclusion(end: End, knee: Option<&Measured>) -> String {
 enum Line<'a> {
     /// A step of the ramp.
     Step(&'a Measured),
-    /// Without a ramp.
     Held(&'a Measured),
     /// The ramp's end, with its last good step.
     End {

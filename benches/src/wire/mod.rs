@@ -15,10 +15,9 @@ use tokio::task::JoinHandle;
 /// The largest datagram that passes.
 const MAX_DATAGRAM: usize = 2048;
 
-/// Whom something happens to.
+/// The senders that a fault applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
-    /// Everyone who sends.
     Everyone,
     /// The process with this id, by whatever sockets it has: Linux alone.
     Process(u32),
@@ -44,7 +43,7 @@ struct State {
     /// The server; `None` until it is known.
     to: Option<SocketAddr>,
     cut: HashSet<Scope>,
-    /// Whether a sender's datagrams get through now.
+    /// True when a sender's datagrams pass now.
     passes: HashMap<SocketAddr, bool>,
     flows: HashMap<SocketAddr, Flow>,
 }
@@ -87,7 +86,6 @@ impl Wire {
         state.passes.clear();
     }
 
-    /// It passes again.
     pub fn mend(&self, scope: Scope) {
         let mut state = self.shared.lock();
         state.cut.remove(&scope);
@@ -120,7 +118,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether datagrams from and to `sender` get through now.
+    /// True when datagrams from and to `sender` pass now.
     fn passes(&self, sender: SocketAddr) -> bool {
         let mut state = self.lock();
         if let Some(passes) = state.passes.get(&sender) {

@@ -28,7 +28,6 @@ mod writer;
 pub enum OutFile {
     /// A file, a named pipe or a device.
     Path {
-        /// Its path.
         path: PathBuf,
         /// Replace an existing file.
         overwrite: bool,
@@ -48,10 +47,9 @@ pub struct Speaker {
     pub label: u16,
 }
 
-/// One block of 10 ms as it was played.
+/// A block of 10 ms as it was played.
 #[derive(Debug, Clone)]
 pub struct Played {
-    /// The mix.
     pub mix: Box<Block>,
     /// The voices in it.
     pub speakers: Vec<(Speaker, Block)>,
@@ -76,13 +74,11 @@ pub enum RecorderEvent {
     "no more of {account} is recorded: the limit is {what} an account; everything else goes on"
 )]
 pub struct Limited {
-    /// The account.
     pub account: String,
     /// The limit, such as "8 files".
     pub what: String,
 }
 
-/// A running recorder.
 #[derive(Debug)]
 pub struct Recorder {
     mix: Option<Writer<Box<Block>>>,
@@ -159,7 +155,6 @@ impl Recorder {
         self.blocks += blocks;
     }
 
-    /// The next event.
     pub fn poll_event(&mut self) -> Option<RecorderEvent> {
         self.events.try_recv().ok()
     }

@@ -1,4 +1,4 @@
-//! What is said when there is no microphone: a file, standard input or a tone, block by block.
+//! Input without a microphone: a file, standard input or a tone, block by block.
 
 use std::f32::consts::TAU;
 use std::fs::File;
@@ -22,16 +22,14 @@ const READ_AHEAD: usize = 50;
 /// A tone's amplitude: 12 dB under full scale.
 const TONE_AMPLITUDE: f32 = 0.25;
 
-/// Blocks at the pace of whoever asks for them.
+/// Blocks at the pace of the caller.
 #[derive(Debug)]
 pub enum Source {
     /// From a thread that opens the file and reads ahead.
     Read(Receiver<Result<Block, String>>),
-    /// A sine.
     Tone {
         /// Phase of the next sample, 0 to 1.
         phase: f32,
-        /// Periods a sample.
         step: f32,
     },
 }
@@ -44,10 +42,9 @@ pub struct Opening {
     opened: oneshot::Receiver<Result<(), AudioError>>,
 }
 
-/// What a source has next.
+/// The next item of a source.
 #[derive(Debug)]
 pub enum Next {
-    /// A block.
     Block(Box<Block>),
     /// Nothing yet: the other side is too slow.
     Starved,

@@ -14,12 +14,11 @@ pub use format::Format;
 use header::Header;
 use trailer::is_trailer;
 
-/// What a file's samples are.
+/// The kind of a file's samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spec {
     /// Samples a second in each channel.
     pub rate: u32,
-    /// Interleaved channels.
     pub channels: u16,
     /// How each sample is written.
     pub format: Format,
@@ -31,10 +30,10 @@ pub enum WavError {
     /// The bytes end or cannot be read.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// They are something else.
+    /// The bytes are not a WAV file.
     #[error("{0}")]
     Not(&'static str),
-    /// They are a recording of another kind.
+    /// The bytes are a recording of another kind.
     #[error("it is {0}; `ffmpeg -i FILE -ar 48000 FILE.wav` makes a WAV file of it")]
     Other(&'static str),
     /// A kind of samples that is not known.
@@ -64,7 +63,7 @@ pub struct WavReader<R> {
     /// Bytes that were read to tell them apart and are samples.
     begin: Cursor<Vec<u8>>,
     downmix: Downmix,
-    /// What was read last, as it is in the file and as samples.
+    /// The last read, as bytes of the file and as samples.
     bytes: Vec<u8>,
     samples: Vec<f32>,
 }
@@ -85,7 +84,7 @@ impl<R: Read> WavReader<R> {
         })
     }
 
-    /// What the samples are.
+    /// The kind of the samples.
     pub fn spec(&self) -> Spec {
         self.spec
     }

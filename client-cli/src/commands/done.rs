@@ -6,7 +6,7 @@ use crate::net::Server;
 use crate::net::api::Change;
 use crate::output::Printed;
 
-/// One line, and in JSON what the change was about.
+/// A line for the person; in JSON also the subject of the change.
 #[derive(Serialize, Default)]
 pub(super) struct Done {
     event: &'static str,

@@ -76,7 +76,7 @@ async fn first_sight(access: &Access, flags: &FirstSight) -> Result<Trust, Failu
     })
 }
 
-/// Asks the person. Whoever answers with the right fingerprint has compared it.
+/// Asks the person. The right fingerprint as an answer proves that the person compared it.
 async fn is_right(server: &str, got: Fingerprint) -> Result<bool, Failure> {
     print_on_stderr(&format!(
         "The server {server} is seen for the first time. Its authority is"

@@ -121,7 +121,7 @@ fn ended_by(signal: Signal) -> Exit {
     }
 }
 
-/// What every command has.
+/// The context of every command.
 struct Context {
     common: Common,
     output: Output,

@@ -60,7 +60,9 @@ async fn choose(
     let text = get(flags, variable, question).await?;
     let password: Password = text.parse()?;
     if is_prompted(flags, variable) && prompt("Again: ").await?.parse() != Ok(password.clone()) {
-        return Err(Failure::usage("the two passwords differ: try again"));
+        return Err(Failure::usage(
+            "the two passwords differ: run the command again",
+        ));
     }
     Ok(password)
 }
@@ -104,7 +106,9 @@ fn from_stdin() -> Result<Zeroizing<String>, Failure> {
     let end = line.trim_end_matches(['\r', '\n']).len();
     line.truncate(end);
     if line.is_empty() {
-        return Err(Failure::usage("there was no password on standard input"));
+        return Err(Failure::usage(
+            "no password on standard input: write it in the first line",
+        ));
     }
     Ok(line)
 }
@@ -128,7 +132,9 @@ fn ask(question: &str) -> Result<Zeroizing<String>, Failure> {
             io::ErrorKind::Interrupted => {
                 Failure::new(Exit::Interrupted, "interrupted", "interrupted")
             }
-            io::ErrorKind::UnexpectedEof => Failure::usage("no password was given"),
+            io::ErrorKind::UnexpectedEof => {
+                Failure::usage("no password was given: type it, or use --password-stdin")
+            }
             _ => Failure::new(
                 Exit::Other,
                 "terminal",

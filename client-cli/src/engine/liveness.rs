@@ -1,4 +1,4 @@
-//! Whether the relay of a session still answers, and when it is asked.
+//! Detects that the relay of a session stops answering, and schedules keep-alives.
 //!
 //! Voice tells by itself that the relay is there. When it stops, the relay is asked at once, for it may be a pause and may
 //! be the relay's end; a quiet room costs a keep-alive each few seconds.
@@ -48,9 +48,7 @@ const _: () = assert!(KEEP_ALIVE_QUIET.as_secs() <= KEEP_ALIVE_MAX_SECONDS);
 /// How a session is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
-    /// No pong yet.
     Connecting,
-    /// Pongs come.
     Live,
     /// The relay was asked and does not answer.
     Silent,
@@ -58,11 +56,11 @@ pub enum Health {
     Over,
 }
 
-/// What is known of it, and when something is to be done.
+/// The state of the session's path, and its next deadline.
 #[derive(Debug)]
 pub(super) struct Liveness {
     health: Health,
-    /// All addresses are asked until one answers.
+    /// Keep-alives go to all addresses until one answers.
     seeking: bool,
     interval: Duration,
     next_keep_alive: Instant,
@@ -105,12 +103,11 @@ impl Liveness {
         self.health
     }
 
-    /// Whether all addresses are to be asked.
+    /// True when the next keep-alives go to all addresses.
     pub(super) fn is_seeking(&self) -> bool {
         self.seeking
     }
 
-    /// Smoothed round trip.
     pub(super) fn rtt(&self) -> Option<Duration> {
         self.rtt
     }
@@ -160,7 +157,6 @@ impl Liveness {
         true
     }
 
-    /// Keep-alives were sent.
     pub(super) fn asked(&mut self, now: Instant) {
         let (_, tries) = self.asked.get_or_insert((now, 0));
         *tries += 1;
@@ -178,7 +174,6 @@ impl Liveness {
             };
     }
 
-    /// Something authentic came.
     pub(super) fn heard(&mut self, now: Instant) {
         self.heard = Some(now);
         self.asked = None;
@@ -228,7 +223,7 @@ impl Liveness {
         self.interval = SEEK_FIRST;
     }
 
-    /// What was known is not known any more: time has passed that no clock here has counted.
+    /// Forgets that the relay answered: time has passed that no clock here has counted.
     pub(super) fn suspect(&mut self) {
         self.heard = None;
         self.voice_flows = false;
@@ -241,7 +236,7 @@ impl Liveness {
         self.probe.get_or_insert(now + PROBE_TIMEOUT);
     }
 
-    /// What there is to tell control.
+    /// The next report for control.
     pub(super) fn take_probed(&mut self) -> Option<bool> {
         self.probed.take()
     }

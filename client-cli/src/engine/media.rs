@@ -1,4 +1,4 @@
-//! One media session with a relay: packet numbers and tags, keep-alives, the race of its addresses, replay, loss.
+//! A media session with a relay: packet numbers and tags, keep-alives, the race of its addresses, replay, loss.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -25,9 +25,7 @@ const LOSS_WEIGHT: f32 = 0.25;
 /// A datagram to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transmit {
-    /// Where to.
     pub to: SocketAddr,
-    /// What.
     pub datagram: Vec<u8>,
 }
 
@@ -36,14 +34,13 @@ pub struct Transmit {
 pub enum Refused {
     /// Its tag is not of this session's relay.
     Tag,
-    /// It came before, or is too old to tell.
+    /// The packet number was received before, or is below the replay window.
     Replay(ReplayError),
 }
 
-/// What a datagram brought.
+/// The content of an accepted datagram.
 #[derive(Debug, Clone, Copy)]
 pub enum Received<'a> {
-    /// Voice.
     Audio(Records<'a>),
     /// A sign of life that was dealt with.
     Nothing,
@@ -94,12 +91,10 @@ impl MediaSession {
         }
     }
 
-    /// What control granted.
     pub fn grant(&self) -> &MediaGrant {
         &self.grant
     }
 
-    /// How it is.
     pub fn health(&self) -> Health {
         self.liveness.health()
     }
@@ -165,7 +160,7 @@ impl MediaSession {
         }
     }
 
-    /// What a probe found, once.
+    /// The result of a probe, once.
     pub fn take_probed(&mut self) -> Option<bool> {
         self.liveness.take_probed()
     }

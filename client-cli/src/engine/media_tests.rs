@@ -21,7 +21,7 @@ struct Fixture {
     next_packet: u32,
 }
 
-/// What a datagram of the client says, without its borrow.
+/// A parsed datagram of the client, without a borrow.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 enum CallEvent {
     Audio,

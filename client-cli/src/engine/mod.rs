@@ -11,7 +11,8 @@
 //! * [`speakers`]: their voices;
 //! * [`stats`]: what is counted.
 //!
-//! Who speaks is the leaf of the key that opens a frame; the relay's label says only whom it has stopped forwarding.
+//! The leaf of the key that opens a frame identifies its speaker. The relay's label tells only which speaker it has stopped
+//! forwarding.
 
 mod held;
 pub mod liveness;
@@ -51,33 +52,29 @@ use speakers::{Speakers, Speaking};
 use stats::{Drops, Stats};
 use talker::{SealedFrame, TalkError, Talker};
 
-/// What the engine is to be like.
+/// Settings of the engine.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// How to encode.
     pub encoder: EncoderConfig,
     /// Media time of the first frame; random.
     pub timestamp: u32,
 }
 
-/// What happened in the room or on the way to it.
+/// A change in the room or of the media path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Somebody came.
     ParticipantJoined(Participant),
-    /// Somebody went.
     ParticipantLeft(Participant, LeaveReason),
-    /// Somebody, perhaps oneself, has another role or mute.
+    /// The role or mute of a participant changed; it may be this client's own.
     ParticipantChanged(Participant),
-    /// Somebody began or stopped speaking.
+    /// A participant began or stopped speaking.
     Speaking(Speaking),
-    /// Somebody's frames do not open.
+    /// A participant's frames do not decrypt.
     Unreadable(Participant, Unreadable),
     /// The way to the relay.
     Media(MediaEvent),
 }
 
-/// A participation.
 pub struct Engine {
     conference: ConferenceId,
     roster: Roster,
@@ -127,17 +124,15 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Oneself.
     pub fn me(&self) -> &Participant {
         self.roster.me()
     }
 
-    /// Which join this is.
+    /// The id of this client's join.
     pub fn join_id(&self) -> JoinId {
         self.roster.me().join_id
     }
 
-    /// The room's conference.
     pub fn conference(&self) -> ConferenceId {
         self.conference
     }
@@ -147,7 +142,6 @@ impl Engine {
         self.relays.live(now)
     }
 
-    /// Everybody else.
     pub fn others(&self) -> impl Iterator<Item = &Participant> {
         self.roster.others()
     }
@@ -187,7 +181,7 @@ impl Engine {
         }
     }
 
-    /// Somebody came, went or changed.
+    /// A participant joined, left or changed.
     pub fn handle_room_event(&mut self, conference: ConferenceId, event: RoomEvent, now: Instant) {
         if conference != self.conference {
             return;
@@ -281,13 +275,13 @@ impl Engine {
         self.send(now, sealed);
     }
 
-    /// One's own voice stops for a while: the last frame goes out, the next one begins a talkspurt.
+    /// Capture pauses: sends the rest of the last frame; the next frame begins a talkspurt.
     pub fn pause(&mut self, now: Instant) {
         let sealed = self.talker.pause(&mut self.cipher);
         self.send(now, sealed);
     }
 
-    /// One's own voice broke off some time ago: what of it was not sent yet is too old by now.
+    /// Capture broke off some time ago: drops samples that were not sent, as too old.
     pub fn interrupt(&mut self) {
         self.talker.interrupt();
     }
@@ -309,7 +303,6 @@ impl Engine {
         self.relays.bye(&mut self.transmits);
     }
 
-    /// All counts.
     pub fn stats(&self) -> Stats {
         let session = self.relays.active();
         Stats {

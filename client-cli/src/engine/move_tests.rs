@@ -177,7 +177,7 @@ fn only_a_session_that_answers_is_to_be_kept() {
     assert_eq!(world.client(1).engine.live_session(now), None);
 }
 
-/// What `n` tells when control asks after `connection_id` of `join`.
+/// The report of `n` when control probes `connection_id` of `join`.
 fn reports(world: &mut World, n: u16, session: (u8, u32)) -> Vec<bool> {
     let now = world.now;
     let connection_id = grant(session.0, n, session.1).connection_id;

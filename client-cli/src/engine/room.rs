@@ -1,4 +1,4 @@
-//! Who is in the room, by revision.
+//! The participants of the room, by revision.
 
 use std::collections::BTreeMap;
 
@@ -7,22 +7,18 @@ use confab_protocol::control::{ConferenceId, MediaGrant, Participant, ResumeSecr
 
 pub use confab_protocol::control::room::LeaveReason;
 
-/// What a join gives.
+/// The answer to a join.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Joined {
-    /// Which conference's room.
     pub conference: ConferenceId,
     /// Events up to this one are in `others` already.
     pub revision: u64,
-    /// Oneself.
     pub me: Participant,
-    /// Oneself's leaf.
     pub leaf: u32,
-    /// Everybody else.
     pub others: Vec<Participant>,
     /// Where the media goes; `None` when the session that there is stays, as only a resumed join may have it.
     pub media: Option<MediaGrant>,
-    /// What the frame keys are derived from.
+    /// The room secret, from which the frame keys are derived.
     pub secret: RoomSecret,
     /// For taking the join up again; `None` in the answer to that.
     pub resume: Option<ResumeSecret>,
@@ -33,38 +29,30 @@ pub struct Joined {
 pub struct RoomEvent {
     /// The room's revision after it.
     pub revision: u64,
-    /// What changed.
     pub change: Change,
 }
 
-/// What can change in a room.
+/// A change of the room's participants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// Somebody came.
     Joined(Participant),
-    /// Somebody went.
     Left {
-        /// Who.
         sender: u16,
-        /// Why.
         reason: LeaveReason,
     },
-    /// Somebody's role or mute changed.
+    /// A participant's role or mute changed.
     Changed(Participant),
 }
 
-/// What a change meant for those who were known.
+/// The effect of a change on the roster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RosterChange {
-    /// Somebody new.
     Joined(Participant),
-    /// Somebody who was known, as it was last.
+    /// A participant left, as it was last.
     Left(Participant, LeaveReason),
-    /// Somebody known, perhaps oneself.
+    /// A participant changed; it may be this client's own.
     Changed {
-        /// As it was.
         before: Participant,
-        /// As it is.
         now: Participant,
     },
 }
@@ -116,19 +104,18 @@ impl Roster {
         }
     }
 
-    /// Oneself.
     pub fn me(&self) -> &Participant {
         &self.by_sender[&self.own_sender]
     }
 
-    /// Everybody but oneself, in the order of their labels.
+    /// The other participants, in the order of their labels.
     pub fn others(&self) -> impl Iterator<Item = &Participant> {
         self.by_sender
             .values()
             .filter(|p| p.sender != self.own_sender)
     }
 
-    /// Who has this label.
+    /// The participant with this label.
     pub fn by_sender(&self, sender: u16) -> Option<&Participant> {
         self.by_sender.get(&sender)
     }

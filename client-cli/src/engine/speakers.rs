@@ -18,7 +18,7 @@ const MAX_GONE: usize = 256;
 /// Why an opened frame was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// What is inside is no voice frame.
+    /// The plaintext is not a voice frame.
     #[error("not a voice frame: {0}")]
     Payload(#[from] MediaError),
     /// No decoder for it.
@@ -26,21 +26,19 @@ pub enum FrameError {
     Codec(#[from] CodecError),
 }
 
-/// Who began or stopped speaking.
+/// A participant began or stopped speaking.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Speaking {
-    /// Who.
     pub participant: Participant,
-    /// Began, or stopped.
     pub speaking: bool,
 }
 
-/// All whose voice can come, by leaf.
+/// The participants whose frames can be opened, by leaf.
 #[derive(Default)]
 pub struct Speakers {
     listener: Listener,
     by_leaf: BTreeMap<u32, Speaker>,
-    /// What is known of those who left, the latest last.
+    /// Counts of participants who left, the latest last; [`MAX_GONE`] at most.
     gone: VecDeque<SpeakerStats>,
 }
 
@@ -75,7 +73,7 @@ impl Speakers {
         self.by_leaf.insert(leaf, speaker);
     }
 
-    /// What is known of a participant changed; the voice goes on.
+    /// Replaces a participant's role, mute and name. Audio goes on.
     pub fn update(&mut self, participant: &Participant) {
         let leaf = participant.leaf;
         if let Some(speaker) = leaf.and_then(|leaf| self.by_leaf.get_mut(&leaf)) {
@@ -143,7 +141,7 @@ impl Speakers {
         speaker.set_speaking(false)
     }
 
-    /// Who has stopped speaking by `now`.
+    /// The participants who have stopped speaking by `now`.
     pub fn expire(&mut self, now: Instant) -> impl Iterator<Item = Speaking> {
         self.by_leaf.values_mut().filter_map(move |speaker| {
             if speaker.voice_until.is_none_or(|until| now < until) {

@@ -1,4 +1,4 @@
-//! What is counted, as it is shown.
+//! Counts of a call, as they are printed.
 
 use confab_e2ee::OpenError;
 use serde::Serialize;
@@ -47,10 +47,8 @@ impl Drops {
     }
 }
 
-/// One speaker's counts.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SpeakerStats {
-    /// Who.
     pub username: String,
     /// Label in the room: tells two devices of one account apart.
     pub sender: u16,
@@ -60,7 +58,6 @@ pub struct SpeakerStats {
     pub lost: u64,
     /// Frames that came after they were to be played.
     pub late: u64,
-    /// Frames filled in.
     pub concealed: u64,
     /// Frames that a redundant copy stood in for.
     pub recovered: u64,
@@ -76,7 +73,7 @@ pub struct SpeakerStats {
     pub delay_ms: f32,
 }
 
-/// All counts of a participation.
+/// The counts of a participation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Stats {
     /// Own frames that went to a relay.
@@ -87,6 +84,5 @@ pub struct Stats {
     pub uplink_loss: Option<f32>,
     /// Everyone who was heard or could have been.
     pub speakers: Vec<SpeakerStats>,
-    /// What was dropped.
     pub drops: Drops,
 }

@@ -78,7 +78,7 @@ fn client_address(n: u16) -> SocketAddr {
     format!("198.51.100.{}:5000", n + 1).parse().unwrap()
 }
 
-/// What the network does to a datagram; chances are 0.0 to 1.0.
+/// Loss, delay and duplication of the network; chances are 0.0 to 1.0.
 #[derive(Clone, Copy)]
 pub(crate) struct LinkQuality {
     pub(crate) loss: f64,
@@ -86,7 +86,7 @@ pub(crate) struct LinkQuality {
     pub(crate) delay: (Duration, Duration),
 }
 
-/// What a relay does to a frame that it forwards.
+/// A change that a relay makes to a frame that it forwards.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     Forward,

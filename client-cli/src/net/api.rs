@@ -18,13 +18,11 @@ use crate::engine::room::Joined;
 /// Why a request has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
-    /// The server refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// Another node has the room.
     #[error("the room is at another node of the server: try again")]
     Elsewhere(Vec<Server>),
-    /// The connection broke.
     #[error("the connection to the server was lost ({0}): try again")]
     Lost(String),
     /// The server took too long.
@@ -38,7 +36,6 @@ pub enum ApiError {
 /// A join of this client, and what proves that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnJoin {
-    /// Which.
     pub id: JoinId,
     /// Known to this client alone.
     pub secret: ResumeSecret,
@@ -47,22 +44,17 @@ pub struct OwnJoin {
 /// A join to take up again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resume {
-    /// Which.
     pub join: OwnJoin,
     /// The media session that is to stay: one on which the relay answers.
     pub live: Option<ConnectionId>,
 }
 
-/// Whether a relay answers on a media session.
+/// A report to control that a relay answers on a media session, or does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MediaReport {
-    /// The room's.
     pub conference: ConferenceId,
-    /// The participation.
     pub join: JoinId,
-    /// The session.
     pub connection_id: ConnectionId,
-    /// Whether something came.
     pub alive: bool,
 }
 
@@ -79,7 +71,7 @@ pub(super) const NO_MEDIA: ApiError = ApiError::Malformed("a join without media"
 /// A join that is not taken up gives the secret for that.
 pub(super) const NO_SECRET: ApiError = ApiError::Malformed("a join without its resume secret");
 
-/// What this client understands beyond what every client has to.
+/// The optional capabilities of this client.
 const CAPABILITIES: [Capability; 2] = [Capability::RedundantCopies, Capability::Dred];
 
 /// Entries of a list at most, all its pages together. More than any server allows of anything.
@@ -92,14 +84,13 @@ const WRONG_KIND: ApiError = ApiError::Malformed("an answer of another kind");
 /// How far a change in a conference holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Change {
-    /// For everybody.
     Holds,
-    /// It is stored, and a relay that is out of reach obeys it when it is back.
+    /// The change is stored; a relay that is out of reach obeys it when it is back.
     Pending,
 }
 
 impl Change {
-    /// What is said of it behind the change itself; nothing when it holds.
+    /// A remark for the person; empty when the change holds everywhere.
     pub fn note(self) -> &'static str {
         match self {
             Self::Holds => "",
@@ -156,7 +147,6 @@ impl Link {
         }
     }
 
-    /// The account's sessions.
     pub async fn list_sessions(&self) -> Result<Vec<wire::Session>, ApiError> {
         match self
             .request(request::Kind::ListSessions(wire::ListSessions {}))
@@ -168,7 +158,7 @@ impl Link {
         }
     }
 
-    /// Everything that the server keeps about the account, as a JSON document.
+    /// The account's data at the server, as a JSON document.
     pub async fn export_account(&self) -> Result<String, ApiError> {
         match self
             .request(request::Kind::ExportAccount(wire::ExportAccount {}))
@@ -299,7 +289,7 @@ fn connection_id(id: ConnectionId) -> Bytes {
     Bytes::copy_from_slice(&id.to_bytes())
 }
 
-/// All pages of a list. A server that is hostile might go on for ever: an empty page counts as an entry, too.
+/// Reads the pages of a list. A hostile server might send pages for ever: an empty page counts as an entry, too.
 async fn all_pages<T>(
     page: impl AsyncFn(Bytes) -> Result<(Vec<T>, Bytes), ApiError>,
 ) -> Result<Vec<T>, ApiError> {

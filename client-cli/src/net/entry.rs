@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// A token is exchanged at least so often: before any session ends.
 const LONGEST_REFRESH: Duration = Duration::from_secs(24 * 3600);
 
-/// Which room, and from where.
+/// The room to join, and the region to join it from.
 #[derive(Debug, Clone)]
 pub(super) struct Room {
     pub(super) slug: Slug,

@@ -9,10 +9,10 @@ use confab_protocol::wire::{self, event::Kind};
 
 use crate::engine::room::{Change, RoomEvent};
 
-/// What the server tells without being asked.
+/// An event that the server sends unasked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerEvent {
-    /// Somebody came, went or changed.
+    /// A participant joined, left or changed.
     Room(ConferenceId, RoomEvent),
     /// This participation is over.
     Removed(JoinId, LeaveReason),
@@ -26,9 +26,7 @@ pub enum ServerEvent {
     SessionEnded,
     /// Several participants cannot open the frames of one; moderators are told.
     FramesUnreadable {
-        /// In which room.
         conference: ConferenceId,
-        /// Whose frames.
         sender: u16,
         /// Accounts that say so.
         accounts: u32,

@@ -1,4 +1,4 @@
-//! One QUIC connection to a control node: `connect` makes it, `exchange` is what goes over it.
+//! A QUIC connection to a control node: `connect` makes it, `exchange` has its requests and events.
 
 mod connect;
 mod exchange;
@@ -39,21 +39,15 @@ pub enum ConnectError {
     /// The name leads nowhere.
     #[error("cannot find the server {server}: {reason}; check --server and the network")]
     NoAddress {
-        /// Which server.
         server: String,
-        /// What the resolver says.
+        /// The resolver's error.
         reason: String,
     },
-    /// Nobody answers, or not as a Confab server does.
+    /// No answer, or not that of a Confab server.
     #[error(
         "cannot reach the server {server}: {reason}; check --server, the network and that the server runs"
     )]
-    Unreachable {
-        /// Which server.
-        server: String,
-        /// What happened.
-        reason: String,
-    },
+    Unreachable { server: String, reason: String },
     /// The server is not the one it should be.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -73,7 +67,7 @@ pub struct Link {
     connection: quinn::Connection,
     silence: Silence,
     endpoint: Endpoint,
-    /// Which node it goes to.
+    /// The node at the other end.
     pub node: Server,
     /// The authority of the server's cluster, as the server says.
     pub authority: Fingerprint,
@@ -90,7 +84,6 @@ pub struct Link {
 /// Why a connection is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lost {
-    /// For the person.
     pub reason: String,
     /// True when the node is dead, or going away, as far as can be told: others are to be tried before it.
     pub node_is_gone: bool,

@@ -41,7 +41,6 @@ impl Nodes {
         nodes
     }
 
-    /// The others.
     pub fn others(&self) -> &[Server] {
         &self.others
     }
@@ -63,7 +62,6 @@ impl Nodes {
         self.suspect = Some(node.clone());
     }
 
-    /// This one answers.
     pub fn reached(&mut self, node: &Server) {
         self.suspect.take_if(|suspect| suspect == node);
     }

@@ -1,4 +1,4 @@
-//! What a participation does by itself when something breaks, against control nodes that say what the test wants.
+//! Tests: recovery of a participation from failures, against control nodes that answer as the test wants.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,6 +1,6 @@
 //! How long to wait before the next try: soon where a room changes its node, ever longer where nobody answers.
 //!
-//! All waits are random in part, so that a thousand clients that lost one server do not come to the next all at once.
+//! Waits are random in part, so that a thousand clients that lost one server do not reach the next at the same moment.
 
 use std::time::Duration;
 
@@ -20,10 +20,10 @@ const ROOM_LONGEST: Duration = Duration::from_millis(300);
 /// Longest time before a server that had no relay is asked again, unless it says another.
 const RELAY_LONGEST: Duration = Duration::from_secs(1);
 
-/// What is added at random to a time that the server says.
+/// Largest random addition to a time that the server gives.
 const SPREAD: Duration = Duration::from_millis(100);
 
-/// What is added to the time that a server says which sends all its clients away at once.
+/// Largest random addition to the time that a server gives when it sends all its clients away.
 const AWAY_SPREAD: Duration = Duration::from_millis(500);
 
 /// Tries to connect, one after the other.

@@ -27,10 +27,8 @@ const DUE_MARGIN: Duration = Duration::from_secs(60);
 /// Why a connection speaks for nobody.
 #[derive(Debug, thiserror::Error)]
 pub enum SignInError {
-    /// No connection.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The config directory.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Never logged in here.
@@ -45,7 +43,7 @@ pub enum SignInError {
 }
 
 impl SignInError {
-    /// What a node said, or did not, to a request; `None` where it never came to one.
+    /// The failed request's error; `None` where no request was sent.
     pub(super) fn api(&self) -> Option<&ApiError> {
         match self {
             Self::Connect(ConnectError::Api(error)) | Self::Api(error) => Some(error),
@@ -57,15 +55,14 @@ impl SignInError {
 /// Where the connection of an account goes, and what vouches for it.
 #[derive(Debug, Clone)]
 pub struct Access {
-    /// Which server.
     pub server: Server,
     /// Where it is reached.
     pub nodes: Nodes,
-    /// What has to vouch for it.
+    /// How the server proves its identity.
     pub trust: Trust,
     /// Sessions, and how servers were trusted.
     pub store: Store,
-    /// What was written down by this process: nothing is touched for it at a later connection.
+    /// Entries that this process has stored already; a later connection does not store them again.
     remembered: Option<Remembered>,
     /// The session in memory.
     cache: Arc<Mutex<Option<CachedSession>>>,
@@ -74,7 +71,6 @@ pub struct Access {
 /// A session as it stands after signing in.
 #[derive(Debug, Clone)]
 pub struct SignedIn {
-    /// Who.
     pub username: String,
     /// Exchange the token after this, in milliseconds since 1970 by the server's clock.
     pub refresh_after_ms: u64,
@@ -358,7 +354,7 @@ impl Access {
         Ok(())
     }
 
-    /// What the person says on the command line holds, and so does what a server says for which a public authority vouches.
+    /// The command line has precedence, and so has a server under a public authority.
     async fn remember_chosen(&self, server: &str, how: Remembered) -> Result<(), SignInError> {
         // A damaged line is what this mends.
         let known = self.store.known_server(server).await.ok().flatten();

@@ -76,7 +76,7 @@ struct Watch {
 }
 
 impl Watch {
-    /// One look at how many datagrams have come, on a path with this round trip. True when the server is silent.
+    /// Takes the number of datagrams received so far and the path's round trip. True when the server is silent.
     fn look(&mut self, heard: u64, round_trip: Duration) -> bool {
         if heard != self.heard {
             *self = Self { heard, quiet: 0 };

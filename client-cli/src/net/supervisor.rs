@@ -28,7 +28,7 @@ const UPDATES: usize = 2048;
 /// Time limit for the answer to a leave.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What the supervisor tells.
+/// News for the call.
 #[derive(Debug)]
 pub enum Update {
     /// The server said something.
@@ -37,18 +37,18 @@ pub enum Update {
     Lost(String),
     /// In the room again: by the same join (`resumed`), or a new one.
     Rejoined {
-        /// What the join gave.
+        /// The answer to the join.
         joined: Box<Joined>,
         /// True when keys, leaf and label are as before.
         resumed: bool,
         /// True when the connection was gone meanwhile.
         reconnected: bool,
     },
-    /// It cannot go on.
+    /// The participation is over; no more updates follow.
     Failed(SignInError),
 }
 
-/// What the call asks of the supervisor.
+/// A request of the call to its supervisor.
 #[derive(Debug)]
 pub enum CallRequest {
     /// The join anew: with a new media session, unless there is a live one by now. Asked for until it is there.
@@ -70,7 +70,6 @@ pub enum CallRequest {
 /// A supervisor at work.
 #[derive(Debug)]
 pub struct Supervisor {
-    /// What it tells.
     pub updates: mpsc::Receiver<Update>,
     requests: mpsc::UnboundedSender<CallRequest>,
     live: watch::Sender<Option<ConnectionId>>,

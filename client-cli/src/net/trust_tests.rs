@@ -1,4 +1,4 @@
-//! Whom a client sends anything, and what it remembers of whom it trusted.
+//! Tests: a client sends data to trusted servers only, and remembers how it trusted them.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::testing::{Node, Signer, kindly, telling};
 use super::trust::{PinSource, ServerVerdict};
 use super::{ConnectError, Fingerprint, Link, Nodes, Remembered, Server, Trust, TrustError};
 
-/// What the system's resolver knows without a network.
+/// A host that the system's resolver knows without a network.
 const HOST: &str = "localhost";
 
 fn at_host(node: &Node) -> Server {

@@ -1,4 +1,4 @@
-//! Whether the certificates that a server shows are what they have to be. A signature that does not verify is never
+//! Verifies the certificates that a server shows. A signature that does not verify is never
 //! accepted.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,7 +36,7 @@ impl ServerVerifier {
         }
     }
 
-    /// What became of the certificates, once they were seen.
+    /// The result of the check, once certificates were received.
     pub(super) fn judgement(&self) -> Option<Result<ServerVerdict, TrustError>> {
         self.judgement
             .lock()
@@ -99,7 +99,7 @@ impl ServerVerifier {
     }
 }
 
-/// What is wrong with a chain.
+/// Why a chain of certificates is refused.
 enum CertificateFault {
     /// By this machine's clock it is not valid now. Nothing else has been found.
     Date(WrongDate),
@@ -159,7 +159,7 @@ fn moment(time: UnixTime) -> Moment {
     Moment::from_unix_seconds(time.as_secs())
 }
 
-/// Whether the chain holds under `roots` for one of the names; the error says why it does not for the last.
+/// Verifies the chain under `roots` for one of the names; the error is that of the last name.
 fn holds<'a>(
     roots: Arc<RootCertStore>,
     provider: &Arc<CryptoProvider>,

@@ -14,7 +14,7 @@ use crate::net::Remembered;
 const FILE: &str = "known_servers";
 const LOCK: &str = "known_servers.lock";
 
-/// What stands between a server and its fingerprint, where a public authority vouches for it.
+/// The marker between a server and its fingerprint, for servers under a public authority.
 const PUBLIC: &str = "public";
 
 impl Store {
@@ -75,7 +75,7 @@ impl Store {
     }
 }
 
-/// What a line says of `server`; `None` when it is about another.
+/// The entry of `server` in a line; `None` when the line is about another one.
 fn how_of<'a>(line: &'a str, server: &str) -> Option<&'a str> {
     let how = line.strip_prefix(server)?;
     let is_whole = how.is_empty() || how.starts_with(char::is_whitespace);

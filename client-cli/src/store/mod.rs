@@ -1,4 +1,4 @@
-//! What the client keeps between two runs, in one directory that only its user can read.
+//! The client's files between two runs, in one directory that only its user can read.
 //!
 //! * [`sessions`]: the tokens, rotated under a lock; `cookies`: which servers know this device; `hexadecimal`: both as text;
 //! * [`known_servers`]: how each server was trusted;
@@ -42,36 +42,27 @@ pub enum StoreError {
         "cannot {doing} {path}: {error}; check the permissions or choose another place with --config-dir"
     )]
     Io {
-        /// A verb.
         doing: &'static str,
-        /// Of which file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
     /// The file was changed by hand, or by a later version.
     #[error("{path} is damaged ({reason}): delete it and log in again")]
     Damaged {
-        /// Which file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Why the content is refused.
         reason: String,
     },
-    /// What is remembered of a server cannot be read.
+    /// The entry of a server cannot be parsed.
     #[error(
         "the line of {server} in {path} is damaged: ask the server's operator what `confab-control fingerprint` prints \
          there, and give that with --fingerprint; the line is written anew then"
     )]
-    BadEntry {
-        /// Which file.
-        path: PathBuf,
-        /// Of which server.
-        server: String,
-    },
+    BadEntry { path: PathBuf, server: String },
     /// Another process holds the lock for too long.
     #[error("another confab process has held {path} for {} s: end it and try again", patience.as_secs())]
     Locked {
-        /// Which lock.
         path: PathBuf,
         /// How long this process has waited.
         patience: Duration,

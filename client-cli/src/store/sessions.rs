@@ -15,7 +15,6 @@ const LOCK: &str = "sessions.lock";
 /// A signed-in account at one server.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct StoredSession {
-    /// Who.
     pub username: String,
     /// The token, opaque; hexadecimal in the file.
     #[serde(with = "hexadecimal")]
@@ -28,7 +27,7 @@ pub struct StoredSession {
     pub nodes: Vec<String>,
 }
 
-/// All that is in the file.
+/// The content of the file.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Sessions {
     /// The server last logged in to, `host:port`.
@@ -37,12 +36,10 @@ pub struct Sessions {
     cookies: BTreeMap<String, DeviceCookies>,
 }
 
-/// What a login gave, to be kept.
+/// The session and cookie of a login, to be stored.
 #[derive(Clone)]
 pub struct NewSession {
-    /// The session.
     pub session: StoredSession,
-    /// The account's address.
     pub email: String,
     /// The device cookie; empty: none.
     pub cookie: Zeroizing<Vec<u8>>,

@@ -18,7 +18,6 @@ const LEAST: usize = 10;
 /// A second that is later than the one before by more than this, in seconds, is on another line: frames were lost.
 const BROKEN: f64 = 0.05;
 
-/// Measures one stream.
 #[derive(Debug, Clone)]
 pub struct Drift {
     rate: f64,

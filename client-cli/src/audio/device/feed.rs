@@ -50,7 +50,7 @@ const MOST_DRIFT: f64 = 0.0025;
 /// The speed differs by this share at most: a twelfth of a semitone.
 const MOST_SPEED: f64 = 0.005;
 
-/// What waits longer than the target by more than this is thrown away at once.
+/// Queued time beyond the target plus this is dropped at once.
 const MOST_EXCESS: Duration = Duration::from_millis(40);
 
 /// The way from the call to one stream of the speakers.
@@ -142,7 +142,7 @@ impl Feed {
         }
     }
 
-    /// What to give to the device for a block of 48 kHz samples that was mixed at `at`; appended to `out`.
+    /// Converts a block of 48 kHz samples that was mixed at `at` for the device; appends to `out`.
     ///
     /// False when the device does not ask for anything or has no `room` for so many samples: the block is not to be heard.
     pub fn block(
@@ -303,7 +303,7 @@ impl TargetDelay {
         }
     }
 
-    /// What there is at first, in seconds, is as good as any.
+    /// Starts with the queued time, in seconds.
     fn begin(&mut self, size: f64) {
         let size = Duration::try_from_secs_f64(size).unwrap_or_default();
         self.size = size.clamp(LEAST_CUSHION, CUSHION * 2);

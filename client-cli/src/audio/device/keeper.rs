@@ -19,7 +19,6 @@ const OWN_STALL: Duration = Duration::from_millis(400);
 /// Tries that never ended; with so many there are no more until one ends.
 const MOST_ABANDONED: u32 = 3;
 
-/// Which device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
     /// The one that the person wants.
@@ -28,21 +27,19 @@ pub enum Choice {
     Other,
 }
 
-/// What is to be done.
+/// An action for the owner of the devices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Open a device as the stream `id`, after closing the stream `after`. [`Keeper::opened`] takes the answer.
     Open {
         /// The stream that it will be.
         id: StreamId,
-        /// Which device.
         choice: Choice,
         /// The period to ask for.
         period: Duration,
         /// The stream to close first: of the same device, which may not be opened twice.
         after: Option<StreamId>,
     },
-    /// Close a stream.
     Close(StreamId),
     /// From now on sound goes by this stream.
     Use(Option<StreamId>),
@@ -52,20 +49,18 @@ pub enum Action {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct OpenError {
-    /// Its class.
     pub fault: Fault,
-    /// What the system says.
+    /// The system's error.
     pub reason: String,
 }
 
-/// What a person is told.
+/// A notice for the person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
     /// Sound goes by a device, and it moves.
     InUse {
-        /// Which.
         device: DeviceInfo,
-        /// Whether it is the wanted one or stands in for it.
+        /// The chosen device, or one that replaces it.
         choice: Choice,
         /// False for the first device of a call.
         again: bool,
@@ -74,23 +69,20 @@ pub enum Notice {
     Lost {
         /// Its name, if it was ever open.
         device: Option<String>,
-        /// Why.
         fault: Fault,
-        /// What the system says, if anything.
+        /// The system's error, if there is one.
         reason: Option<String>,
     },
     /// Something went wrong that does not end the stream. Limited in rate.
     Trouble {
-        /// What.
         fault: Fault,
         /// How often since it was last told.
         count: u64,
-        /// What the system says, if anything.
+        /// The system's error, if there is one.
         reason: Option<String>,
     },
     /// The device has another period from now on.
     Period {
-        /// Which.
         period: Duration,
         /// Wider after xruns, or narrower after calm.
         wider: bool,
@@ -108,7 +100,7 @@ pub enum Health {
     Still,
 }
 
-/// What was told last.
+/// The last notice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Reported {
     Nothing,
@@ -187,7 +179,7 @@ impl Keeper {
         }
     }
 
-    /// What was seen of a stream: callbacks and frames since it was opened.
+    /// Reports callbacks and frames of a stream since it was opened.
     pub fn observe(&mut self, now: Instant, id: StreamId, calls: u64, frames: u64) {
         self.wanted.observe(id, now, calls, frames);
         self.other.observe(id, now, calls, frames);
@@ -251,12 +243,12 @@ impl Keeper {
         self.tell(now);
     }
 
-    /// What is to be done next. To be done in this order.
+    /// The next action. Actions have to be carried out in this order.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
-    /// What is to be told next.
+    /// The next notice.
     pub fn poll_notice(&mut self) -> Option<Notice> {
         self.notices.pop_front()
     }

@@ -179,7 +179,7 @@ impl World {
         }
     }
 
-    /// What was told since the last time, in short.
+    /// The notices since the last call, abbreviated.
     fn told(&mut self) -> Vec<String> {
         let told = self.told.drain(..).map(|(_, notice)| match notice {
             Notice::InUse { device, again, .. } => {

@@ -38,7 +38,6 @@ impl<B: Backend<Tap = CaptureTap>> Microphone<B> {
         }
     }
 
-    /// The side's devices.
     pub fn line(&mut self) -> &mut Line<B> {
         &mut self.line
     }
@@ -84,12 +83,12 @@ impl<B: Backend<Tap = CaptureTap>> Microphone<B> {
         intake.poll(now);
     }
 
-    /// What the engine is to get next.
+    /// The next item for the engine.
     pub fn poll_captured(&mut self) -> Option<Captured> {
         self.intake.as_mut()?.poll_captured()
     }
 
-    /// What is to be told next.
+    /// The next notice.
     pub fn poll_notice(&mut self) -> Option<Notice> {
         self.line.poll_notice()
     }

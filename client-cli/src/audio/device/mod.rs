@@ -1,6 +1,6 @@
 //! Microphone and speakers that may do as they like: stall, lie, vanish and come back.
 //!
-//! What decides has neither devices nor threads nor a clock of its own:
+//! The decisions use neither devices nor threads nor a clock of their own:
 //!
 //! * [`fault`]: what goes wrong, by class;
 //! * [`watch`]: whether an open stream moves;
@@ -56,14 +56,14 @@ const CLOSE_DEADLINE: Duration = Duration::from_millis(300);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
-    /// What one's own voice comes from.
+    /// The input device.
     Microphone,
-    /// What plays the others.
+    /// The output device.
     Speakers,
 }
 
 impl Side {
-    /// Its name for people.
+    /// Its name for a person.
     pub fn name(self) -> &'static str {
         match self {
             Self::Microphone => "microphone",

@@ -1,4 +1,4 @@
-//! Which other device stands in for one that is lost.
+//! The order in which devices replace one that is lost.
 
 /// Devices that are tried, one after the other.
 const TRIES: usize = 8;

@@ -27,16 +27,15 @@ const STALE_AFTER: Duration = Duration::from_millis(100);
 /// The loudest sample that integers of 24 bits have: 1.0 itself would be one too much, and come out as −1.0.
 const BELOW_ONE: f32 = 1.0 - f32::EPSILON;
 
-/// What both ends count and switch.
+/// The state that both ends share.
 #[derive(Debug, Default)]
 pub struct Shared {
     /// Callbacks since the stream was opened.
     pub calls: AtomicU64,
     /// Frames that they moved.
     pub frames: AtomicU64,
-    /// Errors by class.
     pub faults: FaultCounts,
-    /// Whether the microphone's sound is wanted at all.
+    /// True when captured samples are wanted.
     listening: AtomicBool,
     /// Samples of the speakers' ring to throw away, the oldest ones.
     skip: AtomicU64,
@@ -45,7 +44,6 @@ pub struct Shared {
 /// A callback of the microphone.
 #[derive(Debug, Clone, Copy)]
 pub struct CaptureMark {
-    /// When it was.
     pub at: Instant,
     /// How old its first sample was then, as the device says.
     pub age: Duration,
@@ -58,7 +56,6 @@ pub struct CaptureMark {
 /// A callback of the speakers.
 #[derive(Debug, Clone, Copy)]
 pub struct PlaybackMark {
-    /// When it was.
     pub at: Instant,
     /// Samples that were taken out of the ring before, since the stream was opened.
     pub index: u64,
@@ -153,7 +150,7 @@ pub struct PlaybackTap {
 }
 
 impl CaptureEnd {
-    /// What both ends count.
+    /// The shared counts.
     pub fn shared(&self) -> Arc<Shared> {
         self.shared.clone()
     }
@@ -203,7 +200,7 @@ impl CaptureEnd {
 }
 
 impl CaptureTap {
-    /// What both ends count.
+    /// The shared counts.
     pub fn shared(&self) -> &Shared {
         &self.shared
     }
@@ -227,7 +224,7 @@ impl CaptureTap {
 }
 
 impl PlaybackEnd {
-    /// What both ends count.
+    /// The shared counts.
     pub fn shared(&self) -> Arc<Shared> {
         self.shared.clone()
     }
@@ -279,7 +276,7 @@ impl PlaybackEnd {
 }
 
 impl PlaybackTap {
-    /// What both ends count.
+    /// The shared counts.
     pub fn shared(&self) -> &Shared {
         &self.shared
     }

@@ -20,7 +20,7 @@ pub struct Speakers<B: Backend<Tap = PlaybackTap>> {
     quiet: Quiet,
     samples: Vec<f32>,
     unheard: Duration,
-    /// What earlier streams found missing.
+    /// Missing time that earlier streams reported.
     short: Duration,
 }
 
@@ -38,7 +38,6 @@ impl<B: Backend<Tap = PlaybackTap>> Speakers<B> {
         }
     }
 
-    /// The side's devices.
     pub fn line(&mut self) -> &mut Line<B> {
         &mut self.line
     }
@@ -75,7 +74,7 @@ impl<B: Backend<Tap = PlaybackTap>> Speakers<B> {
         }
     }
 
-    /// What is to be told next.
+    /// The next notice.
     pub fn poll_notice(&mut self) -> Option<Notice> {
         self.line.poll_notice()
     }

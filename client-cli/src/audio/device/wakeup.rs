@@ -95,7 +95,6 @@ mod imp {
     #[derive(Debug)]
     pub struct WakeReceiver;
 
-    /// Both ends.
     pub fn wakeup() -> io::Result<(WakeSender, WakeReceiver)> {
         Ok((WakeSender, WakeReceiver))
     }

@@ -1,4 +1,4 @@
-//! Whether a stream that is open moves: a device may open and never ask for sound, or stop without an error.
+//! Watches the progress of an open stream: a device may open and never call back, or stop without an error.
 
 use std::time::{Duration, Instant};
 
@@ -20,15 +20,13 @@ const MOST_AHEAD: Duration = Duration::from_secs(10);
 pub enum Motion {
     /// Just opened: it may begin any moment.
     Waiting,
-    /// Its callbacks come.
     Moving,
-    /// They never came, or do not come any more.
+    /// No callback has come, or callbacks have stopped.
     Still,
-    /// They come without a pause, whatever the clock says.
+    /// Callbacks come faster than real time.
     Racing,
 }
 
-/// Watches one stream.
 #[derive(Debug, Clone, Copy)]
 pub struct Watch {
     patience: Duration,

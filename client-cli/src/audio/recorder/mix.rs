@@ -18,7 +18,6 @@ pub(super) const ROOM: usize = 2000;
 /// Name of standard output in events.
 const STDOUT: &str = "-";
 
-/// The opened destination.
 enum Opened {
     /// A file, which stays as it is until the first sound.
     File(Unused),

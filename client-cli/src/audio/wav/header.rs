@@ -38,7 +38,7 @@ const RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
 /// Most channels of a file.
 const MAX_CHANNELS: u16 = downmix::MAX_CHANNELS as u16;
 
-/// What a header says of the samples that follow it.
+/// The description of the samples that follow.
 pub(super) struct Header {
     pub(super) spec: Spec,
     /// Length of the samples in bytes; `None`: up to the end, or none where a known chunk follows.
@@ -82,7 +82,7 @@ impl Header {
     }
 }
 
-/// What a file of chunks is.
+/// The kind of a file of chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     /// With its length; `None`: not known.

@@ -33,7 +33,7 @@ const RECORDER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Datagrams that are taken before the clock is compared at again.
 const RECEIVE_BATCH: usize = 64;
 
-/// Whoever stayed for so long and never reached the relay was in no call.
+/// A call that lasted longer than this without an answer of the relay has failed.
 const MEDIA_DEADLINE: Duration = Duration::from_secs(3);
 
 /// A call that runs.
@@ -56,7 +56,7 @@ pub(super) struct Call {
     recording_failed: bool,
     /// True after a write error of the output was reported.
     write_error_reported: bool,
-    /// Whether the relay has ever answered.
+    /// True when the relay has answered.
     was_live: bool,
     end: Option<Ending>,
 }
@@ -495,7 +495,7 @@ impl Call {
     async fn leave(mut self, end: Ending) -> Result<Exit, Failure> {
         let counts = self.counts(Instant::now());
         tokio::join!(self.supervisor.leave(), self.sound.devices.close());
-        // Whoever cannot tell control tells the relay.
+        // The relay reports the leave if control cannot be reached.
         self.engine.leave();
         while let Some(transmit) = self.engine.poll_transmit() {
             let _ = self.network.send(transmit.to, &transmit.datagram);

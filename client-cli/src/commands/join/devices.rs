@@ -83,7 +83,7 @@ impl Devices {
         }
     }
 
-    /// What the microphone has for the engine.
+    /// The next captured block.
     pub(super) fn captured(&mut self) -> Option<Captured> {
         self.microphone.as_mut()?.poll_captured()
     }
@@ -102,7 +102,7 @@ impl Devices {
         }
     }
 
-    /// What is to be told next.
+    /// The next notice.
     pub(super) fn poll_notice(&mut self) -> Option<(Side, Notice)> {
         let microphone = self.microphone.as_mut();
         if let Some(notice) = microphone.and_then(|microphone| microphone.poll_notice()) {

@@ -24,7 +24,10 @@ impl Ending {
                 Exit::Denied,
                 "a moderator sent you out of the room; you may join again",
             ),
-            LeaveReason::Banned => (Exit::Denied, "a moderator banned you from the conference"),
+            LeaveReason::Banned => (
+                Exit::Denied,
+                "a moderator banned you from the conference; a moderator can lift the ban",
+            ),
             LeaveReason::Closed => (Exit::NotFound, "the room was closed"),
             LeaveReason::SessionEnded => (
                 Exit::Auth,

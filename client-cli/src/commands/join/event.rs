@@ -25,7 +25,7 @@ pub(super) struct ParticipantShown {
     muted: bool,
 }
 
-/// Everything that `join` says.
+/// An event of a call.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(super) enum CallEvent {
@@ -82,9 +82,9 @@ pub(super) enum CallEvent {
     DeviceInUse {
         side: Side,
         device: String,
-        /// It is not the wanted one.
+        /// True when the device replaces the wanted one.
         stands_in: bool,
-        /// It is not the first one of the call.
+        /// True when another device was in use before.
         again: bool,
         rate: u32,
         channels: u16,
@@ -119,7 +119,7 @@ pub(super) enum CallEvent {
     },
 }
 
-/// All counts of a call.
+/// The counts of a call.
 #[derive(Serialize)]
 pub(super) struct Counts {
     #[serde(flatten)]
@@ -147,7 +147,7 @@ impl From<&Participant> for ParticipantShown {
 }
 
 impl CallEvent {
-    /// What became of the device of a side.
+    /// A device's notice as an event.
     pub(super) fn device(side: Side, notice: Notice) -> Self {
         match notice {
             Notice::InUse {

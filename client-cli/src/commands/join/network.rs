@@ -23,7 +23,6 @@ pub(super) struct Network {
 /// By which of one's addresses the relay is reached.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Route {
-    /// Not checked yet.
     Unknown,
     None,
     By(IpAddr),

@@ -9,7 +9,6 @@ use crate::audio::device::keeper::Notice;
 use crate::audio::device::stats::DevicesStats;
 use crate::audio::{AudioError, Block};
 
-/// None.
 pub(super) struct Devices;
 
 impl Devices {

@@ -7,12 +7,12 @@ use tokio::sync::mpsc;
 use super::CallRequest;
 use super::rejoin_wish::RejoinWish;
 
-/// What a try to come back came to.
+/// The result of an attempt to come back.
 pub(super) enum AttemptOutcome<T> {
     Ended(T),
     /// The network is back: try once more, now.
     Again,
-    /// Nobody wants it any more.
+    /// The call leaves the room.
     Unwanted,
 }
 

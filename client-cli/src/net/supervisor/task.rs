@@ -43,7 +43,6 @@ const MAX_HELD: usize = 1024;
 /// Time that a running exchange of the token gets at the end of the call.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The participation.
 pub(super) struct Task {
     access: Access,
     room: Room,
@@ -61,10 +60,8 @@ enum ServeEnd {
     Lost { lost: Lost, wait: Option<Duration> },
 }
 
-/// A running operation.
 type UnderWay<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A running join.
 type Joining<'a> = UnderWay<'a, Result<Entered, ApiError>>;
 
 /// A running exchange of the token.
@@ -352,7 +349,7 @@ impl Task {
     }
 }
 
-/// What became of an event.
+/// The task's reaction to an event.
 enum EventOutcome {
     Told,
     /// The join has to be made anew.

@@ -41,7 +41,6 @@ pub fn microphones(wake_sender: WakeSender) -> Cards<CaptureTap> {
     }))
 }
 
-/// Speakers.
 pub fn speakers() -> Cards<PlaybackTap> {
     Cards::new(Arc::new(|choice, period| {
         opening::open(Side::Speakers, choice, stream::speakers, period)
@@ -103,7 +102,7 @@ impl<T: Tap + Send + 'static> Backend for Cards<T> {
     }
 }
 
-/// Nobody waits for the answers that are still to come: the streams in them are closed.
+/// Pending answers are dropped, and the streams in them are closed.
 impl<T: Send + 'static> Drop for Cards<T> {
     fn drop(&mut self) {
         let answers = mem::replace(&mut self.answers, channel().1);

@@ -75,7 +75,7 @@ fn config(form: &Form<SampleFormat>) -> StreamConfig {
     }
 }
 
-/// What a stream calls with its errors: counts them, and hands them on to be read elsewhere.
+/// A stream's error callback: counts errors, and passes them on.
 fn errors(
     shared: Arc<Shared>,
 ) -> (
@@ -93,7 +93,7 @@ fn errors(
     (on_error, reasons)
 }
 
-/// What the system says.
+/// The system's error.
 pub(super) fn text(error: &cpal::Error) -> String {
     error.to_string().trim_end_matches('.').to_owned()
 }

@@ -55,7 +55,7 @@ impl Printed for CallEvent {
                 username,
                 accounts: None,
                 ..
-            } => format!("cannot open {username}'s frames: nothing is heard of them"),
+            } => format!("cannot open {username}'s frames: you do not hear this participant"),
             Self::FramesUnreadable {
                 username,
                 accounts: Some(accounts),
@@ -158,7 +158,7 @@ impl Printed for CallEvent {
     }
 }
 
-/// What the system says says more than the class, if it says anything.
+/// The cause of a fault: the system's text where it says more than the class.
 fn why(cause: Fault, problem: Option<&str>) -> String {
     match problem {
         Some(problem) if !cause.says_it_all() => problem.to_owned(),
