@@ -2,18 +2,13 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use super::audio::CallAudio;
 use super::ended_by;
 use super::ending::{Ending, no_media};
 use super::event::{CallEvent, Counts, MediaState, ParticipantShown, leave_reason};
 use super::network::Network;
-use super::pace::Pace;
 use super::plan::Plan;
 use super::sleep::{CHECK_INTERVAL, Clocks};
-use super::sound::{Input, Sound};
-use crate::audio::device::intake::Captured;
-use crate::audio::recorder::{Played, Recorder, RecorderEvent, Speaker};
-use crate::audio::source::Next;
-use crate::audio::{BLOCK, BLOCK_TIME};
 use crate::engine::relays::MediaEvent;
 use crate::engine::{Engine, Event};
 use crate::failure::{Exit, Failure};
@@ -24,12 +19,6 @@ use crate::net::udp::{RECEIVE_LEN, Sockets};
 use crate::output::{Output, print_on_stderr};
 use confab_console::{Signal, Signals};
 
-/// Time between the input's end and leaving, with `--until-end`.
-const LINGER: Duration = Duration::from_secs(1);
-
-/// Time that recordings get at the end. Sound that is not written by then is lost and reported.
-const RECORDER_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// Datagrams that are taken before the clock is compared at again.
 const RECEIVE_BATCH: usize = 64;
 
@@ -39,21 +28,14 @@ const MEDIA_DEADLINE: Duration = Duration::from_secs(3);
 /// A call that runs.
 pub(super) struct Call {
     engine: Engine,
-    sound: Sound,
-    recorder: Option<Recorder>,
+    audio: CallAudio,
     network: Network,
     supervisor: Supervisor,
     output: Output,
     plan: Plan,
-    /// `None` when the input is no source, or has ended.
-    capture: Option<Pace>,
-    capture_started: bool,
-    input_ended: bool,
-    playout: Pace,
     next_stats: Instant,
     clocks: Clocks,
     next_clock_check: Instant,
-    recording_failed: bool,
     /// True after a write error of the output was reported.
     write_error_reported: bool,
     /// True when the relay has answered.
@@ -64,32 +46,23 @@ pub(super) struct Call {
 impl Call {
     pub(super) fn new(
         engine: Engine,
-        mut sound: Sound,
-        recorder: Option<Recorder>,
+        audio: CallAudio,
         sockets: Sockets,
         supervisor: Supervisor,
         output: Output,
         plan: Plan,
     ) -> Self {
-        let start = plan.start;
-        sound.devices.listen(plan.input_at);
+        let start = plan.start();
         Self {
-            capture: matches!(sound.input, Input::Paced(_)).then(|| Pace::new(plan.input_at)),
-            capture_started: false,
-            input_ended: false,
-            // The first block is played at once; it is what the first 10 ms sound like.
-            playout: Pace::new(start.checked_sub(BLOCK_TIME).unwrap_or(start)),
-            next_stats: start + plan.stats_every,
+            next_stats: start + plan.stats_every(),
             network: Network::new(sockets, start),
             clocks: Clocks::new(start, SystemTime::now()),
             next_clock_check: start + CHECK_INTERVAL,
-            recording_failed: false,
             write_error_reported: false,
             was_live: false,
             end: None,
             engine,
-            sound,
-            recorder,
+            audio,
             supervisor,
             output,
             plan,
@@ -97,10 +70,6 @@ impl Call {
     }
 
     pub(super) async fn run(mut self, signals: &mut Signals) -> Result<Exit, Failure> {
-        for name in std::mem::take(&mut self.sound.awaited) {
-            let message = format!("{name} is not open yet; waiting for it");
-            self.output.print(&CallEvent::Warning { message });
-        }
         let mut buffer = [0; RECEIVE_LEN];
         let end = loop {
             self.handle_timeouts(Instant::now());
@@ -125,7 +94,7 @@ impl Call {
                     // It says why before it ends.
                     None => self.finish(Ending::Wanted("failed", Exit::Network)),
                 },
-                () = self.sound.devices.woken() => {}
+                () = self.audio.woken() => {}
                 signal = signals.next() => {
                     let reason = match signal {
                         Signal::Interrupt => "interrupted",
@@ -140,12 +109,10 @@ impl Call {
     }
 
     fn next_deadline(&self) -> Instant {
-        let capture = self.capture.as_ref().map(Pace::next);
         [
             self.engine.poll_timeout(),
-            capture,
-            Some(self.playout.next()),
-            self.plan.leave_at,
+            Some(self.audio.next_deadline()),
+            self.plan.leave_at(),
             Some(self.next_stats),
             Some(self.network.next_check()),
             Some(self.next_clock_check),
@@ -158,132 +125,28 @@ impl Call {
 
     fn handle_timeouts(&mut self, now: Instant) {
         self.check_clocks(now);
-        self.update_devices(now);
-        self.capture(now);
-        self.play(now);
+        self.audio.exchange(now, &mut self.engine, &mut self.plan);
         if self.engine.poll_timeout().is_some_and(|at| now >= at) {
             self.engine.handle_timeout(now);
         }
         if now >= self.next_stats {
-            self.next_stats = now + self.plan.stats_every;
+            self.next_stats = now + self.plan.stats_every();
             self.output.print(&CallEvent::Stats(self.counts(now)));
         }
         if self.network.route_changed(now, self.engine.relay()) {
             self.supervisor.request(CallRequest::NetworkChanged);
             self.engine.route_changed(now);
         }
-        if self.plan.leave_at.is_some_and(|at| now >= at) {
-            let reason = if self.plan.until_end && self.input_ended {
-                "input_ended"
-            } else {
-                "duration"
-            };
+        if let Some(reason) = self.plan.leave_reason(now) {
             self.finish(Ending::Wanted(reason, Exit::Done));
         }
         self.check_output();
-        while let Some(event) = self.recorder.as_mut().and_then(Recorder::poll_event) {
-            self.take_recorder_event(event);
-        }
-    }
-
-    /// Takes from a source what a microphone would have given by now.
-    fn capture(&mut self, now: Instant) {
-        let (Some(pace), Input::Paced(source)) = (&mut self.capture, &mut self.sound.input) else {
-            return;
-        };
-        let due = pace.take(now);
-        if due.skipped > 0 {
-            // A microphone that nobody listened to for so long has lost it too.
-            self.engine.interrupt();
-        }
-        let mut end_of_block = due.first_end;
-        for block in 0..due.skipped + due.blocks {
-            match source.next_block() {
-                Next::Block(samples) => {
-                    if !std::mem::replace(&mut self.capture_started, true) {
-                        let unix_ns = self
-                            .plan
-                            .unix_ns(end_of_block.checked_sub(BLOCK_TIME).unwrap_or(end_of_block));
-                        self.output.print(&CallEvent::CaptureStarted { unix_ns });
-                    }
-                    if block < due.skipped {
-                        continue;
-                    }
-                    self.engine.capture(end_of_block, &samples[..]);
-                }
-                Next::Starved => self.engine.pause(end_of_block),
-                Next::Ended(problem) => {
-                    self.engine.pause(end_of_block);
-                    self.capture = None;
-                    self.input_ended = true;
-                    if self.plan.until_end {
-                        let linger = now + LINGER;
-                        self.plan.leave_at =
-                            Some(self.plan.leave_at.map_or(linger, |at| at.min(linger)));
-                    }
-                    return self.output.print(&CallEvent::InputEnded { problem });
-                }
-            }
-            end_of_block += BLOCK_TIME;
-        }
-    }
-
-    /// Takes what the microphone has, and says what became of the devices.
-    fn update_devices(&mut self, now: Instant) {
-        self.sound.devices.update(now);
-        while let Some(captured) = self.sound.devices.captured() {
-            match captured {
-                Captured::Block(block, end) => {
-                    self.print_capture_started(end);
-                    self.engine.capture(end, &block[..]);
-                }
-                Captured::Interrupted => self.engine.interrupt(),
-            }
-        }
-        while let Some((side, notice)) = self.sound.devices.poll_notice() {
-            self.output.print(&CallEvent::device(side, notice));
-        }
-    }
-
-    /// Plays what is due.
-    fn play(&mut self, now: Instant) {
-        let due = self.playout.take(now);
-        if let Some(recorder) = &mut self.recorder {
-            recorder.skip(due.skipped);
-        }
-        let mut at = due.first_end;
-        for _ in 0..due.blocks {
-            self.play_block(now, at);
-            at += BLOCK_TIME;
-        }
-    }
-
-    fn play_block(&mut self, now: Instant, at: Instant) {
-        let mut mix = Box::new([0.0; BLOCK]);
-        let mut speakers = Vec::new();
-        let recorder = self.recorder.as_ref();
-        let record = recorder.is_some_and(Recorder::wants_speakers);
-        let heard = self.sound.devices.play(now);
-        self.engine
-            .play(at, &mut mix[..], heard, |participant, samples| {
-                if let (true, Ok(block)) = (record, samples.try_into()) {
-                    let speaker = Speaker {
-                        account: participant.username.file_stem().to_string(),
-                        label: participant.sender,
-                    };
-                    speakers.push((speaker, block));
-                }
-            });
-        self.sound.devices.push(now, at, &mix);
-        if let Some(recorder) = &mut self.recorder {
-            recorder.record(Played { mix, speakers });
-        }
     }
 
     fn counts(&self, now: Instant) -> Counts {
         Counts {
             engine: self.engine.stats(),
-            devices: self.sound.devices.stats(now),
+            devices: self.audio.stats(now),
         }
     }
 
@@ -423,7 +286,7 @@ impl Call {
 
     /// Ends the call when standard output has no reader. Reports other write errors once.
     fn check_output(&mut self) {
-        if self.output.is_gone() {
+        if self.output.is_gone() || self.audio.lost_reader() {
             self.finish(Ending::Wanted("output_closed", Exit::Output));
         }
         match self.output.refusal() {
@@ -434,30 +297,6 @@ impl Call {
             }
             Some(_) => {}
             None => self.write_error_reported = false,
-        }
-    }
-
-    fn take_recorder_event(&mut self, event: RecorderEvent) {
-        match event {
-            RecorderEvent::Started(file) => {
-                let unix_ns = self.plan.unix_ns(self.plan.start);
-                self.output.print(&CallEvent::RecordingStarted {
-                    unix_ns,
-                    file: file.display().to_string(),
-                });
-            }
-            RecorderEvent::Failed(error) => {
-                self.recording_failed = true;
-                self.output.print(&CallEvent::Warning {
-                    message: error.to_string(),
-                });
-            }
-            RecorderEvent::Limited(limit) => self.output.print(&CallEvent::Warning {
-                message: limit.to_string(),
-            }),
-            RecorderEvent::NoReader => {
-                self.finish(Ending::Wanted("output_closed", Exit::Output));
-            }
         }
     }
 
@@ -478,15 +317,6 @@ impl Call {
         }
     }
 
-    fn print_capture_started(&mut self, end_of_block: Instant) {
-        if !std::mem::replace(&mut self.capture_started, true) {
-            let start = end_of_block.checked_sub(BLOCK_TIME).unwrap_or(end_of_block);
-            self.output.print(&CallEvent::CaptureStarted {
-                unix_ns: self.plan.unix_ns(start),
-            });
-        }
-    }
-
     /// The first reason to end is the one that counts.
     fn finish(&mut self, end: Ending) {
         self.end.get_or_insert(end);
@@ -494,17 +324,15 @@ impl Call {
 
     async fn leave(mut self, end: Ending) -> Result<Exit, Failure> {
         let counts = self.counts(Instant::now());
-        tokio::join!(self.supervisor.leave(), self.sound.devices.close());
+        tokio::join!(self.supervisor.leave(), self.audio.close_devices());
         // The relay reports the leave if control cannot be reached.
         self.engine.leave();
         while let Some(transmit) = self.engine.poll_transmit() {
             let _ = self.network.send(transmit.to, &transmit.datagram);
         }
-        if let Some(mut recorder) = self.recorder.take() {
-            recorder.finish(RECORDER_TIMEOUT).await;
-            while let Some(event) = recorder.poll_event() {
-                self.take_recorder_event(event);
-            }
+        self.audio.finish_recordings(&self.plan).await;
+        if self.audio.lost_reader() {
+            self.finish(Ending::Wanted("output_closed", Exit::Output));
         }
         let (reason, result) = match (end, self.end.take()) {
             // The recorder has found at the end that standard output has no reader.
@@ -514,10 +342,10 @@ impl Call {
         };
         self.output.print(&CallEvent::Left { reason, counts });
         match result {
-            Ok(Exit::Done) if !self.was_live && self.plan.start.elapsed() > MEDIA_DEADLINE => {
+            Ok(Exit::Done) if !self.was_live && self.plan.start().elapsed() > MEDIA_DEADLINE => {
                 Err(no_media(self.engine.relay()))
             }
-            Ok(Exit::Done | Exit::Interrupted) if self.recording_failed => Ok(Exit::Audio),
+            Ok(Exit::Done | Exit::Interrupted) if self.audio.recording_failed() => Ok(Exit::Audio),
             result => result,
         }
     }

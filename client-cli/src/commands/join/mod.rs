@@ -1,5 +1,6 @@
 //! `join`: into a room, talk and listen, and out again.
 
+mod audio;
 mod call;
 #[cfg(feature = "device")]
 mod devices;
@@ -31,6 +32,7 @@ use crate::net::sign_in::SignInError;
 use crate::net::supervisor::{Joiner, Supervisor};
 use crate::net::udp::Sockets;
 use crate::output::Output;
+use audio::CallAudio;
 use call::Call;
 use event::{CallEvent, ParticipantShown};
 use plan::Plan;
@@ -114,15 +116,8 @@ async fn join(
         participants: joined.others.iter().map(ParticipantShown::from).collect(),
     });
     let plan = Plan::new(&flags, now);
-    let call = Call::new(
-        engine,
-        sound,
-        recorder.take(),
-        sockets,
-        supervisor,
-        output,
-        plan,
-    );
+    let audio = CallAudio::new(sound, recorder.take(), output, &plan);
+    let call = Call::new(engine, audio, sockets, supervisor, output, plan);
     let ended = call.run(signals).await;
     store.flush().await;
     ended
