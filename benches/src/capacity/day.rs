@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_left_on_a_relay_that_was_lost() {
+    fn no_room_stays_on_a_lost_relay() {
         let day = live(&small(&[]));
         assert_eq!(day.loss.relays, 5);
         assert!(day.loss.people > 0 && day.loss.rooms > 0);

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_came_back_is_counted_on() {
+    fn counts_of_a_rejoined_participant_are_added_up() {
         let one = |name, received, concealed| serde_json::json!({"username": name, "frames_received": received, "concealed": concealed});
         let speakers = [one("ann", 5, 1), one("ben", 7, 0), one("ann", 2, 3)];
         let stats = serde_json::json!({"event": "stats", "speakers": speakers});

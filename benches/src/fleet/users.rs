@@ -9,7 +9,7 @@ use super::{Call, Ended, FleetError, Programs};
 /// The client in the folder of the programs.
 const CLIENT: &str = "confab";
 
-/// The way to a server.
+/// How users reach a server.
 #[derive(Debug, Clone)]
 pub struct Users {
     programs: Programs,

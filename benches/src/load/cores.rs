@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_pinned_for_a_while_is_free_again() {
+    fn a_temporary_pin_ends() {
         let before = Cores::available().expect("cores");
         let first: Cores = before.0[0].to_string().parse().expect("a core");
         let meanwhile = first.while_here(Cores::available).expect("may be pinned");

@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused_with_the_reason() {
+    fn impossible_assumptions_are_refused_with_the_reason() {
         for (args, says) in [
             (&["--members", "1"][..], "2..=1000"),
             (&["--speakers", "11"], "more than --members"),

@@ -1,4 +1,4 @@
-//! How long frames stayed in a relay: its histogram, from the kernel's receive timestamp to the end of the send.
+//! How long frames stayed in a relay, from the kernel's receive timestamp to the end of the send: read from its metrics.
 
 use std::time::Duration;
 

@@ -205,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_arrives_is_counted_by_where_it_came_from() {
+    fn arriving_datagrams_are_counted_by_sender() {
         let sockets = "  sl  local_address rem_address   st tx_queue rx_queue drops\n\
                        1: 0100007F:8235 0100007F:1F90 01 00000000:00001100 00:00000000 00000000 0 0 26 2 00000000 7\n\
                        2: 0100007F:8236 0100007F:1F90 01 00000000:00001100 00:00000000 00000000 0 0 27 2 00000000 5\n\

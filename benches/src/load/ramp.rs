@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn who_shares_its_cores_and_is_good_all_the_same_is_good() {
+    fn a_good_step_on_shared_cores_is_good() {
         let crowded = Measured {
             relay_cores: Some(0.6),
             relay_waited_cores: Some(0.3),

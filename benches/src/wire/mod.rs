@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_sent_passes_there_and_back() {
+    async fn datagrams_pass_in_both_directions() {
         let pair = Pair::new().await;
         let port = pair.ask(DEADLINE).await.expect("it passes");
         assert_eq!(
@@ -267,7 +267,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn one_process_is_cut_off_and_others_are_not() {
+    async fn a_cut_process_is_cut_off_and_others_are_not() {
         let pair = Pair::new().await;
         pair.wire.cut(Scope::Process(1));
         assert!(pair.ask(DEADLINE).await.is_some());

@@ -180,7 +180,7 @@ struct AccountExport {
 }
 
 impl Printed for AccountExport {
-    /// JSON for a person, too: whoever keeps it in a file can read it by a program.
+    /// JSON for a person, too: a program can read it from a file.
     fn lines(&self) -> Vec<String> {
         let json = format!("{:#}", self.data);
         text::json_escaped(&json)

@@ -173,7 +173,7 @@ fn a_voice_that_nobody_announces_is_never_heard() {
 }
 
 #[test]
-fn who_left_is_not_heard_any_more() {
+fn a_participant_who_left_is_not_heard() {
     let mut world = talking(&[0, 1], 1);
     world.run(2 * SECOND);
     world.announce_left(0);
@@ -244,7 +244,7 @@ fn a_relay_that_comes_back_by_itself_needs_nobody() {
 }
 
 #[test]
-fn who_joined_afresh_after_all_was_lost_is_heard_under_its_new_key() {
+fn a_participant_with_a_fresh_join_is_heard_under_its_new_key() {
     let mut world = talking(&[0, 1], 1);
     world.run(2 * SECOND);
     let mut afresh = joined(0, &[0, 1], 5);
@@ -263,7 +263,7 @@ fn who_joined_afresh_after_all_was_lost_is_heard_under_its_new_key() {
 }
 
 #[test]
-fn who_joined_afresh_under_the_leaf_that_was_another_s_is_heard() {
+fn a_fresh_join_under_another_participants_former_leaf_is_heard() {
     let mut world = talking(&[0, 1], 1);
     world.run(2 * SECOND);
     // Both come back in the other order: each has the label and the leaf that the other had.
@@ -300,7 +300,7 @@ fn a_bye_without_a_word_from_control_leads_to_a_new_session() {
 }
 
 #[test]
-fn who_is_muted_sends_no_voice_and_goes_on_in_time_afterwards() {
+fn a_muted_participant_sends_no_voice_and_continues_its_timestamps() {
     let mut world = talking(&[0, 1], 1);
     world.run(2 * SECOND);
     let mut muted = participant(0);
@@ -337,7 +337,7 @@ fn a_pause_of_the_input_is_no_loss() {
 }
 
 #[test]
-fn what_was_said_before_the_voice_broke_off_is_not_sent_seconds_later() {
+fn samples_from_before_an_interruption_are_not_sent_after_it() {
     // With nothing and with half a frame left.
     for extra in [0, 10] {
         let mut world = talking(&[0, 1], 1);
@@ -357,7 +357,7 @@ fn what_was_said_before_the_voice_broke_off_is_not_sent_seconds_later() {
 }
 
 #[test]
-fn what_no_device_plays_is_not_counted_as_heard() {
+fn samples_that_no_device_plays_are_not_counted_as_heard() {
     let mut world = talking(&[0, 1], 1);
     world.run(2 * SECOND);
     let heard = of(&world.client(1).engine.stats(), 0);

@@ -1,7 +1,7 @@
 //! The media sessions of a participation: one, or several while it moves from relay to relay.
 //!
-//! While it moves, frames go to all, for others may still listen at an old one; whoever hears a frame twice knows it by
-//! its key id and counter.
+//! While it moves, frames go to all relays, for other participants may still be at an old one. A receiver recognizes a
+//! frame that it gets twice by its key id and counter.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn somebody_who_came_back_under_the_same_label_went_and_came() {
+    fn a_participant_who_rejoined_under_the_same_label_left_and_joined() {
         let mut roster = Roster::new(&testing::joined(0, &[0, 1], 5));
         let mut later = testing::joined(0, &[0, 1], 9);
         later.others[0].join_id = confab_protocol::control::JoinId::new([77; 16]);

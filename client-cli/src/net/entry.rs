@@ -107,7 +107,7 @@ impl Room {
                 Err(error) => error,
             };
             let pause = match retry::for_the_room(&error, crate::random::fraction()) {
-                // Whoever comes first is better told at once.
+                // A first join fails at once: the person is waiting.
                 Some(_) if resume.is_none() && error.code() == Some(ErrorCode::NoRelay) => None,
                 pause => pause.filter(|pause| Instant::now() + *pause < give_up),
             };
@@ -152,8 +152,8 @@ pub(super) fn is_limit(error: &SignInError) -> bool {
     error.api().and_then(ApiError::code) == Some(ErrorCode::LimitReached)
 }
 
-/// True when trying again would end the same. What whoever is on the way can say as well as the server is never final: a
-/// certificate that does not hold, a version that there is not.
+/// True when trying again would fail the same way. An answer that an attacker on the path can forge is never final: a
+/// certificate that is refused, an unsupported version.
 pub(super) fn is_final(error: &SignInError) -> bool {
     let refused = |error: &ApiError| {
         matches!(

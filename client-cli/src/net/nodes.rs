@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_learnt_is_kept_once_newest_first_and_bounded() {
+    fn learnt_nodes_are_kept_once_newest_first_and_bounded() {
         let mut nodes = Nodes::new("a:1".parse().unwrap(), servers(&["b:1"]));
         nodes.learn(servers(&["c:1", "a:1", "c:1"]));
         assert_eq!(nodes.others(), servers(&["c:1", "b:1"]));

@@ -217,7 +217,7 @@ async fn a_room_that_changes_its_node_is_asked_for_again_on_the_same_connection(
 }
 
 #[tokio::test]
-async fn who_comes_first_is_told_at_once_that_there_is_no_relay() {
+async fn a_first_join_without_a_relay_fails_at_once() {
     let node = Node::start(|request| match request {
         request::Kind::JoinRoom(_) => refuse(ErrorCode::NoRelay),
         other => kindly(other),
@@ -228,7 +228,7 @@ async fn who_comes_first_is_told_at_once_that_there_is_no_relay() {
 }
 
 #[tokio::test]
-async fn who_is_sent_to_a_node_that_has_just_died_gets_in_when_another_has_the_room() {
+async fn a_join_redirected_to_a_dead_node_succeeds_at_the_rooms_next_node() {
     let dead = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
     let asked = AtomicU32::new(0);
     let redirect = redirecting(dead);

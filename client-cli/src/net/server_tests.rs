@@ -223,7 +223,7 @@ async fn nodes_that_send_one_round_and_round_are_not_followed_for_ever() {
 }
 
 #[tokio::test]
-async fn when_its_node_is_gone_a_client_goes_to_another_that_it_was_told_of() {
+async fn a_client_of_a_dead_node_connects_to_a_known_other_node() {
     let other = Node::start(kindly);
     let first = other.start_beside(telling(other.address));
     let (access, _home) = first.logged_in(u64::MAX).await;
@@ -262,7 +262,7 @@ impl std::io::Write for Log {
 }
 
 #[tokio::test]
-async fn what_is_logged_holds_no_secret_and_no_address() {
+async fn the_log_has_no_secret_and_no_address() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_comes_begins_the_count_anew() {
+    fn any_datagram_restarts_the_silence_timer() {
         let mut watch = Watch::default();
         for heard in 1..50 {
             for _ in 0..9 {

@@ -175,7 +175,7 @@ pub enum TrustError {
     /// By this machine's clock the certificate is valid no more.
     #[error(
         "the certificate of the server {server} was valid until {until}, and this machine's clock says {now} UTC, {since} \
-         later: set the clock if that is wrong, or tell whoever runs the server to renew the certificate"
+         later: set the clock if that is wrong, or ask the server's operator to renew the certificate"
     )]
     Expired {
         server: String,
@@ -228,8 +228,8 @@ const ADVICE: &str = "Ask its operator what `confab-control fingerprint` prints 
 /// The name that one handshake asks for, and the proof that it expects.
 #[derive(Debug, Clone)]
 pub(super) struct Check {
-    /// The name that the server is asked for. A node shows the cluster's certificate to whoever asks for the cluster's
-    /// name, and its public one, if it has one, to everybody else.
+    /// The server name of the handshake. For the cluster's name a node shows the cluster's certificate, and for any other
+    /// its public one, if it has one.
     pub(super) name: String,
     pub(super) proof: Proof,
 }

@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_gives_the_fingerprint_of_the_clusters_authority_and_trusts_nothing() {
+    fn examining_a_server_returns_its_authoritys_fingerprint_and_trusts_nothing() {
         let (ca, other) = (authority(), authority());
         let node = leaf(&ca, CLUSTER_SERVER_NAME);
         let seen = judge(Proof::Any, &node, ends_in(&ca));

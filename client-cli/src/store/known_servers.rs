@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_remembered_first_stays_until_it_is_replaced() {
+    async fn the_first_remembered_trust_stays_until_it_is_replaced() {
         let (store, _home) = store().await;
         let pinned = |name: &str| Remembered::Pinned(Fingerprint::of(name.as_bytes()));
         let public = Remembered::Public {

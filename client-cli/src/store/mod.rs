@@ -136,7 +136,7 @@ impl Store {
         self.disk.run(&path, read).await
     }
 
-    /// Replaces a file in one step: whoever reads it finds the old or the new, and after a power cut too.
+    /// Replaces a file in one step: a reader finds the old content or the new, and after a power cut too.
     async fn write(&self, name: &str, text: Zeroizing<String>) -> Result<(), StoreError> {
         let path = self.dir.join(name);
         let temporary = self.dir.join(format!(".{name}.{}", std::process::id()));
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_else_can_read_what_is_kept() {
+    async fn files_of_the_store_are_readable_by_their_user_only() {
         let home = tempfile::tempdir().unwrap();
         let dir = home.path().join("a/confab");
         let store = Store::open(Some(dir.clone())).await.unwrap();

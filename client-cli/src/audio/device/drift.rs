@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_said_too_early() {
+    fn drift_is_unknown_in_the_first_seconds() {
         let mut drift = Drift::new(48_000);
         assert_eq!(drift.ppm(), None);
         run(&mut drift, Instant::now(), 0.0, 5.0, 1);

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_said_is_said_later_though_nothing_comes_any_more() {
+    fn suppressed_faults_are_reported_later_even_without_new_ones() {
         let start = Instant::now();
         let mut report = Report::default();
         report.add(1);

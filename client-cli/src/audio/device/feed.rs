@@ -20,7 +20,7 @@ const CUSHION: Duration = Duration::from_millis(7);
 const LEAST_CUSHION: Duration = Duration::from_millis(3);
 const MOST_CUSHION: Duration = Duration::from_millis(60);
 
-/// The target_delay grows by what was missing, within these, where that happens again within so long: a machine that stands
+/// The target delay grows by the missing time, within these, where that happens again within so long: a machine that stands
 /// still once a minute is not worth delay all the time.
 const WIDEN_BY: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(10));
 const AGAIN_WITHIN: Duration = Duration::from_secs(10);
@@ -28,7 +28,7 @@ const AGAIN_WITHIN: Duration = Duration::from_secs(10);
 /// Shortages closer together than this are one.
 const ONE_SHORTAGE: Duration = Duration::from_millis(100);
 
-/// So many seconds say what is needed. When more than this was always there the target_delay shrinks, in each second by this
+/// So many seconds say what is needed. When more than this was always there the target delay shrinks, in each second by this
 /// part of it within these limits: nobody hears sound that is faster by 650 parts of a million.
 const CALM: usize = 10;
 const SPARE: Duration = Duration::from_millis(4);

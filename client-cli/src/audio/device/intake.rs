@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_device_kept_while_the_program_stood_still_is_not_given_out() {
+    fn samples_buffered_by_the_device_during_a_stall_are_dropped() {
         // The program stood still for 3 s just before and just after the call began.
         for since in [990, 1010, 3995] {
             let mut card = Card::new(48_000, since);

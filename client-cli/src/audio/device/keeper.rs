@@ -1,8 +1,8 @@
 //! Keeps one side of a call, the microphone or the speakers, at a device that moves.
 //!
 //! The wanted device is opened, and opened again for as long as the call lasts whenever it is lost. While it is not there
-//! another one is used if there is one; the wanted one is used again once it moves. Nothing here opens anything: streams
-//! are opened and closed by whoever does what [`poll_action`](Keeper::poll_action) says, on any thread, in any time.
+//! another one is used if there is one; the wanted one is used again once it moves. The keeper does no
+//! I/O: its owner opens and closes streams as [`poll_action`](Keeper::poll_action) says, on any thread, in any time.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_microphone_hears_is_there_with_its_time() {
+    fn captured_samples_keep_their_time() {
         let (mut end, mut tap) = capture(48_000, 2, WakeSender::disconnected());
         let start = Instant::now();
         end.write_captured(start, MS, &[0.5, 0.25, 0.5, 0.25], |s: f32| s);
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waited_while_the_speakers_stood_still_is_not_played_later() {
+    fn samples_queued_during_a_stall_of_the_speakers_are_not_played() {
         let (mut end, mut tap) = playback(48_000, 1);
         let start = Instant::now();
         tap.push(&[0.5; 960]);

@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_seen_does_not_count_against_the_device() {
+    fn time_without_observation_does_not_count_against_the_device() {
         let start = Instant::now();
         let mut watch = Watch::new(start, PERIOD, 48_000);
         watch.observe(start + ms(100), 10, 4800);

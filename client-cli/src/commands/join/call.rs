@@ -170,7 +170,7 @@ impl Call {
     }
 
     fn take_engine_event(&mut self, event: Event) {
-        let said = match event {
+        let printed = match event {
             Event::ParticipantJoined(participant) => {
                 CallEvent::ParticipantJoined(ParticipantShown::from(&participant))
             }
@@ -225,7 +225,7 @@ impl Call {
                 }));
             }
         };
-        self.output.print(&said);
+        self.output.print(&printed);
     }
 
     fn take_update(&mut self, update: Update) {

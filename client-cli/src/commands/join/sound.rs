@@ -19,7 +19,7 @@ use crate::flags::Join;
 const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) enum Input {
-    /// Nothing is said, or the devices have a microphone.
+    /// No source: silence, or the devices have a microphone.
     None,
     /// At the pace of the clock.
     Paced(Source),

@@ -25,9 +25,9 @@ const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 /// was lost soon, as it takes the shorter of both sides' times. See `Silence` for a connection that stands.
 const IDLE_TIMEOUT: Duration = CONNECT_TIMEOUT;
 
-/// The round trip that is taken to be there until one is measured. A lost opening is sent again after three times that, and then at
-/// intervals that double: with QUIC's 333 ms (RFC 9002 §6.2.2) one loss would cost whoever joins a second. To somebody farther away it
-/// costs a datagram.
+/// The round trip that is assumed until one is measured. A lost first datagram is sent again after three times that, and then
+/// at doubling intervals: with QUIC's 333 ms (RFC 9002 §6.2.2) one loss would delay a join by a second. Over a longer path the
+/// client sends one datagram too many.
 const INITIAL_RTT: Duration = Duration::from_millis(100);
 
 /// Time between two signs of life on an idle connection.

@@ -197,8 +197,8 @@ fn check_keys(value: &serde_json::Value) {
 
 #[test]
 fn the_page_lists_every_event_and_every_field() {
-    for said in everything() {
-        let value = serde_json::to_value(&said).unwrap();
+    for event in everything() {
+        let value = serde_json::to_value(&event).unwrap();
         let event = value["event"].as_str().unwrap();
         assert!(
             PAGE.contains(&format!("| `{event}` |")),
@@ -218,7 +218,7 @@ fn the_page_lists_every_cause() {
 }
 
 #[test]
-fn what_happens_to_a_device_is_said_in_plain_words() {
+fn device_events_are_printed_in_plain_words() {
     let lost = |device: Option<&str>, fault, reason: Option<&str>| {
         let notice = Notice::Lost {
             device: device.map(str::to_owned),
@@ -250,9 +250,9 @@ fn what_happens_to_a_device_is_said_in_plain_words() {
 
 #[test]
 fn a_line_for_a_person_is_one_line_except_the_last() {
-    for said in everything() {
-        let lines = said.lines();
-        assert!(lines.len() <= 1 || matches!(said, CallEvent::Left { .. }));
+    for event in everything() {
+        let lines = event.lines();
+        assert!(lines.len() <= 1 || matches!(event, CallEvent::Left { .. }));
         assert!(!lines.concat().contains('\n'), "{lines:?}");
     }
 }
