@@ -301,7 +301,7 @@ impl Call {
                     .probe_media(join, self.grant.connection_id, self.now);
             }
             2 => self.engine.route_changed(self.now),
-            _ => self.engine.woke(self.now),
+            _ => self.engine.resume_after_sleep(self.now),
         }
     }
 

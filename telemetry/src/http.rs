@@ -17,11 +17,11 @@ use tokio::sync::Semaphore;
 const PROMETHEUS: &str = "text/plain; version=0.0.4";
 /// Connections at a time; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 32;
-/// A request's head has to be whole by then.
+/// Time limit for the head of a request.
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 /// A connection is closed after this time, whatever it does.
 const CONNECTION_DEADLINE: Duration = Duration::from_secs(60);
-/// After a connection could not be taken the next one is.
+/// Pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The state of a server, as its HTTP pages give it.

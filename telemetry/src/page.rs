@@ -45,6 +45,7 @@ impl Page {
         self.line(name, "", value);
     }
 
+    /// Writes a counter.
     pub fn counter(&mut self, name: &str, help: &str, value: impl Display) {
         self.head(name, "counter", help);
         self.line(name, "", value);

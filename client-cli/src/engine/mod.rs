@@ -71,7 +71,7 @@ pub enum Event {
     Speaking(Speaking),
     /// A participant's frames do not decrypt.
     Unreadable(Participant, Unreadable),
-    /// The way to the relay.
+    /// A change of the media path.
     Media(MediaEvent),
 }
 
@@ -88,13 +88,13 @@ pub struct Engine {
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
     frames_sent: u64,
-    /// In percent.
+    /// Expected loss of sent packets, in percent.
     expected_loss: u8,
     drops: Drops,
 }
 
 impl Engine {
-    /// A participation that has just begun. Its first keep-alives go out at the first
+    /// An engine for a new join. Its first keep-alives are sent at the first
     /// [`handle_timeout`](Self::handle_timeout).
     pub fn new(
         joined: &Joined,
@@ -146,14 +146,14 @@ impl Engine {
         self.roster.others()
     }
 
-    /// The relay's address that is in use.
+    /// The relay's address in use.
     pub fn relay(&self) -> Option<SocketAddr> {
         self.relays.active().address()
     }
 
-    /// Goes on with what a resumed or a fresh join gave.
+    /// Takes the answer to a resumed or a fresh join.
     ///
-    /// In a resumed one keys and counters go on; a fresh one has keys of its own. Without media in it, the session stays.
+    /// After a resumed join keys and counters go on; a fresh one has new keys. Without media in the answer the session stays.
     pub fn rejoined(&mut self, joined: &Joined, now: Instant) {
         let fresh = joined.me.join_id != self.join_id() || Some(joined.leaf) != self.me().leaf;
         let changes = self.roster.replace(joined).into_iter();
@@ -201,7 +201,7 @@ impl Engine {
         self.relays.route_changed(now, &mut self.transmits);
     }
 
-    /// The machine or the program slept.
+    /// The machine or the program was suspended.
     pub fn resume_after_sleep(&mut self, now: Instant) {
         self.relays.resume_after_sleep(now, &mut self.transmits);
     }
@@ -243,7 +243,7 @@ impl Engine {
             .min()
     }
 
-    /// Does what is due.
+    /// Handles deadlines that have passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.relays.handle_timeout(now, &mut self.transmits);
         self.take_media_events();
@@ -260,12 +260,12 @@ impl Engine {
         self.transmits.pop_front()
     }
 
-    /// The next thing that happened.
+    /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
-    /// Takes a block of one's own voice (48 kHz mono) that ended at `now`.
+    /// Takes a captured block (48 kHz mono) that ended at `now`.
     pub fn capture(&mut self, now: Instant, block: &[f32]) {
         if !self.me().may_speak() {
             // The relay would drop it.
@@ -286,7 +286,7 @@ impl Engine {
         self.talker.interrupt();
     }
 
-    /// Fills `mix` with what is to be heard at `now`, and shows each speaker's samples. `heard`: false when no device
+    /// Fills `mix` with the samples for `now`, and calls `each` with each speaker's. `heard`: false when no device
     /// will play it.
     pub fn play(
         &mut self,
@@ -298,7 +298,7 @@ impl Engine {
         self.speakers.play(now, mix, heard, each);
     }
 
-    /// Says goodbye to the relay. Control is told by its own way.
+    /// Tells the relay that the session ends. Control is told separately.
     pub fn leave(&mut self) {
         self.relays.bye(&mut self.transmits);
     }
@@ -332,7 +332,7 @@ impl Engine {
         }
     }
 
-    /// Prepares the encoder for what pongs say of the way up.
+    /// Sets the encoder's expected loss to that of the uplink, as pongs report it.
     fn expect_loss(&mut self) {
         let percent = self.relays.active().uplink_loss().unwrap_or(0.0) * 100.0;
         let percent = percent.round().clamp(0.0, 100.0) as u8;
@@ -398,7 +398,7 @@ impl Engine {
         }
     }
 
-    /// A frame of `leaf` gave no voice.
+    /// Counts a frame of `leaf` that gave no voice.
     fn count_unreadable(&mut self, now: Instant, leaf: u32) {
         let mut others = self.roster.others();
         let Some(participant) = others.find(|participant| participant.leaf == Some(leaf)) else {
@@ -435,7 +435,7 @@ impl Engine {
         }
     }
 
-    /// From now on `participant` can be heard under its own key, if it has a leaf.
+    /// Adds a participant's key and speaker, if it has a leaf.
     fn add_participant(&mut self, participant: &Participant) {
         let Some(leaf) = participant.leaf else {
             return;
@@ -445,7 +445,7 @@ impl Engine {
         self.speakers.add(leaf, participant.clone());
     }
 
-    /// From now on nobody is heard under the leaf of `participant`.
+    /// Removes a participant's key and speaker.
     fn remove_participant(&mut self, participant: &Participant) {
         let Some(leaf) = participant.leaf else {
             return;
@@ -456,7 +456,7 @@ impl Engine {
         self.readability.forget(leaf);
     }
 
-    /// Opens the frames that came before the news of who sent them.
+    /// Decrypts the held frames of a participant that is known now.
     fn open_held(&mut self, participant: &Participant, now: Instant) {
         let Some(leaf) = participant.leaf else {
             return;

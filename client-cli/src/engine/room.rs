@@ -16,18 +16,18 @@ pub struct Joined {
     pub me: Participant,
     pub leaf: u32,
     pub others: Vec<Participant>,
-    /// Where the media goes; `None` when the session that there is stays, as only a resumed join may have it.
+    /// The media session; `None` when the existing one stays, after a resumed join only.
     pub media: Option<MediaGrant>,
     /// The room secret, from which the frame keys are derived.
     pub secret: RoomSecret,
-    /// For taking the join up again; `None` in the answer to that.
+    /// The secret for resuming the join; `None` in the answer to a resumed one.
     pub resume: Option<ResumeSecret>,
 }
 
 /// A change of the room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoomEvent {
-    /// The room's revision after it.
+    /// The room's revision after the change.
     pub revision: u64,
     pub change: Change,
 }
@@ -57,7 +57,7 @@ pub enum RosterChange {
     },
 }
 
-/// Everyone in the room, oneself included.
+/// The participants of the room, this client included.
 #[derive(Debug, Clone)]
 pub struct Roster {
     revision: u64,
@@ -94,7 +94,7 @@ impl Joined {
 }
 
 impl Roster {
-    /// The room as a join showed it.
+    /// The participants in the answer to a join.
     pub fn new(joined: &Joined) -> Self {
         let everyone = joined.others.iter().chain([&joined.me]);
         Self {
@@ -138,7 +138,8 @@ impl Roster {
         }
     }
 
-    /// Takes the room over from a later join, and says what is different: who went first, then who came or changed.
+    /// Replaces the participants by those of a later join. Returns the changes: those who left first, then those who joined or
+    /// changed.
     pub fn replace(&mut self, joined: &Joined) -> Vec<RosterChange> {
         let new = Self::new(joined);
         let is_same =

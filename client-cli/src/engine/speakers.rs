@@ -9,19 +9,19 @@ use confab_voice::{CodecError, Listener, ReceivedFrame, SAMPLE_RATE};
 
 use super::stats::SpeakerStats;
 
-/// Time without a frame that says "voice" after which somebody is taken to have stopped speaking.
+/// Time without a voice frame after which a participant counts as silent.
 const SPEAKING_HOLD: Duration = Duration::from_millis(400);
 
-/// Of so many of those who left counts are kept, the latest.
+/// Number of participants who left whose counts are kept, the latest.
 const MAX_GONE: usize = 256;
 
-/// Why an opened frame was not taken.
+/// Why a decrypted frame was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// The plaintext is not a voice frame.
     #[error("not a voice frame: {0}")]
     Payload(#[from] MediaError),
-    /// No decoder for it.
+    /// The decoder could not be created.
     #[error(transparent)]
     Codec(#[from] CodecError),
 }
@@ -46,10 +46,10 @@ struct Speaker {
     participant: Participant,
     speaking: bool,
     voice_until: Option<Instant>,
-    /// The relay stopped forwarding it: what comes next begins anew and what is missing was not lost.
+    /// The relay stopped forwarding this speaker: the next frame begins a talkspurt, and missing frames are not counted as lost.
     suppressed: bool,
     duplicates: u64,
-    /// Sum of the squares of all samples heard, and their number.
+    /// Sum of the squares of the played samples, and their number.
     energy: f64,
     samples: u64,
     /// Samples that were mixed and that no device played.
@@ -57,7 +57,7 @@ struct Speaker {
 }
 
 impl Speakers {
-    /// From now on `participant` may be heard as `leaf`. A speaker with the same leaf before is gone.
+    /// Adds a participant under `leaf`, in place of an earlier one.
     pub fn add(&mut self, leaf: u32, participant: Participant) {
         self.remove(leaf);
         let speaker = Speaker {
@@ -81,7 +81,7 @@ impl Speakers {
         }
     }
 
-    /// From now on nobody is heard as `leaf`.
+    /// Removes the participant under `leaf`, and keeps its counts.
     pub fn remove(&mut self, leaf: u32) {
         let stats = self.stats_of(leaf);
         if self.by_leaf.remove(&leaf).is_some() {
@@ -93,7 +93,7 @@ impl Speakers {
         self.listener.remove(leaf);
     }
 
-    /// Takes an opened frame of `leaf`.
+    /// Takes a decrypted frame of `leaf`. `Some`: its participant began to speak.
     pub fn push(
         &mut self,
         now: Instant,
@@ -122,14 +122,14 @@ impl Speakers {
         Ok(speaker.set_speaking(true))
     }
 
-    /// A frame of `leaf` came a second time.
+    /// Counts a frame of `leaf` that was received a second time.
     pub fn count_duplicate(&mut self, leaf: u32) {
         if let Some(speaker) = self.by_leaf.get_mut(&leaf) {
             speaker.duplicates += 1;
         }
     }
 
-    /// The relay does not forward this sender any more: others are louder.
+    /// The relay has stopped forwarding this sender: others are louder.
     pub fn suppress(&mut self, sender: u16) -> Option<Speaking> {
         let (leaf, speaker) = self
             .by_leaf
@@ -152,7 +152,7 @@ impl Speakers {
         })
     }
 
-    /// When [`expire`](Self::expire) has something to say.
+    /// When [`expire`](Self::expire) is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.by_leaf
             .values()
@@ -160,7 +160,7 @@ impl Speakers {
             .min()
     }
 
-    /// Fills `mix`; shows who gave what to it. What is not `heard` is counted apart.
+    /// Fills `mix`, and calls `each` with each participant's samples. Samples that are not `heard` are counted apart.
     pub fn play(
         &mut self,
         now: Instant,
@@ -187,7 +187,7 @@ impl Speakers {
         });
     }
 
-    /// Everyone's counts, those who left first.
+    /// The counts of all participants, those who left first.
     pub fn stats(&self) -> Vec<SpeakerStats> {
         let here = self.by_leaf.keys().filter_map(|leaf| self.stats_of(*leaf));
         self.gone.iter().cloned().chain(here).collect()

@@ -33,7 +33,7 @@ pub enum ApiError {
     Malformed(&'static str),
 }
 
-/// A join of this client, and what proves that.
+/// A join of this client, and its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnJoin {
     pub id: JoinId,
@@ -41,11 +41,11 @@ pub struct OwnJoin {
     pub secret: ResumeSecret,
 }
 
-/// A join to take up again.
+/// A join to resume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resume {
     pub join: OwnJoin,
-    /// The media session that is to stay: one on which the relay answers.
+    /// The media session to keep: one on which the relay answers.
     pub live: Option<ConnectionId>,
 }
 
@@ -65,16 +65,16 @@ impl From<BadField> for ApiError {
     }
 }
 
-/// A join gives media, unless there was some that stays.
+/// The error for an answer without media where no session is kept.
 pub(super) const NO_MEDIA: ApiError = ApiError::Malformed("a join without media");
 
-/// A join that is not taken up gives the secret for that.
+/// The error for a new join whose answer lacks the resume secret.
 pub(super) const NO_SECRET: ApiError = ApiError::Malformed("a join without its resume secret");
 
 /// The optional capabilities of this client.
 const CAPABILITIES: [Capability; 2] = [Capability::RedundantCopies, Capability::Dred];
 
-/// Entries of a list at most, all its pages together. More than any server allows of anything.
+/// Most entries of a list, over all its pages. More than any server allows.
 const MAX_LISTED: usize = 100_000;
 
 const ENDLESS: ApiError = ApiError::Malformed("a list without an end");
@@ -202,7 +202,7 @@ impl Link {
         all_pages(page).await
     }
 
-    /// Goes into a conference's room, or takes an earlier join up again; `region` is where one is.
+    /// Joins a conference's room, or resumes an earlier join; `region` is the participant's.
     /// [`ApiError::Elsewhere`] says where the room is. The answer has media unless the live session stays.
     pub async fn join(
         &self,
@@ -241,7 +241,7 @@ impl Link {
         }
     }
 
-    /// Tells whether a relay answers. Nobody waits for the answer: a link that is gone tells by other ways.
+    /// Reports whether a relay answers. The response is ignored.
     pub fn report_media(&self, report: MediaReport, secret: &ResumeSecret) {
         let message = wire::ReportMedia {
             conference_id: report.conference.to_wire(),
@@ -253,7 +253,7 @@ impl Link {
         self.tell(request::Kind::ReportMedia(message));
     }
 
-    /// Tells that frames under a leaf do not open. Nobody waits for the answer.
+    /// Reports that frames under a leaf do not open. The response is ignored.
     pub fn report_frames(&self, conference: ConferenceId, join: &OwnJoin, frames: Unreadable) {
         self.tell(request::Kind::ReportFrames(wire::ReportFrames {
             conference_id: conference.to_wire(),
@@ -265,7 +265,7 @@ impl Link {
         }));
     }
 
-    /// Sends a request whose answer nobody waits for.
+    /// Sends a request and ignores its response.
     fn tell(&self, kind: request::Kind) {
         let request = self.send(kind);
         tokio::spawn(async move {
@@ -275,7 +275,7 @@ impl Link {
         });
     }
 
-    /// Ends one's participation in the room.
+    /// Leaves the room.
     pub async fn leave(&self, slug: &Slug, join: JoinId) -> Result<(), ApiError> {
         let request = wire::LeaveRoom {
             slug: slug.to_string(),
@@ -308,7 +308,7 @@ async fn all_pages<T>(
     Err(ENDLESS)
 }
 
-/// Refuses a room whose keys or media this client does not know: there is nothing to fall back to.
+/// Refuses a room whose key scheme or media version this client does not support.
 fn check_room(joined: &wire::RoomJoined) -> Result<(), ApiError> {
     if joined.key_scheme() != KeyScheme::RoomSecret {
         return Err(ApiError::Malformed(

@@ -14,11 +14,11 @@ use crate::engine::room::{Change, RoomEvent};
 pub enum ServerEvent {
     /// A participant joined, left or changed.
     Room(ConferenceId, RoomEvent),
-    /// This participation is over.
+    /// The server ended this participation.
     Removed(JoinId, LeaveReason),
-    /// Go to another relay.
+    /// The room moved to another relay.
     MediaMoved(JoinId, MediaGrant),
-    /// Ask the relay for a sign on this media session, and report it.
+    /// Probe the relay on this media session, and report the result.
     ProbeMedia(JoinId, ConnectionId),
     /// The node is going away: connect again after this.
     GoingAway(Duration),
@@ -28,7 +28,7 @@ pub enum ServerEvent {
     FramesUnreadable {
         conference: ConferenceId,
         sender: u16,
-        /// Accounts that say so.
+        /// Number of accounts that reported it.
         accounts: u32,
     },
 }

@@ -24,19 +24,19 @@ use super::{Fingerprint, Server};
 use connect::{Connected, connect_to_any, resolve_in_time, unreachable};
 use exchange::{read_events, request_in_time};
 
-/// Time for the server to hear a goodbye. One that is not heard costs it an idle timeout, and nobody else anything.
+/// Time limit for closing a connection. If the close is lost, the server waits for its idle timeout.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Close code of a node that goes away.
 const GOING_AWAY: VarInt = VarInt::from_u32(1);
 
-/// Events that wait for their reader; then the server waits.
+/// Length of the queue of events; when it is full the server waits.
 const EVENT_QUEUE: usize = 1024;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The name leads nowhere.
+    /// The name does not resolve.
     #[error("cannot find the server {server}: {reason}; check --server and the network")]
     NoAddress {
         server: String,
@@ -56,12 +56,12 @@ pub enum ConnectError {
         "the server {0} speaks no version of the protocol that this client does: update the older of the two"
     )]
     Version(String),
-    /// The greeting was refused.
+    /// The hello was refused.
     #[error(transparent)]
     Api(#[from] ApiError),
 }
 
-/// A connection on which the greeting is done.
+/// A connection after its hello.
 #[derive(Debug)]
 pub struct Link {
     connection: quinn::Connection,
@@ -71,9 +71,9 @@ pub struct Link {
     pub node: Server,
     /// The authority of the server's cluster, as the server says.
     pub authority: Fingerprint,
-    /// The server's clock at the greeting, in milliseconds since 1970.
+    /// The server's clock at the welcome, in milliseconds since 1970.
     pub server_time_ms: u64,
-    /// When that was, by one's own clock.
+    /// The local time of the welcome.
     pub hello_at: Instant,
     /// Other nodes of the server.
     pub nodes: Vec<Server>,

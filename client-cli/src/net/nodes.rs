@@ -9,27 +9,27 @@ use super::{ConnectError, Link, Server, Trust};
 /// nodes that are slow because all clients come at once are not asked for more than that.
 const NEXT_NODE_AFTER: Duration = Duration::from_millis(500);
 
-/// Head starts grow no more after so many.
+/// Number of head starts after which they stop growing.
 const HEAD_START_DOUBLINGS: u32 = 3;
 
-/// Nodes that are remembered beside the one that the person named.
+/// Most nodes that are remembered beside the one that the person named.
 pub(super) const MAX_NODES: usize = 8;
 
-/// Where a server can be reached.
+/// The nodes of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Nodes {
-    /// As the person names it; sessions and pins are kept under it.
+    /// The name that the person gave; sessions and pins are stored under it.
     server: Server,
-    /// The others, what was learnt last in front.
+    /// The other nodes, the latest first.
     others: Vec<Server>,
-    /// The one that had the room last.
+    /// The node that had the room last.
     preferred: Option<Server>,
-    /// The one that was lost: tried when no other answers.
+    /// The node that was lost: tried when no other answers.
     suspect: Option<Server>,
 }
 
 impl Nodes {
-    /// A server of which nothing more is known than what was remembered.
+    /// A server with its remembered nodes.
     pub fn new(server: Server, others: Vec<Server>) -> Self {
         let mut nodes = Self {
             server,
@@ -45,7 +45,7 @@ impl Nodes {
         &self.others
     }
 
-    /// Takes in what a node has told of the others.
+    /// Adds the nodes that a node has named.
     pub fn learn(&mut self, told: Vec<Server>) {
         let mut others = told;
         others.append(&mut self.others);
@@ -57,7 +57,7 @@ impl Nodes {
         }
     }
 
-    /// This one is gone, as far as can be told.
+    /// Marks a node as lost.
     pub fn lost(&mut self, node: &Server) {
         self.suspect = Some(node.clone());
     }
@@ -66,12 +66,12 @@ impl Nodes {
         self.suspect.take_if(|suspect| suspect == node);
     }
 
-    /// This one has the room.
+    /// Marks the node that has the room.
     pub fn prefer(&mut self, node: &Server) {
         self.preferred = Some(node.clone());
     }
 
-    /// Connects to the first that answers.
+    /// Connects to the first node that answers.
     pub async fn open(&self, trust: &Trust) -> Result<Link, ConnectError> {
         self.open_any(&self.order(crate::random::fraction()), trust)
             .await
@@ -110,8 +110,8 @@ impl Nodes {
         ))
     }
 
-    /// In which order they are tried. Those who lost the first one go on to one at random (`random` is 0.0 to 1.0), so
-    /// that they do not all come to the same.
+    /// The order of attempts. After the first node a client goes to a random one (`random` is 0.0 to 1.0), so that clients of a
+    /// lost node spread.
     fn order(&self, random: f64) -> Vec<Server> {
         let preferred = self.preferred.as_ref().filter(|node| **node != self.server);
         let mut order: Vec<_> = preferred.into_iter().chain([&self.server]).collect();

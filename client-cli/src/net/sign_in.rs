@@ -15,7 +15,7 @@ use crate::output::print_on_stderr;
 use crate::store::sessions::{LockedSessions, NewSession, StoredSession};
 use crate::store::{LOCK_TIMEOUT, Store, StoreError};
 
-/// Time for a node that one was sent to. It may have died a moment ago, and who sent one not know it yet.
+/// Time limit for a node that another one redirected to. It may have died a moment ago.
 const FOLLOW_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// Time limit for the lock when the session in memory can be used instead.
@@ -24,7 +24,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// Margin before the due time of a token, for differences between clocks.
 const DUE_MARGIN: Duration = Duration::from_secs(60);
 
-/// Why a connection speaks for nobody.
+/// Why a connection is not signed in.
 #[derive(Debug, thiserror::Error)]
 pub enum SignInError {
     #[error(transparent)]
@@ -37,7 +37,7 @@ pub enum SignInError {
     /// The session is over.
     #[error("the session at {0} is over: log in again with `confab login NAME`")]
     SessionOver(String),
-    /// Anything else that the server says.
+    /// Any other error of the server.
     #[error(transparent)]
     Api(#[from] ApiError),
 }
@@ -52,11 +52,11 @@ impl SignInError {
     }
 }
 
-/// Where the connection of an account goes, and what vouches for it.
+/// An account's way to its server: nodes, trust and stored session.
 #[derive(Debug, Clone)]
 pub struct Access {
     pub server: Server,
-    /// Where it is reached.
+    /// The server's nodes.
     pub nodes: Nodes,
     /// How the server proves its identity.
     pub trust: Trust,
@@ -68,7 +68,7 @@ pub struct Access {
     cache: Arc<Mutex<Option<CachedSession>>>,
 }
 
-/// A session as it stands after signing in.
+/// The session after signing in.
 #[derive(Debug, Clone)]
 pub struct SignedIn {
     pub username: String,
@@ -297,7 +297,7 @@ impl Access {
         Ok(cookie.map(Bytes::copy_from_slice).unwrap_or_default())
     }
 
-    /// Keeps the session and the device cookie that a register or login gave.
+    /// Stores the session and the device cookie of a register or login.
     pub async fn keep(&self, mut granted: wire::SessionGranted) -> Result<String, SignInError> {
         let cookie = Zeroizing::new(std::mem::take(&mut granted.device_cookie).to_vec());
         let email = granted
@@ -316,7 +316,7 @@ impl Access {
         Ok(username)
     }
 
-    /// Keeps how the server was trusted, where that is news.
+    /// Stores how the server was trusted, unless it is stored already.
     async fn remember(&mut self, link: &Link) -> Result<(), SignInError> {
         let is_own = link.node == self.server;
         let (how, is_first) = match &mut self.trust {

@@ -21,8 +21,8 @@ use crate::engine::readability::Unreadable;
 use crate::engine::room::Joined;
 use task::Task;
 
-/// Updates that wait for the call. With all but `RESERVED` of them taken no more events are read, so that the server
-/// has to wait.
+/// Length of the queue of updates for the call. With all but `RESERVED` places taken no more events are read, so that the
+/// server has to wait.
 const UPDATES: usize = 2048;
 
 /// Time limit for the answer to a leave.
@@ -31,17 +31,18 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// News for the call.
 #[derive(Debug)]
 pub enum Update {
-    /// The server said something.
+    /// An event of the server.
     Event(ServerEvent),
-    /// The connection is gone; another one is on its way. Told once more when the server cannot be trusted meanwhile.
+    /// The connection is lost, for this reason, and the supervisor connects again. Repeated once if the server cannot be
+    /// trusted meanwhile.
     Lost(String),
-    /// In the room again: by the same join (`resumed`), or a new one.
+    /// The participant is in the room again: by the same join (`resumed`), or a new one.
     Rejoined {
         /// The answer to the join.
         joined: Box<Joined>,
         /// True when keys, leaf and label are as before.
         resumed: bool,
-        /// True when the connection was gone meanwhile.
+        /// True when the connection was lost in between.
         reconnected: bool,
     },
     /// The participation is over; no more updates follow.
@@ -51,23 +52,23 @@ pub enum Update {
 /// A request of the call to its supervisor.
 #[derive(Debug)]
 pub enum CallRequest {
-    /// The join anew: with a new media session, unless there is a live one by now. Asked for until it is there.
+    /// Resume the join, with a new media session unless a live one exists by then. The supervisor repeats this until it succeeds.
     Resume,
-    /// The network changed: move the connection.
+    /// The network changed: move the connection to a new socket.
     NetworkChanged,
-    /// The network carries again: what waits to be tried is to be tried at once.
+    /// The network works again: make pending attempts at once.
     NetworkBack,
-    /// The machine or the program slept for so long.
+    /// The machine or the program was suspended for this time.
     Woke(Duration),
     /// Tell the server whether a relay answers.
     Report(MediaReport),
     /// Tell the server that frames in this conference's room do not open.
     ReportFrames(ConferenceId, Unreadable),
-    /// Leave the room, say goodbye, and then tell.
+    /// Leave the room, close the connection, and then signal the sender.
     Leave(oneshot::Sender<()>),
 }
 
-/// A supervisor at work.
+/// A running supervisor.
 #[derive(Debug)]
 pub struct Supervisor {
     pub updates: mpsc::Receiver<Update>,
@@ -94,19 +95,19 @@ impl Supervisor {
         let _ = tokio::time::timeout(LEAVE_TIMEOUT, left).await;
     }
 
-    /// Asks for something. After the supervisor has failed nothing comes of it.
+    /// Sends a request. It is ignored after the supervisor has failed.
     pub fn request(&self, request: CallRequest) {
         let _ = self.requests.send(request);
     }
 
-    /// Says on which media session the relay answers now: it is kept when the join is taken up again.
+    /// Sets the media session on which the relay answers now: a resumed join keeps it.
     pub fn live_session_is(&self, session: Option<ConnectionId>) {
         self.live
             .send_if_modified(|live| std::mem::replace(live, session) != session);
     }
 }
 
-/// A connection that is signed in and has not joined a room. Dropping it leaves nothing behind.
+/// A signed-in connection that has not joined a room. Dropping it has no effect at the server.
 pub struct Joiner {
     access: Access,
     connected: Connected,

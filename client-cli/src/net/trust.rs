@@ -25,13 +25,13 @@ use super::{Fingerprint, Server};
 /// Maximum size of a file of authorities in bytes.
 const MAX_PEM: u64 = 16 << 20;
 
-/// Time for this machine's public authorities to be read.
+/// Time limit for reading this machine's public authorities.
 const ROOTS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How the server has to prove its identity.
 #[derive(Debug, Clone)]
 pub enum Trust {
-    /// Nothing is known of it: it can be looked at, and no more.
+    /// The server is unknown: it can be examined only.
     Unknown,
     /// By a certificate of a public authority for its host.
     Public {
@@ -105,7 +105,7 @@ impl Remembered {
 pub enum ServerVerdict {
     /// The server proved its identity.
     Trusted,
-    /// A chain that holds in itself, up to an authority of which nothing is known.
+    /// A valid chain to an unknown authority.
     Unproved(Fingerprint),
 }
 
@@ -129,7 +129,7 @@ pub enum TrustError {
         ROOTS_PATIENCE.as_secs()
     )]
     NoPublicRoots,
-    /// Nothing is known of the server, and this is no command to meet it by.
+    /// The server is unknown, and this command may not trust it at first sight.
     #[error(
         "nothing is known of the server {server}: log in with `confab login NAME`, or give its authority with \
          --fingerprint or --ca"
@@ -185,7 +185,7 @@ pub enum TrustError {
         /// How long that is after.
         since: String,
     },
-    /// The chain does not hold.
+    /// The chain is refused.
     #[error(
         "the certificate of the server {server} does not hold: {reason}; check --server, or give its authority with \
          --fingerprint or --ca"
@@ -208,7 +208,7 @@ pub enum TrustError {
          prints the right one there"
     )]
     Declined { server: String, got: Fingerprint },
-    /// There is a session at it, so that it was trusted before, but not how.
+    /// A session shows that the server was trusted before, but how is not stored.
     #[error(
         "there is a session at {server}, but {path} does not say how the server was trusted; it shows the authority {got}. \
          {ADVICE}"

@@ -14,7 +14,7 @@ use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureSc
 use super::trust::{Proof, ServerVerdict, TrustError};
 use super::{Fingerprint, Server};
 
-/// Judges a server's certificates for rustls, and remembers how and why.
+/// Verifies a server's certificates for rustls, and keeps the result.
 #[derive(Debug)]
 pub(super) struct ServerVerifier {
     proof: Proof,
@@ -101,9 +101,9 @@ impl ServerVerifier {
 
 /// Why a chain of certificates is refused.
 enum CertificateFault {
-    /// By this machine's clock it is not valid now. Nothing else has been found.
+    /// The certificate is not valid now, by this machine's clock. No other fault was found.
     Date(WrongDate),
-    /// Anything else, for the person.
+    /// Any other fault, as text.
     Other(String),
 }
 
@@ -114,7 +114,7 @@ enum WrongDate {
 }
 
 impl WrongDate {
-    /// The same as the error of a person who wants to talk to `server`.
+    /// The fault as the error of a connection to `server`.
     fn at(self, server: String) -> TrustError {
         match self {
             Self::NotYet { now, from } => TrustError::NotYetValid {

@@ -31,10 +31,10 @@ const LOCK_RETRY: Duration = Duration::from_millis(20);
 /// Maximum size of a file in bytes. This program writes none that is larger.
 const MAX_FILE: u64 = 16 << 20;
 
-/// Why something could not be kept or found again.
+/// Why a file could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Neither a flag nor the environment says where.
+    /// Neither a flag nor the environment names a directory.
     #[error("no home directory: say where to keep the session with --config-dir")]
     NoHome,
     /// The operating system refused.
@@ -82,7 +82,7 @@ pub struct Store {
     disk: Disk,
 }
 
-/// Held until dropped: nobody else changes the files of its kind meanwhile.
+/// A lock on a kind of file, held until dropped.
 #[derive(Debug)]
 pub struct Lock {
     file: Option<File>,

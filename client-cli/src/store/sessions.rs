@@ -91,7 +91,7 @@ impl Sessions {
         self.by_server.get(server)
     }
 
-    /// The device cookie of the account at `server` that has this name or address, as somebody typed it.
+    /// The device cookie of the account at `server` with this name or address, as typed.
     pub fn cookie(&self, server: &str, name: &str) -> Option<&[u8]> {
         self.cookies.get(server)?.find(name)
     }
@@ -110,7 +110,7 @@ impl LockedSessions<'_> {
         self.save().await
     }
 
-    /// Keeps what a login gave, and makes its server the default.
+    /// Stores the session and cookie of a login, and makes its server the default.
     pub async fn begin(&mut self, server: &str, new: NewSession) -> Result<(), StoreError> {
         if !new.cookie.is_empty() {
             let cookies = self.sessions.cookies.entry(server.to_owned()).or_default();
@@ -119,7 +119,7 @@ impl LockedSessions<'_> {
         self.put(server, new.session).await
     }
 
-    /// Keeps which other nodes the server has.
+    /// Stores the other nodes of the server.
     pub async fn remember_nodes(
         &mut self,
         server: &str,

@@ -150,7 +150,7 @@ impl Call {
         }
     }
 
-    /// Sends what the engine has to send and says what it has to say.
+    /// Sends the engine's datagrams and prints its events.
     fn flush(&mut self) {
         let now = Instant::now();
         let mut broken = false;
@@ -309,7 +309,7 @@ impl Call {
         }
     }
 
-    /// New sockets and a new path for everything, for the network changed or is suspected to have.
+    /// Opens new sockets and probes paths: the network has changed, or may have.
     fn rebind(&mut self, now: Instant) {
         if self.network.rebind(now) {
             self.supervisor.request(CallRequest::NetworkChanged);

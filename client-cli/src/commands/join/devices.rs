@@ -22,7 +22,7 @@ pub(super) struct Devices {
 }
 
 impl Devices {
-    /// Opens what is wanted and waits until it is open.
+    /// Opens the wanted devices and waits until they are open.
     pub(super) async fn open(microphone: bool, speakers: bool) -> Result<Self, AudioError> {
         let now = Instant::now();
         let (wake_sender, wake_receiver) =
@@ -57,14 +57,14 @@ impl Devices {
         Ok(devices)
     }
 
-    /// From now on the microphone is wanted, but nothing that it heard before `since`.
+    /// Starts to capture. Samples from before `since` are dropped.
     pub(super) fn listen(&mut self, since: Instant) {
         if let Some(microphone) = &mut self.microphone {
             microphone.listen(since);
         }
     }
 
-    /// Waits until the microphone has something; for ever when there is none.
+    /// Waits until the microphone has samples; for ever without a microphone.
     pub(super) async fn woken(&self) {
         match &self.microphone {
             Some(microphone) => microphone.woken().await,
@@ -88,7 +88,7 @@ impl Devices {
         self.microphone.as_mut()?.poll_captured()
     }
 
-    /// True unless there should be speakers, and none play what is mixed now.
+    /// False when speakers are wanted and none plays now.
     pub(super) fn play(&self, now: Instant) -> bool {
         self.speakers
             .as_ref()
@@ -120,7 +120,7 @@ impl Devices {
         }
     }
 
-    /// Closes all of it; does not wait for long.
+    /// Closes the devices, in a bounded time.
     pub(super) async fn close(&mut self) {
         let (microphone, speakers) = (self.microphone.as_mut(), self.speakers.as_mut());
         let microphone = async {

@@ -16,7 +16,7 @@ use crate::audio::device::keeper::{Choice, Notice};
 use crate::audio::device::stats::DevicesStats;
 use crate::engine::stats::Stats;
 
-/// A participant as it is shown.
+/// A participant as it is printed.
 #[derive(Serialize)]
 pub(super) struct ParticipantShown {
     username: String,
@@ -127,7 +127,7 @@ pub(super) struct Counts {
     pub(super) devices: DevicesStats,
 }
 
-/// How the way to the relay is.
+/// The state of the media path.
 #[derive(Serialize, Clone, Copy)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum MediaState {
@@ -193,7 +193,7 @@ impl CallEvent {
     }
 }
 
-/// Why somebody left, as it is shown.
+/// The reason of a leave, as it is printed.
 pub(super) fn leave_reason(reason: LeaveReason) -> &'static str {
     match reason {
         LeaveReason::Left => "left",

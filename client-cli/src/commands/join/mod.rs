@@ -146,7 +146,7 @@ fn no_reader() -> Failure {
     )
 }
 
-/// Waits a short time for a running join and leaves the room again, so that no ghost stays behind.
+/// Waits a short time for a running join and leaves the room again, so that no participant stays behind.
 async fn abandon_join(
     joining: Pin<&mut impl Future<Output = Result<(Joined, MediaGrant, Supervisor), SignInError>>>,
 ) {

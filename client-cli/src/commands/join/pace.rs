@@ -16,11 +16,11 @@ pub(super) struct Pace {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Due {
-    /// Blocks that are too late to be worth it.
+    /// Blocks that are too late to be played.
     pub(super) skipped: u64,
-    /// Blocks to be done now.
+    /// Blocks that are due now.
     pub(super) blocks: u64,
-    /// When the first of them ended, or will have.
+    /// The end of the first of them.
     pub(super) first_end: Instant,
 }
 

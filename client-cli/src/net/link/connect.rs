@@ -15,7 +15,7 @@ use crate::net::race::race;
 use crate::net::trust::{Check, ServerVerdict};
 use crate::net::verifier::ServerVerifier;
 
-/// Time for a name to be resolved, and then for a connection to stand.
+/// Time limit for resolving a name, and again for connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Head start of an address before the next one is tried as well (RFC 8305 §5).
@@ -30,7 +30,7 @@ const IDLE_TIMEOUT: Duration = CONNECT_TIMEOUT;
 /// client sends one datagram too many.
 const INITIAL_RTT: Duration = Duration::from_millis(100);
 
-/// Time between two signs of life on an idle connection.
+/// Time between two keep-alives on an idle connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
 /// TLS alert `no_application_protocol` (RFC 7301 §3.2): the server speaks no version that has this ALPN.

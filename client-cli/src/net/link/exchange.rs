@@ -11,13 +11,13 @@ use tokio::sync::mpsc;
 use crate::net::ApiError;
 use crate::net::event::ServerEvent;
 
-/// Time for the answer to what a server says at once, without which nobody gets in or out.
+/// Time limit for requests that a server answers at once.
 const SHORT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Time for the answer to a join: a server asks the client to come again after 6 s of its own.
+/// Time limit for a join: after 6 s a server asks the client to try again.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Time for any other answer: the server's own limit for a request, and then some for password hashing.
+/// Time limit for other requests: the server's own limit, and a margin for password hashing.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
 
 pub(super) async fn request_in_time(
@@ -30,7 +30,7 @@ pub(super) async fn request_in_time(
     response.map_err(|_| ApiError::Timeout)?
 }
 
-/// How long the answer to a request is waited for.
+/// The time limit of a request.
 fn time_limit(kind: &request::Kind) -> Duration {
     match kind {
         request::Kind::Hello(_)

@@ -10,14 +10,14 @@ use super::rejoin_wish::RejoinWish;
 /// The result of an attempt to come back.
 pub(super) enum AttemptOutcome<T> {
     Ended(T),
-    /// The network is back: try once more, now.
+    /// The network works again: try again at once.
     Again,
     /// The call leaves the room.
     Unwanted,
 }
 
-/// Waits for `attempt`, unless somebody wants it otherwise meanwhile. `stale_after` is when a network that is back makes
-/// a new try better than an old one; none: never.
+/// Waits for `attempt`, unless a request of the call interrupts it. An attempt older than `stale_after` is repeated when the
+/// network works again; `None`: never.
 pub(super) async fn interruptible<T>(
     (requests, wish): (
         &mut mpsc::UnboundedReceiver<CallRequest>,

@@ -7,7 +7,7 @@ use confab_protocol::control::text::Shown;
 use crate::net::sign_in::SignInError;
 use crate::net::{ApiError, ConnectError};
 
-/// True when only a person can do something about it, or it should be known that somebody may be in between.
+/// True for errors that only the person can mend, or that may come from an attacker on the path.
 pub(super) fn is_for_the_person(error: &SignInError) -> bool {
     matches!(
         error,
@@ -15,7 +15,7 @@ pub(super) fn is_for_the_person(error: &SignInError) -> bool {
     )
 }
 
-/// The messages of the other kinds name the server, by its address perhaps, and files of the person.
+/// Logs a failed attempt. The texts of other errors are left out: they have addresses and file names.
 pub(super) fn log_failure(error: &SignInError) {
     match error {
         SignInError::Api(error) => {

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::net::retry::Backoff;
 
-/// A wish for the join anew. It outlives the join that is under way when it comes, which may be answered as things were
-/// before, and a join that is refused.
+/// The wish to resume the join. It stays when a running join ends, whose answer may be older than the wish, and when a join
+/// is refused.
 pub(super) struct RejoinWish {
     at: Instant,
     backoff: Backoff,
@@ -19,12 +19,12 @@ impl RejoinWish {
         }
     }
 
-    /// When the join is to be tried.
+    /// When to try the join.
     pub(super) fn at(&self) -> Instant {
         self.at
     }
 
-    /// Puts it off after a refusal, which may say for how long at least.
+    /// Delays the next attempt after a refusal, by `least` at the least.
     pub(super) fn put_off(&mut self, least: Option<Duration>) {
         self.at = Instant::now() + self.backoff.wait(least, crate::random::fraction());
     }

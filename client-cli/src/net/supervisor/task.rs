@@ -22,32 +22,32 @@ use crate::net::retry::{Backoff, after_going_away};
 use crate::net::sign_in::{Access, SignInError, SignedIn};
 use crate::net::{ApiError, Link};
 
-/// A place that one's own lost connection still holds is free again after this time.
+/// Time after which the server frees the places of this client's lost connection.
 const PLACES_RETURN: Duration = Duration::from_secs(45);
 
-/// Time between two tries to exchange a token that is due.
+/// Time between two attempts to exchange a token that is due.
 const REFRESH_AGAIN: Duration = Duration::from_secs(60);
 
-/// After a sleep of this length the server has most likely given the connection up: it does so after 30 s.
+/// After a suspension of this length a new connection is made: a server drops a silent one after 30 s.
 const LONG_SLEEP: Duration = Duration::from_secs(15);
 
-/// A try to connect that is younger than this may still come to something when the network is back.
+/// When the network works again, an attempt to connect that is younger than this goes on.
 const FRESH_TRY: Duration = Duration::from_millis(500);
 
-/// Places that events leave to what the supervisor itself has to tell.
+/// Places of the queue that are reserved for updates other than events.
 const RESERVED: usize = 64;
 
-/// Events that wait for a join's answer at most. Then no more are read.
+/// Most events that wait for a join's answer. Then no more are read.
 const MAX_HELD: usize = 1024;
 
-/// Time that a running exchange of the token gets at the end of the call.
+/// Time limit of a running token exchange at the end of the call.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) struct Task {
     access: Access,
     room: Room,
     join: OwnJoin,
-    /// The join anew, while it is wanted.
+    /// The wish to resume the join, if there is one.
     wish: Option<RejoinWish>,
     updates: mpsc::Sender<Update>,
     requests: mpsc::UnboundedReceiver<CallRequest>,
@@ -64,7 +64,7 @@ type UnderWay<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 type Joining<'a> = UnderWay<'a, Result<Entered, ApiError>>;
 
-/// A running exchange of the token.
+/// A running token exchange.
 type Refreshing<'a> = UnderWay<'a, Result<SignedIn, SignInError>>;
 
 impl Task {
@@ -203,7 +203,7 @@ impl Task {
         }
     }
 
-    /// Tries until it works, cannot work any more, or is told to leave.
+    /// Connects and joins again. `None`: it cannot succeed any more, or the call leaves.
     async fn reconnect(&mut self, mut least: Option<Duration>) -> Option<Connected> {
         let (mut backoff, began) = (Backoff::new(), Instant::now());
         let mut has_warned = false;
@@ -268,13 +268,13 @@ impl Task {
         }
     }
 
-    /// The join anew on a connection that stands.
+    /// Resumes the join on an open connection.
     fn joining<'a>(&self, link: &'a Link) -> Joining<'a> {
         let (room, join, live) = (self.room.clone(), self.join.clone(), self.live.clone());
         Box::pin(async move { room.ask(link, || Some(resume(&join, &live))).await })
     }
 
-    /// Says when the connection is of no more use.
+    /// Takes the answer to a join. `Some`: the connection is of no more use.
     fn take_answer(&mut self, answer: Result<Entered, ApiError>) -> Option<ServeEnd> {
         match answer {
             Ok(entered) => {
@@ -352,7 +352,7 @@ impl Task {
 /// The task's reaction to an event.
 enum EventOutcome {
     Told,
-    /// The join has to be made anew.
+    /// The join has to be resumed.
     Rejoin,
     Away(ServeEnd),
 }
@@ -365,7 +365,7 @@ async fn ended<T>(under_way: &mut Option<UnderWay<'_, T>>) -> T {
     }
 }
 
-/// Resolves at this time; without one never.
+/// Resolves at this time; `None`: never.
 async fn at(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time.into()).await,
@@ -380,7 +380,7 @@ fn resume(join: &OwnJoin, live: &watch::Receiver<Option<ConnectionId>>) -> Resum
     }
 }
 
-/// A connection of no more use, though its node may be well.
+/// The end of a connection whose node may be alive.
 fn lost(reason: &str) -> ServeEnd {
     ServeEnd::Lost {
         lost: Lost {
