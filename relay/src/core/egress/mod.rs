@@ -292,7 +292,9 @@ impl Egress {
             let (gone, unsent) = chunk.split_at(sent);
             self.count_sent(served, gone);
             if let Some(latency) = transport.elapsed(fanout.bundle().received()) {
-                self.counters.send_latency.record_duration(latency, sent as u64);
+                self.counters
+                    .send_latency
+                    .record_duration(latency, sent as u64);
             }
             (targets, chunk) = (waiting, unsent);
             match status {
