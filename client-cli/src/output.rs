@@ -99,11 +99,6 @@ impl Output {
     }
 }
 
-/// Writes a line for the person on standard error, in every output format.
-pub fn print_on_stderr(line: &str) {
-    confab_console::err().put(Class::Event, Form::Text, &escape::line(line));
-}
-
 #[derive(Serialize)]
 struct ErrorReport<'a> {
     event: &'static str,

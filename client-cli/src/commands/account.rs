@@ -4,8 +4,10 @@ use confab_protocol::control::{Birthday, Device, Email, Username, text};
 use confab_protocol::wire::{self, request::Kind};
 use serde::Serialize;
 
+use super::context::Context;
 use super::done::Done;
-use super::{Context, meet, password};
+use super::shown::time;
+use super::{meet, password};
 use crate::failure::Failure;
 use crate::flags::{Account, Login, PasswordFlags, Register};
 use crate::net::sign_in::Access;
@@ -139,17 +141,6 @@ async fn delete(context: &Context, flags: &PasswordFlags) -> Result<(), Failure>
         Ok(Done::new("account_deleted", "account deleted"))
     };
     context.signed_in_report(report).await
-}
-
-/// A time of the server as text, RFC 3339 in UTC.
-pub(super) fn time(ms: u64) -> String {
-    let known = i64::try_from(ms)
-        .ok()
-        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    known.map_or_else(
-        || "unknown".into(),
-        |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-    )
 }
 
 #[derive(Serialize)]

@@ -6,13 +6,14 @@ use std::io::{self, BufRead as _, IsTerminal as _};
 
 use confab_console::StandardInput;
 
-use super::{Context, password};
+use super::context::Context;
+use super::password;
 use crate::failure::{Exit, Failure};
 use crate::flags::{FirstSight, PasswordFlags};
 use crate::net::sign_in::Access;
 use crate::net::trust::{PinSource, ServerVerdict, public_roots};
 use crate::net::{Fingerprint, Link, Trust, TrustError};
-use crate::output::print_on_stderr;
+use crate::stderr::print_on_stderr;
 
 /// Finds the server for a command that makes a session. One of which nothing is known is looked at, and the person is
 /// asked whether it is the right one. One that is known is only looked for where the person is asked for the password.

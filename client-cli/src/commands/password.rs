@@ -201,7 +201,7 @@ impl Drop for Terminal {
     fn drop(&mut self) {
         if self.is_open {
             self.restore();
-            crate::output::print_on_stderr("");
+            crate::stderr::print_on_stderr("");
         }
     }
 }

@@ -4,9 +4,9 @@ use confab_protocol::wire::{self, request};
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::Serialize;
 
-use super::Context;
-use super::account::time;
+use super::context::Context;
 use super::done::Done;
+use super::shown::time;
 use crate::failure::Failure;
 use crate::flags::Sessions;
 use crate::net::Link;

@@ -4,34 +4,17 @@ use bytes::Bytes;
 use confab_protocol::control::room::{BadField, Capability, KeyScheme, MAX_PARTICIPANTS};
 use confab_protocol::control::text::Shown;
 use confab_protocol::control::{
-    Capabilities, ConferenceId, JoinId, Refusal, Region, ResumeSecret, RoomSecret, Slug,
+    Capabilities, ConferenceId, JoinId, Region, ResumeSecret, RoomSecret, Slug,
 };
 use confab_protocol::media::ConnectionId;
 use confab_protocol::version;
 use confab_protocol::wire::{self, request, response};
 
-use super::link::parse_nodes;
-use super::{Link, Server};
+use super::Link;
+use super::errors::ApiError;
+use super::node_list::parse_nodes;
 use crate::engine::readability::Unreadable;
 use crate::engine::room::Joined;
-
-/// Why a request has no answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ApiError {
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// Another node has the room.
-    #[error("the room is at another node of the server: try again")]
-    Elsewhere(Vec<Server>),
-    #[error("the connection to the server was lost ({0}): try again")]
-    Lost(String),
-    /// The server took too long.
-    #[error("the server did not answer in time: try again")]
-    Timeout,
-    /// The answer is not what the protocol asks for.
-    #[error("the server sent {0}: update the older of server and client")]
-    Malformed(&'static str),
-}
 
 /// A join of this client, and its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,13 +39,6 @@ pub struct MediaReport {
     pub join: JoinId,
     pub connection_id: ConnectionId,
     pub alive: bool,
-}
-
-impl From<BadField> for ApiError {
-    fn from(error: BadField) -> Self {
-        tracing::debug!(error = %Shown(error), "an answer that is not what the protocol asks for");
-        Self::Malformed("an answer with a bad field")
-    }
 }
 
 /// The error for an answer without media where no session is kept.

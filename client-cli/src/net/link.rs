@@ -7,17 +7,17 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use confab_protocol::control::Region;
 use confab_protocol::control::text::Shown;
-use confab_protocol::control::{ErrorCode, Region};
 use confab_protocol::version;
 use confab_protocol::wire::{self, request, response};
 use quinn::{ConnectionError, Endpoint, VarInt};
 use rustls::RootCertStore;
 use tokio::sync::mpsc;
 
-use super::api::ApiError;
+use super::errors::{ApiError, ConnectError, plain};
 use super::event::ServerEvent;
-use super::nodes::MAX_NODES;
+use super::node_list::parse_nodes;
 use super::silence::Silence;
 use super::trust::{Check, ServerVerdict, Trust, TrustError};
 use super::{Fingerprint, Server};
@@ -32,34 +32,6 @@ const GOING_AWAY: VarInt = VarInt::from_u32(1);
 
 /// Length of the queue of events; when it is full the server waits.
 const EVENT_QUEUE: usize = 1024;
-
-/// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// The name does not resolve.
-    #[error("cannot find the server {server}: {reason}; check --server and the network")]
-    NoAddress {
-        server: String,
-        /// The resolver's error.
-        reason: String,
-    },
-    /// No answer, or not that of a Confab server.
-    #[error(
-        "cannot reach the server {server}: {reason}; check --server, the network and that the server runs"
-    )]
-    Unreachable { server: String, reason: String },
-    /// The server is not the one it should be.
-    #[error(transparent)]
-    Trust(#[from] TrustError),
-    /// No version in common.
-    #[error(
-        "the server {0} speaks no version of the protocol that this client does: update the older of the two"
-    )]
-    Version(String),
-    /// The hello was refused.
-    #[error(transparent)]
-    Api(#[from] ApiError),
-}
 
 /// A connection after its hello.
 #[derive(Debug)]
@@ -255,33 +227,4 @@ impl Drop for Link {
 async fn close_gently(connection: &quinn::Connection, endpoint: &Endpoint) {
     connection.close(VarInt::from_u32(0), b"done");
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, endpoint.wait_idle()).await;
-}
-
-fn plain(error: &ConnectionError) -> String {
-    match error {
-        ConnectionError::TimedOut => "nobody answers".into(),
-        error => error.to_string(),
-    }
-}
-
-/// Nodes as a server tells them, [`MAX_NODES`] at most; what makes no sense is left out.
-pub(super) fn parse_nodes(told: &[String]) -> Vec<Server> {
-    let nodes = told.iter().filter_map(|node| node.parse().ok());
-    nodes.take(MAX_NODES).collect()
-}
-
-impl From<ConnectionError> for ApiError {
-    fn from(error: ConnectionError) -> Self {
-        Self::Lost(plain(&error))
-    }
-}
-
-impl ApiError {
-    /// The refusal's code, when it is one.
-    pub fn code(&self) -> Option<ErrorCode> {
-        match self {
-            Self::Refused(refusal) => Some(refusal.code),
-            _ => None,
-        }
-    }
 }

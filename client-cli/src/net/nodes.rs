@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::node_list::MAX_NODES;
 use super::race::race;
 use super::{ConnectError, Link, Server, Trust};
 
@@ -11,9 +12,6 @@ const NEXT_NODE_AFTER: Duration = Duration::from_millis(500);
 
 /// Number of head starts after which they stop growing.
 const HEAD_START_DOUBLINGS: u32 = 3;
-
-/// Most nodes that are remembered beside the one that the person named.
-pub(super) const MAX_NODES: usize = 8;
 
 /// The nodes of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,10 +8,10 @@ use confab_protocol::control::{ErrorCode, TOKEN_LEN, Username};
 use confab_protocol::wire::{self, request};
 use zeroize::Zeroizing;
 
-use super::link::parse_nodes;
+use super::node_list::parse_nodes;
 use super::trust::{PinSource, Remembered, Trust, TrustError};
 use super::{ApiError, ConnectError, Link, Nodes, Server};
-use crate::output::print_on_stderr;
+use crate::stderr::print_on_stderr;
 use crate::store::sessions::{LockedSessions, NewSession, StoredSession};
 use crate::store::{LOCK_TIMEOUT, Store, StoreError};
 

@@ -12,8 +12,8 @@ use confab_protocol::media::downlink::{
 };
 use confab_protocol::media::{HopKey, MediaError, RecordDigest, TAG_LEN};
 
-use super::crossing::CheckedFrame;
 use super::egress::Receiver;
+use super::frame::CheckedFrame;
 use super::packet::{KernelTime, Packet};
 use super::path::FourTuple;
 use super::session::SessionSlot;

@@ -4,11 +4,10 @@
 
 use std::sync::Arc;
 
-use confab_protocol::media::AudioLevel;
 use crossbeam_queue::ArrayQueue;
 
 use super::egress::Fanout;
-use super::loudest::Speaker;
+use super::frame::CheckedFrame;
 use super::packet::Packet;
 use super::room::Room;
 
@@ -31,15 +30,6 @@ pub(super) enum Crossing {
     Frame(Box<Packet>, Arc<Room>, CheckedFrame),
     /// Frames for the receivers at the worker that it is handed to.
     Fanout(Fanout),
-}
-
-/// A frame that passed its session's checks, beside the packet that it is in.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct CheckedFrame {
-    /// The speaker, and its claim to be forwarded.
-    pub(super) speaker: Speaker,
-    /// The level that the speaker declares.
-    pub(super) level: AudioLevel,
 }
 
 impl Crossings {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use super::worker::WorkerCommand;
+use super::command::WorkerCommand;
 
 /// The registry's end.
 pub struct MailboxSender {

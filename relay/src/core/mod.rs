@@ -8,10 +8,13 @@
 //! `registry` carries out control's commands. It writes what the workers read.
 
 mod bundle;
+mod command;
+mod config;
 mod counters;
 mod crossing;
 mod egress;
 mod fences;
+mod frame;
 mod home;
 mod ingress;
 mod limits;
@@ -27,6 +30,8 @@ mod transport;
 mod window;
 mod worker;
 
+pub use command::{Ended, WorkerCommand};
+pub use config::WorkerConfig;
 pub use counters::{Counter, Counters, DropCause};
 pub use crossing::Crossings;
 pub use limits::RateLimits;
@@ -36,4 +41,4 @@ pub use path::FourTuple;
 pub use registry::{Capacity, MediaEnded, Registry};
 pub use transport::{CHUNK, Outgoing, SendStatus, Transport};
 pub use window::WindowControl;
-pub use worker::{Ended, Round, Worker, WorkerCommand, WorkerConfig};
+pub use worker::{Round, Worker};

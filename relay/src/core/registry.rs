@@ -15,12 +15,12 @@ use dashmap::DashMap;
 use foldhash::quality::RandomState;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
+use super::command::{Ended, WorkerCommand};
 use super::fences::Fences;
 use super::mailbox::MailboxSender;
 use super::room::Room;
 use super::session::SessionInfo;
 use super::slots::Slots;
-use super::worker::{Ended, WorkerCommand};
 
 /// Slots of a worker beyond two for each session that the relay takes: a slot is not used again for a minute.
 const SPARE_SLOTS: u32 = 1 << 16;

@@ -9,19 +9,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use confab_protocol::cluster::MediaEndReason;
-use confab_protocol::media::downlink::ByeReason;
-use confab_protocol::media::{ConnectionId, HopKey};
+use confab_protocol::media::HopKey;
 
+use super::command::{Ended, WorkerCommand};
+use super::config::WorkerConfig;
 use super::counters::Counters;
 use super::crossing::{Crossing, Crossings};
 use super::egress::Egress;
 use super::home::Home;
 use super::ingress::{Ingress, Liveness, Session, UplinkVerdict};
-use super::limits::RateLimits;
 use super::mailbox::Mailbox;
 use super::packet::Packet;
-use super::room::Room;
-use super::session::SessionInfo;
 use super::transport::Transport;
 
 /// Commands carried out in a round, at most.
@@ -29,43 +27,6 @@ const MAX_COMMANDS: usize = 1024;
 
 /// Items taken from other workers in a round, at most.
 const MAX_CROSSINGS: usize = 256;
-
-/// A command of the registry to a worker.
-pub enum WorkerCommand {
-    /// The worker becomes the room's home.
-    Host(Arc<Room>),
-    /// The room has closed: the worker is its home no longer.
-    Unhost(Arc<Room>),
-    /// Opens a session.
-    Open(Arc<SessionInfo>),
-    /// Closes a session, with a bye to the client.
-    Close(ConnectionId, ByeReason),
-}
-
-/// A session that ended at the worker.
-pub struct Ended {
-    /// The session.
-    pub info: Arc<SessionInfo>,
-    /// Why it ended.
-    pub reason: MediaEndReason,
-}
-
-/// The settings of a worker.
-#[derive(Clone, Copy, Debug)]
-pub struct WorkerConfig {
-    /// The worker byte of its sessions' connection ids.
-    pub index: u8,
-    /// Receive buffers, at most.
-    pub buffers: usize,
-    /// Buffers that are free when a round receives; the oldest bundles are dropped for them.
-    pub batch: usize,
-    /// Speakers of a room that are forwarded at once, at most.
-    pub speakers: usize,
-    /// Limits of a session.
-    pub limits: RateLimits,
-    /// A session ends when its path has answered no challenge for this time.
-    pub idle_timeout: Duration,
-}
 
 /// The state machine of one worker. It reads no clock, and nothing in it blocks, locks or allocates for a packet.
 pub struct Worker {

@@ -14,9 +14,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 
+use super::error::IdentityError;
 use super::refusal::{CertificateRefusal, RecordingVerifier};
 use super::validity::ValidityError;
-use super::{ENDS_SOON, IdentityError};
+
+/// An identity that ends within this time is logged.
+const ENDS_SOON: Duration = Duration::from_secs(30 * 86_400);
 
 /// A relay's certificate and key, and what checks the certificates of control nodes.
 pub(super) struct Credentials {

@@ -4,7 +4,9 @@
 //! * [`ValidityError`]: the certificate is not valid now, by this machine's clock;
 //! * `refusal`: the reason for which a control node's certificate was refused.
 
+mod advice;
 mod credentials;
+mod error;
 mod refusal;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -15,49 +17,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use confab_protocol::dates::Moment;
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig};
 use rustls::pki_types::UnixTime;
 
+pub(crate) use advice::{MAKE_ONE, moment};
 use credentials::Credentials;
+pub(crate) use error::IdentityError;
 pub(crate) use refusal::CertificateRefusal;
 pub(crate) use validity::ValidityError;
 
 /// Time limit for reading the files again.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// An identity that ends within this time is logged.
-const ENDS_SOON: Duration = Duration::from_secs(30 * 86_400);
-
-/// A time of the TLS library, for messages.
-pub(crate) fn moment(time: UnixTime) -> Moment {
-    Moment::from_unix_seconds(time.as_secs())
-}
-
-/// Advice on how to get an identity.
-pub(crate) const MAKE_ONE: &str = "make a new one with `confab-control relay-identity`";
-
-/// The reason why there is no identity.
-#[derive(Debug, thiserror::Error)]
-pub enum IdentityError {
-    /// A file is missing or not what it should be.
-    #[error("cannot use {file} of the relay's identity: {error}; {MAKE_ONE}")]
-    File {
-        /// Which.
-        file: String,
-        /// Why not.
-        error: String,
-    },
-    /// The files do not go together.
-    #[error("cannot use relay.crt and relay.key of the relay's identity: {0}; {MAKE_ONE}")]
-    Tls(#[from] rustls::Error),
-    /// It cannot check the certificates of control nodes.
-    #[error("cannot use ca.crt of the relay's identity: {0}; {MAKE_ONE}")]
-    Authority(#[from] rustls::client::VerifierBuilderError),
-    /// Its certificate has expired.
-    #[error("{0}")]
-    Expired(ValidityError),
-}
 
 /// The identity for new links.
 pub struct Identity {

@@ -3,8 +3,7 @@
 use confab_protocol::dates::Moment;
 use rustls::CertificateError;
 
-use super::MAKE_ONE;
-use super::moment;
+use super::advice::{MAKE_ONE, moment};
 
 /// The validity period of a relay's identity has ended, or has not begun, by this machine's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use quinn::ConnectionError;
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError};
 
-use super::{CONNECT_TIMEOUT, WRITE_TIMEOUT};
+use super::timing::{CONNECT_TIMEOUT, WRITE_TIMEOUT};
 use crate::descriptors;
 use crate::identity::{CertificateRefusal, Identity, MAKE_ONE, moment};
 

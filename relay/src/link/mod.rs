@@ -13,6 +13,7 @@ mod orders;
 mod session;
 #[cfg(test)]
 mod tests;
+mod timing;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -34,20 +35,12 @@ use error::LinkError;
 pub(crate) use hello::Hello;
 pub use orders::{Handled, Orders};
 use session::Session;
+use timing::CONNECT_TIMEOUT;
 
 /// Wait before the second attempt; doubled for each one after.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// Longest wait between attempts.
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
-/// An attempt that takes longer has failed.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A link on which nothing arrives for this time is lost.
-const IDLE_TIMEOUT: Duration = Duration::from_millis(2500);
-/// Interval of QUIC keep-alives.
-const KEEP_ALIVE: Duration = Duration::from_secs(1);
-/// A control node that reads nothing for this time loses the link, even if its connection is alive.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// One link: to one control node.
 pub(crate) struct Link {
     /// HOST:PORT.

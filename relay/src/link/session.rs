@@ -14,7 +14,7 @@ use confab_protocol::wire::{self, relay_to_control};
 use super::error::LinkError;
 use super::hello::{Hello, any_towards};
 use super::orders::{Handled, Orders};
-use super::{IDLE_TIMEOUT, KEEP_ALIVE, WRITE_TIMEOUT};
+use super::timing::{IDLE_TIMEOUT, KEEP_ALIVE, WRITE_TIMEOUT};
 use crate::identity::{CertificateRefusal, Identity};
 
 /// Interval in which it is checked that the workers have carried out enough commands.

@@ -9,8 +9,8 @@ use confab_console::StandardOutput;
 use super::super::files::{OpenError, Unused, open_output};
 use super::super::sink::WavSink;
 use super::super::{AudioError, BLOCK, Block};
+use super::event::{Events, OutFile, RecorderEvent};
 use super::writer::{Incoming, Writer};
-use super::{Events, OutFile, RecorderEvent};
 
 /// Maximum number of queued blocks: 20 s, 4 MB.
 pub(super) const ROOM: usize = 2000;

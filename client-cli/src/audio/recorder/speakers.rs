@@ -10,9 +10,9 @@ use std::sync::mpsc;
 use super::super::files::{OpenError, create_folder, create_new};
 use super::super::sink::WavSink;
 use super::super::{AudioError, BLOCK, Block};
+use super::event::{Events, Limited, RecorderEvent, Speaker};
 use super::mix::fill_up;
 use super::writer::{Incoming, Writer};
-use super::{Events, Limited, RecorderEvent, Speaker};
 
 /// Maximum number of queued blocks: 20 s of four simultaneous speakers, 16 MB.
 const ROOM: usize = 8000;

@@ -6,15 +6,14 @@ use confab_protocol::control::Slug;
 use confab_protocol::wire::request::Kind;
 use confab_protocol::wire::{self, Role, Visibility};
 
-use super::Context;
+use super::context::Context;
 use super::done::Done;
+use super::shown::role_name;
 use crate::failure::Failure;
 use crate::flags::{Conference, MemberOf, NewRole};
 use crate::net::Link;
 use crate::net::sign_in::Access;
 use shown::{ConferenceList, ConferenceReport, MemberList};
-
-pub(super) use shown::role_name;
 
 pub(super) async fn run(context: &Context, command: Conference) -> Result<(), Failure> {
     match command {

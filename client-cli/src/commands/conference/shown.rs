@@ -1,23 +1,12 @@
 //! How conferences and members are printed.
 
-use confab_protocol::wire::{self, Role, Visibility};
+use confab_protocol::wire::{self, Visibility};
 use serde::Serialize;
 
-use crate::commands::account::time;
+use crate::commands::shown::{role_name, time};
 use crate::output::Printed;
 
 /// A role as it is printed.
-pub(in crate::commands) fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::Owner => "owner",
-        Role::Moderator => "moderator",
-        Role::Member => "member",
-        Role::Listener => "listener",
-        Role::Banned => "banned",
-        Role::Unspecified => "none",
-    }
-}
-
 #[derive(Serialize)]
 pub(super) struct ConferenceShown {
     slug: String,

@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::audio::CallAudio;
-use super::ended_by;
-use super::ending::{Ending, no_media};
+use super::ending::{Ending, ended_by, no_media};
 use super::event::{CallEvent, Counts, MediaState, ParticipantShown, leave_reason};
 use super::network::Network;
 use super::plan::Plan;
@@ -16,7 +15,8 @@ use crate::net::api::MediaReport;
 use crate::net::event::ServerEvent;
 use crate::net::supervisor::{CallRequest, Supervisor, Update};
 use crate::net::udp::{RECEIVE_LEN, Sockets};
-use crate::output::{Output, print_on_stderr};
+use crate::output::Output;
+use crate::stderr::print_on_stderr;
 use confab_console::{Signal, Signals};
 
 /// Datagrams that are taken before the clock is compared at again.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use confab_console::Signal;
 use confab_protocol::control::room::LeaveReason;
 
 use super::event::leave_reason;
@@ -60,4 +61,12 @@ pub(super) fn no_media(relay: Option<SocketAddr>) -> Failure {
         "voice was never connected: {relay}; its operator may have to open the port or to give --public-address"
     );
     Failure::new(Exit::Network, "no_media", message)
+}
+
+/// Exit code of a call that a signal ends in order.
+pub(super) fn ended_by(signal: Signal) -> Exit {
+    match signal {
+        Signal::Interrupt => Exit::Interrupted,
+        Signal::Terminate | Signal::Hangup => Exit::Done,
+    }
 }

@@ -9,7 +9,7 @@ use confab_protocol::control::Participant;
 use confab_protocol::control::room::LeaveReason;
 use serde::Serialize;
 
-use super::super::conference::role_name;
+use super::super::shown::role_name;
 use crate::audio::device::Side;
 use crate::audio::device::fault::Fault;
 use crate::audio::device::keeper::{Choice, Notice};

@@ -18,11 +18,11 @@ mod sound;
 use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
-use confab_console::{Signal, Signals};
+use confab_console::Signals;
 use confab_protocol::control::MediaGrant;
 use confab_voice::{EncoderConfig, FrameDuration};
 
-use super::Context;
+use super::context::Context;
 use crate::audio::recorder::Recorder;
 use crate::engine::room::Joined;
 use crate::engine::{Engine, Settings};
@@ -34,6 +34,7 @@ use crate::net::udp::Sockets;
 use crate::output::Output;
 use audio::CallAudio;
 use call::Call;
+use ending::ended_by;
 use event::{CallEvent, ParticipantShown};
 use plan::Plan;
 use sound::Sound;
@@ -121,14 +122,6 @@ async fn join(
     let ended = call.run(signals).await;
     store.flush().await;
     ended
-}
-
-/// Exit code of a call that a signal ends in order.
-fn ended_by(signal: Signal) -> Exit {
-    match signal {
-        Signal::Interrupt => Exit::Interrupted,
-        Signal::Terminate | Signal::Hangup => Exit::Done,
-    }
 }
 
 /// Waits until standard output has no reader.

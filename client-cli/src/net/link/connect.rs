@@ -8,9 +8,9 @@ use confab_protocol::control::ALPN;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ConnectionError, Endpoint, IdleTimeout, TransportConfig, VarInt};
 
-use super::{ConnectError, plain};
 use crate::net::Server;
 use crate::net::address_tokens::AddressTokens;
+use crate::net::errors::{ConnectError, plain};
 use crate::net::race::race;
 use crate::net::trust::{Check, ServerVerdict};
 use crate::net::verifier::ServerVerifier;

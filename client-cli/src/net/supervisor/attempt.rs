@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::CallRequest;
+use super::messages::CallRequest;
 use super::rejoin_wish::RejoinWish;
 
 /// The result of an attempt to come back.

@@ -11,8 +11,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::attempt::{AttemptOutcome, interruptible};
 use super::failure::{is_for_the_person, log_failure, retry_after};
+use super::messages::{CallRequest, Update};
 use super::rejoin_wish::RejoinWish;
-use super::{CallRequest, Update};
 use crate::engine::room::LeaveReason;
 use crate::net::api::{OwnJoin, Resume};
 use crate::net::entry::{Connected, Entered, Room, is_final, is_limit, refresh_at};

@@ -6,10 +6,11 @@ use confab_protocol::control::{AccountId, ConferenceId};
 use tokio::time::Instant;
 
 use super::cas_table::{CasTable, Swapped, Ttl};
+use super::core::{Core, ROUNDS};
 use super::journal::Work;
+use super::keys;
 use super::packed::{self, ClosingAccount, State};
 use super::rows::IdRow;
-use super::{Core, ROUNDS, keys};
 use crate::clock::UnixMillis;
 use crate::domain::PasswordHash;
 use crate::random::{self, jittered};

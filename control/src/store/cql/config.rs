@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
 
-use super::StoreError;
+use crate::store::StoreError;
 
 /// The port of a CQL server.
 const PORT: u16 = 9042;

@@ -17,10 +17,10 @@ use scylla::statement::{Consistency, SerialConsistency};
 use scylla::value::CqlValue;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::StoreError;
 use super::config::CqlConfig;
 #[cfg(any(test, feature = "conformance"))]
 use super::faults::Faults;
+use crate::store::StoreError;
 
 /// The timeout of a statement that writes.
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(2000);

@@ -6,7 +6,7 @@ use scylla::statement::prepared::PreparedStatement;
 use scylla::value::CqlValue;
 use tokio::sync::Notify;
 
-use super::StoreError;
+use crate::store::StoreError;
 
 /// A fault at a statement.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -3,10 +3,11 @@
 use confab_protocol::control::{AccountId, ConferenceId};
 
 use super::cas_table::Swapped;
+use super::core::{Core, ROUNDS};
 use super::keys::{self, ListEntry};
 use super::lists::CHUNK;
+use super::packed;
 use super::rows::Packed;
-use super::{Core, ROUNDS, packed};
 use crate::clock::UnixMillis;
 use crate::store::batch::join_all;
 use crate::store::{Standing, StoreError};

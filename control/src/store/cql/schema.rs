@@ -8,10 +8,10 @@ use scylla::statement::Consistency;
 use scylla::statement::unprepared::Statement;
 use scylla::value::{CqlValue, Row};
 
-use super::StoreError;
 use super::config::CqlConfig;
 use super::db::{Db, classify};
 use crate::random::{self, jittered};
+use crate::store::StoreError;
 
 /// The migrations; each one's index is the version that it starts from. Never change a released one. A statement may be done
 /// twice, because the node that began may have crashed midway.

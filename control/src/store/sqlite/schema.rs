@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::StoreError;
+use crate::store::StoreError;
 
 /// The wait of a statement for a lock: another process may read the file.
 const LOCK_WAIT: Duration = Duration::from_secs(5);

@@ -7,7 +7,7 @@ use std::thread;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{StoreError, StoreFuture};
+use crate::store::{StoreError, StoreFuture};
 
 /// The largest number of waiting writes.
 const WRITE_QUEUE: usize = 1024;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::core::bundle::{Bundle, BundlePool};
+use crate::core::config::WorkerConfig;
 use crate::core::crossing::Crossings;
 use crate::core::packet::{Packet, PacketPool};
-use crate::core::worker::WorkerConfig;
 
 /// The pools of a worker.
 pub(super) struct Buffers {

@@ -14,6 +14,7 @@ use confab_protocol::media::HopKey;
 use confab_protocol::media::downlink::{self, ByeReason, Pong};
 
 use super::bundle::Bundle;
+use super::config::WorkerConfig;
 use super::counters::{Counters, DropCause};
 use super::crossing::{Crossing, Crossings, WorkerSet};
 use super::packet::{MAX_FRAME_AGE, Packet, PacketPool};
@@ -21,7 +22,6 @@ use super::path::FourTuple;
 use super::room::Snapshot;
 use super::session::SessionSlot;
 use super::transport::{CHUNK, Outgoing, SendStatus, Transport};
-use super::worker::WorkerConfig;
 use buffers::Buffers;
 pub(super) use fanout::Fanout;
 pub(super) use receivers::Receiver;

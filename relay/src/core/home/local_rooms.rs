@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use confab_protocol::control::ConferenceId;
 
-use super::OpenBundle;
+use super::open_bundle::OpenBundle;
 use crate::core::loudest::Loudest;
 use crate::core::room::Room;
 

@@ -4,6 +4,7 @@
 //! room's home, and from there to all workers of the room.
 
 mod local_rooms;
+mod open_bundle;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,17 +13,19 @@ use std::time::{Duration, Instant};
 use confab_protocol::media::AudioLevel;
 use confab_protocol::media::downlink::Record;
 
-use super::bundle::{Bundle, Piece};
+use super::bundle::Piece;
+use super::config::WorkerConfig;
 use super::counters::{Counters, DropCause};
-use super::crossing::{CheckedFrame, Crossing};
+use super::crossing::Crossing;
 use super::egress::Egress;
+use super::frame::CheckedFrame;
 use super::loudest::Admission;
 use super::packet::Packet;
-use super::room::{Room, Snapshot};
+use super::room::Room;
 use super::session::SessionSlot;
-use super::worker::WorkerConfig;
 use local_rooms::LocalRooms;
 pub(super) use local_rooms::RoomIndex;
+use open_bundle::OpenBundle;
 
 /// The rooms of a worker.
 pub(super) struct Home {
@@ -36,14 +39,6 @@ pub(super) struct Home {
     /// Rooms whose bundle may be open, with the time at which it closes; the oldest first.
     open_rooms: VecDeque<(Instant, RoomIndex)>,
     counters: Arc<Counters>,
-}
-
-/// A room's bundle while it takes frames.
-struct OpenBundle {
-    bundle: Arc<Bundle>,
-    receivers: Arc<Snapshot>,
-    /// When its first frame was received.
-    since: Instant,
 }
 
 impl Home {
@@ -243,23 +238,5 @@ impl Home {
         if let Some(open) = room.and_then(|room| room.bundle.take()) {
             egress.send_bundle(open.bundle, &open.receivers, open.since);
         }
-    }
-}
-
-impl OpenBundle {
-    /// Adds to the bundle at `worker`. Gives back buffers that are not needed any more, or the piece if it does not fit.
-    fn add(
-        &mut self,
-        worker: u8,
-        piece: Piece,
-        session: SessionSlot,
-    ) -> Result<[Option<Box<Packet>>; 2], Piece> {
-        // A bundle that another worker sends takes nothing more.
-        let Some(bundle) = Arc::get_mut(&mut self.bundle) else {
-            return Err(piece);
-        };
-        bundle.add(piece, session, |packet| {
-            packet.owner == worker && self.receivers.is_only_at(worker)
-        })
     }
 }

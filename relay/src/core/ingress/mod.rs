@@ -10,15 +10,16 @@ use confab_protocol::cluster::MediaEndReason;
 use confab_protocol::media::uplink::{Uplink, UplinkBody};
 use confab_protocol::media::{ConnectionId, HopKey, MediaError};
 
+use super::config::WorkerConfig;
 use super::counters::{Counters, DropCause};
-use super::crossing::{CheckedFrame, Crossings};
+use super::crossing::Crossings;
 use super::egress::Egress;
+use super::frame::CheckedFrame;
 use super::home::RoomIndex;
 use super::limits::RateLimits;
 use super::packet::{MAX_FRAME_AGE, Packet};
 use super::path::PathAction;
 use super::session::SessionInfo;
-use super::worker::WorkerConfig;
 use idle_scan::IdleScan;
 pub(super) use session::Session;
 

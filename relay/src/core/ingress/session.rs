@@ -10,7 +10,7 @@ use confab_protocol::media::{
 };
 
 use crate::core::counters::DropCause;
-use crate::core::crossing::CheckedFrame;
+use crate::core::frame::CheckedFrame;
 use crate::core::home::RoomIndex;
 use crate::core::limits::{RateLimit, RateLimits};
 use crate::core::loudest::{Loudness, Speaker};
