@@ -38,7 +38,7 @@ enum Command {
         /// Folder of the programs. Default: the one of this program.
         #[arg(long, value_name = "DIR")]
         programs: Option<PathBuf>,
-        /// StoreChoice the figures go.
+        /// File for the figures.
         #[arg(long, value_name = "FILE", default_value = "target/bench/relay.json")]
         out: PathBuf,
     },
@@ -47,7 +47,7 @@ enum Command {
         /// Folder of the programs. Default: the one of this program.
         #[arg(long, value_name = "DIR")]
         programs: Option<PathBuf>,
-        /// StoreChoice the figures go.
+        /// File for the figures.
         #[arg(long, value_name = "FILE", default_value = "target/bench/peers.json")]
         out: PathBuf,
     },
@@ -59,13 +59,13 @@ enum Command {
         /// Users by whom storage is measured.
         #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
         users: u32,
-        /// StoreChoice the figures go.
+        /// File for the figures.
         #[arg(long, value_name = "FILE", default_value = "target/bench/control.json")]
         out: PathBuf,
     },
     /// How many instructions the relay's pieces take, by callgrind; a line of JSON for each figure.
     Instructions {
-        /// StoreChoice the figures go.
+        /// File for the figures.
         #[arg(
             long,
             value_name = "FILE",
@@ -79,7 +79,7 @@ enum Command {
         /// The assumptions.
         #[command(flatten)]
         assumptions: capacity::Assumptions,
-        /// StoreChoice the figures go.
+        /// File for the figures.
         #[arg(
             long,
             value_name = "FILE",

@@ -14,7 +14,7 @@ use crate::load::cpu::{self, Usage};
 
 pub(super) const PASSWORD: &str = "four random words here";
 
-/// StoreChoice accounts are kept.
+/// The store of the accounts.
 #[derive(Clone, Copy)]
 pub enum StoreChoice<'a> {
     File,

@@ -12,7 +12,7 @@ const OF_ACCOUNT: Rate = Rate {
     burst: 2.0,
     per_second: 0.1,
 };
-/// Reports of all.
+/// The rate of reports of all accounts in a room.
 const OF_ROOM: Rate = Rate {
     burst: 4.0,
     per_second: 0.2,

@@ -30,6 +30,8 @@ pub struct Registry {
     boot: BootId,
     capacity: Capacity,
     mailboxes: Box<[MailboxSender]>,
+    /// Read without the lock on `state`, as `rooms` is: by the task that reports ended sessions, by the links that list rooms, and by
+    /// metrics.
     connections: DashMap<ConnectionId, Arc<SessionInfo>, RandomState>,
     rooms: DashMap<ConferenceId, Arc<Room>, RandomState>,
     /// Held while a command is carried out: commands come one after the other, whichever link they come by.
