@@ -1,4 +1,7 @@
 //! Several operations for one request, a few at a time.
+//!
+//! `buffered` of futures-util would do the same, but with it the compiler does not see that the futures of callers are `Send` for every
+//! lifetime (rust-lang/rust issue 102211).
 
 use std::collections::VecDeque;
 use std::pin::Pin;

@@ -48,7 +48,7 @@ impl<B: Backend<Tap = CaptureTap>> Microphone<B> {
         self.read = None;
     }
 
-    /// Waits until there may be something for [`attend`](Self::attend).
+    /// Waits until there may be something for [`update`](Self::update).
     pub async fn woken(&self) {
         self.wake_receiver.woken().await;
     }

@@ -25,7 +25,7 @@ pub struct Speakers<B: Backend<Tap = PlaybackTap>> {
 }
 
 impl<B: Backend<Tap = PlaybackTap>> Speakers<B> {
-    /// Nothing is open yet: [`attend`](Self::attend) opens them.
+    /// Nothing is open yet: [`update`](Self::update) opens them.
     pub fn new(backend: B, now: Instant) -> Self {
         Self {
             line: Line::new(backend, now),
