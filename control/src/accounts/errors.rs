@@ -1,4 +1,4 @@
-//! Why an operation on accounts or sessions fails. The sentences that clients read are in [`crate::refusals`].
+//! Why an operation on accounts or sessions fails. The sentences that clients read are in `refusals`.
 
 use std::time::Duration;
 

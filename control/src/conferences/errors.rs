@@ -1,4 +1,4 @@
-//! Why an operation on conferences fails. The sentences that clients read are in [`crate::refusals`].
+//! Why an operation on conferences fails. The sentences that clients read are in `refusals`.
 
 use super::rights::Denied;
 use crate::rooms::ChangeError;

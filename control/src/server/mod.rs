@@ -1,6 +1,6 @@
 //! A whole server: its settings, its parts, its start and its end.
 //!
-//! * [`config`]: what the operator decides; `errors`: why a server does not start;
+//! * `config`: what the operator decides; `errors`: why a server does not start;
 //! * `parts`: the services, put together; `socket`: the sockets; `storage`: the store and the keys; `owner`: which server a data folder and a
 //!   store belong to; `node`: the name and the addresses of this node;
 //! * `background`: tasks beside the connections; `supervision`: restarts tasks that end;
