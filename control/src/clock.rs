@@ -43,7 +43,6 @@ pub enum Clock {
 }
 
 impl Clock {
-    /// The time now.
     pub fn now(&self) -> UnixMillis {
         match self {
             Self::System => UnixMillis(

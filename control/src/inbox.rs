@@ -17,7 +17,6 @@ pub struct Inbox<T> {
     unasked: Arc<AtomicUsize>,
 }
 
-/// The receiving end.
 #[derive(Debug)]
 pub struct InboxReader<T> {
     items: mpsc::UnboundedReceiver<Item<T>>,
@@ -34,7 +33,6 @@ struct Item<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InboxFull;
 
-/// Both ends of a new inbox.
 pub fn inbox<T>() -> (Inbox<T>, InboxReader<T>) {
     let (sender, items) = mpsc::unbounded_channel();
     let unasked = Arc::new(AtomicUsize::new(0));

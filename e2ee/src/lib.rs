@@ -6,6 +6,7 @@
 //! * [`cipher`]: a member's whole view: own counter, everyone's keys, replay windows.
 
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 pub mod cipher;
 pub mod keys;

@@ -13,6 +13,7 @@
 //! - [`listener`]: all of the receiving side for a client: frames of any leaf in, a mix out.
 
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 pub mod codec;
 pub mod jitter;

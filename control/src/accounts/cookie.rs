@@ -26,7 +26,6 @@ pub struct CookieKey(hmac::Key);
 /// A device from which the account has signed in before.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct KnownDevice {
-    /// Which account.
     pub account: AccountId,
     nonce: [u8; ID_LEN],
 }

@@ -9,7 +9,6 @@ use crate::store::StoreError;
 /// Too many passwords were checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Throttled {
-    /// The limit that was reached.
     pub limit: PasswordLimit,
     /// Time until the next check.
     pub wait: Duration,
@@ -42,33 +41,26 @@ pub enum RegisterError {
     WeakPassword(WeakPassword),
     /// The account was made, and its first session was not begun.
     Login(LoginError),
-    /// Too many tries.
     Throttled(Throttled),
     /// The password was not hashed.
     Hash(HashError),
-    /// The store did not do its part.
     Store(StoreError),
 }
 
 /// Why a log-in fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LoginError {
-    /// The name or the password is wrong.
     WrongCredentials,
-    /// Too many tries.
     Throttled(Throttled),
     /// The password was not checked.
     Hash(HashError),
-    /// The store did not do its part.
     Store(StoreError),
 }
 
 /// Why a session does not act for its account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionError {
-    /// The session has ended.
     Ended,
-    /// The store did not do its part.
     Store(StoreError),
 }
 
@@ -77,20 +69,16 @@ pub enum SessionError {
 pub enum RevokeError {
     /// The account has no such session.
     NoSuchSession,
-    /// The store did not do its part.
     Store(StoreError),
 }
 
 /// Why the password of a signed-in account is not confirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PasswordCheckError {
-    /// The password is wrong.
     Wrong,
-    /// Too many tries.
     Throttled(Throttled),
     /// The password was not checked.
     Hash(HashError),
-    /// The store did not do its part.
     Store(StoreError),
 }
 
@@ -105,7 +93,6 @@ pub enum ChangePasswordError {
     OldPassword(PasswordCheckError),
     /// The new password was not hashed.
     Hash(HashError),
-    /// The store did not do its part.
     Store(StoreError),
 }
 

@@ -35,7 +35,6 @@ const CHECKS: Rate = Rate {
 /// How many passwords one source may have checked.
 #[derive(Clone, Copy, Debug)]
 pub struct LoginLimits {
-    /// At once.
     pub burst: u32,
     /// In a second, from then on.
     pub per_second: f64,

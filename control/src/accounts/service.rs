@@ -50,19 +50,14 @@ pub struct AccountsConfig {
 /// Who a connection acts for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SignedIn {
-    /// Which account.
     pub account: AccountId,
-    /// Its name.
     pub username: Username,
-    /// By which session.
     pub session: SessionId,
 }
 
 /// A session was begun, renewed or shown to be alive.
 pub struct Granted {
-    /// For whom.
     pub account: AccountRecord,
-    /// Which session.
     pub session: SessionId,
     /// What the client keeps; `None` when it has it already.
     pub token: Option<Bytes>,
@@ -76,13 +71,10 @@ pub struct Granted {
 
 /// What somebody registers with.
 pub struct Registration {
-    /// Unique in the service.
     pub username: Username,
-    /// Unique in the service.
     pub email: Email,
     /// As it was typed.
     pub password: Zeroizing<String>,
-    /// For the age.
     pub birthday: Birthday,
     /// What the person calls the device.
     pub device: Device,
@@ -102,9 +94,7 @@ pub struct Login {
 
 /// How somebody logs in: by name or by address.
 pub enum LoginName {
-    /// By name.
     Username(Username),
-    /// By address.
     Email(Email),
 }
 

@@ -27,21 +27,15 @@ use crate::rooms::counts::LiveCounts;
 
 /// The services that requests of clients use.
 pub struct Services {
-    /// Accounts and sessions.
     pub accounts: Arc<Accounts>,
     /// Conferences and their members.
     pub conferences: Conferences,
-    /// The rooms that this node owns.
     pub rooms: Rooms,
-    /// The connected clients.
     pub clients: Clients,
     /// The number of participants in rooms of all nodes.
     pub counts: LiveCounts,
-    /// The other control nodes.
     pub nodes: Nodes,
-    /// The time of day.
     pub clock: Clock,
-    /// The region of this node.
     pub region: Option<Region>,
     /// SHA-256 over the DER of the cluster CA's certificate.
     pub authority: [u8; 32],

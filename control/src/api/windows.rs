@@ -7,7 +7,6 @@ const REQUESTS_AT_ONCE: u32 = 32;
 /// What one connection may have under way.
 #[derive(Clone, Copy)]
 pub struct Windows {
-    /// Requests.
     pub requests: u32,
     /// Bytes that the peer may send on all of its streams before they are read.
     pub receive: u32,

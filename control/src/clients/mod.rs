@@ -152,7 +152,6 @@ impl Clients {
         }
     }
 
-    /// Tells every client.
     pub fn tell_all(&self, kind: wire::event::Kind) {
         let event = connection_event(kind);
         for client in self.lock().clients.values() {

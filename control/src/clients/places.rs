@@ -13,7 +13,6 @@ use crate::source::{Network, Source};
 pub struct PlaceLimits {
     /// For one source; a network of several has as many times that as [`Source::networks`] says.
     pub per_source: usize,
-    /// In all.
     pub total: usize,
 }
 

@@ -103,7 +103,6 @@ impl Share {
 }
 
 impl Part {
-    /// The account's share.
     pub fn share(&self) -> &Arc<Share> {
         &self.0
     }

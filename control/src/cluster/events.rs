@@ -8,18 +8,14 @@ use confab_protocol::media::ConnectionId;
 pub enum RelayEvent {
     /// A command has an outcome.
     CommandDone {
-        /// The number of the command.
         command: u64,
-        /// The relay's answer, if it was asked.
         response: Response,
     },
     /// The relay has ended a media session by itself.
     MediaEnded {
         /// The participant's label.
         sender: u16,
-        /// The session.
         connection_id: ConnectionId,
-        /// Why.
         reason: MediaEndReason,
     },
     /// This run of the relay is over, and its sessions with it.
@@ -37,7 +33,6 @@ pub enum RelayEvent {
 /// The outcome of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Response {
-    /// The relay answered.
     Answered(CommandResult),
     /// The relay has no link.
     NoLink,

@@ -44,11 +44,8 @@ pub struct RelayWish<'a> {
 /// A relay that a room can go to: linked, and not about to end.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<I, R> {
-    /// Which.
     pub id: I,
-    /// Where it is.
     pub region: R,
-    /// How loaded.
     pub load: Load,
     /// True if the relay did not open a session a short while ago.
     pub refuses: bool,

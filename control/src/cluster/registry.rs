@@ -37,7 +37,6 @@ pub struct Relays {
 }
 
 impl Default for Relays {
-    /// No relays.
     fn default() -> Self {
         Self {
             relays: Arc::default(),

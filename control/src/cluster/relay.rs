@@ -38,7 +38,6 @@ const LINK_RATE: Rate = Rate {
 /// A relay that a room can be placed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkedRelay {
-    /// Which.
     pub name: RelayName,
     /// Which run of it.
     pub boot: BootId,

@@ -13,16 +13,13 @@ use crate::store::NodeRecord;
 /// How all do.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ClusterStatus {
-    /// By name.
     pub nodes: Vec<NodeStatus>,
-    /// By name.
     pub relays: Vec<RelayStatus>,
 }
 
 /// How a node does.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NodeStatus {
-    /// Which.
     pub name: NodeName,
     /// Whether it lives, as the asked node sees it.
     pub life: NodeLife,
@@ -37,7 +34,6 @@ pub struct NodeStatus {
 /// Whether a node lives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NodeLife {
-    /// It does.
     Alive,
     /// Its heartbeat stands still.
     Doubted,
@@ -50,7 +46,6 @@ pub enum NodeLife {
 pub struct NodeFigures {
     /// Name and version of its program.
     pub agent: String,
-    /// Where it is.
     pub region: Option<Region>,
     /// Rooms that it owns.
     pub rooms: u32,
@@ -65,9 +60,7 @@ pub struct NodeFigures {
 /// How a relay does that is linked to some node.
 #[derive(Clone, PartialEq, Debug)]
 pub struct RelayStatus {
-    /// Which.
     pub name: RelayName,
-    /// Where it is.
     pub region: Option<Region>,
     /// Where clients reach it.
     pub addresses: Vec<SocketAddr>,

@@ -22,7 +22,6 @@ pub enum Act {
 pub enum Denied {
     /// Nobody can be given this role in this way.
     RoleNotGiven,
-    /// The account is banned from the conference.
     Banned,
     /// The account is neither the owner nor a moderator.
     NotAModerator,

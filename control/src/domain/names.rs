@@ -26,7 +26,6 @@ macro_rules! name {
         pub struct $bad;
 
         impl $name {
-            /// The name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -76,9 +75,7 @@ name!(
 /// A program that connects to a node within the cluster. As text: the full name in its certificate.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Peer {
-    /// A relay.
     Relay(RelayName),
-    /// Another node.
     Node(NodeName),
     /// An operator's command.
     Operator,

@@ -36,9 +36,7 @@ impl Default for HashCost {
 pub struct PasswordHash {
     /// The cost that the hash was computed with.
     pub cost: HashCost,
-    /// The salt.
     pub salt: [u8; SALT_LEN],
-    /// The hash.
     pub hash: [u8; HASH_LEN],
 }
 

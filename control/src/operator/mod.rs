@@ -28,7 +28,6 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// Why a command did not do what it is for.
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
-    /// The cluster's keys cannot be used.
     #[error(transparent)]
     Keys(#[from] TlsError),
     /// The node did not answer.
@@ -36,21 +35,17 @@ pub enum OperatorError {
         "{node}: {source}; name a node that runs with --node HOST:PORT, and its cluster's keys with --data-dir"
     )]
     Node {
-        /// Which.
         node: String,
-        /// Why.
         source: PeerError,
     },
     /// The node answered something else.
     #[error("the node's answer makes no sense: are both programs of one version?")]
     Malformed,
-    /// The node refuses.
     #[error("{0}")]
     Refused(String),
     /// There is no such relay.
     #[error("no relay named {relay} is linked; there are: {known}")]
     NoSuchRelay {
-        /// Which was asked for.
         relay: RelayName,
         /// Those that there are.
         known: String,
@@ -58,9 +53,7 @@ pub enum OperatorError {
     /// The relay still has sessions.
     #[error("{relay} still has {sessions} sessions; it goes on draining")]
     SessionsLeft {
-        /// Which.
         relay: RelayName,
-        /// How many.
         sessions: u32,
     },
 }

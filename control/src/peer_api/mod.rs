@@ -19,21 +19,15 @@ use crate::store::{NodeRecord, SessionId};
 
 /// The services that links of relays and requests of nodes and operators use.
 pub struct Services {
-    /// Accounts and sessions.
     pub accounts: Arc<Accounts>,
-    /// The connected clients.
     pub clients: Clients,
-    /// The rooms that this node owns.
     pub rooms: Rooms,
-    /// The relays that are linked to this node.
     pub relays: Relays,
-    /// The other control nodes.
     pub nodes: Nodes,
     /// The revoked identities of relays and nodes.
     pub revoked: Revoked,
     /// This node, as the others know it.
     pub node: NodeRecord,
-    /// The region of this node.
     pub region: Option<Region>,
 }
 

@@ -22,10 +22,8 @@ use crate::tls::certificate;
 /// A request has to be whole, and its answer taken, by then.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Who asks.
 #[derive(Clone, Debug)]
 pub enum Asker {
-    /// Another node.
     Node(NodeName),
     /// An operator, by a command.
     Operator,

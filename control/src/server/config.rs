@@ -30,13 +30,11 @@ pub struct Config {
     pub own_certificate: Option<OwnCertificate>,
     /// Further names of this server in the cluster's certificate.
     pub public_names: Vec<String>,
-    /// Accounts and sessions.
     pub accounts: AccountsConfig,
     /// Rooms and memberships.
     pub rooms: RoomLimits,
     /// Conferences that an account may own.
     pub max_conferences: u64,
-    /// Connections.
     pub connections: ConnectionLimits,
     /// Handshakes that a source may begin at once; half as many a second from then on.
     pub handshakes: u32,
@@ -44,7 +42,6 @@ pub struct Config {
     pub region: Option<Region>,
     /// TCP address for metrics; `None`: there are none.
     pub metrics: Option<SocketAddr>,
-    /// The time of day.
     pub clock: Clock,
 }
 

@@ -13,20 +13,15 @@ pub(super) const OWNER_FILE: &str = "server.id";
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The address cannot be had.
     #[error("cannot listen on {address}: {source}; choose another with --listen")]
     Listen {
-        /// Which.
         address: SocketAddr,
-        /// Why.
         source: std::io::Error,
     },
     /// No socket for metrics.
     #[error("cannot listen on TCP {address} for metrics: {source}; choose another with --metrics")]
     Metrics {
-        /// Where.
         address: SocketAddr,
-        /// Why not.
         source: std::io::Error,
     },
     /// Another server has the folder.
@@ -59,9 +54,7 @@ pub enum WrongStore {
         "{folder} is of a server that was in use, and {missing} is not in it: restore it from the backup of a node's data folder, or give another folder with --data-dir"
     )]
     KeyLost {
-        /// The data folder.
         folder: PathBuf,
-        /// The file.
         missing: &'static str,
     },
     /// The keys are of a server that was in use, and the store is new.
@@ -69,9 +62,7 @@ pub enum WrongStore {
         "{store} is empty, but {folder} has the keys of a server that was in use: restore the store from its backup, or name the right one with --store; to begin anew with these keys, remove {folder}/{OWNER_FILE}"
     )]
     Empty {
-        /// The store.
         store: String,
-        /// The data folder.
         folder: PathBuf,
     },
     /// Both are in use, by two servers.
@@ -79,9 +70,7 @@ pub enum WrongStore {
         "{store} is of another server than the keys in {folder}: give the right ones with --store and --data-dir"
     )]
     Another {
-        /// The store.
         store: String,
-        /// The data folder.
         folder: PathBuf,
     },
     /// The store is of a server whose keys are elsewhere.
@@ -89,9 +78,7 @@ pub enum WrongStore {
         "{store} is of a server whose keys are not in {folder}: copy them from a node of it with `confab-control cluster-keys`, restore them from their backup, or give the right folder with --data-dir"
     )]
     NoKeys {
-        /// The store.
         store: String,
-        /// The data folder.
         folder: PathBuf,
     },
 }

@@ -45,7 +45,6 @@ pub struct Authority {
 pub struct Identity {
     /// The certificate first, the CA's last.
     pub chain: Vec<CertificateDer<'static>>,
-    /// The certificate's key.
     pub key: PrivateKeyDer<'static>,
 }
 
@@ -54,7 +53,6 @@ pub struct Identity {
 pub struct RelayFiles {
     /// The relay's certificate and its CA's.
     pub certificate: PathBuf,
-    /// Its key.
     pub key: PathBuf,
     /// The CA's certificate alone.
     pub ca: PathBuf,

@@ -44,7 +44,6 @@ pub struct Sources {
     pub public_names: Vec<String>,
     /// A certificate of the operator for clients.
     pub own: Option<OwnCertificate>,
-    /// The time of day.
     pub clock: Clock,
 }
 
@@ -57,7 +56,6 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Reads the certificates.
     pub fn load(sources: Sources, nodes: Nodes) -> Result<Self, TlsError> {
         let shown = sources.read()?;
         Ok(Self {
@@ -72,7 +70,6 @@ impl Certificates {
         Arc::new(Resolver(self.shown.clone()))
     }
 
-    /// The cluster authority.
     pub(super) fn authority(&self) -> &Authority {
         &self.sources.authority
     }

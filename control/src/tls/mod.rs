@@ -17,15 +17,12 @@ pub enum TlsError {
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     File {
-        /// Which.
         path: std::path::PathBuf,
-        /// Why.
         source: std::io::Error,
     },
     /// A file does not hold what belongs there.
     #[error("{path} is not {expected}: restore it from a backup, or name another file")]
     Content {
-        /// Which.
         path: std::path::PathBuf,
         /// What belongs there.
         expected: &'static str,
@@ -35,9 +32,7 @@ pub enum TlsError {
         "{path} is missing beside {beside}: restore it from a backup, or remove {beside} as well to begin a new cluster"
     )]
     Lost {
-        /// Which.
         path: std::path::PathBuf,
-        /// What is there.
         beside: &'static str,
     },
     /// The CA's key is kept elsewhere.
@@ -50,9 +45,7 @@ pub enum TlsError {
         "{path} cannot be used: {why}. Make another with `confab-control node-identity` (for commands: `operator-identity`) where ca.key is kept, and copy it here"
     )]
     Unfit {
-        /// Which.
         path: std::path::PathBuf,
-        /// Why.
         why: &'static str,
     },
     /// A name that no certificate can hold.

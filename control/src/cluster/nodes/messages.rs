@@ -26,14 +26,12 @@ pub enum NodeAsk {
     EndSession(AccountId, SessionId),
     /// How many are in each of these rooms.
     CountLive(Vec<ConferenceId>),
-    /// How it goes.
     Status {
         /// Everywhere, not at this node alone.
         everybody: bool,
     },
     /// A relay is to drain and end.
     DrainRelay {
-        /// Which.
         relay: RelayName,
         /// By the link of another node, if it has none here.
         by_any: bool,
@@ -51,21 +49,18 @@ pub enum Moderation {
     Kick(AccountId),
     /// The account's standing changes: in the store, then in the room.
     Change {
-        /// Whose.
         account: AccountId,
         /// What it has to be now.
         old: Option<Standing>,
         /// What it becomes; `None` ends the membership.
         new: Option<Standing>,
     },
-    /// The conference is deleted.
     Delete,
 }
 
 /// What it answers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NodeAnswer {
-    /// It is done.
     Done,
     /// It is stored, and a relay that is out of reach obeys it when it is back.
     Pending,
@@ -77,7 +72,6 @@ pub enum NodeAnswer {
     NotOwner,
     /// How many are in each room, in the order asked.
     Live(Vec<u32>),
-    /// How it goes.
     Status(Box<ClusterStatus>),
 }
 

@@ -50,7 +50,6 @@ pub struct Peers {
 
 struct Open {
     connection: Connection,
-    /// Lives as long as the connection.
     _endpoint: Endpoint,
 }
 
