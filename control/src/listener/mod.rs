@@ -194,7 +194,7 @@ async fn serve_relay(
 ) {
     if services.revoked.refuses(&name, issued).await {
         tracing::warn!(relay = %name, "a relay whose identity is revoked was turned away");
-        services.relays.give_up(&name);
+        services.relays.lose_sessions(&name);
         return close::REVOKED.close(&connection);
     }
     let mut serving = pin!(link::serve(
@@ -210,7 +210,7 @@ async fn serve_relay(
     close::REVOKED.close(&connection);
     serving.await;
     // Nobody is asked whether they still hear it.
-    services.relays.give_up(&name);
+    services.relays.lose_sessions(&name);
 }
 
 /// Who the connection's certificate names, and when it was made; TLS has verified that the cluster CA signed it.

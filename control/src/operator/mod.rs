@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::clock::UnixMillis;
-use crate::cluster::nodes::{NodeAnswer, NodeAsk, PeerError, Peers};
+use crate::cluster::nodes::{NodeRequest, NodeResponse, PeerError, Peers};
 use crate::cluster::status::{ClusterStatus, RelayStatus};
 use crate::domain::{NodeName, RelayName};
 use crate::server::STATE_FILE;
@@ -34,10 +34,7 @@ pub enum OperatorError {
     #[error(
         "{node}: {source}; name a node that runs with --node HOST:PORT, and its cluster's keys with --data-dir"
     )]
-    Node {
-        node: String,
-        source: PeerError,
-    },
+    Node { node: String, source: PeerError },
     /// The node answered something else.
     #[error("the node's answer makes no sense: are both programs of one version?")]
     Malformed,
@@ -52,10 +49,7 @@ pub enum OperatorError {
     },
     /// The relay still has sessions.
     #[error("{relay} still has {sessions} sessions; it goes on draining")]
-    SessionsLeft {
-        relay: RelayName,
-        sessions: u32,
-    },
+    SessionsLeft { relay: RelayName, sessions: u32 },
 }
 
 /// A node to be asked.
@@ -86,8 +80,8 @@ impl Operator {
 
     /// How all nodes and relays do.
     pub async fn status(&self) -> Result<ClusterStatus, OperatorError> {
-        match self.ask(&NodeAsk::Status { everybody: true }).await? {
-            NodeAnswer::Status(status) => Ok(*status),
+        match self.ask(&NodeRequest::Status { everybody: true }).await? {
+            NodeResponse::Status(status) => Ok(*status),
             other => Err(unexpected(other)),
         }
     }
@@ -101,13 +95,13 @@ impl Operator {
         mut progress: impl FnMut(u32),
     ) -> Result<(), OperatorError> {
         let by_any = true;
-        let ask = NodeAsk::DrainRelay {
+        let ask = NodeRequest::DrainRelay {
             relay: relay.clone(),
             by_any,
         };
         match self.ask(&ask).await? {
-            NodeAnswer::Done => {}
-            NodeAnswer::Absent(_) => {
+            NodeResponse::Done => {}
+            NodeResponse::Absent(_) => {
                 let known = self.status().await?.relays;
                 return Err(no_such_relay(relay, &known));
             }
@@ -145,7 +139,8 @@ impl Operator {
         relay: &RelayName,
         until: UnixMillis,
     ) -> Result<(), OperatorError> {
-        self.done(&NodeAsk::RevokeRelay(relay.clone(), until)).await
+        self.done(&NodeRequest::RevokeRelay(relay.clone(), until))
+            .await
     }
 
     /// Revokes the node's identities that were made until then.
@@ -154,17 +149,18 @@ impl Operator {
         node: &NodeName,
         until: UnixMillis,
     ) -> Result<(), OperatorError> {
-        self.done(&NodeAsk::RevokeNode(node.clone(), until)).await
+        self.done(&NodeRequest::RevokeNode(node.clone(), until))
+            .await
     }
 
-    async fn done(&self, ask: &NodeAsk) -> Result<(), OperatorError> {
+    async fn done(&self, ask: &NodeRequest) -> Result<(), OperatorError> {
         match self.ask(ask).await? {
-            NodeAnswer::Done => Ok(()),
+            NodeResponse::Done => Ok(()),
             other => Err(unexpected(other)),
         }
     }
 
-    async fn ask(&self, ask: &NodeAsk) -> Result<NodeAnswer, OperatorError> {
+    async fn ask(&self, ask: &NodeRequest) -> Result<NodeResponse, OperatorError> {
         let answer = self.peers.ask_at(&self.node, ask).await;
         answer.map_err(|source| OperatorError::Node {
             node: self.node.clone(),
@@ -202,9 +198,9 @@ fn no_such_relay(relay: &RelayName, known: &[RelayStatus]) -> OperatorError {
     OperatorError::NoSuchRelay { relay, known }
 }
 
-fn unexpected(answer: NodeAnswer) -> OperatorError {
+fn unexpected(answer: NodeResponse) -> OperatorError {
     match answer {
-        NodeAnswer::Refused(refusal) | NodeAnswer::Absent(refusal) => {
+        NodeResponse::Refused(refusal) | NodeResponse::Absent(refusal) => {
             OperatorError::Refused(refusal.message)
         }
         _ => OperatorError::Malformed,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use confab_protocol::control::text::escaped;
 use serde_json::{Value, json};
 
-use crate::cluster::status::{ClusterStatus, NodeLife, NodeStatus, RelayStatus};
+use crate::cluster::status::{ClusterStatus, NodeLiveness, NodeStatus, RelayStatus};
 
 /// Between two columns.
 const GAP: &str = "  ";
@@ -185,10 +185,10 @@ fn relay_json(relay: &RelayStatus) -> Value {
 
 fn state(node: &NodeStatus) -> &'static str {
     match (node.life, node.figures.is_some()) {
-        (NodeLife::Alive, true) => "alive",
-        (NodeLife::Alive, false) => "silent",
-        (NodeLife::Doubted, _) => "doubted",
-        (NodeLife::Dead, _) => "dead",
+        (NodeLiveness::Alive, true) => "alive",
+        (NodeLiveness::Alive, false) => "silent",
+        (NodeLiveness::Suspected, _) => "doubted",
+        (NodeLiveness::Dead, _) => "dead",
     }
 }
 
@@ -239,7 +239,7 @@ mod tests {
     fn status() -> ClusterStatus {
         let node = |name: &str, figures| NodeStatus {
             name: name.parse().unwrap(),
-            life: NodeLife::Alive,
+            life: NodeLiveness::Alive,
             cluster: "10.0.0.1:4433".to_owned(),
             public: vec![format!("{name}.example.org:4433")],
             figures,

@@ -14,7 +14,7 @@ use super::status::NotLinked;
 use super::{Services, status};
 use crate::clock::UnixMillis;
 use crate::close;
-use crate::cluster::nodes::messages::{MAX_NODE_MESSAGE, NodeAnswer, NodeAsk};
+use crate::cluster::nodes::messages::{MAX_NODE_REQUEST, NodeRequest, NodeResponse};
 use crate::domain::{NodeName, Peer};
 use crate::rooms::{ChangeError, Outcome, Settled};
 use crate::tls::certificate;
@@ -89,11 +89,11 @@ async fn serve_request(
     let asked = tokio::time::timeout(DEADLINE, read(&mut receive)).await;
     let answer = match asked {
         Ok(Some(ask)) if may(&asker, &ask) => answer(&services, ask).await,
-        Ok(Some(_)) => NodeAnswer::Refused(Refusal::new(
+        Ok(Some(_)) => NodeResponse::Refused(Refusal::new(
             ErrorCode::Denied,
             "this is not for whoever asked",
         )),
-        Ok(None) | Err(_) => NodeAnswer::Refused(Refusal::new(
+        Ok(None) | Err(_) => NodeResponse::Refused(Refusal::new(
             ErrorCode::Malformed,
             "the other node's request makes no sense: are both of one version?",
         )),
@@ -108,78 +108,80 @@ async fn serve_request(
     let _ = tokio::time::timeout(DEADLINE, sending).await;
 }
 
-async fn read(receive: &mut RecvStream) -> Option<NodeAsk> {
-    let mut deframer = Deframer::new(MAX_NODE_MESSAGE);
+async fn read(receive: &mut RecvStream) -> Option<NodeRequest> {
+    let mut deframer = Deframer::new(MAX_NODE_REQUEST);
     loop {
         if let Some(request) = deframer.next::<wire::NodeRequest>().ok()? {
-            return NodeAsk::try_from(request).ok();
+            return NodeRequest::try_from(request).ok();
         }
-        let chunk = receive.read_chunk(MAX_NODE_MESSAGE, true).await.ok()??;
+        let chunk = receive.read_chunk(MAX_NODE_REQUEST, true).await.ok()??;
         deframer.push(&chunk.bytes);
     }
 }
 
 /// Operators ask for what is theirs alone, nodes for the rest; both how it goes.
-fn may(asker: &Asker, ask: &NodeAsk) -> bool {
+fn may(asker: &Asker, ask: &NodeRequest) -> bool {
     let is_operator = matches!(asker, Asker::Operator);
     match ask {
-        NodeAsk::Status { .. } | NodeAsk::DrainRelay { .. } => true,
-        NodeAsk::RevokeRelay(..) | NodeAsk::RevokeNode(..) => is_operator,
-        NodeAsk::Moderate(..) | NodeAsk::EndSession(..) | NodeAsk::CountLive(_) => !is_operator,
+        NodeRequest::Status { .. } | NodeRequest::DrainRelay { .. } => true,
+        NodeRequest::RevokeRelay(..) | NodeRequest::RevokeNode(..) => is_operator,
+        NodeRequest::Moderate(..) | NodeRequest::EndSession(..) | NodeRequest::CountLive(_) => {
+            !is_operator
+        }
     }
 }
 
 /// The answer to a moderation for another node's client.
-fn moderated(answer: Result<Outcome<Settled>, ChangeError>) -> NodeAnswer {
+fn moderated(answer: Result<Outcome<Settled>, ChangeError>) -> NodeResponse {
     match answer {
-        Ok(Outcome::Here(Settled::Everywhere)) => NodeAnswer::Done,
-        Ok(Outcome::Here(Settled::WhereReached)) => NodeAnswer::Pending,
-        Ok(Outcome::Elsewhere(_) | Outcome::Again) => NodeAnswer::NotOwner,
-        Err(error) if error.is_absent() => NodeAnswer::Absent(error.into()),
-        Err(error) => NodeAnswer::Refused(error.into()),
+        Ok(Outcome::Here(Settled::Everywhere)) => NodeResponse::Done,
+        Ok(Outcome::Here(Settled::WhereReached)) => NodeResponse::Pending,
+        Ok(Outcome::Elsewhere(_) | Outcome::Again) => NodeResponse::NotOwner,
+        Err(error) if error.is_absent() => NodeResponse::Absent(error.into()),
+        Err(error) => NodeResponse::Refused(error.into()),
     }
 }
 
-async fn revoke(services: &Services, peer: Peer, until: UnixMillis) -> NodeAnswer {
+async fn revoke(services: &Services, peer: Peer, until: UnixMillis) -> NodeResponse {
     match services.revoked.revoke(peer, until).await {
-        Ok(()) => NodeAnswer::Done,
-        Err(error) => NodeAnswer::Refused(error.into()),
+        Ok(()) => NodeResponse::Done,
+        Err(error) => NodeResponse::Refused(error.into()),
     }
 }
 
-async fn answer(services: &Services, ask: NodeAsk) -> NodeAnswer {
+async fn answer(services: &Services, ask: NodeRequest) -> NodeResponse {
     match ask {
-        NodeAsk::Moderate(conference, moderation) => {
+        NodeRequest::Moderate(conference, moderation) => {
             moderated(services.rooms.moderate_here(conference, moderation).await)
         }
-        NodeAsk::EndSession(account, session) => {
+        NodeRequest::EndSession(account, session) => {
             services.session_ended(account, session);
-            NodeAnswer::Done
+            NodeResponse::Done
         }
-        NodeAsk::CountLive(conferences) => {
+        NodeRequest::CountLive(conferences) => {
             let live = conferences.iter().map(|id| services.rooms.live(*id));
-            NodeAnswer::Live(live.collect())
+            NodeResponse::Live(live.collect())
         }
-        NodeAsk::Status { everybody: true } => {
-            NodeAnswer::Status(Box::new(status::of_cluster(services).await))
+        NodeRequest::Status { everybody: true } => {
+            NodeResponse::Status(Box::new(status::of_cluster(services).await))
         }
-        NodeAsk::Status { everybody: false } => {
-            NodeAnswer::Status(Box::new(status::of_node(services)))
+        NodeRequest::Status { everybody: false } => {
+            NodeResponse::Status(Box::new(status::of_node(services)))
         }
-        NodeAsk::DrainRelay { relay, by_any } => {
+        NodeRequest::DrainRelay { relay, by_any } => {
             match status::drain(services, &relay, by_any).await {
-                Ok(()) => NodeAnswer::Done,
-                Err(NotLinked) => NodeAnswer::Absent(Refusal::new(
+                Ok(()) => NodeResponse::Done,
+                Err(NotLinked) => NodeResponse::Absent(Refusal::new(
                     ErrorCode::NotFound,
                     format!("no relay named {relay} is linked"),
                 )),
             }
         }
-        NodeAsk::RevokeRelay(relay, until) => {
+        NodeRequest::RevokeRelay(relay, until) => {
             tracing::warn!(%relay, "an operator revokes a relay's identities");
             revoke(services, Peer::Relay(relay), until).await
         }
-        NodeAsk::RevokeNode(node, until) => {
+        NodeRequest::RevokeNode(node, until) => {
             tracing::warn!(%node, "an operator revokes a node's identities");
             revoke(services, Peer::Node(node), until).await
         }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::Services;
 use crate::AGENT;
-use crate::cluster::nodes::{NodeAnswer, NodeAsk};
-use crate::cluster::status::{ClusterStatus, NodeFigures, NodeLife, NodeStatus};
+use crate::cluster::nodes::{NodeRequest, NodeResponse};
+use crate::cluster::status::{ClusterStatus, NodeFigures, NodeLiveness, NodeStatus};
 use crate::domain::RelayName;
 
 /// Time for other nodes to answer.
@@ -17,7 +17,7 @@ pub fn of_node(services: &Services) -> ClusterStatus {
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let node = NodeStatus {
         name: me.run.name.clone(),
-        life: NodeLife::Alive,
+        life: NodeLiveness::Alive,
         cluster: me.cluster.clone(),
         public: me.public.clone(),
         figures: Some(NodeFigures {
@@ -39,18 +39,18 @@ pub fn of_node(services: &Services) -> ClusterStatus {
 pub async fn of_cluster(services: &Services) -> ClusterStatus {
     let mut all = of_node(services);
     let mut asked = tokio::task::JoinSet::new();
-    for (node, life) in services.nodes.census() {
+    for (node, life) in services.nodes.listed_with_liveness() {
         let nodes = services.nodes.clone();
         asked.spawn(async move {
-            let ask = NodeAsk::Status { everybody: false };
+            let ask = NodeRequest::Status { everybody: false };
             let answer = match life {
-                NodeLife::Dead => None,
+                NodeLiveness::Dead => None,
                 _ => tokio::time::timeout(DEADLINE, nodes.ask(&node, &ask))
                     .await
                     .ok(),
             };
             match answer {
-                Some(Ok(NodeAnswer::Status(status))) => (node, life, *status),
+                Some(Ok(NodeResponse::Status(status))) => (node, life, *status),
                 _ => (node, life, ClusterStatus::default()),
             }
         });
@@ -75,13 +75,13 @@ pub async fn drain(services: &Services, relay: &RelayName, by_any: bool) -> Resu
         return Ok(());
     }
     if by_any {
-        let ask = NodeAsk::DrainRelay {
+        let ask = NodeRequest::DrainRelay {
             relay: relay.clone(),
             by_any: false,
         };
         for node in services.nodes.others() {
             let answer = tokio::time::timeout(DEADLINE, services.nodes.ask(&node, &ask)).await;
-            if let Ok(Ok(NodeAnswer::Done)) = answer {
+            if let Ok(Ok(NodeResponse::Done)) = answer {
                 return Ok(());
             }
         }

@@ -12,7 +12,7 @@ use super::parts::Parts;
 use super::supervision::Supervisor;
 use crate::accounts::Accounts;
 use crate::cluster::nodes::Nodes;
-use crate::cluster::nodes::heartbeat::{self, Missed};
+use crate::cluster::nodes::heartbeat::{self, MissedNotices};
 use crate::peer_api;
 use crate::store::{NodeRecord, SessionId, Store};
 
@@ -21,9 +21,9 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// Time between two lookups of sessions that were accepted while the store did not answer, if there are any.
 const PROVE_INTERVAL: Duration = Duration::from_secs(1);
 /// More heartbeats than a node counts before its heartbeat task is restarted.
-const BEATS_OF_A_RUN: u64 = 1 << 32;
+const COUNTER_STEP: u64 = 1 << 32;
 /// A lookup of ended sessions that the store did not answer is repeated after this time.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Starts the tasks that every server has.
 pub(super) fn start(tasks: &mut Supervisor, parts: &Parts) {
@@ -34,7 +34,7 @@ pub(super) fn start(tasks: &mut Supervisor, parts: &Parts) {
     let accounts = parts.api.accounts.clone();
     tasks.keep("prove", move || prove(accounts.clone()));
     let revoked = parts.peer_api.revoked.clone();
-    tasks.keep("revoked", move || revoked.clone().watch());
+    tasks.keep("revoked", move || revoked.clone().poll());
 }
 
 /// Starts the heartbeat of a node among others. After each heartbeat that came too late, rooms and sessions are looked up in the store.
@@ -47,15 +47,15 @@ pub(super) fn start_heartbeat(
     let of = (parts.peer_api.clone(), missed.clone());
     tasks.keep("look-again", move || {
         let (services, missed) = of.clone();
-        look_again(services, missed)
+        end_missed_sessions(services, missed)
     });
     let accounts = parts.api.accounts.clone();
     tasks.keep("heartbeat", move || {
         // The other nodes must see a counter that they have not seen, whatever the task before has written.
-        record.counter += BEATS_OF_A_RUN;
+        record.counter += COUNTER_STEP;
         let (accounts, missed) = (accounts.clone(), missed.clone());
         let notice = move |why| {
-            if why == Missed::ThisNode {
+            if why == MissedNotices::ByThisNode {
                 // The cache of sessions first: it may hold sessions that other nodes have ended.
                 accounts.forget_all();
             }
@@ -65,12 +65,12 @@ pub(super) fn start_heartbeat(
     });
 }
 
-async fn look_again(services: Arc<peer_api::Services>, missed: Arc<Notify>) {
+async fn end_missed_sessions(services: Arc<peer_api::Services>, missed: Arc<Notify>) {
     loop {
         missed.notified().await;
         services.rooms.wake().await;
         while !end_ended_sessions(&services).await {
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(RETRY_INTERVAL).await;
         }
     }
 }

@@ -61,24 +61,15 @@ pub enum WrongStore {
     #[error(
         "{store} is empty, but {folder} has the keys of a server that was in use: restore the store from its backup, or name the right one with --store; to begin anew with these keys, remove {folder}/{OWNER_FILE}"
     )]
-    Empty {
-        store: String,
-        folder: PathBuf,
-    },
+    Empty { store: String, folder: PathBuf },
     /// Both are in use, by two servers.
     #[error(
         "{store} is of another server than the keys in {folder}: give the right ones with --store and --data-dir"
     )]
-    Another {
-        store: String,
-        folder: PathBuf,
-    },
+    Another { store: String, folder: PathBuf },
     /// The store is of a server whose keys are elsewhere.
     #[error(
         "{store} is of a server whose keys are not in {folder}: copy them from a node of it with `confab-control cluster-keys`, restore them from their backup, or give the right folder with --data-dir"
     )]
-    NoKeys {
-        store: String,
-        folder: PathBuf,
-    },
+    NoKeys { store: String, folder: PathBuf },
 }

@@ -6,7 +6,7 @@ use confab_telemetry::{Health, Page, Readiness, Source};
 
 use super::parts::Parts;
 use super::supervision;
-use crate::cluster::status::NodeLife;
+use crate::cluster::status::NodeLiveness;
 use crate::listener::Listener;
 use crate::{api, peer_api};
 
@@ -111,8 +111,10 @@ fn write(figures: &Figures, page: &mut Page) {
         "Relays that are linked to this node.",
         figures.peer_api.relays.linked(),
     );
-    let census = server.nodes.census();
-    let alive = census.iter().filter(|(_, life)| *life == NodeLife::Alive);
+    let listed_with_liveness = server.nodes.listed_with_liveness();
+    let alive = listed_with_liveness
+        .iter()
+        .filter(|(_, life)| *life == NodeLiveness::Alive);
     page.gauge(
         "nodes_alive",
         "Control nodes that live, this one among them.",

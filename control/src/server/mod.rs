@@ -132,7 +132,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     background::start(&mut tasks, &parts);
     if store.is_shared() {
         let mut record = place.record;
-        heartbeat::enter(store.as_ref(), &nodes, &mut record).await?;
+        heartbeat::claim_name(store.as_ref(), &nodes, &mut record).await?;
         background::start_heartbeat(&mut tasks, (store.clone(), nodes, record), &parts);
     }
     let metrics = metrics_socket

@@ -69,7 +69,7 @@ impl Parts {
             Box::new(move |account, session| {
                 clients_of.session_ended(session);
                 rooms_of.session_ended(account, session);
-                nodes_of.tell_session_ended(account, session);
+                nodes_of.notify_session_ended(account, session);
             }),
         ));
         let peer_api = Arc::new(peer_api::Services {

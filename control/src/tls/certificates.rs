@@ -86,7 +86,7 @@ impl Certificates {
             Ok(Ok(Ok((shown, client)))) => {
                 let ends = shown.ends();
                 self.shown.store(Arc::new(shown));
-                self.nodes.show(client);
+                self.nodes.set_client_config(client);
                 tracing::info!("certificates were read again: {ends}");
             }
             Ok(Ok(Err(error))) => {

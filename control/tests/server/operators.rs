@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use confab_control::clock::Clock;
-use confab_control::cluster::status::{ClusterStatus, NodeLife};
+use confab_control::cluster::status::{ClusterStatus, NodeLiveness};
 use confab_control::operator::{Operator, OperatorError};
 use confab_control::peer_api::status;
 use confab_control::store::sqlite::SqliteStore;
@@ -51,7 +51,7 @@ async fn the_status_tells_of_all_nodes_and_relays() {
     let two = &nodes[0].server;
     let life = async || operator(two).status().await.unwrap().nodes[0].clone();
     let dead = async {
-        while life().await.life != NodeLife::Dead {
+        while life().await.life != NodeLiveness::Dead {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     };
