@@ -2,7 +2,7 @@
 
 use quinn::{Connection, VarInt};
 
-use crate::metrics::door::Closed;
+use crate::metrics::connections::Closed;
 
 /// A code and what it means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,11 +25,11 @@ pub const TOO_SLOW: Close = Close::new(
 /// `hello` did not come in time.
 pub const NO_HELLO: Close = Close::new(4, "no hello").counted(Closed::NoHello);
 /// The place was needed for somebody who came later.
-pub const CROWDED_OUT: Close = Close::new(
+pub const EVICTED: Close = Close::new(
     5,
     "too many connections that are not signed in: connect again and sign in",
 )
-.counted(Closed::CrowdedOut);
+.counted(Closed::Evicted);
 /// No certificate of the cluster CA that names a relay or a node.
 pub const NOT_A_RELAY: Close = Close::new(6, "no relay's or node's certificate of this cluster")
     .counted(Closed::NoCertificate);

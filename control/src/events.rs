@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn one_event_too_many_ends_it_and_never_blocks() {
+    async fn an_event_over_the_limit_ends_the_queue_without_blocking() {
         let (sink, mut source) = event_queue();
         sink.push(Bytes::from_static(b"first"));
         assert_eq!(source.next().await, Ok(Some(Bytes::from_static(b"first"))));
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_byte_too_many_ends_it_and_what_was_read_does_not_count() {
+    async fn a_byte_over_the_limit_ends_the_queue_and_read_events_do_not_count() {
         let (sink, mut source) = event_queue();
         let half = Bytes::from(vec![7; EVENT_BYTES / 2]);
         for _ in 0..3 {

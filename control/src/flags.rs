@@ -10,7 +10,7 @@ use confab_protocol::control::Region;
 
 use crate::accounts::{AccountsConfig, LoginLimits};
 use crate::clients::ConnectionLimits;
-use crate::clients::places::PlaceLimits;
+use crate::clients::slots::SlotLimits;
 use crate::clock::Clock;
 use crate::domain::{HashCost, NodeName};
 use crate::rooms::RoomLimits;
@@ -334,7 +334,7 @@ impl ServeFlags {
             },
             max_conferences: self.max_conferences,
             connections: ConnectionLimits {
-                strangers: PlaceLimits {
+                unauthenticated: SlotLimits {
                     per_source: self.max_strangers_per_address as usize,
                     total: self.max_strangers as usize,
                 },

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::mpsc;
 
 /// Unasked items that wait at most: several times the participants of the largest room.
-pub const MAX_UNASKED: usize = 8192;
+pub const MAX_UNSOLICITED: usize = 8192;
 
 /// The sending end. Clones share it.
 ///
@@ -29,7 +29,7 @@ struct Item<T> {
     is_unasked: bool,
 }
 
-/// [`MAX_UNASKED`] items wait: nothing was put in.
+/// [`MAX_UNSOLICITED`] items wait: nothing was put in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InboxFull;
 
@@ -63,9 +63,9 @@ impl<T> Inbox<T> {
     ///
     /// # Errors
     ///
-    /// [`InboxFull`] when [`MAX_UNASKED`] of these wait.
+    /// [`InboxFull`] when [`MAX_UNSOLICITED`] of these wait.
     pub fn offer(&self, value: T) -> Result<(), InboxFull> {
-        if self.unasked.fetch_add(1, Ordering::Relaxed) >= MAX_UNASKED {
+        if self.unasked.fetch_add(1, Ordering::Relaxed) >= MAX_UNSOLICITED {
             self.unasked.fetch_sub(1, Ordering::Relaxed);
             return Err(InboxFull);
         }
@@ -96,14 +96,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn unasked_items_are_bounded_and_answers_are_not() {
+    async fn unsolicited_items_are_bounded_and_answers_are_not() {
         let (inbox, mut items) = inbox();
-        for _ in 0..MAX_UNASKED {
+        for _ in 0..MAX_UNSOLICITED {
             inbox.offer(()).unwrap();
         }
         assert_eq!(inbox.offer(()), Err(InboxFull));
         inbox.send(());
-        for _ in 0..=MAX_UNASKED {
+        for _ in 0..=MAX_UNSOLICITED {
             assert!(items.next().await.is_some());
         }
         inbox.offer(()).unwrap();

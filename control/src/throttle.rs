@@ -114,7 +114,7 @@ impl Throttle {
 
     /// Takes a token from the source's bucket and from those of the networks around it, which hold more, or from none: whoever has
     /// many sources of one network has not as many buckets.
-    pub fn take_of(&self, source: Source, now: Instant) -> Result<(), Duration> {
+    pub fn take_for_source(&self, source: Source, now: Instant) -> Result<(), Duration> {
         let mut taken = Vec::new();
         for (network, times) in source.networks() {
             if let Err(wait) = self.take_from(network, self.rate.times(times), now) {
@@ -173,7 +173,7 @@ mod tests {
     };
 
     #[test]
-    fn a_burst_passes_and_then_so_many_a_second() {
+    fn a_burst_passes_and_then_the_rate_applies() {
         let start = Instant::now();
         let mut bucket = Bucket::new(RATE, start);
         let passed = (0..10).filter(|_| bucket.take(start).is_ok()).count();
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn many_sources_of_one_network_have_no_more_than_it() {
+    fn the_sources_of_a_network_share_its_limit() {
         let throttle = Throttle::new(RATE);
         let start = Instant::now();
         let passed = |third: u16| {
@@ -195,7 +195,7 @@ mod tests {
             });
             sources
                 .flat_map(|source| [source; 5])
-                .filter(|source| throttle.take_of(*source, start).is_ok())
+                .filter(|source| throttle.take_for_source(*source, start).is_ok())
                 .count()
         };
         // Forty /64s of one /56, of three tokens each: it has six.
@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(passed(1), 0);
         assert_eq!(passed(2), 6);
         let v4 = Source::from(std::net::IpAddr::from([192, 0, 2, 1]));
-        let passed = (0..9).filter(|_| throttle.take_of(v4, start).is_ok());
+        let passed = (0..9).filter(|_| throttle.take_for_source(v4, start).is_ok());
         assert_eq!(passed.count(), 3);
     }
 

@@ -56,7 +56,7 @@ async fn logs_hold_no_token_password_key_e_mail_or_address() {
     ann.authenticate(&second.token).await.unwrap();
     ann.create("friday-night", Visibility::Public).await;
     let joined = ann.join("friday-night").await.unwrap();
-    let bob = server.person("bob").await;
+    let bob = server.user("bob").await;
     bob.join("friday-night").await.unwrap();
     ann.done(mute("friday-night", "bob", true)).await;
     ann.done(ban("friday-night", "bob")).await;

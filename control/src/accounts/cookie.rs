@@ -41,7 +41,7 @@ impl CookieKey {
     }
 
     /// A cookie that no device has yet.
-    pub fn fresh(&self, account: AccountId) -> Bytes {
+    pub fn create(&self, account: AccountId) -> Bytes {
         self.seal(KnownDevice {
             account,
             nonce: random::bytes(),
@@ -77,9 +77,9 @@ mod tests {
     const ANN: AccountId = AccountId::new([1; 16]);
 
     #[test]
-    fn a_cookie_is_64_bytes_and_a_changed_one_is_not_ours() {
+    fn a_cookie_is_64_bytes_and_a_changed_one_is_rejected() {
         let key = CookieKey::new(&[7; 32]);
-        let cookie = key.fresh(ANN);
+        let cookie = key.create(ANN);
         assert_eq!(cookie.len(), 64);
         let device = key.open(&cookie).unwrap();
         assert_eq!(device.account, ANN);
@@ -98,6 +98,6 @@ mod tests {
     #[test]
     fn every_device_has_another_cookie() {
         let key = CookieKey::new(&[7; 32]);
-        assert_ne!(key.fresh(ANN), key.fresh(ANN));
+        assert_ne!(key.create(ANN), key.create(ANN));
     }
 }

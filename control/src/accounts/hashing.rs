@@ -9,7 +9,7 @@ use confab_protocol::control::Password;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::domain::{HashCost, PasswordHash};
-use crate::metrics::door::{Limit, Refusals};
+use crate::metrics::connections::{Limit, Refusals};
 use crate::metrics::timed::Histogram;
 use crate::random;
 
@@ -20,7 +20,7 @@ const HASH_LEN: usize = 32;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Queue {
     /// Anybody's: three quarters of it.
-    Strangers,
+    Unauthenticated,
     /// All of it, for devices that have signed in before and for those who are signed in: strangers do not fill it.
     Known,
 }
@@ -34,7 +34,7 @@ pub struct Hasher {
     /// One permit for each hash that waits or runs.
     admitted: Arc<Semaphore>,
     /// One permit for each of them that is a stranger's.
-    strangers: Arc<Semaphore>,
+    unauthenticated: Arc<Semaphore>,
     /// One permit for each hash that runs.
     running: Arc<Semaphore>,
     /// Memory for hashes, as many pieces as ever ran at once. It is kept: threads come and go, and an allocator that
@@ -43,7 +43,7 @@ pub struct Hasher {
     waited: Arc<Histogram>,
     refusals: Refusals,
     /// Hashes that wait or run, and hashes that run, at most.
-    places: (usize, usize),
+    capacity: (usize, usize),
 }
 
 /// Why a hash is not computed.
@@ -66,12 +66,12 @@ impl Hasher {
                 hash: random::bytes(),
             },
             admitted: Arc::new(Semaphore::new(parallel + queue)),
-            strangers: Arc::new(Semaphore::new(parallel + queue - queue / 4)),
+            unauthenticated: Arc::new(Semaphore::new(parallel + queue - queue / 4)),
             running: Arc::new(Semaphore::new(parallel)),
             memory: Arc::default(),
             waited: Arc::default(),
             refusals,
-            places: (parallel + queue, parallel),
+            capacity: (parallel + queue, parallel),
         }
     }
 
@@ -82,7 +82,7 @@ impl Hasher {
 
     /// How many hashes wait for their turn.
     pub fn waiting(&self) -> usize {
-        let (all, parallel) = self.places;
+        let (all, parallel) = self.capacity;
         let begun = all.saturating_sub(self.admitted.available_permits());
         let running = parallel.saturating_sub(self.running.available_permits());
         begun.saturating_sub(running)
@@ -152,7 +152,9 @@ impl Hasher {
     fn admit(&self, queue: Queue) -> Result<[Option<OwnedSemaphorePermit>; 2], HashError> {
         let place = |of: &Arc<Semaphore>| of.clone().try_acquire_owned();
         let among_strangers = match queue {
-            Queue::Strangers => Some(place(&self.strangers).map_err(|_| HashError::Busy)?),
+            Queue::Unauthenticated => {
+                Some(place(&self.unauthenticated).map_err(|_| HashError::Busy)?)
+            }
             Queue::Known => None,
         };
         let among_all = place(&self.admitted).map_err(|_| HashError::Busy)?;
@@ -190,7 +192,7 @@ mod tests {
     };
 
     #[tokio::test]
-    async fn a_password_is_told_from_another_after_a_way_through_the_store() {
+    async fn a_stored_hash_verifies_only_its_password() {
         let hasher = Hasher::new(CHEAP, 1, 4, Refusals::default());
         let hash = hasher
             .hash("correct horse".parse().unwrap(), Queue::Known)
@@ -205,13 +207,15 @@ mod tests {
             ("correct hearse", Some(kept), false),
             ("correct horse", None, false),
         ] {
-            let checked = hasher.verify(text(typed), stored, Queue::Strangers).await;
+            let checked = hasher
+                .verify(text(typed), stored, Queue::Unauthenticated)
+                .await;
             assert_eq!(checked, Ok(is_right), "{typed}");
         }
     }
 
     #[tokio::test]
-    async fn a_password_is_known_however_a_keyboard_composes_it() {
+    async fn a_password_verifies_in_any_unicode_composition() {
         let hasher = Hasher::new(CHEAP, 1, 4, Refusals::default());
         let hash = hasher.hash("čtyři psi u řeky".parse().unwrap(), Queue::Known);
         let hash = hash.await.unwrap();
@@ -266,20 +270,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_queue_refuses_at_once_and_strangers_do_not_fill_it() {
+    async fn a_full_queue_refuses_at_once_and_keeps_a_quarter_for_known_devices() {
         let slow = HashCost {
             memory_kib: 32 * 1024,
             ..CHEAP
         };
         let refusals = Refusals::default();
         let hasher = Hasher::new(slow, 1, 4, refusals.clone());
-        let strangers = start(&hasher, Queue::Strangers, 9).await;
+        let unauthenticated = start(&hasher, Queue::Unauthenticated, 9).await;
         let known = start(&hasher, Queue::Known, 3).await;
         // One that runs and three that wait; the fourth place that waits is for who is known.
-        assert_eq!(refused(strangers).await, 5);
+        assert_eq!(refused(unauthenticated).await, 5);
         assert_eq!(refused(known).await, 2);
         assert_eq!(refusals.of(Limit::PasswordQueue), 7);
-        let again = start(&hasher, Queue::Strangers, 1).await;
+        let again = start(&hasher, Queue::Unauthenticated, 1).await;
         assert_eq!(refused(again).await, 0);
     }
 }

@@ -15,7 +15,7 @@ pub mod limits;
 pub mod password;
 pub mod service;
 pub mod token;
-mod unproved;
+mod unverified;
 
 pub use hashing::Hasher;
 pub use limits::LoginLimits;

@@ -6,10 +6,10 @@ use confab_protocol::control::{Email, NameError, Password, Username, text};
 use zeroize::Zeroizing;
 
 /// Fewest characters of a password beside the names that others know.
-pub const LEAST_OWN: usize = 8;
+pub const MIN_OWN_CHARACTERS: usize = 8;
 
 /// A name shorter than this says nothing about a password that holds it: everything holds a letter or two.
-const SHORTEST_TELLING_NAME: usize = 3;
+const MIN_NAME_CHARACTERS: usize = 3;
 
 /// The most common ones of leaked lists that are long enough to be asked about, in lower case.
 const COMMON: [&str; 64] = [
@@ -88,7 +88,7 @@ pub enum WeakPassword {
     Common,
     /// It repeats one or two characters.
     Repeated,
-    /// It has fewer than [`LEAST_OWN`] characters beside the username and the e-mail address.
+    /// It has fewer than [`MIN_OWN_CHARACTERS`] characters beside the username and the e-mail address.
     Names,
 }
 
@@ -102,7 +102,7 @@ pub fn choose(text: &str, username: &Username, email: &Email) -> Result<Password
     if is_repeated(&folded) {
         return Err(WeakPassword::Repeated);
     }
-    if own_characters(&folded, username, email) < LEAST_OWN {
+    if own_characters(&folded, username, email) < MIN_OWN_CHARACTERS {
         return Err(WeakPassword::Names);
     }
     Ok(password)
@@ -121,7 +121,7 @@ fn own_characters(folded: &str, username: &Username, email: &Email) -> usize {
     names.sort_by_key(|name| std::cmp::Reverse(name.len()));
     let mut own = Zeroizing::new(folded.to_owned());
     for name in names {
-        if name.chars().count() >= SHORTEST_TELLING_NAME {
+        if name.chars().count() >= MIN_NAME_CHARACTERS {
             own = Zeroizing::new(own.replace(name, ""));
         }
     }
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_inside_a_long_password_is_no_offence() {
+    fn a_long_password_may_contain_a_name() {
         assert!(judge("ann.lee and eight more").is_ok());
         let judge = |text: &str, username: &str, email: &str| {
             choose(text, &username.parse().unwrap(), &email.parse().unwrap())
@@ -202,14 +202,14 @@ mod tests {
     }
 
     #[test]
-    fn a_few_words_pass() {
+    fn passwords_of_a_few_words_are_accepted() {
         for fine in ["correct horse battery", "čtyři psi u řeky", "k9$vvPq2zL"] {
             assert!(judge(fine).is_ok(), "{fine}");
         }
     }
 
     #[test]
-    fn the_list_holds_only_what_is_long_enough_to_be_asked_about() {
+    fn the_list_of_common_passwords_has_no_short_ones() {
         for common in COMMON {
             assert!(
                 common.len() >= Password::MIN && common == common.to_lowercase(),

@@ -16,13 +16,13 @@ use super::errors::{
 };
 use super::hashing::HashError;
 use super::hashing::{Hasher, Queue};
-use super::limits::{Guess, Limiter, LoginLimits, Whose};
+use super::limits::{AttemptTarget, Limiter, LoginLimits, PasswordAttempt};
 use super::token::TokenKey;
-use super::unproved::Unproved;
+use super::unverified::UnverifiedTokens;
 use super::{export, password};
 use crate::clock::{Clock, UnixMillis};
 use crate::domain::{HashCost, PasswordHash};
-use crate::metrics::door::Refusals;
+use crate::metrics::connections::Refusals;
 use crate::random;
 use crate::source::Source;
 use crate::store::{AccountRecord, Name, SessionId, Store, StoreError};
@@ -130,7 +130,7 @@ pub struct Accounts {
     min_age: u8,
     session_ttl: Duration,
     on_end: OnSessionEnd,
-    unproved: Unproved,
+    unverified: UnverifiedTokens,
 }
 
 impl Accounts {
@@ -153,7 +153,7 @@ impl Accounts {
             min_age: config.min_age,
             session_ttl: config.session_ttl,
             on_end,
-            unproved: Unproved::default(),
+            unverified: UnverifiedTokens::default(),
         }
     }
 
@@ -169,12 +169,12 @@ impl Accounts {
         let now = self.clock.now();
         self.check_age(new.birthday, now)?;
         let password = password::choose(&new.password, username, email)?;
-        self.limiter.admit_from(source)?;
+        self.limiter.admit_source(source)?;
         // Not the guarantee, which is the store's, but it saves the hash.
         let taken = |account: AccountRecord, name| {
             // Whose names these are is a guess as well.
-            let guess = Guess::Stranger(Whose::Account(account.id), source);
-            self.limiter.admit(guess)?;
+            let attempt = PasswordAttempt::Unknown(AttemptTarget::Account(account.id), source);
+            self.limiter.admit(attempt)?;
             Err::<Granted, RegisterError>(StoreError::Taken(name).into())
         };
         if let Some(account) = self.store.account_by_username(username.clone()).await? {
@@ -183,23 +183,23 @@ impl Accounts {
         if let Some(account) = self.store.account_by_email(email.clone()).await? {
             return taken(account, Name::Email);
         }
-        let guess = Guess::Stranger(Whose::Name(username.as_str()), source);
-        self.limiter.admit(guess)?;
+        let attempt = PasswordAttempt::Unknown(AttemptTarget::Name(username.as_str()), source);
+        self.limiter.admit(attempt)?;
         let account = AccountRecord {
             id: AccountId::new(random::time_ordered_id(now)),
             username: username.clone(),
             email: email.clone(),
             password: self
                 .hasher
-                .hash(password, Queue::Strangers)
+                .hash(password, Queue::Unauthenticated)
                 .await
-                .inspect_err(|_| self.limiter.give_back(guess))?,
+                .inspect_err(|_| self.limiter.give_back(attempt))?,
             birthday: new.birthday,
             created: now,
         };
         self.store.create_account(account.clone()).await?;
-        self.limiter.give_back(guess);
-        let cookie = self.cookies.fresh(account.id);
+        self.limiter.give_back(attempt);
+        let cookie = self.cookies.create(account.id);
         Ok(self.begin_session(account, new.device, cookie).await?)
     }
 
@@ -208,7 +208,7 @@ impl Accounts {
         let shown = self.cookies.open(&login.cookie);
         match shown {
             Some(device) => self.limiter.admit_device(device)?,
-            None => self.limiter.admit_from(source)?,
+            None => self.limiter.admit_source(source)?,
         }
         let name = LoginName::parse(&login.name);
         let account = match &name {
@@ -219,19 +219,22 @@ impl Accounts {
         let known = shown.filter(|device| Some(device.account) == account.as_ref().map(|a| a.id));
         if shown.is_some() && known.is_none() {
             // Known to another account: a stranger here.
-            self.limiter.admit_from(source)?;
+            self.limiter.admit_source(source)?;
         }
-        let whose = match &account {
-            Some(account) => Whose::Account(account.id),
-            None => Whose::Name(name.as_ref().map_or("", LoginName::as_str)),
+        let target = match &account {
+            Some(account) => AttemptTarget::Account(account.id),
+            None => AttemptTarget::Name(name.as_ref().map_or("", LoginName::as_str)),
         };
-        let (guess, queue) = match known {
-            Some(device) => (Guess::Device(device), Queue::Known),
-            None => (Guess::Stranger(whose, source), Queue::Strangers),
+        let (attempt, queue) = match known {
+            Some(device) => (PasswordAttempt::Device(device), Queue::Known),
+            None => (
+                PasswordAttempt::Unknown(target, source),
+                Queue::Unauthenticated,
+            ),
         };
         let stored = account.as_ref().map(|account| account.password.clone());
         let right = self
-            .check::<LoginError>(guess, queue, login.password, stored)
+            .check::<LoginError>(attempt, queue, login.password, stored)
             .await?;
         let Some(account) = account.filter(|_| right) else {
             return Err(LoginError::WrongCredentials);
@@ -253,22 +256,25 @@ impl Accounts {
     /// Takes another password and ends every other session.
     pub async fn change_password(
         &self,
-        who: &SignedIn,
+        caller: &SignedIn,
         old: Zeroizing<String>,
         new: Zeroizing<String>,
     ) -> Result<(), ChangePasswordError> {
-        let account = self.account(who.account).await?;
+        let account = self.account(caller.account).await?;
         let chosen = password::choose(&new, &account.username, &account.email)?;
         let checked = self.check_password(&account, old).await;
         if let Err(error) = checked {
             // It may be this very wish that set it, whose end came to nothing. Or a second guess, which counts as one.
-            let (guess, stored) = (Guess::SignedIn(account.id), account.password.clone());
+            let (attempt, stored) = (
+                PasswordAttempt::SignedIn(account.id),
+                account.password.clone(),
+            );
             let is_set = error == PasswordCheckError::Wrong
                 && self
-                    .check::<PasswordCheckError>(guess, Queue::Known, new, Some(stored))
+                    .check::<PasswordCheckError>(attempt, Queue::Known, new, Some(stored))
                     .await?;
             return match is_set {
-                true => Ok(self.end_all(account.id, Some(who.session)).await?),
+                true => Ok(self.end_all(account.id, Some(caller.session)).await?),
                 false => Err(error.into()),
             };
         }
@@ -276,7 +282,7 @@ impl Accounts {
         self.store
             .set_password(account.id, account.password, hash)
             .await?;
-        Ok(self.end_all(account.id, Some(who.session)).await?)
+        Ok(self.end_all(account.id, Some(caller.session)).await?)
     }
 
     /// Everything that is kept about the account, as JSON.
@@ -292,10 +298,10 @@ impl Accounts {
         password: Zeroizing<String>,
     ) -> Result<(), PasswordCheckError> {
         self.limiter.admit_signed_in(account.id)?;
-        let guess = Guess::SignedIn(account.id);
+        let attempt = PasswordAttempt::SignedIn(account.id);
         let stored = Some(account.password.clone());
         match self
-            .check::<PasswordCheckError>(guess, Queue::Known, password, stored)
+            .check::<PasswordCheckError>(attempt, Queue::Known, password, stored)
             .await?
         {
             true => Ok(()),
@@ -312,15 +318,15 @@ impl Accounts {
     /// Whether the password is the one that is `stored`, if the guess may be made. One that is right, or is not checked, does not count.
     async fn check<E: From<Throttled> + From<HashError>>(
         &self,
-        guess: Guess<'_>,
+        attempt: PasswordAttempt<'_>,
         queue: Queue,
         password: Zeroizing<String>,
         stored: Option<PasswordHash>,
     ) -> Result<bool, E> {
-        self.limiter.admit(guess)?;
+        self.limiter.admit(attempt)?;
         let checked = self.hasher.verify(password, stored, queue).await;
         if !matches!(checked, Ok(false)) {
-            self.limiter.give_back(guess);
+            self.limiter.give_back(attempt);
         }
         Ok(checked?)
     }
@@ -329,7 +335,7 @@ impl Accounts {
     fn cookie_of(&self, device: Option<KnownDevice>, account: AccountId) -> Bytes {
         match device {
             Some(device) => self.cookies.seal(device),
-            None => self.cookies.fresh(account),
+            None => self.cookies.create(account),
         }
     }
 

@@ -39,7 +39,7 @@ pub struct Token {
 
 /// What a token is worth.
 #[derive(PartialEq, Eq)]
-pub enum Verdict {
+pub enum TokenStatus {
     /// The session's newest.
     Current,
     /// The one before, while its holder may not have heard of the successor.
@@ -106,11 +106,11 @@ impl TokenKey {
     }
 
     /// What the token is worth to a session that the store holds.
-    pub fn judge(&self, token: &Token, session: &SessionRecord, now: UnixMillis) -> Verdict {
+    pub fn judge(&self, token: &Token, session: &SessionRecord, now: UnixMillis) -> TokenStatus {
         if token.generation == session.generation {
             return match matches(token, session) {
-                true => Verdict::Current,
-                false => Verdict::Stolen,
+                true => TokenStatus::Current,
+                false => TokenStatus::Stolen,
             };
         }
         let in_grace = !session.used && now.since(session.rotated) < GRACE;
@@ -120,9 +120,9 @@ impl TokenKey {
                     && successor.generation == session.generation
                     && matches(&successor, session) =>
             {
-                Verdict::InGrace { successor }
+                TokenStatus::InGrace { successor }
             }
-            _ => Verdict::Stolen,
+            _ => TokenStatus::Stolen,
         }
     }
 
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_60_bytes_and_a_changed_one_is_not_ours() {
+    fn a_token_is_60_bytes_and_a_changed_one_is_rejected() {
         let sealed = key().seal(&first());
         assert_eq!(sealed.len(), TOKEN_LEN);
         assert!(key().open(&sealed) == Some(first()));
@@ -224,35 +224,36 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_response_gives_the_same_successor_again() {
+    fn a_repeated_refresh_gives_the_same_successor() {
         let successor = key().successor(&first()).unwrap();
         let session = session_at(&successor);
         let soon = START.after(GRACE - Duration::from_millis(1));
-        let Verdict::InGrace { successor: again } = key().judge(&first(), &session, soon) else {
+        let TokenStatus::InGrace { successor: again } = key().judge(&first(), &session, soon)
+        else {
             panic!("not in grace");
         };
         assert!(again == successor);
-        assert!(key().judge(&successor, &session, soon) == Verdict::Current);
+        assert!(key().judge(&successor, &session, soon) == TokenStatus::Current);
     }
 
     #[test]
-    fn after_grace_or_use_the_one_before_means_theft() {
+    fn the_previous_token_means_theft_after_grace_or_use() {
         let successor = key().successor(&first()).unwrap();
         let mut session = session_at(&successor);
-        assert!(key().judge(&first(), &session, START.after(GRACE)) == Verdict::Stolen);
+        assert!(key().judge(&first(), &session, START.after(GRACE)) == TokenStatus::Stolen);
         session.used = true;
-        assert!(key().judge(&first(), &session, START) == Verdict::Stolen);
+        assert!(key().judge(&first(), &session, START) == TokenStatus::Stolen);
     }
 
     #[test]
-    fn anything_older_means_theft_even_within_grace() {
+    fn a_token_before_the_previous_one_always_means_theft() {
         let second = key().successor(&first()).unwrap();
         let third = key().successor(&second).unwrap();
         let session = session_at(&third);
-        assert!(key().judge(&first(), &session, START) == Verdict::Stolen);
+        assert!(key().judge(&first(), &session, START) == TokenStatus::Stolen);
         assert!(matches!(
             key().judge(&second, &session, START),
-            Verdict::InGrace { .. }
+            TokenStatus::InGrace { .. }
         ));
     }
 }

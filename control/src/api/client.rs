@@ -12,17 +12,17 @@ use super::{Services, answer};
 use crate::clients::Entry;
 use crate::clients::share::Budget;
 use crate::events::EventSink;
-use crate::metrics::door::Limit;
+use crate::metrics::connections::Limit;
 use crate::source::Source;
 use crate::throttle::{Bucket, Rate};
 
 /// Requests of one connection that is not signed in.
-const STRANGERS_RATE: Rate = Rate {
+const UNAUTHENTICATED_RATE: Rate = Rate {
     burst: 20.0,
     per_second: 5.0,
 };
 /// A connection that was refused for its rate this often is closed: one that is not signed in, and one that is.
-const MAX_REFUSED_STRANGER: u32 = 50;
+const MAX_REFUSED_UNAUTHENTICATED: u32 = 50;
 const MAX_REFUSED: u32 = 500;
 /// A connected client.
 pub(super) struct Client {
@@ -62,7 +62,7 @@ impl Client {
             has_joined: AtomicBool::new(false),
             connection,
             greeted: Notify::new(),
-            rate: Mutex::new(Bucket::new(STRANGERS_RATE, Instant::now())),
+            rate: Mutex::new(Bucket::new(UNAUTHENTICATED_RATE, Instant::now())),
             refused: AtomicU32::new(0),
             unread: Budget::new(answer::MAX_UNREAD),
         }
@@ -82,12 +82,12 @@ impl Client {
             Some((account, _)) => (limits.take_request(account, now), Limit::RequestsOfAccount),
             None => {
                 let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
-                (rate.take(now), Limit::RequestsOfStranger)
+                (rate.take(now), Limit::RequestsUnauthenticated)
             }
         };
         taken.map_err(|wait| {
             self.refused.fetch_add(1, Ordering::Relaxed);
-            self.services.metrics.door.refusals.count(limit);
+            self.services.metrics.connections.refusals.count(limit);
             Refusal::new(ErrorCode::Throttled, "too many requests: slow down").after(wait)
         })
     }
@@ -96,7 +96,7 @@ impl Client {
     pub(super) fn floods(&self) -> bool {
         let most = match self.entry.share() {
             Some(_) => MAX_REFUSED,
-            None => MAX_REFUSED_STRANGER,
+            None => MAX_REFUSED_UNAUTHENTICATED,
         };
         self.refused.load(Ordering::Relaxed) >= most
     }

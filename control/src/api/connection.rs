@@ -9,11 +9,11 @@ use confab_protocol::wire::{self, response};
 use quinn::{Connection, RecvStream, SendStream};
 use tokio::task::JoinSet;
 
-use super::answer::{NotRead, Waiting};
+use super::answer::{NotRead, PendingAnswer};
 use super::client::Client;
 use super::windows::Windows;
 use super::{Services, dispatch, request};
-use crate::clients::Standing;
+use crate::clients::ConnectionState;
 use crate::close::{self, Close};
 use crate::events::{EventSource, Overflow, event_queue};
 use crate::source::Source;
@@ -31,7 +31,7 @@ const EVENT_DEADLINE: Duration = Duration::from_secs(30);
 pub async fn serve(connection: Connection, source: Source, services: Arc<Services>) {
     let (sink, events) = event_queue();
     let Some(entry) = services.clients.enter(source, sink.clone()) else {
-        return end(&services, &connection, close::CROWDED_OUT);
+        return end(&services, &connection, close::EVICTED);
     };
     let client = Arc::new(Client::new(
         connection.clone(),
@@ -62,7 +62,7 @@ fn end(services: &Services, connection: &Connection, why: Close) {
     if connection.close_reason().is_none() {
         why.close(connection);
         if let Some(closed) = why.counted_as() {
-            services.metrics.door.closes.count(closed);
+            services.metrics.connections.closes.count(closed);
         }
     }
 }
@@ -92,8 +92,8 @@ async fn serve_request(mut send: SendStream, mut receive: RecvStream, client: Ar
     let bytes = framing::encode(&wire::Response { kind: Some(kind) });
     let share = client.entry.share().map(|(_, share)| share);
     let account = share.as_ref().map(|share| &share.unread);
-    let given = match Waiting::new(bytes, &client.unread, account) {
-        Ok(waiting) => waiting.give(&mut send).await,
+    let given = match PendingAnswer::new(bytes, &client.unread, account) {
+        Ok(waiting) => waiting.send_to(&mut send).await,
         Err(not_read) => Err(not_read),
     };
     if let Err(NotRead) = given {
@@ -155,22 +155,22 @@ async fn expect_hello(client: &Client) -> Close {
 /// Resolves when nobody has signed in in time, or the place is needed for somebody else. What the connection may send and ask follows from
 /// whether somebody is signed in.
 async fn expect_sign_in(client: &Client) -> Close {
-    let mut standing = client.entry.standing();
+    let mut connection_state = client.entry.connection_state();
     loop {
         // Changes end with the entry alone, which this client has.
-        let now = standing.borrow_and_update().clone();
+        let now = connection_state.borrow_and_update().clone();
         match now {
-            Standing::Stranger(place) => tokio::select! {
+            ConnectionState::Unauthenticated(slot) => tokio::select! {
                 () = tokio::time::sleep(SIGN_IN_DEADLINE) => return close::NOT_SIGNED_IN,
-                () = place.crowded_out() => return close::CROWDED_OUT,
-                _ = standing.changed() => {}
+                () = slot.evicted() => return close::EVICTED,
+                _ = connection_state.changed() => {}
             },
-            Standing::SignedIn => {
+            ConnectionState::SignedIn => {
                 Windows::SIGNED_IN.set(&client.connection);
-                let _ = standing.changed().await;
-                Windows::STRANGER.set(&client.connection);
+                let _ = connection_state.changed().await;
+                Windows::UNAUTHENTICATED.set(&client.connection);
             }
-            Standing::Unplaced => return close::CROWDED_OUT,
+            ConnectionState::WithoutSlot => return close::EVICTED,
         }
     }
 }

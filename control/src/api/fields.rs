@@ -134,9 +134,13 @@ fn resume_secret(bytes: &[u8]) -> Result<ResumeSecret, Refusal> {
 }
 
 /// A participation that a client says is its own.
-pub(super) fn own_join(who: &SignedIn, join_id: &[u8], secret: &[u8]) -> Result<OwnJoin, Refusal> {
+pub(super) fn own_join(
+    caller: &SignedIn,
+    join_id: &[u8],
+    secret: &[u8],
+) -> Result<OwnJoin, Refusal> {
     Ok(OwnJoin {
-        account: who.account,
+        account: caller.account,
         join_id: self::join_id(join_id, "join_id")?,
         secret: resume_secret(secret)?,
     })

@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::client::Client;
 use crate::clients::share::{MAX_LARGE, MAX_UNFINISHED};
-use crate::metrics::door::Limit;
+use crate::metrics::connections::Limit;
 
 /// A request has to be whole by then.
 const DEADLINE: Duration = Duration::from_secs(REQUEST_TIMEOUT_SECONDS);
@@ -90,7 +90,7 @@ fn permit(
     client: &Client,
 ) -> Result<OwnedSemaphorePermit, Refusal> {
     of.clone().try_acquire_owned().map_err(|_| {
-        let refusals = &client.services.metrics.door.refusals;
+        let refusals = &client.services.metrics.connections.refusals;
         refusals.count(Limit::UnfinishedOfAccount);
         let message = format!(
             "{MAX_UNFINISHED} requests of this account, or {MAX_LARGE} long ones, are not whole yet: finish them first"

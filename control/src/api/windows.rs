@@ -16,7 +16,7 @@ pub struct Windows {
 
 impl Windows {
     /// Nobody is signed in.
-    pub const STRANGER: Self = Self {
+    pub const UNAUTHENTICATED: Self = Self {
         requests: 2,
         receive: 32 * 1024,
         send: 32 * 1024,

@@ -40,7 +40,7 @@ pub struct Budget {
 }
 
 /// Bytes of a budget; given back when dropped.
-pub struct Spent {
+pub struct Reservation {
     bytes: usize,
     used: Arc<AtomicUsize>,
 }
@@ -124,8 +124,8 @@ impl Budget {
     }
 
     /// Takes so many of them; `None` when they are not there.
-    pub fn spend(&self, bytes: usize) -> Option<Spent> {
-        let spent = Spent {
+    pub fn reserve(&self, bytes: usize) -> Option<Reservation> {
+        let spent = Reservation {
             bytes,
             used: self.used.clone(),
         };
@@ -134,7 +134,7 @@ impl Budget {
     }
 }
 
-impl Drop for Spent {
+impl Drop for Reservation {
     fn drop(&mut self) {
         self.used.fetch_sub(self.bytes, Ordering::Relaxed);
     }
@@ -147,7 +147,7 @@ mod tests {
     const ANN: AccountId = AccountId::new([1; 16]);
 
     #[test]
-    fn an_account_has_so_many_connections_and_a_place_is_given_back() {
+    fn the_connections_of_an_account_are_limited_and_released() {
         let mut shares = Shares::default();
         let mut parts: Vec<_> = (0..MAX_CONNECTIONS)
             .map(|_| shares.join(ANN).unwrap())
@@ -176,14 +176,14 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_is_not_exceeded_and_is_given_back() {
+    fn a_budget_is_not_exceeded_and_reservations_are_released() {
         let budget = Budget::new(10);
-        let first = budget.spend(6).unwrap();
-        assert!(budget.spend(5).is_none());
-        let second = budget.spend(4).unwrap();
-        assert!(budget.spend(1).is_none());
+        let first = budget.reserve(6).unwrap();
+        assert!(budget.reserve(5).is_none());
+        let second = budget.reserve(4).unwrap();
+        assert!(budget.reserve(1).is_none());
         drop(first);
-        assert!(budget.spend(6).is_some());
+        assert!(budget.reserve(6).is_some());
         drop(second);
     }
 }

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn members_and_listeners_may_do_nothing_to_others() {
+    fn members_and_listeners_cannot_moderate() {
         for act in [
             Act::Invite(Role::Member),
             Act::SetRole(Role::Member),
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_touches_the_owner() {
+    fn the_owner_cannot_be_moderated() {
         for actor in [Role::Owner, Role::Moderator] {
             for act in [Act::SetRole(Role::Member), Act::Kick, Act::Ban, Act::Mute] {
                 assert_eq!(code(actor, act, Some(Role::Owner)), Some(ErrorCode::Owner));
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moderator_rules_those_below() {
+    fn a_moderator_moderates_members_and_listeners_only() {
         for target in [
             None,
             Some(Role::Member),
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn ownership_is_never_given_and_moderators_are_not_invited() {
+    fn ownership_is_never_granted_and_moderators_are_not_invited() {
         for role in [Role::Owner, Role::Unspecified] {
             assert_eq!(
                 code(Role::Owner, Act::SetRole(role), None),

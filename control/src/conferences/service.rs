@@ -47,16 +47,16 @@ impl Conferences {
         }
     }
 
-    /// Makes a conference that `who` owns.
+    /// Makes a conference that `caller` owns.
     pub async fn create(
         &self,
-        who: &SignedIn,
+        caller: &SignedIn,
         slug: Slug,
         title: Title,
         visibility: Visibility,
         region: Option<Region>,
     ) -> Result<ConferenceRecord, CreateError> {
-        if self.store.count_owned(who.account).await? >= self.max_owned {
+        if self.store.count_owned(caller.account).await? >= self.max_owned {
             return Err(CreateError::TooManyOwned {
                 most: self.max_owned,
             });
@@ -67,8 +67,8 @@ impl Conferences {
             slug,
             title,
             visibility,
-            owner: who.account,
-            owner_name: who.username.clone(),
+            owner: caller.account,
+            owner_name: caller.username.clone(),
             created: now,
             region,
         };
@@ -92,14 +92,14 @@ impl Conferences {
             .ok_or(FindError::NoConference)
     }
 
-    /// The conference, and what `who` is in it. One by invitation shows itself to its members alone.
+    /// The conference, and what `caller` is in it. One by invitation shows itself to its members alone.
     pub async fn info(
         &self,
-        who: &SignedIn,
+        caller: &SignedIn,
         slug: Slug,
     ) -> Result<(ConferenceRecord, Role), ViewError> {
         let conference = self.find(slug).await?;
-        let role = self.role(conference.id, who.account).await?;
+        let role = self.role(conference.id, caller.account).await?;
         match (role, conference.visibility) {
             (Role::Banned, _) => Err(ViewError::Banned),
             (Role::Unspecified, Visibility::Invite | Visibility::Unspecified) => {
@@ -109,15 +109,15 @@ impl Conferences {
         }
     }
 
-    /// The conferences of which `who` is a member.
+    /// The conferences of which `caller` is a member.
     pub async fn list(
         &self,
-        who: &SignedIn,
+        caller: &SignedIn,
         after: Option<Cursor>,
     ) -> Result<Page<Membership>, StoreError> {
         let mut page = self
             .store
-            .conferences_of(who.account, after, CONFERENCE_PAGE)
+            .conferences_of(caller.account, after, CONFERENCE_PAGE)
             .await?;
         page.items
             .retain(|membership| membership.standing.role != Role::Banned);
@@ -127,12 +127,12 @@ impl Conferences {
     /// Who is a member. Bans are shown to those who may lift them.
     pub async fn members(
         &self,
-        who: &SignedIn,
+        caller: &SignedIn,
         slug: Slug,
         after: Option<Cursor>,
     ) -> Result<Page<MemberRecord>, ViewError> {
         let conference = self.find(slug).await?;
-        let role = self.role(conference.id, who.account).await?;
+        let role = self.role(conference.id, caller.account).await?;
         match role {
             Role::Banned => return Err(ViewError::Banned),
             Role::Unspecified => return Err(ViewError::MembersOnly),
@@ -150,9 +150,9 @@ impl Conferences {
     }
 
     /// Deletes the conference and closes its room.
-    pub async fn delete(&self, who: &SignedIn, slug: Slug) -> Result<Settled, DeleteError> {
+    pub async fn delete(&self, caller: &SignedIn, slug: Slug) -> Result<Settled, DeleteError> {
         let conference = self.find(slug).await?;
-        if conference.owner != who.account {
+        if conference.owner != caller.account {
             return Err(DeleteError::NotOwner);
         }
         Ok(self.rooms.delete(conference.id).await?)
@@ -179,9 +179,9 @@ impl Conferences {
     }
 
     /// Gives the membership up; the account's devices leave the room.
-    pub async fn leave(&self, who: &SignedIn, slug: Slug) -> Result<Settled, LeaveError> {
+    pub async fn leave(&self, caller: &SignedIn, slug: Slug) -> Result<Settled, LeaveError> {
         let conference = self.find(slug).await?;
-        let standing = self.store.member(conference.id, who.account).await?;
+        let standing = self.store.member(conference.id, caller.account).await?;
         let standing = standing.ok_or(LeaveError::NotAMember)?;
         let is_open = conference.visibility == Visibility::Public;
         match standing.role {
@@ -193,7 +193,7 @@ impl Conferences {
             }
             _ => Ok(self
                 .rooms
-                .change(conference.id, who.account, Some(standing), None)
+                .change(conference.id, caller.account, Some(standing), None)
                 .await?),
         }
     }
@@ -201,12 +201,12 @@ impl Conferences {
     /// Makes somebody a member or a listener. Nothing happens to who is one already.
     pub async fn invite(
         &self,
-        who: &SignedIn,
+        caller: &SignedIn,
         slug: Slug,
         username: Username,
         role: Role,
     ) -> Result<(), ModerationError> {
-        let (conference, target) = self.may(who, slug, username, Act::Invite(role)).await?;
+        let (conference, target) = self.may(caller, slug, username, Act::Invite(role)).await?;
         match target.standing.map(|standing| standing.role) {
             Some(Role::Banned) => Err(ModerationError::TargetBanned),
             Some(_) => Ok(()),
@@ -229,12 +229,12 @@ impl Conferences {
     /// Gives a member another role, or lifts a ban.
     pub async fn set_role(
         &self,
-        who: &SignedIn,
+        caller: &SignedIn,
         slug: Slug,
         username: Username,
         role: Role,
     ) -> Result<Settled, ModerationError> {
-        let (conference, target) = self.may(who, slug, username, Act::SetRole(role)).await?;
+        let (conference, target) = self.may(caller, slug, username, Act::SetRole(role)).await?;
         let old = target.standing.ok_or(ModerationError::NotAMember)?;
         let new = old.changed_to(role, old.muted);
         Ok(self
@@ -246,22 +246,22 @@ impl Conferences {
     /// Takes an account's devices out of the room.
     pub async fn kick(
         &self,
-        who: &SignedIn,
+        caller: &SignedIn,
         slug: Slug,
         username: Username,
     ) -> Result<Settled, ModerationError> {
-        let (conference, target) = self.may(who, slug, username, Act::Kick).await?;
+        let (conference, target) = self.may(caller, slug, username, Act::Kick).await?;
         Ok(self.rooms.kick(conference.id, target.account).await?)
     }
 
     /// Takes an account out of the room and keeps it out.
     pub async fn ban(
         &self,
-        who: &SignedIn,
+        caller: &SignedIn,
         slug: Slug,
         username: Username,
     ) -> Result<Settled, ModerationError> {
-        let (conference, target) = self.may(who, slug, username, Act::Ban).await?;
+        let (conference, target) = self.may(caller, slug, username, Act::Ban).await?;
         let new = match target.standing {
             Some(old) => old.changed_to(Role::Banned, old.muted),
             None => {
@@ -278,12 +278,12 @@ impl Conferences {
     /// Silences a member, or lifts that.
     pub async fn mute(
         &self,
-        who: &SignedIn,
+        caller: &SignedIn,
         slug: Slug,
         username: Username,
         muted: bool,
     ) -> Result<Settled, ModerationError> {
-        let (conference, target) = self.may(who, slug, username, Act::Mute).await?;
+        let (conference, target) = self.may(caller, slug, username, Act::Mute).await?;
         let old = target.standing.ok_or(ModerationError::NotAMember)?;
         let new = old.changed_to(old.role, muted);
         Ok(self
@@ -292,16 +292,16 @@ impl Conferences {
             .await?)
     }
 
-    /// Whether `who` may do it; to whom.
+    /// Whether `caller` may do it; to whom.
     async fn may(
         &self,
-        who: &SignedIn,
+        caller: &SignedIn,
         slug: Slug,
         username: Username,
         act: Act,
     ) -> Result<(ConferenceRecord, Target), ModerationError> {
         let conference = self.find(slug).await?;
-        let actor = self.role(conference.id, who.account).await?;
+        let actor = self.role(conference.id, caller.account).await?;
         // First with nobody as the target: who may do nothing here does not learn which names exist.
         rights::check(actor, act, None, false)?;
         let account = self
@@ -311,7 +311,7 @@ impl Conferences {
             .ok_or(ModerationError::NoAccount)?;
         let standing = self.store.member(conference.id, account.id).await?;
         let role = standing.map(|standing| standing.role);
-        rights::check(actor, act, role, account.id == who.account)?;
+        rights::check(actor, act, role, account.id == caller.account)?;
         let target = Target {
             account: account.id,
             standing,

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn the_password_of_the_store_is_not_shown() {
+    fn debug_output_hides_the_password_of_the_store() {
         let flags = |more: &[&str]| {
             let all = ["confab-control", "serve", "--store", "cql://node"];
             Flags::try_parse_from(all.iter().chain(more))

@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn none_of_a_hundred_thousand_comes_twice() {
+    fn a_hundred_thousand_ids_are_distinct() {
         let ids: HashSet<_> = (0..100_000).map(|_| RandomIds.generate_cid()).collect();
         assert_eq!(ids.len(), 100_000);
     }

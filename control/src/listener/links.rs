@@ -14,14 +14,14 @@ pub const MAX_LINKS: usize = 4096;
 pub struct Links(Arc<Mutex<HashMap<String, usize>>>);
 
 /// A link's place; given back when dropped.
-pub struct LinkPlace {
+pub struct LinkSlot {
     links: Links,
     name: String,
 }
 
 impl Links {
     /// A place for one more link of the identity of that name; `None` when it, or all of them, have as many as they may have.
-    pub fn admit(&self, name: &str) -> Option<LinkPlace> {
+    pub fn admit(&self, name: &str) -> Option<LinkSlot> {
         let mut links = self.lock();
         let all: usize = links.values().sum();
         let of_one = links.entry(name.to_owned()).or_default();
@@ -32,7 +32,7 @@ impl Links {
             return None;
         }
         *of_one += 1;
-        Some(LinkPlace {
+        Some(LinkSlot {
             links: self.clone(),
             name: name.to_owned(),
         })
@@ -48,7 +48,7 @@ impl Links {
     }
 }
 
-impl Drop for LinkPlace {
+impl Drop for LinkSlot {
     fn drop(&mut self) {
         let mut links = self.links.lock();
         if let Some(of_one) = links.get_mut(&self.name) {
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_identity_does_not_take_the_places_of_another() {
+    fn one_identity_does_not_take_the_slots_of_another() {
         let links = Links::default();
         let held: Vec<_> = (0..100).filter_map(|_| links.admit("r1")).collect();
         assert_eq!((held.len(), links.count()), (LINKS_OF_ONE, LINKS_OF_ONE));

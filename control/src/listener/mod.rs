@@ -1,12 +1,12 @@
 //! The server's endpoint: takes connections in, and tells clients from relays, nodes and operators.
 //!
 //! * [`transport`]: QUIC settings; [`connection_ids`]: by which datagrams find their connection;
-//! * [`handshake_limits`]: limits handshakes; [`meter`]: limits what is sent to unvalidated addresses; [`links`]: places for links of relays and nodes.
+//! * [`handshake_limits`]: limits handshakes; [`amplification`]: limits what is sent to unvalidated addresses; [`links`]: places for links of relays and nodes.
 
+pub mod amplification;
 pub mod connection_ids;
 pub mod handshake_limits;
 pub mod links;
-pub mod meter;
 pub mod transport;
 
 use std::net::SocketAddr;
@@ -19,17 +19,17 @@ use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connection, Endpoint, Incoming};
 use rustls::pki_types::CertificateDer;
 
+use self::amplification::{AmplificationLimit, Unvalidated};
 use self::handshake_limits::{Admission, Handshake, HandshakeLimits};
-use self::links::{LinkPlace, Links};
-use self::meter::{Meter, Unproved};
+use self::links::{LinkSlot, Links};
 use crate::api::connection;
 use crate::api::windows::Windows;
 use crate::clock::UnixMillis;
 use crate::cluster::link;
 use crate::domain::{Peer, RelayName};
 use crate::metrics::Metrics;
-use crate::metrics::door::{Handshake as Verdict, Handshakes};
-use crate::peer_api::serve::{self, Asker};
+use crate::metrics::connections::{Handshake as Verdict, Handshakes};
+use crate::peer_api::serve::{self, Requester};
 use crate::source::Source;
 use crate::tls::certificate;
 use crate::{api, close, peer_api};
@@ -39,7 +39,7 @@ const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 /// Takes connections in, and hands them to the services of clients or of relays, nodes and operators.
 pub struct Listener {
     handshakes: HandshakeLimits,
-    meter: Meter,
+    amplification: AmplificationLimit,
     links: Links,
     api: Arc<api::Services>,
     peer_api: Arc<peer_api::Services>,
@@ -56,7 +56,7 @@ impl Listener {
     ) -> Self {
         Self {
             handshakes,
-            meter: Meter::default(),
+            amplification: AmplificationLimit::default(),
             links: Links::default(),
             api,
             peer_api,
@@ -65,8 +65,8 @@ impl Listener {
     }
 
     /// Limits what is sent to unvalidated addresses.
-    pub fn meter(&self) -> &Meter {
-        &self.meter
+    pub fn amplification(&self) -> &AmplificationLimit {
+        &self.amplification
     }
 
     /// The links of relays, nodes and operators.
@@ -77,16 +77,16 @@ impl Listener {
 
 /// Takes connections in until the endpoint is closed.
 pub async fn listen(endpoint: Endpoint, listener: Arc<Listener>) {
-    let (limits, meter) = (&listener.handshakes, &listener.meter);
+    let (limits, amplification) = (&listener.handshakes, &listener.amplification);
     while let Some(incoming) = endpoint.accept().await {
         let (address, now) = (incoming.remote_address(), Instant::now());
-        let (source, is_proved) = (
+        let (source, is_validated) = (
             Source::from(address.ip()),
             incoming.remote_address_validated(),
         );
-        let handshake = match limits.admit(source, is_proved, now) {
+        let handshake = match limits.admit(source, is_validated, now) {
             Admission::Admit(handshake) => handshake,
-            Admission::Prove => {
+            Admission::Retry => {
                 // Fails only for one that was retried before, and is proved then.
                 let _ = incoming.retry();
                 continue;
@@ -96,11 +96,11 @@ pub async fn listen(endpoint: Endpoint, listener: Arc<Listener>) {
                 continue;
             }
         };
-        let unproved = (!is_proved).then(|| meter.begin(address, now));
+        let unvalidated = (!is_validated).then(|| amplification.begin(address, now));
         let listener = listener.clone();
         tokio::spawn(async move {
-            let handshakes = &listener.metrics.door.handshakes;
-            let shaking = shake_hands(incoming, unproved, handshakes, &handshake);
+            let handshakes = &listener.metrics.connections.handshakes;
+            let shaking = complete_handshake(incoming, unvalidated, handshakes, &handshake);
             if let Some(connection) = shaking.await {
                 drop(handshake);
                 serve(connection, address, &listener).await;
@@ -109,24 +109,24 @@ pub async fn listen(endpoint: Endpoint, listener: Arc<Listener>) {
     }
 }
 
-async fn shake_hands(
+async fn complete_handshake(
     incoming: Incoming,
-    unproved: Option<Unproved>,
+    unvalidated: Option<Unvalidated>,
     handshakes: &Handshakes,
     handshake: &Handshake,
 ) -> Option<Connection> {
     let connecting = async { incoming.accept()?.await };
     let done = tokio::select! {
         done = tokio::time::timeout(HANDSHAKE_DEADLINE, connecting) => done.ok(),
-        () = handshake.crowded_out() => {
-            handshakes.count(Verdict::CrowdedOut);
+        () = handshake.evicted() => {
+            handshakes.count(Verdict::Evicted);
             return None;
         }
     };
     match done {
         Some(Ok(connection)) => {
-            if let Some(unproved) = unproved {
-                unproved.proved();
+            if let Some(unvalidated) = unvalidated {
+                unvalidated.validated();
             }
             return Some(connection);
         }
@@ -158,13 +158,13 @@ async fn serve_link(connection: Connection, source: Source, listener: &Listener)
     let services = &listener.peer_api;
     let Some((peer, issued)) = peer_of(&connection) else {
         tracing::warn!("a peer without a relay's or node's certificate was turned away");
-        let closes = &listener.metrics.door.closes;
+        let closes = &listener.metrics.connections.closes;
         close::NOT_A_RELAY
             .counted_as()
             .inspect(|as_| closes.count(*as_));
         return close::NOT_A_RELAY.close(&connection);
     };
-    let Some(_place) = place_of(&peer, &listener.links) else {
+    let Some(_place) = slot_of(&peer, &listener.links) else {
         tracing::warn!("an identity with too many links was turned away");
         return close::TOO_MANY_LINKS.close(&connection);
     };
@@ -172,12 +172,12 @@ async fn serve_link(connection: Connection, source: Source, listener: &Listener)
     Windows::LINK.set(&connection);
     match peer {
         Peer::Relay(name) => serve_relay(connection, name, issued, services).await,
-        Peer::Node(name) => serve::serve(connection, Asker::Node(name), services.clone()).await,
-        Peer::Operator => serve::serve(connection, Asker::Operator, services.clone()).await,
+        Peer::Node(name) => serve::serve(connection, Requester::Node(name), services.clone()).await,
+        Peer::Operator => serve::serve(connection, Requester::Operator, services.clone()).await,
     }
 }
 
-fn place_of(peer: &Peer, links: &Links) -> Option<LinkPlace> {
+fn slot_of(peer: &Peer, links: &Links) -> Option<LinkSlot> {
     match peer {
         Peer::Relay(name) => links.admit(&format!("relay {name}")),
         Peer::Node(name) => links.admit(&format!("node {name}")),

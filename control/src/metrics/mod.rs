@@ -1,9 +1,9 @@
 //! What the server counts, and how it tells it: `/metrics` for Prometheus, `/healthz`, `/readyz`.
 //!
 //! * [`timed`]: how often something was done, with what result, and how long it took;
-//! * [`door`]: handshakes, refusals for a limit and closed connections; [`tally`]: counters by a label;
+//! * [`connections`]: handshakes, refusals for a limit and closed connections; [`tally`]: counters by a label;
 
-pub mod door;
+pub mod connections;
 pub mod tally;
 pub mod timed;
 
@@ -24,7 +24,7 @@ pub struct Counted {
     /// What the store was asked, by operation and result.
     pub store: Timed,
     /// What became of those who came to the door.
-    pub door: door::Door,
+    pub connections: connections::ConnectionCounters,
     closing: AtomicBool,
 }
 

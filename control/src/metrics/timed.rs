@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_time_is_in_its_bucket_and_in_all_above() {
+    fn each_duration_counts_in_its_bucket_and_all_above() {
         let timed = Timed::default();
         for millis in [1, 2, 100, 60_000] {
             timed.observe("join_room", "ok", Duration::from_millis(millis));

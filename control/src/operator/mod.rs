@@ -23,7 +23,7 @@ pub mod show;
 /// Where a node listens unless it is told otherwise.
 const DEFAULT_NODE: &str = "127.0.0.1:4433";
 /// Time between two looks at a relay that drains.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Why a command did not do what it is for.
 #[derive(Debug, thiserror::Error)]
@@ -86,12 +86,12 @@ impl Operator {
         }
     }
 
-    /// Has the relay drain and waits until it has no sessions, or has ended, for `patience` at most. `progress` hears of every
+    /// Has the relay drain and waits until it has no sessions, or has ended, for `wait` at most. `progress` hears of every
     /// change in its sessions.
     pub async fn drain(
         &self,
         relay: &RelayName,
-        patience: Duration,
+        wait: Duration,
         mut progress: impl FnMut(u32),
     ) -> Result<(), OperatorError> {
         let by_any = true;
@@ -107,7 +107,7 @@ impl Operator {
             }
             other => return Err(unexpected(other)),
         }
-        let until = tokio::time::Instant::now() + patience;
+        let until = tokio::time::Instant::now() + wait;
         let (mut began, mut told) = (false, None);
         loop {
             let status = self.status().await?;
@@ -129,7 +129,7 @@ impl Operator {
                 let relay = relay.clone();
                 return Err(OperatorError::SessionsLeft { relay, sessions });
             }
-            tokio::time::sleep(LOOK_INTERVAL).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 

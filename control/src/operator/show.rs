@@ -11,7 +11,7 @@ use crate::cluster::status::{ClusterStatus, NodeLiveness, NodeStatus, RelayStatu
 const GAP: &str = "  ";
 
 /// Below the relays: nobody else vouches for these.
-const OWN_WORD: &str = "(load, region and addresses are what a relay says of itself)\n";
+const SELF_REPORTED: &str = "(load, region and addresses are what a relay says of itself)\n";
 
 /// Tables of nodes and relays, and their totals.
 pub fn text(status: &ClusterStatus) -> String {
@@ -55,7 +55,7 @@ pub fn text(status: &ClusterStatus) -> String {
         relays.collect(),
     );
     if !status.relays.is_empty() {
-        out.push_str(OWN_WORD);
+        out.push_str(SELF_REPORTED);
     }
     let totals = Totals::of(status);
     let _ = writeln!(
@@ -295,7 +295,7 @@ r1     ok          345  4000     12  5000  51000  37 %    1/1  -       192.0.2.1
     }
 
     #[test]
-    fn what_a_node_tells_begins_no_line_and_commands_no_terminal() {
+    fn control_characters_in_a_nodes_report_are_escaped() {
         let lines = text(&status()).lines().count();
         let mut status = status();
         status.nodes[0].public = vec!["a\u{1b}[2J\nr9  ok  0".to_owned()];
@@ -309,7 +309,7 @@ r1     ok          345  4000     12  5000  51000  37 %    1/1  -       192.0.2.1
     }
 
     #[test]
-    fn the_names_in_json_stay() {
+    fn json_keys_are_stable() {
         let shown = json(&status());
         assert_eq!(shown["nodes"][0]["state"], "alive");
         assert_eq!(shown["nodes"][0]["participants"], 345);

@@ -23,17 +23,17 @@ use crate::tls::certificate;
 const DEADLINE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug)]
-pub enum Asker {
+pub enum Requester {
     Node(NodeName),
     /// An operator, by a command.
     Operator,
 }
 
 /// Serves the connection of another node, or of an operator's command, to its end, or until its identity is revoked.
-pub async fn serve(connection: Connection, asker: Asker, services: Arc<Services>) {
-    let peer = match &asker {
-        Asker::Node(name) => Peer::Node(name.clone()),
-        Asker::Operator => Peer::Operator,
+pub async fn serve(connection: Connection, requester: Requester, services: Arc<Services>) {
+    let peer = match &requester {
+        Requester::Node(name) => Peer::Node(name.clone()),
+        Requester::Operator => Peer::Operator,
     };
     let issued = issued(&connection);
     if services.revoked.refuses_peer(&peer, issued).await {
@@ -41,7 +41,7 @@ pub async fn serve(connection: Connection, asker: Asker, services: Arc<Services>
         return close::REVOKED.close(&connection);
     }
     tokio::select! {
-        () = serve_requests(&connection, asker, &services) => {}
+        () = serve_requests(&connection, requester, &services) => {}
         () = services.revoked.until_peer_revoked(&peer, issued) => {
             tracing::warn!(%peer, "an identity is revoked: its connection is closed");
             close::REVOKED.close(&connection);
@@ -57,8 +57,8 @@ fn issued(connection: &Connection) -> UnixMillis {
     certificate.map(certificate::issued).unwrap_or_default()
 }
 
-async fn serve_requests(connection: &Connection, asker: Asker, services: &Arc<Services>) {
-    if let Asker::Node(name) = &asker {
+async fn serve_requests(connection: &Connection, requester: Requester, services: &Arc<Services>) {
+    if let Requester::Node(name) = &requester {
         tracing::info!(node = %name, "node linked");
     }
     let mut requests = JoinSet::new();
@@ -66,7 +66,7 @@ async fn serve_requests(connection: &Connection, asker: Asker, services: &Arc<Se
         tokio::select! {
             stream = connection.accept_bi() => match stream {
                 Ok((send, receive)) => {
-                    requests.spawn(serve_request(send, receive, asker.clone(), services.clone()));
+                    requests.spawn(serve_request(send, receive, requester.clone(), services.clone()));
                 }
                 Err(_) => break,
             },
@@ -75,7 +75,7 @@ async fn serve_requests(connection: &Connection, asker: Asker, services: &Arc<Se
     }
     // What was begun is carried out, whether anybody hears of it or not.
     requests.detach_all();
-    if let Asker::Node(name) = &asker {
+    if let Requester::Node(name) = &requester {
         tracing::info!(node = %name, "node unlinked");
     }
 }
@@ -83,12 +83,12 @@ async fn serve_requests(connection: &Connection, asker: Asker, services: &Arc<Se
 async fn serve_request(
     mut send: SendStream,
     mut receive: RecvStream,
-    asker: Asker,
+    requester: Requester,
     services: Arc<Services>,
 ) {
     let asked = tokio::time::timeout(DEADLINE, read(&mut receive)).await;
     let answer = match asked {
-        Ok(Some(ask)) if may(&asker, &ask) => answer(&services, ask).await,
+        Ok(Some(ask)) if is_allowed(&requester, &ask) => answer(&services, ask).await,
         Ok(Some(_)) => NodeResponse::Refused(Refusal::new(
             ErrorCode::Denied,
             "this is not for whoever asked",
@@ -120,8 +120,8 @@ async fn read(receive: &mut RecvStream) -> Option<NodeRequest> {
 }
 
 /// Operators ask for what is theirs alone, nodes for the rest; both how it goes.
-fn may(asker: &Asker, ask: &NodeRequest) -> bool {
-    let is_operator = matches!(asker, Asker::Operator);
+fn is_allowed(requester: &Requester, ask: &NodeRequest) -> bool {
+    let is_operator = matches!(requester, Requester::Operator);
     match ask {
         NodeRequest::Status { .. } | NodeRequest::DrainRelay { .. } => true,
         NodeRequest::RevokeRelay(..) | NodeRequest::RevokeNode(..) => is_operator,

@@ -9,7 +9,7 @@ use crate::accounts::errors::{
     SessionError, Throttled,
 };
 use crate::accounts::hashing::HashError;
-use crate::accounts::password::{LEAST_OWN, WeakPassword};
+use crate::accounts::password::{MIN_OWN_CHARACTERS, WeakPassword};
 
 /// Time in which a few hashes are computed.
 const BUSY_RETRY: Duration = Duration::from_millis(500);
@@ -114,7 +114,7 @@ impl From<WeakPassword> for Refusal {
                     .to_owned()
             }
             WeakPassword::Names => format!(
-                "others know your username and e-mail address: a password has {LEAST_OWN} characters or more beside them"
+                "others know your username and e-mail address: a password has {MIN_OWN_CHARACTERS} characters or more beside them"
             ),
         };
         Self::new(ErrorCode::WeakPassword, message)

@@ -19,7 +19,7 @@ use crate::store::{NodeRecord, SessionId, Store};
 /// Time between two deletions of expired and unfinished records.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// Time between two lookups of sessions that were accepted while the store did not answer, if there are any.
-const PROVE_INTERVAL: Duration = Duration::from_secs(1);
+const VERIFY_INTERVAL: Duration = Duration::from_secs(1);
 /// More heartbeats than a node counts before its heartbeat task is restarted.
 const COUNTER_STEP: u64 = 1 << 32;
 /// A lookup of ended sessions that the store did not answer is repeated after this time.
@@ -28,13 +28,13 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 /// Starts the tasks that every server has.
 pub(super) fn start(tasks: &mut Supervisor, parts: &Parts) {
     let accounts = parts.api.accounts.clone();
-    tasks.keep("sweep", move || sweep(accounts.clone()));
+    tasks.supervise("sweep", move || sweep(accounts.clone()));
     let rooms = parts.api.rooms.clone();
-    tasks.keep("leftovers", move || rooms.clone().sweep_leftovers());
+    tasks.supervise("leftovers", move || rooms.clone().sweep_leftovers());
     let accounts = parts.api.accounts.clone();
-    tasks.keep("prove", move || prove(accounts.clone()));
+    tasks.supervise("prove", move || verify_unverified(accounts.clone()));
     let revoked = parts.peer_api.revoked.clone();
-    tasks.keep("revoked", move || revoked.clone().poll());
+    tasks.supervise("revoked", move || revoked.clone().poll());
 }
 
 /// Starts the heartbeat of a node among others. After each heartbeat that came too late, rooms and sessions are looked up in the store.
@@ -45,12 +45,12 @@ pub(super) fn start_heartbeat(
 ) {
     let missed = Arc::new(Notify::new());
     let of = (parts.peer_api.clone(), missed.clone());
-    tasks.keep("look-again", move || {
+    tasks.supervise("look-again", move || {
         let (services, missed) = of.clone();
         end_missed_sessions(services, missed)
     });
     let accounts = parts.api.accounts.clone();
-    tasks.keep("heartbeat", move || {
+    tasks.supervise("heartbeat", move || {
         // The other nodes must see a counter that they have not seen, whatever the task before has written.
         record.counter += COUNTER_STEP;
         let (accounts, missed) = (accounts.clone(), missed.clone());
@@ -112,11 +112,11 @@ async fn sweep(accounts: Arc<Accounts>) {
     }
 }
 
-async fn prove(accounts: Arc<Accounts>) {
-    let mut turns = tokio::time::interval(PROVE_INTERVAL);
+async fn verify_unverified(accounts: Arc<Accounts>) {
+    let mut turns = tokio::time::interval(VERIFY_INTERVAL);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         turns.tick().await;
-        accounts.prove().await;
+        accounts.verify_unverified().await;
     }
 }

@@ -48,12 +48,12 @@ impl Source for Figures {
     }
 
     fn health(&self) -> Health {
-        let ill = self.health.ill();
-        match ill.is_empty() {
+        let failing = self.health.failing();
+        match failing.is_empty() {
             true => Health::Well,
             false => Health::Ill(format!(
                 "tasks that ended and are started again: {}",
-                ill.join(", ")
+                failing.join(", ")
             )),
         }
     }
@@ -92,14 +92,14 @@ fn write(figures: &Figures, page: &mut Page) {
     page.gauge(
         "strangers",
         "Clients that are not signed in.",
-        server.clients.strangers(),
+        server.clients.unauthenticated(),
     );
     page.gauge(
         "links",
         "Links of relays, nodes and operators.",
         figures.listener.links().count(),
     );
-    write_door(figures, page);
+    write_connections(figures, page);
     page.gauge("rooms", "Rooms that this node owns.", server.rooms.count());
     page.gauge(
         "participants",
@@ -137,19 +137,19 @@ fn write(figures: &Figures, page: &mut Page) {
     );
 }
 
-fn write_door(figures: &Figures, page: &mut Page) {
-    let door = &figures.api.metrics.door;
-    door.handshakes.write(
+fn write_connections(figures: &Figures, page: &mut Page) {
+    let connections = &figures.api.metrics.connections;
+    connections.handshakes.write(
         page,
         "handshakes_total",
         "Handshakes that clients, relays and nodes began, by what became of them.",
     );
-    door.refusals.write(
+    connections.refusals.write(
         page,
         "refused_total",
         "Requests that were refused for a limit, by the limit.",
     );
-    door.closes.write(
+    connections.closes.write(
         page,
         "closed_total",
         "Connections that this node closed, by the reason.",
@@ -157,6 +157,6 @@ fn write_door(figures: &Figures, page: &mut Page) {
     page.counter(
         "datagrams_held_back_total",
         "Datagrams that were not sent, because an address that is not proved gets three times what came from it.",
-        figures.listener.meter().held_back(),
+        figures.listener.amplification().blocked(),
     );
 }

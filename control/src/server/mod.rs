@@ -55,9 +55,9 @@ pub const STATE_FILE: &str = "control.json";
 /// Locked while a server runs: two on one folder would both own its rooms.
 const LOCK_FILE: &str = "control.lock";
 /// What clients are told to wait when the server goes away.
-const COME_BACK_AFTER: Duration = Duration::from_secs(1);
+const RECONNECT_AFTER: Duration = Duration::from_secs(1);
 /// Clients have this long to hear that the server goes away.
-const GOODBYE: Duration = Duration::from_millis(300);
+const NOTICE_TIME: Duration = Duration::from_millis(300);
 /// Connections have this long to be closed.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -114,24 +114,24 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     };
     let socket = socket::bind(config.listen).map_err(listen)?;
     let addr = socket.local_addr().map_err(listen)?;
-    let place = node::place(&config, addr)?;
-    let nodes = place.nodes(store.as_ref(), &sources)?;
+    let this_node = node::this_node(&config, addr)?;
+    let nodes = this_node.nodes(store.as_ref(), &sources)?;
     let certificates = Certificates::load(sources, nodes.clone())?;
     let tls = tls::config::server_config(&certificates)?;
     let metrics_socket = match config.metrics {
         Some(address) => Some(socket::listen_for_metrics(address).await?),
         None => None,
     };
-    let of_node = (nodes.clone(), place.record.clone());
+    let of_node = (nodes.clone(), this_node.record.clone());
     let parts = Parts::assemble(&config, store.clone(), (digest, keys), of_node, metrics);
-    let settings = transport::server_config(tls, transport::proof_key(&key));
-    let endpoint = socket::open(socket, settings, parts.listener.meter().clone());
+    let settings = transport::server_config(tls, transport::address_token_key(&key));
+    let endpoint = socket::open(socket, settings, parts.listener.amplification().clone());
     let endpoint = endpoint.map_err(listen)?;
     let health = Health::default();
     let mut tasks = Supervisor::new(health.clone());
     background::start(&mut tasks, &parts);
     if store.is_shared() {
-        let mut record = place.record;
+        let mut record = this_node.record;
         heartbeat::claim_name(store.as_ref(), &nodes, &mut record).await?;
         background::start_heartbeat(&mut tasks, (store.clone(), nodes, record), &parts);
     }
@@ -143,13 +143,13 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
             Arc::new(socket),
             Arc::new(Figures::new(&parts, health.clone())),
         );
-        tasks.keep("metrics", move || {
+        tasks.supervise("metrics", move || {
             confab_telemetry::serve(socket.clone(), figures.clone())
         });
     }
     // Last: clients and relays connect only after this node knows the others.
     let of = (endpoint.clone(), parts.listener.clone());
-    tasks.keep("listener", move || {
+    tasks.supervise("listener", move || {
         let (endpoint, listener) = of.clone();
         listener::listen(endpoint, listener)
     });
@@ -189,7 +189,7 @@ impl Running {
 
     /// Tells every client that the server goes away, then closes.
     pub async fn shutdown(mut self) {
-        let after = COME_BACK_AFTER.as_millis();
+        let after = RECONNECT_AFTER.as_millis();
         let going_away = wire::GoingAway {
             retry_after_ms: u32::try_from(after).unwrap_or(u32::MAX),
         };
@@ -200,8 +200,8 @@ impl Running {
         if services.clients.count() > 0 {
             services
                 .clients
-                .tell_all(wire::event::Kind::GoingAway(going_away));
-            tokio::time::sleep(GOODBYE).await;
+                .broadcast(wire::event::Kind::GoingAway(going_away));
+            tokio::time::sleep(NOTICE_TIME).await;
         }
         self.tasks.abort();
         self.endpoint

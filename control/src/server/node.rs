@@ -15,13 +15,13 @@ use crate::tls::certificates::Sources;
 const NAME_LEN: usize = 32;
 
 /// This run of this node.
-pub(super) struct Place {
+pub(super) struct ThisNode {
     /// As the store will have it.
     pub(super) record: NodeRecord,
 }
 
 /// This node as its operator describes it, with what can be told without them.
-pub(super) fn place(config: &Config, listening: SocketAddr) -> Result<Place, ServeError> {
+pub(super) fn this_node(config: &Config, listening: SocketAddr) -> Result<ThisNode, ServeError> {
     let named = config
         .node
         .name
@@ -29,7 +29,7 @@ pub(super) fn place(config: &Config, listening: SocketAddr) -> Result<Place, Ser
         .or_else(|| authority::named_node(&config.data_dir));
     let name = match named {
         Some(name) => name,
-        None => made_up_name(listening.port()).ok_or(ServeError::NoNodeName)?,
+        None => default_name(listening.port()).ok_or(ServeError::NoNodeName)?,
     };
     let public = if config.node.public.is_empty() {
         addresses(config, listening)
@@ -40,7 +40,7 @@ pub(super) fn place(config: &Config, listening: SocketAddr) -> Result<Place, Ser
         Some(address) => address.clone(),
         None => public.first().cloned().unwrap_or_default(),
     };
-    Ok(Place {
+    Ok(ThisNode {
         record: NodeRecord {
             run: NodeRun::new(name),
             counter: 0,
@@ -50,7 +50,7 @@ pub(super) fn place(config: &Config, listening: SocketAddr) -> Result<Place, Ser
     })
 }
 
-impl Place {
+impl ThisNode {
     /// This node, and the others if the store can be shared.
     pub(super) fn nodes(
         &self,
@@ -84,7 +84,7 @@ fn addresses(config: &Config, listening: SocketAddr) -> Vec<String> {
 }
 
 /// The machine's name and the port, so that several nodes on one machine have names of their own.
-fn made_up_name(port: u16) -> Option<NodeName> {
+fn default_name(port: u16) -> Option<NodeName> {
     let host = host_name()?.to_ascii_lowercase();
     let first = host.split('.').next().unwrap_or_default();
     let allowed = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };

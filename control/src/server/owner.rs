@@ -18,7 +18,7 @@ const NEW: &str = "new ";
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Owner {
     /// It has never been used with a store.
-    Nobody,
+    Unused,
     /// It is about to be.
     New(ServerId),
     /// It has been.
@@ -30,7 +30,7 @@ impl Owner {
     pub(super) fn read(folder: &Path) -> Result<Self, TlsError> {
         let path = folder.join(FILE);
         let Some(content) = files::read(&path)? else {
-            return Ok(Self::Nobody);
+            return Ok(Self::Unused);
         };
         parse(&content).ok_or(TlsError::Content {
             path,
@@ -39,9 +39,9 @@ impl Owner {
     }
 
     /// The same; a folder of nobody gets an id.
-    pub(super) fn read_or_draw(folder: &Path) -> Result<Self, TlsError> {
+    pub(super) fn read_or_create(folder: &Path) -> Result<Self, TlsError> {
         let owner = Self::read(folder)?;
-        if owner != Self::Nobody {
+        if owner != Self::Unused {
             return Ok(owner);
         }
         let drawn = Self::New(ServerId(random::bytes()));
@@ -60,13 +60,13 @@ impl Owner {
         }
         match there {
             Self::Known(_) => Ok(()),
-            Self::Nobody | Self::New(_) => self.write(folder),
+            Self::Unused | Self::New(_) => self.write(folder),
         }
     }
 
     fn write(self, folder: &Path) -> Result<(), TlsError> {
         let content = match self {
-            Self::Nobody => return Ok(()),
+            Self::Unused => return Ok(()),
             Self::New(id) => format!("{NEW}{id}\n"),
             Self::Known(id) => format!("{id}\n"),
         };
@@ -75,7 +75,7 @@ impl Owner {
 
     fn id(self) -> Option<ServerId> {
         match self {
-            Self::Nobody => None,
+            Self::Unused => None,
             Self::New(id) | Self::Known(id) => Some(id),
         }
     }
@@ -110,7 +110,7 @@ pub(super) fn check_file(owner: Owner, folder: &Path, store: &Path) -> Result<()
 }
 
 /// Sees to it that store and folder are of one server; new ones become so.
-pub(super) async fn settle(
+pub(super) async fn match_store(
     owner: Owner,
     folder: &Path,
     (store, name): (&dyn Store, String),
@@ -119,21 +119,21 @@ pub(super) async fn settle(
     let folder_name = folder.to_owned();
     let wrong = match (owner, found) {
         (Owner::Known(ours), Some(found)) if ours == found => return Ok(()),
-        (Owner::Nobody, None) | (Owner::New(_), _) => {
-            let drawn = Owner::read_or_draw(folder)?;
+        (Owner::Unused, None) | (Owner::New(_), _) => {
+            let drawn = Owner::read_or_create(folder)?;
             if let Some(id) = drawn.id()
                 && store.claim(id).await? == id
             {
                 return Ok(Owner::Known(id).write(folder)?);
             }
-            another(name, folder_name)
+            other_server(name, folder_name)
         }
         (Owner::Known(_), None) => WrongStore::Empty {
             store: name,
             folder: folder_name,
         },
-        (Owner::Known(_), Some(_)) => another(name, folder_name),
-        (Owner::Nobody, Some(_)) => WrongStore::NoKeys {
+        (Owner::Known(_), Some(_)) => other_server(name, folder_name),
+        (Owner::Unused, Some(_)) => WrongStore::NoKeys {
             store: name,
             folder: folder_name,
         },
@@ -141,7 +141,7 @@ pub(super) async fn settle(
     Err(wrong.into())
 }
 
-fn another(store: String, folder: PathBuf) -> WrongStore {
+fn other_server(store: String, folder: PathBuf) -> WrongStore {
     WrongStore::Another { store, folder }
 }
 

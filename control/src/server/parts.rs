@@ -49,7 +49,7 @@ impl Parts {
         metrics: Metrics,
     ) -> Self {
         let (clock, relays) = (config.clock.clone(), Relays::default());
-        let clients = Clients::new(config.connections, metrics.door.refusals.clone());
+        let clients = Clients::new(config.connections, metrics.connections.refusals.clone());
         let rooms = Rooms::new(
             store.clone(),
             relays.clone(),
@@ -64,7 +64,7 @@ impl Parts {
             (keys.tokens, keys.cookies),
             clock.clone(),
             &config.accounts,
-            &metrics.door.refusals,
+            &metrics.connections.refusals,
             // In this order: a join that the room has not heard of yet finds its connection signed out.
             Box::new(move |account, session| {
                 clients_of.session_ended(session);
@@ -102,7 +102,7 @@ impl Parts {
         });
         let handshakes = HandshakeLimits::new(
             config.handshakes,
-            metrics.door.handshakes.clone(),
+            metrics.connections.handshakes.clone(),
             Instant::now(),
         );
         let listener = Listener::new(handshakes, api.clone(), peer_api.clone(), metrics);

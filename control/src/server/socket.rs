@@ -8,8 +8,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
 use super::errors::ServeError;
+use crate::listener::amplification::{AmplificationLimit, LimitedSocket};
 use crate::listener::connection_ids::RandomIds;
-use crate::listener::meter::{Meter, MeteredSocket};
 
 /// Bytes of the socket's receive and send buffers: a burst of a thousand handshakes.
 const SOCKET_BUFFER: usize = 4 << 20;
@@ -20,14 +20,14 @@ pub(super) async fn listen_for_metrics(address: SocketAddr) -> Result<TcpListene
     listening.map_err(|source| ServeError::Metrics { address, source })
 }
 
-/// The endpoint on this socket; `meter` limits what is sent to unvalidated addresses.
+/// The endpoint on this socket; `amplification` limits what is sent to unvalidated addresses.
 pub(super) fn open(
     socket: UdpSocket,
     settings: ServerConfig,
-    meter: Meter,
+    amplification: AmplificationLimit,
 ) -> std::io::Result<Endpoint> {
     let runtime = Arc::new(TokioRuntime);
-    let socket = MeteredSocket::new(runtime.wrap_udp_socket(socket)?, meter);
+    let socket = LimitedSocket::new(runtime.wrap_udp_socket(socket)?, amplification);
     let mut ours = EndpointConfig::default();
     ours.cid_generator(|| Box::new(RandomIds));
     Endpoint::new_with_abstract_socket(ours, Some(settings), Arc::new(socket), runtime)

@@ -40,7 +40,7 @@ pub(super) async fn open_own_store(
         StoreConfig::Shared(_) => "the shared store".to_owned(),
     };
     let store = open_store(config, metrics).await?;
-    owner::settle(owner, folder, (store.as_ref(), name)).await?;
+    owner::match_store(owner, folder, (store.as_ref(), name)).await?;
     Ok(store)
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn copy_cluster_keys(
     files::key(&from.join(TOKEN_KEY_FILE))?;
     files::make_folder(to)?;
     let mut written = Authority::copy(from, to, with_ca_key)?;
-    Owner::read_or_draw(from)?.copy_to(to)?;
+    Owner::read_or_create(from)?.copy_to(to)?;
     written.push(to.join(owner::FILE));
     let token_key = to.join(TOKEN_KEY_FILE);
     files::copy(&from.join(TOKEN_KEY_FILE), &token_key, Readers::Owner)?;

@@ -9,23 +9,23 @@ use tokio::task::JoinSet;
 
 /// When a task that has ended is started again, and when no more.
 #[derive(Clone, Copy)]
-struct Pace {
+struct RestartPolicy {
     /// Before the task is started again, after its first end; doubles with each further one.
-    pause: Duration,
+    delay: Duration,
     /// The longest pause.
-    max_pause: Duration,
+    max_delay: Duration,
     /// A task that has run for so long is well.
-    well_after: Duration,
+    healthy_after: Duration,
     /// A task that has ended so many times in a row, never well in between, cannot be kept.
-    max_ends: u32,
+    max_failures: u32,
 }
 
 /// It gives up after 11 s of pauses.
-const PACE: Pace = Pace {
-    pause: Duration::from_millis(100),
-    max_pause: Duration::from_secs(5),
-    well_after: Duration::from_secs(10),
-    max_ends: 8,
+const RESTART_POLICY: RestartPolicy = RestartPolicy {
+    delay: Duration::from_millis(100),
+    max_delay: Duration::from_secs(5),
+    healthy_after: Duration::from_secs(10),
+    max_failures: 8,
 };
 
 /// How the server's own tasks do. Clones share it.
@@ -35,7 +35,7 @@ pub struct Health(Arc<State>);
 #[derive(Default)]
 struct State {
     /// Names of tasks that have ended and have not run for long since.
-    ill: Mutex<BTreeSet<&'static str>>,
+    failing: Mutex<BTreeSet<&'static str>>,
     lost: watch::Sender<Option<&'static str>>,
 }
 
@@ -48,7 +48,7 @@ pub struct TaskLost(pub &'static str);
 
 impl Health {
     /// The tasks that do not run, or have not run for 10 s since they ended; none when all is well.
-    pub fn ill(&self) -> Vec<&'static str> {
+    pub fn failing(&self) -> Vec<&'static str> {
         self.lock().iter().copied().collect()
     }
 
@@ -64,7 +64,10 @@ impl Health {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeSet<&'static str>> {
-        self.0.ill.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .failing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -85,12 +88,15 @@ impl Supervisor {
     }
 
     /// Runs the task that `start` makes, and another one each time that it ends or panics.
-    pub(super) fn keep<T>(&mut self, name: &'static str, start: impl FnMut() -> T + Send + 'static)
-    where
+    pub(super) fn supervise<T>(
+        &mut self,
+        name: &'static str,
+        start: impl FnMut() -> T + Send + 'static,
+    ) where
         T: Future<Output = ()> + Send + 'static,
     {
         self.tasks
-            .spawn(keep(name, start, self.health.clone(), PACE));
+            .spawn(supervise(name, start, self.health.clone(), RESTART_POLICY));
     }
 
     /// Ends all of them.
@@ -99,26 +105,30 @@ impl Supervisor {
     }
 }
 
-async fn keep<T>(name: &'static str, mut start: impl FnMut() -> T, health: Health, pace: Pace)
-where
+async fn supervise<T>(
+    name: &'static str,
+    mut start: impl FnMut() -> T,
+    health: Health,
+    policy: RestartPolicy,
+) where
     T: Future<Output = ()> + Send + 'static,
 {
-    let (mut pause, mut ends) = (pace.pause, 0);
+    let (mut delay, mut ends) = (policy.delay, 0);
     loop {
         // A set, so that the task ends with this one.
         let mut task = JoinSet::new();
         task.spawn(start());
-        if tokio::time::timeout(pace.well_after, task.join_next())
+        if tokio::time::timeout(policy.healthy_after, task.join_next())
             .await
             .is_err()
         {
-            (pause, ends) = (pace.pause, 0);
+            (delay, ends) = (policy.delay, 0);
             health.lock().remove(name);
             task.join_next().await;
         }
         ends += 1;
         health.lock().insert(name);
-        if ends == pace.max_ends {
+        if ends == policy.max_failures {
             tracing::error!(task = name, "a task of the server cannot be kept");
             health.0.lost.send_replace(Some(name));
             return;
@@ -127,8 +137,8 @@ where
             task = name,
             "a task of the server ended, as it never should; it is started again"
         );
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(pace.max_pause);
+        tokio::time::sleep(delay).await;
+        delay = (delay * 2).min(policy.max_delay);
     }
 }
 
@@ -138,29 +148,29 @@ mod tests {
 
     use super::*;
 
-    const FAST: Pace = Pace {
-        pause: Duration::from_millis(1),
-        max_pause: Duration::from_millis(4),
-        well_after: Duration::from_millis(500),
-        max_ends: 8,
+    const FAST: RestartPolicy = RestartPolicy {
+        delay: Duration::from_millis(1),
+        max_delay: Duration::from_millis(4),
+        healthy_after: Duration::from_millis(500),
+        max_failures: 8,
     };
     const PATIENCE: Duration = Duration::from_secs(15);
 
     /// Starts that panic, but for the one of that number; and how many there were.
-    fn all_panic_but(well: u32) -> (JoinSet<()>, Health, Arc<AtomicU32>) {
+    fn all_panic_but(healthy: u32) -> (JoinSet<()>, Health, Arc<AtomicU32>) {
         let (health, starts) = (Health::default(), Arc::new(AtomicU32::new(0)));
         let counted = starts.clone();
         let start = move || {
             let start = counted.fetch_add(1, Ordering::Relaxed);
             async move {
-                if start == well {
+                if start == healthy {
                     std::future::pending::<()>().await;
                 }
                 panic!("a test's panic");
             }
         };
         let mut tasks = JoinSet::new();
-        tasks.spawn(keep("test", start, health.clone(), FAST));
+        tasks.spawn(supervise("test", start, health.clone(), FAST));
         (tasks, health, starts)
     }
 
@@ -175,25 +185,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_panics_is_started_again_and_is_well_after_a_while() {
+    async fn a_task_that_panics_restarts_and_becomes_healthy() {
         let (_tasks, health, starts) = all_panic_but(2);
         eventually(|| starts.load(Ordering::Relaxed) == 3).await;
-        assert_eq!(health.ill(), ["test"]);
-        eventually(|| health.ill().is_empty()).await;
+        assert_eq!(health.failing(), ["test"]);
+        eventually(|| health.failing().is_empty()).await;
         assert_eq!(starts.load(Ordering::Relaxed), 3);
     }
 
     #[tokio::test]
-    async fn a_task_that_cannot_be_kept_ends_the_server() {
+    async fn a_task_that_keeps_failing_ends_the_server() {
         let (_tasks, health, starts) = all_panic_but(u32::MAX);
         let lost = tokio::time::timeout(PATIENCE, health.lost()).await;
         assert_eq!(lost, Ok(TaskLost("test")));
-        assert_eq!(health.ill(), ["test"]);
-        assert_eq!(starts.load(Ordering::Relaxed), FAST.max_ends);
+        assert_eq!(health.failing(), ["test"]);
+        assert_eq!(starts.load(Ordering::Relaxed), FAST.max_failures);
     }
 
     #[tokio::test]
-    async fn what_was_started_ends_with_its_keeper() {
+    async fn tasks_end_with_their_supervisor() {
         let (mut tasks, _, starts) = all_panic_but(0);
         eventually(|| starts.load(Ordering::Relaxed) == 1).await;
         let all = starts.clone();

@@ -400,7 +400,7 @@ mod tests {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
     #[test]
-    fn what_is_there_is_kept_and_what_ends_soon_is_made_anew() {
+    fn valid_certificates_are_kept_and_expiring_ones_renewed() {
         let dir = tempfile::tempdir().unwrap();
         let authority = Authority::open_or_create(dir.path(), NOW).unwrap();
         let again = Authority::open_or_create(dir.path(), NOW).unwrap();
@@ -438,7 +438,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn keys_are_for_their_owner_alone() {
+    fn key_files_are_readable_by_their_owner_only() {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().unwrap();
         let authority = Authority::open_or_create(dir.path(), NOW).unwrap();
@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relay_is_known_by_its_certificate() {
+    fn a_certificate_names_its_relay_or_node() {
         let dir = tempfile::tempdir().unwrap();
         let authority = Authority::open_or_create(dir.path(), NOW).unwrap();
         let name: RelayName = "berlin-1".parse().unwrap();
@@ -481,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_tells_when_it_was_made() {
+    fn the_serial_number_holds_the_time_of_issue() {
         let dir = tempfile::tempdir().unwrap();
         let authority = Authority::open_or_create(dir.path(), NOW).unwrap();
         for now in [NOW, NOW.after(Duration::from_millis(1)), UnixMillis(77)] {
@@ -499,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_runs_on_its_identity_without_the_authoritys_key() {
+    fn a_node_runs_on_its_identity_without_the_ca_key() {
         let (home, node) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let authority = Authority::open_or_create(home.path(), NOW).unwrap();
         let name: NodeName = "two".parse().unwrap();

@@ -50,24 +50,24 @@ pub struct Sources {
 /// Certificates for clients and relays that connect to the node, and for nodes that it connects to.
 pub struct Certificates {
     sources: Sources,
-    shown: Arc<ArcSwap<Shown>>,
+    current: Arc<ArcSwap<ServerCertificates>>,
     /// Connects to other nodes.
     nodes: Nodes,
 }
 
 impl Certificates {
     pub fn load(sources: Sources, nodes: Nodes) -> Result<Self, TlsError> {
-        let shown = sources.read()?;
+        let current = sources.read()?;
         Ok(Self {
             sources,
-            shown: Arc::new(ArcSwap::from_pointee(shown)),
+            current: Arc::new(ArcSwap::from_pointee(current)),
             nodes,
         })
     }
 
     /// Selects the certificate for a connection.
     pub(super) fn resolver(&self) -> Arc<dyn ResolvesServerCert> {
-        Arc::new(Resolver(self.shown.clone()))
+        Arc::new(Resolver(self.current.clone()))
     }
 
     pub(super) fn authority(&self) -> &Authority {
@@ -83,9 +83,9 @@ impl Certificates {
             Ok::<_, TlsError>((sources.read()?, client))
         });
         match tokio::time::timeout(RELOAD_TIMEOUT, reading).await {
-            Ok(Ok(Ok((shown, client)))) => {
-                let ends = shown.ends();
-                self.shown.store(Arc::new(shown));
+            Ok(Ok(Ok((current, client)))) => {
+                let ends = current.ends();
+                self.current.store(Arc::new(current));
                 self.nodes.set_client_config(client);
                 tracing::info!("certificates were read again: {ends}");
             }
@@ -102,7 +102,7 @@ impl Certificates {
 }
 
 impl Sources {
-    fn read(&self) -> Result<Shown, TlsError> {
+    fn read(&self) -> Result<ServerCertificates, TlsError> {
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let cluster =
             self.authority
@@ -111,7 +111,7 @@ impl Sources {
             None => None,
             Some(own) => Some(Arc::new(certified(read_own(own)?, &provider)?)),
         };
-        Ok(Shown {
+        Ok(ServerCertificates {
             cluster: Arc::new(certified(cluster, &provider)?),
             own,
         })
@@ -128,12 +128,12 @@ impl Sources {
 
 /// Certificates for incoming connections.
 #[derive(Debug)]
-struct Shown {
+struct ServerCertificates {
     cluster: Arc<CertifiedKey>,
     own: Option<Arc<CertifiedKey>>,
 }
 
-impl Shown {
+impl ServerCertificates {
     /// Their last days, for the log.
     fn ends(&self) -> String {
         let end = |key: &CertifiedKey| {
@@ -150,20 +150,20 @@ impl Shown {
 
 /// Selects the certificate of the cluster for its name and its protocol, and otherwise that of the operator.
 #[derive(Debug)]
-struct Resolver(Arc<ArcSwap<Shown>>);
+struct Resolver(Arc<ArcSwap<ServerCertificates>>);
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let shown = self.0.load();
+        let current = self.0.load();
         let is_client = hello
             .alpn()
             .is_some_and(|mut offered| offered.any(|protocol| protocol == control::ALPN));
         let asks_for_cluster = hello.server_name() == Some(CLUSTER_SERVER_NAME);
-        let own = shown
+        let own = current
             .own
             .as_ref()
             .filter(|_| is_client && !asks_for_cluster);
-        Some(own.unwrap_or(&shown.cluster).clone())
+        Some(own.unwrap_or(&current.cluster).clone())
     }
 }
 

@@ -39,9 +39,9 @@ async fn scene() -> Scene {
     let ann_token = ann.register("ann").await.unwrap().token;
     ann.create(SLUG, Visibility::Public).await;
     let ann_in = ann.join(SLUG).await.unwrap();
-    let bob = server.person("bob").await;
+    let bob = server.user("bob").await;
     let bob_in = bob.join(SLUG).await.unwrap();
-    let cem = server.person("cem").await;
+    let cem = server.user("cem").await;
     cem.create(OTHER, Visibility::Public).await;
     let cem_in = cem.join(OTHER).await.unwrap();
     Scene {
@@ -84,7 +84,7 @@ async fn restart(server: TestServer, relay: &FakeRelay) -> (TestServer, FakeRela
 }
 
 #[tokio::test]
-async fn notes_that_are_forged_or_swapped_bring_nobody_in() {
+async fn forged_or_swapped_notes_admit_no_participant() {
     let scene = scene().await;
     let (room, other) = (conference(&scene.ann_in), conference(&scene.cem_in));
     let (ann, bob, cem) = (
@@ -92,7 +92,7 @@ async fn notes_that_are_forged_or_swapped_bring_nobody_in() {
         (room, sender(&scene.bob_in)),
         (other, sender(&scene.cem_in)),
     );
-    scene.relay.tamper(|sessions| {
+    scene.relay.change_state(|sessions| {
         let note = |of: &(ConferenceId, u16)| sessions[of].note.clone();
         let (anns, bobs, cems) = (note(&ann), note(&bob), note(&cem));
         let state = |sender: u16, note: SessionNote| MediaState {
@@ -147,7 +147,7 @@ async fn notes_that_are_forged_or_swapped_bring_nobody_in() {
 }
 
 #[tokio::test]
-async fn a_note_of_an_earlier_run_of_the_relay_brings_nobody_in() {
+async fn a_note_of_an_earlier_boot_admits_no_participant() {
     let scene = scene().await;
     let (server, again) = {
         let TestServer { running, dir } = scene.server;
@@ -169,7 +169,7 @@ async fn a_note_of_an_earlier_run_of_the_relay_brings_nobody_in() {
 }
 
 #[tokio::test]
-async fn a_list_without_an_end_holds_nobody_up() {
+async fn an_endless_session_list_delays_no_request() {
     let scene = scene().await;
     let endless = |command: &confab_protocol::cluster::Command, mut result: CommandResult| {
         if matches!(command.action, Action::ListMedia { .. }) {
@@ -183,8 +183,8 @@ async fn a_list_without_an_end_holds_nobody_up() {
     let running = serve(cheap(&dir)).await.unwrap();
     let server = TestServer { running, dir };
     let relay = scene.relay.link(&server, "berlin").await;
-    relay.lies(endless);
-    relay.tamper(|sessions| {
+    relay.answer_instead(endless);
+    relay.change_state(|sessions| {
         // All pages are that of the first sender.
         let first = sessions.pop_first().unwrap();
         sessions.clear();
@@ -206,7 +206,7 @@ async fn a_list_without_an_end_holds_nobody_up() {
 }
 
 #[tokio::test]
-async fn results_that_nobody_waits_for_change_nothing() {
+async fn unrequested_results_change_nothing() {
     let scene = scene().await;
     let connection_id = ConnectionId::new(9, 9, 9);
     for id in 0..10_000 {
@@ -214,10 +214,10 @@ async fn results_that_nobody_waits_for_change_nothing() {
             connection_id: Some(connection_id),
             ..CommandResult::bare(id, CommandOutcome::Obeyed)
         };
-        scene.relay.say(Kind::Result((&result).into())).await;
+        scene.relay.send(Kind::Result((&result).into())).await;
     }
     // Twice, and the second time otherwise.
-    scene.relay.lies(|_, result| {
+    scene.relay.answer_instead(|_, result| {
         let second = CommandResult::bare(result.id, CommandOutcome::Fenced);
         vec![result, second]
     });
@@ -228,7 +228,7 @@ async fn results_that_nobody_waits_for_change_nothing() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_session_that_is_at_another_relay_ends_nobody() {
+async fn a_relay_cannot_end_a_session_at_another_relay() {
     let scene = scene().await;
     let bad = scene.server.relay_with("paris", [9; 16], 0).await;
     eventually(|| scene.server.running.peer_api().relays.linked() == 2).await;
@@ -240,7 +240,7 @@ async fn the_end_of_a_session_that_is_at_another_relay_ends_nobody() {
             connection_id: grant.connection_id.clone(),
             reason: wire::MediaEndReason::Bye.into(),
         };
-        bad.say(Kind::MediaEnded(ended)).await;
+        bad.send(Kind::MediaEnded(ended)).await;
     }
     let kept = scene
         .bob
@@ -251,7 +251,7 @@ async fn the_end_of_a_session_that_is_at_another_relay_ends_nobody() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_or_makes_no_sense_ends_the_link_alone() {
+async fn an_invalid_message_closes_only_the_link() {
     let scene = scene().await;
     let too_large = u32::try_from(MAX_MESSAGE + 1).unwrap().to_be_bytes();
     let long_list = wire::LiveRooms {
@@ -264,7 +264,7 @@ async fn what_is_too_large_or_makes_no_sense_ends_the_link_alone() {
     for bytes in [&too_large[..], &[0, 0, 0, 3, 0xff, 0xff, 0xff], &nonsense] {
         boot += 1;
         let bad = scene.server.relay_with("paris", [boot; 16], 0).await;
-        bad.say_bytes(bytes).await;
+        bad.send_bytes(bytes).await;
         let closed = tokio::time::timeout(PATIENCE, bad.connection.closed()).await;
         assert!(closed.is_ok(), "{bytes:?} left the link open");
         scene.ann.done(mute(SLUG, "bob", boot % 2 == 0)).await;
@@ -279,7 +279,7 @@ fn resident() -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rooms_that_a_relay_makes_up_leave_nothing_behind() {
+async fn invented_rooms_of_a_relay_leave_no_state() {
     let scene = scene().await;
     let bad = scene.server.relay_with("paris", [9; 16], 0).await;
     eventually(|| scene.server.running.peer_api().relays.linked() == 2).await;
@@ -303,7 +303,7 @@ async fn rooms_that_a_relay_makes_up_leave_nothing_behind() {
         let conference_ids = ids.collect();
         said += MAX_LIVE_ROOMS as u64;
         let rooms = wire::LiveRooms { conference_ids };
-        bad.say(Kind::LiveRooms(rooms)).await;
+        bad.send(Kind::LiveRooms(rooms)).await;
         assert!(said < 10_000_000, "the relay is believed for ever");
     }
     let grown = resident().saturating_sub(memory) >> 20;
@@ -319,7 +319,7 @@ async fn rooms_that_a_relay_makes_up_leave_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_relay_that_floods_a_room_holds_up_nobody_elsewhere() {
+async fn a_relay_that_floods_one_room_does_not_delay_others() {
     let scene = scene().await;
     let bad = scene.server.relay_with("paris", [9; 16], 1000).await;
     // The next room goes to the less loaded, which is the one of bad will.
@@ -330,7 +330,7 @@ async fn a_relay_that_floods_a_room_holds_up_nobody_elsewhere() {
         status.relays.len() == 2 && relays.any(|relay| relay.load.sessions == 900)
     })
     .await;
-    let dia = scene.server.person("dia").await;
+    let dia = scene.server.user("dia").await;
     dia.create("sunday", Visibility::Public).await;
     let dia_in = dia.join("sunday").await.unwrap();
     assert!(bad.has_session(sender(&dia_in)));
@@ -345,7 +345,7 @@ async fn a_relay_that_floods_a_room_holds_up_nobody_elsewhere() {
                 connection_id: Bytes::from_static(&[8; 8]),
                 reason: wire::MediaEndReason::Idle.into(),
             };
-            bad.say(Kind::MediaEnded(ended)).await;
+            bad.send(Kind::MediaEnded(ended)).await;
             said += 1;
         }
         said
@@ -393,7 +393,7 @@ async fn good_and_idle() -> (TestServer, FakeRelay, FakeRelay) {
 
 /// The relay does all that it is told, but opens no session.
 fn open_nothing(relay: &FakeRelay, answer: Option<CommandOutcome>) {
-    relay.lies(move |command, result| match (&command.action, answer) {
+    relay.answer_instead(move |command, result| match (&command.action, answer) {
         (Action::OpenMedia(_), Some(outcome)) => vec![CommandResult::bare(result.id, outcome)],
         (Action::OpenMedia(_), None) => Vec::new(),
         _ => vec![result],
@@ -407,11 +407,11 @@ fn opens(relay: &FakeRelay) -> usize {
 }
 
 #[tokio::test]
-async fn a_relay_that_opens_no_session_keeps_nobody_out_of_new_rooms() {
+async fn new_rooms_avoid_a_relay_that_opens_no_session() {
     for answer in REFUSALS {
         let (server, good, bad) = good_and_idle().await;
         open_nothing(&bad, answer);
-        let ann = server.person("ann").await;
+        let ann = server.user("ann").await;
         for slug in [SLUG, OTHER, "sunday"] {
             ann.create(slug, Visibility::Public).await;
             let joined = ann.join(slug).await;
@@ -419,21 +419,21 @@ async fn a_relay_that_opens_no_session_keeps_nobody_out_of_new_rooms() {
             assert!(good.has_session(sender(&joined)));
         }
         assert_eq!(opens(&bad), 1, "{answer:?}: further rooms avoid it");
-        let bob = server.person("bob").await;
+        let bob = server.user("bob").await;
         assert_eq!(bob.join(SLUG).await.unwrap().participants.len(), 2);
     }
 }
 
 #[tokio::test]
-async fn a_relay_that_opens_no_further_session_keeps_nobody_out_of_its_rooms() {
+async fn a_room_moves_when_its_relay_opens_no_further_session() {
     for answer in REFUSALS {
         let (server, good, bad) = good_and_idle().await;
-        let ann = server.person("ann").await;
+        let ann = server.user("ann").await;
         ann.create(SLUG, Visibility::Public).await;
         let ann_in = ann.join(SLUG).await.unwrap();
         assert!(bad.has_session(sender(&ann_in)));
         open_nothing(&bad, answer);
-        let bob = server.person("bob").await;
+        let bob = server.user("bob").await;
         let bob_in = match bob.join(SLUG).await {
             Ok(joined) => joined,
             // One refusal may be chance.

@@ -18,9 +18,9 @@ use quinn::{Connection, Endpoint, TransportConfig, VarInt};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::floods::{hello, openings_with};
 use crate::harness::{Client, LOCALHOST, mute, settings};
 use crate::relay::FakeRelay;
-use crate::strangers::{hello, openings_with};
 
 /// Connections of each kind.
 const CONNECTIONS: usize = 200;
@@ -108,7 +108,7 @@ impl Program {
         let settings = settings(ca, cluster::ALPN, Some(identity));
         let endpoint = Endpoint::client(SocketAddr::from((LOCALHOST, 0))).unwrap();
         let connecting = endpoint.connect_with(settings, self.address, CLUSTER_SERVER_NAME);
-        FakeRelay::greet(connecting.unwrap().await.unwrap(), [7; 16], 1000).await
+        FakeRelay::link_as(connecting.unwrap().await.unwrap(), [7; 16], 1000).await
     }
 
     fn settings(&self) -> quinn::ClientConfig {
@@ -129,7 +129,7 @@ impl Program {
         connecting.unwrap().await.ok()
     }
 
-    fn tell(&self, what: &str, count: usize, before: Use) {
+    fn report(&self, what: &str, count: usize, before: Use) {
         let now = self.now();
         let grown = now.resident.saturating_sub(before.resident);
         let cpu = (now.cpu - before.cpu) as f64 / 100.0;
@@ -167,7 +167,7 @@ async fn all_but_the_end(connection: &Connection, len: usize) -> Option<quinn::S
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "measures for a minute"]
-async fn forged_handshakes_and_strangers() {
+async fn forged_handshakes_and_unauthenticated_connections() {
     let program = Program::start(&["--handshake-burst", "100000"]).await;
     let warm = program.connect(LOCALHOST, 1 << 20).await.unwrap();
     hello(&warm).await.unwrap();
@@ -182,7 +182,7 @@ async fn forged_handshakes_and_strangers() {
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    program.tell("forged handshakes", openings.len(), before);
+    program.report("forged handshakes", openings.len(), before);
     tokio::time::sleep(Duration::from_secs(12)).await;
 
     let before = program.now();
@@ -192,14 +192,14 @@ async fn forged_handshakes_and_strangers() {
         hello(&connection).await.unwrap();
         held.push(connection);
     }
-    program.tell("strangers who are silent", CONNECTIONS, before);
+    program.report("strangers who are silent", CONNECTIONS, before);
     let mut unfinished = Vec::new();
     for connection in &held {
         for _ in 0..2 {
             unfinished.push(all_but_the_end(connection, 16_384).await.unwrap());
         }
     }
-    program.tell(
+    program.report(
         "strangers with two unfinished requests",
         CONNECTIONS,
         before,
@@ -215,12 +215,12 @@ async fn forged_handshakes_and_strangers() {
             count += 1;
         }
     }
-    program.tell("connections that come and go", count, before);
+    program.report("connections that come and go", count, before);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "measures for a minute"]
-async fn people_of_bad_will() {
+async fn signed_in_connections() {
     let program = Program::start(&["--handshake-burst", "100000"]).await;
     let accounts = CONNECTIONS.div_ceil(DEVICES);
     let owner = Client::new(program.connect(LOCALHOST, 1 << 20).await.unwrap());
@@ -247,7 +247,7 @@ async fn people_of_bad_will() {
         client.authenticate(&tokens[at / DEVICES]).await.unwrap();
         idle.push(client);
     }
-    program.tell("people who are silent", CONNECTIONS, before);
+    program.report("people who are silent", CONNECTIONS, before);
     drop(idle);
     tokio::time::sleep(Duration::from_secs(2)).await;
 
@@ -262,14 +262,14 @@ async fn people_of_bad_will() {
         client.join(SLUG).await.unwrap();
         held.push(client);
     }
-    program.tell("people who join", CONNECTIONS, before);
+    program.report("people who join", CONNECTIONS, before);
     // Each mute is told of every one of the account's devices; one event too many, and they are closed.
     let mutes = (EVENT_QUEUE - 3 * CONNECTIONS) / DEVICES;
     for at in 0..mutes {
         owner.done(mute(SLUG, "account0", at % 2 == 0)).await;
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
-    program.tell("people who read no events", CONNECTIONS, before);
+    program.report("people who read no events", CONNECTIONS, before);
     let mut tasks = tokio::task::JoinSet::new();
     for client in held {
         tasks.spawn(async move {
@@ -294,7 +294,7 @@ async fn people_of_bad_will() {
     while let Some(done) = tasks.join_next().await {
         kept.push(done.unwrap());
     }
-    program.tell(
+    program.report(
         "and finish no requests and read no answers",
         CONNECTIONS,
         before,
@@ -315,5 +315,5 @@ async fn people_of_bad_will() {
     {
         asked += 1;
     }
-    program.tell("requests as fast as they are answered", asked, before);
+    program.report("requests as fast as they are answered", asked, before);
 }

@@ -183,9 +183,9 @@ async fn join_in_time(client: &Client) -> wire::RoomJoined {
 }
 
 #[tokio::test]
-async fn a_join_is_sent_to_the_node_that_has_the_room() {
+async fn a_join_is_redirected_to_the_owner() {
     let scene = scene().await;
-    let bob = scene.two.server.person("bob").await;
+    let bob = scene.two.server.user("bob").await;
     let nodes = redirect(&bob).await.expect("a redirection");
     assert_eq!(nodes, [scene.one.server.running.addr.to_string()]);
     // The token is good at every node.
@@ -196,10 +196,10 @@ async fn a_join_is_sent_to_the_node_that_has_the_room() {
 }
 
 #[tokio::test]
-async fn a_client_is_told_of_the_other_nodes() {
+async fn the_welcome_lists_other_nodes() {
     let (nodes, _folder) = fleet(&["one", "two", "three"]).await;
-    let stranger = nodes[0].server.stranger().await;
-    let Ok(response::Kind::Welcome(welcome)) = stranger.hello(1, 1).await else {
+    let raw_client = nodes[0].server.raw_client().await;
+    let Ok(response::Kind::Welcome(welcome)) = raw_client.hello(1, 1).await else {
         panic!("a welcome");
     };
     let mut told = welcome.nodes;
@@ -213,11 +213,11 @@ async fn a_client_is_told_of_the_other_nodes() {
 }
 
 #[tokio::test]
-async fn what_is_asked_of_any_node_is_done_where_the_room_is() {
+async fn any_node_forwards_moderation_to_the_owner() {
     let scene = scene().await;
     let ann = scene.two.server.client().await;
     ann.authenticate(&scene.ann_token).await.unwrap();
-    let bob = scene.one.server.person("bob").await;
+    let bob = scene.one.server.user("bob").await;
     let bob_in = bob.join(SLUG).await.unwrap();
     let sender = bob_in.self_sender as u16;
     assert!(matches!(scene.ann.event().await, event::Kind::Joined(_)));
@@ -252,7 +252,7 @@ async fn what_is_asked_of_any_node_is_done_where_the_room_is() {
 }
 
 #[tokio::test]
-async fn counts_of_rooms_elsewhere_are_asked_of_their_home_and_remembered() {
+async fn counts_of_other_nodes_rooms_are_fetched_and_cached() {
     let scene = scene().await;
     let conference = scene.joined.conference.as_ref().unwrap();
     let room = ConferenceId::new(conference.id[..].try_into().unwrap());
@@ -263,13 +263,13 @@ async fn counts_of_rooms_elsewhere_are_asked_of_their_home_and_remembered() {
     // Where its home is cannot be looked up any more, and need not be.
     scene.two.gate.shut();
     assert_eq!(at_two.of(&[room, nobodys]).await, [1, 0]);
-    let bob = scene.one.server.person("bob").await;
+    let bob = scene.one.server.user("bob").await;
     bob.join(SLUG).await.unwrap();
     assert_eq!(at_one.of(&[room]).await, [2]);
 }
 
 #[tokio::test]
-async fn a_session_that_ends_at_one_node_is_over_at_all() {
+async fn a_session_ends_at_all_nodes() {
     let scene = scene().await;
     let ann = scene.two.server.client().await;
     ann.authenticate(&scene.ann_token).await.unwrap();
@@ -290,7 +290,7 @@ async fn a_session_that_ends_at_one_node_is_over_at_all() {
 }
 
 #[tokio::test]
-async fn the_room_of_a_node_that_is_killed_is_taken_over() {
+async fn the_room_of_a_killed_node_is_taken_over() {
     let scene = scene().await;
     drop(scene.one);
     let ann = scene.two.server.client().await;
@@ -314,9 +314,9 @@ async fn the_room_of_a_node_that_is_killed_is_taken_over() {
 }
 
 #[tokio::test]
-async fn who_was_banned_without_the_relay_s_knowing_is_not_taken_over() {
+async fn a_takeover_drops_a_participant_banned_before_the_relay_obeyed() {
     let scene = scene().await;
-    let bob = scene.one.server.person("bob").await;
+    let bob = scene.one.server.user("bob").await;
     let bob_in = bob.join(SLUG).await.unwrap();
     let (of_ann, of_bob) = (scene.joined.self_sender, bob_in.self_sender);
     // The node that stores the ban dies before the relay hears of it.
@@ -356,7 +356,7 @@ async fn who_was_banned_without_the_relay_s_knowing_is_not_taken_over() {
 }
 
 #[tokio::test]
-async fn the_room_of_a_node_that_ends_in_order_is_free_at_once() {
+async fn a_node_that_shuts_down_releases_its_rooms_at_once() {
     let scene = scene().await;
     scene.one.end().await;
     let ann = scene.two.server.client().await;
@@ -368,17 +368,17 @@ async fn the_room_of_a_node_that_ends_in_order_is_free_at_once() {
 }
 
 #[tokio::test]
-async fn a_node_that_was_taken_for_dead_changes_nothing_when_it_comes_back() {
+async fn a_node_that_was_taken_for_dead_cannot_change_rooms_it_lost() {
     let scene = scene().await;
     scene.one.gate.shut();
-    let bob = scene.two.server.person("bob").await;
+    let bob = scene.two.server.user("bob").await;
     let bob_in = join_in_time(&bob).await;
     let taken = bob_in.media.unwrap();
     assert!(taken.era > scene.joined.media.as_ref().unwrap().era);
     let before = scene.relay_of_one.commands().len();
     scene.one.gate.open();
     // Whatever it is asked for now is done by the one that has the room.
-    let cem = scene.one.server.person("cem").await;
+    let cem = scene.one.server.user("cem").await;
     let start = Instant::now();
     let mut sent_on = None;
     while sent_on.is_none() && start.elapsed() < PATIENCE {
@@ -397,7 +397,7 @@ async fn a_node_that_was_taken_for_dead_changes_nothing_when_it_comes_back() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_down_for_all_takes_nobody_s_rooms() {
+async fn an_outage_of_the_store_moves_no_room() {
     let scene = scene().await;
     scene.one.gate.shut();
     scene.two.gate.shut();
@@ -405,7 +405,7 @@ async fn a_store_that_is_down_for_all_takes_nobody_s_rooms() {
     tokio::time::sleep(Duration::from_secs(6)).await;
     scene.two.gate.open();
     scene.one.gate.open();
-    let bob = scene.two.server.person("bob").await;
+    let bob = scene.two.server.user("bob").await;
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(3) {
         let nodes = redirect(&bob).await;
@@ -417,7 +417,7 @@ async fn a_store_that_is_down_for_all_takes_nobody_s_rooms() {
 }
 
 #[tokio::test]
-async fn two_nodes_of_one_name_do_not_run_at_once() {
+async fn a_second_node_of_the_same_name_does_not_start() {
     let (nodes, folder) = fleet(&["one"]).await;
     let store = SqliteStore::open(&folder.path().join("shared.sqlite")).unwrap();
     let dir = folder_with(Some(nodes[0].server.dir.path()));

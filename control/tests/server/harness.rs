@@ -57,19 +57,19 @@ impl TestServer {
     }
 
     pub async fn client(&self) -> Client {
-        let client = self.stranger().await;
+        let client = self.raw_client().await;
         client.hello(1, 1).await.unwrap();
         client
     }
 
     /// A client that has not said hello.
-    pub async fn stranger(&self) -> Client {
+    pub async fn raw_client(&self) -> Client {
         let connection = self.connect(control::ALPN, None).await.unwrap();
         Client::new(connection)
     }
 
     /// A signed-in client of a new account.
-    pub async fn person(&self, name: &str) -> Client {
+    pub async fn user(&self, name: &str) -> Client {
         let client = self.client().await;
         client.register(name).await.unwrap();
         client
@@ -142,7 +142,7 @@ impl TestServer {
         let linked = self.running.peer_api().relays.linked();
         let identity = self.relay_identity(name);
         let connection = self.connect(cluster::ALPN, Some(identity)).await.unwrap();
-        let relay = FakeRelay::greet(connection, boot, max_sessions).await;
+        let relay = FakeRelay::link_as(connection, boot, max_sessions).await;
         // A relay that links again takes its own place.
         eventually(|| self.running.peer_api().relays.linked() >= linked.max(1)).await;
         relay
@@ -152,7 +152,7 @@ impl TestServer {
     pub async fn relay_of(&self, home: &Self, name: &str) -> FakeRelay {
         let identity = home.relay_identity(name);
         let connection = self.connect(cluster::ALPN, Some(identity)).await.unwrap();
-        FakeRelay::greet(connection, [7; 16], 1000).await
+        FakeRelay::link_as(connection, [7; 16], 1000).await
     }
 
     pub fn relay_identity(
@@ -393,11 +393,11 @@ impl Client {
 
     /// The next event.
     pub async fn event(&self) -> event::Kind {
-        self.whole_event().await.kind.unwrap()
+        self.next_event().await.kind.unwrap()
     }
 
     /// The next event but for questions about the relay.
-    pub async fn whole_event(&self) -> wire::Event {
+    pub async fn next_event(&self) -> wire::Event {
         loop {
             let event = self.any_event().await;
             if !matches!(event.kind, Some(event::Kind::ProbeMedia(_))) {

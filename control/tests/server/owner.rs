@@ -34,7 +34,7 @@ fn remove_store(folder: &Path) {
 }
 
 #[tokio::test]
-async fn a_server_starts_again_on_what_it_has() {
+async fn a_server_restarts_on_its_own_folder_and_store() {
     let dir = used().await;
     for _ in 0..2 {
         serve(cheap(&dir)).await.unwrap().shutdown().await;
@@ -42,7 +42,7 @@ async fn a_server_starts_again_on_what_it_has() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_lost_or_empty_is_not_begun_anew() {
+async fn a_missing_or_empty_store_is_not_created_anew() {
     let dir = used().await;
     remove_store(dir.path());
     let lost = refusal(cheap(&dir)).await;
@@ -74,7 +74,7 @@ async fn a_store_of_another_server_is_refused() {
 }
 
 #[tokio::test]
-async fn a_shared_store_is_one_servers() {
+async fn a_shared_store_belongs_to_one_server() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&folder.path().join("shared.sqlite")).unwrap();
     let shared = SharedStore(Arc::new(store));
@@ -93,7 +93,7 @@ async fn a_shared_store_is_one_servers() {
 }
 
 #[tokio::test]
-async fn keys_that_are_lost_or_empty_are_named_and_not_made_anew() {
+async fn missing_or_empty_keys_are_named_and_not_created_anew() {
     for file in ["ca.crt", "token.key"] {
         let dir = used().await;
         let path = dir.path().join(file);

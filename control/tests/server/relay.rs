@@ -39,11 +39,11 @@ struct Shared {
     load: Mutex<wire::RelayLoad>,
     send: tokio::sync::Mutex<SendStream>,
     /// What it answers instead of what it has done.
-    lie: Mutex<Option<Lie>>,
+    replacement: Mutex<Option<Replacement>>,
 }
 
 /// Of a command and its true result, what is answered.
-type Lie = Box<dyn FnMut(&Command, CommandResult) -> Vec<CommandResult> + Send>;
+type Replacement = Box<dyn FnMut(&Command, CommandResult) -> Vec<CommandResult> + Send>;
 
 impl FakeRelay {
     /// Links to another node, too: it is the same relay.
@@ -52,23 +52,23 @@ impl FakeRelay {
         let connection = server.connect(cluster::ALPN, Some(identity)).await.unwrap();
         let outcome = Some(CommandOutcome::Obeyed);
         let media = self.shared.media.clone();
-        Self::greet_as(connection, self.boot, 1000, (outcome, media)).await
+        Self::link_with_hello(connection, self.boot, 1000, (outcome, media)).await
     }
 
-    pub async fn greet(connection: Connection, boot: [u8; 16], max_sessions: u32) -> Self {
-        Self::greet_with(connection, boot, max_sessions, Some(CommandOutcome::Obeyed)).await
+    pub async fn link_as(connection: Connection, boot: [u8; 16], max_sessions: u32) -> Self {
+        Self::link_with(connection, boot, max_sessions, Some(CommandOutcome::Obeyed)).await
     }
 
-    pub async fn greet_with(
+    pub async fn link_with(
         connection: Connection,
         boot: [u8; 16],
         max_sessions: u32,
         outcome: Option<CommandOutcome>,
     ) -> Self {
-        Self::greet_as(connection, boot, max_sessions, (outcome, Arc::default())).await
+        Self::link_with_hello(connection, boot, max_sessions, (outcome, Arc::default())).await
     }
 
-    async fn greet_as(
+    async fn link_with_hello(
         connection: Connection,
         boot: [u8; 16],
         max_sessions: u32,
@@ -99,7 +99,7 @@ impl FakeRelay {
             media,
             load: Mutex::default(),
             send: tokio::sync::Mutex::new(send),
-            lie: Mutex::default(),
+            replacement: Mutex::default(),
         });
         tokio::spawn(obey(recv, deframer, shared.clone()));
         tokio::spawn(report(shared.clone()));
@@ -189,7 +189,7 @@ impl FakeRelay {
             reason: reason.into(),
         };
         self.shared
-            .say(wire::relay_to_control::Kind::MediaEnded(ended))
+            .send(wire::relay_to_control::Kind::MediaEnded(ended))
             .await;
     }
 
@@ -204,7 +204,7 @@ impl FakeRelay {
             conference_ids: vec![conference.clone()],
         };
         let kind = wire::relay_to_control::Kind::LiveRooms(rooms);
-        self.shared.say(kind).await;
+        self.shared.send(kind).await;
     }
 
     /// How often it was told to close the room of this conference.
@@ -217,25 +217,28 @@ impl FakeRelay {
     }
 
     /// Answers from now on what this makes of each true result.
-    pub fn lies(
+    pub fn answer_instead(
         &self,
-        lie: impl FnMut(&Command, CommandResult) -> Vec<CommandResult> + Send + 'static,
+        replacement: impl FnMut(&Command, CommandResult) -> Vec<CommandResult> + Send + 'static,
     ) {
-        *self.shared.lie.lock().unwrap() = Some(Box::new(lie));
+        *self.shared.replacement.lock().unwrap() = Some(Box::new(replacement));
     }
 
     /// Changes what it has, and what it says of it when it is asked.
-    pub fn tamper(&self, change: impl FnOnce(&mut BTreeMap<(ConferenceId, u16), MediaState>)) {
+    pub fn change_state(
+        &self,
+        change: impl FnOnce(&mut BTreeMap<(ConferenceId, u16), MediaState>),
+    ) {
         change(&mut self.shared.media.lock().unwrap().sessions);
     }
 
     /// Says something by itself.
-    pub async fn say(&self, kind: wire::relay_to_control::Kind) {
-        self.shared.say(kind).await;
+    pub async fn send(&self, kind: wire::relay_to_control::Kind) {
+        self.shared.send(kind).await;
     }
 
     /// Sends bytes as they are.
-    pub async fn say_bytes(&self, bytes: &[u8]) {
+    pub async fn send_bytes(&self, bytes: &[u8]) {
         let _ = self.shared.send.lock().await.write_all(bytes).await;
     }
 
@@ -291,7 +294,7 @@ impl Media {
 }
 
 impl Shared {
-    async fn say(&self, kind: wire::relay_to_control::Kind) {
+    async fn send(&self, kind: wire::relay_to_control::Kind) {
         let _ = self.send.lock().await.write_all(&relay_message(kind)).await;
     }
 }
@@ -325,9 +328,9 @@ async fn obey(mut recv: RecvStream, mut deframer: Deframer, shared: Arc<Shared>)
             outcome => CommandResult::bare(command.id, outcome),
         });
         let results = {
-            let mut lie = shared.lie.lock().unwrap();
-            result.map_or_else(Vec::new, |result| match &mut *lie {
-                Some(lie) => lie(&command, result),
+            let mut replacement = shared.replacement.lock().unwrap();
+            result.map_or_else(Vec::new, |result| match &mut *replacement {
+                Some(replacement) => replacement(&command, result),
                 None => vec![result],
             })
         };
@@ -336,7 +339,7 @@ async fn obey(mut recv: RecvStream, mut deframer: Deframer, shared: Arc<Shared>)
         }
         for result in results {
             shared
-                .say(wire::relay_to_control::Kind::Result((&result).into()))
+                .send(wire::relay_to_control::Kind::Result((&result).into()))
                 .await;
         }
     }
@@ -345,7 +348,7 @@ async fn obey(mut recv: RecvStream, mut deframer: Deframer, shared: Arc<Shared>)
 async fn report(shared: Arc<Shared>) {
     loop {
         let load = *shared.load.lock().unwrap();
-        shared.say(wire::relay_to_control::Kind::Load(load)).await;
+        shared.send(wire::relay_to_control::Kind::Load(load)).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Accounts, Granted};
 use crate::accounts::errors::SessionError;
-use crate::accounts::token::{Token, Verdict};
+use crate::accounts::token::{Token, TokenStatus};
 use crate::store::{SessionId, SessionRecord, StoreError};
 
 /// A client whose token could not be exchanged because the store did not answer is to try again after this time.
@@ -27,8 +27,8 @@ impl Accounts {
     }
 
     /// Looks up whether those who were let in while the store did not answer had a right to it, as far as it answers now.
-    pub async fn prove(&self) {
-        while let Some((account, token)) = self.unproved.first() {
+    pub async fn verify_unverified(&self) {
+        while let Some((account, token)) = self.unverified.first() {
             let now = self.clock.now();
             let proved = match self.store.session(token.session(), now).await {
                 Ok(None) => {
@@ -36,21 +36,21 @@ impl Accounts {
                     true
                 }
                 Ok(Some(session)) => match self.key.judge(&token, &session, now) {
-                    Verdict::Current | Verdict::InGrace { .. } => true,
-                    Verdict::Stolen => self.end_stolen(&session).await.is_ok(),
+                    TokenStatus::Current | TokenStatus::InGrace { .. } => true,
+                    TokenStatus::Stolen => self.end_stolen(&session).await.is_ok(),
                 },
                 Err(_) => false,
             };
             if !proved {
                 return;
             }
-            self.unproved.remove(&token);
+            self.unverified.remove(&token);
         }
     }
 
     /// Lets somebody in by what is remembered of the session. Only its newest token counts then: whether an older one is in
     /// grace, or stolen, is for the store to say. One that was exchanged at another node since may pass, until
-    /// [`Self::prove`] finds out.
+    /// [`Self::verify_unverified`] finds out.
     pub(super) fn admit_from_memory(
         &self,
         token: &Token,
@@ -59,7 +59,7 @@ impl Accounts {
         let later = |why: &str| StoreError::Unavailable(why.to_owned());
         if !matches!(
             self.key.judge(token, session, self.clock.now()),
-            Verdict::Current
+            TokenStatus::Current
         ) {
             if token.generation() > session.generation {
                 // It was exchanged at another node: what is remembered would take the token before for good.
@@ -67,7 +67,7 @@ impl Accounts {
             }
             return Err(later("a token that is not the one remembered was shown"));
         }
-        match self.unproved.insert(session.account, token) {
+        match self.unverified.insert(session.account, token) {
             true => Ok(()),
             false => Err(later("as many as may be were let in from memory")),
         }

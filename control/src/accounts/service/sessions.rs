@@ -5,7 +5,7 @@ use confab_protocol::control::{AccountId, Device};
 
 use super::{Accounts, Granted};
 use crate::accounts::errors::{LoginError, RevokeError, SessionError};
-use crate::accounts::token::{REFRESH_AFTER, Token, Verdict};
+use crate::accounts::token::{REFRESH_AFTER, Token, TokenStatus};
 use crate::clock::UnixMillis;
 use crate::random;
 use crate::store::{
@@ -28,7 +28,7 @@ impl Accounts {
         }
         let session = found.value;
         match self.key.judge(&token, &session, self.clock.now()) {
-            Verdict::Current => {
+            TokenStatus::Current => {
                 if !session.used {
                     // Without the mark the token before is good for the rest of its minute, as if its holder had not come yet.
                     match self.store.mark_used(session.id, session.generation).await {
@@ -37,8 +37,8 @@ impl Accounts {
                     }
                 }
             }
-            Verdict::InGrace { .. } => {}
-            Verdict::Stolen => return Err(self.revoke_stolen(&session).await),
+            TokenStatus::InGrace { .. } => {}
+            TokenStatus::Stolen => return Err(self.revoke_stolen(&session).await),
         }
         self.granted(&session, None).await
     }
@@ -53,11 +53,11 @@ impl Accounts {
             }
             let (mut session, now) = (found.value, self.clock.now());
             match self.key.judge(&token, &session, now) {
-                Verdict::Stolen => return Err(self.revoke_stolen(&session).await),
-                Verdict::InGrace { successor } => {
+                TokenStatus::Stolen => return Err(self.revoke_stolen(&session).await),
+                TokenStatus::InGrace { successor } => {
                     return self.granted(&session, Some(&successor)).await;
                 }
-                Verdict::Current => {}
+                TokenStatus::Current => {}
             }
             let successor = self.key.successor(&token).ok_or(SessionError::Ended)?;
             let rotation = Rotation {
@@ -148,7 +148,7 @@ impl Accounts {
             expires: now.after(self.session_ttl),
         };
         self.store.create_session(session.clone()).await?;
-        let account = self.as_it_was_checked(account, session.id).await?;
+        let account = self.recheck_password(account, session.id).await?;
         self.end_oldest_beyond_limit(account.id, now).await?;
         Ok(Granted {
             cookie: Some(cookie),
@@ -158,7 +158,7 @@ impl Accounts {
 
     /// The account as it is now. A password that was changed while this login was under way has ended every session but this
     /// one, which ends here then.
-    async fn as_it_was_checked(
+    async fn recheck_password(
         &self,
         checked: AccountRecord,
         session: SessionId,

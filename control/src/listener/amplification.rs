@@ -27,7 +27,7 @@ const LONG_HEADER: u8 = 0x80;
 
 /// Counts for each address with which a handshake is under way that has not proved it. Clones share it.
 #[derive(Clone, Default)]
-pub struct Meter(Arc<Shared>);
+pub struct AmplificationLimit(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
@@ -35,7 +35,7 @@ struct Shared {
     /// How many there are: most of the time none, and then nothing is looked up.
     count: AtomicUsize,
     /// Datagrams that were not sent.
-    held_back: AtomicUsize,
+    blocked: AtomicUsize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -49,15 +49,15 @@ struct Allowance {
 }
 
 /// A handshake under way with an address that is not proved; when dropped, it has failed.
-pub struct Unproved {
-    meter: Meter,
+pub struct Unvalidated {
+    amplification: AmplificationLimit,
     address: SocketAddr,
-    is_proved: bool,
+    is_validated: bool,
 }
 
-impl Meter {
+impl AmplificationLimit {
     /// A handshake begins with an address that is not proved.
-    pub fn begin(&self, address: SocketAddr, now: Instant) -> Unproved {
+    pub fn begin(&self, address: SocketAddr, now: Instant) -> Unvalidated {
         let mut addresses = self.lock();
         addresses.retain(|_, allowance| !allowance.is_over(now));
         let allowance = addresses.entry(address).or_insert(Allowance {
@@ -70,16 +70,16 @@ impl Meter {
         allowance.handshakes += 1;
         allowance.ended = None;
         self.0.count.store(addresses.len(), Ordering::Release);
-        Unproved {
-            meter: self.clone(),
+        Unvalidated {
+            amplification: self.clone(),
             address,
-            is_proved: false,
+            is_validated: false,
         }
     }
 
     /// Datagrams that were not sent, for they would have been too many.
-    pub fn held_back(&self) -> usize {
-        self.0.held_back.load(Ordering::Relaxed)
+    pub fn blocked(&self) -> usize {
+        self.0.blocked.load(Ordering::Relaxed)
     }
 
     /// So many bytes have come.
@@ -105,7 +105,7 @@ impl Meter {
         let mut allowed = 0;
         for datagram in contents.chunks(segment.max(1)) {
             if allowance.sent + datagram.len() > allowance.received * FACTOR {
-                self.0.held_back.fetch_add(1, Ordering::Relaxed);
+                self.0.blocked.fetch_add(1, Ordering::Relaxed);
                 break;
             }
             allowance.sent += datagram.len();
@@ -144,46 +144,52 @@ impl Allowance {
     }
 }
 
-impl Unproved {
+impl Unvalidated {
     /// The handshake is done: somebody is at the address.
-    pub fn proved(mut self) {
-        self.is_proved = true;
+    pub fn validated(mut self) {
+        self.is_validated = true;
     }
 }
 
-impl Drop for Unproved {
+impl Drop for Unvalidated {
     fn drop(&mut self) {
-        let mut addresses = self.meter.lock();
-        if self.is_proved {
+        let mut addresses = self.amplification.lock();
+        if self.is_validated {
             addresses.remove(&self.address);
         } else if let Some(allowance) = addresses.get_mut(&self.address) {
             allowance.handshakes = allowance.handshakes.saturating_sub(1);
             allowance.ended = Some(Instant::now());
         }
-        self.meter.0.count.store(addresses.len(), Ordering::Release);
+        self.amplification
+            .0
+            .count
+            .store(addresses.len(), Ordering::Release);
     }
 }
 
 /// A socket that a meter counts at.
-pub struct MeteredSocket {
+pub struct LimitedSocket {
     inner: Arc<dyn AsyncUdpSocket>,
-    meter: Meter,
+    amplification: AmplificationLimit,
 }
 
-impl MeteredSocket {
+impl LimitedSocket {
     /// Around `inner`.
-    pub fn new(inner: Arc<dyn AsyncUdpSocket>, meter: Meter) -> Self {
-        Self { inner, meter }
+    pub fn new(inner: Arc<dyn AsyncUdpSocket>, amplification: AmplificationLimit) -> Self {
+        Self {
+            inner,
+            amplification,
+        }
     }
 }
 
-impl fmt::Debug for MeteredSocket {
+impl fmt::Debug for LimitedSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MeteredSocket")
     }
 }
 
-impl AsyncUdpSocket for MeteredSocket {
+impl AsyncUdpSocket for LimitedSocket {
     fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
         self.inner.clone().create_io_poller()
     }
@@ -192,7 +198,9 @@ impl AsyncUdpSocket for MeteredSocket {
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         let contents = transmit.contents;
         let segment = transmit.segment_size.unwrap_or(contents.len());
-        let allowed = self.meter.may_send(transmit.destination, contents, segment);
+        let allowed = self
+            .amplification
+            .may_send(transmit.destination, contents, segment);
         if allowed == 0 {
             return Ok(());
         }
@@ -205,7 +213,7 @@ impl AsyncUdpSocket for MeteredSocket {
         });
         // quinn comes again with the whole of it.
         sent.inspect_err(|_| {
-            self.meter
+            self.amplification
                 .not_sent(transmit.destination, &contents[..allowed])
         })
     }
@@ -219,7 +227,7 @@ impl AsyncUdpSocket for MeteredSocket {
         let polled = self.inner.poll_recv(cx, bufs, meta);
         if let Poll::Ready(Ok(count)) = &polled {
             for meta in &meta[..*count] {
-                self.meter.received(meta.addr, meta.len);
+                self.amplification.received(meta.addr, meta.len);
             }
         }
         polled
@@ -256,44 +264,53 @@ mod tests {
     }
 
     #[test]
-    fn an_address_gets_three_times_what_it_sent_and_not_a_byte_more() {
-        let meter = Meter::default();
-        let handshake = meter.begin(address(1), Instant::now());
+    fn an_address_receives_at_most_three_times_what_it_sent() {
+        let amplification = AmplificationLimit::default();
+        let handshake = amplification.begin(address(1), Instant::now());
         let flight = datagram(2058);
-        assert_eq!(meter.may_send(address(1), &flight, 1200), 2058);
-        assert_eq!(meter.may_send(address(1), &flight, 1200), 1200);
-        assert_eq!(meter.may_send(address(1), &flight, 1200), 0);
-        assert_eq!(meter.held_back(), 2);
-        meter.received(address(1), 100);
-        assert_eq!(meter.may_send(address(1), &datagram(643), 1200), 0);
-        assert_eq!(meter.may_send(address(1), &datagram(642), 1200), 642);
-        assert_eq!(meter.may_send(address(2), &flight, 1200), 2058);
-        meter.not_sent(address(1), &datagram(642));
-        assert_eq!(meter.may_send(address(1), &datagram(642), 1200), 642);
-        handshake.proved();
-        assert_eq!(meter.may_send(address(1), &flight, 1200), 2058);
+        assert_eq!(amplification.may_send(address(1), &flight, 1200), 2058);
+        assert_eq!(amplification.may_send(address(1), &flight, 1200), 1200);
+        assert_eq!(amplification.may_send(address(1), &flight, 1200), 0);
+        assert_eq!(amplification.blocked(), 2);
+        amplification.received(address(1), 100);
+        assert_eq!(amplification.may_send(address(1), &datagram(643), 1200), 0);
+        assert_eq!(
+            amplification.may_send(address(1), &datagram(642), 1200),
+            642
+        );
+        assert_eq!(amplification.may_send(address(2), &flight, 1200), 2058);
+        amplification.not_sent(address(1), &datagram(642));
+        assert_eq!(
+            amplification.may_send(address(1), &datagram(642), 1200),
+            642
+        );
+        handshake.validated();
+        assert_eq!(amplification.may_send(address(1), &flight, 1200), 2058);
     }
 
     #[test]
-    fn packets_of_a_connection_that_stands_are_not_counted() {
-        let meter = Meter::default();
-        let _handshake = meter.begin(address(1), Instant::now());
+    fn packets_of_an_established_connection_are_not_counted() {
+        let amplification = AmplificationLimit::default();
+        let _handshake = amplification.begin(address(1), Instant::now());
         let established = vec![0x40; 9000];
-        assert_eq!(meter.may_send(address(1), &established, 1200), 9000);
+        assert_eq!(amplification.may_send(address(1), &established, 1200), 9000);
     }
 
     #[test]
-    fn what_a_failed_handshake_still_says_counts_and_is_forgotten_later() {
-        let meter = Meter::default();
+    fn packets_after_a_failed_handshake_count_until_the_linger_time_ends() {
+        let amplification = AmplificationLimit::default();
         let now = Instant::now();
-        let handshakes = [0; 2].map(|_| meter.begin(address(1), now));
-        assert_eq!(meter.may_send(address(1), &datagram(7200), 1200), 7200);
+        let handshakes = [0; 2].map(|_| amplification.begin(address(1), now));
+        assert_eq!(
+            amplification.may_send(address(1), &datagram(7200), 1200),
+            7200
+        );
         drop(handshakes);
-        assert_eq!(meter.may_send(address(1), &datagram(40), 1200), 0);
-        drop(meter.begin(address(2), now + LINGER / 2));
-        assert_eq!(meter.may_send(address(1), &datagram(40), 1200), 0);
-        drop(meter.begin(address(2), Instant::now() + LINGER));
-        assert_eq!(meter.lock().len(), 1);
-        assert_eq!(meter.may_send(address(1), &datagram(40), 1200), 40);
+        assert_eq!(amplification.may_send(address(1), &datagram(40), 1200), 0);
+        drop(amplification.begin(address(2), now + LINGER / 2));
+        assert_eq!(amplification.may_send(address(1), &datagram(40), 1200), 0);
+        drop(amplification.begin(address(2), Instant::now() + LINGER));
+        assert_eq!(amplification.lock().len(), 1);
+        assert_eq!(amplification.may_send(address(1), &datagram(40), 1200), 40);
     }
 }

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use confab_control::metrics::door::Handshake;
+use confab_control::metrics::connections::Handshake;
 use confab_protocol::control::{self, CLUSTER_SERVER_NAME, framing};
 use confab_protocol::wire::{self, Visibility, request::Kind};
 use quinn::{ClientConfig, Connection, Endpoint, TransportConfig, VarInt};
@@ -78,7 +78,13 @@ fn forge(server: &TestServer, from: [u8; 4], openings: &[Opening]) -> Vec<UdpSoc
 }
 
 fn verdicts(server: &TestServer, verdict: Handshake) -> u64 {
-    server.running.api().metrics.door.handshakes.of(verdict)
+    server
+        .running
+        .api()
+        .metrics
+        .connections
+        .handshakes
+        .of(verdict)
 }
 
 /// Somebody who does nothing wrong: makes a conference, talks and is heard of.
@@ -93,7 +99,7 @@ async fn is_served(server: &TestServer, name: &str, from: [u8; 4]) -> Client {
 }
 
 #[tokio::test]
-async fn handshakes_from_forged_addresses_lock_nobody_out() {
+async fn forged_handshakes_do_not_block_others() {
     let server = TestServer::start().await;
     let _relay = server.relay("berlin").await;
     let openings = openings(&server, control::ALPN, 300).await;
@@ -113,7 +119,7 @@ async fn handshakes_from_forged_addresses_lock_nobody_out() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_not_proved_gets_three_times_what_came_from_it() {
+async fn an_unvalidated_address_receives_at_most_three_times_what_it_sent() {
     let server = TestServer::start().await;
     let mut openings = openings(&server, control::ALPN, 3).await;
     // One handshake fails at once, and its peer is told so.
@@ -133,7 +139,7 @@ async fn an_address_that_is_not_proved_gets_three_times_what_came_from_it() {
 }
 
 #[tokio::test]
-async fn who_comes_again_need_not_prove_the_address_again() {
+async fn a_returning_client_validates_its_address_by_token() {
     let server = TestServer::start().await;
     let settings = server.settings(control::ALPN, None);
     let first = server.connect_from(LOCALHOST, settings.clone()).await;

@@ -9,17 +9,17 @@ use super::token::Token;
 use crate::store::SessionId;
 
 /// Tokens at most, of some 100 bytes each: as many as people connect to a node. Beyond them nobody is let in.
-const MAX_UNPROVED: usize = 1 << 17;
+const MAX_UNVERIFIED: usize = 1 << 17;
 
 /// The tokens.
 #[derive(Default)]
-pub(super) struct Unproved(Mutex<BTreeMap<(SessionId, u32), (AccountId, Token)>>);
+pub(super) struct UnverifiedTokens(Mutex<BTreeMap<(SessionId, u32), (AccountId, Token)>>);
 
-impl Unproved {
+impl UnverifiedTokens {
     /// Keeps the token; false when there is no room for it.
     pub(super) fn insert(&self, account: AccountId, token: &Token) -> bool {
         let (mut tokens, key) = (self.lock(), key(token));
-        if tokens.len() >= MAX_UNPROVED && !tokens.contains_key(&key) {
+        if tokens.len() >= MAX_UNVERIFIED && !tokens.contains_key(&key) {
             return false;
         }
         tokens.insert(key, (account, token.clone()));

@@ -19,7 +19,7 @@ pub enum Handshake {
     /// Its source has too many.
     Refused,
     /// It gave way to a newer one.
-    CrowdedOut,
+    Evicted,
     /// It was not over in time, or failed.
     Failed,
 }
@@ -30,7 +30,7 @@ impl Label for Handshake {
         (Self::Admitted, "admitted"),
         (Self::Retried, "retried"),
         (Self::Refused, "refused"),
-        (Self::CrowdedOut, "crowded_out"),
+        (Self::Evicted, "crowded_out"),
         (Self::Failed, "failed"),
     ];
 }
@@ -39,7 +39,7 @@ impl Label for Handshake {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Limit {
     /// Requests of a connection that is not signed in.
-    RequestsOfStranger,
+    RequestsUnauthenticated,
     /// Requests of an account.
     RequestsOfAccount,
     /// Unfinished requests of an account.
@@ -61,7 +61,7 @@ pub enum Limit {
 impl Label for Limit {
     const NAME: &'static str = "limit";
     const ALL: &'static [(Self, &'static str)] = &[
-        (Self::RequestsOfStranger, "requests_of_stranger"),
+        (Self::RequestsUnauthenticated, "requests_of_stranger"),
         (Self::RequestsOfAccount, "requests_of_account"),
         (Self::UnfinishedOfAccount, "unfinished_of_account"),
         (Self::SignInsOfSource, "sign_ins_of_source"),
@@ -85,7 +85,7 @@ pub enum Closed {
     /// It did not sign in.
     NotSignedIn,
     /// It gave way to a newer stranger.
-    CrowdedOut,
+    Evicted,
     /// Its certificate lets it in nowhere.
     NoCertificate,
 }
@@ -97,14 +97,14 @@ impl Label for Closed {
         (Self::TooSlow, "too_slow"),
         (Self::NoHello, "no_hello"),
         (Self::NotSignedIn, "not_signed_in"),
-        (Self::CrowdedOut, "crowded_out"),
+        (Self::Evicted, "crowded_out"),
         (Self::NoCertificate, "no_certificate"),
     ];
 }
 
 /// All of it. Clones share it.
 #[derive(Clone, Default)]
-pub struct Door {
+pub struct ConnectionCounters {
     /// What became of handshakes.
     pub handshakes: Handshakes,
     /// Requests that were refused for a limit.
