@@ -84,7 +84,7 @@ async fn logs_hold_no_token_password_key_e_mail_or_address() {
     for expected in [
         "relay linked",
         "signed in",
-        "an old token was shown",
+        "an old token was used",
         "account deleted",
     ] {
         assert!(

@@ -1,10 +1,9 @@
-//! Throttling of everything that checks a password, before a hash is computed: by where the wish comes from and by whose password it is.
+//! Rate limits of password checks, applied before a hash is computed, by source and by account.
 //!
-//! There are two kinds of buckets. Those of *hashes* bound what somebody may cost, right or wrong: a source's for strangers, a
-//! device's where an account knows it, an account's for those who are signed in. Those of *guesses* bound
-//! wrong passwords for one account, and are filled up again by a right one: an account's name and e-mail share them, a name
-//! that is no account's has its own. Devices and those who are signed in have guesses of their own, so that
-//! nobody else's guesses lock them out.
+//! There are two kinds of limits. Limits of *checks* bound the cost, right or wrong: per source for unknown devices, per known
+//! device, and per account for signed-in clients. Limits of *wrong passwords* bound guessing at one account; a right password
+//! gives its token back. A username and an e-mail address of one account share these limits; a name without an account has its
+//! own. Known devices and signed-in clients have separate limits, so that attempts from elsewhere do not lock them out.
 
 use std::time::{Duration, Instant};
 
@@ -16,47 +15,47 @@ use crate::metrics::connections::{Limit, Refusals};
 use crate::source::Source;
 use crate::throttle::{Rate, Throttle};
 
-/// Wrong passwords for one account from one source, from one device, or by those who are signed in: five at once, then three a minute.
+/// Wrong passwords for one account from one source, from one device, or from signed-in clients: a burst of five, then three a
+/// minute.
 const WRONG_PASSWORDS: Rate = Rate {
     burst: 5.0,
     per_second: 0.05,
 };
-/// Wrong passwords for one account from all sources together. Larger, so that one stranger cannot lock others out.
+/// Wrong passwords for one account from all sources. Larger, so that one source cannot lock the account for others.
 const WRONG_PASSWORDS_FROM_ANYWHERE: Rate = Rate {
     burst: 50.0,
     per_second: 0.05,
 };
-/// Passwords that one device, or those who are signed in to one account, may have checked, right or wrong.
+/// Password checks from one device, or from signed-in clients of one account, right or wrong.
 const CHECKS: Rate = Rate {
     burst: 10.0,
     per_second: 0.2,
 };
 
-/// How many passwords one source may have checked.
+/// Limit of password checks from one source.
 #[derive(Clone, Copy, Debug)]
 pub struct LoginLimits {
     pub burst: u32,
-    /// In a second, from then on.
+    /// Checks per second after the burst.
     pub per_second: f64,
 }
 
-/// Who guesses, and at whose password. Hashes as the key of its buckets.
+/// The origin of a password attempt, and the account. Hashed as the key of its limit.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum PasswordAttempt<'a> {
-    /// Somebody of whom nothing is known.
+    /// An unknown device.
     Unknown(AttemptTarget<'a>, Source),
-    /// A device from which the account has signed in before.
+    /// A device that has signed in to the account before.
     Device(KnownDevice),
-    /// Somebody who is signed in to the account.
+    /// A signed-in client of the account.
     SignedIn(AccountId),
 }
 
-/// Whose password is guessed at.
+/// The account whose password is checked.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) enum AttemptTarget<'a> {
-    /// An account's.
     Account(AccountId),
-    /// Nobody's: no account has this name.
+    /// A name without an account.
     Name(&'a str),
 }
 
@@ -84,7 +83,7 @@ impl Limiter {
         }
     }
 
-    /// To be asked before anything is looked up for a stranger.
+    /// Takes a token of the source's limit. Called before any lookup for an unknown device.
     pub(super) fn admit_source(&self, source: Source) -> Result<(), Throttled> {
         let taken = self
             .hashes_of_source
@@ -95,7 +94,7 @@ impl Limiter {
         })
     }
 
-    /// The same for a device that some account knows. Strangers at its source do not empty this bucket.
+    /// Takes a token of a known device's limit.
     pub(super) fn admit_device(&self, device: KnownDevice) -> Result<(), Throttled> {
         let taken = self.checks_of_device.take(device, Instant::now());
         taken.map_err(|wait| {
@@ -104,7 +103,7 @@ impl Limiter {
         })
     }
 
-    /// To be asked before a password is checked for somebody who is signed in.
+    /// Takes a token of the account's limit. Called before a password check for a signed-in client.
     pub(super) fn admit_signed_in(&self, account: AccountId) -> Result<(), Throttled> {
         let taken = self.checks_of_account.take(account, Instant::now());
         taken.map_err(|wait| {
@@ -113,7 +112,7 @@ impl Limiter {
         })
     }
 
-    /// To be asked before a password is checked; give it back when the password was right, or was not checked.
+    /// Takes a token of the limit of wrong passwords. Give it back if the password was right or was not checked.
     pub(super) fn admit(&self, attempt: PasswordAttempt<'_>) -> Result<(), Throttled> {
         self.take(attempt, Instant::now()).map_err(|wait| {
             self.refusals.count(Limit::PasswordsOfAccount);

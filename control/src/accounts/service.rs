@@ -1,7 +1,7 @@
-//! What can be done with an account.
+//! Operations on accounts.
 //!
-//! * `sessions`: how they begin, are shown and renewed, and end;
-//! * `outage`: what of it is possible while the store does not answer.
+//! * `sessions`: creates, authenticates, refreshes and ends sessions;
+//! * `outage`: sign-in while the store does not answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,24 +30,24 @@ use crate::store::{AccountRecord, Name, SessionId, Store, StoreError};
 mod outage;
 mod sessions;
 
-/// What the operator decides about accounts.
+/// Settings of accounts.
 #[derive(Clone, Debug)]
 pub struct AccountsConfig {
-    /// Age at which one may register, in years.
+    /// Minimum age in years.
     pub min_age: u8,
-    /// How long a session lives without a refresh.
+    /// Lifetime of a session without a refresh.
     pub session_ttl: Duration,
-    /// How many passwords a source may have checked.
+    /// Limit of password checks per source.
     pub limits: LoginLimits,
-    /// What a new hash costs.
+    /// Cost of a new hash.
     pub cost: HashCost,
-    /// Hashes computed at a time.
+    /// Number of hashes computed at a time.
     pub parallel: usize,
-    /// Hashes that wait at most.
+    /// Maximum number of waiting hashes.
     pub queue: usize,
 }
 
-/// Who a connection acts for.
+/// The account and session that a connection acts for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SignedIn {
     pub account: AccountId,
@@ -55,51 +55,51 @@ pub struct SignedIn {
     pub session: SessionId,
 }
 
-/// A session was begun, renewed or shown to be alive.
+/// A session after a log-in, a sign-in or a refresh.
 pub struct Granted {
     pub account: AccountRecord,
     pub session: SessionId,
-    /// What the client keeps; `None` when it has it already.
+    /// The client's new token; `None` if the token has not changed.
     pub token: Option<Bytes>,
-    /// The session's end, unless it is refreshed.
+    /// End of the session without a further refresh.
     pub expires: UnixMillis,
-    /// When the client is to refresh.
+    /// Time of the client's next refresh.
     pub refresh_after: UnixMillis,
-    /// What the device shows at its next log-in; `None` when it has it already.
+    /// The new device cookie; `None` if it has not changed.
     pub cookie: Option<Bytes>,
 }
 
-/// What somebody registers with.
+/// A parsed registration.
 pub struct Registration {
     pub username: Username,
     pub email: Email,
-    /// As it was typed.
+    /// Not normalized.
     pub password: Zeroizing<String>,
     pub birthday: Birthday,
-    /// What the person calls the device.
+    /// The user's name for the device.
     pub device: Device,
 }
 
-/// What somebody logs in with.
+/// A parsed log-in.
 pub struct Login {
-    /// The account's name or address, as it was typed.
+    /// Username or e-mail address, as typed.
     pub name: String,
-    /// As it was typed.
+    /// Not normalized.
     pub password: Zeroizing<String>,
-    /// What the person calls the device.
+    /// The user's name for the device.
     pub device: Device,
-    /// What the device was given when the account last logged in from it; empty: nothing.
+    /// Device cookie of the last log-in; empty if none.
     pub cookie: Bytes,
 }
 
-/// How somebody logs in: by name or by address.
+/// The name in a log-in.
 pub enum LoginName {
     Username(Username),
     Email(Email),
 }
 
 impl LoginName {
-    /// Whatever holds an `@` is an address. `None` when it can be neither: then no account has it.
+    /// Text with an `@` is an address. `None` if the text can be neither name nor address, so that no account matches.
     pub fn parse(text: &str) -> Option<Self> {
         if text.contains('@') {
             text.parse().ok().map(Self::Email)
@@ -116,10 +116,9 @@ impl LoginName {
     }
 }
 
-/// Told of every session that has ended before its time.
+/// Called for every session that ends before it expires.
 pub type OnSessionEnd = Box<dyn Fn(AccountId, SessionId) + Send + Sync>;
 
-/// Accounts and sessions over a store.
 pub struct Accounts {
     store: Arc<dyn Store>,
     hasher: Hasher,
@@ -134,7 +133,7 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Over `store`; `on_end` hears of every session that is ended.
+    /// Uses `store`; calls `on_end` for every session that is ended.
     pub fn new(
         store: Arc<dyn Store>,
         (key, cookies): (TokenKey, CookieKey),
@@ -157,7 +156,7 @@ impl Accounts {
         }
     }
 
-    /// Makes an account and its first session.
+    /// Creates an account and its first session.
     pub async fn register(
         &self,
         new: Registration,
@@ -170,9 +169,9 @@ impl Accounts {
         self.check_age(new.birthday, now)?;
         let password = password::choose(&new.password, username, email)?;
         self.limiter.admit_source(source)?;
-        // Not the guarantee, which is the store's, but it saves the hash.
+        // Saves the hash in most cases. Uniqueness is guaranteed by the store.
         let taken = |account: AccountRecord, name| {
-            // Whose names these are is a guess as well.
+            // Probing for existing names counts as a password attempt.
             let attempt = PasswordAttempt::Unknown(AttemptTarget::Account(account.id), source);
             self.limiter.admit(attempt)?;
             Err::<Granted, RegisterError>(StoreError::Taken(name).into())
@@ -203,7 +202,7 @@ impl Accounts {
         Ok(self.begin_session(account, new.device, cookie).await?)
     }
 
-    /// Begins a session. Whether the account exists shows neither in the answer nor in the work.
+    /// Creates a session. Neither the answer nor its cost reveals whether the account exists.
     pub async fn login(&self, login: Login, source: Source) -> Result<Granted, LoginError> {
         let shown = self.cookies.open(&login.cookie);
         match shown {
@@ -218,7 +217,7 @@ impl Accounts {
         };
         let known = shown.filter(|device| Some(device.account) == account.as_ref().map(|a| a.id));
         if shown.is_some() && known.is_none() {
-            // Known to another account: a stranger here.
+            // The device is known to another account: for this one it is unknown.
             self.limiter.admit_source(source)?;
         }
         let target = match &account {
@@ -243,17 +242,15 @@ impl Accounts {
         self.begin_session(account, login.device, cookie).await
     }
 
-    /// What computes the hashes of passwords.
     pub fn hasher(&self) -> &Hasher {
         &self.hasher
     }
 
-    /// The account that a connection acts for.
     pub async fn account(&self, id: AccountId) -> Result<AccountRecord, SessionError> {
         self.store.account(id).await?.ok_or(SessionError::Ended)
     }
 
-    /// Takes another password and ends every other session.
+    /// Changes the password and ends every other session.
     pub async fn change_password(
         &self,
         caller: &SignedIn,
@@ -264,7 +261,8 @@ impl Accounts {
         let chosen = password::choose(&new, &account.username, &account.email)?;
         let checked = self.check_password(&account, old).await;
         if let Err(error) = checked {
-            // It may be this very wish that set it, whose end came to nothing. Or a second guess, which counts as one.
+            // A repeated request whose first answer was lost: the new password is already stored. Otherwise this is a second
+            // attempt and counts as one.
             let (attempt, stored) = (
                 PasswordAttempt::SignedIn(account.id),
                 account.password.clone(),
@@ -285,13 +283,13 @@ impl Accounts {
         Ok(self.end_all(account.id, Some(caller.session)).await?)
     }
 
-    /// Everything that is kept about the account, as JSON.
+    /// All data of the account, as JSON.
     pub async fn export(&self, account: AccountId) -> Result<String, SessionError> {
         let account = self.account(account).await?;
         Ok(export::document(self.store.as_ref(), &account, self.clock.now()).await?)
     }
 
-    /// Whether `password` is the account's, before something that cannot be undone. For somebody who is signed in to it.
+    /// Confirms the password of a signed-in account before an irreversible operation.
     pub async fn check_password(
         &self,
         account: &AccountRecord,
@@ -309,13 +307,14 @@ impl Accounts {
         }
     }
 
-    /// Deletes an account that owns no conference any more, and ends its sessions.
+    /// Deletes an account and ends its sessions. The account must own no conference.
     pub async fn delete(&self, account: AccountId) -> Result<(), StoreError> {
         self.end_all(account, None).await?;
         self.store.delete_account(account, self.clock.now()).await
     }
 
-    /// Whether the password is the one that is `stored`, if the guess may be made. One that is right, or is not checked, does not count.
+    /// True if the password matches `stored`. Takes a token of the limit of wrong passwords and gives it back unless the password
+    /// was wrong.
     async fn check<E: From<Throttled> + From<HashError>>(
         &self,
         attempt: PasswordAttempt<'_>,
@@ -331,7 +330,7 @@ impl Accounts {
         Ok(checked?)
     }
 
-    /// A device that is known keeps its cookie.
+    /// The cookie of a known device, or a new one.
     fn cookie_of(&self, device: Option<KnownDevice>, account: AccountId) -> Bytes {
         match device {
             Some(device) => self.cookies.seal(device),
