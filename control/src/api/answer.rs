@@ -1,5 +1,5 @@
-//! Gives answers to a client, and to none for longer than it takes them: what waits to be taken is bounded, for a connection and for an
-//! account.
+//! Writes responses to a client. Bytes that the client has not read are bounded per connection and per account, and a client that
+//! stops reading is disconnected.
 
 use std::time::Duration;
 
@@ -9,25 +9,25 @@ use quinn::SendStream;
 
 use crate::clients::share::{Budget, Reservation};
 
-/// Bytes of answers that a connection has not taken: two of the largest.
+/// Maximum of unread response bytes of a connection: two of the largest responses.
 pub(super) const MAX_UNREAD: usize = 2 * MAX_RESPONSE;
-/// A client that takes nothing for so long does not read.
+/// Time limit for a client to read one [`CHUNK`].
 const DEADLINE: Duration = Duration::from_secs(30);
-/// What is to be taken within [`DEADLINE`]: a client on a slow line is not one that does not read.
+/// Bytes to be read within [`DEADLINE`]. Small, so that a client on a slow line is not disconnected.
 const CHUNK: usize = 16 * 1024;
 
-/// The client does not read its answers.
+/// The client has not read a chunk within [`DEADLINE`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NotRead;
 
-/// Bytes that wait for a client to take them.
+/// A response that waits to be read.
 pub(super) struct PendingAnswer {
     bytes: Bytes,
     _spent: [Option<Reservation>; 2],
 }
 
 impl PendingAnswer {
-    /// An answer, if there is room for it among those that its connection and its account have not taken.
+    /// Reserves room for a response in the budgets of connection and account; `None` if it is not there.
     pub(super) fn new(
         bytes: Bytes,
         connection: &Budget,
@@ -42,14 +42,14 @@ impl PendingAnswer {
         })
     }
 
-    /// Resolves when the client has taken it all, or has gone.
+    /// Writes the response. Resolves when the client has read it or has closed the stream.
     pub(super) async fn send_to(mut self, send: &mut SendStream) -> Result<(), NotRead> {
         while !self.bytes.is_empty() {
             let piece = self.bytes.split_to(self.bytes.len().min(CHUNK));
             let writing = tokio::time::timeout(DEADLINE, send.write_chunk(piece));
             match writing.await {
                 Ok(Ok(())) => {}
-                // A client that has gone, or does not want it, needs no answer.
+                // The client has disconnected or stopped the stream.
                 Ok(Err(_)) => return Ok(()),
                 Err(_) => return Err(NotRead),
             }
@@ -82,7 +82,7 @@ mod tests {
         assert!(waiting.iter().all(Option::is_some));
         let fresh = Budget::new(MAX_UNREAD);
         assert!(PendingAnswer::new(largest(), &fresh, Some(&account)).is_err());
-        // What found no place took none.
+        // A refused response has reserved nothing.
         waiting.pop();
         assert!(PendingAnswer::new(largest(), &fresh, Some(&account)).is_ok());
         assert!(PendingAnswer::new(largest(), &connections[3], Some(&account)).is_ok());

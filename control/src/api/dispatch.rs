@@ -1,4 +1,4 @@
-//! Carries requests out. Each has a function in `accounts`, `conferences` or `rooms`; a request without one does not compile.
+//! Carries out requests. Each kind has a function in `accounts`, `conferences` or `rooms`; a kind without one does not compile.
 
 mod accounts;
 mod conferences;
@@ -18,7 +18,7 @@ use super::fields as read;
 use crate::AGENT;
 use crate::accounts::SignedIn;
 
-/// Carries a request out and counts it. Before `hello` every other request is refused.
+/// Carries out a request and counts it. Before `hello` every other request is refused.
 pub(super) async fn dispatch(client: &Client, request: request::Kind) -> Answer {
     let (kind, began) = (name(&request), Instant::now());
     let answer = act(client, request).await;
@@ -34,13 +34,13 @@ pub(super) async fn dispatch(client: &Client, request: request::Kind) -> Answer 
     {
         tracing::warn!(
             client = client.entry.id,
-            "a join failed: no relay is linked, or none has room"
+            "a join failed: no relay is linked, or all relays are full"
         );
     }
     answer
 }
 
-/// The name of a request in metrics.
+/// The name of the request kind in metrics.
 fn name(request: &request::Kind) -> &'static str {
     use request::Kind;
     match request {
@@ -114,7 +114,7 @@ async fn act(client: &Client, request: request::Kind) -> Answer {
     }
 }
 
-/// The account for which the connection acts.
+/// The account that the connection acts for; refused if it is not signed in.
 fn signed_in(client: &Client) -> Result<SignedIn, Refusal> {
     client.entry.signed_in().ok_or_else(|| {
         Refusal::new(

@@ -1,8 +1,9 @@
-//! What clients ask over ALPN `confab/1`: one request on one stream, one answer.
+//! Requests of clients over ALPN `confab/1`: one request and one response per stream.
 //!
-//! * [`connection`]: one client's streams and events; `client`: what its connection knows of it, and its rate; [`windows`]: how much it may have under way;
-//! * `request`: reads one request; `fields`: parses its fields into domain types;
-//! * `dispatch`: what each request does; `answer`: writes the answer to a client that reads it.
+//! * [`connection`]: the streams and events of one client; `client`: its state and request rate; [`windows`]: flow-control limits
+//!   of its connection;
+//! * `request`: reads a request; `fields`: parses its fields into domain types;
+//! * `dispatch`: carries out each request; `answer`: writes the response.
 
 mod answer;
 mod client;
@@ -32,7 +33,7 @@ pub struct Services {
     pub conferences: Conferences,
     pub rooms: Rooms,
     pub clients: Clients,
-    /// The number of participants in rooms of all nodes.
+    /// Participant counts of the rooms of all nodes.
     pub counts: LiveCounts,
     pub nodes: Nodes,
     pub clock: Clock,

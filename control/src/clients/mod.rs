@@ -1,7 +1,7 @@
-//! Who is connected, and who of them is signed in.
+//! The connected clients, and their sign-in state.
 //!
-//! A connection has a place among the strangers of its source until it signs in; then it counts for its account. When it is signed out it
-//! is a stranger again.
+//! Until a connection signs in it has a slot of its source; then it counts for its account. After a sign-out it needs a slot
+//! again.
 
 pub mod share;
 pub mod slots;
@@ -24,38 +24,37 @@ use crate::source::Source;
 use crate::store::SessionId;
 use crate::throttle::{Rate, Throttle};
 
-/// Requests of one account, whatever connections they come on.
+/// Request rate of one account, over all of its connections.
 const ACCOUNTS_RATE: Rate = Rate {
     burst: 100.0,
     per_second: 50.0,
 };
-/// Time between two looks whether all clients have gone.
+/// Time between two checks whether all clients have disconnected.
 const GONE_POLL: Duration = Duration::from_millis(10);
 
-/// How many connections there may be.
+/// Limits of connections.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
-    /// Of those who are not signed in.
+    /// Connections that are not signed in.
     pub unauthenticated: SlotLimits,
-    /// Of those who are signed in.
+    /// Maximum number of signed-in connections.
     pub signed_in: usize,
 }
 
-/// Why a connection does not act for an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignInError {
-    /// The node has as many signed-in connections as it takes.
+    /// The node has its maximum of signed-in connections.
     NodeFull,
-    /// The account has as many connections here as it may have.
+    /// The account has its maximum of connections at this node.
     AccountFull,
 }
 
-/// All connected clients. Clones share them.
+/// All connected clients. Clones share state.
 #[derive(Clone)]
 pub struct Clients {
     max_signed_in: usize,
     unauthenticated: Slots,
-    /// Requests of each account.
+    /// Request rate of each account.
     requests: Arc<Throttle>,
     refusals: Refusals,
     state: Arc<Mutex<State>>,
@@ -77,27 +76,27 @@ struct Client {
     connection_state: watch::Sender<ConnectionState>,
 }
 
-/// What a connection is at the moment.
+/// The sign-in state of a connection.
 #[derive(Clone)]
 pub enum ConnectionState {
-    /// It acts for nobody, and has a place among those who do not.
+    /// Not signed in, with a slot.
     Unauthenticated(Arc<Slot>),
-    /// It acts for an account.
+    /// Signed in.
     SignedIn,
-    /// It acts for nobody any more, and there is no place for it.
+    /// Signed out, and no slot is available.
     WithoutSlot,
 }
 
-/// A client's entry; gone when dropped.
+/// A client's registration. Dropping it removes the client.
 pub struct Entry {
     clients: Clients,
-    /// Names the client while the process runs.
+    /// Unique within the process.
     pub id: ClientId,
     connection_state: watch::Receiver<ConnectionState>,
 }
 
 impl Clients {
-    /// Nobody yet. Who finds no place when signing in is counted in `refusals`.
+    /// Refused sign-ins are counted in `refusals`.
     pub fn new(limits: ConnectionLimits, refusals: Refusals) -> Self {
         Self {
             max_signed_in: limits.signed_in,
@@ -108,7 +107,7 @@ impl Clients {
         }
     }
 
-    /// Enters a stranger whose events go to `events`. `None` when there is no place for strangers of that source, nor will be in a moment.
+    /// Registers a connection that is not signed in. `None` if its source has no slot and evictions are still pending.
     pub fn enter(&self, source: Source, events: EventSink) -> Option<Entry> {
         let slot = self.unauthenticated.admit(source)?;
         let connection_state = watch::Sender::new(ConnectionState::Unauthenticated(Arc::new(slot)));
@@ -130,22 +129,22 @@ impl Clients {
         })
     }
 
-    /// Takes a token for a request of the account, or says how long until there is one.
+    /// Takes a token for a request of the account, or returns the time until one is available.
     pub fn take_request(&self, account: AccountId, now: Instant) -> Result<(), Duration> {
         self.requests.take(account, now)
     }
 
-    /// How many clients there are.
+    /// Number of clients.
     pub fn count(&self) -> usize {
         self.lock().clients.len()
     }
 
-    /// How many of them are not signed in.
+    /// Number of clients that are not signed in.
     pub fn unauthenticated(&self) -> usize {
         self.unauthenticated.count()
     }
 
-    /// Resolves when there is no client any more, and no request of one under way.
+    /// Resolves when all clients have disconnected and their requests have ended.
     pub async fn all_gone(&self) {
         while self.count() > 0 {
             tokio::time::sleep(GONE_POLL).await;
@@ -159,7 +158,7 @@ impl Clients {
         }
     }
 
-    /// The sessions that are signed in, and whose they are.
+    /// The signed-in sessions with their accounts.
     pub fn sessions(&self) -> Vec<(AccountId, SessionId)> {
         let state = self.lock();
         let signed_in = state
@@ -172,7 +171,7 @@ impl Clients {
         sessions.into_iter().collect()
     }
 
-    /// Signs every connection of the session out and tells it.
+    /// Signs out every connection of the session and notifies it.
     pub fn session_ended(&self, session: SessionId) {
         let event = connection_event(wire::event::Kind::SessionEnded(wire::SessionEnded {}));
         let mut state = self.lock();
@@ -191,25 +190,25 @@ impl Clients {
 }
 
 impl Entry {
-    /// Who the connection acts for.
+    /// The account and session that the connection acts for.
     pub fn signed_in(&self) -> Option<SignedIn> {
         let state = self.clients.lock();
         let (caller, _) = state.clients.get(&self.id)?.signed_in.as_ref()?;
         Some(caller.clone())
     }
 
-    /// For which account the connection acts, and what the account's connections share.
+    /// The account that the connection acts for, and its shared limits.
     pub fn share(&self) -> Option<(AccountId, Arc<Share>)> {
         let state = self.clients.lock();
         let (caller, part) = state.clients.get(&self.id)?.signed_in.as_ref()?;
         Some((caller.account, part.share().clone()))
     }
 
-    /// The connection acts for `caller` from now on. Its place among the strangers is free.
+    /// Signs the connection in and releases its slot.
     ///
     /// # Errors
     ///
-    /// When the account, or the node, has as many connections as it may have.
+    /// [`SignInError`] if the account or the node has its maximum of connections.
     pub fn sign_in(&self, caller: SignedIn) -> Result<(), SignInError> {
         let mut state = self.clients.lock();
         let part = match state.leave_session(self.id) {
@@ -234,7 +233,7 @@ impl Entry {
         Ok(())
     }
 
-    /// A part of the account's share for one connection more, which counts from then on.
+    /// Counts one more connection of the account.
     fn new_part(&self, state: &mut State, account: AccountId) -> Result<Part, SignInError> {
         let refusals = &self.clients.refusals;
         if state.signed_in >= self.clients.max_signed_in {
@@ -249,13 +248,13 @@ impl Entry {
         Ok(part)
     }
 
-    /// The connection acts for nobody any more; nothing is told.
+    /// Signs the connection out, without a notice.
     pub fn sign_out(&self) {
         let unauthenticated = &self.clients.unauthenticated;
         self.clients.lock().sign_out(self.id, unauthenticated);
     }
 
-    /// What the connection is, to be looked at whenever it changes.
+    /// The sign-in state, as a watch channel.
     pub fn connection_state(&self) -> watch::Receiver<ConnectionState> {
         self.connection_state.clone()
     }
@@ -268,7 +267,7 @@ impl State {
         }
     }
 
-    /// The client, which has left its session, needs a place among strangers.
+    /// Takes a slot for a client that has left its session.
     fn become_unauthenticated(&mut self, id: ClientId, unauthenticated: &Slots) {
         self.signed_in -= 1;
         if let Some(client) = self.clients.get(&id) {
@@ -281,7 +280,7 @@ impl State {
         }
     }
 
-    /// Takes the client out of its session, if it has one.
+    /// Removes the client from its session, if it has one.
     fn leave_session(&mut self, id: ClientId) -> Option<(SignedIn, Part)> {
         let client = self.clients.get_mut(&id)?;
         let (before, part) = client.signed_in.take()?;

@@ -1,5 +1,5 @@
-//! Places for those of whom little is known: so many for a source, so many in all. Nobody is turned away who comes later:
-//! the newest takes the place of the oldest, so that a flood shortens the time that each has and locks nobody out.
+//! Slots for connections that are not authenticated: a limited number per source and in total. When all are taken, a new
+//! connection evicts the oldest, so that a flood shortens the time of each connection and excludes none.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,15 +8,15 @@ use tokio::sync::Notify;
 
 use crate::source::{Network, Source};
 
-/// How many places there are.
+/// Limits of slots.
 #[derive(Clone, Copy, Debug)]
 pub struct SlotLimits {
-    /// For one source; a network of several has as many times that as [`Source::networks`] says.
+    /// Per source; the networks around it have the multiple that [`Source::networks`] gives.
     pub per_source: usize,
     pub total: usize,
 }
 
-/// The places. Clones share them.
+/// The slots. Clones share state.
 #[derive(Clone)]
 pub struct Slots(Arc<Shared>);
 
@@ -28,10 +28,10 @@ struct Shared {
 #[derive(Default)]
 struct State {
     next: u64,
-    /// Those who have a place, by when they came.
+    /// Holders of slots, by order of arrival.
     occupants: BTreeMap<u64, Occupant>,
     networks: HashMap<Network, NetworkSlots>,
-    /// Those who had to give their place up and have not gone yet.
+    /// Number of evicted holders that have not released their slot.
     leaving: usize,
 }
 
@@ -46,7 +46,7 @@ struct NetworkSlots {
     leaving: usize,
 }
 
-/// A place; given back when dropped.
+/// A slot. Dropping it releases it.
 pub struct Slot {
     slots: Slots,
     number: u64,
@@ -55,14 +55,13 @@ pub struct Slot {
 }
 
 impl Slots {
-    /// Nobody yet.
     pub fn new(limits: SlotLimits) -> Self {
         let state = Mutex::default();
         Self(Arc::new(Shared { limits, state }))
     }
 
-    /// A place for somebody from `source`. Where there are as many as there may be, the oldest is told to go. `None` while as many
-    /// have been told so and have not gone.
+    /// Takes a slot for `source` and evicts the oldest holder if all are taken. `None` while as many evicted holders as slots
+    /// have not left.
     pub fn admit(&self, source: Source) -> Option<Slot> {
         let limits = self.0.limits;
         let limit = |times: u32| limits.per_source.saturating_mul(times as usize);
@@ -89,7 +88,7 @@ impl Slots {
         Some(self.enter(&mut state, source))
     }
 
-    /// How many have a place.
+    /// Number of holders.
     pub fn count(&self) -> usize {
         self.lock().occupants.len()
     }
@@ -120,14 +119,14 @@ impl Slots {
 }
 
 impl Slot {
-    /// Resolves when the place is needed for somebody who came later.
+    /// Resolves when a newer connection takes the slot.
     pub async fn evicted(&self) {
         self.evicted.notified().await;
     }
 }
 
 impl State {
-    /// Tells the one of this number to go.
+    /// Notifies the holder of this number.
     fn evict(&mut self, number: u64) {
         let Some(Occupant { source, evicted }) = self.occupants.remove(&number) else {
             return;
@@ -180,7 +179,7 @@ mod tests {
         Source::from(IpAddr::from([192, 0, 2, last]))
     }
 
-    /// Source of a /64 in a /56 in a /48.
+    /// The source of a /64 within a /56 within a /48.
     fn v6(site: u16, subnet: u16) -> Source {
         Source::from(IpAddr::from([0x2001, 0xdb8, site, subnet, 0, 0, 0, 1]))
     }
@@ -220,13 +219,13 @@ mod tests {
     fn a_56_has_twice_and_a_48_eight_times_the_slots_of_a_source() {
         let slots = slots(4, 1000);
         let held: Vec<_> = (0..100).filter_map(|at| slots.admit(v6(1, at))).collect();
-        // A hundred /64s of one /56.
+        // A hundred /64s within one /56.
         assert_eq!(slots.count(), 8);
         drop(held);
         let held: Vec<_> = (0..100)
             .filter_map(|at| slots.admit(v6(1, at * 0x100)))
             .collect();
-        // A hundred /56s of one /48.
+        // A hundred /56s within one /48.
         assert_eq!(slots.count(), 32);
         drop(held);
         let held: Vec<_> = (0..100).filter_map(|at| slots.admit(v6(at, 0))).collect();
@@ -236,7 +235,7 @@ mod tests {
     #[test]
     fn evicted_slots_that_are_not_released_are_bounded() {
         let slots = slots(3, 100);
-        // None of them goes.
+        // None of the evicted is released.
         let held: Vec<_> = (0..20).filter_map(|_| slots.admit(v4(1))).collect();
         assert_eq!((held.len(), slots.count()), (6, 3));
         assert!(slots.admit(v4(2)).is_some());
@@ -272,7 +271,7 @@ mod tests {
                         Network::V6(_, 6) => 8,
                         _ => 1,
                     };
-                    // Those of others may have had to leave for the sake of all.
+                    // The overall limit may have evicted slots of other sources.
                     prop_assert!(of.occupants.len() <= 3 * times && of.leaving <= 7);
                 }
             }

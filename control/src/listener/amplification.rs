@@ -1,7 +1,8 @@
-//! What is sent to an address that is not proved: three times what came from it at most, in bytes of UDP payload (RFC 9000 §8.1).
+//! The anti-amplification limit: an unvalidated address is sent at most three times the bytes received from it, counted as UDP
+//! payload (RFC 9000 §8.1).
 //!
-//! quinn keeps to that until a datagram begins, and so exceeds it by up to one datagram: with the flight of a server that is
-//! sent once more, a datagram of 1200 bytes was answered by 4116. So the socket counts.
+//! quinn checks the limit only before it starts a datagram, so it can exceed the limit by one datagram. With retransmissions of
+//! the server's flight, a datagram of 1200 bytes was answered by 4116 bytes. Therefore the socket enforces the limit.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,25 +17,25 @@ use std::time::{Duration, Instant};
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 
-/// How many times what came from an address it is sent at most.
+/// Factor between bytes sent and bytes received.
 const FACTOR: usize = 3;
-/// Bytes of the datagram that begins a handshake, at least (RFC 9000 §14.1). What is shorter begins none.
+/// Minimum length of a client's first datagram (RFC 9000 §14.1).
 const FIRST_DATAGRAM: usize = 1200;
-/// What a handshake that failed may still send, or answer, is counted for so long.
+/// Time for which an address is still counted after its handshake failed.
 const LINGER: Duration = Duration::from_secs(10);
-/// The first bit of a packet with a long header (RFC 9000 §17.2): one of a handshake.
+/// The header form bit, set in packets of a handshake (RFC 9000 §17.2).
 const LONG_HEADER: u8 = 0x80;
 
-/// Counts for each address with which a handshake is under way that has not proved it. Clones share it.
+/// Counts bytes for each unvalidated address with a handshake. Clones share state.
 #[derive(Clone, Default)]
 pub struct AmplificationLimit(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
     addresses: Mutex<HashMap<SocketAddr, Allowance>>,
-    /// How many there are: most of the time none, and then nothing is looked up.
+    /// Number of counted addresses; usually zero, which saves the lookup.
     count: AtomicUsize,
-    /// Datagrams that were not sent.
+    /// Number of datagrams that were not sent.
     blocked: AtomicUsize,
 }
 
@@ -42,13 +43,13 @@ struct Shared {
 struct Allowance {
     received: usize,
     sent: usize,
-    /// Handshakes under way.
+    /// Handshakes in progress.
     handshakes: usize,
-    /// When the last of them ended without proving the address.
+    /// End of the last handshake that failed.
     ended: Option<Instant>,
 }
 
-/// A handshake under way with an address that is not proved; when dropped, it has failed.
+/// A handshake with an unvalidated address. Dropping it means that it failed.
 pub struct Unvalidated {
     amplification: AmplificationLimit,
     address: SocketAddr,
@@ -56,7 +57,7 @@ pub struct Unvalidated {
 }
 
 impl AmplificationLimit {
-    /// A handshake begins with an address that is not proved.
+    /// Starts to count for an unvalidated address.
     pub fn begin(&self, address: SocketAddr, now: Instant) -> Unvalidated {
         let mut addresses = self.lock();
         addresses.retain(|_, allowance| !allowance.is_over(now));
@@ -77,12 +78,12 @@ impl AmplificationLimit {
         }
     }
 
-    /// Datagrams that were not sent, for they would have been too many.
+    /// Number of datagrams that were not sent.
     pub fn blocked(&self) -> usize {
         self.0.blocked.load(Ordering::Relaxed)
     }
 
-    /// So many bytes have come.
+    /// Counts received bytes.
     fn received(&self, address: SocketAddr, bytes: usize) {
         if self.is_idle() {
             return;
@@ -92,7 +93,8 @@ impl AmplificationLimit {
         }
     }
 
-    /// How many of these bytes may be sent, which are datagrams of `segment` bytes each, the last one shorter perhaps.
+    /// The number of these bytes that may be sent. `contents` is a sequence of datagrams of `segment` bytes; the last may be
+    /// shorter.
     fn may_send(&self, address: SocketAddr, contents: &[u8], segment: usize) -> usize {
         let is_handshake = contents.first().is_some_and(|byte| byte & LONG_HEADER != 0);
         if !is_handshake || self.is_idle() {
@@ -114,7 +116,7 @@ impl AmplificationLimit {
         allowed
     }
 
-    /// These bytes, which might be sent, were not.
+    /// Uncounts bytes that were allowed but not sent.
     fn not_sent(&self, address: SocketAddr, contents: &[u8]) {
         let is_handshake = contents.first().is_some_and(|byte| byte & LONG_HEADER != 0);
         if is_handshake
@@ -145,7 +147,7 @@ impl Allowance {
 }
 
 impl Unvalidated {
-    /// The handshake is done: somebody is at the address.
+    /// The address is validated: counting ends.
     pub fn validated(mut self) {
         self.is_validated = true;
     }
@@ -167,14 +169,13 @@ impl Drop for Unvalidated {
     }
 }
 
-/// A socket that a meter counts at.
+/// A UDP socket that enforces the limit.
 pub struct LimitedSocket {
     inner: Arc<dyn AsyncUdpSocket>,
     amplification: AmplificationLimit,
 }
 
 impl LimitedSocket {
-    /// Around `inner`.
     pub fn new(inner: Arc<dyn AsyncUdpSocket>, amplification: AmplificationLimit) -> Self {
         Self {
             inner,
@@ -194,7 +195,7 @@ impl AsyncUdpSocket for LimitedSocket {
         self.inner.clone().create_io_poller()
     }
 
-    /// What may not be sent is lost, as on a network: QUIC sends it again when more has come.
+    /// Datagrams over the limit are dropped. QUIC retransmits them when more has been received.
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         let contents = transmit.contents;
         let segment = transmit.segment_size.unwrap_or(contents.len());
@@ -211,7 +212,7 @@ impl AsyncUdpSocket for LimitedSocket {
             segment_size: transmit.segment_size.filter(|segment| *segment < allowed),
             src_ip: transmit.src_ip,
         });
-        // quinn comes again with the whole of it.
+        // quinn retries with the whole transmit.
         sent.inspect_err(|_| {
             self.amplification
                 .not_sent(transmit.destination, &contents[..allowed])
@@ -258,7 +259,7 @@ mod tests {
         SocketAddr::from(([192, 0, 2, 1], port))
     }
 
-    /// A datagram of a handshake.
+    /// A datagram with a long header.
     fn datagram(len: usize) -> Vec<u8> {
         vec![0xc0; len]
     }

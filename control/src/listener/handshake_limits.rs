@@ -1,6 +1,6 @@
-//! Who may shake hands. Nothing is held for an address that is not proved but a few handshakes, and nobody is locked out by others:
-//! where too many come that are not proved, they are asked to prove it (RFC 9000 §8.1.2); where too many proved ones come,
-//! the oldest that have not finished give way.
+//! Limits of handshakes. Only a few handshakes with unvalidated addresses are held; beyond them a client must validate its
+//! address by a Retry (RFC 9000 §8.1.2). When there are too many with validated addresses, the oldest incomplete ones are
+//! evicted. A flood therefore excludes no client.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,20 +11,20 @@ use crate::metrics::connections::{Handshake as Verdict, Handshakes};
 use crate::source::Source;
 use crate::throttle::{Bucket, Rate, Throttle};
 
-/// Handshakes under way with one source whose address is not proved; one more has to prove it first.
+/// Concurrent handshakes with one source whose address is not validated; further ones get a Retry.
 pub const MAX_UNVALIDATED_PER_SOURCE: usize = 8;
-/// Handshakes under way with addresses that are not proved.
+/// Concurrent handshakes with unvalidated addresses.
 pub const MAX_UNVALIDATED: usize = 64;
-/// Handshakes that are begun with addresses that are not proved. One that is broken off at once holds no place, but took its time.
+/// Rate of handshakes with unvalidated addresses. A handshake that is aborted at once releases its slot but has cost time.
 const UNVALIDATED_RATE: Rate = Rate {
     burst: 128.0,
     per_second: 128.0,
 };
-/// Sources from which relays or nodes have linked that are remembered, and for how long after the last time.
+/// Maximum number of remembered sources of relays and nodes, and how long each is trusted after its last link.
 const MAX_TRUSTED: usize = 4096;
 const TRUSTED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The limits. Clones share it.
+/// The limits. Clones share state.
 #[derive(Clone)]
 pub struct HandshakeLimits(Arc<Shared>);
 
@@ -43,33 +43,33 @@ struct Unvalidated {
     by_source: HashMap<Source, usize>,
 }
 
-/// What is to be done with somebody who begins a handshake.
+/// The decision on a new handshake.
 pub enum Admission {
-    /// It may go on.
+    /// The handshake may go on.
     Admit(Handshake),
-    /// The address has to be proved first.
+    /// The client must validate its address first, by a Retry.
     Retry,
-    /// Its source begins too many.
+    /// The source exceeds its rate.
     Refuse,
 }
 
-/// A handshake under way; its place is given back when dropped.
+/// A handshake in progress. Dropping it releases its slot.
 pub enum Handshake {
-    /// With an address that may be forged.
+    /// The address may be forged.
     Unvalidated(UnvalidatedSlot),
-    /// With an address at which somebody is.
+    /// The client has proved that it receives at its address.
     Validated(Slot),
 }
 
-/// A place for a handshake with an address that may be forged.
+/// A slot for a handshake with an unvalidated address.
 pub struct UnvalidatedSlot {
     limits: HandshakeLimits,
     source: Source,
 }
 
 impl HandshakeLimits {
-    /// Lets a source that has proved its address begin and have under way so many handshakes at once, and begin half as many a
-    /// second from then on. All such sources together have twice as many under way, and those of relays and nodes as many beside.
+    /// `burst` handshakes may be in progress from one validated source, and half as many may begin per second after that. All
+    /// validated sources together have twice as many in progress, and relays and nodes as many again.
     pub fn new(burst: u32, handshakes: Handshakes, now: Instant) -> Self {
         let validated = SlotLimits {
             per_source: burst as usize,
@@ -94,7 +94,7 @@ impl HandshakeLimits {
         }))
     }
 
-    /// Somebody wants to shake hands; whether it `is_validated` that somebody is at the address.
+    /// Decides on a new handshake. `is_validated`: the client has returned a token for its address.
     pub fn admit(&self, source: Source, is_validated: bool, now: Instant) -> Admission {
         let admit = match is_validated {
             true => self.admit_validated(source, now),
@@ -108,8 +108,8 @@ impl HandshakeLimits {
         admit
     }
 
-    /// A relay or a node has shown its certificate there. From then on no stranger at the same address keeps it from linking again:
-    /// what that source begins is not throttled, and has places of its own.
+    /// Trusts a source from which a relay or a node has linked: its handshakes are not limited by rate and have slots of their
+    /// own, so that other clients at the same address cannot keep the relay from linking again.
     pub fn trust(&self, source: Source, now: Instant) {
         let mut trusted = lock(&self.0.trusted);
         if trusted.len() >= MAX_TRUSTED && !trusted.contains_key(&source) {
@@ -164,10 +164,10 @@ impl HandshakeLimits {
 }
 
 impl Handshake {
-    /// Resolves when the handshake has to give way to a newer one.
+    /// Resolves when a newer handshake takes the slot.
     pub async fn evicted(&self) {
         match self {
-            // Whoever comes later is asked to prove the address instead.
+            // Later clients get a Retry instead.
             Self::Unvalidated(_) => std::future::pending().await,
             Self::Validated(slot) => slot.evicted().await,
         }
@@ -231,7 +231,7 @@ mod tests {
             held.extend(admitted(admit));
         }
         assert_eq!(held.len(), MAX_UNVALIDATED);
-        // Those who have proved it go on: of that source, and of others.
+        // Validated addresses are still admitted, of that source and of others.
         assert!(admitted(limits.admit(v4(2, 1), true, now)).is_some());
         assert!(admitted(limits.admit(v4(3, 1), true, now)).is_some());
         drop(held);
@@ -248,7 +248,7 @@ mod tests {
             admitted(limits.admit(source, false, now)).is_some()
         });
         assert_eq!(admitted.count(), 128);
-        // What a forged source has begun does not count against it.
+        // Handshakes with a forged source do not count against its validated ones.
         assert!(matches!(
             limits.admit(v4(0, 1), true, now),
             Admission::Admit(Handshake::Validated(_))

@@ -1,26 +1,26 @@
-//! Places for the links of relays and nodes, which have shown their certificates. Strangers never compete with them; an identity that was
-//! stolen takes the places of no other.
+//! Slots for links of relays and nodes. They are separate from those of clients, and limited per identity, so that a stolen
+//! identity cannot take the slots of others.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Links of one identity: a relay's old link may be there for a while beside its new one, a node asks on several.
+/// Maximum number of links of one identity. A relay's old link may coexist with its new one, and a node opens several.
 pub const LINKS_OF_ONE: usize = 16;
-/// Links in all.
+/// Maximum number of links.
 pub const MAX_LINKS: usize = 4096;
 
-/// The links. Clones share them.
+/// The links. Clones share state.
 #[derive(Clone, Default)]
 pub struct Links(Arc<Mutex<HashMap<String, usize>>>);
 
-/// A link's place; given back when dropped.
+/// A slot of a link. Dropping it releases it.
 pub struct LinkSlot {
     links: Links,
     name: String,
 }
 
 impl Links {
-    /// A place for one more link of the identity of that name; `None` when it, or all of them, have as many as they may have.
+    /// Takes a slot for the identity of this name; `None` if the identity or the node has its maximum.
     pub fn admit(&self, name: &str) -> Option<LinkSlot> {
         let mut links = self.lock();
         let all: usize = links.values().sum();
@@ -38,7 +38,7 @@ impl Links {
         })
     }
 
-    /// How many links there are.
+    /// Number of links.
     pub fn count(&self) -> usize {
         self.lock().values().sum()
     }

@@ -1,7 +1,8 @@
-//! The server's endpoint: takes connections in, and tells clients from relays, nodes and operators.
+//! The server's endpoint: accepts connections of clients, relays, nodes and operators.
 //!
-//! * [`transport`]: QUIC settings; [`connection_ids`]: by which datagrams find their connection;
-//! * [`handshake_limits`]: limits handshakes; [`amplification`]: limits what is sent to unvalidated addresses; [`links`]: places for links of relays and nodes.
+//! * [`transport`]: QUIC settings; [`connection_ids`]: generates connection IDs;
+//! * [`handshake_limits`]: limits handshakes; [`amplification`]: limits bytes sent to unvalidated addresses; [`links`]: slots for
+//!   links of relays and nodes.
 
 pub mod amplification;
 pub mod connection_ids;
@@ -34,9 +35,9 @@ use crate::source::Source;
 use crate::tls::certificate;
 use crate::{api, close, peer_api};
 
-/// A handshake takes no longer.
+/// Time limit for a handshake.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
-/// Takes connections in, and hands them to the services of clients or of relays, nodes and operators.
+/// Accepts connections and passes them to the services of clients or of relays, nodes and operators.
 pub struct Listener {
     handshakes: HandshakeLimits,
     amplification: AmplificationLimit,
@@ -47,7 +48,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// No connection yet. `handshakes` limits them.
+    /// `handshakes` is the number of handshakes that one source may begin at once.
     pub fn new(
         handshakes: HandshakeLimits,
         api: Arc<api::Services>,
@@ -64,7 +65,7 @@ impl Listener {
         }
     }
 
-    /// Limits what is sent to unvalidated addresses.
+    /// The limit of bytes sent to unvalidated addresses.
     pub fn amplification(&self) -> &AmplificationLimit {
         &self.amplification
     }
@@ -75,7 +76,7 @@ impl Listener {
     }
 }
 
-/// Takes connections in until the endpoint is closed.
+/// Accepts connections until the endpoint is closed.
 pub async fn listen(endpoint: Endpoint, listener: Arc<Listener>) {
     let (limits, amplification) = (&listener.handshakes, &listener.amplification);
     while let Some(incoming) = endpoint.accept().await {
@@ -87,7 +88,7 @@ pub async fn listen(endpoint: Endpoint, listener: Arc<Listener>) {
         let handshake = match limits.admit(source, is_validated, now) {
             Admission::Admit(handshake) => handshake,
             Admission::Retry => {
-                // Fails only for one that was retried before, and is proved then.
+                // Fails only after a Retry, when the address is validated already.
                 let _ = incoming.retry();
                 continue;
             }
@@ -153,11 +154,11 @@ async fn serve(connection: Connection, address: SocketAddr, listener: &Listener)
     }
 }
 
-/// Serves a relay, a node or an operator's command, if it shows a certificate for that.
+/// Serves a relay, a node or an operator's command, if its certificate names one.
 async fn serve_link(connection: Connection, source: Source, listener: &Listener) {
     let services = &listener.peer_api;
     let Some((peer, issued)) = peer_of(&connection) else {
-        tracing::warn!("a peer without a relay's or node's certificate was turned away");
+        tracing::warn!("refused a peer whose certificate names no relay, node or operator");
         let closes = &listener.metrics.connections.closes;
         close::NOT_A_RELAY
             .counted_as()
@@ -165,7 +166,7 @@ async fn serve_link(connection: Connection, source: Source, listener: &Listener)
         return close::NOT_A_RELAY.close(&connection);
     };
     let Some(_place) = slot_of(&peer, &listener.links) else {
-        tracing::warn!("an identity with too many links was turned away");
+        tracing::warn!("refused a link: the identity has too many");
         return close::TOO_MANY_LINKS.close(&connection);
     };
     listener.handshakes.trust(source, Instant::now());
@@ -185,7 +186,7 @@ fn slot_of(peer: &Peer, links: &Links) -> Option<LinkSlot> {
     }
 }
 
-/// Serves a relay's link for as long as the relay's identity is good.
+/// Serves a relay's link until it ends or the relay's identity is revoked.
 async fn serve_relay(
     connection: Connection,
     name: RelayName,
@@ -193,7 +194,7 @@ async fn serve_relay(
     services: &peer_api::Services,
 ) {
     if services.revoked.refuses(&name, issued).await {
-        tracing::warn!(relay = %name, "a relay whose identity is revoked was turned away");
+        tracing::warn!(relay = %name, "refused a relay: its identity is revoked");
         services.relays.lose_sessions(&name);
         return close::REVOKED.close(&connection);
     }
@@ -206,14 +207,14 @@ async fn serve_relay(
         () = &mut serving => return,
         () = services.revoked.until_revoked(&name, issued) => {}
     }
-    tracing::warn!(relay = %name, "the relay's identity is revoked: its link is closed");
+    tracing::warn!(relay = %name, "closing the link of a relay: its identity is revoked");
     close::REVOKED.close(&connection);
     serving.await;
-    // Nobody is asked whether they still hear it.
+    // Participants are not asked whether they still reach the relay.
     services.relays.lose_sessions(&name);
 }
 
-/// Who the connection's certificate names, and when it was made; TLS has verified that the cluster CA signed it.
+/// The peer that the connection's certificate names, and the time of issue. TLS has verified the signature of the cluster CA.
 fn peer_of(connection: &Connection) -> Option<(Peer, UnixMillis)> {
     let identity = connection.peer_identity()?;
     let chain = identity.downcast::<Vec<CertificateDer<'static>>>().ok()?;
@@ -224,7 +225,7 @@ fn peer_of(connection: &Connection) -> Option<(Peer, UnixMillis)> {
     ))
 }
 
-/// The error's own text may hold addresses.
+/// The error's own text may contain addresses.
 fn handshake_failure(error: &quinn::ConnectionError) -> &'static str {
     match error {
         quinn::ConnectionError::TimedOut => "no answer",

@@ -114,7 +114,7 @@ pub(super) async fn delete(
     done()
 }
 
-/// The connection acts for the account from now on.
+/// Signs the connection in.
 async fn sign_in(client: &Client, granted: Granted) -> Answer {
     let Granted {
         account,
@@ -124,7 +124,7 @@ async fn sign_in(client: &Client, granted: Granted) -> Answer {
         refresh_after,
         cookie,
     } = granted;
-    // Events and participations are the connection's: another account's do not mix with them.
+    // Events and participants belong to the connection: another account must not receive them.
     let before = client.entry.signed_in();
     if before
         .as_ref()
@@ -140,12 +140,12 @@ async fn sign_in(client: &Client, granted: Granted) -> Answer {
     };
     if let Err(full) = client.entry.sign_in(caller) {
         if cookie.is_some() {
-            // Nobody is told of a session that has just begun. One that is left over ends by itself.
+            // No notice is needed for a session that has just begun. If this fails, the session expires.
             let _ = client.services.accounts.revoke(account.id, session).await;
         }
         return Err(full.into());
     }
-    // Whoever ended the session before it was entered did not find this connection.
+    // If the session was ended before the connection was registered, the connection was not found and is refused here.
     let live = client.services.accounts.is_live(session).await;
     if !is_known && !matches!(live, Ok(true)) {
         client.entry.sign_out();

@@ -148,7 +148,7 @@ pub(super) async fn mute(client: &Client, caller: &SignedIn, mute: &wire::Mute) 
     settled(conferences.mute(caller, slug, username, mute.muted).await)
 }
 
-/// The answer to a change that relays have to obey.
+/// The response to a change that relays have to obey.
 fn settled<E>(settled: Result<Settled, E>) -> Answer
 where
     Refusal: From<E>,

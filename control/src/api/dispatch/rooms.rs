@@ -36,8 +36,8 @@ pub(super) async fn join(client: &Client, caller: &SignedIn, join: wire::JoinRoo
     };
     client.has_joined.store(true, Ordering::Relaxed);
     if client.entry.signed_in().as_ref() != Some(caller) {
-        // The session may have ended while the room admitted the client, without the room's hearing of it. A store that does not answer
-        // is no proof that the session is live.
+        // The session may have ended during the join without a notice to the room. An outage of the store does not prove that the
+        // session is live.
         let is_live = services.accounts.is_live(caller.session).await;
         if !is_live.unwrap_or(false) {
             rooms.session_ended(caller.account, caller.session);
