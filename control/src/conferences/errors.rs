@@ -1,33 +1,30 @@
-//! Why an operation on conferences fails. The sentences that clients read are in [`crate::refusals`].
+//! Errors of operations on conferences. [`crate::refusals`] has the sentences for clients.
 
 use super::rights::Denied;
 use crate::rooms::ChangeError;
 use crate::store::StoreError;
 
-/// Why a conference is not created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CreateError {
-    /// The account owns as many conferences as it may.
+    /// The account owns the maximum number of conferences.
     TooManyOwned {
-        /// Conferences that an account may own.
+        /// Maximum number of conferences that an account owns.
         most: u64,
     },
     Store(StoreError),
 }
 
-/// Why a conference, or the list of its members, is not shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ViewError {
     NoConference,
     Banned,
-    /// The conference is by invitation, and the account is not a member.
+    /// The conference is invitation-only, and the account is not a member.
     InvitationOnly,
-    /// Members see the list of members, and the account is none.
+    /// The list of members is visible to members only.
     MembersOnly,
     Store(StoreError),
 }
 
-/// Why a conference is not deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeleteError {
     NoConference,
@@ -36,38 +33,37 @@ pub enum DeleteError {
     Store(StoreError),
 }
 
-/// Why an account does not leave a conference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaveError {
     NoConference,
     NotAMember,
     Owner,
     Banned,
-    /// The account may not speak in a public conference, and leaving would lift that.
+    /// The account is muted or a listener in a public conference. Leaving and joining again would lift that.
     Silenced,
     Room(ChangeError),
     Store(StoreError),
 }
 
-/// Why somebody is not invited, kicked, banned or muted, or gets no other role.
+/// Errors of invitations, kicks, bans, mutes and changes of roles.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModerationError {
     NoConference,
     NoAccount,
-    /// The account has no right to it.
+    /// The account lacks the right.
     Denied(Denied),
     NotAMember,
     TargetBanned,
-    /// The conference has as many members as it takes.
+    /// The conference has its maximum of members.
     MembersFull {
-        /// Members that a conference takes.
+        /// Maximum number of members.
         most: u64,
     },
     Room(ChangeError),
     Store(StoreError),
 }
 
-/// No conference has this slug, or the store did not answer.
+/// Errors of a lookup by slug.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FindError {
     NoConference,

@@ -1,4 +1,4 @@
-//! What can be done with a conference.
+//! Operations on conferences.
 
 use std::sync::Arc;
 
@@ -15,12 +15,12 @@ use crate::store::{
     ConferenceRecord, Cursor, MemberRecord, Membership, Page, Standing, Store, StoreError,
 };
 
-/// Conferences in a page.
+/// Number of conferences per page.
 pub const CONFERENCE_PAGE: u32 = 100;
-/// Members in a page.
+/// Number of members per page.
 pub const MEMBER_PAGE: u32 = 500;
 
-/// Conferences over a store, and the rooms that are live.
+/// Operations on conferences, on a store and the live rooms.
 pub struct Conferences {
     store: Arc<dyn Store>,
     rooms: Rooms,
@@ -30,7 +30,7 @@ pub struct Conferences {
 }
 
 impl Conferences {
-    /// An account may own `max_owned`; one has `max_members`.
+    /// An account owns at most `max_owned` conferences; a conference has at most `max_members` members.
     pub fn new(
         store: Arc<dyn Store>,
         rooms: Rooms,
@@ -47,7 +47,7 @@ impl Conferences {
         }
     }
 
-    /// Makes a conference that `caller` owns.
+    /// Creates a conference owned by `caller`.
     pub async fn create(
         &self,
         caller: &SignedIn,
@@ -76,7 +76,7 @@ impl Conferences {
         Ok(conference)
     }
 
-    /// The conference of a slug.
+    /// The conference with this slug.
     pub async fn find(&self, slug: Slug) -> Result<ConferenceRecord, FindError> {
         self.store
             .conference_by_slug(slug)
@@ -84,7 +84,7 @@ impl Conferences {
             .ok_or(FindError::NoConference)
     }
 
-    /// The conference of a slug, for somebody who joins its room: known, if need be, from before the store went down.
+    /// The conference with this slug, for a join. During an outage of the store the cached record is used.
     pub async fn find_to_join(&self, slug: Slug) -> Result<ConferenceRecord, FindError> {
         let found = self.store.recall_conference_by_slug(slug).await?;
         found
@@ -92,7 +92,7 @@ impl Conferences {
             .ok_or(FindError::NoConference)
     }
 
-    /// The conference, and what `caller` is in it. One by invitation shows itself to its members alone.
+    /// The conference and the caller's standing in it. An invitation-only conference is visible to members only.
     pub async fn info(
         &self,
         caller: &SignedIn,
@@ -124,7 +124,7 @@ impl Conferences {
         Ok(page)
     }
 
-    /// Who is a member. Bans are shown to those who may lift them.
+    /// The members. Bans are visible only to accounts that may lift them.
     pub async fn members(
         &self,
         caller: &SignedIn,
@@ -178,7 +178,7 @@ impl Conferences {
         }
     }
 
-    /// Gives the membership up; the account's devices leave the room.
+    /// Ends the caller's membership; the caller's devices leave the room.
     pub async fn leave(&self, caller: &SignedIn, slug: Slug) -> Result<Settled, LeaveError> {
         let conference = self.find(slug).await?;
         let standing = self.store.member(conference.id, caller.account).await?;
@@ -186,7 +186,7 @@ impl Conferences {
         let is_open = conference.visibility == Visibility::Public;
         match standing.role {
             Role::Owner => Err(LeaveError::Owner),
-            // To leave and come again would lift it.
+            // Leaving and joining again would lift the ban.
             Role::Banned => Err(LeaveError::Banned),
             _ if is_open && (standing.muted || standing.role == Role::Listener) => {
                 Err(LeaveError::Silenced)
@@ -198,7 +198,7 @@ impl Conferences {
         }
     }
 
-    /// Makes somebody a member or a listener. Nothing happens to who is one already.
+    /// Makes an account a member or a listener. Does nothing if it is one already.
     pub async fn invite(
         &self,
         caller: &SignedIn,
@@ -218,7 +218,7 @@ impl Conferences {
                     .add_member(conference.id, target.account, standing)
                     .await
                 {
-                    // It came in by itself at the same moment.
+                    // The account joined by itself at the same moment.
                     Ok(()) | Err(StoreError::Conflict) => Ok(()),
                     Err(error) => Err(error.into()),
                 }
@@ -226,7 +226,7 @@ impl Conferences {
         }
     }
 
-    /// Gives a member another role, or lifts a ban.
+    /// Changes a member's role, or lifts a ban.
     pub async fn set_role(
         &self,
         caller: &SignedIn,
@@ -243,7 +243,7 @@ impl Conferences {
             .await?)
     }
 
-    /// Takes an account's devices out of the room.
+    /// Removes an account's devices from the room.
     pub async fn kick(
         &self,
         caller: &SignedIn,
@@ -254,7 +254,7 @@ impl Conferences {
         Ok(self.rooms.kick(conference.id, target.account).await?)
     }
 
-    /// Takes an account out of the room and keeps it out.
+    /// Removes an account from the room and refuses it from then on.
     pub async fn ban(
         &self,
         caller: &SignedIn,
@@ -275,7 +275,7 @@ impl Conferences {
             .await?)
     }
 
-    /// Silences a member, or lifts that.
+    /// Mutes or unmutes a member.
     pub async fn mute(
         &self,
         caller: &SignedIn,
@@ -292,7 +292,7 @@ impl Conferences {
             .await?)
     }
 
-    /// Whether `caller` may do it; to whom.
+    /// Checks the caller's permission and returns the target account.
     async fn may(
         &self,
         caller: &SignedIn,
@@ -302,7 +302,7 @@ impl Conferences {
     ) -> Result<(ConferenceRecord, Target), ModerationError> {
         let conference = self.find(slug).await?;
         let actor = self.role(conference.id, caller.account).await?;
-        // First with nobody as the target: who may do nothing here does not learn which names exist.
+        // First without a target, so that an account without permission does not learn which names exist.
         rights::check(actor, act, None, false)?;
         let account = self
             .store

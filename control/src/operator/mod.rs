@@ -1,10 +1,9 @@
-//! What an operator asks of a cluster that runs: how it goes, to drain a relay, to revoke identities of relays
-//! and nodes.
+//! Requests of an operator to a running cluster: status, drain of a relay, revocation of identities.
 //!
-//! Any node is asked, over the cluster's protocol, with a certificate that the command makes for itself, or that
-//! `operator-identity` made: so whoever can read the cluster's keys, or that one, may ask, and nobody else.
+//! A command connects to any node over the cluster's protocol. It uses a certificate that it issues for itself with the cluster's
+//! CA key, or one that `operator-identity` has issued. Without either, commands are refused.
 //!
-//! * [`show`]: answers as tables and as JSON.
+//! * [`show`]: formats answers as tables and as JSON.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -20,46 +19,44 @@ use crate::tls::{TlsError, config, files};
 
 pub mod show;
 
-/// Where a node listens unless it is told otherwise.
+/// Default address of a node.
 const DEFAULT_NODE: &str = "127.0.0.1:4433";
-/// Time between two looks at a relay that drains.
+/// Time between two queries of a draining relay.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Why a command did not do what it is for.
+/// Errors of operators' commands.
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
     #[error(transparent)]
     Keys(#[from] TlsError),
-    /// The node did not answer.
     #[error(
-        "{node}: {source}; name a node that runs with --node HOST:PORT, and its cluster's keys with --data-dir"
+        "{node}: {source}; give a running node with --node HOST:PORT and the cluster's keys with --data-dir"
     )]
     Node { node: String, source: PeerError },
-    /// The node answered something else.
-    #[error("the node's answer makes no sense: are both programs of one version?")]
+    /// The response does not match the request.
+    #[error("the node's response cannot be parsed: check that both programs have the same version")]
     Malformed,
     #[error("{0}")]
     Refused(String),
-    /// There is no such relay.
-    #[error("no relay named {relay} is linked; there are: {known}")]
+    #[error("no relay named {relay} is linked; linked relays: {known}")]
     NoSuchRelay {
         relay: RelayName,
-        /// Those that there are.
+        /// Names of the linked relays.
         known: String,
     },
-    /// The relay still has sessions.
-    #[error("{relay} still has {sessions} sessions; it goes on draining")]
+    /// The relay still has sessions at the end of the wait.
+    #[error("{relay} still has {sessions} sessions; it continues to drain")]
     SessionsLeft { relay: RelayName, sessions: u32 },
 }
 
-/// A node to be asked.
+/// A client for operators' requests to one node.
 pub struct Operator {
     peers: Peers,
     node: String,
 }
 
 impl Operator {
-    /// Asks the node at `node`, else the one that runs on the data folder, with the keys in the folder.
+    /// Connects to `node`, else to the node that runs on the data folder. Uses the keys in the folder.
     pub fn new(
         data_dir: &Path,
         node: Option<&str>,
@@ -78,7 +75,7 @@ impl Operator {
         })
     }
 
-    /// How all nodes and relays do.
+    /// The status of all nodes and relays.
     pub async fn status(&self) -> Result<ClusterStatus, OperatorError> {
         match self.ask(&NodeRequest::Status { everybody: true }).await? {
             NodeResponse::Status(status) => Ok(*status),
@@ -86,8 +83,8 @@ impl Operator {
         }
     }
 
-    /// Has the relay drain and waits until it has no sessions, or has ended, for `wait` at most. `progress` hears of every
-    /// change in its sessions.
+    /// Drains the relay and waits up to `wait` until it has no sessions or has ended. Calls `progress` whenever the number of
+    /// sessions changes.
     pub async fn drain(
         &self,
         relay: &RelayName,
@@ -133,7 +130,7 @@ impl Operator {
         }
     }
 
-    /// Revokes the relay's identities that were made until then.
+    /// Revokes the relay's identities issued until now.
     pub async fn revoke_relay(
         &self,
         relay: &RelayName,
@@ -143,7 +140,7 @@ impl Operator {
             .await
     }
 
-    /// Revokes the node's identities that were made until then.
+    /// Revokes the node's identities issued until now.
     pub async fn revoke_node(
         &self,
         node: &NodeName,
@@ -169,7 +166,7 @@ impl Operator {
     }
 }
 
-/// Where the node that runs on the folder listens, as it has written down.
+/// The listening address that the node running on the folder has written to its state file.
 fn local_node(data_dir: &Path) -> Result<String, OperatorError> {
     let state = files::read(&data_dir.join(STATE_FILE))?.unwrap_or_default();
     let state: serde_json::Value = serde_json::from_slice(&state).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The state of a cluster for people, as tables, and for programs, as JSON.
+//! Formats the state of a cluster as tables and as JSON.
 
 use std::fmt::Write as _;
 
@@ -7,13 +7,12 @@ use serde_json::{Value, json};
 
 use crate::cluster::status::{ClusterStatus, NodeLiveness, NodeStatus, RelayStatus};
 
-/// Between two columns.
 const GAP: &str = "  ";
 
-/// Below the relays: nobody else vouches for these.
+/// Printed below the relays: control does not verify these values.
 const SELF_REPORTED: &str = "(load, region and addresses are what a relay says of itself)\n";
 
-/// Tables of nodes and relays, and their totals.
+/// Tables of nodes and relays, with totals.
 pub fn text(status: &ClusterStatus) -> String {
     let mut out = String::new();
     let nodes = status.nodes.iter().map(node_row);
@@ -66,7 +65,7 @@ pub fn text(status: &ClusterStatus) -> String {
     out
 }
 
-/// One object. Names stay as they are from version to version; new ones may come.
+/// One JSON object. Keys are stable across versions; new ones may be added.
 pub fn json(status: &ClusterStatus) -> Value {
     let totals = Totals::of(status);
     json!({
@@ -196,7 +195,8 @@ fn version(agent: &str) -> &str {
     agent.rsplit_once('/').map_or(agent, |(_, version)| version)
 }
 
-/// Columns as wide as what is in them; numbers at their right end. What nodes and relays told is one line in any case.
+/// Appends a table. Columns fit their widest cell; numbers are right-aligned. Control characters in reported text are escaped, so
+/// that a row is one line.
 fn table(out: &mut String, heads: &[&str], mut rows: Vec<Vec<String>>) {
     for cell in rows.iter_mut().flatten() {
         *cell = escaped(cell).into_owned();

@@ -19,17 +19,16 @@ use crate::domain::{NodeName, Peer};
 use crate::rooms::{ChangeError, Outcome, Settled};
 use crate::tls::certificate;
 
-/// A request has to be whole, and its answer taken, by then.
+/// Time limit for reading a request and writing its response.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug)]
 pub enum Requester {
     Node(NodeName),
-    /// An operator, by a command.
     Operator,
 }
 
-/// Serves the connection of another node, or of an operator's command, to its end, or until its identity is revoked.
+/// Serves the connection of another node or of an operator's command until it ends or its identity is revoked.
 pub async fn serve(connection: Connection, requester: Requester, services: Arc<Services>) {
     let peer = match &requester {
         Requester::Node(name) => Peer::Node(name.clone()),
@@ -37,19 +36,19 @@ pub async fn serve(connection: Connection, requester: Requester, services: Arc<S
     };
     let issued = issued(&connection);
     if services.revoked.refuses_peer(&peer, issued).await {
-        tracing::warn!(%peer, "one whose identity is revoked was turned away");
+        tracing::warn!(%peer, "refused a peer: its identity is revoked");
         return close::REVOKED.close(&connection);
     }
     tokio::select! {
         () = serve_requests(&connection, requester, &services) => {}
         () = services.revoked.until_peer_revoked(&peer, issued) => {
-            tracing::warn!(%peer, "an identity is revoked: its connection is closed");
+            tracing::warn!(%peer, "closing a connection: its identity is revoked");
             close::REVOKED.close(&connection);
         }
     }
 }
 
-/// When the certificate of the other side was made; the beginning of time for one that does not tell.
+/// Time of issue of the peer's certificate; the epoch if the certificate does not state it.
 fn issued(connection: &Connection) -> UnixMillis {
     let identity = connection.peer_identity();
     let chain = identity.and_then(|chain| chain.downcast::<Vec<CertificateDer<'static>>>().ok());
@@ -73,7 +72,7 @@ async fn serve_requests(connection: &Connection, requester: Requester, services:
             Some(_) = requests.join_next() => {}
         }
     }
-    // What was begun is carried out, whether anybody hears of it or not.
+    // Requests in progress are completed after the connection has ended.
     requests.detach_all();
     if let Requester::Node(name) = &requester {
         tracing::info!(node = %name, "node unlinked");
@@ -91,16 +90,16 @@ async fn serve_request(
         Ok(Some(ask)) if is_allowed(&requester, &ask) => answer(&services, ask).await,
         Ok(Some(_)) => NodeResponse::Refused(Refusal::new(
             ErrorCode::Denied,
-            "this is not for whoever asked",
+            "this peer may not send this request",
         )),
         Ok(None) | Err(_) => NodeResponse::Refused(Refusal::new(
             ErrorCode::Malformed,
-            "the other node's request makes no sense: are both of one version?",
+            "the request cannot be parsed: check that both nodes have the same version",
         )),
     };
     let bytes = framing::encode(&wire::NodeResponse::from(answer));
     let sending = async {
-        // A node that is gone asks another one.
+        // A node that has disconnected asks another node.
         if send.write_chunk(bytes).await.is_ok() {
             let _ = send.finish();
         }
@@ -119,7 +118,7 @@ async fn read(receive: &mut RecvStream) -> Option<NodeRequest> {
     }
 }
 
-/// Operators ask for what is theirs alone, nodes for the rest; both how it goes.
+/// Operators drain, revoke and query the status; nodes send everything else and query the status.
 fn is_allowed(requester: &Requester, ask: &NodeRequest) -> bool {
     let is_operator = matches!(requester, Requester::Operator);
     match ask {
@@ -131,7 +130,7 @@ fn is_allowed(requester: &Requester, ask: &NodeRequest) -> bool {
     }
 }
 
-/// The answer to a moderation for another node's client.
+/// The response to a moderation that another node has forwarded.
 fn moderated(answer: Result<Outcome<Settled>, ChangeError>) -> NodeResponse {
     match answer {
         Ok(Outcome::Here(Settled::Everywhere)) => NodeResponse::Done,

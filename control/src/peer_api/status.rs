@@ -1,4 +1,4 @@
-//! Gathers the state of the cluster for whoever asks for it, and drains relays for operators.
+//! Collects the state of the cluster, and forwards drains of relays.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::cluster::nodes::{NodeRequest, NodeResponse};
 use crate::cluster::status::{ClusterStatus, NodeFigures, NodeLiveness, NodeStatus};
 use crate::domain::RelayName;
 
-/// Time for other nodes to answer.
+/// Time limit for responses of other nodes.
 const DEADLINE: Duration = Duration::from_secs(2);
 
 /// The state of this node and of the relays that are linked to it.
@@ -35,7 +35,7 @@ pub fn of_node(services: &Services) -> ClusterStatus {
     }
 }
 
-/// The state of all nodes and relays, as far as they answer in time.
+/// The state of all nodes and relays; a node that does not respond in time has no figures.
 pub async fn of_cluster(services: &Services) -> ClusterStatus {
     let mut all = of_node(services);
     let mut asked = tokio::task::JoinSet::new();
@@ -64,11 +64,11 @@ pub async fn of_cluster(services: &Services) -> ClusterStatus {
     all
 }
 
-/// No relay of this name is linked.
+/// No reachable node has a link to this relay.
 #[derive(Debug)]
 pub struct NotLinked;
 
-/// Tells a relay to drain, over this node's link or, if `by_any`, another node's.
+/// Tells a relay to drain, over this node's link or, if `by_any`, over another node's.
 pub async fn drain(services: &Services, relay: &RelayName, by_any: bool) -> Result<(), NotLinked> {
     if services.relays.drain(relay) {
         tracing::info!(%relay, "an operator drains a relay");

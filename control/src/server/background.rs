@@ -18,11 +18,11 @@ use crate::store::{NodeRecord, SessionId, Store};
 
 /// Time between two deletions of expired and unfinished records.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60 * 60);
-/// Time between two lookups of sessions that were accepted while the store did not answer, if there are any.
+/// Time between two verifications of sessions that were accepted during an outage of the store.
 const VERIFY_INTERVAL: Duration = Duration::from_secs(1);
-/// More heartbeats than a node counts before its heartbeat task is restarted.
+/// Added to the counter when the heartbeat task restarts: more heartbeats than one run of the task writes.
 const COUNTER_STEP: u64 = 1 << 32;
-/// A lookup of ended sessions that the store did not answer is repeated after this time.
+/// Time before a failed lookup of ended sessions is repeated.
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Starts the tasks that every server has.
@@ -37,7 +37,8 @@ pub(super) fn start(tasks: &mut Supervisor, parts: &Parts) {
     tasks.supervise("revoked", move || revoked.clone().poll());
 }
 
-/// Starts the heartbeat of a node among others. After each heartbeat that came too late, rooms and sessions are looked up in the store.
+/// Starts the heartbeat of a node in a cluster. When notices of other nodes may have been missed, rooms and sessions are read
+/// from the store again.
 pub(super) fn start_heartbeat(
     tasks: &mut Supervisor,
     (store, nodes, mut record): (Arc<dyn Store>, Nodes, NodeRecord),
@@ -51,7 +52,7 @@ pub(super) fn start_heartbeat(
     });
     let accounts = parts.api.accounts.clone();
     tasks.supervise("heartbeat", move || {
-        // The other nodes must see a counter that they have not seen, whatever the task before has written.
+        // The counter must be new to the other nodes, whatever the previous task has written.
         record.counter += COUNTER_STEP;
         let (accounts, missed) = (accounts.clone(), missed.clone());
         let notice = move |why| {
@@ -75,7 +76,7 @@ async fn end_missed_sessions(services: Arc<peer_api::Services>, missed: Arc<Noti
     }
 }
 
-/// Looks up which sessions have ended without a notice to this node, and ends them here. False if the store did not answer.
+/// Ends the sessions here that have ended in the store without a notice to this node. Returns false if the store did not answer.
 async fn end_ended_sessions(services: &peer_api::Services) -> bool {
     let sessions = services.clients.sessions();
     let accounts: HashMap<SessionId, AccountId> = sessions
@@ -93,7 +94,7 @@ async fn end_ended_sessions(services: &peer_api::Services) -> bool {
             true
         }
         Err(error) => {
-            tracing::warn!(%error, "which sessions have ended could not be looked up; it is tried again");
+            tracing::warn!(%error, "cannot read ended sessions from the store: trying again");
             false
         }
     }
@@ -106,8 +107,8 @@ async fn sweep(accounts: Arc<Accounts>) {
         turns.tick().await;
         match accounts.sweep().await {
             Ok(0) => {}
-            Ok(ended) => tracing::info!(ended, "expired and unfinished records are deleted"),
-            Err(error) => tracing::warn!(%error, "the store could not be swept"),
+            Ok(ended) => tracing::info!(ended, "deleted expired and unfinished records"),
+            Err(error) => tracing::warn!(%error, "cannot delete expired records"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Who this node is, and where it is found.
+//! The name and addresses of this node.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,16 +11,15 @@ use crate::tls::TlsError;
 use crate::tls::authority::{self, host_name};
 use crate::tls::certificates::Sources;
 
-/// Bytes of a node's name.
+/// Maximum length of a node's name in bytes.
 const NAME_LEN: usize = 32;
 
-/// This run of this node.
 pub(super) struct ThisNode {
-    /// As the store will have it.
+    /// The record for the store.
     pub(super) record: NodeRecord,
 }
 
-/// This node as its operator describes it, with what can be told without them.
+/// Describes this node by its settings, with defaults for what is not set.
 pub(super) fn this_node(config: &Config, listening: SocketAddr) -> Result<ThisNode, ServeError> {
     let named = config
         .node
@@ -51,7 +50,7 @@ pub(super) fn this_node(config: &Config, listening: SocketAddr) -> Result<ThisNo
 }
 
 impl ThisNode {
-    /// This node, and the others if the store can be shared.
+    /// This node, with connections to others if the store is shared.
     pub(super) fn nodes(
         &self,
         store: &dyn Store,
@@ -66,7 +65,7 @@ impl ThisNode {
     }
 }
 
-/// Where this node is reached, as far as it knows: by its public names, else where it listens, else by the machine's name.
+/// Addresses for clients: the public names, else the listening address, else the machine's name.
 fn addresses(config: &Config, listening: SocketAddr) -> Vec<String> {
     let port = listening.port();
     let with_port = |name: &String| match name.parse::<IpAddr>() {
@@ -83,7 +82,7 @@ fn addresses(config: &Config, listening: SocketAddr) -> Vec<String> {
     vec![with_port(&host)]
 }
 
-/// The machine's name and the port, so that several nodes on one machine have names of their own.
+/// Default name: the machine's name and the port, so that several nodes on one machine have different names.
 fn default_name(port: u16) -> Option<NodeName> {
     let host = host_name()?.to_ascii_lowercase();
     let first = host.split('.').next().unwrap_or_default();

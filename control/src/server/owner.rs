@@ -1,5 +1,5 @@
-//! Whose a data folder is: the server's id is in it, as in the server's store, so that the keys of one server never meet the
-//! store of another, and a store that was lost is not begun anew as if there had been none.
+//! Checks that a data folder and a store belong to one server. Both hold the server's ID, so that the keys of one server are not
+//! used with the store of another, and a lost store is not silently created anew.
 
 use std::path::{Path, PathBuf};
 
@@ -9,24 +9,24 @@ use crate::store::{ServerId, Store};
 use crate::tls::TlsError;
 use crate::tls::files::{self, Readers};
 
-/// The server's id as 32 hexadecimal digits.
+/// The file with the server's ID, as 32 hexadecimal digits.
 pub(super) const FILE: &str = super::errors::OWNER_FILE;
-/// Before the id while the store may not have it yet.
+/// Prefix of the ID until the store has it.
 const NEW: &str = "new ";
 
-/// What a data folder says of its server.
+/// The server that a data folder belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Owner {
-    /// It has never been used with a store.
+    /// The folder has never been used with a store.
     Unused,
-    /// It is about to be.
+    /// The folder has an ID; the store may not have it yet.
     New(ServerId),
-    /// It has been.
+    /// Folder and store have the ID.
     Known(ServerId),
 }
 
 impl Owner {
-    /// What the folder says.
+    /// Reads the folder's owner.
     pub(super) fn read(folder: &Path) -> Result<Self, TlsError> {
         let path = folder.join(FILE);
         let Some(content) = files::read(&path)? else {
@@ -38,7 +38,7 @@ impl Owner {
         })
     }
 
-    /// The same; a folder of nobody gets an id.
+    /// As [`read`](Self::read), but gives an unused folder a new ID.
     pub(super) fn read_or_create(folder: &Path) -> Result<Self, TlsError> {
         let owner = Self::read(folder)?;
         if owner != Self::Unused {
@@ -49,7 +49,7 @@ impl Owner {
         Ok(drawn)
     }
 
-    /// Puts it into a folder of nobody, or of the same server.
+    /// Copies the ID into an unused folder, or one of the same server.
     pub(super) fn copy_to(self, folder: &Path) -> Result<(), TlsError> {
         let there = Self::read(folder)?;
         if there.id().is_some() && there.id() != self.id() {
@@ -81,7 +81,7 @@ impl Owner {
     }
 }
 
-/// Refuses a folder of a server in use in which one of these files is missing: it would be made anew.
+/// Returns an error if the folder is in use and one of these files is missing, since a missing file would be created anew.
 pub(super) fn check_keys(
     owner: Owner,
     folder: &Path,
@@ -97,7 +97,7 @@ pub(super) fn check_keys(
     }
 }
 
-/// Refuses a store that is a file and not there, or empty, beside the keys of a server in use: it would be made anew.
+/// Returns an error if the folder is in use and the SQLite file is missing or empty, since it would be created anew.
 pub(super) fn check_file(owner: Owner, folder: &Path, store: &Path) -> Result<(), WrongStore> {
     let is_empty = std::fs::metadata(store).is_ok_and(|file| file.len() == 0) || !store.exists();
     match owner {
@@ -109,7 +109,7 @@ pub(super) fn check_file(owner: Owner, folder: &Path, store: &Path) -> Result<()
     }
 }
 
-/// Sees to it that store and folder are of one server; new ones become so.
+/// Checks that store and folder belong to one server, and writes the ID into new ones.
 pub(super) async fn match_store(
     owner: Owner,
     folder: &Path,

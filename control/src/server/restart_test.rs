@@ -1,4 +1,4 @@
-//! The whole server on a CQL database, stopped and started again.
+//! Restarts a server on a CQL database.
 
 use zeroize::Zeroizing;
 

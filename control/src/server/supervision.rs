@@ -1,4 +1,4 @@
-//! Tasks that run for as long as the server: one that ends is started again, and one that cannot be kept ends the server.
+//! Supervises tasks that run as long as the server: restarts a task that ends, and ends the server when a task keeps failing.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,20 +7,20 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// When a task that has ended is started again, and when no more.
+/// When a task is restarted, and when it is given up.
 #[derive(Clone, Copy)]
 struct RestartPolicy {
-    /// Before the task is started again, after its first end; doubles with each further one.
+    /// Delay before the first restart; doubles with each further one.
     delay: Duration,
-    /// The longest pause.
+    /// Maximum delay.
     max_delay: Duration,
-    /// A task that has run for so long is well.
+    /// A task is healthy after it has run for this time.
     healthy_after: Duration,
-    /// A task that has ended so many times in a row, never well in between, cannot be kept.
+    /// Number of consecutive failures after which the task is given up.
     max_failures: u32,
 }
 
-/// It gives up after 11 s of pauses.
+/// Gives up after delays of 11 s in total.
 const RESTART_POLICY: RestartPolicy = RestartPolicy {
     delay: Duration::from_millis(100),
     max_delay: Duration::from_secs(5),
@@ -28,31 +28,31 @@ const RESTART_POLICY: RestartPolicy = RestartPolicy {
     max_failures: 8,
 };
 
-/// How the server's own tasks do. Clones share it.
+/// Health of the server's tasks. Clones share state.
 #[derive(Clone, Default)]
 pub struct Health(Arc<State>);
 
 #[derive(Default)]
 struct State {
-    /// Names of tasks that have ended and have not run for long since.
+    /// Names of tasks that have ended and have not been healthy since.
     failing: Mutex<BTreeSet<&'static str>>,
     lost: watch::Sender<Option<&'static str>>,
 }
 
-/// A task of the server ends again and again.
+/// A task of the server keeps failing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the server ends because its task \"{0}\" ended again and again: the log says why; start the server again, and report it"
+    "the server ends because its task \"{0}\" keeps failing: see the log for the cause, restart the server, and report it"
 )]
 pub struct TaskLost(pub &'static str);
 
 impl Health {
-    /// The tasks that do not run, or have not run for 10 s since they ended; none when all is well.
+    /// Names of tasks that do not run, or have run for less than 10 s since they ended.
     pub fn failing(&self) -> Vec<&'static str> {
         self.lock().iter().copied().collect()
     }
 
-    /// Resolves when a task cannot be kept.
+    /// Resolves when a task keeps failing.
     pub async fn lost(&self) -> TaskLost {
         let mut lost = self.0.lost.subscribe();
         // The sender lives as long as `self`.
@@ -71,7 +71,7 @@ impl Health {
     }
 }
 
-/// Tasks that never end by themselves. Dropping it aborts them.
+/// A set of supervised tasks. Dropping it aborts them.
 #[derive(Default)]
 pub(super) struct Supervisor {
     health: Health,
@@ -79,7 +79,7 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    /// No tasks yet; how they do is told to `health`.
+    /// Creates an empty set that reports to `health`.
     pub(super) fn new(health: Health) -> Self {
         Self {
             health,
@@ -87,7 +87,7 @@ impl Supervisor {
         }
     }
 
-    /// Runs the task that `start` makes, and another one each time that it ends or panics.
+    /// Runs the task that `start` creates, and creates another one whenever it ends or panics.
     pub(super) fn supervise<T>(
         &mut self,
         name: &'static str,
@@ -99,7 +99,7 @@ impl Supervisor {
             .spawn(supervise(name, start, self.health.clone(), RESTART_POLICY));
     }
 
-    /// Ends all of them.
+    /// Aborts all tasks.
     pub(super) fn abort(&mut self) {
         self.tasks.abort_all();
     }
@@ -115,7 +115,7 @@ async fn supervise<T>(
 {
     let (mut delay, mut ends) = (policy.delay, 0);
     loop {
-        // A set, so that the task ends with this one.
+        // In a set, so that aborting this task aborts the inner one.
         let mut task = JoinSet::new();
         task.spawn(start());
         if tokio::time::timeout(policy.healthy_after, task.join_next())
@@ -129,13 +129,13 @@ async fn supervise<T>(
         ends += 1;
         health.lock().insert(name);
         if ends == policy.max_failures {
-            tracing::error!(task = name, "a task of the server cannot be kept");
+            tracing::error!(task = name, "a task of the server keeps failing: giving up");
             health.0.lost.send_replace(Some(name));
             return;
         }
         tracing::error!(
             task = name,
-            "a task of the server ended, as it never should; it is started again"
+            "a task of the server ended unexpectedly: restarting it"
         );
         tokio::time::sleep(delay).await;
         delay = (delay * 2).min(policy.max_delay);
@@ -156,7 +156,7 @@ mod tests {
     };
     const PATIENCE: Duration = Duration::from_secs(15);
 
-    /// Starts that panic, but for the one of that number; and how many there were.
+    /// Supervises a task of which every start panics except number `healthy`; also returns the number of starts.
     fn all_panic_but(healthy: u32) -> (JoinSet<()>, Health, Arc<AtomicU32>) {
         let (health, starts) = (Health::default(), Arc::new(AtomicU32::new(0)));
         let counted = starts.clone();
@@ -208,7 +208,7 @@ mod tests {
         eventually(|| starts.load(Ordering::Relaxed) == 1).await;
         let all = starts.clone();
         tasks.abort_all();
-        // The start's closure and what runs of it hold one each.
+        // The closure and its running task hold one reference each.
         eventually(|| Arc::strong_count(&all) == 2).await;
         assert_eq!(starts.load(Ordering::Relaxed), 1);
     }

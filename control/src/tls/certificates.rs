@@ -1,4 +1,4 @@
-//! The certificates of a node, which can be read again while it runs.
+//! The certificates of a node, which can be reloaded while it runs.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,37 +21,37 @@ use crate::clock::Clock;
 use crate::cluster::nodes::Nodes;
 use crate::domain::NodeName;
 
-/// Time limit for reading the files again.
+/// Time limit of a reload.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A certificate of the operator's own, shown to clients.
+/// A certificate from the operator, for clients.
 #[derive(Clone, Debug)]
 pub struct OwnCertificate {
-    /// PEM file: the chain, the server's certificate first.
+    /// PEM file with the chain, the leaf certificate first.
     pub certificate: PathBuf,
-    /// PEM file: its key.
+    /// PEM file with the key.
     pub key: PathBuf,
 }
 
-/// Sources of the certificates.
+/// The files and settings that the certificates are read from.
 #[derive(Clone)]
 pub struct Sources {
-    /// The cluster authority, which signs the certificates of the node.
+    /// The cluster CA, which signs the node's certificates.
     pub authority: Arc<Authority>,
     /// Folder with server.crt and server.key.
     pub data_dir: PathBuf,
-    /// Further names in the certificate of the node.
+    /// Additional names in the node's certificate.
     pub public_names: Vec<String>,
-    /// A certificate of the operator for clients.
+    /// A certificate from the operator, for clients.
     pub own: Option<OwnCertificate>,
     pub clock: Clock,
 }
 
-/// Certificates for clients and relays that connect to the node, and for nodes that it connects to.
+/// Certificates for incoming connections, and for connections to other nodes.
 pub struct Certificates {
     sources: Sources,
     current: Arc<ArcSwap<ServerCertificates>>,
-    /// Connects to other nodes.
+    /// Receives the new client configuration after a reload.
     nodes: Nodes,
 }
 
@@ -65,7 +65,7 @@ impl Certificates {
         })
     }
 
-    /// Selects the certificate for a connection.
+    /// The resolver that selects the certificate for a connection.
     pub(super) fn resolver(&self) -> Arc<dyn ResolvesServerCert> {
         Arc::new(Resolver(self.current.clone()))
     }
@@ -74,8 +74,8 @@ impl Certificates {
         &self.sources.authority
     }
 
-    /// Reads the files again for new connections; existing connections are not affected. Certificates of the node that end
-    /// soon are renewed. The result is logged. After an error the old certificates stay.
+    /// Reloads the certificates for new connections and renews the node's own if they expire soon. Open connections are not
+    /// affected. Logs the result. On an error the old certificates stay.
     pub async fn reload(&self) {
         let (sources, name) = (self.sources.clone(), self.nodes.me().name.clone());
         let reading = tokio::task::spawn_blocking(move || {
@@ -87,14 +87,14 @@ impl Certificates {
                 let ends = current.ends();
                 self.current.store(Arc::new(current));
                 self.nodes.set_client_config(client);
-                tracing::info!("certificates were read again: {ends}");
+                tracing::info!("certificates reloaded: {ends}");
             }
             Ok(Ok(Err(error))) => {
-                tracing::warn!("certificates were not read again, the old ones stay: {error}");
+                tracing::warn!("cannot reload certificates, keeping the old ones: {error}");
             }
             Ok(Err(_)) | Err(_) => {
                 tracing::warn!(
-                    "certificates were not read again, the old ones stay: their files do not answer"
+                    "cannot reload certificates, keeping the old ones: reading the files timed out"
                 );
             }
         }
@@ -134,13 +134,13 @@ struct ServerCertificates {
 }
 
 impl ServerCertificates {
-    /// Their last days, for the log.
+    /// The expiry dates, for the log.
     fn ends(&self) -> String {
         let end = |key: &CertifiedKey| {
             let end = key.cert.first().and_then(certificate::ends);
             end.map_or_else(|| "an unknown time".to_owned(), |end| end.to_string())
         };
-        let cluster = format!("the cluster's is good until {}", end(&self.cluster));
+        let cluster = format!("the cluster's is valid until {}", end(&self.cluster));
         match &self.own {
             None => cluster,
             Some(own) => format!("{cluster}, --certificate until {}", end(own)),
@@ -148,7 +148,7 @@ impl ServerCertificates {
     }
 }
 
-/// Selects the certificate of the cluster for its name and its protocol, and otherwise that of the operator.
+/// Selects the cluster's certificate for the cluster's name or ALPN, otherwise the operator's.
 #[derive(Debug)]
 struct Resolver(Arc<ArcSwap<ServerCertificates>>);
 

@@ -65,7 +65,7 @@ async fn a_store_of_another_server_is_refused() {
     remove_store(one.path());
     std::fs::copy(other.path().join(STORE), one.path().join(STORE)).unwrap();
     let refused = refusal(cheap(&one)).await;
-    assert!(refused.contains("is of another server"), "{refused}");
+    assert!(refused.contains("belongs to another server"), "{refused}");
     let new = tempfile::tempdir().unwrap();
     std::fs::copy(other.path().join(STORE), new.path().join(STORE)).unwrap();
     let refused = refusal(cheap(&new)).await;
