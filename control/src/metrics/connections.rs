@@ -1,26 +1,26 @@
-//! What is counted at the door: handshakes, refusals for a limit, connections that were closed.
+//! Counters of handshakes, refused requests and closed connections.
 
 use super::tally::{Label, Tally};
 
-/// What became of handshakes.
+/// Handshakes by outcome.
 pub type Handshakes = Tally<Handshake>;
-/// Requests that were refused for a limit.
+/// Refused requests by limit.
 pub type Refusals = Tally<Limit>;
-/// Connections that this side closed.
+/// Connections closed by this side, by reason.
 pub type Closes = Tally<Closed>;
 
-/// What becomes of a handshake.
+/// The outcome of a handshake.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Handshake {
-    /// It may go on.
+    /// Admitted.
     Admitted,
-    /// The address is to be proved first.
+    /// Answered by a Retry, to validate the address.
     Retried,
-    /// Its source has too many.
+    /// Refused: the source exceeds its rate.
     Refused,
-    /// It gave way to a newer one.
+    /// Evicted by a newer handshake.
     Evicted,
-    /// It was not over in time, or failed.
+    /// Failed, or exceeded its time limit.
     Failed,
 }
 
@@ -35,7 +35,7 @@ impl Label for Handshake {
     ];
 }
 
-/// For which limit a request is refused.
+/// The limit for which a request was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Limit {
     /// Requests of a connection that is not signed in.
@@ -44,17 +44,17 @@ pub enum Limit {
     RequestsOfAccount,
     /// Unfinished requests of an account.
     UnfinishedOfAccount,
-    /// Passwords that a source may have checked.
+    /// Password checks from a source.
     SignInsOfSource,
-    /// Passwords that a device with its cookie may have checked.
+    /// Password checks from a known device.
     SignInsOfDevice,
-    /// Passwords that may be tried for an account.
+    /// Password attempts at an account.
     PasswordsOfAccount,
-    /// Passwords that may wait to be hashed.
+    /// Passwords waiting to be hashed.
     PasswordQueue,
     /// Connections of an account.
     ConnectionsOfAccount,
-    /// Connections that are signed in.
+    /// Signed-in connections of the node.
     Connections,
 }
 
@@ -73,20 +73,20 @@ impl Label for Limit {
     ];
 }
 
-/// Why this side closed a connection.
+/// The reason of a close by this side.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Closed {
-    /// It went on asking after it had been refused often.
+    /// The client exceeded its request rate too often.
     Flooded,
-    /// It did not read its events or answers.
+    /// The client did not read its events or responses.
     TooSlow,
-    /// It did not say hello.
+    /// No hello in time.
     NoHello,
-    /// It did not sign in.
+    /// No sign-in in time.
     NotSignedIn,
-    /// It gave way to a newer stranger.
+    /// Evicted by a newer connection.
     Evicted,
-    /// Its certificate lets it in nowhere.
+    /// The certificate names no relay, node or operator.
     NoCertificate,
 }
 
@@ -102,13 +102,13 @@ impl Label for Closed {
     ];
 }
 
-/// All of it. Clones share it.
+/// The counters. Clones share state.
 #[derive(Clone, Default)]
 pub struct ConnectionCounters {
-    /// What became of handshakes.
+    /// Handshakes by outcome.
     pub handshakes: Handshakes,
-    /// Requests that were refused for a limit.
+    /// Refused requests by limit.
     pub refusals: Refusals,
-    /// Connections that this side closed.
+    /// Connections closed by this side, by reason.
     pub closes: Closes,
 }

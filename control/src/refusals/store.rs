@@ -1,4 +1,4 @@
-//! Reads and writes that the store did not do.
+//! Errors of the store.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use confab_protocol::control::{ErrorCode, Refusal};
 
 use crate::store::{Name, StoreError};
 
-/// Long enough for a queue to run empty.
+/// Typical time in which a queue empties.
 const BUSY_RETRY: Duration = Duration::from_millis(500);
-/// Long enough for the other write to be done.
+/// Typical time of the conflicting write.
 const CONFLICT_RETRY: Duration = Duration::from_millis(50);
 
 impl From<StoreError> for Refusal {
@@ -28,15 +28,17 @@ impl From<StoreError> for Refusal {
                 Refusal::new(ErrorCode::SlugTaken, "this slug is taken: choose another")
                     .about("slug")
             }
-            StoreError::NotFound => Refusal::new(ErrorCode::NotFound, "it is not there any more"),
+            StoreError::NotFound => {
+                Refusal::new(ErrorCode::NotFound, "the record no longer exists")
+            }
             StoreError::Conflict => Refusal::new(
                 ErrorCode::Busy,
-                "somebody else changed it at the same moment: look again, then try again",
+                "another request changed the record at the same time: read it again, then retry",
             )
             .after(CONFLICT_RETRY),
             StoreError::BadCursor => Refusal::invalid(
                 "cursor",
-                "the cursor is not one that this server gave: begin at the first page",
+                "the cursor is not from this server: begin at the first page",
             ),
             StoreError::Busy => {
                 Refusal::new(ErrorCode::Busy, "the server is busy; try again in a moment")
@@ -51,12 +53,12 @@ impl From<StoreError> for Refusal {
                 .after(BUSY_RETRY)
             }
             StoreError::BadEra => {
-                tracing::error!("a room was about to be claimed in an era that is over");
-                Refusal::new(ErrorCode::Internal, "the server failed; its log says why")
+                tracing::error!("a room was claimed with an outdated era");
+                Refusal::new(ErrorCode::Internal, "the server failed; see its log")
             }
             StoreError::Corrupt(what) => {
-                tracing::error!(what, "the store holds a row that is not right");
-                Refusal::new(ErrorCode::Internal, "the server failed; its log says why")
+                tracing::error!(what, "the store has an invalid row");
+                Refusal::new(ErrorCode::Internal, "the server failed; see its log")
             }
         }
     }
