@@ -156,7 +156,7 @@ async fn wrong_passwords_are_throttled_and_right_ones_are_not() {
     assert_eq!(codes[9], ErrorCode::Throttled);
     let error = client.login("ann", PASSWORD).await.unwrap_err();
     assert!(error.code() == ErrorCode::Throttled && error.retry_after_ms > 0);
-    // Nobody else is.
+    // Other accounts are not throttled.
     client.register("bob").await.unwrap();
 }
 
@@ -173,7 +173,7 @@ async fn name_and_address_of_an_account_share_one_limit_of_wrong_passwords() {
     }
     assert_eq!(codes[..5], [ErrorCode::BadCredentials; 5]);
     assert_eq!(codes[5], ErrorCode::Throttled);
-    // A name that is nobody's is throttled in the same way.
+    // A name without an account is throttled in the same way.
     codes.clear();
     for _ in 0..6 {
         codes.push(client.refused(login("nobody", "a wrong guess")).await);
@@ -187,7 +187,7 @@ async fn registrations_of_a_name_that_is_taken_are_throttled() {
     let server = TestServer::start().await;
     server.user("ann").await;
     let client = server.client().await;
-    // As many as there are guesses at her password, by either name.
+    // As many as wrong passwords are allowed for the account, by either name.
     for _ in 0..5 {
         let refused = client.refused(registration("ann")).await;
         assert_eq!(refused, ErrorCode::UsernameTaken);
@@ -230,7 +230,7 @@ async fn a_known_device_is_not_locked_out_by_wrong_passwords_from_elsewhere() {
         panic!("the device is let in");
     };
     assert_eq!(granted.device_cookie, cookie);
-    // Its own guesses are bounded, too.
+    // Wrong passwords from the device itself are limited too.
     let thief = server.client().await;
     let mut guesses = 0;
     while thief.refused(with("a wrong guess", &cookie)).await != ErrorCode::Throttled {
@@ -262,7 +262,7 @@ async fn a_lost_response_gives_the_same_successor_and_an_old_token_ends_the_sess
     assert_ne!(first, second);
     assert_eq!(client.refresh(&first).await.unwrap().token, second);
     client.authenticate(&first).await.unwrap();
-    // Used: from now on the first one means that two hold a token.
+    // The second token is used: from now on the first means that two parties hold a token.
     client.authenticate(&second).await.unwrap();
     let thief = server.client().await;
     assert_eq!(
@@ -343,7 +343,7 @@ async fn sessions_are_listed_and_revoked() {
         laptop.refused(revoke("short".into())).await,
         ErrorCode::InvalidArgument
     );
-    // Nobody ends a session of somebody else's.
+    // An account cannot end a session of another.
     let bob = server.user("bob").await;
     assert_eq!(
         bob.refused(revoke(list.sessions[0].id.clone())).await,

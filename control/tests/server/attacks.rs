@@ -1,4 +1,4 @@
-//! What a relay with a valid identity can do that means ill: to its own rooms not more than to silence them, to others nothing.
+//! A malicious relay with a valid identity: it can silence its own rooms and has no influence on others.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use crate::relay::FakeRelay;
 const SLUG: &str = "friday-night";
 const OTHER: &str = "saturday";
 
-/// Ann and Bob in one room, Cem in another, at a relay of bad will.
+/// Ann and Bob in one room and Cem in another, at a malicious relay.
 struct Scene {
     server: TestServer,
     relay: FakeRelay,
@@ -72,7 +72,7 @@ fn sender(joined: &wire::RoomJoined) -> u16 {
     u16::try_from(joined.self_sender).unwrap()
 }
 
-/// Starts the server anew on its folder, with the relay as it is: the rooms are taken over from what the relay says.
+/// Restarts the server on its folder, with the relay unchanged: the rooms are adopted from the relay's report.
 async fn restart(server: TestServer, relay: &FakeRelay) -> (TestServer, FakeRelay) {
     let TestServer { running, dir } = server;
     Running::shutdown(running).await;
@@ -108,7 +108,7 @@ async fn forged_or_swapped_notes_admit_no_participant() {
             media_version: 1,
             account_label: 0,
         };
-        // Ann's place under Bob's name, Bob's own note under another label, Cem of another room, and one made up.
+        // Ann's session with Bob's note, Bob's note under another label, Cem of another room, and an invented one.
         sessions.insert(ann, state(ann.1, bobs.clone()));
         sessions.remove(&bob);
         sessions.insert((room, 100), state(100, bobs));
@@ -155,7 +155,7 @@ async fn a_note_of_an_earlier_boot_admits_no_participant() {
         let running = serve(cheap(&dir)).await.unwrap();
         let server = TestServer { running, dir };
         let mut moved = scene.relay;
-        // It says that it is another run, and has the notes of the one before.
+        // A new boot of the relay presents the notes of the previous one.
         moved.boot = [0xee; 16];
         let again = moved.link(&server, "berlin").await;
         eventually(|| server.running.peer_api().relays.linked() == 1).await;
@@ -173,7 +173,7 @@ async fn an_endless_session_list_delays_no_request() {
     let scene = scene().await;
     let endless = |command: &confab_protocol::cluster::Command, mut result: CommandResult| {
         if matches!(command.action, Action::ListMedia { .. }) {
-            // The same page again and again.
+            // The same page repeatedly.
             result.more = true;
         }
         vec![result]
@@ -185,7 +185,7 @@ async fn an_endless_session_list_delays_no_request() {
     let relay = scene.relay.link(&server, "berlin").await;
     relay.answer_instead(endless);
     relay.change_state(|sessions| {
-        // All pages are that of the first sender.
+        // Every page is that of the first sender.
         let first = sessions.pop_first().unwrap();
         sessions.clear();
         sessions.insert(
@@ -216,7 +216,7 @@ async fn unrequested_results_change_nothing() {
         };
         scene.relay.send(Kind::Result((&result).into())).await;
     }
-    // Twice, and the second time otherwise.
+    // Each result twice, the second time with a different outcome.
     scene.relay.answer_instead(|_, result| {
         let second = CommandResult::bare(result.id, CommandOutcome::Fenced);
         vec![result, second]
@@ -271,7 +271,7 @@ async fn an_invalid_message_closes_only_the_link() {
     }
 }
 
-/// Of the process, in bytes.
+/// Resident memory of this process in bytes.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages = status.split(' ').nth(1).unwrap();
@@ -293,7 +293,7 @@ async fn invented_rooms_of_a_relay_leave_no_state() {
     };
     let (before, began) = (homes(), Instant::now());
     let memory = resident();
-    // Until the link is closed: there are more rooms than a relay has.
+    // Until the link is closed, at the maximum number of rooms.
     let mut said = 0u64;
     while bad.connection.close_reason().is_none() {
         let ids = (0..MAX_LIVE_ROOMS as u64).map(|at| {
@@ -322,7 +322,7 @@ async fn invented_rooms_of_a_relay_leave_no_state() {
 async fn a_relay_that_floods_one_room_does_not_delay_others() {
     let scene = scene().await;
     let bad = scene.server.relay_with("paris", [9; 16], 1000).await;
-    // The next room goes to the less loaded, which is the one of bad will.
+    // The next room goes to the less loaded relay, which is the malicious one.
     scene.relay.has_sessions(900);
     eventually(|| {
         let status = confab_control::peer_api::status::of_node(scene.server.running.peer_api());
@@ -367,7 +367,7 @@ async fn a_relay_that_floods_one_room_does_not_delay_others() {
     assert!(worst < PATIENCE, "{worst:?}");
 }
 
-/// What a relay answers when it is asked to open a session; `None`: nothing.
+/// The relay's answers to a command to open a session; `None`: no answer.
 const REFUSALS: [Option<CommandOutcome>; 5] = [
     Some(CommandOutcome::Full),
     Some(CommandOutcome::Invalid),
@@ -376,7 +376,7 @@ const REFUSALS: [Option<CommandOutcome>; 5] = [
     None,
 ];
 
-/// A server with a good relay that has much to do, and one that claims to have nothing to do: rooms go there first.
+/// A server with a good, loaded relay and a bad one that reports no load, so that rooms go to the bad one first.
 async fn good_and_idle() -> (TestServer, FakeRelay, FakeRelay) {
     let server = TestServer::start().await;
     let good = server.relay("berlin").await;
@@ -391,7 +391,7 @@ async fn good_and_idle() -> (TestServer, FakeRelay, FakeRelay) {
     (server, good, idle)
 }
 
-/// The relay does all that it is told, but opens no session.
+/// The relay obeys all commands except opens of sessions.
 fn open_nothing(relay: &FakeRelay, answer: Option<CommandOutcome>) {
     relay.answer_instead(move |command, result| match (&command.action, answer) {
         (Action::OpenMedia(_), Some(outcome)) => vec![CommandResult::bare(result.id, outcome)],
@@ -436,7 +436,7 @@ async fn a_room_moves_when_its_relay_opens_no_further_session() {
         let bob = server.user("bob").await;
         let bob_in = match bob.join(SLUG).await {
             Ok(joined) => joined,
-            // One refusal may be chance.
+            // One refusal does not move the room.
             Err(_) => bob.join(SLUG).await.unwrap(),
         };
         assert_eq!(bob_in.participants.len(), 2, "{answer:?}");

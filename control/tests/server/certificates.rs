@@ -1,4 +1,4 @@
-//! Which certificate is shown to whom, and what stands in the data folder.
+//! Which certificate is presented to whom, and the files in the data folder.
 
 use confab_control::tls::certificates::OwnCertificate;
 use confab_control::{STATE_FILE, ServeError, serve};
@@ -80,7 +80,7 @@ async fn a_reload_shows_renewed_certificates_and_keeps_the_old_ones_after_an_err
     assert!(shows(&first).await, "no reload yet");
     server.running.certificates.reload().await;
     assert!(shows(&second).await && !shows(&first).await);
-    // Existing connections go on, and the certificate of the cluster is the same.
+    // Open connections continue, and the certificate of the cluster has not changed.
     standing.hello(1, 1).await.unwrap();
     let ca = CertificateDer::from_pem_file(&server.running.ca).unwrap();
     let relay = Some(server.relay_identity("berlin"));

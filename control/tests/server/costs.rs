@@ -1,4 +1,4 @@
-//! What the worst connections cost the real program: memory and processor time, measured and printed.
+//! Measures and prints the memory and processor time that the most expensive connections cost the real program.
 //!
 //! `cargo test -p confab-control --test server costs -- --ignored --nocapture --test-threads 1`
 
@@ -22,11 +22,11 @@ use crate::floods::{hello, openings_with};
 use crate::harness::{Client, LOCALHOST, mute, settings};
 use crate::relay::FakeRelay;
 
-/// Connections of each kind.
+/// Number of connections of each kind.
 const CONNECTIONS: usize = 200;
-/// Of one account in one room.
+/// Devices of one account in one room.
 const DEVICES: usize = 8;
-/// Bytes of a stream that a client takes who reads nothing.
+/// Flow-control window of a client that reads nothing, in bytes.
 const TAKEN: u32 = 512;
 const SLUG: &str = "crowded";
 
@@ -40,9 +40,9 @@ struct Program {
 
 #[derive(Clone, Copy)]
 struct Use {
-    /// KiB that are resident.
+    /// Resident memory in KiB.
     resident: u64,
-    /// Hundredths of a second.
+    /// Processor time in hundredths of a second.
     cpu: u64,
     at: Instant,
 }
@@ -94,7 +94,7 @@ impl Program {
         }
     }
 
-    /// A relay that is linked.
+    /// Starts a relay and waits until it is linked.
     async fn relay(&self) -> FakeRelay {
         let authority = Authority::open(self.folder.path()).unwrap();
         let now = confab_control::clock::Clock::System.now();
@@ -116,7 +116,7 @@ impl Program {
         settings(ca, control::ALPN, None)
     }
 
-    /// A client that takes `credit` bytes and no more.
+    /// A client whose flow-control window is `credit` bytes.
     async fn connect(&self, from: [u8; 4], credit: u32) -> Option<Connection> {
         let mut settings = self.settings();
         let mut transport = TransportConfig::default();
@@ -150,7 +150,7 @@ impl Drop for Program {
     }
 }
 
-/// Begins a request of `len` bytes and sends all but the last.
+/// Sends all but the last byte of a request of `len` bytes.
 async fn all_but_the_end(connection: &Connection, len: usize) -> Option<quinn::SendStream> {
     let opening = tokio::time::timeout(Duration::from_secs(1), connection.open_bi());
     let (mut send, _) = opening.await.ok()?.ok()?;
@@ -263,7 +263,7 @@ async fn signed_in_connections() {
         held.push(client);
     }
     program.report("people who join", CONNECTIONS, before);
-    // Each mute is told of every one of the account's devices; one event too many, and they are closed.
+    // Each mute sends an event to every device of the account; one event more than the queue holds disconnects them.
     let mutes = (EVENT_QUEUE - 3 * CONNECTIONS) / DEVICES;
     for at in 0..mutes {
         owner.done(mute(SLUG, "account0", at % 2 == 0)).await;
@@ -278,7 +278,7 @@ async fn signed_in_connections() {
                 ..wire::ListMembers::default()
             });
             let mut open = Vec::new();
-            // Answers that are not read, then requests that do not end.
+            // Responses that are not read, then requests that do not end.
             for _ in 0..16 {
                 let opened = client.begin(kind.clone()).await;
                 open.extend(opened);

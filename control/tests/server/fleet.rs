@@ -18,7 +18,7 @@ use crate::relay::FakeRelay;
 
 const SLUG: &str = "friday-night";
 
-/// A node on a runtime of its own, so that it can be killed.
+/// A node on its own runtime, so that it can be killed.
 pub struct Node {
     pub server: TestServer,
     pub gate: Gate,
@@ -26,7 +26,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// Ends the node in order. When it is dropped, it ends at once and without a word to anybody.
+    /// Shuts the node down. Dropping it kills it without a notice.
     async fn end(self) {
         let Self {
             server, runtime, ..
@@ -56,7 +56,7 @@ impl Drop for OwnRuntime {
     }
 }
 
-/// Nodes `one`, `two` and so on that know each other, and the folder of their store.
+/// Starts nodes that know each other; also returns the folder of their store.
 pub async fn fleet(names: &[&str]) -> (Vec<Node>, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&folder.path().join("shared.sqlite")).unwrap();
@@ -75,7 +75,7 @@ pub async fn fleet(names: &[&str]) -> (Vec<Node>, tempfile::TempDir) {
     (nodes, folder)
 }
 
-/// A data folder with the keys that are in another.
+/// Creates a data folder with the keys of another.
 fn folder_with(keys: Option<&std::path::Path>) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for file in ["ca.crt", "ca.key", "token.key", "server.id"] {
@@ -90,7 +90,7 @@ async fn start(name: &str, store: Arc<dyn Store>, keys: Option<&std::path::Path>
     start_in(folder_with(keys), Some(name), store).await
 }
 
-/// Without a name the node has that of its identity.
+/// Starts a node; without a name it uses that of its identity.
 pub async fn start_in(dir: tempfile::TempDir, name: Option<&str>, store: Arc<dyn Store>) -> Node {
     let gate = Gate::new(store);
     let config = Config {
@@ -115,7 +115,7 @@ pub async fn start_in(dir: tempfile::TempDir, name: Option<&str>, store: Arc<dyn
     }
 }
 
-/// Two nodes, one relay that is linked to both, and ann in the room at the first.
+/// Two nodes, one relay linked to both, and Ann in a room at the first node.
 struct Scene {
     one: Node,
     two: Node,
@@ -168,7 +168,7 @@ async fn redirect(client: &Client) -> Option<Vec<String>> {
     }
 }
 
-/// Joins as soon as a node lets one in; nodes are told to be dead by their silence, which takes some seconds.
+/// Retries until a node admits the client: a dead node is detected after some seconds of silence.
 async fn join_in_time(client: &Client) -> wire::RoomJoined {
     let start = Instant::now();
     while start.elapsed() < PATIENCE {
@@ -188,7 +188,7 @@ async fn a_join_is_redirected_to_the_owner() {
     let bob = scene.two.server.user("bob").await;
     let nodes = redirect(&bob).await.expect("a redirection");
     assert_eq!(nodes, [scene.one.server.running.addr.to_string()]);
-    // The token is good at every node.
+    // The token is valid at every node.
     let at_two = scene.two.server.client().await;
     at_two.authenticate(&scene.ann_token).await.unwrap();
     assert!(redirect(&at_two).await.is_some());
@@ -260,7 +260,7 @@ async fn counts_of_other_nodes_rooms_are_fetched_and_cached() {
     let at_one = &scene.one.server.running.api().counts;
     let at_two = &scene.two.server.running.api().counts;
     assert_eq!(at_two.of(&[nobodys, room]).await, [0, 1]);
-    // Where its home is cannot be looked up any more, and need not be.
+    // The home cannot be read any more, and is cached.
     scene.two.gate.shut();
     assert_eq!(at_two.of(&[room, nobodys]).await, [1, 0]);
     let bob = scene.one.server.user("bob").await;
@@ -295,11 +295,11 @@ async fn the_room_of_a_killed_node_is_taken_over() {
     drop(scene.one);
     let ann = scene.two.server.client().await;
     ann.authenticate(&scene.ann_token).await.unwrap();
-    // A mute waits until it is sure that the owner is dead, and then holds.
+    // A mute waits until the owner is known to be dead, and then holds.
     ann.done(mute(SLUG, "ann", true)).await;
     let sender = scene.joined.self_sender as u16;
     assert_eq!(scene.relay_of_two.may_speak(sender), Some(false));
-    // Her session was never closed, and her join goes on.
+    // Ann's media session was not closed, and her join continues.
     let (me, before) = (own(&scene.joined), scene.joined.media.unwrap());
     assert!(scene.relay_of_two.has_session(sender) && !scene.relay_of_two.closed(sender));
     let joined = ann
@@ -319,7 +319,7 @@ async fn a_takeover_drops_a_participant_banned_before_the_relay_obeyed() {
     let bob = scene.one.server.user("bob").await;
     let bob_in = bob.join(SLUG).await.unwrap();
     let (of_ann, of_bob) = (scene.joined.self_sender, bob_in.self_sender);
-    // The node that stores the ban dies before the relay hears of it.
+    // The node that stores the ban dies before the relay receives it.
     scene.relay_of_one.answer_with(None);
     let banned = scene.ann.ask(ban(SLUG, "bob"));
     let killed = async {
@@ -334,7 +334,7 @@ async fn a_takeover_drops_a_participant_banned_before_the_relay_obeyed() {
     let live = &scene.joined.media.as_ref().unwrap().connection_id;
     let start = Instant::now();
     let joined = loop {
-        // Until it is sure that the other node is dead, it sends everybody there.
+        // Until the other node is known to be dead, joins are redirected to it.
         let join = wire::JoinRoom {
             slug: SLUG.to_owned(),
             resume_join_id: me.join_id.clone(),
@@ -377,7 +377,7 @@ async fn a_node_that_was_taken_for_dead_cannot_change_rooms_it_lost() {
     assert!(taken.era > scene.joined.media.as_ref().unwrap().era);
     let before = scene.relay_of_one.commands().len();
     scene.one.gate.open();
-    // Whatever it is asked for now is done by the one that has the room.
+    // Its requests are now carried out by the node that owns the room.
     let cem = scene.one.server.user("cem").await;
     let start = Instant::now();
     let mut sent_on = None;
@@ -389,7 +389,7 @@ async fn a_node_that_was_taken_for_dead_cannot_change_rooms_it_lost() {
         [scene.two.server.running.addr.to_string()]
     );
     assert_eq!(scene.relay_of_one.commands().len(), before);
-    // Who was in the room there is told to connect again.
+    // Participants of the lost room are told to connect again.
     let mut is_sent_away = false;
     while !is_sent_away {
         is_sent_away = matches!(scene.ann.event().await, event::Kind::GoingAway(_));
@@ -401,7 +401,7 @@ async fn an_outage_of_the_store_moves_no_room() {
     let scene = scene().await;
     scene.one.gate.shut();
     scene.two.gate.shut();
-    // Longer than a node may be silent while the store answers.
+    // Longer than [`DEAD_AFTER`](confab_control::cluster::nodes::members::DEAD_AFTER).
     tokio::time::sleep(Duration::from_secs(6)).await;
     scene.two.gate.open();
     scene.one.gate.open();

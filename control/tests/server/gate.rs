@@ -1,4 +1,4 @@
-//! A store with a door: while it is shut, nobody gets through to it. Single operations may fail or panic.
+//! A store whose operations tests can block, make fail or make panic.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -13,30 +13,30 @@ use confab_control::store::{
 use confab_protocol::control::{AccountId, ConferenceId, Email, Slug, Username};
 use tokio::sync::watch;
 
-/// One node's way to a store that all share.
+/// One node's access to a shared store.
 #[derive(Clone)]
 pub struct Gate {
     store: Arc<dyn Store>,
     state: Arc<watch::Sender<State>>,
     waiting: Arc<Mutex<Vec<&'static str>>>,
-    /// By operation.
+    /// Faults by operation.
     faults: Arc<Mutex<HashMap<&'static str, Fault>>>,
 }
 
 #[derive(Clone, Copy)]
 enum Fault {
-    /// It panics, so many times more.
+    /// Panics this many times.
     Panics(u32),
-    /// It is refused.
+    /// Fails.
     Refuses,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
-    /// Who comes is told so.
+    /// Operations fail at once.
     Shut,
-    /// Who comes waits until it is open or shut.
+    /// Operations wait until the state changes.
     Hanging,
 }
 
@@ -63,12 +63,12 @@ impl Gate {
         self.state.send_replace(State::Open);
     }
 
-    /// Whether an operation of this name waits at the door, or has waited there.
+    /// True if an operation of this name waits or has waited.
     pub fn has_waited(&self, name: &str) -> bool {
         self.waiting.lock().unwrap().contains(&name)
     }
 
-    /// The operation panics the next so many times.
+    /// The operation panics the next `times` times.
     pub fn panics_at(&self, operation: &'static str, times: u32) {
         let trap = Fault::Panics(times);
         self.faults.lock().unwrap().insert(operation, trap);
@@ -129,7 +129,7 @@ macro_rules! through {
 impl Store for Gate {
     confab_control::for_each_store_operation!(through);
 
-    /// The nodes of these tests are in one process, and share even a store that is a file.
+    /// The nodes of these tests run in one process and can share even an SQLite file.
     fn is_shared(&self) -> bool {
         true
     }

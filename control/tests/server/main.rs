@@ -1,4 +1,4 @@
-//! The real server on a free port of 127.0.0.1, with clients and relays that speak the protocol over QUIC.
+//! Tests of the real server on a free port of 127.0.0.1, with clients and relays that speak the protocol over QUIC.
 
 #![allow(unreachable_pub, clippy::unwrap_used)]
 

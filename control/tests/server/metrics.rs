@@ -1,4 +1,4 @@
-//! What the server tells of itself over HTTP.
+//! The HTTP pages of the server.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use crate::harness::{PATIENCE, TestServer};
 
 const SLUG: &str = "friday-night";
 
-/// The answer's head and body.
+/// Sends a GET request. Returns head and body of the response.
 pub async fn get(server: &TestServer, path: &str) -> String {
     let address = server.running.metrics.unwrap();
     let mut stream = TcpStream::connect(address).await.unwrap();

@@ -1,4 +1,4 @@
-//! Clients that do not keep to the protocol.
+//! Clients that violate the protocol.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ fn code(answer: Option<Answer>) -> ErrorCode {
     answer.expect("an answer").expect_err("a refusal").code()
 }
 
-/// A request of a kind that will be known one day: field 999, an empty message.
+/// A request of a kind that this version does not know: field 999, an empty message.
 fn unknown() -> Vec<u8> {
     vec![0, 0, 0, 3, 0xba, 0x3e, 0x00]
 }
@@ -106,7 +106,7 @@ async fn invalid_bytes_get_a_typed_error() {
     client.register("ann").await.unwrap();
 }
 
-/// Asks what nobody knows until the connection is closed; how often it was told to slow down.
+/// Sends unknown requests until the connection is closed. Returns how many were throttled.
 async fn flood(client: &Client) -> u32 {
     let mut throttled = 0;
     loop {
@@ -156,7 +156,7 @@ async fn the_request_rate_is_limited_per_account() {
             served += usize::from(client.ask(Kind::WhoAmI(wire::WhoAmI {})).await.is_ok());
         }
     }
-    // 100 at once and 50 a second, for all four together.
+    // 100 at once and 50 per second, for all four connections together.
     let most = 100.0 + 50.0 * began.elapsed().as_secs_f64() + 1.0;
     assert!(served as f64 <= most, "{served} of 240, {most} allowed");
     server.user("bob").await;
@@ -188,7 +188,7 @@ async fn an_account_has_64_connections_and_one_that_ends_makes_room() {
         .expect("a place is free again");
 }
 
-/// Requests that this client may have under way.
+/// Number of requests that this client can have in progress.
 async fn streams_at_once(client: &Client) -> usize {
     let mut held = Vec::new();
     while let Ok(stream) =
@@ -207,7 +207,7 @@ async fn unfinished_streams_do_not_block_other_clients() {
     let raw_client = server.client().await;
     assert_eq!(streams_at_once(&raw_client).await, 2);
     let ann = server.user("ann").await;
-    // QUIC does not tell of each single one that may be opened again.
+    // QUIC announces new stream credit in batches.
     let at_once = streams_at_once(&ann).await;
     assert!((28..=32).contains(&at_once), "{at_once} requests at once");
     assert!(
@@ -241,7 +241,7 @@ async fn only_participants_send_long_requests_and_only_of_their_kinds() {
     let _relay = server.relay("berlin").await;
     let ann = server.user("ann").await;
     ann.create("friday-night", wire::Visibility::Public).await;
-    // `leave_room` and `who_am_i`, padded by a field that nobody knows.
+    // `leave_room` and `who_am_i`, padded with an unknown field.
     let padded = |key: [u8; 2]| {
         let padding = [&[0xba, 0x3e, 0x80, 0xc0, 0x02][..], &[0; 40_960]].concat();
         let body_len = padding.len() as u32;
@@ -284,7 +284,7 @@ async fn the_oldest_unauthenticated_connection_of_an_address_is_evicted() {
     for stays in unauthenticated[1..].iter().chain(&signed_in) {
         assert!(stays.connection.close_reason().is_none());
     }
-    // Whoever signs out is a stranger again.
+    // A connection that signs out is unauthenticated again.
     signed_in[0].done(Kind::Logout(wire::Logout {})).await;
     assert_eq!(unauthenticated[1].closed().await, 5);
     signed_in[0]

@@ -1,4 +1,4 @@
-//! What operators ask of a cluster that runs.
+//! Operators' commands to a running cluster.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +45,7 @@ async fn the_status_lists_all_nodes_and_relays() {
         .collect();
     assert_eq!(links, [("amsterdam", 1, 500), ("berlin", 2, 1000)]);
 
-    // A node that has died is shown for what it is, and holds nobody up.
+    // A dead node is listed as such and does not delay the response.
     let mut nodes = nodes;
     drop(nodes.remove(0));
     let two = &nodes[0].server;
@@ -117,7 +117,7 @@ async fn a_revoked_identity_is_refused_and_a_new_one_is_accepted() {
         }
         other => panic!("{other}"),
     }
-    // Another of that name, made after that.
+    // An identity of the same name, issued later.
     let again = two.relay("berlin").await;
     eventually(|| two.running.peer_api().relays.linked() == 1).await;
     assert!(again.connection.close_reason().is_none());
@@ -195,7 +195,7 @@ async fn a_node_without_the_ca_key_joins_the_cluster() {
         };
         tokio::time::timeout(PATIENCE, asking).await.unwrap();
     }
-    // And clients and relays take it for one.
+    // Clients and relays accept it as a node.
     let _relay = two.relay_of(one, "berlin").await;
     eventually(|| two.running.peer_api().relays.linked() == 1).await;
 }

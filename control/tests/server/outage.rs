@@ -1,4 +1,4 @@
-//! The store does not answer: who is known goes on, and nothing hangs.
+//! Outages of the store: known sessions continue, and no request hangs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::relay::FakeRelay;
 
 const SLUG: &str = "friday-night";
 
-/// One server over a store with a gate, and ann and bob in a room on it.
+/// One server on a store with a gate, and Ann and Bob in a room.
 struct Scene {
     server: TestServer,
     gate: Gate,
@@ -69,7 +69,7 @@ async fn a_known_session_signs_in_and_joins_during_an_outage() {
         "{answer:?}"
     );
     bob.join(SLUG).await.unwrap();
-    // The same by a refresh, which leaves the token as it is.
+    // A refresh also signs in, and does not change the token.
     let bob = scene.server.client().await;
     let granted = bob.refresh(&scene.bob_token).await.unwrap();
     assert_eq!(granted.token, scene.bob_token);
@@ -109,7 +109,7 @@ async fn only_the_first_request_waits_for_a_hanging_store() {
     let bob = scene.server.client().await;
     bob.authenticate(&scene.bob_token).await.unwrap();
     bob.join(SLUG).await.unwrap();
-    // If each of them waited for a second, that would be too long.
+    // If each request waited for a second, this limit would be exceeded.
     let asking = async {
         for _ in 0..30 {
             bob.authenticate(&scene.bob_token).await.unwrap();
@@ -143,7 +143,7 @@ async fn an_exchanged_token_stays_invalid_during_an_outage() {
     assert_eq!(refused.code(), ErrorCode::Busy);
     let refused = thief.refresh(&scene.bob_token).await.unwrap_err();
     assert_eq!(refused.code(), ErrorCode::Busy);
-    // Neither is the session over: the store has not said that the older token was stolen.
+    // The session has not ended: the store has not decided that the older token is stolen.
     let bob = scene.server.client().await;
     bob.authenticate(&newer).await.unwrap();
 }
@@ -154,7 +154,7 @@ async fn a_session_wrongly_admitted_during_an_outage_ends_after_it() {
     scene.gate.shut();
     let bob = scene.server.client().await;
     bob.authenticate(&scene.bob_token).await.unwrap();
-    // By a node that could not tell this one.
+    // Ended by a node that cannot reach this one.
     let account = scene
         .store
         .account_by_username("bob".parse().unwrap())
@@ -176,7 +176,7 @@ async fn the_cache_does_not_undo_another_nodes_change_of_a_session() {
     let at_two = two.server.client().await;
     let newer = at_two.refresh(&token).await.unwrap().token;
     one.gate.shut();
-    // The first node has not heard of it. It sees by the newer token that it knows too little, and takes neither then.
+    // The first node has not read the exchange. The newer token shows that its cache is outdated, and it accepts neither.
     let again = one.server.client().await;
     for shown in [&newer, &token] {
         let refused = again.authenticate(shown).await.unwrap_err();
@@ -185,7 +185,7 @@ async fn the_cache_does_not_undo_another_nodes_change_of_a_session() {
     one.gate.open();
     again.authenticate(&newer).await.unwrap();
 
-    // A session that ends there ends here, too, whether the store answers or not.
+    // A session that ends there ends here too, with or without the store.
     one.gate.shut();
     at_two.done(request::Kind::Logout(wire::Logout {})).await;
     while !matches!(again.event().await, event::Kind::SessionEnded(_)) {}
@@ -242,7 +242,7 @@ async fn a_request_read_whole_is_carried_out_after_its_connection_breaks() {
     };
     asking.await;
     ann.connection.close(0u32.into(), b"gone");
-    // Its place is held until the request has ended.
+    // The connection counts until its request has ended.
     let server_side = || server.running.peer_api().clients.count();
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(server_side(), clients);

@@ -1,4 +1,4 @@
-//! The keys in a data folder and the store beside them belong together, or the server does not start.
+//! A server starts only if its data folder and its store belong together.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use crate::harness::{cheap, eventually};
 
 const STORE: &str = "confab.sqlite";
 
-/// A folder in which a server has run, and ended.
+/// A data folder of a server that has run and ended.
 async fn used() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     serve(cheap(&dir)).await.unwrap().shutdown().await;
-    // All of the store is in its one file when its threads have closed it.
+    // All content is in the main file after the store's threads have closed it.
     let log = dir.path().join("confab.sqlite-wal");
     eventually(|| std::fs::metadata(&log).map_or(true, |log| log.len() == 0)).await;
     dir
@@ -54,7 +54,7 @@ async fn a_missing_or_empty_store_is_not_created_anew() {
         empty.contains(STORE) && empty.contains("is empty"),
         "{empty}"
     );
-    // As the message says, for one who means it.
+    // As the error text says, to begin anew.
     std::fs::remove_file(dir.path().join("server.id")).unwrap();
     serve(cheap(&dir)).await.unwrap().shutdown().await;
 }
@@ -108,7 +108,7 @@ async fn missing_or_empty_keys_are_named_and_not_created_anew() {
         let empty = refusal(cheap(&dir)).await;
         assert!(empty.contains(file) && empty.contains("backup"), "{empty}");
     }
-    // What the authority can sign again is made anew.
+    // Certificates that the CA can issue are created anew.
     let dir = used().await;
     for file in ["server.crt", "server.key"] {
         std::fs::write(dir.path().join(file), b"").unwrap();

@@ -1,4 +1,4 @@
-//! Something in the server panics: what it was doing fails, and everything else goes on.
+//! Panics in the server: the operation fails and everything else continues.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::metrics::get;
 
 const SLUG: &str = "friday-night";
 
-/// Panics at the first event of a module, in the task that logs it. Calls `before` first.
+/// Panics at the first log line of a module, in the task that logs it. Calls `before` first.
 struct Trap<F> {
     module: &'static str,
     before: F,
@@ -47,7 +47,7 @@ async fn server() -> (TestServer, Gate, tempfile::TempDir) {
     (server, gate, folder)
 }
 
-/// Ann and bob, and what bob's join gave.
+/// Signs Ann and Bob in and joins both. Also returns Bob's join.
 async fn in_a_room(server: &TestServer) -> (Client, Client, RoomJoined) {
     let ann = server.user("ann").await;
     ann.create(SLUG, Visibility::Public).await;
@@ -77,7 +77,7 @@ async fn a_room_whose_task_panics_restarts_with_its_participants() {
         is_sprung: AtomicBool::new(false),
     };
     let trapped = tracing::subscriber::set_default(tracing_subscriber::registry().with(trap));
-    // The room logs that a relay refused, and panics.
+    // The room logs the relay's refusal and panics.
     relay.answer_with(Some(CommandOutcome::NotFound));
     let cem = server.user("cem").await;
     assert_eq!(cem.join(SLUG).await.unwrap().participants.len(), 3);
@@ -148,7 +148,7 @@ async fn a_task_that_panics_restarts_and_healthz_reports_it() {
     let answer = tokio::time::timeout(PATIENCE, answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
     assert!(answer.contains("heartbeat"), "{answer}");
-    // It lives on: nobody would take a node for alive whose heartbeat does not begin again.
+    // The heartbeat continues: otherwise the lease would expire.
     let nodes = &server.running.peer_api().nodes;
     let breaks = nodes.lease_epoch(std::time::Instant::now());
     tokio::time::sleep(Duration::from_secs(3)).await;

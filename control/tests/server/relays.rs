@@ -1,4 +1,4 @@
-//! Relays that come, go and refuse.
+//! Relays that link, unlink, restart and refuse.
 
 use confab_protocol::cluster::{self, Action};
 use confab_protocol::control::{self, ErrorCode};
@@ -93,7 +93,7 @@ async fn a_relay_that_links_again_soon_keeps_its_rooms() {
     let again = relay.link(&server, "berlin").await;
     ann.done(mute(SLUG, "ann", true)).await;
     assert!(matches!(ann.event().await, event::Kind::Changed(_)));
-    // It was asked whether it still has the session, and nothing was opened anew.
+    // The relay's sessions were listed, and none was opened anew.
     let sender = joined.self_sender as u16;
     assert!(again.actions().contains(&Action::SetMaySpeak {
         sender,
@@ -154,7 +154,7 @@ async fn while_no_relay_is_linked_the_room_waits() {
     let (server, relay, ann, _) = room().await;
     relay.unlink();
     ann.answer_probe(false).await;
-    // It may still be there for the others: nobody knows better.
+    // The relay may still serve the other participants.
     assert_eq!(ann.join(SLUG).await.unwrap_err().code(), ErrorCode::Busy);
     let _late = server.relay_with("paris", [9; 16], 1000).await;
     moved(ann.event().await);
@@ -166,7 +166,7 @@ async fn a_fenced_owner_disconnects_its_participants() {
     let (_server, relay, ann, joined) = room().await;
     let before = joined.media.unwrap();
     relay.answer_with(Some(CommandOutcome::Fenced));
-    // Stored, and asked for again in the name of whoever has the room now.
+    // Stored, and repeated under the fence of the present owner.
     ann.done(mute(SLUG, "ann", true)).await;
     while !matches!(ann.event().await, event::Kind::GoingAway(_)) {}
     relay.answer_with(Some(CommandOutcome::Obeyed));
@@ -194,7 +194,7 @@ async fn a_relay_of_another_cluster_is_refused() {
     };
     let nobody = server.connect(cluster::ALPN, None).await.unwrap();
     assert_eq!(close_code(nobody).await, Some(6));
-    // Of another cluster: TLS itself refuses it, at once or with the first word.
+    // TLS refuses an identity of another cluster, during the handshake or at the first message.
     let other = TestServer::start().await;
     if let Ok(raw_client) = server
         .connect(cluster::ALPN, Some(other.relay_identity("berlin")))
@@ -203,7 +203,7 @@ async fn a_relay_of_another_cluster_is_refused() {
         assert_eq!(close_code(raw_client).await, None);
     }
     assert_eq!(server.running.peer_api().relays.linked(), 0);
-    // A relay's identity does not make a server of it, and a client needs none.
+    // A relay's certificate is not accepted as a server's, and a client needs none.
     let relay = server
         .connect(control::ALPN, Some(server.relay_identity("berlin")))
         .await
@@ -211,14 +211,14 @@ async fn a_relay_of_another_cluster_is_refused() {
     relay.close(0u32.into(), b"done");
 }
 
-/// A conference whose room a relay still has, from before this server started.
+/// A conference with a leftover room at a relay, from before this server's start.
 async fn left_over() -> (TestServer, FakeRelay, Client, bytes::Bytes) {
     let server = TestServer::start().await;
     let relay = server.relay("berlin").await;
     let ann = server.user("ann").await;
     let bob = server.user("bob").await;
     ann.create(SLUG, Visibility::Public).await;
-    // Bob is a member and not in the room.
+    // Bob is a member but not in the room.
     let joined = bob.join(SLUG).await.unwrap();
     let conference = joined.conference.unwrap().id;
     let me = joined

@@ -23,7 +23,7 @@ struct Room {
     bob_in: wire::RoomJoined,
 }
 
-/// Ann owns the conference; she and Bob are in its room, and Ann has heard of it.
+/// Ann owns the conference. She and Bob are in its room, and Ann has received Bob's join.
 async fn room() -> Room {
     let server = TestServer::start().await;
     let relay = server.relay("berlin").await;
@@ -198,7 +198,7 @@ async fn a_mute_is_obeyed_before_it_is_acknowledged() {
         panic!("no change");
     };
     assert!(changed.participant.unwrap().muted);
-    // It is the membership's: to come again does not lift it.
+    // The mute belongs to the membership: rejoining does not lift it.
     let again = server.client().await;
     again.login("bob", crate::harness::PASSWORD).await.unwrap();
     let joined = again.join(SLUG).await.unwrap();
@@ -287,7 +287,7 @@ async fn a_ban_holds_until_the_role_is_set_anew() {
     assert_eq!(bob.refused(leave).await, ErrorCode::Banned);
     ann.done(set_role(SLUG, "bob", Role::Member)).await;
     bob.join(SLUG).await.unwrap();
-    // Who never was a member can be banned too.
+    // An account that was never a member can be banned too.
     server.user("eve").await;
     ann.done(ban(SLUG, "eve")).await;
     assert_eq!(ann.refused(ban(SLUG, "nobody")).await, ErrorCode::NotFound);
@@ -316,10 +316,10 @@ async fn a_participant_survives_a_lost_connection_and_is_resumed() {
     assert_ne!(old.uplink_key, new.uplink_key);
     assert_ne!(old.connection_id, new.connection_id);
     assert_eq!(resumed.participants.len(), 2);
-    // Its events go to the new connection now.
+    // Events now go to the new connection.
     ann.done(mute(SLUG, "bob", true)).await;
     assert!(matches!(again.event().await, event::Kind::Changed(_)));
-    // Nobody takes up what is somebody else's.
+    // A join cannot be resumed by another account.
     assert_eq!(
         ann.resume(SLUG, &join_id).await.unwrap_err().code(),
         ErrorCode::NotFound
