@@ -23,7 +23,7 @@ pub const TOO_SLOW: Close = Close::new(
 )
 .counted(Closed::TooSlow);
 /// `hello` did not come in time.
-pub const NO_HELLO: Close = Close::new(4, "no hello").counted(Closed::NoHello);
+pub const NO_HELLO: Close = Close::new(4, "no hello in time").counted(Closed::NoHello);
 /// A newer connection took the slot.
 pub const EVICTED: Close = Close::new(
     5,
@@ -34,12 +34,12 @@ pub const EVICTED: Close = Close::new(
 pub const NOT_A_RELAY: Close = Close::new(6, "no relay's or node's certificate of this cluster")
     .counted(Closed::NoCertificate);
 /// The relay violated the protocol, was silent or was replaced by a newer link.
-pub const BAD_LINK: Close = Close::new(7, "the link is over");
+pub const BAD_LINK: Close = Close::new(7, "the link has ended");
 /// The peer's identity is revoked.
 pub const REVOKED: Close = Close::new(8, "this identity is revoked: make a new one");
 /// The client did not sign in in time.
 pub const NOT_SIGNED_IN: Close =
-    Close::new(9, "nobody signed in: connect again and do").counted(Closed::NotSignedIn);
+    Close::new(9, "no sign-in in time: connect again and sign in").counted(Closed::NotSignedIn);
 /// The identity has its maximum of links.
 pub const TOO_MANY_LINKS: Close = Close::new(10, "too many links of this identity: end some");
 

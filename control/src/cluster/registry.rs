@@ -365,8 +365,8 @@ impl Linked {
         conference: ConferenceId,
         event: RelayEvent,
     ) -> Result<(), LimitExceeded> {
-        let told = self.with(|relay| relay.notify_room(conference, event));
-        told.unwrap_or(Ok(()))
+        let notified = self.with(|relay| relay.notify_room(conference, event));
+        notified.unwrap_or(Ok(()))
     }
 
     /// Stores a load report, with implausible values capped. Once a relay drains, it stays draining until it ends.
@@ -379,7 +379,7 @@ impl Linked {
         self.with(Relay::mark_silent);
     }
 
-    /// Messages come again.
+    /// Messages arrive again.
     pub fn mark_responsive(&self) {
         self.with(Relay::mark_responsive);
     }
@@ -390,7 +390,7 @@ impl Linked {
     ///
     /// [`LimitExceeded::Rooms`] if it reports more rooms than a relay can have.
     pub fn live_rooms(&self, conferences: &[ConferenceId]) -> Result<(), LimitExceeded> {
-        let told = self.with(|relay| {
+        let notified = self.with(|relay| {
             for conference in conferences {
                 if relay.has_room(*conference) {
                     continue;
@@ -402,7 +402,7 @@ impl Linked {
             }
             Ok(())
         });
-        told.unwrap_or(Ok(()))
+        notified.unwrap_or(Ok(()))
     }
 
     /// Runs `act` on the relay; `None` if a newer link has replaced this one.

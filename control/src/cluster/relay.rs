@@ -305,7 +305,7 @@ impl Relay {
         self.notify_rooms(RelayEvent::Silent);
     }
 
-    /// Messages come again.
+    /// Messages arrive again.
     pub(super) fn mark_responsive(&mut self) {
         self.is_silent = false;
         self.notify_rooms(RelayEvent::Recovered);

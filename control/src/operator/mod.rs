@@ -77,7 +77,12 @@ impl Operator {
 
     /// The status of all nodes and relays.
     pub async fn status(&self) -> Result<ClusterStatus, OperatorError> {
-        match self.ask(&NodeRequest::Status { everybody: true }).await? {
+        match self
+            .ask(&NodeRequest::Status {
+                whole_cluster: true,
+            })
+            .await?
+        {
             NodeResponse::Status(status) => Ok(*status),
             other => Err(unexpected(other)),
         }
@@ -105,7 +110,7 @@ impl Operator {
             other => return Err(unexpected(other)),
         }
         let until = tokio::time::Instant::now() + wait;
-        let (mut began, mut told) = (false, None);
+        let (mut began, mut reported) = (false, None);
         loop {
             let status = self.status().await?;
             let found = status.relays.into_iter().find(|known| known.name == *relay);
@@ -118,8 +123,8 @@ impl Operator {
                 return Ok(());
             }
             let sessions = found.load.sessions;
-            if told != Some(sessions) {
-                told = Some(sessions);
+            if reported != Some(sessions) {
+                reported = Some(sessions);
                 progress(sessions);
             }
             if tokio::time::Instant::now() >= until {

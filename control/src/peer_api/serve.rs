@@ -161,12 +161,12 @@ async fn answer(services: &Services, ask: NodeRequest) -> NodeResponse {
             let live = conferences.iter().map(|id| services.rooms.live(*id));
             NodeResponse::Live(live.collect())
         }
-        NodeRequest::Status { everybody: true } => {
-            NodeResponse::Status(Box::new(status::of_cluster(services).await))
-        }
-        NodeRequest::Status { everybody: false } => {
-            NodeResponse::Status(Box::new(status::of_node(services)))
-        }
+        NodeRequest::Status {
+            whole_cluster: true,
+        } => NodeResponse::Status(Box::new(status::of_cluster(services).await)),
+        NodeRequest::Status {
+            whole_cluster: false,
+        } => NodeResponse::Status(Box::new(status::of_node(services))),
         NodeRequest::DrainRelay { relay, by_any } => {
             match status::drain(services, &relay, by_any).await {
                 Ok(()) => NodeResponse::Done,

@@ -42,7 +42,9 @@ pub async fn of_cluster(services: &Services) -> ClusterStatus {
     for (node, life) in services.nodes.listed_with_liveness() {
         let nodes = services.nodes.clone();
         asked.spawn(async move {
-            let ask = NodeRequest::Status { everybody: false };
+            let ask = NodeRequest::Status {
+                whole_cluster: false,
+            };
             let answer = match life {
                 NodeLiveness::Dead => None,
                 _ => tokio::time::timeout(DEADLINE, nodes.ask(&node, &ask))

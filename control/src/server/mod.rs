@@ -232,7 +232,7 @@ impl Running {
         files::write(
             &self.state_file,
             format!("{state}\n").as_bytes(),
-            Readers::Everybody,
+            Readers::All,
         )
     }
 }

@@ -74,7 +74,7 @@ impl Authority {
             let pair = KeyPair::generate()?;
             let made = ca_params(now)?.self_signed(&pair)?;
             files::write(&key, pair.serialize_pem().as_bytes(), Readers::Owner)?;
-            files::write(&certificate, made.pem().as_bytes(), Readers::Everybody)?;
+            files::write(&certificate, made.pem().as_bytes(), Readers::All)?;
         }
         Self::open(folder)
     }
@@ -211,7 +211,7 @@ impl Authority {
             (&key, &pair),
         )?;
         let ca_file = out.join(CA_FILE);
-        files::write(&ca_file, ca.as_bytes(), Readers::Everybody)?;
+        files::write(&ca_file, ca.as_bytes(), Readers::All)?;
         Ok([certificate, key, ca_file])
     }
 
@@ -314,7 +314,7 @@ impl Authority {
     /// Copies the CA from one folder into another, with its key if `with_key`. Returns the files.
     pub fn copy(from: &Path, to: &Path, with_key: bool) -> Result<Vec<PathBuf>, TlsError> {
         // The key first, as in `open_or_create`.
-        let files = [(CA_KEY_FILE, Readers::Owner), (CA_FILE, Readers::Everybody)];
+        let files = [(CA_KEY_FILE, Readers::Owner), (CA_FILE, Readers::All)];
         let copied = &files[usize::from(!with_key)..];
         for (name, readers) in copied {
             files::copy(&from.join(name), &to.join(name), *readers)?;
@@ -359,7 +359,7 @@ fn write_pair(
     (key, pair): (&Path, &KeyPair),
 ) -> Result<(), TlsError> {
     files::write(key, pair.serialize_pem().as_bytes(), Readers::Owner)?;
-    files::write(certificate, pem.as_bytes(), Readers::Everybody)
+    files::write(certificate, pem.as_bytes(), Readers::All)
 }
 
 /// This machine's name, from a file of Linux; `None` elsewhere.

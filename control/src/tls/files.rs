@@ -13,7 +13,7 @@ pub enum Readers {
     /// Readable by the owner only (mode 0600).
     Owner,
     /// Readable by all users (mode 0644).
-    Everybody,
+    All,
 }
 
 /// Writes to a temporary file beside `path`, then renames it.
@@ -84,7 +84,7 @@ fn write_new(path: &Path, content: &[u8], readers: Readers) -> std::io::Result<(
         use std::os::unix::fs::OpenOptionsExt as _;
         options.mode(match readers {
             Readers::Owner => 0o600,
-            Readers::Everybody => 0o644,
+            Readers::All => 0o644,
         });
     }
     let mut file = options.open(path)?;

@@ -129,7 +129,7 @@ async fn forged_or_swapped_notes_admit_no_participant() {
     assert_eq!(
         gone.code(),
         ErrorCode::NotFound,
-        "nobody has the label that was hers"
+        "the label that she had is free"
     );
     let joined = ann.join(SLUG).await.unwrap();
     assert_eq!(joined.participants.len(), 1, "{:?}", joined.participants);
@@ -142,7 +142,7 @@ async fn forged_or_swapped_notes_admit_no_participant() {
         .iter()
         .map(|one| one.username.as_str())
         .collect();
-    assert_eq!(names, ["cem", "ann"], "Cem's own session is as it was");
+    assert_eq!(names, ["cem", "ann"], "Cem's own session has not changed");
     eventually(|| relay.closed(103)).await;
 }
 

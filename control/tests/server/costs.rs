@@ -192,7 +192,7 @@ async fn forged_handshakes_and_unauthenticated_connections() {
         hello(&connection).await.unwrap();
         held.push(connection);
     }
-    program.report("strangers who are silent", CONNECTIONS, before);
+    program.report("idle unauthenticated connections", CONNECTIONS, before);
     let mut unfinished = Vec::new();
     for connection in &held {
         for _ in 0..2 {
@@ -200,7 +200,7 @@ async fn forged_handshakes_and_unauthenticated_connections() {
         }
     }
     program.report(
-        "strangers with two unfinished requests",
+        "unauthenticated connections with two unfinished requests",
         CONNECTIONS,
         before,
     );
@@ -247,7 +247,7 @@ async fn signed_in_connections() {
         client.authenticate(&tokens[at / DEVICES]).await.unwrap();
         idle.push(client);
     }
-    program.report("people who are silent", CONNECTIONS, before);
+    program.report("idle signed-in connections", CONNECTIONS, before);
     drop(idle);
     tokio::time::sleep(Duration::from_secs(2)).await;
 
@@ -262,14 +262,14 @@ async fn signed_in_connections() {
         client.join(SLUG).await.unwrap();
         held.push(client);
     }
-    program.report("people who join", CONNECTIONS, before);
+    program.report("joined participants", CONNECTIONS, before);
     // Each mute sends an event to every device of the account; one event more than the queue holds disconnects them.
     let mutes = (EVENT_QUEUE - 3 * CONNECTIONS) / DEVICES;
     for at in 0..mutes {
         owner.done(mute(SLUG, "account0", at % 2 == 0)).await;
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
-    program.report("people who read no events", CONNECTIONS, before);
+    program.report("participants that read no events", CONNECTIONS, before);
     let mut tasks = tokio::task::JoinSet::new();
     for client in held {
         tasks.spawn(async move {
@@ -295,7 +295,7 @@ async fn signed_in_connections() {
         kept.push(done.unwrap());
     }
     program.report(
-        "and finish no requests and read no answers",
+        "participants that also finish no requests and read no responses",
         CONNECTIONS,
         before,
     );

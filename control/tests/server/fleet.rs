@@ -179,7 +179,7 @@ async fn join_in_time(client: &Client) -> wire::RoomJoined {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    panic!("nobody lets the client in");
+    panic!("no node admits the client");
 }
 
 #[tokio::test]
@@ -202,14 +202,14 @@ async fn the_welcome_lists_other_nodes() {
     let Ok(response::Kind::Welcome(welcome)) = raw_client.hello(1, 1).await else {
         panic!("a welcome");
     };
-    let mut told = welcome.nodes;
-    told.sort();
+    let mut listed = welcome.nodes;
+    listed.sort();
     let mut others: Vec<_> = nodes[1..]
         .iter()
         .map(|node| node.server.running.addr.to_string())
         .collect();
     others.sort();
-    assert_eq!(told, others);
+    assert_eq!(listed, others);
 }
 
 #[tokio::test]
@@ -240,7 +240,7 @@ async fn any_node_forwards_moderation_to_the_owner() {
     assert_eq!(
         ann.refused(kick(SLUG, "bob")).await,
         ErrorCode::NotFound,
-        "the refusal of the other node is told"
+        "the refusal of the other node is returned"
     );
 
     let delete = wire::DeleteConference {

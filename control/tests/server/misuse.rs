@@ -132,7 +132,7 @@ async fn a_flooding_client_is_throttled_then_closed_and_others_are_served() {
     let throttled = flood(&raw_client).await;
     assert!(
         (40..400).contains(&throttled),
-        "a stranger is closed after {throttled}"
+        "an unauthenticated connection is closed after {throttled}"
     );
     assert_eq!(raw_client.closed().await, 2);
     still_serves(&server).await;
@@ -324,7 +324,7 @@ async fn a_shutdown_is_announced_to_clients() {
     let TestServer { running, dir: _dir } = server;
     let shutdown = tokio::spawn(running.shutdown());
     let event::Kind::GoingAway(going) = client.event().await else {
-        panic!("not told");
+        panic!("no notice");
     };
     assert!(going.retry_after_ms > 0);
     assert_eq!(client.closed().await, 1);

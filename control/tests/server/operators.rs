@@ -161,8 +161,8 @@ async fn operator_commands_need_a_key_of_the_cluster() {
     let raw_client = Operator::new(other.dir.path(), Some(&there), Clock::System.now()).unwrap();
     let refused = raw_client.status().await.unwrap_err();
     assert!(matches!(refused, OperatorError::Node { .. }), "{refused}");
-    let nobody = tempfile::tempdir().unwrap();
-    assert!(Operator::new(nobody.path(), None, Clock::System.now()).is_err());
+    let empty = tempfile::tempdir().unwrap();
+    assert!(Operator::new(empty.path(), None, Clock::System.now()).is_err());
 }
 
 #[tokio::test]

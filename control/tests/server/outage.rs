@@ -117,7 +117,7 @@ async fn only_the_first_request_waits_for_a_hanging_store() {
     };
     tokio::time::timeout(Duration::from_secs(20), asking)
         .await
-        .expect("nobody waits");
+        .expect("no request waits");
 }
 
 #[tokio::test]

@@ -192,8 +192,8 @@ async fn a_relay_of_another_cluster_is_refused() {
             _ => None,
         }
     };
-    let nobody = server.connect(cluster::ALPN, None).await.unwrap();
-    assert_eq!(close_code(nobody).await, Some(6));
+    let without_certificate = server.connect(cluster::ALPN, None).await.unwrap();
+    assert_eq!(close_code(without_certificate).await, Some(6));
     // TLS refuses an identity of another cluster, during the handshake or at the first message.
     let other = TestServer::start().await;
     if let Ok(raw_client) = server

@@ -77,17 +77,17 @@ async fn a_join_returns_the_room_and_notifies_the_others() {
     assert_ne!(grant.uplink_key, grant.downlink_key);
     assert_eq!(bob_in.room_secret, ann_in.room_secret);
     assert_eq!(bob_in.room_secret.len(), 32);
-    let people: Vec<Participant> = bob_in
+    let users: Vec<Participant> = bob_in
         .participants
         .iter()
         .map(|p| p.try_into().unwrap())
         .collect();
-    let names: Vec<_> = people
+    let names: Vec<_> = users
         .iter()
         .map(|p| (p.username.as_str(), p.role))
         .collect();
     assert_eq!(names, [("ann", Role::Owner), ("bob", Role::Member)]);
-    assert_ne!(people[0].join_id, people[1].join_id);
+    assert_ne!(users[0].join_id, users[1].join_id);
     assert!(bob_in.revision > ann_in.revision);
     assert_eq!(bob_in.conference.unwrap().live, 2);
     let opened = relay.actions().into_iter().find_map(|action| match action {
@@ -271,7 +271,7 @@ async fn a_ban_holds_until_the_role_is_set_anew() {
     };
     assert_eq!(removed.reason(), LeaveReason::Banned);
     let event::Kind::Left(_) = ann.event().await else {
-        panic!("ann was not told");
+        panic!("ann got no notice");
     };
     assert_eq!(bob.join(SLUG).await.unwrap_err().code(), ErrorCode::Banned);
     assert_eq!(
@@ -352,7 +352,7 @@ async fn a_bye_at_the_relay_ends_the_participation() {
         .end_media(bob_in.self_sender as u16, MediaEndReason::Bye)
         .await;
     let event::Kind::Left(left) = ann.event().await else {
-        panic!("nobody left");
+        panic!("no participant left");
     };
     assert_eq!(
         (left.sender, left.reason()),
@@ -417,7 +417,7 @@ async fn participants_leave_when_their_session_ends() {
     } = room().await;
     bob.done(Kind::Logout(wire::Logout {})).await;
     let event::Kind::Left(left) = ann.event().await else {
-        panic!("nobody left");
+        panic!("no participant left");
     };
     assert_eq!(left.reason(), LeaveReason::SessionEnded);
     eventually(|| relay.closed(bob_in.self_sender as u16)).await;
@@ -437,12 +437,12 @@ async fn a_hundred_concurrent_joins_succeed_and_are_announced() {
     let ann = server.user("ann").await;
     ann.create(SLUG, Visibility::Public).await;
     let ann_in = ann.join(SLUG).await.unwrap();
-    let mut people = Vec::new();
+    let mut users = Vec::new();
     for number in 0..100 {
-        people.push(server.user(&format!("person{number}")).await);
+        users.push(server.user(&format!("person{number}")).await);
     }
     let started = std::time::Instant::now();
-    let joins: Vec<_> = people
+    let joins: Vec<_> = users
         .into_iter()
         .map(|user| tokio::spawn(async move { user.join(SLUG).await.map(|joined| (user, joined)) }))
         .collect();

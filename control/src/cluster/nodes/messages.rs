@@ -27,7 +27,7 @@ pub enum NodeRequest {
     CountLive(Vec<ConferenceId>),
     Status {
         /// True for the whole cluster, false for the receiving node alone.
-        everybody: bool,
+        whole_cluster: bool,
     },
     /// Tells a relay to drain.
     DrainRelay {
@@ -88,8 +88,8 @@ impl From<&NodeRequest> for wire::NodeRequest {
             NodeRequest::CountLive(conferences) => Kind::CountLive(wire::CountLive {
                 conference_ids: conferences.iter().map(|id| id.to_wire()).collect(),
             }),
-            NodeRequest::Status { everybody } => Kind::AskStatus(wire::AskStatus {
-                everybody: *everybody,
+            NodeRequest::Status { whole_cluster } => Kind::AskStatus(wire::AskStatus {
+                everybody: *whole_cluster,
             }),
             NodeRequest::DrainRelay { relay, by_any } => Kind::DrainRelay(wire::DrainRelay {
                 name: relay.to_string(),
@@ -149,7 +149,9 @@ impl TryFrom<wire::NodeRequest> for NodeRequest {
                 let ids = count.conference_ids.iter().map(parse);
                 Self::CountLive(ids.collect::<Result<_, _>>()?)
             }
-            Kind::AskStatus(wire::AskStatus { everybody }) => Self::Status { everybody },
+            Kind::AskStatus(wire::AskStatus { everybody }) => Self::Status {
+                whole_cluster: everybody,
+            },
             Kind::DrainRelay(wire::DrainRelay { name, by_any }) => Self::DrainRelay {
                 relay: name.parse().map_err(|_| BadField("name"))?,
                 by_any,
@@ -271,7 +273,9 @@ mod tests {
             NodeRequest::Moderate(conference, Moderation::Delete),
             NodeRequest::EndSession(account, SessionId([3; 16])),
             NodeRequest::CountLive(vec![conference, ConferenceId::new([4; 16])]),
-            NodeRequest::Status { everybody: true },
+            NodeRequest::Status {
+                whole_cluster: true,
+            },
             NodeRequest::DrainRelay {
                 relay: "berlin".parse().unwrap(),
                 by_any: true,
