@@ -1,7 +1,5 @@
 //! What user space costs for a frame and its receivers, without the kernel: `cargo bench -p confab-benches`.
 
-#![allow(missing_docs, reason = "criterion's macros make undocumented items")]
-
 use std::time::{Duration, Instant};
 
 use confab_benches::cases::Case;

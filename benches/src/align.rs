@@ -15,7 +15,7 @@ const MAX_LAG: usize = RATE as usize;
 /// Pieces below this RMS hold no speech worth comparing: −50 dB of full scale.
 const QUIET_RMS: f64 = 0.003;
 
-/// What of one recording was found in another.
+/// The match of one recording in another.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Alignment {
     /// Correlation of what was said with what was heard, 1.0 when they are the same but for their loudness. The mean
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_said_is_found_where_it_is() {
+    fn an_input_is_found_at_its_place_in_a_recording() {
         let said = noise(3 * PIECE, 1);
         let mut heard = vec![0.0; 12_345];
         heard.extend(said.iter().map(|x| x * 0.3));
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_somebody_elses_does_not_correlate() {
+    fn a_missing_or_foreign_recording_does_not_correlate() {
         let said = noise(4 * PIECE, 1);
         let other = noise(6 * PIECE, 2);
         assert!(align(&said, &other, 0).unwrap().correlation < 0.1);

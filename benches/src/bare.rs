@@ -6,13 +6,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use confab_protocol::media::downlink::HEADER_LEN;
-use confab_relay::core::transport::CHUNK;
+use confab_relay::core::CHUNK;
 use confab_relay::core::{Outgoing, SendStatus, Transport};
 use confab_relay::io::UdpDriver;
 
 use crate::load::cpu::{self, Usage};
 
-/// What to send.
 #[derive(Debug, Clone)]
 pub struct Bursts {
     /// By which address of this host.
@@ -25,7 +24,6 @@ pub struct Bursts {
     pub body: usize,
     /// Bursts a second.
     pub per_second: u32,
-    /// For how long.
     pub time: Duration,
 }
 

@@ -1,19 +1,21 @@
 //! A relay core with a room in it and no sockets, for benches: what user space costs, without the kernel.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use confab_protocol::cluster::{Action, BootId, Command, Fence, OpenMedia};
 use confab_protocol::control::ConferenceId;
-use confab_protocol::media::downlink::{Downlink, DownlinkBody};
+use confab_protocol::media::downlink::kind;
 use confab_protocol::media::uplink::UplinkBody;
 use confab_protocol::media::{AudioLevel, ConnectionId, HopKey, KeyId, SframeHeader};
-use confab_relay::core::limits::RateLimits;
-use confab_relay::core::registry::Capacity;
-use confab_relay::core::worker::WorkerConfig;
+use confab_relay::core::Capacity;
+use confab_relay::core::RateLimits;
+use confab_relay::core::WorkerConfig;
 use confab_relay::core::{
-    Counters, Crossings, Mailbox, Outgoing, Registry, SendStatus, Transport, Worker, mailbox,
+    Counters, Crossings, Outgoing, Packet, PacketPool, Registry, SendStatus, Transport, Worker,
+    mailbox,
 };
 
 const BOOT: BootId = BootId([1; 16]);
@@ -27,43 +29,63 @@ pub const SPEAKERS: usize = 64;
 /// Receive buffers of the worker.
 const BUFFERS: usize = 8192;
 
-/// Takes datagrams and looks at nothing but their number.
-#[derive(Default)]
-pub struct NullTransport {
-    /// Datagrams taken.
-    pub datagrams: u64,
+/// Receive buffers that are free when a round receives.
+const BATCH: usize = 64;
+
+/// Hands datagrams to the worker, and counts those that it sends. Only challenges are kept.
+struct BenchTransport<'a, I> {
+    incoming: I,
+    sent: &'a mut Sent,
 }
 
-impl Transport for NullTransport {
+/// What the worker sent.
+#[derive(Default)]
+struct Sent {
+    datagrams: u64,
+    /// Challenges that are not answered yet.
+    challenges: Vec<(SocketAddr, [u8; 8])>,
+}
+
+impl<'d, I: Iterator<Item = (SocketAddr, &'d Vec<u8>)>> Transport for BenchTransport<'_, I> {
+    fn receive(
+        &mut self,
+        pool: &mut PacketPool,
+        received: &mut Vec<Box<Packet>>,
+    ) -> io::Result<()> {
+        for (from, datagram) in self.incoming.by_ref() {
+            let mut packet = pool.take().expect("there are more buffers than members");
+            packet.len = datagram.len();
+            packet.data[..datagram.len()].copy_from_slice(datagram);
+            packet.from = from.into();
+            received.push(packet);
+        }
+        Ok(())
+    }
+
     fn send(&mut self, chunk: &[Outgoing<'_>]) -> SendStatus {
         std::hint::black_box(chunk);
-        self.datagrams += chunk.len() as u64;
+        self.sent.datagrams += chunk.len() as u64;
         SendStatus::All
+    }
+
+    fn reply(&mut self, reply: &Outgoing<'_>) -> SendStatus {
+        if reply.head[0] == kind::PATH_CHALLENGE
+            && let Ok(challenge) = reply.body[0].try_into()
+        {
+            self.sent.challenges.push((reply.to.remote, challenge));
+        }
+        self.send(std::slice::from_ref(reply))
     }
 }
 
-/// Keeps what is sent, to find the challenges in.
-#[derive(Default)]
-struct Kept(Vec<(SocketAddr, Vec<u8>)>);
-
-impl Transport for Kept {
-    fn send(&mut self, chunk: &[Outgoing<'_>]) -> SendStatus {
-        self.0
-            .extend(chunk.iter().map(|out| (out.to.remote, out.to_vec())));
-        SendStatus::All
-    }
-}
-
-/// One worker with one room, and its members.
+/// A worker with a room and its members.
 pub struct BenchRoom {
-    /// The worker.
-    pub worker: Worker,
-    /// The registry, for benches that change the room meanwhile.
-    pub registry: Registry,
+    worker: Worker,
+    registry: Registry,
     /// The worker's time; every frame moves it by 20 ms.
-    pub now: Instant,
-    mailbox: Mailbox,
+    now: Instant,
     members: Vec<Member>,
+    sent: Sent,
     commands: u64,
 }
 
@@ -83,6 +105,7 @@ impl BenchRoom {
         let config = WorkerConfig {
             index: 0,
             buffers: BUFFERS,
+            batch: BATCH,
             speakers: SPEAKERS,
             limits: RateLimits::default(),
             idle_timeout: Duration::from_secs(30),
@@ -96,11 +119,21 @@ impl BenchRoom {
         let counters = Arc::new(Counters::default());
         let crossings = Arc::new(Crossings::new(1, 64, BUFFERS));
         let mut room = Self {
-            worker: Worker::new(config, now, counters, crossings, HopKey::new([5; 16])),
+            worker: Worker::new(
+                config,
+                now,
+                mailbox,
+                counters,
+                crossings,
+                HopKey::new([5; 16]),
+            ),
             registry: Registry::new(BOOT, capacity, vec![post], [6; 32]),
             now,
-            mailbox,
             members: Vec::new(),
+            sent: Sent {
+                datagrams: 0,
+                challenges: Vec::with_capacity(members.into()),
+            },
             commands: 0,
         };
         for sender in 0..members {
@@ -108,9 +141,9 @@ impl BenchRoom {
             room.members.push(member);
         }
         room.publish();
-        for member in 0..room.members.len() {
-            room.prove_path(member);
-        }
+        let keep_alives = room.keep_alives();
+        room.forward(&keep_alives);
+        room.answer_challenges();
         room
     }
 
@@ -124,16 +157,22 @@ impl BenchRoom {
         self.command(Action::CloseMedia { sender });
     }
 
-    /// Lets the worker see what has changed.
+    /// Publishes the changes and has the worker carry out its commands.
     pub fn publish(&mut self) {
         self.registry.publish();
-        for command in self.mailbox.take(usize::MAX) {
-            self.worker.apply(self.now, command);
+        while self.worker.has_commands() {
+            self.forward(&[]);
         }
+    }
+
+    /// Sets how long a bundle waits for more frames.
+    pub fn set_window(&mut self, window: Duration) {
+        self.worker.set_window(window);
     }
 
     /// The next frame of each of the first `speakers` members, as datagrams.
     pub fn frames(&mut self, speakers: usize) -> Vec<Vec<u8>> {
+        self.answer_challenges();
         self.now += Duration::from_millis(20);
         self.members[..speakers]
             .iter_mut()
@@ -143,6 +182,7 @@ impl BenchRoom {
 
     /// A sign of life of each member, as datagrams.
     pub fn keep_alives(&mut self) -> Vec<Vec<u8>> {
+        self.answer_challenges();
         self.now += Duration::from_millis(20);
         let members = self.members.iter_mut();
         members
@@ -150,44 +190,54 @@ impl BenchRoom {
             .collect()
     }
 
-    /// Hands datagrams of the first members to the worker, each as a batch of its own; when `window` is over, sends all
-    /// that follows.
-    pub fn forward_one_by_one(
-        &mut self,
-        datagrams: &[Vec<u8>],
-        window: Duration,
-        transport: &mut impl Transport,
-    ) {
-        for (datagram, member) in datagrams.iter().zip(&self.members) {
-            deliver(&mut self.worker, self.now, member.address, datagram);
-            self.worker.end_batch(self.now);
+    /// Hands datagrams of the first members to the worker, each as a batch of its own, and sends what follows once
+    /// `window` is over.
+    pub fn forward_one_by_one(&mut self, datagrams: &[Vec<u8>], window: Duration) {
+        for at in 0..datagrams.len() {
+            let datagram = &datagrams[at..=at];
+            self.rounds(self.now, at, datagram, 1);
         }
-        let later = self.now + window;
-        self.worker.end_batch(later);
-        while self.worker.has_output() {
-            self.worker.transmit(later, transport);
-        }
+        self.rounds(self.now + window, 0, &[], usize::MAX);
     }
 
     /// Hands datagrams of the first members to the worker as one batch and sends all that follows.
-    pub fn forward(&mut self, datagrams: &[Vec<u8>], transport: &mut impl Transport) {
-        self.forward_of(0, datagrams, transport);
+    pub fn forward(&mut self, datagrams: &[Vec<u8>]) {
+        self.forward_of(0, datagrams);
     }
 
     /// The same with datagrams of the members from `first` on.
-    pub fn forward_of(
-        &mut self,
-        first: usize,
-        datagrams: &[Vec<u8>],
-        transport: &mut impl Transport,
-    ) {
-        for (datagram, member) in datagrams.iter().zip(&self.members[first..]) {
-            deliver(&mut self.worker, self.now, member.address, datagram);
+    pub fn forward_of(&mut self, first: usize, datagrams: &[Vec<u8>]) {
+        self.rounds(self.now, first, datagrams, usize::MAX);
+    }
+
+    /// Runs rounds, `most` at most, until nothing waits to be sent. The first one receives datagrams of the members from
+    /// `first` on.
+    fn rounds(&mut self, now: Instant, first: usize, datagrams: &[Vec<u8>], most: usize) {
+        let members = self.members[first..].iter();
+        let mut transport = BenchTransport {
+            incoming: members.map(|member| member.address).zip(datagrams),
+            sent: &mut self.sent,
+        };
+        for _ in 0..most {
+            let round = self.worker.round(now, &mut transport, |_| {});
+            round.expect("this transport does not fail");
+            if !self.worker.has_output() {
+                break;
+            }
         }
-        self.worker.end_batch(self.now);
-        while self.worker.has_output() {
-            self.worker.transmit(self.now, transport);
+    }
+
+    /// Keeps the members' paths.
+    fn answer_challenges(&mut self) {
+        let mut challenges = std::mem::take(&mut self.sent.challenges);
+        for (address, challenge) in challenges.drain(..) {
+            let known = |member: &Member| member.address == address;
+            let member = self.members.iter().position(known);
+            let member = member.expect("only members are challenged");
+            let response = self.members[member].datagram(UplinkBody::PathResponse { challenge });
+            self.forward_of(member, &[response]);
         }
+        self.sent.challenges = challenges;
     }
 
     fn open(&mut self, sender: u16) -> Member {
@@ -218,24 +268,6 @@ impl BenchRoom {
         };
         self.registry.execute(self.now, &command).connection_id
     }
-
-    fn prove_path(&mut self, member: usize) {
-        let member = &mut self.members[member];
-        let mut kept = Kept::default();
-        let hello = member.datagram(UplinkBody::KeepAlive { echo: [0; 8] });
-        deliver(&mut self.worker, self.now, member.address, &hello);
-        self.worker.transmit(self.now, &mut kept);
-        let challenge = kept
-            .0
-            .iter()
-            .find_map(|(_, datagram)| match Downlink::parse(datagram).ok()?.body {
-                DownlinkBody::PathChallenge(bytes) => Some(bytes),
-                _ => None,
-            })
-            .expect("a new address is challenged");
-        let response = member.datagram(UplinkBody::PathResponse { challenge });
-        deliver(&mut self.worker, self.now, member.address, &response);
-    }
 }
 
 impl Member {
@@ -262,12 +294,4 @@ impl Member {
             sframe: &sframe,
         })
     }
-}
-
-fn deliver(worker: &mut Worker, now: Instant, from: SocketAddr, datagram: &[u8]) {
-    let mut packet = worker.packets().take().expect("a free buffer");
-    packet.len = datagram.len();
-    packet.data[..datagram.len()].copy_from_slice(datagram);
-    packet.from = from.into();
-    worker.receive(now, packet);
 }

@@ -1,4 +1,4 @@
-//! What the relay does for each frame, piece by piece: the same pieces are timed by criterion, counted in instructions, and
+//! The relay's work for each frame, piece by piece: the same pieces are timed by criterion, counted in instructions, and
 //! watched for allocations.
 
 use std::hint::black_box;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use confab_protocol::media::{HopKey, RecordDigest, ReplayWindow};
 
-use crate::bench_room::{BenchRoom, NullTransport, SPEAKERS};
+use crate::bench_room::{BenchRoom, SPEAKERS};
 
 /// Bytes of an uplink datagram, of a downlink header's tagged part, and of a record.
 const DATAGRAM: [u8; 108] = [9; 108];
@@ -21,13 +21,13 @@ const WINDOW: Duration = Duration::from_millis(10);
 
 /// Runs a stretch of work that is to be measured.
 pub type Measure<'a> = &'a mut dyn FnMut(&mut dyn FnMut());
-/// One round of a case: prepares what is not to be measured, and has the rest measured.
+/// A round of a case: prepares without measuring, and has the rest measured.
 pub type Round = Box<dyn FnMut(Measure<'_>)>;
 
 /// A piece of work.
 #[derive(Clone, Copy)]
 pub struct Case {
-    /// What figures call it.
+    /// Its name in figures.
     pub name: &'static str,
     /// How often it is done in a round: what was measured is divided by it.
     pub times: u64,
@@ -37,7 +37,6 @@ pub struct Case {
 }
 
 impl Case {
-    /// Every case.
     pub const ALL: &'static [Self] = &[
         Self::forwarding("fan_out_1x10", 1, || fan_out(1, 10)),
         Self::forwarding("fan_out_1x100", 1, || fan_out(1, 100)),
@@ -78,7 +77,6 @@ impl Case {
         Self::ALL.iter().find(|case| case.name == name).copied()
     }
 
-    /// Makes it ready.
     pub fn start(&self) -> Round {
         (self.make)()
     }
@@ -102,73 +100,68 @@ impl Case {
     }
 }
 
-/// One frame of each speaker, forwarded to everyone else. Making the datagrams is the clients' work.
+/// A frame of each speaker, forwarded to the other members. Making the datagrams is not measured.
 fn fan_out(speakers: usize, members: u16) -> Round {
     let mut room = BenchRoom::new(members);
-    let mut transport = NullTransport::default();
     Box::new(move |measure| {
         let datagrams = room.frames(speakers);
-        measure(&mut || room.forward(&datagrams, &mut transport));
+        measure(&mut || room.forward(&datagrams));
     })
 }
 
 /// The same, but frames come one by one, wait for each other and share datagrams.
 fn bundling(speakers: usize, members: u16) -> Round {
     let mut room = BenchRoom::new(members);
-    room.worker.set_window(WINDOW);
-    let mut transport = NullTransport::default();
+    room.set_window(WINDOW);
     Box::new(move |measure| {
         let datagrams = room.frames(speakers);
-        measure(&mut || room.forward_one_by_one(&datagrams, WINDOW, &mut transport));
+        measure(&mut || room.forward_one_by_one(&datagrams, WINDOW));
     })
 }
 
-/// What the relay does to know whose a datagram is: find the session, check its tag and number; and a short answer.
+/// The relay's checks of a datagram: find the session, check tag and number; and a short answer.
 fn keep_alives(members: u16, is_churning: bool) -> Round {
     let mut room = BenchRoom::new(members);
-    let mut transport = NullTransport::default();
     let mut churn = Churn::default();
     Box::new(move |measure| {
         if is_churning {
             churn.turn(&mut room);
         }
         let datagrams = room.keep_alives();
-        measure(&mut || room.forward(&datagrams, &mut transport));
+        measure(&mut || room.forward(&datagrams));
     })
 }
 
 /// A frame to a hundred while somebody comes and somebody goes each time; publishing the change is not counted.
 fn churn() -> Round {
     let mut room = BenchRoom::new(100);
-    let mut transport = NullTransport::default();
     let mut churn = Churn::default();
     Box::new(move |measure| {
         churn.turn(&mut room);
         let datagrams = room.frames(1);
-        measure(&mut || room.forward(&datagrams, &mut transport));
+        measure(&mut || room.forward(&datagrams));
     })
 }
 
 /// Frames of those who have no place, while others of the same account have all of them.
 fn noise() -> Round {
     let mut room = BenchRoom::new(100);
-    let mut transport = NullTransport::default();
     Box::new(move |measure| {
         let datagrams = room.frames(SPEAKERS + NOISE);
         let (speech, noise) = datagrams.split_at(SPEAKERS);
-        room.forward(speech, &mut transport);
-        measure(&mut || room.forward_of(SPEAKERS, noise, &mut transport));
+        room.forward(speech);
+        measure(&mut || room.forward_of(SPEAKERS, noise));
     })
 }
 
-/// Somebody comes and goes, and the room is published.
+/// A participant joins and leaves, and the room is published.
 fn publish() -> Round {
     let mut room = BenchRoom::new(1000);
     let mut churn = Churn::default();
     Box::new(move |measure| measure(&mut || churn.turn(&mut room)))
 }
 
-/// Somebody comes and somebody goes, under a new label each time.
+/// A participant joins and another leaves, under a new label each time.
 #[derive(Default)]
 struct Churn(u16);
 

@@ -17,7 +17,7 @@ const SLUG: &str = "demo";
 const PASSWORD: &str = "only for this demo";
 
 /// Everyone, in the order in which they join. The first three speak.
-const PEOPLE: [&str; 4] = ["ann", "ben", "cem", "dee"];
+const USERS: [&str; 4] = ["ann", "ben", "cem", "dee"];
 const SPEAKERS: usize = 3;
 
 /// When each speaker's pieces begin, in seconds: they talk in turn, and over each other from 3 s to 8 s and at 12 s.
@@ -30,7 +30,7 @@ const WAV_HEADER_LEN: usize = 44;
 
 /// A listener may miss so many of a speaker's frames, in percent.
 const MAX_MISSED_PERCENT: f64 = 1.0;
-/// What was heard has to be like what was said at least so much.
+/// Smallest correlation of the recording with the input.
 const MIN_CORRELATION: f64 = 0.9;
 
 /// Where the demo finds and puts things.
@@ -47,15 +47,12 @@ pub enum DemoError {
     /// A program did not do what it should.
     #[error(transparent)]
     Fleet(#[from] FleetError),
-    /// No speech.
     #[error(transparent)]
     Speech(#[from] SpeechError),
     /// A folder or a file of the demo's own.
     #[error("cannot write {}: {error}", .file.display())]
     File {
-        /// Which.
         file: PathBuf,
-        /// Why not.
         error: std::io::Error,
     },
     /// The folder is not empty and no folder of a demo.
@@ -63,25 +60,22 @@ pub enum DemoError {
     Folder(PathBuf),
 }
 
-/// What everyone heard of everyone.
+/// Each listener's recording of each speaker.
 #[derive(Debug, Serialize)]
 pub struct Report {
     /// True when nobody missed too much of anybody.
     pub passed: bool,
-    /// "recording" or "espeak-ng".
     pub speech: &'static str,
-    /// One for each listener and speaker.
+    /// A match for each listener and speaker.
     pub pairs: Vec<Pair>,
     /// Where the recordings are: what each person said, heard, and heard of each other.
     pub recordings: PathBuf,
 }
 
-/// What one listener heard of one speaker.
+/// The recording of one speaker by one listener.
 #[derive(Debug, Serialize)]
 pub struct Pair {
-    /// Who heard.
     pub listener: String,
-    /// Who spoke.
     pub speaker: String,
     /// Frames that the speaker sent.
     pub frames_sent: u64,
@@ -109,15 +103,15 @@ pub async fn run(options: &Options, progress: impl Fn(&str)) -> Result<Report, D
     progress("starting a control server and a relay on free loopback ports");
     let fleet = Fleet::start(&options.programs, scratch.path()).await?;
     progress("registering ann, ben, cem and dee; ann opens the conference \"demo\"");
-    for name in PEOPLE {
-        fleet.people().register(name, PASSWORD).await?;
+    for name in USERS {
+        fleet.users().register(name, PASSWORD).await?;
     }
     let args = ["conference", "create", SLUG, "--title", "The demo"];
-    fleet.people().client(PEOPLE[0], &args, None).await?;
+    fleet.users().client(USERS[0], &args, None).await?;
 
     progress("all four join");
     let mut calls = Vec::new();
-    for (at, name) in PEOPLE.iter().enumerate() {
+    for (at, name) in USERS.iter().enumerate() {
         let heard = options.out.join(format!("{name}-heard.wav"));
         let each = each_folder(&options.out, name);
         let (heard, each) = (heard.to_string_lossy(), each.to_string_lossy());
@@ -128,7 +122,7 @@ pub async fn run(options: &Options, progress: impl Fn(&str)) -> Result<Report, D
             ["--in", "none"]
         };
         args.extend(input);
-        let mut call = fleet.people().join(name, &args)?;
+        let mut call = fleet.users().join(name, &args)?;
         if let Some(input) = inputs.get(at) {
             // The client wants to see what it will play before it joins.
             call.feed(&input.wav[..WAV_HEADER_LEN]);
@@ -169,7 +163,7 @@ pub async fn run(options: &Options, progress: impl Fn(&str)) -> Result<Report, D
                         left: &left[listener],
                         each: each_folder(&options.out, &call.name),
                     },
-                    &Said {
+                    &Recorded {
                         call: &calls[speaker],
                         left: &left[speaker],
                         samples: &input.samples,
@@ -215,7 +209,7 @@ impl Report {
     }
 }
 
-/// What one person says: the samples, and the WAV file that is fed to the client.
+/// A speaker's input: the samples, and the WAV file for the client.
 struct Input {
     samples: Vec<f32>,
     wav: Vec<u8>,
@@ -228,7 +222,7 @@ struct Heard<'a> {
     each: PathBuf,
 }
 
-struct Said<'a> {
+struct Recorded<'a> {
     call: &'a Call,
     left: &'a Value,
     samples: &'a [f32],
@@ -247,7 +241,7 @@ fn prepare_inputs(out: &Path, scratch: &Path) -> Result<(Vec<Input>, &'static st
             source = from;
         }
         let samples = place(&utterances, starts);
-        let file = out.join(format!("{}-said.wav", PEOPLE[number]));
+        let file = out.join(format!("{}-said.wav", USERS[number]));
         speech::write_wav(&file, &samples)?;
         let wav = fs::read(&file).map_err(|error| DemoError::File { file, error })?;
         inputs.push(Input { samples, wav });
@@ -269,7 +263,7 @@ fn place(utterances: &Utterances, starts: &[f64]) -> Vec<f32> {
     samples
 }
 
-fn compare(heard: &Heard<'_>, said: &Said<'_>) -> Result<Pair, DemoError> {
+fn compare(heard: &Heard<'_>, said: &Recorded<'_>) -> Result<Pair, DemoError> {
     let (listener, speaker) = (&heard.call.name, &said.call.name);
     let stats = speaker_stats(heard, speaker)?;
     let frames_sent = number(said.call, said.left, "frames_sent")?;

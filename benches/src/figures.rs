@@ -6,34 +6,27 @@ use std::path::Path;
 
 use serde::Serialize;
 
-/// One measured figure.
 #[derive(Debug, Clone, Serialize)]
 pub struct Figure {
     /// Its name, such as `relay.user_ns_per_receiver`.
     pub name: String,
-    /// What was measured.
     pub value: f64,
-    /// In what.
     pub unit: &'static str,
     /// How the relay sent audio, as its `--transmit` says; nothing where it sent none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transmit: Option<&'static str>,
-    /// What it should be at most or at least, as `<= 80`; nothing where it is there to compare with.
+    /// The goal, as `<= 80`; `None` for a figure that only serves as a comparison.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub goal: Option<String>,
-    /// Whether it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub met: Option<bool>,
 }
 
-/// What a figure should be.
+/// The goal of a figure.
 #[derive(Debug, Clone, Copy)]
 pub enum Goal {
-    /// At most.
     AtMost(f64),
-    /// Less than.
     Below(f64),
-    /// At least.
     AtLeast(f64),
     /// Nothing: it is there to compare with.
     None,

@@ -13,7 +13,7 @@ use crate::figures::{Figure, Goal};
 /// Rounds that are counted, and those before them that make everything warm.
 const ROUNDS: u64 = 100;
 const WARM_UP: u64 = 20;
-/// What callgrind looks for, among demangled names.
+/// Pattern of the counted functions, among demangled names.
 const COLLECTED: &str = "--toggle-collect=*instructions::collected*";
 
 /// Why nothing was counted.
@@ -22,15 +22,9 @@ pub enum CountError {
     /// Valgrind is not there.
     #[error("cannot start valgrind: {0}; `scripts/setup valgrind` installs it")]
     NoValgrind(io::Error),
-    /// It ran and failed.
+    /// Valgrind ran and failed.
     #[error("valgrind failed on {case}: {said}")]
-    Failed {
-        /// Which case.
-        case: &'static str,
-        /// What it said.
-        said: String,
-    },
-    /// A file.
+    Failed { case: &'static str, said: String },
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -63,7 +57,7 @@ pub fn run_one(name: &str) -> bool {
     true
 }
 
-/// What happens in here is counted.
+/// Callgrind counts the instructions in this function.
 #[inline(never)]
 fn collected(work: &mut dyn FnMut()) {
     work();

@@ -1,4 +1,4 @@
-//! What measures Confab from outside: the demo, its harness, and the arithmetic of what was heard.
+//! Measures Confab from outside: the demo, its harness, and the comparison of recordings.
 //!
 //! * [`speech`]: recordings of people, made ready to be spoken into a call;
 //! * [`fleet`]: the real programs, started, watched and ended;

@@ -9,7 +9,7 @@ use confab::engine::{Engine, Event, Settings};
 use confab::net::api::MediaReport;
 use confab::net::event::ServerEvent;
 use confab::net::sign_in::Access;
-use confab::net::supervisor::{Ask, Supervisor, Update};
+use confab::net::supervisor::{CallRequest, Supervisor, Update};
 use confab::net::udp::{RECEIVE_LEN, Sockets};
 use confab_protocol::control::Slug;
 use confab_voice::EncoderConfig;
@@ -30,7 +30,7 @@ pub struct Listeners {
     leave: watch::Sender<bool>,
 }
 
-/// What became of a client.
+/// The state of a client.
 #[derive(Debug, Clone, Default)]
 struct Listener {
     is_in: bool,
@@ -53,7 +53,7 @@ pub struct Return {
 
 /// A client's place in the tally.
 #[derive(Clone)]
-struct Place {
+struct TallyEntry {
     tally: Arc<Mutex<Vec<Listener>>>,
     index: usize,
 }
@@ -88,7 +88,7 @@ impl Listeners {
             let engine = Engine::new(&joined, media, settings, Instant::now());
             let engine = engine.map_err(|error| error.to_string())?;
             let sockets = Sockets::open().map_err(|error| error.to_string())?;
-            let place = Place {
+            let place = TallyEntry {
                 tally: Arc::clone(&tally),
                 index,
             };
@@ -139,7 +139,6 @@ impl Listeners {
         })
     }
 
-    /// Has everyone leave.
     pub async fn leave(mut self) {
         self.leave.send_replace(true);
         while self.tasks.join_next().await.is_some() {}
@@ -169,7 +168,7 @@ impl Listeners {
     }
 }
 
-impl Place {
+impl TallyEntry {
     fn set(&self, change: impl FnOnce(&mut Listener)) {
         if let Some(listener) = lock(&self.tally).get_mut(self.index) {
             change(listener);
@@ -193,7 +192,7 @@ async fn listen(
     mut engine: Engine,
     mut supervisor: Supervisor,
     mut sockets: Sockets,
-    place: Place,
+    place: TallyEntry,
     mut leave: watch::Receiver<bool>,
 ) {
     let mut buffer = [0; RECEIVE_LEN];
@@ -208,15 +207,15 @@ async fn listen(
                 Event::Media(MediaEvent::Rebind) => {
                     // The old sockets stay where there are no new ones.
                     let _ = sockets.rebind();
-                    supervisor.ask(Ask::NetworkChanged);
+                    supervisor.request(CallRequest::NetworkChanged);
                     engine.route_changed(Instant::now());
                 }
-                Event::Media(MediaEvent::NeedGrant) => supervisor.ask(Ask::Resume),
-                Event::Media(MediaEvent::Live) => supervisor.ask(Ask::NetworkBack),
+                Event::Media(MediaEvent::NeedGrant) => supervisor.request(CallRequest::Resume),
+                Event::Media(MediaEvent::Live) => supervisor.request(CallRequest::NetworkBack),
                 Event::Media(MediaEvent::Report {
                     connection_id,
                     alive,
-                }) => supervisor.ask(Ask::Report(MediaReport {
+                }) => supervisor.request(CallRequest::Report(MediaReport {
                     conference: engine.conference(),
                     join: engine.join_id(),
                     connection_id,
@@ -244,7 +243,7 @@ async fn listen(
         }
     }
     let (left_to, left) = oneshot::channel();
-    supervisor.ask(Ask::Leave(left_to));
+    supervisor.request(CallRequest::Leave(left_to));
     let _ = tokio::time::timeout(GOODBYE, left).await;
     engine.leave();
     while let Some(transmit) = engine.poll_transmit() {
@@ -260,7 +259,7 @@ async fn sleep_until(due: Option<Instant>) {
 }
 
 /// An error when it cannot go on.
-fn take_update(engine: &mut Engine, update: Update, place: &Place) -> Result<(), String> {
+fn take_update(engine: &mut Engine, update: Update, place: &TallyEntry) -> Result<(), String> {
     let now = Instant::now();
     match update {
         Update::Event(ServerEvent::Room(conference, event)) => {

@@ -10,7 +10,7 @@ use confab_benches::bare::{self, Bursts};
 use confab_benches::demo::{self, Options};
 use confab_benches::figures::{self, Figure};
 use confab_benches::load::network;
-use confab_benches::program::say;
+use confab_benches::program::print;
 use confab_benches::{capacity, control, instructions, peers, program, relay};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
@@ -33,12 +33,12 @@ enum Command {
         #[arg(long, value_name = "DIR", default_value = "target/demo")]
         out: PathBuf,
     },
-    /// What the relay costs, against a bare loop of system calls; a line of JSON for each figure.
+    /// The relay's costs, against a bare loop of system calls; a line of JSON for each figure.
     Relay {
         /// Folder of the programs. Default: the one of this program.
         #[arg(long, value_name = "DIR")]
         programs: Option<PathBuf>,
-        /// Where the figures go.
+        /// File for the figures.
         #[arg(long, value_name = "FILE", default_value = "target/bench/relay.json")]
         out: PathBuf,
     },
@@ -47,11 +47,11 @@ enum Command {
         /// Folder of the programs. Default: the one of this program.
         #[arg(long, value_name = "DIR")]
         programs: Option<PathBuf>,
-        /// Where the figures go.
+        /// File for the figures.
         #[arg(long, value_name = "FILE", default_value = "target/bench/peers.json")]
         out: PathBuf,
     },
-    /// What control costs: joins, log-ins, idle connections, storage, time to the first audio; a line of JSON for each figure.
+    /// Control's costs: joins, log-ins, idle connections, storage, time to the first audio; a line of JSON for each figure.
     Control {
         /// Folder of the programs. Default: the one of this program.
         #[arg(long, value_name = "DIR")]
@@ -59,13 +59,13 @@ enum Command {
         /// Users by whom storage is measured.
         #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
         users: u32,
-        /// Where the figures go.
+        /// File for the figures.
         #[arg(long, value_name = "FILE", default_value = "target/bench/control.json")]
         out: PathBuf,
     },
     /// How many instructions the relay's pieces take, by callgrind; a line of JSON for each figure.
     Instructions {
-        /// Where the figures go.
+        /// File for the figures.
         #[arg(
             long,
             value_name = "FILE",
@@ -76,10 +76,10 @@ enum Command {
     /// What a fleet for millions of people would carry and take: a day in a simulation that places rooms as control does, and
     /// arithmetic. Defaults name where they come from.
     Capacity {
-        /// What is taken as given.
+        /// The assumptions.
         #[command(flatten)]
         assumptions: capacity::Assumptions,
-        /// Where the figures go.
+        /// File for the figures.
         #[arg(
             long,
             value_name = "FILE",
@@ -87,7 +87,7 @@ enum Command {
         )]
         out: PathBuf,
     },
-    /// One piece of it, for callgrind to count.
+    /// A single case, for callgrind to count.
     #[command(hide = true)]
     CountOne {
         /// Which.
@@ -151,24 +151,24 @@ async fn run(command: Command) -> Result<bool, String> {
         Command::Demo { programs, out } => {
             let programs = programs_or_own(programs)?;
             let options = Options { programs, out };
-            let report = demo::run(&options, say)
+            let report = demo::run(&options, print)
                 .await
                 .map_err(|error| error.to_string())?;
-            say(&format!("\n{}", report.table()));
-            say(
+            print(&format!("\n{}", report.table()));
+            print(
                 "sent, received, concealed: frames of 20 ms; concealed ones were made up by the listener",
             );
-            say(
+            print(
                 "correlation: of what was said with what was heard, 1.000 when they are the same; 0.900 is asked for",
             );
-            say(&format!(
+            print(&format!(
                 "recordings and report.json: {}",
                 report.recordings.display()
             ));
             if report.passed {
-                say("PASSED: everyone heard everyone");
+                print("PASSED: everyone heard everyone");
             } else {
-                say(
+                print(
                     "FAILED: a listener missed more than 1 % of a speaker, or heard something else",
                 );
             }
@@ -176,14 +176,14 @@ async fn run(command: Command) -> Result<bool, String> {
         }
         Command::Relay { programs, out } => {
             let programs = programs_or_own(programs)?;
-            let measured = relay::figures(&programs, allocations, say)
+            let measured = relay::figures(&programs, allocations, print)
                 .await
                 .map_err(|error| error.to_string())?;
             tell(&out, &measured)
         }
         Command::Peers { programs, out } => {
             let programs = programs_or_own(programs)?;
-            let measured = peers::figures(&programs, say)
+            let measured = peers::figures(&programs, print)
                 .await
                 .map_err(|error| error.to_string())?;
             tell(&out, &measured)
@@ -194,7 +194,7 @@ async fn run(command: Command) -> Result<bool, String> {
             out,
         } => {
             let programs = programs_or_own(programs)?;
-            let measured = control::figures(&programs, users, say)
+            let measured = control::figures(&programs, users, print)
                 .await
                 .map_err(|error| error.to_string())?;
             tell(&out, &measured)
@@ -202,12 +202,12 @@ async fn run(command: Command) -> Result<bool, String> {
         Command::Instructions { out } => {
             let program = std::env::current_exe().map_err(|error| error.to_string())?;
             let counted =
-                instructions::figures(&program, say).map_err(|error| error.to_string())?;
+                instructions::figures(&program, print).map_err(|error| error.to_string())?;
             tell(&out, &counted)
         }
         Command::Capacity { assumptions, out } => {
             let report = capacity::run(&assumptions)?;
-            say(&report.table());
+            print(&report.table());
             tell(&out, &report.figures())
         }
         Command::CountOne { .. } => unreachable!("it is done before there is a runtime"),
@@ -227,7 +227,7 @@ async fn run(command: Command) -> Result<bool, String> {
                 time: Duration::from_secs(seconds),
             };
             let cost = bare::run(&bursts).map_err(|error| error.to_string())?;
-            say(&cost.as_nanos().to_string());
+            print(&cost.as_nanos().to_string());
             Ok(true)
         }
     }
@@ -242,10 +242,10 @@ fn allocations() -> usize {
 /// Shows figures and writes them down. A missed goal is no failure of the measurement.
 fn tell(out: &Path, measured: &[Figure]) -> Result<bool, String> {
     for figure in measured {
-        say(&figure.row());
+        print(&figure.row());
     }
     figures::write(out, measured).map_err(|error| error.to_string())?;
-    say(&format!("written to {}", out.display()));
+    print(&format!("written to {}", out.display()));
     Ok(true)
 }
 

@@ -35,7 +35,7 @@ use crate::load::pace;
 const PROGRAM: &str = "/usr/sbin/murmurd";
 /// The server wants to hear of a member every 30 s.
 const PING: Duration = Duration::from_secs(10);
-/// It is up by then, or not at all.
+/// Time limit of a start.
 const START_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Control messages that matter here.
@@ -48,11 +48,8 @@ mod kind {
     pub(super) const CRYPT_SETUP: u16 = 15;
 }
 
-/// A running server.
 pub struct Server {
-    /// Its process.
     pub pid: u32,
-    /// Where it listens.
     pub address: SocketAddr,
     _child: Child,
     _scratch: tempfile::TempDir,
@@ -235,7 +232,6 @@ async fn keep_alive(stream: Stream) {
     }
 }
 
-/// Speaks for everyone.
 fn speak(shared: &Shared, mut voices: Vec<Voice>, opus_len: usize, seed: u64) -> io::Result<()> {
     let mut random = SmallRng::seed_from_u64(seed);
     let mut opus = vec![0; opus_len];

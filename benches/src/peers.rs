@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::figures::{Figure, Goal, median};
 use crate::load::Shape;
 use crate::load::cpu::{self, Usage};
-use crate::load::crowd::{Crowd, Ears, Manner};
-use crate::load::metrics::{self, Told};
+use crate::load::crowd::{Crowd, Reading, TalkPattern};
+use crate::load::metrics::{self, RelayMetrics};
 use crate::load::network::Network;
 use crate::load::rig::{Rig, RigError};
 use crate::load::target::LoadError;
@@ -18,7 +18,7 @@ use crate::relay::SFRAME_LEN;
 const PAIRS: usize = 7;
 /// Time of one measurement.
 const TIME: Duration = Duration::from_secs(3);
-/// What is not counted before it.
+/// Time that is not counted, before it.
 const WARM_UP: Duration = Duration::from_millis(500);
 /// 100 people, 10 of whom speak at random phases.
 const SHAPE: Shape = Shape {
@@ -107,7 +107,7 @@ struct Ours {
     crowd: Crowd,
     way: &'static str,
     window: (&'static str, &'static str, f64),
-    /// What a frame cost, in seconds, in each pair.
+    /// Seconds per frame, in each pair.
     costs: Vec<f64>,
 }
 
@@ -134,25 +134,29 @@ impl Ours {
         })
     }
 
-    /// Nobody hears what is sent, so the relay stops after a while: new sessions take the place of those before.
+    /// The datagrams are not answered, so the relay stops sending after a while: new sessions replace those before.
     async fn renew_crowd(&mut self) -> Result<(), RigError> {
         let before = std::mem::replace(&mut self.crowd, Self::crowd(&self.rig).await?);
         Ok(before.end()?)
     }
 
     async fn crowd(rig: &Rig) -> Result<Crowd, RigError> {
-        let speech = Manner {
+        let speech = TalkPattern {
             speakers: SHAPE.speakers,
             sframe_len: SFRAME_LEN,
             seed: 1,
             sockets: SOCKETS,
-            ears: Ears::Shut,
+            reading: Reading::Dropped,
         };
         Ok(Crowd::start(rig.open(SHAPE, 0).await?, speech)?)
     }
 
-    /// What of its datagrams has arrived, and what of them went by the packet socket.
-    fn shares(&self, after: &(Told, Delivery), before: &(Told, Delivery)) -> Vec<Figure> {
+    /// Share of its datagrams that arrived, and of those that went by the packet socket.
+    fn shares(
+        &self,
+        after: &(RelayMetrics, Delivery),
+        before: &(RelayMetrics, Delivery),
+    ) -> Vec<Figure> {
         let (window, _, _) = self.window;
         let sent = after.1.sent - before.1.sent;
         let frames = after.0.grown(&before.0, "datagrams_out_by_packet");
@@ -186,9 +190,9 @@ impl Ours {
     }
 }
 
-/// What was sent and what has arrived so far.
+/// Counts of sent and arrived frames so far.
 struct Counts {
-    relays: Vec<(Told, Delivery)>,
+    relays: Vec<(RelayMetrics, Delivery)>,
     peer: Delivery,
 }
 

@@ -1,4 +1,4 @@
-//! What both programs of this crate do alike, whatever they measure.
+//! Code that both programs of this crate share.
 
 use std::future::Future;
 use std::io;
@@ -20,19 +20,19 @@ pub fn run<E: ToString>(name: &str, work: impl Future<Output = Result<bool, E>>)
         Ok(true) => 0,
         Ok(false) => 1,
         Err(error) => {
-            complain(&format!("{name}: {error}"));
+            print_error(&format!("{name}: {error}"));
             1
         }
     }
 }
 
 /// Writes text to standard output, without waiting for the reader.
-pub fn say(text: &str) {
+pub fn print(text: &str) {
     out().put(Class::Answer, Form::Text, text);
 }
 
 /// Writes a line to standard error.
-pub fn complain(text: &str) {
+pub fn print_error(text: &str) {
     err().put(Class::Answer, Form::Text, text);
 }
 

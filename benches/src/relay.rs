@@ -1,18 +1,18 @@
-//! What the relay costs, with the real program and real sockets, in each way of sending that there is, held against the
+//! The relay's costs, with the real program and real sockets, in each way of sending that there is, held against the
 //! goals.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::bench_room::{BenchRoom, NullTransport};
+use crate::bench_room::BenchRoom;
 use crate::cases::Case;
 use crate::figures::{Figure, Goal, median};
 use crate::load::Shape;
 use crate::load::climb::Climb;
 use crate::load::cores::{Cores, Placement};
 use crate::load::cpu::{self, Usage};
-use crate::load::crowd::{Crowd, Ears, Manner};
+use crate::load::crowd::{Crowd, Reading, TalkPattern};
 use crate::load::network::Network;
 use crate::load::ramp::{Limits, Ramp};
 use crate::load::rig::{Rig, RigError};
@@ -23,7 +23,7 @@ use crate::load::target::{LoadError, Target};
 const PAIRS: usize = 7;
 /// Time of one measurement.
 const TIME: Duration = Duration::from_secs(3);
-/// What is not counted before it.
+/// Time that is not counted, before it.
 const WARM_UP: Duration = Duration::from_millis(500);
 /// Bytes of SFrame: 24 kbit/s in frames of 20 ms, with header and AEAD tag.
 pub const SFRAME_LEN: usize = 85;
@@ -32,7 +32,7 @@ const RECORD_HEADER: usize = 5;
 /// Rooms with which the search for the knee begins, and those with which it would end.
 const TRIAL_ROOMS: u32 = 100;
 const MAX_ROOMS: u32 = 5000;
-/// What one worker holds is what it holds within these limits.
+/// A worker's capacity is measured within these limits.
 const KNEE: Limits = Limits {
     loss: 0.005,
     latency: Duration::from_millis(20),
@@ -69,11 +69,10 @@ pub async fn figures(
 /// User space for one receiver of a room of 1000, tag included, nothing sent.
 fn user_time() -> Figure {
     let mut room = BenchRoom::new(1000);
-    let mut transport = NullTransport::default();
     let rounds = (0..2000).map(|_| {
         let frames = room.frames(1);
         let start = Instant::now();
-        room.forward(&frames, &mut transport);
+        room.forward(&frames);
         start.elapsed().as_secs_f64() * 1e9 / 999.0
     });
     let value = median(rounds.collect());
@@ -85,7 +84,7 @@ fn user_time() -> Figure {
     )
 }
 
-/// What the relay's core allocates for a packet that it forwards, once it is under way.
+/// Allocations of the relay's core for a forwarded packet, after warm-up.
 fn allocations_per_packet(allocations: fn() -> usize) -> Figure {
     let (mut counted, mut packets) = (0, 0);
     for case in Case::ALL.iter().filter(|case| case.forwards) {
@@ -123,7 +122,7 @@ async fn against_sendmmsg(network: &Network, programs: &Path) -> Result<Vec<Figu
     for _ in 0..PAIRS {
         for (_, rig, costs) in &mut relays {
             // Who hears nothing is not sent to for long: the sessions of the pair before make way for new ones.
-            let crowd = Crowd::start(rig.open(shape, 0).await?, manner(1, Ears::Shut))?;
+            let crowd = Crowd::start(rig.open(shape, 0).await?, pattern(1, Reading::Dropped))?;
             tokio::time::sleep(WARM_UP).await;
             let before = (Usage::now(rig.pid)?, crowd.counts().frames_sent);
             tokio::time::sleep(TIME).await;
@@ -215,7 +214,7 @@ async fn frames_per_datagram(network: &Network, programs: &Path) -> Result<Figur
     ];
     let rig = Rig::start(network, programs, &window).await?;
     let sessions = rig.open(shape, 0).await?;
-    let crowd = Crowd::start(sessions, manner(10, Ears::Open))?;
+    let crowd = Crowd::start(sessions, pattern(10, Reading::Checked))?;
     tokio::time::sleep(WARM_UP).await;
     let before = crowd.counts();
     tokio::time::sleep(TIME).await;
@@ -313,7 +312,8 @@ async fn latency_by(
     let rig = Rig::start_on(Some(cores), network, programs, &flags).await?;
     let target = Target::Own(Box::new(rig));
     let few = target.open(shape(TRIAL_ROOMS), 0).await?;
-    let mut crowd = tokio::task::block_in_place(|| Crowd::start(few, manner(1, Ears::Open)))?;
+    let mut crowd =
+        tokio::task::block_in_place(|| Crowd::start(few, pattern(1, Reading::Checked)))?;
     let climb = Climb {
         from: shape(TRIAL_ROOMS),
         ramp: Ramp::new(1.25, MAX_ROOMS, KNEE),
@@ -344,7 +344,8 @@ async fn latency_by(
 /// Windows of a load that stays as it is.
 async fn windows_of(target: &Target, shape: Shape) -> Result<Vec<Measured>, LoadError> {
     let sessions = target.open(shape, 0).await?;
-    let crowd = tokio::task::block_in_place(|| Crowd::start(sessions, manner(1, Ears::Open)))?;
+    let crowd =
+        tokio::task::block_in_place(|| Crowd::start(sessions, pattern(1, Reading::Checked)))?;
     tokio::time::sleep(WARM_UP).await;
     let mut windows = Vec::new();
     for _ in 0..PAIRS {
@@ -363,12 +364,12 @@ async fn memory(network: &Network, programs: &Path) -> Result<Figure, RigError> 
     };
     let rig = Rig::start(network, programs, &["--workers", "1"]).await?;
     let few = rig.open(shape(100), 0).await?;
-    let crowd = Crowd::start(few, manner(0, Ears::Shut))?;
+    let crowd = Crowd::start(few, pattern(0, Reading::Dropped))?;
     tokio::time::sleep(WARM_UP).await;
     let before = cpu::resident(rig.pid)?;
     let many = rig.open(shape(2000), 100).await?;
     let sessions = many.len() as f64;
-    let more = Crowd::start(many, manner(0, Ears::Shut))?;
+    let more = Crowd::start(many, pattern(0, Reading::Dropped))?;
     tokio::time::sleep(WARM_UP).await;
     let after = cpu::resident(rig.pid)?;
     drop((crowd, more));
@@ -413,9 +414,9 @@ async fn two_workers(network: &Network, programs: &Path) -> Result<Figure, RigEr
 /// Seconds of processor time for a delivered frame. The sessions of the measurement before make way for new ones.
 async fn cost_of_frame(rig: &Rig, shape: Shape, pair: usize) -> Result<f64, RigError> {
     let sessions = rig.open(shape, 0).await?;
-    let speech = Manner {
+    let speech = TalkPattern {
         seed: pair as u64,
-        ..manner(shape.speakers, Ears::Shut)
+        ..pattern(shape.speakers, Reading::Dropped)
     };
     let crowd = Crowd::start(sessions, speech)?;
     tokio::time::sleep(WARM_UP).await;
@@ -428,13 +429,13 @@ async fn cost_of_frame(rig: &Rig, shape: Shape, pair: usize) -> Result<f64, RigE
 }
 
 /// How every crowd here speaks.
-fn manner(speakers: u16, ears: Ears) -> Manner {
-    Manner {
+fn pattern(speakers: u16, reading: Reading) -> TalkPattern {
+    TalkPattern {
         speakers,
         sframe_len: SFRAME_LEN,
         seed: 1,
         sockets: SOCKETS,
-        ears,
+        reading,
     }
 }
 

@@ -58,18 +58,13 @@ pub enum SpeechError {
     NoSource(String),
     /// A file is not what it should be.
     #[error("cannot use {}: {error}", .file.display())]
-    File {
-        /// Which.
-        file: PathBuf,
-        /// Why not.
-        error: String,
-    },
+    File { file: PathBuf, error: String },
 }
 
-/// What one person says: pieces of mono speech at [`RATE`], ±1.0.
+/// A speaker's input: pieces of mono speech at [`RATE`], ±1.0.
 pub type Utterances = Vec<Vec<f32>>;
 
-/// What the `number`th of three people says, and where it is from. `scratch` is a folder for what has to be synthesised.
+/// The speech of the `number`th of three speakers, and its source. `scratch` is a folder for synthesised speech.
 pub fn voice(number: usize, scratch: &Path) -> Result<(Utterances, &'static str), SpeechError> {
     let voice = &VOICES[number % VOICES.len()];
     let files: Option<Vec<PathBuf>> = voice.recordings.iter().map(|name| find(name)).collect();

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn one_voice_of_many_is_missed_for_itself() {
+    fn a_missing_tone_among_several_is_found() {
         let tones = [(300, 0.0..0.0), (500, 1.5..1.6), (700, 0.0..0.0)];
         let samples = recording(3.0, &tones);
         for (hertz, missing) in [(300, 0), (500, 1), (700, 0)] {

@@ -78,7 +78,7 @@ async fn a_revoked_session_is_over() {
     stage.register("ann").await;
     stage
         .fleet
-        .people()
+        .users()
         .client("elsewhere", &["login", "ann"], Some(PASSWORD))
         .await
         .unwrap();

@@ -24,7 +24,7 @@ async fn three_people_hear_each_other_and_a_mute_and_a_kick_hold() {
             "--stats-every",
             "200ms",
         ];
-        let mut call = stage.fleet.people().join(name, &args).unwrap();
+        let mut call = stage.fleet.users().join(name, &args).unwrap();
         call.wait_until("media", |event| event["state"] == "live")
             .await
             .unwrap();

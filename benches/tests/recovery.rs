@@ -31,7 +31,7 @@ async fn talking(stage: &Stage) -> [Call; 2] {
             "--stats-every",
             "200ms",
         ];
-        stage.fleet.people().join(name, &args).unwrap()
+        stage.fleet.users().join(name, &args).unwrap()
     };
     let mut calls = ["ann", "ben"].map(join);
     for call in &mut calls {

@@ -1,4 +1,4 @@
-//! What a command ends with when it fails: one line for the person, one code for a script.
+//! The failure of a command: one line for the person, one code for a script.
 
 use confab_console::WriteError;
 use confab_protocol::control::{ErrorCode, NameError, Refusal};
@@ -12,7 +12,6 @@ use crate::store::StoreError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// All was done.
     Done = 0,
     /// Anything that has no code of its own.
     Other = 1,
@@ -34,7 +33,6 @@ pub enum Exit {
     Output = 9,
     /// A command other than `join` was ended by SIGHUP.
     HungUp = 129,
-    /// Ended by Ctrl-C.
     Interrupted = 130,
     /// A command other than `join` was ended by SIGTERM.
     Terminated = 143,
@@ -44,7 +42,7 @@ pub enum Exit {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
-    /// What the program ends with.
+    /// The program's exit code.
     pub exit: Exit,
     /// For programs; lower case, words joined by `_`.
     pub code: String,
@@ -182,7 +180,7 @@ impl From<AudioError> for Failure {
     fn from(error: AudioError) -> Self {
         match error {
             AudioError::Taken { .. } => Self::usage(error.to_string()),
-            AudioError::NobodyListens => Self::new(Exit::Output, "output", error.to_string()),
+            AudioError::NoReader => Self::new(Exit::Output, "output", error.to_string()),
             error => Self::new(Exit::Audio, "audio", error.to_string()),
         }
     }

@@ -12,10 +12,10 @@ use crate::net::{Fingerprint, Server};
 #[derive(Debug, Parser)]
 #[command(name = "confab", version, max_term_width = 110)]
 pub struct Flags {
-    /// What holds for every command.
+    /// Options of every command.
     #[command(flatten)]
     pub common: Common,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -39,8 +39,8 @@ pub struct Common {
     pub ca: Option<PathBuf>,
 
     /// Trust the server only under the authority with this fingerprint, as it prints at its start; it is remembered, in place
-    /// of what was known of the server before. Default: what is remembered of the server; at the first `register` or `login`
-    /// a public authority, or else what the person says who is asked.
+    /// of an earlier one. Default: the remembered authority of the server; at the first `register` or `login`
+    /// a public authority, or else the person is asked.
     #[arg(
         long,
         global = true,
@@ -49,7 +49,7 @@ pub struct Common {
     )]
     pub fingerprint: Option<Fingerprint>,
 
-    /// Where sessions and known servers are kept. Default: confab in $XDG_CONFIG_HOME, or in ~/.config.
+    /// Directory of sessions and known servers. Default: confab in $XDG_CONFIG_HOME, or in ~/.config.
     #[arg(long, global = true, env = "CONFAB_CONFIG_DIR", value_name = "DIR")]
     pub config_dir: Option<PathBuf>,
 
@@ -57,7 +57,7 @@ pub struct Common {
     #[arg(long, global = true)]
     pub json: bool,
 
-    /// Log to standard error what happens underneath; twice for more. Never holds a secret or an address.
+    /// Log details to standard error; twice for more. The log never has a secret or an address.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }
@@ -81,10 +81,10 @@ pub enum Command {
     /// The account's data.
     #[command(subcommand)]
     Account(Account),
-    /// Conferences: create them, look at them, decide who may do what.
+    /// Create, show and moderate conferences.
     #[command(subcommand)]
     Conference(Conference),
-    /// Go into a conference's room and talk.
+    /// Join a conference's room and talk.
     Join(Box<Join>),
 }
 
@@ -97,11 +97,11 @@ pub struct PasswordFlags {
     pub password_stdin: bool,
 }
 
-/// What to do with a server of which nothing is known.
+/// Trust in an unknown server.
 #[derive(Debug, Clone, Args)]
 pub struct FirstSight {
     /// Take the authority that a server shows when it is seen for the first time, without a question, and remember it.
-    /// Whoever is in between at that moment is trusted too: use --fingerprint wherever it is known.
+    /// An attacker on the path at that moment is trusted too: use --fingerprint wherever it is known.
     #[arg(
         long,
         env = "CONFAB_TRUST_FIRST_SIGHT",
@@ -121,7 +121,7 @@ pub struct Register {
     /// Day of birth.
     #[arg(long, value_name = "YYYY-MM-DD")]
     pub birthday: String,
-    /// What this session is called in the list of sessions, up to 64 characters.
+    /// Name of this session in the list of sessions, up to 64 characters.
     #[arg(long, default_value_t = default_device(), value_name = "TEXT")]
     pub device: String,
     /// A server that was never seen before.
@@ -137,7 +137,7 @@ pub struct Register {
 pub struct Login {
     /// Name or e-mail address.
     pub name: String,
-    /// What this session is called in the list of sessions, up to 64 characters.
+    /// Name of this session in the list of sessions, up to 64 characters.
     #[arg(long, default_value_t = default_device(), value_name = "TEXT")]
     pub device: String,
     /// A server that was never seen before.
@@ -176,58 +176,58 @@ pub enum Conference {
     Create {
         /// Its name in the service: 3 to 64 letters, digits and '-'.
         slug: Slug,
-        /// What it is about, 1 to 100 characters. Default: the slug.
+        /// The title, 1 to 100 characters. Default: the slug.
         #[arg(long)]
         title: Option<Title>,
-        /// Only those who are invited may join. Default: everybody with an account.
+        /// Only invited accounts may join. Default: every account.
         #[arg(long)]
         invite_only: bool,
-        /// Where its voice is to be relayed, as the server's operator calls it. Default: near the first who comes.
+        /// Region of the relay, as the server's operator names it. Default: that of the first participant.
         #[arg(long, value_name = "NAME")]
         region: Option<Region>,
     },
-    /// Show the conferences of which one is a member.
+    /// Show the conferences of which the account is a member.
     List,
     /// Show a conference.
     Info {
-        /// Which.
+        /// The conference's slug.
         slug: Slug,
     },
-    /// Show who is a member.
+    /// Show the members of a conference.
     Members {
-        /// Of which conference.
+        /// The conference's slug.
         slug: Slug,
     },
     /// Delete a conference; its room closes.
     Delete {
-        /// Which.
+        /// The conference's slug.
         slug: Slug,
     },
-    /// Give the membership up.
+    /// End the account's membership.
     Leave {
-        /// Of which conference.
+        /// The conference's slug.
         slug: Slug,
     },
-    /// Make somebody a member.
+    /// Make an account a member.
     Invite {
         /// The member.
         #[command(flatten)]
         member: MemberOf,
-        /// May hear and not speak.
+        /// The member may hear and not speak.
         #[arg(long)]
         listener: bool,
     },
-    /// Send somebody out of the room; coming back is allowed.
+    /// Remove a participant from the room; the participant may join again.
     Kick(MemberOf),
-    /// Send somebody out of the room and keep them out.
+    /// Remove a participant from the room, and refuse further joins.
     Ban(MemberOf),
-    /// Lift a ban: a member again.
+    /// Lift a ban: the account is a member again.
     Unban(MemberOf),
-    /// Let nobody hear somebody.
+    /// Mute a member: other participants do not hear it.
     Mute(MemberOf),
     /// Lift a mute.
     Unmute(MemberOf),
-    /// Change what somebody may do.
+    /// Change a member's role.
     Role {
         /// The member.
         #[command(flatten)]
@@ -240,9 +240,9 @@ pub enum Conference {
 /// A member of a conference.
 #[derive(Debug, Args)]
 pub struct MemberOf {
-    /// Of which conference.
+    /// The conference's slug.
     pub slug: Slug,
-    /// Who.
+    /// The member's username.
     pub user: String,
 }
 
@@ -263,22 +263,22 @@ pub struct Join {
     /// The conference.
     pub slug: Slug,
 
-    /// What to say: a WAV file of any rate and number of channels, `-` for a WAV stream on standard input, or `none`.
+    /// The input: a WAV file of any rate and number of channels, `-` for a WAV stream on standard input, or `none`.
     /// Default: the microphone; none in a build without the feature `device`.
     #[arg(long = "in", value_name = "FILE.wav|-|none", conflicts_with = "tone")]
     pub input: Option<String>,
 
-    /// Say a sine of this frequency, 20 to 20000 Hz.
+    /// Send a sine of this frequency, 20 to 20000 Hz.
     #[arg(long, value_name = "HZ", value_parser = parse_hertz)]
     pub tone: Option<f32>,
 
-    /// Where to write what is heard: a WAV file that is not there yet (48 kHz, 16 bit, mono; RF64 beyond 4 GiB), `-` for a
+    /// The output: a WAV file that does not exist yet (48 kHz, 16 bit, mono; RF64 beyond 4 GiB), `-` for a
     /// WAV stream on standard output (events then go to standard error), or `none`. Default: the speakers; none in a build
     /// without the feature `device`.
     #[arg(long = "out", value_name = "FILE.wav|-|none")]
     pub output: Option<String>,
 
-    /// Write over the file of --out if it is there already; what it holds is lost.
+    /// Replace the file of --out if it exists; its content is lost.
     #[arg(long, requires = "output")]
     pub overwrite: bool,
 
@@ -308,12 +308,12 @@ pub struct Join {
     #[arg(long, value_name = "SECONDS", value_parser = parse_unix_seconds)]
     pub start_at: Option<f64>,
 
-    /// Where one is, as the server's operator calls it: the relay of a room that begins is chosen by it. Default: where
+    /// The participant's region, as the server's operator names it: it decides the relay of a room that begins. Default: where
     /// the control node is that answers first.
     #[arg(long, value_name = "NAME")]
     pub region: Option<Region>,
 
-    /// Bits a second of one's own voice, 6000 to 128000. More is clearer and costs everybody's download.
+    /// Bits a second of the sent voice, 6000 to 128000. More is clearer, and costs every participant's download.
     #[arg(long, default_value_t = 24_000, value_name = "BITS", value_parser = clap::value_parser!(u32).range(6_000..=128_000))]
     pub bitrate: u32,
 

@@ -6,7 +6,7 @@
 //! * [`net`]: QUIC to control, UDP to the relay;
 //! * [`engine`]: a participation in a room, without I/O;
 //! * [`audio`]: where sound comes from and goes to;
-//! * [`output`]: what is said, to a person or to a program;
+//! * [`output`]: reports, to a person or to a program; `stderr`: lines beside them;
 //! * [`failure`]: what a command ends with when it fails.
 
 #![forbid(unsafe_code)]
@@ -21,4 +21,5 @@ mod late_stdin;
 pub mod net;
 pub mod output;
 mod random;
+mod stderr;
 pub mod store;

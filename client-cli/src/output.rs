@@ -1,4 +1,4 @@
-//! What is said: a line for a person, or a JSON object for a program.
+//! What the program prints: a line for a person, or a JSON object for a program.
 //!
 //! Names, titles, reasons and the server's messages were written by others, and a server may be hostile. All of it is escaped
 //! by the console on its way out, so that no character of it commands a terminal or looks like something else.
@@ -11,26 +11,26 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 
-/// Something to say. Its JSON form has the field `event`.
-pub trait Say: Serialize {
-    /// For a person, where it is one line; `None` when only a program wants to know. A line break in it is shown as an
+/// A report that can be printed. Its JSON form has the field `event`.
+pub trait Printed: Serialize {
+    /// The line for a person; `None` when only a program needs it. A line break in it is shown as an
     /// escape.
     fn text(&self) -> Option<String> {
         None
     }
 
-    /// For a person, line by line.
+    /// The lines for a person.
     fn lines(&self) -> Vec<String> {
         self.text().into_iter().collect()
     }
 
-    /// Whether it may be dropped.
+    /// [`Class::Event`] may be dropped when the reader is slow.
     fn class(&self) -> Class {
         Class::Answer
     }
 }
 
-/// Where it is said.
+/// The output that reports go to.
 #[derive(Debug, Clone, Copy)]
 pub struct Output {
     json: bool,
@@ -38,7 +38,6 @@ pub struct Output {
 }
 
 impl Output {
-    /// To standard output.
     pub fn stdout(json: bool) -> Self {
         let to = confab_console::out();
         Self { json, to }
@@ -50,26 +49,25 @@ impl Output {
         Self { json, to }
     }
 
-    /// Says it.
-    pub fn say(&self, what: &impl Say) {
+    pub fn print(&self, report: &impl Printed) {
         if self.json {
-            let line = serde_json::to_string(what)
+            let line = serde_json::to_string(report)
                 .expect("what is said is made of strings, numbers and lists");
-            self.to.put(what.class(), Form::Json, &line);
+            self.to.put(report.class(), Form::Json, &line);
             return;
         }
-        let lines = what.lines();
+        let lines = report.lines();
         // Line by line, so that a line break in what others wrote makes no line.
         let lines: Vec<_> = lines.iter().map(|line| escape::line(line)).collect();
         if !lines.is_empty() {
-            self.to.put(what.class(), Form::Text, &lines.join("\n"));
+            self.to.put(report.class(), Form::Text, &lines.join("\n"));
         }
     }
 
     /// Reports why a command failed, in one line. As text always on standard error.
     pub fn fail(&self, failure: &Failure) {
         if self.json {
-            self.say(&ErrorSaid {
+            self.print(&ErrorReport {
                 event: "error",
                 code: &failure.code,
                 exit_code: failure.exit as u8,
@@ -101,20 +99,15 @@ impl Output {
     }
 }
 
-/// Writes a line for the person on standard error, in every output format.
-pub fn say_to_person(line: &str) {
-    confab_console::err().put(Class::Event, Form::Text, &escape::line(line));
-}
-
 #[derive(Serialize)]
-struct ErrorSaid<'a> {
+struct ErrorReport<'a> {
     event: &'static str,
     code: &'a str,
     exit_code: u8,
     message: &'a str,
 }
 
-impl Say for ErrorSaid<'_> {
+impl Printed for ErrorReport<'_> {
     fn text(&self) -> Option<String> {
         Some(self.message.to_owned())
     }

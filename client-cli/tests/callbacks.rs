@@ -1,13 +1,13 @@
-//! What runs in a sound card's thread allocates nothing, whatever the call does meanwhile.
+//! The callbacks of a sound card's thread allocate nothing, whatever the call does meanwhile.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::alloc::System;
 use std::time::{Duration, Instant};
 
-use confab::audio::device::bell::bell;
 use confab::audio::device::fault::Fault;
 use confab::audio::device::pipe;
+use confab::audio::device::wakeup::wakeup;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -15,11 +15,11 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const PERIOD: Duration = Duration::from_millis(10);
 
-/// One test, so that no other thread allocates at the same time.
+/// A single test, so that no other thread allocates at the same time.
 #[tokio::test]
 async fn no_callback_allocates_whether_the_call_reads_or_stands_still() {
-    let (ringer, bell) = bell().unwrap();
-    let (mut microphone, mut heard) = pipe::capture(48_000, 8, ringer);
+    let (wake_sender, wake_receiver) = wakeup().unwrap();
+    let (mut microphone, mut heard) = pipe::capture(48_000, 8, wake_sender);
     let (mut speakers, mut played) = pipe::playback(44_100, 2);
     let (shared, start) = (microphone.shared(), Instant::now());
     let mut blocks = Vec::with_capacity(480 * 4000);
@@ -34,7 +34,7 @@ async fn no_callback_allocates_whether_the_call_reads_or_stands_still() {
         // The device stands still for 4 s once, and the call for 20 s.
         let gap = if n > 3500 { 400 } else { 0 };
         let at = start + PERIOD * (n + gap);
-        microphone.hear(at, PERIOD, &input, |s| f32::from(s) / 32_768.0);
+        microphone.write_captured(at, PERIOD, &input, |s| f32::from(s) / 32_768.0);
         speakers.play(at, &mut output, |s| ((s + 1.0) * 127.0) as u8);
         shared.faults.add(Fault::Xrun);
         if !(1000..3000).contains(&n) {
@@ -51,5 +51,5 @@ async fn no_callback_allocates_whether_the_call_reads_or_stands_still() {
     assert!(blocks.len() > 480 * 1000, "it heard something");
     assert!(output[0] > 150, "it played something");
     assert_eq!(shared.faults.get(Fault::Xrun), 4000);
-    bell.rung().await;
+    wake_receiver.woken().await;
 }

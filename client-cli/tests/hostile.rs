@@ -84,7 +84,7 @@ const COMMANDS: [&[&str]; 8] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_server_says_is_shown_as_escapes() {
+async fn control_characters_of_a_server_are_printed_as_escapes() {
     let (client, server, name) = logged_in().await;
     server.answers(hostile);
     for command in COMMANDS {

@@ -1,4 +1,4 @@
-//! Whom the real client trusts with a token, a password, a device cookie or a hello.
+//! Tests: to which servers the real client sends a token, a password, a device cookie or a hello.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]

@@ -16,13 +16,11 @@ const RETRY: Duration = Duration::from_millis(500);
 /// Interval at which an idle channel checks that its pipe still has a reader.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Standard output.
 pub fn out() -> &'static Channel {
     static OUT: LazyLock<Channel> = LazyLock::new(|| Channel::start(Descriptor::Stdout));
     &OUT
 }
 
-/// Standard error.
 pub fn err() -> &'static Channel {
     static ERR: LazyLock<Channel> = LazyLock::new(|| Channel::start(Descriptor::Stderr));
     &ERR

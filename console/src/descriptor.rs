@@ -10,18 +10,15 @@ use crate::os;
 /// Time between two attempts where `poll(2)` cannot wait.
 pub(crate) const PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 
-/// A descriptor.
 #[derive(Debug)]
 pub(crate) enum Descriptor {
     Stdout,
     Stderr,
-    /// For tests.
     #[cfg(all(test, unix))]
     Owned(std::os::fd::OwnedFd),
 }
 
 impl Descriptor {
-    /// Name for messages.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Stdout => "standard output",

@@ -1,4 +1,4 @@
-//! Escaping of all output. Every line that a program writes passes one of these functions, so text from other people cannot
+//! Escaping of all output. Every line that a program writes passes one of these functions, so foreign text cannot
 //! control a terminal or forge a log line. [`confab_protocol::control::text`] decides which characters are shown.
 
 use std::borrow::Cow;

@@ -62,8 +62,8 @@ mod unix {
         unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     }
 
-    /// Unblocks the signals that end a program, for this thread and those that it starts from now on. Whoever started the
-    /// program may have blocked them, as thread pools do, and the mask is inherited.
+    /// Unblocks the signals that end a program, for this thread and those that it starts from now on. The parent
+    /// process may have blocked them, as thread pools do, and the mask is inherited.
     pub(crate) fn unblock_signals() {
         // SAFETY: the set is local and initialized by `sigemptyset`; only the mask of this thread changes.
         unsafe {

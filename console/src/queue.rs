@@ -39,7 +39,6 @@ pub(crate) struct Line {
 /// Makes the line that tells how many lines of a class were dropped.
 pub(crate) type Note = fn(Class, Form, u64) -> String;
 
-/// The queue.
 pub(crate) struct Queue {
     lines: VecDeque<Line>,
     bytes: usize,

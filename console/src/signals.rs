@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-/// A handled signal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Signal {
     /// Ctrl-C, or SIGINT.
@@ -36,11 +35,9 @@ pub struct Plan {
 pub enum Hangup {
     /// Requests the end, unless it was ignored when the program started (`nohup`).
     Ends,
-    /// Requests a reload.
     Reloads,
 }
 
-/// Receives signals.
 #[derive(Debug)]
 pub struct Signals {
     heard: mpsc::UnboundedReceiver<Signal>,

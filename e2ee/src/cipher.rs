@@ -28,19 +28,19 @@ pub enum SealError {
 /// Why a frame was not opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// It is no SFrame.
+    /// The bytes are not an SFrame.
     #[error("not an SFrame: {0}")]
     Malformed(#[from] MediaError),
-    /// It claims to be one's own.
+    /// The key id is this client's own.
     #[error("a frame under one's own key id came from outside")]
     OwnLeaf,
-    /// Nobody in the room has this key id.
+    /// No participant has this key id.
     #[error("nobody in the room has the key id {0:?}")]
     UnknownKey(KeyId),
     /// Sealed by somebody without the key, or changed on its way.
     #[error("the frame is not authentic")]
     NotAuthentic,
-    /// It was opened before, or is too old to tell.
+    /// The counter was seen before, or is below the replay window.
     #[error("the frame is a replay: {0}")]
     Replay(#[from] ReplayError),
     /// Its counter is at [`COUNTER_LIMIT`] or above: no sender may get there.
@@ -50,7 +50,7 @@ pub enum OpenError {
 
 /// Seals own frames and opens those of others, with keys derived once and kept.
 ///
-/// It belongs to the join, not to a media session: counters and replay windows go on when the relay changes.
+/// The cipher belongs to the join, not to a media session: counters and replay windows go on when the relay changes.
 #[derive(Debug)]
 pub struct FrameCipher<K> {
     keys: K,

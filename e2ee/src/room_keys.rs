@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_has_the_key_of_one_who_left_or_of_another_epoch() {
+    fn keys_of_a_former_member_and_of_another_epoch_are_unknown() {
         let mut keys = RoomKeys::new(RoomSecret::new([1; 32]), 0, join(1));
         keys.set_member(7, join(2));
         assert!(keys.base_key(KeyId::new(7, 0, 0)).is_some());

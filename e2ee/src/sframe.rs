@@ -1,4 +1,4 @@
-//! One key of SFrame (RFC 9605), cipher suite 0x0004: AES-128-GCM with SHA-256 and 16-byte tags.
+//! A key of SFrame (RFC 9605), cipher suite 0x0004: AES-128-GCM with SHA-256 and 16-byte tags.
 
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf;

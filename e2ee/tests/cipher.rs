@@ -1,4 +1,4 @@
-//! What members of a room can and cannot do with each other's frames.
+//! Tests: which frames participants of a room can open, and which are refused.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -80,7 +80,7 @@ fn a_forged_frame_does_not_move_the_replay_window() {
 }
 
 #[test]
-fn nobody_outside_the_room_opens_a_frame_or_makes_one() {
+fn a_client_outside_the_room_can_neither_open_nor_seal_a_frame() {
     let mut ann = member(0);
     let mut stranger = member_of([8; 32], 1);
     let frame = sealed(&mut ann, b"secret");
@@ -98,7 +98,7 @@ fn a_frame_under_ones_own_leaf_is_refused() {
 }
 
 #[test]
-fn one_who_left_is_heard_no_more_and_one_who_came_back_is() {
+fn a_participant_who_left_is_not_heard_and_one_who_came_back_is() {
     let (mut ann, mut ben) = (member(0), member(1));
     let frame = sealed(&mut ann, b"1");
     open(&mut ben, &frame).unwrap();

@@ -38,7 +38,7 @@ const VOICE_FRAMES: usize = 4;
 /// Datagrams that an engine may want to send before it is asked again: keep-alives to all addresses of a few relays, an answer
 /// to each datagram.
 const MAX_TRANSMITS: usize = 256;
-/// What an engine may say about one step.
+/// The events that an engine may return for a step.
 const MAX_EVENTS: usize = 4096;
 
 /// Takes the steps of a call.
@@ -226,7 +226,7 @@ impl Call {
         self.receive(&datagram);
     }
 
-    /// What the server tells of the room.
+    /// A change of the room, from the server.
     fn room_event(&mut self, script: &mut Script<'_>) {
         let (leaf, join) = (u32::from(script.byte()) % 5, script.byte() % 6);
         let mut participant = participant(leaf, join);
@@ -301,7 +301,7 @@ impl Call {
                     .probe_media(join, self.grant.connection_id, self.now);
             }
             2 => self.engine.route_changed(self.now),
-            _ => self.engine.woke(self.now),
+            _ => self.engine.resume_after_sleep(self.now),
         }
     }
 
@@ -394,7 +394,7 @@ impl Call {
         self.engine.handle_datagram(self.now, relay(), datagram);
     }
 
-    /// One that the server may send; its numbers are of its choice.
+    /// A grant that the server may send; its numbers are arbitrary.
     fn new_grant(&mut self, script: &mut Script<'_>) -> MediaGrant {
         self.grants += 1;
         let mut grant = grant(self.grants);

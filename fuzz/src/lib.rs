@@ -16,7 +16,6 @@ pub mod jitter;
 pub mod messages;
 pub mod orders;
 pub mod relay_core;
-mod relay_world;
 mod script;
 pub mod text;
 

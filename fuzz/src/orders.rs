@@ -11,9 +11,9 @@ use confab_protocol::cluster::{
 use confab_protocol::control::ConferenceId;
 use confab_protocol::control::framing::{self, Deframer};
 use confab_protocol::wire::{self, CommandOutcome, command, control_to_relay, relay_to_control};
-use confab_relay::core::registry::Capacity;
+use confab_relay::core::Capacity;
 use confab_relay::core::{Mailbox, Registry, WorkerCommand, mailbox};
-use confab_relay::link::orders::{Orders, Taken};
+use confab_relay::link::{Handled, Orders};
 
 use crate::script::Script;
 
@@ -154,15 +154,15 @@ impl Play {
     fn look(&mut self) {
         loop {
             match self.orders.next(self.now) {
-                Ok(Some(Taken::Result(result))) => self.judge(&result),
-                Ok(Some(Taken::Hello(_) | Taken::Drain | Taken::Unknown)) => {}
+                Ok(Some(Handled::Result(result))) => self.judge(&result),
+                Ok(Some(Handled::Hello(_) | Handled::Drain | Handled::Unknown)) => {}
                 Ok(None) => break,
                 // The link ends, and control makes another one.
                 Err(_) => self.orders = Orders::new(Arc::clone(&self.registry)),
             }
         }
         for mailbox in &self.mailboxes {
-            for command in mailbox.take(usize::MAX) {
+            while let Some(command) = mailbox.next() {
                 self.open += match command {
                     WorkerCommand::Open(_) => 1,
                     WorkerCommand::Close(..) => -1,

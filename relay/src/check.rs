@@ -1,4 +1,4 @@
-//! `confab-relay check`: what on this host will hold a relay back, and the command that mends it.
+//! `confab-relay check`: the settings of this host that hold a relay back, and the command that changes each.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const WANTED_SOCKET_BUFFER: u64 = 4 << 20;
 /// Packets that the kernel may queue for a core between the card and the sockets.
 const WANTED_BACKLOG: u64 = 5000;
-/// Descriptors: a few sockets for each worker and link, and room for whatever else.
+/// Descriptors: a few sockets for each worker and link, and spare ones.
 const WANTED_FILES: u64 = 1024;
 /// Slots of a device's send queue.
 const WANTED_TX_QUEUE: u64 = 1000;
@@ -15,13 +15,13 @@ const WANTED_TX_QUEUE: u64 = 1000;
 /// The capability to open packet sockets, by its number.
 const CAP_NET_RAW: u32 = 13;
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// What, and how it is.
+    /// The setting and its value.
     pub what: String,
-    /// How to mend it; `None` when it is in order.
-    pub mend: Option<String>,
+    /// The command that corrects it; `None` if it is in order.
+    pub remedy: Option<String>,
 }
 
 /// Looks at a host through its `/proc` and `/sys`, below `root` (`/` but in tests).
@@ -37,7 +37,7 @@ impl Host {
         }
     }
 
-    /// Everything that was found, what needs mending first.
+    /// All findings, those with a remedy first.
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings = vec![
             self.sysctl(
@@ -62,7 +62,7 @@ impl Host {
         ];
         findings.extend(self.udp_errors());
         findings.extend(self.devices());
-        findings.sort_by_key(|finding| finding.mend.is_none());
+        findings.sort_by_key(|finding| finding.remedy.is_none());
         findings
     }
 
@@ -72,7 +72,7 @@ impl Host {
         };
         Finding {
             what: format!("{name} is {value} ({meaning}; {wanted} or more is good)"),
-            mend: (value < wanted).then(|| {
+            remedy: (value < wanted).then(|| {
                 format!(
                     "sysctl -w {name}={wanted}   (and keep it: echo '{name}={wanted}' > /etc/sysctl.d/90-confab-{}.conf)",
                     name.rsplit('.').next().unwrap_or(name)
@@ -95,7 +95,7 @@ impl Host {
             .map_or(soft == "unlimited", |limit| limit >= WANTED_FILES);
         Finding {
             what: format!("{soft} files may be open ({WANTED_FILES} or more is good)"),
-            mend: (!enough).then(|| {
+            remedy: (!enough).then(|| {
                 format!("ulimit -n {WANTED_FILES}   (systemd: LimitNOFILE={WANTED_FILES})")
             }),
         }
@@ -109,7 +109,7 @@ impl Host {
             .count();
         Finding {
             what: format!("{cores} cores: as many workers by default"),
-            mend: (cores == 1).then(|| {
+            remedy: (cores == 1).then(|| {
                 "give the machine a second core: on one, control's commands and voice wait for each other".to_owned()
             }),
         }
@@ -133,7 +133,7 @@ impl Host {
             .unwrap_or_default();
         Finding {
             what: format!("the kernel's clock is {clock}"),
-            mend: (!is_fast).then(|| {
+            remedy: (!is_fast).then(|| {
                 format!(
                     "each look at this clock is a slow call into the kernel; try another of: {}   (echo tsc > /{FOLDER}/current_clocksource)",
                     others.trim()
@@ -142,7 +142,7 @@ impl Host {
         }
     }
 
-    /// Whether `--transmit packet` would start here, and what it is good for. Nothing to mend: a relay does without.
+    /// Says if `--transmit packet` would start here. There is no remedy: a relay works without it.
     fn packet_sockets(&self) -> Finding {
         const WORTH: &str = "it saves about a third of what a datagram costs, and passes by this host's own firewall \
                              rules for output, NAT, IPsec and traffic control";
@@ -161,11 +161,11 @@ impl Host {
                      AmbientCapabilities=CAP_NET_RAW): {WORTH}"
                 ),
             },
-            mend: None,
+            remedy: None,
         }
     }
 
-    /// What the kernel has dropped of UDP since the host started.
+    /// UDP datagrams that the kernel has dropped since the host started.
     fn udp_errors(&self) -> Option<Finding> {
         let snmp = self.text("proc/net/snmp")?;
         let mut lines = snmp.lines().filter_map(|line| line.strip_prefix("Udp: "));
@@ -177,7 +177,7 @@ impl Host {
         let (received, sent) = (get("RcvbufErrors")?, get("SndbufErrors")?);
         Some(Finding {
             what: format!("since the host started, {received} datagrams were dropped for a full receive buffer and {sent} for a full send buffer"),
-            mend: (received + sent > 0).then(|| {
+            remedy: (received + sent > 0).then(|| {
                 "if these grow while a relay runs: larger --socket-buffer, more --workers, or a second relay".to_owned()
             }),
         })
@@ -206,7 +206,7 @@ impl Host {
         let is_short = length > 0 && length < WANTED_TX_QUEUE;
         Some(Finding {
             what: format!("{name} queues {length} packets for sending and has dropped {dropped}"),
-            mend: (is_short || dropped > 0).then(|| {
+            remedy: (is_short || dropped > 0).then(|| {
                 format!("a full device queue drops without an error at the socket: ip link set {name} txqueuelen {}", WANTED_TX_QUEUE * 5)
             }),
         })
@@ -224,16 +224,16 @@ impl Host {
 fn unknown(what: &str) -> Finding {
     Finding {
         what: format!("{what} cannot be read here"),
-        mend: None,
+        remedy: None,
     }
 }
 
-/// The findings for a person.
+/// The findings as text.
 pub fn report(findings: &[Finding]) -> String {
     let mut out = String::new();
     for finding in findings {
-        match &finding.mend {
-            Some(mend) => out.push_str(&format!("!  {}\n   {mend}\n", finding.what)),
+        match &finding.remedy {
+            Some(remedy) => out.push_str(&format!("!  {}\n   {remedy}\n", finding.what)),
             None => out.push_str(&format!("ok {}\n", finding.what)),
         }
     }
@@ -256,15 +256,15 @@ mod tests {
         (root, host)
     }
 
-    fn to_mend(host: &Host) -> Vec<String> {
+    fn to_remedy(host: &Host) -> Vec<String> {
         host.findings()
             .into_iter()
-            .filter_map(|finding| finding.mend)
+            .filter_map(|finding| finding.remedy)
             .collect()
     }
 
     #[test]
-    fn what_is_too_small_comes_first_with_the_command_that_mends_it() {
+    fn a_setting_that_is_too_small_comes_first_with_its_remedy() {
         let (_root, host) = host(&[
             ("proc/sys/net/core/rmem_max", "212992\n"),
             ("proc/sys/net/core/wmem_max", "8388608\n"),
@@ -274,11 +274,11 @@ mod tests {
             ),
             ("proc/cpuinfo", "processor\t: 0\nprocessor\t: 1\n"),
         ]);
-        let mends = to_mend(&host);
-        assert_eq!(mends.len(), 2, "{mends:?}");
-        assert!(mends[0].contains("sysctl -w net.core.rmem_max=4194304"));
-        assert!(mends[1].contains("ulimit -n 1024"));
-        assert!(host.findings()[0].mend.is_some());
+        let remedies = to_remedy(&host);
+        assert_eq!(remedies.len(), 2, "{remedies:?}");
+        assert!(remedies[0].contains("sysctl -w net.core.rmem_max=4194304"));
+        assert!(remedies[1].contains("ulimit -n 1024"));
+        assert!(host.findings()[0].remedy.is_some());
     }
 
     #[test]
@@ -307,11 +307,11 @@ mod tests {
             assert!(text.contains(expected), "{text}");
         }
         assert!(!text.contains("eth1"));
-        assert_eq!(to_mend(&host).len(), 3);
+        assert_eq!(to_remedy(&host).len(), 3);
     }
 
     #[test]
-    fn packet_sockets_are_told_of_and_are_nothing_to_mend() {
+    fn packet_sockets_are_reported_without_a_remedy() {
         for (capabilities, expected) in [
             ("0000000000002000", "packet is possible"),
             ("00000000a80405fb", "is not possible without CAP_NET_RAW"),
@@ -321,14 +321,14 @@ mod tests {
             let (_root, host) = host(&[("proc/self/status", &status)]);
             let text = report(&host.findings());
             assert!(text.contains(expected), "{text}");
-            assert_eq!(to_mend(&host), [] as [&str; 0]);
+            assert_eq!(to_remedy(&host), [] as [&str; 0]);
         }
     }
 
     #[test]
-    fn a_host_that_shows_nothing_is_no_panic() {
+    fn a_host_without_readable_files_gives_findings_and_no_panic() {
         let (_root, host) = host(&[]);
         assert!(!host.findings().is_empty());
-        assert!(to_mend(&host).is_empty());
+        assert!(to_remedy(&host).is_empty());
     }
 }

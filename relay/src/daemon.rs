@@ -15,8 +15,8 @@ use tokio::sync::mpsc::{Receiver, UnboundedReceiver, unbounded_channel};
 use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 
-use crate::core::registry::Capacity;
-use crate::core::worker::Ended;
+use crate::core::Capacity;
+use crate::core::Ended;
 use crate::core::{Counters, DropCause, Registry};
 use crate::descriptors;
 use crate::flags::{Flags, Transmit};
@@ -27,18 +27,18 @@ use crate::metrics::Figures;
 use crate::tasks::{LongLived, TaskFailed, Tasks};
 use crate::workers::{Workers, worker_count};
 
-/// Changes to rooms are gathered for so long before packets see them.
+/// Changes to rooms are collected for this time before packets see them.
 const PUBLISH_DELAY: Duration = Duration::from_millis(5);
-/// How often memory that is of no more use is given back.
+/// Interval in which unused memory is freed.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
-/// How often the workers are looked after.
+/// Interval in which the worker threads are checked.
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
-/// After so long it is tried again to serve metrics.
+/// Pause before the metrics server is started again.
 const METRICS_PAUSE: Duration = Duration::from_secs(10);
-/// How often a relay that drains looks whether anybody is left.
+/// Interval in which a relay that drains checks for sessions.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Why the relay did not start.
+/// The reason why the relay did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// No socket.
@@ -64,12 +64,12 @@ pub enum StartError {
         /// Why not.
         error: io::Error,
     },
-    /// A flag's value makes no sense.
+    /// A flag has an invalid value.
     #[error("{0}")]
     Flags(String),
 }
 
-/// A part of the relay stopped by itself: the process has to end, for what that part did is done by nobody.
+/// A part of the relay stopped by itself: the process has to end, for nothing does that part's work.
 #[derive(Debug, thiserror::Error)]
 pub enum Died {
     /// A worker's thread.
@@ -170,7 +170,7 @@ pub async fn start(flags: &Flags) -> Result<Relay, StartError> {
 }
 
 impl Relay {
-    /// Where it listens, with the real ports.
+    /// The addresses that it listens on, with the real ports.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
@@ -180,13 +180,17 @@ impl Relay {
         &self.identity
     }
 
-    /// Where its metrics are, with the real port.
+    /// The address of its metrics, with the real port.
     pub fn metrics(&self) -> Option<SocketAddr> {
         self.metrics
     }
 
-    /// Runs until it is told to end by a first of `signals` or by control, drains, and says bye to everyone who is left after the drain
-    /// time or at a second signal. Or runs until a part of it dies.
+    /// Runs until a first of `signals` or control requests the end. Then drains, and sends a bye to each session that is left
+    /// after the drain time or at a second signal.
+    ///
+    /// # Errors
+    ///
+    /// If a part of the relay stops by itself.
     pub async fn run(mut self, mut signals: Receiver<()>) -> Result<(), Died> {
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
         watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -195,7 +199,7 @@ impl Relay {
                 _ = signals.recv() => break,
                 () = self.drain.notified() => break,
                 failed = self.tasks.failed() => return Err(failed.into()),
-                _ = watch.tick() => self.look_after_workers()?,
+                _ = watch.tick() => self.check_workers()?,
             }
         }
         self.draining.send_replace(true);
@@ -215,14 +219,14 @@ impl Relay {
         self.wakers.iter().for_each(Waker::wake);
         for (index, thread) in self.threads.into_iter().enumerate() {
             if !matches!(thread.join(), Ok(Ok(()))) {
-                tracing::warn!(index, "a worker did not end in order");
+                tracing::warn!(index, "a worker's thread ended with an error");
             }
         }
         log_counters(&self.counters);
         Ok(())
     }
 
-    fn look_after_workers(&mut self) -> Result<(), Died> {
+    fn check_workers(&mut self) -> Result<(), Died> {
         match self.threads.iter().position(JoinHandle::is_finished) {
             Some(index) => Err(died(index, self.threads.swap_remove(index))),
             None => Ok(()),
@@ -280,7 +284,7 @@ impl Relay {
     }
 }
 
-/// Wakes the workers for what a command changed, and publishes the rooms a little later, for all that gathered.
+/// Wakes the workers after a command, and publishes the rooms a little later, for all changes in between.
 struct Publisher {
     registry: Arc<Registry>,
     changed: Arc<Notify>,
@@ -302,7 +306,7 @@ impl LongLived for Publisher {
     }
 }
 
-/// Tells control of sessions that ended at a worker.
+/// Reports to control the sessions that ended at a worker.
 struct EndedSessions {
     registry: Arc<Registry>,
     changed: Arc<Notify>,
@@ -325,7 +329,7 @@ impl LongLived for EndedSessions {
     }
 }
 
-/// Tells control how much goes on.
+/// Reports the load to control.
 struct LoadMeter {
     registry: Arc<Registry>,
     counters: Vec<Arc<Counters>>,
@@ -333,7 +337,7 @@ struct LoadMeter {
     load: watch::Sender<RelayLoad>,
 }
 
-/// What the workers had counted at some time.
+/// The workers' counters at some time.
 struct Counted {
     at: Instant,
     datagrams_in: u64,
@@ -348,7 +352,7 @@ impl LongLived for LoadMeter {
 
     async fn run(&mut self) {
         let mut ticks = tokio::time::interval(Duration::from_millis(LOAD_INTERVAL_MS));
-        // After a stop of the process (SIGSTOP) missed ticks are not made up for: rates use the time that passed.
+        // After a stop of the process (SIGSTOP) missed ticks are skipped: rates use the time that passed.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut before = self.count();
         loop {
@@ -396,7 +400,7 @@ impl LoadMeter {
     }
 }
 
-/// Gives memory back that is of no more use.
+/// Frees unused memory.
 struct Sweeper {
     registry: Arc<Registry>,
 }
@@ -416,7 +420,7 @@ impl LongLived for Sweeper {
     }
 }
 
-/// Answers who asks for metrics.
+/// Serves the metrics over HTTP.
 struct MetricsServer {
     listener: std::net::TcpListener,
     figures: Arc<Figures>,
@@ -435,7 +439,7 @@ impl LongLived for MetricsServer {
                     confab_telemetry::serve(Arc::new(listener), Arc::clone(&self.figures)).await;
                 }
                 // Without metrics a relay is as good as with them.
-                Err(error) => tracing::error!("no metrics are served now: {error}"),
+                Err(error) => tracing::error!("cannot serve metrics: {error}"),
             }
             tokio::time::sleep(METRICS_PAUSE).await;
         }
@@ -451,7 +455,7 @@ fn died(index: usize, thread: JoinHandle<io::Result<()>>) -> Died {
     Died::Worker { index, cause }
 }
 
-/// What the relay has done, as one line of the log.
+/// Writes all counters to the log, in one line.
 fn log_counters(counters: &[Arc<Counters>]) {
     let mut totals = String::new();
     for (at, (name, _)) in Counters::names().enumerate() {

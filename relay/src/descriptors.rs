@@ -1,12 +1,12 @@
-//! File descriptors: as many as the system lets a process have, and words for when they are too few.
+//! The limit of open files, and the advice if it is reached.
 
 use std::io;
 
-/// What to do when there are too few file descriptors.
+/// Advice for a process that has reached the limit of open files.
 pub const TOO_FEW: &str =
     "too few files may be open: raise the limit (`ulimit -n 4096`; systemd: LimitNOFILE=4096)";
 
-/// What to do about an error, if it says that there are too few file descriptors.
+/// The advice for an error, if it means that the limit of open files is reached.
 pub fn advice(error: &io::Error) -> Option<&'static str> {
     is_too_few(error).then_some(TOO_FEW)
 }
@@ -18,7 +18,7 @@ pub fn raise_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         limit.current = limit.maximum;
-        // Where it is refused, the limit that there is has to do.
+        // If the system refuses, the limit stays as it is.
         let _ = setrlimit(Resource::Nofile, limit);
     }
 }

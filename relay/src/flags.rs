@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use confab_protocol::cluster::MAX_IDLE_TIMEOUT;
 
-use crate::io::pin::Pinning;
+use crate::io::Pinning;
 
 /// Relays encrypted voice between the members of rooms.
 ///
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn cores_are_a_word_or_a_list() {
+    fn cores_are_given_by_a_word_or_a_list() {
         let pin = |text| flags(&["--pin", text]).map(|flags| flags.pin);
         assert_eq!(pin("none").expect("good"), Pinning::None);
         assert_eq!(pin("2,3").expect("good"), Pinning::Cores(vec![2, 3]));

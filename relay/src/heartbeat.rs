@@ -1,12 +1,12 @@
-//! Whether worker threads make progress.
+//! The progress of worker threads.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// A worker that has made no progress for so long is stuck. An idle worker makes some every 100 ms.
+/// A worker that has made no progress for this time is stuck. An idle worker makes some every 100 ms.
 pub const STUCK_AFTER: Duration = Duration::from_secs(5);
 
-/// When a worker's thread made progress last.
+/// The time at which a worker's thread made progress last.
 pub struct Heartbeat {
     start: Instant,
     /// Since `start`, in milliseconds.
@@ -28,7 +28,7 @@ impl Heartbeat {
         self.last.store(since_start.as_millis() as u64, Relaxed);
     }
 
-    /// Whether the worker has stopped going round.
+    /// True if the worker has made no progress for over [`STUCK_AFTER`].
     pub fn is_stuck(&self, now: Instant) -> bool {
         let last = Duration::from_millis(self.last.load(Relaxed));
         now.saturating_duration_since(self.start)
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_worker_that_does_not_go_round_is_stuck_and_one_that_does_is_not() {
+    fn a_worker_without_rounds_is_stuck_and_one_with_rounds_is_not() {
         let start = Instant::now();
         let heart = Heartbeat::new(start);
         assert!(!heart.is_stuck(start + STUCK_AFTER));

@@ -1,26 +1,27 @@
-//! The relay: takes each speaker's encrypted frame and fans it out to the members of the room; reads none of it.
+//! The relay: takes each speaker's encrypted frame and sends it to the members of the room; it cannot decrypt any.
 //!
-//! * [`io`]: datagrams in and out, and the worker threads;
-//! * [`core`]: what decides, without I/O: from a received datagram to those that are sent;
-//! * [`identity`]: its certificate and its key;
-//! * [`link`]: control's commands, over QUIC;
-//! * [`check`]: what on a host will hold a relay back; [`descriptors`]: that files may be open;
-//! * [`metrics`]: what the relay tells of itself, over HTTP; [`heartbeat`]: whether its workers make progress;
-//! * [`tasks`]: what goes on for as long as the relay lives, and is started again when it fails;
-//! * [`daemon`]: puts them together, by [`flags`].
+//! The program needs [`start`], [`Flags`], [`check`] and [`descriptors`]. [`core`], [`io`], [`link`] and [`metrics`] show
+//! only the items by which the tests, benches and fuzz targets of this workspace drive the parts of a relay.
+//!
+//! * [`core`]: the state machines, without I/O;
+//! * [`io`]: sockets and worker threads;
+//! * [`link`]: control's commands, over QUIC; `identity`: the relay's certificate and key;
+//! * [`metrics`]: the relay's figures, over HTTP; `heartbeat`: the progress of its workers;
+//! * [`check`]: settings of a host that hold a relay back; [`descriptors`]: the limit of open files;
+//! * `daemon`: puts all together; `workers`: starts the worker threads; `tasks`: restarts tasks that fail.
 
 pub mod check;
 pub mod core;
-pub mod daemon;
+mod daemon;
 pub mod descriptors;
 pub mod flags;
-pub mod heartbeat;
-pub mod identity;
+mod heartbeat;
+mod identity;
 pub mod io;
 pub mod link;
 pub mod metrics;
-pub mod tasks;
+mod tasks;
 mod workers;
 
-pub use daemon::{Relay, StartError, start};
+pub use daemon::{Died, Relay, StartError, start};
 pub use flags::Flags;

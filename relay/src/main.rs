@@ -39,7 +39,7 @@ fn main() {
     })
 }
 
-/// Why the program ends before its time.
+/// An error that ends the program.
 struct Failure {
     exit: u8,
     message: String,
@@ -127,7 +127,10 @@ fn obey(mut signals: Signals, relay: &Relay) -> Receiver<()> {
 fn start_log(flags: &Flags) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&flags.log_level).map_err(|error| Failure {
         exit: 2,
-        message: format!("--log-level {:?} is no filter: {error}", flags.log_level),
+        message: format!(
+            "--log-level {:?} is not a log filter: {error}",
+            flags.log_level
+        ),
     })?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)

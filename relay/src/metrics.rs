@@ -7,11 +7,10 @@ use std::time::Instant;
 use confab_telemetry::{Health, Page, Readiness, Source};
 use tokio::sync::watch;
 
-use crate::core::histogram::{Histogram, SizeHistogram};
 use crate::core::{Counters, DropCause, Registry};
-use crate::heartbeat::Heartbeat;
+pub use crate::heartbeat::{Heartbeat, STUCK_AFTER};
 
-/// Everything that is told.
+/// The sources of all figures.
 pub struct Figures {
     /// Of each worker.
     pub counters: Vec<Arc<Counters>>,
@@ -21,7 +20,7 @@ pub struct Figures {
     pub registry: Arc<Registry>,
     /// Control nodes that are linked.
     pub linked: Arc<AtomicUsize>,
-    /// Whether the relay is about to end.
+    /// True while the relay drains.
     pub draining: watch::Receiver<bool>,
 }
 
@@ -91,44 +90,16 @@ impl Figures {
     }
 
     fn write_latency(&self, page: &mut Page) {
-        let of_workers = self.counters.iter().map(|counters| &counters.send_latency);
-        let seconds = |nanoseconds| nanoseconds as f64 / 1e9;
         let help = "From the kernel's receive timestamp of a datagram's oldest frame to the end of the call that sent it.";
         page.head("send_latency_seconds", "histogram", help);
-        let buckets = together(of_workers.clone().map(|latency| {
-            let buckets = latency.buckets();
-            buckets.map(|(end, count)| (end.map(seconds), count))
-        }));
-        let sum = seconds(of_workers.map(Histogram::sum_ns).sum::<u64>());
-        page.buckets("send_latency_seconds", "", buckets.into_iter(), sum);
+        let of_workers = self.counters.iter().map(|counters| &counters.send_latency);
+        page.histogram("send_latency_seconds", "", of_workers);
     }
 
     fn write_batches(&self, page: &mut Page) {
-        let of_workers = self.counters.iter().map(|counters| &counters.batch_sizes);
         let help = "Datagrams that one look at the sockets brought.";
         page.head("batch_datagrams", "histogram", help);
-        let buckets = together(of_workers.clone().map(|sizes| {
-            let buckets = sizes.buckets();
-            let ended = buckets.map(|(end, count)| (Some(end as f64), count));
-            ended.chain([(None, 0)])
-        }));
-        let sum = of_workers.map(SizeHistogram::sum).sum::<u64>() as f64;
-        page.buckets("batch_datagrams", "", buckets.into_iter(), sum);
+        let of_workers = self.counters.iter().map(|counters| &counters.batch_sizes);
+        page.histogram("batch_datagrams", "", of_workers);
     }
-}
-
-/// The workers' histograms together. All have the same buckets, each with its upper end; the last has none.
-fn together(
-    of_workers: impl Iterator<Item = impl Iterator<Item = (Option<f64>, u64)>>,
-) -> Vec<(Option<f64>, u64)> {
-    let mut buckets: Vec<(Option<f64>, u64)> = Vec::new();
-    for of_worker in of_workers {
-        for (at, (end, count)) in of_worker.enumerate() {
-            match buckets.get_mut(at) {
-                Some(bucket) => bucket.1 += count,
-                None => buckets.push((end, count)),
-            }
-        }
-    }
-    buckets
 }

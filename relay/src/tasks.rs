@@ -1,5 +1,5 @@
-//! Long-lived tasks: one that panics is started again; one that does so again and again ends the relay, which would live
-//! and serve nobody.
+//! Long-lived tasks: a task that panics is started again. One that fails again and again ends the relay, which could not
+//! serve without it.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -13,21 +13,21 @@ use tokio::time::Instant;
 
 /// Wait before a task is started again.
 const PAUSE: Duration = Duration::from_millis(200);
-/// A task that has to be started again so often within [`FAILURE_MEMORY`] will not do better the next time.
+/// A task that fails this often within [`FAILURE_MEMORY`] is not started again.
 const MOST_FAILURES: usize = 10;
 /// Failures longer ago are forgotten.
 const FAILURE_MEMORY: Duration = Duration::from_secs(60);
 
 /// Work that goes on for as long as the relay lives.
-pub trait LongLived: Send + 'static {
-    /// What the task is called, in messages.
+pub(crate) trait LongLived: Send + 'static {
+    /// The name of the task in messages.
     fn name(&self) -> String;
 
     /// Does the work. Called again after a panic, with the state as that left it.
     fn run(&mut self) -> impl Future<Output = ()> + Send;
 }
 
-/// A task that failed too often: what it does is done by nobody.
+/// A task that failed too often.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name} failed {MOST_FAILURES} times within {} s: the log says why", FAILURE_MEMORY.as_secs())]
 pub struct TaskFailed {
@@ -36,18 +36,18 @@ pub struct TaskFailed {
 
 /// The long-lived tasks of a relay. They end when this is dropped.
 #[derive(Default)]
-pub struct Tasks {
+pub(crate) struct Tasks {
     running: JoinSet<TaskFailed>,
 }
 
 impl Tasks {
     /// Starts a task, inside a tokio runtime.
-    pub fn spawn(&mut self, task: impl LongLived) {
+    pub(crate) fn spawn(&mut self, task: impl LongLived) {
         self.running.spawn(keep_running(task));
     }
 
     /// Waits until a task has failed too often. Cancelling the wait loses nothing.
-    pub async fn failed(&mut self) -> TaskFailed {
+    pub(crate) async fn failed(&mut self) -> TaskFailed {
         match self.running.join_next().await {
             Some(Ok(failed)) => failed,
             // The supervisor itself.
@@ -59,7 +59,7 @@ impl Tasks {
     }
 
     /// Ends all tasks.
-    pub async fn end(&mut self) {
+    pub(crate) async fn end(&mut self) {
         self.running.shutdown().await;
     }
 }
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_ends_is_as_good_as_one_that_panics() {
+    async fn a_task_that_ends_is_treated_as_one_that_panics() {
         let mut tasks = Tasks::default();
         tasks.spawn(Lazy);
         assert_eq!(tasks.failed().await.name, "a lazy task");

@@ -1,4 +1,4 @@
-//! The worker threads of a relay, as the flags want them.
+//! Starts the worker threads that the flags ask for.
 
 use std::io;
 use std::sync::Arc;
@@ -9,23 +9,23 @@ use std::time::Instant;
 use confab_protocol::media::HopKey;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::core::limits::RateLimits;
-use crate::core::window::WindowControl;
-use crate::core::worker::{Ended, WorkerConfig};
-use crate::core::{Counters, Crossings, Post, Worker, mailbox};
+use crate::core::RateLimits;
+use crate::core::WindowControl;
+use crate::core::{Counters, Crossings, MailboxSender, Worker, mailbox};
+use crate::core::{Ended, WorkerConfig};
 use crate::daemon::StartError;
 use crate::flags::Flags;
 use crate::heartbeat::Heartbeat;
-use crate::io::threads::WorkerThread;
+use crate::io::WorkerThread;
 use crate::io::{MOST_WORKERS, UdpDriver, Waker};
 
-/// What workers may hand to one of them before it takes it, at most: some 10 ms of frames at full load. Less than a
-/// worker's receive buffers, so that they cannot all be on their way.
+/// Items that wait for a worker from other workers, at most: some 10 ms of frames at full load. Less than the receive
+/// buffers of a worker, so that not all of them can wait here.
 const CROSSING_RING: usize = 1024;
 
 /// The worker threads, and what the rest of the relay needs of them.
 pub(crate) struct Workers {
-    pub(crate) mailboxes: Vec<Post>,
+    pub(crate) mailboxes: Vec<MailboxSender>,
     pub(crate) counters: Vec<Arc<Counters>>,
     pub(crate) heartbeats: Vec<Arc<Heartbeat>>,
     pub(crate) wakers: Arc<[Waker]>,
@@ -56,6 +56,7 @@ impl Workers {
             let worker = Worker::new(
                 worker_config(flags, index),
                 Instant::now(),
+                mailbox,
                 Arc::clone(&counters),
                 Arc::clone(&crossings),
                 HopKey::new(rand::random()),
@@ -63,12 +64,10 @@ impl Workers {
             let thread = WorkerThread {
                 worker,
                 driver,
-                mailbox,
                 ended: ended.clone(),
                 heartbeat: Arc::clone(&heartbeat),
                 stop: Arc::clone(stop),
                 wakers: Arc::clone(&workers.wakers),
-                batch: usize::from(flags.batch),
                 window: WindowControl::new(flags.coalesce_min, flags.coalesce_max),
                 core,
                 busy_poll: flags.busy_poll,
@@ -87,6 +86,7 @@ fn worker_config(flags: &Flags, index: usize) -> WorkerConfig {
     WorkerConfig {
         index: index as u8,
         buffers: flags.buffers as usize,
+        batch: usize::from(flags.batch),
         speakers: usize::from(flags.speakers),
         limits: RateLimits {
             packets_per_second: flags.packet_rate,
@@ -97,7 +97,7 @@ fn worker_config(flags: &Flags, index: usize) -> WorkerConfig {
     }
 }
 
-/// How many workers there are to be.
+/// The count of workers that the flags ask for.
 pub(crate) fn worker_count(flags: &Flags) -> Result<usize, StartError> {
     if flags.coalesce_min > flags.coalesce_max {
         return Err(StartError::Flags(

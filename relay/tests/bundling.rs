@@ -61,7 +61,7 @@ fn an_open_window_gives_way_when_buffers_run_low() {
         let datagram = ann.audio("x");
         let sent = lab.deliver(&ann.clone(), &datagram);
         heard += ben.heard(&sent).len() + sent.len();
-        assert!(lab.worker().packets().available() >= lab::BUFFERS / 4 - 1);
+        assert!(lab.worker().free_buffers() >= lab::BUFFERS / 4 - 1);
     }
     assert!(heard > 0, "some rooms were served early");
 }
@@ -78,7 +78,7 @@ fn speak(lab: &mut Lab, client: &mut Client, level: f32) -> Vec<(std::net::Socke
 }
 
 #[test]
-fn the_loudest_take_the_place_of_others_and_the_room_is_told() {
+fn a_louder_speaker_replaces_another_and_clients_are_notified() {
     let mut lab = Lab::with_speakers(2);
     let mut clients: Vec<_> = (0..4).map(|sender| lab.join(1, sender)).collect();
     let mut heard = [0; 3];

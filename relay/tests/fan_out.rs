@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use confab_protocol::cluster::Action;
 use confab_relay::core::DropCause;
-use lab::Lab;
+use lab::{Incoming, Lab};
 
 #[test]
 fn a_frame_reaches_everyone_in_the_room_but_its_speaker() {
@@ -99,7 +99,7 @@ fn every_datagram_of_a_receiver_has_a_number_of_its_own() {
 }
 
 #[test]
-fn one_who_left_hears_and_says_nothing_more() {
+fn a_closed_session_is_sent_nothing_and_forwards_nothing() {
     let mut lab = Lab::new();
     let mut ann = lab.join(1, 0);
     let mut ben = lab.join(1, 1);
@@ -166,7 +166,7 @@ fn a_destination_that_fails_is_skipped() {
 }
 
 #[test]
-fn what_waited_too_long_is_shed_and_counted() {
+fn a_bundle_that_waited_too_long_is_dropped_and_counted() {
     let mut lab = Lab::new();
     let mut clients: Vec<_> = (0..10).map(|sender| lab.join(1, sender)).collect();
     lab.wire.capacity = Some(0);
@@ -179,19 +179,17 @@ fn what_waited_too_long_is_shed_and_counted() {
 }
 
 #[test]
-fn what_waited_too_long_in_the_socket_is_not_sent_at_all() {
+fn a_frame_that_waited_too_long_in_the_socket_is_dropped() {
     let mut lab = Lab::new();
     let mut clients: Vec<_> = (0..3).map(|sender| lab.join(1, sender)).collect();
     for (waited, heard) in [(150, 1), (250, 0)] {
         let frame = clients[0].audio("after a pause");
-        let mut packet = lab.worker().packets().take().unwrap();
-        packet.len = frame.len();
-        packet.data[..frame.len()].copy_from_slice(&frame);
-        packet.from = clients[0].address.into();
-        packet.waited = Duration::from_millis(waited);
-        let now = lab.now;
-        lab.worker().receive(now, packet);
-        lab.end_batch();
+        let incoming = Incoming {
+            from: clients[0].address,
+            bytes: frame,
+            waited: Duration::from_millis(waited),
+        };
+        lab.hand_over_late(0, incoming);
         let sent = lab.flush();
         assert_eq!(clients[1].heard(&sent).len(), heard);
     }
@@ -199,13 +197,12 @@ fn what_waited_too_long_in_the_socket_is_not_sent_at_all() {
 }
 
 #[test]
-fn buffers_never_run_out_for_good() {
+fn buffers_are_free_again_after_the_socket_was_full() {
     let mut lab = Lab::new();
     let mut clients: Vec<_> = (0..20).map(|sender| lab.join(1, sender)).collect();
     lab.wire.capacity = Some(0);
     for round in 0..200 {
         lab.pass(Duration::from_millis(20));
-        lab.worker().make_room(20);
         let batch: Vec<_> = clients
             .iter_mut()
             .map(|client| (client.address, client.audio(&format!("{round}"))))
@@ -214,11 +211,11 @@ fn buffers_never_run_out_for_good() {
     }
     lab.wire.capacity = None;
     lab.flush();
-    assert_eq!(lab.worker().packets().available(), lab::BUFFERS);
+    assert_eq!(lab.worker().free_buffers(), lab::BUFFERS);
 }
 
 #[test]
-fn churn_while_frames_fly_stays_whole() {
+fn joins_and_leaves_between_frames_change_only_the_receivers() {
     let mut lab = Lab::new();
     let mut ann = lab.join(1, 0);
     for sender in 1..200 {

@@ -82,7 +82,7 @@ fn foreign_ids_and_keys_are_dropped() {
 }
 
 #[test]
-fn one_speaks_under_no_leaf_but_ones_own() {
+fn a_frame_under_another_leaf_is_dropped() {
     let mut lab = Lab::new();
     let mut ann = lab.join(1, 0);
     let _ben = lab.join(1, 1);
@@ -197,7 +197,7 @@ fn a_keep_alive_is_answered_with_what_the_relay_has_seen() {
 }
 
 #[test]
-fn a_session_ends_by_bye_and_by_silence_and_control_is_told_once() {
+fn a_session_ends_by_bye_or_idle_timeout_and_is_reported_once() {
     let mut lab = Lab::new();
     let mut ann = lab.join(1, 0);
     let mut ben = lab.join(1, 1);
@@ -238,7 +238,7 @@ fn a_session_whose_address_is_never_proved_ends_however_much_it_sends() {
                 .iter()
                 .map(|(_, sent)| sent.len())
                 .sum::<usize>();
-            lab.tick();
+            lab.round();
         }
         ended = lab.ended();
     }
@@ -367,7 +367,7 @@ fn the_session_that_a_sender_had_before_ends_with_the_new_one() {
 }
 
 #[test]
-fn a_full_relay_says_so() {
+fn a_room_with_all_its_members_refuses_another_session() {
     let mut lab = Lab::new();
     let open = |sender| {
         Action::OpenMedia(OpenMedia::new(
@@ -394,12 +394,12 @@ proptest! {
         for datagram in datagrams {
             prop_assert!(lab.deliver(&ann, &datagram).is_empty());
         }
-        prop_assert_eq!(lab.worker().packets().available(), lab::BUFFERS);
+        prop_assert_eq!(lab.worker().free_buffers(), lab::BUFFERS);
     }
 
     /// Right tags, any order of numbers, any of the room's clients: nothing panics and no buffer is lost.
     #[test]
-    fn any_sequence_of_events_keeps_the_books_straight(
+    fn any_sequence_of_events_returns_every_buffer(
         events in prop::collection::vec((0usize..6, 0u8..8, 0u32..50, 0u64..3000), 1..200)
     ) {
         let mut lab = Lab::new();
@@ -427,6 +427,6 @@ proptest! {
         }
         lab.wire.capacity = None;
         lab.flush();
-        prop_assert_eq!(lab.worker().packets().available(), lab::BUFFERS);
+        prop_assert_eq!(lab.worker().free_buffers(), lab::BUFFERS);
     }
 }

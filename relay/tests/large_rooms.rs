@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use confab_protocol::cluster::{Action, CommandOutcome, OpenMedia};
 use confab_protocol::media::{AudioLevel, HopKey, uplink::UplinkBody};
+use confab_relay::core::Capacity;
 use confab_relay::core::DropCause;
-use confab_relay::core::registry::Capacity;
 use lab::{Client, Lab, Setup};
 
 /// Workers whose rooms spread after `share` members.
@@ -86,7 +86,6 @@ fn frames_of_all_workers_share_datagrams() {
         .into();
     assert!(lab.batch(&frames).is_empty(), "it waits at the home");
     lab.pass(Duration::from_millis(10));
-    lab.end_batch();
     let sent = lab.flush();
     assert_eq!(sent.len(), 10, "one datagram for each");
     assert_eq!(clients[9].heard(&sent).len(), 4);
@@ -133,7 +132,7 @@ fn a_speaker_keeps_its_place_among_the_devices_of_few_accounts_on_all_workers() 
         .map(|sender| lab.open_for(1, sender, 100 + u32::from(sender % 3)))
         .collect();
     let mut ann = lab.join(1, 12);
-    let ben = lab.join(1, 13);
+    let mut ben = lab.join(1, 13);
     assert_eq!(workers_of(&noise).len(), 3);
     let (mut said, mut heard) = (0, 0);
     for round in 0..50 * 60 {
@@ -154,6 +153,9 @@ fn a_speaker_keeps_its_place_among_the_devices_of_few_accounts_on_all_workers() 
             frames.insert(round % 12, (ann.address, ann.audio("hello")));
         }
         let sent = lab.batch(&frames);
+        for client in noise.iter_mut().chain([&mut ann, &mut ben]) {
+            lab.answer(client, &sent);
+        }
         let hears = ben.heard(&sent).iter().any(|(_, text)| text == "hello");
         if round >= 50 {
             said += usize::from(speaks);
@@ -209,10 +211,11 @@ fn a_room_that_closed_forwards_nothing_that_was_on_its_way() {
     let clients: Vec<_> = (0..2).map(|sender| lab.join(1, sender)).collect();
     let mut ben = clients[1].clone();
     let frame = ben.audio("too late");
-    lab.hand_over(usize::from(ben.id.worker()), ben.address, &frame);
+    let at = usize::from(ben.id.worker());
+    lab.hand_over(at, ben.address, &frame);
+    lab.workers[at].round(lab.now, &mut lab.wire);
     lab.command(1, Action::CloseRoom);
     let again = lab.join(1, 7);
-    lab.end_batch();
     let sent = lab.flush();
     assert!(again.heard(&sent).is_empty());
     assert_eq!(lab.dropped(DropCause::RoomClosed), 1);
@@ -226,7 +229,6 @@ fn a_datagram_that_came_to_the_wrong_worker_is_passed_on() {
     let frame = ann.audio("astray");
     let wrong = 1 - usize::from(ann.id.worker());
     lab.hand_over(wrong, ann.address, &frame);
-    lab.end_batch();
     let sent = lab.flush();
     assert_eq!(clients[1].heard(&sent), [(0, "astray".to_owned())]);
 }
@@ -246,15 +248,12 @@ fn a_full_ring_sheds_and_counts_and_loses_no_buffer() {
             let frame = ben.audio("x");
             lab.hand_over(usize::from(ben.id.worker()), ben.address, &frame);
         }
-        lab.end_batch();
         let sent = lab.flush();
         assert_eq!(clients[0].heard(&sent).len(), 4);
         assert_eq!(lab.dropped(DropCause::RingFull), 3 * (round + 1));
     }
-    lab.end_batch();
-    for lab_worker in &mut lab.workers {
-        lab_worker.worker.receive_crossings(lab.now);
-        assert_eq!(lab_worker.worker.packets().available(), lab::BUFFERS);
+    for lab_worker in &lab.workers {
+        assert_eq!(lab_worker.worker.free_buffers(), lab::BUFFERS);
     }
 }
 

@@ -8,16 +8,16 @@ use loom::sync::atomic::AtomicUsize;
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
-/// What the doorbell is made of, under loom's eyes.
+/// What the wake_flag is made of, under loom's eyes.
 mod sync {
     pub(super) use loom::sync::atomic::{AtomicU8, Ordering};
 }
 
-#[path = "../src/io/doorbell.rs"]
+#[path = "../src/io/wake_flag.rs"]
 #[allow(unreachable_pub, reason = "it is a file of the library")]
-mod doorbell;
+mod wake_flag;
 
-use doorbell::Doorbell;
+use wake_flag::WakeFlag;
 
 /// The kernel's part: an event that is remembered until somebody waits for it.
 #[derive(Default)]
@@ -43,7 +43,7 @@ impl Event {
 
 #[derive(Default)]
 struct Worker {
-    doorbell: Doorbell,
+    wake_flag: WakeFlag,
     event: Event,
     /// Stands for the rings and mailboxes: locked for a moment, never waited for.
     ring: Mutex<VecDeque<u32>>,
@@ -52,14 +52,14 @@ struct Worker {
 impl Worker {
     fn hand_over(&self, what: u32) {
         self.ring.lock().unwrap().push_back(what);
-        if self.doorbell.ring() {
+        if self.wake_flag.notify() {
             self.event.set();
         }
     }
 }
 
 #[test]
-fn nothing_is_left_lying_by_a_worker_that_sleeps() {
+fn a_worker_that_waits_is_woken_for_all_queued_work() {
     loom::model(|| {
         let worker = Arc::new(Worker::default());
         let others: Vec<_> = (0..2)
@@ -72,10 +72,10 @@ fn nothing_is_left_lying_by_a_worker_that_sleeps() {
         while taken < 2 {
             // The worker's round: to sleep unless somebody rang, then look. A wake-up that is lost would leave this
             // waiting for ever, which loom reports.
-            if worker.doorbell.lie_down() {
+            if worker.wake_flag.begin_wait() {
                 worker.event.wait();
             }
-            worker.doorbell.hear();
+            worker.wake_flag.acknowledge();
             taken += worker.ring.lock().unwrap().drain(..).count();
         }
         for other in others {
@@ -85,18 +85,18 @@ fn nothing_is_left_lying_by_a_worker_that_sleeps() {
 }
 
 #[test]
-fn what_was_put_down_before_a_ring_is_seen_after_it_is_heard() {
+fn work_queued_before_a_notification_is_visible_after_it_is_acknowledged() {
     loom::model(|| {
-        let doorbell = Arc::new(Doorbell::default());
+        let wake_flag = Arc::new(WakeFlag::default());
         let put_down = Arc::new(AtomicUsize::new(0));
-        let (bell, put) = (Arc::clone(&doorbell), Arc::clone(&put_down));
+        let (bell, put) = (Arc::clone(&wake_flag), Arc::clone(&put_down));
         let other = thread::spawn(move || {
-            // No order of its own: only the doorbell's.
+            // No order of its own: only the wake_flag's.
             put.store(1, sync::Ordering::Relaxed);
-            bell.ring();
+            bell.notify();
         });
-        let has_rung = !doorbell.lie_down();
-        doorbell.hear();
+        let has_rung = !wake_flag.begin_wait();
+        wake_flag.acknowledge();
         if has_rung {
             assert_eq!(put_down.load(sync::Ordering::Relaxed), 1);
         }

@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use confab_relay::core::{DropCause, Registry, mailbox};
-use confab_relay::heartbeat::{Heartbeat, STUCK_AFTER};
-use confab_relay::metrics::Figures;
+use confab_relay::metrics::{Figures, Heartbeat, STUCK_AFTER};
 use confab_telemetry::Source as _;
 use lab::Lab;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -52,7 +51,7 @@ fn every_drop_has_its_cause_and_every_worker_its_counters() {
     lab.workers[0]
         .counters
         .send_latency
-        .record(Duration::from_micros(30), 7);
+        .record_duration(Duration::from_micros(30), 7);
     let text = figures(&lab).figures();
     for cause in DropCause::ALL {
         let series = format!("confab_relay_drops_total{{cause=\"{}\"}}", cause.name());

@@ -8,8 +8,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::time::Duration;
 
-use confab_relay::core::{Outgoing, SendStatus, Transport};
-use lab::{Lab, Setup};
+use confab_relay::core::{Outgoing, SendStatus};
+use lab::{Incoming, Lab, Send, Setup};
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
@@ -40,10 +40,19 @@ struct Sink {
     datagrams: usize,
 }
 
-impl Transport for Sink {
+impl Send for Sink {
     fn send(&mut self, chunk: &[Outgoing<'_>]) -> SendStatus {
         self.datagrams += chunk.len();
         SendStatus::All
+    }
+}
+
+/// Rounds of all workers until what one has received is sent by all.
+fn rounds(lab: &mut Lab, sink: &mut Sink) {
+    for _ in 0..3 {
+        for worker in &mut lab.workers {
+            while worker.round(lab.now, sink) && worker.worker.has_output() {}
+        }
     }
 }
 
@@ -60,23 +69,21 @@ fn allocations(setup: Setup) -> u64 {
             .iter_mut()
             .step_by(step)
             .map(|client| {
-                let frame = client.audio("a voice frame of the usual length, more or less");
-                (client.id.worker(), client.address, frame)
+                let incoming = Incoming {
+                    from: client.address,
+                    bytes: client.audio("a voice frame of the usual length, more or less"),
+                    waited: Duration::ZERO,
+                };
+                (usize::from(client.id.worker()), incoming)
             })
             .collect();
         let before = ALLOCATIONS.with(Cell::get);
         // Together, so that they are bundled, and then alone, so that one goes out in place.
-        for (at, (worker, from, bytes)) in datagrams.iter().enumerate() {
-            lab.hand_over(usize::from(*worker), *from, bytes);
+        for (at, (worker, incoming)) in datagrams.into_iter().enumerate() {
+            lab.hand_over_late(worker, incoming);
             if at >= 5 {
-                lab.end_batch();
+                rounds(&mut lab, &mut sink);
             }
-        }
-        for lab_worker in &mut lab.workers {
-            while lab_worker.worker.has_output() {
-                lab_worker.worker.transmit(lab.now, &mut sink);
-            }
-            lab_worker.worker.tick(lab.now);
         }
         if round >= 10 {
             allocated += ALLOCATIONS.with(Cell::get) - before;
@@ -92,7 +99,7 @@ fn forwarding_allocates_nothing_once_it_is_under_way() {
 }
 
 #[test]
-fn nor_does_it_in_a_room_that_is_larger_than_a_worker() {
+fn forwarding_allocates_nothing_in_a_room_larger_than_a_worker() {
     let mut setup = Setup {
         workers: 3,
         ..Setup::default()

@@ -266,7 +266,7 @@ fn a_receiver_behind_a_router_goes_on_hearing_when_the_network_changes() {
 }
 
 #[test]
-fn an_interface_that_is_too_narrow_or_no_ethernet_is_left_to_the_udp_socket() {
+fn an_interface_with_a_small_mtu_or_without_ethernet_is_used_by_the_udp_socket_only() {
     let (Some(relay_host), Some(client_host)) = (Host::new(), Host::new()) else {
         return;
     };
@@ -290,7 +290,7 @@ fn an_interface_that_is_too_narrow_or_no_ethernet_is_left_to_the_udp_socket() {
 }
 
 #[test]
-fn without_the_capability_it_is_said_what_to_do() {
+fn without_the_capability_the_error_gives_the_remedy() {
     let mut group = bind_group(&["127.0.0.1:0".parse().unwrap()], 1, 64, SOCKET_BUFFER).unwrap();
     // Of this thread alone.
     let mut mine = capabilities(None).unwrap();

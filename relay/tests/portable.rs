@@ -6,7 +6,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use confab_relay::core::{Outgoing, Packet, PacketPool, SendStatus, Transport};
-use confab_relay::io::portable::UdpDriver;
+use confab_relay::io::PortableDriver as UdpDriver;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 

@@ -23,12 +23,12 @@ fn is_heard(lab: &mut Lab, speaker: &mut Client, listener: &Client) -> bool {
 }
 
 #[test]
-fn a_flood_from_strangers_is_not_answered_and_leaves_nothing_behind() {
+fn datagrams_without_a_session_are_not_answered_and_hold_no_buffer() {
     let mut lab = Lab::new();
     let mut ann = lab.join(1, 0);
     let ben = lab.join(1, 1);
     let mut random = StdRng::seed_from_u64(1);
-    let before = lab.worker().packets().available();
+    let before = lab.worker().free_buffers();
     for n in 0..20_000u32 {
         let mut datagram = vec![0; random.random_range(0..1300)];
         random.fill_bytes(&mut datagram);
@@ -55,7 +55,7 @@ fn a_flood_from_strangers_is_not_answered_and_leaves_nothing_behind() {
         let sent = lab.batch(&[(from, datagram)]);
         assert!(sent.is_empty(), "a stranger was answered");
     }
-    assert_eq!(lab.worker().packets().available(), before);
+    assert_eq!(lab.worker().free_buffers(), before);
     assert!(is_heard(&mut lab, &mut ann, &ben));
     let dropped: u64 = DropCause::ALL.iter().map(|cause| lab.dropped(*cause)).sum();
     assert_eq!(dropped, 20_000, "every one has its cause");
@@ -90,7 +90,7 @@ fn a_member_who_floods_is_held_to_its_rate_and_nobody_else_is() {
 }
 
 #[test]
-fn a_thousand_changes_a_second_disturb_nobody_who_stays() {
+fn a_thousand_joins_and_leaves_a_second_lose_no_frame_of_the_others() {
     let mut setup = Setup {
         workers: 2,
         ..Setup::default()
@@ -135,7 +135,7 @@ fn a_thousand_changes_a_second_disturb_nobody_who_stays() {
 }
 
 #[test]
-fn a_clock_that_leaps_ends_no_session_and_holds_nothing_up() {
+fn a_clock_that_is_set_back_or_forward_ends_no_session_and_delays_no_frame() {
     let mut lab = Lab::new();
     let mut ann = lab.join(1, 0);
     let mut ben = lab.join(1, 1);

@@ -36,7 +36,7 @@ fn list(lab: &mut Lab, from: u16) -> (Vec<MediaState>, bool) {
 }
 
 #[test]
-fn sessions_are_told_page_by_page_with_what_control_noted() {
+fn sessions_are_listed_in_pages_with_controls_notes() {
     let mut lab = Lab::new();
     let count = MAX_MEDIA_STATES as u16 + 50;
     for sender in 0..count {
@@ -60,7 +60,7 @@ fn sessions_are_told_page_by_page_with_what_control_noted() {
 }
 
 #[test]
-fn who_asks_fences_the_owner_before() {
+fn listing_a_room_fences_its_former_owner() {
     let mut lab = Lab::new();
     assert_eq!(lab.command(1, open(0)), CommandOutcome::Obeyed);
     list(&mut lab, 0);
@@ -83,7 +83,7 @@ fn a_client_is_seen_when_its_address_is_proved() {
 }
 
 #[test]
-fn a_room_that_is_not_there_has_nobody() {
+fn a_room_that_does_not_exist_lists_no_sessions() {
     let mut lab = Lab::new();
     assert_eq!(list(&mut lab, 0), (Vec::new(), false));
 }

@@ -72,7 +72,7 @@ fn a_chunk_arrives_in_order_and_in_one_piece_each() {
 }
 
 #[test]
-fn a_destination_that_the_kernel_refuses_is_told_apart() {
+fn a_destination_that_the_kernel_refuses_is_reported_with_its_position() {
     let mut group = bind_group(&[loopback()], 1, 64, 1 << 20).unwrap();
     let good = UdpSocket::bind(loopback()).unwrap().local_addr().unwrap();
     let outgoing = |to: SocketAddr| Outgoing {
@@ -112,7 +112,7 @@ fn ipv6_and_ipv4_come_to_one_socket_and_are_answered() {
 }
 
 #[test]
-fn a_datagram_longer_than_allowed_shows_as_such() {
+fn a_datagram_longer_than_allowed_is_received_one_byte_too_long() {
     let mut group = bind_group(&[loopback()], 1, 64, 1 << 20).unwrap();
     let client = UdpSocket::bind(loopback()).unwrap();
     client.send_to(&[0; 5000], group.addresses[0]).unwrap();

@@ -14,14 +14,14 @@ use confab_protocol::control::ConferenceId;
 use confab_protocol::media::downlink::{Downlink, DownlinkBody};
 use confab_protocol::media::uplink::UplinkBody;
 use confab_protocol::media::{AudioLevel, ConnectionId, HopKey, KeyId, SframeHeader};
-use confab_relay::core::limits::RateLimits;
-use confab_relay::core::registry::Capacity;
-use confab_relay::core::window::WindowControl;
-use confab_relay::core::worker::WorkerConfig;
+use confab_relay::core::Capacity;
+use confab_relay::core::RateLimits;
+use confab_relay::core::WindowControl;
+use confab_relay::core::WorkerConfig;
 use confab_relay::core::{Counters, Crossings, Registry, Worker, mailbox};
-use confab_relay::heartbeat::Heartbeat;
-use confab_relay::io::threads::WorkerThread;
+use confab_relay::io::WorkerThread;
 use confab_relay::io::{UdpDriver, Waker, bind_group};
+use confab_relay::metrics::Heartbeat;
 
 const WORKERS: usize = 3;
 const BUFFERS: usize = 4096;
@@ -61,6 +61,7 @@ fn start() -> Running {
         let config = WorkerConfig {
             index: index as u8,
             buffers: BUFFERS,
+            batch: 64,
             speakers: 16,
             limits: RateLimits::default(),
             idle_timeout: DEADLINE,
@@ -69,6 +70,7 @@ fn start() -> Running {
         let worker = Worker::new(
             config,
             Instant::now(),
+            mailbox,
             Arc::new(Counters::default()),
             Arc::clone(&crossings),
             HopKey::new([9; 16]),
@@ -76,12 +78,10 @@ fn start() -> Running {
         let thread = WorkerThread {
             worker,
             driver,
-            mailbox,
             ended,
             heartbeat: Arc::new(Heartbeat::new(Instant::now())),
             stop: Arc::clone(&stop),
             wakers: Arc::clone(&wakers),
-            batch: 64,
             window: WindowControl::new(Duration::ZERO, Duration::ZERO),
             core: None,
             busy_poll: Duration::ZERO,

@@ -1,4 +1,4 @@
-//! Answers who asks.
+//! The HTTP server.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,42 +17,42 @@ use tokio::sync::Semaphore;
 const PROMETHEUS: &str = "text/plain; version=0.0.4";
 /// Connections at a time; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 32;
-/// A request's head has to be whole by then.
+/// Time limit for the head of a request.
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 /// A connection is closed after this time, whatever it does.
 const CONNECTION_DEADLINE: Duration = Duration::from_secs(60);
-/// After a connection could not be taken the next one is.
+/// Pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A server that tells something of itself.
+/// The state of a server, as its HTTP pages give it.
 pub trait Source: Send + Sync + 'static {
-    /// All figures, as [`Page`](crate::Page) writes them.
+    /// The metrics, as [`Page`](crate::Page) writes them.
     fn figures(&self) -> String;
 
-    /// Whether people may be sent to it.
+    /// The answer of `/readyz`: whether clients may be sent to this server.
     fn readiness(&self) -> Readiness;
 
-    /// Whether it does its work. A server whose process ends when it cannot leaves this as it is.
+    /// The answer of `/healthz`. The default suits a server whose process ends when it cannot work.
     fn health(&self) -> Health {
         Health::Well
     }
 }
 
-/// Whether a server does its work, or should be started anew.
+/// The health of a server.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Health {
-    /// It does: 200.
+    /// The server works: 200.
     Well,
-    /// It does not, and this is wrong: 503.
+    /// The server has to be restarted, for this reason: 503.
     Ill(String),
 }
 
-/// Whether people may be sent to a server, and what else there is to say.
+/// The readiness of a server for new clients, with a remark.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Readiness {
-    /// They may: 200.
+    /// Clients may be sent to it: 200.
     Ready(&'static str),
-    /// They may not: 503.
+    /// No clients may be sent to it: 503.
     NotReady(&'static str),
 }
 
@@ -64,14 +64,14 @@ pub async fn serve(listener: Arc<TcpListener>, source: Arc<impl Source>) {
             return;
         };
         let Ok((stream, _)) = listener.accept().await else {
-            // Out of descriptors, or a client that went away: the next one may have more luck.
+            // Out of descriptors, or a client that went away: the next accept may succeed.
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
         let source = source.clone();
         tokio::spawn(async move {
             let served = converse(stream, source);
-            // Who talks nonsense or too long is cut off, and nobody needs to know.
+            // A malformed request or a slow client ends the connection; neither is logged.
             let _ = tokio::time::timeout(CONNECTION_DEADLINE, served).await;
             drop(place);
         });

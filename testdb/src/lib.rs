@@ -1,7 +1,7 @@
-//! CQL databases for tests and benches: one that runs already, by `CONFAB_TEST_CQL=HOST:PORT`, or throw-away nodes of Apache
-//! Cassandra by `scripts/cassandra`, which end with the program that started them, however that ends.
+//! CQL databases for tests and benches: a running one, given by `CONFAB_TEST_CQL=HOST:PORT`, or temporary nodes of Apache
+//! Cassandra, started by `scripts/cassandra`, which end with the program that started them, even if it crashes.
 //!
-//! Calls wait for processes: the start of a node takes 5 s on an idle machine.
+//! Functions block while processes start and stop: a node starts in 5 s on an idle machine.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -14,14 +14,14 @@ use std::time::SystemTime;
 use tempfile::TempDir;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/cassandra");
-/// Memory, where there is some: a node waits for the disk at every write.
+/// A file system in memory, used if it exists: on a disk a node waits at every write.
 const MEMORY: &str = "/dev/shm";
-/// Seconds that a node may take to start beside others and under load.
+/// The timeout of a node's start in seconds, beside others and under load.
 const START_WAIT: &str = "300";
-/// Where a node listens for clients.
+/// The port for clients.
 const PORT: u16 = 9042;
 
-/// There is no database.
+/// No database can be started.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "no database ({0}): `scripts/setup cql` installs Java and Maven, or give CONFAB_TEST_CQL=HOST:PORT"
@@ -37,17 +37,17 @@ impl From<io::Error> for NoDatabase {
 /// The database that all of a program's tests share.
 #[derive(Debug)]
 pub struct Shared {
-    /// HOST:PORT.
+    /// `HOST:PORT`.
     pub address: String,
-    /// The node, when this program has started it.
+    /// The node, if this program started it.
     pub node: Option<Node>,
 }
 
-/// The database that all of a program's tests share; `None`, and loudly, where there is none.
+/// The database that all of a program's tests share. Without one it prints a warning and returns `None`.
 ///
 /// # Panics
 ///
-/// Where there has to be one: `CI` or `CONFAB_REQUIRE_CQL` is set.
+/// Without a database if `CI` or `CONFAB_REQUIRE_CQL` is set.
 pub fn shared() -> Option<&'static Shared> {
     static SHARED: OnceLock<Option<Shared>> = OnceLock::new();
     let shared = SHARED.get_or_init(|| {
@@ -64,11 +64,11 @@ pub fn shared() -> Option<&'static Shared> {
     shared.as_ref()
 }
 
-/// What was found, or `None` after a word to the person that something is skipped for lack of it.
+/// The value in `found`. On an error it prints a warning that a test is skipped, and returns `None`.
 ///
 /// # Panics
 ///
-/// Where there has to be one: `CI` or `CONFAB_REQUIRE_CQL` is set.
+/// On an error if `CI` or `CONFAB_REQUIRE_CQL` is set.
 pub fn or_skip<T>(found: Result<T, NoDatabase>) -> Option<T> {
     let reason = match found {
         Ok(found) => return Some(found),
@@ -76,12 +76,12 @@ pub fn or_skip<T>(found: Result<T, NoDatabase>) -> Option<T> {
     };
     let is_set = |name| std::env::var(name).is_ok_and(|value| !value.is_empty() && value != "0");
     assert!(!is_set("CI") && !is_set("CONFAB_REQUIRE_CQL"), "{reason}");
-    // Past the test harness, which keeps what a test that passes prints to itself.
+    // Not by `eprintln!`: the test harness captures that in tests that pass.
     let _ = writeln!(io::stderr().lock(), "SKIPPED, {reason}");
     None
 }
 
-/// A keyspace that nobody else uses, as `confab-control serve --store` takes it: `address` is HOST:PORT, or several.
+/// The URL of a new keyspace for `confab-control serve --store`. `address` is `HOST:PORT`, or several with commas between.
 pub fn fresh_keyspace(address: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let since_epoch = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
@@ -90,21 +90,21 @@ pub fn fresh_keyspace(address: &str) -> String {
     format!("cql://{address}/test_{time:x}_{process:x}_{count:x}")
 }
 
-/// A node, which may run or not. It ends with this value and with the program; what it has goes with it.
+/// A node of Apache Cassandra, running or stopped. Dropping it stops the node and deletes its data.
 #[derive(Debug)]
 pub struct Node {
     folder: TempDir,
     host: String,
-    /// Hosts of its cluster, itself included, with commas between.
+    /// The hosts of its cluster, itself included, with commas between.
     seeds: String,
 }
 
 impl Node {
-    /// Starts one that is a cluster by itself.
+    /// Starts a node that is a cluster by itself.
     ///
     /// # Errors
     ///
-    /// [`NoDatabase`] when there is no Java, or it does not start.
+    /// [`NoDatabase`] if there is no Java, or the node does not start.
     pub fn start_new() -> Result<Self, NoDatabase> {
         let host = Self::free_host()?;
         let node = Self::prepare(&host, &host, "")?;
@@ -112,11 +112,11 @@ impl Node {
         Ok(node)
     }
 
-    /// One that is to be started on this host, in the cluster of `seeds`, with `more` lines of configuration.
+    /// A node on this host, not started yet, in the cluster of `seeds`, with `more` lines of configuration.
     ///
     /// # Errors
     ///
-    /// [`NoDatabase`] when its folder cannot be written.
+    /// [`NoDatabase`] if its folder cannot be written.
     pub fn prepare(host: &str, seeds: &str, more: &str) -> Result<Self, NoDatabase> {
         let folder = scratch()?;
         fs::write(folder.path().join("more.yaml"), more)?;
@@ -127,35 +127,35 @@ impl Node {
         })
     }
 
-    /// A loopback address that no node has yet.
+    /// A loopback address without a node.
     ///
     /// # Errors
     ///
-    /// [`NoDatabase`] when the script does not run.
+    /// [`NoDatabase`] if the script does not run.
     pub fn free_host() -> Result<String, NoDatabase> {
         let host = Command::new(SCRIPT).arg("address").output()?.stdout;
         Ok(String::from_utf8_lossy(&host).trim().to_owned())
     }
 
-    /// Fetches what nodes need, if it is not there yet: beforehand, where several are started at the same time.
+    /// Fetches the jars of the database if they are missing. Call it before several nodes are started at the same time.
     ///
     /// # Errors
     ///
-    /// [`NoDatabase`] when there is no Java, or the rest cannot be fetched.
+    /// [`NoDatabase`] if there is no Java, or the jars cannot be fetched.
     pub fn fetch() -> Result<(), NoDatabase> {
         done(Command::new(SCRIPT).arg("fetch"))
     }
 
-    /// HOST:PORT.
+    /// `HOST:PORT`.
     pub fn address(&self) -> String {
         format!("{}:{PORT}", self.host)
     }
 
-    /// Starts it with the data that it has.
+    /// Starts it with its data.
     ///
     /// # Errors
     ///
-    /// [`NoDatabase`] when there is no Java, or it does not start.
+    /// [`NoDatabase`] if there is no Java, or the node does not start.
     pub fn start(&self) -> Result<(), NoDatabase> {
         let mut start = self.script("start");
         start
@@ -167,47 +167,47 @@ impl Node {
         done(&mut start)
     }
 
-    /// Ends it as if the power had failed.
+    /// Kills it without a shutdown.
     ///
     /// # Errors
     ///
-    /// [`NoDatabase`] when the script fails.
+    /// [`NoDatabase`] if the script fails.
     pub fn stop(&self) -> Result<(), NoDatabase> {
         done(&mut self.script("stop"))
     }
 
-    /// Lets it stand still as if it waited for a disk that does not answer: its connections stay open.
+    /// Suspends it, as if its disk did not answer: its connections stay open.
     ///
     /// # Errors
     ///
-    /// [`NoDatabase`] when the script fails.
+    /// [`NoDatabase`] if the script fails.
     pub fn freeze(&self) -> Result<(), NoDatabase> {
         done(&mut self.script("freeze"))
     }
 
-    /// Lets it go on.
+    /// Resumes it.
     ///
     /// # Errors
     ///
-    /// [`NoDatabase`] when the script fails.
+    /// [`NoDatabase`] if the script fails.
     pub fn thaw(&self) -> Result<(), NoDatabase> {
         done(&mut self.script("thaw"))
     }
 
-    /// Runs the database's own tool, for example `flush`.
+    /// Runs `nodetool` with this command, for example `flush`.
     ///
     /// # Errors
     ///
-    /// [`NoDatabase`] when the script fails.
+    /// [`NoDatabase`] if the script fails.
     pub fn nodetool(&self, command: &str) -> Result<(), NoDatabase> {
         done(self.script("nodetool").arg(command))
     }
 
-    /// Bytes of the files of the tables of a keyspace, by table.
+    /// The size of each table of a keyspace, in bytes of its files.
     ///
     /// # Errors
     ///
-    /// When they cannot be read.
+    /// If they cannot be read.
     pub fn tables(&self, keyspace: &str) -> io::Result<Vec<(String, u64)>> {
         let mut tables = Vec::new();
         for table in fs::read_dir(self.folder.path().join("data").join(keyspace))? {
@@ -233,11 +233,11 @@ impl Drop for Node {
     }
 }
 
-/// A folder in memory, where there is some.
+/// A temporary folder, in memory if possible.
 ///
 /// # Errors
 ///
-/// When it cannot be made.
+/// If it cannot be created.
 pub fn scratch() -> io::Result<TempDir> {
     let memory = Path::new(MEMORY);
     let mut name = tempfile::Builder::new();

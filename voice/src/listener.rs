@@ -18,7 +18,7 @@ pub struct ReceivedFrame<'a> {
     pub packet: &'a [u8],
 }
 
-/// All speakers that one hears, by leaf.
+/// The streams of all speakers, by leaf.
 #[derive(Default)]
 pub struct Listener {
     speakers: BTreeMap<u32, Speaker>,

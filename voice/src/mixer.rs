@@ -3,7 +3,7 @@
 /// Largest gain of one speaker: +6 dB.
 pub const MAX_GAIN: f32 = 2.0;
 
-/// One speaker's samples are taken to be within this: finite sums of any number of them stay finite.
+/// Bound on the samples of a speaker: finite sums of any number of them stay finite.
 const LOUDEST_SAMPLE: f32 = 8.0;
 
 /// How long a change of gain by 1.0 takes, in samples (10 ms): a step would click.
@@ -15,7 +15,7 @@ const THRESHOLD: f32 = 0.7;
 const ATTACK: f32 = 1.0 / 48.0;
 const RELEASE: f32 = 1.0 / 9600.0;
 
-/// One speaker's volume, 0 (silent) to [`MAX_GAIN`]; changes glide.
+/// The volume of a speaker, 0 (silent) to [`MAX_GAIN`]; changes are gradual.
 #[derive(Clone, Debug)]
 pub struct Gain {
     current: f32,

@@ -21,7 +21,7 @@ fn a_calm_network_conceals_nothing_and_holds_less_than_a_frame() {
 }
 
 #[test]
-fn what_is_heard_is_what_was_said() {
+fn the_received_audio_matches_the_sent_audio() {
     let said = tone(8.0);
     let frames = encode(&said, FrameDuration::Ms20, 0);
     let call = Call::run(&frames, FrameDuration::Ms20, &Network::default());

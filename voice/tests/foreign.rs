@@ -28,7 +28,7 @@ fn durations_agree_with_libopus_for_every_toc_byte_and_frame_count() {
 }
 
 #[test]
-fn what_the_encoder_makes_has_the_duration_that_went_in() {
+fn encoded_packets_have_the_duration_of_their_input() {
     use FrameDuration::{Ms10, Ms20, Ms40, Ms60};
     for frame in [Ms10, Ms20, Ms40, Ms60] {
         let config = EncoderConfig {

@@ -1,4 +1,4 @@
-//! One stream, step by step: pauses, restarts, foreign bytes, clocks that jump.
+//! Tests of a stream, step by step: pauses, restarts, foreign bytes, clocks that jump.
 
 mod common;
 

@@ -1,11 +1,11 @@
-//! What is taken as given: flags, whose defaults name their source.
+//! The assumptions: flags, whose defaults name their source.
 
 use clap::Args;
 
-/// What is taken as given.
+/// The assumptions.
 #[derive(Args, Debug, Clone)]
 pub struct Assumptions {
-    /// People who talk at once when most do. Given.
+    /// Participants at the busiest moment. Given.
     #[arg(long, default_value_t = 4_000_000, value_name = "COUNT")]
     pub people: u32,
 
@@ -148,7 +148,7 @@ pub struct Assumptions {
 }
 
 impl Assumptions {
-    /// Whether they can be lived through.
+    /// Refuses assumptions that the simulation cannot run.
     ///
     /// # Errors
     ///

@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::Assumptions;
 use super::regions::{DAY_HOURS, REGIONS, World};
-use super::relays::{Place, RelayId, Relays};
+use super::relays::{RelayId, Relays, RoomPlace};
 use super::rooms::{Sizes, exponential, poisson};
 use super::snapshot::{Peak, Snapshot};
 
@@ -23,7 +23,7 @@ const TENTHS: usize = 10;
 /// After the last room is placed, until the load is looked at again: every relay has reported, in seconds.
 const SETTLED_S: usize = 3;
 
-/// What a day was like.
+/// The result of a day.
 #[derive(Debug, Clone)]
 pub struct Day {
     /// People of a gathering, in the mean.
@@ -34,9 +34,9 @@ pub struct Day {
     pub stay_hours: f64,
     /// People who talk, over the day, in the mean.
     pub mean_people: f64,
-    /// What happened at the busiest, in a second.
+    /// Rates at the busiest moment, per second.
     pub busiest: Rates,
-    /// What happened on the day, in all.
+    /// Totals of the day.
     pub total: Rates,
     /// Before relays were lost, when most people talk.
     pub before: Snapshot,
@@ -53,11 +53,11 @@ pub struct Day {
 /// How often things happened.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Rates {
-    /// Somebody came into a room.
+    /// A participant joined a room.
     pub joins: f64,
     /// The first one came into a room.
     pub openings: f64,
-    /// Somebody was told that another came or went.
+    /// Joins and leaves that clients are told of.
     pub events: f64,
 }
 
@@ -74,7 +74,7 @@ pub struct Loss {
     pub seconds: f64,
 }
 
-/// Somebody joins or leaves: the room's number, and in its lowest bit which of the two.
+/// A participant joins or leaves: the room's number, and in its lowest bit which of the two.
 #[derive(Clone, Copy)]
 struct Event(u32);
 
@@ -90,9 +90,9 @@ struct Room {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum At {
-    /// Nobody is there.
+    /// The room is empty.
     Nowhere,
-    Placed(Place),
+    Placed(RoomPlace),
     /// Its relay is dead, and it is not this one's turn yet.
     Moving(RelayId),
 }
@@ -240,7 +240,7 @@ impl Life<'_> {
         }
     }
 
-    /// What would be after the day's end is left out.
+    /// Drops events after the day's end.
     fn schedule(&mut self, after_s: u32, event: Event) {
         if let Some(second) = self.wheel.get_mut(self.now + after_s as usize) {
             second.push(event);
@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_left_on_a_relay_that_was_lost() {
+    fn no_room_stays_on_a_lost_relay() {
         let day = live(&small(&[]));
         assert_eq!(day.loss.relays, 5);
         assert!(day.loss.people > 0 && day.loss.rooms > 0);

@@ -1,4 +1,4 @@
-//! What a day asks of control, of its database and of the network: arithmetic.
+//! The demand of a day on control, its database and the network: arithmetic.
 
 use super::Assumptions;
 use super::day::{Day, Rates};
@@ -30,15 +30,15 @@ const HANDSHAKE_BYTES: f64 = 8_000.0;
 const PARTICIPANT_BYTES: f64 = 100.0;
 /// Bytes of a load report with its acknowledgement.
 const REPORT_BYTES: f64 = 150.0;
-/// Nobody fills more than half of a network.
+/// Highest planned share of a network.
 const NETWORK_SHARE: f64 = 0.5;
 /// Control nodes stay below this share of their cores.
 const NODE_BUSY: f64 = 0.5;
 
-/// What happens how often.
+/// Rates of events.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
-    /// What it sends to the database.
+    /// Statements that it sends to the database.
     pub statements: Statements,
     /// By a person, on a day on which it talks.
     pub per_user_day: f64,
@@ -46,7 +46,6 @@ pub struct Row {
     pub per_s: f64,
 }
 
-/// All of it.
 #[derive(Debug, Clone)]
 pub struct Demand {
     /// Requests, and what they send to the database.
@@ -63,11 +62,11 @@ pub struct Demand {
     pub links: u64,
     /// Load reports in a second at each node.
     pub reports_per_s: f64,
-    /// All load reports, in bytes a second.
+    /// Load reports, in bytes a second.
     pub report_bytes_per_s: f64,
     /// Datagrams that a person is sent in a second, at the busiest.
     pub datagrams_per_person: f64,
-    /// What all relays send, in bits a second, at the busiest.
+    /// Bits a second that all relays send, at the busiest moment.
     pub egress_bits: f64,
     /// Storage of one replica, in bytes.
     pub storage: f64,
@@ -99,16 +98,13 @@ pub struct Relays {
 /// Cores of all control nodes, at the busiest.
 #[derive(Debug, Clone, Copy)]
 pub struct Cores {
-    /// For joins.
     pub joins: f64,
     /// For connections on which nothing happens.
     pub idle: f64,
-    /// For passwords.
     pub passwords: f64,
 }
 
 impl Demand {
-    /// Of a day.
     pub fn of(assumed: &Assumptions, day: &Day) -> Self {
         let rows = rows(assumed, day);
         let users = assumed.daily as f64;
@@ -204,7 +200,7 @@ fn rows(assumed: &Assumptions, day: &Day) -> Vec<Row> {
         per_user_day: of(&day.total) * share / users,
         per_s: of(&day.busiest) * share,
     };
-    // Whose room it is is the node of the one who came first; the others are connected to any node.
+    // Scope room it is is the node of the one who came first; the others are connected to any node.
     let redirected = (1.0 - day.total.openings / day.total.joins) * (nodes - 1.0) / nodes;
     let refresh = Row {
         statements: statements::REFRESH,

@@ -6,7 +6,7 @@ use std::f64::consts::TAU;
 /// A region with relays of its own.
 #[derive(Debug, Clone, Copy)]
 pub struct Region {
-    /// What it is called.
+    /// Its name.
     pub name: &'static str,
     /// Share of the world's people.
     pub share: f64,
@@ -14,7 +14,6 @@ pub struct Region {
     pub ahead: f64,
 }
 
-/// All of them.
 pub const REGIONS: [Region; 12] = [
     region("us-east", 0.17, -5.0),
     region("us-central", 0.08, -6.0),

@@ -10,15 +10,14 @@ use super::Assumptions;
 use super::regions::World;
 use super::rooms::Costs;
 
-/// Which relay.
 pub type RelayId = u16;
 
-/// All relays, and what the control nodes know of them.
+/// The relays, and the control nodes' view of them.
 pub struct Relays {
     relays: Vec<Relay>,
-    /// What each node opened at each relay, by node and then by relay.
+    /// Sessions that each node opened at each relay, by node and then by relay.
     opened: Vec<Opened>,
-    /// Which relays are a region's, by region.
+    /// The relays of each region.
     regions: Vec<Range<usize>>,
     costs: Costs,
     room_share: u32,
@@ -34,7 +33,6 @@ struct Relay {
     sessions: u32,
     datagrams_per_s: u64,
     reported: Load,
-    /// Counts its reports.
     reports: u32,
 }
 
@@ -53,32 +51,29 @@ struct Opened {
 
 /// Where a room is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// At which relay.
+pub struct RoomPlace {
     pub relay: RelayId,
-    /// Which of its workers has the room, the first of them if it is large.
+    /// The worker that has the room, the first of them if it is large.
     pub worker: u8,
 }
 
 /// How loaded a relay is.
 #[derive(Clone, Copy, Debug)]
 pub struct Loaded {
-    /// In which region.
     pub region: u8,
-    /// Sessions.
     pub sessions: u32,
     /// Datagrams out, a second.
     pub datagrams_per_s: u64,
     /// Its busiest worker, in cores.
     pub busiest: f64,
-    /// All its workers together, in cores.
+    /// The use of its workers together, in cores.
     pub cores: f64,
     /// Its workers in the mean, in cores.
     pub mean: f64,
 }
 
 impl Relays {
-    /// All of them, without a room.
+    /// The relays, without a room.
     pub fn new(assumed: &Assumptions, world: &World) -> Self {
         let shares = world.share_out(assumed.relays);
         let of_region =
@@ -120,7 +115,7 @@ impl Relays {
         people: u32,
         avoid: Option<RelayId>,
         random: &mut Xoshiro256PlusPlus,
-    ) -> Option<Place> {
+    ) -> Option<RoomPlace> {
         let wish = Criteria {
             region: Some(region),
             avoid,
@@ -149,7 +144,7 @@ impl Relays {
         let workers = self.relays[usize::from(relay)].workers.iter().enumerate();
         // As a relay chooses the home of a room: the worker with the fewest sessions.
         let (worker, _) = workers.min_by_key(|(_, worker)| worker.sessions)?;
-        let place = Place {
+        let place = RoomPlace {
             relay,
             worker: worker as u8,
         };
@@ -159,13 +154,13 @@ impl Relays {
     }
 
     /// A node has one more of a room's people talk.
-    pub fn join(&mut self, node: u16, place: Place, before: u32) {
+    pub fn join(&mut self, node: u16, place: RoomPlace, before: u32) {
         self.resize(place, before, before + 1);
         self.note_opened(node, place.relay, 1);
     }
 
     /// A room has another size.
-    pub fn resize(&mut self, place: Place, before: u32, after: u32) {
+    pub fn resize(&mut self, place: RoomPlace, before: u32, after: u32) {
         let relay = &mut self.relays[usize::from(place.relay)];
         relay.sessions = relay.sessions + after - before;
         let (was, is) = (self.costs.of(before), self.costs.of(after));
@@ -214,7 +209,7 @@ impl Relays {
         }
     }
 
-    /// Whether a relay was lost.
+    /// True when a relay was lost.
     pub fn is_lost(&self, relay: RelayId) -> bool {
         self.relays[usize::from(relay)].is_lost
     }

@@ -9,19 +9,16 @@ use super::regions::REGIONS;
 use super::snapshot::RegionLoad;
 use crate::figures::{Figure, Goal};
 
-/// What came out.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// What was taken as given.
+    /// The assumptions.
     pub assumptions: Assumptions,
-    /// The day.
     pub day: Day,
-    /// What it asks for.
+    /// Its request.
     pub demand: Demand,
 }
 
 impl Report {
-    /// The table.
     pub fn table(&self) -> String {
         let mut text = String::new();
         // Writing into a string does not fail.
@@ -31,7 +28,6 @@ impl Report {
         text
     }
 
-    /// The figures.
     pub fn figures(&self) -> Vec<Figure> {
         let (day, demand) = (&self.day, &self.demand);
         let (before, after) = (&day.before, &day.after);

@@ -53,7 +53,6 @@ impl Sizes {
         self.median_company
     }
 
-    /// One.
     pub fn draw(&self, random: &mut impl Rng) -> u32 {
         let drawn: f64 = random.random();
         let at = self.up_to.partition_point(|share| *share < drawn);
@@ -61,7 +60,7 @@ impl Sizes {
     }
 }
 
-/// What a room of some size costs its relay.
+/// The cost of a room of some size for its relay.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cost {
     /// Processor time in a second, in nanoseconds.
@@ -72,7 +71,7 @@ pub struct Cost {
     pub datagrams_out: u64,
 }
 
-/// What rooms cost, by size.
+/// The costs of rooms, by size.
 pub struct Costs(Vec<Cost>);
 
 impl Costs {

@@ -6,11 +6,8 @@ use super::relays::{Loaded, Relays};
 /// How loaded the relays are at a moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
-    /// People who talk.
     pub people: u64,
-    /// Rooms.
     pub rooms: u64,
-    /// By region.
     pub regions: Vec<RegionLoad>,
 }
 
@@ -32,13 +29,11 @@ pub struct RegionLoad {
 /// A region at its busiest.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Peak {
-    /// Relays.
     pub relays: u32,
     /// Cores that they use.
     pub cores: f64,
     /// Datagrams that they send in a second.
     pub datagrams_per_s: u64,
-    /// Sessions.
     pub sessions: u64,
 }
 
@@ -55,7 +50,6 @@ impl RegionLoad {
 }
 
 impl Snapshot {
-    /// Of these relays.
     pub fn of(relays: &Relays, people: u64, rooms: u64) -> Self {
         let mut regions = vec![RegionLoad::default(); REGIONS.len()];
         for load in relays.loads() {

@@ -1,18 +1,14 @@
-//! What each request sends to a CQL database when nobody is in its way. Counted in `control/src/store/cql/` and in what calls
+//! The statements of each request to a CQL database without contention. Counted in `control/src/store/cql/` and in what calls
 //! it.
 
 /// Statements of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Statements {
-    /// Which request.
     pub name: &'static str,
-    /// Plain reads.
     pub reads: f64,
-    /// Plain writes.
     pub writes: f64,
     /// Reads at SERIAL: a round of Paxos each, as a conditional write.
     pub serial_reads: f64,
-    /// Conditional writes.
     pub conditional: f64,
 }
 
@@ -45,7 +41,6 @@ pub const JOIN: Statements = Statements::new("join", [4.0, 0.0, 0.0, 0.0]);
 pub const REDIRECT: Statements = Statements::new("redirect", [5.0, 0.0, 1.0, 0.0]);
 /// A room from its beginning to its end: home read, taken, place written, let go.
 pub const OPEN_ROOM: Statements = Statements::new("open a room", [0.0, 0.0, 1.0, 3.0]);
-/// Slug and conference.
 pub const LEAVE: Statements = Statements::new("leave", [2.0, 0.0, 0.0, 0.0]);
 /// Into a public conference for the first time: its members are counted in eight buckets, both ends looked at before and
 /// after, a place in the list and a standing written.

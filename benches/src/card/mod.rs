@@ -29,15 +29,9 @@ pub enum CardError {
     Compile(String),
     /// A file of the card.
     #[error("cannot use {}: {error}", file.display())]
-    File {
-        /// Which.
-        file: PathBuf,
-        /// Why not.
-        error: io::Error,
-    },
+    File { file: PathBuf, error: io::Error },
 }
 
-/// The compiled plugin.
 #[derive(Debug, Clone)]
 pub struct Plugin(PathBuf);
 
@@ -46,9 +40,7 @@ pub struct Plugin(PathBuf);
 pub struct Form {
     /// Frames a second.
     pub rate: u32,
-    /// Channels.
     pub channels: usize,
-    /// Of a sample.
     pub format: Format,
     /// Frames of a period; 0: as the program likes.
     pub period: u32,
@@ -78,9 +70,9 @@ pub enum Format {
 /// A fault of a card, for as long as it lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It is not there.
+    /// The card is not there.
     Unplugged,
-    /// It does not move.
+    /// The card does not take or give samples.
     Stalled,
     /// Opening it does not end.
     HangOpen,
@@ -88,7 +80,6 @@ pub enum Fault {
     HangClose,
 }
 
-/// A card.
 #[derive(Debug, Clone)]
 pub struct Card {
     dir: PathBuf,
@@ -321,12 +312,12 @@ pub struct Sounds {
 }
 
 impl Sounds {
-    /// One card for microphone and speakers.
+    /// A single card for microphone and speakers.
     pub fn default(plugin: &Plugin, card: &Card) -> Self {
         Self::begin(plugin, &format!("pcm.default {}", card.definition("")))
     }
 
-    /// One card for each.
+    /// A card for each direction.
     pub fn apart(plugin: &Plugin, microphone: &Card, speakers: &Card) -> Self {
         let text = format!(
             "pcm.one {}\npcm.other {}\npcm.default {{ type asym capture.pcm one playback.pcm other }}",

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::errors::ControlError;
-use super::stage::PASSWORD;
+use super::rig::PASSWORD;
 use crate::figures::{Figure, Goal, median};
 use crate::fleet::{Call, Fleet};
 
@@ -22,10 +22,10 @@ pub async fn figures(programs: &Path) -> Result<Vec<Figure>, ControlError> {
     let mut members: Vec<Call> = Vec::new();
     for number in 0..MEMBERS {
         let name = format!("member-{number}");
-        fleet.people().register(&name, PASSWORD).await?;
+        fleet.users().register(&name, PASSWORD).await?;
         if number == 0 {
             let create = ["conference", "create", SLUG];
-            fleet.people().client(&name, &create, None).await?;
+            fleet.users().client(&name, &create, None).await?;
         }
     }
     for number in 1..MEMBERS {
@@ -38,7 +38,7 @@ pub async fn figures(programs: &Path) -> Result<Vec<Figure>, ControlError> {
             .chain(says)
             .copied()
             .collect();
-        let mut call = fleet.people().join(&format!("member-{number}"), &args)?;
+        let mut call = fleet.users().join(&format!("member-{number}"), &args)?;
         call.wait_until("media", |event| event["state"] == "live")
             .await?;
         members.push(call);
@@ -47,7 +47,7 @@ pub async fn figures(programs: &Path) -> Result<Vec<Figure>, ControlError> {
     for _ in 0..TIMES {
         let began = Instant::now();
         let mut call = fleet
-            .people()
+            .users()
             .join("member-0", &[SLUG, "--in", "none", "--out", "none"])?;
         call.wait_until("speaking", |event| event["speaking"] == true)
             .await?;

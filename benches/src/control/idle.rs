@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::errors::ControlError;
-use super::stage::{Stage, refused};
+use super::rig::{ControlRig, refused};
 use crate::figures::{Figure, Goal};
 
 /// Before memory is looked at first: what a server takes once is taken by then.
@@ -23,22 +23,22 @@ const SETTLE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_secs(10);
 
 /// Idle connections in a gigabyte of control's memory, and what each takes of a core.
-pub async fn figures(stage: &Stage) -> Result<Vec<Figure>, ControlError> {
+pub async fn figures(rig: &ControlRig) -> Result<Vec<Figure>, ControlError> {
     let mut tokens = Vec::new();
     for number in 0..(FIRST + MORE).div_ceil(OF_ACCOUNT) {
-        let person = stage.register(&format!("idles-{number}")).await?;
-        let token: Arc<[u8]> = person.token.into();
+        let user = rig.register(&format!("idles-{number}")).await?;
+        let token: Arc<[u8]> = user.token.into();
         tokens.extend(std::iter::repeat_n(token, OF_ACCOUNT));
     }
-    let first = connect(stage, &tokens[..FIRST]).await?;
+    let first = connect(rig, &tokens[..FIRST]).await?;
     tokio::time::sleep(SETTLE).await;
-    let before = stage.memory()?;
-    let more = connect(stage, &tokens[FIRST..FIRST + MORE]).await?;
+    let before = rig.memory()?;
+    let more = connect(rig, &tokens[FIRST..FIRST + MORE]).await?;
     tokio::time::sleep(SETTLE).await;
-    let grown = stage.memory()?.saturating_sub(before) as f64;
-    let (used, began) = (stage.usage()?, Instant::now());
+    let grown = rig.memory()?.saturating_sub(before) as f64;
+    let (used, began) = (rig.usage()?, Instant::now());
     tokio::time::sleep(LOOK).await;
-    let used = stage.used_since(&used)?.as_secs_f64() / began.elapsed().as_secs_f64();
+    let used = rig.used_since(&used)?.as_secs_f64() / began.elapsed().as_secs_f64();
     let each = used * 1e6 / (first.len() + more.len()) as f64;
     Ok(vec![
         Figure::new(
@@ -52,14 +52,14 @@ pub async fn figures(stage: &Stage) -> Result<Vec<Figure>, ControlError> {
 }
 
 async fn connect(
-    stage: &Stage,
+    rig: &ControlRig,
     tokens: &[Arc<[u8]>],
 ) -> Result<Vec<confab::net::Link>, ControlError> {
     let mut links = Vec::new();
     for some in tokens.chunks(AT_ONCE) {
         let mut connecting = JoinSet::new();
         for token in some {
-            let (opening, token) = (stage.connect(), token.clone());
+            let (opening, token) = (rig.connect(), token.clone());
             connecting.spawn(async move {
                 let link = opening.await?;
                 let signed_in = link.authenticate(&token).await;

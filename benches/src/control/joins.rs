@@ -6,11 +6,11 @@ use confab_protocol::control::{JoinId, Slug};
 use confab_protocol::wire::{self, request};
 
 use super::errors::ControlError;
-use super::stage::{Person, Stage, patiently, refused};
+use super::rig::{ControlRig, SignedInUser, refused, request_unthrottled};
 use crate::figures::{Figure, Goal, median};
 
 /// Each of these joins each room.
-const PEOPLE: usize = 9;
+const USERS: usize = 9;
 const ROOMS: usize = 100;
 /// The first is not counted: it makes everybody a member.
 const ROUNDS: usize = 6;
@@ -23,12 +23,15 @@ const STEP: Duration = Duration::from_millis(22);
 ///
 /// A join is timed by the client, from its request to the answer, over the loopback interface; one at a time. Joins open a
 /// session at a real relay. The rooms are known and live: somebody is in each.
-pub async fn figures(stage: &Stage, progress: &impl Fn(&str)) -> Result<Vec<Figure>, ControlError> {
-    let host = stage.register(&format!("{}-host", stage.name)).await?;
-    let rooms = open_rooms(stage, &host).await?;
-    let mut people = Vec::new();
-    for number in 0..PEOPLE {
-        people.push(stage.register(&format!("joiner-{number}")).await?);
+pub async fn figures(
+    rig: &ControlRig,
+    progress: &impl Fn(&str),
+) -> Result<Vec<Figure>, ControlError> {
+    let host = rig.register(&format!("{}-host", rig.name)).await?;
+    let rooms = open_rooms(rig, &host).await?;
+    let mut users = Vec::new();
+    for number in 0..USERS {
+        users.push(rig.register(&format!("joiner-{number}")).await?);
     }
     let (mut times, mut rates) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
@@ -38,18 +41,18 @@ pub async fn figures(stage: &Stage, progress: &impl Fn(&str)) -> Result<Vec<Figu
             inside.push((&host, slug, join(&host, slug).await?));
             tokio::time::sleep(STEP).await;
         }
-        let before = stage.usage()?;
+        let before = rig.usage()?;
         let mut taken = Vec::new();
         for slug in &rooms {
-            for person in &people {
+            for user in &users {
                 let began = Instant::now();
-                let joined = join(person, slug).await?;
+                let joined = join(user, slug).await?;
                 taken.push(began.elapsed());
-                inside.push((person, slug, joined));
+                inside.push((user, slug, joined));
                 tokio::time::sleep_until((began + PAUSE).into()).await;
             }
         }
-        let used = stage.used_since(&before)?;
+        let used = rig.used_since(&before)?;
         if round > 0 {
             rates.push(taken.len() as f64 / used.as_secs_f64());
             times.append(&mut taken);
@@ -58,8 +61,8 @@ pub async fn figures(stage: &Stage, progress: &impl Fn(&str)) -> Result<Vec<Figu
     }
     times.sort();
     let ms = |share: usize| times[(times.len() - 1) * share / 100].as_secs_f64() * 1000.0;
-    let most = if stage.name == "sqlite" { 5.0 } else { 15.0 };
-    let named = |name: &str| format!("control.{name}.{}", stage.name);
+    let most = if rig.name == "sqlite" { 5.0 } else { 15.0 };
+    let named = |name: &str| format!("control.{name}.{}", rig.name);
     Ok(vec![
         Figure::new(&named("join_ms.p50"), ms(50), "ms", Goal::AtMost(most)),
         Figure::new(&named("join_ms.p99"), ms(99), "ms", Goal::None),
@@ -72,10 +75,10 @@ pub async fn figures(stage: &Stage, progress: &impl Fn(&str)) -> Result<Vec<Figu
     ])
 }
 
-async fn open_rooms(stage: &Stage, host: &Person) -> Result<Vec<Slug>, ControlError> {
+async fn open_rooms(rig: &ControlRig, host: &SignedInUser) -> Result<Vec<Slug>, ControlError> {
     let mut rooms = Vec::new();
     for number in 0..ROOMS {
-        let slug = format!("{}-room-{number}", stage.name);
+        let slug = format!("{}-room-{number}", rig.name);
         let create = wire::CreateConference {
             slug: slug.clone(),
             title: String::new(),
@@ -83,40 +86,40 @@ async fn open_rooms(stage: &Stage, host: &Person) -> Result<Vec<Slug>, ControlEr
             ..Default::default()
         };
         let create = request::Kind::CreateConference(create);
-        patiently(&host.link, "a conference", create).await?;
+        request_unthrottled(&host.link, "a conference", create).await?;
         let slug = slug.parse();
         rooms.push(slug.map_err(|_| ControlError::Other("a slug that was no slug"))?);
     }
     Ok(rooms)
 }
 
-async fn join(person: &Person, slug: &Slug) -> Result<JoinId, ControlError> {
-    let joined = person.link.join(slug, None, None).await;
+async fn join(user: &SignedInUser, slug: &Slug) -> Result<JoinId, ControlError> {
+    let joined = user.link.join(slug, None, None).await;
     Ok(joined.map_err(refused("a join"))?.me.join_id)
 }
 
-/// Everybody leaves every room, all connections at once.
-async fn leave_all(inside: Vec<(&Person, &Slug, JoinId)>) -> Result<(), ControlError> {
+/// Leaves every room, on all connections at once.
+async fn leave_all(inside: Vec<(&SignedInUser, &Slug, JoinId)>) -> Result<(), ControlError> {
     let mut leaving = tokio::task::JoinSet::new();
-    let mut by_person: Vec<(&Person, Vec<(Slug, JoinId)>)> = Vec::new();
-    for (person, slug, joined) in inside {
+    let mut by_person: Vec<(&SignedInUser, Vec<(Slug, JoinId)>)> = Vec::new();
+    for (user, slug, joined) in inside {
         let of_person = by_person
             .iter_mut()
-            .find(|(known, _)| known.name == person.name);
+            .find(|(known, _)| known.name == user.name);
         match of_person {
             Some((_, rooms)) => rooms.push((slug.clone(), joined)),
-            None => by_person.push((person, vec![(slug.clone(), joined)])),
+            None => by_person.push((user, vec![(slug.clone(), joined)])),
         }
     }
-    for (person, rooms) in by_person {
-        let link = person.link.clone();
+    for (user, rooms) in by_person {
+        let link = user.link.clone();
         leaving.spawn(async move {
             for (slug, joined) in rooms {
                 let leave = wire::LeaveRoom {
                     slug: slug.to_string(),
                     join_id: joined.to_wire(),
                 };
-                patiently(&link, "to leave", request::Kind::LeaveRoom(leave)).await?;
+                request_unthrottled(&link, "to leave", request::Kind::LeaveRoom(leave)).await?;
                 tokio::time::sleep(STEP).await;
             }
             Ok::<_, ControlError>(())

@@ -7,11 +7,10 @@ use confab_control::domain::HashCost;
 use confab_protocol::wire::{self, request};
 
 use super::errors::ControlError;
-use super::stage::{PASSWORD, Stage, refused};
+use super::rig::{ControlRig, PASSWORD, refused};
 use crate::figures::{Figure, Goal, median};
 use crate::load::cpu;
 
-/// Interleaved pairs.
 const PAIRS: usize = 7;
 /// Of a pair: hashes, and log-ins.
 const COUNT: u32 = 40;
@@ -22,11 +21,14 @@ const CONNECTIONS: usize = 4;
 /// Log-ins and hashes for each second of processor time, and their ratio.
 ///
 /// A log-in is one request on a connection that stands; that it logs out again afterwards is counted, too.
-pub async fn figures(stage: &Stage, progress: &impl Fn(&str)) -> Result<Vec<Figure>, ControlError> {
-    let person = stage.register("logs-in").await?;
+pub async fn figures(
+    rig: &ControlRig,
+    progress: &impl Fn(&str),
+) -> Result<Vec<Figure>, ControlError> {
+    let user = rig.register("logs-in").await?;
     let mut links = Vec::new();
     for _ in 0..CONNECTIONS {
-        let link = stage.connect().await?;
+        let link = rig.connect().await?;
         let mut events = link.events();
         tokio::spawn(async move { while events.recv().await.is_some() {} });
         links.push(link);
@@ -35,10 +37,10 @@ pub async fn figures(stage: &Stage, progress: &impl Fn(&str)) -> Result<Vec<Figu
     for pair in 0..PAIRS {
         progress(&format!("pair {} of {PAIRS}", pair + 1));
         let alone = tokio::task::spawn_blocking(hashes).await??;
-        let before = stage.usage()?;
+        let before = rig.usage()?;
         for link in links.iter().cycle().take(COUNT as usize) {
             let login = wire::Login {
-                name: person.name.clone(),
+                name: user.name.clone(),
                 password: PASSWORD.to_owned(),
                 device: "confab-bench".to_owned(),
                 ..wire::Login::default()
@@ -48,7 +50,7 @@ pub async fn figures(stage: &Stage, progress: &impl Fn(&str)) -> Result<Vec<Figu
             let logout = link.done(request::Kind::Logout(wire::Logout {})).await;
             logout.map_err(refused("a log-out"))?;
         }
-        let with_control = f64::from(COUNT) / stage.used_since(&before)?.as_secs_f64();
+        let with_control = f64::from(COUNT) / rig.used_since(&before)?.as_secs_f64();
         bare.push(alone);
         logins.push(with_control);
         ratios.push(with_control / alone);

@@ -1,6 +1,6 @@
-//! What control costs: joins, log-ins, idle connections, storage, and the time until somebody who joins hears something.
+//! Control's costs: joins, log-ins, idle connections, storage, and the time from a join to the first audio.
 //!
-//! * [`stage`]: the real programs with accounts on them;
+//! * [`rig`]: the real programs with accounts on them;
 //! * [`joins`], [`logins`], [`idle`], [`size`], [`first_audio`]: what is measured.
 
 mod errors;
@@ -8,8 +8,8 @@ pub mod first_audio;
 pub mod idle;
 pub mod joins;
 pub mod logins;
+pub mod rig;
 pub mod size;
-pub mod stage;
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ use confab_testdb::{self as testdb, Node};
 use crate::figures::Figure;
 
 pub use errors::ControlError;
-use stage::{Stage, Where};
+use rig::{ControlRig, StoreChoice};
 
 /// Measures all of it; storage by so many `users`.
 ///
@@ -31,7 +31,7 @@ pub async fn figures(
     progress: impl Fn(&str),
 ) -> Result<Vec<Figure>, ControlError> {
     let mut figures = Vec::new();
-    let file = Stage::start(programs, Where::File).await?;
+    let file = ControlRig::start(programs, StoreChoice::File).await?;
     progress("joins, SQLite");
     figures.extend(joins::figures(&file, &progress).await?);
     progress("log-ins, beside bare Argon2id");
@@ -46,7 +46,7 @@ pub async fn figures(
     progress("a database starts");
     let database = tokio::task::spawn_blocking(Node::start_new).await??;
     let shared = testdb::fresh_keyspace(&database.address());
-    let with_database = Stage::start(programs, Where::Database(&shared)).await?;
+    let with_database = ControlRig::start(programs, StoreChoice::Database(&shared)).await?;
     progress("joins, CQL");
     figures.extend(joins::figures(&with_database, &progress).await?);
     with_database.end().await?;

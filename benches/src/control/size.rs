@@ -1,4 +1,4 @@
-//! What a user takes on disk: an account with one session and one membership, all tables and indexes.
+//! Storage of a user on disk: an account with one session and one membership, all tables and indexes.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,14 +24,13 @@ use crate::figures::{Figure, Goal};
 const CONFERENCES: u32 = 500;
 /// Users that are made at the same time.
 const AT_ONCE: u32 = 24;
-/// What the design allows.
+/// Limit of bytes for a user, by design.
 const MOST: Goal = Goal::AtMost(428.0);
 /// Conditional writes that making a user takes: two names, the account, the session, the place in a list, the standing.
 const CONDITIONAL: f64 = 6.0;
 /// Forgotten after hours, however many users there are.
 const JOURNAL: &str = "unfinished";
 
-/// Of a file.
 pub async fn of_file(users: u32) -> Result<Vec<Figure>, ControlError> {
     let scratch = confab_testdb::scratch()?;
     let file = scratch.path().join("size.sqlite");
@@ -197,7 +196,7 @@ async fn make_user(
 
 /// Names of ten and of some twenty bytes.
 fn account(number: u32, now: UnixMillis) -> Result<AccountRecord, ControlError> {
-    // In no order, as people's names are.
+    // In no order, as user names are.
     let scrambled = number.wrapping_mul(0x9E37_79B1);
     let mut hash = [1; 60];
     random::fill(&mut hash[12..]);

@@ -15,7 +15,6 @@ use super::{Counts, DEADLINE, FleetError, Programs};
 
 /// A `confab join` that runs.
 pub struct Call {
-    /// Who.
     pub name: String,
     child: Child,
     input: Option<UnboundedSender<Vec<u8>>>,
@@ -138,13 +137,13 @@ impl Call {
         found.map(|(_, event)| event)
     }
 
-    /// All events of this name so far; counts are none.
+    /// The events of this name so far, without `stats`.
     pub fn events_named<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a Value> {
         let events = self.events.iter().map(|(_, event)| event);
         events.filter(move |event| event["event"] == name)
     }
 
-    /// What happened from `since` on, a line for each event: when, in seconds, and what. Counts are none.
+    /// The events from `since` on, a line for each: time in seconds, and event. Counts are left out.
     pub fn told_since(&self, since: Instant) -> String {
         let events = self.events.iter().filter(|(at, _)| *at >= since);
         events
@@ -221,7 +220,7 @@ impl Call {
         Ok(value)
     }
 
-    /// What it said last.
+    /// Its last events, for messages.
     fn last_events(&self) -> String {
         let last = &self.events[self.events.len().saturating_sub(12)..];
         let said: Vec<String> = last.iter().map(|(_, event)| event.to_string()).collect();

@@ -1,4 +1,4 @@
-//! What a client counts of those whom it hears.
+//! A client's counts of its speakers.
 
 use std::collections::BTreeMap;
 
@@ -8,22 +8,20 @@ use tokio::time::Instant;
 /// The counts of one `stats` event. A speaker who left and came back goes on where they were.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counts {
-    /// When they came.
     pub at: Instant,
     speakers: BTreeMap<String, Count>,
 }
 
-/// What was counted of one speaker since the join.
+/// Counts of a speaker since the join.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Count {
-    /// Frames that came.
     pub received: u64,
     /// Frames that were filled in.
     pub concealed: u64,
 }
 
 impl Counts {
-    /// Those of a `stats` event that came at `at`.
+    /// The counts of a `stats` event that was received at `at`.
     pub(super) fn read(at: Instant, stats: &Value) -> Self {
         let mut speakers: BTreeMap<String, Count> = BTreeMap::new();
         for one in stats["speakers"].as_array().into_iter().flatten() {
@@ -47,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_came_back_is_counted_on() {
+    fn counts_of_a_rejoined_participant_are_added_up() {
         let one = |name, received, concealed| serde_json::json!({"username": name, "frames_received": received, "concealed": concealed});
         let speakers = [one("ann", 5, 1), one("ben", 7, 0), one("ann", 2, 3)];
         let stats = serde_json::json!({"event": "stats", "speakers": speakers});

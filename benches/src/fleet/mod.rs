@@ -1,14 +1,14 @@
 //! The real programs: started on free loopback ports, watched through what they print, ended with the harness.
 //!
 //! * `programs`: where they are, and servers that were started;
-//! * `people`: who uses them;
+//! * `users`: users with a client each;
 //! * `call`: a participation that runs; `counts`: what it counts of others;
 //! * [`Fleet`]: the least that makes a server, control and a relay.
 
 mod call;
 mod counts;
-mod people;
 mod programs;
+mod users;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,8 +16,8 @@ use std::time::Duration;
 
 pub use call::Call;
 pub use counts::{Count, Counts};
-pub use people::People;
 pub use programs::{Process, Programs};
+pub use users::Users;
 
 /// A program that does not say within this time what it should has failed.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -31,25 +31,16 @@ pub enum FleetError {
     /// A program is not there or cannot be started.
     #[error("cannot start {}: {error}; build the workspace first", .program.display())]
     Start {
-        /// Which.
         program: PathBuf,
-        /// Why not.
         error: std::io::Error,
     },
     /// A program ended or said something else.
     #[error("{program}: {what}")]
-    Program {
-        /// Which.
-        program: String,
-        /// What it did.
-        what: String,
-    },
+    Program { program: String, what: String },
     /// A file could not be written.
     #[error("cannot write {}: {error}", .file.display())]
     File {
-        /// Which.
         file: PathBuf,
-        /// Why not.
         error: std::io::Error,
     },
 }
@@ -59,9 +50,8 @@ pub enum FleetError {
 pub struct Ended {
     /// Its exit code; `None` when a signal ended it.
     pub code: Option<i32>,
-    /// What it printed.
     pub stdout: String,
-    /// What it printed of errors.
+    /// Its standard error.
     pub stderr: String,
 }
 
@@ -69,7 +59,6 @@ pub struct Ended {
 pub struct Fleet {
     programs: Programs,
     scratch: PathBuf,
-    /// Where control listens.
     pub control: SocketAddr,
     control_flags: Vec<String>,
     servers: Vec<Process>,
@@ -160,9 +149,8 @@ impl Fleet {
         Ok(())
     }
 
-    /// Who uses it.
-    pub fn people(&self) -> People {
-        People::new(
+    pub fn users(&self) -> Users {
+        Users::new(
             &self.programs,
             &self.scratch,
             &self.authority(),

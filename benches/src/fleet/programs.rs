@@ -24,9 +24,8 @@ pub struct Programs {
 /// A server that runs.
 #[derive(Debug)]
 pub struct Process {
-    /// What it is called in messages.
+    /// Its name in messages.
     pub name: String,
-    /// Where it listens.
     pub address: SocketAddr,
     /// Where a relay tells its figures, when it was started with `--metrics`.
     pub metrics: Option<SocketAddr>,
@@ -48,7 +47,6 @@ impl Programs {
         command
     }
 
-    /// Starts it.
     pub fn spawn(&self, program: &str, command: &mut Command) -> Result<Child, FleetError> {
         command.spawn().map_err(|error| FleetError::Start {
             program: self.folder.join(program),
@@ -166,7 +164,7 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// It did not end in order, or not in time.
+    /// The program did not end with the expected code, or not in time.
     pub async fn end(mut self) -> Result<(), FleetError> {
         let status = end(&mut self.child).await;
         if status.is_some_and(|status| status.success()) {

@@ -9,11 +9,9 @@ use super::ramp::{End, Limit, Next, Ramp};
 use super::step::Measured;
 use super::target::{LoadError, Target};
 
-/// How to climb.
 pub struct Climb {
     /// The first step; the crowd has these rooms already.
     pub from: Shape,
-    /// Decides.
     pub ramp: Ramp,
     /// Time before each measurement that does not count.
     pub warm_up: Duration,

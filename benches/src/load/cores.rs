@@ -1,11 +1,11 @@
-//! Which threads run on which cores: a load that shares the relay's cores measures the scheduler.
+//! Cores for the relay and for the load: a load that shares the relay's cores measures the scheduler.
 
 use std::fmt;
 use std::fs;
 use std::io;
 use std::str::FromStr;
 
-use confab_relay::io::pin::allowed_cores;
+use confab_relay::io::allowed_cores;
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -16,9 +16,7 @@ pub struct Cores(Vec<usize>);
 /// Where the relay and its load run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
-    /// The relay's.
     pub relay: Cores,
-    /// The load's.
     pub load: Cores,
 }
 
@@ -42,12 +40,11 @@ impl Placement {
 }
 
 impl Cores {
-    /// Those on which this thread may run.
+    /// The cores on which this thread may run.
     pub fn available() -> io::Result<Self> {
         Ok(Self(allowed_cores()?))
     }
 
-    /// How many.
     pub fn count(&self) -> usize {
         self.0.len()
     }
@@ -131,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_pinned_for_a_while_is_free_again() {
+    fn a_temporary_pin_ends() {
         let before = Cores::available().expect("cores");
         let first: Cores = before.0[0].to_string().parse().expect("a core");
         let meanwhile = first.while_here(Cores::available).expect("may be pinned");

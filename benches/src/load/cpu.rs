@@ -1,4 +1,4 @@
-//! What a process has used of its cores, from the kernel's scheduler.
+//! CPU time of a process, from the kernel's scheduler.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -23,7 +23,6 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Up to now.
     pub fn now(pid: u32) -> io::Result<Self> {
         let mut threads = BTreeMap::new();
         for task in fs::read_dir(format!("/proc/{pid}/task"))? {

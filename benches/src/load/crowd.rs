@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use super::ears::{ANSWERS, Ear, Lines, hear};
 use super::pace::{self, Pace};
+use super::reader::{ANSWERS, Lines, SocketReader, read_sockets};
 use super::times::Times;
 use super::voice::{Answers, Session, Voice};
 
@@ -24,23 +24,23 @@ const LOOK_UP: Duration = Duration::from_millis(50);
 /// Sockets for each thread that reads, and for each that speaks.
 const SOCKETS_PER_THREAD: usize = 32;
 /// Receive buffers of those who listen, in bytes, and of those who don't.
-const OPEN_BUFFER: usize = 8 << 20;
-const SHUT_BUFFER: usize = 4096;
+const CHECKED_BUFFER: usize = 8 << 20;
+const DROPPED_BUFFER: usize = 4096;
 
-/// Whether anybody reads what arrives.
+/// Handling of the datagrams that arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ears {
+pub enum Reading {
     /// Read, counted, and a sample checked.
-    Open,
+    Checked,
     /// Left in small socket buffers, where the kernel drops it: costs the sender the least and disturbs it the least. What
     /// the relay asks is not read either, so that it sends for less than 30 s.
-    Shut,
+    Dropped,
 }
 
-/// How a crowd speaks and listens.
+/// The pattern in which a crowd speaks and reads.
 #[derive(Debug, Clone, Copy)]
-pub struct Manner {
-    /// Who speaks in each room: the first so many members.
+pub struct TalkPattern {
+    /// Number of speakers in each room: its first members.
     pub speakers: u16,
     /// Bytes of SFrame in a frame.
     pub sframe_len: usize,
@@ -48,41 +48,40 @@ pub struct Manner {
     pub seed: u64,
     /// Sockets for each relay.
     pub sockets: usize,
-    /// Whether anybody reads what arrives.
-    pub ears: Ears,
+    /// Handling of the datagrams that arrive.
+    pub reading: Reading,
 }
 
-/// What has happened so far.
+/// Counts so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Frames that speakers sent.
     pub frames_sent: u64,
     /// Datagrams of audio that arrived.
     pub datagrams: u64,
-    /// Frames in them.
     pub frames: u64,
     /// Datagrams that arrived and found the crowd's own receive buffers full.
     pub missed: u64,
     /// Datagrams of the sample.
-    pub looked_into: u64,
-    /// Those of them whose tag was wrong.
+    pub checked: u64,
+    /// Datagrams of the sample with a wrong tag.
     pub bad: u64,
 }
 
 /// A crowd that is connected and speaks until it is dropped.
 pub struct Crowd {
     shared: Arc<Shared>,
-    manner: Manner,
-    relays: HashMap<SocketAddr, Vec<Mouth>>,
+    pattern: TalkPattern,
+    relays: HashMap<SocketAddr, Vec<SpeakerSocket>>,
     speakers: Vec<Sender<Vec<Voice>>>,
     listeners: Sender<Vec<Voice>>,
-    readers: Vec<Sender<Vec<Ear>>>,
+    readers: Vec<Sender<Vec<SocketReader>>>,
     threads: Vec<JoinHandle<io::Result<()>>>,
     sessions: usize,
 }
 
-/// A socket, seen from who sends.
-struct Mouth {
+/// The sending side of a socket.
+struct SpeakerSocket {
     socket: Arc<UdpSocket>,
     lines: Lines,
     answers: Answers,
@@ -91,12 +90,12 @@ struct Mouth {
 pub(super) struct Shared {
     pub(super) epoch: Instant,
     pub(super) stop: AtomicBool,
-    hush: AtomicBool,
+    silence: AtomicBool,
     frames_sent: AtomicU64,
     pub(super) datagrams: AtomicU64,
     pub(super) frames: AtomicU64,
     pub(super) missed: AtomicU64,
-    pub(super) looked_into: AtomicU64,
+    pub(super) checked: AtomicU64,
     pub(super) bad: AtomicU64,
     /// From speaking to the kernel's receive timestamp, of the sample.
     pub(super) heard: Times,
@@ -106,16 +105,16 @@ pub(super) struct Shared {
 
 impl Crowd {
     /// A crowd of these sessions.
-    pub fn start(sessions: Vec<Session>, manner: Manner) -> io::Result<Self> {
+    pub fn start(sessions: Vec<Session>, pattern: TalkPattern) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             epoch: Instant::now(),
             stop: AtomicBool::new(false),
-            hush: AtomicBool::new(false),
+            silence: AtomicBool::new(false),
             frames_sent: AtomicU64::new(0),
             datagrams: AtomicU64::new(0),
             frames: AtomicU64::new(0),
             missed: AtomicU64::new(0),
-            looked_into: AtomicU64::new(0),
+            checked: AtomicU64::new(0),
             bad: AtomicU64::new(0),
             heard: Times::default(),
             late: Times::default(),
@@ -126,7 +125,7 @@ impl Crowd {
         threads.push(thread::spawn(move || keep_alive(&for_signs, &quiet)));
         let mut crowd = Self {
             shared,
-            manner,
+            pattern,
             relays: HashMap::new(),
             speakers: Vec::new(),
             listeners,
@@ -134,7 +133,7 @@ impl Crowd {
             threads,
             sessions: 0,
         };
-        for at in 0..manner.sockets.max(1).div_ceil(SOCKETS_PER_THREAD) {
+        for at in 0..pattern.sockets.max(1).div_ceil(SOCKETS_PER_THREAD) {
             crowd.start_threads(at as u64);
         }
         crowd.add(sessions)?;
@@ -149,9 +148,9 @@ impl Crowd {
         }
         let mut voices = Vec::new();
         for (relay, sessions) in by_relay {
-            // Shut ears can't tell an answer any more, once there is speech.
+            // With `Reading::Dropped` an answer cannot be told from speech once there is speech.
             let known = self.relays.remove(&relay);
-            let mut mouths = match known.filter(|_| self.manner.ears == Ears::Open) {
+            let mut mouths = match known.filter(|_| self.pattern.reading == Reading::Checked) {
                 Some(mouths) => mouths,
                 None => self.open_sockets(relay)?,
             };
@@ -161,7 +160,7 @@ impl Crowd {
         self.sessions += voices.len();
         let (speaking, quiet): (Vec<_>, Vec<_>) = voices
             .into_iter()
-            .partition(|voice| voice.session.member < self.manner.speakers);
+            .partition(|voice| voice.session.member < self.pattern.speakers);
         // A thread that has ended for an error says so when the crowd is checked.
         let _ = self.listeners.send(quiet);
         let mut shares: Vec<_> = self.speakers.iter().map(|_| Vec::new()).collect();
@@ -180,14 +179,14 @@ impl Crowd {
         self.sessions
     }
 
-    /// What has happened so far.
+    /// Counts so far.
     pub fn counts(&self) -> Counts {
         Counts {
             frames_sent: self.shared.frames_sent.load(Relaxed),
             datagrams: self.shared.datagrams.load(Relaxed),
             frames: self.shared.frames.load(Relaxed),
             missed: self.shared.missed.load(Relaxed),
-            looked_into: self.shared.looked_into.load(Relaxed),
+            checked: self.shared.checked.load(Relaxed),
             bad: self.shared.bad.load(Relaxed),
         }
     }
@@ -202,9 +201,9 @@ impl Crowd {
         &self.shared.late
     }
 
-    /// Has everyone be silent from now on.
-    pub fn hush(&self) {
-        self.shared.hush.store(true, Relaxed);
+    /// Stops all speakers.
+    pub fn silence(&self) {
+        self.shared.silence.store(true, Relaxed);
     }
 
     /// An error when part of the crowd has failed.
@@ -215,7 +214,6 @@ impl Crowd {
         Ok(())
     }
 
-    /// Ends the crowd.
     pub fn end(mut self) -> io::Result<()> {
         self.shared.stop.store(true, Relaxed);
         self.threads.drain(..).try_for_each(joined)
@@ -223,34 +221,34 @@ impl Crowd {
 
     fn start_threads(&mut self, at: u64) {
         let (to, voices) = mpsc::channel();
-        let (shared, manner) = (Arc::clone(&self.shared), self.manner);
-        let seed = manner.seed.wrapping_add(at);
+        let (shared, pattern) = (Arc::clone(&self.shared), self.pattern);
+        let seed = pattern.seed.wrapping_add(at);
         self.threads.push(thread::spawn(move || {
-            speak(&shared, &voices, manner.sframe_len, seed)
+            speak(&shared, &voices, pattern.sframe_len, seed)
         }));
         self.speakers.push(to);
-        if self.manner.ears == Ears::Open {
-            let (to, ears) = mpsc::channel();
+        if self.pattern.reading == Reading::Checked {
+            let (to, reading) = mpsc::channel();
             let shared = Arc::clone(&self.shared);
             self.threads
-                .push(thread::spawn(move || hear(&shared, &ears)));
+                .push(thread::spawn(move || read_sockets(&shared, &reading)));
             self.readers.push(to);
         }
     }
 
-    fn open_sockets(&self, relay: SocketAddr) -> io::Result<Vec<Mouth>> {
+    fn open_sockets(&self, relay: SocketAddr) -> io::Result<Vec<SpeakerSocket>> {
         let mut mouths = Vec::new();
-        for at in 0..self.manner.sockets.max(1) {
-            let socket = open_socket(relay, self.manner.ears)?;
+        for at in 0..self.pattern.sockets.max(1) {
+            let socket = open_socket(relay, self.pattern.reading)?;
             let lines = Lines::default();
             let mut answers = Answers::Socket;
             if !self.readers.is_empty() {
                 let (to, from) = mpsc::sync_channel(ANSWERS);
-                let ear = Ear::new(&socket, &lines, to)?;
-                let _ = self.readers[at % self.readers.len()].send(vec![ear]);
+                let socket = SocketReader::new(&socket, &lines, to)?;
+                let _ = self.readers[at % self.readers.len()].send(vec![socket]);
                 answers = Answers::Thread(from);
             }
-            mouths.push(Mouth {
+            mouths.push(SpeakerSocket {
                 socket: Arc::new(socket),
                 lines,
                 answers,
@@ -267,21 +265,21 @@ impl Drop for Crowd {
 }
 
 impl Counts {
-    /// What has happened since `before`.
+    /// The counts since `before`.
     pub fn since(self, before: Self) -> Self {
         Self {
             frames_sent: self.frames_sent - before.frames_sent,
             datagrams: self.datagrams - before.datagrams,
             frames: self.frames - before.frames,
             missed: self.missed - before.missed,
-            looked_into: self.looked_into - before.looked_into,
+            checked: self.checked - before.checked,
             bad: self.bad - before.bad,
         }
     }
 }
 
 /// Each session on a socket in turn; all sockets at once, for an answer may come from far away.
-fn connect(mouths: &mut [Mouth], sessions: Vec<Session>) -> io::Result<Vec<Voice>> {
+fn connect(mouths: &mut [SpeakerSocket], sessions: Vec<Session>) -> io::Result<Vec<Voice>> {
     let mut shares: Vec<Vec<Session>> = mouths.iter().map(|_| Vec::new()).collect();
     for (at, session) in sessions.into_iter().enumerate() {
         shares[at % mouths.len()].push(session);
@@ -300,7 +298,7 @@ fn connect(mouths: &mut [Mouth], sessions: Vec<Session>) -> io::Result<Vec<Voice
     })
 }
 
-impl Mouth {
+impl SpeakerSocket {
     fn connect(&mut self, sessions: Vec<Session>) -> io::Result<Vec<Voice>> {
         let mut voices = Vec::new();
         for session in sessions {
@@ -315,22 +313,22 @@ impl Mouth {
     }
 }
 
-fn open_socket(relay: SocketAddr, ears: Ears) -> io::Result<UdpSocket> {
+fn open_socket(relay: SocketAddr, reading: Reading) -> io::Result<UdpSocket> {
     let any: SocketAddr = match relay {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
     let socket = UdpSocket::bind(any)?;
-    match ears {
-        Ears::Open => {
+    match reading {
+        Reading::Checked => {
             // Beyond the system's limit where that is allowed, up to it elsewhere.
             let forced =
-                rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, OPEN_BUFFER);
+                rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, CHECKED_BUFFER);
             if forced.is_err() {
-                SockRef::from(&socket).set_recv_buffer_size(OPEN_BUFFER)?;
+                SockRef::from(&socket).set_recv_buffer_size(CHECKED_BUFFER)?;
             }
         }
-        Ears::Shut => SockRef::from(&socket).set_recv_buffer_size(SHUT_BUFFER)?,
+        Reading::Dropped => SockRef::from(&socket).set_recv_buffer_size(DROPPED_BUFFER)?,
     }
     socket.connect(relay)?;
     Ok(socket)
@@ -360,7 +358,7 @@ fn speak(
             voices.extend(more);
         }
         let next = pace.next_speaker();
-        let Some((due, speaker)) = next.filter(|_| !shared.hush.load(Relaxed)) else {
+        let Some((due, speaker)) = next.filter(|_| !shared.silence.load(Relaxed)) else {
             thread::sleep(LOOK_UP);
             continue;
         };

@@ -22,7 +22,6 @@ use crate::program;
 /// Why there are no rooms at the deployment.
 #[derive(Debug, thiserror::Error)]
 pub enum DeploymentError {
-    /// No connection.
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// An account could not be made.
@@ -30,17 +29,15 @@ pub enum DeploymentError {
         "cannot register account {name}: {error}; --login-burst at the server has to be --members at least"
     )]
     Register {
-        /// Which.
         name: String,
-        /// What the server says.
+        /// The server's answer.
         error: ApiError,
     },
     /// A room could not be opened or joined.
     #[error("cannot open room {slug}: {error}")]
     Room {
-        /// Which.
         slug: String,
-        /// What the server says.
+        /// The server's answer.
         error: ApiError,
     },
     /// A session that is not where it was.
@@ -154,7 +151,7 @@ impl Deployment {
                 password: self.password.clone(),
             };
             if let Err(error) = link.done(request::Kind::DeleteAccount(delete)).await {
-                program::complain(&format!(
+                program::print_error(&format!(
                     "confab-load: an account that begins with {} is left behind: {error}",
                     self.prefix
                 ));

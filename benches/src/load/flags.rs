@@ -1,4 +1,4 @@
-//! What an operator sets for `confab-load`, on the command line or in the environment.
+//! The flags of `confab-load`, on the command line or in the environment.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use super::Shape;
 use super::cores::Cores;
 use super::ramp::Limits;
 
-/// Finds out how many people a relay holds: opens more and more rooms until frames are lost or late.
+/// Measures how many participants a relay holds: opens more and more rooms until frames are lost or late.
 ///
 /// Without --control it starts the real relay from its own folder and commands it directly: nothing else is needed, and
 /// nothing is left. With --control it measures a deployment that stands, through accounts of its own.
@@ -155,7 +155,7 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// What clap can't check flag by flag.
+    /// Checks flags against each other, which clap can't.
     pub fn check(&self) -> Result<(), String> {
         if self.speakers > self.members {
             return Err(format!(
@@ -184,7 +184,7 @@ impl Flags {
         }
     }
 
-    /// What is good enough.
+    /// The limits of a good step.
     pub fn limits(&self) -> Limits {
         Limits {
             loss: self.max_loss,
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused_with_the_reason() {
+    fn impossible_assumptions_are_refused_with_the_reason() {
         for (args, says) in [
             (&["--members", "1"][..], "2..=1000"),
             (&["--speakers", "11"], "more than --members"),

@@ -1,4 +1,4 @@
-//! How long frames stayed in a relay: its histogram, from the kernel's receive timestamp to the end of the send.
+//! How long frames stayed in a relay, from the kernel's receive timestamp to the end of the send: read from its metrics.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ const BUCKET: &str = "confab_relay_send_latency_seconds_bucket{le=\"";
 
 /// The histogram at one moment: upper ends in seconds, and how many were not above each.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Latencies(Vec<(f64, u64)>);
+pub struct LatencyBuckets(Vec<(f64, u64)>);
 
-impl Latencies {
+impl LatencyBuckets {
     /// Finds the histogram in what a relay's `/metrics` says.
     pub fn parse(text: &str) -> Self {
         let buckets = text.lines().filter_map(|line| {
@@ -57,8 +57,8 @@ mod tests {
                 counts[0], counts[1], counts[2]
             )
         };
-        let before = Latencies::parse(&text([100, 100, 100]));
-        let after = Latencies::parse(&text([150, 199, 200]));
+        let before = LatencyBuckets::parse(&text([100, 100, 100]));
+        let after = LatencyBuckets::parse(&text([150, 199, 200]));
         assert_eq!(after.quantile_since(&before, 0.5), Duration::from_millis(1));
         assert_eq!(
             after.quantile_since(&before, 0.99),

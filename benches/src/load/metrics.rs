@@ -1,4 +1,4 @@
-//! What a relay tells of itself: its `/metrics`, read once.
+//! A relay's metrics: its `/metrics`, read once.
 
 use std::collections::HashMap;
 use std::io;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::latency::Latencies;
+use super::latency::LatencyBuckets;
 
 const PREFIX: &str = "confab_relay_";
 /// A relay that has not answered by then does not.
@@ -16,20 +16,19 @@ const DEADLINE: Duration = Duration::from_secs(5);
 
 /// A relay's figures at one moment.
 #[derive(Debug, Clone)]
-pub struct Told {
+pub struct RelayMetrics {
     /// How long frames stayed in it.
-    pub latencies: Latencies,
+    pub latencies: LatencyBuckets,
     /// Each counter, all workers together; by its name without prefix and `_total`.
     counters: HashMap<String, u64>,
     /// Each gauge, by its name without prefix.
     gauges: HashMap<String, u64>,
 }
 
-/// Asks a relay.
-pub async fn read(metrics: SocketAddr) -> io::Result<Told> {
+pub async fn read(metrics: SocketAddr) -> io::Result<RelayMetrics> {
     let answer = tokio::time::timeout(DEADLINE, get(metrics)).await;
     let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the relay's metrics do not answer");
-    let told = Told::parse(&answer.map_err(late)??);
+    let told = RelayMetrics::parse(&answer.map_err(late)??);
     if told.latencies.is_empty() {
         let message = format!("{metrics} tells no relay's latencies");
         return Err(io::Error::other(message));
@@ -46,7 +45,7 @@ async fn get(metrics: SocketAddr) -> io::Result<String> {
     Ok(text)
 }
 
-impl Told {
+impl RelayMetrics {
     fn parse(text: &str) -> Self {
         let (mut counters, mut gauges) = (HashMap::new(), HashMap::new());
         for line in text.lines() {
@@ -63,18 +62,18 @@ impl Told {
             *counters.entry(name.to_owned()).or_default() += value;
         }
         Self {
-            latencies: Latencies::parse(text),
+            latencies: LatencyBuckets::parse(text),
             counters,
             gauges,
         }
     }
 
-    /// What a gauge stands at; 0 when the relay has no such one.
+    /// The value of a gauge; 0 when the relay does not have it.
     pub fn gauge(&self, gauge: &str) -> u64 {
         self.gauges.get(gauge).copied().unwrap_or(0)
     }
 
-    /// What a counter stands at; 0 when the relay has no such one.
+    /// The value of a counter; 0 when the relay does not have it.
     pub fn counter(&self, counter: &str) -> u64 {
         self.counters.get(counter).copied().unwrap_or(0)
     }
@@ -99,7 +98,10 @@ mod tests {
                  confab_relay_drops_total{{cause=\"bad_tag\"}} 1\nconfab_relay_drops_total{{cause=\"replayed\"}} {n}\n"
             )
         };
-        let (before, after) = (Told::parse(&text(1)), Told::parse(&text(10)));
+        let (before, after) = (
+            RelayMetrics::parse(&text(1)),
+            RelayMetrics::parse(&text(10)),
+        );
         assert_eq!(after.grown(&before, "frames_out"), 9);
         assert_eq!(after.grown(&before, "drops"), 9);
         assert_eq!(after.grown(&before, "rooms"), 0);

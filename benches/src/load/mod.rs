@@ -5,7 +5,7 @@
 //! * [`deployment`]: relays that stand already, through control's public API;
 //! * [`crowd`]: the members: few sockets, many sessions, speakers at random phases;
 //! * [`voice`]: what one member sends;
-//! * [`ears`]: reads what arrives;
+//! * [`reader`]: reads what arrives;
 //! * [`pace`]: when speakers speak;
 //! * [`cores`]: which threads run where;
 //! * [`cpu`]: what a process has used of its cores;
@@ -23,13 +23,13 @@ pub mod cores;
 pub mod cpu;
 pub mod crowd;
 pub mod deployment;
-pub mod ears;
 pub mod flags;
 pub mod latency;
 pub mod metrics;
 pub mod network;
 pub mod pace;
 pub mod ramp;
+pub mod reader;
 pub mod rig;
 pub mod run;
 pub mod step;
@@ -37,12 +37,10 @@ pub mod target;
 pub mod times;
 pub mod voice;
 
-/// Who is in which room.
+/// The members of each room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
-    /// Rooms.
     pub rooms: u32,
-    /// Members of each.
     pub members: u16,
     /// How many of them speak, each 50 frames a second.
     pub speakers: u16,

@@ -60,7 +60,6 @@ pub fn enter() {
 }
 
 impl Network {
-    /// The loopback interface.
     pub fn loopback() -> Self {
         Self {
             near: Ipv4Addr::LOCALHOST.into(),
@@ -114,7 +113,7 @@ impl Network {
         }
     }
 
-    /// Whether it is a cable.
+    /// True when datagrams go over a cable.
     pub fn is_cable(&self) -> bool {
         self.far_end.is_some()
     }
@@ -185,7 +184,7 @@ fn run(command: &mut process::Command) -> io::Result<()> {
     Err(io::Error::other(format!("{command:?}: {said}")))
 }
 
-/// What sockets that are connected to a port have dropped, of `/proc/net/udp`.
+/// Drops of the sockets that are connected to a port, by `/proc/net/udp`.
 fn drops(sockets: &str, port: u16) -> u64 {
     let sockets = sockets.lines().skip(1);
     let dropped = sockets.filter_map(|socket| {
@@ -206,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_arrives_is_counted_by_where_it_came_from() {
+    fn arriving_datagrams_are_counted_by_sender() {
         let sockets = "  sl  local_address rem_address   st tx_queue rx_queue drops\n\
                        1: 0100007F:8235 0100007F:1F90 01 00000000:00001100 00:00000000 00000000 0 0 26 2 00000000 7\n\
                        2: 0100007F:8236 0100007F:1F90 01 00000000:00001100 00:00000000 00000000 0 0 27 2 00000000 5\n\

@@ -26,7 +26,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Nobody speaks yet. `seed` fixes the phases.
+    /// A crowd without speakers. `seed` fixes their phases.
     pub fn new(seed: u64) -> Self {
         Self {
             random: SmallRng::seed_from_u64(seed),
@@ -47,7 +47,7 @@ impl Pace {
         }
     }
 
-    /// Who speaks next, and when. Nobody, when there is none.
+    /// The next speaker and its time; `None` when there is none.
     pub fn next_speaker(&mut self) -> Option<(Instant, usize)> {
         if self.spoken == self.phases.len() {
             if self.phases.is_empty() {

@@ -18,16 +18,16 @@ const MAX_MISSED: f64 = 0.001;
 /// Share of the time in which the relay could have run, but something else ran on its cores. More excuses it.
 const MAX_WAITED: f64 = 0.15;
 
-/// What is good enough.
+/// The limits of a good step.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Share of the frames that may be lost.
     pub loss: f64,
-    /// What the 99th percentile of the latency may be.
+    /// Limit of the 99th percentile of the latency.
     pub latency: Duration,
 }
 
-/// What was not good enough.
+/// The limit that was exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Limit {
@@ -41,7 +41,7 @@ pub enum Limit {
     Silence,
 }
 
-/// What the measurement itself lacked.
+/// The resource that the measurement itself lacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Strain {
@@ -55,8 +55,7 @@ pub enum Strain {
 
 /// How a measurement was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Within all limits.
+pub enum StepVerdict {
     Good,
     /// Over a limit, by the relay's doing.
     Over(Limit),
@@ -64,14 +63,13 @@ pub enum Verdict {
     Strained(Strain),
 }
 
-/// What to do next.
+/// The next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     /// Measure with so many rooms.
     Grow(u32),
     /// Measure the same once more: a shared machine may have been busy with something else.
     Again,
-    /// It is enough.
     Done(End),
 }
 
@@ -100,27 +98,27 @@ pub struct Ramp {
 impl Limits {
     /// Holds a measurement against the limits. The load's own failure is looked for first: what it did not say or did not
     /// read, the relay can't have lost.
-    pub fn judge(&self, measured: &Measured) -> Verdict {
+    pub fn judge(&self, measured: &Measured) -> StepVerdict {
         if measured.bad_tags > 0 {
-            return Verdict::Over(Limit::BadTags);
+            return StepVerdict::Over(Limit::BadTags);
         }
         if measured.late > MAX_LATE || measured.spoken < MIN_SPOKEN {
-            return Verdict::Strained(Strain::Speaking);
+            return StepVerdict::Strained(Strain::Speaking);
         }
         if measured.missed > MAX_MISSED {
-            return Verdict::Strained(Strain::Reading);
+            return StepVerdict::Strained(Strain::Reading);
         }
         let limit = if measured.loss > self.loss {
             Limit::Loss
         } else if measured.latency_us() > self.latency.as_secs_f64() * 1e6 {
             Limit::Latency
         } else {
-            return Verdict::Good;
+            return StepVerdict::Good;
         };
         if measured.relay_waited() > MAX_WAITED {
-            return Verdict::Strained(Strain::Neighbours);
+            return StepVerdict::Strained(Strain::Neighbours);
         }
-        Verdict::Over(limit)
+        StepVerdict::Over(limit)
     }
 }
 
@@ -139,7 +137,7 @@ impl Ramp {
     /// Takes a measurement and decides.
     pub fn next(&mut self, measured: &Measured) -> Next {
         let end = match self.limits.judge(measured) {
-            Verdict::Good => {
+            StepVerdict::Good => {
                 self.is_doubtful = false;
                 self.good = Some(measured.clone());
                 if measured.rooms >= self.max_rooms {
@@ -149,9 +147,9 @@ impl Ramp {
                 return Next::Grow(grown.clamp(measured.rooms + 1, self.max_rooms));
             }
             // One wrong tag is one too many.
-            Verdict::Over(Limit::BadTags) => return Next::Done(End::Knee(Limit::BadTags)),
-            Verdict::Over(limit) => End::Knee(limit),
-            Verdict::Strained(strain) => End::Strained(strain),
+            StepVerdict::Over(Limit::BadTags) => return Next::Done(End::Knee(Limit::BadTags)),
+            StepVerdict::Over(limit) => End::Knee(limit),
+            StepVerdict::Strained(strain) => End::Strained(strain),
         };
         if !self.is_doubtful {
             self.is_doubtful = true;
@@ -257,17 +255,20 @@ mod tests {
             heard_p99_us: 30_000.0,
             ..good(1)
         };
-        assert_eq!(LIMITS.judge(&slow), Verdict::Over(Limit::Latency));
+        assert_eq!(LIMITS.judge(&slow), StepVerdict::Over(Limit::Latency));
         let relay_is_quick = Measured {
             relay_p99_us: Some(300.0),
             ..slow
         };
-        assert_eq!(LIMITS.judge(&relay_is_quick), Verdict::Good);
+        assert_eq!(LIMITS.judge(&relay_is_quick), StepVerdict::Good);
         let relay_is_slow = Measured {
             relay_p99_us: Some(20_001.0),
             ..good(1)
         };
-        assert_eq!(LIMITS.judge(&relay_is_slow), Verdict::Over(Limit::Latency));
+        assert_eq!(
+            LIMITS.judge(&relay_is_slow),
+            StepVerdict::Over(Limit::Latency)
+        );
     }
 
     #[test]
@@ -303,13 +304,13 @@ mod tests {
     }
 
     #[test]
-    fn who_shares_its_cores_and_is_good_all_the_same_is_good() {
+    fn a_good_step_on_shared_cores_is_good() {
         let crowded = Measured {
             relay_cores: Some(0.6),
             relay_waited_cores: Some(0.3),
             ..good(10)
         };
-        assert_eq!(LIMITS.judge(&crowded), Verdict::Good);
+        assert_eq!(LIMITS.judge(&crowded), StepVerdict::Good);
     }
 
     #[test]

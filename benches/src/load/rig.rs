@@ -36,7 +36,7 @@ const COMMANDS_IN_FLIGHT: usize = 256;
 
 /// Bytes of the note that control keeps with a session.
 const NOTE_LEN: usize = 138;
-/// What a room wants that is content with any relay.
+/// A placement request without a preferred relay.
 const ANY_RELAY: RelayCriteria<'static> = RelayCriteria {
     media_version: version::MEDIA.max(),
     region: None,

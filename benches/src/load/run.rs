@@ -9,14 +9,14 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::climb::Climb;
-use super::crowd::{Crowd, Ears, Manner};
+use super::crowd::{Crowd, Reading, TalkPattern};
 use super::flags::Flags;
-use super::ramp::{End, Limit, Ramp, Verdict};
+use super::ramp::{End, Limit, Ramp, StepVerdict};
 use super::step::{Measured, Moment};
 use super::target::{LoadError, Target};
-use crate::program::say;
+use crate::program::print;
 
-/// What was spoken last has arrived by then, or is lost.
+/// Time after which the last frames have arrived or are lost.
 const LAST_FRAMES: Duration = Duration::from_millis(500);
 
 /// Runs until there is an answer or `interrupted` is over; nothing is left running. True when nothing was wrong.
@@ -42,22 +42,22 @@ pub async fn run(flags: &Flags, interrupted: impl Future<Output = ()>) -> Result
 
 async fn measure(flags: &Flags, target: &Target, out: &mut Out) -> Result<bool, LoadError> {
     let shape = flags.shape();
-    say(&format!(
+    print(&format!(
         "rooms of {}, {} speaking in each; rates are of a second, times in microseconds: p50, p99 in the relay, \
          heard50, heard99 from speaking to arrival, late99 of the load generator itself; cores: that the relay used, and \
          for which it waited because of what else runs there",
         shape.members, shape.speakers
     ));
-    say(&Measured::head().to_string());
-    let manner = Manner {
+    print(&Measured::head().to_string());
+    let pattern = TalkPattern {
         speakers: flags.speakers,
         sframe_len: flags.frame_bytes.into(),
         seed: flags.seed,
         sockets: flags.sockets.into(),
-        ears: Ears::Open,
+        reading: Reading::Checked,
     };
     let sessions = target.open(shape, 0).await?;
-    let crowd = tokio::task::block_in_place(|| Crowd::start(sessions, manner))?;
+    let crowd = tokio::task::block_in_place(|| Crowd::start(sessions, pattern))?;
     match flags.hold {
         Some(time) => hold(flags, target, crowd, time, out).await,
         None => climb(flags, target, crowd, out).await,
@@ -79,14 +79,14 @@ async fn climb(
     };
     let (end, knee) = climb
         .run(target, &mut crowd, |measured| {
-            say(&measured.row().to_string());
+            print(&measured.row().to_string());
             out.write(&Line::Step(measured))
         })
         .await?;
     crowd.end()?;
     let knee = knee.as_ref();
     out.write(&Line::End { end, knee })?;
-    say(&format!("\n{}", conclusion(end, knee)));
+    print(&format!("\n{}", conclusion(end, knee)));
     Ok(end != End::Knee(Limit::BadTags))
 }
 
@@ -101,29 +101,29 @@ async fn hold(
     let sources = target.sources();
     let before = Moment::start(&crowd, &sources).await?;
     tokio::time::sleep(time).await;
-    crowd.hush();
+    crowd.silence();
     let spoken = std::time::Instant::now();
     tokio::time::sleep(LAST_FRAMES).await;
     let after = Moment::now(&crowd, &sources).await?.at(spoken);
     let measured = after.since(&before, flags.shape());
     target.check()?;
     crowd.end()?;
-    say(&measured.row().to_string());
+    print(&measured.row().to_string());
     out.write(&Line::Held(&measured))?;
-    say(&format!(
+    print(&format!(
         "\n{} of {} frames arrived; {} tags were checked, {} were wrong",
         measured.frames_arrived, measured.frames_expected, measured.tags_checked, measured.bad_tags
     ));
     let verdict = flags.limits().judge(&measured);
     match verdict {
-        Verdict::Good => say("within all limits"),
-        Verdict::Over(limit) => say(&format!("over a limit: {limit}")),
-        Verdict::Strained(strain) => say(&strain.to_string()),
+        StepVerdict::Good => print("within all limits"),
+        StepVerdict::Over(limit) => print(&format!("over a limit: {limit}")),
+        StepVerdict::Strained(strain) => print(&strain.to_string()),
     }
-    Ok(verdict == Verdict::Good)
+    Ok(verdict == StepVerdict::Good)
 }
 
-/// What the ramp found, for a person.
+/// The result of the ramp, for a person.
 fn conclusion(end: End, knee: Option<&Measured>) -> String {
     let head = match end {
         End::Knee(_) => "the knee",
@@ -156,7 +156,6 @@ fn conclusion(end: End, knee: Option<&Measured>) -> String {
 enum Line<'a> {
     /// A step of the ramp.
     Step(&'a Measured),
-    /// Without a ramp.
     Held(&'a Measured),
     /// The ramp's end, with its last good step.
     End {

@@ -1,4 +1,4 @@
-//! One measurement of a crowd and its relay.
+//! A measurement of a crowd and its relay.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,16 +9,14 @@ use serde::Serialize;
 use super::Shape;
 use super::cpu::{Shares, Usage};
 use super::crowd::{Counts, Crowd};
-use super::metrics::{self, Told};
+use super::metrics::{self, RelayMetrics};
 use super::ramp::LATE;
 use super::times::Counted;
 
-/// What was measured. Shares are of 1; times are in microseconds.
+/// A measurement. Shares are of 1; times are in microseconds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Measured {
-    /// Rooms.
     pub rooms: u32,
-    /// Sessions in them.
     pub people: u64,
     /// For how long it was measured.
     pub seconds: f64,
@@ -32,13 +30,12 @@ pub struct Measured {
     pub frames_per_datagram: f64,
     /// Frames that should have arrived.
     pub frames_expected: u64,
-    /// Frames that did.
     pub frames_arrived: u64,
     /// Share of the expected frames that were lost, without those that the load missed.
     pub loss: f64,
     /// Datagrams whose hop tag was checked.
     pub tags_checked: u64,
-    /// Those whose tag was wrong.
+    /// Datagrams with a wrong tag.
     pub bad_tags: u64,
     /// Median time in the relay; nothing when its metrics are not known.
     pub relay_p50_us: Option<f64>,
@@ -69,24 +66,22 @@ pub struct Measured {
 /// Where the relay's own figures come from, as far as they can be had.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sources {
-    /// Its metrics.
     pub metrics: Option<SocketAddr>,
     /// Its process, when it runs here.
     pub pid: Option<u32>,
 }
 
-/// Everything that grows, at one moment.
+/// The growing quantities at a moment.
 pub struct Moment {
     at: Instant,
     counts: Counts,
     heard: Counted,
     late: Counted,
-    told: Option<Told>,
+    told: Option<RelayMetrics>,
     usage: Option<Usage>,
 }
 
 impl Moment {
-    /// Now.
     pub async fn now(crowd: &Crowd, sources: &Sources) -> io::Result<Self> {
         let told = match sources.metrics {
             Some(address) => Some(metrics::read(address).await?),
@@ -116,7 +111,7 @@ impl Moment {
         Self { at, ..self }
     }
 
-    /// What happened from `before` to this moment.
+    /// The counts since `before`.
     pub fn since(&self, before: &Self, shape: Shape) -> Measured {
         let counts = self.counts.since(before.counts);
         let seconds = (self.at - before.at).as_secs_f64();
@@ -163,7 +158,7 @@ impl Moment {
             frames_expected: expected,
             frames_arrived: counts.frames,
             loss: (lost - missed).max(0.0),
-            tags_checked: counts.looked_into,
+            tags_checked: counts.checked,
             bad_tags: counts.bad,
             relay_p50_us: relay_us(0.5),
             relay_p99_us: relay_us(0.99),
@@ -187,7 +182,7 @@ impl Moment {
 }
 
 impl Measured {
-    /// What happens in the next `time` in rooms of this shape.
+    /// Measures for `time` in rooms of this shape.
     pub async fn over(
         time: Duration,
         crowd: &Crowd,

@@ -1,4 +1,4 @@
-//! What is measured: a relay of its own, or a deployment.
+//! The measured target: a relay of its own, or a deployment.
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,18 +22,16 @@ pub enum LoadError {
     /// The relay that was to be started.
     #[error(transparent)]
     Rig(#[from] RigError),
-    /// The deployment.
     #[error(transparent)]
     Deployment(#[from] DeploymentError),
     /// A socket or a file.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// Somebody does not want to wait any longer.
+    /// A signal asked the program to end.
     #[error("interrupted")]
     Interrupted,
 }
 
-/// What is measured.
 pub enum Target {
     /// A relay of its own.
     Own(Box<Rig>),
@@ -42,7 +40,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// What the flags ask for. This process is kept on its own cores.
+    /// The rig that the flags ask for. Pins this process to its own cores.
     pub async fn start(flags: &Flags) -> Result<Self, LoadError> {
         if flags.control.is_some() {
             if let Some(cores) = &flags.cores {
@@ -59,7 +57,7 @@ impl Target {
         };
         load.pin_process(std::process::id())
             .map_err(|error| refused(&load, error))?;
-        program::say(&format!(
+        program::print(&format!(
             "the relay on cores {relay}, the load on cores {load}"
         ));
         let programs = flags

@@ -15,7 +15,7 @@ const BUCKETS: usize = LINEAR as usize + OCTAVES * PER_OCTAVE as usize;
 #[derive(Debug)]
 pub struct Times(Box<[AtomicU64]>);
 
-/// What was counted up to a moment.
+/// The counts at a moment.
 #[derive(Debug, Clone)]
 pub struct Counted(Vec<u64>);
 
@@ -26,20 +26,18 @@ impl Default for Times {
 }
 
 impl Times {
-    /// Counts one.
     pub fn record(&self, time: Duration) {
         let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         self.0[bucket_of(us)].fetch_add(1, Relaxed);
     }
 
-    /// Everything so far.
     pub fn counted(&self) -> Counted {
         Counted(self.0.iter().map(|count| count.load(Relaxed)).collect())
     }
 }
 
 impl Counted {
-    /// What was counted after `before`.
+    /// The counts since `before`.
     pub fn since(&self, before: &Self) -> Self {
         let counts = self.0.iter().zip(&before.0);
         Self(counts.map(|(now, then)| now - then).collect())

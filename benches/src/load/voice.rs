@@ -1,4 +1,4 @@
-//! What one member sends: proofs of its address, frames, signs of life.
+//! The datagrams of a member: proofs of its address, frames, keep-alives.
 
 use std::io;
 use std::net::UdpSocket;
@@ -20,11 +20,10 @@ const TRIES: u32 = 10;
 /// A member's session, opened and not yet heard.
 #[derive(Debug, Clone)]
 pub struct Session {
-    /// Which room.
     pub room: u32,
-    /// Which member of it, from 0 on.
+    /// Index of the member in the room.
     pub member: u16,
-    /// What its frames' key id says.
+    /// The leaf in the key id of its frames.
     pub leaf: u32,
     /// Where its relay is.
     pub relay: std::net::SocketAddr,
@@ -36,11 +35,10 @@ pub struct Session {
     pub downlink_key: HopKey,
 }
 
-/// What is needed to speak for a session.
+/// The keys and ids for sending in a session.
 pub(super) struct Voice {
     pub(super) session: Session,
     line: Line,
-    /// Of its frames.
     counter: u64,
 }
 
@@ -56,9 +54,9 @@ pub(super) struct Line {
 
 /// Where answers of a socket come from while its sessions prove their addresses.
 pub(super) enum Answers {
-    /// Nobody else reads the socket.
+    /// Only this thread reads the socket.
     Socket,
-    /// What is no audio, from the thread that reads the socket.
+    /// Datagrams other than audio, from the thread that reads the socket.
     Thread(Receiver<Vec<u8>>),
 }
 

@@ -15,10 +15,9 @@ use tokio::task::JoinHandle;
 /// The largest datagram that passes.
 const MAX_DATAGRAM: usize = 2048;
 
-/// Whom something happens to.
+/// The senders that a fault applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Whose {
-    /// Everyone who sends.
+pub enum Scope {
     Everyone,
     /// The process with this id, by whatever sockets it has: Linux alone.
     Process(u32),
@@ -43,8 +42,8 @@ struct Shared {
 struct State {
     /// The server; `None` until it is known.
     to: Option<SocketAddr>,
-    cut: HashSet<Whose>,
-    /// Whether a sender's datagrams get through now.
+    cut: HashSet<Scope>,
+    /// True when a sender's datagrams pass now.
     passes: HashMap<SocketAddr, bool>,
     flows: HashMap<SocketAddr, Flow>,
 }
@@ -81,22 +80,21 @@ impl Wire {
     }
 
     /// Nothing passes any more, neither there nor back.
-    pub fn cut(&self, whose: Whose) {
+    pub fn cut(&self, scope: Scope) {
         let mut state = self.shared.lock();
-        state.cut.insert(whose);
+        state.cut.insert(scope);
         state.passes.clear();
     }
 
-    /// It passes again.
-    pub fn mend(&self, whose: Whose) {
+    pub fn mend(&self, scope: Scope) {
         let mut state = self.shared.lock();
-        state.cut.remove(&whose);
+        state.cut.remove(&scope);
         state.passes.clear();
     }
 
     /// The server sees the sender under another port from the next datagram on, and what it sends to the old one is lost.
-    pub fn rebind(&self, whose: Whose) {
-        let ports = ports(whose);
+    pub fn rebind(&self, scope: Scope) {
+        let ports = ports(scope);
         let moves = |sender: &SocketAddr| ports.as_ref().is_none_or(|p| p.contains(&sender.port()));
         self.shared.lock().flows.retain(|sender, _| !moves(sender));
     }
@@ -120,14 +118,14 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether datagrams from and to `sender` get through now.
+    /// True when datagrams from and to `sender` pass now.
     fn passes(&self, sender: SocketAddr) -> bool {
         let mut state = self.lock();
         if let Some(passes) = state.passes.get(&sender) {
             return *passes;
         }
         let is_cut =
-            |whose: &Whose| ports(*whose).is_none_or(|ports| ports.contains(&sender.port()));
+            |scope: &Scope| ports(*scope).is_none_or(|ports| ports.contains(&sender.port()));
         let passes = !state.cut.iter().any(is_cut);
         state.passes.insert(sender, passes);
         passes
@@ -159,10 +157,10 @@ impl Shared {
 }
 
 /// The ports of those; `None` for all.
-fn ports(whose: Whose) -> Option<HashSet<u16>> {
-    match whose {
-        Whose::Everyone => None,
-        Whose::Process(id) => Some(owner::ports_of(id)),
+fn ports(scope: Scope) -> Option<HashSet<u16>> {
+    match scope {
+        Scope::Everyone => None,
+        Scope::Process(id) => Some(owner::ports_of(id)),
     }
 }
 
@@ -239,7 +237,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_sent_passes_there_and_back() {
+    async fn datagrams_pass_in_both_directions() {
         let pair = Pair::new().await;
         let port = pair.ask(DEADLINE).await.expect("it passes");
         assert_eq!(
@@ -252,9 +250,9 @@ mod tests {
     #[tokio::test]
     async fn a_cut_wire_passes_nothing_until_it_is_mended() {
         let pair = Pair::new().await;
-        pair.wire.cut(Whose::Everyone);
+        pair.wire.cut(Scope::Everyone);
         assert_eq!(pair.ask(SOON).await, None);
-        pair.wire.mend(Whose::Everyone);
+        pair.wire.mend(Scope::Everyone);
         assert!(pair.ask(DEADLINE).await.is_some());
     }
 
@@ -262,20 +260,20 @@ mod tests {
     async fn a_rebound_flow_comes_from_another_port() {
         let pair = Pair::new().await;
         let before = pair.ask(DEADLINE).await.expect("it passes");
-        pair.wire.rebind(Whose::Everyone);
+        pair.wire.rebind(Scope::Everyone);
         let after = pair.ask(DEADLINE).await.expect("it passes");
         assert_ne!(before, after);
     }
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn one_process_is_cut_off_and_others_are_not() {
+    async fn a_cut_process_is_cut_off_and_others_are_not() {
         let pair = Pair::new().await;
-        pair.wire.cut(Whose::Process(1));
+        pair.wire.cut(Scope::Process(1));
         assert!(pair.ask(DEADLINE).await.is_some());
-        pair.wire.cut(Whose::Process(std::process::id()));
+        pair.wire.cut(Scope::Process(std::process::id()));
         assert_eq!(pair.ask(SOON).await, None);
-        pair.wire.mend(Whose::Process(std::process::id()));
+        pair.wire.mend(Scope::Process(std::process::id()));
         assert!(pair.ask(DEADLINE).await.is_some());
     }
 }

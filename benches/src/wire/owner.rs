@@ -1,4 +1,4 @@
-//! Which process a datagram of this machine comes from.
+//! Finds the process that sent a datagram on this machine.
 
 use std::collections::HashSet;
 use std::fs;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use confab_benches::card::{Card, Fault, Form, Sounds};
 use confab_benches::fleet::Call;
 use confab_benches::voice::voice;
-use confab_benches::wire::{Whose, Wire};
+use confab_benches::wire::{Scope, Wire};
 use serde_json::Value;
 
 use super::common::register;
@@ -58,15 +58,15 @@ async fn a_call_goes_on_through_stops_stalls_and_unplugging() {
     // Ann speaks for a second before she gets into the room.
     let wire = Wire::new().await.unwrap();
     wire.lead_to(audio.stage.fleet.control);
-    let mut people = audio.at(&sounds, "ann");
-    people.server = wire.address.to_string();
-    register(&people, "ann").await;
-    wire.cut(Whose::Everyone);
-    let mut ann = people
+    let mut users = audio.at(&sounds, "ann");
+    users.server = wire.address.to_string();
+    register(&users, "ann").await;
+    wire.cut(Scope::Everyone);
+    let mut ann = users
         .join("ann", &["room", "--stats-every", "200ms"])
         .unwrap();
     tokio::time::sleep(Duration::from_millis(700)).await;
-    wire.mend(Whose::Everyone);
+    wire.mend(Scope::Everyone);
     ann.wait_for("joined").await.unwrap();
     let joined = headset.now();
 

@@ -84,8 +84,8 @@ async fn cards_of_every_form_are_opened_and_heard_at_their_loudness() {
             true => Sounds::converted(&audio.plugin, &card),
             false => Sounds::default(&audio.plugin, &card),
         };
-        let people = audio.at(&sounds, case.name);
-        let mut ann = people
+        let users = audio.at(&sounds, case.name);
+        let mut ann = users
             .join("ann", &["room", "--stats-every", "200ms"])
             .unwrap();
         ann.wait_until("media", |event| event["state"] == "live")

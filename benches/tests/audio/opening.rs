@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use confab_benches::card::{Fault, Form, Sounds};
 use confab_benches::voice::voice;
-use confab_benches::wire::{Whose, Wire};
+use confab_benches::wire::{Scope, Wire};
 
 use super::common::{received, register};
 use super::stage::{Audio, of_side};
@@ -18,12 +18,12 @@ async fn a_card_that_opens_and_never_moves_is_no_success_and_is_used_once_it_mov
     let card = audio.card("card", Form::default());
     card.hear(&voice(1, 60.0)).unwrap();
     card.fail(Fault::Stalled).unwrap();
-    let people = audio.at(&Sounds::default(&audio.plugin, &card), "ann");
+    let users = audio.at(&Sounds::default(&audio.plugin, &card), "ann");
     let mut ben = audio.join_with_files("ben", &voice(2, 60.0));
     ben.wait_until("media", |event| event["state"] == "live")
         .await
         .unwrap();
-    let mut ann = people
+    let mut ann = users
         .join("ann", &["room", "--stats-every", "200ms"])
         .unwrap();
     ann.wait_for("joined").await.unwrap();
@@ -63,12 +63,12 @@ async fn without_a_card_nobody_joins_and_a_card_that_hangs_stops_neither_the_cal
     };
     audio.register(&["ann"]).await;
     let card = audio.card("card", Form::default());
-    let people = audio.at(&Sounds::default(&audio.plugin, &card), "ann");
+    let users = audio.at(&Sounds::default(&audio.plugin, &card), "ann");
     let join = ["--json", "join", "room", "--duration", "1s"];
 
     card.fail(Fault::Unplugged).unwrap();
     let begun = Instant::now();
-    let ended = people.try_client("ann", &join, None).await.unwrap();
+    let ended = users.try_client("ann", &join, None).await.unwrap();
     assert_eq!(ended.code, Some(7), "{ended:?}");
     assert!(ended.stdout.contains("--in FILE.wav"), "{ended:?}");
     assert!(!ended.stdout.contains("\"joined\""), "{ended:?}");
@@ -82,7 +82,7 @@ async fn without_a_card_nobody_joins_and_a_card_that_hangs_stops_neither_the_cal
     // Opening does not end: neither does the program wait for it, nor does a signal.
     card.fail(Fault::HangOpen).unwrap();
     let begun = Instant::now();
-    let ended = people.try_client("ann", &join, None).await.unwrap();
+    let ended = users.try_client("ann", &join, None).await.unwrap();
     assert_eq!(ended.code, Some(7), "{ended:?}");
     assert!(ended.stdout.contains("does not end"), "{ended:?}");
     assert!(
@@ -95,10 +95,10 @@ async fn without_a_card_nobody_joins_and_a_card_that_hangs_stops_neither_the_cal
     // Nor does closing: before the room is entered, ...
     let wire = Wire::new().await.unwrap();
     wire.lead_to(audio.stage.fleet.control);
-    let mut far = people.clone();
+    let mut far = users.clone();
     far.server = wire.address.to_string();
     register(&far, "bea").await;
-    wire.cut(Whose::Everyone);
+    wire.cut(Scope::Everyone);
     let mut bea = far.join("bea", &["room"]).unwrap();
     while !card.log().iter().any(|line| line.contains("start")) {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -114,7 +114,7 @@ async fn without_a_card_nobody_joins_and_a_card_that_hangs_stops_neither_the_cal
     card.mend(Fault::HangClose).unwrap();
 
     // ... and in it.
-    let mut ann = people
+    let mut ann = users
         .join("ann", &["room", "--stats-every", "200ms"])
         .unwrap();
     ann.wait_for("device_in_use").await.unwrap();
@@ -129,7 +129,7 @@ async fn without_a_card_nobody_joins_and_a_card_that_hangs_stops_neither_the_cal
     card.mend(Fault::HangClose).unwrap();
 
     // In a call: unplugged, it can be closed no more and opened no more, and the call goes on and ends.
-    let mut ann = people
+    let mut ann = users
         .join("ann", &["room", "--stats-every", "200ms"])
         .unwrap();
     ann.wait_for("device_in_use").await.unwrap();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use confab_benches::RATE;
 use confab_benches::align::{Piece, pieces};
 use confab_benches::card::{Card, Form, Plugin, Sounds};
-use confab_benches::fleet::{Call, People};
+use confab_benches::fleet::{Call, Users};
 use confab_benches::speech::write_wav;
 use confab_benches::tone::read;
 use serde_json::Value;
@@ -51,10 +51,10 @@ impl Audio {
         Card::new(&self.path(name), form).unwrap()
     }
 
-    /// People whose computers have these sounds.
-    pub fn at(&self, sounds: &Sounds, name: &str) -> People {
+    /// Users whose computers have these sounds.
+    pub fn at(&self, sounds: &Sounds, name: &str) -> Users {
         let variable = sounds.write(&self.path(&format!("{name}.conf"))).unwrap();
-        self.stage.fleet.people().with(&self.client, &[variable])
+        self.stage.fleet.users().with(&self.client, &[variable])
     }
 
     /// Registers people, the first of whom opens the room.
@@ -81,7 +81,7 @@ impl Audio {
             "--stats-every",
             "500ms",
         ];
-        self.stage.fleet.people().join(name, &args).unwrap()
+        self.stage.fleet.users().join(name, &args).unwrap()
     }
 
     /// What somebody with files heard, as samples from the beginning of the card's clock on.

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use confab_benches::fleet::{Ended, Fleet, People};
+use confab_benches::fleet::{Ended, Fleet, Users};
 
 pub const PASSWORD: &str = "four random words here";
 
@@ -22,18 +22,18 @@ impl Stage {
     }
 
     pub async fn register(&self, name: &str) {
-        register(&self.fleet.people(), name).await;
+        register(&self.fleet.users(), name).await;
     }
 
     /// Runs a command as `name`, which has to end well.
     pub async fn ok(&self, name: &str, args: &[&str]) -> String {
-        self.fleet.people().client(name, args, None).await.unwrap()
+        self.fleet.users().client(name, args, None).await.unwrap()
     }
 
     /// Runs a command as `name` and gives how it ended.
     pub async fn run(&self, name: &str, args: &[&str], password: Option<&str>) -> Ended {
         self.fleet
-            .people()
+            .users()
             .try_client(name, args, password)
             .await
             .unwrap()
@@ -61,9 +61,9 @@ impl Stage {
     }
 }
 
-/// Makes an account for one of these people.
-pub async fn register(people: &People, name: &str) {
-    people.register(name, PASSWORD).await.unwrap();
+/// Makes an account for one of these users.
+pub async fn register(users: &Users, name: &str) {
+    users.register(name, PASSWORD).await.unwrap();
 }
 
 /// The frames that were received of `speaker`, by an event with statistics.

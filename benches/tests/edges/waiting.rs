@@ -70,7 +70,7 @@ async fn every_signal_ends_a_waiting_program() {
     ends_by(SIGNALS, "--ca of a pipe", || authority(&["whoami"])).await;
     ends_by(OF_CALLS, "--ca of a pipe", || authority(&call)).await;
 
-    let home = world.stage.fleet.people().home("ben");
+    let home = world.stage.fleet.users().home("ben");
     let held = lock(&home);
     ends_by(SIGNALS, "a lock", || world.client("ben", &["whoami"])).await;
     ends_by(OF_CALLS, "a lock", || world.client("ben", &call)).await;

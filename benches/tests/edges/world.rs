@@ -61,7 +61,7 @@ impl World {
             "--stats-every",
             "100ms",
         ];
-        let mut listener = stage.fleet.people().join(LISTENER, &args).unwrap();
+        let mut listener = stage.fleet.users().join(LISTENER, &args).unwrap();
         let is_live = |event: &serde_json::Value| event["state"] == "live";
         listener.wait_until("media", is_live).await.unwrap();
         Self { stage, listener }
@@ -69,12 +69,12 @@ impl World {
 
     /// The client as `name`, without input and output.
     pub fn client(&self, name: &str, args: &[&str]) -> Command {
-        let people = self.stage.fleet.people();
+        let users = self.stage.fleet.users();
         let mut command = program("confab");
         command
             .args(args)
-            .env("CONFAB_SERVER", &people.server)
-            .env("CONFAB_CONFIG_DIR", people.home(name))
+            .env("CONFAB_SERVER", &users.server)
+            .env("CONFAB_CONFIG_DIR", users.home(name))
             .env("CONFAB_CA", self.authority());
         command
     }

@@ -38,7 +38,7 @@ impl Figures {
             measured.as_secs_f64(),
             table.as_secs_f64()
         );
-        say(&text);
+        print(&text);
         if measured > if strict() { table } else { loose } {
             self.failures.push(text);
         }
@@ -47,7 +47,7 @@ impl Figures {
     /// Something that is to be so.
     pub fn holds(&mut self, what: &str, is_so: bool) {
         let text = format!("{}: {what}: {}", self.row, if is_so { "yes" } else { "NO" });
-        say(&text);
+        print(&text);
         if !is_so {
             self.failures.push(text);
         }
@@ -60,6 +60,6 @@ impl Figures {
 }
 
 /// Past the test harness, which keeps what a test that passes prints to itself.
-pub fn say(text: &str) {
+pub fn print(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "faults: {text}");
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use confab_benches::wire::Whose;
+use confab_benches::wire::Scope;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::figures::{Figures, HIDDEN, say, strict};
+use super::figures::{Figures, HIDDEN, print, strict};
 use super::talkers::{Moment, everyone_hears_everyone, join, leave, talking, worst_missed};
 use super::world::{PATIENCE, Plan, World};
 
@@ -26,24 +26,24 @@ async fn voice_goes_on_and_a_kick_is_applied_when_control_and_relay_are_parted()
     world.register(0, &["dia", "eve"]).await;
     world.ok(0, "ann", &["conference", "create", "room"]).await;
     let mut talkers = talking(&world, 0, "room", &NAMES).await;
-    let people = world.people(0);
-    let mut eve = join(&world, &people, "room", "eve", 3).await;
+    let users = world.users(0);
+    let mut eve = join(&world, &users, "room", "eve", 3).await;
     everyone_hears_everyone(&mut talkers, PATIENCE).await;
     sleep(Duration::from_secs(2)).await;
     let at = world.relay_with_sessions().await;
 
     let parted = Duration::from_secs(if strict() { 20 } else { 8 });
     let fault = Moment::now();
-    world.relays[at].links[0].cut(Whose::Everyone);
+    world.relays[at].links[0].cut(Scope::Everyone);
     sleep(Duration::from_secs(3)).await;
     let kick = ["conference", "kick", "room", "eve"];
-    let kick = people.try_client("ann", &kick, None);
+    let kick = users.try_client("ann", &kick, None);
     let (answer, ()) = tokio::join!(kick, sleep_until(fault.at + parted));
-    say(&format!("a kick while parted got {:?}", answer.unwrap()));
+    print(&format!("a kick while parted got {:?}", answer.unwrap()));
     everyone_hears_everyone(&mut talkers, PATIENCE).await;
 
     let mended = Instant::now();
-    world.relays[at].links[0].mend(Whose::Everyone);
+    world.relays[at].links[0].mend(Scope::Everyone);
     let left = eve.call.wait_for("left").await.unwrap();
     assert_eq!(left["reason"], "kicked");
     // Those who talk, and nobody else, are on one relay, and on no other.
@@ -65,7 +65,7 @@ async fn voice_goes_on_and_a_kick_is_applied_when_control_and_relay_are_parted()
     let converged = mended.elapsed();
     let end = Moment::now();
     world.linked().await;
-    let dia = join(&world, &people, "room", "dia", 4).await;
+    let dia = join(&world, &users, "room", "dia", 4).await;
     talkers.push(dia);
     everyone_hears_everyone(&mut talkers, PATIENCE).await;
     leave(&mut talkers).await;

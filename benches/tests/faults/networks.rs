@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use confab_benches::wire::Whose;
+use confab_benches::wire::Scope;
 use tokio::time::sleep;
 
 use super::figures::{Figures, strict};
@@ -50,7 +50,7 @@ async fn end(world: World, mut talkers: [Talker; 2]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_goes_on_from_another_address() {
     let (world, [mut ann, mut ben]) = room().await;
-    let ann_is = Whose::Process(ann.call.id().unwrap());
+    let ann_is = Scope::Process(ann.call.id().unwrap());
     let fault = Moment::now();
     for wire in [&world.relays[0].wire, &world.nodes[0].wire] {
         wire.as_ref().unwrap().rebind(ann_is);
@@ -71,7 +71,7 @@ async fn a_call_goes_on_from_another_address() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_goes_on_after_ten_seconds_without_a_network() {
     let (world, [mut ann, mut ben]) = room().await;
-    let ann_is = Whose::Process(ann.call.id().unwrap());
+    let ann_is = Scope::Process(ann.call.id().unwrap());
     let wires = [&world.relays[0].wire, &world.nodes[0].wire];
     for wire in wires {
         wire.as_ref().unwrap().cut(ann_is);

@@ -6,7 +6,7 @@ use confab_benches::fleet::Call;
 use confab_testdb as testdb;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::figures::{Figures, HIDDEN, say, strict};
+use super::figures::{Figures, HIDDEN, print, strict};
 use super::talkers::{Moment, Talker, everyone_hears_everyone, join, leave, talking, worst_missed};
 use super::world::{PATIENCE, Plan, World};
 
@@ -46,9 +46,9 @@ impl Room {
         }
         world.ok(0, "ann", &["conference", "create", "room"]).await;
         let mut talkers = talking(&world, 0, "room", &NAMES).await;
-        let people = world.people(0);
-        let eve = join(&world, &people, "room", "eve", 3).await;
-        let fay = join(&world, &people, "room", "fay", 4).await;
+        let users = world.users(0);
+        let eve = join(&world, &users, "room", "eve", 3).await;
+        let fay = join(&world, &users, "room", "fay", 4).await;
         everyone_hears_everyone(&mut talkers, PATIENCE).await;
         sleep(Duration::from_secs(2)).await;
         Some(Self {
@@ -110,7 +110,7 @@ async fn joined_at_last(world: &World, at: usize, name: &str) -> (Duration, Call
     let began = Instant::now();
     let args = ["room", "--in", "none", "--out", "none"];
     loop {
-        let mut call = world.people(at).join(name, &args).unwrap();
+        let mut call = world.users(at).join(name, &args).unwrap();
         match call.wait_for("joined").await {
             Ok(_) => return (began.elapsed(), call),
             Err(error) if began.elapsed() > PATIENCE => panic!("{error}"),
@@ -160,7 +160,7 @@ async fn a_node_that_stood_still_changes_nothing_when_it_wakes() {
     room.world.nodes[0].process.as_ref().unwrap().wake();
     sleep_until(woke.at + AFTERMATH).await;
     let missed = worst_missed(&mut room.talkers, fault, woke);
-    say(&format!("until it wakes {:?} were missed", missed.gap));
+    print(&format!("until it wakes {:?} were missed", missed.gap));
 
     let after = self::sessions(&room.world).await;
     figures.holds(

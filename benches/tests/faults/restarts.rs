@@ -11,7 +11,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::{Instant, sleep};
 
-use super::figures::{Figures, say};
+use super::figures::{Figures, print};
 use super::talkers::{Talker, everyone_hears_everyone, leave, talking, try_join};
 use super::world::{PATIENCE, Plan, World};
 
@@ -29,7 +29,7 @@ const LET_GO: Duration = Duration::from_secs(5);
 
 /// How many of everything.
 struct Size {
-    people: usize,
+    users: usize,
     time: Duration,
     plan: Plan,
     seed: u64,
@@ -50,7 +50,7 @@ async fn a_room_outlives_restarts_in_a_random_order() {
         ..Plan::default()
     };
     restarts(Size {
-        people: 6,
+        users: 6,
         time: Duration::from_secs(30),
         plan,
         seed: 1,
@@ -71,7 +71,7 @@ async fn a_room_of_twenty_outlives_five_minutes_of_restarts() {
         ..Plan::default()
     };
     restarts(Size {
-        people: 20,
+        users: 20,
         time: Duration::from_secs(300),
         plan,
         seed: rand::random(),
@@ -82,11 +82,11 @@ async fn a_room_of_twenty_outlives_five_minutes_of_restarts() {
 async fn restarts(size: Size) {
     let seed = std::env::var(SEED).ok().and_then(|seed| seed.parse().ok());
     let seed: u64 = seed.unwrap_or(size.seed);
-    say(&format!("restarts in the order of {SEED}={seed}"));
+    print(&format!("restarts in the order of {SEED}={seed}"));
     let mut random = SmallRng::seed_from_u64(seed);
     let mut figures = Figures::of("everything restarts");
     let mut world = World::start(size.plan.clone()).await;
-    let names: Vec<String> = (0..size.people).map(|n| format!("person{n}")).collect();
+    let names: Vec<String> = (0..size.users).map(|n| format!("person{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     world.register(0, &names).await;
     world.register(0, &["last"]).await;
@@ -101,7 +101,7 @@ async fn restarts(size: Size) {
         let which = match random.random_range(0..3) {
             0 => Which::Node(random.random_range(0..size.plan.nodes)),
             1 => Which::Relay(random.random_range(0..size.plan.relays)),
-            _ => Which::Person(random.random_range(0..size.people)),
+            _ => Which::Person(random.random_range(0..size.users)),
         };
         let in_order = random.random_bool(0.5);
         restart(&mut world, &mut talkers, which, in_order).await;
@@ -109,22 +109,22 @@ async fn restarts(size: Size) {
         sleep(Duration::from_millis(random.random_range(0..PAUSE_MS))).await;
         if count % IN_A_ROW == 0 || began.elapsed() >= size.time {
             let whole = everyone_hears_everyone(&mut talkers, PATIENCE).await;
-            say(&format!("    everyone hears everyone after {whole:.2?}"));
+            print(&format!("    everyone hears everyone after {whole:.2?}"));
             worst = worst.max(whole);
         }
     }
-    say(&format!("{count} restarts"));
+    print(&format!("{count} restarts"));
     let what = "everyone hears everyone when it pauses";
     figures.within(what, worst, WHOLE_AGAIN, WHOLE_AGAIN_LOOSE);
 
     leave(&mut talkers).await;
     world.linked().await;
     let empty = world.relays_are_empty().await;
-    say(&format!(
+    print(&format!(
         "no session and no room was left over after {empty:?}"
     ));
-    let people = world.people(0);
-    let mut last = try_join(&world, &people, "room", "last", 0).await.unwrap();
+    let users = world.users(0);
+    let mut last = try_join(&world, &users, "room", "last", 0).await.unwrap();
     let joined = last.call.event("joined").unwrap();
     let is_alone = joined["participants"].as_array().is_some_and(Vec::is_empty);
     figures.holds("whoever comes then is alone", is_alone);
@@ -134,14 +134,14 @@ async fn restarts(size: Size) {
     world.end_servers().await;
     let home = home_of(size.plan.store.as_deref(), &data).await;
     let is_free = home.as_ref().is_none_or(|home| home.owner.is_none());
-    say(&format!("the room's home is {home:?}"));
+    print(&format!("the room's home is {home:?}"));
     figures.holds("no node keeps the room", is_free);
     figures.judge();
 }
 
 /// Ends one and starts it again.
 async fn restart(world: &mut World, talkers: &mut [Talker], which: Which, in_order: bool) {
-    say(&format!(
+    print(&format!(
         "    {which:?} {}",
         if in_order { "ends" } else { "is killed" }
     ));
@@ -165,14 +165,14 @@ async fn restart(world: &mut World, talkers: &mut [Talker], which: Which, in_ord
 /// Somebody goes and comes back.
 async fn rejoin(world: &World, talkers: &mut [Talker], at: usize, in_order: bool) {
     let name = talkers[at].name.clone();
-    let people = world.people(0);
+    let users = world.users(0);
     let began = Instant::now();
     match in_order {
         true => drop(talkers[at].call.leave().await.unwrap()),
         false => talkers[at].call.crash().await,
     }
     loop {
-        match try_join(world, &people, "room", &name, at).await {
+        match try_join(world, &users, "room", &name, at).await {
             Ok(talker) => {
                 talkers[at] = talker;
                 return;

@@ -7,7 +7,7 @@ use confab_testdb::{self as testdb, Node};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::common::PASSWORD;
-use super::figures::{Figures, HIDDEN, say, strict};
+use super::figures::{Figures, HIDDEN, print, strict};
 use super::talkers::{Moment, everyone_hears_everyone, join, leave, talking, worst_missed};
 use super::world::{PATIENCE, Plan, World};
 
@@ -61,8 +61,8 @@ async fn outage(how: &Outage) {
     world.ok(0, "ann", &["conference", "create", "room"]).await;
     let mut talkers = talking(&world, 0, "room", &NAMES).await;
     // Has been here, and is signed in; will come again.
-    let people = world.people(0);
-    let mut cem = join(&world, &people, "room", "cem", 2).await;
+    let users = world.users(0);
+    let mut cem = join(&world, &users, "room", "cem", 2).await;
     cem.call.leave().await.unwrap();
     sleep(Duration::from_secs(2)).await;
 
@@ -127,7 +127,7 @@ async fn requests(world: &World, figures: &mut Figures) -> Option<Call> {
         timed(tell(world, "ann", &["conference", "mute", "room", "cem"])),
     );
     for (what, (ended, time)) in [("a login", &refused), ("a mute", &muted)] {
-        say(&format!("{what} meanwhile got {ended:?}"));
+        print(&format!("{what} meanwhile got {ended:?}"));
         figures.within(&format!("{what} is answered"), *time, ANSWER, ANSWER_LOOSE);
     }
     let (ended, _) = refused;
@@ -136,7 +136,7 @@ async fn requests(world: &World, figures: &mut Figures) -> Option<Call> {
     let (came, time) = came;
     match &came {
         Ok(_) => figures.within("a join to a live room", time, SOON, SOON_LOOSE),
-        Err(error) => say(&format!("a join to a live room got {error} after {time:?}")),
+        Err(error) => print(&format!("a join to a live room got {error} after {time:?}")),
     }
     figures.holds("somebody signed in comes into a live room", came.is_ok());
     came.ok()
@@ -151,13 +151,13 @@ async fn timed<T>(what: impl Future<Output = T>) -> (T, Duration) {
 /// A join by the first node; the error when it is refused.
 async fn join_or_not(world: &World, name: &str) -> Result<Call, FleetError> {
     let args = ["room", "--in", "none", "--out", "none"];
-    let mut call = world.people(0).join(name, &args)?;
+    let mut call = world.users(0).join(name, &args)?;
     call.wait_for("joined").await?;
     Ok(call)
 }
 
 /// A command of the client by the first node; how it ended.
 async fn tell(world: &World, name: &str, args: &[&str]) -> Ended {
-    let people = world.people(0);
-    people.try_client(name, args, Some(PASSWORD)).await.unwrap()
+    let users = world.users(0);
+    users.try_client(name, args, Some(PASSWORD)).await.unwrap()
 }

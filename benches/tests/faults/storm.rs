@@ -7,15 +7,15 @@ use confab::net::sign_in::Access;
 use confab::net::{Server, Trust};
 use confab::store::Store;
 use confab_benches::listeners::Listeners;
-use confab_benches::wire::Whose;
+use confab_benches::wire::Scope;
 use confab_protocol::control::Slug;
 
-use super::figures::{Figures, say};
+use super::figures::{Figures, print};
 use super::world::{Plan, World};
 
 /// Devices of one account that may be in a room.
 const DEVICES: usize = 8;
-/// People in a room.
+/// Users in a room.
 const ROOM: usize = 10;
 /// Accounts that register at a time: each takes a core for a while.
 const REGISTER_AT_ONCE: usize = 4;
@@ -72,16 +72,16 @@ async fn storm(row: &'static str, clients: usize, times: usize) {
     for time in 1..=times {
         let wire = world.nodes[0].wire.as_ref().unwrap();
         let fault = Instant::now();
-        wire.cut(Whose::Everyone);
+        wire.cut(Scope::Everyone);
         listeners.all_lost(fault, BACK_LOOSE).await.unwrap();
-        wire.mend(Whose::Everyone);
+        wire.mend(Scope::Everyone);
         let mended = Instant::now();
         let back = listeners.all_back(fault, 2 * BACK_LOOSE).await.unwrap();
         let took = back.last.saturating_duration_since(mended);
         figures.within("all are back after an outage", took, BACK, BACK_LOOSE);
         let process = world.nodes[0].process.as_ref().unwrap();
         let (memory, most) = process.memory().unwrap();
-        say(&format!(
+        print(&format!(
             "memory after outage {time}: {memory} bytes, at most {most}"
         ));
         // How many lost connections there are beside the new ones differs between the first two.
@@ -107,7 +107,7 @@ async fn join(world: &World, clients: usize) -> Listeners {
     let began = Instant::now();
     for some in accounts.chunks(REGISTER_AT_ONCE) {
         let registering = some.iter().map(|name| {
-            let (world, name) = (world.people(0), name.clone());
+            let (world, name) = (world.users(0), name.clone());
             tokio::spawn(async move { super::world::register(&world, &name).await })
         });
         for registered in registering.collect::<Vec<_>>() {
@@ -120,18 +120,18 @@ async fn join(world: &World, clients: usize) -> Listeners {
             .ok(0, &accounts[0], &["conference", "create", &slug])
             .await;
     }
-    say(&format!(
+    print(&format!(
         "{clients} clients are prepared after {:?}",
         began.elapsed()
     ));
-    let people = world.people(0);
+    let users = world.users(0);
     let trust = Trust::from_pem_file(&world.authority()).unwrap();
-    let server: Server = people.server.parse().unwrap();
+    let server: Server = users.server.parse().unwrap();
     let mut joins: Vec<(Access, Slug)> = Vec::new();
     for client in 0..clients {
         let account = &accounts[client / DEVICES];
-        let home = people.home(&format!("{account}-{}", client % DEVICES));
-        copy_session(&people.home(account), &home);
+        let home = users.home(&format!("{account}-{}", client % DEVICES));
+        copy_session(&users.home(account), &home);
         let store = Store::open(Some(home)).await.unwrap();
         let access = Access::new(server.clone(), trust.clone(), store);
         let slug = format!("room-{}", client / ROOM).parse().unwrap();
@@ -139,7 +139,7 @@ async fn join(world: &World, clients: usize) -> Listeners {
     }
     let began = Instant::now();
     let listeners = Listeners::join(joins).await.unwrap();
-    say(&format!(
+    print(&format!(
         "{clients} clients are in after {:?}",
         began.elapsed()
     ));

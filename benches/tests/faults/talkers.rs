@@ -1,15 +1,15 @@
-//! People who say a tone, each one of their own, and record what they hear.
+//! Users who say a tone, each one of their own, and record what they hear.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use confab_benches::fleet::{Call, Counts, FleetError, People};
+use confab_benches::fleet::{Call, Counts, FleetError, Users};
 use confab_benches::tone::{self, Loudness};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::common::received;
-use super::figures::say;
+use super::figures::print;
 use super::world::{PATIENCE, World};
 
 /// The first one's tone; the others' are one step higher each.
@@ -65,10 +65,10 @@ impl Moment {
 
 /// Brings `names` into the room by the node `at`, and waits until everyone hears everyone.
 pub async fn talking(world: &World, at: usize, slug: &str, names: &[&str]) -> Vec<Talker> {
-    let people = world.people(at);
+    let users = world.users(at);
     let mut talkers = Vec::new();
     for name in names {
-        talkers.push(join(world, &people, slug, name, talkers.len()).await);
+        talkers.push(join(world, &users, slug, name, talkers.len()).await);
     }
     everyone_hears_everyone(&mut talkers, PATIENCE).await;
     // So that there is something undisturbed in every recording.
@@ -77,15 +77,15 @@ pub async fn talking(world: &World, at: usize, slug: &str, names: &[&str]) -> Ve
 }
 
 /// Brings one more in, the `number`th.
-pub async fn join(world: &World, people: &People, slug: &str, name: &str, number: usize) -> Talker {
-    let joined = try_join(world, people, slug, name, number).await;
+pub async fn join(world: &World, users: &Users, slug: &str, name: &str, number: usize) -> Talker {
+    let joined = try_join(world, users, slug, name, number).await;
     joined.unwrap()
 }
 
 /// The same, where it may be refused.
 pub async fn try_join(
     world: &World,
-    people: &People,
+    users: &Users,
     slug: &str,
     name: &str,
     number: usize,
@@ -105,7 +105,7 @@ pub async fn try_join(
         "--stats-every",
         STATS_EVERY,
     ];
-    let mut call = people.join(name, &args)?;
+    let mut call = users.join(name, &args)?;
     call.wait_until("media", |event| event["state"] == "live")
         .await?;
     Ok(Talker {
@@ -127,7 +127,7 @@ pub async fn everyone_hears_everyone(talkers: &mut [Talker], deadline: Duration)
             let left = deadline.saturating_sub(began.elapsed());
             talker.hears(speaker, began, left).await;
             if waiting.elapsed() > WORTH_TELLING {
-                say(&format!(
+                print(&format!(
                     "    {me} waited {:?} for {speaker}; from {BEFORE:?} before on it told:{}",
                     waiting.elapsed(),
                     talker.call.told_since(began - BEFORE)
@@ -169,7 +169,7 @@ pub fn worst_missed(talkers: &mut [Talker], from: Moment, to: Moment) -> Missed 
         }
     }
     if worst.gap > Duration::ZERO {
-        say(&format!("    the worst: {}", worst.who));
+        print(&format!("    the worst: {}", worst.who));
     }
     worst
 }

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use confab_benches::fleet::{People, Process, Programs};
-use confab_benches::load::metrics::{self, Told};
+use confab_benches::fleet::{Process, Programs, Users};
+use confab_benches::load::metrics::{self, RelayMetrics};
 use confab_benches::wire::Wire;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
@@ -167,26 +167,26 @@ impl World {
         relay.process = Some(process);
     }
 
-    /// People whose own server is the node `at`.
-    pub fn people(&self, at: usize) -> People {
+    /// Users whose own server is the node `at`.
+    pub fn users(&self, at: usize) -> Users {
         let node = &self.nodes[at];
         let server = node.wire.as_ref().map_or(node.listen, |wire| wire.address);
-        let homes = self.scratch.path().join("people");
-        People::new(&self.programs, &homes, &self.authority(), server)
+        let homes = self.scratch.path().join("users");
+        Users::new(&self.programs, &homes, &self.authority(), server)
     }
 
     /// Gives everyone of `names` an account at the node `at`.
     pub async fn register(&self, at: usize, names: &[&str]) {
-        let people = self.people(at);
+        let users = self.users(at);
         for name in names {
-            register(&people, name).await;
+            register(&users, name).await;
         }
     }
 
     /// Signs somebody in at another node too, as on another computer.
     pub async fn log_in(&self, at: usize, name: &str) {
-        let people = self.people(at);
-        people
+        let users = self.users(at);
+        users
             .client(name, &["login", name], Some(PASSWORD))
             .await
             .unwrap();
@@ -194,14 +194,14 @@ impl World {
 
     /// Runs a command of the client, which has to end well.
     pub async fn ok(&self, at: usize, name: &str, args: &[&str]) -> String {
-        self.people(at).client(name, args, None).await.unwrap()
+        self.users(at).client(name, args, None).await.unwrap()
     }
 
     /// Runs a command until it ends well; how long that took.
     pub async fn ok_at_last(&self, at: usize, name: &str, args: &[&str]) -> Duration {
         let began = Instant::now();
         loop {
-            let ended = self.people(at).try_client(name, args, None).await;
+            let ended = self.users(at).try_client(name, args, None).await;
             match ended {
                 Ok(ended) if ended.code == Some(0) => return began.elapsed(),
                 refused if began.elapsed() > PATIENCE => panic!("{args:?}: {refused:?}"),
@@ -349,7 +349,7 @@ impl World {
 
 impl Relay {
     /// Its figures now.
-    pub async fn told(&self) -> Told {
+    pub async fn told(&self) -> RelayMetrics {
         let process = self.process.as_ref().expect("it runs");
         let address = process.metrics.expect("it was started with --metrics");
         metrics::read(address).await.unwrap()
@@ -369,8 +369,8 @@ impl Node {
 }
 
 /// Gives somebody an account.
-pub async fn register(people: &People, name: &str) {
-    people.register(name, PASSWORD).await.unwrap();
+pub async fn register(users: &Users, name: &str) {
+    users.register(name, PASSWORD).await.unwrap();
 }
 
 fn words(words: &[&str]) -> Vec<String> {

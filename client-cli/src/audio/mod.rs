@@ -35,36 +35,27 @@ pub enum AudioError {
     /// A file cannot be opened or created.
     #[error("cannot {doing} {file}: {reason}")]
     File {
-        /// A verb.
         doing: &'static str,
-        /// Which file.
         file: String,
-        /// What the system says.
+        /// The system's error.
         reason: String,
     },
-    /// It is not a WAV file, or one of a kind that is not known.
+    /// The file is not a WAV file, or of an unsupported kind.
     #[error("{file} is not a WAV file that can be played: {reason}")]
-    NotWav {
-        /// Which file.
-        file: String,
-        /// What is wrong.
-        reason: String,
-    },
+    NotWav { file: String, reason: String },
     /// A recording broke off.
-    #[error("recording to {} stopped: {reason}; what was written so far is kept", file.display())]
+    #[error("recording to {} stopped: {reason}; the samples written so far are kept", file.display())]
     Recording {
-        /// Which file.
         file: PathBuf,
-        /// What the system says.
+        /// The system's error.
         reason: String,
     },
     /// The sound goes to standard output, which has no reader.
-    #[error("standard output has no reader")]
-    NobodyListens,
+    #[error("standard output has no reader: redirect it to a file or to /dev/null")]
+    NoReader,
     /// The file of a recording exists, or is in use.
     #[error("cannot record to {file}: {reason}; give another --out")]
     Taken {
-        /// Which file.
         file: String,
         /// Why it is refused.
         reason: String,
@@ -79,12 +70,11 @@ pub enum AudioError {
         /// Missing sound, in seconds.
         seconds: f64,
     },
-    /// Microphone or speakers.
     #[error("no {what}: {reason}; give {flag} FILE.wav, or {flag} none")]
     Device {
-        /// Which of the two.
+        /// The microphone or the speakers.
         what: &'static str,
-        /// What the system says.
+        /// The system's error.
         reason: String,
         /// The flag that does without.
         flag: &'static str,

@@ -6,7 +6,7 @@
 //!
 //! Files are opened at the start and changed with the first block. A recorder that is abandoned before leaves no files.
 //!
-//! * `writer`: the bounded queue to a thread;
+//! * `event`: events of the recorder; `writer`: the bounded queue to a thread;
 //! * `mix`, `speakers`: the two threads.
 
 use std::path::PathBuf;
@@ -14,75 +14,25 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::files::FileId;
 use super::{AudioError, Block};
+use event::Events;
+pub use event::{Limited, OutFile, RecorderEvent, Speaker};
 use speakers::Limits;
 use writer::Writer;
 
+mod event;
 mod mix;
 mod speakers;
 mod writer;
 
-/// Destination of the mix.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OutFile {
-    /// A file, a named pipe or a device.
-    Path {
-        /// Its path.
-        path: PathBuf,
-        /// Replace an existing file.
-        overwrite: bool,
-        /// Files that must not be opened: the call reads or writes them otherwise.
-        taken: Vec<FileId>,
-    },
-    /// Standard output, as a stream.
-    Stdout,
-}
-
-/// A participant whose voice is recorded.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Speaker {
-    /// Username, in the form for file names.
-    pub account: String,
-    /// Label of the participant in the room.
-    pub label: u16,
-}
-
-/// One block of 10 ms as it was played.
+/// A block of 10 ms as it was played.
 #[derive(Debug, Clone)]
 pub struct Played {
-    /// The mix.
     pub mix: Box<Block>,
     /// The voices in it.
     pub speakers: Vec<(Speaker, Block)>,
 }
 
-/// Events of the recorder.
-#[derive(Debug)]
-pub enum RecorderEvent {
-    /// A file was opened.
-    Started(PathBuf),
-    /// A recording failed. Only the first failure is an event; further ones are logged.
-    Failed(AudioError),
-    /// An account has reached a limit. Once for each account.
-    Limited(Limited),
-    /// The reader of standard output is gone.
-    NobodyListens,
-}
-
-/// No further sound of an account is recorded.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "no more of {account} is recorded: the limit is {what} an account; everything else goes on"
-)]
-pub struct Limited {
-    /// The account.
-    pub account: String,
-    /// The limit, such as "8 files".
-    pub what: String,
-}
-
-/// A running recorder.
 #[derive(Debug)]
 pub struct Recorder {
     mix: Option<Writer<Box<Block>>>,
@@ -159,7 +109,6 @@ impl Recorder {
         self.blocks += blocks;
     }
 
-    /// The next event.
     pub fn poll_event(&mut self) -> Option<RecorderEvent> {
         self.events.try_recv().ok()
     }
@@ -193,34 +142,6 @@ impl Recorder {
         }
         if let Some(speakers) = self.speakers {
             speakers.abandon(give_up()).await;
-        }
-    }
-}
-
-/// Sends the events of the threads.
-#[derive(Debug, Clone)]
-struct Events {
-    to: mpsc::UnboundedSender<RecorderEvent>,
-    /// True after the first failure.
-    failed: std::sync::Arc<std::sync::atomic::AtomicBool>,
-}
-
-impl Events {
-    fn new(to: mpsc::UnboundedSender<RecorderEvent>) -> Self {
-        let failed = std::sync::Arc::default();
-        Self { to, failed }
-    }
-
-    fn send(&self, event: RecorderEvent) {
-        // The receiver is dropped at the end of the call.
-        let _ = self.to.send(event);
-    }
-
-    fn failed(&self, error: AudioError) {
-        if self.failed.swap(true, std::sync::atomic::Ordering::Relaxed) {
-            tracing::warn!(%error, "another recording stopped");
-        } else {
-            self.send(RecorderEvent::Failed(error));
         }
     }
 }

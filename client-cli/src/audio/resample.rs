@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_lower_rate_cannot_hold_is_gone() {
+    fn frequencies_above_half_the_lower_rate_are_removed() {
         let out = run(48_000, 16_000, &sine(48_000, 11_000.0, 48_000));
         let loudest = out[500..out.len() - 500]
             .iter()

@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fitted_before_the_disk_was_full_is_counted() {
+    fn samples_written_before_the_disk_was_full_are_counted() {
         let mut sink = WavSink::stream(SmallDisk(STREAM_HEADER_LEN + 1000)).unwrap();
         sink.write(&[0.1; 480]).unwrap();
         assert_eq!(

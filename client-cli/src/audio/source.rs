@@ -1,4 +1,4 @@
-//! What is said when there is no microphone: a file, standard input or a tone, block by block.
+//! Input without a microphone: a file, standard input or a tone, block by block.
 
 use std::f32::consts::TAU;
 use std::fs::File;
@@ -22,16 +22,14 @@ const READ_AHEAD: usize = 50;
 /// A tone's amplitude: 12 dB under full scale.
 const TONE_AMPLITUDE: f32 = 0.25;
 
-/// Blocks at the pace of whoever asks for them.
+/// Blocks at the pace of the caller.
 #[derive(Debug)]
 pub enum Source {
     /// From a thread that opens the file and reads ahead.
     Read(Receiver<Result<Block, String>>),
-    /// A sine.
     Tone {
         /// Phase of the next sample, 0 to 1.
         phase: f32,
-        /// Periods a sample.
         step: f32,
     },
 }
@@ -44,10 +42,9 @@ pub struct Opening {
     opened: oneshot::Receiver<Result<(), AudioError>>,
 }
 
-/// What a source has next.
+/// The next item of a source.
 #[derive(Debug)]
 pub enum Next {
-    /// A block.
     Block(Box<Block>),
     /// Nothing yet: the other side is too slow.
     Starved,
@@ -147,7 +144,7 @@ impl Source {
                     // Repeating a file without samples would only use CPU.
                     Ok(0) => return finish(&to, rest, None),
                     Ok(_) => {}
-                    Err(Stop::NobodyListens) => return,
+                    Err(Stop::NoReader) => return,
                     Err(Stop::Broken(reason)) => return finish(&to, rest, Some(reason)),
                 }
             }
@@ -182,7 +179,7 @@ impl Opening {
 type Stream = WavReader<BufReader<Box<dyn Read + Send>>>;
 
 enum Stop {
-    NobodyListens,
+    NoReader,
     Broken(String),
 }
 
@@ -231,7 +228,7 @@ fn play_stream(
             resampler.push(&piece, rest);
         }
         while let Some(block) = rest.first_chunk::<BLOCK>() {
-            to.send(Ok(*block)).map_err(|_| Stop::NobodyListens)?;
+            to.send(Ok(*block)).map_err(|_| Stop::NoReader)?;
             rest.drain(..BLOCK);
         }
         if read == 0 {

@@ -1,14 +1,18 @@
 //! Accounts: register, login, logout, whoami, passwd, export, delete.
 
 use confab_protocol::control::{Birthday, Device, Email, Username, text};
-use confab_protocol::wire::{self, request};
+use confab_protocol::wire::{self, request::Kind};
 use serde::Serialize;
 
-use super::{Context, meet, password};
+use super::context::Context;
+use super::done::Done;
+use super::shown::time;
+use super::{meet, password};
 use crate::failure::Failure;
 use crate::flags::{Account, Login, PasswordFlags, Register};
-use crate::net::ApiError;
-use crate::output::Say;
+use crate::net::sign_in::Access;
+use crate::net::{ApiError, Link};
+use crate::output::Printed;
 
 pub(super) async fn register(context: &Context, flags: Register) -> Result<(), Failure> {
     let username: Username = flags.name.parse()?;
@@ -25,13 +29,8 @@ pub(super) async fn register(context: &Context, flags: Register) -> Result<(), F
         birthday: birthday.to_string(),
         device: device.into(),
     };
-    let granted = link.granted(request::Kind::Register(request)).await?;
-    let username = access.keep(granted).await?;
-    context.output.say(&SignedIn {
-        event: "registered",
-        username,
-        server: access.server.to_string(),
-    });
+    let granted = link.granted(Kind::Register(request)).await?;
+    report_session(context, "registered", &access, granted).await?;
     link.close().await;
     Ok(())
 }
@@ -47,132 +46,105 @@ pub(super) async fn login(context: &Context, flags: Login) -> Result<(), Failure
         password: password.to_string(),
         device: device.into(),
     };
-    let granted = link.granted(request::Kind::Login(request)).await?;
-    let username = access.keep(granted).await?;
-    context.output.say(&SignedIn {
-        event: "logged_in",
-        username,
-        server: access.server.to_string(),
-    });
+    let granted = link.granted(Kind::Login(request)).await?;
+    report_session(context, "logged_in", &access, granted).await?;
     link.close().await;
+    Ok(())
+}
+
+/// Stores a session and reports it.
+async fn report_session(
+    context: &Context,
+    event: &'static str,
+    access: &Access,
+    granted: wire::SessionGranted,
+) -> Result<(), Failure> {
+    let username = access.keep(granted).await?;
+    let text = format!("logged in at {} as {username}", access.server);
+    let done = Done::new(event, text).of_user(username).at(&access.server);
+    context.output.print(&done);
     Ok(())
 }
 
 pub(super) async fn logout(context: &Context) -> Result<(), Failure> {
-    let (access, link) = context.signed_in().await?;
-    let name = access.server.to_string();
-    link.done(request::Kind::Logout(wire::Logout {})).await?;
-    let mut sessions = access.store.lock_sessions().await?;
-    sessions.remove(&name).await?;
-    context.output.say(&LoggedOut {
-        event: "logged_out",
-        server: name,
-    });
-    link.close().await;
-    Ok(())
+    let report = async |access: &Access, link: &Link| {
+        link.done(Kind::Logout(wire::Logout {})).await?;
+        let server = &access.server;
+        let mut sessions = access.store.lock_sessions().await?;
+        sessions.remove(&server.to_string()).await?;
+        let text = format!("logged out at {server}");
+        Ok(Done::new("logged_out", text).at(server))
+    };
+    context.signed_in_report(report).await
 }
 
 pub(super) async fn whoami(context: &Context) -> Result<(), Failure> {
-    let (access, link) = context.signed_in().await?;
-    let account = link.who_am_i().await?;
-    context.output.say(&WhoAmI {
-        event: "account",
-        username: account.username,
-        email: account.email,
-        birthday: account.birthday,
-        created: time(account.created_ms),
-        server: access.server.to_string(),
-    });
-    link.close().await;
-    Ok(())
+    let report = async |access: &Access, link: &Link| {
+        let account = link.who_am_i().await?;
+        Ok(AccountReport {
+            event: "account",
+            username: account.username,
+            email: account.email,
+            birthday: account.birthday,
+            created: time(account.created_ms),
+            server: access.server.to_string(),
+        })
+    };
+    context.signed_in_report(report).await
 }
 
 pub(super) async fn passwd(context: &Context, flags: &PasswordFlags) -> Result<(), Failure> {
     meet::session(context, flags, password::CHANGE).await?;
     let (old, new) = password::change(flags).await?;
-    let (_, link) = context.signed_in().await?;
-    let request = wire::ChangePassword {
-        old_password: old.to_string(),
-        new_password: new.reveal().to_owned(),
+    let report = async |_: &Access, link: &Link| {
+        let request = wire::ChangePassword {
+            old_password: old.to_string(),
+            new_password: new.reveal().to_owned(),
+        };
+        link.done(Kind::ChangePassword(request)).await?;
+        let text = "password changed; every other session of the account is over";
+        Ok(Done::new("password_changed", text))
     };
-    link.done(request::Kind::ChangePassword(request)).await?;
-    context.output.say(&PasswordChanged {
-        event: "password_changed",
-    });
-    link.close().await;
-    Ok(())
+    context.signed_in_report(report).await
 }
 
 pub(super) async fn data(context: &Context, command: Account) -> Result<(), Failure> {
     match command {
-        Account::Export => {
-            let (_, link) = context.signed_in().await?;
-            let json = link.export_account().await?;
-            let data = serde_json::from_str(&json)
-                .map_err(|_| ApiError::Malformed("an export that is no JSON"))?;
-            context.output.say(&Exported {
-                event: "account_export",
-                data,
-            });
-            link.close().await;
-        }
-        Account::Delete(flags) => {
-            meet::session(context, &flags, password::CURRENT).await?;
-            let password = password::current(&flags).await?;
-            let (access, link) = context.signed_in().await?;
-            let request = wire::DeleteAccount {
-                password: password.to_string(),
-            };
-            link.done(request::Kind::DeleteAccount(request)).await?;
-            let mut sessions = access.store.lock_sessions().await?;
-            sessions.remove_account(&access.server.to_string()).await?;
-            context.output.say(&AccountDeleted {
-                event: "account_deleted",
-            });
-            link.close().await;
-        }
-    }
-    Ok(())
-}
-
-/// A time of the server as text, RFC 3339 in UTC.
-pub(super) fn time(ms: u64) -> String {
-    let known = i64::try_from(ms)
-        .ok()
-        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    known.map_or_else(
-        || "unknown".into(),
-        |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-    )
-}
-
-#[derive(Serialize)]
-struct SignedIn {
-    event: &'static str,
-    username: String,
-    server: String,
-}
-
-impl Say for SignedIn {
-    fn text(&self) -> Option<String> {
-        Some(format!("logged in at {} as {}", self.server, self.username))
+        Account::Export => export(context).await,
+        Account::Delete(flags) => delete(context, &flags).await,
     }
 }
 
-#[derive(Serialize)]
-struct LoggedOut {
-    event: &'static str,
-    server: String,
+async fn export(context: &Context) -> Result<(), Failure> {
+    let report = async |_: &Access, link: &Link| {
+        let json = link.export_account().await?;
+        let data = serde_json::from_str(&json)
+            .map_err(|_| ApiError::Malformed("an export that is no JSON"))?;
+        Ok(AccountExport {
+            event: "account_export",
+            data,
+        })
+    };
+    context.signed_in_report(report).await
 }
 
-impl Say for LoggedOut {
-    fn text(&self) -> Option<String> {
-        Some(format!("logged out at {}", self.server))
-    }
+async fn delete(context: &Context, flags: &PasswordFlags) -> Result<(), Failure> {
+    meet::session(context, flags, password::CURRENT).await?;
+    let password = password::current(flags).await?;
+    let report = async |access: &Access, link: &Link| {
+        let request = wire::DeleteAccount {
+            password: password.to_string(),
+        };
+        link.done(Kind::DeleteAccount(request)).await?;
+        let mut sessions = access.store.lock_sessions().await?;
+        sessions.remove_account(&access.server.to_string()).await?;
+        Ok(Done::new("account_deleted", "account deleted"))
+    };
+    context.signed_in_report(report).await
 }
 
 #[derive(Serialize)]
-struct WhoAmI {
+struct AccountReport {
     event: &'static str,
     username: String,
     email: String,
@@ -181,7 +153,7 @@ struct WhoAmI {
     server: String,
 }
 
-impl Say for WhoAmI {
+impl Printed for AccountReport {
     fn lines(&self) -> Vec<String> {
         vec![
             format!("{} at {}", self.username, self.server),
@@ -193,40 +165,18 @@ impl Say for WhoAmI {
 }
 
 #[derive(Serialize)]
-struct PasswordChanged {
-    event: &'static str,
-}
-
-impl Say for PasswordChanged {
-    fn text(&self) -> Option<String> {
-        Some("password changed; every other session of the account is over".into())
-    }
-}
-
-#[derive(Serialize)]
-struct Exported {
+struct AccountExport {
     event: &'static str,
     data: serde_json::Value,
 }
 
-impl Say for Exported {
-    /// JSON for a person, too: whoever keeps it in a file can read it by a program.
+impl Printed for AccountExport {
+    /// JSON for a person, too: a program can read it from a file.
     fn lines(&self) -> Vec<String> {
         let json = format!("{:#}", self.data);
         text::json_escaped(&json)
             .lines()
             .map(str::to_owned)
             .collect()
-    }
-}
-
-#[derive(Serialize)]
-struct AccountDeleted {
-    event: &'static str,
-}
-
-impl Say for AccountDeleted {
-    fn text(&self) -> Option<String> {
-        Some("account deleted".into())
     }
 }

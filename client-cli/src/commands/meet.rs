@@ -6,13 +6,14 @@ use std::io::{self, BufRead as _, IsTerminal as _};
 
 use confab_console::StandardInput;
 
-use super::{Context, password};
+use super::context::Context;
+use super::password;
 use crate::failure::{Exit, Failure};
 use crate::flags::{FirstSight, PasswordFlags};
 use crate::net::sign_in::Access;
-use crate::net::trust::{PinSource, Verdict, public_roots};
+use crate::net::trust::{PinSource, ServerVerdict, public_roots};
 use crate::net::{Fingerprint, Link, Trust, TrustError};
-use crate::output::say_to_person;
+use crate::stderr::print_on_stderr;
 
 /// Finds the server for a command that makes a session. One of which nothing is known is looked at, and the person is
 /// asked whether it is the right one. One that is known is only looked for where the person is asked for the password.
@@ -24,7 +25,7 @@ pub(super) async fn server(
     let mut access = context.access().await?;
     if matches!(access.trust, Trust::Unknown) {
         access.trust = first_sight(&access, first).await?;
-    } else if password::is_waited_for(password, password::CURRENT) {
+    } else if password::needs_input(password, password::CURRENT) {
         access.open().await?.close().await;
     }
     Ok(access)
@@ -36,7 +37,7 @@ pub(super) async fn session(
     password: &PasswordFlags,
     variables: &[&str],
 ) -> Result<(), Failure> {
-    if password::is_waited_for(password, variables) {
+    if password::needs_input(password, variables) {
         context.signed_in().await?.1.close().await;
     }
     Ok(())
@@ -44,14 +45,14 @@ pub(super) async fn session(
 
 async fn first_sight(access: &Access, flags: &FirstSight) -> Result<Trust, Failure> {
     let roots = public_roots().await?;
-    let got = match Link::look(&access.server, roots.clone()).await? {
-        Verdict::Trusted => {
+    let got = match Link::examine(&access.server, roots.clone()).await? {
+        ServerVerdict::Trusted => {
             return Ok(Trust::Public {
                 roots,
                 authority: None,
             });
         }
-        Verdict::Unproved(got) => got,
+        ServerVerdict::Unproved(got) => got,
     };
     let server = access.server.to_string();
     let known_servers = access.store.known_servers_path();
@@ -60,7 +61,7 @@ async fn first_sight(access: &Access, flags: &FirstSight) -> Result<Trust, Failu
         return Err(TrustError::Forgotten { server, got, path }.into());
     }
     if flags.trust_first_sight {
-        say_to_person(&format!(
+        print_on_stderr(&format!(
             "confab: first time at {server}: its authority is {got}, remembered in {}; compare it with what \
              `confab-control fingerprint` prints there",
             known_servers.display()
@@ -76,14 +77,14 @@ async fn first_sight(access: &Access, flags: &FirstSight) -> Result<Trust, Failu
     })
 }
 
-/// Asks the person. Whoever answers with the right fingerprint has compared it.
+/// Asks the person. The right fingerprint as an answer proves that the person compared it.
 async fn is_right(server: &str, got: Fingerprint) -> Result<bool, Failure> {
-    say_to_person(&format!(
+    print_on_stderr(&format!(
         "The server {server} is seen for the first time. Its authority is"
     ));
-    say_to_person(&format!("  {got}"));
-    say_to_person("`confab-control fingerprint` prints the right one on the server's machine.");
-    say_to_person(
+    print_on_stderr(&format!("  {got}"));
+    print_on_stderr("`confab-control fingerprint` prints the right one on the server's machine.");
+    print_on_stderr(
         "Is it the right one? Answer yes or no, or with the fingerprint that was expected.",
     );
     loop {
@@ -93,7 +94,7 @@ async fn is_right(server: &str, got: Fingerprint) -> Result<bool, Failure> {
             "no" | "n" | "" => return Ok(false),
             other => match other.parse::<Fingerprint>() {
                 Ok(expected) => return Ok(expected == got),
-                Err(_) => say_to_person("Please answer yes or no."),
+                Err(_) => print_on_stderr("Please answer yes or no."),
             },
         }
     }
@@ -123,9 +124,8 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_answer_on_a_non_blocking_standard_input_is_waited_for() {
-        let name =
-            "commands::meet::tests::an_answer_on_a_non_blocking_standard_input_is_waited_for";
+    async fn an_answer_on_a_non_blocking_standard_input_needs_input() {
+        let name = "commands::meet::tests::an_answer_on_a_non_blocking_standard_input_needs_input";
         if crate::late_stdin::is_here(name, &[b"ye", b"s\nno\n"]) {
             assert_eq!(read_line().await.unwrap(), "yes\n");
             assert_eq!(read_line().await.unwrap(), "no\n");

@@ -2,24 +2,27 @@
 
 use std::time::Duration;
 
-use confab_console::{Form, Hangup, Plan, Signal, Signals};
+use confab_console::{Form, Hangup, Plan, Signals};
 use tracing_subscriber::EnvFilter;
 
 use crate::failure::{Exit, Failure};
-use crate::flags::{Command, Common, Flags};
-use crate::net::server::BadServer;
-use crate::net::sign_in::Access;
-use crate::net::trust::PinSource;
-use crate::net::{Link, Server, Trust};
-use crate::output::{Output, say_to_person};
-use crate::store::Store;
+use crate::flags::{Command, Flags};
+use crate::output::Output;
+use crate::stderr::print_on_stderr;
+
+use context::Context;
+use ended::ended_by;
 
 mod account;
 mod conference;
+mod context;
+mod done;
+mod ended;
 mod join;
 mod meet;
 mod password;
 mod session;
+mod shown;
 
 /// Signals of the client. The second one ends it immediately; after the first one it ends within the deadline.
 const SIGNALS: Plan = Plan {
@@ -74,7 +77,7 @@ pub fn run(flags: Flags) -> Exit {
         Err(error) if exit == Exit::Done => {
             let failure = Failure::from(error);
             // As text on standard error: standard output does not work.
-            say_to_person(&format!("confab: {}", failure.message));
+            print_on_stderr(&format!("confab: {}", failure.message));
             failure.exit
         }
         _ => exit,
@@ -109,66 +112,6 @@ async fn once(
         result = command => result.map(|()| Exit::Done),
         signal = signals.next() => Ok(ended_by(signal)),
     }
-}
-
-/// Exit code of a command other than `join` that a signal ended.
-fn ended_by(signal: Signal) -> Exit {
-    match signal {
-        Signal::Interrupt => Exit::Interrupted,
-        Signal::Terminate => Exit::Terminated,
-        Signal::Hangup => Exit::HungUp,
-    }
-}
-
-/// What every command has.
-struct Context {
-    common: Common,
-    output: Output,
-}
-
-impl Context {
-    /// Where the server is and what vouches for it.
-    async fn access(&self) -> Result<Access, Failure> {
-        let store = Store::open(self.common.config_dir.clone()).await?;
-        let server = match &self.common.server {
-            Some(server) => server.clone(),
-            None => last_server(&store).await?,
-        };
-        let trust = match (self.common.ca.clone(), self.common.fingerprint) {
-            (Some(path), _) => {
-                // Reading may block, for example on a named pipe.
-                let reading = tokio::task::spawn_blocking(move || Trust::from_pem_file(&path));
-                reading.await.map_err(|error| {
-                    let message = format!("cannot read --ca: {error}");
-                    Failure::new(Exit::Other, "thread", message)
-                })??
-            }
-            (None, Some(pin)) => Trust::Pinned {
-                pin,
-                source: PinSource::Flag,
-            },
-            (None, None) => match store.known_server(&server.to_string()).await? {
-                Some(how) => Trust::remembered(how, &store.known_servers_path()).await?,
-                None => Trust::Unknown,
-            },
-        };
-        Ok(Access::new(server, trust, store).await?)
-    }
-
-    /// A connection that speaks for the account.
-    async fn signed_in(&self) -> Result<(Access, Link), Failure> {
-        let mut access = self.access().await?;
-        let link = access.open_signed_in().await?.0;
-        Ok((access, link))
-    }
-}
-
-async fn last_server(store: &Store) -> Result<Server, Failure> {
-    let last = store.sessions().await?.last_server.ok_or_else(|| {
-        Failure::usage("which server? Name it with --server HOST or in CONFAB_SERVER; after a login it is remembered")
-    })?;
-    last.parse()
-        .map_err(|error: BadServer| Failure::usage(error.to_string()))
 }
 
 fn log_to_stderr(verbose: u8) {

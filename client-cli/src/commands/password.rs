@@ -28,7 +28,7 @@ pub(super) const CHANGE: &[&str] = &[VARIABLE, NEW_VARIABLE];
 const MAX_LINE: u64 = 64 * 1024;
 
 /// True when somebody is asked for a password, or a program that may take its time, because one of `variables` is not set.
-pub(super) fn is_waited_for(flags: &PasswordFlags, variables: &[&str]) -> bool {
+pub(super) fn needs_input(flags: &PasswordFlags, variables: &[&str]) -> bool {
     let is_missing = |variable: &&str| std::env::var_os(variable).is_none();
     flags.password_stdin || variables.iter().any(is_missing)
 }
@@ -60,7 +60,9 @@ async fn choose(
     let text = get(flags, variable, question).await?;
     let password: Password = text.parse()?;
     if is_prompted(flags, variable) && prompt("Again: ").await?.parse() != Ok(password.clone()) {
-        return Err(Failure::usage("the two passwords differ: try again"));
+        return Err(Failure::usage(
+            "the two passwords differ: run the command again",
+        ));
     }
     Ok(password)
 }
@@ -79,7 +81,7 @@ async fn get(
     question: &'static str,
 ) -> Result<Zeroizing<String>, Failure> {
     if flags.password_stdin {
-        return patiently(from_stdin).await;
+        return on_own_thread(from_stdin).await;
     }
     match std::env::var(variable) {
         Ok(text) => Ok(Zeroizing::new(text)),
@@ -104,7 +106,9 @@ fn from_stdin() -> Result<Zeroizing<String>, Failure> {
     let end = line.trim_end_matches(['\r', '\n']).len();
     line.truncate(end);
     if line.is_empty() {
-        return Err(Failure::usage("there was no password on standard input"));
+        return Err(Failure::usage(
+            "no password on standard input: write it in the first line",
+        ));
     }
     Ok(line)
 }
@@ -116,7 +120,7 @@ async fn prompt(question: &'static str) -> Result<Zeroizing<String>, Failure> {
         )));
     }
     let mut terminal = Terminal::new();
-    let answer = patiently(move || ask(question)).await;
+    let answer = on_own_thread(move || ask(question)).await;
     terminal.is_open = answer.is_err();
     answer
 }
@@ -128,7 +132,9 @@ fn ask(question: &str) -> Result<Zeroizing<String>, Failure> {
             io::ErrorKind::Interrupted => {
                 Failure::new(Exit::Interrupted, "interrupted", "interrupted")
             }
-            io::ErrorKind::UnexpectedEof => Failure::usage("no password was given"),
+            io::ErrorKind::UnexpectedEof => {
+                Failure::usage("no password was given: type it, or use --password-stdin")
+            }
             _ => Failure::new(
                 Exit::Other,
                 "terminal",
@@ -138,7 +144,7 @@ fn ask(question: &str) -> Result<Zeroizing<String>, Failure> {
 }
 
 /// Runs blocking work on a thread of its own. The thread stays behind if the future is dropped.
-async fn patiently<T: Send + 'static>(
+async fn on_own_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     let failed = |reason: String| Failure::new(Exit::Other, "thread", reason);
@@ -195,7 +201,7 @@ impl Drop for Terminal {
     fn drop(&mut self) {
         if self.is_open {
             self.restore();
-            crate::output::say_to_person("");
+            crate::stderr::print_on_stderr("");
         }
     }
 }

@@ -4,11 +4,14 @@ use confab_protocol::wire::{self, request};
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::Serialize;
 
-use super::Context;
-use super::account::time;
+use super::context::Context;
+use super::done::Done;
+use super::shown::time;
 use crate::failure::Failure;
 use crate::flags::Sessions;
-use crate::output::Say;
+use crate::net::Link;
+use crate::net::sign_in::Access;
+use crate::output::Printed;
 
 pub(super) async fn run(context: &Context, command: Sessions) -> Result<(), Failure> {
     match command {
@@ -18,24 +21,14 @@ pub(super) async fn run(context: &Context, command: Sessions) -> Result<(), Fail
 }
 
 async fn list(context: &Context) -> Result<(), Failure> {
-    let (_, link) = context.signed_in().await?;
-    let sessions = link
-        .list_sessions()
-        .await?
-        .into_iter()
-        .map(|session| SessionShown {
-            id: HEXLOWER.encode(&session.id),
-            device: session.device,
-            created: time(session.created_ms),
-            expires: time(session.expires_ms),
-            current: session.current,
-        });
-    context.output.say(&List {
-        event: "sessions",
-        sessions: sessions.collect(),
-    });
-    link.close().await;
-    Ok(())
+    let report = async |_: &Access, link: &Link| {
+        let sessions = link.list_sessions().await?;
+        Ok(SessionList {
+            event: "sessions",
+            sessions: sessions.into_iter().map(Into::into).collect(),
+        })
+    };
+    context.signed_in_report(report).await
 }
 
 async fn revoke(context: &Context, id: &str) -> Result<(), Failure> {
@@ -46,21 +39,18 @@ async fn revoke(context: &Context, id: &str) -> Result<(), Failure> {
     let bytes = bytes.ok_or_else(|| {
         Failure::usage("a session's id has 32 hexadecimal digits: see `confab sessions list`")
     })?;
-    let (_, link) = context.signed_in().await?;
-    link.done(request::Kind::RevokeSession(wire::RevokeSession {
-        id: bytes.into(),
-    }))
-    .await?;
-    context.output.say(&Revoked {
-        event: "session_revoked",
-        id: id.to_ascii_lowercase(),
-    });
-    link.close().await;
-    Ok(())
+    let id = id.to_ascii_lowercase();
+    let report = async |_: &Access, link: &Link| {
+        let request = wire::RevokeSession { id: bytes.into() };
+        link.done(request::Kind::RevokeSession(request)).await?;
+        let text = format!("session {id} is over");
+        Ok(Done::new("session_revoked", text).of_session(id))
+    };
+    context.signed_in_report(report).await
 }
 
 #[derive(Serialize)]
-struct List {
+struct SessionList {
     event: &'static str,
     sessions: Vec<SessionShown>,
 }
@@ -74,7 +64,19 @@ struct SessionShown {
     current: bool,
 }
 
-impl Say for List {
+impl From<wire::Session> for SessionShown {
+    fn from(session: wire::Session) -> Self {
+        Self {
+            id: HEXLOWER.encode(&session.id),
+            device: session.device,
+            created: time(session.created_ms),
+            expires: time(session.expires_ms),
+            current: session.current,
+        }
+    }
+}
+
+impl Printed for SessionList {
     fn lines(&self) -> Vec<String> {
         let line = |session: &SessionShown| {
             let mark = if session.current { "* " } else { "  " };
@@ -84,17 +86,5 @@ impl Say for List {
             )
         };
         self.sessions.iter().map(line).collect()
-    }
-}
-
-#[derive(Serialize)]
-struct Revoked {
-    event: &'static str,
-    id: String,
-}
-
-impl Say for Revoked {
-    fn text(&self) -> Option<String> {
-        Some(format!("session {} is over", self.id))
     }
 }

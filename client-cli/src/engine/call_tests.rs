@@ -10,7 +10,7 @@ use super::Event;
 use super::relays::MediaEvent;
 use super::room::Change;
 use super::stats::{SpeakerStats, Stats};
-use super::testing::{Deed, Weather, World, grant, joined, participant};
+use super::testing::{Action, LinkQuality, World, grant, joined, participant};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -44,7 +44,7 @@ pub(super) fn media_events(world: &mut World, n: u16) -> Vec<MediaEvent> {
 
 fn stormy(seed: u64) -> (Stats, f64) {
     let mut world = talking(&[0, 1, 2], seed);
-    world.weather = Weather {
+    world.weather = LinkQuality {
         loss: 0.03,
         duplicate: 0.02,
         delay: (Duration::from_millis(10), Duration::from_millis(45)),
@@ -110,7 +110,7 @@ fn loss_on_the_way_up_is_measured_by_pongs() {
 #[test]
 fn frames_that_were_tampered_with_are_dropped_and_counted() {
     let mut world = talking(&[0, 1], 1);
-    world.deed = Deed::Tamper;
+    world.deed = Action::Tamper;
     world.run(5 * SECOND);
     let client = world.client(1);
     let stats = client.engine.stats();
@@ -121,7 +121,7 @@ fn frames_that_were_tampered_with_are_dropped_and_counted() {
 #[test]
 fn frames_that_a_relay_repeats_are_heard_once() {
     let mut world = talking(&[0, 1], 1);
-    world.deed = Deed::Repeat;
+    world.deed = Action::Repeat;
     world.run(5 * SECOND);
     let stats = world.client(1).engine.stats();
     let speaker = of(&stats, 0);
@@ -133,7 +133,7 @@ fn frames_that_a_relay_repeats_are_heard_once() {
 #[test]
 fn datagrams_under_a_foreign_key_are_dropped_and_counted() {
     let mut world = talking(&[0, 1], 1);
-    world.deed = Deed::Misdirect;
+    world.deed = Action::Misdirect;
     world.run(5 * SECOND);
     let client = world.client(1);
     assert!(client.engine.stats().drops.wrong_tag > 200);
@@ -173,7 +173,7 @@ fn a_voice_that_nobody_announces_is_never_heard() {
 }
 
 #[test]
-fn who_left_is_not_heard_any_more() {
+fn a_participant_who_left_is_not_heard() {
     let mut world = talking(&[0, 1], 1);
     world.run(2 * SECOND);
     world.announce_left(0);
@@ -244,7 +244,7 @@ fn a_relay_that_comes_back_by_itself_needs_nobody() {
 }
 
 #[test]
-fn who_joined_afresh_after_all_was_lost_is_heard_under_its_new_key() {
+fn a_participant_with_a_fresh_join_is_heard_under_its_new_key() {
     let mut world = talking(&[0, 1], 1);
     world.run(2 * SECOND);
     let mut afresh = joined(0, &[0, 1], 5);
@@ -263,7 +263,7 @@ fn who_joined_afresh_after_all_was_lost_is_heard_under_its_new_key() {
 }
 
 #[test]
-fn who_joined_afresh_under_the_leaf_that_was_another_s_is_heard() {
+fn a_fresh_join_under_another_participants_former_leaf_is_heard() {
     let mut world = talking(&[0, 1], 1);
     world.run(2 * SECOND);
     // Both come back in the other order: each has the label and the leaf that the other had.
@@ -300,7 +300,7 @@ fn a_bye_without_a_word_from_control_leads_to_a_new_session() {
 }
 
 #[test]
-fn who_is_muted_sends_no_voice_and_goes_on_in_time_afterwards() {
+fn a_muted_participant_sends_no_voice_and_continues_its_timestamps() {
     let mut world = talking(&[0, 1], 1);
     world.run(2 * SECOND);
     let mut muted = participant(0);
@@ -337,7 +337,7 @@ fn a_pause_of_the_input_is_no_loss() {
 }
 
 #[test]
-fn what_was_said_before_the_voice_broke_off_is_not_sent_seconds_later() {
+fn samples_from_before_an_interruption_are_not_sent_after_it() {
     // With nothing and with half a frame left.
     for extra in [0, 10] {
         let mut world = talking(&[0, 1], 1);
@@ -357,7 +357,7 @@ fn what_was_said_before_the_voice_broke_off_is_not_sent_seconds_later() {
 }
 
 #[test]
-fn what_no_device_plays_is_not_counted_as_heard() {
+fn samples_that_no_device_plays_are_not_counted_as_heard() {
     let mut world = talking(&[0, 1], 1);
     world.run(2 * SECOND);
     let heard = of(&world.client(1).engine.stats(), 0);
@@ -375,7 +375,7 @@ fn what_no_device_plays_is_not_counted_as_heard() {
 fn a_speaker_whom_the_relay_does_not_forward_any_more_is_not_lost() {
     let mut world = talking(&[0, 1], 1);
     world.run(2 * SECOND);
-    world.deed = Deed::Suppress;
+    world.deed = Action::Suppress;
     world.inject(grant(0, 1, 0).connection_id, 0, &[]);
     world.run(SECOND / 10);
     let stopped = world
@@ -385,7 +385,7 @@ fn a_speaker_whom_the_relay_does_not_forward_any_more_is_not_lost() {
         .filter(|event| matches!(event, Event::Speaking(s) if !s.speaking));
     assert_eq!(stopped.count(), 1);
     world.run(2 * SECOND);
-    world.deed = Deed::Forward;
+    world.deed = Action::Forward;
     world.run(2 * SECOND);
     let speaker = of(&world.client(1).engine.stats(), 0);
     assert!(speaker.frames_received > 180, "{speaker:?}");

@@ -1,4 +1,4 @@
-//! Whether the relay of a session still answers, and when it is asked.
+//! Detects that the relay of a session stops answering, and schedules keep-alives.
 //!
 //! Voice tells by itself that the relay is there. When it stops, the relay is asked at once, for it may be a pause and may
 //! be the relay's end; a quiet room costs a keep-alive each few seconds.
@@ -7,37 +7,37 @@ use std::time::{Duration, Instant};
 
 use confab_protocol::media::KEEP_ALIVE_MAX_SECONDS;
 
-/// Time between keep-alives while an address is sought; it grows by half with each.
+/// First time between keep-alives while no address has answered; it grows by half with each.
 const SEEK_FIRST: Duration = Duration::from_millis(100);
 
-/// Longest time between keep-alives while none is answered: a network that is back is noticed within it.
+/// Longest time between unanswered keep-alives: a network that works again is noticed within it.
 const SEEK_MAX: Duration = Duration::from_millis(400);
 
-/// Time between keep-alives while one talks: whether one is heard is worth knowing soon.
+/// Time between keep-alives while this client sends voice: a broken path should be noticed soon.
 const KEEP_ALIVE_TALKING: Duration = Duration::from_secs(2);
 
 /// Time between keep-alives otherwise.
 const KEEP_ALIVE_QUIET: Duration = Duration::from_secs(5);
 
-/// Voice that is missing for so long is asked after: four frames of the longest kind, and some.
+/// Time without voice after which a keep-alive is sent: four frames of the longest kind, and a margin.
 const VOICE_GAP: Duration = Duration::from_millis(300);
 
-/// Time for an answer, before and beside what round trips say.
+/// Time limits for a pong: before a round trip is known, and the bounds of the measured one.
 const ANSWER_UNKNOWN: Duration = Duration::from_millis(300);
 const ANSWER_MIN: Duration = Duration::from_millis(150);
 const ANSWER_MAX: Duration = Duration::from_millis(600);
 
-/// Keep-alives after which nothing at all came, neither pong nor voice, that make a relay a silent one.
+/// Number of keep-alives without any datagram in return after which a relay counts as silent.
 const TRIES: u32 = 3;
 
 /// Time without any pong, counted from the first keep-alive that got none, after which a relay is silent though voice may
 /// come: what one sends does not arrive.
 pub const SILENT_AFTER: Duration = Duration::from_millis(2500);
 
-/// Time for a sign of the relay after control has asked for one.
+/// Time limit of a probe by control.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// A timer that is looked at so much too late tells of this machine and not of the relay.
+/// A timer that runs later than this shows a stall of this machine, not of the relay.
 const STALL: Duration = Duration::from_millis(100);
 
 /// Weight of a new round trip in the mean (RFC 6298 §2: 1/8).
@@ -45,45 +45,43 @@ const RTT_WEIGHT: f64 = 0.125;
 
 const _: () = assert!(KEEP_ALIVE_QUIET.as_secs() <= KEEP_ALIVE_MAX_SECONDS);
 
-/// How a session is.
+/// The state of a session's path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
-    /// No pong yet.
     Connecting,
-    /// Pongs come.
     Live,
-    /// The relay was asked and does not answer.
+    /// The relay does not answer keep-alives.
     Silent,
     /// The relay has ended the session.
     Over,
 }
 
-/// What is known of it, and when something is to be done.
+/// The state of the session's path, and its next deadline.
 #[derive(Debug)]
 pub(super) struct Liveness {
     health: Health,
-    /// All addresses are asked until one answers.
+    /// Keep-alives go to all addresses until one answers.
     seeking: bool,
     interval: Duration,
     next_keep_alive: Instant,
-    /// When something authentic came last.
+    /// Time of the last authentic datagram.
     heard: Option<Instant>,
-    /// Voice comes, or has been missing for less than [`VOICE_GAP`].
+    /// True while voice arrives, or is missing for less than [`VOICE_GAP`].
     voice_flows: bool,
-    /// The first keep-alive since something came, and how many there were.
+    /// The first keep-alive since the last datagram, and the number of keep-alives.
     asked: Option<(Instant, u32)>,
     /// The first keep-alive since the last pong.
     unanswered_since: Option<Instant>,
-    /// When own voice was sent last.
+    /// Time of the last sent voice.
     spoke: Option<Instant>,
     rtt: Option<Duration>,
-    /// Until when control waits for a sign.
+    /// The deadline of a probe by control.
     probe: Option<Instant>,
     probed: Option<bool>,
 }
 
 impl Liveness {
-    /// A session that is asked at once.
+    /// A new session, whose first keep-alives are due at once.
     pub(super) fn new(now: Instant) -> Self {
         Self {
             health: Health::Connecting,
@@ -105,17 +103,16 @@ impl Liveness {
         self.health
     }
 
-    /// Whether all addresses are to be asked.
+    /// True when the next keep-alives go to all addresses.
     pub(super) fn is_seeking(&self) -> bool {
         self.seeking
     }
 
-    /// Smoothed round trip.
     pub(super) fn rtt(&self) -> Option<Duration> {
         self.rtt
     }
 
-    /// True while there is no reason to doubt that the relay would answer.
+    /// True while the relay answers, as far as is known.
     pub(super) fn is_answering(&self, now: Instant) -> bool {
         let patience = KEEP_ALIVE_QUIET + 2 * self.answer_time();
         let recently = |heard| now.saturating_duration_since(heard) < patience;
@@ -134,7 +131,7 @@ impl Liveness {
             .min()
     }
 
-    /// True when keep-alives are to be sent now. What silence says is said first.
+    /// True when keep-alives are due. Updates the state first.
     pub(super) fn due(&mut self, now: Instant) -> bool {
         if let Some(until) = self.probe.filter(|until| now >= *until) {
             if now.duration_since(until) > STALL {
@@ -160,7 +157,6 @@ impl Liveness {
         true
     }
 
-    /// Keep-alives were sent.
     pub(super) fn asked(&mut self, now: Instant) {
         let (_, tries) = self.asked.get_or_insert((now, 0));
         *tries += 1;
@@ -178,7 +174,7 @@ impl Liveness {
             };
     }
 
-    /// Something authentic came.
+    /// An authentic datagram arrived.
     pub(super) fn heard(&mut self, now: Instant) {
         self.heard = Some(now);
         self.asked = None;
@@ -187,12 +183,12 @@ impl Liveness {
         }
     }
 
-    /// And it was voice.
+    /// An authentic datagram with voice arrived.
     pub(super) fn heard_voice(&mut self) {
         self.voice_flows = self.health == Health::Live;
     }
 
-    /// And it was the answer to a keep-alive that was sent at `sent`. True when it was the one that was sought.
+    /// A pong arrived for a keep-alive that was sent at `sent`. True when it ends the search for an address.
     pub(super) fn answered(&mut self, now: Instant, sent: Instant) -> bool {
         let sample = now.saturating_duration_since(sent);
         self.rtt = Some(match self.rtt {
@@ -214,7 +210,7 @@ impl Liveness {
         std::mem::take(&mut self.seeking)
     }
 
-    /// Own voice was sent.
+    /// Voice was sent.
     pub(super) fn spoke(&mut self, now: Instant) {
         self.spoke = Some(now);
         if self.unanswered_since.is_none() {
@@ -222,26 +218,26 @@ impl Liveness {
         }
     }
 
-    /// Asks every address from now on, at short intervals.
+    /// Sends keep-alives to every address from now on, at short intervals.
     pub(super) fn seek(&mut self) {
         self.seeking = true;
         self.interval = SEEK_FIRST;
     }
 
-    /// What was known is not known any more: time has passed that no clock here has counted.
-    pub(super) fn doubt(&mut self) {
+    /// Forgets that the relay answered: time has passed that no clock here has counted.
+    pub(super) fn suspect(&mut self) {
         self.heard = None;
         self.voice_flows = false;
         self.asked = None;
         self.unanswered_since = None;
     }
 
-    /// Control asks whether the relay is heard. A keep-alive has to go out at once.
+    /// Starts a probe by control. A keep-alive has to be sent at once.
     pub(super) fn probe(&mut self, now: Instant) {
         self.probe.get_or_insert(now + PROBE_TIMEOUT);
     }
 
-    /// What there is to tell control.
+    /// The next report for control.
     pub(super) fn take_probed(&mut self) -> Option<bool> {
         self.probed.take()
     }
@@ -415,7 +411,7 @@ mod tests {
         let now = Instant::now();
         let mut liveness = live(now);
         assert!(liveness.is_answering(now));
-        liveness.doubt();
+        liveness.suspect();
         assert!(!liveness.is_answering(now));
         liveness.heard(now);
         assert!(liveness.is_answering(now));

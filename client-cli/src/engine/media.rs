@@ -1,4 +1,4 @@
-//! One media session with a relay: packet numbers and tags, keep-alives, the race of its addresses, replay, loss.
+//! A media session with a relay: packet numbers and tags, keep-alives, the race of its addresses, replay, loss.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -13,10 +13,10 @@ use confab_protocol::media::{
 
 use super::liveness::{Health, Liveness};
 
-/// Keep-alives whose pongs may still come.
+/// Most keep-alives whose pongs are awaited.
 const OUTSTANDING: usize = 32;
 
-/// With this many packet numbers left a new session is asked for: more than a day of voice.
+/// A new session is requested when only this many packet numbers are left: more than a day of voice.
 const PACKET_NUMBERS_LEFT: u32 = 10_000_000;
 
 /// Weight of a new interval in the mean of the loss.
@@ -25,33 +25,30 @@ const LOSS_WEIGHT: f32 = 0.25;
 /// A datagram to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transmit {
-    /// Where to.
     pub to: SocketAddr,
-    /// What.
     pub datagram: Vec<u8>,
 }
 
-/// Why a datagram was not taken. Neither changes anything.
+/// Why a datagram was refused. A refused datagram changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
     /// Its tag is not of this session's relay.
     Tag,
-    /// It came before, or is too old to tell.
+    /// The packet number was received before, or is below the replay window.
     Replay(ReplayError),
 }
 
-/// What a datagram brought.
+/// The content of an accepted datagram.
 #[derive(Debug, Clone, Copy)]
 pub enum Received<'a> {
-    /// Voice.
     Audio(Records<'a>),
-    /// A sign of life that was dealt with.
+    /// A pong or a challenge, which was handled.
     Nothing,
     /// The relay ended the session.
     Bye(ByeReason),
 }
 
-/// A media session as the client has it.
+/// The client's side of a media session.
 #[derive(Debug)]
 pub struct MediaSession {
     grant: MediaGrant,
@@ -72,7 +69,7 @@ struct KeepAlive {
     to: SocketAddr,
 }
 
-/// Loss on the way up, from what pongs say.
+/// Loss of the uplink, from pongs.
 #[derive(Debug, Clone, Copy, Default)]
 struct UplinkLoss {
     last: Option<(u32, u32)>,
@@ -94,17 +91,15 @@ impl MediaSession {
         }
     }
 
-    /// What control granted.
     pub fn grant(&self) -> &MediaGrant {
         &self.grant
     }
 
-    /// How it is.
     pub fn health(&self) -> Health {
         self.liveness.health()
     }
 
-    /// True while there is no reason to doubt that its relay would answer, and its packet numbers last.
+    /// True while its relay answers, as far as is known, and packet numbers are left.
     pub fn is_answering(&self, now: Instant) -> bool {
         self.liveness.is_answering(now) && !self.is_worn_out()
     }
@@ -124,7 +119,7 @@ impl MediaSession {
         self.chosen
     }
 
-    /// True when its packet numbers, or the relay's, come to their end: a new session is needed.
+    /// True when its packet numbers, or the relay's, are nearly used up: a new session is needed.
     pub fn is_worn_out(&self) -> bool {
         const WORN: u32 = PACKET_NUMBER_LIMIT - PACKET_NUMBERS_LEFT;
         let received = self.window.highest().unwrap_or(0);
@@ -143,19 +138,19 @@ impl MediaSession {
         }
     }
 
-    /// The local address or the route changed: asks every address, at once.
+    /// The local address or the route changed: sends keep-alives to every address at once.
     pub fn route_changed(&mut self, now: Instant, out: &mut VecDeque<Transmit>) {
         self.liveness.seek();
         self.send_keep_alives(now, out);
     }
 
-    /// The machine slept: what was known of the relay is not known any more.
-    pub fn woke(&mut self, now: Instant, out: &mut VecDeque<Transmit>) {
-        self.liveness.doubt();
+    /// The machine was suspended: forgets that the relay answered.
+    pub fn resume_after_sleep(&mut self, now: Instant, out: &mut VecDeque<Transmit>) {
+        self.liveness.suspect();
         self.route_changed(now, out);
     }
 
-    /// Asks the relay for a sign at once; [`take_probed`](Self::take_probed) says whether there was one.
+    /// Probes the relay; [`take_probed`](Self::take_probed) returns the result.
     pub fn probe(&mut self, now: Instant, out: &mut VecDeque<Transmit>) {
         self.liveness.probe(now);
         if self.health() == Health::Over {
@@ -165,12 +160,12 @@ impl MediaSession {
         }
     }
 
-    /// What a probe found, once.
+    /// The result of a probe, once.
     pub fn take_probed(&mut self) -> Option<bool> {
         self.liveness.take_probed()
     }
 
-    /// Judges a datagram, and answers what the relay asks.
+    /// Checks a datagram, and answers a challenge.
     pub fn receive<'a>(
         &mut self,
         now: Instant,
@@ -221,7 +216,7 @@ impl MediaSession {
             .is_ok()
     }
 
-    /// Says goodbye to the relay.
+    /// Tells the relay that the session ends.
     pub fn bye(&mut self, out: &mut VecDeque<Transmit>) {
         if let Some(to) = self.chosen {
             // Only the packet numbers' end could keep it back, and then the session is over anyway.

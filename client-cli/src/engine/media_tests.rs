@@ -21,9 +21,9 @@ struct Fixture {
     next_packet: u32,
 }
 
-/// What a datagram of the client says, without its borrow.
+/// A parsed datagram of the client, without a borrow.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
-enum Said {
+enum CallEvent {
     Audio,
     KeepAlive([u8; 8]),
     PathResponse([u8; 8]),
@@ -76,13 +76,13 @@ impl Fixture {
     }
 
     /// Goes to the next deadline, and says what was sent.
-    fn step(&mut self) -> Vec<(SocketAddr, Said)> {
+    fn step(&mut self) -> Vec<(SocketAddr, CallEvent)> {
         self.now = self.session.poll_timeout().unwrap().max(self.now);
         self.session.handle_timeout(self.now, &mut self.out);
         self.sent()
     }
 
-    fn sent(&mut self) -> Vec<(SocketAddr, Said)> {
+    fn sent(&mut self) -> Vec<(SocketAddr, CallEvent)> {
         let key = self.session.grant().uplink_key.clone();
         self.out
             .drain(..)
@@ -90,10 +90,10 @@ impl Fixture {
                 let uplink = Uplink::parse(&transmit.datagram).unwrap();
                 assert!(uplink.is_authentic(&key));
                 let said = match uplink.body {
-                    UplinkBody::Audio { .. } => Said::Audio,
-                    UplinkBody::KeepAlive { echo } => Said::KeepAlive(echo),
-                    UplinkBody::PathResponse { challenge } => Said::PathResponse(challenge),
-                    UplinkBody::Bye => Said::Bye,
+                    UplinkBody::Audio { .. } => CallEvent::Audio,
+                    UplinkBody::KeepAlive { echo } => CallEvent::KeepAlive(echo),
+                    UplinkBody::PathResponse { challenge } => CallEvent::PathResponse(challenge),
+                    UplinkBody::Bye => CallEvent::Bye,
                 };
                 (transmit.to, said)
             })
@@ -102,7 +102,7 @@ impl Fixture {
 
     fn live() -> Self {
         let mut fixture = Self::new(&["192.0.2.1:9"]);
-        let [(_, Said::KeepAlive(echo))] = fixture.step()[..] else {
+        let [(_, CallEvent::KeepAlive(echo))] = fixture.step()[..] else {
             panic!("one keep-alive")
         };
         fixture.now += 30 * MS;
@@ -124,13 +124,13 @@ fn addresses_are_raced_and_the_first_that_answers_is_used() {
     );
     let second = fixture.step();
     assert_eq!((second.len(), fixture.now - start), (2, 100 * MS));
-    let (to, Said::KeepAlive(echo)) = second[1] else {
+    let (to, CallEvent::KeepAlive(echo)) = second[1] else {
         panic!("a keep-alive")
     };
     fixture.pong("192.0.2.1:9", echo);
     assert_eq!(fixture.session.address(), Some(to));
     // The other one answers too late to matter.
-    let Said::KeepAlive(late) = first[0].1 else {
+    let CallEvent::KeepAlive(late) = first[0].1 else {
         panic!("a keep-alive")
     };
     fixture.pong("[2001:db8::1]:9", late);
@@ -172,10 +172,10 @@ fn a_challenge_is_answered_to_where_it_came_from_and_then_a_keep_alive_goes_out(
         sent[0],
         (
             "203.0.113.5:77".parse().unwrap(),
-            Said::PathResponse([7; 8])
+            CallEvent::PathResponse([7; 8])
         )
     );
-    assert!(matches!(sent[1], (_, Said::KeepAlive(_))), "{sent:?}");
+    assert!(matches!(sent[1], (_, CallEvent::KeepAlive(_))), "{sent:?}");
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn a_session_without_pongs_falls_silent_and_recovers_with_one() {
         silent_after >= 450 * MS && silent_after < SILENT_AFTER,
         "{silent_after:?}"
     );
-    let Some((_, Said::KeepAlive(echo))) = fixture.step().last().copied() else {
+    let Some((_, CallEvent::KeepAlive(echo))) = fixture.step().last().copied() else {
         panic!("a keep-alive")
     };
     fixture.pong("192.0.2.1:9", echo);
@@ -216,7 +216,7 @@ fn a_new_route_is_told_at_once() {
     let mut fixture = Fixture::live();
     fixture.now += 10 * MS;
     fixture.session.route_changed(fixture.now, &mut fixture.out);
-    assert!(matches!(fixture.sent()[..], [(_, Said::KeepAlive(_))]));
+    assert!(matches!(fixture.sent()[..], [(_, CallEvent::KeepAlive(_))]));
     assert_eq!(
         fixture.session.poll_timeout().unwrap() - fixture.now,
         100 * MS
@@ -247,7 +247,7 @@ fn the_round_trip_is_measured_by_the_echo() {
 fn a_goodbye_is_said() {
     let mut fixture = Fixture::live();
     fixture.session.bye(&mut fixture.out);
-    assert!(matches!(fixture.sent()[..], [(_, Said::Bye)]));
+    assert!(matches!(fixture.sent()[..], [(_, CallEvent::Bye)]));
 }
 
 #[test]

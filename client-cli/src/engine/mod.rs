@@ -7,11 +7,14 @@
 //! * [`relays`]: one or several such sessions;
 //! * [`room`]: who is there;
 //! * [`readability`]: whether their frames open;
+//! * `held`: frames that came before the news of their sender;
 //! * [`speakers`]: their voices;
 //! * [`stats`]: what is counted.
 //!
-//! Who speaks is the leaf of the key that opens a frame; the relay's label says only whom it has stopped forwarding.
+//! The leaf of the key that opens a frame identifies its speaker. The relay's label tells only which speaker it has stopped
+//! forwarding.
 
+mod held;
 pub mod liveness;
 pub mod media;
 pub mod readability;
@@ -32,14 +35,15 @@ pub(crate) mod testing;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use confab_e2ee::{FrameCipher, OpenError, RoomKeys};
 use confab_protocol::control::{ConferenceId, JoinId, MediaGrant, Participant};
 use confab_protocol::media::downlink::{Record, Records};
-use confab_protocol::media::{AudioLevel, ConnectionId, Downlink, SframeHeader};
+use confab_protocol::media::{ConnectionId, Downlink, SframeHeader};
 use confab_voice::{CodecError, EncoderConfig};
 
+use held::HeldFrames;
 use media::{Received, Refused, Transmit};
 use readability::{Readability, Unreadable};
 use relays::{MediaEvent, Relays};
@@ -48,39 +52,29 @@ use speakers::{Speakers, Speaking};
 use stats::{Drops, Stats};
 use talker::{SealedFrame, TalkError, Talker};
 
-/// Frames of a leaf that is not known yet which wait for the news of who it is.
-const HELD_FRAMES: usize = 64;
-
-/// How long they wait: voice goes by another way than news, and may be faster.
-const HOLD_FOR: Duration = Duration::from_millis(500);
-
-/// What the engine is to be like.
+/// Settings of the engine.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// How to encode.
     pub encoder: EncoderConfig,
     /// Media time of the first frame; random.
     pub timestamp: u32,
 }
 
-/// What happened in the room or on the way to it.
+/// A change in the room or of the media path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Somebody came.
-    Came(Participant),
-    /// Somebody went.
-    Went(Participant, LeaveReason),
-    /// Somebody, perhaps oneself, has another role or mute.
-    Changed(Participant),
-    /// Somebody began or stopped speaking.
+    ParticipantJoined(Participant),
+    ParticipantLeft(Participant, LeaveReason),
+    /// The role or mute of a participant changed; it may be this client's own.
+    ParticipantChanged(Participant),
+    /// A participant began or stopped speaking.
     Speaking(Speaking),
-    /// Somebody's frames do not open.
+    /// A participant's frames do not decrypt.
     Unreadable(Participant, Unreadable),
-    /// The way to the relay.
+    /// A change of the media path.
     Media(MediaEvent),
 }
 
-/// A participation.
 pub struct Engine {
     conference: ConferenceId,
     roster: Roster,
@@ -89,25 +83,18 @@ pub struct Engine {
     talker: Talker,
     speakers: Speakers,
     readability: Readability,
-    held: VecDeque<Held>,
+    held: HeldFrames,
     plaintext: Vec<u8>,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
     frames_sent: u64,
-    /// In percent.
+    /// Expected loss of sent packets, in percent.
     expected_loss: u8,
     drops: Drops,
 }
 
-struct Held {
-    since: Instant,
-    leaf: u32,
-    level: AudioLevel,
-    sframe: Vec<u8>,
-}
-
 impl Engine {
-    /// A participation that has just begun. Its first keep-alives go out at the first
+    /// An engine for a new join. Its first keep-alives are sent at the first
     /// [`handle_timeout`](Self::handle_timeout).
     pub fn new(
         joined: &Joined,
@@ -123,7 +110,7 @@ impl Engine {
             talker: Talker::new(settings.encoder, settings.timestamp)?,
             speakers: Speakers::default(),
             readability: Readability::default(),
-            held: VecDeque::new(),
+            held: HeldFrames::default(),
             plaintext: Vec::new(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
@@ -132,22 +119,20 @@ impl Engine {
             drops: Drops::default(),
         };
         for participant in &joined.others {
-            engine.meet(participant);
+            engine.add_participant(participant);
         }
         Ok(engine)
     }
 
-    /// Oneself.
     pub fn me(&self) -> &Participant {
         self.roster.me()
     }
 
-    /// Which join this is.
+    /// The id of this client's join.
     pub fn join_id(&self) -> JoinId {
         self.roster.me().join_id
     }
 
-    /// The room's conference.
     pub fn conference(&self) -> ConferenceId {
         self.conference
     }
@@ -157,25 +142,24 @@ impl Engine {
         self.relays.live(now)
     }
 
-    /// Everybody else.
     pub fn others(&self) -> impl Iterator<Item = &Participant> {
         self.roster.others()
     }
 
-    /// The relay's address that is in use.
+    /// The relay's address in use.
     pub fn relay(&self) -> Option<SocketAddr> {
         self.relays.active().address()
     }
 
-    /// Goes on with what a resumed or a fresh join gave.
+    /// Takes the answer to a resumed or a fresh join.
     ///
-    /// In a resumed one keys and counters go on; a fresh one has keys of its own. Without media in it, the session stays.
+    /// After a resumed join keys and counters go on; a fresh one has new keys. Without media in the answer the session stays.
     pub fn rejoined(&mut self, joined: &Joined, now: Instant) {
         let fresh = joined.me.join_id != self.join_id() || Some(joined.leaf) != self.me().leaf;
         let changes = self.roster.replace(joined).into_iter();
         // Who went had their leaves under the old keys: one of these may be one's own by now.
         let (went, came): (Vec<_>, Vec<_>) =
-            changes.partition(|change| matches!(change, RosterChange::Went(..)));
+            changes.partition(|change| matches!(change, RosterChange::Left(..)));
         for change in went {
             self.take_change(change, now);
         }
@@ -197,7 +181,7 @@ impl Engine {
         }
     }
 
-    /// Somebody came, went or changed.
+    /// A participant joined, left or changed.
     pub fn handle_room_event(&mut self, conference: ConferenceId, event: RoomEvent, now: Instant) {
         if conference != self.conference {
             return;
@@ -217,9 +201,9 @@ impl Engine {
         self.relays.route_changed(now, &mut self.transmits);
     }
 
-    /// The machine or the program slept.
-    pub fn woke(&mut self, now: Instant) {
-        self.relays.woke(now, &mut self.transmits);
+    /// The machine or the program was suspended.
+    pub fn resume_after_sleep(&mut self, now: Instant) {
+        self.relays.resume_after_sleep(now, &mut self.transmits);
     }
 
     /// Control asks whether the relay answers on a media session: a [`MediaEvent::Report`] follows, within 250 ms.
@@ -252,29 +236,22 @@ impl Engine {
     /// When [`handle_timeout`](Self::handle_timeout) is to be called; `None` when nothing is due any more.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let speakers = self.speakers.poll_timeout();
-        let held = self.held.front().map(|held| held.since + HOLD_FOR);
         speakers
             .into_iter()
-            .chain(held)
+            .chain(self.held.poll_timeout())
             .chain(self.relays.poll_timeout())
             .min()
     }
 
-    /// Does what is due.
+    /// Handles deadlines that have passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.relays.handle_timeout(now, &mut self.transmits);
         self.take_media_events();
         let stopped = self.speakers.expire(now).map(Event::Speaking);
         self.events.extend(stopped);
-        while self
-            .held
-            .front()
-            .is_some_and(|held| now.duration_since(held.since) >= HOLD_FOR)
-        {
-            if let Some(held) = self.held.pop_front() {
-                self.drops.unknown_leaf += 1;
-                self.count_unreadable(now, held.leaf);
-            }
+        while let Some(leaf) = self.held.pop_expired(now) {
+            self.drops.unknown_leaf += 1;
+            self.count_unreadable(now, leaf);
         }
     }
 
@@ -283,12 +260,12 @@ impl Engine {
         self.transmits.pop_front()
     }
 
-    /// The next thing that happened.
+    /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
-    /// Takes a block of one's own voice (48 kHz mono) that ended at `now`.
+    /// Takes a captured block (48 kHz mono) that ended at `now`.
     pub fn capture(&mut self, now: Instant, block: &[f32]) {
         if !self.me().may_speak() {
             // The relay would drop it.
@@ -298,18 +275,18 @@ impl Engine {
         self.send(now, sealed);
     }
 
-    /// One's own voice stops for a while: the last frame goes out, the next one begins a talkspurt.
+    /// Capture pauses: sends the rest of the last frame; the next frame begins a talkspurt.
     pub fn pause(&mut self, now: Instant) {
         let sealed = self.talker.pause(&mut self.cipher);
         self.send(now, sealed);
     }
 
-    /// One's own voice broke off some time ago: what of it was not sent yet is too old by now.
+    /// Capture broke off some time ago: drops samples that were not sent, as too old.
     pub fn interrupt(&mut self) {
         self.talker.interrupt();
     }
 
-    /// Fills `mix` with what is to be heard at `now`, and shows each speaker's samples. `heard`: false when no device
+    /// Fills `mix` with the samples for `now`, and calls `each` with each speaker's. `heard`: false when no device
     /// will play it.
     pub fn play(
         &mut self,
@@ -321,12 +298,11 @@ impl Engine {
         self.speakers.play(now, mix, heard, each);
     }
 
-    /// Says goodbye to the relay. Control is told by its own way.
+    /// Tells the relay that the session ends. Control is told separately.
     pub fn leave(&mut self) {
         self.relays.bye(&mut self.transmits);
     }
 
-    /// All counts.
     pub fn stats(&self) -> Stats {
         let session = self.relays.active();
         Stats {
@@ -356,7 +332,7 @@ impl Engine {
         }
     }
 
-    /// Prepares the encoder for what pongs say of the way up.
+    /// Sets the encoder's expected loss to that of the uplink, as pongs report it.
     fn expect_loss(&mut self) {
         let percent = self.relays.active().uplink_loss().unwrap_or(0.0) * 100.0;
         let percent = percent.round().clamp(0.0, 100.0) as u8;
@@ -401,29 +377,15 @@ impl Engine {
                     self.count_unreadable(now, key_id.leaf);
                 }
             },
-            Err(OpenError::UnknownKey(key_id)) if self.held.len() < HELD_FRAMES => {
-                self.held.push_back(Held {
-                    since: now,
-                    leaf: key_id.leaf,
-                    level: record.level,
-                    sframe: record.sframe.to_vec(),
-                })
+            Err(OpenError::UnknownKey(key_id)) if self.held.has_room() => {
+                self.held.push(now, key_id.leaf, record);
             }
             Err(error) => self.count_unopened(now, error, record.sframe),
         }
     }
 
     fn count_unopened(&mut self, now: Instant, error: OpenError, sframe: &[u8]) {
-        let drops = &mut self.drops;
-        let counter = match error {
-            OpenError::Malformed(_) => &mut drops.not_sframe,
-            OpenError::OwnLeaf => &mut drops.own_leaf,
-            OpenError::UnknownKey(_) => &mut drops.unknown_leaf,
-            OpenError::NotAuthentic => &mut drops.not_authentic,
-            OpenError::CounterTooHigh(_) => &mut drops.counter_too_high,
-            OpenError::Replay(_) => &mut drops.duplicate,
-        };
-        *counter += 1;
+        self.drops.count_unopened(&error);
         let Ok((header, _)) = SframeHeader::parse(sframe) else {
             return;
         };
@@ -436,7 +398,7 @@ impl Engine {
         }
     }
 
-    /// A frame of `leaf` gave no voice.
+    /// Counts a frame of `leaf` that gave no voice.
     fn count_unreadable(&mut self, now: Instant, leaf: u32) {
         let mut others = self.roster.others();
         let Some(participant) = others.find(|participant| participant.leaf == Some(leaf)) else {
@@ -450,30 +412,31 @@ impl Engine {
 
     fn take_change(&mut self, change: RosterChange, now: Instant) {
         match change {
-            RosterChange::Came(participant) => {
-                self.meet(&participant);
+            RosterChange::Joined(participant) => {
+                self.add_participant(&participant);
                 self.open_held(&participant, now);
-                self.events.push_back(Event::Came(participant));
+                self.events.push_back(Event::ParticipantJoined(participant));
             }
-            RosterChange::Went(participant, reason) => {
-                self.part(&participant);
-                self.events.push_back(Event::Went(participant, reason));
+            RosterChange::Left(participant, reason) => {
+                self.remove_participant(&participant);
+                self.events
+                    .push_back(Event::ParticipantLeft(participant, reason));
             }
             RosterChange::Changed { before, now: after } => {
                 if before.leaf == after.leaf {
                     self.speakers.update(&after);
                 } else {
-                    self.part(&before);
-                    self.meet(&after);
+                    self.remove_participant(&before);
+                    self.add_participant(&after);
                     self.open_held(&after, now);
                 }
-                self.events.push_back(Event::Changed(after));
+                self.events.push_back(Event::ParticipantChanged(after));
             }
         }
     }
 
-    /// From now on `participant` can be heard under its own key, if it has a leaf.
-    fn meet(&mut self, participant: &Participant) {
+    /// Adds a participant's key and speaker, if it has a leaf.
+    fn add_participant(&mut self, participant: &Participant) {
         let Some(leaf) = participant.leaf else {
             return;
         };
@@ -482,8 +445,8 @@ impl Engine {
         self.speakers.add(leaf, participant.clone());
     }
 
-    /// From now on nobody is heard under the leaf of `participant`.
-    fn part(&mut self, participant: &Participant) {
+    /// Removes a participant's key and speaker.
+    fn remove_participant(&mut self, participant: &Participant) {
         let Some(leaf) = participant.leaf else {
             return;
         };
@@ -493,23 +456,13 @@ impl Engine {
         self.readability.forget(leaf);
     }
 
-    /// Opens the frames that came before the news of who sent them.
+    /// Decrypts the held frames of a participant that is known now.
     fn open_held(&mut self, participant: &Participant, now: Instant) {
-        let (known, unknown) = std::mem::take(&mut self.held)
-            .into_iter()
-            .partition(|held| Some(held.leaf) == participant.leaf);
-        self.held = unknown;
-        let known: VecDeque<Held> = known;
-        for held in known {
-            // The label is not looked at when there is a frame.
-            self.take_record(
-                now,
-                Record {
-                    sender: 0,
-                    level: held.level,
-                    sframe: &held.sframe,
-                },
-            );
+        let Some(leaf) = participant.leaf else {
+            return;
+        };
+        for held in self.held.take(leaf) {
+            self.take_record(now, held.record());
         }
     }
 

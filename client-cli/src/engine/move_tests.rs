@@ -7,7 +7,7 @@ use confab_protocol::media::downlink::ByeReason;
 
 use super::call_tests::{media_events, of, talking};
 use super::relays::MediaEvent;
-use super::testing::{Weather, World, grant, joined, relay_address};
+use super::testing::{LinkQuality, World, grant, joined, relay_address};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
@@ -43,7 +43,7 @@ fn a_room_whose_members_move_at_different_moments_loses_no_frame() {
     let members = [0, 1, 2, 3];
     for seed in 0..4 {
         let mut world = World::new(&members, seed);
-        world.weather = Weather {
+        world.weather = LinkQuality {
             loss: 0.0,
             duplicate: 0.1,
             delay: (10 * MS, 40 * MS),
@@ -168,7 +168,7 @@ fn only_a_session_that_answers_is_to_be_kept() {
     world.run(SECOND);
     let now = world.now;
     assert!(world.client(1).engine.live_session(now).is_some());
-    world.client(1).engine.woke(now);
+    world.client(1).engine.resume_after_sleep(now);
     assert_eq!(world.client(1).engine.live_session(now), None);
     world.run(SECOND / 2);
     world.end_session(grant(0, 1, 0).connection_id, ByeReason::Closed);
@@ -177,7 +177,7 @@ fn only_a_session_that_answers_is_to_be_kept() {
     assert_eq!(world.client(1).engine.live_session(now), None);
 }
 
-/// What `n` tells when control asks after `connection_id` of `join`.
+/// The report of `n` when control probes `connection_id` of `join`.
 fn reports(world: &mut World, n: u16, session: (u8, u32)) -> Vec<bool> {
     let now = world.now;
     let connection_id = grant(session.0, n, session.1).connection_id;
@@ -244,7 +244,7 @@ fn a_loss_of_three_in_a_hundred_is_no_silence() {
     for (seed, talks) in [(1, true), (2, false)] {
         let mut world = World::new(&[0, 1], seed);
         world.client(0).talks = talks;
-        world.weather = Weather {
+        world.weather = LinkQuality {
             loss: 0.03,
             duplicate: 0.0,
             delay: (20 * MS, 60 * MS),

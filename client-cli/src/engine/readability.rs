@@ -31,17 +31,17 @@ pub struct Unreadable {
     pub leaf: u32,
     /// Frames that opened within the window.
     pub opened: u32,
-    /// Frames that did not, or held no voice.
+    /// Frames that did not decrypt, or held no voice.
     pub failed: u32,
 }
 
 impl Readability {
-    /// A frame of `leaf` opened and held voice.
+    /// Counts a frame of `leaf` that decrypted and held voice.
     pub(super) fn opened(&mut self, now: Instant, leaf: u32) {
         self.counts(now, leaf).opened += 1;
     }
 
-    /// A frame of `leaf` did not open, or held no voice. What is to be reported now, once in a window.
+    /// Counts a frame of `leaf` that did not decrypt, or held no voice. Returns a report, once in a window.
     pub(super) fn failed(&mut self, now: Instant, leaf: u32) -> Option<Unreadable> {
         let counts = self.counts(now, leaf);
         counts.failed += 1;
@@ -56,7 +56,7 @@ impl Readability {
         })
     }
 
-    /// `leaf` is nobody's any more, or somebody else's.
+    /// Forgets the counts of `leaf`: its participant left or changed.
     pub(super) fn forget(&mut self, leaf: u32) {
         self.by_leaf.remove(&leaf);
     }

@@ -1,7 +1,7 @@
 //! The media sessions of a participation: one, or several while it moves from relay to relay.
 //!
-//! While it moves, frames go to all, for others may still listen at an old one; whoever hears a frame twice knows it by
-//! its key id and counter.
+//! While it moves, frames go to all relays, for other participants may still be at an old one. A receiver recognizes a
+//! frame that it gets twice by its key id and counter.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -34,7 +34,7 @@ const REBIND_AFTER: Duration = Duration::from_secs(2);
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 const REBIND_AGAIN: Duration = Duration::from_secs(4);
 
-/// What became of the media.
+/// A change of the media path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MediaEvent {
     /// The relay answers: for the first time, again, or a new one.
@@ -47,14 +47,11 @@ pub enum MediaEvent {
     NeedGrant,
     /// To be told to control: whether the relay answers on the session.
     Report {
-        /// Which session.
         connection_id: ConnectionId,
-        /// Whether something came.
         alive: bool,
     },
 }
 
-/// The sessions.
 #[derive(Debug)]
 pub struct Relays {
     active: MediaSession,
@@ -70,7 +67,6 @@ pub struct Relays {
 }
 
 impl Relays {
-    /// One session.
     pub fn new(grant: MediaGrant, now: Instant) -> Self {
         Self {
             active: MediaSession::new(grant, now),
@@ -101,7 +97,7 @@ impl Relays {
         self.pending.is_some() || !self.leaving.is_empty()
     }
 
-    /// What happened since the last call.
+    /// The next event.
     pub fn poll_event(&mut self) -> Option<MediaEvent> {
         self.events.pop_front()
     }
@@ -168,9 +164,9 @@ impl Relays {
     }
 
     /// The machine slept: asks every relay at once whether it is still there.
-    pub fn woke(&mut self, now: Instant, out: &mut VecDeque<Transmit>) {
+    pub fn resume_after_sleep(&mut self, now: Instant, out: &mut VecDeque<Transmit>) {
         for session in self.sessions() {
-            session.woke(now, out);
+            session.resume_after_sleep(now, out);
         }
     }
 

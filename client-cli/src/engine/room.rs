@@ -1,4 +1,4 @@
-//! Who is in the room, by revision.
+//! The participants of the room, by revision.
 
 use std::collections::BTreeMap;
 
@@ -7,69 +7,57 @@ use confab_protocol::control::{ConferenceId, MediaGrant, Participant, ResumeSecr
 
 pub use confab_protocol::control::room::LeaveReason;
 
-/// What a join gives.
+/// The answer to a join.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Joined {
-    /// Which conference's room.
     pub conference: ConferenceId,
     /// Events up to this one are in `others` already.
     pub revision: u64,
-    /// Oneself.
     pub me: Participant,
-    /// Oneself's leaf.
     pub leaf: u32,
-    /// Everybody else.
     pub others: Vec<Participant>,
-    /// Where the media goes; `None` when the session that there is stays, as only a resumed join may have it.
+    /// The media session; `None` when the existing one stays, after a resumed join only.
     pub media: Option<MediaGrant>,
-    /// What the frame keys are derived from.
+    /// The room secret, from which the frame keys are derived.
     pub secret: RoomSecret,
-    /// For taking the join up again; `None` in the answer to that.
+    /// The secret for resuming the join; `None` in the answer to a resumed one.
     pub resume: Option<ResumeSecret>,
 }
 
 /// A change of the room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoomEvent {
-    /// The room's revision after it.
+    /// The room's revision after the change.
     pub revision: u64,
-    /// What changed.
     pub change: Change,
 }
 
-/// What can change in a room.
+/// A change of the room's participants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// Somebody came.
     Joined(Participant),
-    /// Somebody went.
     Left {
-        /// Who.
         sender: u16,
-        /// Why.
         reason: LeaveReason,
     },
-    /// Somebody's role or mute changed.
+    /// A participant's role or mute changed.
     Changed(Participant),
 }
 
-/// What a change meant for those who were known.
+/// The effect of a change on the roster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RosterChange {
-    /// Somebody new.
-    Came(Participant),
-    /// Somebody who was known, as it was last.
-    Went(Participant, LeaveReason),
-    /// Somebody known, perhaps oneself.
+    Joined(Participant),
+    /// A participant left, as it was last.
+    Left(Participant, LeaveReason),
+    /// A participant changed; it may be this client's own.
     Changed {
-        /// As it was.
         before: Participant,
-        /// As it is.
         now: Participant,
     },
 }
 
-/// Everyone in the room, oneself included.
+/// The participants of the room, this client included.
 #[derive(Debug, Clone)]
 pub struct Roster {
     revision: u64,
@@ -106,7 +94,7 @@ impl Joined {
 }
 
 impl Roster {
-    /// The room as a join showed it.
+    /// The participants in the answer to a join.
     pub fn new(joined: &Joined) -> Self {
         let everyone = joined.others.iter().chain([&joined.me]);
         Self {
@@ -116,19 +104,18 @@ impl Roster {
         }
     }
 
-    /// Oneself.
     pub fn me(&self) -> &Participant {
         &self.by_sender[&self.own_sender]
     }
 
-    /// Everybody but oneself, in the order of their labels.
+    /// The other participants, in the order of their labels.
     pub fn others(&self) -> impl Iterator<Item = &Participant> {
         self.by_sender
             .values()
             .filter(|p| p.sender != self.own_sender)
     }
 
-    /// Who has this label.
+    /// The participant with this label.
     pub fn by_sender(&self, sender: u16) -> Option<&Participant> {
         self.by_sender.get(&sender)
     }
@@ -146,12 +133,13 @@ impl Roster {
             Change::Left { sender, .. } if sender == self.own_sender => None,
             Change::Left { sender, reason } => {
                 let gone = self.by_sender.remove(&sender)?;
-                Some(RosterChange::Went(gone, reason))
+                Some(RosterChange::Left(gone, reason))
             }
         }
     }
 
-    /// Takes the room over from a later join, and says what is different: who went first, then who came or changed.
+    /// Replaces the participants by those of a later join. Returns the changes: those who left first, then those who joined or
+    /// changed.
     pub fn replace(&mut self, joined: &Joined) -> Vec<RosterChange> {
         let new = Self::new(joined);
         let is_same =
@@ -163,14 +151,14 @@ impl Roster {
             .values()
             .filter(|p| p.sender != own_before)
             .filter(|p| !self.others().any(|now| is_same(now, p)))
-            .map(|p| RosterChange::Went(p.clone(), LeaveReason::Unspecified));
+            .map(|p| RosterChange::Left(p.clone(), LeaveReason::Unspecified));
         let came = self.others().filter_map(|p| match old.get(&p.sender) {
             Some(before) if before == p => None,
             Some(before) if is_same(before, p) => Some(RosterChange::Changed {
                 before: before.clone(),
                 now: p.clone(),
             }),
-            _ => Some(RosterChange::Came(p.clone())),
+            _ => Some(RosterChange::Joined(p.clone())),
         });
         went.chain(came).collect()
     }
@@ -189,7 +177,7 @@ impl Roster {
                 before,
                 now: participant,
             }),
-            None => Some(RosterChange::Came(participant)),
+            None => Some(RosterChange::Joined(participant)),
         }
     }
 }
@@ -213,11 +201,11 @@ mod tests {
         };
         assert_eq!(roster.apply(event(5, left.clone())), None);
         assert!(
-            matches!(roster.apply(event(6, left.clone())), Some(RosterChange::Went(p, _)) if p.sender == 1)
+            matches!(roster.apply(event(6, left.clone())), Some(RosterChange::Left(p, _)) if p.sender == 1)
         );
         assert_eq!(roster.apply(event(7, left)), None);
         let came = roster.apply(event(8, Change::Joined(testing::participant(2))));
-        assert!(matches!(came, Some(RosterChange::Came(p)) if p.sender == 2));
+        assert!(matches!(came, Some(RosterChange::Joined(p)) if p.sender == 2));
     }
 
     #[test]
@@ -247,8 +235,8 @@ mod tests {
         let shown: Vec<_> = changes
             .iter()
             .map(|change| match change {
-                RosterChange::Went(p, _) => ("went", p.sender),
-                RosterChange::Came(p) => ("came", p.sender),
+                RosterChange::Left(p, _) => ("went", p.sender),
+                RosterChange::Joined(p) => ("came", p.sender),
                 RosterChange::Changed { now, .. } => ("changed", now.sender),
             })
             .collect();
@@ -266,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn somebody_who_came_back_under_the_same_label_went_and_came() {
+    fn a_participant_who_rejoined_under_the_same_label_left_and_joined() {
         let mut roster = Roster::new(&testing::joined(0, &[0, 1], 5));
         let mut later = testing::joined(0, &[0, 1], 9);
         later.others[0].join_id = confab_protocol::control::JoinId::new([77; 16]);
@@ -274,7 +262,7 @@ mod tests {
         assert!(
             matches!(
                 &changes[..],
-                [RosterChange::Went(..), RosterChange::Came(_)]
+                [RosterChange::Left(..), RosterChange::Joined(_)]
             ),
             "{changes:?}"
         );

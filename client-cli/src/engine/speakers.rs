@@ -9,38 +9,36 @@ use confab_voice::{CodecError, Listener, ReceivedFrame, SAMPLE_RATE};
 
 use super::stats::SpeakerStats;
 
-/// Time without a frame that says "voice" after which somebody is taken to have stopped speaking.
+/// Time without a voice frame after which a participant counts as silent.
 const SPEAKING_HOLD: Duration = Duration::from_millis(400);
 
-/// Of so many of those who left counts are kept, the latest.
+/// Number of participants who left whose counts are kept, the latest.
 const MAX_GONE: usize = 256;
 
-/// Why an opened frame was not taken.
+/// Why a decrypted frame was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// What is inside is no voice frame.
+    /// The plaintext is not a voice frame.
     #[error("not a voice frame: {0}")]
     Payload(#[from] MediaError),
-    /// No decoder for it.
+    /// The decoder could not be created.
     #[error(transparent)]
     Codec(#[from] CodecError),
 }
 
-/// Who began or stopped speaking.
+/// A participant began or stopped speaking.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Speaking {
-    /// Who.
     pub participant: Participant,
-    /// Began, or stopped.
     pub speaking: bool,
 }
 
-/// All whose voice can come, by leaf.
+/// The participants whose frames can be opened, by leaf.
 #[derive(Default)]
 pub struct Speakers {
     listener: Listener,
     by_leaf: BTreeMap<u32, Speaker>,
-    /// What is known of those who left, the latest last.
+    /// Counts of participants who left, the latest last; [`MAX_GONE`] at most.
     gone: VecDeque<SpeakerStats>,
 }
 
@@ -48,10 +46,10 @@ struct Speaker {
     participant: Participant,
     speaking: bool,
     voice_until: Option<Instant>,
-    /// The relay stopped forwarding it: what comes next begins anew and what is missing was not lost.
+    /// The relay stopped forwarding this speaker: the next frame begins a talkspurt, and missing frames are not counted as lost.
     suppressed: bool,
     duplicates: u64,
-    /// Sum of the squares of all samples heard, and their number.
+    /// Sum of the squares of the played samples, and their number.
     energy: f64,
     samples: u64,
     /// Samples that were mixed and that no device played.
@@ -59,7 +57,7 @@ struct Speaker {
 }
 
 impl Speakers {
-    /// From now on `participant` may be heard as `leaf`. A speaker with the same leaf before is gone.
+    /// Adds a participant under `leaf`, in place of an earlier one.
     pub fn add(&mut self, leaf: u32, participant: Participant) {
         self.remove(leaf);
         let speaker = Speaker {
@@ -75,7 +73,7 @@ impl Speakers {
         self.by_leaf.insert(leaf, speaker);
     }
 
-    /// What is known of a participant changed; the voice goes on.
+    /// Replaces a participant's role, mute and name. Audio goes on.
     pub fn update(&mut self, participant: &Participant) {
         let leaf = participant.leaf;
         if let Some(speaker) = leaf.and_then(|leaf| self.by_leaf.get_mut(&leaf)) {
@@ -83,7 +81,7 @@ impl Speakers {
         }
     }
 
-    /// From now on nobody is heard as `leaf`.
+    /// Removes the participant under `leaf`, and keeps its counts.
     pub fn remove(&mut self, leaf: u32) {
         let stats = self.stats_of(leaf);
         if self.by_leaf.remove(&leaf).is_some() {
@@ -95,7 +93,7 @@ impl Speakers {
         self.listener.remove(leaf);
     }
 
-    /// Takes an opened frame of `leaf`.
+    /// Takes a decrypted frame of `leaf`. `Some`: its participant began to speak.
     pub fn push(
         &mut self,
         now: Instant,
@@ -124,14 +122,14 @@ impl Speakers {
         Ok(speaker.set_speaking(true))
     }
 
-    /// A frame of `leaf` came a second time.
+    /// Counts a frame of `leaf` that was received a second time.
     pub fn count_duplicate(&mut self, leaf: u32) {
         if let Some(speaker) = self.by_leaf.get_mut(&leaf) {
             speaker.duplicates += 1;
         }
     }
 
-    /// The relay does not forward this sender any more: others are louder.
+    /// The relay has stopped forwarding this sender: others are louder.
     pub fn suppress(&mut self, sender: u16) -> Option<Speaking> {
         let (leaf, speaker) = self
             .by_leaf
@@ -143,7 +141,7 @@ impl Speakers {
         speaker.set_speaking(false)
     }
 
-    /// Who has stopped speaking by `now`.
+    /// The participants who have stopped speaking by `now`.
     pub fn expire(&mut self, now: Instant) -> impl Iterator<Item = Speaking> {
         self.by_leaf.values_mut().filter_map(move |speaker| {
             if speaker.voice_until.is_none_or(|until| now < until) {
@@ -154,7 +152,7 @@ impl Speakers {
         })
     }
 
-    /// When [`expire`](Self::expire) has something to say.
+    /// When [`expire`](Self::expire) is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.by_leaf
             .values()
@@ -162,7 +160,7 @@ impl Speakers {
             .min()
     }
 
-    /// Fills `mix`; shows who gave what to it. What is not `heard` is counted apart.
+    /// Fills `mix`, and calls `each` with each participant's samples. Samples that are not `heard` are counted apart.
     pub fn play(
         &mut self,
         now: Instant,
@@ -189,7 +187,7 @@ impl Speakers {
         });
     }
 
-    /// Everyone's counts, those who left first.
+    /// The counts of all participants, those who left first.
     pub fn stats(&self) -> Vec<SpeakerStats> {
         let here = self.by_leaf.keys().filter_map(|leaf| self.stats_of(*leaf));
         self.gone.iter().cloned().chain(here).collect()
@@ -228,5 +226,53 @@ impl Speaker {
             participant: self.participant.clone(),
             speaking,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use confab_voice::{Encoder, EncoderConfig};
+
+    use super::*;
+    use crate::engine::testing::participant;
+
+    /// An opened frame of silence.
+    fn frame() -> Vec<u8> {
+        let mut encoder = Encoder::new(EncoderConfig::default()).unwrap();
+        let opus = encoder.encode(&vec![0.0; encoder.frame_samples()]).unwrap();
+        let payload = FramePayload {
+            timestamp: 0,
+            talkspurt: true,
+            dred_version: 0,
+            redundant: Vec::new(),
+            opus,
+        };
+        let mut plaintext = Vec::new();
+        payload.encode(&mut plaintext).unwrap();
+        plaintext
+    }
+
+    #[test]
+    fn counts_of_participants_who_left_are_kept_of_the_latest_only() {
+        let (now, frame) = (Instant::now(), frame());
+        let mut speakers = Speakers::default();
+        let all = MAX_GONE as u16 + 10;
+        for n in 0..all {
+            speakers.add(1, participant(n));
+            let pushed = speakers.push(now, 1, AudioLevel::SILENCE, &frame);
+            assert!(pushed.is_ok());
+            speakers.remove(1);
+        }
+        let kept: Vec<u16> = speakers.stats().iter().map(|stats| stats.sender).collect();
+        assert_eq!(kept, (10..all).collect::<Vec<_>>());
+        assert!(speakers.gone.capacity() <= 2 * MAX_GONE);
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_participant_who_was_never_heard() {
+        let mut speakers = Speakers::default();
+        speakers.add(1, participant(1));
+        speakers.remove(1);
+        assert!(speakers.stats().is_empty());
     }
 }

@@ -1,66 +1,79 @@
-//! What is counted, as it is shown.
+//! Counts of a call, as they are printed.
 
+use confab_e2ee::OpenError;
 use serde::Serialize;
 
 /// Datagrams and frames that were dropped, by cause.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Drops {
-    /// Datagrams that are none of this protocol.
+    /// Datagrams that do not parse.
     pub malformed: u64,
     /// Datagrams that the relay did not tag: forged, damaged, or of a session that is over.
     pub wrong_tag: u64,
-    /// Datagrams that came before.
+    /// Datagrams that were received before.
     pub replayed: u64,
-    /// Records that are no SFrame.
+    /// Records that are not an SFrame.
     pub not_sframe: u64,
-    /// Frames under one's own key id.
+    /// Frames under this client's own key id.
     pub own_leaf: u64,
-    /// Frames of a leaf that nobody in the room has.
+    /// Frames of a leaf that no participant has.
     pub unknown_leaf: u64,
-    /// Frames that do not open: forged or damaged.
+    /// Frames that do not decrypt: forged or damaged.
     pub not_authentic: u64,
     /// Frames with a counter that no sender may reach.
     pub counter_too_high: u64,
-    /// Frames that came before, as while moving between relays.
+    /// Frames that were received before, as during a move between relays.
     pub duplicate: u64,
-    /// Frames that opened and hold no voice.
+    /// Decrypted frames whose payload is not voice.
     pub bad_payload: u64,
     /// Own frames that could not be encoded or sealed.
     pub unsealed: u64,
-    /// Own frames for which no relay was there.
+    /// Own frames dropped because no relay address had answered.
     pub unsent: u64,
 }
 
-/// One speaker's counts.
+impl Drops {
+    /// Counts a frame that the cipher refused.
+    pub(super) fn count_unopened(&mut self, error: &OpenError) {
+        let counter = match error {
+            OpenError::Malformed(_) => &mut self.not_sframe,
+            OpenError::OwnLeaf => &mut self.own_leaf,
+            OpenError::UnknownKey(_) => &mut self.unknown_leaf,
+            OpenError::NotAuthentic => &mut self.not_authentic,
+            OpenError::CounterTooHigh(_) => &mut self.counter_too_high,
+            OpenError::Replay(_) => &mut self.duplicate,
+        };
+        *counter += 1;
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SpeakerStats {
-    /// Who.
     pub username: String,
-    /// Label in the room: tells two devices of one account apart.
+    /// Label in the room: distinguishes two devices of one account.
     pub sender: u16,
-    /// Frames that came and were opened.
+    /// Frames that were received and decrypted.
     pub frames_received: u64,
-    /// Frames that were not there when they were to be played.
+    /// Frames that were missing at their playout time.
     pub lost: u64,
-    /// Frames that came after they were to be played.
+    /// Frames that arrived after their playout time.
     pub late: u64,
-    /// Frames filled in.
     pub concealed: u64,
-    /// Frames that a redundant copy stood in for.
+    /// Lost frames that a redundant copy replaced.
     pub recovered: u64,
-    /// Frames that came more than once.
+    /// Frames that were received more than once.
     pub duplicate: u64,
-    /// Frames that are no Opus.
+    /// Frames that are not valid Opus.
     pub undecodable: u64,
-    /// Time of voice that was decoded and that no device played, in milliseconds.
+    /// Decoded voice that no device played, in milliseconds.
     pub unheard_ms: u64,
-    /// Mean level of what was heard, in dBov (0 loudest); `None` when nothing was.
+    /// Mean level of the played samples, in dBov (0 loudest); `None` without samples.
     pub mean_level_dbov: Option<f32>,
-    /// Time that the jitter buffer holds now, in milliseconds.
+    /// Current delay of the jitter buffer, in milliseconds.
     pub delay_ms: f32,
 }
 
-/// All counts of a participation.
+/// The counts of a participation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Stats {
     /// Own frames that went to a relay.
@@ -69,8 +82,7 @@ pub struct Stats {
     pub rtt_ms: Option<f64>,
     /// Smoothed share of own datagrams lost on their way to the relay, 0.0 to 1.0.
     pub uplink_loss: Option<f32>,
-    /// Everyone who was heard or could have been.
+    /// The other participants, those who left first.
     pub speakers: Vec<SpeakerStats>,
-    /// What was dropped.
     pub drops: Drops,
 }

@@ -1,4 +1,4 @@
-//! One's own voice: blocks of a microphone in, sealed frames out.
+//! The sending side: captured blocks in, sealed frames out.
 
 use std::time::{Duration, Instant};
 
@@ -11,20 +11,17 @@ use confab_voice::{CodecError, Encoder, EncoderConfig, VoiceActivity, level_dbov
 pub struct SealedFrame {
     /// How loud it is, for the relay.
     pub level: AudioLevel,
-    /// The SFrame.
     pub sframe: Vec<u8>,
 }
 
 /// Why a frame was not made.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum TalkError {
-    /// The encoder.
     #[error(transparent)]
     Codec(#[from] CodecError),
     /// The payload does not have its form.
     #[error(transparent)]
     Payload(#[from] MediaError),
-    /// The key.
     #[error(transparent)]
     Seal(#[from] SealError),
 }
@@ -109,7 +106,7 @@ impl Talker {
         last
     }
 
-    /// What was said last is too old to be sent: what is left of it is dropped, and the next block begins a talkspurt.
+    /// Drops samples that are too old to be sent; the next block begins a talkspurt.
     pub fn interrupt(&mut self) {
         self.timestamp = self.timestamp.wrapping_add(self.frame.len() as u32);
         self.frame.clear();

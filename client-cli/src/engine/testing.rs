@@ -78,17 +78,17 @@ fn client_address(n: u16) -> SocketAddr {
     format!("198.51.100.{}:5000", n + 1).parse().unwrap()
 }
 
-/// What the network does to a datagram; chances are 0.0 to 1.0.
+/// Loss, delay and duplication of the network; chances are 0.0 to 1.0.
 #[derive(Clone, Copy)]
-pub(crate) struct Weather {
+pub(crate) struct LinkQuality {
     pub(crate) loss: f64,
     pub(crate) duplicate: f64,
     pub(crate) delay: (Duration, Duration),
 }
 
-/// What a relay does to a frame that it forwards.
+/// A change that a relay makes to a frame that it forwards.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Deed {
+pub(crate) enum Action {
     Forward,
     /// Flips a bit of the frame.
     Tamper,
@@ -132,8 +132,8 @@ struct Flight {
 
 pub(crate) struct World {
     pub(crate) now: Instant,
-    pub(crate) weather: Weather,
-    pub(crate) deed: Deed,
+    pub(crate) weather: LinkQuality,
+    pub(crate) deed: Action,
     pub(crate) clients: HashMap<u16, Client>,
     /// Relays that answer nothing.
     pub(crate) dead: Vec<u8>,
@@ -155,12 +155,12 @@ impl World {
         let now = Instant::now();
         let mut world = Self {
             now,
-            weather: Weather {
+            weather: LinkQuality {
                 loss: 0.0,
                 duplicate: 0.0,
                 delay: (Duration::from_millis(20), Duration::from_millis(20)),
             },
-            deed: Deed::Forward,
+            deed: Action::Forward,
             clients: HashMap::new(),
             dead: Vec::new(),
             cut_off: Vec::new(),
@@ -409,11 +409,11 @@ impl World {
         level: confab_protocol::media::AudioLevel,
         sframe: &[u8],
     ) {
-        if self.deed == Deed::Suppress {
+        if self.deed == Action::Suppress {
             return;
         }
         let mut sframe = sframe.to_vec();
-        if self.deed == Deed::Tamper {
+        if self.deed == Action::Tamper {
             *sframe.last_mut().unwrap() ^= 1;
         }
         let mut out = Vec::new();
@@ -429,12 +429,12 @@ impl World {
             let Some(to) = session.address.filter(|_| session.owner != owner) else {
                 continue;
             };
-            let key = if self.deed == Deed::Misdirect {
+            let key = if self.deed == Action::Misdirect {
                 HopKey::new([66; 16])
             } else {
                 session.grant.downlink_key.clone()
             };
-            for _ in 0..if self.deed == Deed::Repeat { 2 } else { 1 } {
+            for _ in 0..if self.deed == Action::Repeat { 2 } else { 1 } {
                 out.push((
                     session.grant.addresses[0],
                     to,

@@ -4,85 +4,53 @@ use bytes::Bytes;
 use confab_protocol::control::room::{BadField, Capability, KeyScheme, MAX_PARTICIPANTS};
 use confab_protocol::control::text::Shown;
 use confab_protocol::control::{
-    Capabilities, ConferenceId, JoinId, Refusal, Region, ResumeSecret, RoomSecret, Slug,
+    Capabilities, ConferenceId, JoinId, Region, ResumeSecret, RoomSecret, Slug,
 };
 use confab_protocol::media::ConnectionId;
 use confab_protocol::version;
 use confab_protocol::wire::{self, request, response};
 
-use super::link::parse_nodes;
-use super::{Link, Server};
+use super::Link;
+use super::errors::ApiError;
+use super::node_list::parse_nodes;
 use crate::engine::readability::Unreadable;
 use crate::engine::room::Joined;
 
-/// Why a request has no answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ApiError {
-    /// The server refused.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// Another node has the room.
-    #[error("the room is at another node of the server: try again")]
-    Elsewhere(Vec<Server>),
-    /// The connection broke.
-    #[error("the connection to the server was lost ({0}): try again")]
-    Lost(String),
-    /// The server took too long.
-    #[error("the server did not answer in time: try again")]
-    Timeout,
-    /// The answer is not what the protocol asks for.
-    #[error("the server sent {0}: update the older of server and client")]
-    Malformed(&'static str),
-}
-
-/// A join of this client, and what proves that.
+/// A join of this client, and its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnJoin {
-    /// Which.
     pub id: JoinId,
     /// Known to this client alone.
     pub secret: ResumeSecret,
 }
 
-/// A join to take up again.
+/// A join to resume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resume {
-    /// Which.
     pub join: OwnJoin,
-    /// The media session that is to stay: one on which the relay answers.
+    /// The media session to keep: one on which the relay answers.
     pub live: Option<ConnectionId>,
 }
 
-/// Whether a relay answers on a media session.
+/// A report to control that a relay answers on a media session, or does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MediaReport {
-    /// The room's.
     pub conference: ConferenceId,
-    /// The participation.
     pub join: JoinId,
-    /// The session.
     pub connection_id: ConnectionId,
-    /// Whether something came.
     pub alive: bool,
 }
 
-impl From<BadField> for ApiError {
-    fn from(error: BadField) -> Self {
-        tracing::debug!(error = %Shown(error), "an answer that is not what the protocol asks for");
-        Self::Malformed("an answer with a bad field")
-    }
-}
-
-/// A join gives media, unless there was some that stays.
+/// The error for an answer without media where no session is kept.
 pub(super) const NO_MEDIA: ApiError = ApiError::Malformed("a join without media");
 
-/// A join that is not taken up gives the secret for that.
+/// The error for a new join whose answer lacks the resume secret.
 pub(super) const NO_SECRET: ApiError = ApiError::Malformed("a join without its resume secret");
 
-/// What this client understands beyond what every client has to.
+/// The optional capabilities of this client.
 const CAPABILITIES: [Capability; 2] = [Capability::RedundantCopies, Capability::Dred];
 
-/// Entries of a list at most, all its pages together. More than any server allows of anything.
+/// Most entries of a list, over all its pages. More than any server allows.
 const MAX_LISTED: usize = 100_000;
 
 const ENDLESS: ApiError = ApiError::Malformed("a list without an end");
@@ -92,14 +60,13 @@ const WRONG_KIND: ApiError = ApiError::Malformed("an answer of another kind");
 /// How far a change in a conference holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Change {
-    /// For everybody.
     Holds,
-    /// It is stored, and a relay that is out of reach obeys it when it is back.
+    /// The change is stored; a relay that is out of reach obeys it when it is back.
     Pending,
 }
 
 impl Change {
-    /// What is said of it behind the change itself; nothing when it holds.
+    /// A remark for the person; empty when the change holds everywhere.
     pub fn note(self) -> &'static str {
         match self {
             Self::Holds => "",
@@ -156,7 +123,6 @@ impl Link {
         }
     }
 
-    /// The account's sessions.
     pub async fn list_sessions(&self) -> Result<Vec<wire::Session>, ApiError> {
         match self
             .request(request::Kind::ListSessions(wire::ListSessions {}))
@@ -168,7 +134,7 @@ impl Link {
         }
     }
 
-    /// Everything that the server keeps about the account, as a JSON document.
+    /// The account's data at the server, as a JSON document.
     pub async fn export_account(&self) -> Result<String, ApiError> {
         match self
             .request(request::Kind::ExportAccount(wire::ExportAccount {}))
@@ -212,7 +178,7 @@ impl Link {
         all_pages(page).await
     }
 
-    /// Goes into a conference's room, or takes an earlier join up again; `region` is where one is.
+    /// Joins a conference's room, or resumes an earlier join; `region` is the participant's.
     /// [`ApiError::Elsewhere`] says where the room is. The answer has media unless the live session stays.
     pub async fn join(
         &self,
@@ -251,7 +217,7 @@ impl Link {
         }
     }
 
-    /// Tells whether a relay answers. Nobody waits for the answer: a link that is gone tells by other ways.
+    /// Reports whether a relay answers. The response is ignored.
     pub fn report_media(&self, report: MediaReport, secret: &ResumeSecret) {
         let message = wire::ReportMedia {
             conference_id: report.conference.to_wire(),
@@ -263,7 +229,7 @@ impl Link {
         self.tell(request::Kind::ReportMedia(message));
     }
 
-    /// Tells that frames under a leaf do not open. Nobody waits for the answer.
+    /// Reports that frames under a leaf do not open. The response is ignored.
     pub fn report_frames(&self, conference: ConferenceId, join: &OwnJoin, frames: Unreadable) {
         self.tell(request::Kind::ReportFrames(wire::ReportFrames {
             conference_id: conference.to_wire(),
@@ -275,7 +241,7 @@ impl Link {
         }));
     }
 
-    /// Sends a request whose answer nobody waits for.
+    /// Sends a request and ignores its response.
     fn tell(&self, kind: request::Kind) {
         let request = self.send(kind);
         tokio::spawn(async move {
@@ -285,7 +251,7 @@ impl Link {
         });
     }
 
-    /// Ends one's participation in the room.
+    /// Leaves the room.
     pub async fn leave(&self, slug: &Slug, join: JoinId) -> Result<(), ApiError> {
         let request = wire::LeaveRoom {
             slug: slug.to_string(),
@@ -299,7 +265,7 @@ fn connection_id(id: ConnectionId) -> Bytes {
     Bytes::copy_from_slice(&id.to_bytes())
 }
 
-/// All pages of a list. A server that is hostile might go on for ever: an empty page counts as an entry, too.
+/// Reads the pages of a list. A hostile server might send pages for ever: an empty page counts as an entry, too.
 async fn all_pages<T>(
     page: impl AsyncFn(Bytes) -> Result<(Vec<T>, Bytes), ApiError>,
 ) -> Result<Vec<T>, ApiError> {
@@ -318,7 +284,7 @@ async fn all_pages<T>(
     Err(ENDLESS)
 }
 
-/// Refuses a room whose keys or media this client does not know: there is nothing to fall back to.
+/// Refuses a room whose key scheme or media version this client does not support.
 fn check_room(joined: &wire::RoomJoined) -> Result<(), ApiError> {
     if joined.key_scheme() != KeyScheme::RoomSecret {
         return Err(ApiError::Malformed(

@@ -11,20 +11,20 @@ use super::sign_in::{Access, SignInError, SignedIn};
 use super::{ApiError, Link, retry};
 use crate::engine::room::Joined;
 
-/// How often a join follows a node that says that another has the room.
+/// Most redirections that a join follows.
 const MAX_HOPS: u32 = 4;
 
 /// How long a room is asked for that changes its node: others are sure of a node's death 5 s after it.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// A token is exchanged at least so often: before any session ends.
+/// Longest time between two token exchanges: shorter than any session.
 const LONGEST_REFRESH: Duration = Duration::from_secs(24 * 3600);
 
-/// Which room, and from where.
+/// The room to join, and the region to join it from.
 #[derive(Debug, Clone)]
 pub(super) struct Room {
     pub(super) slug: Slug,
-    /// As the person says, or the node that was connected to first.
+    /// The person's region, or that of the first node.
     pub(super) region: Option<Region>,
 }
 
@@ -32,14 +32,14 @@ pub(super) struct Room {
 pub(super) struct Connected {
     pub(super) link: Link,
     pub(super) events: mpsc::Receiver<ServerEvent>,
-    /// When the token is to be exchanged.
+    /// When to exchange the token.
     pub(super) refresh_at: Instant,
 }
 
-/// A place in the room.
+/// The result of a join.
 pub(super) struct Entered {
     pub(super) joined: Joined,
-    /// True when it is the one that was there before.
+    /// True when an earlier join was resumed.
     pub(super) resumed: bool,
 }
 
@@ -58,7 +58,7 @@ impl Connected {
 }
 
 impl Room {
-    /// Goes into the room by `connected`, or by a connection to the node that has it.
+    /// Joins over `connected`, or over a connection to the node that has the room.
     pub(super) async fn enter(
         &mut self,
         mut connected: Connected,
@@ -107,7 +107,7 @@ impl Room {
                 Err(error) => error,
             };
             let pause = match retry::for_the_room(&error, crate::random::fraction()) {
-                // Whoever comes first is better told at once.
+                // A first join fails at once: the person is waiting.
                 Some(_) if resume.is_none() && error.code() == Some(ErrorCode::NoRelay) => None,
                 pause => pause.filter(|pause| Instant::now() + *pause < give_up),
             };
@@ -136,24 +136,24 @@ impl Room {
     }
 }
 
-/// When the token that `link` signed in with is to be exchanged. The server's clock was told at the greeting.
+/// When to exchange the token that `link` signed in with, by the server's clock at the welcome.
 pub(super) fn refresh_at(link: &Link, signed_in: &SignedIn) -> Instant {
-    link.greeted + refresh_after(link.server_time_ms, signed_in.refresh_after_ms)
+    link.hello_at + refresh_after(link.server_time_ms, signed_in.refresh_after_ms)
 }
 
-/// How long after the greeting that is. A server may say any times: a token is exchanged within [`LONGEST_REFRESH`].
+/// Time from the welcome to the exchange: [`LONGEST_REFRESH`] at most, whatever times the server gives.
 fn refresh_after(server_time_ms: u64, refresh_after_ms: u64) -> Duration {
     let until = refresh_after_ms.saturating_sub(server_time_ms);
     Duration::from_millis(until).min(LONGEST_REFRESH)
 }
 
-/// True when the room, or the account in it, has as many as it may have.
+/// True when a limit of the room, or of the account in it, is reached.
 pub(super) fn is_limit(error: &SignInError) -> bool {
     error.api().and_then(ApiError::code) == Some(ErrorCode::LimitReached)
 }
 
-/// True when trying again would end the same. What whoever is on the way can say as well as the server is never final: a
-/// certificate that does not hold, a version that there is not.
+/// True when trying again would fail the same way. An answer that an attacker on the path can forge is never final: a
+/// certificate that is refused, an unsupported version.
 pub(super) fn is_final(error: &SignInError) -> bool {
     let refused = |error: &ApiError| {
         matches!(

@@ -9,16 +9,16 @@ use confab_protocol::wire::{self, event::Kind};
 
 use crate::engine::room::{Change, RoomEvent};
 
-/// What the server tells without being asked.
+/// An event that the server sends unasked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerEvent {
-    /// Somebody came, went or changed.
+    /// A participant joined, left or changed.
     Room(ConferenceId, RoomEvent),
-    /// This participation is over.
+    /// The server ended this participation.
     Removed(JoinId, LeaveReason),
-    /// Go to another relay.
+    /// The room moved to another relay.
     MediaMoved(JoinId, MediaGrant),
-    /// Ask the relay for a sign on this media session, and report it.
+    /// Probe the relay on this media session, and report the result.
     ProbeMedia(JoinId, ConnectionId),
     /// The node is going away: connect again after this.
     GoingAway(Duration),
@@ -26,11 +26,9 @@ pub enum ServerEvent {
     SessionEnded,
     /// Several participants cannot open the frames of one; moderators are told.
     FramesUnreadable {
-        /// In which room.
         conference: ConferenceId,
-        /// Whose frames.
         sender: u16,
-        /// Accounts that say so.
+        /// Number of accounts that reported it.
         accounts: u32,
     },
 }

@@ -1,4 +1,4 @@
-//! Which certificate of an authority it is.
+//! The fingerprint of an authority's certificate.
 
 use std::fmt;
 use std::str::FromStr;

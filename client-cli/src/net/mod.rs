@@ -8,7 +8,7 @@
 //! * `silence`: that its server says nothing any more;
 //! * `race`: attempts side by side;
 //! * [`nodes`]: which of the server's nodes it goes to;
-//! * [`api`]: requests as functions, answers as domain types;
+//! * [`api`]: requests as functions, answers as domain types; `errors`: why they fail;
 //! * [`event`]: events as domain types;
 //! * [`sign_in`]: a connection that speaks for an account;
 //! * `retry`: how long to wait before the next try;
@@ -19,9 +19,11 @@
 mod address_tokens;
 pub mod api;
 mod entry;
+mod errors;
 pub mod event;
 pub mod fingerprint;
 pub mod link;
+mod node_list;
 pub mod nodes;
 mod race;
 mod retry;
@@ -46,9 +48,9 @@ mod testing;
 #[cfg(test)]
 mod trust_tests;
 
-pub use api::ApiError;
+pub use errors::{ApiError, ConnectError};
 pub use fingerprint::Fingerprint;
-pub use link::{ConnectError, Link};
+pub use link::Link;
 pub use nodes::Nodes;
 pub use server::Server;
 pub use trust::{Remembered, Trust, TrustError};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::node_list::MAX_NODES;
 use super::race::race;
 use super::{ConnectError, Link, Server, Trust};
 
@@ -9,27 +10,24 @@ use super::{ConnectError, Link, Server, Trust};
 /// nodes that are slow because all clients come at once are not asked for more than that.
 const NEXT_NODE_AFTER: Duration = Duration::from_millis(500);
 
-/// Head starts grow no more after so many.
+/// Number of head starts after which they stop growing.
 const HEAD_START_DOUBLINGS: u32 = 3;
 
-/// Nodes that are remembered beside the one that the person named.
-pub(super) const MAX_NODES: usize = 8;
-
-/// Where a server can be reached.
+/// The nodes of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Nodes {
-    /// As the person names it; sessions and pins are kept under it.
+    /// The name that the person gave; sessions and pins are stored under it.
     server: Server,
-    /// The others, what was learnt last in front.
+    /// The other nodes, the latest first.
     others: Vec<Server>,
-    /// The one that had the room last.
+    /// The node that had the room last.
     preferred: Option<Server>,
-    /// The one that was lost: tried when no other answers.
+    /// The node that was lost: tried when no other answers.
     suspect: Option<Server>,
 }
 
 impl Nodes {
-    /// A server of which nothing more is known than what was remembered.
+    /// A server with its remembered nodes.
     pub fn new(server: Server, others: Vec<Server>) -> Self {
         let mut nodes = Self {
             server,
@@ -41,12 +39,11 @@ impl Nodes {
         nodes
     }
 
-    /// The others.
     pub fn others(&self) -> &[Server] {
         &self.others
     }
 
-    /// Takes in what a node has told of the others.
+    /// Adds the nodes that a node has named.
     pub fn learn(&mut self, told: Vec<Server>) {
         let mut others = told;
         others.append(&mut self.others);
@@ -58,22 +55,21 @@ impl Nodes {
         }
     }
 
-    /// This one is gone, as far as can be told.
+    /// Marks a node as lost.
     pub fn lost(&mut self, node: &Server) {
         self.suspect = Some(node.clone());
     }
 
-    /// This one answers.
     pub fn reached(&mut self, node: &Server) {
         self.suspect.take_if(|suspect| suspect == node);
     }
 
-    /// This one has the room.
+    /// Marks the node that has the room.
     pub fn prefer(&mut self, node: &Server) {
         self.preferred = Some(node.clone());
     }
 
-    /// Connects to the first that answers.
+    /// Connects to the first node that answers.
     pub async fn open(&self, trust: &Trust) -> Result<Link, ConnectError> {
         self.open_any(&self.order(crate::random::fraction()), trust)
             .await
@@ -112,8 +108,8 @@ impl Nodes {
         ))
     }
 
-    /// In which order they are tried. Those who lost the first one go on to one at random (`random` is 0.0 to 1.0), so
-    /// that they do not all come to the same.
+    /// The order of attempts. After the first node a client goes to a random one (`random` is 0.0 to 1.0), so that clients of a
+    /// lost node spread.
     fn order(&self, random: f64) -> Vec<Server> {
         let preferred = self.preferred.as_ref().filter(|node| **node != self.server);
         let mut order: Vec<_> = preferred.into_iter().chain([&self.server]).collect();
@@ -142,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_learnt_is_kept_once_newest_first_and_bounded() {
+    fn learnt_nodes_are_kept_once_newest_first_and_bounded() {
         let mut nodes = Nodes::new("a:1".parse().unwrap(), servers(&["b:1"]));
         nodes.learn(servers(&["c:1", "a:1", "c:1"]));
         assert_eq!(nodes.others(), servers(&["c:1", "b:1"]));

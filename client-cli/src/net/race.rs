@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_hangs_holds_the_next_up_for_its_head_start() {
+    async fn an_attempt_that_hangs_delays_the_next_by_its_head_start() {
         let head_start = |begun| {
             assert!(begun < 3, "nobody waits for the last");
             Duration::from_millis(1)

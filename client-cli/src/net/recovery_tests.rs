@@ -1,4 +1,4 @@
-//! What a participation does by itself when something breaks, against control nodes that say what the test wants.
+//! Tests: recovery of a participation from failures, against control nodes that answer as the test wants.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,7 +12,7 @@ use super::api::MediaReport;
 use super::event::ServerEvent;
 use super::sign_in::SignInError;
 use super::slow_path::slow_path;
-use super::supervisor::{Ask, Supervisor, Update};
+use super::supervisor::{CallRequest, Supervisor, Update};
 use super::testing::{Node, kindly, next, redirecting, refuse, room_joined, slug, telling};
 use super::{ApiError, Link};
 use crate::engine::testing;
@@ -96,12 +96,12 @@ async fn a_media_session_that_dies_while_it_is_kept_is_replaced_at_once() {
         if reconnects {
             node.hang_up();
         } else {
-            supervisor.ask(Ask::Resume);
+            supervisor.request(CallRequest::Resume);
         }
         asked(&node, 2).await;
         // The answer is on its way, and says that the session stays.
         supervisor.live_session_is(None);
-        supervisor.ask(Ask::Resume);
+        supervisor.request(CallRequest::Resume);
         assert_eq!(rejoined(&mut supervisor).await, (true, false));
         assert_eq!(rejoined(&mut supervisor).await, (true, true));
     }
@@ -120,7 +120,7 @@ async fn a_join_anew_that_is_refused_for_now_is_asked_for_again() {
     });
     let (access, _home) = node.logged_in(u64::MAX).await;
     let (_, _, mut supervisor) = Supervisor::start(access, slug(), None).await.unwrap();
-    supervisor.ask(Ask::Resume);
+    supervisor.request(CallRequest::Resume);
     assert_eq!(rejoined(&mut supervisor).await, (true, true));
     assert_eq!(node.join_requests().len(), 5);
     // It is there, so that it is wanted no more.
@@ -139,7 +139,7 @@ async fn a_node_that_says_nothing_more_is_left_for_another() {
     let (_, _, mut supervisor) = Supervisor::start(access, slug(), None).await.unwrap();
     // It still acknowledges what comes, and answers nothing.
     *node.pause.lock().unwrap() = Duration::from_secs(3600);
-    supervisor.ask(Ask::Resume);
+    supervisor.request(CallRequest::Resume);
     let begun = Instant::now();
     let back = async {
         while other.joins().is_empty() {
@@ -217,7 +217,7 @@ async fn a_room_that_changes_its_node_is_asked_for_again_on_the_same_connection(
 }
 
 #[tokio::test]
-async fn who_comes_first_is_told_at_once_that_there_is_no_relay() {
+async fn a_first_join_without_a_relay_fails_at_once() {
     let node = Node::start(|request| match request {
         request::Kind::JoinRoom(_) => refuse(ErrorCode::NoRelay),
         other => kindly(other),
@@ -228,7 +228,7 @@ async fn who_comes_first_is_told_at_once_that_there_is_no_relay() {
 }
 
 #[tokio::test]
-async fn who_is_sent_to_a_node_that_has_just_died_gets_in_when_another_has_the_room() {
+async fn a_join_redirected_to_a_dead_node_succeeds_at_the_rooms_next_node() {
     let dead = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
     let asked = AtomicU32::new(0);
     let redirect = redirecting(dead);
@@ -263,7 +263,7 @@ async fn a_probe_reaches_the_call_while_a_join_is_under_way_and_its_report_the_s
     let (access, _home) = node.logged_in(u64::MAX).await;
     let (joined, media, mut supervisor) = Supervisor::start(access, slug(), None).await.unwrap();
     next(&mut supervisor).await;
-    supervisor.ask(Ask::Resume);
+    supervisor.request(CallRequest::Resume);
     let probe = wire::ProbeMedia {
         join_id: joined.me.join_id.to_wire(),
         connection_id: media.connection_id.to_bytes().to_vec().into(),
@@ -277,7 +277,7 @@ async fn a_probe_reaches_the_call_while_a_join_is_under_way_and_its_report_the_s
         (join, connection_id),
         (joined.me.join_id, media.connection_id)
     );
-    supervisor.ask(Ask::Report(MediaReport {
+    supervisor.request(CallRequest::Report(MediaReport {
         conference: testing::CONFERENCE,
         join,
         connection_id,
@@ -307,7 +307,7 @@ async fn events_that_overtake_a_join_are_told_after_it() {
     let (access, _home) = node.logged_in(u64::MAX).await;
     let (_, _, mut supervisor) = Supervisor::start(access, slug(), None).await.unwrap();
     next(&mut supervisor).await;
-    supervisor.ask(Ask::Resume);
+    supervisor.request(CallRequest::Resume);
     tokio::time::sleep(Duration::from_millis(50)).await;
     node.tell(event::Kind::SessionEnded(wire::SessionEnded {}));
     assert!(matches!(
@@ -331,8 +331,8 @@ async fn after_a_long_sleep_the_connection_is_made_anew_at_once_and_after_a_shor
     let (access, _home) = node.logged_in(u64::MAX).await;
     let (_, _, mut supervisor) = Supervisor::start(access, slug(), None).await.unwrap();
     next(&mut supervisor).await;
-    supervisor.ask(Ask::Woke(Duration::from_secs(5)));
-    supervisor.ask(Ask::Woke(Duration::from_secs(300)));
+    supervisor.request(CallRequest::Woke(Duration::from_secs(5)));
+    supervisor.request(CallRequest::Woke(Duration::from_secs(300)));
     let Update::Lost(reason) = next(&mut supervisor).await else {
         panic!("the connection is given up");
     };
@@ -434,7 +434,7 @@ async fn a_network_that_is_back_cuts_a_wait_short() {
     };
     node.tell(event::Kind::GoingAway(an_hour));
     assert!(matches!(next(&mut supervisor).await, Update::Lost(_)));
-    supervisor.ask(Ask::NetworkBack);
+    supervisor.request(CallRequest::NetworkBack);
     assert_eq!(rejoined(&mut supervisor).await, (true, true));
 }
 
@@ -457,7 +457,7 @@ async fn a_server_that_floods_with_events_waits_for_the_call_and_the_call_can_le
         supervisor.updates.len()
     );
     let (to, left) = tokio::sync::oneshot::channel();
-    supervisor.ask(Ask::Leave(to));
+    supervisor.request(CallRequest::Leave(to));
     tokio::time::timeout(Duration::from_secs(5), left)
         .await
         .unwrap()

@@ -1,6 +1,6 @@
 //! How long to wait before the next try: soon where a room changes its node, ever longer where nobody answers.
 //!
-//! All waits are random in part, so that a thousand clients that lost one server do not come to the next all at once.
+//! Waits are random in part, so that a thousand clients that lost one server do not reach the next at the same moment.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use confab_protocol::control::ErrorCode;
 
 use super::ApiError;
 
-/// Time before the first try after a connection was lost.
+/// Wait before the first attempt after a connection was lost.
 const FIRST: Duration = Duration::from_millis(100);
 
-/// Longest time between two tries to connect.
+/// Longest wait between two attempts to connect.
 const LONGEST: Duration = Duration::from_secs(3);
 
 /// Longest time before a room that changes its node is asked for again, unless the server says another.
@@ -20,13 +20,13 @@ const ROOM_LONGEST: Duration = Duration::from_millis(300);
 /// Longest time before a server that had no relay is asked again, unless it says another.
 const RELAY_LONGEST: Duration = Duration::from_secs(1);
 
-/// What is added at random to a time that the server says.
+/// Largest random addition to a time that the server gives.
 const SPREAD: Duration = Duration::from_millis(100);
 
-/// What is added to the time that a server says which sends all its clients away at once.
+/// Largest random addition to the time that a server gives when it sends all its clients away.
 const AWAY_SPREAD: Duration = Duration::from_millis(500);
 
-/// Tries to connect, one after the other.
+/// The waits between attempts to connect.
 #[derive(Debug)]
 pub(super) struct Backoff {
     next: Duration,
@@ -37,7 +37,7 @@ impl Backoff {
         Self { next: FIRST }
     }
 
-    /// The wait before the next try, which the server may have set a least time for. `random` is 0.0 to 1.0.
+    /// The wait before the next attempt: `least` at the least. `random` is 0.0 to 1.0.
     pub(super) fn wait(&mut self, least: Option<Duration>, random: f64) -> Duration {
         let own = self.next.mul_f64(0.5 + 0.5 * random);
         self.next = (self.next * 2).min(LONGEST);
@@ -50,7 +50,7 @@ pub(super) fn after_going_away(told: Duration, random: f64) -> Duration {
     told + AWAY_SPREAD.mul_f64(random)
 }
 
-/// The wait after which the same node may let one into the room that it refused now; `None` when it will not.
+/// The wait before a refused join is repeated at the same node; `None`: it is not repeated.
 pub(super) fn for_the_room(error: &ApiError, random: f64) -> Option<Duration> {
     let ApiError::Refused(refusal) = error else {
         return None;

@@ -10,7 +10,7 @@ use quinn::VarInt;
 
 use super::event::ServerEvent;
 use super::sign_in::{Access, SignInError};
-use super::supervisor::{Ask, Supervisor, Update};
+use super::supervisor::{CallRequest, Supervisor, Update};
 use super::testing::{Node, kindly, next, redirecting, refuse, slug, telling};
 use super::{ApiError, ConnectError, Link};
 use crate::engine::room::Change;
@@ -133,7 +133,7 @@ async fn a_join_that_is_gone_is_joined_afresh() {
     let (access, _home) = node.logged_in(u64::MAX).await;
     let (_, _, mut supervisor) = Supervisor::start(access, slug(), None).await.unwrap();
     next(&mut supervisor).await;
-    supervisor.ask(Ask::Resume);
+    supervisor.request(CallRequest::Resume);
     let update = next(&mut supervisor).await;
     assert!(
         matches!(
@@ -183,7 +183,7 @@ async fn a_leave_reaches_the_server() {
     let (access, _home) = node.logged_in(u64::MAX).await;
     let (joined, _, supervisor) = Supervisor::start(access, slug(), None).await.unwrap();
     let (to, left) = tokio::sync::oneshot::channel();
-    supervisor.ask(Ask::Leave(to));
+    supervisor.request(CallRequest::Leave(to));
     left.await.unwrap();
     let requests = node.requests.lock().unwrap();
     let Some(request::Kind::LeaveRoom(leave)) = requests.last() else {
@@ -223,7 +223,7 @@ async fn nodes_that_send_one_round_and_round_are_not_followed_for_ever() {
 }
 
 #[tokio::test]
-async fn when_its_node_is_gone_a_client_goes_to_another_that_it_was_told_of() {
+async fn a_client_of_a_dead_node_connects_to_a_known_other_node() {
     let other = Node::start(kindly);
     let first = other.start_beside(telling(other.address));
     let (access, _home) = first.logged_in(u64::MAX).await;
@@ -262,7 +262,7 @@ impl std::io::Write for Log {
 }
 
 #[tokio::test]
-async fn what_is_logged_holds_no_secret_and_no_address() {
+async fn the_log_has_no_secret_and_no_address() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()

@@ -8,14 +8,14 @@ use confab_protocol::control::{ErrorCode, TOKEN_LEN, Username};
 use confab_protocol::wire::{self, request};
 use zeroize::Zeroizing;
 
-use super::link::parse_nodes;
+use super::node_list::parse_nodes;
 use super::trust::{PinSource, Remembered, Trust, TrustError};
 use super::{ApiError, ConnectError, Link, Nodes, Server};
-use crate::output::say_to_person;
+use crate::stderr::print_on_stderr;
 use crate::store::sessions::{LockedSessions, NewSession, StoredSession};
 use crate::store::{LOCK_TIMEOUT, Store, StoreError};
 
-/// Time for a node that one was sent to. It may have died a moment ago, and who sent one not know it yet.
+/// Time limit for a node that another one redirected to. It may have died a moment ago.
 const FOLLOW_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// Time limit for the lock when the session in memory can be used instead.
@@ -24,13 +24,11 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// Margin before the due time of a token, for differences between clocks.
 const DUE_MARGIN: Duration = Duration::from_secs(60);
 
-/// Why a connection speaks for nobody.
+/// Why a connection is not signed in.
 #[derive(Debug, thiserror::Error)]
 pub enum SignInError {
-    /// No connection.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The config directory.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Never logged in here.
@@ -39,13 +37,13 @@ pub enum SignInError {
     /// The session is over.
     #[error("the session at {0} is over: log in again with `confab login NAME`")]
     SessionOver(String),
-    /// Anything else that the server says.
+    /// Any other error of the server.
     #[error(transparent)]
     Api(#[from] ApiError),
 }
 
 impl SignInError {
-    /// What a node said, or did not, to a request; `None` where it never came to one.
+    /// The failed request's error; `None` where no request was sent.
     pub(super) fn api(&self) -> Option<&ApiError> {
         match self {
             Self::Connect(ConnectError::Api(error)) | Self::Api(error) => Some(error),
@@ -54,27 +52,25 @@ impl SignInError {
     }
 }
 
-/// Where the connection of an account goes, and what vouches for it.
+/// An account's way to its server: nodes, trust and stored session.
 #[derive(Debug, Clone)]
 pub struct Access {
-    /// Which server.
     pub server: Server,
-    /// Where it is reached.
+    /// The server's nodes.
     pub nodes: Nodes,
-    /// What has to vouch for it.
+    /// How the server proves its identity.
     pub trust: Trust,
     /// Sessions, and how servers were trusted.
     pub store: Store,
-    /// What was written down by this process: nothing is touched for it at a later connection.
+    /// Entries that this process has stored already; a later connection does not store them again.
     remembered: Option<Remembered>,
     /// The session in memory.
     cache: Arc<Mutex<Option<CachedSession>>>,
 }
 
-/// A session as it stands after signing in.
+/// The session after signing in.
 #[derive(Debug, Clone)]
 pub struct SignedIn {
-    /// Who.
     pub username: String,
     /// Exchange the token after this, in milliseconds since 1970 by the server's clock.
     pub refresh_after_ms: u64,
@@ -262,7 +258,7 @@ impl Access {
         sessions: &mut LockedSessions<'_>,
     ) -> bool {
         if let Err(error) = sessions.put(name, session.clone()).await {
-            say_to_person(&format!(
+            print_on_stderr(&format!(
                 "confab: warning: the session cannot be stored: {error}"
             ));
             return false;
@@ -301,7 +297,7 @@ impl Access {
         Ok(cookie.map(Bytes::copy_from_slice).unwrap_or_default())
     }
 
-    /// Keeps the session and the device cookie that a register or login gave.
+    /// Stores the session and the device cookie of a register or login.
     pub async fn keep(&self, mut granted: wire::SessionGranted) -> Result<String, SignInError> {
         let cookie = Zeroizing::new(std::mem::take(&mut granted.device_cookie).to_vec());
         let email = granted
@@ -320,7 +316,7 @@ impl Access {
         Ok(username)
     }
 
-    /// Keeps how the server was trusted, where that is news.
+    /// Stores how the server was trusted, unless it is stored already.
     async fn remember(&mut self, link: &Link) -> Result<(), SignInError> {
         let is_own = link.node == self.server;
         let (how, is_first) = match &mut self.trust {
@@ -358,7 +354,7 @@ impl Access {
         Ok(())
     }
 
-    /// What the person says on the command line holds, and so does what a server says for which a public authority vouches.
+    /// The command line has precedence, and so has a server under a public authority.
     async fn remember_chosen(&self, server: &str, how: Remembered) -> Result<(), SignInError> {
         // A damaged line is what this mends.
         let known = self.store.known_server(server).await.ok().flatten();

@@ -17,13 +17,13 @@ use tokio::time::MissedTickBehavior;
 /// a handshake, for voice goes on and a resumed join keeps its media.
 const LOST_AFTER: Duration = Duration::from_millis(2500);
 
-/// So many round trips at least, which is three probe timeouts of QUIC where round trips differ little.
+/// Fewest round trips without a datagram: three probe timeouts of QUIC where round trips differ little.
 const ROUND_TRIPS: u32 = 9;
 
-/// Time between two looks.
+/// Time between two checks.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// A watch over a connection, until it is dropped.
+/// Closes a connection whose server is silent. Stops when dropped.
 #[derive(Debug)]
 pub(super) struct Silence {
     noticed: Arc<AtomicBool>,
@@ -31,7 +31,7 @@ pub(super) struct Silence {
 }
 
 impl Silence {
-    /// Watches a connection, and closes it when its server says nothing any more.
+    /// Watches a connection, and closes it when its server is silent.
     pub(super) fn watch(connection: quinn::Connection) -> Self {
         let noticed = Arc::new(AtomicBool::new(false));
         let notice = noticed.clone();
@@ -55,7 +55,7 @@ impl Silence {
         Self { noticed, watching }
     }
 
-    /// True when the connection was closed because its server said nothing any more.
+    /// True when the connection was closed because its server was silent.
     pub(super) fn is_noticed(&self) -> bool {
         self.noticed.load(Ordering::Relaxed)
     }
@@ -68,7 +68,7 @@ impl Drop for Silence {
     }
 }
 
-/// Counts the looks since something came.
+/// Counts checks since the last datagram.
 #[derive(Debug, Default)]
 struct Watch {
     heard: u64,
@@ -76,7 +76,7 @@ struct Watch {
 }
 
 impl Watch {
-    /// One look at how many datagrams have come, on a path with this round trip. True when the server is silent.
+    /// Takes the number of datagrams received so far and the path's round trip. True when the server is silent.
     fn look(&mut self, heard: u64, round_trip: Duration) -> bool {
         if heard != self.heard {
             *self = Self { heard, quiet: 0 };
@@ -93,7 +93,7 @@ mod tests {
 
     const NEAR: Duration = Duration::from_millis(20);
 
-    /// After how many quiet looks the server is taken for silent.
+    /// Number of checks without a datagram after which the server counts as silent.
     fn looks(watch: &mut Watch, heard: u64, round_trip: Duration) -> u32 {
         (1..)
             .find(|_| watch.look(heard, round_trip))
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_comes_begins_the_count_anew() {
+    fn any_datagram_restarts_the_silence_timer() {
         let mut watch = Watch::default();
         for heard in 1..50 {
             for _ in 0..9 {

@@ -1,98 +1,38 @@
 //! A participation that survives its connections: connects again, signs in, takes the join up or joins afresh.
+//!
+//! The `task` does it; an `attempt` of it can be interrupted; a `rejoin_wish` outlives attempts; a `failure` may be final.
 
-use std::collections::VecDeque;
-use std::pin::Pin;
-use std::time::{Duration, Instant};
+mod attempt;
+mod failure;
+mod messages;
+mod rejoin_wish;
+mod task;
 
-use confab_protocol::control::text::Shown;
-use confab_protocol::control::{ConferenceId, MediaGrant, Region, Slug};
+use std::time::Duration;
+
+use confab_protocol::control::{MediaGrant, Region, Slug};
 use confab_protocol::media::ConnectionId;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::api::{MediaReport, NO_MEDIA, NO_SECRET, OwnJoin, Resume};
-use super::entry::{Connected, Entered, Room, is_final, is_limit, refresh_at};
-use super::event::ServerEvent;
-use super::link::Lost;
-use super::retry::{Backoff, after_going_away};
-use super::sign_in::{Access, SignInError, SignedIn};
-use super::{ApiError, ConnectError};
-use crate::engine::readability::Unreadable;
-use crate::engine::room::{Joined, LeaveReason};
+use super::api::{NO_MEDIA, NO_SECRET, OwnJoin};
+use super::entry::{Connected, Room};
+use super::sign_in::{Access, SignInError};
+use crate::engine::room::Joined;
+pub use messages::{CallRequest, Update};
+use task::Task;
 
-/// A place that one's own lost connection still holds is free again after this time.
-const PLACES_RETURN: Duration = Duration::from_secs(45);
-
-/// Time between two tries to exchange a token that is due.
-const REFRESH_AGAIN: Duration = Duration::from_secs(60);
-
-/// After a sleep of this length the server has most likely given the connection up: it does so after 30 s.
-const LONG_SLEEP: Duration = Duration::from_secs(15);
-
-/// A try to connect that is younger than this may still come to something when the network is back.
-const FRESH_TRY: Duration = Duration::from_millis(500);
-
-/// Updates that wait for the call. With all but [`RESERVED`] of them taken no more events are read, so that the server
-/// has to wait.
+/// Length of the queue of updates for the call. With all but `RESERVED` places taken no more events are read, so that the
+/// server has to wait.
 const UPDATES: usize = 2048;
-
-/// Places that events leave to what the supervisor itself has to tell.
-const RESERVED: usize = 64;
-
-/// Events that wait for a join's answer at most. Then no more are read.
-const MAX_HELD: usize = 1024;
 
 /// Time limit for the answer to a leave.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Time that a running exchange of the token gets at the end of the call.
-const REFRESH_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// What the supervisor tells.
-#[derive(Debug)]
-pub enum Update {
-    /// The server said something.
-    Event(ServerEvent),
-    /// The connection is gone; another one is on its way. Told once more when the server cannot be trusted meanwhile.
-    Lost(String),
-    /// In the room again: by the same join (`resumed`), or a new one.
-    Rejoined {
-        /// What the join gave.
-        joined: Box<Joined>,
-        /// True when keys, leaf and label are as before.
-        resumed: bool,
-        /// True when the connection was gone meanwhile.
-        reconnected: bool,
-    },
-    /// It cannot go on.
-    Failed(SignInError),
-}
-
-/// What the supervisor is asked for.
-#[derive(Debug)]
-pub enum Ask {
-    /// The join anew: with a new media session, unless there is a live one by now. Asked for until it is there.
-    Resume,
-    /// The network changed: move the connection.
-    NetworkChanged,
-    /// The network carries again: what waits to be tried is to be tried at once.
-    NetworkBack,
-    /// The machine or the program slept for so long.
-    Woke(Duration),
-    /// Tell the server whether a relay answers.
-    Report(MediaReport),
-    /// Tell the server that frames in this conference's room do not open.
-    ReportFrames(ConferenceId, Unreadable),
-    /// Leave the room, say goodbye, and then tell.
-    Leave(oneshot::Sender<()>),
-}
-
-/// A supervisor at work.
+/// A running supervisor.
 #[derive(Debug)]
 pub struct Supervisor {
-    /// What it tells.
     pub updates: mpsc::Receiver<Update>,
-    asks: mpsc::UnboundedSender<Ask>,
+    requests: mpsc::UnboundedSender<CallRequest>,
     live: watch::Sender<Option<ConnectionId>>,
 }
 
@@ -110,24 +50,24 @@ impl Supervisor {
     /// Tells the server of the leave and waits up to 2 s for its answer.
     pub async fn leave(&self) {
         let (left_to, left) = oneshot::channel();
-        self.ask(Ask::Leave(left_to));
+        self.request(CallRequest::Leave(left_to));
         // Without an answer the relay reports the leave.
         let _ = tokio::time::timeout(LEAVE_TIMEOUT, left).await;
     }
 
-    /// Asks for something. After the supervisor has failed nothing comes of it.
-    pub fn ask(&self, ask: Ask) {
-        let _ = self.asks.send(ask);
+    /// Sends a request. It is ignored after the supervisor has failed.
+    pub fn request(&self, request: CallRequest) {
+        let _ = self.requests.send(request);
     }
 
-    /// Says on which media session the relay answers now: it is kept when the join is taken up again.
+    /// Sets the media session on which the relay answers now: a resumed join keeps it.
     pub fn live_session_is(&self, session: Option<ConnectionId>) {
         self.live
             .send_if_modified(|live| std::mem::replace(live, session) != session);
     }
 }
 
-/// A connection that is signed in and has not joined a room. Dropping it leaves nothing behind.
+/// A signed-in connection that has not joined a room. Dropping it has no effect at the server.
 pub struct Joiner {
     access: Access,
     connected: Connected,
@@ -160,436 +100,15 @@ impl Joiner {
             secret: joined.resume.clone().ok_or(NO_SECRET)?,
         };
         let (updates_to, updates) = mpsc::channel(UPDATES);
-        let (asks, asked) = mpsc::unbounded_channel();
+        let (requests, requested) = mpsc::unbounded_channel();
         let (live, live_from) = watch::channel(None);
-        let task = Task {
-            access,
-            room,
-            join,
-            wish: None,
-            updates: updates_to,
-            asks: asked,
-            live: live_from,
-        };
+        let task = Task::new(access, room, join, updates_to, requested, live_from);
         tokio::spawn(task.run(connected));
         let supervisor = Supervisor {
             updates,
-            asks,
+            requests,
             live,
         };
         Ok((joined, media, supervisor))
-    }
-}
-
-struct Task {
-    access: Access,
-    room: Room,
-    join: OwnJoin,
-    /// The join anew, while it is wanted.
-    wish: Option<Wish>,
-    updates: mpsc::Sender<Update>,
-    asks: mpsc::UnboundedReceiver<Ask>,
-    live: watch::Receiver<Option<ConnectionId>>,
-}
-
-/// A wish for the join anew. It outlives the join that is under way when it comes, which may be answered as things were
-/// before, and a join that is refused.
-struct Wish {
-    at: Instant,
-    backoff: Backoff,
-}
-
-impl Wish {
-    fn now() -> Self {
-        Self {
-            at: Instant::now(),
-            backoff: Backoff::new(),
-        }
-    }
-
-    /// Puts it off after a refusal, which may say for how long at least.
-    fn put_off(&mut self, least: Option<Duration>) {
-        self.at = Instant::now() + self.backoff.wait(least, crate::random::fraction());
-    }
-}
-
-/// Why a connection is no longer served.
-enum Served {
-    Over,
-    Lost { lost: Lost, wait: Option<Duration> },
-}
-
-/// A running operation.
-type UnderWay<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// A running join.
-type Joining<'a> = UnderWay<'a, Result<Entered, ApiError>>;
-
-/// A running exchange of the token.
-type Refreshing<'a> = UnderWay<'a, Result<SignedIn, SignInError>>;
-
-/// What a try to come back came to.
-enum Tried<T> {
-    Ended(T),
-    /// The network is back: try once more, now.
-    Again,
-    /// Nobody wants it any more.
-    Unwanted,
-}
-
-impl Task {
-    async fn run(mut self, mut connected: Connected) {
-        loop {
-            let (lost, wait) = match self.serve(&mut connected).await {
-                Served::Over => return,
-                Served::Lost { lost, wait } => (lost, wait),
-            };
-            if lost.node_is_gone {
-                self.access.nodes.lost(&connected.link.node);
-            }
-            self.tell(Update::Lost(lost.reason));
-            drop(connected);
-            match self.reconnect(wait).await {
-                Some(again) => connected = again,
-                None => return,
-            }
-        }
-    }
-
-    async fn serve(&mut self, connected: &mut Connected) -> Served {
-        let Connected {
-            link,
-            events,
-            refresh_at: due,
-        } = connected;
-        let link = &*link;
-        let mut joining: Option<Joining<'_>> = None;
-        // May wait for the config directory, so it runs concurrently.
-        let mut refreshing: Option<Refreshing<'_>> = None;
-        // Events that came while a join was on its way: its answer may hold them already, or be older.
-        let mut held = VecDeque::new();
-        loop {
-            let has_room = self.updates.capacity() > RESERVED;
-            if joining.is_none()
-                && has_room
-                && let Some(event) = held.pop_front()
-            {
-                match self.take_event(event) {
-                    Taken::Told => {}
-                    Taken::Rejoin => self.wish = Some(Wish::now()),
-                    Taken::Away(served) => return served,
-                }
-                continue;
-            }
-            let wished = self.wish.as_ref().map(|wish| wish.at);
-            let updates = &self.updates;
-            let room = async { drop(updates.reserve_many(RESERVED + 1).await) };
-            tokio::select! {
-                event = events.recv(), if has_room && held.len() < MAX_HELD => match event {
-                    // Voice waits for nothing; what is older than the join's answer is told by its placement.
-                    Some(event @ (ServerEvent::ProbeMedia(..) | ServerEvent::MediaMoved(..))) => {
-                        self.tell(Update::Event(event));
-                    }
-                    Some(event) => held.push_back(event),
-                    None => return Served::Lost { lost: link.lost().await, wait: None },
-                },
-                // The call has taken some: look again.
-                () = room, if !has_room => {}
-                refreshed = ended(&mut refreshing) => {
-                    refreshing = None;
-                    *due = Instant::now() + REFRESH_AGAIN;
-                    match refreshed {
-                        Ok(signed_in) if signed_in.is_kept => {
-                            *due = refresh_at(link, &signed_in).max(*due);
-                        }
-                        Ok(_) => {}
-                        Err(error) if is_final(&error) => {
-                            self.tell(Update::Failed(error));
-                            return Served::Over;
-                        }
-                        Err(error) => log_failure(&error),
-                    }
-                }
-                answer = ended(&mut joining) => {
-                    joining = None;
-                    if let Some(served) = self.take_answer(answer) {
-                        return served;
-                    }
-                }
-                ask = self.asks.recv() => match ask {
-                    Some(Ask::Resume) => self.wish = Some(Wish::now()),
-                    Some(Ask::NetworkBack) => {}
-                    Some(Ask::NetworkChanged) => link.rebind(),
-                    Some(Ask::Woke(slept)) if slept < LONG_SLEEP => link.rebind(),
-                    Some(Ask::Woke(slept)) => {
-                        return lost(&format!("asleep for {:.0} s", slept.as_secs_f64()));
-                    }
-                    Some(Ask::Report(report)) => link.report_media(report, &self.join.secret),
-                    Some(Ask::ReportFrames(conference, unreadable)) => {
-                        link.report_frames(conference, &self.join, unreadable);
-                    }
-                    Some(Ask::Leave(left)) => {
-                        if let Err(error) = link.leave(&self.room.slug, self.join.id).await {
-                            tracing::debug!(error = %Shown(error), "the server was not told of the leave");
-                        }
-                        // A token that was exchanged but not stored would cost the session.
-                        if refreshing.is_some() {
-                            let refreshed = ended(&mut refreshing);
-                            let _ = tokio::time::timeout(REFRESH_TIMEOUT, refreshed).await;
-                        }
-                        link.close().await;
-                        // The one who asked may have given up waiting.
-                        let _ = left.send(());
-                        return Served::Over;
-                    }
-                    None => return Served::Over,
-                },
-                () = at(wished), if joining.is_none() => joining = Some(self.joining(link)),
-                () = at(Some(*due)), if refreshing.is_none() => {
-                    let (access, now_ms) = (self.access.clone(), link.server_now_ms());
-                    refreshing = Some(Box::pin(async move { access.sign_in(link, now_ms).await }));
-                }
-            }
-        }
-    }
-
-    /// Tries until it works, cannot work any more, or is told to leave.
-    async fn reconnect(&mut self, mut least: Option<Duration>) -> Option<Connected> {
-        let (mut backoff, began) = (Backoff::new(), Instant::now());
-        let mut has_warned = false;
-        loop {
-            let pause = backoff.wait(least.take(), crate::random::fraction());
-            let pause = tokio::time::sleep(pause);
-            let asked = (&mut self.asks, &mut self.wish);
-            if let Tried::Unwanted = tried(asked, pause, Some(Duration::ZERO)).await {
-                return None;
-            }
-            let connected = loop {
-                let connecting = Connected::open(&mut self.access);
-                let asked = (&mut self.asks, &mut self.wish);
-                match tried(asked, connecting, Some(FRESH_TRY)).await {
-                    Tried::Ended(result) => break result,
-                    Tried::Again => {}
-                    Tried::Unwanted => return None,
-                }
-            };
-            let entered = match connected {
-                Ok(connected) => {
-                    let (join, live) = (self.join.clone(), self.live.clone());
-                    let resume = || Some(resume(&join, &live));
-                    let node = connected.link.node.clone();
-                    let entering = self.room.enter(connected, &mut self.access, resume);
-                    let asked = (&mut self.asks, &mut self.wish);
-                    match tried(asked, entering, None).await {
-                        Tried::Ended(result) => {
-                            if matches!(result, Err(SignInError::Api(ApiError::Timeout))) {
-                                self.access.nodes.lost(&node);
-                            }
-                            result
-                        }
-                        Tried::Again => continue,
-                        Tried::Unwanted => return None,
-                    }
-                }
-                Err(error) => Err(error),
-            };
-            match entered {
-                Ok((connected, entered)) => {
-                    self.rejoined(entered, true);
-                    return Some(connected);
-                }
-                Err(error)
-                    if is_final(&error)
-                        && !(is_limit(&error) && began.elapsed() < PLACES_RETURN) =>
-                {
-                    self.tell(Update::Failed(error));
-                    return None;
-                }
-                Err(error) => {
-                    if is_for_the_person(&error) && !std::mem::replace(&mut has_warned, true) {
-                        self.tell(Update::Lost(error.to_string()));
-                    }
-                    log_failure(&error);
-                    least = retry_after(&error);
-                }
-            }
-        }
-    }
-
-    /// The join anew on a connection that stands.
-    fn joining<'a>(&self, link: &'a super::Link) -> Joining<'a> {
-        let (room, join, live) = (self.room.clone(), self.join.clone(), self.live.clone());
-        Box::pin(async move { room.ask(link, || Some(resume(&join, &live))).await })
-    }
-
-    /// Says when the connection is of no more use.
-    fn take_answer(&mut self, answer: Result<Entered, ApiError>) -> Option<Served> {
-        match answer {
-            Ok(entered) => {
-                self.rejoined(entered, false);
-                None
-            }
-            Err(ApiError::Lost(reason)) => Some(lost(&reason)),
-            Err(ApiError::Elsewhere(_)) => Some(lost("the room has gone to another node")),
-            Err(ApiError::Timeout) => Some(Served::Lost {
-                lost: Lost {
-                    reason: "the server does not answer".into(),
-                    node_is_gone: true,
-                },
-                wait: None,
-            }),
-            Err(error) => {
-                let error = SignInError::from(error);
-                if is_final(&error) {
-                    self.tell(Update::Failed(error));
-                    return Some(Served::Over);
-                }
-                log_failure(&error);
-                if let Some(wish) = &mut self.wish {
-                    wish.put_off(retry_after(&error));
-                }
-                None
-            }
-        }
-    }
-
-    fn take_event(&mut self, event: ServerEvent) -> Taken {
-        match event {
-            ServerEvent::GoingAway(wait) => Taken::Away(Served::Lost {
-                lost: Lost {
-                    reason: "the server is going away".into(),
-                    node_is_gone: true,
-                },
-                wait: Some(after_going_away(wait, crate::random::fraction())),
-            }),
-            // The relay heard nothing for long, as after a computer's sleep. One is here again.
-            ServerEvent::Removed(join, LeaveReason::Lost) if join == self.join.id => Taken::Rejoin,
-            event => {
-                self.tell(Update::Event(event));
-                Taken::Told
-            }
-        }
-    }
-
-    fn rejoined(&mut self, entered: Entered, reconnected: bool) {
-        self.join.id = entered.joined.me.join_id;
-        if let Some(secret) = &entered.joined.resume {
-            self.join.secret = secret.clone();
-        }
-        // A session that was live when the join was asked for may be dead by now.
-        if entered.joined.media.is_some() || self.live.borrow().is_some() {
-            self.wish = None;
-        }
-        self.tell(Update::Rejoined {
-            joined: Box::new(entered.joined),
-            resumed: entered.resumed,
-            reconnected,
-        });
-    }
-
-    fn tell(&self, update: Update) {
-        // Without a listener the asks end too, and with them this task. Room is left for what is told here.
-        if let Err(TrySendError::Full(_)) = self.updates.try_send(update) {
-            tracing::warn!("the call takes no news: some of it is lost");
-        }
-    }
-}
-
-/// What became of an event.
-enum Taken {
-    Told,
-    /// The join has to be made anew.
-    Rejoin,
-    Away(Served),
-}
-
-/// Result of a running operation; pending when none is running.
-async fn ended<T>(under_way: &mut Option<UnderWay<'_, T>>) -> T {
-    match under_way {
-        Some(under_way) => under_way.await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Resolves at this time; without one never.
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Waits for `attempt`, unless somebody wants it otherwise meanwhile. `stale_after` is when a network that is back makes
-/// a new try better than an old one; none: never.
-async fn tried<T>(
-    (asks, wish): (&mut mpsc::UnboundedReceiver<Ask>, &mut Option<Wish>),
-    attempt: impl Future<Output = T>,
-    stale_after: Option<Duration>,
-) -> Tried<T> {
-    let begun = Instant::now();
-    tokio::pin!(attempt);
-    loop {
-        tokio::select! {
-            result = &mut attempt => return Tried::Ended(result),
-            ask = asks.recv() => match ask {
-                Some(Ask::NetworkChanged | Ask::NetworkBack | Ask::Woke(_))
-                    if stale_after.is_some_and(|stale| begun.elapsed() >= stale) => return Tried::Again,
-                Some(Ask::Resume) => *wish = Some(Wish::now()),
-                // What there is to report, the join that is on its way tells too.
-                Some(
-                    Ask::NetworkChanged
-                    | Ask::NetworkBack
-                    | Ask::Woke(_)
-                    | Ask::Report(_)
-                    | Ask::ReportFrames(..),
-                ) => {}
-                // The relay hears the goodbye, and control of it from the relay.
-                Some(Ask::Leave(_)) | None => return Tried::Unwanted,
-            },
-        }
-    }
-}
-
-fn resume(join: &OwnJoin, live: &watch::Receiver<Option<ConnectionId>>) -> Resume {
-    Resume {
-        join: join.clone(),
-        live: *live.borrow(),
-    }
-}
-
-/// A connection of no more use, though its node may be well.
-fn lost(reason: &str) -> Served {
-    Served::Lost {
-        lost: Lost {
-            reason: reason.to_owned(),
-            node_is_gone: false,
-        },
-        wait: None,
-    }
-}
-
-/// True when only a person can do something about it, or it should be known that somebody may be in between.
-fn is_for_the_person(error: &SignInError) -> bool {
-    matches!(
-        error,
-        SignInError::Connect(ConnectError::Trust(_) | ConnectError::Version(_))
-    )
-}
-
-/// The messages of the other kinds name the server, by its address perhaps, and files of the person.
-fn log_failure(error: &SignInError) {
-    match error {
-        SignInError::Api(error) => {
-            tracing::debug!(error = %Shown(error), "not signed in and joined yet")
-        }
-        SignInError::Store(_) => tracing::debug!("the config directory cannot be used now"),
-        _ => tracing::debug!("no connection yet"),
-    }
-}
-
-fn retry_after(error: &SignInError) -> Option<Duration> {
-    match error.api()? {
-        ApiError::Refused(refusal) => refusal.retry_after,
-        _ => None,
     }
 }

@@ -33,19 +33,18 @@ pub(super) struct Node {
     pub(super) authority: Fingerprint,
     pub(super) requests: Arc<Mutex<Vec<request::Kind>>>,
     pub(super) connections: Arc<Mutex<Vec<quinn::Connection>>>,
-    /// Whether each connection that came showed that its address is known.
+    /// For each connection: true when it came with an address token.
     pub(super) known_addresses: Arc<Mutex<Vec<bool>>>,
     pub(super) endpoint: Endpoint,
     /// The time that it takes for each answer.
     pub(super) pause: Arc<Mutex<Duration>>,
-    /// What it tells on every connection.
+    /// Events for every connection.
     events: broadcast::Sender<wire::Event>,
     signer: Arc<Signer>,
 }
 
-/// What a node shows to those who do not ask for the cluster's name.
+/// The certificate for clients that do not ask for the cluster's name.
 enum Shown {
-    /// The cluster's certificate.
     Cluster,
     /// A certificate of this authority for this host.
     Public(Arc<Signer>, &'static str),
@@ -147,7 +146,6 @@ impl Node {
         node
     }
 
-    /// As with `--ca`.
     pub(super) fn in_file(&self) -> Trust {
         Trust::Authorities {
             roots: self.signer.as_root(),
@@ -226,7 +224,7 @@ impl Node {
         self.events.send(event).unwrap();
     }
 
-    /// All joins so far.
+    /// The joins so far.
     pub(super) fn join_requests(&self) -> Vec<wire::JoinRoom> {
         let requests = self.requests.lock().unwrap();
         let joins = requests.iter().filter_map(|request| match request {
@@ -243,7 +241,7 @@ impl Node {
     }
 }
 
-/// What signs the certificates of a server's nodes.
+/// The authority of a server's nodes.
 pub(super) struct Signer {
     authority: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
@@ -353,7 +351,7 @@ async fn serve(
     }
 }
 
-/// What a well-behaved node answers.
+/// The answers of a well-behaved node.
 pub(super) fn kindly(request: &request::Kind) -> response::Kind {
     let account = Some(wire::Account {
         username: "ann".into(),

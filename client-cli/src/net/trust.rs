@@ -1,4 +1,4 @@
-//! What has to vouch for a server, and how that is remembered.
+//! How a server proves its identity, and how that is remembered.
 //!
 //! A cluster has an authority of its own, and each node a certificate of it under the cluster's name. Without a public
 //! name there is nobody to vouch for that authority: its fingerprint is pinned, as `ssh` does with host keys. Or a public
@@ -25,33 +25,31 @@ use super::{Fingerprint, Server};
 /// Maximum size of a file of authorities in bytes.
 const MAX_PEM: u64 = 16 << 20;
 
-/// Time for this machine's public authorities to be read.
+/// Time limit for reading this machine's public authorities.
 const ROOTS_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What has to vouch for the server.
+/// How the server has to prove its identity.
 #[derive(Debug, Clone)]
 pub enum Trust {
-    /// Nothing is known of it: it can be looked at, and no more.
+    /// The server is unknown: it can be examined only.
     Unknown,
-    /// One of the public authorities, for its host.
+    /// By a certificate of a public authority for its host.
     Public {
-        /// Those of this machine.
+        /// The public authorities of this machine.
         roots: Arc<RootCertStore>,
         /// The cluster's authority, as the server said last; `None` before it said anything.
         authority: Option<Fingerprint>,
     },
     /// Authorities from a file.
     Authorities {
-        /// Which.
         roots: Arc<RootCertStore>,
         /// The cluster's authority, as the server said last; `None` before it said anything.
         authority: Option<Fingerprint>,
     },
     /// The authority with this fingerprint.
     Pinned {
-        /// Which.
         pin: Fingerprint,
-        /// Who says so, for the person.
+        /// The origin of the pin, for messages.
         source: PinSource,
     },
 }
@@ -59,11 +57,10 @@ pub enum Trust {
 /// Where a pin comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PinSource {
-    /// The command line.
     Flag,
     /// The file of servers seen before.
     KnownServers(PathBuf),
-    /// It was seen a moment ago for the first time.
+    /// The person has just confirmed it, at the first contact.
     FirstSight,
     /// The server named its cluster's authority, when something else vouched for it.
     Server,
@@ -103,12 +100,12 @@ impl Remembered {
     }
 }
 
-/// What a server has shown.
+/// The identity that a server has shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// What it had to show.
+pub enum ServerVerdict {
+    /// The server proved its identity.
     Trusted,
-    /// A chain that holds in itself, up to an authority of which nothing is known.
+    /// A valid chain to an unknown authority.
     Unproved(Fingerprint),
 }
 
@@ -118,17 +115,13 @@ pub enum TrustError {
     /// The file of authorities cannot be read.
     #[error("cannot read the certificates in {path}: {reason}")]
     NoSuchFile {
-        /// Which file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         reason: String,
     },
     /// The file of authorities holds none.
     #[error("{path} holds no certificate in PEM form")]
-    NotCertificates {
-        /// Which file.
-        path: PathBuf,
-    },
+    NotCertificates { path: PathBuf },
     /// This machine's public authorities cannot be read.
     #[error(
         "the certificates of this machine's public authorities cannot be read within {} s: give the server's authority with \
@@ -136,40 +129,33 @@ pub enum TrustError {
         ROOTS_PATIENCE.as_secs()
     )]
     NoPublicRoots,
-    /// Nothing is known of the server, and this is no command to meet it by.
+    /// The server is unknown, and this command may not trust it at first sight.
     #[error(
         "nothing is known of the server {server}: log in with `confab login NAME`, or give its authority with \
          --fingerprint or --ca"
     )]
-    Unknown {
-        /// Which server.
-        server: String,
-    },
+    Unknown { server: String },
     /// Another authority than the pinned one.
     #[error(
         "the server {server} shows the authority {got}, not {expected} ({said_by}): somebody may be in between. {ADVICE}"
     )]
     WrongPin {
-        /// Which server.
         server: String,
-        /// The pin.
         expected: Fingerprint,
-        /// What came.
         got: Fingerprint,
-        /// Who set the pin.
+        /// The origin of the pin.
         said_by: String,
     },
-    /// It was trusted by a public authority before, and is not now.
+    /// A public authority vouched for the server before, and none does now.
     #[error(
         "no public authority vouches for the server {server}, as one did when it was last trusted ({reason}); it shows the \
          authority {got}: somebody may be in between. {ADVICE}"
     )]
     NotPublic {
-        /// Which server.
         server: String,
         /// The authority that came.
         got: Fingerprint,
-        /// What is wrong with the chain.
+        /// Why the chain is refused.
         reason: String,
     },
     /// By this machine's clock the certificate is not valid yet.
@@ -178,11 +164,10 @@ pub enum TrustError {
          earlier: set the clock"
     )]
     NotYetValid {
-        /// Which server.
         server: String,
         /// From which day on.
         from: String,
-        /// What the clock says.
+        /// The date by this machine's clock.
         now: String,
         /// How long that is before.
         ahead: String,
@@ -190,90 +175,75 @@ pub enum TrustError {
     /// By this machine's clock the certificate is valid no more.
     #[error(
         "the certificate of the server {server} was valid until {until}, and this machine's clock says {now} UTC, {since} \
-         later: set the clock if that is wrong, or tell whoever runs the server to renew the certificate"
+         later: set the clock if that is wrong, or ask the server's operator to renew the certificate"
     )]
     Expired {
-        /// Which server.
         server: String,
-        /// Until which day.
         until: String,
-        /// What the clock says.
+        /// The date by this machine's clock.
         now: String,
         /// How long that is after.
         since: String,
     },
-    /// The chain does not hold.
+    /// The chain is refused.
     #[error(
         "the certificate of the server {server} does not hold: {reason}; check --server, or give its authority with \
          --fingerprint or --ca"
     )]
     Untrusted {
-        /// Which server.
         server: String,
-        /// What is wrong with the chain.
+        /// Why the chain is refused.
         reason: String,
     },
-    /// It was never seen before, and there is nobody to ask.
+    /// The server is unknown, and there is no terminal to ask the person.
     #[error(
         "the server {server} is seen for the first time, with the authority {got}, and there is no terminal to ask whether \
          that is right. Compare it with what `confab-control fingerprint` prints there and give it with --fingerprint, or \
          take whichever is seen first with --trust-first-sight"
     )]
-    NobodyToAsk {
-        /// Which server.
-        server: String,
-        /// Its authority.
-        got: Fingerprint,
-    },
-    /// It was never seen before, and the person does not trust it.
+    NobodyToAsk { server: String, got: Fingerprint },
+    /// The server is unknown, and the person does not trust it.
     #[error(
         "the authority {got} of the server {server} was not trusted: nothing was sent to it. `confab-control fingerprint` \
          prints the right one there"
     )]
-    Declined {
-        /// Which server.
-        server: String,
-        /// Its authority.
-        got: Fingerprint,
-    },
-    /// There is a session at it, so that it was trusted before, but not how.
+    Declined { server: String, got: Fingerprint },
+    /// A session shows that the server was trusted before, but how is not stored.
     #[error(
         "there is a session at {server}, but {path} does not say how the server was trusted; it shows the authority {got}. \
          {ADVICE}"
     )]
     Forgotten {
-        /// Which server.
         server: String,
-        /// Its authority.
         got: Fingerprint,
         /// The file of servers seen before.
         path: PathBuf,
     },
 }
 
-/// What to do when a server shows something else than before.
+/// Advice for a server whose identity has changed.
 const ADVICE: &str = "Ask its operator what `confab-control fingerprint` prints there, and give that with --fingerprint: it \
                       is remembered from then on";
 
-/// What one handshake asks for, and what has to come.
+/// The name that one handshake asks for, and the proof that it expects.
 #[derive(Debug, Clone)]
 pub(super) struct Check {
-    /// The name that the server is asked for. A node shows the cluster's certificate to whoever asks for the cluster's
-    /// name, and its public one, if it has one, to everybody else.
+    /// The server name of the handshake. For the cluster's name a node shows the cluster's certificate, and for any other
+    /// its public one, if it has one.
     pub(super) name: String,
     pub(super) proof: Proof,
 }
 
-/// What a chain of certificates has to be.
+/// The proof that a chain of certificates has to give.
 #[derive(Debug, Clone)]
 pub(super) enum Proof {
-    /// One of a public authority, for the host.
+    /// A chain to a public authority, for the host.
     Public(Arc<RootCertStore>),
-    /// One of an authority of the file, for the host or the cluster's name.
+    /// A chain to an authority of the file, for the host or the cluster's name.
     Authorities(Arc<RootCertStore>),
-    /// One that ends in this authority, for the host or the cluster's name.
+    /// A chain to this authority, for the host or the cluster's name.
     Pin(Fingerprint, PinSource),
-    /// One that ends in any authority, for the cluster's name.
+    /// A chain to any authority, for the cluster's name.
     Any,
 }
 
@@ -317,7 +287,7 @@ impl Trust {
         })
     }
 
-    /// What has to vouch for another node of the same server: it may have no public name, so that the cluster's authority
+    /// The trust for another node of the same server: it may have no public name, so that the cluster's authority
     /// does, as soon as that is known.
     pub(super) fn of_another_node(&self) -> Self {
         match self {

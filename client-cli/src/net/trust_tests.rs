@@ -1,4 +1,4 @@
-//! Whom a client sends anything, and what it remembers of whom it trusted.
+//! Tests: a client sends data to trusted servers only, and remembers how it trusted them.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use confab_protocol::wire::{self, request, response};
 
 use super::sign_in::{Access, SignInError};
 use super::testing::{Node, Signer, kindly, telling};
-use super::trust::{PinSource, Verdict};
+use super::trust::{PinSource, ServerVerdict};
 use super::{ConnectError, Fingerprint, Link, Nodes, Remembered, Server, Trust, TrustError};
 
-/// What the system's resolver knows without a network.
+/// A host that the system's resolver knows without a network.
 const HOST: &str = "localhost";
 
 fn at_host(node: &Node) -> Server {
@@ -66,10 +66,12 @@ async fn a_server_of_which_nothing_is_known_is_not_even_connected_to() {
 }
 
 #[tokio::test]
-async fn a_look_sends_nothing_and_leaves_no_connection_open() {
+async fn examining_a_server_sends_nothing_and_leaves_no_connection_open() {
     let (public, node) = (Signer::new(), Node::start(kindly));
-    let verdict = Link::look(&at_host(&node), public.as_root()).await.unwrap();
-    assert_eq!(verdict, Verdict::Unproved(node.authority));
+    let verdict = Link::examine(&at_host(&node), public.as_root())
+        .await
+        .unwrap();
+    assert_eq!(verdict, ServerVerdict::Unproved(node.authority));
     let connection = node.connections.lock().unwrap().pop().unwrap();
     tokio::time::timeout(Duration::from_secs(5), connection.closed())
         .await
@@ -78,25 +80,27 @@ async fn a_look_sends_nothing_and_leaves_no_connection_open() {
 }
 
 #[tokio::test]
-async fn a_look_sees_that_a_public_authority_vouches_for_the_host() {
+async fn examining_a_server_detects_a_public_certificate_for_its_host() {
     let public = Arc::new(Signer::new());
     let node = Node::start_public(&public, HOST, kindly);
-    let verdict = Link::look(&at_host(&node), public.as_root()).await.unwrap();
-    assert_eq!(verdict, Verdict::Trusted);
+    let verdict = Link::examine(&at_host(&node), public.as_root())
+        .await
+        .unwrap();
+    assert_eq!(verdict, ServerVerdict::Trusted);
     assert!(has_heard_nothing(&node));
     // By its address the certificate, which does not have it, says nothing: what is left is the cluster's authority.
     let by_address: Server = node.address.to_string().parse().unwrap();
-    let verdict = Link::look(&by_address, public.as_root()).await.unwrap();
-    assert_eq!(verdict, Verdict::Unproved(node.authority));
+    let verdict = Link::examine(&by_address, public.as_root()).await.unwrap();
+    assert_eq!(verdict, ServerVerdict::Unproved(node.authority));
     // One that has the address vouches for it.
     let node = Node::start_public(&public, "127.0.0.1", kindly);
     let by_address: Server = node.address.to_string().parse().unwrap();
-    let verdict = Link::look(&by_address, public.as_root()).await.unwrap();
-    assert_eq!(verdict, Verdict::Trusted);
+    let verdict = Link::examine(&by_address, public.as_root()).await.unwrap();
+    assert_eq!(verdict, ServerVerdict::Trusted);
 }
 
 #[tokio::test]
-async fn what_was_seen_first_is_remembered_and_asked_for_from_then_on() {
+async fn trust_at_first_sight_is_remembered_and_required_later() {
     let node = Node::start(kindly);
     let (mut access, _home) = node
         .access(pinned(node.authority, PinSource::FirstSight))
@@ -136,7 +140,7 @@ async fn two_processes_that_see_a_server_first_have_to_see_the_same() {
 }
 
 #[tokio::test]
-async fn what_the_command_line_names_is_remembered_in_place_of_what_was_known() {
+async fn trust_from_the_command_line_replaces_the_remembered_one() {
     let node = Node::start(kindly);
     for trust in [node.pinned(), node.in_file()] {
         let (mut access, _home) = node.access(trust).await;
@@ -233,7 +237,7 @@ async fn other_nodes_of_a_public_server_are_trusted_by_the_clusters_authority() 
 }
 
 #[tokio::test]
-async fn a_stranger_at_the_address_of_another_node_hears_nothing() {
+async fn nothing_is_sent_to_an_untrusted_server_at_the_address_of_a_node() {
     let public = Arc::new(Signer::new());
     let stranger = Node::start(kindly);
     let public_stranger = Node::start_public(&public, "127.0.0.1", kindly);

@@ -9,10 +9,10 @@ use tokio::net::UdpSocket;
 /// Bytes that the kernel may hold for each socket and direction: a second of thirty speakers.
 const SOCKET_BUFFER: usize = 256 * 1024;
 
-/// Room for the largest datagram, and a byte to tell one that is larger.
+/// Size of the receive buffer: the largest datagram, and a byte to detect a larger one.
 pub const RECEIVE_LEN: usize = confab_protocol::media::MAX_DATAGRAM + 1;
 
-/// A socket for each family that the machine has.
+/// A socket for each address family of the machine.
 #[derive(Debug)]
 pub struct Sockets {
     v4: Option<UdpSocket>,
@@ -20,7 +20,7 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// Opens both; an error when there is neither.
+    /// Opens both sockets; an error if neither opens.
     pub fn open() -> io::Result<Self> {
         let v4 = open(Domain::IPV4, (Ipv4Addr::UNSPECIFIED, 0).into());
         let v6 = open(Domain::IPV6, (Ipv6Addr::UNSPECIFIED, 0).into());
@@ -33,7 +33,7 @@ impl Sockets {
         }
     }
 
-    /// Takes new sockets, with new ports; the old ones stay when there are none.
+    /// Opens new sockets, with new ports; on an error the old ones stay.
     pub fn rebind(&mut self) -> io::Result<()> {
         *self = Self::open()?;
         Ok(())
@@ -52,7 +52,7 @@ impl Sockets {
         }
     }
 
-    /// Waits for a datagram. Errors that an earlier send left behind are not told: silence tells them.
+    /// Waits for a datagram. Errors of an earlier send are ignored: missing answers reveal them.
     pub async fn receive(&self, buffer: &mut [u8]) -> (usize, SocketAddr) {
         loop {
             tokio::select! {
@@ -65,7 +65,7 @@ impl Sockets {
         }
     }
 
-    /// A datagram that is there already.
+    /// A datagram that has arrived already.
     pub fn try_receive(&self, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
         [&self.v4, &self.v6]
             .into_iter()
@@ -74,7 +74,7 @@ impl Sockets {
     }
 }
 
-/// The address from which a datagram to `to` would leave: another one than before says that the network changed.
+/// The local address of a datagram to `to`. It changes when the network changes.
 pub fn local_address_towards(to: SocketAddr) -> Option<IpAddr> {
     let any: SocketAddr = match to {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),

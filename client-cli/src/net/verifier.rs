@@ -1,4 +1,4 @@
-//! Whether the certificates that a server shows are what they have to be. A signature that does not verify is never
+//! Verifies the certificates that a server shows. A signature that does not verify is never
 //! accepted.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,17 +11,17 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::trust::{Proof, TrustError, Verdict};
+use super::trust::{Proof, ServerVerdict, TrustError};
 use super::{Fingerprint, Server};
 
-/// Judges a server's certificates for rustls, and remembers how and why.
+/// Verifies a server's certificates for rustls, and keeps the result.
 #[derive(Debug)]
 pub(super) struct ServerVerifier {
     proof: Proof,
     server: String,
     host: Option<ServerName<'static>>,
     provider: Arc<CryptoProvider>,
-    judgement: Mutex<Option<Result<Verdict, TrustError>>>,
+    judgement: Mutex<Option<Result<ServerVerdict, TrustError>>>,
 }
 
 impl ServerVerifier {
@@ -36,8 +36,8 @@ impl ServerVerifier {
         }
     }
 
-    /// What became of the certificates, once they were seen.
-    pub(super) fn judgement(&self) -> Option<Result<Verdict, TrustError>> {
+    /// The result of the check, once certificates were received.
+    pub(super) fn judgement(&self) -> Option<Result<ServerVerdict, TrustError>> {
         self.judgement
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -49,7 +49,7 @@ impl ServerVerifier {
         leaf: &CertificateDer<'_>,
         rest: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<Verdict, TrustError> {
+    ) -> Result<ServerVerdict, TrustError> {
         let cluster = ServerName::try_from(CLUSTER_SERVER_NAME).ok();
         let host = self.host.as_ref();
         let holds = |roots, names: [Option<&ServerName<'_>>; 2]| {
@@ -62,9 +62,9 @@ impl ServerVerifier {
         let judged = match &self.proof {
             Proof::Public(roots) => {
                 return match holds(roots.clone(), [host, None]) {
-                    Ok(()) => Ok(Verdict::Trusted),
-                    Err(Flaw::Date(date)) => Err(date.at(server())),
-                    Err(Flaw::Other(reason)) => Err(TrustError::NotPublic {
+                    Ok(()) => Ok(ServerVerdict::Trusted),
+                    Err(CertificateFault::Date(date)) => Err(date.at(server())),
+                    Err(CertificateFault::Other(reason)) => Err(TrustError::NotPublic {
                         server: server(),
                         got,
                         reason,
@@ -80,18 +80,18 @@ impl ServerVerifier {
                 });
             }
             Proof::Authorities(roots) => {
-                holds(roots.clone(), [cluster.as_ref(), host]).map(|()| Verdict::Trusted)
+                holds(roots.clone(), [cluster.as_ref(), host]).map(|()| ServerVerdict::Trusted)
             }
             Proof::Pin(..) => only(last)
                 .and_then(|roots| holds(roots, [cluster.as_ref(), host]))
-                .map(|()| Verdict::Trusted),
+                .map(|()| ServerVerdict::Trusted),
             Proof::Any => only(last)
                 .and_then(|roots| holds(roots, [cluster.as_ref(), None]))
-                .map(|()| Verdict::Unproved(got)),
+                .map(|()| ServerVerdict::Unproved(got)),
         };
         judged.map_err(|flaw| match flaw {
-            Flaw::Date(date) => date.at(server()),
-            Flaw::Other(reason) => TrustError::Untrusted {
+            CertificateFault::Date(date) => date.at(server()),
+            CertificateFault::Other(reason) => TrustError::Untrusted {
                 server: server(),
                 reason,
             },
@@ -99,11 +99,11 @@ impl ServerVerifier {
     }
 }
 
-/// What is wrong with a chain.
-enum Flaw {
-    /// By this machine's clock it is not valid now. Nothing else has been found.
+/// Why a chain of certificates is refused.
+enum CertificateFault {
+    /// The certificate is not valid now, by this machine's clock. No other fault was found.
     Date(WrongDate),
-    /// Anything else, for the person.
+    /// Any other fault, as text.
     Other(String),
 }
 
@@ -114,7 +114,7 @@ enum WrongDate {
 }
 
 impl WrongDate {
-    /// The same as the error of a person who wants to talk to `server`.
+    /// The fault as the error of a connection to `server`.
     fn at(self, server: String) -> TrustError {
         match self {
             Self::NotYet { now, from } => TrustError::NotYetValid {
@@ -133,7 +133,7 @@ impl WrongDate {
     }
 }
 
-impl From<rustls::Error> for Flaw {
+impl From<rustls::Error> for CertificateFault {
     fn from(error: rustls::Error) -> Self {
         match error {
             rustls::Error::InvalidCertificate(CertificateError::NotValidYetContext {
@@ -159,18 +159,18 @@ fn moment(time: UnixTime) -> Moment {
     Moment::from_unix_seconds(time.as_secs())
 }
 
-/// Whether the chain holds under `roots` for one of the names; the error says why it does not for the last.
+/// Verifies the chain under `roots` for one of the names; the error is that of the last name.
 fn holds<'a>(
     roots: Arc<RootCertStore>,
     provider: &Arc<CryptoProvider>,
     (leaf, rest): (&CertificateDer<'_>, &[CertificateDer<'_>]),
     names: impl Iterator<Item = &'a ServerName<'a>>,
     now: UnixTime,
-) -> Result<(), Flaw> {
+) -> Result<(), CertificateFault> {
     let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
         .build()
-        .map_err(|error| Flaw::Other(error.to_string()))?;
-    let mut refused = Flaw::Other("it is for no name that was asked for".to_owned());
+        .map_err(|error| CertificateFault::Other(error.to_string()))?;
+    let mut refused = CertificateFault::Other("it is for no name that was asked for".to_owned());
     for name in names {
         match verifier.verify_server_cert(leaf, rest, name, &[], now) {
             Ok(_) => return Ok(()),
@@ -180,7 +180,7 @@ fn holds<'a>(
     Err(refused)
 }
 
-fn only(authority: &CertificateDer<'_>) -> Result<Arc<RootCertStore>, Flaw> {
+fn only(authority: &CertificateDer<'_>) -> Result<Arc<RootCertStore>, CertificateFault> {
     let mut roots = RootCertStore::empty();
     roots.add(authority.clone().into_owned())?;
     Ok(Arc::new(roots))
@@ -279,7 +279,7 @@ mod tests {
         proof: Proof,
         leaf: &CertificateDer<'_>,
         rest: &[CertificateDer<'_>],
-    ) -> Result<Verdict, TrustError> {
+    ) -> Result<ServerVerdict, TrustError> {
         judge_at("talk.example.org", proof, leaf, rest)
     }
 
@@ -288,7 +288,7 @@ mod tests {
         proof: Proof,
         leaf: &CertificateDer<'_>,
         rest: &[CertificateDer<'_>],
-    ) -> Result<Verdict, TrustError> {
+    ) -> Result<ServerVerdict, TrustError> {
         let server: Server = server.parse().unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let now = UnixTime::since_unix_epoch(Duration::from_secs(1_795_000_000));
@@ -308,11 +308,11 @@ mod tests {
     }
 
     #[test]
-    fn a_look_gives_the_fingerprint_of_the_clusters_authority_and_trusts_nothing() {
+    fn examining_a_server_returns_its_authoritys_fingerprint_and_trusts_nothing() {
         let (ca, other) = (authority(), authority());
         let node = leaf(&ca, CLUSTER_SERVER_NAME);
         let seen = judge(Proof::Any, &node, ends_in(&ca));
-        assert_eq!(seen, Ok(Verdict::Unproved(Fingerprint::of(&ca.der))));
+        assert_eq!(seen, Ok(ServerVerdict::Unproved(Fingerprint::of(&ca.der))));
         // A chain that its own authority did not sign is none.
         let seen = judge(Proof::Any, &node, ends_in(&other));
         assert!(
@@ -332,7 +332,7 @@ mod tests {
         let (ca, other) = (authority(), authority());
         let node = leaf(&ca, CLUSTER_SERVER_NAME);
         let verdict = judge(pinned(&ca), &node, ends_in(&ca));
-        assert_eq!(verdict, Ok(Verdict::Trusted));
+        assert_eq!(verdict, Ok(ServerVerdict::Trusted));
         let foreign = leaf(&other, CLUSTER_SERVER_NAME);
         let verdict = judge(pinned(&ca), &foreign, ends_in(&other));
         let expected = TrustError::WrongPin {
@@ -372,7 +372,7 @@ mod tests {
     fn a_public_authority_vouches_for_the_host_and_not_for_the_clusters_name() {
         let (public, other) = (authority(), authority());
         let judge = |name: &str| judge(Proof::Public(roots(&public)), &leaf(&public, name), &[]);
-        assert_eq!(judge("talk.example.org"), Ok(Verdict::Trusted));
+        assert_eq!(judge("talk.example.org"), Ok(ServerVerdict::Trusted));
         assert!(judge(CLUSTER_SERVER_NAME).is_err());
         // An authority of its own makes no chain public, whatever follows it.
         let own = leaf(&other, "talk.example.org");
@@ -417,7 +417,10 @@ mod tests {
             pinned(&ca),
         ] {
             // 2026-11-28 12:00, in time.
-            assert_eq!(judge(proof.clone(), 1_795_867_200), Ok(Verdict::Trusted));
+            assert_eq!(
+                judge(proof.clone(), 1_795_867_200),
+                Ok(ServerVerdict::Trusted)
+            );
             // A machine whose battery is empty starts in 1970.
             let early = judge(proof.clone(), 3600).unwrap_err();
             let said = early.to_string();

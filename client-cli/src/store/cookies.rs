@@ -24,7 +24,7 @@ struct DeviceCookie {
 }
 
 impl DeviceCookies {
-    /// The cookie of the account that has this name or address, as somebody typed it.
+    /// The cookie of the account with this name or address, as typed.
     pub(super) fn find(&self, name: &str) -> Option<&[u8]> {
         let name = name.to_lowercase();
         let found = self

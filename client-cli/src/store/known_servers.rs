@@ -14,7 +14,7 @@ use crate::net::Remembered;
 const FILE: &str = "known_servers";
 const LOCK: &str = "known_servers.lock";
 
-/// What stands between a server and its fingerprint, where a public authority vouches for it.
+/// The marker between a server and its fingerprint, for servers under a public authority.
 const PUBLIC: &str = "public";
 
 impl Store {
@@ -75,7 +75,7 @@ impl Store {
     }
 }
 
-/// What a line says of `server`; `None` when it is about another.
+/// The entry of `server` in a line; `None` when the line is about another one.
 fn how_of<'a>(line: &'a str, server: &str) -> Option<&'a str> {
     let how = line.strip_prefix(server)?;
     let is_whole = how.is_empty() || how.starts_with(char::is_whitespace);
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_remembered_first_stays_until_it_is_replaced() {
+    async fn the_first_remembered_trust_stays_until_it_is_replaced() {
         let (store, _home) = store().await;
         let pinned = |name: &str| Remembered::Pinned(Fingerprint::of(name.as_bytes()));
         let public = Remembered::Public {

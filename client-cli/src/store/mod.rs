@@ -1,4 +1,4 @@
-//! What the client keeps between two runs, in one directory that only its user can read.
+//! The client's files between two runs, in one directory that only its user can read.
 //!
 //! * [`sessions`]: the tokens, rotated under a lock; `cookies`: which servers know this device; `hexadecimal`: both as text;
 //! * [`known_servers`]: how each server was trusted;
@@ -31,10 +31,10 @@ const LOCK_RETRY: Duration = Duration::from_millis(20);
 /// Maximum size of a file in bytes. This program writes none that is larger.
 const MAX_FILE: u64 = 16 << 20;
 
-/// Why something could not be kept or found again.
+/// Why a file could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Neither a flag nor the environment says where.
+    /// Neither a flag nor the environment names a directory.
     #[error("no home directory: say where to keep the session with --config-dir")]
     NoHome,
     /// The operating system refused.
@@ -42,36 +42,27 @@ pub enum StoreError {
         "cannot {doing} {path}: {error}; check the permissions or choose another place with --config-dir"
     )]
     Io {
-        /// A verb.
         doing: &'static str,
-        /// Of which file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
     /// The file was changed by hand, or by a later version.
     #[error("{path} is damaged ({reason}): delete it and log in again")]
     Damaged {
-        /// Which file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Why the content is refused.
         reason: String,
     },
-    /// What is remembered of a server cannot be read.
+    /// The entry of a server cannot be parsed.
     #[error(
         "the line of {server} in {path} is damaged: ask the server's operator what `confab-control fingerprint` prints \
          there, and give that with --fingerprint; the line is written anew then"
     )]
-    BadEntry {
-        /// Which file.
-        path: PathBuf,
-        /// Of which server.
-        server: String,
-    },
+    BadEntry { path: PathBuf, server: String },
     /// Another process holds the lock for too long.
     #[error("another confab process has held {path} for {} s: end it and try again", patience.as_secs())]
     Locked {
-        /// Which lock.
         path: PathBuf,
         /// How long this process has waited.
         patience: Duration,
@@ -91,7 +82,7 @@ pub struct Store {
     disk: Disk,
 }
 
-/// Held until dropped: nobody else changes the files of its kind meanwhile.
+/// A lock on a kind of file, held until dropped.
 #[derive(Debug)]
 pub struct Lock {
     file: Option<File>,
@@ -145,7 +136,7 @@ impl Store {
         self.disk.run(&path, read).await
     }
 
-    /// Replaces a file in one step: whoever reads it finds the old or the new, and after a power cut too.
+    /// Replaces a file in one step: a reader finds the old content or the new, and after a power cut too.
     async fn write(&self, name: &str, text: Zeroizing<String>) -> Result<(), StoreError> {
         let path = self.dir.join(name);
         let temporary = self.dir.join(format!(".{name}.{}", std::process::id()));
@@ -286,7 +277,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_else_can_read_what_is_kept() {
+    async fn files_of_the_store_are_readable_by_their_user_only() {
         let home = tempfile::tempdir().unwrap();
         let dir = home.path().join("a/confab");
         let store = Store::open(Some(dir.clone())).await.unwrap();

@@ -15,7 +15,6 @@ const LOCK: &str = "sessions.lock";
 /// A signed-in account at one server.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct StoredSession {
-    /// Who.
     pub username: String,
     /// The token, opaque; hexadecimal in the file.
     #[serde(with = "hexadecimal")]
@@ -28,7 +27,7 @@ pub struct StoredSession {
     pub nodes: Vec<String>,
 }
 
-/// All that is in the file.
+/// The content of the file.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Sessions {
     /// The server last logged in to, `host:port`.
@@ -37,12 +36,10 @@ pub struct Sessions {
     cookies: BTreeMap<String, DeviceCookies>,
 }
 
-/// What a login gave, to be kept.
+/// The session and cookie of a login, to be stored.
 #[derive(Clone)]
 pub struct NewSession {
-    /// The session.
     pub session: StoredSession,
-    /// The account's address.
     pub email: String,
     /// The device cookie; empty: none.
     pub cookie: Zeroizing<Vec<u8>>,
@@ -94,7 +91,7 @@ impl Sessions {
         self.by_server.get(server)
     }
 
-    /// The device cookie of the account at `server` that has this name or address, as somebody typed it.
+    /// The device cookie of the account at `server` with this name or address, as typed.
     pub fn cookie(&self, server: &str, name: &str) -> Option<&[u8]> {
         self.cookies.get(server)?.find(name)
     }
@@ -113,7 +110,7 @@ impl LockedSessions<'_> {
         self.save().await
     }
 
-    /// Keeps what a login gave, and makes its server the default.
+    /// Stores the session and cookie of a login, and makes its server the default.
     pub async fn begin(&mut self, server: &str, new: NewSession) -> Result<(), StoreError> {
         if !new.cookie.is_empty() {
             let cookies = self.sessions.cookies.entry(server.to_owned()).or_default();
@@ -122,7 +119,7 @@ impl LockedSessions<'_> {
         self.put(server, new.session).await
     }
 
-    /// Keeps which other nodes the server has.
+    /// Stores the other nodes of the server.
     pub async fn remember_nodes(
         &mut self,
         server: &str,

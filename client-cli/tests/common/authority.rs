@@ -13,12 +13,11 @@ pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
 }
 
-/// What a server shows.
+/// The certificates of a server.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// To whoever asks for the cluster's name.
+    /// To a client that asks for the cluster's name.
     pub cluster: Arc<CertifiedKey>,
-    /// To everybody else.
     pub others: Arc<CertifiedKey>,
     /// The cluster's authority, as the welcome names it.
     pub authority: Fingerprint,

@@ -49,7 +49,7 @@ impl Client {
         self.home.path()
     }
 
-    /// What is remembered of servers; empty when there is nothing.
+    /// The file of known servers; empty when there is none.
     pub fn known_servers(&self) -> String {
         std::fs::read_to_string(self.known_servers_file()).unwrap_or_default()
     }

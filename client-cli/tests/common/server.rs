@@ -136,7 +136,7 @@ impl FakeServer {
     }
 }
 
-/// What a server with the account `ann` says.
+/// The answers of a server with the account `ann`.
 pub fn kindly(request: &request::Kind) -> response::Kind {
     let account = wire::Account {
         id: vec![7; 16].into(),

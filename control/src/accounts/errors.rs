@@ -1,4 +1,4 @@
-//! Errors of operations on accounts and sessions. [`crate::refusals`] has the sentences for clients.
+//! Errors of operations on accounts and sessions. `refusals` has the sentences for clients.
 
 use std::time::Duration;
 

@@ -6,11 +6,12 @@ use std::time::Instant;
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use confab_protocol::control::Password;
+use confab_telemetry::Histogram;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::domain::{HashCost, PasswordHash};
 use crate::metrics::connections::{Limit, Refusals};
-use crate::metrics::timed::Histogram;
+use crate::metrics::timed;
 use crate::random;
 
 /// Length of a hash in bytes.
@@ -67,7 +68,7 @@ impl Hasher {
             unauthenticated: Arc::new(Semaphore::new(parallel + queue - queue / 4)),
             running: Arc::new(Semaphore::new(parallel)),
             memory: Arc::default(),
-            waited: Arc::default(),
+            waited: Arc::new(timed::histogram()),
             refusals,
             capacity: (parallel + queue, parallel),
         }
@@ -129,7 +130,7 @@ impl Hasher {
         let began = Instant::now();
         let running = self.running.clone().acquire_owned().await;
         let running = running.map_err(|_| HashError::Failed)?;
-        self.waited.observe(began.elapsed());
+        self.waited.record_duration(began.elapsed(), 1);
         let pool = self.memory.clone();
         let result = tokio::task::spawn_blocking(move || {
             // Held by the thread, because the work continues after the client has disconnected.

@@ -29,14 +29,6 @@ pub(super) async fn dispatch(client: &Client, request: request::Kind) -> Answer 
     };
     let requests = &client.services.metrics.requests;
     requests.observe(kind, result, began.elapsed());
-    if let Err(refusal) = &answer
-        && refusal.code == ErrorCode::NoRelay
-    {
-        tracing::warn!(
-            client = client.entry.id,
-            "a join failed: no relay is linked, or all relays are full"
-        );
-    }
     answer
 }
 

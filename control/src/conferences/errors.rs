@@ -1,4 +1,4 @@
-//! Errors of operations on conferences. [`crate::refusals`] has the sentences for clients.
+//! Errors of operations on conferences. `refusals` has the sentences for clients.
 
 use super::rights::Denied;
 use crate::rooms::ChangeError;

@@ -1,15 +1,27 @@
 //! How often something was done, with what result, and how long it took.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use confab_telemetry::Page;
+use confab_telemetry::{Histogram, Page};
 
-/// Upper ends of the buckets, in seconds; one more has the rest.
-const ENDS: [f64; 14] = [
-    0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+/// Upper bounds of the buckets, in nanoseconds: 0.5 ms to 10 s.
+const BOUNDS: [u64; 14] = [
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    25_000_000,
+    50_000_000,
+    100_000_000,
+    250_000_000,
+    500_000_000,
+    1_000_000_000,
+    2_500_000_000,
+    5_000_000_000,
+    10_000_000_000,
 ];
 
 /// What the protocol's names of refusals begin with, which figures leave out.
@@ -17,7 +29,7 @@ const CODE_PREFIX: &str = "ERROR_CODE_";
 
 /// Histograms of time, one for each name and result that there was.
 #[derive(Default)]
-pub struct Timed(RwLock<BTreeMap<(&'static str, &'static str), Arc<Histogram>>>);
+pub struct Timed(RwLock<BTreeMap<(&'static str, &'static str), Histogram>>);
 
 impl Timed {
     /// Something of that name took so long and came to that result.
@@ -25,11 +37,13 @@ impl Timed {
         let key = (name, result);
         let read = self.0.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(histogram) = read.get(&key) {
-            return histogram.observe(took);
+            return histogram.record_duration(took, 1);
         }
         drop(read);
         let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        all.entry(key).or_default().observe(took);
+        all.entry(key)
+            .or_insert_with(histogram)
+            .record_duration(took, 1);
     }
 
     /// Writes all of them, with `label` for the name.
@@ -39,45 +53,14 @@ impl Timed {
         for ((name, result), histogram) in all.iter() {
             let result = result.trim_start_matches(CODE_PREFIX).to_ascii_lowercase();
             let labels = format!("{label}=\"{name}\",result=\"{result}\"");
-            histogram.lines(page, metric, &labels);
+            page.histogram(metric, &labels, [histogram]);
         }
     }
 }
 
-/// A histogram of time.
-#[derive(Default)]
-pub struct Histogram {
-    counts: [AtomicU64; ENDS.len() + 1],
-    nanoseconds: AtomicU64,
-}
-
-impl Histogram {
-    /// Something took so long.
-    pub fn observe(&self, took: Duration) {
-        let seconds = took.as_secs_f64();
-        let bucket = ENDS.partition_point(|end| *end < seconds);
-        if let Some(count) = self.counts.get(bucket) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-        let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
-    }
-
-    /// Writes it as a metric of its own.
-    pub fn write(&self, page: &mut Page, metric: &str, help: &str) {
-        page.head(metric, "histogram", help);
-        self.lines(page, metric, "");
-    }
-
-    fn lines(&self, page: &mut Page, metric: &str, labels: &str) {
-        let ends = ENDS.iter().copied().map(Some).chain([None]);
-        let counts = self
-            .counts
-            .iter()
-            .map(|count| count.load(Ordering::Relaxed));
-        let seconds = self.nanoseconds.load(Ordering::Relaxed) as f64 / 1e9;
-        page.buckets(metric, labels, ends.zip(counts), seconds);
-    }
+/// A histogram of times, with the buckets of all times that control measures.
+pub fn histogram() -> Histogram {
+    Histogram::of_durations(&BOUNDS)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Errors of the store.
+//! The refusals that clients get for errors of the store.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use confab_protocol::control::{ErrorCode, Refusal};
 
 use crate::store::{Name, StoreError};
 
-/// Typical time in which a queue empties.
+/// Time for a queue to become empty.
 const BUSY_RETRY: Duration = Duration::from_millis(500);
-/// Typical time of the conflicting write.
+/// Time for a concurrent write to end.
 const CONFLICT_RETRY: Duration = Duration::from_millis(50);
 
 impl From<StoreError> for Refusal {

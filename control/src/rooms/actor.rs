@@ -1,4 +1,4 @@
-//! The task that owns one room: takes it for this node, feeds its state and carries out what follows.
+//! The task that owns one room: takes the room for this node, feeds its state with inputs and carries its effects out.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -28,9 +28,9 @@ use crate::inbox::{Inbox, InboxReader};
 use crate::random::{self, jittered};
 use crate::store::{HomeRecord, StoreError, ended_of};
 
-/// How long the store is asked whose the room is, when this node may have been taken for dead.
+/// Time for the store to answer a lookup of the room's home.
 const LOOK_DEADLINE: Duration = Duration::from_millis(500);
-/// A store that did not say whose session has ended is asked again after this time.
+/// A lookup of ended sessions that the store did not answer is repeated after this time.
 const ENDED_RETRY: Duration = Duration::from_secs(30);
 
 pub(super) struct Actor {
@@ -44,16 +44,16 @@ pub(super) struct Actor {
     /// The sending end of `relay_events`.
     pub(super) to_relay_events: Inbox<RelayEvent>,
     pub(super) live: Arc<AtomicU32>,
-    /// The last to be dropped: what the room counts is counted no more by then.
+    /// Dropped last: the room's counts are given back by then.
     pub(super) _guard: PanicGuard,
 }
 
 impl Actor {
     pub(super) async fn run(mut self) {
-        // Before the look: what happens after it is noticed.
+        // Before the lookup of the home: a lease that lapses after it is noticed.
         let epoch = self.shared.nodes.lease_epoch(Instant::now());
         let store = self.shared.store.as_ref();
-        // First: a home that is taken once is a row for ever.
+        // First: the home of a conference that does not exist would stay in the store for ever.
         match store.conference(self.conference).await {
             Ok(Some(_)) => {}
             Ok(None) => return self.turn_away(&NoRoom::NoConference),
@@ -69,17 +69,17 @@ impl Actor {
             roll_call::call(&self.shared, self.conference, &home, &self.to_relay_events).await;
         let roll = match found {
             Ok(Roll::Fenced) => match home::look(store, self.conference, &home).await {
-                // Not by an owner that the store knows of: what the relay has is none of this room's.
+                // The store knows no later owner: the relay's fence is not of this room.
                 Recorded::Done(_) => Roll::Nobody,
                 _ => return self.turn_away(&NoRoom::Again),
             },
             Ok(roll) => roll,
-            // The home stays this node's: it is taken anew when it is asked for again.
+            // The home stays with this node, which takes the room again with the next request.
             Err(error) => return self.turn_away(&NoRoom::Store(error)),
         };
         let mut numbers = Numbers::default();
         if let (Roll::There(..), Some(place)) = (&roll, &home.place) {
-            // Where it is stays written down as it is.
+            // The home already names this placement.
             numbers.placement = place.placement;
         }
         let mut state = self.fresh_state(home, epoch, numbers);
@@ -99,7 +99,7 @@ impl Actor {
             tickets: Tickets::default(),
             clients: Clients::default(),
             unclaimed: Vec::new(),
-            somebody_went: false,
+            clients_left: false,
             place: None,
         };
         self.carry_out_all(&mut open);
@@ -136,7 +136,7 @@ impl Actor {
             }
             if open.state.is_over() {
                 let home = open.state.home().clone();
-                // Where an earlier owner had it stays written down until somebody has been there.
+                // The relay of an earlier owner stays in the home until this node has asked it.
                 let was_placed = open.state.fence().placement > 0;
                 if !open.state.has_unreached()
                     && self
@@ -147,13 +147,13 @@ impl Actor {
                     if let Recorded::Unknown(error) =
                         home::let_go(store, self.conference, home, was_placed).await
                     {
-                        // Then it stays this node's, until somebody asks for it or the node ends.
+                        // The home stays with this node, until a request comes for the room or the node ends.
                         tracing::debug!(conference = %self.conference, %error, "a room was not let go");
                     }
                     return;
                 }
-                // Somebody came at the last moment, and comes to a new room; so does everybody else who comes while it is
-                // remembered that somebody may be out of reach.
+                // A request came at the last moment: a new room takes it. It also remembers participants that may be at unreachable
+                // relays.
                 let mut next = self.fresh_state(home, None, open.state.numbers());
                 next.follow(&mut open.state);
                 open.state = next;
@@ -176,7 +176,7 @@ impl Actor {
         }
     }
 
-    /// Finds out whose session has ended without this node's hearing of it. Does not wait for that.
+    /// Starts a lookup of sessions that have ended without a notice to this node.
     fn look_for_ended_sessions(&self, open: &OpenRoom) {
         let sessions = open.state.sessions();
         if sessions.is_empty() {
@@ -184,7 +184,7 @@ impl Actor {
         }
         let (shared, inbox) = (self.shared.clone(), self.to_inbox.clone());
         tokio::spawn(async move {
-            // A task of its own, so that it is asked again after a panic, too.
+            // A task of its own, so that the lookup is repeated after a panic, too.
             let looking =
                 tokio::spawn(async move { ended_of(&shared.store, &shared.clock, sessions).await });
             match looking.await {
@@ -274,8 +274,8 @@ impl Actor {
             let unclaimed = Input::Unclaimed(join_id);
             open.state.handle(Instant::now(), unclaimed, &mut world);
         }
-        // Only now: whoever went is told of it by one of the effects.
-        if std::mem::take(&mut open.somebody_went) && open.state.is_owned() {
+        // Only now: one of the effects tells the clients that leave.
+        if std::mem::take(&mut open.clients_left) && open.state.is_owned() {
             let state = &open.state;
             open.clients.retain(|client| state.knows(client));
         }
@@ -343,8 +343,8 @@ impl Actor {
                 relays.command(&relay, conference, room, (fence, boot), action);
             }
             Effect::AnswerJoin { ticket, answer } => {
-                // Whoever is refused has no more to hear from this room.
-                open.somebody_went |= answer.is_err();
+                // A client that is refused gets no more events of this room.
+                open.clients_left |= answer.is_err();
                 // A client that is gone does not know of its participant.
                 if let Some(joined) = open.tickets.answer_join(ticket, answer) {
                     open.unclaimed.extend(joined.made());
@@ -359,7 +359,7 @@ impl Actor {
             Effect::Present(account) => shared.present(account, conference),
             Effect::Absent(account) => {
                 shared.absent(account, conference);
-                open.somebody_went = true;
+                open.clients_left = true;
             }
         }
     }
@@ -377,7 +377,7 @@ impl Actor {
         open.place = relay;
     }
 
-    /// Has something answered to the inbox when it is done; by `failed` when it panics.
+    /// Runs `work` in a task and puts its result into the inbox; `failed` if it panics.
     fn later(&self, failed: Input, work: impl Future<Output = Input> + Send + 'static) {
         let pending = PendingAnswer {
             inbox: self.to_inbox.clone(),
@@ -387,7 +387,7 @@ impl Actor {
     }
 }
 
-/// An answer that a room waits for, sent when this is dropped.
+/// An input that a room waits for. It is sent when this is dropped.
 struct PendingAnswer {
     inbox: Inbox<Input>,
     answer: Option<Input>,
@@ -407,19 +407,19 @@ impl Drop for PendingAnswer {
     }
 }
 
-/// The result of a look at the home, or of a write to it, whose task panicked.
+/// The result of a lookup or a write of the home whose task panicked.
 fn panicked() -> Recorded {
     Recorded::Unknown(StoreError::Unavailable("its task panicked".to_owned()))
 }
 
-/// What changes while the actor runs.
+/// The state of the actor.
 struct OpenRoom {
     state: Room,
     tickets: Tickets,
     clients: Clients,
-    /// Joins that were answered to nobody.
+    /// Answered joins whose clients are gone.
     unclaimed: Vec<JoinId>,
-    somebody_went: bool,
+    clients_left: bool,
     place: Option<LinkedRelay>,
 }
 

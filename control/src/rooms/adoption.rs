@@ -1,4 +1,4 @@
-//! Who is in a room already that this node takes over: what its relay has goes on as it is.
+//! The participants of a room that this node takes over. Their media sessions go on unchanged.
 
 use confab_protocol::control::{AccountId, Participant, RoomSecret};
 use confab_protocol::media::ConnectionId;
@@ -7,37 +7,37 @@ use super::note::ResumeHash;
 use crate::cluster::LinkedRelay;
 use crate::store::SessionId;
 
-/// A room as it was found at its relay.
+/// A room at its relay, found by a roll call.
 pub struct Adopted {
-    /// Where.
+    /// The relay.
     pub relay: LinkedRelay,
-    /// Who is there and may be.
+    /// The participants that may stay.
     pub participants: Vec<Adoptee>,
-    /// Who is there and may not be: their sessions are closed. `None` for a session of which the relay has no good note.
+    /// The senders whose sessions are closed, because they may not be in the room; `None` for a session without a valid note.
     pub strangers: Vec<(u16, Option<AccountId>)>,
-    /// What `participants` have in common; `None` when there is nobody.
+    /// The call parameters of `participants`; `None` without participants.
     pub parameters: Option<CallParameters>,
 }
 
-/// What the participants of a room have in common while they gather.
+/// The secret and the version that all participants of a call share.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CallParameters {
-    /// What their frame keys are derived from.
+    /// The secret from which frame keys are derived.
     pub secret: RoomSecret,
-    /// The version of media datagrams that they speak.
+    /// The version of media datagrams.
     pub media_version: u32,
 }
 
-/// One who is in the room by the word of its relay, and of the store.
+/// A participant whose session the relay has and whose account the store knows.
 pub struct Adoptee {
-    /// As the store knows its account.
+    /// The participant.
     pub participant: Participant,
-    /// Ends with this session.
+    /// The account's session.
     pub session: SessionId,
-    /// Of the secret that only its client has.
+    /// The hash of the client's resume secret.
     pub(super) resume: ResumeHash,
-    /// Its media session.
+    /// The media session.
     pub connection_id: ConnectionId,
-    /// What the relay lets it do.
+    /// Whether the relay forwards the participant's frames.
     pub may_speak: bool,
 }

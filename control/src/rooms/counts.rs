@@ -1,5 +1,5 @@
-//! How many participants the rooms of conferences have, for lists and `conference_info`. This node counts its own rooms; for the
-//! others it looks up the homes, asks each node once, and remembers the answers for 5 s.
+//! The numbers of participants in rooms of all nodes, for lists and `conference_info`. This node counts its own rooms; for the others it looks up
+//! the homes, asks each node once, and remembers the answers for 5 s.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,14 +15,14 @@ use crate::cluster::nodes::{NodeRequest, NodeResponse, Nodes};
 use crate::store::batch::join_all;
 use crate::store::{NodeRecord, Store};
 
-/// How old a count of another node may be.
+/// Age up to which a count of another node is used.
 const GOOD_FOR: Duration = Duration::from_secs(5);
-/// Time for the store to name the homes, and for the nodes to answer. A count that is not known by then is shown as 0.
+/// Time for the store and the nodes to answer. A count that is not known by then is shown as 0.
 const DEADLINE: Duration = Duration::from_millis(500);
-/// Counts that are remembered, at most.
+/// Most counts that are remembered.
 const MAX_REMEMBERED: usize = 65_536;
 
-/// Counts of participants, in rooms of all nodes.
+/// The numbers of participants in rooms of all nodes.
 pub struct LiveCounts {
     rooms: Rooms,
     nodes: Nodes,
@@ -47,7 +47,7 @@ impl LiveCounts {
         }
     }
 
-    /// How many are in the room of each conference, wherever it is.
+    /// The number of participants in the room of each conference, whichever node owns it.
     pub async fn of(&self, conferences: &[ConferenceId]) -> Vec<u32> {
         let is_alone = self.nodes.others().is_empty();
         let now = Instant::now();
@@ -81,7 +81,7 @@ impl LiveCounts {
             .collect()
     }
 
-    /// Asks the homes of these conferences. One whose room nobody has, or whose home does not answer, is missing.
+    /// Asks the owners of the rooms. A conference without an owner, or whose owner does not answer, is missing.
     async fn ask(&self, conferences: &[ConferenceId]) -> HashMap<ConferenceId, u32> {
         let deadline = tokio::time::Instant::now() + DEADLINE;
         let looking = join_all(conferences.iter().map(|id| self.home(*id)));
@@ -110,7 +110,7 @@ impl LiveCounts {
         counts
     }
 
-    /// The other node that has the conference's room and is alive.
+    /// The other node that owns the conference's room, if it is alive.
     async fn home(&self, conference: ConferenceId) -> Option<NodeRecord> {
         let home = self.store.home(conference).await.ok().flatten()?;
         let run = home.owner.filter(|run| run != self.nodes.me())?;

@@ -1,4 +1,4 @@
-//! What goes into a room and what comes out of it.
+//! The inputs and the effects of a room.
 
 use bytes::Bytes;
 use confab_protocol::cluster::{Action, BootId, Fence};
@@ -18,28 +18,28 @@ use crate::cluster::{LinkedRelay, RelayEvent};
 use crate::domain::RelayName;
 use crate::store::{ConferenceRecord, HomePlace, HomeRecord, SessionId, Standing};
 
-/// Names a request to the room until it is answered.
+/// The number of a request to the room, until it is answered.
 pub type Ticket = u64;
 
-/// Names a client's QUIC connection while the process runs.
+/// The number of a client's QUIC connection within the process.
 pub type ClientId = u64;
 
-/// Who joins, from where.
+/// An account that joins, and the client from which it joins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Joiner {
-    /// Whose participant it will be.
+    /// The account.
     pub account: AccountId,
-    /// By name.
+    /// The account's name.
     pub username: Username,
-    /// Ends with this session.
+    /// The account's session. The participant leaves when it ends.
     pub session: SessionId,
-    /// Where its events go.
+    /// The connection that gets the participant's events.
     pub client: ClientId,
-    /// Where it is, as far as it is known.
+    /// The region of the client, if it is known.
     pub region: Option<Region>,
     /// Versions of media datagrams that the client speaks.
     pub media: VersionRange,
-    /// What the client understands.
+    /// The features that the client understands.
     pub capabilities: Capabilities,
 }
 
@@ -48,20 +48,20 @@ pub struct Joiner {
 pub struct OwnJoin {
     /// The account by which the client is signed in.
     pub account: AccountId,
-    /// Which join.
+    /// The join.
     pub join_id: JoinId,
-    /// What proves that the client made it.
+    /// The secret that the client got with the join.
     pub secret: ResumeSecret,
 }
 
-/// A join to take up again.
+/// A join to resume.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Resume {
-    /// Which.
+    /// The join.
     pub join_id: JoinId,
-    /// What proves that the client made it.
+    /// The secret that the client got with the join.
     pub secret: ResumeSecret,
-    /// The media session on which the relay answers, as the client says.
+    /// The media session on which the relay answers, according to the client.
     pub live: Option<ConnectionId>,
 }
 
@@ -104,115 +104,115 @@ pub enum Settled {
     WhereReached,
 }
 
-/// What can happen to a room.
+/// An input of a room.
 #[derive(Debug)]
 pub enum Input {
     /// A request.
     Request {
-        /// Names it in its answer.
+        /// The number of the request.
         ticket: Ticket,
-        /// What is asked.
+        /// The request.
         request: RoomRequest,
     },
-    /// The answer to a join came too late for its client: the participant goes out again.
+    /// The client of an answered join is gone: the participant leaves again.
     Unclaimed(JoinId),
-    /// A session was ended: what it brought in goes out.
+    /// An account session has ended: its participants leave.
     SessionEnded(SessionId),
     /// The answer to [`Effect::Admit`].
     Admitted {
-        /// Of this join.
+        /// The join.
         ticket: Ticket,
         /// The conference as it is, and the account's standing in it.
         result: Result<(ConferenceRecord, Standing), JoinError>,
     },
     /// The answer to [`Effect::Change`] or [`Effect::Delete`].
     Stored {
-        /// Of this request.
+        /// The request.
         ticket: Ticket,
-        /// Whether it was.
+        /// The result.
         result: Result<(), ChangeError>,
     },
     /// The answer to [`Effect::RecordPlace`].
     PlaceRecorded(Recorded),
     /// The answer to [`Effect::Look`].
     Looked(Recorded),
-    /// Other nodes may have had the room meanwhile, or have said what this one did not hear.
+    /// Other nodes may have owned the room meanwhile, or notices from them may have been lost: everything is looked up again.
     Woken,
-    /// What a relay does, or has done.
+    /// An event of a relay.
     Relay(RelayEvent),
     /// A client says whether its relay answers on a media session.
     MediaReported {
-        /// Who says it.
+        /// The participant that reports.
         of: OwnJoin,
-        /// Which session.
+        /// The media session.
         connection_id: ConnectionId,
-        /// Whether it does.
+        /// Whether the relay answers.
         alive: bool,
     },
     /// A client says that it cannot open the frames under a leaf.
     FramesReported {
-        /// Who says it.
+        /// The participant that reports.
         of: OwnJoin,
         /// The leaf in the key ids of the frames.
         leaf: u32,
     },
-    /// A relay where the room is not has closed what it had of it.
+    /// A relay has closed a leftover of the room.
     LeftoverClosed(LinkedRelay),
 }
 
-/// What a room wants done.
+/// An effect that the room's actor carries out.
 #[derive(Debug)]
 pub enum Effect {
     /// Look the account's standing up; make it a member when the conference is public.
     Admit {
-        /// For this join.
+        /// The join.
         ticket: Ticket,
-        /// Whose.
+        /// The account that joins.
         account: AccountId,
     },
     /// Store an account's standing if it still is `old`.
     Change {
-        /// For this request.
+        /// The request.
         ticket: Ticket,
-        /// Whose.
+        /// The account whose standing changes.
         account: AccountId,
-        /// What it has to be.
+        /// The standing that the store must have.
         old: Option<Standing>,
-        /// What it becomes.
+        /// The new standing; `None` removes it.
         new: Option<Standing>,
     },
     /// Delete the conference from the store.
     Delete {
-        /// For this request.
+        /// The request.
         ticket: Ticket,
     },
-    /// Write in the room's home where its media will be.
+    /// Write the room's relay into its home.
     RecordPlace {
         /// The home as it was last known.
         home: HomeRecord,
-        /// Where.
+        /// The relay.
         place: HomePlace,
     },
-    /// Look up whose the room is: this node may have been taken for dead. Answered soon, whatever the store does.
+    /// Look up who owns the room: other nodes may have taken this one for dead. Answered within half a second, whatever the store does.
     Look {
         /// The home as it was last known.
         home: HomeRecord,
     },
-    /// Follow this relay's link from now on, and no other.
+    /// Take the events of this relay from now on, and of no other.
     Settle(Option<LinkedRelay>),
-    /// This relay may still have the room, and then has to close it.
+    /// This relay may still have sessions of the room: close them when it can be reached.
     Abandon(LinkedRelay),
-    /// Have a relay do something.
+    /// Send a command to a relay.
     Command {
-        /// Names it in [`RelayEvent::CommandDone`].
+        /// The room's number of the command, for [`RelayEvent::CommandDone`].
         command: u64,
-        /// Which.
+        /// The relay.
         relay: RelayName,
-        /// To this boot of it.
+        /// The boot of the relay for which the command holds.
         boot: BootId,
-        /// In whose name.
+        /// The era and placement of the command.
         fence: Fence,
-        /// What.
+        /// The action.
         action: Action,
     },
     /// Answer a join.
@@ -231,44 +231,44 @@ pub enum Effect {
     },
     /// Answer a request: this node has lost the room, ask again.
     AskAgain(Ticket),
-    /// Tell clients.
+    /// Send an event to clients.
     Tell {
-        /// Whom, each once.
+        /// The clients, each once.
         clients: Vec<ClientId>,
-        /// What.
+        /// The event.
         event: RoomEvent,
     },
-    /// A session came into the room; find the room by it when it ends. Counted: once for each participant.
+    /// A participant or a join of the account is in the room: the end of its session finds the room by that. Counted, once for each.
     Present(AccountId),
-    /// One such went.
+    /// One of them is not in the room any more.
     Absent(AccountId),
 }
 
-/// What a join gives.
+/// The answer to a join.
 #[derive(Debug)]
 pub struct Joined {
     /// The conference as it is.
     pub conference: ConferenceRecord,
-    /// What the joining account may do.
+    /// The role of the joining account.
     pub role: Role,
-    /// Counts the room's changes.
+    /// The room's revision: the number of its changes.
     pub revision: u64,
-    /// Everyone in the room, oneself included.
+    /// All participants, the new one included.
     pub participants: Vec<Participant>,
-    /// Oneself.
+    /// The sender label of the new participant.
     pub sender: u16,
-    /// How to reach the relay; `None` when the session that is there stays.
+    /// The relay's address and keys; `None` if the client keeps its media session.
     pub media: Option<MediaGrant>,
-    /// What frame keys are derived from.
+    /// The secret from which frame keys are derived.
     pub secret: RoomSecret,
     /// The room's version of media datagrams.
     pub media_version: u32,
-    /// For taking the join up again; `None` where it was taken up.
+    /// The secret with which the client can resume the join; `None` if this was a resume.
     pub resume_secret: Option<ResumeSecret>,
 }
 
 impl Joined {
-    /// The join, if it was made and not taken up again.
+    /// The join, if it is new and not resumed.
     pub(super) fn made(&self) -> Option<JoinId> {
         self.resume_secret.as_ref()?;
         let mut participants = self.participants.iter();
@@ -277,33 +277,33 @@ impl Joined {
     }
 }
 
-/// Something that clients in the room are told.
+/// An event of the room for its clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoomEvent {
-    /// Which room.
+    /// The conference.
     pub conference: ConferenceId,
     /// The room's revision after it.
     pub revision: u64,
-    /// What.
+    /// The event.
     pub kind: EventKind,
 }
 
-/// What clients in the room are told.
+/// The kinds of events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventKind {
-    /// Somebody came.
+    /// A participant joined.
     Joined(Participant),
-    /// Somebody went.
+    /// A participant left.
     Left(u16, LeaveReason),
-    /// Somebody's role or mute changed.
+    /// A participant's role, mute or capabilities changed.
     Changed(Participant),
-    /// The client's own participation is over.
+    /// The client's own participant was removed.
     Removed(JoinId, LeaveReason),
-    /// The client's own media goes elsewhere.
+    /// The client's own media session moves to another relay.
     MediaMoved(JoinId, MediaGrant),
-    /// Whether the relay answers on this media session of the client is asked.
+    /// The client is asked whether its relay answers on this media session.
     ProbeMedia(JoinId, ConnectionId),
-    /// So many accounts cannot open the sender's frames.
+    /// This number of accounts cannot decrypt the sender's frames.
     FramesUnreadable(u16, u32),
 }
 

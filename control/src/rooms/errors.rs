@@ -1,4 +1,4 @@
-//! Why a room refuses a request. The sentences that clients read are in [`crate::refusals`].
+//! Why a room refuses a request. The sentences that clients read are in `refusals`.
 
 use confab_protocol::control::Refusal;
 use confab_protocol::version::VersionRange;

@@ -1,4 +1,4 @@
-//! Who owns a room: reads the conference's home, takes it, says where the media is, and lets it go.
+//! The home of a conference in the store, which says who owns its room and at which relay it is: reads, takes, writes and releases it.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::cluster::nodes::members::Liveness;
 use crate::random::jittered;
 use crate::store::{HomePlace, HomeRecord, NodeRecord, Store, StoreError};
 
-/// How often a home is read again because it was changed between reading and writing.
+/// Most attempts to take a home that changes between reading and writing.
 const ROUNDS: u32 = 8;
 /// The longest pause before that.
 const PAUSE: Duration = Duration::from_millis(40);
@@ -17,15 +17,15 @@ const PAUSE: Duration = Duration::from_millis(40);
 /// Who owns a room.
 #[derive(Debug)]
 pub(super) enum Owner {
-    /// This node, from now on or still.
+    /// This node.
     Us(HomeRecord),
-    /// Another node, which lives.
+    /// Another node, which is alive.
     Other(NodeRecord),
-    /// Another node, of which nobody knows whether it lives.
+    /// Another node, which may be dead.
     Doubted,
 }
 
-/// Takes the room for this node unless another one that lives has it. Its era is one that nobody had before.
+/// Makes this node the owner of the room, in a new era, unless the owner is another node that is alive.
 pub(super) async fn take(
     store: &dyn Store,
     nodes: &Nodes,
@@ -65,18 +65,18 @@ pub(super) async fn take(
     Err(StoreError::Conflict)
 }
 
-/// How it went to write a home that this node has.
+/// The result of a write or a lookup of a home.
 #[derive(Debug)]
 pub enum Recorded {
-    /// It is so.
+    /// This node owns the room, and this is the home.
     Done(HomeRecord),
-    /// Another node has the room.
+    /// Another node owns the room.
     Superseded,
-    /// The store does not say.
+    /// The store does not answer.
     Unknown(StoreError),
 }
 
-/// Writes where the media of this node's room is.
+/// Writes the room's relay into its home.
 pub(super) async fn record_place(
     store: &dyn Store,
     conference: ConferenceId,
@@ -90,8 +90,8 @@ pub(super) async fn record_place(
     change(store, conference, home, placed).await
 }
 
-/// Lets this node's room go, so that whoever is asked for it first may have it. Where the media is is struck out if it
-/// `was_placed` by this node, which has closed it then.
+/// Releases the room, so that the next node that is asked takes it. Removes the relay from the home if this node placed the room
+/// (`was_placed`) and so has closed it.
 pub(super) async fn let_go(
     store: &dyn Store,
     conference: ConferenceId,
@@ -106,7 +106,7 @@ pub(super) async fn let_go(
     change(store, conference, home, without).await
 }
 
-/// Whether the room still is this node's, as the store knows it.
+/// Reads the home: whether this node still owns the room.
 pub(super) async fn look(
     store: &dyn Store,
     conference: ConferenceId,

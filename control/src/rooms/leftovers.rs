@@ -1,4 +1,4 @@
-//! Closes what is left over at relays of rooms that nobody here knows; see [`crate::cluster::leftovers`].
+//! Closes leftover rooms at relays; see [`crate::cluster::leftovers`].
 
 use std::time::{Duration, Instant};
 
@@ -13,22 +13,22 @@ use super::registry::Rooms;
 use super::relay_request;
 use crate::cluster::LinkedRelay;
 
-/// How often leftovers are looked for.
+/// Time between two searches for leftovers that are due.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
-/// The longest pause before it is tried again to close what could not be closed.
+/// The longest pause after a leftover could not be closed.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 /// Leftovers that are closed at the same time.
 const CLOSED_AT_ONCE: usize = 16;
 
 impl Rooms {
-    /// Sees to it that what is left over of the conference is gone, now and whenever a relay comes back with it. False when a
-    /// relay has not closed it for so long that nobody is to wait for it.
+    /// Closes the leftovers of the conference, now and whenever a relay links with one. False if a relay has not closed its leftover for so
+    /// long that a request does not wait for it any more.
     pub(super) async fn close_leftovers(
         &self,
         conference: ConferenceId,
     ) -> Result<bool, LeftoverError> {
         let relays = &self.shared.relays;
-        // First the note: a relay that links right after the look has its leftovers closed by the sweep.
+        // First the note: the sweep closes the leftovers of a relay that links right after the search.
         relays.note_moderated(conference);
         let mut are_closed = true;
         for (relay, since) in relays.leftovers_of(conference) {
@@ -71,7 +71,7 @@ impl Rooms {
         }
     }
 
-    /// Closes it under an era of this node's own, unless another node has the room: then it is that one's matter.
+    /// Closes a leftover under an era of this node, unless another node owns the room: that one closes it.
     async fn close_leftover(
         &self,
         relay: &LinkedRelay,
@@ -92,8 +92,8 @@ impl Rooms {
         Ok(())
     }
 
-    /// Closes what a relay has of a conference that is not there any more, above every era that an owner had. A conference that never
-    /// had an owner is one of which no relay has anything, whatever it says.
+    /// Closes the leftover of a deleted conference, under an era above that of every owner. A conference that never had an owner has no
+    /// sessions at any relay.
     async fn close_deleted(
         &self,
         relay: &LinkedRelay,
@@ -110,7 +110,7 @@ impl Rooms {
     }
 }
 
-/// Why the next of them that ends did not close its room.
+/// The error of the next task that ends; `None` if it closed its leftover.
 async fn next_failure(closing: &mut JoinSet<Result<(), LeftoverError>>) -> Option<LeftoverError> {
     closing.join_next().await?.ok()?.err()
 }

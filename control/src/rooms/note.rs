@@ -1,4 +1,4 @@
-//! What a room has its relay keep with each media session, for the node that takes the room over.
+//! Notes: sealed data that a relay keeps with each media session for the node that takes the room over.
 //!
 //! A note is sealed: the relay can neither read nor make one, and a note opens only for the conference, the sender label and
 //! the run of the relay (boot id) for which it was made. `version (1) · key id (1) · nonce (12) · ciphertext · tag (16)`,
@@ -15,29 +15,29 @@ use zeroize::Zeroizing;
 use super::world::World;
 use crate::store::SessionId;
 
-/// The layout that this code writes and reads.
+/// The version of the layout.
 const VERSION: u8 = 1;
 
 const SALT: &[u8] = b"confab session notes v1";
 const KEY_LEN: usize = 32;
 
-/// Bytes of what is sealed: see [`Note::to_bytes`].
+/// Length of the plaintext in bytes; see [`Note::to_bytes`].
 const PLAINTEXT_LEN: usize = 4 * 16 + RoomSecret::LEN + 8 + 4;
 
-/// Whose a media session is, and what its room needs to go on with it.
+/// The account and the keys of a media session.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Note {
-    /// Whose participant it is.
+    /// The participant's account.
     pub(super) account: AccountId,
-    /// Ends with this session.
+    /// The account's session.
     pub(super) session: SessionId,
-    /// Which join.
+    /// The participant's join.
     pub(super) join_id: JoinId,
-    /// Proves that a client is the one that made the join.
+    /// The hash of the client's resume secret.
     pub(super) resume: ResumeHash,
-    /// What the room's frame keys are derived from.
+    /// The secret from which the room's frame keys are derived.
     pub(super) secret: RoomSecret,
-    /// Its leaf in the newest generation.
+    /// The participant's leaf in the newest generation.
     pub(super) leaf: GenerationLeaf,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct ResumeHash([u8; 16]);
 #[derive(Clone)]
 pub struct NoteKeys {
     key: hkdf::Prk,
-    /// Tells a note under another cluster key from one that was forged.
+    /// Names the cluster's key, so that a note under another one is not taken for forged.
     id: u8,
 }
 
@@ -60,13 +60,13 @@ pub struct NoteSealer {
     conference: ConferenceId,
 }
 
-/// Why a note is not taken.
+/// Why a note does not open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadNote {
-    /// Of another layout, or under another cluster's key.
+    /// It has another layout, or is sealed under another cluster's key.
     #[error("the note is of another version or of another cluster key")]
     Unknown,
-    /// Not one that this cluster made for this session.
+    /// This cluster did not make it for this session.
     #[error("the note was not made for this session")]
     Forged,
 }
@@ -81,7 +81,7 @@ impl From<&ResumeSecret> for ResumeHash {
 }
 
 impl NoteKeys {
-    /// Takes the cluster's key.
+    /// The keys that are derived from the cluster's key.
     pub fn new(key: &[u8; 32]) -> Self {
         let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, SALT).extract(key);
         let mut id = [0];
@@ -92,7 +92,7 @@ impl NoteKeys {
         }
     }
 
-    /// The notes of one conference.
+    /// The sealer of one conference.
     pub fn of(&self, conference: ConferenceId) -> NoteSealer {
         NoteSealer {
             keys: self.clone(),
@@ -102,7 +102,7 @@ impl NoteKeys {
 }
 
 impl NoteSealer {
-    /// A note for a session of `sender` at that run of a relay.
+    /// Seals a note for the session of `sender` at this boot of a relay.
     pub(super) fn seal(
         &self,
         boot: BootId,
@@ -125,7 +125,7 @@ impl NoteSealer {
         SessionNote::new(&bytes).expect("a note has less than 256 bytes")
     }
 
-    /// Opens the note of a session at that run of a relay. What the relay says of the session's leaf has to agree with it.
+    /// Opens the note of a session at this boot of a relay. Fails if the relay claims another leaf than the note has.
     pub(super) fn open(&self, boot: BootId, state: &MediaState) -> Result<Note, BadNote> {
         let head = self.head();
         let sealed = state.note.as_bytes();
@@ -154,7 +154,7 @@ impl NoteSealer {
         [VERSION, self.keys.id]
     }
 
-    /// What a note holds for, besides what its key is derived from.
+    /// The associated data of a note.
     fn bound_to(&self, head: [u8; 2], sender: u16) -> [u8; 4] {
         let [high, low] = sender.to_be_bytes();
         [head[0], head[1], high, low]

@@ -1,4 +1,4 @@
-//! How often reports that a relay does not answer make the others be asked: a member of bad will may send as many as it likes.
+//! Limits the reports of silent relays: each starts a probe of all participants, and a hostile member may send any number.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -12,12 +12,12 @@ const OF_ACCOUNT: Rate = Rate {
     burst: 2.0,
     per_second: 0.1,
 };
-/// Reports of all.
+/// The rate of reports of all accounts in a room.
 const OF_ROOM: Rate = Rate {
     burst: 4.0,
     per_second: 0.2,
 };
-/// Accounts whose reports are counted at most; others are not heard meanwhile.
+/// Most accounts whose reports are counted; reports of further accounts are ignored.
 const MAX_ACCOUNTS: usize = 4096;
 
 /// What is left of both, for one room.
@@ -28,7 +28,7 @@ pub(super) struct ProbeLimits {
 }
 
 impl ProbeLimits {
-    /// Whether a report of the account makes the others be asked now.
+    /// Whether a report of the account starts a probe now.
     pub(super) fn take(&mut self, now: Instant, account: AccountId) -> bool {
         if self.accounts.len() >= MAX_ACCOUNTS {
             self.accounts.retain(|_, bucket| !bucket.is_full(now));

@@ -24,27 +24,27 @@ use crate::inbox::{Inbox, inbox};
 use crate::random::jittered;
 use crate::store::{NodeRecord, SessionId, Standing, Store};
 
-/// Requests that wait for a room at most: a few seconds' work.
+/// Most requests that wait for a room: a few seconds of work.
 const MAILBOX: usize = 2048;
-/// A join is answered within this time, whatever the store, relays and other nodes do: longer than it takes to be sure that a
-/// node is dead, shorter than clients wait.
+/// A join is answered within this time, whatever the store, relays and other nodes do. Longer than a node takes to be declared dead,
+/// shorter than clients wait.
 const JOIN_DEADLINE: Duration = Duration::from_secs(6);
-/// The same for what moderators ask, and for leaving. Another node that is asked has 6 s of it.
+/// A moderation or a leave is answered within this time. Another node that is asked has 6 s of it.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// The longest pause between two looks who has a room.
+/// The longest pause between two searches for the owner of a room.
 const PAUSE: Duration = Duration::from_millis(250);
-/// The pause after the first look at most; it doubles with each.
+/// The longest pause after the first search; it doubles with each.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// Rooms that are woken at the same time, and the pause before the next ones.
 const WOKEN_AT_ONCE: usize = 50;
 const WAKE_PAUSE: Duration = Duration::from_millis(100);
 
-/// What a join comes to.
+/// The result of a join.
 #[derive(Debug)]
 pub enum Join {
-    /// In the room.
+    /// The client is in the room.
     Here(Box<Joined>),
-    /// This node has the room: join there.
+    /// Another node owns the room: join there.
     Elsewhere(NodeRecord),
 }
 
@@ -55,7 +55,7 @@ pub struct Rooms {
 }
 
 impl Rooms {
-    /// No room yet. This node takes rooms as one of `nodes`.
+    /// No rooms. This node owns rooms as one of `nodes`.
     pub fn new(
         store: Arc<dyn Store>,
         relays: Relays,
@@ -79,8 +79,7 @@ impl Rooms {
         }
     }
 
-    /// Brings somebody into the room, or takes a join up again. Its events go to `events` from the moment that the answer
-    /// describes. Or says which node has the room.
+    /// Joins a room or resumes a join, if this node owns the room. The events of the room after the answer go to `events`.
     pub async fn join(
         &self,
         conference: ConferenceId,
@@ -107,7 +106,7 @@ impl Rooms {
         within(JOIN_DEADLINE, joining).await
     }
 
-    /// Takes a participant out at its account's own wish.
+    /// A participant leaves by its own request.
     pub async fn leave(
         &self,
         conference: ConferenceId,
@@ -115,7 +114,7 @@ impl Rooms {
         client: ClientId,
         join_id: JoinId,
     ) -> Result<(), ChangeError> {
-        // Who joined is where the room is, and a room that is not here is not begun for one who leaves.
+        // The client of a participant is at the node that owns the room: a room that is not here has no such participant.
         if !lock(&self.shared.rooms).contains_key(&conference) {
             return Err(ChangeError::ParticipantGone);
         }
@@ -131,7 +130,7 @@ impl Rooms {
         }
     }
 
-    /// Takes in whether a client's relay answers. What is said of a room that is not here says nothing.
+    /// A client reports whether its relay answers. Ignored for rooms that this node does not own.
     pub fn media_reported(
         &self,
         conference: ConferenceId,
@@ -149,20 +148,20 @@ impl Rooms {
         );
     }
 
-    /// Takes in that a client cannot open the frames under a leaf. What is said of a room that is not here says nothing.
+    /// A client reports that it cannot decrypt the frames under a leaf. Ignored for rooms that this node does not own.
     pub fn frames_reported(&self, conference: ConferenceId, of: OwnJoin, leaf: u32) {
         self.tell(conference, Input::FramesReported { of, leaf });
     }
 
-    /// Puts something into the inbox of a room that is here.
+    /// Puts a report into the inbox of a room that this node owns.
     fn tell(&self, conference: ConferenceId, input: Input) {
         if let Some(room) = lock(&self.shared.rooms).get(&conference) {
-            // A room that is this far behind does without what its clients report.
+            // A room that is this far behind drops reports of clients.
             let _ = room.inbox.offer(input);
         }
     }
 
-    /// Takes all participants of an account out.
+    /// Removes all participants of an account.
     pub async fn kick(
         &self,
         conference: ConferenceId,
@@ -188,7 +187,7 @@ impl Rooms {
         self.moderate(conference, Moderation::Delete).await
     }
 
-    /// Has the node that has the room do it, whichever that is.
+    /// Asks the owner of the room, whichever node that is.
     async fn moderate(
         &self,
         conference: ConferenceId,
@@ -280,8 +279,8 @@ impl Rooms {
         }
     }
 
-    /// Others may have taken this node for dead, or have ended sessions without its hearing of it: every room looks, some after
-    /// the others, for the store has to answer them all.
+    /// Other nodes may have taken this one for dead, or have ended sessions without a notice to it: every room looks that up in the store,
+    /// some after the others to spread the load.
     pub async fn wake(&self) {
         let inboxes: Vec<Inbox<Input>> = {
             let rooms = lock(&self.shared.rooms);
@@ -295,7 +294,7 @@ impl Rooms {
         }
     }
 
-    /// Takes out what the session brought in.
+    /// An account session has ended: its participants leave.
     pub fn session_ended(&self, account: AccountId, session: SessionId) {
         let conferences: Vec<ConferenceId> = {
             let presence = lock(&self.shared.presence);
@@ -311,7 +310,7 @@ impl Rooms {
         }
     }
 
-    /// How many are in the conference's room.
+    /// The number of participants in the conference's room.
     pub fn live(&self, conference: ConferenceId) -> u32 {
         let rooms = lock(&self.shared.rooms);
         rooms
@@ -319,12 +318,12 @@ impl Rooms {
             .map_or(0, |room| room.live.load(Ordering::Relaxed))
     }
 
-    /// How many rooms there are.
+    /// The number of rooms.
     pub fn count(&self) -> usize {
         lock(&self.shared.rooms).len()
     }
 
-    /// How many participants there are in all of them.
+    /// The number of participants in all rooms.
     pub fn participants(&self) -> u32 {
         let rooms = lock(&self.shared.rooms);
         rooms
@@ -377,7 +376,7 @@ impl Rooms {
             Err(_) if self.shared.is_closed.load(Ordering::Relaxed) => {
                 Err(Unavailable::Closing.into())
             }
-            // The room's task panicked: it is taken anew.
+            // The room's task panicked: the next request takes the room again.
             Err(_) => Ok(Outcome::Again),
         }
     }
@@ -428,8 +427,8 @@ async fn within<T, E: From<Unavailable>>(
     done.unwrap_or_else(|_| Err(Unavailable::Unsettled.into()))
 }
 
-/// Backoff between looks who has a room: longer with each, and random, so that those who wait for one node do not ask all at
-/// once.
+/// Pauses between searches for the owner of a room: longer with each, and random, so that requests that wait for one node do not all come
+/// at once.
 struct Backoff(Duration);
 
 impl Default for Backoff {
@@ -445,7 +444,7 @@ impl Backoff {
     }
 }
 
-/// Whether it has been done when what it is about is not there any more.
+/// Whether the moderation is done if its target does not exist.
 fn ends(moderation: &Moderation) -> bool {
     match moderation {
         Moderation::Kick(_) | Moderation::Delete => true,

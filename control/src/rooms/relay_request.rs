@@ -1,4 +1,4 @@
-//! One command to a relay, outside of a live room: its answer is waited for.
+//! One command to a relay outside of a live room, and its result.
 
 use confab_protocol::cluster::{Action, CommandResult, Fence};
 use confab_protocol::control::ConferenceId;
@@ -7,8 +7,7 @@ use super::errors::LeftoverError;
 use crate::cluster::{COMMAND_DEADLINE, LinkedRelay, RelayEvent, Relays, Response};
 use crate::inbox::inbox;
 
-/// Has the relay close the conference's room. One that refuses has seen a newer owner, who closed it before it did anything
-/// else.
+/// Closes the conference's room at the relay. A relay that refuses has seen a later owner, which closes the room itself.
 pub(super) async fn close(
     relays: &Relays,
     relay: &LinkedRelay,

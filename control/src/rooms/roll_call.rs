@@ -1,4 +1,4 @@
-//! Who is in a room already that this node takes over: its relay says it, and the store says whether they may be.
+//! Takes the participants of a room over from its relay: the relay lists its sessions, and the store says which accounts may be there.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,25 +18,24 @@ use crate::store::{HomePlace, HomeRecord, SessionId, Standing, StoreError, look_
 
 /// Accounts that are looked up at the same time.
 const LOOKED_UP_AT_ONCE: usize = 32;
-/// A relay has to have said by then who is in a room.
+/// Time for a relay to list all sessions of a room.
 const LIST_DEADLINE: Duration = Duration::from_secs(4);
 
-/// What came of it.
+/// The result of a roll call.
 pub(super) enum Roll {
-    /// Nobody is there.
+    /// The room has no sessions.
     Nobody,
-    /// There is no way to this relay, or it does not say: participants may be there. It tells what it has of the room when it links.
-    /// With its idle timeout, if it is known.
+    /// The relay is not linked or does not answer: participants may be there. It lists the room when it links. With its idle timeout, if that is
+    /// known.
     OutOfReach(HomePlace, Option<Duration>),
     /// The relay obeys a later owner.
     Fenced,
-    /// These are. The room is found by them until it says itself who is in it.
+    /// The relay has these participants. The guard lets the ends of their sessions find the room until the room is started.
     There(Box<Adopted>, PresenceGuard),
 }
 
-/// Fences whoever had the room before at the relay that the home names, and finds out who is there.
-///
-/// From then on the relay's `events` reach the room.
+/// Fences earlier owners of the room at the relay that the home names, and lists its participants. The relay's events go to `events` from
+/// then on.
 pub(super) async fn call(
     shared: &Arc<Shared>,
     conference: ConferenceId,
@@ -52,19 +51,19 @@ pub(super) async fn call(
         Roll::OutOfReach(place.clone(), idle_timeout)
     };
     let Some(relay) = relays.linked_in_time(&place.relay, place.boot).await else {
-        // Another boot of it has nothing of the room.
+        // Another boot of the relay has no sessions of the room.
         return Ok(match relays.is_linked(&place.relay) {
             true => Roll::Nobody,
             false => out_of_reach(),
         });
     };
-    // First: what ends after the relay has said who is there is to be heard of.
+    // First: a session that ends after it was listed must reach the room.
     relays.settle(&relay, conference, events.clone());
     let mut held = PresenceGuard::new(shared, conference);
     let found = match list(shared, &relay, conference, home.era).await {
         Ok(sessions) if !sessions.is_empty() => {
             let sessions = open_notes(shared, conference, &relay, sessions);
-            // Before they are looked up: a session that ends meanwhile finds the room.
+            // Before the lookup: a session that ends meanwhile must find the room.
             held.hold(&sessions);
             check_sessions(shared, conference, sessions).await
         }
@@ -107,7 +106,7 @@ pub(super) async fn call(
     }
 }
 
-/// Accounts by which the room is found when a session ends, until the room itself says who is in it.
+/// Lets the ends of sessions find a room that is not started yet.
 pub(super) struct PresenceGuard {
     shared: Arc<Shared>,
     conference: ConferenceId,
@@ -139,15 +138,15 @@ impl Drop for PresenceGuard {
     }
 }
 
-/// Why a relay does not say who is there.
+/// Why a relay's sessions are not known.
 enum ListError {
-    /// It does not answer.
+    /// The relay does not answer.
     Silent,
-    /// It obeys a later owner.
+    /// The relay obeys a later owner.
     Fenced,
 }
 
-/// All sessions that the relay has of the room. A relay that does not come to an end, or names a session twice, says nothing.
+/// All sessions of the room at the relay. A relay whose list does not end, or has a session twice, counts as silent.
 async fn list(
     shared: &Shared,
     relay: &LinkedRelay,
@@ -165,7 +164,7 @@ async fn list_pages(
     conference: ConferenceId,
     era: u64,
 ) -> Result<Vec<MediaState>, ListError> {
-    // Those who are in the room, and those who were taken out and whose sessions the relay has not closed yet.
+    // Participants, and removed participants whose sessions the relay has not closed yet.
     let most = shared.limits.max_participants.saturating_mul(2);
     let (mut sessions, mut from) = (Vec::new(), 0);
     let fence = Fence { era, placement: 0 };
@@ -191,14 +190,14 @@ async fn list_pages(
     }
 }
 
-/// Whether these are in the order of their senders, each once, and none before `from`.
+/// Whether the sessions are in the order of their senders, each once, and none before `from`.
 pub(super) fn rises(from: u16, sessions: &[MediaState]) -> bool {
     let is_first = |session: &MediaState| session.sender >= from;
     sessions.first().is_none_or(is_first)
         && sessions.is_sorted_by(|one, next| one.sender < next.sender)
 }
 
-/// Opens the note of each session; `None` where the relay has none that this cluster made for the session.
+/// Opens the note of each session; `None` if this cluster has not made it for the session.
 fn open_notes(
     shared: &Shared,
     conference: ConferenceId,
@@ -216,14 +215,15 @@ fn open_notes(
     sessions.into_iter().map(open).collect()
 }
 
-/// Who is at a relay that was asked.
+/// The sessions of a relay, after a look at the store.
 struct CheckedSessions {
     participants: Vec<Adoptee>,
     strangers: Vec<(u16, Option<AccountId>)>,
     parameters: Option<CallParameters>,
 }
 
-/// Who of them may be there. They are of one parameters, the one that most are of: others could not hear them.
+/// Separates the participants that may be in the room from the others. All must have the same call parameters, those of most sessions: the
+/// others could not be decrypted.
 async fn check_sessions(
     shared: &Shared,
     conference: ConferenceId,
@@ -255,7 +255,7 @@ async fn check_sessions(
                         username: username.clone().into(),
                         role: standing.role,
                         muted: standing.muted,
-                        // Its client says it when it takes the join up.
+                        // The client tells them when it resumes the join.
                         capabilities: Capabilities::default(),
                     },
                     session: note.session,
@@ -305,7 +305,7 @@ fn most_common<'a, T: PartialEq>(values: impl Iterator<Item = &'a T>) -> Option<
 /// An account that is signed in by a session.
 type SignedIn = (AccountId, SessionId);
 
-/// What each of them is in the conference, `None` for one that is nothing any more.
+/// The name and standing of each account; `None` for one without a standing or whose session has ended.
 async fn look_up(
     shared: &Shared,
     conference: ConferenceId,

@@ -1,13 +1,12 @@
-//! What is derived from the secret that the members of a room share while they gather. It is random, and in no store: it
-//! travels to the members and, sealed, in the notes of their media sessions.
+//! Values that are derived from the secret of a room. The secret is random and in no store: participants get it with their join, and the notes
+//! of their media sessions hold it sealed.
 
 use aws_lc_rs::hkdf;
 use confab_protocol::control::{AccountId, RoomSecret};
 
 const LABEL: &[u8] = b"confab account label v1";
 
-/// What a relay calls an account within one parameters: the same for all of the account's sessions, and of no meaning
-/// elsewhere.
+/// The label of an account at the relay: the same for all sessions of the account in one call, and without meaning elsewhere.
 pub(super) fn account_label(secret: &RoomSecret, account: AccountId) -> u32 {
     let mut label = [0; 4];
     hkdf::Salt::new(hkdf::HKDF_SHA256, LABEL)

@@ -1,4 +1,4 @@
-//! What the actors of all rooms share: the services that they use, the rooms by conference, and the rooms by account.
+//! State that the actors of all rooms share: the services that they use, the rooms by conference, and the rooms by account.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32};
@@ -16,7 +16,7 @@ use crate::cluster::{RelayEvent, Relays};
 use crate::inbox::Inbox;
 use crate::store::Store;
 
-/// What the operator decides about rooms.
+/// Limits of rooms, set by the operator.
 #[derive(Clone, Copy, Debug)]
 pub struct RoomLimits {
     /// Participants that a room takes.
@@ -25,7 +25,7 @@ pub struct RoomLimits {
     pub max_members: u64,
 }
 
-/// What every room's actor needs.
+/// The shared state.
 pub(super) struct Shared {
     pub(super) store: Arc<dyn Store>,
     pub(super) relays: Relays,
@@ -35,9 +35,9 @@ pub(super) struct Shared {
     pub(super) nodes: Nodes,
     pub(super) notes: NoteKeys,
     pub(super) rooms: Mutex<HashMap<ConferenceId, RoomHandle>>,
-    /// In which rooms an account is, and how often.
+    /// The conferences in whose rooms an account is, with the number of its participants and joins.
     pub(super) presence: Mutex<HashMap<AccountId, HashMap<ConferenceId, u32>>>,
-    /// No room is begun any more.
+    /// Set when no room is started any more.
     pub(super) is_closed: AtomicBool,
 }
 
@@ -48,8 +48,8 @@ pub(super) struct RoomHandle {
     pub(super) live: Arc<AtomicU32>,
 }
 
-/// Takes a room away whose task panics, so that the next request takes the conference anew, under a later era. Media goes on
-/// meanwhile, and the room's clients are sent away by [`Clients`](super::clients::Clients).
+/// Forgets a room whose task panics, so that the next request takes it again under a later era. Media goes on meanwhile, and
+/// [`Clients`](super::clients::Clients) tells the room's clients to connect again.
 pub(super) struct PanicGuard {
     shared: Arc<Shared>,
     conference: ConferenceId,
@@ -83,7 +83,7 @@ impl Drop for PanicGuard {
 }
 
 impl Shared {
-    /// Forgets a room whose task has panicked. What its relay has of it is left over, until somebody takes the room anew.
+    /// Forgets a room whose task has panicked. Its sessions are left over at its relay until the room is taken again.
     fn lose(
         &self,
         conference: ConferenceId,
@@ -96,7 +96,7 @@ impl Shared {
             .is_some_and(|room| room.inbox.is_same(inbox))
         {
             rooms.remove(&conference);
-            // Within the lock: a room that is begun anew counts afresh.
+            // Within the lock: a room that starts again counts from zero.
             lock(&self.presence).retain(|_, rooms| {
                 rooms.remove(&conference);
                 !rooms.is_empty()
@@ -105,7 +105,7 @@ impl Shared {
         }
     }
 
-    /// Forgets the room if nobody has asked anything of it in the meantime.
+    /// Forgets the room if no request has come in the meantime.
     pub(super) fn retire(&self, conference: ConferenceId, is_idle: impl FnOnce() -> bool) -> bool {
         let mut rooms = lock(&self.rooms);
         let idle = is_idle();

@@ -75,11 +75,9 @@ fn write(figures: &Figures, page: &mut Page) {
         "Duration of operations of the store, by operation and result.",
     );
     let hasher = server.accounts.hasher();
-    hasher.waited().write(
-        page,
-        "password_wait_seconds",
-        "Time that a password waited to be hashed.",
-    );
+    let help = "Time that a password waited to be hashed.";
+    page.head("password_wait_seconds", "histogram", help);
+    page.histogram("password_wait_seconds", "", [hasher.waited()]);
     page.gauge(
         "passwords_waiting",
         "Passwords that wait to be hashed.",

@@ -1,6 +1,6 @@
 //! A control server: settings, start and shutdown.
 //!
-//! * [`config`]: the settings; `errors`: errors of a start;
+//! * `config`: the settings; `errors`: errors of a start;
 //! * `parts`: creates the services; `socket`: opens the sockets; `storage`: opens the store and the keys; `owner`: checks that
 //!   data folder and store belong to one server; `node`: the name and addresses of this node;
 //! * `background`: background tasks; `supervision`: restarts tasks that end;

@@ -1,13 +1,16 @@
-//! Several statements for one request, a few at a time.
+//! Several operations for one request, a few at a time.
+//!
+//! `buffered` of futures-util would do the same, but with it the compiler does not see that the futures of callers are `Send` for every
+//! lifetime (rust-lang/rust issue 102211).
 
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::Poll;
 
-/// Statements of one request that are under way at the same time, at most.
+/// The largest number of concurrent operations of one request.
 pub const STATEMENTS_AT_ONCE: usize = 8;
 
-/// Does all, [`STATEMENTS_AT_ONCE`] at a time, in the task of the caller. The outputs are in the order of `futures`.
+/// Runs all futures, [`STATEMENTS_AT_ONCE`] at a time, in the caller's task. The outputs are in the order of `futures`.
 pub async fn join_all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
     let mut waiting: VecDeque<F> = futures.into_iter().collect();
     let mut running: Vec<(usize, Pin<Box<F>>)> = Vec::new();
@@ -30,7 +33,7 @@ pub async fn join_all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F:
             if running.is_empty() && waiting.is_empty() {
                 return Poll::Ready(());
             }
-            // Where some have ended, the next ones begin now: nothing else would wake this task for them.
+            // If one has ended, the next one is polled now, because nothing else wakes this task for it.
             if running.len() == before || waiting.is_empty() {
                 return Poll::Pending;
             }

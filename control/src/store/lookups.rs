@@ -1,4 +1,4 @@
-//! Many lookups at a time, but not too many.
+//! Many lookups with a limit of concurrent ones.
 
 use std::sync::Arc;
 
@@ -7,14 +7,14 @@ use tokio::task::JoinSet;
 use super::{SessionId, Store, StoreError};
 use crate::clock::Clock;
 
-/// Sessions that are looked up at the same time: few, for nobody waits, and every node may be looking.
+/// Concurrent lookups of sessions. Few, because no client waits, and every node may do the same at this time.
 const SESSIONS_AT_ONCE: usize = 8;
 
-/// What all of `lookups` find, in any order, so many under way at a time.
+/// The results of all `lookups`, in any order, with at most `at_once` of them under way.
 ///
 /// # Errors
 ///
-/// The first that it met.
+/// The first one.
 pub async fn look_up_all<T, F>(
     at_once: usize,
     mut lookups: impl Iterator<Item = F>,
@@ -33,17 +33,17 @@ where
         match asked.join_next().await {
             None => return Ok(found),
             Some(Ok(answer)) => found.push(answer?),
-            // A lookup that did not end is one whose answer is not known.
+            // The lookup panicked or was cancelled.
             Some(Err(_)) => return Err(StoreError::Busy),
         }
     }
 }
 
-/// Those of `sessions` that have ended, as the store says.
+/// The ones among `sessions` that have ended.
 ///
 /// # Errors
 ///
-/// The first that it met.
+/// The first error of a lookup.
 pub async fn ended_of(
     store: &Arc<dyn Store>,
     clock: &Clock,

@@ -1,10 +1,9 @@
-//! What outlives the process: accounts, sessions, conferences, memberships, who owns which room, and which nodes there are.
+//! Data that outlives the process: accounts, sessions, conferences, memberships, homes of rooms, and nodes.
 //!
-//! [`Store`] speaks in the domain's words. Each operation is whole by itself (a conditional write, or one that is done
-//! again without harm), and none promises a transaction over several: so a store without transactions can keep it.
-//! [`sqlite`] keeps it in one file, [`cql`] in a database on many machines. `conformance` is what every implementation passes.
-//! [`remembering`] goes on with what is known while a database is down, [`metered`] counts, [`turns`] and [`batch`] bound how many
-//! statements an account and a request have under way.
+//! [`Store`] has operations of the domain. Each is atomic by itself (a conditional write) or may be repeated, and none needs a
+//! transaction over several, so that a database without transactions can implement it. [`sqlite`] is one file, [`cql`] a database on
+//! many machines. Every implementation passes `conformance`. [`remembering`] answers from memory while a database is down,
+//! [`metered`] measures operations, [`turns`] and [`batch`] limit how many of them an account and a request have under way.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -33,51 +32,51 @@ pub use records::{
     NodeRun, Rotation, SecretHash, ServerId, SessionId, SessionRecord, Standing,
 };
 
-/// The future of an operation; boxed, so that a store can be chosen when the program starts.
+/// The future of an operation; boxed, so that the program chooses its store when it starts.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// Why an operation was not done.
+/// The error of an operation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// The name belongs to somebody else.
+    /// Another account or conference has the name.
     #[error("the {0} is taken")]
     Taken(Name),
-    /// What the operation is about is not there.
+    /// The account, session, conference or standing does not exist.
     #[error("there is no such row")]
     NotFound,
-    /// A condition did not hold: somebody else was faster. Read again, then decide again.
-    #[error("it was changed by somebody else meanwhile")]
+    /// A concurrent write changed the row first. Read again, then decide again.
+    #[error("a concurrent write changed the row first")]
     Conflict,
-    /// An owner of a room that must not come after the one that is known: its era is lower, or another's.
+    /// The new home must not follow the old one: its era is lower, or belongs to another owner.
     #[error("a room's era belongs to one owner and never falls")]
     BadEra,
-    /// A cursor that this store did not give.
+    /// The cursor is not this store's.
     #[error("the page's cursor is not one that this store gave")]
     BadCursor,
-    /// No room in the store's queue now; nothing was changed.
-    #[error("the store has no room for this now")]
+    /// The store's queue is full; nothing was changed.
+    #[error("the store's queue is full")]
     Busy,
     /// The store does not answer. Whether a write was done is unknown.
     #[error("the store does not answer: {0}")]
     Unavailable(String),
-    /// A row that this program could not have written.
-    #[error("the store holds a row that is not right: {0}")]
+    /// A row that this program cannot have written.
+    #[error("the store has a row that this program cannot have written: {0}")]
     Corrupt(&'static str),
 }
 
 impl StoreError {
-    /// Whether nothing is wrong but that the store does not answer now.
+    /// Whether the store does not answer now. The operation may be repeated later.
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::Busy | Self::Unavailable(_))
     }
 }
 
-/// What was read, and where.
+/// A value, and whether it is the store's current answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recalled<T> {
-    /// What was read.
+    /// The value.
     pub value: T,
-    /// The store does not answer: it was so within the last five minutes.
+    /// Whether the store did not answer, and the value was read within the last five minutes.
     pub from_memory: bool,
 }
 
@@ -90,14 +89,14 @@ impl<T> Recalled<T> {
     }
 }
 
-/// What is unique in the service.
+/// A name that is unique in the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Name {
-    /// A person's name.
+    /// An account's username.
     Username,
-    /// A person's address.
+    /// An account's e-mail address.
     Email,
-    /// A conference's name.
+    /// A conference's slug.
     Slug,
 }
 
@@ -111,51 +110,51 @@ impl std::fmt::Display for Name {
     }
 }
 
-/// Where the next page begins; only the store that gave it can read it.
+/// The start of the next page; only the store that returned it can read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor(pub Bytes);
 
-/// Some of many.
+/// A part of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
-    /// In the store's order, each once.
+    /// In the store's order, without duplicates.
     pub items: Vec<T>,
-    /// Where to go on; `None` on the last page.
+    /// The start of the next page; `None` on the last one.
     pub next: Option<Cursor>,
 }
 
-/// Keeps what outlives the process.
+/// Stores data that outlives the process.
 ///
-/// A write that was answered with `Ok` is durable. A write that is done again (the same id, the same values) succeeds
-/// again, so that a caller may repeat one whose outcome it did not learn.
+/// A write that returned `Ok` is durable. Repeating a write with the same id and values succeeds, so that a caller may repeat a write
+/// whose outcome it did not learn.
 pub trait Store: Send + Sync + 'static {
-    /// Whose store it is; `None` while it is nobody's.
+    /// The server that owns the store; `None` before [`Self::claim`].
     fn server(&self) -> StoreFuture<'_, Option<ServerId>>;
 
-    /// Gives a store that is nobody's to a server, for ever. Whose it is then.
+    /// Makes `server` the owner for ever if there is none. Returns the owner.
     fn claim(&self, server: ServerId) -> StoreFuture<'_, ServerId>;
 
-    /// Claims username and e-mail address for the account and keeps it.
+    /// Claims the username and the e-mail address for the account, and stores it.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Taken`] when either belongs to another account; nothing is kept then.
+    /// [`StoreError::Taken`] if either belongs to another account; nothing is stored then.
     fn create_account(&self, account: AccountRecord) -> StoreFuture<'_, ()>;
 
-    /// The account of that id.
+    /// The account with this id.
     fn account(&self, id: AccountId) -> StoreFuture<'_, Option<AccountRecord>>;
 
-    /// The account of that name.
+    /// The account with this username.
     fn account_by_username(&self, name: Username) -> StoreFuture<'_, Option<AccountRecord>>;
 
-    /// The account of that address.
+    /// The account with this e-mail address.
     fn account_by_email(&self, email: Email) -> StoreFuture<'_, Option<AccountRecord>>;
 
-    /// Puts `new` in the place of `old`.
+    /// Replaces the password hash `old` by `new`.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`] when the hash is no longer `old`, [`StoreError::NotFound`] without the account.
+    /// [`StoreError::Conflict`] if the hash is no longer `old`, [`StoreError::NotFound`] without the account.
     fn set_password(
         &self,
         id: AccountId,
@@ -171,21 +170,21 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Conflict`] while it owns a conference.
     fn delete_account(&self, id: AccountId, now: UnixMillis) -> StoreFuture<'_, ()>;
 
-    /// Keeps a new session.
+    /// Stores a new session.
     ///
     /// # Errors
     ///
     /// [`StoreError::NotFound`] without its account.
     fn create_session(&self, session: SessionRecord) -> StoreFuture<'_, ()>;
 
-    /// The session of that id, unless it has expired by `now`.
+    /// The session with this id, unless it has expired by `now`.
     fn session(&self, id: SessionId, now: UnixMillis) -> StoreFuture<'_, Option<SessionRecord>>;
 
-    /// Moves the session on by one generation.
+    /// Advances the session by one generation.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`] when its generation is not `presented`, [`StoreError::NotFound`] when it has ended.
+    /// [`StoreError::Conflict`] if its generation is not `presented`, [`StoreError::NotFound`] if it has ended.
     fn rotate_session(
         &self,
         id: SessionId,
@@ -193,10 +192,10 @@ pub trait Store: Send + Sync + 'static {
         rotation: Rotation,
     ) -> StoreFuture<'_, ()>;
 
-    /// Marks the generation as used by its holder. Nothing happens when the session has moved on or ended.
+    /// Records that the token of this generation was presented. No effect if the session has another generation, or has ended.
     fn mark_used(&self, id: SessionId, generation: u32) -> StoreFuture<'_, ()>;
 
-    /// Ends a session of the account; false when it had none of that id.
+    /// Ends a session of the account. Returns false if the account has no such session.
     fn end_session(&self, account: AccountId, id: SessionId) -> StoreFuture<'_, bool>;
 
     /// The account's sessions that have not expired by `now`, oldest first.
@@ -206,27 +205,27 @@ pub trait Store: Send + Sync + 'static {
         now: UnixMillis,
     ) -> StoreFuture<'_, Vec<SessionRecord>>;
 
-    /// Ends the account's sessions but `keep`; the ids of those that it ended.
+    /// Ends the account's sessions except `keep`. Returns the ids of the ended sessions.
     fn end_sessions_of(
         &self,
         account: AccountId,
         keep: Option<SessionId>,
     ) -> StoreFuture<'_, Vec<SessionId>>;
 
-    /// Claims the slug, keeps the conference and makes its owner a member.
+    /// Claims the slug, stores the conference and makes its owner a member.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Taken`] when the slug belongs to another, [`StoreError::NotFound`] without the owner's account.
+    /// [`StoreError::Taken`] if another conference has the slug, [`StoreError::NotFound`] without the owner's account.
     fn create_conference(&self, conference: ConferenceRecord) -> StoreFuture<'_, ()>;
 
-    /// The conference of that id.
+    /// The conference with this id.
     fn conference(&self, id: ConferenceId) -> StoreFuture<'_, Option<ConferenceRecord>>;
 
-    /// The conference of that slug.
+    /// The conference with this slug.
     fn conference_by_slug(&self, slug: Slug) -> StoreFuture<'_, Option<ConferenceRecord>>;
 
-    /// How many conferences the account owns.
+    /// The number of conferences that the account owns.
     fn count_owned(&self, account: AccountId) -> StoreFuture<'_, u64>;
 
     /// The conferences in which the account has a standing, bans included.
@@ -248,7 +247,7 @@ pub trait Store: Send + Sync + 'static {
         account: AccountId,
     ) -> StoreFuture<'_, Option<Standing>>;
 
-    /// Everyone with a standing in the conference, bans included.
+    /// The accounts with a standing in the conference, bans included.
     fn members(
         &self,
         conference: ConferenceId,
@@ -256,14 +255,14 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> StoreFuture<'_, Page<MemberRecord>>;
 
-    /// How many have a standing in the conference, bans included. May lag behind by what is being written.
+    /// The number of accounts with a standing in the conference, bans included. Writes under way may be missing.
     fn count_members(&self, conference: ConferenceId) -> StoreFuture<'_, u64>;
 
-    /// Gives an account that has none a standing in the conference.
+    /// Adds an account that has no standing in the conference.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`] when it has another one already, [`StoreError::NotFound`] without conference or account.
+    /// [`StoreError::Conflict`] if it has another standing, [`StoreError::NotFound`] without the conference or account.
     fn add_member(
         &self,
         conference: ConferenceId,
@@ -271,11 +270,11 @@ pub trait Store: Send + Sync + 'static {
         standing: Standing,
     ) -> StoreFuture<'_, ()>;
 
-    /// Puts `new`, which follows `old` ([`Standing::changed_to`]), in its place.
+    /// Replaces the standing `old` by `new`, which follows it ([`Standing::changed_to`]).
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`] when the standing is no longer `old` and is not `new` already, [`StoreError::NotFound`] without one.
+    /// [`StoreError::Conflict`] if the standing is neither `old` nor `new`, [`StoreError::NotFound`] without one.
     fn change_member(
         &self,
         conference: ConferenceId,
@@ -284,11 +283,11 @@ pub trait Store: Send + Sync + 'static {
         new: Standing,
     ) -> StoreFuture<'_, ()>;
 
-    /// Takes the standing away.
+    /// Removes the standing.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`] when the standing is no longer `old`, [`StoreError::NotFound`] without one.
+    /// [`StoreError::Conflict`] if the standing is no longer `old`, [`StoreError::NotFound`] without one.
     fn remove_member(
         &self,
         conference: ConferenceId,
@@ -296,15 +295,15 @@ pub trait Store: Send + Sync + 'static {
         old: Standing,
     ) -> StoreFuture<'_, ()>;
 
-    /// Who owns the conference's room, as decided in the world; `None` when nobody ever has.
+    /// The home of the conference's room, as decided by all datacentres; `None` if it never had one.
     fn home(&self, conference: ConferenceId) -> StoreFuture<'_, Option<HomeRecord>>;
 
-    /// Puts `new` in the place of `old`. It outlives the conference, so that no era is ever given twice.
+    /// Replaces the home `old` by `new`. The home outlives the conference, so that no era is used twice.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`] when the row is no longer `old` and is not `new` already, [`StoreError::BadEra`] when `new` must
-    /// not come after `old` ([`HomeRecord::may_follow`]).
+    /// [`StoreError::Conflict`] if the home is neither `old` nor `new`, [`StoreError::BadEra`] if `new` must
+    /// not follow `old` ([`HomeRecord::may_follow`]).
     fn write_home(
         &self,
         conference: ConferenceId,
@@ -312,27 +311,26 @@ pub trait Store: Send + Sync + 'static {
         new: HomeRecord,
     ) -> StoreFuture<'_, ()>;
 
-    /// Keeps what a node says of itself, in the place of what a run of the same name said before. It is forgotten a day
-    /// after the last time.
+    /// Stores a node's heartbeat, in place of the last one of the same name. It expires after a day.
     fn beat(&self, node: NodeRecord) -> StoreFuture<'_, ()>;
 
-    /// All nodes that have said something within a day, each name once.
+    /// All nodes with a heartbeat within the last day, each name once.
     fn nodes(&self) -> StoreFuture<'_, Vec<NodeRecord>>;
 
-    /// Forgets a node that ends in order. Nothing happens when another run of it has its place.
+    /// Deletes the heartbeat of a node that shuts down. No effect if another run has the name now.
     fn forget_node(&self, run: NodeRun) -> StoreFuture<'_, ()>;
 
-    /// Keeps that identities that were made for it until then are not good any more. Of several times the latest counts.
+    /// Revokes the identities that were issued to the peer until `until`. Of several times the latest counts.
     fn revoke(&self, peer: Peer, until: UnixMillis) -> StoreFuture<'_, ()>;
 
-    /// Everybody of whom identities are revoked, and until when they were made.
+    /// The peers with revoked identities, and the time until which these were issued.
     fn revoked(&self) -> StoreFuture<'_, Vec<(Peer, UnixMillis)>>;
 
-    /// Forgets sessions that have expired by `now`, in a store that does not by itself, and finishes or undoes what a crash left
-    /// half done, in one that does not by itself; how many.
+    /// Deletes the sessions that have expired by `now`, and finishes or undoes operations that a crash interrupted, unless the store
+    /// does so by itself. Returns their number.
     fn sweep(&self, now: UnixMillis) -> StoreFuture<'_, u64>;
 
-    /// As [`Self::session`], for somebody who shows its token: see [`remembering`].
+    /// As [`Self::session`], for a client that presents its token; may be answered from memory, see [`remembering`].
     fn recall_session(
         &self,
         id: SessionId,
@@ -341,12 +339,12 @@ pub trait Store: Send + Sync + 'static {
         Box::pin(async move { Ok(self.session(id, now).await?.map(Recalled::fresh)) })
     }
 
-    /// As [`Self::account`], for somebody who shows a token of a session of it.
+    /// As [`Self::account`], for a client that presents a token of one of its sessions.
     fn recall_account(&self, id: AccountId) -> StoreFuture<'_, Option<Recalled<AccountRecord>>> {
         Box::pin(async move { Ok(self.account(id).await?.map(Recalled::fresh)) })
     }
 
-    /// As [`Self::conference`], for somebody who joins its room.
+    /// As [`Self::conference`], for a join to its room.
     fn recall_conference(
         &self,
         id: ConferenceId,
@@ -354,7 +352,7 @@ pub trait Store: Send + Sync + 'static {
         Box::pin(async move { Ok(self.conference(id).await?.map(Recalled::fresh)) })
     }
 
-    /// As [`Self::conference_by_slug`], for somebody who joins its room.
+    /// As [`Self::conference_by_slug`], for a join to its room.
     fn recall_conference_by_slug(
         &self,
         slug: Slug,
@@ -362,7 +360,7 @@ pub trait Store: Send + Sync + 'static {
         Box::pin(async move { Ok(self.conference_by_slug(slug).await?.map(Recalled::fresh)) })
     }
 
-    /// As [`Self::member`], for somebody who joins a room that is this node's.
+    /// As [`Self::member`], for a join to a room that this node owns.
     fn recall_member(
         &self,
         conference: ConferenceId,
@@ -371,16 +369,16 @@ pub trait Store: Send + Sync + 'static {
         Box::pin(async move { Ok(self.member(conference, account).await?.map(Recalled::fresh)) })
     }
 
-    /// The session has ended elsewhere, or shows itself to be older than is remembered.
+    /// Removes the session from memory: it has ended on another node, or its presented token is older than the one in memory.
     fn forget_session(&self, _id: SessionId) {}
 
-    /// Sessions may have ended elsewhere, and nobody here was told which.
+    /// Removes all sessions from memory: any of them may have ended on another node.
     fn forget_sessions(&self) {}
 
     /// Whether several nodes can use the store at the same time.
     fn is_shared(&self) -> bool;
 
-    /// Whether the store answered when it was asked last.
+    /// Whether the store answered the last operation.
     fn is_answering(&self) -> bool {
         true
     }

@@ -1,7 +1,7 @@
-//! The operations of a store, for those who stand before one and do the same at each.
+//! The operations of a store, for decorators that do the same in each.
 
-/// Hands all operations of [`Store`](crate::store::Store) that ask the database something to the macro `$each`, as
-/// `fn name(argument: Type, …) -> Result;`. The types' names have to be in scope.
+/// Passes the operations of [`Store`](crate::store::Store) that ask the database to the macro `$each`, as
+/// `fn name(argument: Type, …) -> Result;`. The names of the types must be in scope.
 #[macro_export]
 macro_rules! for_each_store_operation {
     ($each:ident) => {

@@ -1,4 +1,4 @@
-//! What the store keeps, as domain types.
+//! The records of the store.
 
 use std::fmt;
 
@@ -13,24 +13,24 @@ use crate::clock::UnixMillis;
 use crate::domain::{NodeName, PasswordHash, RelayName};
 use crate::random;
 
-/// A person's account.
+/// An account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountRecord {
-    /// Names it for ever.
+    /// Never changes.
     pub id: AccountId,
     /// Unique in the service.
     pub username: Username,
     /// Unique in the service.
     pub email: Email,
-    /// What the password is checked against.
+    /// The hash of the password.
     pub password: PasswordHash,
-    /// For the age.
+    /// The birthday of its holder.
     pub birthday: Birthday,
-    /// When it was made.
+    /// The time of creation.
     pub created: UnixMillis,
 }
 
-/// Names a session.
+/// The id of a session.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(pub [u8; 16]);
 
@@ -40,7 +40,7 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// Names a server: its store has it, and the data folders of its nodes. Random, and drawn once.
+/// The id of a server, in its store and in the data folders of its nodes. Random, drawn once.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ServerId(pub [u8; 16]);
 
@@ -56,39 +56,39 @@ impl fmt::Debug for ServerId {
     }
 }
 
-/// The first half of the SHA-256 of a token's secret. A secret is 32 random bytes: with a hundred million such hashes to choose from,
-/// one takes 2¹⁰¹ tries, and the token's check another key.
+/// The first half of the SHA-256 of a token's secret of 32 random bytes. Finding a secret for one of a hundred million such hashes takes
+/// 2¹⁰¹ tries, and a token needs the server's key, too.
 pub type SecretHash = [u8; 16];
 
-/// One device that is signed in.
+/// A signed-in device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionRecord {
-    /// Names it for its life.
+    /// Never changes.
     pub id: SessionId,
-    /// Whose.
+    /// The account that is signed in.
     pub account: AccountId,
-    /// Counts the tokens that it had.
+    /// Counts the tokens of the session.
     pub generation: u32,
-    /// Of the newest token's secret.
+    /// The hash of the newest token's secret.
     pub secret_hash: SecretHash,
     /// Whether the newest token has been presented.
     pub used: bool,
-    /// What the person calls the device.
+    /// The name of the device.
     pub device: Device,
-    /// When it began.
+    /// The time of the sign-in.
     pub created: UnixMillis,
-    /// When its newest token was made.
+    /// The time of the newest token.
     pub rotated: UnixMillis,
-    /// When it ends unless it is refreshed.
+    /// The end, unless it is refreshed.
     pub expires: UnixMillis,
 }
 
-/// What a refresh changes in a session.
+/// The values that a refresh changes in a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rotation {
-    /// Of the successor's secret.
+    /// The hash of the new token's secret.
     pub secret_hash: SecretHash,
-    /// When the successor was made.
+    /// The time of the new token.
     pub rotated: UnixMillis,
     /// The session's new end.
     pub expires: UnixMillis,
@@ -97,26 +97,26 @@ pub struct Rotation {
 /// A conference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConferenceRecord {
-    /// Names it for ever.
+    /// Never changes.
     pub id: ConferenceId,
     /// Unique in the service.
     pub slug: Slug,
-    /// For people.
+    /// The title, for display.
     pub title: Title,
-    /// Who may join.
+    /// The accounts that may join.
     pub visibility: Visibility,
-    /// Who made it.
+    /// The account that created it.
     pub owner: AccountId,
-    /// The owner by name; names are never given up while the account lives.
+    /// The owner's username, which never changes.
     pub owner_name: Username,
-    /// When it was made.
+    /// The time of creation.
     pub created: UnixMillis,
-    /// Where its voice is to be relayed; `None`: where the first of each gathering is.
+    /// The region of its relay; `None`: the region of the first participant who joins.
     pub region: Option<Region>,
 }
 
 impl ConferenceRecord {
-    /// As a client sees it that has this role (or `Unspecified`), with so many participants in the room.
+    /// The wire message for a client with this role (or `Unspecified`), while `live` participants are in the room.
     pub fn to_wire(&self, role: Role, live: u32) -> wire::Conference {
         wire::Conference {
             id: self.id.to_wire(),
@@ -136,22 +136,22 @@ impl ConferenceRecord {
     }
 }
 
-/// What an account is in a conference.
+/// The role of an account in a conference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
-    /// What it may do.
+    /// The rights.
     pub role: Role,
-    /// Silenced by a moderator.
+    /// Muted by a moderator.
     pub muted: bool,
-    /// Since when it has a standing.
+    /// The start of the membership; a change keeps it.
     pub since: UnixMillis,
-    /// Counts its changes, and begins anew behind the last number: a change that is late, by seconds or by a server that stood
-    /// still, finds another one than it was decided by, even when role and silence are the same again.
+    /// Counts changes, modulo 2¹⁶. A late change finds another revision than the one that it was decided by, even if role and mute are
+    /// the same again.
     pub revision: u16,
 }
 
 impl Standing {
-    /// The one that follows it, with these rights.
+    /// The next standing, with these rights.
     pub fn changed_to(self, role: Role, muted: bool) -> Self {
         Self {
             role,
@@ -162,32 +162,32 @@ impl Standing {
     }
 }
 
-/// An account and what it is in a conference.
+/// An account with its standing in a conference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberRecord {
-    /// Who.
+    /// The account.
     pub account: AccountId,
-    /// Who, by name.
+    /// Its username.
     pub username: Username,
-    /// What it is.
+    /// Its standing.
     pub standing: Standing,
 }
 
-/// A conference and what the asking account is in it.
+/// A conference with the account's standing in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Membership {
-    /// Where.
+    /// The conference.
     pub conference: ConferenceRecord,
-    /// As what.
+    /// The account's standing.
     pub standing: Standing,
 }
 
 /// One run of a control node.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct NodeRun {
-    /// Which node.
+    /// The node.
     pub name: NodeName,
-    /// Drawn at random at each start.
+    /// Random, drawn at each start.
     pub incarnation: u64,
 }
 
@@ -199,43 +199,43 @@ impl NodeRun {
     }
 }
 
-/// What a control node says of itself in the store.
+/// A heartbeat of a control node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NodeRecord {
-    /// Which node, and which run of it.
+    /// The run of the node.
     pub run: NodeRun,
-    /// Counts its heartbeats.
+    /// Counts the heartbeats of the run.
     pub counter: u64,
-    /// Where other nodes reach it, `HOST:PORT`.
+    /// The address for other nodes, `HOST:PORT`.
     pub cluster: String,
-    /// Where clients reach it, `HOST:PORT` each.
+    /// The addresses for clients, `HOST:PORT` each.
     pub public: Vec<String>,
 }
 
-/// Where a room is: which relay, which boot of it, and how many placements the era has had.
+/// The relay of a room.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HomePlace {
-    /// Which relay.
+    /// The relay.
     pub relay: RelayName,
-    /// Which boot of it.
+    /// The boot id of the relay.
     pub boot: BootId,
     /// Counts the room's placements within the era.
     pub placement: u64,
 }
 
-/// Who owns a conference's room. Never deleted, or eras would begin again.
+/// The home of a conference's room. Never deleted, so that no era is used twice.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HomeRecord {
     /// Counts the room's owners, from 1.
     pub era: u64,
-    /// `None`: let go, free to be claimed.
+    /// The owner; `None` after it released the room.
     pub owner: Option<NodeRun>,
-    /// Where its media is or was last.
+    /// The relay of its media, or the last one.
     pub place: Option<HomePlace>,
 }
 
 impl HomeRecord {
-    /// Whether it may come after `old`: an era never falls, and each belongs to one owner.
+    /// Whether it may replace `old`: an era never decreases, and belongs to one owner.
     pub fn may_follow(&self, old: Option<&Self>) -> bool {
         let Some(old) = old else {
             return self.era > 0;

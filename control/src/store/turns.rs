@@ -1,4 +1,5 @@
-//! A store that carries out so many statements at a time for one account: whoever asks more waits for its own, and for nobody else's.
+//! A store that limits the concurrent operations of each account, so that one account's requests wait for one another and for no
+//! other's.
 
 use std::sync::Arc;
 
@@ -14,28 +15,28 @@ use crate::clock::UnixMillis;
 use crate::domain::{PasswordHash, Peer};
 
 tokio::task_local! {
-    /// A permit for each statement of those who are served within.
+    /// One permit for each operation that the current task may have under way.
     static TURNS: Arc<Semaphore>;
 }
 
-/// Does `work`, whose statements take turns by `turns`.
+/// Runs `work`. Each of its operations holds a permit of `turns`.
 pub async fn within<F: Future>(turns: Arc<Semaphore>, work: F) -> F::Output {
     TURNS.scope(turns, work).await
 }
 
-/// The decorator. It stands before all others: one that measures how long the store takes is not to count the waiting.
+/// Passes each operation to an inner store. It is the outermost decorator, so that the measured durations exclude the wait for a turn.
 pub struct TurnsStore {
     inner: Arc<dyn Store>,
 }
 
 impl TurnsStore {
-    /// Before `inner`.
+    /// Passes operations to `inner`.
     pub fn new(inner: Arc<dyn Store>) -> Self {
         Self { inner }
     }
 }
 
-/// Held while a statement is carried out. `None`: nobody waits for a turn.
+/// The permit for one operation; `None` in a task without a limit.
 async fn turn() -> Option<OwnedSemaphorePermit> {
     let turns = TURNS.try_with(Arc::clone).ok()?;
     turns.acquire_owned().await.ok()
@@ -87,7 +88,7 @@ mod tests {
 
     use super::*;
 
-    /// How many statements there are at a time, at most, when fifty are asked for at once.
+    /// The largest number of concurrent operations when fifty begin at the same time.
     async fn most_at_once(turns: Option<Arc<Semaphore>>) -> usize {
         let counts = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
         let statement = || {

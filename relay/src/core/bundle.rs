@@ -10,13 +10,13 @@ use arrayvec::ArrayVec;
 use confab_protocol::media::downlink::{
     self, MAX_RECORDS_LEN, RECORD_HEADER_LEN, RECORD_OFFSET_IN_UPLINK, Record,
 };
-use confab_protocol::media::{MediaError, PACKET_NUMBER_LIMIT, RecordDigest, TAG_LEN};
+use confab_protocol::media::{HopKey, MediaError, RecordDigest, TAG_LEN};
 
-use super::crossing::Frame;
+use super::egress::Receiver;
+use super::frame::CheckedFrame;
 use super::packet::{KernelTime, Packet};
 use super::path::FourTuple;
-use super::session::Seat;
-use super::table::Outbound;
+use super::session::SessionSlot;
 use super::transport::Outgoing;
 
 /// Most frames that share a datagram: as many of the shortest useful ones as fit.
@@ -34,17 +34,17 @@ pub(super) struct Bundle {
     received: KernelTime,
 }
 
-/// What is added to a bundle.
+/// A record that is added to a bundle.
 pub(super) enum Piece {
     /// A frame, in the buffer in which it came.
     Frame(Box<Packet>),
-    /// That a speaker is not forwarded any more.
+    /// The notice that a speaker is not forwarded any more.
     Stopped([u8; RECORD_HEADER_LEN]),
 }
 
-/// Where a record lies in its bundle, and whose it is.
+/// The position of a record in its bundle, and its speaker.
 struct Span {
-    seat: Seat,
+    session: SessionSlot,
     start: usize,
     end: usize,
 }
@@ -60,12 +60,11 @@ impl Bundle {
         }
     }
 
-    /// How many frames are in it.
     pub(super) fn len(&self) -> usize {
         self.spans.len()
     }
 
-    /// Whether its one frame is still in the buffer in which it came.
+    /// True if its one frame is still in the buffer in which it came.
     pub(super) fn holds_packet(&self) -> bool {
         self.packet.is_some()
     }
@@ -81,16 +80,16 @@ impl Bundle {
     pub(super) fn add(
         &mut self,
         piece: Piece,
-        seat: Seat,
+        session: SessionSlot,
         may_stay: impl FnOnce(&Packet) -> bool,
     ) -> Result<[Option<Box<Packet>>; 2], Piece> {
         let record = piece.record();
         let start = self.spans.last().map_or(0, |span| span.end);
         let end = start + record.len();
-        // Nobody is sent two of one speaker at once, so a speaker's own is always one piece to leave out.
+        // One frame of each speaker, so that the frame to leave out for its own speaker is one piece.
         let takes = !self.spans.is_full()
             && end <= MAX_RECORDS_LEN
-            && self.spans.iter().all(|span| span.seat != seat);
+            && self.spans.iter().all(|span| span.session != session);
         if !takes {
             return Err(piece);
         }
@@ -98,7 +97,11 @@ impl Bundle {
             self.received = piece.received();
         }
         let digest = RecordDigest::of(record);
-        let span = Span { seat, start, end };
+        let span = Span {
+            session,
+            start,
+            end,
+        };
         if self.digests.try_push(digest).is_err() || self.spans.try_push(span).is_err() {
             return Err(piece);
         }
@@ -117,33 +120,32 @@ impl Bundle {
         Ok([first, piece.into_packet()])
     }
 
-    /// The datagram for a receiver, and how many frames are in it. `None` when there is nothing for it: it has no
-    /// address yet, or the only frame is its own.
+    /// The datagram for a receiver, and the count of its frames. `None` if the receiver has no path or no packet number left,
+    /// or if the only frame is its own.
     pub(super) fn datagram_for(
         &self,
-        seat: Seat,
-        receiver: &Outbound,
+        session: SessionSlot,
+        receiver: &Receiver,
     ) -> Option<(Outgoing<'_>, u64)> {
-        let to = receiver.path?;
-        if receiver.next >= PACKET_NUMBER_LIMIT {
-            return None;
-        }
-        if let Some(own) = self.spans.iter().position(|span| span.seat == seat) {
-            return self.datagram_without(own, to, receiver);
+        let to = receiver.path()?;
+        let (number, key) = (receiver.next_number()?, receiver.key());
+        if let Some(own) = self.spans.iter().position(|span| span.session == session) {
+            return self.datagram_without(own, to, number, key);
         }
         let count = self.digests.len();
-        let head = downlink::audio_header(count as u8, receiver.next, &receiver.key, &self.digests);
+        let head = downlink::audio_header(count as u8, number, key, &self.digests);
         let body = [self.records(), &[]];
         Some((Outgoing { to, head, body }, count as u64))
     }
 
-    /// The same without one of the frames. Rare enough not to be in the way of the rest.
+    /// The same without one of the frames. Out of line, for it is rare.
     #[inline(never)]
     fn datagram_without(
         &self,
         own: usize,
         to: FourTuple,
-        receiver: &Outbound,
+        number: u32,
+        key: &HopKey,
     ) -> Option<(Outgoing<'_>, u64)> {
         let span = self.spans.get(own)?;
         let (before, from_own) = self.digests.split_at_checked(own)?;
@@ -153,7 +155,7 @@ impl Bundle {
             return None;
         }
         let others = before.iter().chain(after);
-        let head = downlink::audio_header(count as u8, receiver.next, &receiver.key, others);
+        let head = downlink::audio_header(count as u8, number, key, others);
         let records = self.records();
         let body = [records.get(..span.start)?, records.get(span.end..)?];
         Some((Outgoing { to, head, body }, count as u64))
@@ -176,16 +178,16 @@ impl Bundle {
     }
 }
 
-/// Bundles to be used again.
+/// Bundles for reuse.
 #[derive(Default)]
 pub(super) struct BundlePool {
     free: Vec<Arc<Bundle>>,
-    /// Those that other workers send from too, oldest first: free again when nobody else has them any more.
+    /// Bundles that other workers send too, oldest first. One is free again when this is its last reference.
     lent: VecDeque<Arc<Bundle>>,
 }
 
 impl BundlePool {
-    /// An empty bundle that nobody else has.
+    /// An empty bundle.
     pub(super) fn take(&mut self) -> Arc<Bundle> {
         if let Some(bundle) = self.free.pop() {
             return bundle;
@@ -205,7 +207,7 @@ impl BundlePool {
         self.lent.push_back(Arc::clone(bundle));
     }
 
-    /// Takes a bundle back that has been sent, unless others still send from it; gives back the buffer that it held.
+    /// Takes back a bundle that has been sent, unless another worker still sends it. Returns the buffer that it held.
     pub(super) fn give(&mut self, mut bundle: Arc<Bundle>) -> Option<Box<Packet>> {
         let packet = Arc::get_mut(&mut bundle)?.clear();
         self.free.push(bundle);
@@ -239,7 +241,7 @@ impl Piece {
 
 impl Packet {
     /// Writes the record's header over the end of the uplink's. An error when it fits into no datagram.
-    pub(super) fn make_record(&mut self, frame: &Frame) -> Result<(), MediaError> {
+    pub(super) fn make_record(&mut self, frame: &CheckedFrame) -> Result<(), MediaError> {
         let sframe_len = self.record().len().saturating_sub(RECORD_HEADER_LEN);
         let header = Record::header(frame.speaker.sender, frame.level, sframe_len)?;
         self.data[RECORD_OFFSET_IN_UPLINK..][..RECORD_HEADER_LEN].copy_from_slice(&header);

@@ -1,9 +1,27 @@
-//! What a worker counts. One writer each, no shared cache line on the hot path; readers sum.
+//! The counters of a worker. Each has one writer and shares no cache line with another worker; readers sum them.
 
-use super::histogram::{Histogram, SizeHistogram};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// A number that only its worker adds to and anyone may read.
+use confab_telemetry::Histogram;
+
+/// Upper bounds of the times to send, in nanoseconds: four to an octave, from 1 µs to about a second.
+const LATENCY_BOUNDS: [u64; 80] = quarter_octaves();
+/// Upper bounds of the sizes of batches, up to the largest batch.
+const BATCH_BOUNDS: [u64; 11] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
+
+const fn quarter_octaves<const N: usize>() -> [u64; N] {
+    let mut bounds = [1000; N];
+    let mut at = 1;
+    while at < N {
+        let octave = 1000 << ((at - 1) / 4);
+        let quarters = (at - 1) as u64 % 4 + 1;
+        bounds[at] = octave + octave * quarters / 4;
+        at += 1;
+    }
+    bounds
+}
+
+/// A number that only its worker adds to, and any thread may read.
 #[derive(Default)]
 pub struct Counter(AtomicU64);
 
@@ -13,7 +31,7 @@ impl Counter {
         self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
     }
 
-    /// The number as it stands.
+    /// The current value.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
@@ -60,15 +78,15 @@ drop_causes! {
     WrongLeaf = "wrong_leaf",
     /// The participant may not speak: muted, or a listener.
     MayNotSpeak = "may_not_speak",
-    /// Others in the room have the places of those who are forwarded.
+    /// The speaker is not among those of the room that are forwarded.
     NotLoudest = "not_loudest",
     /// A path response that answers no challenge, or from elsewhere.
     StrayPathResponse = "stray_path_response",
-    /// Shed: it had waited for too long to be of use, in the socket's buffer or for its turn to be sent.
+    /// It waited for over 200 ms, in the socket's buffer or to be sent.
     Late = "late",
-    /// Shed: it was the oldest when all receive buffers were under way.
+    /// It was the oldest when no receive buffer was free.
     NoBuffer = "no_buffer",
-    /// Shed: the ring of the worker that was to have it was full.
+    /// The queue of the worker that it was for was full.
     RingFull = "ring_full",
     /// Its room closed while it was on the way to the room's home worker.
     RoomClosed = "room_closed",
@@ -79,15 +97,25 @@ drop_causes! {
 macro_rules! counters {
     ($($(#[doc = $doc:literal])* $name:ident,)*) => {
         /// A worker's counters, on cache lines of their own.
-        #[derive(Default)]
         #[repr(align(128))]
         pub struct Counters {
             $($(#[doc = $doc])* pub $name: Counter,)*
             /// From the kernel's receive timestamp of a datagram's oldest frame to the return of the call that sent it.
             pub send_latency: Histogram,
-            /// Datagrams that one look at the sockets brought.
-            pub batch_sizes: SizeHistogram,
+            /// Datagrams of one batch.
+            pub batch_sizes: Histogram,
             drops: [Counter; DropCause::ALL.len()],
+        }
+
+        impl Default for Counters {
+            fn default() -> Self {
+                Self {
+                    $($name: Counter::default(),)*
+                    send_latency: Histogram::of_durations(&LATENCY_BOUNDS),
+                    batch_sizes: Histogram::of_numbers(&BATCH_BOUNDS),
+                    drops: Default::default(),
+                }
+            }
         }
 
         impl Counters {
@@ -96,7 +124,7 @@ macro_rules! counters {
                 [$((stringify!($name), concat!($($doc,)*).trim_ascii()),)*].into_iter()
             }
 
-            /// What each counter stands at, in the order of [`names`](Self::names).
+            /// The value of each counter, in the order of [`names`](Self::names).
             pub fn values(&self) -> impl Iterator<Item = u64> {
                 [$(self.$name.get(),)*].into_iter()
             }
@@ -156,8 +184,21 @@ impl Counters {
         self.drops[cause as usize].add(n);
     }
 
-    /// How often something was dropped for this cause.
+    /// Drops for this cause.
     pub fn dropped(&self, cause: DropCause) -> u64 {
         self.drops[cause as usize].get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latency_buckets_are_quarters_of_octaves_from_one_microsecond_to_about_a_second() {
+        let first = [1000, 1250, 1500, 1750, 2000, 2500, 3000];
+        assert_eq!(LATENCY_BOUNDS[..first.len()], first);
+        assert!(LATENCY_BOUNDS.is_sorted());
+        assert_eq!(LATENCY_BOUNDS.last(), Some(&((1000 << 19) / 4 * 7)));
     }
 }

@@ -1,14 +1,13 @@
-//! Between workers: a bounded inbox for each, into which the others put what is not theirs to do.
+//! Queues between workers: each has a bounded inbox for frames and bundles that another worker has to process.
 //!
-//! Nothing in here waits. What does not fit goes back to the one who wanted to send it, who counts it as shed.
+//! Nothing here waits. A full inbox refuses an item, and the sender counts it as dropped.
 
 use std::sync::Arc;
 
-use confab_protocol::media::AudioLevel;
 use crossbeam_queue::ArrayQueue;
 
-use super::fanout::Fanout;
-use super::loudest::Speaker;
+use super::egress::Fanout;
+use super::frame::CheckedFrame;
 use super::packet::Packet;
 use super::room::Room;
 
@@ -19,27 +18,18 @@ pub struct Crossings {
 
 struct Inbox {
     ring: ArrayQueue<Crossing>,
-    /// Buffers that others are done with. There is room for every buffer of the worker's pool.
+    /// Buffers that other workers have released. There is room for every buffer of the worker's pool.
     returned: ArrayQueue<Box<Packet>>,
 }
 
-/// What one worker hands to another.
+/// An item that one worker hands to another.
 pub(super) enum Crossing {
-    /// A datagram that came to the wrong socket.
+    /// A datagram that came to another worker's socket.
     Datagram(Box<Packet>),
     /// A frame that passed its session's checks, for the worker that is its room's home.
-    Frame(Box<Packet>, Arc<Room>, Frame),
+    Frame(Box<Packet>, Arc<Room>, CheckedFrame),
     /// Frames for the receivers at the worker that it is handed to.
     Fanout(Fanout),
-}
-
-/// A frame that passed its session's checks, beside the packet that it is in.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Frame {
-    /// Whose.
-    pub(super) speaker: Speaker,
-    /// How loud it says it is.
-    pub(super) level: AudioLevel,
 }
 
 impl Crossings {
@@ -54,12 +44,11 @@ impl Crossings {
         }
     }
 
-    /// How many workers there are.
     pub(super) fn workers(&self) -> usize {
         self.inboxes.len()
     }
 
-    /// Puts something into a worker's inbox; gives it back when that is full, or when there is no such worker.
+    /// Puts an item into a worker's inbox; gives it back if that is full, or if there is no such worker.
     pub(super) fn send(&self, to: u8, crossing: Crossing) -> Result<(), Crossing> {
         match self.inboxes.get(usize::from(to)) {
             Some(inbox) => inbox.ring.push(crossing),
@@ -67,54 +56,47 @@ impl Crossings {
         }
     }
 
-    /// The next of what is in a worker's inbox.
+    /// The next item of a worker's inbox.
     pub(super) fn receive(&self, worker: u8) -> Option<Crossing> {
         self.inboxes.get(usize::from(worker))?.ring.pop()
     }
 
-    /// True when there is nothing in a worker's inbox.
     pub(super) fn is_empty(&self, worker: u8) -> bool {
         let inbox = self.inboxes.get(usize::from(worker));
         inbox.is_none_or(|inbox| inbox.ring.is_empty())
     }
 
-    /// Gives a buffer back to the worker whose it is.
+    /// Gives a buffer back to the worker that owns it.
     pub(super) fn give_back(&self, packet: Box<Packet>) {
         if let Some(inbox) = self.inboxes.get(usize::from(packet.owner)) {
-            // There is room for every buffer of the worker's. One more would be nobody's, and is let go.
+            // There is room for every buffer of the worker's.
             drop(inbox.returned.push(packet));
         }
     }
 
-    /// A buffer of the worker's that another has given back.
+    /// A buffer of the worker's that another worker has given back.
     pub(super) fn take_back(&self, worker: u8) -> Option<Box<Packet>> {
         self.inboxes.get(usize::from(worker))?.returned.pop()
     }
 }
 
-/// Workers that have something new in their inbox and may have to be woken: a bit for each.
+/// A set of workers: a bit for each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Rung([u64; 4]);
+pub(super) struct WorkerSet([u64; 4]);
 
-impl Rung {
-    /// Marks a worker.
-    pub(super) fn mark(&mut self, worker: u8) {
+impl WorkerSet {
+    pub(super) fn add(&mut self, worker: u8) {
         if let Some(word) = self.0.get_mut(usize::from(worker / 64)) {
             *word |= 1 << (worker % 64);
         }
     }
 
-    /// Who is marked.
-    pub fn workers(self) -> impl Iterator<Item = u8> {
+    /// The workers of the set, in the order of their indexes.
+    pub(super) fn workers(self) -> impl Iterator<Item = u8> {
         let words = self.0.into_iter().zip((0..=u8::MAX).step_by(64));
         words.flat_map(|(word, first)| {
             (0..64).filter_map(move |bit| (word >> bit & 1 == 1).then_some(first + bit))
         })
-    }
-
-    /// True when nobody is.
-    pub fn is_empty(self) -> bool {
-        self == Self::default()
     }
 }
 
@@ -124,11 +106,11 @@ mod tests {
 
     #[test]
     fn every_worker_has_a_bit_of_its_own() {
-        let mut rung = Rung::default();
-        assert!(rung.is_empty());
+        let mut set = WorkerSet::default();
+        assert_eq!(set.workers().count(), 0);
         for worker in [0, 63, 64, 255] {
-            rung.mark(worker);
+            set.add(worker);
         }
-        assert_eq!(rung.workers().collect::<Vec<_>>(), [0, 63, 64, 255]);
+        assert_eq!(set.workers().collect::<Vec<_>>(), [0, 63, 64, 255]);
     }
 }

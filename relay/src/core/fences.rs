@@ -1,4 +1,4 @@
-//! The highest fence that has commanded each conference: a later owner's commands are obeyed, an earlier one's are not.
+//! The highest fence of each conference: commands under a lower one, by an earlier owner, are refused.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -7,13 +7,13 @@ use confab_protocol::cluster::Fence;
 use confab_protocol::control::ConferenceId;
 use foldhash::quality::RandomState;
 
-/// The highest fence of a conference without a room here is remembered for so long at least, unless there are too many.
-pub const FENCE_MEMORY: Duration = Duration::from_secs(600);
+/// The highest fence of a conference without a room here is remembered for this time at least, unless there are too many.
+pub(super) const FENCE_MEMORY: Duration = Duration::from_secs(600);
 
 /// Fences of conferences without a room that are remembered, at most. More push the oldest out.
-pub const MAX_IDLE_FENCES: usize = 100_000;
+pub(super) const MAX_IDLE_FENCES: usize = 100_000;
 
-/// Fences in two generations: what was not named during the younger one's time goes with the older one.
+/// Fences in two generations: a fence that was not used in the time of the younger one is dropped with the older one.
 pub(super) struct Fences {
     /// Entries of a generation at which the next one begins.
     limit: usize,
@@ -35,9 +35,9 @@ impl Fences {
         }
     }
 
-    /// Whether a command under `fence` is to be obeyed; if so, none under a lower one is from now on.
+    /// True if a command under `fence` is to be carried out. From then on none under a lower fence is.
     ///
-    /// What is remembered of a conference that `is_live` stays.
+    /// The fence of a conference that `is_live` is never forgotten.
     pub(super) fn pass(
         &mut self,
         now: Instant,
@@ -61,7 +61,7 @@ impl Fences {
         true
     }
 
-    /// Forgets what has been of no use for long. To be called every minute or so.
+    /// Forgets fences that were not used for [`FENCE_MEMORY`]. To be called about every minute.
     pub(super) fn sweep(&mut self, now: Instant, is_live: impl Fn(&ConferenceId) -> bool) {
         let began = *self.began.get_or_insert(now);
         if now.saturating_duration_since(began) >= FENCE_MEMORY {
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lower_fence_does_not_pass_for_ten_minutes_and_some_day_it_does() {
+    fn a_lower_fence_is_refused_for_ten_minutes_and_forgotten_later() {
         let start = Instant::now();
         let mut fences = Fences::new(10);
         let nobody = |_: &ConferenceId| false;

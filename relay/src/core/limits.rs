@@ -1,15 +1,15 @@
-//! How much a session may send.
+//! Rate limits of a session.
 
 use std::time::{Duration, Instant};
 
 use confab_protocol::media::MAX_DATAGRAM;
 
-/// What a session may send over a longer time, and at once.
+/// The rates and bursts that a session may send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RateLimits {
     /// Packets a second.
     pub packets_per_second: u32,
-    /// Packets that may come at once.
+    /// Packets of a burst.
     pub packet_burst: u32,
     /// Bytes of UDP payload a second.
     pub bytes_per_second: u32,
@@ -28,7 +28,7 @@ impl Default for RateLimits {
 }
 
 impl RateLimits {
-    /// Bytes that may come at once: the packet burst at the mean size of a packet under both limits.
+    /// Bytes of a burst: the packet burst at the mean size of a packet under both limits.
     pub fn byte_burst(&self) -> u64 {
         let burst = u64::from(self.bytes_per_second) * u64::from(self.packet_burst);
         (burst / u64::from(self.packets_per_second)).max(MAX_DATAGRAM as u64)
@@ -37,7 +37,7 @@ impl RateLimits {
 
 /// Two token buckets that fill with time: packets and bytes.
 #[derive(Clone, Debug)]
-pub struct RateLimit {
+pub(super) struct RateLimit {
     // In units of 1/65536, so that a millisecond's worth does not round to nothing.
     packets: u64,
     bytes: u64,
@@ -48,7 +48,7 @@ const UNIT: u64 = 1 << 16;
 
 impl RateLimit {
     /// Full buckets.
-    pub fn new(now: Instant, limits: &RateLimits) -> Self {
+    pub(super) fn new(now: Instant, limits: &RateLimits) -> Self {
         Self {
             packets: u64::from(limits.packet_burst) * UNIT,
             bytes: limits.byte_burst() * UNIT,
@@ -56,9 +56,9 @@ impl RateLimit {
         }
     }
 
-    /// Fills the buckets for the time since the last call; gives that time in microseconds, up to an hour.
-    pub fn fill(&mut self, now: Instant, limits: &RateLimits) -> u32 {
-        // A clock that goes back fills nothing; one that leaps ahead fills as a second does.
+    /// Fills the buckets for the time since the last call. Returns that time in microseconds, an hour at most.
+    pub(super) fn fill(&mut self, now: Instant, limits: &RateLimits) -> u32 {
+        // A clock that is set back fills nothing; one that is set forward fills as one second does.
         let passed = now.saturating_duration_since(self.filled).min(MAX_PASSED);
         let passed = passed.as_micros() as u32;
         if passed == 0 {
@@ -75,7 +75,7 @@ impl RateLimit {
     }
 
     /// Takes one packet of `bytes`, if both buckets hold it.
-    pub fn take(&mut self, bytes: usize) -> bool {
+    pub(super) fn take(&mut self, bytes: usize) -> bool {
         let cost = bytes as u64 * UNIT;
         if self.packets < UNIT || self.bytes < cost {
             return false;
@@ -86,10 +86,10 @@ impl RateLimit {
     }
 }
 
-/// Longest time that is told.
+/// The longest time that `fill` returns.
 const MAX_PASSED: Duration = Duration::from_secs(3600);
 
-/// Longest time that is made up for at once.
+/// The longest time that buckets are filled for at once.
 const MAX_FILL: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_goes_back_or_leaps_does_no_harm() {
+    fn a_clock_that_is_set_back_or_forward_changes_no_more_than_a_burst() {
         let start = Instant::now() + Duration::from_secs(100);
         let mut limit = RateLimit::new(start, &LIMITS);
         assert!(take(

@@ -1,13 +1,13 @@
-//! From control's side to a worker: commands in order.
+//! The queue of commands from the registry to a worker.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use super::worker::WorkerCommand;
+use super::command::WorkerCommand;
 
-/// The end that commands are put into.
-pub struct Post {
+/// The registry's end.
+pub struct MailboxSender {
     to: Sender<WorkerCommand>,
     waiting: Arc<AtomicUsize>,
 }
@@ -19,40 +19,42 @@ pub struct Mailbox {
 }
 
 /// A worker's mailbox.
-pub fn mailbox() -> (Post, Mailbox) {
+pub fn mailbox() -> (MailboxSender, Mailbox) {
     let (to, from) = channel();
     let waiting = Arc::new(AtomicUsize::new(0));
-    let post = Post {
+    let sender = MailboxSender {
         to,
         waiting: Arc::clone(&waiting),
     };
-    (post, Mailbox { from, waiting })
+    (sender, Mailbox { from, waiting })
 }
 
-impl Post {
+impl MailboxSender {
     pub(super) fn send(&self, command: WorkerCommand) {
         self.waiting.fetch_add(1, Relaxed);
-        // A worker that is gone ends the process; until then nobody misses the command.
+        // It fails only if the worker's thread has ended, and then the process ends.
         let _ = self.to.send(command);
     }
 
-    /// Commands that the worker has not taken yet.
+    /// Count of commands that the worker has not taken yet.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.load(Relaxed)
     }
 }
 
 impl Mailbox {
-    /// True when there is nothing to take.
+    /// True if no command waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.load(Relaxed) == 0
     }
 
-    /// The next commands, `most` of them.
-    pub fn take(&self, most: usize) -> impl Iterator<Item = WorkerCommand> {
-        let commands = self.from.try_iter().take(most);
-        commands.inspect(|_| {
-            self.waiting.fetch_sub(1, Relaxed);
-        })
+    /// The next command, if one waits.
+    pub fn next(&self) -> Option<WorkerCommand> {
+        if self.is_empty() {
+            return None;
+        }
+        let command = self.from.try_recv().ok()?;
+        self.waiting.fetch_sub(1, Relaxed);
+        Some(command)
     }
 }

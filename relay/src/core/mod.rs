@@ -1,40 +1,44 @@
-//! What decides, without I/O: bytes and an `Instant` in, datagrams and events out.
+//! The state machines of the relay, without I/O: bytes and an `Instant` in, datagrams and events out.
 //!
-//! A datagram's way, in the order of the modules: [`packet`] (the buffer it came in) → [`ingress`] (whose, authentic,
-//! new, allowed) → `home` (among the loudest; `bundle`) → [`room`] (who hears it) → [`fanout`] (to each a header of
-//! its own) → [`transport`]. Frames of a room that is larger than a worker go by [`crossing`] to its home and from there.
+//! A datagram passes these modules, in this order: `packet` (the buffer that it came in) → `ingress` (authentic, new,
+//! allowed) → `home` (among the loudest; `bundle`) → `room` (the receivers) → `egress` (a header for each of them) →
+//! `transport`. `worker` has the order of a round. Frames of a room that is larger than a worker go by `crossing` to its
+//! home and from there.
 //!
-//! [`registry`] is the other door: control's commands. It writes what the workers read.
+//! `registry` carries out control's commands. It writes what the workers read.
 
 mod bundle;
-pub mod counters;
-pub mod crossing;
-pub mod fanout;
-pub mod fences;
-pub mod histogram;
+mod command;
+mod config;
+mod counters;
+mod crossing;
+mod egress;
+mod fences;
+mod frame;
 mod home;
-pub mod ingress;
-pub mod limits;
-mod local_rooms;
-pub mod loudest;
-pub mod mailbox;
-pub mod packet;
-pub mod path;
-pub mod registry;
-mod replies;
-pub mod room;
-pub mod session;
-pub mod slots;
-mod table;
-pub mod transport;
-pub mod window;
-pub mod worker;
+mod ingress;
+mod limits;
+mod loudest;
+mod mailbox;
+mod packet;
+mod path;
+mod registry;
+mod room;
+mod session;
+mod slots;
+mod transport;
+mod window;
+mod worker;
 
-pub use counters::{Counters, DropCause};
+pub use command::{Ended, WorkerCommand};
+pub use config::WorkerConfig;
+pub use counters::{Counter, Counters, DropCause};
 pub use crossing::Crossings;
-pub use mailbox::{Mailbox, Post, mailbox};
-pub use packet::{Packet, PacketPool};
+pub use limits::RateLimits;
+pub use mailbox::{Mailbox, MailboxSender, mailbox};
+pub use packet::{KernelTime, PACKET_CAPACITY, Packet, PacketPool};
 pub use path::FourTuple;
-pub use registry::{MediaEnded, Registry};
-pub use transport::{Outgoing, SendStatus, Transport};
-pub use worker::{Worker, WorkerCommand};
+pub use registry::{Capacity, MediaEnded, Registry};
+pub use transport::{CHUNK, Outgoing, SendStatus, Transport};
+pub use window::WindowControl;
+pub use worker::{Round, Worker};

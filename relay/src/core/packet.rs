@@ -1,4 +1,4 @@
-//! Receive buffers, which frames leave from again.
+//! Receive buffers. A frame that is alone in its bundle is sent from the buffer in which it came.
 
 use std::time::Duration;
 
@@ -6,15 +6,18 @@ use confab_protocol::media::MAX_DATAGRAM;
 
 use super::path::FourTuple;
 
-/// Bytes of a receive buffer: one more than a datagram may have, so that a longer one shows.
+/// Bytes of a receive buffer: one more than a datagram may have, so that a longer datagram is recognised.
 pub const PACKET_CAPACITY: usize = MAX_DATAGRAM + 1;
 
-/// When the kernel received a datagram, by the wall clock: nanoseconds since 1970. 0 when it did not say.
+/// A frame that is older than this is dropped.
+pub(super) const MAX_FRAME_AGE: Duration = Duration::from_millis(200);
+
+/// The time at which the kernel received a datagram, by the wall clock: nanoseconds since 1970; 0 if unknown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct KernelTime(pub u64);
 
 impl KernelTime {
-    /// Time from then to `now`; `None` when one of them is not known, or the clock was set back meanwhile.
+    /// Time from this one to `now`; `None` if one of them is unknown, or the clock was set back in between.
     pub fn until(self, now: Self) -> Option<Duration> {
         let is_known = self != Self::default();
         let time = now.0.checked_sub(self.0).filter(|_| is_known);
@@ -28,13 +31,13 @@ pub struct Packet {
     pub data: [u8; PACKET_CAPACITY],
     /// The datagram's length, cut to the buffer's.
     pub len: usize,
-    /// Where it came from, and to which of the relay's own addresses.
+    /// The sender's address, and the relay's address that it was sent to.
     pub from: FourTuple,
-    /// When the kernel received it.
+    /// When the kernel received the datagram.
     pub received: KernelTime,
-    /// For how long it had been waiting in the socket's buffer when it was read.
+    /// Time that it waited in the socket's buffer.
     pub waited: Duration,
-    /// The worker whose pool the buffer is of: it goes back there, wherever its frame has gone.
+    /// The worker whose pool the buffer belongs to.
     pub(super) owner: u8,
 }
 
@@ -45,10 +48,10 @@ impl Packet {
     }
 }
 
-/// Buffers that are free, and how many there may be in all.
+/// The free buffers of a worker.
 ///
-/// A buffer is taken by the driver, goes through the core with its datagram and comes back when the last copy is sent:
-/// after the first seconds nothing is allocated any more.
+/// A buffer is taken by the transport, goes through the core with its datagram and comes back when the last copy is sent. So
+/// nothing is allocated after the first seconds.
 pub struct PacketPool {
     owner: u8,
     // Boxed so that a datagram moves by its address, never by its bytes.
@@ -68,7 +71,7 @@ impl PacketPool {
         }
     }
 
-    /// A free buffer; `None` when all are under way.
+    /// A free buffer; `None` if all are in use.
     pub fn take(&mut self) -> Option<Box<Packet>> {
         if let Some(packet) = self.free.pop() {
             return Some(packet);
@@ -87,7 +90,7 @@ impl PacketPool {
         }))
     }
 
-    /// Takes one of its own buffers back.
+    /// Takes back a buffer of this pool.
     pub fn give(&mut self, packet: Box<Packet>) {
         debug_assert_eq!(packet.owner, self.owner, "a buffer of another worker's");
         if self.free.len() < self.limit {
@@ -95,7 +98,7 @@ impl PacketPool {
         }
     }
 
-    /// Buffers that [`take`](Self::take) could give now.
+    /// Count of buffers that [`take`](Self::take) could give now.
     pub fn available(&self) -> usize {
         self.free.len() + self.limit.saturating_sub(self.made)
     }

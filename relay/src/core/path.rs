@@ -1,39 +1,39 @@
-//! Where a session's media goes: to an address that has proved to receive, and goes on proving it.
+//! Path validation: media goes to an address that has answered a challenge, and that goes on answering them.
 //!
 //! A packet says who sent it, but its source address may be forged or reflected. So media flows only to an address
 //! from which a challenge came back (the method of RFC 9000 §8.2 and §9), and for no longer than 30 s after the last one
-//! that did (the method of RFC 7675 §5.1). Packets prove nothing: a member can send them under anybody's address.
+//! that did (the method of RFC 7675 §5.1). Packets prove nothing: a member can forge their source address.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-/// A challenge that was not answered after this time makes room for one to another address.
-pub const CHALLENGE_LIFETIME: Duration = Duration::from_secs(1);
+/// A challenge that was not answered in this time gives way to one to another address.
+pub(super) const CHALLENGE_LIFETIME: Duration = Duration::from_secs(1);
 
 /// Time between two sendings of the same challenge to an address that is not proved.
-pub const CHALLENGE_INTERVAL: Duration = Duration::from_millis(100);
+pub(super) const CHALLENGE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The same for a check: a challenge to the path that media takes.
-pub const CHECK_INTERVAL: Duration = Duration::from_millis(500);
+pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// An answer counts for so long: longer than any round trip.
-pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// An answer counts within this time of the challenge: longer than any round trip.
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A path that answered no challenge of the last so many seconds is not sent to. RFC 7675 §5.1 has 30 s; 1 s of it is
-/// for [`Path::check`] to be called in.
-pub const PATH_TIMEOUT: Duration = Duration::from_secs(29);
+/// Nothing is sent to a path that answered no challenge of this time. RFC 7675 §5.1 has 30 s; 1 s of it is the interval
+/// of [`Path::check`].
+pub(super) const PATH_TIMEOUT: Duration = Duration::from_secs(29);
 
-/// Both ends of a way through the network: what is answered has to leave by the address that was reached.
+/// The two addresses of a path: an answer has to leave by the address that was reached.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct FourTuple {
     /// The other side's address.
     pub remote: SocketAddr,
-    /// Which of the relay's own addresses, in the order in which it listens.
+    /// Index of the relay's own address, in the order in which it listens.
     pub local: u8,
 }
 
 impl FourTuple {
-    /// Of what has not come from anywhere yet.
+    /// The path of an empty buffer.
     pub const UNKNOWN: Self = Self {
         remote: SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0),
         local: 0,
@@ -41,7 +41,7 @@ impl FourTuple {
 }
 
 impl From<SocketAddr> for FourTuple {
-    /// By the relay's first address.
+    /// With the relay's first address.
     fn from(remote: SocketAddr) -> Self {
         Self { remote, local: 0 }
     }
@@ -49,7 +49,7 @@ impl From<SocketAddr> for FourTuple {
 
 /// A session's path, proved and to be proved.
 #[derive(Debug, Default)]
-pub struct Path {
+pub(super) struct Path {
     proved: Option<Proved>,
     /// To an address that is not proved.
     challenge: Option<(FourTuple, Challenge)>,
@@ -59,8 +59,8 @@ pub struct Path {
 #[derive(Debug)]
 struct Proved {
     path: FourTuple,
-    /// When the challenge was made that was answered last. The answer may have been kept back for a while, so it says
-    /// nothing of later.
+    /// When the challenge was made that was answered last. The answer may have been held back, so it proves nothing about
+    /// later.
     at: Instant,
     check: Option<Challenge>,
 }
@@ -72,9 +72,9 @@ struct Challenge {
     sent: Instant,
 }
 
-/// What a path asks for.
+/// The action that a path needs.
 #[derive(Debug, PartialEq, Eq)]
-pub enum PathAction {
+pub(super) enum PathAction {
     /// Nothing.
     None,
     /// Send these bytes as a challenge to an address that is not proved: a packet's source.
@@ -85,32 +85,33 @@ pub enum PathAction {
     Lost,
 }
 
-/// What a path response proves.
+/// The result of a valid path response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Proof {
-    /// The client has received something at the path that was sent at this time.
+pub(super) struct Proof {
+    /// The client has received a challenge that was made at this time.
     pub at: Instant,
-    /// Media did not take this path before.
+    /// True if media did not take this path before.
     pub is_new: bool,
 }
 
 impl Path {
     /// The path that media takes; `None` while none is proved.
-    pub fn validated(&self) -> Option<FourTuple> {
+    #[cfg(test)]
+    fn validated(&self) -> Option<FourTuple> {
         self.proved.as_ref().map(|proved| proved.path)
     }
 
     /// An authentic packet came by `from`; `newest` says that its packet number is the session's highest so far.
     ///
     /// `fresh` draws the bytes of a new challenge.
-    pub fn on_packet(
+    pub(super) fn on_packet(
         &mut self,
         now: Instant,
         from: FourTuple,
         newest: bool,
         fresh: impl FnOnce() -> [u8; 8],
     ) -> PathAction {
-        // What was delayed on an old path says nothing about where the client is now.
+        // A packet that was delayed on an old path does not show the client's current address.
         if !newest {
             return PathAction::None;
         }
@@ -138,7 +139,7 @@ impl Path {
 
     /// Asks the path that media takes whether it still answers, once its last answer is older than `after`. To be called
     /// every second.
-    pub fn check(
+    pub(super) fn check(
         &mut self,
         now: Instant,
         after: Duration,
@@ -165,7 +166,12 @@ impl Path {
     }
 
     /// A path response came by `from`. When it proves the path, media takes it from now on.
-    pub fn on_response(&mut self, now: Instant, from: FourTuple, bytes: [u8; 8]) -> Option<Proof> {
+    pub(super) fn on_response(
+        &mut self,
+        now: Instant,
+        from: FourTuple,
+        bytes: [u8; 8],
+    ) -> Option<Proof> {
         let answers = |open: &Challenge| open.bytes == bytes && open.may_be_answered(now);
         if let Some(proved) = &mut self.proved
             && proved.path == from
@@ -190,8 +196,8 @@ impl Path {
         })
     }
 
-    /// The relay stood still for this time, and could not ask.
-    pub fn forgive(&mut self, now: Instant, stall: Duration) {
+    /// Adds the time in which the relay stood still, and sent no challenge, to the time that the path has for its answer.
+    pub(super) fn extend_by_stall(&mut self, now: Instant, stall: Duration) {
         if let Some(proved) = &mut self.proved {
             proved.at = (proved.at + stall).min(now);
         }
@@ -356,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_answers_is_asked_now_and_then_and_stays() {
+    fn a_path_that_answers_is_challenged_periodically_and_stays() {
         let mut now = Instant::now();
         let mut path = proved(1, now);
         for round in 0..100 {
@@ -439,11 +445,11 @@ mod tests {
     }
 
     #[test]
-    fn time_in_which_the_relay_itself_stood_still_is_nobodys_silence() {
+    fn a_stall_of_the_relay_extends_the_time_of_a_path() {
         let start = Instant::now();
         let mut path = proved(1, start);
         let stall = 10 * PATH_TIMEOUT;
-        path.forgive(start + stall, stall);
+        path.extend_by_stall(start + stall, stall);
         let action = path.check(start + stall + CHECK_AFTER, CHECK_AFTER, || [2; 8]);
         assert_eq!(action, PathAction::Check(address(1), [2; 8]));
     }

@@ -1,4 +1,4 @@
-//! Control's door: opens and closes sessions, and keeps the routing that the workers read.
+//! Carries out control's commands: opens and closes sessions, and keeps the routing that the workers read.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -15,42 +15,44 @@ use dashmap::DashMap;
 use foldhash::quality::RandomState;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
+use super::command::{Ended, WorkerCommand};
 use super::fences::Fences;
-use super::mailbox::Post;
+use super::mailbox::MailboxSender;
 use super::room::Room;
 use super::session::SessionInfo;
 use super::slots::Slots;
-use super::worker::{Ended, WorkerCommand};
 
-/// Slots of a worker beyond two for each session that the relay takes: slots rest for a minute, and people come and go.
+/// Slots of a worker beyond two for each session that the relay takes: a slot is not used again for a minute.
 const SPARE_SLOTS: u32 = 1 << 16;
 
-/// What control's commands write. Shared by all links; the workers have their own view of the sessions.
+/// The sessions and rooms, as control's commands write them. Shared by all links; each worker has its own sessions.
 pub struct Registry {
     boot: BootId,
     capacity: Capacity,
-    mailboxes: Box<[Post]>,
+    mailboxes: Box<[MailboxSender]>,
+    /// Read without the lock on `state`, as `rooms` is: by the task that reports ended sessions, by the links that list rooms, and by
+    /// metrics.
     connections: DashMap<ConnectionId, Arc<SessionInfo>, RandomState>,
     rooms: DashMap<ConferenceId, Arc<Room>, RandomState>,
     /// Held while a command is carried out: commands come one after the other, whichever link they come by.
-    ledger: Mutex<Ledger>,
+    state: Mutex<CommandState>,
 }
 
-/// How much a relay takes on.
+/// The capacity of a relay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Capacity {
-    /// Sessions.
+    /// Sessions, at most.
     pub sessions: u32,
-    /// Rooms.
+    /// Rooms, at most.
     pub rooms: u32,
-    /// Members of a room.
+    /// Members of a room, at most.
     pub members: u32,
     /// Members of a room on one worker before the room goes to another one too.
     pub share: u32,
 }
 
-/// What only commands read and write.
-struct Ledger {
+/// The state that only commands use.
+struct CommandState {
     random: StdRng,
     /// By worker.
     slots: Box<[Slots]>,
@@ -59,16 +61,16 @@ struct Ledger {
     stale: Vec<Arc<Room>>,
 }
 
-/// A media session ended without a command: control has to be told.
+/// A media session that ended without a command, to be reported to control.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MediaEnded {
-    /// In which room.
+    /// The room's conference.
     pub conference: ConferenceId,
-    /// Whose.
+    /// The participant's sender label.
     pub sender: u16,
-    /// Which.
+    /// The id of the session; the participant may have another one by now.
     pub connection_id: ConnectionId,
-    /// Why.
+    /// The reason, as control is told.
     pub reason: MediaEndReason,
 }
 
@@ -76,14 +78,19 @@ impl Registry {
     /// A registry over the workers behind `mailboxes`, in the order of their indexes: 1 to 256 of them.
     ///
     /// `seed` has to be random: connection ids are drawn from it.
-    pub fn new(boot: BootId, capacity: Capacity, mailboxes: Vec<Post>, seed: [u8; 32]) -> Self {
+    pub fn new(
+        boot: BootId,
+        capacity: Capacity,
+        mailboxes: Vec<MailboxSender>,
+        seed: [u8; 32],
+    ) -> Self {
         assert!(
             (1..=256).contains(&mailboxes.len()),
             "a connection id names a worker by one byte"
         );
         let slots = capacity.sessions.saturating_mul(2);
         let slots = slots.saturating_add(SPARE_SLOTS);
-        let ledger = Ledger {
+        let state = CommandState {
             random: StdRng::from_seed(seed),
             slots: mailboxes.iter().map(|_| Slots::new(slots)).collect(),
             fences: Fences::new(capacity.rooms as usize),
@@ -95,18 +102,18 @@ impl Registry {
             mailboxes: mailboxes.into(),
             connections: DashMap::default(),
             rooms: DashMap::default(),
-            ledger: Mutex::new(ledger),
+            state: Mutex::new(state),
         }
     }
 
-    /// Does what a command says, if it may, and says what became of it.
+    /// Carries out a command, if its fence and boot id allow it, and returns the outcome.
     ///
-    /// When it returns, nothing that the command forbids passes any more. Who hears a room changes with the next
-    /// [`publish`](Self::publish).
+    /// When this returns, the workers no longer forward anything that the command forbids. The receivers of a room change
+    /// with the next [`publish`](Self::publish).
     pub fn execute(&self, now: Instant, command: &Command) -> CommandResult {
-        let ledger = &mut *self.ledger();
+        let state = &mut *self.state();
         let mut result = CommandResult::bare(command.id, CommandOutcome::Obeyed);
-        if let Err(refused) = self.check(ledger, now, command) {
+        if let Err(refused) = self.check(state, now, command) {
             result.outcome = refused;
             return result;
         }
@@ -115,13 +122,13 @@ impl Registry {
                 result.outcome = CommandOutcome::Invalid;
             }
             Action::OpenMedia(open) => {
-                result.connection_id = self.open(ledger, now, command.conference, open);
+                result.connection_id = self.open(state, now, command.conference, open);
                 if result.connection_id.is_none() {
                     result.outcome = CommandOutcome::Full;
                 }
             }
             Action::CloseMedia { sender } => {
-                result.outcome = self.close(ledger, now, command.conference, *sender);
+                result.outcome = self.close(state, now, command.conference, *sender);
             }
             Action::SetMaySpeak { sender, may_speak } => {
                 match self.member(command.conference, *sender) {
@@ -129,7 +136,7 @@ impl Registry {
                     None => result.outcome = CommandOutcome::NotFound,
                 }
             }
-            Action::CloseRoom => self.close_room(ledger, now, command.conference),
+            Action::CloseRoom => self.close_room(state, now, command.conference),
             Action::ListMedia { from } => {
                 if let Some(room) = self.room(command.conference) {
                     (result.media, result.more) = room.list(*from, MAX_MEDIA_STATES);
@@ -139,14 +146,14 @@ impl Registry {
         result
     }
 
-    /// Takes in that a worker ended a session. `None` when control has closed it meanwhile.
+    /// Removes a session that its worker has ended. `None` if control has closed it before.
     pub fn ended(&self, now: Instant, ended: &Ended) -> Option<MediaEnded> {
-        let ledger = &mut *self.ledger();
+        let state = &mut *self.state();
         let info = &ended.info;
         self.connections.remove(&info.id)?;
-        ledger.give_slot(now, info.id);
+        state.give_slot(now, info.id);
         let was_in = info.room.remove_session(info);
-        ledger.mark_stale(&info.room);
+        state.mark_stale(&info.room);
         self.drop_room_if_empty(&info.room);
         was_in.then_some(MediaEnded {
             conference: info.room.id,
@@ -156,41 +163,43 @@ impl Registry {
         })
     }
 
-    /// Lets the workers see every change so far. To be called a few milliseconds after a change, for all that gathered.
+    /// Shows the workers every change so far. To be called a few milliseconds after a change, for all changes in between.
     pub fn publish(&self) {
-        let stale = std::mem::take(&mut self.ledger().stale);
+        let stale = std::mem::take(&mut self.state().stale);
         for room in stale {
             room.publish();
         }
     }
 
-    /// Lets every session go: the relay ends.
+    /// Ends every session: the relay stops.
     pub fn drain(&self, now: Instant) {
-        let ledger = &mut *self.ledger();
+        let state = &mut *self.state();
         let sessions: Vec<_> = self
             .connections
             .iter()
             .map(|session| Arc::clone(&session))
             .collect();
         for session in sessions {
-            self.let_go(ledger, now, &session, ByeReason::Draining);
+            self.end_session(state, now, &session, ByeReason::Draining);
         }
     }
 
-    /// Forgets fences that have been of no use for [`FENCE_MEMORY`](super::fences::FENCE_MEMORY). To be called every minute
-    /// or so.
+    /// Forgets fences that were not used for 10 minutes. To be called about every minute.
     pub fn sweep(&self, now: Instant) {
         let is_live = |conference: &ConferenceId| self.rooms.contains_key(conference);
-        self.ledger().fences.sweep(now, is_live);
+        self.state().fences.sweep(now, is_live);
     }
 
-    /// Commands that the worker with most of them has not carried out yet. Whoever brings commands waits while there are
-    /// many.
+    /// Count of commands that the worker with most of them has not carried out yet. Links take no commands while it is high.
     pub fn waiting(&self) -> usize {
-        self.mailboxes.iter().map(Post::waiting).max().unwrap_or(0)
+        self.mailboxes
+            .iter()
+            .map(MailboxSender::waiting)
+            .max()
+            .unwrap_or(0)
     }
 
-    /// Which rooms are live.
+    /// The conferences that have sessions here.
     pub fn live_rooms(&self) -> Vec<ConferenceId> {
         self.rooms.iter().map(|room| *room.key()).collect()
     }
@@ -205,10 +214,10 @@ impl Registry {
         self.rooms.len()
     }
 
-    /// Fences and boot ids: who may command.
+    /// Checks a command's boot id and fence.
     fn check(
         &self,
-        ledger: &mut Ledger,
+        state: &mut CommandState,
         now: Instant,
         command: &Command,
     ) -> Result<(), CommandOutcome> {
@@ -216,7 +225,7 @@ impl Registry {
             return Err(CommandOutcome::WrongBoot);
         }
         let is_live = |conference: &ConferenceId| self.rooms.contains_key(conference);
-        let fences = &mut ledger.fences;
+        let fences = &mut state.fences;
         if fences.pass(now, command.conference, command.fence, is_live) {
             Ok(())
         } else {
@@ -226,7 +235,7 @@ impl Registry {
 
     fn open(
         &self,
-        ledger: &mut Ledger,
+        state: &mut CommandState,
         now: Instant,
         conference: ConferenceId,
         open: &OpenMedia,
@@ -234,49 +243,49 @@ impl Registry {
         if self.connections.len() >= self.capacity.sessions as usize {
             return None;
         }
-        let room = self.room_for(ledger, conference)?;
+        let room = self.room_for(state, conference)?;
         let is_new = room.member(open.sender).is_none();
         if is_new && room.len() >= self.capacity.members as usize {
             return None;
         }
-        let worker = self.worker_for(ledger, &room);
-        let slots = ledger.slots.get_mut(usize::from(worker));
+        let worker = self.worker_for(state, &room);
+        let slots = state.slots.get_mut(usize::from(worker));
         let Some(slot) = slots.and_then(|slots| slots.take(now)) else {
             self.drop_room_if_empty(&room);
             return None;
         };
-        let check = ledger.random.next_u32();
+        let check = state.random.next_u32();
         let id = ConnectionId::new(worker, slot, check);
         let session = Arc::new(SessionInfo::new(id, Arc::clone(&room), open));
         self.connections.insert(id, Arc::clone(&session));
         if let Some(before) = room.insert(Arc::clone(&session)) {
-            self.let_go(ledger, now, &before, ByeReason::Replaced);
+            self.end_session(state, now, &before, ByeReason::Replaced);
         }
         self.tell(worker, WorkerCommand::Open(session));
-        ledger.mark_stale(&room);
+        state.mark_stale(&room);
         Some(id)
     }
 
     /// The live room, or a new one if there may be one more.
-    fn room_for(&self, ledger: &Ledger, conference: ConferenceId) -> Option<Arc<Room>> {
+    fn room_for(&self, state: &CommandState, conference: ConferenceId) -> Option<Arc<Room>> {
         if let Some(room) = self.room(conference) {
             return Some(room);
         }
         if self.rooms.len() >= self.capacity.rooms as usize {
             return None;
         }
-        let room = Arc::new(Room::new(conference, ledger.least_loaded_worker()));
+        let room = Arc::new(Room::new(conference, state.least_loaded_worker()));
         self.rooms.insert(conference, Arc::clone(&room));
         self.tell(room.home, WorkerCommand::Host(Arc::clone(&room)));
         Some(room)
     }
 
-    /// Who takes a session more of a room: one of its workers while they have not had their share, then the one that
-    /// has fewest of the room's and, among those, of all sessions.
-    fn worker_for(&self, ledger: &Ledger, room: &Room) -> u8 {
+    /// The worker for one session more of a room: a worker of the room that has less than its share; else the worker with the
+    /// fewest sessions of the room and, among equals, of all rooms.
+    fn worker_for(&self, state: &CommandState, room: &Room) -> u8 {
         let taken = room.worker_with_room(self.capacity.share as usize);
         taken.unwrap_or_else(|| {
-            let workers = ledger.slots.iter().enumerate();
+            let workers = state.slots.iter().enumerate();
             let loads = workers.map(|(worker, slots)| (worker as u8, slots.used()));
             loads
                 .min_by_key(|(worker, used)| (room.len_at(*worker), *worker != room.home, *used))
@@ -286,7 +295,7 @@ impl Registry {
 
     fn close(
         &self,
-        ledger: &mut Ledger,
+        state: &mut CommandState,
         now: Instant,
         conference: ConferenceId,
         sender: u16,
@@ -297,27 +306,33 @@ impl Registry {
         let Some(session) = room.remove(sender) else {
             return CommandOutcome::NotFound;
         };
-        self.let_go(ledger, now, &session, ByeReason::Closed);
-        ledger.mark_stale(&room);
+        self.end_session(state, now, &session, ByeReason::Closed);
+        state.mark_stale(&room);
         self.drop_room_if_empty(&room);
         CommandOutcome::Obeyed
     }
 
-    fn close_room(&self, ledger: &mut Ledger, now: Instant, conference: ConferenceId) {
+    fn close_room(&self, state: &mut CommandState, now: Instant, conference: ConferenceId) {
         if let Some((_, room)) = self.rooms.remove(&conference) {
             for session in room.clear() {
-                self.let_go(ledger, now, &session, ByeReason::Closed);
+                self.end_session(state, now, &session, ByeReason::Closed);
             }
-            ledger.mark_stale(&room);
+            state.mark_stale(&room);
             self.tell(room.home, WorkerCommand::Unhost(room));
         }
     }
 
-    /// Ends a session that is in no room any more.
-    fn let_go(&self, ledger: &mut Ledger, now: Instant, session: &SessionInfo, reason: ByeReason) {
+    /// Ends a session that was taken out of its room.
+    fn end_session(
+        &self,
+        state: &mut CommandState,
+        now: Instant,
+        session: &SessionInfo,
+        reason: ByeReason,
+    ) {
         session.close();
         if self.connections.remove(&session.id).is_some() {
-            ledger.give_slot(now, session.id);
+            state.give_slot(now, session.id);
         }
         self.tell(
             session.id.worker(),
@@ -346,13 +361,13 @@ impl Registry {
         }
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        // A panic in a command ends its link's task; what it left half done is one room's, not the ledger's.
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, CommandState> {
+        // A panic in a command ends its link's task; it leaves at most one room half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Ledger {
+impl CommandState {
     fn give_slot(&mut self, now: Instant, id: ConnectionId) {
         if let Some(slots) = self.slots.get_mut(usize::from(id.worker())) {
             slots.give(now, id.slot());

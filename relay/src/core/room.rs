@@ -1,4 +1,4 @@
-//! Rooms: who is in, and the snapshot of it that packets read.
+//! Rooms: the members, and the snapshot of the receivers that packets read.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,11 +8,11 @@ use arc_swap::ArcSwap;
 use confab_protocol::cluster::MediaState;
 use confab_protocol::control::ConferenceId;
 
-use super::session::{Seat, SessionInfo};
+use super::session::{SessionInfo, SessionSlot};
 
 /// A room that is live at this relay.
 pub struct Room {
-    /// Which conference.
+    /// The conference's id.
     pub id: ConferenceId,
     /// The worker that chooses its loudest and bundles its frames. A large room has sessions on others too.
     pub home: u8,
@@ -22,7 +22,7 @@ pub struct Room {
     stale: AtomicBool,
 }
 
-/// Who hears the room, as it was a moment ago. Packets read it; changes replace it.
+/// The receivers of a room at the last publication. Packets read it; a publication replaces it.
 #[derive(Default)]
 pub struct Snapshot {
     shares: Box<[Share]>,
@@ -30,23 +30,23 @@ pub struct Snapshot {
 
 /// The receivers of one worker.
 pub struct Share {
-    /// Which worker sends to them.
+    /// The worker that sends to them.
     pub worker: u8,
     /// Their slots there.
     pub receivers: Box<[u32]>,
 }
 
-/// Who is in, by label and by worker.
+/// The members, by sender label and by worker.
 #[derive(Default)]
 struct Members {
     by_sender: BTreeMap<u16, Member>,
-    /// In the order in which the room came to the workers. A share stays when its last member leaves.
+    /// In the order in which the workers got their first member. A share stays when its last member leaves.
     shares: Vec<MemberShare>,
 }
 
 struct Member {
     session: Arc<SessionInfo>,
-    /// Where it is among those of its share.
+    /// Index in its share.
     at: u32,
 }
 
@@ -68,12 +68,12 @@ impl Room {
         }
     }
 
-    /// Who hears the room now.
+    /// The current receivers.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
     }
 
-    /// Puts a session in; gives back the one that the same sender had.
+    /// Adds a session. Returns the one that the same sender had before.
     ///
     /// Packets see it after the next [`publish`](Self::publish).
     pub fn insert(&self, session: Arc<SessionInfo>) -> Option<Arc<SessionInfo>> {
@@ -83,12 +83,12 @@ impl Room {
         before
     }
 
-    /// Takes the sender's session out.
+    /// Removes the sender's session.
     pub fn remove(&self, sender: u16) -> Option<Arc<SessionInfo>> {
         self.members().remove(sender)
     }
 
-    /// Takes `session` out, unless its sender has another by now. True when it was in.
+    /// Removes `session`, unless its sender has another one by now. True if it was a member.
     pub fn remove_session(&self, session: &SessionInfo) -> bool {
         let mut members = self.members();
         let known = members.by_sender.get(&session.sender);
@@ -99,7 +99,7 @@ impl Room {
         is_in
     }
 
-    /// Takes everyone out.
+    /// Removes all sessions.
     pub fn clear(&self) -> Vec<Arc<SessionInfo>> {
         let members = std::mem::take(&mut *self.members());
         let sessions = members.by_sender.into_values();
@@ -113,7 +113,7 @@ impl Room {
         Some(Arc::clone(&member.session))
     }
 
-    /// The sessions from sender `from` on, `most` of them, in the order of their senders; and whether there are more.
+    /// The sessions from sender `from` on, `most` at most, in the order of their senders; and true if there are more.
     pub fn list(&self, from: u16, most: usize) -> (Vec<MediaState>, bool) {
         let members = self.members();
         let mut sessions = members.by_sender.range(from..);
@@ -122,18 +122,17 @@ impl Room {
         (states, sessions.next().is_some())
     }
 
-    /// How many are in.
+    /// Count of members.
     pub fn len(&self) -> usize {
         self.members().by_sender.len()
     }
 
-    /// True when nobody is in.
+    /// True if there are no members.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The worker for a session more, of those that the room is on already: the first that has fewer than `share` of
-    /// its sessions. `None` when all have as many.
+    /// The first worker of the room that has fewer than `share` of its sessions. `None` if there is none.
     pub fn worker_with_room(&self, share: usize) -> Option<u8> {
         let members = self.members();
         let mut shares = members.shares.iter();
@@ -141,21 +140,21 @@ impl Room {
         free.map(|of_worker| of_worker.worker)
     }
 
-    /// How many of its sessions a worker has.
+    /// Count of its sessions at a worker.
     pub fn len_at(&self, worker: u8) -> usize {
         let members = self.members();
         let of_worker = members.shares.iter().find(|share| share.worker == worker);
         of_worker.map_or(0, |share| share.members.len())
     }
 
-    /// Marks the snapshot as stale. True when it was not yet: the caller then sees to it that it is published.
+    /// Marks the snapshot as stale. True if it was not stale before: the caller then has to have it published.
     pub fn mark_stale(&self) -> bool {
         !self.stale.swap(true, Ordering::AcqRel)
     }
 
     /// Takes a new snapshot of the members. Off the packet path: it costs time in proportion to the room.
     pub fn publish(&self) {
-        // First the mark, then the members: what changes in between marks the room again.
+        // The mark before the members: a change in between marks the room again.
         self.stale.store(false, Ordering::Release);
         let snapshot = self.members().snapshot();
         self.snapshot.store(Arc::new(snapshot));
@@ -173,7 +172,7 @@ impl Snapshot {
         &self.shares
     }
 
-    /// True when nobody but `worker` has receivers.
+    /// True if no worker but this one has receivers.
     pub fn is_only_at(&self, worker: u8) -> bool {
         self.shares.iter().all(|share| share.worker == worker)
     }
@@ -181,21 +180,21 @@ impl Snapshot {
 
 impl Members {
     fn insert(&mut self, session: Arc<SessionInfo>) {
-        let seat = Seat::from(session.id);
+        let slot = SessionSlot::from(session.id);
         let known = self
             .shares
             .iter()
-            .position(|share| share.worker == seat.worker);
+            .position(|share| share.worker == slot.worker);
         let share = known.unwrap_or_else(|| {
             self.shares.push(MemberShare {
-                worker: seat.worker,
+                worker: slot.worker,
                 members: Vec::new(),
             });
             self.shares.len() - 1
         });
         let share = &mut self.shares[share].members;
         let at = share.len() as u32;
-        share.push((seat.slot, session.sender));
+        share.push((slot.slot, session.sender));
         self.by_sender
             .insert(session.sender, Member { session, at });
     }
@@ -266,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn the_snapshot_holds_those_who_are_in_by_worker() {
+    fn the_snapshot_has_the_members_by_worker() {
         let room = Arc::new(Room::new(ConferenceId::new([1; 16]), 0));
         for n in 0..6 {
             assert!(
@@ -287,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_who_comes_again_takes_the_place_of_its_session_before() {
+    fn a_senders_new_session_replaces_its_former_one() {
         let room = Arc::new(Room::new(ConferenceId::new([1; 16]), 0));
         let first = session(&room, 0, 1, 9);
         room.insert(Arc::clone(&first));

@@ -1,27 +1,23 @@
-//! A media session: what control says of it, and what its worker knows.
+//! A media session as control describes it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use confab_protocol::cluster::{Leaves, MediaState, OpenMedia, SessionNote};
-use confab_protocol::media::{ConnectionId, HopKey, ReplayWindow};
+use confab_protocol::media::{ConnectionId, HopKey};
 
-use super::limits::RateLimit;
-use super::loudest::Loudness;
-use super::path::Path;
 use super::room::Room;
 
-/// Where a session is in the relay: its worker, and its slot there.
+/// The place of a session in the relay.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Seat {
-    /// The worker that sends to it.
+pub(super) struct SessionSlot {
+    /// The worker that has the session.
     pub worker: u8,
-    /// Its slot at that worker.
+    /// The slot at that worker.
     pub slot: u32,
 }
 
-impl From<ConnectionId> for Seat {
+impl From<ConnectionId> for SessionSlot {
     fn from(id: ConnectionId) -> Self {
         Self {
             worker: id.worker(),
@@ -30,7 +26,7 @@ impl From<ConnectionId> for Seat {
     }
 }
 
-/// What control says of a session. Its worker reads it, control's commands write the flags.
+/// A session as control describes it. Its worker reads it; commands write the flags.
 pub struct SessionInfo {
     /// Names the session in datagrams.
     pub id: ConnectionId,
@@ -38,13 +34,12 @@ pub struct SessionInfo {
     pub sender: u16,
     /// The leaves that its key ids may have.
     pub leaves: Leaves,
-    /// Where it is heard.
     pub room: Arc<Room>,
     /// Tags what the client sends.
     pub uplink_key: HopKey,
     /// Tags what the client receives.
     pub downlink_key: HopKey,
-    /// What control keeps with it.
+    /// Opaque bytes that control keeps with it.
     pub note: SessionNote,
     /// The room's version of media datagrams.
     pub media_version: u32,
@@ -74,27 +69,25 @@ impl SessionInfo {
         }
     }
 
-    /// Whether its audio is forwarded.
     pub fn may_speak(&self) -> bool {
         self.may_speak.load(Ordering::Acquire)
     }
 
-    /// Lets it speak or not, from the next datagram on.
+    /// Takes effect with the next datagram.
     pub fn set_may_speak(&self, may_speak: bool) {
         self.may_speak.store(may_speak, Ordering::Release);
     }
 
-    /// Whether its client has been heard, at an address that is proved.
+    /// True if its client has proved an address.
     pub fn is_seen(&self) -> bool {
         self.seen.load(Ordering::Relaxed)
     }
 
-    /// Its client has proved an address.
     pub fn set_seen(&self) {
         self.seen.store(true, Ordering::Relaxed);
     }
 
-    /// As control is told of it.
+    /// The session as it is reported to control.
     pub fn state(&self) -> MediaState {
         MediaState {
             sender: self.sender,
@@ -108,34 +101,13 @@ impl SessionInfo {
         }
     }
 
-    /// True when control has closed it: nothing it sends counts any more.
+    /// True if control has closed it: its datagrams are dropped.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Closes it, from the next datagram on.
+    /// Closes it. Takes effect with the next datagram.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
     }
-}
-
-/// What the session's worker knows: the one thread that writes it.
-pub struct Session {
-    /// What control says of it.
-    pub info: Arc<SessionInfo>,
-    /// The room, by its place at the worker.
-    pub place: usize,
-    /// Which packet numbers have passed.
-    pub replay: ReplayWindow,
-    /// How much it may send.
-    pub limit: RateLimit,
-    /// How loud it has been.
-    pub loudness: Loudness,
-    /// Where it is.
-    pub path: Path,
-    /// The last time at which the client is known to have received something: the newest challenge that it answered was
-    /// made then. Or when the session was opened.
-    pub alive: Instant,
-    /// Datagrams taken, modulo 2^32.
-    pub received: u32,
 }

@@ -1,24 +1,24 @@
-//! Which slots of a worker are free.
+//! The free slots of a worker.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use confab_protocol::media::connection_id::{MAX_SLOTS, SLOT_REUSE_SECONDS};
 
-/// Gives slots out; one that came back rests for [`SLOT_REUSE_SECONDS`], so that late datagrams meet nobody.
+/// Assigns slots. A slot is not assigned again for [`SLOT_REUSE_SECONDS`], so that late datagrams reach no other session.
 #[derive(Debug)]
-pub struct Slots {
+pub(super) struct Slots {
     /// Slots that there may be, used and resting.
     limit: u32,
     resting: VecDeque<(Instant, u32)>,
-    /// Slots from here on were never given.
+    /// Slots from here on were never assigned.
     fresh: u32,
     used: u32,
 }
 
 impl Slots {
     /// `limit` free slots, [`MAX_SLOTS`] at most.
-    pub fn new(limit: u32) -> Self {
+    pub(super) fn new(limit: u32) -> Self {
         Self {
             limit: limit.min(MAX_SLOTS),
             resting: VecDeque::new(),
@@ -28,7 +28,7 @@ impl Slots {
     }
 
     /// A free slot; `None` when all are used or resting.
-    pub fn take(&mut self, now: Instant) -> Option<u32> {
+    pub(super) fn take(&mut self, now: Instant) -> Option<u32> {
         let rest = Duration::from_secs(SLOT_REUSE_SECONDS);
         let is_rested = |(since, _): &(Instant, u32)| now.saturating_duration_since(*since) >= rest;
         let slot = if self.resting.front().is_some_and(is_rested) {
@@ -45,13 +45,13 @@ impl Slots {
     }
 
     /// Takes a slot back.
-    pub fn give(&mut self, now: Instant, slot: u32) {
+    pub(super) fn give(&mut self, now: Instant, slot: u32) {
         self.used = self.used.saturating_sub(1);
         self.resting.push_back((now, slot));
     }
 
     /// Slots that are given out.
-    pub fn used(&self) -> u32 {
+    pub(super) fn used(&self) -> u32 {
         self.used
     }
 }
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slot_rests_before_it_is_given_again() {
+    fn a_slot_is_not_assigned_again_for_a_minute() {
         let start = Instant::now();
         let mut slots = Slots::new(2);
         assert_eq!(slots.take(start), Some(0));

@@ -1,15 +1,15 @@
-//! How long frames wait for others of their room: delay is spent only where it buys capacity.
+//! How long frames wait for other frames of their room: longer under load, where fewer datagrams save processor time.
 
 use std::time::Duration;
 
-/// Below this share of busy time nobody waits.
+/// Below this share of busy time the window is the shortest.
 const IDLE_SHARE: f64 = 0.25;
-/// From this share on the wait is as long as it may be.
+/// From this share on the window is the longest.
 const BUSY_SHARE: f64 = 0.75;
-/// Time over which the share is measured: many batches, and short against a change of the load.
+/// Time over which the share is measured: many batches, and short compared with a change of the load.
 const MEASURE: Duration = Duration::from_millis(100);
 
-/// Turns a worker's window with its load.
+/// Sets a worker's window by its load.
 #[derive(Clone, Debug)]
 pub struct WindowControl {
     min: Duration,
@@ -31,7 +31,7 @@ impl WindowControl {
         }
     }
 
-    /// Takes in that of `total` time the worker did not wait for `busy`; gives the window from now on.
+    /// Takes in that the worker was busy for `busy` of the time `total`. Returns the window from now on.
     pub fn measure(&mut self, busy: Duration, total: Duration) -> Duration {
         self.busy += busy;
         self.total += total;
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_at_an_idle_worker_and_everybody_at_a_busy_one() {
+    fn the_window_is_shortest_at_an_idle_worker_and_longest_at_a_busy_one() {
         let mut control = WindowControl::new(Duration::ZERO, Duration::from_millis(10));
         assert_eq!(after(&mut control, 0.1), Duration::ZERO);
         let half = after(&mut control, 0.5);
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shortest_wait_holds_for_an_idle_worker_too() {
+    fn the_window_is_never_shorter_than_the_minimum() {
         let ten = Duration::from_millis(10);
         let mut control = WindowControl::new(ten, ten);
         assert_eq!(after(&mut control, 0.0), ten);

@@ -1,4 +1,4 @@
-//! What the files of an identity hold.
+//! The content of an identity's files.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,9 +14,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 
-use super::lapse::Lapse;
-use super::verdict::{Judge, Verdict};
-use super::{ENDS_SOON, IdentityError};
+use super::error::IdentityError;
+use super::refusal::{CertificateRefusal, RecordingVerifier};
+use super::validity::ValidityError;
+
+/// An identity that ends within this time is logged.
+const ENDS_SOON: Duration = Duration::from_secs(30 * 86_400);
 
 /// A relay's certificate and key, and what checks the certificates of control nodes.
 pub(super) struct Credentials {
@@ -67,13 +70,13 @@ impl Credentials {
         })
     }
 
-    /// Why the certificate is not valid at `now`, if its validity period is the reason.
-    pub(super) fn lapse(&self, now: UnixTime) -> Option<Lapse> {
+    /// The error of the certificate's validity period at `now`, if there is one.
+    pub(super) fn validity_error(&self, now: UnixTime) -> Option<ValidityError> {
         let verified = self
             .own
             .verify_client_cert(&self.certificate, &self.authorities, now);
         match verified.map(|_| ()) {
-            Err(rustls::Error::InvalidCertificate(error)) => Lapse::from_error(&error),
+            Err(rustls::Error::InvalidCertificate(error)) => ValidityError::from_error(&error),
             _ => None,
         }
     }
@@ -81,23 +84,23 @@ impl Credentials {
     /// The end of the validity period, if it is within [`ENDS_SOON`].
     pub(super) fn ends_soon(&self, now: UnixTime) -> Option<Moment> {
         let soon = now.as_secs().saturating_add(ENDS_SOON.as_secs());
-        match self.lapse(UnixTime::since_unix_epoch(Duration::from_secs(soon))) {
-            Some(Lapse::Expired { ended, .. }) => Some(ended),
+        match self.validity_error(UnixTime::since_unix_epoch(Duration::from_secs(soon))) {
+            Some(ValidityError::Expired { ended, .. }) => Some(ended),
             _ => None,
         }
     }
 
-    /// TLS configuration of a new link. The reason of a refusal of the control node's certificate is written into `verdict`.
+    /// TLS configuration of a new link. The reason of a refusal of the control node's certificate is written into `refusal`.
     pub(super) fn client(
         &self,
-        verdict: &Arc<Verdict>,
+        refusal: &Arc<CertificateRefusal>,
     ) -> Result<QuicClientConfig, NoInitialCipherSuite> {
         let mut tls = self.tls.clone();
-        let judge = Judge {
+        let verifier = RecordingVerifier {
             servers: Arc::clone(&self.servers),
-            verdict: Arc::clone(verdict),
+            refusal: Arc::clone(refusal),
         };
-        tls.dangerous().set_certificate_verifier(Arc::new(judge));
+        tls.dangerous().set_certificate_verifier(Arc::new(verifier));
         QuicClientConfig::try_from(tls)
     }
 }

@@ -1,63 +1,33 @@
 //! Identity of a relay: its certificate, its key, and the cluster authority.
 //!
-//! * `credentials`: what the files hold;
-//! * [`Lapse`]: whether the certificate is valid now, by this machine's clock;
-//! * `verdict`: why the certificate of a control node was refused.
+//! * `credentials`: the content of the files;
+//! * [`ValidityError`]: the certificate is not valid now, by this machine's clock;
+//! * `refusal`: the reason for which a control node's certificate was refused.
 
+mod advice;
 mod credentials;
-mod lapse;
+mod error;
+mod refusal;
 #[cfg(test)]
 pub(crate) mod tests;
-mod verdict;
+mod validity;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use confab_protocol::dates::Moment;
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig};
 use rustls::pki_types::UnixTime;
 
+pub(crate) use advice::{MAKE_ONE, moment};
 use credentials::Credentials;
-pub use lapse::Lapse;
-pub(crate) use verdict::Verdict;
+pub(crate) use error::IdentityError;
+pub(crate) use refusal::CertificateRefusal;
+pub(crate) use validity::ValidityError;
 
 /// Time limit for reading the files again.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// An identity that ends within this time is logged.
-const ENDS_SOON: Duration = Duration::from_secs(30 * 86_400);
-
-/// A time of the TLS library, for messages.
-pub(crate) fn moment(time: UnixTime) -> Moment {
-    Moment::from_unix_seconds(time.as_secs())
-}
-
-/// How to get an identity.
-pub(crate) const MAKE_ONE: &str = "make a new one with `confab-control relay-identity`";
-
-/// Why there is no identity.
-#[derive(Debug, thiserror::Error)]
-pub enum IdentityError {
-    /// A file is missing or not what it should be.
-    #[error("cannot use {file} of the relay's identity: {error}; {MAKE_ONE}")]
-    File {
-        /// Which.
-        file: String,
-        /// Why not.
-        error: String,
-    },
-    /// The files do not go together.
-    #[error("the relay's identity is no good: {0}; {MAKE_ONE}")]
-    Tls(#[from] rustls::Error),
-    /// It cannot check the certificates of control nodes.
-    #[error("ca.crt of the relay's identity is no good: {0}; {MAKE_ONE}")]
-    Authority(#[from] rustls::client::VerifierBuilderError),
-    /// Its certificate has expired.
-    #[error("{0}")]
-    Expired(Lapse),
-}
 
 /// The identity for new links.
 pub struct Identity {
@@ -86,14 +56,14 @@ impl Identity {
         match tokio::time::timeout(RELOAD_TIMEOUT, reading).await {
             Ok(Ok(Ok(credentials))) => {
                 self.credentials.store(Arc::new(credentials));
-                tracing::info!("the identity was read again; new links use it");
+                tracing::info!("identity read again; new links use it");
             }
             Ok(Ok(Err(error))) => {
-                tracing::warn!("the identity was not read again, the old one stays: {error}");
+                tracing::warn!("cannot read the identity again: {error}; the old one stays in use");
             }
             Ok(Err(_)) | Err(_) => {
                 tracing::warn!(
-                    "the identity was not read again, the old one stays: its folder does not answer"
+                    "cannot read the identity again: its folder does not answer; the old one stays in use"
                 );
             }
         }
@@ -105,24 +75,26 @@ impl Identity {
         check_time(&self.credentials.load(), now)
     }
 
-    /// Why the certificate is not valid at `now`, if its validity period is the reason.
-    pub fn lapse(&self, now: UnixTime) -> Option<Lapse> {
-        self.credentials.load().lapse(now)
+    /// The error of the certificate's validity period at `now`, if there is one.
+    pub fn validity_error(&self, now: UnixTime) -> Option<ValidityError> {
+        self.credentials.load().validity_error(now)
     }
 
-    /// TLS configuration of a new link. The reason of a refusal of the control node's certificate is written into `verdict`.
+    /// TLS configuration of a new link. The reason of a refusal of the control node's certificate is written into `refusal`.
     pub(crate) fn client(
         &self,
-        verdict: &Arc<Verdict>,
+        refusal: &Arc<CertificateRefusal>,
     ) -> Result<QuicClientConfig, NoInitialCipherSuite> {
-        self.credentials.load().client(verdict)
+        self.credentials.load().client(refusal)
     }
 }
 
 fn check_time(credentials: &Credentials, now: UnixTime) -> Result<(), IdentityError> {
-    match credentials.lapse(now) {
-        Some(lapse @ Lapse::Expired { .. }) => return Err(IdentityError::Expired(lapse)),
-        Some(lapse @ Lapse::NotYet { .. }) => tracing::warn!("{lapse}"),
+    match credentials.validity_error(now) {
+        Some(validity_error @ ValidityError::Expired { .. }) => {
+            return Err(IdentityError::Expired(validity_error));
+        }
+        Some(validity_error @ ValidityError::NotYet { .. }) => tracing::warn!("{validity_error}"),
         None => {
             if let Some(end) = credentials.ends_soon(now) {
                 tracing::warn!("the relay's identity ends on {end}: {MAKE_ONE} before");

@@ -70,7 +70,7 @@ pub(crate) fn identity(of: &Authority, years: Years, trusted: &Authority) -> Arc
 }
 
 #[test]
-fn an_identity_that_ends_soon_is_told_in_time() {
+fn an_identity_that_ends_soon_is_reported_30_days_before() {
     let ours = Authority::new();
     let identity = identity(&ours, (2020, 2030), &ours);
     let day = |day: u64| UnixTime::since_unix_epoch(Duration::from_secs(day * 86_400));
@@ -80,7 +80,7 @@ fn an_identity_that_ends_soon_is_told_in_time() {
     assert_eq!(ends_soon(day(end - 31)), None);
     let told = ends_soon(day(end - 29)).map(|end| end.to_string());
     assert_eq!(told.as_deref(), Some("2030-01-01"));
-    assert_eq!(identity.lapse(day(end - 1)), None);
+    assert_eq!(identity.validity_error(day(end - 1)), None);
 }
 
 #[tokio::test]

@@ -1,16 +1,16 @@
-//! Datagrams in and out: sockets that share a port, and the worker threads behind them.
+//! Sockets that share a port, and the worker threads that use them.
 //!
-//! [`linux`] has the driver for Linux; [`portable`] does for other systems, with one worker and a call a datagram.
+//! `linux` has the driver for Linux; `portable` has the one for other systems, with one worker and a call a datagram.
 
-pub mod doorbell;
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
 mod group;
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
-pub mod linux;
-pub mod pin;
-pub mod portable;
+mod linux;
+mod pin;
+mod portable;
 mod sync;
-pub mod threads;
+mod threads;
+mod wake_flag;
 mod waker;
 
 use std::io;
@@ -19,15 +19,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::core::packet::KernelTime;
+use crate::core::KernelTime;
 use crate::descriptors;
 
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
 pub use group::{PortLock, bind_group};
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
 pub use linux::UdpDriver;
+pub use pin::{Pinning, allowed_cores};
+pub use portable::UdpDriver as PortableDriver;
 #[cfg(any(not(target_os = "linux"), feature = "portable"))]
 pub use portable::{PortLock, UdpDriver, bind_group};
+pub use threads::WorkerThread;
 pub use waker::Waker;
 
 /// Addresses that a relay listens on, at most.
@@ -44,13 +47,13 @@ pub const MOST_WORKERS: usize = 1;
 pub struct SocketGroup {
     /// One for each worker, in order, with a socket for each address.
     pub drivers: Vec<UdpDriver>,
-    /// Where they listen, with the real ports.
+    /// The addresses that they listen on, with the real ports.
     pub addresses: Vec<SocketAddr>,
-    /// Keep other relays off the ports; released with the process.
+    /// Hold the ports against other relays until they are dropped.
     pub locks: Vec<PortLock>,
 }
 
-/// Why there are no sockets.
+/// The reason why no sockets could be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Another relay has the port.
@@ -82,7 +85,7 @@ pub enum BindError {
     TooMany(usize),
 }
 
-/// Why audio cannot go around the UDP stack.
+/// The reason why audio cannot go around the UDP stack.
 #[derive(Debug, thiserror::Error)]
 pub enum TransmitError {
     /// The process may not open packet sockets.
@@ -104,7 +107,7 @@ pub enum TransmitError {
     System(io::Error),
 }
 
-/// A bound, non-blocking socket. `[::]` serves IPv4 too, if it is to be `dual`.
+/// A bound, non-blocking socket. `[::]` serves IPv4 too if `dual`.
 fn open(address: SocketAddr, dual: bool, share: bool, buffer: usize) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
@@ -125,7 +128,7 @@ fn open(address: SocketAddr, dual: bool, share: bool, buffer: usize) -> io::Resu
     Ok(socket)
 }
 
-/// Whether IPv6 sockets are to serve IPv4 too: not when IPv4 addresses are asked for by themselves.
+/// True if IPv6 sockets serve IPv4 too: not if IPv4 addresses are given by themselves.
 fn is_dual(listen: &[SocketAddr]) -> bool {
     listen.iter().all(SocketAddr::is_ipv6)
 }
@@ -135,7 +138,7 @@ fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
     address.ok_or_else(|| io::Error::other("the socket has no IP address"))
 }
 
-/// Now, by the clock that the kernel stamps datagrams with.
+/// The current time by the clock of the kernel's receive timestamps.
 fn wall_clock() -> KernelTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     KernelTime(since.map_or(0, |since| since.as_nanos() as u64))

@@ -1,8 +1,8 @@
-//! Which core a worker runs on.
+//! The core that a worker runs on.
 
 use std::io;
 
-/// Where workers run.
+/// The assignment of workers to cores.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Pinning {
     /// Each on a core of its own, if there are as many workers as the process may use cores; else anywhere.
@@ -53,7 +53,7 @@ pub fn allowed_cores() -> io::Result<Vec<usize>> {
 
 /// Keeps the calling thread on a core from now on.
 #[cfg(target_os = "linux")]
-pub fn pin_to(core: usize) -> io::Result<()> {
+pub(super) fn pin_to(core: usize) -> io::Result<()> {
     if core >= rustix::thread::CpuSet::MAX_CPU {
         return Err(io::Error::other("there is no such core"));
     }
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn workers_are_dealt_over_the_cores_that_are_named() {
+    fn workers_are_assigned_to_the_given_cores_in_turn() {
         let cores = Pinning::Cores(vec![4, 6]).cores(3);
         assert_eq!(cores, [Some(4), Some(6), Some(4)]);
         assert_eq!(Pinning::None.cores(2), [None, None]);

@@ -10,8 +10,8 @@ use super::waker::Waker;
 #[cfg(any(not(target_os = "linux"), feature = "portable"))]
 use super::{BindError, MOST_WORKERS, SocketGroup, is_dual, local_address, open};
 use super::{MAX_LISTEN, TransmitError, wall_clock};
-use crate::core::packet::{KernelTime, PACKET_CAPACITY};
 use crate::core::{FourTuple, Outgoing, Packet, PacketPool, SendStatus, Transport};
+use crate::core::{KernelTime, PACKET_CAPACITY};
 
 /// The token of the waker; sockets have their index.
 const WAKE: Token = Token(MAX_LISTEN);
@@ -23,12 +23,13 @@ pub struct UdpDriver {
     events: Events,
     waker: Waker,
     batch: usize,
-    /// True when every socket has said that there is nothing more to read: only then it tells of what is new.
+    /// True if every socket had nothing more to read: only then the system reports new datagrams.
     is_drained: bool,
     scratch: Vec<u8>,
 }
 
-/// Holds a port against other relays: here the system does, which lets nobody share it.
+/// Holds a port against other relays: here the system does, for the port is not shared.
+#[cfg(any(not(target_os = "linux"), feature = "portable"))]
 pub struct PortLock;
 
 impl UdpDriver {
@@ -59,20 +60,20 @@ impl UdpDriver {
         })
     }
 
-    /// What other threads wake this driver with.
+    /// Wakes the thread that waits in this driver.
     pub fn waker(&self) -> Waker {
         self.waker.clone()
     }
 
-    /// To be called before one looks at what other threads have put down: wakings up to now are taken note of.
+    /// To be called before the queues of other threads are checked. Acknowledges the wakings so far.
     pub fn note_wakings(&self) {
-        self.waker.doorbell().hear();
+        self.waker.wake_flag().acknowledge();
     }
 
     /// Waits until there is something new to receive, until something may be sent again, until it is woken or until
     /// `timeout` has passed. Does not wait when it was woken since [`note_wakings`](Self::note_wakings).
     pub fn wait(&mut self, timeout: Duration, _to_send: bool) -> io::Result<()> {
-        if !self.is_drained || !self.waker.doorbell().lie_down() {
+        if !self.is_drained || !self.waker.wake_flag().begin_wait() {
             return Ok(());
         }
         match self.poll.poll(&mut self.events, Some(timeout)) {
@@ -80,28 +81,10 @@ impl UdpDriver {
             _ => Ok(()),
         }
     }
-
-    /// Receives what is there, up to a batch, into buffers of `pool`, and appends it to `received`.
-    pub fn receive(
-        &mut self,
-        pool: &mut PacketPool,
-        received: &mut Vec<Box<Packet>>,
-    ) -> io::Result<()> {
-        self.is_drained = true;
-        for (at, socket) in self.sockets.iter().enumerate() {
-            self.is_drained &= receive_from(at as u8, socket, self.batch, pool, received);
-        }
-        Ok(())
-    }
-
-    /// Datagrams that the kernel dropped for a full receive buffer: it does not say here.
-    pub fn take_kernel_drops(&mut self) -> u64 {
-        0
-    }
 }
 
 impl UdpDriver {
-    /// Would have audio go around the UDP stack, as the driver for Linux can.
+    /// Not possible here: only the driver for Linux sends audio around the UDP stack.
     ///
     /// # Errors
     ///
@@ -113,14 +96,21 @@ impl UdpDriver {
     ) -> Result<(), TransmitError> {
         Err(TransmitError::Unsupported)
     }
-
-    /// Datagrams that went around the UDP stack: none.
-    pub fn take_sent_by_packet(&mut self) -> u64 {
-        0
-    }
 }
 
 impl Transport for UdpDriver {
+    fn receive(
+        &mut self,
+        pool: &mut PacketPool,
+        received: &mut Vec<Box<Packet>>,
+    ) -> io::Result<()> {
+        self.is_drained = true;
+        for (at, socket) in self.sockets.iter().enumerate() {
+            self.is_drained &= receive_from(at as u8, socket, self.batch, pool, received);
+        }
+        Ok(())
+    }
+
     fn elapsed(&self, received: KernelTime) -> Option<Duration> {
         received.until(wall_clock())
     }

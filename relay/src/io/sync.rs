@@ -1,3 +1,3 @@
-//! The atomics of this folder, in one place: tests put others here, which try every order of events.
+//! The atomics of this folder, in one place: the loom test replaces them.
 
 pub(super) use std::sync::atomic::{AtomicU8, Ordering};

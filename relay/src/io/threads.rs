@@ -1,4 +1,4 @@
-//! A worker's thread: receive a batch, let the core decide, send, and round again.
+//! A worker's thread: waits for work and runs rounds, for as long as the relay lives.
 
 use std::io;
 use std::sync::Arc;
@@ -9,55 +9,46 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{UdpDriver, Waker, pin};
-use crate::core::window::WindowControl;
-use crate::core::worker::Ended;
-use crate::core::{Mailbox, Packet, Worker};
+use crate::core::Ended;
+use crate::core::WindowControl;
+use crate::core::Worker;
 use crate::heartbeat::Heartbeat;
 
 /// Longest wait for a datagram: the core's clock has to tick.
 const MAX_WAIT: Duration = Duration::from_millis(100);
 
-/// Commands taken in a round, at most: the sockets are to have their turn.
-const MAX_COMMANDS: usize = 1024;
-
-/// A worker with all it needs to run.
+/// A worker with all that its thread needs.
 pub struct WorkerThread {
-    /// What decides.
+    /// The state machine.
     pub worker: Worker,
-    /// Its socket.
+    /// Its sockets.
     pub driver: UdpDriver,
-    /// What control's side tells it.
-    pub mailbox: Mailbox,
-    /// Where it tells of sessions that ended.
+    /// Receives the sessions that ended at the worker.
     pub ended: UnboundedSender<Ended>,
-    /// Tells that the thread makes progress.
+    /// Shows that the thread makes progress.
     pub heartbeat: Arc<Heartbeat>,
-    /// Set when it is to stop.
+    /// Set to stop the thread.
     pub stop: Arc<AtomicBool>,
-    /// Who else may be handed something, by index.
+    /// The wakers of all workers, by index.
     pub wakers: Arc<[Waker]>,
-    /// Datagrams received at a time; so many buffers are kept free.
-    pub batch: usize,
-    /// Turns the worker's window with its load.
+    /// Sets the worker's window by its load.
     pub window: WindowControl,
-    /// The core to stay on.
+    /// The core to run on; `None` for any.
     pub core: Option<usize>,
-    /// For so long after the last work the thread asks again and again before it waits.
+    /// Time after the last work in which the thread polls its sockets instead of waiting.
     pub busy_poll: Duration,
 }
 
-/// What a worker's thread remembers from one round to the next.
+/// The state of a worker's thread between rounds.
 struct State {
-    /// Empty between rounds.
-    batch: Vec<Box<Packet>>,
-    /// True when the sockets took no more.
+    /// True if the sockets took no more.
     is_blocked: bool,
     round_ended: Instant,
     last_worked: Instant,
 }
 
 impl WorkerThread {
-    /// Starts the thread. It ends when it is told to stop, or with the error that stopped it.
+    /// Starts the thread. It ends when `stop` is set, or with the error that stopped it.
     pub fn spawn(self, index: usize) -> io::Result<JoinHandle<io::Result<()>>> {
         thread::Builder::new()
             .name(format!("relay-{index}"))
@@ -65,7 +56,7 @@ impl WorkerThread {
                 if let Some(core) = self.core
                     && let Err(error) = pin::pin_to(core)
                 {
-                    tracing::warn!("worker {index} is not kept on core {core}: {error}");
+                    tracing::warn!("cannot pin worker {index} to core {core}: {error}");
                 }
                 self.run()
             })
@@ -73,7 +64,6 @@ impl WorkerThread {
 
     fn run(mut self) -> io::Result<()> {
         let mut state = State {
-            batch: Vec::with_capacity(self.batch),
             is_blocked: false,
             round_ended: Instant::now(),
             last_worked: Instant::now(),
@@ -81,25 +71,32 @@ impl WorkerThread {
         loop {
             self.wait(&state)?;
             self.driver.note_wakings();
-            // Before the mailbox: what was put there before the flag was set is done before the end.
+            // Before the mailbox: commands that were sent before the flag was set are carried out before the end.
             let is_stopping = self.stop.load(Ordering::Acquire);
             let began = Instant::now();
             self.heartbeat.beat(began);
-            let has_worked = self.round(began, &mut state)?;
-            self.measure(began, has_worked, &mut state);
-            if is_stopping && self.mailbox.is_empty() && !self.worker.has_output() {
+            let round = self
+                .worker
+                .round(began, &mut self.driver, |worker| wake(&self.wakers, worker))?;
+            state.is_blocked = round.is_blocked;
+            for ended in self.worker.take_ended() {
+                // It fails only while the process ends.
+                let _ = self.ended.send(ended);
+            }
+            self.measure(began, round.has_worked, &mut state);
+            if is_stopping && !self.worker.has_commands() && !self.worker.has_output() {
                 return Ok(());
             }
         }
     }
 
-    /// Waits until there is something to do, unless there is already or was a moment ago.
+    /// Waits for work, unless there is some already or there was within the busy-poll time.
     fn wait(&mut self, state: &State) -> io::Result<()> {
         let may_send = self.worker.has_output() && !state.is_blocked;
         let idle = state
             .round_ended
             .saturating_duration_since(state.last_worked);
-        let may_take = self.worker.has_crossings() || !self.mailbox.is_empty();
+        let may_take = self.worker.has_crossings() || self.worker.has_commands();
         if may_send || may_take || idle < self.busy_poll {
             return Ok(());
         }
@@ -110,42 +107,7 @@ impl WorkerThread {
             .wait(until_deadline.min(MAX_WAIT), state.is_blocked)
     }
 
-    /// Takes what is there, from control, other workers and the sockets, and sends what is due. True when there was
-    /// anything to do.
-    fn round(&mut self, began: Instant, state: &mut State) -> io::Result<bool> {
-        let mut has_worked = self.worker.has_output() || self.worker.has_crossings();
-        for command in self.mailbox.take(MAX_COMMANDS) {
-            self.worker.apply(began, command);
-            has_worked = true;
-        }
-        self.worker.receive_crossings(began);
-        self.worker.make_room(self.batch);
-        self.driver
-            .receive(self.worker.packets(), &mut state.batch)?;
-        let now = Instant::now();
-        if !state.batch.is_empty() {
-            has_worked = true;
-            let kernel_drops = self.driver.take_kernel_drops();
-            self.worker.count_batch(state.batch.len(), kernel_drops);
-        }
-        for packet in state.batch.drain(..) {
-            self.worker.receive(now, packet);
-        }
-        self.worker.end_batch(now);
-        self.wake_others();
-        has_worked |= self.worker.has_output();
-        state.is_blocked = !self.worker.transmit(now, &mut self.driver);
-        self.worker
-            .count_sent_by_packet(self.driver.take_sent_by_packet());
-        self.worker.tick(now);
-        for ended in self.worker.take_ended() {
-            // Nobody listens only while the process ends.
-            let _ = self.ended.send(ended);
-        }
-        Ok(has_worked)
-    }
-
-    /// Counts the time of a round that had something to do, and turns the window with it.
+    /// Counts the time of a round that had something to do, and sets the window by the load.
     fn measure(&mut self, began: Instant, has_worked: bool, state: &mut State) {
         let now = Instant::now();
         let mut busy = Duration::ZERO;
@@ -158,13 +120,10 @@ impl WorkerThread {
         self.worker.set_window(window);
         state.round_ended = now;
     }
+}
 
-    /// Others begin to send what they were handed while this worker sends its own.
-    fn wake_others(&mut self) {
-        for worker in self.worker.take_rung().workers() {
-            if let Some(waker) = self.wakers.get(usize::from(worker)) {
-                waker.wake();
-            }
-        }
+fn wake(wakers: &[Waker], worker: u8) {
+    if let Some(waker) = wakers.get(usize::from(worker)) {
+        waker.wake();
     }
 }

@@ -1,35 +1,34 @@
-//! What other threads wake a worker with, whichever driver it waits in.
+//! Wakes a worker's thread from another thread, whichever driver it waits in.
 
 use std::sync::Arc;
 
-use super::doorbell::Doorbell;
+use super::wake_flag::WakeFlag;
 
 /// Wakes a worker that waits for datagrams.
 #[derive(Clone)]
 pub struct Waker {
-    doorbell: Arc<Doorbell>,
+    wake_flag: Arc<WakeFlag>,
     /// Ends a wait in the kernel, or the next one.
-    rouse: Arc<dyn Fn() + Send + Sync>,
+    end_wait: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Waker {
-    /// Of a driver whose wait in the kernel `rouse` ends.
-    pub(super) fn new(rouse: impl Fn() + Send + Sync + 'static) -> Self {
+    /// The waker of a driver. `end_wait` ends the driver's wait in the kernel, or its next one.
+    pub(super) fn new(end_wait: impl Fn() + Send + Sync + 'static) -> Self {
         Self {
-            doorbell: Arc::default(),
-            rouse: Arc::new(rouse),
+            wake_flag: Arc::default(),
+            end_wait: Arc::new(end_wait),
         }
     }
 
     /// Ends the driver's wait, or the next one. Costs a system call only when the driver waits.
     pub fn wake(&self) {
-        if self.doorbell.ring() {
-            (self.rouse)();
+        if self.wake_flag.notify() {
+            (self.end_wait)();
         }
     }
 
-    /// The driver's side of it.
-    pub(super) fn doorbell(&self) -> &Doorbell {
-        &self.doorbell
+    pub(super) fn wake_flag(&self) -> &WakeFlag {
+        &self.wake_flag
     }
 }

@@ -1,4 +1,4 @@
-//! Sessions that ended by themselves and of which a control node has not heard yet.
+//! Sessions that ended by themselves and were not reported to a control node yet.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,20 +7,20 @@ use tokio::sync::Notify;
 
 use crate::core::MediaEnded;
 
-/// Sessions that are remembered for a control node that does not listen; of more the oldest are forgotten. It learns of
-/// those when it asks for the room's sessions.
+/// Reports that are kept for a control node without a link; of more the oldest are dropped. The node learns of those
+/// sessions when it lists a room's sessions.
 pub(super) const MAX_WAITING: usize = 100_000;
 
 /// For one control node, oldest first.
 #[derive(Default)]
-pub struct EndedQueue {
+pub(crate) struct EndedQueue {
     waiting: Mutex<VecDeque<MediaEnded>>,
     news: Notify,
 }
 
 impl EndedQueue {
     /// Adds one.
-    pub fn push(&self, ended: MediaEnded) {
+    pub(crate) fn push(&self, ended: MediaEnded) {
         let mut waiting = self.waiting();
         if waiting.len() >= MAX_WAITING {
             waiting.pop_front();
@@ -35,7 +35,7 @@ impl EndedQueue {
         self.waiting().pop_front()
     }
 
-    /// Puts one back that could not be told.
+    /// Puts back a report that could not be sent.
     pub(super) fn put_back(&self, ended: MediaEnded) {
         self.waiting().push_front(ended);
     }

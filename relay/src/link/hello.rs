@@ -1,4 +1,4 @@
-//! What a relay says of itself.
+//! The relay's greeting to a control node.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -8,27 +8,25 @@ use confab_protocol::cluster::BootId;
 use confab_protocol::version;
 use confab_protocol::wire;
 
-/// What the relay says of itself.
+/// The relay's greeting to a control node.
 #[derive(Clone)]
-pub struct Hello {
-    /// Of this start.
+pub(crate) struct Hello {
+    /// Names this run of the relay.
     pub boot: BootId,
-    /// Which region it serves.
+    /// The region that it serves.
     pub region: String,
-    /// What clients are told; when empty, where it listens, with the address on which control is reached for a wildcard.
+    /// Addresses for clients. If empty, the listening addresses, with the address on which control is reached for a wildcard.
     pub public: Vec<SocketAddr>,
-    /// Where it listens.
+    /// Listening addresses.
     pub listen: Vec<SocketAddr>,
-    /// How many workers.
     pub workers: u32,
-    /// How many sessions it takes.
     pub max_sessions: u32,
-    /// A session whose client answers nothing for so long ends.
+    /// A session whose client answers no challenge for this time ends.
     pub idle_timeout: Duration,
 }
 
 impl Hello {
-    /// What clients are told, when it is said to the control node at that address.
+    /// Addresses for clients, for the control node at `control`.
     pub(super) fn addresses(&self, control: SocketAddr) -> Vec<SocketAddr> {
         let mut addresses = self.public.clone();
         if addresses.is_empty() {
@@ -39,7 +37,7 @@ impl Hello {
         addresses
     }
 
-    /// As it is said, with these addresses.
+    /// The message, with these addresses for clients.
     pub(super) fn message(&self, addresses: &[SocketAddr]) -> wire::RelayHello {
         wire::RelayHello {
             min_version: version::CONTROL.min(),
@@ -66,7 +64,7 @@ pub(super) fn any_towards(control: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Where clients reach a listening address: itself or, for a wildcard, the address on which this machine reaches control,
+/// The address by which clients reach a listening address: itself or, for a wildcard, the address on which this machine reaches control,
 /// if it is of a family that the wildcard serves.
 fn reached_at(listen: SocketAddr, control: SocketAddr) -> Option<SocketAddr> {
     if !listen.ip().is_unspecified() {

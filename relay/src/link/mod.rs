@@ -1,18 +1,19 @@
-//! The link to a control node: its commands in, their results and what happened by itself out.
+//! The link to a control node: receives its commands, sends their results and reports of sessions that ended.
 //!
-//! A link that is lost is made again for as long as the relay lives; media goes on meanwhile.
+//! A link that is lost is opened again for as long as the relay runs; media goes on in between.
 //!
-//! * `session`: a link that is up, between [`Hello`] and the error that ends it;
-//! * [`orders`]: what control says, carried out, without I/O;
-//! * `trouble`: why a link ended, and what an operator can do about it.
+//! * `session`: a link that is up, between `hello` and the error that ends it;
+//! * `orders`: handles control's messages, without I/O;
+//! * `error`: the reason why a link ended, and the advice for an operator.
 
 mod ended;
+mod error;
 mod hello;
-pub mod orders;
+mod orders;
 mod session;
 #[cfg(test)]
 mod tests;
-mod trouble;
+mod timing;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,48 +27,40 @@ use rustls::pki_types::UnixTime;
 use tokio::sync::{Notify, watch};
 
 use crate::core::{MediaEnded, Registry};
-use crate::identity::{Identity, Verdict};
+use crate::identity::{CertificateRefusal, Identity};
 use crate::tasks::LongLived;
 
-pub use ended::EndedQueue;
-pub use hello::Hello;
-use orders::{Orders, Taken};
+pub(crate) use ended::EndedQueue;
+use error::LinkError;
+pub(crate) use hello::Hello;
+pub use orders::{Handled, Orders};
 use session::Session;
-use trouble::LinkError;
+use timing::CONNECT_TIMEOUT;
 
 /// Wait before the second attempt; doubled for each one after.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// Longest wait between attempts.
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
-/// An attempt that takes longer has failed.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A link without a sign of life for so long is lost.
-const IDLE_TIMEOUT: Duration = Duration::from_millis(2500);
-/// A sign of life is sent so often.
-const KEEP_ALIVE: Duration = Duration::from_secs(1);
-/// A control node that takes nothing for so long is left, however alive its connection is.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// One link: to one control node.
-pub struct Link {
+pub(crate) struct Link {
     /// HOST:PORT.
-    pub control: String,
-    /// Who the relay is.
-    pub identity: Arc<Identity>,
-    /// What it says of itself.
-    pub hello: Hello,
-    /// What commands are carried out on.
-    pub registry: Arc<Registry>,
-    /// Told after each command.
-    pub changed: Arc<Notify>,
+    pub(crate) control: String,
+    /// The relay's certificate and key.
+    pub(crate) identity: Arc<Identity>,
+    /// The relay's greeting.
+    pub(crate) hello: Hello,
+    /// Carries out the commands.
+    pub(crate) registry: Arc<Registry>,
+    /// Notified after each command.
+    pub(crate) changed: Arc<Notify>,
     /// Sessions that ended by themselves.
-    pub ended: Arc<EndedQueue>,
+    pub(crate) ended: Arc<EndedQueue>,
     /// The load, measured every second.
-    pub load: watch::Receiver<wire::RelayLoad>,
-    /// How many links are up.
-    pub linked: Arc<AtomicUsize>,
-    /// Told when control wants the relay to drain.
-    pub drain: Arc<Notify>,
+    pub(crate) load: watch::Receiver<wire::RelayLoad>,
+    /// Count of links that are up.
+    pub(crate) linked: Arc<AtomicUsize>,
+    /// Notified when control requests a drain.
+    pub(crate) drain: Arc<Notify>,
 }
 
 impl LongLived for Link {
@@ -79,15 +72,15 @@ impl LongLived for Link {
     async fn run(&mut self) {
         let mut wait = BACKOFF_MIN;
         loop {
-            let verdict = Arc::new(Verdict::default());
-            let error = match self.connect(&verdict).await {
+            let refusal = Arc::new(CertificateRefusal::default());
+            let error = match self.connect(&refusal).await {
                 Ok(session) => {
                     wait = BACKOFF_MIN;
                     self.serve(session).await
                 }
                 Err(error) => error,
             };
-            let advice = error.advice(&self.identity, &verdict, UnixTime::now());
+            let advice = error.advice(&self.identity, &refusal, UnixTime::now());
             let advice = advice.map_or_else(String::new, |advice| format!("; {advice}"));
             tracing::warn!(
                 control = self.control,
@@ -101,16 +94,16 @@ impl LongLived for Link {
 }
 
 impl Link {
-    async fn connect(&self, verdict: &Arc<Verdict>) -> Result<Session, LinkError> {
+    async fn connect(&self, refusal: &Arc<CertificateRefusal>) -> Result<Session, LinkError> {
         let orders = Orders::new(Arc::clone(&self.registry));
-        let opening = Session::open(&self.control, &self.identity, verdict, &self.hello, orders);
+        let opening = Session::open(&self.control, &self.identity, refusal, &self.hello, orders);
         let session = tokio::time::timeout(CONNECT_TIMEOUT, opening)
             .await
             .unwrap_or(Err(LinkError::Timeout))?;
         tracing::info!(control = self.control, "linked to control");
         if session.is_loopback {
             tracing::warn!(
-                "clients are told a loopback address, which only this machine reaches; for others give --public-address"
+                "clients are given a loopback address, which only this machine reaches; for others set --public-address"
             );
         }
         Ok(session)
@@ -118,62 +111,62 @@ impl Link {
 
     /// Serves until the link is lost.
     async fn serve(&mut self, mut session: Session) -> LinkError {
-        let _up = Up::count(&self.linked);
-        let Err(error) = self.converse(&mut session).await;
+        let _up = LinkCount::count(&self.linked);
+        let Err(error) = self.exchange_messages(&mut session).await;
         session.close();
         error
     }
 
-    async fn converse(
+    async fn exchange_messages(
         &mut self,
         session: &mut Session,
     ) -> Result<std::convert::Infallible, LinkError> {
         let alive = Duration::from_millis(cluster::ALIVE_INTERVAL_MS);
-        self.tell_rooms(session).await?;
+        self.report_rooms(session).await?;
         loop {
-            self.tell_ended(session).await?;
+            self.report_ended(session).await?;
             tokio::select! {
                 taken = session.next() => match taken? {
-                    Taken::Result(result) => {
+                    Handled::Result(result) => {
                         self.changed.notify_one();
-                        session.say(relay_to_control::Kind::Result(result)).await?;
+                        session.send(relay_to_control::Kind::Result(result)).await?;
                     }
-                    Taken::Drain => {
-                        tracing::info!(control = self.control, "told to drain");
+                    Handled::Drain => {
+                        tracing::info!(control = self.control, "control requests a drain");
                         self.drain.notify_one();
                     }
-                    Taken::Hello(_) | Taken::Unknown => {}
+                    Handled::Hello(_) | Handled::Unknown => {}
                 },
                 () = self.ended.changed() => {}
                 Ok(()) = self.load.changed() => {
                     let load = *self.load.borrow_and_update();
-                    session.say(relay_to_control::Kind::Load(load)).await?;
-                    // Whoever takes over a room that is on its way elsewhere has to know that it is here, too.
+                    session.send(relay_to_control::Kind::Load(load)).await?;
+                    // A node that takes over a room while it moves to another relay has to know that it is here, too.
                     if load.draining {
-                        self.tell_rooms(session).await?;
+                        self.report_rooms(session).await?;
                     }
                 }
                 () = tokio::time::sleep(alive) => {
-                    session.say(relay_to_control::Kind::Alive(wire::Alive {})).await?;
+                    session.send(relay_to_control::Kind::Alive(wire::Alive {})).await?;
                 }
             }
         }
     }
 
-    /// Says which rooms are live here.
-    async fn tell_rooms(&self, session: &mut Session) -> Result<(), LinkError> {
+    /// Reports the live rooms.
+    async fn report_rooms(&self, session: &mut Session) -> Result<(), LinkError> {
         for rooms in self.registry.live_rooms().chunks(cluster::MAX_LIVE_ROOMS) {
             let conference_ids = rooms.iter().map(|room| room.to_wire()).collect();
             let rooms = relay_to_control::Kind::LiveRooms(wire::LiveRooms { conference_ids });
-            session.say(rooms).await?;
+            session.send(rooms).await?;
         }
         Ok(())
     }
 
-    /// Says which sessions have ended by themselves. What cannot be said waits for the next link.
-    async fn tell_ended(&self, session: &mut Session) -> Result<(), LinkError> {
+    /// Reports the sessions that ended by themselves. A report that cannot be sent waits for the next link.
+    async fn report_ended(&self, session: &mut Session) -> Result<(), LinkError> {
         while let Some(ended) = self.ended.pop() {
-            if let Err(error) = session.say(media_ended(&ended)).await {
+            if let Err(error) = session.send(media_ended(&ended)).await {
                 self.ended.put_back(ended);
                 return Err(error);
             }
@@ -182,17 +175,17 @@ impl Link {
     }
 }
 
-/// Counts a link that is up, whatever ends it.
-struct Up(Arc<AtomicUsize>);
+/// Counts a link while it is up.
+struct LinkCount(Arc<AtomicUsize>);
 
-impl Up {
+impl LinkCount {
     fn count(linked: &Arc<AtomicUsize>) -> Self {
         linked.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(linked))
     }
 }
 
-impl Drop for Up {
+impl Drop for LinkCount {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! What control says on a link, without the link: bytes in, commands carried out, answers out.
+//! Control's messages, without the link: takes bytes, carries out commands, returns results.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,19 +14,19 @@ use crate::core::Registry;
 /// thousand in a second.
 const MAX_WAITING: usize = 20_000;
 
-/// Reads one control node's messages, and does what they say.
+/// Reads one control node's messages, and carries out its commands.
 pub struct Orders {
     registry: Arc<Registry>,
     deframer: Deframer,
 }
 
-/// What came of a message.
+/// A message that was handled.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Taken {
-    /// A command was carried out, or not: this is to be answered. Packets see it after the next
+pub enum Handled {
+    /// The result of a command, to be sent to control. Packets see the change after the next
     /// [`publish`](Registry::publish).
     Result(wire::CommandResult),
-    /// Control greets.
+    /// Control's greeting.
     Hello(wire::ControlHello),
     /// The relay is to drain and end.
     Drain,
@@ -43,25 +43,25 @@ impl Orders {
         }
     }
 
-    /// Adds what the stream brought.
+    /// Adds bytes of the stream.
     pub fn push(&mut self, bytes: &[u8]) {
         self.deframer.push(bytes);
     }
 
-    /// Takes the next message, if a whole one is there. After an error the stream is of no more use.
-    pub fn next(&mut self, now: Instant) -> Result<Option<Taken>, FrameError> {
+    /// Handles the next message, if a whole one is there. After an error the stream is unusable.
+    pub fn next(&mut self, now: Instant) -> Result<Option<Handled>, FrameError> {
         let Some(message) = self.deframer.next::<wire::ControlToRelay>()? else {
             return Ok(None);
         };
         Ok(Some(match message.kind {
-            Some(Kind::Command(command)) => Taken::Result(self.obey(now, &command)),
-            Some(Kind::Hello(hello)) => Taken::Hello(hello),
-            Some(Kind::Drain(wire::Drain {})) => Taken::Drain,
-            None => Taken::Unknown,
+            Some(Kind::Command(command)) => Handled::Result(self.obey(now, &command)),
+            Some(Kind::Hello(hello)) => Handled::Hello(hello),
+            Some(Kind::Drain(wire::Drain {})) => Handled::Drain,
+            None => Handled::Unknown,
         }))
     }
 
-    /// True while the workers have more to do than they should: nothing more is to be taken then.
+    /// True while too many commands wait for the workers: no message is to be handled then.
     pub fn is_ahead(&self) -> bool {
         self.registry.waiting() > MAX_WAITING
     }
@@ -70,7 +70,7 @@ impl Orders {
         let result = match Command::try_from(message) {
             Ok(command) => self.registry.execute(now, &command),
             Err(error) => {
-                tracing::warn!("a command makes no sense: {}", Shown(&error));
+                tracing::warn!("invalid command: {}", Shown(&error));
                 CommandResult::bare(message.id, CommandOutcome::Invalid)
             }
         };

@@ -11,13 +11,13 @@ use confab_protocol::control::framing;
 use confab_protocol::version;
 use confab_protocol::wire::{self, relay_to_control};
 
+use super::error::LinkError;
 use super::hello::{Hello, any_towards};
-use super::orders::{Orders, Taken};
-use super::trouble::LinkError;
-use super::{IDLE_TIMEOUT, KEEP_ALIVE, WRITE_TIMEOUT};
-use crate::identity::{Identity, Verdict};
+use super::orders::{Handled, Orders};
+use super::timing::{IDLE_TIMEOUT, KEEP_ALIVE, WRITE_TIMEOUT};
+use crate::identity::{CertificateRefusal, Identity};
 
-/// How often it is looked whether the workers have caught up with control's commands.
+/// Interval in which it is checked that the workers have carried out enough commands.
 const CATCH_UP: Duration = Duration::from_millis(5);
 
 /// A link that is up.
@@ -27,7 +27,7 @@ pub(super) struct Session {
     send: quinn::SendStream,
     receive: quinn::RecvStream,
     orders: Orders,
-    /// Whether all that clients are told is a loopback address.
+    /// True if all addresses for clients are loopback addresses.
     pub(super) is_loopback: bool,
 }
 
@@ -36,7 +36,7 @@ impl Session {
     pub(super) async fn open(
         control: &str,
         identity: &Identity,
-        verdict: &Arc<Verdict>,
+        refusal: &Arc<CertificateRefusal>,
         hello: &Hello,
         orders: Orders,
     ) -> Result<Self, LinkError> {
@@ -47,7 +47,7 @@ impl Session {
             .next()
             .ok_or_else(|| LinkError::Resolve(std::io::Error::other("it has no address")))?;
         let endpoint = quinn::Endpoint::client(any_towards(control)).map_err(LinkError::Socket)?;
-        let mut client = quinn::ClientConfig::new(Arc::new(identity.client(verdict)?));
+        let mut client = quinn::ClientConfig::new(Arc::new(identity.client(refusal)?));
         client.transport_config(Arc::new(transport()));
         let connection = endpoint
             .connect_with(client, control, CLUSTER_SERVER_NAME)?
@@ -66,14 +66,14 @@ impl Session {
             is_loopback: told.iter().all(is_loopback),
         };
         match session.next().await? {
-            Taken::Hello(hello) if version::CONTROL.contains(hello.version) => Ok(session),
-            Taken::Hello(hello) => Err(LinkError::Version(hello.version)),
+            Handled::Hello(hello) if version::CONTROL.contains(hello.version) => Ok(session),
+            Handled::Hello(hello) => Err(LinkError::Version(hello.version)),
             _ => Err(LinkError::NoHello),
         }
     }
 
-    /// What came of the next message; cancelling the wait loses nothing.
-    pub(super) async fn next(&mut self) -> Result<Taken, LinkError> {
+    /// Handles the next message. Cancelling the wait loses nothing.
+    pub(super) async fn next(&mut self) -> Result<Handled, LinkError> {
         loop {
             while self.orders.is_ahead() {
                 tokio::time::sleep(CATCH_UP).await;
@@ -88,8 +88,8 @@ impl Session {
         }
     }
 
-    /// Says something. A control node that does not read loses the link.
-    pub(super) async fn say(&mut self, kind: relay_to_control::Kind) -> Result<(), LinkError> {
+    /// Sends a message. A control node that does not read loses the link.
+    pub(super) async fn send(&mut self, kind: relay_to_control::Kind) -> Result<(), LinkError> {
         let message = message(kind);
         let written = tokio::time::timeout(WRITE_TIMEOUT, self.send.write_all(&message)).await;
         Ok(written.map_err(|_| LinkError::Stuck)??)

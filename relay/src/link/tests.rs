@@ -17,10 +17,10 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::time_provider::TimeProvider;
 
 use super::*;
+use crate::core::Capacity;
 use crate::core::mailbox;
-use crate::core::registry::Capacity;
 use crate::identity::tests::{Authority, GOOD, OVER, TO_COME, Years, identity};
-use crate::identity::{Lapse, MAKE_ONE};
+use crate::identity::{MAKE_ONE, ValidityError};
 
 const BOOT: BootId = BootId([3; 16]);
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -176,17 +176,17 @@ async fn told(manner: &Manner<'_>, identity: Arc<Identity>) -> String {
             });
         }
     };
-    let verdict = Arc::new(Verdict::default());
+    let refusal = Arc::new(CertificateRefusal::default());
     let error = tokio::select! {
-        connected = link.connect(&verdict) => connected.err().expect("it cannot link"),
+        connected = link.connect(&refusal) => connected.err().expect("it cannot link"),
         () = serving => panic!("the endpoint is closed"),
     };
-    let advice = error.advice(&identity, &verdict, UnixTime::now());
+    let advice = error.advice(&identity, &refusal, UnixTime::now());
     advice.map_or_else(String::new, |advice| advice.to_string())
 }
 
 #[tokio::test]
-async fn an_identity_of_another_server_is_told_as_such_by_both_sides_certificates() {
+async fn an_identity_of_another_server_is_reported_by_either_sides_certificate() {
     let (ours, theirs) = (Authority::new(), Authority::new());
     let control_is_another = told(&Manner::good(&theirs), identity(&ours, GOOD, &ours)).await;
     assert!(
@@ -201,7 +201,7 @@ async fn an_identity_of_another_server_is_told_as_such_by_both_sides_certificate
 }
 
 #[tokio::test]
-async fn an_expired_identity_is_told_as_expired_and_of_no_other_server() {
+async fn an_expired_identity_is_reported_as_expired_and_not_as_another_servers() {
     let ours = Authority::new();
     let expired = identity(&ours, OVER, &ours);
     let told = told(&Manner::good(&ours), Arc::clone(&expired)).await;
@@ -211,8 +211,8 @@ async fn an_expired_identity_is_told_as_expired_and_of_no_other_server() {
         "{told}"
     );
     assert!(matches!(
-        expired.lapse(UnixTime::now()),
-        Some(Lapse::Expired { .. })
+        expired.validity_error(UnixTime::now()),
+        Some(ValidityError::Expired { .. })
     ));
 }
 
@@ -256,28 +256,33 @@ async fn a_clock_that_is_wrong_is_named_with_how_much_it_is_wrong_at_least() {
         "{controls}"
     );
     let not_yet = identity(&ours, TO_COME, &ours);
-    let lapse = not_yet.lapse(UnixTime::now()).expect("its time is to come");
-    assert!(lapse.to_string().contains("slow by"), "{lapse}");
+    let validity_error = not_yet
+        .validity_error(UnixTime::now())
+        .expect("its time is to come");
+    assert!(
+        validity_error.to_string().contains("slow by"),
+        "{validity_error}"
+    );
 }
 
 #[tokio::test]
-async fn a_revoked_identity_is_told_as_revoked() {
+async fn a_revoked_identity_is_reported_as_revoked() {
     let ours = Authority::new();
     let identity = identity(&ours, GOOD, &ours);
     let control = Control::start(&Manner::good(&ours));
     let (registry, _mailbox) = registry();
     let link = link(&control, &identity, &registry);
-    let verdict = Arc::new(Verdict::default());
+    let refusal = Arc::new(CertificateRefusal::default());
     let refusing = async {
         let connection = control.accept().await;
         connection.close(8u32.into(), b"no more");
         std::future::pending::<()>().await;
     };
     let error = tokio::select! {
-        connected = link.connect(&verdict) => connected.err().expect("it cannot link"),
+        connected = link.connect(&refusal) => connected.err().expect("it cannot link"),
         () = refusing => unreachable!(),
     };
-    let advice = error.advice(&identity, &verdict, UnixTime::now());
+    let advice = error.advice(&identity, &refusal, UnixTime::now());
     assert!(advice.is_some_and(|advice| advice.to_string().contains("revoked")));
 }
 
@@ -341,7 +346,7 @@ fn answer(orders: &mut Orders, command: wire::Command) -> CommandOutcome {
     let id = command.id;
     let kind = Some(control_to_relay::Kind::Command(command));
     orders.push(&framing::encode(&wire::ControlToRelay { kind }));
-    let Ok(Some(Taken::Result(result))) = orders.next(Instant::now()) else {
+    let Ok(Some(Handled::Result(result))) = orders.next(Instant::now()) else {
         panic!("a command is answered");
     };
     assert_eq!(result.id, id);
@@ -406,7 +411,7 @@ fn commands_that_the_workers_have_not_carried_out_are_bounded() {
         commands += 1;
         assert!(commands < 100_000, "it would take any number");
     }
-    let taken = mailbox.take(usize::MAX).count();
+    let taken = std::iter::from_fn(|| mailbox.next()).count();
     assert!(taken < 30_000, "{taken}");
     assert!(!orders.is_ahead());
 }
@@ -438,7 +443,7 @@ fn the_largest_pages_fit_into_a_message() {
         cluster::Action::ListMedia { from: 0 },
     )));
     orders.push(&framing::encode(&wire::ControlToRelay { kind }));
-    let Ok(Some(Taken::Result(result))) = orders.next(Instant::now()) else {
+    let Ok(Some(Handled::Result(result))) = orders.next(Instant::now()) else {
         panic!("a command is answered");
     };
     assert_eq!(result.media.len(), 100);
@@ -454,7 +459,7 @@ fn the_largest_pages_fit_into_a_message() {
 }
 
 #[tokio::test]
-async fn what_control_has_not_heard_of_is_bounded_and_in_order() {
+async fn unreported_ended_sessions_are_bounded_and_in_order() {
     const TOO_MANY: u32 = 7;
     let queue = EndedQueue::default();
     let ended = |n: u32| MediaEnded {

@@ -5,6 +5,8 @@
     reason = "each test file uses a part of the laboratory"
 )]
 
+use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,16 +20,18 @@ use confab_protocol::media::uplink::UplinkBody;
 use confab_protocol::media::{
     AudioLevel, ConnectionId, HopKey, KeyId, SFRAME_TAG_LEN, SframeHeader,
 };
-use confab_relay::core::limits::RateLimits;
-use confab_relay::core::registry::Capacity;
-use confab_relay::core::worker::WorkerConfig;
+use confab_relay::core::Capacity;
+use confab_relay::core::RateLimits;
+use confab_relay::core::WorkerConfig;
 use confab_relay::core::{
-    Counters, Crossings, DropCause, Mailbox, MediaEnded, Outgoing, Registry, SendStatus, Transport,
-    Worker, mailbox,
+    Counters, Crossings, DropCause, MediaEnded, Outgoing, Packet, PacketPool, Registry, SendStatus,
+    Transport, Worker, mailbox,
 };
 
 pub const BOOT: BootId = BootId([9; 16]);
 pub const BUFFERS: usize = 256;
+/// Buffers that are free when a round receives.
+const BATCH: usize = 32;
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Workers, their registry and a clock that a test turns. Most tests have one worker.
@@ -42,7 +46,27 @@ pub struct Lab {
 pub struct LabWorker {
     pub worker: Worker,
     pub counters: Arc<Counters>,
-    mailbox: Mailbox,
+    /// Datagrams that its socket has and the worker has not received.
+    incoming: VecDeque<Incoming>,
+}
+
+/// A datagram on its way to a worker.
+pub struct Incoming {
+    pub from: SocketAddr,
+    pub bytes: Vec<u8>,
+    /// How long it waits in the socket's buffer.
+    pub waited: Duration,
+}
+
+/// One worker's side of the wire.
+struct Socket<'a, T> {
+    incoming: &'a mut VecDeque<Incoming>,
+    out: &'a mut T,
+}
+
+/// Takes the datagrams that workers send.
+pub trait Send {
+    fn send(&mut self, chunk: &[Outgoing<'_>]) -> SendStatus;
 }
 
 /// What a laboratory has that is not as in a relay.
@@ -97,7 +121,7 @@ pub struct Client {
     pub counter: u64,
 }
 
-impl Transport for Wire {
+impl Send for Wire {
     fn send(&mut self, chunk: &[Outgoing<'_>]) -> SendStatus {
         self.chunks.push(chunk.len());
         for (sent, outgoing) in chunk.iter().enumerate() {
@@ -113,6 +137,41 @@ impl Transport for Wire {
             self.sent.push((outgoing.to.remote, outgoing.to_vec()));
         }
         SendStatus::All
+    }
+}
+
+impl<T: Send> Transport for Socket<'_, T> {
+    fn receive(
+        &mut self,
+        pool: &mut PacketPool,
+        received: &mut Vec<Box<Packet>>,
+    ) -> io::Result<()> {
+        while let Some(incoming) = self.incoming.front() {
+            let Some(mut packet) = pool.take() else {
+                break;
+            };
+            packet.len = incoming.bytes.len().min(packet.data.len());
+            packet.data[..packet.len].copy_from_slice(&incoming.bytes[..packet.len]);
+            packet.from = incoming.from.into();
+            packet.waited = incoming.waited;
+            received.push(packet);
+            self.incoming.pop_front();
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, chunk: &[Outgoing<'_>]) -> SendStatus {
+        self.out.send(chunk)
+    }
+}
+
+impl LabWorker {
+    /// A round of the worker, which sends to `out`. False if `out` is blocked.
+    pub fn round(&mut self, now: Instant, out: &mut impl Send) -> bool {
+        let incoming = &mut self.incoming;
+        let mut socket = Socket { incoming, out };
+        let round = self.worker.round(now, &mut socket, |_| {});
+        !round.expect("this transport does not fail").is_blocked
     }
 }
 
@@ -141,6 +200,7 @@ impl Lab {
             let config = WorkerConfig {
                 index,
                 buffers: BUFFERS,
+                batch: BATCH,
                 speakers: setup.speakers,
                 limits: RateLimits::default(),
                 idle_timeout: setup.idle_timeout,
@@ -149,9 +209,9 @@ impl Lab {
             let key = HopKey::new([3 + index; 16]);
             let counted = Arc::clone(&counters);
             workers.push(LabWorker {
-                worker: Worker::new(config, now, counted, Arc::clone(&crossings), key),
+                worker: Worker::new(config, now, mailbox, counted, Arc::clone(&crossings), key),
                 counters,
-                mailbox,
+                incoming: VecDeque::new(),
             });
         }
         Self {
@@ -184,18 +244,14 @@ impl Lab {
         let result = self.registry.execute(self.now, &command);
         assert_eq!(result.id, self.commands);
         self.registry.publish();
-        self.read_mail();
+        self.round();
         result
     }
 
-    pub fn read_mail(&mut self) {
-        for LabWorker {
-            worker, mailbox, ..
-        } in &mut self.workers
-        {
-            for command in mailbox.take(usize::MAX) {
-                worker.apply(self.now, command);
-            }
+    /// A round of each worker.
+    pub fn round(&mut self) {
+        for worker in &mut self.workers {
+            worker.round(self.now, &mut self.wire);
         }
     }
 
@@ -251,30 +307,22 @@ impl Lab {
             let worker = usize::from(worker) % self.workers.len();
             self.hand_over(worker, *from, bytes);
         }
-        self.end_batch();
         self.flush()
     }
 
-    /// Hands a datagram to a worker, whomever it is for.
+    /// Puts a datagram into a worker's socket, whichever worker its session is of.
     pub fn hand_over(&mut self, worker: usize, from: SocketAddr, bytes: &[u8]) {
-        let worker = &mut self.workers[worker].worker;
-        let mut packet = worker.packets().take().expect("a free buffer");
-        packet.len = bytes.len().min(packet.data.len());
-        packet.data[..packet.len].copy_from_slice(&bytes[..packet.len]);
-        packet.from = from.into();
-        packet.waited = Duration::ZERO;
-        worker.receive(self.now, packet);
+        let incoming = Incoming {
+            from,
+            bytes: bytes.to_vec(),
+            waited: Duration::ZERO,
+        };
+        self.hand_over_late(worker, incoming);
     }
 
-    /// Lets workers take what they were handed by others until nothing is left, and ends their batches.
-    pub fn end_batch(&mut self) {
-        // A frame goes to its room's home and from there on.
-        for _ in 0..3 {
-            for LabWorker { worker, .. } in &mut self.workers {
-                worker.receive_crossings(self.now);
-                worker.end_batch(self.now);
-            }
-        }
+    /// The same with a datagram that waits in the socket's buffer.
+    pub fn hand_over_late(&mut self, worker: usize, incoming: Incoming) {
+        self.workers[worker].incoming.push_back(incoming);
     }
 
     /// One datagram from the client's own address.
@@ -282,13 +330,12 @@ impl Lab {
         self.batch(&[(client.address, datagram.to_vec())])
     }
 
-    /// Sends all that waits, or as much as the wire takes.
+    /// Has the workers do all that is due now, and returns all that they sent, or as much as the wire takes.
     pub fn flush(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
-        for LabWorker { worker, .. } in &mut self.workers {
-            while worker.has_output() {
-                if !worker.transmit(self.now, &mut self.wire) {
-                    break;
-                }
+        // A frame goes to its room's home, from there to the other workers, and its buffer back.
+        for _ in 0..4 {
+            for worker in &mut self.workers {
+                while worker.round(self.now, &mut self.wire) && worker.worker.has_output() {}
             }
         }
         std::mem::take(&mut self.wire.sent)
@@ -328,16 +375,9 @@ impl Lab {
     pub fn scan(&mut self) -> Vec<MediaEnded> {
         for _ in 0..10 {
             self.pass(Duration::from_millis(100));
-            self.tick();
+            self.round();
         }
         self.ended()
-    }
-
-    /// Lets the workers look for silent sessions, if it is time.
-    pub fn tick(&mut self) {
-        for LabWorker { worker, .. } in &mut self.workers {
-            worker.tick(self.now);
-        }
     }
 
     pub fn ended(&mut self) -> Vec<MediaEnded> {

@@ -85,7 +85,7 @@ pub struct EncoderConfig {
     pub complexity: u8,
     /// Packet loss to prepare for, in percent; default 0.
     pub expected_loss: u8,
-    /// Whether pauses become packets that need not be sent ([`is_silence`]); default false.
+    /// Encodes pauses as packets that need not be sent ([`is_silence`]); default false.
     pub dtx: bool,
     /// Whether frames carry a coarse copy of the one before; default false. For foreign receivers: the streams of this
     /// crate take redundant packets instead.

@@ -1,4 +1,4 @@
-//! What a packet says of itself, without decoding it (RFC 6716 §3).
+//! The properties of a packet, read without decoding it (RFC 6716 §3).
 
 /// Longest packet, in samples (120 ms, RFC 6716 §3.2.5).
 pub const MAX_PACKET_SAMPLES: usize = 5760;

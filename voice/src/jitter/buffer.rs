@@ -10,9 +10,9 @@ use super::{Frame, JitterStats, Next, ms};
 use crate::codec::{is_silence, packet_duration};
 use crate::samples_to_duration;
 
-/// What an underrun is concealed by at a time: as little as an output asks for, for the packet may come any moment.
+/// Concealment per underrun: as little as an output asks for, for the packet may arrive at any moment.
 const UNDERRUN_STEP: i64 = ms(10);
-/// What a hole is concealed by at a time.
+/// Concealment per step inside a gap.
 const HOLE_STEP: i64 = ms(20);
 /// After this much concealment in a row, there is silence until a packet is due.
 const MAX_CONCEALMENT: i64 = ms(200);
@@ -44,7 +44,7 @@ pub struct JitterBuffer {
     restarted: bool,
     packet: Vec<u8>,
     stats: JitterStats,
-    /// What is lost and concealed of frames not yet counted whole.
+    /// Lost and concealed samples of frames that are not counted as whole yet.
     partly_lost: i64,
     partly_concealed: i64,
 }

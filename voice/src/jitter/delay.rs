@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 
 use super::ms;
 
-/// One interval of the quick measure.
+/// An interval of the quick measure.
 const QUICK_INTERVAL: i64 = ms(100);
 /// How many are kept; the oldest then weighs 0.02 of the newest.
 const QUICK_INTERVALS: usize = 112;
@@ -24,7 +24,7 @@ const FORGET_FACTOR: f32 = 0.965;
 /// The part of intervals that the quick measure lets be late.
 const LATE_PART: f32 = 0.05;
 
-/// One interval of the patient measure.
+/// An interval of the slow measure.
 const PATIENT_INTERVAL: i64 = ms(1000);
 const PATIENT_INTERVALS: usize = 8;
 
@@ -61,7 +61,7 @@ struct Interval {
     slowest: i64,
 }
 
-/// What the transits so far say.
+/// The estimate from the transits so far.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Measured {
     /// Transit of the fastest recent packet.
@@ -186,7 +186,7 @@ fn expire(intervals: &mut VecDeque<Interval>, arrival: i64, most: usize) {
 mod tests {
     use super::*;
 
-    /// One packet each 20 ms from `start` on; `delay` gives each one's, in ms.
+    /// A packet each 20 ms from `start` on; `delay` gives the delay of each, in ms.
     fn feed(
         estimator: &mut DelayEstimator,
         start_ms: i64,

@@ -1,6 +1,6 @@
 //! The jitter buffer of one speaker: packets in as they come, decisions out as the output asks.
 //!
-//! All positions are in samples at 48 kHz. A packet's *transit* is its arrival less its timestamp; samples are played
+//! Positions are in samples at 48 kHz. A packet's *transit* is its arrival less its timestamp; samples are played
 //! at a transit too, the time of playing less their timestamp. The buffer works when the second is just above the
 //! first for all packets but the very slow ones: `delay` says what that takes, `playout` what is, `store` holds
 //! what waits. Latency that is too long always drains: a little by time stretching, a lot by skipping.
@@ -16,7 +16,7 @@ use std::time::Duration;
 pub use buffer::JitterBuffer;
 pub use playout::Correction;
 
-/// What to play next.
+/// The next item of playout.
 #[derive(Debug)]
 pub enum Next<'a> {
     /// Decode this packet.
@@ -44,7 +44,7 @@ pub struct Frame<'a> {
     pub restarted: bool,
 }
 
-/// What happened to a speaker's packets.
+/// Counts of a speaker's packets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct JitterStats {
     /// Primary packets given to the buffer, whatever became of them.

@@ -31,7 +31,7 @@ pub enum Correction {
     Accelerate {
         /// Most samples to remove.
         at_most: usize,
-        /// Whether to accept a worse place for it.
+        /// Accept a less suitable position for it.
         urgent: bool,
     },
     /// Insert about `about` samples.

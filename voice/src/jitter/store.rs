@@ -25,10 +25,10 @@ impl Waiting {
     }
 }
 
-/// What became of a packet.
+/// The result of an insertion.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Stored {
-    /// It waits. So many older ones had to go for it.
+    /// The packet is stored; this number of older ones was removed for it.
     Yes { evicted: u32 },
     /// As good a copy waits already, or this one is older than all that fits.
     No,

@@ -24,7 +24,7 @@ pub(super) enum Place {
     Unconfirmed,
 }
 
-/// One sender's timestamps on our clock.
+/// Maps a sender's timestamps to the local clock.
 #[derive(Debug, Default)]
 pub(super) struct Timeline {
     newest: Option<(i64, i64)>,

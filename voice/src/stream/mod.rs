@@ -1,4 +1,4 @@
-//! One speaker, playable: packets in, always exactly as many samples out as the output asks for.
+//! The stream of one speaker: packets in, exactly as many samples out as the output asks for.
 
 mod stretch;
 
@@ -13,7 +13,7 @@ const FULL_CONCEALMENT: usize = 60 * crate::SAMPLES_PER_MS;
 const LONGEST_CONCEALMENT: usize = 180 * crate::SAMPLES_PER_MS;
 /// How long a voice takes to come back after concealment or silence, in samples (5 ms).
 const FADE_IN: usize = 240;
-/// What was played before runs on into what comes after skipped time for this long, in samples (5 ms).
+/// Length of the crossfade over skipped time, in samples (5 ms).
 const SPLICE: usize = 2 * CONCEAL_UNIT;
 
 /// A removal is content with this much audio to choose from, in samples (30 ms, as NetEq).
@@ -28,7 +28,7 @@ const SMALL_REMOVAL: usize = 480;
 /// How long a correction waits until anything will do, in samples (1.5 s).
 const CORRECTION_PATIENCE: usize = 72_000;
 
-/// What happened to a speaker so far. "Played" is what was handed out and is not silence.
+/// Counts of a speaker so far. "Played" samples are those handed out that are not silence.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct StreamStats {
     /// Primary packets pushed, whatever became of them.
@@ -69,7 +69,7 @@ pub struct StreamStats {
     pub current_delay: Duration,
 }
 
-/// What one pull handed out: `voice` samples of the speaker, then silence up to the end.
+/// The result of a pull: `voice` samples of the speaker, then silence up to the end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Pulled {
     /// Media timestamp of the first sample; `None` if all is silence. Inside stretched audio it is right to within the

@@ -62,7 +62,7 @@ pub(crate) fn tone(seconds: f64) -> Vec<f32> {
         .collect()
 }
 
-/// What the network does. Times are in ms, of the virtual clock.
+/// Loss, delay and reordering of the network. Times are in ms, of the virtual clock.
 #[derive(Clone)]
 pub(crate) struct Network {
     pub(crate) seed: u64,
@@ -74,7 +74,7 @@ pub(crate) struct Network {
     /// Gilbert-Elliott: probability of becoming bad, of becoming good, both at each packet. Bad loses all.
     pub(crate) loss: Option<(f64, f64)>,
     pub(crate) duplicates: f64,
-    /// What is sent in this span arrives at its end, at once.
+    /// Packets sent in this span arrive together at its end.
     pub(crate) stall: Option<(f64, f64)>,
     /// The sender's clock is faster by this much.
     pub(crate) drift_ppm: f64,
@@ -98,7 +98,7 @@ impl Default for Network {
     }
 }
 
-/// One frame on its way; times in seconds.
+/// A frame in the network; times in seconds.
 struct Flight {
     arrival: f64,
     frame: usize,
@@ -165,7 +165,7 @@ pub(crate) fn encode(pcm: &[f32], frame: FrameDuration, first_timestamp: u32) ->
         .collect()
 }
 
-/// One pull of the listener.
+/// A pull of the listener.
 #[derive(Clone, Copy)]
 pub(crate) struct Heard {
     /// Virtual time, seconds.

@@ -18,7 +18,6 @@ const LEAST: usize = 10;
 /// A second that is later than the one before by more than this, in seconds, is on another line: frames were lost.
 const BROKEN: f64 = 0.05;
 
-/// Measures one stream.
 #[derive(Debug, Clone)]
 pub struct Drift {
     rate: f64,
@@ -134,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_said_too_early() {
+    fn drift_is_unknown_in_the_first_seconds() {
         let mut drift = Drift::new(48_000);
         assert_eq!(drift.ppm(), None);
         run(&mut drift, Instant::now(), 0.0, 5.0, 1);

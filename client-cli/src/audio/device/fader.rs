@@ -11,7 +11,7 @@ pub(super) struct Fader {
     /// Gain of what is played, 0 to 1.
     gain: f32,
     last: f32,
-    /// What is left of the sound before the gap.
+    /// The fading rest of the samples before the gap.
     tail: f32,
 }
 
@@ -25,12 +25,12 @@ impl Fader {
         }
     }
 
-    /// What follows does not follow what was played last.
+    /// The next samples do not continue the last ones.
     pub(super) fn jump(&mut self) {
         (self.tail, self.gain) = (self.last, 0.0);
     }
 
-    /// What to play for the next sample; `None` where there is none.
+    /// Fades the next sample; `None` where there is none.
     pub(super) fn play(&mut self, sample: Option<f32>) -> f32 {
         match sample {
             Some(sample) => {

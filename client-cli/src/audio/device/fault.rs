@@ -1,4 +1,4 @@
-//! What goes wrong with a device, by class, and how often that is said.
+//! Faults of a device by class, and how often they are reported.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -30,12 +30,10 @@ pub enum Fault {
     NoAnswer,
     /// The device takes or gives sound much faster than it lasts, as ALSA's `null` does.
     Unpaced,
-    /// Anything else.
     Other,
 }
 
 impl Fault {
-    /// All classes.
     pub const ALL: [Self; 10] = [
         Self::Xrun,
         Self::Gone,
@@ -81,7 +79,6 @@ impl Fault {
 pub struct FaultCounts([AtomicU64; Fault::ALL.len()]);
 
 impl FaultCounts {
-    /// Counts one.
     pub fn add(&self, fault: Fault) {
         self.0[fault as usize].fetch_add(1, Ordering::Relaxed);
     }
@@ -100,7 +97,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// It came `count` times more.
+    /// The fault has occurred `count` times more.
     pub fn add(&mut self, count: u64) {
         self.unsaid += count;
     }
@@ -148,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_said_is_said_later_though_nothing_comes_any_more() {
+    fn suppressed_faults_are_reported_later_even_without_new_ones() {
         let start = Instant::now();
         let mut report = Report::default();
         report.add(1);

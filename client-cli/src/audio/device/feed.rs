@@ -20,7 +20,7 @@ const CUSHION: Duration = Duration::from_millis(7);
 const LEAST_CUSHION: Duration = Duration::from_millis(3);
 const MOST_CUSHION: Duration = Duration::from_millis(60);
 
-/// The cushion grows by what was missing, within these, where that happens again within so long: a machine that stands
+/// The target delay grows by the missing time, within these, where that happens again within so long: a machine that stands
 /// still once a minute is not worth delay all the time.
 const WIDEN_BY: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(10));
 const AGAIN_WITHIN: Duration = Duration::from_secs(10);
@@ -28,7 +28,7 @@ const AGAIN_WITHIN: Duration = Duration::from_secs(10);
 /// Shortages closer together than this are one.
 const ONE_SHORTAGE: Duration = Duration::from_millis(100);
 
-/// So many seconds say what is needed. When more than this was always there the cushion shrinks, in each second by this
+/// So many seconds say what is needed. When more than this was always there the target delay shrinks, in each second by this
 /// part of it within these limits: nobody hears sound that is faster by 650 parts of a million.
 const CALM: usize = 10;
 const SPARE: Duration = Duration::from_millis(4);
@@ -50,7 +50,7 @@ const MOST_DRIFT: f64 = 0.0025;
 /// The speed differs by this share at most: a twelfth of a semitone.
 const MOST_SPEED: f64 = 0.005;
 
-/// What waits longer than the target by more than this is thrown away at once.
+/// Queued time beyond the target plus this is dropped at once.
 const MOST_EXCESS: Duration = Duration::from_millis(40);
 
 /// The way from the call to one stream of the speakers.
@@ -65,7 +65,7 @@ pub struct Feed {
     last_call: Option<PlaybackMark>,
     /// The device has begun to get sound; what it found missing before is no shortage.
     primed: bool,
-    cushion: Cushion,
+    target_delay: TargetDelay,
     drift: Drift,
     /// Share by which the resampler is faster than its rates say: what the clocks differ by, and what is missing to the
     /// target.
@@ -105,7 +105,7 @@ impl Feed {
             given: 0,
             last_call: None,
             primed: false,
-            cushion: Cushion::new(),
+            target_delay: TargetDelay::new(),
             drift: Drift::new(rate),
             clocks: 0.0,
             nudge: 0.0,
@@ -132,17 +132,17 @@ impl Feed {
         if spare < 0.0 {
             let missing = Duration::from_secs_f64(-spare / self.rate);
             self.short += missing;
-            self.cushion.short(mark.at, missing);
+            self.target_delay.short(mark.at, missing);
         } else {
             let spare = Duration::from_secs_f64(spare / self.rate);
-            self.cushion.spare(spare);
+            self.target_delay.spare(spare);
         }
         if let Some(wait) = self.wait_at(mark) {
             self.measure(mark.at, wait);
         }
     }
 
-    /// What to give to the device for a block of 48 kHz samples that was mixed at `at`; appended to `out`.
+    /// Converts a block of 48 kHz samples that was mixed at `at` for the device; appends to `out`.
     ///
     /// False when the device does not ask for anything or has no `room` for so many samples: the block is not to be heard.
     pub fn block(
@@ -256,10 +256,10 @@ impl Feed {
         }
         let least = window.least;
         self.window = None;
-        self.cushion.second();
+        self.target_delay.second();
         let frames = self.last_call.map_or(0, |call| call.frames);
         if self.waits.replace(least).is_none() {
-            self.cushion.begin(least - frames as f64 / self.rate);
+            self.target_delay.begin(least - frames as f64 / self.rate);
         }
         if let Some(ppm) = self.drift.ppm() {
             self.clocks = (-ppm * 1e-6).clamp(-MOST_DRIFT, MOST_DRIFT);
@@ -275,7 +275,7 @@ impl Feed {
 
     /// How long sound is to wait, in seconds, when a callback takes `frames`.
     fn target(&self, frames: usize) -> f64 {
-        frames as f64 / self.rate + self.cushion.size.as_secs_f64()
+        frames as f64 / self.rate + self.target_delay.size.as_secs_f64()
     }
 
     fn time_of(&self, frames: f64) -> Duration {
@@ -285,7 +285,7 @@ impl Feed {
 
 /// How much more waits than a callback takes.
 #[derive(Debug, Clone)]
-struct Cushion {
+struct TargetDelay {
     size: Duration,
     last_short: Option<Instant>,
     /// The least that was spare in this second, and in each of the last ones.
@@ -293,7 +293,7 @@ struct Cushion {
     leasts: VecDeque<Duration>,
 }
 
-impl Cushion {
+impl TargetDelay {
     fn new() -> Self {
         Self {
             size: CUSHION,
@@ -303,7 +303,7 @@ impl Cushion {
         }
     }
 
-    /// What there is at first, in seconds, is as good as any.
+    /// Starts with the queued time, in seconds.
     fn begin(&mut self, size: f64) {
         let size = Duration::try_from_secs_f64(size).unwrap_or_default();
         self.size = size.clamp(LEAST_CUSHION, CUSHION * 2);

@@ -19,7 +19,6 @@ struct Rig {
     next_call: f64,
     lateness: (f64, f64),
     phase: f64,
-    /// What was played.
     out: Vec<f32>,
     /// The longest and the shortest wait that the feed saw after so many seconds.
     waits: (f64, f64),

@@ -13,7 +13,6 @@ const TRIES: usize = 6;
 /// Something that a device offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer<F> {
-    /// Channels.
     pub channels: u16,
     /// Lowest and highest rate, frames a second.
     pub rates: (u32, u32),
@@ -28,7 +27,6 @@ pub struct Offer<F> {
 /// A form to open a device in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Form<F> {
-    /// Channels.
     pub channels: u16,
     /// Frames a second.
     pub rate: u32,
@@ -38,7 +36,7 @@ pub struct Form<F> {
     pub period: Option<u32>,
 }
 
-/// What to try, the best first: a device may refuse what it offers.
+/// The configurations to try, the best first: a device may refuse what it offers.
 pub fn forms<F: Copy>(offers: &[Offer<F>], period: Duration) -> Vec<Form<F>> {
     let mut ranked: Vec<_> = offers.iter().map(|offer| (cost(offer), offer)).collect();
     ranked.sort_by_key(|(cost, _)| *cost);

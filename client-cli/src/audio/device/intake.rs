@@ -1,4 +1,4 @@
-//! What a microphone heard becomes blocks to be spoken: only what is fresh, never what was heard before the call.
+//! Makes blocks of captured samples: only fresh ones, and none from before the call.
 //!
 //! After a stall of this program or of the machine a device may hand over, in one go, seconds that it kept. Spoken late,
 //! they would sit in the jitter buffers of everybody else as delay. So sound is dropped, the oldest first, where it is
@@ -43,7 +43,7 @@ pub enum Captured {
 /// Blocks of one microphone, whichever stream they come by.
 #[derive(Debug)]
 pub struct Intake {
-    /// What was heard before is nobody's business.
+    /// Samples captured before this time are dropped.
     since: Instant,
     rate: f64,
     resampler: Resampler,
@@ -61,7 +61,7 @@ pub struct Intake {
 #[derive(Debug, Clone, Copy)]
 struct Settling {
     until: Instant,
-    /// What came of it so far.
+    /// The measurement so far.
     came: Duration,
 }
 
@@ -131,7 +131,7 @@ impl Intake {
         }
     }
 
-    /// What the engine is to get next.
+    /// The next item for the engine.
     pub fn poll_captured(&mut self) -> Option<Captured> {
         self.out.pop_front()
     }
@@ -269,7 +269,7 @@ mod tests {
             self.intake.take(self.start + MS * now_ms, &mark, &samples);
         }
 
-        /// What is given out: each block's first sample as the millisecond it was heard at, `None` for a pause.
+        /// The output: each block's first sample as the millisecond of its capture, `None` for a pause.
         fn given(&mut self) -> Vec<Option<u32>> {
             std::iter::from_fn(|| self.intake.poll_captured())
                 .map(|captured| match captured {
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_device_kept_while_the_program_stood_still_is_not_given_out() {
+    fn samples_buffered_by_the_device_during_a_stall_are_dropped() {
         // The program stood still for 3 s just before and just after the call began.
         for since in [990, 1010, 3995] {
             let mut card = Card::new(48_000, since);

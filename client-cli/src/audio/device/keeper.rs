@@ -1,8 +1,8 @@
 //! Keeps one side of a call, the microphone or the speakers, at a device that moves.
 //!
 //! The wanted device is opened, and opened again for as long as the call lasts whenever it is lost. While it is not there
-//! another one is used if there is one; the wanted one is used again once it moves. Nothing here opens anything: streams
-//! are opened and closed by whoever does what [`poll_action`](Keeper::poll_action) says, on any thread, in any time.
+//! another one is used if there is one; the wanted one is used again once it moves. The keeper does no
+//! I/O: its owner opens and closes streams as [`poll_action`](Keeper::poll_action) says, on any thread, in any time.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -19,7 +19,6 @@ const OWN_STALL: Duration = Duration::from_millis(400);
 /// Tries that never ended; with so many there are no more until one ends.
 const MOST_ABANDONED: u32 = 3;
 
-/// Which device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
     /// The one that the person wants.
@@ -28,21 +27,19 @@ pub enum Choice {
     Other,
 }
 
-/// What is to be done.
+/// An action for the owner of the devices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Open a device as the stream `id`, after closing the stream `after`. [`Keeper::opened`] takes the answer.
     Open {
         /// The stream that it will be.
         id: StreamId,
-        /// Which device.
         choice: Choice,
         /// The period to ask for.
         period: Duration,
         /// The stream to close first: of the same device, which may not be opened twice.
         after: Option<StreamId>,
     },
-    /// Close a stream.
     Close(StreamId),
     /// From now on sound goes by this stream.
     Use(Option<StreamId>),
@@ -52,20 +49,18 @@ pub enum Action {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct OpenError {
-    /// Its class.
     pub fault: Fault,
-    /// What the system says.
+    /// The system's error.
     pub reason: String,
 }
 
-/// What a person is told.
+/// A notice for the person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
     /// Sound goes by a device, and it moves.
     InUse {
-        /// Which.
         device: DeviceInfo,
-        /// Whether it is the wanted one or stands in for it.
+        /// The chosen device, or one that replaces it.
         choice: Choice,
         /// False for the first device of a call.
         again: bool,
@@ -74,23 +69,20 @@ pub enum Notice {
     Lost {
         /// Its name, if it was ever open.
         device: Option<String>,
-        /// Why.
         fault: Fault,
-        /// What the system says, if anything.
+        /// The system's error, if there is one.
         reason: Option<String>,
     },
     /// Something went wrong that does not end the stream. Limited in rate.
     Trouble {
-        /// What.
         fault: Fault,
         /// How often since it was last told.
         count: u64,
-        /// What the system says, if anything.
+        /// The system's error, if there is one.
         reason: Option<String>,
     },
     /// The device has another period from now on.
     Period {
-        /// Which.
         period: Duration,
         /// Wider after xruns, or narrower after calm.
         wider: bool,
@@ -108,9 +100,9 @@ pub enum Health {
     Still,
 }
 
-/// What was told last.
+/// The last notice.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Told {
+enum Reported {
     Nothing,
     InUse(Choice, String),
     Lost,
@@ -125,7 +117,7 @@ pub struct Keeper {
     next_id: StreamId,
     abandoned: u32,
     used: Option<StreamId>,
-    told: Told,
+    told: Reported,
     /// A loss that is told unless something else is in use already.
     loss: Option<(Option<String>, Fault, Option<String>)>,
     /// Why the wanted device could not be opened last.
@@ -147,7 +139,7 @@ impl Keeper {
             next_id: 0,
             abandoned: 0,
             used: None,
-            told: Told::Nothing,
+            told: Reported::Nothing,
             loss: None,
             refusal: None,
             reports: Default::default(),
@@ -187,7 +179,7 @@ impl Keeper {
         }
     }
 
-    /// What was seen of a stream: callbacks and frames since it was opened.
+    /// Reports callbacks and frames of a stream since it was opened.
     pub fn observe(&mut self, now: Instant, id: StreamId, calls: u64, frames: u64) {
         self.wanted.observe(id, now, calls, frames);
         self.other.observe(id, now, calls, frames);
@@ -228,7 +220,7 @@ impl Keeper {
         self.last_poll = now;
         for choice in [Choice::Wanted, Choice::Other] {
             if slept >= OWN_STALL {
-                self.slot(choice).forgive(now, slept);
+                self.slot(choice).extend_deadlines(now, slept);
             }
             if let Some(loss) = self.slot(choice).judge(now) {
                 self.take_loss(choice, loss, None);
@@ -251,12 +243,12 @@ impl Keeper {
         self.tell(now);
     }
 
-    /// What is to be done next. To be done in this order.
+    /// The next action. Actions have to be carried out in this order.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
-    /// What is to be told next.
+    /// The next notice.
     pub fn poll_notice(&mut self) -> Option<Notice> {
         self.notices.pop_front()
     }
@@ -380,9 +372,9 @@ impl Keeper {
         reason: Option<String>,
     ) {
         let matters = match &self.told {
-            Told::Nothing => choice == Choice::Wanted,
-            Told::InUse(told, _) => *told == choice,
-            Told::Lost => false,
+            Reported::Nothing => choice == Choice::Wanted,
+            Reported::InUse(told, _) => *told == choice,
+            Reported::Lost => false,
         };
         if matters {
             self.loss.get_or_insert((device, fault, reason));
@@ -417,17 +409,17 @@ impl Keeper {
                 fault,
                 reason,
             });
-            self.told = Told::Lost;
+            self.told = Reported::Lost;
         }
         if motion == Some(Motion::Moving)
             && let Some((choice, info)) = self.used_open()
         {
-            let told = Told::InUse(choice, info.id.clone());
+            let told = Reported::InUse(choice, info.id.clone());
             if self.told != told {
                 self.notices.push_back(Notice::InUse {
                     device: info.clone(),
                     choice,
-                    again: self.told != Told::Nothing,
+                    again: self.told != Reported::Nothing,
                 });
                 self.told = told;
             }

@@ -179,7 +179,7 @@ impl World {
         }
     }
 
-    /// What was told since the last time, in short.
+    /// The notices since the last call, abbreviated.
     fn told(&mut self) -> Vec<String> {
         let told = self.told.drain(..).map(|(_, notice)| match notice {
             Notice::InUse { device, again, .. } => {
@@ -443,7 +443,7 @@ fn a_program_that_stood_still_does_not_blame_the_device() {
 }
 
 #[test]
-fn whatever_devices_do_there_is_sound_soon_after_they_work() {
+fn audio_resumes_soon_after_random_device_faults_end() {
     const CARDS: [Card; 6] = [
         Card::Works,
         Card::Stands,

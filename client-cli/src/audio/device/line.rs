@@ -1,4 +1,4 @@
-//! One side of a call with its streams: does what the [`Keeper`] decides and tells it what came of it.
+//! The devices of one side of a call: carries out the decisions of the [`Keeper`] and reports the results to it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -26,7 +26,6 @@ pub trait Backend {
     /// The next answer to [`open`](Self::open).
     fn answer(&mut self) -> Option<Answer<Self::Tap>>;
 
-    /// Closes a stream.
     fn close(&mut self, stream: Stream<Self::Tap>);
 
     /// True while streams are being closed.
@@ -35,7 +34,7 @@ pub trait Backend {
 
 /// The call's end of a stream.
 pub trait Tap {
-    /// What the stream counts.
+    /// The stream's counts.
     fn shared(&self) -> &Shared;
 }
 
@@ -55,30 +54,27 @@ impl Tap for PlaybackTap {
 pub struct Stream<T> {
     /// The call's end of it.
     pub tap: T,
-    /// What the system said of the last error, once each.
+    /// The system's text for the last error, once each.
     pub reason: Box<dyn FnMut() -> Option<String> + Send>,
-    /// Keeps it open.
     pub keep: Box<dyn Send>,
 }
 
-/// What came of opening a device.
+/// The result of opening a device.
 pub struct Answer<T> {
-    /// Which stream.
     pub id: StreamId,
     /// The stream, or why there is none.
     pub result: Result<(DeviceInfo, Stream<T>), OpenError>,
 }
 
-/// What happened on one side, since the call began.
+/// Faults of one side since the call began.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Totals {
-    /// Errors by class.
     pub faults: [u64; Fault::ALL.len()],
     /// Times that the device in use was lost.
     pub lost: u64,
 }
 
-/// One side of a call.
+/// The devices of one side of a call.
 pub struct Line<B: Backend> {
     keeper: Keeper,
     backend: B,
@@ -114,7 +110,7 @@ impl<B: Backend> Line<B> {
 
     /// Looks at the streams and does what is due. To be called each 100 ms at least; `quiet`: a short gap would not be
     /// heard now.
-    pub fn attend(&mut self, now: Instant, quiet: bool) {
+    pub fn update(&mut self, now: Instant, quiet: bool) {
         while let Some(answer) = self.backend.answer() {
             let result = answer.result.map(|(info, stream)| {
                 let told = [0; Fault::ALL.len()];
@@ -144,7 +140,7 @@ impl<B: Backend> Line<B> {
         }
     }
 
-    /// Which stream is in use.
+    /// The stream in use.
     pub fn used(&self) -> Option<StreamId> {
         self.used
     }
@@ -155,7 +151,7 @@ impl<B: Backend> Line<B> {
         Some(&mut watched.stream.tap)
     }
 
-    /// What is to be told next.
+    /// The next notice.
     pub fn poll_notice(&mut self) -> Option<Notice> {
         let notice = self.keeper.poll_notice()?;
         self.totals.lost += u64::from(matches!(notice, Notice::Lost { .. }));
@@ -182,7 +178,6 @@ impl<B: Backend> Line<B> {
         self.keeper.failure()
     }
 
-    /// Counts.
     pub fn totals(&self) -> Totals {
         self.totals
     }

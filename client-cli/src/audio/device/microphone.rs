@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::bell::Bell;
 use super::drift::Drift;
 use super::intake::{Captured, Intake};
 use super::keeper::{Notice, OpenError};
@@ -11,11 +10,12 @@ use super::pipe::CaptureTap;
 use super::quiet::Quiet;
 use super::slot::StreamId;
 use super::stats::{DeviceStats, MicrophoneStats};
+use super::wakeup::WakeReceiver;
 
 /// A microphone that is kept open.
 pub struct Microphone<B: Backend<Tap = CaptureTap>> {
     line: Line<B>,
-    bell: Bell,
+    wake_receiver: WakeReceiver,
     /// The stream that is read.
     read: Option<StreamId>,
     intake: Option<Intake>,
@@ -25,11 +25,11 @@ pub struct Microphone<B: Backend<Tap = CaptureTap>> {
 }
 
 impl<B: Backend<Tap = CaptureTap>> Microphone<B> {
-    /// Nothing is open yet: [`attend`](Self::attend) opens it. `bell` is rung by the backend's streams.
-    pub fn new(backend: B, bell: Bell, now: Instant) -> Self {
+    /// Nothing is open yet: [`update`](Self::update) opens it. The backend's streams wake `wake_receiver`.
+    pub fn new(backend: B, wake_receiver: WakeReceiver, now: Instant) -> Self {
         Self {
             line: Line::new(backend, now),
-            bell,
+            wake_receiver,
             read: None,
             intake: None,
             drift: None,
@@ -38,7 +38,6 @@ impl<B: Backend<Tap = CaptureTap>> Microphone<B> {
         }
     }
 
-    /// The side's devices.
     pub fn line(&mut self) -> &mut Line<B> {
         &mut self.line
     }
@@ -49,14 +48,15 @@ impl<B: Backend<Tap = CaptureTap>> Microphone<B> {
         self.read = None;
     }
 
-    /// Waits until there may be something for [`attend`](Self::attend).
-    pub async fn rung(&self) {
-        self.bell.rung().await;
+    /// Waits until there may be something for [`update`](Self::update).
+    pub async fn woken(&self) {
+        self.wake_receiver.woken().await;
     }
 
-    /// Looks after the devices and takes in what was heard. To be called when rung, and each 100 ms at least.
-    pub fn attend(&mut self, now: Instant) {
-        self.line.attend(now, self.quiet.is_quiet(now));
+    /// Opens and closes devices, and takes captured samples. Has to be called after each [`woken`](Self::woken), and every
+    /// 100 ms at least.
+    pub fn update(&mut self, now: Instant) {
+        self.line.update(now, self.quiet.is_quiet(now));
         let Some(intake) = &mut self.intake else {
             return;
         };
@@ -83,12 +83,12 @@ impl<B: Backend<Tap = CaptureTap>> Microphone<B> {
         intake.poll(now);
     }
 
-    /// What the engine is to get next.
+    /// The next item for the engine.
     pub fn poll_captured(&mut self) -> Option<Captured> {
         self.intake.as_mut()?.poll_captured()
     }
 
-    /// What is to be told next.
+    /// The next notice.
     pub fn poll_notice(&mut self) -> Option<Notice> {
         self.line.poll_notice()
     }

@@ -1,6 +1,6 @@
 //! Microphone and speakers that may do as they like: stall, lie, vanish and come back.
 //!
-//! What decides has neither devices nor threads nor a clock of its own:
+//! The decisions use neither devices nor threads nor a clock of their own:
 //!
 //! * [`fault`]: what goes wrong, by class;
 //! * [`watch`]: whether an open stream moves;
@@ -13,14 +13,13 @@
 //!
 //! At the edge:
 //!
-//! * [`pipe`], [`bell`], `fader`: between the audio thread and the call, without a lock;
+//! * [`pipe`], [`wakeup`], `fader`: between the audio thread and the call, without a lock;
 //! * [`line`](mod@line): does what the keeper decides;
 //! * [`microphone`], [`speakers`]: one side of a call each; [`stats`]: what is counted of it;
 //! * `card`: the sound system itself (feature `device`).
 
 use std::time::{Duration, Instant};
 
-pub mod bell;
 #[cfg(feature = "device")]
 pub mod card;
 pub mod drift;
@@ -39,6 +38,7 @@ pub mod quiet;
 pub mod slot;
 pub mod speakers;
 pub mod stats;
+pub mod wakeup;
 pub mod watch;
 
 use serde::Serialize;
@@ -56,14 +56,14 @@ const CLOSE_DEADLINE: Duration = Duration::from_millis(300);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
-    /// What one's own voice comes from.
+    /// The input device.
     Microphone,
-    /// What plays the others.
+    /// The output device.
     Speakers,
 }
 
 impl Side {
-    /// Its name for people.
+    /// Its name for a person.
     pub fn name(self) -> &'static str {
         match self {
             Self::Microphone => "microphone",
@@ -79,7 +79,7 @@ impl Side {
 /// Neither the wanted device nor another can be opened, or opening does not end within some seconds.
 pub async fn opened<B: Backend>(line: &mut Line<B>) -> Result<(), OpenError> {
     loop {
-        line.attend(Instant::now(), false);
+        line.update(Instant::now(), false);
         if line.stream().is_some() {
             return Ok(());
         }

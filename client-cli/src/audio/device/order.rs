@@ -1,4 +1,4 @@
-//! Which other device stands in for one that is lost.
+//! The order in which devices replace one that is lost.
 
 /// Devices that are tried, one after the other.
 const TRIES: usize = 8;
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn not_everything_is_tried() {
+    fn the_number_of_attempts_is_bounded() {
         let many: Vec<String> = (0..100).map(|n| format!("hw:CARD={n},DEV=0")).collect();
         let tried = stand_ins(many.iter().map(String::as_str), "x");
         assert_eq!(tried.len(), TRIES);

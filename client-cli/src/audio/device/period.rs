@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// What is asked for at first, and the least.
+/// The first period, and the shortest.
 pub const NARROWEST: Duration = Duration::from_millis(10);
 
 /// The most that is asked for.
@@ -38,7 +38,7 @@ pub enum Change {
 #[derive(Debug, Clone)]
 pub struct PeriodPolicy {
     period: Duration,
-    /// What this device was found to take at most.
+    /// The longest period that this device accepted.
     widest: Duration,
     xruns: VecDeque<Instant>,
     /// Since when it has been calm: the last xrun or change.
@@ -61,7 +61,7 @@ impl PeriodPolicy {
         }
     }
 
-    /// What to ask the device for.
+    /// The period to request.
     pub fn period(&self) -> Duration {
         self.period
     }

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use super::bell::Ringer;
 use super::fader::Fader;
 use super::fault::FaultCounts;
+use super::wakeup::WakeSender;
 use crate::audio::downmix::Downmix;
 
 /// Sound that fits into a ring, in milliseconds.
@@ -27,16 +27,15 @@ const STALE_AFTER: Duration = Duration::from_millis(100);
 /// The loudest sample that integers of 24 bits have: 1.0 itself would be one too much, and come out as −1.0.
 const BELOW_ONE: f32 = 1.0 - f32::EPSILON;
 
-/// What both ends count and switch.
+/// The state that both ends share.
 #[derive(Debug, Default)]
 pub struct Shared {
     /// Callbacks since the stream was opened.
     pub calls: AtomicU64,
     /// Frames that they moved.
     pub frames: AtomicU64,
-    /// Errors by class.
     pub faults: FaultCounts,
-    /// Whether the microphone's sound is wanted at all.
+    /// True when captured samples are wanted.
     listening: AtomicBool,
     /// Samples of the speakers' ring to throw away, the oldest ones.
     skip: AtomicU64,
@@ -45,7 +44,6 @@ pub struct Shared {
 /// A callback of the microphone.
 #[derive(Debug, Clone, Copy)]
 pub struct CaptureMark {
-    /// When it was.
     pub at: Instant,
     /// How old its first sample was then, as the device says.
     pub age: Duration,
@@ -58,7 +56,6 @@ pub struct CaptureMark {
 /// A callback of the speakers.
 #[derive(Debug, Clone, Copy)]
 pub struct PlaybackMark {
-    /// When it was.
     pub at: Instant,
     /// Samples that were taken out of the ring before, since the stream was opened.
     pub index: u64,
@@ -69,7 +66,7 @@ pub struct PlaybackMark {
 }
 
 /// A pipe from a microphone with this form.
-pub fn capture(rate: u32, channels: u16, ringer: Ringer) -> (CaptureEnd, CaptureTap) {
+pub fn capture(rate: u32, channels: u16, wake_sender: WakeSender) -> (CaptureEnd, CaptureTap) {
     let (samples_in, samples) = RingBuffer::new(ring_len(rate));
     let (marks_in, marks) = RingBuffer::new(MARKS);
     let shared = Arc::new(Shared::default());
@@ -79,7 +76,7 @@ pub fn capture(rate: u32, channels: u16, ringer: Ringer) -> (CaptureEnd, Capture
         channels: usize::from(channels.max(1)),
         downmix: Downmix::new(channels, rate),
         shared: shared.clone(),
-        ringer,
+        wake_sender,
     };
     let tap = CaptureTap {
         samples,
@@ -120,7 +117,7 @@ pub struct CaptureEnd {
     channels: usize,
     downmix: Downmix,
     shared: Arc<Shared>,
-    ringer: Ringer,
+    wake_sender: WakeSender,
 }
 
 /// The call reads here what the microphone heard.
@@ -153,13 +150,13 @@ pub struct PlaybackTap {
 }
 
 impl CaptureEnd {
-    /// What both ends count.
+    /// The shared counts.
     pub fn shared(&self) -> Arc<Shared> {
         self.shared.clone()
     }
 
     /// Takes a callback's interleaved samples, of which `read` makes floats. `age` is how old the first one is.
-    pub fn hear<T: Copy>(
+    pub fn write_captured<T: Copy>(
         &mut self,
         at: Instant,
         age: Duration,
@@ -198,12 +195,12 @@ impl CaptureEnd {
         };
         // There was room, and nobody else writes.
         let _ = self.marks.push(mark);
-        self.ringer.ring();
+        self.wake_sender.wake();
     }
 }
 
 impl CaptureTap {
-    /// What both ends count.
+    /// The shared counts.
     pub fn shared(&self) -> &Shared {
         &self.shared
     }
@@ -227,7 +224,7 @@ impl CaptureTap {
 }
 
 impl PlaybackEnd {
-    /// What both ends count.
+    /// The shared counts.
     pub fn shared(&self) -> Arc<Shared> {
         self.shared.clone()
     }
@@ -279,7 +276,7 @@ impl PlaybackEnd {
 }
 
 impl PlaybackTap {
-    /// What both ends count.
+    /// The shared counts.
     pub fn shared(&self) -> &Shared {
         &self.shared
     }
@@ -342,15 +339,15 @@ mod tests {
     }
 
     #[test]
-    fn what_a_microphone_hears_is_there_with_its_time() {
-        let (mut end, mut tap) = capture(48_000, 2, Ringer::silent());
+    fn captured_samples_keep_their_time() {
+        let (mut end, mut tap) = capture(48_000, 2, WakeSender::disconnected());
         let start = Instant::now();
-        end.hear(start, MS, &[0.5, 0.25, 0.5, 0.25], |s: f32| s);
+        end.write_captured(start, MS, &[0.5, 0.25, 0.5, 0.25], |s: f32| s);
         let mut out = Vec::new();
         assert!(tap.take(&mut out).is_none(), "nobody listened");
         assert_eq!(tap.shared().frames.load(Ordering::Relaxed), 2);
         tap.listen();
-        end.hear(
+        end.write_captured(
             start + MS,
             2 * MS,
             &[0.5, 0.25, f32::NAN, 0.0, 7.0, 0.0],
@@ -365,11 +362,11 @@ mod tests {
 
     #[test]
     fn a_call_that_stands_still_does_not_stop_the_microphone() {
-        let (mut end, mut tap) = capture(48_000, 1, Ringer::silent());
+        let (mut end, mut tap) = capture(48_000, 1, WakeSender::disconnected());
         tap.listen();
         let start = Instant::now();
         for n in 0..2000 {
-            end.hear(start + 10 * MS * n, 10 * MS, &[0.1; 480], |s: f32| s);
+            end.write_captured(start + 10 * MS * n, 10 * MS, &[0.1; 480], |s: f32| s);
         }
         let mut out = Vec::new();
         let mut marks = Vec::new();
@@ -379,7 +376,7 @@ mod tests {
         assert_eq!(out.len(), 48_000);
         assert_eq!(marks.iter().map(|mark| mark.kept).sum::<usize>(), 48_000);
         assert!(marks.last().unwrap().lost > 0);
-        end.hear(start, MS, &[0.2; 480], |s: f32| s);
+        end.write_captured(start, MS, &[0.2; 480], |s: f32| s);
         out.clear();
         assert_eq!(tap.take(&mut out).unwrap().kept, 480);
         assert_eq!(out[0], 0.2);
@@ -409,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waited_while_the_speakers_stood_still_is_not_played_later() {
+    fn samples_queued_during_a_stall_of_the_speakers_are_not_played() {
         let (mut end, mut tap) = playback(48_000, 1);
         let start = Instant::now();
         tap.push(&[0.5; 960]);
@@ -449,7 +446,7 @@ mod tests {
     /// Both ends at once, on two threads: everything comes whole and in order.
     #[test]
     fn threads_on_both_ends_lose_nothing() {
-        let (mut end, mut tap) = capture(48_000, 1, Ringer::silent());
+        let (mut end, mut tap) = capture(48_000, 1, WakeSender::disconnected());
         tap.listen();
         let sent = 200_000;
         let writer = thread::spawn(move || {
@@ -459,7 +456,7 @@ mod tests {
                 while end.samples.slots() < piece.len() || end.marks.slots() == 0 {
                     thread::yield_now();
                 }
-                end.hear(now, MS, &piece, |s| s);
+                end.write_captured(now, MS, &piece, |s| s);
             }
         });
         let mut out = Vec::new();

@@ -1,11 +1,11 @@
-//! Whether a short gap in some sound would not be noticed.
+//! Detects silence in which a short gap is not noticed.
 
 use std::time::{Duration, Instant};
 
 /// Sound below this peak is quiet: −46 dB of full scale.
 const LOUD: f32 = 0.005;
 
-/// It is to be quiet for so long: longer than a breath between two words.
+/// Silence has to last this long: longer than a breath between two words.
 const FOR: Duration = Duration::from_millis(700);
 
 /// Remembers when something was last loud.
@@ -15,7 +15,6 @@ pub struct Quiet {
 }
 
 impl Quiet {
-    /// Not known yet.
     pub fn new(now: Instant) -> Self {
         Self { loud: now }
     }

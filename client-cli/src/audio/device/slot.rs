@@ -1,4 +1,4 @@
-//! One device that is to be open: its tries, its stream, and whether that moves.
+//! A device that has to be open: attempts to open it, its stream, and the stream's progress.
 
 use std::time::{Duration, Instant};
 
@@ -33,11 +33,10 @@ pub type StreamId = u32;
 pub struct DeviceInfo {
     /// Its id at the sound system.
     pub id: String,
-    /// Its name for people.
+    /// Its name for a person.
     pub name: String,
     /// Frames a second.
     pub rate: u32,
-    /// Channels.
     pub channels: u16,
     /// Form of its samples, such as `f32`.
     pub format: String,
@@ -62,7 +61,7 @@ pub(super) struct Slot {
     /// No try before this time.
     retry_at: Instant,
     pause: Duration,
-    /// Whether a try has failed yet.
+    /// True when an attempt has failed.
     failed: bool,
 }
 
@@ -236,7 +235,7 @@ impl Slot {
         Some(open)
     }
 
-    /// What was seen of the stream.
+    /// The last observation of the stream.
     pub(super) fn observe(&mut self, id: StreamId, now: Instant, calls: u64, frames: u64) {
         if let State::Open(open) = &mut self.state
             && open.id == id
@@ -253,12 +252,12 @@ impl Slot {
     }
 
     /// This program did not run for `slept`.
-    pub(super) fn forgive(&mut self, now: Instant, slept: Duration) {
+    pub(super) fn extend_deadlines(&mut self, now: Instant, slept: Duration) {
         match &mut self.state {
             State::Idle => {}
             State::Opening(opening) => opening.since += slept,
             State::Open(open) => {
-                open.watch.forgive(now);
+                open.watch.extend_deadlines(now);
                 if let Some(since) = &mut open.suspect_since {
                     *since += slept;
                 }

@@ -20,12 +20,12 @@ pub struct Speakers<B: Backend<Tap = PlaybackTap>> {
     quiet: Quiet,
     samples: Vec<f32>,
     unheard: Duration,
-    /// What earlier streams found missing.
+    /// Missing time that earlier streams reported.
     short: Duration,
 }
 
 impl<B: Backend<Tap = PlaybackTap>> Speakers<B> {
-    /// Nothing is open yet: [`attend`](Self::attend) opens them.
+    /// Nothing is open yet: [`update`](Self::update) opens them.
     pub fn new(backend: B, now: Instant) -> Self {
         Self {
             line: Line::new(backend, now),
@@ -38,14 +38,13 @@ impl<B: Backend<Tap = PlaybackTap>> Speakers<B> {
         }
     }
 
-    /// The side's devices.
     pub fn line(&mut self) -> &mut Line<B> {
         &mut self.line
     }
 
     /// Looks after the devices. To be called each 100 ms at least.
-    pub fn attend(&mut self, now: Instant) {
-        self.line.attend(now, self.quiet.is_quiet(now));
+    pub fn update(&mut self, now: Instant) {
+        self.line.update(now, self.quiet.is_quiet(now));
         if self.fed != self.line.used() {
             self.fed = self.line.used();
             self.short += self.feed.take().map_or(Duration::ZERO, |feed| feed.short());
@@ -75,7 +74,7 @@ impl<B: Backend<Tap = PlaybackTap>> Speakers<B> {
         }
     }
 
-    /// What is to be told next.
+    /// The next notice.
     pub fn poll_notice(&mut self) -> Option<Notice> {
         self.line.poll_notice()
     }

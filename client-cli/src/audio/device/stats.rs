@@ -1,4 +1,4 @@
-//! What is counted of devices, as it is shown.
+//! Counts of the devices, as they are printed.
 
 use std::time::Instant;
 
@@ -12,11 +12,9 @@ use super::line::{Backend, Line};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeviceState {
-    /// It moves.
     Moving,
-    /// It is open and does not move, or not yet.
+    /// The device is open, and its callbacks have not begun or have stopped.
     Still,
-    /// There is none.
     None,
 }
 
@@ -27,11 +25,9 @@ pub struct DeviceStats {
     pub device: Option<String>,
     /// True while it stands in for the wanted one.
     pub stands_in: bool,
-    /// How it is.
     pub state: DeviceState,
     /// Its frames a second.
     pub rate: Option<u32>,
-    /// Its channels.
     pub channels: Option<u16>,
     /// Form of its samples.
     pub format: Option<String>,
@@ -50,7 +46,7 @@ pub struct DeviceStats {
 /// Counts of the microphone.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct MicrophoneStats {
-    /// What both sides have.
+    /// The counts that both sides have.
     #[serde(flatten)]
     pub device: DeviceStats,
     /// Sound that was dropped because it was too old, in milliseconds.
@@ -60,7 +56,7 @@ pub struct MicrophoneStats {
 /// Counts of the speakers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SpeakersStats {
-    /// What both sides have.
+    /// The counts that both sides have.
     #[serde(flatten)]
     pub device: DeviceStats,
     /// Sound that was missing when the device asked for it, in milliseconds.
@@ -74,9 +70,9 @@ pub struct SpeakersStats {
 /// The devices of a call; `None` for a side that has a file or nothing.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct DevicesStats {
-    /// What one's own voice comes from.
+    /// The input device.
     pub microphone: Option<MicrophoneStats>,
-    /// What plays the others.
+    /// The output device.
     pub speakers: Option<SpeakersStats>,
 }
 
@@ -104,7 +100,7 @@ impl DeviceStats {
         }
     }
 
-    /// What went wrong, for a person; `None` if nothing did.
+    /// A summary of faults for a person; `None` if there were none.
     pub fn trouble(&self) -> Option<String> {
         let counts = [
             (self.xruns, "xrun", "xruns"),

@@ -1,4 +1,4 @@
-//! Whether a stream that is open moves: a device may open and never ask for sound, or stop without an error.
+//! Watches the progress of an open stream: a device may open and never call back, or stop without an error.
 
 use std::time::{Duration, Instant};
 
@@ -20,15 +20,13 @@ const MOST_AHEAD: Duration = Duration::from_secs(10);
 pub enum Motion {
     /// Just opened: it may begin any moment.
     Waiting,
-    /// Its callbacks come.
     Moving,
-    /// They never came, or do not come any more.
+    /// No callback has come, or callbacks have stopped.
     Still,
-    /// They come without a pause, whatever the clock says.
+    /// Callbacks come faster than real time.
     Racing,
 }
 
-/// Watches one stream.
 #[derive(Debug, Clone, Copy)]
 pub struct Watch {
     patience: Duration,
@@ -62,7 +60,7 @@ impl Watch {
     }
 
     /// This program did not run for a while, so nothing that it did not see counts against the device.
-    pub fn forgive(&mut self, now: Instant) {
+    pub fn extend_deadlines(&mut self, now: Instant) {
         self.last_call = now;
     }
 
@@ -117,11 +115,11 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_seen_does_not_count_against_the_device() {
+    fn time_without_observation_does_not_count_against_the_device() {
         let start = Instant::now();
         let mut watch = Watch::new(start, PERIOD, 48_000);
         watch.observe(start + ms(100), 10, 4800);
-        watch.forgive(start + ms(3100));
+        watch.extend_deadlines(start + ms(3100));
         assert_eq!(watch.motion(start + ms(3100)), Motion::Moving);
         assert_eq!(watch.motion(start + ms(4100)), Motion::Still);
     }

@@ -9,8 +9,8 @@ use confab_console::StandardOutput;
 use super::super::files::{OpenError, Unused, open_output};
 use super::super::sink::WavSink;
 use super::super::{AudioError, BLOCK, Block};
+use super::event::{Events, OutFile, RecorderEvent};
 use super::writer::{Incoming, Writer};
-use super::{Events, OutFile, RecorderEvent};
 
 /// Maximum number of queued blocks: 20 s, 4 MB.
 pub(super) const ROOM: usize = 2000;
@@ -18,7 +18,6 @@ pub(super) const ROOM: usize = 2000;
 /// Name of standard output in events.
 const STDOUT: &str = "-";
 
-/// The opened destination.
 enum Opened {
     /// A file, which stays as it is until the first sound.
     File(Unused),
@@ -79,7 +78,7 @@ fn run(
     // The header makes the part before the error readable.
     let _ = sink.finish();
     if *out == OutFile::Stdout && StandardOutput::is_gone(&error) {
-        return events.send(RecorderEvent::NobodyListens);
+        return events.send(RecorderEvent::NoReader);
     }
     events.failed(AudioError::Recording {
         file: path(out),
@@ -132,7 +131,7 @@ fn open(out: &OutFile, folder_tried: Option<Receiver<()>>) -> Result<Opened, Aud
         let sink = WavSink::stream(StandardOutput::default());
         return sink.map(Opened::Stream).map_err(|error| {
             if StandardOutput::is_gone(&error) {
-                return AudioError::NobodyListens;
+                return AudioError::NoReader;
             }
             AudioError::File {
                 doing: "write to",

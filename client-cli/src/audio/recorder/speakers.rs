@@ -10,9 +10,9 @@ use std::sync::mpsc;
 use super::super::files::{OpenError, create_folder, create_new};
 use super::super::sink::WavSink;
 use super::super::{AudioError, BLOCK, Block};
+use super::event::{Events, Limited, RecorderEvent, Speaker};
 use super::mix::fill_up;
 use super::writer::{Incoming, Writer};
-use super::{Events, Limited, RecorderEvent, Speaker};
 
 /// Maximum number of queued blocks: 20 s of four simultaneous speakers, 16 MB.
 const ROOM: usize = 8000;
@@ -26,7 +26,6 @@ const MAX_NUMBER: u32 = 10_000;
 /// Limits of one account in a call: an account that joins again and again must not fill the disk.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// Number of files.
     pub(super) files: u32,
     /// Bytes of sound in them, without the silence between, which takes no space.
     pub(super) bytes: u64,
@@ -95,13 +94,12 @@ struct SpeakerFiles {
     events: Events,
 }
 
-/// An open file.
 struct Track {
     path: PathBuf,
     sink: WavSink,
 }
 
-/// What is recorded of an account.
+/// The recordings of an account.
 #[derive(Default)]
 struct Account {
     files: u32,

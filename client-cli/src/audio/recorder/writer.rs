@@ -10,7 +10,6 @@ use tokio::time::Instant;
 
 use super::super::{AudioError, BLOCK_TIME};
 
-/// The caller's side.
 #[derive(Debug)]
 pub(super) struct Writer<P> {
     /// Name of the file or folder, for messages.
@@ -27,7 +26,6 @@ pub(super) struct Writer<P> {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// Queued blocks.
     waiting: AtomicUsize,
     /// Length of the written part of the recording, in blocks.
     written: AtomicU64,
@@ -43,7 +41,6 @@ struct Piece<P> {
     what: P,
 }
 
-/// The thread's side.
 pub(super) struct Incoming<P> {
     pieces: Receiver<Piece<P>>,
     /// Received by [`is_wanted`](Self::is_wanted).
@@ -145,7 +142,7 @@ impl Finishing {
     ///
     /// # Errors
     ///
-    /// It has not ended at `give_up`. Other failures are events.
+    /// The writer has not ended at `give_up`. Other failures are events.
     pub(super) async fn wait(self, give_up: Instant) -> Result<(), AudioError> {
         if tokio::time::timeout_at(give_up, self.ended).await.is_ok() {
             return Ok(());

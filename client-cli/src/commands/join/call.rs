@@ -1,135 +1,68 @@
 //! The call itself: the engine between sockets, sound and control, by the real clock.
 
-use std::io;
-use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::ended_by;
-use super::pace::Pace;
-use super::said::{Counts, MediaState, Person, Said, leave_reason};
-use super::sleep::{Clocks, LOOK};
-use super::sound::{Input, Sound};
-use crate::audio::device::intake::Captured;
-use crate::audio::recorder::{Played, Recorder, RecorderEvent, Speaker};
-use crate::audio::source::Next;
-use crate::audio::{BLOCK, BLOCK_TIME};
+use super::audio::CallAudio;
+use super::ending::{Ending, ended_by, no_media};
+use super::event::{CallEvent, Counts, MediaState, ParticipantShown, leave_reason};
+use super::network::Network;
+use super::plan::Plan;
+use super::sleep::{CHECK_INTERVAL, Clocks};
 use crate::engine::relays::MediaEvent;
 use crate::engine::{Engine, Event};
 use crate::failure::{Exit, Failure};
 use crate::net::api::MediaReport;
 use crate::net::event::ServerEvent;
-use crate::net::supervisor::{Ask, Supervisor, Update};
-use crate::net::udp::{RECEIVE_LEN, Sockets, local_address_towards};
-use crate::output::{Output, say_to_person};
+use crate::net::supervisor::{CallRequest, Supervisor, Update};
+use crate::net::udp::{RECEIVE_LEN, Sockets};
+use crate::output::Output;
+use crate::stderr::print_on_stderr;
 use confab_console::{Signal, Signals};
-use confab_protocol::control::room::LeaveReason;
 
-/// Time between the input's end and leaving, with `--until-end`.
-const LINGER: Duration = Duration::from_secs(1);
-
-/// Time between two looks at the local address.
-const ROUTE_CHECK: Duration = Duration::from_millis(500);
-
-/// Shortest time between two new sockets: each has a new address, which has to be proved to the relay.
-const REBIND_PAUSE: Duration = Duration::from_secs(2);
-
-/// Time that recordings get at the end. Sound that is not written by then is lost and reported.
-const RECORDER_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Datagrams that are taken before the clock is looked at again.
+/// Datagrams that are taken before the clock is compared at again.
 const RECEIVE_BATCH: usize = 64;
 
-/// When what happens.
-pub(super) struct Plan {
-    /// The call's start by the monotonic clock, and by the wall clock since 1970.
-    pub(super) start: Instant,
-    pub(super) start_unix: Duration,
-    pub(super) input_at: Instant,
-    pub(super) leave_at: Option<Instant>,
-    pub(super) until_end: bool,
-    pub(super) stats_every: Duration,
-}
-
-/// By which of one's addresses the relay is reached.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Route {
-    /// Not looked at yet.
-    Unknown,
-    None,
-    By(IpAddr),
-}
-
-/// Why the call ended.
-enum End {
-    /// As planned, or by a signal.
-    Wanted(&'static str, Exit),
-    /// By the server or the network.
-    Failed(&'static str, Failure),
-}
-
-/// Whoever stayed for so long and never reached the relay was in no call.
-const MEDIA_PATIENCE: Duration = Duration::from_secs(3);
+/// A call that lasted longer than this without an answer of the relay has failed.
+const MEDIA_DEADLINE: Duration = Duration::from_secs(3);
 
 /// A call that runs.
 pub(super) struct Call {
     engine: Engine,
-    sound: Sound,
-    recorder: Option<Recorder>,
-    sockets: Sockets,
+    audio: CallAudio,
+    network: Network,
     supervisor: Supervisor,
     output: Output,
     plan: Plan,
-    /// `None` when the input is no source, or has ended.
-    capture: Option<Pace>,
-    capture_started: bool,
-    input_ended: bool,
-    playout: Pace,
     next_stats: Instant,
-    next_route_check: Instant,
-    route: Route,
     clocks: Clocks,
-    next_look: Instant,
-    last_rebind: Instant,
-    recording_failed: bool,
+    next_clock_check: Instant,
     /// True after a write error of the output was reported.
-    refusal_told: bool,
-    /// Whether the relay has ever answered.
+    write_error_reported: bool,
+    /// True when the relay has answered.
     was_live: bool,
-    end: Option<End>,
+    end: Option<Ending>,
 }
 
 impl Call {
     pub(super) fn new(
         engine: Engine,
-        mut sound: Sound,
-        recorder: Option<Recorder>,
+        audio: CallAudio,
         sockets: Sockets,
         supervisor: Supervisor,
         output: Output,
         plan: Plan,
     ) -> Self {
-        let start = plan.start;
-        sound.devices.listen(plan.input_at);
+        let start = plan.start();
         Self {
-            capture: matches!(sound.input, Input::Paced(_)).then(|| Pace::new(plan.input_at)),
-            capture_started: false,
-            input_ended: false,
-            // The first block is played at once; it is what the first 10 ms sound like.
-            playout: Pace::new(start.checked_sub(BLOCK_TIME).unwrap_or(start)),
-            next_stats: start + plan.stats_every,
-            next_route_check: start + ROUTE_CHECK,
-            route: Route::Unknown,
+            next_stats: start + plan.stats_every(),
+            network: Network::new(sockets, start),
             clocks: Clocks::new(start, SystemTime::now()),
-            next_look: start + LOOK,
-            last_rebind: start,
-            recording_failed: false,
-            refusal_told: false,
+            next_clock_check: start + CHECK_INTERVAL,
+            write_error_reported: false,
             was_live: false,
             end: None,
             engine,
-            sound,
-            recorder,
-            sockets,
+            audio,
             supervisor,
             output,
             plan,
@@ -137,24 +70,20 @@ impl Call {
     }
 
     pub(super) async fn run(mut self, signals: &mut Signals) -> Result<Exit, Failure> {
-        for name in std::mem::take(&mut self.sound.awaited) {
-            let message = format!("{name} is not open yet; waiting for it");
-            self.output.say(&Said::Warning { message });
-        }
         let mut buffer = [0; RECEIVE_LEN];
         let end = loop {
-            self.do_what_is_due(Instant::now());
+            self.handle_timeouts(Instant::now());
             self.flush();
             if let Some(end) = self.end.take() {
                 break end;
             }
             let deadline = self.next_deadline();
             tokio::select! {
-                (length, from) = self.sockets.receive(&mut buffer) => {
+                (length, from) = self.network.receive(&mut buffer) => {
                     let now = Instant::now();
                     self.engine.handle_datagram(now, from, &buffer[..length]);
                     for _ in 1..RECEIVE_BATCH {
-                        let Some((length, from)) = self.sockets.try_receive(&mut buffer) else {
+                        let Some((length, from)) = self.network.try_receive(&mut buffer) else {
                             break;
                         };
                         self.engine.handle_datagram(now, from, &buffer[..length]);
@@ -163,15 +92,15 @@ impl Call {
                 update = self.supervisor.updates.recv() => match update {
                     Some(update) => self.take_update(update),
                     // It says why before it ends.
-                    None => self.finish(End::Wanted("failed", Exit::Network)),
+                    None => self.finish(Ending::Wanted("failed", Exit::Network)),
                 },
-                () = self.sound.devices.rung() => {}
+                () = self.audio.woken() => {}
                 signal = signals.next() => {
                     let reason = match signal {
                         Signal::Interrupt => "interrupted",
                         Signal::Terminate | Signal::Hangup => "terminated",
                     };
-                    self.finish(End::Wanted(reason, ended_by(signal)));
+                    self.finish(Ending::Wanted(reason, ended_by(signal)));
                 }
                 () = tokio::time::sleep_until(deadline.into()) => {}
             }
@@ -180,15 +109,13 @@ impl Call {
     }
 
     fn next_deadline(&self) -> Instant {
-        let capture = self.capture.as_ref().map(Pace::next);
         [
             self.engine.poll_timeout(),
-            capture,
-            Some(self.playout.next()),
-            self.plan.leave_at,
+            Some(self.audio.next_deadline()),
+            self.plan.leave_at(),
             Some(self.next_stats),
-            Some(self.next_route_check),
-            Some(self.next_look),
+            Some(self.network.next_check()),
+            Some(self.next_clock_check),
         ]
         .into_iter()
         .flatten()
@@ -196,148 +123,41 @@ impl Call {
         .unwrap_or(self.next_stats)
     }
 
-    fn do_what_is_due(&mut self, now: Instant) {
-        self.look_at_clocks(now);
-        self.attend_devices(now);
-        self.capture(now);
-        self.play(now);
+    fn handle_timeouts(&mut self, now: Instant) {
+        self.check_clocks(now);
+        self.audio.exchange(now, &mut self.engine, &mut self.plan);
         if self.engine.poll_timeout().is_some_and(|at| now >= at) {
             self.engine.handle_timeout(now);
         }
         if now >= self.next_stats {
-            self.next_stats = now + self.plan.stats_every;
-            self.output.say(&Said::Stats(self.counts(now)));
+            self.next_stats = now + self.plan.stats_every();
+            self.output.print(&CallEvent::Stats(self.counts(now)));
         }
-        if now >= self.next_route_check {
-            self.next_route_check = now + ROUTE_CHECK;
-            self.check_route(now);
+        if self.network.route_changed(now, self.engine.relay()) {
+            self.supervisor.request(CallRequest::NetworkChanged);
+            self.engine.route_changed(now);
         }
-        if self.plan.leave_at.is_some_and(|at| now >= at) {
-            let reason = if self.plan.until_end && self.input_ended {
-                "input_ended"
-            } else {
-                "duration"
-            };
-            self.finish(End::Wanted(reason, Exit::Done));
+        if let Some(reason) = self.plan.leave_reason(now) {
+            self.finish(Ending::Wanted(reason, Exit::Done));
         }
-        self.look_at_output();
-        while let Some(event) = self.recorder.as_mut().and_then(Recorder::poll_event) {
-            self.take_recorder_event(event);
-        }
-    }
-
-    /// Takes from a source what a microphone would have given by now.
-    fn capture(&mut self, now: Instant) {
-        let (Some(pace), Input::Paced(source)) = (&mut self.capture, &mut self.sound.input) else {
-            return;
-        };
-        let due = pace.take(now);
-        if due.skipped > 0 {
-            // A microphone that nobody listened to for so long has lost it too.
-            self.engine.interrupt();
-        }
-        let mut end_of_block = due.first_end;
-        for block in 0..due.skipped + due.blocks {
-            match source.next_block() {
-                Next::Block(samples) => {
-                    if !std::mem::replace(&mut self.capture_started, true) {
-                        let unix_ns = unix_ns(
-                            &self.plan,
-                            end_of_block.checked_sub(BLOCK_TIME).unwrap_or(end_of_block),
-                        );
-                        self.output.say(&Said::CaptureStarted { unix_ns });
-                    }
-                    if block < due.skipped {
-                        continue;
-                    }
-                    self.engine.capture(end_of_block, &samples[..]);
-                }
-                Next::Starved => self.engine.pause(end_of_block),
-                Next::Ended(problem) => {
-                    self.engine.pause(end_of_block);
-                    self.capture = None;
-                    self.input_ended = true;
-                    if self.plan.until_end {
-                        let linger = now + LINGER;
-                        self.plan.leave_at =
-                            Some(self.plan.leave_at.map_or(linger, |at| at.min(linger)));
-                    }
-                    return self.output.say(&Said::InputEnded { problem });
-                }
-            }
-            end_of_block += BLOCK_TIME;
-        }
-    }
-
-    /// Takes what the microphone has, and says what became of the devices.
-    fn attend_devices(&mut self, now: Instant) {
-        self.sound.devices.attend(now);
-        while let Some(captured) = self.sound.devices.captured() {
-            match captured {
-                Captured::Block(block, end) => {
-                    self.say_capture_started(end);
-                    self.engine.capture(end, &block[..]);
-                }
-                Captured::Interrupted => self.engine.interrupt(),
-            }
-        }
-        while let Some((side, notice)) = self.sound.devices.poll_notice() {
-            self.output.say(&Said::device(side, notice));
-        }
-    }
-
-    /// Plays what is due.
-    fn play(&mut self, now: Instant) {
-        let due = self.playout.take(now);
-        if let Some(recorder) = &mut self.recorder {
-            recorder.skip(due.skipped);
-        }
-        let mut at = due.first_end;
-        for _ in 0..due.blocks {
-            self.play_block(now, at);
-            at += BLOCK_TIME;
-        }
-    }
-
-    fn play_block(&mut self, now: Instant, at: Instant) {
-        let mut mix = Box::new([0.0; BLOCK]);
-        let mut speakers = Vec::new();
-        let recorder = self.recorder.as_ref();
-        let record = recorder.is_some_and(Recorder::wants_speakers);
-        let heard = self.sound.devices.play(now);
-        self.engine
-            .play(at, &mut mix[..], heard, |participant, samples| {
-                if let (true, Ok(block)) = (record, samples.try_into()) {
-                    let speaker = Speaker {
-                        account: participant.username.file_stem().to_string(),
-                        label: participant.sender,
-                    };
-                    speakers.push((speaker, block));
-                }
-            });
-        self.sound.devices.push(now, at, &mix);
-        if let Some(recorder) = &mut self.recorder {
-            recorder.record(Played { mix, speakers });
-        }
+        self.check_output();
     }
 
     fn counts(&self, now: Instant) -> Counts {
         Counts {
             engine: self.engine.stats(),
-            devices: self.sound.devices.stats(now),
+            devices: self.audio.stats(now),
         }
     }
 
-    /// Sends what the engine has to send and says what it has to say.
+    /// Sends the engine's datagrams and prints its events.
     fn flush(&mut self) {
         let now = Instant::now();
         let mut broken = false;
         while let Some(transmit) = self.engine.poll_transmit() {
-            if let Err(error) = self.sockets.send(transmit.to, &transmit.datagram) {
-                tracing::debug!(%error, "a datagram was not sent");
-                // An address of the race that cannot be reached is no news.
-                broken |= !is_no_way(&error) && self.engine.relay() == Some(transmit.to);
-            }
+            // An address that is only tried may be out of reach.
+            broken |= self.network.send(transmit.to, &transmit.datagram).is_err()
+                && self.engine.relay() == Some(transmit.to);
         }
         if broken {
             self.rebind(now);
@@ -350,26 +170,30 @@ impl Call {
     }
 
     fn take_engine_event(&mut self, event: Event) {
-        let said = match event {
-            Event::Came(participant) => Said::ParticipantJoined(Person::from(&participant)),
-            Event::Went(participant, reason) => Said::ParticipantLeft {
+        let printed = match event {
+            Event::ParticipantJoined(participant) => {
+                CallEvent::ParticipantJoined(ParticipantShown::from(&participant))
+            }
+            Event::ParticipantLeft(participant, reason) => CallEvent::ParticipantLeft {
                 username: participant.username.to_string(),
                 sender: participant.sender,
                 reason: leave_reason(reason),
             },
-            Event::Changed(participant) => Said::ParticipantChanged {
+            Event::ParticipantChanged(participant) => CallEvent::ParticipantChanged {
                 is_me: participant.sender == self.engine.me().sender,
-                person: Person::from(&participant),
+                participant: ParticipantShown::from(&participant),
             },
-            Event::Speaking(speaking) => Said::Speaking {
+            Event::Speaking(speaking) => CallEvent::Speaking {
                 username: speaking.participant.username.to_string(),
                 sender: speaking.participant.sender,
                 speaking: speaking.speaking,
             },
             Event::Unreadable(participant, unreadable) => {
-                self.supervisor
-                    .ask(Ask::ReportFrames(self.engine.conference(), unreadable));
-                Said::FramesUnreadable {
+                self.supervisor.request(CallRequest::ReportFrames(
+                    self.engine.conference(),
+                    unreadable,
+                ));
+                CallEvent::FramesUnreadable {
                     username: participant.username.to_string(),
                     sender: participant.sender,
                     accounts: None,
@@ -377,21 +201,23 @@ impl Call {
             }
             Event::Media(MediaEvent::Live) => {
                 self.was_live = true;
-                self.supervisor.ask(Ask::NetworkBack);
-                Said::Media {
+                self.supervisor.request(CallRequest::NetworkBack);
+                CallEvent::Media {
                     state: MediaState::Live,
                 }
             }
-            Event::Media(MediaEvent::Silent) => Said::Media {
+            Event::Media(MediaEvent::Silent) => CallEvent::Media {
                 state: MediaState::Silent,
             },
             Event::Media(MediaEvent::Rebind) => return self.rebind(Instant::now()),
-            Event::Media(MediaEvent::NeedGrant) => return self.supervisor.ask(Ask::Resume),
+            Event::Media(MediaEvent::NeedGrant) => {
+                return self.supervisor.request(CallRequest::Resume);
+            }
             Event::Media(MediaEvent::Report {
                 connection_id,
                 alive,
             }) => {
-                return self.supervisor.ask(Ask::Report(MediaReport {
+                return self.supervisor.request(CallRequest::Report(MediaReport {
                     conference: self.engine.conference(),
                     join: self.engine.join_id(),
                     connection_id,
@@ -399,7 +225,7 @@ impl Call {
                 }));
             }
         };
-        self.output.say(&said);
+        self.output.print(&printed);
     }
 
     fn take_update(&mut self, update: Update) {
@@ -417,7 +243,7 @@ impl Call {
                 self.engine.probe_media(join, connection_id, now);
             }
             Update::Event(ServerEvent::Removed(join, reason)) if join == self.engine.join_id() => {
-                self.finish(removed(reason));
+                self.finish(Ending::removed(reason));
             }
             Update::Event(ServerEvent::FramesUnreadable {
                 conference,
@@ -426,7 +252,7 @@ impl Call {
             }) if conference == self.engine.conference() => {
                 let mut others = self.engine.others();
                 if let Some(participant) = others.find(|other| other.sender == sender) {
-                    self.output.say(&Said::FramesUnreadable {
+                    self.output.print(&CallEvent::FramesUnreadable {
                         username: participant.username.to_string(),
                         sender,
                         accounts: Some(accounts),
@@ -434,12 +260,7 @@ impl Call {
                 }
             }
             Update::Event(ServerEvent::SessionEnded) => {
-                let message =
-                    "the session was ended elsewhere: log in again with `confab login NAME`";
-                self.finish(End::Failed(
-                    "session_ended",
-                    Failure::new(Exit::Auth, "session_ended", message),
-                ));
+                self.finish(Ending::session_ended());
             }
             // Of another device of the account, or dealt with before.
             Update::Event(
@@ -448,7 +269,7 @@ impl Call {
                 | ServerEvent::GoingAway(_)
                 | ServerEvent::FramesUnreadable { .. },
             ) => {}
-            Update::Lost(reason) => self.output.say(&Said::Reconnecting { reason }),
+            Update::Lost(reason) => self.output.print(&CallEvent::Reconnecting { reason }),
             Update::Rejoined {
                 joined,
                 resumed,
@@ -456,187 +277,76 @@ impl Call {
             } => {
                 self.engine.rejoined(&joined, now);
                 if reconnected || !resumed {
-                    self.output.say(&Said::Reconnected { resumed });
+                    self.output.print(&CallEvent::Reconnected { resumed });
                 }
             }
-            Update::Failed(error) => self.finish(End::Failed("failed", error.into())),
+            Update::Failed(error) => self.finish(Ending::Failed("failed", error.into())),
         }
     }
 
     /// Ends the call when standard output has no reader. Reports other write errors once.
-    fn look_at_output(&mut self) {
-        if self.output.is_gone() {
-            self.finish(End::Wanted("output_closed", Exit::Output));
+    fn check_output(&mut self) {
+        if self.output.is_gone() || self.audio.lost_reader() {
+            self.finish(Ending::Wanted("output_closed", Exit::Output));
         }
         match self.output.refusal() {
-            Some(error) if !std::mem::replace(&mut self.refusal_told, true) => say_to_person(
-                &format!("confab: warning: {error}; events are delayed or lost"),
-            ),
+            Some(error) if !std::mem::replace(&mut self.write_error_reported, true) => {
+                print_on_stderr(&format!(
+                    "confab: warning: {error}; events are delayed or lost"
+                ))
+            }
             Some(_) => {}
-            None => self.refusal_told = false,
+            None => self.write_error_reported = false,
         }
     }
 
-    fn take_recorder_event(&mut self, event: RecorderEvent) {
-        match event {
-            RecorderEvent::Started(file) => {
-                let unix_ns = unix_ns(&self.plan, self.plan.start);
-                self.output.say(&Said::RecordingStarted {
-                    unix_ns,
-                    file: file.display().to_string(),
-                });
-            }
-            RecorderEvent::Failed(error) => {
-                self.recording_failed = true;
-                self.output.say(&Said::Warning {
-                    message: error.to_string(),
-                });
-            }
-            RecorderEvent::Limited(limit) => self.output.say(&Said::Warning {
-                message: limit.to_string(),
-            }),
-            RecorderEvent::NobodyListens => {
-                self.finish(End::Wanted("output_closed", Exit::Output));
-            }
+    fn check_clocks(&mut self, now: Instant) {
+        self.next_clock_check = now + CHECK_INTERVAL;
+        if let Some(slept) = self.clocks.check(now, SystemTime::now()) {
+            self.engine.resume_after_sleep(now);
+            self.supervisor.live_session_is(None);
+            self.supervisor.request(CallRequest::Woke(slept));
         }
     }
 
-    /// A network that changed, or is back, is tried at once. The media's sockets follow the machine's address by
-    /// themselves.
-    fn check_route(&mut self, now: Instant) {
-        let Some(relay) = self.engine.relay() else {
-            return;
-        };
-        let route = local_address_towards(relay).map_or(Route::None, Route::By);
-        let before = std::mem::replace(&mut self.route, route);
-        if before != Route::Unknown && before != route && route != Route::None {
-            self.supervisor.ask(Ask::NetworkChanged);
+    /// Opens new sockets and probes paths: the network has changed, or may have.
+    fn rebind(&mut self, now: Instant) {
+        if self.network.rebind(now) {
+            self.supervisor.request(CallRequest::NetworkChanged);
             self.engine.route_changed(now);
         }
     }
 
-    fn look_at_clocks(&mut self, now: Instant) {
-        self.next_look = now + LOOK;
-        if let Some(slept) = self.clocks.look(now, SystemTime::now()) {
-            self.engine.woke(now);
-            self.supervisor.live_session_is(None);
-            self.supervisor.ask(Ask::Woke(slept));
-        }
-    }
-
-    /// New sockets and a new path for everything, for the network changed or is suspected to have.
-    fn rebind(&mut self, now: Instant) {
-        if now.duration_since(self.last_rebind) < REBIND_PAUSE {
-            return;
-        }
-        self.last_rebind = now;
-        if let Err(error) = self.sockets.rebind() {
-            tracing::debug!(%error, "the media stays on its sockets");
-        }
-        self.supervisor.ask(Ask::NetworkChanged);
-        self.engine.route_changed(now);
-    }
-
-    fn say_capture_started(&mut self, end_of_block: Instant) {
-        if !std::mem::replace(&mut self.capture_started, true) {
-            let start = end_of_block.checked_sub(BLOCK_TIME).unwrap_or(end_of_block);
-            self.output.say(&Said::CaptureStarted {
-                unix_ns: unix_ns(&self.plan, start),
-            });
-        }
-    }
-
     /// The first reason to end is the one that counts.
-    fn finish(&mut self, end: End) {
+    fn finish(&mut self, end: Ending) {
         self.end.get_or_insert(end);
     }
 
-    async fn leave(mut self, end: End) -> Result<Exit, Failure> {
+    async fn leave(mut self, end: Ending) -> Result<Exit, Failure> {
         let counts = self.counts(Instant::now());
-        tokio::join!(self.supervisor.leave(), self.sound.devices.close());
-        // Whoever cannot tell control tells the relay.
+        tokio::join!(self.supervisor.leave(), self.audio.close_devices());
+        // The relay reports the leave if control cannot be reached.
         self.engine.leave();
         while let Some(transmit) = self.engine.poll_transmit() {
-            let _ = self.sockets.send(transmit.to, &transmit.datagram);
+            let _ = self.network.send(transmit.to, &transmit.datagram);
         }
-        if let Some(mut recorder) = self.recorder.take() {
-            recorder.finish(RECORDER_TIMEOUT).await;
-            while let Some(event) = recorder.poll_event() {
-                self.take_recorder_event(event);
-            }
+        self.audio.finish_recordings(&self.plan).await;
+        if self.audio.lost_reader() {
+            self.finish(Ending::Wanted("output_closed", Exit::Output));
         }
         let (reason, result) = match (end, self.end.take()) {
             // The recorder has found at the end that standard output has no reader.
-            (End::Wanted(reason, _), Some(End::Wanted(_, exit))) => (reason, Ok(exit)),
-            (End::Wanted(reason, exit), _) => (reason, Ok(exit)),
-            (End::Failed(reason, failure), _) => (reason, Err(failure)),
+            (Ending::Wanted(reason, _), Some(Ending::Wanted(_, exit))) => (reason, Ok(exit)),
+            (Ending::Wanted(reason, exit), _) => (reason, Ok(exit)),
+            (Ending::Failed(reason, failure), _) => (reason, Err(failure)),
         };
-        self.output.say(&Said::Left { reason, counts });
+        self.output.print(&CallEvent::Left { reason, counts });
         match result {
-            Ok(Exit::Done) if !self.was_live && self.plan.start.elapsed() > MEDIA_PATIENCE => {
-                Err(self.never_live())
+            Ok(Exit::Done) if !self.was_live && self.plan.start().elapsed() > MEDIA_DEADLINE => {
+                Err(no_media(self.engine.relay()))
             }
-            Ok(Exit::Done | Exit::Interrupted) if self.recording_failed => Ok(Exit::Audio),
+            Ok(Exit::Done | Exit::Interrupted) if self.audio.recording_failed() => Ok(Exit::Audio),
             result => result,
         }
     }
-}
-
-impl Call {
-    fn never_live(&self) -> Failure {
-        let relay = self.engine.relay().map_or_else(
-            || "none of the relay's addresses answers".to_owned(),
-            |address| format!("the relay at {address} (UDP) does not answer"),
-        );
-        Failure::new(
-            Exit::Network,
-            "no_media",
-            format!(
-                "voice was never connected: {relay}; its operator may have to open the port or to give --public-address"
-            ),
-        )
-    }
-}
-
-/// There is no way to the relay now: another socket would not find one.
-fn is_no_way(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::HostUnreachable
-            | io::ErrorKind::NetworkDown
-    )
-}
-
-fn removed(reason: LeaveReason) -> End {
-    let (exit, message) = match reason {
-        LeaveReason::Left => return End::Wanted("left", Exit::Done),
-        LeaveReason::Kicked => (
-            Exit::Denied,
-            "a moderator sent you out of the room; you may join again",
-        ),
-        LeaveReason::Banned => (Exit::Denied, "a moderator banned you from the conference"),
-        LeaveReason::Closed => (Exit::NotFound, "the room was closed"),
-        LeaveReason::SessionEnded => (
-            Exit::Auth,
-            "the session was ended: log in again with `confab login NAME`",
-        ),
-        LeaveReason::Lost | LeaveReason::Unspecified => (
-            Exit::Network,
-            "the server took you out of the room: join again",
-        ),
-    };
-    let reason = leave_reason(reason);
-    End::Failed(reason, Failure::new(exit, reason, message))
-}
-
-/// Nanoseconds since 1970 of a moment of the call.
-fn unix_ns(plan: &Plan, at: Instant) -> u64 {
-    let unix = if at >= plan.start {
-        plan.start_unix + at.duration_since(plan.start)
-    } else {
-        plan.start_unix
-            .saturating_sub(plan.start.duration_since(at))
-    };
-    unix.as_nanos() as u64
 }

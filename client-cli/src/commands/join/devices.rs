@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use tokio::join;
 
-use crate::audio::device::bell::bell;
 use crate::audio::device::card::{self, Cards};
 use crate::audio::device::intake::Captured;
 use crate::audio::device::keeper::{Notice, OpenError};
@@ -12,6 +11,7 @@ use crate::audio::device::microphone::Microphone;
 use crate::audio::device::pipe::{CaptureTap, PlaybackTap};
 use crate::audio::device::speakers::Speakers;
 use crate::audio::device::stats::DevicesStats;
+use crate::audio::device::wakeup::wakeup;
 use crate::audio::device::{Side, closed, opened};
 use crate::audio::{AudioError, Block};
 
@@ -22,13 +22,19 @@ pub(super) struct Devices {
 }
 
 impl Devices {
-    /// Opens what is wanted and waits until it is open.
+    /// Opens the wanted devices and waits until they are open.
     pub(super) async fn open(microphone: bool, speakers: bool) -> Result<Self, AudioError> {
         let now = Instant::now();
-        let (ringer, bell) = bell().map_err(|error| no(Side::Microphone, error.to_string()))?;
+        let (wake_sender, wake_receiver) =
+            wakeup().map_err(|error| no(Side::Microphone, error.to_string()))?;
         let mut devices = Self {
-            microphone: microphone
-                .then(|| Box::new(Microphone::new(card::microphones(ringer), bell, now))),
+            microphone: microphone.then(|| {
+                Box::new(Microphone::new(
+                    card::microphones(wake_sender),
+                    wake_receiver,
+                    now,
+                ))
+            }),
             speakers: speakers.then(|| Box::new(Speakers::new(card::speakers(), now))),
         };
         let (microphone, speakers) = (&mut devices.microphone, &mut devices.speakers);
@@ -51,37 +57,38 @@ impl Devices {
         Ok(devices)
     }
 
-    /// From now on the microphone is wanted, but nothing that it heard before `since`.
+    /// Starts to capture. Samples from before `since` are dropped.
     pub(super) fn listen(&mut self, since: Instant) {
         if let Some(microphone) = &mut self.microphone {
             microphone.listen(since);
         }
     }
 
-    /// Waits until the microphone has something; for ever when there is none.
-    pub(super) async fn rung(&self) {
+    /// Waits until the microphone has samples; for ever without a microphone.
+    pub(super) async fn woken(&self) {
         match &self.microphone {
-            Some(microphone) => microphone.rung().await,
+            Some(microphone) => microphone.woken().await,
             None => std::future::pending().await,
         }
     }
 
-    /// Looks after the devices. To be called when rung, and each 100 ms at least.
-    pub(super) fn attend(&mut self, now: Instant) {
+    /// Opens and closes devices, and takes captured samples. Has to be called after each [`woken`](Self::woken), and every
+    /// 100 ms at least.
+    pub(super) fn update(&mut self, now: Instant) {
         if let Some(microphone) = &mut self.microphone {
-            microphone.attend(now);
+            microphone.update(now);
         }
         if let Some(speakers) = &mut self.speakers {
-            speakers.attend(now);
+            speakers.update(now);
         }
     }
 
-    /// What the microphone has for the engine.
+    /// The next captured block.
     pub(super) fn captured(&mut self) -> Option<Captured> {
         self.microphone.as_mut()?.poll_captured()
     }
 
-    /// True unless there should be speakers, and none play what is mixed now.
+    /// False when speakers are wanted and none plays now.
     pub(super) fn play(&self, now: Instant) -> bool {
         self.speakers
             .as_ref()
@@ -95,7 +102,7 @@ impl Devices {
         }
     }
 
-    /// What is to be told next.
+    /// The next notice.
     pub(super) fn poll_notice(&mut self) -> Option<(Side, Notice)> {
         let microphone = self.microphone.as_mut();
         if let Some(notice) = microphone.and_then(|microphone| microphone.poll_notice()) {
@@ -113,7 +120,7 @@ impl Devices {
         }
     }
 
-    /// Closes all of it; does not wait for long.
+    /// Closes the devices, in a bounded time.
     pub(super) async fn close(&mut self) {
         let (microphone, speakers) = (self.microphone.as_mut(), self.speakers.as_mut());
         let microphone = async {

@@ -9,7 +9,7 @@ use crate::failure::{Exit, Failure};
 use crate::flags::Join;
 
 /// Time limit for the comparison.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
+const COMPARE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A file of the call.
 struct Used {
@@ -27,20 +27,20 @@ struct Plan {
 }
 
 /// Compares all files of the call. Returns the files that `--out` must not open.
-pub(super) async fn look(flags: &Join) -> Result<Vec<FileId>, Failure> {
+pub(super) async fn compare(flags: &Join) -> Result<Vec<FileId>, Failure> {
     let plan = Plan::new(flags);
     let names: Vec<String> = [&plan.input, &plan.output]
         .into_iter()
         .flatten()
         .map(|path| path.display().to_string())
         .collect();
-    let looking = tokio::task::spawn_blocking(move || plan.look());
-    match tokio::time::timeout(LOOK_TIMEOUT, looking).await {
-        Ok(Ok(looked)) => looked,
+    let comparing = tokio::task::spawn_blocking(move || plan.compare());
+    match tokio::time::timeout(COMPARE_TIMEOUT, comparing).await {
+        Ok(Ok(compared)) => compared,
         Ok(Err(_)) | Err(_) => Err(failure(&format!(
             "cannot look at {}: no answer within {} s",
             names.join(" and "),
-            LOOK_TIMEOUT.as_secs()
+            COMPARE_TIMEOUT.as_secs()
         ))),
     }
 }
@@ -62,7 +62,7 @@ impl Plan {
         }
     }
 
-    fn look(&self) -> Result<Vec<FileId>, Failure> {
+    fn compare(&self) -> Result<Vec<FileId>, Failure> {
         if let Some(path) = &self.output
             && !self.overwrite
             && path.is_file()

@@ -1,24 +1,28 @@
 //! `join`: into a room, talk and listen, and out again.
 
+mod audio;
 mod call;
 #[cfg(feature = "device")]
 mod devices;
+mod ending;
+mod event;
 mod files;
+mod network;
 #[cfg(not(feature = "device"))]
 mod no_devices;
 mod pace;
-mod said;
+mod plan;
 mod sleep;
 mod sound;
 
 use std::pin::{Pin, pin};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use confab_console::{Signal, Signals};
+use confab_console::Signals;
 use confab_protocol::control::MediaGrant;
 use confab_voice::{EncoderConfig, FrameDuration};
 
-use super::Context;
+use super::context::Context;
 use crate::audio::recorder::Recorder;
 use crate::engine::room::Joined;
 use crate::engine::{Engine, Settings};
@@ -28,15 +32,18 @@ use crate::net::sign_in::SignInError;
 use crate::net::supervisor::{Joiner, Supervisor};
 use crate::net::udp::Sockets;
 use crate::output::Output;
-use call::{Call, Plan};
-use said::{Person, Said};
+use audio::CallAudio;
+use call::Call;
+use ending::ended_by;
+use event::{CallEvent, ParticipantShown};
+use plan::Plan;
 use sound::Sound;
 
 /// Interval at which the reader of standard output is checked before the call.
-const LOOK_FOR_READER: Duration = Duration::from_millis(50);
+const READER_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Time that a running join gets when the program is told to end.
-const GIVE_UP_TIMEOUT: Duration = Duration::from_secs(2);
+const ABANDON_JOIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Time that each thread of the recorder gets to remove what it created for a call that did not begin.
 const ABANDON_TIMEOUT: Duration = Duration::from_millis(500);
@@ -82,11 +89,11 @@ async fn join(
         signal = signals.next() => return Ok(ended_by(signal)),
         () = reader_gone(output) => return Err(no_reader()),
     };
-    let mut entering = pin!(joiner.join(flags.slug.clone(), flags.region.clone()));
+    let mut joining = pin!(joiner.join(flags.slug.clone(), flags.region.clone()));
     let (joined, media, supervisor) = tokio::select! {
-        entered = &mut entering => entered?,
+        entered = &mut joining => entered?,
         signal = signals.next() => {
-            give_up(entering).await;
+            abandon_join(joining).await;
             return Ok(ended_by(signal));
         }
     };
@@ -103,39 +110,24 @@ async fn join(
             format!("cannot start the voice codec: {error}"),
         )
     })?;
-    output.say(&Said::Joined {
+    output.print(&CallEvent::Joined {
         slug: flags.slug.to_string(),
         conference: joined.conference.to_string(),
-        me: Person::from(&joined.me),
-        participants: joined.others.iter().map(Person::from).collect(),
+        me: ParticipantShown::from(&joined.me),
+        participants: joined.others.iter().map(ParticipantShown::from).collect(),
     });
-    let plan = plan(&flags, now);
-    let call = Call::new(
-        engine,
-        sound,
-        recorder.take(),
-        sockets,
-        supervisor,
-        output,
-        plan,
-    );
+    let plan = Plan::new(&flags, now);
+    let audio = CallAudio::new(sound, recorder.take(), output, &plan);
+    let call = Call::new(engine, audio, sockets, supervisor, output, plan);
     let ended = call.run(signals).await;
     store.flush().await;
     ended
 }
 
-/// Exit code of a call that a signal ends in order.
-fn ended_by(signal: Signal) -> Exit {
-    match signal {
-        Signal::Interrupt => Exit::Interrupted,
-        Signal::Terminate | Signal::Hangup => Exit::Done,
-    }
-}
-
 /// Waits until standard output has no reader.
 async fn reader_gone(output: Output) {
     while !output.is_gone() {
-        tokio::time::sleep(LOOK_FOR_READER).await;
+        tokio::time::sleep(READER_CHECK_INTERVAL).await;
     }
 }
 
@@ -147,11 +139,11 @@ fn no_reader() -> Failure {
     )
 }
 
-/// Waits a short time for a running join and leaves the room again, so that no ghost stays behind.
-async fn give_up(
-    entering: Pin<&mut impl Future<Output = Result<(Joined, MediaGrant, Supervisor), SignInError>>>,
+/// Waits a short time for a running join and leaves the room again, so that no participant stays behind.
+async fn abandon_join(
+    joining: Pin<&mut impl Future<Output = Result<(Joined, MediaGrant, Supervisor), SignInError>>>,
 ) {
-    if let Ok(Ok((_, _, supervisor))) = tokio::time::timeout(GIVE_UP_TIMEOUT, entering).await {
+    if let Ok(Ok((_, _, supervisor))) = tokio::time::timeout(ABANDON_JOIN_TIMEOUT, joining).await {
         supervisor.leave().await;
     }
 }
@@ -173,27 +165,4 @@ fn encoder(flags: &Join) -> Result<EncoderConfig, Failure> {
         frame,
         ..EncoderConfig::default()
     })
-}
-
-fn plan(flags: &Join, now: Instant) -> Plan {
-    let wall = SystemTime::now();
-    let since_1970 = wall
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    let wait = match flags.start_at {
-        Some(seconds) => Duration::try_from_secs_f64(seconds)
-            .unwrap_or(Duration::ZERO)
-            .saturating_sub(since_1970),
-        None => flags.delay.unwrap_or(Duration::ZERO),
-    };
-    Plan {
-        start: now,
-        start_unix: since_1970,
-        input_at: now.checked_add(wait).unwrap_or(now),
-        leave_at: flags
-            .duration
-            .and_then(|duration| now.checked_add(duration)),
-        until_end: flags.until_end,
-        stats_every: flags.stats_every,
-    }
 }

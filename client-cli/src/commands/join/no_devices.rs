@@ -9,7 +9,6 @@ use crate::audio::device::keeper::Notice;
 use crate::audio::device::stats::DevicesStats;
 use crate::audio::{AudioError, Block};
 
-/// None.
 pub(super) struct Devices;
 
 impl Devices {
@@ -21,11 +20,11 @@ impl Devices {
 
     pub(super) fn listen(&mut self, _: Instant) {}
 
-    pub(super) async fn rung(&self) {
+    pub(super) async fn woken(&self) {
         pending().await
     }
 
-    pub(super) fn attend(&mut self, _: Instant) {}
+    pub(super) fn update(&mut self, _: Instant) {}
 
     pub(super) fn captured(&mut self) -> Option<Captured> {
         None

@@ -14,14 +14,13 @@ pub(super) struct Pace {
     done: u64,
 }
 
-/// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Due {
-    /// Blocks that are too late to be worth it.
+    /// Blocks that are too late to be played.
     pub(super) skipped: u64,
-    /// Blocks to be done now.
+    /// Blocks that are due now.
     pub(super) blocks: u64,
-    /// When the first of them ended, or will have.
+    /// The end of the first of them.
     pub(super) first_end: Instant,
 }
 
@@ -35,7 +34,7 @@ impl Pace {
         self.end_of(self.done)
     }
 
-    /// What is due at `now`; it counts as done.
+    /// Takes the blocks that are due at `now`.
     pub(super) fn take(&mut self, now: Instant) -> Due {
         let passed = now.saturating_duration_since(self.start).as_nanos() / BLOCK_TIME.as_nanos();
         let due = (passed as u64).saturating_sub(self.done);

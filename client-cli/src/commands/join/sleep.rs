@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 /// Time between two looks at the clocks, at most.
-pub(super) const LOOK: Duration = Duration::from_millis(500);
+pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Clocks that went on by so much more than they should have tell of a sleep, and less of a busy machine.
 const SLEPT: Duration = Duration::from_secs(2);
@@ -21,14 +21,14 @@ impl Clocks {
         Self { monotonic, wall }
     }
 
-    /// To be called each [`LOOK`] at least: how long nothing ran, if that was a sleep.
-    pub(super) fn look(&mut self, monotonic: Instant, wall: SystemTime) -> Option<Duration> {
+    /// To be called each [`CHECK_INTERVAL`] at least: how long nothing ran, if that was a sleep.
+    pub(super) fn check(&mut self, monotonic: Instant, wall: SystemTime) -> Option<Duration> {
         let counted = monotonic.saturating_duration_since(self.monotonic);
         // A clock that was set back tells nothing.
         let passed = wall.duration_since(self.wall).unwrap_or_default();
         (self.monotonic, self.wall) = (monotonic, wall);
         let slept = counted.max(passed);
-        (slept >= LOOK + SLEPT).then_some(slept)
+        (slept >= CHECK_INTERVAL + SLEPT).then_some(slept)
     }
 }
 
@@ -42,25 +42,37 @@ mod tests {
     fn a_stopped_program_and_a_suspended_machine_are_noticed_once_each() {
         let (start, wall) = (Instant::now(), SystemTime::now());
         let mut clocks = Clocks::new(start, wall);
-        assert_eq!(clocks.look(start + LOOK, wall + LOOK), None);
+        assert_eq!(
+            clocks.check(start + CHECK_INTERVAL, wall + CHECK_INTERVAL),
+            None
+        );
         // A busy machine.
-        assert_eq!(clocks.look(start + 2 * SECOND, wall + 2 * SECOND), None);
+        assert_eq!(clocks.check(start + 2 * SECOND, wall + 2 * SECOND), None);
         // Stopped: both clocks went on.
         let (monotonic, wall) = (start + 300 * SECOND, wall + 300 * SECOND);
-        assert_eq!(clocks.look(monotonic, wall), Some(298 * SECOND));
-        assert_eq!(clocks.look(monotonic + LOOK, wall + LOOK), None);
+        assert_eq!(clocks.check(monotonic, wall), Some(298 * SECOND));
+        assert_eq!(
+            clocks.check(monotonic + CHECK_INTERVAL, wall + CHECK_INTERVAL),
+            None
+        );
         // Suspended: only the wall clock did.
-        let slept = clocks.look(monotonic + 2 * LOOK, wall + 100 * SECOND);
-        assert_eq!(slept, Some(100 * SECOND - LOOK));
+        let slept = clocks.check(monotonic + 2 * CHECK_INTERVAL, wall + 100 * SECOND);
+        assert_eq!(slept, Some(100 * SECOND - CHECK_INTERVAL));
     }
 
     #[test]
     fn a_clock_that_is_set_back_is_no_sleep() {
         let (start, wall) = (Instant::now(), SystemTime::now());
         let mut clocks = Clocks::new(start, wall);
-        assert_eq!(clocks.look(start + LOOK, wall - 3600 * SECOND), None);
         assert_eq!(
-            clocks.look(start + 2 * LOOK, wall - 3600 * SECOND + LOOK),
+            clocks.check(start + CHECK_INTERVAL, wall - 3600 * SECOND),
+            None
+        );
+        assert_eq!(
+            clocks.check(
+                start + 2 * CHECK_INTERVAL,
+                wall - 3600 * SECOND + CHECK_INTERVAL
+            ),
             None
         );
     }

@@ -18,9 +18,8 @@ use crate::flags::Join;
 /// Time limit for opening inputs and outputs before the call. What is not open by then may open during the call.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// One's own voice.
 pub(super) enum Input {
-    /// Nothing is said, or the devices have a microphone.
+    /// No source: silence, or the devices have a microphone.
     None,
     /// At the pace of the clock.
     Paced(Source),
@@ -42,7 +41,7 @@ impl Sound {
         recorder: &mut Option<Recorder>,
     ) -> Result<Self, Failure> {
         check(flags)?;
-        let taken = files::look(flags).await?;
+        let taken = files::compare(flags).await?;
         let mut awaited = Vec::new();
         let (input, opening) = open_input(flags)?;
         if let Some(opening) = opening {
@@ -63,7 +62,7 @@ impl Sound {
     }
 }
 
-/// What makes no sense is said before anything is opened, let alone overwritten.
+/// Refuses contradictory options before any file is opened or overwritten.
 fn check(flags: &Join) -> Result<(), Failure> {
     let says_nothing = flags.tone.is_none() && flags.input.is_none();
     let hears_nothing = flags.output.is_none() && flags.record_dir.is_none();

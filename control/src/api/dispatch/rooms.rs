@@ -9,7 +9,7 @@ use super::super::client::Client;
 use super::super::fields as read;
 use super::reply::{Answer, done};
 use crate::accounts::SignedIn;
-use crate::rooms::{Join, Joiner};
+use crate::rooms::{Join, JoinError, Joiner};
 
 pub(super) async fn join(client: &Client, caller: &SignedIn, join: wire::JoinRoom) -> Answer {
     let (services, rooms) = (&client.services, &client.services.rooms);
@@ -27,11 +27,20 @@ pub(super) async fn join(client: &Client, caller: &SignedIn, join: wire::JoinRoo
         capabilities: Capabilities::from_wire(&join.capabilities),
     };
     let events = client.events.clone();
-    let joined = match rooms.join(conference.id, joiner, resume, events).await? {
-        Join::Here(joined) => joined,
-        Join::Elsewhere(node) => {
+    let joined = match rooms.join(conference.id, joiner, resume, events).await {
+        Ok(Join::Here(joined)) => joined,
+        Ok(Join::Elsewhere(node)) => {
             let nodes = node.public;
             return Ok(response::Kind::Redirect(wire::Redirect { nodes }));
+        }
+        Err(error) => {
+            if matches!(error, JoinError::NoRelay | JoinError::RelayFull) {
+                tracing::warn!(
+                    client = client.entry.id,
+                    "a join failed: no relay is linked, or none has room"
+                );
+            }
+            return Err(error.into());
         }
     };
     client.has_joined.store(true, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Records for tests, and the same in the store.
+//! Records for tests, and functions that store them.
 
 use super::*;
 

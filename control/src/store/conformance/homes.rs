@@ -1,4 +1,4 @@
-//! Who owns a room, and which nodes there are.
+//! Homes, nodes and revoked identities.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::*;
 use crate::domain::Peer;
 use crate::store::{HomePlace, HomeRecord, NodeRecord, NodeRun};
 
-/// How often a claimant tries again who came too late.
+/// Attempts of a claimant after a conflict.
 const TRIES: usize = 3;
 
 pub(super) async fn run(store: &Arc<dyn Store>) {
@@ -17,7 +17,7 @@ pub(super) async fn run(store: &Arc<dyn Store>) {
     an_era_has_one_owner(store).await;
     one_of_many_claimants_gets_the_era(store).await;
     every_era_is_won_once(store).await;
-    nodes_are_known_by_what_they_said_last(store).await;
+    nodes_are_listed_with_their_last_heartbeat(store).await;
     a_newer_run_of_a_node_stays(store).await;
     the_latest_revocation_counts(store).await;
 }
@@ -80,7 +80,7 @@ async fn an_era_has_one_owner(store: &Arc<dyn Store>) {
     assert_eq!(store.home(conference).await, Ok(Some(home)));
 }
 
-/// All claim the same era at the same moment.
+/// All claim the same era at the same time.
 async fn one_of_many_claimants_gets_the_era(store: &Arc<dyn Store>) {
     let conference = ConferenceId::new(random::bytes());
     let mut old = None;
@@ -106,7 +106,7 @@ async fn one_of_many_claimants_gets_the_era(store: &Arc<dyn Store>) {
     }
 }
 
-/// Each claims the era after the one that it finds, and tries again when it comes too late.
+/// Each claims the era after the one that it reads, and tries again after a conflict.
 async fn every_era_is_won_once(store: &Arc<dyn Store>) {
     let conference = ConferenceId::new(random::bytes());
     let claims: Vec<_> = (0..CLAIMANTS)
@@ -137,7 +137,7 @@ async fn every_era_is_won_once(store: &Arc<dyn Store>) {
     assert_eq!(store.home(conference).await, Ok(last));
 }
 
-async fn nodes_are_known_by_what_they_said_last(store: &Arc<dyn Store>) {
+async fn nodes_are_listed_with_their_last_heartbeat(store: &Arc<dyn Store>) {
     let (one, other) = (some_node(), some_node());
     for node in [&one, &other] {
         assert_eq!(store.beat(node.clone()).await, Ok(()));
@@ -209,7 +209,7 @@ async fn the_latest_counts(store: &Arc<dyn Store>, name: Peer) {
     }
 }
 
-/// What the store knows of the node of that name.
+/// The stored heartbeat of the node with this name.
 async fn heard(store: &Arc<dyn Store>, node: &NodeRecord) -> Option<NodeRecord> {
     let nodes = store.nodes().await.expect("the store answers");
     let mut found = nodes

@@ -53,7 +53,7 @@ async fn standings_change_by_condition(store: &Arc<dyn Store>) {
         Err(StoreError::Conflict)
     );
     assert_eq!(store.member(conference, id).await, Ok(Some(muted)));
-    // There and back again: whoever decided by what was there at first is late.
+    // The rights are the first ones again, but the revision differs: a change that was decided by the first standing is late.
     let unmuted = muted.changed_to(Role::Member, false);
     assert_eq!(
         store.change_member(conference, id, muted, unmuted).await,

@@ -1,4 +1,4 @@
-//! Accounts and the names that they hold.
+//! Accounts and their names.
 
 use std::time::Duration;
 
@@ -6,20 +6,21 @@ use confab_protocol::control::{AccountId, ConferenceId};
 use tokio::time::Instant;
 
 use super::cas_table::{CasTable, Swapped, Ttl};
+use super::core::{Core, ROUNDS};
 use super::journal::Work;
+use super::keys;
 use super::packed::{self, ClosingAccount, State};
 use super::rows::IdRow;
-use super::{Core, ROUNDS, keys};
 use crate::clock::UnixMillis;
 use crate::domain::PasswordHash;
 use crate::random::{self, jittered};
 use crate::store::{AccountRecord, Name, StoreError};
 
-/// What was deleted leaves its mark for so long, in seconds: no write that is this late can come.
+/// Seconds for which a deleted account or conference stays *gone*: no statement is carried out this late.
 pub(super) const GONE_TTL: Ttl = 24 * 60 * 60;
-/// Who wants a name that somebody else is just claiming waits so long for the outcome.
+/// The wait for the outcome of another account's claim of the same name.
 const CLAIM_WAIT: Duration = Duration::from_secs(2);
-/// Time between two looks at it.
+/// Time between two checks of it.
 const CLAIM_LOOK: Duration = Duration::from_millis(25);
 
 impl Core {
@@ -32,10 +33,10 @@ impl Core {
             Err(StoreError::Taken(_) | StoreError::Conflict) => {
                 self.abandon_account(&account.into()).await?;
             }
-            // Whatever was done is undone by a sweep, or completed when the caller tries again.
+            // A sweep undoes it, or the caller completes it by repeating.
             Err(_) => return outcome,
         }
-        // The account is there whether or not the note is struck out.
+        // The account exists whether or not the note is deleted.
         let _ = self.journal.end(&self.db, &note).await;
         outcome
     }
@@ -51,16 +52,16 @@ impl Core {
             Swapped::Done => Ok(()),
             Swapped::Found(found) => match packed::account_state(found.as_ref())? {
                 Some(State::Live) => Ok(()),
-                // It was given up, or deleted meanwhile.
+                // It was given up or deleted meanwhile.
                 _ => Err(StoreError::Conflict),
             },
         }
     }
 
-    /// Claims a name for `id`. A name counts as long as the row that it leads to is live or may become so.
+    /// Claims a name for `id`. A name is taken as long as the row that it leads to is live or may become so.
     ///
-    /// Who finds it claimed by another one that is not live yet waits a moment: that one may have to give it back because
-    /// its other name is taken.
+    /// If the other holder is not live yet, this waits up to [`CLAIM_WAIT`]: the holder may have to free the name again because its other
+    /// name is taken.
     pub(super) async fn claim(
         &self,
         kind: Name,
@@ -82,7 +83,7 @@ impl Core {
                 Name::Username | Name::Email => self.account_state(AccountId::new(holder)).await?,
             };
             if state == Some(State::Gone) {
-                // Whoever had it is no more, and should have freed it.
+                // The holder was deleted, and should have freed it.
                 self.free(kind, name, &holder).await?;
                 continue;
             }
@@ -93,7 +94,7 @@ impl Core {
         }
     }
 
-    /// Gives up an account that was not finished; true when it was meanwhile. Else it cannot be finished any more.
+    /// Gives up an account that was not finished, so that it never can be. Returns true if it was finished meanwhile.
     pub(super) async fn abandon_account(
         &self,
         account: &ClosingAccount,
@@ -105,7 +106,7 @@ impl Core {
             Swapped::Found(found) => match packed::account_state(found.as_ref())? {
                 Some(State::Live | State::Held) => return Ok(true),
                 Some(State::Closing) => self.finish_closing_account(account).await?,
-                // Names that were claimed since.
+                // The names were claimed after that.
                 Some(State::Gone) | None => self.free_names(account).await?,
             },
         }
@@ -119,7 +120,7 @@ impl Core {
     ) -> Result<(), StoreError> {
         match self.account_state(id).await? {
             None | Some(State::Gone) => return Ok(()),
-            // Asked before anything is written, so that nobody is signed out for a moment.
+            // Checked before anything is written, so that a refused deletion does not hide the account for a moment.
             Some(State::Live) if self.owns_conference(id).await? => {
                 return Err(StoreError::Conflict);
             }
@@ -134,7 +135,7 @@ impl Core {
         outcome
     }
 
-    /// Closes the account and takes away all that it has; it may be repeated from any point, by several at once.
+    /// Closes the account and removes all that belongs to it. It may be repeated from any point, and concurrently.
     pub(super) async fn close_account(&self, id: AccountId) -> Result<(), StoreError> {
         let key = keys::account(id);
         let mut found = self.users.read(&self.db, &key).await?;
@@ -145,9 +146,9 @@ impl Core {
             };
             let next = match state {
                 State::Live => State::Held,
-                // Asked while nobody sees it: who makes a conference looks at its owner last.
+                // Checked while the account is not visible: the creation of a conference checks its owner last.
                 State::Held if self.owns_conference(id).await? => State::Live,
-                // From here on nobody may let it live again: others may have begun to take away what it has.
+                // It must not become live again: a concurrent deletion may have begun to remove what belongs to it.
                 State::Held => State::Closing,
                 State::Closing => {
                     let account = packed::read_closing_account(id, value)?;
@@ -163,7 +164,7 @@ impl Core {
                 Swapped::Found(other) => other,
             };
         }
-        // Not a conflict: the caller would take it for one with a conference, and let go of it.
+        // Not a conflict: the caller would read that as a conference that the account owns.
         Err(StoreError::Unavailable(
             "the account is changed again and again".to_owned(),
         ))
@@ -172,7 +173,7 @@ impl Core {
     async fn finish_closing_account(&self, account: &ClosingAccount) -> Result<(), StoreError> {
         let id = account.id;
         self.end_sessions_of(id, None).await?;
-        self.leave_everywhere(id).await?;
+        self.remove_all_memberships(id).await?;
         self.free_names(account).await?;
         let key = keys::account(id);
         let found = self.users.read(&self.db, &key).await?;
@@ -193,7 +194,7 @@ impl Core {
         self.free(Name::Email, email, id).await
     }
 
-    /// Frees a name if it is `id`'s.
+    /// Frees a name if `id` holds it.
     pub(super) async fn free(
         &self,
         kind: Name,
@@ -206,7 +207,7 @@ impl Core {
             .map(drop)
     }
 
-    /// Where a name leads to.
+    /// The holder of a name.
     pub(super) async fn holder(
         &self,
         kind: Name,
@@ -232,13 +233,13 @@ impl Core {
         }
     }
 
-    /// The account that a name leads to, once both its names are claimed and its row is written: never a half-made one.
+    /// The account that holds a name, if it is live.
     pub(super) async fn account_by_name(
         &self,
         kind: Name,
         name: &str,
     ) -> Result<Option<AccountRecord>, StoreError> {
-        // Nobody's name takes as long as somebody's: a login must not tell who is there.
+        // A free name takes as long as a taken one: a login must not show which accounts exist.
         let holder = self.holder(kind, name).await?;
         self.account(AccountId::new(holder.unwrap_or_else(random::bytes)))
             .await

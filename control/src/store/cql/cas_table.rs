@@ -10,10 +10,10 @@ use std::time::Duration;
 use scylla::statement::prepared::PreparedStatement;
 use scylla::value::CqlValue;
 
-use super::StoreError;
 use super::db::{Db, Failure, Kind, uncertain};
 use super::rows::{Answer, Row};
 use crate::random::{self, jittered};
+use crate::store::StoreError;
 
 /// Attempts to learn the outcome of a write that was not answered, or to repeat it, before the caller gets the error.
 const SETTLE_TRIES: u32 = 4;

@@ -1,4 +1,4 @@
-//! Conferences and the slugs that they hold.
+//! Conferences and their slugs.
 
 use confab_protocol::control::room::Role;
 use confab_protocol::control::{AccountId, ConferenceId, Slug};
@@ -6,10 +6,10 @@ use confab_protocol::control::{AccountId, ConferenceId, Slug};
 use super::accounts::GONE_TTL;
 use super::cas_table::Swapped;
 use super::conference_row::{ClosingConference, ConferenceRow};
+use super::core::{Core, ROUNDS};
 use super::journal::Work;
-use super::keys::{self, BUCKETS, Place};
+use super::keys::{self, BUCKETS, ListEntry};
 use super::packed::{self, State};
-use super::{Core, ROUNDS};
 use crate::clock::UnixMillis;
 use crate::store::batch::join_all;
 use crate::store::{ConferenceRecord, Name, Standing, StoreError};
@@ -43,18 +43,18 @@ impl Core {
     async fn claim_and_open(&self, conference: &ConferenceRecord) -> Result<(), StoreError> {
         let (id, slug) = (conference.id.as_bytes(), conference.slug.as_str());
         self.claim(Name::Slug, slug, id).await?;
-        let place = Place::of(&conference.into(), conference.owner);
+        let entry = ListEntry::of(&conference.into(), conference.owner);
         let standing = Standing {
             role: Role::Owner,
             muted: false,
             since: conference.created,
             revision: 0,
         };
-        // An attempt before may have come further; what it wrote stands.
-        self.point_to(&place, standing.since).await?;
+        // An earlier attempt may have written these already.
+        self.add_to_list(&entry, standing.since).await?;
         let standing = packed::standing(standing);
         self.members
-            .put(&self.db, &place.member_key(), None, &standing, 0)
+            .put(&self.db, &entry.member_key(), None, &standing, 0)
             .await?;
         let (key, live) = (keys::id(id), ConferenceRow::live(conference));
         let opened = self.conferences.put(&self.db, &key, None, &live, 0);
@@ -63,7 +63,7 @@ impl Core {
         {
             return Err(StoreError::Conflict);
         }
-        // Looked at last: who deletes the account closes it first, then looks for conferences that it owns.
+        // Checked last: the deletion of an account closes it first, then reads the conferences that it owns.
         if self.is_account(conference.owner).await? {
             Ok(())
         } else {
@@ -71,7 +71,7 @@ impl Core {
         }
     }
 
-    /// Gives up a conference that was not finished; true when it was meanwhile.
+    /// Gives up a conference that was not finished. Returns true if it was finished meanwhile.
     pub(super) async fn abandon_conference(
         &self,
         conference: &ClosingConference,
@@ -82,15 +82,15 @@ impl Core {
         match closed.await? {
             Swapped::Done => self.finish_closing_conference(conference).await?,
             Swapped::Found(found) => match ConferenceRow::state(found.as_ref())? {
-                // Whoever made it may have ended before the last look.
+                // Its creator may have crashed before the last check.
                 Some(State::Live) => match self.account_state(conference.owner).await? {
                     Some(State::Live) => return Ok(true),
-                    // It is about to live again, or not: later.
+                    // The owner becomes live again or closing: decided by a later sweep.
                     Some(State::Held) => {}
                     _ => self.close_conference(conference.id).await?,
                 },
                 Some(State::Closing) => self.finish_closing_conference(conference).await?,
-                _ => self.take_away(conference).await?,
+                _ => self.remove_dependents(conference).await?,
             },
         }
         Ok(false)
@@ -111,7 +111,7 @@ impl Core {
         Ok(())
     }
 
-    /// Closes the conference and takes away all that it has; it may be repeated from any point.
+    /// Closes the conference and removes all that belongs to it. It may be repeated from any point.
     pub(super) async fn close_conference(&self, id: ConferenceId) -> Result<(), StoreError> {
         let key = keys::id(id.as_bytes());
         let mut found = self.conferences.read(&self.db, &key).await?;
@@ -140,7 +140,7 @@ impl Core {
         &self,
         conference: &ClosingConference,
     ) -> Result<(), StoreError> {
-        self.take_away(conference).await?;
+        self.remove_dependents(conference).await?;
         let key = keys::id(conference.id.as_bytes());
         let found = self.conferences.read(&self.db, &key).await?;
         let state = ConferenceRow::state(found.as_ref())?;
@@ -153,11 +153,11 @@ impl Core {
         Ok(())
     }
 
-    async fn take_away(&self, conference: &ClosingConference) -> Result<(), StoreError> {
-        self.remove_everybody(conference).await?;
-        // The owner may have a place in its list without a standing, when the conference was not finished.
-        let place = Place::of(conference, conference.owner);
-        self.forget(&place, conference.created).await?;
+    async fn remove_dependents(&self, conference: &ClosingConference) -> Result<(), StoreError> {
+        self.remove_all_members(conference).await?;
+        // A conference that was not finished may be in its owner's list without a standing.
+        let entry = ListEntry::of(conference, conference.owner);
+        self.remove_from_list(&entry, conference.created).await?;
         let id = conference.id.as_bytes();
         self.free(Name::Slug, conference.slug.as_str(), id).await
     }
@@ -197,19 +197,19 @@ impl Core {
         Ok(self.owned(account).await?.len() as u64)
     }
 
-    /// Whether a conference of the account is there, or may come to be.
+    /// Whether the account owns a conference, or may come to own one.
     pub(super) async fn owns_conference(&self, account: AccountId) -> Result<bool, StoreError> {
         for conference in self.owned(account).await? {
             match self.conference_state(conference).await? {
                 Some(State::Closing | State::Gone) => {}
-                // Without a row it is being made, or was never finished; a sweep decides.
+                // Without a row it is being created, or was never finished: a sweep decides.
                 Some(State::Live | State::Held) | None => return Ok(true),
             }
         }
         Ok(false)
     }
 
-    async fn remove_everybody(&self, conference: &ClosingConference) -> Result<(), StoreError> {
+    async fn remove_all_members(&self, conference: &ClosingConference) -> Result<(), StoreError> {
         for bucket in 0..BUCKETS {
             let mut last = Vec::new();
             loop {
@@ -220,8 +220,8 @@ impl Core {
                     .iter()
                     .filter_map(|(account, value)| Some((*account, value.clone()?)));
                 let removals = standings.map(|(account, value)| async move {
-                    let place = Place::of(conference, account);
-                    self.remove_with_place_first(&place, value).await
+                    let entry = ListEntry::of(conference, account);
+                    self.remove_entry_then_member(&entry, value).await
                 });
                 for removed in join_all(removals).await {
                     removed?;

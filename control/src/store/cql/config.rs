@@ -1,4 +1,4 @@
-//! Where the database is and how to talk to it.
+//! The address of the database, credentials and TLS.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,34 +10,34 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
 
-use super::StoreError;
+use crate::store::StoreError;
 
 /// The port of a CQL server.
 const PORT: u16 = 9042;
-/// The keyspace unless another is named.
+/// The default keyspace.
 const KEYSPACE: &str = "confab";
-/// Longest name of a keyspace that every server takes.
+/// The longest name of a keyspace that every database accepts.
 const MAX_KEYSPACE: usize = 48;
-/// Replicas of each row unless another count is given.
+/// The default number of replicas.
 pub const REPLICATION: u8 = 3;
 
-/// Everything that the operator decides about the CQL store.
+/// The operator's settings of the CQL store.
 #[derive(Clone, Debug)]
 pub struct CqlConfig {
     /// Nodes and keyspace.
     pub address: CqlAddress,
-    /// How to sign in.
+    /// The credentials.
     pub login: Option<CqlLogin>,
-    /// How to encrypt; `None` speaks in the clear.
+    /// TLS; `None` is without encryption.
     pub tls: Option<CqlTls>,
-    /// Replicas of each row in a keyspace that is made new.
+    /// Replicas of each row in a new keyspace.
     pub replication: u8,
-    /// The datacentre to keep to; that of the node reached first when `None`.
+    /// The datacentre to use; `None` if there is only one.
     pub datacenter: Option<String>,
 }
 
 impl CqlConfig {
-    /// One replica, in the clear, for everybody: a database on this machine.
+    /// A database on this machine: one replica, without TLS and login.
     pub fn local(address: CqlAddress) -> Self {
         Self {
             address,
@@ -52,7 +52,7 @@ impl CqlConfig {
 /// Nodes and keyspace: `cql://host:port,host/keyspace`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CqlAddress {
-    /// `host:port` of some nodes; they name the others.
+    /// `host:port` of some nodes; the driver learns the others from them.
     pub nodes: Vec<String>,
     /// The keyspace.
     pub keyspace: String,
@@ -61,9 +61,9 @@ pub struct CqlAddress {
 /// A user of the database.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CqlLogin {
-    /// Its name.
+    /// The user.
     pub user: String,
-    /// Its password; never shown.
+    /// The password; never shown.
     pub password: Zeroizing<String>,
 }
 
@@ -73,12 +73,12 @@ impl fmt::Debug for CqlLogin {
     }
 }
 
-/// Whom to trust, and as whom to appear.
+/// TLS files.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CqlTls {
-    /// PEM file with the certificates that nodes' certificates are signed by. These have to name the nodes' IP addresses.
+    /// PEM file with the CA certificates of the nodes. The nodes' certificates must name their IP addresses.
     pub authority: PathBuf,
-    /// PEM files with a certificate of this server's own and its key, for a database that asks for one.
+    /// PEM files with a client certificate and its key, for a database that requires one.
     pub own: Option<(PathBuf, PathBuf)>,
 }
 
@@ -133,7 +133,7 @@ fn node(text: &str) -> Result<String, String> {
 }
 
 impl CqlTls {
-    /// What the driver needs.
+    /// The configuration for the driver.
     ///
     /// # Errors
     ///
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn a_wrong_address_is_explained() {
         for (text, said) in [
             ("cql://", "is not a node"),
             ("cql://one,,two", "is not a node"),
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_tls_that_are_not_there_are_named() {
+    fn a_missing_tls_file_is_named() {
         let tls = CqlTls {
             authority: "/nowhere/ca.pem".into(),
             own: None,

@@ -1,4 +1,4 @@
-//! The driver's session: how statements are sent, bounded and judged.
+//! The driver's session: sends statements with timeouts and limits, and classifies their errors.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,53 +17,54 @@ use scylla::statement::{Consistency, SerialConsistency};
 use scylla::value::CqlValue;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::StoreError;
 use super::config::CqlConfig;
 #[cfg(any(test, feature = "conformance"))]
 use super::faults::Faults;
+use crate::store::StoreError;
 
-/// A statement that writes is given up after so long.
+/// The timeout of a statement that writes.
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(2000);
-/// A statement that only reads is given up after so long: it may be asked again at once.
+/// The timeout of a statement that only reads: it may be repeated at once.
 const READ_TIMEOUT: Duration = Duration::from_millis(1500);
-/// A node that does not take a connection within this is passed over.
+/// The timeout of a connection attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// A connection on which nothing was heard for so long is asked whether anybody is there …
+/// The time of silence after which a connection is probed …
 const KEEPALIVE_INTERVAL: Duration = Duration::from_millis(1500);
-/// … and given up when nobody says so within this: a node that hangs is passed over then.
+/// … and the timeout of that probe. A node that hangs is not used any more after it.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_millis(1500);
-/// No node has answered by then: the program does not start.
+/// The timeout of the first connection, after which the program does not start.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
-/// A read, or an urgent write, that takes this long is sent to another node as well.
+/// The time after which a read or an urgent write is sent to a second node.
 const SPECULATE_AFTER: Duration = Duration::from_millis(100);
-/// Operations that are under way or wait, at most; one more is told to try again.
+/// The largest number of operations under way. The next one fails with [`StoreError::Busy`].
 pub(super) const OPERATIONS: usize = 2048;
-/// Statements that are with the database at a time.
+/// The largest number of statements at the database.
 pub(super) const STATEMENTS: usize = 256;
-/// A statement whose turn has not come by then is not sent: its operation is told that the store is busy. A database that hangs has all turns taken; whoever comes then is told so, sooner than by waiting for an answer.
+/// The wait for one of the [`STATEMENTS`] turns, after which the operation fails with [`StoreError::Busy`]. While the database hangs all
+/// turns are taken, and this is shorter than the timeout of a statement.
 const TURN_WAIT: Duration = Duration::from_millis(500);
 
-/// What a statement does, which decides how it is sent.
+/// The kind of a statement, which decides how it is sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
-    /// LOCAL_QUORUM; retried, and sent to two nodes when the first is slow.
+    /// LOCAL_QUORUM; retried, and sent to a second node when the first is slow.
     Read,
-    /// SERIAL: sees every conditional write that may have happened, and settles those that are half done.
+    /// SERIAL: includes every conditional write that was acknowledged, and completes or discards those that are half done.
     SerialRead,
-    /// LOCAL_QUORUM; retried, for it may be done twice without harm.
+    /// LOCAL_QUORUM; retried, because doing it twice does no harm.
     Write,
-    /// A write that is of use only now: sent to two nodes when the first is slow. The second may be done late, after others.
+    /// As `Write`, and sent to two nodes when the first is slow. The second may be done late, after other writes.
     UrgentWrite,
     /// Decided at SERIAL, committed at LOCAL_QUORUM; never repeated by the driver.
     Conditional,
 }
 
-/// A statement that was not answered.
+/// The error of a statement.
 #[derive(Debug)]
 pub(super) struct Failure {
-    /// What to tell.
+    /// The error for the caller.
     pub(super) error: StoreError,
-    /// Surely nothing was changed. Else it may have been, or may still be.
+    /// Whether it is certain that nothing was changed. Else the statement may have been done, or may still be.
     pub(super) nothing_done: bool,
 }
 
@@ -76,8 +77,8 @@ impl From<Failure> for StoreError {
 /// The connection to the database.
 pub(super) struct Db {
     pub(super) session: Session,
-    /// Sent to another node as well when the first is slow.
-    sent_twice: ExecutionProfileHandle,
+    /// The profile with speculative execution.
+    speculative: ExecutionProfileHandle,
     operations: Semaphore,
     statements: Semaphore,
     #[cfg(any(test, feature = "conformance"))]
@@ -89,7 +90,7 @@ impl Db {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] when none answers within 10 s, or TLS or the login is not right.
+    /// [`StoreError::Unavailable`] if none answers within 10 s, or TLS or the login is wrong.
     pub(super) async fn connect(config: &CqlConfig) -> Result<Self, StoreError> {
         let mut policy = DefaultPolicy::builder().token_aware(true);
         if let Some(datacenter) = &config.datacenter {
@@ -101,7 +102,7 @@ impl Db {
             .request_timeout(Some(REQUEST_TIMEOUT))
             .load_balancing_policy(policy.build())
             .retry_policy(Arc::new(DefaultRetryPolicy::new()));
-        let sent_twice = profile.clone().speculative_execution_policy(Some(Arc::new(
+        let speculative = profile.clone().speculative_execution_policy(Some(Arc::new(
             SimpleSpeculativeExecutionPolicy {
                 max_retry_count: 1,
                 retry_interval: SPECULATE_AFTER,
@@ -138,7 +139,7 @@ impl Db {
         };
         Ok(Self {
             session,
-            sent_twice: sent_twice.build().into_handle(),
+            speculative: speculative.build().into_handle(),
             operations: Semaphore::new(OPERATIONS),
             statements: Semaphore::new(STATEMENTS),
             #[cfg(any(test, feature = "conformance"))]
@@ -146,22 +147,22 @@ impl Db {
         })
     }
 
-    /// A place for an operation, given back when dropped.
+    /// A permit for an operation.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Busy`] when as many as may are under way.
+    /// [`StoreError::Busy`] if [`OPERATIONS`] are under way.
     pub(super) fn admit(&self) -> Result<SemaphorePermit<'_>, StoreError> {
         self.operations.try_acquire().map_err(|_| StoreError::Busy)
     }
 
-    /// Places of operations, and turns of statements.
+    /// The permits of operations and of statements.
     #[cfg(test)]
     pub(super) fn limits(&self) -> (&Semaphore, &Semaphore) {
         (&self.operations, &self.statements)
     }
 
-    /// Prepares a statement, once for the life of the store.
+    /// Prepares a statement.
     pub(super) async fn prepare(
         &self,
         cql: &str,
@@ -172,13 +173,13 @@ impl Db {
                 .await
                 .map_err(|error| match error {
                     PrepareError::AllAttemptsFailed { first_attempt } => {
-                        judge_attempt(&first_attempt).error
+                        classify_attempt(&first_attempt).error
                     }
                     error => StoreError::Unavailable(error.to_string()),
                 })?;
         debug_assert!(
             statement.is_token_aware(),
-            "it finds its replicas by itself: {cql}"
+            "the driver finds its replicas: {cql}"
         );
         statement.set_is_idempotent(kind != Kind::Conditional);
         if matches!(kind, Kind::Read | Kind::SerialRead) {
@@ -186,7 +187,7 @@ impl Db {
         }
         match kind {
             Kind::Read | Kind::UrgentWrite => {
-                statement.set_execution_profile_handle(Some(self.sent_twice.clone()));
+                statement.set_execution_profile_handle(Some(self.speculative.clone()));
             }
             Kind::SerialRead => statement.set_consistency(Consistency::Serial),
             Kind::Write | Kind::Conditional => {}
@@ -249,7 +250,7 @@ impl Db {
             .map_err(uncertain)?;
         let result = Box::pin(self.session.execute_unpaged(statement, values))
             .await
-            .map_err(|error| judge(&error))?;
+            .map_err(|error| classify(&error))?;
         #[cfg(any(test, feature = "conformance"))]
         Faults::after(is_lost).map_err(uncertain)?;
         Ok(result)
@@ -264,14 +265,14 @@ pub(super) fn uncertain(error: StoreError) -> Failure {
     }
 }
 
-/// What a statement's error means.
-pub(super) fn judge(error: &ExecutionError) -> Failure {
+/// Classifies the error of a statement.
+pub(super) fn classify(error: &ExecutionError) -> Failure {
     let unavailable = |text: String, nothing_done| Failure {
         error: StoreError::Unavailable(text),
         nothing_done,
     };
     match error {
-        ExecutionError::LastAttemptError(error) => judge_attempt(error),
+        ExecutionError::LastAttemptError(error) => classify_attempt(error),
         ExecutionError::EmptyPlan => unavailable(
             "no node can be asked: check that nodes of --store-datacenter run".to_owned(),
             true,
@@ -293,7 +294,7 @@ pub(super) fn judge(error: &ExecutionError) -> Failure {
     }
 }
 
-fn judge_attempt(error: &RequestAttemptError) -> Failure {
+fn classify_attempt(error: &RequestAttemptError) -> Failure {
     let certain = |text: String| Failure {
         error: StoreError::Unavailable(text),
         nothing_done: true,

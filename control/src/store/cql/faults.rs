@@ -1,4 +1,4 @@
-//! Faults that tests put between an operation's statements.
+//! Faults that tests inject between an operation's statements.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,24 +6,24 @@ use scylla::statement::prepared::PreparedStatement;
 use scylla::value::CqlValue;
 use tokio::sync::Notify;
 
-use super::StoreError;
+use crate::store::StoreError;
 
-/// What goes wrong at a statement.
+/// A fault at a statement.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
-    /// The program ends before the statement is sent: nothing after it happens either.
+    /// The program crashes before the statement is sent: no later statement is sent either.
     CrashBefore,
-    /// The program ends after the statement was done: its answer and all that comes after are lost.
+    /// The program crashes after the statement was done: its answer is lost, and no later statement is sent.
     CrashAfter,
-    /// The statement is lost on its way; what comes after is as ever.
+    /// The statement is lost; later ones are not affected.
     LostRequest,
-    /// The statement is done, but its answer is lost; what comes after is as ever.
+    /// The statement is done, but its answer is lost; later ones are not affected.
     LostAnswer,
-    /// The same as [`Self::LostRequest`], but the statement lies somewhere, and is sent when the test says so.
+    /// As [`Self::LostRequest`], but the test sends the statement later.
     Late,
 }
 
-/// Makes one statement of an operation fail. Does nothing unless a test says so.
+/// Makes one statement of an operation fail, if a test arms it.
 #[derive(Default, Debug)]
 pub struct Faults(Mutex<State>);
 
@@ -39,7 +39,7 @@ struct State {
 /// A statement with its values.
 pub(super) type Sent = (PreparedStatement, Vec<Option<CqlValue>>);
 
-/// A statement that is kept from being sent.
+/// A statement that waits before it is sent.
 #[derive(Clone, Default, Debug)]
 pub struct Held {
     reached: Arc<Notify>,
@@ -52,20 +52,20 @@ impl Held {
         self.reached.notified().await;
     }
 
-    /// Lets it go.
+    /// Sends the statement.
     pub fn release(&self) {
         self.released.notify_one();
     }
 }
 
 impl Faults {
-    /// From now on the statement of that number, counted from 0, goes wrong.
+    /// The statement with this number, counted from 0 from now on, fails.
     pub fn arm(&self, fault: Fault, statement: usize) {
         let mut state = self.state();
         (state.plan, state.statements, state.fired) = (Some((fault, statement)), 0, false);
     }
 
-    /// From now on the statement of that number, counted from 0, waits until it is released.
+    /// The statement with this number, counted from 0 from now on, waits until it is released.
     pub fn hold(&self, statement: usize) -> Held {
         let held = Held::default();
         self.state().held = Some((held.clone(), statement));
@@ -88,13 +88,13 @@ impl Faults {
         }
     }
 
-    /// The statement that is late, to be sent now.
+    /// The late statement.
     #[cfg(test)]
     pub(super) fn late(&self) -> Option<Sent> {
         self.state().late.take()
     }
 
-    /// Nothing goes wrong any more; whether something did.
+    /// Removes the fault. Returns whether it happened.
     pub fn disarm(&self) -> bool {
         let mut state = self.state();
         let late = state.late.take();
@@ -108,7 +108,7 @@ impl Faults {
         before.fired
     }
 
-    /// Called before each statement is sent; gives what [`Self::after`] has to do.
+    /// Called before each statement is sent. Returns the argument for [`Self::after`].
     pub(super) fn before(&self, sent: impl FnOnce() -> Sent) -> Result<bool, StoreError> {
         let mut state = self.state();
         let Some((fault, at)) = state.plan else {
@@ -131,7 +131,7 @@ impl Faults {
         }
     }
 
-    /// Called after each statement with what [`Self::before`] gave.
+    /// Called after each statement with the result of [`Self::before`].
     pub(super) fn after(lost: bool) -> Result<(), StoreError> {
         if lost { Err(injected()) } else { Ok(()) }
     }

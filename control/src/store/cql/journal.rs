@@ -3,8 +3,6 @@
 //! An operation writes a note before its first write, and deletes it after its last. A sweep finds the notes of operations that a
 //! crash interrupted, and finishes or undoes them. Notes are few: they live as long as their operation, or half a day after a crash.
 
-use std::time::Duration;
-
 use confab_protocol::control::{AccountId, ConferenceId};
 use scylla::DeserializeRow;
 use scylla::statement::prepared::PreparedStatement;
@@ -12,20 +10,14 @@ use scylla::value::{CqlTimestamp, CqlValue};
 
 use super::conference_row::{ClosingConference, time, timestamp};
 use super::db::{Db, Kind};
-use super::packed::{ClosingAccount, State};
-use super::{Core, keys};
+use super::keys;
+use super::packed::ClosingAccount;
 use crate::clock::UnixMillis;
 use crate::random;
 use crate::store::StoreError;
 
 /// Partitions of the journal.
-const BUCKETS: u8 = 16;
-/// The age below which a sweep leaves alone what is being created, and a deletion that has not changed anything yet. Every statement of
-/// an older operation was given up long before.
-const UNTOUCHED: Duration = Duration::from_secs(10 * 60);
-/// The age up to which a sweep looks again at what it has undone: its creator may have been suspended, and may write more before it
-/// learns of that. Shorter than the mark of a deleted row lives.
-const MAY_COME_LATE: Duration = Duration::from_secs(12 * 60 * 60);
+pub(super) const BUCKETS: u8 = 16;
 /// Notes that are read at a time.
 pub(super) const CHUNK: usize = 256;
 
@@ -90,9 +82,9 @@ impl Work {
 #[derive(Debug)]
 pub(super) struct Note {
     key: [CqlValue; 4],
-    begun: UnixMillis,
+    pub(super) begun: UnixMillis,
     /// `None` if a newer program wrote it.
-    work: Option<Work>,
+    pub(super) work: Option<Work>,
 }
 
 #[derive(DeserializeRow)]
@@ -194,7 +186,7 @@ impl Journal {
     }
 
     /// Up to [`CHUNK`] notes of a partition, from the one after `last` on.
-    async fn list(
+    pub(super) async fn list(
         &self,
         db: &Db,
         bucket: u8,
@@ -218,75 +210,4 @@ fn key(bucket: u8, work: &str, id: &[u8; 16], attempt: &[u8]) -> [CqlValue; 4] {
         keys::bytes(id),
         keys::bytes(attempt),
     ]
-}
-
-impl Core {
-    /// Finishes or undoes operations that have not ended. Returns the number of notes that it deleted.
-    ///
-    /// # Errors
-    ///
-    /// The first one; it tries the other notes all the same.
-    pub(super) async fn settle_unfinished(&self, now: UnixMillis) -> Result<u64, StoreError> {
-        let (mut settled, mut failed) = (0, None);
-        for bucket in 0..BUCKETS {
-            let mut last = None;
-            loop {
-                let notes = match self.journal.list(&self.db, bucket, last.as_ref()).await {
-                    Ok(notes) => notes,
-                    Err(error) => {
-                        failed.get_or_insert(error);
-                        break;
-                    }
-                };
-                for note in &notes {
-                    match self.settle(note, now).await {
-                        Ok(is_over) => settled += u64::from(is_over),
-                        Err(error) => {
-                            failed.get_or_insert(error);
-                        }
-                    }
-                }
-                if notes.len() < CHUNK {
-                    break;
-                }
-                last = notes.into_iter().next_back();
-            }
-        }
-        failed.map_or(Ok(settled), Err)
-    }
-
-    /// Whether the note was deleted.
-    async fn settle(&self, note: &Note, now: UnixMillis) -> Result<bool, StoreError> {
-        let age = now.since(note.begun);
-        let is_over = match &note.work {
-            Some(Work::CreateAccount(_) | Work::CreateConference(_)) if age < UNTOUCHED => false,
-            Some(Work::CreateAccount(account)) => {
-                self.abandon_account(account).await? || age >= MAY_COME_LATE
-            }
-            // A live account was not deleted, as its owner was told, or its deletion has only begun.
-            Some(Work::DeleteAccount(id)) => match self.account_state(*id).await? {
-                Some(State::Live) => age >= UNTOUCHED,
-                Some(State::Held | State::Closing) => match self.close_account(*id).await {
-                    Ok(()) => true,
-                    // It owns a conference again.
-                    Err(StoreError::Conflict) => age >= UNTOUCHED,
-                    Err(error) => return Err(error),
-                },
-                Some(State::Gone) | None => true,
-            },
-            Some(Work::CreateConference(conference)) => {
-                self.abandon_conference(conference).await? || age >= MAY_COME_LATE
-            }
-            Some(Work::DeleteConference(id)) => match self.conference_state(*id).await? {
-                Some(State::Live) => age >= UNTOUCHED,
-                _ => self.close_conference(*id).await.map(|()| true)?,
-            },
-            // The newer program settles it.
-            None => false,
-        };
-        if is_over {
-            self.journal.end(&self.db, note).await?;
-        }
-        Ok(is_over)
-    }
 }

@@ -1,4 +1,4 @@
-//! The keys of rows.
+//! Primary keys.
 
 use confab_protocol::control::{AccountId, ConferenceId};
 use scylla::value::CqlValue;
@@ -6,8 +6,7 @@ use scylla::value::CqlValue;
 use super::conference_row::ClosingConference;
 use crate::store::{SessionId, StoreError};
 
-/// What a row of `users` is about: its second column. All rows of an account lie together, which spares each the key and its
-/// place in an index.
+/// The column `kind` of `users`: the account itself.
 pub(super) const ACCOUNT: i8 = 0;
 /// A session of the account.
 pub(super) const SESSION: i8 = 1;
@@ -16,11 +15,11 @@ pub(super) const OWNED: i8 = 2;
 /// A conference that it has joined, or was banned from.
 pub(super) const JOINED: i8 = 3;
 
-/// The members of a conference are spread over so many partitions: 10 000 of them take 60 kB in each, and of 1000 who join in
-/// the same second each waits for few others. More partitions would make the many small conferences larger. Never change it: it is in the keys.
+/// Partitions of a conference's members. With 10 000 members one takes 60 kB, and of 1000 joins in the same second each waits for few
+/// others. More partitions would make the many small conferences larger. The number is part of the keys and must never change.
 pub(super) const BUCKETS: u8 = 8;
 
-/// An account's own row in `users`.
+/// The row of an account in `users`.
 pub(super) fn account(id: AccountId) -> [CqlValue; 3] {
     [
         bytes(id.as_bytes()),
@@ -29,7 +28,7 @@ pub(super) fn account(id: AccountId) -> [CqlValue; 3] {
     ]
 }
 
-/// The row in `users` that leads to a session.
+/// A session in an account's list in `users`.
 pub(super) fn session_of(account: AccountId, id: SessionId) -> [CqlValue; 3] {
     [
         bytes(account.as_bytes()),
@@ -38,12 +37,12 @@ pub(super) fn session_of(account: AccountId, id: SessionId) -> [CqlValue; 3] {
     ]
 }
 
-/// A row of a table with one id for its key.
+/// The key of a table with one id.
 pub(super) fn id(id: &[u8; 16]) -> [CqlValue; 1] {
     [bytes(id)]
 }
 
-/// A row of a table with a name for its key.
+/// The key of a table with a name.
 pub(super) fn name(name: &str) -> [CqlValue; 1] {
     [CqlValue::Text(name.to_owned())]
 }
@@ -72,16 +71,16 @@ pub(super) fn bytes(bytes: &[u8]) -> CqlValue {
     CqlValue::Blob(bytes.to_vec())
 }
 
-/// The place of a conference in an account's list: a row in `users`.
+/// A conference in an account's list: a row in `users`.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct ListEntry {
     pub(super) conference: ConferenceId,
     pub(super) account: AccountId,
     /// [`OWNED`] or [`JOINED`].
     pub(super) list: i8,
 }
 
-impl Place {
+impl ListEntry {
     pub(super) fn of(conference: &ClosingConference, account: AccountId) -> Self {
         let is_owner = conference.owner == account;
         Self {
@@ -91,7 +90,7 @@ impl Place {
         }
     }
 
-    /// Before every conference in the account's lists.
+    /// The position before all conferences in the account's lists.
     pub(super) fn before_all(account: AccountId) -> Self {
         Self {
             conference: ConferenceId::new([0; 16]),
@@ -108,7 +107,7 @@ impl Place {
         ]
     }
 
-    /// The key of the standing that it leads to.
+    /// The key of the standing.
     pub(super) fn member_key(&self) -> [CqlValue; 3] {
         member(self.conference, self.account)
     }

@@ -1,12 +1,13 @@
-//! Who has a standing in which conference: a row with the conference, and one in the account's own list that leads to it.
+//! Standings: a row in the conference's partition, and an entry in the account's list.
 
 use confab_protocol::control::{AccountId, ConferenceId};
 
 use super::cas_table::Swapped;
-use super::keys::{self, Place};
+use super::core::{Core, ROUNDS};
+use super::keys::{self, ListEntry};
 use super::lists::CHUNK;
+use super::packed;
 use super::rows::Packed;
-use super::{Core, ROUNDS, packed};
 use crate::clock::UnixMillis;
 use crate::store::batch::join_all;
 use crate::store::{Standing, StoreError};
@@ -44,27 +45,27 @@ impl Core {
         if found?.is_some_and(|found| found != value) {
             return Err(StoreError::Conflict);
         }
-        let place = Place::of(&(&record).into(), account);
-        self.point_to(&place, standing.since).await?;
+        let entry = ListEntry::of(&(&record).into(), account);
+        self.add_to_list(&entry, standing.since).await?;
         let added = self.members.put(&self.db, &key, None, &value, 0);
         if let Swapped::Found(found) = added.await? {
-            // Somebody else was faster, and the place in the list has to tell of that standing.
+            // A concurrent write was first, and the entry must have the time of its standing.
             if let Some(other) = found {
                 let since = packed::read_standing(&other)?.since;
                 let (mine, theirs) = (packed::listed(standing.since), packed::listed(since));
                 self.users
-                    .put(&self.db, &place.key(), Some(&mine), &theirs, 0)
+                    .put(&self.db, &entry.key(), Some(&mine), &theirs, 0)
                     .await?;
             }
             return Err(StoreError::Conflict);
         }
-        // Looked at last: who deletes either closes it first, then removes the standings that it finds.
+        // Checked last: a deletion of either closes it first, then removes the standings that it finds.
         let (is_conference, is_account) =
             tokio::join!(self.conference(conference), self.is_account(account));
         if is_conference?.is_some() && is_account? {
             return Ok(());
         }
-        self.remove_with_place_last(&place, value).await?;
+        self.remove_member_then_entry(&entry, value).await?;
         Err(StoreError::NotFound)
     }
 
@@ -99,21 +100,21 @@ impl Core {
         if let Swapped::Found(_) = self.members.remove(&self.db, &key, &row).await? {
             return Err(StoreError::Conflict);
         }
-        // Last: a standing that no list leads to would outlive its account.
+        // Last: a standing without an entry would outlive its account.
         if let Some(record) = self.conference(conference).await? {
-            let place = Place::of(&(&record).into(), account);
-            self.forget(&place, old.since).await?;
+            let entry = ListEntry::of(&(&record).into(), account);
+            self.remove_from_list(&entry, old.since).await?;
         }
         Ok(())
     }
 
-    /// Puts the conference into the account's list, for a standing since `since`.
-    pub(super) async fn point_to(
+    /// Adds the conference to the account's list, for a standing since `since`.
+    pub(super) async fn add_to_list(
         &self,
-        place: &Place,
+        entry: &ListEntry,
         since: UnixMillis,
     ) -> Result<(), StoreError> {
-        let (key, new) = (place.key(), packed::listed(since));
+        let (key, new) = (entry.key(), packed::listed(since));
         let mut old = None;
         for _ in 0..ROUNDS {
             let written = self.users.put(&self.db, &key, old.as_ref(), &new, 0);
@@ -125,47 +126,55 @@ impl Core {
         Err(StoreError::Conflict)
     }
 
-    /// Takes the conference out of the account's list, unless it is there for a newer standing.
-    pub(super) async fn forget(&self, place: &Place, since: UnixMillis) -> Result<(), StoreError> {
+    /// Removes the conference from the account's list, unless the entry belongs to a newer standing.
+    pub(super) async fn remove_from_list(
+        &self,
+        entry: &ListEntry,
+        since: UnixMillis,
+    ) -> Result<(), StoreError> {
         self.users
-            .remove(&self.db, &place.key(), &packed::listed(since))
+            .remove(&self.db, &entry.key(), &packed::listed(since))
             .await
             .map(drop)
     }
 
-    /// Takes a standing away, whatever it is, for the end of its account: whose list leads to it.
-    async fn remove_with_place_last(&self, place: &Place, value: Packed) -> Result<(), StoreError> {
-        let mut found = Some(value);
-        while let Some(value) = found {
-            let since = packed::read_standing(&value)?.since;
-            found = self.remove_standing(place, &value).await?;
-            self.forget(place, since).await?;
-        }
-        Ok(())
-    }
-
-    /// The same for the end of its conference: the standing itself leads to the place in the list.
-    pub(super) async fn remove_with_place_first(
+    /// Removes the standing, in whatever state, and then the entry: for the deletion of the account, which reads the list.
+    async fn remove_member_then_entry(
         &self,
-        place: &Place,
+        entry: &ListEntry,
         value: Packed,
     ) -> Result<(), StoreError> {
         let mut found = Some(value);
         while let Some(value) = found {
             let since = packed::read_standing(&value)?.since;
-            self.forget(place, since).await?;
-            found = self.remove_standing(place, &value).await?;
+            found = self.remove_standing(entry, &value).await?;
+            self.remove_from_list(entry, since).await?;
         }
         Ok(())
     }
 
-    /// Takes this standing away; the other one that was found in its place.
+    /// Removes the entry, and then the standing: for the deletion of the conference, which reads the standings.
+    pub(super) async fn remove_entry_then_member(
+        &self,
+        entry: &ListEntry,
+        value: Packed,
+    ) -> Result<(), StoreError> {
+        let mut found = Some(value);
+        while let Some(value) = found {
+            let since = packed::read_standing(&value)?.since;
+            self.remove_from_list(entry, since).await?;
+            found = self.remove_standing(entry, &value).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes the standing. Returns another one that was found instead.
     async fn remove_standing(
         &self,
-        place: &Place,
+        entry: &ListEntry,
         value: &Packed,
     ) -> Result<Option<Packed>, StoreError> {
-        let key = place.member_key();
+        let key = entry.member_key();
         let removed = self.members.remove(&self.db, &key, value);
         match removed.await? {
             Swapped::Done => Ok(None),
@@ -173,19 +182,22 @@ impl Core {
         }
     }
 
-    pub(super) async fn leave_everywhere(&self, account: AccountId) -> Result<(), StoreError> {
-        let mut after = Place::before_all(account);
+    pub(super) async fn remove_all_memberships(
+        &self,
+        account: AccountId,
+    ) -> Result<(), StoreError> {
+        let mut after = ListEntry::before_all(account);
         loop {
-            let rows = self.places_after(&after, CHUNK).await?;
-            let leaves = rows.iter().map(|(place, listed)| async move {
-                let key = place.member_key();
+            let rows = self.entries_after(&after, CHUNK).await?;
+            let leaves = rows.iter().map(|(entry, listed)| async move {
+                let key = entry.member_key();
                 if let Some(standing) = self.members.read(&self.db, &key).await? {
-                    self.remove_with_place_last(place, standing).await?;
+                    self.remove_member_then_entry(entry, standing).await?;
                 }
                 let Some(listed) = listed else { return Ok(()) };
-                // One whose standing is gone, or was never written.
+                // An entry without a standing.
                 self.users
-                    .remove(&self.db, &place.key(), listed)
+                    .remove(&self.db, &entry.key(), listed)
                     .await
                     .map(drop)
             });
@@ -193,7 +205,7 @@ impl Core {
                 left?;
             }
             match rows.last() {
-                Some((place, _)) if rows.len() == CHUNK as usize => after = place.clone(),
+                Some((entry, _)) if rows.len() == CHUNK as usize => after = entry.clone(),
                 _ => return Ok(()),
             }
         }

@@ -62,9 +62,11 @@ mod cas_table;
 mod conference_row;
 mod conferences;
 pub mod config;
+mod core;
 mod db;
 #[cfg(any(test, feature = "conformance"))]
 pub mod faults;
+mod home_row;
 mod homes;
 mod journal;
 mod keys;
@@ -73,51 +75,24 @@ mod members;
 mod nodes;
 mod owner;
 mod packed;
+mod pages;
 mod revoked;
 mod rows;
 mod schema;
+mod session_lists;
 mod sessions;
 #[cfg(test)]
 pub(crate) mod tests;
+mod unfinished;
 
-use cas_table::CasTable;
-use conference_row::ConferenceRow;
 use config::CqlConfig;
+use core::Core;
 use db::Db;
-use homes::HomeRow;
-use journal::Journal;
-use lists::Lists;
-use nodes::Nodes;
-use revoked::Revoked;
-use rows::{IdRow, Packed};
-use sessions::Pointers;
-
-/// Attempts to change a row that others change at the same time.
-const ROUNDS: u32 = 8;
 
 /// The store in a CQL database. Clones share it.
 #[derive(Clone)]
 pub struct CqlStore {
     core: Arc<Core>,
-}
-
-/// The driver's session and the prepared statements.
-struct Core {
-    db: Db,
-    users: CasTable<Packed>,
-    by_username: CasTable<IdRow>,
-    by_email: CasTable<IdRow>,
-    sessions: CasTable<Packed>,
-    pointers: Pointers,
-    conferences: CasTable<ConferenceRow>,
-    by_slug: CasTable<IdRow>,
-    members: CasTable<Packed>,
-    lists: Lists,
-    homes: CasTable<HomeRow>,
-    nodes: Nodes,
-    revoked: Revoked,
-    server: CasTable<IdRow>,
-    journal: Journal,
 }
 
 impl CqlStore {
@@ -172,30 +147,6 @@ impl CqlStore {
             });
             task.await
                 .map_err(|error| StoreError::Unavailable(error.to_string()))?
-        })
-    }
-}
-
-impl Core {
-    async fn prepare(db: Db, config: &CqlConfig) -> Result<Self, StoreError> {
-        let table = |name| schema::table(config, name);
-        let (users, members) = (table("users"), table("members_by_conference"));
-        Ok(Self {
-            users: CasTable::prepare(&db, &users, &["account", "kind", "item"]).await?,
-            by_username: CasTable::prepare(&db, &table("users_by_username"), &["username"]).await?,
-            by_email: CasTable::prepare(&db, &table("users_by_email"), &["email"]).await?,
-            sessions: CasTable::prepare(&db, &table("sessions"), &["session"]).await?,
-            pointers: Pointers::prepare(&db, &users).await?,
-            conferences: CasTable::prepare(&db, &table("conferences"), &["conference"]).await?,
-            by_slug: CasTable::prepare(&db, &table("conferences_by_slug"), &["slug"]).await?,
-            members: CasTable::prepare(&db, &members, &["conference", "bucket", "account"]).await?,
-            lists: Lists::prepare(&db, &members, &users).await?,
-            homes: CasTable::prepare(&db, &table("conference_home"), &["conference"]).await?,
-            nodes: Nodes::prepare(&db, &table("nodes")).await?,
-            revoked: Revoked::prepare(&db, &table("revoked")).await?,
-            server: CasTable::prepare(&db, &table("server"), &["key"]).await?,
-            journal: Journal::prepare(&db, &table("unfinished")).await?,
-            db,
         })
     }
 }
@@ -369,15 +320,15 @@ impl Store for CqlStore {
     }
 
     fn beat(&self, node: NodeRecord) -> StoreFuture<'_, ()> {
-        self.ask(async move { self.core.beat(&node).await })
+        self.ask(async move { self.core.nodes.beat(&self.core.db, &node).await })
     }
 
     fn nodes(&self) -> StoreFuture<'_, Vec<NodeRecord>> {
-        self.ask(self.core.nodes())
+        self.ask(self.core.nodes.list(&self.core.db))
     }
 
     fn forget_node(&self, run: NodeRun) -> StoreFuture<'_, ()> {
-        self.ask(async move { self.core.forget_node(&run).await })
+        self.ask(async move { self.core.nodes.forget(&self.core.db, &run).await })
     }
 
     fn server(&self) -> StoreFuture<'_, Option<ServerId>> {
@@ -389,11 +340,11 @@ impl Store for CqlStore {
     }
 
     fn revoke(&self, peer: Peer, until: UnixMillis) -> StoreFuture<'_, ()> {
-        self.ask(async move { self.core.revoke(&peer, until).await })
+        self.ask(async move { self.core.revoked.revoke(&self.core.db, &peer, until).await })
     }
 
     fn revoked(&self) -> StoreFuture<'_, Vec<(Peer, UnixMillis)>> {
-        self.ask(self.core.revoked())
+        self.ask(self.core.revoked.list(&self.core.db))
     }
 
     fn sweep(&self, now: UnixMillis) -> StoreFuture<'_, u64> {

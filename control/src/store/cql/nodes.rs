@@ -9,7 +9,6 @@ use scylla::DeserializeRow;
 use scylla::statement::prepared::PreparedStatement;
 use scylla::value::CqlValue;
 
-use super::Core;
 use super::db::{Db, Kind};
 use crate::store::{NodeRecord, NodeRun, StoreError};
 
@@ -66,8 +65,8 @@ impl Nodes {
     }
 }
 
-impl Core {
-    pub(super) async fn beat(&self, node: &NodeRecord) -> Result<(), StoreError> {
+impl Nodes {
+    pub(super) async fn beat(&self, db: &Db, node: &NodeRecord) -> Result<(), StoreError> {
         let public = node.public.iter().cloned().map(CqlValue::Text).collect();
         let mut values = vec![
             CqlValue::BigInt(node.run.incarnation.cast_signed()),
@@ -76,11 +75,11 @@ impl Core {
             CqlValue::List(public),
         ];
         values.extend(key(&node.run));
-        Ok(self.db.execute(&self.nodes.write, values).await?)
+        Ok(db.execute(&self.write, values).await?)
     }
 
-    pub(super) async fn nodes(&self) -> Result<Vec<NodeRecord>, StoreError> {
-        let rows: Vec<NodeRow> = self.db.rows(&self.nodes.list, [ALL]).await?;
+    pub(super) async fn list(&self, db: &Db) -> Result<Vec<NodeRecord>, StoreError> {
+        let rows: Vec<NodeRow> = db.rows(&self.list, [ALL]).await?;
         let node = |row: NodeRow| {
             let name = row.name.parse();
             Ok(NodeRecord {
@@ -98,15 +97,15 @@ impl Core {
 
     /// Deletes the row as of its last write by this run, and nothing newer: a run that starts at this moment keeps its row, whichever
     /// of the two statements is stored first.
-    pub(super) async fn forget_node(&self, run: &NodeRun) -> Result<(), StoreError> {
-        let rows: Vec<RunRow> = self.db.rows(&self.nodes.read, key(run)).await?;
+    pub(super) async fn forget(&self, db: &Db, run: &NodeRun) -> Result<(), StoreError> {
+        let rows: Vec<RunRow> = db.rows(&self.read, key(run)).await?;
         let is_ours = |row: &RunRow| row.incarnation.cast_unsigned() == run.incarnation;
         let Some(row) = rows.into_iter().next().filter(is_ours) else {
             return Ok(());
         };
         let mut values = vec![CqlValue::BigInt(row.written)];
         values.extend(key(run));
-        Ok(self.db.execute(&self.nodes.forget, values).await?)
+        Ok(db.execute(&self.forget, values).await?)
     }
 }
 

@@ -2,8 +2,8 @@
 
 use scylla::value::CqlValue;
 
-use super::Core;
 use super::cas_table::Swapped;
+use super::core::Core;
 use super::rows::IdRow;
 use crate::store::{ServerId, StoreError};
 

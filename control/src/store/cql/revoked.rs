@@ -6,7 +6,6 @@ use scylla::DeserializeRow;
 use scylla::statement::prepared::PreparedStatement;
 use scylla::value::{CqlTimestamp, CqlValue};
 
-use super::Core;
 use super::conference_row::{time, timestamp};
 use super::db::{Db, Kind};
 use crate::clock::UnixMillis;
@@ -42,8 +41,13 @@ impl Revoked {
     }
 }
 
-impl Core {
-    pub(super) async fn revoke(&self, peer: &Peer, until: UnixMillis) -> Result<(), StoreError> {
+impl Revoked {
+    pub(super) async fn revoke(
+        &self,
+        db: &Db,
+        peer: &Peer,
+        until: UnixMillis,
+    ) -> Result<(), StoreError> {
         let until = timestamp(until);
         let values = [
             CqlValue::BigInt(until.0.saturating_mul(MICROS_PER_MILLI)),
@@ -51,12 +55,12 @@ impl Core {
             ALL,
             CqlValue::Text(peer.to_string()),
         ];
-        Ok(self.db.execute(&self.revoked.write, values).await?)
+        Ok(db.execute(&self.write, values).await?)
     }
 
-    pub(super) async fn revoked(&self) -> Result<Vec<(Peer, UnixMillis)>, StoreError> {
+    pub(super) async fn list(&self, db: &Db) -> Result<Vec<(Peer, UnixMillis)>, StoreError> {
         const WRONG: StoreError = StoreError::Corrupt("a revoked identity");
-        let rows: Vec<RevokedRow> = self.db.rows(&self.revoked.list, [ALL]).await?;
+        let rows: Vec<RevokedRow> = db.rows(&self.list, [ALL]).await?;
         let revoked = |row: RevokedRow| {
             let peer = row.peer.parse().map_err(|_| WRONG)?;
             Ok((peer, time(row.until).ok_or(WRONG)?))

@@ -8,13 +8,13 @@ use scylla::statement::Consistency;
 use scylla::statement::unprepared::Statement;
 use scylla::value::{CqlValue, Row};
 
-use super::StoreError;
 use super::config::CqlConfig;
-use super::db::{Db, judge};
+use super::db::{Db, classify};
 use crate::random::{self, jittered};
+use crate::store::StoreError;
 
-/// Each takes the tables from the version that is its place in the list to the next. Never change one that was released.
-/// A statement may be done twice: the node that began may have ended midway.
+/// The migrations; each one's index is the version that it starts from. Never change a released one. A statement may be done
+/// twice, because the node that began may have crashed midway.
 const MIGRATIONS: [&[&str]; 1] = [&[
     "CREATE TABLE IF NOT EXISTS {ks}.users (account blob, kind tinyint, item blob, value blob, removed blob, \
      PRIMARY KEY (account, kind, item)) WITH compression = {packed}",
@@ -38,24 +38,24 @@ const MIGRATIONS: [&[&str]; 1] = [&[
      email text, slug text, owner blob, created timestamp, PRIMARY KEY (bucket, work, id, attempt)) \
      WITH compression = {packed} AND gc_grace_seconds = 3600",
 ]];
-/// Time for the database to say which nodes it has.
+/// The timeout for the driver to learn the nodes of the database.
 const TOPOLOGY_WAIT: Duration = Duration::from_secs(10);
 /// One row: the version of the tables, and the node that changes them now.
 const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS {ks}.schema_version (key tinyint PRIMARY KEY, version int, holder blob)";
-/// A node that ended while it changed the tables stands in the way for so long, in seconds.
+/// Seconds for which a node that crashed while it changed the tables blocks the others.
 const HOLD_SECONDS: i32 = 60;
-/// How long a node waits for another one to change the tables.
+/// The wait for another node that changes the tables.
 const WAIT: Duration = Duration::from_secs(120);
-/// Time between two looks whether it has.
+/// Time between two checks of that.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
-/// Statements on tables may take so long on a large cluster.
+/// The timeout of statements on tables, which are slow on a large cluster.
 const DDL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Makes the keyspace and its tables, or brings them up to date.
+/// Creates the keyspace and its tables, or brings them up to date.
 ///
 /// # Errors
 ///
-/// [`StoreError::Unavailable`] with what is wrong: an unknown datacentre, more replicas than nodes, tables of a newer program.
+/// [`StoreError::Unavailable`] for an unknown datacentre, more replicas than nodes, or tables of a newer program.
 pub(super) async fn migrate(db: &Db, config: &CqlConfig) -> Result<(), StoreError> {
     let schema = Schema {
         db,
@@ -78,12 +78,12 @@ pub(super) async fn migrate(db: &Db, config: &CqlConfig) -> Result<(), StoreErro
             Some(_) => {}
         }
         if schema.hold(&holder).await? {
-            // Another one may have been at it between the look and the hold.
+            // Another node may have changed them before this one held the lock.
             let version = schema.version().await?;
             for (number, migration) in MIGRATIONS.iter().enumerate().skip(version) {
                 schema.change(number, migration).await?;
             }
-            schema.let_go(&holder).await?;
+            schema.release(&holder).await?;
             continue;
         }
         if tokio::time::Instant::now() > until {
@@ -96,7 +96,7 @@ pub(super) async fn migrate(db: &Db, config: &CqlConfig) -> Result<(), StoreErro
     }
 }
 
-/// The table by its full name, as statements need it.
+/// The table's name with its keyspace.
 pub(super) fn table(config: &CqlConfig, name: &str) -> String {
     format!("{}.{name}", config.address.keyspace)
 }
@@ -146,7 +146,7 @@ impl Schema<'_> {
         Ok(())
     }
 
-    /// The datacentre to keep to.
+    /// The datacentre to use.
     async fn datacenter(&self, config: &CqlConfig) -> Result<String, StoreError> {
         let known = self.datacenters().await?;
         let names = || known.iter().cloned().collect::<Vec<_>>().join(", ");
@@ -164,7 +164,7 @@ impl Schema<'_> {
         }
     }
 
-    /// The datacentres of the database's nodes, at least one. A driver that could not read the topology when it connected knows none: it
+    /// The datacentres of the database's nodes, at least one. A driver that could not read the topology when it connected knows none, and
     /// reads it again.
     async fn datacenters(&self) -> Result<BTreeSet<String>, StoreError> {
         let reading = async {
@@ -218,7 +218,7 @@ impl Schema<'_> {
         ))
     }
 
-    async fn let_go(&self, holder: &CqlValue) -> Result<(), StoreError> {
+    async fn release(&self, holder: &CqlValue) -> Result<(), StoreError> {
         self.run(
             self.qualified(
                 "UPDATE {ks}.schema_version SET holder = null WHERE key = 0 IF holder = ?",
@@ -239,7 +239,7 @@ impl Schema<'_> {
             .await?;
         }
         let (old, new) = (CqlValue::Int(from as i32), CqlValue::Int(from as i32 + 1));
-        // The first version is written over none. One that another node has written meanwhile stays.
+        // The first version replaces none. A version that another node has written meanwhile stays.
         let (condition, values) = if from == 0 {
             ("version = null", vec![new])
         } else {
@@ -250,7 +250,7 @@ impl Schema<'_> {
         self.run(self.qualified(&set), values).await.map(drop)
     }
 
-    /// How a database writes that a table is to be compressed well: Zstandard shrinks a user by a fifth against LZ4.
+    /// The compression options in this database's syntax. With Zstandard a user takes a fifth less than with LZ4.
     async fn packed(&self) -> &'static str {
         let is_scylla = self
             .run(
@@ -266,7 +266,7 @@ impl Schema<'_> {
         }
     }
 
-    /// The statement with the keyspace's name in it.
+    /// Inserts the keyspace's name.
     fn qualified(&self, statement: &str) -> String {
         statement.replace("{ks}", self.keyspace)
     }
@@ -281,7 +281,7 @@ impl Schema<'_> {
         values: Vec<CqlValue>,
     ) -> Result<Vec<Row>, StoreError> {
         statement.set_request_timeout(Some(DDL_TIMEOUT));
-        let failed = |error: ExecutionError| judge(&error).error;
+        let failed = |error: ExecutionError| classify(&error).error;
         let result = Box::pin(self.db.session.query_unpaged(statement, values))
             .await
             .map_err(failed)?;

@@ -1,88 +1,24 @@
-//! Sessions: a row each that the database forgets by itself, and a list of them for each account.
-
-use std::time::Duration;
+//! Sessions: rows that expire in the database, and a list of them for each account.
 
 use confab_protocol::control::AccountId;
-use scylla::DeserializeRow;
-use scylla::statement::prepared::PreparedStatement;
-use scylla::value::CqlValue;
 
-use super::cas_table::{Swapped, Ttl};
-use super::db::{Db, Kind};
-use super::keys::{self, SESSION};
-use super::{Core, ROUNDS, packed};
+use super::cas_table::Swapped;
+use super::core::{Core, ROUNDS};
+use super::keys;
+use super::packed;
+use super::session_lists::{CHUNK, ttl};
 use crate::clock::UnixMillis;
 use crate::store::batch::join_all;
 use crate::store::{Rotation, SessionId, SessionRecord, StoreError};
 
-/// A row outlives its session by so much: the database counts whole seconds, and may begin within one.
-const TTL_SLACK: Duration = Duration::from_secs(2);
-/// Longest time that every database takes: 20 years.
-const MAX_TTL: Duration = Duration::from_secs(20 * 365 * 24 * 60 * 60);
-/// Rows that are read at a time.
-const CHUNK: usize = 32;
-
-/// The rows of `users` that lead to sessions.
-pub(super) struct Pointers {
-    insert: PreparedStatement,
-    delete: PreparedStatement,
-    list: PreparedStatement,
-}
-
-/// A session in an account's list.
-#[derive(DeserializeRow)]
-struct SessionOf {
-    item: Vec<u8>,
-}
-
-impl Pointers {
-    pub(super) async fn prepare(db: &Db, table: &str) -> Result<Self, StoreError> {
-        let insert =
-            format!("INSERT INTO {table} (account, kind, item) VALUES (?, ?, ?) USING TTL ?");
-        let delete = format!("DELETE FROM {table} WHERE account = ? AND kind = ? AND item = ?");
-        let list = format!(
-            "SELECT item FROM {table} WHERE account = ? AND kind = {SESSION} AND item > ? LIMIT {CHUNK}"
-        );
-        Ok(Self {
-            insert: db.prepare(&insert, Kind::Write).await?,
-            delete: db.prepare(&delete, Kind::Write).await?,
-            list: db.prepare(&list, Kind::Read).await?,
-        })
-    }
-
-    async fn add(&self, db: &Db, session: &SessionRecord) -> Result<(), StoreError> {
-        let mut values = keys::session_of(session.account, session.id).to_vec();
-        values.push(CqlValue::Int(ttl(session)));
-        Ok(db.execute(&self.insert, values).await?)
-    }
-
-    async fn remove(&self, db: &Db, account: AccountId, id: SessionId) -> Result<(), StoreError> {
-        let key = keys::session_of(account, id);
-        Ok(db.execute(&self.delete, key).await?)
-    }
-
-    /// Some of the account's sessions, by id, from the one after `last` on.
-    async fn list(
-        &self,
-        db: &Db,
-        account: AccountId,
-        last: Vec<u8>,
-    ) -> Result<Vec<SessionId>, StoreError> {
-        let values = vec![keys::bytes(account.as_bytes()), CqlValue::Blob(last)];
-        let rows: Vec<SessionOf> = db.rows(&self.list, values).await?;
-        let ids = rows.iter().map(|row| keys::read_id(&row.item));
-        ids.map(|id| id.map(SessionId)).collect()
-    }
-}
-
 impl Core {
     pub(super) async fn create_session(&self, session: &SessionRecord) -> Result<(), StoreError> {
-        self.pointers.add(&self.db, session).await?;
+        self.session_lists.add(&self.db, session).await?;
         let (key, row) = (keys::id(&session.id.0), packed::session(session));
         self.sessions
             .put(&self.db, &key, None, &row, ttl(session))
             .await?;
-        // Looked at last: who deletes the account closes it first, then ends the sessions that it finds.
+        // Checked last: the deletion of an account closes it first, then ends the sessions that it finds.
         if self.is_account(session.account).await? {
             return Ok(());
         }
@@ -128,8 +64,8 @@ impl Core {
                 expires: rotation.expires,
                 ..session
             };
-            // First, so that no session outlives its place in the list.
-            self.pointers.add(&self.db, &moved_on).await?;
+            // First, so that no session outlives its entry in the list.
+            self.session_lists.add(&self.db, &moved_on).await?;
             let new = packed::session(&moved_on);
             let swapped = self
                 .sessions
@@ -156,7 +92,7 @@ impl Core {
             ..session
         };
         let new = packed::session(&used);
-        // Who was faster has moved it on, marked it or ended it.
+        // A concurrent write that was first has rotated, marked or ended it.
         self.sessions
             .put(&self.db, &key, Some(&value), &new, ttl(&used))
             .await
@@ -181,8 +117,8 @@ impl Core {
                 Swapped::Found(other) => other,
             };
         }
-        // Last: a session that is not in the list could not be found any more.
-        self.pointers.remove(&self.db, account, id).await?;
+        // Last: a session that is not in the list cannot be found.
+        self.session_lists.remove(&self.db, account, id).await?;
         Ok(was_there)
     }
 
@@ -193,10 +129,10 @@ impl Core {
     ) -> Result<Vec<SessionRecord>, StoreError> {
         let (mut sessions, mut last) = (Vec::new(), Vec::new());
         loop {
-            let ids = self.pointers.list(&self.db, account, last).await?;
+            let ids = self.session_lists.list(&self.db, account, last).await?;
             let reads = ids.iter().map(|id| self.session(*id, now));
             for session in join_all(reads).await {
-                // One whose place in the list outlived it, or that another account had first.
+                // The entry may have outlived its session, or the id may be another account's.
                 sessions.extend(session?.filter(|session| session.account == account));
             }
             match ids.last() {
@@ -215,7 +151,7 @@ impl Core {
     ) -> Result<Vec<SessionId>, StoreError> {
         let (mut ended, mut last) = (Vec::new(), Vec::new());
         loop {
-            let ids = self.pointers.list(&self.db, account, last).await?;
+            let ids = self.session_lists.list(&self.db, account, last).await?;
             let mut goes: Vec<_> = ids.iter().filter(|id| Some(**id) != keep).collect();
             let ends = goes.iter().map(|id| self.end_session(account, **id));
             let outcomes: Result<Vec<bool>, _> = join_all(ends).await.into_iter().collect();
@@ -228,12 +164,4 @@ impl Core {
             }
         }
     }
-}
-
-/// How long the database keeps a session, in seconds: from its newest token to its end. No clock but the database's own
-/// counts it, so one that is wrong here ends no session.
-fn ttl(session: &SessionRecord) -> Ttl {
-    let life = session.expires.since(session.rotated).min(MAX_TTL);
-    let seconds = (life + TTL_SLACK).as_millis().div_ceil(1000);
-    Ttl::try_from(seconds).unwrap_or(Ttl::MAX)
 }

@@ -1,8 +1,8 @@
-//! What the database said lately. No I/O: answers and a monotonic clock in, answers out.
+//! A cache of the database's recent answers. No I/O: answers and a monotonic clock in, answers out.
 //!
-//! What was read is kept only if nobody of this node has begun to write it since the reading began, else an old value could
-//! come back after a newer one was acknowledged. So a reader first notes how often its key was written ([`Since`]), and
-//! whoever writes counts that before and after.
+//! A value that was read is cached only if this node has not begun to write it since the read began; else an old value could
+//! come back after a newer one was acknowledged. So a reader first takes the count of writes of its key ([`WriteCount`]), and
+//! a writer increases it before and after the write.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::{Duration, Instant};
@@ -13,17 +13,17 @@ use super::recent::{Recent, RecentGroups};
 use crate::clock::UnixMillis;
 use crate::store::{AccountRecord, ConferenceRecord, SessionId, SessionRecord, Standing};
 
-/// What was read is good for so long.
+/// The age up to which an answer is used.
 pub const KEPT_FOR: Duration = Duration::from_secs(5 * 60);
-/// Sessions, accounts and standings that are kept at most, each: the number of clients that connect to a node. Together some
+/// The largest number of cached sessions, accounts and standings, each: the number of clients that connect to a node. Together some
 /// 900 bytes for each client, so 120 MB at most.
-const MAX_PEOPLE: usize = 1 << 17;
-/// Conferences that are kept at most, of some 400 bytes each, so 26 MB at most.
+const MAX_CLIENTS: usize = 1 << 17;
+/// The largest number of cached conferences, of some 400 bytes each, so 26 MB at most.
 const MAX_CONFERENCES: usize = 1 << 16;
-/// Counters of writes. Keys that share one only have each other not kept now and then.
+/// Counters of writes. A write of one key only delays the caching of the keys that share its counter.
 const COUNTERS: usize = 1 << 12;
 
-/// What is read or written.
+/// The subject of a read or a write.
 #[derive(Clone, Copy, Hash, PartialEq, Eq, Debug)]
 pub(super) enum Key {
     /// A session.
@@ -42,15 +42,15 @@ pub(super) enum Key {
     Slugs,
 }
 
-/// How often a key was written by a moment.
+/// The count of writes of a key at some time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Since {
+pub(super) struct WriteCount {
     counter: usize,
-    count: u64,
+    writes: u64,
     all: u64,
 }
 
-/// What is kept.
+/// The cache.
 pub(super) struct Memory {
     /// By account.
     sessions: RecentGroups<AccountId, SessionId, Kept<SessionRecord>>,
@@ -61,7 +61,7 @@ pub(super) struct Memory {
     members: RecentGroups<ConferenceId, (ConferenceId, AccountId), Kept<Standing>>,
     hasher: RandomState,
     counts: Vec<u64>,
-    /// Counts writes of which nobody knows which keys they are about.
+    /// Counts writes whose keys are not known.
     all: u64,
 }
 
@@ -80,11 +80,11 @@ impl<T: Clone> Kept<T> {
 impl Default for Memory {
     fn default() -> Self {
         Self {
-            sessions: RecentGroups::new(MAX_PEOPLE),
-            accounts: Recent::new(MAX_PEOPLE),
+            sessions: RecentGroups::new(MAX_CLIENTS),
+            accounts: Recent::new(MAX_CLIENTS),
             conferences: Recent::new(MAX_CONFERENCES),
             slugs: Recent::new(MAX_CONFERENCES),
-            members: RecentGroups::new(MAX_PEOPLE),
+            members: RecentGroups::new(MAX_CLIENTS),
             hasher: RandomState::new(),
             counts: vec![0; COUNTERS],
             all: 0,
@@ -93,18 +93,18 @@ impl Default for Memory {
 }
 
 impl Memory {
-    /// To be noted before the key is read.
-    pub(super) fn since(&self, key: Key) -> Since {
+    /// The count to take before the key is read.
+    pub(super) fn write_count(&self, key: Key) -> WriteCount {
         let counter = self.counter(key);
-        Since {
+        WriteCount {
             counter,
-            count: self.counts[counter],
+            writes: self.counts[counter],
             all: self.all,
         }
     }
 
-    /// Whoever reads the key at this moment may read what is not so any more.
-    pub(super) fn disturb(&mut self, key: Key) {
+    /// A read of the key that began before this call must not be cached.
+    pub(super) fn invalidate_in_flight(&mut self, key: Key) {
         if let Key::AllOf(_) = key {
             self.all += 1;
         }
@@ -112,9 +112,9 @@ impl Memory {
         self.counts[counter] += 1;
     }
 
-    /// The key is about to be written, or was written elsewhere: what was known of it is forgotten.
-    pub(super) fn change(&mut self, key: Key) -> Since {
-        self.disturb(key);
+    /// Forgets the key, which is about to be written or was written elsewhere. Returns the count to cache the written value with.
+    pub(super) fn change(&mut self, key: Key) -> WriteCount {
+        self.invalidate_in_flight(key);
         match key {
             Key::Session(id) => self.forget_session(id),
             Key::Account(id) => self.forget_account(id),
@@ -127,18 +127,28 @@ impl Memory {
             Key::Members(conference) => self.members.remove_group(&conference),
             Key::Slugs => {}
         }
-        self.since(key)
+        self.write_count(key)
     }
 
-    pub(super) fn keep_session(&mut self, now: Instant, since: Since, session: &SessionRecord) {
-        if self.is_undisturbed(since) {
+    pub(super) fn keep_session(
+        &mut self,
+        now: Instant,
+        count: WriteCount,
+        session: &SessionRecord,
+    ) {
+        if self.is_current(count) {
             self.sessions
                 .insert(session.account, session.id, kept(now, session));
         }
     }
 
-    pub(super) fn keep_account(&mut self, now: Instant, since: Since, account: &AccountRecord) {
-        if self.is_undisturbed(since) {
+    pub(super) fn keep_account(
+        &mut self,
+        now: Instant,
+        count: WriteCount,
+        account: &AccountRecord,
+    ) {
+        if self.is_current(count) {
             self.accounts.insert(account.id, kept(now, account));
         }
     }
@@ -146,10 +156,10 @@ impl Memory {
     pub(super) fn keep_conference(
         &mut self,
         now: Instant,
-        since: Since,
+        count: WriteCount,
         conference: &ConferenceRecord,
     ) {
-        if self.is_undisturbed(since) {
+        if self.is_current(count) {
             self.slugs.insert(conference.slug.clone(), conference.id);
             self.conferences
                 .insert(conference.id, kept(now, conference));
@@ -159,11 +169,11 @@ impl Memory {
     pub(super) fn keep_member(
         &mut self,
         now: Instant,
-        since: Since,
+        count: WriteCount,
         (conference, account): (ConferenceId, AccountId),
         standing: Standing,
     ) {
-        if self.is_undisturbed(since) {
+        if self.is_current(count) {
             self.members
                 .insert(conference, (conference, account), kept(now, &standing));
         }
@@ -180,7 +190,7 @@ impl Memory {
         (session.expires > time).then_some(session)
     }
 
-    /// The session if it is known to be of this generation; what of it does not change with a rotation is good for ever.
+    /// The session if it is of this generation, however old: a rotation changes only values that its caller knows.
     pub(super) fn session_at(&self, id: SessionId, generation: u32) -> Option<SessionRecord> {
         let session = &self.sessions.get(&id)?.value;
         (session.generation == generation).then(|| session.clone())
@@ -212,7 +222,7 @@ impl Memory {
         self.sessions.remove(&id);
     }
 
-    /// Some have ended, and nobody here knows which.
+    /// Forgets all sessions: some have ended, and it is not known which.
     pub(super) fn forget_sessions(&mut self) {
         self.all += 1;
         self.sessions.clear();
@@ -237,15 +247,15 @@ impl Memory {
         self.members.remove(&(conference, account));
     }
 
-    fn is_undisturbed(&self, since: Since) -> bool {
-        self.all == since.all && self.counts[since.counter] == since.count
+    fn is_current(&self, count: WriteCount) -> bool {
+        self.all == count.all && self.counts[count.counter] == count.writes
     }
 
     fn counter(&self, key: Key) -> usize {
         let hash = match key {
             Key::Session(id) => self.hasher.hash_one(id),
             Key::Account(id) | Key::AllOf(id) => self.hasher.hash_one(id),
-            // One for all standings in a conference: they are forgotten together, too.
+            // One for all standings in a conference, because they are forgotten together.
             Key::Conference(id) | Key::Member(id, _) | Key::Members(id) => self.hasher.hash_one(id),
             Key::Slugs => self.hasher.hash_one(key),
         };
@@ -310,10 +320,10 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_is_good_for_five_minutes_and_no_longer_than_it_lives() {
+    fn an_answer_is_used_for_five_minutes_and_not_after_its_session_expired() {
         let (mut memory, start) = (Memory::default(), Instant::now());
-        let since = memory.since(Key::Session(LAPTOP));
-        memory.keep_session(start, since, &session(ANN, LAPTOP));
+        let count = memory.write_count(Key::Session(LAPTOP));
+        memory.keep_session(start, count, &session(ANN, LAPTOP));
         assert!(memory.session(start + KEPT_FOR, LAPTOP, TODAY).is_some());
         let late = start + KEPT_FOR + Duration::from_millis(1);
         assert_eq!(memory.session(late, LAPTOP, TODAY), None);
@@ -322,15 +332,15 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_while_it_was_written_is_not_kept() {
+    fn a_value_read_during_a_write_is_not_cached() {
         let (mut memory, now) = (Memory::default(), Instant::now());
         let key = Key::Member(ROOM, ANN);
-        // Read, then written, then the answer to the reading comes.
-        let early = memory.since(key);
+        // The read begins, then the write, then the read is answered.
+        let early = memory.write_count(key);
         let written = memory.change(key);
-        let meanwhile = memory.since(key);
+        let meanwhile = memory.write_count(key);
         memory.keep_member(now, written, (ROOM, ANN), standing(Role::Banned));
-        memory.disturb(key);
+        memory.invalidate_in_flight(key);
         for late in [early, meanwhile] {
             memory.keep_member(now, late, (ROOM, ANN), standing(Role::Member));
         }
@@ -339,31 +349,31 @@ mod tests {
     }
 
     #[test]
-    fn of_two_who_write_at_once_neither_is_believed() {
+    fn of_two_concurrent_writes_neither_is_cached() {
         let (mut memory, now) = (Memory::default(), Instant::now());
         let key = Key::Member(ROOM, ANN);
         let (one, two) = (memory.change(key), memory.change(key));
         memory.keep_member(now, one, (ROOM, ANN), standing(Role::Member));
-        memory.disturb(key);
+        memory.invalidate_in_flight(key);
         memory.keep_member(now, two, (ROOM, ANN), standing(Role::Banned));
-        memory.disturb(key);
+        memory.invalidate_in_flight(key);
         assert_eq!(memory.member(now, ROOM, ANN), None);
     }
 
     #[test]
-    fn whose_sessions_ended_somehow_has_none_and_others_keep_theirs() {
+    fn sessions_of_one_account_are_forgotten_and_others_stay() {
         let (mut memory, now) = (Memory::default(), Instant::now());
         let phone = SessionId([6; 16]);
         for kept in [session(ANN, LAPTOP), session(BOB, phone)] {
-            let since = memory.since(Key::Session(kept.id));
-            memory.keep_session(now, since, &kept);
+            let count = memory.write_count(Key::Session(kept.id));
+            memory.keep_session(now, count, &kept);
         }
-        let reading = memory.since(Key::Session(LAPTOP));
+        let reading = memory.write_count(Key::Session(LAPTOP));
         memory.change(Key::AllOf(ANN));
         memory.keep_session(now, reading, &session(ANN, LAPTOP));
         assert_eq!(memory.session(now, LAPTOP, TODAY), None);
         assert!(memory.session(now, phone, TODAY).is_some());
-        let reading = memory.since(Key::Session(phone));
+        let reading = memory.write_count(Key::Session(phone));
         memory.forget_sessions();
         memory.keep_session(now, reading, &session(BOB, phone));
         assert_eq!(memory.session(now, phone, TODAY), None);
@@ -371,7 +381,7 @@ mod tests {
 
     /// 50 000 removals from 100 000 sessions take some milliseconds. A walk over all sessions for each takes half a minute.
     #[test]
-    fn the_end_of_an_accounts_sessions_is_no_walk_over_all_sessions() {
+    fn forgetting_the_sessions_of_an_account_does_not_visit_all_sessions() {
         let (mut memory, now) = (Memory::default(), Instant::now());
         let account = |number: u32| {
             let mut id = [0; 16];
@@ -381,8 +391,8 @@ mod tests {
         for number in 0..100_000 {
             let account = account(number);
             let session = session(account, SessionId(*account.as_bytes()));
-            let since = memory.since(Key::Session(session.id));
-            memory.keep_session(now, since, &session);
+            let count = memory.write_count(Key::Session(session.id));
+            memory.keep_session(now, count, &session);
         }
         let start = Instant::now();
         for number in 0..50_000 {
@@ -395,14 +405,14 @@ mod tests {
     }
 
     #[test]
-    fn a_conference_that_is_deleted_takes_its_slug_and_standings_along() {
+    fn a_deleted_conference_is_forgotten_with_its_slug_and_standings() {
         let (mut memory, now) = (Memory::default(), Instant::now());
         let keep = |memory: &mut Memory| {
-            let since = memory.since(Key::Slugs);
-            memory.keep_conference(now, since, &conference(ROOM));
+            let count = memory.write_count(Key::Slugs);
+            memory.keep_conference(now, count, &conference(ROOM));
             for place in [(ROOM, ANN), (OTHER, ANN)] {
-                let since = memory.since(Key::Member(place.0, place.1));
-                memory.keep_member(now, since, place, standing(Role::Owner));
+                let count = memory.write_count(Key::Member(place.0, place.1));
+                memory.keep_member(now, count, place, standing(Role::Owner));
             }
         };
         keep(&mut memory);
@@ -417,7 +427,7 @@ mod tests {
         assert_eq!(memory.member(now, ROOM, ANN), None);
         assert!(memory.member(now, OTHER, ANN).is_some());
 
-        // A room that is taken over: the conference is as it was, who may do what is not.
+        // After a takeover of the room the conference is the same, but standings may have changed.
         keep(&mut memory);
         memory.change(Key::Members(ROOM));
         assert!(memory.conference(now, ROOM).is_some());
@@ -425,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_as_large_as_is_said() {
+    fn an_entry_is_as_large_as_documented() {
         use std::mem::size_of;
         // Names, addresses and titles come on top, and an eighth of the table is empty: some 250 bytes in all.
         let person = size_of::<Kept<SessionRecord>>()

@@ -1,12 +1,12 @@
-//! A store that goes on answering what this node has just heard while the database below it does not.
+//! A store that answers from recent answers while the database below it does not answer.
 //!
-//! Signed-in people are to get into live rooms while the database is down. So what reads and writes of this node have shown of
-//! sessions, accounts, conferences and standings is kept for [`KEPT_FOR`], and given to whoever asks for it by one of the
-//! `recall_` operations of [`Store`]: a sign-in by token, or a join to a room that is here. Everything else, whose room it is
-//! above all, is only ever what the database says.
+//! Participants with a session can join live rooms while the database is down. So the sessions, accounts, conferences and standings
+//! that this node has read or written are cached for [`KEPT_FOR`], and the `recall_` operations of [`Store`] use them: a sign-in by
+//! token, and a join to a room that this node owns. All other operations only ever return the database's answer, above all the
+//! owner of a room.
 //!
-//! * `memory`: what is kept, without I/O; `recent`: maps that never grow beyond a size;
-//! * `breaker`: who still waits for a database that is down;
+//! * `memory`: the cache, without I/O; `recent`: maps of bounded size;
+//! * `breaker`: a circuit breaker, which decides whether a request waits for the database;
 //! * `operations`: each operation of the store.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,15 +19,15 @@ mod memory;
 mod operations;
 mod recent;
 
-use breaker::{Breaker, Way};
+use breaker::{Breaker, Source};
 use memory::{Key, Memory};
 
 pub use memory::KEPT_FOR;
 
-/// So long the database is waited for by those who could be answered from memory.
+/// The wait for the database before a request is answered from memory.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The decorator. Clones share what is kept.
+/// Passes each operation to an inner store. Clones share the cache.
 #[derive(Clone)]
 pub struct RememberingStore {
     inner: Arc<dyn Store>,
@@ -36,7 +36,7 @@ pub struct RememberingStore {
 }
 
 impl RememberingStore {
-    /// Nothing is kept yet of what `inner` says.
+    /// Starts with an empty cache.
     pub fn new(inner: Arc<dyn Store>) -> Self {
         Self {
             inner,
@@ -45,7 +45,7 @@ impl RememberingStore {
         }
     }
 
-    /// Whether those who can be answered from memory are, at once, because the database did not answer lately.
+    /// Whether the breaker is open: requests are answered from memory at once, because the database did not answer the last one.
     pub fn is_open(&self) -> bool {
         self.breaker().is_open()
     }
@@ -58,51 +58,50 @@ impl RememberingStore {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the breaker learn from an answer.
+    /// Tells the breaker whether the database answered.
     fn judge<T>(&self, answer: &Result<T, StoreError>) {
         match answer {
             Err(StoreError::Unavailable(_)) => self.breaker().failed(Instant::now()),
-            // It was never asked.
+            // The database was not asked.
             Err(StoreError::Busy) => {}
             _ => self.breaker().answered(),
         }
     }
 
-    /// Reads what may be kept.
+    /// Reads a value, and caches it.
     async fn read<T: Clone>(
         &self,
         key: Key,
         read: StoreFuture<'_, Option<T>>,
-        keep: impl FnOnce(&mut Memory, memory::Since, Option<&T>),
+        keep: impl FnOnce(&mut Memory, memory::WriteCount, Option<&T>),
     ) -> Result<Option<T>, StoreError> {
-        let since = self.memory().since(key);
+        let count = self.memory().write_count(key);
         let answer = read.await;
         self.judge(&answer);
         let found = answer?;
-        keep(&mut self.memory(), since, found.as_ref());
+        keep(&mut self.memory(), count, found.as_ref());
         Ok(found)
     }
 
-    /// Writes what may be kept: what was known of it is forgotten before, and what is learned by it is kept if nobody else
-    /// has written it meanwhile.
+    /// Forgets the cached value, writes, and caches the written value unless another write of the same key began meanwhile.
     async fn write<T>(
         &self,
         key: Key,
         write: StoreFuture<'_, T>,
-        keep: impl FnOnce(&mut Memory, memory::Since, &T),
+        keep: impl FnOnce(&mut Memory, memory::WriteCount, &T),
     ) -> Result<T, StoreError> {
-        let since = self.memory().change(key);
+        let count = self.memory().change(key);
         let answer = write.await;
         let mut memory = self.memory();
         if let Ok(written) = &answer {
-            keep(&mut memory, since, written);
+            keep(&mut memory, count, written);
         }
-        // Who read it while it was written may have read what was there before.
-        memory.disturb(key);
+        // A concurrent read may have returned the old value.
+        memory.invalidate_in_flight(key);
         answer
     }
 
-    /// Answers from memory if `known` gives something and the database does not answer, else as the database does.
+    /// Answers from memory if the database does not answer and `known` returns a value; else with the database's answer.
     async fn recall<T: Send + 'static>(
         &self,
         known: impl Fn(&mut Memory) -> Option<T>,
@@ -119,14 +118,14 @@ impl RememberingStore {
         let Some(value) = known(&mut self.memory()) else {
             return Ok(read.await?.map(fresh));
         };
-        let way = self.breaker().way(Instant::now());
-        match way {
-            Way::Memory => return Ok(Some(from_memory(value))),
-            Way::MemoryAndProbe => {
+        let source = self.breaker().source(Instant::now());
+        match source {
+            Source::Memory => return Ok(Some(from_memory(value))),
+            Source::MemoryAndProbe => {
                 tokio::spawn(read);
                 return Ok(Some(from_memory(value)));
             }
-            Way::Database => {}
+            Source::Database => {}
         }
         let error = match tokio::time::timeout(PATIENCE, read).await {
             Ok(Ok(found)) => return Ok(found.map(fresh)),
@@ -137,7 +136,7 @@ impl RememberingStore {
                 StoreError::Unavailable(format!("no answer within {} s", PATIENCE.as_secs()))
             }
         };
-        // It may have ended while the database was waited for.
+        // It may have been forgotten during the wait.
         match known(&mut self.memory()) {
             Some(value) => Ok(Some(from_memory(value))),
             None => Err(error),

@@ -1,4 +1,4 @@
-//! Each operation of the store: what it shows of what may be kept, and what it makes untrue.
+//! Each operation of the store: the values that it caches, and those that it makes stale.
 
 use std::time::Instant;
 
@@ -39,7 +39,7 @@ impl Store for RememberingStore {
         fn sweep(now: UnixMillis) -> u64;
     }
 
-    /// Looked at every second, so it is also how this node notices that the database answers again.
+    /// Asked every second, so this node also notices here that the database answers again.
     fn nodes(&self) -> StoreFuture<'_, Vec<NodeRecord>> {
         Box::pin(async move {
             let answer = self.inner.nodes().await;
@@ -51,8 +51,8 @@ impl Store for RememberingStore {
     fn create_account(&self, account: AccountRecord) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             let write = self.inner.create_account(account.clone());
-            self.write(Key::Account(account.id), write, |memory, since, ()| {
-                memory.keep_account(Instant::now(), since, &account);
+            self.write(Key::Account(account.id), write, |memory, count, ()| {
+                memory.keep_account(Instant::now(), count, &account);
             })
             .await
         })
@@ -61,8 +61,8 @@ impl Store for RememberingStore {
     fn account(&self, id: AccountId) -> StoreFuture<'_, Option<AccountRecord>> {
         Box::pin(async move {
             let read = self.inner.account(id);
-            self.read(Key::Account(id), read, |memory, since, found| match found {
-                Some(account) => memory.keep_account(Instant::now(), since, account),
+            self.read(Key::Account(id), read, |memory, count, found| match found {
+                Some(account) => memory.keep_account(Instant::now(), count, account),
                 None => memory.forget_account(id),
             })
             .await
@@ -95,8 +95,8 @@ impl Store for RememberingStore {
     fn create_session(&self, session: SessionRecord) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             let write = self.inner.create_session(session.clone());
-            self.write(Key::Session(session.id), write, |memory, since, ()| {
-                memory.keep_session(Instant::now(), since, &session);
+            self.write(Key::Session(session.id), write, |memory, count, ()| {
+                memory.keep_session(Instant::now(), count, &session);
             })
             .await
         })
@@ -105,8 +105,8 @@ impl Store for RememberingStore {
     fn session(&self, id: SessionId, now: UnixMillis) -> StoreFuture<'_, Option<SessionRecord>> {
         Box::pin(async move {
             let read = self.inner.session(id, now);
-            self.read(Key::Session(id), read, |memory, since, found| match found {
-                Some(session) => memory.keep_session(Instant::now(), since, session),
+            self.read(Key::Session(id), read, |memory, count, found| match found {
+                Some(session) => memory.keep_session(Instant::now(), count, session),
                 None => memory.forget_session(id),
             })
             .await
@@ -122,7 +122,7 @@ impl Store for RememberingStore {
         Box::pin(async move {
             let before = self.memory().session_at(id, presented);
             let write = self.inner.rotate_session(id, presented, rotation);
-            self.write(Key::Session(id), write, |memory, since, ()| {
+            self.write(Key::Session(id), write, |memory, count, ()| {
                 if let Some(session) = before {
                     let session = SessionRecord {
                         generation: presented + 1,
@@ -132,7 +132,7 @@ impl Store for RememberingStore {
                         expires: rotation.expires,
                         ..session
                     };
-                    memory.keep_session(Instant::now(), since, &session);
+                    memory.keep_session(Instant::now(), count, &session);
                 }
             })
             .await
@@ -143,13 +143,13 @@ impl Store for RememberingStore {
         Box::pin(async move {
             let before = self.memory().session_at(id, generation);
             let write = self.inner.mark_used(id, generation);
-            self.write(Key::Session(id), write, |memory, since, ()| {
+            self.write(Key::Session(id), write, |memory, count, ()| {
                 if let Some(session) = before {
                     let session = SessionRecord {
                         used: true,
                         ..session
                     };
-                    memory.keep_session(Instant::now(), since, &session);
+                    memory.keep_session(Instant::now(), count, &session);
                 }
             })
             .await
@@ -166,7 +166,7 @@ impl Store for RememberingStore {
         account: AccountId,
         keep: Option<SessionId>,
     ) -> StoreFuture<'_, Vec<SessionId>> {
-        // Which they are is known afterwards, if ever: all of the account are looked up anew.
+        // The ids are known only afterwards, if ever. So all sessions of the account are forgotten.
         let write = self.inner.end_sessions_of(account, keep);
         Box::pin(self.write(Key::AllOf(account), write, |_, _, _| ()))
     }
@@ -177,8 +177,8 @@ impl Store for RememberingStore {
             self.write(
                 Key::Conference(conference.id),
                 write,
-                |memory, since, ()| {
-                    memory.keep_conference(Instant::now(), since, &conference);
+                |memory, count, ()| {
+                    memory.keep_conference(Instant::now(), count, &conference);
                 },
             )
             .await
@@ -191,8 +191,8 @@ impl Store for RememberingStore {
             self.read(
                 Key::Conference(id),
                 read,
-                |memory, since, found| match found {
-                    Some(conference) => memory.keep_conference(Instant::now(), since, conference),
+                |memory, count, found| match found {
+                    Some(conference) => memory.keep_conference(Instant::now(), count, conference),
                     None => memory.forget_conference(id),
                 },
             )
@@ -203,8 +203,8 @@ impl Store for RememberingStore {
     fn conference_by_slug(&self, slug: Slug) -> StoreFuture<'_, Option<ConferenceRecord>> {
         Box::pin(async move {
             let read = self.inner.conference_by_slug(slug.clone());
-            self.read(Key::Slugs, read, |memory, since, found| match found {
-                Some(conference) => memory.keep_conference(Instant::now(), since, conference),
+            self.read(Key::Slugs, read, |memory, count, found| match found {
+                Some(conference) => memory.keep_conference(Instant::now(), count, conference),
                 None => memory.forget_slug(&slug),
             })
             .await
@@ -215,8 +215,8 @@ impl Store for RememberingStore {
         Box::pin(async move {
             let write = self.inner.delete_conference(id, now);
             let answer = self.write(Key::Conference(id), write, |_, _, ()| ()).await;
-            // Who looks a slug up does not know yet which conference it is.
-            self.memory().disturb(Key::Slugs);
+            // A concurrent lookup by slug has no key with the conference's id.
+            self.memory().invalidate_in_flight(Key::Slugs);
             answer
         })
     }
@@ -229,9 +229,9 @@ impl Store for RememberingStore {
         Box::pin(async move {
             let key = Key::Member(conference, account);
             let read = self.inner.member(conference, account);
-            self.read(key, read, |memory, since, found| match found {
+            self.read(key, read, |memory, count, found| match found {
                 Some(standing) => {
-                    memory.keep_member(Instant::now(), since, (conference, account), *standing);
+                    memory.keep_member(Instant::now(), count, (conference, account), *standing);
                 }
                 None => memory.forget_member(conference, account),
             })
@@ -247,8 +247,8 @@ impl Store for RememberingStore {
     ) -> StoreFuture<'_, ()> {
         let write = self.inner.add_member(conference, account, standing);
         let key = Key::Member(conference, account);
-        Box::pin(self.write(key, write, move |memory, since, ()| {
-            memory.keep_member(Instant::now(), since, (conference, account), standing);
+        Box::pin(self.write(key, write, move |memory, count, ()| {
+            memory.keep_member(Instant::now(), count, (conference, account), standing);
         }))
     }
 
@@ -261,8 +261,8 @@ impl Store for RememberingStore {
     ) -> StoreFuture<'_, ()> {
         let write = self.inner.change_member(conference, account, old, new);
         let key = Key::Member(conference, account);
-        Box::pin(self.write(key, write, move |memory, since, ()| {
-            memory.keep_member(Instant::now(), since, (conference, account), new);
+        Box::pin(self.write(key, write, move |memory, count, ()| {
+            memory.keep_member(Instant::now(), count, (conference, account), new);
         }))
     }
 
@@ -289,7 +289,7 @@ impl Store for RememberingStore {
             if !is_taken {
                 return write.await;
             }
-            // While the room was another node's, standings were changed there.
+            // While another node owned the room, it may have changed standings.
             let key = Key::Members(conference);
             self.write(key, write, |_, _, ()| ()).await
         })

@@ -209,7 +209,7 @@ pub(super) fn end_sessions_of(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Looks at `step` sessions from `first` on; how many it ended, and from where to go on.
+/// Checks `step` sessions from `first` on. Returns the number of expired ones that it deleted, and the next first one.
 pub(super) fn sweep(
     db: &Connection,
     now: UnixMillis,

@@ -1,4 +1,4 @@
-//! Whose the store is, who owns which room, the nodes, and whose identities are revoked.
+//! The owner of the store, homes of rooms, nodes, and revoked identities.
 
 use confab_protocol::cluster::BootId;
 use confab_protocol::control::ConferenceId;
@@ -10,9 +10,9 @@ use crate::clock::UnixMillis;
 use crate::domain::Peer;
 use crate::store::{HomePlace, HomeRecord, NodeRecord, NodeRun, ServerId, StoreError};
 
-/// Nodes that have said something within a day.
+/// Nodes with a heartbeat within the last day.
 const HEARD: &str = "heard > unixepoch() - 24 * 60 * 60";
-/// Between the addresses of a node, none of which has it.
+/// Separates the addresses of a node; no address contains it.
 const SEPARATOR: &str = " ";
 
 pub(super) fn home(

@@ -25,21 +25,21 @@ mod schema;
 mod tests;
 mod threads;
 
-/// Sessions that a sweep looks at before it lets other writes through.
+/// Sessions that a sweep checks before it lets other writes through.
 const SWEEP_STEP: u32 = 2000;
 
-/// The embedded store. Clones share it; the last one to go closes it.
+/// The embedded store. Clones share it; dropping the last one closes it.
 #[derive(Clone)]
 pub struct SqliteStore {
     threads: threads::Threads,
 }
 
 impl SqliteStore {
-    /// Opens the file, makes it when it is missing and brings its tables up to date.
+    /// Opens the file, creates it if it is missing, and brings its tables up to date.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] when the file cannot be opened or written, or a newer program has written it.
+    /// [`StoreError::Unavailable`] if the file cannot be opened or written, or a newer program has written it.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         make_private(path).map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let mut writer = schema::connect(path)?;
@@ -271,13 +271,12 @@ impl Store for SqliteStore {
         })
     }
 
-    /// The file belongs to one machine.
     fn is_shared(&self) -> bool {
         false
     }
 }
 
-/// A file that is new is for its owner alone, as are the logs that SQLite puts beside it: people's addresses are in it.
+/// Creates the file with mode 0600, because it has e-mail addresses. SQLite gives its logs the same mode.
 fn make_private(path: &Path) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.create(true).append(true);

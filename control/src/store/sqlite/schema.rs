@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::StoreError;
+use crate::store::StoreError;
 
-/// A statement waits so long for a lock: another process may look into the file.
+/// The wait of a statement for a lock: another process may read the file.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
-/// Statements that a connection keeps prepared: more than there are.
+/// Prepared statements that a connection caches: more than there are.
 const STATEMENTS: usize = 64;
 
-/// Each takes the tables from the version that is its place in the list to the next. Never change one that was released.
+/// The migrations; each one's index is the version that it starts from. Never change a released one.
 const MIGRATIONS: [&str; 1] = ["
 CREATE TABLE accounts (
     number INTEGER PRIMARY KEY AUTOINCREMENT,

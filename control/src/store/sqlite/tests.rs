@@ -7,14 +7,14 @@ use confab_protocol::control::room::Role;
 use super::*;
 
 #[tokio::test]
-async fn it_does_what_a_store_has_to_do() {
+async fn it_passes_the_suite_of_all_stores() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&dir.path().join("store")).unwrap();
     crate::store::conformance::run(Arc::new(store)).await;
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_is_there_after_a_restart() {
+async fn acknowledged_writes_survive_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
     let conference = ConferenceId::new([1; 16]);
@@ -33,7 +33,7 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
     }
 }
 
-/// What a store has to hold for each of very many people: an account, a session and a membership.
+/// A user is an account with a session and a membership.
 #[tokio::test]
 async fn a_user_takes_428_bytes_at_most() {
     const USERS: u64 = 10_000;
@@ -121,7 +121,7 @@ fn size(path: &Path) -> u64 {
 }
 
 #[tokio::test]
-async fn a_sweep_goes_through_more_than_one_step() {
+async fn a_sweep_takes_as_many_steps_as_it_needs() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&dir.path().join("store")).unwrap();
     let now = UnixMillis(1_790_000_000_000);

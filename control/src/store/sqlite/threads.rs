@@ -1,4 +1,4 @@
-//! The threads that hold the file open: SQLite's calls block, so none is made from an async thread.
+//! The threads that hold the file open. SQLite's calls block, so no async thread makes them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -7,18 +7,18 @@ use std::thread;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{StoreError, StoreFuture};
+use crate::store::{StoreError, StoreFuture};
 
-/// Writes that wait at most.
+/// The largest number of waiting writes.
 const WRITE_QUEUE: usize = 1024;
-/// Reads that wait at most.
+/// The largest number of waiting reads.
 const READ_QUEUE: usize = 1024;
-/// Threads that read.
+/// The number of threads that read.
 const READERS: usize = 2;
-/// Writes that share one transaction, and with it one wait for the disk.
+/// The largest number of writes in one transaction, which share one wait for the disk.
 const BATCH: usize = 64;
 
-/// What a writer does within a transaction; it gives back how to answer once the transaction is on disk or lost.
+/// A write within a transaction. It returns the function that answers the caller once the transaction is on disk or lost.
 type Write = Box<dyn FnOnce(&mut rusqlite::Transaction<'_>) -> Answer + Send>;
 type Answer = Box<dyn FnOnce(Option<StoreError>) + Send>;
 type Read = Box<dyn FnOnce(&Connection) + Send>;
@@ -55,7 +55,7 @@ impl Threads {
         })
     }
 
-    /// Does it on the writing thread; answered when it is on disk.
+    /// Runs a write on the writing thread; the future resolves when it is on disk.
     pub(super) fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
@@ -75,7 +75,7 @@ impl Threads {
         })
     }
 
-    /// Does it on a reading thread; it sees every write that was answered.
+    /// Runs a read on a reading thread; it includes every write whose future has resolved.
     pub(super) fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
@@ -128,7 +128,7 @@ fn write_all(mut db: Connection, mut queue: mpsc::Receiver<Write>) {
     }
 }
 
-/// Does a job, and lives on when it panics: its caller finds its answer given up, and its savepoint is rolled back.
+/// Runs a job, and survives its panic: the caller's answer is dropped, and the savepoint is rolled back.
 fn attempt<T>(job: impl FnOnce() -> T) -> Option<T> {
     // Nothing of a job is looked at after it panicked.
     let done = catch_unwind(AssertUnwindSafe(job));
@@ -138,7 +138,7 @@ fn attempt<T>(job: impl FnOnce() -> T) -> Option<T> {
     done.ok()
 }
 
-/// What fails leaves nothing behind, while the batch goes on.
+/// A write that fails is rolled back alone, and the batch goes on.
 fn within_savepoint<T>(
     transaction: &mut rusqlite::Transaction<'_>,
     work: impl FnOnce(&Connection) -> Result<T, StoreError>,

@@ -1,69 +1,69 @@
-//! How loud one speaker has been lately, by what it says of itself.
+//! The recent loudness of a speaker, by its self-declared levels.
 
 use std::time::Duration;
 
 use confab_protocol::media::AudioLevel;
 
-/// Share of a frame's level in the smoothed one while it rises: a first word is not cut off.
+/// Share of a frame's level in the smoothed level while it rises: fast, so that the first word is not cut off.
 const ATTACK: f32 = 0.35;
-/// And while it falls: a time constant of about 50 frames, so that the gaps between words change little.
+/// The same while it falls: a time constant of about 50 frames, so that gaps between words change little.
 const DECAY: f32 = 0.02;
-/// And while it is far below: a time constant of about 200 frames, so that a pause changes little.
+/// The same while it is far below: a time constant of about 200 frames, so that a pause changes little.
 const PAUSE_DECAY: f32 = 0.005;
 
-/// No speaker ranks higher than one of this level, in dB over silence (−127 dBov): −36 dBov, as quiet as somebody speaks
-/// into a microphone of their own. Levels are self-declared; a higher one says nothing that can be believed.
+/// Highest rank, in dB over silence (−127 dBov): −36 dBov, the level of quiet speech into a close microphone. Levels are
+/// self-declared: a higher one would only reward a false claim.
 const HIGHEST_RANK_DB: f32 = 91.0;
 
-/// A frame that is quieter than the smoothed level by so many dB holds no voice, whatever it says: clients go on saying
-/// so for some 300 ms after the last word.
+/// A frame that is quieter than the smoothed level by this many dB counts as without voice, whatever its flag: clients set
+/// the flag for some 300 ms after the last word.
 const SILENCE_DB: f32 = 30.0;
 
-/// A sound that goes on at a steady level for so long is no speech: nobody says so much in one breath.
-const PATIENCE: Duration = Duration::from_secs(6);
-/// Each such time more costs 1 dB.
+/// A sound that holds a steady level for this time is not speech: speech has a pause for breath before.
+const STEADY_LIMIT: Duration = Duration::from_secs(6);
+/// Each further such time costs 1 dB of rank.
 const TIME_PER_DB: Duration = Duration::from_millis(500);
-/// Most that ageing costs, in dB.
+/// The most that a steady sound costs, in dB.
 const MAX_AGE_DB: f32 = 12.0;
 
-/// A pause of this length between two voice frames is a breath: the sound begins anew.
-const BREATH_US: u32 = 200_000;
-/// A frame that is quieter than the smoothed level by so many dB is a gap between syllables.
+/// A pause of this length between two voice frames ends a steady sound. Microseconds.
+const LONG_PAUSE_US: u32 = 200_000;
+/// A frame that is quieter than the smoothed level by this many dB is a gap between syllables.
 const GAP_DB: f32 = 9.0;
-/// A gap takes as much off the age as a steady sound adds in so many times its length.
+/// A gap takes this many times its length off the time of a steady sound.
 const GAP_WEIGHT: u32 = 4;
 
-/// A pause may last a half of the speech before it, but so long at least, and so long at most.
+/// A speaker keeps its rank in a pause of half the speech before it, within the two bounds below.
 const PAUSE_SHARE: u32 = 2;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(300);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// How loud one speaker has been lately.
+/// The recent loudness of a speaker.
 #[derive(Clone, Debug, Default)]
-pub struct Loudness {
+pub(crate) struct Loudness {
     /// Of frames with a voice, in dB over silence.
     smoothed: f32,
     /// Since the last frame with a voice, in microseconds.
     silent: u32,
-    /// For how long the sound has been steady, up to the time at which ageing costs most.
+    /// Time for which the sound has been steady, up to the time at which that costs most.
     steady: Millis<STEADY_MS>,
-    /// For how long there has been speech, less the pauses in it, up to the time that makes for the longest pause.
+    /// Time of speech less its pauses, up to the time that allows the longest pause.
     talked: Millis<TALKED_MS>,
 }
 
 /// A speaker's claim to a place, as of one frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Claim {
+pub(crate) struct Claim {
     /// Smoothed level in dB over silence, [`HIGHEST_RANK_DB`] at most.
     rank: f32,
     steady: Millis<STEADY_MS>,
     talked: Millis<TALKED_MS>,
-    /// Whether the frame holds a voice. Frames without one never compete.
+    /// True if the frame has a voice. Frames without one never compete.
     pub is_voice: bool,
 }
 
 const STEADY_MS: u16 =
-    PATIENCE.as_millis() as u16 + MAX_AGE_DB as u16 * TIME_PER_DB.as_millis() as u16;
+    STEADY_LIMIT.as_millis() as u16 + MAX_AGE_DB as u16 * TIME_PER_DB.as_millis() as u16;
 const TALKED_MS: u16 = LONGEST_PAUSE.as_millis() as u16 * PAUSE_SHARE as u16;
 
 /// A time in milliseconds, `MOST` at most.
@@ -71,13 +71,13 @@ const TALKED_MS: u16 = LONGEST_PAUSE.as_millis() as u16 * PAUSE_SHARE as u16;
 struct Millis<const MOST: u16>(u16);
 
 impl Loudness {
-    /// So many microseconds have passed.
-    pub fn pass(&mut self, micros: u32) {
+    /// Takes in that time has passed.
+    pub(crate) fn advance(&mut self, micros: u32) {
         self.silent = self.silent.saturating_add(micros);
     }
 
-    /// Takes in the level of a frame that came now.
-    pub fn hear(&mut self, level: AudioLevel) -> Claim {
+    /// Takes in the level of a frame that arrives now.
+    pub(crate) fn update(&mut self, level: AudioLevel) -> Claim {
         let over_silence = 127.0 - f32::from(level.minus_dbov());
         let rise = over_silence - self.smoothed;
         let is_voice = level.is_voice() && rise > -SILENCE_DB;
@@ -100,10 +100,10 @@ impl Loudness {
         }
     }
 
-    /// Adds the time since the last voice frame to what it belongs to.
+    /// Counts the time since the last voice frame as steady sound, gap or pause.
     fn measure(&mut self, is_steady: bool) {
         let pause = std::mem::take(&mut self.silent);
-        if pause < BREATH_US {
+        if pause < LONG_PAUSE_US {
             let pause = pause / 1000;
             self.talked.add(pause);
             match is_steady {
@@ -118,14 +118,18 @@ impl Loudness {
 }
 
 impl Claim {
-    /// The rank in dB among speakers who have been competing for `contended`: less by what a steady sound has aged since.
-    pub fn rank(&self, contended: Duration) -> f32 {
-        let over = self.steady.get().min(contended).saturating_sub(PATIENCE);
+    /// The rank in dB among speakers who have competed for the time `contended`, less the cost of a steady sound in it.
+    pub(crate) fn rank(&self, contended: Duration) -> f32 {
+        let over = self
+            .steady
+            .get()
+            .min(contended)
+            .saturating_sub(STEADY_LIMIT);
         self.rank - (over.as_secs_f32() / TIME_PER_DB.as_secs_f32()).min(MAX_AGE_DB)
     }
 
-    /// How long a pause may last after such speech.
-    pub fn longest_pause(&self) -> Duration {
+    /// The longest pause after this speech in which the speaker keeps its rank.
+    pub(crate) fn longest_pause(&self) -> Duration {
         let pause = self.talked.get() / PAUSE_SHARE;
         pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
     }

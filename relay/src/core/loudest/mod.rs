@@ -1,12 +1,11 @@
-//! Who of a room is forwarded when more speak than may: places, shared evenly among accounts, and among accounts by
-//! loudness, without flutter.
+//! The choice of a room's forwarded speakers when more speak than the limit allows. Each forwarded speaker has a place.
+//! Places are shared evenly among accounts, and between accounts with equal shares by loudness, with hysteresis.
 //!
-//! Levels are what speakers say of themselves (RFC 6464), and an account may bring many devices. So loudness alone decides
-//! nothing that is worth lying for:
+//! Levels are self-declared (RFC 6464), and an account may join with many devices. So a false level gains little:
 //!
 //! * a place goes from an account that has more of them to one that has fewer, however loud either is. While fewer
 //!   accounts speak than there are places, each of them has one and keeps it;
-//! * a speaker is louder only up to the level of quiet speech, and ages while it holds one level without a breath
+//! * rank rises only up to the level of quiet speech, and falls while a sound holds one level without a pause
 //!   ([`Loudness`]);
 //! * a place that changed stays as it is for a while, and longer towards devices whose account has a place already.
 
@@ -16,61 +15,61 @@ mod tests;
 
 use std::time::{Duration, Instant};
 
-pub use loudness::{Claim, Loudness};
+pub(super) use loudness::{Claim, Loudness};
 
-use super::session::Seat;
+use super::session::SessionSlot;
 
 /// Most speakers of a room that can be forwarded at once, whatever the flag says.
-pub const MAX_SPEAKERS: usize = 64;
+pub(super) const MAX_SPEAKERS: usize = 64;
 
-/// A speaker in a place gives way to one with the same claim to it only if that one is louder by so many dB.
+/// A speaker loses its place to one of an equal share only if that one is louder by this many dB.
 const HYSTERESIS_DB: f32 = 6.0;
 
-/// A place that changed does not change again for so long: shorter would cut syllables.
-pub const MIN_HOLD: Duration = Duration::from_millis(400);
+/// A place that changed does not change again for this time: shorter would cut syllables.
+pub(super) const MIN_HOLD: Duration = Duration::from_millis(400);
 
-/// The same towards a speaker whose account has a place already. Longer, so that a place that devices of one account hand
-/// to and fro is open to the other accounts for most of the time.
+/// The same for a speaker whose account has a place already. Longer, so that a place that devices of one account exchange
+/// is open to other accounts for most of the time.
 const SHARED_HOLD: Duration = Duration::from_secs(1);
 
-/// A device that has not spoken for so long gives its place to another one of the same account.
+/// A device that has not spoken for this time gives its place to another device of the same account.
 const DEVICE_PAUSE: Duration = Duration::from_millis(300);
 
-/// The room notices by itself that a speaker from whom nothing came for so long is not forwarded.
+/// After this time without a frame clients know by themselves that a speaker has stopped.
 const NOTICED: Duration = Duration::from_secs(1);
 
-/// A speaker who has not spoken for so long has stopped: the place is free for anybody.
+/// A speaker who has not spoken for this time has stopped: any speaker may take the place.
 const STOPPED: Duration = Duration::from_secs(3);
 
-/// More speak than may until nobody was turned away for so long.
+/// Contention ends when no speaker has been refused for this time.
 const CONTENTION_MEMORY: Duration = Duration::from_secs(1);
 
 /// The speakers of a room who are forwarded.
 #[derive(Debug, Default)]
-pub struct Loudest {
+pub(super) struct Loudest {
     places: Vec<Place>,
     contention: Option<Contention>,
-    /// Until then an account without a place waits for one.
+    /// Until this time an account without a place waits for one.
     wanted_until: Option<Instant>,
 }
 
-/// One who is forwarded.
+/// A forwarded speaker.
 #[derive(Clone, Copy, Debug)]
 struct Place {
-    seat: Seat,
+    session: SessionSlot,
     sender: u16,
     /// Places of this speaker's account, this one included: [`MAX_SPEAKERS`] at most.
     of_account: u8,
     account: u32,
     claim: Claim,
-    /// When this speaker took the place.
+    /// Time at which this speaker took the place.
     since: Instant,
-    /// The last frame, and the last one with a voice in it.
+    /// Times of the last frame, and of the last frame with a voice.
     sent: Instant,
     spoke: Option<Instant>,
 }
 
-/// A time in which more speak than may.
+/// A time in which more speak than the limit allows.
 #[derive(Clone, Copy, Debug)]
 struct Contention {
     since: Instant,
@@ -79,37 +78,33 @@ struct Contention {
 
 /// A speaker with a frame.
 #[derive(Clone, Copy, Debug)]
-pub struct Speaker {
-    /// Its session.
-    pub seat: Seat,
-    /// Its label.
+pub(super) struct Speaker {
+    pub session: SessionSlot,
     pub sender: u16,
-    /// The same for all sessions of its account in the room.
+    /// Account label: the same for all sessions of an account in the room.
     pub account: u32,
-    /// What it claims.
     pub claim: Claim,
 }
 
-/// What is to become of a frame.
+/// The decision on a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Admission {
+pub(super) enum Admission {
     /// It is forwarded.
     Forward,
-    /// It is forwarded, and this speaker no longer is: the room has to be told.
-    InsteadOf {
-        /// The session that gives way.
-        seat: Seat,
-        /// Its label.
-        sender: u16,
-    },
-    /// Others have the places.
+    /// It is forwarded, and this other speaker no longer is, which the room's clients have to know.
+    InsteadOf { session: SessionSlot, sender: u16 },
+    /// It is not forwarded.
     Refuse,
 }
 
 impl Loudest {
     /// Decides on a frame of `speaker` in a room that forwards `limit` speakers, [`MAX_SPEAKERS`] at most.
-    pub fn admit(&mut self, now: Instant, limit: usize, speaker: &Speaker) -> Admission {
-        if let Some(place) = self.places.iter_mut().find(|p| p.seat == speaker.seat) {
+    pub(super) fn admit(&mut self, now: Instant, limit: usize, speaker: &Speaker) -> Admission {
+        if let Some(place) = self
+            .places
+            .iter_mut()
+            .find(|p| p.session == speaker.session)
+        {
             place.sender = speaker.sender;
             place.claim = speaker.claim;
             place.sent = now;
@@ -120,9 +115,9 @@ impl Loudest {
         }
         let held = self.places_of(speaker.account);
         let is_voice = speaker.claim.is_voice;
-        // What an account without a place waits for is not for another one's further device, and not for silence.
-        let somebody_waits = self.wanted_until.is_some_and(|until| now < until);
-        let gives_way = somebody_waits && (held > 0 || !is_voice);
+        // A place that an account without one waits for is neither for a second device of another account nor for silence.
+        let is_awaited = self.wanted_until.is_some_and(|until| now < until);
+        let gives_way = is_awaited && (held > 0 || !is_voice);
         if self.places.len() < limit.min(MAX_SPEAKERS) {
             if gives_way {
                 return Admission::Refuse;
@@ -147,8 +142,8 @@ impl Loudest {
     }
 
     /// Forgets a session that has ended.
-    pub fn forget(&mut self, seat: Seat) {
-        self.places.retain(|place| place.seat != seat);
+    pub(super) fn forget(&mut self, session: SessionSlot) {
+        self.places.retain(|place| place.session != session);
         self.count_accounts();
     }
 
@@ -187,8 +182,7 @@ impl Loudest {
         })
     }
 
-    /// The place for whose speaker there is least to say, of those that `may_go` and have not changed for the time of
-    /// `hold`.
+    /// The index of the place with the lowest standing, of those that `may_go` and have not changed for the time of `hold`.
     fn weakest(
         &self,
         now: Instant,
@@ -205,7 +199,7 @@ impl Loudest {
             .map(|(at, _)| at)
     }
 
-    /// The place whose `last` is the longest ago of those where it is `time` ago at least.
+    /// The index of the place whose time `last` is the longest ago, of those where it is `time` ago at least.
     fn longest(
         &self,
         now: Instant,
@@ -221,7 +215,7 @@ impl Loudest {
             .map(|(at, _)| at)
     }
 
-    /// Notes that more speak than may; says for how long they have.
+    /// Notes that more speak than the limit allows. Returns for how long they have.
     fn contend(&mut self, now: Instant) -> Duration {
         let until = now + CONTENTION_MEMORY;
         let going_on = self.contention.filter(|contention| now < contention.until);
@@ -241,12 +235,12 @@ impl Loudest {
         };
         let gone = std::mem::replace(place, Place::of(speaker, now));
         self.count_accounts();
-        // The room has noticed by itself that somebody sends nothing any more.
+        // Clients know by themselves that this speaker has stopped.
         if now.saturating_duration_since(gone.sent) >= NOTICED {
             return Admission::Forward;
         }
         Admission::InsteadOf {
-            seat: gone.seat,
+            session: gone.session,
             sender: gone.sender,
         }
     }
@@ -263,7 +257,7 @@ impl Loudest {
 impl Place {
     fn of(speaker: &Speaker, now: Instant) -> Self {
         Self {
-            seat: speaker.seat,
+            session: speaker.session,
             sender: speaker.sender,
             of_account: 1,
             account: speaker.account,
@@ -283,7 +277,7 @@ impl Place {
             .is_none_or(|spoke| now.saturating_duration_since(spoke) >= time)
     }
 
-    /// How much there is for leaving the speaker in its place: its rank in dB, or less than any rank when it pauses.
+    /// The speaker's rank in dB, or less than any rank if it pauses.
     fn standing(&self, now: Instant, contended: Duration) -> f32 {
         if self.is_silent_for(now, self.claim.longest_pause()) {
             let silent = self.spoke.map(|spoke| now.saturating_duration_since(spoke));

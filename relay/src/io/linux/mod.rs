@@ -3,7 +3,6 @@
 
 mod options;
 mod outbox;
-mod packet;
 mod records;
 
 use std::io;
@@ -15,44 +14,43 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
+use confab_relay_packet::PacketPath;
 
-pub use options::steer_by_worker_byte;
+pub(super) use options::steer_by_worker_byte;
 use options::switch_on;
 use outbox::Outbox;
-use packet::PacketPath;
 use records::{read_control, read_name, zeroed_name};
 
 use super::waker::Waker;
 use super::{MAX_LISTEN, TransmitError, wall_clock};
-use crate::core::packet::KernelTime;
+use crate::core::KernelTime;
 use crate::core::{FourTuple, Outgoing, Packet, PacketPool, SendStatus, Transport};
 
 /// One worker's sockets, one for each address, with the arrays that the system calls want.
 pub struct UdpDriver {
     listeners: ArrayVec<Listener, MAX_LISTEN>,
-    /// Which listener is read first: each in turn.
+    /// Index of the listener that is read first: each in turn.
     turn: usize,
     waker: Waker,
-    /// What the waker writes to, to end a wait.
+    /// The event counter that ends a wait.
     wake: Arc<OwnedFd>,
     /// Buffers that the next receive fills.
-    // Boxed as the pool has them.
     filling: Vec<Box<Packet>>,
     batch: usize,
-    /// Datagrams that the kernel has dropped and that were not told yet.
+    /// Datagrams that the kernel has dropped and that were not counted yet.
     kernel_drops: u64,
     receive: Box<[ReceiveSlot]>,
     receive_headers: Box<[libc::mmsghdr]>,
     outbox: Outbox,
-    /// The way around the UDP stack for audio, if there is to be one.
+    /// The way around the UDP stack for audio, if it is in use.
     packet: Option<PacketPath>,
 }
 
 struct Listener {
     socket: UdpSocket,
-    /// False when the kernel has just said that there is nothing to read.
+    /// False if the last poll found nothing to read.
     may_have: bool,
-    /// What the kernel has dropped since the socket was opened.
+    /// Datagrams that the kernel has dropped since the socket was opened.
     dropped: u32,
 }
 
@@ -92,7 +90,7 @@ impl UdpDriver {
         let mut listeners = ArrayVec::new();
         for socket in sockets {
             for option in [libc::SO_TIMESTAMPNS, libc::SO_RXQ_OVFL] {
-                switch_on(&socket, libc::SOL_SOCKET, option)?;
+                switch_on(&socket, option)?;
             }
             let listener = Listener {
                 socket,
@@ -107,7 +105,7 @@ impl UdpDriver {
             turn: 0,
             waker: Waker::new({
                 let wake = Arc::clone(&wake);
-                move || rouse(&wake)
+                move || end_wait(&wake)
             }),
             wake,
             filling: Vec::with_capacity(batch),
@@ -121,7 +119,7 @@ impl UdpDriver {
     }
 
     /// Has the drivers of all workers of a relay that listens at `listeners` send audio as Ethernet frames, around the UDP
-    /// stack, wherever frames go. `buffer` is asked for as send buffer of each, in bytes; the system may give less.
+    /// stack, to all addresses that frames can reach. `buffer` is asked for as send buffer of each, in bytes; the system may give less.
     ///
     /// # Errors
     ///
@@ -131,27 +129,31 @@ impl UdpDriver {
         listeners: &[SocketAddr],
         buffer: usize,
     ) -> Result<(), TransmitError> {
-        let paths = PacketPath::open(listeners, drivers.len(), buffer)?;
+        let paths = PacketPath::open(listeners, drivers.len(), buffer);
+        let paths = paths.map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => TransmitError::NotPermitted,
+            _ => TransmitError::System(error),
+        })?;
         for (driver, path) in drivers.iter_mut().zip(paths) {
             driver.packet = Some(path);
         }
         Ok(())
     }
 
-    /// What other threads wake this driver with.
+    /// Wakes the thread that waits in this driver.
     pub fn waker(&self) -> Waker {
         self.waker.clone()
     }
 
-    /// To be called before one looks at what other threads have put down: wakings up to now are taken note of.
+    /// To be called before the queues of other threads are checked. Acknowledges the wakings so far.
     pub fn note_wakings(&self) {
-        self.waker.doorbell().hear();
+        self.waker.wake_flag().acknowledge();
     }
 
     /// Waits until there is something to receive, until something may be sent (if `to_send`), until it is woken or
     /// until `timeout` has passed. Does not wait when it was woken since [`note_wakings`](Self::note_wakings).
     pub fn wait(&mut self, timeout: Duration, to_send: bool) -> io::Result<()> {
-        if !self.waker.doorbell().lie_down() {
+        if !self.waker.wake_flag().begin_wait() {
             return Ok(());
         }
         let mut events = libc::POLLIN;
@@ -192,32 +194,6 @@ impl UdpDriver {
             let mut count = 0u64;
             // SAFETY: reads 8 bytes into a u64. That there is nothing to read any more is no error here.
             unsafe { libc::read(self.wake.as_raw_fd(), (&raw mut count).cast(), 8) };
-        }
-        Ok(())
-    }
-
-    /// Receives what is there, up to a batch, into buffers of `pool`, and appends it to `received`.
-    pub fn receive(
-        &mut self,
-        pool: &mut PacketPool,
-        received: &mut Vec<Box<Packet>>,
-    ) -> io::Result<()> {
-        if let Some(packet) = &mut self.packet {
-            packet.routes.begin_round(Instant::now());
-        }
-        while self.filling.len() < self.batch
-            && let Some(packet) = pool.take()
-        {
-            self.filling.push(packet);
-        }
-        for _ in 0..self.listeners.len() {
-            if self.filling.is_empty() {
-                break;
-            }
-            self.turn = (self.turn + 1) % self.listeners.len();
-            if mem::replace(&mut self.listeners[self.turn].may_have, true) {
-                self.receive_from(self.turn, received)?;
-            }
         }
         Ok(())
     }
@@ -268,10 +244,10 @@ impl UdpDriver {
                 remote: read_name(&slot.name),
                 local: at as u8,
             };
-            let told = read_control(&header.msg_hdr);
-            packet.received = told.received;
-            packet.waited = told.received.until(now).unwrap_or_default();
-            if let Some(dropped) = told.dropped {
+            let info = read_control(&header.msg_hdr);
+            packet.received = info.received;
+            packet.waited = info.received.until(now).unwrap_or_default();
+            if let Some(dropped) = info.dropped {
                 let before = mem::replace(&mut self.listeners[at].dropped, dropped);
                 self.kernel_drops += u64::from(dropped.wrapping_sub(before));
             }
@@ -281,20 +257,40 @@ impl UdpDriver {
     }
 }
 
-impl UdpDriver {
-    /// Datagrams that the kernel dropped for a full receive buffer since the last call, as far as it has said.
-    pub fn take_kernel_drops(&mut self) -> u64 {
+impl Transport for UdpDriver {
+    fn receive(
+        &mut self,
+        pool: &mut PacketPool,
+        received: &mut Vec<Box<Packet>>,
+    ) -> io::Result<()> {
+        if let Some(packet) = &mut self.packet {
+            packet.routes().begin_round(Instant::now());
+        }
+        while self.filling.len() < self.batch
+            && let Some(packet) = pool.take()
+        {
+            self.filling.push(packet);
+        }
+        for _ in 0..self.listeners.len() {
+            if self.filling.is_empty() {
+                break;
+            }
+            self.turn = (self.turn + 1) % self.listeners.len();
+            if mem::replace(&mut self.listeners[self.turn].may_have, true) {
+                self.receive_from(self.turn, received)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_kernel_drops(&mut self) -> u64 {
         mem::take(&mut self.kernel_drops)
     }
 
-    /// Datagrams that were sent by the packet socket since the last call.
-    pub fn take_sent_by_packet(&mut self) -> u64 {
-        let packet = self.packet.as_mut();
-        packet.map_or(0, |packet| mem::take(&mut packet.sent))
+    fn take_sent_by_packet(&mut self) -> u64 {
+        self.outbox.take_sent_by_packet()
     }
-}
 
-impl Transport for UdpDriver {
     fn elapsed(&self, received: KernelTime) -> Option<Duration> {
         received.until(wall_clock())
     }
@@ -310,8 +306,8 @@ impl Transport for UdpDriver {
     }
 }
 
-/// Ends the wait of whoever polls this event counter, or the next one.
-fn rouse(wake: &OwnedFd) {
+/// Ends the wait of the thread that polls this event counter, or its next wait.
+fn end_wait(wake: &OwnedFd) {
     let one = 1u64;
     // SAFETY: writes 8 bytes of a u64. It fails only when the counter is full, and then the driver wakes anyway.
     unsafe { libc::write(wake.as_raw_fd(), (&raw const one).cast(), 8) };

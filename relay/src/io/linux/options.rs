@@ -1,4 +1,4 @@
-//! What is asked of a socket, once.
+//! Socket options.
 
 use std::io;
 use std::mem;
@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 /// Has the kernel choose among the sockets of a port by a datagram's byte 1, the connection id's worker.
 ///
 /// To be called on one socket of the group, when all are bound: they count in the order of their binding.
-pub fn steer_by_worker_byte(socket: &impl AsRawFd, workers: usize) -> io::Result<()> {
+pub(crate) fn steer_by_worker_byte(socket: &impl AsRawFd, workers: usize) -> io::Result<()> {
     const LOAD_BYTE: u16 = (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16;
     const MODULO: u16 = (libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K) as u16;
     const RETURN_A: u16 = (libc::BPF_RET | 0x10) as u16;
@@ -43,18 +43,14 @@ pub fn steer_by_worker_byte(socket: &impl AsRawFd, workers: usize) -> io::Result
     Ok(())
 }
 
-/// Switches an option on that is a number, as 1.
-pub(super) fn switch_on(
-    socket: &impl AsRawFd,
-    level: libc::c_int,
-    option: libc::c_int,
-) -> io::Result<()> {
+/// Sets an option of `SOL_SOCKET` that is a number to 1.
+pub(super) fn switch_on(socket: &impl AsRawFd, option: libc::c_int) -> io::Result<()> {
     let on: libc::c_int = 1;
     // SAFETY: the options that it is used for take an int, which is alive during the call.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            level,
+            libc::SOL_SOCKET,
             option,
             (&raw const on).cast(),
             mem::size_of_val(&on) as u32,

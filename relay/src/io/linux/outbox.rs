@@ -1,42 +1,45 @@
-//! Chunks of datagrams on their way out: by the UDP sockets, or as frames by a packet socket.
+//! Sends chunks of datagrams: by the UDP sockets, or as frames by a packet socket.
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
 use confab_protocol::media::downlink::HEADER_LEN;
+use confab_relay_packet::{
+    DEVICE_NAME_LEN, Found, MAX_HEAD, NO_DEVICE, PacketPath, Route, RouteKey, Routes, Sum,
+    device_name,
+};
 
-use super::packet::frame::MAX_HEAD;
-use super::packet::route::{Ends, Found, Route, Routes};
-use super::packet::{DEVICE_NAME_LEN, NO_DEVICE, PacketPath, Sum, device_name};
 use super::records::{write_name, zeroed_name};
 use super::{EMPTY_PIECE, Listener, zeroed_header};
-use crate::core::transport::CHUNK;
+use crate::core::CHUNK;
 use crate::core::{Outgoing, SendStatus};
 
 /// Pieces of an outgoing datagram: its header and up to two shared ones.
 const PIECES: usize = 3;
 
-/// The arrays that `sendmmsg` wants.
+/// The arrays for `sendmmsg`.
 pub(super) struct Outbox {
     slots: Box<[Slot]>,
     headers: Box<[libc::mmsghdr]>,
+    /// Datagrams sent by the packet socket and not counted yet.
+    sent_by_packet: u64,
 }
 
-/// One datagram, as the kernel is told of it.
+/// One datagram in the form of the system call.
 struct Slot {
-    by: By,
-    /// To whom, by the UDP socket.
+    by: SendBy,
+    /// The receiver's address, for the UDP socket.
     name: libc::sockaddr_in6,
-    /// By which device, by the packet socket.
+    /// The device, for the packet socket.
     device: libc::sockaddr_ll,
     /// A frame's headers and the receiver's own.
     head: [u8; MAX_HEAD],
     pieces: [libc::iovec; PIECES],
 }
 
-/// Which socket a datagram is sent by.
+/// The socket that a datagram is sent by.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum By {
+enum SendBy {
     /// One of the UDP sockets.
     Udp(u8),
     Packet,
@@ -46,7 +49,7 @@ impl Outbox {
     /// For a chunk at a time.
     pub(super) fn new() -> Self {
         let slot = || Slot {
-            by: By::Packet,
+            by: SendBy::Packet,
             name: zeroed_name(),
             device: NO_DEVICE,
             head: [0; MAX_HEAD],
@@ -55,6 +58,7 @@ impl Outbox {
         Self {
             slots: (0..CHUNK).map(|_| slot()).collect(),
             headers: (0..CHUNK).map(|_| zeroed_header()).collect(),
+            sent_by_packet: 0,
         }
     }
 
@@ -68,7 +72,7 @@ impl Outbox {
         // A transport is given no more at once.
         let (chunk, beyond) = chunk.split_at(chunk.len().min(CHUNK));
         match packet.as_deref_mut() {
-            Some(packet) => self.frame(chunk, &mut packet.routes),
+            Some(packet) => self.frame(chunk, packet.routes()),
             None => self.address(chunk, 0),
         }
         let mut sent = 0;
@@ -78,7 +82,7 @@ impl Outbox {
             let alike = self.slots[sent..chunk.len()].iter();
             let end = sent + alike.take_while(|slot| slot.by == by).count();
             match by {
-                By::Udp(at) => {
+                SendBy::Udp(at) => {
                     let Some(listener) = listeners.get(usize::from(at)) else {
                         return SendStatus::Refused { sent };
                     };
@@ -90,11 +94,11 @@ impl Outbox {
                         Err(_) => return SendStatus::Refused { sent },
                     }
                 }
-                By::Packet => {
+                SendBy::Packet => {
                     if let Some(packet) = packet.as_deref_mut() {
                         sent += self.submit_frames(packet, sent, end);
                     }
-                    // What is left of them.
+                    // The rest goes by the UDP socket.
                     self.address(&chunk[sent..end], sent);
                 }
             }
@@ -105,25 +109,30 @@ impl Outbox {
         }
     }
 
+    /// Datagrams sent by the packet socket since the last call.
+    pub(super) fn take_sent_by_packet(&mut self) -> u64 {
+        std::mem::take(&mut self.sent_by_packet)
+    }
+
     /// Prepares datagrams for the packet socket, or for the UDP sockets where there is no route.
     fn frame(&mut self, chunk: &[Outgoing<'_>], routes: &mut Routes) {
         routes.follow_generation();
         let mut summed = SummedBody::default();
         let slots = self.slots.iter_mut().zip(&mut self.headers);
         for (outgoing, (slot, header)) in chunk.iter().zip(slots) {
-            let ends = Ends::from(outgoing.to);
-            match routes.find(ends) {
+            let key = RouteKey::new(outgoing.to.local, outgoing.to.remote.ip());
+            match routes.find(key) {
                 Found::Frames(route) => {
                     slot.frame(outgoing, route, summed.sum(outgoing.body), header);
                 }
                 Found::Datagrams => slot.address(outgoing, header),
                 Found::Nothing => {
                     slot.address(outgoing, header);
-                    routes.ask(ends);
+                    routes.ask(key);
                 }
             }
         }
-        routes.ring();
+        routes.wake_resolver();
     }
 
     /// Prepares datagrams for the UDP sockets, from slot `at` on.
@@ -141,10 +150,10 @@ impl Outbox {
     /// says that there is no room, and waiting for room is waiting for it.
     fn submit_frames(&mut self, packet: &mut PacketPath, start: usize, end: usize) -> usize {
         let (count, stopped) = self.submit(packet.as_raw_fd(), start, end);
-        packet.sent += count as u64;
+        self.sent_by_packet += count as u64;
         if stopped.is_err_and(|error| !is_full(&error)) {
             // An interface is down or gone, or has become too narrow: what is known is wrong.
-            packet.routes.forget();
+            packet.routes().forget();
         }
         count
     }
@@ -180,7 +189,7 @@ impl Outbox {
 impl Slot {
     /// Prepares it for the UDP socket.
     fn address(&mut self, outgoing: &Outgoing<'_>, header: &mut libc::mmsghdr) {
-        self.by = By::Udp(outgoing.to.local);
+        self.by = SendBy::Udp(outgoing.to.local);
         header.msg_hdr.msg_namelen = write_name(outgoing.to.remote, &mut self.name);
         header.msg_hdr.msg_name = (&raw mut self.name).cast();
         self.pieces[0] = piece(&outgoing.head);
@@ -195,7 +204,7 @@ impl Slot {
         body_sum: Sum,
         header: &mut libc::mmsghdr,
     ) {
-        self.by = By::Packet;
+        self.by = SendBy::Packet;
         self.device = device_name(route);
         header.msg_hdr.msg_name = (&raw mut self.device).cast();
         header.msg_hdr.msg_namelen = DEVICE_NAME_LEN;

@@ -1,20 +1,20 @@
-//! What the kernel writes and reads beside the bytes of a datagram: addresses, and what it tells of its reception.
+//! The records that the kernel writes and reads beside a datagram: addresses, receive time, count of drops.
 
 use std::mem::{self, MaybeUninit};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use crate::core::packet::KernelTime;
+use crate::core::KernelTime;
 
-/// What the kernel says beside a datagram.
-pub(super) struct Told {
+/// The control data of a received datagram.
+pub(super) struct ReceiveInfo {
     pub(super) received: KernelTime,
     /// All drops of the socket so far; only said once there are some.
     pub(super) dropped: Option<u32>,
 }
 
-/// Reads it.
-pub(super) fn read_control(header: &libc::msghdr) -> Told {
-    let mut told = Told {
+/// Reads the control data that the kernel has written.
+pub(super) fn read_control(header: &libc::msghdr) -> ReceiveInfo {
+    let mut info = ReceiveInfo {
         received: KernelTime::default(),
         dropped: None,
     };
@@ -28,18 +28,18 @@ pub(super) fn read_control(header: &libc::msghdr) -> Told {
                     let time = data.cast::<libc::timespec>().read_unaligned();
                     let seconds = time.tv_sec.unsigned_abs();
                     let nanoseconds = seconds.saturating_mul(1_000_000_000);
-                    told.received =
+                    info.received =
                         KernelTime(nanoseconds.saturating_add(time.tv_nsec.unsigned_abs()));
                 }
                 (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
-                    told.dropped = Some(data.cast::<u32>().read_unaligned());
+                    info.dropped = Some(data.cast::<u32>().read_unaligned());
                 }
                 _ => {}
             }
             control = libc::CMSG_NXTHDR(header, control);
         }
     }
-    told
+    info
 }
 
 /// An address that says nothing yet.

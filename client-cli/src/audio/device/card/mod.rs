@@ -11,12 +11,12 @@ use std::thread;
 use std::time::Duration;
 
 use super::Side;
-use super::bell::Ringer;
 use super::fault::Fault;
 use super::keeper::{Choice, OpenError};
 use super::line::{Answer, Backend, Stream, Tap};
 use super::pipe::{CaptureTap, PlaybackTap};
 use super::slot::{DeviceInfo, StreamId};
+use super::wakeup::WakeSender;
 
 mod opening;
 mod stream;
@@ -33,15 +33,14 @@ pub struct Cards<T: Send + 'static> {
     closing: Arc<AtomicUsize>,
 }
 
-/// Microphones, whose callbacks ring the bell.
-pub fn microphones(ringer: Ringer) -> Cards<CaptureTap> {
+/// Microphones, whose callbacks wake the call.
+pub fn microphones(wake_sender: WakeSender) -> Cards<CaptureTap> {
     Cards::new(Arc::new(move |choice, period| {
-        let build = |device: &_, form: &_| stream::microphone(device, form, ringer.clone());
+        let build = |device: &_, form: &_| stream::microphone(device, form, wake_sender.clone());
         opening::open(Side::Microphone, choice, build, period)
     }))
 }
 
-/// Speakers.
 pub fn speakers() -> Cards<PlaybackTap> {
     Cards::new(Arc::new(|choice, period| {
         opening::open(Side::Speakers, choice, stream::speakers, period)
@@ -71,12 +70,12 @@ impl<T: Tap + Send + 'static> Backend for Cards<T> {
         close_first: Option<Stream<T>>,
     ) {
         let opener = self.opener.clone();
-        let answer = Promise {
+        let answer = PendingAnswer {
             id,
             to: self.answers_to.clone(),
             kept: false,
         };
-        let before = close_first.map(Doomed::new);
+        let before = close_first.map(ClosingStream::new);
         // If there is no thread to be had, the promise is dropped with what was to run on it, which says so.
         on_a_thread("audio open", move || {
             if let Some(before) = before {
@@ -91,7 +90,7 @@ impl<T: Tap + Send + 'static> Backend for Cards<T> {
     }
 
     fn close(&mut self, stream: Stream<T>) {
-        let (stream, closing) = (Doomed::new(stream), Closing::new(&self.closing));
+        let (stream, closing) = (ClosingStream::new(stream), Closing::new(&self.closing));
         on_a_thread("audio close", move || {
             stream.close();
             drop(closing);
@@ -103,7 +102,7 @@ impl<T: Tap + Send + 'static> Backend for Cards<T> {
     }
 }
 
-/// Nobody waits for the answers that are still to come: the streams in them are closed.
+/// Pending answers are dropped, and the streams in them are closed.
 impl<T: Send + 'static> Drop for Cards<T> {
     fn drop(&mut self) {
         let answers = mem::replace(&mut self.answers, channel().1);
@@ -118,9 +117,9 @@ fn on_a_thread(name: &str, work: impl FnOnce() + Send + 'static) {
 }
 
 /// A stream that is to be closed on a thread that may wait. Where there is none it stays open.
-struct Doomed<T>(Option<Stream<T>>);
+struct ClosingStream<T>(Option<Stream<T>>);
 
-impl<T> Doomed<T> {
+impl<T> ClosingStream<T> {
     fn new(stream: Stream<T>) -> Self {
         Self(Some(stream))
     }
@@ -130,20 +129,20 @@ impl<T> Doomed<T> {
     }
 }
 
-impl<T> Drop for Doomed<T> {
+impl<T> Drop for ClosingStream<T> {
     fn drop(&mut self) {
         mem::forget(self.0.take());
     }
 }
 
 /// An answer that comes even if the thread that was to give it panics.
-struct Promise<T> {
+struct PendingAnswer<T> {
     id: StreamId,
     to: Sender<Answer<T>>,
     kept: bool,
 }
 
-impl<T> Promise<T> {
+impl<T> PendingAnswer<T> {
     fn keep(mut self, result: Opened<T>) {
         self.kept = true;
         // Nobody waits any more: then the stream is closed here.
@@ -154,7 +153,7 @@ impl<T> Promise<T> {
     }
 }
 
-impl<T> Drop for Promise<T> {
+impl<T> Drop for PendingAnswer<T> {
     fn drop(&mut self) {
         if !self.kept {
             let _ = self.to.send(Answer {

@@ -135,7 +135,7 @@ fn offer(range: SupportedStreamConfigRange) -> Option<Offer<SampleFormat>> {
     })
 }
 
-/// What a form of samples loses against the best; `None` where it is no samples.
+/// The rank of a sample format, 0 the best; `None` where it is not PCM.
 fn loss(format: SampleFormat) -> Option<u32> {
     Some(match format {
         SampleFormat::F32 => 0,

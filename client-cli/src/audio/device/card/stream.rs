@@ -7,11 +7,11 @@ use cpal::traits::DeviceTrait as _;
 use cpal::{BufferSize, Data, ErrorKind, I24, Sample as _, SampleFormat, StreamConfig, U24};
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use crate::audio::device::bell::Ringer;
 use crate::audio::device::fault::Fault;
 use crate::audio::device::form::Form;
 use crate::audio::device::line::Stream;
 use crate::audio::device::pipe::{self, CaptureEnd, CaptureTap, PlaybackEnd, PlaybackTap, Shared};
+use crate::audio::device::wakeup::WakeSender;
 
 /// Errors of a stream whose texts wait to be read; those of more are lost, and still counted.
 const REASONS: usize = 16;
@@ -25,9 +25,9 @@ pub(super) type Built<T> = Result<(cpal::Stream, Stream<T>), cpal::Error>;
 pub(super) fn microphone(
     device: &cpal::Device,
     form: &Form<SampleFormat>,
-    ringer: Ringer,
+    wake_sender: WakeSender,
 ) -> Built<CaptureTap> {
-    let (mut end, tap) = pipe::capture(form.rate, form.channels, ringer);
+    let (mut end, tap) = pipe::capture(form.rate, form.channels, wake_sender);
     let (on_error, reason) = errors(end.shared());
     let handle = device.build_input_stream_raw(
         config(form),
@@ -35,7 +35,7 @@ pub(super) fn microphone(
         move |data, info| {
             let time = info.timestamp();
             let age = time.callback.saturating_duration_since(time.capture);
-            hear(&mut end, Instant::now(), age, data);
+            write_captured(&mut end, Instant::now(), age, data);
         },
         on_error,
         Some(POLL),
@@ -75,7 +75,7 @@ fn config(form: &Form<SampleFormat>) -> StreamConfig {
     }
 }
 
-/// What a stream calls with its errors: counts them, and hands them on to be read elsewhere.
+/// A stream's error callback: counts errors, and passes them on.
 fn errors(
     shared: Arc<Shared>,
 ) -> (
@@ -93,7 +93,7 @@ fn errors(
     (on_error, reasons)
 }
 
-/// What the system says.
+/// The system's error.
 pub(super) fn text(error: &cpal::Error) -> String {
     error.to_string().trim_end_matches('.').to_owned()
 }
@@ -114,11 +114,11 @@ pub(super) fn class(kind: ErrorKind) -> Option<Fault> {
     })
 }
 
-fn hear(end: &mut CaptureEnd, at: Instant, age: Duration, data: &Data) {
+fn write_captured(end: &mut CaptureEnd, at: Instant, age: Duration, data: &Data) {
     macro_rules! hear {
         ($type:ty, $read:expr) => {
             if let Some(samples) = data.as_slice::<$type>() {
-                end.hear(at, age, samples, $read);
+                end.write_captured(at, age, samples, $read);
             }
         };
     }

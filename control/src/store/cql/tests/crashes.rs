@@ -1,24 +1,23 @@
-//! A crash between any two statements of an operation: what is left is put right by doing the operation again, and by a
-//! sweep.
+//! A crash between any two statements of an operation. Repeating the operation repairs it, and so does a sweep.
 
 use confab_protocol::control::room::Role;
 
 use super::*;
 use crate::store::Name;
 
-/// Later than any operation of the test may still be going on.
+/// Later than any operation of the test is under way.
 const LATER: UnixMillis = UnixMillis(NOW.0 + 60 * 60 * 1000);
 const CRASHES: [Fault; 2] = [Fault::CrashBefore, Fault::CrashAfter];
 
-/// What is done after the crash.
+/// The action after the crash.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Repair {
     Repeat,
     Sweep,
 }
 
-/// Calls `check` for a crash at every statement of `operation` and for both repairs. `prepare` makes what the operation
-/// needs, anew each time.
+/// Calls `check` for a crash at every statement of `operation` and for both repairs. `prepare` creates the subject of the operation
+/// before each.
 pub(super) async fn crash_everywhere<T: Clone>(
     store: &CqlStore,
     prepare: impl AsyncFn() -> T,
@@ -51,12 +50,12 @@ pub(super) async fn crash_everywhere<T: Clone>(
             assert!(statements > 2, "only {statements} statements were seen");
         }
     }
-    // Nothing is noted any more that a later sweep would find.
+    // The journal has no note for a later sweep.
     assert!(store.sweep(LATER).await.is_ok());
     assert_eq!(store.sweep(LATER).await, Ok(0));
 }
 
-/// The names lead to the account, or to nothing and are free: somebody else gets them.
+/// Both names belong to the account, or both are free for another account.
 async fn owned_by_one_or_free(store: &CqlStore, account: &AccountRecord) {
     let by_username = store.account_by_username(account.username.clone()).await;
     let by_email = store.account_by_email(account.email.clone()).await;
@@ -82,7 +81,7 @@ async fn owned_by_one_or_free(store: &CqlStore, account: &AccountRecord) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_an_account_is_made() {
+async fn a_crash_while_an_account_is_created_is_repaired() {
     with_store(async |store| {
         crash_everywhere(
             &store,
@@ -105,7 +104,7 @@ async fn while_an_account_is_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_an_account_is_refused() {
+async fn a_crash_while_an_account_is_refused_is_repaired() {
     with_store(async |store| {
         crash_everywhere(
             &store,
@@ -138,7 +137,7 @@ async fn while_an_account_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_an_account_is_deleted() {
+async fn a_crash_while_an_account_is_deleted_is_repaired() {
     with_store(async |store| {
         let owner = some_account();
         assert_eq!(store.create_account(owner.clone()).await, Ok(()));
@@ -179,7 +178,7 @@ async fn while_an_account_is_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_a_conference_is_made() {
+async fn a_crash_while_a_conference_is_created_is_repaired() {
     with_store(async |store| {
         crash_everywhere(
             &store,
@@ -202,7 +201,7 @@ async fn while_a_conference_is_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_a_conference_is_deleted() {
+async fn a_crash_while_a_conference_is_deleted_is_repaired() {
     with_store(async |store| {
         let member_account = some_account();
         assert_eq!(store.create_account(member_account.clone()).await, Ok(()));
@@ -272,7 +271,7 @@ async fn slug_owned_by_one_or_free(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_somebody_joins_and_leaves() {
+async fn a_crash_while_a_member_is_added_or_removed_is_repaired() {
     with_store(async |store| {
         let owner = some_account();
         assert_eq!(store.create_account(owner.clone()).await, Ok(()));
@@ -343,7 +342,7 @@ async fn while_somebody_joins_and_leaves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_a_session_begins_rotates_and_ends() {
+async fn a_crash_while_a_session_begins_rotates_or_ends_is_repaired() {
     with_store(async |store| {
         let account = some_account();
         assert_eq!(store.create_account(account.clone()).await, Ok(()));

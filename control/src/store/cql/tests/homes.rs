@@ -1,4 +1,4 @@
-//! Who owns a room, and which nodes there are, beyond what every store has to do.
+//! Homes and nodes, beyond the suite of all stores.
 
 use confab_protocol::cluster::BootId;
 
@@ -7,7 +7,7 @@ use super::*;
 use crate::store::HomePlace;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_a_home_is_taken_and_placed() {
+async fn a_crash_while_a_home_is_claimed_and_placed_is_repaired() {
     let place = || HomePlace {
         relay: "berlin-1".parse().expect("a name"),
         boot: BootId([3; 16]),

@@ -1,15 +1,15 @@
-//! A conditional statement that was given up is carried out all the same, long after: a node of the database stood still.
+//! The database carries a conditional statement out long after its sender gave up.
 
 use confab_protocol::control::room::Role;
 
 use super::*;
 use crate::store::Name;
 
-/// Statements of an operation, more than any has.
+/// More statements than any operation has.
 const MOST: usize = 40;
 
-/// Has each statement of `operation` once be late: `operation` is done to its end, `undo` after it, and then the statement is
-/// carried out. `check` sees what there is after that.
+/// Makes each statement of `operation` late once: the operation completes, then `undo`, and then the statement is carried out. `check` runs
+/// after that.
 async fn late_everywhere<T: Clone>(
     store: &CqlStore,
     prepare: impl AsyncFn() -> T,
@@ -40,7 +40,7 @@ async fn late_everywhere<T: Clone>(
     assert!((2..MOST).contains(&seen), "{seen} statements were late");
 }
 
-/// A conference, whose owner is its only member.
+/// A conference with its owner as the only member.
 async fn some_room(store: &CqlStore) -> ConferenceId {
     let owner = some_account();
     assert_eq!(store.create_account(owner.clone()).await, Ok(()));
@@ -59,7 +59,7 @@ fn member(muted: bool) -> Standing {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_has_ended_stays_so() {
+async fn an_ended_session_stays_ended() {
     with_store(async |store| {
         let account = some_account();
         assert_eq!(store.create_account(account.clone()).await, Ok(()));
@@ -81,7 +81,7 @@ async fn a_session_that_has_ended_stays_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_who_was_removed_stays_so_and_may_come_back() {
+async fn a_removed_member_stays_removed_and_may_be_added_again() {
     with_store(async |store| {
         let room = some_room(&store).await;
         late_everywhere(
@@ -118,7 +118,7 @@ async fn a_member_who_was_removed_stays_so_and_may_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_was_banned_again_stays_so() {
+async fn a_member_who_was_banned_again_stays_banned() {
     with_store(async |store| {
         let room = some_room(&store).await;
         let free = member(false);
@@ -142,9 +142,9 @@ async fn who_was_banned_again_stays_so() {
     .await;
 }
 
-/// A registration that was refused for its e-mail leaves its username free, however late.
+/// A registration that was refused for its e-mail address leaves its username free.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_was_freed_stays_free() {
+async fn a_freed_name_stays_free() {
     with_store(async |store| {
         let holder = some_account();
         assert_eq!(store.create_account(holder.clone()).await, Ok(()));

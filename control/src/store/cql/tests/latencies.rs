@@ -1,4 +1,4 @@
-//! How long operations take in a database with many users: `cargo test -p confab-control -- --ignored operations_take`.
+//! Durations of operations in a database with many users: `cargo test -p confab-control -- --ignored operations_take`.
 
 use confab_protocol::control::room::Role;
 
@@ -7,7 +7,7 @@ use super::*;
 /// `CONFAB_TEST_USERS` takes another count.
 const USERS: u64 = 100_000;
 const CONFERENCES: u64 = 500;
-/// Users that are made at the same time.
+/// Users that are created at the same time.
 const AT_ONCE: u64 = 24;
 
 #[tokio::test(flavor = "multi_thread")]

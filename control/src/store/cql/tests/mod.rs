@@ -24,12 +24,12 @@ use confab_testdb::{self as testdb, Node};
 use server::{config_of, open, with_store, with_stores};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_does_what_a_store_has_to_do() {
+async fn it_passes_the_suite_of_all_stores() {
     with_store(async |store| conformance::run(Arc::new(store)).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_nodes_may_make_the_tables_at_once() {
+async fn several_nodes_may_create_the_tables_at_once() {
     let Some(config) = server::config() else {
         return;
     };
@@ -61,7 +61,7 @@ async fn two_nodes_may_make_the_tables_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_database_forgets_sessions_by_itself() {
+async fn sessions_expire_in_the_database() {
     with_store(async |store| {
         let account = some_account();
         assert_eq!(store.create_account(account.clone()).await, Ok(()));
@@ -70,7 +70,7 @@ async fn the_database_forgets_sessions_by_itself() {
         for session in [&short, &long] {
             assert_eq!(store.create_session(session.clone()).await, Ok(()));
         }
-        // A rotation makes the row and its place in the list live longer.
+        // A rotation extends the life of the row and of its entry in the list.
         let rotation = Rotation {
             secret_hash: [1; 16],
             rotated: NOW,
@@ -98,7 +98,7 @@ async fn the_database_forgets_sessions_by_itself() {
     .await;
 }
 
-/// Requests and answers that get lost on their way change nothing of what an operation does.
+/// Lost requests and answers do not change the result of an operation.
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_requests_and_answers_are_settled() {
     with_store(async |store| {
@@ -153,7 +153,7 @@ fn owned(era: u64) -> HomeRecord {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_queue_says_so_at_once() {
+async fn a_full_queue_refuses_at_once() {
     with_store(async |store| {
         let all = u32::try_from(db::OPERATIONS).expect("it is small");
         let (operations, statements) = store.core.db.limits();
@@ -165,7 +165,7 @@ async fn a_full_queue_says_so_at_once() {
             Err(StoreError::Busy)
         );
         drop(places);
-        // What has a place, but no turn to send anything, is told within the time of a request.
+        // An operation that gets no turn for its statement fails within the timeout of a request.
         let all = u32::try_from(db::STATEMENTS).expect("it is small");
         let turns = statements.try_acquire_many(all);
         let since = Instant::now();
@@ -177,9 +177,9 @@ async fn a_full_queue_says_so_at_once() {
     .await;
 }
 
-/// Only what may be done twice is sent again by the driver, and only what is of use at once to two nodes.
+/// The driver repeats idempotent statements only, and sends only reads and urgent writes to two nodes.
 #[tokio::test(flavor = "multi_thread")]
-async fn statements_are_sent_as_their_kind_says() {
+async fn the_kind_of_a_statement_decides_how_it_is_sent() {
     with_store(async |store| {
         let db = &store.core.db;
         for (kind, is_idempotent, may_be_two) in [
@@ -201,9 +201,9 @@ async fn statements_are_sent_as_their_kind_says() {
     .await;
 }
 
-/// Two of three databases would be needed to see more; with one, a restart takes everything away for a while.
+/// With one database node, a restart makes the whole database unavailable for a while.
 #[tokio::test(flavor = "multi_thread")]
-async fn it_goes_on_by_itself_when_the_database_is_back() {
+async fn the_store_reconnects_when_the_database_is_back() {
     let Some(node) = testdb::or_skip(Node::start_new()) else {
         return;
     };
@@ -227,7 +227,7 @@ async fn it_goes_on_by_itself_when_the_database_is_back() {
     loop {
         match store.account(account.id).await {
             Ok(found) => {
-                assert_eq!(found, Some(account), "what was acknowledged is there");
+                assert_eq!(found, Some(account), "acknowledged writes are there");
                 break;
             }
             Err(error) => assert!(since.elapsed() < Duration::from_secs(40), "{error}"),
@@ -239,7 +239,7 @@ async fn it_goes_on_by_itself_when_the_database_is_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_cannot_be_used_is_named() {
+async fn the_error_names_a_database_that_cannot_be_used() {
     // Nobody listens there.
     let nowhere = config_of("127.0.0.1:9");
     let since = Instant::now();
@@ -268,9 +268,9 @@ async fn a_database_that_cannot_be_used_is_named() {
     assert!(error.to_string().contains("--store-datacenter"), "{error}");
 }
 
-/// A person who deletes the account while a device signs in or a friend invites: nothing of the account stays.
+/// An account is deleted while it signs in, is invited, and creates a conference: nothing of it stays.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_deletes_and_who_creates_see_each_other() {
+async fn a_deletion_and_a_concurrent_creation_notice_each_other() {
     with_store(async |store| {
         let owner = some_account();
         assert_eq!(store.create_account(owner.clone()).await, Ok(()));
@@ -312,7 +312,7 @@ async fn who_deletes_and_who_creates_see_each_other() {
                     assert!(!exists && session.is_none() && member.is_none() && own.is_none());
                 }
                 Err(StoreError::Conflict) => {
-                    // It owns a conference, or was about to. What was acknowledged meanwhile is there.
+                    // It owns a conference, or was creating one. Acknowledged writes are there.
                     assert!(exists);
                     assert_eq!(session.is_some(), signed_in.is_ok());
                     assert_eq!(member.is_some(), added.is_ok());

@@ -1,16 +1,16 @@
-//! More than the store reads at a time, of everything that it reads in pieces.
+//! Lists that are longer than the chunks in which the store reads them.
 
 use confab_protocol::control::room::Role;
 
 use super::*;
 use crate::store::cql::journal::{self, Work};
 
-/// More than two pieces of any list of an account.
+/// More than two chunks of any list of an account.
 const MANY: usize = 150;
-/// Writes that are under way at the same time: those that lie together wait for one another.
+/// Concurrent writes: writes to one partition wait for one another.
 const AT_ONCE: usize = 6;
 
-/// Does it so often, a few at a time.
+/// Runs `count` operations, a few at a time.
 async fn many<T>(count: usize, work: impl AsyncFn() -> T) -> Vec<T> {
     let mut done = Vec::new();
     while done.len() < count {
@@ -20,7 +20,7 @@ async fn many<T>(count: usize, work: impl AsyncFn() -> T) -> Vec<T> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_with_many_sessions_and_conferences_is_seen_whole_and_goes_whole() {
+async fn many_sessions_and_conferences_of_an_account_are_all_listed_and_all_deleted() {
     with_store(async |store| {
         let (account, owner) = (some_account(), some_account());
         for account in [&account, &owner] {
@@ -59,7 +59,7 @@ async fn an_account_with_many_sessions_and_conferences_is_seen_whole_and_goes_wh
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_conference_with_many_members_is_seen_whole_and_goes_whole() {
+async fn many_members_of_a_conference_are_all_listed_and_all_deleted() {
     with_store(async |store| {
         let owner = some_account();
         assert_eq!(store.create_account(owner.clone()).await, Ok(()));
@@ -103,9 +103,9 @@ async fn a_conference_with_many_members_is_seen_whole_and_goes_whole() {
     .await;
 }
 
-/// Deletions of accounts that are not there: all in one partition of the journal.
+/// Deletions of accounts that do not exist: all in one partition of the journal.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sweep_reads_all_notes() {
+async fn a_sweep_reads_the_whole_journal() {
     with_store(async |store| {
         let core = &store.core;
         let notes = 2 * journal::CHUNK + 10;

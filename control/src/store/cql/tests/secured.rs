@@ -1,4 +1,4 @@
-//! A database that lets nobody in without a certificate and a password.
+//! A database that requires a client certificate and a password.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::*;
 use crate::store::cql::config::{CqlConfig, CqlLogin, CqlTls};
 
-/// The user that Cassandra makes by itself, and its password.
+/// The default user of Cassandra, and its password.
 const USER: &str = "cassandra";
 
 struct Authority(Issuer<'static, KeyPair>, String);
@@ -69,7 +69,7 @@ fn written(folder: &Path, name: &str, text: &str) -> PathBuf {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_may_ask_for_a_certificate_and_a_password() {
+async fn a_database_may_require_a_client_certificate_and_a_password() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     let Some(node) = testdb::or_skip(asking_node(&authority)) else {
         return;

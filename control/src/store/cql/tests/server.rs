@@ -6,7 +6,7 @@ use confab_testdb as testdb;
 
 use super::*;
 
-/// Runs the test on a store in a keyspace of its own, which is gone afterwards; skips it loudly without a database.
+/// Runs the test on a store in a new keyspace, and drops the keyspace. Without a database it prints a warning and skips the test.
 pub(super) async fn with_store(test: impl AsyncFnOnce(CqlStore)) {
     let Some(config) = config() else { return };
     let store = open(&config).await;
@@ -14,7 +14,7 @@ pub(super) async fn with_store(test: impl AsyncFnOnce(CqlStore)) {
     drop_keyspace(&store, &config).await;
 }
 
-/// The same with three nodes on one database.
+/// The same with three stores on one keyspace.
 pub(super) async fn with_stores(test: impl AsyncFnOnce([CqlStore; 3])) {
     let Some(config) = config() else { return };
     let first = open(&config).await;
@@ -37,12 +37,12 @@ pub(crate) async fn drop_keyspace(store: &CqlStore, config: &CqlConfig) {
     dropped.expect("the keyspace is dropped");
 }
 
-/// A keyspace that nobody else uses, at the database that all tests share.
+/// A new keyspace at the database that all tests share.
 pub(crate) fn config() -> Option<CqlConfig> {
     testdb::shared().map(|shared| config_of(&shared.address))
 }
 
-/// A keyspace that nobody else uses.
+/// A new keyspace.
 pub(super) fn config_of(address: &str) -> CqlConfig {
     CqlConfig::local(testdb::fresh_keyspace(address).parse().expect("an address"))
 }

@@ -1,17 +1,17 @@
-//! Another node's sweep, or another node's deletion, between any two statements of an operation, with and without a lost
-//! answer: what was acknowledged stays, and a name never has two owners.
+//! A sweep or a deletion by another node between any two statements of an operation, with and without a lost answer: acknowledged
+//! writes stay, and a name never has two owners.
 
 use super::*;
 use crate::store::Name;
 
-/// Late enough for a sweep to settle what has only just begun.
+/// Late enough for a sweep to settle an operation that began at [`NOW`].
 const LATER: UnixMillis = UnixMillis(NOW.0 + 60 * 60 * 1000);
-/// Late enough for a sweep to be through with it.
+/// Late enough for a sweep to delete its note.
 const MUCH_LATER: UnixMillis = UnixMillis(NOW.0 + 24 * 60 * 60 * 1000);
 const FAULTS: [Option<Fault>; 3] = [None, Some(Fault::LostRequest), Some(Fault::LostAnswer)];
 
-/// Starts the operation and does `meanwhile` before its statement of that number; its outcome, or `None` when it has
-/// fewer.
+/// Runs the operation, and `meanwhile` before its statement with this number. Returns the outcome, or `None` if the operation has fewer
+/// statements.
 async fn with_a_pause<T: Send + 'static>(
     store: &CqlStore,
     statement: usize,
@@ -40,7 +40,7 @@ async fn with_a_pause<T: Send + 'static>(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_an_account_is_made() {
+async fn a_sweep_while_an_account_is_created_leaves_one_owner() {
     with_stores(async |[store, other, _]| {
         for fault in FAULTS {
             let mut statement = 0;
@@ -96,7 +96,7 @@ async fn while_an_account_is_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_a_conference_is_made() {
+async fn a_sweep_while_a_conference_is_created_leaves_all_of_it_or_nothing() {
     with_stores(async |[store, other, _]| {
         for fault in FAULTS {
             let mut statement = 0;
@@ -138,10 +138,9 @@ async fn while_a_conference_is_made() {
     .await;
 }
 
-/// Whoever was making it stands still until a sweep has given it up, wakes up, writes more and crashes: the next sweep takes
-/// that away, too.
+/// The creator is suspended until a sweep has given the conference up, then writes more, and crashes. The next sweep removes that, too.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_written_after_the_sweep_is_swept_again() {
+async fn writes_after_a_sweep_are_removed_by_the_next_one() {
     with_stores(async |[store, other, _]| {
         let owner = some_account();
         assert_eq!(store.create_account(owner.clone()).await, Ok(()));
@@ -195,10 +194,10 @@ async fn a_deletion_is_dated_by_the_time_that_it_is_given() {
     .await;
 }
 
-/// A person deletes the account, and a sweep goes on with it, while another device makes a conference: either the account goes
-/// with all that it has, or it stays with its names.
+/// An account is deleted, and a sweep continues that, while another device creates a conference: either the account goes with all that
+/// belongs to it, or it stays with its names.
 #[tokio::test(flavor = "multi_thread")]
-async fn while_an_account_is_deleted_and_makes_a_conference() {
+async fn a_deletion_of_an_account_that_creates_a_conference_is_all_or_nothing() {
     /// After the look whether the owner is there.
     const BEGUN: usize = 1;
     /// From there: before the write that makes it live. Its owner's list has it already.

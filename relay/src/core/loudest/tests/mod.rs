@@ -15,13 +15,13 @@ struct Room {
     now: Instant,
     start: Instant,
     /// Who is in each place, and since when.
-    seen: Vec<(Seat, Instant)>,
+    seen: Vec<(SessionSlot, Instant)>,
     changes: usize,
 }
 
 /// One session.
 struct Device {
-    seat: Seat,
+    session: SessionSlot,
     account: u32,
     loudness: Loudness,
     sent: Option<Instant>,
@@ -46,13 +46,15 @@ impl Room {
 
     fn send(&mut self, device: &mut Device, level: AudioLevel) -> Admission {
         if let Some(sent) = device.sent.replace(self.now) {
-            device.loudness.pass((self.now - sent).as_micros() as u32);
+            device
+                .loudness
+                .advance((self.now - sent).as_micros() as u32);
         }
         let speaker = Speaker {
-            seat: device.seat,
-            sender: device.seat.slot as u16,
+            session: device.session,
+            sender: device.session.slot as u16,
             account: device.account,
-            claim: device.loudness.hear(level),
+            claim: device.loudness.update(level),
         };
         let admission = self.loudest.admit(self.now, self.limit, &speaker);
         self.watch();
@@ -61,15 +63,15 @@ impl Room {
 
     /// A place that changed has been as it was for the hold time at least.
     fn watch(&mut self) {
-        let places = self.loudest.places.iter().map(|place| place.seat);
-        for (at, seat) in places.enumerate() {
+        let places = self.loudest.places.iter().map(|place| place.session);
+        for (at, session) in places.enumerate() {
             match self.seen.get_mut(at) {
-                None => self.seen.push((seat, self.now)),
-                Some((before, _)) if *before == seat => {}
+                None => self.seen.push((session, self.now)),
+                Some((before, _)) if *before == session => {}
                 Some(place) => {
                     let held = self.now - place.1;
                     assert!(held >= MIN_HOLD, "a place changed after {held:?}");
-                    *place = (seat, self.now);
+                    *place = (session, self.now);
                     self.changes += 1;
                 }
             }
@@ -101,7 +103,7 @@ impl Room {
 impl Device {
     fn new(slot: u32, account: u32) -> Self {
         Self {
-            seat: Seat { worker: 0, slot },
+            session: SessionSlot { worker: 0, slot },
             account,
             loudness: Loudness::default(),
             sent: None,
@@ -131,7 +133,7 @@ fn the_loudest_are_forwarded_and_the_rest_is_not() {
 }
 
 #[test]
-fn nobody_is_told_apart_while_there_is_room() {
+fn all_speakers_are_forwarded_while_there_are_places() {
     let mut room = Room::new(3);
     let mut all = speakers(&[60.0, 120.0, 30.0]);
     let (forwarded, stopped) = room.speak(&mut all, 100);
@@ -140,7 +142,7 @@ fn nobody_is_told_apart_while_there_is_room() {
 }
 
 #[test]
-fn two_who_are_about_as_loud_do_not_flutter() {
+fn two_speakers_of_similar_loudness_do_not_alternate() {
     let mut room = Room::new(1);
     let mut all = speakers(&[48.0, 48.0]);
     for round in 0..100 {
@@ -166,7 +168,7 @@ fn a_pause_may_be_half_as_long_as_the_speech_before_it() {
 }
 
 #[test]
-fn a_steady_sound_gives_way_to_speech_that_is_as_quiet_as_twelve_db_allow() {
+fn a_steady_sound_loses_its_place_to_speech_up_to_twelve_db_quieter() {
     for (speech, wins) in [(36.0, true), (54.0, false)] {
         let mut room = Room::new(1);
         let mut hum = Device::new(0, 0);
@@ -235,10 +237,10 @@ fn a_frame_without_a_voice_takes_no_speakers_place() {
 }
 
 #[test]
-fn one_who_left_is_forgotten() {
+fn an_ended_session_loses_its_place() {
     let mut room = Room::new(1);
     let mut all = speakers(&[24.0, 127.0]);
     room.speak(&mut all[..1], 50);
-    room.loudest.forget(all[0].0.seat);
+    room.loudest.forget(all[0].0.session);
     assert_eq!(room.send(&mut all[1].0, voice(127.0)), Admission::Forward);
 }

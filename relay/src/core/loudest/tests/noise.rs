@@ -133,9 +133,9 @@ impl Noise {
                 self.random.random_bool(0.7).then_some(level)
             }
             Manner::Swapping => {
-                let seat = self.devices[at].seat;
+                let session = self.devices[at].session;
                 let mut places = room.loudest.places.iter();
-                let is_in = places.any(|place| place.seat == seat);
+                let is_in = places.any(|place| place.session == session);
                 Some(voice(if is_in { 126.0 } else { 0.0 }))
             }
             Manner::Lurking => {
@@ -170,9 +170,9 @@ impl Noise {
             return;
         }
         let device = &mut self.devices[at];
-        room.loudest.forget(device.seat);
+        room.loudest.forget(device.session);
         // What was seen of its place was of another session: it is free, and no place changes hands.
-        room.seen.retain(|(seat, _)| *seat != device.seat);
+        room.seen.retain(|(session, _)| *session != device.session);
         *device = Device::new(self.next_slot, device.account);
         self.next_slot += 1;
     }

@@ -1,11 +1,11 @@
-//! What has to be true once the load has ended and all nodes run.
+//! Checks after the load has ended, while all nodes run.
 
 use std::collections::BTreeMap;
 
 use super::ledger::Ledger;
 use super::*;
 
-/// Looks that are under way at the same time.
+/// Concurrent reads.
 const AT_ONCE: usize = 64;
 
 pub(super) async fn nothing_is_lost_or_owned_twice(store: &CqlStore, ledger: &Ledger) {

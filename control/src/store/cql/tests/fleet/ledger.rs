@@ -1,4 +1,4 @@
-//! What the load was told: what was acknowledged, and when which operation was answered.
+//! The answers that the load got: the acknowledged writes, and the time of each answer.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -31,9 +31,9 @@ const ALL: [Kind; 9] = [
     Kind::Beat,
 ];
 
-/// What a row may be, of which one writer has the newest knowledge.
+/// The possible contents of a row with one writer.
 pub(super) struct Known<T> {
-    /// One, when its last write was acknowledged; more, when it is not known which were done.
+    /// One if the last write was acknowledged; several if it is not known which of them were done.
     pub(super) candidates: Vec<T>,
 }
 
@@ -81,7 +81,7 @@ impl Ledger {
         self.times().phases.push((phase, Instant::now()));
     }
 
-    /// Does it and notes how it went: a refusal is an answer, too.
+    /// Runs an operation, and records its answer and duration. A refusal is an answer, too.
     pub(super) async fn attempt<T>(
         &self,
         kind: Kind,
@@ -105,7 +105,7 @@ impl Ledger {
         outcome
     }
 
-    /// The longest time in which nobody was answered, for each kind.
+    /// The longest time without an answer, for each kind.
     fn silences(&self) -> BTreeMap<Kind, Duration> {
         let times = self.times();
         let mut last = BTreeMap::new();
@@ -119,7 +119,7 @@ impl Ledger {
         silences
     }
 
-    /// Whether each kind of operation has been answered in the phase that goes on.
+    /// Whether each kind of operation has been answered in the current phase.
     pub(super) fn all_are_answered(&self) -> bool {
         let times = self.times();
         let phase = times.phases.len().saturating_sub(1);

@@ -1,4 +1,4 @@
-//! People who register, sign in and are moderated, and nodes that claim rooms, all at once.
+//! Clients that register, sign in and are moderated, and nodes that claim rooms, all at the same time.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -9,18 +9,18 @@ use super::ledger::{Kind, Known, Ledger};
 use super::*;
 use crate::random::{self, jittered};
 
-/// Workers of each sort and store.
+/// Workers of each kind and store.
 const WORKERS: usize = 2;
-/// How many want the same name.
+/// Claimants of the same name.
 const RIVALS: usize = 2 * WORKERS;
 /// Rooms that all claimants want.
 const ROOMS: u8 = 3;
-/// Between two operations of a worker: a node that starts on the same machine has to get its share of it.
+/// The pause between two operations of a worker, which leaves time for a node that starts on the same machine.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Between two sweeps, each of which gives up whatever is half-made at that moment.
+/// The pause between two sweeps. Each gives up what is half-made at that moment.
 const SWEEP: Duration = Duration::from_secs(2);
 const MUCH_LATER: UnixMillis = UnixMillis(NOW.0 + 24 * 60 * 60 * 1000);
-/// Between two heartbeats of a node.
+/// The pause between two heartbeats of a node.
 const BEAT: Duration = Duration::from_millis(500);
 
 pub(super) struct Load {
@@ -29,7 +29,7 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// Lets everybody end what is begun.
+    /// Stops the workers, after their current operations.
     pub(super) async fn stop(self) {
         self.ends.store(true, Ordering::Relaxed);
         for worker in self.workers {
@@ -38,13 +38,13 @@ impl Load {
     }
 }
 
-/// What a worker has.
+/// The state that a worker shares.
 #[derive(Clone)]
 struct Worker {
     store: CqlStore,
     ledger: Arc<Ledger>,
     ends: Arc<AtomicBool>,
-    /// Counts those who want a name.
+    /// Counts claimants of names.
     names: Arc<AtomicUsize>,
     slugs: Arc<AtomicUsize>,
     conference: ConferenceRecord,
@@ -86,7 +86,7 @@ impl Worker {
         !self.ends.load(Ordering::Relaxed)
     }
 
-    /// Registers under a name that others want at the same moment, then opens a conference of which the same is true.
+    /// Registers under a name that others claim at the same time, then creates a conference in the same way.
     async fn register(self) {
         while self.goes_on().await {
             let name = self.names.fetch_add(1, Ordering::Relaxed) / RIVALS;
@@ -111,8 +111,8 @@ impl Worker {
         }
     }
 
-    /// Somebody with an account, which is there.
-    async fn somebody(&self) -> AccountRecord {
+    /// A random account that was acknowledged.
+    async fn random_account(&self) -> AccountRecord {
         let account = some_account();
         while let Err(error) = self.store.create_account(account.clone()).await {
             assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
@@ -123,7 +123,7 @@ impl Worker {
 
     /// Signs in with device after device and uses each once.
     async fn sign_in(self) {
-        let account = self.somebody().await;
+        let account = self.random_account().await;
         let day = Duration::from_secs(24 * 60 * 60);
         while self.goes_on().await {
             let name = account.username.clone();
@@ -157,7 +157,7 @@ impl Worker {
 
     /// Is added to the conference, muted and unmuted, and removed, again and again.
     async fn be_moderated(self) {
-        let (account, conference) = (self.somebody().await.id, self.conference.id);
+        let (account, conference) = (self.random_account().await.id, self.conference.id);
         let mut candidates = vec![None];
         let mut is: Option<Standing> = None;
         for turn in 0u64.. {
@@ -222,7 +222,7 @@ impl Worker {
         }
     }
 
-    /// Takes rooms from the others.
+    /// Claims rooms of the other nodes.
     async fn claim_rooms(self) {
         let run = NodeRun::new("one".parse().expect("a name"));
         while self.goes_on().await {

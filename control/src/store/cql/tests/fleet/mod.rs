@@ -1,7 +1,7 @@
-//! Three databases with three replicas of each row, of which one is killed and comes back, and one hangs for a while, under
-//! the load of two control servers: `make test-fleet`.
+//! Three database nodes with three replicas of each row, under the load of two control servers: `make test-fleet`. One node is killed and
+//! restarted, and one hangs for a while.
 //!
-//! At the end nothing that was acknowledged is lost, and no name, slug or era has two owners.
+//! At the end no acknowledged write is lost, and no name, slug or era has two owners.
 
 mod checks;
 mod ledger;
@@ -12,16 +12,16 @@ use confab_testdb::NoDatabase;
 use super::*;
 use ledger::Ledger;
 
-/// How long each phase lasts, at least.
+/// The least duration of a phase.
 const PHASE: Duration = Duration::from_secs(10);
-/// Where some kind of operation has not been answered in a phase by then, the store has not recovered by itself.
+/// The time within which each kind of operation must be answered in a phase: the store recovers by itself.
 const LONGEST_PHASE: Duration = Duration::from_secs(60);
-/// Where the partitions of three nodes begin, so that each has a third.
+/// The first tokens of three nodes, so that each has a third of the partitions.
 const TOKENS: [i64; 3] = [i64::MIN, -3074457345618258603, 3074457345618258602];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "takes minutes and three databases: make test-fleet"]
-async fn what_is_acknowledged_outlives_a_node_of_the_database() {
+async fn acknowledged_writes_survive_the_loss_of_a_database_node() {
     let Some(servers) = testdb::or_skip(cluster()) else {
         return;
     };

@@ -1,0 +1,190 @@
+//! Conferences: create them, list them, decide who may do what.
+
+mod shown;
+
+use confab_protocol::control::Slug;
+use confab_protocol::wire::request::Kind;
+use confab_protocol::wire::{self, Role, Visibility};
+
+use super::context::Context;
+use super::done::Done;
+use super::shown::role_name;
+use crate::failure::Failure;
+use crate::flags::{Conference, MemberOf, NewRole};
+use crate::net::Link;
+use crate::net::sign_in::Access;
+use shown::{ConferenceList, ConferenceReport, MemberList};
+
+pub(super) async fn run(context: &Context, command: Conference) -> Result<(), Failure> {
+    match command {
+        Conference::Create {
+            slug,
+            title,
+            invite_only,
+            region,
+        } => {
+            let visibility = match invite_only {
+                true => Visibility::Invite,
+                false => Visibility::Public,
+            };
+            let request = wire::CreateConference {
+                slug: slug.into(),
+                title: title.map_or_else(String::new, Into::into),
+                visibility: visibility.into(),
+                region: region.map_or_else(String::new, Into::into),
+            };
+            let request = Kind::CreateConference(request);
+            show(context, "conference_created", request).await
+        }
+        Conference::Info { slug } => {
+            let request = wire::ConferenceInfo { slug: slug.into() };
+            show(context, "conference", Kind::ConferenceInfo(request)).await
+        }
+        Conference::List => list(context).await,
+        Conference::Members { slug } => members(context, &slug).await,
+        Conference::Delete { slug } => {
+            let done = Done::new("conference_deleted", format!("conference {slug} deleted"));
+            let slug = slug.to_string();
+            let request = Kind::DeleteConference(wire::DeleteConference { slug: slug.clone() });
+            change(context, done.of_conference(slug), request).await
+        }
+        Conference::Leave { slug } => {
+            let done = Done::new("conference_left", format!("no longer a member of {slug}"));
+            let slug = slug.to_string();
+            let request = Kind::LeaveConference(wire::LeaveConference { slug: slug.clone() });
+            change(context, done.of_conference(slug), request).await
+        }
+        Conference::Invite { member, listener } => {
+            let role = match listener {
+                true => Role::Listener,
+                false => Role::Member,
+            };
+            let text = has_role(&member, role);
+            let request = |slug, username| {
+                let role = role.into();
+                Kind::Invite(wire::Invite {
+                    slug,
+                    username,
+                    role,
+                })
+            };
+            moderate(context, "invited", member, text, request).await
+        }
+        Conference::Kick(member) => {
+            let text = format!("{} was sent out of {}", member.user, member.slug);
+            let request = |slug, username| Kind::Kick(wire::Kick { slug, username });
+            moderate(context, "kicked", member, text, request).await
+        }
+        Conference::Ban(member) => {
+            let text = format!("{} is banned from {}", member.user, member.slug);
+            let request = |slug, username| Kind::Ban(wire::Ban { slug, username });
+            moderate(context, "banned", member, text, request).await
+        }
+        Conference::Unban(member) => set_role(context, "unbanned", member, Role::Member).await,
+        Conference::Mute(member) => mute(context, "muted", member, true).await,
+        Conference::Unmute(member) => mute(context, "unmuted", member, false).await,
+        Conference::Role { member, role } => {
+            let role = match role {
+                NewRole::Moderator => Role::Moderator,
+                NewRole::Member => Role::Member,
+                NewRole::Listener => Role::Listener,
+            };
+            set_role(context, "role_set", member, role).await
+        }
+    }
+}
+
+async fn show(context: &Context, event: &'static str, request: Kind) -> Result<(), Failure> {
+    let report = async |_: &Access, link: &Link| {
+        let conference = link.conference(request).await?.into();
+        Ok(ConferenceReport { event, conference })
+    };
+    context.signed_in_report(report).await
+}
+
+async fn list(context: &Context) -> Result<(), Failure> {
+    let report = async |_: &Access, link: &Link| {
+        let conferences = link.list_conferences().await?;
+        Ok(ConferenceList {
+            event: "conferences",
+            conferences: conferences.into_iter().map(Into::into).collect(),
+        })
+    };
+    context.signed_in_report(report).await
+}
+
+async fn members(context: &Context, slug: &Slug) -> Result<(), Failure> {
+    let report = async |_: &Access, link: &Link| {
+        let members = link.list_members(slug).await?;
+        Ok(MemberList {
+            event: "members",
+            slug: slug.to_string(),
+            members: members.into_iter().map(Into::into).collect(),
+        })
+    };
+    context.signed_in_report(report).await
+}
+
+async fn set_role(
+    context: &Context,
+    event: &'static str,
+    member: MemberOf,
+    role: Role,
+) -> Result<(), Failure> {
+    let text = has_role(&member, role);
+    let request = |slug, username| {
+        let role = role.into();
+        Kind::SetRole(wire::SetRole {
+            slug,
+            username,
+            role,
+        })
+    };
+    moderate(context, event, member, text, request).await
+}
+
+fn has_role(member: &MemberOf, role: Role) -> String {
+    format!(
+        "{} is a {} of {}",
+        member.user,
+        role_name(role),
+        member.slug
+    )
+}
+
+async fn mute(
+    context: &Context,
+    event: &'static str,
+    member: MemberOf,
+    muted: bool,
+) -> Result<(), Failure> {
+    let text = format!("{} is {event} in {}", member.user, member.slug);
+    let request = |slug, username| {
+        Kind::Mute(wire::Mute {
+            slug,
+            username,
+            muted,
+        })
+    };
+    moderate(context, event, member, text, request).await
+}
+
+/// A change of one member; `request` is made of the slug and the username.
+async fn moderate(
+    context: &Context,
+    event: &'static str,
+    member: MemberOf,
+    text: String,
+    request: impl FnOnce(String, String) -> Kind,
+) -> Result<(), Failure> {
+    let (slug, username) = (member.slug.to_string(), member.user);
+    let request = request(slug.clone(), username.clone());
+    let done = Done::new(event, text).of_conference(slug).of_user(username);
+    change(context, done, request).await
+}
+
+/// A change of a conference, which may not hold everywhere yet.
+async fn change(context: &Context, done: Done, request: Kind) -> Result<(), Failure> {
+    let report = async |_: &Access, link: &Link| Ok(done.held(link.change(request).await?));
+    context.signed_in_report(report).await
+}

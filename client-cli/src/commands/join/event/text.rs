@@ -1,0 +1,194 @@
+//! An event of a call as a line for a person.
+
+use confab_console::Class;
+
+use super::{CallEvent, Counts, MediaState, ParticipantShown};
+use crate::audio::device::Side;
+use crate::audio::device::fault::Fault;
+use crate::audio::device::stats::{DeviceStats, DevicesStats};
+use crate::engine::stats::SpeakerStats;
+use crate::output::Printed;
+
+impl ParticipantShown {
+    fn text(&self) -> String {
+        let muted = if self.muted { ", muted" } else { "" };
+        format!("{} ({}{muted})", self.username, self.role)
+    }
+}
+
+impl Printed for CallEvent {
+    /// Events may be dropped; the last one may not.
+    fn class(&self) -> Class {
+        match self {
+            Self::Left { .. } => Class::Answer,
+            _ => Class::Event,
+        }
+    }
+
+    fn text(&self) -> Option<String> {
+        Some(match self {
+            Self::Joined {
+                slug, participants, ..
+            } if participants.is_empty() => {
+                format!("in {slug}; nobody else is here yet")
+            }
+            Self::Joined {
+                slug, participants, ..
+            } => {
+                let names: Vec<_> = participants.iter().map(ParticipantShown::text).collect();
+                format!("in {slug} with {}", names.join(", "))
+            }
+            Self::ParticipantJoined(participant) => format!("{} came", participant.text()),
+            Self::ParticipantLeft {
+                username, reason, ..
+            } => format!("{username} left ({reason})"),
+            Self::ParticipantChanged {
+                participant,
+                is_me: false,
+            } => format!("{} now", participant.text()),
+            Self::ParticipantChanged {
+                participant,
+                is_me: true,
+            } => format!("you are {} now", participant.text()),
+            Self::Speaking { .. } | Self::CaptureStarted { .. } | Self::Stats(_) => return None,
+            Self::FramesUnreadable {
+                username,
+                accounts: None,
+                ..
+            } => format!("cannot open {username}'s frames: you do not hear this participant"),
+            Self::FramesUnreadable {
+                username,
+                accounts: Some(accounts),
+                ..
+            } => format!(
+                "{accounts} participants cannot open {username}'s frames; `confab conference kick` sends them out"
+            ),
+            Self::Media {
+                state: MediaState::Live,
+            } => "voice connected".into(),
+            Self::Media {
+                state: MediaState::Silent,
+            } => "the relay does not answer; trying to reach it".into(),
+            Self::Reconnecting { reason } => {
+                format!("connection to the server lost ({reason}); reconnecting")
+            }
+            Self::Reconnected { resumed: true } => "reconnected".into(),
+            Self::Reconnected { resumed: false } => "reconnected; joined anew".into(),
+            Self::RecordingStarted { file, .. } => format!("recording to {file}"),
+            Self::InputEnded { problem: None } => "the input has ended; still listening".into(),
+            Self::InputEnded {
+                problem: Some(problem),
+            } => format!("the input broke off: {problem}; still listening"),
+            Self::DeviceInUse {
+                stands_in: false,
+                again: false,
+                ..
+            } => return None,
+            Self::DeviceInUse {
+                side,
+                device,
+                stands_in,
+                ..
+            } => {
+                let until = if *stands_in {
+                    " until the wanted one works"
+                } else {
+                    ""
+                };
+                format!("{}: now by {device}{until}", side.name())
+            }
+            Self::DeviceLost {
+                side,
+                device,
+                cause,
+                problem,
+            } => {
+                let why = why(*cause, problem.as_deref());
+                match device {
+                    Some(device) => {
+                        format!("{}: {device} is lost, {why}; trying again", side.name())
+                    }
+                    None => format!(
+                        "{}: no device can be opened, {why}; trying again",
+                        side.name()
+                    ),
+                }
+            }
+            Self::DeviceTrouble {
+                side,
+                cause,
+                count,
+                problem,
+            } => {
+                let why = why(*cause, problem.as_deref());
+                let times = if *count == 1 {
+                    String::new()
+                } else {
+                    format!(" ({count} times)")
+                };
+                format!("{}: a gap, {why}{times}", side.name())
+            }
+            Self::DevicePeriod {
+                side,
+                period_ms,
+                wider,
+            } => {
+                let why = if *wider {
+                    "after repeated gaps"
+                } else {
+                    "for it was calm"
+                };
+                format!(
+                    "{}: periods of {period_ms:.0} ms from now on, {why}",
+                    side.name()
+                )
+            }
+            Self::Left { reason, counts } => left(reason, counts),
+            Self::Warning { message } => format!("warning: {message}"),
+        })
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let mut lines: Vec<_> = self.text().into_iter().collect();
+        if let Self::Left { counts, .. } = self {
+            lines.extend(counts.engine.speakers.iter().map(heard));
+            lines.extend(device_troubles(&counts.devices));
+        }
+        lines
+    }
+}
+
+/// The cause of a fault: the system's text where it says more than the class.
+fn why(cause: Fault, problem: Option<&str>) -> String {
+    match problem {
+        Some(problem) if !cause.says_it_all() => problem.to_owned(),
+        _ => cause.reason().to_owned(),
+    }
+}
+
+fn left(reason: &str, counts: &Counts) -> String {
+    let stats = &counts.engine;
+    let mut text = format!("left ({reason}); {} frames sent", stats.frames_sent);
+    if let Some(rtt) = stats.rtt_ms {
+        text.push_str(&format!(", {rtt:.0} ms to the relay and back"));
+    }
+    text
+}
+
+fn heard(speaker: &SpeakerStats) -> String {
+    format!(
+        "  {}: {} frames, {} lost, {} late, {} concealed",
+        speaker.username, speaker.frames_received, speaker.lost, speaker.late, speaker.concealed
+    )
+}
+
+/// A line for each side whose devices had trouble.
+fn device_troubles(devices: &DevicesStats) -> impl Iterator<Item = String> {
+    let microphone = devices.microphone.as_ref().map(|side| &side.device);
+    let speakers = devices.speakers.as_ref().map(|side| &side.device);
+    let sides = [(Side::Microphone, microphone), (Side::Speakers, speakers)];
+    sides.into_iter().filter_map(|(side, device)| {
+        let trouble = device.and_then(DeviceStats::trouble)?;
+        Some(format!("  {}: {trouble}", side.name()))
+    })
+}
