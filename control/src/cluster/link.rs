@@ -177,7 +177,7 @@ async fn read(linked: &Linked, mut messages: Messages) -> LinkError {
     }
 }
 
-/// The next message. A relay sends one several times a second. Without one for `SILENT_AFTER` the relay is marked silent, after
+/// The next message. A relay sends messages at short intervals. Without one for `SILENT_AFTER` the relay is marked silent, after
 /// `SILENCE` the link ends.
 async fn next(linked: &Linked, messages: &mut Messages) -> Result<Kind, LinkError> {
     if let Ok(message) = tokio::time::timeout(SILENT_AFTER, messages.next()).await {

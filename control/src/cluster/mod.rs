@@ -20,7 +20,7 @@ mod relay;
 pub mod revoked;
 pub mod status;
 
-/// A relay that has not answered a command after this time is treated as unreachable by the room.
+/// Time limit for a relay to answer a command.
 pub const COMMAND_DEADLINE: std::time::Duration = std::time::Duration::from_secs(2);
 
 pub use events::{RelayEvent, Response};

@@ -115,8 +115,8 @@ impl Relays {
         }
     }
 
-    /// Ends the sessions of a relay that is not admitted any more, so that its rooms move; does nothing if a relay of this name
-    /// is linked.
+    /// Tells the rooms of a relay that is not admitted any more that their sessions are lost, so that they move. Does nothing if
+    /// a relay of this name is linked.
     pub fn lose_sessions(&self, name: &RelayName) {
         if let Some(relay) = self.lock().get_mut(name)
             && !relay.is_linked()

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::clients::slots::{Slot, SlotLimits, Slots};
-use crate::metrics::connections::{Handshake as Verdict, Handshakes};
+use crate::metrics::connections::{HandshakeOutcome, Handshakes};
 use crate::source::Source;
 use crate::throttle::{Bucket, Rate, Throttle};
 
@@ -101,9 +101,9 @@ impl HandshakeLimits {
             false => self.admit_unvalidated(source, now),
         };
         self.0.handshakes.count(match &admit {
-            Admission::Admit(_) => Verdict::Admitted,
-            Admission::Retry => Verdict::Retried,
-            Admission::Refuse => Verdict::Refused,
+            Admission::Admit(_) => HandshakeOutcome::Admitted,
+            Admission::Retry => HandshakeOutcome::Retried,
+            Admission::Refuse => HandshakeOutcome::Refused,
         });
         admit
     }
@@ -236,7 +236,10 @@ mod tests {
         assert!(admitted(limits.admit(v4(3, 1), true, now)).is_some());
         drop(held);
         assert!(admitted(limits.admit(v4(2, 1), false, now)).is_some());
-        assert_eq!(limits.0.handshakes.of(Verdict::Retried), 12 + 198 - 56);
+        assert_eq!(
+            limits.0.handshakes.of(HandshakeOutcome::Retried),
+            12 + 198 - 56
+        );
     }
 
     #[test]

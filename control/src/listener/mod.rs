@@ -29,7 +29,7 @@ use crate::clock::UnixMillis;
 use crate::cluster::link;
 use crate::domain::{Peer, RelayName};
 use crate::metrics::Metrics;
-use crate::metrics::connections::{Handshake as Verdict, Handshakes};
+use crate::metrics::connections::{HandshakeOutcome, Handshakes};
 use crate::peer_api::serve::{self, Requester};
 use crate::source::Source;
 use crate::tls::certificate;
@@ -120,7 +120,7 @@ async fn complete_handshake(
     let done = tokio::select! {
         done = tokio::time::timeout(HANDSHAKE_DEADLINE, connecting) => done.ok(),
         () = handshake.evicted() => {
-            handshakes.count(Verdict::Evicted);
+            handshakes.count(HandshakeOutcome::Evicted);
             return None;
         }
     };
@@ -136,7 +136,7 @@ async fn complete_handshake(
         }
         None => {}
     }
-    handshakes.count(Verdict::Failed);
+    handshakes.count(HandshakeOutcome::Failed);
     None
 }
 

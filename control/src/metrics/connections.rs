@@ -3,7 +3,7 @@
 use super::tally::{Label, Tally};
 
 /// Handshakes by outcome.
-pub type Handshakes = Tally<Handshake>;
+pub type Handshakes = Tally<HandshakeOutcome>;
 /// Refused requests by limit.
 pub type Refusals = Tally<Limit>;
 /// Connections closed by this side, by reason.
@@ -11,7 +11,7 @@ pub type Closes = Tally<Closed>;
 
 /// The outcome of a handshake.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Handshake {
+pub enum HandshakeOutcome {
     /// Admitted.
     Admitted,
     /// Answered by a Retry, to validate the address.
@@ -24,7 +24,7 @@ pub enum Handshake {
     Failed,
 }
 
-impl Label for Handshake {
+impl Label for HandshakeOutcome {
     const NAME: &'static str = "verdict";
     const ALL: &'static [(Self, &'static str)] = &[
         (Self::Admitted, "admitted"),

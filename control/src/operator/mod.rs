@@ -56,7 +56,7 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Connects to `node`, else to the node that runs on the data folder. Uses the keys in the folder.
+    /// A client of `node`, else of the node that runs on the data folder, with the keys in the folder.
     pub fn new(
         data_dir: &Path,
         node: Option<&str>,

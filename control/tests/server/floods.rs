@@ -5,7 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use confab_control::metrics::connections::Handshake;
+use confab_control::metrics::connections::HandshakeOutcome;
 use confab_protocol::control::{self, CLUSTER_SERVER_NAME, framing};
 use confab_protocol::wire::{self, Visibility, request::Kind};
 use quinn::{ClientConfig, Connection, Endpoint, TransportConfig, VarInt};
@@ -77,14 +77,14 @@ fn forge(server: &TestServer, from: [u8; 4], openings: &[Opening]) -> Vec<UdpSoc
     openings.iter().map(send).collect()
 }
 
-fn verdicts(server: &TestServer, verdict: Handshake) -> u64 {
+fn handshakes_with(server: &TestServer, outcome: HandshakeOutcome) -> u64 {
     server
         .running
         .api()
         .metrics
         .connections
         .handshakes
-        .of(verdict)
+        .of(outcome)
 }
 
 /// A correct client: creates a conference and joins it.
@@ -109,12 +109,12 @@ async fn forged_handshakes_do_not_block_others() {
     for (at, some) in others.chunks(2).enumerate() {
         scattered.push(forge(&server, [127, 0, 1, at as u8 + 1], some));
     }
-    eventually(|| verdicts(&server, Handshake::Retried) >= 300 - 64).await;
+    eventually(|| handshakes_with(&server, HandshakeOutcome::Retried) >= 300 - 64).await;
     // The owner of the forged address, a client elsewhere, and a relay that links for the first time.
     is_served(&server, "ann", LOCALHOST).await;
     is_served(&server, "bob", [127, 0, 0, 2]).await;
     server.relay_with("amsterdam", [3; 16], 1000).await;
-    assert_eq!(verdicts(&server, Handshake::Refused), 0);
+    assert_eq!(handshakes_with(&server, HandshakeOutcome::Refused), 0);
     eventually(|| server.running.peer_api().relays.linked() == 2).await;
 }
 
@@ -148,14 +148,14 @@ async fn a_returning_client_validates_its_address_by_token() {
     first.connection.close(0u32.into(), b"done");
     let openings = openings(&server, control::ALPN, 80).await;
     let _forged = forge(&server, LOCALHOST, &openings);
-    eventually(|| verdicts(&server, Handshake::Retried) >= 72).await;
-    let retried = verdicts(&server, Handshake::Retried);
+    eventually(|| handshakes_with(&server, HandshakeOutcome::Retried) >= 72).await;
+    let retried = handshakes_with(&server, HandshakeOutcome::Retried);
     let again = server.connect_from(LOCALHOST, settings).await.unwrap();
-    assert_eq!(verdicts(&server, Handshake::Retried), retried);
+    assert_eq!(handshakes_with(&server, HandshakeOutcome::Retried), retried);
     Client::new(again).hello(1, 1).await.unwrap();
     // A new client has to validate its address.
     server.client().await;
-    assert!(verdicts(&server, Handshake::Retried) > retried);
+    assert!(handshakes_with(&server, HandshakeOutcome::Retried) > retried);
 }
 
 /// Connects with a minimal flow-control window.

@@ -46,7 +46,8 @@ pub struct Members {
     last_read: Option<Instant>,
     /// True if the store is not shared.
     alone: bool,
-    /// Start of the last heartbeat that was stored; `None` while another run uses this node's name.
+    /// Start of the last heartbeat that was stored; `None` before the first, and after another run with this node's name was
+    /// listed.
     last_heartbeat: Option<Instant>,
     /// Number of times that the lease may have lapsed.
     lapses: u64,

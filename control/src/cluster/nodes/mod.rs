@@ -114,7 +114,8 @@ impl Nodes {
         notified
     }
 
-    /// Tells every other node that a session has ended, repeatedly until the node acknowledges or is gone. Does not wait.
+    /// Notifies every other node that a session has ended. The notice is repeated until the node acknowledges it or is no longer
+    /// listed. Does not wait.
     pub fn notify_session_ended(&self, account: AccountId, session: SessionId) {
         if self.peers.is_none() {
             return;
