@@ -78,7 +78,10 @@ async fn a_ramp_ends_with_its_last_good_step() {
     // A machine that is busy with something else may end it before.
     if end["end"] == "max_rooms" {
         assert_eq!(end["knee"]["rooms"], 3);
-        assert!(said.contains("not the knee: 30 people in 3 rooms"), "{said}");
+        assert!(
+            said.contains("not the knee: 30 people in 3 rooms"),
+            "{said}"
+        );
     }
 }
 

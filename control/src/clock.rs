@@ -1,4 +1,4 @@
-//! The wall clock, so that a test can turn it.
+//! The wall clock, which tests can set.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,18 +12,17 @@ use jiff::tz::TimeZone;
 pub struct UnixMillis(pub u64);
 
 impl UnixMillis {
-    /// This instant and `later`; the end of time when it would lie beyond.
+    /// The time `later` after this one, saturating.
     #[must_use]
     pub fn after(self, later: Duration) -> Self {
         Self(self.0.saturating_add(millis(later)))
     }
 
-    /// Time passed since `earlier`; zero when that lies ahead, as it may when a clock was set back.
+    /// Time since `earlier`; zero if `earlier` is later, as after a clock was set back.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
-    /// The day in UTC.
     pub fn day(self) -> Date {
         let millis = i64::try_from(self.0).unwrap_or(i64::MAX);
         let timestamp =
@@ -32,18 +31,17 @@ impl UnixMillis {
     }
 }
 
-/// Where the time of day comes from.
+/// The source of the time.
 #[derive(Clone, Debug, Default)]
 pub enum Clock {
-    /// The machine's own.
+    /// The system clock.
     #[default]
     System,
-    /// Stands still unless it is turned; holds milliseconds since 1970.
+    /// A clock for tests that changes only when set; milliseconds since 1970.
     Manual(Arc<AtomicU64>),
 }
 
 impl Clock {
-    /// The time now.
     pub fn now(&self) -> UnixMillis {
         match self {
             Self::System => UnixMillis(

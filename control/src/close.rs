@@ -1,10 +1,10 @@
-//! Why this side closes a connection: QUIC application error codes (RFC 9000 §20.2), for clients and relays to match on.
+//! QUIC application error codes with which this side closes connections (RFC 9000 §20.2). Clients and relays match on the code.
 
 use quinn::{Connection, VarInt};
 
-use crate::metrics::door::Closed;
+use crate::metrics::connections::Closed;
 
-/// A code and what it means.
+/// An error code with its reason phrase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Close {
     code: u32,
@@ -12,35 +12,35 @@ pub struct Close {
     counted_as: Option<Closed>,
 }
 
-/// The server is going away.
+/// The server shuts down.
 pub const GOING_AWAY: Close = Close::new(1, "the server is going away");
-/// The connection went on asking after it had been refused often.
+/// The client exceeded its request rate too often.
 pub const FLOODED: Close = Close::new(2, "too many requests").counted(Closed::Flooded);
-/// The client does not read its events or answers.
+/// The client did not read its events or responses.
 pub const TOO_SLOW: Close = Close::new(
     3,
     "events or answers were not read: connect again and resume",
 )
 .counted(Closed::TooSlow);
 /// `hello` did not come in time.
-pub const NO_HELLO: Close = Close::new(4, "no hello").counted(Closed::NoHello);
-/// The place was needed for somebody who came later.
-pub const CROWDED_OUT: Close = Close::new(
+pub const NO_HELLO: Close = Close::new(4, "no hello in time").counted(Closed::NoHello);
+/// A newer connection took the slot.
+pub const EVICTED: Close = Close::new(
     5,
     "too many connections that are not signed in: connect again and sign in",
 )
-.counted(Closed::CrowdedOut);
-/// No certificate of the cluster CA that names a relay or a node.
+.counted(Closed::Evicted);
+/// The peer has no certificate of the cluster CA that names a relay, node or operator.
 pub const NOT_A_RELAY: Close = Close::new(6, "no relay's or node's certificate of this cluster")
     .counted(Closed::NoCertificate);
-/// The relay broke the protocol, fell silent or was replaced by a newer link.
-pub const BAD_LINK: Close = Close::new(7, "the link is over");
-/// The relay's identity is revoked: it needs a new one.
+/// The relay violated the protocol, was silent or was replaced by a newer link.
+pub const BAD_LINK: Close = Close::new(7, "the link has ended");
+/// The peer's identity is revoked.
 pub const REVOKED: Close = Close::new(8, "this identity is revoked: make a new one");
-/// Nobody signed in in time.
+/// The client did not sign in in time.
 pub const NOT_SIGNED_IN: Close =
-    Close::new(9, "nobody signed in: connect again and do").counted(Closed::NotSignedIn);
-/// The identity has as many links as it may have.
+    Close::new(9, "no sign-in in time: connect again and sign in").counted(Closed::NotSignedIn);
+/// The identity has its maximum of links.
 pub const TOO_MANY_LINKS: Close = Close::new(10, "too many links of this identity: end some");
 
 impl Close {
@@ -69,7 +69,7 @@ impl Close {
         self.reason.as_bytes()
     }
 
-    /// How figures call it, if they do.
+    /// The label in metrics; `None` if the close is not counted.
     pub const fn counted_as(self) -> Option<Closed> {
         self.counted_as
     }

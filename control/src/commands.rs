@@ -1,4 +1,4 @@
-//! What the program does, by its flags.
+//! Runs the command that the flags select.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -19,41 +19,39 @@ use crate::server::{ServeError, TaskLost, copy_cluster_keys, serve};
 use crate::tls::TlsError;
 use crate::tls::authority::Authority;
 
-/// Time that running background work gets at the end.
+/// Time limit for background work at the end.
 const SHUTDOWN: Duration = Duration::from_secs(1);
 
-/// Signals of a server: the first one stops it in order, the second one immediately.
+/// Signals of a server: the first SIGTERM or SIGINT shuts it down, the second ends it immediately.
 const SERVER_SIGNALS: Plan = Plan {
     hangup: Hangup::Reloads,
     at_once_after: 2,
     deadline: None,
 };
 
-/// Why the program ends before its time.
+/// Errors that end the program.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// The server does not start.
     #[error(transparent)]
     Serve(#[from] ServeError),
-    /// The server ends because it cannot go on.
+    /// A task of the server keeps failing.
     #[error(transparent)]
     Lost(#[from] TaskLost),
-    /// Keys or certificates are not in order.
+    /// Keys or certificates are missing or invalid.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// A cluster that runs did not do what was asked.
+    /// An operator's request failed.
     #[error(transparent)]
     Operator(#[from] OperatorError),
-    /// The operating system refuses something.
     #[error(transparent)]
     System(#[from] std::io::Error),
-    /// The answer could not be written. The command was carried out.
+    /// The command was carried out, but its answer could not be written.
     #[error(transparent)]
     Output(#[from] WriteError),
 }
 
 impl CommandError {
-    /// What the process ends with: 4 when there is no such thing, 6 when no node answers, else 1.
+    /// Exit code: 4 if the relay does not exist, 6 if no node answers, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Operator(OperatorError::NoSuchRelay { .. }) => 4,
@@ -63,7 +61,7 @@ impl CommandError {
     }
 }
 
-/// Carries out the command and waits until its answer is written.
+/// Runs the command and waits until its answer is written.
 pub fn run(flags: Flags) -> Result<(), CommandError> {
     match flags.command {
         Command::Serve(flags) => return run_server(&flags),
@@ -84,11 +82,11 @@ pub fn run(flags: Flags) -> Result<(), CommandError> {
 
 fn run_server(flags: &ServeFlags) -> Result<(), CommandError> {
     log_to_stderr(flags);
-    // Before the first line is written: its reader may send a signal at once.
+    // Before the first line of output, because its reader may send a signal at once.
     let signals = Signals::listen(SERVER_SIGNALS)?;
     let runtime = tokio::runtime::Runtime::new()?;
     let served = runtime.block_on(serve_until_signal(flags, signals));
-    // Does not wait for threads that are blocked on a name server or a disk.
+    // Does not wait for threads blocked on DNS or a disk.
     runtime.shutdown_timeout(SHUTDOWN);
     served
 }
@@ -142,7 +140,7 @@ fn operator(flags: &OperatorFlags) -> Result<Operator, OperatorError> {
 }
 
 async fn serve_until_signal(flags: &ServeFlags, mut signals: Signals) -> Result<(), CommandError> {
-    // Its files may not answer.
+    // The file system may hang.
     let mut starting = Box::pin(beside(serve(flags.config())));
     let running = loop {
         tokio::select! {
@@ -215,7 +213,7 @@ fn wrote(file: &Path) {
     answer(&format!("wrote {}", file.display()));
 }
 
-/// This program's own lines at the level asked for; of what it is built from only what is wrong, for that may name
+/// Logs this program's lines at the chosen level. Of dependencies only errors, because their lines may contain
 /// addresses.
 fn log_to_stderr(flags: &ServeFlags) {
     use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -228,7 +226,7 @@ fn log_to_stderr(flags: &ServeFlags) {
         .with_default(level.min(LevelFilter::ERROR));
     let lines = tracing_subscriber::fmt::layer().with_ansi(false);
     let subscriber = tracing_subscriber::registry().with(filter);
-    // Fails only where a subscriber is set already, and then that one is wanted.
+    // Fails only if a subscriber is set already, which then stays.
     let _ = match flags.log_format {
         LogFormat::Text => subscriber
             .with(lines.with_writer(confab_console::logs(Form::Text)))
@@ -244,7 +242,7 @@ fn answer(text: &str) {
     out().put(Class::Answer, Form::Text, text);
 }
 
-/// Writes a line about the progress, which may be dropped.
+/// Writes a progress line. It may be dropped.
 fn say(line: &str) {
     out().put(Class::Event, Form::Text, line);
 }

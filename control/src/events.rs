@@ -1,5 +1,5 @@
-//! Events on their way to one client: bounded by count and bytes, so that a client that does not read holds nobody up and takes no
-//! more memory than others.
+//! The event queue of one client, bounded by count and bytes, so that a client that does not read neither blocks others nor uses
+//! more memory.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,19 +9,19 @@ use confab_protocol::control::framing;
 use confab_protocol::wire;
 use tokio::sync::{Notify, mpsc};
 
-/// Events that wait for a client at most; one more ends its connection.
+/// Maximum number of queued events; one more disconnects the client.
 pub const EVENT_QUEUE: usize = 1024;
-/// Bytes of the events that wait for a client at most; an event that makes it more ends its connection. Four of the largest.
+/// Maximum of queued bytes, four of the largest events; more disconnects the client.
 pub const EVENT_BYTES: usize = 1024 * 1024;
 
-/// Where a client's events are put in.
+/// The sending end.
 #[derive(Clone, Debug)]
 pub struct EventSink {
     queue: mpsc::Sender<Bytes>,
     shared: Arc<Shared>,
 }
 
-/// Where a client's events come out.
+/// The receiving end.
 #[derive(Debug)]
 pub struct EventSource {
     queue: mpsc::Receiver<Bytes>,
@@ -31,15 +31,15 @@ pub struct EventSource {
 #[derive(Debug, Default)]
 struct Shared {
     overflow: Notify,
-    /// Of the events in the queue.
+    /// Bytes of the queued events.
     bytes: AtomicUsize,
 }
 
-/// The client reads too slowly to be told everything.
+/// An event did not fit into the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overflow;
 
-/// A queue for one client.
+/// Creates a queue.
 pub fn event_queue() -> (EventSink, EventSource) {
     let (sender, receiver) = mpsc::channel(EVENT_QUEUE);
     let shared = Arc::<Shared>::default();
@@ -54,7 +54,7 @@ pub fn event_queue() -> (EventSink, EventSource) {
     (sink, source)
 }
 
-/// A framed event of the connection, not of a room.
+/// Frames an event that belongs to no room.
 pub fn connection_event(kind: wire::event::Kind) -> Bytes {
     framing::encode(&wire::Event {
         conference_id: Bytes::new(),
@@ -64,7 +64,7 @@ pub fn connection_event(kind: wire::event::Kind) -> Bytes {
 }
 
 impl EventSink {
-    /// Puts a framed event in. When there is no room the client is told nothing more: it has to come again.
+    /// Adds a framed event. If it does not fit, the queue ends with [`Overflow`] and the client has to reconnect.
     pub fn push(&self, event: Bytes) {
         let (len, bytes) = (event.len(), &self.shared.bytes);
         let fits = bytes.fetch_add(len, Ordering::Relaxed) + len <= EVENT_BYTES;
@@ -82,7 +82,7 @@ impl EventSink {
 }
 
 impl EventSource {
-    /// The next event; `None` when there will be no more.
+    /// The next event; `None` after the sending end is dropped.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Overflow> {
         tokio::select! {
             biased;
@@ -95,7 +95,7 @@ impl EventSource {
         }
     }
 
-    /// Resolves when an event has found no room.
+    /// Resolves when an event did not fit.
     pub async fn overflowed(&self) -> Overflow {
         self.shared.overflow.notified().await;
         Overflow
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn one_event_too_many_ends_it_and_never_blocks() {
+    async fn an_event_over_the_limit_ends_the_queue_without_blocking() {
         let (sink, mut source) = event_queue();
         sink.push(Bytes::from_static(b"first"));
         assert_eq!(source.next().await, Ok(Some(Bytes::from_static(b"first"))));
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_byte_too_many_ends_it_and_what_was_read_does_not_count() {
+    async fn a_byte_over_the_limit_ends_the_queue_and_read_events_do_not_count() {
         let (sink, mut source) = event_queue();
         let half = Bytes::from(vec![7; EVENT_BYTES / 2]);
         for _ in 0..3 {

@@ -1,4 +1,4 @@
-//! The command line. Doc comments are the help text; every flag can be given in the environment too.
+//! The command line. Doc comments are the help text. Every flag of `serve` can also be set by an environment variable.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use confab_protocol::control::Region;
 
 use crate::accounts::{AccountsConfig, LoginLimits};
 use crate::clients::ConnectionLimits;
-use crate::clients::places::PlaceLimits;
+use crate::clients::slots::SlotLimits;
 use crate::clock::Clock;
 use crate::domain::{HashCost, NodeName};
 use crate::rooms::RoomLimits;
@@ -32,48 +32,50 @@ pub use store::{CqlFlags, StorePassword, StoreUrl};
 #[derive(Parser, Debug)]
 #[command(name = "confab-control", version)]
 pub struct Flags {
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to do.
+/// The command to run.
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// Runs the server until SIGTERM or SIGINT; a second one ends it at once. SIGHUP has it read its certificates again.
+    /// Runs the server until SIGTERM or SIGINT; a second signal ends it at once. SIGHUP reloads its certificates.
     Serve(Box<ServeFlags>),
-    /// Makes an identity for a relay: relay.crt, relay.key and ca.crt. Copy the folder to the relay's machine; its key lets
-    /// it carry every room's media.
+    /// Issues an identity for a relay: relay.crt, relay.key and ca.crt. Copy the folder to the relay's machine. The key lets its
+    /// holder carry the media of every room.
     RelayIdentity(RelayIdentityFlags),
-    /// Makes an identity for a control node, which then runs without ca.key: node.crt, node.key, server.crt and server.key, with ca.crt,
-    /// token.key and server.id. Copy the folder to the node's machine, as its data folder.
+    /// Issues an identity for a control node that runs without ca.key: node.crt, node.key, server.crt and server.key, with
+    /// ca.crt, token.key and server.id. Copy the folder to the node's machine, as its data folder.
     NodeIdentity(NodeIdentityFlags),
-    /// Makes an identity for operators' commands (status, drain, revoke-…) on a machine without ca.key: operator.crt, operator.key
-    /// and ca.crt. Whoever has it may drain and revoke.
+    /// Issues an identity for operators' commands (status, drain, revoke-…) on a machine without ca.key: operator.crt,
+    /// operator.key and ca.crt. Its holder may drain relays and revoke identities.
     OperatorIdentity(OperatorIdentityFlags),
-    /// Copies what all control nodes of a cluster have: ca.crt, token.key and server.id, and with --ca-key ca.key, so that the node makes
-    /// its own identity. Copy the folder to the node's machine, as its data folder. Whoever has ca.key can be any node and any relay.
+    /// Copies the files that all control nodes of a cluster share: ca.crt, token.key and server.id; with --ca-key also ca.key, so
+    /// that the node issues its own identity. Copy the folder to the node's machine, as its data folder. The holder of ca.key can
+    /// impersonate any node and any relay.
     ClusterKeys(ClusterKeysFlags),
-    /// Prints the cluster CA's fingerprint, which clients pin.
+    /// Prints the fingerprint of the cluster CA, which clients pin.
     Fingerprint(FingerprintFlags),
-    /// Shows how the nodes and relays of a cluster do that runs.
+    /// Shows the state of the nodes and relays of a running cluster.
     Status(StatusFlags),
-    /// Has a relay drain and end: its rooms go to other relays, no new ones come to it. Waits until it has no sessions. Ends
-    /// with status 1 when some are left, 4 when there is no such relay and 6 when no node answers.
+    /// Drains a relay: its rooms move to other relays, and it gets no new ones. Waits until it has no sessions. Exits with status
+    /// 1 if sessions are left, 4 if there is no such relay and 6 if no node answers.
     Drain(DrainFlags),
-    /// Revokes every identity of a relay that was made until now, at all nodes, within seconds. One that `relay-identity` makes
-    /// afterwards under the same name is good.
+    /// Revokes all identities of a relay issued until now, at all nodes, within seconds. An identity that `relay-identity` issues
+    /// later under the same name is valid.
     RevokeRelay(RevokeRelayFlags),
-    /// Revokes every identity of a control node that was made until now, at all other nodes, within seconds. One that `node-identity`
-    /// makes afterwards under the same name is good.
+    /// Revokes all identities of a control node issued until now, at all other nodes, within seconds. An identity that
+    /// `node-identity` issues later under the same name is valid.
+    /// Connect to another node than this one with --node.
     RevokeNode(RevokeNodeFlags),
 }
 
 /// Flags of `serve`.
 #[derive(Args, Debug)]
 pub struct ServeFlags {
-    /// UDP address to listen on (QUIC). An IPv6 address of all zeros takes IPv4 in as well; port 0 takes a free one. Change it when the port is
-    /// taken or only one interface is to be served.
+    /// UDP address to listen on (QUIC). The IPv6 address of all zeros also accepts IPv4; port 0 selects a free port. Change it
+    /// when the port is in use or only one interface should be served.
     #[arg(
         long,
         env = "CONFAB_CONTROL_LISTEN",
@@ -82,8 +84,8 @@ pub struct ServeFlags {
     )]
     pub listen: SocketAddr,
 
-    /// Folder for keys, certificates and the embedded store; made when it is missing. Back it up: whoever loses it loses the
-    /// cluster CA and, without another store, all accounts.
+    /// Folder for keys, certificates and the embedded store; created when missing. Back it up: without it the cluster CA and,
+    /// without another store, all accounts are lost.
     #[arg(
         long,
         env = "CONFAB_CONTROL_DATA_DIR",
@@ -92,9 +94,9 @@ pub struct ServeFlags {
     )]
     pub data_dir: PathBuf,
 
-    /// Where accounts and conferences are kept: `sqlite`, which is confab.sqlite in the data folder, `sqlite:PATH` to put it on
-    /// another disk, or `cql://HOST:PORT,HOST:PORT/KEYSPACE` for a ScyllaDB or Cassandra. A file is for one control node; several
-    /// that share a database are one server.
+    /// Store of accounts and conferences: `sqlite` for confab.sqlite in the data folder, `sqlite:PATH` for a file on another
+    /// disk, or `cql://HOST:PORT,HOST:PORT/KEYSPACE` for ScyllaDB or Cassandra. A SQLite file serves one control node; several
+    /// nodes that share a database form one cluster.
     #[arg(
         long,
         env = "CONFAB_CONTROL_STORE",
@@ -103,12 +105,13 @@ pub struct ServeFlags {
     )]
     pub store: StoreUrl,
 
-    /// What this node is called among those that share its database: 1 to 32 of a-z, 0-9 and '-'. Default: the machine's name and
-    /// the port. Give one when the machine's name changes from start to start.
+    /// Name of this node in its cluster: 1 to 32 of a-z, 0-9 and '-'. Default: the machine's name and the port. Set it when the
+    /// machine's name changes between starts.
     #[arg(long, env = "CONFAB_CONTROL_NODE", value_name = "NAME")]
     pub node: Option<NodeName>,
 
-    /// Where the other nodes reach this one. Default: the first --public-address. Give it when they should use an inner network.
+    /// Address at which other nodes reach this one. Default: the first --public-address. Set it when they should use an internal
+    /// network.
     #[arg(
         long,
         env = "CONFAB_CONTROL_CLUSTER_ADDRESS",
@@ -117,8 +120,8 @@ pub struct ServeFlags {
     )]
     pub cluster_address: Option<String>,
 
-    /// Where clients reach this node and no other, told to those whose room is here. May be given more than once, or with commas
-    /// between. Default: each --public-name, or the address of --listen, with its port. Give it behind a load balancer or a NAT.
+    /// Address at which clients reach this node and no other; given to clients whose room is here. May be repeated, or separated
+    /// by commas. Default: each --public-name, or the address of --listen, with its port. Set it behind a load balancer or a NAT.
     #[arg(
         long = "public-address",
         env = "CONFAB_CONTROL_PUBLIC_ADDRESS",
@@ -128,17 +131,15 @@ pub struct ServeFlags {
     )]
     pub public_addresses: Vec<String>,
 
-    /// Region in which this node is, as relays name theirs: rooms whose first participant connects here are placed there.
+    /// Region of this node, by the names that relays use: rooms whose first participant connects here are placed there.
     #[arg(long, env = "CONFAB_CONTROL_REGION", value_name = "NAME")]
     pub region: Option<Region>,
 
-    /// How to reach a CQL store.
     #[command(flatten)]
     pub cql: CqlFlags,
 
-    /// PEM file with a certificate chain of your own to show to clients. Default: the cluster CA's, which clients pin by
-    /// its fingerprint. Give one of a public CA and clients need to pin nothing. Relays see the cluster's in any case. Read
-    /// again at SIGHUP.
+    /// PEM file with a certificate chain to present to clients. Default: a certificate of the cluster CA, whose fingerprint
+    /// clients pin. With one of a public CA clients need to pin nothing. Relays always get the cluster's. Reloaded at SIGHUP.
     #[arg(
         long,
         env = "CONFAB_CONTROL_CERTIFICATE",
@@ -156,8 +157,8 @@ pub struct ServeFlags {
     )]
     pub key: Option<PathBuf>,
 
-    /// DNS name or IP address by which clients reach this server, to be put into the cluster's certificate beside localhost
-    /// and this machine's name. May be given more than once, or with commas between.
+    /// DNS name or IP address by which clients reach this server, added to the cluster's certificate beside localhost and this
+    /// machine's name. May be repeated, or separated by commas.
     #[arg(
         long = "public-name",
         env = "CONFAB_CONTROL_PUBLIC_NAME",
@@ -166,7 +167,7 @@ pub struct ServeFlags {
     )]
     pub public_names: Vec<String>,
 
-    /// Age in years at which one may register. Change it to what the law asks where your people live.
+    /// Minimum age to register, in years. Set it to what the law requires where your users live.
     #[arg(
         long,
         env = "CONFAB_CONTROL_MIN_AGE",
@@ -175,18 +176,18 @@ pub struct ServeFlags {
     )]
     pub min_age: u8,
 
-    /// How long a session lives after it was last refreshed, in days. Shorter has people log in more often; longer keeps a
-    /// lost device signed in.
+    /// Lifetime of a session after its last refresh, in days. With a shorter one users log in more often; with a longer one a
+    /// lost device stays signed in.
     #[arg(long, env = "CONFAB_CONTROL_SESSION_TTL", default_value_t = 30, value_name = "DAYS",
           value_parser = clap::value_parser!(u16).range(1..))]
     pub session_ttl: u16,
 
-    /// Participants in a room, at most. A room of 1000 costs its relay 1000 datagrams for every frame that is spoken.
+    /// Maximum number of participants in a room. A room of 1000 costs its relay 1000 datagrams for every voice frame.
     #[arg(long, env = "CONFAB_CONTROL_MAX_PARTICIPANTS", default_value_t = 1000, value_name = "COUNT",
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub max_participants: u32,
 
-    /// Members of a conference, at most, bans included.
+    /// Maximum number of members of a conference, including banned accounts.
     #[arg(
         long,
         env = "CONFAB_CONTROL_MAX_MEMBERS",
@@ -195,7 +196,7 @@ pub struct ServeFlags {
     )]
     pub max_members: u64,
 
-    /// Conferences that an account may own, at most. How many it may be a member of is not limited.
+    /// Maximum number of conferences that an account owns. The number of memberships is not limited.
     #[arg(
         long,
         env = "CONFAB_CONTROL_MAX_CONFERENCES",
@@ -204,8 +205,8 @@ pub struct ServeFlags {
     )]
     pub max_conferences: u64,
 
-    /// Connections that are signed in, at most; one more is told to try again. Each takes about 47 kB of memory while nothing happens,
-    /// and 320 kB when its requests never end and its events and answers are not read.
+    /// Maximum number of signed-in connections; further ones are told to try again. Each takes about 47 kB of memory when idle,
+    /// and 320 kB when its requests never end and its events and responses are not read.
     #[arg(
         long,
         env = "CONFAB_CONTROL_MAX_CONNECTIONS",
@@ -214,43 +215,43 @@ pub struct ServeFlags {
     )]
     pub max_connections: usize,
 
-    /// Connections that are not signed in, at most; one more takes the place of the oldest. Each takes about 42 kB of memory, and 96 kB
-    /// when its requests never end.
+    /// Maximum number of connections that are not signed in; a further one evicts the oldest. Each takes about 42 kB of memory,
+    /// and 96 kB when its requests never end.
     #[arg(long, env = "CONFAB_CONTROL_MAX_STRANGERS", default_value_t = 4096, value_name = "COUNT",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_strangers: u32,
 
-    /// Connections that are not signed in from one IPv4 address or one IPv6 /64, at most; a /56 has twice as many, a /48 eight times as
-    /// many. One more takes the place of the oldest. Those who are signed in do not count. Raise it when all clients come from
+    /// Maximum number of connections that are not signed in from one IPv4 address or one IPv6 /64; a /56 has twice, a /48 eight
+    /// times as many. A further one evicts the oldest. Signed-in connections do not count. Raise it when all clients come from
     /// one address, as behind some container networks.
     #[arg(long, env = "CONFAB_CONTROL_MAX_STRANGERS_PER_ADDRESS", default_value_t = 256, value_name = "COUNT",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_strangers_per_address: u32,
 
-    /// Handshakes that one IPv4 address or one IPv6 /64 may begin at once, and half as many a second from then on; the networks around
-    /// it as above. One more is refused. Twice as many are under way in all, 40 kB each. Raise it when all clients come from one
-    /// address, or for a load test.
+    /// Number of handshakes that one IPv4 address or one IPv6 /64 may begin at once; half as many per second after that; the
+    /// networks around it as above. Further ones are refused. Twice as many may be in progress in all, 40 kB each. Raise it when
+    /// all clients come from one address, or for a load test.
     #[arg(long, env = "CONFAB_CONTROL_HANDSHAKE_BURST", default_value_t = 512, value_name = "COUNT",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub handshake_burst: u32,
 
-    /// Passwords that one IPv4 address or one IPv6 /64 may have checked at once, by logging in or registering. Raise it when
-    /// many people share an address, or for a load test.
+    /// Number of passwords from one IPv4 address or one IPv6 /64 that are checked at once, at log-in or registration. Raise it
+    /// when many users share an address, or for a load test.
     #[arg(long, env = "CONFAB_CONTROL_LOGIN_BURST", default_value_t = 100, value_name = "COUNT",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub login_burst: u32,
 
-    /// Passwords a second that one address may have checked when its burst is spent.
+    /// Passwords per second from one address that are checked after the burst.
     #[arg(long, env = "CONFAB_CONTROL_LOGIN_RATE", default_value_t = 1.0, value_name = "PER_SECOND",
           value_parser = positive)]
     pub login_rate: f64,
 
-    /// Passwords that are hashed at a time. Default: half as many as there are cores, one at least, so that whoever has passwords checked
-    /// leaves the rest to the rooms. Each takes 19 MiB and a core for some 20 ms.
+    /// Number of passwords hashed at a time. Default: half the number of cores, at least one, so that password checks leave the
+    /// other cores to the rooms. Each takes 19 MiB and a core for about 20 ms.
     #[arg(long, env = "CONFAB_CONTROL_ARGON2_PARALLEL", value_name = "COUNT")]
     pub argon2_parallel: Option<std::num::NonZeroU16>,
 
-    /// Passwords that wait to be hashed, at most; one more is told to try again. Longer queues have people wait longer.
+    /// Maximum number of passwords that wait to be hashed; further ones are told to try again. A longer queue means longer waits.
     #[arg(
         long,
         env = "CONFAB_CONTROL_ARGON2_QUEUE",
@@ -259,12 +260,12 @@ pub struct ServeFlags {
     )]
     pub argon2_queue: u16,
 
-    /// TCP address for /metrics (Prometheus), /healthz and /readyz. Without it there are none. Keep it off the public
-    /// interface: it tells how many people are there.
+    /// TCP address for /metrics (Prometheus), /healthz and /readyz. Without it there are none. Keep it off the public interface:
+    /// it shows the number of users.
     #[arg(long, env = "CONFAB_CONTROL_METRICS", value_name = "ADDRESS:PORT")]
     pub metrics: Option<SocketAddr>,
 
-    /// How much to log, to stderr: error, warn, info, debug or trace. Logs hold no address, e-mail, password or token.
+    /// Log level, to stderr: error, warn, info, debug or trace. Logs contain no address, e-mail, password or token.
     #[arg(
         long,
         env = "CONFAB_CONTROL_LOG_LEVEL",
@@ -273,7 +274,7 @@ pub struct ServeFlags {
     )]
     pub log_level: tracing::Level,
 
-    /// Log as lines for people or as JSON, one object a line, for programs.
+    /// Log as text lines, or as JSON with one object per line.
     #[arg(
         long,
         env = "CONFAB_CONTROL_LOG_FORMAT",
@@ -283,17 +284,17 @@ pub struct ServeFlags {
     pub log_format: LogFormat,
 }
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LogFormat {
-    /// For people.
+    /// Text lines.
     Text,
-    /// For programs.
+    /// JSON, one object per line.
     Json,
 }
 
 impl ServeFlags {
-    /// What the flags say.
+    /// The configuration that the flags describe.
     pub fn config(&self) -> Config {
         let own = self.certificate.clone().zip(self.key.clone());
         let half_of_cores = || {
@@ -334,7 +335,7 @@ impl ServeFlags {
             },
             max_conferences: self.max_conferences,
             connections: ConnectionLimits {
-                strangers: PlaceLimits {
+                unauthenticated: SlotLimits {
                     per_source: self.max_strangers_per_address as usize,
                     total: self.max_strangers as usize,
                 },
@@ -348,7 +349,7 @@ impl ServeFlags {
 }
 
 impl Config {
-    /// What `serve` does without any flag, on a free port of 127.0.0.1, with everything in `data_dir`.
+    /// The configuration of `serve` without flags, but on a free port of 127.0.0.1 and with all files in `data_dir`.
     pub fn local(data_dir: impl Into<PathBuf>) -> Self {
         let defaults = Flags::parse_from(["confab-control", "serve"]);
         let Command::Serve(flags) = defaults.command else {
@@ -365,7 +366,7 @@ impl Config {
 fn positive(text: &str) -> Result<f64, &'static str> {
     match text.parse::<f64>() {
         Ok(number) if number > 0.0 && number.is_finite() => Ok(number),
-        _ => Err("a number above zero"),
+        _ => Err("expected a number above zero"),
     }
 }
 

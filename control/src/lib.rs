@@ -1,20 +1,20 @@
 //! The QUIC control server of Confab: accounts, conferences, membership, live rooms.
 //!
-//! The modules, from the top down. A module imports those below it, never one above it:
+//! The modules, from top to bottom. A module imports only modules below it:
 //!
-//! * `commands`, [`flags`], [`operator`]: the command line, and what it asks of a cluster that runs;
+//! * `commands`, [`flags`], [`operator`]: the command line, and the requests of an operator to a running cluster;
 //! * [`server`]: starts a server and puts its parts together;
-//! * [`listener`]: the endpoint, which takes connections in;
-//! * [`api`], [`peer_api`]: the requests of clients; those of nodes and operators;
-//! * `refusals`: the errors of the services, as clients read them;
+//! * [`listener`]: the endpoint, which accepts connections;
+//! * [`api`], [`peer_api`]: requests of clients; requests of nodes and operators;
+//! * `refusals`: translates errors of the services for clients;
 //! * [`clients`]: the connected clients;
-//! * [`conferences`], [`rooms`], [`accounts`]: who is what in which conference; who is in a conference now; who somebody is;
+//! * [`conferences`], [`rooms`], [`accounts`]: conferences and memberships; live rooms; accounts and sessions;
 //! * [`tls`]: the cluster CA and certificates;
-//! * [`cluster`]: the relays that carry the media, and the other nodes;
-//! * [`store`]: what outlives the process;
+//! * [`cluster`]: relays and other nodes;
+//! * [`store`]: persistent records;
 //! * [`domain`]: types that the store and the services share;
-//! * [`metrics`]: counters; [`close`]: why connections are closed; [`events`]: events for one client;
-//! * [`clock`], [`random`], [`inbox`], [`source`], [`throttle`]: tools of all.
+//! * [`metrics`]: counters; [`close`]: QUIC error codes of closed connections; [`events`]: the event queue of a client;
+//! * [`clock`], [`random`], [`inbox`], [`source`], [`throttle`]: utilities.
 
 pub mod accounts;
 pub mod api;

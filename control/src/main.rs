@@ -1,4 +1,4 @@
-//! Parses the flags and does what they say.
+//! Parses the flags and runs the command.
 
 use confab_console::{Class, Form, err, escape};
 use confab_control::commands;
@@ -12,7 +12,7 @@ fn main() {
         match commands::run(flags) {
             Ok(()) => 0,
             Err(error) => {
-                // One line, whatever a node has said.
+                // One line, even if the text is from a node.
                 let message = format!("confab-control: {error}");
                 err().put(Class::Answer, Form::Text, &escape::line(&message));
                 error.exit_code()

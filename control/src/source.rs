@@ -1,28 +1,27 @@
-//! Where strangers come from: one address, and the wider networks around it.
+//! The network that a request comes from, for rate limits.
 
 use std::fmt;
 use std::net::IpAddr;
 
-/// Where a request comes from: an IPv4 address, or the /64 of an IPv6 one, for that is what one household has.
+/// An IPv4 address or an IPv6 /64, which is what one household has.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Source(Network);
 
 /// Addresses with a common prefix.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Network {
-    /// One IPv4 address.
     V4([u8; 4]),
-    /// The IPv6 addresses whose first bytes these are, and how many of the bytes count.
+    /// IPv6 addresses with a common prefix, and the length of the prefix in bytes.
     V6([u8; 8], u8),
 }
 
-/// The networks around an IPv6 source that are limited as a whole: bytes of their prefix, and how many times a source's limit they
-/// have. A provider gives a site a /56 or a /48, and who has one has all of its /64s.
+/// The IPv6 networks around a source that are limited as a whole: length of the prefix in bytes, and the multiple of a source's
+/// limit. A provider assigns a site a /56 or a /48, all /64s of which one client can use.
 const AROUND_V6: [(u8, u32); 3] = [(8, 1), (7, 2), (6, 8)];
 
 impl Source {
-    /// The networks that a source is in, itself first, and how many times a source's limit each has: an IPv4 address alone; of
-    /// IPv6 the /64, the /56 with twice and the /48 with eight times of it.
+    /// The networks that contain the source, itself first, each with the multiple of a source's limit: an IPv4 address alone; for
+    /// IPv6 the /64 once, the /56 twice and the /48 eight times.
     pub fn networks(self) -> impl Iterator<Item = (Network, u32)> {
         let around = match self.0 {
             Network::V4(_) => &AROUND_V6[..1],
@@ -35,7 +34,7 @@ impl Source {
     }
 }
 
-/// Addresses are not for logs.
+/// Hides the address from logs.
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Source(…)")
@@ -78,7 +77,7 @@ mod tests {
         assert!(source("2001:db8:1:2::1") != source("2001:db8:1:3::1"));
         assert!(source("::ffff:192.0.2.1") == source("192.0.2.1"));
         assert!(source("192.0.2.1") != source("192.0.2.2"));
-        // No IPv6 network has the place of an IPv4 address.
+        // No IPv6 network equals an IPv4 address.
         assert!(source("0:0:c000:201::") != source("192.0.2.1"));
     }
 

@@ -1,4 +1,4 @@
-//! Token buckets: so many at once, then so many a second.
+//! Token buckets: a burst, then a rate.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -7,22 +7,21 @@ use std::time::{Duration, Instant};
 
 use crate::source::Source;
 
-/// Buckets that [`Throttle`] keeps at most; each takes about 40 bytes.
+/// Maximum number of buckets of a [`Throttle`]; each takes about 40 bytes.
 const MAX_BUCKETS: usize = 65_536;
-/// Time between two searches for buckets that are full again.
+/// Time between two purges of full buckets.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a bucket holds and how fast it fills.
+/// The capacity of a bucket and its refill rate.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Rate {
-    /// Tokens of a full bucket.
     pub burst: f64,
-    /// Tokens that come back in a second.
+    /// Tokens refilled per second.
     pub per_second: f64,
 }
 
 impl Rate {
-    /// So many times as much of it.
+    /// The rate multiplied by `times`.
     fn times(self, times: u32) -> Self {
         Self {
             burst: self.burst * f64::from(times),
@@ -40,7 +39,7 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// A full one.
+    /// A full bucket.
     pub fn new(rate: Rate, now: Instant) -> Self {
         Self {
             rate,
@@ -49,14 +48,14 @@ impl Bucket {
         }
     }
 
-    /// Takes a token, or says how long until there is one.
+    /// Takes a token, or returns the time until one is available.
     pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
         self.fill(now);
         if self.tokens >= 1.0 {
             self.tokens -= 1.0;
             return Ok(());
         }
-        // Whole milliseconds, as clients are told, and never none.
+        // Rounded up to whole milliseconds, the unit on the wire, and never zero.
         let wait = ((1.0 - self.tokens) / self.rate.per_second * 1000.0).ceil() / 1000.0;
         Err(Duration::try_from_secs_f64(wait).unwrap_or(Duration::MAX))
     }
@@ -71,20 +70,20 @@ impl Bucket {
         self.filled = self.filled.max(now);
     }
 
-    /// Whether all of its tokens have come back.
+    /// True if the bucket is full.
     pub fn is_full(&mut self, now: Instant) -> bool {
         self.fill(now);
         self.tokens >= self.rate.burst
     }
 }
 
-/// A bucket for each key, as many as a bound allows.
+/// A bucket for each key, limited in number.
 ///
-/// A bucket that is full again is forgotten when room is needed. When none is, any of them goes: whoever can fill the
-/// table with keys of its own has as many buckets as it likes anyway.
+/// When there is no room for a new bucket, full ones are removed; if there are none, any bucket is removed. An attacker that can
+/// fill the table with its own keys has unlimited buckets anyway.
 pub struct Throttle {
     rate: Rate,
-    /// Keyed, so that nobody can choose keys that meet in one bucket.
+    /// Keyed, so that an attacker cannot choose keys that collide.
     hasher: RandomState,
     table: Mutex<Table>,
 }
@@ -95,7 +94,6 @@ struct Table {
 }
 
 impl Throttle {
-    /// Without any bucket yet.
     pub fn new(rate: Rate) -> Self {
         Self {
             rate,
@@ -107,14 +105,14 @@ impl Throttle {
         }
     }
 
-    /// Takes a token from the key's bucket, or says how long until there is one.
+    /// Takes a token of the key's bucket, or returns the time until one is available.
     pub fn take(&self, key: impl Hash, now: Instant) -> Result<(), Duration> {
         self.take_from(key, self.rate, now)
     }
 
-    /// Takes a token from the source's bucket and from those of the networks around it, which hold more, or from none: whoever has
-    /// many sources of one network has not as many buckets.
-    pub fn take_of(&self, source: Source, now: Instant) -> Result<(), Duration> {
+    /// Takes a token from the buckets of the source and of the networks around it, or from none, so that many sources of one
+    /// network do not have as many limits.
+    pub fn take_for_source(&self, source: Source, now: Instant) -> Result<(), Duration> {
         let mut taken = Vec::new();
         for (network, times) in source.networks() {
             if let Err(wait) = self.take_from(network, self.rate.times(times), now) {
@@ -138,7 +136,7 @@ impl Throttle {
         table.buckets.entry(key).or_insert_with(fresh).take(now)
     }
 
-    /// Gives a token back to the key's bucket.
+    /// Returns a token to the key's bucket.
     pub fn give_back(&self, key: impl Hash) {
         let key = self.hasher.hash_one(key);
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
@@ -173,7 +171,7 @@ mod tests {
     };
 
     #[test]
-    fn a_burst_passes_and_then_so_many_a_second() {
+    fn a_burst_passes_and_then_the_rate_applies() {
         let start = Instant::now();
         let mut bucket = Bucket::new(RATE, start);
         let passed = (0..10).filter(|_| bucket.take(start).is_ok()).count();
@@ -185,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn many_sources_of_one_network_have_no_more_than_it() {
+    fn the_sources_of_a_network_share_its_limit() {
         let throttle = Throttle::new(RATE);
         let start = Instant::now();
         let passed = |third: u16| {
@@ -195,15 +193,15 @@ mod tests {
             });
             sources
                 .flat_map(|source| [source; 5])
-                .filter(|source| throttle.take_of(*source, start).is_ok())
+                .filter(|source| throttle.take_for_source(*source, start).is_ok())
                 .count()
         };
-        // Forty /64s of one /56, of three tokens each: it has six.
+        // Forty /64s within one /56, with three tokens each: the /56 has six.
         assert_eq!(passed(1), 6);
         assert_eq!(passed(1), 0);
         assert_eq!(passed(2), 6);
         let v4 = Source::from(std::net::IpAddr::from([192, 0, 2, 1]));
-        let passed = (0..9).filter(|_| throttle.take_of(v4, start).is_ok());
+        let passed = (0..9).filter(|_| throttle.take_for_source(v4, start).is_ok());
         assert_eq!(passed.count(), 3);
     }
 

@@ -1,10 +1,10 @@
-//! What a whole session logs, at the finest level, holds nothing that is nobody else's business.
+//! The log of a whole session, at the finest level, has no secrets and no personal data.
 //!
-//! In a process of its own: whether a line is logged is remembered for a process, whoever listens.
+//! In a process of its own, because tracing caches for each process whether a line is logged.
 
 #![allow(unreachable_pub, clippy::unwrap_used)]
 
-// They have more than this test needs.
+// The modules have more than this test needs.
 #[allow(dead_code)]
 #[path = "server/harness.rs"]
 mod harness;
@@ -35,7 +35,7 @@ impl io::Write for Log {
     }
 }
 
-/// On one thread, so that the subscriber of this thread hears everything that the server's tasks log.
+/// On one thread, so that this thread's subscriber receives all lines of the server's tasks.
 #[tokio::test(flavor = "current_thread")]
 async fn logs_hold_no_token_password_key_e_mail_or_address() {
     let log = Log::default();
@@ -56,14 +56,14 @@ async fn logs_hold_no_token_password_key_e_mail_or_address() {
     ann.authenticate(&second.token).await.unwrap();
     ann.create("friday-night", Visibility::Public).await;
     let joined = ann.join("friday-night").await.unwrap();
-    let bob = server.person("bob").await;
+    let bob = server.user("bob").await;
     bob.join("friday-night").await.unwrap();
     ann.done(mute("friday-night", "bob", true)).await;
     ann.done(ban("friday-night", "bob")).await;
     bob.refused(login("bob@example.org", "not the password"))
         .await;
     bob.ask_bytes(&[0, 0, 0, 2, 0xff, 0xff]).await;
-    // An old token is theft, which is logged.
+    // An old token counts as stolen, which is logged.
     bob.refresh(&granted.token).await.unwrap_err();
     ann.refused(Kind::WhoAmI(wire::WhoAmI {})).await;
     ann.login("ann@example.org", PASSWORD).await.unwrap();
@@ -84,7 +84,7 @@ async fn logs_hold_no_token_password_key_e_mail_or_address() {
     for expected in [
         "relay linked",
         "signed in",
-        "an old token was shown",
+        "an old token was used",
         "account deleted",
     ] {
         assert!(
@@ -101,7 +101,7 @@ async fn logs_hold_no_token_password_key_e_mail_or_address() {
         grant.downlink_key.as_bytes(),
     ];
     for secret in secrets {
-        // Twelve bytes of it, from where nothing but the secret stands.
+        // Twelve bytes from the part that is nothing but the secret.
         let part = &secret[secret.len() - 12..];
         for written in [
             HEXLOWER.encode(part),

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use confab_control::cluster::placement::{self, Candidate, Load, Wish};
+use confab_control::cluster::placement::{self, Candidate, Criteria, Load};
 use rand::RngExt;
 use rand::rngs::Xoshiro256PlusPlus;
 
@@ -116,7 +116,7 @@ impl Relays {
         avoid: Option<RelayId>,
         random: &mut Xoshiro256PlusPlus,
     ) -> Option<RoomPlace> {
-        let wish = Wish {
+        let wish = Criteria {
             region: Some(region),
             avoid,
         };

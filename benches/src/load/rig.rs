@@ -9,7 +9,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use clap::Parser;
-use confab_control::cluster::{LinkedRelay, RelayEvent, RelayWish, Response};
+use confab_control::cluster::{LinkedRelay, RelayCriteria, RelayEvent, Response};
 use confab_control::flags::{Command as ControlCommand, Flags};
 use confab_control::inbox::{Inbox, InboxReader, inbox};
 use confab_control::{Running, serve};
@@ -37,13 +37,13 @@ const COMMANDS_IN_FLIGHT: usize = 256;
 /// Bytes of the note that control keeps with a session.
 const NOTE_LEN: usize = 138;
 /// A placement request without a preferred relay.
-const ANY_RELAY: RelayWish<'static> = RelayWish {
+const ANY_RELAY: RelayCriteria<'static> = RelayCriteria {
     media_version: version::MEDIA.max(),
     region: None,
     prefer: None,
     avoid: None,
     sessions: 1,
-    of_all: false,
+    for_whole_room: false,
 };
 
 /// Why there is no load.

@@ -200,7 +200,7 @@ async fn sighup_reloads_certificates_and_ends_no_server() {
     tell(&server, Signal::HUP);
     eventually("control says so", async || {
         let log = fs::read_to_string(&log).ok()?;
-        log.contains("certificates were read again").then_some(())
+        log.contains("certificates reloaded").then_some(())
     })
     .await;
     assert!(operator(&data, &["status"]).await.contains("alive"));

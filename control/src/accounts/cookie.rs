@@ -1,11 +1,11 @@
-//! Device cookies: what shows at a log-in that the account has signed in from this device before. No I/O.
+//! Device cookies: proof at a log-in that the account has signed in from this device before. No I/O.
 //!
-//! Strangers who guess passwords slow the log-ins of strangers down, never those of a device that shows a cookie: it has a bucket of its
-//! own (OWASP, "Slow down online guessing attacks with device cookies"). Nothing is stored. A cookie opens nothing by
-//! itself and does not expire: whoever steals one has as many guesses at one account as any other source has.
+//! Wrong passwords from unknown devices throttle log-ins from unknown devices only: a device with a cookie has its own rate limit
+//! (OWASP, "Slow down online guessing attacks with device cookies"). Cookies are not stored and do not expire. A cookie grants no
+//! access; a thief of a cookie may try as many passwords for one account as any other source.
 //!
-//! A cookie is 64 bytes: `account (16) · nonce (16) · tag (32)`, the tag HMAC-SHA-256 over both under a key that HKDF-SHA-256
-//! derives from the cluster's key, so that every node knows it.
+//! A cookie is 64 bytes: `account (16) · nonce (16) · tag (32)`. The tag is HMAC-SHA-256 over the rest, under a key that
+//! HKDF-SHA-256 derives from the cluster's key, so that every node can verify it.
 
 use aws_lc_rs::{hkdf, hmac};
 use bytes::Bytes;
@@ -13,43 +13,42 @@ use confab_protocol::control::AccountId;
 
 use crate::random;
 
-/// Bytes of a cookie.
+/// Length of a cookie in bytes.
 pub const COOKIE_LEN: usize = 2 * ID_LEN + TAG_LEN;
 
 const ID_LEN: usize = 16;
 const TAG_LEN: usize = 32;
 const SALT: &[u8] = b"confab device cookies v1";
 
-/// Makes cookies and knows its own. The same on every node of a cluster.
+/// Creates and verifies cookies. The same key on every node of a cluster.
 pub struct CookieKey(hmac::Key);
 
-/// A device from which the account has signed in before.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct KnownDevice {
-    /// Which account.
     pub account: AccountId,
     nonce: [u8; ID_LEN],
 }
 
 impl CookieKey {
-    /// Takes the cluster's key.
+    /// Derives the key from the cluster's key.
     pub fn new(key: &[u8; 32]) -> Self {
         let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, SALT).extract(key);
         let okm = prk
             .expand(&[b"tag"], hmac::HMAC_SHA256)
-            .expect("one hash is far shorter than what HKDF gives");
+            .expect("the output is as long as one hash, within the limit of HKDF");
         Self(hmac::Key::from(okm))
     }
 
-    /// A cookie that no device has yet.
-    pub fn fresh(&self, account: AccountId) -> Bytes {
+    /// Creates a cookie with a new nonce.
+    pub fn create(&self, account: AccountId) -> Bytes {
         self.seal(KnownDevice {
             account,
             nonce: random::bytes(),
         })
     }
 
-    /// The device's cookie. It stays the same from log-in to log-in: with a new one each time a device had a new bucket each time.
+    /// The cookie of a device. It stays the same at every log-in: a new one each time would give the device a new rate limit each
+    /// time.
     pub fn seal(&self, device: KnownDevice) -> Bytes {
         let mut out = Vec::with_capacity(COOKIE_LEN);
         out.extend_from_slice(device.account.as_bytes());
@@ -59,7 +58,7 @@ impl CookieKey {
         out.into()
     }
 
-    /// Reads what a client shows; `None` when this cluster did not make it.
+    /// Verifies and parses a cookie; `None` if this cluster did not create it.
     pub fn open(&self, bytes: &[u8]) -> Option<KnownDevice> {
         let (signed, tag) = bytes.split_at_checked(2 * ID_LEN)?;
         hmac::verify(&self.0, signed, tag).ok()?;
@@ -78,9 +77,9 @@ mod tests {
     const ANN: AccountId = AccountId::new([1; 16]);
 
     #[test]
-    fn a_cookie_is_64_bytes_and_a_changed_one_is_not_ours() {
+    fn a_cookie_is_64_bytes_and_a_changed_one_is_rejected() {
         let key = CookieKey::new(&[7; 32]);
-        let cookie = key.fresh(ANN);
+        let cookie = key.create(ANN);
         assert_eq!(cookie.len(), 64);
         let device = key.open(&cookie).unwrap();
         assert_eq!(device.account, ANN);
@@ -99,6 +98,6 @@ mod tests {
     #[test]
     fn every_device_has_another_cookie() {
         let key = CookieKey::new(&[7; 32]);
-        assert_ne!(key.fresh(ANN), key.fresh(ANN));
+        assert_ne!(key.create(ANN), key.create(ANN));
     }
 }

@@ -1,4 +1,4 @@
-//! Why an operation on accounts or sessions fails. The sentences that clients read are in `refusals`.
+//! Errors of operations on accounts and sessions. `refusals` has the sentences for clients.
 
 use std::time::Duration;
 
@@ -6,106 +6,76 @@ use super::hashing::HashError;
 use super::password::WeakPassword;
 use crate::store::StoreError;
 
-/// Too many passwords were checked.
+/// A limit of password checks was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Throttled {
-    /// The limit that was reached.
     pub limit: PasswordLimit,
-    /// Time until the next check.
+    /// Time until the next check is allowed.
     pub wait: Duration,
 }
 
-/// A limit of password checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PasswordLimit {
-    /// Checks for one source.
+    /// Checks from one source.
     Source,
-    /// Checks for one known device.
+    /// Checks from one known device.
     Device,
-    /// Checks for one signed-in account.
+    /// Checks for one account by signed-in clients.
     Account,
     /// Wrong passwords for one account.
     WrongPasswords,
 }
 
-/// Why an account is not registered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RegisterError {
-    /// The birthday lies in the future.
     BirthdayInFuture,
-    /// The person is too young.
     TooYoung {
-        /// Age at which one may register, in years.
+        /// Minimum age in years.
         min_age: u8,
     },
-    /// The password is easy to guess.
     WeakPassword(WeakPassword),
-    /// The account was made, and its first session was not begun.
+    /// The account was created, but its first session was not.
     Login(LoginError),
-    /// Too many tries.
     Throttled(Throttled),
-    /// The password was not hashed.
     Hash(HashError),
-    /// The store did not do its part.
     Store(StoreError),
 }
 
-/// Why a log-in fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LoginError {
-    /// The name or the password is wrong.
     WrongCredentials,
-    /// Too many tries.
     Throttled(Throttled),
-    /// The password was not checked.
     Hash(HashError),
-    /// The store did not do its part.
     Store(StoreError),
 }
 
-/// Why a session does not act for its account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionError {
-    /// The session has ended.
     Ended,
-    /// The store did not do its part.
     Store(StoreError),
 }
 
-/// Why a session is not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RevokeError {
-    /// The account has no such session.
     NoSuchSession,
-    /// The store did not do its part.
     Store(StoreError),
 }
 
-/// Why the password of a signed-in account is not confirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PasswordCheckError {
-    /// The password is wrong.
     Wrong,
-    /// Too many tries.
     Throttled(Throttled),
-    /// The password was not checked.
     Hash(HashError),
-    /// The store did not do its part.
     Store(StoreError),
 }
 
-/// Why a password is not changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChangePasswordError {
-    /// The session, or its account, has ended.
+    /// The session or the account has ended.
     Session(SessionError),
-    /// The new password is easy to guess.
     WeakPassword(WeakPassword),
-    /// The old password was not confirmed.
     OldPassword(PasswordCheckError),
-    /// The new password was not hashed.
     Hash(HashError),
-    /// The store did not do its part.
     Store(StoreError),
 }
 

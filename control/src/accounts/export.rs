@@ -1,4 +1,4 @@
-//! Everything that is kept about somebody, for that person.
+//! The export of all data of an account, for its owner.
 
 use confab_protocol::control::room::{Role, Visibility};
 use serde_json::{Value, json};
@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use crate::clock::UnixMillis;
 use crate::store::{AccountRecord, Membership, SessionRecord, Store, StoreError};
 
-/// Memberships read at a time.
+/// Number of memberships read at a time.
 const PAGE: u32 = 500;
 
-/// A JSON document with everything but hashes. Times are milliseconds since 1970-01-01 UTC.
+/// A JSON document with all data except hashes. Times are milliseconds since 1970-01-01 UTC.
 pub(super) async fn document(
     store: &dyn Store,
     account: &AccountRecord,

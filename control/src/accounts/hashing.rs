@@ -1,4 +1,4 @@
-//! Argon2id (RFC 9106) away from the async threads, behind a bounded queue.
+//! Argon2id (RFC 9106) on blocking threads, behind a bounded queue.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -10,54 +10,52 @@ use confab_telemetry::Histogram;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::domain::{HashCost, PasswordHash};
-use crate::metrics::door::{Limit, Refusals};
+use crate::metrics::connections::{Limit, Refusals};
 use crate::metrics::timed;
 use crate::random;
 
-/// Bytes of hash.
+/// Length of a hash in bytes.
 const HASH_LEN: usize = 32;
 
-/// In whose part of the queue a hash waits.
+/// The share of the queue that a hash may use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Queue {
-    /// Anybody's: three quarters of it.
-    Strangers,
-    /// All of it, for devices that have signed in before and for those who are signed in: strangers do not fill it.
+    /// Three quarters of the queue, for unknown devices.
+    Unauthenticated,
+    /// The whole queue, for known devices and signed-in clients, so that unknown devices cannot fill it.
     Known,
 }
 
-/// Hashes passwords, so many at a time.
+/// Hashes passwords, a limited number at a time.
 #[derive(Clone)]
 pub struct Hasher {
     cost: HashCost,
-    /// A hash that no password has: checking it costs what checking a real one does.
+    /// A hash that matches no password. Checking it costs as much as checking a real one.
     dummy: PasswordHash,
     /// One permit for each hash that waits or runs.
     admitted: Arc<Semaphore>,
-    /// One permit for each of them that is a stranger's.
-    strangers: Arc<Semaphore>,
-    /// One permit for each hash that runs.
+    /// One permit for each of these that comes from an unknown device.
+    unauthenticated: Arc<Semaphore>,
+    /// One permit for each running hash.
     running: Arc<Semaphore>,
-    /// Memory for hashes, as many pieces as ever ran at once. It is kept: threads come and go, and an allocator that
-    /// holds 19 MiB for each thread that once computed a hash would hold hundreds.
+    /// Reusable memory, one piece for each hash that ever ran at once. Threads come and go, and an allocator that caches 19 MiB
+    /// per thread would hold hundreds.
     memory: Arc<Mutex<Vec<Vec<Block>>>>,
     waited: Arc<Histogram>,
     refusals: Refusals,
-    /// Hashes that wait or run, and hashes that run, at most.
-    places: (usize, usize),
+    /// Maximum number of hashes that wait or run, and of hashes that run.
+    capacity: (usize, usize),
 }
 
-/// Why a hash is not computed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HashError {
-    /// The queue is full.
     Busy,
-    /// The cost cannot be computed, or the thread ended.
+    /// The cost parameters are invalid, or the thread ended.
     Failed,
 }
 
 impl Hasher {
-    /// Computes `parallel` hashes at a time, while at most `queue` more wait. Those that find no place are counted in `refusals`.
+    /// Computes up to `parallel` hashes at a time; up to `queue` more wait. Further ones are refused and counted in `refusals`.
     pub fn new(cost: HashCost, parallel: usize, queue: usize, refusals: Refusals) -> Self {
         Self {
             cost,
@@ -67,29 +65,29 @@ impl Hasher {
                 hash: random::bytes(),
             },
             admitted: Arc::new(Semaphore::new(parallel + queue)),
-            strangers: Arc::new(Semaphore::new(parallel + queue - queue / 4)),
+            unauthenticated: Arc::new(Semaphore::new(parallel + queue - queue / 4)),
             running: Arc::new(Semaphore::new(parallel)),
             memory: Arc::default(),
             waited: Arc::new(timed::histogram()),
             refusals,
-            places: (parallel + queue, parallel),
+            capacity: (parallel + queue, parallel),
         }
     }
 
-    /// How long hashes waited for their turn.
+    /// Histogram of the time that hashes waited.
     pub fn waited(&self) -> &Histogram {
         &self.waited
     }
 
-    /// How many hashes wait for their turn.
+    /// Number of waiting hashes.
     pub fn waiting(&self) -> usize {
-        let (all, parallel) = self.places;
+        let (all, parallel) = self.capacity;
         let begun = all.saturating_sub(self.admitted.available_permits());
         let running = parallel.saturating_sub(self.running.available_permits());
         begun.saturating_sub(running)
     }
 
-    /// A hash of the password under a fresh salt.
+    /// Hashes the password with a new random salt.
     pub async fn hash(&self, password: Password, queue: Queue) -> Result<PasswordHash, HashError> {
         let cost = self.cost;
         let salt = random::bytes();
@@ -100,8 +98,8 @@ impl Hasher {
         Ok(PasswordHash { cost, salt, hash })
     }
 
-    /// Whether the password, as it was typed, is the one that was hashed. Without a hash to check against, or if it can be
-    /// no password at all, the same work is done for `false`.
+    /// True if the typed password matches `hash`. Without a hash, or with text that cannot be a password, the same work is done
+    /// and the result is false.
     pub async fn verify(
         &self,
         text: impl Into<zeroize::Zeroizing<String>>,
@@ -135,7 +133,7 @@ impl Hasher {
         self.waited.record_duration(began.elapsed(), 1);
         let pool = self.memory.clone();
         let result = tokio::task::spawn_blocking(move || {
-            // Held by the thread: a client that goes away does not make room for work that still runs.
+            // Held by the thread, because the work continues after the client has disconnected.
             let _permits = (admitted, running);
             let take = || pool.lock().unwrap_or_else(PoisonError::into_inner);
             let mut memory = take().pop().unwrap_or_default();
@@ -149,11 +147,13 @@ impl Hasher {
             .ok_or(HashError::Failed)
     }
 
-    /// A place in the queue, which is held until the hash is computed.
+    /// Takes a place in the queue until the hash is computed.
     fn admit(&self, queue: Queue) -> Result<[Option<OwnedSemaphorePermit>; 2], HashError> {
         let place = |of: &Arc<Semaphore>| of.clone().try_acquire_owned();
         let among_strangers = match queue {
-            Queue::Strangers => Some(place(&self.strangers).map_err(|_| HashError::Busy)?),
+            Queue::Unauthenticated => {
+                Some(place(&self.unauthenticated).map_err(|_| HashError::Busy)?)
+            }
             Queue::Known => None,
         };
         let among_all = place(&self.admitted).map_err(|_| HashError::Busy)?;
@@ -191,7 +191,7 @@ mod tests {
     };
 
     #[tokio::test]
-    async fn a_password_is_told_from_another_after_a_way_through_the_store() {
+    async fn a_stored_hash_verifies_only_its_password() {
         let hasher = Hasher::new(CHEAP, 1, 4, Refusals::default());
         let hash = hasher
             .hash("correct horse".parse().unwrap(), Queue::Known)
@@ -206,13 +206,15 @@ mod tests {
             ("correct hearse", Some(kept), false),
             ("correct horse", None, false),
         ] {
-            let checked = hasher.verify(text(typed), stored, Queue::Strangers).await;
+            let checked = hasher
+                .verify(text(typed), stored, Queue::Unauthenticated)
+                .await;
             assert_eq!(checked, Ok(is_right), "{typed}");
         }
     }
 
     #[tokio::test]
-    async fn a_password_is_known_however_a_keyboard_composes_it() {
+    async fn a_password_verifies_in_any_unicode_composition() {
         let hasher = Hasher::new(CHEAP, 1, 4, Refusals::default());
         let hash = hasher.hash("čtyři psi u řeky".parse().unwrap(), Queue::Known);
         let hash = hash.await.unwrap();
@@ -245,7 +247,7 @@ mod tests {
         );
     }
 
-    /// Starts so many hashes that take a while, and waits until each has its place or has none.
+    /// Starts `count` slow hashes and waits until each is queued or refused.
     async fn start(hasher: &Hasher, queue: Queue, count: usize) -> Vec<Started> {
         let started = (0..count).map(|_| {
             let hasher = hasher.clone();
@@ -267,20 +269,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_queue_refuses_at_once_and_strangers_do_not_fill_it() {
+    async fn a_full_queue_refuses_at_once_and_keeps_a_quarter_for_known_devices() {
         let slow = HashCost {
             memory_kib: 32 * 1024,
             ..CHEAP
         };
         let refusals = Refusals::default();
         let hasher = Hasher::new(slow, 1, 4, refusals.clone());
-        let strangers = start(&hasher, Queue::Strangers, 9).await;
+        let unauthenticated = start(&hasher, Queue::Unauthenticated, 9).await;
         let known = start(&hasher, Queue::Known, 3).await;
-        // One that runs and three that wait; the fourth place that waits is for who is known.
-        assert_eq!(refused(strangers).await, 5);
+        // One runs and three wait; the fourth waiting place is reserved for known devices.
+        assert_eq!(refused(unauthenticated).await, 5);
         assert_eq!(refused(known).await, 2);
         assert_eq!(refusals.of(Limit::PasswordQueue), 7);
-        let again = start(&hasher, Queue::Strangers, 1).await;
+        let again = start(&hasher, Queue::Unauthenticated, 1).await;
         assert_eq!(refused(again).await, 0);
     }
 }

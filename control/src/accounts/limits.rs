@@ -1,10 +1,9 @@
-//! Throttling of everything that checks a password, before a hash is computed: by where the wish comes from and by whose password it is.
+//! Rate limits of password checks, applied before a hash is computed, by source and by account.
 //!
-//! There are two kinds of buckets. Those of *hashes* bound what somebody may cost, right or wrong: a source's for strangers, a
-//! device's where an account knows it, an account's for those who are signed in. Those of *guesses* bound
-//! wrong passwords for one account, and are filled up again by a right one: an account's name and e-mail share them, a name
-//! that is no account's has its own. Devices and those who are signed in have guesses of their own, so that
-//! nobody else's guesses lock them out.
+//! There are two kinds of limits. Limits of *checks* bound the cost, right or wrong: per source for unknown devices, per known
+//! device, and per account for signed-in clients. Limits of *wrong passwords* bound guessing at one account; a right password
+//! gives its token back. A username and an e-mail address of one account share these limits; a name without an account has its
+//! own. Known devices and signed-in clients have separate limits, so that attempts from elsewhere do not lock them out.
 
 use std::time::{Duration, Instant};
 
@@ -12,52 +11,51 @@ use confab_protocol::control::AccountId;
 
 use super::cookie::KnownDevice;
 use super::errors::{PasswordLimit, Throttled};
-use crate::metrics::door::{Limit, Refusals};
+use crate::metrics::connections::{Limit, Refusals};
 use crate::source::Source;
 use crate::throttle::{Rate, Throttle};
 
-/// Wrong passwords for one account from one source, from one device, or by those who are signed in: five at once, then three a minute.
-const GUESSES: Rate = Rate {
+/// Wrong passwords for one account from one source, from one device, or from signed-in clients: a burst of five, then three a
+/// minute.
+const WRONG_PASSWORDS: Rate = Rate {
     burst: 5.0,
     per_second: 0.05,
 };
-/// Wrong passwords for one account from all sources together. Larger, so that one stranger cannot lock others out.
-const GUESSES_FROM_ANYWHERE: Rate = Rate {
+/// Wrong passwords for one account from all sources. Larger, so that one source cannot lock the account for others.
+const WRONG_PASSWORDS_FROM_ANYWHERE: Rate = Rate {
     burst: 50.0,
     per_second: 0.05,
 };
-/// Passwords that one device, or those who are signed in to one account, may have checked, right or wrong.
+/// Password checks from one device, or from signed-in clients of one account, right or wrong.
 const CHECKS: Rate = Rate {
     burst: 10.0,
     per_second: 0.2,
 };
 
-/// How many passwords one source may have checked.
+/// Limit of password checks from one source.
 #[derive(Clone, Copy, Debug)]
 pub struct LoginLimits {
-    /// At once.
     pub burst: u32,
-    /// In a second, from then on.
+    /// Checks per second after the burst.
     pub per_second: f64,
 }
 
-/// Who guesses, and at whose password. Hashes as the key of its buckets.
+/// The origin of a password attempt, and the account. Hashed as the key of its limit.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Guess<'a> {
-    /// Somebody of whom nothing is known.
-    Stranger(Whose<'a>, Source),
-    /// A device from which the account has signed in before.
+pub(super) enum PasswordAttempt<'a> {
+    /// An unknown device.
+    Unknown(AttemptTarget<'a>, Source),
+    /// A device that has signed in to the account before.
     Device(KnownDevice),
-    /// Somebody who is signed in to the account.
+    /// A signed-in client of the account.
     SignedIn(AccountId),
 }
 
-/// Whose password is guessed at.
+/// The account whose password is checked.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) enum Whose<'a> {
-    /// An account's.
+pub(super) enum AttemptTarget<'a> {
     Account(AccountId),
-    /// Nobody's: no account has this name.
+    /// A name without an account.
     Name(&'a str),
 }
 
@@ -65,8 +63,8 @@ pub(super) struct Limiter {
     hashes_of_source: Throttle,
     checks_of_account: Throttle,
     checks_of_device: Throttle,
-    guesses: Throttle,
-    guesses_from_anywhere: Throttle,
+    wrong_passwords: Throttle,
+    wrong_passwords_from_anywhere: Throttle,
     refusals: Refusals,
 }
 
@@ -79,22 +77,24 @@ impl Limiter {
             }),
             checks_of_account: Throttle::new(CHECKS),
             checks_of_device: Throttle::new(CHECKS),
-            guesses: Throttle::new(GUESSES),
-            guesses_from_anywhere: Throttle::new(GUESSES_FROM_ANYWHERE),
+            wrong_passwords: Throttle::new(WRONG_PASSWORDS),
+            wrong_passwords_from_anywhere: Throttle::new(WRONG_PASSWORDS_FROM_ANYWHERE),
             refusals,
         }
     }
 
-    /// To be asked before anything is looked up for a stranger.
-    pub(super) fn admit_from(&self, source: Source) -> Result<(), Throttled> {
-        let taken = self.hashes_of_source.take_of(source, Instant::now());
+    /// Takes a token of the source's limit. Called before any lookup for an unknown device.
+    pub(super) fn admit_source(&self, source: Source) -> Result<(), Throttled> {
+        let taken = self
+            .hashes_of_source
+            .take_for_source(source, Instant::now());
         taken.map_err(|wait| {
             self.refusals.count(Limit::SignInsOfSource);
             throttled(PasswordLimit::Source, wait)
         })
     }
 
-    /// The same for a device that some account knows. Strangers at its source do not empty this bucket.
+    /// Takes a token of a known device's limit.
     pub(super) fn admit_device(&self, device: KnownDevice) -> Result<(), Throttled> {
         let taken = self.checks_of_device.take(device, Instant::now());
         taken.map_err(|wait| {
@@ -103,7 +103,7 @@ impl Limiter {
         })
     }
 
-    /// To be asked before a password is checked for somebody who is signed in.
+    /// Takes a token of the account's limit. Called before a password check for a signed-in client.
     pub(super) fn admit_signed_in(&self, account: AccountId) -> Result<(), Throttled> {
         let taken = self.checks_of_account.take(account, Instant::now());
         taken.map_err(|wait| {
@@ -112,35 +112,35 @@ impl Limiter {
         })
     }
 
-    /// To be asked before a password is checked; give it back when the password was right, or was not checked.
-    pub(super) fn admit(&self, guess: Guess<'_>) -> Result<(), Throttled> {
-        self.take(guess, Instant::now()).map_err(|wait| {
+    /// Takes a token of the limit of wrong passwords. Give it back if the password was right or was not checked.
+    pub(super) fn admit(&self, attempt: PasswordAttempt<'_>) -> Result<(), Throttled> {
+        self.take(attempt, Instant::now()).map_err(|wait| {
             self.refusals.count(Limit::PasswordsOfAccount);
             throttled(PasswordLimit::WrongPasswords, wait)
         })
     }
 
-    fn take(&self, guess: Guess<'_>, now: Instant) -> Result<(), Duration> {
-        match guess {
-            Guess::Stranger(whose, source) => {
-                self.guesses.take((whose, source), now)?;
-                self.guesses_from_anywhere
-                    .take(whose, now)
-                    .inspect_err(|_| self.guesses.give_back((whose, source)))
+    fn take(&self, attempt: PasswordAttempt<'_>, now: Instant) -> Result<(), Duration> {
+        match attempt {
+            PasswordAttempt::Unknown(target, source) => {
+                self.wrong_passwords.take((target, source), now)?;
+                self.wrong_passwords_from_anywhere
+                    .take(target, now)
+                    .inspect_err(|_| self.wrong_passwords.give_back((target, source)))
             }
-            Guess::Device(device) => self.guesses.take(device, now),
-            Guess::SignedIn(account) => self.guesses.take(account, now),
+            PasswordAttempt::Device(device) => self.wrong_passwords.take(device, now),
+            PasswordAttempt::SignedIn(account) => self.wrong_passwords.take(account, now),
         }
     }
 
-    pub(super) fn give_back(&self, guess: Guess<'_>) {
-        match guess {
-            Guess::Stranger(whose, source) => {
-                self.guesses.give_back((whose, source));
-                self.guesses_from_anywhere.give_back(whose);
+    pub(super) fn give_back(&self, attempt: PasswordAttempt<'_>) {
+        match attempt {
+            PasswordAttempt::Unknown(target, source) => {
+                self.wrong_passwords.give_back((target, source));
+                self.wrong_passwords_from_anywhere.give_back(target);
             }
-            Guess::Device(device) => self.guesses.give_back(device),
-            Guess::SignedIn(account) => self.guesses.give_back(account),
+            PasswordAttempt::Device(device) => self.wrong_passwords.give_back(device),
+            PasswordAttempt::SignedIn(account) => self.wrong_passwords.give_back(account),
         }
     }
 }
@@ -170,14 +170,14 @@ mod tests {
         Source::from(IpAddr::from([192, 0, 2, last]))
     }
 
-    fn passed(mut guess: impl FnMut() -> Result<(), Throttled>) -> usize {
-        (0..20).filter(|_| guess().is_ok()).count()
+    fn passed(mut attempt: impl FnMut() -> Result<(), Throttled>) -> usize {
+        (0..20).filter(|_| attempt().is_ok()).count()
     }
 
     #[test]
-    fn one_source_is_stopped_soon_and_does_not_lock_the_account_for_others() {
+    fn wrong_passwords_of_one_source_do_not_lock_the_account_for_others() {
         let limiter = limiter();
-        let at = |last| Guess::Stranger(Whose::Account(ANN), source(last));
+        let at = |last| PasswordAttempt::Unknown(AttemptTarget::Account(ANN), source(last));
         assert_eq!(passed(|| limiter.admit(at(1))), 5);
         assert!(limiter.admit(at(2)).is_ok());
         limiter.give_back(at(1));
@@ -188,27 +188,32 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_nobodys_are_throttled_as_accounts_are() {
+    fn unknown_names_are_throttled_like_accounts() {
         let limiter = limiter();
-        let name = |name| Guess::Stranger(Whose::Name(name), source(1));
+        let name = |name| PasswordAttempt::Unknown(AttemptTarget::Name(name), source(1));
         assert_eq!(passed(|| limiter.admit(name("nobody"))), 5);
         assert_eq!(passed(|| limiter.admit(name("no-one"))), 5);
     }
 
     #[test]
-    fn strangers_lock_neither_a_known_device_nor_who_is_signed_in() {
+    fn unknown_sources_lock_neither_a_known_device_nor_a_signed_in_client() {
         let limiter = limiter();
         for last in 1..=200 {
-            passed(|| limiter.admit(Guess::Stranger(Whose::Account(ANN), source(last))));
+            passed(|| {
+                limiter.admit(PasswordAttempt::Unknown(
+                    AttemptTarget::Account(ANN),
+                    source(last),
+                ))
+            });
         }
-        assert_eq!(passed(|| limiter.admit_from(source(1))), 10);
+        assert_eq!(passed(|| limiter.admit_source(source(1))), 10);
         let key = CookieKey::new(&[7; 32]);
-        let [laptop, phone] = [0; 2].map(|_| key.open(&key.fresh(ANN)).unwrap());
+        let [laptop, phone] = [0; 2].map(|_| key.open(&key.create(ANN)).unwrap());
         assert_eq!(passed(|| limiter.admit_device(laptop)), 10);
         assert_eq!(passed(|| limiter.admit_device(phone)), 10);
-        assert_eq!(passed(|| limiter.admit(Guess::Device(laptop))), 5);
-        assert_eq!(passed(|| limiter.admit(Guess::Device(phone))), 5);
-        assert_eq!(passed(|| limiter.admit(Guess::SignedIn(ANN))), 5);
+        assert_eq!(passed(|| limiter.admit(PasswordAttempt::Device(laptop))), 5);
+        assert_eq!(passed(|| limiter.admit(PasswordAttempt::Device(phone))), 5);
+        assert_eq!(passed(|| limiter.admit(PasswordAttempt::SignedIn(ANN))), 5);
         assert_eq!(passed(|| limiter.admit_signed_in(ANN)), 10);
     }
 }

@@ -1,11 +1,12 @@
-//! Accounts and their sessions: who somebody is.
+//! Accounts and their sessions.
 //!
-//! * [`password`]: which passwords will do;
+//! * [`password`]: rules for new passwords;
 //! * [`hashing`]: Argon2id behind a bounded queue;
-//! * [`token`]: what a session shows, rotated at every refresh;
-//! * [`limits`]: throttling, before anything costly is done; [`cookie`]: devices that strangers' guesses do not slow down;
-//! * [`service`]: the operations; [`errors`]: why they fail;
-//! * [`export`]: everything that is kept about somebody.
+//! * [`token`]: session tokens, rotated at every refresh; `unverified`: tokens accepted during an outage of the store;
+//! * [`limits`]: rate limits, applied before a hash is computed; [`cookie`]: device cookies, which give a known device its own
+//!   limits;
+//! * [`service`]: the operations; [`errors`]: their errors;
+//! * [`export`]: the export of all data of an account.
 
 pub mod cookie;
 pub mod errors;
@@ -15,7 +16,7 @@ pub mod limits;
 pub mod password;
 pub mod service;
 pub mod token;
-mod unproved;
+mod unverified;
 
 pub use hashing::Hasher;
 pub use limits::LoginLimits;

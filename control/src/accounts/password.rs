@@ -1,17 +1,17 @@
-//! Which passwords are too easy to guess (NIST SP 800-63B §5.1.1.2).
+//! Rejects passwords that are easy to guess (NIST SP 800-63B §5.1.1.2).
 
 use std::str::FromStr as _;
 
 use confab_protocol::control::{Email, NameError, Password, Username, text};
 use zeroize::Zeroizing;
 
-/// Fewest characters of a password beside the names that others know.
-pub const LEAST_OWN: usize = 8;
+/// Minimum number of characters that a password has beside the username and the e-mail address.
+pub const MIN_OWN_CHARACTERS: usize = 8;
 
-/// A name shorter than this says nothing about a password that holds it: everything holds a letter or two.
-const SHORTEST_TELLING_NAME: usize = 3;
+/// Names shorter than this are ignored, since most passwords contain a given letter or two.
+const MIN_NAME_CHARACTERS: usize = 3;
 
-/// The most common ones of leaked lists that are long enough to be asked about, in lower case.
+/// The most common passwords of leaked lists that have the minimum length, in lower case.
 const COMMON: [&str; 64] = [
     "0123456789",
     "0987654321",
@@ -79,20 +79,19 @@ const COMMON: [&str; 64] = [
     "zaq12wsxcde3",
 ];
 
-/// Why a password is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WeakPassword {
-    /// It is not a password (RFC 8265): too short, too long, or with characters that it may not have.
+    /// Not a valid password (RFC 8265): too short, too long, or with characters that are not allowed.
     Form(NameError),
-    /// It is one of the most common ones.
+    /// One of the most common passwords.
     Common,
-    /// It repeats one or two characters.
+    /// One or two characters, repeated.
     Repeated,
-    /// It has fewer than [`LEAST_OWN`] characters beside the username and the e-mail address.
+    /// Fewer than [`MIN_OWN_CHARACTERS`] characters beside the username and the e-mail address.
     Names,
 }
 
-/// Parses a new password, and refuses one that is easy to guess.
+/// Parses a new password and rejects one that is easy to guess.
 pub fn choose(text: &str, username: &Username, email: &Email) -> Result<Password, WeakPassword> {
     let password = Password::from_str(text).map_err(WeakPassword::Form)?;
     let folded = Zeroizing::new(password.reveal().to_lowercase());
@@ -102,26 +101,26 @@ pub fn choose(text: &str, username: &Username, email: &Email) -> Result<Password
     if is_repeated(&folded) {
         return Err(WeakPassword::Repeated);
     }
-    if own_characters(&folded, username, email) < LEAST_OWN {
+    if own_characters(&folded, username, email) < MIN_OWN_CHARACTERS {
         return Err(WeakPassword::Names);
     }
     Ok(password)
 }
 
-/// How many characters of the password, in lower case, are left when the names are taken out.
+/// Number of characters of the lower-case password without the names.
 fn own_characters(folded: &str, username: &Username, email: &Email) -> usize {
     let local_part = email
         .as_str()
         .rsplit_once('@')
         .map_or("", |(local, _)| local);
-    // In the form of the password, in which letters are composed.
+    // In the Unicode composition that passwords use.
     let local_part = text::prepared(local_part).unwrap_or_default();
     let mut names = [username.as_str(), &local_part];
-    // One may hold the other.
+    // Longest first, because one name may contain the other.
     names.sort_by_key(|name| std::cmp::Reverse(name.len()));
     let mut own = Zeroizing::new(folded.to_owned());
     for name in names {
-        if name.chars().count() >= SHORTEST_TELLING_NAME {
+        if name.chars().count() >= MIN_NAME_CHARACTERS {
             own = Zeroizing::new(own.replace(name, ""));
         }
     }
@@ -129,7 +128,7 @@ fn own_characters(folded: &str, username: &Username, email: &Email) -> usize {
 }
 
 fn is_common(folded: &str) -> bool {
-    // What people add to a common password so that it passes is common too.
+    // Users often append punctuation to a common password to satisfy rules.
     let stem = folded.trim_end_matches(['!', '.', '?', '*', '#']);
     COMMON.contains(&folded) || COMMON.contains(&stem)
 }
@@ -180,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_inside_a_long_password_is_no_offence() {
+    fn a_long_password_may_contain_a_name() {
         assert!(judge("ann.lee and eight more").is_ok());
         let judge = |text: &str, username: &str, email: &str| {
             choose(text, &username.parse().unwrap(), &email.parse().unwrap())
@@ -189,7 +188,7 @@ mod tests {
         assert!(judge("evening12345eve", "eve", "e@example.org").is_ok());
         assert!(judge("eve1234567", "eve", "e@example.org").is_err());
         assert!(judge("Evelyn and Eve", "eve", "evelyn@example.org").is_err());
-        // The address came with its letters in pieces.
+        // The address is in decomposed form.
         assert!(judge("Čtyři psi", "ann", "ctyri@example.org").is_err());
         assert!(
             judge(
@@ -202,14 +201,14 @@ mod tests {
     }
 
     #[test]
-    fn a_few_words_pass() {
+    fn passwords_of_a_few_words_are_accepted() {
         for fine in ["correct horse battery", "čtyři psi u řeky", "k9$vvPq2zL"] {
             assert!(judge(fine).is_ok(), "{fine}");
         }
     }
 
     #[test]
-    fn the_list_holds_only_what_is_long_enough_to_be_asked_about() {
+    fn the_list_of_common_passwords_has_no_short_ones() {
         for common in COMMON {
             assert!(
                 common.len() >= Password::MIN && common == common.to_lowercase(),

@@ -1,7 +1,7 @@
-//! What can be done with an account.
+//! Operations on accounts.
 //!
-//! * `sessions`: how they begin, are shown and renewed, and end;
-//! * `outage`: what of it is possible while the store does not answer.
+//! * `sessions`: creates, authenticates, refreshes and ends sessions;
+//! * `outage`: sign-in while the store does not answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,13 +16,13 @@ use super::errors::{
 };
 use super::hashing::HashError;
 use super::hashing::{Hasher, Queue};
-use super::limits::{Guess, Limiter, LoginLimits, Whose};
+use super::limits::{AttemptTarget, Limiter, LoginLimits, PasswordAttempt};
 use super::token::TokenKey;
-use super::unproved::Unproved;
+use super::unverified::UnverifiedTokens;
 use super::{export, password};
 use crate::clock::{Clock, UnixMillis};
 use crate::domain::{HashCost, PasswordHash};
-use crate::metrics::door::Refusals;
+use crate::metrics::connections::Refusals;
 use crate::random;
 use crate::source::Source;
 use crate::store::{AccountRecord, Name, SessionId, Store, StoreError};
@@ -30,86 +30,76 @@ use crate::store::{AccountRecord, Name, SessionId, Store, StoreError};
 mod outage;
 mod sessions;
 
-/// What the operator decides about accounts.
+/// Settings of accounts.
 #[derive(Clone, Debug)]
 pub struct AccountsConfig {
-    /// Age at which one may register, in years.
+    /// Minimum age in years.
     pub min_age: u8,
-    /// How long a session lives without a refresh.
+    /// Lifetime of a session without a refresh.
     pub session_ttl: Duration,
-    /// How many passwords a source may have checked.
+    /// Limit of password checks per source.
     pub limits: LoginLimits,
-    /// What a new hash costs.
+    /// Cost of a new hash.
     pub cost: HashCost,
-    /// Hashes computed at a time.
+    /// Number of hashes computed at a time.
     pub parallel: usize,
-    /// Hashes that wait at most.
+    /// Maximum number of waiting hashes.
     pub queue: usize,
 }
 
-/// Who a connection acts for.
+/// The account and session that a connection acts for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SignedIn {
-    /// Which account.
     pub account: AccountId,
-    /// Its name.
     pub username: Username,
-    /// By which session.
     pub session: SessionId,
 }
 
-/// A session was begun, renewed or shown to be alive.
+/// A session after a log-in, a sign-in or a refresh.
 pub struct Granted {
-    /// For whom.
     pub account: AccountRecord,
-    /// Which session.
     pub session: SessionId,
-    /// What the client keeps; `None` when it has it already.
+    /// The client's new token; `None` if the token has not changed.
     pub token: Option<Bytes>,
-    /// The session's end, unless it is refreshed.
+    /// End of the session without a further refresh.
     pub expires: UnixMillis,
-    /// When the client is to refresh.
+    /// Time of the client's next refresh.
     pub refresh_after: UnixMillis,
-    /// What the device shows at its next log-in; `None` when it has it already.
+    /// The new device cookie; `None` if it has not changed.
     pub cookie: Option<Bytes>,
 }
 
-/// What somebody registers with.
+/// A parsed registration.
 pub struct Registration {
-    /// Unique in the service.
     pub username: Username,
-    /// Unique in the service.
     pub email: Email,
-    /// As it was typed.
+    /// Not normalized.
     pub password: Zeroizing<String>,
-    /// For the age.
     pub birthday: Birthday,
-    /// What the person calls the device.
+    /// The user's name for the device.
     pub device: Device,
 }
 
-/// What somebody logs in with.
+/// A parsed log-in.
 pub struct Login {
-    /// The account's name or address, as it was typed.
+    /// Username or e-mail address, as typed.
     pub name: String,
-    /// As it was typed.
+    /// Not normalized.
     pub password: Zeroizing<String>,
-    /// What the person calls the device.
+    /// The user's name for the device.
     pub device: Device,
-    /// What the device was given when the account last logged in from it; empty: nothing.
+    /// Device cookie of the last log-in; empty if none.
     pub cookie: Bytes,
 }
 
-/// How somebody logs in: by name or by address.
+/// The name in a log-in.
 pub enum LoginName {
-    /// By name.
     Username(Username),
-    /// By address.
     Email(Email),
 }
 
 impl LoginName {
-    /// Whatever holds an `@` is an address. `None` when it can be neither: then no account has it.
+    /// Text with an `@` is an address. `None` if the text can be neither name nor address, so that no account matches.
     pub fn parse(text: &str) -> Option<Self> {
         if text.contains('@') {
             text.parse().ok().map(Self::Email)
@@ -126,10 +116,9 @@ impl LoginName {
     }
 }
 
-/// Told of every session that has ended before its time.
+/// Called for every session that ends before it expires.
 pub type OnSessionEnd = Box<dyn Fn(AccountId, SessionId) + Send + Sync>;
 
-/// Accounts and sessions over a store.
 pub struct Accounts {
     store: Arc<dyn Store>,
     hasher: Hasher,
@@ -140,11 +129,11 @@ pub struct Accounts {
     min_age: u8,
     session_ttl: Duration,
     on_end: OnSessionEnd,
-    unproved: Unproved,
+    unverified: UnverifiedTokens,
 }
 
 impl Accounts {
-    /// Over `store`; `on_end` hears of every session that is ended.
+    /// Uses `store`; calls `on_end` for every session that is ended.
     pub fn new(
         store: Arc<dyn Store>,
         (key, cookies): (TokenKey, CookieKey),
@@ -163,11 +152,11 @@ impl Accounts {
             min_age: config.min_age,
             session_ttl: config.session_ttl,
             on_end,
-            unproved: Unproved::default(),
+            unverified: UnverifiedTokens::default(),
         }
     }
 
-    /// Makes an account and its first session.
+    /// Creates an account and its first session.
     pub async fn register(
         &self,
         new: Registration,
@@ -179,12 +168,12 @@ impl Accounts {
         let now = self.clock.now();
         self.check_age(new.birthday, now)?;
         let password = password::choose(&new.password, username, email)?;
-        self.limiter.admit_from(source)?;
-        // Not the guarantee, which is the store's, but it saves the hash.
+        self.limiter.admit_source(source)?;
+        // Saves the hash in most cases. Uniqueness is guaranteed by the store.
         let taken = |account: AccountRecord, name| {
-            // Whose names these are is a guess as well.
-            let guess = Guess::Stranger(Whose::Account(account.id), source);
-            self.limiter.admit(guess)?;
+            // Probing for existing names counts as a password attempt.
+            let attempt = PasswordAttempt::Unknown(AttemptTarget::Account(account.id), source);
+            self.limiter.admit(attempt)?;
             Err::<Granted, RegisterError>(StoreError::Taken(name).into())
         };
         if let Some(account) = self.store.account_by_username(username.clone()).await? {
@@ -193,32 +182,32 @@ impl Accounts {
         if let Some(account) = self.store.account_by_email(email.clone()).await? {
             return taken(account, Name::Email);
         }
-        let guess = Guess::Stranger(Whose::Name(username.as_str()), source);
-        self.limiter.admit(guess)?;
+        let attempt = PasswordAttempt::Unknown(AttemptTarget::Name(username.as_str()), source);
+        self.limiter.admit(attempt)?;
         let account = AccountRecord {
             id: AccountId::new(random::time_ordered_id(now)),
             username: username.clone(),
             email: email.clone(),
             password: self
                 .hasher
-                .hash(password, Queue::Strangers)
+                .hash(password, Queue::Unauthenticated)
                 .await
-                .inspect_err(|_| self.limiter.give_back(guess))?,
+                .inspect_err(|_| self.limiter.give_back(attempt))?,
             birthday: new.birthday,
             created: now,
         };
         self.store.create_account(account.clone()).await?;
-        self.limiter.give_back(guess);
-        let cookie = self.cookies.fresh(account.id);
+        self.limiter.give_back(attempt);
+        let cookie = self.cookies.create(account.id);
         Ok(self.begin_session(account, new.device, cookie).await?)
     }
 
-    /// Begins a session. Whether the account exists shows neither in the answer nor in the work.
+    /// Creates a session. Neither the answer nor its cost reveals whether the account exists.
     pub async fn login(&self, login: Login, source: Source) -> Result<Granted, LoginError> {
         let shown = self.cookies.open(&login.cookie);
         match shown {
             Some(device) => self.limiter.admit_device(device)?,
-            None => self.limiter.admit_from(source)?,
+            None => self.limiter.admit_source(source)?,
         }
         let name = LoginName::parse(&login.name);
         let account = match &name {
@@ -228,20 +217,23 @@ impl Accounts {
         };
         let known = shown.filter(|device| Some(device.account) == account.as_ref().map(|a| a.id));
         if shown.is_some() && known.is_none() {
-            // Known to another account: a stranger here.
-            self.limiter.admit_from(source)?;
+            // The device is known to another account: for this one it is unknown.
+            self.limiter.admit_source(source)?;
         }
-        let whose = match &account {
-            Some(account) => Whose::Account(account.id),
-            None => Whose::Name(name.as_ref().map_or("", LoginName::as_str)),
+        let target = match &account {
+            Some(account) => AttemptTarget::Account(account.id),
+            None => AttemptTarget::Name(name.as_ref().map_or("", LoginName::as_str)),
         };
-        let (guess, queue) = match known {
-            Some(device) => (Guess::Device(device), Queue::Known),
-            None => (Guess::Stranger(whose, source), Queue::Strangers),
+        let (attempt, queue) = match known {
+            Some(device) => (PasswordAttempt::Device(device), Queue::Known),
+            None => (
+                PasswordAttempt::Unknown(target, source),
+                Queue::Unauthenticated,
+            ),
         };
         let stored = account.as_ref().map(|account| account.password.clone());
         let right = self
-            .check::<LoginError>(guess, queue, login.password, stored)
+            .check::<LoginError>(attempt, queue, login.password, stored)
             .await?;
         let Some(account) = account.filter(|_| right) else {
             return Err(LoginError::WrongCredentials);
@@ -250,35 +242,37 @@ impl Accounts {
         self.begin_session(account, login.device, cookie).await
     }
 
-    /// What computes the hashes of passwords.
     pub fn hasher(&self) -> &Hasher {
         &self.hasher
     }
 
-    /// The account that a connection acts for.
     pub async fn account(&self, id: AccountId) -> Result<AccountRecord, SessionError> {
         self.store.account(id).await?.ok_or(SessionError::Ended)
     }
 
-    /// Takes another password and ends every other session.
+    /// Changes the password and ends every other session.
     pub async fn change_password(
         &self,
-        who: &SignedIn,
+        caller: &SignedIn,
         old: Zeroizing<String>,
         new: Zeroizing<String>,
     ) -> Result<(), ChangePasswordError> {
-        let account = self.account(who.account).await?;
+        let account = self.account(caller.account).await?;
         let chosen = password::choose(&new, &account.username, &account.email)?;
         let checked = self.check_password(&account, old).await;
         if let Err(error) = checked {
-            // It may be this very wish that set it, whose end came to nothing. Or a second guess, which counts as one.
-            let (guess, stored) = (Guess::SignedIn(account.id), account.password.clone());
+            // A repeated request whose first answer was lost: the new password is already stored. Otherwise this is a second
+            // attempt and counts as one.
+            let (attempt, stored) = (
+                PasswordAttempt::SignedIn(account.id),
+                account.password.clone(),
+            );
             let is_set = error == PasswordCheckError::Wrong
                 && self
-                    .check::<PasswordCheckError>(guess, Queue::Known, new, Some(stored))
+                    .check::<PasswordCheckError>(attempt, Queue::Known, new, Some(stored))
                     .await?;
             return match is_set {
-                true => Ok(self.end_all(account.id, Some(who.session)).await?),
+                true => Ok(self.end_all(account.id, Some(caller.session)).await?),
                 false => Err(error.into()),
             };
         }
@@ -286,26 +280,26 @@ impl Accounts {
         self.store
             .set_password(account.id, account.password, hash)
             .await?;
-        Ok(self.end_all(account.id, Some(who.session)).await?)
+        Ok(self.end_all(account.id, Some(caller.session)).await?)
     }
 
-    /// Everything that is kept about the account, as JSON.
+    /// All data of the account, as JSON.
     pub async fn export(&self, account: AccountId) -> Result<String, SessionError> {
         let account = self.account(account).await?;
         Ok(export::document(self.store.as_ref(), &account, self.clock.now()).await?)
     }
 
-    /// Whether `password` is the account's, before something that cannot be undone. For somebody who is signed in to it.
+    /// Confirms the password of a signed-in account before an irreversible operation.
     pub async fn check_password(
         &self,
         account: &AccountRecord,
         password: Zeroizing<String>,
     ) -> Result<(), PasswordCheckError> {
         self.limiter.admit_signed_in(account.id)?;
-        let guess = Guess::SignedIn(account.id);
+        let attempt = PasswordAttempt::SignedIn(account.id);
         let stored = Some(account.password.clone());
         match self
-            .check::<PasswordCheckError>(guess, Queue::Known, password, stored)
+            .check::<PasswordCheckError>(attempt, Queue::Known, password, stored)
             .await?
         {
             true => Ok(()),
@@ -313,33 +307,34 @@ impl Accounts {
         }
     }
 
-    /// Deletes an account that owns no conference any more, and ends its sessions.
+    /// Deletes an account and ends its sessions. The account must own no conference.
     pub async fn delete(&self, account: AccountId) -> Result<(), StoreError> {
         self.end_all(account, None).await?;
         self.store.delete_account(account, self.clock.now()).await
     }
 
-    /// Whether the password is the one that is `stored`, if the guess may be made. One that is right, or is not checked, does not count.
+    /// True if the password matches `stored`. Takes a token of the limit of wrong passwords and gives it back unless the password
+    /// was wrong.
     async fn check<E: From<Throttled> + From<HashError>>(
         &self,
-        guess: Guess<'_>,
+        attempt: PasswordAttempt<'_>,
         queue: Queue,
         password: Zeroizing<String>,
         stored: Option<PasswordHash>,
     ) -> Result<bool, E> {
-        self.limiter.admit(guess)?;
+        self.limiter.admit(attempt)?;
         let checked = self.hasher.verify(password, stored, queue).await;
         if !matches!(checked, Ok(false)) {
-            self.limiter.give_back(guess);
+            self.limiter.give_back(attempt);
         }
         Ok(checked?)
     }
 
-    /// A device that is known keeps its cookie.
+    /// The cookie of a known device, or a new one.
     fn cookie_of(&self, device: Option<KnownDevice>, account: AccountId) -> Bytes {
         match device {
             Some(device) => self.cookies.seal(device),
-            None => self.cookies.fresh(account),
+            None => self.cookies.create(account),
         }
     }
 

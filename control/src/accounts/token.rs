@@ -1,7 +1,7 @@
-//! Session tokens: how they are made, read and judged. No I/O.
+//! Session tokens: creation, parsing and validation. No I/O.
 //!
-//! A token is 60 bytes: `session (16) · generation (4) · secret (32) · check (8)`. The check is keyed: only a token that
-//! this cluster made gets as far as the store, so an old generation that arrives is a real token that somebody kept.
+//! A token is 60 bytes: `session (16) · generation (4) · secret (32) · check (8)`. The check is keyed: only tokens of this
+//! cluster reach the store. An old generation is therefore a real token that was copied.
 
 use std::time::Duration;
 
@@ -15,20 +15,20 @@ use crate::store::{SecretHash, SessionId, SessionRecord};
 
 pub use confab_protocol::control::TOKEN_LEN;
 
-/// Bytes of a token's secret.
+/// Length of a token's secret in bytes.
 pub const SECRET_LEN: usize = 32;
-/// A token that was exchanged before gives the same successor again for so long.
+/// Grace period in which the previous token still returns the same successor.
 pub const GRACE: Duration = Duration::from_secs(60);
-/// A client refreshes when its token is this old.
+/// Age of a token at which the client refreshes it.
 pub const REFRESH_AFTER: Duration = Duration::from_secs(60 * 60);
 
 const CHECK_LEN: usize = 8;
 
-/// Makes tokens and knows its own. The same on every node of a cluster.
+/// Creates and verifies tokens. The same key on every node of a cluster.
 #[derive(Clone)]
 pub struct TokenKey(hmac::Key);
 
-/// What a client shows to be let in.
+/// A session token.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Token {
     #[zeroize(skip)]
@@ -37,27 +37,26 @@ pub struct Token {
     secret: [u8; SECRET_LEN],
 }
 
-/// What a token is worth.
+/// Validity of a token for its session.
 #[derive(PartialEq, Eq)]
-pub enum Verdict {
-    /// The session's newest.
+pub enum TokenStatus {
+    /// The newest token of the session.
     Current,
-    /// The one before, while its holder may not have heard of the successor.
+    /// The previous token within its grace period: the client may not have received the successor.
     InGrace {
-        /// The newest, which the holder is to have.
+        /// The newest token, to be sent to the client.
         successor: Token,
     },
-    /// Older than that: two hold tokens of one session, so the session has to end.
+    /// An older token: two parties hold tokens of the session, which must end.
     Stolen,
 }
 
 impl TokenKey {
-    /// Takes 32 random bytes for the key.
+    /// Derives the key from 32 random bytes.
     pub fn new(bytes: &[u8; 32]) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, bytes))
     }
 
-    /// The first token of a session.
     pub fn first(&self, session: SessionId, secret: [u8; SECRET_LEN]) -> Token {
         Token {
             session,
@@ -66,7 +65,7 @@ impl TokenKey {
         }
     }
 
-    /// The token that follows: whoever computes it, whenever, gets the same one. `None` after 2^32 of them.
+    /// The next token, a function of this one, so that every node computes the same. `None` after 2^32 tokens.
     pub fn successor(&self, token: &Token) -> Option<Token> {
         let generation = token.generation.checked_add(1)?;
         let mut secret = [0; SECRET_LEN];
@@ -81,7 +80,7 @@ impl TokenKey {
         })
     }
 
-    /// The token as a client keeps it.
+    /// Encodes the token for the client.
     pub fn seal(&self, token: &Token) -> Bytes {
         let mut out = Vec::with_capacity(TOKEN_LEN);
         out.extend_from_slice(&token.session.0);
@@ -91,7 +90,7 @@ impl TokenKey {
         out.into()
     }
 
-    /// Reads what a client shows; `None` when this cluster did not make it.
+    /// Verifies and parses a token; `None` if this cluster did not create it.
     pub fn open(&self, bytes: &[u8]) -> Option<Token> {
         let (session, rest) = bytes.split_first_chunk::<16>()?;
         let (generation, rest) = rest.split_first_chunk::<4>()?;
@@ -105,12 +104,12 @@ impl TokenKey {
         Some(token)
     }
 
-    /// What the token is worth to a session that the store holds.
-    pub fn judge(&self, token: &Token, session: &SessionRecord, now: UnixMillis) -> Verdict {
+    /// Validity of the token for the stored session.
+    pub fn judge(&self, token: &Token, session: &SessionRecord, now: UnixMillis) -> TokenStatus {
         if token.generation == session.generation {
             return match matches(token, session) {
-                true => Verdict::Current,
-                false => Verdict::Stolen,
+                true => TokenStatus::Current,
+                false => TokenStatus::Stolen,
             };
         }
         let in_grace = !session.used && now.since(session.rotated) < GRACE;
@@ -120,9 +119,9 @@ impl TokenKey {
                     && successor.generation == session.generation
                     && matches(&successor, session) =>
             {
-                Verdict::InGrace { successor }
+                TokenStatus::InGrace { successor }
             }
-            _ => Verdict::Stolen,
+            _ => TokenStatus::Stolen,
         }
     }
 
@@ -150,17 +149,16 @@ impl TokenKey {
 }
 
 impl Token {
-    /// Whose token it is.
     pub fn session(&self) -> SessionId {
         self.session
     }
 
-    /// How many the session had before.
+    /// Number of tokens of the session before this one.
     pub fn generation(&self) -> u32 {
         self.generation
     }
 
-    /// What the store keeps of it.
+    /// Hash of the secret, as the store has it.
     pub fn secret_hash(&self) -> SecretHash {
         let mut hash = SecretHash::default();
         let whole = digest::digest(&digest::SHA256, &self.secret);
@@ -194,7 +192,7 @@ mod tests {
         key().first(SessionId([1; 16]), [2; 32])
     }
 
-    /// The session after `token` became its newest at `START`.
+    /// A session whose newest token is `token`, since `START`.
     fn session_at(token: &Token) -> SessionRecord {
         SessionRecord {
             id: token.session,
@@ -210,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_60_bytes_and_a_changed_one_is_not_ours() {
+    fn a_token_is_60_bytes_and_a_changed_one_is_rejected() {
         let sealed = key().seal(&first());
         assert_eq!(sealed.len(), TOKEN_LEN);
         assert!(key().open(&sealed) == Some(first()));
@@ -224,35 +222,36 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_response_gives_the_same_successor_again() {
+    fn a_repeated_refresh_gives_the_same_successor() {
         let successor = key().successor(&first()).unwrap();
         let session = session_at(&successor);
         let soon = START.after(GRACE - Duration::from_millis(1));
-        let Verdict::InGrace { successor: again } = key().judge(&first(), &session, soon) else {
+        let TokenStatus::InGrace { successor: again } = key().judge(&first(), &session, soon)
+        else {
             panic!("not in grace");
         };
         assert!(again == successor);
-        assert!(key().judge(&successor, &session, soon) == Verdict::Current);
+        assert!(key().judge(&successor, &session, soon) == TokenStatus::Current);
     }
 
     #[test]
-    fn after_grace_or_use_the_one_before_means_theft() {
+    fn the_previous_token_means_theft_after_grace_or_use() {
         let successor = key().successor(&first()).unwrap();
         let mut session = session_at(&successor);
-        assert!(key().judge(&first(), &session, START.after(GRACE)) == Verdict::Stolen);
+        assert!(key().judge(&first(), &session, START.after(GRACE)) == TokenStatus::Stolen);
         session.used = true;
-        assert!(key().judge(&first(), &session, START) == Verdict::Stolen);
+        assert!(key().judge(&first(), &session, START) == TokenStatus::Stolen);
     }
 
     #[test]
-    fn anything_older_means_theft_even_within_grace() {
+    fn a_token_before_the_previous_one_always_means_theft() {
         let second = key().successor(&first()).unwrap();
         let third = key().successor(&second).unwrap();
         let session = session_at(&third);
-        assert!(key().judge(&first(), &session, START) == Verdict::Stolen);
+        assert!(key().judge(&first(), &session, START) == TokenStatus::Stolen);
         assert!(matches!(
             key().judge(&second, &session, START),
-            Verdict::InGrace { .. }
+            TokenStatus::InGrace { .. }
         ));
     }
 }

@@ -1,5 +1,5 @@
-//! Gives answers to a client, and to none for longer than it takes them: what waits to be taken is bounded, for a connection and for an
-//! account.
+//! Writes responses to a client. Bytes that the client has not read are bounded per connection and per account, and a client that
+//! stops reading is disconnected.
 
 use std::time::Duration;
 
@@ -7,49 +7,49 @@ use bytes::Bytes;
 use confab_protocol::control::MAX_RESPONSE;
 use quinn::SendStream;
 
-use crate::clients::share::{Budget, Spent};
+use crate::clients::share::{Budget, Reservation};
 
-/// Bytes of answers that a connection has not taken: two of the largest.
+/// Maximum of unread response bytes of a connection: two of the largest responses.
 pub(super) const MAX_UNREAD: usize = 2 * MAX_RESPONSE;
-/// A client that takes nothing for so long does not read.
+/// Time limit for a client to read one [`CHUNK`].
 const DEADLINE: Duration = Duration::from_secs(30);
-/// What is to be taken within [`DEADLINE`]: a client on a slow line is not one that does not read.
-const PIECE: usize = 16 * 1024;
+/// Bytes to be read within [`DEADLINE`]. Small, so that a client on a slow line is not disconnected.
+const CHUNK: usize = 16 * 1024;
 
-/// The client does not read its answers.
+/// The client has not read a chunk within [`DEADLINE`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NotRead;
 
-/// Bytes that wait for a client to take them.
-pub(super) struct Waiting {
+/// A response that waits to be read.
+pub(super) struct PendingAnswer {
     bytes: Bytes,
-    _spent: [Option<Spent>; 2],
+    _spent: [Option<Reservation>; 2],
 }
 
-impl Waiting {
-    /// An answer, if there is room for it among those that its connection and its account have not taken.
+impl PendingAnswer {
+    /// Reserves room for a response in the budgets of connection and account; `None` if it is not there.
     pub(super) fn new(
         bytes: Bytes,
         connection: &Budget,
         account: Option<&Budget>,
     ) -> Result<Self, NotRead> {
         let len = bytes.len();
-        let of_connection = connection.spend(len).ok_or(NotRead)?;
-        let of_account = account.map(|budget| budget.spend(len).ok_or(NotRead));
+        let of_connection = connection.reserve(len).ok_or(NotRead)?;
+        let of_account = account.map(|budget| budget.reserve(len).ok_or(NotRead));
         Ok(Self {
             bytes,
             _spent: [Some(of_connection), of_account.transpose()?],
         })
     }
 
-    /// Resolves when the client has taken it all, or has gone.
-    pub(super) async fn give(mut self, send: &mut SendStream) -> Result<(), NotRead> {
+    /// Writes the response. Resolves when the client has read it or has closed the stream.
+    pub(super) async fn send_to(mut self, send: &mut SendStream) -> Result<(), NotRead> {
         while !self.bytes.is_empty() {
-            let piece = self.bytes.split_to(self.bytes.len().min(PIECE));
+            let piece = self.bytes.split_to(self.bytes.len().min(CHUNK));
             let writing = tokio::time::timeout(DEADLINE, send.write_chunk(piece));
             match writing.await {
                 Ok(Ok(())) => {}
-                // A client that has gone, or does not want it, needs no answer.
+                // The client has disconnected or stopped the stream.
                 Ok(Err(_)) => return Ok(()),
                 Err(_) => return Err(NotRead),
             }
@@ -66,7 +66,7 @@ mod tests {
     use crate::clients::share;
 
     #[test]
-    fn answers_that_nobody_takes_are_bounded_for_a_connection_and_for_an_account() {
+    fn unread_answers_are_bounded_per_connection_and_per_account() {
         let largest = || Bytes::from(vec![0; MAX_RESPONSE]);
         let account = Budget::new(share::MAX_UNREAD);
         let mut waiting = Vec::new();
@@ -74,17 +74,17 @@ mod tests {
         for _ in 0..4 {
             let connection = Budget::new(MAX_UNREAD);
             for _ in 0..2 {
-                waiting.push(Waiting::new(largest(), &connection, Some(&account)).ok());
+                waiting.push(PendingAnswer::new(largest(), &connection, Some(&account)).ok());
             }
-            assert!(Waiting::new(largest(), &connection, None).is_err());
+            assert!(PendingAnswer::new(largest(), &connection, None).is_err());
             connections.push(connection);
         }
         assert!(waiting.iter().all(Option::is_some));
         let fresh = Budget::new(MAX_UNREAD);
-        assert!(Waiting::new(largest(), &fresh, Some(&account)).is_err());
-        // What found no place took none.
+        assert!(PendingAnswer::new(largest(), &fresh, Some(&account)).is_err());
+        // A refused response has reserved nothing.
         waiting.pop();
-        assert!(Waiting::new(largest(), &fresh, Some(&account)).is_ok());
-        assert!(Waiting::new(largest(), &connections[3], Some(&account)).is_ok());
+        assert!(PendingAnswer::new(largest(), &fresh, Some(&account)).is_ok());
+        assert!(PendingAnswer::new(largest(), &connections[3], Some(&account)).is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! One client's connection: its requests, their rate, and its events.
+//! The connection of one client: its requests, their rate and its events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,29 +9,29 @@ use confab_protocol::wire::{self, response};
 use quinn::{Connection, RecvStream, SendStream};
 use tokio::task::JoinSet;
 
-use super::answer::{NotRead, Waiting};
+use super::answer::{NotRead, PendingAnswer};
 use super::client::Client;
 use super::windows::Windows;
 use super::{Services, dispatch, request};
-use crate::clients::Standing;
+use crate::clients::ConnectionState;
 use crate::close::{self, Close};
 use crate::events::{EventSource, Overflow, event_queue};
 use crate::source::Source;
 use crate::store::turns;
 
-/// `hello` has to have come by then.
+/// Time limit for hello.
 const HELLO_DEADLINE: Duration = Duration::from_secs(10);
-/// Somebody has to have signed in by then, counted from when the connection came to stand or was signed out.
+/// Time limit for sign-in, from the start of the connection or from the last sign-out.
 const SIGN_IN_DEADLINE: Duration = Duration::from_secs(30);
-/// An event has to be taken by then.
+/// Time limit for a client to read an event.
 const EVENT_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Serves a client's connection to its end, and then until its requests have ended: one that was read whole is carried out, for
-/// others have to hear of it. Its participants stay in their rooms.
+/// Serves a client's connection until it ends, then waits for its requests. A request that was read whole is carried out, because
+/// other participants must learn its result. The client's participants stay in their rooms.
 pub async fn serve(connection: Connection, source: Source, services: Arc<Services>) {
     let (sink, events) = event_queue();
     let Some(entry) = services.clients.enter(source, sink.clone()) else {
-        return end(&services, &connection, close::CROWDED_OUT);
+        return end(&services, &connection, close::EVICTED);
     };
     let client = Arc::new(Client::new(
         connection.clone(),
@@ -47,7 +47,7 @@ pub async fn serve(connection: Connection, source: Source, services: Arc<Service
         why = expect_hello(&client) => Some(why),
         why = expect_sign_in(&client) => Some(why),
     };
-    // Whatever ended it: no more comes, and what has not come whole ends.
+    // No further requests are accepted; incomplete ones are dropped.
     end(
         &client.services,
         &connection,
@@ -57,24 +57,24 @@ pub async fn serve(connection: Connection, source: Source, services: Arc<Service
     tracing::debug!(client = client.entry.id, "client gone");
 }
 
-/// Closes the connection, unless it is closed already.
+/// Closes the connection if it is open.
 fn end(services: &Services, connection: &Connection, why: Close) {
     if connection.close_reason().is_none() {
         why.close(connection);
         if let Some(closed) = why.counted_as() {
-            services.metrics.door.closes.count(closed);
+            services.metrics.connections.closes.count(closed);
         }
     }
 }
 
-/// Until the connection is gone, or has to go.
+/// Accepts requests until the connection is closed or must be closed.
 async fn take_requests(client: &Arc<Client>, requests: &mut JoinSet<()>) -> Option<Close> {
     loop {
         tokio::select! {
             stream = client.connection.accept_bi() => {
                 let (send, receive) = stream.ok()?;
                 if client.floods() {
-                    tracing::info!(client = client.entry.id, "a client that floods is closed");
+                    tracing::info!(client = client.entry.id, "closing a client that exceeds its request rate");
                     return Some(close::FLOODED);
                 }
                 requests.spawn(serve_request(send, receive, client.clone()));
@@ -92,14 +92,14 @@ async fn serve_request(mut send: SendStream, mut receive: RecvStream, client: Ar
     let bytes = framing::encode(&wire::Response { kind: Some(kind) });
     let share = client.entry.share().map(|(_, share)| share);
     let account = share.as_ref().map(|share| &share.unread);
-    let given = match Waiting::new(bytes, &client.unread, account) {
-        Ok(waiting) => waiting.give(&mut send).await,
+    let given = match PendingAnswer::new(bytes, &client.unread, account) {
+        Ok(waiting) => waiting.send_to(&mut send).await,
         Err(not_read) => Err(not_read),
     };
     if let Err(NotRead) = given {
         tracing::info!(
             client = client.entry.id,
-            "a client that does not read its answers is closed"
+            "closing a client that does not read its responses"
         );
         end(&client.services, &client.connection, close::TOO_SLOW);
     }
@@ -108,7 +108,7 @@ async fn serve_request(mut send: SendStream, mut receive: RecvStream, client: Ar
 async fn answer(receive: &mut RecvStream, client: &Arc<Client>) -> Result<response::Kind, Refusal> {
     client.admit()?;
     let request = request::read(receive, client).await?;
-    // Boxed: the largest request's future would else stand in every stream's task.
+    // Boxed, so that each stream's task does not have the size of the largest request's future.
     let dispatched = Box::pin(dispatch::dispatch(client, request));
     match client.entry.share() {
         Some((_, share)) => turns::within(share.statements.clone(), dispatched).await,
@@ -116,7 +116,7 @@ async fn answer(receive: &mut RecvStream, client: &Arc<Client>) -> Result<respon
     }
 }
 
-/// One stream for all events, opened with the first. Until the connection is gone, or has to go.
+/// Sends all events on one stream, opened with the first event. Returns when the connection is closed or must be closed.
 async fn send_events(connection: &Connection, mut events: EventSource) -> Option<Close> {
     let mut stream: Option<SendStream> = None;
     loop {
@@ -135,7 +135,7 @@ async fn send_events(connection: &Connection, mut events: EventSource) -> Option
         tokio::select! {
             sent = tokio::time::timeout(EVENT_DEADLINE, sending) => match sent {
                 Ok(Some(())) => {}
-                // The client does not want them, if it has not gone.
+                // The client has stopped the stream or has disconnected.
                 Ok(None) | Err(_) => return Some(close::TOO_SLOW),
             },
             Overflow = events.overflowed() => return Some(close::TOO_SLOW),
@@ -143,7 +143,7 @@ async fn send_events(connection: &Connection, mut events: EventSource) -> Option
     }
 }
 
-/// Resolves when the client has not said hello in time.
+/// Resolves if hello does not come in time.
 async fn expect_hello(client: &Client) -> Close {
     let greeted = client.greeted.notified();
     match tokio::time::timeout(HELLO_DEADLINE, greeted).await {
@@ -152,25 +152,25 @@ async fn expect_hello(client: &Client) -> Close {
     }
 }
 
-/// Resolves when nobody has signed in in time, or the place is needed for somebody else. What the connection may send and ask follows from
-/// whether somebody is signed in.
+/// Resolves if the client does not sign in in time, or if its slot is given to a newer connection. Also sets the flow-control
+/// limits whenever the client signs in or out.
 async fn expect_sign_in(client: &Client) -> Close {
-    let mut standing = client.entry.standing();
+    let mut connection_state = client.entry.connection_state();
     loop {
-        // Changes end with the entry alone, which this client has.
-        let now = standing.borrow_and_update().clone();
+        // The sender lives as long as the entry, which this client owns.
+        let now = connection_state.borrow_and_update().clone();
         match now {
-            Standing::Stranger(place) => tokio::select! {
+            ConnectionState::Unauthenticated(slot) => tokio::select! {
                 () = tokio::time::sleep(SIGN_IN_DEADLINE) => return close::NOT_SIGNED_IN,
-                () = place.crowded_out() => return close::CROWDED_OUT,
-                _ = standing.changed() => {}
+                () = slot.evicted() => return close::EVICTED,
+                _ = connection_state.changed() => {}
             },
-            Standing::SignedIn => {
+            ConnectionState::SignedIn => {
                 Windows::SIGNED_IN.set(&client.connection);
-                let _ = standing.changed().await;
-                Windows::STRANGER.set(&client.connection);
+                let _ = connection_state.changed().await;
+                Windows::UNAUTHENTICATED.set(&client.connection);
             }
-            Standing::Unplaced => return close::CROWDED_OUT,
+            ConnectionState::WithoutSlot => return close::EVICTED,
         }
     }
 }

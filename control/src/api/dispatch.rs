@@ -1,4 +1,4 @@
-//! Carries requests out. Each has a function in `accounts`, `conferences` or `rooms`; a request without one does not compile.
+//! Carries out requests. Each kind has a function in `accounts`, `conferences` or `rooms`; a kind without one does not compile.
 
 mod accounts;
 mod conferences;
@@ -18,7 +18,7 @@ use super::fields as read;
 use crate::AGENT;
 use crate::accounts::SignedIn;
 
-/// Carries a request out and counts it. Before `hello` every other request is refused.
+/// Carries out a request and counts it. Before `hello` every other request is refused.
 pub(super) async fn dispatch(client: &Client, request: request::Kind) -> Answer {
     let (kind, began) = (name(&request), Instant::now());
     let answer = act(client, request).await;
@@ -32,7 +32,7 @@ pub(super) async fn dispatch(client: &Client, request: request::Kind) -> Answer 
     answer
 }
 
-/// The name of a request in metrics.
+/// The name of the request kind in metrics.
 fn name(request: &request::Kind) -> &'static str {
     use request::Kind;
     match request {
@@ -74,39 +74,39 @@ async fn act(client: &Client, request: request::Kind) -> Answer {
             "the first request of a connection is hello",
         ));
     }
-    let who = || signed_in(client);
+    let caller = || signed_in(client);
     match request {
         Kind::Hello(hello) => greet(client, &hello),
         Kind::Register(register) => accounts::register(client, register).await,
         Kind::Login(login) => accounts::login(client, login).await,
         Kind::Authenticate(request) => accounts::authenticate(client, &request.token).await,
         Kind::Refresh(request) => accounts::refresh(client, &request.token).await,
-        Kind::Logout(_) => accounts::logout(client, &who()?).await,
-        Kind::WhoAmI(_) => accounts::who_am_i(client, &who()?).await,
-        Kind::ChangePassword(change) => accounts::change_password(client, &who()?, change).await,
-        Kind::ListSessions(_) => accounts::list_sessions(client, &who()?).await,
-        Kind::RevokeSession(revoke) => accounts::revoke_session(client, &who()?, &revoke).await,
-        Kind::ExportAccount(_) => accounts::export(client, &who()?).await,
-        Kind::DeleteAccount(delete) => accounts::delete(client, &who()?, delete).await,
-        Kind::CreateConference(create) => conferences::create(client, &who()?, &create).await,
-        Kind::ListConferences(list) => conferences::list(client, &who()?, list).await,
-        Kind::ConferenceInfo(info) => conferences::info(client, &who()?, &info).await,
-        Kind::ListMembers(list) => conferences::list_members(client, &who()?, list).await,
-        Kind::DeleteConference(delete) => conferences::delete(client, &who()?, &delete).await,
-        Kind::LeaveConference(leave) => conferences::leave(client, &who()?, &leave).await,
-        Kind::Invite(invite) => conferences::invite(client, &who()?, &invite).await,
-        Kind::SetRole(set) => conferences::set_role(client, &who()?, &set).await,
-        Kind::Kick(kick) => conferences::kick(client, &who()?, &kick).await,
-        Kind::Ban(ban) => conferences::ban(client, &who()?, &ban).await,
-        Kind::Mute(mute) => conferences::mute(client, &who()?, &mute).await,
-        Kind::JoinRoom(join) => rooms::join(client, &who()?, join).await,
-        Kind::LeaveRoom(leave) => rooms::leave(client, &who()?, &leave).await,
-        Kind::ReportMedia(report) => rooms::report_media(client, &who()?, &report),
-        Kind::ReportFrames(report) => rooms::report_frames(client, &who()?, &report),
+        Kind::Logout(_) => accounts::logout(client, &caller()?).await,
+        Kind::WhoAmI(_) => accounts::who_am_i(client, &caller()?).await,
+        Kind::ChangePassword(change) => accounts::change_password(client, &caller()?, change).await,
+        Kind::ListSessions(_) => accounts::list_sessions(client, &caller()?).await,
+        Kind::RevokeSession(revoke) => accounts::revoke_session(client, &caller()?, &revoke).await,
+        Kind::ExportAccount(_) => accounts::export(client, &caller()?).await,
+        Kind::DeleteAccount(delete) => accounts::delete(client, &caller()?, delete).await,
+        Kind::CreateConference(create) => conferences::create(client, &caller()?, &create).await,
+        Kind::ListConferences(list) => conferences::list(client, &caller()?, list).await,
+        Kind::ConferenceInfo(info) => conferences::info(client, &caller()?, &info).await,
+        Kind::ListMembers(list) => conferences::list_members(client, &caller()?, list).await,
+        Kind::DeleteConference(delete) => conferences::delete(client, &caller()?, &delete).await,
+        Kind::LeaveConference(leave) => conferences::leave(client, &caller()?, &leave).await,
+        Kind::Invite(invite) => conferences::invite(client, &caller()?, &invite).await,
+        Kind::SetRole(set) => conferences::set_role(client, &caller()?, &set).await,
+        Kind::Kick(kick) => conferences::kick(client, &caller()?, &kick).await,
+        Kind::Ban(ban) => conferences::ban(client, &caller()?, &ban).await,
+        Kind::Mute(mute) => conferences::mute(client, &caller()?, &mute).await,
+        Kind::JoinRoom(join) => rooms::join(client, &caller()?, join).await,
+        Kind::LeaveRoom(leave) => rooms::leave(client, &caller()?, &leave).await,
+        Kind::ReportMedia(report) => rooms::report_media(client, &caller()?, &report),
+        Kind::ReportFrames(report) => rooms::report_frames(client, &caller()?, &report),
     }
 }
 
-/// The account for which the connection acts.
+/// The account that the connection acts for; refused if it is not signed in.
 fn signed_in(client: &Client) -> Result<SignedIn, Refusal> {
     client.entry.signed_in().ok_or_else(|| {
         Refusal::new(

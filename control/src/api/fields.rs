@@ -1,4 +1,4 @@
-//! Fields of requests become domain types here, and nowhere else.
+//! Parses the fields of requests into domain types. No other module does.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -18,7 +18,7 @@ use crate::accounts::service::Registration;
 use crate::rooms::{OwnJoin, Resume};
 use crate::store::{Cursor, SessionId};
 
-/// Reads a name of any kind; the refusal names the field.
+/// Parses text; the refusal names the field.
 pub(super) fn parse<T>(text: &str, field: &'static str) -> Result<T, Refusal>
 where
     T: FromStr,
@@ -28,7 +28,7 @@ where
         .map_err(|error: T::Err| Refusal::invalid(field, error.to_string()))
 }
 
-/// A password as it was typed, wiped when it has been used.
+/// A typed password; its memory is wiped after use.
 pub(super) fn password(text: String) -> Zeroizing<String> {
     Zeroizing::new(text)
 }
@@ -51,7 +51,7 @@ pub(super) fn slug(text: &str) -> Result<Slug, Refusal> {
     parse(text, "slug")
 }
 
-/// The slug stands in for a title that is empty.
+/// Parses a title; if it is empty, the slug is used.
 pub(super) fn title(text: &str, slug: &Slug) -> Result<Title, Refusal> {
     let text = if text.is_empty() { slug.as_str() } else { text };
     parse(text, "title")
@@ -78,7 +78,7 @@ pub(super) fn role(role: Role) -> Result<Role, Refusal> {
     }
 }
 
-/// An invitation that names no role makes a member. One of a kind that this server does not know is refused.
+/// Parses the role of an invitation. Without one it is member; an unknown role is refused.
 pub(super) fn invited_role(role: i32) -> Result<Role, Refusal> {
     match Role::try_from(role) {
         Ok(Role::Unspecified) => Ok(Role::Member),
@@ -96,7 +96,7 @@ pub(super) fn connection_id(bytes: &[u8], field: &'static str) -> Result<Connect
     Ok(ConnectionId::from_bytes(bytes))
 }
 
-/// Empty: none.
+/// Empty bytes mean none.
 fn live_connection_id(bytes: &[u8]) -> Result<Option<ConnectionId>, Refusal> {
     if bytes.is_empty() {
         return Ok(None);
@@ -117,7 +117,7 @@ pub(super) fn session_id(bytes: &[u8]) -> Result<SessionId, Refusal> {
     id.map_err(|_| Refusal::invalid("id", "a session's id has 16 bytes"))
 }
 
-/// The join that the client asks to resume. No id: none.
+/// The join that the client asks to resume; `None` without an id.
 pub(super) fn resume(join: &wire::JoinRoom) -> Result<Option<Resume>, Refusal> {
     if join.resume_join_id.is_empty() {
         return Ok(None);
@@ -133,10 +133,14 @@ fn resume_secret(bytes: &[u8]) -> Result<ResumeSecret, Refusal> {
     ResumeSecret::parse(bytes).map_err(bad_field)
 }
 
-/// A participation that a client says is its own.
-pub(super) fn own_join(who: &SignedIn, join_id: &[u8], secret: &[u8]) -> Result<OwnJoin, Refusal> {
+/// A join that the client claims as its own, with its secret.
+pub(super) fn own_join(
+    caller: &SignedIn,
+    join_id: &[u8],
+    secret: &[u8],
+) -> Result<OwnJoin, Refusal> {
     Ok(OwnJoin {
-        account: who.account,
+        account: caller.account,
         join_id: self::join_id(join_id, "join_id")?,
         secret: resume_secret(secret)?,
     })
@@ -149,7 +153,7 @@ pub(super) fn media_versions(min: u32, max: u32) -> Result<VersionRange, Refusal
     })
 }
 
-/// Whether so many frames failed to open, beside those that opened, that it is worth a report.
+/// True if the share of undecryptable frames is high enough for a report.
 pub(super) fn is_unreadable(opened: u32, failed: u32) -> bool {
     failed >= MIN_FAILED_FRAMES && failed >= opened
 }

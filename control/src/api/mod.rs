@@ -1,8 +1,9 @@
-//! What clients ask over ALPN `confab/1`: one request on one stream, one answer.
+//! Requests of clients over ALPN `confab/1`: one request and one response per stream.
 //!
-//! * [`connection`]: one client's streams and events; `client`: what its connection knows of it, and its rate; [`windows`]: how much it may have under way;
-//! * `request`: reads one request; `fields`: parses its fields into domain types;
-//! * `dispatch`: what each request does; `answer`: writes the answer to a client that reads it.
+//! * [`connection`]: the streams and events of one client; `client`: its state and request rate; [`windows`]: flow-control limits
+//!   of its connection;
+//! * `request`: reads a request; `fields`: parses its fields into domain types;
+//! * `dispatch`: carries out each request; `answer`: writes the response.
 
 mod answer;
 mod client;
@@ -27,21 +28,15 @@ use crate::rooms::counts::LiveCounts;
 
 /// The services that requests of clients use.
 pub struct Services {
-    /// Accounts and sessions.
     pub accounts: Arc<Accounts>,
     /// Conferences and their members.
     pub conferences: Conferences,
-    /// The rooms that this node owns.
     pub rooms: Rooms,
-    /// The connected clients.
     pub clients: Clients,
-    /// The number of participants in rooms of all nodes.
+    /// Participant counts of the rooms of all nodes.
     pub counts: LiveCounts,
-    /// The other control nodes.
     pub nodes: Nodes,
-    /// The time of day.
     pub clock: Clock,
-    /// The region of this node.
     pub region: Option<Region>,
     /// SHA-256 over the DER of the cluster CA's certificate.
     pub authority: [u8; 32],

@@ -1,4 +1,4 @@
-//! Reads one request from its stream, no longer than its kind may be and no later than it may come.
+//! Reads one request from its stream, within the size limit of its kind and a time limit.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::client::Client;
 use crate::clients::share::{MAX_LARGE, MAX_UNFINISHED};
-use crate::metrics::door::Limit;
+use crate::metrics::connections::Limit;
 
-/// A request has to be whole by then.
+/// Time limit for a whole request.
 const DEADLINE: Duration = Duration::from_secs(REQUEST_TIMEOUT_SECONDS);
-/// What a client is told to wait when its account has too many requests that are not whole: until the oldest are given up.
+/// Retry time for a client whose account has too many incomplete requests: until the oldest of them time out.
 const UNFINISHED_RETRY: Duration = DEADLINE;
 
-/// The request that comes on the stream.
+/// Reads the request on the stream.
 pub(super) async fn read(
     receive: &mut RecvStream,
     client: &Client,
@@ -31,12 +31,12 @@ pub(super) async fn read(
         None => None,
     };
     let reading = tokio::time::timeout(DEADLINE, read_whole(receive, client)).await;
-    reading.map_err(|_| malformed("the request did not come in time"))?
+    reading.map_err(|_| malformed("the request did not arrive in time"))?
 }
 
 async fn read_whole(receive: &mut RecvStream, client: &Client) -> Result<request::Kind, Refusal> {
     let mut deframer = Deframer::new(MAX_PARTICIPANT_REQUEST);
-    // Held while a long request comes.
+    // Held while a long request is incomplete.
     let mut large: Option<OwnedSemaphorePermit> = None;
     loop {
         if large.is_none() && is_large(&deframer, client)? {
@@ -49,10 +49,10 @@ async fn read_whole(receive: &mut RecvStream, client: &Client) -> Result<request
                 deframer
                     .finish()
                     .map_err(|_| malformed("one request to a stream"))?;
-                // Takes the end of the stream in when it is there already, so that it is not answered by STOP_SENDING.
+                // Consumes the end of the stream if it has arrived, so that no STOP_SENDING is sent.
                 let _ = tokio::time::timeout(Duration::ZERO, receive.read_chunk(1, true)).await;
                 let kind = request.kind.ok_or_else(unknown)?;
-                // The last of several kinds counts, and the first was looked at.
+                // With several kinds in one message the last one counts, but the size was checked for the first.
                 return match large.is_some() && size::longest(&kind) == MAX_REQUEST {
                     true => Err(too_large(MAX_REQUEST)),
                     false => Ok(kind),
@@ -70,7 +70,7 @@ async fn read_whole(receive: &mut RecvStream, client: &Client) -> Result<request
     }
 }
 
-/// Whether a request has begun that is longer than most may be, and may be so: only participants send such ones.
+/// True if a request of a long kind has begun. Only participants may send one.
 fn is_large(deframer: &Deframer, client: &Client) -> Result<bool, Refusal> {
     let Some((len, begun)) = deframer.begun().filter(|(len, _)| *len > MAX_REQUEST) else {
         return Ok(false);
@@ -90,7 +90,7 @@ fn permit(
     client: &Client,
 ) -> Result<OwnedSemaphorePermit, Refusal> {
     of.clone().try_acquire_owned().map_err(|_| {
-        let refusals = &client.services.metrics.door.refusals;
+        let refusals = &client.services.metrics.connections.refusals;
         refusals.count(Limit::UnfinishedOfAccount);
         let message = format!(
             "{MAX_UNFINISHED} requests of this account, or {MAX_LARGE} long ones, are not whole yet: finish them first"

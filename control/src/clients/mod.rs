@@ -1,10 +1,10 @@
-//! Who is connected, and who of them is signed in.
+//! The connected clients, and their sign-in state.
 //!
-//! A connection has a place among the strangers of its source until it signs in; then it counts for its account. When it is signed out it
-//! is a stranger again.
+//! Until a connection signs in it has a slot of its source; then it counts for its account. After a sign-out it needs a slot
+//! again.
 
-pub mod places;
 pub mod share;
+pub mod slots;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,55 +14,54 @@ use confab_protocol::control::AccountId;
 use confab_protocol::wire;
 use tokio::sync::watch;
 
-use self::places::{Place, PlaceLimits, Places};
 use self::share::{Full, Part, Share, Shares};
+use self::slots::{Slot, SlotLimits, Slots};
 use crate::accounts::SignedIn;
 use crate::events::{EventSink, connection_event};
-use crate::metrics::door::{Limit, Refusals};
+use crate::metrics::connections::{Limit, Refusals};
 use crate::rooms::effect::ClientId;
 use crate::source::Source;
 use crate::store::SessionId;
 use crate::throttle::{Rate, Throttle};
 
-/// Requests of one account, whatever connections they come on.
+/// Request rate of one account, over all of its connections.
 const ACCOUNTS_RATE: Rate = Rate {
     burst: 100.0,
     per_second: 50.0,
 };
-/// Time between two looks whether all clients have gone.
+/// Time between two checks whether all clients have disconnected.
 const GONE_POLL: Duration = Duration::from_millis(10);
 
-/// How many connections there may be.
+/// Limits of connections.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
-    /// Of those who are not signed in.
-    pub strangers: PlaceLimits,
-    /// Of those who are signed in.
+    /// Connections that are not signed in.
+    pub unauthenticated: SlotLimits,
+    /// Maximum number of signed-in connections.
     pub signed_in: usize,
 }
 
-/// Why a connection does not act for an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignInError {
-    /// The node has as many signed-in connections as it takes.
+    /// The node has its maximum of signed-in connections.
     NodeFull,
-    /// The account has as many connections here as it may have.
+    /// The account has its maximum of connections at this node.
     AccountFull,
 }
 
-/// All connected clients. Clones share them.
+/// All connected clients. Clones share state.
 #[derive(Clone)]
 pub struct Clients {
     max_signed_in: usize,
-    strangers: Places,
-    /// Requests of each account.
+    unauthenticated: Slots,
+    /// Request rate of each account.
     requests: Arc<Throttle>,
     refusals: Refusals,
-    known: Arc<Mutex<Known>>,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Default)]
-struct Known {
+struct State {
     next: ClientId,
     clients: HashMap<ClientId, Client>,
     by_session: HashMap<SessionId, HashSet<ClientId>>,
@@ -74,210 +73,214 @@ struct Client {
     source: Source,
     events: EventSink,
     signed_in: Option<(SignedIn, Part)>,
-    standing: watch::Sender<Standing>,
+    connection_state: watch::Sender<ConnectionState>,
 }
 
-/// What a connection is at the moment.
+/// The sign-in state of a connection.
 #[derive(Clone)]
-pub enum Standing {
-    /// It acts for nobody, and has a place among those who do not.
-    Stranger(Arc<Place>),
-    /// It acts for an account.
+pub enum ConnectionState {
+    /// Not signed in, with a slot.
+    Unauthenticated(Arc<Slot>),
+    /// Signed in.
     SignedIn,
-    /// It acts for nobody any more, and there is no place for it.
-    Unplaced,
+    /// Signed out, and no slot is available.
+    WithoutSlot,
 }
 
-/// A client's entry; gone when dropped.
+/// A client's registration. Dropping it removes the client.
 pub struct Entry {
     clients: Clients,
-    /// Names the client while the process runs.
+    /// Unique within the process.
     pub id: ClientId,
-    standing: watch::Receiver<Standing>,
+    connection_state: watch::Receiver<ConnectionState>,
 }
 
 impl Clients {
-    /// Nobody yet. Who finds no place when signing in is counted in `refusals`.
+    /// Refused sign-ins are counted in `refusals`.
     pub fn new(limits: ConnectionLimits, refusals: Refusals) -> Self {
         Self {
             max_signed_in: limits.signed_in,
-            strangers: Places::new(limits.strangers),
+            unauthenticated: Slots::new(limits.unauthenticated),
             requests: Arc::new(Throttle::new(ACCOUNTS_RATE)),
             refusals,
-            known: Arc::default(),
+            state: Arc::default(),
         }
     }
 
-    /// Enters a stranger whose events go to `events`. `None` when there is no place for strangers of that source, nor will be in a moment.
+    /// Registers a connection that is not signed in. `None` if its source has no slot and evictions are still pending.
     pub fn enter(&self, source: Source, events: EventSink) -> Option<Entry> {
-        let place = self.strangers.admit(source)?;
-        let standing = watch::Sender::new(Standing::Stranger(Arc::new(place)));
-        let seen = standing.subscribe();
-        let mut known = self.lock();
-        let id = known.next;
-        known.next += 1;
+        let slot = self.unauthenticated.admit(source)?;
+        let connection_state = watch::Sender::new(ConnectionState::Unauthenticated(Arc::new(slot)));
+        let receiver = connection_state.subscribe();
+        let mut state = self.lock();
+        let id = state.next;
+        state.next += 1;
         let client = Client {
             source,
             events,
             signed_in: None,
-            standing,
+            connection_state,
         };
-        known.clients.insert(id, client);
+        state.clients.insert(id, client);
         Some(Entry {
             clients: self.clone(),
             id,
-            standing: seen,
+            connection_state: receiver,
         })
     }
 
-    /// Takes a token for a request of the account, or says how long until there is one.
+    /// Takes a token for a request of the account, or returns the time until one is available.
     pub fn take_request(&self, account: AccountId, now: Instant) -> Result<(), Duration> {
         self.requests.take(account, now)
     }
 
-    /// How many clients there are.
+    /// Number of clients.
     pub fn count(&self) -> usize {
         self.lock().clients.len()
     }
 
-    /// How many of them are not signed in.
-    pub fn strangers(&self) -> usize {
-        self.strangers.count()
+    /// Number of clients that are not signed in.
+    pub fn unauthenticated(&self) -> usize {
+        self.unauthenticated.count()
     }
 
-    /// Resolves when there is no client any more, and no request of one under way.
+    /// Resolves when all clients have disconnected and their requests have ended.
     pub async fn all_gone(&self) {
         while self.count() > 0 {
             tokio::time::sleep(GONE_POLL).await;
         }
     }
 
-    /// Tells every client.
-    pub fn tell_all(&self, kind: wire::event::Kind) {
+    pub fn broadcast(&self, kind: wire::event::Kind) {
         let event = connection_event(kind);
         for client in self.lock().clients.values() {
             client.events.push(event.clone());
         }
     }
 
-    /// The sessions that are signed in, and whose they are.
+    /// The signed-in sessions with their accounts.
     pub fn sessions(&self) -> Vec<(AccountId, SessionId)> {
-        let known = self.lock();
-        let signed_in = known
+        let state = self.lock();
+        let signed_in = state
             .clients
             .values()
             .filter_map(|client| client.signed_in.as_ref());
         let sessions: HashSet<_> = signed_in
-            .map(|(who, _)| (who.account, who.session))
+            .map(|(caller, _)| (caller.account, caller.session))
             .collect();
         sessions.into_iter().collect()
     }
 
-    /// Signs every connection of the session out and tells it.
+    /// Signs out every connection of the session and notifies it.
     pub fn session_ended(&self, session: SessionId) {
         let event = connection_event(wire::event::Kind::SessionEnded(wire::SessionEnded {}));
-        let mut known = self.lock();
-        let ids = known.by_session.get(&session).cloned();
+        let mut state = self.lock();
+        let ids = state.by_session.get(&session).cloned();
         for id in ids.into_iter().flatten() {
-            known.sign_out(id, &self.strangers);
-            if let Some(client) = known.clients.get(&id) {
+            state.sign_out(id, &self.unauthenticated);
+            if let Some(client) = state.clients.get(&id) {
                 client.events.push(event.clone());
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Entry {
-    /// Who the connection acts for.
+    /// The account and session that the connection acts for.
     pub fn signed_in(&self) -> Option<SignedIn> {
-        let known = self.clients.lock();
-        let (who, _) = known.clients.get(&self.id)?.signed_in.as_ref()?;
-        Some(who.clone())
+        let state = self.clients.lock();
+        let (caller, _) = state.clients.get(&self.id)?.signed_in.as_ref()?;
+        Some(caller.clone())
     }
 
-    /// For which account the connection acts, and what the account's connections share.
+    /// The account that the connection acts for, and its shared limits.
     pub fn share(&self) -> Option<(AccountId, Arc<Share>)> {
-        let known = self.clients.lock();
-        let (who, part) = known.clients.get(&self.id)?.signed_in.as_ref()?;
-        Some((who.account, part.share().clone()))
+        let state = self.clients.lock();
+        let (caller, part) = state.clients.get(&self.id)?.signed_in.as_ref()?;
+        Some((caller.account, part.share().clone()))
     }
 
-    /// The connection acts for `who` from now on. Its place among the strangers is free.
+    /// Signs the connection in and releases its slot.
     ///
     /// # Errors
     ///
-    /// When the account, or the node, has as many connections as it may have.
-    pub fn sign_in(&self, who: SignedIn) -> Result<(), SignInError> {
-        let mut known = self.clients.lock();
-        let part = match known.leave_session(self.id) {
-            Some((before, part)) if before.account == who.account => part,
+    /// [`SignInError`] if the account or the node has its maximum of connections.
+    pub fn sign_in(&self, caller: SignedIn) -> Result<(), SignInError> {
+        let mut state = self.clients.lock();
+        let part = match state.leave_session(self.id) {
+            Some((before, part)) if before.account == caller.account => part,
             Some(_) => {
-                known.become_stranger(self.id, &self.clients.strangers);
-                self.new_part(&mut known, who.account)?
+                state.become_unauthenticated(self.id, &self.clients.unauthenticated);
+                self.new_part(&mut state, caller.account)?
             }
-            None => self.new_part(&mut known, who.account)?,
+            None => self.new_part(&mut state, caller.account)?,
         };
-        known
+        state
             .by_session
-            .entry(who.session)
+            .entry(caller.session)
             .or_default()
             .insert(self.id);
-        if let Some(client) = known.clients.get_mut(&self.id) {
-            client.signed_in = Some((who, part));
-            client.standing.send_replace(Standing::SignedIn);
+        if let Some(client) = state.clients.get_mut(&self.id) {
+            client.signed_in = Some((caller, part));
+            client
+                .connection_state
+                .send_replace(ConnectionState::SignedIn);
         }
         Ok(())
     }
 
-    /// A part of the account's share for one connection more, which counts from then on.
-    fn new_part(&self, known: &mut Known, account: AccountId) -> Result<Part, SignInError> {
+    /// Counts one more connection of the account.
+    fn new_part(&self, state: &mut State, account: AccountId) -> Result<Part, SignInError> {
         let refusals = &self.clients.refusals;
-        if known.signed_in >= self.clients.max_signed_in {
+        if state.signed_in >= self.clients.max_signed_in {
             refusals.count(Limit::Connections);
             return Err(SignInError::NodeFull);
         }
-        let part = known.shares.join(account).map_err(|Full| {
+        let part = state.shares.join(account).map_err(|Full| {
             refusals.count(Limit::ConnectionsOfAccount);
             SignInError::AccountFull
         })?;
-        known.signed_in += 1;
+        state.signed_in += 1;
         Ok(part)
     }
 
-    /// The connection acts for nobody any more; nothing is told.
+    /// Signs the connection out, without a notice.
     pub fn sign_out(&self) {
-        let strangers = &self.clients.strangers;
-        self.clients.lock().sign_out(self.id, strangers);
+        let unauthenticated = &self.clients.unauthenticated;
+        self.clients.lock().sign_out(self.id, unauthenticated);
     }
 
-    /// What the connection is, to be looked at whenever it changes.
-    pub fn standing(&self) -> watch::Receiver<Standing> {
-        self.standing.clone()
+    /// The sign-in state, as a watch channel.
+    pub fn connection_state(&self) -> watch::Receiver<ConnectionState> {
+        self.connection_state.clone()
     }
 }
 
-impl Known {
-    fn sign_out(&mut self, id: ClientId, strangers: &Places) {
+impl State {
+    fn sign_out(&mut self, id: ClientId, unauthenticated: &Slots) {
         if self.leave_session(id).is_some() {
-            self.become_stranger(id, strangers);
+            self.become_unauthenticated(id, unauthenticated);
         }
     }
 
-    /// The client, which has left its session, needs a place among strangers.
-    fn become_stranger(&mut self, id: ClientId, strangers: &Places) {
+    /// Takes a slot for a client that has left its session.
+    fn become_unauthenticated(&mut self, id: ClientId, unauthenticated: &Slots) {
         self.signed_in -= 1;
         if let Some(client) = self.clients.get(&id) {
-            let place = strangers.admit(client.source).map(Arc::new);
-            let standing = place.map_or(Standing::Unplaced, Standing::Stranger);
-            client.standing.send_replace(standing);
+            let slot = unauthenticated.admit(client.source).map(Arc::new);
+            let connection_state = slot.map_or(
+                ConnectionState::WithoutSlot,
+                ConnectionState::Unauthenticated,
+            );
+            client.connection_state.send_replace(connection_state);
         }
     }
 
-    /// Takes the client out of its session, if it has one.
+    /// Removes the client from its session, if it has one.
     fn leave_session(&mut self, id: ClientId) -> Option<(SignedIn, Part)> {
         let client = self.clients.get_mut(&id)?;
         let (before, part) = client.signed_in.take()?;
@@ -293,10 +296,10 @@ impl Known {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let mut known = self.clients.lock();
-        if known.leave_session(self.id).is_some() {
-            known.signed_in -= 1;
+        let mut state = self.clients.lock();
+        if state.leave_session(self.id).is_some() {
+            state.signed_in -= 1;
         }
-        known.clients.remove(&self.id);
+        state.clients.remove(&self.id);
     }
 }

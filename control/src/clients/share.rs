@@ -1,4 +1,4 @@
-//! What the connections of one account have together: they come from anywhere, so it is the account that is limited.
+//! Limits that the connections of one account share, since an account may connect from many addresses.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,64 +7,64 @@ use std::sync::{Arc, Weak};
 use confab_protocol::control::{AccountId, MAX_RESPONSE};
 use tokio::sync::Semaphore;
 
-/// Connections of an account at a node.
+/// Maximum number of connections of an account at a node.
 pub const MAX_CONNECTIONS: usize = 64;
-/// Requests of an account that have begun to come and are not whole.
+/// Maximum number of incomplete requests of an account.
 pub const MAX_UNFINISHED: usize = 128;
-/// Those of them that are longer than most requests may be.
+/// Maximum number of these that are long.
 pub const MAX_LARGE: usize = 2;
-/// Bytes of answers that an account has not taken: eight of the largest.
+/// Maximum of unread response bytes of an account: eight of the largest responses.
 pub const MAX_UNREAD: usize = 8 * MAX_RESPONSE;
-/// Statements of an account that the store carries out at a time.
+/// Maximum number of concurrent store operations of an account.
 pub const MAX_STATEMENTS: usize = 8;
 
-/// What the connections of an account share, for as long as there are any, or requests of theirs.
+/// The shared limits of an account. They exist while the account has connections or requests.
 pub struct Share {
-    /// How many connections there are.
+    /// Number of connections.
     connections: AtomicUsize,
-    /// A permit for each request that is not whole.
+    /// One permit for each incomplete request.
     pub unfinished: Arc<Semaphore>,
-    /// A permit for each of those that is long.
+    /// One permit for each of these that is long.
     pub large: Arc<Semaphore>,
-    /// Answers that were not taken yet.
+    /// Budget of unread response bytes.
     pub unread: Budget,
-    /// A permit for each statement.
+    /// One permit for each store operation.
     pub statements: Arc<Semaphore>,
 }
 
-/// A bound for bytes. Clones share it.
+/// A budget of bytes. Clones share it.
 #[derive(Clone)]
 pub struct Budget {
     limit: usize,
     used: Arc<AtomicUsize>,
 }
 
-/// Bytes of a budget; given back when dropped.
-pub struct Spent {
+/// Bytes reserved from a budget. Dropping it releases them.
+pub struct Reservation {
     bytes: usize,
     used: Arc<AtomicUsize>,
 }
 
-/// The shares of all accounts that have one.
+/// The shares of all connected accounts.
 #[derive(Default)]
 pub struct Shares {
     by_account: HashMap<AccountId, Weak<Share>>,
-    /// Looked at when there are so many.
+    /// Number of shares at which unused ones are purged.
     purge_at: usize,
 }
 
-/// A connection's part of its account's share; given back when dropped.
+/// Counts one connection of an account. Dropping it ends that.
 pub struct Part(Arc<Share>);
 
-/// The account has as many connections as it may have.
+/// The account has its maximum of connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
 
-/// Shares that are kept before those that nobody has any more are looked for.
+/// Minimum number of shares before unused ones are purged.
 const PURGE_AT_LEAST: usize = 1024;
 
 impl Shares {
-    /// A part for one more connection of the account.
+    /// Counts one more connection of the account.
     pub fn join(&mut self, account: AccountId) -> Result<Part, Full> {
         let share = match self.by_account.get(&account).and_then(Weak::upgrade) {
             Some(share) => share,
@@ -103,7 +103,6 @@ impl Share {
 }
 
 impl Part {
-    /// The account's share.
     pub fn share(&self) -> &Arc<Share> {
         &self.0
     }
@@ -116,7 +115,7 @@ impl Drop for Part {
 }
 
 impl Budget {
-    /// So many bytes.
+    /// A budget of `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -124,9 +123,9 @@ impl Budget {
         }
     }
 
-    /// Takes so many of them; `None` when they are not there.
-    pub fn spend(&self, bytes: usize) -> Option<Spent> {
-        let spent = Spent {
+    /// Reserves `bytes`; `None` if the budget has fewer left.
+    pub fn reserve(&self, bytes: usize) -> Option<Reservation> {
+        let spent = Reservation {
             bytes,
             used: self.used.clone(),
         };
@@ -135,7 +134,7 @@ impl Budget {
     }
 }
 
-impl Drop for Spent {
+impl Drop for Reservation {
     fn drop(&mut self) {
         self.used.fetch_sub(self.bytes, Ordering::Relaxed);
     }
@@ -148,7 +147,7 @@ mod tests {
     const ANN: AccountId = AccountId::new([1; 16]);
 
     #[test]
-    fn an_account_has_so_many_connections_and_a_place_is_given_back() {
+    fn the_connections_of_an_account_are_limited_and_released() {
         let mut shares = Shares::default();
         let mut parts: Vec<_> = (0..MAX_CONNECTIONS)
             .map(|_| shares.join(ANN).unwrap())
@@ -177,14 +176,14 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_is_not_exceeded_and_is_given_back() {
+    fn a_budget_is_not_exceeded_and_reservations_are_released() {
         let budget = Budget::new(10);
-        let first = budget.spend(6).unwrap();
-        assert!(budget.spend(5).is_none());
-        let second = budget.spend(4).unwrap();
-        assert!(budget.spend(1).is_none());
+        let first = budget.reserve(6).unwrap();
+        assert!(budget.reserve(5).is_none());
+        let second = budget.reserve(4).unwrap();
+        assert!(budget.reserve(1).is_none());
         drop(first);
-        assert!(budget.spend(6).is_some());
+        assert!(budget.reserve(6).is_some());
         drop(second);
     }
 }

@@ -1,57 +1,48 @@
-//! Events of relays, for the rooms that have sessions there.
+//! Events that a relay sends to the rooms that have sessions there.
 
 use confab_protocol::cluster::{BootId, CommandResult, MediaEndReason};
 use confab_protocol::media::ConnectionId;
 
-/// An event of a relay, for a room that has sessions there.
 #[derive(Debug)]
 pub enum RelayEvent {
-    /// A command has an outcome.
-    CommandDone {
-        /// The number of the command.
-        command: u64,
-        /// The relay's answer, if it was asked.
-        response: Response,
-    },
+    /// The relay has answered a command, or the command was not sent.
+    CommandDone { command: u64, response: Response },
     /// The relay has ended a media session by itself.
     MediaEnded {
-        /// The participant's label.
+        /// The participant's sender label.
         sender: u16,
-        /// The session.
         connection_id: ConnectionId,
-        /// Why.
         reason: MediaEndReason,
     },
-    /// This run of the relay is over, and its sessions with it.
+    /// The relay has restarted or is not admitted any more. All sessions of this boot are lost.
     Gone(BootId),
-    /// The link is silent or broken. The relay may be dead.
+    /// The link is broken, or no message has come for `SILENT_AFTER_MS`. The relay may be dead.
     Silent(BootId),
-    /// The link is well again.
-    Heard(BootId),
-    /// The relay has linked anew. Its sessions went on meanwhile.
-    Back(BootId),
-    /// The relay drains: it is about to end.
+    /// Messages come over the same link again.
+    Recovered(BootId),
+    /// The same boot of the relay has linked again. Its sessions continued without the link.
+    Relinked(BootId),
+    /// The relay drains: it will end and accepts no new rooms.
     Drains(BootId),
 }
 
 /// The outcome of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Response {
-    /// The relay answered.
     Answered(CommandResult),
-    /// The relay has no link.
+    /// The command was not sent: the relay is not linked.
     NoLink,
 }
 
 impl RelayEvent {
-    /// The run of the relay whose state has changed.
+    /// The boot of the relay whose state has changed; `None` for events of a command or of a session.
     pub fn boot(&self) -> Option<BootId> {
         match self {
             Self::CommandDone { .. } | Self::MediaEnded { .. } => None,
             Self::Gone(boot)
             | Self::Silent(boot)
-            | Self::Heard(boot)
-            | Self::Back(boot)
+            | Self::Recovered(boot)
+            | Self::Relinked(boot)
             | Self::Drains(boot) => Some(*boot),
         }
     }

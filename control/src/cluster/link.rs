@@ -1,4 +1,4 @@
-//! One relay's connection: its hello, then commands out and results in, until either side ends it.
+//! The connection of one relay: its hello, then commands to it and messages from it, until either side closes.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,26 +18,25 @@ use tokio::sync::mpsc;
 
 use super::events::RelayEvent;
 use super::registry::{Linked, Relays};
-use super::relay::{RelayInfo, TooMuch};
+use super::relay::{LimitExceeded, RelayInfo};
 use crate::AGENT;
 use crate::close;
 use crate::domain::RelayName;
 
-/// A relay has to have said hello by then.
+/// Time limit for the relay's hello.
 const HELLO_DEADLINE: Duration = Duration::from_secs(10);
-/// After so long without a word a relay may be dead.
+/// A relay is marked silent after this time without a message.
 const SILENT_AFTER: Duration = Duration::from_millis(SILENT_AFTER_MS);
-/// After so long without a word its link is of no use any more.
+/// The link is closed after this time without a message.
 const SILENCE: Duration = Duration::from_secs(3);
-/// Commands that wait for the stream at most.
+/// Maximum number of commands that wait to be written to the stream.
 const QUEUE: usize = 8192;
 
-/// Why a link ended.
 #[derive(Debug, thiserror::Error)]
 enum LinkError {
     #[error("no hello within {} s", HELLO_DEADLINE.as_secs())]
     NoHello,
-    #[error("silent for {} s", SILENCE.as_secs())]
+    #[error("no message for {} s", SILENCE.as_secs())]
     Silent,
     #[error("replaced by a newer link of the same relay, or too slow to read its commands")]
     Closed,
@@ -46,8 +45,8 @@ enum LinkError {
     #[error(transparent)]
     Field(#[from] BadField),
     #[error(transparent)]
-    TooMuch(#[from] TooMuch),
-    #[error("not the message that belongs here")]
+    LimitExceeded(#[from] LimitExceeded),
+    #[error("unexpected message")]
     OutOfOrder,
     #[error(transparent)]
     Frame(#[from] framing::FrameError),
@@ -57,7 +56,7 @@ enum LinkError {
     Lost,
 }
 
-/// Serves a relay's connection to its end.
+/// Serves a relay's connection until the link ends, then closes it.
 pub async fn serve(connection: Connection, name: RelayName, relays: Relays) {
     let error = match greet(&connection).await {
         Err(error) => error,
@@ -76,7 +75,7 @@ pub async fn serve(connection: Connection, name: RelayName, relays: Relays) {
             }
         }
     };
-    tracing::warn!(relay = %name, reason = %error, "a relay could not be linked");
+    tracing::warn!(relay = %name, reason = %error, "relay link refused");
     close::BAD_LINK.close(&connection);
 }
 
@@ -129,7 +128,7 @@ fn parse_hello(hello: &wire::RelayHello) -> Result<RelayInfo, BadField> {
     })
 }
 
-/// 0 stands for the default.
+/// Parses the idle timeout; 0 means the default of the protocol.
 fn idle_timeout(milliseconds: u32) -> Result<Duration, BadField> {
     if milliseconds == 0 {
         return Ok(Duration::from_secs(IDLE_TIMEOUT_SECONDS));
@@ -160,7 +159,7 @@ async fn read(linked: &Linked, mut messages: Messages) -> LinkError {
         };
         let taken = match message {
             Kind::Hello(_) => Err(LinkError::OutOfOrder),
-            // That something came is all that it says.
+            // Keep-alive: its arrival is its only content.
             Kind::Alive(wire::Alive {}) => Ok(()),
             Kind::Load(load) => {
                 linked.report(&load);
@@ -178,15 +177,16 @@ async fn read(linked: &Linked, mut messages: Messages) -> LinkError {
     }
 }
 
-/// The next message. A relay has something to say all the time; one that is silent is first doubted, then taken for gone.
+/// The next message. A relay sends messages at short intervals. Without one for `SILENT_AFTER` the relay is marked silent, after
+/// `SILENCE` the link ends.
 async fn next(linked: &Linked, messages: &mut Messages) -> Result<Kind, LinkError> {
     if let Ok(message) = tokio::time::timeout(SILENT_AFTER, messages.next()).await {
         return message;
     }
-    linked.silent();
+    linked.mark_silent();
     let message = tokio::time::timeout(SILENCE - SILENT_AFTER, messages.next()).await;
     let message = message.map_err(|_| LinkError::Silent)??;
-    linked.heard();
+    linked.mark_responsive();
     Ok(message)
 }
 
@@ -213,7 +213,7 @@ fn media_ended(linked: &Linked, ended: &wire::MediaEnded) -> Result<(), LinkErro
             .map_err(|_| BadField("connection_id"))?,
         reason: ended.reason(),
     };
-    Ok(linked.tell(conference, event)?)
+    Ok(linked.notify_room(conference, event)?)
 }
 
 async fn write(mut send: SendStream, mut queue: mpsc::Receiver<Bytes>) -> LinkError {
@@ -225,7 +225,7 @@ async fn write(mut send: SendStream, mut queue: mpsc::Receiver<Bytes>) -> LinkEr
     LinkError::Closed
 }
 
-/// The relay's messages in their order. Kinds that this version does not know are skipped.
+/// The relay's messages in order. Skips kinds that this version does not know.
 struct Messages {
     recv: RecvStream,
     deframer: Deframer,

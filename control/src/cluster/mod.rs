@@ -1,12 +1,13 @@
-//! The relays, which are linked, how loaded they are, and how a room talks to its own; and the other control nodes.
+//! Relays and other control nodes: links, load, placement of rooms, and how a room commands its relay.
 //!
-//! * [`registry`]: the relays by name; `relay`: one of them, its link, its rooms and its leftovers; [`events`]: what rooms are told of it;
-//! * [`placement`]: which of them a room goes to; `refusals`: which of them open no sessions;
-//! * [`link`]: one relay's stream: commands out, results and ends of media in;
-//! * [`leftovers`]: rooms that a relay has and nobody here knows;
-//! * [`revoked`]: identities of relays and nodes that are not good any more;
-//! * [`nodes`]: control nodes among themselves;
-//! * [`status`]: how all of it goes, for operators.
+//! * [`registry`]: the relays by name; `relay`: one relay with its link, its rooms and its leftovers; [`events`]: the events that
+//!   a relay sends to rooms;
+//! * [`placement`]: chooses a relay for a room; `refusals`: remembers relays that open no sessions;
+//! * [`link`]: the control stream of one relay: commands to it, results and ends of media from it;
+//! * [`leftovers`]: rooms at a relay that no room of this node owns;
+//! * [`revoked`]: revoked identities of relays and nodes;
+//! * [`nodes`]: liveness of control nodes, and requests between them;
+//! * [`status`]: the state of the cluster, for operators.
 
 pub mod events;
 pub mod leftovers;
@@ -19,10 +20,10 @@ mod relay;
 pub mod revoked;
 pub mod status;
 
-/// Time for a relay to answer a command.
+/// Time limit for a relay to answer a command.
 pub const COMMAND_DEADLINE: std::time::Duration = std::time::Duration::from_secs(2);
 
 pub use events::{RelayEvent, Response};
-pub use placement::RelayWish;
+pub use placement::RelayCriteria;
 pub use registry::Relays;
-pub use relay::{LinkedRelay, RelayInfo, TooMuch};
+pub use relay::{LimitExceeded, LinkedRelay, RelayInfo};

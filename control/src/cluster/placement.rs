@@ -1,7 +1,7 @@
-//! Which relay a room goes to: the less loaded of two that were drawn at random.
+//! Chooses the relay for a room: the less loaded of two relays drawn at random ("power of two choices").
 //!
-//! Every node places rooms by itself, from load reports that are up to a second old. If each took the least loaded relay of
-//! all, the same relay would get every room of that second; with two that are drawn, the rooms spread, and the fullest relay
+//! Every node places rooms independently, from load reports that are up to one second old. If each node chose the least loaded of
+//! all relays, one relay would get every room of that second. With two random candidates the rooms spread, and the fullest relay
 //! stays close to the mean.
 
 use confab_protocol::control::Region;
@@ -9,72 +9,68 @@ use confab_protocol::control::Region;
 use crate::domain::RelayName;
 use crate::store::HomePlace;
 
-/// How loaded a relay is, by its last report and by what was sent there since.
+/// The load of a relay: its last report, and the sessions that this node has opened there since.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
-    /// Media sessions, when it reported.
+    /// Media sessions in the report.
     pub sessions: u32,
-    /// Media sessions that it takes.
+    /// Maximum number of media sessions.
     pub max_sessions: u32,
-    /// Its busiest worker, in percent of a core, when it reported.
+    /// Load of the busiest worker, in percent of a core.
     pub busy_percent: u32,
-    /// Datagrams a second, in and out, when it reported.
+    /// Datagrams received and sent per second.
     pub datagrams_per_s: u64,
-    /// Sessions that this node opened there since the report.
+    /// Sessions that this node has opened since the report.
     pub opened: u32,
 }
 
-/// The relay that a room wants.
+/// Requirements and preferences of a room for its relay.
 #[derive(Clone, Copy, Debug)]
-pub struct RelayWish<'a> {
-    /// The version of media datagrams that it must speak.
+pub struct RelayCriteria<'a> {
+    /// Required version of media datagrams.
     pub media_version: u32,
     /// The preferred region.
     pub region: Option<&'a Region>,
-    /// A run of a relay that wins if it has room, whatever its region.
+    /// A boot of a relay that is chosen first if it has capacity, whatever its region.
     pub prefer: Option<&'a HomePlace>,
-    /// A relay that is chosen only if there is no other.
+    /// A relay that is chosen only if no other has capacity.
     pub avoid: Option<&'a RelayName>,
-    /// The number of sessions to open there.
+    /// Number of sessions to open.
     pub sessions: u64,
-    /// No relay rather than one that has no room for all sessions, or that failed to open a session lately.
-    pub of_all: bool,
+    /// If true, a relay qualifies only if it has capacity for all `sessions` and has not failed to open a session recently.
+    pub for_whole_room: bool,
 }
 
-/// A relay that a room can go to: linked, and not about to end.
+/// A relay that is linked and does not drain.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<I, R> {
-    /// Which.
     pub id: I,
-    /// Where it is.
     pub region: R,
-    /// How loaded.
     pub load: Load,
-    /// True if the relay did not open a session a short while ago.
+    /// True if the relay has recently failed to open a session.
     pub refuses: bool,
 }
 
-/// What a room wants of its relay.
+/// Preferences of a room.
 #[derive(Clone, Copy, Debug)]
-pub struct Wish<I, R> {
-    /// To be there, if some relay there has room. `None`: anywhere.
+pub struct Criteria<I, R> {
+    /// Preferred region; `None`: any.
     pub region: Option<R>,
-    /// Not this one, unless there is no other.
+    /// A candidate that is chosen only if no other has capacity.
     pub avoid: Option<I>,
 }
 
-/// The less loaded of two random relays with room for one more session: of the wished region; if none there has room, of
-/// any region; one that refuses sessions only if there is no other; the one to avoid only if there is none of these. `None` when
-/// all are full.
+/// Chooses the less loaded of two random relays with capacity for one more session. Candidates in the preferred region come
+/// first, then other regions, then relays that refuse sessions, last the one to avoid. Returns `None` when all are full.
 ///
-/// `below` draws a number below its argument, which is not zero. The candidates are gone through twice.
+/// `below` draws a number below its argument, which is never zero. The candidates are iterated twice.
 pub fn choose<I: Copy + PartialEq, R: PartialEq>(
     candidates: impl Iterator<Item = Candidate<I, R>> + Clone,
-    wish: &Wish<I, R>,
+    criteria: &Criteria<I, R>,
     mut below: impl FnMut(usize) -> usize,
 ) -> Option<I> {
     let with_room = candidates.filter_map(|candidate| {
-        let tier = Tier::of(&candidate, wish);
+        let tier = Tier::of(&candidate, criteria);
         candidate.load.has_room().then_some((tier, candidate))
     });
     let mut counts = [0; Tier::ALL.len()];
@@ -91,12 +87,12 @@ pub fn choose<I: Copy + PartialEq, R: PartialEq>(
         .enumerate()
         .filter(|(at, _)| *at == one || *at == other)
         .map(|(at, (_, candidate))| (candidate.load.to_compare(), at != one, candidate.id));
-    // Of two that are equal, the one that was drawn first: the order in which they are listed means nothing.
+    // On equal load the first drawn wins, so that the order of the list has no influence.
     let least = drawn.min_by_key(|(load, is_other, _)| (*load, *is_other))?;
     Some(least.2)
 }
 
-/// How much a room would like to be on a relay.
+/// Order of preference, best first.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Tier {
     InRegion,
@@ -113,21 +109,24 @@ impl Tier {
         Self::Avoided,
     ];
 
-    fn of<I: PartialEq, R: PartialEq>(candidate: &Candidate<I, R>, wish: &Wish<I, R>) -> Self {
-        if wish.avoid.as_ref() == Some(&candidate.id) {
+    fn of<I: PartialEq, R: PartialEq>(
+        candidate: &Candidate<I, R>,
+        criteria: &Criteria<I, R>,
+    ) -> Self {
+        if criteria.avoid.as_ref() == Some(&candidate.id) {
             return Self::Avoided;
         }
         if candidate.refuses {
             return Self::Refusing;
         }
-        match &wish.region {
+        match &criteria.region {
             Some(region) if candidate.region != *region => Self::Elsewhere,
             _ => Self::InRegion,
         }
     }
 }
 
-/// Two different numbers below `count`, or the same one twice when there is no other.
+/// Two different random numbers below `count`; the same number twice if `count` is 1.
 fn two_below(count: usize, below: &mut impl FnMut(usize) -> usize) -> (usize, usize) {
     let one = below(count);
     if count == 1 {
@@ -138,25 +137,25 @@ fn two_below(count: usize, below: &mut impl FnMut(usize) -> usize) -> (usize, us
 }
 
 impl Load {
-    /// A load of 1, as [`fraction`](Self::fraction) has it.
+    /// The value of [`fraction`](Self::fraction) for a full relay.
     pub const FULL: u64 = 1_000_000;
 
-    /// Whether one more session would be taken.
+    /// True if there is capacity for one more session.
     pub fn has_room(&self) -> bool {
         self.has_room_for(1)
     }
 
-    /// Whether so many more sessions would be taken.
+    /// True if there is capacity for this many more sessions.
     pub fn has_room_for(&self, sessions: u64) -> bool {
         self.sessions_now().saturating_add(sessions) <= u64::from(self.max_sessions)
     }
 
-    /// How full the relay is, in millionths: of its sessions or of its busiest worker, whichever is the fuller. Sessions that
-    /// were opened since the report are taken to cost what those before them cost.
+    /// Utilization in millionths: the larger of sessions and processor time. Sessions opened since the report are assumed to cost
+    /// as much as the average of the others.
     pub fn fraction(&self) -> u64 {
         let by_sessions = self.sessions_now() * Self::FULL / u64::from(self.max_sessions.max(1));
         let by_time = u64::from(self.busy_percent) * (Self::FULL / 100);
-        // What sessions cost a relay that has none is not known.
+        // Without sessions in the report there is no cost per session to extrapolate.
         let by_time = match self.sessions {
             0 => by_time,
             sessions => by_time.saturating_mul(self.sessions_now()) / u64::from(sessions),
@@ -168,7 +167,7 @@ impl Load {
         u64::from(self.sessions) + u64::from(self.opened)
     }
 
-    /// Less is better. Relays that are equally full differ by the packets that they carry.
+    /// Sort key, least first. Datagrams per second decide between relays of equal utilization.
     fn to_compare(self) -> (u64, u64) {
         (self.fraction(), self.datagrams_per_s)
     }
@@ -178,10 +177,10 @@ impl Load {
 mod tests {
     use super::*;
 
-    /// xorshift64*, which is random enough to draw relays.
-    struct Dice(u64);
+    /// A xorshift64* generator.
+    struct Rng(u64);
 
-    impl Dice {
+    impl Rng {
         fn below(&mut self, count: usize) -> usize {
             self.0 ^= self.0 >> 12;
             self.0 ^= self.0 << 25;
@@ -191,7 +190,7 @@ mod tests {
         }
     }
 
-    const ANYWHERE: Wish<usize, u8> = Wish {
+    const ANYWHERE: Criteria<usize, u8> = Criteria {
         region: None,
         avoid: None,
     };
@@ -209,17 +208,17 @@ mod tests {
         load(1000, 0)
     }
 
-    /// Relay `i` has region `relays[i].0`.
-    fn pick(relays: &[(u8, Load)], wish: Wish<usize, u8>, dice: &mut Dice) -> Option<usize> {
-        pick_among(relays, &[], wish, dice)
+    /// Chooses among `relays`, each a region and a load. The result is an index.
+    fn pick(relays: &[(u8, Load)], criteria: Criteria<usize, u8>, rng: &mut Rng) -> Option<usize> {
+        pick_among(relays, &[], criteria, rng)
     }
 
-    /// The same, where some relays refuse sessions.
+    /// As [`pick`], where the relays with index in `refusing` refuse sessions.
     fn pick_among(
         relays: &[(u8, Load)],
         refusing: &[usize],
-        wish: Wish<usize, u8>,
-        dice: &mut Dice,
+        criteria: Criteria<usize, u8>,
+        rng: &mut Rng,
     ) -> Option<usize> {
         let candidates = relays
             .iter()
@@ -230,25 +229,25 @@ mod tests {
                 load,
                 refuses: refusing.contains(&id),
             });
-        choose(candidates, &wish, |count| dice.below(count))
+        choose(candidates, &criteria, |count| rng.below(count))
     }
 
-    fn picks(relays: &[(u8, Load)], wish: Wish<usize, u8>) -> Vec<usize> {
-        let mut dice = Dice(7);
+    fn picks(relays: &[(u8, Load)], criteria: Criteria<usize, u8>) -> Vec<usize> {
+        let mut rng = Rng(7);
         let mut picked: Vec<_> = (0..200)
-            .filter_map(|_| pick(relays, wish, &mut dice))
+            .filter_map(|_| pick(relays, criteria, &mut rng))
             .collect();
         picked.sort_unstable();
         picked.dedup();
         picked
     }
 
-    /// Peak over mean of a hundred relays that get ten thousand rooms, `fresh` of them between two reports.
-    fn spread(fresh: usize, choices: impl Fn(&[(u8, Load)], &mut Dice) -> usize) -> f64 {
+    /// Peak load divided by mean load of a hundred relays that get ten thousand rooms, `fresh` of them between two reports.
+    fn spread(fresh: usize, choices: impl Fn(&[(u8, Load)], &mut Rng) -> usize) -> f64 {
         let mut relays = vec![(0, load(0, 0)); 100];
-        let mut dice = Dice(1);
+        let mut rng = Rng(1);
         for room in 1..=10_000 {
-            let relay = choices(&relays, &mut dice);
+            let relay = choices(&relays, &mut rng);
             relays[relay].1.opened += 1;
             if room % fresh == 0 {
                 for (_, load) in &mut relays {
@@ -262,8 +261,8 @@ mod tests {
 
     #[test]
     fn two_choices_spread_rooms_better_than_one() {
-        let two = |relays: &[(u8, Load)], dice: &mut Dice| pick(relays, ANYWHERE, dice).unwrap();
-        let one = |_: &[(u8, Load)], dice: &mut Dice| dice.below(100);
+        let two = |relays: &[(u8, Load)], rng: &mut Rng| pick(relays, ANYWHERE, rng).unwrap();
+        let one = |_: &[(u8, Load)], rng: &mut Rng| rng.below(100);
         assert!(spread(1, two) <= 1.05, "{}", spread(1, two));
         assert!(spread(500, two) <= 1.05, "{}", spread(500, two));
         assert!(spread(1, one) > 1.15, "{}", spread(1, one));
@@ -283,23 +282,23 @@ mod tests {
 
     #[test]
     fn a_room_stays_in_its_region_while_a_relay_there_has_room() {
-        let wish = Wish {
+        let criteria = Criteria {
             region: Some(1),
             ..ANYWHERE
         };
         let relays = [(0, load(0, 0)), (1, load(999, 99)), (1, full())];
-        assert_eq!(picks(&relays, wish), [1]);
+        assert_eq!(picks(&relays, criteria), [1]);
     }
 
     #[test]
-    fn a_region_without_room_sends_its_rooms_anywhere() {
-        let wish = Wish {
+    fn a_room_goes_to_another_region_when_its_own_is_full() {
+        let criteria = Criteria {
             region: Some(1),
             ..ANYWHERE
         };
         let relays = [(0, load(0, 0)), (1, full()), (2, load(0, 0))];
-        assert_eq!(picks(&relays, wish), [0, 2]);
-        let unknown = Wish {
+        assert_eq!(picks(&relays, criteria), [0, 2]);
+        let unknown = Criteria {
             region: Some(9),
             ..ANYWHERE
         };
@@ -308,42 +307,42 @@ mod tests {
 
     #[test]
     fn the_relay_to_avoid_is_taken_only_if_there_is_no_other() {
-        let wish = Wish {
+        let criteria = Criteria {
             region: Some(1),
             avoid: Some(1),
         };
         let mut relays = [(0, load(900, 90)), (1, load(0, 0)), (1, load(999, 0))];
-        assert_eq!(picks(&relays, wish), [2]);
+        assert_eq!(picks(&relays, criteria), [2]);
         relays[2].1 = full();
-        assert_eq!(picks(&relays, wish), [0]);
+        assert_eq!(picks(&relays, criteria), [0]);
         relays[0].1 = full();
-        assert_eq!(picks(&relays, wish), [1]);
+        assert_eq!(picks(&relays, criteria), [1]);
     }
 
     #[test]
     fn a_relay_that_refuses_is_taken_only_if_there_is_no_other() {
-        let wish = Wish {
+        let criteria = Criteria {
             region: Some(1),
             ..ANYWHERE
         };
         let mut relays = [(0, load(900, 90)), (1, load(0, 0)), (1, load(999, 0))];
-        let picks = |relays: &[(u8, Load)], refusing: &[usize], wish| {
-            pick_among(relays, refusing, wish, &mut Dice(7))
+        let picks = |relays: &[(u8, Load)], refusing: &[usize], criteria| {
+            pick_among(relays, refusing, criteria, &mut Rng(7))
         };
-        assert_eq!(picks(&relays, &[1], wish), Some(2));
-        assert_eq!(picks(&relays, &[1, 2], wish), Some(0));
-        assert_eq!(picks(&relays, &[0, 1, 2], wish), Some(1));
-        let avoid = Wish {
+        assert_eq!(picks(&relays, &[1], criteria), Some(2));
+        assert_eq!(picks(&relays, &[1, 2], criteria), Some(0));
+        assert_eq!(picks(&relays, &[0, 1, 2], criteria), Some(1));
+        let avoid = Criteria {
             avoid: Some(1),
-            ..wish
+            ..criteria
         };
         assert_eq!(picks(&relays, &[0, 2], avoid), Some(0));
         (relays[0].1, relays[2].1) = (full(), full());
-        assert_eq!(picks(&relays, &[1], wish), Some(1), "better than none");
+        assert_eq!(picks(&relays, &[1], criteria), Some(1), "better than none");
     }
 
     #[test]
-    fn a_relay_has_room_for_as_many_as_it_says() {
+    fn a_relay_has_capacity_up_to_its_maximum() {
         assert!(load(990, 0).has_room_for(10));
         assert!(!load(990, 0).has_room_for(11));
     }
@@ -360,14 +359,14 @@ mod tests {
     }
 
     #[test]
-    fn a_relay_is_as_full_as_its_fuller_measure() {
+    fn utilization_is_the_larger_of_sessions_and_processor_time() {
         assert_eq!(load(100, 50).fraction(), Load::FULL / 2);
         assert_eq!(load(600, 50).fraction(), Load::FULL * 6 / 10);
         assert_eq!(Load::default().fraction(), 0);
     }
 
     #[test]
-    fn sessions_since_the_report_count_as_much_as_those_before() {
+    fn sessions_since_the_report_cost_as_much_as_the_average_before() {
         let dear = Load {
             opened: 10,
             ..load(100, 50)
@@ -381,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_that_are_equally_full_the_one_with_fewer_packets_is_taken() {
+    fn equal_utilization_is_decided_by_datagrams_per_second() {
         let quiet = Load {
             datagrams_per_s: 10,
             ..load(10, 1)

@@ -1,40 +1,40 @@
-//! What a node remembers of a relay that does not open media sessions: rooms go there last for a while.
+//! Backoff for relays that do not open media sessions: such a relay is placed last for a while.
 //!
-//! A relay says how many sessions it takes, but not how many rooms, and what it says of itself may be wrong. Only its answers show
-//! that it takes no more.
+//! A relay reports its maximum of sessions, but not of rooms, and its report may be wrong. Only a refused command shows that it
+//! accepts no more.
 
 use std::time::{Duration, Instant};
 
-/// A relay that refused an open, or did not answer it, is last in placement for this time.
-pub(super) const LAST_FOR: Duration = Duration::from_secs(10);
-/// The same at most. The time doubles each time that the relay is tried again and does not open a session.
-pub(super) const LAST_FOR_AT_MOST: Duration = Duration::from_secs(5 * 60);
-/// A relay that opens some sessions and refuses others is logged again after this time.
-const LOG_AGAIN: Duration = Duration::from_secs(10 * 60);
+/// A relay that refused to open a session, or did not answer, is placed last for this time.
+pub(super) const BACKOFF: Duration = Duration::from_secs(10);
+/// Maximum of that time, which doubles with each further failure.
+pub(super) const MAX_BACKOFF: Duration = Duration::from_secs(5 * 60);
+/// Minimum time between two log lines about one relay.
+const LOG_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
-/// Of one run of a relay.
+/// The backoff of one boot of a relay.
 #[derive(Default)]
 pub(super) struct Refusals {
-    /// The relay is last in placement until then, because of a pause of this length.
-    last: Option<(Instant, Duration)>,
+    /// End and length of the current backoff.
+    backoff: Option<(Instant, Duration)>,
     logged: Option<Instant>,
 }
 
 impl Refusals {
-    /// The relay did not open a session. True if this is to be logged.
+    /// Records a failure to open a session. Returns true if it should be logged.
     #[must_use]
     pub(super) fn refused(&mut self, now: Instant) -> bool {
-        let was_logged = self.last.is_some();
-        match self.last {
-            // It was asked before the first refusal, or there is no other relay: it has not been given time yet.
+        let was_logged = self.backoff.is_some();
+        match self.backoff {
+            // The command was sent before the first failure, or no other relay exists: the backoff does not grow.
             Some((until, _)) if now < until => return false,
-            Some((_, pause)) => {
-                let pause = (pause * 2).min(LAST_FOR_AT_MOST);
-                self.last = Some((now + pause, pause));
+            Some((_, length)) => {
+                let length = (length * 2).min(MAX_BACKOFF);
+                self.backoff = Some((now + length, length));
             }
-            None => self.last = Some((now + LAST_FOR, LAST_FOR)),
+            None => self.backoff = Some((now + BACKOFF, BACKOFF)),
         }
-        let is_due = |at: Instant| now.saturating_duration_since(at) >= LOG_AGAIN;
+        let is_due = |at: Instant| now.saturating_duration_since(at) >= LOG_INTERVAL;
         let is_logged = !was_logged && self.logged.is_none_or(is_due);
         if is_logged {
             self.logged = Some(now);
@@ -42,14 +42,14 @@ impl Refusals {
         is_logged
     }
 
-    /// The relay opened a session in time.
+    /// Records a success, which ends the backoff.
     pub(super) fn opened(&mut self) {
-        self.last = None;
+        self.backoff = None;
     }
 
-    /// Whether rooms go to the relay only when there is no other.
-    pub(super) fn is_last(&self, now: Instant) -> bool {
-        self.last.is_some_and(|(until, _)| now < until)
+    /// True while the relay is placed last.
+    pub(super) fn is_backed_off(&self, now: Instant) -> bool {
+        self.backoff.is_some_and(|(until, _)| now < until)
     }
 }
 
@@ -58,38 +58,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_relay_is_last_for_twice_as_long_each_time_it_refuses_again() {
+    fn the_backoff_doubles_with_each_refusal_up_to_a_maximum() {
         let (mut refusals, mut now) = (Refusals::default(), Instant::now());
-        assert!(!refusals.is_last(now));
+        assert!(!refusals.is_backed_off(now));
         for seconds in [10, 20, 40, 80, 160, 300, 300] {
             let _ = refusals.refused(now);
-            // Others that were under way meanwhile change nothing.
+            // Failures of commands sent earlier do not extend the backoff.
             let _ = refusals.refused(now + Duration::from_secs(1));
             now += Duration::from_secs(seconds);
-            assert!(refusals.is_last(now - Duration::from_millis(1)));
-            assert!(!refusals.is_last(now), "{seconds} s are over");
+            assert!(refusals.is_backed_off(now - Duration::from_millis(1)));
+            assert!(!refusals.is_backed_off(now), "{seconds} s are over");
         }
     }
 
     #[test]
-    fn a_session_that_is_opened_makes_up_for_refusals() {
+    fn an_opened_session_resets_the_backoff() {
         let (mut refusals, now) = (Refusals::default(), Instant::now());
         let _ = refusals.refused(now);
-        let _ = refusals.refused(now + LAST_FOR);
+        let _ = refusals.refused(now + BACKOFF);
         refusals.opened();
-        assert!(!refusals.is_last(now + LAST_FOR));
-        let _ = refusals.refused(now + LAST_FOR);
-        assert!(!refusals.is_last(now + 2 * LAST_FOR));
+        assert!(!refusals.is_backed_off(now + BACKOFF));
+        let _ = refusals.refused(now + BACKOFF);
+        assert!(!refusals.is_backed_off(now + 2 * BACKOFF));
     }
 
     #[test]
-    fn refusals_are_logged_once() {
+    fn refusals_are_logged_once_in_a_while() {
         let (mut refusals, now) = (Refusals::default(), Instant::now());
         assert!(refusals.refused(now));
-        assert!(!refusals.refused(now + LAST_FOR));
+        assert!(!refusals.refused(now + BACKOFF));
         refusals.opened();
-        assert!(!refusals.refused(now + 2 * LAST_FOR), "too soon");
+        assert!(!refusals.refused(now + 2 * BACKOFF), "too soon");
         refusals.opened();
-        assert!(refusals.refused(now + LOG_AGAIN));
+        assert!(refusals.refused(now + LOG_INTERVAL));
     }
 }

@@ -1,4 +1,4 @@
-//! The relays that this node knows, by name.
+//! The relays known to this node, by name.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,31 +13,30 @@ use tokio::sync::{Notify, mpsc};
 
 use super::events::{RelayEvent, Response};
 use super::leftovers::Moderated;
-use super::placement::{self, Candidate, RelayWish, Wish};
-use super::relay::{LinkedRelay, Relay, RelayInfo, TooMuch};
+use super::placement::{self, Candidate, Criteria, RelayCriteria};
+use super::relay::{LimitExceeded, LinkedRelay, Relay, RelayInfo};
 use super::status::RelayStatus;
 use crate::domain::{NodeName, RelayName};
 use crate::inbox::Inbox;
 use crate::random;
 
-/// Relays have linked to a node that has just started after this time.
-const LINKING: Duration = Duration::from_secs(5);
-/// Time between two looks for a relay meanwhile.
-const LINKING_LOOK: Duration = Duration::from_millis(20);
+/// After a start of this node, the time in which its relays link.
+const LINK_WAIT: Duration = Duration::from_secs(5);
+/// Time between two checks for a relay during that time.
+const LINK_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// All relays that this node knows. Clones share them.
+/// All relays known to this node. Clones share state.
 #[derive(Clone)]
 pub struct Relays {
     relays: Arc<Mutex<HashMap<RelayName, Relay>>>,
     moderated: Arc<Mutex<Moderated>>,
-    /// Commands that a relay did not obey because of their era or placement.
+    /// Commands that a relay rejected because their fence was older than the room's.
     fenced: Arc<AtomicU64>,
-    /// When this node began to take links.
+    /// The start of this node.
     started: Instant,
 }
 
 impl Default for Relays {
-    /// No relays.
     fn default() -> Self {
         Self {
             relays: Arc::default(),
@@ -48,7 +47,7 @@ impl Default for Relays {
     }
 }
 
-/// The link of a relay. The relay is unlinked when this is dropped.
+/// A relay's link. Dropping it unlinks the relay.
 pub struct Linked {
     relays: Weak<Mutex<HashMap<RelayName, Relay>>>,
     fenced: Arc<AtomicU64>,
@@ -60,17 +59,17 @@ pub struct Linked {
 impl Relays {
     // ---- Links
 
-    /// Enters the link of a relay; an older link of the same name is closed.
+    /// Registers a relay's link and closes an older link of the same name.
     ///
     /// # Errors
     ///
-    /// When the relay links too often: its rooms look each time whether it lives.
+    /// [`LimitExceeded::LinkRate`] if the relay links too often: each new link makes its rooms check their sessions.
     pub fn link(
         &self,
         name: RelayName,
         info: RelayInfo,
         out: mpsc::Sender<bytes::Bytes>,
-    ) -> Result<Linked, TooMuch> {
+    ) -> Result<Linked, LimitExceeded> {
         let close = Arc::new(Notify::new());
         let mut relays = self.lock();
         let relay = relays
@@ -92,12 +91,12 @@ impl Relays {
         relays.values().filter(|relay| relay.is_linked()).count()
     }
 
-    /// Whether the relay is linked, whichever boot of it.
+    /// True if any boot of the relay is linked.
     pub fn is_linked(&self, name: &RelayName) -> bool {
         self.lock().get(name).is_some_and(Relay::is_linked)
     }
 
-    /// That boot of the relay, if it is linked.
+    /// The relay, if this boot of it is linked.
     pub fn linked_at(&self, name: &RelayName, boot: BootId) -> Option<LinkedRelay> {
         let relays = self.lock();
         let relay = relays.get(name)?;
@@ -105,34 +104,35 @@ impl Relays {
         is_it.then(|| relay.linked_relay())
     }
 
-    /// That boot of the relay, once it is linked: a node that has just started is waited for by its relays, not long.
-    pub async fn linked_soon(&self, name: &RelayName, boot: BootId) -> Option<LinkedRelay> {
+    /// As [`linked_at`](Self::linked_at), but waits up to 5 s after a start of this node, while relays link.
+    pub async fn linked_in_time(&self, name: &RelayName, boot: BootId) -> Option<LinkedRelay> {
         loop {
             let found = self.linked_at(name, boot);
-            if found.is_some() || self.started.elapsed() >= LINKING || self.is_linked(name) {
+            if found.is_some() || self.started.elapsed() >= LINK_WAIT || self.is_linked(name) {
                 return found;
             }
-            tokio::time::sleep(LINKING_LOOK).await;
+            tokio::time::sleep(LINK_POLL_INTERVAL).await;
         }
     }
 
-    /// Has the rooms of a relay that is not let in any more go elsewhere, unless another of its name is linked.
-    pub fn give_up(&self, name: &RelayName) {
+    /// Tells the rooms of a relay that is not admitted any more that their sessions are lost, so that they move. Does nothing if
+    /// a relay of this name is linked.
+    pub fn lose_sessions(&self, name: &RelayName) {
         if let Some(relay) = self.lock().get_mut(name)
             && !relay.is_linked()
         {
-            relay.give_rooms_up();
+            relay.lose_sessions();
         }
     }
 
-    /// The idle timeout of that boot of a relay, if it has ever been linked.
+    /// The idle timeout of this boot of a relay; `None` if it was never linked.
     pub fn idle_timeout(&self, name: &RelayName, boot: BootId) -> Option<Duration> {
         let relays = self.lock();
         let info = relays.get(name)?.info();
         (info.boot == boot).then_some(info.idle_timeout)
     }
 
-    /// The state of the linked relays, by name, as the node `me` knows them.
+    /// The state of the linked relays, sorted by name, as seen by the node `me`.
     pub fn status(&self, me: &NodeName) -> Vec<RelayStatus> {
         let relays = self.lock();
         let linked = relays.iter().filter(|(_, relay)| relay.is_linked());
@@ -149,7 +149,7 @@ impl Relays {
         all
     }
 
-    /// Tells the relay to drain; false if it is not linked.
+    /// Tells the relay to drain. Returns false if it is not linked.
     pub fn drain(&self, relay: &RelayName) -> bool {
         let kind = wire::control_to_relay::Kind::Drain(wire::Drain {});
         let bytes = framing::encode(&wire::ControlToRelay { kind: Some(kind) });
@@ -160,43 +160,45 @@ impl Relays {
 
     // ---- Placement
 
-    /// A relay with room for one more session that speaks the version of media, as [`placement`] chooses: of the region if one
-    /// there has room, one that opened no session lately or the one to avoid only when there is no other.
-    pub fn pick(&self, wish: &RelayWish<'_>) -> Option<LinkedRelay> {
+    /// Chooses a relay with capacity for one more session that speaks the version of media, by the rules of [`placement`].
+    pub fn pick(&self, criteria: &RelayCriteria<'_>) -> Option<LinkedRelay> {
         let (relays, now) = (self.lock(), Instant::now());
         let candidates = relays
             .iter()
-            .filter(|(_, relay)| relay.takes_rooms(wish.media_version))
-            .filter(|(_, relay)| !wish.of_all || relay.would_take(wish, now))
+            .filter(|(_, relay)| relay.takes_rooms(criteria.media_version))
+            .filter(|(_, relay)| !criteria.for_whole_room || relay.would_take(criteria, now))
             .map(|(name, relay)| Candidate {
                 id: name,
                 region: relay.info().region.as_ref(),
                 load: relay.load(),
                 refuses: relay.refuses(now),
             });
-        let wish = Wish {
-            region: wish.region.map(Some),
-            avoid: wish.avoid,
+        let criteria = Criteria {
+            region: criteria.region.map(Some),
+            avoid: criteria.avoid,
         };
-        let name = placement::choose(candidates, &wish, random::below)?;
+        let name = placement::choose(candidates, &criteria, random::below)?;
         relays.get(name).map(Relay::linked_relay)
     }
 
-    /// A relay for a room: the run of a relay that its home names, or else as [`pick`](Self::pick) chooses. What relays say
-    /// that they have draws no room to them.
-    pub fn pick_for(&self, wish: &RelayWish<'_>) -> Option<LinkedRelay> {
-        let named = wish.prefer.filter(|place| Some(&place.relay) != wish.avoid);
+    /// Chooses a relay for a room: the boot that its home names if it qualifies, else as [`pick`](Self::pick). A relay's own
+    /// claim to have the room has no influence.
+    pub fn pick_for(&self, criteria: &RelayCriteria<'_>) -> Option<LinkedRelay> {
+        let named = criteria
+            .prefer
+            .filter(|place| Some(&place.relay) != criteria.avoid);
         let still_there = named.and_then(|place| {
             let relays = self.lock();
             let relay = relays.get(&place.relay)?;
-            let is_it = relay.info().boot == place.boot && relay.would_take(wish, Instant::now());
+            let is_it =
+                relay.info().boot == place.boot && relay.would_take(criteria, Instant::now());
             is_it.then(|| relay.linked_relay())
         });
-        still_there.or_else(|| self.pick(wish))
+        still_there.or_else(|| self.pick(criteria))
     }
 
-    /// The highest version of media datagrams that this node, a linked relay and a client that speaks `theirs` have in common.
-    /// While no relay is linked, that this node and the client have.
+    /// The highest version of media datagrams that this node, a linked relay and a client with the range `theirs` share. While no
+    /// relay is linked, the highest that node and client share.
     pub fn media_version(&self, theirs: VersionRange) -> Option<u32> {
         let ours = version::MEDIA.common(theirs)?;
         let relays = self.lock();
@@ -211,7 +213,7 @@ impl Relays {
         }
     }
 
-    /// That boot of the relay did not answer in time when it was asked to open a session.
+    /// Records that this boot of the relay did not answer a command to open a session.
     pub fn note_unanswered(&self, relay: &LinkedRelay) {
         if let Some(known) = self.lock().get_mut(&relay.name)
             && known.info().boot == relay.boot
@@ -222,7 +224,7 @@ impl Relays {
 
     // ---- Rooms
 
-    /// Tells the room of the relay from now on. False if that boot of the relay is not known any more.
+    /// Sends the relay's events to the room from now on. Returns false if this boot of the relay is not known.
     pub fn settle(
         &self,
         relay: &LinkedRelay,
@@ -238,14 +240,14 @@ impl Relays {
         }
     }
 
-    /// Tells the room nothing more of the relay.
+    /// Stops sending the relay's events to the room.
     pub fn leave(&self, relay: &LinkedRelay, conference: ConferenceId) {
         if let Some(known) = self.lock().get_mut(&relay.name) {
             known.remove_room(conference);
         }
     }
 
-    /// Sends a command. The room gets the result under its own number of the command.
+    /// Sends a command. The result goes to the room's inbox with the room's own number of the command.
     pub fn command(
         &self,
         relay: &RelayName,
@@ -264,20 +266,20 @@ impl Relays {
         }
     }
 
-    /// The number of commands that were not obeyed because of their era or placement.
+    /// Number of commands that relays rejected because of an older fence.
     pub fn fenced(&self) -> u64 {
         self.fenced.load(Ordering::Relaxed)
     }
 
     // ---- Leftovers
 
-    /// The leftovers of the conference are closed as soon as they are seen from now on.
+    /// From now on, closes leftovers of the conference without a grace period.
     pub fn note_moderated(&self, conference: ConferenceId) {
         self.moderated().note(Instant::now(), conference);
     }
 
-    /// The room was at this boot of the relay: its sessions there are left over.
-    pub fn note_left(&self, conference: ConferenceId, relay: &RelayName, boot: BootId) {
+    /// Marks the room's sessions at this boot of the relay as leftovers.
+    pub fn note_leftover(&self, conference: ConferenceId, relay: &RelayName, boot: BootId) {
         if let Some(relay) = self.lock().get_mut(relay)
             && relay.info().boot == boot
             && !relay.has_room(conference)
@@ -286,14 +288,14 @@ impl Relays {
         }
     }
 
-    /// The room with this inbox has ended without closing its sessions: they are left over.
+    /// Marks the sessions of a room as leftovers after its actor ended without closing them.
     pub fn lose_room(&self, conference: ConferenceId, room: &Inbox<RelayEvent>) {
         for relay in self.lock().values_mut() {
             relay.lose_room(conference, room);
         }
     }
 
-    /// The linked relays with leftovers of the conference, and since when each has them.
+    /// The linked relays with leftovers of the conference, and the time since when.
     pub fn leftovers_of(&self, conference: ConferenceId) -> Vec<(LinkedRelay, Instant)> {
         let relays = self.lock();
         let linked = relays.values().filter(|relay| relay.is_linked());
@@ -304,7 +306,7 @@ impl Relays {
         with_leftovers.collect()
     }
 
-    /// Some leftovers of each linked relay that are to be closed now; those of moderated conferences first.
+    /// Leftovers to close now, of all linked relays; those of moderated conferences first.
     pub fn due_leftovers(&self, now: Instant) -> Vec<(LinkedRelay, ConferenceId)> {
         let (mut first, mut others) = (Vec::new(), Vec::new());
         let mut relays = self.lock();
@@ -320,7 +322,7 @@ impl Relays {
         first
     }
 
-    /// The relay has closed the leftover of the conference.
+    /// Removes a leftover that the relay has closed.
     pub fn leftover_closed(&self, relay: &LinkedRelay, conference: ConferenceId) {
         if let Some(known) = self.lock().get_mut(&relay.name) {
             known.leftovers_mut().remove(conference);
@@ -339,12 +341,12 @@ impl Relays {
 }
 
 impl Linked {
-    /// Resolves when the link is to be closed: another has taken its place, or its queue is full.
+    /// Resolves when the link must be closed: a newer link has replaced it, or its queue is full.
     pub async fn closed(&self) {
         self.close.notified().await;
     }
 
-    /// Hands a command's result to its room.
+    /// Passes a command's result to the room that sent the command.
     pub fn result(&self, result: CommandResult) {
         if result.outcome == CommandOutcome::Fenced {
             self.fenced.fetch_add(1, Ordering::Relaxed);
@@ -352,53 +354,58 @@ impl Linked {
         self.with(|relay| relay.answered(result));
     }
 
-    /// Hands an event to the room of a conference that is on this relay.
+    /// Passes an event to the room of a conference on this relay.
     ///
     /// # Errors
     ///
-    /// When the room has not taken in what it was told before. Where a relay is linked again, its rooms ask it what they missed.
-    pub fn tell(&self, conference: ConferenceId, event: RelayEvent) -> Result<(), TooMuch> {
-        let told = self.with(|relay| relay.tell_room(conference, event));
-        told.unwrap_or(Ok(()))
+    /// [`LimitExceeded::RoomInbox`] if the room's inbox is full. The link then ends; after the next one, rooms query the relay
+    /// for missed events.
+    pub fn notify_room(
+        &self,
+        conference: ConferenceId,
+        event: RelayEvent,
+    ) -> Result<(), LimitExceeded> {
+        let notified = self.with(|relay| relay.notify_room(conference, event));
+        notified.unwrap_or(Ok(()))
     }
 
-    /// Takes a load report, as far as it can be true. A relay that drains does so until it ends.
+    /// Stores a load report, with implausible values capped. Once a relay drains, it stays draining until it ends.
     pub fn report(&self, load: &wire::RelayLoad) {
         self.with(|relay| relay.report(load));
     }
 
-    /// Nothing has come over the link for a while: the relay's rooms look whether it lives.
-    pub fn silent(&self) {
-        self.with(Relay::fall_silent);
+    /// No message has come for a while: the relay's rooms probe it.
+    pub fn mark_silent(&self) {
+        self.with(Relay::mark_silent);
     }
 
-    /// Something comes over the link again.
-    pub fn heard(&self) {
-        self.with(Relay::speak_again);
+    /// Messages arrive again.
+    pub fn mark_responsive(&self) {
+        self.with(Relay::mark_responsive);
     }
 
-    /// The relay has these rooms.
+    /// The relay reports that it has these rooms.
     ///
     /// # Errors
     ///
-    /// When it has said so of more than a relay has.
-    pub fn live_rooms(&self, conferences: &[ConferenceId]) -> Result<(), TooMuch> {
-        let told = self.with(|relay| {
+    /// [`LimitExceeded::Rooms`] if it reports more rooms than a relay can have.
+    pub fn live_rooms(&self, conferences: &[ConferenceId]) -> Result<(), LimitExceeded> {
+        let notified = self.with(|relay| {
             for conference in conferences {
                 if relay.has_room(*conference) {
                     continue;
                 }
                 if relay.leftovers().is_full() {
-                    return Err(TooMuch::Rooms);
+                    return Err(LimitExceeded::Rooms);
                 }
                 relay.leftovers_mut().add(*conference);
             }
             Ok(())
         });
-        told.unwrap_or(Ok(()))
+        notified.unwrap_or(Ok(()))
     }
 
-    /// `None` when another link has taken this one's place.
+    /// Runs `act` on the relay; `None` if a newer link has replaced this one.
     fn with<T>(&self, act: impl FnOnce(&mut Relay) -> T) -> Option<T> {
         let relays = self.relays.upgrade()?;
         let mut relays = relays.lock().unwrap_or_else(PoisonError::into_inner);
@@ -423,7 +430,7 @@ mod tests {
     use super::*;
     use crate::cluster::COMMAND_DEADLINE;
 
-    /// A relay that is linked while both of these are kept.
+    /// A relay that stays linked while both values are kept.
     fn link(relays: &Relays, name: &str, region: &str) -> (Linked, mpsc::Receiver<bytes::Bytes>) {
         let (out, queue) = mpsc::channel(1);
         let name = name.parse().expect("a name");
@@ -445,19 +452,19 @@ mod tests {
     fn picked(relays: &Relays, region: Option<&str>, avoid: Option<&str>) -> Option<String> {
         let avoid = avoid.map(|name| name.parse().expect("a name"));
         let region: Option<Region> = region.map(|name| name.parse().expect("a region"));
-        let relay = relays.pick(&RelayWish {
+        let relay = relays.pick(&RelayCriteria {
             media_version: version::MEDIA.max(),
             region: region.as_ref(),
             prefer: None,
             avoid: avoid.as_ref(),
             sessions: 1,
-            of_all: false,
+            for_whole_room: false,
         })?;
         Some(relay.name.as_str().to_owned())
     }
 
     #[test]
-    fn a_relay_is_picked_by_its_region_and_its_reports() {
+    fn a_relay_is_picked_by_region_and_load() {
         let relays = Relays::default();
         assert_eq!(picked(&relays, None, None), None);
         let (east, _east_queue) = link(&relays, "east", "east");
@@ -496,13 +503,13 @@ mod tests {
         }
     }
 
-    /// The relay has answered an open with this.
+    /// The relay answers a command to open a session.
     fn answer(linked: &Linked, result: &CommandResult, after: Duration) {
         linked.with(|relay| relay.answered_open(result, after));
     }
 
     #[test]
-    fn a_relay_that_opens_no_session_gets_no_further_room_while_there_is_another() {
+    fn a_relay_that_opens_no_session_gets_no_room_while_another_exists() {
         let relays = Relays::default();
         let (east, _east_queue) = link(&relays, "east", "east");
         let (_west, _west_queue) = link(&relays, "west", "west");
@@ -533,21 +540,21 @@ mod tests {
     }
 
     #[test]
-    fn relays_that_all_open_no_session_are_still_tried() {
+    fn if_all_relays_refuse_sessions_one_is_still_picked() {
         let relays = Relays::default();
         let (east, _east_queue) = link(&relays, "east", "east");
         answer(&east, &result(CommandOutcome::Full, None), Duration::ZERO);
         assert_eq!(picked(&relays, None, None).as_deref(), Some("east"));
-        let all = RelayWish {
+        let all = RelayCriteria {
             media_version: version::MEDIA.max(),
             region: None,
             prefer: None,
             avoid: None,
             sessions: 1,
-            of_all: true,
+            for_whole_room: true,
         };
         assert_eq!(relays.pick(&all), None);
-        // Another run of it has refused nothing.
+        // Another boot of the relay has no refusals.
         drop(east);
         let info = RelayInfo {
             boot: BootId([2; 16]),
@@ -556,7 +563,7 @@ mod tests {
         let (out, _queue) = mpsc::channel(1);
         let _linked = relays.link("east".parse().unwrap(), info, out).unwrap();
         assert!(relays.pick(&all).is_some());
-        let too_many = RelayWish {
+        let too_many = RelayCriteria {
             sessions: 11,
             ..all
         };

@@ -1,4 +1,4 @@
-//! One relay as this node knows it: its link, its reports, its rooms and its leftovers.
+//! One relay as seen by this node: its link, its reports, its rooms and its leftovers.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -15,135 +15,129 @@ use tokio::sync::{Notify, mpsc};
 use super::COMMAND_DEADLINE;
 use super::events::{RelayEvent, Response};
 use super::leftovers::Leftovers;
-use super::placement::{Load, RelayWish};
+use super::placement::{Load, RelayCriteria};
 use super::refusals::Refusals;
 use crate::domain::RelayName;
 use crate::inbox::{Inbox, InboxFull};
 use crate::throttle::{Bucket, Rate};
 
-/// A command that was not answered by then will not be: its room gave up long ago.
-const FORGET_COMMAND: Duration = Duration::from_secs(30);
-/// Commands that wait for their results at most; with one more, the relay loses its link.
+/// A command without an answer is dropped after this time; its room has given up long before.
+const COMMAND_EXPIRY: Duration = Duration::from_secs(30);
+/// Maximum number of unanswered commands; one more closes the link.
 const MAX_PENDING: usize = 32_768;
-/// Media sessions that a relay is believed to take, or to have.
+/// Maximum number of media sessions accepted from a report.
 const MAX_SESSIONS: u32 = 1_000_000;
-/// Datagrams a second that a relay is believed to carry.
+/// Maximum rate of datagrams accepted from a report.
 const MAX_DATAGRAMS_PER_S: u64 = 1_000_000_000;
-/// Links of one relay: so many at once, then so many a second. A relay waits 0.1 s and longer between two.
+/// Rate limit for new links of one relay. A relay waits at least 0.1 s between two.
 const LINK_RATE: Rate = Rate {
     burst: 10.0,
     per_second: 0.5,
 };
 
-/// A relay that a room can be placed on.
+/// A linked relay, as a room sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkedRelay {
-    /// Which.
     pub name: RelayName,
-    /// Which run of it.
     pub boot: BootId,
-    /// Where clients reach it.
+    /// Addresses for clients.
     pub addresses: Vec<SocketAddr>,
-    /// Which region it serves.
     pub region: Option<Region>,
-    /// Versions of media datagrams that it speaks.
+    /// Supported versions of media datagrams.
     pub media: VersionRange,
-    /// It ends a session from which it hears nothing for so long.
+    /// The relay ends a session without packets after this time.
     pub idle_timeout: Duration,
 }
 
-/// A relay's first message, read.
+/// The parsed hello of a relay.
 #[derive(Clone, Debug)]
 pub struct RelayInfo {
-    /// Which run of the relay.
     pub boot: BootId,
-    /// Which region it serves.
     pub region: Option<Region>,
-    /// Where clients reach it.
+    /// Addresses for clients.
     pub addresses: Vec<SocketAddr>,
-    /// Media sessions that it takes.
+    /// Maximum number of media sessions.
     pub max_sessions: u32,
-    /// Versions of media datagrams that it speaks.
+    /// Supported versions of media datagrams.
     pub media: VersionRange,
-    /// It ends a session from which it hears nothing for so long.
+    /// The relay ends a session without packets after this time.
     pub idle_timeout: Duration,
 }
 
-/// A relay says more than any would that means well.
+/// A relay exceeds a limit that no correct relay reaches. Its link is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TooMuch {
-    /// It links again and again.
-    #[error("it links too often")]
-    Links,
-    /// It claims more rooms than a relay has.
+pub enum LimitExceeded {
+    /// Too many new links in a short time.
+    #[error("the relay links too often")]
+    LinkRate,
+    /// More live rooms than a relay can have.
     #[error(
-        "it says that it has more than {} rooms",
+        "the relay reports more than {} rooms",
         super::leftovers::MAX_LEFTOVERS
     )]
     Rooms,
-    /// A room cannot take in what it says.
-    #[error("it says more of a room than the room takes in")]
-    Inbox,
+    /// More events than the room's inbox holds.
+    #[error("the relay sends events of a room faster than the room reads them")]
+    RoomInbox,
 }
 
-impl From<InboxFull> for TooMuch {
+impl From<InboxFull> for LimitExceeded {
     fn from(_: InboxFull) -> Self {
-        Self::Inbox
+        Self::RoomInbox
     }
 }
 
-/// A relay that has been linked to this node.
+/// A relay that is or was linked to this node.
 pub(super) struct Relay {
     name: RelayName,
     info: RelayInfo,
-    /// `None` while the link is broken.
+    /// `None` while the relay is not linked.
     link: Option<Link>,
-    /// True while nothing comes over the link.
-    silent: bool,
-    /// Counts links, so that the end of an old one does not end the new one.
+    /// True while the link is open and no messages come.
+    is_silent: bool,
+    /// Number of the newest link, so that the end of an old link does not unlink the relay.
     serial: u64,
-    /// The rooms of this node that are on the relay.
+    /// Rooms of this node on the relay.
     rooms: HashMap<ConferenceId, Inbox<RelayEvent>>,
-    /// The rooms that the relay has and that no room here knows of.
+    /// Rooms on the relay that no room of this node owns.
     leftovers: Leftovers,
-    /// Its last report; zeros before the first.
+    /// The last load report; zeros before the first.
     reported: wire::RelayLoad,
     /// Sessions opened since the last report.
     opened: u32,
-    /// The refusals of this boot.
     refusals: Refusals,
-    /// The rate of its links.
+    /// Rate limit for new links.
     links: Bucket,
 }
 
 struct Link {
     out: mpsc::Sender<bytes::Bytes>,
-    /// Closes the connection.
+    /// Notified to close the connection.
     close: Arc<Notify>,
     next_command: u64,
     pending: HashMap<u64, Pending>,
 }
 
-/// A command that the relay has not answered.
+/// An unanswered command.
 struct Pending {
     room: Inbox<RelayEvent>,
-    /// The room's number of the command.
+    /// The room's own number of the command.
     command: u64,
     asked: Instant,
-    /// Whether it asks for media sessions.
+    /// True if the command lists media sessions.
     lists: bool,
-    /// Whether it opens a media session at the boot that is linked.
+    /// True if the command opens a media session at the linked boot.
     opens: bool,
 }
 
 impl Relay {
-    /// A relay that is about to link for the first time.
+    /// A relay before its first link.
     pub(super) fn new(name: RelayName, info: RelayInfo) -> Self {
         Self {
             name,
             info,
             link: None,
-            silent: false,
+            is_silent: false,
             serial: 0,
             rooms: HashMap::new(),
             leftovers: Leftovers::default(),
@@ -154,23 +148,23 @@ impl Relay {
         }
     }
 
-    /// The relay links; an older link is closed. Returns the number of the link. If it is another boot of the relay, its rooms are told that
-    /// their sessions are gone.
+    /// Registers a link, closes an older one and returns the number of the new link. If the relay has restarted, its rooms are
+    /// told that their sessions are lost.
     pub(super) fn link(
         &mut self,
         mut info: RelayInfo,
         out: mpsc::Sender<bytes::Bytes>,
         close: Arc<Notify>,
-    ) -> Result<u64, TooMuch> {
+    ) -> Result<u64, LimitExceeded> {
         if self.links.take(Instant::now()).is_err() {
-            return Err(TooMuch::Links);
+            return Err(LimitExceeded::LinkRate);
         }
         info.max_sessions = info.max_sessions.min(MAX_SESSIONS);
         self.break_link();
         if self.info.boot == info.boot {
-            self.tell_rooms(RelayEvent::Back);
+            self.notify_rooms(RelayEvent::Relinked);
         } else {
-            self.give_rooms_up();
+            self.lose_sessions();
             self.reported = wire::RelayLoad::default();
             self.leftovers = Leftovers::default();
             self.refusals = Refusals::default();
@@ -182,11 +176,11 @@ impl Relay {
             next_command: 0,
             pending: HashMap::new(),
         });
-        (self.info, self.silent) = (info, false);
+        (self.info, self.is_silent) = (info, false);
         Ok(self.serial)
     }
 
-    /// Whether the link of this number is the newest.
+    /// True if `serial` is the newest link.
     pub(super) fn has_link(&self, serial: u64) -> bool {
         self.serial == serial
     }
@@ -212,7 +206,6 @@ impl Relay {
         &mut self.leftovers
     }
 
-    /// The relay, for a room that is placed on it.
     pub(super) fn linked_relay(&self) -> LinkedRelay {
         LinkedRelay {
             name: self.name.clone(),
@@ -226,27 +219,27 @@ impl Relay {
 
     // ---- Placement
 
-    /// Whether the relay has room for the wish, and no open has failed there lately.
-    pub(super) fn would_take(&self, wish: &RelayWish<'_>, now: Instant) -> bool {
-        self.takes_rooms(wish.media_version)
-            && self.load().has_room_for(wish.sessions)
+    /// True if the relay has capacity for all sessions of the room and has not failed to open one recently.
+    pub(super) fn would_take(&self, criteria: &RelayCriteria<'_>, now: Instant) -> bool {
+        self.takes_rooms(criteria.media_version)
+            && self.load().has_room_for(criteria.sessions)
             && !self.refuses(now)
     }
 
-    /// Whether rooms of this version of media datagrams may come to the relay.
+    /// True if rooms with this version of media datagrams can be placed here.
     pub(super) fn takes_rooms(&self, media_version: u32) -> bool {
         self.is_linked()
-            && !self.silent
+            && !self.is_silent
             && !self.reported.draining
             && self.info.media.contains(media_version)
     }
 
-    /// Whether an open has failed there lately.
+    /// True if the relay has recently failed to open a session.
     pub(super) fn refuses(&self, now: Instant) -> bool {
-        self.refusals.is_last(now)
+        self.refusals.is_backed_off(now)
     }
 
-    /// The load of the last report, and of what has been asked since.
+    /// The last report, and the sessions opened since.
     pub(super) fn load(&self) -> Load {
         let reported = &self.reported;
         Load {
@@ -262,16 +255,16 @@ impl Relay {
 
     // ---- Rooms
 
-    /// Tells the room of the relay from now on: at once what the room has missed.
+    /// Sends the relay's events to the room from now on, beginning with the present state.
     pub(super) fn add_room(&mut self, conference: ConferenceId, room: Inbox<RelayEvent>) {
-        if !self.is_linked() || self.silent {
+        if !self.is_linked() || self.is_silent {
             room.send(RelayEvent::Silent(self.info.boot));
         }
         if self.reported.draining {
             room.send(RelayEvent::Drains(self.info.boot));
         }
         self.rooms.insert(conference, room);
-        // The room's first command closes what was there before.
+        // The room's first command closes older sessions.
         self.leftovers.remove(conference);
     }
 
@@ -283,7 +276,7 @@ impl Relay {
         self.rooms.contains_key(&conference)
     }
 
-    /// The room with this inbox has ended without closing its sessions: they are left over.
+    /// Marks the room's sessions as leftovers, if `room` is its inbox.
     pub(super) fn lose_room(&mut self, conference: ConferenceId, room: &Inbox<RelayEvent>) {
         let known = self.rooms.get(&conference);
         if known.is_some_and(|known| known.is_same(room)) {
@@ -292,12 +285,12 @@ impl Relay {
         }
     }
 
-    /// Hands an event to the room of a conference that is on the relay. Fails if the room has not taken in what it was told before.
-    pub(super) fn tell_room(
+    /// Passes an event to the room of a conference. Fails if the room's inbox is full.
+    pub(super) fn notify_room(
         &self,
         conference: ConferenceId,
         event: RelayEvent,
-    ) -> Result<(), TooMuch> {
+    ) -> Result<(), LimitExceeded> {
         match self.rooms.get(&conference) {
             Some(room) => Ok(room.offer(event)?),
             None => Ok(()),
@@ -306,28 +299,28 @@ impl Relay {
 
     // ---- The link
 
-    /// Nothing has come over the link for a while: the relay's rooms look whether it lives.
-    pub(super) fn fall_silent(&mut self) {
-        self.silent = true;
-        self.tell_rooms(RelayEvent::Silent);
+    /// No message has come for a while: the relay's rooms probe it.
+    pub(super) fn mark_silent(&mut self) {
+        self.is_silent = true;
+        self.notify_rooms(RelayEvent::Silent);
     }
 
-    /// Something comes over the link again.
-    pub(super) fn speak_again(&mut self) {
-        self.silent = false;
-        self.tell_rooms(RelayEvent::Heard);
+    /// Messages arrive again.
+    pub(super) fn mark_responsive(&mut self) {
+        self.is_silent = false;
+        self.notify_rooms(RelayEvent::Recovered);
     }
 
-    /// The link is over. The relay's rooms look whether it lives.
+    /// The link has ended. The relay's rooms probe it.
     pub(super) fn unlink(&mut self) {
         self.break_link();
-        self.tell_rooms(RelayEvent::Silent);
+        self.notify_rooms(RelayEvent::Silent);
     }
 
-    /// Takes a load report, as far as it can be true. A relay that drains does so until it ends.
+    /// Stores a load report, with implausible values capped. Once a relay drains, it stays draining until it ends.
     pub(super) fn report(&mut self, load: &wire::RelayLoad) {
         if load.draining && !self.reported.draining {
-            self.tell_rooms(RelayEvent::Drains);
+            self.notify_rooms(RelayEvent::Drains);
         }
         self.reported = wire::RelayLoad {
             sessions: load.sessions.min(MAX_SESSIONS),
@@ -339,11 +332,11 @@ impl Relay {
         };
         self.opened = 0;
         if let Some(link) = &mut self.link {
-            link.forget_old();
+            link.drop_expired();
         }
     }
 
-    /// Hands the result of a command to its room.
+    /// Passes the result of a command to its room.
     pub(super) fn answered(&mut self, mut result: CommandResult) {
         let link = self.link.as_mut();
         let pending = link.and_then(|link| link.pending.remove(&result.id));
@@ -359,11 +352,11 @@ impl Relay {
         pending.answer(Response::Answered(result));
     }
 
-    /// The relay has answered the open of a session.
+    /// Records the answer to a command to open a session.
     pub(super) fn answered_open(&mut self, result: &CommandResult, after: Duration) {
         match result.outcome {
             CommandOutcome::Obeyed if result.connection_id.is_some() => {
-                // The room that asked has gone elsewhere when the answer came too late.
+                // After the deadline the room has already chosen another relay.
                 if after < COMMAND_DEADLINE {
                     self.refusals.opened();
                 }
@@ -372,11 +365,11 @@ impl Relay {
         }
     }
 
-    /// The relay did not open a session; `None`: it did not answer.
+    /// Records a failure to open a session; `None` if the relay did not answer.
     pub(super) fn open_failed(&mut self, outcome: Option<CommandOutcome>) {
         if self.refusals.refused(Instant::now()) {
             let outcome = outcome.map_or("no answer", |outcome| outcome.as_str_name());
-            tracing::warn!(relay = %self.name, outcome, "a relay does not open media sessions: for a while rooms go there only if there is no other");
+            tracing::warn!(relay = %self.name, outcome, "the relay does not open media sessions: rooms avoid it for a while");
         }
     }
 
@@ -406,10 +399,10 @@ impl Relay {
         let kind = wire::control_to_relay::Kind::Command((&message).into());
         let bytes = framing::encode(&wire::ControlToRelay { kind: Some(kind) });
         if link.pending.len() >= MAX_PENDING {
-            link.forget_old();
+            link.drop_expired();
         }
         if link.pending.len() >= MAX_PENDING || link.out.try_send(bytes).is_err() {
-            // A relay that does not read or answer fast enough loses its link rather than its order of commands.
+            // A relay that is too slow loses its link: dropping single commands would break their order.
             link.close.notify_one();
             return false;
         }
@@ -448,23 +441,23 @@ impl Relay {
         }
     }
 
-    fn tell_rooms(&self, of: impl Fn(BootId) -> RelayEvent) {
+    fn notify_rooms(&self, of: impl Fn(BootId) -> RelayEvent) {
         for room in self.rooms.values() {
             room.send(of(self.info.boot));
         }
     }
 
-    /// The sessions of the relay's rooms are gone.
-    pub(super) fn give_rooms_up(&mut self) {
-        self.tell_rooms(RelayEvent::Gone);
+    /// Tells the relay's rooms that their sessions are lost.
+    pub(super) fn lose_sessions(&mut self) {
+        self.notify_rooms(RelayEvent::Gone);
         self.rooms.clear();
     }
 }
 
 impl Link {
-    fn forget_old(&mut self) {
+    fn drop_expired(&mut self) {
         self.pending
-            .retain(|_, pending| pending.asked.elapsed() < FORGET_COMMAND);
+            .retain(|_, pending| pending.asked.elapsed() < COMMAND_EXPIRY);
     }
 }
 

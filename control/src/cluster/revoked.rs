@@ -1,7 +1,7 @@
-//! Identities of relays and nodes that are not good any more: a key was stolen, or a machine is given away.
+//! Revoked identities of relays and nodes, for example after the theft of a key.
 //!
-//! The store keeps, for each of them, until when its identities were revoked. One that was made later is good: so it
-//! keeps its name. Nodes look it up when a relay or node connects, and every few seconds.
+//! The store has one time for each name: identities issued until then are revoked. An identity issued later under the same name
+//! is valid. Nodes query the store when a relay or a node connects, and periodically.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use crate::clock::UnixMillis;
 use crate::domain::{Peer, RelayName};
 use crate::store::{Store, StoreError};
 
-/// Time between two looks at the store: so long a revoked relay's link may outlive its identity.
-const LOOK_INTERVAL: Duration = Duration::from_secs(3);
-/// A relay that links waits so long for the store. If it does not answer, what it said last counts.
-const LOOK_DEADLINE: Duration = Duration::from_secs(2);
+/// Time between two queries: the longest time that a link outlives the revocation of its identity.
+const POLL_INTERVAL: Duration = Duration::from_secs(3);
+/// Time limit of the query when a relay links. Without an answer the last known state applies.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What is revoked, as the store said last. Clones share it.
+/// The revocations last read from the store. Clones share state.
 #[derive(Clone)]
 pub struct Revoked {
     store: Arc<dyn Store>,
@@ -26,7 +26,6 @@ pub struct Revoked {
 }
 
 impl Revoked {
-    /// Nothing is known yet.
     pub fn new(store: Arc<dyn Store>) -> Self {
         Self {
             store,
@@ -34,54 +33,54 @@ impl Revoked {
         }
     }
 
-    /// Revokes the peer's identities that were made until then.
+    /// Revokes all identities of the peer issued until `until`.
     pub async fn revoke(&self, peer: Peer, until: UnixMillis) -> Result<(), StoreError> {
         self.store.revoke(peer, until).await?;
-        self.look().await
+        self.refresh().await
     }
 
-    /// Whether a relay that links with an identity that was made then is to be refused.
+    /// True if the relay's identity issued at `issued` is revoked. Queries the store.
     pub async fn refuses(&self, relay: &RelayName, issued: UnixMillis) -> bool {
         self.refuses_peer(&Peer::Relay(relay.clone()), issued).await
     }
 
-    /// Resolves when that identity of the relay is revoked.
+    /// Resolves when the relay's identity issued at `issued` is revoked.
     pub async fn until_revoked(&self, relay: &RelayName, issued: UnixMillis) {
         let peer = Peer::Relay(relay.clone());
         self.until_peer_revoked(&peer, issued).await;
     }
 
-    /// Whether one who connects with an identity that was made then is to be refused.
+    /// True if the peer's identity issued at `issued` is revoked. Queries the store.
     pub async fn refuses_peer(&self, peer: &Peer, issued: UnixMillis) -> bool {
-        let looked = tokio::time::timeout(LOOK_DEADLINE, self.look()).await;
-        if !matches!(looked, Ok(Ok(()))) {
-            tracing::warn!(%peer, "the store does not say which identities are revoked; what it said last counts");
+        let refreshed = tokio::time::timeout(QUERY_TIMEOUT, self.refresh()).await;
+        if !matches!(refreshed, Ok(Ok(()))) {
+            tracing::warn!(%peer, "cannot read revoked identities from the store: using the last known state");
         }
         is_revoked(&self.known.borrow(), peer, issued)
     }
 
-    /// Resolves when that identity is revoked.
+    /// Resolves when the peer's identity issued at `issued` is revoked.
     pub async fn until_peer_revoked(&self, peer: &Peer, issued: UnixMillis) {
         let mut known = self.known.subscribe();
-        // Ends otherwise only with the last clone of this, and `self` is one.
+        // Fails only when all clones are dropped, and `self` is one.
         let _ = known
             .wait_for(|known| is_revoked(known, peer, issued))
             .await;
     }
 
-    /// Looks at the store for as long as the node lives.
-    pub async fn watch(self) {
-        let mut turns = tokio::time::interval(LOOK_INTERVAL);
+    /// Queries the store periodically, forever.
+    pub async fn poll(self) {
+        let mut turns = tokio::time::interval(POLL_INTERVAL);
         turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             turns.tick().await;
-            if let Err(error) = self.look().await {
-                tracing::debug!(%error, "which identities are revoked could not be looked up");
+            if let Err(error) = self.refresh().await {
+                tracing::debug!(%error, "cannot read revoked identities from the store");
             }
         }
     }
 
-    async fn look(&self) -> Result<(), StoreError> {
+    async fn refresh(&self) -> Result<(), StoreError> {
         let listed: HashMap<_, _> = self.store.revoked().await?.into_iter().collect();
         self.known.send_if_modified(|known| {
             let is_new = *known != listed;

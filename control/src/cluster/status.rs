@@ -1,4 +1,4 @@
-//! The state of a cluster's nodes and relays, and its form on the wire.
+//! The state of a cluster's nodes and relays, and its encoding on the wire.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,80 +10,71 @@ use confab_protocol::wire;
 use crate::domain::{NodeName, RelayName};
 use crate::store::NodeRecord;
 
-/// How all do.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ClusterStatus {
-    /// By name.
     pub nodes: Vec<NodeStatus>,
-    /// By name.
     pub relays: Vec<RelayStatus>,
 }
 
-/// How a node does.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NodeStatus {
-    /// Which.
     pub name: NodeName,
-    /// Whether it lives, as the asked node sees it.
-    pub life: NodeLife,
-    /// Where other nodes reach it, `HOST:PORT`.
+    /// Liveness as seen by the node that answers.
+    pub life: NodeLiveness,
+    /// Address for other nodes, `HOST:PORT`.
     pub cluster: String,
-    /// Where clients reach it, `HOST:PORT` each.
+    /// Addresses for clients, `HOST:PORT` each.
     pub public: Vec<String>,
-    /// What it says of itself; `None` when it did not answer.
+    /// The node's own report; `None` if it did not answer.
     pub figures: Option<NodeFigures>,
 }
 
-/// Whether a node lives.
+/// Liveness of a node, judged by its heartbeat.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum NodeLife {
-    /// It does.
+pub enum NodeLiveness {
     Alive,
-    /// Its heartbeat stands still.
-    Doubted,
-    /// For so long that its rooms are free to be taken.
+    /// The heartbeat counter has not changed for 2 s.
+    Suspected,
+    /// The heartbeat counter has not changed for 3.5 s; other nodes may take over the node's rooms.
     Dead,
 }
 
-/// What a node says of itself.
+/// A node's report of itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NodeFigures {
-    /// Name and version of its program.
+    /// Name and version of the program.
     pub agent: String,
-    /// Where it is.
     pub region: Option<Region>,
-    /// Rooms that it owns.
+    /// Number of rooms that the node owns.
     pub rooms: u32,
-    /// Participants in them.
+    /// Number of participants in these rooms.
     pub participants: u32,
-    /// Clients that are connected.
+    /// Number of connected clients.
     pub clients: u32,
-    /// Whether the store answered when it was asked last.
+    /// True if the last operation of the store succeeded.
     pub store_answers: bool,
 }
 
-/// How a relay does that is linked to some node.
+/// A relay that is linked to at least one node.
 #[derive(Clone, PartialEq, Debug)]
 pub struct RelayStatus {
-    /// Which.
     pub name: RelayName,
-    /// Where it is.
     pub region: Option<Region>,
-    /// Where clients reach it.
+    /// Addresses for clients.
     pub addresses: Vec<SocketAddr>,
-    /// Media sessions that it takes.
+    /// Maximum number of media sessions.
     pub max_sessions: u32,
-    /// Its last report.
+    /// The last load report.
     pub load: wire::RelayLoad,
-    /// To which nodes it is linked, in order.
+    /// Names of the nodes that the relay is linked to, sorted.
     pub nodes: Vec<NodeName>,
 }
 
 impl Eq for RelayStatus {}
 
 impl ClusterStatus {
-    /// Adds what another node has said.
-    pub fn add(&mut self, node: &NodeRecord, life: NodeLife, theirs: Self) {
+    /// Merges the status that another node has sent.
+    pub fn add(&mut self, node: &NodeRecord, life: NodeLiveness, theirs: Self) {
         let figures = theirs.nodes.into_iter().find_map(|node| node.figures);
         self.nodes.push(NodeStatus {
             name: node.run.name.clone(),
@@ -132,9 +123,9 @@ impl TryFrom<wire::ClusterStatus> for ClusterStatus {
 
 fn node_to_wire(node: NodeStatus) -> wire::NodeStatus {
     let life = match node.life {
-        NodeLife::Alive => wire::NodeLife::Alive,
-        NodeLife::Doubted => wire::NodeLife::Doubted,
-        NodeLife::Dead => wire::NodeLife::Dead,
+        NodeLiveness::Alive => wire::NodeLife::Alive,
+        NodeLiveness::Suspected => wire::NodeLife::Doubted,
+        NodeLiveness::Dead => wire::NodeLife::Dead,
     };
     wire::NodeStatus {
         name: node.name.to_string(),
@@ -165,9 +156,9 @@ fn parse_node(node: wire::NodeStatus) -> Result<NodeStatus, BadField> {
     };
     Ok(NodeStatus {
         life: match node.life() {
-            wire::NodeLife::Alive => NodeLife::Alive,
-            wire::NodeLife::Doubted => NodeLife::Doubted,
-            wire::NodeLife::Dead => NodeLife::Dead,
+            wire::NodeLife::Alive => NodeLiveness::Alive,
+            wire::NodeLife::Doubted => NodeLiveness::Suspected,
+            wire::NodeLife::Dead => NodeLiveness::Dead,
             wire::NodeLife::Unspecified => return Err(BadField("life")),
         },
         name: node.name.parse().map_err(|_| BadField("name"))?,
@@ -236,7 +227,7 @@ mod tests {
     fn node(name: &str, figures: Option<NodeFigures>) -> NodeStatus {
         NodeStatus {
             name: name.parse().unwrap(),
-            life: NodeLife::Doubted,
+            life: NodeLiveness::Suspected,
             cluster: "10.0.0.1:4433".to_owned(),
             public: vec!["one.example.org:4433".to_owned()],
             figures,
@@ -255,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_comes_out_as_it_went_in() {
+    fn a_status_survives_encoding_and_parsing() {
         let status = ClusterStatus {
             nodes: vec![node("one", Some(figures())), node("two", None)],
             relays: vec![relay("berlin", "one")],
@@ -265,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relay_that_two_nodes_know_is_one_relay() {
+    fn a_relay_linked_to_two_nodes_is_listed_once() {
         let mut all = ClusterStatus {
             nodes: vec![node("two", Some(figures()))],
             relays: vec![relay("berlin", "two")],
@@ -280,7 +271,7 @@ mod tests {
             cluster: String::new(),
             public: Vec::new(),
         };
-        all.add(&record, NodeLife::Alive, theirs);
+        all.add(&record, NodeLiveness::Alive, theirs);
         let relays: Vec<_> = all
             .relays
             .iter()

@@ -1,98 +1,72 @@
-//! Why an operation on conferences fails. The sentences that clients read are in `refusals`.
+//! Errors of operations on conferences. `refusals` has the sentences for clients.
 
 use super::rights::Denied;
 use crate::rooms::ChangeError;
 use crate::store::StoreError;
 
-/// Why a conference is not created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CreateError {
-    /// The account owns as many conferences as it may.
+    /// The account owns the maximum number of conferences.
     TooManyOwned {
-        /// Conferences that an account may own.
+        /// Maximum number of conferences that an account owns.
         most: u64,
     },
-    /// The store did not do its part.
     Store(StoreError),
 }
 
-/// Why a conference, or the list of its members, is not shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ViewError {
-    /// No conference has this slug.
     NoConference,
-    /// The account is banned from the conference.
     Banned,
-    /// The conference is by invitation, and the account is not a member.
+    /// The conference is invitation-only, and the account is not a member.
     InvitationOnly,
-    /// Members see the list of members, and the account is none.
+    /// The list of members is visible to members only.
     MembersOnly,
-    /// The store did not do its part.
     Store(StoreError),
 }
 
-/// Why a conference is not deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeleteError {
-    /// No conference has this slug.
     NoConference,
-    /// The account does not own the conference.
     NotOwner,
-    /// The room did not close.
     Room(ChangeError),
-    /// The store did not do its part.
     Store(StoreError),
 }
 
-/// Why an account does not leave a conference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaveError {
-    /// No conference has this slug.
     NoConference,
-    /// The account is not a member.
     NotAMember,
-    /// The account owns the conference.
     Owner,
-    /// The account is banned.
     Banned,
-    /// The account may not speak in a public conference, and leaving would lift that.
+    /// The account is muted or a listener in a public conference. Leaving and joining again would lift that.
     Silenced,
-    /// The room did not change.
     Room(ChangeError),
-    /// The store did not do its part.
     Store(StoreError),
 }
 
-/// Why somebody is not invited, kicked, banned or muted, or gets no other role.
+/// Errors of invitations, kicks, bans, mutes and changes of roles.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModerationError {
-    /// No conference has this slug.
     NoConference,
-    /// No account has this name.
     NoAccount,
-    /// The account has no right to it.
+    /// The account lacks the right.
     Denied(Denied),
-    /// The other account is not a member.
     NotAMember,
-    /// The other account is banned.
     TargetBanned,
-    /// The conference has as many members as it takes.
+    /// The conference has its maximum of members.
     MembersFull {
-        /// Members that a conference takes.
+        /// Maximum number of members.
         most: u64,
     },
-    /// The room did not change.
     Room(ChangeError),
-    /// The store did not do its part.
     Store(StoreError),
 }
 
-/// No conference has this slug, or the store did not answer.
+/// Errors of a lookup by slug.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FindError {
-    /// No conference has this slug.
     NoConference,
-    /// The store did not do its part.
     Store(StoreError),
 }
 

@@ -1,7 +1,7 @@
-//! Conferences and who is what in them.
+//! Conferences, their members and the members' roles.
 //!
-//! * [`rights`]: who may do what to whom, without I/O;
-//! * [`service`]: the operations; [`errors`]: why they fail.
+//! * [`rights`]: permissions of roles, without I/O;
+//! * [`service`]: the operations; [`errors`]: their errors.
 
 pub mod errors;
 pub mod rights;

@@ -1,41 +1,40 @@
-//! Who may do what to whom. No I/O.
+//! Permissions of roles. No I/O.
 
 use confab_protocol::control::room::Role;
 
-/// An act of one account on the membership of another.
+/// An operation of one account on the membership of another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Act {
-    /// Make it a member or a listener.
+    /// Makes the account a member or a listener.
     Invite(Role),
-    /// Give it a role.
+    /// Changes the role.
     SetRole(Role),
-    /// Take its devices out of the room.
+    /// Removes the account's devices from the room.
     Kick,
-    /// Keep it out.
+    /// Removes the account and refuses it from then on.
     Ban,
-    /// Silence it, or lift that.
+    /// Mutes or unmutes the account.
     Mute,
 }
 
-/// Why an account may not do it.
+/// The reason for a missing permission.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Denied {
-    /// Nobody can be given this role in this way.
+    /// The operation does not grant this role.
     RoleNotGiven,
-    /// The account is banned from the conference.
     Banned,
     /// The account is neither the owner nor a moderator.
     NotAModerator,
     /// The other account is the owner.
     TargetIsOwner,
-    /// The other account is a moderator, and this one is not the owner.
+    /// The other account is a moderator, and this account is not the owner.
     TargetIsModerator,
-    /// The account is not the owner, who alone makes moderators.
+    /// Only the owner grants the role of a moderator.
     OwnerMakesModerators,
 }
 
-/// Whether somebody of role `actor` may do `act` to somebody of role `target` (`None`: to somebody with no standing);
-/// `to_self` when both are the same account.
+/// Checks that an account of role `actor` may do `act` to one of role `target`; `None` is an account without a standing.
+/// `to_self` is true if both are the same account.
 pub fn check(actor: Role, act: Act, target: Option<Role>, to_self: bool) -> Result<(), Denied> {
     if let Act::Invite(role) | Act::SetRole(role) = act
         && !is_given(act, role)
@@ -91,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn members_and_listeners_may_do_nothing_to_others() {
+    fn members_and_listeners_cannot_moderate() {
         for act in [
             Act::Invite(Role::Member),
             Act::SetRole(Role::Member),
@@ -117,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_touches_the_owner() {
+    fn the_owner_cannot_be_moderated() {
         for actor in [Role::Owner, Role::Moderator] {
             for act in [Act::SetRole(Role::Member), Act::Kick, Act::Ban, Act::Mute] {
                 assert_eq!(code(actor, act, Some(Role::Owner)), Some(ErrorCode::Owner));
@@ -130,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moderator_rules_those_below() {
+    fn a_moderator_moderates_members_and_listeners_only() {
         for target in [
             None,
             Some(Role::Member),
@@ -158,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn ownership_is_never_given_and_moderators_are_not_invited() {
+    fn ownership_is_never_granted_and_moderators_are_not_invited() {
         for role in [Role::Owner, Role::Unspecified] {
             assert_eq!(
                 code(Role::Owner, Act::SetRole(role), None),

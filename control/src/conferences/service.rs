@@ -1,4 +1,4 @@
-//! What can be done with a conference.
+//! Operations on conferences.
 
 use std::sync::Arc;
 
@@ -15,12 +15,12 @@ use crate::store::{
     ConferenceRecord, Cursor, MemberRecord, Membership, Page, Standing, Store, StoreError,
 };
 
-/// Conferences in a page.
+/// Number of conferences per page.
 pub const CONFERENCE_PAGE: u32 = 100;
-/// Members in a page.
+/// Number of members per page.
 pub const MEMBER_PAGE: u32 = 500;
 
-/// Conferences over a store, and the rooms that are live.
+/// Operations on conferences, on a store and the live rooms.
 pub struct Conferences {
     store: Arc<dyn Store>,
     rooms: Rooms,
@@ -30,7 +30,7 @@ pub struct Conferences {
 }
 
 impl Conferences {
-    /// An account may own `max_owned`; one has `max_members`.
+    /// An account owns at most `max_owned` conferences; a conference has at most `max_members` members.
     pub fn new(
         store: Arc<dyn Store>,
         rooms: Rooms,
@@ -47,16 +47,16 @@ impl Conferences {
         }
     }
 
-    /// Makes a conference that `who` owns.
+    /// Creates a conference owned by `caller`.
     pub async fn create(
         &self,
-        who: &SignedIn,
+        caller: &SignedIn,
         slug: Slug,
         title: Title,
         visibility: Visibility,
         region: Option<Region>,
     ) -> Result<ConferenceRecord, CreateError> {
-        if self.store.count_owned(who.account).await? >= self.max_owned {
+        if self.store.count_owned(caller.account).await? >= self.max_owned {
             return Err(CreateError::TooManyOwned {
                 most: self.max_owned,
             });
@@ -67,8 +67,8 @@ impl Conferences {
             slug,
             title,
             visibility,
-            owner: who.account,
-            owner_name: who.username.clone(),
+            owner: caller.account,
+            owner_name: caller.username.clone(),
             created: now,
             region,
         };
@@ -76,7 +76,7 @@ impl Conferences {
         Ok(conference)
     }
 
-    /// The conference of a slug.
+    /// The conference with this slug.
     pub async fn find(&self, slug: Slug) -> Result<ConferenceRecord, FindError> {
         self.store
             .conference_by_slug(slug)
@@ -84,7 +84,7 @@ impl Conferences {
             .ok_or(FindError::NoConference)
     }
 
-    /// The conference of a slug, for somebody who joins its room: known, if need be, from before the store went down.
+    /// The conference with this slug, for a join. During an outage of the store the cached record is used.
     pub async fn find_to_join(&self, slug: Slug) -> Result<ConferenceRecord, FindError> {
         let found = self.store.recall_conference_by_slug(slug).await?;
         found
@@ -92,14 +92,14 @@ impl Conferences {
             .ok_or(FindError::NoConference)
     }
 
-    /// The conference, and what `who` is in it. One by invitation shows itself to its members alone.
+    /// The conference and the caller's standing in it. An invitation-only conference is visible to members only.
     pub async fn info(
         &self,
-        who: &SignedIn,
+        caller: &SignedIn,
         slug: Slug,
     ) -> Result<(ConferenceRecord, Role), ViewError> {
         let conference = self.find(slug).await?;
-        let role = self.role(conference.id, who.account).await?;
+        let role = self.role(conference.id, caller.account).await?;
         match (role, conference.visibility) {
             (Role::Banned, _) => Err(ViewError::Banned),
             (Role::Unspecified, Visibility::Invite | Visibility::Unspecified) => {
@@ -109,30 +109,30 @@ impl Conferences {
         }
     }
 
-    /// The conferences of which `who` is a member.
+    /// The conferences of which `caller` is a member.
     pub async fn list(
         &self,
-        who: &SignedIn,
+        caller: &SignedIn,
         after: Option<Cursor>,
     ) -> Result<Page<Membership>, StoreError> {
         let mut page = self
             .store
-            .conferences_of(who.account, after, CONFERENCE_PAGE)
+            .conferences_of(caller.account, after, CONFERENCE_PAGE)
             .await?;
         page.items
             .retain(|membership| membership.standing.role != Role::Banned);
         Ok(page)
     }
 
-    /// Who is a member. Bans are shown to those who may lift them.
+    /// The members. Bans are visible only to accounts that may lift them.
     pub async fn members(
         &self,
-        who: &SignedIn,
+        caller: &SignedIn,
         slug: Slug,
         after: Option<Cursor>,
     ) -> Result<Page<MemberRecord>, ViewError> {
         let conference = self.find(slug).await?;
-        let role = self.role(conference.id, who.account).await?;
+        let role = self.role(conference.id, caller.account).await?;
         match role {
             Role::Banned => return Err(ViewError::Banned),
             Role::Unspecified => return Err(ViewError::MembersOnly),
@@ -150,9 +150,9 @@ impl Conferences {
     }
 
     /// Deletes the conference and closes its room.
-    pub async fn delete(&self, who: &SignedIn, slug: Slug) -> Result<Settled, DeleteError> {
+    pub async fn delete(&self, caller: &SignedIn, slug: Slug) -> Result<Settled, DeleteError> {
         let conference = self.find(slug).await?;
-        if conference.owner != who.account {
+        if conference.owner != caller.account {
             return Err(DeleteError::NotOwner);
         }
         Ok(self.rooms.delete(conference.id).await?)
@@ -178,35 +178,35 @@ impl Conferences {
         }
     }
 
-    /// Gives the membership up; the account's devices leave the room.
-    pub async fn leave(&self, who: &SignedIn, slug: Slug) -> Result<Settled, LeaveError> {
+    /// Ends the caller's membership; the caller's devices leave the room.
+    pub async fn leave(&self, caller: &SignedIn, slug: Slug) -> Result<Settled, LeaveError> {
         let conference = self.find(slug).await?;
-        let standing = self.store.member(conference.id, who.account).await?;
+        let standing = self.store.member(conference.id, caller.account).await?;
         let standing = standing.ok_or(LeaveError::NotAMember)?;
         let is_open = conference.visibility == Visibility::Public;
         match standing.role {
             Role::Owner => Err(LeaveError::Owner),
-            // To leave and come again would lift it.
+            // Leaving and joining again would lift the ban.
             Role::Banned => Err(LeaveError::Banned),
             _ if is_open && (standing.muted || standing.role == Role::Listener) => {
                 Err(LeaveError::Silenced)
             }
             _ => Ok(self
                 .rooms
-                .change(conference.id, who.account, Some(standing), None)
+                .change(conference.id, caller.account, Some(standing), None)
                 .await?),
         }
     }
 
-    /// Makes somebody a member or a listener. Nothing happens to who is one already.
+    /// Makes an account a member or a listener. Does nothing if it is one already.
     pub async fn invite(
         &self,
-        who: &SignedIn,
+        caller: &SignedIn,
         slug: Slug,
         username: Username,
         role: Role,
     ) -> Result<(), ModerationError> {
-        let (conference, target) = self.may(who, slug, username, Act::Invite(role)).await?;
+        let (conference, target) = self.may(caller, slug, username, Act::Invite(role)).await?;
         match target.standing.map(|standing| standing.role) {
             Some(Role::Banned) => Err(ModerationError::TargetBanned),
             Some(_) => Ok(()),
@@ -218,7 +218,7 @@ impl Conferences {
                     .add_member(conference.id, target.account, standing)
                     .await
                 {
-                    // It came in by itself at the same moment.
+                    // The account joined by itself at the same moment.
                     Ok(()) | Err(StoreError::Conflict) => Ok(()),
                     Err(error) => Err(error.into()),
                 }
@@ -226,15 +226,15 @@ impl Conferences {
         }
     }
 
-    /// Gives a member another role, or lifts a ban.
+    /// Changes a member's role, or lifts a ban.
     pub async fn set_role(
         &self,
-        who: &SignedIn,
+        caller: &SignedIn,
         slug: Slug,
         username: Username,
         role: Role,
     ) -> Result<Settled, ModerationError> {
-        let (conference, target) = self.may(who, slug, username, Act::SetRole(role)).await?;
+        let (conference, target) = self.may(caller, slug, username, Act::SetRole(role)).await?;
         let old = target.standing.ok_or(ModerationError::NotAMember)?;
         let new = old.changed_to(role, old.muted);
         Ok(self
@@ -243,25 +243,25 @@ impl Conferences {
             .await?)
     }
 
-    /// Takes an account's devices out of the room.
+    /// Removes an account's devices from the room.
     pub async fn kick(
         &self,
-        who: &SignedIn,
+        caller: &SignedIn,
         slug: Slug,
         username: Username,
     ) -> Result<Settled, ModerationError> {
-        let (conference, target) = self.may(who, slug, username, Act::Kick).await?;
+        let (conference, target) = self.may(caller, slug, username, Act::Kick).await?;
         Ok(self.rooms.kick(conference.id, target.account).await?)
     }
 
-    /// Takes an account out of the room and keeps it out.
+    /// Removes an account from the room and refuses it from then on.
     pub async fn ban(
         &self,
-        who: &SignedIn,
+        caller: &SignedIn,
         slug: Slug,
         username: Username,
     ) -> Result<Settled, ModerationError> {
-        let (conference, target) = self.may(who, slug, username, Act::Ban).await?;
+        let (conference, target) = self.may(caller, slug, username, Act::Ban).await?;
         let new = match target.standing {
             Some(old) => old.changed_to(Role::Banned, old.muted),
             None => {
@@ -275,15 +275,15 @@ impl Conferences {
             .await?)
     }
 
-    /// Silences a member, or lifts that.
+    /// Mutes or unmutes a member.
     pub async fn mute(
         &self,
-        who: &SignedIn,
+        caller: &SignedIn,
         slug: Slug,
         username: Username,
         muted: bool,
     ) -> Result<Settled, ModerationError> {
-        let (conference, target) = self.may(who, slug, username, Act::Mute).await?;
+        let (conference, target) = self.may(caller, slug, username, Act::Mute).await?;
         let old = target.standing.ok_or(ModerationError::NotAMember)?;
         let new = old.changed_to(old.role, muted);
         Ok(self
@@ -292,17 +292,17 @@ impl Conferences {
             .await?)
     }
 
-    /// Whether `who` may do it; to whom.
+    /// Checks the caller's permission and returns the target account.
     async fn may(
         &self,
-        who: &SignedIn,
+        caller: &SignedIn,
         slug: Slug,
         username: Username,
         act: Act,
     ) -> Result<(ConferenceRecord, Target), ModerationError> {
         let conference = self.find(slug).await?;
-        let actor = self.role(conference.id, who.account).await?;
-        // First with nobody as the target: who may do nothing here does not learn which names exist.
+        let actor = self.role(conference.id, caller.account).await?;
+        // First without a target, so that an account without permission does not learn which names exist.
         rights::check(actor, act, None, false)?;
         let account = self
             .store
@@ -311,7 +311,7 @@ impl Conferences {
             .ok_or(ModerationError::NoAccount)?;
         let standing = self.store.member(conference.id, account.id).await?;
         let role = standing.map(|standing| standing.role);
-        rights::check(actor, act, role, account.id == who.account)?;
+        rights::check(actor, act, role, account.id == caller.account)?;
         let target = Target {
             account: account.id,
             standing,

@@ -1,7 +1,7 @@
-//! Domain types that the store and the services share. They know neither.
+//! Domain types that the store and the services share. They import neither.
 //!
-//! * `names`: relays, control nodes, and their names in certificates;
-//! * `password`: a password's hash, and the cost of one.
+//! * `names`: names of relays, control nodes and peers;
+//! * `password`: password hashes and their cost.
 
 mod names;
 mod password;

@@ -1,4 +1,4 @@
-//! Names of relays and control nodes, and the domains under which their certificates name them.
+//! Names of relays and control nodes, and their DNS names in certificates.
 
 use std::fmt;
 use std::str::FromStr;
@@ -26,7 +26,6 @@ macro_rules! name {
         pub struct $bad;
 
         impl $name {
-            /// The name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -61,32 +60,29 @@ macro_rules! name {
 name!(
     /// A relay's name: 1 to 32 of `a-z 0-9 -`, as in a DNS name.
     RelayName,
-    /// The text is no name of a relay.
+    /// The text is not a valid relay name.
     BadRelayName,
     "a relay's name has 1 to 32 of a-z, 0-9 and '-', with no '-' at either end"
 );
 name!(
     /// A control node's name: 1 to 32 of `a-z 0-9 -`, as in a DNS name.
     NodeName,
-    /// The text is no name of a control node.
+    /// The text is not a valid node name.
     BadNodeName,
     "a node's name has 1 to 32 of a-z, 0-9 and '-', with no '-' at either end"
 );
 
-/// A program that connects to a node within the cluster. As text: the full name in its certificate.
+/// A peer that connects to a node within the cluster. As text: its DNS name in the certificate.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Peer {
-    /// A relay.
     Relay(RelayName),
-    /// Another node.
     Node(NodeName),
-    /// An operator's command.
     Operator,
 }
 
-/// The text is the full name of no relay, node or operator.
+/// The text is not the DNS name of a relay, node or operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no name of a relay, a node or an operator")]
+#[error("not the DNS name of a relay, node or operator")]
 pub struct BadPeer;
 
 impl fmt::Display for Peer {
@@ -115,7 +111,7 @@ impl FromStr for Peer {
     }
 }
 
-/// Whether the text is a DNS label in lower case, of at most [`MAX_LEN`] bytes.
+/// True if the text is a DNS label in lower case, of at most [`MAX_LEN`] bytes.
 fn is_label(text: &str) -> bool {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     (1..=MAX_LEN).contains(&text.len())

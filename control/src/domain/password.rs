@@ -1,4 +1,4 @@
-//! A password's hash, as an account keeps it.
+//! Password hashes as stored.
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ pub struct HashCost {
 }
 
 impl Default for HashCost {
-    /// 19 MiB, two passes, one lane: the least that OWASP recommends.
+    /// 19 MiB, two passes, one lane: the minimum that OWASP recommends.
     fn default() -> Self {
         Self {
             memory_kib: 19 * 1024,
@@ -31,14 +31,12 @@ impl Default for HashCost {
     }
 }
 
-/// An Argon2id hash with its salt and cost: the content of a PHC string in 60 bytes instead of 97, because every account has one.
+/// An Argon2id hash with its salt and cost. Its encoding has 60 bytes instead of the 97 of a PHC string, because every account
+/// has one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash {
-    /// The cost that the hash was computed with.
     pub cost: HashCost,
-    /// The salt.
     pub salt: [u8; SALT_LEN],
-    /// The hash.
     pub hash: [u8; HASH_LEN],
 }
 

@@ -1,4 +1,4 @@
-//! Flags of the commands that make keys and certificates.
+//! Flags of the commands that create keys and certificates.
 
 use std::path::PathBuf;
 
@@ -8,15 +8,15 @@ use clap::Args;
 /// Flags of `relay-identity`.
 #[derive(Args, Debug)]
 pub struct RelayIdentityFlags {
-    /// What the relay is called: 1 to 32 of a-z, 0-9 and '-'. One name for each relay: a second link of the same name takes
-    /// the first one's place.
+    /// Name of the relay: 1 to 32 of a-z, 0-9 and '-'. Each relay needs its own: a second link of the same name replaces the
+    /// first.
     pub name: RelayName,
 
-    /// Folder to write relay.crt, relay.key and ca.crt into; made when it is missing.
+    /// Folder to write relay.crt, relay.key and ca.crt to; created when missing.
     #[arg(long, value_name = "FOLDER")]
     pub out: PathBuf,
 
-    /// The server's data folder, which holds the cluster CA. The CA is made when there is none yet.
+    /// The server's data folder, with the cluster CA. The CA is created when missing.
     #[arg(
         long,
         env = "CONFAB_CONTROL_DATA_DIR",
@@ -29,19 +29,19 @@ pub struct RelayIdentityFlags {
 /// Flags of `node-identity`.
 #[derive(Args, Debug)]
 pub struct NodeIdentityFlags {
-    /// What the node is called: 1 to 32 of a-z, 0-9 and '-'. It runs under this name.
+    /// Name of the node: 1 to 32 of a-z, 0-9 and '-'. The node runs under this name.
     pub name: NodeName,
 
-    /// A DNS name or address by which clients and relays reach the node, for its certificate, as `serve --public-name` has it; several
-    /// may be given.
+    /// DNS name or address by which clients and relays reach the node, for its certificate, as with `serve --public-name`. May be
+    /// repeated.
     #[arg(long = "public-name", value_name = "NAME")]
     pub public_names: Vec<String>,
 
-    /// Folder to write to; made when it is missing.
+    /// Folder to write to; created when missing.
     #[arg(long, value_name = "FOLDER")]
     pub out: PathBuf,
 
-    /// The folder with the cluster's authority. It is made when there is none yet.
+    /// The folder with the cluster CA, which is created when missing.
     #[arg(
         long,
         env = "CONFAB_CONTROL_DATA_DIR",
@@ -54,11 +54,11 @@ pub struct NodeIdentityFlags {
 /// Flags of `operator-identity`.
 #[derive(Args, Debug)]
 pub struct OperatorIdentityFlags {
-    /// Folder to write to; made when it is missing. Commands take it as their --data-dir.
+    /// Folder to write to; created when missing. Use it as --data-dir of the commands.
     #[arg(long, value_name = "FOLDER")]
     pub out: PathBuf,
 
-    /// The folder with the cluster's authority.
+    /// The folder with the cluster CA.
     #[arg(
         long,
         env = "CONFAB_CONTROL_DATA_DIR",
@@ -71,15 +71,15 @@ pub struct OperatorIdentityFlags {
 /// Flags of `cluster-keys`.
 #[derive(Args, Debug)]
 pub struct ClusterKeysFlags {
-    /// Folder to write to; made when it is missing. One that holds other keys is left alone.
+    /// Folder to write to; created when missing. A folder with other keys is not changed.
     #[arg(long, value_name = "FOLDER")]
     pub out: PathBuf,
 
-    /// Copy ca.key as well: the node makes its identity by itself, and can make any other.
+    /// Also copy ca.key: the node then issues its own identity, and can issue any other.
     #[arg(long)]
     pub ca_key: bool,
 
-    /// The data folder of a node that is in the cluster. Its keys are made when there are none yet.
+    /// The data folder of a node in the cluster. Its keys are created when missing.
     #[arg(
         long,
         env = "CONFAB_CONTROL_DATA_DIR",
@@ -92,7 +92,7 @@ pub struct ClusterKeysFlags {
 /// Flags of `fingerprint`.
 #[derive(Args, Debug)]
 pub struct FingerprintFlags {
-    /// The server's data folder, which holds the cluster CA.
+    /// The server's data folder, with the cluster CA.
     #[arg(
         long,
         env = "CONFAB_CONTROL_DATA_DIR",

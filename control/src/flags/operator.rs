@@ -1,14 +1,14 @@
-//! Flags of the commands that ask a cluster that runs.
+//! Flags of the commands that send requests to a running cluster.
 
 use std::path::PathBuf;
 
 use crate::domain::{NodeName, RelayName};
 use clap::Args;
 
-/// The node that an operator's command asks.
+/// The node that an operator's command connects to.
 #[derive(Args, Debug)]
 pub struct OperatorFlags {
-    /// A folder with ca.crt and ca.key, as a node's data folder, or with what `operator-identity` made.
+    /// A folder with ca.crt and ca.key, such as a node's data folder, or a folder that `operator-identity` has written.
     #[arg(
         long,
         env = "CONFAB_CONTROL_DATA_DIR",
@@ -17,7 +17,7 @@ pub struct OperatorFlags {
     )]
     pub data_dir: PathBuf,
 
-    /// The node to ask, which asks the others. Default: the one that runs on the data folder, else 127.0.0.1:4433.
+    /// The node to connect to, which queries the others. Default: the node that runs on the data folder, else 127.0.0.1:4433.
     #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
     pub node: Option<String>,
 }
@@ -25,11 +25,10 @@ pub struct OperatorFlags {
 /// Flags of `status`.
 #[derive(Args, Debug)]
 pub struct StatusFlags {
-    /// The node to ask.
     #[command(flatten)]
     pub operator: OperatorFlags,
 
-    /// Print one JSON object instead of tables, for programs.
+    /// Print one JSON object instead of tables.
     #[arg(long)]
     pub json: bool,
 }
@@ -37,14 +36,13 @@ pub struct StatusFlags {
 /// Flags of `drain`.
 #[derive(Args, Debug)]
 pub struct DrainFlags {
-    /// Which relay.
+    /// Name of the relay.
     pub relay: RelayName,
 
-    /// The node to ask.
     #[command(flatten)]
     pub operator: OperatorFlags,
 
-    /// How long to wait until the relay has no sessions, in seconds. The relay goes on draining after that.
+    /// Maximum time to wait until the relay has no sessions, in seconds. The relay continues to drain after that.
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     pub wait: u64,
 }
@@ -52,10 +50,9 @@ pub struct DrainFlags {
 /// Flags of `revoke-relay`.
 #[derive(Args, Debug)]
 pub struct RevokeRelayFlags {
-    /// Which relay.
+    /// Name of the relay.
     pub relay: RelayName,
 
-    /// The node to ask.
     #[command(flatten)]
     pub operator: OperatorFlags,
 }
@@ -63,11 +60,10 @@ pub struct RevokeRelayFlags {
 /// Flags of `revoke-node`.
 #[derive(Args, Debug)]
 pub struct RevokeNodeFlags {
-    /// Which node.
+    /// Name of the node.
     #[arg(value_name = "NAME")]
     pub name: NodeName,
 
-    /// The node to ask: a node other than that one.
     #[command(flatten)]
     pub operator: OperatorFlags,
 }
@@ -80,6 +76,6 @@ pub(super) fn host_and_port(text: &str) -> Result<String, &'static str> {
     };
     match text.rsplit_once(':').is_some_and(is_one) {
         true => Ok(text.to_owned()),
-        false => Err("HOST:PORT, an IPv6 address as [ADDRESS]:PORT"),
+        false => Err("expected HOST:PORT, an IPv6 address as [ADDRESS]:PORT"),
     }
 }

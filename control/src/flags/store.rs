@@ -1,4 +1,4 @@
-//! Where accounts and conferences are kept.
+//! The store of accounts and conferences.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -8,12 +8,12 @@ use zeroize::Zeroizing;
 
 use crate::store::cql::config::{self as cql, CqlAddress, CqlConfig, CqlLogin, CqlTls};
 
-/// Where the store is.
+/// The value of `--store`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum StoreUrl {
-    /// A file; in the data folder when `None`.
+    /// A SQLite file; `None`: in the data folder.
     Sqlite(Option<PathBuf>),
-    /// A database.
+    /// A CQL database.
     Cql(CqlAddress),
 }
 
@@ -27,10 +27,9 @@ impl FromStr for StoreUrl {
         match text.strip_prefix("sqlite:") {
             _ if text == "sqlite" => Ok(Self::Sqlite(None)),
             Some(path) if !path.is_empty() => Ok(Self::Sqlite(Some(path.into()))),
-            _ => Err(
-                "a store is given as sqlite, sqlite:PATH or cql://HOST:PORT,HOST:PORT/KEYSPACE"
-                    .to_owned(),
-            ),
+            _ => {
+                Err("expected sqlite, sqlite:PATH or cql://HOST:PORT,HOST:PORT/KEYSPACE".to_owned())
+            }
         }
     }
 }
@@ -38,7 +37,7 @@ impl FromStr for StoreUrl {
 /// Flags of a CQL store.
 #[derive(Args, Debug)]
 pub struct CqlFlags {
-    /// User of the database. Needs CONFAB_CONTROL_STORE_PASSWORD too.
+    /// User name at the database. Requires CONFAB_CONTROL_STORE_PASSWORD.
     #[arg(
         long,
         env = "CONFAB_CONTROL_STORE_USER",
@@ -47,7 +46,7 @@ pub struct CqlFlags {
     )]
     pub store_user: Option<String>,
 
-    /// The user's password. Give it in the environment: other people of this machine see a command line.
+    /// Password at the database. Set it in the environment, because other users of this machine can see command lines.
     #[arg(
         long,
         env = "CONFAB_CONTROL_STORE_PASSWORD",
@@ -57,12 +56,12 @@ pub struct CqlFlags {
     )]
     pub store_password: Option<StorePassword>,
 
-    /// PEM file with the CA of the database's certificates, which have to name the nodes' IP addresses. Given, the connection is
-    /// encrypted; without it, passwords' hashes cross the network in the clear.
+    /// PEM file with the CA of the database's certificates, which must name the nodes' IP addresses. With it the connection is
+    /// encrypted; without it password hashes cross the network in plain text.
     #[arg(long, env = "CONFAB_CONTROL_STORE_CA", value_name = "FILE")]
     pub store_ca: Option<PathBuf>,
 
-    /// PEM file with a certificate to show to a database that asks for one.
+    /// PEM file with a client certificate, for a database that requires one.
     #[arg(
         long,
         env = "CONFAB_CONTROL_STORE_CERTIFICATE",
@@ -80,18 +79,18 @@ pub struct CqlFlags {
     )]
     pub store_key: Option<PathBuf>,
 
-    /// Replicas of each row, when the keyspace is made; later, ALTER KEYSPACE changes it. 3 survive the loss of one node
-    /// without anybody noticing; 1 is for a try.
+    /// Number of replicas of each row when the keyspace is created; to change it later, use ALTER KEYSPACE. With 3 the loss of
+    /// one node has no effect; 1 is for tests.
     #[arg(long, env = "CONFAB_CONTROL_STORE_REPLICATION", default_value_t = cql::REPLICATION, value_name = "COUNT",
           value_parser = clap::value_parser!(u8).range(1..=9))]
     pub store_replication: u8,
 
-    /// The database's datacentre to keep to. Needed when there are several; take the nearest.
+    /// The datacentre of the database to use. Required when there are several; choose the nearest.
     #[arg(long, env = "CONFAB_CONTROL_STORE_DATACENTER", value_name = "NAME")]
     pub store_datacenter: Option<String>,
 }
 
-/// A password that nothing shows.
+/// A password that `Debug` hides.
 #[derive(Clone)]
 pub struct StorePassword(Zeroizing<String>);
 
@@ -110,7 +109,7 @@ impl FromStr for StorePassword {
 }
 
 impl CqlFlags {
-    /// How to reach the database at `address`.
+    /// The configuration for the database at `address`.
     pub(super) fn config(&self, address: &CqlAddress) -> CqlConfig {
         let login = self.store_user.clone().zip(self.store_password.clone());
         CqlConfig {
@@ -151,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn the_password_of_the_store_is_not_shown() {
+    fn debug_output_hides_the_password_of_the_store() {
         let flags = |more: &[&str]| {
             let all = ["confab-control", "serve", "--store", "cql://node"];
             Flags::try_parse_from(all.iter().chain(more))

@@ -1,8 +1,8 @@
-//! Connection ids (RFC 9000 §5.1), random in all their bytes.
+//! Random connection IDs (RFC 9000 §5.1).
 //!
-//! Of quinn's own, three bytes of eight are random. The id that a retry gives is not looked up among those that are in use, so that with
-//! thousands of connections one retry in some thousands gave the id of another connection: the client's handshake reached that one, and
-//! was never answered.
+//! Of the IDs that quinn generates, three of eight bytes are random. The ID of a Retry is not compared with those in use, so with
+//! thousands of connections one Retry in some thousands had the ID of another connection: the client's handshake reached that
+//! connection and was never answered.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use quinn::{ConnectionId, ConnectionIdGenerator};
 
 use crate::random;
 
-/// Bytes of an id.
+/// Length of an ID in bytes.
 const LEN: usize = 8;
 
-/// Gives ids that no other connection has.
+/// Generates IDs of which all bytes are random.
 pub struct RandomIds;
 
 impl ConnectionIdGenerator for RandomIds {
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn none_of_a_hundred_thousand_comes_twice() {
+    fn a_hundred_thousand_ids_are_distinct() {
         let ids: HashSet<_> = (0..100_000).map(|_| RandomIds.generate_cid()).collect();
         assert_eq!(ids.len(), 100_000);
     }

@@ -1,115 +1,115 @@
-//! Who may shake hands. Nothing is held for an address that is not proved but a few handshakes, and nobody is locked out by others:
-//! where too many come that are not proved, they are asked to prove it (RFC 9000 §8.1.2); where too many proved ones come,
-//! the oldest that have not finished give way.
+//! Limits of handshakes. Only a few handshakes with unvalidated addresses are held; beyond them a client must validate its
+//! address by a Retry (RFC 9000 §8.1.2). When there are too many with validated addresses, the oldest incomplete ones are
+//! evicted. A flood therefore excludes no client.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::clients::places::{Place, PlaceLimits, Places};
-use crate::metrics::door::{Handshake as Verdict, Handshakes};
+use crate::clients::slots::{Slot, SlotLimits, Slots};
+use crate::metrics::connections::{HandshakeOutcome, Handshakes};
 use crate::source::Source;
 use crate::throttle::{Bucket, Rate, Throttle};
 
-/// Handshakes under way with one source whose address is not proved; one more has to prove it first.
-pub const UNPROVED_OF_SOURCE: usize = 8;
-/// Handshakes under way with addresses that are not proved.
-pub const UNPROVED: usize = 64;
-/// Handshakes that are begun with addresses that are not proved. One that is broken off at once holds no place, but took its time.
-const UNPROVED_RATE: Rate = Rate {
+/// Concurrent handshakes with one source whose address is not validated; further ones get a Retry.
+pub const MAX_UNVALIDATED_PER_SOURCE: usize = 8;
+/// Concurrent handshakes with unvalidated addresses.
+pub const MAX_UNVALIDATED: usize = 64;
+/// Rate of handshakes with unvalidated addresses. A handshake that is aborted at once releases its slot but has cost time.
+const UNVALIDATED_RATE: Rate = Rate {
     burst: 128.0,
     per_second: 128.0,
 };
-/// Sources from which relays or nodes have linked that are remembered, and for how long after the last time.
+/// Maximum number of remembered sources of relays and nodes, and how long each is trusted after its last link.
 const MAX_TRUSTED: usize = 4096;
 const TRUSTED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The limits. Clones share it.
+/// The limits. Clones share state.
 #[derive(Clone)]
 pub struct HandshakeLimits(Arc<Shared>);
 
 struct Shared {
-    unproved: Mutex<Unproved>,
-    proved: Places,
+    unvalidated: Mutex<Unvalidated>,
+    validated: Slots,
     rate: Throttle,
-    links: Places,
+    links: Slots,
     trusted: Mutex<BTreeMap<Source, Instant>>,
     handshakes: Handshakes,
 }
 
-struct Unproved {
+struct Unvalidated {
     rate: Bucket,
     all: usize,
     by_source: HashMap<Source, usize>,
 }
 
-/// What is to be done with somebody who begins a handshake.
+/// The decision on a new handshake.
 pub enum Admission {
-    /// It may go on.
+    /// The handshake may go on.
     Admit(Handshake),
-    /// The address has to be proved first.
-    Prove,
-    /// Its source begins too many.
+    /// The client must validate its address first, by a Retry.
+    Retry,
+    /// The source exceeds its rate.
     Refuse,
 }
 
-/// A handshake under way; its place is given back when dropped.
+/// A handshake in progress. Dropping it releases its slot.
 pub enum Handshake {
-    /// With an address that may be forged.
-    Unproved(UnprovedPlace),
-    /// With an address at which somebody is.
-    Proved(Place),
+    /// The address may be forged.
+    Unvalidated(UnvalidatedSlot),
+    /// The client has proved that it receives at its address.
+    Validated(Slot),
 }
 
-/// A place for a handshake with an address that may be forged.
-pub struct UnprovedPlace {
+/// A slot for a handshake with an unvalidated address.
+pub struct UnvalidatedSlot {
     limits: HandshakeLimits,
     source: Source,
 }
 
 impl HandshakeLimits {
-    /// Lets a source that has proved its address begin and have under way so many handshakes at once, and begin half as many a
-    /// second from then on. All such sources together have twice as many under way, and those of relays and nodes as many beside.
+    /// `burst` handshakes may be in progress from one validated source, and half as many may begin per second after that. All
+    /// validated sources together have twice as many in progress, and relays and nodes as many again.
     pub fn new(burst: u32, handshakes: Handshakes, now: Instant) -> Self {
-        let proved = PlaceLimits {
+        let validated = SlotLimits {
             per_source: burst as usize,
             total: (burst as usize).saturating_mul(2),
         };
         let burst = f64::from(burst);
-        let unproved = Unproved {
-            rate: Bucket::new(UNPROVED_RATE, now),
+        let unvalidated = Unvalidated {
+            rate: Bucket::new(UNVALIDATED_RATE, now),
             all: 0,
             by_source: HashMap::new(),
         };
         Self(Arc::new(Shared {
-            unproved: Mutex::new(unproved),
-            proved: Places::new(proved),
+            unvalidated: Mutex::new(unvalidated),
+            validated: Slots::new(validated),
             rate: Throttle::new(Rate {
                 burst,
                 per_second: burst / 2.0,
             }),
-            links: Places::new(proved),
+            links: Slots::new(validated),
             trusted: Mutex::default(),
             handshakes,
         }))
     }
 
-    /// Somebody wants to shake hands; whether it `is_proved` that somebody is at the address.
-    pub fn admit(&self, source: Source, is_proved: bool, now: Instant) -> Admission {
-        let admit = match is_proved {
-            true => self.admit_proved(source, now),
-            false => self.admit_unproved(source, now),
+    /// Decides on a new handshake. `is_validated`: the client has returned a token for its address.
+    pub fn admit(&self, source: Source, is_validated: bool, now: Instant) -> Admission {
+        let admit = match is_validated {
+            true => self.admit_validated(source, now),
+            false => self.admit_unvalidated(source, now),
         };
         self.0.handshakes.count(match &admit {
-            Admission::Admit(_) => Verdict::Admitted,
-            Admission::Prove => Verdict::Retried,
-            Admission::Refuse => Verdict::Refused,
+            Admission::Admit(_) => HandshakeOutcome::Admitted,
+            Admission::Retry => HandshakeOutcome::Retried,
+            Admission::Refuse => HandshakeOutcome::Refused,
         });
         admit
     }
 
-    /// A relay or a node has shown its certificate there. From then on no stranger at the same address keeps it from linking again:
-    /// what that source begins is not throttled, and has places of its own.
+    /// Trusts a source from which a relay or a node has linked: its handshakes are not limited by rate and have slots of their
+    /// own, so that other clients at the same address cannot keep the relay from linking again.
     pub fn trust(&self, source: Source, now: Instant) {
         let mut trusted = lock(&self.0.trusted);
         if trusted.len() >= MAX_TRUSTED && !trusted.contains_key(&source) {
@@ -121,34 +121,38 @@ impl HandshakeLimits {
         trusted.insert(source, now);
     }
 
-    fn admit_unproved(&self, source: Source, now: Instant) -> Admission {
-        let mut unproved = lock(&self.0.unproved);
-        let of_source = unproved.by_source.get(&source).copied().unwrap_or_default();
-        if unproved.all >= UNPROVED
-            || of_source >= UNPROVED_OF_SOURCE
-            || unproved.rate.take(now).is_err()
+    fn admit_unvalidated(&self, source: Source, now: Instant) -> Admission {
+        let mut unvalidated = lock(&self.0.unvalidated);
+        let of_source = unvalidated
+            .by_source
+            .get(&source)
+            .copied()
+            .unwrap_or_default();
+        if unvalidated.all >= MAX_UNVALIDATED
+            || of_source >= MAX_UNVALIDATED_PER_SOURCE
+            || unvalidated.rate.take(now).is_err()
         {
-            return Admission::Prove;
+            return Admission::Retry;
         }
-        unproved.all += 1;
-        unproved.by_source.insert(source, of_source + 1);
-        Admission::Admit(Handshake::Unproved(UnprovedPlace {
+        unvalidated.all += 1;
+        unvalidated.by_source.insert(source, of_source + 1);
+        Admission::Admit(Handshake::Unvalidated(UnvalidatedSlot {
             limits: self.clone(),
             source,
         }))
     }
 
-    fn admit_proved(&self, source: Source, now: Instant) -> Admission {
-        let places = if self.is_trusted(source, now) {
+    fn admit_validated(&self, source: Source, now: Instant) -> Admission {
+        let slots = if self.is_trusted(source, now) {
             &self.0.links
-        } else if self.0.rate.take_of(source, now).is_ok() {
-            &self.0.proved
+        } else if self.0.rate.take_for_source(source, now).is_ok() {
+            &self.0.validated
         } else {
             return Admission::Refuse;
         };
-        let place = places.admit(source);
-        place.map_or(Admission::Refuse, |place| {
-            Admission::Admit(Handshake::Proved(place))
+        let slot = slots.admit(source);
+        slot.map_or(Admission::Refuse, |slot| {
+            Admission::Admit(Handshake::Validated(slot))
         })
     }
 
@@ -160,26 +164,26 @@ impl HandshakeLimits {
 }
 
 impl Handshake {
-    /// Resolves when the handshake has to give way to a newer one.
-    pub async fn crowded_out(&self) {
+    /// Resolves when a newer handshake takes the slot.
+    pub async fn evicted(&self) {
         match self {
-            // Whoever comes later is asked to prove the address instead.
-            Self::Unproved(_) => std::future::pending().await,
-            Self::Proved(place) => place.crowded_out().await,
+            // Later clients get a Retry instead.
+            Self::Unvalidated(_) => std::future::pending().await,
+            Self::Validated(slot) => slot.evicted().await,
         }
     }
 }
 
-impl Drop for UnprovedPlace {
+impl Drop for UnvalidatedSlot {
     fn drop(&mut self) {
-        let mut unproved = lock(&self.limits.0.unproved);
-        unproved.all -= 1;
-        let of_source = unproved.by_source.get(&self.source);
+        let mut unvalidated = lock(&self.limits.0.unvalidated);
+        unvalidated.all -= 1;
+        let of_source = unvalidated.by_source.get(&self.source);
         let left = of_source.map_or(0, |count| count - 1);
         if left == 0 {
-            unproved.by_source.remove(&self.source);
+            unvalidated.by_source.remove(&self.source);
         } else {
-            unproved.by_source.insert(self.source, left);
+            unvalidated.by_source.insert(self.source, left);
         }
     }
 }
@@ -205,19 +209,19 @@ mod tests {
     fn admitted(admit: Admission) -> Option<Handshake> {
         match admit {
             Admission::Admit(handshake) => Some(handshake),
-            Admission::Prove | Admission::Refuse => None,
+            Admission::Retry | Admission::Refuse => None,
         }
     }
 
     #[test]
-    fn the_9th_of_a_source_and_the_65th_of_all_prove_their_address_and_are_not_turned_away() {
+    fn the_9th_unvalidated_handshake_of_a_source_and_the_65th_of_all_get_a_retry() {
         let now = Instant::now();
         let limits = limits(now);
         let mut held = Vec::new();
         for at in 0..20 {
             match limits.admit(v4(2, 1), false, now) {
                 Admission::Admit(handshake) if at < 8 => held.push(handshake),
-                Admission::Prove if at >= 8 => {}
+                Admission::Retry if at >= 8 => {}
                 _ => panic!("the handshake {at}"),
             }
         }
@@ -226,17 +230,20 @@ mod tests {
             assert!(!matches!(admit, Admission::Refuse));
             held.extend(admitted(admit));
         }
-        assert_eq!(held.len(), UNPROVED);
-        // Those who have proved it go on: of that source, and of others.
+        assert_eq!(held.len(), MAX_UNVALIDATED);
+        // Validated addresses are still admitted, of that source and of others.
         assert!(admitted(limits.admit(v4(2, 1), true, now)).is_some());
         assert!(admitted(limits.admit(v4(3, 1), true, now)).is_some());
         drop(held);
         assert!(admitted(limits.admit(v4(2, 1), false, now)).is_some());
-        assert_eq!(limits.0.handshakes.of(Verdict::Retried), 12 + 198 - 56);
+        assert_eq!(
+            limits.0.handshakes.of(HandshakeOutcome::Retried),
+            12 + 198 - 56
+        );
     }
 
     #[test]
-    fn handshakes_that_are_broken_off_at_once_are_retried_soon() {
+    fn aborted_handshakes_count_towards_the_rate() {
         let now = Instant::now();
         let limits = limits(now);
         let admitted = (0..10_000).filter(|at| {
@@ -244,20 +251,21 @@ mod tests {
             admitted(limits.admit(source, false, now)).is_some()
         });
         assert_eq!(admitted.count(), 128);
-        // What a forged source has begun does not count against it.
+        // Handshakes with a forged source do not count against its validated ones.
         assert!(matches!(
             limits.admit(v4(0, 1), true, now),
-            Admission::Admit(Handshake::Proved(_))
+            Admission::Admit(Handshake::Validated(_))
         ));
     }
 
     #[test]
-    fn a_source_that_begins_too_many_is_refused_and_a_relay_there_is_not() {
+    fn a_source_over_its_rate_is_refused_unless_it_is_trusted() {
         let now = Instant::now();
         let limits = limits(now);
         let passed = |source| {
-            let knocks = (0..2000).filter(|_| admitted(limits.admit(source, true, now)).is_some());
-            knocks.count()
+            let attempts =
+                (0..2000).filter(|_| admitted(limits.admit(source, true, now)).is_some());
+            attempts.count()
         };
         assert_eq!(passed(v4(2, 1)), 512);
         assert_eq!(passed(v4(2, 2)), 512);
@@ -265,12 +273,13 @@ mod tests {
         assert_eq!(passed(v4(2, 1)), 2000);
         assert_eq!(passed(v4(2, 2)), 0);
         let later = now + TRUSTED_FOR;
-        let knocks = (0..2000).filter(|_| admitted(limits.admit(v4(2, 1), true, later)).is_some());
-        assert_eq!(knocks.count(), 512);
+        let attempts =
+            (0..2000).filter(|_| admitted(limits.admit(v4(2, 1), true, later)).is_some());
+        assert_eq!(attempts.count(), 512);
     }
 
     #[test]
-    fn sources_that_are_trusted_are_bounded() {
+    fn the_number_of_trusted_sources_is_bounded() {
         let now = Instant::now();
         let limits = limits(now);
         for at in 0..2 * MAX_TRUSTED as u32 {

@@ -1,27 +1,27 @@
-//! Places for the links of relays and nodes, which have shown their certificates. Strangers never compete with them; an identity that was
-//! stolen takes the places of no other.
+//! Slots for links of relays and nodes. They are separate from those of clients, and limited per identity, so that a stolen
+//! identity cannot take the slots of others.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Links of one identity: a relay's old link may be there for a while beside its new one, a node asks on several.
+/// Maximum number of links of one identity. A relay's old link may coexist with its new one, and a node opens several.
 pub const LINKS_OF_ONE: usize = 16;
-/// Links in all.
+/// Maximum number of links.
 pub const MAX_LINKS: usize = 4096;
 
-/// The links. Clones share them.
+/// The links. Clones share state.
 #[derive(Clone, Default)]
 pub struct Links(Arc<Mutex<HashMap<String, usize>>>);
 
-/// A link's place; given back when dropped.
-pub struct LinkPlace {
+/// A slot of a link. Dropping it releases it.
+pub struct LinkSlot {
     links: Links,
     name: String,
 }
 
 impl Links {
-    /// A place for one more link of the identity of that name; `None` when it, or all of them, have as many as they may have.
-    pub fn admit(&self, name: &str) -> Option<LinkPlace> {
+    /// Takes a slot for the identity of this name; `None` if the identity or the node has its maximum.
+    pub fn admit(&self, name: &str) -> Option<LinkSlot> {
         let mut links = self.lock();
         let all: usize = links.values().sum();
         let of_one = links.entry(name.to_owned()).or_default();
@@ -32,13 +32,13 @@ impl Links {
             return None;
         }
         *of_one += 1;
-        Some(LinkPlace {
+        Some(LinkSlot {
             links: self.clone(),
             name: name.to_owned(),
         })
     }
 
-    /// How many links there are.
+    /// Number of links.
     pub fn count(&self) -> usize {
         self.lock().values().sum()
     }
@@ -48,7 +48,7 @@ impl Links {
     }
 }
 
-impl Drop for LinkPlace {
+impl Drop for LinkSlot {
     fn drop(&mut self) {
         let mut links = self.links.lock();
         if let Some(of_one) = links.get_mut(&self.name) {
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_identity_does_not_take_the_places_of_another() {
+    fn one_identity_does_not_take_the_slots_of_another() {
         let links = Links::default();
         let held: Vec<_> = (0..100).filter_map(|_| links.admit("r1")).collect();
         assert_eq!((held.len(), links.count()), (LINKS_OF_ONE, LINKS_OF_ONE));

@@ -1,12 +1,13 @@
-//! The server's endpoint: takes connections in, and tells clients from relays, nodes and operators.
+//! The server's endpoint: accepts connections of clients, relays, nodes and operators.
 //!
-//! * [`transport`]: QUIC settings; [`connection_ids`]: by which datagrams find their connection;
-//! * [`handshake_limits`]: limits handshakes; [`meter`]: limits what is sent to unvalidated addresses; [`links`]: places for links of relays and nodes.
+//! * [`transport`]: QUIC settings; [`connection_ids`]: generates connection IDs;
+//! * [`handshake_limits`]: limits handshakes; [`amplification`]: limits bytes sent to unvalidated addresses; [`links`]: slots for
+//!   links of relays and nodes.
 
+pub mod amplification;
 pub mod connection_ids;
 pub mod handshake_limits;
 pub mod links;
-pub mod meter;
 pub mod transport;
 
 use std::net::SocketAddr;
@@ -19,27 +20,27 @@ use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connection, Endpoint, Incoming};
 use rustls::pki_types::CertificateDer;
 
+use self::amplification::{AmplificationLimit, Unvalidated};
 use self::handshake_limits::{Admission, Handshake, HandshakeLimits};
-use self::links::{LinkPlace, Links};
-use self::meter::{Meter, Unproved};
+use self::links::{LinkSlot, Links};
 use crate::api::connection;
 use crate::api::windows::Windows;
 use crate::clock::UnixMillis;
 use crate::cluster::link;
 use crate::domain::{Peer, RelayName};
 use crate::metrics::Metrics;
-use crate::metrics::door::{Handshake as Verdict, Handshakes};
-use crate::peer_api::serve::{self, Asker};
+use crate::metrics::connections::{HandshakeOutcome, Handshakes};
+use crate::peer_api::serve::{self, Requester};
 use crate::source::Source;
 use crate::tls::certificate;
 use crate::{api, close, peer_api};
 
-/// A handshake takes no longer.
+/// Time limit for a handshake.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
-/// Takes connections in, and hands them to the services of clients or of relays, nodes and operators.
+/// Accepts connections and passes them to the services of clients or of relays, nodes and operators.
 pub struct Listener {
     handshakes: HandshakeLimits,
-    meter: Meter,
+    amplification: AmplificationLimit,
     links: Links,
     api: Arc<api::Services>,
     peer_api: Arc<peer_api::Services>,
@@ -47,7 +48,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// No connection yet. `handshakes` limits them.
+    /// `handshakes` is the number of handshakes that one source may begin at once.
     pub fn new(
         handshakes: HandshakeLimits,
         api: Arc<api::Services>,
@@ -56,7 +57,7 @@ impl Listener {
     ) -> Self {
         Self {
             handshakes,
-            meter: Meter::default(),
+            amplification: AmplificationLimit::default(),
             links: Links::default(),
             api,
             peer_api,
@@ -64,9 +65,9 @@ impl Listener {
         }
     }
 
-    /// Limits what is sent to unvalidated addresses.
-    pub fn meter(&self) -> &Meter {
-        &self.meter
+    /// The limit of bytes sent to unvalidated addresses.
+    pub fn amplification(&self) -> &AmplificationLimit {
+        &self.amplification
     }
 
     /// The links of relays, nodes and operators.
@@ -75,19 +76,19 @@ impl Listener {
     }
 }
 
-/// Takes connections in until the endpoint is closed.
+/// Accepts connections until the endpoint is closed.
 pub async fn listen(endpoint: Endpoint, listener: Arc<Listener>) {
-    let (limits, meter) = (&listener.handshakes, &listener.meter);
+    let (limits, amplification) = (&listener.handshakes, &listener.amplification);
     while let Some(incoming) = endpoint.accept().await {
         let (address, now) = (incoming.remote_address(), Instant::now());
-        let (source, is_proved) = (
+        let (source, is_validated) = (
             Source::from(address.ip()),
             incoming.remote_address_validated(),
         );
-        let handshake = match limits.admit(source, is_proved, now) {
+        let handshake = match limits.admit(source, is_validated, now) {
             Admission::Admit(handshake) => handshake,
-            Admission::Prove => {
-                // Fails only for one that was retried before, and is proved then.
+            Admission::Retry => {
+                // Fails only after a Retry, when the address is validated already.
                 let _ = incoming.retry();
                 continue;
             }
@@ -96,11 +97,11 @@ pub async fn listen(endpoint: Endpoint, listener: Arc<Listener>) {
                 continue;
             }
         };
-        let unproved = (!is_proved).then(|| meter.begin(address, now));
+        let unvalidated = (!is_validated).then(|| amplification.begin(address, now));
         let listener = listener.clone();
         tokio::spawn(async move {
-            let handshakes = &listener.metrics.door.handshakes;
-            let shaking = shake_hands(incoming, unproved, handshakes, &handshake);
+            let handshakes = &listener.metrics.connections.handshakes;
+            let shaking = complete_handshake(incoming, unvalidated, handshakes, &handshake);
             if let Some(connection) = shaking.await {
                 drop(handshake);
                 serve(connection, address, &listener).await;
@@ -109,24 +110,24 @@ pub async fn listen(endpoint: Endpoint, listener: Arc<Listener>) {
     }
 }
 
-async fn shake_hands(
+async fn complete_handshake(
     incoming: Incoming,
-    unproved: Option<Unproved>,
+    unvalidated: Option<Unvalidated>,
     handshakes: &Handshakes,
     handshake: &Handshake,
 ) -> Option<Connection> {
     let connecting = async { incoming.accept()?.await };
     let done = tokio::select! {
         done = tokio::time::timeout(HANDSHAKE_DEADLINE, connecting) => done.ok(),
-        () = handshake.crowded_out() => {
-            handshakes.count(Verdict::CrowdedOut);
+        () = handshake.evicted() => {
+            handshakes.count(HandshakeOutcome::Evicted);
             return None;
         }
     };
     match done {
         Some(Ok(connection)) => {
-            if let Some(unproved) = unproved {
-                unproved.proved();
+            if let Some(unvalidated) = unvalidated {
+                unvalidated.validated();
             }
             return Some(connection);
         }
@@ -135,7 +136,7 @@ async fn shake_hands(
         }
         None => {}
     }
-    handshakes.count(Verdict::Failed);
+    handshakes.count(HandshakeOutcome::Failed);
     None
 }
 
@@ -153,31 +154,31 @@ async fn serve(connection: Connection, address: SocketAddr, listener: &Listener)
     }
 }
 
-/// Serves a relay, a node or an operator's command, if it shows a certificate for that.
+/// Serves a relay, a node or an operator's command, if its certificate names one.
 async fn serve_link(connection: Connection, source: Source, listener: &Listener) {
     let services = &listener.peer_api;
     let Some((peer, issued)) = peer_of(&connection) else {
-        tracing::warn!("a peer without a relay's or node's certificate was turned away");
-        let closes = &listener.metrics.door.closes;
+        tracing::warn!("refused a peer whose certificate names no relay, node or operator");
+        let closes = &listener.metrics.connections.closes;
         close::NOT_A_RELAY
             .counted_as()
             .inspect(|as_| closes.count(*as_));
         return close::NOT_A_RELAY.close(&connection);
     };
-    let Some(_place) = place_of(&peer, &listener.links) else {
-        tracing::warn!("an identity with too many links was turned away");
+    let Some(_place) = slot_of(&peer, &listener.links) else {
+        tracing::warn!("refused a link: the identity has too many");
         return close::TOO_MANY_LINKS.close(&connection);
     };
     listener.handshakes.trust(source, Instant::now());
     Windows::LINK.set(&connection);
     match peer {
         Peer::Relay(name) => serve_relay(connection, name, issued, services).await,
-        Peer::Node(name) => serve::serve(connection, Asker::Node(name), services.clone()).await,
-        Peer::Operator => serve::serve(connection, Asker::Operator, services.clone()).await,
+        Peer::Node(name) => serve::serve(connection, Requester::Node(name), services.clone()).await,
+        Peer::Operator => serve::serve(connection, Requester::Operator, services.clone()).await,
     }
 }
 
-fn place_of(peer: &Peer, links: &Links) -> Option<LinkPlace> {
+fn slot_of(peer: &Peer, links: &Links) -> Option<LinkSlot> {
     match peer {
         Peer::Relay(name) => links.admit(&format!("relay {name}")),
         Peer::Node(name) => links.admit(&format!("node {name}")),
@@ -185,7 +186,7 @@ fn place_of(peer: &Peer, links: &Links) -> Option<LinkPlace> {
     }
 }
 
-/// Serves a relay's link for as long as the relay's identity is good.
+/// Serves a relay's link until it ends or the relay's identity is revoked.
 async fn serve_relay(
     connection: Connection,
     name: RelayName,
@@ -193,8 +194,8 @@ async fn serve_relay(
     services: &peer_api::Services,
 ) {
     if services.revoked.refuses(&name, issued).await {
-        tracing::warn!(relay = %name, "a relay whose identity is revoked was turned away");
-        services.relays.give_up(&name);
+        tracing::warn!(relay = %name, "refused a relay: its identity is revoked");
+        services.relays.lose_sessions(&name);
         return close::REVOKED.close(&connection);
     }
     let mut serving = pin!(link::serve(
@@ -206,14 +207,14 @@ async fn serve_relay(
         () = &mut serving => return,
         () = services.revoked.until_revoked(&name, issued) => {}
     }
-    tracing::warn!(relay = %name, "the relay's identity is revoked: its link is closed");
+    tracing::warn!(relay = %name, "closing the link of a relay: its identity is revoked");
     close::REVOKED.close(&connection);
     serving.await;
-    // Nobody is asked whether they still hear it.
-    services.relays.give_up(&name);
+    // Participants are not asked whether they still reach the relay.
+    services.relays.lose_sessions(&name);
 }
 
-/// Who the connection's certificate names, and when it was made; TLS has verified that the cluster CA signed it.
+/// The peer that the connection's certificate names, and the time of issue. TLS has verified the signature of the cluster CA.
 fn peer_of(connection: &Connection) -> Option<(Peer, UnixMillis)> {
     let identity = connection.peer_identity()?;
     let chain = identity.downcast::<Vec<CertificateDer<'static>>>().ok()?;
@@ -224,7 +225,7 @@ fn peer_of(connection: &Connection) -> Option<(Peer, UnixMillis)> {
     ))
 }
 
-/// The error's own text may hold addresses.
+/// The error's own text may contain addresses.
 fn handshake_failure(error: &quinn::ConnectionError) -> &'static str {
     match error {
         quinn::ConnectionError::TimedOut => "no answer",

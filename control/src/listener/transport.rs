@@ -11,36 +11,35 @@ use quinn::{
 
 use crate::api::windows::Windows;
 
-/// A connection on which nothing was heard for so long is over.
+/// QUIC idle timeout.
 const IDLE_TIMEOUT_MS: u32 = 30_000;
-/// This side sends something at least so often.
+/// QUIC keep-alive interval.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
-/// What a peer may send on one stream before it is read: a request and its length, with room to spare. A relay's stream
-/// is served by the same limit, in turns.
+/// Flow-control window of a stream: one request and its length, with a margin. It also limits a relay's stream.
 const STREAM_WINDOW: u32 = 64 * 1024;
-/// Handshakes that wait to be looked at; what comes beyond is not answered, and comes again.
+/// Maximum number of incoming handshakes that wait to be accepted; more are ignored, and the clients retransmit.
 const MAX_INCOMING: usize = 1024;
-/// Bytes that come with a handshake that waits to be looked at: one's, and all.
+/// Maximum of buffered bytes of one waiting handshake, and of all.
 const INCOMING_BUFFER: u64 = 16 * 1024;
 const INCOMING_BUFFERS: u64 = 4 * 1024 * 1024;
-/// A proof of an address, for those who return, is good for so long (RFC 9000 §8.1.3), once at each node.
-const PROOF_LIFETIME: Duration = Duration::from_secs(2 * 24 * 60 * 60);
-/// Proofs that a client is given with a connection: one for the next, and one for another node.
-const PROOFS_GIVEN: u32 = 2;
-/// Memory for the proofs that were used, and how many there are expected to be within [`PROOF_LIFETIME`].
-const PROOF_LOG_BYTES: usize = 16 * 1024 * 1024;
-const PROOFS_EXPECTED: u64 = 4_000_000;
-const PROOF_SALT: &[u8] = b"confab address proofs v1";
+/// Lifetime of address validation tokens for later connections (RFC 9000 §8.1.3). Each is valid once at each node.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(2 * 24 * 60 * 60);
+/// Tokens sent to a client on a connection: one for its next connection and one for another node.
+const TOKENS_SENT: u32 = 2;
+/// Memory of the log of used tokens, and the number of tokens expected within [`TOKEN_LIFETIME`].
+const TOKEN_LOG_BYTES: usize = 16 * 1024 * 1024;
+const TOKENS_EXPECTED: u64 = 4_000_000;
+const TOKEN_KEY_SALT: &[u8] = b"confab address proofs v1";
 
-/// Proves to this server later that somebody is at an address. Of the cluster's key, so that all nodes take each other's proofs.
-pub fn proof_key(key: &[u8; 32]) -> Arc<hkdf::Prk> {
-    let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, PROOF_SALT);
+/// Derives the key of address validation tokens from the cluster's key, so that all nodes accept each other's tokens.
+pub fn address_token_key(key: &[u8; 32]) -> Arc<hkdf::Prk> {
+    let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, TOKEN_KEY_SALT);
     Arc::new(salt.extract(key))
 }
 
-/// The endpoint's settings. Every connection begins as a stranger's.
-pub fn server_config(tls: QuicServerConfig, proofs: Arc<hkdf::Prk>) -> ServerConfig {
-    let windows = Windows::STRANGER;
+/// The settings of the endpoint. Every connection begins with the limits of a client that is not signed in.
+pub fn server_config(tls: QuicServerConfig, token_key: Arc<hkdf::Prk>) -> ServerConfig {
+    let windows = Windows::UNAUTHENTICATED;
     let mut transport = TransportConfig::default();
     transport
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MS))))
@@ -53,13 +52,13 @@ pub fn server_config(tls: QuicServerConfig, proofs: Arc<hkdf::Prk>) -> ServerCon
         .send_window(windows.send.into());
     let mut given = ValidationTokenConfig::default();
     given
-        .lifetime(PROOF_LIFETIME)
+        .lifetime(TOKEN_LIFETIME)
         .log(Arc::new(BloomTokenLog::new_expected_items(
-            PROOF_LOG_BYTES,
-            PROOFS_EXPECTED,
+            TOKEN_LOG_BYTES,
+            TOKENS_EXPECTED,
         )))
-        .sent(PROOFS_GIVEN);
-    let mut config = ServerConfig::new(Arc::new(tls), proofs);
+        .sent(TOKENS_SENT);
+    let mut config = ServerConfig::new(Arc::new(tls), token_key);
     config
         .transport_config(Arc::new(transport))
         .validation_token_config(given)

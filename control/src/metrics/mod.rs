@@ -1,9 +1,9 @@
-//! What the server counts, and how it tells it: `/metrics` for Prometheus, `/healthz`, `/readyz`.
+//! Counters of the server, for `/metrics`, `/healthz` and `/readyz`.
 //!
-//! * [`timed`]: how often something was done, with what result, and how long it took;
-//! * [`door`]: handshakes, refusals for a limit and closed connections; [`tally`]: counters by a label;
+//! * [`timed`]: durations of operations, by result;
+//! * [`connections`]: handshakes, refused requests and closed connections; [`tally`]: counters by label.
 
-pub mod door;
+pub mod connections;
 pub mod tally;
 pub mod timed;
 
@@ -12,19 +12,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use timed::Timed;
 
-/// What the server counts. Clones share it.
+/// The counters. Clones share state.
 #[derive(Clone, Default)]
 pub struct Metrics(Arc<Counted>);
 
-/// The figures.
 #[derive(Default)]
 pub struct Counted {
-    /// What clients asked, by kind and result.
+    /// Requests of clients, by kind and result.
     pub requests: Timed,
-    /// What the store was asked, by operation and result.
+    /// Operations of the store, by operation and result.
     pub store: Timed,
-    /// What became of those who came to the door.
-    pub door: door::Door,
+    /// Handshakes, refused requests and closed connections.
+    pub connections: connections::ConnectionCounters,
     closing: AtomicBool,
 }
 
@@ -37,12 +36,12 @@ impl std::ops::Deref for Metrics {
 }
 
 impl Counted {
-    /// The server is about to end: nobody new is to be sent here.
+    /// Marks the server as closing, so that it is not ready for new clients.
     pub fn close(&self) {
         self.closing.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the server is about to end.
+    /// True after [`close`](Self::close).
     pub fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! How often things happened that have no time: one counter for each value of a label.
+//! Counters with a label: one for each value.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -6,22 +6,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use confab_telemetry::Page;
 
-/// The values of a label, few and known beforehand.
+/// A label with a fixed set of values.
 pub trait Label: Copy + PartialEq + 'static {
     /// The label's name.
     const NAME: &'static str;
-    /// All values, as they stand in figures.
+    /// All values, with their names in metrics.
     const ALL: &'static [(Self, &'static str)];
 }
 
-/// Counters, one for each value of `L`. Clones share them.
+/// One counter for each value of `L`. Clones share them.
 pub struct Tally<L> {
     counts: Arc<[AtomicU64]>,
     label: PhantomData<fn(L)>,
 }
 
 impl<L: Label> Tally<L> {
-    /// One more.
+    /// Increments the counter of `value`.
     pub fn count(&self, value: L) {
         let at = L::ALL.iter().position(|(known, _)| *known == value);
         if let Some(count) = at.and_then(|at| self.counts.get(at)) {
@@ -29,14 +29,14 @@ impl<L: Label> Tally<L> {
         }
     }
 
-    /// How many there were.
+    /// The count of `value`.
     pub fn of(&self, value: L) -> u64 {
         let at = L::ALL.iter().position(|(known, _)| *known == value);
         let count = at.and_then(|at| self.counts.get(at));
         count.map_or(0, |count| count.load(Ordering::Relaxed))
     }
 
-    /// Writes all of them as one metric.
+    /// Writes the counters as one metric.
     pub fn write(&self, page: &mut Page, metric: &str, help: &str) {
         page.head(metric, "counter", help);
         for ((_, value), count) in L::ALL.iter().zip(&*self.counts) {

@@ -1,4 +1,4 @@
-//! How often something was done, with what result, and how long it took.
+//! Durations of operations, by name and result.
 
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
@@ -24,15 +24,15 @@ const BOUNDS: [u64; 14] = [
     10_000_000_000,
 ];
 
-/// What the protocol's names of refusals begin with, which figures leave out.
+/// Prefix of the protocol's error names, which metrics omit.
 const CODE_PREFIX: &str = "ERROR_CODE_";
 
-/// Histograms of time, one for each name and result that there was.
+/// One histogram of durations for each name and result.
 #[derive(Default)]
 pub struct Timed(RwLock<BTreeMap<(&'static str, &'static str), Histogram>>);
 
 impl Timed {
-    /// Something of that name took so long and came to that result.
+    /// Records one operation and its duration.
     pub fn observe(&self, name: &'static str, result: &'static str, took: Duration) {
         let key = (name, result);
         let read = self.0.read().unwrap_or_else(PoisonError::into_inner);
@@ -46,7 +46,7 @@ impl Timed {
             .record_duration(took, 1);
     }
 
-    /// Writes all of them, with `label` for the name.
+    /// Writes the histograms as one metric, with `label` for the name.
     pub fn write(&self, page: &mut Page, metric: &str, label: &str, help: &str) {
         page.head(metric, "histogram", help);
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_time_is_in_its_bucket_and_in_all_above() {
+    fn each_duration_counts_in_its_bucket_and_all_above() {
         let timed = Timed::default();
         for millis in [1, 2, 100, 60_000] {
             timed.observe("join_room", "ok", Duration::from_millis(millis));

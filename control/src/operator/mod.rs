@@ -1,17 +1,16 @@
-//! What an operator asks of a cluster that runs: how it goes, to drain a relay, to revoke identities of relays
-//! and nodes.
+//! Requests of an operator to a running cluster: status, drain of a relay, revocation of identities.
 //!
-//! Any node is asked, over the cluster's protocol, with a certificate that the command makes for itself, or that
-//! `operator-identity` made: so whoever can read the cluster's keys, or that one, may ask, and nobody else.
+//! A command connects to any node over the cluster's protocol. It uses a certificate that it issues for itself with the cluster's
+//! CA key, or one that `operator-identity` has issued. Without either, commands are refused.
 //!
-//! * [`show`]: answers as tables and as JSON.
+//! * [`show`]: formats answers as tables and as JSON.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
 use crate::clock::UnixMillis;
-use crate::cluster::nodes::{NodeAnswer, NodeAsk, PeerError, Peers};
+use crate::cluster::nodes::{NodeRequest, NodeResponse, PeerError, Peers};
 use crate::cluster::status::{ClusterStatus, RelayStatus};
 use crate::domain::{NodeName, RelayName};
 use crate::server::STATE_FILE;
@@ -20,59 +19,44 @@ use crate::tls::{TlsError, config, files};
 
 pub mod show;
 
-/// Where a node listens unless it is told otherwise.
+/// Default address of a node.
 const DEFAULT_NODE: &str = "127.0.0.1:4433";
-/// Time between two looks at a relay that drains.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// Time between two queries of a draining relay.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Why a command did not do what it is for.
+/// Errors of operators' commands.
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
-    /// The cluster's keys cannot be used.
     #[error(transparent)]
     Keys(#[from] TlsError),
-    /// The node did not answer.
     #[error(
-        "{node}: {source}; name a node that runs with --node HOST:PORT, and its cluster's keys with --data-dir"
+        "{node}: {source}; give a running node with --node HOST:PORT and the cluster's keys with --data-dir"
     )]
-    Node {
-        /// Which.
-        node: String,
-        /// Why.
-        source: PeerError,
-    },
-    /// The node answered something else.
-    #[error("the node's answer makes no sense: are both programs of one version?")]
+    Node { node: String, source: PeerError },
+    /// The response does not match the request.
+    #[error("the node's response cannot be parsed: check that both programs have the same version")]
     Malformed,
-    /// The node refuses.
     #[error("{0}")]
     Refused(String),
-    /// There is no such relay.
-    #[error("no relay named {relay} is linked; there are: {known}")]
+    #[error("no relay named {relay} is linked; linked relays: {known}")]
     NoSuchRelay {
-        /// Which was asked for.
         relay: RelayName,
-        /// Those that there are.
+        /// Names of the linked relays.
         known: String,
     },
-    /// The relay still has sessions.
-    #[error("{relay} still has {sessions} sessions; it goes on draining")]
-    SessionsLeft {
-        /// Which.
-        relay: RelayName,
-        /// How many.
-        sessions: u32,
-    },
+    /// The relay still has sessions at the end of the wait.
+    #[error("{relay} still has {sessions} sessions; it continues to drain")]
+    SessionsLeft { relay: RelayName, sessions: u32 },
 }
 
-/// A node to be asked.
+/// A client for operators' requests to one node.
 pub struct Operator {
     peers: Peers,
     node: String,
 }
 
 impl Operator {
-    /// Asks the node at `node`, else the one that runs on the data folder, with the keys in the folder.
+    /// A client of `node`, else of the node that runs on the data folder, with the keys in the folder.
     pub fn new(
         data_dir: &Path,
         node: Option<&str>,
@@ -91,37 +75,42 @@ impl Operator {
         })
     }
 
-    /// How all nodes and relays do.
+    /// The status of all nodes and relays.
     pub async fn status(&self) -> Result<ClusterStatus, OperatorError> {
-        match self.ask(&NodeAsk::Status { everybody: true }).await? {
-            NodeAnswer::Status(status) => Ok(*status),
+        match self
+            .ask(&NodeRequest::Status {
+                whole_cluster: true,
+            })
+            .await?
+        {
+            NodeResponse::Status(status) => Ok(*status),
             other => Err(unexpected(other)),
         }
     }
 
-    /// Has the relay drain and waits until it has no sessions, or has ended, for `patience` at most. `progress` hears of every
-    /// change in its sessions.
+    /// Drains the relay and waits up to `wait` until it has no sessions or has ended. Calls `progress` whenever the number of
+    /// sessions changes.
     pub async fn drain(
         &self,
         relay: &RelayName,
-        patience: Duration,
+        wait: Duration,
         mut progress: impl FnMut(u32),
     ) -> Result<(), OperatorError> {
         let by_any = true;
-        let ask = NodeAsk::DrainRelay {
+        let ask = NodeRequest::DrainRelay {
             relay: relay.clone(),
             by_any,
         };
         match self.ask(&ask).await? {
-            NodeAnswer::Done => {}
-            NodeAnswer::Absent(_) => {
+            NodeResponse::Done => {}
+            NodeResponse::Absent(_) => {
                 let known = self.status().await?.relays;
                 return Err(no_such_relay(relay, &known));
             }
             other => return Err(unexpected(other)),
         }
-        let until = tokio::time::Instant::now() + patience;
-        let (mut began, mut told) = (false, None);
+        let until = tokio::time::Instant::now() + wait;
+        let (mut began, mut reported) = (false, None);
         loop {
             let status = self.status().await?;
             let found = status.relays.into_iter().find(|known| known.name == *relay);
@@ -134,44 +123,46 @@ impl Operator {
                 return Ok(());
             }
             let sessions = found.load.sessions;
-            if told != Some(sessions) {
-                told = Some(sessions);
+            if reported != Some(sessions) {
+                reported = Some(sessions);
                 progress(sessions);
             }
             if tokio::time::Instant::now() >= until {
                 let relay = relay.clone();
                 return Err(OperatorError::SessionsLeft { relay, sessions });
             }
-            tokio::time::sleep(LOOK_INTERVAL).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Revokes the relay's identities that were made until then.
+    /// Revokes the relay's identities issued until now.
     pub async fn revoke_relay(
         &self,
         relay: &RelayName,
         until: UnixMillis,
     ) -> Result<(), OperatorError> {
-        self.done(&NodeAsk::RevokeRelay(relay.clone(), until)).await
+        self.done(&NodeRequest::RevokeRelay(relay.clone(), until))
+            .await
     }
 
-    /// Revokes the node's identities that were made until then.
+    /// Revokes the node's identities issued until now.
     pub async fn revoke_node(
         &self,
         node: &NodeName,
         until: UnixMillis,
     ) -> Result<(), OperatorError> {
-        self.done(&NodeAsk::RevokeNode(node.clone(), until)).await
+        self.done(&NodeRequest::RevokeNode(node.clone(), until))
+            .await
     }
 
-    async fn done(&self, ask: &NodeAsk) -> Result<(), OperatorError> {
+    async fn done(&self, ask: &NodeRequest) -> Result<(), OperatorError> {
         match self.ask(ask).await? {
-            NodeAnswer::Done => Ok(()),
+            NodeResponse::Done => Ok(()),
             other => Err(unexpected(other)),
         }
     }
 
-    async fn ask(&self, ask: &NodeAsk) -> Result<NodeAnswer, OperatorError> {
+    async fn ask(&self, ask: &NodeRequest) -> Result<NodeResponse, OperatorError> {
         let answer = self.peers.ask_at(&self.node, ask).await;
         answer.map_err(|source| OperatorError::Node {
             node: self.node.clone(),
@@ -180,7 +171,7 @@ impl Operator {
     }
 }
 
-/// Where the node that runs on the folder listens, as it has written down.
+/// The listening address that the node running on the folder has written to its state file.
 fn local_node(data_dir: &Path) -> Result<String, OperatorError> {
     let state = files::read(&data_dir.join(STATE_FILE))?.unwrap_or_default();
     let state: serde_json::Value = serde_json::from_slice(&state).unwrap_or_default();
@@ -209,9 +200,9 @@ fn no_such_relay(relay: &RelayName, known: &[RelayStatus]) -> OperatorError {
     OperatorError::NoSuchRelay { relay, known }
 }
 
-fn unexpected(answer: NodeAnswer) -> OperatorError {
+fn unexpected(answer: NodeResponse) -> OperatorError {
     match answer {
-        NodeAnswer::Refused(refusal) | NodeAnswer::Absent(refusal) => {
+        NodeResponse::Refused(refusal) | NodeResponse::Absent(refusal) => {
             OperatorError::Refused(refusal.message)
         }
         _ => OperatorError::Malformed,

@@ -1,19 +1,18 @@
-//! The state of a cluster for people, as tables, and for programs, as JSON.
+//! Formats the state of a cluster as tables and as JSON.
 
 use std::fmt::Write as _;
 
 use confab_protocol::control::text::escaped;
 use serde_json::{Value, json};
 
-use crate::cluster::status::{ClusterStatus, NodeLife, NodeStatus, RelayStatus};
+use crate::cluster::status::{ClusterStatus, NodeLiveness, NodeStatus, RelayStatus};
 
-/// Between two columns.
 const GAP: &str = "  ";
 
-/// Below the relays: nobody else vouches for these.
-const OWN_WORD: &str = "(load, region and addresses are what a relay says of itself)\n";
+/// Printed below the relays: control does not verify these values.
+const SELF_REPORTED: &str = "(load, region and addresses are what a relay says of itself)\n";
 
-/// Tables of nodes and relays, and their totals.
+/// Tables of nodes and relays, with totals.
 pub fn text(status: &ClusterStatus) -> String {
     let mut out = String::new();
     let nodes = status.nodes.iter().map(node_row);
@@ -55,7 +54,7 @@ pub fn text(status: &ClusterStatus) -> String {
         relays.collect(),
     );
     if !status.relays.is_empty() {
-        out.push_str(OWN_WORD);
+        out.push_str(SELF_REPORTED);
     }
     let totals = Totals::of(status);
     let _ = writeln!(
@@ -66,7 +65,7 @@ pub fn text(status: &ClusterStatus) -> String {
     out
 }
 
-/// One object. Names stay as they are from version to version; new ones may come.
+/// One JSON object. Keys are stable across versions; new ones may be added.
 pub fn json(status: &ClusterStatus) -> Value {
     let totals = Totals::of(status);
     json!({
@@ -185,10 +184,10 @@ fn relay_json(relay: &RelayStatus) -> Value {
 
 fn state(node: &NodeStatus) -> &'static str {
     match (node.life, node.figures.is_some()) {
-        (NodeLife::Alive, true) => "alive",
-        (NodeLife::Alive, false) => "silent",
-        (NodeLife::Doubted, _) => "doubted",
-        (NodeLife::Dead, _) => "dead",
+        (NodeLiveness::Alive, true) => "alive",
+        (NodeLiveness::Alive, false) => "silent",
+        (NodeLiveness::Suspected, _) => "doubted",
+        (NodeLiveness::Dead, _) => "dead",
     }
 }
 
@@ -196,7 +195,8 @@ fn version(agent: &str) -> &str {
     agent.rsplit_once('/').map_or(agent, |(_, version)| version)
 }
 
-/// Columns as wide as what is in them; numbers at their right end. What nodes and relays told is one line in any case.
+/// Appends a table. Columns fit their widest cell; numbers are right-aligned. Control characters in reported text are escaped, so
+/// that a row is one line.
 fn table(out: &mut String, heads: &[&str], mut rows: Vec<Vec<String>>) {
     for cell in rows.iter_mut().flatten() {
         *cell = escaped(cell).into_owned();
@@ -239,7 +239,7 @@ mod tests {
     fn status() -> ClusterStatus {
         let node = |name: &str, figures| NodeStatus {
             name: name.parse().unwrap(),
-            life: NodeLife::Alive,
+            life: NodeLiveness::Alive,
             cluster: "10.0.0.1:4433".to_owned(),
             public: vec![format!("{name}.example.org:4433")],
             figures,
@@ -295,7 +295,7 @@ r1     ok          345  4000     12  5000  51000  37 %    1/1  -       192.0.2.1
     }
 
     #[test]
-    fn what_a_node_tells_begins_no_line_and_commands_no_terminal() {
+    fn control_characters_in_a_nodes_report_are_escaped() {
         let lines = text(&status()).lines().count();
         let mut status = status();
         status.nodes[0].public = vec!["a\u{1b}[2J\nr9  ok  0".to_owned()];
@@ -309,7 +309,7 @@ r1     ok          345  4000     12  5000  51000  37 %    1/1  -       192.0.2.1
     }
 
     #[test]
-    fn the_names_in_json_stay() {
+    fn json_keys_are_stable() {
         let shown = json(&status());
         assert_eq!(shown["nodes"][0]["state"], "alive");
         assert_eq!(shown["nodes"][0]["participants"], 345);

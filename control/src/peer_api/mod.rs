@@ -1,6 +1,6 @@
 //! Requests of other nodes and of operators, over their own ALPN and with certificates: the counterpart of [`api`](crate::api).
 //!
-//! * [`serve`]: serves a connection; [`status`]: gathers the state of the cluster.
+//! * [`serve`]: serves a connection; [`status`]: collects the state of the cluster.
 
 pub mod serve;
 pub mod status;
@@ -17,30 +17,24 @@ use crate::cluster::revoked::Revoked;
 use crate::rooms::Rooms;
 use crate::store::{NodeRecord, SessionId};
 
-/// The services that links of relays and requests of nodes and operators use.
+/// Services for links of relays and for requests of nodes and operators.
 pub struct Services {
-    /// Accounts and sessions.
     pub accounts: Arc<Accounts>,
-    /// The connected clients.
     pub clients: Clients,
-    /// The rooms that this node owns.
     pub rooms: Rooms,
-    /// The relays that are linked to this node.
     pub relays: Relays,
-    /// The other control nodes.
     pub nodes: Nodes,
     /// The revoked identities of relays and nodes.
     pub revoked: Revoked,
-    /// This node, as the others know it.
+    /// This node's record in the store.
     pub node: NodeRecord,
-    /// The region of this node.
     pub region: Option<Region>,
 }
 
 impl Services {
-    /// Ends a session that another node has ended: signs its connections out and takes its participants out of their rooms.
+    /// Ends a session that another node has ended: signs out its connections and removes its participants from their rooms.
     pub fn session_ended(&self, account: AccountId, session: SessionId) {
-        // The cache of sessions first: a client that signs in from now on must not be let in by it.
+        // The cache of sessions first, so that no further sign-in is accepted from it.
         self.accounts.forget(session);
         self.clients.session_ended(session);
         self.rooms.session_ended(account, session);

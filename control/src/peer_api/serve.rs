@@ -14,44 +14,41 @@ use super::status::NotLinked;
 use super::{Services, status};
 use crate::clock::UnixMillis;
 use crate::close;
-use crate::cluster::nodes::messages::{MAX_NODE_MESSAGE, NodeAnswer, NodeAsk};
+use crate::cluster::nodes::messages::{MAX_NODE_REQUEST, NodeRequest, NodeResponse};
 use crate::domain::{NodeName, Peer};
 use crate::rooms::{ChangeError, Outcome, Settled};
 use crate::tls::certificate;
 
-/// A request has to be whole, and its answer taken, by then.
+/// Time limit for reading a request and writing its response.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Who asks.
 #[derive(Clone, Debug)]
-pub enum Asker {
-    /// Another node.
+pub enum Requester {
     Node(NodeName),
-    /// An operator, by a command.
     Operator,
 }
 
-/// Serves the connection of another node, or of an operator's command, to its end, or until its identity is revoked.
-pub async fn serve(connection: Connection, asker: Asker, services: Arc<Services>) {
-    let peer = match &asker {
-        Asker::Node(name) => Peer::Node(name.clone()),
-        Asker::Operator => Peer::Operator,
+/// Serves the connection of another node or of an operator's command until it ends or its identity is revoked.
+pub async fn serve(connection: Connection, requester: Requester, services: Arc<Services>) {
+    let peer = match &requester {
+        Requester::Node(name) => Peer::Node(name.clone()),
+        Requester::Operator => Peer::Operator,
     };
     let issued = issued(&connection);
     if services.revoked.refuses_peer(&peer, issued).await {
-        tracing::warn!(%peer, "one whose identity is revoked was turned away");
+        tracing::warn!(%peer, "refused a peer: its identity is revoked");
         return close::REVOKED.close(&connection);
     }
     tokio::select! {
-        () = serve_requests(&connection, asker, &services) => {}
+        () = serve_requests(&connection, requester, &services) => {}
         () = services.revoked.until_peer_revoked(&peer, issued) => {
-            tracing::warn!(%peer, "an identity is revoked: its connection is closed");
+            tracing::warn!(%peer, "closing a connection: its identity is revoked");
             close::REVOKED.close(&connection);
         }
     }
 }
 
-/// When the certificate of the other side was made; the beginning of time for one that does not tell.
+/// Time of issue of the peer's certificate; the epoch if the certificate does not state it.
 fn issued(connection: &Connection) -> UnixMillis {
     let identity = connection.peer_identity();
     let chain = identity.and_then(|chain| chain.downcast::<Vec<CertificateDer<'static>>>().ok());
@@ -59,8 +56,8 @@ fn issued(connection: &Connection) -> UnixMillis {
     certificate.map(certificate::issued).unwrap_or_default()
 }
 
-async fn serve_requests(connection: &Connection, asker: Asker, services: &Arc<Services>) {
-    if let Asker::Node(name) = &asker {
+async fn serve_requests(connection: &Connection, requester: Requester, services: &Arc<Services>) {
+    if let Requester::Node(name) = &requester {
         tracing::info!(node = %name, "node linked");
     }
     let mut requests = JoinSet::new();
@@ -68,16 +65,16 @@ async fn serve_requests(connection: &Connection, asker: Asker, services: &Arc<Se
         tokio::select! {
             stream = connection.accept_bi() => match stream {
                 Ok((send, receive)) => {
-                    requests.spawn(serve_request(send, receive, asker.clone(), services.clone()));
+                    requests.spawn(serve_request(send, receive, requester.clone(), services.clone()));
                 }
                 Err(_) => break,
             },
             Some(_) = requests.join_next() => {}
         }
     }
-    // What was begun is carried out, whether anybody hears of it or not.
+    // Requests in progress are completed after the connection has ended.
     requests.detach_all();
-    if let Asker::Node(name) = &asker {
+    if let Requester::Node(name) = &requester {
         tracing::info!(node = %name, "node unlinked");
     }
 }
@@ -85,24 +82,24 @@ async fn serve_requests(connection: &Connection, asker: Asker, services: &Arc<Se
 async fn serve_request(
     mut send: SendStream,
     mut receive: RecvStream,
-    asker: Asker,
+    requester: Requester,
     services: Arc<Services>,
 ) {
     let asked = tokio::time::timeout(DEADLINE, read(&mut receive)).await;
     let answer = match asked {
-        Ok(Some(ask)) if may(&asker, &ask) => answer(&services, ask).await,
-        Ok(Some(_)) => NodeAnswer::Refused(Refusal::new(
+        Ok(Some(ask)) if is_allowed(&requester, &ask) => answer(&services, ask).await,
+        Ok(Some(_)) => NodeResponse::Refused(Refusal::new(
             ErrorCode::Denied,
-            "this is not for whoever asked",
+            "this peer may not send this request",
         )),
-        Ok(None) | Err(_) => NodeAnswer::Refused(Refusal::new(
+        Ok(None) | Err(_) => NodeResponse::Refused(Refusal::new(
             ErrorCode::Malformed,
-            "the other node's request makes no sense: are both of one version?",
+            "the request cannot be parsed: check that both nodes have the same version",
         )),
     };
     let bytes = framing::encode(&wire::NodeResponse::from(answer));
     let sending = async {
-        // A node that is gone asks another one.
+        // A node that has disconnected asks another node.
         if send.write_chunk(bytes).await.is_ok() {
             let _ = send.finish();
         }
@@ -110,78 +107,80 @@ async fn serve_request(
     let _ = tokio::time::timeout(DEADLINE, sending).await;
 }
 
-async fn read(receive: &mut RecvStream) -> Option<NodeAsk> {
-    let mut deframer = Deframer::new(MAX_NODE_MESSAGE);
+async fn read(receive: &mut RecvStream) -> Option<NodeRequest> {
+    let mut deframer = Deframer::new(MAX_NODE_REQUEST);
     loop {
         if let Some(request) = deframer.next::<wire::NodeRequest>().ok()? {
-            return NodeAsk::try_from(request).ok();
+            return NodeRequest::try_from(request).ok();
         }
-        let chunk = receive.read_chunk(MAX_NODE_MESSAGE, true).await.ok()??;
+        let chunk = receive.read_chunk(MAX_NODE_REQUEST, true).await.ok()??;
         deframer.push(&chunk.bytes);
     }
 }
 
-/// Operators ask for what is theirs alone, nodes for the rest; both how it goes.
-fn may(asker: &Asker, ask: &NodeAsk) -> bool {
-    let is_operator = matches!(asker, Asker::Operator);
+/// Operators drain, revoke and query the status; nodes send everything else and query the status.
+fn is_allowed(requester: &Requester, ask: &NodeRequest) -> bool {
+    let is_operator = matches!(requester, Requester::Operator);
     match ask {
-        NodeAsk::Status { .. } | NodeAsk::DrainRelay { .. } => true,
-        NodeAsk::RevokeRelay(..) | NodeAsk::RevokeNode(..) => is_operator,
-        NodeAsk::Moderate(..) | NodeAsk::EndSession(..) | NodeAsk::CountLive(_) => !is_operator,
+        NodeRequest::Status { .. } | NodeRequest::DrainRelay { .. } => true,
+        NodeRequest::RevokeRelay(..) | NodeRequest::RevokeNode(..) => is_operator,
+        NodeRequest::Moderate(..) | NodeRequest::EndSession(..) | NodeRequest::CountLive(_) => {
+            !is_operator
+        }
     }
 }
 
-/// The answer to a moderation for another node's client.
-fn moderated(answer: Result<Outcome<Settled>, ChangeError>) -> NodeAnswer {
+/// The response to a moderation that another node has forwarded.
+fn moderated(answer: Result<Outcome<Settled>, ChangeError>) -> NodeResponse {
     match answer {
-        Ok(Outcome::Here(Settled::Everywhere)) => NodeAnswer::Done,
-        Ok(Outcome::Here(Settled::WhereReached)) => NodeAnswer::Pending,
-        Ok(Outcome::Elsewhere(_) | Outcome::Again) => NodeAnswer::NotOwner,
-        Err(error) if error.is_absent() => NodeAnswer::Absent(error.into()),
-        Err(error) => NodeAnswer::Refused(error.into()),
+        Ok(Outcome::Here(Settled::Everywhere)) => NodeResponse::Done,
+        Ok(Outcome::Here(Settled::WhereReached)) => NodeResponse::Pending,
+        Ok(Outcome::Elsewhere(_) | Outcome::Again) => NodeResponse::NotOwner,
+        Err(error) if error.is_absent() => NodeResponse::Absent(error.into()),
+        Err(error) => NodeResponse::Refused(error.into()),
     }
 }
 
-async fn revoke(services: &Services, peer: Peer, until: UnixMillis) -> NodeAnswer {
+async fn revoke(services: &Services, peer: Peer, until: UnixMillis) -> NodeResponse {
     match services.revoked.revoke(peer, until).await {
-        Ok(()) => NodeAnswer::Done,
-        Err(error) => NodeAnswer::Refused(error.into()),
+        Ok(()) => NodeResponse::Done,
+        Err(error) => NodeResponse::Refused(error.into()),
     }
 }
 
-async fn answer(services: &Services, ask: NodeAsk) -> NodeAnswer {
+async fn answer(services: &Services, ask: NodeRequest) -> NodeResponse {
     match ask {
-        NodeAsk::Moderate(conference, moderation) => {
+        NodeRequest::Moderate(conference, moderation) => {
             moderated(services.rooms.moderate_here(conference, moderation).await)
         }
-        NodeAsk::EndSession(account, session) => {
+        NodeRequest::EndSession(account, session) => {
             services.session_ended(account, session);
-            NodeAnswer::Done
+            NodeResponse::Done
         }
-        NodeAsk::CountLive(conferences) => {
+        NodeRequest::CountLive(conferences) => {
             let live = conferences.iter().map(|id| services.rooms.live(*id));
-            NodeAnswer::Live(live.collect())
+            NodeResponse::Live(live.collect())
         }
-        NodeAsk::Status { everybody: true } => {
-            NodeAnswer::Status(Box::new(status::of_cluster(services).await))
-        }
-        NodeAsk::Status { everybody: false } => {
-            NodeAnswer::Status(Box::new(status::of_node(services)))
-        }
-        NodeAsk::DrainRelay { relay, by_any } => {
+        NodeRequest::Status {
+            whole_cluster: true,
+        } => NodeResponse::Status(Box::new(status::of_cluster(services).await)),
+        NodeRequest::Status {
+            whole_cluster: false,
+        } => NodeResponse::Status(Box::new(status::of_node(services))),
+        NodeRequest::DrainRelay { relay, by_any } => {
             match status::drain(services, &relay, by_any).await {
-                Ok(()) => NodeAnswer::Done,
-                Err(NotLinked) => NodeAnswer::Absent(Refusal::new(
+                Ok(()) => NodeResponse::Done,
+                Err(NotLinked) => NodeResponse::Absent(Refusal::new(
                     ErrorCode::NotFound,
                     format!("no relay named {relay} is linked"),
                 )),
             }
         }
-        NodeAsk::RevokeRelay(relay, until) => {
+        NodeRequest::RevokeRelay(relay, until) => {
             tracing::warn!(%relay, "an operator revokes a relay's identities");
             revoke(services, Peer::Relay(relay), until).await
         }
-        NodeAsk::RevokeNode(node, until) => {
+        NodeRequest::RevokeNode(node, until) => {
             tracing::warn!(%node, "an operator revokes a node's identities");
             revoke(services, Peer::Node(node), until).await
         }

@@ -1,14 +1,14 @@
-//! Gathers the state of the cluster for whoever asks for it, and drains relays for operators.
+//! Collects the state of the cluster, and forwards drains of relays.
 
 use std::time::Duration;
 
 use super::Services;
 use crate::AGENT;
-use crate::cluster::nodes::{NodeAnswer, NodeAsk};
-use crate::cluster::status::{ClusterStatus, NodeFigures, NodeLife, NodeStatus};
+use crate::cluster::nodes::{NodeRequest, NodeResponse};
+use crate::cluster::status::{ClusterStatus, NodeFigures, NodeLiveness, NodeStatus};
 use crate::domain::RelayName;
 
-/// Time for other nodes to answer.
+/// Time limit for responses of other nodes.
 const DEADLINE: Duration = Duration::from_secs(2);
 
 /// The state of this node and of the relays that are linked to it.
@@ -17,7 +17,7 @@ pub fn of_node(services: &Services) -> ClusterStatus {
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let node = NodeStatus {
         name: me.run.name.clone(),
-        life: NodeLife::Alive,
+        life: NodeLiveness::Alive,
         cluster: me.cluster.clone(),
         public: me.public.clone(),
         figures: Some(NodeFigures {
@@ -35,22 +35,24 @@ pub fn of_node(services: &Services) -> ClusterStatus {
     }
 }
 
-/// The state of all nodes and relays, as far as they answer in time.
+/// The state of all nodes and relays; a node that does not respond in time has no figures.
 pub async fn of_cluster(services: &Services) -> ClusterStatus {
     let mut all = of_node(services);
     let mut asked = tokio::task::JoinSet::new();
-    for (node, life) in services.nodes.census() {
+    for (node, life) in services.nodes.listed_with_liveness() {
         let nodes = services.nodes.clone();
         asked.spawn(async move {
-            let ask = NodeAsk::Status { everybody: false };
+            let ask = NodeRequest::Status {
+                whole_cluster: false,
+            };
             let answer = match life {
-                NodeLife::Dead => None,
+                NodeLiveness::Dead => None,
                 _ => tokio::time::timeout(DEADLINE, nodes.ask(&node, &ask))
                     .await
                     .ok(),
             };
             match answer {
-                Some(Ok(NodeAnswer::Status(status))) => (node, life, *status),
+                Some(Ok(NodeResponse::Status(status))) => (node, life, *status),
                 _ => (node, life, ClusterStatus::default()),
             }
         });
@@ -64,24 +66,24 @@ pub async fn of_cluster(services: &Services) -> ClusterStatus {
     all
 }
 
-/// No relay of this name is linked.
+/// No reachable node has a link to this relay.
 #[derive(Debug)]
 pub struct NotLinked;
 
-/// Tells a relay to drain, over this node's link or, if `by_any`, another node's.
+/// Tells a relay to drain, over this node's link or, if `by_any`, over another node's.
 pub async fn drain(services: &Services, relay: &RelayName, by_any: bool) -> Result<(), NotLinked> {
     if services.relays.drain(relay) {
         tracing::info!(%relay, "an operator drains a relay");
         return Ok(());
     }
     if by_any {
-        let ask = NodeAsk::DrainRelay {
+        let ask = NodeRequest::DrainRelay {
             relay: relay.clone(),
             by_any: false,
         };
         for node in services.nodes.others() {
             let answer = tokio::time::timeout(DEADLINE, services.nodes.ask(&node, &ask)).await;
-            if let Ok(Ok(NodeAnswer::Done)) = answer {
+            if let Ok(Ok(NodeResponse::Done)) = answer {
                 return Ok(());
             }
         }

@@ -1,4 +1,4 @@
-//! Accounts, sessions and passwords.
+//! Errors of accounts, sessions and passwords.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::accounts::errors::{
     SessionError, Throttled,
 };
 use crate::accounts::hashing::HashError;
-use crate::accounts::password::{LEAST_OWN, WeakPassword};
+use crate::accounts::password::{MIN_OWN_CHARACTERS, WeakPassword};
 
 /// Time in which a few hashes are computed.
 const BUSY_RETRY: Duration = Duration::from_millis(500);
@@ -22,7 +22,7 @@ impl From<RegisterError> for Refusal {
             }
             RegisterError::TooYoung { min_age } => Self::new(
                 ErrorCode::TooYoung,
-                format!("one has to be {min_age} years old to register"),
+                format!("the minimum age to register is {min_age} years"),
             )
             .about("birthday"),
             RegisterError::WeakPassword(weak) => Self::from(weak).about("password"),
@@ -114,7 +114,7 @@ impl From<WeakPassword> for Refusal {
                     .to_owned()
             }
             WeakPassword::Names => format!(
-                "others know your username and e-mail address: a password has {LEAST_OWN} characters or more beside them"
+                "the password contains your username or e-mail address, which others know: add {MIN_OWN_CHARACTERS} or more other characters"
             ),
         };
         Self::new(ErrorCode::WeakPassword, message)
@@ -140,7 +140,7 @@ impl From<HashError> for Refusal {
         match error {
             HashError::Busy => Self::new(
                 ErrorCode::Busy,
-                "too many people sign in at the moment; try again in a moment",
+                "too many sign-ins at the moment; try again in a moment",
             )
             .after(BUSY_RETRY),
             HashError::Failed => {

@@ -1,4 +1,4 @@
-//! Sign-ins for which there is no place.
+//! Errors of sign-ins at the maximum of connections.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use confab_protocol::control::{ErrorCode, Refusal};
 use crate::clients::SignInError;
 use crate::clients::share::MAX_CONNECTIONS;
 
-/// Time until some of the lost connections are given up.
+/// Time until some lost connections have timed out.
 const FULL_RETRY: Duration = Duration::from_secs(10);
 
 impl From<SignInError> for Refusal {
@@ -15,12 +15,12 @@ impl From<SignInError> for Refusal {
         let refusal = match error {
             SignInError::NodeFull => Self::new(
                 ErrorCode::Busy,
-                "the server has as many people as it takes: try again in a moment",
+                "the server has its maximum of signed-in connections: try again in a moment",
             ),
             SignInError::AccountFull => Self::new(
                 ErrorCode::LimitReached,
                 format!(
-                    "this account has {MAX_CONNECTIONS} connections here, as many as may be: close one"
+                    "this account has {MAX_CONNECTIONS} connections to this server, the maximum: close one"
                 ),
             ),
         };

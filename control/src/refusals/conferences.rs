@@ -1,4 +1,4 @@
-//! Conferences, memberships and moderation.
+//! Errors of conferences, memberships and moderation.
 
 use confab_protocol::control::{ErrorCode, Refusal};
 
@@ -13,7 +13,7 @@ impl From<CreateError> for Refusal {
         match error {
             CreateError::TooManyOwned { most } => Self::new(
                 ErrorCode::LimitReached,
-                format!("you own {most} conferences, as many as one may: delete one first"),
+                format!("you own {most} conferences, the maximum: delete one first"),
             ),
             CreateError::Store(error) => error.into(),
         }
@@ -73,7 +73,7 @@ impl From<LeaveError> for Refusal {
             LeaveError::Banned => banned(),
             LeaveError::Silenced => Self::new(
                 ErrorCode::Denied,
-                "you may not speak here, and leaving would lift that: ask a moderator to let you go",
+                "you are muted or a listener here, and leaving would lift that: ask a moderator to remove you",
             ),
             LeaveError::Room(error) => error.into(),
             LeaveError::Store(error) => error.into(),
@@ -86,7 +86,8 @@ impl From<ModerationError> for Refusal {
         match error {
             ModerationError::NoConference => no_conference(),
             ModerationError::NoAccount => {
-                Self::new(ErrorCode::NotFound, "there is no account of this name").about("username")
+                Self::new(ErrorCode::NotFound, "there is no account with this name")
+                    .about("username")
             }
             ModerationError::Denied(denied) => denied.into(),
             ModerationError::NotAMember => Self::new(
@@ -96,7 +97,7 @@ impl From<ModerationError> for Refusal {
             .about("username"),
             ModerationError::TargetBanned => Self::new(
                 ErrorCode::Banned,
-                "this account is banned: lift that by giving it a role",
+                "this account is banned: give it a role to lift the ban",
             ),
             ModerationError::MembersFull { most } => members_full(most),
             ModerationError::Room(error) => error.into(),
@@ -119,9 +120,7 @@ impl From<Denied> for Refusal {
                 "the owner cannot be demoted, silenced, kicked or banned",
             ),
             Denied::TargetIsModerator => denied_for("only the owner may do this to a moderator"),
-            Denied::OwnerMakesModerators => {
-                denied_for("only the owner may make somebody a moderator")
-            }
+            Denied::OwnerMakesModerators => denied_for("only the owner may appoint a moderator"),
         }
     }
 }
@@ -129,7 +128,7 @@ impl From<Denied> for Refusal {
 fn no_conference() -> Refusal {
     Refusal::new(
         ErrorCode::NotFound,
-        "there is no conference of this slug: check how it is spelt",
+        "there is no conference with this slug: check its spelling",
     )
     .about("slug")
 }

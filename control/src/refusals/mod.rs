@@ -1,6 +1,6 @@
-//! How clients read the errors of services: a code of the wire, a sentence that says what to do, the field at fault, and when to try again.
+//! Translates errors of services for clients: wire code, sentence with advice, field at fault and retry time.
 //!
-//! Services return errors of their own. They become [`Refusal`](confab_protocol::control::Refusal)s here and nowhere else.
+//! Each service has its own error types. Only this module converts them to [`Refusal`](confab_protocol::control::Refusal)s.
 
 mod accounts;
 mod clients;

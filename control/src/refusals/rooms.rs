@@ -1,4 +1,4 @@
-//! Joins, and changes of live rooms.
+//! Errors of joins and of changes of live rooms.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use confab_protocol::control::{ErrorCode, Refusal};
 
 use crate::rooms::{ChangeError, JoinError, PLACE_RETRY, Unavailable};
 
-/// Time until a relay has probably answered.
+/// Typical time until a relay answers.
 const RELAY_RETRY: Duration = Duration::from_millis(500);
-/// Time until a room has worked through some of the requests that wait for it.
+/// Typical time until a room has handled some of the waiting requests.
 const CROWDED_RETRY: Duration = Duration::from_millis(500);
-/// Time until another node has probably taken the room.
+/// Typical time until another node owns the room.
 const UNSETTLED_RETRY: Duration = Duration::from_millis(250);
 
 impl From<JoinError> for Refusal {
@@ -38,7 +38,7 @@ impl From<JoinError> for Refusal {
             JoinError::Gone => participant_gone("resume_join_id"),
             JoinError::TooManyDevices { most } => Self::new(
                 ErrorCode::LimitReached,
-                format!("you are in this room with {most} devices already: leave with one of them"),
+                format!("you are in this room with {most} devices, the maximum: leave with one of them"),
             ),
             JoinError::RoomFull { most } => Self::new(
                 ErrorCode::LimitReached,
@@ -46,30 +46,30 @@ impl From<JoinError> for Refusal {
             ),
             JoinError::NoLabel => Self::new(
                 ErrorCode::LimitReached,
-                "the room has given all of its labels away",
+                "the room has no free sender label",
             ),
             JoinError::UnsupportedMedia { theirs, kept } => {
                 let ours = match kept {
-                    Some(version) => format!("this room keeps version {version}"),
-                    None => "the server has no relay that speaks one of them".to_owned(),
+                    Some(version) => format!("this room uses version {version}"),
+                    None => "the server has no relay that supports one of them".to_owned(),
                 };
                 let message = format!(
-                    "your client speaks versions {theirs} of voice, and {ours}: update the older"
+                    "your client supports media versions {theirs}, but {ours}: update the older program"
                 );
                 Self::new(ErrorCode::UnsupportedVersion, message)
             }
             JoinError::NoRelay => Self::new(
                 ErrorCode::NoRelay,
-                "no relay carries voice for this server now: its operator has to start confab-relay, or one with more room",
+                "no relay with free capacity is linked to this server: its operator has to start confab-relay",
             )
             .after(PLACE_RETRY),
             JoinError::RelayFull => Self::new(
                 ErrorCode::NoRelay,
-                "the room's relay has no place for another; try again later",
+                "the room's relay is full; try again later",
             ),
             JoinError::RelayRefused => Self::new(
                 ErrorCode::Internal,
-                "the room's relay did not understand the server; its log says why",
+                "the room's relay rejected the server's command; see the relay's log",
             ),
             JoinError::RelaySilent => relay_silent(),
             JoinError::Store(error) => error.into(),
@@ -82,10 +82,11 @@ impl From<ChangeError> for Refusal {
     fn from(error: ChangeError) -> Self {
         match error {
             ChangeError::ParticipantGone => participant_gone("join_id"),
-            ChangeError::NobodyToKick => {
-                Self::new(ErrorCode::NotFound, "nobody of this name is in the room")
-                    .about("username")
-            }
+            ChangeError::NobodyToKick => Self::new(
+                ErrorCode::NotFound,
+                "no participant of this name is in the room",
+            )
+            .about("username"),
             ChangeError::NoConference => no_conference(),
             ChangeError::RelaySilent => relay_silent(),
             ChangeError::ByOwner { refusal, .. } => refusal,
@@ -105,17 +106,17 @@ impl From<Unavailable> for Refusal {
             .after(CROWDED_RETRY),
             Unavailable::Unsettled => Self::new(
                 ErrorCode::Busy,
-                "which server has the room is not settled, or that server does not answer; try again in a moment",
+                "no server owns the room at the moment, or its owner does not answer; try again in a moment",
             )
             .after(UNSETTLED_RETRY),
             Unavailable::Crowded => Self::new(
                 ErrorCode::Busy,
-                "too much is going on in this room; try again in a moment",
+                "the room has too many requests; try again in a moment",
             )
             .after(CROWDED_RETRY),
             Unavailable::Panicked => Self::new(
                 ErrorCode::Internal,
-                "the server failed; its log says why. Look whether it was done before you try again",
+                "the server failed; see its log. Check whether the change was made before you try again",
             ),
         }
     }
@@ -124,14 +125,14 @@ impl From<Unavailable> for Refusal {
 pub(super) fn invitation_only() -> Refusal {
     Refusal::new(
         ErrorCode::Denied,
-        "this conference is by invitation: ask its owner for one",
+        "this conference is invitation-only: ask its owner for an invitation",
     )
 }
 
 pub(super) fn members_full(most: u64) -> Refusal {
     Refusal::new(
         ErrorCode::LimitReached,
-        format!("the conference has its {most} members already"),
+        format!("the conference has its maximum of {most} members"),
     )
 }
 
@@ -142,7 +143,7 @@ fn no_conference() -> Refusal {
 fn participant_gone(field: &'static str) -> Refusal {
     Refusal::new(
         ErrorCode::NotFound,
-        "this participant is not in the room any more: join afresh",
+        "this participant is no longer in the room: join again",
     )
     .about(field)
 }
@@ -150,7 +151,7 @@ fn participant_gone(field: &'static str) -> Refusal {
 fn relay_silent() -> Refusal {
     Refusal::new(
         ErrorCode::Busy,
-        "the relay has not answered; try again in a moment",
+        "the relay does not answer; try again in a moment",
     )
     .after(RELAY_RETRY)
 }

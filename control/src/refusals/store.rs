@@ -28,15 +28,17 @@ impl From<StoreError> for Refusal {
                 Refusal::new(ErrorCode::SlugTaken, "this slug is taken: choose another")
                     .about("slug")
             }
-            StoreError::NotFound => Refusal::new(ErrorCode::NotFound, "it is not there any more"),
+            StoreError::NotFound => {
+                Refusal::new(ErrorCode::NotFound, "the record no longer exists")
+            }
             StoreError::Conflict => Refusal::new(
                 ErrorCode::Busy,
-                "somebody else changed it at the same moment: look again, then try again",
+                "another request changed the record at the same time: read it again, then retry",
             )
             .after(CONFLICT_RETRY),
             StoreError::BadCursor => Refusal::invalid(
                 "cursor",
-                "the cursor is not one that this server gave: begin at the first page",
+                "the cursor is not from this server: begin at the first page",
             ),
             StoreError::Busy => {
                 Refusal::new(ErrorCode::Busy, "the server is busy; try again in a moment")
@@ -51,12 +53,12 @@ impl From<StoreError> for Refusal {
                 .after(BUSY_RETRY)
             }
             StoreError::BadEra => {
-                tracing::error!("a room was about to be claimed in an era that is over");
-                Refusal::new(ErrorCode::Internal, "the server failed; its log says why")
+                tracing::error!("a room was claimed with an outdated era");
+                Refusal::new(ErrorCode::Internal, "the server failed; see its log")
             }
             StoreError::Corrupt(what) => {
-                tracing::error!(what, "the store holds a row that is not right");
-                Refusal::new(ErrorCode::Internal, "the server failed; its log says why")
+                tracing::error!(what, "the store has an invalid row");
+                Refusal::new(ErrorCode::Internal, "the server failed; see its log")
             }
         }
     }

@@ -23,7 +23,7 @@ use super::room::{Numbers, Room};
 use super::shared::{PanicGuard, Shared};
 use super::tickets::{Tickets, Waiting};
 use super::world::World;
-use crate::cluster::{LinkedRelay, RelayEvent, RelayWish};
+use crate::cluster::{LinkedRelay, RelayCriteria, RelayEvent};
 use crate::inbox::{Inbox, InboxReader};
 use crate::random::{self, jittered};
 use crate::store::{HomeRecord, StoreError, ended_of};
@@ -329,7 +329,7 @@ impl Actor {
             Effect::Settle(relay) => self.settle(relay, open),
             Effect::Abandon(left) => {
                 let relays = &self.shared.relays;
-                relays.note_left(conference, &left.name, left.boot);
+                relays.note_leftover(conference, &left.name, left.boot);
             }
             Effect::Command {
                 command,
@@ -426,7 +426,7 @@ struct OpenRoom {
 struct NodeWorld<'a>(&'a Shared);
 
 impl World for NodeWorld<'_> {
-    fn pick_relay(&mut self, wish: &RelayWish<'_>) -> Option<LinkedRelay> {
+    fn pick_relay(&mut self, wish: &RelayCriteria<'_>) -> Option<LinkedRelay> {
         self.0.relays.pick_for(wish)
     }
 

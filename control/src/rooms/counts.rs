@@ -10,8 +10,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout_at;
 
 use super::Rooms;
-use crate::cluster::nodes::members::Life;
-use crate::cluster::nodes::{NodeAnswer, NodeAsk, Nodes};
+use crate::cluster::nodes::members::Liveness;
+use crate::cluster::nodes::{NodeRequest, NodeResponse, Nodes};
 use crate::store::batch::join_all;
 use crate::store::{NodeRecord, Store};
 
@@ -97,13 +97,13 @@ impl LiveCounts {
         for (node, ids) in by_node.into_values() {
             let nodes = self.nodes.clone();
             asked.spawn(async move {
-                let answer = nodes.ask(&node, &NodeAsk::CountLive(ids.clone())).await;
+                let answer = nodes.ask(&node, &NodeRequest::CountLive(ids.clone())).await;
                 (ids, answer)
             });
         }
         let mut counts = HashMap::new();
         while let Ok(Some(answer)) = timeout_at(deadline, asked.join_next()).await {
-            if let Ok((ids, Ok(NodeAnswer::Live(live)))) = answer {
+            if let Ok((ids, Ok(NodeResponse::Live(live)))) = answer {
                 counts.extend(ids.into_iter().zip(live));
             }
         }
@@ -114,9 +114,9 @@ impl LiveCounts {
     async fn home(&self, conference: ConferenceId) -> Option<NodeRecord> {
         let home = self.store.home(conference).await.ok().flatten()?;
         let run = home.owner.filter(|run| run != self.nodes.me())?;
-        match self.nodes.standing(&run) {
-            Life::Alive(node) => Some(node),
-            Life::Doubted | Life::Dead => None,
+        match self.nodes.liveness(&run) {
+            Liveness::Alive(node) => Some(node),
+            Liveness::Suspected | Liveness::Dead => None,
         }
     }
 

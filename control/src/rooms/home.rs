@@ -5,7 +5,7 @@ use std::time::Duration;
 use confab_protocol::control::ConferenceId;
 
 use crate::cluster::nodes::Nodes;
-use crate::cluster::nodes::members::Life;
+use crate::cluster::nodes::members::Liveness;
 use crate::random::jittered;
 use crate::store::{HomePlace, HomeRecord, NodeRecord, Store, StoreError};
 
@@ -37,10 +37,10 @@ pub(super) async fn take(
         // What was this run's own is taken anew: nobody here knows of it any more.
         let other = owner.filter(|run| *run != nodes.me());
         if let Some(run) = other {
-            match nodes.standing(run) {
-                Life::Alive(node) => return Ok(Owner::Other(node)),
-                Life::Doubted => return Ok(Owner::Doubted),
-                Life::Dead => {
+            match nodes.liveness(run) {
+                Liveness::Alive(node) => return Ok(Owner::Other(node)),
+                Liveness::Suspected => return Ok(Owner::Doubted),
+                Liveness::Dead => {
                     tracing::info!(%conference, node = %run.name, "a dead node's room is taken over");
                 }
             }

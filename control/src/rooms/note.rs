@@ -241,7 +241,7 @@ mod tests {
     struct Fixed(u8);
 
     impl World for Fixed {
-        fn pick_relay(&mut self, _: &crate::cluster::RelayWish<'_>) -> Option<LinkedRelay> {
+        fn pick_relay(&mut self, _: &crate::cluster::RelayCriteria<'_>) -> Option<LinkedRelay> {
             None
         }
 

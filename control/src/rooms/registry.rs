@@ -18,7 +18,7 @@ use super::shared::{PanicGuard, RoomHandle, RoomLimits, Shared, lock};
 use crate::clock::Clock;
 use crate::cluster::Relays;
 use crate::cluster::nodes::messages::Moderation;
-use crate::cluster::nodes::{NodeAnswer, NodeAsk, Nodes, PeerError};
+use crate::cluster::nodes::{NodeRequest, NodeResponse, Nodes, PeerError};
 use crate::events::EventSink;
 use crate::inbox::{Inbox, inbox};
 use crate::random::jittered;
@@ -238,7 +238,7 @@ impl Rooms {
         conference: ConferenceId,
         moderation: Moderation,
     ) -> Result<Result<Option<Settled>, ChangeError>, OwnerSilent> {
-        let asked = NodeAsk::Moderate(conference, moderation);
+        let asked = NodeRequest::Moderate(conference, moderation);
         let answer = self.shared.nodes.ask(node, &asked).await;
         let answer = answer.map_err(|error| {
             // If the node is dead, another one owns the room next.
@@ -250,11 +250,11 @@ impl Rooms {
         })?;
         let refused = |refusal, is_absent| Err(ChangeError::ByOwner { refusal, is_absent });
         Ok(match answer {
-            NodeAnswer::Done => Ok(Some(Settled::Everywhere)),
-            NodeAnswer::Pending => Ok(Some(Settled::WhereReached)),
-            NodeAnswer::Refused(refusal) => refused(refusal, false),
-            NodeAnswer::Absent(refusal) => refused(refusal, true),
-            NodeAnswer::NotOwner | NodeAnswer::Live(_) | NodeAnswer::Status(_) => Ok(None),
+            NodeResponse::Done => Ok(Some(Settled::Everywhere)),
+            NodeResponse::Pending => Ok(Some(Settled::WhereReached)),
+            NodeResponse::Refused(refusal) => refused(refusal, false),
+            NodeResponse::Absent(refusal) => refused(refusal, true),
+            NodeResponse::NotOwner | NodeResponse::Live(_) | NodeResponse::Status(_) => Ok(None),
         })
     }
 

@@ -50,7 +50,7 @@ pub(super) async fn call(
         let idle_timeout = relays.idle_timeout(&place.relay, place.boot);
         Roll::OutOfReach(place.clone(), idle_timeout)
     };
-    let Some(relay) = relays.linked_soon(&place.relay, place.boot).await else {
+    let Some(relay) = relays.linked_in_time(&place.relay, place.boot).await else {
         // Another boot of the relay has no sessions of the room.
         return Ok(match relays.is_linked(&place.relay) {
             true => Roll::Nobody,
@@ -78,7 +78,7 @@ pub(super) async fn call(
         Err(ListError::Silent) => {
             tracing::warn!(relay = %relay.name, %conference, "a relay does not say who is in a room");
             relays.leave(&relay, conference);
-            relays.note_left(conference, &relay.name, relay.boot);
+            relays.note_leftover(conference, &relay.name, relay.boot);
             return Ok(out_of_reach());
         }
     };
@@ -100,7 +100,7 @@ pub(super) async fn call(
         }
         Err(error) => {
             relays.leave(&relay, conference);
-            relays.note_left(conference, &relay.name, relay.boot);
+            relays.note_leftover(conference, &relay.name, relay.boot);
             Err(error)
         }
     }

@@ -174,7 +174,7 @@ impl Room {
         if !self.lease.is_owned() {
             return;
         }
-        if matches!(input, Input::Relay(RelayEvent::Back(_))) {
+        if matches!(input, Input::Relay(RelayEvent::Relinked(_))) {
             // A node that was cut off from a relay may have been cut off from other nodes, too.
             self.ownership_check.invalidate();
         }
@@ -253,8 +253,8 @@ impl Room {
                     self.probe_relay(now, true, world);
                 }
             }
-            RelayEvent::Heard(_) => self.placement.end_probe(),
-            RelayEvent::Back(_) => {
+            RelayEvent::Recovered(_) => self.placement.end_probe(),
+            RelayEvent::Relinked(_) => {
                 self.placement.end_probe();
                 self.probe_all(now);
             }

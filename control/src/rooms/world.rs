@@ -5,12 +5,12 @@ use std::time::Instant;
 use confab_protocol::version::VersionRange;
 
 use super::ownership_check::LeaseEpoch;
-use crate::cluster::{LinkedRelay, RelayWish};
+use crate::cluster::{LinkedRelay, RelayCriteria};
 
 /// The node_world of a room, asked synchronously.
 pub trait World {
     /// A linked relay that fits the wish.
-    fn pick_relay(&mut self, wish: &RelayWish<'_>) -> Option<LinkedRelay>;
+    fn pick_relay(&mut self, wish: &RelayCriteria<'_>) -> Option<LinkedRelay>;
     /// The highest version of media datagrams that a client, this node and at least one relay speak; that the client and this node speak if no
     /// relay is linked.
     fn media_version(&mut self, theirs: VersionRange) -> Option<u32>;

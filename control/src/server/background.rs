@@ -12,32 +12,33 @@ use super::parts::Parts;
 use super::supervision::Supervisor;
 use crate::accounts::Accounts;
 use crate::cluster::nodes::Nodes;
-use crate::cluster::nodes::heartbeat::{self, Missed};
+use crate::cluster::nodes::heartbeat::{self, MissedNotices};
 use crate::peer_api;
 use crate::store::{NodeRecord, SessionId, Store};
 
 /// Time between two deletions of expired and unfinished records.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60 * 60);
-/// Time between two lookups of sessions that were accepted while the store did not answer, if there are any.
-const PROVE_INTERVAL: Duration = Duration::from_secs(1);
-/// More heartbeats than a node counts before its heartbeat task is restarted.
-const BEATS_OF_A_RUN: u64 = 1 << 32;
-/// A lookup of ended sessions that the store did not answer is repeated after this time.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// Time between two verifications of sessions that were accepted during an outage of the store.
+const VERIFY_INTERVAL: Duration = Duration::from_secs(1);
+/// Added to the counter when the heartbeat task restarts: more heartbeats than one run of the task writes.
+const COUNTER_STEP: u64 = 1 << 32;
+/// Time before a failed lookup of ended sessions is repeated.
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Starts the tasks that every server has.
 pub(super) fn start(tasks: &mut Supervisor, parts: &Parts) {
     let accounts = parts.api.accounts.clone();
-    tasks.keep("sweep", move || sweep(accounts.clone()));
+    tasks.supervise("sweep", move || sweep(accounts.clone()));
     let rooms = parts.api.rooms.clone();
-    tasks.keep("leftovers", move || rooms.clone().sweep_leftovers());
+    tasks.supervise("leftovers", move || rooms.clone().sweep_leftovers());
     let accounts = parts.api.accounts.clone();
-    tasks.keep("prove", move || prove(accounts.clone()));
+    tasks.supervise("prove", move || verify_unverified(accounts.clone()));
     let revoked = parts.peer_api.revoked.clone();
-    tasks.keep("revoked", move || revoked.clone().watch());
+    tasks.supervise("revoked", move || revoked.clone().poll());
 }
 
-/// Starts the heartbeat of a node among others. After each heartbeat that came too late, rooms and sessions are looked up in the store.
+/// Starts the heartbeat of a node in a cluster. When notices of other nodes may have been missed, rooms and sessions are read
+/// from the store again.
 pub(super) fn start_heartbeat(
     tasks: &mut Supervisor,
     (store, nodes, mut record): (Arc<dyn Store>, Nodes, NodeRecord),
@@ -45,17 +46,17 @@ pub(super) fn start_heartbeat(
 ) {
     let missed = Arc::new(Notify::new());
     let of = (parts.peer_api.clone(), missed.clone());
-    tasks.keep("look-again", move || {
+    tasks.supervise("look-again", move || {
         let (services, missed) = of.clone();
-        look_again(services, missed)
+        end_missed_sessions(services, missed)
     });
     let accounts = parts.api.accounts.clone();
-    tasks.keep("heartbeat", move || {
-        // The other nodes must see a counter that they have not seen, whatever the task before has written.
-        record.counter += BEATS_OF_A_RUN;
+    tasks.supervise("heartbeat", move || {
+        // The counter must be new to the other nodes, whatever the previous task has written.
+        record.counter += COUNTER_STEP;
         let (accounts, missed) = (accounts.clone(), missed.clone());
         let notice = move |why| {
-            if why == Missed::ThisNode {
+            if why == MissedNotices::ByThisNode {
                 // The cache of sessions first: it may hold sessions that other nodes have ended.
                 accounts.forget_all();
             }
@@ -65,17 +66,17 @@ pub(super) fn start_heartbeat(
     });
 }
 
-async fn look_again(services: Arc<peer_api::Services>, missed: Arc<Notify>) {
+async fn end_missed_sessions(services: Arc<peer_api::Services>, missed: Arc<Notify>) {
     loop {
         missed.notified().await;
         services.rooms.wake().await;
         while !end_ended_sessions(&services).await {
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(RETRY_INTERVAL).await;
         }
     }
 }
 
-/// Looks up which sessions have ended without a notice to this node, and ends them here. False if the store did not answer.
+/// Ends the sessions here that have ended in the store without a notice to this node. Returns false if the store did not answer.
 async fn end_ended_sessions(services: &peer_api::Services) -> bool {
     let sessions = services.clients.sessions();
     let accounts: HashMap<SessionId, AccountId> = sessions
@@ -93,7 +94,7 @@ async fn end_ended_sessions(services: &peer_api::Services) -> bool {
             true
         }
         Err(error) => {
-            tracing::warn!(%error, "which sessions have ended could not be looked up; it is tried again");
+            tracing::warn!(%error, "cannot read ended sessions from the store: trying again");
             false
         }
     }
@@ -106,17 +107,17 @@ async fn sweep(accounts: Arc<Accounts>) {
         turns.tick().await;
         match accounts.sweep().await {
             Ok(0) => {}
-            Ok(ended) => tracing::info!(ended, "expired and unfinished records are deleted"),
-            Err(error) => tracing::warn!(%error, "the store could not be swept"),
+            Ok(ended) => tracing::info!(ended, "deleted expired and unfinished records"),
+            Err(error) => tracing::warn!(%error, "cannot delete expired records"),
         }
     }
 }
 
-async fn prove(accounts: Arc<Accounts>) {
-    let mut turns = tokio::time::interval(PROVE_INTERVAL);
+async fn verify_unverified(accounts: Arc<Accounts>) {
+    let mut turns = tokio::time::interval(VERIFY_INTERVAL);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         turns.tick().await;
-        accounts.prove().await;
+        accounts.verify_unverified().await;
     }
 }

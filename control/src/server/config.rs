@@ -1,4 +1,4 @@
-//! Everything that the operator decides.
+//! The settings of a server.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,59 +18,51 @@ use crate::tls::certificates::OwnCertificate;
 /// The settings of a server.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where to listen; port 0 takes a free one.
+    /// UDP address; port 0 selects a free port.
     pub listen: SocketAddr,
-    /// Keys, certificates and the embedded store.
+    /// Folder with keys, certificates and the embedded store.
     pub data_dir: PathBuf,
-    /// What outlives the process.
     pub store: StoreConfig,
-    /// This node among the others of its cluster.
     pub node: NodeConfig,
-    /// Shown to clients instead of the cluster's certificate.
+    /// Certificate for clients instead of the cluster's.
     pub own_certificate: Option<OwnCertificate>,
-    /// Further names of this server in the cluster's certificate.
+    /// Additional names in the cluster's certificate.
     pub public_names: Vec<String>,
-    /// Accounts and sessions.
     pub accounts: AccountsConfig,
-    /// Rooms and memberships.
     pub rooms: RoomLimits,
-    /// Conferences that an account may own.
+    /// Maximum number of conferences that an account owns.
     pub max_conferences: u64,
-    /// Connections.
     pub connections: ConnectionLimits,
-    /// Handshakes that a source may begin at once; half as many a second from then on.
+    /// Handshakes that a source may begin at once; half as many per second after that.
     pub handshakes: u32,
-    /// Where this node is, for rooms to be placed near those who connect to it.
+    /// Region of this node: rooms are placed near the clients that connect to it.
     pub region: Option<Region>,
-    /// TCP address for metrics; `None`: there are none.
+    /// TCP address for metrics; `None` disables them.
     pub metrics: Option<SocketAddr>,
-    /// The time of day.
     pub clock: Clock,
 }
 
-/// A node among others. With a file as the store there are no others.
+/// This node in its cluster. With a SQLite store there are no other nodes.
 #[derive(Clone, Debug, Default)]
 pub struct NodeConfig {
-    /// What it is called; made of the machine's name and the port when `None`.
+    /// Name; `None`: the machine's name and the port.
     pub name: Option<NodeName>,
-    /// Where the others reach it, HOST:PORT; the first of `public` when `None`.
+    /// Address for other nodes, HOST:PORT; `None`: the first of `public`.
     pub cluster_address: Option<String>,
-    /// Where clients reach it, HOST:PORT each; made of the public names, or of the address on which it listens, when empty.
+    /// Addresses for clients, HOST:PORT each; if empty: the public names, or the listening address.
     pub public: Vec<String>,
 }
 
-/// Which store.
 #[derive(Clone, Debug)]
 pub enum StoreConfig {
-    /// A file of this machine; in the data folder when `None`.
+    /// A SQLite file; `None`: in the data folder.
     Sqlite(Option<PathBuf>),
-    /// A database that several machines share.
+    /// A CQL database, which several nodes can share.
     Cql(CqlConfig),
-    /// One that is open already, and that several nodes of this process share.
+    /// An open store that several nodes of this process share. For tests.
     Shared(SharedStore),
 }
 
-/// A store that is open already.
 #[derive(Clone)]
 pub struct SharedStore(pub Arc<dyn Store>);
 

@@ -1,4 +1,4 @@
-//! Why a server does not start.
+//! Errors of a server's start.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,91 +7,66 @@ use crate::cluster::nodes::heartbeat::NodeError;
 use crate::store::StoreError;
 use crate::tls::TlsError;
 
-/// The file with the server's id in a data folder.
+/// The file in the data folder with the server's ID.
 pub(super) const OWNER_FILE: &str = "server.id";
 
-/// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The address cannot be had.
     #[error("cannot listen on {address}: {source}; choose another with --listen")]
     Listen {
-        /// Which.
         address: SocketAddr,
-        /// Why.
         source: std::io::Error,
     },
-    /// No socket for metrics.
     #[error("cannot listen on TCP {address} for metrics: {source}; choose another with --metrics")]
     Metrics {
-        /// Where.
         address: SocketAddr,
-        /// Why not.
         source: std::io::Error,
     },
-    /// Another server has the folder.
+    /// Another server has locked the data folder.
     #[error(
         "another server runs on {0}: stop it, or give this one a folder of its own with --data-dir"
     )]
     InUse(PathBuf),
-    /// Keys or certificates are not in order.
+    /// Keys or certificates are missing or invalid.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// Keys and store do not belong together.
+    /// Keys and store belong to different servers.
     #[error(transparent)]
     WrongStore(#[from] WrongStore),
-    /// The store cannot be used.
     #[error("the store cannot be opened: {0}")]
     Store(#[from] StoreError),
-    /// The node cannot be one of the cluster's.
+    /// The node cannot join the cluster.
     #[error(transparent)]
     Node(#[from] NodeError),
-    /// No name for this node could be made up.
-    #[error("this machine's name makes no name for a node: give one with --node")]
+    /// The machine's name is not a valid node name.
+    #[error("cannot make a node name from this machine's name: give one with --node")]
     NoNodeName,
 }
 
-/// Keys and store do not belong together.
+/// Keys and store belong to different servers.
 #[derive(Debug, thiserror::Error)]
 pub enum WrongStore {
-    /// Files of a server that was in use are not there.
+    /// The folder is in use, but a file is missing.
     #[error(
-        "{folder} is of a server that was in use, and {missing} is not in it: restore it from the backup of a node's data folder, or give another folder with --data-dir"
+        "{folder} belongs to a server in use, but {missing} is missing: restore it from the backup of a node's data folder, or give another folder with --data-dir"
     )]
     KeyLost {
-        /// The data folder.
         folder: PathBuf,
-        /// The file.
         missing: &'static str,
     },
-    /// The keys are of a server that was in use, and the store is new.
+    /// The folder is in use, but the store is empty.
     #[error(
-        "{store} is empty, but {folder} has the keys of a server that was in use: restore the store from its backup, or name the right one with --store; to begin anew with these keys, remove {folder}/{OWNER_FILE}"
+        "{store} is empty, but {folder} has the keys of a server in use: restore the store from its backup, or name the right one with --store; to begin anew with these keys, remove {folder}/{OWNER_FILE}"
     )]
-    Empty {
-        /// The store.
-        store: String,
-        /// The data folder.
-        folder: PathBuf,
-    },
-    /// Both are in use, by two servers.
+    Empty { store: String, folder: PathBuf },
+    /// Folder and store are in use by different servers.
     #[error(
-        "{store} is of another server than the keys in {folder}: give the right ones with --store and --data-dir"
+        "{store} belongs to another server than the keys in {folder}: give the right ones with --store and --data-dir"
     )]
-    Another {
-        /// The store.
-        store: String,
-        /// The data folder.
-        folder: PathBuf,
-    },
-    /// The store is of a server whose keys are elsewhere.
+    Another { store: String, folder: PathBuf },
+    /// The store is in use, but the folder has no keys.
     #[error(
-        "{store} is of a server whose keys are not in {folder}: copy them from a node of it with `confab-control cluster-keys`, restore them from their backup, or give the right folder with --data-dir"
+        "{store} belongs to a server whose keys are not in {folder}: copy them from a node of it with `confab-control cluster-keys`, restore them from their backup, or give the right folder with --data-dir"
     )]
-    NoKeys {
-        /// The store.
-        store: String,
-        /// The data folder.
-        folder: PathBuf,
-    },
+    NoKeys { store: String, folder: PathBuf },
 }

@@ -1,4 +1,4 @@
-//! The metrics page, and whether the server is healthy and ready.
+//! The metrics page, and the health and readiness of the server.
 
 use std::sync::Arc;
 
@@ -6,11 +6,11 @@ use confab_telemetry::{Health, Page, Readiness, Source};
 
 use super::parts::Parts;
 use super::supervision;
-use crate::cluster::status::NodeLife;
+use crate::cluster::status::NodeLiveness;
 use crate::listener::Listener;
 use crate::{api, peer_api};
 
-/// The figures of a server. Read anew for each request.
+/// The metrics of a server, read at each request.
 pub(super) struct Figures {
     api: Arc<api::Services>,
     peer_api: Arc<peer_api::Services>,
@@ -36,7 +36,8 @@ impl Source for Figures {
         page.into_text()
     }
 
-    /// A store that does not answer makes no node unready: it is down for all of them, and people who are known still come in.
+    /// An outage of the store does not make a node unready: it affects all nodes, and clients with a known session can still sign
+    /// in.
     fn readiness(&self) -> Readiness {
         if self.api.metrics.is_closing() {
             Readiness::NotReady("closing")
@@ -48,12 +49,12 @@ impl Source for Figures {
     }
 
     fn health(&self) -> Health {
-        let ill = self.health.ill();
-        match ill.is_empty() {
+        let failing = self.health.failing();
+        match failing.is_empty() {
             true => Health::Well,
             false => Health::Ill(format!(
-                "tasks that ended and are started again: {}",
-                ill.join(", ")
+                "tasks that ended and are being restarted: {}",
+                failing.join(", ")
             )),
         }
     }
@@ -65,16 +66,16 @@ fn write(figures: &Figures, page: &mut Page) {
         page,
         "request_seconds",
         "kind",
-        "Requests of clients, by kind and result, and how long they took.",
+        "Duration of clients' requests, by kind and result.",
     );
     metrics.store.write(
         page,
         "store_seconds",
         "operation",
-        "What the store was asked, by operation and result, and how long it took.",
+        "Duration of operations of the store, by operation and result.",
     );
     let hasher = server.accounts.hasher();
-    let help = "How long a password waited to be hashed.";
+    let help = "Time that a password waited to be hashed.";
     page.head("password_wait_seconds", "histogram", help);
     page.histogram("password_wait_seconds", "", [hasher.waited()]);
     page.gauge(
@@ -90,14 +91,14 @@ fn write(figures: &Figures, page: &mut Page) {
     page.gauge(
         "strangers",
         "Clients that are not signed in.",
-        server.clients.strangers(),
+        server.clients.unauthenticated(),
     );
     page.gauge(
         "links",
         "Links of relays, nodes and operators.",
         figures.listener.links().count(),
     );
-    write_door(figures, page);
+    write_connections(figures, page);
     page.gauge("rooms", "Rooms that this node owns.", server.rooms.count());
     page.gauge(
         "participants",
@@ -109,21 +110,23 @@ fn write(figures: &Figures, page: &mut Page) {
         "Relays that are linked to this node.",
         figures.peer_api.relays.linked(),
     );
-    let census = server.nodes.census();
-    let alive = census.iter().filter(|(_, life)| *life == NodeLife::Alive);
+    let listed_with_liveness = server.nodes.listed_with_liveness();
+    let alive = listed_with_liveness
+        .iter()
+        .filter(|(_, life)| *life == NodeLiveness::Alive);
     page.gauge(
         "nodes_alive",
-        "Control nodes that live, this one among them.",
+        "Control nodes that are alive, including this one.",
         alive.count() + 1,
     );
     page.gauge(
         "store_answers",
-        "1 while the store answers; 0 while people are let in from memory.",
+        "1 while the store answers; 0 while sessions are accepted from the cache.",
         u8::from(server.accounts.store_answers()),
     );
     page.counter(
         "takeovers_total",
-        "Rooms that were taken over from another node.",
+        "Rooms taken over from another node.",
         server.nodes.takeovers(),
     );
     page.counter(
@@ -133,26 +136,26 @@ fn write(figures: &Figures, page: &mut Page) {
     );
 }
 
-fn write_door(figures: &Figures, page: &mut Page) {
-    let door = &figures.api.metrics.door;
-    door.handshakes.write(
+fn write_connections(figures: &Figures, page: &mut Page) {
+    let connections = &figures.api.metrics.connections;
+    connections.handshakes.write(
         page,
         "handshakes_total",
-        "Handshakes that clients, relays and nodes began, by what became of them.",
+        "Handshakes of clients, relays and nodes, by outcome.",
     );
-    door.refusals.write(
+    connections.refusals.write(
         page,
         "refused_total",
-        "Requests that were refused for a limit, by the limit.",
+        "Requests refused because of a limit, by limit.",
     );
-    door.closes.write(
+    connections.closes.write(
         page,
         "closed_total",
-        "Connections that this node closed, by the reason.",
+        "Connections closed by this node, by reason.",
     );
     page.counter(
         "datagrams_held_back_total",
-        "Datagrams that were not sent, because an address that is not proved gets three times what came from it.",
-        figures.listener.meter().held_back(),
+        "Datagrams not sent because of the anti-amplification limit for unvalidated addresses.",
+        figures.listener.amplification().blocked(),
     );
 }

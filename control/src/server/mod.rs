@@ -1,10 +1,10 @@
-//! A whole server: its settings, its parts, its start and its end.
+//! A control server: settings, start and shutdown.
 //!
-//! * `config`: what the operator decides; `errors`: why a server does not start;
-//! * `parts`: the services, put together; `socket`: the sockets; `storage`: the store and the keys; `owner`: which server a data folder and a
-//!   store belong to; `node`: the name and the addresses of this node;
-//! * `background`: tasks beside the connections; `supervision`: restarts tasks that end;
-//! * `figures`: the metrics.
+//! * `config`: the settings; `errors`: errors of a start;
+//! * `parts`: creates the services; `socket`: opens the sockets; `storage`: opens the store and the keys; `owner`: checks that
+//!   data folder and store belong to one server; `node`: the name and addresses of this node;
+//! * `background`: background tasks; `supervision`: restarts tasks that end;
+//! * `figures`: the metrics page.
 
 mod background;
 mod config;
@@ -50,46 +50,46 @@ pub(crate) use storage::copy_cluster_keys;
 use supervision::Supervisor;
 pub use supervision::{Health, TaskLost};
 
-/// What scripts read to learn where the server is.
+/// The file with the server's address and fingerprint, for scripts.
 pub const STATE_FILE: &str = "control.json";
-/// Locked while a server runs: two on one folder would both own its rooms.
+/// Locked while a server runs, because two servers on one folder would own the same rooms.
 const LOCK_FILE: &str = "control.lock";
-/// What clients are told to wait when the server goes away.
-const COME_BACK_AFTER: Duration = Duration::from_secs(1);
-/// Clients have this long to hear that the server goes away.
-const GOODBYE: Duration = Duration::from_millis(300);
-/// Connections have this long to be closed.
+/// Time after which clients reconnect after a shutdown.
+const RECONNECT_AFTER: Duration = Duration::from_secs(1);
+/// Time for clients to receive the notice of a shutdown.
+const NOTICE_TIME: Duration = Duration::from_millis(300);
+/// Time limit for closing connections.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 
-/// A server that runs until it is shut down or dropped with its runtime.
+/// A running server. It ends by [`Running::shutdown`] or with its runtime.
 pub struct Running {
-    /// Where it listens.
+    /// The address it listens on.
     pub addr: SocketAddr,
-    /// `sha256:` and 64 hexadecimal digits: the cluster CA, for clients to pin.
+    /// Fingerprint of the cluster CA, which clients pin: `sha256:` and 64 hexadecimal digits.
     pub fingerprint: String,
-    /// The cluster CA's certificate.
+    /// The file with the cluster CA's certificate.
     pub ca: PathBuf,
-    /// Its certificates, which can be read again.
+    /// The certificates, which can be reloaded.
     pub certificates: Arc<Certificates>,
-    /// Where its metrics are.
+    /// The address of the metrics.
     pub metrics: Option<SocketAddr>,
     parts: Parts,
     health: Health,
     store: Arc<dyn Store>,
     state_file: PathBuf,
     endpoint: Endpoint,
-    /// Held for as long as the server runs.
+    /// Held while the server runs.
     _lock: File,
     tasks: Supervisor,
 }
 
-/// Starts the server. It runs on the tokio runtime of the caller.
+/// Starts the server on the caller's tokio runtime.
 pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let now = config.clock.now();
     files::make_folder(&config.data_dir)?;
     let lock = lock(&config.data_dir)?;
     let state_file = config.data_dir.join(STATE_FILE);
-    // One that a server left behind that was killed tells of no server.
+    // A file left by a server that was killed is stale.
     let _ = std::fs::remove_file(&state_file);
     let metrics = Metrics::default();
     let store = storage::open_own_store(&config, &metrics).await?;
@@ -114,25 +114,25 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     };
     let socket = socket::bind(config.listen).map_err(listen)?;
     let addr = socket.local_addr().map_err(listen)?;
-    let place = node::place(&config, addr)?;
-    let nodes = place.nodes(store.as_ref(), &sources)?;
+    let this_node = node::this_node(&config, addr)?;
+    let nodes = this_node.nodes(store.as_ref(), &sources)?;
     let certificates = Certificates::load(sources, nodes.clone())?;
     let tls = tls::config::server_config(&certificates)?;
     let metrics_socket = match config.metrics {
         Some(address) => Some(socket::listen_for_metrics(address).await?),
         None => None,
     };
-    let of_node = (nodes.clone(), place.record.clone());
+    let of_node = (nodes.clone(), this_node.record.clone());
     let parts = Parts::assemble(&config, store.clone(), (digest, keys), of_node, metrics);
-    let settings = transport::server_config(tls, transport::proof_key(&key));
-    let endpoint = socket::open(socket, settings, parts.listener.meter().clone());
+    let settings = transport::server_config(tls, transport::address_token_key(&key));
+    let endpoint = socket::open(socket, settings, parts.listener.amplification().clone());
     let endpoint = endpoint.map_err(listen)?;
     let health = Health::default();
     let mut tasks = Supervisor::new(health.clone());
     background::start(&mut tasks, &parts);
     if store.is_shared() {
-        let mut record = place.record;
-        heartbeat::enter(store.as_ref(), &nodes, &mut record).await?;
+        let mut record = this_node.record;
+        heartbeat::claim_name(store.as_ref(), &nodes, &mut record).await?;
         background::start_heartbeat(&mut tasks, (store.clone(), nodes, record), &parts);
     }
     let metrics = metrics_socket
@@ -143,13 +143,13 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
             Arc::new(socket),
             Arc::new(Figures::new(&parts, health.clone())),
         );
-        tasks.keep("metrics", move || {
+        tasks.supervise("metrics", move || {
             confab_telemetry::serve(socket.clone(), figures.clone())
         });
     }
-    // Last: clients and relays connect only after this node knows the others.
+    // Last, because clients and relays connect only after this node knows the other nodes.
     let of = (endpoint.clone(), parts.listener.clone());
-    tasks.keep("listener", move || {
+    tasks.supervise("listener", move || {
         let (endpoint, listener) = of.clone();
         listener::listen(endpoint, listener)
     });
@@ -172,24 +172,24 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
 }
 
 impl Running {
-    /// Resolves when the server has lost one of its own tasks and has to end.
+    /// Resolves when a task of the server keeps failing and the server must end.
     pub async fn lost(&self) -> TaskLost {
         self.health.lost().await
     }
 
-    /// The services of its clients, for tests and benches.
+    /// The services for clients. For tests and benches.
     pub fn api(&self) -> &api::Services {
         &self.parts.api
     }
 
-    /// The services of its nodes, relays and operators, for tests and benches.
+    /// The services for nodes, relays and operators. For tests and benches.
     pub fn peer_api(&self) -> &peer_api::Services {
         &self.parts.peer_api
     }
 
-    /// Tells every client that the server goes away, then closes.
+    /// Notifies every client, then closes all connections.
     pub async fn shutdown(mut self) {
-        let after = COME_BACK_AFTER.as_millis();
+        let after = RECONNECT_AFTER.as_millis();
         let going_away = wire::GoingAway {
             retry_after_ms: u32::try_from(after).unwrap_or(u32::MAX),
         };
@@ -200,26 +200,26 @@ impl Running {
         if services.clients.count() > 0 {
             services
                 .clients
-                .tell_all(wire::event::Kind::GoingAway(going_away));
-            tokio::time::sleep(GOODBYE).await;
+                .broadcast(wire::event::Kind::GoingAway(going_away));
+            tokio::time::sleep(NOTICE_TIME).await;
         }
         self.tasks.abort();
         self.endpoint
             .close(close::GOING_AWAY.code(), close::GOING_AWAY.reason());
-        // Requests that were read whole are carried out.
+        // Requests that were read whole are completed.
         let ended = services.clients.all_gone();
         if tokio::time::timeout(CLOSE_DEADLINE, ended).await.is_err() {
-            tracing::warn!("requests that were under way are broken off");
+            tracing::warn!("aborting requests that did not end in time");
         }
         services.rooms.close();
-        // The others need not wait to be sure that this node is gone; its rooms are free to be taken over at once.
+        // Without this the other nodes would wait for the lease to end before they take over the rooms.
         let me = services.nodes.me().clone();
         if let Ok(Err(error)) =
             tokio::time::timeout(CLOSE_DEADLINE, self.store.forget_node(me)).await
         {
-            tracing::warn!(%error, "the store was not told that this node ends");
+            tracing::warn!(%error, "cannot remove this node from the store");
         }
-        // Who does not acknowledge the end learns of it by its idle timeout.
+        // A peer that does not acknowledge the close learns of it by its idle timeout.
         let _ = tokio::time::timeout(CLOSE_DEADLINE, self.endpoint.wait_idle()).await;
     }
 
@@ -232,7 +232,7 @@ impl Running {
         files::write(
             &self.state_file,
             format!("{state}\n").as_bytes(),
-            Readers::Everybody,
+            Readers::All,
         )
     }
 }

@@ -1,4 +1,4 @@
-//! Who this node is, and where it is found.
+//! The name and addresses of this node.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,17 +11,16 @@ use crate::tls::TlsError;
 use crate::tls::authority::{self, host_name};
 use crate::tls::certificates::Sources;
 
-/// Bytes of a node's name.
+/// Maximum length of a node's name in bytes.
 const NAME_LEN: usize = 32;
 
-/// This run of this node.
-pub(super) struct Place {
-    /// As the store will have it.
+pub(super) struct ThisNode {
+    /// The record for the store.
     pub(super) record: NodeRecord,
 }
 
-/// This node as its operator describes it, with what can be told without them.
-pub(super) fn place(config: &Config, listening: SocketAddr) -> Result<Place, ServeError> {
+/// Describes this node by its settings, with defaults for what is not set.
+pub(super) fn this_node(config: &Config, listening: SocketAddr) -> Result<ThisNode, ServeError> {
     let named = config
         .node
         .name
@@ -29,7 +28,7 @@ pub(super) fn place(config: &Config, listening: SocketAddr) -> Result<Place, Ser
         .or_else(|| authority::named_node(&config.data_dir));
     let name = match named {
         Some(name) => name,
-        None => made_up_name(listening.port()).ok_or(ServeError::NoNodeName)?,
+        None => default_name(listening.port()).ok_or(ServeError::NoNodeName)?,
     };
     let public = if config.node.public.is_empty() {
         addresses(config, listening)
@@ -40,7 +39,7 @@ pub(super) fn place(config: &Config, listening: SocketAddr) -> Result<Place, Ser
         Some(address) => address.clone(),
         None => public.first().cloned().unwrap_or_default(),
     };
-    Ok(Place {
+    Ok(ThisNode {
         record: NodeRecord {
             run: NodeRun::new(name),
             counter: 0,
@@ -50,8 +49,8 @@ pub(super) fn place(config: &Config, listening: SocketAddr) -> Result<Place, Ser
     })
 }
 
-impl Place {
-    /// This node, and the others if the store can be shared.
+impl ThisNode {
+    /// This node, with connections to others if the store is shared.
     pub(super) fn nodes(
         &self,
         store: &dyn Store,
@@ -66,7 +65,7 @@ impl Place {
     }
 }
 
-/// Where this node is reached, as far as it knows: by its public names, else where it listens, else by the machine's name.
+/// Addresses for clients: the public names, else the listening address, else the machine's name.
 fn addresses(config: &Config, listening: SocketAddr) -> Vec<String> {
     let port = listening.port();
     let with_port = |name: &String| match name.parse::<IpAddr>() {
@@ -83,8 +82,8 @@ fn addresses(config: &Config, listening: SocketAddr) -> Vec<String> {
     vec![with_port(&host)]
 }
 
-/// The machine's name and the port, so that several nodes on one machine have names of their own.
-fn made_up_name(port: u16) -> Option<NodeName> {
+/// Default name: the machine's name and the port, so that several nodes on one machine have different names.
+fn default_name(port: u16) -> Option<NodeName> {
     let host = host_name()?.to_ascii_lowercase();
     let first = host.split('.').next().unwrap_or_default();
     let allowed = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };

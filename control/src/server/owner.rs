@@ -1,5 +1,5 @@
-//! Whose a data folder is: the server's id is in it, as in the server's store, so that the keys of one server never meet the
-//! store of another, and a store that was lost is not begun anew as if there had been none.
+//! Checks that a data folder and a store belong to one server. Both hold the server's ID, so that the keys of one server are not
+//! used with the store of another, and a lost store is not silently created anew.
 
 use std::path::{Path, PathBuf};
 
@@ -9,28 +9,28 @@ use crate::store::{ServerId, Store};
 use crate::tls::TlsError;
 use crate::tls::files::{self, Readers};
 
-/// The server's id as 32 hexadecimal digits.
+/// The file with the server's ID, as 32 hexadecimal digits.
 pub(super) const FILE: &str = super::errors::OWNER_FILE;
-/// Before the id while the store may not have it yet.
+/// Prefix of the ID until the store has it.
 const NEW: &str = "new ";
 
-/// What a data folder says of its server.
+/// The server that a data folder belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Owner {
-    /// It has never been used with a store.
-    Nobody,
-    /// It is about to be.
+    /// The folder has never been used with a store.
+    Unused,
+    /// The folder has an ID; the store may not have it yet.
     New(ServerId),
-    /// It has been.
+    /// Folder and store have the ID.
     Known(ServerId),
 }
 
 impl Owner {
-    /// What the folder says.
+    /// Reads the folder's owner.
     pub(super) fn read(folder: &Path) -> Result<Self, TlsError> {
         let path = folder.join(FILE);
         let Some(content) = files::read(&path)? else {
-            return Ok(Self::Nobody);
+            return Ok(Self::Unused);
         };
         parse(&content).ok_or(TlsError::Content {
             path,
@@ -38,10 +38,10 @@ impl Owner {
         })
     }
 
-    /// The same; a folder of nobody gets an id.
-    pub(super) fn read_or_draw(folder: &Path) -> Result<Self, TlsError> {
+    /// As [`read`](Self::read), but gives an unused folder a new ID.
+    pub(super) fn read_or_create(folder: &Path) -> Result<Self, TlsError> {
         let owner = Self::read(folder)?;
-        if owner != Self::Nobody {
+        if owner != Self::Unused {
             return Ok(owner);
         }
         let drawn = Self::New(ServerId(random::bytes()));
@@ -49,7 +49,7 @@ impl Owner {
         Ok(drawn)
     }
 
-    /// Puts it into a folder of nobody, or of the same server.
+    /// Copies the ID into an unused folder, or one of the same server.
     pub(super) fn copy_to(self, folder: &Path) -> Result<(), TlsError> {
         let there = Self::read(folder)?;
         if there.id().is_some() && there.id() != self.id() {
@@ -60,13 +60,13 @@ impl Owner {
         }
         match there {
             Self::Known(_) => Ok(()),
-            Self::Nobody | Self::New(_) => self.write(folder),
+            Self::Unused | Self::New(_) => self.write(folder),
         }
     }
 
     fn write(self, folder: &Path) -> Result<(), TlsError> {
         let content = match self {
-            Self::Nobody => return Ok(()),
+            Self::Unused => return Ok(()),
             Self::New(id) => format!("{NEW}{id}\n"),
             Self::Known(id) => format!("{id}\n"),
         };
@@ -75,13 +75,13 @@ impl Owner {
 
     fn id(self) -> Option<ServerId> {
         match self {
-            Self::Nobody => None,
+            Self::Unused => None,
             Self::New(id) | Self::Known(id) => Some(id),
         }
     }
 }
 
-/// Refuses a folder of a server in use in which one of these files is missing: it would be made anew.
+/// Returns an error if the folder is in use and one of these files is missing, since a missing file would be created anew.
 pub(super) fn check_keys(
     owner: Owner,
     folder: &Path,
@@ -97,7 +97,7 @@ pub(super) fn check_keys(
     }
 }
 
-/// Refuses a store that is a file and not there, or empty, beside the keys of a server in use: it would be made anew.
+/// Returns an error if the folder is in use and the SQLite file is missing or empty, since it would be created anew.
 pub(super) fn check_file(owner: Owner, folder: &Path, store: &Path) -> Result<(), WrongStore> {
     let is_empty = std::fs::metadata(store).is_ok_and(|file| file.len() == 0) || !store.exists();
     match owner {
@@ -109,8 +109,8 @@ pub(super) fn check_file(owner: Owner, folder: &Path, store: &Path) -> Result<()
     }
 }
 
-/// Sees to it that store and folder are of one server; new ones become so.
-pub(super) async fn settle(
+/// Checks that store and folder belong to one server, and writes the ID into new ones.
+pub(super) async fn match_store(
     owner: Owner,
     folder: &Path,
     (store, name): (&dyn Store, String),
@@ -119,21 +119,21 @@ pub(super) async fn settle(
     let folder_name = folder.to_owned();
     let wrong = match (owner, found) {
         (Owner::Known(ours), Some(found)) if ours == found => return Ok(()),
-        (Owner::Nobody, None) | (Owner::New(_), _) => {
-            let drawn = Owner::read_or_draw(folder)?;
+        (Owner::Unused, None) | (Owner::New(_), _) => {
+            let drawn = Owner::read_or_create(folder)?;
             if let Some(id) = drawn.id()
                 && store.claim(id).await? == id
             {
                 return Ok(Owner::Known(id).write(folder)?);
             }
-            another(name, folder_name)
+            other_server(name, folder_name)
         }
         (Owner::Known(_), None) => WrongStore::Empty {
             store: name,
             folder: folder_name,
         },
-        (Owner::Known(_), Some(_)) => another(name, folder_name),
-        (Owner::Nobody, Some(_)) => WrongStore::NoKeys {
+        (Owner::Known(_), Some(_)) => other_server(name, folder_name),
+        (Owner::Unused, Some(_)) => WrongStore::NoKeys {
             store: name,
             folder: folder_name,
         },
@@ -141,7 +141,7 @@ pub(super) async fn settle(
     Err(wrong.into())
 }
 
-fn another(store: String, folder: PathBuf) -> WrongStore {
+fn other_server(store: String, folder: PathBuf) -> WrongStore {
     WrongStore::Another { store, folder }
 }
 

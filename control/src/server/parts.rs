@@ -1,4 +1,4 @@
-//! The services of a server, put together.
+//! Creates the services of a server.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,25 +22,26 @@ use crate::rooms::counts::LiveCounts;
 use crate::rooms::note::NoteKeys;
 use crate::store::{NodeRecord, Store};
 
-/// The keys that are derived from the cluster's key.
+/// Keys derived from the cluster's key.
 pub(super) struct Keys {
     pub(super) tokens: TokenKey,
     pub(super) cookies: CookieKey,
     pub(super) notes: NoteKeys,
 }
 
-/// The services, by who asks them.
+/// The services of a server.
 pub(super) struct Parts {
-    /// The services of clients.
+    /// For clients.
     pub(super) api: Arc<api::Services>,
-    /// The services of nodes, relays and operators.
+    /// For nodes, relays and operators.
     pub(super) peer_api: Arc<peer_api::Services>,
-    /// Takes their connections in.
+    /// Accepts connections.
     pub(super) listener: Arc<Listener>,
 }
 
 impl Parts {
-    /// The services over `store`. `authority` is the SHA-256 digest of the cluster CA's certificate; `node` is this node as others know it.
+    /// Creates the services on `store`. `authority` is the SHA-256 digest of the cluster CA's certificate; `node` is this node's
+    /// record.
     pub(super) fn assemble(
         config: &Config,
         store: Arc<dyn Store>,
@@ -49,7 +50,7 @@ impl Parts {
         metrics: Metrics,
     ) -> Self {
         let (clock, relays) = (config.clock.clone(), Relays::default());
-        let clients = Clients::new(config.connections, metrics.door.refusals.clone());
+        let clients = Clients::new(config.connections, metrics.connections.refusals.clone());
         let rooms = Rooms::new(
             store.clone(),
             relays.clone(),
@@ -64,12 +65,12 @@ impl Parts {
             (keys.tokens, keys.cookies),
             clock.clone(),
             &config.accounts,
-            &metrics.door.refusals,
-            // In this order: a join that the room has not heard of yet finds its connection signed out.
+            &metrics.connections.refusals,
+            // Connections first: a join that has not reached its room then finds its connection signed out.
             Box::new(move |account, session| {
                 clients_of.session_ended(session);
                 rooms_of.session_ended(account, session);
-                nodes_of.tell_session_ended(account, session);
+                nodes_of.notify_session_ended(account, session);
             }),
         ));
         let peer_api = Arc::new(peer_api::Services {
@@ -102,7 +103,7 @@ impl Parts {
         });
         let handshakes = HandshakeLimits::new(
             config.handshakes,
-            metrics.door.handshakes.clone(),
+            metrics.connections.handshakes.clone(),
             Instant::now(),
         );
         let listener = Listener::new(handshakes, api.clone(), peer_api.clone(), metrics);

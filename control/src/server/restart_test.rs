@@ -1,4 +1,4 @@
-//! The whole server on a CQL database, stopped and started again.
+//! Restarts a server on a CQL database.
 
 use zeroize::Zeroizing;
 
@@ -9,7 +9,7 @@ use crate::source::Source;
 use crate::store::cql::tests::server as cql;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn accounts_and_sessions_outlive_a_restart() {
+async fn accounts_and_sessions_survive_a_restart() {
     let Some(config) = cql::config() else {
         return;
     };

@@ -21,14 +21,14 @@ use crate::tls::files::{self, Readers};
 pub(super) const TOKEN_KEY_FILE: &str = "token.key";
 const STORE_FILE: &str = "confab.sqlite";
 
-/// The store of the server whose keys are in the data folder.
+/// Opens the store and checks that it belongs to the server whose keys are in the data folder.
 pub(super) async fn open_own_store(
     config: &Config,
     metrics: &Metrics,
 ) -> Result<Arc<dyn Store>, ServeError> {
     let folder = &config.data_dir;
     let owner = Owner::read(folder)?;
-    // Before anything is made anew.
+    // Before any file is created.
     owner::check_keys(owner, folder, &[CA_FILE, TOKEN_KEY_FILE])?;
     let name = match &config.store {
         StoreConfig::Sqlite(path) => {
@@ -40,11 +40,11 @@ pub(super) async fn open_own_store(
         StoreConfig::Shared(_) => "the shared store".to_owned(),
     };
     let store = open_store(config, metrics).await?;
-    owner::settle(owner, folder, (store.as_ref(), name)).await?;
+    owner::match_store(owner, folder, (store.as_ref(), name)).await?;
     Ok(store)
 }
 
-/// The store behind its decorators.
+/// Opens the store and wraps it in its decorators.
 async fn open_store(config: &Config, metrics: &Metrics) -> Result<Arc<dyn Store>, StoreError> {
     let opened: Arc<dyn Store> = match &config.store {
         StoreConfig::Sqlite(path) => {
@@ -58,15 +58,15 @@ async fn open_store(config: &Config, metrics: &Metrics) -> Result<Arc<dyn Store>
     let metrics = metrics.clone();
     let report = move |operation, result, took| metrics.store.observe(operation, result, took);
     let mut store: Arc<dyn Store> = Arc::new(MeteredStore::new(opened, report));
-    // A file cannot be unreachable while the server runs.
+    // A file does not become unreachable while the server runs.
     if store.is_shared() {
         store = Arc::new(RememberingStore::new(store));
     }
     Ok(Arc::new(TurnsStore::new(store)))
 }
 
-/// Copies what every node of the cluster has, made when it is missing, from one data folder into another, the CA's key only if it is
-/// asked for; which files.
+/// Copies the files that all nodes of the cluster share from one data folder into another, and creates missing ones. Copies the
+/// CA's key only if asked to. Returns the written files.
 pub(crate) fn copy_cluster_keys(
     from: &Path,
     to: &Path,
@@ -77,7 +77,7 @@ pub(crate) fn copy_cluster_keys(
     files::key(&from.join(TOKEN_KEY_FILE))?;
     files::make_folder(to)?;
     let mut written = Authority::copy(from, to, with_ca_key)?;
-    Owner::read_or_draw(from)?.copy_to(to)?;
+    Owner::read_or_create(from)?.copy_to(to)?;
     written.push(to.join(owner::FILE));
     let token_key = to.join(TOKEN_KEY_FILE);
     files::copy(&from.join(TOKEN_KEY_FILE), &token_key, Readers::Owner)?;

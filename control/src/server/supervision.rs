@@ -1,4 +1,4 @@
-//! Tasks that run for as long as the server: one that ends is started again, and one that cannot be kept ends the server.
+//! Supervises tasks that run as long as the server: restarts a task that ends, and ends the server when a task keeps failing.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,52 +7,52 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// When a task that has ended is started again, and when no more.
+/// When a task is restarted, and when it is given up.
 #[derive(Clone, Copy)]
-struct Pace {
-    /// Before the task is started again, after its first end; doubles with each further one.
-    pause: Duration,
-    /// The longest pause.
-    max_pause: Duration,
-    /// A task that has run for so long is well.
-    well_after: Duration,
-    /// A task that has ended so many times in a row, never well in between, cannot be kept.
-    max_ends: u32,
+struct RestartPolicy {
+    /// Delay before the first restart; doubles with each further one.
+    delay: Duration,
+    /// Maximum delay.
+    max_delay: Duration,
+    /// A task is healthy after it has run for this time.
+    healthy_after: Duration,
+    /// Number of consecutive failures after which the task is given up.
+    max_failures: u32,
 }
 
-/// It gives up after 11 s of pauses.
-const PACE: Pace = Pace {
-    pause: Duration::from_millis(100),
-    max_pause: Duration::from_secs(5),
-    well_after: Duration::from_secs(10),
-    max_ends: 8,
+/// Gives up after delays of 11 s in total.
+const RESTART_POLICY: RestartPolicy = RestartPolicy {
+    delay: Duration::from_millis(100),
+    max_delay: Duration::from_secs(5),
+    healthy_after: Duration::from_secs(10),
+    max_failures: 8,
 };
 
-/// How the server's own tasks do. Clones share it.
+/// Health of the server's tasks. Clones share state.
 #[derive(Clone, Default)]
 pub struct Health(Arc<State>);
 
 #[derive(Default)]
 struct State {
-    /// Names of tasks that have ended and have not run for long since.
-    ill: Mutex<BTreeSet<&'static str>>,
+    /// Names of tasks that have ended and have not been healthy since.
+    failing: Mutex<BTreeSet<&'static str>>,
     lost: watch::Sender<Option<&'static str>>,
 }
 
-/// A task of the server ends again and again.
+/// A task of the server keeps failing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the server ends because its task \"{0}\" ended again and again: the log says why; start the server again, and report it"
+    "the server ends because its task \"{0}\" keeps failing: see the log for the cause, restart the server, and report it"
 )]
 pub struct TaskLost(pub &'static str);
 
 impl Health {
-    /// The tasks that do not run, or have not run for 10 s since they ended; none when all is well.
-    pub fn ill(&self) -> Vec<&'static str> {
+    /// Names of tasks that do not run, or have run for less than 10 s since they ended.
+    pub fn failing(&self) -> Vec<&'static str> {
         self.lock().iter().copied().collect()
     }
 
-    /// Resolves when a task cannot be kept.
+    /// Resolves when a task keeps failing.
     pub async fn lost(&self) -> TaskLost {
         let mut lost = self.0.lost.subscribe();
         // The sender lives as long as `self`.
@@ -64,11 +64,14 @@ impl Health {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeSet<&'static str>> {
-        self.0.ill.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .failing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Tasks that never end by themselves. Dropping it aborts them.
+/// A set of supervised tasks. Dropping it aborts them.
 #[derive(Default)]
 pub(super) struct Supervisor {
     health: Health,
@@ -76,7 +79,7 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    /// No tasks yet; how they do is told to `health`.
+    /// Creates an empty set that reports to `health`.
     pub(super) fn new(health: Health) -> Self {
         Self {
             health,
@@ -84,51 +87,58 @@ impl Supervisor {
         }
     }
 
-    /// Runs the task that `start` makes, and another one each time that it ends or panics.
-    pub(super) fn keep<T>(&mut self, name: &'static str, start: impl FnMut() -> T + Send + 'static)
-    where
+    /// Runs the task that `start` creates, and creates another one whenever it ends or panics.
+    pub(super) fn supervise<T>(
+        &mut self,
+        name: &'static str,
+        start: impl FnMut() -> T + Send + 'static,
+    ) where
         T: Future<Output = ()> + Send + 'static,
     {
         self.tasks
-            .spawn(keep(name, start, self.health.clone(), PACE));
+            .spawn(supervise(name, start, self.health.clone(), RESTART_POLICY));
     }
 
-    /// Ends all of them.
+    /// Aborts all tasks.
     pub(super) fn abort(&mut self) {
         self.tasks.abort_all();
     }
 }
 
-async fn keep<T>(name: &'static str, mut start: impl FnMut() -> T, health: Health, pace: Pace)
-where
+async fn supervise<T>(
+    name: &'static str,
+    mut start: impl FnMut() -> T,
+    health: Health,
+    policy: RestartPolicy,
+) where
     T: Future<Output = ()> + Send + 'static,
 {
-    let (mut pause, mut ends) = (pace.pause, 0);
+    let (mut delay, mut ends) = (policy.delay, 0);
     loop {
-        // A set, so that the task ends with this one.
+        // In a set, so that aborting this task aborts the inner one.
         let mut task = JoinSet::new();
         task.spawn(start());
-        if tokio::time::timeout(pace.well_after, task.join_next())
+        if tokio::time::timeout(policy.healthy_after, task.join_next())
             .await
             .is_err()
         {
-            (pause, ends) = (pace.pause, 0);
+            (delay, ends) = (policy.delay, 0);
             health.lock().remove(name);
             task.join_next().await;
         }
         ends += 1;
         health.lock().insert(name);
-        if ends == pace.max_ends {
-            tracing::error!(task = name, "a task of the server cannot be kept");
+        if ends == policy.max_failures {
+            tracing::error!(task = name, "a task of the server keeps failing: giving up");
             health.0.lost.send_replace(Some(name));
             return;
         }
         tracing::error!(
             task = name,
-            "a task of the server ended, as it never should; it is started again"
+            "a task of the server ended unexpectedly: restarting it"
         );
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(pace.max_pause);
+        tokio::time::sleep(delay).await;
+        delay = (delay * 2).min(policy.max_delay);
     }
 }
 
@@ -138,29 +148,29 @@ mod tests {
 
     use super::*;
 
-    const FAST: Pace = Pace {
-        pause: Duration::from_millis(1),
-        max_pause: Duration::from_millis(4),
-        well_after: Duration::from_millis(500),
-        max_ends: 8,
+    const FAST: RestartPolicy = RestartPolicy {
+        delay: Duration::from_millis(1),
+        max_delay: Duration::from_millis(4),
+        healthy_after: Duration::from_millis(500),
+        max_failures: 8,
     };
     const PATIENCE: Duration = Duration::from_secs(15);
 
-    /// Starts that panic, but for the one of that number; and how many there were.
-    fn all_panic_but(well: u32) -> (JoinSet<()>, Health, Arc<AtomicU32>) {
+    /// Supervises a task of which every start panics except number `healthy`; also returns the number of starts.
+    fn all_panic_but(healthy: u32) -> (JoinSet<()>, Health, Arc<AtomicU32>) {
         let (health, starts) = (Health::default(), Arc::new(AtomicU32::new(0)));
         let counted = starts.clone();
         let start = move || {
             let start = counted.fetch_add(1, Ordering::Relaxed);
             async move {
-                if start == well {
+                if start == healthy {
                     std::future::pending::<()>().await;
                 }
                 panic!("a test's panic");
             }
         };
         let mut tasks = JoinSet::new();
-        tasks.spawn(keep("test", start, health.clone(), FAST));
+        tasks.spawn(supervise("test", start, health.clone(), FAST));
         (tasks, health, starts)
     }
 
@@ -175,30 +185,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_panics_is_started_again_and_is_well_after_a_while() {
+    async fn a_task_that_panics_restarts_and_becomes_healthy() {
         let (_tasks, health, starts) = all_panic_but(2);
         eventually(|| starts.load(Ordering::Relaxed) == 3).await;
-        assert_eq!(health.ill(), ["test"]);
-        eventually(|| health.ill().is_empty()).await;
+        assert_eq!(health.failing(), ["test"]);
+        eventually(|| health.failing().is_empty()).await;
         assert_eq!(starts.load(Ordering::Relaxed), 3);
     }
 
     #[tokio::test]
-    async fn a_task_that_cannot_be_kept_ends_the_server() {
+    async fn a_task_that_keeps_failing_ends_the_server() {
         let (_tasks, health, starts) = all_panic_but(u32::MAX);
         let lost = tokio::time::timeout(PATIENCE, health.lost()).await;
         assert_eq!(lost, Ok(TaskLost("test")));
-        assert_eq!(health.ill(), ["test"]);
-        assert_eq!(starts.load(Ordering::Relaxed), FAST.max_ends);
+        assert_eq!(health.failing(), ["test"]);
+        assert_eq!(starts.load(Ordering::Relaxed), FAST.max_failures);
     }
 
     #[tokio::test]
-    async fn what_was_started_ends_with_its_keeper() {
+    async fn tasks_end_with_their_supervisor() {
         let (mut tasks, _, starts) = all_panic_but(0);
         eventually(|| starts.load(Ordering::Relaxed) == 1).await;
         let all = starts.clone();
         tasks.abort_all();
-        // The start's closure and what runs of it hold one each.
+        // The closure and its running task hold one reference each.
         eventually(|| Arc::strong_count(&all) == 2).await;
         assert_eq!(starts.load(Ordering::Relaxed), 1);
     }

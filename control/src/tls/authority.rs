@@ -1,7 +1,8 @@
-//! The cluster CA: made at the first start, it signs this node's certificate and the relays' identities.
+//! The cluster CA: created at the first start, it signs this node's certificate and the identities of relays, nodes and
+//! operators.
 //!
-//! What a server shows to those who connect is for `serverAuth` alone, what a relay or a node shows where it connects is for
-//! `clientAuth` alone, so neither can stand in for the other.
+//! A certificate that a node presents as a server is for `serverAuth` only; one that a relay, a node or an operator presents as a
+//! client is for `clientAuth` only. Neither can be used as the other.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -24,48 +25,45 @@ use crate::clock::UnixMillis;
 use crate::domain::{NodeName, Peer, RelayName};
 use crate::random;
 
-/// The CA's certificate, to be given to relays and clients.
+/// The CA's certificate, for relays and clients.
 pub const CA_FILE: &str = "ca.crt";
 const CA_KEY_FILE: &str = "ca.key";
 const LEAF_FILE: &str = "server.crt";
 const LEAF_KEY_FILE: &str = "server.key";
-/// Of `node.crt` and `node.key`, with which a node connects to others.
+/// File stem of `node.crt` and `node.key`, the node's identity as a client of other nodes.
 const NODE_STEM: &str = "node";
-/// Of `operator.crt` and `operator.key`.
+/// File stem of `operator.crt` and `operator.key`.
 const OPERATOR_STEM: &str = "operator";
-/// The server's certificate is made anew at start when it ends within this time.
+/// At a start, the server's certificate is renewed if it expires within this time.
 const RENEW_DAYS: i32 = 180;
-/// The CA; with its key where that is kept.
+/// The CA, with its key if the folder has it.
 pub struct Authority {
     certificate: CertificateDer<'static>,
     issuer: Option<Issuer<'static, KeyPair>>,
 }
 
-/// A certificate chain and its key.
 pub struct Identity {
-    /// The certificate first, the CA's last.
+    /// The leaf certificate first, the CA's last.
     pub chain: Vec<CertificateDer<'static>>,
-    /// The certificate's key.
     pub key: PrivateKeyDer<'static>,
 }
 
-/// Which files [`Authority::issue_relay`] wrote.
+/// The files that [`Authority::issue_relay`] has written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RelayFiles {
-    /// The relay's certificate and its CA's.
+    /// The relay's certificate, followed by the CA's.
     pub certificate: PathBuf,
-    /// Its key.
     pub key: PathBuf,
-    /// The CA's certificate alone.
+    /// The CA's certificate.
     pub ca: PathBuf,
 }
 
 impl Authority {
-    /// The CA in the folder, made when there is none.
+    /// Opens the CA in the folder, or creates one.
     pub fn open_or_create(folder: &Path, now: UnixMillis) -> Result<Self, TlsError> {
         files::make_folder(folder)?;
         let (certificate, key) = (folder.join(CA_FILE), folder.join(CA_KEY_FILE));
-        // The key is written first: a certificate without a key would be of no use.
+        // The key is written first, since a certificate without its key is useless.
         if files::read(&certificate)?.is_none() {
             if files::read(&key)?.is_some() {
                 return Err(TlsError::Lost {
@@ -76,12 +74,12 @@ impl Authority {
             let pair = KeyPair::generate()?;
             let made = ca_params(now)?.self_signed(&pair)?;
             files::write(&key, pair.serialize_pem().as_bytes(), Readers::Owner)?;
-            files::write(&certificate, made.pem().as_bytes(), Readers::Everybody)?;
+            files::write(&certificate, made.pem().as_bytes(), Readers::All)?;
         }
         Self::open(folder)
     }
 
-    /// The CA in the folder. Without its key it signs nothing.
+    /// Opens the CA in the folder. Without its key it cannot sign.
     pub fn open(folder: &Path) -> Result<Self, TlsError> {
         let certificate = read_certificate(&folder.join(CA_FILE))?;
         let key = folder.join(CA_KEY_FILE);
@@ -95,7 +93,7 @@ impl Authority {
         })
     }
 
-    /// Whether the CA's key is here.
+    /// True if the CA's key is in the folder.
     pub fn can_sign(&self) -> bool {
         self.issuer.is_some()
     }
@@ -109,7 +107,7 @@ impl Authority {
         &self.certificate
     }
 
-    /// What a client pins: `sha256:` and 64 hexadecimal digits over the certificate's DER.
+    /// The fingerprint that clients pin: `sha256:` and 64 hexadecimal digits, over the certificate's DER.
     pub fn fingerprint(&self) -> String {
         format!("sha256:{}", data_encoding::HEXLOWER.encode(&self.digest()))
     }
@@ -121,8 +119,8 @@ impl Authority {
         digest
     }
 
-    /// This node's certificate in the folder; made anew when it is missing, ends soon, is another CA's or lacks a name. Where the
-    /// CA's key is not, it has to be there and good.
+    /// This node's server certificate. It is renewed if it is missing, expires soon, is of another CA or lacks a name. Without
+    /// the CA's key it must exist and be valid.
     pub fn server_identity(
         &self,
         folder: &Path,
@@ -137,7 +135,7 @@ impl Authority {
             });
         }
         let mut names = fixed_names(public_names)?;
-        // The machine's own name may be one that no certificate can hold; then clients on it use another.
+        // The machine's name may be invalid in a certificate; then clients cannot use it.
         names.extend(host_name().as_deref().and_then(parse_name));
         let kept =
             files::read(&certificate)?.and_then(|pem| CertificateDer::from_pem_slice(&pem).ok());
@@ -172,8 +170,8 @@ impl Authority {
         })
     }
 
-    /// Writes what a node shows, to those who connect and where it connects, and the CA's certificate into `out`: such a node
-    /// needs no `ca.key`. Which files.
+    /// Writes a node's server and client certificates, their keys and the CA's certificate into `out`, so that the node needs no
+    /// `ca.key`. Returns the files.
     pub fn issue_node(
         &self,
         name: &NodeName,
@@ -191,12 +189,12 @@ impl Authority {
         Ok(written)
     }
 
-    /// Writes what an operator's commands show, and the CA's certificate, into `out`. Which files.
+    /// Writes an operator's certificate, its key and the CA's certificate into `out`. Returns the files.
     pub fn issue_operator(&self, out: &Path, now: UnixMillis) -> Result<[PathBuf; 3], TlsError> {
         self.issue(&Peer::Operator, OPERATOR_STEM, out, now)
     }
 
-    /// Certificate with its CA's, key and CA.
+    /// The files of the certificate chain, the key and the CA.
     fn issue(
         &self,
         peer: &Peer,
@@ -213,11 +211,11 @@ impl Authority {
             (&key, &pair),
         )?;
         let ca_file = out.join(CA_FILE);
-        files::write(&ca_file, ca.as_bytes(), Readers::Everybody)?;
+        files::write(&ca_file, ca.as_bytes(), Readers::All)?;
         Ok([certificate, key, ca_file])
     }
 
-    /// What this node shows where it connects to another: made anew, or in the folder where the CA's key is not.
+    /// This node's client certificate for other nodes: newly issued, or read from the folder if the CA's key is not there.
     pub fn node_identity(
         &self,
         folder: &Path,
@@ -227,7 +225,7 @@ impl Authority {
         self.client_identity(folder, NODE_STEM, &Peer::Node(name.clone()), now)
     }
 
-    /// What a command of the operator's shows: made anew, or in the folder where the CA's key is not.
+    /// The client certificate of an operator's command: newly issued, or read from the folder if the CA's key is not there.
     pub fn operator_identity(&self, folder: &Path, now: UnixMillis) -> Result<Identity, TlsError> {
         self.client_identity(folder, OPERATOR_STEM, &Peer::Operator, now)
     }
@@ -248,7 +246,7 @@ impl Authority {
         Ok(self.identity(made.into(), &pair))
     }
 
-    /// A certificate of this CA's that has not ended, with its key.
+    /// Reads a certificate and its key, and checks that this CA signed it and that it has not expired.
     fn kept(
         &self,
         certificate: &Path,
@@ -270,15 +268,13 @@ impl Authority {
             return Err(wrong("it is not a certificate"));
         };
         if issuer_key_id(&parsed).is_none_or(|id| Some(id) != key_id(&ca)) {
-            return Err(wrong("another authority has signed it"));
+            return Err(wrong("it is signed by another CA"));
         }
         if end_of(&parsed).is_none_or(|end| end < now.day()) {
-            return Err(wrong("it has ended"));
+            return Err(wrong("it has expired"));
         }
         if !has_names(&parsed) {
-            return Err(wrong(
-                "it is for another name than --node or --public-name say",
-            ));
+            return Err(wrong("it is for another name than --node or --public-name"));
         }
         let pair = read_key(key)?;
         let leaf = leaf.into_owned();
@@ -304,7 +300,7 @@ impl Authority {
         Ok((params.signed_by(&pair, self.issuer()?)?, pair))
     }
 
-    /// A certificate that lets in whoever connects under this name.
+    /// Issues a client certificate for this peer.
     fn for_client(&self, peer: &Peer, now: UnixMillis) -> Result<(Certificate, KeyPair), TlsError> {
         let (pair, full_name) = (KeyPair::generate()?, peer.to_string());
         let mut params = leaf_params(&full_name, now)?;
@@ -315,10 +311,10 @@ impl Authority {
         Ok((params.signed_by(&pair, self.issuer()?)?, pair))
     }
 
-    /// Copies the CA from one node's folder into another's; if `with_key`, so that it can sign there. Which files.
+    /// Copies the CA from one folder into another, with its key if `with_key`. Returns the files.
     pub fn copy(from: &Path, to: &Path, with_key: bool) -> Result<Vec<PathBuf>, TlsError> {
-        // As in `open_or_create`, the key first.
-        let files = [(CA_KEY_FILE, Readers::Owner), (CA_FILE, Readers::Everybody)];
+        // The key first, as in `open_or_create`.
+        let files = [(CA_KEY_FILE, Readers::Owner), (CA_FILE, Readers::All)];
         let copied = &files[usize::from(!with_key)..];
         for (name, readers) in copied {
             files::copy(&from.join(name), &to.join(name), *readers)?;
@@ -340,7 +336,7 @@ impl Authority {
     }
 }
 
-/// The node that the identity in a folder names; `None` where there is none.
+/// The node named by the identity in a folder; `None` if there is none.
 pub fn named_node(folder: &Path) -> Option<NodeName> {
     let (certificate, _) = pair_in(folder, NODE_STEM);
     match peer(&read_certificate(&certificate).ok()?)? {
@@ -349,7 +345,7 @@ pub fn named_node(folder: &Path) -> Option<NodeName> {
     }
 }
 
-/// Certificate and key of that stem.
+/// The paths of certificate and key with this stem.
 fn pair_in(folder: &Path, stem: &str) -> (PathBuf, PathBuf) {
     (
         folder.join(format!("{stem}.crt")),
@@ -357,16 +353,16 @@ fn pair_in(folder: &Path, stem: &str) -> (PathBuf, PathBuf) {
     )
 }
 
-/// The key first: a certificate without a key would be of no use.
+/// The key first, since a certificate without its key is useless.
 fn write_pair(
     (certificate, pem): (&Path, &str),
     (key, pair): (&Path, &KeyPair),
 ) -> Result<(), TlsError> {
     files::write(key, pair.serialize_pem().as_bytes(), Readers::Owner)?;
-    files::write(certificate, pem.as_bytes(), Readers::Everybody)
+    files::write(certificate, pem.as_bytes(), Readers::All)
 }
 
-/// What this machine is called. Linux tells it in a file; elsewhere the operator names it by a flag.
+/// This machine's name, from a file of Linux; `None` elsewhere.
 pub fn host_name() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     Some(name.trim().to_owned()).filter(|name| !name.is_empty())
@@ -402,7 +398,7 @@ mod tests {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
     #[test]
-    fn what_is_there_is_kept_and_what_ends_soon_is_made_anew() {
+    fn valid_certificates_are_kept_and_expiring_ones_renewed() {
         let dir = tempfile::tempdir().unwrap();
         let authority = Authority::open_or_create(dir.path(), NOW).unwrap();
         let again = Authority::open_or_create(dir.path(), NOW).unwrap();
@@ -440,7 +436,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn keys_are_for_their_owner_alone() {
+    fn key_files_are_readable_by_their_owner_only() {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().unwrap();
         let authority = Authority::open_or_create(dir.path(), NOW).unwrap();
@@ -462,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relay_is_known_by_its_certificate() {
+    fn a_certificate_names_its_relay_or_node() {
         let dir = tempfile::tempdir().unwrap();
         let authority = Authority::open_or_create(dir.path(), NOW).unwrap();
         let name: RelayName = "berlin-1".parse().unwrap();
@@ -483,14 +479,14 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_tells_when_it_was_made() {
+    fn the_serial_number_holds_the_time_of_issue() {
         let dir = tempfile::tempdir().unwrap();
         let authority = Authority::open_or_create(dir.path(), NOW).unwrap();
         for now in [NOW, NOW.after(Duration::from_millis(1)), UnixMillis(77)] {
             let made = authority.operator_identity(dir.path(), now).unwrap();
             assert_eq!(issued(&made.chain[0]), now);
         }
-        // As other programs number them.
+        // With serial numbers of other programs.
         let pair = KeyPair::generate().unwrap();
         let mut short = leaf_params("test", NOW).unwrap();
         short.serial_number = Some(vec![1].into());
@@ -501,7 +497,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_runs_on_its_identity_without_the_authoritys_key() {
+    fn a_node_runs_on_its_identity_without_the_ca_key() {
         let (home, node) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let authority = Authority::open_or_create(home.path(), NOW).unwrap();
         let name: NodeName = "two".parse().unwrap();
@@ -528,7 +524,7 @@ mod tests {
         let lacks = error(keyless.server_identity(node.path(), &other, NOW));
         assert!(lacks.contains("node-identity"), "{lacks}");
         let ended = error(keyless.server_identity(node.path(), &public, NOW.after(DAY * 800)));
-        assert!(ended.contains("has ended"), "{ended}");
+        assert!(ended.contains("has expired"), "{ended}");
         let another = "three".parse().unwrap();
         let another = error(keyless.node_identity(node.path(), &another, NOW));
         assert!(another.contains("another name"), "{another}");

@@ -1,4 +1,4 @@
-//! Certificates: the names in them, when they were made and end, and the settings of new ones.
+//! Certificates: their names, dates and serial numbers, and the settings of new ones.
 
 use std::collections::BTreeSet;
 
@@ -15,16 +15,17 @@ use super::TlsError;
 use crate::clock::UnixMillis;
 use crate::domain::Peer;
 
-/// A CA that expires ends the cluster.
+/// Lifetime of the CA in years. An expired CA ends the cluster.
 const CA_YEARS: i16 = 30;
-/// How long what the CA signs is good for.
+/// Lifetime of certificates that the CA signs, in days.
 const LEAF_DAYS: i32 = 730;
-/// The clocks of two machines may differ by this.
+/// Allowed difference between the clocks of two machines, in days.
 const CLOCK_SLACK_DAYS: i32 = 2;
-/// A serial number of what lets somebody connect: when it was made (8 bytes, milliseconds since 1970) and 8 random ones.
+/// Length of the serial number of a client certificate in bytes: the time of issue (8 bytes, milliseconds since 1970) and 8
+/// random bytes.
 pub(super) const SERIAL_LEN: usize = 16;
 
-/// Whom a certificate names. That the cluster CA signed it for `clientAuth` has been verified by TLS.
+/// The peer that a certificate names. TLS has verified the CA's signature and `clientAuth`.
 pub fn peer(certificate: &CertificateDer<'_>) -> Option<Peer> {
     let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
     sans(&certificate).into_iter().find_map(|name| match name {
@@ -33,12 +34,11 @@ pub fn peer(certificate: &CertificateDer<'_>) -> Option<Peer> {
     })
 }
 
-/// When a relay's, a node's or an operator's certificate was made, as its serial number tells; the beginning of time for one
-/// that does not.
+/// Time of issue of a client certificate, from its serial number; the epoch if the serial number does not hold one.
 pub fn issued(certificate: &CertificateDer<'_>) -> UnixMillis {
     let parsed = x509_parser::parse_x509_certificate(certificate).ok();
     let millis = parsed.and_then(|(_, certificate)| {
-        // Zeros at its beginning are not encoded.
+        // DER omits leading zeros.
         let serial = certificate.raw_serial();
         let zeros = SERIAL_LEN.checked_sub(serial.len())?;
         let whole = std::iter::repeat_n(0, zeros).chain(serial.iter().copied());
@@ -79,7 +79,7 @@ impl San {
     }
 }
 
-/// What every node of the server is called.
+/// The names that every node's certificate has.
 pub(super) fn fixed_names(public_names: &[String]) -> Result<BTreeSet<San>, TlsError> {
     let mut names = BTreeSet::from([
         San::Dns(CLUSTER_SERVER_NAME.to_owned()),
@@ -123,7 +123,7 @@ pub(super) fn sans(certificate: &X509Certificate<'_>) -> BTreeSet<San> {
         .collect()
 }
 
-/// Names the key that signed the certificate (RFC 5280 §4.2.1.1).
+/// Identifier of the key that signed the certificate (RFC 5280 §4.2.1.1).
 pub(super) fn issuer_key_id<'a>(certificate: &X509Certificate<'a>) -> Option<&'a [u8]> {
     certificate
         .extensions()
@@ -136,7 +136,7 @@ pub(super) fn issuer_key_id<'a>(certificate: &X509Certificate<'a>) -> Option<&'a
         })
 }
 
-/// Names the certificate's own key (RFC 5280 §4.2.1.2).
+/// Identifier of the certificate's key (RFC 5280 §4.2.1.2).
 pub(super) fn key_id<'a>(certificate: &X509Certificate<'a>) -> Option<&'a [u8]> {
     certificate
         .extensions()

@@ -1,4 +1,4 @@
-//! The certificates of a node, which can be read again while it runs.
+//! The certificates of a node, which can be reloaded while it runs.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,64 +21,61 @@ use crate::clock::Clock;
 use crate::cluster::nodes::Nodes;
 use crate::domain::NodeName;
 
-/// Time limit for reading the files again.
+/// Time limit of a reload.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A certificate of the operator's own, shown to clients.
+/// A certificate from the operator, for clients.
 #[derive(Clone, Debug)]
 pub struct OwnCertificate {
-    /// PEM file: the chain, the server's certificate first.
+    /// PEM file with the chain, the leaf certificate first.
     pub certificate: PathBuf,
-    /// PEM file: its key.
+    /// PEM file with the key.
     pub key: PathBuf,
 }
 
-/// Sources of the certificates.
+/// The files and settings that the certificates are read from.
 #[derive(Clone)]
 pub struct Sources {
-    /// The cluster authority, which signs the certificates of the node.
+    /// The cluster CA, which signs the node's certificates.
     pub authority: Arc<Authority>,
     /// Folder with server.crt and server.key.
     pub data_dir: PathBuf,
-    /// Further names in the certificate of the node.
+    /// Additional names in the node's certificate.
     pub public_names: Vec<String>,
-    /// A certificate of the operator for clients.
+    /// A certificate from the operator, for clients.
     pub own: Option<OwnCertificate>,
-    /// The time of day.
     pub clock: Clock,
 }
 
-/// Certificates for clients and relays that connect to the node, and for nodes that it connects to.
+/// Certificates for incoming connections, and for connections to other nodes.
 pub struct Certificates {
     sources: Sources,
-    shown: Arc<ArcSwap<Shown>>,
-    /// Connects to other nodes.
+    current: Arc<ArcSwap<ServerCertificates>>,
+    /// Receives the new client configuration after a reload.
     nodes: Nodes,
 }
 
 impl Certificates {
-    /// Reads the certificates.
     pub fn load(sources: Sources, nodes: Nodes) -> Result<Self, TlsError> {
-        let shown = sources.read()?;
+        let current = sources.read()?;
         Ok(Self {
             sources,
-            shown: Arc::new(ArcSwap::from_pointee(shown)),
+            current: Arc::new(ArcSwap::from_pointee(current)),
             nodes,
         })
     }
 
-    /// Selects the certificate for a connection.
+    /// The resolver that selects the certificate for a connection.
     pub(super) fn resolver(&self) -> Arc<dyn ResolvesServerCert> {
-        Arc::new(Resolver(self.shown.clone()))
+        Arc::new(Resolver(self.current.clone()))
     }
 
-    /// The cluster authority.
     pub(super) fn authority(&self) -> &Authority {
         &self.sources.authority
     }
 
-    /// Reads the files again for new connections; existing connections are not affected. Certificates of the node that end
-    /// soon are renewed. The result is logged. After an error the old certificates stay.
+    /// Reloads the certificates for new connections and renews the node's own if they expire soon. Open connections are not
+    /// affected. Logs the result. On an error the old certificates stay.
     pub async fn reload(&self) {
         let (sources, name) = (self.sources.clone(), self.nodes.me().name.clone());
         let reading = tokio::task::spawn_blocking(move || {
@@ -86,18 +83,18 @@ impl Certificates {
             Ok::<_, TlsError>((sources.read()?, client))
         });
         match tokio::time::timeout(RELOAD_TIMEOUT, reading).await {
-            Ok(Ok(Ok((shown, client)))) => {
-                let ends = shown.ends();
-                self.shown.store(Arc::new(shown));
-                self.nodes.show(client);
-                tracing::info!("certificates were read again: {ends}");
+            Ok(Ok(Ok((current, client)))) => {
+                let ends = current.ends();
+                self.current.store(Arc::new(current));
+                self.nodes.set_client_config(client);
+                tracing::info!("certificates reloaded: {ends}");
             }
             Ok(Ok(Err(error))) => {
-                tracing::warn!("certificates were not read again, the old ones stay: {error}");
+                tracing::warn!("cannot reload certificates, keeping the old ones: {error}");
             }
             Ok(Err(_)) | Err(_) => {
                 tracing::warn!(
-                    "certificates were not read again, the old ones stay: their files do not answer"
+                    "cannot reload certificates, keeping the old ones: reading the files timed out"
                 );
             }
         }
@@ -105,7 +102,7 @@ impl Certificates {
 }
 
 impl Sources {
-    fn read(&self) -> Result<Shown, TlsError> {
+    fn read(&self) -> Result<ServerCertificates, TlsError> {
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let cluster =
             self.authority
@@ -114,7 +111,7 @@ impl Sources {
             None => None,
             Some(own) => Some(Arc::new(certified(read_own(own)?, &provider)?)),
         };
-        Ok(Shown {
+        Ok(ServerCertificates {
             cluster: Arc::new(certified(cluster, &provider)?),
             own,
         })
@@ -131,19 +128,19 @@ impl Sources {
 
 /// Certificates for incoming connections.
 #[derive(Debug)]
-struct Shown {
+struct ServerCertificates {
     cluster: Arc<CertifiedKey>,
     own: Option<Arc<CertifiedKey>>,
 }
 
-impl Shown {
-    /// Their last days, for the log.
+impl ServerCertificates {
+    /// The expiry dates, for the log.
     fn ends(&self) -> String {
         let end = |key: &CertifiedKey| {
             let end = key.cert.first().and_then(certificate::ends);
             end.map_or_else(|| "an unknown time".to_owned(), |end| end.to_string())
         };
-        let cluster = format!("the cluster's is good until {}", end(&self.cluster));
+        let cluster = format!("the cluster's is valid until {}", end(&self.cluster));
         match &self.own {
             None => cluster,
             Some(own) => format!("{cluster}, --certificate until {}", end(own)),
@@ -151,22 +148,22 @@ impl Shown {
     }
 }
 
-/// Selects the certificate of the cluster for its name and its protocol, and otherwise that of the operator.
+/// Selects the cluster's certificate for the cluster's name or ALPN, otherwise the operator's.
 #[derive(Debug)]
-struct Resolver(Arc<ArcSwap<Shown>>);
+struct Resolver(Arc<ArcSwap<ServerCertificates>>);
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let shown = self.0.load();
+        let current = self.0.load();
         let is_client = hello
             .alpn()
             .is_some_and(|mut offered| offered.any(|protocol| protocol == control::ALPN));
         let asks_for_cluster = hello.server_name() == Some(CLUSTER_SERVER_NAME);
-        let own = shown
+        let own = current
             .own
             .as_ref()
             .filter(|_| is_client && !asks_for_cluster);
-        Some(own.unwrap_or(&shown.cluster).clone())
+        Some(own.unwrap_or(&current.cluster).clone())
     }
 }
 

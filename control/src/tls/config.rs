@@ -1,4 +1,4 @@
-//! TLS 1.3 of the one endpoint: clients and the cluster share it, told apart by ALPN (RFC 7301).
+//! TLS settings. Clients and the cluster share one endpoint and are distinguished by ALPN (RFC 7301).
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use super::TlsError;
 use super::authority::{Authority, Identity};
 use super::certificates::Certificates;
 
-/// The endpoint's TLS: only version 1.3, no early data, X25519MLKEM768 preferred; a relay shows a certificate of the
-/// cluster CA, a client none.
+/// TLS of the endpoint: version 1.3 only, no early data, X25519MLKEM768 preferred. Relays present a certificate of the cluster
+/// CA, clients none.
 pub fn server_config(certificates: &Certificates) -> Result<QuicServerConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
@@ -28,7 +28,7 @@ pub fn server_config(certificates: &Certificates) -> Result<QuicServerConfig, Tl
     Ok(config.try_into()?)
 }
 
-/// What this node uses where it connects to another: its own certificate, and no server but one of the cluster CA.
+/// TLS of this node as a client of other nodes: its own certificate, and only servers of the cluster CA are accepted.
 pub fn node_client_config(
     authority: &Authority,
     identity: Identity,

@@ -1,4 +1,4 @@
-//! Files that are whole or not there, and keys that only their owner reads.
+//! Atomic writes of files, and key files that only their owner can read.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -7,16 +7,16 @@ use std::path::Path;
 use super::TlsError;
 use crate::random;
 
-/// Who may read a file.
+/// Permissions of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Readers {
-    /// Its owner alone (mode 0600).
+    /// Readable by the owner only (mode 0600).
     Owner,
-    /// Everybody (mode 0644).
-    Everybody,
+    /// Readable by all users (mode 0644).
+    All,
 }
 
-/// Writes the file beside its place, then moves it there.
+/// Writes to a temporary file beside `path`, then renames it.
 pub fn write(path: &Path, content: &[u8], readers: Readers) -> Result<(), TlsError> {
     let suffix = data_encoding::HEXLOWER.encode(&random::bytes::<8>());
     let beside = path.with_extension(format!("new-{suffix}"));
@@ -27,7 +27,7 @@ pub fn write(path: &Path, content: &[u8], readers: Readers) -> Result<(), TlsErr
     })
 }
 
-/// The file's content; `None` when there is no such file.
+/// Reads a file; `None` if it does not exist.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>, TlsError> {
     match fs::read(path) {
         Ok(content) => Ok(Some(content)),
@@ -36,7 +36,7 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, TlsError> {
     }
 }
 
-/// Copies a file, unless another one is there already.
+/// Copies a file. Returns an error if a different file exists at `to`.
 pub fn copy(from: &Path, to: &Path, readers: Readers) -> Result<(), TlsError> {
     let missing = || std::io::Error::from(std::io::ErrorKind::NotFound);
     let content = read(from)?.ok_or_else(|| file_error(from, missing()))?;
@@ -50,7 +50,7 @@ pub fn copy(from: &Path, to: &Path, readers: Readers) -> Result<(), TlsError> {
     }
 }
 
-/// Makes the folder; what is new of it only its owner enters.
+/// Creates the folder. New folders are accessible by their owner only.
 pub fn make_folder(path: &Path) -> Result<(), TlsError> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
@@ -61,7 +61,7 @@ pub fn make_folder(path: &Path) -> Result<(), TlsError> {
         .map_err(|source| file_error(path, source))
 }
 
-/// The 32 bytes of a key file, which is made when it is missing.
+/// Reads a key of 32 bytes; creates the file if it is missing.
 pub fn key(path: &Path) -> Result<[u8; 32], TlsError> {
     match read(path)? {
         Some(content) => content.try_into().map_err(|_| TlsError::Content {
@@ -84,7 +84,7 @@ fn write_new(path: &Path, content: &[u8], readers: Readers) -> std::io::Result<(
         use std::os::unix::fs::OpenOptionsExt as _;
         options.mode(match readers {
             Readers::Owner => 0o600,
-            Readers::Everybody => 0o644,
+            Readers::All => 0o644,
         });
     }
     let mut file = options.open(path)?;

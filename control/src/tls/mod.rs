@@ -1,9 +1,9 @@
-//! Certificates and the TLS of the one endpoint.
+//! Certificates and TLS settings.
 //!
-//! * [`authority`]: the cluster CA and what it signs; [`certificate`]: the names and dates in certificates;
-//! * [`certificates`]: the certificate for each connection, which can be read again;
-//! * [`config`]: settings of the endpoint;
-//! * [`files`]: keys on disk, for nobody else's eyes.
+//! * [`authority`]: the cluster CA and the certificates that it signs; [`certificate`]: names and dates of certificates;
+//! * [`certificates`]: the node's certificates, which can be reloaded;
+//! * [`config`]: TLS settings of the endpoint;
+//! * [`files`]: reads and writes key files, readable by their owner only.
 
 pub mod authority;
 pub mod certificate;
@@ -11,63 +11,52 @@ pub mod certificates;
 pub mod config;
 pub mod files;
 
-/// Why there is no TLS.
+/// Errors of certificates and of TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file cannot be read or written.
     #[error("{path}: {source}")]
     File {
-        /// Which.
         path: std::path::PathBuf,
-        /// Why.
         source: std::io::Error,
     },
-    /// A file does not hold what belongs there.
+    /// A file has unexpected content.
     #[error("{path} is not {expected}: restore it from a backup, or name another file")]
     Content {
-        /// Which.
         path: std::path::PathBuf,
-        /// What belongs there.
+        /// The expected content.
         expected: &'static str,
     },
-    /// A file is not there, and what it belongs to is.
+    /// A file is missing, while another file that needs it exists.
     #[error(
         "{path} is missing beside {beside}: restore it from a backup, or remove {beside} as well to begin a new cluster"
     )]
     Lost {
-        /// Which.
         path: std::path::PathBuf,
-        /// What is there.
         beside: &'static str,
     },
-    /// The CA's key is kept elsewhere.
+    /// The CA's key is not in the folder.
     #[error(
-        "ca.key is not in the data folder: run this where the cluster's authority is kept, or give that folder with --data-dir"
+        "ca.key is not in the data folder: run this on the machine that has it, or give its folder with --data-dir"
     )]
     NoCaKey,
-    /// A certificate that is needed where the CA's key is not.
+    /// A certificate is missing or invalid and cannot be renewed without the CA's key.
     #[error(
         "{path} cannot be used: {why}. Make another with `confab-control node-identity` (for commands: `operator-identity`) where ca.key is kept, and copy it here"
     )]
     Unfit {
-        /// Which.
         path: std::path::PathBuf,
-        /// Why.
         why: &'static str,
     },
-    /// A name that no certificate can hold.
     #[error("{0:?} is neither a DNS name nor an IP address")]
     BadName(String),
-    /// A certificate could not be made.
-    #[error("a certificate could not be made: {0}")]
+    #[error("cannot create a certificate: {0}")]
     Signing(#[from] rcgen::Error),
-    /// rustls does not take what it was given.
-    #[error("TLS could not be set up: {0}")]
+    /// rustls rejects the settings.
+    #[error("cannot set up TLS: {0}")]
     Rustls(#[from] rustls::Error),
-    /// The verifier of relays could not be built.
-    #[error("the verifier of relays could not be set up: {0}")]
+    #[error("cannot set up the verification of relays' certificates: {0}")]
     Verifier(#[from] rustls::server::VerifierBuilderError),
-    /// QUIC asks for a cipher suite that is not there.
-    #[error("TLS lacks what QUIC needs: {0}")]
+    /// The TLS provider lacks the cipher suite that QUIC requires.
+    #[error("the TLS provider lacks a cipher suite for QUIC: {0}")]
     Quic(#[from] quinn::crypto::rustls::NoInitialCipherSuite),
 }

@@ -7,7 +7,7 @@ use confab_protocol::wire::{self, event, request::Kind, response};
 use crate::harness::{PASSWORD, TestServer, login, registration};
 
 #[tokio::test]
-async fn one_registers_logs_in_and_is_known() {
+async fn an_account_registers_logs_in_and_is_identified() {
     let server = TestServer::start().await;
     let ann = server.client().await;
     let granted = ann.register("Ann").await.unwrap();
@@ -28,9 +28,9 @@ async fn one_registers_logs_in_and_is_known() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_registered_says_why() {
+async fn a_refused_registration_names_the_field() {
     let server = TestServer::start().await;
-    server.person("ann").await;
+    server.user("ann").await;
     let client = server.client().await;
     let refused = async |change: fn(&mut wire::Register)| {
         let Kind::Register(mut register) = registration("bob") else {
@@ -94,7 +94,7 @@ async fn what_cannot_be_registered_says_why() {
 }
 
 #[tokio::test]
-async fn a_password_is_the_same_however_it_is_typed() {
+async fn a_password_matches_in_any_unicode_composition() {
     let server = TestServer::start().await;
     let client = server.client().await;
     let mut new = registration("zoe");
@@ -111,7 +111,7 @@ async fn a_password_is_the_same_however_it_is_typed() {
 }
 
 #[tokio::test]
-async fn a_password_that_holds_what_nobody_can_type_again_is_refused_and_not_shown() {
+async fn a_password_with_a_control_character_is_refused_and_not_shown() {
     let server = TestServer::start().await;
     let client = server.client().await;
     let mut new = registration("zoe");
@@ -129,7 +129,7 @@ async fn a_password_that_holds_what_nobody_can_type_again_is_refused_and_not_sho
 #[tokio::test]
 async fn a_wrong_name_and_a_wrong_password_get_the_same_answer() {
     let server = TestServer::start().await;
-    server.person("ann").await;
+    server.user("ann").await;
     let client = server.client().await;
     let wrong_password = client.login("ann", "something else").await.unwrap_err();
     let wrong_name = client.login("nobody", PASSWORD).await.unwrap_err();
@@ -140,9 +140,9 @@ async fn a_wrong_name_and_a_wrong_password_get_the_same_answer() {
 }
 
 #[tokio::test]
-async fn guessing_is_throttled_and_a_right_password_is_not() {
+async fn wrong_passwords_are_throttled_and_right_ones_are_not() {
     let server = TestServer::start().await;
-    server.person("ann").await;
+    server.user("ann").await;
     for _ in 0..12 {
         let client = server.client().await;
         client.login("ann", PASSWORD).await.unwrap();
@@ -156,14 +156,14 @@ async fn guessing_is_throttled_and_a_right_password_is_not() {
     assert_eq!(codes[9], ErrorCode::Throttled);
     let error = client.login("ann", PASSWORD).await.unwrap_err();
     assert!(error.code() == ErrorCode::Throttled && error.retry_after_ms > 0);
-    // Nobody else is.
+    // Other accounts are not throttled.
     client.register("bob").await.unwrap();
 }
 
 #[tokio::test]
-async fn name_and_address_of_an_account_share_their_guesses() {
+async fn name_and_address_of_an_account_share_one_limit_of_wrong_passwords() {
     let server = TestServer::start().await;
-    server.person("ann").await;
+    server.user("ann").await;
     let client = server.client().await;
     let mut codes = Vec::new();
     for _ in 0..3 {
@@ -173,7 +173,7 @@ async fn name_and_address_of_an_account_share_their_guesses() {
     }
     assert_eq!(codes[..5], [ErrorCode::BadCredentials; 5]);
     assert_eq!(codes[5], ErrorCode::Throttled);
-    // A name that is nobody's is throttled in the same way.
+    // A name without an account is throttled in the same way.
     codes.clear();
     for _ in 0..6 {
         codes.push(client.refused(login("nobody", "a wrong guess")).await);
@@ -185,9 +185,9 @@ async fn name_and_address_of_an_account_share_their_guesses() {
 #[tokio::test]
 async fn registrations_of_a_name_that_is_taken_are_throttled() {
     let server = TestServer::start().await;
-    server.person("ann").await;
+    server.user("ann").await;
     let client = server.client().await;
-    // As many as there are guesses at her password, by either name.
+    // As many as wrong passwords are allowed for the account, by either name.
     for _ in 0..5 {
         let refused = client.refused(registration("ann")).await;
         assert_eq!(refused, ErrorCode::UsernameTaken);
@@ -202,13 +202,13 @@ async fn registrations_of_a_name_that_is_taken_are_throttled() {
 }
 
 #[tokio::test]
-async fn a_device_that_signed_in_before_is_not_locked_out_by_guesses_of_strangers() {
+async fn a_known_device_is_not_locked_out_by_wrong_passwords_from_elsewhere() {
     let server = TestServer::start().await;
     let client = server.client().await;
     let cookie = client.register("ann").await.unwrap().device_cookie;
     assert_eq!(cookie.len(), 64);
     let bobs = server.client().await.register("bob").await.unwrap();
-    let stranger = server.client().await;
+    let raw_client = server.client().await;
     let with = |password: &str, cookie: &Bytes| {
         Kind::Login(wire::Login {
             name: "ann".to_owned(),
@@ -217,11 +217,11 @@ async fn a_device_that_signed_in_before_is_not_locked_out_by_guesses_of_stranger
             device_cookie: cookie.clone(),
         })
     };
-    while stranger.refused(login("ann", "a wrong guess")).await != ErrorCode::Throttled {}
+    while raw_client.refused(login("ann", "a wrong guess")).await != ErrorCode::Throttled {}
     let mut forged = cookie.to_vec();
     forged[20] ^= 1;
     for other in [&bobs.device_cookie, &Bytes::from(forged), &Bytes::new()] {
-        let refused = stranger.refused(with(PASSWORD, other)).await;
+        let refused = raw_client.refused(with(PASSWORD, other)).await;
         assert_eq!(refused, ErrorCode::Throttled);
     }
     let device = server.client().await;
@@ -230,7 +230,7 @@ async fn a_device_that_signed_in_before_is_not_locked_out_by_guesses_of_stranger
         panic!("the device is let in");
     };
     assert_eq!(granted.device_cookie, cookie);
-    // Its own guesses are bounded, too.
+    // Wrong passwords from the device itself are limited too.
     let thief = server.client().await;
     let mut guesses = 0;
     while thief.refused(with("a wrong guess", &cookie)).await != ErrorCode::Throttled {
@@ -240,7 +240,7 @@ async fn a_device_that_signed_in_before_is_not_locked_out_by_guesses_of_stranger
 }
 
 #[tokio::test]
-async fn fifty_people_register_from_one_machine_and_a_burst_has_an_end() {
+async fn fifty_accounts_register_from_one_address_and_the_burst_is_limited() {
     let server = TestServer::start_with(|config| config.accounts.limits.per_second = 0.001).await;
     for number in 0..100 {
         let client = server.client().await;
@@ -262,7 +262,7 @@ async fn a_lost_response_gives_the_same_successor_and_an_old_token_ends_the_sess
     assert_ne!(first, second);
     assert_eq!(client.refresh(&first).await.unwrap().token, second);
     client.authenticate(&first).await.unwrap();
-    // Used: from now on the first one means that two hold a token.
+    // The second token is used: from now on the first means that two parties hold a token.
     client.authenticate(&second).await.unwrap();
     let thief = server.client().await;
     assert_eq!(
@@ -281,7 +281,7 @@ async fn a_lost_response_gives_the_same_successor_and_an_old_token_ends_the_sess
 }
 
 #[tokio::test]
-async fn a_token_that_this_cluster_did_not_make_is_no_session() {
+async fn a_token_of_another_cluster_is_refused() {
     let server = TestServer::start().await;
     let client = server.client().await;
     let mut token = client.register("ann").await.unwrap().token.to_vec();
@@ -297,7 +297,7 @@ async fn a_token_that_this_cluster_did_not_make_is_no_session() {
 }
 
 #[tokio::test]
-async fn a_session_survives_the_server() {
+async fn a_session_survives_a_restart_of_the_server() {
     let server = TestServer::start().await;
     let token = server.client().await.register("ann").await.unwrap().token;
     let TestServer { running, dir } = server;
@@ -314,7 +314,7 @@ async fn a_session_survives_the_server() {
 #[tokio::test]
 async fn sessions_are_listed_and_revoked() {
     let server = TestServer::start().await;
-    let laptop = server.person("ann").await;
+    let laptop = server.user("ann").await;
     let phone = server.client().await;
     phone.login("ann", PASSWORD).await.unwrap();
     let Ok(response::Kind::Sessions(list)) =
@@ -343,8 +343,8 @@ async fn sessions_are_listed_and_revoked() {
         laptop.refused(revoke("short".into())).await,
         ErrorCode::InvalidArgument
     );
-    // Nobody ends a session of somebody else's.
-    let bob = server.person("bob").await;
+    // An account cannot end a session of another.
+    let bob = server.user("bob").await;
     assert_eq!(
         bob.refused(revoke(list.sessions[0].id.clone())).await,
         ErrorCode::NotFound
@@ -354,7 +354,7 @@ async fn sessions_are_listed_and_revoked() {
 #[tokio::test]
 async fn a_new_password_ends_every_other_session() {
     let server = TestServer::start().await;
-    let laptop = server.person("ann").await;
+    let laptop = server.user("ann").await;
     let phone = server.client().await;
     let token = phone.login("ann", PASSWORD).await.unwrap().token;
     let change = |old: &str, new: &str| {
@@ -405,7 +405,7 @@ async fn logging_out_ends_the_session() {
 #[tokio::test]
 async fn an_export_holds_everything_but_hashes() {
     let server = TestServer::start().await;
-    let ann = server.person("ann").await;
+    let ann = server.user("ann").await;
     ann.create("friday-night", wire::Visibility::Public).await;
     let Ok(response::Kind::AccountExport(export)) =
         ann.ask(Kind::ExportAccount(wire::ExportAccount {})).await
@@ -424,8 +424,8 @@ async fn an_export_holds_everything_but_hashes() {
 #[tokio::test]
 async fn a_deleted_account_leaves_nothing_behind() {
     let server = TestServer::start().await;
-    let ann = server.person("ann").await;
-    let bob = server.person("bob").await;
+    let ann = server.user("ann").await;
+    let bob = server.user("bob").await;
     ann.create("friday-night", wire::Visibility::Public).await;
     let delete = |password: &str| {
         Kind::DeleteAccount(wire::DeleteAccount {
@@ -456,7 +456,7 @@ async fn a_deleted_account_leaves_nothing_behind() {
 #[tokio::test]
 async fn a_connection_acts_for_one_account_only() {
     let server = TestServer::start().await;
-    let ann = server.person("ann").await;
+    let ann = server.user("ann").await;
     let bob = server.client().await;
     let bobs = bob.register("bob").await.unwrap();
     assert_eq!(ann.refused(login("bob", PASSWORD)).await, ErrorCode::Denied);

@@ -1,4 +1,4 @@
-//! What a relay with a valid identity can do that means ill: to its own rooms not more than to silence them, to others nothing.
+//! A malicious relay with a valid identity: it can silence its own rooms and has no influence on others.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use crate::relay::FakeRelay;
 const SLUG: &str = "friday-night";
 const OTHER: &str = "saturday";
 
-/// Ann and Bob in one room, Cem in another, at a relay of bad will.
+/// Ann and Bob in one room and Cem in another, at a malicious relay.
 struct Scene {
     server: TestServer,
     relay: FakeRelay,
@@ -39,9 +39,9 @@ async fn scene() -> Scene {
     let ann_token = ann.register("ann").await.unwrap().token;
     ann.create(SLUG, Visibility::Public).await;
     let ann_in = ann.join(SLUG).await.unwrap();
-    let bob = server.person("bob").await;
+    let bob = server.user("bob").await;
     let bob_in = bob.join(SLUG).await.unwrap();
-    let cem = server.person("cem").await;
+    let cem = server.user("cem").await;
     cem.create(OTHER, Visibility::Public).await;
     let cem_in = cem.join(OTHER).await.unwrap();
     Scene {
@@ -72,7 +72,7 @@ fn sender(joined: &wire::RoomJoined) -> u16 {
     u16::try_from(joined.self_sender).unwrap()
 }
 
-/// Starts the server anew on its folder, with the relay as it is: the rooms are taken over from what the relay says.
+/// Restarts the server on its folder, with the relay unchanged: the rooms are adopted from the relay's report.
 async fn restart(server: TestServer, relay: &FakeRelay) -> (TestServer, FakeRelay) {
     let TestServer { running, dir } = server;
     Running::shutdown(running).await;
@@ -84,7 +84,7 @@ async fn restart(server: TestServer, relay: &FakeRelay) -> (TestServer, FakeRela
 }
 
 #[tokio::test]
-async fn notes_that_are_forged_or_swapped_bring_nobody_in() {
+async fn forged_or_swapped_notes_admit_no_participant() {
     let scene = scene().await;
     let (room, other) = (conference(&scene.ann_in), conference(&scene.cem_in));
     let (ann, bob, cem) = (
@@ -92,7 +92,7 @@ async fn notes_that_are_forged_or_swapped_bring_nobody_in() {
         (room, sender(&scene.bob_in)),
         (other, sender(&scene.cem_in)),
     );
-    scene.relay.tamper(|sessions| {
+    scene.relay.change_state(|sessions| {
         let note = |of: &(ConferenceId, u16)| sessions[of].note.clone();
         let (anns, bobs, cems) = (note(&ann), note(&bob), note(&cem));
         let state = |sender: u16, note: SessionNote| MediaState {
@@ -108,7 +108,7 @@ async fn notes_that_are_forged_or_swapped_bring_nobody_in() {
             media_version: 1,
             account_label: 0,
         };
-        // Ann's place under Bob's name, Bob's own note under another label, Cem of another room, and one made up.
+        // Ann's session with Bob's note, Bob's note under another label, Cem of another room, and an invented one.
         sessions.insert(ann, state(ann.1, bobs.clone()));
         sessions.remove(&bob);
         sessions.insert((room, 100), state(100, bobs));
@@ -129,7 +129,7 @@ async fn notes_that_are_forged_or_swapped_bring_nobody_in() {
     assert_eq!(
         gone.code(),
         ErrorCode::NotFound,
-        "nobody has the label that was hers"
+        "the label that she had is free"
     );
     let joined = ann.join(SLUG).await.unwrap();
     assert_eq!(joined.participants.len(), 1, "{:?}", joined.participants);
@@ -142,12 +142,12 @@ async fn notes_that_are_forged_or_swapped_bring_nobody_in() {
         .iter()
         .map(|one| one.username.as_str())
         .collect();
-    assert_eq!(names, ["cem", "ann"], "Cem's own session is as it was");
+    assert_eq!(names, ["cem", "ann"], "Cem's own session has not changed");
     eventually(|| relay.closed(103)).await;
 }
 
 #[tokio::test]
-async fn a_note_of_an_earlier_run_of_the_relay_brings_nobody_in() {
+async fn a_note_of_an_earlier_boot_admits_no_participant() {
     let scene = scene().await;
     let (server, again) = {
         let TestServer { running, dir } = scene.server;
@@ -155,7 +155,7 @@ async fn a_note_of_an_earlier_run_of_the_relay_brings_nobody_in() {
         let running = serve(cheap(&dir)).await.unwrap();
         let server = TestServer { running, dir };
         let mut moved = scene.relay;
-        // It says that it is another run, and has the notes of the one before.
+        // A new boot of the relay presents the notes of the previous one.
         moved.boot = [0xee; 16];
         let again = moved.link(&server, "berlin").await;
         eventually(|| server.running.peer_api().relays.linked() == 1).await;
@@ -169,11 +169,11 @@ async fn a_note_of_an_earlier_run_of_the_relay_brings_nobody_in() {
 }
 
 #[tokio::test]
-async fn a_list_without_an_end_holds_nobody_up() {
+async fn an_endless_session_list_delays_no_request() {
     let scene = scene().await;
     let endless = |command: &confab_protocol::cluster::Command, mut result: CommandResult| {
         if matches!(command.action, Action::ListMedia { .. }) {
-            // The same page again and again.
+            // The same page repeatedly.
             result.more = true;
         }
         vec![result]
@@ -183,9 +183,9 @@ async fn a_list_without_an_end_holds_nobody_up() {
     let running = serve(cheap(&dir)).await.unwrap();
     let server = TestServer { running, dir };
     let relay = scene.relay.link(&server, "berlin").await;
-    relay.lies(endless);
-    relay.tamper(|sessions| {
-        // All pages are that of the first sender.
+    relay.answer_instead(endless);
+    relay.change_state(|sessions| {
+        // Every page is that of the first sender.
         let first = sessions.pop_first().unwrap();
         sessions.clear();
         sessions.insert(
@@ -206,7 +206,7 @@ async fn a_list_without_an_end_holds_nobody_up() {
 }
 
 #[tokio::test]
-async fn results_that_nobody_waits_for_change_nothing() {
+async fn unrequested_results_change_nothing() {
     let scene = scene().await;
     let connection_id = ConnectionId::new(9, 9, 9);
     for id in 0..10_000 {
@@ -214,10 +214,10 @@ async fn results_that_nobody_waits_for_change_nothing() {
             connection_id: Some(connection_id),
             ..CommandResult::bare(id, CommandOutcome::Obeyed)
         };
-        scene.relay.say(Kind::Result((&result).into())).await;
+        scene.relay.send(Kind::Result((&result).into())).await;
     }
-    // Twice, and the second time otherwise.
-    scene.relay.lies(|_, result| {
+    // Each result twice, the second time with a different outcome.
+    scene.relay.answer_instead(|_, result| {
         let second = CommandResult::bare(result.id, CommandOutcome::Fenced);
         vec![result, second]
     });
@@ -228,7 +228,7 @@ async fn results_that_nobody_waits_for_change_nothing() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_session_that_is_at_another_relay_ends_nobody() {
+async fn a_relay_cannot_end_a_session_at_another_relay() {
     let scene = scene().await;
     let bad = scene.server.relay_with("paris", [9; 16], 0).await;
     eventually(|| scene.server.running.peer_api().relays.linked() == 2).await;
@@ -240,7 +240,7 @@ async fn the_end_of_a_session_that_is_at_another_relay_ends_nobody() {
             connection_id: grant.connection_id.clone(),
             reason: wire::MediaEndReason::Bye.into(),
         };
-        bad.say(Kind::MediaEnded(ended)).await;
+        bad.send(Kind::MediaEnded(ended)).await;
     }
     let kept = scene
         .bob
@@ -251,7 +251,7 @@ async fn the_end_of_a_session_that_is_at_another_relay_ends_nobody() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_or_makes_no_sense_ends_the_link_alone() {
+async fn an_invalid_message_closes_only_the_link() {
     let scene = scene().await;
     let too_large = u32::try_from(MAX_MESSAGE + 1).unwrap().to_be_bytes();
     let long_list = wire::LiveRooms {
@@ -264,14 +264,14 @@ async fn what_is_too_large_or_makes_no_sense_ends_the_link_alone() {
     for bytes in [&too_large[..], &[0, 0, 0, 3, 0xff, 0xff, 0xff], &nonsense] {
         boot += 1;
         let bad = scene.server.relay_with("paris", [boot; 16], 0).await;
-        bad.say_bytes(bytes).await;
+        bad.send_bytes(bytes).await;
         let closed = tokio::time::timeout(PATIENCE, bad.connection.closed()).await;
         assert!(closed.is_ok(), "{bytes:?} left the link open");
         scene.ann.done(mute(SLUG, "bob", boot % 2 == 0)).await;
     }
 }
 
-/// Of the process, in bytes.
+/// Resident memory of this process in bytes.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages = status.split(' ').nth(1).unwrap();
@@ -279,7 +279,7 @@ fn resident() -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rooms_that_a_relay_makes_up_leave_nothing_behind() {
+async fn invented_rooms_of_a_relay_leave_no_state() {
     let scene = scene().await;
     let bad = scene.server.relay_with("paris", [9; 16], 0).await;
     eventually(|| scene.server.running.peer_api().relays.linked() == 2).await;
@@ -293,7 +293,7 @@ async fn rooms_that_a_relay_makes_up_leave_nothing_behind() {
     };
     let (before, began) = (homes(), Instant::now());
     let memory = resident();
-    // Until the link is closed: there are more rooms than a relay has.
+    // Until the link is closed, at the maximum number of rooms.
     let mut said = 0u64;
     while bad.connection.close_reason().is_none() {
         let ids = (0..MAX_LIVE_ROOMS as u64).map(|at| {
@@ -303,7 +303,7 @@ async fn rooms_that_a_relay_makes_up_leave_nothing_behind() {
         let conference_ids = ids.collect();
         said += MAX_LIVE_ROOMS as u64;
         let rooms = wire::LiveRooms { conference_ids };
-        bad.say(Kind::LiveRooms(rooms)).await;
+        bad.send(Kind::LiveRooms(rooms)).await;
         assert!(said < 10_000_000, "the relay is believed for ever");
     }
     let grown = resident().saturating_sub(memory) >> 20;
@@ -319,10 +319,10 @@ async fn rooms_that_a_relay_makes_up_leave_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_relay_that_floods_a_room_holds_up_nobody_elsewhere() {
+async fn a_relay_that_floods_one_room_does_not_delay_others() {
     let scene = scene().await;
     let bad = scene.server.relay_with("paris", [9; 16], 1000).await;
-    // The next room goes to the less loaded, which is the one of bad will.
+    // The next room goes to the less loaded relay, which is the malicious one.
     scene.relay.has_sessions(900);
     eventually(|| {
         let status = confab_control::peer_api::status::of_node(scene.server.running.peer_api());
@@ -330,7 +330,7 @@ async fn a_relay_that_floods_a_room_holds_up_nobody_elsewhere() {
         status.relays.len() == 2 && relays.any(|relay| relay.load.sessions == 900)
     })
     .await;
-    let dia = scene.server.person("dia").await;
+    let dia = scene.server.user("dia").await;
     dia.create("sunday", Visibility::Public).await;
     let dia_in = dia.join("sunday").await.unwrap();
     assert!(bad.has_session(sender(&dia_in)));
@@ -345,7 +345,7 @@ async fn a_relay_that_floods_a_room_holds_up_nobody_elsewhere() {
                 connection_id: Bytes::from_static(&[8; 8]),
                 reason: wire::MediaEndReason::Idle.into(),
             };
-            bad.say(Kind::MediaEnded(ended)).await;
+            bad.send(Kind::MediaEnded(ended)).await;
             said += 1;
         }
         said
@@ -367,7 +367,7 @@ async fn a_relay_that_floods_a_room_holds_up_nobody_elsewhere() {
     assert!(worst < PATIENCE, "{worst:?}");
 }
 
-/// What a relay answers when it is asked to open a session; `None`: nothing.
+/// The relay's answers to a command to open a session; `None`: no answer.
 const REFUSALS: [Option<CommandOutcome>; 5] = [
     Some(CommandOutcome::Full),
     Some(CommandOutcome::Invalid),
@@ -376,7 +376,7 @@ const REFUSALS: [Option<CommandOutcome>; 5] = [
     None,
 ];
 
-/// A server with a good relay that has much to do, and one that claims to have nothing to do: rooms go there first.
+/// A server with a good, loaded relay and a bad one that reports no load, so that rooms go to the bad one first.
 async fn good_and_idle() -> (TestServer, FakeRelay, FakeRelay) {
     let server = TestServer::start().await;
     let good = server.relay("berlin").await;
@@ -391,9 +391,9 @@ async fn good_and_idle() -> (TestServer, FakeRelay, FakeRelay) {
     (server, good, idle)
 }
 
-/// The relay does all that it is told, but opens no session.
+/// The relay obeys all commands except opens of sessions.
 fn open_nothing(relay: &FakeRelay, answer: Option<CommandOutcome>) {
-    relay.lies(move |command, result| match (&command.action, answer) {
+    relay.answer_instead(move |command, result| match (&command.action, answer) {
         (Action::OpenMedia(_), Some(outcome)) => vec![CommandResult::bare(result.id, outcome)],
         (Action::OpenMedia(_), None) => Vec::new(),
         _ => vec![result],
@@ -407,11 +407,11 @@ fn opens(relay: &FakeRelay) -> usize {
 }
 
 #[tokio::test]
-async fn a_relay_that_opens_no_session_keeps_nobody_out_of_new_rooms() {
+async fn new_rooms_avoid_a_relay_that_opens_no_session() {
     for answer in REFUSALS {
         let (server, good, bad) = good_and_idle().await;
         open_nothing(&bad, answer);
-        let ann = server.person("ann").await;
+        let ann = server.user("ann").await;
         for slug in [SLUG, OTHER, "sunday"] {
             ann.create(slug, Visibility::Public).await;
             let joined = ann.join(slug).await;
@@ -419,24 +419,24 @@ async fn a_relay_that_opens_no_session_keeps_nobody_out_of_new_rooms() {
             assert!(good.has_session(sender(&joined)));
         }
         assert_eq!(opens(&bad), 1, "{answer:?}: further rooms avoid it");
-        let bob = server.person("bob").await;
+        let bob = server.user("bob").await;
         assert_eq!(bob.join(SLUG).await.unwrap().participants.len(), 2);
     }
 }
 
 #[tokio::test]
-async fn a_relay_that_opens_no_further_session_keeps_nobody_out_of_its_rooms() {
+async fn a_room_moves_when_its_relay_opens_no_further_session() {
     for answer in REFUSALS {
         let (server, good, bad) = good_and_idle().await;
-        let ann = server.person("ann").await;
+        let ann = server.user("ann").await;
         ann.create(SLUG, Visibility::Public).await;
         let ann_in = ann.join(SLUG).await.unwrap();
         assert!(bad.has_session(sender(&ann_in)));
         open_nothing(&bad, answer);
-        let bob = server.person("bob").await;
+        let bob = server.user("bob").await;
         let bob_in = match bob.join(SLUG).await {
             Ok(joined) => joined,
-            // One refusal may be chance.
+            // One refusal does not move the room.
             Err(_) => bob.join(SLUG).await.unwrap(),
         };
         assert_eq!(bob_in.participants.len(), 2, "{answer:?}");

@@ -1,4 +1,4 @@
-//! Which certificate is shown to whom, and what stands in the data folder.
+//! Which certificate is presented to whom, and the files in the data folder.
 
 use confab_control::tls::certificates::OwnCertificate;
 use confab_control::{STATE_FILE, ServeError, serve};
@@ -13,7 +13,7 @@ use crate::harness::{TestServer, cheap};
 const PUBLIC_NAME: &str = "voice.example.org";
 
 #[tokio::test]
-async fn an_own_certificate_is_for_clients_and_the_cluster_s_for_the_cluster() {
+async fn clients_see_the_operators_certificate_and_relays_the_clusters() {
     let own = rcgen::generate_simple_self_signed(vec![PUBLIC_NAME.to_owned()]).unwrap();
     let files = tempfile::tempdir().unwrap();
     let (certificate, key) = (files.path().join("own.crt"), files.path().join("own.key"));
@@ -41,9 +41,9 @@ async fn an_own_certificate_is_for_clients_and_the_cluster_s_for_the_cluster() {
 }
 
 #[tokio::test]
-async fn the_welcome_tells_the_authority_under_which_the_other_nodes_are() {
+async fn the_welcome_has_the_digest_of_the_cluster_ca() {
     let server = TestServer::start().await;
-    let Ok(response::Kind::Welcome(welcome)) = server.stranger().await.hello(1, 1).await else {
+    let Ok(response::Kind::Welcome(welcome)) = server.raw_client().await.hello(1, 1).await else {
         panic!("not welcome");
     };
     let ca = CertificateDer::from_pem_file(&server.running.ca).unwrap();
@@ -80,7 +80,7 @@ async fn a_reload_shows_renewed_certificates_and_keeps_the_old_ones_after_an_err
     assert!(shows(&first).await, "no reload yet");
     server.running.certificates.reload().await;
     assert!(shows(&second).await && !shows(&first).await);
-    // Existing connections go on, and the certificate of the cluster is the same.
+    // Open connections continue, and the certificate of the cluster has not changed.
     standing.hello(1, 1).await.unwrap();
     let ca = CertificateDer::from_pem_file(&server.running.ca).unwrap();
     let relay = Some(server.relay_identity("berlin"));
@@ -97,7 +97,7 @@ async fn a_reload_shows_renewed_certificates_and_keeps_the_old_ones_after_an_err
 }
 
 #[tokio::test]
-async fn the_server_says_in_a_file_where_it_is_and_its_chain_ends_in_the_ca() {
+async fn the_state_file_has_the_address_and_the_chain_ends_in_the_ca() {
     let server = TestServer::start().await;
     let path = server.dir.path().join(STATE_FILE);
     let state: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
@@ -117,7 +117,7 @@ async fn the_server_says_in_a_file_where_it_is_and_its_chain_ends_in_the_ca() {
 }
 
 #[tokio::test]
-async fn a_folder_has_one_server() {
+async fn a_second_server_on_a_data_folder_is_refused() {
     let server = TestServer::start().await;
     let second = serve(cheap(&server.dir)).await;
     assert!(matches!(second, Err(ServeError::InUse(_))));

@@ -43,9 +43,9 @@ async fn list(client: &Client, cursor: Bytes) -> wire::Conferences {
 }
 
 #[tokio::test]
-async fn a_slug_is_given_once() {
+async fn a_slug_is_unique() {
     let server = TestServer::start().await;
-    let (ann, bob) = (server.person("ann").await, server.person("bob").await);
+    let (ann, bob) = (server.user("ann").await, server.user("bob").await);
     let Ok(response::Kind::Conference(made)) =
         ann.ask(create("Friday-Night", Visibility::Public)).await
     else {
@@ -81,9 +81,9 @@ async fn a_slug_is_given_once() {
 }
 
 #[tokio::test]
-async fn one_owns_only_so_many() {
+async fn an_account_owns_a_limited_number_of_conferences() {
     let server = TestServer::start_with(|config| config.max_conferences = 2).await;
-    let ann = server.person("ann").await;
+    let ann = server.user("ann").await;
     ann.create("one", Visibility::Public).await;
     ann.create("two", Visibility::Public).await;
     assert_eq!(
@@ -98,9 +98,9 @@ async fn one_owns_only_so_many() {
 }
 
 #[tokio::test]
-async fn a_conference_by_invitation_shows_itself_to_members_alone() {
+async fn only_members_see_an_invitation_only_conference() {
     let server = TestServer::start().await;
-    let (ann, bob) = (server.person("ann").await, server.person("bob").await);
+    let (ann, bob) = (server.user("ann").await, server.user("bob").await);
     ann.create("family", Visibility::Invite).await;
     ann.create("everybody", Visibility::Public).await;
     assert_eq!(bob.refused(info("family")).await, ErrorCode::Denied);
@@ -130,10 +130,10 @@ async fn a_conference_by_invitation_shows_itself_to_members_alone() {
 }
 
 #[tokio::test]
-async fn roles_are_given_by_those_above() {
+async fn only_a_higher_role_changes_a_role() {
     let server = TestServer::start().await;
-    let ann = server.person("ann").await;
-    let (bob, eve) = (server.person("bob").await, server.person("eve").await);
+    let ann = server.user("ann").await;
+    let (bob, eve) = (server.user("bob").await, server.user("eve").await);
     ann.create("team", Visibility::Invite).await;
     ann.done(invite("team", "bob")).await;
     ann.done(invite("team", "eve")).await;
@@ -160,7 +160,7 @@ async fn roles_are_given_by_those_above() {
             .await,
         ErrorCode::InvalidArgument
     );
-    server.person("stranger").await;
+    server.user("stranger").await;
     assert_eq!(
         ann.refused(set_role("team", "stranger", Role::Member))
             .await,
@@ -181,9 +181,9 @@ async fn roles_are_given_by_those_above() {
 }
 
 #[tokio::test]
-async fn one_leaves_unless_one_owns_it() {
+async fn members_can_leave_and_the_owner_cannot() {
     let server = TestServer::start().await;
-    let (ann, bob) = (server.person("ann").await, server.person("bob").await);
+    let (ann, bob) = (server.user("ann").await, server.user("bob").await);
     ann.create("team", Visibility::Invite).await;
     ann.done(invite("team", "bob")).await;
     bob.done(leave("team")).await;
@@ -196,11 +196,11 @@ async fn one_leaves_unless_one_owns_it() {
 }
 
 #[tokio::test]
-async fn a_conference_takes_only_so_many_members() {
+async fn a_conference_has_a_maximum_of_members() {
     let server = TestServer::start_with(|config| config.rooms.max_members = 2).await;
     let _relay = server.relay("berlin").await;
-    let ann = server.person("ann").await;
-    let (bob, eve) = (server.person("bob").await, server.person("eve").await);
+    let ann = server.user("ann").await;
+    let (bob, eve) = (server.user("bob").await, server.user("eve").await);
     ann.create("team", Visibility::Public).await;
     bob.join("team").await.unwrap();
     assert_eq!(
@@ -216,7 +216,7 @@ async fn a_conference_takes_only_so_many_members() {
 #[tokio::test]
 async fn a_long_list_comes_in_pages() {
     let server = TestServer::start_with(|config| config.max_conferences = 200).await;
-    let ann = server.person("ann").await;
+    let ann = server.user("ann").await;
     for number in 0..101 {
         let conference = create(&format!("conference-{number}"), Visibility::Public);
         let made = ann.ask_slowly(conference).await;
@@ -236,10 +236,10 @@ async fn a_long_list_comes_in_pages() {
 }
 
 #[tokio::test]
-async fn a_mute_is_not_shaken_off_by_leaving() {
+async fn a_muted_member_cannot_leave_to_lift_the_mute() {
     let server = TestServer::start().await;
     let _relay = server.relay("berlin").await;
-    let (ann, bob) = (server.person("ann").await, server.person("bob").await);
+    let (ann, bob) = (server.user("ann").await, server.user("bob").await);
     ann.create("open", Visibility::Public).await;
     bob.join("open").await.unwrap();
     ann.done(mute("open", "bob", true)).await;
@@ -252,10 +252,10 @@ async fn a_mute_is_not_shaken_off_by_leaving() {
 }
 
 #[tokio::test]
-async fn one_account_fills_no_room_with_its_devices() {
+async fn the_devices_of_one_account_in_a_room_are_limited() {
     let server = TestServer::start().await;
     let _relay = server.relay("berlin").await;
-    let ann = server.person("ann").await;
+    let ann = server.user("ann").await;
     ann.create("open", Visibility::Public).await;
     for _ in 0..8 {
         ann.join("open").await.unwrap();

@@ -1,4 +1,4 @@
-//! What the worst connections cost the real program: memory and processor time, measured and printed.
+//! Measures and prints the memory and processor time that the most expensive connections cost the real program.
 //!
 //! `cargo test -p confab-control --test server costs -- --ignored --nocapture --test-threads 1`
 
@@ -18,15 +18,15 @@ use quinn::{Connection, Endpoint, TransportConfig, VarInt};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::floods::{hello, openings_with};
 use crate::harness::{Client, LOCALHOST, mute, settings};
 use crate::relay::FakeRelay;
-use crate::strangers::{hello, openings_with};
 
-/// Connections of each kind.
+/// Number of connections of each kind.
 const CONNECTIONS: usize = 200;
-/// Of one account in one room.
+/// Devices of one account in one room.
 const DEVICES: usize = 8;
-/// Bytes of a stream that a client takes who reads nothing.
+/// Flow-control window of a client that reads nothing, in bytes.
 const TAKEN: u32 = 512;
 const SLUG: &str = "crowded";
 
@@ -40,9 +40,9 @@ struct Program {
 
 #[derive(Clone, Copy)]
 struct Use {
-    /// KiB that are resident.
+    /// Resident memory in KiB.
     resident: u64,
-    /// Hundredths of a second.
+    /// Processor time in hundredths of a second.
     cpu: u64,
     at: Instant,
 }
@@ -94,7 +94,7 @@ impl Program {
         }
     }
 
-    /// A relay that is linked.
+    /// Starts a relay and waits until it is linked.
     async fn relay(&self) -> FakeRelay {
         let authority = Authority::open(self.folder.path()).unwrap();
         let now = confab_control::clock::Clock::System.now();
@@ -108,7 +108,7 @@ impl Program {
         let settings = settings(ca, cluster::ALPN, Some(identity));
         let endpoint = Endpoint::client(SocketAddr::from((LOCALHOST, 0))).unwrap();
         let connecting = endpoint.connect_with(settings, self.address, CLUSTER_SERVER_NAME);
-        FakeRelay::greet(connecting.unwrap().await.unwrap(), [7; 16], 1000).await
+        FakeRelay::link_as(connecting.unwrap().await.unwrap(), [7; 16], 1000).await
     }
 
     fn settings(&self) -> quinn::ClientConfig {
@@ -116,7 +116,7 @@ impl Program {
         settings(ca, control::ALPN, None)
     }
 
-    /// A client that takes `credit` bytes and no more.
+    /// A client whose flow-control window is `credit` bytes.
     async fn connect(&self, from: [u8; 4], credit: u32) -> Option<Connection> {
         let mut settings = self.settings();
         let mut transport = TransportConfig::default();
@@ -129,7 +129,7 @@ impl Program {
         connecting.unwrap().await.ok()
     }
 
-    fn tell(&self, what: &str, count: usize, before: Use) {
+    fn report(&self, what: &str, count: usize, before: Use) {
         let now = self.now();
         let grown = now.resident.saturating_sub(before.resident);
         let cpu = (now.cpu - before.cpu) as f64 / 100.0;
@@ -150,7 +150,7 @@ impl Drop for Program {
     }
 }
 
-/// Begins a request of `len` bytes and sends all but the last.
+/// Sends all but the last byte of a request of `len` bytes.
 async fn all_but_the_end(connection: &Connection, len: usize) -> Option<quinn::SendStream> {
     let opening = tokio::time::timeout(Duration::from_secs(1), connection.open_bi());
     let (mut send, _) = opening.await.ok()?.ok()?;
@@ -167,7 +167,7 @@ async fn all_but_the_end(connection: &Connection, len: usize) -> Option<quinn::S
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "measures for a minute"]
-async fn forged_handshakes_and_strangers() {
+async fn forged_handshakes_and_unauthenticated_connections() {
     let program = Program::start(&["--handshake-burst", "100000"]).await;
     let warm = program.connect(LOCALHOST, 1 << 20).await.unwrap();
     hello(&warm).await.unwrap();
@@ -182,7 +182,7 @@ async fn forged_handshakes_and_strangers() {
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    program.tell("forged handshakes", openings.len(), before);
+    program.report("forged handshakes", openings.len(), before);
     tokio::time::sleep(Duration::from_secs(12)).await;
 
     let before = program.now();
@@ -192,15 +192,15 @@ async fn forged_handshakes_and_strangers() {
         hello(&connection).await.unwrap();
         held.push(connection);
     }
-    program.tell("strangers who are silent", CONNECTIONS, before);
+    program.report("idle unauthenticated connections", CONNECTIONS, before);
     let mut unfinished = Vec::new();
     for connection in &held {
         for _ in 0..2 {
             unfinished.push(all_but_the_end(connection, 16_384).await.unwrap());
         }
     }
-    program.tell(
-        "strangers with two unfinished requests",
+    program.report(
+        "unauthenticated connections with two unfinished requests",
         CONNECTIONS,
         before,
     );
@@ -215,12 +215,12 @@ async fn forged_handshakes_and_strangers() {
             count += 1;
         }
     }
-    program.tell("connections that come and go", count, before);
+    program.report("connections that come and go", count, before);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "measures for a minute"]
-async fn people_of_bad_will() {
+async fn signed_in_connections() {
     let program = Program::start(&["--handshake-burst", "100000"]).await;
     let accounts = CONNECTIONS.div_ceil(DEVICES);
     let owner = Client::new(program.connect(LOCALHOST, 1 << 20).await.unwrap());
@@ -247,7 +247,7 @@ async fn people_of_bad_will() {
         client.authenticate(&tokens[at / DEVICES]).await.unwrap();
         idle.push(client);
     }
-    program.tell("people who are silent", CONNECTIONS, before);
+    program.report("idle signed-in connections", CONNECTIONS, before);
     drop(idle);
     tokio::time::sleep(Duration::from_secs(2)).await;
 
@@ -262,14 +262,14 @@ async fn people_of_bad_will() {
         client.join(SLUG).await.unwrap();
         held.push(client);
     }
-    program.tell("people who join", CONNECTIONS, before);
-    // Each mute is told of every one of the account's devices; one event too many, and they are closed.
+    program.report("joined participants", CONNECTIONS, before);
+    // Each mute sends an event to every device of the account; one event more than the queue holds disconnects them.
     let mutes = (EVENT_QUEUE - 3 * CONNECTIONS) / DEVICES;
     for at in 0..mutes {
         owner.done(mute(SLUG, "account0", at % 2 == 0)).await;
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
-    program.tell("people who read no events", CONNECTIONS, before);
+    program.report("participants that read no events", CONNECTIONS, before);
     let mut tasks = tokio::task::JoinSet::new();
     for client in held {
         tasks.spawn(async move {
@@ -278,7 +278,7 @@ async fn people_of_bad_will() {
                 ..wire::ListMembers::default()
             });
             let mut open = Vec::new();
-            // Answers that are not read, then requests that do not end.
+            // Responses that are not read, then requests that do not end.
             for _ in 0..16 {
                 let opened = client.begin(kind.clone()).await;
                 open.extend(opened);
@@ -294,8 +294,8 @@ async fn people_of_bad_will() {
     while let Some(done) = tasks.join_next().await {
         kept.push(done.unwrap());
     }
-    program.tell(
-        "and finish no requests and read no answers",
+    program.report(
+        "participants that also finish no requests and read no responses",
         CONNECTIONS,
         before,
     );
@@ -315,5 +315,5 @@ async fn people_of_bad_will() {
     {
         asked += 1;
     }
-    program.tell("requests as fast as they are answered", asked, before);
+    program.report("requests as fast as they are answered", asked, before);
 }

@@ -18,7 +18,7 @@ use crate::relay::FakeRelay;
 
 const SLUG: &str = "friday-night";
 
-/// A node on a runtime of its own, so that it can be killed.
+/// A node on its own runtime, so that it can be killed.
 pub struct Node {
     pub server: TestServer,
     pub gate: Gate,
@@ -26,7 +26,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// Ends the node in order. When it is dropped, it ends at once and without a word to anybody.
+    /// Shuts the node down. Dropping it kills it without a notice.
     async fn end(self) {
         let Self {
             server, runtime, ..
@@ -56,7 +56,7 @@ impl Drop for OwnRuntime {
     }
 }
 
-/// Nodes `one`, `two` and so on that know each other, and the folder of their store.
+/// Starts nodes that know each other; also returns the folder of their store.
 pub async fn fleet(names: &[&str]) -> (Vec<Node>, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&folder.path().join("shared.sqlite")).unwrap();
@@ -75,7 +75,7 @@ pub async fn fleet(names: &[&str]) -> (Vec<Node>, tempfile::TempDir) {
     (nodes, folder)
 }
 
-/// A data folder with the keys that are in another.
+/// Creates a data folder with the keys of another.
 fn folder_with(keys: Option<&std::path::Path>) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for file in ["ca.crt", "ca.key", "token.key", "server.id"] {
@@ -90,7 +90,7 @@ async fn start(name: &str, store: Arc<dyn Store>, keys: Option<&std::path::Path>
     start_in(folder_with(keys), Some(name), store).await
 }
 
-/// Without a name the node has that of its identity.
+/// Starts a node; without a name it uses that of its identity.
 pub async fn start_in(dir: tempfile::TempDir, name: Option<&str>, store: Arc<dyn Store>) -> Node {
     let gate = Gate::new(store);
     let config = Config {
@@ -115,7 +115,7 @@ pub async fn start_in(dir: tempfile::TempDir, name: Option<&str>, store: Arc<dyn
     }
 }
 
-/// Two nodes, one relay that is linked to both, and ann in the room at the first.
+/// Two nodes, one relay linked to both, and Ann in a room at the first node.
 struct Scene {
     one: Node,
     two: Node,
@@ -168,7 +168,7 @@ async fn redirect(client: &Client) -> Option<Vec<String>> {
     }
 }
 
-/// Joins as soon as a node lets one in; nodes are told to be dead by their silence, which takes some seconds.
+/// Retries until a node admits the client: a dead node is detected after some seconds of silence.
 async fn join_in_time(client: &Client) -> wire::RoomJoined {
     let start = Instant::now();
     while start.elapsed() < PATIENCE {
@@ -179,16 +179,16 @@ async fn join_in_time(client: &Client) -> wire::RoomJoined {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    panic!("nobody lets the client in");
+    panic!("no node admits the client");
 }
 
 #[tokio::test]
-async fn a_join_is_sent_to_the_node_that_has_the_room() {
+async fn a_join_is_redirected_to_the_owner() {
     let scene = scene().await;
-    let bob = scene.two.server.person("bob").await;
+    let bob = scene.two.server.user("bob").await;
     let nodes = redirect(&bob).await.expect("a redirection");
     assert_eq!(nodes, [scene.one.server.running.addr.to_string()]);
-    // The token is good at every node.
+    // The token is valid at every node.
     let at_two = scene.two.server.client().await;
     at_two.authenticate(&scene.ann_token).await.unwrap();
     assert!(redirect(&at_two).await.is_some());
@@ -196,28 +196,28 @@ async fn a_join_is_sent_to_the_node_that_has_the_room() {
 }
 
 #[tokio::test]
-async fn a_client_is_told_of_the_other_nodes() {
+async fn the_welcome_lists_other_nodes() {
     let (nodes, _folder) = fleet(&["one", "two", "three"]).await;
-    let stranger = nodes[0].server.stranger().await;
-    let Ok(response::Kind::Welcome(welcome)) = stranger.hello(1, 1).await else {
+    let raw_client = nodes[0].server.raw_client().await;
+    let Ok(response::Kind::Welcome(welcome)) = raw_client.hello(1, 1).await else {
         panic!("a welcome");
     };
-    let mut told = welcome.nodes;
-    told.sort();
+    let mut listed = welcome.nodes;
+    listed.sort();
     let mut others: Vec<_> = nodes[1..]
         .iter()
         .map(|node| node.server.running.addr.to_string())
         .collect();
     others.sort();
-    assert_eq!(told, others);
+    assert_eq!(listed, others);
 }
 
 #[tokio::test]
-async fn what_is_asked_of_any_node_is_done_where_the_room_is() {
+async fn any_node_forwards_moderation_to_the_owner() {
     let scene = scene().await;
     let ann = scene.two.server.client().await;
     ann.authenticate(&scene.ann_token).await.unwrap();
-    let bob = scene.one.server.person("bob").await;
+    let bob = scene.one.server.user("bob").await;
     let bob_in = bob.join(SLUG).await.unwrap();
     let sender = bob_in.self_sender as u16;
     assert!(matches!(scene.ann.event().await, event::Kind::Joined(_)));
@@ -240,7 +240,7 @@ async fn what_is_asked_of_any_node_is_done_where_the_room_is() {
     assert_eq!(
         ann.refused(kick(SLUG, "bob")).await,
         ErrorCode::NotFound,
-        "the refusal of the other node is told"
+        "the refusal of the other node is returned"
     );
 
     let delete = wire::DeleteConference {
@@ -252,7 +252,7 @@ async fn what_is_asked_of_any_node_is_done_where_the_room_is() {
 }
 
 #[tokio::test]
-async fn counts_of_rooms_elsewhere_are_asked_of_their_home_and_remembered() {
+async fn counts_of_other_nodes_rooms_are_fetched_and_cached() {
     let scene = scene().await;
     let conference = scene.joined.conference.as_ref().unwrap();
     let room = ConferenceId::new(conference.id[..].try_into().unwrap());
@@ -260,16 +260,16 @@ async fn counts_of_rooms_elsewhere_are_asked_of_their_home_and_remembered() {
     let at_one = &scene.one.server.running.api().counts;
     let at_two = &scene.two.server.running.api().counts;
     assert_eq!(at_two.of(&[nobodys, room]).await, [0, 1]);
-    // Where its home is cannot be looked up any more, and need not be.
+    // The home cannot be read any more, and is cached.
     scene.two.gate.shut();
     assert_eq!(at_two.of(&[room, nobodys]).await, [1, 0]);
-    let bob = scene.one.server.person("bob").await;
+    let bob = scene.one.server.user("bob").await;
     bob.join(SLUG).await.unwrap();
     assert_eq!(at_one.of(&[room]).await, [2]);
 }
 
 #[tokio::test]
-async fn a_session_that_ends_at_one_node_is_over_at_all() {
+async fn a_session_ends_at_all_nodes() {
     let scene = scene().await;
     let ann = scene.two.server.client().await;
     ann.authenticate(&scene.ann_token).await.unwrap();
@@ -290,16 +290,16 @@ async fn a_session_that_ends_at_one_node_is_over_at_all() {
 }
 
 #[tokio::test]
-async fn the_room_of_a_node_that_is_killed_is_taken_over() {
+async fn the_room_of_a_killed_node_is_taken_over() {
     let scene = scene().await;
     drop(scene.one);
     let ann = scene.two.server.client().await;
     ann.authenticate(&scene.ann_token).await.unwrap();
-    // A mute waits until it is sure that the owner is dead, and then holds.
+    // A mute waits until the owner is known to be dead, and then holds.
     ann.done(mute(SLUG, "ann", true)).await;
     let sender = scene.joined.self_sender as u16;
     assert_eq!(scene.relay_of_two.may_speak(sender), Some(false));
-    // Her session was never closed, and her join goes on.
+    // Ann's media session was not closed, and her join continues.
     let (me, before) = (own(&scene.joined), scene.joined.media.unwrap());
     assert!(scene.relay_of_two.has_session(sender) && !scene.relay_of_two.closed(sender));
     let joined = ann
@@ -314,12 +314,12 @@ async fn the_room_of_a_node_that_is_killed_is_taken_over() {
 }
 
 #[tokio::test]
-async fn who_was_banned_without_the_relay_s_knowing_is_not_taken_over() {
+async fn a_takeover_drops_a_participant_banned_before_the_relay_obeyed() {
     let scene = scene().await;
-    let bob = scene.one.server.person("bob").await;
+    let bob = scene.one.server.user("bob").await;
     let bob_in = bob.join(SLUG).await.unwrap();
     let (of_ann, of_bob) = (scene.joined.self_sender, bob_in.self_sender);
-    // The node that stores the ban dies before the relay hears of it.
+    // The node that stores the ban dies before the relay receives it.
     scene.relay_of_one.answer_with(None);
     let banned = scene.ann.ask(ban(SLUG, "bob"));
     let killed = async {
@@ -334,7 +334,7 @@ async fn who_was_banned_without_the_relay_s_knowing_is_not_taken_over() {
     let live = &scene.joined.media.as_ref().unwrap().connection_id;
     let start = Instant::now();
     let joined = loop {
-        // Until it is sure that the other node is dead, it sends everybody there.
+        // Until the other node is known to be dead, joins are redirected to it.
         let join = wire::JoinRoom {
             slug: SLUG.to_owned(),
             resume_join_id: me.join_id.clone(),
@@ -356,7 +356,7 @@ async fn who_was_banned_without_the_relay_s_knowing_is_not_taken_over() {
 }
 
 #[tokio::test]
-async fn the_room_of_a_node_that_ends_in_order_is_free_at_once() {
+async fn a_node_that_shuts_down_releases_its_rooms_at_once() {
     let scene = scene().await;
     scene.one.end().await;
     let ann = scene.two.server.client().await;
@@ -368,17 +368,17 @@ async fn the_room_of_a_node_that_ends_in_order_is_free_at_once() {
 }
 
 #[tokio::test]
-async fn a_node_that_was_taken_for_dead_changes_nothing_when_it_comes_back() {
+async fn a_node_that_was_taken_for_dead_cannot_change_rooms_it_lost() {
     let scene = scene().await;
     scene.one.gate.shut();
-    let bob = scene.two.server.person("bob").await;
+    let bob = scene.two.server.user("bob").await;
     let bob_in = join_in_time(&bob).await;
     let taken = bob_in.media.unwrap();
     assert!(taken.era > scene.joined.media.as_ref().unwrap().era);
     let before = scene.relay_of_one.commands().len();
     scene.one.gate.open();
-    // Whatever it is asked for now is done by the one that has the room.
-    let cem = scene.one.server.person("cem").await;
+    // Its requests are now carried out by the node that owns the room.
+    let cem = scene.one.server.user("cem").await;
     let start = Instant::now();
     let mut sent_on = None;
     while sent_on.is_none() && start.elapsed() < PATIENCE {
@@ -389,7 +389,7 @@ async fn a_node_that_was_taken_for_dead_changes_nothing_when_it_comes_back() {
         [scene.two.server.running.addr.to_string()]
     );
     assert_eq!(scene.relay_of_one.commands().len(), before);
-    // Who was in the room there is told to connect again.
+    // Participants of the lost room are told to connect again.
     let mut is_sent_away = false;
     while !is_sent_away {
         is_sent_away = matches!(scene.ann.event().await, event::Kind::GoingAway(_));
@@ -397,15 +397,15 @@ async fn a_node_that_was_taken_for_dead_changes_nothing_when_it_comes_back() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_down_for_all_takes_nobody_s_rooms() {
+async fn an_outage_of_the_store_moves_no_room() {
     let scene = scene().await;
     scene.one.gate.shut();
     scene.two.gate.shut();
-    // Longer than a node may be silent while the store answers.
+    // Longer than [`DEAD_AFTER`](confab_control::cluster::nodes::members::DEAD_AFTER).
     tokio::time::sleep(Duration::from_secs(6)).await;
     scene.two.gate.open();
     scene.one.gate.open();
-    let bob = scene.two.server.person("bob").await;
+    let bob = scene.two.server.user("bob").await;
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(3) {
         let nodes = redirect(&bob).await;
@@ -417,7 +417,7 @@ async fn a_store_that_is_down_for_all_takes_nobody_s_rooms() {
 }
 
 #[tokio::test]
-async fn two_nodes_of_one_name_do_not_run_at_once() {
+async fn a_second_node_of_the_same_name_does_not_start() {
     let (nodes, folder) = fleet(&["one"]).await;
     let store = SqliteStore::open(&folder.path().join("shared.sqlite")).unwrap();
     let dir = folder_with(Some(nodes[0].server.dir.path()));

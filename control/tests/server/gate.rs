@@ -1,4 +1,4 @@
-//! A store with a door: while it is shut, nobody gets through to it. Single operations may fail or panic.
+//! A store whose operations tests can block, make fail or make panic.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -13,99 +13,102 @@ use confab_control::store::{
 use confab_protocol::control::{AccountId, ConferenceId, Email, Slug, Username};
 use tokio::sync::watch;
 
-/// One node's way to a store that all share.
+/// One node's access to a shared store.
 #[derive(Clone)]
 pub struct Gate {
     store: Arc<dyn Store>,
-    door: Arc<watch::Sender<Door>>,
+    state: Arc<watch::Sender<State>>,
     waiting: Arc<Mutex<Vec<&'static str>>>,
-    /// By operation.
-    traps: Arc<Mutex<HashMap<&'static str, Trap>>>,
+    /// Faults by operation.
+    faults: Arc<Mutex<HashMap<&'static str, Fault>>>,
 }
 
 #[derive(Clone, Copy)]
-enum Trap {
-    /// It panics, so many times more.
+enum Fault {
+    /// Panics this many times.
     Panics(u32),
-    /// It is refused.
+    /// Fails.
     Refuses,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Door {
+enum State {
     Open,
-    /// Who comes is told so.
+    /// Operations fail at once.
     Shut,
-    /// Who comes waits until it is open or shut.
-    Jammed,
+    /// Operations wait until the state changes.
+    Hanging,
 }
 
 impl Gate {
     pub fn new(store: Arc<dyn Store>) -> Self {
-        let door = Arc::new(watch::Sender::new(Door::Open));
+        let state = Arc::new(watch::Sender::new(State::Open));
         Self {
             store,
-            door,
+            state,
             waiting: Arc::default(),
-            traps: Arc::default(),
+            faults: Arc::default(),
         }
     }
 
     pub fn shut(&self) {
-        self.door.send_replace(Door::Shut);
+        self.state.send_replace(State::Shut);
     }
 
-    pub fn jam(&self) {
-        self.door.send_replace(Door::Jammed);
+    pub fn hang(&self) {
+        self.state.send_replace(State::Hanging);
     }
 
     pub fn open(&self) {
-        self.door.send_replace(Door::Open);
+        self.state.send_replace(State::Open);
     }
 
-    /// Whether an operation of this name waits at the door, or has waited there.
+    /// True if an operation of this name waits or has waited.
     pub fn has_waited(&self, name: &str) -> bool {
         self.waiting.lock().unwrap().contains(&name)
     }
 
-    /// The operation panics the next so many times.
+    /// The operation panics the next `times` times.
     pub fn panics_at(&self, operation: &'static str, times: u32) {
-        let trap = Trap::Panics(times);
-        self.traps.lock().unwrap().insert(operation, trap);
+        let trap = Fault::Panics(times);
+        self.faults.lock().unwrap().insert(operation, trap);
     }
 
     /// The operation fails from now on.
     pub fn refuses(&self, operation: &'static str) {
-        self.traps.lock().unwrap().insert(operation, Trap::Refuses);
+        self.faults
+            .lock()
+            .unwrap()
+            .insert(operation, Fault::Refuses);
     }
 
-    fn spring(&self, operation: &'static str) -> Result<(), StoreError> {
+    fn trigger(&self, operation: &'static str) -> Result<(), StoreError> {
         let trap = {
-            let mut traps = self.traps.lock().unwrap();
-            let trap = traps.get_mut(operation);
+            let mut faults = self.faults.lock().unwrap();
+            let trap = faults.get_mut(operation);
             trap.map(|trap| {
                 let sprung = *trap;
-                if let Trap::Panics(times) = trap {
+                if let Fault::Panics(times) = trap {
                     *times = times.saturating_sub(1);
                 }
                 sprung
             })
         };
         match trap {
-            Some(Trap::Panics(times)) if times > 0 => panic!("a test's panic at {operation}"),
-            Some(Trap::Refuses) => Err(StoreError::Unavailable("the test says so".to_owned())),
+            Some(Fault::Panics(times)) if times > 0 => panic!("a test's panic at {operation}"),
+            Some(Fault::Refuses) => Err(StoreError::Unavailable("the test says so".to_owned())),
             _ => Ok(()),
         }
     }
 
     async fn pass(&self, name: &'static str) -> Result<(), StoreError> {
-        let mut door = self.door.subscribe();
-        if *door.borrow() == Door::Jammed {
+        let mut state = self.state.subscribe();
+        if *state.borrow() == State::Hanging {
             self.waiting.lock().unwrap().push(name);
         }
-        let decided = door.wait_for(|door| *door != Door::Jammed).await;
-        match decided.map(|door| *door) {
-            Ok(Door::Open) => Ok(()),
+        let decided = state.wait_for(|state| *state != State::Hanging).await;
+        match decided.map(|state| *state) {
+            Ok(State::Open) => Ok(()),
             _ => Err(StoreError::Unavailable("the gate is shut".to_owned())),
         }
     }
@@ -116,7 +119,7 @@ macro_rules! through {
         $(fn $name(&self, $($arg: $kind),*) -> StoreFuture<'_, $result> {
             Box::pin(async move {
                 self.pass(stringify!($name)).await?;
-                self.spring(stringify!($name))?;
+                self.trigger(stringify!($name))?;
                 self.store.$name($($arg),*).await
             })
         })*
@@ -126,7 +129,7 @@ macro_rules! through {
 impl Store for Gate {
     confab_control::for_each_store_operation!(through);
 
-    /// The nodes of these tests are in one process, and share even a store that is a file.
+    /// The nodes of these tests run in one process and can share even an SQLite file.
     fn is_shared(&self) -> bool {
         true
     }

@@ -1,4 +1,4 @@
-//! A server, clients and relays for tests.
+//! A server and clients for tests.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,9 +21,9 @@ use tokio::sync::mpsc;
 
 use crate::relay::FakeRelay;
 
-/// No machine is so slow that a step takes longer.
+/// Time limit for any step, long enough for slow machines.
 pub const PATIENCE: Duration = Duration::from_secs(15);
-/// Where clients come from unless a test says otherwise.
+/// Source address of clients by default.
 pub const LOCALHOST: [u8; 4] = [127, 0, 0, 1];
 pub const PASSWORD: &str = "correct horse battery";
 
@@ -32,7 +32,7 @@ pub struct TestServer {
     pub dir: tempfile::TempDir,
 }
 
-/// The server with hashes that cost next to nothing.
+/// Settings with the cheapest password hashes.
 pub fn cheap(dir: &tempfile::TempDir) -> Config {
     let mut config = Config::local(dir.path());
     config.accounts.cost = HashCost {
@@ -57,19 +57,19 @@ impl TestServer {
     }
 
     pub async fn client(&self) -> Client {
-        let client = self.stranger().await;
+        let client = self.raw_client().await;
         client.hello(1, 1).await.unwrap();
         client
     }
 
-    /// A client that has not said hello.
-    pub async fn stranger(&self) -> Client {
+    /// A client before its hello.
+    pub async fn raw_client(&self) -> Client {
         let connection = self.connect(control::ALPN, None).await.unwrap();
         Client::new(connection)
     }
 
-    /// A signed-in client of a new account.
-    pub async fn person(&self, name: &str) -> Client {
+    /// A signed-in client of a new account with this name.
+    pub async fn user(&self, name: &str) -> Client {
         let client = self.client().await;
         client.register(name).await.unwrap();
         client
@@ -84,7 +84,7 @@ impl TestServer {
             .await
     }
 
-    /// Asks for `name` and trusts `root`.
+    /// Connects with server name `name`, and trusts `root`.
     pub async fn connect_as(
         &self,
         name: &str,
@@ -100,7 +100,7 @@ impl TestServer {
             .unwrap()
     }
 
-    /// A client's settings, to connect with several times or with changes.
+    /// QUIC settings of a client.
     pub fn settings(
         &self,
         alpn: &[u8],
@@ -110,7 +110,7 @@ impl TestServer {
         settings(ca, alpn, identity)
     }
 
-    /// A connection from this address, as all of 127.0.0.0/8 are this machine's.
+    /// Connects from this address; all of 127.0.0.0/8 is local.
     pub async fn connect_from(
         &self,
         address: [u8; 4],
@@ -124,7 +124,7 @@ impl TestServer {
             .unwrap()
     }
 
-    /// A client from this address that has said hello.
+    /// A client from this address after its hello.
     pub async fn client_from(&self, address: [u8; 4]) -> Client {
         let settings = self.settings(control::ALPN, None);
         let connection = self.connect_from(address, settings).await.unwrap();
@@ -133,7 +133,7 @@ impl TestServer {
         client
     }
 
-    /// A linked relay that obeys.
+    /// Links a relay that obeys all commands.
     pub async fn relay(&self, name: &str) -> FakeRelay {
         self.relay_with(name, [7; 16], 1000).await
     }
@@ -142,17 +142,17 @@ impl TestServer {
         let linked = self.running.peer_api().relays.linked();
         let identity = self.relay_identity(name);
         let connection = self.connect(cluster::ALPN, Some(identity)).await.unwrap();
-        let relay = FakeRelay::greet(connection, boot, max_sessions).await;
-        // A relay that links again takes its own place.
+        let relay = FakeRelay::link_as(connection, boot, max_sessions).await;
+        // A relay that links again replaces its old link.
         eventually(|| self.running.peer_api().relays.linked() >= linked.max(1)).await;
         relay
     }
 
-    /// A relay that is linked here under an identity that another node of the cluster made.
+    /// Links a relay with an identity that another node of the cluster has issued.
     pub async fn relay_of(&self, home: &Self, name: &str) -> FakeRelay {
         let identity = home.relay_identity(name);
         let connection = self.connect(cluster::ALPN, Some(identity)).await.unwrap();
-        FakeRelay::greet(connection, [7; 16], 1000).await
+        FakeRelay::link_as(connection, [7; 16], 1000).await
     }
 
     pub fn relay_identity(
@@ -191,7 +191,7 @@ pub fn settings(
     quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()))
 }
 
-/// Waits until it is so.
+/// Waits until the condition holds.
 pub async fn eventually(mut is_so: impl FnMut() -> bool) {
     let waiting = async {
         while !is_so() {
@@ -208,7 +208,7 @@ pub struct Client {
     events: tokio::sync::Mutex<mpsc::UnboundedReceiver<wire::Event>>,
 }
 
-/// What each join of this process was given to be taken up again: clients of a test take each other's joins up.
+/// Resume secrets of all joins in this process, by join ID, so that clients of a test can resume each other's joins.
 static SECRETS: Mutex<BTreeMap<Bytes, Bytes>> = Mutex::new(BTreeMap::new());
 
 fn remember_secret(joined: &wire::RoomJoined) {
@@ -248,7 +248,7 @@ impl Client {
         client
     }
 
-    /// One that does not read its events.
+    /// A client that does not read its events.
     pub fn without_events(connection: Connection) -> Self {
         let (_, events) = mpsc::unbounded_channel();
         Self::with_events(connection, events)
@@ -261,7 +261,7 @@ impl Client {
         }
     }
 
-    /// Sends a request whose answer is not read.
+    /// Sends a request without reading the response.
     pub async fn begin(&self, kind: request::Kind) -> Option<RecvStream> {
         let (mut send, recv) = self.connection.open_bi().await.ok()?;
         let request = wire::Request { kind: Some(kind) };
@@ -275,7 +275,7 @@ impl Client {
         self.ask_bytes(&framing::encode(&request)).await.unwrap()
     }
 
-    /// As [`Self::ask`], at the rate that the server allows.
+    /// As [`Self::ask`], within the server's rate limit.
     pub async fn ask_slowly(&self, kind: request::Kind) -> Answer {
         loop {
             match self.ask(kind.clone()).await {
@@ -288,7 +288,7 @@ impl Client {
         }
     }
 
-    /// The code of the refusal that this request gets.
+    /// Sends a request that must be refused. Returns the error code.
     pub async fn refused(&self, kind: request::Kind) -> ErrorCode {
         let shown = format!("{kind:?}");
         match self.ask(kind).await {
@@ -302,11 +302,11 @@ impl Client {
         assert!(matches!(answer, Ok(response::Kind::Done(_))), "{answer:?}");
     }
 
-    /// `None` when the connection is over before the answer.
+    /// Sends raw bytes on a stream; `None` if the connection closes before the response.
     pub async fn ask_bytes(&self, bytes: &[u8]) -> Option<Answer> {
         let asking = async {
             let (mut send, recv) = self.connection.open_bi().await.ok()?;
-            // The server may have answered, and stopped listening, before all was sent.
+            // The server may have responded and stopped the stream before all bytes are sent.
             let _ = send.write_all(bytes).await;
             let _ = send.finish();
             read_answer(recv).await
@@ -368,7 +368,7 @@ impl Client {
         self.resume_with(slug, join, &Bytes::new()).await
     }
 
-    /// Takes a join up again, with a media session on which the relay answers.
+    /// Resumes a join, with a media session on which the relay answers.
     pub async fn resume_with(
         &self,
         slug: &str,
@@ -393,11 +393,11 @@ impl Client {
 
     /// The next event.
     pub async fn event(&self) -> event::Kind {
-        self.whole_event().await.kind.unwrap()
+        self.next_event().await.kind.unwrap()
     }
 
-    /// The next event but for questions about the relay.
-    pub async fn whole_event(&self) -> wire::Event {
+    /// The next event that is not a probe of the relay.
+    pub async fn next_event(&self) -> wire::Event {
         loop {
             let event = self.any_event().await;
             if !matches!(event.kind, Some(event::Kind::ProbeMedia(_))) {
@@ -406,7 +406,7 @@ impl Client {
         }
     }
 
-    /// Waits for the question whether the relay answers, and answers it.
+    /// Waits for a probe of the relay and answers it.
     pub async fn answer_probe(&self, alive: bool) {
         let (probe, conference_id) = loop {
             let event = self.any_event().await;
@@ -430,7 +430,7 @@ impl Client {
         next.expect("an event in time").expect("the stream goes on")
     }
 
-    /// The code with which the server closed the connection.
+    /// Waits until the server closes the connection. Returns the error code.
     pub async fn closed(&self) -> u64 {
         let closed = tokio::time::timeout(PATIENCE, self.connection.closed()).await;
         match closed.expect("the connection ends in time") {

@@ -1,4 +1,4 @@
-//! The real server on a free port of 127.0.0.1, with clients and relays that speak the protocol over QUIC.
+//! Tests of the real server on a free port of 127.0.0.1, with clients and relays that speak the protocol over QUIC.
 
 #![allow(unreachable_pub, clippy::unwrap_used)]
 
@@ -8,6 +8,7 @@ mod certificates;
 mod conferences;
 mod costs;
 mod fleet;
+mod floods;
 mod gate;
 mod harness;
 mod metrics;
@@ -19,4 +20,3 @@ mod panics;
 mod relay;
 mod relays;
 mod rooms;
-mod strangers;

@@ -1,4 +1,4 @@
-//! What the server tells of itself over HTTP.
+//! The HTTP pages of the server.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use crate::harness::{PATIENCE, TestServer};
 
 const SLUG: &str = "friday-night";
 
-/// The answer's head and body.
+/// Sends a GET request. Returns head and body of the response.
 pub async fn get(server: &TestServer, path: &str) -> String {
     let address = server.running.metrics.unwrap();
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -39,7 +39,7 @@ fn value(page: &str, name: &str) -> Option<f64> {
 }
 
 #[tokio::test]
-async fn figures_are_told_and_a_store_that_is_down_leaves_the_node_ready() {
+async fn metrics_are_served_and_an_outage_of_the_store_leaves_the_node_ready() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&folder.path().join("shared.sqlite")).unwrap();
     let gate = Gate::new(std::sync::Arc::new(store));
@@ -50,7 +50,7 @@ async fn figures_are_told_and_a_store_that_is_down_leaves_the_node_ready() {
     })
     .await;
     let _relay = server.relay("berlin").await;
-    let ann = server.person("ann").await;
+    let ann = server.user("ann").await;
     ann.create(SLUG, Visibility::Public).await;
     ann.join(SLUG).await.unwrap();
     ann.join("no-such-room").await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Clients that do not keep to the protocol.
+//! Clients that violate the protocol.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ fn code(answer: Option<Answer>) -> ErrorCode {
     answer.expect("an answer").expect_err("a refusal").code()
 }
 
-/// A request of a kind that will be known one day: field 999, an empty message.
+/// A request of a kind that this version does not know: field 999, an empty message.
 fn unknown() -> Vec<u8> {
     vec![0, 0, 0, 3, 0xba, 0x3e, 0x00]
 }
@@ -27,9 +27,9 @@ async fn still_serves(server: &TestServer) {
 }
 
 #[tokio::test]
-async fn hello_comes_first_and_versions_have_to_meet() {
+async fn hello_is_the_first_request_and_needs_a_common_version() {
     let server = TestServer::start().await;
-    let client = server.stranger().await;
+    let client = server.raw_client().await;
     assert_eq!(
         client.refused(Kind::WhoAmI(wire::WhoAmI {})).await,
         ErrorCode::HelloRequired
@@ -69,7 +69,7 @@ async fn hello_comes_first_and_versions_have_to_meet() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_request_get_a_typed_answer() {
+async fn invalid_bytes_get_a_typed_error() {
     let server = TestServer::start().await;
     let client = server.client().await;
     assert_eq!(
@@ -106,7 +106,7 @@ async fn bytes_that_are_no_request_get_a_typed_answer() {
     client.register("ann").await.unwrap();
 }
 
-/// Asks what nobody knows until the connection is closed; how often it was told to slow down.
+/// Sends unknown requests until the connection is closed. Returns how many were throttled.
 async fn flood(client: &Client) -> u32 {
     let mut throttled = 0;
     loop {
@@ -122,24 +122,24 @@ async fn flood(client: &Client) -> u32 {
 }
 
 #[tokio::test]
-async fn a_client_that_floods_is_slowed_and_then_closed_and_others_are_not() {
+async fn a_flooding_client_is_throttled_then_closed_and_others_are_served() {
     let server = TestServer::start().await;
-    let ann = server.person("ann").await;
+    let ann = server.user("ann").await;
     let throttled = flood(&ann).await;
     assert!(throttled >= 400, "closed after {throttled}");
     assert_eq!(ann.closed().await, 2);
-    let stranger = server.client().await;
-    let throttled = flood(&stranger).await;
+    let raw_client = server.client().await;
+    let throttled = flood(&raw_client).await;
     assert!(
         (40..400).contains(&throttled),
-        "a stranger is closed after {throttled}"
+        "an unauthenticated connection is closed after {throttled}"
     );
-    assert_eq!(stranger.closed().await, 2);
+    assert_eq!(raw_client.closed().await, 2);
     still_serves(&server).await;
 }
 
 #[tokio::test]
-async fn requests_are_counted_for_the_account_and_not_for_its_connections() {
+async fn the_request_rate_is_limited_per_account() {
     let server = TestServer::start().await;
     let ann = server.client().await;
     let token = ann.register("ann").await.unwrap().token;
@@ -156,10 +156,10 @@ async fn requests_are_counted_for_the_account_and_not_for_its_connections() {
             served += usize::from(client.ask(Kind::WhoAmI(wire::WhoAmI {})).await.is_ok());
         }
     }
-    // 100 at once and 50 a second, for all four together.
+    // 100 at once and 50 per second, for all four connections together.
     let most = 100.0 + 50.0 * began.elapsed().as_secs_f64() + 1.0;
     assert!(served as f64 <= most, "{served} of 240, {most} allowed");
-    server.person("bob").await;
+    server.user("bob").await;
 }
 
 #[tokio::test]
@@ -188,7 +188,7 @@ async fn an_account_has_64_connections_and_one_that_ends_makes_room() {
         .expect("a place is free again");
 }
 
-/// Requests that this client may have under way.
+/// Number of requests that this client can have in progress.
 async fn streams_at_once(client: &Client) -> usize {
     let mut held = Vec::new();
     while let Ok(stream) =
@@ -202,12 +202,12 @@ async fn streams_at_once(client: &Client) -> usize {
 }
 
 #[tokio::test]
-async fn streams_that_are_opened_and_left_open_stop_nobody_else() {
+async fn unfinished_streams_do_not_block_other_clients() {
     let server = TestServer::start().await;
-    let stranger = server.client().await;
-    assert_eq!(streams_at_once(&stranger).await, 2);
-    let ann = server.person("ann").await;
-    // QUIC does not tell of each single one that may be opened again.
+    let raw_client = server.client().await;
+    assert_eq!(streams_at_once(&raw_client).await, 2);
+    let ann = server.user("ann").await;
+    // QUIC announces new stream credit in batches.
     let at_once = streams_at_once(&ann).await;
     assert!((28..=32).contains(&at_once), "{at_once} requests at once");
     assert!(
@@ -220,18 +220,18 @@ async fn streams_that_are_opened_and_left_open_stop_nobody_else() {
 }
 
 #[tokio::test]
-async fn streams_that_are_reset_at_once_stop_nobody_else() {
+async fn reset_streams_do_not_block_other_clients() {
     let server = TestServer::start().await;
-    let stranger = server.client().await;
+    let raw_client = server.client().await;
     for _ in 0..2000 {
-        let Ok((mut send, mut recv)) = stranger.connection.open_bi().await else {
+        let Ok((mut send, mut recv)) = raw_client.connection.open_bi().await else {
             break;
         };
         let _ = send.write_all(&[0]).await;
         let _ = send.reset(0u32.into());
         let _ = recv.stop(0u32.into());
     }
-    assert_eq!(stranger.closed().await, 2);
+    assert_eq!(raw_client.closed().await, 2);
     still_serves(&server).await;
 }
 
@@ -239,9 +239,9 @@ async fn streams_that_are_reset_at_once_stop_nobody_else() {
 async fn only_participants_send_long_requests_and_only_of_their_kinds() {
     let server = TestServer::start().await;
     let _relay = server.relay("berlin").await;
-    let ann = server.person("ann").await;
+    let ann = server.user("ann").await;
     ann.create("friday-night", wire::Visibility::Public).await;
-    // `leave_room` and `who_am_i`, padded by a field that nobody knows.
+    // `leave_room` and `who_am_i`, padded with an unknown field.
     let padded = |key: [u8; 2]| {
         let padding = [&[0xba, 0x3e, 0x80, 0xc0, 0x02][..], &[0; 40_960]].concat();
         let body_len = padding.len() as u32;
@@ -262,30 +262,31 @@ async fn only_participants_send_long_requests_and_only_of_their_kinds() {
 }
 
 #[tokio::test]
-async fn who_does_not_say_hello_is_closed() {
+async fn a_connection_without_hello_is_closed() {
     let server = TestServer::start().await;
-    let client = server.stranger().await;
+    let client = server.raw_client().await;
     assert_eq!(client.closed().await, 4);
 }
 
 #[tokio::test]
-async fn the_oldest_stranger_of_an_address_gives_way_and_who_is_signed_in_does_not_count() {
-    let server = TestServer::start_with(|config| config.connections.strangers.per_source = 3).await;
+async fn the_oldest_unauthenticated_connection_of_an_address_is_evicted() {
+    let server =
+        TestServer::start_with(|config| config.connections.unauthenticated.per_source = 3).await;
     let mut signed_in = Vec::new();
     for name in ["ann", "bob", "cem", "dee", "eve"] {
-        signed_in.push(server.person(name).await);
+        signed_in.push(server.user(name).await);
     }
-    let mut strangers = Vec::new();
+    let mut unauthenticated = Vec::new();
     for _ in 0..4 {
-        strangers.push(server.client().await);
+        unauthenticated.push(server.client().await);
     }
-    assert_eq!(strangers[0].closed().await, 5);
-    for stays in strangers[1..].iter().chain(&signed_in) {
+    assert_eq!(unauthenticated[0].closed().await, 5);
+    for stays in unauthenticated[1..].iter().chain(&signed_in) {
         assert!(stays.connection.close_reason().is_none());
     }
-    // Whoever signs out is a stranger again.
+    // A connection that signs out is unauthenticated again.
     signed_in[0].done(Kind::Logout(wire::Logout {})).await;
-    assert_eq!(strangers[1].closed().await, 5);
+    assert_eq!(unauthenticated[1].closed().await, 5);
     signed_in[0]
         .login("ann", crate::harness::PASSWORD)
         .await
@@ -293,11 +294,11 @@ async fn the_oldest_stranger_of_an_address_gives_way_and_who_is_signed_in_does_n
 }
 
 #[tokio::test]
-async fn who_does_not_sign_in_is_closed_after_30_s() {
+async fn a_connection_without_sign_in_is_closed_after_30_s() {
     let server = TestServer::start().await;
-    let stranger = server.client().await;
+    let raw_client = server.client().await;
     let began = std::time::Instant::now();
-    let closed = tokio::time::timeout(2 * Duration::from_secs(30), stranger.connection.closed());
+    let closed = tokio::time::timeout(2 * Duration::from_secs(30), raw_client.connection.closed());
     match closed.await.expect("it is closed") {
         quinn::ConnectionError::ApplicationClosed(close) => {
             assert_eq!(close.error_code.into_inner(), 9);
@@ -308,7 +309,7 @@ async fn who_does_not_sign_in_is_closed_after_30_s() {
 }
 
 #[tokio::test]
-async fn a_protocol_that_nobody_speaks_is_refused_by_tls() {
+async fn an_unknown_alpn_is_refused_by_tls() {
     let server = TestServer::start().await;
     server
         .connect(b"h3", None)
@@ -317,13 +318,13 @@ async fn a_protocol_that_nobody_speaks_is_refused_by_tls() {
 }
 
 #[tokio::test]
-async fn a_server_that_goes_away_says_so() {
+async fn a_shutdown_is_announced_to_clients() {
     let server = TestServer::start().await;
     let client = server.client().await;
     let TestServer { running, dir: _dir } = server;
     let shutdown = tokio::spawn(running.shutdown());
     let event::Kind::GoingAway(going) = client.event().await else {
-        panic!("not told");
+        panic!("no notice");
     };
     assert!(going.retry_after_ms > 0);
     assert_eq!(client.closed().await, 1);

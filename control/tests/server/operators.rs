@@ -1,10 +1,10 @@
-//! What operators ask of a cluster that runs.
+//! Operators' commands to a running cluster.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use confab_control::clock::Clock;
-use confab_control::cluster::status::{ClusterStatus, NodeLife};
+use confab_control::cluster::status::{ClusterStatus, NodeLiveness};
 use confab_control::operator::{Operator, OperatorError};
 use confab_control::peer_api::status;
 use confab_control::store::sqlite::SqliteStore;
@@ -21,14 +21,14 @@ fn operator(server: &TestServer) -> Operator {
 }
 
 #[tokio::test]
-async fn the_status_tells_of_all_nodes_and_relays() {
+async fn the_status_lists_all_nodes_and_relays() {
     let (nodes, _folder) = fleet(&["one", "two"]).await;
     let (one, two) = (&nodes[0].server, &nodes[1].server);
     let relay = one.relay("berlin").await;
     let _same = relay.link(two, "berlin").await;
     let _other = two.relay_with("amsterdam", [3; 16], 500).await;
     eventually(|| two.running.peer_api().relays.linked() == 2).await;
-    let ann = one.person("ann").await;
+    let ann = one.user("ann").await;
     ann.create("friday-night", Visibility::Public).await;
     ann.join("friday-night").await.unwrap();
 
@@ -45,13 +45,13 @@ async fn the_status_tells_of_all_nodes_and_relays() {
         .collect();
     assert_eq!(links, [("amsterdam", 1, 500), ("berlin", 2, 1000)]);
 
-    // A node that has died is shown for what it is, and holds nobody up.
+    // A dead node is listed as such and does not delay the response.
     let mut nodes = nodes;
     drop(nodes.remove(0));
     let two = &nodes[0].server;
     let life = async || operator(two).status().await.unwrap().nodes[0].clone();
     let dead = async {
-        while life().await.life != NodeLife::Dead {
+        while life().await.life != NodeLiveness::Dead {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     };
@@ -90,7 +90,7 @@ async fn a_relay_is_drained_from_any_node() {
 }
 
 #[tokio::test]
-async fn an_identity_that_is_revoked_is_refused_and_a_new_one_is_not() {
+async fn a_revoked_identity_is_refused_and_a_new_one_is_accepted() {
     let (nodes, _folder) = fleet(&["one", "two"]).await;
     let (one, two) = (&nodes[0].server, &nodes[1].server);
     let (chain, key) = one.relay_identity("berlin");
@@ -98,8 +98,8 @@ async fn an_identity_that_is_revoked_is_refused_and_a_new_one_is_not() {
         let identity = Some((chain.clone(), key.clone_key()));
         server.connect(cluster::ALPN, identity).await.unwrap()
     };
-    let first = FakeRelay::greet_with(link(one).await, [7; 16], 1000, None).await;
-    let second = FakeRelay::greet_with(link(two).await, [7; 16], 1000, None).await;
+    let first = FakeRelay::link_with(link(one).await, [7; 16], 1000, None).await;
+    let second = FakeRelay::link_with(link(two).await, [7; 16], 1000, None).await;
     let revoked = "berlin".parse().unwrap();
     operator(one)
         .revoke_relay(&revoked, Clock::System.now())
@@ -117,18 +117,18 @@ async fn an_identity_that_is_revoked_is_refused_and_a_new_one_is_not() {
         }
         other => panic!("{other}"),
     }
-    // Another of that name, made after that.
+    // An identity of the same name, issued later.
     let again = two.relay("berlin").await;
     eventually(|| two.running.peer_api().relays.linked() == 1).await;
     assert!(again.connection.close_reason().is_none());
 }
 
 #[tokio::test]
-async fn the_rooms_of_a_relay_that_is_revoked_go_elsewhere_though_its_people_hear_it() {
+async fn rooms_move_from_a_revoked_relay_even_if_participants_reach_it() {
     let (nodes, _folder) = fleet(&["one"]).await;
     let one = &nodes[0].server;
     let revoked = one.relay("berlin").await;
-    let ann = one.person("ann").await;
+    let ann = one.user("ann").await;
     ann.create("friday-night", Visibility::Public).await;
     let joined = ann.join("friday-night").await.unwrap();
     let sender = joined.self_sender as u16;
@@ -154,19 +154,19 @@ async fn the_rooms_of_a_relay_that_is_revoked_go_elsewhere_though_its_people_hea
 }
 
 #[tokio::test]
-async fn operators_have_to_have_the_cluster_s_keys() {
+async fn operator_commands_need_a_key_of_the_cluster() {
     let server = TestServer::start().await;
     let other = TestServer::start().await;
     let there = server.running.addr.to_string();
-    let stranger = Operator::new(other.dir.path(), Some(&there), Clock::System.now()).unwrap();
-    let refused = stranger.status().await.unwrap_err();
+    let raw_client = Operator::new(other.dir.path(), Some(&there), Clock::System.now()).unwrap();
+    let refused = raw_client.status().await.unwrap_err();
     assert!(matches!(refused, OperatorError::Node { .. }), "{refused}");
-    let nobody = tempfile::tempdir().unwrap();
-    assert!(Operator::new(nobody.path(), None, Clock::System.now()).is_err());
+    let empty = tempfile::tempdir().unwrap();
+    assert!(Operator::new(empty.path(), None, Clock::System.now()).is_err());
 }
 
 #[tokio::test]
-async fn a_node_without_the_authoritys_key_is_one_of_the_cluster() {
+async fn a_node_without_the_ca_key_joins_the_cluster() {
     let (nodes, folder) = fleet(&["one"]).await;
     let one = &nodes[0].server;
     let dir = tempfile::tempdir().unwrap();
@@ -195,7 +195,7 @@ async fn a_node_without_the_authoritys_key_is_one_of_the_cluster() {
         };
         tokio::time::timeout(PATIENCE, asking).await.unwrap();
     }
-    // And clients and relays take it for one.
+    // Clients and relays accept it as a node.
     let _relay = two.relay_of(one, "berlin").await;
     eventually(|| two.running.peer_api().relays.linked() == 1).await;
 }

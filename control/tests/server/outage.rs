@@ -1,4 +1,4 @@
-//! The store does not answer: who is known goes on, and nothing hangs.
+//! Outages of the store: known sessions continue, and no request hangs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::relay::FakeRelay;
 
 const SLUG: &str = "friday-night";
 
-/// One server over a store with a gate, and ann and bob in a room on it.
+/// One server on a store with a gate, and Ann and Bob in a room.
 struct Scene {
     server: TestServer,
     gate: Gate,
@@ -40,7 +40,7 @@ async fn scene() -> Scene {
     let shared = SharedStore(Arc::new(gate.clone()));
     let server = TestServer::start_with(|config| config.store = StoreConfig::Shared(shared)).await;
     let relay = server.relay("berlin").await;
-    let ann = server.person("ann").await;
+    let ann = server.user("ann").await;
     ann.create(SLUG, Visibility::Public).await;
     ann.join(SLUG).await.unwrap();
     let bob = server.client().await;
@@ -59,7 +59,7 @@ async fn scene() -> Scene {
 }
 
 #[tokio::test]
-async fn who_was_signed_in_comes_back_and_joins_while_the_store_is_down() {
+async fn a_known_session_signs_in_and_joins_during_an_outage() {
     let scene = scene().await;
     scene.gate.shut();
     let bob = scene.server.client().await;
@@ -69,7 +69,7 @@ async fn who_was_signed_in_comes_back_and_joins_while_the_store_is_down() {
         "{answer:?}"
     );
     bob.join(SLUG).await.unwrap();
-    // The same by a refresh, which leaves the token as it is.
+    // A refresh also signs in, and does not change the token.
     let bob = scene.server.client().await;
     let granted = bob.refresh(&scene.bob_token).await.unwrap();
     assert_eq!(granted.token, scene.bob_token);
@@ -85,9 +85,9 @@ async fn who_was_signed_in_comes_back_and_joins_while_the_store_is_down() {
 }
 
 #[tokio::test]
-async fn everything_else_is_told_to_try_again() {
+async fn other_requests_are_refused_as_temporary() {
     let scene = scene().await;
-    let stranger = scene.server.client().await;
+    let raw_client = scene.server.client().await;
     scene.gate.shut();
     for ask in [
         create("another", Visibility::Public),
@@ -97,19 +97,19 @@ async fn everything_else_is_told_to_try_again() {
         assert_eq!(scene.ann.refused(ask).await, ErrorCode::Busy);
     }
     assert_eq!(
-        stranger.refused(login("bob", PASSWORD)).await,
+        raw_client.refused(login("bob", PASSWORD)).await,
         ErrorCode::Busy
     );
 }
 
 #[tokio::test]
-async fn a_store_that_hangs_is_waited_for_once() {
+async fn only_the_first_request_waits_for_a_hanging_store() {
     let scene = scene().await;
-    scene.gate.jam();
+    scene.gate.hang();
     let bob = scene.server.client().await;
     bob.authenticate(&scene.bob_token).await.unwrap();
     bob.join(SLUG).await.unwrap();
-    // If each of them waited for a second, that would be too long.
+    // If each request waited for a second, this limit would be exceeded.
     let asking = async {
         for _ in 0..30 {
             bob.authenticate(&scene.bob_token).await.unwrap();
@@ -117,11 +117,11 @@ async fn a_store_that_hangs_is_waited_for_once() {
     };
     tokio::time::timeout(Duration::from_secs(20), asking)
         .await
-        .expect("nobody waits");
+        .expect("no request waits");
 }
 
 #[tokio::test]
-async fn a_session_that_was_revoked_stays_so() {
+async fn a_revoked_session_stays_revoked_during_an_outage() {
     let scene = scene().await;
     let bob = scene.server.client().await;
     bob.authenticate(&scene.bob_token).await.unwrap();
@@ -133,7 +133,7 @@ async fn a_session_that_was_revoked_stays_so() {
 }
 
 #[tokio::test]
-async fn a_token_that_was_exchanged_stays_so() {
+async fn an_exchanged_token_stays_invalid_during_an_outage() {
     let scene = scene().await;
     let bob = scene.server.client().await;
     let newer = bob.refresh(&scene.bob_token).await.unwrap().token;
@@ -143,18 +143,18 @@ async fn a_token_that_was_exchanged_stays_so() {
     assert_eq!(refused.code(), ErrorCode::Busy);
     let refused = thief.refresh(&scene.bob_token).await.unwrap_err();
     assert_eq!(refused.code(), ErrorCode::Busy);
-    // Neither is the session over: the store has not said that the older token was stolen.
+    // The session has not ended: the store has not decided that the older token is stolen.
     let bob = scene.server.client().await;
     bob.authenticate(&newer).await.unwrap();
 }
 
 #[tokio::test]
-async fn who_was_let_in_and_had_no_right_to_it_is_put_out_when_the_store_answers() {
+async fn a_session_wrongly_admitted_during_an_outage_ends_after_it() {
     let scene = scene().await;
     scene.gate.shut();
     let bob = scene.server.client().await;
     bob.authenticate(&scene.bob_token).await.unwrap();
-    // By a node that could not tell this one.
+    // Ended by a node that cannot reach this one.
     let account = scene
         .store
         .account_by_username("bob".parse().unwrap())
@@ -168,7 +168,7 @@ async fn who_was_let_in_and_had_no_right_to_it_is_put_out_when_the_store_answers
 }
 
 #[tokio::test]
-async fn what_another_node_did_to_a_session_is_not_undone_by_memory() {
+async fn the_cache_does_not_undo_another_nodes_change_of_a_session() {
     let (nodes, _folder) = fleet(&["one", "two"]).await;
     let (one, two) = (&nodes[0], &nodes[1]);
     let ann = one.server.client().await;
@@ -176,7 +176,7 @@ async fn what_another_node_did_to_a_session_is_not_undone_by_memory() {
     let at_two = two.server.client().await;
     let newer = at_two.refresh(&token).await.unwrap().token;
     one.gate.shut();
-    // The first node has not heard of it. It sees by the newer token that it knows too little, and takes neither then.
+    // The first node has not read the exchange. The newer token shows that its cache is outdated, and it accepts neither.
     let again = one.server.client().await;
     for shown in [&newer, &token] {
         let refused = again.authenticate(shown).await.unwrap_err();
@@ -185,7 +185,7 @@ async fn what_another_node_did_to_a_session_is_not_undone_by_memory() {
     one.gate.open();
     again.authenticate(&newer).await.unwrap();
 
-    // A session that ends there ends here, too, whether the store answers or not.
+    // A session that ends there ends here too, with or without the store.
     one.gate.shut();
     at_two.done(request::Kind::Logout(wire::Logout {})).await;
     while !matches!(again.event().await, event::Kind::SessionEnded(_)) {}
@@ -195,7 +195,7 @@ async fn what_another_node_did_to_a_session_is_not_undone_by_memory() {
 }
 
 #[tokio::test]
-async fn standings_are_forgotten_when_the_room_is_taken_and_homes_are_never_remembered() {
+async fn taking_a_room_clears_cached_standings_and_homes_are_not_cached() {
     let scene = scene().await;
     let store = RememberingStore::new(Arc::new(scene.gate.clone()));
     let found = store.conference_by_slug(SLUG.parse().unwrap()).await;
@@ -222,14 +222,14 @@ async fn standings_are_forgotten_when_the_room_is_taken_and_homes_are_never_reme
 }
 
 #[tokio::test]
-async fn a_request_that_was_read_is_carried_out_though_its_connection_breaks() {
+async fn a_request_read_whole_is_carried_out_after_its_connection_breaks() {
     let scene = scene().await;
     let (server, gate, ann) = (&scene.server, &scene.gate, &scene.ann);
     let phone = server.client().await;
     phone.login("ann", PASSWORD).await.unwrap();
     let clients = server.running.peer_api().clients.count();
     let new_password = "another horse entirely";
-    gate.jam();
+    gate.hang();
     let change = request::Kind::ChangePassword(wire::ChangePassword {
         old_password: PASSWORD.to_owned(),
         new_password: new_password.to_owned(),
@@ -242,7 +242,7 @@ async fn a_request_that_was_read_is_carried_out_though_its_connection_breaks() {
     };
     asking.await;
     ann.connection.close(0u32.into(), b"gone");
-    // Its place is held until the request has ended.
+    // The connection counts until its request has ended.
     let server_side = || server.running.peer_api().clients.count();
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(server_side(), clients);

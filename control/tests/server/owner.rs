@@ -1,4 +1,4 @@
-//! The keys in a data folder and the store beside them belong together, or the server does not start.
+//! A server starts only if its data folder and its store belong together.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use crate::harness::{cheap, eventually};
 
 const STORE: &str = "confab.sqlite";
 
-/// A folder in which a server has run, and ended.
+/// A data folder of a server that has run and ended.
 async fn used() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     serve(cheap(&dir)).await.unwrap().shutdown().await;
-    // All of the store is in its one file when its threads have closed it.
+    // All content is in the main file after the store's threads have closed it.
     let log = dir.path().join("confab.sqlite-wal");
     eventually(|| std::fs::metadata(&log).map_or(true, |log| log.len() == 0)).await;
     dir
@@ -34,7 +34,7 @@ fn remove_store(folder: &Path) {
 }
 
 #[tokio::test]
-async fn a_server_starts_again_on_what_it_has() {
+async fn a_server_restarts_on_its_own_folder_and_store() {
     let dir = used().await;
     for _ in 0..2 {
         serve(cheap(&dir)).await.unwrap().shutdown().await;
@@ -42,7 +42,7 @@ async fn a_server_starts_again_on_what_it_has() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_lost_or_empty_is_not_begun_anew() {
+async fn a_missing_or_empty_store_is_not_created_anew() {
     let dir = used().await;
     remove_store(dir.path());
     let lost = refusal(cheap(&dir)).await;
@@ -54,7 +54,7 @@ async fn a_store_that_is_lost_or_empty_is_not_begun_anew() {
         empty.contains(STORE) && empty.contains("is empty"),
         "{empty}"
     );
-    // As the message says, for one who means it.
+    // As the error text says, to begin anew.
     std::fs::remove_file(dir.path().join("server.id")).unwrap();
     serve(cheap(&dir)).await.unwrap().shutdown().await;
 }
@@ -65,7 +65,7 @@ async fn a_store_of_another_server_is_refused() {
     remove_store(one.path());
     std::fs::copy(other.path().join(STORE), one.path().join(STORE)).unwrap();
     let refused = refusal(cheap(&one)).await;
-    assert!(refused.contains("is of another server"), "{refused}");
+    assert!(refused.contains("belongs to another server"), "{refused}");
     let new = tempfile::tempdir().unwrap();
     std::fs::copy(other.path().join(STORE), new.path().join(STORE)).unwrap();
     let refused = refusal(cheap(&new)).await;
@@ -74,7 +74,7 @@ async fn a_store_of_another_server_is_refused() {
 }
 
 #[tokio::test]
-async fn a_shared_store_is_one_servers() {
+async fn a_shared_store_belongs_to_one_server() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&folder.path().join("shared.sqlite")).unwrap();
     let shared = SharedStore(Arc::new(store));
@@ -93,7 +93,7 @@ async fn a_shared_store_is_one_servers() {
 }
 
 #[tokio::test]
-async fn keys_that_are_lost_or_empty_are_named_and_not_made_anew() {
+async fn missing_or_empty_keys_are_named_and_not_created_anew() {
     for file in ["ca.crt", "token.key"] {
         let dir = used().await;
         let path = dir.path().join(file);
@@ -108,7 +108,7 @@ async fn keys_that_are_lost_or_empty_are_named_and_not_made_anew() {
         let empty = refusal(cheap(&dir)).await;
         assert!(empty.contains(file) && empty.contains("backup"), "{empty}");
     }
-    // What the authority can sign again is made anew.
+    // Certificates that the CA can issue are created anew.
     let dir = used().await;
     for file in ["server.crt", "server.key"] {
         std::fs::write(dir.path().join(file), b"").unwrap();

@@ -1,4 +1,4 @@
-//! Something in the server panics: what it was doing fails, and everything else goes on.
+//! Panics in the server: the operation fails and everything else continues.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::metrics::get;
 
 const SLUG: &str = "friday-night";
 
-/// Panics at the first event of a module, in the task that logs it. Calls `before` first.
+/// Panics at the first log line of a module, in the task that logs it. Calls `before` first.
 struct Trap<F> {
     module: &'static str,
     before: F,
@@ -47,18 +47,18 @@ async fn server() -> (TestServer, Gate, tempfile::TempDir) {
     (server, gate, folder)
 }
 
-/// Ann and bob, and what bob's join gave.
+/// Signs Ann and Bob in and joins both. Also returns Bob's join.
 async fn in_a_room(server: &TestServer) -> (Client, Client, RoomJoined) {
-    let ann = server.person("ann").await;
+    let ann = server.user("ann").await;
     ann.create(SLUG, Visibility::Public).await;
     ann.join(SLUG).await.unwrap();
-    let bob = server.person("bob").await;
+    let bob = server.user("bob").await;
     let joined = bob.join(SLUG).await.unwrap();
     (ann, bob, joined)
 }
 
 #[tokio::test]
-async fn a_room_whose_task_panics_is_taken_anew_with_its_people() {
+async fn a_room_whose_task_panics_restarts_with_its_participants() {
     let (server, _gate, _folder) = server().await;
     let relay = server.relay("berlin").await;
     let (_ann, bob, joined) = in_a_room(&server).await;
@@ -77,9 +77,9 @@ async fn a_room_whose_task_panics_is_taken_anew_with_its_people() {
         is_sprung: AtomicBool::new(false),
     };
     let trapped = tracing::subscriber::set_default(tracing_subscriber::registry().with(trap));
-    // The room logs that a relay refused, and panics.
+    // The room logs the relay's refusal and panics.
     relay.answer_with(Some(CommandOutcome::NotFound));
-    let cem = server.person("cem").await;
+    let cem = server.user("cem").await;
     assert_eq!(cem.join(SLUG).await.unwrap().participants.len(), 3);
     drop(trapped);
 
@@ -97,7 +97,7 @@ async fn a_room_whose_task_panics_is_taken_anew_with_its_people() {
 }
 
 #[tokio::test]
-async fn a_lookup_of_a_home_that_panics_leaves_the_room_as_it_is() {
+async fn a_panic_in_a_home_lookup_leaves_the_room_unchanged() {
     let (server, gate, _folder) = server().await;
     let relay = server.relay("berlin").await;
     let (ann, _bob, joined) = in_a_room(&server).await;
@@ -114,13 +114,13 @@ async fn a_lookup_of_a_home_that_panics_leaves_the_room_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_request_whose_work_panics_is_refused_and_the_next_one_is_not() {
+async fn a_request_that_panics_is_refused_and_the_next_one_succeeds() {
     let (server, gate, _folder) = server().await;
     let _relay = server.relay("berlin").await;
-    let ann = server.person("ann").await;
+    let ann = server.user("ann").await;
     ann.create(SLUG, Visibility::Public).await;
     ann.join(SLUG).await.unwrap();
-    let bob = server.person("bob").await;
+    let bob = server.user("bob").await;
     gate.panics_at("member", 1);
     let refused = bob.join(SLUG).await.unwrap_err();
     assert_eq!(refused.code(), ErrorCode::Internal);
@@ -132,7 +132,7 @@ async fn a_request_whose_work_panics_is_refused_and_the_next_one_is_not() {
 }
 
 #[tokio::test]
-async fn a_task_that_panics_is_started_again_and_healthz_tells_of_it() {
+async fn a_task_that_panics_restarts_and_healthz_reports_it() {
     let (server, gate, _folder) = server().await;
     assert!(get(&server, "/healthz").await.starts_with("HTTP/1.1 200"));
     gate.panics_at("beat", 1);
@@ -148,12 +148,12 @@ async fn a_task_that_panics_is_started_again_and_healthz_tells_of_it() {
     let answer = tokio::time::timeout(PATIENCE, answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
     assert!(answer.contains("heartbeat"), "{answer}");
-    // It lives on: nobody would take a node for alive whose heartbeat does not begin again.
+    // The heartbeat continues: otherwise the lease would expire.
     let nodes = &server.running.peer_api().nodes;
     let breaks = nodes.lease_epoch(std::time::Instant::now());
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(nodes.lease_epoch(std::time::Instant::now()), breaks);
     assert!(breaks.is_some());
-    let ann = server.person("ann").await;
+    let ann = server.user("ann").await;
     ann.create(SLUG, Visibility::Public).await;
 }

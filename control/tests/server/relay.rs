@@ -1,5 +1,3 @@
-//! A relay for tests.
-
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,61 +12,61 @@ use quinn::{Connection, RecvStream, SendStream};
 
 use crate::harness::{PATIENCE, TestServer};
 
-/// A relay that does as it is told, or as the test tells it.
+/// A relay for tests that obeys commands or answers as the test says.
 pub struct FakeRelay {
     pub connection: Connection,
     pub boot: [u8; 16],
     shared: Arc<Shared>,
 }
 
-/// What a relay knows, whichever link it came by.
+/// State of the relay that all of its links share.
 #[derive(Default)]
 struct Media {
-    /// The highest of each conference.
+    /// The highest fence of each conference.
     fences: HashMap<ConferenceId, Fence>,
     sessions: BTreeMap<(ConferenceId, u16), MediaState>,
 }
 
 struct Shared {
-    /// Every command that was not fenced, and the connection id that an OpenMedia was given.
+    /// Every command that was not fenced, with the connection ID given to an OpenMedia.
     seen: Mutex<Vec<(Command, u64)>>,
     media: Arc<Mutex<Media>>,
-    /// What it answers to what is not fenced; `None` keeps it silent.
+    /// Outcome of commands that are not fenced; `None`: no answer.
     outcome: Mutex<Option<CommandOutcome>>,
-    /// What it says of itself.
+    /// The load report.
     load: Mutex<wire::RelayLoad>,
     send: tokio::sync::Mutex<SendStream>,
-    /// What it answers instead of what it has done.
-    lie: Mutex<Option<Lie>>,
+    /// Replaces results.
+    replacement: Mutex<Option<Replacement>>,
 }
 
-/// Of a command and its true result, what is answered.
-type Lie = Box<dyn FnMut(&Command, CommandResult) -> Vec<CommandResult> + Send>;
+/// Maps a command and its true result to the results that are sent.
+type Replacement = Box<dyn FnMut(&Command, CommandResult) -> Vec<CommandResult> + Send>;
 
 impl FakeRelay {
-    /// Links to another node, too: it is the same relay.
+    /// Links the same relay to another node.
     pub async fn link(&self, server: &TestServer, name: &str) -> Self {
         let identity = server.relay_identity(name);
         let connection = server.connect(cluster::ALPN, Some(identity)).await.unwrap();
         let outcome = Some(CommandOutcome::Obeyed);
         let media = self.shared.media.clone();
-        Self::greet_as(connection, self.boot, 1000, (outcome, media)).await
+        Self::link_with_hello(connection, self.boot, 1000, (outcome, media)).await
     }
 
-    pub async fn greet(connection: Connection, boot: [u8; 16], max_sessions: u32) -> Self {
-        Self::greet_with(connection, boot, max_sessions, Some(CommandOutcome::Obeyed)).await
+    pub async fn link_as(connection: Connection, boot: [u8; 16], max_sessions: u32) -> Self {
+        Self::link_with(connection, boot, max_sessions, Some(CommandOutcome::Obeyed)).await
     }
 
-    pub async fn greet_with(
+    pub async fn link_with(
         connection: Connection,
         boot: [u8; 16],
         max_sessions: u32,
         outcome: Option<CommandOutcome>,
     ) -> Self {
-        Self::greet_as(connection, boot, max_sessions, (outcome, Arc::default())).await
+        Self::link_with_hello(connection, boot, max_sessions, (outcome, Arc::default())).await
     }
 
-    async fn greet_as(
+    async fn link_with_hello(
         connection: Connection,
         boot: [u8; 16],
         max_sessions: u32,
@@ -99,7 +97,7 @@ impl FakeRelay {
             media,
             load: Mutex::default(),
             send: tokio::sync::Mutex::new(send),
-            lie: Mutex::default(),
+            replacement: Mutex::default(),
         });
         tokio::spawn(obey(recv, deframer, shared.clone()));
         tokio::spawn(report(shared.clone()));
@@ -114,12 +112,12 @@ impl FakeRelay {
         *self.shared.outcome.lock().unwrap() = outcome;
     }
 
-    /// Says from now on that it has so many sessions.
+    /// Sets the number of sessions in load reports.
     pub fn has_sessions(&self, sessions: u32) {
         self.shared.load.lock().unwrap().sessions = sessions;
     }
 
-    /// Whether it was told to drain.
+    /// True after a command to drain.
     pub fn is_draining(&self) -> bool {
         self.shared.load.lock().unwrap().draining
     }
@@ -141,7 +139,7 @@ impl FakeRelay {
             .collect()
     }
 
-    /// Whether the newest word about the sender's right to speak says so.
+    /// The last command about the sender's permission to speak.
     pub fn may_speak(&self, of: u16) -> Option<bool> {
         self.actions()
             .into_iter()
@@ -153,7 +151,7 @@ impl FakeRelay {
             })
     }
 
-    /// Whether it has a session of the sender.
+    /// True if the sender has a session.
     pub fn has_session(&self, of: u16) -> bool {
         let media = self.shared.media.lock().unwrap();
         media.sessions.keys().any(|(_, sender)| *sender == of)
@@ -163,7 +161,7 @@ impl FakeRelay {
         self.actions().contains(&Action::CloseMedia { sender: of })
     }
 
-    /// Says that the newest session of the sender has ended.
+    /// Reports that the sender's newest session has ended.
     pub async fn end_media(&self, of: u16, reason: wire::MediaEndReason) {
         let (conference, id) = {
             let seen = self.shared.seen.lock().unwrap();
@@ -189,25 +187,25 @@ impl FakeRelay {
             reason: reason.into(),
         };
         self.shared
-            .say(wire::relay_to_control::Kind::MediaEnded(ended))
+            .send(wire::relay_to_control::Kind::MediaEnded(ended))
             .await;
     }
 
-    /// Says that it is about to end.
+    /// Reports that the relay drains.
     pub fn drain(&self) {
         self.shared.load.lock().unwrap().draining = true;
     }
 
-    /// Says that the relay has the room of this conference.
+    /// Reports that the relay has the room of this conference.
     pub async fn has_room(&self, conference: &Bytes) {
         let rooms = wire::LiveRooms {
             conference_ids: vec![conference.clone()],
         };
         let kind = wire::relay_to_control::Kind::LiveRooms(rooms);
-        self.shared.say(kind).await;
+        self.shared.send(kind).await;
     }
 
-    /// How often it was told to close the room of this conference.
+    /// Number of commands to close the room of this conference.
     pub fn rooms_closed(&self, conference: &Bytes) -> usize {
         let commands = self.commands();
         let closed = commands.iter().filter(|command| {
@@ -216,26 +214,29 @@ impl FakeRelay {
         closed.count()
     }
 
-    /// Answers from now on what this makes of each true result.
-    pub fn lies(
+    /// Replaces each result by those that `replacement` returns.
+    pub fn answer_instead(
         &self,
-        lie: impl FnMut(&Command, CommandResult) -> Vec<CommandResult> + Send + 'static,
+        replacement: impl FnMut(&Command, CommandResult) -> Vec<CommandResult> + Send + 'static,
     ) {
-        *self.shared.lie.lock().unwrap() = Some(Box::new(lie));
+        *self.shared.replacement.lock().unwrap() = Some(Box::new(replacement));
     }
 
-    /// Changes what it has, and what it says of it when it is asked.
-    pub fn tamper(&self, change: impl FnOnce(&mut BTreeMap<(ConferenceId, u16), MediaState>)) {
+    /// Changes the relay's sessions, and so its next session list.
+    pub fn change_state(
+        &self,
+        change: impl FnOnce(&mut BTreeMap<(ConferenceId, u16), MediaState>),
+    ) {
         change(&mut self.shared.media.lock().unwrap().sessions);
     }
 
-    /// Says something by itself.
-    pub async fn say(&self, kind: wire::relay_to_control::Kind) {
-        self.shared.say(kind).await;
+    /// Sends a message.
+    pub async fn send(&self, kind: wire::relay_to_control::Kind) {
+        self.shared.send(kind).await;
     }
 
-    /// Sends bytes as they are.
-    pub async fn say_bytes(&self, bytes: &[u8]) {
+    /// Sends raw bytes.
+    pub async fn send_bytes(&self, bytes: &[u8]) {
         let _ = self.shared.send.lock().await.write_all(bytes).await;
     }
 
@@ -291,7 +292,7 @@ impl Media {
 }
 
 impl Shared {
-    async fn say(&self, kind: wire::relay_to_control::Kind) {
+    async fn send(&self, kind: wire::relay_to_control::Kind) {
         let _ = self.send.lock().await.write_all(&relay_message(kind)).await;
     }
 }
@@ -325,9 +326,9 @@ async fn obey(mut recv: RecvStream, mut deframer: Deframer, shared: Arc<Shared>)
             outcome => CommandResult::bare(command.id, outcome),
         });
         let results = {
-            let mut lie = shared.lie.lock().unwrap();
-            result.map_or_else(Vec::new, |result| match &mut *lie {
-                Some(lie) => lie(&command, result),
+            let mut replacement = shared.replacement.lock().unwrap();
+            result.map_or_else(Vec::new, |result| match &mut *replacement {
+                Some(replacement) => replacement(&command, result),
                 None => vec![result],
             })
         };
@@ -336,7 +337,7 @@ async fn obey(mut recv: RecvStream, mut deframer: Deframer, shared: Arc<Shared>)
         }
         for result in results {
             shared
-                .say(wire::relay_to_control::Kind::Result((&result).into()))
+                .send(wire::relay_to_control::Kind::Result((&result).into()))
                 .await;
         }
     }
@@ -345,7 +346,7 @@ async fn obey(mut recv: RecvStream, mut deframer: Deframer, shared: Arc<Shared>)
 async fn report(shared: Arc<Shared>) {
     loop {
         let load = *shared.load.lock().unwrap();
-        shared.say(wire::relay_to_control::Kind::Load(load)).await;
+        shared.send(wire::relay_to_control::Kind::Load(load)).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Relays that come, go and refuse.
+//! Relays that link, unlink, restart and refuse.
 
 use confab_protocol::cluster::{self, Action};
 use confab_protocol::control::{self, ErrorCode};
@@ -12,7 +12,7 @@ const SLUG: &str = "friday-night";
 async fn room() -> (TestServer, FakeRelay, Client, wire::RoomJoined) {
     let server = TestServer::start().await;
     let relay = server.relay("berlin").await;
-    let ann = server.person("ann").await;
+    let ann = server.user("ann").await;
     ann.create(SLUG, Visibility::Public).await;
     let joined = ann.join(SLUG).await.unwrap();
     (server, relay, ann, joined)
@@ -31,7 +31,7 @@ async fn a_lost_relay_moves_the_room_to_another() {
     let other = server.relay_with("paris", [9; 16], 1000).await;
     eventually(|| server.running.peer_api().relays.linked() == 2).await;
     relay.unlink();
-    let event = ann.whole_event().await;
+    let event = ann.next_event().await;
     assert!(event.revision > joined.revision);
     let media = moved(event.kind.unwrap());
     let before = joined.media.unwrap();
@@ -52,7 +52,7 @@ async fn a_lost_relay_moves_the_room_to_another() {
 }
 
 #[tokio::test]
-async fn a_relay_that_is_heard_by_its_people_keeps_the_room_however_long_its_link_is_lost() {
+async fn a_relay_that_participants_reach_keeps_the_room_without_a_link() {
     let (server, relay, ann, joined) = room().await;
     let other = server.relay_with("paris", [9; 16], 1000).await;
     eventually(|| server.running.peer_api().relays.linked() == 2).await;
@@ -68,7 +68,7 @@ async fn a_relay_that_is_heard_by_its_people_keeps_the_room_however_long_its_lin
 }
 
 #[tokio::test]
-async fn a_relay_that_drains_is_left_when_everybody_has_come_to_the_next() {
+async fn a_room_leaves_a_draining_relay_when_all_participants_have_moved() {
     let (server, relay, ann, joined) = room().await;
     let other = server.relay_with("paris", [9; 16], 1000).await;
     eventually(|| server.running.peer_api().relays.linked() == 2).await;
@@ -93,7 +93,7 @@ async fn a_relay_that_links_again_soon_keeps_its_rooms() {
     let again = relay.link(&server, "berlin").await;
     ann.done(mute(SLUG, "ann", true)).await;
     assert!(matches!(ann.event().await, event::Kind::Changed(_)));
-    // It was asked whether it still has the session, and nothing was opened anew.
+    // The relay's sessions were listed, and none was opened anew.
     let sender = joined.self_sender as u16;
     assert!(again.actions().contains(&Action::SetMaySpeak {
         sender,
@@ -108,9 +108,9 @@ async fn a_relay_that_links_again_soon_keeps_its_rooms() {
 }
 
 #[tokio::test]
-async fn sessions_that_ended_while_the_link_was_down_are_found_out() {
+async fn sessions_that_ended_without_a_link_are_found_after_the_next_link() {
     let (server, relay, ann, _) = room().await;
-    let bob = server.person("bob").await;
+    let bob = server.user("bob").await;
     let bob_in = bob.join(SLUG).await.unwrap();
     assert!(matches!(ann.event().await, event::Kind::Joined(_)));
     relay.unlink();
@@ -118,7 +118,7 @@ async fn sessions_that_ended_while_the_link_was_down_are_found_out() {
     let identity = server.relay_identity("berlin");
     let connection = server.connect(cluster::ALPN, Some(identity)).await.unwrap();
     let last =
-        FakeRelay::greet_with(connection, relay.boot, 1000, Some(CommandOutcome::NotFound)).await;
+        FakeRelay::link_with(connection, relay.boot, 1000, Some(CommandOutcome::NotFound)).await;
     assert!(matches!(
         bob.event().await,
         event::Kind::Left(_) | event::Kind::Removed(_)
@@ -134,7 +134,7 @@ async fn sessions_that_ended_while_the_link_was_down_are_found_out() {
 }
 
 #[tokio::test]
-async fn a_relay_that_restarted_has_forgotten_everything() {
+async fn a_restart_of_a_relay_ends_its_sessions() {
     let (server, relay, ann, joined) = room().await;
     relay.unlink();
     eventually(|| server.running.peer_api().relays.linked() == 0).await;
@@ -154,7 +154,7 @@ async fn while_no_relay_is_linked_the_room_waits() {
     let (server, relay, ann, _) = room().await;
     relay.unlink();
     ann.answer_probe(false).await;
-    // It may still be there for the others: nobody knows better.
+    // The relay may still serve the other participants.
     assert_eq!(ann.join(SLUG).await.unwrap_err().code(), ErrorCode::Busy);
     let _late = server.relay_with("paris", [9; 16], 1000).await;
     moved(ann.event().await);
@@ -162,11 +162,11 @@ async fn while_no_relay_is_linked_the_room_waits() {
 }
 
 #[tokio::test]
-async fn an_owner_that_is_fenced_sends_its_people_away() {
+async fn a_fenced_owner_disconnects_its_participants() {
     let (_server, relay, ann, joined) = room().await;
     let before = joined.media.unwrap();
     relay.answer_with(Some(CommandOutcome::Fenced));
-    // Stored, and asked for again in the name of whoever has the room now.
+    // Stored, and repeated under the fence of the present owner.
     ann.done(mute(SLUG, "ann", true)).await;
     while !matches!(ann.event().await, event::Kind::GoingAway(_)) {}
     relay.answer_with(Some(CommandOutcome::Obeyed));
@@ -176,14 +176,14 @@ async fn an_owner_that_is_fenced_sends_its_people_away() {
 }
 
 #[tokio::test]
-async fn a_full_relay_takes_nobody_else() {
+async fn a_full_relay_gets_no_further_session() {
     let (_server, relay, ann, _) = room().await;
     relay.answer_with(Some(CommandOutcome::Full));
     assert_eq!(ann.join(SLUG).await.unwrap_err().code(), ErrorCode::NoRelay);
 }
 
 #[tokio::test]
-async fn only_a_relay_of_this_cluster_is_let_into_the_cluster() {
+async fn a_relay_of_another_cluster_is_refused() {
     let server = TestServer::start().await;
     let close_code = async |connection: quinn::Connection| {
         let closed = tokio::time::timeout(crate::harness::PATIENCE, connection.closed()).await;
@@ -192,18 +192,18 @@ async fn only_a_relay_of_this_cluster_is_let_into_the_cluster() {
             _ => None,
         }
     };
-    let nobody = server.connect(cluster::ALPN, None).await.unwrap();
-    assert_eq!(close_code(nobody).await, Some(6));
-    // Of another cluster: TLS itself refuses it, at once or with the first word.
+    let without_certificate = server.connect(cluster::ALPN, None).await.unwrap();
+    assert_eq!(close_code(without_certificate).await, Some(6));
+    // TLS refuses an identity of another cluster, during the handshake or at the first message.
     let other = TestServer::start().await;
-    if let Ok(stranger) = server
+    if let Ok(raw_client) = server
         .connect(cluster::ALPN, Some(other.relay_identity("berlin")))
         .await
     {
-        assert_eq!(close_code(stranger).await, None);
+        assert_eq!(close_code(raw_client).await, None);
     }
     assert_eq!(server.running.peer_api().relays.linked(), 0);
-    // A relay's identity does not make a server of it, and a client needs none.
+    // A relay's certificate is not accepted as a server's, and a client needs none.
     let relay = server
         .connect(control::ALPN, Some(server.relay_identity("berlin")))
         .await
@@ -211,14 +211,14 @@ async fn only_a_relay_of_this_cluster_is_let_into_the_cluster() {
     relay.close(0u32.into(), b"done");
 }
 
-/// A conference whose room a relay still has, from before this server started.
+/// A conference with a leftover room at a relay, from before this server's start.
 async fn left_over() -> (TestServer, FakeRelay, Client, bytes::Bytes) {
     let server = TestServer::start().await;
     let relay = server.relay("berlin").await;
-    let ann = server.person("ann").await;
-    let bob = server.person("bob").await;
+    let ann = server.user("ann").await;
+    let bob = server.user("bob").await;
     ann.create(SLUG, Visibility::Public).await;
-    // Bob is a member and not in the room.
+    // Bob is a member but not in the room.
     let joined = bob.join(SLUG).await.unwrap();
     let conference = joined.conference.unwrap().id;
     let me = joined
@@ -236,7 +236,7 @@ async fn left_over() -> (TestServer, FakeRelay, Client, bytes::Bytes) {
 }
 
 #[tokio::test]
-async fn a_ban_holds_for_a_room_that_is_left_over_at_a_relay() {
+async fn a_ban_closes_a_leftover_room_at_a_relay() {
     let (_server, relay, ann, conference) = left_over().await;
     let before = relay.rooms_closed(&conference);
     ann.done(ban(SLUG, "bob")).await;
@@ -247,7 +247,7 @@ async fn a_ban_holds_for_a_room_that_is_left_over_at_a_relay() {
 }
 
 #[tokio::test]
-async fn a_deleted_conference_leaves_nothing_at_a_relay_that_comes_back() {
+async fn a_deleted_conference_is_closed_at_a_relay_that_links_later() {
     let (server, relay, ann, conference) = left_over().await;
     relay.unlink();
     eventually(|| server.running.peer_api().relays.linked() == 0).await;
@@ -272,7 +272,7 @@ async fn a_ban_is_not_acknowledged_while_a_relay_with_leftovers_does_not_answer(
 }
 
 #[tokio::test]
-async fn a_relay_draws_no_room_by_saying_that_it_has_it() {
+async fn a_relay_does_not_attract_a_room_by_claiming_to_have_it() {
     let (server, relay, ann, conference) = left_over().await;
     let other = server.relay_with("paris", [9; 16], 1000).await;
     eventually(|| server.running.peer_api().relays.linked() == 2).await;

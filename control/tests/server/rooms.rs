@@ -23,11 +23,11 @@ struct Room {
     bob_in: wire::RoomJoined,
 }
 
-/// Ann owns the conference; she and Bob are in its room, and Ann has heard of it.
+/// Ann owns the conference. She and Bob are in its room, and Ann has received Bob's join.
 async fn room() -> Room {
     let server = TestServer::start().await;
     let relay = server.relay("berlin").await;
-    let (ann, bob) = (server.person("ann").await, server.person("bob").await);
+    let (ann, bob) = (server.user("ann").await, server.user("bob").await);
     ann.create(SLUG, Visibility::Public).await;
     let ann_in = ann.join(SLUG).await.unwrap();
     let bob_in = bob.join(SLUG).await.unwrap();
@@ -64,7 +64,7 @@ fn own_join_id(joined: &wire::RoomJoined) -> Bytes {
 }
 
 #[tokio::test]
-async fn a_join_gives_everything_and_the_others_hear_of_it() {
+async fn a_join_returns_the_room_and_notifies_the_others() {
     let Room {
         relay,
         ann_in,
@@ -77,17 +77,17 @@ async fn a_join_gives_everything_and_the_others_hear_of_it() {
     assert_ne!(grant.uplink_key, grant.downlink_key);
     assert_eq!(bob_in.room_secret, ann_in.room_secret);
     assert_eq!(bob_in.room_secret.len(), 32);
-    let people: Vec<Participant> = bob_in
+    let users: Vec<Participant> = bob_in
         .participants
         .iter()
         .map(|p| p.try_into().unwrap())
         .collect();
-    let names: Vec<_> = people
+    let names: Vec<_> = users
         .iter()
         .map(|p| (p.username.as_str(), p.role))
         .collect();
     assert_eq!(names, [("ann", Role::Owner), ("bob", Role::Member)]);
-    assert_ne!(people[0].join_id, people[1].join_id);
+    assert_ne!(users[0].join_id, users[1].join_id);
     assert!(bob_in.revision > ann_in.revision);
     assert_eq!(bob_in.conference.unwrap().live, 2);
     let opened = relay.actions().into_iter().find_map(|action| match action {
@@ -103,9 +103,9 @@ async fn a_join_gives_everything_and_the_others_hear_of_it() {
 }
 
 #[tokio::test]
-async fn without_a_relay_there_is_no_room() {
+async fn a_join_without_a_relay_is_refused() {
     let server = TestServer::start().await;
-    let ann = server.person("ann").await;
+    let ann = server.user("ann").await;
     ann.create(SLUG, Visibility::Public).await;
     let error = ann.join(SLUG).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::NoRelay);
@@ -119,7 +119,7 @@ async fn without_a_relay_there_is_no_room() {
 }
 
 #[tokio::test]
-async fn who_may_not_join_is_told_why() {
+async fn a_refused_join_has_the_reason() {
     let Room {
         server, ann, bob, ..
     } = room().await;
@@ -152,19 +152,19 @@ async fn who_may_not_join_is_told_why() {
         .find(|p| p.sender == joined.self_sender)
         .unwrap();
     assert!(!Participant::try_from(own).unwrap().may_speak());
-    let stranger = server.client().await;
+    let raw_client = server.client().await;
     let join = Kind::JoinRoom(wire::JoinRoom {
         slug: slug(SLUG),
         ..Default::default()
     });
-    assert_eq!(stranger.refused(join).await, ErrorCode::NotAuthenticated);
+    assert_eq!(raw_client.refused(join).await, ErrorCode::NotAuthenticated);
 }
 
 #[tokio::test]
-async fn a_room_takes_as_many_as_it_may() {
+async fn a_room_has_a_maximum_of_participants() {
     let server = TestServer::start_with(|config| config.rooms.max_participants = 2).await;
     let _relay = server.relay("berlin").await;
-    let ann = server.person("ann").await;
+    let ann = server.user("ann").await;
     ann.create(SLUG, Visibility::Public).await;
     let first = ann.join(SLUG).await.unwrap();
     let second = ann.join(SLUG).await.unwrap();
@@ -198,7 +198,7 @@ async fn a_mute_is_obeyed_before_it_is_acknowledged() {
         panic!("no change");
     };
     assert!(changed.participant.unwrap().muted);
-    // It is the membership's: to come again does not lift it.
+    // The mute belongs to the membership: rejoining does not lift it.
     let again = server.client().await;
     again.login("bob", crate::harness::PASSWORD).await.unwrap();
     let joined = again.join(SLUG).await.unwrap();
@@ -213,7 +213,7 @@ async fn a_mute_is_obeyed_before_it_is_acknowledged() {
 }
 
 #[tokio::test]
-async fn nothing_is_acknowledged_that_the_relay_has_not_obeyed() {
+async fn moderation_is_not_acknowledged_before_the_relay_obeys() {
     let Room {
         relay, ann, bob, ..
     } = room().await;
@@ -226,7 +226,7 @@ async fn nothing_is_acknowledged_that_the_relay_has_not_obeyed() {
 }
 
 #[tokio::test]
-async fn a_kick_takes_every_device_out_and_lets_it_come_again() {
+async fn a_kick_removes_every_device_and_allows_rejoining() {
     let Room {
         server,
         relay,
@@ -271,7 +271,7 @@ async fn a_ban_holds_until_the_role_is_set_anew() {
     };
     assert_eq!(removed.reason(), LeaveReason::Banned);
     let event::Kind::Left(_) = ann.event().await else {
-        panic!("ann was not told");
+        panic!("ann got no notice");
     };
     assert_eq!(bob.join(SLUG).await.unwrap_err().code(), ErrorCode::Banned);
     assert_eq!(
@@ -287,15 +287,15 @@ async fn a_ban_holds_until_the_role_is_set_anew() {
     assert_eq!(bob.refused(leave).await, ErrorCode::Banned);
     ann.done(set_role(SLUG, "bob", Role::Member)).await;
     bob.join(SLUG).await.unwrap();
-    // Who never was a member can be banned too.
-    server.person("eve").await;
+    // An account that was never a member can be banned too.
+    server.user("eve").await;
     ann.done(ban(SLUG, "eve")).await;
     assert_eq!(ann.refused(ban(SLUG, "nobody")).await, ErrorCode::NotFound);
     assert_eq!(ann.refused(ban(SLUG, "ann")).await, ErrorCode::Owner);
 }
 
 #[tokio::test]
-async fn a_lost_connection_leaves_the_participant_and_a_resume_takes_it_up() {
+async fn a_participant_survives_a_lost_connection_and_is_resumed() {
     let Room {
         server,
         relay,
@@ -316,10 +316,10 @@ async fn a_lost_connection_leaves_the_participant_and_a_resume_takes_it_up() {
     assert_ne!(old.uplink_key, new.uplink_key);
     assert_ne!(old.connection_id, new.connection_id);
     assert_eq!(resumed.participants.len(), 2);
-    // Its events go to the new connection now.
+    // Events now go to the new connection.
     ann.done(mute(SLUG, "bob", true)).await;
     assert!(matches!(again.event().await, event::Kind::Changed(_)));
-    // Nobody takes up what is somebody else's.
+    // A join cannot be resumed by another account.
     assert_eq!(
         ann.resume(SLUG, &join_id).await.unwrap_err().code(),
         ErrorCode::NotFound
@@ -352,7 +352,7 @@ async fn a_bye_at_the_relay_ends_the_participation() {
         .end_media(bob_in.self_sender as u16, MediaEndReason::Bye)
         .await;
     let event::Kind::Left(left) = ann.event().await else {
-        panic!("nobody left");
+        panic!("no participant left");
     };
     assert_eq!(
         (left.sender, left.reason()),
@@ -361,7 +361,7 @@ async fn a_bye_at_the_relay_ends_the_participation() {
 }
 
 #[tokio::test]
-async fn a_room_ends_with_its_last_participant_and_the_next_one_is_another() {
+async fn a_room_ends_with_its_last_participant_and_the_next_has_a_new_era() {
     let Room {
         relay,
         ann,
@@ -407,7 +407,7 @@ async fn a_deleted_conference_closes_its_room() {
 }
 
 #[tokio::test]
-async fn what_a_session_brought_in_goes_with_it() {
+async fn participants_leave_when_their_session_ends() {
     let Room {
         relay,
         ann,
@@ -417,7 +417,7 @@ async fn what_a_session_brought_in_goes_with_it() {
     } = room().await;
     bob.done(Kind::Logout(wire::Logout {})).await;
     let event::Kind::Left(left) = ann.event().await else {
-        panic!("nobody left");
+        panic!("no participant left");
     };
     assert_eq!(left.reason(), LeaveReason::SessionEnded);
     eventually(|| relay.closed(bob_in.self_sender as u16)).await;
@@ -431,22 +431,20 @@ async fn what_a_session_brought_in_goes_with_it() {
 }
 
 #[tokio::test]
-async fn a_hundred_joins_at_once_are_all_in_and_all_told() {
+async fn a_hundred_concurrent_joins_succeed_and_are_announced() {
     let server = TestServer::start_with(|config| config.accounts.limits.burst = 1000).await;
     let _relay = server.relay("berlin").await;
-    let ann = server.person("ann").await;
+    let ann = server.user("ann").await;
     ann.create(SLUG, Visibility::Public).await;
     let ann_in = ann.join(SLUG).await.unwrap();
-    let mut people = Vec::new();
+    let mut users = Vec::new();
     for number in 0..100 {
-        people.push(server.person(&format!("person{number}")).await);
+        users.push(server.user(&format!("person{number}")).await);
     }
     let started = std::time::Instant::now();
-    let joins: Vec<_> = people
+    let joins: Vec<_> = users
         .into_iter()
-        .map(|person| {
-            tokio::spawn(async move { person.join(SLUG).await.map(|joined| (person, joined)) })
-        })
+        .map(|user| tokio::spawn(async move { user.join(SLUG).await.map(|joined| (user, joined)) }))
         .collect();
     let mut senders = std::collections::HashSet::from([ann_in.self_sender]);
     let mut last_revision = ann_in.revision;
@@ -456,7 +454,7 @@ async fn a_hundred_joins_at_once_are_all_in_and_all_told() {
     }
     assert!(started.elapsed() < Duration::from_secs(10));
     for _ in 0..100 {
-        let event = ann.whole_event().await;
+        let event = ann.next_event().await;
         assert!(event.revision > last_revision);
         last_revision = event.revision;
     }

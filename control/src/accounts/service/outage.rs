@@ -1,34 +1,35 @@
-//! Signing in while the store does not answer, and what is done about it when it does again.
+//! Sign-in from cached sessions while the store does not answer, and their verification afterwards.
 
 use std::time::Duration;
 
 use super::{Accounts, Granted};
 use crate::accounts::errors::SessionError;
-use crate::accounts::token::{Token, Verdict};
+use crate::accounts::token::{Token, TokenStatus};
 use crate::store::{SessionId, SessionRecord, StoreError};
 
-/// A client whose token could not be exchanged because the store did not answer is to try again after this time.
+/// Retry time for a client whose token was not refreshed because the store did not answer.
 const REFRESH_AGAIN_AFTER: Duration = Duration::from_secs(5 * 60);
 
 impl Accounts {
-    /// Whether the store answered when it was asked last.
+    /// True if the last operation of the store succeeded.
     pub fn store_answers(&self) -> bool {
         self.store.is_answering()
     }
 
-    /// The session has ended at another node.
+    /// Drops a session from the cache after another node has ended it.
     pub fn forget(&self, session: SessionId) {
         self.store.forget_session(session);
     }
 
-    /// Sessions may have ended at other nodes, and this one was not told which.
+    /// Drops all sessions from the cache: other nodes may have ended some without a notice to this one.
     pub fn forget_all(&self) {
         self.store.forget_sessions();
     }
 
-    /// Looks up whether those who were let in while the store did not answer had a right to it, as far as it answers now.
-    pub async fn prove(&self) {
-        while let Some((account, token)) = self.unproved.first() {
+    /// Verifies, as far as the store answers, the tokens that were accepted during an outage, and ends sessions that had no right
+    /// to sign in.
+    pub async fn verify_unverified(&self) {
+        while let Some((account, token)) = self.unverified.first() {
             let now = self.clock.now();
             let proved = match self.store.session(token.session(), now).await {
                 Ok(None) => {
@@ -36,21 +37,21 @@ impl Accounts {
                     true
                 }
                 Ok(Some(session)) => match self.key.judge(&token, &session, now) {
-                    Verdict::Current | Verdict::InGrace { .. } => true,
-                    Verdict::Stolen => self.end_stolen(&session).await.is_ok(),
+                    TokenStatus::Current | TokenStatus::InGrace { .. } => true,
+                    TokenStatus::Stolen => self.end_stolen(&session).await.is_ok(),
                 },
                 Err(_) => false,
             };
             if !proved {
                 return;
             }
-            self.unproved.remove(&token);
+            self.unverified.remove(&token);
         }
     }
 
-    /// Lets somebody in by what is remembered of the session. Only its newest token counts then: whether an older one is in
-    /// grace, or stolen, is for the store to say. One that was exchanged at another node since may pass, until
-    /// [`Self::prove`] finds out.
+    /// Accepts a token by the cached session. Only the newest token known here is accepted: the store decides whether an older
+    /// one is in grace or stolen. A token that another node has exchanged since may pass until [`Self::verify_unverified`] finds
+    /// it.
     pub(super) fn admit_from_memory(
         &self,
         token: &Token,
@@ -59,21 +60,21 @@ impl Accounts {
         let later = |why: &str| StoreError::Unavailable(why.to_owned());
         if !matches!(
             self.key.judge(token, session, self.clock.now()),
-            Verdict::Current
+            TokenStatus::Current
         ) {
             if token.generation() > session.generation {
-                // It was exchanged at another node: what is remembered would take the token before for good.
+                // Another node has exchanged the token; the cached session would accept the previous one.
                 self.store.forget_session(session.id);
             }
-            return Err(later("a token that is not the one remembered was shown"));
+            return Err(later("the token differs from the cached session"));
         }
-        match self.unproved.insert(session.account, token) {
+        match self.unverified.insert(session.account, token) {
             true => Ok(()),
-            false => Err(later("as many as may be were let in from memory")),
+            false => Err(later("too many sign-ins from cached sessions")),
         }
     }
 
-    /// A refresh while the store does not answer: the token stays as it is for now.
+    /// A refresh during an outage: the token does not change.
     pub(super) async fn keep_token(
         &self,
         token: &Token,

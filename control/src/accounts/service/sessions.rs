@@ -1,20 +1,20 @@
-//! Sessions: how they begin, are shown and renewed, and end.
+//! Creates, authenticates, refreshes and ends sessions.
 
 use bytes::Bytes;
 use confab_protocol::control::{AccountId, Device};
 
 use super::{Accounts, Granted};
 use crate::accounts::errors::{LoginError, RevokeError, SessionError};
-use crate::accounts::token::{REFRESH_AFTER, Token, Verdict};
+use crate::accounts::token::{REFRESH_AFTER, Token, TokenStatus};
 use crate::clock::UnixMillis;
 use crate::random;
 use crate::store::{
     AccountRecord, Recalled, Rotation, SessionId, SessionRecord, StoreError, ended_of,
 };
 
-/// Sessions that an account may have; a login beyond them ends the oldest.
+/// Maximum number of sessions of an account; a log-in beyond it ends the oldest.
 const MAX_SESSIONS: usize = 100;
-/// A refresh that meets another one reads again so often.
+/// Attempts of a refresh that conflicts with a concurrent one.
 const ROTATE_ATTEMPTS: u32 = 3;
 
 impl Accounts {
@@ -28,17 +28,17 @@ impl Accounts {
         }
         let session = found.value;
         match self.key.judge(&token, &session, self.clock.now()) {
-            Verdict::Current => {
+            TokenStatus::Current => {
                 if !session.used {
-                    // Without the mark the token before is good for the rest of its minute, as if its holder had not come yet.
+                    // If this fails, the previous token stays valid for the rest of its grace period.
                     match self.store.mark_used(session.id, session.generation).await {
                         Err(error) if !error.is_outage() => return Err(error.into()),
                         _ => {}
                     }
                 }
             }
-            Verdict::InGrace { .. } => {}
-            Verdict::Stolen => return Err(self.revoke_stolen(&session).await),
+            TokenStatus::InGrace { .. } => {}
+            TokenStatus::Stolen => return Err(self.revoke_stolen(&session).await),
         }
         self.granted(&session, None).await
     }
@@ -53,11 +53,11 @@ impl Accounts {
             }
             let (mut session, now) = (found.value, self.clock.now());
             match self.key.judge(&token, &session, now) {
-                Verdict::Stolen => return Err(self.revoke_stolen(&session).await),
-                Verdict::InGrace { successor } => {
+                TokenStatus::Stolen => return Err(self.revoke_stolen(&session).await),
+                TokenStatus::InGrace { successor } => {
                     return self.granted(&session, Some(&successor)).await;
                 }
-                Verdict::Current => {}
+                TokenStatus::Current => {}
             }
             let successor = self.key.successor(&token).ok_or(SessionError::Ended)?;
             let rotation = Rotation {
@@ -75,7 +75,7 @@ impl Accounts {
                     session.expires = rotation.expires;
                     return self.granted(&session, Some(&successor)).await;
                 }
-                // Another refresh with the same token was faster: it made the successor that this one gives too.
+                // A concurrent refresh with the same token was faster. It created the same successor.
                 Err(StoreError::Conflict) => {}
                 Err(StoreError::NotFound) => return Err(SessionError::Ended),
                 Err(error) => return Err(error.into()),
@@ -84,14 +84,14 @@ impl Accounts {
         Err(StoreError::Conflict.into())
     }
 
-    /// Whether the session has not ended, as far as is known while the store does not answer. To be asked once a connection is
-    /// known to be signed in by it: whoever ends it from then on finds the connection.
+    /// True if the session has not ended; during an outage, by the cache. Call it after the connection is registered under the
+    /// session: a later end of the session then finds the connection.
     pub async fn is_live(&self, session: SessionId) -> Result<bool, StoreError> {
         let found = self.store.recall_session(session, self.clock.now()).await?;
         Ok(found.is_some())
     }
 
-    /// Those of the sessions that have ended, as the store says.
+    /// Returns those of the given sessions that have ended.
     pub async fn ended_of(&self, sessions: Vec<SessionId>) -> Result<Vec<SessionId>, StoreError> {
         ended_of(&self.store, &self.clock, sessions).await
     }
@@ -104,7 +104,7 @@ impl Accounts {
     /// Ends a session of the account.
     pub async fn revoke(&self, account: AccountId, session: SessionId) -> Result<(), RevokeError> {
         if !self.store.end_session(account, session).await? {
-            // It may be this very wish that ended it, whose answer was lost.
+            // A repeated request whose first answer was lost has already ended the session.
             if self
                 .store
                 .session(session, self.clock.now())
@@ -119,12 +119,12 @@ impl Accounts {
         Ok(())
     }
 
-    /// Forgets sessions whose time is over.
+    /// Deletes expired sessions. Returns their number.
     pub async fn sweep(&self) -> Result<u64, StoreError> {
         self.store.sweep(self.clock.now()).await
     }
 
-    /// Begins a session of an account whose password was checked, or was just set.
+    /// Creates a session of an account whose password was just checked or set.
     pub(super) async fn begin_session(
         &self,
         account: AccountRecord,
@@ -140,7 +140,7 @@ impl Accounts {
             account: account.id,
             generation: token.generation(),
             secret_hash: token.secret_hash(),
-            // The first token has none before it that could be shown instead.
+            // The first token has no predecessor in grace.
             used: true,
             device,
             created: now,
@@ -148,7 +148,7 @@ impl Accounts {
             expires: now.after(self.session_ttl),
         };
         self.store.create_session(session.clone()).await?;
-        let account = self.as_it_was_checked(account, session.id).await?;
+        let account = self.recheck_password(account, session.id).await?;
         self.end_oldest_beyond_limit(account.id, now).await?;
         Ok(Granted {
             cookie: Some(cookie),
@@ -156,9 +156,9 @@ impl Accounts {
         })
     }
 
-    /// The account as it is now. A password that was changed while this login was under way has ended every session but this
-    /// one, which ends here then.
-    async fn as_it_was_checked(
+    /// Reads the account again. If the password has changed during the log-in, that change ended every session but this one,
+    /// which is ended here.
+    async fn recheck_password(
         &self,
         checked: AccountRecord,
         session: SessionId,
@@ -203,7 +203,7 @@ impl Accounts {
     }
 
     pub(super) async fn end_stolen(&self, session: &SessionRecord) -> Result<(), StoreError> {
-        tracing::warn!(session = ?session.id, "an old token was shown: the session is revoked");
+        tracing::warn!(session = ?session.id, "an old token was used: the session is revoked");
         self.store.end_session(session.account, session.id).await?;
         (self.on_end)(session.account, session.id);
         Ok(())
@@ -235,8 +235,8 @@ impl Accounts {
         }
     }
 
-    /// Ends the account's sessions but the one to `keep`, and tells of each. Of some it may not be known whether they have
-    /// ended: those are told of, too, for nobody would ask a second time.
+    /// Ends the account's sessions except `keep` and calls `on_end` for each. Also calls it for sessions whose end is uncertain,
+    /// because no one would repeat the request for them.
     pub(super) async fn end_all(
         &self,
         account: AccountId,

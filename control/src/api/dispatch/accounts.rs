@@ -43,21 +43,21 @@ pub(super) async fn refresh(client: &Client, token: &[u8]) -> Answer {
     sign_in(client, granted).await
 }
 
-pub(super) async fn logout(client: &Client, who: &SignedIn) -> Answer {
+pub(super) async fn logout(client: &Client, caller: &SignedIn) -> Answer {
     client.entry.sign_out();
     let accounts = &client.services.accounts;
-    accounts.revoke(who.account, who.session).await?;
+    accounts.revoke(caller.account, caller.session).await?;
     done()
 }
 
-pub(super) async fn who_am_i(client: &Client, who: &SignedIn) -> Answer {
-    let account = client.services.accounts.account(who.account).await?;
+pub(super) async fn who_am_i(client: &Client, caller: &SignedIn) -> Answer {
+    let account = client.services.accounts.account(caller.account).await?;
     Ok(response::Kind::Account(account_to_wire(&account)))
 }
 
 pub(super) async fn change_password(
     client: &Client,
-    who: &SignedIn,
+    caller: &SignedIn,
     change: wire::ChangePassword,
 ) -> Answer {
     let (old, new) = (
@@ -65,18 +65,18 @@ pub(super) async fn change_password(
         read::password(change.new_password),
     );
     let accounts = &client.services.accounts;
-    accounts.change_password(who, old, new).await?;
+    accounts.change_password(caller, old, new).await?;
     done()
 }
 
-pub(super) async fn list_sessions(client: &Client, who: &SignedIn) -> Answer {
-    let sessions = client.services.accounts.sessions(who.account).await?;
+pub(super) async fn list_sessions(client: &Client, caller: &SignedIn) -> Answer {
+    let sessions = client.services.accounts.sessions(caller.account).await?;
     let to_wire = |session: SessionRecord| wire::Session {
         id: Bytes::copy_from_slice(&session.id.0),
         device: session.device.as_str().to_owned(),
         created_ms: session.created.0,
         expires_ms: session.expires.0,
-        current: session.id == who.session,
+        current: session.id == caller.session,
     };
     let sessions = sessions.into_iter().map(to_wire).collect();
     Ok(response::Kind::Sessions(wire::Sessions { sessions }))
@@ -84,23 +84,27 @@ pub(super) async fn list_sessions(client: &Client, who: &SignedIn) -> Answer {
 
 pub(super) async fn revoke_session(
     client: &Client,
-    who: &SignedIn,
+    caller: &SignedIn,
     revoke: &wire::RevokeSession,
 ) -> Answer {
     let session = read::session_id(&revoke.id)?;
     let accounts = &client.services.accounts;
-    accounts.revoke(who.account, session).await?;
+    accounts.revoke(caller.account, session).await?;
     done()
 }
 
-pub(super) async fn export(client: &Client, who: &SignedIn) -> Answer {
-    let json = client.services.accounts.export(who.account).await?;
+pub(super) async fn export(client: &Client, caller: &SignedIn) -> Answer {
+    let json = client.services.accounts.export(caller.account).await?;
     Ok(response::Kind::AccountExport(wire::AccountExport { json }))
 }
 
-pub(super) async fn delete(client: &Client, who: &SignedIn, delete: wire::DeleteAccount) -> Answer {
+pub(super) async fn delete(
+    client: &Client,
+    caller: &SignedIn,
+    delete: wire::DeleteAccount,
+) -> Answer {
     let accounts = &client.services.accounts;
-    let account = accounts.account(who.account).await?;
+    let account = accounts.account(caller.account).await?;
     let password = read::password(delete.password);
     accounts.check_password(&account, password).await?;
     client.services.conferences.delete_owned(account.id).await?;
@@ -110,7 +114,7 @@ pub(super) async fn delete(client: &Client, who: &SignedIn, delete: wire::Delete
     done()
 }
 
-/// The connection acts for the account from now on.
+/// Signs the connection in.
 async fn sign_in(client: &Client, granted: Granted) -> Answer {
     let Granted {
         account,
@@ -120,7 +124,7 @@ async fn sign_in(client: &Client, granted: Granted) -> Answer {
         refresh_after,
         cookie,
     } = granted;
-    // Events and participations are the connection's: another account's do not mix with them.
+    // Events and participants belong to the connection: another account must not receive them.
     let before = client.entry.signed_in();
     if before
         .as_ref()
@@ -129,19 +133,19 @@ async fn sign_in(client: &Client, granted: Granted) -> Answer {
         return Err(signed_in_already());
     }
     let is_known = before.is_some_and(|before| before.session == session);
-    let who = SignedIn {
+    let caller = SignedIn {
         account: account.id,
         username: account.username.clone(),
         session,
     };
-    if let Err(full) = client.entry.sign_in(who) {
+    if let Err(full) = client.entry.sign_in(caller) {
         if cookie.is_some() {
-            // Nobody is told of a session that has just begun. One that is left over ends by itself.
+            // No notice is needed for a session that has just begun. If this fails, the session expires.
             let _ = client.services.accounts.revoke(account.id, session).await;
         }
         return Err(full.into());
     }
-    // Whoever ended the session before it was entered did not find this connection.
+    // If the session was ended before the connection was registered, the connection was not found and is refused here.
     let live = client.services.accounts.is_live(session).await;
     if !is_known && !matches!(live, Ok(true)) {
         client.entry.sign_out();

@@ -13,7 +13,7 @@ use crate::store::{MemberRecord, Membership};
 
 pub(super) async fn create(
     client: &Client,
-    who: &SignedIn,
+    caller: &SignedIn,
     create: &wire::CreateConference,
 ) -> Answer {
     let slug = read::slug(&create.slug)?;
@@ -22,14 +22,18 @@ pub(super) async fn create(
     let region = read::region(&create.region)?;
     let conferences = &client.services.conferences;
     let made = conferences
-        .create(who, slug, title, visibility, region)
+        .create(caller, slug, title, visibility, region)
         .await?;
     Ok(response::Kind::Conference(made.to_wire(Role::Owner, 0)))
 }
 
-pub(super) async fn list(client: &Client, who: &SignedIn, list: wire::ListConferences) -> Answer {
+pub(super) async fn list(
+    client: &Client,
+    caller: &SignedIn,
+    list: wire::ListConferences,
+) -> Answer {
     let conferences = &client.services.conferences;
-    let page = conferences.list(who, read::cursor(list.cursor)).await?;
+    let page = conferences.list(caller, read::cursor(list.cursor)).await?;
     let ids: Vec<_> = page.items.iter().map(|item| item.conference.id).collect();
     let live = client.services.counts.of(&ids).await;
     let to_wire = |(membership, live): (Membership, u32)| {
@@ -43,9 +47,13 @@ pub(super) async fn list(client: &Client, who: &SignedIn, list: wire::ListConfer
     }))
 }
 
-pub(super) async fn info(client: &Client, who: &SignedIn, info: &wire::ConferenceInfo) -> Answer {
+pub(super) async fn info(
+    client: &Client,
+    caller: &SignedIn,
+    info: &wire::ConferenceInfo,
+) -> Answer {
     let conferences = &client.services.conferences;
-    let (conference, role) = conferences.info(who, read::slug(&info.slug)?).await?;
+    let (conference, role) = conferences.info(caller, read::slug(&info.slug)?).await?;
     let live = client.services.counts.of(&[conference.id]).await;
     let live = live.first().copied().unwrap_or_default();
     Ok(response::Kind::Conference(conference.to_wire(role, live)))
@@ -53,13 +61,13 @@ pub(super) async fn info(client: &Client, who: &SignedIn, info: &wire::Conferenc
 
 pub(super) async fn list_members(
     client: &Client,
-    who: &SignedIn,
+    caller: &SignedIn,
     list: wire::ListMembers,
 ) -> Answer {
     let slug = read::slug(&list.slug)?;
     let conferences = &client.services.conferences;
     let page = conferences
-        .members(who, slug, read::cursor(list.cursor))
+        .members(caller, slug, read::cursor(list.cursor))
         .await?;
     let to_wire = |member: MemberRecord| wire::Member {
         account_id: member.account.to_wire(),
@@ -76,59 +84,71 @@ pub(super) async fn list_members(
 
 pub(super) async fn delete(
     client: &Client,
-    who: &SignedIn,
+    caller: &SignedIn,
     delete: &wire::DeleteConference,
 ) -> Answer {
     let slug = read::slug(&delete.slug)?;
-    settled(client.services.conferences.delete(who, slug).await)
+    settled(client.services.conferences.delete(caller, slug).await)
 }
 
 pub(super) async fn leave(
     client: &Client,
-    who: &SignedIn,
+    caller: &SignedIn,
     leave: &wire::LeaveConference,
 ) -> Answer {
     let slug = read::slug(&leave.slug)?;
-    settled(client.services.conferences.leave(who, slug).await)
+    settled(client.services.conferences.leave(caller, slug).await)
 }
 
-pub(super) async fn invite(client: &Client, who: &SignedIn, invite: &wire::Invite) -> Answer {
+pub(super) async fn invite(client: &Client, caller: &SignedIn, invite: &wire::Invite) -> Answer {
     let slug = read::slug(&invite.slug)?;
     let username = read::parse(&invite.username, "username")?;
     let role = read::invited_role(invite.role)?;
     let conferences = &client.services.conferences;
-    conferences.invite(who, slug, username, role).await?;
+    conferences.invite(caller, slug, username, role).await?;
     done()
 }
 
-pub(super) async fn set_role(client: &Client, who: &SignedIn, set: &wire::SetRole) -> Answer {
+pub(super) async fn set_role(client: &Client, caller: &SignedIn, set: &wire::SetRole) -> Answer {
     let slug = read::slug(&set.slug)?;
     let username = read::parse(&set.username, "username")?;
     let role = read::role(set.role())?;
     let conferences = &client.services.conferences;
-    settled(conferences.set_role(who, slug, username, role).await)
+    settled(conferences.set_role(caller, slug, username, role).await)
 }
 
-pub(super) async fn kick(client: &Client, who: &SignedIn, kick: &wire::Kick) -> Answer {
+pub(super) async fn kick(client: &Client, caller: &SignedIn, kick: &wire::Kick) -> Answer {
     let username = read::parse(&kick.username, "username")?;
     let slug = read::slug(&kick.slug)?;
-    settled(client.services.conferences.kick(who, slug, username).await)
+    settled(
+        client
+            .services
+            .conferences
+            .kick(caller, slug, username)
+            .await,
+    )
 }
 
-pub(super) async fn ban(client: &Client, who: &SignedIn, ban: &wire::Ban) -> Answer {
+pub(super) async fn ban(client: &Client, caller: &SignedIn, ban: &wire::Ban) -> Answer {
     let username = read::parse(&ban.username, "username")?;
     let slug = read::slug(&ban.slug)?;
-    settled(client.services.conferences.ban(who, slug, username).await)
+    settled(
+        client
+            .services
+            .conferences
+            .ban(caller, slug, username)
+            .await,
+    )
 }
 
-pub(super) async fn mute(client: &Client, who: &SignedIn, mute: &wire::Mute) -> Answer {
+pub(super) async fn mute(client: &Client, caller: &SignedIn, mute: &wire::Mute) -> Answer {
     let username = read::parse(&mute.username, "username")?;
     let slug = read::slug(&mute.slug)?;
     let conferences = &client.services.conferences;
-    settled(conferences.mute(who, slug, username, mute.muted).await)
+    settled(conferences.mute(caller, slug, username, mute.muted).await)
 }
 
-/// The answer to a change that relays have to obey.
+/// The response to a change that relays have to obey.
 fn settled<E>(settled: Result<Settled, E>) -> Answer
 where
     Refusal: From<E>,

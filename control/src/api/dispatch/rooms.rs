@@ -11,16 +11,16 @@ use super::reply::{Answer, done};
 use crate::accounts::SignedIn;
 use crate::rooms::{Join, JoinError, Joiner};
 
-pub(super) async fn join(client: &Client, who: &SignedIn, join: wire::JoinRoom) -> Answer {
+pub(super) async fn join(client: &Client, caller: &SignedIn, join: wire::JoinRoom) -> Answer {
     let (services, rooms) = (&client.services, &client.services.rooms);
     let slug = read::slug(&join.slug)?;
     let conference = services.conferences.find_to_join(slug).await?;
     let resume = read::resume(&join)?;
     let media = read::media_versions(join.min_media_version, join.max_media_version)?;
     let joiner = Joiner {
-        account: who.account,
-        username: who.username.clone(),
-        session: who.session,
+        account: caller.account,
+        username: caller.username.clone(),
+        session: caller.session,
         client: client.entry.id,
         region: read::region(&join.region)?.or_else(|| services.region.clone()),
         media,
@@ -44,31 +44,35 @@ pub(super) async fn join(client: &Client, who: &SignedIn, join: wire::JoinRoom) 
         }
     };
     client.has_joined.store(true, Ordering::Relaxed);
-    if client.entry.signed_in().as_ref() != Some(who) {
-        // The session may have ended while the room admitted the client, without the room's hearing of it. A store that does not answer
-        // is no proof that the session is live.
-        let is_live = services.accounts.is_live(who.session).await;
+    if client.entry.signed_in().as_ref() != Some(caller) {
+        // The session may have ended during the join without a notice to the room. An outage of the store does not prove that the
+        // session is live.
+        let is_live = services.accounts.is_live(caller.session).await;
         if !is_live.unwrap_or(false) {
-            rooms.session_ended(who.account, who.session);
+            rooms.session_ended(caller.account, caller.session);
         }
     }
     Ok(response::Kind::RoomJoined(joined.as_ref().into()))
 }
 
-pub(super) async fn leave(client: &Client, who: &SignedIn, leave: &wire::LeaveRoom) -> Answer {
+pub(super) async fn leave(client: &Client, caller: &SignedIn, leave: &wire::LeaveRoom) -> Answer {
     let slug = read::slug(&leave.slug)?;
     let conference = client.services.conferences.find_to_join(slug).await?;
     let join_id = read::join_id(&leave.join_id, "join_id")?;
     let rooms = &client.services.rooms;
     rooms
-        .leave(conference.id, who.account, client.entry.id, join_id)
+        .leave(conference.id, caller.account, client.entry.id, join_id)
         .await?;
     done()
 }
 
-pub(super) fn report_media(client: &Client, who: &SignedIn, report: &wire::ReportMedia) -> Answer {
+pub(super) fn report_media(
+    client: &Client,
+    caller: &SignedIn,
+    report: &wire::ReportMedia,
+) -> Answer {
     let conference = read::conference_id(&report.conference_id)?;
-    let of = read::own_join(who, &report.join_id, &report.resume_secret)?;
+    let of = read::own_join(caller, &report.join_id, &report.resume_secret)?;
     let connection_id = read::connection_id(&report.connection_id, "connection_id")?;
     let rooms = &client.services.rooms;
     rooms.media_reported(conference, of, connection_id, report.alive);
@@ -77,11 +81,11 @@ pub(super) fn report_media(client: &Client, who: &SignedIn, report: &wire::Repor
 
 pub(super) fn report_frames(
     client: &Client,
-    who: &SignedIn,
+    caller: &SignedIn,
     report: &wire::ReportFrames,
 ) -> Answer {
     let conference = read::conference_id(&report.conference_id)?;
-    let of = read::own_join(who, &report.join_id, &report.resume_secret)?;
+    let of = read::own_join(caller, &report.join_id, &report.resume_secret)?;
     if read::is_unreadable(report.opened, report.failed) {
         let rooms = &client.services.rooms;
         rooms.frames_reported(conference, of, report.leaf);

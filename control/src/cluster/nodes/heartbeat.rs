@@ -1,30 +1,29 @@
-//! Says in the store that this node lives, and looks who else does.
+//! Writes this node's heartbeat to the store and reads the heartbeats of the other nodes.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Nodes;
-use super::members::BEAT_INTERVAL;
+use super::members::HEARTBEAT_INTERVAL;
 use crate::store::{NodeRecord, Store, StoreError};
 
-/// A start under a name that another run had waits so long for a sign of life of it.
-const NAME_WATCH: Duration = Duration::from_millis(2500);
+/// A start under a listed name waits this long for a change of the other run's heartbeat.
+const NAME_CHECK: Duration = Duration::from_millis(2500);
 
-/// Why this node cannot be one of the cluster's.
+/// An error that keeps this node from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
-    /// The store does not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Two nodes of one name would take each other's rooms.
+    /// Another node with this name is alive. Both would own the same rooms.
     #[error(
         "a control node named {0} runs already: give this one another name with --node, or stop that one"
     )]
     NameTaken(crate::domain::NodeName),
 }
 
-/// Makes sure that nobody else runs under this node's name, and says for the first time that it lives.
-pub async fn enter(
+/// Checks that no other run uses this node's name, then writes the first heartbeat.
+pub async fn claim_name(
     store: &dyn Store,
     nodes: &Nodes,
     record: &mut NodeRecord,
@@ -35,78 +34,82 @@ pub async fn enter(
         Ok(listed.into_iter().find(|listed| listed.run.name == *name))
     };
     if let Some(before) = find().await? {
-        tokio::time::sleep(NAME_WATCH).await;
+        tokio::time::sleep(NAME_CHECK).await;
         if find().await?.is_some_and(|now| now != before) {
             return Err(NodeError::NameTaken(name.clone()));
         }
     }
-    beat(store, nodes, record).await?;
+    send_heartbeat(store, nodes, record).await?;
     Ok(())
 }
 
-/// Why this node may not have been told something.
+/// A reason why notices from other nodes may have been missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Missed {
-    /// Others may have taken it for dead meanwhile.
-    ThisNode,
-    /// Another one is no more, or has started again, and may have had something to tell.
-    Another,
+pub enum MissedNotices {
+    /// The lease of this node lapsed: other nodes may have taken it for dead.
+    ByThisNode,
+    /// Another node died or restarted and may have had a notice for this one.
+    OfAnotherNode,
 }
 
-/// Goes on for as long as the node lives. `missed` is called when this node may not have been told something.
+/// Writes heartbeats forever. Calls `notices_missed` when notices from other nodes may have been missed.
 pub async fn run(
     store: Arc<dyn Store>,
     nodes: Nodes,
     mut record: NodeRecord,
-    missed: impl Fn(Missed),
+    notices_missed: impl Fn(MissedNotices),
 ) {
-    let mut turns = tokio::time::interval(BEAT_INTERVAL);
+    let mut turns = tokio::time::interval(HEARTBEAT_INTERVAL);
     turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut answers, mut is_alone) = (true, true);
-    let mut sure = nodes.lease_epoch(Instant::now());
+    let mut lease_epoch = nodes.lease_epoch(Instant::now());
     let mut departures = nodes.members().departures();
     loop {
         turns.tick().await;
-        match beat(store.as_ref(), &nodes, &mut record).await {
+        match send_heartbeat(store.as_ref(), &nodes, &mut record).await {
             Ok(()) if !answers => {
                 answers = true;
                 tracing::info!("the store answers again");
             }
             Err(error) if answers => {
                 answers = false;
-                tracing::warn!(%error, "the store does not take this node's heartbeat");
+                tracing::warn!(%error, "cannot write this node's heartbeat to the store");
             }
             _ => {}
         }
-        let was_alone = std::mem::replace(&mut is_alone, !nodes.members().has_impostor());
+        let was_alone = std::mem::replace(&mut is_alone, !nodes.members().has_duplicate());
         if was_alone && !is_alone {
             tracing::error!(
                 node = %record.run.name,
-                "another control node runs under this one's name: give one of them another with --node"
+                "two control nodes run under this name: give one of them another name with --node"
             );
         }
         let now_sure = nodes.lease_epoch(Instant::now());
-        if now_sure.is_some() && now_sure != sure {
-            sure = now_sure;
-            missed(Missed::ThisNode);
+        if now_sure.is_some() && now_sure != lease_epoch {
+            lease_epoch = now_sure;
+            notices_missed(MissedNotices::ByThisNode);
         }
         let departed = nodes.members().departures();
         if std::mem::replace(&mut departures, departed) != departed {
-            missed(Missed::Another);
+            notices_missed(MissedNotices::OfAnotherNode);
         }
     }
 }
 
-/// One heartbeat, and a look, whether the heartbeat was taken or not.
-async fn beat(store: &dyn Store, nodes: &Nodes, record: &mut NodeRecord) -> Result<(), StoreError> {
+/// Writes one heartbeat, then reads those of all nodes, even if the write failed.
+async fn send_heartbeat(
+    store: &dyn Store,
+    nodes: &Nodes,
+    record: &mut NodeRecord,
+) -> Result<(), StoreError> {
     record.counter += 1;
     let began = Instant::now();
-    let beaten = store.beat(record.clone()).await;
-    if beaten.is_ok() {
-        nodes.members().beaten(began);
+    let stored = store.beat(record.clone()).await;
+    if stored.is_ok() {
+        nodes.members().heartbeat_stored(began);
     }
     let began = Instant::now();
     let listed = store.nodes().await?;
-    nodes.members().look(began, listed);
-    beaten
+    nodes.members().update(began, listed);
+    stored
 }

@@ -1,4 +1,4 @@
-//! What nodes ask of each other, as domain types.
+//! Requests between nodes and their responses, as domain types.
 
 use bytes::Bytes;
 use confab_protocol::control::room::BadField;
@@ -10,104 +10,96 @@ use crate::cluster::status::ClusterStatus;
 use crate::domain::{NodeName, RelayName};
 use crate::store::{SessionId, Standing};
 
-/// Longest request to a node, in bytes of protobuf.
-pub const MAX_NODE_MESSAGE: usize = 64 * 1024;
-/// Longest answer of a node, in bytes of protobuf: some thousand relays, each linked to a hundred nodes.
-pub const MAX_NODE_ANSWER: usize = 4 << 20;
-/// Rooms in one [`NodeAsk::CountLive`], at most.
+/// Maximum size of a request, in bytes of protobuf.
+pub const MAX_NODE_REQUEST: usize = 64 * 1024;
+/// Maximum size of a response, in bytes of protobuf: some thousand relays, each linked to a hundred nodes.
+pub const MAX_NODE_RESPONSE: usize = 4 << 20;
+/// Maximum number of rooms in one [`NodeRequest::CountLive`].
 pub const MAX_COUNTED: usize = 2000;
 
-/// What one node asks of another.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum NodeAsk {
-    /// A client asks for it, in a room that the other node owns.
+pub enum NodeRequest {
+    /// Moderates a room that the other node owns, for a client of this node.
     Moderate(ConferenceId, Moderation),
-    /// The session is over.
+    /// Ends a session of an account.
     EndSession(AccountId, SessionId),
-    /// How many are in each of these rooms.
+    /// Counts the participants of these rooms.
     CountLive(Vec<ConferenceId>),
-    /// How it goes.
     Status {
-        /// Everywhere, not at this node alone.
-        everybody: bool,
+        /// True for the whole cluster, false for the receiving node alone.
+        whole_cluster: bool,
     },
-    /// A relay is to drain and end.
+    /// Tells a relay to drain.
     DrainRelay {
-        /// Which.
         relay: RelayName,
-        /// By the link of another node, if it has none here.
+        /// If true, another node's link is used when the receiver has none.
         by_any: bool,
     },
-    /// A relay's identities that were made until then are not good any more.
+    /// Revokes all identities of a relay issued until this time.
     RevokeRelay(RelayName, UnixMillis),
-    /// The same of a node.
+    /// Revokes all identities of a node issued until this time.
     RevokeNode(NodeName, UnixMillis),
 }
 
-/// A change to a room that holds for others once it is acknowledged.
+/// A change of a room that is acknowledged only when the relays have obeyed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Moderation {
-    /// All participants of the account go out.
+    /// Removes all participants of the account.
     Kick(AccountId),
-    /// The account's standing changes: in the store, then in the room.
+    /// Changes the account's standing, first in the store, then in the room.
     Change {
-        /// Whose.
         account: AccountId,
-        /// What it has to be now.
+        /// The expected present standing; if it differs, nothing changes.
         old: Option<Standing>,
-        /// What it becomes; `None` ends the membership.
+        /// The new standing; `None` ends the membership.
         new: Option<Standing>,
     },
-    /// The conference is deleted.
     Delete,
 }
 
-/// What it answers.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum NodeAnswer {
-    /// It is done.
+pub enum NodeResponse {
     Done,
-    /// It is stored, and a relay that is out of reach obeys it when it is back.
+    /// Stored; a relay that is unreachable obeys when it returns.
     Pending,
-    /// It is refused, in the words for the client.
+    /// Refused, with the error for the client.
     Refused(Refusal),
-    /// It is refused because what was to be changed does not exist.
+    /// Refused because the participant or member does not exist.
     Absent(Refusal),
-    /// The room is not this node's.
+    /// The receiver does not own the room.
     NotOwner,
-    /// How many are in each room, in the order asked.
+    /// Number of participants of each room, in the order of the request.
     Live(Vec<u32>),
-    /// How it goes.
     Status(Box<ClusterStatus>),
 }
 
-impl From<&NodeAsk> for wire::NodeRequest {
-    fn from(ask: &NodeAsk) -> Self {
+impl From<&NodeRequest> for wire::NodeRequest {
+    fn from(ask: &NodeRequest) -> Self {
         use node_request::Kind;
         let kind = match ask {
-            NodeAsk::Moderate(conference, ask) => Kind::Room(wire::RoomRequest {
+            NodeRequest::Moderate(conference, ask) => Kind::Room(wire::RoomRequest {
                 conference_id: conference.to_wire(),
                 kind: Some(ask.into()),
             }),
-            NodeAsk::EndSession(account, session) => Kind::EndSession(wire::EndSession {
+            NodeRequest::EndSession(account, session) => Kind::EndSession(wire::EndSession {
                 account_id: account.to_wire(),
                 session_id: Bytes::copy_from_slice(&session.0),
             }),
-            NodeAsk::CountLive(conferences) => Kind::CountLive(wire::CountLive {
+            NodeRequest::CountLive(conferences) => Kind::CountLive(wire::CountLive {
                 conference_ids: conferences.iter().map(|id| id.to_wire()).collect(),
             }),
-            NodeAsk::Status { everybody } => Kind::AskStatus(wire::AskStatus {
-                everybody: *everybody,
+            NodeRequest::Status { whole_cluster } => Kind::AskStatus(wire::AskStatus {
+                everybody: *whole_cluster,
             }),
-            NodeAsk::DrainRelay { relay, by_any } => Kind::DrainRelay(wire::DrainRelay {
+            NodeRequest::DrainRelay { relay, by_any } => Kind::DrainRelay(wire::DrainRelay {
                 name: relay.to_string(),
                 by_any: *by_any,
             }),
-            NodeAsk::RevokeNode(node, until) => Kind::RevokeNode(wire::RevokeNode {
+            NodeRequest::RevokeNode(node, until) => Kind::RevokeNode(wire::RevokeNode {
                 name: node.to_string(),
                 until_ms: until.0,
             }),
-            NodeAsk::RevokeRelay(relay, until) => Kind::RevokeRelay(wire::RevokeRelay {
+            NodeRequest::RevokeRelay(relay, until) => Kind::RevokeRelay(wire::RevokeRelay {
                 name: relay.to_string(),
                 until_ms: until.0,
             }),
@@ -132,7 +124,7 @@ impl From<&Moderation> for room_request::Kind {
     }
 }
 
-impl TryFrom<wire::NodeRequest> for NodeAsk {
+impl TryFrom<wire::NodeRequest> for NodeRequest {
     type Error = BadField;
 
     fn try_from(request: wire::NodeRequest) -> Result<Self, BadField> {
@@ -157,7 +149,9 @@ impl TryFrom<wire::NodeRequest> for NodeAsk {
                 let ids = count.conference_ids.iter().map(parse);
                 Self::CountLive(ids.collect::<Result<_, _>>()?)
             }
-            Kind::AskStatus(wire::AskStatus { everybody }) => Self::Status { everybody },
+            Kind::AskStatus(wire::AskStatus { everybody }) => Self::Status {
+                whole_cluster: everybody,
+            },
             Kind::DrainRelay(wire::DrainRelay { name, by_any }) => Self::DrainRelay {
                 relay: name.parse().map_err(|_| BadField("name"))?,
                 by_any,
@@ -191,23 +185,23 @@ impl TryFrom<room_request::Kind> for Moderation {
     }
 }
 
-impl From<NodeAnswer> for wire::NodeResponse {
-    fn from(answer: NodeAnswer) -> Self {
+impl From<NodeResponse> for wire::NodeResponse {
+    fn from(answer: NodeResponse) -> Self {
         use node_response::Kind;
         let kind = match answer {
-            NodeAnswer::Done => Kind::Done(wire::Done { pending: false }),
-            NodeAnswer::Pending => Kind::Done(wire::Done { pending: true }),
-            NodeAnswer::Refused(refusal) => Kind::Error(refusal.into()),
-            NodeAnswer::Absent(refusal) => Kind::Absent(refusal.into()),
-            NodeAnswer::NotOwner => Kind::NotOwner(wire::NotOwner {}),
-            NodeAnswer::Live(counts) => Kind::LiveCounts(wire::LiveCounts { counts }),
-            NodeAnswer::Status(status) => Kind::Status((*status).into()),
+            NodeResponse::Done => Kind::Done(wire::Done { pending: false }),
+            NodeResponse::Pending => Kind::Done(wire::Done { pending: true }),
+            NodeResponse::Refused(refusal) => Kind::Error(refusal.into()),
+            NodeResponse::Absent(refusal) => Kind::Absent(refusal.into()),
+            NodeResponse::NotOwner => Kind::NotOwner(wire::NotOwner {}),
+            NodeResponse::Live(counts) => Kind::LiveCounts(wire::LiveCounts { counts }),
+            NodeResponse::Status(status) => Kind::Status((*status).into()),
         };
         Self { kind: Some(kind) }
     }
 }
 
-impl TryFrom<wire::NodeResponse> for NodeAnswer {
+impl TryFrom<wire::NodeResponse> for NodeResponse {
     type Error = BadField;
 
     fn try_from(response: wire::NodeResponse) -> Result<Self, BadField> {
@@ -254,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_asked_and_answered_comes_out_as_it_went_in() {
+    fn requests_and_responses_survive_encoding_and_parsing() {
         let (account, conference) = (AccountId::new([1; 16]), ConferenceId::new([2; 16]));
         let standing = |muted| Standing {
             role: Role::Moderator,
@@ -273,42 +267,47 @@ mod tests {
             new: None,
         };
         for ask in [
-            NodeAsk::Moderate(conference, Moderation::Kick(account)),
-            NodeAsk::Moderate(conference, change),
-            NodeAsk::Moderate(conference, end),
-            NodeAsk::Moderate(conference, Moderation::Delete),
-            NodeAsk::EndSession(account, SessionId([3; 16])),
-            NodeAsk::CountLive(vec![conference, ConferenceId::new([4; 16])]),
-            NodeAsk::Status { everybody: true },
-            NodeAsk::DrainRelay {
+            NodeRequest::Moderate(conference, Moderation::Kick(account)),
+            NodeRequest::Moderate(conference, change),
+            NodeRequest::Moderate(conference, end),
+            NodeRequest::Moderate(conference, Moderation::Delete),
+            NodeRequest::EndSession(account, SessionId([3; 16])),
+            NodeRequest::CountLive(vec![conference, ConferenceId::new([4; 16])]),
+            NodeRequest::Status {
+                whole_cluster: true,
+            },
+            NodeRequest::DrainRelay {
                 relay: "berlin".parse().unwrap(),
                 by_any: true,
             },
-            NodeAsk::RevokeRelay("berlin".parse().unwrap(), UnixMillis(5)),
-            NodeAsk::RevokeNode("two".parse().unwrap(), UnixMillis(6)),
+            NodeRequest::RevokeRelay("berlin".parse().unwrap(), UnixMillis(5)),
+            NodeRequest::RevokeNode("two".parse().unwrap(), UnixMillis(6)),
         ] {
-            assert_eq!(NodeAsk::try_from(wire::NodeRequest::from(&ask)), Ok(ask));
+            assert_eq!(
+                NodeRequest::try_from(wire::NodeRequest::from(&ask)),
+                Ok(ask)
+            );
         }
         for answer in [
-            NodeAnswer::Done,
-            NodeAnswer::Pending,
-            NodeAnswer::NotOwner,
-            NodeAnswer::Live(vec![0, 5]),
-            NodeAnswer::Status(Box::default()),
-            NodeAnswer::Refused(Refusal::new(ErrorCode::Busy, "wait")),
-            NodeAnswer::Absent(Refusal::new(ErrorCode::NotFound, "nobody")),
+            NodeResponse::Done,
+            NodeResponse::Pending,
+            NodeResponse::NotOwner,
+            NodeResponse::Live(vec![0, 5]),
+            NodeResponse::Status(Box::default()),
+            NodeResponse::Refused(Refusal::new(ErrorCode::Busy, "wait")),
+            NodeResponse::Absent(Refusal::new(ErrorCode::NotFound, "nobody")),
         ] {
             let wired = wire::NodeResponse::from(answer.clone());
-            assert_eq!(NodeAnswer::try_from(wired), Ok(answer));
+            assert_eq!(NodeResponse::try_from(wired), Ok(answer));
         }
     }
 
     #[test]
-    fn what_no_node_would_ask_is_refused() {
-        let too_many = NodeAsk::CountLive(vec![ConferenceId::new([0; 16]); MAX_COUNTED + 1]);
+    fn invalid_requests_are_refused() {
+        let too_many = NodeRequest::CountLive(vec![ConferenceId::new([0; 16]); MAX_COUNTED + 1]);
         let nothing = wire::NodeRequest { kind: None };
         for request in [wire::NodeRequest::from(&too_many), nothing] {
-            assert!(NodeAsk::try_from(request).is_err());
+            assert!(NodeRequest::try_from(request).is_err());
         }
     }
 }

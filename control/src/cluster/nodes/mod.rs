@@ -1,9 +1,9 @@
-//! The control nodes of a cluster among themselves.
+//! Liveness of control nodes, and requests between them.
 //!
-//! * [`members`]: who is alive, without I/O;
-//! * [`heartbeat`]: says in the store that this node lives, and looks who else does;
-//! * [`messages`]: what nodes ask of each other;
-//! * [`peers`]: connections to the others; `peer_queue`: tells them what they have to hear.
+//! * [`members`]: decides which nodes live, without I/O;
+//! * [`heartbeat`]: writes this node's heartbeat to the store and reads those of others;
+//! * [`messages`]: requests between nodes, and their responses;
+//! * [`peers`]: connections to other nodes; `peer_queue`: repeats a request until the node has acknowledged it.
 
 pub mod heartbeat;
 pub mod members;
@@ -18,31 +18,31 @@ use std::time::Instant;
 use confab_protocol::control::AccountId;
 
 pub use members::Members;
-pub use messages::{NodeAnswer, NodeAsk};
+pub use messages::{NodeRequest, NodeResponse};
 use peer_queue::PeerQueue;
 pub use peers::{PeerError, Peers};
 
-use crate::cluster::status::NodeLife;
+use crate::cluster::status::NodeLiveness;
 use crate::random;
 use crate::store::{NodeRecord, NodeRun, SessionId};
 
-/// Addresses of other nodes that a client is told, about.
-const MAX_TOLD: usize = 4;
+/// Approximate maximum of addresses of other nodes that a client is given.
+const MAX_ADDRESSES: usize = 4;
 
-/// This node and what it knows of the others. Clones share it.
+/// This node and the other nodes. Clones share state.
 #[derive(Clone)]
 pub struct Nodes {
     me: NodeRun,
     members: Arc<Mutex<Members>>,
-    /// `None` where there can be no others.
+    /// `None` if the store is not shared.
     peers: Option<Arc<Peers>>,
     peer_queue: PeerQueue,
-    /// Rooms that this node took over from others.
+    /// Number of rooms taken over from other nodes.
     takeovers: Arc<AtomicU64>,
 }
 
 impl Nodes {
-    /// The only node there can be: its store is a file that nobody else has.
+    /// The only node, on a store that is not shared.
     pub fn alone(me: NodeRun) -> Self {
         Self {
             members: Arc::new(Mutex::new(Members::alone(me.clone()))),
@@ -53,7 +53,7 @@ impl Nodes {
         }
     }
 
-    /// One of several, which find each other in the store.
+    /// One of several nodes that share a store.
     pub fn among(me: NodeRun, peers: Peers) -> Self {
         Self {
             members: Arc::new(Mutex::new(Members::new(me.clone()))),
@@ -64,91 +64,94 @@ impl Nodes {
         }
     }
 
-    /// This run of this node.
     pub fn me(&self) -> &NodeRun {
         &self.me
     }
 
-    /// Whether nobody can have taken this node for dead, and since when that holds without a break: the number changes with
-    /// each break. `None` while somebody can.
+    /// The current lease epoch, or `None` if the lease may have expired. The number changes whenever the lease may have lapsed.
     pub fn lease_epoch(&self, now: Instant) -> Option<u64> {
         self.members().lease_epoch(now)
     }
 
-    /// This node has taken a room over from another one.
+    /// Counts a room taken over from another node.
     pub fn count_takeover(&self) {
         self.takeovers.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Rooms that this node took over from others.
+    /// Number of rooms taken over from other nodes.
     pub fn takeovers(&self) -> u64 {
         self.takeovers.load(Ordering::Relaxed)
     }
 
-    /// What is known of another run of a node, of which one has just read.
-    pub fn standing(&self, run: &NodeRun) -> members::Life {
-        self.members().life(Instant::now(), run)
+    /// Liveness of a run of another node whose name was just read from the store.
+    pub fn liveness(&self, run: &NodeRun) -> members::Liveness {
+        self.members().liveness(Instant::now(), run)
     }
 
-    /// All others that the store lists, be they silent or not.
+    /// All other nodes that the store lists, alive or not.
     fn listed(&self) -> Vec<NodeRecord> {
         self.members().listed()
     }
 
-    /// All others that the store lists, and whether they live.
-    pub fn census(&self) -> Vec<(NodeRecord, NodeLife)> {
-        self.members().census()
+    /// All other nodes that the store lists, with their liveness.
+    pub fn listed_with_liveness(&self) -> Vec<(NodeRecord, NodeLiveness)> {
+        self.members().listed_with_liveness()
     }
 
-    /// The other nodes that live.
+    /// The other nodes that are alive.
     pub fn others(&self) -> Vec<NodeRecord> {
         self.members().others()
     }
 
-    /// Where clients reach the others, a random few of them.
+    /// Addresses for clients of a few other nodes, chosen at random.
     pub fn public_addresses(&self) -> Vec<String> {
         let mut others = self.others();
-        let mut told = Vec::new();
-        while !others.is_empty() && told.len() < MAX_TOLD {
+        let mut notified = Vec::new();
+        while !others.is_empty() && notified.len() < MAX_ADDRESSES {
             let drawn = random::below(others.len());
-            told.extend(others.swap_remove(drawn).public);
+            notified.extend(others.swap_remove(drawn).public);
         }
-        told
+        notified
     }
 
-    /// Tells every other node that a session is over, until it has heard it or is no more. Does not wait for that.
-    pub fn tell_session_ended(&self, account: AccountId, session: SessionId) {
+    /// Notifies every other node that a session has ended. The notice is repeated until the node acknowledges it or is no longer
+    /// listed. Does not wait.
+    pub fn notify_session_ended(&self, account: AccountId, session: SessionId) {
         if self.peers.is_none() {
             return;
         }
         let nodes = self.clone();
-        let ask = NodeAsk::EndSession(account, session);
-        let told = self.listed();
-        for node in &told {
-            self.peer_queue.tell(&nodes, node, &ask);
+        let ask = NodeRequest::EndSession(account, session);
+        let notified = self.listed();
+        for node in &notified {
+            self.peer_queue.enqueue(&nodes, node, &ask);
         }
         tokio::spawn(async move {
-            // One that has started since the last look was not listed then.
-            tokio::time::sleep(2 * members::BEAT_INTERVAL).await;
-            let is_new = |node: &NodeRecord| told.iter().all(|known| known.run != node.run);
+            // A node that started after the last read of the store was not listed before.
+            tokio::time::sleep(2 * members::HEARTBEAT_INTERVAL).await;
+            let is_new = |node: &NodeRecord| notified.iter().all(|known| known.run != node.run);
             for node in nodes.listed().iter().filter(|node| is_new(node)) {
-                nodes.peer_queue.tell(&nodes, node, &ask);
+                nodes.peer_queue.enqueue(&nodes, node, &ask);
             }
         });
     }
 
-    /// Asks another node.
-    pub async fn ask(&self, node: &NodeRecord, ask: &NodeAsk) -> Result<NodeAnswer, PeerError> {
+    /// Sends a request to another node.
+    pub async fn ask(
+        &self,
+        node: &NodeRecord,
+        ask: &NodeRequest,
+    ) -> Result<NodeResponse, PeerError> {
         match &self.peers {
             Some(peers) => peers.ask(node, ask).await,
             None => Err(PeerError::Unreachable),
         }
     }
 
-    /// Uses another client configuration for new connections to other nodes.
-    pub fn show(&self, client: quinn::ClientConfig) {
+    /// Sets the client configuration for new connections to other nodes.
+    pub fn set_client_config(&self, client: quinn::ClientConfig) {
         if let Some(peers) = &self.peers {
-            peers.show(client);
+            peers.set_client_config(client);
         }
     }
 

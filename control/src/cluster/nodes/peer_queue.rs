@@ -1,30 +1,29 @@
-//! Tells other nodes what they have to hear: one after the other to each, again until it is heard.
+//! A queue of requests for each other node. Each request is repeated until the node acknowledges it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{NodeAsk, Nodes};
+use super::{NodeRequest, Nodes};
 use crate::random::jittered;
 use crate::store::{NodeRecord, NodeRun};
 
-/// The pause after a node did not hear, at first; it doubles with each time.
-const PAUSE: Duration = Duration::from_millis(250);
-/// The longest pause.
-const MAX_PAUSE: Duration = Duration::from_secs(10);
-/// What waits for a node, at most; the oldest is given up then. A node that was out of reach for so long looks up whose
-/// sessions have ended by itself, when it is back.
+/// Delay after the first failure; it doubles with each further one.
+const RETRY_DELAY: Duration = Duration::from_millis(250);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(10);
+/// Maximum length of a node's queue; the oldest request is dropped beyond it. A node that was unreachable for so long reads the
+/// ended sessions from the store when it returns.
 const MAX_WAITING: usize = 10_000;
 
-/// What waits to be heard, by node. Clones share it.
+/// The queues, by node. Clones share state.
 #[derive(Clone, Default)]
 pub(super) struct PeerQueue {
-    waiting: Arc<Mutex<HashMap<NodeRun, VecDeque<NodeAsk>>>>,
+    waiting: Arc<Mutex<HashMap<NodeRun, VecDeque<NodeRequest>>>>,
 }
 
 impl PeerQueue {
-    /// Has the node hear it, in its turn.
-    pub(super) fn tell(&self, nodes: &Nodes, node: &NodeRecord, ask: &NodeAsk) {
+    /// Adds a request to the node's queue.
+    pub(super) fn enqueue(&self, nodes: &Nodes, node: &NodeRecord, ask: &NodeRequest) {
         let mut waiting = self.lock();
         let is_idle = !waiting.contains_key(&node.run);
         let queue = waiting.entry(node.run.clone()).or_default();
@@ -33,45 +32,45 @@ impl PeerQueue {
         }
         queue.push_back(ask.clone());
         if is_idle {
-            tokio::spawn(self.clone().keep(nodes.clone(), node.clone()));
+            tokio::spawn(self.clone().supervise(nodes.clone(), node.clone()));
         }
     }
 
-    /// Goes on after a panic: what is not told is a session that has ended, and has to be.
-    async fn keep(self, nodes: Nodes, node: NodeRecord) {
+    /// Runs the queue, and starts it again after a panic: otherwise an ended session would stay open at the node.
+    async fn supervise(self, nodes: Nodes, node: NodeRecord) {
         while tokio::spawn(self.clone().run(nodes.clone(), node.clone()))
             .await
             .is_err()
         {
-            tokio::time::sleep(MAX_PAUSE).await;
+            tokio::time::sleep(MAX_RETRY_DELAY).await;
         }
     }
 
     async fn run(self, nodes: Nodes, node: NodeRecord) {
-        let mut pause = PAUSE;
+        let mut delay = RETRY_DELAY;
         while let Some(ask) = self.next(&node.run) {
             match nodes.ask(&node, &ask).await {
                 Ok(_) => {
-                    pause = PAUSE;
-                    self.heard(&node.run, &ask);
+                    delay = RETRY_DELAY;
+                    self.remove(&node.run, &ask);
                 }
                 Err(error) => {
-                    if pause == PAUSE {
-                        tracing::warn!(node = %node.run.name, %error, "a node was not told of what it has to hear; it is told again");
+                    if delay == RETRY_DELAY {
+                        tracing::warn!(node = %node.run.name, %error, "cannot deliver a notice to a node: repeating it");
                     }
                     if !nodes.members().is_listed(&node.run) {
                         self.lock().remove(&node.run);
                         return;
                     }
-                    tokio::time::sleep(jittered(pause)).await;
-                    pause = (pause * 2).min(MAX_PAUSE);
+                    tokio::time::sleep(jittered(delay)).await;
+                    delay = (delay * 2).min(MAX_RETRY_DELAY);
                 }
             }
         }
     }
 
-    /// What is next for the node; without anything it is idle.
-    fn next(&self, run: &NodeRun) -> Option<NodeAsk> {
+    /// The next request; ends the queue if there is none.
+    fn next(&self, run: &NodeRun) -> Option<NodeRequest> {
         let mut waiting = self.lock();
         let next = waiting.get(run).and_then(|queue| queue.front().cloned());
         if next.is_none() {
@@ -80,7 +79,7 @@ impl PeerQueue {
         next
     }
 
-    fn heard(&self, run: &NodeRun, ask: &NodeAsk) {
+    fn remove(&self, run: &NodeRun, ask: &NodeRequest) {
         if let Some(queue) = self.lock().get_mut(run)
             && queue.front() == Some(ask)
         {
@@ -88,7 +87,7 @@ impl PeerQueue {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<NodeRun, VecDeque<NodeAsk>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<NodeRun, VecDeque<NodeRequest>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

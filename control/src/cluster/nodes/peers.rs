@@ -1,4 +1,4 @@
-//! Connections to the other nodes: one each, made when it is first needed, one stream for each request.
+//! Connections to other nodes: one for each node, opened on demand, with one stream for each request.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -11,38 +11,36 @@ use confab_protocol::control::framing::{self, Deframer};
 use confab_protocol::wire;
 use quinn::{ClientConfig, Connection, Endpoint, IdleTimeout, TransportConfig, VarInt};
 
-use super::messages::{MAX_NODE_ANSWER, NodeAnswer, NodeAsk};
+use super::messages::{MAX_NODE_RESPONSE, NodeRequest, NodeResponse};
 use crate::store::{NodeRecord, NodeRun};
 
-/// Time limit for resolving a name.
+/// Time limit for name resolution.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Time for a connection to stand, for each address of the node.
+/// Time limit for the handshake, for each address of the node.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Time for an answer: the other waits for a store and a relay.
+/// Time limit for a response. The other node waits for its store and a relay.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
-/// A connection without a sign of life for so long is over.
+/// QUIC idle timeout.
 const IDLE_TIMEOUT_MS: u32 = 5_000;
-/// A sign of life is sent so often.
+/// QUIC keep-alive interval.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
-/// Why another node has not answered. Whether it did what it was asked is unknown, but for [`PeerError::Unreachable`].
+/// An error of a request to another node. The request may have been carried out, except for [`PeerError::Unreachable`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PeerError {
-    /// There is no connection; nothing was asked.
+    /// No connection; the request was not sent.
     #[error("the node cannot be reached")]
     Unreachable,
-    /// The connection broke.
     #[error("the connection to the node was lost")]
     Lost,
-    /// No answer in time.
     #[error("the node does not answer")]
     Timeout,
-    /// Its answer makes no sense.
-    #[error("the node's answer makes no sense")]
+    /// The response cannot be parsed.
+    #[error("the node's response cannot be parsed: check that both run the same version")]
     Malformed,
 }
 
-/// The way to the other nodes.
+/// Connections to other nodes.
 pub struct Peers {
     client: ArcSwap<ClientConfig>,
     connections: Mutex<HashMap<NodeRun, Open>>,
@@ -50,12 +48,11 @@ pub struct Peers {
 
 struct Open {
     connection: Connection,
-    /// Lives as long as the connection.
     _endpoint: Endpoint,
 }
 
 impl Peers {
-    /// No connection yet; `client` shows this node's certificate.
+    /// Creates the pool. `client` has this node's certificate.
     pub fn new(client: ClientConfig) -> Self {
         Self {
             client: ArcSwap::from_pointee(with_transport(client)),
@@ -63,35 +60,39 @@ impl Peers {
         }
     }
 
-    /// Uses another client configuration for new connections.
-    pub fn show(&self, client: ClientConfig) {
+    /// Sets the client configuration for new connections.
+    pub fn set_client_config(&self, client: ClientConfig) {
         self.client.store(Arc::new(with_transport(client)));
     }
 
-    /// Asks a node, on the connection that stands or a new one.
-    pub async fn ask(&self, node: &NodeRecord, ask: &NodeAsk) -> Result<NodeAnswer, PeerError> {
-        let connection = match self.standing(&node.run) {
+    /// Sends a request, on the open connection or a new one.
+    pub async fn ask(
+        &self,
+        node: &NodeRecord,
+        ask: &NodeRequest,
+    ) -> Result<NodeResponse, PeerError> {
+        let connection = match self.open_connection(&node.run) {
             Some(connection) => connection,
             None => self.connect(node).await?,
         };
-        // A connection that is dead ends by its idle timeout; others may be served on it while this one waits.
+        // The connection is not closed here: other requests may use it, and the idle timeout ends a dead one.
         let exchange = tokio::time::timeout(ANSWER_TIMEOUT, exchange(&connection, ask));
         exchange.await.unwrap_or(Err(PeerError::Timeout))
     }
 
-    /// Asks whichever node is at that address, on a connection for this alone.
+    /// Sends a request to the node at this address, on a connection for this request alone.
     pub async fn ask_at(
         &self,
         host_and_port: &str,
-        ask: &NodeAsk,
-    ) -> Result<NodeAnswer, PeerError> {
+        ask: &NodeRequest,
+    ) -> Result<NodeResponse, PeerError> {
         let connected = self.connect_to(host_and_port).await;
         let (connection, _endpoint) = connected.ok_or(PeerError::Unreachable)?;
         let exchange = tokio::time::timeout(ANSWER_TIMEOUT, exchange(&connection, ask));
         exchange.await.unwrap_or(Err(PeerError::Timeout))
     }
 
-    fn standing(&self, run: &NodeRun) -> Option<Connection> {
+    fn open_connection(&self, run: &NodeRun) -> Option<Connection> {
         let mut connections = self
             .connections
             .lock()
@@ -151,20 +152,20 @@ fn with_transport(mut client: ClientConfig) -> ClientConfig {
     client
 }
 
-async fn exchange(connection: &Connection, ask: &NodeAsk) -> Result<NodeAnswer, PeerError> {
+async fn exchange(connection: &Connection, ask: &NodeRequest) -> Result<NodeResponse, PeerError> {
     let (mut send, mut receive) = connection.open_bi().await.map_err(|_| PeerError::Lost)?;
     let request = framing::encode(&wire::NodeRequest::from(ask));
     send.write_chunk(request)
         .await
         .map_err(|_| PeerError::Lost)?;
     let _ = send.finish();
-    let mut deframer = Deframer::new(MAX_NODE_ANSWER);
+    let mut deframer = Deframer::new(MAX_NODE_RESPONSE);
     loop {
         let message = deframer.next::<wire::NodeResponse>();
         if let Some(response) = message.map_err(|_| PeerError::Malformed)? {
-            return NodeAnswer::try_from(response).map_err(|_| PeerError::Malformed);
+            return NodeResponse::try_from(response).map_err(|_| PeerError::Malformed);
         }
-        match receive.read_chunk(MAX_NODE_ANSWER, true).await {
+        match receive.read_chunk(MAX_NODE_RESPONSE, true).await {
             Ok(Some(chunk)) => deframer.push(&chunk.bytes),
             Ok(None) => return Err(PeerError::Malformed),
             Err(_) => return Err(PeerError::Lost),

@@ -23,7 +23,7 @@ use super::super::secret::account_label;
 use super::super::world::World;
 use super::Room;
 use super::joins::Failure;
-use crate::cluster::{LinkedRelay, RelayWish};
+use crate::cluster::{LinkedRelay, RelayCriteria};
 use crate::domain::RelayName;
 
 /// Consecutive failed opens after which the room moves to make room for a join. A relay that says it is full needs one.
@@ -36,7 +36,7 @@ impl Room {
             Step::Wait => {}
             Step::Open => self.open_waiting(now, world),
             Step::Choose => {
-                let wish = RelayWish {
+                let wish = RelayCriteria {
                     prefer: self.lease.home().place.as_ref(),
                     avoid: self.placement.avoid(),
                     ..self.wish()
@@ -231,14 +231,14 @@ impl Room {
     // ---- Other relays
 
     /// A wish without preferences.
-    fn wish(&self) -> RelayWish<'_> {
-        RelayWish {
+    fn wish(&self) -> RelayCriteria<'_> {
+        RelayCriteria {
             media_version: self.media_version(),
             region: self.placement.region(),
             prefer: None,
             avoid: None,
             sessions: 1,
-            of_all: false,
+            for_whole_room: false,
         }
     }
 
@@ -249,17 +249,17 @@ impl Room {
 
     /// The same, but one that has room for so many sessions and did not fail to open one lately.
     fn willing_relay(&self, sessions: u64, world: &mut dyn World) -> Option<LinkedRelay> {
-        let wish = RelayWish {
+        let wish = RelayCriteria {
             sessions,
-            of_all: true,
+            for_whole_room: true,
             ..self.wish()
         };
         self.other_relay(wish, world)
     }
 
-    fn other_relay(&self, wish: RelayWish<'_>, world: &mut dyn World) -> Option<LinkedRelay> {
+    fn other_relay(&self, wish: RelayCriteria<'_>, world: &mut dyn World) -> Option<LinkedRelay> {
         let here = &self.placement.relay()?.name;
-        let wish = RelayWish {
+        let wish = RelayCriteria {
             avoid: Some(here),
             ..wish
         };

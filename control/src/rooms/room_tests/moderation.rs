@@ -165,7 +165,7 @@ fn what_a_lost_link_did_not_close_is_closed_when_it_is_back() {
         .iter()
         .filter(|action| **action == close)
         .count();
-    table.handle(Input::Relay(RelayEvent::Back(BootId([1; 16]))));
+    table.handle(Input::Relay(RelayEvent::Relinked(BootId([1; 16]))));
     let after = table
         .actions
         .iter()

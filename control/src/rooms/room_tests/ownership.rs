@@ -36,7 +36,7 @@ fn an_owner_that_is_fenced_has_everybody_ask_again_and_commands_nothing_more() {
 fn a_probe_that_is_fenced_ends_the_owner() {
     let mut table = Table::new();
     table.join(ANN);
-    table.handle(Input::Relay(RelayEvent::Back(BootId([1; 16]))));
+    table.handle(Input::Relay(RelayEvent::Relinked(BootId([1; 16]))));
     let probe = table.open.pop_front().unwrap();
     table.fulfil(probe, CommandOutcome::Fenced);
     assert!(!table.room.is_owned());

@@ -105,7 +105,7 @@ fn a_relay_that_one_hears_keeps_the_room_until_the_link_is_back() {
         table.pass(Duration::from_secs(1));
     }
     assert!(table.open.is_empty() && table.moves().is_empty());
-    table.handle(Input::Relay(RelayEvent::Back(BERLIN)));
+    table.handle(Input::Relay(RelayEvent::Relinked(BERLIN)));
     table.settle();
     table.take_probes();
     table.pass(Duration::from_secs(60));
@@ -212,7 +212,7 @@ fn a_resume_while_the_link_is_lost_takes_nobody_off_a_relay_that_is_heard() {
     }
     assert_eq!(table.refusal(resume), ErrorCode::Busy);
     assert!(table.moves().is_empty());
-    table.handle(Input::Relay(RelayEvent::Back(BERLIN)));
+    table.handle(Input::Relay(RelayEvent::Relinked(BERLIN)));
     table.pass(Duration::from_millis(300));
     table.settle();
     // She has a new session there, and Bob the one that he had.

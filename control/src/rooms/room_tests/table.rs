@@ -26,7 +26,7 @@ use super::super::room::{Numbers, Room};
 use super::super::world::World;
 use crate::clock::UnixMillis;
 use crate::cluster::nodes::messages::Moderation;
-use crate::cluster::{LinkedRelay, RelayEvent, RelayWish, Response};
+use crate::cluster::{LinkedRelay, RelayCriteria, RelayEvent, Response};
 use crate::store::{ConferenceRecord, HomeRecord, NodeRun, SessionId, Standing, StoreError};
 
 pub(super) const CONFERENCE: ConferenceId = ConferenceId::new([1; 16]);
@@ -51,8 +51,8 @@ pub(super) struct TestWorld {
 }
 
 impl World for TestWorld {
-    fn pick_relay(&mut self, wish: &RelayWish<'_>) -> Option<LinkedRelay> {
-        let has_room = !wish.of_all || wish.sessions <= self.room_for;
+    fn pick_relay(&mut self, wish: &RelayCriteria<'_>) -> Option<LinkedRelay> {
+        let has_room = !wish.for_whole_room || wish.sessions <= self.room_for;
         let speaks = |relay: &&LinkedRelay| has_room && relay.media.contains(wish.media_version);
         let preferred = |relay: &&LinkedRelay| {
             let is_named = wish

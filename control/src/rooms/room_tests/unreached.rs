@@ -187,7 +187,7 @@ fn a_relay_without_a_link_that_people_hear_is_waited_for_ten_minutes() {
     assert_eq!(mute(&mut table), Ok(true));
     // And it holds when the relay is back.
     table.actions.clear();
-    table.handle(Input::Relay(RelayEvent::Back(BERLIN)));
+    table.handle(Input::Relay(RelayEvent::Relinked(BERLIN)));
     let bob = table.person(BOB).participant.sender;
     let silenced = confab_protocol::cluster::Action::SetMaySpeak {
         sender: bob,

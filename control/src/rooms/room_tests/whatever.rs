@@ -122,9 +122,9 @@ proptest! {
                     }
                 }
                 Happening::RelayGone => table.handle(Input::Relay(RelayEvent::Gone(BootId([1; 16])))),
-                Happening::RelayBack => table.handle(Input::Relay(RelayEvent::Back(BootId([1; 16])))),
+                Happening::RelayBack => table.handle(Input::Relay(RelayEvent::Relinked(BootId([1; 16])))),
                 Happening::RelaySilent(boot) => table.handle(Input::Relay(RelayEvent::Silent(BootId([boot; 16])))),
-                Happening::RelayHeard(boot) => table.handle(Input::Relay(RelayEvent::Heard(BootId([boot; 16])))),
+                Happening::RelayHeard(boot) => table.handle(Input::Relay(RelayEvent::Recovered(BootId([boot; 16])))),
                 Happening::RelayDrains(boot) => table.handle(Input::Relay(RelayEvent::Drains(BootId([boot; 16])))),
                 Happening::LeftoverClosed(boot) => {
                     let name = if boot == 1 { "berlin" } else { "paris" };

@@ -1,4 +1,4 @@
-//! Tokens that were taken for good while the store did not answer, to be looked up when it does.
+//! Tokens accepted during an outage of the store, to be verified when it answers again.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,30 +8,29 @@ use confab_protocol::control::AccountId;
 use super::token::Token;
 use crate::store::SessionId;
 
-/// Tokens at most, of some 100 bytes each: as many as people connect to a node. Beyond them nobody is let in.
-const MAX_UNPROVED: usize = 1 << 17;
+/// Maximum number of tokens, about 100 bytes each: the maximum of clients on a node. Beyond it sign-ins are refused.
+const MAX_UNVERIFIED: usize = 1 << 17;
 
-/// The tokens.
 #[derive(Default)]
-pub(super) struct Unproved(Mutex<BTreeMap<(SessionId, u32), (AccountId, Token)>>);
+pub(super) struct UnverifiedTokens(Mutex<BTreeMap<(SessionId, u32), (AccountId, Token)>>);
 
-impl Unproved {
-    /// Keeps the token; false when there is no room for it.
+impl UnverifiedTokens {
+    /// Adds a token. Returns false if there is no room.
     pub(super) fn insert(&self, account: AccountId, token: &Token) -> bool {
         let (mut tokens, key) = (self.lock(), key(token));
-        if tokens.len() >= MAX_UNPROVED && !tokens.contains_key(&key) {
+        if tokens.len() >= MAX_UNVERIFIED && !tokens.contains_key(&key) {
             return false;
         }
         tokens.insert(key, (account, token.clone()));
         true
     }
 
-    /// One of them.
+    /// Any one token.
     pub(super) fn first(&self) -> Option<(AccountId, Token)> {
         self.lock().values().next().cloned()
     }
 
-    /// The token has been looked up.
+    /// Removes a verified token.
     pub(super) fn remove(&self, token: &Token) {
         self.lock().remove(&key(token));
     }

@@ -1,67 +1,67 @@
-//! What is counted at the door: handshakes, refusals for a limit, connections that were closed.
+//! Counters of handshakes, refused requests and closed connections.
 
 use super::tally::{Label, Tally};
 
-/// What became of handshakes.
-pub type Handshakes = Tally<Handshake>;
-/// Requests that were refused for a limit.
+/// Handshakes by outcome.
+pub type Handshakes = Tally<HandshakeOutcome>;
+/// Refused requests by limit.
 pub type Refusals = Tally<Limit>;
-/// Connections that this side closed.
+/// Connections closed by this side, by reason.
 pub type Closes = Tally<Closed>;
 
-/// What becomes of a handshake.
+/// The outcome of a handshake.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Handshake {
-    /// It may go on.
+pub enum HandshakeOutcome {
+    /// Admitted.
     Admitted,
-    /// The address is to be proved first.
+    /// Answered by a Retry, to validate the address.
     Retried,
-    /// Its source has too many.
+    /// Refused: the source exceeds its rate.
     Refused,
-    /// It gave way to a newer one.
-    CrowdedOut,
-    /// It was not over in time, or failed.
+    /// Evicted by a newer handshake.
+    Evicted,
+    /// Failed, or exceeded its time limit.
     Failed,
 }
 
-impl Label for Handshake {
+impl Label for HandshakeOutcome {
     const NAME: &'static str = "verdict";
     const ALL: &'static [(Self, &'static str)] = &[
         (Self::Admitted, "admitted"),
         (Self::Retried, "retried"),
         (Self::Refused, "refused"),
-        (Self::CrowdedOut, "crowded_out"),
+        (Self::Evicted, "crowded_out"),
         (Self::Failed, "failed"),
     ];
 }
 
-/// For which limit a request is refused.
+/// The limit for which a request was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Limit {
     /// Requests of a connection that is not signed in.
-    RequestsOfStranger,
+    RequestsUnauthenticated,
     /// Requests of an account.
     RequestsOfAccount,
     /// Unfinished requests of an account.
     UnfinishedOfAccount,
-    /// Passwords that a source may have checked.
+    /// Password checks from a source.
     SignInsOfSource,
-    /// Passwords that a device with its cookie may have checked.
+    /// Password checks from a known device.
     SignInsOfDevice,
-    /// Passwords that may be tried for an account.
+    /// Password attempts at an account.
     PasswordsOfAccount,
-    /// Passwords that may wait to be hashed.
+    /// Passwords waiting to be hashed.
     PasswordQueue,
     /// Connections of an account.
     ConnectionsOfAccount,
-    /// Connections that are signed in.
+    /// Signed-in connections of the node.
     Connections,
 }
 
 impl Label for Limit {
     const NAME: &'static str = "limit";
     const ALL: &'static [(Self, &'static str)] = &[
-        (Self::RequestsOfStranger, "requests_of_stranger"),
+        (Self::RequestsUnauthenticated, "requests_of_stranger"),
         (Self::RequestsOfAccount, "requests_of_account"),
         (Self::UnfinishedOfAccount, "unfinished_of_account"),
         (Self::SignInsOfSource, "sign_ins_of_source"),
@@ -73,20 +73,20 @@ impl Label for Limit {
     ];
 }
 
-/// Why this side closed a connection.
+/// The reason of a close by this side.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Closed {
-    /// It went on asking after it had been refused often.
+    /// The client exceeded its request rate too often.
     Flooded,
-    /// It did not read its events or answers.
+    /// The client did not read its events or responses.
     TooSlow,
-    /// It did not say hello.
+    /// No hello in time.
     NoHello,
-    /// It did not sign in.
+    /// No sign-in in time.
     NotSignedIn,
-    /// It gave way to a newer stranger.
-    CrowdedOut,
-    /// Its certificate lets it in nowhere.
+    /// Evicted by a newer connection.
+    Evicted,
+    /// The certificate names no relay, node or operator.
     NoCertificate,
 }
 
@@ -97,18 +97,18 @@ impl Label for Closed {
         (Self::TooSlow, "too_slow"),
         (Self::NoHello, "no_hello"),
         (Self::NotSignedIn, "not_signed_in"),
-        (Self::CrowdedOut, "crowded_out"),
+        (Self::Evicted, "crowded_out"),
         (Self::NoCertificate, "no_certificate"),
     ];
 }
 
-/// All of it. Clones share it.
+/// The counters. Clones share state.
 #[derive(Clone, Default)]
-pub struct Door {
-    /// What became of handshakes.
+pub struct ConnectionCounters {
+    /// Handshakes by outcome.
     pub handshakes: Handshakes,
-    /// Requests that were refused for a limit.
+    /// Refused requests by limit.
     pub refusals: Refusals,
-    /// Connections that this side closed.
+    /// Connections closed by this side, by reason.
     pub closes: Closes,
 }

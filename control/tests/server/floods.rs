@@ -1,11 +1,11 @@
-//! Floods of strangers, written from the protocol's page alone, while others are served.
+//! Floods of unauthenticated connections, written from the protocol's page alone, while other clients are served.
 
 use std::collections::HashSet;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use confab_control::metrics::door::Handshake;
+use confab_control::metrics::connections::HandshakeOutcome;
 use confab_protocol::control::{self, CLUSTER_SERVER_NAME, framing};
 use confab_protocol::wire::{self, Visibility, request::Kind};
 use quinn::{ClientConfig, Connection, Endpoint, TransportConfig, VarInt};
@@ -13,21 +13,21 @@ use quinn::{ClientConfig, Connection, Endpoint, TransportConfig, VarInt};
 use crate::harness::{Client, LOCALHOST, TestServer, eventually};
 
 const SLUG: &str = "friday-night";
-/// Datagrams of a ClientHello with a key share of X25519MLKEM768.
+/// Number of datagrams of a ClientHello with an X25519MLKEM768 key share.
 const DATAGRAMS_OF_HELLO: usize = 2;
-/// After so long without one, a client has sent all of them.
+/// A client has sent its whole flight after this time without a datagram.
 const QUIET: Duration = Duration::from_millis(200);
-/// A server gives an unfinished handshake up after 10 s; what it still says then is counted, too.
+/// The server's handshake timeout of 10 s, and a margin for what it sends afterwards.
 const HANDSHAKE_IS_OVER: Duration = Duration::from_millis(11_500);
 
-/// What a client sends before it has heard anything: a ClientHello may take several datagrams.
+/// The first flight of a client. A ClientHello may take several datagrams.
 pub type Opening = Vec<Vec<u8>>;
 
 async fn openings(server: &TestServer, alpn: &[u8], count: usize) -> Vec<Opening> {
     openings_with(server.settings(alpn, None), count).await
 }
 
-/// The first datagrams of `count` clients, which nobody has seen yet.
+/// The first flights of `count` new clients.
 pub async fn openings_with(settings: ClientConfig, count: usize) -> Vec<Opening> {
     let catcher = tokio::net::UdpSocket::bind(SocketAddr::from((LOCALHOST, 0)));
     let catcher = catcher.await.unwrap();
@@ -46,7 +46,7 @@ pub async fn openings_with(settings: ClientConfig, count: usize) -> Vec<Opening>
                 break;
             };
             datagram.truncate(len.unwrap());
-            // What earlier clients send again belongs to their handshakes.
+            // Retransmissions of earlier clients belong to their handshakes.
             if !known.contains(connection_id(&datagram)) {
                 opening.push(datagram);
             }
@@ -59,13 +59,13 @@ pub async fn openings_with(settings: ClientConfig, count: usize) -> Vec<Opening>
     openings
 }
 
-/// The connection id that the client chose for the server, of 20 bytes (RFC 9000 §17.2.2).
+/// The destination connection ID that the client chose, of 20 bytes (RFC 9000 §17.2.2).
 fn connection_id(initial: &[u8]) -> &[u8] {
     assert_eq!(initial[5], 20);
     &initial[6..26]
 }
 
-/// Sends each opening from a socket of its own at this address, where nobody answers.
+/// Sends each flight from its own socket at this address, where no client answers.
 fn forge(server: &TestServer, from: [u8; 4], openings: &[Opening]) -> Vec<UdpSocket> {
     let send = |opening: &Opening| {
         let socket = UdpSocket::bind(SocketAddr::from((from, 0))).unwrap();
@@ -77,11 +77,17 @@ fn forge(server: &TestServer, from: [u8; 4], openings: &[Opening]) -> Vec<UdpSoc
     openings.iter().map(send).collect()
 }
 
-fn verdicts(server: &TestServer, verdict: Handshake) -> u64 {
-    server.running.api().metrics.door.handshakes.of(verdict)
+fn handshakes_with(server: &TestServer, outcome: HandshakeOutcome) -> u64 {
+    server
+        .running
+        .api()
+        .metrics
+        .connections
+        .handshakes
+        .of(outcome)
 }
 
-/// Somebody who does nothing wrong: makes a conference, talks and is heard of.
+/// A correct client: creates a conference and joins it.
 async fn is_served(server: &TestServer, name: &str, from: [u8; 4]) -> Client {
     let client = server.client_from(from).await;
     client.register(name).await.unwrap();
@@ -93,7 +99,7 @@ async fn is_served(server: &TestServer, name: &str, from: [u8; 4]) -> Client {
 }
 
 #[tokio::test]
-async fn handshakes_from_forged_addresses_lock_nobody_out() {
+async fn forged_handshakes_do_not_block_others() {
     let server = TestServer::start().await;
     let _relay = server.relay("berlin").await;
     let openings = openings(&server, control::ALPN, 300).await;
@@ -103,20 +109,20 @@ async fn handshakes_from_forged_addresses_lock_nobody_out() {
     for (at, some) in others.chunks(2).enumerate() {
         scattered.push(forge(&server, [127, 0, 1, at as u8 + 1], some));
     }
-    eventually(|| verdicts(&server, Handshake::Retried) >= 300 - 64).await;
-    // Those whose address is forged, those who are elsewhere, and a relay that comes for the first time.
+    eventually(|| handshakes_with(&server, HandshakeOutcome::Retried) >= 300 - 64).await;
+    // The owner of the forged address, a client elsewhere, and a relay that links for the first time.
     is_served(&server, "ann", LOCALHOST).await;
     is_served(&server, "bob", [127, 0, 0, 2]).await;
     server.relay_with("amsterdam", [3; 16], 1000).await;
-    assert_eq!(verdicts(&server, Handshake::Refused), 0);
+    assert_eq!(handshakes_with(&server, HandshakeOutcome::Refused), 0);
     eventually(|| server.running.peer_api().relays.linked() == 2).await;
 }
 
 #[tokio::test]
-async fn an_address_that_is_not_proved_gets_three_times_what_came_from_it() {
+async fn an_unvalidated_address_receives_at_most_three_times_what_it_sent() {
     let server = TestServer::start().await;
     let mut openings = openings(&server, control::ALPN, 3).await;
-    // One handshake fails at once, and its peer is told so.
+    // One handshake fails at once, and the server sends an error.
     openings.extend(self::openings(&server, b"h3", 1).await);
     let sockets = forge(&server, [127, 0, 0, 3], &openings);
     tokio::time::sleep(HANDSHAKE_IS_OVER).await;
@@ -133,7 +139,7 @@ async fn an_address_that_is_not_proved_gets_three_times_what_came_from_it() {
 }
 
 #[tokio::test]
-async fn who_comes_again_need_not_prove_the_address_again() {
+async fn a_returning_client_validates_its_address_by_token() {
     let server = TestServer::start().await;
     let settings = server.settings(control::ALPN, None);
     let first = server.connect_from(LOCALHOST, settings.clone()).await;
@@ -142,17 +148,17 @@ async fn who_comes_again_need_not_prove_the_address_again() {
     first.connection.close(0u32.into(), b"done");
     let openings = openings(&server, control::ALPN, 80).await;
     let _forged = forge(&server, LOCALHOST, &openings);
-    eventually(|| verdicts(&server, Handshake::Retried) >= 72).await;
-    let retried = verdicts(&server, Handshake::Retried);
+    eventually(|| handshakes_with(&server, HandshakeOutcome::Retried) >= 72).await;
+    let retried = handshakes_with(&server, HandshakeOutcome::Retried);
     let again = server.connect_from(LOCALHOST, settings).await.unwrap();
-    assert_eq!(verdicts(&server, Handshake::Retried), retried);
+    assert_eq!(handshakes_with(&server, HandshakeOutcome::Retried), retried);
     Client::new(again).hello(1, 1).await.unwrap();
-    // Another one, who was not here before, has to.
+    // A new client has to validate its address.
     server.client().await;
-    assert!(verdicts(&server, Handshake::Retried) > retried);
+    assert!(handshakes_with(&server, HandshakeOutcome::Retried) > retried);
 }
 
-/// A connection of somebody who takes next to nothing.
+/// Connects with a minimal flow-control window.
 async fn without_credit(server: &TestServer, from: [u8; 4]) -> Option<Connection> {
     let mut settings = server.settings(control::ALPN, None);
     let mut transport = TransportConfig::default();
@@ -163,7 +169,7 @@ async fn without_credit(server: &TestServer, from: [u8; 4]) -> Option<Connection
     server.connect_from(from, settings).await.ok()
 }
 
-/// Says hello as a stranger does who reads no answer.
+/// Sends hello and does not read the response.
 pub async fn hello(connection: &Connection) -> Option<()> {
     let (mut send, _recv) = connection.open_bi().await.ok()?;
     let hello = Kind::Hello(wire::Hello {
@@ -176,12 +182,12 @@ pub async fn hello(connection: &Connection) -> Option<()> {
     send.finish().ok()
 }
 
-/// Comes, says hello, begins a request that it does not finish, and stays.
+/// Sends hello and an incomplete request, and keeps the connection open.
 async fn loiter(connection: Connection) -> Option<Connection> {
     hello(&connection).await?;
     let (mut unfinished, _) = connection.open_bi().await.ok()?;
     unfinished.write_all(&[0, 0, 0x40, 0]).await.ok()?;
-    // As much as is taken of it.
+    // As much as flow control allows.
     let body = [0x0a; 16_000];
     let writing = unfinished.write_all(&body);
     let _ = tokio::time::timeout(Duration::from_millis(50), writing).await;
@@ -215,7 +221,7 @@ async fn floods_of_several_kinds_leave_others_served_and_a_relay_linked() {
                             held.push(loiter(connection).await);
                         }
                     }
-                    // One that goes at once.
+                    // A connection that closes at once.
                     _ => drop(server.connect_from(from, settings.clone()).await),
                 }
             }

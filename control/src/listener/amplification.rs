@@ -1,7 +1,8 @@
-//! What is sent to an address that is not proved: three times what came from it at most, in bytes of UDP payload (RFC 9000 §8.1).
+//! The anti-amplification limit: an unvalidated address is sent at most three times the bytes received from it, counted as UDP
+//! payload (RFC 9000 §8.1).
 //!
-//! quinn keeps to that until a datagram begins, and so exceeds it by up to one datagram: with the flight of a server that is
-//! sent once more, a datagram of 1200 bytes was answered by 4116. So the socket counts.
+//! quinn checks the limit only before it starts a datagram, so it can exceed the limit by one datagram. With retransmissions of
+//! the server's flight, a datagram of 1200 bytes was answered by 4116 bytes. Therefore the socket enforces the limit.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,48 +17,48 @@ use std::time::{Duration, Instant};
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 
-/// How many times what came from an address it is sent at most.
+/// Factor between bytes sent and bytes received.
 const FACTOR: usize = 3;
-/// Bytes of the datagram that begins a handshake, at least (RFC 9000 §14.1). What is shorter begins none.
+/// Minimum length of a client's first datagram (RFC 9000 §14.1).
 const FIRST_DATAGRAM: usize = 1200;
-/// What a handshake that failed may still send, or answer, is counted for so long.
+/// Time for which an address is still counted after its handshake failed.
 const LINGER: Duration = Duration::from_secs(10);
-/// The first bit of a packet with a long header (RFC 9000 §17.2): one of a handshake.
+/// The header form bit, set in packets of a handshake (RFC 9000 §17.2).
 const LONG_HEADER: u8 = 0x80;
 
-/// Counts for each address with which a handshake is under way that has not proved it. Clones share it.
+/// Counts bytes for each unvalidated address with a handshake. Clones share state.
 #[derive(Clone, Default)]
-pub struct Meter(Arc<Shared>);
+pub struct AmplificationLimit(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
     addresses: Mutex<HashMap<SocketAddr, Allowance>>,
-    /// How many there are: most of the time none, and then nothing is looked up.
+    /// Number of counted addresses; usually zero, which saves the lookup.
     count: AtomicUsize,
-    /// Datagrams that were not sent.
-    held_back: AtomicUsize,
+    /// Number of datagrams that were not sent.
+    blocked: AtomicUsize,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Allowance {
     received: usize,
     sent: usize,
-    /// Handshakes under way.
+    /// Handshakes in progress.
     handshakes: usize,
-    /// When the last of them ended without proving the address.
+    /// End of the last handshake that failed.
     ended: Option<Instant>,
 }
 
-/// A handshake under way with an address that is not proved; when dropped, it has failed.
-pub struct Unproved {
-    meter: Meter,
+/// A handshake with an unvalidated address. Dropping it means that it failed.
+pub struct Unvalidated {
+    amplification: AmplificationLimit,
     address: SocketAddr,
-    is_proved: bool,
+    is_validated: bool,
 }
 
-impl Meter {
-    /// A handshake begins with an address that is not proved.
-    pub fn begin(&self, address: SocketAddr, now: Instant) -> Unproved {
+impl AmplificationLimit {
+    /// Starts to count for an unvalidated address.
+    pub fn begin(&self, address: SocketAddr, now: Instant) -> Unvalidated {
         let mut addresses = self.lock();
         addresses.retain(|_, allowance| !allowance.is_over(now));
         let allowance = addresses.entry(address).or_insert(Allowance {
@@ -70,19 +71,19 @@ impl Meter {
         allowance.handshakes += 1;
         allowance.ended = None;
         self.0.count.store(addresses.len(), Ordering::Release);
-        Unproved {
-            meter: self.clone(),
+        Unvalidated {
+            amplification: self.clone(),
             address,
-            is_proved: false,
+            is_validated: false,
         }
     }
 
-    /// Datagrams that were not sent, for they would have been too many.
-    pub fn held_back(&self) -> usize {
-        self.0.held_back.load(Ordering::Relaxed)
+    /// Number of datagrams that were not sent.
+    pub fn blocked(&self) -> usize {
+        self.0.blocked.load(Ordering::Relaxed)
     }
 
-    /// So many bytes have come.
+    /// Counts received bytes.
     fn received(&self, address: SocketAddr, bytes: usize) {
         if self.is_idle() {
             return;
@@ -92,7 +93,8 @@ impl Meter {
         }
     }
 
-    /// How many of these bytes may be sent, which are datagrams of `segment` bytes each, the last one shorter perhaps.
+    /// The number of these bytes that may be sent. `contents` is a sequence of datagrams of `segment` bytes; the last may be
+    /// shorter.
     fn may_send(&self, address: SocketAddr, contents: &[u8], segment: usize) -> usize {
         let is_handshake = contents.first().is_some_and(|byte| byte & LONG_HEADER != 0);
         if !is_handshake || self.is_idle() {
@@ -105,7 +107,7 @@ impl Meter {
         let mut allowed = 0;
         for datagram in contents.chunks(segment.max(1)) {
             if allowance.sent + datagram.len() > allowance.received * FACTOR {
-                self.0.held_back.fetch_add(1, Ordering::Relaxed);
+                self.0.blocked.fetch_add(1, Ordering::Relaxed);
                 break;
             }
             allowance.sent += datagram.len();
@@ -114,7 +116,7 @@ impl Meter {
         allowed
     }
 
-    /// These bytes, which might be sent, were not.
+    /// Uncounts bytes that were allowed but not sent.
     fn not_sent(&self, address: SocketAddr, contents: &[u8]) {
         let is_handshake = contents.first().is_some_and(|byte| byte & LONG_HEADER != 0);
         if is_handshake
@@ -144,55 +146,62 @@ impl Allowance {
     }
 }
 
-impl Unproved {
-    /// The handshake is done: somebody is at the address.
-    pub fn proved(mut self) {
-        self.is_proved = true;
+impl Unvalidated {
+    /// The address is validated: counting ends.
+    pub fn validated(mut self) {
+        self.is_validated = true;
     }
 }
 
-impl Drop for Unproved {
+impl Drop for Unvalidated {
     fn drop(&mut self) {
-        let mut addresses = self.meter.lock();
-        if self.is_proved {
+        let mut addresses = self.amplification.lock();
+        if self.is_validated {
             addresses.remove(&self.address);
         } else if let Some(allowance) = addresses.get_mut(&self.address) {
             allowance.handshakes = allowance.handshakes.saturating_sub(1);
             allowance.ended = Some(Instant::now());
         }
-        self.meter.0.count.store(addresses.len(), Ordering::Release);
+        self.amplification
+            .0
+            .count
+            .store(addresses.len(), Ordering::Release);
     }
 }
 
-/// A socket that a meter counts at.
-pub struct MeteredSocket {
+/// A UDP socket that enforces the limit.
+pub struct LimitedSocket {
     inner: Arc<dyn AsyncUdpSocket>,
-    meter: Meter,
+    amplification: AmplificationLimit,
 }
 
-impl MeteredSocket {
-    /// Around `inner`.
-    pub fn new(inner: Arc<dyn AsyncUdpSocket>, meter: Meter) -> Self {
-        Self { inner, meter }
+impl LimitedSocket {
+    pub fn new(inner: Arc<dyn AsyncUdpSocket>, amplification: AmplificationLimit) -> Self {
+        Self {
+            inner,
+            amplification,
+        }
     }
 }
 
-impl fmt::Debug for MeteredSocket {
+impl fmt::Debug for LimitedSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MeteredSocket")
     }
 }
 
-impl AsyncUdpSocket for MeteredSocket {
+impl AsyncUdpSocket for LimitedSocket {
     fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
         self.inner.clone().create_io_poller()
     }
 
-    /// What may not be sent is lost, as on a network: QUIC sends it again when more has come.
+    /// Datagrams over the limit are dropped. QUIC retransmits them when more has been received.
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         let contents = transmit.contents;
         let segment = transmit.segment_size.unwrap_or(contents.len());
-        let allowed = self.meter.may_send(transmit.destination, contents, segment);
+        let allowed = self
+            .amplification
+            .may_send(transmit.destination, contents, segment);
         if allowed == 0 {
             return Ok(());
         }
@@ -203,9 +212,9 @@ impl AsyncUdpSocket for MeteredSocket {
             segment_size: transmit.segment_size.filter(|segment| *segment < allowed),
             src_ip: transmit.src_ip,
         });
-        // quinn comes again with the whole of it.
+        // quinn retries with the whole transmit.
         sent.inspect_err(|_| {
-            self.meter
+            self.amplification
                 .not_sent(transmit.destination, &contents[..allowed])
         })
     }
@@ -219,7 +228,7 @@ impl AsyncUdpSocket for MeteredSocket {
         let polled = self.inner.poll_recv(cx, bufs, meta);
         if let Poll::Ready(Ok(count)) = &polled {
             for meta in &meta[..*count] {
-                self.meter.received(meta.addr, meta.len);
+                self.amplification.received(meta.addr, meta.len);
             }
         }
         polled
@@ -250,50 +259,59 @@ mod tests {
         SocketAddr::from(([192, 0, 2, 1], port))
     }
 
-    /// A datagram of a handshake.
+    /// A datagram with a long header.
     fn datagram(len: usize) -> Vec<u8> {
         vec![0xc0; len]
     }
 
     #[test]
-    fn an_address_gets_three_times_what_it_sent_and_not_a_byte_more() {
-        let meter = Meter::default();
-        let handshake = meter.begin(address(1), Instant::now());
+    fn an_address_receives_at_most_three_times_what_it_sent() {
+        let amplification = AmplificationLimit::default();
+        let handshake = amplification.begin(address(1), Instant::now());
         let flight = datagram(2058);
-        assert_eq!(meter.may_send(address(1), &flight, 1200), 2058);
-        assert_eq!(meter.may_send(address(1), &flight, 1200), 1200);
-        assert_eq!(meter.may_send(address(1), &flight, 1200), 0);
-        assert_eq!(meter.held_back(), 2);
-        meter.received(address(1), 100);
-        assert_eq!(meter.may_send(address(1), &datagram(643), 1200), 0);
-        assert_eq!(meter.may_send(address(1), &datagram(642), 1200), 642);
-        assert_eq!(meter.may_send(address(2), &flight, 1200), 2058);
-        meter.not_sent(address(1), &datagram(642));
-        assert_eq!(meter.may_send(address(1), &datagram(642), 1200), 642);
-        handshake.proved();
-        assert_eq!(meter.may_send(address(1), &flight, 1200), 2058);
+        assert_eq!(amplification.may_send(address(1), &flight, 1200), 2058);
+        assert_eq!(amplification.may_send(address(1), &flight, 1200), 1200);
+        assert_eq!(amplification.may_send(address(1), &flight, 1200), 0);
+        assert_eq!(amplification.blocked(), 2);
+        amplification.received(address(1), 100);
+        assert_eq!(amplification.may_send(address(1), &datagram(643), 1200), 0);
+        assert_eq!(
+            amplification.may_send(address(1), &datagram(642), 1200),
+            642
+        );
+        assert_eq!(amplification.may_send(address(2), &flight, 1200), 2058);
+        amplification.not_sent(address(1), &datagram(642));
+        assert_eq!(
+            amplification.may_send(address(1), &datagram(642), 1200),
+            642
+        );
+        handshake.validated();
+        assert_eq!(amplification.may_send(address(1), &flight, 1200), 2058);
     }
 
     #[test]
-    fn packets_of_a_connection_that_stands_are_not_counted() {
-        let meter = Meter::default();
-        let _handshake = meter.begin(address(1), Instant::now());
+    fn packets_of_an_established_connection_are_not_counted() {
+        let amplification = AmplificationLimit::default();
+        let _handshake = amplification.begin(address(1), Instant::now());
         let established = vec![0x40; 9000];
-        assert_eq!(meter.may_send(address(1), &established, 1200), 9000);
+        assert_eq!(amplification.may_send(address(1), &established, 1200), 9000);
     }
 
     #[test]
-    fn what_a_failed_handshake_still_says_counts_and_is_forgotten_later() {
-        let meter = Meter::default();
+    fn packets_after_a_failed_handshake_count_until_the_linger_time_ends() {
+        let amplification = AmplificationLimit::default();
         let now = Instant::now();
-        let handshakes = [0; 2].map(|_| meter.begin(address(1), now));
-        assert_eq!(meter.may_send(address(1), &datagram(7200), 1200), 7200);
+        let handshakes = [0; 2].map(|_| amplification.begin(address(1), now));
+        assert_eq!(
+            amplification.may_send(address(1), &datagram(7200), 1200),
+            7200
+        );
         drop(handshakes);
-        assert_eq!(meter.may_send(address(1), &datagram(40), 1200), 0);
-        drop(meter.begin(address(2), now + LINGER / 2));
-        assert_eq!(meter.may_send(address(1), &datagram(40), 1200), 0);
-        drop(meter.begin(address(2), Instant::now() + LINGER));
-        assert_eq!(meter.lock().len(), 1);
-        assert_eq!(meter.may_send(address(1), &datagram(40), 1200), 40);
+        assert_eq!(amplification.may_send(address(1), &datagram(40), 1200), 0);
+        drop(amplification.begin(address(2), now + LINGER / 2));
+        assert_eq!(amplification.may_send(address(1), &datagram(40), 1200), 0);
+        drop(amplification.begin(address(2), Instant::now() + LINGER));
+        assert_eq!(amplification.lock().len(), 1);
+        assert_eq!(amplification.may_send(address(1), &datagram(40), 1200), 40);
     }
 }
