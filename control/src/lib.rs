@@ -16,6 +16,8 @@
 //! * [`metrics`]: counters; [`close`]: QUIC error codes of closed connections; [`events`]: the event queue of a client;
 //! * [`clock`], [`random`], [`inbox`], [`source`], [`throttle`]: utilities.
 
+#![forbid(unsafe_code)]
+
 pub mod accounts;
 pub mod api;
 pub mod clients;

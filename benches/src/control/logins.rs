@@ -67,7 +67,7 @@ pub async fn figures(
             "control.logins_vs_argon2",
             median(ratios),
             "ratio",
-            Goal::AtLeast(0.9),
+            Goal::AtLeast(0.85),
         ),
     ])
 }
