@@ -14,12 +14,13 @@
 //! * [`store`]: persistent records;
 //! * [`domain`]: types that the store and the services share;
 //! * [`metrics`]: counters; [`close`]: QUIC error codes of closed connections; [`events`]: the event queue of a client;
-//! * [`clock`], [`random`], [`inbox`], [`source`], [`throttle`]: utilities.
+//! * `causes`, [`clock`], [`random`], [`inbox`], [`source`], [`throttle`]: utilities.
 
 #![forbid(unsafe_code)]
 
 pub mod accounts;
 pub mod api;
+mod causes;
 pub mod clients;
 pub mod clock;
 pub mod close;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::hashing::HashError;
 use super::password::WeakPassword;
+use crate::causes::from_causes;
 use crate::store::StoreError;
 
 /// A limit of password checks was reached.
@@ -79,17 +80,7 @@ pub enum ChangePasswordError {
     Store(StoreError),
 }
 
-macro_rules! from {
-    ($($error:ident: $($variant:ident($cause:ty)),*;)*) => {$($(
-        impl From<$cause> for $error {
-            fn from(cause: $cause) -> Self {
-                Self::$variant(cause)
-            }
-        }
-    )*)*};
-}
-
-from! {
+from_causes! {
     RegisterError: WeakPassword(WeakPassword), Login(LoginError), Throttled(Throttled), Hash(HashError), Store(StoreError);
     LoginError: Throttled(Throttled), Hash(HashError), Store(StoreError);
     SessionError: Store(StoreError);

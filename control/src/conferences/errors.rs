@@ -1,6 +1,7 @@
 //! Errors of operations on conferences. `refusals` has the sentences for clients.
 
 use super::rights::Denied;
+use crate::causes::from_causes;
 use crate::rooms::ChangeError;
 use crate::store::StoreError;
 
@@ -70,17 +71,7 @@ pub enum FindError {
     Store(StoreError),
 }
 
-macro_rules! from {
-    ($($error:ident: $($variant:ident($cause:ty)),*;)*) => {$($(
-        impl From<$cause> for $error {
-            fn from(cause: $cause) -> Self {
-                Self::$variant(cause)
-            }
-        }
-    )*)*};
-}
-
-from! {
+from_causes! {
     CreateError: Store(StoreError);
     ViewError: Store(StoreError);
     DeleteError: Room(ChangeError), Store(StoreError);

@@ -3,6 +3,7 @@
 use confab_protocol::control::Refusal;
 use confab_protocol::version::VersionRange;
 
+use crate::causes::from_causes;
 use crate::store::StoreError;
 
 /// The room cannot be asked at the moment.
@@ -137,20 +138,8 @@ impl From<LeftoverError> for ChangeError {
     }
 }
 
-macro_rules! from_common {
-    ($($error:ty),*) => {$(
-        impl From<StoreError> for $error {
-            fn from(error: StoreError) -> Self {
-                Self::Store(error)
-            }
-        }
-
-        impl From<Unavailable> for $error {
-            fn from(why: Unavailable) -> Self {
-                Self::Unavailable(why)
-            }
-        }
-    )*};
+from_causes! {
+    JoinError: Store(StoreError), Unavailable(Unavailable);
+    ChangeError: Store(StoreError), Unavailable(Unavailable);
+    LeftoverError: Store(StoreError), Unavailable(Unavailable);
 }
-
-from_common!(JoinError, ChangeError, LeftoverError);
