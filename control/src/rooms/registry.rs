@@ -208,11 +208,16 @@ impl Rooms {
             let settled = match self.moderate_here(conference, moderation).await {
                 Ok(Outcome::Here(settled)) => Ok(Some(settled)),
                 Ok(Outcome::Elsewhere(node)) => {
-                    let asked = self.moderate_at(&node, conference, moderation).await;
-                    if let Err(OwnerSilent::AfterRequest) = asked {
-                        may_be_done = true;
+                    let request = NodeRequest::Moderate(conference, moderation);
+                    match self.shared.nodes.ask(&node, &request).await {
+                        Ok(response) => settled_at_owner(response),
+                        // If the node is dead, another one owns the room next.
+                        Err(error) => {
+                            tracing::warn!(node = %node.run.name, %error, "the owner of a room did not answer");
+                            may_be_done |= error != PeerError::Unreachable;
+                            Ok(None)
+                        }
                     }
-                    asked.unwrap_or(Ok(None))
                 }
                 Ok(Outcome::Again) => {
                     may_be_done = true;
@@ -229,33 +234,6 @@ impl Rooms {
                 Err(error) => return Err(error),
             }
         }
-    }
-
-    /// Asks another node that owns the room. `None` if it does not own the room any more.
-    async fn moderate_at(
-        &self,
-        node: &NodeRecord,
-        conference: ConferenceId,
-        moderation: Moderation,
-    ) -> Result<Result<Option<Settled>, ChangeError>, OwnerSilent> {
-        let asked = NodeRequest::Moderate(conference, moderation);
-        let answer = self.shared.nodes.ask(node, &asked).await;
-        let answer = answer.map_err(|error| {
-            // If the node is dead, another one owns the room next.
-            tracing::warn!(node = %node.run.name, %error, "the owner of a room did not answer");
-            match error {
-                PeerError::Unreachable => OwnerSilent::BeforeRequest,
-                _ => OwnerSilent::AfterRequest,
-            }
-        })?;
-        let refused = |refusal, is_absent| Err(ChangeError::ByOwner { refusal, is_absent });
-        Ok(match answer {
-            NodeResponse::Done => Ok(Some(Settled::Everywhere)),
-            NodeResponse::Pending => Ok(Some(Settled::WhereReached)),
-            NodeResponse::Refused(refusal) => refused(refusal, false),
-            NodeResponse::Absent(refusal) => refused(refusal, true),
-            NodeResponse::NotOwner | NodeResponse::Live(_) | NodeResponse::Status(_) => Ok(None),
-        })
     }
 
     /// Changes the room if this node owns it. Other nodes ask for it, too.
@@ -410,12 +388,16 @@ impl Rooms {
     }
 }
 
-/// How an owner of a room did not answer.
-enum OwnerSilent {
-    /// The request did not reach it.
-    BeforeRequest,
-    /// It may have carried the request out.
-    AfterRequest,
+/// The result of a moderation at another node. `None` if the node does not own the room any more.
+fn settled_at_owner(response: NodeResponse) -> Result<Option<Settled>, ChangeError> {
+    let refused = |refusal, is_absent| Err(ChangeError::ByOwner { refusal, is_absent });
+    match response {
+        NodeResponse::Done => Ok(Some(Settled::Everywhere)),
+        NodeResponse::Pending => Ok(Some(Settled::WhereReached)),
+        NodeResponse::Refused(refusal) => refused(refusal, false),
+        NodeResponse::Absent(refusal) => refused(refusal, true),
+        NodeResponse::NotOwner | NodeResponse::Live(_) | NodeResponse::Status(_) => Ok(None),
+    }
 }
 
 /// The result of `work`, or [`Unavailable::Unsettled`] after `deadline`.
