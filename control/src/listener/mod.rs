@@ -28,7 +28,6 @@ use crate::api::windows::Windows;
 use crate::clock::UnixMillis;
 use crate::cluster::link;
 use crate::domain::{Peer, RelayName};
-use crate::metrics::Metrics;
 use crate::metrics::connections::{HandshakeOutcome, Handshakes};
 use crate::peer_api::serve::{self, Requester};
 use crate::source::Source;
@@ -37,6 +36,7 @@ use crate::{api, close, peer_api};
 
 /// Time limit for a handshake.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
+
 /// Accepts connections and passes them to the services of clients or of relays, nodes and operators.
 pub struct Listener {
     handshakes: HandshakeLimits,
@@ -44,16 +44,14 @@ pub struct Listener {
     links: Links,
     api: Arc<api::Services>,
     peer_api: Arc<peer_api::Services>,
-    metrics: Metrics,
 }
 
 impl Listener {
-    /// `handshakes` is the number of handshakes that one source may begin at once.
+    /// A listener without connections. `handshakes` limits handshakes, in all and of each source.
     pub fn new(
         handshakes: HandshakeLimits,
         api: Arc<api::Services>,
         peer_api: Arc<peer_api::Services>,
-        metrics: Metrics,
     ) -> Self {
         Self {
             handshakes,
@@ -61,7 +59,6 @@ impl Listener {
             links: Links::default(),
             api,
             peer_api,
-            metrics,
         }
     }
 
@@ -100,7 +97,7 @@ pub async fn listen(endpoint: Endpoint, listener: Arc<Listener>) {
         let unvalidated = (!is_validated).then(|| amplification.begin(address, now));
         let listener = listener.clone();
         tokio::spawn(async move {
-            let handshakes = &listener.metrics.connections.handshakes;
+            let handshakes = &listener.api.metrics.connections.handshakes;
             let shaking = complete_handshake(incoming, unvalidated, handshakes, &handshake);
             if let Some(connection) = shaking.await {
                 drop(handshake);
@@ -159,7 +156,7 @@ async fn serve_link(connection: Connection, source: Source, listener: &Listener)
     let services = &listener.peer_api;
     let Some((peer, issued)) = peer_of(&connection) else {
         tracing::warn!("refused a peer whose certificate names no relay, node or operator");
-        let closes = &listener.metrics.connections.closes;
+        let closes = &listener.api.metrics.connections.closes;
         close::NOT_A_RELAY
             .counted_as()
             .inspect(|as_| closes.count(*as_));
@@ -173,8 +170,12 @@ async fn serve_link(connection: Connection, source: Source, listener: &Listener)
     Windows::LINK.set(&connection);
     match peer {
         Peer::Relay(name) => serve_relay(connection, name, issued, services).await,
-        Peer::Node(name) => serve::serve(connection, Requester::Node(name), services.clone()).await,
-        Peer::Operator => serve::serve(connection, Requester::Operator, services.clone()).await,
+        Peer::Node(name) => {
+            serve::serve(connection, Requester::Node(name), issued, services.clone()).await
+        }
+        Peer::Operator => {
+            serve::serve(connection, Requester::Operator, issued, services.clone()).await
+        }
     }
 }
 

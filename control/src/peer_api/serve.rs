@@ -7,7 +7,6 @@ use confab_protocol::control::framing::{self, Deframer};
 use confab_protocol::control::{ErrorCode, Refusal};
 use confab_protocol::wire;
 use quinn::{Connection, RecvStream, SendStream};
-use rustls::pki_types::CertificateDer;
 use tokio::task::JoinSet;
 
 use super::status::NotLinked;
@@ -17,7 +16,6 @@ use crate::close;
 use crate::cluster::nodes::messages::{MAX_NODE_REQUEST, NodeRequest, NodeResponse};
 use crate::domain::{NodeName, Peer};
 use crate::rooms::{ChangeError, Outcome, Settled};
-use crate::tls::certificate;
 
 /// Time limit for reading a request and writing its response.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -29,12 +27,17 @@ pub enum Requester {
 }
 
 /// Serves the connection of another node or of an operator's command until it ends or its identity is revoked.
-pub async fn serve(connection: Connection, requester: Requester, services: Arc<Services>) {
+/// `issued` is the time of issue of the identity's certificate.
+pub async fn serve(
+    connection: Connection,
+    requester: Requester,
+    issued: UnixMillis,
+    services: Arc<Services>,
+) {
     let peer = match &requester {
         Requester::Node(name) => Peer::Node(name.clone()),
         Requester::Operator => Peer::Operator,
     };
-    let issued = issued(&connection);
     if services.revoked.refuses_peer(&peer, issued).await {
         tracing::warn!(%peer, "refused a peer: its identity is revoked");
         return close::REVOKED.close(&connection);
@@ -46,14 +49,6 @@ pub async fn serve(connection: Connection, requester: Requester, services: Arc<S
             close::REVOKED.close(&connection);
         }
     }
-}
-
-/// Time of issue of the peer's certificate; the epoch if the certificate does not state it.
-fn issued(connection: &Connection) -> UnixMillis {
-    let identity = connection.peer_identity();
-    let chain = identity.and_then(|chain| chain.downcast::<Vec<CertificateDer<'static>>>().ok());
-    let certificate = chain.as_ref().and_then(|chain| chain.first());
-    certificate.map(certificate::issued).unwrap_or_default()
 }
 
 async fn serve_requests(connection: &Connection, requester: Requester, services: &Arc<Services>) {

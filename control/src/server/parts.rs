@@ -99,14 +99,14 @@ impl Parts {
             clock,
             region: config.region.clone(),
             authority,
-            metrics: metrics.clone(),
+            metrics,
         });
         let handshakes = HandshakeLimits::new(
             config.handshakes,
-            metrics.connections.handshakes.clone(),
+            api.metrics.connections.handshakes.clone(),
             Instant::now(),
         );
-        let listener = Listener::new(handshakes, api.clone(), peer_api.clone(), metrics);
+        let listener = Listener::new(handshakes, api.clone(), peer_api.clone());
         Self {
             api,
             peer_api,
