@@ -7,7 +7,7 @@ use crate::cluster::nodes::heartbeat::NodeError;
 use crate::store::StoreError;
 use crate::tls::TlsError;
 
-/// The file in the data folder with the server's ID.
+/// The file in the data folder with the server's ID, as 32 hexadecimal digits.
 pub(super) const OWNER_FILE: &str = "server.id";
 
 #[derive(Debug, thiserror::Error)]

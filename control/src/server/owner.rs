@@ -3,14 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::errors::{ServeError, WrongStore};
+use super::errors::{OWNER_FILE, ServeError, WrongStore};
 use crate::random;
 use crate::store::{ServerId, Store};
 use crate::tls::TlsError;
 use crate::tls::files::{self, Readers};
 
-/// The file with the server's ID, as 32 hexadecimal digits.
-pub(super) const FILE: &str = super::errors::OWNER_FILE;
 /// Prefix of the ID until the store has it.
 const NEW: &str = "new ";
 
@@ -28,7 +26,7 @@ pub(super) enum Owner {
 impl Owner {
     /// Reads the folder's owner.
     pub(super) fn read(folder: &Path) -> Result<Self, TlsError> {
-        let path = folder.join(FILE);
+        let path = folder.join(OWNER_FILE);
         let Some(content) = files::read(&path)? else {
             return Ok(Self::Unused);
         };
@@ -54,7 +52,7 @@ impl Owner {
         let there = Self::read(folder)?;
         if there.id().is_some() && there.id() != self.id() {
             return Err(TlsError::Content {
-                path: folder.join(FILE),
+                path: folder.join(OWNER_FILE),
                 expected: "what this cluster has",
             });
         }
@@ -70,7 +68,7 @@ impl Owner {
             Self::New(id) => format!("{NEW}{id}\n"),
             Self::Known(id) => format!("{id}\n"),
         };
-        files::write(&folder.join(FILE), content.as_bytes(), Readers::Owner)
+        files::write(&folder.join(OWNER_FILE), content.as_bytes(), Readers::Owner)
     }
 
     fn id(self) -> Option<ServerId> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::config::{Config, SharedStore, StoreConfig};
-use super::errors::ServeError;
+use super::errors::{OWNER_FILE, ServeError};
 use super::owner::{self, Owner};
 use crate::clock::UnixMillis;
 use crate::metrics::Metrics;
@@ -78,7 +78,7 @@ pub(crate) fn copy_cluster_keys(
     files::make_folder(to)?;
     let mut written = Authority::copy(from, to, with_ca_key)?;
     Owner::read_or_create(from)?.copy_to(to)?;
-    written.push(to.join(owner::FILE));
+    written.push(to.join(OWNER_FILE));
     let token_key = to.join(TOKEN_KEY_FILE);
     files::copy(&from.join(TOKEN_KEY_FILE), &token_key, Readers::Owner)?;
     written.push(token_key);
