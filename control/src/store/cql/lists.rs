@@ -7,7 +7,7 @@ use super::keys::OWNED;
 use crate::store::StoreError;
 
 /// Entries of an account's list that are read at a time.
-pub(super) const CHUNK: i32 = 64;
+pub(super) const CHUNK: u32 = 64;
 
 /// The statements that read lists.
 pub(super) struct Lists {

@@ -99,8 +99,9 @@ impl Core {
             } else {
                 &[]
             };
-            let limit = limit.saturating_add(1);
-            let rows = self.members_after(conference, bucket, after, limit).await?;
+            let rows = self
+                .members_after(conference, bucket, after, more(limit))
+                .await?;
             Ok::<_, StoreError>(rows.into_iter().map(move |row| (bucket, row)))
         });
         let mut rows = Vec::new();
@@ -146,7 +147,7 @@ impl Core {
     ) -> Result<Vec<(AccountId, Option<Packed>)>, StoreError> {
         let mut values = keys::bucket(conference, bucket).to_vec();
         values.push(CqlValue::Blob(last.to_vec()));
-        values.push(CqlValue::Int(i32::try_from(limit).unwrap_or(i32::MAX)));
+        values.push(row_limit(limit));
         let rows: Vec<MemberRow> = self.db.rows(&self.lists.members, values).await?;
         let member = |row: MemberRow| {
             let account = AccountId::new(keys::read_id(&row.account)?);
@@ -159,10 +160,10 @@ impl Core {
     pub(super) async fn entries_after(
         &self,
         after: &ListEntry,
-        limit: i32,
+        limit: u32,
     ) -> Result<Vec<ListedConference>, StoreError> {
         let mut values = after.key().to_vec();
-        values.push(CqlValue::Int(limit));
+        values.push(row_limit(limit));
         let rows = self.db.rows(&self.lists.conferences, values).await?;
         entries(after.account, rows)
     }
@@ -202,8 +203,13 @@ fn entries(account: AccountId, rows: Vec<EntryRow>) -> Result<Vec<ListedConferen
 }
 
 /// One row more than the page has, to learn whether there is a next page.
-fn more(limit: u32) -> i32 {
-    i32::try_from(limit).unwrap_or(i32::MAX).saturating_add(1)
+fn more(limit: u32) -> u32 {
+    limit.saturating_add(1)
+}
+
+/// The value of a `LIMIT`.
+fn row_limit(limit: u32) -> CqlValue {
+    CqlValue::Int(i32::try_from(limit).unwrap_or(i32::MAX))
 }
 
 /// Cuts the rows to the page. Returns the start of the next page, if there is one.
