@@ -14,7 +14,7 @@
 //! * [`store`]: persistent records;
 //! * [`domain`]: types that the store and the services share;
 //! * [`metrics`]: counters; [`close`]: QUIC error codes of closed connections; [`events`]: the event queue of a client;
-//! * `causes`, [`clock`], [`random`], [`inbox`], [`source`], [`throttle`]: utilities.
+//! * `causes`, `mutex`, [`clock`], [`random`], [`inbox`], [`source`], [`throttle`]: utilities.
 
 #![forbid(unsafe_code)]
 
@@ -33,6 +33,7 @@ pub mod flags;
 pub mod inbox;
 pub mod listener;
 pub mod metrics;
+mod mutex;
 pub mod operator;
 pub mod peer_api;
 pub mod random;

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use crate::mutex::lock;
 use crate::source::Source;
 
 /// Maximum number of buckets of a [`Throttle`]; each takes about 40 bytes.
@@ -128,7 +129,7 @@ impl Throttle {
 
     fn take_from(&self, key: impl Hash, rate: Rate, now: Instant) -> Result<(), Duration> {
         let key = self.hasher.hash_one(key);
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = lock(&self.table);
         if table.buckets.len() >= MAX_BUCKETS && !table.buckets.contains_key(&key) {
             table.make_room(now);
         }
@@ -139,7 +140,7 @@ impl Throttle {
     /// Returns a token to the key's bucket.
     pub fn give_back(&self, key: impl Hash) {
         let key = self.hasher.hash_one(key);
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = lock(&self.table);
         if let Some(bucket) = table.buckets.get_mut(&key) {
             bucket.give_back();
         }

@@ -1,6 +1,6 @@
 //! Argon2id (RFC 9106) on blocking threads, behind a bounded queue.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::domain::{HashCost, PasswordHash};
 use crate::metrics::connections::{Limit, Refusals};
 use crate::metrics::timed;
+use crate::mutex::lock;
 use crate::random;
 
 /// Length of a hash in bytes.
@@ -135,7 +136,7 @@ impl Hasher {
         let result = tokio::task::spawn_blocking(move || {
             // Held by the thread, because the work continues after the client has disconnected.
             let _permits = (admitted, running);
-            let take = || pool.lock().unwrap_or_else(PoisonError::into_inner);
+            let take = || lock(&pool);
             let mut memory = take().pop().unwrap_or_default();
             let result = work(&mut memory);
             take().push(memory);

@@ -1,11 +1,12 @@
 //! Tokens accepted during an outage of the store, to be verified when it answers again.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use confab_protocol::control::AccountId;
 
 use super::token::Token;
+use crate::mutex::lock;
 use crate::store::SessionId;
 
 /// Maximum number of tokens, about 100 bytes each: the maximum of clients on a node. Beyond it sign-ins are refused.
@@ -36,7 +37,7 @@ impl UnverifiedTokens {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(SessionId, u32), (AccountId, Token)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The state of one client's connection, and its request rate.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use confab_protocol::control::{ErrorCode, Refusal};
@@ -13,6 +13,7 @@ use crate::clients::Entry;
 use crate::clients::share::Budget;
 use crate::events::EventSink;
 use crate::metrics::connections::Limit;
+use crate::mutex::lock;
 use crate::source::Source;
 use crate::throttle::{Bucket, Rate};
 
@@ -80,7 +81,7 @@ impl Client {
         let (taken, limit) = match self.entry.share() {
             Some((account, _)) => (limits.take_request(account, now), Limit::RequestsOfAccount),
             None => {
-                let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut rate = lock(&self.rate);
                 (rate.take(now), Limit::RequestsUnauthenticated)
             }
         };

@@ -7,7 +7,7 @@ pub mod share;
 pub mod slots;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use confab_protocol::control::AccountId;
@@ -19,6 +19,7 @@ use self::slots::{Slot, SlotLimits, Slots};
 use crate::accounts::SignedIn;
 use crate::events::{EventSink, connection_event};
 use crate::metrics::connections::{Limit, Refusals};
+use crate::mutex::lock;
 use crate::rooms::effect::ClientId;
 use crate::source::Source;
 use crate::store::SessionId;
@@ -185,7 +186,7 @@ impl Clients {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -2,10 +2,11 @@
 //! connection evicts the oldest, so that a flood shortens the time of each connection and excludes none.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::Notify;
 
+use crate::mutex::lock;
 use crate::source::{Network, Source};
 
 /// Limits of slots.
@@ -114,7 +115,7 @@ impl Slots {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.state)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use confab_protocol::cluster::{Action, BootId, CommandOutcome, CommandResult, Fence};
@@ -18,6 +18,7 @@ use super::relay::{LimitExceeded, LinkedRelay, Relay, RelayInfo};
 use super::status::RelayStatus;
 use crate::domain::{NodeName, RelayName};
 use crate::inbox::Inbox;
+use crate::mutex::lock;
 use crate::random;
 
 /// After a start of this node, the time in which its relays link.
@@ -330,13 +331,11 @@ impl Relays {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<RelayName, Relay>> {
-        self.relays.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.relays)
     }
 
     fn moderated(&self) -> MutexGuard<'_, Moderated> {
-        self.moderated
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.moderated)
     }
 }
 
@@ -408,7 +407,7 @@ impl Linked {
     /// Runs `act` on the relay; `None` if a newer link has replaced this one.
     fn with<T>(&self, act: impl FnOnce(&mut Relay) -> T) -> Option<T> {
         let relays = self.relays.upgrade()?;
-        let mut relays = relays.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut relays = lock(&relays);
         let relay = relays.get_mut(&self.name)?;
         relay.has_link(self.serial).then(|| act(relay))
     }

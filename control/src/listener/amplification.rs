@@ -10,12 +10,14 @@ use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
+
+use crate::mutex::lock;
 
 /// Factor between bytes sent and bytes received.
 const FACTOR: usize = 3;
@@ -132,10 +134,7 @@ impl AmplificationLimit {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Allowance>> {
-        self.0
-            .addresses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.addresses)
     }
 }
 

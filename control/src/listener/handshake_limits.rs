@@ -3,11 +3,12 @@
 //! evicted. A flood therefore excludes no client.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::clients::slots::{Slot, SlotLimits, Slots};
 use crate::metrics::connections::{HandshakeOutcome, Handshakes};
+use crate::mutex::lock;
 use crate::source::Source;
 use crate::throttle::{Bucket, Rate, Throttle};
 
@@ -186,10 +187,6 @@ impl Drop for UnvalidatedSlot {
             unvalidated.by_source.insert(self.source, left);
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

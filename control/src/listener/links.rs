@@ -2,7 +2,9 @@
 //! identity cannot take the slots of others.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::mutex::lock;
 
 /// Maximum number of links of one identity. A relay's old link may coexist with its new one, and a node opens several.
 pub const LINKS_OF_ONE: usize = 16;
@@ -44,7 +46,7 @@ impl Links {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -2,7 +2,7 @@
 //! the homes, asks each node once, and remembers the answers for 5 s.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use confab_protocol::control::ConferenceId;
@@ -12,6 +12,7 @@ use tokio::time::timeout_at;
 use super::Rooms;
 use crate::cluster::nodes::members::Liveness;
 use crate::cluster::nodes::{NodeRequest, NodeResponse, Nodes};
+use crate::mutex::lock;
 use crate::store::batch::join_all;
 use crate::store::{NodeRecord, Store};
 
@@ -134,9 +135,7 @@ impl LiveCounts {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ConferenceId, Remembered>> {
-        self.remembered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.remembered)
     }
 }
 

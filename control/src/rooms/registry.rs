@@ -14,13 +14,14 @@ use super::ask::{AnswerTo, Answered, Ask, Outcome};
 use super::effect::{ClientId, Input, Joined, Joiner, OwnJoin, Resume, RoomChange, Settled};
 use super::errors::{ChangeError, JoinError, Unavailable};
 use super::note::NoteKeys;
-use super::shared::{PanicGuard, RoomHandle, RoomLimits, Shared, lock};
+use super::shared::{PanicGuard, RoomHandle, RoomLimits, Shared};
 use crate::clock::Clock;
 use crate::cluster::Relays;
 use crate::cluster::nodes::messages::Moderation;
 use crate::cluster::nodes::{NodeRequest, NodeResponse, Nodes, PeerError};
 use crate::events::EventSink;
 use crate::inbox::{Inbox, inbox};
+use crate::mutex::lock;
 use crate::random::jittered;
 use crate::store::{NodeRecord, SessionId, Standing, Store};
 

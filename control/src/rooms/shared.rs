@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use confab_protocol::control::{AccountId, ConferenceId};
 use tokio::sync::mpsc;
@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::cluster::nodes::Nodes;
 use crate::cluster::{RelayEvent, Relays};
 use crate::inbox::Inbox;
+use crate::mutex::lock;
 use crate::store::Store;
 
 /// Limits of rooms, set by the operator.
@@ -139,8 +140,4 @@ impl Shared {
             presence.remove(&account);
         }
     }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

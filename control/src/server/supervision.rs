@@ -1,11 +1,13 @@
 //! Supervises tasks that run as long as the server: restarts a task that ends, and ends the server when a task keeps failing.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+
+use crate::mutex::lock;
 
 /// When a task is restarted, and when it is given up.
 #[derive(Clone, Copy)]
@@ -64,10 +66,7 @@ impl Health {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeSet<&'static str>> {
-        self.0
-            .failing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.failing)
     }
 }
 

@@ -12,7 +12,7 @@ mod peer_queue;
 pub mod peers;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use confab_protocol::control::AccountId;
@@ -23,6 +23,7 @@ use peer_queue::PeerQueue;
 pub use peers::{PeerError, Peers};
 
 use crate::cluster::status::NodeLiveness;
+use crate::mutex::lock;
 use crate::random;
 use crate::store::{NodeRecord, NodeRun, SessionId};
 
@@ -156,6 +157,6 @@ impl Nodes {
     }
 
     pub(super) fn members(&self) -> MutexGuard<'_, Members> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.members)
     }
 }

@@ -1,10 +1,11 @@
 //! A queue of requests for each other node. Each request is repeated until the node acknowledges it.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::{NodeRequest, Nodes};
+use crate::mutex::lock;
 use crate::random::jittered;
 use crate::store::{NodeRecord, NodeRun};
 
@@ -88,6 +89,6 @@ impl PeerQueue {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<NodeRun, VecDeque<NodeRequest>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 }

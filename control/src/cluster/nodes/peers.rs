@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -12,6 +12,7 @@ use confab_protocol::wire;
 use quinn::{ClientConfig, Connection, Endpoint, IdleTimeout, TransportConfig, VarInt};
 
 use super::messages::{MAX_NODE_RESPONSE, NodeRequest, NodeResponse};
+use crate::mutex::lock;
 use crate::store::{NodeRecord, NodeRun};
 
 /// Time limit for name resolution.
@@ -93,10 +94,7 @@ impl Peers {
     }
 
     fn open_connection(&self, run: &NodeRun) -> Option<Connection> {
-        let mut connections = self
-            .connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut connections = lock(&self.connections);
         connections.retain(|_, open| open.connection.close_reason().is_none());
         connections.get(run).map(|open| open.connection.clone())
     }
@@ -108,10 +106,7 @@ impl Peers {
             connection: connection.clone(),
             _endpoint: endpoint,
         };
-        self.connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(node.run.clone(), open);
+        lock(&self.connections).insert(node.run.clone(), open);
         Ok(connection)
     }
 

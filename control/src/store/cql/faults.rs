@@ -1,11 +1,12 @@
 //! Faults that tests inject between an operation's statements.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use scylla::statement::prepared::PreparedStatement;
 use scylla::value::CqlValue;
 use tokio::sync::Notify;
 
+use crate::mutex::lock;
 use crate::store::StoreError;
 
 /// A fault at a statement.
@@ -137,7 +138,7 @@ impl Faults {
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

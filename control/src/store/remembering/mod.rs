@@ -9,7 +9,7 @@
 //! * `breaker`: a circuit breaker, which decides whether a request waits for the database;
 //! * `operations`: each operation of the store.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::{Recalled, Store, StoreError, StoreFuture};
@@ -21,6 +21,8 @@ mod recent;
 
 use breaker::{Breaker, Source};
 use memory::{Key, Memory};
+
+use crate::mutex::lock;
 
 pub use memory::KEPT_FOR;
 
@@ -51,11 +53,11 @@ impl RememberingStore {
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.memory)
     }
 
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.breaker)
     }
 
     /// Tells the breaker whether the database answered.

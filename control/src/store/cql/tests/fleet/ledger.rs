@@ -1,9 +1,11 @@
 //! The answers that the load got: the acknowledged writes, and the time of each answer.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use super::*;
+
+use crate::mutex::lock;
 
 /// Operations that are counted together.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -68,13 +70,11 @@ pub(super) struct Ledger {
 
 impl Ledger {
     pub(super) fn acknowledged(&self) -> MutexGuard<'_, Acknowledged> {
-        self.acknowledged
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.acknowledged)
     }
 
     fn times(&self) -> MutexGuard<'_, Times> {
-        self.times.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.times)
     }
 
     pub(super) fn begin(&self, phase: &'static str) {
