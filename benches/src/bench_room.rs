@@ -38,7 +38,7 @@ struct BenchTransport<'a, I> {
     sent: &'a mut Sent,
 }
 
-/// What the worker sent.
+/// Datagrams and unanswered challenges of the worker.
 #[derive(Default)]
 struct Sent {
     datagrams: u64,

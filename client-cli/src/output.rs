@@ -1,4 +1,4 @@
-//! What the program prints: a line for a person, or a JSON object for a program.
+//! Output of the program: a line for a person, or a JSON object for a program.
 //!
 //! Names, titles, reasons and the server's messages were written by others, and a server may be hostile. All of it is escaped
 //! by the console on its way out, so that no character of it commands a terminal or looks like something else.

@@ -17,9 +17,9 @@ pub enum ControlError {
     /// Control refused something.
     #[error("control refused {what}: {error}")]
     Refused {
-        /// What was asked.
+        /// The request.
         what: &'static str,
-        /// What it said.
+        /// The refusal.
         error: confab::net::ApiError,
     },
     /// A store did not do what it should.

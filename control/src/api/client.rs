@@ -25,6 +25,7 @@ const UNAUTHENTICATED_RATE: Rate = Rate {
 /// A connection is closed after this many requests refused for their rate: while it is not signed in, and while it is.
 const MAX_REFUSED_UNAUTHENTICATED: u32 = 50;
 const MAX_REFUSED: u32 = 500;
+
 /// A connected client.
 pub(super) struct Client {
     pub(super) services: Arc<Services>,

@@ -4,6 +4,7 @@ use quinn::{Connection, VarInt};
 
 /// Maximum number of concurrent requests of a signed-in client.
 const REQUESTS_AT_ONCE: u32 = 32;
+
 /// Flow-control limits of one connection.
 #[derive(Clone, Copy)]
 pub struct Windows {

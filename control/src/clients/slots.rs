@@ -101,11 +101,11 @@ impl Slots {
             let of_network = state.networks.entry(network).or_default();
             of_network.occupants.insert(number);
         }
-        let occupants = Occupant {
+        let occupant = Occupant {
             source,
             evicted: evicted.clone(),
         };
-        state.occupants.insert(number, occupants);
+        state.occupants.insert(number, occupant);
         Slot {
             slots: self.clone(),
             number,

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::domain::{NodeName, RelayName};
 use clap::Args;
+
+use crate::domain::{NodeName, RelayName};
 
 /// Flags of `relay-identity`.
 #[derive(Args, Debug)]

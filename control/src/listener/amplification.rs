@@ -185,7 +185,7 @@ impl LimitedSocket {
 
 impl fmt::Debug for LimitedSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MeteredSocket")
+        f.write_str("LimitedSocket")
     }
 }
 

@@ -38,6 +38,6 @@ pub struct Adoptee {
     pub(super) resume: ResumeHash,
     /// The media session.
     pub connection_id: ConnectionId,
-    /// Whether the relay forwards the participant's frames.
+    /// True if the relay forwards the participant's frames.
     pub may_speak: bool,
 }

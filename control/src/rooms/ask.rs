@@ -1,4 +1,4 @@
-//! What is asked of the actor of a room, and how it is answered.
+//! Requests to the actor of a room, and their answers.
 
 use tokio::sync::oneshot;
 

@@ -36,6 +36,7 @@ const NODE_STEM: &str = "node";
 const OPERATOR_STEM: &str = "operator";
 /// At a start, the server's certificate is renewed if it expires within this time.
 const RENEW_DAYS: i32 = 180;
+
 /// The CA, with its key if the folder has it.
 pub struct Authority {
     certificate: CertificateDer<'static>,

@@ -41,6 +41,7 @@ use timing::CONNECT_TIMEOUT;
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// Longest wait between attempts.
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
 /// One link: to one control node.
 pub(crate) struct Link {
     /// HOST:PORT.

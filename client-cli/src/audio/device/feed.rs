@@ -28,8 +28,8 @@ const AGAIN_WITHIN: Duration = Duration::from_secs(10);
 /// Shortages closer together than this are one.
 const ONE_SHORTAGE: Duration = Duration::from_millis(100);
 
-/// So many seconds say what is needed. When more than this was always there the target delay shrinks, in each second by this
-/// part of it within these limits: nobody hears sound that is faster by 650 parts of a million.
+/// The target delay shrinks when more than `SPARE` was left at all times of the last `CALM` seconds: each second by 1/`NARROW_BY`
+/// of the excess, within `NARROWEST_BY`. Nobody hears sound that is faster by 650 parts of a million.
 const CALM: usize = 10;
 const SPARE: Duration = Duration::from_millis(4);
 const NARROW_BY: u32 = 40;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::commands::shown::{role_name, time};
 use crate::output::Printed;
 
-/// A role as it is printed.
+/// A conference as it is printed.
 #[derive(Serialize)]
 pub(super) struct ConferenceShown {
     slug: String,

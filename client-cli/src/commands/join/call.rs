@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use confab_console::{Signal, Signals};
+
 use super::audio::CallAudio;
 use super::ending::{Ending, ended_by, no_media};
 use super::event::{CallEvent, Counts, MediaState, ParticipantShown, leave_reason};
@@ -17,7 +19,6 @@ use crate::net::supervisor::{CallRequest, Supervisor, Update};
 use crate::net::udp::{RECEIVE_LEN, Sockets};
 use crate::output::Output;
 use crate::stderr::print_on_stderr;
-use confab_console::{Signal, Signals};
 
 /// Datagrams that are taken before the clock is compared at again.
 const RECEIVE_BATCH: usize = 64;

@@ -1,4 +1,4 @@
-//! An attempt to come back, which what the call requests for may interrupt.
+//! An attempt to come back, which requests of the call may interrupt.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ pub(super) async fn interruptible<T>(
                 Some(CallRequest::NetworkChanged | CallRequest::NetworkBack | CallRequest::Woke(_))
                     if stale_after.is_some_and(|stale| begun.elapsed() >= stale) => return AttemptOutcome::Again,
                 Some(CallRequest::Resume) => *wish = Some(RejoinWish::now()),
-                // What there is to report, the join that is on its way tells too.
+                // Reports are dropped: the next join says whether a relay answers.
                 Some(
                     CallRequest::NetworkChanged
                     | CallRequest::NetworkBack

@@ -1,4 +1,4 @@
-//! What a call and its supervisor tell each other.
+//! Messages between a call and its supervisor.
 
 use std::time::Duration;
 

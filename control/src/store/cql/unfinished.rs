@@ -14,6 +14,7 @@ const UNTOUCHED: Duration = Duration::from_secs(10 * 60);
 /// The age up to which a sweep looks again at what it has undone: its creator may have been suspended, and may write more before it
 /// learns of that. Shorter than the mark of a deleted row lives.
 const MAY_COME_LATE: Duration = Duration::from_secs(12 * 60 * 60);
+
 impl Core {
     /// Finishes or undoes operations that have not ended. Returns the number of notes that it deleted.
     ///
@@ -49,7 +50,7 @@ impl Core {
         failed.map_or(Ok(settled), Err)
     }
 
-    /// Whether the note was deleted.
+    /// Finishes or undoes the operation if its time has come. True if the note was deleted.
     async fn settle(&self, note: &Note, now: UnixMillis) -> Result<bool, StoreError> {
         let age = now.since(note.begun);
         let is_over = match &note.work {

@@ -13,15 +13,15 @@ mod sweeps;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use confab_testdb::{self as testdb, Node};
 use scylla::statement::Consistency;
 
+use self::server::{config_of, open, with_store, with_stores};
 use super::db::Kind;
 use super::faults::Fault;
 use super::*;
 use crate::store::batch::join_all;
 use crate::store::conformance::{self, NOW, some_account, some_conference, some_session};
-use confab_testdb::{self as testdb, Node};
-use server::{config_of, open, with_store, with_stores};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_passes_the_suite_of_all_stores() {
