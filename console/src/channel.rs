@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_goes_is_noticed_with_and_without_a_write() {
+    fn a_closed_reader_is_noticed_with_and_without_a_write() {
         let (channel, read) = piped();
         drop(read);
         eventually(|| channel.is_gone());

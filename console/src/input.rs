@@ -1,7 +1,8 @@
-//! Standard input and files as inputs that block.
+//! Standard input and files, read so that a read always waits.
 //!
 //! `O_NONBLOCK` belongs to the open pipe or terminal, not to the process: another process that shares it, such as the parent,
-//! can set the flag at any time. `std::io::stdin` and `File` then fail with "Resource temporarily unavailable".
+//! can set the flag at any time. `std::io::stdin` and `File` then fail with "Resource temporarily unavailable". The
+//! readers here wait instead.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
