@@ -5,7 +5,7 @@
 use confab_protocol::media::downlink::{
     self, ByeReason, Downlink, DownlinkBody, MAX_RECORDS_LEN, Pong, Record,
 };
-use confab_protocol::media::payload::{FramePayload, MAX_REDUNDANT, RedundantBlock};
+use confab_protocol::media::payload::{Block, FramePayload, MAX_AGE, MAX_BLOCKS};
 use confab_protocol::media::uplink::{MAX_SFRAME, MIN_SFRAME, Uplink, UplinkBody};
 use confab_protocol::media::{
     AudioLevel, ConnectionId, HopKey, MAX_DATAGRAM, MediaError, PACKET_NUMBER_LIMIT, RecordDigest,
@@ -176,32 +176,101 @@ proptest! {
     }
 
     #[test]
-    fn a_payload_comes_out_as_it_went_in(
-        timestamp: u32, talkspurt: bool, dred_version in 0u8..8,
-        blocks in prop::collection::vec((1u8.., prop::collection::vec(any::<u8>(), 1..200)), 0..=MAX_REDUNDANT),
+    fn a_payload_comes_out_as_it_went_in_with_any_padding(
+        timestamp: u32, talkspurt: bool, comfort: bool, dred_version in 0u8..8,
+        blocks in prop::collection::vec(block(), 0..=MAX_BLOCKS),
         opus in prop::collection::vec(any::<u8>(), 1..=1275),
+        padding in 0usize..100,
     ) {
-        let redundant = blocks.iter().map(|(age, opus)| RedundantBlock { age: *age, opus }).collect();
-        let payload = FramePayload { timestamp, talkspurt, dred_version, redundant, opus: &opus };
+        let blocks = blocks.iter().map(BlockOf::borrow).collect();
+        let payload = FramePayload { timestamp, talkspurt, comfort, dred_version, opus: &opus, blocks };
         let mut out = Vec::new();
         payload.encode(&mut out).unwrap();
-        prop_assert_eq!(FramePayload::parse(&out), Ok(payload));
+        if payload.blocks.is_empty() {
+            prop_assert_eq!(out.len(), FramePayload::size_without_blocks(opus.len()));
+        }
+        let mut padded = Vec::new();
+        payload.encode_to_size(out.len() + padding, &mut padded).unwrap();
+        prop_assert_eq!(padded.len(), out.len() + padding);
+        let too_small = payload.encode_to_size(out.len() - 1, &mut padded);
+        prop_assert_eq!(too_small, Err(MediaError::TooLong { got: out.len(), limit: out.len() - 1 }));
+        prop_assert_eq!(padded.len(), out.len() + padding, "nothing is left behind");
+        prop_assert_eq!(FramePayload::parse(&out), Ok(payload.clone()));
+        prop_assert_eq!(FramePayload::parse(&padded), Ok(payload));
     }
 
-    /// A plaintext has one form: what parses is what encoding gives back, but for the reserved flag.
+    /// A cut payload is refused, unless the cut is between two blocks: then it has the blocks before the cut.
+    #[test]
+    fn a_cut_payload_is_refused_or_has_its_first_blocks(
+        blocks in prop::collection::vec(block(), 0..4),
+        opus in prop::collection::vec(any::<u8>(), 1..100),
+    ) {
+        let blocks: Vec<_> = blocks.iter().map(BlockOf::borrow).collect();
+        let with = |count: usize| FramePayload {
+            timestamp: 7, talkspurt: false, comfort: false, dred_version: 0, opus: &opus, blocks: blocks[..count].to_vec(),
+        };
+        let mut out = Vec::new();
+        with(blocks.len()).encode(&mut out).unwrap();
+        let ends: Vec<usize> = (0..=blocks.len()).map(|count| {
+            let mut shorter = Vec::new();
+            with(count).encode(&mut shorter).unwrap();
+            shorter.len()
+        }).collect();
+        for cut in 0..out.len() {
+            let parsed = FramePayload::parse(&out[..cut]);
+            match ends.iter().position(|end| *end == cut) {
+                Some(count) => prop_assert_eq!(parsed, Ok(with(count))),
+                None => prop_assert!(parsed.is_err(), "cut to {}", cut),
+            }
+        }
+    }
+
+    /// A plaintext has one form: what parses is what encoding gives back.
     #[test]
     fn what_parses_as_a_payload_encodes_to_the_same(
-        mut bytes in prop::collection::vec(any::<u8>(), 0..60)
+        flags in prop::sample::select(vec![0x80u8, 0xa0, 0xc4, 0xfc]),
+        rest in prop::collection::vec(0u8..10, 4..40),
     ) {
-        if let Some(flags) = bytes.first_mut() {
-            *flags &= 0xbf;
-        }
+        let bytes = [&[flags][..], &rest].concat();
         if let Ok(payload) = FramePayload::parse(&bytes) {
             let mut out = Vec::new();
-            payload.encode(&mut out).unwrap();
+            payload.encode_to_size(bytes.len(), &mut out).unwrap();
             prop_assert_eq!(out, bytes);
         }
     }
+}
+
+/// A block with bytes of its own.
+#[derive(Clone, Debug)]
+enum BlockOf {
+    Copy(u8, Vec<u8>),
+    Xor(u16, Vec<u8>),
+    RandomLinear(u16, Vec<u8>),
+}
+
+impl BlockOf {
+    fn borrow(&self) -> Block<'_> {
+        match self {
+            Self::Copy(age, opus) => Block::Copy { age: *age, opus },
+            Self::Xor(mask, symbol) => Block::Xor {
+                mask: *mask,
+                symbol,
+            },
+            Self::RandomLinear(mask, symbol) => Block::RandomLinear {
+                mask: *mask,
+                symbol,
+            },
+        }
+    }
+}
+
+fn block() -> impl Strategy<Value = BlockOf> {
+    let bytes = |least| prop::collection::vec(any::<u8>(), least..200);
+    prop_oneof![
+        (1..=MAX_AGE, bytes(1)).prop_map(|(age, opus)| BlockOf::Copy(age, opus)),
+        (1u16.., bytes(3)).prop_map(|(mask, symbol)| BlockOf::Xor(mask, symbol)),
+        (1u16.., bytes(3)).prop_map(|(mask, symbol)| BlockOf::RandomLinear(mask, symbol)),
+    ]
 }
 
 #[test]
@@ -224,17 +293,27 @@ fn what_does_not_fit_is_refused_and_leaves_nothing_behind() {
     }
     assert!(Record::header(0, AudioLevel::SILENCE, MAX_RECORDS_LEN).is_err());
 
-    let block = RedundantBlock { age: 8, opus: &[1] };
     let good = FramePayload {
         timestamp: 0,
         talkspurt: false,
+        comfort: false,
         dred_version: 0,
-        redundant: vec![],
         opus: &[1],
+        blocks: vec![],
     };
+    let copy = |age, opus| Block::Copy { age, opus };
+    let with = |block| FramePayload {
+        blocks: vec![block],
+        ..good.clone()
+    };
+    let long = [0; 1278];
     for bad in [
         FramePayload {
             opus: &[],
+            ..good.clone()
+        },
+        FramePayload {
+            opus: &long[..1276],
             ..good.clone()
         },
         FramePayload {
@@ -242,17 +321,24 @@ fn what_does_not_fit_is_refused_and_leaves_nothing_behind() {
             ..good.clone()
         },
         FramePayload {
-            redundant: vec![block; 4],
+            blocks: vec![copy(8, &[1]); MAX_BLOCKS + 1],
             ..good.clone()
         },
-        FramePayload {
-            redundant: vec![RedundantBlock { age: 0, ..block }],
-            ..good.clone()
-        },
-        FramePayload {
-            redundant: vec![RedundantBlock { opus: &[], ..block }],
-            ..good.clone()
-        },
+        with(copy(0, &[1])),
+        with(copy(MAX_AGE + 1, &[1])),
+        with(copy(8, &[])),
+        with(Block::Xor {
+            mask: 0,
+            symbol: &[0, 1, 2],
+        }),
+        with(Block::RandomLinear {
+            mask: 1,
+            symbol: &[0, 1],
+        }),
+        with(Block::RandomLinear {
+            mask: 1,
+            symbol: &long,
+        }),
     ] {
         assert!(bad.encode(&mut out).is_err());
         assert!(out.is_empty());

@@ -1,5 +1,5 @@
-//! `docs/protocol.md` holds all messages: another implementation needs nothing else. `docs/architecture.md` names files and functions that
-//! exist.
+//! `docs/protocol.md` holds all messages and names all vectors: another implementation needs nothing else.
+//! `docs/architecture.md` names files and functions that exist.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -19,6 +19,28 @@ fn the_page_holds_every_message_as_it_is() {
             "{name}.proto in docs/protocol.md is not the real one"
         );
     }
+}
+
+#[test]
+fn the_page_lists_every_file_of_vectors() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("../docs/protocol.md")).unwrap();
+    let (_, section) = page.split_once("\n## Vectors\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let mut listed: Vec<_> = section
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|name| name.ends_with(".json"))
+        .map(str::to_owned)
+        .collect();
+    let files = fs::read_dir(root.join("vectors")).unwrap();
+    let mut files: Vec<_> = files
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    listed.sort();
+    files.sort();
+    assert_eq!(listed, files);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use confab_protocol::control::framing;
 use confab_protocol::media::downlink::{self, ByeReason, Downlink, Pong, Record};
-use confab_protocol::media::payload::{FramePayload, RedundantBlock};
+use confab_protocol::media::payload::{Block, FramePayload};
 use confab_protocol::media::uplink::{Uplink, UplinkBody};
 use confab_protocol::media::{
     AudioLevel, ConnectionId, HopKey, KeyId, RecordDigest, ReplayWindow, SframeHeader,
@@ -314,56 +314,119 @@ fn sframe_headers() {
 
 #[test]
 fn frame_payloads() {
+    let copy = |age, opus| Block::Copy { age, opus };
+    let payload = |timestamp, opus, blocks| FramePayload {
+        timestamp,
+        talkspurt: false,
+        comfort: false,
+        dred_version: 0,
+        opus,
+        blocks,
+    };
     let valid: Vec<_> = [
-        (0u32, true, 0u8, vec![], &b"\x78opus"[..]),
-        (960, false, 0, vec![(8u8, &b"before"[..])], b"now"),
         (
-            u32::MAX,
-            false,
-            5,
-            vec![(8, &[1; 63][..]), (16, &[2; 64]), (255, &[3; 300])],
-            b"x",
+            FramePayload {
+                talkspurt: true,
+                ..payload(0, b"\x78opus", vec![])
+            },
+            0,
         ),
+        (payload(960, b"now", vec![copy(8, b"before")]), 8),
+        (
+            FramePayload {
+                dred_version: 5,
+                ..payload(
+                    u32::MAX,
+                    &[9; 64],
+                    vec![copy(8, &[1; 63]), copy(16, &[2; 64]), copy(128, &[3; 300])],
+                )
+            },
+            1,
+        ),
+        (
+            FramePayload {
+                comfort: true,
+                ..payload(1, b"x", vec![])
+            },
+            200,
+        ),
+        (
+            payload(
+                4800,
+                b"now",
+                vec![
+                    Block::Xor {
+                        mask: 0b11,
+                        symbol: b"\0\x03abc",
+                    },
+                    Block::RandomLinear {
+                        mask: 0x8001,
+                        symbol: b"\x17\x2asymbol",
+                    },
+                    copy(24, b"one"),
+                ],
+            ),
+            0,
+        ),
+        (payload(6, b"most blocks", vec![copy(8, b"a"); 7]), 3),
     ]
     .into_iter()
-    .map(|(timestamp, talkspurt, dred_version, blocks, opus)| {
-        let redundant: Vec<_> = blocks
-            .iter()
-            .map(|(age, opus)| RedundantBlock { age: *age, opus })
-            .collect();
-        let payload = FramePayload {
-            timestamp,
-            talkspurt,
-            dred_version,
-            redundant,
-            opus,
-        };
+    .map(|(payload, padding)| {
         let mut out = Vec::new();
         payload.encode(&mut out).unwrap();
-        let blocks: Vec<_> = blocks
+        let size = out.len() + padding;
+        out.clear();
+        payload.encode_to_size(size, &mut out).unwrap();
+        assert_eq!(FramePayload::parse(&out).as_ref(), Ok(&payload));
+        let blocks: Vec<_> = payload
+            .blocks
             .iter()
-            .map(|(age, opus)| json!({"age": age, "opus": HEX.encode(opus)}))
+            .map(|block| match block {
+                Block::Copy { age, opus } => {
+                    json!({"kind": "copy", "age": age, "opus": HEX.encode(opus)})
+                }
+                Block::Xor { mask, symbol } => {
+                    json!({"kind": "xor", "mask": mask, "symbol": HEX.encode(symbol)})
+                }
+                Block::RandomLinear { mask, symbol } => {
+                    json!({"kind": "random_linear", "mask": mask, "symbol": HEX.encode(symbol)})
+                }
+            })
             .collect();
         json!({
-            "timestamp": timestamp, "talkspurt": talkspurt, "dred_version": dred_version,
-            "redundant": blocks, "opus": HEX.encode(opus), "payload": HEX.encode(&out),
+            "timestamp": payload.timestamp, "talkspurt": payload.talkspurt, "comfort": payload.comfort,
+            "dred_version": payload.dred_version, "opus": HEX.encode(payload.opus), "blocks": blocks,
+            "padding": padding, "payload": HEX.encode(&out),
         })
     })
     .collect();
+    let eight = format!("800000000001ff{}", "010801ff".repeat(8));
     let invalid: Vec<_> = [
-        ("no Opus packet", "0000000000"),
-        ("block of age 0", "0100000000000141ff"),
-        ("empty block", "01000000000800ff"),
+        ("no Opus packet", "8000000000"),
+        ("an empty Opus packet", "800000000000"),
+        ("an Opus packet that is cut", "800000000003ffff"),
+        ("an Opus packet of 1276 bytes", "800000000044fcff"),
+        ("no critical flag: another layout", "000000000001ff"),
+        ("critical flag 0, of a later version", "810000000001ff"),
+        ("critical flag 1, of a later version", "820000000001ff"),
         (
             "a length in two bytes that one would hold",
-            "010000000008400141ff",
+            "80000000004001ff",
         ),
-        ("a length in four bytes", "0100000000088000000141ff"),
-        ("block longer than the payload", "01000000000805ff"),
+        ("a length in four bytes", "800000000080000001ff"),
+        ("padding that is not zeros", "800000000001ff000001"),
+        ("an unknown kind of block", "800000000001ff040801ff"),
+        ("a copy of age 0", "800000000001ff010001ff"),
+        ("a copy of more than 320 ms", "800000000001ff018101ff"),
+        ("an empty copy", "800000000001ff010800"),
+        ("a copy that is cut", "800000000001ff010805ff"),
+        ("an XOR of nothing", "800000000001ff02000003000141"),
         (
-            "the critical flag: a layout of a later version",
-            "800000000041ff",
+            "a random linear symbol of nothing",
+            "800000000001ff03000003000141",
         ),
+        ("a symbol of 2 bytes", "800000000001ff020001020001"),
+        ("eight blocks", &eight),
     ]
     .into_iter()
     .map(|(why, payload)| {
@@ -372,12 +435,7 @@ fn frame_payloads() {
         json!({"why": why, "payload": payload})
     })
     .collect();
-    let reserved = "400000000041ff";
-    assert!(FramePayload::parse(&HEX.decode(reserved.as_bytes()).unwrap()).is_ok());
-    check(
-        "payload.json",
-        &json!({"valid": valid, "flag_that_is_ignored": [reserved], "invalid": invalid}),
-    );
+    check("payload.json", &json!({"valid": valid, "invalid": invalid}));
 }
 
 #[test]

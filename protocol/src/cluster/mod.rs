@@ -2,16 +2,21 @@
 //!
 //! The messages stand in one bidirectional stream that the relay opens, framed as in [`crate::control::framing`].
 
+mod leaves;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::control::room::{BadField, ConferenceId, parse_connection_id, parse_hop_key};
-use crate::media::{ConnectionId, HopKey, KeyId};
+use crate::control::room::{
+    BadField, ConferenceId, GenerationLeaf, parse_connection_id, parse_hop_key,
+};
+use crate::media::{ConnectionId, HopKey};
 use crate::version::media_version_from_wire;
 use crate::wire;
 
 pub use crate::wire::{CommandOutcome, MediaEndReason};
+pub use leaves::{GrantedLeaf, LEAF_BEFORE_FOR, Leaves, MAX_LEAVES, MAX_SET_LEAVES};
 
 /// ALPN of relays and control nodes among themselves.
 pub const ALPN: &[u8] = b"confab-cluster/1";
@@ -37,14 +42,12 @@ pub const MAX_MEDIA_STATES: usize = 150;
 /// Longest time after which a relay may end a session from which it hears nothing.
 pub const MAX_IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Most leaves of one session: in a generation of the group, and in the one that follows it.
-pub const MAX_LEAVES: usize = 2;
-
 /// Drawn by a relay at start.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct BootId(pub [u8; 16]);
 
-/// Who may command a room at a relay: compared by era, then by placement. A relay obeys none below the highest seen.
+/// The rank of a command for a room: era first, then placement. A relay refuses commands whose fence is below the highest it
+/// has seen.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub struct Fence {
     /// Counts the room's owners.
@@ -87,6 +90,16 @@ pub enum Action {
     },
     /// Closes every session of the room.
     CloseRoom,
+    /// These participants have these leaves from now on; those without a session are skipped. The leaf of the generation before
+    /// counts for [`LEAF_BEFORE_FOR`] more.
+    SetLeaves(Vec<(u16, GrantedLeaf)>),
+    /// Frames of this generation up to this epoch are dropped from now on, and so are those of generations before it.
+    RetireEpochs {
+        /// The generation of the room's group.
+        generation: u64,
+        /// The newest epoch that has retired.
+        epoch: u64,
+    },
     /// Tells which sessions the room has, those from this sender on.
     ListMedia {
         /// The first one.
@@ -97,22 +110,6 @@ pub enum Action {
 /// What control keeps with a session at the relay, which cannot look into it.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct SessionNote(Box<[u8]>);
-
-/// A leaf in one generation of the room's group.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct GenerationLeaf {
-    /// Which generation; key ids hold its last 2 bits.
-    pub generation: u64,
-    /// The leaf in it.
-    pub leaf: u32,
-}
-
-/// The leaves that the key ids of a session's frames may have: one, or two while a generation follows another.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Leaves {
-    newest: GenerationLeaf,
-    before: Option<GenerationLeaf>,
-}
 
 impl SessionNote {
     /// Most bytes of a note.
@@ -140,66 +137,6 @@ impl SessionNote {
 impl std::fmt::Debug for SessionNote {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "SessionNote({} bytes)", self.0.len())
-    }
-}
-
-impl Leaves {
-    /// One leaf.
-    pub const fn one(leaf: GenerationLeaf) -> Self {
-        Self {
-            newest: leaf,
-            before: None,
-        }
-    }
-
-    /// The leaf of the newest generation.
-    pub const fn newest(&self) -> GenerationLeaf {
-        self.newest
-    }
-
-    /// Whether a frame under `key_id` may be this session's.
-    pub fn allow(&self, key_id: KeyId) -> bool {
-        self.iter().any(|of| {
-            of.leaf == key_id.leaf
-                && (of.generation & KeyId::GENERATION_MASK) == u64::from(key_id.generation)
-        })
-    }
-
-    /// The leaves, the newest first.
-    pub fn iter(&self) -> impl Iterator<Item = GenerationLeaf> {
-        [Some(self.newest), self.before].into_iter().flatten()
-    }
-
-    fn parse(leaves: &[wire::GenerationLeaf]) -> Result<Self, BadField> {
-        let read = |leaf: &wire::GenerationLeaf| GenerationLeaf {
-            generation: leaf.generation,
-            leaf: leaf.leaf,
-        };
-        match leaves {
-            [only] => Ok(Self::one(read(only))),
-            [a, b] if a.generation != b.generation => {
-                let (a, b) = (read(a), read(b));
-                let (newest, before) = if a.generation > b.generation {
-                    (a, b)
-                } else {
-                    (b, a)
-                };
-                Ok(Self {
-                    newest,
-                    before: Some(before),
-                })
-            }
-            _ => Err(BadField("leaves")),
-        }
-    }
-
-    fn to_wire(self) -> Vec<wire::GenerationLeaf> {
-        self.iter()
-            .map(|of| wire::GenerationLeaf {
-                generation: of.generation,
-                leaf: of.leaf,
-            })
-            .collect()
     }
 }
 
@@ -261,14 +198,17 @@ pub struct CommandResult {
 }
 
 impl OpenMedia {
-    /// A session in generation 0 of a room that keeps media version 1: it may speak, has no note, and shares its account's
-    /// label, 0, with every other such session.
+    /// A session with this leaf in generation 0 of a room that keeps media version 1: it may speak, has no note, and shares its
+    /// account's label, 0, with every other such session.
     pub fn new(sender: u16, leaf: u32, uplink_key: HopKey, downlink_key: HopKey) -> Self {
         Self {
             sender,
-            leaves: Leaves::one(GenerationLeaf {
-                generation: 0,
-                leaf,
+            leaves: Leaves::one(GrantedLeaf {
+                leaf: GenerationLeaf {
+                    generation: 0,
+                    leaf,
+                },
+                first_epoch: 0,
             }),
             may_speak: true,
             uplink_key,
@@ -302,6 +242,13 @@ impl From<&Command> for wire::Command {
                 may_speak: *may_speak,
             }),
             Action::CloseRoom => Kind::CloseRoom(wire::CloseRoom {}),
+            Action::SetLeaves(leaves) => Kind::SetLeaves(wire::SetLeaves {
+                leaves: leaves::of_senders_to_wire(leaves),
+            }),
+            Action::RetireEpochs { generation, epoch } => Kind::RetireEpochs(wire::RetireEpochs {
+                generation: *generation,
+                epoch: *epoch,
+            }),
             Action::ListMedia { from } => Kind::ListMedia(wire::ListMedia {
                 from_sender: (*from).into(),
             }),
@@ -341,6 +288,11 @@ impl TryFrom<&wire::Command> for Command {
                 may_speak: set.may_speak,
             },
             Kind::CloseRoom(wire::CloseRoom {}) => Action::CloseRoom,
+            Kind::SetLeaves(set) => Action::SetLeaves(leaves::parse_of_senders(&set.leaves)?),
+            Kind::RetireEpochs(retire) => Action::RetireEpochs {
+                generation: retire.generation,
+                epoch: retire.epoch,
+            },
             Kind::ListMedia(list) => Action::ListMedia {
                 from: parse_sender(list.from_sender)?,
             },

@@ -27,6 +27,10 @@ fn actions() -> impl Strategy<Value = Action> {
             .prop_map(|(sender, may_speak)| Action::SetMaySpeak { sender, may_speak }),
         Just(Action::CloseRoom),
         any::<u16>().prop_map(|from| Action::ListMedia { from }),
+        proptest::collection::vec((any::<u16>(), granted_leaves()), 0..20)
+            .prop_map(Action::SetLeaves),
+        (any::<u64>(), any::<u64>())
+            .prop_map(|(generation, epoch)| Action::RetireEpochs { generation, epoch }),
     ]
 }
 
@@ -35,23 +39,27 @@ fn notes() -> impl Strategy<Value = SessionNote> {
         .prop_map(|bytes| SessionNote::new(&bytes).unwrap())
 }
 
-/// One leaf, or two of different generations.
+/// No leaf, one, or two of different generations.
 fn leaves() -> impl Strategy<Value = Leaves> {
-    let two = (any::<u64>(), any::<u32>(), any::<u64>(), any::<u32>());
-    two.prop_map(|(generation, leaf, other, other_leaf)| {
-        let leaf = wire::GenerationLeaf { generation, leaf };
-        let other = wire::GenerationLeaf {
-            generation: other,
-            leaf: other_leaf,
-        };
-        let both = [leaf, other];
-        let taken = if other.generation == generation {
-            &both[..1]
-        } else {
-            &both[..]
-        };
-        Leaves::parse(taken).unwrap()
+    proptest::collection::vec(granted_leaves(), 0..=MAX_LEAVES).prop_map(|all| {
+        let mut leaves = Leaves::NONE;
+        for granted in all {
+            leaves.grant(granted);
+        }
+        leaves
     })
+}
+
+fn granted_leaves() -> impl Strategy<Value = GrantedLeaf> {
+    (any::<u64>(), any::<u32>(), any::<u64>())
+        .prop_map(|(generation, leaf, first_epoch)| granted(generation, leaf, first_epoch))
+}
+
+fn granted(generation: u64, leaf: u32, first_epoch: u64) -> GrantedLeaf {
+    GrantedLeaf {
+        leaf: GenerationLeaf { generation, leaf },
+        first_epoch,
+    }
 }
 
 fn media_states() -> impl Strategy<Value = MediaState> {
@@ -81,7 +89,7 @@ fn media_states() -> impl Strategy<Value = MediaState> {
 
 proptest! {
     #[test]
-    fn a_command_comes_out_as_it_went_in(
+    fn a_command_survives_encoding_and_decoding(
         id: u64, conference: [u8; 16], era: u64, placement: u64, boot: [u8; 16], action in actions()
     ) {
         let command = Command {
@@ -95,7 +103,7 @@ proptest! {
     }
 
     #[test]
-    fn a_result_comes_out_as_it_went_in(
+    fn a_result_survives_encoding_and_decoding(
         id: u64, opened: Option<[u8; 8]>, media in proptest::collection::vec(media_states(), 0..4), more: bool
     ) {
         let result = CommandResult {
@@ -112,15 +120,13 @@ proptest! {
 #[test]
 fn the_longest_list_of_sessions_fits_a_message() {
     use prost::Message;
-    const LARGEST: GenerationLeaf = GenerationLeaf {
-        generation: u64::MAX,
-        leaf: u32::MAX,
-    };
+    let largest = granted(u64::MAX, u32::MAX, u64::MAX);
     let state = MediaState {
         sender: u16::MAX,
-        leaves: Leaves {
-            newest: LARGEST,
-            before: Some(LARGEST),
+        leaves: {
+            let mut leaves = Leaves::one(largest);
+            leaves.grant(granted(u64::MAX - 1, u32::MAX, u64::MAX));
+            leaves
         },
         connection_id: ConnectionId::from_bytes([0xff; 8]),
         may_speak: true,
@@ -140,24 +146,53 @@ fn the_longest_list_of_sessions_fits_a_message() {
 }
 
 #[test]
-fn the_leaf_and_generation_of_a_key_id_have_to_be_a_sessions_own() {
-    let of = |generation, leaf| wire::GenerationLeaf { generation, leaf };
-    let leaves = Leaves::parse(&[of(5, 7), of(6, 9)]).unwrap();
-    assert_eq!(leaves.newest().generation, 6);
-    for (leaf, generation, allowed) in [
-        (7, 1, true),
-        (9, 2, true),
-        (7, 2, false),
-        (9, 1, false),
-        (8, 1, false),
-    ] {
-        assert_eq!(leaves.allow(KeyId::new(leaf, generation, 200)), allowed);
-    }
+fn the_longest_list_of_leaves_fits_a_message() {
+    use prost::Message;
+    let command = Command {
+        id: u64::MAX,
+        conference: ConferenceId::new([0xff; 16]),
+        fence: Fence {
+            era: u64::MAX,
+            placement: u64::MAX,
+        },
+        boot: BootId([0xff; 16]),
+        action: Action::SetLeaves(vec![
+            (u16::MAX, granted(u64::MAX, u32::MAX, u64::MAX));
+            MAX_SET_LEAVES
+        ]),
+    };
+    let kind = wire::control_to_relay::Kind::Command((&command).into());
+    let message = wire::ControlToRelay { kind: Some(kind) };
+    assert!(message.encoded_len() <= MAX_MESSAGE);
+    assert_eq!(
+        Command::try_from(&wire::Command::from(&command)),
+        Ok(command)
+    );
+}
+
+#[test]
+fn a_session_has_leaves_of_the_two_newest_generations() {
+    let mut leaves = Leaves::one(granted(5, 7, 0));
+    leaves.grant(granted(6, 9, 3));
+    assert_eq!(leaves.newest(), Some(granted(6, 9, 3)));
+    assert_eq!(leaves.before(), Some(granted(5, 7, 0)));
+    leaves.grant(granted(6, 8, 4));
+    assert_eq!(leaves.newest(), Some(granted(6, 8, 4)));
+    assert_eq!(leaves.before(), Some(granted(5, 7, 0)));
+    leaves.grant(granted(7, 1, 0));
+    assert_eq!(leaves.before(), Some(granted(6, 8, 4)));
+    assert!(!leaves.revoke(granted(5, 7, 0).leaf));
+    assert!(leaves.revoke(granted(7, 1, 0).leaf));
+    assert_eq!(leaves.newest(), Some(granted(6, 8, 4)));
+    leaves.grant(granted(7, 1, 0));
+    leaves.forget_before();
+    assert_eq!(leaves.iter().count(), 1);
+    let of = |all: &[GrantedLeaf]| all.iter().map(|one| (*one).into()).collect::<Vec<_>>();
     for wrong in [
-        vec![],
-        vec![of(1, 1), of(1, 2)],
-        vec![of(1, 1), of(2, 2), of(3, 3)],
+        vec![granted(1, 1, 0), granted(1, 2, 0)],
+        vec![granted(1, 1, 0), granted(2, 2, 0), granted(3, 3, 0)],
     ] {
-        assert!(Leaves::parse(&wrong).is_err());
+        assert!(Leaves::parse(&of(&wrong)).is_err());
     }
+    assert_eq!(Leaves::parse(&[]), Ok(Leaves::NONE));
 }

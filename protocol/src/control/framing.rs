@@ -2,9 +2,38 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint};
 
 /// Bytes of the length.
 pub const LENGTH_LEN: usize = 4;
+
+/// What a unidirectional stream of the server carries: the stream's first byte says it, and messages follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamKind {
+    /// [`wire::Event`](crate::wire::Event)s.
+    Events,
+    /// [`wire::ToGroup`](crate::wire::ToGroup)s: they may be long, and nothing else waits for them.
+    Group,
+}
+
+impl StreamKind {
+    /// The first byte of the stream.
+    pub const fn to_byte(self) -> u8 {
+        match self {
+            Self::Events => 0,
+            Self::Group => 1,
+        }
+    }
+
+    /// Reads the first byte; `None` for a kind that this code does not know: such a stream is stopped.
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Self::Events),
+            1 => Some(Self::Group),
+            _ => None,
+        }
+    }
+}
 
 /// Why bytes are not a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +63,32 @@ pub fn encode(message: &impl Message) -> Bytes {
         .encode(&mut out)
         .expect("the buffer has room for the length that the message gave");
     out.freeze()
+}
+
+/// `outer` as it stands in a stream, with `inner` as its last field, of number `field`; and that with `tail` as its last field,
+/// of number `tail_field` and the type `bytes`. The tail is not copied.
+pub fn encode_with_nested_tail(
+    outer: &impl Message,
+    field: u32,
+    inner: &impl Message,
+    tail_field: u32,
+    tail: Bytes,
+) -> [Bytes; 2] {
+    let mut inside = inner.encode_to_vec();
+    encode_field_header(tail_field, tail.len(), &mut inside);
+    let mut head = outer.encode_to_vec();
+    encode_field_header(field, inside.len() + tail.len(), &mut head);
+    let len = head.len() + inside.len() + tail.len();
+    let mut framed = BytesMut::with_capacity(LENGTH_LEN + len - tail.len());
+    framed.put_u32(u32::try_from(len).expect("a message is shorter than 4 GiB"));
+    framed.put(&head[..]);
+    framed.put(&inside[..]);
+    [framed.freeze(), tail]
+}
+
+fn encode_field_header(field: u32, len: usize, out: &mut Vec<u8>) {
+    encode_key(field, WireType::LengthDelimited, out);
+    encode_varint(len as u64, out);
 }
 
 /// Takes messages out of a stream of bytes.
@@ -89,6 +144,12 @@ impl Deframer {
         Some((u32::from_be_bytes(*length) as usize, body))
     }
 
+    /// The bytes of the next message, if it is there, before it is read.
+    pub fn whole(&self) -> Option<&[u8]> {
+        let (len, body) = self.begun()?;
+        body.get(..len)
+    }
+
     /// To be called at the stream's end: an error when it came inside a message.
     pub fn finish(&self) -> Result<(), FrameError> {
         if self.buffer.is_empty() {
@@ -129,6 +190,35 @@ mod tests {
             let mut deframer = Deframer::new(100);
             deframer.push(&bytes);
             while let Ok(Some(_)) = deframer.next::<wire::Request>() {}
+        }
+    }
+
+    #[test]
+    fn a_message_with_a_nested_tail_is_the_message_with_that_field() {
+        let outer = wire::ToGroup {
+            conference_id: Bytes::from_static(&[1; 16]),
+            ..wire::ToGroup::default()
+        };
+        let inner = wire::GroupWelcome {
+            welcome: Bytes::from_static(b"welcome"),
+            ..wire::GroupWelcome::default()
+        };
+        for len in [0, 1, 127, 128, 70_000] {
+            let tree = Bytes::from(vec![7; len]);
+            let mut deframer = Deframer::new(100_000);
+            for part in encode_with_nested_tail(&outer, 6, &inner, 3, tree.clone()) {
+                deframer.push(&part);
+            }
+            let welcome = wire::GroupWelcome {
+                tree,
+                ..inner.clone()
+            };
+            let whole = wire::ToGroup {
+                kind: Some(wire::to_group::Kind::Welcome(welcome)),
+                ..outer.clone()
+            };
+            assert_eq!(deframer.next(), Ok(Some(whole)));
+            assert_eq!(deframer.finish(), Ok(()));
         }
     }
 

@@ -16,8 +16,8 @@ pub mod text;
 pub use error::{ErrorCode, Refusal};
 pub use names::{Birthday, Device, Email, NameError, Password, Region, Slug, Title, Username};
 pub use room::{
-    AccountId, Capabilities, ConferenceId, JoinId, MediaGrant, Participant, ParticipantName,
-    ResumeSecret, RoomSecret,
+    AccountId, Capabilities, ConferenceId, GenerationLeaf, JoinId, MediaGrant, Participant,
+    ParticipantName, ResumeSecret,
 };
 
 /// ALPN of clients (RFC 7301).
@@ -28,6 +28,15 @@ pub const MAX_REQUEST: usize = 16 * 1024;
 
 /// Longest request of a kind that only participants of a room send, in bytes of protobuf.
 pub const MAX_PARTICIPANT_REQUEST: usize = 256 * 1024;
+
+/// Longest request to a group that has a commit or a new group in it, in bytes of protobuf.
+pub const MAX_COMMIT_REQUEST: usize = 2 * 1024 * 1024;
+
+/// Most messages in one request to a group.
+pub const MAX_GROUP_MESSAGES: usize = 16;
+
+/// Longest message on the group stream, in bytes of protobuf: the tree of a room of 1000 in the post-quantum suite has 2.6 MB.
+pub const MAX_GROUP_MESSAGE: usize = 8 * 1024 * 1024;
 
 /// Longest event, in bytes of protobuf.
 pub const MAX_EVENT: usize = 256 * 1024;

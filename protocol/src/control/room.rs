@@ -83,39 +83,6 @@ id! {
     JoinId
 }
 
-/// What the frame keys of a room's members are derived from.
-#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
-pub struct RoomSecret([u8; RoomSecret::LEN]);
-
-impl RoomSecret {
-    /// Bytes of a secret.
-    pub const LEN: usize = 32;
-
-    /// Takes a secret over.
-    pub const fn new(bytes: [u8; Self::LEN]) -> Self {
-        Self(bytes)
-    }
-
-    /// The secret's bytes.
-    pub const fn reveal(&self) -> &[u8; Self::LEN] {
-        &self.0
-    }
-
-    /// Reads the secret from a message's field.
-    pub fn parse(bytes: &[u8]) -> Result<Self, BadField> {
-        bytes
-            .try_into()
-            .map(Self)
-            .map_err(|_| BadField("room_secret"))
-    }
-}
-
-impl fmt::Debug for RoomSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RoomSecret(…)")
-    }
-}
-
 /// Proves that one is the client that made a join: for taking it up again and for reports about its media.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct ResumeSecret([u8; ResumeSecret::LEN]);
@@ -245,13 +212,40 @@ impl<const N: usize> From<[Capability; N]> for Capabilities {
     }
 }
 
+/// A leaf in one generation of a room's MLS group.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct GenerationLeaf {
+    /// Which generation; key ids hold its last 2 bits.
+    pub generation: u64,
+    /// The leaf in it.
+    pub leaf: u32,
+}
+
+impl From<GenerationLeaf> for wire::GenerationLeaf {
+    fn from(of: GenerationLeaf) -> Self {
+        Self {
+            generation: of.generation,
+            leaf: of.leaf,
+        }
+    }
+}
+
+impl From<&wire::GenerationLeaf> for GenerationLeaf {
+    fn from(message: &wire::GenerationLeaf) -> Self {
+        Self {
+            generation: message.generation,
+            leaf: message.leaf,
+        }
+    }
+}
+
 /// One device of one account, live in a room.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Participant {
     /// Labels the participant's records in downlink datagrams.
     pub sender: u16,
-    /// The part of the SFrame key id that says who speaks; `None` while the participant is connecting.
-    pub leaf: Option<u32>,
+    /// Its leaf in the room's group, of which the SFrame key id says who speaks; `None` while the participant is connecting.
+    pub leaf: Option<GenerationLeaf>,
     /// Which join.
     pub join_id: JoinId,
     /// Whose.
@@ -277,7 +271,7 @@ impl From<&Participant> for wire::Participant {
     fn from(participant: &Participant) -> Self {
         Self {
             sender: participant.sender.into(),
-            leaf: participant.leaf,
+            leaf: participant.leaf.map(Into::into),
             join_id: participant.join_id.to_wire(),
             account_id: participant.account.to_wire(),
             username: participant.username.as_str().to_owned(),
@@ -299,7 +293,7 @@ impl TryFrom<&wire::Participant> for Participant {
         };
         Ok(Self {
             sender: u16::try_from(message.sender).map_err(|_| BadField("sender"))?,
-            leaf: message.leaf,
+            leaf: message.leaf.as_ref().map(Into::into),
             join_id: JoinId::parse(&message.join_id, "join_id")?,
             account: AccountId::parse(&message.account_id, "account_id")?,
             username: ParticipantName::from_wire(&message.username),

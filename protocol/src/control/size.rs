@@ -1,12 +1,18 @@
 //! How long a request may be: more for kinds that only a room's participants send.
 
-use prost::encoding::{WireType, decode_key};
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-use super::{MAX_PARTICIPANT_REQUEST, MAX_REQUEST};
+use super::{MAX_COMMIT_REQUEST, MAX_PARTICIPANT_REQUEST, MAX_REQUEST};
 use crate::wire::request::Kind;
 
 /// Fields of `Request` whose kinds only participants of a room send: `leave_room`, `report_media`, `report_frames`.
 const PARTICIPANTS: [u32; 3] = [41, 45, 46];
+
+/// Field of `Request` for `send_to_group`, which may have a commit in it.
+const TO_GROUP: u32 = 47;
+
+/// Field of `SendToGroup` for its messages.
+const GROUP_MESSAGES: u32 = 4;
 
 /// Bytes after which it is always known how long a request may be: the longest key of a protobuf field.
 pub const TOLD_BY: usize = 5;
@@ -17,6 +23,7 @@ pub fn longest(kind: &Kind) -> usize {
         Kind::LeaveRoom(_) | Kind::ReportMedia(_) | Kind::ReportFrames(_) => {
             MAX_PARTICIPANT_REQUEST
         }
+        Kind::SendToGroup(_) => MAX_COMMIT_REQUEST,
         _ => MAX_REQUEST,
     }
 }
@@ -28,9 +35,33 @@ pub fn longest_that_begins(begun: &[u8]) -> Option<usize> {
         Ok((field, WireType::LengthDelimited)) if PARTICIPANTS.contains(&field) => {
             Some(MAX_PARTICIPANT_REQUEST)
         }
+        Ok((TO_GROUP, WireType::LengthDelimited)) => Some(MAX_COMMIT_REQUEST),
         Err(_) if begun.len() < TOLD_BY => None,
         Ok(_) | Err(_) => Some(MAX_REQUEST),
     }
+}
+
+/// Messages in a request that begins as one to a group does, counted before it is read; 0 for every other request.
+pub fn group_messages(request: &[u8]) -> usize {
+    let mut rest = request;
+    match decode_key(&mut rest) {
+        Ok((TO_GROUP, WireType::LengthDelimited)) => {}
+        _ => return 0,
+    }
+    if decode_varint(&mut rest).is_err() {
+        return 0;
+    }
+    let mut count = 0;
+    while !rest.is_empty() {
+        let Ok((field, kind)) = decode_key(&mut rest) else {
+            return count;
+        };
+        count += usize::from(field == GROUP_MESSAGES);
+        if skip_field(kind, field, &mut rest, DecodeContext::default()).is_err() {
+            return count;
+        }
+    }
+    count
 }
 
 #[cfg(test)]
@@ -55,11 +86,27 @@ mod tests {
             Kind::LeaveRoom(wire::LeaveRoom::default()),
             Kind::ReportMedia(wire::ReportMedia::default()),
             Kind::ReportFrames(wire::ReportFrames::default()),
+            Kind::SendToGroup(wire::SendToGroup::default()),
         ] {
             let longest = longest(&kind);
             let bytes = bytes(kind);
             assert_eq!(longest_that_begins(&bytes), Some(longest), "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn messages_to_a_group_are_counted_before_they_are_read() {
+        for count in [0, 1, 16, 1000] {
+            let send = wire::SendToGroup {
+                join_id: vec![1; 16].into(),
+                messages: vec![wire::FromMember::default(); count],
+                ..wire::SendToGroup::default()
+            };
+            assert_eq!(group_messages(&bytes(Kind::SendToGroup(send))), count);
+        }
+        let other = bytes(Kind::JoinRoom(wire::JoinRoom::default()));
+        assert_eq!(group_messages(&other), 0);
+        assert_eq!(group_messages(&[0xff; 40]), 0);
     }
 
     #[test]

@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_see_is_blank() {
+    fn text_without_a_visible_character_is_blank() {
         for blank in ["", " ", "\u{3000}\u{a0}", "\u{2800}\u{2800}", " \u{1d159}"] {
             assert!(is_blank(blank), "{blank:?}");
         }

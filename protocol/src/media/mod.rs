@@ -76,8 +76,8 @@ pub enum MediaError {
     /// A value is out of the field's range.
     #[error("a value is out of the field's range")]
     OutOfRange,
-    /// The layout is one of a later version: its critical flag is set.
-    #[error("the frame has a layout that this version does not know")]
+    /// The payload does not have layout 2, or has a critical flag of a later version.
+    #[error("the frame's payload has a layout that this version does not know")]
     UnknownLayout,
 }
 
