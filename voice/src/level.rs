@@ -21,7 +21,7 @@ pub fn level_dbov(pcm: &[f32]) -> f32 {
 }
 
 /// Quieter than this is never a voice, in −dBov.
-const QUIETEST_VOICE_DBOV: f32 = 60.0;
+pub(crate) const QUIETEST_VOICE_DBOV: f32 = 60.0;
 /// A voice stands out of the background by this much, in dB.
 const VOICE_OVER_NOISE_DB: f32 = 9.0;
 /// Louder than this is a voice whatever the background, in −dBov: a speaker who never pauses must not become the
@@ -30,7 +30,18 @@ const LOUDEST_NOISE_DBOV: f32 = 35.0;
 /// How fast the measured background follows a room that gets louder, in dB a second.
 const NOISE_RISE_DB_PER_SECOND: f32 = 3.0;
 /// How long a voice is taken to go on after its last loud frame, in samples (300 ms): word ends and short pauses.
-const HANGOVER_SAMPLES: usize = 14_400;
+pub(crate) const HANGOVER_SAMPLES: usize = 14_400;
+
+/// What a frame is to the detector.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Activity {
+    /// It stands out of the background.
+    Voice,
+    /// It does not, and the last one that did is at most 300 ms ago.
+    Hangover,
+    /// Background.
+    Quiet,
+}
 
 /// Decides frame by frame whether somebody speaks: level against a measured background, with hangover.
 #[derive(Clone, Debug)]
@@ -54,23 +65,26 @@ impl VoiceActivity {
         }
     }
 
-    /// Hears one frame of any length; true while there is a voice or its hangover lasts.
-    pub fn update(&mut self, pcm: &[f32]) -> bool {
-        let level = level_dbov(pcm);
-        if level > self.noise_dbov {
+    /// Hears one frame of `samples` samples at the level `level_dbov`, as [`level_dbov`] measures it.
+    pub fn update(&mut self, level_dbov: f32, samples: usize) -> Activity {
+        if level_dbov > self.noise_dbov {
             // Quieter than the background was thought to be: believed at once, for a pause is the only time to see it.
-            self.noise_dbov = level;
+            self.noise_dbov = level_dbov;
         } else {
-            let rise = NOISE_RISE_DB_PER_SECOND * pcm.len() as f32 / SAMPLE_RATE as f32;
-            self.noise_dbov = (self.noise_dbov - rise).max(level).max(LOUDEST_NOISE_DBOV);
+            let rise = NOISE_RISE_DB_PER_SECOND * samples as f32 / SAMPLE_RATE as f32;
+            let louder = (self.noise_dbov - rise).max(level_dbov);
+            self.noise_dbov = louder.max(LOUDEST_NOISE_DBOV);
         }
         let threshold = (self.noise_dbov - VOICE_OVER_NOISE_DB).min(QUIETEST_VOICE_DBOV);
-        if level < threshold {
+        if level_dbov < threshold {
             self.hangover = HANGOVER_SAMPLES;
-            return true;
+            return Activity::Voice;
         }
-        self.hangover = self.hangover.saturating_sub(pcm.len());
-        self.hangover > 0
+        self.hangover = self.hangover.saturating_sub(samples);
+        match self.hangover {
+            0 => Activity::Quiet,
+            _ => Activity::Hangover,
+        }
     }
 }
 
@@ -97,13 +111,14 @@ mod tests {
     #[test]
     fn a_voice_is_heard_over_noise_and_ends_after_its_hangover() {
         let mut activity = VoiceActivity::new();
+        let mut hear = |amplitude| activity.update(level_dbov(&sine(amplitude, 960)), 960);
         for _ in 0..500 {
-            activity.update(&sine(0.004, 960));
+            hear(0.004);
         }
-        assert!(!activity.update(&sine(0.004, 960)), "noise is no voice");
-        assert!(activity.update(&sine(0.1, 960)));
+        assert_eq!(hear(0.004), Activity::Quiet, "noise is no voice");
+        assert_eq!(hear(0.1), Activity::Voice);
         let held = (0..50)
-            .take_while(|_| activity.update(&sine(0.004, 960)))
+            .take_while(|_| hear(0.004) == Activity::Hangover)
             .count();
         assert_eq!(held, HANGOVER_SAMPLES / 960 - 1);
     }
@@ -111,6 +126,7 @@ mod tests {
     #[test]
     fn a_speaker_who_never_pauses_stays_a_voice() {
         let mut activity = VoiceActivity::new();
-        assert!((0..3000).all(|_| activity.update(&sine(0.2, 960))));
+        let level = level_dbov(&sine(0.2, 960));
+        assert!((0..3000).all(|_| activity.update(level, 960) == Activity::Voice));
     }
 }

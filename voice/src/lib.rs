@@ -6,7 +6,9 @@
 //! In the order in which sound flows:
 //!
 //! - [`level`]: how loud a frame is, and whether it holds a voice.
+//! - [`spurt`]: what of it is sent, and what the path is told of it.
 //! - [`codec`]: Opus, and what can be told of a packet without decoding it.
+//! - [`redundancy`]: blocks beside a frame that bring back lost ones.
 //! - [`jitter`]: the jitter buffer of one speaker: reorders, measures delay, decides what is played next.
 //! - [`stream`]: one speaker, playable: jitter buffer, decoder, concealment, time stretching.
 //! - [`mixer`]: many speakers into one output that never clips.
@@ -20,13 +22,17 @@ pub mod jitter;
 pub mod level;
 pub mod listener;
 pub mod mixer;
+pub mod redundancy;
+pub mod spurt;
 pub mod stream;
 
 pub use codec::{CodecError, Decoder, Encoder, EncoderConfig, FrameDuration, packet_duration};
 pub use jitter::{JitterBuffer, JitterStats};
-pub use level::{VoiceActivity, level_dbov};
+pub use level::{Activity, VoiceActivity, level_dbov};
 pub use listener::{Listener, ReceivedFrame};
 pub use mixer::{Gain, Mixer};
+pub use redundancy::{Block, Code, Protection, Recovered, Recovery};
+pub use spurt::{Spurts, Told};
 pub use stream::{Pulled, SpeakerStream, StreamStats};
 
 /// Samples in a second; also the unit of media timestamps.

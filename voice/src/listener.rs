@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::codec::CodecError;
+use crate::codec::{CodecError, packet_duration};
 use crate::mixer::{Gain, Mixer};
+use crate::redundancy::{Block, Recovery};
 use crate::stream::{Pulled, SpeakerStream, StreamStats};
 
 /// A frame after decryption.
@@ -28,6 +29,7 @@ pub struct Listener {
 
 struct Speaker {
     stream: SpeakerStream,
+    recovery: Recovery,
     gain: Gain,
 }
 
@@ -37,19 +39,29 @@ impl Listener {
         Self::default()
     }
 
-    /// Takes a frame of the speaker `leaf` with its redundant copies, each with its own timestamp. A leaf never heard
-    /// before becomes a speaker; the only error is that a decoder for it could not be made.
-    pub fn push<'a>(
+    /// Takes a frame of the speaker `leaf` with its redundant blocks. A leaf never heard before becomes a speaker; the only
+    /// error is that a decoder for it could not be made.
+    pub fn push(
         &mut self,
         arrival: Instant,
         leaf: u32,
         frame: ReceivedFrame<'_>,
-        redundant: impl IntoIterator<Item = (u32, &'a [u8])>,
+        blocks: &[Block<'_>],
     ) -> Result<(), CodecError> {
-        let stream = &mut self.speaker(leaf)?.stream;
-        stream.push(arrival, frame.timestamp, frame.packet, frame.talkspurt);
-        for (timestamp, packet) in redundant {
-            stream.push_redundant(arrival, timestamp, packet);
+        let Speaker {
+            stream, recovery, ..
+        } = self.speaker(leaf)?;
+        let ReceivedFrame {
+            timestamp,
+            talkspurt,
+            packet,
+        } = frame;
+        stream.push(arrival, timestamp, packet, talkspurt);
+        // A packet that is none is counted by the stream.
+        if let Ok(duration) = packet_duration(packet) {
+            for lost in recovery.push(timestamp, duration as u32, packet, blocks) {
+                stream.push_redundant(arrival, lost.timestamp, &lost.packet);
+            }
         }
         Ok(())
     }
@@ -107,6 +119,7 @@ impl Listener {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => new.insert(Speaker {
                 stream: SpeakerStream::new()?,
+                recovery: Recovery::new(),
                 gain: Gain::default(),
             }),
         })

@@ -59,6 +59,48 @@ fn encoded_packets_have_the_duration_of_their_input() {
 }
 
 #[test]
+fn every_packet_of_a_constant_bit_rate_has_one_length_whatever_is_in_it() {
+    use FrameDuration::{Ms10, Ms20, Ms40, Ms60};
+    let mut seed = 1u32;
+    let mut noise = move || {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (seed >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    for frame in [Ms10, Ms20, Ms40, Ms60] {
+        for bitrate in [
+            6_000, 9_100, 16_000, 24_000, 37_777, 64_000, 128_000, 510_000,
+        ] {
+            let config = EncoderConfig {
+                bitrate,
+                frame,
+                complexity: 3,
+                ..EncoderConfig::default()
+            };
+            let mut encoder = Encoder::new(config).unwrap();
+            let expected = encoder.packet_bytes();
+            let mut phase = 0.0f32;
+            for n in 0..60 {
+                // Silence, noise, a tone and clicks, and a loss report now and then: reasons to change the mode.
+                let pcm: Vec<f32> = (0..frame.samples())
+                    .map(|at| match n / 7 % 4 {
+                        0 => 0.0,
+                        1 => 0.2 * noise(),
+                        2 => {
+                            phase = (phase + 440.0 / 48_000.0).fract();
+                            0.5 * (phase * std::f32::consts::TAU).sin()
+                        }
+                        _ => f32::from(u8::from(at % 400 == 0)),
+                    })
+                    .collect();
+                encoder.set_expected_loss(n % 5 * 20).unwrap();
+                let length = encoder.encode(&pcm).unwrap().len();
+                assert_eq!(length, expected, "{frame:?} at {bitrate}, frame {n}");
+            }
+        }
+    }
+}
+
+#[test]
 fn settings_out_of_range_are_named() {
     let refused = |config| Encoder::new(config).err();
     let base = EncoderConfig::default;
@@ -221,6 +263,6 @@ proptest! {
     fn a_level_is_within_its_range(pcm in prop::collection::vec(any::<f32>(), 0..500)) {
         let level = confab_voice::level_dbov(&pcm);
         prop_assert!((0.0..=127.0).contains(&level));
-        let _ = VoiceActivity::new().update(&pcm);
+        let _ = VoiceActivity::new().update(level, pcm.len());
     }
 }

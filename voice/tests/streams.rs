@@ -228,7 +228,7 @@ fn a_listener_mixes_speakers_and_shows_each() {
                 talkspurt: frame.talkspurt,
                 packet: &frame.packet,
             };
-            listener.push(now, leaf, received, []).unwrap();
+            listener.push(now, leaf, received, &[]).unwrap();
         }
         for _ in 0..2 {
             listener.pull_each(now, &mut out, |leaf, pulled, pcm| {

@@ -1,0 +1,42 @@
+//! Redundancy: blocks beside a frame from which earlier frames are recovered that were lost (`docs/protocol.md`, Frames).
+//!
+//! - [`Protection`]: the sender's side, blocks of the frames so far;
+//! - [`Recovery`]: the receiver's, lost frames of blocks and frames.
+//!
+//! A frame is named by the timestamp of its first sample. What is combined is the frame's *source symbol*, the Opus packet with
+//! its length before it and zeros behind it.
+
+mod gf256;
+mod protection;
+mod recovery;
+mod symbol;
+mod tinymt;
+
+pub use protection::{Code, Protection};
+pub use recovery::{Recovered, Recovery};
+
+/// Redundancy beside a frame, for earlier ones.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Block<'a> {
+    /// An earlier frame, once more.
+    Copy {
+        /// Its start, in samples before that of the frame that brings it.
+        age: u32,
+        /// Its packet.
+        packet: &'a [u8],
+    },
+    /// The XOR of source symbols.
+    Xor {
+        /// Bit `i`: the frame that starts `i + 1` durations before the one that brings this.
+        mask: u16,
+        /// The symbol.
+        symbol: &'a [u8],
+    },
+    /// A linear combination of source symbols, with coefficients by RFC 8681 of the timestamp of the frame that brings it.
+    RandomLinear {
+        /// As that of [`Xor`](Self::Xor).
+        mask: u16,
+        /// The symbol.
+        symbol: &'a [u8],
+    },
+}
