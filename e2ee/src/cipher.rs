@@ -32,7 +32,7 @@ pub enum OpenError {
     #[error("not an SFrame: {0}")]
     Malformed(#[from] MediaError),
     /// The key id is this client's own.
-    #[error("a frame under one's own key id came from outside")]
+    #[error("a received frame has this client's own key id")]
     OwnLeaf,
     /// No participant has this key id.
     #[error("nobody in the room has the key id {0:?}")]
@@ -58,6 +58,11 @@ pub struct FrameCipher<K> {
     /// Keys that sealed before, with where their counters stand: a counter never starts again under the same key.
     retired: Vec<OwnKey>,
     peers: HashMap<KeyId, PeerKey>,
+    /// Of the keys when `peers` was last compared with them.
+    revision: u64,
+    /// Of the keys when `own` was last compared with them: a key id comes again, with another key, after 256 epochs or four
+    /// generations.
+    own_revision: u64,
 }
 
 #[derive(Debug)]
@@ -70,6 +75,7 @@ struct OwnKey {
 
 #[derive(Debug)]
 struct PeerKey {
+    base_key: BaseKey,
     sframe: SframeKey,
     window: ReplayWindow,
 }
@@ -82,6 +88,8 @@ impl<K: BaseKeys> FrameCipher<K> {
             own: None,
             retired: Vec::new(),
             peers: HashMap::new(),
+            revision: 0,
+            own_revision: 0,
         }
     }
 
@@ -98,8 +106,11 @@ impl<K: BaseKeys> FrameCipher<K> {
     /// Appends the SFrame of `plaintext` to `out`.
     pub fn seal(&mut self, plaintext: &[u8], out: &mut Vec<u8>) -> Result<(), SealError> {
         let key_id = self.keys.sealing().ok_or(SealError::NoKey)?;
-        if self.own.as_ref().is_none_or(|own| own.key_id != key_id) {
+        let revision = self.keys.revision();
+        if self.own_revision != revision || self.own.as_ref().is_none_or(|own| own.key_id != key_id)
+        {
             self.change_own_key(key_id)?;
+            self.own_revision = revision;
         }
         let own = self.own.as_mut().ok_or(SealError::NoKey)?;
         if own.counter >= COUNTER_LIMIT {
@@ -119,16 +130,14 @@ impl<K: BaseKeys> FrameCipher<K> {
         if header.counter >= COUNTER_LIMIT {
             return Err(OpenError::CounterTooHigh(header.counter));
         }
-        if self
-            .keys
-            .sealing()
-            .is_some_and(|own| own.leaf == key_id.leaf)
-        {
+        if self.keys.is_own(key_id) {
             return Err(OpenError::OwnLeaf);
         }
+        self.drop_old_keys();
         let PeerKey {
             sframe: key,
             window,
+            ..
         } = match self.peers.entry(key_id) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::hash_map::Entry::Vacant(entry) => {
@@ -136,6 +145,7 @@ impl<K: BaseKeys> FrameCipher<K> {
                 let base_key = base_key.ok_or(OpenError::UnknownKey(key_id))?;
                 entry.insert(PeerKey {
                     sframe: SframeKey::derive(&base_key, key_id),
+                    base_key,
                     window: ReplayWindow::new(),
                 })
             }
@@ -147,15 +157,24 @@ impl<K: BaseKeys> FrameCipher<K> {
         Ok(key_id)
     }
 
-    /// Drops what is kept of `leaf`: it left, or the leaf is somebody else's now.
-    pub fn forget(&mut self, leaf: u32) {
-        self.peers.retain(|key_id, _| key_id.leaf != leaf);
+    /// Drops the keys that are not those of their key id any more, with their replay windows.
+    fn drop_old_keys(&mut self) {
+        let revision = self.keys.revision();
+        if revision != self.revision {
+            self.revision = revision;
+            let keys = &self.keys;
+            self.peers
+                .retain(|key_id, peer| keys.base_key(*key_id).as_ref() == Some(&peer.base_key));
+        }
     }
 
     /// Seals under `key_id` from now on, at the counter where its key stood if it has sealed before.
     fn change_own_key(&mut self, key_id: KeyId) -> Result<(), SealError> {
         let base_key = self.keys.base_key(key_id).ok_or(SealError::NoKey)?;
         let known = |key: &OwnKey| key.key_id == key_id && key.base_key == base_key;
+        if self.own.as_ref().is_some_and(known) {
+            return Ok(());
+        }
         let next = match self.retired.iter().position(known) {
             Some(at) => self.retired.remove(at),
             None => OwnKey {

@@ -12,6 +12,12 @@ pub trait BaseKeys {
     ///
     /// The same base key must never be given for two sessions that both count frames from zero.
     fn base_key(&self, key_id: KeyId) -> Option<BaseKey>;
+
+    /// True if `key_id` is one under which this member seals or has sealed: nobody else may.
+    fn is_own(&self, key_id: KeyId) -> bool;
+
+    /// Another number whenever [`base_key`](Self::base_key) may answer otherwise than before.
+    fn revision(&self) -> u64;
 }
 
 /// An SFrame base key (RFC 9605 §4.4.2): 16 bytes, as long as the AEAD's own keys (§5.2).

@@ -5,6 +5,7 @@ use aws_lc_rs::hkdf;
 use confab_protocol::media::{KeyId, SframeHeader};
 use zeroize::Zeroizing;
 
+use crate::hkdf::OutputLen;
 use crate::keys::BaseKey;
 
 /// AES_128_GCM_SHA256_128 in the registry of RFC 9605 §8.1.
@@ -137,12 +138,4 @@ fn expand(secret: &hkdf::Prk, info: &[&[u8]], out: &mut [u8]) {
         .expand(info, OutputLen(out.len()))
         .and_then(|okm| okm.fill(out))
         .expect("HKDF gives a few bytes of any secret");
-}
-
-struct OutputLen(usize);
-
-impl hkdf::KeyType for OutputLen {
-    fn len(&self) -> usize {
-        self.0
-    }
 }

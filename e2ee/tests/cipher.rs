@@ -4,34 +4,39 @@
 
 use confab_e2ee::cipher::COUNTER_LIMIT;
 use confab_e2ee::sframe::SframeKey;
-use confab_e2ee::{BaseKey, BaseKeys};
-use confab_e2ee::{FrameCipher, OpenError, RoomKeys, SealError};
-use confab_protocol::control::{JoinId, RoomSecret};
-use confab_protocol::media::{KeyId, ReplayError};
+use confab_e2ee::{BaseKey, BaseKeys, FixedKeys, FrameCipher, OpenError, SealError};
+use confab_protocol::media::{KeyId, ReplayError, SframeHeader};
 use proptest::prelude::*;
 
-const SECRET: [u8; 32] = [7; 32];
-
-/// A member at leaf `n`, who joined with id `n` and knows of members 0, 1 and 2.
-fn member(n: u8) -> FrameCipher<RoomKeys> {
-    member_of(SECRET, n)
+/// A member at leaf `n` that knows of members 0, 1 and 2.
+fn member(n: u8) -> FrameCipher<FixedKeys> {
+    member_of(7, n)
 }
 
-fn member_of(secret: [u8; 32], n: u8) -> FrameCipher<RoomKeys> {
-    let mut keys = RoomKeys::new(RoomSecret::new(secret), n.into(), JoinId::new([n; 16]));
+/// The same in the room of this number.
+fn member_of(room: u8, n: u8) -> FrameCipher<FixedKeys> {
+    let mut keys = FixedKeys::new(key_id(n), key(room, n));
     for other in 0..3 {
-        keys.set_member(other, JoinId::new([other as u8; 16]));
+        keys.set(key_id(other), key(room, other));
     }
     FrameCipher::new(keys)
 }
 
-fn sealed(cipher: &mut FrameCipher<RoomKeys>, plaintext: &[u8]) -> Vec<u8> {
+fn key_id(n: u8) -> KeyId {
+    KeyId::new(n.into(), 0, 0)
+}
+
+fn key(room: u8, n: u8) -> BaseKey {
+    BaseKey::new(std::array::from_fn(|at| if at == 0 { n } else { room }))
+}
+
+fn sealed(cipher: &mut FrameCipher<FixedKeys>, plaintext: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     cipher.seal(plaintext, &mut out).unwrap();
     out
 }
 
-fn open(cipher: &mut FrameCipher<RoomKeys>, sframe: &[u8]) -> Result<(KeyId, Vec<u8>), OpenError> {
+fn open(cipher: &mut FrameCipher<FixedKeys>, sframe: &[u8]) -> Result<(KeyId, Vec<u8>), OpenError> {
     let mut out = b"before".to_vec();
     let result = cipher.open(sframe, &mut out);
     assert!(out.starts_with(b"before"));
@@ -82,7 +87,7 @@ fn a_forged_frame_does_not_move_the_replay_window() {
 #[test]
 fn a_client_outside_the_room_can_neither_open_nor_seal_a_frame() {
     let mut ann = member(0);
-    let mut stranger = member_of([8; 32], 1);
+    let mut stranger = member_of(8, 1);
     let frame = sealed(&mut ann, b"secret");
     assert_eq!(open(&mut stranger, &frame), Err(OpenError::NotAuthentic));
     let forged = sealed(&mut stranger, b"forged");
@@ -103,16 +108,15 @@ fn a_participant_who_left_is_not_heard_and_one_who_came_back_is() {
     let frame = sealed(&mut ann, b"1");
     open(&mut ben, &frame).unwrap();
     let late = sealed(&mut ann, b"2");
-    ben.keys_mut().remove_member(0);
-    ben.forget(0);
+    ben.keys_mut().remove(key_id(0));
     assert!(matches!(
         open(&mut ben, &late),
         Err(OpenError::UnknownKey(_))
     ));
 
-    let join = JoinId::new([0xaa; 16]);
-    let mut again = FrameCipher::new(RoomKeys::new(RoomSecret::new(SECRET), 0, join));
-    ben.keys_mut().set_member(0, join);
+    let fresh = key(9, 0);
+    let mut again = FrameCipher::new(FixedKeys::new(key_id(0), fresh.clone()));
+    ben.keys_mut().set(key_id(0), fresh);
     assert!(open(&mut ben, &sealed(&mut again, b"3")).is_ok());
     assert_eq!(open(&mut ben, &late), Err(OpenError::NotAuthentic));
 }
@@ -120,6 +124,8 @@ fn a_participant_who_left_is_not_heard_and_one_who_came_back_is() {
 /// Keys whose epoch a test turns at will.
 struct Epochs {
     epoch: Option<u8>,
+    /// The oldest epoch that can be opened.
+    oldest: u8,
 }
 
 impl BaseKeys for Epochs {
@@ -128,13 +134,45 @@ impl BaseKeys for Epochs {
     }
 
     fn base_key(&self, key_id: KeyId) -> Option<BaseKey> {
-        Some(BaseKey::new([key_id.epoch; 16]))
+        (key_id.epoch >= self.oldest).then(|| BaseKey::new([key_id.epoch; 16]))
     }
+
+    fn is_own(&self, key_id: KeyId) -> bool {
+        key_id.leaf == 0
+    }
+
+    fn revision(&self) -> u64 {
+        self.oldest.into()
+    }
+}
+
+/// A frame of leaf 1 in `epoch`.
+fn sealed_in(epoch: u8) -> Vec<u8> {
+    let key_id = KeyId::new(1, 0, epoch);
+    let mut out = Vec::new();
+    SframeKey::derive(&BaseKey::new([epoch; 16]), key_id).seal(0, &[], b"hello", &mut out);
+    out
+}
+
+#[test]
+fn a_key_that_was_used_does_not_outlive_its_epoch() {
+    let mut cipher = FrameCipher::new(Epochs {
+        epoch: Some(2),
+        oldest: 1,
+    });
+    assert!(cipher.open(&sealed_in(1), &mut Vec::new()).is_ok());
+    cipher.keys_mut().oldest = 2;
+    let unknown = OpenError::UnknownKey(KeyId::new(1, 0, 1));
+    assert_eq!(cipher.open(&sealed_in(1), &mut Vec::new()), Err(unknown));
+    assert!(cipher.open(&sealed_in(2), &mut Vec::new()).is_ok());
 }
 
 #[test]
 fn a_counter_never_starts_again_under_the_same_key() {
-    let mut cipher = FrameCipher::new(Epochs { epoch: None });
+    let mut cipher = FrameCipher::new(Epochs {
+        epoch: None,
+        oldest: 0,
+    });
     let mut out = Vec::new();
     assert_eq!(cipher.seal(b"x", &mut out), Err(SealError::NoKey));
     let mut seen = std::collections::HashSet::new();
@@ -163,9 +201,7 @@ proptest! {
 
 /// A frame of member `n` with a counter of its own choosing, as a member with valid keys can make it.
 fn sealed_at(n: u8, counter: u64) -> Vec<u8> {
-    let keys = RoomKeys::new(RoomSecret::new(SECRET), n.into(), JoinId::new([n; 16]));
-    let key_id = KeyId::new(n.into(), 0, 0);
-    let key = SframeKey::derive(&keys.base_key(key_id).unwrap(), key_id);
+    let key = SframeKey::derive(&key(7, n), key_id(n));
     let mut out = Vec::new();
     key.seal(counter, &[], b"hello", &mut out);
     out
@@ -211,4 +247,46 @@ proptest! {
             }
         }
     }
+}
+
+/// One key at a time, under one key id.
+struct OneKey(BaseKey, u64, u32);
+
+impl BaseKeys for OneKey {
+    fn sealing(&self) -> Option<KeyId> {
+        Some(KeyId::new(self.2, 1, 0))
+    }
+
+    fn base_key(&self, _: KeyId) -> Option<BaseKey> {
+        Some(self.0.clone())
+    }
+
+    fn is_own(&self, key_id: KeyId) -> bool {
+        key_id.leaf == self.2
+    }
+
+    fn revision(&self) -> u64 {
+        self.1
+    }
+}
+
+#[test]
+fn a_key_id_that_comes_again_seals_under_its_new_key() {
+    let (old, new) = (BaseKey::new([1; 16]), BaseKey::new([2; 16]));
+    let mut sender = FrameCipher::new(OneKey(old.clone(), 0, 7));
+    sender.seal(b"before", &mut Vec::new()).unwrap();
+    // Four generations later: the two bits in the key id are the same.
+    *sender.keys_mut() = OneKey(new.clone(), 1, 7);
+    let mut sframe = Vec::new();
+    sender.seal(b"after", &mut sframe).unwrap();
+    let mut removed = FrameCipher::new(OneKey(old.clone(), 0, 8));
+    assert!(removed.open(&sframe, &mut Vec::new()).is_err());
+    let mut member = FrameCipher::new(OneKey(new, 0, 8));
+    assert!(member.open(&sframe, &mut Vec::new()).is_ok());
+    // And back: the counter goes on where it stood.
+    *sender.keys_mut() = OneKey(old, 2, 7);
+    let mut sframe = Vec::new();
+    sender.seal(b"again", &mut sframe).unwrap();
+    let (header, _) = SframeHeader::parse(&sframe).unwrap();
+    assert_eq!(header.counter, 1);
 }

@@ -27,7 +27,7 @@ fn a_frame_is_sealed_as_in_the_rfc() {
 }
 
 #[test]
-fn the_frame_of_the_rfc_opens() {
+fn the_rfc_9605_test_frame_opens() {
     let sframe = HEX.decode(CIPHERTEXT.as_bytes()).unwrap();
     let (header, len) = SframeHeader::parse(&sframe).unwrap();
     assert_eq!((header.key_id.to_u64(), header.counter), (0x123, COUNTER));

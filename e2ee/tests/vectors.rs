@@ -1,4 +1,4 @@
-//! `protocol/vectors/frame.json` says how a frame is sealed from the room's secret on, for other implementations.
+//! `protocol/vectors/frame.json` says how a frame is sealed from the base key on, for other implementations.
 //!
 //! After a change: `CONFAB_WRITE_VECTORS=1 cargo test -p confab-e2ee --test vectors`, and look at the difference.
 
@@ -6,18 +6,16 @@
 
 use std::path::Path;
 
-use confab_e2ee::{FrameCipher, RoomKeys};
-use confab_protocol::control::{JoinId, RoomSecret};
+use confab_e2ee::{BaseKey, FixedKeys, FrameCipher};
+use confab_protocol::media::KeyId;
 use data_encoding::HEXLOWER as HEX;
 use serde_json::json;
 
 #[test]
-fn frames_from_the_rooms_secret_on() {
-    let secret: [u8; 32] = std::array::from_fn(|n| n as u8);
-    let join: [u8; 16] = std::array::from_fn(|n| 0xa0 + n as u8);
-    let leaf = 5;
-    let keys = RoomKeys::new(RoomSecret::new(secret), leaf, JoinId::new(join));
-    let mut cipher = FrameCipher::new(keys);
+fn frames_from_the_base_key_on() {
+    let base_key: [u8; BaseKey::LEN] = std::array::from_fn(|n| n as u8);
+    let key_id = KeyId::new(5, 2, 77);
+    let mut cipher = FrameCipher::new(FixedKeys::new(key_id, BaseKey::new(base_key)));
     let frames: Vec<_> = ["first", "second", "third"]
         .iter()
         .enumerate()
@@ -32,9 +30,10 @@ fn frames_from_the_rooms_secret_on() {
         })
         .collect();
     let vectors = json!({
-        "room_secret": HEX.encode(&secret),
-        "join_id": HEX.encode(&join),
-        "leaf": leaf,
+        "base_key": HEX.encode(&base_key),
+        "leaf": key_id.leaf,
+        "generation": key_id.generation,
+        "epoch": key_id.epoch,
         "frames": frames,
     });
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../protocol/vectors/frame.json");

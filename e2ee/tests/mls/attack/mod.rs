@@ -1,0 +1,7 @@
+//! Participants and a network that do their worst.
+
+mod foreign;
+mod hall;
+mod keys;
+mod stuck;
+mod unopened;
