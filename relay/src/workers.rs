@@ -17,7 +17,7 @@ use crate::daemon::StartError;
 use crate::flags::Flags;
 use crate::heartbeat::Heartbeat;
 use crate::io::WorkerThread;
-use crate::io::{MOST_WORKERS, UdpDriver, Waker};
+use crate::io::{BindError, MOST_WORKERS, UdpDriver, Waker};
 
 /// Items that wait for a worker from other workers, at most: some 10 ms of frames at full load. Less than the receive
 /// buffers of a worker, so that not all of them can wait here.
@@ -111,9 +111,7 @@ pub(crate) fn worker_count(flags: &Flags) -> Result<usize, StartError> {
         workers => workers,
     };
     if workers > MOST_WORKERS {
-        return Err(StartError::Flags(format!(
-            "--workers is {MOST_WORKERS} at most on this system, not {workers}"
-        )));
+        return Err(BindError::Workers(workers).into());
     }
     Ok(workers)
 }

@@ -8,8 +8,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::time::Duration;
 
+use confab_protocol::cluster::{Action, CommandOutcome, Fence};
 use confab_relay::core::{Outgoing, SendStatus};
-use lab::{Incoming, Lab, Send, Setup};
+use lab::{Incoming, Lab, Send, Setup, granted};
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
@@ -77,6 +78,13 @@ fn allocations(setup: Setup) -> u64 {
                 (usize::from(client.id.worker()), incoming)
             })
             .collect();
+        // Workers take over new leaves while they forward.
+        let leaves = clients
+            .iter()
+            .map(|client| (client.sender, granted(0, client.sender.into(), 0)));
+        let set = Action::SetLeaves(leaves.collect());
+        let result = lab.execute_as(Fence::default(), 1, set);
+        assert_eq!(result.outcome, CommandOutcome::Obeyed);
         let before = ALLOCATIONS.with(Cell::get);
         // Together, so that they are bundled, and then alone, so that one goes out in place.
         for (at, (worker, incoming)) in datagrams.into_iter().enumerate() {

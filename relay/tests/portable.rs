@@ -43,9 +43,9 @@ fn it_receives_sends_and_is_woken() {
     received.sort_by_key(|packet| packet.data[2]);
     for (n, packet) in received.iter().enumerate() {
         assert_eq!(packet.bytes(), [1, 0, n as u8]);
-        assert_eq!(usize::from(packet.from.local), n % 2);
+        assert_eq!(usize::from(packet.from().local), n % 2);
         let outgoing = Outgoing {
-            to: packet.from,
+            to: packet.from(),
             head: [n as u8; 14],
             body: [&[1, 2], &[3]],
         };

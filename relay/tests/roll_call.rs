@@ -50,7 +50,7 @@ fn sessions_are_listed_in_pages_with_controls_notes() {
     all.extend(rest);
     assert_eq!(all.len(), usize::from(count));
     for (state, sender) in all.into_iter().zip(0..) {
-        let leaf = state.leaves.newest().leaf;
+        let leaf = state.leaves.newest().unwrap().leaf.leaf;
         assert_eq!((state.sender, leaf), (sender, u32::from(sender) + 7));
         assert_eq!(state.account_label, u32::from(sender) * 3);
         assert_eq!(state.note, note(sender));

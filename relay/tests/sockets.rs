@@ -101,7 +101,7 @@ fn ipv6_and_ipv4_come_to_one_socket_and_are_answered() {
         let received = receive(&mut group.drivers[0], 1);
         assert_eq!(received[0].bytes(), [1, 0, 9]);
         let outgoing = Outgoing {
-            to: received[0].from,
+            to: received[0].from(),
             head: [5; 14],
             body: [&[], &[]],
         };
@@ -156,7 +156,7 @@ fn several_addresses_are_served_and_answers_leave_by_the_one_that_was_asked() {
     let chunk: Vec<_> = received
         .iter()
         .map(|packet| Outgoing {
-            to: packet.from,
+            to: packet.from(),
             head: [packet.data[2]; 14],
             body: [&[], &[]],
         })

@@ -2,11 +2,11 @@
 //!
 //! The largest part of a relay's cost is the kernel's way out for each datagram: route, source address, fragmentation,
 //! netfilter, neighbour and queue. A packet socket takes the finished frame and hands it to the device. The results of
-//! those steps are looked up once for each remote address, by a thread of its own (`resolver`), and kept by each worker
-//! ([`Routes`]); the headers are laid out here ([`Headers`]).
+//! those steps are looked up once for each local and remote address, and again when they are old or the network changes, by a
+//! thread of its own (`resolver`), and kept by each worker ([`Routes`]); the headers are laid out here ([`Headers`]).
 //!
 //! No datagram waits for a lookup: one without a route, or whose frame is refused, goes by the UDP socket. The caller sends
-//! replies by the UDP socket too, so that the kernel goes on using, and so confirming, its own neighbours.
+//! replies by the UDP socket too, so that the kernel keeps its neighbour entries confirmed.
 //!
 //! Receivers on this very host stay with the UDP socket: an IPv4 frame that a packet socket puts on the loopback interface
 //! looks to the kernel as if a remote host used this host's address, and is dropped.

@@ -74,8 +74,10 @@ drop_causes! {
     RateLimited = "rate_limited",
     /// A frame of a session whose SFrame header is not in its shortest form, or is followed by fewer bytes than a tag has.
     BadFrame = "bad_frame",
-    /// The key id's leaf is not the session's.
+    /// The key id's leaf is not the session's in the generation and the epoch of the key id; a session may have none.
     WrongLeaf = "wrong_leaf",
+    /// The epoch of the key id has retired: control has told so.
+    RetiredEpoch = "retired_epoch",
     /// The participant may not speak: muted, or a listener.
     MayNotSpeak = "may_not_speak",
     /// The speaker is not among those of the room that are forwarded.

@@ -28,7 +28,8 @@ impl Default for RateLimits {
 }
 
 impl RateLimits {
-    /// Bytes of a burst: the packet burst at the mean size of a packet under both limits.
+    /// Bytes of a burst: as many packets as a burst has, each of the mean size (bytes a second / packets a second); at least
+    /// one largest datagram.
     pub fn byte_burst(&self) -> u64 {
         let burst = u64::from(self.bytes_per_second) * u64::from(self.packet_burst);
         (burst / u64::from(self.packets_per_second)).max(MAX_DATAGRAM as u64)

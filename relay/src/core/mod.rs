@@ -5,7 +5,7 @@
 //! `transport`. `worker` has the order of a round. Frames of a room that is larger than a worker go by `crossing` to its
 //! home and from there.
 //!
-//! `registry` carries out control's commands. It writes what the workers read.
+//! `registry` carries out control's commands. It writes what the workers read: `room`, `session`, `leaves`.
 
 mod bundle;
 mod command;
@@ -17,6 +17,7 @@ mod fences;
 mod frame;
 mod home;
 mod ingress;
+mod leaves;
 mod limits;
 mod loudest;
 mod mailbox;
@@ -36,7 +37,7 @@ pub use counters::{Counter, Counters, DropCause};
 pub use crossing::Crossings;
 pub use limits::RateLimits;
 pub use mailbox::{Mailbox, MailboxSender, mailbox};
-pub use packet::{KernelTime, PACKET_CAPACITY, Packet, PacketPool};
+pub use packet::{KernelTime, PACKET_CAPACITY, Packet, PacketPool, Received};
 pub use path::FourTuple;
 pub use registry::{Capacity, MediaEnded, Registry};
 pub use transport::{CHUNK, Outgoing, SendStatus, Transport};

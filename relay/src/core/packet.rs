@@ -25,26 +25,60 @@ impl KernelTime {
     }
 }
 
-/// One received datagram in its buffer.
-pub struct Packet {
-    /// The buffer; the first [`len`](Self::len) bytes are the datagram.
-    pub data: [u8; PACKET_CAPACITY],
+/// What a transport knows of a datagram that it has received.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Received {
     /// The datagram's length, cut to the buffer's.
     pub len: usize,
     /// The sender's address, and the relay's address that it was sent to.
     pub from: FourTuple,
     /// When the kernel received the datagram.
-    pub received: KernelTime,
+    pub at: KernelTime,
     /// Time that it waited in the socket's buffer.
     pub waited: Duration,
+}
+
+/// One received datagram in its buffer.
+pub struct Packet {
+    /// The buffer. A transport writes a datagram into it, and then calls [`filled`](Self::filled).
+    pub data: [u8; PACKET_CAPACITY],
+    /// The datagram's length.
+    pub(super) len: usize,
+    /// The sender's address, and the relay's address that it was sent to.
+    pub(super) from: FourTuple,
+    /// When the kernel received the datagram.
+    pub(super) received: KernelTime,
+    /// Time that it waited in the socket's buffer.
+    pub(super) waited: Duration,
     /// The worker whose pool the buffer belongs to.
     pub(super) owner: u8,
 }
 
 impl Packet {
+    /// Tells that a transport has received a datagram into the buffer.
+    #[inline]
+    pub fn filled(&mut self, received: Received) {
+        self.len = received.len;
+        self.from = received.from;
+        self.received = received.at;
+        self.waited = received.waited;
+    }
+
     /// The datagram.
     pub fn bytes(&self) -> &[u8] {
         self.data.get(..self.len).unwrap_or(&self.data)
+    }
+
+    /// The sender's address, and the relay's address that the datagram was sent to.
+    #[inline]
+    pub fn from(&self) -> FourTuple {
+        self.from
+    }
+
+    /// When the kernel received the datagram.
+    #[inline]
+    pub fn received(&self) -> KernelTime {
+        self.received
     }
 }
 

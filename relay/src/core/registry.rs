@@ -137,9 +137,17 @@ impl Registry {
                 }
             }
             Action::CloseRoom => self.close_room(state, now, command.conference),
+            Action::SetLeaves(granted) => match self.room(command.conference) {
+                Some(room) => room.grant_leaves(now, granted),
+                None => result.outcome = CommandOutcome::NotFound,
+            },
+            Action::RetireEpochs { generation, epoch } => match self.room(command.conference) {
+                Some(room) => room.retire_epochs(*generation, *epoch),
+                None => result.outcome = CommandOutcome::NotFound,
+            },
             Action::ListMedia { from } => {
                 if let Some(room) = self.room(command.conference) {
-                    (result.media, result.more) = room.list(*from, MAX_MEDIA_STATES);
+                    (result.media, result.more) = room.list(now, *from, MAX_MEDIA_STATES);
                 }
             }
         }
@@ -258,7 +266,7 @@ impl Registry {
         let id = ConnectionId::new(worker, slot, check);
         let session = Arc::new(SessionInfo::new(id, Arc::clone(&room), open));
         self.connections.insert(id, Arc::clone(&session));
-        if let Some(before) = room.insert(Arc::clone(&session)) {
+        if let Some(before) = room.insert(now, Arc::clone(&session), open.leaves) {
             self.end_session(state, now, &before, ByeReason::Replaced);
         }
         self.tell(worker, WorkerCommand::Open(session));
@@ -281,7 +289,7 @@ impl Registry {
     }
 
     /// The worker for one session more of a room: a worker of the room that has less than its share; else the worker with the
-    /// fewest sessions of the room and, among equals, of all rooms.
+    /// fewest sessions of the room; among equals the home, then the one with the fewest sessions of all.
     fn worker_for(&self, state: &CommandState, room: &Room) -> u8 {
         let taken = room.worker_with_room(self.capacity.share as usize);
         taken.unwrap_or_else(|| {

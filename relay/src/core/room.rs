@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use confab_protocol::cluster::MediaState;
+use confab_protocol::cluster::{GrantedLeaf, Leaves, MediaState};
 use confab_protocol::control::ConferenceId;
 
+use super::leaves::RoomLeaves;
 use super::session::{SessionInfo, SessionSlot};
 
 /// A room that is live at this relay.
@@ -42,6 +44,7 @@ struct Members {
     by_sender: BTreeMap<u16, Member>,
     /// In the order in which the workers got their first member. A share stays when its last member leaves.
     shares: Vec<MemberShare>,
+    leaves: RoomLeaves,
 }
 
 struct Member {
@@ -73,14 +76,38 @@ impl Room {
         self.snapshot.load_full()
     }
 
-    /// Adds a session. Returns the one that the same sender had before.
+    /// Adds a session, which gets these leaves. Returns the one that the same sender had before.
     ///
     /// Packets see it after the next [`publish`](Self::publish).
-    pub fn insert(&self, session: Arc<SessionInfo>) -> Option<Arc<SessionInfo>> {
+    pub fn insert(
+        &self,
+        now: Instant,
+        session: Arc<SessionInfo>,
+        leaves: Leaves,
+    ) -> Option<Arc<SessionInfo>> {
         let mut members = self.members();
         let before = members.remove(session.sender);
+        for granted in leaves.iter() {
+            members.leaves.grant(now, Some(&session.leaves), granted);
+        }
         members.insert(session);
         before
+    }
+
+    /// Gives these senders a leaf more; those without a session get none. Takes effect with the next datagram.
+    pub fn grant_leaves(&self, now: Instant, granted: &[(u16, GrantedLeaf)]) {
+        let members = &mut *self.members();
+        for (sender, granted) in granted {
+            let member = members.by_sender.get(sender);
+            let leaves = member.map(|member| &member.session.leaves);
+            members.leaves.grant(now, leaves, *granted);
+        }
+    }
+
+    /// Frames of this generation up to this epoch are dropped, and those of earlier generations. Takes effect with the next
+    /// datagram.
+    pub fn retire_epochs(&self, generation: u64, epoch: u64) {
+        self.members().leaves.retire(generation, epoch);
     }
 
     /// Removes the sender's session.
@@ -114,11 +141,13 @@ impl Room {
     }
 
     /// The sessions from sender `from` on, `most` at most, in the order of their senders; and true if there are more.
-    pub fn list(&self, from: u16, most: usize) -> (Vec<MediaState>, bool) {
+    pub fn list(&self, now: Instant, from: u16, most: usize) -> (Vec<MediaState>, bool) {
         let members = self.members();
         let mut sessions = members.by_sender.range(from..);
         let listed = sessions.by_ref().take(most);
-        let states = listed.map(|(_, member)| member.session.state()).collect();
+        let states = listed
+            .map(|(_, member)| member.session.state(now))
+            .collect();
         (states, sessions.next().is_some())
     }
 
@@ -201,6 +230,7 @@ impl Members {
 
     fn remove(&mut self, sender: u16) -> Option<Arc<SessionInfo>> {
         let Member { session, at } = self.by_sender.remove(&sender)?;
+        self.leaves.release(&session.leaves);
         let worker = session.id.worker();
         if let Some(share) = self.shares.iter_mut().find(|share| share.worker == worker) {
             if (at as usize) < share.members.len() {
@@ -229,27 +259,19 @@ impl Members {
 
 #[cfg(test)]
 mod tests {
-    use confab_protocol::cluster::{GenerationLeaf, Leaves, OpenMedia, SessionNote};
+    use confab_protocol::cluster::OpenMedia;
     use confab_protocol::media::{ConnectionId, HopKey};
 
     use super::*;
 
     fn session(room: &Arc<Room>, worker: u8, slot: u32, sender: u16) -> Arc<SessionInfo> {
-        let open = OpenMedia {
-            sender,
-            leaves: Leaves::one(GenerationLeaf {
-                generation: 0,
-                leaf: 0,
-            }),
-            may_speak: true,
-            uplink_key: HopKey::new([1; 16]),
-            downlink_key: HopKey::new([2; 16]),
-            note: SessionNote::default(),
-            media_version: 1,
-            account_label: 0,
-        };
+        let open = OpenMedia::new(sender, 0, HopKey::new([1; 16]), HopKey::new([2; 16]));
         let id = ConnectionId::new(worker, slot, 7);
         Arc::new(SessionInfo::new(id, Arc::clone(room), &open))
+    }
+
+    fn insert(room: &Room, session: Arc<SessionInfo>) -> Option<Arc<SessionInfo>> {
+        room.insert(Instant::now(), session, Leaves::NONE)
     }
 
     /// What the snapshot holds, in an order of its own.
@@ -268,10 +290,8 @@ mod tests {
     fn the_snapshot_has_the_members_by_worker() {
         let room = Arc::new(Room::new(ConferenceId::new([1; 16]), 0));
         for n in 0..6 {
-            assert!(
-                room.insert(session(&room, n as u8 % 2, n, n as u16))
-                    .is_none()
-            );
+            let session = session(&room, n as u8 % 2, n, n as u16);
+            assert!(insert(&room, session).is_none());
         }
         assert_eq!(receivers(&room), [(0, vec![0, 2, 4]), (1, vec![1, 3, 5])]);
         assert!(room.remove(0).is_some());
@@ -289,8 +309,8 @@ mod tests {
     fn a_senders_new_session_replaces_its_former_one() {
         let room = Arc::new(Room::new(ConferenceId::new([1; 16]), 0));
         let first = session(&room, 0, 1, 9);
-        room.insert(Arc::clone(&first));
-        let before = room.insert(session(&room, 1, 2, 9)).expect("the first");
+        insert(&room, Arc::clone(&first));
+        let before = insert(&room, session(&room, 1, 2, 9)).expect("the first");
         assert_eq!(before.id, first.id);
         assert!(!room.remove_session(&first), "the second stays");
         assert_eq!(receivers(&room), [(1, vec![2])]);
@@ -300,11 +320,11 @@ mod tests {
     fn a_worker_takes_its_share_before_the_next_does() {
         let room = Arc::new(Room::new(ConferenceId::new([1; 16]), 0));
         assert_eq!(room.worker_with_room(2), None);
-        room.insert(session(&room, 0, 0, 0));
+        insert(&room, session(&room, 0, 0, 0));
         assert_eq!(room.worker_with_room(2), Some(0));
-        room.insert(session(&room, 0, 1, 1));
+        insert(&room, session(&room, 0, 1, 1));
         assert_eq!(room.worker_with_room(2), None);
-        room.insert(session(&room, 1, 0, 2));
+        insert(&room, session(&room, 1, 0, 2));
         assert_eq!(room.worker_with_room(2), Some(1));
         room.remove(0);
         assert_eq!(room.worker_with_room(2), Some(0));

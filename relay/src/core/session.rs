@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
-use confab_protocol::cluster::{Leaves, MediaState, OpenMedia, SessionNote};
+use confab_protocol::cluster::{MediaState, OpenMedia, SessionNote};
 use confab_protocol::media::{ConnectionId, HopKey};
 
+use super::leaves::SessionLeaves;
 use super::room::Room;
 
 /// The place of a session in the relay.
@@ -32,8 +34,8 @@ pub struct SessionInfo {
     pub id: ConnectionId,
     /// Labels the participant's records.
     pub sender: u16,
-    /// The leaves that its key ids may have.
-    pub leaves: Leaves,
+    /// The leaves that its key ids may have. Its room grants them.
+    pub(super) leaves: SessionLeaves,
     pub room: Arc<Room>,
     /// Tags what the client sends.
     pub uplink_key: HopKey,
@@ -51,12 +53,12 @@ pub struct SessionInfo {
 }
 
 impl SessionInfo {
-    /// A session that control has just opened.
+    /// A session that control has just opened. It has no leaves before it is in its room.
     pub fn new(id: ConnectionId, room: Arc<Room>, open: &OpenMedia) -> Self {
         Self {
             id,
             sender: open.sender,
-            leaves: open.leaves,
+            leaves: SessionLeaves::default(),
             room,
             uplink_key: open.uplink_key.clone(),
             downlink_key: open.downlink_key.clone(),
@@ -87,11 +89,11 @@ impl SessionInfo {
         self.seen.store(true, Ordering::Relaxed);
     }
 
-    /// The session as it is reported to control.
-    pub fn state(&self) -> MediaState {
+    /// The session as it is reported to control at `now`.
+    pub fn state(&self, now: Instant) -> MediaState {
         MediaState {
             sender: self.sender,
-            leaves: self.leaves,
+            leaves: self.leaves.get(now),
             connection_id: self.id,
             may_speak: self.may_speak(),
             seen: self.is_seen(),

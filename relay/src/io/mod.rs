@@ -73,15 +73,13 @@ pub enum BindError {
         error: io::Error,
     },
     /// The system refused what is needed to wait for datagrams.
-    #[error("cannot wait for datagrams: {0}; {advice}", advice = descriptors::advice(.0).unwrap_or("try again"))]
+    #[error("cannot wait for datagrams: {0}; {advice}", advice = descriptors::advice(.0).unwrap_or("the system may lack memory; see its log"))]
     Driver(io::Error),
     /// More workers than can share a port on this system.
-    #[error(
-        "{0} workers are too many on this system: {MOST_WORKERS} at most; --workers says how many"
-    )]
+    #[error("--workers is {MOST_WORKERS} at most on this system, not {0}")]
     Workers(usize),
     /// More addresses than a relay takes.
-    #[error("{0} addresses to listen on are too many: {MAX_LISTEN} at most")]
+    #[error("{0} addresses to listen on are too many: give --listen at most {MAX_LISTEN}")]
     TooMany(usize),
 }
 

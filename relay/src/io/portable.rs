@@ -10,7 +10,7 @@ use super::waker::Waker;
 #[cfg(any(not(target_os = "linux"), feature = "portable"))]
 use super::{BindError, MOST_WORKERS, SocketGroup, is_dual, local_address, open};
 use super::{MAX_LISTEN, TransmitError, wall_clock};
-use crate::core::{FourTuple, Outgoing, Packet, PacketPool, SendStatus, Transport};
+use crate::core::{FourTuple, Outgoing, Packet, PacketPool, Received, SendStatus, Transport};
 use crate::core::{KernelTime, PACKET_CAPACITY};
 
 /// The token of the waker; sockets have their index.
@@ -23,7 +23,7 @@ pub struct UdpDriver {
     events: Events,
     waker: Waker,
     batch: usize,
-    /// True if every socket had nothing more to read: only then the system reports new datagrams.
+    /// True if the last receive emptied every socket. Only then does the system report new datagrams.
     is_drained: bool,
     scratch: Vec<u8>,
 }
@@ -182,10 +182,12 @@ fn receive_from(
         };
         match socket.recv_from(&mut packet.data) {
             Ok((len, remote)) => {
-                packet.len = len;
-                packet.from = FourTuple { remote, local };
-                packet.received = wall_clock();
-                packet.waited = Duration::ZERO;
+                packet.filled(Received {
+                    len,
+                    from: FourTuple { remote, local },
+                    at: wall_clock(),
+                    waited: Duration::ZERO,
+                });
                 received.push(packet);
             }
             Err(error) => {

@@ -23,7 +23,7 @@ const FIRST_ALERT: u64 = 0x100;
 pub(super) enum LinkError {
     #[error("the name does not resolve: {0}")]
     Resolve(io::Error),
-    #[error("no UDP socket: {0}")]
+    #[error("cannot open a UDP socket for the link: {0}")]
     Socket(io::Error),
     #[error("TLS: {0}")]
     Tls(#[from] quinn::crypto::rustls::NoInitialCipherSuite),

@@ -77,3 +77,6 @@ impl Orders {
         wire::CommandResult::from(&result)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,11 +4,11 @@
 
 use std::time::Instant;
 
-use confab_protocol::cluster::{BootId, Command, Fence, MediaEndReason, OpenMedia};
-use confab_protocol::control::framing::{self, Deframer};
+use confab_protocol::cluster::{BootId, MediaEndReason};
+use confab_protocol::control::framing;
 use confab_protocol::control::{CLUSTER_SERVER_NAME, ConferenceId};
-use confab_protocol::media::{ConnectionId, HopKey};
-use confab_protocol::wire::{CommandOutcome, control_to_relay};
+use confab_protocol::media::ConnectionId;
+use confab_protocol::wire::control_to_relay;
 use quinn::crypto::rustls::QuicServerConfig;
 use rcgen::ExtendedKeyUsagePurpose;
 use rustls::RootCertStore;
@@ -22,7 +22,7 @@ use crate::core::mailbox;
 use crate::identity::tests::{Authority, GOOD, OVER, TO_COME, Years, identity};
 use crate::identity::{MAKE_ONE, ValidityError};
 
-const BOOT: BootId = BootId([3; 16]);
+pub(super) const BOOT: BootId = BootId([3; 16]);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A control node's endpoint.
@@ -124,7 +124,7 @@ async fn say(send: &mut quinn::SendStream, kind: control_to_relay::Kind) {
     send.write_all(&message).await.unwrap();
 }
 
-fn registry() -> (Arc<Registry>, crate::core::Mailbox) {
+pub(super) fn registry() -> (Arc<Registry>, crate::core::Mailbox) {
     let capacity = Capacity {
         sessions: 1000,
         rooms: 1000,
@@ -325,137 +325,6 @@ async fn nonsense_from_control_ends_the_link_and_not_the_relay() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     running.abort();
-}
-
-fn command(id: u64, action: cluster::Action) -> wire::Command {
-    wire::Command::from(&Command {
-        id,
-        conference: ConferenceId::new([1; 16]),
-        fence: Fence::default(),
-        boot: BOOT,
-        action,
-    })
-}
-
-fn open(sender: u16) -> OpenMedia {
-    OpenMedia::new(sender, 0, HopKey::new([0; 16]), HopKey::new([1; 16]))
-}
-
-/// What the relay answers to a command.
-fn answer(orders: &mut Orders, command: wire::Command) -> CommandOutcome {
-    let id = command.id;
-    let kind = Some(control_to_relay::Kind::Command(command));
-    orders.push(&framing::encode(&wire::ControlToRelay { kind }));
-    let Ok(Some(Handled::Result(result))) = orders.next(Instant::now()) else {
-        panic!("a command is answered");
-    };
-    assert_eq!(result.id, id);
-    result.outcome()
-}
-
-#[test]
-fn commands_that_make_no_sense_are_answered_as_invalid() {
-    let (registry, _mailbox) = registry();
-    let mut orders = Orders::new(registry);
-    let good = || command(7, cluster::Action::OpenMedia(open(1)));
-    assert_eq!(answer(&mut orders, good()), CommandOutcome::Obeyed);
-    let mut bad = Vec::new();
-    let mut change = |change: &dyn Fn(&mut wire::Command)| {
-        let mut command = good();
-        change(&mut command);
-        bad.push(command);
-    };
-    change(&|command| command.kind = None);
-    change(&|command| command.boot_id = Bytes::new());
-    change(&|command| command.conference_id = Bytes::from_static(b"short"));
-    let mut change_open = |change_it: &dyn Fn(&mut wire::OpenMedia)| {
-        change(&|command| {
-            if let Some(wire::command::Kind::OpenMedia(open)) = &mut command.kind {
-                change_it(open);
-            }
-        });
-    };
-    change_open(&|open| open.sender = 65_536);
-    change_open(&|open| open.leaves.clear());
-    change_open(&|open| open.leaves = vec![open.leaves[0]; 3]);
-    change_open(&|open| open.uplink_key = Bytes::new());
-    change_open(&|open| open.downlink_key = Bytes::from(vec![0; 17]));
-    change_open(&|open| open.note = Bytes::from(vec![0; 257]));
-    change_open(&|open| open.media_version = 2);
-    for command in bad {
-        let shown = format!("{command:?}");
-        assert_eq!(
-            answer(&mut orders, command),
-            CommandOutcome::Invalid,
-            "{shown}"
-        );
-    }
-    let fenced_off = wire::Command {
-        boot_id: Bytes::from(vec![9; 16]),
-        ..good()
-    };
-    assert_eq!(answer(&mut orders, fenced_off), CommandOutcome::WrongBoot);
-}
-
-/// Whoever commands faster than the workers obey is read no more until they have caught up.
-#[test]
-fn commands_that_the_workers_have_not_carried_out_are_bounded() {
-    let (registry, mailbox) = registry();
-    let mut orders = Orders::new(registry);
-    let mut commands = 0;
-    while !orders.is_ahead() {
-        answer(
-            &mut orders,
-            command(commands, cluster::Action::OpenMedia(open(1))),
-        );
-        commands += 1;
-        assert!(commands < 100_000, "it would take any number");
-    }
-    let taken = std::iter::from_fn(|| mailbox.next()).count();
-    assert!(taken < 30_000, "{taken}");
-    assert!(!orders.is_ahead());
-}
-
-/// A room whose sessions have notes and leaves as large as they may be, page by page.
-#[test]
-fn the_largest_pages_fit_into_a_message() {
-    let (registry, _mailbox) = registry();
-    let mut orders = Orders::new(registry);
-    for sender in 0..100 {
-        let mut open = command(
-            sender.into(),
-            cluster::Action::OpenMedia(open(u16::MAX - sender)),
-        );
-        if let Some(wire::command::Kind::OpenMedia(open)) = &mut open.kind {
-            open.note = Bytes::from(vec![7; 256]);
-            open.account_label = u32::MAX;
-            open.leaves = [u64::MAX, 0]
-                .map(|generation| wire::GenerationLeaf {
-                    generation,
-                    leaf: u32::MAX,
-                })
-                .into();
-        }
-        assert_eq!(answer(&mut orders, open), CommandOutcome::Obeyed);
-    }
-    let kind = Some(control_to_relay::Kind::Command(command(
-        u64::MAX,
-        cluster::Action::ListMedia { from: 0 },
-    )));
-    orders.push(&framing::encode(&wire::ControlToRelay { kind }));
-    let Ok(Some(Handled::Result(result))) = orders.next(Instant::now()) else {
-        panic!("a command is answered");
-    };
-    assert_eq!(result.media.len(), 100);
-    let kind = Some(relay_to_control::Kind::Result(result));
-    let bytes = framing::encode(&wire::RelayToControl { kind });
-    assert!(bytes.len() * cluster::MAX_MEDIA_STATES / 100 < cluster::MAX_MESSAGE);
-    let mut deframer = Deframer::new(cluster::MAX_MESSAGE);
-    deframer.push(&bytes);
-    assert!(matches!(
-        deframer.next::<wire::RelayToControl>(),
-        Ok(Some(_))
-    ));
 }
 
 #[tokio::test]

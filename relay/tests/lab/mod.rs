@@ -5,6 +5,8 @@
     reason = "each test file uses a part of the laboratory"
 )]
 
+mod client;
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
@@ -12,21 +14,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use confab_protocol::cluster::{
-    Action, BootId, Command, CommandOutcome, CommandResult, Fence, OpenMedia,
+    Action, BootId, Command, CommandOutcome, CommandResult, Fence, GrantedLeaf, Leaves, OpenMedia,
 };
-use confab_protocol::control::ConferenceId;
+use confab_protocol::control::{ConferenceId, GenerationLeaf};
+use confab_protocol::media::HopKey;
 use confab_protocol::media::downlink::{Downlink, DownlinkBody};
 use confab_protocol::media::uplink::UplinkBody;
-use confab_protocol::media::{
-    AudioLevel, ConnectionId, HopKey, KeyId, SFRAME_TAG_LEN, SframeHeader,
-};
 use confab_relay::core::Capacity;
 use confab_relay::core::RateLimits;
 use confab_relay::core::WorkerConfig;
 use confab_relay::core::{
-    Counters, Crossings, DropCause, MediaEnded, Outgoing, Packet, PacketPool, Registry, SendStatus,
-    Transport, Worker, mailbox,
+    Counters, Crossings, DropCause, KernelTime, MediaEnded, Outgoing, Packet, PacketPool, Received,
+    Registry, SendStatus, Transport, Worker, mailbox,
 };
+
+pub use client::Client;
 
 pub const BOOT: BootId = BootId([9; 16]);
 pub const BUFFERS: usize = 256;
@@ -109,18 +111,6 @@ pub struct Wire {
     pub chunks: Vec<usize>,
 }
 
-/// A client of the relay, as much of it as a datagram needs.
-#[derive(Clone)]
-pub struct Client {
-    pub id: ConnectionId,
-    pub sender: u16,
-    pub uplink: HopKey,
-    pub downlink: HopKey,
-    pub address: SocketAddr,
-    pub next: u32,
-    pub counter: u64,
-}
-
 impl Send for Wire {
     fn send(&mut self, chunk: &[Outgoing<'_>]) -> SendStatus {
         self.chunks.push(chunk.len());
@@ -150,10 +140,14 @@ impl<T: Send> Transport for Socket<'_, T> {
             let Some(mut packet) = pool.take() else {
                 break;
             };
-            packet.len = incoming.bytes.len().min(packet.data.len());
-            packet.data[..packet.len].copy_from_slice(&incoming.bytes[..packet.len]);
-            packet.from = incoming.from.into();
-            packet.waited = incoming.waited;
+            let len = incoming.bytes.len().min(packet.data.len());
+            packet.data[..len].copy_from_slice(&incoming.bytes[..len]);
+            packet.filled(Received {
+                len,
+                from: incoming.from.into(),
+                at: KernelTime::default(),
+                waited: incoming.waited,
+            });
             received.push(packet);
             self.incoming.pop_front();
         }
@@ -233,6 +227,14 @@ impl Lab {
     }
 
     pub fn command_as(&mut self, fence: Fence, room: u8, action: Action) -> CommandResult {
+        let result = self.execute_as(fence, room, action);
+        self.registry.publish();
+        self.round();
+        result
+    }
+
+    /// Has the registry carry out a command. The workers do nothing meanwhile.
+    pub fn execute_as(&mut self, fence: Fence, room: u8, action: Action) -> CommandResult {
         self.commands += 1;
         let command = Command {
             id: self.commands,
@@ -243,8 +245,6 @@ impl Lab {
         };
         let result = self.registry.execute(self.now, &command);
         assert_eq!(result.id, self.commands);
-        self.registry.publish();
-        self.round();
         result
     }
 
@@ -266,11 +266,24 @@ impl Lab {
 
     /// Opens a session of an account.
     pub fn open_for(&mut self, room: u8, sender: u16, account_label: u32) -> Client {
+        let leaves = Leaves::one(granted(0, sender.into(), 0));
+        self.open_with(room, sender, account_label, leaves)
+    }
+
+    /// Opens a session with these leaves.
+    pub fn open_with(
+        &mut self,
+        room: u8,
+        sender: u16,
+        account_label: u32,
+        leaves: Leaves,
+    ) -> Client {
         let uplink = HopKey::new([sender as u8 | 1; 16]);
         let downlink = HopKey::new([sender as u8 & !1; 16]);
         let open = OpenMedia {
             account_label,
-            ..OpenMedia::new(sender, sender.into(), uplink.clone(), downlink.clone())
+            leaves,
+            ..OpenMedia::new(sender, 0, uplink.clone(), downlink.clone())
         };
         let result = self.command_as(Fence::default(), room, Action::OpenMedia(open));
         assert_eq!(result.outcome, CommandOutcome::Obeyed);
@@ -399,59 +412,11 @@ impl Lab {
     }
 }
 
-impl Client {
-    pub fn datagram(&mut self, body: UplinkBody<'_>) -> Vec<u8> {
-        let mut out = Vec::new();
-        body.encode(self.id, self.next, &self.uplink, &mut out)
-            .unwrap();
-        self.next += 1;
-        out
-    }
-
-    /// An audio datagram whose SFrame is a real header, `text`, and as many zeros as a tag has.
-    pub fn audio(&mut self, text: &str) -> Vec<u8> {
-        let sframe = self.sframe(self.sender.into(), text);
-        self.datagram(UplinkBody::Audio {
-            level: AudioLevel::new(true, 18.0),
-            sframe: &sframe,
-        })
-    }
-
-    pub fn sframe(&mut self, leaf: u32, text: &str) -> Vec<u8> {
-        let header = SframeHeader {
-            key_id: KeyId::new(leaf, 0, 0),
-            counter: self.counter,
-        };
-        self.counter += 1;
-        let mut head = [0; SframeHeader::MAX_LEN];
-        let len = header.write(&mut head);
-        [&head[..len], text.as_bytes(), &[0; SFRAME_TAG_LEN]].concat()
-    }
-
-    /// The frames that a datagram to this client holds: sender and text. Panics where it is not authentic.
-    pub fn hear(&self, datagram: &[u8]) -> Vec<(u16, String)> {
-        let downlink = Downlink::parse(datagram).unwrap();
-        assert!(downlink.is_authentic(&self.downlink));
-        let DownlinkBody::Audio(records) = downlink.body else {
-            return Vec::new();
-        };
-        // An empty record says that its sender is not forwarded any more.
-        let frames = records.iter().filter(|record| !record.sframe.is_empty());
-        frames
-            .map(|record| {
-                let (_, len) = SframeHeader::parse(record.sframe).unwrap();
-                let text = &record.sframe[len..record.sframe.len() - SFRAME_TAG_LEN];
-                (record.sender, String::from_utf8(text.to_vec()).unwrap())
-            })
-            .collect()
-    }
-
-    /// The frames to this client in all that the relay sent.
-    pub fn heard(&self, sent: &[(SocketAddr, Vec<u8>)]) -> Vec<(u16, String)> {
-        sent.iter()
-            .filter(|(to, _)| *to == self.address)
-            .flat_map(|(_, datagram)| self.hear(datagram))
-            .collect()
+/// A leaf in a generation, from an epoch on.
+pub fn granted(generation: u64, leaf: u32, first_epoch: u64) -> GrantedLeaf {
+    GrantedLeaf {
+        leaf: GenerationLeaf { generation, leaf },
+        first_epoch,
     }
 }
 

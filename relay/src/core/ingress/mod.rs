@@ -147,7 +147,7 @@ impl Ingress {
                 if packet.waited > MAX_FRAME_AGE {
                     return Err(DropCause::Late);
                 }
-                let (frame, was_rounded) = session.check_frame(level, sframe)?;
+                let (frame, was_rounded) = session.check_frame(now, level, sframe)?;
                 if was_rounded {
                     self.counters.levels_rounded.add(1);
                 }

@@ -12,6 +12,7 @@ use confab_protocol::media::{
 use crate::core::counters::DropCause;
 use crate::core::frame::CheckedFrame;
 use crate::core::home::RoomIndex;
+use crate::core::leaves::LeafCheck;
 use crate::core::limits::{RateLimit, RateLimits};
 use crate::core::loudest::{Loudness, Speaker};
 use crate::core::path::{FourTuple, PATH_TIMEOUT, Path, PathAction, Proof};
@@ -20,6 +21,7 @@ use crate::core::session::{SessionInfo, SessionSlot};
 /// A session at its worker, which alone writes it.
 pub(in crate::core) struct Session {
     info: Arc<SessionInfo>,
+    leaves: LeafCheck,
     room: RoomIndex,
     replay: ReplayWindow,
     limit: RateLimit,
@@ -39,6 +41,7 @@ impl Session {
         limits: &RateLimits,
     ) -> Self {
         Self {
+            leaves: LeafCheck::new(&info.leaves),
             info,
             room,
             replay: ReplayWindow::new(),
@@ -106,6 +109,7 @@ impl Session {
     /// Checks the header of an SFrame and the right to speak. True beside the frame if its level was rounded.
     pub(super) fn check_frame(
         &mut self,
+        now: Instant,
         level: AudioLevel,
         sframe: &[u8],
     ) -> Result<(CheckedFrame, bool), DropCause> {
@@ -114,9 +118,7 @@ impl Session {
         if sframe.len() < length + SFRAME_TAG_LEN {
             return Err(DropCause::BadFrame);
         }
-        if !info.leaves.allow(header.key_id) {
-            return Err(DropCause::WrongLeaf);
-        }
+        self.leaves.check(now, header.key_id)?;
         if !info.may_speak() {
             return Err(DropCause::MayNotSpeak);
         }

@@ -1,4 +1,8 @@
 //! The recent loudness of a speaker, by its self-declared levels.
+//!
+//! Clients tell a level that changes at most every 500 ms, to within half a step of what it is, and a voice flag that holds for
+//! some 300 ms after the last word. So syllables and short breaths do not show here: what tells speech from a steady sound
+//! is a longer pause, or a phrase at another level.
 
 use std::time::Duration;
 
@@ -15,23 +19,19 @@ const PAUSE_DECAY: f32 = 0.005;
 /// self-declared: a higher one would only reward a false claim.
 const HIGHEST_RANK_DB: f32 = 91.0;
 
-/// A frame that is quieter than the smoothed level by this many dB counts as without voice, whatever its flag: clients set
-/// the flag for some 300 ms after the last word.
+/// A frame that is quieter than the smoothed level by this many dB counts as without voice, whatever its flag.
 const SILENCE_DB: f32 = 30.0;
 
-/// A sound that holds a steady level for this time is not speech: speech has a pause for breath before.
-const STEADY_LIMIT: Duration = Duration::from_secs(6);
+/// A sound that holds a steady level for this time is not speech: speech has a pause or a change before.
+const STEADY_LIMIT: Duration = Duration::from_secs(8);
 /// Each further such time costs 1 dB of rank.
 const TIME_PER_DB: Duration = Duration::from_millis(500);
 /// The most that a steady sound costs, in dB.
 const MAX_AGE_DB: f32 = 12.0;
 
-/// A pause of this length between two voice frames ends a steady sound. Microseconds.
-const LONG_PAUSE_US: u32 = 200_000;
-/// A frame that is quieter than the smoothed level by this many dB is a gap between syllables.
-const GAP_DB: f32 = 9.0;
-/// A gap takes this many times its length off the time of a steady sound.
-const GAP_WEIGHT: u32 = 4;
+/// A pause of this length between two voice frames ends a steady sound. Microseconds. The voice itself has paused for
+/// longer, by the hang-over of its flag.
+const LONG_PAUSE_US: u32 = 150_000;
 
 /// A speaker keeps its rank in a pause of half the speech before it, within the two bounds below.
 const PAUSE_SHARE: u32 = 2;
@@ -45,6 +45,8 @@ pub(crate) struct Loudness {
     smoothed: f32,
     /// Since the last frame with a voice, in microseconds.
     silent: u32,
+    /// The level of that frame.
+    last: AudioLevel,
     /// Time for which the sound has been steady, up to the time at which that costs most.
     steady: Millis<STEADY_MS>,
     /// Time of speech less its pauses, up to the time that allows the longest pause.
@@ -82,7 +84,8 @@ impl Loudness {
         let rise = over_silence - self.smoothed;
         let is_voice = level.is_voice() && rise > -SILENCE_DB;
         if is_voice {
-            self.measure(rise > -GAP_DB);
+            self.measure(level == self.last);
+            self.last = level;
         }
         if level.is_voice() {
             self.smoothed += rise
@@ -100,7 +103,7 @@ impl Loudness {
         }
     }
 
-    /// Counts the time since the last voice frame as steady sound, gap or pause.
+    /// Counts the time since the last voice frame as steady sound, change or pause.
     fn measure(&mut self, is_steady: bool) {
         let pause = std::mem::take(&mut self.silent);
         if pause < LONG_PAUSE_US {
@@ -108,7 +111,7 @@ impl Loudness {
             self.talked.add(pause);
             match is_steady {
                 true => self.steady.add(pause),
-                false => self.steady.take(pause * GAP_WEIGHT),
+                false => self.steady = Millis::default(),
             }
         } else {
             self.steady = Millis::default();

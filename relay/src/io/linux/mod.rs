@@ -24,7 +24,7 @@ use records::{read_control, read_name, zeroed_name};
 use super::waker::Waker;
 use super::{MAX_LISTEN, TransmitError, wall_clock};
 use crate::core::KernelTime;
-use crate::core::{FourTuple, Outgoing, Packet, PacketPool, SendStatus, Transport};
+use crate::core::{FourTuple, Outgoing, Packet, PacketPool, Received, SendStatus, Transport};
 
 /// One worker's sockets, one for each address, with the arrays that the system calls want.
 pub struct UdpDriver {
@@ -239,14 +239,16 @@ impl UdpDriver {
         let count = (count as usize).min(self.filling.len());
         let filled = self.filling.drain(..count);
         for ((mut packet, slot), header) in filled.zip(&self.receive).zip(&self.receive_headers) {
-            packet.len = header.msg_len as usize;
-            packet.from = FourTuple {
-                remote: read_name(&slot.name),
-                local: at as u8,
-            };
             let info = read_control(&header.msg_hdr);
-            packet.received = info.received;
-            packet.waited = info.received.until(now).unwrap_or_default();
+            packet.filled(Received {
+                len: header.msg_len as usize,
+                from: FourTuple {
+                    remote: read_name(&slot.name),
+                    local: at as u8,
+                },
+                at: info.received,
+                waited: info.received.until(now).unwrap_or_default(),
+            });
             if let Some(dropped) = info.dropped {
                 let before = mem::replace(&mut self.listeners[at].dropped, dropped);
                 self.kernel_drops += u64::from(dropped.wrapping_sub(before));

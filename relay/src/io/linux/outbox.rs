@@ -72,8 +72,8 @@ impl Outbox {
         // A transport is given no more at once.
         let (chunk, beyond) = chunk.split_at(chunk.len().min(CHUNK));
         match packet.as_deref_mut() {
-            Some(packet) => self.frame(chunk, packet.routes()),
-            None => self.address(chunk, 0),
+            Some(packet) => self.prepare_frames(chunk, packet.routes()),
+            None => self.prepare_for_udp(chunk, 0),
         }
         let mut sent = 0;
         while sent < chunk.len() {
@@ -99,7 +99,7 @@ impl Outbox {
                         sent += self.submit_frames(packet, sent, end);
                     }
                     // The rest goes by the UDP socket.
-                    self.address(&chunk[sent..end], sent);
+                    self.prepare_for_udp(&chunk[sent..end], sent);
                 }
             }
         }
@@ -115,7 +115,7 @@ impl Outbox {
     }
 
     /// Prepares datagrams for the packet socket, or for the UDP sockets where there is no route.
-    fn frame(&mut self, chunk: &[Outgoing<'_>], routes: &mut Routes) {
+    fn prepare_frames(&mut self, chunk: &[Outgoing<'_>], routes: &mut Routes) {
         routes.follow_generation();
         let mut summed = SummedBody::default();
         let slots = self.slots.iter_mut().zip(&mut self.headers);
@@ -123,11 +123,11 @@ impl Outbox {
             let key = RouteKey::new(outgoing.to.local, outgoing.to.remote.ip());
             match routes.find(key) {
                 Found::Frames(route) => {
-                    slot.frame(outgoing, route, summed.sum(outgoing.body), header);
+                    slot.prepare_frame(outgoing, route, summed.sum(outgoing.body), header);
                 }
-                Found::Datagrams => slot.address(outgoing, header),
+                Found::Datagrams => slot.prepare_for_udp(outgoing, header),
                 Found::Nothing => {
-                    slot.address(outgoing, header);
+                    slot.prepare_for_udp(outgoing, header);
                     routes.ask(key);
                 }
             }
@@ -136,10 +136,10 @@ impl Outbox {
     }
 
     /// Prepares datagrams for the UDP sockets, from slot `at` on.
-    fn address(&mut self, datagrams: &[Outgoing<'_>], at: usize) {
+    fn prepare_for_udp(&mut self, datagrams: &[Outgoing<'_>], at: usize) {
         let slots = self.slots[at..].iter_mut().zip(&mut self.headers[at..]);
         for (outgoing, (slot, header)) in datagrams.iter().zip(slots) {
-            slot.address(outgoing, header);
+            slot.prepare_for_udp(outgoing, header);
         }
     }
 
@@ -188,7 +188,7 @@ impl Outbox {
 
 impl Slot {
     /// Prepares it for the UDP socket.
-    fn address(&mut self, outgoing: &Outgoing<'_>, header: &mut libc::mmsghdr) {
+    fn prepare_for_udp(&mut self, outgoing: &Outgoing<'_>, header: &mut libc::mmsghdr) {
         self.by = SendBy::Udp(outgoing.to.local);
         header.msg_hdr.msg_namelen = write_name(outgoing.to.remote, &mut self.name);
         header.msg_hdr.msg_name = (&raw mut self.name).cast();
@@ -197,7 +197,7 @@ impl Slot {
     }
 
     /// Prepares it for the packet socket.
-    fn frame(
+    fn prepare_frame(
         &mut self,
         outgoing: &Outgoing<'_>,
         route: &Route,
