@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use confab_e2ee::mls::Suite;
 use confab_protocol::control::Region;
 
 use crate::accounts::{AccountsConfig, LoginLimits};
@@ -246,6 +247,12 @@ pub struct ServeFlags {
           value_parser = positive)]
     pub login_rate: f64,
 
+    /// Use MLS cipher suite 0x0001 in all rooms, whose keys a quantum computer could find from a recording: to try clients that have
+    /// no other suite. `confab join` refuses it without --allow-classical. Default: 0x004F, ML-KEM-768 with X25519, in rooms of
+    /// up to 256 participants.
+    #[arg(long, env = "CONFAB_CONTROL_CLASSICAL_GROUPS", value_parser = clap::builder::BoolishValueParser::new())]
+    pub classical_groups: bool,
+
     /// Number of passwords hashed at a time. Default: half the number of cores, at least one, so that password checks leave the
     /// other cores to the rooms. Each takes 19 MiB and a core for about 20 ms.
     #[arg(long, env = "CONFAB_CONTROL_ARGON2_PARALLEL", value_name = "COUNT")]
@@ -328,6 +335,10 @@ impl ServeFlags {
                     .argon2_parallel
                     .map_or_else(half_of_cores, |count| count.get().into()),
                 queue: self.argon2_queue.into(),
+            },
+            group_suite: match self.classical_groups {
+                true => Suite::Classical,
+                false => Suite::PostQuantum,
             },
             rooms: RoomLimits {
                 max_participants: self.max_participants as usize,

@@ -13,14 +13,15 @@
 //! * [`cluster`]: relays and other nodes;
 //! * [`store`]: persistent records;
 //! * [`domain`]: types that the store and the services share;
-//! * [`metrics`]: counters; [`close`]: QUIC error codes of closed connections; [`events`]: the event queue of a client;
-//! * `causes`, `mutex`, [`clock`], [`random`], [`inbox`], [`source`], [`throttle`]: utilities.
+//! * [`metrics`]: counters; [`close`]: QUIC error codes of closed connections; [`client_queues`]: what is said to a client;
+//! * `causes`, `hkdf`, `mutex`, [`clock`], [`random`], [`inbox`], [`source`], [`throttle`]: utilities.
 
 #![forbid(unsafe_code)]
 
 pub mod accounts;
 pub mod api;
 mod causes;
+pub mod client_queues;
 pub mod clients;
 pub mod clock;
 pub mod close;
@@ -28,8 +29,8 @@ pub mod cluster;
 pub mod commands;
 pub mod conferences;
 pub mod domain;
-pub mod events;
 pub mod flags;
+mod hkdf;
 pub mod inbox;
 pub mod listener;
 pub mod metrics;

@@ -51,13 +51,18 @@ impl Bucket {
 
     /// Takes a token, or returns the time until one is available.
     pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        self.take_many(now, 1.0)
+    }
+
+    /// Takes so many tokens, or returns the time until they are available. More than the burst never are.
+    pub fn take_many(&mut self, now: Instant, tokens: f64) -> Result<(), Duration> {
         self.fill(now);
-        if self.tokens >= 1.0 {
-            self.tokens -= 1.0;
+        if self.tokens >= tokens {
+            self.tokens -= tokens;
             return Ok(());
         }
         // Rounded up to whole milliseconds, the unit on the wire, and never zero.
-        let wait = ((1.0 - self.tokens) / self.rate.per_second * 1000.0).ceil() / 1000.0;
+        let wait = ((tokens - self.tokens) / self.rate.per_second * 1000.0).ceil() / 1000.0;
         Err(Duration::try_from_secs_f64(wait).unwrap_or(Duration::MAX))
     }
 

@@ -96,7 +96,7 @@ async fn logs_hold_no_token_password_key_e_mail_or_address() {
     let secrets: [&[u8]; 5] = [
         &granted.token,
         &second.token,
-        &joined.room_secret,
+        &joined.resume_secret,
         grant.uplink_key.as_bytes(),
         grant.downlink_key.as_bytes(),
     ];

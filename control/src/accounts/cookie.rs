@@ -7,11 +7,11 @@
 //! A cookie is 64 bytes: `account (16) · nonce (16) · tag (32)`. The tag is HMAC-SHA-256 over the rest, under a key that
 //! HKDF-SHA-256 derives from the cluster's key, so that every node can verify it.
 
-use aws_lc_rs::{hkdf, hmac};
+use aws_lc_rs::hmac;
 use bytes::Bytes;
 use confab_protocol::control::AccountId;
 
-use crate::random;
+use crate::{hkdf, random};
 
 /// Length of a cookie in bytes.
 pub const COOKIE_LEN: usize = 2 * ID_LEN + TAG_LEN;
@@ -32,7 +32,7 @@ pub struct KnownDevice {
 impl CookieKey {
     /// Derives the key from the cluster's key.
     pub fn new(key: &[u8; 32]) -> Self {
-        let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, SALT).extract(key);
+        let prk = hkdf::extract(SALT, key);
         let okm = prk
             .expand(&[b"tag"], hmac::HMAC_SHA256)
             .expect("the output is as long as one hash, within the limit of HKDF");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use confab_protocol::control::Refusal;
-use confab_protocol::control::framing;
+use confab_protocol::control::framing::{self, StreamKind};
 use confab_protocol::wire::{self, response};
 use quinn::{Connection, RecvStream, SendStream};
 use tokio::task::JoinSet;
@@ -13,9 +13,9 @@ use super::answer::{NotRead, PendingAnswer};
 use super::client::Client;
 use super::windows::Windows;
 use super::{Services, dispatch, request};
+use crate::client_queues::{Overflow, QueueReader, Queued, client_queues};
 use crate::clients::ConnectionState;
 use crate::close::{self, Close};
-use crate::events::{EventSource, Overflow, event_queue};
 use crate::source::Source;
 use crate::store::turns;
 
@@ -23,14 +23,14 @@ use crate::store::turns;
 const HELLO_DEADLINE: Duration = Duration::from_secs(10);
 /// Time limit for sign-in, from the start of the connection or from the last sign-out.
 const SIGN_IN_DEADLINE: Duration = Duration::from_secs(30);
-/// Time limit for a client to read an event.
-const EVENT_DEADLINE: Duration = Duration::from_secs(30);
+/// Time limit for a client to read an event or a group message.
+const READ_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Serves a client's connection until it ends, then waits for its requests. A request that was read whole is carried out, because
 /// other participants must learn its result. The client's participants stay in their rooms.
 pub async fn serve(connection: Connection, source: Source, services: Arc<Services>) {
-    let (sink, events) = event_queue();
-    let Some(entry) = services.clients.enter(source, sink.clone()) else {
+    let (sink, queued) = client_queues();
+    let Some(entry) = services.clients.enter(source, sink.events.clone()) else {
         return end(&services, &connection, close::EVICTED);
     };
     let client = Arc::new(Client::new(
@@ -43,10 +43,12 @@ pub async fn serve(connection: Connection, source: Source, services: Arc<Service
     let mut requests = JoinSet::new();
     let why = tokio::select! {
         why = take_requests(&client, &mut requests) => why,
-        why = send_events(&connection, events) => why,
+        why = send_stream(&connection, StreamKind::Events, queued.events) => why,
+        why = send_stream(&connection, StreamKind::Group, queued.group) => why,
         why = expect_hello(&client) => Some(why),
         why = expect_sign_in(&client) => Some(why),
     };
+    client.tell_rooms_of_end();
     // No further requests are accepted; incomplete ones are dropped.
     end(
         &client.services,
@@ -116,29 +118,40 @@ async fn answer(receive: &mut RecvStream, client: &Arc<Client>) -> Result<respon
     }
 }
 
-/// Sends all events on one stream, opened with the first event. Returns when the connection is closed or must be closed.
-async fn send_events(connection: &Connection, mut events: EventSource) -> Option<Close> {
+/// Sends all items of a queue on one stream, opened with the first. Returns when the connection is closed or must be closed.
+async fn send_stream<T: Queued>(
+    connection: &Connection,
+    kind: StreamKind,
+    mut queue: QueueReader<T>,
+) -> Option<Close> {
     let mut stream: Option<SendStream> = None;
     loop {
-        let event = match events.next().await {
-            Ok(Some(event)) => event,
+        let item = match queue.next().await {
+            Ok(Some(item)) => item,
             Ok(None) => return std::future::pending().await,
             Err(Overflow) => return Some(close::TOO_SLOW),
         };
         let sending = async {
             let stream = match &mut stream {
                 Some(stream) => stream,
-                None => stream.insert(connection.open_uni().await.ok()?),
+                None => {
+                    let mut opened = connection.open_uni().await.ok()?;
+                    opened.write_all(&[kind.to_byte()]).await.ok()?;
+                    stream.insert(opened)
+                }
             };
-            stream.write_chunk(event).await.ok()
+            for piece in item.into_pieces() {
+                stream.write_chunk(piece).await.ok()?;
+            }
+            Some(())
         };
         tokio::select! {
-            sent = tokio::time::timeout(EVENT_DEADLINE, sending) => match sent {
+            sent = tokio::time::timeout(READ_DEADLINE, sending) => match sent {
                 Ok(Some(())) => {}
                 // The client has stopped the stream or has disconnected.
                 Ok(None) | Err(_) => return Some(close::TOO_SLOW),
             },
-            Overflow = events.overflowed() => return Some(close::TOO_SLOW),
+            Overflow = queue.overflowed() => return Some(close::TOO_SLOW),
         }
     }
 }

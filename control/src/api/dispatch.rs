@@ -63,6 +63,7 @@ fn name(request: &request::Kind) -> &'static str {
         Kind::Mute(_) => "mute",
         Kind::ReportMedia(_) => "report_media",
         Kind::ReportFrames(_) => "report_frames",
+        Kind::SendToGroup(_) => "send_to_group",
     }
 }
 
@@ -103,6 +104,7 @@ async fn act(client: &Client, request: request::Kind) -> Answer {
         Kind::LeaveRoom(leave) => rooms::leave(client, &caller()?, &leave).await,
         Kind::ReportMedia(report) => rooms::report_media(client, &caller()?, &report),
         Kind::ReportFrames(report) => rooms::report_frames(client, &caller()?, &report),
+        Kind::SendToGroup(send) => rooms::send_to_group(client, &caller()?, send),
     }
 }
 

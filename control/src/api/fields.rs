@@ -4,6 +4,8 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use bytes::Bytes;
+use confab_e2ee::mls::wire::parse_at;
+use confab_e2ee::mls::{FromMember, GroupName};
 use confab_protocol::control::room::{BadField, Role, Visibility};
 use confab_protocol::control::{
     ConferenceId, Device, JoinId, MIN_FAILED_FRAMES, Refusal, Region, ResumeSecret, Slug, Title,
@@ -126,7 +128,20 @@ pub(super) fn resume(join: &wire::JoinRoom) -> Result<Option<Resume>, Refusal> {
         join_id: join_id(&join.resume_join_id, "resume_join_id")?,
         secret: resume_secret(&join.resume_secret)?,
         live: live_connection_id(&join.live_connection_id)?,
+        group: group_state(join.group.as_ref())?,
     }))
+}
+
+/// Where the client's group stands; `None` without one.
+fn group_state(group: Option<&wire::GroupEpoch>) -> Result<Option<(GroupName, u64)>, Refusal> {
+    let read = |at| parse_at(Some(at)).map_err(bad_field);
+    group.map(read).transpose()
+}
+
+/// Messages to the delivery service.
+pub(super) fn group_messages(messages: Vec<wire::FromMember>) -> Result<Vec<FromMember>, Refusal> {
+    let read = |message| FromMember::try_from(message).map_err(bad_field);
+    messages.into_iter().map(read).collect()
 }
 
 fn resume_secret(bytes: &[u8]) -> Result<ResumeSecret, Refusal> {

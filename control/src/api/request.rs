@@ -1,12 +1,12 @@
 //! Reads one request from its stream, within the size limit of its kind and a time limit.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use confab_protocol::control::framing::{Deframer, FrameError};
 use confab_protocol::control::size;
 use confab_protocol::control::{
-    ErrorCode, MAX_PARTICIPANT_REQUEST, MAX_REQUEST, REQUEST_TIMEOUT_SECONDS, Refusal,
+    ErrorCode, MAX_COMMIT_REQUEST, MAX_GROUP_MESSAGES, MAX_REQUEST, REQUEST_TIMEOUT_SECONDS,
+    Refusal,
 };
 use confab_protocol::wire::{self, request};
 use quinn::RecvStream;
@@ -35,31 +35,45 @@ pub(super) async fn read(
 }
 
 async fn read_whole(receive: &mut RecvStream, client: &Client) -> Result<request::Kind, Refusal> {
-    let mut deframer = Deframer::new(MAX_PARTICIPANT_REQUEST);
+    let mut deframer = Deframer::new(MAX_COMMIT_REQUEST);
     // Held while a long request is incomplete.
     let mut large: Option<OwnedSemaphorePermit> = None;
+    let mut longest = MAX_REQUEST;
     loop {
-        if large.is_none() && is_large(&deframer, client)? {
+        if large.is_none()
+            && let Some(longest_of_kind) = longest_of_large(&deframer, client)?
+        {
+            longest = longest_of_kind;
             let share = client.entry.share().map(|(_, share)| share.large.clone());
             let share = share.ok_or_else(|| too_large(MAX_REQUEST))?;
             large = Some(permit(&share, client)?);
+            // Last: a refusal for now must not cost the client what it was asked for.
+            if longest == MAX_COMMIT_REQUEST && !client.sink.commits.take() {
+                return Err(too_large(MAX_REQUEST));
+            }
+        }
+        // A message to a group takes much more memory than bytes on the wire.
+        if let Some(whole) = deframer.whole()
+            && size::group_messages(whole) > MAX_GROUP_MESSAGES
+        {
+            return Err(too_many_messages());
         }
         match deframer.next::<wire::Request>() {
             Ok(Some(request)) => {
                 deframer
                     .finish()
-                    .map_err(|_| malformed("one request to a stream"))?;
+                    .map_err(|_| malformed("more than one request came on the stream"))?;
                 // Consumes the end of the stream if it has arrived, so that no STOP_SENDING is sent.
                 let _ = tokio::time::timeout(Duration::ZERO, receive.read_chunk(1, true)).await;
                 let kind = request.kind.ok_or_else(unknown)?;
                 // With several kinds in one message the last one counts, but the size was checked for the first.
-                return match large.is_some() && size::longest(&kind) == MAX_REQUEST {
+                return match large.is_some() && size::longest(&kind) != longest {
                     true => Err(too_large(MAX_REQUEST)),
                     false => Ok(kind),
                 };
             }
             Ok(None) => {}
-            Err(FrameError::TooLarge { .. }) => return Err(too_large(MAX_PARTICIPANT_REQUEST)),
+            Err(FrameError::TooLarge { .. }) => return Err(too_large(MAX_COMMIT_REQUEST)),
             Err(error) => return Err(malformed(&error.to_string())),
         }
         match receive.read_chunk(MAX_REQUEST, true).await {
@@ -70,18 +84,19 @@ async fn read_whole(receive: &mut RecvStream, client: &Client) -> Result<request
     }
 }
 
-/// True if a request of a long kind has begun. Only participants may send one.
-fn is_large(deframer: &Deframer, client: &Client) -> Result<bool, Refusal> {
+/// How long the request that has begun may be, if it is a long one. Only participants may send one, and one that may have a commit in it only
+/// who was asked for a commit.
+fn longest_of_large(deframer: &Deframer, client: &Client) -> Result<Option<usize>, Refusal> {
     let Some((len, begun)) = deframer.begun().filter(|(len, _)| *len > MAX_REQUEST) else {
-        return Ok(false);
+        return Ok(None);
     };
-    if !client.has_joined.load(Ordering::Relaxed) {
+    if !client.has_joined() {
         return Err(too_large(MAX_REQUEST));
     }
     match size::longest_that_begins(begun) {
         Some(longest) if len > longest => Err(too_large(longest)),
-        Some(_) => Ok(true),
-        None => Ok(false),
+        Some(longest) => Ok(Some(longest)),
+        None => Ok(None),
     }
 }
 
@@ -109,6 +124,11 @@ fn unknown() -> Refusal {
 fn too_large(limit: usize) -> Refusal {
     let message = format!("a request of this kind has {limit} bytes at most");
     Refusal::new(ErrorCode::TooLarge, message)
+}
+
+fn too_many_messages() -> Refusal {
+    let message = format!("{MAX_GROUP_MESSAGES} messages at most in one request");
+    Refusal::invalid("messages", message)
 }
 
 fn malformed(why: &str) -> Refusal {

@@ -10,6 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use confab_protocol::control::AccountId;
 use confab_protocol::wire;
 use tokio::sync::watch;
@@ -17,7 +18,7 @@ use tokio::sync::watch;
 use self::share::{Full, Part, Share, Shares};
 use self::slots::{Slot, SlotLimits, Slots};
 use crate::accounts::SignedIn;
-use crate::events::{EventSink, connection_event};
+use crate::client_queues::{Queue, connection_event};
 use crate::metrics::connections::{Limit, Refusals};
 use crate::mutex::lock;
 use crate::rooms::effect::ClientId;
@@ -72,7 +73,7 @@ struct State {
 
 struct Client {
     source: Source,
-    events: EventSink,
+    events: Queue<Bytes>,
     signed_in: Option<(SignedIn, Part)>,
     connection_state: watch::Sender<ConnectionState>,
 }
@@ -109,7 +110,7 @@ impl Clients {
     }
 
     /// Registers a connection that is not signed in. `None` if its source has no slot and evictions are still pending.
-    pub fn enter(&self, source: Source, events: EventSink) -> Option<Entry> {
+    pub fn enter(&self, source: Source, events: Queue<Bytes>) -> Option<Entry> {
         let slot = self.unauthenticated.admit(source)?;
         let connection_state = watch::Sender::new(ConnectionState::Unauthenticated(Arc::new(slot)));
         let receiver = connection_state.subscribe();

@@ -5,7 +5,7 @@ use confab_protocol::media::ConnectionId;
 
 #[derive(Debug)]
 pub enum RelayEvent {
-    /// The relay has answered a command, or the command was not sent.
+    /// The relay has answered a command, or its link was missing or broke before the answer.
     CommandDone { command: u64, response: Response },
     /// The relay has ended a media session by itself.
     MediaEnded {
@@ -30,7 +30,7 @@ pub enum RelayEvent {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Response {
     Answered(CommandResult),
-    /// The command was not sent: the relay is not linked.
+    /// No answer comes: the relay is not linked, or its link broke. The command may have been obeyed.
     NoLink,
 }
 

@@ -387,7 +387,7 @@ impl Linked {
     ///
     /// # Errors
     ///
-    /// [`LimitExceeded::Rooms`] if it reports more rooms than a relay can have.
+    /// [`LimitExceeded::Rooms`] if it reports more leftovers than a relay can have.
     pub fn live_rooms(&self, conferences: &[ConferenceId]) -> Result<(), LimitExceeded> {
         let notified = self.with(|relay| {
             for conference in conferences {

@@ -70,9 +70,9 @@ pub enum LimitExceeded {
     /// Too many new links in a short time.
     #[error("the relay links too often")]
     LinkRate,
-    /// More live rooms than a relay can have.
+    /// More leftovers than a relay can have.
     #[error(
-        "the relay reports more than {} rooms",
+        "the relay reports more than {} rooms that this node does not own",
         super::leftovers::MAX_LEFTOVERS
     )]
     Rooms,

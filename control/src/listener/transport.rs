@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::hkdf;
+use aws_lc_rs::hkdf::Prk;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{
     BloomTokenLog, IdleTimeout, ServerConfig, TransportConfig, ValidationTokenConfig, VarInt,
 };
 
 use crate::api::windows::Windows;
+use crate::hkdf;
 
 /// QUIC idle timeout.
 const IDLE_TIMEOUT_MS: u32 = 30_000;
@@ -32,13 +33,12 @@ const TOKENS_EXPECTED: u64 = 4_000_000;
 const TOKEN_KEY_SALT: &[u8] = b"confab address proofs v1";
 
 /// Derives the key of address validation tokens from the cluster's key, so that all nodes accept each other's tokens.
-pub fn address_token_key(key: &[u8; 32]) -> Arc<hkdf::Prk> {
-    let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, TOKEN_KEY_SALT);
-    Arc::new(salt.extract(key))
+pub fn address_token_key(key: &[u8; 32]) -> Arc<Prk> {
+    Arc::new(hkdf::extract(TOKEN_KEY_SALT, key))
 }
 
 /// The settings of the endpoint. Every connection begins with the limits of a client that is not signed in.
-pub fn server_config(tls: QuicServerConfig, token_key: Arc<hkdf::Prk>) -> ServerConfig {
+pub fn server_config(tls: QuicServerConfig, token_key: Arc<Prk>) -> ServerConfig {
     let windows = Windows::UNAUTHENTICATED;
     let mut transport = TransportConfig::default();
     transport

@@ -54,6 +54,8 @@ pub enum Limit {
     PasswordQueue,
     /// Connections of an account.
     ConnectionsOfAccount,
+    /// Bytes of group messages of a connection.
+    GroupBytesOfConnection,
     /// Signed-in connections of the node.
     Connections,
 }
@@ -69,6 +71,7 @@ impl Label for Limit {
         (Self::PasswordsOfAccount, "passwords_of_account"),
         (Self::PasswordQueue, "password_queue"),
         (Self::ConnectionsOfAccount, "connections_of_account"),
+        (Self::GroupBytesOfConnection, "group_bytes_of_connection"),
         (Self::Connections, "connections"),
     ];
 }

@@ -1,9 +1,10 @@
 //! Counters of the server, for `/metrics`, `/healthz` and `/readyz`.
 //!
 //! * [`timed`]: durations of operations, by result;
-//! * [`connections`]: handshakes, refused requests and closed connections; [`tally`]: counters by label.
+//! * [`connections`]: handshakes, refused requests and closed connections; [`groups`]: MLS groups of rooms; [`tally`]: counters by label.
 
 pub mod connections;
+pub mod groups;
 pub mod tally;
 pub mod timed;
 
@@ -24,6 +25,8 @@ pub struct Counted {
     pub store: Timed,
     /// Handshakes, refused requests and closed connections.
     pub connections: connections::ConnectionCounters,
+    /// MLS groups of rooms.
+    pub groups: groups::GroupCounters,
     closing: AtomicBool,
 }
 

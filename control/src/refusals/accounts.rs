@@ -106,11 +106,11 @@ impl From<WeakPassword> for Refusal {
         let message = match weak {
             WeakPassword::Form(error) => error.to_string(),
             WeakPassword::Common => {
-                "this is one of the most common passwords: take a few words that only you put together"
+                "this is one of the most common passwords: choose a few words that nobody else would combine"
                     .to_owned()
             }
             WeakPassword::Repeated => {
-                "the password repeats one or two characters: take a few words that only you put together"
+                "the password repeats one or two characters: choose a few words that nobody else would combine"
                     .to_owned()
             }
             WeakPassword::Names => format!(

@@ -28,9 +28,10 @@ impl From<StoreError> for Refusal {
                 Refusal::new(ErrorCode::SlugTaken, "this slug is taken: choose another")
                     .about("slug")
             }
-            StoreError::NotFound => {
-                Refusal::new(ErrorCode::NotFound, "the record no longer exists")
-            }
+            StoreError::NotFound => Refusal::new(
+                ErrorCode::NotFound,
+                "what the request names no longer exists: read the list again",
+            ),
             StoreError::Conflict => Refusal::new(
                 ErrorCode::Busy,
                 "another request changed the record at the same time: read it again, then retry",

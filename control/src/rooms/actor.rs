@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use confab_protocol::control::framing;
-use confab_protocol::control::{ConferenceId, JoinId, RoomSecret};
+use confab_protocol::control::{ConferenceId, JoinId};
 use confab_protocol::version::VersionRange;
 use confab_protocol::wire;
 use tokio::sync::mpsc;
@@ -16,10 +16,11 @@ use super::clients::Clients;
 use super::effect::{Effect, Input, RoomRequest};
 use super::errors::Unavailable;
 use super::home::{self, Owner, Recorded};
+use super::label::LabelKey;
 use super::ownership_check::LeaseEpoch;
 use super::relay_request;
 use super::roll_call::{self, Roll};
-use super::room::{Numbers, Room};
+use super::room::{Numbers, Room, RoomKeys};
 use super::shared::{PanicGuard, Shared};
 use super::tickets::{Tickets, Waiting};
 use super::world::World;
@@ -211,10 +212,10 @@ impl Actor {
             Ask::Join {
                 who,
                 resume,
-                events,
+                sink,
                 answer,
             } => {
-                open.clients.insert(who.client, events);
+                open.clients.insert(who.client, sink);
                 let ticket = open.tickets.add(Waiting::Join(answer));
                 let request = RoomRequest::Join { who, resume };
                 Some(Input::Request { ticket, request })
@@ -249,17 +250,14 @@ impl Actor {
 
     fn fresh_state(&self, home: HomeRecord, epoch: LeaseEpoch, numbers: Numbers) -> Room {
         let max = self.shared.limits.max_participants;
-        let mut secret = [0; RoomSecret::LEN];
-        random::fill(&mut secret);
-        let notes = self.shared.notes.of(self.conference);
-        Room::new(
-            self.conference,
-            (home, epoch),
-            max,
-            numbers,
-            RoomSecret::new(secret),
-            notes,
-        )
+        let mut labels = [0; LabelKey::LEN];
+        random::fill(&mut labels);
+        let keys = RoomKeys {
+            labels: LabelKey::new(labels),
+            notes: self.shared.notes.of(self.conference),
+            group: self.shared.group_keys.clone(),
+        };
+        Room::new(self.conference, (home, epoch), max, numbers, keys)
     }
 
     fn carry_out_all(&self, open: &mut OpenRoom) {
@@ -356,6 +354,15 @@ impl Actor {
                 let bytes = framing::encode(&wire::Event::from(&event));
                 open.clients.tell(&clients, &bytes);
             }
+            Effect::TellMember {
+                client,
+                join_id,
+                message,
+            } => open
+                .clients
+                .tell_member(client, (conference, join_id), &message),
+            Effect::CountGroup(cause) => shared.group_counters.begun.count(cause),
+            Effect::CountRefused(reason) => shared.group_counters.refused.count(reason),
             Effect::Present(account) => shared.present(account, conference),
             Effect::Absent(account) => {
                 shared.absent(account, conference);

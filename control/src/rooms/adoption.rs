@@ -1,8 +1,10 @@
 //! The participants of a room that this node takes over. Their media sessions go on unchanged.
 
-use confab_protocol::control::{AccountId, Participant, RoomSecret};
+use confab_protocol::cluster::Leaves;
+use confab_protocol::control::{AccountId, Participant, Username};
 use confab_protocol::media::ConnectionId;
 
+use super::label::LabelKey;
 use super::note::ResumeHash;
 use crate::cluster::LinkedRelay;
 use crate::store::SessionId;
@@ -19,11 +21,11 @@ pub struct Adopted {
     pub parameters: Option<CallParameters>,
 }
 
-/// The secret and the version that all participants of a call share.
+/// What all participants of a call share.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CallParameters {
-    /// The secret from which frame keys are derived.
-    pub secret: RoomSecret,
+    /// The key of labels.
+    pub(super) labels: LabelKey,
     /// The version of media datagrams.
     pub media_version: u32,
 }
@@ -32,6 +34,10 @@ pub struct CallParameters {
 pub struct Adoptee {
     /// The participant.
     pub participant: Participant,
+    /// The account's name.
+    pub username: Username,
+    /// The leaves that the session has at the relay, in the group of the owner before.
+    pub leaves: Leaves,
     /// The account's session.
     pub session: SessionId,
     /// The hash of the client's resume secret.

@@ -4,17 +4,17 @@ use tokio::sync::oneshot;
 
 use super::effect::{Joined, Joiner, Resume, RoomChange, Settled};
 use super::errors::{ChangeError, JoinError, LeftoverError};
+use crate::client_queues::ClientSink;
 use crate::cluster::LinkedRelay;
-use crate::events::EventSink;
 use crate::store::{NodeRecord, StoreError};
 
 /// A request to the actor of a room.
 pub(super) enum Ask {
-    /// A join or a resume. Events of the room go to `events` from then on.
+    /// A join or a resume. What the room says to the client goes to `sink` from then on.
     Join {
         who: Joiner,
         resume: Option<Resume>,
-        events: EventSink,
+        sink: ClientSink,
         answer: AnswerTo<Box<Joined>, JoinError>,
     },
     /// A leave or a moderation.

@@ -1,21 +1,26 @@
 //! The inputs and the effects of a room.
 
+use std::time::Duration;
+
 use bytes::Bytes;
+use confab_e2ee::mls::{FromMember, ToMember};
 use confab_protocol::cluster::{Action, BootId, Fence};
 use confab_protocol::control::room::{LeaveReason, Role};
 use confab_protocol::control::{
-    AccountId, Capabilities, ConferenceId, JoinId, MediaGrant, Participant, Region, ResumeSecret,
-    RoomSecret, Username,
+    AccountId, Capabilities, ConferenceId, GenerationLeaf, JoinId, MediaGrant, Participant, Region,
+    ResumeSecret, Username,
 };
 use confab_protocol::media::ConnectionId;
 use confab_protocol::version::VersionRange;
 use confab_protocol::wire::{self, KeyScheme};
 
 use super::errors::{ChangeError, JoinError};
+use super::group::GroupState;
 use super::home::Recorded;
 use crate::cluster::nodes::messages::Moderation;
 use crate::cluster::{LinkedRelay, RelayEvent};
 use crate::domain::RelayName;
+use crate::metrics::groups::{GroupCause, GroupRefusal};
 use crate::store::{ConferenceRecord, HomePlace, HomeRecord, SessionId, Standing};
 
 /// The number of a request to the room, until it is answered.
@@ -63,6 +68,8 @@ pub struct Resume {
     pub secret: ResumeSecret,
     /// The media session on which the relay answers, according to the client.
     pub live: Option<ConnectionId>,
+    /// Where the client's MLS group stands.
+    pub group: GroupState,
 }
 
 /// A request to a room.
@@ -156,6 +163,17 @@ pub enum Input {
         /// The leaf in the key ids of the frames.
         leaf: u32,
     },
+    /// A participant says something to the delivery service.
+    ToGroup {
+        /// The participant.
+        of: OwnJoin,
+        /// What it says, in order.
+        messages: Vec<FromMember>,
+        /// The round trip to its client.
+        round_trip: Duration,
+    },
+    /// A client's connection is lost.
+    Disconnected(ClientId),
     /// A relay has closed a leftover of the room.
     LeftoverClosed(LinkedRelay),
 }
@@ -238,6 +256,19 @@ pub enum Effect {
         /// The event.
         event: RoomEvent,
     },
+    /// Send a message of the delivery service to a participant's client.
+    TellMember {
+        /// The client.
+        client: ClientId,
+        /// The participant's join.
+        join_id: JoinId,
+        /// The message.
+        message: ToMember,
+    },
+    /// Count a new group of the room.
+    CountGroup(GroupCause),
+    /// Count a message to the group that was refused.
+    CountRefused(GroupRefusal),
     /// A participant or a join of the account is in the room: the end of its session finds the room by that. Counted, once for each.
     Present(AccountId),
     /// One of them is not in the room any more.
@@ -259,8 +290,8 @@ pub struct Joined {
     pub sender: u16,
     /// The relay's address and keys; `None` if the client keeps its media session.
     pub media: Option<MediaGrant>,
-    /// The secret from which frame keys are derived.
-    pub secret: RoomSecret,
+    /// The key under which the delivery service proposes.
+    pub delivery_key: [u8; 32],
     /// The room's version of media datagrams.
     pub media_version: u32,
     /// The secret with which the client can resume the join; `None` if this was a resume.
@@ -305,6 +336,8 @@ pub enum EventKind {
     ProbeMedia(JoinId, ConnectionId),
     /// This number of accounts cannot decrypt the sender's frames.
     FramesUnreadable(u16, u32),
+    /// These senders have these leaves.
+    LeavesAssigned(Vec<(u16, GenerationLeaf)>),
 }
 
 impl From<&RoomEvent> for wire::Event {
@@ -339,6 +372,15 @@ impl From<&RoomEvent> for wire::Event {
                     accounts: *accounts,
                 })
             }
+            EventKind::LeavesAssigned(leaves) => Kind::LeavesAssigned(wire::LeavesAssigned {
+                leaves: leaves
+                    .iter()
+                    .map(|(sender, leaf)| wire::AssignedLeaf {
+                        sender: (*sender).into(),
+                        leaf: Some((*leaf).into()),
+                    })
+                    .collect(),
+            }),
         };
         Self {
             conference_id: event.conference.to_wire(),
@@ -357,8 +399,8 @@ impl From<&Joined> for wire::RoomJoined {
             participants: joined.participants.iter().map(Into::into).collect(),
             self_sender: joined.sender.into(),
             media: joined.media.as_ref().map(Into::into),
-            room_secret: Bytes::copy_from_slice(joined.secret.reveal()),
-            key_scheme: KeyScheme::RoomSecret.into(),
+            delivery_key: Bytes::copy_from_slice(&joined.delivery_key),
+            key_scheme: KeyScheme::Mls.into(),
             media_version: joined.media_version,
             resume_secret: joined
                 .resume_secret

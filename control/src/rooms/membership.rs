@@ -1,7 +1,10 @@
 //! The participants of a room, its pending joins, the joins that were kicked, and sessions that relays may still have.
 
+mod leaves;
+
 use std::collections::BTreeMap;
 
+use confab_protocol::cluster::Leaves;
 use confab_protocol::control::room::Role;
 use confab_protocol::control::{AccountId, Capabilities, JoinId, Participant, ResumeSecret};
 use confab_protocol::media::ConnectionId;
@@ -220,6 +223,7 @@ impl Membership {
                     participant: state.participant.clone(),
                     session: state.session,
                     resume: state.resume,
+                    leaves: state.leaves,
                 }
             })
             .collect()
@@ -326,8 +330,7 @@ impl Membership {
         self.media_version = Some(version);
         let participant = Participant {
             sender,
-            // A leaf of its own for each participant: the label will do until a group gives one.
-            leaf: Some(sender.into()),
+            leaf: None,
             join_id: JoinId::new(join_id),
             account,
             username: username.into(),
@@ -404,12 +407,13 @@ impl Membership {
             }
             state.media = MediaSession::Opening;
         }
-        let known = self.participants.get(&sender).map(|state| state.resume);
-        Some(Wanted::Opened(SessionRequest {
+        let known = self.participants.get(&sender);
+        Some(Wanted::Opened(Box::new(SessionRequest {
             participant: participant.clone(),
             session,
-            resume: fresh.or(known)?,
-        }))
+            resume: fresh.or(known.map(|state| state.resume))?,
+            leaves: known.map_or(Leaves::NONE, |state| state.leaves),
+        })))
     }
 
     /// Ends a join whose session the relay has opened; with `None` the participant keeps the session that it has.
@@ -429,6 +433,7 @@ impl Membership {
                 client: Some(who.client),
                 resume: (&secret).into(),
                 media: opened.unwrap_or(MediaSession::Waiting),
+                leaves: Leaves::NONE,
             });
             return Finished::Joined(participant, secret);
         }

@@ -5,6 +5,7 @@
 //!   joins, and those who left; `placement` with `relay_probe`:
 //!   the room's relay; `former_relays`: relays that the room has left and that may still have sessions; `lease` with `ownership_check`: the
 //!   home in the store, the fence, and lookups whether another node owns the room; `relay_calls`: commands that relays have not answered;
+//!   `group`: the delivery service of the room's MLS group;
 //!   `requests`: requests that are not acknowledged; `frame_reports`; `outbox`: effects and the revision.
 //! * `actor`: the task that owns one room and carries its effects out; `ask` and `tickets`: requests to it, and their answers; `clients`: who hears of the
 //!   effects; `home`: reads and writes whose a room is; `admission`: who may come in; [`errors`]: why a request is refused;
@@ -12,7 +13,8 @@
 //! * [`registry`]: finds a conference's room, starts it when it is needed and forgets it when it is over; [`counts`]: participants by conference.
 //! * `roll_call` and [`adoption`]: who is in a room already that is taken over; `leftovers`: closes what is left over of rooms at relays;
 //!   `relay_request`: one command to a relay, outside of a live room.
-//! * [`note`]: what a room has its relay keep with each session, sealed; `secret`: what is derived from the room's secret.
+//! * [`note`]: what a room has its relay keep with each session, sealed; `label`: accounts as relays see them; [`group_keys`]: the key of the
+//!   delivery service.
 
 mod actor;
 mod admission;
@@ -25,7 +27,10 @@ pub mod effect;
 pub mod errors;
 mod former_relays;
 mod frame_reports;
+mod group;
+pub mod group_keys;
 pub mod home;
+mod label;
 mod lease;
 mod leftovers;
 mod membership;
@@ -43,7 +48,6 @@ mod relay_request;
 mod requests;
 mod roll_call;
 pub mod room;
-mod secret;
 mod shared;
 mod tickets;
 pub mod world;

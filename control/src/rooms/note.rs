@@ -7,24 +7,27 @@
 use std::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use aws_lc_rs::{digest, hkdf};
-use confab_protocol::cluster::{BootId, GenerationLeaf, MediaState, SessionNote};
-use confab_protocol::control::{AccountId, ConferenceId, JoinId, ResumeSecret, RoomSecret};
+use aws_lc_rs::digest;
+use aws_lc_rs::hkdf::Prk;
+use confab_protocol::cluster::{BootId, MediaState, SessionNote};
+use confab_protocol::control::{AccountId, ConferenceId, JoinId, ResumeSecret};
 use zeroize::Zeroizing;
 
+use super::label::LabelKey;
 use super::world::World;
+use crate::hkdf;
 use crate::store::SessionId;
 
 /// The version of the layout.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 const SALT: &[u8] = b"confab session notes v1";
 const KEY_LEN: usize = 32;
 
 /// Length of the plaintext in bytes; see [`Note::to_bytes`].
-const PLAINTEXT_LEN: usize = 4 * 16 + RoomSecret::LEN + 8 + 4;
+const PLAINTEXT_LEN: usize = 4 * 16 + LabelKey::LEN;
 
-/// The account and the keys of a media session.
+/// Whose a media session is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Note {
     /// The participant's account.
@@ -35,10 +38,8 @@ pub(super) struct Note {
     pub(super) join_id: JoinId,
     /// The hash of the client's resume secret.
     pub(super) resume: ResumeHash,
-    /// The secret from which the room's frame keys are derived.
-    pub(super) secret: RoomSecret,
-    /// The participant's leaf in the newest generation.
-    pub(super) leaf: GenerationLeaf,
+    /// The key of the gathering's labels.
+    pub(super) labels: LabelKey,
 }
 
 /// The first 16 bytes of the SHA-256 hash of a resume secret.
@@ -48,7 +49,7 @@ pub(super) struct ResumeHash([u8; 16]);
 /// Derives the keys of notes from a key that all nodes of a server share.
 #[derive(Clone)]
 pub struct NoteKeys {
-    key: hkdf::Prk,
+    key: Prk,
     /// Names the cluster's key, so that a note under another one is not taken for forged.
     id: u8,
 }
@@ -83,9 +84,9 @@ impl From<&ResumeSecret> for ResumeHash {
 impl NoteKeys {
     /// The keys that are derived from the cluster's key.
     pub fn new(key: &[u8; 32]) -> Self {
-        let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, SALT).extract(key);
+        let prk = hkdf::extract(SALT, key);
         let mut id = [0];
-        expand(&prk, &[b"key id"], &mut id);
+        hkdf::expand(&prk, &[b"key id"], &mut id);
         Self {
             key: prk,
             id: id[0],
@@ -125,7 +126,7 @@ impl NoteSealer {
         SessionNote::new(&bytes).expect("a note has less than 256 bytes")
     }
 
-    /// Opens the note of a session at this boot of a relay. Fails if the relay claims another leaf than the note has.
+    /// Opens the note of a session at this boot of a relay.
     pub(super) fn open(&self, boot: BootId, state: &MediaState) -> Result<Note, BadNote> {
         let head = self.head();
         let sealed = state.note.as_bytes();
@@ -143,11 +144,7 @@ impl NoteSealer {
             )
             .map_err(|_| BadNote::Forged)?;
         let opened: &[u8; PLAINTEXT_LEN] = (&*opened).try_into().map_err(|_| BadNote::Forged)?;
-        let note = Note::from_bytes(opened);
-        if state.leaves.newest() != note.leaf {
-            return Err(BadNote::Forged);
-        }
-        Ok(note)
+        Ok(Note::from_bytes(opened))
     }
 
     fn head(&self) -> [u8; 2] {
@@ -163,7 +160,7 @@ impl NoteSealer {
     fn key(&self, boot: BootId) -> LessSafeKey {
         let mut key = Zeroizing::new([0; KEY_LEN]);
         let info: [&[u8]; 3] = [b"note", self.conference.as_bytes(), &boot.0];
-        expand(&self.keys.key, &info, key.as_mut());
+        hkdf::expand(&self.keys.key, &info, key.as_mut());
         let key = UnboundKey::new(&AES_256_GCM_SIV, key.as_ref()).expect("a key of 32 bytes");
         LessSafeKey::new(key)
     }
@@ -176,16 +173,14 @@ impl fmt::Debug for NoteSealer {
 }
 
 impl Note {
-    /// `account (16) · session (16) · join id (16) · resume hash (16) · room secret (32) · generation (8) · leaf (4)`.
+    /// `account (16) · session (16) · join id (16) · resume hash (16) · key of labels (16)`.
     fn to_bytes(&self) -> Zeroizing<[u8; PLAINTEXT_LEN]> {
-        let parts: [&[u8]; 7] = [
+        let parts: [&[u8]; 5] = [
             self.account.as_bytes(),
             &self.session.0,
             self.join_id.as_bytes(),
             &self.resume.0,
-            self.secret.reveal(),
-            &self.leaf.generation.to_be_bytes(),
-            &self.leaf.leaf.to_be_bytes(),
+            self.labels.reveal(),
         ];
         let mut bytes = Zeroizing::new([0; PLAINTEXT_LEN]);
         let mut at = 0;
@@ -205,26 +200,8 @@ impl Note {
             session: SessionId(part(bytes, 16)),
             join_id: JoinId::new(part(bytes, 32)),
             resume: ResumeHash(part(bytes, 48)),
-            secret: RoomSecret::new(part(bytes, 64)),
-            leaf: GenerationLeaf {
-                generation: u64::from_be_bytes(part(bytes, 96)),
-                leaf: u32::from_be_bytes(part(bytes, 104)),
-            },
+            labels: LabelKey::new(part(bytes, 64)),
         }
-    }
-}
-
-fn expand(key: &hkdf::Prk, info: &[&[u8]], out: &mut [u8]) {
-    key.expand(info, OutputLen(out.len()))
-        .and_then(|expanded| expanded.fill(out))
-        .expect("HKDF gives a few bytes of any key");
-}
-
-struct OutputLen(usize);
-
-impl hkdf::KeyType for OutputLen {
-    fn len(&self) -> usize {
-        self.0
     }
 }
 
@@ -273,21 +250,14 @@ mod tests {
             session: SessionId([2; 16]),
             join_id: JoinId::new([3; 16]),
             resume: (&ResumeSecret::new([4; 16])).into(),
-            secret: RoomSecret::new([5; 32]),
-            leaf: GenerationLeaf {
-                generation: 6,
-                leaf: 7,
-            },
+            labels: LabelKey::new([5; 16]),
         }
     }
 
-    fn state(sender: u16, leaf: u32, note: SessionNote) -> MediaState {
+    fn state(sender: u16, note: SessionNote) -> MediaState {
         MediaState {
             sender,
-            leaves: Leaves::one(GenerationLeaf {
-                generation: 6,
-                leaf,
-            }),
+            leaves: Leaves::NONE,
             connection_id: ConnectionId::new(0, 0, 0),
             may_speak: true,
             seen: true,
@@ -300,20 +270,18 @@ mod tests {
     #[test]
     fn a_note_opens_for_its_session_alone() {
         let sealed = sealer(1, 1).seal(BOOT, 9, &note(), &mut Fixed(0));
-        let open = |sealer: NoteSealer, boot, sender, leaf| {
-            sealer.open(boot, &state(sender, leaf, sealed.clone()))
-        };
-        assert_eq!(open(sealer(1, 1), BOOT, 9, 7), Ok(note()));
+        let open =
+            |sealer: NoteSealer, boot, sender| sealer.open(boot, &state(sender, sealed.clone()));
+        assert_eq!(open(sealer(1, 1), BOOT, 9), Ok(note()));
         let forged = Err(BadNote::Forged);
-        assert_eq!(open(sealer(1, 2), BOOT, 9, 7), forged, "another room");
+        assert_eq!(open(sealer(1, 2), BOOT, 9), forged, "another room");
         assert_eq!(
-            open(sealer(1, 1), BootId([9; 16]), 9, 7),
+            open(sealer(1, 1), BootId([9; 16]), 9),
             forged,
             "another boot"
         );
-        assert_eq!(open(sealer(1, 1), BOOT, 10, 7), forged, "another sender");
-        assert_eq!(open(sealer(1, 1), BOOT, 9, 8), forged, "another leaf");
-        assert!(open(sealer(2, 1), BOOT, 9, 7).is_err(), "another cluster");
+        assert_eq!(open(sealer(1, 1), BOOT, 10), forged, "another sender");
+        assert!(open(sealer(2, 1), BOOT, 9).is_err(), "another cluster");
     }
 
     #[test]
@@ -324,12 +292,12 @@ mod tests {
             bytes[at] ^= 1;
             let changed = SessionNote::new(&bytes).unwrap();
             assert!(
-                sealer(1, 1).open(BOOT, &state(9, 7, changed)).is_err(),
+                sealer(1, 1).open(BOOT, &state(9, changed)).is_err(),
                 "byte {at}"
             );
             let cut = SessionNote::new(&sealed.as_bytes()[..at]).unwrap();
             assert!(
-                sealer(1, 1).open(BOOT, &state(9, 7, cut)).is_err(),
+                sealer(1, 1).open(BOOT, &state(9, cut)).is_err(),
                 "{at} bytes"
             );
         }

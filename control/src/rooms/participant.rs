@@ -1,5 +1,6 @@
 //! A participant of a room, and the state of its media session.
 
+use confab_protocol::cluster::Leaves;
 use confab_protocol::control::room::Role;
 use confab_protocol::control::{Participant, ResumeSecret};
 use confab_protocol::media::ConnectionId;
@@ -17,6 +18,8 @@ pub(super) struct ParticipantState {
     /// The hash of the secret with which the client resumes its join.
     pub(super) resume: ResumeHash,
     pub(super) media: MediaSession,
+    /// Its leaves in the room's group, for its relay.
+    pub(super) leaves: Leaves,
 }
 
 /// The state of a participant's media session.
@@ -35,7 +38,7 @@ pub(super) enum Wanted {
     /// Confirm that the relay still has the session of this sender, which may speak or not.
     Kept(u16, bool),
     /// Open a session.
-    Opened(SessionRequest),
+    Opened(Box<SessionRequest>),
 }
 
 /// A participant whose media session is to be opened.
@@ -43,6 +46,7 @@ pub(super) struct SessionRequest {
     pub(super) participant: Participant,
     pub(super) session: SessionId,
     pub(super) resume: ResumeHash,
+    pub(super) leaves: Leaves,
 }
 
 /// The result of a join.

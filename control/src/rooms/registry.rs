@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use confab_e2ee::mls::FromMember;
 use confab_protocol::control::{AccountId, ConferenceId, JoinId};
 use confab_protocol::media::ConnectionId;
 use tokio::sync::{mpsc, oneshot};
@@ -13,14 +14,16 @@ use super::actor::Actor;
 use super::ask::{AnswerTo, Answered, Ask, Outcome};
 use super::effect::{ClientId, Input, Joined, Joiner, OwnJoin, Resume, RoomChange, Settled};
 use super::errors::{ChangeError, JoinError, Unavailable};
+use super::group_keys::GroupKeys;
 use super::note::NoteKeys;
 use super::shared::{PanicGuard, RoomHandle, RoomLimits, Shared};
+use crate::client_queues::ClientSink;
 use crate::clock::Clock;
 use crate::cluster::Relays;
 use crate::cluster::nodes::messages::Moderation;
 use crate::cluster::nodes::{NodeRequest, NodeResponse, Nodes, PeerError};
-use crate::events::EventSink;
 use crate::inbox::{Inbox, inbox};
+use crate::metrics::groups::GroupCounters;
 use crate::mutex::lock;
 use crate::random::jittered;
 use crate::store::{NodeRecord, SessionId, Standing, Store};
@@ -63,7 +66,8 @@ impl Rooms {
         limits: RoomLimits,
         clock: Clock,
         nodes: Nodes,
-        notes: NoteKeys,
+        (notes, group_keys): (NoteKeys, GroupKeys),
+        group_counters: GroupCounters,
     ) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -73,6 +77,8 @@ impl Rooms {
                 clock,
                 nodes,
                 notes,
+                group_keys,
+                group_counters,
                 rooms: Mutex::default(),
                 presence: Mutex::default(),
                 is_closed: AtomicBool::new(false),
@@ -80,18 +86,18 @@ impl Rooms {
         }
     }
 
-    /// Joins a room or resumes a join, if this node owns the room. The events of the room after the answer go to `events`.
+    /// Joins a room or resumes a join, if this node owns the room. What the room says to the client after the answer goes to `sink`.
     pub async fn join(
         &self,
         conference: ConferenceId,
         who: Joiner,
         resume: Option<Resume>,
-        events: EventSink,
+        sink: ClientSink,
     ) -> Result<Join, JoinError> {
         let ask = |answer| Ask::Join {
             who: who.clone(),
             resume: resume.clone(),
-            events: events.clone(),
+            sink: sink.clone(),
             answer,
         };
         let joining = async {
@@ -139,27 +145,48 @@ impl Rooms {
         connection_id: ConnectionId,
         alive: bool,
     ) {
-        self.tell(
-            conference,
-            Input::MediaReported {
-                of,
-                connection_id,
-                alive,
-            },
-        );
+        let report = Input::MediaReported {
+            of,
+            connection_id,
+            alive,
+        };
+        let _ = self.tell(conference, report);
     }
 
     /// A client reports that it cannot decrypt the frames under a leaf. Ignored for rooms that this node does not own.
     pub fn frames_reported(&self, conference: ConferenceId, of: OwnJoin, leaf: u32) {
-        self.tell(conference, Input::FramesReported { of, leaf });
+        let _ = self.tell(conference, Input::FramesReported { of, leaf });
     }
 
-    /// Puts a report into the inbox of a room that this node owns.
-    fn tell(&self, conference: ConferenceId, input: Input) {
-        if let Some(room) = lock(&self.shared.rooms).get(&conference) {
-            // A room that is this far behind drops reports of clients.
-            let _ = room.inbox.offer(input);
-        }
+    /// A participant says something to the delivery service. False if the room is too far behind to take it; what is for a room that
+    /// this node does not own is ignored.
+    pub fn to_group(
+        &self,
+        conference: ConferenceId,
+        of: OwnJoin,
+        messages: Vec<FromMember>,
+        round_trip: Duration,
+    ) -> bool {
+        self.tell(
+            conference,
+            Input::ToGroup {
+                of,
+                messages,
+                round_trip,
+            },
+        )
+    }
+
+    /// The connection of a client that has joined this room is lost.
+    pub fn disconnected(&self, conference: ConferenceId, client: ClientId) {
+        let _ = self.tell(conference, Input::Disconnected(client));
+    }
+
+    /// Puts a report into the inbox of a room that this node owns. False if the room is so far behind that it drops reports.
+    fn tell(&self, conference: ConferenceId, input: Input) -> bool {
+        let rooms = lock(&self.shared.rooms);
+        let room = rooms.get(&conference);
+        room.is_none_or(|room| room.inbox.offer(input).is_ok())
     }
 
     /// Removes all participants of an account.

@@ -7,6 +7,7 @@ use confab_protocol::cluster::{Action, BootId, Fence};
 use confab_protocol::media::HopKey;
 
 use super::effect::{Effect, Ticket};
+use super::group::Gate;
 use crate::cluster::{COMMAND_DEADLINE, LinkedRelay};
 
 /// The reason for a command, with the state that its answer needs.
@@ -25,6 +26,8 @@ pub(super) enum Purpose {
     List(u16, bool),
     /// Closes the room at this relay after an overlap.
     CloseLeft(LinkedRelay),
+    /// Tells the relay of leaves, whose owners wait for it.
+    Gate(Gate),
     /// Nothing waits for the answer.
     Nothing,
 }
@@ -122,7 +125,10 @@ impl RelayCalls {
     /// Forgets the commands for media sessions, which are repeated at the next relay. Requests and closing go on.
     pub(super) fn forget_media(&mut self) {
         for call in self.calls.values_mut() {
-            if !matches!(call.purpose, Purpose::Request(_) | Purpose::CloseLeft(_)) {
+            if !matches!(
+                call.purpose,
+                Purpose::Request(_) | Purpose::CloseLeft(_) | Purpose::Gate(_)
+            ) {
                 call.purpose = Purpose::Nothing;
             }
         }

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_out_of_reach_is_waited_for_until_given_up() {
+    fn a_relay_out_of_reach_refuses_until_given_up_then_answers_pending() {
         use Acknowledgement::{After, Now, Refused};
         for commands in [0, 2] {
             assert_eq!(Acknowledgement::of(Reach::NotAll, commands), Refused);

@@ -243,13 +243,13 @@ async fn check_sessions(
             None => strangers.push((state.sender, Some(note.account))),
             Some((username, standing)) => {
                 let parameters = CallParameters {
-                    secret: note.secret.clone(),
+                    labels: note.labels.clone(),
                     media_version: state.media_version,
                 };
                 let adoptee = Adoptee {
                     participant: Participant {
                         sender: state.sender,
-                        leaf: Some(note.leaf.leaf),
+                        leaf: state.leaves.newest().map(|granted| granted.leaf),
                         join_id: note.join_id,
                         account: note.account,
                         username: username.clone().into(),
@@ -258,6 +258,8 @@ async fn check_sessions(
                         // The client tells them when it resumes the join.
                         capabilities: Capabilities::default(),
                     },
+                    username: username.clone(),
+                    leaves: state.leaves,
                     session: note.session,
                     resume: note.resume,
                     connection_id: state.connection_id,

@@ -10,11 +10,13 @@
 //!
 //! The state is in parts that own their fields: `membership`, `placement`,
 //! `former_relays`, `lease`, `ownership_check`,
-//! `relay_calls`, `requests`. This file routes inputs and deadlines. What takes several parts is in
-//! `joins`; `moderation` (also leaving); `commands` (to relays, and their answers); `moves` (to the next relay); `failover`.
+//! `relay_calls`, `requests`, `group`. This file routes inputs and deadlines. What takes several parts is in
+//! `joins`; `moderation` (also leaving); `commands` (to relays, and their answers); `moves` (to the next relay); `failover`;
+//! `group` (keys of the members).
 
 mod commands;
 mod failover;
+mod group;
 mod joins;
 mod moderation;
 mod moves;
@@ -23,14 +25,17 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use confab_protocol::cluster::{Action, Fence, MediaEndReason};
+use confab_protocol::control::ConferenceId;
 use confab_protocol::control::room::LeaveReason;
-use confab_protocol::control::{ConferenceId, RoomSecret};
 
 use super::adoption::{Adopted, Adoptee};
 use super::effect::{ClientId, Effect, Input, RoomChange, RoomRequest, Ticket};
 use super::former_relays::FormerRelays;
 use super::frame_reports::FrameReports;
+use super::group::Group;
+use super::group_keys::GroupKeys;
 use super::home::Recorded;
+use super::label::LabelKey;
 use super::lease::Lease;
 use super::membership::Membership;
 use super::note::NoteSealer;
@@ -54,11 +59,21 @@ pub struct Numbers {
     pub placement: u64,
 }
 
+/// The keys that a room uses.
+pub struct RoomKeys {
+    /// Random: for labels of accounts at relays.
+    pub labels: LabelKey,
+    /// For notes at relays.
+    pub notes: NoteSealer,
+    /// For the delivery service.
+    pub group: GroupKeys,
+}
+
 /// A live room.
 pub struct Room {
     conference: ConferenceId,
-    /// The secret from which frame keys are derived.
-    secret: RoomSecret,
+    /// The key of the gathering's labels.
+    labels: LabelKey,
     notes: NoteSealer,
     membership: Membership,
     placement: Placement,
@@ -68,24 +83,24 @@ pub struct Room {
     calls: RelayCalls,
     requests: Requests,
     frame_reports: FrameReports,
+    group: Group,
     outbox: Outbox,
 }
 
 impl Room {
-    /// A room without participants. `home` makes this node the owner, in this lease epoch; `secret` is random, and frame keys are derived from
-    /// it.
+    /// A room without participants. `home` makes this node the owner, in this lease epoch.
     pub fn new(
         conference: ConferenceId,
         (home, epoch): (HomeRecord, LeaseEpoch),
         max_participants: usize,
         numbers: Numbers,
-        secret: RoomSecret,
-        notes: NoteSealer,
+        keys: RoomKeys,
     ) -> Self {
         Self {
             conference,
-            secret,
-            notes,
+            labels: keys.labels,
+            notes: keys.notes,
+            group: Group::new(keys.group, conference, home.era),
             membership: Membership::new(max_participants),
             placement: Placement::new(),
             former_relays: FormerRelays::default(),
@@ -104,6 +119,7 @@ impl Room {
         self.former_relays = before.former_relays.hand_over();
         self.placement.follow(&before.placement);
         self.membership.follow(&mut before.membership);
+        self.group.follow(&before.group);
         self.ownership_check =
             std::mem::replace(&mut before.ownership_check, OwnershipCheck::new(None));
     }
@@ -129,7 +145,7 @@ impl Room {
             parameters,
         } = adopted;
         if let Some(parameters) = parameters {
-            self.secret = parameters.secret;
+            self.labels = parameters.labels;
             self.membership.keep_version(parameters.media_version);
         }
         self.outbox.push(Effect::Settle(Some(relay.clone())));
@@ -156,12 +172,15 @@ impl Room {
         let participant = adoptee.participant;
         let (sender, may_speak) = (participant.sender, participant.may_speak());
         self.outbox.push(Effect::Present(participant.account));
+        let (join_id, account) = (participant.join_id, participant.account);
+        self.group.adopt(join_id, account, adoptee.username);
         self.membership.insert(ParticipantState {
             participant,
             session: adoptee.session,
             client: None,
             resume: adoptee.resume,
             media: MediaSession::Open(adoptee.connection_id),
+            leaves: adoptee.leaves,
         });
         if may_speak != adoptee.may_speak {
             let action = Action::SetMaySpeak { sender, may_speak };
@@ -189,6 +208,7 @@ impl Room {
                 }
             }
         }
+        self.follow_group(now);
         self.close_if_over(now);
     }
 
@@ -210,6 +230,12 @@ impl Room {
             } => self.media_reported(now, &of, (connection_id, alive), world),
             Input::FramesReported { of, leaf } => self.frames_reported(now, &of, leaf),
             Input::LeftoverClosed(relay) => self.former_relays.closed(&relay),
+            Input::ToGroup {
+                of,
+                messages,
+                round_trip,
+            } => self.take_group_messages(now, &of, messages, round_trip),
+            Input::Disconnected(client) => self.client_disconnected(now, client),
         }
     }
 
@@ -244,7 +270,7 @@ impl Room {
             } => {
                 // The end of a session that has been replaced ends no participant.
                 if self.membership.has_session(sender, connection_id) {
-                    self.take_out(sender, leave_reason(reason), None);
+                    self.take_out(now, sender, leave_reason(reason), None);
                 }
             }
             RelayEvent::Gone(_) => self.displace(now, None, world),
@@ -297,6 +323,7 @@ impl Room {
             self.ownership_check.deadline(),
             self.placement.deadline(),
             self.former_relays.deadline(),
+            self.group.deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -323,6 +350,8 @@ impl Room {
         self.expire_probe(now, world);
         self.expire_drain(now, world);
         self.look_who_has_come(now);
+        self.group.expire(now);
+        self.follow_group(now);
         self.close_if_over(now);
     }
 

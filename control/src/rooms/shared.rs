@@ -9,11 +9,13 @@ use tokio::sync::mpsc;
 
 use super::ask::Ask;
 use super::effect::Input;
+use super::group_keys::GroupKeys;
 use super::note::NoteKeys;
 use crate::clock::Clock;
 use crate::cluster::nodes::Nodes;
 use crate::cluster::{RelayEvent, Relays};
 use crate::inbox::Inbox;
+use crate::metrics::groups::GroupCounters;
 use crate::mutex::lock;
 use crate::store::Store;
 
@@ -35,6 +37,8 @@ pub(super) struct Shared {
     /// This node and the others.
     pub(super) nodes: Nodes,
     pub(super) notes: NoteKeys,
+    pub(super) group_keys: GroupKeys,
+    pub(super) group_counters: GroupCounters,
     pub(super) rooms: Mutex<HashMap<ConferenceId, RoomHandle>>,
     /// The conferences in whose rooms an account is, with the number of its participants and joins.
     pub(super) presence: Mutex<HashMap<AccountId, HashMap<ConferenceId, u32>>>,

@@ -20,8 +20,6 @@ use crate::store::{NodeRecord, SessionId, Store};
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// Time between two verifications of sessions that were accepted during an outage of the store.
 const VERIFY_INTERVAL: Duration = Duration::from_secs(1);
-/// Added to the counter when the heartbeat task restarts: more heartbeats than one run of the task writes.
-const COUNTER_STEP: u64 = 1 << 32;
 /// Time before a failed lookup of ended sessions is repeated.
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -52,8 +50,7 @@ pub(super) fn start_heartbeat(
     });
     let accounts = parts.api.accounts.clone();
     tasks.supervise("heartbeat", move || {
-        // The counter must be new to the other nodes, whatever the previous task has written.
-        record.counter += COUNTER_STEP;
+        heartbeat::skip_written(&mut record);
         let (accounts, missed) = (accounts.clone(), missed.clone());
         let notice = move |why| {
             if why == MissedNotices::ByThisNode {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use confab_e2ee::mls::Suite;
 use confab_protocol::control::Region;
 
 use crate::accounts::AccountsConfig;
@@ -30,6 +31,8 @@ pub struct Config {
     pub public_names: Vec<String>,
     pub accounts: AccountsConfig,
     pub rooms: RoomLimits,
+    /// Cipher suite of the rooms' groups.
+    pub group_suite: Suite,
     /// Maximum number of conferences that an account owns.
     pub max_conferences: u64,
     pub connections: ConnectionLimits,

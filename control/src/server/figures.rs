@@ -105,6 +105,17 @@ fn write(figures: &Figures, page: &mut Page) {
         "Participants in these rooms.",
         server.rooms.participants() as usize,
     );
+    let groups = &figures.api.metrics.groups;
+    groups.begun.write(
+        page,
+        "groups_begun_total",
+        "MLS groups of rooms that were begun, by cause.",
+    );
+    groups.refused.write(
+        page,
+        "group_messages_refused_total",
+        "Messages of members to the groups of rooms that were refused, by reason.",
+    );
     page.gauge(
         "relays_linked",
         "Relays that are linked to this node.",

@@ -33,6 +33,7 @@ use crate::accounts::token::TokenKey;
 use crate::cluster::nodes::heartbeat;
 use crate::listener::transport;
 use crate::metrics::Metrics;
+use crate::rooms::group_keys::GroupKeys;
 use crate::rooms::note::NoteKeys;
 use crate::store::Store;
 use crate::tls::authority::{Authority, CA_FILE};
@@ -107,6 +108,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         tokens: TokenKey::new(&key),
         cookies: CookieKey::new(&key),
         notes: NoteKeys::new(&key),
+        groups: GroupKeys::new(&key, &digest, config.group_suite),
     };
     let listen = |source| ServeError::Listen {
         address: config.listen,

@@ -19,6 +19,7 @@ use crate::metrics::Metrics;
 use crate::peer_api;
 use crate::rooms::Rooms;
 use crate::rooms::counts::LiveCounts;
+use crate::rooms::group_keys::GroupKeys;
 use crate::rooms::note::NoteKeys;
 use crate::store::{NodeRecord, Store};
 
@@ -27,6 +28,7 @@ pub(super) struct Keys {
     pub(super) tokens: TokenKey,
     pub(super) cookies: CookieKey,
     pub(super) notes: NoteKeys,
+    pub(super) groups: GroupKeys,
 }
 
 /// The services of a server.
@@ -57,7 +59,8 @@ impl Parts {
             config.rooms,
             clock.clone(),
             nodes.clone(),
-            keys.notes,
+            (keys.notes, keys.groups),
+            metrics.groups.clone(),
         );
         let (clients_of, rooms_of, nodes_of) = (clients.clone(), rooms.clone(), nodes.clone());
         let accounts = Arc::new(Accounts::new(

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use confab_control::{Running, serve};
 use confab_protocol::cluster::{
-    Action, BootId, CommandOutcome, CommandResult, GenerationLeaf, Leaves, MAX_LIVE_ROOMS,
-    MAX_MESSAGE, MediaState, SessionNote,
+    Action, BootId, CommandOutcome, CommandResult, Leaves, MAX_LIVE_ROOMS, MAX_MESSAGE, MediaState,
+    SessionNote,
 };
 use confab_protocol::control::{ConferenceId, ErrorCode};
 use confab_protocol::media::ConnectionId;
@@ -97,10 +97,7 @@ async fn forged_or_swapped_notes_admit_no_participant() {
         let (anns, bobs, cems) = (note(&ann), note(&bob), note(&cem));
         let state = |sender: u16, note: SessionNote| MediaState {
             sender,
-            leaves: Leaves::one(GenerationLeaf {
-                generation: 0,
-                leaf: sender.into(),
-            }),
+            leaves: Leaves::NONE,
             connection_id: ConnectionId::new(0, sender.into(), 7),
             may_speak: true,
             seen: true,

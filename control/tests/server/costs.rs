@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use confab_control::events::EVENT_QUEUE;
+use confab_control::client_queues::MAX_QUEUED;
 use confab_control::tls::authority::Authority;
 use confab_protocol::cluster;
 use confab_protocol::control::{self, CLUSTER_SERVER_NAME};
@@ -264,7 +264,7 @@ async fn signed_in_connections() {
     }
     program.report("joined participants", CONNECTIONS, before);
     // Each mute sends an event to every device of the account; one event more than the queue holds disconnects them.
-    let mutes = (EVENT_QUEUE - 3 * CONNECTIONS) / DEVICES;
+    let mutes = (MAX_QUEUED - 3 * CONNECTIONS) / DEVICES;
     for at in 0..mutes {
         owner.done(mute(SLUG, "account0", at % 2 == 0)).await;
         tokio::time::sleep(Duration::from_millis(25)).await;

@@ -10,8 +10,10 @@ use confab_control::domain::HashCost;
 use confab_control::tls::authority::Authority;
 use confab_control::{Config, Running, serve};
 use confab_protocol::cluster;
-use confab_protocol::control::framing::{self, Deframer};
-use confab_protocol::control::{self, CLUSTER_SERVER_NAME, ErrorCode, MAX_RESPONSE};
+use confab_protocol::control::framing::{self, Deframer, StreamKind};
+use confab_protocol::control::{
+    self, CLUSTER_SERVER_NAME, ErrorCode, MAX_GROUP_MESSAGE, MAX_RESPONSE,
+};
 use confab_protocol::wire::{self, event, request, response};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Connection, Endpoint, RecvStream};
@@ -206,6 +208,20 @@ pub async fn eventually(mut is_so: impl FnMut() -> bool) {
 pub struct Client {
     pub connection: Connection,
     events: tokio::sync::Mutex<mpsc::UnboundedReceiver<wire::Event>>,
+    group: tokio::sync::Mutex<mpsc::UnboundedReceiver<wire::ToGroup>>,
+}
+
+async fn read_all<M: prost::Message + Default>(
+    mut stream: RecvStream,
+    to: mpsc::UnboundedSender<M>,
+) {
+    let mut deframer = Deframer::new(MAX_GROUP_MESSAGE);
+    while let Ok(Some(chunk)) = stream.read_chunk(usize::MAX, true).await {
+        deframer.push(&chunk.bytes);
+        while let Some(message) = deframer.next::<M>().unwrap() {
+            let _ = to.send(message);
+        }
+    }
 }
 
 /// Resume secrets of all joins in this process, by join ID, so that clients of a test can resume each other's joins.
@@ -231,18 +247,17 @@ pub type Answer = Result<response::Kind, wire::Error>;
 impl Client {
     pub fn new(connection: Connection) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
+        let (group_sender, group) = mpsc::unbounded_channel();
         let accepting = connection.clone();
-        let client = Self::with_events(connection, events);
+        let client = Self::with_channels(connection, events, group);
         tokio::spawn(async move {
-            let Ok(mut stream) = accepting.accept_uni().await else {
-                return;
-            };
-            let mut deframer = Deframer::new(MAX_RESPONSE);
-            while let Ok(Some(chunk)) = stream.read_chunk(usize::MAX, true).await {
-                deframer.push(&chunk.bytes);
-                while let Some(event) = deframer.next::<wire::Event>().unwrap() {
-                    let _ = sender.send(event);
-                }
+            while let Ok(mut stream) = accepting.accept_uni().await {
+                let mut kind = [0];
+                stream.read_exact(&mut kind).await.unwrap();
+                match StreamKind::from_byte(kind[0]).unwrap() {
+                    StreamKind::Events => tokio::spawn(read_all(stream, sender.clone())),
+                    StreamKind::Group => tokio::spawn(read_all(stream, group_sender.clone())),
+                };
             }
         });
         client
@@ -251,14 +266,30 @@ impl Client {
     /// A client that does not read its events.
     pub fn without_events(connection: Connection) -> Self {
         let (_, events) = mpsc::unbounded_channel();
-        Self::with_events(connection, events)
+        let (_, group) = mpsc::unbounded_channel();
+        Self::with_channels(connection, events, group)
     }
 
-    fn with_events(connection: Connection, events: mpsc::UnboundedReceiver<wire::Event>) -> Self {
+    fn with_channels(
+        connection: Connection,
+        events: mpsc::UnboundedReceiver<wire::Event>,
+        group: mpsc::UnboundedReceiver<wire::ToGroup>,
+    ) -> Self {
         Self {
             connection,
             events: tokio::sync::Mutex::new(events),
+            group: tokio::sync::Mutex::new(group),
         }
+    }
+
+    /// An event, if one has come.
+    pub async fn event_that_has_come(&self) -> Option<wire::Event> {
+        self.events.lock().await.try_recv().ok()
+    }
+
+    /// A message on the group stream, if one has come.
+    pub async fn any_group_message(&self) -> Option<wire::ToGroup> {
+        self.group.lock().await.try_recv().ok()
     }
 
     /// Sends a request without reading the response.
@@ -375,13 +406,34 @@ impl Client {
         join: &Bytes,
         live: &Bytes,
     ) -> Result<wire::RoomJoined, wire::Error> {
-        let join = wire::JoinRoom {
+        self.join_by(wire::JoinRoom {
             slug: slug.to_owned(),
             resume_join_id: join.clone(),
             live_connection_id: live.clone(),
             resume_secret: secret_of(join),
             ..Default::default()
-        };
+        })
+        .await
+    }
+
+    /// Resumes a join in this state of the room's group.
+    pub async fn resume_in_group(
+        &self,
+        slug: &str,
+        join: &Bytes,
+        group: Option<wire::GroupEpoch>,
+    ) -> Result<wire::RoomJoined, wire::Error> {
+        self.join_by(wire::JoinRoom {
+            slug: slug.to_owned(),
+            resume_join_id: join.clone(),
+            resume_secret: secret_of(join),
+            group,
+            ..Default::default()
+        })
+        .await
+    }
+
+    async fn join_by(&self, join: wire::JoinRoom) -> Result<wire::RoomJoined, wire::Error> {
         match self.ask(request::Kind::JoinRoom(join)).await? {
             response::Kind::RoomJoined(joined) => {
                 remember_secret(&joined);

@@ -10,6 +10,7 @@ mod costs;
 mod fleet;
 mod floods;
 mod gate;
+mod groups;
 mod harness;
 mod metrics;
 mod misuse;

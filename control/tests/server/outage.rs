@@ -85,7 +85,7 @@ async fn a_known_session_signs_in_and_joins_during_an_outage() {
 }
 
 #[tokio::test]
-async fn other_requests_are_refused_as_temporary() {
+async fn creating_moderating_and_logging_in_are_refused_as_busy() {
     let scene = scene().await;
     let raw_client = scene.server.client().await;
     scene.gate.shut();

@@ -274,6 +274,15 @@ impl Media {
                     .map(|session| session.may_speak = *may_speak)
                     .is_some()
             }
+            Action::SetLeaves(leaves) => {
+                for (sender, leaf) in leaves {
+                    if let Some(session) = self.sessions.get_mut(&(room, *sender)) {
+                        session.leaves.grant(*leaf);
+                    }
+                }
+                true
+            }
+            Action::RetireEpochs { .. } => true,
             Action::CloseRoom => {
                 self.sessions.retain(|(of, _), _| *of != room);
                 true

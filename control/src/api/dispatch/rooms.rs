@@ -1,8 +1,9 @@
 //! Requests of participants.
 
-use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use confab_protocol::control::Capabilities;
+use confab_e2ee::mls::FromMember;
+use confab_protocol::control::{Capabilities, ErrorCode, Refusal};
 use confab_protocol::wire::{self, response};
 
 use super::super::client::Client;
@@ -10,6 +11,9 @@ use super::super::fields as read;
 use super::reply::{Answer, done};
 use crate::accounts::SignedIn;
 use crate::rooms::{Join, JoinError, Joiner};
+
+/// When to try again to say something to a room that is far behind.
+const GROUP_RETRY: Duration = Duration::from_millis(200);
 
 pub(super) async fn join(client: &Client, caller: &SignedIn, join: wire::JoinRoom) -> Answer {
     let (services, rooms) = (&client.services, &client.services.rooms);
@@ -26,8 +30,8 @@ pub(super) async fn join(client: &Client, caller: &SignedIn, join: wire::JoinRoo
         media,
         capabilities: Capabilities::from_wire(&join.capabilities),
     };
-    let events = client.events.clone();
-    let joined = match rooms.join(conference.id, joiner, resume, events).await {
+    let sink = client.sink.clone();
+    let joined = match rooms.join(conference.id, joiner, resume, sink).await {
         Ok(Join::Here(joined)) => joined,
         Ok(Join::Elsewhere(node)) => {
             let nodes = node.public;
@@ -43,7 +47,11 @@ pub(super) async fn join(client: &Client, caller: &SignedIn, join: wire::JoinRoo
             return Err(error.into());
         }
     };
-    client.has_joined.store(true, Ordering::Relaxed);
+    client.note_joined(conference.id);
+    if client.connection.close_reason().is_some() {
+        // The rooms of this connection have been told of its end already.
+        rooms.disconnected(conference.id, client.entry.id);
+    }
     if client.entry.signed_in().as_ref() != Some(caller) {
         // The session may have ended during the join without a notice to the room. An outage of the store does not prove that the
         // session is live.
@@ -90,5 +98,30 @@ pub(super) fn report_frames(
         let rooms = &client.services.rooms;
         rooms.frames_reported(conference, of, report.leaf);
     }
+    done()
+}
+
+pub(super) fn send_to_group(client: &Client, caller: &SignedIn, send: wire::SendToGroup) -> Answer {
+    let conference = read::conference_id(&send.conference_id)?;
+    let of = read::own_join(caller, &send.join_id, &send.resume_secret)?;
+    let messages = read::group_messages(send.messages)?;
+    let has_commit = messages.iter().any(FromMember::may_be_long);
+    let counted = messages.iter().filter(|message| !message.may_be_long());
+    let bytes = counted.map(FromMember::size).sum();
+    let taken = client.admit_group_bytes(conference, bytes).and_then(|()| {
+        let (rooms, round_trip) = (&client.services.rooms, client.connection.rtt());
+        match rooms.to_group(conference, of, messages, round_trip) {
+            true => Ok(()),
+            false => {
+                let message = "the room has too much to do: try again";
+                Err(Refusal::new(ErrorCode::Busy, message).after(GROUP_RETRY))
+            }
+        }
+    });
+    if has_commit && taken.is_err() {
+        // It may send it again.
+        client.sink.commits.grant();
+    }
+    taken?;
     done()
 }

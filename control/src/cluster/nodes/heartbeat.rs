@@ -9,6 +9,8 @@ use crate::store::{NodeRecord, Store, StoreError};
 
 /// A start under a listed name waits this long for a change of the other run's heartbeat.
 const NAME_CHECK: Duration = Duration::from_millis(2500);
+/// Added to the counter when the heartbeat task restarts: more heartbeats than one run of the task writes.
+const COUNTER_STEP: u64 = 1 << 32;
 
 /// An error that keeps this node from starting.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +52,12 @@ pub enum MissedNotices {
     ByThisNode,
     /// Another node died or restarted and may have had a notice for this one.
     OfAnotherNode,
+}
+
+/// Counts past all heartbeats that an earlier [`run`] may have written with a copy of `record`: the next one must be new to the
+/// other nodes.
+pub fn skip_written(record: &mut NodeRecord) {
+    record.counter += COUNTER_STEP;
 }
 
 /// Writes heartbeats forever. Calls `notices_missed` when notices from other nodes may have been missed.

@@ -28,9 +28,11 @@ impl Room {
         let closes = match &action {
             Action::CloseMedia { sender } => vec![*sender],
             Action::CloseRoom => self.membership.departed().unclosed(),
-            Action::OpenMedia(_) | Action::SetMaySpeak { .. } | Action::ListMedia { .. } => {
-                Vec::new()
-            }
+            Action::OpenMedia(_)
+            | Action::SetMaySpeak { .. }
+            | Action::ListMedia { .. }
+            | Action::SetLeaves(_)
+            | Action::RetireEpochs { .. } => Vec::new(),
         };
         Some(self.send(now, &relay, purpose, action, closes))
     }
@@ -131,12 +133,16 @@ impl Room {
             (CommandOutcome::Fenced | CommandOutcome::WrongBoot, purpose, _) => {
                 self.disobeyed(now, outcome, purpose, world);
             }
+            // A session that the relay does not have sends nothing.
+            (_, Purpose::Gate(gate), _) => self.group.gate_answered(now, gate),
             (CommandOutcome::Obeyed, Purpose::Join(ticket, uplink, downlink), Some(id)) => {
                 self.placement.opened();
                 let media = self.grant(id, uplink, downlink);
-                self.finish_join(ticket, Some(media));
+                self.finish_join(now, ticket, Some(media));
             }
-            (CommandOutcome::Obeyed, Purpose::Keep(ticket), _) => self.finish_join(ticket, None),
+            (CommandOutcome::Obeyed, Purpose::Keep(ticket), _) => {
+                self.finish_join(now, ticket, None)
+            }
             (CommandOutcome::NotFound, Purpose::Keep(ticket), _) => {
                 self.open_join(now, ticket, world);
             }
@@ -153,7 +159,7 @@ impl Room {
                 self.request_obeyed(ticket);
             }
             (CommandOutcome::NotFound, Purpose::Probe(sender), _) => {
-                self.take_out(sender, LeaveReason::Lost, None);
+                self.take_out(now, sender, LeaveReason::Lost, None);
             }
             (
                 _,
@@ -169,6 +175,7 @@ impl Room {
         match (outcome, purpose) {
             // It has seen a later owner.
             (CommandOutcome::Fenced, _) => self.depose(now),
+            (_, Purpose::Gate(gate)) => self.group.gate_answered(now, gate),
             // One that was started again has nothing of the room.
             (
                 CommandOutcome::Obeyed | CommandOutcome::NotFound | CommandOutcome::WrongBoot,
@@ -197,8 +204,10 @@ impl Room {
             // The relay has seen a later owner.
             (_, CommandOutcome::Fenced) => self.depose(now),
             (_, CommandOutcome::WrongBoot) => {
-                if let Purpose::Request(ticket) = purpose {
-                    self.request_failed(now, ticket);
+                match purpose {
+                    Purpose::Request(ticket) => self.request_failed(now, ticket),
+                    Purpose::Gate(gate) => self.group.gate_answered(now, gate),
+                    _ => {}
                 }
                 self.displace(now, None, world);
             }
@@ -213,6 +222,7 @@ impl Room {
                 self.displace(now, here, world);
             }
             (Purpose::Request(ticket), _) => self.request_failed(now, *ticket),
+            (Purpose::Gate(gate), _) => self.group.gate_answered(now, *gate),
             (
                 Purpose::Probe(_) | Purpose::List(..) | Purpose::CloseLeft(_) | Purpose::Nothing,
                 _,
@@ -247,6 +257,8 @@ impl Room {
                 self.request_failed(now, ticket);
             }
             Purpose::List(..) => self.former_relays.list_later(now),
+            // One that does not answer is left, or gets the leaves with the sessions that it opens anew.
+            Purpose::Gate(gate) => self.group.gate_answered(now, gate),
             Purpose::Probe(_) | Purpose::Nothing => {}
         }
     }

@@ -104,7 +104,7 @@ impl Room {
         }
     }
 
-    /// Asks the room's relay for the session of an admitted join.
+    /// Asks the room's relay to open the session of an admitted join, or to confirm the one that a resumed join still has.
     pub(super) fn open_join(&mut self, now: Instant, ticket: Ticket, world: &mut dyn World) {
         match self.membership.wanted(ticket) {
             None => {}
@@ -121,8 +121,11 @@ impl Room {
     }
 
     /// Answers a join whose session the relay has opened; with `None` the client keeps the session that it has.
-    pub(super) fn finish_join(&mut self, ticket: Ticket, media: Option<MediaGrant>) {
-        let Some(PendingJoin { who, stage, .. }) = self.membership.joins_mut().take(ticket) else {
+    pub(super) fn finish_join(&mut self, now: Instant, ticket: Ticket, media: Option<MediaGrant>) {
+        let Some(PendingJoin {
+            who, stage, resume, ..
+        }) = self.membership.joins_mut().take(ticket)
+        else {
             return;
         };
         let JoinStage::Opening {
@@ -146,6 +149,8 @@ impl Room {
         let (role, resume_secret) = match finished {
             Finished::Joined(participant, secret) => {
                 let role = participant.role;
+                let (join_id, account) = (participant.join_id, participant.account);
+                self.group.join(now, join_id, account, who.username.clone());
                 self.outbox.tell(others, EventKind::Joined(participant));
                 (role, Some(secret))
             }
@@ -153,6 +158,9 @@ impl Room {
                 if let Some(participant) = changed {
                     let everyone = self.membership.everyone();
                     self.outbox.tell(everyone, EventKind::Changed(participant));
+                }
+                if let Some(resume) = resume {
+                    self.group.resume(now, resume.join_id, resume.group);
                 }
                 (role, None)
             }
@@ -171,7 +179,7 @@ impl Room {
                 .collect(),
             sender,
             media,
-            secret: self.secret.clone(),
+            delivery_key: self.group.public_key(),
             media_version: self.media_version(),
             resume_secret,
         };

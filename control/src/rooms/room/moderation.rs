@@ -48,7 +48,7 @@ impl Room {
                 .answer_change(ticket, Err(ChangeError::ParticipantGone));
             return;
         };
-        self.take_out(sender, LeaveReason::Left, Some(client));
+        self.take_out(now, sender, LeaveReason::Left, Some(client));
         self.membership
             .departed_mut()
             .note_unclosed(sender, Some(account));
@@ -59,7 +59,7 @@ impl Room {
     /// The answer to a join found no client: nobody has the keys of the participant, which would stay until its session is idle.
     pub(super) fn unclaimed(&mut self, now: Instant, join_id: JoinId) {
         if let Some(sender) = self.membership.find_join(join_id) {
-            self.take_all_out(&[sender], LeaveReason::Lost);
+            self.take_all_out(now, &[sender], LeaveReason::Lost);
             self.close_media(now, &[sender]);
         }
     }
@@ -75,7 +75,7 @@ impl Room {
         }
         let senders = self.membership.senders_of(account);
         self.membership.remember_kicked(&senders);
-        self.take_all_out(&senders, LeaveReason::Kicked);
+        self.take_all_out(now, &senders, LeaveReason::Kicked);
         let commands = self.close_all_of(now, account);
         self.acknowledge(ticket, reach, &commands);
     }
@@ -128,7 +128,7 @@ impl Room {
             Some(standing) => return self.change(now, account, standing),
         };
         self.cancel_joins(now, self.membership.joins().of(account), &error);
-        self.take_all_out(&self.membership.senders_of(account), reason);
+        self.take_all_out(now, &self.membership.senders_of(account), reason);
         self.close_all_of(now, account)
     }
 
@@ -156,7 +156,7 @@ impl Room {
             &JoinError::ConferenceDeleted,
         );
         for sender in self.membership.senders() {
-            self.take_out(sender, LeaveReason::Closed, None);
+            self.take_out(now, sender, LeaveReason::Closed, None);
         }
         self.command_everywhere(now, &Action::CloseRoom)
     }
@@ -166,7 +166,7 @@ impl Room {
         let joins = self.membership.joins().of_session(session);
         self.cancel_joins(now, joins, &JoinError::SessionEnded);
         let senders = self.membership.senders_of_session(session);
-        self.take_all_out(&senders, LeaveReason::SessionEnded);
+        self.take_all_out(now, &senders, LeaveReason::SessionEnded);
         self.close_media(now, &senders);
     }
 
@@ -179,7 +179,7 @@ impl Room {
     }
 
     /// Removes participants whose sessions have to be closed.
-    fn take_all_out(&mut self, senders: &[u16], reason: LeaveReason) {
+    fn take_all_out(&mut self, now: Instant, senders: &[u16], reason: LeaveReason) {
         for sender in senders {
             if let Some(state) = self.membership.get(*sender) {
                 let account = state.participant.account;
@@ -187,15 +187,22 @@ impl Room {
                     .departed_mut()
                     .note_unclosed(*sender, Some(account));
             }
-            self.take_out(*sender, reason, None);
+            self.take_out(now, *sender, reason, None);
         }
     }
 
     /// Removes a participant and tells everybody; its own client too, unless that is `quiet`.
-    pub(super) fn take_out(&mut self, sender: u16, reason: LeaveReason, quiet: Option<ClientId>) {
+    pub(super) fn take_out(
+        &mut self,
+        now: Instant,
+        sender: u16,
+        reason: LeaveReason,
+        quiet: Option<ClientId>,
+    ) {
         let Some(state) = self.membership.remove(sender) else {
             return;
         };
+        self.group.leave(now, state.participant.join_id);
         let others = self.membership.everyone();
         self.outbox.tell(others, EventKind::Left(sender, reason));
         if let Some(client) = state.client.filter(|client| quiet != Some(*client)) {
@@ -227,7 +234,7 @@ impl Room {
         };
         let mut participants = self.membership.all().map(|state| &state.participant);
         let Some((sender, account)) = participants
-            .find(|participant| participant.leaf == Some(leaf))
+            .find(|participant| participant.leaf.map(|of| of.leaf) == Some(leaf))
             .map(|participant| (participant.sender, participant.account))
         else {
             return;

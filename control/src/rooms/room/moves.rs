@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use confab_protocol::cluster::{Action, GenerationLeaf, Leaves, MediaState, OpenMedia};
+use confab_protocol::cluster::{Action, MediaState, OpenMedia};
 use confab_protocol::control::MediaGrant;
 use confab_protocol::media::{ConnectionId, HopKey};
 use confab_protocol::version;
@@ -19,7 +19,6 @@ use super::super::participant::{MediaSession, SessionRequest};
 use super::super::placement::{PLACE_RETRY, Step};
 use super::super::relay_calls::Purpose;
 use super::super::roll_call::rises;
-use super::super::secret::account_label;
 use super::super::world::World;
 use super::Room;
 use super::joins::Failure;
@@ -92,6 +91,7 @@ impl Room {
         self.command(now, Purpose::Nothing, Action::CloseRoom);
         self.former_relays.list_later(now);
         self.open_waiting(now, world);
+        self.retire_at_relay(now);
         for ticket in self.membership.joins().tickets() {
             self.open_join(now, ticket, world);
         }
@@ -115,6 +115,7 @@ impl Room {
             match purpose {
                 Purpose::Request(ticket) => self.request_failed(now, ticket),
                 Purpose::CloseLeft(relay) => self.outbox.push(Effect::Abandon(relay)),
+                Purpose::Gate(gate) => self.group.gate_answered(now, gate),
                 _ => {}
             }
         }
@@ -144,7 +145,7 @@ impl Room {
         }
     }
 
-    /// A command that opens a session under fresh keys; `None` without a relay, or for a participant without a leaf.
+    /// A command that opens a session under fresh keys; `None` without a relay.
     pub(super) fn open(
         &self,
         request: &SessionRequest,
@@ -156,27 +157,22 @@ impl Room {
         world.random(&mut uplink);
         world.random(&mut downlink);
         let (uplink_key, downlink_key) = (HopKey::new(uplink), HopKey::new(downlink));
-        let leaf = GenerationLeaf {
-            generation: 0,
-            leaf: participant.leaf?,
-        };
         let note = Note {
             account: participant.account,
             session: request.session,
             join_id: participant.join_id,
             resume: request.resume,
-            secret: self.secret.clone(),
-            leaf,
+            labels: self.labels.clone(),
         };
         let action = Action::OpenMedia(OpenMedia {
             sender,
-            leaves: Leaves::one(leaf),
+            leaves: request.leaves,
             may_speak: participant.may_speak(),
             uplink_key: uplink_key.clone(),
             downlink_key: downlink_key.clone(),
             note: self.notes.seal(boot, sender, &note, world),
             media_version: self.media_version(),
-            account_label: account_label(&self.secret, participant.account),
+            account_label: self.labels.label(participant.account),
         });
         Some((uplink_key, downlink_key, action))
     }

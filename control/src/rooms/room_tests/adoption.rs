@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use confab_protocol::cluster::{Action, CommandOutcome, MediaEndReason};
+use confab_protocol::cluster::{Action, CommandOutcome, GrantedLeaf, Leaves, MediaEndReason};
 use confab_protocol::control::room::Role;
 use confab_protocol::control::{
-    Capabilities, ErrorCode, JoinId, Participant, ParticipantName, ResumeSecret, RoomSecret,
+    Capabilities, ErrorCode, GenerationLeaf, JoinId, Participant, ParticipantName, ResumeSecret,
 };
 use confab_protocol::media::ConnectionId;
 
@@ -13,13 +13,22 @@ use super::table::*;
 use crate::cluster::RelayEvent;
 use crate::rooms::adoption::{Adopted, Adoptee, CallParameters};
 use crate::rooms::effect::{Input, Resume, Ticket};
+use crate::rooms::label::LabelKey;
 use crate::rooms::room::Numbers;
 use crate::store::SessionId;
 
 const OF_ANN: ConnectionId = ConnectionId::new(0, 7, 7);
 const JOIN_OF_ANN: JoinId = JoinId::new([3; 16]);
 /// The room's before it was taken over.
-const OTHER_SECRET: RoomSecret = RoomSecret::new([6; RoomSecret::LEN]);
+const OTHER_LABELS: LabelKey = LabelKey::new([6; LabelKey::LEN]);
+/// Ann's in the group of the owner before.
+const LEAF_OF_ANN: GrantedLeaf = GrantedLeaf {
+    leaf: GenerationLeaf {
+        generation: 7,
+        leaf: 5,
+    },
+    first_epoch: 3,
+};
 
 /// Ann is in the room by the word of its relay, muted since; Bob is there and banned.
 fn taken_over() -> Table {
@@ -31,7 +40,7 @@ fn taken_over() -> Table {
     table.room = room(home(7), numbers);
     let ann = Participant {
         sender: 5,
-        leaf: Some(5),
+        leaf: Some(LEAF_OF_ANN.leaf),
         join_id: JOIN_OF_ANN,
         account: account(ANN),
         username: ParticipantName::from_wire("person1"),
@@ -45,6 +54,8 @@ fn taken_over() -> Table {
         relay: relay("berlin", 1),
         participants: vec![Adoptee {
             participant: ann,
+            username: "person1".parse().unwrap(),
+            leaves: Leaves::one(LEAF_OF_ANN),
             session: SessionId([ANN; 16]),
             resume: (&secret).into(),
             connection_id: OF_ANN,
@@ -52,7 +63,7 @@ fn taken_over() -> Table {
         }],
         strangers: vec![(6, Some(account(BOB)))],
         parameters: Some(CallParameters {
-            secret: OTHER_SECRET,
+            labels: OTHER_LABELS,
             media_version: 1,
         }),
     };
@@ -90,7 +101,8 @@ fn a_join_is_taken_up_again_with_the_session_that_it_has() {
     table.settle();
     let joined = table.answer(ticket).unwrap().unwrap();
     assert_eq!((joined.sender, &joined.media), (5, &None));
-    assert_eq!((joined.secret, joined.resume_secret), (OTHER_SECRET, None));
+    assert_eq!(joined.resume_secret, None);
+    assert_eq!(joined.own().leaf, Some(LEAF_OF_ANN.leaf));
     assert_eq!(opens(&table), 0);
     // Its events go to whoever took it up.
     table.join(BOB);

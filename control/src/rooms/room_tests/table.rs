@@ -3,13 +3,14 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use confab_e2ee::mls::{Suite, ToMember};
 use confab_protocol::cluster::{
-    Action, BootId, CommandOutcome, CommandResult, GenerationLeaf, Leaves, MediaState, SessionNote,
+    Action, BootId, CommandOutcome, CommandResult, GrantedLeaf, Leaves, MediaState, SessionNote,
 };
 use confab_protocol::control::room::{Role, Visibility};
 use confab_protocol::control::{
-    AccountId, Capabilities, ConferenceId, ErrorCode, JoinId, MediaGrant, Refusal, ResumeSecret,
-    RoomSecret,
+    AccountId, Capabilities, ConferenceId, ErrorCode, GenerationLeaf, JoinId, MediaGrant, Refusal,
+    ResumeSecret,
 };
 use confab_protocol::media::ConnectionId;
 use confab_protocol::version::{self, VersionRange};
@@ -18,11 +19,13 @@ use super::super::effect::{
     Effect, EventKind, Input, Joined, Joiner, OwnJoin, Resume, RoomChange, RoomEvent, RoomRequest,
     Settled, Ticket,
 };
+use super::super::group_keys::GroupKeys;
 use super::super::home::Recorded;
+use super::super::label::LabelKey;
 use super::super::note::NoteKeys;
 use super::super::ownership_check::LeaseEpoch;
 use super::super::participant::ParticipantState;
-use super::super::room::{Numbers, Room};
+use super::super::room::{Numbers, Room, RoomKeys};
 use super::super::world::World;
 use crate::clock::UnixMillis;
 use crate::cluster::nodes::messages::Moderation;
@@ -30,7 +33,9 @@ use crate::cluster::{LinkedRelay, RelayCriteria, RelayEvent, Response};
 use crate::store::{ConferenceRecord, HomeRecord, NodeRun, SessionId, Standing, StoreError};
 
 pub(super) const CONFERENCE: ConferenceId = ConferenceId::new([1; 16]);
-pub(super) const SECRET: RoomSecret = RoomSecret::new([5; RoomSecret::LEN]);
+pub(super) const LABELS: LabelKey = LabelKey::new([5; LabelKey::LEN]);
+/// SHA-256 of the certificate of the cluster's authority.
+pub(super) const AUTHORITY: [u8; 32] = [6; 32];
 /// The lease epoch in which the room is taken.
 pub(super) const CONFIRMED: LeaseEpoch = Some(0);
 /// Of every relay.
@@ -107,6 +112,8 @@ pub(super) struct Table {
     pub(super) store: StoreSays,
     /// Whether the store answers at once when it is asked whose the room is.
     pub(super) answers_looks: bool,
+    /// What the delivery service has said to members.
+    pub(super) to_members: VecDeque<(JoinId, ToMember)>,
     /// What clients were given to take their joins up again.
     pub(super) secrets: HashMap<JoinId, ResumeSecret>,
 }
@@ -131,8 +138,12 @@ pub(super) fn home(era: u64) -> HomeRecord {
 
 /// An empty room.
 pub(super) fn room(home: HomeRecord, numbers: Numbers) -> Room {
-    let notes = NoteKeys::new(&[9; 32]).of(CONFERENCE);
-    Room::new(CONFERENCE, (home, CONFIRMED), 10, numbers, SECRET, notes)
+    let keys = RoomKeys {
+        labels: LABELS,
+        notes: NoteKeys::new(&[9; 32]).of(CONFERENCE),
+        group: GroupKeys::new(&[9; 32], &AUTHORITY, Suite::PostQuantum),
+    };
+    Room::new(CONFERENCE, (home, CONFIRMED), 10, numbers, keys)
 }
 
 pub(super) fn relay(name: &str, boot: u8) -> LinkedRelay {
@@ -209,6 +220,7 @@ impl Table {
             next_connection: 0,
             store: StoreSays::Yes,
             answers_looks: true,
+            to_members: VecDeque::new(),
             secrets: HashMap::new(),
         }
     }
@@ -250,12 +262,15 @@ impl Table {
                 Effect::Tell { clients, event } => self.events.push((clients, event)),
                 Effect::Present(_) => self.presence += 1,
                 Effect::Absent(_) => self.presence -= 1,
-                Effect::Settle(_) => {}
+                Effect::Settle(_) | Effect::CountGroup(_) | Effect::CountRefused(_) => {}
                 Effect::Abandon(relay) => self.abandoned.push(relay.name.to_string()),
                 Effect::Command { ref action, .. } => {
                     self.actions.push(action.clone());
                     self.open.push_back(effect);
                 }
+                Effect::TellMember {
+                    join_id, message, ..
+                } => self.to_members.push_back((join_id, message)),
                 Effect::Look { .. } if self.answers_looks => {
                     self.open.push_back(effect);
                     let look = self.take(is_look);
@@ -324,10 +339,7 @@ impl Table {
         };
         let media = seen.into_iter().zip(0..).map(|(seen, sender)| MediaState {
             sender,
-            leaves: Leaves::one(GenerationLeaf {
-                generation: 0,
-                leaf: sender.into(),
-            }),
+            leaves: Leaves::NONE,
             connection_id: ConnectionId::new(0, 9, 9),
             may_speak: true,
             seen,
@@ -341,6 +353,20 @@ impl Table {
         };
         let response = Response::Answered(result);
         self.handle(Input::Relay(RelayEvent::CommandDone { command, response }));
+    }
+
+    /// The participant of a join has this leaf.
+    pub(super) fn give_leaf(&mut self, join_id: JoinId, leaf: u32) -> u32 {
+        let granted = GrantedLeaf {
+            leaf: GenerationLeaf {
+                generation: 1,
+                leaf,
+            },
+            first_epoch: 0,
+        };
+        let membership = self.room.membership_mut();
+        membership.grant_leaf(join_id, granted).unwrap();
+        leaf
     }
 
     /// The store has taken the change that is asked of it.
@@ -388,6 +414,7 @@ impl Table {
             join_id,
             secret: self.secret_of(join_id),
             live,
+            group: None,
         }
     }
 

@@ -114,7 +114,7 @@ fn moderators_hear_of_frames_that_two_accounts_cannot_open() {
     table.settle();
     let noise = table.join(BOB);
     let others = [table.join(3), table.join(4)];
-    let leaf = noise.own().leaf.unwrap();
+    let leaf = table.give_leaf(noise.own().join_id, 7);
     let told = |table: &Table| {
         let tells = table
             .events

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use confab_e2ee::mls::{FromMember, GroupName, Suite};
 use confab_protocol::cluster::{Action, BootId, CommandOutcome, MediaEndReason};
 use confab_protocol::control::JoinId;
 use confab_protocol::control::room::Role;
@@ -46,6 +47,10 @@ enum Happening {
     /// What the store says from now on.
     Store(StoreSays),
     MediaEnds(u8),
+    /// Somebody says something to the group that is not asked for, or makes no sense.
+    ToGroup(u8, u8),
+    /// Somebody's connection is lost.
+    Disconnected(u8),
 }
 
 fn happenings() -> impl Strategy<Value = Happening> {
@@ -79,7 +84,45 @@ fn happenings() -> impl Strategy<Value = Happening> {
         1 => Just(Woken),
         1 => prop_oneof![3 => Just(StoreSays::Yes), 2 => Just(StoreSays::Nothing), 1 => Just(StoreSays::AnothersRoom)].prop_map(Store),
         1 => (0u8..5).prop_map(MediaEnds),
+        2 => (0u8..5, any::<u8>()).prop_map(|(who, what)| ToGroup(who, what)),
+        1 => (0u8..5).prop_map(Disconnected),
     ]
+}
+
+fn group_message(what: u8) -> FromMember {
+    let group = GroupName {
+        conference: CONFERENCE,
+        era: 1,
+        generation: (1 << 32) + u64::from(what % 3),
+    };
+    let bytes = || vec![what; what.into()];
+    match what % 6 {
+        0 => FromMember::KeyPackage {
+            suite: Suite::PostQuantum,
+            key_package: bytes(),
+        },
+        1 => FromMember::Created {
+            group,
+            group_info: bytes(),
+            tree: bytes(),
+        },
+        2 => FromMember::Committed {
+            group,
+            epoch: what.into(),
+            commit: bytes(),
+            welcome: bytes(),
+        },
+        3 => FromMember::Merged {
+            group,
+            epoch: u64::MAX,
+        },
+        4 => FromMember::Failed { group, epoch: 0 },
+        _ => FromMember::Text {
+            group,
+            epoch: 0,
+            message: bytes(),
+        },
+    }
 }
 
 proptest! {
@@ -107,6 +150,15 @@ proptest! {
                 Happening::Mute(who, muted) => {
                     let new = Standing { muted, ..standing(Role::Member) };
                     asked.push(table.change(who, Some(new)));
+                }
+                Happening::Disconnected(who) => table.handle(Input::Disconnected(who.into())),
+                Happening::ToGroup(who, what) => {
+                    if let Some((_, _, join_id, _)) = joined.iter().rev().find(|(of, ..)| *of == who) {
+                        let of = table.own(who, *join_id);
+                        let messages = vec![group_message(what)];
+                        let round_trip = Duration::from_millis(what.into());
+                        table.handle(Input::ToGroup { of, messages, round_trip });
+                    }
                 }
                 Happening::EndSession(who) => table.handle(Input::SessionEnded(SessionId([who; 16]))),
                 Happening::Fulfil(at, outcome) => {
