@@ -124,6 +124,9 @@ impl From<ApiError> for Failure {
             ApiError::Lost(_) | ApiError::Timeout | ApiError::Elsewhere(_) => {
                 Self::new(Exit::Network, "connection_lost", error.to_string())
             }
+            ApiError::KeyScheme(_) => {
+                Self::new(Exit::Version, "unknown_encryption", error.to_string())
+            }
             ApiError::Malformed(_) => {
                 Self::new(Exit::Version, "malformed_answer", error.to_string())
             }

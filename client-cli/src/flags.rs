@@ -4,9 +4,19 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use confab_protocol::control::{Device, Region, Slug, Title};
+use confab_e2ee::mls::identity::{DevicePublicKey, Endorsement};
+use confab_protocol::control::{Device, Region, Slug, Title, Username};
 
 use crate::net::{Fingerprint, Server};
+
+/// Bits a second of the sent voice.
+const DEFAULT_BITRATE: u32 = 24_000;
+
+/// Milliseconds of voice in a packet.
+const DEFAULT_FRAME: &str = "20";
+
+/// Time between two `stats` events.
+const DEFAULT_STATS_EVERY: Duration = Duration::from_secs(5);
 
 /// Voice conferences: register, open a conference and talk, end to end encrypted.
 #[derive(Debug, Parser)]
@@ -49,7 +59,7 @@ pub struct Common {
     )]
     pub fingerprint: Option<Fingerprint>,
 
-    /// Directory of sessions and known servers. Default: confab in $XDG_CONFIG_HOME, or in ~/.config.
+    /// Directory of sessions, known servers and devices. Default: confab in $XDG_CONFIG_HOME, or in ~/.config.
     #[arg(long, global = true, env = "CONFAB_CONFIG_DIR", value_name = "DIR")]
     pub config_dir: Option<PathBuf>,
 
@@ -84,8 +94,13 @@ pub enum Command {
     /// Create, show and moderate conferences.
     #[command(subcommand)]
     Conference(Conference),
+    /// Know the people in a call: the devices that they were seen on.
+    #[command(subcommand)]
+    Trust(Trust),
     /// Join a conference's room and talk.
     Join(Box<Join>),
+    /// Write texts into a conference's room, and leave it.
+    Text(Text),
 }
 
 /// How a password comes in. It is never an argument: those are seen by every user of the machine.
@@ -167,6 +182,47 @@ pub enum Account {
     Export,
     /// Delete the account and the conferences that it owns. Asks for the password.
     Delete(PasswordFlags),
+}
+
+/// `trust ...`: about people. A server is trusted by `--ca`, `--fingerprint` and at the first login.
+#[derive(Debug, Subcommand)]
+pub enum Trust {
+    /// Show the devices of people that were seen at the server.
+    List,
+    /// Accept the new devices of a person without comparing codes.
+    Accept {
+        /// The person's name.
+        name: Username,
+    },
+    /// Forget the devices of a person; the next one that is seen is taken for the first.
+    Forget {
+        /// The person's name.
+        name: Username,
+    },
+    /// Show the code of a person's new device, or of all devices if none is new, to compare it with what that person sees. A
+    /// device whose code is the same is accepted.
+    Verify {
+        /// The person's name.
+        name: Username,
+        /// The codes were compared, and all of them are the same. Default: ask at the terminal.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Show the key of this device, and the devices of the same account that endorse it.
+    Device,
+    /// Endorse another device of the same account, so that people who know this one take it without a warning. Prints the
+    /// endorsement, for `confab trust endorsed` on the other device.
+    Endorse {
+        /// The other device's key, as `confab trust device` shows it there.
+        #[arg(value_name = "KEY")]
+        device: DevicePublicKey,
+    },
+    /// Keep an endorsement of this device by another one of the same account: each join shows it to the others.
+    Endorsed {
+        /// The endorsement, as `confab trust endorse` has printed it on the other device.
+        #[arg(value_name = "TEXT")]
+        endorsement: Endorsement,
+    },
 }
 
 /// `conference ...`
@@ -314,16 +370,72 @@ pub struct Join {
     pub region: Option<Region>,
 
     /// Bits a second of the sent voice, 6000 to 128000. More is clearer, and costs every participant's download.
-    #[arg(long, default_value_t = 24_000, value_name = "BITS", value_parser = clap::value_parser!(u32).range(6_000..=128_000))]
+    #[arg(long, default_value_t = DEFAULT_BITRATE, value_name = "BITS", value_parser = clap::value_parser!(u32).range(6_000..=128_000))]
     pub bitrate: u32,
 
     /// Length of each packet's voice in milliseconds: 10, 20, 40 or 60. Shorter is quicker, longer costs less.
-    #[arg(long, default_value = "20", value_name = "MS", value_parser = ["10", "20", "40", "60"])]
+    #[arg(long, default_value = DEFAULT_FRAME, value_name = "MS", value_parser = ["10", "20", "40", "60"])]
     pub frame: String,
+
+    /// Send frames in pauses too, so that nobody on the path, the relay included, can tell when somebody speaks. Members still
+    /// see who speaks. Costs the full bit rate all the time, yours and that of all who hear you; and in a room with more
+    /// speakers than the relay forwards, a place among them, which you lose to others when you speak for long. The input's
+    /// begin, a mute and a failing microphone still show. Default: pauses in which there is nothing to hear are not sent.
+    #[arg(long)]
+    pub hide_pauses: bool,
+
+    /// Send nothing while a participant is on a device that is not trusted: a new one for which no known device of the
+    /// account vouches, or one under the name of another account. `confab trust accept` and `confab trust verify` end that,
+    /// also during the call. Default: such a device is shown, and can hear.
+    #[arg(long)]
+    pub strict_trust: bool,
+
+    /// Join a room of up to 256 participants even if its keys are not protected against quantum computers of the future.
+    /// Default: that is refused, for a server that asks for it may want to weaken the call.
+    #[arg(long)]
+    pub allow_classical: bool,
 
     /// Time between two `stats` events (with --json), as 5s.
     #[arg(long, default_value = "5s", value_name = "TIME", value_parser = parse_time)]
     pub stats_every: Duration,
+}
+
+/// Options of `text`.
+#[derive(Debug, Clone, Args)]
+pub struct Text {
+    /// The conference.
+    pub slug: Slug,
+
+    /// A text of up to 4086 bytes; may be repeated. Default: each line of standard input is one.
+    #[arg(long = "message", value_name = "TEXT")]
+    pub messages: Vec<String>,
+}
+
+impl Join {
+    /// A participation that says nothing and plays nothing.
+    pub fn without_sound(slug: Slug) -> Self {
+        let none = || Some("none".to_owned());
+        Self {
+            slug,
+            input: none(),
+            tone: None,
+            output: none(),
+            overwrite: false,
+            record_dir: None,
+            strict_trust: false,
+            allow_classical: false,
+            duration: None,
+            until_end: false,
+            repeat: false,
+            delay: None,
+            start_at: None,
+            region: None,
+            bitrate: DEFAULT_BITRATE,
+            frame: DEFAULT_FRAME.to_owned(),
+            hide_pauses: false,
+            stats_every: DEFAULT_STATS_EVERY,
+        }
+    }
 }
 
 impl Register {
@@ -423,6 +535,17 @@ mod tests {
         assert!(login.first_sight.trust_first_sight);
         assert!(parse("confab whoami --trust-first-sight").is_err());
         assert!(parse("confab join friday --trust-first-sight").is_err());
+    }
+
+    #[test]
+    fn a_person_is_named_as_the_server_names_one() {
+        let line = "confab trust verify Ben --yes";
+        let parsed = Flags::try_parse_from(line.split(' ')).unwrap().command;
+        let Command::Trust(Trust::Verify { name, yes: true }) = parsed else {
+            panic!("it is a verification");
+        };
+        assert_eq!(name.as_str(), "ben");
+        assert!(Flags::try_parse_from(["confab", "trust", "accept", "a b"]).is_err());
     }
 
     #[test]

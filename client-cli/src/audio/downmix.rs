@@ -14,8 +14,8 @@ const WINDOW_MS: u32 = 10;
 /// Another channel is chosen when its energy is so many times that of the chosen one: 6 dB.
 const HYSTERESIS: f32 = 4.0;
 
-/// What a channel's remembered energy keeps of itself in each window: it falls by 10 dB a second, so that a speaker's
-/// pause is no reason to change the channel.
+/// Factor of a channel's remembered energy in each window: −10 dB a second, so that a speaker's pause is no reason to change
+/// the channel.
 const DECAY: f32 = 0.977_237;
 
 /// Somebody else speaks: another channel has at least this part of the remembered energy of the chosen one (−12 dB), and

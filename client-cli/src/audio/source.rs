@@ -1,4 +1,4 @@
-//! Input without a microphone: a file, standard input or a tone, block by block.
+//! Input without a microphone: a file, standard input, a tone or silence, block by block.
 
 use std::f32::consts::TAU;
 use std::fs::File;
@@ -32,6 +32,8 @@ pub enum Source {
         phase: f32,
         step: f32,
     },
+    /// Silence without end.
+    Silence,
 }
 
 /// Result of opening a source.
@@ -101,6 +103,7 @@ impl Source {
                 });
                 Next::Block(Box::new(block))
             }
+            Self::Silence => Next::Block(Box::new([0.0; BLOCK])),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Accounts: register, login, logout, whoami, passwd, export, delete.
 
-use confab_protocol::control::{Birthday, Device, Email, Username, text};
+use confab_protocol::control::{AccountId, Birthday, Device, Email, Username, text};
 use confab_protocol::wire::{self, request::Kind};
 use serde::Serialize;
 
@@ -30,7 +30,7 @@ pub(super) async fn register(context: &Context, flags: Register) -> Result<(), F
         device: device.into(),
     };
     let granted = link.granted(Kind::Register(request)).await?;
-    report_session(context, "registered", &access, granted).await?;
+    report_session(context, "registered", &access, &link, granted).await?;
     link.close().await;
     Ok(())
 }
@@ -47,19 +47,26 @@ pub(super) async fn login(context: &Context, flags: Login) -> Result<(), Failure
         device: device.into(),
     };
     let granted = link.granted(Kind::Login(request)).await?;
-    report_session(context, "logged_in", &access, granted).await?;
+    report_session(context, "logged_in", &access, &link, granted).await?;
     link.close().await;
     Ok(())
 }
 
-/// Stores a session and reports it.
+/// Stores a session and reports it. The device gets its key for the account, unless it has it.
 async fn report_session(
     context: &Context,
     event: &'static str,
     access: &Access,
+    link: &Link,
     granted: wire::SessionGranted,
 ) -> Result<(), Failure> {
+    let account = granted.account.as_ref().map(|account| &account.id[..]);
+    let account = AccountId::parse(account.unwrap_or_default(), "id")
+        .map_err(|_| ApiError::Malformed("a session whose account has no id"))?;
     let username = access.keep(granted).await?;
+    let name: Username = username.parse()?;
+    let store = &access.store;
+    store.device_key(link.server_id(), account, &name).await?;
     let text = format!("logged in at {} as {username}", access.server);
     let done = Done::new(event, text).of_user(username).at(&access.server);
     context.output.print(&done);

@@ -1,11 +1,13 @@
 //! The context of every command: its common flags, its output, and its connection.
 
+use confab_e2ee::mls::identity::ServerId;
+
 use crate::failure::{Exit, Failure};
 use crate::flags::Common;
 use crate::net::server::BadServer;
 use crate::net::sign_in::Access;
 use crate::net::trust::PinSource;
-use crate::net::{Link, Server, Trust};
+use crate::net::{Link, Remembered, Server, Trust};
 use crate::output::{Output, Printed};
 use crate::store::Store;
 
@@ -15,14 +17,18 @@ pub(super) struct Context {
     pub(super) output: Output,
 }
 
+/// A server that was reached before, and the files about it.
+pub(super) struct KnownServer {
+    pub(super) store: Store,
+    pub(super) server: Server,
+    /// As its credentials name it.
+    pub(super) id: ServerId,
+}
+
 impl Context {
     /// Where the server is and what vouches for it.
     pub(super) async fn access(&self) -> Result<Access, Failure> {
-        let store = Store::open(self.common.config_dir.clone()).await?;
-        let server = match &self.common.server {
-            Some(server) => server.clone(),
-            None => last_server(&store).await?,
-        };
+        let (store, server) = self.store_and_server().await?;
         let trust = match (self.common.ca.clone(), self.common.fingerprint) {
             (Some(path), _) => {
                 // Reading may block, for example on a named pipe.
@@ -42,6 +48,36 @@ impl Context {
             },
         };
         Ok(Access::new(server, trust, store).await?)
+    }
+
+    /// The server by what is remembered of it, without a connection.
+    pub(super) async fn known_server(&self) -> Result<KnownServer, Failure> {
+        let (store, server) = self.store_and_server().await?;
+        let name = server.to_string();
+        let remembered = match self.common.fingerprint {
+            Some(pin) => Some(pin),
+            None => {
+                let known = store.known_server(&name).await?;
+                known.map(Remembered::authority)
+            }
+        };
+        let authority = remembered.ok_or_else(|| {
+            let message = format!(
+                "nothing is known of {name} here: log in there first with `confab login NAME`"
+            );
+            Failure::new(Exit::NotFound, "unknown_server", message)
+        })?;
+        let id = ServerId::of_authority(authority.as_bytes());
+        Ok(KnownServer { store, server, id })
+    }
+
+    async fn store_and_server(&self) -> Result<(Store, Server), Failure> {
+        let store = Store::open(self.common.config_dir.clone()).await?;
+        let server = match &self.common.server {
+            Some(server) => server.clone(),
+            None => last_server(&store).await?,
+        };
+        Ok((store, server))
     }
 
     /// A connection that speaks for the account.

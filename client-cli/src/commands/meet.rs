@@ -23,8 +23,8 @@ pub(super) async fn server(
     password: &PasswordFlags,
 ) -> Result<Access, Failure> {
     let mut access = context.access().await?;
-    if matches!(access.trust, Trust::Unknown) {
-        access.trust = first_sight(&access, first).await?;
+    if matches!(access.trust(), Trust::Unknown) {
+        access.trust_by(first_sight(&access, first).await?);
     } else if password::needs_input(password, password::CURRENT) {
         access.open().await?.close().await;
     }
@@ -101,7 +101,7 @@ async fn is_right(server: &str, got: Fingerprint) -> Result<bool, Failure> {
 }
 
 /// A line of standard input; empty at its end. Waits on a thread of its own, so that signals end the program.
-async fn read_line() -> Result<String, Failure> {
+pub(super) async fn read_line() -> Result<String, Failure> {
     let reading = tokio::task::spawn_blocking(|| {
         let mut line = String::new();
         StandardInput::by_line().read_line(&mut line).map(|_| line)

@@ -23,6 +23,7 @@ mod meet;
 mod password;
 mod session;
 mod shown;
+mod trust;
 
 /// Signals of the client. The second one ends it immediately; after the first one it ends within the deadline.
 const SIGNALS: Plan = Plan {
@@ -35,7 +36,7 @@ const SIGNALS: Plan = Plan {
 pub fn run(flags: Flags) -> Exit {
     log_to_stderr(flags.common.verbose);
     let json = flags.common.json;
-    let is_join = matches!(flags.command, Command::Join(_));
+    let is_call = matches!(flags.command, Command::Join(_) | Command::Text(_));
     let stdout_is_sound =
         matches!(&flags.command, Command::Join(join) if join.output.as_deref() == Some("-"));
     let output = match stdout_is_sound {
@@ -69,7 +70,7 @@ pub fn run(flags: Flags) -> Exit {
             failure.exit
         }
     };
-    if is_join {
+    if is_call {
         // A call has no answer to wait for.
         return exit;
     }
@@ -98,8 +99,10 @@ async fn dispatch(flags: Flags, output: Output, signals: &mut Signals) -> Result
         Command::Account(command) => once(account::data(context, command), signals).await,
         Command::Sessions(command) => once(session::run(context, command), signals).await,
         Command::Conference(command) => once(conference::run(context, command), signals).await,
-        // It deals with signals itself: it leaves the room first.
+        Command::Trust(command) => once(trust::run(context, command), signals).await,
+        // They deal with signals themselves: they leave the room first.
         Command::Join(flags) => Box::pin(join::run(context, *flags, signals)).await,
+        Command::Text(flags) => Box::pin(join::send_texts(context, flags, signals)).await,
     }
 }
 

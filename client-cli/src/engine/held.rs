@@ -1,16 +1,20 @@
-//! Frames whose sender is not known yet: audio and the news of a join take different ways, and audio may be faster.
+//! Frames that cannot be opened yet: their epoch, or the news of their sender, is still on its way. Voice, the group's messages
+//! and events take different ways, and voice may be faster.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use confab_protocol::media::AudioLevel;
 use confab_protocol::media::downlink::Record;
+use confab_protocol::media::{AudioLevel, KeyId};
 
 /// Most frames that are held.
-const MAX_FRAMES: usize = 64;
+const MAX_FRAMES: usize = 256;
+
+/// Most frames of one leaf: nobody takes the places of all others.
+const MAX_FRAMES_OF_LEAF: usize = 16;
 
 /// How long a frame is held.
-const HOLD_FOR: Duration = Duration::from_millis(500);
+const HOLD_FOR: Duration = Duration::from_millis(300);
 
 /// The frames, oldest first.
 #[derive(Default)]
@@ -18,33 +22,37 @@ pub(super) struct HeldFrames(VecDeque<HeldFrame>);
 
 pub(super) struct HeldFrame {
     since: Instant,
-    leaf: u32,
+    key_id: KeyId,
     level: AudioLevel,
     sframe: Vec<u8>,
 }
 
 impl HeldFrames {
-    pub(super) fn has_room(&self) -> bool {
-        self.0.len() < MAX_FRAMES
-    }
-
-    /// Holds a frame of an unknown leaf.
-    pub(super) fn push(&mut self, now: Instant, leaf: u32, record: Record<'_>) {
+    /// Holds a frame; false if there is no room.
+    pub(super) fn push(&mut self, now: Instant, key_id: KeyId, record: Record<'_>) -> bool {
+        let of_leaf = self.0.iter().filter(|one| one.key_id.leaf == key_id.leaf);
+        if self.0.len() >= MAX_FRAMES || of_leaf.count() >= MAX_FRAMES_OF_LEAF {
+            return false;
+        }
         self.0.push_back(HeldFrame {
             since: now,
-            leaf,
+            key_id,
             level: record.level,
             sframe: record.sframe.to_vec(),
         });
+        true
     }
 
-    /// Takes out the frames of a leaf, oldest first.
-    pub(super) fn take(&mut self, leaf: u32) -> VecDeque<HeldFrame> {
-        let (of_leaf, others) = std::mem::take(&mut self.0)
+    /// Takes out the frames whose key ids can be opened now, oldest first.
+    pub(super) fn take(&mut self, can_be_opened: impl Fn(KeyId) -> bool) -> VecDeque<HeldFrame> {
+        if !self.0.iter().any(|frame| can_be_opened(frame.key_id)) {
+            return VecDeque::new();
+        }
+        let (taken, others) = std::mem::take(&mut self.0)
             .into_iter()
-            .partition(|frame| frame.leaf == leaf);
+            .partition(|frame| can_be_opened(frame.key_id));
         self.0 = others;
-        of_leaf
+        taken
     }
 
     /// When the oldest frame expires.
@@ -52,11 +60,11 @@ impl HeldFrames {
         self.0.front().map(|frame| frame.since + HOLD_FOR)
     }
 
-    /// Drops the oldest frame if it has expired; its leaf.
-    pub(super) fn pop_expired(&mut self, now: Instant) -> Option<u32> {
+    /// Drops the oldest frame if it has expired; its key id.
+    pub(super) fn pop_expired(&mut self, now: Instant) -> Option<KeyId> {
         let expired = self.poll_timeout().is_some_and(|at| now >= at);
         let frame = expired.then(|| self.0.pop_front())?;
-        frame.map(|frame| frame.leaf)
+        frame.map(|frame| frame.key_id)
     }
 }
 
@@ -68,5 +76,52 @@ impl HeldFrame {
             level: self.level,
             sframe: &self.sframe,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record<'static> {
+        Record {
+            sender: 0,
+            level: AudioLevel::SILENCE,
+            sframe: &[1, 2, 3],
+        }
+    }
+
+    #[test]
+    fn one_leaf_takes_sixteen_places_and_all_together_take_256() {
+        let (now, mut held) = (Instant::now(), HeldFrames::default());
+        let mut taken = 0;
+        for leaf in 0..20 {
+            for epoch in 0..20 {
+                taken += usize::from(held.push(now, KeyId::new(leaf, 0, epoch), record()));
+            }
+            if leaf == 0 {
+                assert_eq!(taken, MAX_FRAMES_OF_LEAF);
+            }
+        }
+        assert_eq!(taken, MAX_FRAMES);
+    }
+
+    #[test]
+    fn a_frame_expires_300_ms_after_it_came_unless_it_was_taken() {
+        let (start, mut held) = (Instant::now(), HeldFrames::default());
+        let [one, two] = [1, 2].map(|leaf| KeyId::new(leaf, 0, 0));
+        held.push(start, one, record());
+        held.push(start + Duration::from_millis(10), two, record());
+        assert_eq!(held.take(|key_id| key_id == one).len(), 1);
+        assert_eq!(
+            held.poll_timeout(),
+            Some(start + Duration::from_millis(310))
+        );
+        assert_eq!(held.pop_expired(start + Duration::from_millis(309)), None);
+        assert_eq!(
+            held.pop_expired(start + Duration::from_millis(310)),
+            Some(two)
+        );
+        assert_eq!(held.poll_timeout(), None);
     }
 }

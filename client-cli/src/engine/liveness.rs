@@ -66,7 +66,7 @@ pub(super) struct Liveness {
     next_keep_alive: Instant,
     /// Time of the last authentic datagram.
     heard: Option<Instant>,
-    /// True while voice arrives, or is missing for less than [`VOICE_GAP`].
+    /// True from a frame of voice until nothing at all has come for [`VOICE_GAP`]; only while the session is live.
     voice_flows: bool,
     /// The first keep-alive since the last datagram, and the number of keep-alives.
     asked: Option<(Instant, u32)>,

@@ -6,18 +6,22 @@
 //! * [`media`]: a session with a relay;
 //! * [`relays`]: one or several such sessions;
 //! * [`room`]: who is there;
+//! * [`membership`]: the room's MLS group: the keys of all frames, and texts;
 //! * [`readability`]: whether their frames open;
-//! * `held`: frames that came before the news of their sender;
+//! * `held`: frames that came before their keys, or before the news of their sender;
 //! * [`speakers`]: their voices;
-//! * [`stats`]: what is counted.
+//! * [`stats`]: what is counted;
+//! * `receive`: the way of a received frame through these.
 //!
-//! The leaf of the key that opens a frame identifies its speaker. The relay's label tells only which speaker it has stopped
-//! forwarding.
+//! The leaf of the key that opens a frame identifies its speaker: by it the announced participant is found, whose voice goes on
+//! when its leaf changes. The relay's label tells only which speaker it has stopped forwarding.
 
 mod held;
 pub mod liveness;
 pub mod media;
+pub mod membership;
 pub mod readability;
+mod receive;
 pub mod relays;
 pub mod room;
 pub mod speakers;
@@ -27,9 +31,13 @@ pub mod talker;
 #[cfg(test)]
 mod call_tests;
 #[cfg(test)]
+mod group_tests;
+#[cfg(test)]
 mod media_tests;
 #[cfg(test)]
 mod move_tests;
+#[cfg(test)]
+mod talker_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -37,14 +45,15 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use confab_e2ee::{FrameCipher, OpenError, RoomKeys};
+use confab_e2ee::mls::member::{MemberConfig, TextError};
+use confab_e2ee::mls::{FromMember, GroupName, Member, ToMember};
 use confab_protocol::control::{ConferenceId, JoinId, MediaGrant, Participant};
-use confab_protocol::media::downlink::{Record, Records};
-use confab_protocol::media::{ConnectionId, Downlink, SframeHeader};
+use confab_protocol::media::{ConnectionId, Downlink};
 use confab_voice::{CodecError, EncoderConfig};
 
 use held::HeldFrames;
 use media::{Received, Refused, Transmit};
+use membership::{GroupEvent, Membership};
 use readability::{Readability, Unreadable};
 use relays::{MediaEvent, Relays};
 use room::{Joined, LeaveReason, RoomEvent, Roster, RosterChange};
@@ -58,6 +67,8 @@ pub struct Settings {
     pub encoder: EncoderConfig,
     /// Media time of the first frame; random.
     pub timestamp: u32,
+    /// Frames are sent in pauses too, so that the path cannot tell them from speech.
+    pub hide_pauses: bool,
 }
 
 /// A change in the room or of the media path.
@@ -71,6 +82,8 @@ pub enum Event {
     Speaking(Speaking),
     /// A participant's frames do not decrypt.
     Unreadable(Participant, Unreadable),
+    /// News of the room's MLS group.
+    Group(GroupEvent),
     /// A change of the media path.
     Media(MediaEvent),
 }
@@ -78,7 +91,7 @@ pub enum Event {
 pub struct Engine {
     conference: ConferenceId,
     roster: Roster,
-    cipher: FrameCipher<RoomKeys>,
+    membership: Membership,
     relays: Relays,
     talker: Talker,
     speakers: Speakers,
@@ -94,20 +107,21 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine for a new join. Its first keep-alives are sent at the first
+    /// An engine for a new join, in whose group it is `member`. Its first keep-alives are sent at the first
     /// [`handle_timeout`](Self::handle_timeout).
     pub fn new(
         joined: &Joined,
         media: MediaGrant,
+        member: MemberConfig,
         settings: Settings,
         now: Instant,
     ) -> Result<Self, CodecError> {
         let mut engine = Self {
             conference: joined.conference,
             roster: Roster::new(joined),
-            cipher: new_cipher(joined),
+            membership: Membership::new(member),
             relays: Relays::new(media, now),
-            talker: Talker::new(settings.encoder, settings.timestamp)?,
+            talker: Talker::new(settings.encoder, settings.timestamp, settings.hide_pauses)?,
             speakers: Speakers::default(),
             readability: Readability::default(),
             held: HeldFrames::default(),
@@ -118,9 +132,11 @@ impl Engine {
             expected_loss: 0,
             drops: Drops::default(),
         };
+        engine.membership.announce(now, &joined.me);
         for participant in &joined.others {
-            engine.add_participant(participant);
+            engine.add_participant(participant, now);
         }
+        engine.take_group_changes(now);
         Ok(engine)
     }
 
@@ -151,34 +167,60 @@ impl Engine {
         self.relays.active().address()
     }
 
+    /// Where the member stands in the room's group, for a resumed join; `None` without a group.
+    pub fn group_standing(&self) -> Option<(GroupName, u64)> {
+        self.membership.standing()
+    }
+
+    /// The member of the room's group: its leaves, and the room's code.
+    pub fn member(&self) -> &Member {
+        self.membership.member()
+    }
+
     /// Takes the answer to a resumed or a fresh join.
     ///
-    /// After a resumed join keys and counters go on; a fresh one has new keys. Without media in the answer the session stays.
+    /// After a resumed join keys and counters go on; a fresh one begins as a new member of the group. Without media in the answer
+    /// the session stays.
     pub fn rejoined(&mut self, joined: &Joined, now: Instant) {
-        let fresh = joined.me.join_id != self.join_id() || Some(joined.leaf) != self.me().leaf;
-        let changes = self.roster.replace(joined).into_iter();
-        // Who went had their leaves under the old keys: one of these may be one's own by now.
-        let (went, came): (Vec<_>, Vec<_>) =
-            changes.partition(|change| matches!(change, RosterChange::Left(..)));
-        for change in went {
-            self.take_change(change, now);
-        }
-        if fresh {
-            self.cipher = new_cipher(joined);
-        }
-        for change in came {
-            self.take_change(change, now);
-        }
-        if fresh {
+        let is_fresh = joined.me.join_id != self.join_id();
+        let changes = self.roster.replace(joined);
+        if is_fresh {
+            self.membership.restart(joined.delivery_key);
             for participant in &joined.others {
-                if let Some(leaf) = participant.leaf {
-                    self.cipher.keys_mut().set_member(leaf, participant.join_id);
-                }
+                self.membership.announce(now, participant);
             }
+        } else {
+            self.membership.resume();
         }
+        self.membership.announce(now, &joined.me);
+        for change in changes {
+            self.take_change(change, now);
+        }
+        self.take_group_changes(now);
         if let Some(media) = joined.media.clone() {
             self.relays.move_to(media, now);
         }
+    }
+
+    /// Takes a message of the delivery service to this join.
+    pub fn handle_group(&mut self, now: Instant, message: ToMember) {
+        self.membership.handle(now, message);
+        self.take_group_changes(now);
+    }
+
+    /// The next message for the delivery service.
+    pub fn poll_group(&mut self) -> Option<FromMember> {
+        self.membership.poll_message()
+    }
+
+    /// Sends no voice and no text from now on, or does again.
+    pub fn hold_sending(&mut self, is_held: bool) {
+        self.membership.hold_sending(is_held);
+    }
+
+    /// Writes a text for the room. It waits until there is a group.
+    pub fn send_text(&mut self, text: &str) -> Result<(), TextError> {
+        self.membership.send_text(text)
     }
 
     /// A participant joined, left or changed.
@@ -186,9 +228,14 @@ impl Engine {
         if conference != self.conference {
             return;
         }
-        if let Some(change) = self.roster.apply(event) {
+        let changes = self.roster.apply(event);
+        if changes.is_empty() {
+            return;
+        }
+        for change in changes {
             self.take_change(change, now);
         }
+        self.take_group_changes(now);
     }
 
     /// Control moved the room to another relay.
@@ -239,6 +286,7 @@ impl Engine {
         speakers
             .into_iter()
             .chain(self.held.poll_timeout())
+            .chain(self.membership.poll_timeout())
             .chain(self.relays.poll_timeout())
             .min()
     }
@@ -249,9 +297,11 @@ impl Engine {
         self.take_media_events();
         let stopped = self.speakers.expire(now).map(Event::Speaking);
         self.events.extend(stopped);
-        while let Some(leaf) = self.held.pop_expired(now) {
-            self.drops.unknown_leaf += 1;
-            self.count_unreadable(now, leaf);
+        if self.membership.poll_timeout().is_some_and(|at| at <= now) {
+            self.take_group_changes(now);
+        }
+        while let Some(key_id) = self.held.pop_expired(now) {
+            self.count_unknown(now, key_id);
         }
     }
 
@@ -271,13 +321,13 @@ impl Engine {
             // The relay would drop it.
             return self.pause(now);
         }
-        let sealed = self.talker.capture(now, block, &mut self.cipher);
+        let sealed = self.talker.capture(now, block, self.membership.cipher());
         self.send(now, sealed);
     }
 
     /// Capture pauses: sends the rest of the last frame; the next frame begins a talkspurt.
     pub fn pause(&mut self, now: Instant) {
-        let sealed = self.talker.pause(&mut self.cipher);
+        let sealed = self.talker.pause(self.membership.cipher());
         self.send(now, sealed);
     }
 
@@ -345,123 +395,53 @@ impl Engine {
         }
     }
 
-    fn take_records(&mut self, now: Instant, records: Records<'_>) {
-        for record in records.iter() {
-            if record.sframe.is_empty() {
-                if self.relays.is_moving() {
-                    // Another relay may forward that sender.
-                    continue;
-                }
-                let stopped = self.speakers.suppress(record.sender).map(Event::Speaking);
-                self.events.extend(stopped);
-            } else {
-                self.take_record(now, record);
-            }
-        }
-    }
-
-    fn take_record(&mut self, now: Instant, record: Record<'_>) {
-        self.plaintext.clear();
-        match self.cipher.open(record.sframe, &mut self.plaintext) {
-            Ok(key_id) => match self
-                .speakers
-                .push(now, key_id.leaf, record.level, &self.plaintext)
-            {
-                Ok(began) => {
-                    self.readability.opened(now, key_id.leaf);
-                    self.events.extend(began.map(Event::Speaking));
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "an opened frame was dropped");
-                    self.drops.bad_payload += 1;
-                    self.count_unreadable(now, key_id.leaf);
-                }
-            },
-            Err(OpenError::UnknownKey(key_id)) if self.held.has_room() => {
-                self.held.push(now, key_id.leaf, record);
-            }
-            Err(error) => self.count_unopened(now, error, record.sframe),
-        }
-    }
-
-    fn count_unopened(&mut self, now: Instant, error: OpenError, sframe: &[u8]) {
-        self.drops.count_unopened(&error);
-        let Ok((header, _)) = SframeHeader::parse(sframe) else {
-            return;
-        };
-        match error {
-            OpenError::Replay(_) => self.speakers.count_duplicate(header.key_id.leaf),
-            OpenError::NotAuthentic | OpenError::CounterTooHigh(_) | OpenError::UnknownKey(_) => {
-                self.count_unreadable(now, header.key_id.leaf);
-            }
-            OpenError::Malformed(_) | OpenError::OwnLeaf => {}
-        }
-    }
-
-    /// Counts a frame of `leaf` that gave no voice.
-    fn count_unreadable(&mut self, now: Instant, leaf: u32) {
-        let mut others = self.roster.others();
-        let Some(participant) = others.find(|participant| participant.leaf == Some(leaf)) else {
-            return;
-        };
-        if let Some(unreadable) = self.readability.failed(now, leaf) {
-            let event = Event::Unreadable(participant.clone(), unreadable);
-            self.events.push_back(event);
-        }
-    }
-
     fn take_change(&mut self, change: RosterChange, now: Instant) {
         match change {
             RosterChange::Joined(participant) => {
-                self.add_participant(&participant);
-                self.open_held(&participant, now);
+                self.add_participant(&participant, now);
                 self.events.push_back(Event::ParticipantJoined(participant));
             }
             RosterChange::Left(participant, reason) => {
-                self.remove_participant(&participant);
+                self.remove_participant(participant.join_id, now);
                 self.events
                     .push_back(Event::ParticipantLeft(participant, reason));
             }
             RosterChange::Changed { before, now: after } => {
-                if before.leaf == after.leaf {
-                    self.speakers.update(&after);
-                } else {
-                    self.remove_participant(&before);
-                    self.add_participant(&after);
-                    self.open_held(&after, now);
+                if before.join_id != after.join_id {
+                    self.remove_participant(before.join_id, now);
                 }
-                self.events.push_back(Event::ParticipantChanged(after));
+                if after.sender == self.me().sender {
+                    self.membership.announce(now, &after);
+                } else {
+                    self.add_participant(&after, now);
+                }
+                if !is_same_but_leaf(&before, &after) {
+                    self.events.push_back(Event::ParticipantChanged(after));
+                }
             }
         }
     }
 
-    /// Adds a participant's key and speaker, if it has a leaf.
-    fn add_participant(&mut self, participant: &Participant) {
-        let Some(leaf) = participant.leaf else {
-            return;
-        };
-        self.cipher.forget(leaf);
-        self.cipher.keys_mut().set_member(leaf, participant.join_id);
-        self.speakers.add(leaf, participant.clone());
+    /// Adds a participant, or what is new of it.
+    fn add_participant(&mut self, participant: &Participant, now: Instant) {
+        self.membership.announce(now, participant);
+        self.speakers.set(participant.clone());
     }
 
-    /// Removes a participant's key and speaker.
-    fn remove_participant(&mut self, participant: &Participant) {
-        let Some(leaf) = participant.leaf else {
-            return;
-        };
-        self.cipher.keys_mut().remove_member(leaf);
-        self.cipher.forget(leaf);
-        self.speakers.remove(leaf);
-        self.readability.forget(leaf);
+    fn remove_participant(&mut self, join: JoinId, now: Instant) {
+        self.membership.depart(now, join);
+        self.speakers.remove(join);
+        self.readability.forget(join);
     }
 
-    /// Decrypts the held frames of a participant that is known now.
-    fn open_held(&mut self, participant: &Participant, now: Instant) {
-        let Some(leaf) = participant.leaf else {
-            return;
-        };
-        for held in self.held.take(leaf) {
+    /// Does what is due in the group, and takes what came of a change: events, and frames that can be opened now.
+    fn take_group_changes(&mut self, now: Instant) {
+        self.membership.update(now);
+        while let Some(event) = self.membership.poll_event() {
+            self.events.push_back(Event::Group(event));
+        }
+        let membership = &self.membership;
+        for held in self.held.take(|key_id| membership.can_open(key_id)) {
             self.take_record(now, held.record());
         }
     }
@@ -473,10 +453,11 @@ impl Engine {
     }
 }
 
-fn new_cipher(joined: &Joined) -> FrameCipher<RoomKeys> {
-    FrameCipher::new(RoomKeys::new(
-        joined.secret.clone(),
-        joined.leaf,
-        joined.me.join_id,
-    ))
+/// A leaf that is another, and nothing else, is no news for the person.
+fn is_same_but_leaf(before: &Participant, after: &Participant) -> bool {
+    let leaf = after.leaf;
+    Participant {
+        leaf,
+        ..before.clone()
+    } == *after
 }

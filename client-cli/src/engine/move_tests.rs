@@ -7,7 +7,7 @@ use confab_protocol::media::downlink::ByeReason;
 
 use super::call_tests::{media_events, of, talking};
 use super::relays::MediaEvent;
-use super::testing::{LinkQuality, World, grant, joined, relay_address};
+use super::testing::{LinkQuality, World, grant, relay_address};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
@@ -142,9 +142,7 @@ fn a_resumed_join_without_media_keeps_the_session() {
     let now = world.now;
     let session = world.client(1).engine.live_session(now);
     assert_eq!(session, Some(grant(0, 1, 0).connection_id));
-    let mut resumed = joined(1, &[0, 1], 9);
-    resumed.media = None;
-    world.client(1).engine.rejoined(&resumed, now);
+    world.resume(1, None);
     world.run(2 * SECOND);
     let speaker = of(&world.client(1).engine.stats(), 0);
     assert_eq!((speaker.lost, speaker.late), (0, 0), "{speaker:?}");

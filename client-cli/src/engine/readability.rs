@@ -1,21 +1,20 @@
-//! Whether the frames under each leaf open: a participant whose frames do not takes a place among the loudest and is heard by
-//! nobody.
+//! Whether the frames of each participant open: one whose frames do not takes a place among the loudest and is heard by nobody.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use confab_protocol::control::{FRAMES_REPORT_SECONDS, MIN_FAILED_FRAMES};
+use confab_protocol::control::{FRAMES_REPORT_SECONDS, JoinId, MIN_FAILED_FRAMES};
 
-/// Time over which frames are counted, and between two reports of one leaf.
+/// Time over which frames are counted, and between two reports of one participant.
 const WINDOW: Duration = Duration::from_secs(FRAMES_REPORT_SECONDS);
 
-/// Counts the frames of known leaves.
+/// Counts the frames of announced participants.
 #[derive(Debug, Default)]
 pub(super) struct Readability {
-    by_leaf: BTreeMap<u32, Counts>,
+    by_join: BTreeMap<JoinId, Counts>,
 }
 
-/// Frames of one leaf within [`WINDOW`].
+/// Frames of one participant within [`WINDOW`].
 #[derive(Debug)]
 struct Counts {
     since: Instant,
@@ -24,51 +23,56 @@ struct Counts {
     reported: bool,
 }
 
-/// At least half of a leaf's frames do not open, and [`MIN_FAILED_FRAMES`] at least.
+/// At least half of a participant's frames do not open, and [`MIN_FAILED_FRAMES`] at least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unreadable {
-    /// The leaf in the frames' key ids.
+    /// The participant's leaf now.
     pub leaf: u32,
-    /// Frames that opened within the window.
+    pub counts: UnreadableCounts,
+}
+
+/// Frames within the window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnreadableCounts {
+    /// Frames that opened.
     pub opened: u32,
     /// Frames that did not decrypt, or held no voice.
     pub failed: u32,
 }
 
 impl Readability {
-    /// Counts a frame of `leaf` that decrypted and held voice.
-    pub(super) fn opened(&mut self, now: Instant, leaf: u32) {
-        self.counts(now, leaf).opened += 1;
+    /// Counts a frame of `join` that decrypted and held voice.
+    pub(super) fn opened(&mut self, now: Instant, join: JoinId) {
+        self.counts(now, join).opened += 1;
     }
 
-    /// Counts a frame of `leaf` that did not decrypt, or held no voice. Returns a report, once in a window.
-    pub(super) fn failed(&mut self, now: Instant, leaf: u32) -> Option<Unreadable> {
-        let counts = self.counts(now, leaf);
+    /// Counts a frame of `join` that did not decrypt, or held no voice. Returns a report, once in a window.
+    pub(super) fn failed(&mut self, now: Instant, join: JoinId) -> Option<UnreadableCounts> {
+        let counts = self.counts(now, join);
         counts.failed += 1;
         let is_due = counts.failed >= MIN_FAILED_FRAMES && counts.failed >= counts.opened;
         if !is_due || std::mem::replace(&mut counts.reported, true) {
             return None;
         }
-        Some(Unreadable {
-            leaf,
+        Some(UnreadableCounts {
             opened: counts.opened,
             failed: counts.failed,
         })
     }
 
-    /// Forgets the counts of `leaf`: its participant left or changed.
-    pub(super) fn forget(&mut self, leaf: u32) {
-        self.by_leaf.remove(&leaf);
+    /// Forgets the counts of a participant that left.
+    pub(super) fn forget(&mut self, join: JoinId) {
+        self.by_join.remove(&join);
     }
 
-    fn counts(&mut self, now: Instant, leaf: u32) -> &mut Counts {
+    fn counts(&mut self, now: Instant, join: JoinId) -> &mut Counts {
         let fresh = Counts {
             since: now,
             opened: 0,
             failed: 0,
             reported: false,
         };
-        let counts = self.by_leaf.entry(leaf).or_insert(fresh);
+        let counts = self.by_join.entry(join).or_insert(fresh);
         if now.saturating_duration_since(counts.since) >= WINDOW {
             *counts = Counts {
                 since: now,
@@ -85,6 +89,8 @@ impl Readability {
 mod tests {
     use super::*;
 
+    const JOIN: JoinId = JoinId::new([1; 16]);
+
     #[test]
     fn fifty_failures_that_are_half_of_all_are_reported_once_in_five_seconds() {
         let start = Instant::now();
@@ -93,7 +99,7 @@ mod tests {
         for n in 0..1000u64 {
             // 20 ms apart: 250 frames in a window.
             let now = start + Duration::from_millis(20 * n);
-            reports.extend(frames.failed(now, 1).map(|report| (n, report)));
+            reports.extend(frames.failed(now, JOIN).map(|report| (n, report)));
         }
         let times: Vec<u64> = reports.iter().map(|(n, _)| *n).collect();
         assert_eq!(times, [49, 299, 549, 799]);
@@ -107,9 +113,9 @@ mod tests {
         for n in 0..3000u64 {
             let now = start + Duration::from_millis(20 * n);
             if n % 3 == 0 {
-                assert_eq!(frames.failed(now, 1), None);
+                assert_eq!(frames.failed(now, JOIN), None);
             } else {
-                frames.opened(now, 1);
+                frames.opened(now, JOIN);
             }
         }
     }

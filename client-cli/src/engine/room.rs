@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use confab_protocol::control::room::MAX_PARTICIPANTS;
-use confab_protocol::control::{ConferenceId, MediaGrant, Participant, ResumeSecret, RoomSecret};
+use confab_e2ee::mls::identity::{ServerId, Subject};
+use confab_protocol::control::room::{BadField, MAX_PARTICIPANTS};
+use confab_protocol::control::{
+    ConferenceId, GenerationLeaf, MediaGrant, Participant, ResumeSecret, Username,
+};
 
 pub use confab_protocol::control::room::LeaveReason;
 
@@ -14,12 +17,13 @@ pub struct Joined {
     /// Events up to this one are in `others` already.
     pub revision: u64,
     pub me: Participant,
-    pub leaf: u32,
+    /// One's own name.
+    pub username: Username,
     pub others: Vec<Participant>,
     /// The media session; `None` when the existing one stays, after a resumed join only.
     pub media: Option<MediaGrant>,
-    /// The room secret, from which the frame keys are derived.
-    pub secret: RoomSecret,
+    /// The public key of the server's delivery service.
+    pub delivery_key: [u8; 32],
     /// The secret for resuming the join; `None` in the answer to a resumed one.
     pub resume: Option<ResumeSecret>,
 }
@@ -42,6 +46,8 @@ pub enum Change {
     },
     /// A participant's role or mute changed.
     Changed(Participant),
+    /// These senders have these leaves.
+    Leaves(Vec<(u16, GenerationLeaf)>),
 }
 
 /// The effect of a change on the roster.
@@ -66,30 +72,41 @@ pub struct Roster {
 }
 
 impl Joined {
-    /// Puts a join together; `None` when no participant has the label `self_sender`, or it has no leaf.
+    /// Puts a join together. An error if no participant has the label `self_sender`, or its name is no username.
     pub fn new(
         conference: ConferenceId,
         revision: u64,
         participants: Vec<Participant>,
         self_sender: u16,
         media: Option<MediaGrant>,
-        secret: RoomSecret,
+        delivery_key: [u8; 32],
         resume: Option<ResumeSecret>,
-    ) -> Option<Self> {
+    ) -> Result<Self, BadField> {
         let (mut me, others): (Vec<_>, Vec<_>) = participants
             .into_iter()
             .partition(|p| p.sender == self_sender);
-        let me = me.pop()?;
-        Some(Self {
+        let me = me.pop().ok_or(BadField("self_sender"))?;
+        let username = me.username.as_str().parse();
+        Ok(Self {
             conference,
             revision,
-            leaf: me.leaf?,
+            username: username.map_err(|_| BadField("username"))?,
             me,
             others,
             media,
-            secret,
+            delivery_key,
             resume,
         })
+    }
+
+    /// Who one is in the room's group, at this server.
+    pub fn subject(&self, server: ServerId) -> Subject {
+        Subject {
+            server,
+            account: self.me.account,
+            username: self.username.clone(),
+            conference: self.conference,
+        }
     }
 }
 
@@ -122,20 +139,35 @@ impl Roster {
 
     /// Applies an event, unless the room as it was joined already had it, nothing changed by it, or there are
     /// [`MAX_PARTICIPANTS`] already.
-    pub fn apply(&mut self, event: RoomEvent) -> Option<RosterChange> {
+    pub fn apply(&mut self, event: RoomEvent) -> Vec<RosterChange> {
         if event.revision <= self.revision {
-            return None;
+            return Vec::new();
         }
         self.revision = event.revision;
         match event.change {
-            Change::Joined(participant) | Change::Changed(participant) => self.set(participant),
-            // Of oneself the server tells by its own kind of event.
-            Change::Left { sender, .. } if sender == self.own_sender => None,
-            Change::Left { sender, reason } => {
-                let gone = self.by_sender.remove(&sender)?;
-                Some(RosterChange::Left(gone, reason))
+            Change::Joined(participant) | Change::Changed(participant) => {
+                self.set(participant).into_iter().collect()
             }
+            // Of oneself the server tells by its own kind of event.
+            Change::Left { sender, .. } if sender == self.own_sender => Vec::new(),
+            Change::Left { sender, reason } => {
+                let gone = self.by_sender.remove(&sender);
+                let left = gone.map(|gone| RosterChange::Left(gone, reason));
+                left.into_iter().collect()
+            }
+            Change::Leaves(leaves) => leaves
+                .into_iter()
+                .filter_map(|(sender, leaf)| self.set_leaf(sender, leaf))
+                .collect(),
         }
+    }
+
+    fn set_leaf(&mut self, sender: u16, leaf: GenerationLeaf) -> Option<RosterChange> {
+        let known = self.by_sender.get(&sender)?.clone();
+        self.set(Participant {
+            leaf: Some(leaf),
+            ..known
+        })
     }
 
     /// Replaces the participants by those of a later join. Returns the changes: those who left first, then those who joined or
@@ -199,13 +231,13 @@ mod tests {
             sender: 1,
             reason: LeaveReason::Left,
         };
-        assert_eq!(roster.apply(event(5, left.clone())), None);
+        assert_eq!(roster.apply(event(5, left.clone())), []);
         assert!(
-            matches!(roster.apply(event(6, left.clone())), Some(RosterChange::Left(p, _)) if p.sender == 1)
+            matches!(&roster.apply(event(6, left.clone()))[..], [RosterChange::Left(p, _)] if p.sender == 1)
         );
-        assert_eq!(roster.apply(event(7, left)), None);
+        assert_eq!(roster.apply(event(7, left)), []);
         let came = roster.apply(event(8, Change::Joined(testing::participant(2))));
-        assert!(matches!(came, Some(RosterChange::Joined(p)) if p.sender == 2));
+        assert!(matches!(&came[..], [RosterChange::Joined(p)] if p.sender == 2));
     }
 
     #[test]
@@ -221,9 +253,9 @@ mod tests {
             sender: 1,
             reason: LeaveReason::Left,
         };
-        assert!(roster.apply(event(100_000, left)).is_some());
+        assert!(roster.apply(event(100_000, left)).len() == 1);
         let came = Change::Joined(testing::participant(u16::MAX));
-        assert!(roster.apply(event(100_001, came)).is_some());
+        assert!(roster.apply(event(100_001, came)).len() == 1);
     }
 
     #[test]
@@ -249,7 +281,7 @@ mod tests {
                     reason: LeaveReason::Left
                 }
             )),
-            None
+            []
         );
     }
 

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use confab_protocol::control::Participant;
-use confab_protocol::media::{AudioLevel, FramePayload, MediaError};
+use confab_protocol::control::{JoinId, Participant};
+use confab_protocol::media::payload::{AGE_UNIT, Block, FramePayload};
+use confab_protocol::media::{AudioLevel, MediaError};
 use confab_voice::{CodecError, Listener, ReceivedFrame, SAMPLE_RATE};
 
 use super::stats::SpeakerStats;
@@ -33,11 +34,14 @@ pub struct Speaking {
     pub speaking: bool,
 }
 
-/// The participants whose frames can be opened, by leaf.
+/// The other participants. A voice belongs to a join: it goes on when the participant's leaf changes.
 #[derive(Default)]
 pub struct Speakers {
     listener: Listener,
-    by_leaf: BTreeMap<u32, Speaker>,
+    /// By the number of the stream, in the order of their coming.
+    by_stream: BTreeMap<u32, Speaker>,
+    streams: BTreeMap<JoinId, u32>,
+    next_stream: u32,
     /// Counts of participants who left, the latest last; [`MAX_GONE`] at most.
     gone: VecDeque<SpeakerStats>,
 }
@@ -57,9 +61,16 @@ struct Speaker {
 }
 
 impl Speakers {
-    /// Adds a participant under `leaf`, in place of an earlier one.
-    pub fn add(&mut self, leaf: u32, participant: Participant) {
-        self.remove(leaf);
+    /// Adds a participant, or replaces its role, mute and name: its voice goes on.
+    pub fn set(&mut self, participant: Participant) {
+        let known = self.streams.get(&participant.join_id);
+        if let Some(speaker) = known.and_then(|stream| self.by_stream.get_mut(stream)) {
+            speaker.participant = participant;
+            return;
+        }
+        let stream = self.next_stream;
+        self.next_stream = self.next_stream.wrapping_add(1);
+        self.streams.insert(participant.join_id, stream);
         let speaker = Speaker {
             participant,
             speaking: false,
@@ -70,39 +81,36 @@ impl Speakers {
             samples: 0,
             unheard: 0,
         };
-        self.by_leaf.insert(leaf, speaker);
+        self.by_stream.insert(stream, speaker);
     }
 
-    /// Replaces a participant's role, mute and name. Audio goes on.
-    pub fn update(&mut self, participant: &Participant) {
-        let leaf = participant.leaf;
-        if let Some(speaker) = leaf.and_then(|leaf| self.by_leaf.get_mut(&leaf)) {
-            speaker.participant = participant.clone();
-        }
+    /// Removes a participant, and keeps its counts.
+    pub fn remove(&mut self, join: JoinId) {
+        let Some(stream) = self.streams.remove(&join) else {
+            return;
+        };
+        let stats = self.stats_of(stream);
+        self.by_stream.remove(&stream);
+        self.gone
+            .extend(stats.filter(|stats| stats.frames_received > 0));
+        let too_many = self.gone.len().saturating_sub(MAX_GONE);
+        self.gone.drain(..too_many);
+        self.listener.remove(stream);
     }
 
-    /// Removes the participant under `leaf`, and keeps its counts.
-    pub fn remove(&mut self, leaf: u32) {
-        let stats = self.stats_of(leaf);
-        if self.by_leaf.remove(&leaf).is_some() {
-            self.gone
-                .extend(stats.filter(|stats| stats.frames_received > 0));
-            let too_many = self.gone.len().saturating_sub(MAX_GONE);
-            self.gone.drain(..too_many);
-        }
-        self.listener.remove(leaf);
-    }
-
-    /// Takes a decrypted frame of `leaf`. `Some`: its participant began to speak.
+    /// Takes a decrypted frame of `join`. `Some`: its participant began to speak.
     pub fn push(
         &mut self,
         now: Instant,
-        leaf: u32,
+        join: JoinId,
         level: AudioLevel,
         plaintext: &[u8],
     ) -> Result<Option<Speaking>, FrameError> {
         let payload = FramePayload::parse(plaintext)?;
-        let Some(speaker) = self.by_leaf.get_mut(&leaf) else {
+        let Some(stream) = self.streams.get(&join).copied() else {
+            return Ok(None);
+        };
+        let Some(speaker) = self.by_stream.get_mut(&stream) else {
             return Ok(None);
         };
         let frame = ReceivedFrame {
@@ -110,40 +118,49 @@ impl Speakers {
             talkspurt: payload.talkspurt || std::mem::take(&mut speaker.suppressed),
             packet: payload.opus,
         };
-        let redundant = payload
-            .redundant
-            .iter()
-            .map(|block| (block.timestamp(payload.timestamp), block.opus));
-        self.listener.push(now, leaf, frame, redundant)?;
-        if !level.is_voice() {
+        let blocks = payload.blocks.iter().map(|block| match *block {
+            Block::Copy { age, opus } => confab_voice::Block::Copy {
+                age: u32::from(age) * AGE_UNIT,
+                packet: opus,
+            },
+            Block::Xor { mask, symbol } => confab_voice::Block::Xor { mask, symbol },
+            Block::RandomLinear { mask, symbol } => {
+                confab_voice::Block::RandomLinear { mask, symbol }
+            }
+        });
+        let blocks: Vec<_> = blocks.collect();
+        self.listener.push(now, stream, frame, &blocks)?;
+        if payload.comfort || !level.is_voice() {
             return Ok(None);
         }
         speaker.voice_until = Some(now + SPEAKING_HOLD);
         Ok(speaker.set_speaking(true))
     }
 
-    /// Counts a frame of `leaf` that was received a second time.
-    pub fn count_duplicate(&mut self, leaf: u32) {
-        if let Some(speaker) = self.by_leaf.get_mut(&leaf) {
+    /// Counts a frame of `join` that was received a second time.
+    pub fn count_duplicate(&mut self, join: JoinId) {
+        let stream = self.streams.get(&join);
+        if let Some(speaker) = stream.and_then(|stream| self.by_stream.get_mut(stream)) {
             speaker.duplicates += 1;
         }
     }
 
-    /// The relay has stopped forwarding this sender: others are louder.
+    /// The relay has stopped forwarding this sender because others are louder: its stream pauses. Returns the change if the
+    /// sender was speaking.
     pub fn suppress(&mut self, sender: u16) -> Option<Speaking> {
-        let (leaf, speaker) = self
-            .by_leaf
+        let (stream, speaker) = self
+            .by_stream
             .iter_mut()
             .find(|(_, speaker)| speaker.participant.sender == sender)?;
         speaker.suppressed = true;
         speaker.voice_until = None;
-        self.listener.pause(*leaf);
+        self.listener.pause(*stream);
         speaker.set_speaking(false)
     }
 
     /// The participants who have stopped speaking by `now`.
     pub fn expire(&mut self, now: Instant) -> impl Iterator<Item = Speaking> {
-        self.by_leaf.values_mut().filter_map(move |speaker| {
+        self.by_stream.values_mut().filter_map(move |speaker| {
             if speaker.voice_until.is_none_or(|until| now < until) {
                 return None;
             }
@@ -154,7 +171,7 @@ impl Speakers {
 
     /// When [`expire`](Self::expire) is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.by_leaf
+        self.by_stream
             .values()
             .filter_map(|speaker| speaker.voice_until)
             .min()
@@ -168,9 +185,9 @@ impl Speakers {
         heard: bool,
         mut each: impl FnMut(&Participant, &[f32]),
     ) {
-        let by_leaf = &mut self.by_leaf;
-        self.listener.pull_each(now, mix, |leaf, pulled, pcm| {
-            let Some(speaker) = by_leaf.get_mut(&leaf).filter(|_| pulled.voice > 0) else {
+        let by_stream = &mut self.by_stream;
+        self.listener.pull_each(now, mix, |stream, pulled, pcm| {
+            let Some(speaker) = by_stream.get_mut(&stream).filter(|_| pulled.voice > 0) else {
                 return;
             };
             let voice = &pcm[..pulled.voice.min(pcm.len())];
@@ -189,16 +206,19 @@ impl Speakers {
 
     /// The counts of all participants, those who left first.
     pub fn stats(&self) -> Vec<SpeakerStats> {
-        let here = self.by_leaf.keys().filter_map(|leaf| self.stats_of(*leaf));
+        let here = self
+            .by_stream
+            .keys()
+            .filter_map(|stream| self.stats_of(*stream));
         self.gone.iter().cloned().chain(here).collect()
     }
 
-    fn stats_of(&self, leaf: u32) -> Option<SpeakerStats> {
-        let speaker = self.by_leaf.get(&leaf)?;
+    fn stats_of(&self, number: u32) -> Option<SpeakerStats> {
+        let speaker = self.by_stream.get(&number)?;
         let stream = self
             .listener
             .stats()
-            .find(|(of, _)| *of == leaf)
+            .find(|(of, _)| *of == number)
             .map(|(_, stats)| stats)
             .unwrap_or_default();
         let level = -10.0 * (speaker.energy / speaker.samples.max(1) as f64).log10();
@@ -243,9 +263,10 @@ mod tests {
         let payload = FramePayload {
             timestamp: 0,
             talkspurt: true,
+            comfort: false,
             dred_version: 0,
-            redundant: Vec::new(),
             opus,
+            blocks: Vec::new(),
         };
         let mut plaintext = Vec::new();
         payload.encode(&mut plaintext).unwrap();
@@ -258,10 +279,13 @@ mod tests {
         let mut speakers = Speakers::default();
         let all = MAX_GONE as u16 + 10;
         for n in 0..all {
-            speakers.add(1, participant(n));
-            let pushed = speakers.push(now, 1, AudioLevel::SILENCE, &frame);
+            // `participant` has a join id for each of 256.
+            let one = participant(n);
+            let join = one.join_id;
+            speakers.set(one);
+            let pushed = speakers.push(now, join, AudioLevel::SILENCE, &frame);
             assert!(pushed.is_ok());
-            speakers.remove(1);
+            speakers.remove(join);
         }
         let kept: Vec<u16> = speakers.stats().iter().map(|stats| stats.sender).collect();
         assert_eq!(kept, (10..all).collect::<Vec<_>>());
@@ -271,8 +295,8 @@ mod tests {
     #[test]
     fn nothing_is_kept_of_a_participant_who_was_never_heard() {
         let mut speakers = Speakers::default();
-        speakers.add(1, participant(1));
-        speakers.remove(1);
+        speakers.set(participant(1));
+        speakers.remove(participant(1).join_id);
         assert!(speakers.stats().is_empty());
     }
 }

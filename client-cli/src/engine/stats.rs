@@ -16,8 +16,10 @@ pub struct Drops {
     pub not_sframe: u64,
     /// Frames under this client's own key id.
     pub own_leaf: u64,
-    /// Frames of a leaf that no participant has.
+    /// Frames under a key id that no member had within 300 ms.
     pub unknown_leaf: u64,
+    /// Frames of a member whom the server did not announce within 300 ms.
+    pub unannounced: u64,
     /// Frames that do not decrypt: forged or damaged.
     pub not_authentic: u64,
     /// Frames with a counter that no sender may reach.

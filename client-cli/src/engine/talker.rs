@@ -1,10 +1,13 @@
 //! The sending side: captured blocks in, sealed frames out.
+//!
+//! Nothing but the members can open a frame, but the path sees when it is sent, how long it is and what level it tells. The
+//! length is that of every frame of the call; for the rest see [`Spurts`].
 
 use std::time::{Duration, Instant};
 
 use confab_e2ee::{BaseKeys, FrameCipher, SealError};
 use confab_protocol::media::{AudioLevel, FramePayload, MediaError, TIMESTAMP_RATE};
-use confab_voice::{CodecError, Encoder, EncoderConfig, VoiceActivity, level_dbov};
+use confab_voice::{CodecError, Encoder, EncoderConfig, Spurts, Told};
 
 /// A frame, ready for a relay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +32,7 @@ pub enum TalkError {
 /// Collects blocks into frames, encodes and seals them.
 pub struct Talker {
     encoder: Encoder,
-    activity: VoiceActivity,
+    spurts: Spurts,
     frame: Vec<f32>,
     plaintext: Vec<u8>,
     /// Media time of the frame that is collected.
@@ -41,11 +44,16 @@ pub struct Talker {
 }
 
 impl Talker {
-    /// A voice that begins at the media time `timestamp`, which should be random.
-    pub fn new(config: EncoderConfig, timestamp: u32) -> Result<Self, CodecError> {
+    /// A voice that begins at the media time `timestamp`, which should be random. `hide_pauses`: frames are sent in pauses
+    /// too.
+    pub fn new(
+        config: EncoderConfig,
+        timestamp: u32,
+        hide_pauses: bool,
+    ) -> Result<Self, CodecError> {
         Ok(Self {
             encoder: Encoder::new(config)?,
-            activity: VoiceActivity::new(),
+            spurts: Spurts::new(hide_pauses),
             frame: Vec::with_capacity(config.frame.samples()),
             plaintext: Vec::new(),
             timestamp,
@@ -55,7 +63,7 @@ impl Talker {
         })
     }
 
-    /// Takes a block of 48 kHz mono samples that ended at `now`; gives a frame when one is full.
+    /// Takes a block of 48 kHz mono samples that ended at `now`; gives a frame when one is full and no pause.
     ///
     /// After a [`pause`](Self::pause) the media time has moved on by as long as it lasted.
     pub fn capture<K: BaseKeys>(
@@ -77,14 +85,12 @@ impl Talker {
         if self.frame.len() < samples {
             return Ok(None);
         }
-        let sealed = self.seal_frame(samples, cipher);
+        let sealed = self.take_frame(samples, cipher);
         self.frame.drain(..samples);
-        self.timestamp = self.timestamp.wrapping_add(samples as u32);
-        self.talkspurt = self.talkspurt && sealed.is_err();
-        sealed.map(Some)
+        sealed
     }
 
-    /// Nothing will come for a while: gives what is left as a last frame, filled up with silence.
+    /// Nothing will come for a while: gives what is left as a last frame, filled up with silence, if it is no pause.
     pub fn pause<K: BaseKeys>(
         &mut self,
         cipher: &mut FrameCipher<K>,
@@ -94,10 +100,9 @@ impl Talker {
         } else {
             let samples = self.encoder.frame_samples();
             self.frame.resize(samples, 0.0);
-            let sealed = self.seal_frame(samples, cipher);
+            let sealed = self.take_frame(samples, cipher);
             self.frame.clear();
-            self.timestamp = self.timestamp.wrapping_add(samples as u32);
-            sealed.map(Some)
+            sealed
         };
         self.talkspurt = true;
         if self.paused_at.is_none() {
@@ -121,26 +126,47 @@ impl Talker {
         self.encoder.set_expected_loss(percent)
     }
 
-    fn seal_frame<K: BaseKeys>(
+    /// Moves the media time on by the frame that is full; gives it unless it belongs to a pause.
+    fn take_frame<K: BaseKeys>(
         &mut self,
         samples: usize,
         cipher: &mut FrameCipher<K>,
+    ) -> Result<Option<SealedFrame>, TalkError> {
+        let told = self.spurts.hear(&self.frame[..samples]);
+        let sealed = match told.sent {
+            true => self.seal_frame(samples, told, cipher).map(Some),
+            false => Ok(None),
+        };
+        self.timestamp = self.timestamp.wrapping_add(samples as u32);
+        self.talkspurt = match sealed {
+            Ok(Some(_)) => false,
+            Ok(None) => true,
+            Err(_) => self.talkspurt,
+        };
+        sealed
+    }
+
+    fn seal_frame<K: BaseKeys>(
+        &mut self,
+        samples: usize,
+        told: Told,
+        cipher: &mut FrameCipher<K>,
     ) -> Result<SealedFrame, TalkError> {
-        let pcm = &self.frame[..samples];
-        let voice = self.activity.update(pcm);
-        let level = AudioLevel::new(voice, level_dbov(pcm));
-        let opus = self.encoder.encode(pcm)?;
+        let size = FramePayload::size_without_blocks(self.encoder.packet_bytes());
+        let opus = self.encoder.encode(&self.frame[..samples])?;
         let payload = FramePayload {
             timestamp: self.timestamp,
             talkspurt: self.talkspurt,
+            comfort: told.comfort,
             dred_version: 0,
-            redundant: Vec::new(),
             opus,
+            blocks: Vec::new(),
         };
         self.plaintext.clear();
-        payload.encode(&mut self.plaintext)?;
+        payload.encode_to_size(size, &mut self.plaintext)?;
         let mut sframe = Vec::new();
         cipher.seal(&self.plaintext, &mut sframe)?;
+        let level = AudioLevel::new(told.voice, told.level_dbov);
         Ok(SealedFrame { level, sframe })
     }
 }

@@ -1,4 +1,7 @@
-//! Participants, joins, and a world on virtual time: relays, clients and a seeded network between them.
+//! Participants, joins, and a world on virtual time: control, relays, clients and a seeded network between them.
+
+mod control;
+mod relay;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -7,19 +10,21 @@ use std::time::{Duration, Instant};
 
 use confab_protocol::control::{
     AccountId, Capabilities, ConferenceId, JoinId, MediaGrant, Participant, ParticipantName,
-    ResumeSecret, RoomSecret,
+    ResumeSecret,
 };
 use confab_protocol::media::downlink::ByeReason;
-use confab_protocol::media::downlink::{Pong, Record, audio_header, bye};
+use confab_protocol::media::downlink::{Pong, bye};
 use confab_protocol::media::uplink::UplinkBody;
-use confab_protocol::media::{ConnectionId, HopKey, RecordDigest, ReplayWindow, Uplink};
+use confab_protocol::media::{ConnectionId, HopKey, KeyId, ReplayWindow, SframeHeader, Uplink};
 use confab_protocol::wire::Role;
 use confab_voice::EncoderConfig;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use super::room::{Change, Joined, LeaveReason, RoomEvent};
+use super::room::Joined;
 use super::{Engine, Event, Settings};
+pub(crate) use control::{Control, delivery_key, member_config};
+use relay::{Flight, Session};
 
 pub(crate) const CONFERENCE: ConferenceId = ConferenceId::new([9; 16]);
 const TICK: Duration = Duration::from_millis(10);
@@ -28,7 +33,7 @@ const BLOCK: usize = 480;
 pub(crate) fn participant(n: u16) -> Participant {
     Participant {
         sender: n,
-        leaf: Some(u32::from(n) + 100),
+        leaf: None,
         join_id: JoinId::new([n as u8; 16]),
         account: AccountId::new([n as u8; 16]),
         username: ParticipantName::from_wire(&format!("user{n}")),
@@ -47,7 +52,7 @@ pub(crate) fn joined(own: u16, all: &[u16], revision: u64) -> Joined {
         everyone,
         own,
         Some(grant(0, own, 0)),
-        RoomSecret::new([5; 32]),
+        *delivery_key().public(),
         Some(ResumeSecret::new([own as u8; 16])),
     )
     .unwrap()
@@ -112,24 +117,6 @@ pub(crate) struct Client {
     phase: f32,
 }
 
-struct Session {
-    owner: u16,
-    sender: u16,
-    grant: MediaGrant,
-    address: Option<SocketAddr>,
-    window: ReplayWindow,
-    received: u32,
-    next_packet: u32,
-}
-
-struct Flight {
-    at: Instant,
-    order: u64,
-    from: SocketAddr,
-    to: SocketAddr,
-    datagram: Vec<u8>,
-}
-
 pub(crate) struct World {
     pub(crate) now: Instant,
     pub(crate) weather: LinkQuality,
@@ -141,12 +128,14 @@ pub(crate) struct World {
     pub(crate) cut_off: Vec<u16>,
     /// Datagrams that clients sent, by relay.
     pub(crate) uplinks: HashMap<SocketAddr, u32>,
+    /// Key id and counter of each frame that came to a relay.
+    pub(crate) nonces: Vec<(KeyId, u64)>,
     sessions: HashMap<ConnectionId, Session>,
     flights: BinaryHeap<Reverse<Flight>>,
     random: StdRng,
     order: u64,
     next_tick: Instant,
-    revision: u64,
+    pub(crate) control: Control,
 }
 
 impl World {
@@ -165,21 +154,33 @@ impl World {
             dead: Vec::new(),
             cut_off: Vec::new(),
             uplinks: HashMap::new(),
+            nonces: Vec::new(),
             sessions: HashMap::new(),
             flights: BinaryHeap::new(),
             random: StdRng::seed_from_u64(seed),
             order: 0,
             next_tick: now + TICK,
-            revision: 1,
+            control: Control::new(),
         };
         for member in members {
-            world.enter(&joined(*member, members, 1));
+            world.control.join(now, *member, participant(*member), true);
         }
+        for member in members {
+            world.begin(*member);
+        }
+        world.control.settle(now, &mut world.clients);
         world
     }
 
-    /// A client that begins with `joined`.
-    pub(crate) fn enter(&mut self, joined: &Joined) {
+    /// A client that joins, and of whom the others are not told.
+    pub(crate) fn enter(&mut self, n: u16) {
+        self.control.join(self.now, n, participant(n), false);
+        self.begin(n);
+    }
+
+    /// A client that has joined.
+    fn begin(&mut self, n: u16) {
+        let joined = self.control.joined(n);
         let encoder = EncoderConfig {
             complexity: 2,
             ..EncoderConfig::default()
@@ -187,11 +188,13 @@ impl World {
         let settings = Settings {
             encoder,
             timestamp: self.random.random(),
+            hide_pauses: false,
         };
-        let media = joined.media.clone().unwrap();
-        self.open(media.clone(), joined.me.sender);
+        let media = grant(0, n, 0);
+        self.open(media.clone(), n);
+        let member = member_config(&joined);
         let client = Client {
-            engine: Engine::new(joined, media, settings, self.now).unwrap(),
+            engine: Engine::new(&joined, media, member, settings, self.now).unwrap(),
             talks: false,
             deaf: false,
             events: Vec::new(),
@@ -199,7 +202,7 @@ impl World {
             played: 0,
             phase: 0.0,
         };
-        self.clients.insert(joined.me.sender, client);
+        self.clients.insert(n, client);
     }
 
     /// Opens a media session at its relay.
@@ -220,32 +223,86 @@ impl World {
         self.clients.get_mut(&n).unwrap()
     }
 
-    /// Tells everybody but `except` of a change.
-    pub(crate) fn announce(&mut self, change: &Change, except: u16) {
-        self.revision += 1;
-        let (now, revision) = (self.now, self.revision);
-        for (n, client) in &mut self.clients {
-            if *n != except {
-                client.engine.handle_room_event(
-                    CONFERENCE,
-                    RoomEvent {
-                        revision,
-                        change: change.clone(),
-                    },
-                    now,
-                );
-            }
+    /// Changes a participant, and tells everybody.
+    pub(crate) fn change(&mut self, n: u16, change: impl FnOnce(&mut Participant)) {
+        self.control.change(self.now, n, &mut self.clients, change);
+    }
+
+    /// Tells the others of a client that has [entered](Self::enter).
+    pub(crate) fn announce(&mut self, n: u16) {
+        self.control.announce(self.now, n, &mut self.clients);
+    }
+
+    /// A participant is gone, for control and for the others; the client does not know.
+    pub(crate) fn remove(&mut self, n: u16) {
+        let gone = self.control.leave(self.now, n);
+        self.control
+            .announce_left(self.now, (n, gone.sender), &mut self.clients);
+    }
+
+    /// Tells the others that a participant is gone, who stays in the group.
+    pub(crate) fn hide(&mut self, n: u16) {
+        self.control.hide(self.now, n, &mut self.clients);
+    }
+
+    /// Clients join anew, at once, each under this label and by this join. The others are told.
+    pub(crate) fn rejoin(&mut self, afresh: &[(u16, u16, JoinId)]) {
+        let now = self.now;
+        for (n, ..) in afresh {
+            self.remove(*n);
+        }
+        for (n, sender, join_id) in afresh {
+            let me = Participant {
+                sender: *sender,
+                join_id: *join_id,
+                ..participant(*n)
+            };
+            self.control.join(now, *n, me, true);
+        }
+        for (n, ..) in afresh {
+            let mut joined = self.control.joined(*n);
+            let media = grant(0, *n, 1);
+            self.open(media.clone(), *n);
+            joined.media = Some(media);
+            self.client(*n).engine.rejoined(&joined, now);
+            self.announce(*n);
         }
     }
 
-    pub(crate) fn announce_left(&mut self, n: u16) {
-        self.announce(
-            &Change::Left {
-                sender: n,
-                reason: LeaveReason::Left,
-            },
-            n,
-        );
+    /// The client loses its connection to control.
+    pub(crate) fn unlink(&mut self, n: u16) {
+        self.control.unlink(self.now, n);
+    }
+
+    /// The client takes its join up again, with this media session; `None`: it has one.
+    pub(crate) fn resume(&mut self, n: u16, media: Option<MediaGrant>) {
+        let now = self.now;
+        let mut joined = self.control.joined(n);
+        joined.media = media.clone();
+        if let Some(media) = media {
+            self.open(media, n);
+        }
+        let client = self.clients.get_mut(&n).unwrap();
+        self.control.resume(now, n, client);
+        client.engine.rejoined(&joined, now);
+    }
+
+    /// The room's group begins anew, with the next generation.
+    pub(crate) fn begin_generation(&mut self) {
+        self.control.begin_generation(self.now, &mut self.clients);
+    }
+
+    /// Messages of the group to a client wait from now on.
+    pub(crate) fn delay_group(&mut self, n: u16) {
+        self.control.delayed.insert(n, Vec::new());
+    }
+
+    /// They arrive.
+    pub(crate) fn deliver_group(&mut self, n: u16) {
+        let now = self.now;
+        for message in self.control.delayed.remove(&n).unwrap() {
+            self.client(n).engine.handle_group(now, message);
+        }
     }
 
     /// The relay ends a session.
@@ -276,6 +333,7 @@ impl World {
                 .filter_map(|client| client.engine.poll_timeout());
             let next = timers
                 .chain([self.next_tick])
+                .chain(self.control.poll_timeout())
                 .chain(self.flights.peek().map(|Reverse(flight)| flight.at));
             let next = next.min().unwrap().max(self.now);
             if next > end {
@@ -306,6 +364,7 @@ impl World {
     }
 
     fn flush(&mut self) {
+        self.control.pass_on(self.now, &mut self.clients);
         let mut members: Vec<_> = self.clients.keys().copied().collect();
         members.sort_unstable();
         for n in members {
@@ -395,6 +454,8 @@ impl World {
             }
             UplinkBody::Audio { level, sframe } => {
                 let (sender, owner) = (session.sender, session.owner);
+                let (header, _) = SframeHeader::parse(sframe).unwrap();
+                self.nonces.push((header.key_id, header.counter));
                 self.forward(id.worker(), owner, sender, level, sframe);
             }
             UplinkBody::PathResponse { .. } | UplinkBody::Bye => {}
@@ -461,50 +522,5 @@ impl Client {
         self.engine.play(now, &mut mix, !self.deaf, |_, _| {});
         self.played += 1;
         self.heard += u32::from(mix.iter().any(|sample| sample.abs() > 0.05));
-    }
-}
-
-impl Session {
-    fn number(&mut self) -> u32 {
-        self.next_packet += 1;
-        self.next_packet - 1
-    }
-
-    fn audio(
-        &mut self,
-        sender: u16,
-        level: confab_protocol::media::AudioLevel,
-        sframe: &[u8],
-        key: &HopKey,
-    ) -> Vec<u8> {
-        let mut record = Record::header(sender, level, sframe.len())
-            .unwrap()
-            .to_vec();
-        record.extend_from_slice(sframe);
-        let digest = RecordDigest::of(&record);
-        let number = self.number();
-        let mut datagram = audio_header(1, number, key, [&digest]).to_vec();
-        datagram.extend_from_slice(&record);
-        datagram
-    }
-}
-
-impl PartialEq for Flight {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.order) == (other.at, other.order)
-    }
-}
-
-impl Eq for Flight {}
-
-impl PartialOrd for Flight {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Flight {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
     }
 }

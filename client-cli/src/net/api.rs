@@ -1,11 +1,10 @@
 //! Requests as functions: domain types in, domain types out.
 
 use bytes::Bytes;
+use confab_e2ee::mls::{GroupName, wire as group_wire};
 use confab_protocol::control::room::{BadField, Capability, KeyScheme, MAX_PARTICIPANTS};
 use confab_protocol::control::text::Shown;
-use confab_protocol::control::{
-    Capabilities, ConferenceId, JoinId, Region, ResumeSecret, RoomSecret, Slug,
-};
+use confab_protocol::control::{Capabilities, ConferenceId, JoinId, Region, ResumeSecret, Slug};
 use confab_protocol::media::ConnectionId;
 use confab_protocol::version;
 use confab_protocol::wire::{self, request, response};
@@ -19,6 +18,7 @@ use crate::engine::room::Joined;
 /// A join of this client, and its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnJoin {
+    pub conference: ConferenceId,
     pub id: JoinId,
     /// Known to this client alone.
     pub secret: ResumeSecret,
@@ -30,6 +30,8 @@ pub struct Resume {
     pub join: OwnJoin,
     /// The media session to keep: one on which the relay answers.
     pub live: Option<ConnectionId>,
+    /// Where the member stands in the room's group; `None` without a group.
+    pub group: Option<(GroupName, u64)>,
 }
 
 /// A report to control that a relay answers on a media session, or does not.
@@ -188,12 +190,14 @@ impl Link {
     ) -> Result<Joined, ApiError> {
         let live = resume.and_then(|resume| resume.live);
         let join = resume.map(|resume| &resume.join);
+        let group = resume.and_then(|resume| resume.group);
         let request = wire::JoinRoom {
             slug: slug.to_string(),
             resume_join_id: join.map_or_else(Bytes::new, |join| join.id.to_wire()),
             resume_secret: join.map_or_else(Bytes::new, |join| join.secret.to_wire()),
             live_connection_id: live.map_or_else(Bytes::new, connection_id),
             region: region.map_or_else(String::new, ToString::to_string),
+            group: group.map(|(name, epoch)| group_wire::at(name, epoch)),
             min_media_version: version::MEDIA.min(),
             max_media_version: version::MEDIA.max(),
             capabilities: Capabilities::from(CAPABILITIES).to_wire(),
@@ -235,10 +239,25 @@ impl Link {
             conference_id: conference.to_wire(),
             join_id: join.id.to_wire(),
             leaf: frames.leaf,
-            opened: frames.opened,
-            failed: frames.failed,
+            opened: frames.counts.opened,
+            failed: frames.counts.failed,
             resume_secret: join.secret.to_wire(),
         }));
+    }
+
+    /// Gives messages of a member to the delivery service, in order.
+    pub async fn send_to_group(
+        &self,
+        join: &OwnJoin,
+        messages: Vec<wire::FromMember>,
+    ) -> Result<(), ApiError> {
+        let request = wire::SendToGroup {
+            conference_id: join.conference.to_wire(),
+            join_id: join.id.to_wire(),
+            resume_secret: join.secret.to_wire(),
+            messages,
+        };
+        self.done(request::Kind::SendToGroup(request)).await
     }
 
     /// Sends a request and ignores its response.
@@ -286,10 +305,8 @@ async fn all_pages<T>(
 
 /// Refuses a room whose key scheme or media version this client does not support.
 fn check_room(joined: &wire::RoomJoined) -> Result<(), ApiError> {
-    if joined.key_scheme() != KeyScheme::RoomSecret {
-        return Err(ApiError::Malformed(
-            "a room whose encryption this client does not know",
-        ));
+    if joined.key_scheme() != KeyScheme::Mls {
+        return Err(ApiError::KeyScheme(joined.key_scheme));
     }
     if !version::MEDIA.contains(version::media_version_from_wire(joined.media_version)) {
         return Err(ApiError::Malformed(
@@ -318,13 +335,14 @@ impl TryFrom<&wire::RoomJoined> for Joined {
             participants,
             self_sender,
             message.media.as_ref().map(TryInto::try_into).transpose()?,
-            RoomSecret::parse(&message.room_secret)?,
+            message.delivery_key[..]
+                .try_into()
+                .map_err(|_| BadField("delivery_key"))?,
             match message.resume_secret.as_ref() {
                 [] => None,
                 secret => Some(ResumeSecret::parse(secret)?),
             },
         )
-        .ok_or(BadField("self_sender"))
     }
 }
 

@@ -3,10 +3,9 @@
 use std::time::{Duration, Instant};
 
 use confab_protocol::control::{ErrorCode, Region, Slug};
-use tokio::sync::mpsc;
 
 use super::api::Resume;
-use super::event::ServerEvent;
+use super::event::Incoming;
 use super::sign_in::{Access, SignInError, SignedIn};
 use super::{ApiError, Link, retry};
 use crate::engine::room::Joined;
@@ -31,7 +30,7 @@ pub(super) struct Room {
 /// A connection that is signed in.
 pub(super) struct Connected {
     pub(super) link: Link,
-    pub(super) events: mpsc::Receiver<ServerEvent>,
+    pub(super) incoming: Incoming,
     /// When to exchange the token.
     pub(super) refresh_at: Instant,
 }
@@ -50,7 +49,7 @@ impl Connected {
 
     fn new((link, signed_in): (Link, SignedIn)) -> Self {
         Self {
-            events: link.events(),
+            incoming: link.incoming(),
             refresh_at: refresh_at(&link, &signed_in),
             link,
         }

@@ -49,6 +49,11 @@ pub enum ApiError {
     /// The server took too long.
     #[error("the server did not answer in time: try again")]
     Timeout,
+    /// The room's keys are made in a way that this client does not know, or knows no more.
+    #[error(
+        "this server offers an old or unknown way of end-to-end encryption: scheme {0} in place of MLS; update the older of server and client"
+    )]
+    KeyScheme(i32),
     /// The answer is not what the protocol asks for.
     #[error("the server sent {0}: update the older of server and client")]
     Malformed(&'static str),

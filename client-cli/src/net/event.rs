@@ -1,13 +1,34 @@
-//! The server's events as domain types.
+//! The server's events and the messages of its delivery service, as domain types.
 
 use std::time::Duration;
 
-use confab_protocol::control::room::{BadField, LeaveReason};
-use confab_protocol::control::{ConferenceId, JoinId, MediaGrant};
+use confab_e2ee::mls::ToMember;
+use confab_protocol::control::room::{BadField, LeaveReason, MAX_PARTICIPANTS};
+use confab_protocol::control::{ConferenceId, GenerationLeaf, JoinId, MediaGrant};
 use confab_protocol::media::ConnectionId;
 use confab_protocol::wire::{self, event::Kind};
 
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
 use crate::engine::room::{Change, RoomEvent};
+
+/// What the server says unasked.
+#[derive(Debug)]
+pub struct Incoming {
+    pub events: mpsc::Receiver<ServerEvent>,
+    pub group: mpsc::Receiver<GroupMessage>,
+}
+
+/// A message of the delivery service of a conference.
+#[derive(Debug)]
+pub struct GroupMessage {
+    pub conference: ConferenceId,
+    /// For which join of this connection; `None`: for each in that conference.
+    pub join: Option<JoinId>,
+    pub message: ToMember,
+    /// Its place among the bytes that are held until they are taken.
+    pub(super) _place: OwnedSemaphorePermit,
+}
 
 /// An event that the server sends unasked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +75,14 @@ impl ServerEvent {
                     .ok_or(BadField("participant"))?
                     .try_into()?,
             ),
+            Kind::LeavesAssigned(assigned) => Change::Leaves(
+                assigned
+                    .leaves
+                    .iter()
+                    .take(MAX_PARTICIPANTS)
+                    .map(assigned_leaf)
+                    .collect::<Result<_, _>>()?,
+            ),
             Kind::Left(left) => Change::Left {
                 sender: u16::try_from(left.sender).map_err(|_| BadField("sender"))?,
                 reason: left.reason(),
@@ -99,6 +128,12 @@ impl ServerEvent {
             },
         )))
     }
+}
+
+fn assigned_leaf(assigned: &wire::AssignedLeaf) -> Result<(u16, GenerationLeaf), BadField> {
+    let sender = u16::try_from(assigned.sender).map_err(|_| BadField("sender"))?;
+    let leaf = assigned.leaf.as_ref().ok_or(BadField("leaf"))?;
+    Ok((sender, leaf.into()))
 }
 
 fn join_id(bytes: &[u8]) -> Result<JoinId, BadField> {

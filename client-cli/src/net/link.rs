@@ -1,12 +1,15 @@
-//! A QUIC connection to a control node: `connect` makes it, `exchange` has its requests and events.
+//! A QUIC connection to a control node: `connect` makes it, `exchange` has its requests, and `streams` what the
+//! server says unasked.
 
 mod connect;
 mod exchange;
+mod streams;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use confab_e2ee::mls::identity::ServerId;
 use confab_protocol::control::Region;
 use confab_protocol::control::text::Shown;
 use confab_protocol::version;
@@ -16,22 +19,20 @@ use rustls::RootCertStore;
 use tokio::sync::mpsc;
 
 use super::errors::{ApiError, ConnectError, plain};
-use super::event::ServerEvent;
+use super::event::Incoming;
 use super::node_list::parse_nodes;
 use super::silence::Silence;
 use super::trust::{Check, ServerVerdict, Trust, TrustError};
 use super::{Fingerprint, Server};
 use connect::{Connected, connect_to_any, resolve_in_time, unreachable};
-use exchange::{read_events, request_in_time};
+use exchange::request_in_time;
+use streams::{EVENT_QUEUE, GROUP_QUEUE, read_streams};
 
 /// Time limit for closing a connection. If the close is lost, the server waits for its idle timeout.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Close code of a node that goes away.
 const GOING_AWAY: VarInt = VarInt::from_u32(1);
-
-/// Length of the queue of events; when it is full the server waits.
-const EVENT_QUEUE: usize = 1024;
 
 /// A connection after its hello.
 #[derive(Debug)]
@@ -120,16 +121,22 @@ impl Link {
         request_in_time(self.connection.clone(), kind)
     }
 
-    /// The server's events from now on. To be called once.
-    pub fn events(&self) -> mpsc::Receiver<ServerEvent> {
-        let (sender, receiver) = mpsc::channel(EVENT_QUEUE);
-        let connection = CloseWithoutEvents(self.connection.clone());
+    /// What the server says unasked, from now on. To be called once.
+    pub fn incoming(&self) -> Incoming {
+        let (events_to, events) = mpsc::channel(EVENT_QUEUE);
+        let (group_to, group) = mpsc::channel(GROUP_QUEUE);
+        let connection = CloseWithoutStreams(self.connection.clone());
         tokio::spawn(async move {
-            if let Err(error) = read_events(&connection.0, &sender).await {
-                tracing::debug!(error = %Shown(error), "the event stream ended");
+            if let Err(error) = read_streams(&connection.0, events_to, group_to).await {
+                tracing::debug!(error = %Shown(error), "the server's streams ended");
             }
         });
-        receiver
+        Incoming { events, group }
+    }
+
+    /// The server as the credentials of its participants name it.
+    pub fn server_id(&self) -> ServerId {
+        ServerId::of_authority(self.authority.as_bytes())
     }
 
     /// Resolves when the connection is gone, and says why.
@@ -204,21 +211,21 @@ impl Link {
     }
 }
 
-/// Without its events a room is not known any more: when their reader ends, for whatever reason, so does the connection, and a new
-/// one is made.
-struct CloseWithoutEvents(quinn::Connection);
+/// Without its events and its group a room is not known any more: when their reader ends, for whatever reason, so does the
+/// connection, and a new one is made.
+struct CloseWithoutStreams(quinn::Connection);
 
-impl Drop for CloseWithoutEvents {
+impl Drop for CloseWithoutStreams {
     fn drop(&mut self) {
         // One that is gone already keeps its reason.
         if self.0.close_reason().is_none() {
-            self.0.close(VarInt::from_u32(0), b"no events");
+            self.0.close(VarInt::from_u32(0), b"no streams");
         }
     }
 }
 
 impl Drop for Link {
-    /// The reader of the events would keep the connection alive otherwise.
+    /// The reader of the streams would keep the connection alive otherwise.
     fn drop(&mut self) {
         self.connection.close(VarInt::from_u32(0), b"done");
     }

@@ -36,6 +36,8 @@ pub mod udp;
 mod verifier;
 
 #[cfg(test)]
+mod group_tests;
+#[cfg(test)]
 mod recovery_tests;
 #[cfg(test)]
 mod server_tests;

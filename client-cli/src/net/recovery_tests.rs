@@ -6,15 +6,16 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use confab_protocol::control::{ErrorCode, Refusal};
+use confab_protocol::media::ConnectionId;
 use confab_protocol::wire::{self, event, request, response};
 
 use super::api::MediaReport;
 use super::event::ServerEvent;
 use super::sign_in::SignInError;
 use super::slow_path::slow_path;
-use super::supervisor::{CallRequest, Supervisor, Update};
+use super::supervisor::{CallRequest, Standing, Supervisor, Update};
 use super::testing::{Node, kindly, next, redirecting, refuse, room_joined, slug, telling};
-use super::{ApiError, Link};
+use super::{ApiError, Link, Nodes};
 use crate::engine::testing;
 
 /// Welcomes from a region.
@@ -43,6 +44,13 @@ fn keeping_media(request: &request::Kind) -> response::Kind {
     }
 }
 
+fn live(session: ConnectionId) -> Standing {
+    Standing {
+        live: Some(session),
+        group: None,
+    }
+}
+
 async fn rejoined(supervisor: &mut Supervisor) -> (bool, bool) {
     loop {
         if let Update::Rejoined {
@@ -59,10 +67,10 @@ async fn a_live_media_session_is_kept_when_the_join_is_taken_up_again() {
     let node = Node::start(keeping_media);
     let (access, _home) = node.logged_in(u64::MAX).await;
     let (_, media, mut supervisor) = Supervisor::start(access, slug(), None).await.unwrap();
-    supervisor.live_session_is(Some(media.connection_id));
+    supervisor.call_stands(live(media.connection_id));
     node.hang_up();
     assert_eq!(rejoined(&mut supervisor).await, (true, false));
-    supervisor.live_session_is(None);
+    supervisor.call_stands(Standing::default());
     node.hang_up();
     assert_eq!(rejoined(&mut supervisor).await, (true, true));
     let live: Vec<_> = node
@@ -91,7 +99,7 @@ async fn a_media_session_that_dies_while_it_is_kept_is_replaced_at_once() {
         let node = Node::start(keeping_media);
         let (access, _home) = node.logged_in(u64::MAX).await;
         let (_, media, mut supervisor) = Supervisor::start(access, slug(), None).await.unwrap();
-        supervisor.live_session_is(Some(media.connection_id));
+        supervisor.call_stands(live(media.connection_id));
         *node.pause.lock().unwrap() = Duration::from_millis(200);
         if reconnects {
             node.hang_up();
@@ -100,7 +108,7 @@ async fn a_media_session_that_dies_while_it_is_kept_is_replaced_at_once() {
         }
         asked(&node, 2).await;
         // The answer is on its way, and says that the session stays.
-        supervisor.live_session_is(None);
+        supervisor.call_stands(Standing::default());
         supervisor.request(CallRequest::Resume);
         assert_eq!(rejoined(&mut supervisor).await, (true, false));
         assert_eq!(rejoined(&mut supervisor).await, (true, true));
@@ -133,9 +141,8 @@ async fn a_node_that_says_nothing_more_is_left_for_another() {
     let node = Node::start(kindly);
     let other = node.start_beside(kindly);
     let (mut access, _home) = node.logged_in(u64::MAX).await;
-    access
-        .nodes
-        .learn(vec![other.address.to_string().parse().unwrap()]);
+    let others = vec![other.address.to_string().parse().unwrap()];
+    access.set_nodes(Nodes::new(access.server.clone(), others));
     let (_, _, mut supervisor) = Supervisor::start(access, slug(), None).await.unwrap();
     // It still acknowledges what comes, and answers nothing.
     *node.pause.lock().unwrap() = Duration::from_secs(3600);
@@ -379,7 +386,7 @@ async fn a_node_that_everybody_comes_to_is_waited_for() {
     let slow = Arc::new(Mutex::new(node.address));
     let slow = slow_path(slow, Duration::from_millis(1600)).await;
     let server = slow.to_string().parse().unwrap();
-    let link = Link::open(&server, &access.trust).await.unwrap();
+    let link = Link::open(&server, access.trust()).await.unwrap();
     let lost = tokio::time::timeout(Duration::from_secs(5), link.lost()).await;
     assert!(lost.is_err(), "{lost:?}");
 }
@@ -388,15 +395,15 @@ async fn a_node_that_everybody_comes_to_is_waited_for() {
 async fn a_node_that_answers_nothing_any_more_is_told_apart_from_one_that_hangs_up() {
     let node = Node::start(kindly);
     let (access, _home) = node.access(node.pinned()).await;
-    let link = Link::open(&access.server, &access.trust).await.unwrap();
-    let mut events = link.events();
+    let link = Link::open(&access.server, access.trust()).await.unwrap();
+    let mut events = link.incoming().events;
     assert!(events.recv().await.is_some());
     node.hang_up();
     assert!(events.recv().await.is_none());
     assert!(!link.lost().await.node_is_gone);
 
-    let link = Link::open(&access.server, &access.trust).await.unwrap();
-    let mut events = link.events();
+    let link = Link::open(&access.server, access.trust()).await.unwrap();
+    let mut events = link.incoming().events;
     assert!(events.recv().await.is_some());
     // As one that was killed: nobody reads what comes to its port.
     let nobody = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

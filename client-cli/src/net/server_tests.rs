@@ -19,7 +19,9 @@ use crate::engine::room::Change;
 async fn a_server_without_a_version_in_common_is_told_apart() {
     let node = Node::start_with(b"confab/9", kindly);
     let (access, _home) = node.access(node.pinned()).await;
-    let error = Link::open(&access.server, &access.trust).await.unwrap_err();
+    let error = Link::open(&access.server, access.trust())
+        .await
+        .unwrap_err();
     assert!(matches!(error, ConnectError::Version(_)), "{error}");
 }
 
@@ -30,7 +32,7 @@ async fn a_refusal_comes_with_its_code() {
         other => kindly(other),
     });
     let (access, _home) = node.access(node.pinned()).await;
-    let link = Link::open(&access.server, &access.trust).await.unwrap();
+    let link = Link::open(&access.server, access.trust()).await.unwrap();
     assert_eq!(
         link.who_am_i().await.unwrap_err().code(),
         Some(ErrorCode::NotAuthenticated)
@@ -42,7 +44,7 @@ async fn a_node_is_shown_at_a_second_connection_that_the_address_is_known() {
     let node = Node::start(kindly);
     let (access, _home) = node.access(node.pinned()).await;
     for is_known in [false, true, true] {
-        let link = Link::open(&access.server, &access.trust).await.unwrap();
+        let link = Link::open(&access.server, access.trust()).await.unwrap();
         link.close().await;
         let known = node.known_addresses.lock().unwrap().last().copied();
         assert_eq!(known, Some(is_known));
@@ -240,7 +242,7 @@ async fn a_client_of_a_dead_node_connects_to_a_known_other_node() {
     ));
     assert_eq!(other.joins().len(), 1);
     // It is remembered with the session, for a client that starts then.
-    let mut later = Access::new(again.server, again.trust, again.store)
+    let mut later = Access::new(again.server.clone(), again.trust().clone(), again.store)
         .await
         .unwrap();
     later.open_signed_in().await.unwrap();

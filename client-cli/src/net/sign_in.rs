@@ -56,12 +56,12 @@ impl SignInError {
 #[derive(Debug, Clone)]
 pub struct Access {
     pub server: Server,
-    /// The server's nodes.
-    pub nodes: Nodes,
-    /// How the server proves its identity.
-    pub trust: Trust,
     /// Sessions, and how servers were trusted.
     pub store: Store,
+    /// The server's nodes.
+    nodes: Nodes,
+    /// How the server proves its identity.
+    trust: Trust,
     /// Entries that this process has stored already; a later connection does not store them again.
     remembered: Option<Remembered>,
     /// The session in memory.
@@ -110,11 +110,26 @@ impl Access {
         Ok(Self {
             nodes: Nodes::new(server.clone(), parse_nodes(remembered)),
             server,
-            trust,
             store,
+            trust,
             remembered: None,
             cache: Arc::default(),
         })
+    }
+
+    /// How the server proves its identity.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// From now on the server has to prove its identity in this way.
+    pub fn trust_by(&mut self, trust: Trust) {
+        self.trust = trust;
+    }
+
+    /// Tells that a node was lost: it is tried when no other answers.
+    pub fn lost(&mut self, node: &Server) {
+        self.nodes.lost(node);
     }
 
     /// Connects, and remembers how the server was trusted.
@@ -398,6 +413,11 @@ impl Access {
             refresh_after_ms: granted.refresh_after_ms,
             nodes: self.known_nodes(),
         })
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_nodes(&mut self, nodes: Nodes) {
+        self.nodes = nodes;
     }
 
     fn known_nodes(&self) -> Vec<String> {

@@ -1,24 +1,26 @@
 //! A participation that survives its connections: connects again, signs in, takes the join up or joins afresh.
 //!
-//! The `task` does it; an `attempt` of it can be interrupted; a `rejoin_wish` outlives attempts; a `failure` may be final.
+//! The `task` does it; the [`outbox`] has what goes to the room's group; an `attempt` of it can be interrupted; a `rejoin_wish`
+//! outlives attempts; a `failure` may be final.
 
 mod attempt;
 mod failure;
 mod messages;
+pub mod outbox;
 mod rejoin_wish;
 mod task;
 
 use std::time::Duration;
 
+use confab_e2ee::mls::identity::ServerId;
 use confab_protocol::control::{MediaGrant, Region, Slug};
-use confab_protocol::media::ConnectionId;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::api::{NO_MEDIA, NO_SECRET, OwnJoin};
 use super::entry::{Connected, Room};
 use super::sign_in::{Access, SignInError};
 use crate::engine::room::Joined;
-pub use messages::{CallRequest, Update};
+pub use messages::{CallRequest, Standing, Update};
 use task::Task;
 
 /// Length of the queue of updates for the call. With all but `RESERVED` places taken no more events are read, so that the
@@ -33,7 +35,9 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Supervisor {
     pub updates: mpsc::Receiver<Update>,
     requests: mpsc::UnboundedSender<CallRequest>,
-    live: watch::Sender<Option<ConnectionId>>,
+    standing: watch::Sender<Standing>,
+    /// The server as the credentials of its participants name it.
+    server: ServerId,
 }
 
 impl Supervisor {
@@ -60,10 +64,15 @@ impl Supervisor {
         let _ = self.requests.send(request);
     }
 
-    /// Sets the media session on which the relay answers now: a resumed join keeps it.
-    pub fn live_session_is(&self, session: Option<ConnectionId>) {
-        self.live
-            .send_if_modified(|live| std::mem::replace(live, session) != session);
+    /// Sets where the call stands now: for a resumed join.
+    pub fn call_stands(&self, standing: Standing) {
+        self.standing
+            .send_if_modified(|known| std::mem::replace(known, standing) != standing);
+    }
+
+    /// The server as the credentials of its participants name it.
+    pub fn server_id(&self) -> ServerId {
+        self.server
     }
 }
 
@@ -96,18 +105,21 @@ impl Joiner {
         let joined = entered.joined;
         let media = joined.media.clone().ok_or(NO_MEDIA)?;
         let join = OwnJoin {
+            conference: joined.conference,
             id: joined.me.join_id,
             secret: joined.resume.clone().ok_or(NO_SECRET)?,
         };
         let (updates_to, updates) = mpsc::channel(UPDATES);
         let (requests, requested) = mpsc::unbounded_channel();
-        let (live, live_from) = watch::channel(None);
-        let task = Task::new(access, room, join, updates_to, requested, live_from);
+        let (standing, standing_from) = watch::channel(Standing::default());
+        let server = connected.link.server_id();
+        let task = Task::new(access, room, join, updates_to, requested, standing_from);
         tokio::spawn(task.run(connected));
         let supervisor = Supervisor {
             updates,
             requests,
-            live,
+            standing,
+            server,
         };
         Ok((joined, media, supervisor))
     }

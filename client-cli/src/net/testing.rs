@@ -4,8 +4,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use confab_protocol::control::framing::{Deframer, encode};
-use confab_protocol::control::{ALPN, CLUSTER_SERVER_NAME, ErrorCode, MAX_REQUEST, Refusal, Slug};
+use bytes::Bytes;
+use confab_e2ee::mls::{ToMember, wire as group_wire};
+use confab_protocol::control::framing::{Deframer, StreamKind, encode};
+use confab_protocol::control::{
+    ALPN, CLUSTER_SERVER_NAME, ConferenceId, ErrorCode, JoinId, MAX_COMMIT_REQUEST, Refusal, Slug,
+};
 use confab_protocol::wire::{self, event, request, response};
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, VarInt};
@@ -40,6 +44,8 @@ pub(super) struct Node {
     pub(super) pause: Arc<Mutex<Duration>>,
     /// Events for every connection.
     events: broadcast::Sender<wire::Event>,
+    /// Bytes for every connection's stream of the group.
+    group: broadcast::Sender<Bytes>,
     signer: Arc<Signer>,
 }
 
@@ -124,12 +130,13 @@ impl Node {
             endpoint: endpoint.clone(),
             pause: Arc::default(),
             events: broadcast::channel(128).0,
+            group: broadcast::channel(128).0,
             signer,
         };
         let (requests, connections) = (node.requests.clone(), node.connections.clone());
         let pause = node.pause.clone();
         let known_addresses = node.known_addresses.clone();
-        let events = node.events.clone();
+        let (events, group) = (node.events.clone(), node.group.clone());
         let answer: Arc<Answer> = Arc::new(answer);
         tokio::spawn(async move {
             while let Some(incoming) = endpoint.accept().await {
@@ -137,7 +144,7 @@ impl Node {
                 known_addresses.lock().unwrap().push(is_known);
                 if let Ok(connection) = incoming.await {
                     connections.lock().unwrap().push(connection.clone());
-                    let told = events.subscribe();
+                    let told = (events.subscribe(), group.subscribe());
                     let seen = (requests.clone(), pause.clone());
                     tokio::spawn(serve(connection, authority, told, seen, answer.clone()));
                 }
@@ -224,6 +231,33 @@ impl Node {
         self.events.send(event).unwrap();
     }
 
+    /// Says something to a group on every connection.
+    pub(super) fn tell_group(
+        &self,
+        conference: ConferenceId,
+        join: Option<JoinId>,
+        message: &ToMember,
+    ) {
+        for part in group_wire::to_stream(conference, join, message) {
+            self.group.send(part).unwrap();
+        }
+    }
+
+    /// Writes these bytes on every connection's stream of the group.
+    pub(super) fn tell_group_bytes(&self, bytes: &[u8]) {
+        self.group.send(Bytes::copy_from_slice(bytes)).unwrap();
+    }
+
+    /// The messages of members so far, by request.
+    pub(super) fn group_requests(&self) -> Vec<wire::SendToGroup> {
+        let requests = self.requests.lock().unwrap();
+        let to_group = requests.iter().filter_map(|request| match request {
+            request::Kind::SendToGroup(messages) => Some(messages.clone()),
+            _ => None,
+        });
+        to_group.collect()
+    }
+
     /// The joins so far.
     pub(super) fn join_requests(&self) -> Vec<wire::JoinRoom> {
         let requests = self.requests.lock().unwrap();
@@ -301,12 +335,31 @@ impl ResolvesServerCert for Resolver {
 async fn serve(
     connection: quinn::Connection,
     authority: Fingerprint,
-    mut told: broadcast::Receiver<wire::Event>,
+    (mut told, mut to_group): (broadcast::Receiver<wire::Event>, broadcast::Receiver<Bytes>),
     (requests, pause): (Arc<Mutex<Vec<request::Kind>>>, Arc<Mutex<Duration>>),
     answer: Arc<Answer>,
 ) {
+    // A stream of a later version, which the client has to stop.
+    let mut unknown = connection.open_uni().await.unwrap();
+    unknown.write_all(&[77]).await.unwrap();
+    let mut group = connection.open_uni().await.unwrap();
+    group
+        .write_all(&[StreamKind::Group.to_byte()])
+        .await
+        .unwrap();
+    tokio::spawn(async move {
+        while let Ok(message) = to_group.recv().await {
+            if group.write_all(&message).await.is_err() {
+                return;
+            }
+        }
+    });
     // As the control node does: the event stream opens with its first event, here at once.
     let mut events = connection.open_uni().await.unwrap();
+    events
+        .write_all(&[StreamKind::Events.to_byte()])
+        .await
+        .unwrap();
     let participant = wire::Participant::from(&testing::participant(3));
     let event = wire::Event {
         conference_id: testing::CONFERENCE.to_wire(),
@@ -324,8 +377,8 @@ async fn serve(
         }
     });
     while let Ok((mut send, mut receive)) = connection.accept_bi().await {
-        let bytes = receive.read_to_end(MAX_REQUEST).await.unwrap();
-        let mut deframer = Deframer::new(MAX_REQUEST);
+        let bytes = receive.read_to_end(MAX_COMMIT_REQUEST).await.unwrap();
+        let mut deframer = Deframer::new(MAX_COMMIT_REQUEST);
         deframer.push(&bytes);
         let kind = deframer
             .next::<wire::Request>()
@@ -392,8 +445,8 @@ pub(super) fn room_joined() -> response::Kind {
         participants: everyone.map(Into::into).collect(),
         self_sender: joined.me.sender.into(),
         media: joined.media.as_ref().map(Into::into),
-        room_secret: joined.secret.reveal().to_vec().into(),
-        key_scheme: wire::KeyScheme::RoomSecret.into(),
+        delivery_key: joined.delivery_key.to_vec().into(),
+        key_scheme: wire::KeyScheme::Mls.into(),
         media_version: 1,
         resume_secret: vec![4; 16].into(),
     })

@@ -172,7 +172,7 @@ pub enum TrustError {
         /// How long that is before.
         ahead: String,
     },
-    /// By this machine's clock the certificate is valid no more.
+    /// By this machine's clock the certificate has expired.
     #[error(
         "the certificate of the server {server} was valid until {until}, and this machine's clock says {now} UTC, {since} \
          later: set the clock if that is wrong, or ask the server's operator to renew the certificate"
@@ -187,7 +187,7 @@ pub enum TrustError {
     },
     /// The chain is refused.
     #[error(
-        "the certificate of the server {server} does not hold: {reason}; check --server, or give its authority with \
+        "the certificate of the server {server} is not accepted: {reason}; check --server, or give its authority with \
          --fingerprint or --ca"
     )]
     Untrusted {

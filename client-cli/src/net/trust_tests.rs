@@ -56,7 +56,7 @@ fn has_heard_nothing(node: &Node) -> bool {
 }
 
 #[tokio::test]
-async fn a_server_of_which_nothing_is_known_is_not_even_connected_to() {
+async fn an_unknown_server_is_not_connected_to() {
     let node = Node::start(kindly);
     let (mut access, _home) = node.access(Trust::Unknown).await;
     let error = refused(access.open().await);
@@ -113,7 +113,7 @@ async fn trust_at_first_sight_is_remembered_and_required_later() {
     // An impostor with an authority of his own, where the server was.
     let impostor = Node::start(kindly);
     let server: Server = impostor.address.to_string().parse().unwrap();
-    let mut deceived = Access::new(server, access.trust, access.store)
+    let mut deceived = Access::new(server, access.trust().clone(), access.store)
         .await
         .unwrap();
     let error = refused(deceived.open().await);
@@ -174,7 +174,7 @@ async fn a_server_under_a_public_authority_is_remembered_as_that() {
     assert_eq!(known(&access).await, Some(Remembered::Public { authority }));
     // It made its cluster anew: the public authority vouches for what it says.
     let anew = Node::start_public(&public, HOST, kindly);
-    let mut later = Access::new(at_host(&anew), access.trust, access.store)
+    let mut later = Access::new(at_host(&anew), access.trust().clone(), access.store)
         .await
         .unwrap();
     let name = later.server.to_string();
@@ -260,7 +260,7 @@ async fn before_the_clusters_authority_is_known_no_other_node_is_trusted() {
         .to_string()
         .parse()
         .unwrap();
-    access.nodes = Nodes::new(nowhere.clone(), vec![access.server.clone()]);
+    access.set_nodes(Nodes::new(nowhere.clone(), vec![access.server.clone()]));
     access.server = nowhere;
     assert!(access.open().await.is_err());
     assert!(node.connections.lock().unwrap().is_empty());
@@ -273,7 +273,7 @@ async fn a_session_is_told_to_nobody_but_the_server_it_is_of() {
     let impostor = Node::start(kindly);
     // The impostor has taken the server's place.
     let there = impostor.address.to_string().parse().unwrap();
-    access.nodes = Nodes::new(there, Vec::new());
+    access.set_nodes(Nodes::new(there, Vec::new()));
     let opened = access.open_signed_in().await.map(|(link, _)| link);
     assert!(matches!(refused(opened), TrustError::WrongPin { .. }));
     assert!(has_heard_nothing(&impostor));

@@ -94,14 +94,9 @@ fn parse(how: &str) -> Option<Remembered> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::store;
     use super::*;
     use crate::net::Fingerprint;
-
-    async fn store() -> (Store, tempfile::TempDir) {
-        let home = tempfile::tempdir().unwrap();
-        let store = Store::open(Some(home.path().join("c"))).await.unwrap();
-        (store, home)
-    }
 
     #[tokio::test]
     async fn the_first_remembered_trust_stays_until_it_is_replaced() {

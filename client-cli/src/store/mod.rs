@@ -2,6 +2,7 @@
 //!
 //! * [`sessions`]: the tokens, rotated under a lock; `cookies`: which servers know this device; `hexadecimal`: both as text;
 //! * [`known_servers`]: how each server was trusted;
+//! * [`device_keys`]: the keys of this device; [`known_devices`]: the devices of others;
 //! * `disk`: the thread that accesses the files.
 
 use std::fs::{self, File, TryLockError};
@@ -14,10 +15,14 @@ use disk::Disk;
 use zeroize::Zeroizing;
 
 mod cookies;
+pub mod device_keys;
 mod disk;
 mod hexadecimal;
+pub mod known_devices;
 pub mod known_servers;
 pub mod sessions;
+#[cfg(test)]
+mod testing;
 
 /// How long to wait for another process that holds a lock.
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(20);
@@ -60,6 +65,19 @@ pub enum StoreError {
          there, and give that with --fingerprint; the line is written anew then"
     )]
     BadEntry { path: PathBuf, server: String },
+    /// The file of this device's keys is damaged.
+    #[error(
+        "line {line} of {path}, which holds the keys of this device, is damaged: restore the file from a copy; without one, \
+         move it away: then this device gets new keys, and all who know it are told that you are on a new device"
+    )]
+    DamagedKeys { path: PathBuf, line: usize },
+    /// The file of known devices is damaged.
+    #[error(
+        "line {line} of {path}, which holds the devices of people whom you know, is damaged: restore the file from a copy or \
+         mend the line; without the file everybody is seen for the first time again, and nobody who has taken an account \
+         is noticed"
+    )]
+    DamagedPins { path: PathBuf, line: usize },
     /// Another process holds the lock for too long.
     #[error("another confab process has held {path} for {} s: end it and try again", patience.as_secs())]
     Locked {

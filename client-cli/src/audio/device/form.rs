@@ -18,7 +18,7 @@ pub struct Offer<F> {
     pub rates: (u32, u32),
     /// Form of a sample.
     pub format: F,
-    /// How much worse than others this form of a sample is; 0 for the best.
+    /// Cost of this sample format in the choice of a form; 0 for the best.
     pub loss: u32,
     /// Shortest and longest period in frames, if the device says.
     pub periods: Option<(u32, u32)>,

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn rare_xruns_never_add_up() {
+    fn xruns_six_seconds_apart_never_widen_the_period() {
         let start = Instant::now();
         let mut policy = PeriodPolicy::new(start);
         for n in 0..100 {

@@ -259,7 +259,7 @@ fn recordings_of_other_kinds_are_called_by_their_name() {
 }
 
 #[test]
-fn chunks_behind_the_samples_are_not_played() {
+fn chunks_after_the_samples_are_not_played() {
     let mut bytes = written(16, SampleFormat::Int, 1);
     bytes.extend_from_slice(b"LIST\x04\0\0\0INFO");
     assert_eq!(all(&bytes).1.len(), 20);

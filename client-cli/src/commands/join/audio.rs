@@ -10,13 +10,16 @@ use super::sound::{Input, Sound};
 use crate::audio::device::intake::Captured;
 use crate::audio::device::stats::DevicesStats;
 use crate::audio::recorder::{Played, Recorder, RecorderEvent, Speaker};
-use crate::audio::source::Next;
-use crate::audio::{BLOCK, BLOCK_TIME};
+use crate::audio::source::{Next, Source};
+use crate::audio::{BLOCK, BLOCK_TIME, Block};
 use crate::engine::Engine;
 use crate::output::Output;
 
 /// Time that recordings get at the end. Samples that are not written by then are lost and reported.
 const RECORDER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The sound of an input that has none.
+const SILENCE: Block = [0.0; BLOCK];
 
 /// The inputs and outputs of a call.
 pub(super) struct CallAudio {
@@ -130,10 +133,15 @@ impl CallAudio {
                     }
                     engine.capture(end_of_block, &samples[..]);
                 }
+                Next::Starved if self.sound.hide_pauses => engine.capture(end_of_block, &SILENCE),
                 Next::Starved => engine.pause(end_of_block),
                 Next::Ended(problem) => {
+                    if self.sound.hide_pauses {
+                        *source = Source::Silence;
+                    } else {
+                        self.capture = None;
+                    }
                     engine.pause(end_of_block);
-                    self.capture = None;
                     plan.input_ended(now);
                     return self.output.print(&CallEvent::InputEnded { problem });
                 }

@@ -7,18 +7,24 @@ use confab_console::{Signal, Signals};
 use super::audio::CallAudio;
 use super::ending::{Ending, ended_by, no_media};
 use super::event::{CallEvent, Counts, MediaState, ParticipantShown, leave_reason};
+use super::group_news::GroupNews;
+use super::identities::Identities;
 use super::network::Network;
 use super::plan::Plan;
 use super::sleep::{CHECK_INTERVAL, Clocks};
+use super::texts::{SHOW_CODE, Texts};
+use crate::engine::membership::GroupEvent;
 use crate::engine::relays::MediaEvent;
 use crate::engine::{Engine, Event};
 use crate::failure::{Exit, Failure};
+use crate::identity::Pins;
 use crate::net::api::MediaReport;
 use crate::net::event::ServerEvent;
-use crate::net::supervisor::{CallRequest, Supervisor, Update};
+use crate::net::supervisor::{CallRequest, Standing, Supervisor, Update};
 use crate::net::udp::{RECEIVE_LEN, Sockets};
 use crate::output::Output;
 use crate::stderr::print_on_stderr;
+use crate::store::StoreError;
 
 /// Datagrams that are taken before the clock is compared at again.
 const RECEIVE_BATCH: usize = 64;
@@ -41,7 +47,22 @@ pub(super) struct Call {
     write_error_reported: bool,
     /// True when the relay has answered.
     was_live: bool,
+    /// False while the connection to the server is lost: the group's messages wait, for a resumed join repeats them.
+    is_connected: bool,
+    texts: Texts,
+    group_news: GroupNews,
+    identities: Identities,
     end: Option<Ending>,
+}
+
+/// The parts of a call in which a person meets the room's group.
+pub(super) struct GroupParts {
+    /// Texts, written and read.
+    pub(super) texts: Texts,
+    /// Changes that are told.
+    pub(super) news: GroupNews,
+    /// Members, compared with the known devices.
+    pub(super) identities: Identities,
 }
 
 impl Call {
@@ -52,6 +73,7 @@ impl Call {
         supervisor: Supervisor,
         output: Output,
         plan: Plan,
+        group: GroupParts,
     ) -> Self {
         let start = plan.start();
         Self {
@@ -61,6 +83,10 @@ impl Call {
             next_clock_check: start + CHECK_INTERVAL,
             write_error_reported: false,
             was_live: false,
+            is_connected: true,
+            texts: group.texts,
+            group_news: group.news,
+            identities: group.identities,
             end: None,
             engine,
             audio,
@@ -79,6 +105,7 @@ impl Call {
                 break end;
             }
             let deadline = self.next_deadline();
+            let texts_under_way = self.engine.member().texts_under_way();
             tokio::select! {
                 (length, from) = self.network.receive(&mut buffer) => {
                     let now = Instant::now();
@@ -96,6 +123,8 @@ impl Call {
                     None => self.finish(Ending::Wanted("failed", Exit::Network)),
                 },
                 () = self.audio.woken() => {}
+                text = self.texts.next(texts_under_way) => self.take_text(&text),
+                stored = self.identities.stored() => self.take_stored(stored),
                 signal = signals.next() => {
                     let reason = match signal {
                         Signal::Interrupt => "interrupted",
@@ -114,6 +143,8 @@ impl Call {
             self.engine.poll_timeout(),
             Some(self.audio.next_deadline()),
             self.plan.leave_at(),
+            self.texts.deadline(),
+            self.identities.deadline(),
             Some(self.next_stats),
             Some(self.network.next_check()),
             Some(self.next_clock_check),
@@ -137,6 +168,13 @@ impl Call {
         if self.network.route_changed(now, self.engine.relay()) {
             self.supervisor.request(CallRequest::NetworkChanged);
             self.engine.route_changed(now);
+        }
+        self.identities.expire(now);
+        let texts_under_way = self.engine.member().texts_under_way();
+        match self.texts.is_over(now, texts_under_way) {
+            Some(Ok(())) => self.finish(Ending::Wanted("texts_sent", Exit::Done)),
+            Some(Err(failure)) => self.finish(Ending::Failed("failed", failure)),
+            None => {}
         }
         if let Some(reason) = self.plan.leave_reason(now) {
             self.finish(Ending::Wanted(reason, Exit::Done));
@@ -163,8 +201,16 @@ impl Call {
         if broken {
             self.rebind(now);
         }
-        self.supervisor
-            .live_session_is(self.engine.live_session(now));
+        self.supervisor.call_stands(Standing {
+            live: self.engine.live_session(now),
+            group: self.engine.group_standing(),
+        });
+        if self.is_connected {
+            let join = self.engine.join_id();
+            while let Some(message) = self.engine.poll_group() {
+                self.supervisor.request(CallRequest::Group(join, message));
+            }
+        }
         while let Some(event) = self.engine.poll_event() {
             self.take_engine_event(event);
         }
@@ -200,6 +246,7 @@ impl Call {
                     accounts: None,
                 }
             }
+            Event::Group(event) => return self.take_group_event(event),
             Event::Media(MediaEvent::Live) => {
                 self.was_live = true;
                 self.supervisor.request(CallRequest::NetworkBack);
@@ -227,6 +274,49 @@ impl Call {
             }
         };
         self.output.print(&printed);
+    }
+
+    fn take_group_event(&mut self, event: GroupEvent) {
+        match &event {
+            GroupEvent::TextRefused(why) => self.texts.refused(*why),
+            GroupEvent::Changed { .. } => self.look_who_is_here(),
+            _ => {}
+        }
+        if let Some(event) = self.group_news.event(event) {
+            self.output.print(&event);
+        }
+    }
+
+    fn look_who_is_here(&mut self) {
+        let now = Instant::now();
+        let events = self.identities.look(now, self.engine.member());
+        self.tell_identities(&events);
+    }
+
+    fn take_stored(&mut self, stored: Result<Pins, StoreError>) {
+        let events = self.identities.take_stored(Instant::now(), stored);
+        self.tell_identities(&events);
+    }
+
+    fn tell_identities(&mut self, events: &[CallEvent]) {
+        self.engine.hold_sending(self.identities.holds());
+        for event in events {
+            self.output.print(event);
+        }
+    }
+
+    /// Takes what a person or a script has written.
+    fn take_text(&mut self, text: &str) {
+        if text == SHOW_CODE && !self.texts.is_purpose() {
+            return self.output.print(&CallEvent::RoomCode {
+                code: self.engine.member().code().map(|code| code.to_string()),
+                is_shown: true,
+            });
+        }
+        if let Err(error) = self.texts.send(&mut self.engine, text) {
+            let message = format!("the text was not sent: {error}");
+            self.output.print(&CallEvent::Warning { message });
+        }
     }
 
     fn take_update(&mut self, update: Update) {
@@ -270,12 +360,17 @@ impl Call {
                 | ServerEvent::GoingAway(_)
                 | ServerEvent::FramesUnreadable { .. },
             ) => {}
-            Update::Lost(reason) => self.output.print(&CallEvent::Reconnecting { reason }),
+            Update::Group(group) => self.engine.handle_group(now, group.message),
+            Update::Lost(reason) => {
+                self.is_connected = false;
+                self.output.print(&CallEvent::Reconnecting { reason });
+            }
             Update::Rejoined {
                 joined,
                 resumed,
                 reconnected,
             } => {
+                self.is_connected = true;
                 self.engine.rejoined(&joined, now);
                 if reconnected || !resumed {
                     self.output.print(&CallEvent::Reconnected { resumed });
@@ -305,7 +400,10 @@ impl Call {
         self.next_clock_check = now + CHECK_INTERVAL;
         if let Some(slept) = self.clocks.check(now, SystemTime::now()) {
             self.engine.resume_after_sleep(now);
-            self.supervisor.live_session_is(None);
+            self.supervisor.call_stands(Standing {
+                live: None,
+                group: self.engine.group_standing(),
+            });
             self.supervisor.request(CallRequest::Woke(slept));
         }
     }
@@ -343,6 +441,8 @@ impl Call {
         };
         self.output.print(&CallEvent::Left { reason, counts });
         match result {
+            // Texts do not go by the relay.
+            Ok(Exit::Done) if self.texts.is_purpose() => Ok(Exit::Done),
             Ok(Exit::Done) if !self.was_live && self.plan.start().elapsed() > MEDIA_DEADLINE => {
                 Err(no_media(self.engine.relay()))
             }

@@ -15,6 +15,7 @@ use crate::audio::device::fault::Fault;
 use crate::audio::device::keeper::{Choice, Notice};
 use crate::audio::device::stats::DevicesStats;
 use crate::engine::stats::Stats;
+use crate::identity::IdentityShown;
 
 /// A participant as it is printed.
 #[derive(Serialize)]
@@ -58,6 +59,46 @@ pub(super) enum CallEvent {
         sender: u16,
         #[serde(skip_serializing_if = "Option::is_none")]
         accounts: Option<u32>,
+    },
+    /// Somebody is on a device that was not known, or under a name of another.
+    Identity(IdentityShown),
+    /// By --strict-trust nothing is sent while these are there, or again.
+    SendingHeld {
+        held: bool,
+        names: Vec<String>,
+    },
+    /// A participant wrote.
+    Text {
+        from: String,
+        text: String,
+    },
+    /// An own text was not passed on.
+    TextRefused {
+        reason: &'static str,
+    },
+    Unannounced {
+        username: String,
+        leaf: u32,
+    },
+    Announced,
+    /// The server has offered keys that are not post-quantum, in a room that is small enough for them: refused.
+    Downgrade,
+    /// Frames do not open that should: the server may have split the group.
+    Forked {
+        username: String,
+    },
+    /// Others are in an epoch of the group that this client does not get to.
+    Unreachable,
+    /// This client has no keys of the group, some seconds after it joined.
+    NotInGroup,
+    Suite {
+        post_quantum: bool,
+    },
+    RoomCode {
+        code: Option<String>,
+        /// A person is to see it, too.
+        #[serde(skip)]
+        is_shown: bool,
     },
     Media {
         state: MediaState,

@@ -7,6 +7,8 @@ mod devices;
 mod ending;
 mod event;
 mod files;
+mod group_news;
+mod identities;
 mod network;
 #[cfg(not(feature = "device"))]
 mod no_devices;
@@ -14,11 +16,14 @@ mod pace;
 mod plan;
 mod sleep;
 mod sound;
+mod texts;
 
 use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
 use confab_console::Signals;
+use confab_e2ee::mls::identity::{ServerId, Subject};
+use confab_e2ee::mls::member::MemberConfig;
 use confab_protocol::control::MediaGrant;
 use confab_voice::{EncoderConfig, FrameDuration};
 
@@ -27,17 +32,23 @@ use crate::audio::recorder::Recorder;
 use crate::engine::room::Joined;
 use crate::engine::{Engine, Settings};
 use crate::failure::{Exit, Failure};
-use crate::flags::Join;
+use crate::flags::{Join, Text};
+use crate::identity::OwnDevice;
 use crate::net::sign_in::SignInError;
 use crate::net::supervisor::{Joiner, Supervisor};
 use crate::net::udp::Sockets;
 use crate::output::Output;
+use crate::store::device_keys::AccountKey;
+use crate::store::{Store, StoreError};
 use audio::CallAudio;
-use call::Call;
+use call::{Call, GroupParts};
 use ending::ended_by;
 use event::{CallEvent, ParticipantShown};
+use group_news::GroupNews;
+use identities::Identities;
 use plan::Plan;
 use sound::Sound;
+use texts::Texts;
 
 /// Interval at which the reader of standard output is checked before the call.
 const READER_CHECK_INTERVAL: Duration = Duration::from_millis(50);
@@ -53,8 +64,28 @@ pub(super) async fn run(
     flags: Join,
     signals: &mut Signals,
 ) -> Result<Exit, Failure> {
+    let texts = Texts::typed(&flags);
+    run_with(context, flags, texts, signals).await
+}
+
+/// `text`: into the room, without sound, for as long as it takes to say something in writing.
+pub(super) async fn send_texts(
+    context: &Context,
+    flags: Text,
+    signals: &mut Signals,
+) -> Result<Exit, Failure> {
+    let texts = Texts::to_be_sent(flags.messages);
+    run_with(context, Join::without_sound(flags.slug), texts, signals).await
+}
+
+async fn run_with(
+    context: &Context,
+    flags: Join,
+    texts: Texts,
+    signals: &mut Signals,
+) -> Result<Exit, Failure> {
     let mut recorder = None;
-    let ended = Box::pin(join(context, flags, signals, &mut recorder)).await;
+    let ended = Box::pin(join(context, flags, texts, signals, &mut recorder)).await;
     // A call that began has taken the recorder.
     if let Some(recorder) = recorder {
         recorder.abandon(ABANDON_TIMEOUT).await;
@@ -65,6 +96,7 @@ pub(super) async fn run(
 async fn join(
     context: &Context,
     flags: Join,
+    texts: Texts,
     signals: &mut Signals,
     recorder: &mut Option<Recorder>,
 ) -> Result<Exit, Failure> {
@@ -102,8 +134,25 @@ async fn join(
     let settings = Settings {
         encoder,
         timestamp: crate::random::u32(),
+        hide_pauses: flags.hide_pauses,
     };
-    let engine = Engine::new(&joined, media, settings, now).map_err(|error| {
+    let server = supervisor.server_id();
+    let subject = joined.subject(server);
+    let known = identities(&store, server, &subject, flags.strict_trust).await;
+    let (own, identities) = match known {
+        Ok(known) => known,
+        Err(error) => {
+            supervisor.leave().await;
+            return Err(error.into());
+        }
+    };
+    let member = MemberConfig {
+        is_strict: flags.strict_trust,
+        allows_classical: flags.allow_classical,
+        endorsements: own.endorsements,
+        ..MemberConfig::new(own.key, subject, joined.delivery_key)
+    };
+    let engine = Engine::new(&joined, media, member, settings, now).map_err(|error| {
         Failure::new(
             Exit::Audio,
             "codec",
@@ -118,10 +167,33 @@ async fn join(
     });
     let plan = Plan::new(&flags, now);
     let audio = CallAudio::new(sound, recorder.take(), output, &plan);
-    let call = Call::new(engine, audio, sockets, supervisor, output, plan);
-    let ended = call.run(signals).await;
+    let group = GroupParts {
+        texts,
+        news: GroupNews::new(context.common.verbose > 0),
+        identities,
+    };
+    let call = Call::new(engine, audio, sockets, supervisor, output, plan, group);
+    let ended = Box::pin(call.run(signals)).await;
     store.flush().await;
     ended
+}
+
+/// This device's key, and the devices of others that are known.
+async fn identities(
+    store: &Store,
+    server: ServerId,
+    subject: &Subject,
+    is_strict: bool,
+) -> Result<(AccountKey, Identities), StoreError> {
+    let (account, name) = (subject.account, subject.username.clone());
+    let own = store.device_key(server, account, &name).await?;
+    let device = OwnDevice {
+        account,
+        name,
+        key: own.key.public(),
+    };
+    let identities = Identities::open(store.clone(), server, device, is_strict).await?;
+    Ok((own, identities))
 }
 
 /// Waits until standard output has no reader.

@@ -1,4 +1,4 @@
-//! Where one's voice comes from and where the others' goes, as the flags say.
+//! The audio inputs and outputs of a call, as the flags name them.
 
 use std::path::Path;
 use std::time::Duration;
@@ -31,6 +31,8 @@ pub(super) struct Sound {
     pub(super) devices: Devices,
     /// Names of inputs and outputs that are not open yet.
     pub(super) awaited: Vec<String>,
+    /// Where an input has nothing to say, silence is sent.
+    pub(super) hide_pauses: bool,
 }
 
 impl Sound {
@@ -58,6 +60,7 @@ impl Sound {
             input,
             devices,
             awaited,
+            hide_pauses: flags.hide_pauses,
         })
     }
 }
@@ -98,6 +101,7 @@ fn open_input(flags: &Join) -> Result<(Input, Option<Opening>), Failure> {
         return Ok((Input::Paced(Source::tone(hertz)), None));
     }
     let (source, opening) = match flags.input.as_deref() {
+        Some("none") if flags.hide_pauses => return Ok((Input::Paced(Source::Silence), None)),
         None | Some("none") => return Ok((Input::None, None)),
         Some("-") if flags.repeat => {
             return Err(Failure::usage(

@@ -8,6 +8,7 @@ use confab_protocol::control::ALPN;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ConnectionError, Endpoint, IdleTimeout, TransportConfig, VarInt};
 
+use super::streams::MAX_STREAMS;
 use crate::net::Server;
 use crate::net::address_tokens::AddressTokens;
 use crate::net::errors::{ConnectError, plain};
@@ -150,7 +151,7 @@ fn transport() -> TransportConfig {
         .keep_alive_interval(Some(KEEP_ALIVE))
         .initial_rtt(INITIAL_RTT)
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
-        .max_concurrent_uni_streams(VarInt::from_u32(1));
+        .max_concurrent_uni_streams(VarInt::from_u32(MAX_STREAMS));
     transport
 }
 

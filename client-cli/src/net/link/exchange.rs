@@ -1,15 +1,13 @@
-//! Requests and responses on streams of a connection, and the stream of events.
+//! Requests and responses on streams of a connection.
 
 use std::time::Duration;
 
+use confab_protocol::control::MAX_RESPONSE;
 use confab_protocol::control::framing::{Deframer, FrameError, encode};
 use confab_protocol::control::text::Shown;
-use confab_protocol::control::{MAX_EVENT, MAX_RESPONSE};
 use confab_protocol::wire::{self, request, response};
-use tokio::sync::mpsc;
 
 use crate::net::ApiError;
-use crate::net::event::ServerEvent;
 
 /// Time limit for requests that a server answers at once.
 const SHORT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -79,35 +77,7 @@ async fn read_response(receive: &mut quinn::RecvStream) -> Result<response::Kind
     }
 }
 
-pub(super) async fn read_events(
-    connection: &quinn::Connection,
-    to: &mpsc::Sender<ServerEvent>,
-) -> Result<(), ApiError> {
-    let mut stream = connection.accept_uni().await?;
-    let mut deframer = Deframer::new(MAX_EVENT);
-    loop {
-        while let Some(event) = deframer.next::<wire::Event>().map_err(bad_frame)? {
-            match ServerEvent::parse(&event) {
-                Ok(Some(event)) => {
-                    if to.send(event).await.is_err() {
-                        return Ok(());
-                    }
-                }
-                Ok(None) => {}
-                Err(field) => {
-                    tracing::warn!(%field, "an event that is not what the protocol asks for")
-                }
-            }
-        }
-        match stream.read_chunk(usize::MAX, true).await {
-            Ok(Some(chunk)) => deframer.push(&chunk.bytes),
-            Ok(None) => return Ok(()),
-            Err(error) => return Err(ApiError::Lost(error.to_string())),
-        }
-    }
-}
-
-fn bad_frame(error: FrameError) -> ApiError {
+pub(super) fn bad_frame(error: FrameError) -> ApiError {
     tracing::debug!(error = %Shown(error), "a message that is not one");
     ApiError::Malformed("a message that is not one")
 }

@@ -35,13 +35,14 @@ pub(super) async fn interruptible<T>(
                 Some(CallRequest::NetworkChanged | CallRequest::NetworkBack | CallRequest::Woke(_))
                     if stale_after.is_some_and(|stale| begun.elapsed() >= stale) => return AttemptOutcome::Again,
                 Some(CallRequest::Resume) => *wish = Some(RejoinWish::now()),
-                // Reports are dropped: the next join says whether a relay answers.
+                // Reports are dropped: the next join says whether a relay answers, and the member repeats its messages.
                 Some(
                     CallRequest::NetworkChanged
                     | CallRequest::NetworkBack
                     | CallRequest::Woke(_)
                     | CallRequest::Report(_)
-                    | CallRequest::ReportFrames(..),
+                    | CallRequest::ReportFrames(..)
+                    | CallRequest::Group(..),
                 ) => {}
                 // The relay hears the goodbye, and control of it from the relay.
                 Some(CallRequest::Leave(_)) | None => return AttemptOutcome::Unwanted,

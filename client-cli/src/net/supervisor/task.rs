@@ -5,18 +5,18 @@ use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use confab_protocol::control::text::Shown;
-use confab_protocol::media::ConnectionId;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 
 use super::attempt::{AttemptOutcome, interruptible};
 use super::failure::{is_for_the_person, log_failure, retry_after};
-use super::messages::{CallRequest, Update};
+use super::messages::{CallRequest, Standing, Update};
+use super::outbox::{self, Full, Outbox};
 use super::rejoin_wish::RejoinWish;
 use crate::engine::room::LeaveReason;
 use crate::net::api::{OwnJoin, Resume};
 use crate::net::entry::{Connected, Entered, Room, is_final, is_limit, refresh_at};
-use crate::net::event::ServerEvent;
+use crate::net::event::{GroupMessage, Incoming, ServerEvent};
 use crate::net::link::Lost;
 use crate::net::retry::{Backoff, after_going_away};
 use crate::net::sign_in::{Access, SignInError, SignedIn};
@@ -51,7 +51,8 @@ pub(super) struct Task {
     wish: Option<RejoinWish>,
     updates: mpsc::Sender<Update>,
     requests: mpsc::UnboundedReceiver<CallRequest>,
-    live: watch::Receiver<Option<ConnectionId>>,
+    standing: watch::Receiver<Standing>,
+    outbox: Outbox,
 }
 
 /// Why a connection is no longer served.
@@ -74,7 +75,7 @@ impl Task {
         join: OwnJoin,
         updates: mpsc::Sender<Update>,
         requests: mpsc::UnboundedReceiver<CallRequest>,
-        live: watch::Receiver<Option<ConnectionId>>,
+        standing: watch::Receiver<Standing>,
     ) -> Self {
         Self {
             access,
@@ -83,7 +84,8 @@ impl Task {
             wish: None,
             updates,
             requests,
-            live,
+            standing,
+            outbox: Outbox::default(),
         }
     }
 
@@ -95,7 +97,7 @@ impl Task {
                 ServeEnd::Lost { lost, wait } => (lost, wait),
             };
             if lost.node_is_gone {
-                self.access.nodes.lost(&connected.link.node);
+                self.access.lost(&connected.link.node);
             }
             self.tell(Update::Lost(lost.reason));
             drop(connected);
@@ -109,13 +111,15 @@ impl Task {
     async fn serve(&mut self, connected: &mut Connected) -> ServeEnd {
         let Connected {
             link,
-            events,
+            incoming: Incoming { events, group },
             refresh_at: due,
         } = connected;
         let link = &*link;
         let mut joining: Option<Joining<'_>> = None;
         // May wait for the config directory, so it runs concurrently.
         let mut refreshing: Option<Refreshing<'_>> = None;
+        // One request to the group at a time, so that its messages stay in order.
+        let mut sending: Option<UnderWay<'_, ()>> = None;
         // Events that came while a join was on its way: its answer may hold them already, or be older.
         let mut held = VecDeque::new();
         loop {
@@ -131,6 +135,12 @@ impl Task {
                 }
                 continue;
             }
+            if sending.is_none() {
+                let batch = self.outbox.next_batch();
+                if !batch.is_empty() {
+                    sending = Some(Box::pin(outbox::send(link, self.join.clone(), batch)));
+                }
+            }
             let wished = self.wish.as_ref().map(|wish| wish.at());
             let updates = &self.updates;
             let room = async { drop(updates.reserve_many(RESERVED + 1).await) };
@@ -143,6 +153,12 @@ impl Task {
                     Some(event) => held.push_back(event),
                     None => return ServeEnd::Lost { lost: link.lost().await, wait: None },
                 },
+                // While a join is on its way, messages wait: its answer comes before what follows from it.
+                message = group.recv(), if has_room && joining.is_none() => match message {
+                    Some(message) => self.take_group_message(message),
+                    None => return ServeEnd::Lost { lost: link.lost().await, wait: None },
+                },
+                () = ended(&mut sending) => sending = None,
                 // The call has taken some: look again.
                 () = room, if !has_room => {}
                 refreshed = ended(&mut refreshing) => {
@@ -178,6 +194,13 @@ impl Task {
                     Some(CallRequest::ReportFrames(conference, unreadable)) => {
                         link.report_frames(conference, &self.join, unreadable);
                     }
+                    Some(CallRequest::Group(join, message)) if join == self.join.id => {
+                        if let Err(Full) = self.outbox.push(message) {
+                            return lost("the server takes no messages of the room's group");
+                        }
+                    }
+                    // Of a join that is over.
+                    Some(CallRequest::Group(..)) => {}
                     Some(CallRequest::Leave(left)) => {
                         if let Err(error) = link.leave(&self.room.slug, self.join.id).await {
                             tracing::debug!(error = %Shown(error), "the server was not told of the leave");
@@ -227,15 +250,15 @@ impl Task {
             };
             let entered = match connected {
                 Ok(connected) => {
-                    let (join, live) = (self.join.clone(), self.live.clone());
-                    let resume = || Some(resume(&join, &live));
+                    let (join, standing) = (self.join.clone(), self.standing.clone());
+                    let resume = || Some(resume(&join, &standing));
                     let node = connected.link.node.clone();
                     let entering = self.room.enter(connected, &mut self.access, resume);
                     let requested = (&mut self.requests, &mut self.wish);
                     match interruptible(requested, entering, None).await {
                         AttemptOutcome::Ended(result) => {
                             if matches!(result, Err(SignInError::Api(ApiError::Timeout))) {
-                                self.access.nodes.lost(&node);
+                                self.access.lost(&node);
                             }
                             result
                         }
@@ -270,8 +293,8 @@ impl Task {
 
     /// Resumes the join on an open connection.
     fn joining<'a>(&self, link: &'a Link) -> Joining<'a> {
-        let (room, join, live) = (self.room.clone(), self.join.clone(), self.live.clone());
-        Box::pin(async move { room.ask(link, || Some(resume(&join, &live))).await })
+        let (room, join, standing) = (self.room.clone(), self.join.clone(), self.standing.clone());
+        Box::pin(async move { room.ask(link, || Some(resume(&join, &standing))).await })
     }
 
     /// Takes the answer to a join. `Some`: the connection is of no more use.
@@ -325,13 +348,26 @@ impl Task {
         }
     }
 
+    fn take_group_message(&self, message: GroupMessage) {
+        let is_for_all = message.join.is_none();
+        if message.conference == self.join.conference
+            && (is_for_all || message.join == Some(self.join.id))
+        {
+            self.tell(Update::Group(message));
+        }
+    }
+
     fn rejoined(&mut self, entered: Entered, reconnected: bool) {
+        if reconnected || self.join.id != entered.joined.me.join_id {
+            self.outbox.clear();
+        }
+        self.join.conference = entered.joined.conference;
         self.join.id = entered.joined.me.join_id;
         if let Some(secret) = &entered.joined.resume {
             self.join.secret = secret.clone();
         }
         // A session that was live when the join was asked for may be dead by now.
-        if entered.joined.media.is_some() || self.live.borrow().is_some() {
+        if entered.joined.media.is_some() || self.standing.borrow().live.is_some() {
             self.wish = None;
         }
         self.tell(Update::Rejoined {
@@ -373,10 +409,12 @@ async fn at(time: Option<Instant>) {
     }
 }
 
-fn resume(join: &OwnJoin, live: &watch::Receiver<Option<ConnectionId>>) -> Resume {
+fn resume(join: &OwnJoin, standing: &watch::Receiver<Standing>) -> Resume {
+    let Standing { live, group } = *standing.borrow();
     Resume {
         join: join.clone(),
-        live: *live.borrow(),
+        live,
+        group,
     }
 }
 

@@ -146,6 +146,25 @@ fn everything() -> Vec<CallEvent> {
             sender: 1,
             accounts: Some(2),
         },
+        CallEvent::Text {
+            from: "ann".into(),
+            text: "x".into(),
+        },
+        CallEvent::TextRefused { reason: "x" },
+        CallEvent::Unannounced {
+            username: "ann".into(),
+            leaf: 1,
+        },
+        CallEvent::Announced,
+        CallEvent::NotInGroup,
+        CallEvent::Suite { post_quantum: true },
+        CallEvent::Suite {
+            post_quantum: false,
+        },
+        CallEvent::RoomCode {
+            code: Some("00000 11111".into()),
+            is_shown: true,
+        },
         CallEvent::Media {
             state: MediaState::Live,
         },

@@ -61,8 +61,48 @@ impl Printed for CallEvent {
                 accounts: Some(accounts),
                 ..
             } => format!(
-                "{accounts} participants cannot open {username}'s frames; `confab conference kick` sends them out"
+                "{accounts} participants say that they cannot open {username}'s frames. If you do not hear {username} either, \
+                 `confab conference kick` sends {username} out"
             ),
+            Self::Identity(shown) => shown.text().to_owned(),
+            Self::SendingHeld { held: true, names } => format!(
+                "nothing is sent while {} is here, whom you have not accepted (--strict-trust)",
+                names.join(", ")
+            ),
+            Self::SendingHeld { held: false, .. } => "everybody here is accepted: sending is held no more".into(),
+            Self::Text { from, text } => format!("{from}: {text}"),
+            Self::TextRefused { reason } => format!("your text was not passed on: {reason}"),
+            Self::Unannounced { username, .. } => format!(
+                "WARNING: {username} is in the call but the server has not announced it: nothing is sent until it is gone"
+            ),
+            Self::Announced => "everybody in the call is announced again; sending goes on".into(),
+            Self::Downgrade => "WARNING: the server wants weaker encryption for this call than it needs; that was refused. If it lasts, \
+                                leave, and ask its operator"
+                .into(),
+            Self::Forked { username } => format!(
+                "WARNING: {username}'s voice does not open under the keys that you share: the server may have split the call, or \
+                 {username} sends what nobody can open. Compare the room's code with {username} by another way than this call \
+                 (type /code)"
+            ),
+            Self::Unreachable => {
+                "the others have keys that this client does not get; it has asked to be let in anew"
+                    .into()
+            }
+            Self::NotInGroup => {
+                "the others have not let this client into the keys of the call: nobody hears you, and you hear nobody. It asks again"
+                    .into()
+            }
+            Self::Suite { post_quantum: true }
+            | Self::RoomCode {
+                is_shown: false, ..
+            } => return None,
+            Self::Suite {
+                post_quantum: false,
+            } => "this call is protected against today's computers only".into(),
+            Self::RoomCode {
+                code: Some(code), ..
+            } => format!("the room's code: {code}"),
+            Self::RoomCode { code: None, .. } => "the room has no code yet".into(),
             Self::Media {
                 state: MediaState::Live,
             } => "voice connected".into(),
