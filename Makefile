@@ -9,7 +9,7 @@ FUZZ_SEED := 0
 FUZZ_RUNS := 0
 HEADLESS := --locked --no-default-features --target-dir $(PROGRAMS)
 
-.PHONY: audio-client bench-capacity bench-control bench-instructions bench-peers bench-relay demo test test-audio test-faults test-fleet lint fuzz fuzz-replay docs clean help
+.PHONY: audio-client bench-capacity bench-control bench-e2ee bench-instructions bench-leak bench-peers bench-relay demo test test-audio test-faults test-fleet lint fuzz fuzz-replay docs clean help
 
 help:
 	@echo "make demo   a conference of four on this machine, with real voices; about 30 s after the build"
@@ -21,7 +21,9 @@ help:
 	@echo "make bench-relay, make bench-peers   what the relay costs: alone, and beside mumble-server"
 	@echo "make bench-instructions   how many instructions the relay's pieces take; the same on every run"
 	@echo "make bench-control   what control costs: joins, log-ins, idle connections, storage; about 10 min after the build"
+	@echo "make bench-e2ee   what end-to-end encryption costs: frames, commits, joins, and gaps of voice; about 2 min after the build"
 	@echo "make bench-capacity   a day of four million talkers on a thousand relays, in a simulation, and what it takes"
+	@echo "make bench-leak   what lengths, levels and times of frames tell of what is said, over ten minutes of speech"
 	@echo "make lint   formatting, clippy and docs, with warnings denied"
 
 demo:
@@ -72,7 +74,7 @@ lint:
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy $(HEADLESS) --workspace --all-targets -- -D warnings
-	cargo clippy $(HEADLESS) -p confab-relay --features portable --all-targets -- -D warnings
+	cargo clippy $(HEADLESS) --workspace --features confab-relay/portable --all-targets -- -D warnings
 	@if scripts/setup device; then \
 		set -ex; cargo clippy $(HEADLESS) --workspace --features confab/device --all-targets -- -D warnings; \
 	else \
@@ -110,10 +112,20 @@ bench-control:
 	cargo build --release $(HEADLESS) -p confab -p confab-control -p confab-relay -p confab-benches
 	$(PROGRAMS)/release/confab-bench control --out $(TARGET)/bench/control.json
 
+bench-e2ee:
+	@scripts/setup build
+	cargo build --release $(HEADLESS) -p confab -p confab-control -p confab-relay -p confab-benches
+	$(PROGRAMS)/release/confab-bench e2ee --out $(TARGET)/bench/e2ee.json
+
 bench-capacity:
 	@scripts/setup build
 	cargo build --release $(HEADLESS) -p confab-benches --bin confab-bench
 	$(PROGRAMS)/release/confab-bench capacity --out $(TARGET)/bench/capacity.json
+
+bench-leak:
+	@CONFAB_PESQ=$(TARGET)/pesq scripts/setup build speech pesq
+	cargo build --release $(HEADLESS) -p confab-benches --bin confab-bench
+	$(PROGRAMS)/release/confab-bench leak --python $(TARGET)/pesq/bin/python --out $(TARGET)/bench/leak.json
 
 clean:
 	cargo clean

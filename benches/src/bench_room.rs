@@ -14,8 +14,8 @@ use confab_relay::core::Capacity;
 use confab_relay::core::RateLimits;
 use confab_relay::core::WorkerConfig;
 use confab_relay::core::{
-    Counters, Crossings, Outgoing, Packet, PacketPool, Registry, SendStatus, Transport, Worker,
-    mailbox,
+    Counters, Crossings, KernelTime, Outgoing, Packet, PacketPool, Received, Registry, SendStatus,
+    Transport, Worker, mailbox,
 };
 
 const BOOT: BootId = BootId([1; 16]);
@@ -54,9 +54,13 @@ impl<'d, I: Iterator<Item = (SocketAddr, &'d Vec<u8>)>> Transport for BenchTrans
     ) -> io::Result<()> {
         for (from, datagram) in self.incoming.by_ref() {
             let mut packet = pool.take().expect("there are more buffers than members");
-            packet.len = datagram.len();
             packet.data[..datagram.len()].copy_from_slice(datagram);
-            packet.from = from.into();
+            packet.filled(Received {
+                len: datagram.len(),
+                from: from.into(),
+                at: KernelTime::default(),
+                waited: Duration::ZERO,
+            });
             received.push(packet);
         }
         Ok(())

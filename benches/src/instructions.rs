@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_total_is_found_and_nothing_is_no_total() {
+    fn the_total_is_read_and_zero_or_missing_is_none() {
         assert_eq!(total("events: Ir\nsummary: 1234\n\nfn=x\n"), Some(1234));
         assert_eq!(total("events: Ir\ntotals: 77\n"), Some(77));
         assert_eq!(total("summary: 0\n"), None);

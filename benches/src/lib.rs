@@ -16,6 +16,8 @@
 //! * [`peers`]: the relay beside another server, such as [`mumble`];
 //! * [`control`]: what control costs;
 //! * [`capacity`]: a fleet of a thousand relays in figures;
+//! * [`leak`]: what the path learns of what is said;
+//! * [`e2ee`]: what end-to-end encryption costs, and what it does to voice;
 //! * [`program`]: how the programs of this crate run and end.
 
 #![forbid(unsafe_code)]
@@ -28,9 +30,11 @@ pub mod card;
 pub mod cases;
 pub mod control;
 pub mod demo;
+pub mod e2ee;
 pub mod figures;
 pub mod fleet;
 pub mod instructions;
+pub mod leak;
 pub mod listeners;
 pub mod load;
 pub mod mumble;

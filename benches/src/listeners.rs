@@ -9,12 +9,14 @@ use confab::engine::{Engine, Event, Settings};
 use confab::net::api::MediaReport;
 use confab::net::event::ServerEvent;
 use confab::net::sign_in::Access;
-use confab::net::supervisor::{CallRequest, Supervisor, Update};
+use confab::net::supervisor::{CallRequest, Standing, Supervisor, Update};
 use confab::net::udp::{RECEIVE_LEN, Sockets};
 use confab_protocol::control::Slug;
 use confab_voice::EncoderConfig;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
+
+use crate::load::group::{member_config, sleep_until};
 
 /// How often it is looked whether something has come about.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -84,8 +86,10 @@ impl Listeners {
             let settings = Settings {
                 encoder: EncoderConfig::default(),
                 timestamp: 0,
+                hide_pauses: false,
             };
-            let engine = Engine::new(&joined, media, settings, Instant::now());
+            let member = member_config(&joined, supervisor.server_id());
+            let engine = Engine::new(&joined, media, member, settings, Instant::now());
             let engine = engine.map_err(|error| error.to_string())?;
             let sockets = Sockets::open().map_err(|error| error.to_string())?;
             let place = TallyEntry {
@@ -196,12 +200,22 @@ async fn listen(
     mut leave: watch::Receiver<bool>,
 ) {
     let mut buffer = [0; RECEIVE_LEN];
+    let mut is_connected = true;
     loop {
         while let Some(transmit) = engine.poll_transmit() {
             // What cannot be sent is lost, as on any network.
             let _ = sockets.send(transmit.to, &transmit.datagram);
         }
-        supervisor.live_session_is(engine.live_session(Instant::now()));
+        supervisor.call_stands(Standing {
+            live: engine.live_session(Instant::now()),
+            group: engine.group_standing(),
+        });
+        if is_connected {
+            let join = engine.join_id();
+            while let Some(message) = engine.poll_group() {
+                supervisor.request(CallRequest::Group(join, message));
+            }
+        }
         while let Some(event) = engine.poll_event() {
             match event {
                 Event::Media(MediaEvent::Rebind) => {
@@ -228,6 +242,11 @@ async fn listen(
         tokio::select! {
             update = supervisor.updates.recv() => match update {
                 Some(update) => {
+                    match &update {
+                        Update::Lost(_) => is_connected = false,
+                        Update::Rejoined { .. } => is_connected = true,
+                        _ => {}
+                    }
                     if let Err(why) = take_update(&mut engine, update, &place) {
                         return place.failed(why);
                     }
@@ -251,13 +270,6 @@ async fn listen(
     }
 }
 
-async fn sleep_until(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
 /// An error when it cannot go on.
 fn take_update(engine: &mut Engine, update: Update, place: &TallyEntry) -> Result<(), String> {
     let now = Instant::now();
@@ -276,6 +288,7 @@ fn take_update(engine: &mut Engine, update: Update, place: &TallyEntry) -> Resul
         }
         Update::Event(ServerEvent::SessionEnded) => return Err("the session ended".to_owned()),
         Update::Event(_) => {}
+        Update::Group(group) => engine.handle_group(now, group.message),
         Update::Lost(_) => place.set(|listener| {
             listener.is_in = false;
             listener.lost = Some(now);

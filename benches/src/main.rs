@@ -11,7 +11,7 @@ use confab_benches::demo::{self, Options};
 use confab_benches::figures::{self, Figure};
 use confab_benches::load::network;
 use confab_benches::program::print;
-use confab_benches::{capacity, control, instructions, peers, program, relay};
+use confab_benches::{capacity, control, e2ee, instructions, leak, peers, program, relay};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 /// Measures Confab from outside.
@@ -85,6 +85,26 @@ enum Command {
             value_name = "FILE",
             default_value = "target/bench/capacity.json"
         )]
+        out: PathBuf,
+    },
+    /// The costs of end-to-end encryption: frames, commits, joins, gaps of voice; a line of JSON for each figure.
+    E2ee {
+        /// Folder of the programs. Default: the one of this program.
+        #[arg(long, value_name = "DIR")]
+        programs: Option<PathBuf>,
+        /// File for the figures.
+        #[arg(long, value_name = "FILE", default_value = "target/bench/e2ee.json")]
+        out: PathBuf,
+    },
+    /// Measure how much lengths, levels and times of frames tell of speech: mutual information with six classes of phones over
+    /// ten minutes of speech; a line of JSON for each figure.
+    Leak {
+        /// A Python interpreter with the package `pesq`, as `scripts/setup pesq` makes one: what a constant bit rate costs in
+        /// quality is measured too.
+        #[arg(long, value_name = "FILE")]
+        python: Option<PathBuf>,
+        /// File for the figures.
+        #[arg(long, value_name = "FILE", default_value = "target/bench/leak.json")]
         out: PathBuf,
     },
     /// A single case, for callgrind to count.
@@ -199,6 +219,11 @@ async fn run(command: Command) -> Result<bool, String> {
                 .map_err(|error| error.to_string())?;
             tell(&out, &measured)
         }
+        Command::E2ee { programs, out } => {
+            let programs = programs_or_own(programs)?;
+            let measured = e2ee::figures(&programs).await;
+            tell(&out, &measured.map_err(|error| error.to_string())?)
+        }
         Command::Instructions { out } => {
             let program = std::env::current_exe().map_err(|error| error.to_string())?;
             let counted =
@@ -209,6 +234,11 @@ async fn run(command: Command) -> Result<bool, String> {
             let report = capacity::run(&assumptions)?;
             print(&report.table());
             tell(&out, &report.figures())
+        }
+        Command::Leak { python, out } => {
+            let measured = leak::figures(python.as_deref(), print);
+            let measured = measured.map_err(|error| error.to_string())?;
+            tell(&out, &measured)
         }
         Command::CountOne { .. } => unreachable!("it is done before there is a runtime"),
         Command::Bare {

@@ -58,7 +58,7 @@ pub async fn figures(
     progress("10 speakers of 100, with a window of 10 ms");
     figures.push(frames_per_datagram(&network, programs).await?);
     progress("latency in rooms of 10, at half load, no window");
-    figures.extend(added_latency(&network, programs).await?);
+    figures.extend(added_latency(&network, programs, &progress).await?);
     progress("memory of 20 000 sessions");
     figures.push(memory(&network, programs).await?);
     progress("two workers against one");
@@ -230,13 +230,17 @@ async fn frames_per_datagram(network: &Network, programs: &Path) -> Result<Figur
 
 /// Time from the kernel's receive timestamp to the end of the send, in rooms of 10 with one speaker each: half as many as
 /// one worker holds. The relay has a core of its own, where there are two.
-async fn added_latency(network: &Network, programs: &Path) -> Result<Vec<Figure>, LoadError> {
+async fn added_latency(
+    network: &Network,
+    programs: &Path,
+    progress: &impl Fn(&str),
+) -> Result<Vec<Figure>, LoadError> {
     let everywhere = Cores::available()?;
     let placement = Placement::halves()?;
     placement.load.pin_process(std::process::id())?;
     let mut figures = Vec::new();
     for &way in network.ways() {
-        let measured = latency_by(network, programs, &placement.relay, way).await;
+        let measured = latency_by(network, programs, &placement.relay, way, progress).await;
         if measured.is_err() {
             everywhere.pin_process(std::process::id())?;
         }
@@ -302,6 +306,7 @@ async fn latency_by(
     programs: &Path,
     cores: &Cores,
     way: &str,
+    progress: &impl Fn(&str),
 ) -> Result<Latency, LoadError> {
     let flags = ["--workers", "1", "--transmit", way];
     let shape = |rooms| Shape {
@@ -320,7 +325,11 @@ async fn latency_by(
         warm_up: WARM_UP,
         step_time: TIME,
     };
-    let (_, knee) = climb.run(&target, &mut crowd, |_| Ok(())).await?;
+    let told = |step: &Measured| {
+        progress(&format!("by {way}: {} rooms", step.rooms));
+        Ok(())
+    };
+    let (_, knee) = climb.run(&target, &mut crowd, told).await?;
     crowd.end()?;
     drop(target);
     let no_knee = || std::io::Error::other("a hundred rooms are too many for this machine now");
@@ -330,6 +339,11 @@ async fn latency_by(
     let with_busy_poll = [&flags[..], &["--busy-poll", BUSY_POLL]].concat();
     let mut both = Vec::new();
     for flags in [&flags[..], &with_busy_poll] {
+        progress(&format!(
+            "by {way}: half of {} rooms, with {}",
+            knee.rooms,
+            flags.join(" ")
+        ));
         let rig = Rig::start_on(Some(cores), network, programs, flags).await?;
         both.push(windows_of(&Target::Own(Box::new(rig)), half).await?);
     }

@@ -40,6 +40,32 @@ const VOICES: [Voice; 3] = [
     },
 ];
 
+/// How many of [`RECORDINGS`], from the first on, are at [`RAW_RATE`] and long enough to be judged by PESQ.
+const WIDEBAND: usize = 8;
+
+/// Recordings of speech without much noise in the two packages, below one of [`ROOTS`]: three minutes of several people.
+const RECORDINGS: [&str; 19] = [
+    "librivox/sense_and_sensibility_01_austen_64kb-0870.wav",
+    "librivox/sense_and_sensibility_01_austen_64kb-0880.wav",
+    "librivox/sense_and_sensibility_01_austen_64kb-0890.wav",
+    "librivox/sense_and_sensibility_01_austen_64kb-0920.wav",
+    "librivox/sense_and_sensibility_01_austen_64kb-0930.wav",
+    "goforward.raw",
+    "numbers.raw",
+    "something.raw",
+    "cards/001.wav",
+    "cards/002.wav",
+    "cards/003.wav",
+    "cards/004.wav",
+    "cards/005.wav",
+    "raw/speech_orig_16k.wav",
+    "wav/ve9qrp.wav",
+    "wav/mmt1.wav",
+    "wav/forig.wav",
+    "wav/morig.wav",
+    "wav/wia_16kHz.wav",
+];
+
 /// Rate of the headerless recordings of `pocketsphinx-testdata`, in samples a second.
 const RAW_RATE: u32 = 16_000;
 
@@ -80,11 +106,41 @@ pub fn voice(number: usize, scratch: &Path) -> Result<(Utterances, &'static str)
     }
 }
 
+/// Three minutes of recordings, or what the synthesiser says in the three voices. `scratch` is a folder for the latter.
+pub fn recordings(scratch: &Path) -> Result<Utterances, SpeechError> {
+    let files: Vec<PathBuf> = RECORDINGS.iter().filter_map(|name| find(name)).collect();
+    if !files.is_empty() {
+        return files.iter().map(|file| read(file)).collect();
+    }
+    let mut spoken = Vec::new();
+    for (number, voice) in VOICES.iter().enumerate() {
+        spoken.push(synthesise(voice, number, scratch)?);
+    }
+    Ok(spoken)
+}
+
+/// The recordings that have the whole of wideband, each at [`RATE`].
+pub fn wideband() -> Result<Utterances, SpeechError> {
+    let files: Vec<PathBuf> = RECORDINGS[..WIDEBAND]
+        .iter()
+        .filter_map(|name| find(name))
+        .collect();
+    if files.is_empty() {
+        return Err(SpeechError::NoSource("no wideband recordings".to_owned()));
+    }
+    files.iter().map(|file| read(file)).collect()
+}
+
 /// Writes mono samples at [`RATE`] as 16-bit WAV.
 pub fn write_wav(file: &Path, samples: &[f32]) -> Result<(), SpeechError> {
+    write_wav_at(file, RATE, samples)
+}
+
+/// Writes mono samples at `rate` as 16-bit WAV.
+pub fn write_wav_at(file: &Path, rate: u32, samples: &[f32]) -> Result<(), SpeechError> {
     let spec = hound::WavSpec {
         channels: 1,
-        sample_rate: RATE,
+        sample_rate: rate,
         bits_per_sample: 16,
         sample_format: hound::SampleFormat::Int,
     };

@@ -1,11 +1,11 @@
 //! From the start of a client until it plays what somebody in the room says.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::errors::ControlError;
 use super::rig::PASSWORD;
-use crate::figures::{Figure, Goal, median};
+use crate::figures::median;
 use crate::fleet::{Call, Fleet};
 
 /// Members of the room, the one who comes and goes included.
@@ -14,9 +14,13 @@ const MEMBERS: usize = 10;
 const TIMES: usize = 15;
 const SLUG: &str = "first-audio";
 
-/// The median, over real clients: one says a tone, eight listen, and the tenth is started, signs in with its token, joins, and
+/// Time for the room's keys to settle before it comes again: a join in the wake of a change waits for the next commit, 150 ms at
+/// most.
+const SETTLED: Duration = Duration::from_millis(400);
+
+/// The median in milliseconds, over real clients: one says a tone, eight listen, and the tenth is started, signs in with its token, joins, and
 /// tells that it plays the tone.
-pub async fn figures(programs: &Path) -> Result<Vec<Figure>, ControlError> {
+pub async fn join_to_first_audio(programs: &Path) -> Result<f64, ControlError> {
     let scratch = tempfile::tempdir()?;
     let fleet = Fleet::start(programs, scratch.path()).await?;
     let mut members: Vec<Call> = Vec::new();
@@ -53,15 +57,11 @@ pub async fn figures(programs: &Path) -> Result<Vec<Figure>, ControlError> {
             .await?;
         times.push(began.elapsed().as_secs_f64() * 1000.0);
         call.leave().await?;
+        tokio::time::sleep(SETTLED).await;
     }
     for mut call in members {
         call.leave().await?;
     }
     fleet.end().await?;
-    Ok(vec![Figure::new(
-        "control.join_to_first_audio_ms.p50",
-        median(times),
-        "ms",
-        Goal::AtMost(150.0),
-    )])
+    Ok(median(times))
 }

@@ -3,19 +3,21 @@
 use std::time::Instant;
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
+use confab::net::Link;
 use confab_control::domain::HashCost;
 use confab_protocol::wire::{self, request};
 
 use super::errors::ControlError;
-use super::rig::{ControlRig, PASSWORD, refused};
+use super::rig::{ControlRig, PASSWORD, drop_events, refused};
 use crate::figures::{Figure, Goal, median};
 use crate::load::cpu;
 
 const PAIRS: usize = 7;
 /// Of a pair: hashes, and log-ins.
 const COUNT: u32 = 40;
-/// Connections that log in in turn, without a pause: one may ask 50 times a second. With pauses the hashes themselves take a
-/// tenth longer, for other programs have the caches meanwhile.
+/// Connections that log in in turn, new ones for each pair: control lets a connection that is not signed in ask 20 times in a
+/// row, then 5 times a second. There is no pause, for with pauses the hashes themselves take a tenth longer: other programs
+/// have the caches meanwhile.
 const CONNECTIONS: usize = 4;
 
 /// Log-ins and hashes for each second of processor time, and their ratio.
@@ -26,16 +28,10 @@ pub async fn figures(
     progress: &impl Fn(&str),
 ) -> Result<Vec<Figure>, ControlError> {
     let user = rig.register("logs-in").await?;
-    let mut links = Vec::new();
-    for _ in 0..CONNECTIONS {
-        let link = rig.connect().await?;
-        let mut events = link.events();
-        tokio::spawn(async move { while events.recv().await.is_some() {} });
-        links.push(link);
-    }
     let (mut bare, mut logins, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for pair in 0..PAIRS {
         progress(&format!("pair {} of {PAIRS}", pair + 1));
+        let links = connections(rig).await?;
         let alone = tokio::task::spawn_blocking(hashes).await??;
         let before = rig.usage()?;
         for link in links.iter().cycle().take(COUNT as usize) {
@@ -70,6 +66,16 @@ pub async fn figures(
             Goal::AtLeast(0.85),
         ),
     ])
+}
+
+async fn connections(rig: &ControlRig) -> Result<Vec<Link>, ControlError> {
+    let mut links = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let link = rig.connect().await?;
+        drop_events(&link);
+        links.push(link);
+    }
+    Ok(links)
 }
 
 /// Hashes that this thread computes in a second of its processor time.

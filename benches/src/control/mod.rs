@@ -15,7 +15,7 @@ use std::path::Path;
 
 use confab_testdb::{self as testdb, Node};
 
-use crate::figures::Figure;
+use crate::figures::{Figure, Goal};
 
 pub use errors::ControlError;
 use rig::{ControlRig, StoreChoice};
@@ -40,7 +40,12 @@ pub async fn figures(
     figures.extend(idle::figures(&file).await?);
     file.end().await?;
     progress("a room of 10, of which one comes and goes");
-    figures.extend(first_audio::figures(programs).await?);
+    figures.push(Figure::new(
+        "control.join_to_first_audio_ms.p50",
+        first_audio::join_to_first_audio(programs).await?,
+        "ms",
+        Goal::AtMost(150.0),
+    ));
     progress("storage, SQLite");
     figures.extend(size::of_file(users).await?);
     progress("a database starts");

@@ -42,11 +42,11 @@ pub struct ControlRig {
 }
 
 /// A connection that is signed in.
-pub(super) struct SignedInUser {
-    pub(super) link: Arc<Link>,
-    pub(super) name: String,
+pub(crate) struct SignedInUser {
+    pub(crate) link: Arc<Link>,
+    pub(crate) name: String,
     /// Session token, for another connection.
-    pub(super) token: Vec<u8>,
+    pub(crate) token: Vec<u8>,
 }
 
 impl ControlRig {
@@ -76,7 +76,7 @@ impl ControlRig {
     }
 
     /// A connection that speaks for nobody yet.
-    pub(super) fn connect(
+    pub(crate) fn connect(
         &self,
     ) -> impl Future<Output = Result<Link, ControlError>> + Send + 'static {
         let server = Server {
@@ -88,7 +88,7 @@ impl ControlRig {
     }
 
     /// Makes an account, and a connection of it.
-    pub(super) async fn register(&self, name: &str) -> Result<SignedInUser, ControlError> {
+    pub(crate) async fn register(&self, name: &str) -> Result<SignedInUser, ControlError> {
         let link = self.connect().await?;
         let register = wire::Register {
             username: name.to_owned(),
@@ -99,9 +99,7 @@ impl ControlRig {
         };
         let granted = link.granted(request::Kind::Register(register)).await;
         let granted = granted.map_err(refused("an account"))?;
-        // Unread events would have the server wait.
-        let mut events = link.events();
-        tokio::spawn(async move { while events.recv().await.is_some() {} });
+        drop_events(&link);
         Ok(SignedInUser {
             link: Arc::new(link),
             name: name.to_owned(),
@@ -110,12 +108,12 @@ impl ControlRig {
     }
 
     /// The processor time of control's threads so far.
-    pub(super) fn usage(&self) -> Result<Usage, ControlError> {
+    pub(crate) fn usage(&self) -> Result<Usage, ControlError> {
         Ok(Usage::now(self.pid()?)?)
     }
 
     /// Processor time that control has used since `before`.
-    pub(super) fn used_since(&self, before: &Usage) -> Result<Duration, ControlError> {
+    pub(crate) fn used_since(&self, before: &Usage) -> Result<Duration, ControlError> {
         Ok(cpu::used_since(before, self.pid()?)?)
     }
 
@@ -130,7 +128,21 @@ impl ControlRig {
     }
 }
 
-pub(super) fn refused(what: &'static str) -> impl Fn(ApiError) -> ControlError {
+/// Reads a connection's events and drops them: unread ones would have the server wait.
+pub(super) fn drop_events(link: &Link) {
+    let mut incoming = link.incoming();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                Some(_) = incoming.events.recv() => {}
+                Some(_) = incoming.group.recv() => {}
+                else => return,
+            }
+        }
+    });
+}
+
+pub(crate) fn refused(what: &'static str) -> impl Fn(ApiError) -> ControlError {
     move |error| ControlError::Refused { what, error }
 }
 

@@ -157,6 +157,20 @@ impl Call {
         &self.counts[from..]
     }
 
+    /// The longest time between two moments without a new frame of `speaker`, as the counts tell.
+    pub fn longest_gap(&self, speaker: &str, from: Instant, to: Instant) -> Duration {
+        let (mut last, mut received, mut longest) = (from, 0, Duration::ZERO);
+        for counts in &self.counts {
+            let now = counts.of(speaker).received;
+            if now > received && counts.at > last {
+                longest = longest.max(counts.at - last);
+                last = counts.at;
+            }
+            received = now;
+        }
+        longest.max(to.saturating_duration_since(last))
+    }
+
     /// Gives the call more of its standard input.
     pub fn feed(&mut self, bytes: &[u8]) {
         if let Some(input) = &self.input {

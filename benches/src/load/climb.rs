@@ -48,7 +48,16 @@ impl Climb {
                         ..shape
                     };
                     let sessions = target.open(more, shape.rooms).await?;
-                    tokio::task::block_in_place(|| crowd.add(sessions))?;
+                    match tokio::task::block_in_place(|| crowd.add(sessions)) {
+                        // Near the knee so much waits in the queues that new sessions hear nothing in time.
+                        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                            return Ok((
+                                End::Knee(Limit::NoAnswer),
+                                self.ramp.last_good().cloned(),
+                            ));
+                        }
+                        added => added?,
+                    }
                     shape.rooms = rooms;
                 }
                 Next::Again => {}

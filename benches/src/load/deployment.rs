@@ -6,18 +6,26 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
-use confab::net::event::ServerEvent;
+use confab::net::api::OwnJoin;
 use confab::net::trust::{PinSource, public_roots};
 use confab::net::{ApiError, ConnectError, Fingerprint, Link, Server, Trust};
 use confab_protocol::control::Slug;
 use confab_protocol::wire::{self, request};
 use rand::RngExt;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::Shape;
+use super::group::{NewMember, take_part};
 use super::voice::Session;
 use crate::program;
+
+/// All members of a step have keys after this time.
+const KEYS_DEADLINE: Duration = Duration::from_secs(2 * 60);
+/// How often it is looked whether they do.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Why there are no rooms at the deployment.
 #[derive(Debug, thiserror::Error)]
@@ -43,15 +51,27 @@ pub enum DeploymentError {
     /// A session that is not where it was.
     #[error("the server has moved or removed {0} sessions: the measurement is of no use")]
     Moved(u64),
+    /// Members that got no keys of their rooms.
+    #[error(
+        "{0} members have no keys of their rooms after two minutes: control or the members have too much to do"
+    )]
+    WithoutKeys(usize),
     /// A task of the load failed.
     #[error("a task of the load failed: {0}")]
     Task(#[from] tokio::task::JoinError),
 }
 
+/// A connection, and the way to what takes part in its rooms' groups.
+#[derive(Clone)]
+struct Connected {
+    link: Arc<Link>,
+    members: mpsc::UnboundedSender<NewMember>,
+}
+
 /// A deployment with the load's accounts.
 pub struct Deployment {
     /// A connection for each account.
-    links: Vec<Arc<Link>>,
+    links: Vec<Connected>,
     password: String,
     /// Begins every name of this run.
     prefix: String,
@@ -105,7 +125,7 @@ impl Deployment {
         for (at, link) in self.links.iter().enumerate() {
             let mine = rooms.clone().skip(at).step_by(self.links.len());
             let slugs: Vec<_> = mine.map(|room| self.slug(room)).collect();
-            let link = Arc::clone(link);
+            let link = Arc::clone(&link.link);
             making.spawn(async move {
                 for slug in slugs {
                     create(&link, &slug).await?;
@@ -119,7 +139,7 @@ impl Deployment {
         let mut joining = JoinSet::new();
         for (member, link) in (0..shape.members).zip(&self.links) {
             let slugs: Vec<_> = rooms.clone().map(|room| (room, self.slug(room))).collect();
-            let link = Arc::clone(link);
+            let link = link.clone();
             joining.spawn(async move {
                 let mut sessions = Vec::new();
                 for (room, slug) in slugs {
@@ -133,6 +153,7 @@ impl Deployment {
             sessions.extend(joined??);
         }
         sessions.sort_by_key(|session| (session.room, session.member));
+        all_have_keys(&sessions).await?;
         Ok(sessions)
     }
 
@@ -146,7 +167,7 @@ impl Deployment {
 
     /// Deletes the accounts, and with them their conferences.
     pub async fn end(&self) {
-        for link in &self.links {
+        for Connected { link, .. } in &self.links {
             let delete = wire::DeleteAccount {
                 password: self.password.clone(),
             };
@@ -178,17 +199,10 @@ impl Deployment {
         if let Err(error) = link.granted(request::Kind::Register(register)).await {
             return Err(DeploymentError::Register { name, error });
         }
-        // Unread events would have the server wait.
-        let mut events = link.events();
-        let moved = Arc::clone(&self.moved);
-        tokio::spawn(async move {
-            while let Some(event) = events.recv().await {
-                if !matches!(event, ServerEvent::Room(..)) {
-                    moved.fetch_add(1, Relaxed);
-                }
-            }
-        });
-        self.links.push(Arc::new(link));
+        let link = Arc::new(link);
+        let (members, new) = mpsc::unbounded_channel();
+        tokio::spawn(take_part(Arc::clone(&link), new, Arc::clone(&self.moved)));
+        self.links.push(Connected { link, members });
         Ok(())
     }
 
@@ -211,7 +225,30 @@ async fn create(link: &Link, slug: &str) -> Result<(), DeploymentError> {
     })
 }
 
-async fn join(link: &Link, room: u32, slug: &str, member: u16) -> Result<Session, DeploymentError> {
+/// Waits until every member seals.
+async fn all_have_keys(sessions: &[Session]) -> Result<(), DeploymentError> {
+    let give_up = Instant::now() + KEYS_DEADLINE;
+    loop {
+        let without = sessions
+            .iter()
+            .filter(|session| session.key.get().is_none());
+        match without.count() {
+            0 => return Ok(()),
+            without if Instant::now() >= give_up => {
+                return Err(DeploymentError::WithoutKeys(without));
+            }
+            _ => tokio::time::sleep(LOOK_AGAIN).await,
+        }
+    }
+}
+
+async fn join(
+    connected: &Connected,
+    room: u32,
+    slug: &str,
+    member: u16,
+) -> Result<Session, DeploymentError> {
+    let link = &*connected.link;
     let failed = |error| DeploymentError::Room {
         slug: slug.to_owned(),
         error,
@@ -220,15 +257,24 @@ async fn join(link: &Link, room: u32, slug: &str, member: u16) -> Result<Session
         .parse()
         .map_err(|_| failed(ApiError::Malformed("a slug that it did not refuse before")))?;
     let joined = link.join(&parsed, None, None).await.map_err(failed)?;
-    let media = joined
-        .media
-        .ok_or_else(|| failed(ApiError::Malformed("a join without media")))?;
+    let media = joined.media.clone();
+    let media = media.ok_or_else(|| failed(ApiError::Malformed("a join without media")))?;
+    let secret = joined.resume.clone();
+    let own = OwnJoin {
+        conference: joined.conference,
+        id: joined.me.join_id,
+        secret: secret.ok_or_else(|| failed(ApiError::Malformed("a join without a secret")))?,
+    };
+    let group_member = NewMember::new(link, own, &joined);
+    let key = group_member.key();
+    // The task ends with the connection.
+    let _ = connected.members.send(group_member);
     let relay: Option<&SocketAddr> = media.addresses.first();
     let relay = relay.ok_or_else(|| failed(ApiError::Malformed("a relay without an address")))?;
     Ok(Session {
         room,
         member,
-        leaf: joined.leaf,
+        key,
         relay: *relay,
         id: media.connection_id,
         uplink_key: media.uplink_key,

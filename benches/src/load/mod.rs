@@ -3,6 +3,7 @@
 //! * [`rig`]: a relay of its own, commanded directly;
 //! * [`network`]: what is between the two;
 //! * [`deployment`]: relays that stand already, through control's public API;
+//! * [`group`]: their members' keys;
 //! * [`crowd`]: the members: few sockets, many sessions, speakers at random phases;
 //! * [`voice`]: what one member sends;
 //! * [`reader`]: reads what arrives;
@@ -24,6 +25,7 @@ pub mod cpu;
 pub mod crowd;
 pub mod deployment;
 pub mod flags;
+pub mod group;
 pub mod latency;
 pub mod metrics;
 pub mod network;

@@ -39,6 +39,8 @@ pub enum Limit {
     BadTags,
     /// The relay did not even tell its metrics any more.
     Silence,
+    /// New sessions got no answer in time.
+    NoAnswer,
 }
 
 /// The resource that the measurement itself lacked.
@@ -171,6 +173,7 @@ impl fmt::Display for Limit {
             Self::Latency => "frames took too long",
             Self::BadTags => "datagrams came with wrong hop tags",
             Self::Silence => "the relay has no time even to tell its metrics",
+            Self::NoAnswer => "new sessions got no answer",
         })
     }
 }

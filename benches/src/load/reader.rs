@@ -124,7 +124,7 @@ fn answer(socket: &SocketReader, packet: &Packet) -> io::Result<()> {
 }
 
 fn check_sample(shared: &Shared, socket: &SocketReader, packet: &Packet) {
-    let ago = socket.driver.elapsed(packet.received).unwrap_or_default();
+    let ago = socket.driver.elapsed(packet.received()).unwrap_or_default();
     let arrived = shared.epoch.elapsed().saturating_sub(ago);
     let downlink = Downlink::parse(packet.bytes()).ok();
     shared.checked.fetch_add(1, Relaxed);

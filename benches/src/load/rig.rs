@@ -17,13 +17,14 @@ use confab_protocol::cluster::{
     Action, CommandOutcome, CommandResult, Fence, OpenMedia, SessionNote,
 };
 use confab_protocol::control::ConferenceId;
-use confab_protocol::media::{ConnectionId, HopKey};
+use confab_protocol::media::{ConnectionId, HopKey, KeyId};
 use confab_protocol::version;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use super::Shape;
 use super::cores::Cores;
+use super::group::SealingKey;
 use super::network::Network;
 use super::voice::Session;
 
@@ -209,7 +210,7 @@ impl Rig {
         Session {
             room,
             member,
-            leaf: member.into(),
+            key: SealingKey::fixed(KeyId::new(member.into(), 0, 0)),
             relay: self.relay,
             id,
             uplink_key: key.clone(),

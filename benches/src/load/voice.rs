@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use confab_protocol::media::downlink::{Downlink, DownlinkBody};
 use confab_protocol::media::uplink::UplinkBody;
-use confab_protocol::media::{
-    AudioLevel, ConnectionId, HopKey, KeyId, SFRAME_TAG_LEN, SframeHeader,
-};
+use confab_protocol::media::{AudioLevel, ConnectionId, HopKey, SFRAME_TAG_LEN, SframeHeader};
+
+use super::group::SealingKey;
 
 /// An answer that has not come by then was lost.
 const ANSWER_DEADLINE: Duration = Duration::from_millis(500);
@@ -23,8 +23,8 @@ pub struct Session {
     pub room: u32,
     /// Index of the member in the room.
     pub member: u16,
-    /// The leaf in the key id of its frames.
-    pub leaf: u32,
+    /// The key id of its frames.
+    pub key: SealingKey,
     /// Where its relay is.
     pub relay: std::net::SocketAddr,
     /// Names it at the relay.
@@ -118,7 +118,10 @@ impl Voice {
                 }
             }
         }
-        Err(io::Error::other("the relay does not answer a new session"))
+        Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the relay does not answer a new session",
+        ))
     }
 
     /// A sign of life.
@@ -128,8 +131,12 @@ impl Voice {
 
     /// A frame that says when it was spoken, as time since `epoch`.
     pub(super) fn speak(&mut self, epoch: Instant, sframe_len: usize) -> io::Result<()> {
+        // Without a key it is silent, as a client is.
+        let Some(key_id) = self.session.key.get() else {
+            return Ok(());
+        };
         let header = SframeHeader {
-            key_id: KeyId::new(self.session.leaf, 0, 0),
+            key_id,
             counter: self.counter,
         };
         self.counter += 1;

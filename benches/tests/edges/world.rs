@@ -108,7 +108,7 @@ impl World {
         tokio::time::sleep(WHILE).await;
         self.listener.catch_up().unwrap();
         for name in names {
-            let gap = self.longest_gap(name, from);
+            let gap = self.listener.longest_gap(name, from, from + WHILE);
             assert!(gap < STOPPED, "{name} was silent for {gap:?}");
         }
     }
@@ -127,20 +127,6 @@ impl World {
     pub async fn end(mut self) {
         self.listener.leave().await.unwrap();
         self.stage.fleet.end().await.unwrap();
-    }
-
-    /// The longest time after `from` without a new frame of `name`.
-    fn longest_gap(&self, name: &str, from: Instant) -> Duration {
-        let (mut last, mut received, mut longest) = (from, 0, Duration::ZERO);
-        for counts in &self.listener.counts {
-            let now = counts.of(name).received;
-            if now > received && counts.at > last {
-                longest = longest.max(counts.at - last);
-                last = counts.at;
-            }
-            received = now;
-        }
-        longest.max(from + WHILE - last.min(from + WHILE))
     }
 }
 

@@ -49,7 +49,7 @@ async fn everyone_hears_everyone_again_when_a_relay_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_missed_when_a_relay_is_drained() {
+async fn draining_a_relay_leaves_no_audible_gap() {
     let (mut world, mut talkers, at) = room_on_one_of_two().await;
     let fault = Moment::now();
     let drained = world.relays[at].process.take().unwrap();
