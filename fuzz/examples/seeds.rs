@@ -6,13 +6,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use confab_protocol::cluster::{
-    Action, BootId, Command, CommandOutcome, CommandResult, Fence, GenerationLeaf, Leaves,
-    MediaState, OpenMedia, SessionNote,
+    Action, BootId, Command, CommandOutcome, CommandResult, Fence, GrantedLeaf, Leaves, MediaState,
+    OpenMedia, SessionNote,
 };
 use confab_protocol::control::framing;
 use confab_protocol::control::room::{Capability, Participant, Role};
 use confab_protocol::control::{
-    AccountId, Capabilities, ConferenceId, ErrorCode, JoinId, MediaGrant, ParticipantName, Refusal,
+    AccountId, Capabilities, ConferenceId, ErrorCode, GenerationLeaf, JoinId, MediaGrant,
+    ParticipantName, Refusal,
 };
 use confab_protocol::media::{ConnectionId, HopKey};
 use confab_protocol::wire::{self, control_to_relay, event, relay_to_control, request, response};
@@ -62,7 +63,27 @@ fn main() {
     for (name, bytes) in client_calls() {
         write("call", name, &bytes);
     }
+    for (name, bytes) in KEY_SCRIPTS {
+        write("mls", name, bytes);
+    }
 }
+
+/// Steps of rooms: kinds as in `mls.rs`, each with its parameters and a time.
+const KEY_SCRIPTS: [(&str, &[u8]); 5] = [
+    ("comes-and-goes", &[3, 100, 3, 100, 3, 100, 3, 100]),
+    ("texts", &[4, 10, 5, 10, 4, 0, 5, 0, 7, 200]),
+    ("resumes", &[6, 100, 6, 0, 5, 0, 6, 100]),
+    (
+        "changed-commit",
+        &[0, 3, 0, 3, 0, 3, 100, 0, 0, 40, 1, 1, 0, 200, 7, 250],
+    ),
+    (
+        "bytes",
+        &[
+            1, 2, 0, 0, 4, 0, 1, 0, 1, 50, 2, 3, 0, 1, 0, 4, 0, 1, 0, 3, 50,
+        ],
+    ),
+];
 
 /// What people write, and what only somebody does who wants to deceive.
 const TEXTS: [&str; 12] = [
@@ -149,6 +170,10 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
         min_media_version: 1,
         max_media_version: 2,
         capabilities: vec![1, 2, 99],
+        group: Some(wire::GroupEpoch {
+            group_id: vec![9; 32].into(),
+            epoch: 300,
+        }),
     }));
     let login = request(request::Kind::Login(wire::Login {
         name: "ann".into(),
@@ -178,8 +203,8 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
         participants: vec![(&participant(0)).into(), (&participant(1)).into()],
         self_sender: 1,
         media: Some((&grant()).into()),
-        room_secret: vec![5; 32].into(),
-        key_scheme: wire::KeyScheme::RoomSecret.into(),
+        delivery_key: vec![5; 32].into(),
+        key_scheme: wire::KeyScheme::Mls.into(),
         media_version: 1,
         resume_secret: vec![4; 16].into(),
     }));
@@ -217,6 +242,13 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
         max_media_version: 1,
         idle_timeout_ms: 30_000,
     }));
+    let granted = GrantedLeaf {
+        leaf: GenerationLeaf {
+            generation: 0,
+            leaf: 1,
+        },
+        first_epoch: 3,
+    };
     let result = to_control(relay_to_control::Kind::Result(
         (&CommandResult {
             id: 7,
@@ -224,10 +256,7 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
             connection_id: Some(ConnectionId::new(1, 2, 3)),
             media: vec![MediaState {
                 sender: 1,
-                leaves: Leaves::one(GenerationLeaf {
-                    generation: 0,
-                    leaf: 1,
-                }),
+                leaves: Leaves::one(granted),
                 connection_id: ConnectionId::new(1, 2, 3),
                 may_speak: true,
                 seen: true,
@@ -264,6 +293,11 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
         sender: 1,
         may_speak: false,
     });
+    let leaves = command(Action::SetLeaves(vec![(1, granted)]));
+    let retire = command(Action::RetireEpochs {
+        generation: 0,
+        epoch: 2,
+    });
     let close = command(Action::CloseMedia { sender: 1 });
     let close_room = command(Action::CloseRoom);
 
@@ -283,7 +317,7 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
         ("open", stream(4, &[4], &[&open])),
         (
             "commands",
-            stream(4, &[4, 70], &[&mute, &close, &close_room]),
+            stream(4, &[4, 70], &[&mute, &leaves, &retire, &close, &close_room]),
         ),
         ("register-alone", [&[0, 0], &register[4..]].concat()),
         ("joined-alone", [&[1, 0], &joined[4..]].concat()),
@@ -326,7 +360,10 @@ fn to_relay(kind: control_to_relay::Kind) -> Vec<u8> {
 fn participant(n: u16) -> Participant {
     Participant {
         sender: n,
-        leaf: Some(n.into()),
+        leaf: Some(GenerationLeaf {
+            generation: 0,
+            leaf: n.into(),
+        }),
         join_id: JoinId::new([n as u8; 16]),
         account: AccountId::new([n as u8; 16]),
         username: ParticipantName::from_wire(&format!("user{n}")),
@@ -351,17 +388,22 @@ fn grant() -> MediaGrant {
 
 /// Steps of `frames`: what they are is in its `Room::play`.
 fn rooms() -> Vec<(&'static str, Vec<u8>)> {
-    /// Flags (a talkspurt), timestamp, Opus.
-    const VOICE: [u8; 9] = [0x20, 0, 0, 0x03, 0xc0, 0xf8, 0x55, 0xaa, 0x01];
+    /// Flags (a talkspurt), timestamp, length, Opus, padding.
+    const VOICE: [u8; 12] = [0xa0, 0, 0, 0x03, 0xc0, 4, 0xf8, 0x55, 0xaa, 0x01, 0, 0];
     /// The same a frame later, with the one before once more.
-    const REDUNDANT: [u8; 15] = [
-        0x01, 0, 0, 0x07, 0x80, 8, 4, 0xf8, 0x55, 0xaa, 0x01, 0xf8, 0x55, 0xaa, 0x02,
+    const REDUNDANT: [u8; 17] = [
+        0x80, 0, 0, 0x07, 0x80, 4, 0xf8, 0x55, 0xaa, 0x02, 1, 8, 4, 0xf8, 0x55, 0xaa, 0x01,
+    ];
+    /// The next one, with an XOR of the two before and a random linear symbol of the one before.
+    const REPAIR: [u8; 29] = [
+        0x80, 0, 0, 0x0b, 0x40, 4, 0xf8, 0x55, 0xaa, 0x03, 2, 0, 3, 6, 0, 0, 0, 0, 0, 3, 3, 0, 1,
+        5, 0x11, 0x22, 0x33, 0x44, 0x55,
     ];
     let seal =
         |member: u8, plaintext: &[u8]| [&[0, member, plaintext.len() as u8], plaintext].concat();
     let deliver = |frame: u8| vec![1, frame, 0x90];
     let mut talk = vec![1];
-    for (n, plaintext) in [&VOICE[..], &REDUNDANT, &VOICE].into_iter().enumerate() {
+    for (n, plaintext) in [&VOICE[..], &REDUNDANT, &REPAIR].into_iter().enumerate() {
         talk.extend(seal(n as u8, plaintext));
         talk.extend(deliver(n as u8));
         talk.extend([7, 3]);
@@ -445,6 +487,18 @@ fn orders() -> Vec<(&'static str, Vec<u8>)> {
     let full: Vec<u8> = (0..20u8).flat_map(|n| open(n / 5, n % 5)).collect();
     let again = [open(1, 1), open(1, 1), close(1, 1), list(1, 0)].concat();
     let taken_over = [open(1, 1), list(1, 2), open(1, 2), list(1, 1)].concat();
+    let set_leaf = |room: u8, sender: u8| vec![COMMAND, 0x86, sender, 0, 0, 2, 3, room, 0, 0];
+    let retire = |room: u8, epoch: u8| vec![COMMAND, 0x87, 0, 0, epoch, room, 0, 0];
+    let leaves = [
+        open(1, 1),
+        open(1, 2),
+        set_leaf(1, 1),
+        retire(1, 3),
+        set_leaf(1, 2),
+        retire(1, 0xf0),
+        list(1, 0),
+    ]
+    .concat();
     let mut flaws = Vec::new();
     for flaw in 1..8u8 {
         flaws.extend([COMMAND, flaw << 3, 1, 40]);
@@ -471,6 +525,7 @@ fn orders() -> Vec<(&'static str, Vec<u8>)> {
         ("full", [&full[..], &[2, 61], &full].concat()),
         ("again", again),
         ("taken-over", taken_over),
+        ("leaves", leaves),
         ("flaws", flaws),
         ("bytes", bytes),
         (
@@ -516,6 +571,18 @@ fn calls() -> Vec<(&'static str, Vec<u8>)> {
         &[8, 2, 0, 1, 8, 0, 0, 0],
         &talk,
         &[8, 5, 0, 0],
+        &talk,
+    ]
+    .concat();
+    // A new leaf for one, then that leaf for another, who sends in an epoch before it too.
+    let leaves = [
+        &meet[..],
+        &[8, 30, 0, 0, 255, 3],
+        &talk,
+        &[8, 30, 0, 1, 0, 2],
+        &talk,
+        &[15, 1, 1, 0, 255, 0, TURN],
+        &[8, 15, 0, 0, 1],
         &talk,
     ]
     .concat();
@@ -566,6 +633,7 @@ fn calls() -> Vec<(&'static str, Vec<u8>)> {
         ("refused", refused),
         ("moved", moved),
         ("commands", commands),
+        ("leaves", leaves),
         ("replaced", replaced),
         ("bad", bad),
         ("misbehaved", misbehaved),

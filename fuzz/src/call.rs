@@ -11,23 +11,22 @@ use confab::engine::room::{Change, Joined, LeaveReason, RoomEvent};
 use confab::engine::{Engine, Settings};
 use confab_e2ee::cipher::COUNTER_LIMIT;
 use confab_e2ee::sframe::SframeKey;
-use confab_e2ee::{BaseKeys, RoomKeys};
 use confab_protocol::control::room::Role;
 use confab_protocol::control::{
-    AccountId, Capabilities, ConferenceId, JoinId, MediaGrant, Participant, ParticipantName,
-    ResumeSecret, RoomSecret,
+    AccountId, Capabilities, ConferenceId, GenerationLeaf, JoinId, MediaGrant, Participant,
+    ParticipantName, ResumeSecret,
 };
 use confab_protocol::media::downlink::{self, MAX_RECORDS_LEN, Record};
-use confab_protocol::media::payload::RedundantBlock;
+use confab_protocol::media::payload::{Block, MAX_AGE};
 use confab_protocol::media::{
-    AudioLevel, ConnectionId, FramePayload, HopKey, KeyId, MAX_DATAGRAM, RecordDigest,
+    AudioLevel, ConnectionId, FramePayload, HopKey, MAX_DATAGRAM, RecordDigest,
 };
 use confab_voice::{Encoder, EncoderConfig};
 
+use crate::call_group::{self, GENERATION};
 use crate::script::Script;
 
 const CONFERENCE: ConferenceId = ConferenceId::new([9; 16]);
-const SECRET: [u8; 32] = [7; 32];
 /// The leaf of each: the client, the honest member, the member of bad will.
 const OWN: u32 = 0;
 const HONEST: u32 = 1;
@@ -79,23 +78,29 @@ impl Call {
             everyone.to_vec(),
             OWN as u16,
             Some(grant.clone()),
-            RoomSecret::new(SECRET),
+            *call_group::delivery_key().public(),
             Some(ResumeSecret::new([1; 16])),
         )
         .expect("the client is among the participants");
         let settings = Settings {
             encoder: EncoderConfig::default(),
             timestamp: 0,
+            hide_pauses: false,
         };
-        let engine =
-            Engine::new(&joined, grant.clone(), settings, now).expect("the codec can be had");
+        let member = call_group::member_config(&joined.me, CONFERENCE);
+        let mut engine = Engine::new(&joined, grant.clone(), member, settings, now)
+            .expect("the codec can be had");
+        let others = [HONEST, WICKED].map(|leaf| participant(leaf, leaf as u8));
+        let keys = call_group::form(&mut engine, &others, CONFERENCE, now);
+        let [honest, wicked] =
+            <[SframeKey; 2]>::try_from(keys).unwrap_or_else(|_| panic!("there are two others"));
         Self {
             engine,
             now,
             grant,
             packet: 0,
-            honest: Voice::new(),
-            wicked: key(WICKED),
+            honest: Voice::new(honest),
+            wicked,
             is_with_us: true,
             revision: 1,
             grants: 0,
@@ -173,16 +178,30 @@ impl Call {
         let counter = u64::from(script.u16());
         let timestamp = script.u32();
         let talkspurt = script.byte() & 1 == 1;
-        let age = script.byte().max(1);
+        let age = script.byte().clamp(1, MAX_AGE);
         let (copy, opus) = (script.block(), script.block());
         let mut plaintext = Vec::new();
-        let block = (!copy.is_empty()).then_some(RedundantBlock { age, opus: copy });
+        let block = match copy.len() {
+            0 => None,
+            1..3 => Some(Block::Copy { age, opus: copy }),
+            // The receiver has to bear repair symbols of any content.
+            _ if age.is_multiple_of(4) => Some(Block::Xor {
+                mask: age.into(),
+                symbol: copy,
+            }),
+            _ if age % 4 == 1 => Some(Block::RandomLinear {
+                mask: age.into(),
+                symbol: copy,
+            }),
+            _ => Some(Block::Copy { age, opus: copy }),
+        };
         let payload = FramePayload {
             timestamp,
             talkspurt,
+            comfort: age.is_multiple_of(2),
             dred_version: script.byte() % 8,
-            redundant: block.into_iter().collect(),
             opus: if opus.is_empty() { &[0xff] } else { opus },
+            blocks: block.into_iter().collect(),
         };
         if payload.encode(&mut plaintext).is_ok() {
             self.wicked_says(counter, &plaintext, script.byte());
@@ -233,8 +252,11 @@ impl Call {
         participant.sender = u16::from(script.byte()) % 6;
         participant.leaf = match script.below(4) {
             0 => None,
-            1 => Some(script.u32()),
-            _ => Some(leaf),
+            1 => Some(GenerationLeaf {
+                generation: script.byte().into(),
+                leaf: script.u32(),
+            }),
+            _ => Some(generation_leaf(leaf)),
         };
         participant.muted = script.byte() & 1 == 1;
         let change = match script.below(3) {
@@ -245,7 +267,9 @@ impl Call {
                 reason: LeaveReason::Unspecified,
             },
         };
-        let is_honest = u32::from(participant.sender) == HONEST || participant.leaf == Some(HONEST);
+        let is_honest = u32::from(participant.sender) == HONEST
+            || participant.leaf == Some(generation_leaf(HONEST))
+            || participant.join_id == JoinId::new([HONEST as u8; 16]);
         // It may give its leaf to another, or say that it is gone.
         self.is_with_us &= !is_honest;
         self.revision = match script.below(4) {
@@ -279,10 +303,10 @@ impl Call {
             everyone.collect(),
             sender,
             media,
-            RoomSecret::new(SECRET),
+            *call_group::delivery_key().public(),
             None,
         );
-        if let Some(joined) = joined {
+        if let Ok(joined) = joined {
             self.is_with_us = false;
             self.engine.rejoined(&joined, self.now);
         }
@@ -356,6 +380,7 @@ impl Call {
             transmits += 1;
         }
         assert!(transmits <= MAX_TRANSMITS, "{transmits} datagrams at once");
+        while self.engine.poll_group().is_some() {}
         let events = std::iter::from_fn(|| self.engine.poll_event()).count();
         assert!(events <= MAX_EVENTS, "{events} events at once");
         assert!(self.engine.stats().speakers.len() <= 4096);
@@ -408,7 +433,7 @@ impl Call {
 }
 
 impl Voice {
-    fn new() -> Self {
+    fn new(key: SframeKey) -> Self {
         let config = EncoderConfig::default();
         let mut encoder = Encoder::new(config).expect("the codec can be had");
         let samples = config.frame.samples();
@@ -422,7 +447,7 @@ impl Voice {
         });
         Self {
             packets: packets.collect(),
-            key: key(HONEST),
+            key,
             counter: 0,
             timestamp: 0,
         }
@@ -433,9 +458,10 @@ impl Voice {
         let payload = FramePayload {
             timestamp: self.timestamp,
             talkspurt: self.counter == 0,
+            comfort: false,
             dred_version: 0,
-            redundant: Vec::new(),
             opus,
+            blocks: Vec::new(),
         };
         let mut plaintext = Vec::new();
         payload
@@ -449,19 +475,17 @@ impl Voice {
     }
 }
 
-/// The key under which the participant of a leaf seals.
-fn key(leaf: u32) -> SframeKey {
-    let join = JoinId::new([leaf as u8; 16]);
-    let keys = RoomKeys::new(RoomSecret::new(SECRET), leaf, join);
-    let key_id = KeyId::new(leaf, 0, 0);
-    let base_key = keys.base_key(key_id).expect("one has one's own key");
-    SframeKey::derive(&base_key, key_id)
+fn generation_leaf(leaf: u32) -> GenerationLeaf {
+    GenerationLeaf {
+        generation: GENERATION,
+        leaf,
+    }
 }
 
 fn participant(leaf: u32, join: u8) -> Participant {
     Participant {
         sender: leaf as u16,
-        leaf: Some(leaf),
+        leaf: Some(generation_leaf(leaf)),
         join_id: JoinId::new([join; 16]),
         account: AccountId::new([join; 16]),
         username: ParticipantName::from_wire(&format!("user{join}")),

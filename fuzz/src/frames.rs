@@ -2,23 +2,20 @@
 //! they were read, and voices that are always playable.
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use confab::engine::speakers::Speakers;
 use confab_e2ee::cipher::COUNTER_LIMIT;
-use confab_e2ee::{FrameCipher, OpenError, RoomKeys};
+use confab_e2ee::{BaseKey, FixedKeys, FrameCipher, OpenError};
 use confab_protocol::control::room::Role;
 use confab_protocol::control::{
-    AccountId, Capabilities, JoinId, Participant, ParticipantName, RoomSecret,
+    AccountId, Capabilities, GenerationLeaf, JoinId, Participant, ParticipantName,
 };
 use confab_protocol::media::{AudioLevel, FramePayload, KeyId, SframeHeader};
 
 use crate::script::Script;
 
-/// Bit 6 of a payload's flags is not looked at.
-const KNOWN_FLAGS: u8 = 0b1011_1111;
-
-const SECRET: [u8; 32] = [7; 32];
 const OWN_LEAF: u32 = 0;
 /// The leaves 1 to this are members.
 const MEMBERS: u32 = 3;
@@ -30,7 +27,7 @@ pub fn run(data: &[u8]) {
     let mut script = Script::new(data);
     match script.byte() {
         0 => payload(script.rest()),
-        _ => Room::new().play(&mut script),
+        _ => Room::new(data).play(&mut script),
     }
 }
 
@@ -40,16 +37,18 @@ fn payload(plaintext: &[u8]) {
     };
     let mut encoded = vec![0xee];
     payload
-        .encode(&mut encoded)
+        .encode_to_size(plaintext.len(), &mut encoded)
         .expect("what was parsed can be encoded");
-    assert_eq!(encoded[1], plaintext[0] & KNOWN_FLAGS);
-    assert_eq!(encoded[2..], plaintext[1..]);
+    assert_eq!(&encoded[1..], plaintext);
     assert_eq!(FramePayload::parse(&encoded[1..]).as_ref(), Ok(&payload));
 }
 
 /// Members who seal, and one who opens.
-struct Room {
-    receiver: FrameCipher<RoomKeys>,
+struct Room<'a> {
+    /// The script's bytes, of which the keys are made: a fuzzer remembers frames that it saw in another script, and here
+    /// they are foreign.
+    script: &'a [u8],
+    receiver: FrameCipher<FixedKeys>,
     members: Vec<Member>,
     joins: u8,
     sealed: Vec<Sealed>,
@@ -60,7 +59,7 @@ struct Room {
 struct Member {
     leaf: u32,
     join: JoinId,
-    cipher: FrameCipher<RoomKeys>,
+    cipher: FrameCipher<FixedKeys>,
 }
 
 /// A frame on its way.
@@ -72,11 +71,11 @@ struct Sealed {
     opened: bool,
 }
 
-impl Room {
-    fn new() -> Self {
-        let own_join = JoinId::new([0; 16]);
-        let keys = RoomKeys::new(RoomSecret::new(SECRET), OWN_LEAF, own_join);
+impl<'a> Room<'a> {
+    fn new(script: &'a [u8]) -> Self {
+        let keys = FixedKeys::new(key_id(OWN_LEAF), base_key(script, 0));
         let mut room = Self {
+            script,
             receiver: FrameCipher::new(keys),
             members: Vec::new(),
             joins: 0,
@@ -143,16 +142,17 @@ impl Room {
             // Fewer than a window's frames are on their way, so none is too old.
             assert_eq!(opened, Ok(KeyId::new(frame.leaf, 0, 0)));
         }
-        let Ok(key_id) = opened else {
+        if opened.is_err() {
             assert_eq!(out.len(), 1);
             return;
-        };
+        }
         assert!(is_member && !frame.opened);
         assert_eq!(out[1..], frame.plaintext);
         payload(&out[1..]);
         let level = AudioLevel::from_byte(script.byte());
         // What is no voice frame is refused and changes nothing.
-        let _ = self.speakers.push(self.now, key_id.leaf, level, &out[1..]);
+        let join = self.sealed[index].join;
+        let _ = self.speakers.push(self.now, join, level, &out[1..]);
         self.sealed[index].opened = true;
     }
 
@@ -210,10 +210,9 @@ impl Room {
         if self.joins == u8::MAX {
             return;
         }
-        let leaf = self.members[index].leaf;
-        self.receiver.keys_mut().remove_member(leaf);
-        self.receiver.forget(leaf);
-        self.speakers.remove(leaf);
+        let Member { leaf, join, .. } = self.members[index];
+        self.receiver.keys_mut().remove(key_id(leaf));
+        self.speakers.remove(join);
         self.members[index] = self.join(leaf);
         let joins: HashSet<_> = self.members.iter().map(|member| member.join).collect();
         assert_eq!(joins.len(), self.members.len());
@@ -222,9 +221,10 @@ impl Room {
     fn join(&mut self, leaf: u32) -> Member {
         self.joins += 1;
         let join = JoinId::new([self.joins; 16]);
-        self.receiver.keys_mut().set_member(leaf, join);
-        self.speakers.add(leaf, participant(leaf, join));
-        let keys = RoomKeys::new(RoomSecret::new(SECRET), leaf, join);
+        let (key_id, key) = (key_id(leaf), base_key(self.script, self.joins));
+        self.receiver.keys_mut().set(key_id, key.clone());
+        self.speakers.set(participant(leaf, join));
+        let keys = FixedKeys::new(key_id, key);
         Member {
             leaf,
             join,
@@ -235,7 +235,8 @@ impl Room {
     fn suppress(&mut self, script: &mut Script<'_>) {
         let sender = u16::from(script.byte()) % (MEMBERS as u16 + 2);
         let _ = self.speakers.suppress(sender);
-        self.speakers.count_duplicate(sender.into());
+        self.speakers
+            .count_duplicate(JoinId::new([sender as u8; 16]));
     }
 
     fn pull(&mut self, ticks: u8) {
@@ -243,7 +244,8 @@ impl Room {
             self.now += Duration::from_millis(10);
             let mut mix = [f32::NAN; BLOCK];
             self.speakers.play(self.now, &mut mix, true, |who, pcm| {
-                assert!(who.leaf.is_some_and(|leaf| (1..=MEMBERS).contains(&leaf)));
+                let leaf = who.leaf.map(|of| of.leaf);
+                assert!(leaf.is_some_and(|leaf| (1..=MEMBERS).contains(&leaf)));
                 assert_eq!(pcm.len(), BLOCK);
             });
             assert!(mix.iter().all(|sample| sample.abs() <= 1.0));
@@ -253,10 +255,26 @@ impl Room {
     }
 }
 
+fn key_id(leaf: u32) -> KeyId {
+    KeyId::new(leaf, 0, 0)
+}
+
+/// The key of a join, by its number: another one in each script.
+fn base_key(script: &[u8], join: u8) -> BaseKey {
+    let mut key = [join; BaseKey::LEN];
+    let mut hasher = DefaultHasher::new();
+    (script, join).hash(&mut hasher);
+    key[..8].copy_from_slice(&hasher.finish().to_be_bytes());
+    BaseKey::new(key)
+}
+
 fn participant(leaf: u32, join: JoinId) -> Participant {
     Participant {
         sender: leaf as u16,
-        leaf: Some(leaf),
+        leaf: Some(GenerationLeaf {
+            generation: 0,
+            leaf,
+        }),
         join_id: join,
         account: AccountId::new([leaf as u8; 16]),
         username: ParticipantName::from_wire(&format!("user{leaf}")),

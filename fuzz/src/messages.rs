@@ -6,12 +6,14 @@ use std::str::FromStr;
 
 use confab::engine::room::Joined;
 use confab::net::event::ServerEvent;
+use confab_e2ee::mls::FromMember;
+use confab_e2ee::mls::wire::{from_stream, to_stream};
 use confab_protocol::cluster::{self, BootId, Command, CommandResult};
 use confab_protocol::control::framing::{self, Deframer, FrameError};
 use confab_protocol::control::room::BadField;
 use confab_protocol::control::{
     self, AccountId, Birthday, ConferenceId, Device, Email, JoinId, MediaGrant, Participant,
-    Password, Refusal, RoomSecret, Slug, Title, Username,
+    Password, Refusal, Slug, Title, Username,
 };
 use confab_protocol::version;
 use confab_protocol::wire::{self, control_to_relay, event, relay_to_control, request, response};
@@ -22,7 +24,7 @@ use crate::script::Script;
 /// Reads which message is awaited, then where the stream is cut (a count, then lengths), then the stream.
 pub fn run(data: &[u8]) {
     let mut script = Script::new(data);
-    let kind = script.below(5);
+    let kind = script.below(6);
     let cuts = script.block();
     let stream = script.rest();
     match kind {
@@ -30,6 +32,7 @@ pub fn run(data: &[u8]) {
         1 => read(stream, cuts, control::MAX_RESPONSE, response),
         2 => read(stream, cuts, control::MAX_RESPONSE, event),
         3 => read(stream, cuts, cluster::MAX_MESSAGE, relay_to_control),
+        4 => read(stream, cuts, control::MAX_GROUP_MESSAGE, to_group),
         _ => read(stream, cuts, cluster::MAX_MESSAGE, control_to_relay),
     }
 }
@@ -118,6 +121,14 @@ fn request(message: &wire::Request) {
                 assert_eq!(id.to_wire(), join.resume_join_id);
             }
         }
+        Kind::SendToGroup(send) => {
+            for message in &send.messages {
+                if let Ok(read) = FromMember::try_from(message.clone()) {
+                    let again = wire::FromMember::from(read.clone());
+                    assert_eq!(FromMember::try_from(again), Ok(read));
+                }
+            }
+        }
         Kind::SetRole(set) => {
             name::<Slug>(&set.slug);
             name::<Username>(&set.username);
@@ -140,11 +151,9 @@ fn response(message: &wire::Response) {
         Kind::RoomJoined(joined) => {
             joined.participants.iter().for_each(participant);
             joined.media.iter().for_each(grant);
-            if let Ok(secret) = RoomSecret::parse(&joined.room_secret) {
-                assert_eq!(secret.reveal()[..], joined.room_secret[..]);
-            }
             if let Ok(room) = Joined::try_from(joined) {
                 assert_eq!(u32::from(room.me.sender), joined.self_sender);
+                assert_eq!(room.delivery_key[..], joined.delivery_key[..]);
                 assert!(room.others.len() < joined.participants.len());
             }
         }
@@ -155,6 +164,20 @@ fn response(message: &wire::Response) {
         }
         _ => {}
     }
+}
+
+/// What a member makes of a message of the delivery service.
+fn to_group(message: &wire::ToGroup) {
+    let Ok(Some((conference, join, read))) = from_stream(message.clone()) else {
+        return;
+    };
+    let mut deframer = Deframer::new(usize::MAX);
+    for piece in to_stream(conference, join, &read) {
+        deframer.push(&piece);
+    }
+    let again = deframer.next().map(Option::unwrap_or_default);
+    let again = again.map(from_stream);
+    assert_eq!(again, Ok(Ok(Some((conference, join, read)))));
 }
 
 /// What a client makes of an event.

@@ -100,7 +100,12 @@ impl Play {
                 sender,
                 may_speak: kind & 0x80 == 0,
             }),
-            6 => command::Kind::CloseRoom(wire::CloseRoom {}),
+            6 if kind & 0x80 == 0 => command::Kind::CloseRoom(wire::CloseRoom {}),
+            6 => command::Kind::SetLeaves(Self::set_leaves(sender, script)),
+            7 if kind & 0x80 != 0 => command::Kind::RetireEpochs(wire::RetireEpochs {
+                generation: Self::number(script),
+                epoch: Self::number(script),
+            }),
             _ => command::Kind::ListMedia(wire::ListMedia {
                 from_sender: sender,
             }),
@@ -126,9 +131,12 @@ impl Play {
     fn open(flaw: u8, sender: u32, script: &mut Script<'_>) -> wire::OpenMedia {
         let mut open = wire::OpenMedia {
             sender,
-            leaves: vec![wire::GenerationLeaf {
-                generation: 0,
-                leaf: sender,
+            leaves: vec![wire::GrantedLeaf {
+                leaf: Some(wire::GenerationLeaf {
+                    generation: 0,
+                    leaf: sender,
+                }),
+                first_epoch: 0,
             }],
             may_speak: true,
             uplink_key: vec![1; 16].into(),
@@ -145,9 +153,41 @@ impl Play {
             5 => open.note = vec![0; usize::from(script.u16())].into(),
             6 => open.media_version = script.u32(),
             7 => open.account_label = script.u32(),
+            8 => open.leaves = vec![Self::granted(script), Self::granted(script)],
             _ => {}
         }
         open
+    }
+
+    fn set_leaves(sender: u32, script: &mut Script<'_>) -> wire::SetLeaves {
+        let flaw = script.byte();
+        let one = wire::SenderLeaf {
+            sender: if flaw == 1 { script.u32() } else { sender },
+            leaf: (flaw != 2).then(|| Self::granted(script)),
+        };
+        let count = if flaw == 3 { script.u16().into() } else { 1 };
+        wire::SetLeaves {
+            leaves: vec![one; count],
+        }
+    }
+
+    /// Few leaves, so that sessions take them from each other.
+    fn granted(script: &mut Script<'_>) -> wire::GrantedLeaf {
+        wire::GrantedLeaf {
+            leaf: Some(wire::GenerationLeaf {
+                generation: Self::number(script),
+                leaf: u32::from(script.byte() % 4),
+            }),
+            first_epoch: Self::number(script),
+        }
+    }
+
+    /// A small number, or one at the end of the range.
+    fn number(script: &mut Script<'_>) -> u64 {
+        match script.byte() {
+            byte @ 0..0xf0 => u64::from(byte % 8),
+            byte => u64::MAX - u64::from(byte & 7),
+        }
     }
 
     /// Takes what can be taken, and judges it.

@@ -56,6 +56,11 @@ fn call() {
 }
 
 #[test]
+fn mls() {
+    replay("mls", 300);
+}
+
+#[test]
 fn orders() {
     replay("orders", 40_000);
 }

@@ -11,7 +11,10 @@ pub(super) struct Client {
     pub(super) id: ConnectionId,
     pub(super) room: u8,
     pub(super) sender: u16,
+    /// The leaf under which it sends: its own, if it has not been given to another participant.
     pub(super) leaf: u32,
+    pub(super) has_leaf: bool,
+    pub(super) first_epoch: u64,
     pub(super) may_speak: bool,
     pub(super) uplink: HopKey,
     pub(super) downlink: HopKey,
@@ -31,6 +34,23 @@ pub(super) struct Client {
     pub(super) proved: HashMap<SocketAddr, Duration>,
     /// When it answered last, or came to its worker.
     pub(super) alive: Duration,
+}
+
+/// The epochs of a room's group, in generation 0.
+#[derive(Default)]
+pub(super) struct Group {
+    /// The newest one that the relay knows.
+    pub(super) newest: u64,
+    /// The newest one that has retired.
+    pub(super) retired: Option<u64>,
+}
+
+impl Group {
+    /// The epoch that these bits of a key id stand for.
+    pub(super) fn epoch(&self, bits: u8) -> Option<u64> {
+        let mut near = self.newest.saturating_sub(128)..self.newest + 128;
+        near.find(|epoch| *epoch as u8 == bits)
+    }
 }
 
 /// A datagram that came to the relay.

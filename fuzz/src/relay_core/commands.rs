@@ -3,10 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use confab_protocol::cluster::{Action, CommandOutcome, CommandResult, Fence, OpenMedia};
+use confab_protocol::cluster::{
+    Action, CommandOutcome, CommandResult, Fence, GrantedLeaf, OpenMedia,
+};
+use confab_protocol::control::GenerationLeaf;
 use confab_protocol::media::{ConnectionId, HopKey};
 
-use super::clients::Client;
+use super::clients::{Client, Group};
 use super::{Play, ROOMS, SENDERS};
 use crate::script::Script;
 
@@ -62,6 +65,7 @@ impl Play {
             account_label,
             ..OpenMedia::new(sender, leaf, key(1), key(2))
         };
+        self.forget_closed_room(room);
         let (outcome, id) = self.obeyed(room, era, Action::OpenMedia(open));
         assert_eq!(id.is_some(), outcome == CommandOutcome::Obeyed);
         let id = id?;
@@ -72,6 +76,8 @@ impl Play {
             room,
             sender,
             leaf,
+            has_leaf: true,
+            first_epoch: 0,
             may_speak,
             uplink: key(1),
             downlink: key(2),
@@ -117,11 +123,68 @@ impl Play {
                 }
             }
             6 if kind & 8 == 0 => self.list(room, era),
-            6 => self.world.publish(),
+            6 if kind & 16 == 0 => self.world.publish(),
+            6 => self.set_leaf(room, era, sender, script),
+            7 if kind & 8 != 0 => self.retire(room, era, script),
             _ => {
                 self.world.turn();
                 self.world.publish();
             }
+        }
+    }
+
+    /// A participant gets a leaf that nobody has had, or one that another participant has had.
+    fn set_leaf(&mut self, room: u8, era: u8, sender: u16, script: &mut Script<'_>) {
+        let (of, ahead) = (script.byte(), script.byte());
+        let used = self.clients.get(usize::from(of)).map(|client| client.leaf);
+        let leaf = used.unwrap_or(1 << 24 | self.at as u32);
+        let first_epoch = self.group(room).newest + u64::from(ahead % 8);
+        let granted = GrantedLeaf {
+            leaf: GenerationLeaf {
+                generation: 0,
+                leaf,
+            },
+            first_epoch,
+        };
+        if !self.is_obeyed(room, era, Action::SetLeaves(vec![(sender, granted)])) {
+            return;
+        }
+        self.group(room).newest = first_epoch;
+        for client in &mut self.clients {
+            if client.room != room || client.closed {
+                continue;
+            }
+            if client.sender == sender {
+                (client.leaf, client.has_leaf, client.first_epoch) = (leaf, true, first_epoch);
+            } else if client.leaf == leaf {
+                client.has_leaf = false;
+            }
+        }
+    }
+
+    fn retire(&mut self, room: u8, era: u8, script: &mut Script<'_>) {
+        let back = u64::from(script.byte() % 8);
+        let epoch = self.group(room).newest.saturating_sub(back);
+        let retire = Action::RetireEpochs {
+            generation: 0,
+            epoch,
+        };
+        if self.is_obeyed(room, era, retire) {
+            let group = self.group(room);
+            group.retired = group.retired.max(Some(epoch));
+            group.newest = group.newest.max(epoch + 1);
+        }
+    }
+
+    pub(super) fn group(&mut self, room: u8) -> &mut Group {
+        self.groups.entry(room).or_default()
+    }
+
+    /// A room without sessions is no room: the next one of the conference begins anew.
+    fn forget_closed_room(&mut self, room: u8) {
+        let is_open = |client: &Client| client.room == room && !client.closed;
+        if !self.clients.iter().any(is_open) {
+            self.groups.remove(&room);
         }
     }
 
@@ -139,6 +202,8 @@ impl Play {
             let client = known.expect("a session that was opened");
             assert!(client.room == room && client.sender == state.sender);
             assert!(!client.closed && client.may_speak == state.may_speak);
+            let leaf = state.leaves.newest().map(|granted| granted.leaf.leaf);
+            assert_eq!(leaf, client.has_leaf.then_some(client.leaf));
         }
     }
 

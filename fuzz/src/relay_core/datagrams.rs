@@ -31,9 +31,9 @@ impl Play {
             return;
         };
         let level = AudioLevel::from_byte(script.byte());
-        let leaf = self.clients[index].leaf;
+        let key_id = self.key_id(index);
         let length = usize::from(script.byte()) * 4;
-        self.send_frame(index, from, level, leaf, length);
+        self.send_frame(index, from, level, key_id, length);
     }
 
     pub(super) fn send_frame(
@@ -41,12 +41,13 @@ impl Play {
         index: usize,
         from: SocketAddr,
         level: AudioLevel,
-        leaf: u32,
+        key_id: KeyId,
         length: usize,
     ) {
+        let may_pass = self.may_pass(index, key_id);
         let client = &mut self.clients[index];
         let header = SframeHeader {
-            key_id: KeyId::new(leaf, 0, 0),
+            key_id,
             counter: client.counter,
         };
         client.counter += 1;
@@ -55,7 +56,6 @@ impl Play {
         let mut sframe = head[..len].to_vec();
         sframe.extend_from_slice(&[index as u8, length as u8]);
         sframe.resize(sframe.len() + length + SFRAME_TAG_LEN, 0x77);
-        let may_pass = client.may_speak && !client.closed && leaf == client.leaf;
         let Entry::Vacant(unsaid) = self.frames.entry(sframe.clone()) else {
             // The script has said it before, byte by byte, and that frame may still be on its way.
             return;
@@ -74,6 +74,25 @@ impl Play {
                 sframe: &sframe,
             },
         );
+    }
+
+    /// The key id of a client that is up to date.
+    pub(super) fn key_id(&mut self, index: usize) -> KeyId {
+        let (room, leaf) = (self.clients[index].room, self.clients[index].leaf);
+        KeyId::new(leaf, 0, self.group(room).newest as u8)
+    }
+
+    /// Whether a frame of the client's under this key id may be forwarded.
+    fn may_pass(&mut self, index: usize, key_id: KeyId) -> bool {
+        let room = self.clients[index].room;
+        let group = self.group(room);
+        let (epoch, retired) = (group.epoch(key_id.epoch), group.retired);
+        let client = &self.clients[index];
+        let is_own = client.has_leaf && (key_id.leaf, key_id.generation) == (client.leaf, 0);
+        let is_in_time = epoch.is_some_and(|epoch| {
+            epoch >= client.first_epoch && retired.is_none_or(|retired| epoch > retired)
+        });
+        client.may_speak && !client.closed && is_own && is_in_time
     }
 
     pub(super) fn keep_alive(&mut self, script: &mut Script<'_>) {
@@ -166,14 +185,22 @@ impl Play {
         match script.byte() % 7 {
             0 => self.send(index, from, UplinkBody::Bye),
             1 => {
-                let foreign = self.clients[index].leaf ^ u32::from(script.byte());
-                self.send_frame(index, from, AudioLevel::SILENCE, foreign, 10);
+                // Under another leaf; or its own, in an epoch that may not be its own, or in another generation.
+                let mut key_id = self.key_id(index);
+                match script.byte() {
+                    0 => {
+                        key_id.epoch = key_id.epoch.wrapping_add(script.byte());
+                        key_id.generation = script.byte() / 64;
+                    }
+                    other => key_id.leaf ^= u32::from(other),
+                }
+                self.send_frame(index, from, AudioLevel::SILENCE, key_id, 10);
             }
             2 => {
                 // More than it may.
                 for _ in 0..script.byte() {
-                    let leaf = self.clients[index].leaf;
-                    self.send_frame(index, from, AudioLevel::from_byte(0x80), leaf, 40);
+                    let key_id = self.key_id(index);
+                    self.send_frame(index, from, AudioLevel::from_byte(0x80), key_id, 40);
                 }
             }
             3 => self.clients[index].next += u32::from(script.u16()),
@@ -187,13 +214,10 @@ impl Play {
                 if sframe.len() >= MIN_SFRAME && !self.frames.contains_key(sframe) {
                     // Nothing but its header and its length is read: it passes if those are right.
                     let level = AudioLevel::from_byte(0x80);
-                    let client = &self.clients[index];
-                    let is_own = SframeHeader::parse(sframe).is_ok_and(|(header, length)| {
-                        let key_id = header.key_id;
-                        (key_id.leaf, key_id.generation) == (client.leaf, 0)
-                            && sframe.len() >= length + SFRAME_TAG_LEN
+                    let may_pass = SframeHeader::parse(sframe).is_ok_and(|(header, length)| {
+                        sframe.len() >= length + SFRAME_TAG_LEN
+                            && self.may_pass(index, header.key_id)
                     });
-                    let may_pass = client.may_speak && !client.closed && is_own;
                     let frame = Frame {
                         client: index,
                         level,

@@ -1,6 +1,7 @@
 //! The relay's core between control's commands, clients honest and not, a network and a clock. Whatever happens:
 //! what is sent is authentic to an open session, goes to an address that it has proved and that still answers, is
-//! numbered upwards, and holds frames that others of its room sealed while they might speak, each once and never its own.
+//! numbered upwards, and holds frames that others of its room sealed while they might speak, under their own leaves and in
+//! epochs that have not retired, each once and never its own.
 //! A session that does not answer ends, whatever it sends. In the end every buffer is back, and the relay still serves.
 
 mod clients;
@@ -18,7 +19,7 @@ use confab_protocol::media::AudioLevel;
 use confab_protocol::media::uplink::UplinkBody;
 
 use crate::script::Script;
-use clients::{Client, Frame, Sent};
+use clients::{Client, Frame, Group, Sent};
 use world::World;
 
 /// Rooms are few, so that participants meet in them; so are labels and addresses, so that they are used again.
@@ -47,6 +48,8 @@ struct Play {
     frames: HashMap<Vec<u8>, Frame>,
     /// Datagrams that came to the relay, oldest first.
     history: Vec<Sent>,
+    /// By room.
+    groups: HashMap<u8, Group>,
     /// The highest era that commanded a room.
     eras: [u64; ROOMS],
     /// Counts steps.
@@ -60,6 +63,7 @@ impl Play {
             clients: Vec::new(),
             frames: HashMap::new(),
             history: Vec::new(),
+            groups: HashMap::new(),
             eras: [0; ROOMS],
             at: 0,
         }
@@ -134,8 +138,8 @@ impl Play {
         };
         self.at += 1;
         let from = address(0);
-        let leaf = self.clients[speaker].leaf;
-        self.send_frame(speaker, from, AudioLevel::from_byte(0x90), leaf, 50);
+        let key_id = self.key_id(speaker);
+        self.send_frame(speaker, from, AudioLevel::from_byte(0x90), key_id, 50);
         self.world.turn();
         self.look();
         let is_heard =

@@ -14,8 +14,8 @@ use confab_relay::core::Capacity;
 use confab_relay::core::RateLimits;
 use confab_relay::core::WorkerConfig;
 use confab_relay::core::{
-    Counters, Crossings, Outgoing, Packet, PacketPool, Registry, SendStatus, Transport, Worker,
-    mailbox,
+    Counters, Crossings, KernelTime, Outgoing, Packet, PacketPool, Received, Registry, SendStatus,
+    Transport, Worker, mailbox,
 };
 
 const BOOT: BootId = BootId([9; 16]);
@@ -97,10 +97,14 @@ impl Transport for Socket<'_> {
             return Ok(());
         };
         if let Some((from, bytes)) = self.incoming.take() {
-            packet.len = bytes.len().min(packet.data.len());
-            packet.data[..packet.len].copy_from_slice(&bytes[..packet.len]);
-            packet.from = from.into();
-            packet.waited = Duration::ZERO;
+            let len = bytes.len().min(packet.data.len());
+            packet.data[..len].copy_from_slice(&bytes[..len]);
+            packet.filled(Received {
+                len,
+                from: from.into(),
+                at: KernelTime::default(),
+                waited: Duration::ZERO,
+            });
             received.push(packet);
         }
         Ok(())
