@@ -70,7 +70,7 @@ fn downlink(data: &[u8]) {
         }
         // A later version may have added to it, and have other reasons.
         DownlinkBody::Bye(_) => assert!(body.len() >= known.len()),
-        DownlinkBody::Pong(_) | DownlinkBody::PathChallenge(_) => {
+        DownlinkBody::Pong(_) | DownlinkBody::PathChallenge(_) | DownlinkBody::Loss(_) => {
             assert!(body.starts_with(known));
         }
     }
@@ -100,6 +100,7 @@ fn encode(parsed: &Downlink<'_>) -> Vec<u8> {
         }
         DownlinkBody::Pong(pong) => pong.encode(number, &KEY).to_vec(),
         DownlinkBody::PathChallenge(bytes) => path_challenge(bytes, number, &KEY).to_vec(),
+        DownlinkBody::Loss(report) => report.encode(number, &KEY).to_vec(),
         DownlinkBody::Bye(reason) => bye(reason, number, &KEY).to_vec(),
     }
 }

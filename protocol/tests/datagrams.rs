@@ -8,7 +8,8 @@ use confab_protocol::media::downlink::{
 use confab_protocol::media::payload::{Block, FramePayload, MAX_AGE, MAX_BLOCKS};
 use confab_protocol::media::uplink::{MAX_SFRAME, MIN_SFRAME, Uplink, UplinkBody};
 use confab_protocol::media::{
-    AudioLevel, ConnectionId, HopKey, MAX_DATAGRAM, MediaError, PACKET_NUMBER_LIMIT, RecordDigest,
+    AudioLevel, ConnectionId, HopKey, Loss, LossReport, MAX_DATAGRAM, MediaError,
+    PACKET_NUMBER_LIMIT, ReceptionCounts, RecordDigest,
 };
 use proptest::prelude::*;
 
@@ -20,6 +21,7 @@ enum Body {
     KeepAlive([u8; 8]),
     PathResponse([u8; 8]),
     Bye,
+    Reception(ReceptionCounts),
 }
 
 impl Body {
@@ -34,6 +36,7 @@ impl Body {
                 challenge: *challenge,
             },
             Self::Bye => UplinkBody::Bye,
+            Self::Reception(counts) => UplinkBody::Reception(*counts),
         }
     }
 }
@@ -48,6 +51,13 @@ fn bodies() -> impl Strategy<Value = Body> {
         any::<[u8; 8]>().prop_map(Body::KeepAlive),
         any::<[u8; 8]>().prop_map(Body::PathResponse),
         Just(Body::Bye),
+        any::<(u32, u32, u16)>().prop_map(|(highest, received, runs)| {
+            Body::Reception(ReceptionCounts {
+                highest,
+                received,
+                runs,
+            })
+        }),
     ]
 }
 
@@ -134,7 +144,7 @@ proptest! {
     }
 
     #[test]
-    fn pongs_challenges_and_byes_come_out_as_they_went_in(
+    fn what_is_not_audio_comes_out_as_it_went_in(
         number in 0..PACKET_NUMBER_LIMIT, echo: [u8; 8], highest: u32, received: u32
     ) {
         let pong = Pong { echo, highest, received };
@@ -147,6 +157,13 @@ proptest! {
         let downlink = Downlink::parse(&datagram).unwrap();
         prop_assert!(downlink.is_authentic(&KEY));
         prop_assert!(matches!(downlink.body, DownlinkBody::PathChallenge(bytes) if bytes == echo));
+
+        let loss = |at: usize| Loss { fraction: echo[at], burst: echo[at + 1] };
+        let report = LossReport { uplink: loss(0), receivers: loss(2) };
+        let datagram = report.encode(number, &KEY);
+        let downlink = Downlink::parse(&datagram).unwrap();
+        prop_assert!(downlink.is_authentic(&KEY));
+        prop_assert!(matches!(downlink.body, DownlinkBody::Loss(parsed) if parsed == report));
 
         for reason in [ByeReason::Closed, ByeReason::Replaced, ByeReason::Draining] {
             let datagram = downlink::bye(reason, number, &KEY);
@@ -166,7 +183,7 @@ proptest! {
     /// Bytes that begin as a datagram should get further into the parsers than any bytes do.
     #[test]
     fn no_bytes_after_a_good_beginning_make_a_parser_panic(
-        kind in prop::sample::select(vec![1u8, 2, 3, 4, 0x11, 0x12, 0x13, 0x14]),
+        kind in prop::sample::select(vec![1u8, 2, 3, 4, 5, 0x11, 0x12, 0x13, 0x14, 0x15]),
         count in 0u8..5,
         rest in prop::collection::vec(0u8..20, 0..200),
     ) {

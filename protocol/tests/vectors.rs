@@ -13,7 +13,8 @@ use confab_protocol::media::downlink::{self, ByeReason, Downlink, Pong, Record};
 use confab_protocol::media::payload::{Block, FramePayload};
 use confab_protocol::media::uplink::{Uplink, UplinkBody};
 use confab_protocol::media::{
-    AudioLevel, ConnectionId, HopKey, KeyId, RecordDigest, ReplayWindow, SframeHeader,
+    AudioLevel, ConnectionId, HopKey, KeyId, Loss, LossReport, ReceptionCounts, RecordDigest,
+    ReplayWindow, SframeHeader,
 };
 use confab_protocol::wire;
 use data_encoding::HEXLOWER as HEX;
@@ -81,6 +82,11 @@ fn uplink_datagrams() {
     };
     let sframe = *b"\x18\x01sealed and its tag";
     let level = AudioLevel::new(true, 24.0);
+    let reception = ReceptionCounts {
+        highest: 1000,
+        received: 981,
+        runs: 7,
+    };
     let valid = json!([
         {"type": "audio", "packet_number": 1, "level": level.to_byte(), "sframe": HEX.encode(&sframe),
          "datagram": datagram(1, UplinkBody::Audio { level, sframe: &sframe })},
@@ -89,12 +95,15 @@ fn uplink_datagrams() {
         {"type": "path_response", "packet_number": 3, "challenge": HEX.encode(b"prove it"),
          "datagram": datagram(3, UplinkBody::PathResponse { challenge: *b"prove it" })},
         {"type": "bye", "packet_number": 0x7fff_ffffu32, "datagram": datagram(0x7fff_ffff, UplinkBody::Bye)},
+        {"type": "reception", "packet_number": 4, "highest": 1000, "received": 981, "runs": 7,
+         "datagram": datagram(4, UplinkBody::Reception(reception))},
     ]);
     // A later version may add to any body but audio's.
     let longer: Vec<_> = [
         (2, &b"echo1234"[..], b"and more"),
         (3, b"prove it", b"and more"),
         (4, b"", b"and more"),
+        (5, b"highrecvrs", b"and more"),
     ]
     .into_iter()
     .map(|(kind, body, added)| {
@@ -136,8 +145,8 @@ fn uplink_datagrams() {
     let invalid: Vec<_> = [
         ("empty", vec![]),
         ("shorter than header and tag", good[..20].to_vec()),
-        ("a type that is reserved for loss reports", with(0, 0x05)),
         ("an unknown type", with(0, 0x3f)),
+        ("a count of 8 bytes where 10 are needed", with(0, 0x05)),
         ("a downlink type", with(0, 0x11)),
         ("packet number of 2^31", with(9, 0x80)),
         ("an echo of 7 bytes", [&good[..20], &good[21..]].concat()),
@@ -192,6 +201,16 @@ fn downlink_datagrams() {
         highest: 77,
         received: 70,
     };
+    let loss = LossReport {
+        uplink: Loss {
+            fraction: 26,
+            burst: 6,
+        },
+        receivers: Loss {
+            fraction: 51,
+            burst: 12,
+        },
+    };
     let valid = json!([
         audio(0, &[(1, b"one frame")]),
         audio(1, &[(1, b"one"), (0xffff, b"another"), (7, b"")]),
@@ -201,6 +220,8 @@ fn downlink_datagrams() {
          "datagram": HEX.encode(&downlink::path_challenge(*b"prove it", 3, &key))},
         {"type": "bye", "packet_number": 4, "reason": 1,
          "datagram": HEX.encode(&downlink::bye(ByeReason::Closed, 4, &key))},
+        {"type": "loss", "packet_number": 6, "uplink": [26, 6], "receivers": [51, 12],
+         "datagram": HEX.encode(&loss.encode(6, &key))},
     ]);
     let longer: Vec<_> = [
         (
@@ -227,6 +248,7 @@ fn downlink_datagrams() {
             0,
             vec![200, 1, 2],
         ),
+        ("more behind a loss report", 0x15, 0, b"lossmore".to_vec()),
     ]
     .into_iter()
     .map(|(what, kind, count, body)| {
@@ -253,7 +275,7 @@ fn downlink_datagrams() {
         ("fewer records than it says", with(1, 4)),
         ("more records than it says", with(1, 2)),
         ("a record longer than the datagram", with(14, 0xff)),
-        ("a type that is reserved for loss reports", with(0, 0x15)),
+        ("an unknown type", with(0, 0x3f)),
         ("cut", bundle[..bundle.len() - 1].to_vec()),
     ]
     .into_iter()

@@ -14,7 +14,8 @@
 use super::hop_tag::{HopTag, tags_match};
 use super::uplink::AUDIO_HEADER_LEN;
 use super::{
-    AudioLevel, HopKey, MAX_DATAGRAM, MediaError, PACKET_NUMBER_LIMIT, RecordDigest, TAG_LEN, take,
+    AudioLevel, HopKey, Loss, LossReport, MAX_DATAGRAM, MediaError, PACKET_NUMBER_LIMIT,
+    RecordDigest, TAG_LEN, take,
 };
 
 /// Bytes before the records or the body.
@@ -29,7 +30,7 @@ pub const RECORD_OFFSET_IN_UPLINK: usize = AUDIO_HEADER_LEN - RECORD_HEADER_LEN;
 /// Room for records in one datagram, in bytes.
 pub const MAX_RECORDS_LEN: usize = MAX_DATAGRAM - HEADER_LEN;
 
-/// Types of downlink datagrams: their first byte. 0x15 is reserved for loss reports.
+/// Types of downlink datagrams: their first byte.
 pub mod kind {
     /// Voice frames of one or more speakers.
     pub const AUDIO: u8 = 0x11;
@@ -39,6 +40,8 @@ pub mod kind {
     pub const PATH_CHALLENGE: u8 = 0x13;
     /// The session is over.
     pub const BYE: u8 = 0x14;
+    /// How much of a speaker's audio is lost.
+    pub const LOSS: u8 = 0x15;
 }
 
 /// Why a relay ends a session. A receiver takes a reason that it does not know for [`Closed`](Self::Closed).
@@ -76,6 +79,8 @@ pub enum DownlinkBody<'a> {
     PathChallenge([u8; 8]),
     /// The session is over.
     Bye(ByeReason),
+    /// How much of this client's audio is lost on its way to the others.
+    Loss(LossReport),
 }
 
 /// The relay's answer to a keep-alive.
@@ -178,6 +183,14 @@ impl<'a> DownlinkBody<'a> {
                 let ([reason], _) = take::<1>(rest)?;
                 Self::Bye(ByeReason::from_byte(reason))
             }
+            kind::LOSS => {
+                let ([up, up_burst, down, down_burst], _) = take::<4>(rest)?;
+                let loss = |fraction, burst| Loss { fraction, burst };
+                Self::Loss(LossReport {
+                    uplink: loss(up, up_burst),
+                    receivers: loss(down, down_burst),
+                })
+            }
             other => return Err(MediaError::UnknownType(other)),
         })
     }
@@ -272,6 +285,20 @@ impl Pong {
         body[8..12].copy_from_slice(&self.highest.to_be_bytes());
         body[12..].copy_from_slice(&self.received.to_be_bytes());
         whole(kind::PONG, packet_number, key, &body)
+    }
+}
+
+impl LossReport {
+    /// The whole datagram.
+    pub fn encode(&self, packet_number: u32, key: &HopKey) -> [u8; HEADER_LEN + 4] {
+        let Self { uplink, receivers } = self;
+        let body = [
+            uplink.fraction,
+            uplink.burst,
+            receivers.fraction,
+            receivers.burst,
+        ];
+        whole(kind::LOSS, packet_number, key, &body)
     }
 }
 

@@ -178,7 +178,7 @@ impl<'a> FramePayload<'a> {
 
     /// Bytes of a payload with an Opus packet of `opus` bytes, without blocks and padding.
     pub fn size_without_blocks(opus: usize) -> usize {
-        HEAD_LEN + if opus < TWO_BYTE_LENGTH { 1 } else { 2 } + opus
+        HEAD_LEN + length_len(opus) + opus
     }
 
     fn write(&self, out: &mut Vec<u8>) -> Result<(), MediaError> {
@@ -198,6 +198,15 @@ impl<'a> FramePayload<'a> {
 }
 
 impl<'a> Block<'a> {
+    /// Bytes that it takes in a payload.
+    pub fn encoded_len(&self) -> usize {
+        let sized = |bytes: &[u8]| length_len(bytes.len()) + bytes.len();
+        match *self {
+            Self::Copy { opus, .. } => 1 + 1 + sized(opus),
+            Self::Xor { symbol, .. } | Self::RandomLinear { symbol, .. } => 1 + 2 + sized(symbol),
+        }
+    }
+
     /// Bytes of the shortest and the longest repair symbol.
     const SYMBOL_SIZES: (usize, usize) = (SYMBOL_LENGTH_LEN + 1, SYMBOL_LENGTH_LEN + MAX_OPUS);
 
@@ -281,6 +290,11 @@ fn check_size(got: usize, least: usize, most: usize) -> Result<(), MediaError> {
         return Err(MediaError::TooLong { got, limit: most });
     }
     Ok(())
+}
+
+/// Bytes of a length.
+fn length_len(length: usize) -> usize {
+    if length < TWO_BYTE_LENGTH { 1 } else { 2 }
 }
 
 /// A variable-length integer (RFC 9000 §16) of 1 or 2 bytes, in its shortest form.

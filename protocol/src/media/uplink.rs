@@ -11,7 +11,7 @@
 use super::hop_tag::{HopTag, tags_match};
 use super::{
     AudioLevel, ConnectionId, HopKey, MAX_DATAGRAM, MediaError, PACKET_NUMBER_LIMIT,
-    SFRAME_TAG_LEN, TAG_LEN, take,
+    ReceptionCounts, SFRAME_TAG_LEN, TAG_LEN, take,
 };
 
 /// Bytes before the body.
@@ -26,7 +26,7 @@ pub const MAX_SFRAME: usize = MAX_DATAGRAM - AUDIO_HEADER_LEN - TAG_LEN;
 /// Shortest SFrame, in bytes: a header of 1 and the AEAD's tag.
 pub const MIN_SFRAME: usize = 1 + SFRAME_TAG_LEN;
 
-/// Types of uplink datagrams: their first byte. 0x05 is reserved for loss reports. Types from 0x40 on are QUIC's (RFC 9443).
+/// Types of uplink datagrams: their first byte. Types from 0x40 on are QUIC's (RFC 9443).
 pub mod kind {
     /// A voice frame.
     pub const AUDIO: u8 = 0x01;
@@ -36,6 +36,8 @@ pub mod kind {
     pub const PATH_RESPONSE: u8 = 0x03;
     /// The session is over.
     pub const BYE: u8 = 0x04;
+    /// What has arrived of the relay's datagrams.
+    pub const RECEPTION: u8 = 0x05;
 }
 
 /// What a client says to a relay.
@@ -60,6 +62,8 @@ pub enum UplinkBody<'a> {
     },
     /// The session is over.
     Bye,
+    /// What has arrived of the relay's datagrams in this session.
+    Reception(ReceptionCounts),
 }
 
 /// A datagram from a client, taken apart but not yet believed.
@@ -131,6 +135,16 @@ impl<'a> UplinkBody<'a> {
                 take(body).map(|(challenge, _)| Self::PathResponse { challenge })
             }
             kind::BYE => Ok(Self::Bye),
+            kind::RECEPTION => {
+                let (highest, rest) = take::<4>(body)?;
+                let (received, rest) = take::<4>(rest)?;
+                let (runs, _) = take::<2>(rest)?;
+                Ok(Self::Reception(ReceptionCounts {
+                    highest: u32::from_be_bytes(highest),
+                    received: u32::from_be_bytes(received),
+                    runs: u16::from_be_bytes(runs),
+                }))
+            }
             other => Err(MediaError::UnknownType(other)),
         }
     }
@@ -141,6 +155,7 @@ impl<'a> UplinkBody<'a> {
             Self::KeepAlive { .. } => kind::KEEP_ALIVE,
             Self::PathResponse { .. } => kind::PATH_RESPONSE,
             Self::Bye => kind::BYE,
+            Self::Reception(_) => kind::RECEPTION,
         }
     }
 
@@ -185,6 +200,11 @@ impl<'a> UplinkBody<'a> {
                 out.extend_from_slice(bytes);
             }
             Self::Bye => {}
+            Self::Reception(counts) => {
+                out.extend_from_slice(&counts.highest.to_be_bytes());
+                out.extend_from_slice(&counts.received.to_be_bytes());
+                out.extend_from_slice(&counts.runs.to_be_bytes());
+            }
         }
         let tag = key.tag(&out[start..]);
         out.extend_from_slice(&tag);
