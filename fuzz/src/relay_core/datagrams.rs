@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 
 use confab_protocol::media::uplink::{MIN_SFRAME, UplinkBody, kind};
-use confab_protocol::media::{AudioLevel, KeyId, SFRAME_TAG_LEN, SframeHeader};
+use confab_protocol::media::{AudioLevel, KeyId, ReceptionCounts, SFRAME_TAG_LEN, SframeHeader};
 
 use super::clients::{Frame, Sent};
 use super::{Play, address};
@@ -182,7 +182,7 @@ impl Play {
         let Some((index, from)) = self.pick(script) else {
             return;
         };
-        match script.byte() % 7 {
+        match script.byte() % 8 {
             0 => self.send(index, from, UplinkBody::Bye),
             1 => {
                 // Under another leaf; or its own, in an epoch that may not be its own, or in another generation.
@@ -209,6 +209,14 @@ impl Play {
                 self.send(index, from, UplinkBody::PathResponse { challenge });
             }
             5 => self.send_raw(index, from, script),
+            7 => {
+                let counts = ReceptionCounts {
+                    highest: script.u32(),
+                    received: script.u32(),
+                    runs: script.u16(),
+                };
+                self.send(index, from, UplinkBody::Reception(counts));
+            }
             _ => {
                 let sframe = script.block();
                 if sframe.len() >= MIN_SFRAME && !self.frames.contains_key(sframe) {

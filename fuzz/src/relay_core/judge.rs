@@ -81,6 +81,10 @@ impl Play {
             DownlinkBody::Bye(_) => assert!(receiver.closed),
             DownlinkBody::Pong(pong) => assert!(pong.highest < receiver.next),
             DownlinkBody::PathChallenge(_) => {}
+            DownlinkBody::Loss(report) => {
+                // What is lost is lost in runs.
+                assert!(report.uplink.fraction == 0 || report.uplink.burst > 0);
+            }
         }
     }
 

@@ -5,7 +5,7 @@
 //! `transport`. `worker` has the order of a round. Frames of a room that is larger than a worker go by `crossing` to its
 //! home and from there.
 //!
-//! `registry` carries out control's commands. It writes what the workers read: `room`, `session`, `leaves`.
+//! `registry` carries out control's commands. It writes what the workers read: `room`, `session`, `leaves`. `loss` has what is lost between clients and relay.
 
 mod bundle;
 mod command;
@@ -19,6 +19,7 @@ mod home;
 mod ingress;
 mod leaves;
 mod limits;
+mod loss;
 mod loudest;
 mod mailbox;
 mod packet;

@@ -10,6 +10,7 @@ use confab_protocol::cluster::{GrantedLeaf, Leaves, MediaState};
 use confab_protocol::control::ConferenceId;
 
 use super::leaves::RoomLeaves;
+use super::loss::RoomLoss;
 use super::session::{SessionInfo, SessionSlot};
 
 /// A room that is live at this relay.
@@ -22,6 +23,8 @@ pub struct Room {
     snapshot: ArcSwap<Snapshot>,
     /// True while the members have changed since the snapshot was taken.
     stale: AtomicBool,
+    /// What its receivers lose.
+    pub(super) loss: RoomLoss,
 }
 
 /// The receivers of a room at the last publication. Packets read it; a publication replaces it.
@@ -68,6 +71,7 @@ impl Room {
             members: Mutex::default(),
             snapshot: ArcSwap::default(),
             stale: AtomicBool::new(false),
+            loss: RoomLoss::default(),
         }
     }
 

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrayvec::ArrayVec;
-use confab_protocol::media::HopKey;
 use confab_protocol::media::downlink::{self, ByeReason, Pong};
+use confab_protocol::media::{HopKey, LossReport};
 
 use super::bundle::Bundle;
 use super::config::WorkerConfig;
@@ -162,11 +162,16 @@ impl Egress {
 
     /// Queues a bye to a session that has a path.
     pub(super) fn send_bye(&mut self, slot: u32, reason: ByeReason) {
-        let path = self.receivers.get(slot).and_then(Receiver::path);
-        if let Some(path) = path
-            && let Some((receiver, number)) = self.receivers.take_number(slot)
-        {
-            let datagram = downlink::bye(reason, number, receiver.key());
+        if let Some((path, key, number)) = self.receivers.take_number_on_path(slot) {
+            let datagram = downlink::bye(reason, number, key);
+            self.replies.push(path, &datagram);
+        }
+    }
+
+    /// Queues a loss report to a session that has a path.
+    pub(super) fn send_loss_report(&mut self, slot: u32, report: &LossReport) {
+        if let Some((path, key, number)) = self.receivers.take_number_on_path(slot) {
+            let datagram = report.encode(number, key);
             self.replies.push(path, &datagram);
         }
     }

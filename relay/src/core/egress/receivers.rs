@@ -55,6 +55,13 @@ impl Receivers {
         Some((receiver, number))
     }
 
+    /// As [`take_number`](Self::take_number), if the slot has a path: the path, the key for its datagrams, the number.
+    pub(super) fn take_number_on_path(&mut self, slot: u32) -> Option<(FourTuple, &HopKey, u32)> {
+        let path = self.get(slot)?.path?;
+        let (receiver, number) = self.take_number(slot)?;
+        Some((path, &receiver.key, number))
+    }
+
     /// Takes the next number of a slot, whose datagram was sent.
     pub(super) fn count_sent(&mut self, slot: u32) {
         if let Some(receiver) = self.get_mut(slot) {

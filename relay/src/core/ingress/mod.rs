@@ -101,7 +101,9 @@ impl Ingress {
 
     /// Takes the session out of a slot.
     pub(super) fn remove(&mut self, slot: u32) -> Option<Box<Session>> {
-        self.sessions.get_mut(slot as usize)?.take()
+        let mut session = self.sessions.get_mut(slot as usize)?.take()?;
+        session.end();
+        Some(session)
     }
 
     /// Checks one datagram, and answers it if it asks for that.
@@ -151,7 +153,15 @@ impl Ingress {
                 if was_rounded {
                     self.counters.levels_rounded.add(1);
                 }
+                if let Some(report) = session.loss_report() {
+                    egress.send_loss_report(id.slot(), &report);
+                }
                 Ok(UplinkVerdict::Forward(session.room(), frame))
+            }
+            UplinkBody::Reception(counts) => {
+                paths.follow(now, packet, is_newest);
+                session.take_reception(counts);
+                Ok(UplinkVerdict::Done)
             }
             UplinkBody::KeepAlive { echo } => {
                 paths.follow(now, packet, is_newest);
@@ -185,6 +195,7 @@ impl Ingress {
         if session.is_idle(now, self.idle_timeout) {
             return Liveness::Idle;
         }
+        session.age_reception();
         let challenges = &mut self.challenges;
         match session.check_path(now, self.idle_timeout, || challenges.draw()) {
             PathAction::None | PathAction::Challenge(_) => {}

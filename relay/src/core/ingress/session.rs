@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use confab_protocol::media::downlink::Pong;
 use confab_protocol::media::uplink::Uplink;
 use confab_protocol::media::{
-    AudioLevel, ConnectionId, ReplayError, ReplayWindow, SFRAME_TAG_LEN, SframeHeader,
+    AudioLevel, ConnectionId, LossReport, ReceptionCounts, ReplayError, ReplayWindow,
+    SFRAME_TAG_LEN, SframeHeader,
 };
 
 use crate::core::counters::DropCause;
@@ -14,6 +15,7 @@ use crate::core::frame::CheckedFrame;
 use crate::core::home::RoomIndex;
 use crate::core::leaves::LeafCheck;
 use crate::core::limits::{RateLimit, RateLimits};
+use crate::core::loss::SessionLoss;
 use crate::core::loudest::{Loudness, Speaker};
 use crate::core::path::{FourTuple, PATH_TIMEOUT, Path, PathAction, Proof};
 use crate::core::session::{SessionInfo, SessionSlot};
@@ -29,8 +31,7 @@ pub(in crate::core) struct Session {
     path: Path,
     /// When the newest challenge was made that the client has answered, or when the session was opened.
     alive: Instant,
-    /// Datagrams taken, modulo 2^32.
-    received: u32,
+    loss: SessionLoss,
 }
 
 impl Session {
@@ -49,7 +50,7 @@ impl Session {
             loudness: Loudness::default(),
             path: Path::default(),
             alive: now,
-            received: 0,
+            loss: SessionLoss::default(),
         }
     }
 
@@ -87,7 +88,7 @@ impl Session {
             // Packet numbers are far below the highest number of a window.
             ReplayError::TooOld | ReplayError::TooHigh => DropCause::TooOld,
         })?;
-        self.received = self.received.wrapping_add(1);
+        self.loss.count_uplink(uplink.packet_number);
         Ok(is_newest)
     }
 
@@ -100,6 +101,7 @@ impl Session {
     ) -> Result<(), DropCause> {
         let passed = self.limit.fill(now, limits);
         self.loudness.advance(passed);
+        self.loss.advance(passed);
         match self.limit.take(len) {
             true => Ok(()),
             false => Err(DropCause::RateLimited),
@@ -133,12 +135,34 @@ impl Session {
     }
 
     pub(super) fn pong(&self, echo: [u8; 8]) -> Pong {
-        let highest = self.replay.highest().unwrap_or(0);
+        let ReceptionCounts {
+            highest, received, ..
+        } = self.loss.uplink();
         Pong {
             echo,
-            highest: u32::try_from(highest).unwrap_or(u32::MAX),
-            received: self.received,
+            highest,
+            received,
         }
+    }
+
+    /// The client told what has come of the relay's datagrams.
+    pub(super) fn take_reception(&mut self, counts: ReceptionCounts) {
+        self.loss.take_reception(&self.info.room.loss, counts);
+    }
+
+    /// What the client, which sent audio, is to be told of loss, if that is due.
+    pub(super) fn loss_report(&mut self) -> Option<LossReport> {
+        self.loss.report(&self.info.room.loss)
+    }
+
+    /// A second has passed.
+    pub(super) fn age_reception(&mut self) {
+        self.loss.age(&self.info.room.loss);
+    }
+
+    /// The session leaves its slot.
+    pub(super) fn end(&mut self) {
+        self.loss.end(&self.info.room.loss);
     }
 
     /// As [`Path::on_packet`].
