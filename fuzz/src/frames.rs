@@ -80,7 +80,7 @@ impl<'a> Room<'a> {
             members: Vec::new(),
             joins: 0,
             sealed: Vec::new(),
-            speakers: Speakers::default(),
+            speakers: Speakers::new(Duration::from_millis(200)),
             now: Instant::now(),
         };
         for leaf in 1..=MEMBERS {

@@ -170,7 +170,7 @@ struct Stream(SpeakerStream);
 
 impl Stream {
     fn new() -> Self {
-        Self(SpeakerStream::new().expect("libopus makes a decoder"))
+        Self(SpeakerStream::new(Duration::from_millis(200)).expect("libopus makes a decoder"))
     }
 }
 
@@ -180,7 +180,8 @@ impl Playing for Stream {
     }
 
     fn push_redundant(&mut self, at: Instant, timestamp: u32, packet: &[u8]) {
-        self.0.push_redundant(at, timestamp, packet);
+        self.0.protected(at, timestamp);
+        self.0.push_redundant(timestamp, packet);
     }
 
     fn pause(&mut self) {
@@ -209,10 +210,18 @@ impl Playing for Stream {
 }
 
 /// The buffer alone: samples are counted instead of decoded, and every correction can be made. Many times as fast.
-#[derive(Default)]
 struct Bare {
     buffer: JitterBuffer,
     queued: usize,
+}
+
+impl Default for Bare {
+    fn default() -> Self {
+        Self {
+            buffer: JitterBuffer::new(Duration::from_millis(200)),
+            queued: 0,
+        }
+    }
 }
 
 impl Bare {
@@ -235,7 +244,8 @@ impl Playing for Bare {
     }
 
     fn push_redundant(&mut self, at: Instant, timestamp: u32, packet: &[u8]) {
-        self.buffer.insert_redundant(at, timestamp, packet);
+        self.buffer.protected(at, timestamp);
+        self.buffer.insert_redundant(timestamp, packet);
     }
 
     fn pause(&mut self) {

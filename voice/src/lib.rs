@@ -9,6 +9,7 @@
 //! - [`spurt`]: what of it is sent, and what the path is told of it.
 //! - [`codec`]: Opus, and what can be told of a packet without decoding it.
 //! - [`redundancy`]: blocks beside a frame that bring back lost ones.
+//! - [`adaptation`]: how much of that the network needs, and how many bits it bears.
 //! - [`jitter`]: the jitter buffer of one speaker: reorders, measures delay, decides what is played next.
 //! - [`stream`]: one speaker, playable: jitter buffer, decoder, concealment, time stretching.
 //! - [`mixer`]: many speakers into one output that never clips.
@@ -17,6 +18,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod adaptation;
 pub mod codec;
 pub mod jitter;
 pub mod level;
@@ -26,12 +28,15 @@ pub mod redundancy;
 pub mod spurt;
 pub mod stream;
 
-pub use codec::{CodecError, Decoder, Encoder, EncoderConfig, FrameDuration, packet_duration};
+pub use adaptation::{Adaptation, AdaptationConfig, PathLoss, Plan};
+pub use codec::{
+    Bandwidth, CodecError, Decoder, Encoder, EncoderConfig, FrameDuration, packet_duration,
+};
 pub use jitter::{JitterBuffer, JitterStats};
 pub use level::{Activity, VoiceActivity, level_dbov};
 pub use listener::{Listener, ReceivedFrame};
 pub use mixer::{Gain, Mixer};
-pub use redundancy::{Block, Code, Protection, Recovered, Recovery};
+pub use redundancy::{Block, Code, Profile, Protection, Recovered, Recovery};
 pub use spurt::{Spurts, Told};
 pub use stream::{Pulled, SpeakerStream, StreamStats};
 

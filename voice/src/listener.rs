@@ -1,7 +1,7 @@
 //! The receiving side of a conference: frames of any speaker in, one mix out.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::codec::{CodecError, packet_duration};
 use crate::mixer::{Gain, Mixer};
@@ -20,8 +20,8 @@ pub struct ReceivedFrame<'a> {
 }
 
 /// The streams of all speakers, by leaf.
-#[derive(Default)]
 pub struct Listener {
+    longest_wait: Duration,
     speakers: BTreeMap<u32, Speaker>,
     mixer: Mixer,
     pcm: Vec<f32>,
@@ -34,9 +34,14 @@ struct Speaker {
 }
 
 impl Listener {
-    /// Hears nobody yet.
-    pub fn new() -> Self {
-        Self::default()
+    /// Hears nobody yet. For lost frames that redundancy brings back it waits `longest_wait` at most.
+    pub fn new(longest_wait: Duration) -> Self {
+        Self {
+            longest_wait,
+            speakers: BTreeMap::new(),
+            mixer: Mixer::default(),
+            pcm: Vec::new(),
+        }
     }
 
     /// Takes a frame of the speaker `leaf` with its redundant blocks. A leaf never heard before becomes a speaker; the only
@@ -59,8 +64,13 @@ impl Listener {
         stream.push(arrival, timestamp, packet, talkspurt);
         // A packet that is none is counted by the stream.
         if let Ok(duration) = packet_duration(packet) {
-            for lost in recovery.push(timestamp, duration as u32, packet, blocks) {
-                stream.push_redundant(arrival, lost.timestamp, &lost.packet);
+            let duration = duration as u32;
+            let reach = blocks.iter().map(|block| block.reach(duration)).max();
+            if let Some(reach) = reach {
+                stream.protected(arrival, reach);
+            }
+            for lost in recovery.push(timestamp, duration, packet, blocks) {
+                stream.push_redundant(lost.timestamp, &lost.packet);
             }
         }
         Ok(())
@@ -118,7 +128,7 @@ impl Listener {
         Ok(match self.speakers.entry(leaf) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => new.insert(Speaker {
-                stream: SpeakerStream::new()?,
+                stream: SpeakerStream::new(self.longest_wait)?,
                 recovery: Recovery::new(),
                 gain: Gain::default(),
             }),

@@ -220,7 +220,7 @@ proptest! {
 
     #[test]
     fn a_stream_survives_anything_and_always_fills(steps in prop::collection::vec(step(), 1..150)) {
-        let mut stream = SpeakerStream::new().unwrap();
+        let mut stream = SpeakerStream::new(Duration::from_millis(200)).unwrap();
         let mut now = Instant::now();
         for step in steps {
             match step {
@@ -230,7 +230,8 @@ proptest! {
                 }
                 Step::Redundant { at_ms, timestamp, packet } => {
                     now = moved(now, at_ms);
-                    stream.push_redundant(now, timestamp, &packet);
+                    stream.protected(now, timestamp);
+                    stream.push_redundant(timestamp, &packet);
                 }
                 Step::Pause => stream.pause(),
                 Step::Pull { at_ms, periods } => {

@@ -17,7 +17,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         Self {
-            stream: SpeakerStream::new().expect("there is memory"),
+            stream: SpeakerStream::new(Duration::from_millis(200)).expect("there is memory"),
             now: Instant::now(),
             heard: Vec::new(),
         }
@@ -216,7 +216,7 @@ fn long_loss_fades_to_silence_and_the_voice_fades_in_again() {
 
 #[test]
 fn a_listener_mixes_speakers_and_shows_each() {
-    let mut listener = Listener::new();
+    let mut listener = Listener::new(Duration::from_millis(200));
     let frames = voice(2.0, 0);
     let mut now = Instant::now();
     let mut heard = [0_usize; 2];

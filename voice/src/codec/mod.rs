@@ -3,8 +3,8 @@
 mod packet;
 
 use opusic_c::{
-    Application, Bitrate, Channels, Decoder as OpusDecoder, Encoder as OpusEncoder, ErrorCode,
-    InbandFec, SampleRate, Signal,
+    Application, Bandwidth as OpusBandwidth, Bitrate, Channels, Decoder as OpusDecoder,
+    Encoder as OpusEncoder, ErrorCode, InbandFec, SampleRate, Signal,
 };
 
 use crate::SAMPLE_RATE;
@@ -80,6 +80,16 @@ impl FrameDuration {
     }
 }
 
+/// Up to which pitch sounds are encoded.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Bandwidth {
+    /// 8 kHz: all of what makes speech clear. Below some 30 kbit/s speech is clearer so.
+    Wide,
+    /// 20 kHz: all that people hear.
+    #[default]
+    Full,
+}
+
 /// How to encode.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EncoderConfig {
@@ -87,6 +97,8 @@ pub struct EncoderConfig {
     pub bitrate: u32,
     /// Length of each frame; default 20 ms.
     pub frame: FrameDuration,
+    /// At most this; libopus takes less at low bit rates. Default: full.
+    pub bandwidth: Bandwidth,
     /// CPU to spend, 0 to 10; default 10.
     pub complexity: u8,
     /// Packet loss to prepare for, in percent; default 0.
@@ -106,6 +118,7 @@ impl Default for EncoderConfig {
         Self {
             bitrate: 24_000,
             frame: FrameDuration::default(),
+            bandwidth: Bandwidth::default(),
             complexity: 10,
             expected_loss: 0,
             variable_rate: false,
@@ -150,6 +163,7 @@ impl Encoder {
             packet: Box::new([0; MAX_ENCODED_BYTES]),
         };
         encoder.set_bitrate(config.bitrate)?;
+        encoder.set_bandwidth(config.bandwidth)?;
         encoder.set_expected_loss(config.expected_loss)?;
         Ok(encoder)
     }
@@ -184,6 +198,20 @@ impl Encoder {
     pub fn packet_bytes(&self) -> usize {
         let bits = u64::from(self.bitrate) * self.frame.samples() as u64 / u64::from(SAMPLE_RATE);
         ((bits as usize + 4) / 8).min(MAX_ENCODED_BYTES)
+    }
+
+    /// Changes the bandwidth from the next frame on.
+    pub fn set_bandwidth(&mut self, bandwidth: Bandwidth) -> Result<(), CodecError> {
+        let most = match bandwidth {
+            Bandwidth::Wide => OpusBandwidth::Wide,
+            Bandwidth::Full => OpusBandwidth::Full,
+        };
+        Ok(self.opus.set_max_bandwidth(most)?)
+    }
+
+    /// Changes the length of frames from the next frame on.
+    pub fn set_frame(&mut self, frame: FrameDuration) {
+        self.frame = frame;
     }
 
     /// Changes the loss to prepare for from the next frame on, in percent.

@@ -1,6 +1,6 @@
 //! The buffer itself: what is inserted, and what is played next.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::delay::{DelayEstimator, Measured};
 use super::playout::{Correction, MAX_EXCESS, PlayoutClock};
@@ -26,6 +26,8 @@ const CORRECTION_INTERVAL: i64 = ms(100);
 /// A jitter buffer: bounded to 64 packets and one second of audio.
 #[derive(Debug, Default)]
 pub struct JitterBuffer {
+    /// Frames that come back by redundancy are waited for up to this much longer than others, in samples.
+    longest_wait: i64,
     clock: SampleClock,
     timeline: Timeline,
     delay: DelayEstimator,
@@ -62,9 +64,13 @@ enum State {
 }
 
 impl JitterBuffer {
-    /// A buffer that knows nothing yet.
-    pub fn new() -> Self {
-        Self::default()
+    /// A buffer that knows nothing yet. For lost frames that redundancy brings back it waits `longest_wait` at most.
+    pub fn new(longest_wait: Duration) -> Self {
+        let samples = longest_wait.as_micros() * u128::from(crate::SAMPLE_RATE) / 1_000_000;
+        Self {
+            longest_wait: i64::try_from(samples).unwrap_or(i64::MAX / 2),
+            ..Self::default()
+        }
     }
 
     /// Takes a primary packet. `timestamp` is that of its first sample and wraps; `talkspurt` marks the first packet
@@ -101,22 +107,27 @@ impl JitterBuffer {
         self.store(at, duration, talkspurt, false, packet);
     }
 
-    /// Takes a copy of an earlier frame, with that frame's timestamp. It is played only if the primary is missing.
-    pub fn insert_redundant(&mut self, arrival: Instant, timestamp: u32, packet: &[u8]) {
+    /// Tells that frames which arrive now are protected: lost ones come back up to `reach` samples later. That much more is
+    /// waited, for as long as it is told, so that the delay does not go up and down with each loss.
+    pub fn protected(&mut self, arrival: Instant, reach: u32) {
+        let arrival = self.clock.samples(arrival);
+        let reach = i64::from(reach).min(self.longest_wait);
+        self.delay.record_reach(arrival, reach);
+    }
+
+    /// Takes a lost frame that redundancy brought back, with its timestamp. It is played only if the primary is missing.
+    pub fn insert_redundant(&mut self, timestamp: u32, packet: &[u8]) {
         self.stats.redundant_received += 1;
         let Ok(duration) = packet_duration(packet) else {
             self.stats.malformed += 1;
             return;
         };
-        let arrival = self.clock.samples(arrival);
         let Some(at) = self.timeline.place_redundant(timestamp) else {
             return;
         };
         if self.timeline.seen_before(at, true) {
             return;
         }
-        // The first copy of a frame to arrive: where packets are lost, the delay must be enough to wait for copies.
-        self.delay.record(arrival, arrival - at);
         if !self.is_late(at) {
             self.store(at, duration as i64, false, true, packet);
         }

@@ -28,6 +28,10 @@ const LATE_PART: f32 = 0.05;
 const PATIENT_INTERVAL: i64 = ms(1000);
 const PATIENT_INTERVALS: usize = 8;
 
+/// Frames that are not protected for so long end the wait for redundancy. Shorter, and the delay would go up and down with
+/// the gaps in which nothing is said.
+const REACH_LIFETIME: i64 = ms(2000);
+
 /// Evidence older than this is dropped even if nothing came since: clocks drift apart by 4 ms in it at 200 ppm.
 const EVIDENCE_LIFETIME: i64 = ms(20_000);
 
@@ -47,6 +51,8 @@ const STALL_PATIENCE: i64 = ms(300);
 /// Watches transits; all values are in samples.
 #[derive(Debug, Default)]
 pub(super) struct DelayEstimator {
+    /// How long after a lost frame redundancy may bring it back, and when a frame last said so.
+    reach: Option<(i64, i64)>,
     quick: VecDeque<Interval>,
     patient: VecDeque<Interval>,
     stalled_since: Option<i64>,
@@ -90,6 +96,20 @@ impl DelayEstimator {
         extend(&mut self.patient, arrival, transit, PATIENT_INTERVAL);
         expire(&mut self.quick, arrival, QUICK_INTERVALS);
         expire(&mut self.patient, arrival, PATIENT_INTERVALS);
+        self.reach = self
+            .reach
+            .filter(|(_, said)| arrival - said < REACH_LIFETIME);
+        self.measured = self.measure();
+    }
+
+    /// Frames that arrive now are protected: lost ones come back up to so many samples later.
+    pub(super) fn record_reach(&mut self, arrival: i64, reach: i64) {
+        let is_covered = self
+            .reach
+            .is_some_and(|(longest, said)| longest > reach && arrival - said < REACH_LIFETIME);
+        if !is_covered {
+            self.reach = Some((reach, arrival));
+        }
         self.measured = self.measure();
     }
 
@@ -102,6 +122,7 @@ impl DelayEstimator {
     pub(super) fn reset(&mut self) {
         self.quick.clear();
         self.patient.clear();
+        self.reach = None;
         self.stalled_since = None;
         self.measured = None;
     }
@@ -115,9 +136,10 @@ impl DelayEstimator {
             0
         };
         let slow = self.second_slowest().map_or(quick, |peak| peak.max(quick));
+        let reach = self.reach.map_or(0, |(reach, _)| reach);
         Some(Measured {
             fastest,
-            target: (slow + MARGIN + startup).min(fastest + MAX_DELAY),
+            target: (slow + MARGIN + startup + reach).min(fastest + MAX_DELAY),
         })
     }
 

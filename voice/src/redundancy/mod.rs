@@ -1,5 +1,6 @@
 //! Redundancy: blocks beside a frame from which earlier frames are recovered that were lost (`docs/protocol.md`, Frames).
 //!
+//! - [`Profile`]: which blocks go beside which frames;
 //! - [`Protection`]: the sender's side, blocks of the frames so far;
 //! - [`Recovery`]: the receiver's, lost frames of blocks and frames.
 //!
@@ -7,11 +8,13 @@
 //! its length before it and zeros behind it.
 
 mod gf256;
+mod profile;
 mod protection;
 mod recovery;
 mod symbol;
 mod tinymt;
 
+pub use profile::Profile;
 pub use protection::{Code, Protection};
 pub use recovery::{Recovered, Recovery};
 
@@ -39,4 +42,17 @@ pub enum Block<'a> {
         /// The symbol.
         symbol: &'a [u8],
     },
+}
+
+impl Block<'_> {
+    /// How long before the frame that brings it the earliest frame begins that it restores, in samples; `duration` is that of the
+    /// bringing frame.
+    pub fn reach(&self, duration: u32) -> u32 {
+        match self {
+            Self::Copy { age, .. } => *age,
+            Self::Xor { mask, .. } | Self::RandomLinear { mask, .. } => {
+                (u16::BITS - mask.leading_zeros()) * duration
+            }
+        }
+    }
 }

@@ -5,6 +5,9 @@ use std::collections::VecDeque;
 use super::symbol::{self, Coefficients, MASK_BITS};
 use super::{Block, gf256};
 
+/// Nothing older than this is sent again, in samples (320 ms): who joins later cannot hear what was said before by more.
+const MAX_AGE: u32 = 320 * crate::SAMPLES_PER_MS as u32;
+
 /// How a block combines frames.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Code {
@@ -39,7 +42,7 @@ impl Protection {
             return Vec::new();
         }
         let mut coefficients = Coefficients::of_packet(timestamp);
-        let there = self.packets.len() as u32;
+        let there = (self.packets.len() as u32).min(MAX_AGE / duration.max(1));
         let here = |mask: u16| mask & ((1u32 << there) - 1) as u16;
         self.symbols.clear();
         let mut made = Vec::new();

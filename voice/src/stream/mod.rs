@@ -97,10 +97,11 @@ pub struct SpeakerStream {
 }
 
 impl SpeakerStream {
-    /// A stream that is silent until something is pushed.
-    pub fn new() -> Result<Self, CodecError> {
+    /// A stream that is silent until something is pushed. For lost frames that redundancy brings back it waits `longest_wait`
+    /// at most.
+    pub fn new(longest_wait: Duration) -> Result<Self, CodecError> {
         Ok(Self {
-            buffer: JitterBuffer::new(),
+            buffer: JitterBuffer::new(longest_wait),
             decoder: Decoder::new()?,
             queue: Vec::with_capacity(2 * MAX_PACKET_SAMPLES),
             scratch: vec![0.0; MAX_PACKET_SAMPLES],
@@ -116,9 +117,14 @@ impl SpeakerStream {
         self.buffer.insert(arrival, timestamp, packet, talkspurt);
     }
 
-    /// Takes a copy of an earlier frame with that frame's own timestamp. Push the packet that brought it first.
-    pub fn push_redundant(&mut self, arrival: Instant, timestamp: u32, packet: &[u8]) {
-        self.buffer.insert_redundant(arrival, timestamp, packet);
+    /// Tells that the packet pushed last has redundancy, by which lost frames come back up to `reach` samples later.
+    pub fn protected(&mut self, arrival: Instant, reach: u32) {
+        self.buffer.protected(arrival, reach);
+    }
+
+    /// Takes a lost frame that redundancy brought back, with its own timestamp. Push the packet that brought it first.
+    pub fn push_redundant(&mut self, timestamp: u32, packet: &[u8]) {
+        self.buffer.insert_redundant(timestamp, packet);
     }
 
     /// Tells that no more will come for now, as when a relay forwards only the loudest: the gap is not loss.

@@ -186,7 +186,7 @@ pub(crate) struct Call {
 impl Call {
     /// Sends `frames` (of `frame` length each) over the network to a fresh stream.
     pub(crate) fn run(frames: &[Encoded], frame: FrameDuration, network: &Network) -> Self {
-        let mut stream = SpeakerStream::new().expect("there is memory");
+        let mut stream = SpeakerStream::new(Duration::from_millis(200)).expect("there is memory");
         let start = Instant::now();
         // Captured by a clock that runs `drift_ppm` fast; sent once complete.
         let rate = 48_000.0 * (1.0 + network.drift_ppm * 1e-6);
@@ -217,7 +217,9 @@ impl Call {
                     .redundancy
                     .and_then(|age| flight.frame.checked_sub(age))
                 {
-                    stream.push_redundant(arrival, frames[copy].timestamp, &frames[copy].packet);
+                    let reach = sent.timestamp.wrapping_sub(frames[copy].timestamp);
+                    stream.protected(arrival, reach);
+                    stream.push_redundant(frames[copy].timestamp, &frames[copy].packet);
                 }
             }
             let pulled = stream.pull(start + Duration::from_secs_f64(at), &mut out);
