@@ -6,14 +6,22 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use confab_e2ee::mls::identity::{DevicePublicKey, Endorsement};
 use confab_protocol::control::{Device, Region, Slug, Title, Username};
+use confab_voice::AdaptationConfig;
 
 use crate::net::{Fingerprint, Server};
+
+mod times;
+
+use times::{parse_max_delay, parse_time, parse_unix_seconds};
 
 /// Bits a second of the sent voice.
 const DEFAULT_BITRATE: u32 = 24_000;
 
 /// Milliseconds of voice in a packet.
 const DEFAULT_FRAME: &str = "20";
+
+/// As [`AdaptationConfig`] has it.
+const DEFAULT_MAX_DELAY: &str = "200ms";
 
 /// Time between two `stats` events.
 const DEFAULT_STATS_EVERY: Duration = Duration::from_secs(5);
@@ -369,13 +377,19 @@ pub struct Join {
     #[arg(long, value_name = "NAME")]
     pub region: Option<Region>,
 
-    /// Bits a second of the sent voice, 6000 to 128000. More is clearer, and costs every participant's download.
+    /// Bits a second of the sent voice, with what protects it against loss, 6000 to 128000. More is clearer, and costs every
+    /// participant's download.
     #[arg(long, default_value_t = DEFAULT_BITRATE, value_name = "BITS", value_parser = clap::value_parser!(u32).range(6_000..=128_000))]
     pub bitrate: u32,
 
     /// Length of each packet's voice in milliseconds: 10, 20, 40 or 60. Shorter is quicker, longer costs less.
     #[arg(long, default_value = DEFAULT_FRAME, value_name = "MS", value_parser = ["10", "20", "40", "60"])]
     pub frame: String,
+
+    /// Where frames are lost, wait up to this long for what brings them back, as 60ms; 0s to 400ms. Longer mends more, and
+    /// everybody answers later. Without loss nothing waits. It holds for what you hear and for how your voice is protected.
+    #[arg(long, default_value = DEFAULT_MAX_DELAY, value_name = "TIME", value_parser = parse_max_delay)]
+    pub max_delay: Duration,
 
     /// Send frames in pauses too, so that nobody on the path, the relay included, can tell when somebody speaks. Members still
     /// see who speaks. Costs the full bit rate all the time, yours and that of all who hear you; and in a room with more
@@ -432,6 +446,7 @@ impl Join {
             region: None,
             bitrate: DEFAULT_BITRATE,
             frame: DEFAULT_FRAME.to_owned(),
+            max_delay: AdaptationConfig::default().max_delay,
             hide_pauses: false,
             stats_every: DEFAULT_STATS_EVERY,
         }
@@ -458,30 +473,6 @@ fn parse_hertz(text: &str) -> Result<f32, String> {
     } else {
         Err("20 to 20000 Hz can be heard".into())
     }
-}
-
-fn parse_time(text: &str) -> Result<Duration, String> {
-    const FORM: &str = "a time such as 10s, 1.5s, 500ms, 2m or 1h";
-    let unit_at = text
-        .find(|c: char| c.is_ascii_alphabetic())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(unit_at);
-    let number: f64 = number.parse().map_err(|_| FORM.to_owned())?;
-    let seconds = match unit {
-        "ms" => number / 1000.0,
-        "" | "s" => number,
-        "m" | "min" => number * 60.0,
-        "h" => number * 3600.0,
-        _ => return Err(FORM.to_owned()),
-    };
-    Duration::try_from_secs_f64(seconds).map_err(|_| FORM.to_owned())
-}
-
-fn parse_unix_seconds(text: &str) -> Result<f64, String> {
-    text.parse()
-        .ok()
-        .filter(|seconds: &f64| seconds.is_finite() && *seconds >= 0.0)
-        .ok_or_else(|| "seconds since 1970, such as 1795000000.25".to_owned())
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use confab_protocol::media::payload::{Block, MAX_AGE};
 use confab_protocol::media::{
     AudioLevel, ConnectionId, FramePayload, HopKey, MAX_DATAGRAM, RecordDigest,
 };
-use confab_voice::{Encoder, EncoderConfig};
+use confab_voice::{AdaptationConfig, Encoder, EncoderConfig};
 
 use crate::call_group::{self, GENERATION};
 use crate::script::Script;
@@ -83,7 +83,7 @@ impl Call {
         )
         .expect("the client is among the participants");
         let settings = Settings {
-            encoder: EncoderConfig::default(),
+            voice: AdaptationConfig::default(),
             timestamp: 0,
             hide_pauses: false,
         };

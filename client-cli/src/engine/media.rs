@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use confab_protocol::control::MediaGrant;
 use confab_protocol::media::downlink::{ByeReason, DownlinkBody, Pong, Records};
+use confab_protocol::media::loss::{MIN_REPORTED, REPORT_INTERVAL_MS};
 use confab_protocol::media::uplink::UplinkBody;
 use confab_protocol::media::{
-    AudioLevel, Downlink, MediaError, PACKET_NUMBER_LIMIT, ReplayError, ReplayWindow,
+    AudioLevel, Downlink, LossReport, MediaError, PACKET_NUMBER_LIMIT, ReceptionCounts,
+    ReplayError, ReplayWindow,
 };
 
 use super::liveness::{Health, Liveness};
@@ -21,6 +23,9 @@ const PACKET_NUMBERS_LEFT: u32 = 10_000_000;
 
 /// Weight of a new interval in the mean of the loss.
 const LOSS_WEIGHT: f32 = 0.25;
+
+/// Time between two reports of what has arrived, while audio does.
+const REPORT_INTERVAL: Duration = Duration::from_millis(REPORT_INTERVAL_MS);
 
 /// A datagram to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +47,8 @@ pub enum Refused {
 #[derive(Debug, Clone, Copy)]
 pub enum Received<'a> {
     Audio(Records<'a>),
+    /// What is lost of this client's audio.
+    Loss(LossReport),
     /// A pong or a challenge, which was handled.
     Nothing,
     /// The relay ended the session.
@@ -60,6 +67,15 @@ pub struct MediaSession {
     outstanding: VecDeque<KeepAlive>,
     next_echo: u64,
     uplink: UplinkLoss,
+    downlink: Reception,
+}
+
+/// What has come of the relay's datagrams, and what it was told of that.
+#[derive(Debug, Clone, Copy)]
+struct Reception {
+    counts: ReceptionCounts,
+    told: ReceptionCounts,
+    due: Instant,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -88,6 +104,11 @@ impl MediaSession {
             outstanding: VecDeque::new(),
             next_echo: 0,
             uplink: UplinkLoss::default(),
+            downlink: Reception {
+                counts: ReceptionCounts::default(),
+                told: ReceptionCounts::default(),
+                due: now,
+            },
         }
     }
 
@@ -179,12 +200,15 @@ impl MediaSession {
         self.window
             .commit(datagram.packet_number.into())
             .map_err(Refused::Replay)?;
+        self.downlink.counts.count(datagram.packet_number);
         self.liveness.heard(now);
         match datagram.body {
             DownlinkBody::Audio(records) => {
                 self.liveness.heard_voice();
+                self.report_reception(now, out);
                 return Ok(Received::Audio(records));
             }
+            DownlinkBody::Loss(report) => return Ok(Received::Loss(report)),
             DownlinkBody::Bye(reason) => {
                 self.liveness.end();
                 return Ok(Received::Bye(reason));
@@ -222,6 +246,19 @@ impl MediaSession {
             // Only the packet numbers' end could keep it back, and then the session is over anyway.
             let _ = self.send(to, &UplinkBody::Bye, out);
         }
+    }
+
+    /// Tells the relay what has come of its datagrams, if that is due.
+    fn report_reception(&mut self, now: Instant, out: &mut VecDeque<Transmit>) {
+        let Reception { counts, told, due } = self.downlink;
+        let Some(to) = self.chosen else { return };
+        if now < due || counts.sent_since(&told) < MIN_REPORTED {
+            return;
+        }
+        self.downlink.told = counts;
+        self.downlink.due = now + REPORT_INTERVAL;
+        // Only the packet numbers' end could keep it back, and then the session is over anyway.
+        let _ = self.send(to, &UplinkBody::Reception(counts), out);
     }
 
     fn send_keep_alives(&mut self, now: Instant, out: &mut VecDeque<Transmit>) {

@@ -4,9 +4,12 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use confab_protocol::media::downlink::{Pong, path_challenge};
+use confab_protocol::media::downlink::{Pong, Record, audio_header, path_challenge};
 use confab_protocol::media::uplink::UplinkBody;
-use confab_protocol::media::{AudioLevel, Downlink, HopKey, PACKET_NUMBER_LIMIT, Uplink};
+use confab_protocol::media::{
+    AudioLevel, Downlink, HopKey, Loss, LossReport, PACKET_NUMBER_LIMIT, ReceptionCounts,
+    RecordDigest, Uplink,
+};
 
 use super::liveness::{Health, SILENT_AFTER};
 use super::media::{MediaSession, Received, Refused, Transmit};
@@ -28,6 +31,7 @@ enum CallEvent {
     KeepAlive([u8; 8]),
     PathResponse([u8; 8]),
     Bye,
+    Reception(ReceptionCounts),
 }
 
 impl Fixture {
@@ -94,6 +98,7 @@ impl Fixture {
                     UplinkBody::KeepAlive { echo } => CallEvent::KeepAlive(echo),
                     UplinkBody::PathResponse { challenge } => CallEvent::PathResponse(challenge),
                     UplinkBody::Bye => CallEvent::Bye,
+                    UplinkBody::Reception(counts) => CallEvent::Reception(counts),
                 };
                 (transmit.to, said)
             })
@@ -258,4 +263,62 @@ fn a_session_is_worn_out_when_the_relays_numbers_come_to_their_end() {
     let challenge = path_challenge([1; 8], late, &fixture.key());
     fixture.receive("192.0.2.1:9000", &challenge).unwrap();
     assert!(fixture.session.is_worn_out());
+}
+
+#[test]
+fn what_has_come_of_the_relays_datagrams_is_told_twice_a_second_while_audio_comes() {
+    let mut fixture = Fixture::new(&["10.0.0.1:1"]);
+    fixture.step();
+    fixture.pong("10.0.0.1:1", 0u64.to_be_bytes());
+    fixture.out.clear();
+    let record = Record::header(1, AudioLevel::SILENCE, 0).unwrap();
+    let mut told = Vec::new();
+    for n in 1..=100u32 {
+        fixture.now += 20 * MS;
+        let number = fixture.number();
+        if n % 10 == 0 {
+            continue;
+        }
+        let header = audio_header(1, number, &fixture.key(), [&RecordDigest::of(&record)]);
+        let datagram = [&header[..], &record].concat();
+        let parsed = Downlink::parse(&datagram).unwrap();
+        let from = "10.0.0.1:1".parse().unwrap();
+        let received = fixture
+            .session
+            .receive(fixture.now, from, &parsed, &mut fixture.out);
+        assert!(matches!(received, Ok(Received::Audio(_))));
+        told.extend(fixture.sent().into_iter().map(|(_, said)| said));
+    }
+    let told: Vec<ReceptionCounts> = told
+        .into_iter()
+        .map(|said| match said {
+            CallEvent::Reception(counts) => counts,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(told.len(), 4);
+    let loss = told[3].loss_since(&told[0]).unwrap();
+    assert!((loss.part() - 0.1).abs() < 0.02 && loss.mean_burst() == 1.0);
+}
+
+#[test]
+fn a_loss_report_of_the_relay_is_handed_on() {
+    let mut fixture = Fixture::new(&["10.0.0.1:1"]);
+    let report = LossReport {
+        uplink: Loss {
+            fraction: 1,
+            burst: 2,
+        },
+        receivers: Loss {
+            fraction: 3,
+            burst: 4,
+        },
+    };
+    let datagram = report.encode(fixture.number(), &fixture.key());
+    let parsed = Downlink::parse(&datagram).unwrap();
+    let from = "10.0.0.1:1".parse().unwrap();
+    let received = fixture
+        .session
+        .receive(fixture.now, from, &parsed, &mut fixture.out);
+    assert!(matches!(received, Ok(Received::Loss(told)) if told == report));
 }

@@ -48,8 +48,8 @@ use std::time::Instant;
 use confab_e2ee::mls::member::{MemberConfig, TextError};
 use confab_e2ee::mls::{FromMember, GroupName, Member, ToMember};
 use confab_protocol::control::{ConferenceId, JoinId, MediaGrant, Participant};
-use confab_protocol::media::{ConnectionId, Downlink};
-use confab_voice::{CodecError, EncoderConfig};
+use confab_protocol::media::{ConnectionId, Downlink, LossReport};
+use confab_voice::{AdaptationConfig, CodecError};
 
 use held::HeldFrames;
 use media::{Received, Refused, Transmit};
@@ -64,7 +64,8 @@ use talker::{SealedFrame, TalkError, Talker};
 /// Settings of the engine.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    pub encoder: EncoderConfig,
+    /// Of the sent voice; its longest delay holds for the received ones too.
+    pub voice: AdaptationConfig,
     /// Media time of the first frame; random.
     pub timestamp: u32,
     /// Frames are sent in pauses too, so that the path cannot tell them from speech.
@@ -101,8 +102,8 @@ pub struct Engine {
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
     frames_sent: u64,
-    /// Expected loss of sent packets, in percent.
-    expected_loss: u8,
+    /// What the relay told last of loss.
+    loss: Option<LossReport>,
     drops: Drops,
 }
 
@@ -121,15 +122,15 @@ impl Engine {
             roster: Roster::new(joined),
             membership: Membership::new(member),
             relays: Relays::new(media, now),
-            talker: Talker::new(settings.encoder, settings.timestamp, settings.hide_pauses)?,
-            speakers: Speakers::default(),
+            talker: Talker::new(settings.voice, settings.timestamp, settings.hide_pauses)?,
+            speakers: Speakers::new(settings.voice.max_delay),
             readability: Readability::default(),
             held: HeldFrames::default(),
             plaintext: Vec::new(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             frames_sent: 0,
-            expected_loss: 0,
+            loss: None,
             drops: Drops::default(),
         };
         engine.membership.announce(now, &joined.me);
@@ -272,8 +273,8 @@ impl Engine {
             .receive(now, from, &datagram, &mut self.transmits)
         {
             Ok(Received::Audio(records)) => self.take_records(now, records),
-            Ok(Received::Nothing) => self.expect_loss(),
-            Ok(Received::Bye(_)) => {}
+            Ok(Received::Loss(report)) => self.take_loss(&report),
+            Ok(Received::Nothing | Received::Bye(_)) => {}
             Err(Refused::Tag) => self.drops.wrong_tag += 1,
             Err(Refused::Replay(_)) => self.drops.replayed += 1,
         }
@@ -355,10 +356,14 @@ impl Engine {
 
     pub fn stats(&self) -> Stats {
         let session = self.relays.active();
+        let plan = self.talker.plan();
         Stats {
             frames_sent: self.frames_sent,
             rtt_ms: session.rtt().map(|rtt| rtt.as_secs_f64() * 1000.0),
             uplink_loss: session.uplink_loss(),
+            receivers_loss: self.loss.map(|loss| loss.receivers.part()),
+            redundancy: plan.profile.name,
+            voice_bitrate: plan.bitrate,
             speakers: self.speakers.stats(),
             drops: self.drops,
         }
@@ -382,16 +387,11 @@ impl Engine {
         }
     }
 
-    /// Sets the encoder's expected loss to that of the uplink, as pongs report it.
-    fn expect_loss(&mut self) {
-        let percent = self.relays.active().uplink_loss().unwrap_or(0.0) * 100.0;
-        let percent = percent.round().clamp(0.0, 100.0) as u8;
-        if percent == self.expected_loss {
-            return;
-        }
-        self.expected_loss = percent;
-        if let Err(error) = self.talker.expect_loss(percent) {
-            tracing::debug!(%error, "the encoder does not prepare for loss");
+    fn take_loss(&mut self, report: &LossReport) {
+        self.loss = Some(*report);
+        let rtt = self.relays.active().rtt();
+        if let Err(error) = self.talker.take_loss(report, rtt) {
+            tracing::debug!(%error, "the encoder does not adapt to loss");
         }
     }
 

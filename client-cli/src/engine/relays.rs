@@ -206,7 +206,7 @@ impl Relays {
         self.report_probes();
         match received {
             Received::Bye(reason) => self.ended(by, reason, now),
-            Received::Audio(_) | Received::Nothing => self.notice_life(now),
+            Received::Audio(_) | Received::Loss(_) | Received::Nothing => self.notice_life(now),
         }
         Ok(received)
     }

@@ -35,7 +35,6 @@ pub struct Speaking {
 }
 
 /// The other participants. A voice belongs to a join: it goes on when the participant's leaf changes.
-#[derive(Default)]
 pub struct Speakers {
     listener: Listener,
     /// By the number of the stream, in the order of their coming.
@@ -61,6 +60,17 @@ struct Speaker {
 }
 
 impl Speakers {
+    /// Nobody is there. For lost frames that redundancy brings back it waits `longest_wait` at most.
+    pub fn new(longest_wait: Duration) -> Self {
+        Self {
+            listener: Listener::new(longest_wait),
+            by_stream: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            next_stream: 0,
+            gone: VecDeque::new(),
+        }
+    }
+
     /// Adds a participant, or replaces its role, mute and name: its voice goes on.
     pub fn set(&mut self, participant: Participant) {
         let known = self.streams.get(&participant.join_id);
@@ -276,7 +286,7 @@ mod tests {
     #[test]
     fn counts_of_participants_who_left_are_kept_of_the_latest_only() {
         let (now, frame) = (Instant::now(), frame());
-        let mut speakers = Speakers::default();
+        let mut speakers = Speakers::new(Duration::from_millis(200));
         let all = MAX_GONE as u16 + 10;
         for n in 0..all {
             // `participant` has a join id for each of 256.
@@ -294,7 +304,7 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_of_a_participant_who_was_never_heard() {
-        let mut speakers = Speakers::default();
+        let mut speakers = Speakers::new(Duration::from_millis(200));
         speakers.set(participant(1));
         speakers.remove(participant(1).join_id);
         assert!(speakers.stats().is_empty());

@@ -84,6 +84,12 @@ pub struct Stats {
     pub rtt_ms: Option<f64>,
     /// Smoothed share of own datagrams lost on their way to the relay, 0.0 to 1.0.
     pub uplink_loss: Option<f32>,
+    /// Share of the relay's datagrams that get lost on their way to the others, as the relay told last: a high percentile.
+    pub receivers_loss: Option<f32>,
+    /// How own frames are protected against that: a profile of [`confab_voice::Profile`].
+    pub redundancy: &'static str,
+    /// Bits a second of the own voice itself, without what protects it.
+    pub voice_bitrate: u32,
     /// The other participants, those who left first.
     pub speakers: Vec<SpeakerStats>,
     pub drops: Drops,

@@ -1,13 +1,23 @@
 //! The sending side: captured blocks in, sealed frames out.
 //!
 //! Nothing but the members can open a frame, but the path sees when it is sent, how long it is and what level it tells. The
-//! length is that of every frame of the call; for the rest see [`Spurts`].
+//! length follows how frames are protected against loss, which follows what is lost; for the rest see [`Spurts`].
 
 use std::time::{Duration, Instant};
 
 use confab_e2ee::{BaseKeys, FrameCipher, SealError};
-use confab_protocol::media::{AudioLevel, FramePayload, MediaError, TIMESTAMP_RATE};
-use confab_voice::{CodecError, Encoder, EncoderConfig, Spurts, Told};
+use confab_protocol::media::payload::{AGE_UNIT, Block};
+use confab_protocol::media::uplink::MAX_SFRAME;
+use confab_protocol::media::{
+    AudioLevel, FramePayload, LossReport, MediaError, SFRAME_TAG_LEN, SframeHeader, TIMESTAMP_RATE,
+};
+use confab_voice::{
+    Adaptation, AdaptationConfig, CodecError, Encoder, EncoderConfig, PathLoss, Plan, Protection,
+    Spurts, Told,
+};
+
+/// Longest plaintext of a frame.
+const MAX_PLAINTEXT: usize = MAX_SFRAME - SframeHeader::MAX_LEN - SFRAME_TAG_LEN;
 
 /// A frame, ready for a relay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +41,13 @@ pub enum TalkError {
 
 /// Collects blocks into frames, encodes and seals them.
 pub struct Talker {
+    adaptation: Adaptation,
+    /// How frames are sent now.
+    plan: Plan,
+    /// Frames sent by it.
+    turn: usize,
     encoder: Encoder,
+    protection: Protection,
     spurts: Spurts,
     frame: Vec<f32>,
     plaintext: Vec<u8>,
@@ -47,14 +63,26 @@ impl Talker {
     /// A voice that begins at the media time `timestamp`, which should be random. `hide_pauses`: frames are sent in pauses
     /// too.
     pub fn new(
-        config: EncoderConfig,
+        config: AdaptationConfig,
         timestamp: u32,
         hide_pauses: bool,
     ) -> Result<Self, CodecError> {
+        let adaptation = Adaptation::new(config);
+        let plan = adaptation.plan();
+        let encoder = Encoder::new(EncoderConfig {
+            bitrate: plan.bitrate,
+            frame: plan.frame,
+            bandwidth: plan.bandwidth,
+            ..config.encoder
+        })?;
         Ok(Self {
-            encoder: Encoder::new(config)?,
+            adaptation,
+            plan,
+            turn: 0,
+            encoder,
+            protection: Protection::new(),
             spurts: Spurts::new(hide_pauses),
-            frame: Vec::with_capacity(config.frame.samples()),
+            frame: Vec::with_capacity(config.encoder.frame.samples()),
             plaintext: Vec::new(),
             timestamp,
             last_block: None,
@@ -121,9 +149,32 @@ impl Talker {
         }
     }
 
-    /// Prepares the encoder for this loss, in percent.
-    pub fn expect_loss(&mut self, percent: u8) -> Result<(), CodecError> {
-        self.encoder.set_expected_loss(percent)
+    /// Takes what the relay tells of loss, and the round trip to it: frames are sent accordingly from the next one on.
+    pub fn take_loss(
+        &mut self,
+        report: &LossReport,
+        rtt: Option<Duration>,
+    ) -> Result<(), CodecError> {
+        let [uplink, receivers] = [report.uplink, report.receivers].map(|loss| PathLoss {
+            part: loss.part(),
+            burst: loss.mean_burst(),
+        });
+        self.adaptation.report(uplink, receivers, rtt);
+        let plan = self.adaptation.plan();
+        if plan != self.plan {
+            tracing::debug!(?plan, "the network changed");
+            self.encoder.set_bitrate(plan.bitrate)?;
+            self.encoder.set_frame(plan.frame);
+            self.encoder.set_bandwidth(plan.bandwidth)?;
+            self.plan = plan;
+            self.turn = 0;
+        }
+        Ok(())
+    }
+
+    /// How frames are sent now.
+    pub fn plan(&self) -> Plan {
+        self.plan
     }
 
     /// Moves the media time on by the frame that is full; gives it unless it belongs to a pause.
@@ -152,21 +203,48 @@ impl Talker {
         told: Told,
         cipher: &mut FrameCipher<K>,
     ) -> Result<SealedFrame, TalkError> {
-        let size = FramePayload::size_without_blocks(self.encoder.packet_bytes());
+        let mut size = FramePayload::size_without_blocks(self.encoder.packet_bytes());
         let opus = self.encoder.encode(&self.frame[..samples])?;
+        let codes = self.plan.profile.codes(self.turn);
+        let made = self
+            .protection
+            .blocks(self.timestamp, samples as u32, codes);
+        let mut blocks = Vec::with_capacity(made.len());
+        for block in made {
+            let block = on_the_wire(block);
+            // With long frames at a high bit rate no more may fit.
+            if size + block.encoded_len() <= MAX_PLAINTEXT {
+                size += block.encoded_len();
+                blocks.push(block);
+            }
+        }
         let payload = FramePayload {
             timestamp: self.timestamp,
             talkspurt: self.talkspurt,
             comfort: told.comfort,
             dred_version: 0,
             opus,
-            blocks: Vec::new(),
+            blocks,
         };
         self.plaintext.clear();
         payload.encode_to_size(size, &mut self.plaintext)?;
         let mut sframe = Vec::new();
         cipher.seal(&self.plaintext, &mut sframe)?;
+        self.protection.sent(self.timestamp, samples as u32, opus);
+        self.turn = self.turn.wrapping_add(1);
         let level = AudioLevel::new(told.voice, told.level_dbov);
         Ok(SealedFrame { level, sframe })
+    }
+}
+
+/// A block as it stands in a payload.
+fn on_the_wire(block: confab_voice::Block<'_>) -> Block<'_> {
+    match block {
+        confab_voice::Block::Copy { age, packet } => Block::Copy {
+            age: u8::try_from(age / AGE_UNIT).unwrap_or(u8::MAX),
+            opus: packet,
+        },
+        confab_voice::Block::Xor { mask, symbol } => Block::Xor { mask, symbol },
+        confab_voice::Block::RandomLinear { mask, symbol } => Block::RandomLinear { mask, symbol },
     }
 }

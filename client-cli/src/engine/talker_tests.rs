@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use confab_e2ee::{BaseKey, FixedKeys, FrameCipher};
-use confab_protocol::media::{AudioLevel, FramePayload, KeyId};
-use confab_voice::{EncoderConfig, FrameDuration};
+use confab_protocol::media::{AudioLevel, FramePayload, KeyId, Loss, LossReport};
+use confab_voice::{AdaptationConfig, EncoderConfig, FrameDuration};
 use proptest::prelude::*;
 
 use super::talker::{SealedFrame, Talker};
@@ -131,13 +131,27 @@ fn path(talker: &mut Talker, frames: &[Vec<f32>]) -> Vec<(Duration, usize, u8)> 
 }
 
 fn talker(frame: FrameDuration, bitrate: u32, hide_pauses: bool) -> Talker {
-    let config = EncoderConfig {
-        frame,
-        bitrate,
-        complexity: 0,
-        ..EncoderConfig::default()
+    let config = AdaptationConfig {
+        encoder: EncoderConfig {
+            frame,
+            bitrate,
+            complexity: 0,
+            ..EncoderConfig::default()
+        },
+        ..AdaptationConfig::default()
     };
     Talker::new(config, 0, hide_pauses).unwrap()
+}
+
+/// Tells a talker of this loss for as long as it takes to be believed.
+fn lose(talker: &mut Talker, fraction: u8, burst: u8) {
+    let report = LossReport {
+        uplink: Loss::default(),
+        receivers: Loss { fraction, burst },
+    };
+    for _ in 0..10 {
+        talker.take_loss(&report, None).unwrap();
+    }
 }
 
 proptest! {
@@ -151,9 +165,12 @@ proptest! {
         ][..]),
         bitrate in 6_000u32..128_000,
         level in prop::sample::select(&LEVELS[..]),
+        loss in (0u8..100, 4u8..40),
     ) {
         let seen = [0, 1].map(|which| {
-            path(&mut talker(frame, bitrate, false), &samples(&spurts, which, level, frame))
+            let mut talker = talker(frame, bitrate, false);
+            lose(&mut talker, loss.0, loss.1);
+            path(&mut talker, &samples(&spurts, which, level, frame))
         });
         let said: usize = spurts.iter().map(|spurt| spurt.inputs[0].len()).sum();
         prop_assert!(seen[0].len() >= said, "no frame of a spurt is missing");
@@ -202,6 +219,26 @@ fn after_a_pause_the_media_time_counts_it_and_a_talkspurt_begins() {
     assert_eq!(starts, [&(0, true), &(100 * 960, true)]);
     // The hang-over of 300 ms is sent.
     assert_eq!(payloads.len(), 100 + 14);
+}
+
+#[test]
+fn under_loss_a_frame_brings_what_restores_earlier_ones_and_the_rate_stays() {
+    let frame = FrameDuration::Ms20;
+    let mut calm = talker(frame, 24_000, false);
+    let mut lossy = talker(frame, 24_000, false);
+    lose(&mut lossy, 50, 5);
+    assert!(lossy.plan().bitrate < 24_000);
+    let said: Vec<_> = (0..120)
+        .map(|n| at_level(Sound::Tone(300 + n), 0.1, frame.samples(), &mut 0))
+        .collect();
+    let bytes = |talker: &mut Talker| -> usize {
+        let seen = path(talker, &said);
+        assert_eq!(seen.len(), said.len());
+        seen.iter().map(|(_, length, _)| length).sum()
+    };
+    // Beside the bytes of the voice a block has a header of 5 bytes at most.
+    let (calm, lossy) = (bytes(&mut calm), bytes(&mut lossy));
+    assert!(lossy < calm + said.len() * 5, "{lossy} {calm}");
 }
 
 fn opener() -> FrameCipher<FixedKeys> {

@@ -17,7 +17,7 @@ use confab_protocol::media::downlink::{Pong, bye};
 use confab_protocol::media::uplink::UplinkBody;
 use confab_protocol::media::{ConnectionId, HopKey, KeyId, ReplayWindow, SframeHeader, Uplink};
 use confab_protocol::wire::Role;
-use confab_voice::EncoderConfig;
+use confab_voice::{AdaptationConfig, EncoderConfig};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -186,7 +186,10 @@ impl World {
             ..EncoderConfig::default()
         };
         let settings = Settings {
-            encoder,
+            voice: AdaptationConfig {
+                encoder,
+                ..AdaptationConfig::default()
+            },
             timestamp: self.random.random(),
             hide_pauses: false,
         };
@@ -458,7 +461,7 @@ impl World {
                 self.nonces.push((header.key_id, header.counter));
                 self.forward(id.worker(), owner, sender, level, sframe);
             }
-            UplinkBody::PathResponse { .. } | UplinkBody::Bye => {}
+            UplinkBody::PathResponse { .. } | UplinkBody::Bye | UplinkBody::Reception(_) => {}
         }
     }
 

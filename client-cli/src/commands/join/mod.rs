@@ -25,7 +25,7 @@ use confab_console::Signals;
 use confab_e2ee::mls::identity::{ServerId, Subject};
 use confab_e2ee::mls::member::MemberConfig;
 use confab_protocol::control::MediaGrant;
-use confab_voice::{EncoderConfig, FrameDuration};
+use confab_voice::{AdaptationConfig, EncoderConfig, FrameDuration};
 
 use super::context::Context;
 use crate::audio::recorder::Recorder;
@@ -132,7 +132,11 @@ async fn join(
 
     let now = Instant::now();
     let settings = Settings {
-        encoder,
+        voice: AdaptationConfig {
+            encoder,
+            max_delay: flags.max_delay,
+            fixed: None,
+        },
         timestamp: crate::random::u32(),
         hide_pauses: flags.hide_pauses,
     };

@@ -14,6 +14,9 @@ fn stats() -> Stats {
         frames_sent: 1,
         rtt_ms: Some(1.0),
         uplink_loss: None,
+        receivers_loss: None,
+        redundancy: "off",
+        voice_bitrate: 24_000,
         speakers: vec![SpeakerStats {
             username: "ann".into(),
             sender: 1,
