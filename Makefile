@@ -9,7 +9,7 @@ FUZZ_SEED := 0
 FUZZ_RUNS := 0
 HEADLESS := --locked --no-default-features --target-dir $(PROGRAMS)
 
-.PHONY: audio-client bench-capacity bench-control bench-e2ee bench-instructions bench-leak bench-peers bench-relay demo test test-audio test-faults test-fleet lint fuzz fuzz-replay docs clean help
+.PHONY: audio-client bench-capacity bench-control bench-e2ee bench-instructions bench-leak bench-peers bench-relay bench-voice demo test test-audio test-faults test-fleet lint fuzz fuzz-replay docs clean help
 
 help:
 	@echo "make demo   a conference of four on this machine, with real voices; about 30 s after the build"
@@ -24,6 +24,7 @@ help:
 	@echo "make bench-e2ee   what end-to-end encryption costs: frames, commits, joins, and gaps of voice; about 2 min after the build"
 	@echo "make bench-capacity   a day of four million talkers on a thousand relays, in a simulation, and what it takes"
 	@echo "make bench-leak   what lengths, levels and times of frames tell of what is said, over ten minutes of speech"
+	@echo "make bench-voice   what a listener hears over networks that lose, by PESQ; about 10 min after the build"
 	@echo "make lint   formatting, clippy and docs, with warnings denied"
 
 demo:
@@ -33,7 +34,7 @@ demo:
 
 test: audio-client
 	cargo build $(HEADLESS) --workspace --bins
-	cargo test $(HEADLESS) --workspace
+	cargo test $(HEADLESS) --workspace --exclude confab-fuzz
 
 # The client with a sound card, for tests that call over cards without hardware. It is built among the others, so that
 # only what differs is built twice, and put into a folder of its own; the build of the others takes its place after it.
@@ -72,7 +73,6 @@ test-faults:
 lint:
 	@scripts/setup build
 	cargo fmt --all --check
-	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy $(HEADLESS) --workspace --all-targets -- -D warnings
 	cargo clippy $(HEADLESS) --workspace --features confab-relay/portable --all-targets -- -D warnings
 	@if scripts/setup device; then \
@@ -80,13 +80,12 @@ lint:
 	else \
 		echo "without ALSA's headers the sound card's part is not checked"; [ "$$CONFAB_REQUIRE_AUDIO" != 1 ]; \
 	fi
-	cargo clippy $(HEADLESS) --manifest-path fuzz/Cargo.toml --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc $(HEADLESS) --workspace --no-deps
 
 # Every fuzz target by its corpus and by chance, on any toolchain.
 fuzz-replay:
 	@scripts/setup build
-	cargo test $(HEADLESS) --manifest-path fuzz/Cargo.toml
+	cargo test $(HEADLESS) --workspace --test replay
 
 fuzz:
 	@scripts/setup build
@@ -126,6 +125,11 @@ bench-leak:
 	@CONFAB_PESQ=$(TARGET)/pesq scripts/setup build speech pesq
 	cargo build --release $(HEADLESS) -p confab-benches --bin confab-bench
 	$(PROGRAMS)/release/confab-bench leak --python $(TARGET)/pesq/bin/python --out $(TARGET)/bench/leak.json
+
+bench-voice:
+	@CONFAB_PESQ=$(TARGET)/pesq scripts/setup build speech pesq
+	cargo build --release $(HEADLESS) -p confab-benches --bin confab-bench
+	$(PROGRAMS)/release/confab-bench voice --python $(TARGET)/pesq/bin/python --out $(TARGET)/bench/voice.json
 
 clean:
 	cargo clean

@@ -17,6 +17,7 @@
 //! * [`control`]: what control costs;
 //! * [`capacity`]: a fleet of a thousand relays in figures;
 //! * [`leak`]: what the path learns of what is said;
+//! * [`clarity`]: what a listener hears of a speaker over networks that lose; [`score`] judges it;
 //! * [`e2ee`]: what end-to-end encryption costs, and what it does to voice;
 //! * [`program`]: how the programs of this crate run and end.
 
@@ -28,6 +29,7 @@ pub mod bench_room;
 pub mod capacity;
 pub mod card;
 pub mod cases;
+pub mod clarity;
 pub mod control;
 pub mod demo;
 pub mod e2ee;
@@ -41,6 +43,7 @@ pub mod mumble;
 pub mod peers;
 pub mod program;
 pub mod relay;
+pub mod score;
 pub mod speech;
 pub mod tone;
 pub mod voice;

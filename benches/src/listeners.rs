@@ -12,7 +12,7 @@ use confab::net::sign_in::Access;
 use confab::net::supervisor::{CallRequest, Standing, Supervisor, Update};
 use confab::net::udp::{RECEIVE_LEN, Sockets};
 use confab_protocol::control::Slug;
-use confab_voice::EncoderConfig;
+use confab_voice::AdaptationConfig;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -84,7 +84,7 @@ impl Listeners {
             let (index, started) = joined.map_err(|error| error.to_string())?;
             let (joined, media, supervisor) = started.map_err(|error| error.to_string())?;
             let settings = Settings {
-                encoder: EncoderConfig::default(),
+                voice: AdaptationConfig::default(),
                 timestamp: 0,
                 hide_pauses: false,
             };

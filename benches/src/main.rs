@@ -11,7 +11,7 @@ use confab_benches::demo::{self, Options};
 use confab_benches::figures::{self, Figure};
 use confab_benches::load::network;
 use confab_benches::program::print;
-use confab_benches::{capacity, control, e2ee, instructions, leak, peers, program, relay};
+use confab_benches::{capacity, clarity, control, e2ee, instructions, leak, peers, program, relay};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 /// Measures Confab from outside.
@@ -106,6 +106,25 @@ enum Command {
         /// File for the figures.
         #[arg(long, value_name = "FILE", default_value = "target/bench/leak.json")]
         out: PathBuf,
+    },
+    /// What a listener hears of a speaker over networks that lose, by PESQ and PLCMOS; a line of JSON for each figure, and a picture
+    /// of the curves beside it.
+    Voice {
+        /// A Python interpreter with the package `pesq`, as `scripts/setup pesq` makes one.
+        #[arg(long, value_name = "FILE")]
+        python: PathBuf,
+        /// File for the figures.
+        #[arg(long, value_name = "FILE", default_value = "target/bench/voice.json")]
+        out: PathBuf,
+        /// Protect by this profile whatever is lost, instead of adapting to the loss. May be repeated: they are compared.
+        #[arg(long, value_name = "NAME")]
+        profile: Vec<String>,
+        /// Only conditions with this in their name, such as `r10_25k`.
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
+        /// Seeds of each condition.
+        #[arg(long, value_name = "COUNT", default_value_t = 4)]
+        seeds: u64,
     },
     /// A single case, for callgrind to count.
     #[command(hide = true)]
@@ -238,6 +257,30 @@ async fn run(command: Command) -> Result<bool, String> {
         Command::Leak { python, out } => {
             let measured = leak::figures(python.as_deref(), print);
             let measured = measured.map_err(|error| error.to_string())?;
+            tell(&out, &measured)
+        }
+        Command::Voice {
+            python,
+            out,
+            profile,
+            only,
+            seeds,
+        } => {
+            let options = clarity::Options {
+                profiles: profile,
+                only,
+                seeds,
+            };
+            let measured = clarity::figures(&python, &options, print);
+            let measured = measured.map_err(|error| error.to_string())?;
+            if options.profiles.is_empty() && options.only.is_none() {
+                let file = out.with_extension("svg");
+                let picture = clarity::picture::svg(&clarity::curves(&measured));
+                let written = std::fs::create_dir_all(out.parent().unwrap_or(&out));
+                written
+                    .and_then(|()| std::fs::write(&file, picture))
+                    .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+            }
             tell(&out, &measured)
         }
         Command::CountOne { .. } => unreachable!("it is done before there is a runtime"),

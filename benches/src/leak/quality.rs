@@ -1,32 +1,11 @@
-//! The cost of a constant bit rate in quality at equal bits: PESQ (ITU-T P.862.2, wideband) of recordings that went through Opus
-//! either way, by the Python package `pesq`.
+//! The cost of a constant bit rate in quality at equal bits: PESQ of recordings that went through Opus either way.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
-use confab::audio::resample::Resampler;
 use confab_voice::{CodecError, Decoder, Encoder, EncoderConfig};
 
-use crate::RATE;
+use crate::score::{self, ScoreError};
 use crate::speech::{self, SpeechError};
-
-/// PESQ's wideband rate, in samples a second.
-const WIDEBAND: u32 = 16_000;
-
-/// Prints the PESQ of each pair of files: the original and what became of it.
-const SCRIPT: &str = r#"
-import sys, wave
-import numpy
-from pesq import pesq
-
-def read(name):
-    with wave.open(name) as file:
-        return numpy.frombuffer(file.readframes(file.getnframes()), "<i2") / 32768.0
-
-names = sys.argv[1:]
-for original, degraded in zip(names[0::2], names[1::2]):
-    print(pesq(16000, read(original), read(degraded), "wb"))
-"#;
 
 /// The variable rate's setting is searched in so many halvings, up to this many times the constant rate.
 const HALVINGS: u32 = 12;
@@ -39,11 +18,8 @@ pub enum QualityError {
     Speech(#[from] SpeechError),
     #[error(transparent)]
     Codec(#[from] CodecError),
-    #[error("cannot start Python: {0}; `scripts/setup pesq` makes an interpreter with the package")]
-    Python(#[from] std::io::Error),
-    /// The package is missing or refuses a file.
-    #[error("cannot measure PESQ: {0}; `scripts/setup pesq` installs it")]
-    Pesq(String),
+    #[error(transparent)]
+    Score(#[from] ScoreError),
 }
 
 /// Mean PESQ-WB of recordings at a constant and at a variable bit rate of the same number of bytes.
@@ -57,18 +33,26 @@ pub struct Quality {
 pub fn measure(python: &Path, scratch: &Path) -> Result<Quality, QualityError> {
     let (mut constant, mut variable) = (Vec::new(), Vec::new());
     for (number, samples) in speech::wideband()?.iter().enumerate() {
-        let original = write(scratch, &format!("{number}-original"), samples)?;
+        let original = score::write(scratch, &format!("{number}-original"), samples)?;
         let config = EncoderConfig::default();
         let (bytes, decoded) = through_opus(samples, config)?;
         constant.push(original.clone());
-        constant.push(write(scratch, &format!("{number}-constant"), &decoded)?);
+        constant.push(score::write(
+            scratch,
+            &format!("{number}-constant"),
+            &decoded,
+        )?);
         let decoded = of_so_many_bytes(samples, bytes)?;
         variable.push(original);
-        variable.push(write(scratch, &format!("{number}-variable"), &decoded)?);
+        variable.push(score::write(
+            scratch,
+            &format!("{number}-variable"),
+            &decoded,
+        )?);
     }
     Ok(Quality {
-        constant: mean_pesq(python, &constant)?,
-        variable: mean_pesq(python, &variable)?,
+        constant: mean(&score::pesq(python, &constant)?),
+        variable: mean(&score::pesq(python, &variable)?),
     })
 }
 
@@ -114,32 +98,6 @@ fn through_opus(samples: &[f32], config: EncoderConfig) -> Result<(usize, Vec<f3
     Ok((bytes, decoded))
 }
 
-fn write(scratch: &Path, name: &str, samples: &[f32]) -> Result<PathBuf, SpeechError> {
-    let mut wideband = Vec::new();
-    let mut resampler = Resampler::new(RATE, WIDEBAND);
-    resampler.push(samples, &mut wideband);
-    resampler.finish(&mut wideband);
-    let file = scratch.join(format!("{name}.wav"));
-    speech::write_wav_at(&file, WIDEBAND, &wideband)?;
-    Ok(file)
-}
-
-fn mean_pesq(python: &Path, pairs: &[PathBuf]) -> Result<f64, QualityError> {
-    let output = Command::new(python)
-        .args(["-c", SCRIPT])
-        .args(pairs)
-        .output()?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(QualityError::Pesq(said));
-    }
-    let printed = String::from_utf8_lossy(&output.stdout);
-    let values: Vec<f64> = printed
-        .lines()
-        .filter_map(|line| line.parse().ok())
-        .collect();
-    if values.len() != pairs.len() / 2 {
-        return Err(QualityError::Pesq(printed.into_owned()));
-    }
-    Ok(values.iter().sum::<f64>() / values.len() as f64)
+fn mean(scores: &[f64]) -> f64 {
+    scores.iter().sum::<f64>() / scores.len() as f64
 }

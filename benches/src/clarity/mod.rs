@@ -1,0 +1,425 @@
+//! What a listener hears of a speaker over networks that lose, by PESQ: recordings go through a client's engine, a relay's core
+//! and another client's engine, on virtual time.
+//!
+//! * [`network`]: which datagrams arrive, and when;
+//! * [`call`]: the call;
+//! * [`picture`]: the curves.
+
+pub mod call;
+pub mod network;
+pub mod picture;
+mod relay;
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use confab_voice::{AdaptationConfig, Code, EncoderConfig, Profile};
+
+use crate::RATE;
+use crate::figures::{Figure, Goal};
+use crate::score::{self, ScoreError};
+use crate::speech::{self, SpeechError};
+use call::{Heard, Setup};
+use network::{Delay, Loss};
+use picture::Curve;
+
+/// What is said before this is not judged: the sender has to hear of the loss first.
+const ADAPTED: Duration = Duration::from_secs(5);
+/// Shortest judged part of a clip, in seconds.
+const JUDGED_SECONDS: usize = 30;
+/// Samples of the call by which the delay without loss is measured.
+const CALM: usize = 10 * RATE as usize;
+/// A stall's delay is over once no more than this is left of it, in milliseconds.
+const DRAINED_MS: f32 = 20.0;
+/// Calls that are simulated at a time.
+const THREADS: usize = 2;
+
+/// Bytes of a payload beside its Opus packet, and of a block beside its symbol.
+const PAYLOAD_HEADER: usize = 6;
+const BLOCK_HEADER: usize = 4;
+
+/// The losses, by name.
+const LOSSES: [(&str, Loss); 6] = [
+    ("clean", Loss::None),
+    ("r5", Loss::Random(0.05)),
+    ("r10", Loss::Random(0.1)),
+    ("r20", Loss::Random(0.2)),
+    (
+        "b3_20",
+        Loss::Bursts {
+            part: 0.2,
+            mean: 3.0,
+        },
+    ),
+    (
+        "b5_20",
+        Loss::Bursts {
+            part: 0.2,
+            mean: 5.0,
+        },
+    ),
+];
+
+/// What a sender may use: name, bits a second, look-ahead, and the PESQ that is asked for under each of [`LOSSES`].
+const LIMITS: [(&str, u32, u64, [f64; 6]); 4] = [
+    ("25k_60ms", 25_000, 60, [4.35, 4.05, 3.8, 3.35, 2.6, 2.15]),
+    ("25k_200ms", 25_000, 200, [4.35, 4.2, 4.15, 3.7, 3.05, 3.05]),
+    ("50k_60ms", 50_000, 60, [4.35, 4.4, 4.3, 4.0, 2.85, 2.3]),
+    ("50k_200ms", 50_000, 200, [4.35, 4.4, 4.4, 4.3, 3.9, 3.6]),
+];
+
+/// Why there is no figure.
+#[derive(Debug, thiserror::Error)]
+pub enum ClarityError {
+    #[error(transparent)]
+    Speech(#[from] SpeechError),
+    #[error(transparent)]
+    Score(#[from] ScoreError),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error(
+        "there is no profile {0}; there are: {1}; or one of your own, such as -/x3 for an XOR of the two before beside each second frame"
+    )]
+    Profile(String, String),
+}
+
+/// What is measured.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// These profiles instead of the adaptation.
+    pub profiles: Vec<String>,
+    /// Only conditions whose name has this in it.
+    pub only: Option<String>,
+    /// How many seeds of each condition.
+    pub seeds: u64,
+}
+
+/// A condition: what is measured together.
+struct Condition {
+    name: String,
+    voice: AdaptationConfig,
+    loss: Loss,
+    goal: Goal,
+}
+
+/// Of all calls of a condition.
+#[derive(Default, Clone)]
+struct Measured {
+    pesq: Vec<f64>,
+    plcmos: Vec<f64>,
+    kbps: Vec<f64>,
+    payload_kbps: Vec<f64>,
+    delay_ms: Vec<f64>,
+    concealed: Vec<f64>,
+}
+
+/// Measures by the interpreter `python`, which has the package `pesq`. `progress` is told what goes on.
+pub fn figures(
+    python: &Path,
+    options: &Options,
+    progress: impl Fn(&str) + Sync,
+) -> Result<Vec<Figure>, ClarityError> {
+    let clips = clips()?;
+    let conditions = conditions(options)?;
+    let seeds = options.seeds.max(1);
+    let idle_ms = delay_ms(&call::speak(&clips[0][..CALM], &Setup::calm()));
+    let measured = Mutex::new(vec![Measured::default(); conditions.len()]);
+    let failed = Mutex::new(None);
+    let next = AtomicUsize::new(0);
+    let jobs = conditions.len() * seeds as usize;
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                loop {
+                    let job = next.fetch_add(1, Ordering::Relaxed);
+                    if job >= jobs {
+                        return;
+                    }
+                    let (index, seed) = (job / seeds as usize, (job % seeds as usize) as u64);
+                    let condition = &conditions[index];
+                    let clip = &clips[seed as usize % clips.len()];
+                    match measure(python, clip, condition, seed, idle_ms) {
+                        Ok(one) => lock(&measured)[index].add(&one),
+                        Err(error) => *lock(&failed) = Some(error),
+                    }
+                    if seed + 1 == seeds {
+                        progress(&format!("{} of {jobs} calls: {}", job + 1, condition.name));
+                    }
+                }
+            });
+        }
+    });
+    if let Some(error) = lock(&failed).take() {
+        return Err(error);
+    }
+    let measured = lock(&measured);
+    let figures = conditions
+        .iter()
+        .zip(measured.iter())
+        .flat_map(|(condition, measured)| {
+            let figure = |what: &str, values: &[f64], unit, goal| {
+                Figure::new(
+                    &format!("voice.{what}.{}", condition.name),
+                    mean(values),
+                    unit,
+                    goal,
+                )
+            };
+            // The last frames of a spurt have no symbol behind them: a hundredth is in the rounding.
+            let rate = f64::from(condition.voice.encoder.bitrate) / 1000.0;
+            let rate = Goal::AtMost(rate * 1.01);
+            let delay = Goal::AtMost(condition.voice.max_delay.as_secs_f64() * 1000.0);
+            [
+                figure("pesq", &measured.pesq, "PESQ-WB", condition.goal),
+                figure("plcmos", &measured.plcmos, "PLCMOS", Goal::None),
+                figure("bitrate_kbps", &measured.kbps, "kbit/s", rate),
+                figure("payload_kbps", &measured.payload_kbps, "kbit/s", Goal::None),
+                figure("added_delay_ms", &measured.delay_ms, "ms", delay),
+                figure(
+                    "concealed",
+                    &measured.concealed,
+                    "of the frames",
+                    Goal::None,
+                ),
+            ]
+        });
+    let mut figures: Vec<Figure> = figures.collect();
+    if options.only.is_none() && options.profiles.is_empty() {
+        figures.extend(delays(&clips[0]));
+    }
+    Ok(figures)
+}
+
+/// PESQ over random loss, for a picture.
+pub fn curves(figures: &[Figure]) -> Vec<Curve> {
+    let names = [("concealment alone", "25k_60ms.off")];
+    let limits = LIMITS.iter().map(|(limit, ..)| (*limit, *limit));
+    let curve = |(name, suffix): (&str, &str)| {
+        let points = [("clean", 0.0), ("r5", 5.0), ("r10", 10.0), ("r20", 20.0)];
+        let points = points.iter().filter_map(|(loss, percent)| {
+            let name = format!("voice.pesq.{loss}_{suffix}");
+            let figure = figures.iter().find(|figure| figure.name == name)?;
+            Some((*percent, figure.value))
+        });
+        (name.replace('_', ", "), points.collect())
+    };
+    names.into_iter().chain(limits).map(curve).collect()
+}
+
+/// How long is waited on networks that lose nothing.
+fn delays(clip: &[f32]) -> Vec<Figure> {
+    let setup = |delay| Setup {
+        delay,
+        ..Setup::calm()
+    };
+    let wifi = call::speak(clip, &setup(Delay::Wifi));
+    let mut held: Vec<f64> = wifi
+        .delay_ms
+        .iter()
+        .map(|(_, delay)| f64::from(*delay))
+        .collect();
+    held.sort_by(f64::total_cmp);
+    let p50 = held.get(held.len() / 2).copied().unwrap_or(f64::INFINITY);
+    let late = wifi.late as f64 / wifi.frames_received.max(1) as f64 * 100.0;
+    let (at, length) = (Duration::from_secs(10), Duration::from_millis(500));
+    let stalled = call::speak(clip, &setup(Delay::Stall { at, length }));
+    // What is held in the second before the stall, and what is at most 20 ms more.
+    let before = stalled.delay_ms.iter().filter(|(when, _)| *when < at);
+    let before = before.map(|(_, delay)| *delay).fold(0.0, f32::max);
+    let is_long = |(when, delay): &&(Duration, f32)| *when > at && *delay > before + DRAINED_MS;
+    let last = stalled
+        .delay_ms
+        .iter()
+        .filter(is_long)
+        .map(|(when, _)| *when)
+        .next_back();
+    let drain = last.map_or(0.0, |last| last.saturating_sub(at + length).as_secs_f64());
+    vec![
+        Figure::new("voice.buffer_ms.p50", p50, "ms", Goal::AtMost(50.0)),
+        Figure::new("voice.late_percent", late, "%", Goal::AtMost(1.0)),
+        Figure::new("voice.drain_s", drain, "s", Goal::AtMost(3.0)),
+    ]
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}
+
+impl Measured {
+    fn add(&mut self, other: &Self) {
+        self.pesq.extend(&other.pesq);
+        self.plcmos.extend(&other.plcmos);
+        self.kbps.extend(&other.kbps);
+        self.payload_kbps.extend(&other.payload_kbps);
+        self.delay_ms.extend(&other.delay_ms);
+        self.concealed.extend(&other.concealed);
+    }
+}
+
+fn conditions(options: &Options) -> Result<Vec<Condition>, ClarityError> {
+    // Beside the adaptation stands what concealment alone makes of it.
+    let mut ways = vec![
+        (String::new(), None),
+        (".off".to_owned(), Some(Profile::OFF)),
+    ];
+    if !options.profiles.is_empty() {
+        ways.clear();
+    }
+    for name in &options.profiles {
+        let profile = Profile::by_name(name).or_else(|| parse_profile(name));
+        let profile = profile.ok_or_else(|| {
+            let names: Vec<_> = Profile::ALL.iter().map(|profile| profile.name).collect();
+            ClarityError::Profile(name.clone(), names.join(", "))
+        })?;
+        ways.push((format!(".{name}"), Some(profile)));
+    }
+    let mut conditions = Vec::new();
+    for (limit, bitrate, delay, goals) in LIMITS {
+        for ((loss_name, loss), goal) in LOSSES.into_iter().zip(goals) {
+            for (suffix, fixed) in &ways {
+                let is_repeated = limit != LIMITS[0].0 && *fixed == Some(Profile::OFF);
+                if is_repeated && options.profiles.is_empty() {
+                    // Without blocks nothing waits, and more bits do not help.
+                    continue;
+                }
+                let name = format!("{loss_name}_{limit}{suffix}");
+                if options
+                    .only
+                    .as_ref()
+                    .is_some_and(|only| !name.contains(only.as_str()))
+                {
+                    continue;
+                }
+                let encoder = EncoderConfig {
+                    bitrate,
+                    ..EncoderConfig::default()
+                };
+                conditions.push(Condition {
+                    name,
+                    voice: AdaptationConfig {
+                        encoder,
+                        max_delay: Duration::from_millis(delay),
+                        fixed: *fixed,
+                    },
+                    loss,
+                    goal: match fixed {
+                        None => Goal::AtLeast(goal),
+                        Some(_) => Goal::None,
+                    },
+                });
+            }
+        }
+    }
+    Ok(conditions)
+}
+
+/// A profile of one's own, as `-/x3/r1023+c1`: the frames of a cycle behind `/`, the codes beside each behind `+`. `x` and `r` have
+/// the mask of an XOR and of a random linear combination, `c` the age of a copy in frames.
+fn parse_profile(text: &str) -> Option<&'static Profile> {
+    let code = |text: &str| {
+        let (kind, number) = text.split_at_checked(1)?;
+        Some(match kind {
+            "x" => Code::Xor(number.parse().ok()?),
+            "r" => Code::RandomLinear(number.parse().ok()?),
+            "c" => Code::Copy(number.parse().ok()?),
+            _ => return None,
+        })
+    };
+    let frame = |text: &str| -> Option<&'static [Code]> {
+        let codes: Option<Vec<Code>> = match text {
+            "-" => Some(Vec::new()),
+            codes => codes.split('+').map(code).collect(),
+        };
+        // A bench runs once.
+        Some(codes?.leak())
+    };
+    let cycle: Option<Vec<&'static [Code]>> = text.split('/').map(frame).collect();
+    let name = text.to_owned().leak();
+    Some(Box::leak(Box::new(Profile::new(name, cycle?.leak()))))
+}
+
+/// Recordings joined to clips that are long enough.
+fn clips() -> Result<Vec<Vec<f32>>, ClarityError> {
+    let least = (ADAPTED.as_secs() as usize + JUDGED_SECONDS) * RATE as usize;
+    let mut clips = vec![Vec::new()];
+    for recording in speech::wideband()? {
+        if clips
+            .last()
+            .is_some_and(|clip: &Vec<f32>| clip.len() >= least)
+        {
+            clips.push(Vec::new());
+        }
+        if let Some(clip) = clips.last_mut() {
+            clip.extend(recording);
+        }
+    }
+    if clips.len() > 1 && clips.last().is_some_and(|clip| clip.len() < least) {
+        clips.pop();
+    }
+    Ok(clips)
+}
+
+fn measure(
+    python: &Path,
+    clip: &[f32],
+    condition: &Condition,
+    seed: u64,
+    idle_ms: f64,
+) -> Result<Measured, ClarityError> {
+    let setup = Setup {
+        voice: condition.voice,
+        loss: condition.loss,
+        delay: Delay::Steady,
+        seed: seed + 1,
+    };
+    let heard = call::speak(clip, &setup);
+    let scratch = tempfile::tempdir()?;
+    let skipped = ADAPTED.as_secs() as usize * RATE as usize;
+    let pair: [PathBuf; 2] = [
+        score::write(scratch.path(), "said", &clip[skipped..])?,
+        score::write(scratch.path(), "heard", &heard.samples[skipped..])?,
+    ];
+    let (kbps, payload_kbps) = rates(&heard);
+    Ok(Measured {
+        pesq: score::pesq(python, &pair)?,
+        plcmos: score::plcmos(python, &pair[1..])?,
+        kbps: vec![kbps],
+        payload_kbps: vec![payload_kbps],
+        delay_ms: vec![delay_ms(&heard) - idle_ms],
+        concealed: vec![heard.concealed as f64 / heard.sent.len().max(1) as f64],
+    })
+}
+
+/// The mean delay that the jitter buffer held over the fastest packet's, in milliseconds.
+fn delay_ms(heard: &Heard) -> f64 {
+    let delays = heard.delay_ms.iter().filter(|(at, _)| *at >= ADAPTED);
+    let delays: Vec<f64> = delays.map(|(_, delay)| f64::from(*delay)).collect();
+    mean(&delays)
+}
+
+/// Kilobits a second of voice and symbols, and of whole payloads, while the speaker spoke.
+fn rates(heard: &Heard) -> (f64, f64) {
+    let sent: Vec<_> = heard
+        .sent
+        .iter()
+        .filter(|(at, ..)| *at >= ADAPTED)
+        .collect();
+    let seconds = sent.len() as f64 * 0.02;
+    let payload: usize = sent.iter().map(|(_, payload, _)| payload).sum();
+    let voice = |&&(_, payload, opus): &&(Duration, usize, usize)| {
+        let blocks = payload.saturating_sub(PAYLOAD_HEADER + opus);
+        let count = blocks.div_ceil(opus + BLOCK_HEADER + 4);
+        opus + blocks - count * BLOCK_HEADER
+    };
+    let voice: usize = sent.iter().map(voice).sum();
+    let kbps = |bytes: usize| bytes as f64 * 8.0 / 1000.0 / seconds;
+    (kbps(voice), kbps(payload))
+}
