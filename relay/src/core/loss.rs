@@ -4,6 +4,7 @@
 //! costs the same in a room of any size. A speaker is told a high percentile and not the maximum: who lies about the own
 //! loss costs the others nothing once a few take part.
 
+use std::num::NonZeroU8;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use confab_protocol::media::loss::{MIN_REPORTED, REPORT_INTERVAL_MS};
@@ -33,23 +34,25 @@ pub(super) struct RoomLoss {
     bursts: [AtomicU16; BURSTS.len()],
 }
 
-/// A receiver's loss as its room counts it: indexes of [`FRACTIONS`] and [`BURSTS`].
+/// A receiver's loss as its room counts it: 1 + an index of [`FRACTIONS`] + 16 times one of [`BURSTS`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Steps {
-    fraction: u8,
-    burst: u8,
-}
+struct Steps(NonZeroU8);
 
-/// The loss of one session.
+/// The loss of one session: as few bytes as it takes, for a relay has a million of them.
 #[derive(Default)]
 pub(super) struct SessionLoss {
-    /// Of the client's datagrams: now, and when it was last told.
-    uplink: ReceptionCounts,
-    told: ReceptionCounts,
-    /// Microseconds since then.
+    /// Datagrams of the client that were accepted, modulo 2^32.
+    received: u32,
+    /// The highest packet number when the client was last told.
+    told_highest: u32,
+    /// Microseconds since then, and datagrams and runs of missing ones.
     since_told: u32,
-    /// Of the relay's datagrams, as the client told last.
-    downlink: ReceptionCounts,
+    received_since: u16,
+    runs_since: u16,
+    /// Of the relay's datagrams, as the client told last: [`ReceptionCounts`].
+    downlink_highest: u32,
+    downlink_received: u32,
+    downlink_runs: u16,
     /// As the room counts it, if it is recent.
     shown: Option<Steps>,
     /// Seconds since the client told it.
@@ -59,8 +62,8 @@ pub(super) struct SessionLoss {
 impl RoomLoss {
     /// The loss of the receivers without the one that has `own`.
     fn of_receivers(&self, own: Option<Steps>) -> Loss {
-        let fraction = own.map(|own| own.fraction);
-        let burst = own.map(|own| own.burst);
+        let fraction = own.map(Steps::fraction);
+        let burst = own.map(Steps::burst);
         Loss {
             fraction: high_percentile(&self.fractions, fraction, &FRACTIONS),
             burst: high_percentile(&self.bursts, burst, &BURSTS),
@@ -69,12 +72,10 @@ impl RoomLoss {
 
     fn replace(&self, before: Option<Steps>, after: Option<Steps>) {
         for (steps, change) in [(before, u16::MAX), (after, 1)] {
-            let Some(Steps { fraction, burst }) = steps else {
-                continue;
-            };
+            let Some(steps) = steps else { continue };
             for counts in [
-                self.fractions.get(usize::from(fraction)),
-                self.bursts.get(usize::from(burst)),
+                self.fractions.get(steps.fraction()),
+                self.bursts.get(steps.burst()),
             ] {
                 // To add 65535 takes one off.
                 counts.map(|count| count.fetch_add(change, Ordering::Relaxed));
@@ -84,10 +85,10 @@ impl RoomLoss {
 }
 
 /// The value that only the highest few exceed, among those counted in `counts` less one of step `own`.
-fn high_percentile(counts: &[AtomicU16], own: Option<u8>, values: &[u8]) -> u8 {
+fn high_percentile(counts: &[AtomicU16], own: Option<usize>, values: &[u8]) -> u8 {
     let others = |step: usize| {
         let count = counts[step].load(Ordering::Relaxed);
-        usize::from(count.saturating_sub(u16::from(own.map(usize::from) == Some(step))))
+        usize::from(count.saturating_sub(u16::from(own == Some(step))))
     };
     let total: usize = (0..counts.len()).map(others).sum();
     let rank = match total {
@@ -107,10 +108,19 @@ fn high_percentile(counts: &[AtomicU16], own: Option<u8>, values: &[u8]) -> u8 {
 
 impl Steps {
     fn of(loss: Loss) -> Self {
-        Self {
-            fraction: nearest(&FRACTIONS, loss.fraction),
-            burst: nearest(&BURSTS, loss.burst),
-        }
+        let (fraction, burst) = (
+            nearest(&FRACTIONS, loss.fraction),
+            nearest(&BURSTS, loss.burst),
+        );
+        Self(NonZeroU8::MIN.saturating_add(fraction + FRACTIONS.len() as u8 * burst))
+    }
+
+    fn fraction(self) -> usize {
+        usize::from(self.0.get() - 1) % FRACTIONS.len()
+    }
+
+    fn burst(self) -> usize {
+        usize::from(self.0.get() - 1) / FRACTIONS.len()
     }
 }
 
@@ -122,18 +132,23 @@ fn nearest(values: &[u8], to: u8) -> u8 {
 }
 
 impl SessionLoss {
-    /// Counts a datagram of the client that was accepted.
-    pub(super) fn count_uplink(&mut self, packet_number: u32) {
-        let is_first = self.uplink.received == 0;
-        self.uplink.count(packet_number);
-        if is_first {
-            self.told = self.uplink;
+    /// Counts a datagram of the client that was accepted; `highest` is the highest packet number before it.
+    pub(super) fn count_uplink(&mut self, highest: Option<u32>, packet_number: u32) {
+        self.received = self.received.wrapping_add(1);
+        match highest {
+            // What came before is of another time.
+            None => self.told_highest = packet_number,
+            Some(highest) => {
+                let is_run = packet_number > highest && packet_number - highest > 1;
+                self.runs_since = self.runs_since.saturating_add(u16::from(is_run));
+                self.received_since = self.received_since.saturating_add(1);
+            }
         }
     }
 
-    /// What has come of the client's datagrams.
-    pub(super) fn uplink(&self) -> ReceptionCounts {
-        self.uplink
+    /// Datagrams of the client that were accepted, modulo 2^32.
+    pub(super) fn received(&self) -> u32 {
+        self.received
     }
 
     /// Takes in that time has passed.
@@ -143,22 +158,41 @@ impl SessionLoss {
 
     /// The client told what has come of the relay's datagrams.
     pub(super) fn take_reception(&mut self, room: &RoomLoss, counts: ReceptionCounts) {
-        if let Some(loss) = counts.loss_since(&self.downlink) {
+        let before = ReceptionCounts {
+            highest: self.downlink_highest,
+            received: self.downlink_received,
+            runs: self.downlink_runs,
+        };
+        if let Some(loss) = counts.loss_since(&before) {
             self.show(room, Some(Steps::of(loss)));
             self.age = 0;
         }
-        self.downlink = counts;
+        self.downlink_highest = counts.highest;
+        self.downlink_received = counts.received;
+        self.downlink_runs = counts.runs;
     }
 
-    /// The client sent audio: what it is to be told, if that is due.
-    pub(super) fn report(&mut self, room: &RoomLoss) -> Option<LossReport> {
+    /// The client sent audio, and `highest` is its highest packet number: what it is to be told, if that is due.
+    pub(super) fn report(&mut self, room: &RoomLoss, highest: u32) -> Option<LossReport> {
         let is_due = u64::from(self.since_told) >= REPORT_INTERVAL;
-        if !is_due || self.uplink.sent_since(&self.told) < MIN_REPORTED {
+        if !is_due {
             return None;
         }
-        let uplink = self.uplink.loss_since(&self.told)?;
-        self.told = self.uplink;
-        self.since_told = 0;
+        let before = ReceptionCounts {
+            highest: self.told_highest,
+            ..ReceptionCounts::default()
+        };
+        let now = ReceptionCounts {
+            highest,
+            received: self.received_since.into(),
+            runs: self.runs_since,
+        };
+        if now.sent_since(&before) < MIN_REPORTED {
+            return None;
+        }
+        let uplink = now.loss_since(&before)?;
+        self.told_highest = highest;
+        (self.since_told, self.received_since, self.runs_since) = (0, 0, 0);
         Some(LossReport {
             uplink,
             receivers: room.of_receivers(self.shown),
@@ -206,12 +240,12 @@ mod tests {
         session
     }
 
-    /// What a session is told that sent 25 datagrams without a loss.
+    /// What a session is told that sends 25 datagrams more without a loss.
     fn told(room: &RoomLoss, session: &mut SessionLoss) -> Option<LossReport> {
-        let first = session.uplink.highest + 1;
-        (first..first + 26).for_each(|number| session.count_uplink(number));
+        let first = session.told_highest;
+        (first..first + 25).for_each(|number| session.count_uplink(Some(number), number + 1));
         session.advance(HALF_SECOND);
-        session.report(room)
+        session.report(room, first + 25)
     }
 
     fn fraction_told(room: &RoomLoss, session: &mut SessionLoss) -> u8 {
@@ -225,12 +259,14 @@ mod tests {
     fn a_speaker_is_told_the_own_uplink_each_half_second_of_audio() {
         let room = RoomLoss::default();
         let mut session = SessionLoss::default();
+        let mut highest = None;
         for number in (0..51).filter(|number| !(20..25).contains(number)) {
-            session.count_uplink(number);
-            assert_eq!(session.report(&room), None);
+            session.count_uplink(highest, number);
+            highest = Some(number);
+            assert_eq!(session.report(&room, number), None);
         }
         session.advance(HALF_SECOND);
-        let report = session.report(&room).expect("it is due");
+        let report = session.report(&room, 50).expect("it is due");
         assert_eq!(
             report.uplink,
             Loss {
@@ -238,9 +274,9 @@ mod tests {
                 burst: 20
             }
         );
-        assert_eq!(session.report(&room), None, "once");
+        assert_eq!(session.report(&room, 50), None, "once");
         session.advance(HALF_SECOND);
-        assert_eq!(session.report(&room), None, "nothing was sent since");
+        assert_eq!(session.report(&room, 50), None, "nothing was sent since");
     }
 
     #[test]
@@ -290,6 +326,23 @@ mod tests {
                 .chain(&room.bursts)
                 .all(|count| count.load(Ordering::Relaxed) == 0)
         );
+    }
+
+    #[test]
+    fn a_session_has_a_few_bytes_of_it() {
+        assert_eq!(size_of::<SessionLoss>(), 28);
+    }
+
+    #[test]
+    fn steps_are_what_they_were_made_of() {
+        for (fraction, burst) in FRACTIONS
+            .iter()
+            .flat_map(|one| BURSTS.map(|other| (*one, other)))
+        {
+            let steps = Steps::of(Loss { fraction, burst });
+            let values = (FRACTIONS[steps.fraction()], BURSTS[steps.burst()]);
+            assert_eq!(values, (fraction, burst));
+        }
     }
 
     #[test]

@@ -69,7 +69,8 @@ struct Proved {
 struct Challenge {
     bytes: [u8; 8],
     made: Instant,
-    sent: Instant,
+    /// When it was sent last, in microseconds from then.
+    sent_after: u32,
 }
 
 /// The action that a path needs.
@@ -219,7 +220,7 @@ impl Challenge {
         Self {
             bytes,
             made: now,
-            sent: now,
+            sent_after: 0,
         }
     }
 
@@ -233,10 +234,12 @@ impl Challenge {
 
     /// The bytes, when it is time to send them again.
     fn send_again(&mut self, now: Instant, interval: Duration) -> Option<[u8; 8]> {
-        if now.saturating_duration_since(self.sent) < interval {
+        let since_made = now.saturating_duration_since(self.made);
+        let sent_after = Duration::from_micros(self.sent_after.into());
+        if since_made.saturating_sub(sent_after) < interval {
             return None;
         }
-        self.sent = now;
+        self.sent_after = u32::try_from(since_made.as_micros()).unwrap_or(u32::MAX);
         Some(self.bytes)
     }
 }

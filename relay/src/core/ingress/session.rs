@@ -81,14 +81,15 @@ impl Session {
             return Err(DropCause::BadTag);
         }
         let number = uplink.packet_number.into();
-        let is_newest = self.replay.highest() < Some(number);
+        let highest = self.highest();
+        let is_newest = highest < Some(uplink.packet_number);
         let committed = self.replay.commit(number);
         committed.map_err(|error| match error {
             ReplayError::Seen => DropCause::Replayed,
             // Packet numbers are far below the highest number of a window.
             ReplayError::TooOld | ReplayError::TooHigh => DropCause::TooOld,
         })?;
-        self.loss.count_uplink(uplink.packet_number);
+        self.loss.count_uplink(highest, uplink.packet_number);
         Ok(is_newest)
     }
 
@@ -135,14 +136,18 @@ impl Session {
     }
 
     pub(super) fn pong(&self, echo: [u8; 8]) -> Pong {
-        let ReceptionCounts {
-            highest, received, ..
-        } = self.loss.uplink();
         Pong {
             echo,
-            highest,
-            received,
+            highest: self.highest().unwrap_or(0),
+            received: self.loss.received(),
         }
+    }
+
+    /// The client's highest packet number so far.
+    fn highest(&self) -> Option<u32> {
+        // Packet numbers have 32 bits.
+        let highest = self.replay.highest()?;
+        Some(u32::try_from(highest).unwrap_or(u32::MAX))
     }
 
     /// The client told what has come of the relay's datagrams.
@@ -152,7 +157,7 @@ impl Session {
 
     /// What the client, which sent audio, is to be told of loss, if that is due.
     pub(super) fn loss_report(&mut self) -> Option<LossReport> {
-        self.loss.report(&self.info.room.loss)
+        self.loss.report(&self.info.room.loss, self.highest()?)
     }
 
     /// A second has passed.
