@@ -95,7 +95,7 @@ impl Profile {
         self.cycle[turn % self.cycle.len()]
     }
 
-    /// Bits a second for the voice itself, of `total` for all, in frames of `frame`: whole bytes, and [`MIN_BITRATE`] at least.
+    /// Bits a second for the voice itself, of `total` for all, in frames of `frame`: whole bytes, and 6000 at least.
     pub fn voice_bitrate(&self, total: u32, frame: FrameDuration) -> u32 {
         let samples = frame.samples() as u64;
         let frames = self.cycle.len() as u64;
