@@ -89,11 +89,13 @@ fn every_datagram_of_a_receiver_has_a_number_of_its_own() {
     for _ in 0..50 {
         lab.pass(Duration::from_millis(20));
         let datagram = ann.audio("x");
-        for (_, sent) in lab.deliver(&ann.clone(), &datagram) {
-            numbers.push(u32::from_be_bytes(sent[2..6].try_into().unwrap()));
+        for (to, sent) in lab.deliver(&ann.clone(), &datagram) {
+            // Who speaks is told now and then what is lost.
+            if to == ben.address {
+                numbers.push(u32::from_be_bytes(sent[2..6].try_into().unwrap()));
+            }
         }
     }
-    assert!(!ben.address.ip().is_loopback());
     // 0 was the path challenge.
     assert_eq!(numbers, (1..=50).collect::<Vec<_>>());
 }
@@ -223,7 +225,8 @@ fn joins_and_leaves_between_frames_change_only_the_receivers() {
         lab.pass(Duration::from_millis(20));
         let datagram = ann.audio("x");
         let sent = lab.deliver(&ann.clone(), &datagram);
-        assert_eq!(sent.len(), usize::from(sender.min(10)));
+        let heard = sent.iter().filter(|(to, _)| *to != ann.address).count();
+        assert_eq!(heard, usize::from(sender.min(10)));
         if sender >= 10 {
             lab.command(1, Action::CloseMedia { sender: sender - 9 });
             lab.flush();
