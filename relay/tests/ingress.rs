@@ -252,7 +252,7 @@ fn unknown_types_and_frames_that_are_too_short_for_their_tag_have_their_causes()
     let mut ann = lab.join(1, 0);
     let _ben = lab.join(1, 1);
     let mut unknown = ann.audio("x");
-    unknown[0] = 0x05;
+    unknown[0] = 0x3f;
     assert!(lab.deliver(&ann, &unknown).is_empty());
     assert_eq!(lab.dropped(DropCause::UnknownType), 1);
 
@@ -294,7 +294,8 @@ fn levels_leave_in_steps_and_others_are_counted() {
             sframe: &sframe,
         });
         let sent = lab.deliver(&ann, &datagram);
-        let downlink = Downlink::parse(&sent[0].1).unwrap();
+        let to_ben = sent.iter().find(|(to, _)| *to == ben.address).unwrap();
+        let downlink = Downlink::parse(&to_ben.1).unwrap();
         assert!(downlink.is_authentic(&ben.downlink));
         let DownlinkBody::Audio(records) = downlink.body else {
             panic!("{downlink:?}")

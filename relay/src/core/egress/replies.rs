@@ -14,14 +14,20 @@ const MAX_REPLIES: usize = 4096;
 /// Longest body of a datagram that is not audio: a pong's, in bytes.
 const MAX_BODY: usize = 16;
 
-/// Datagrams that are not audio and wait to be sent, oldest first.
-#[derive(Default)]
+/// Datagrams that are not audio and wait to be sent, oldest first. There is room for all from the begin: a packet that is
+/// answered allocates nothing.
 pub(super) struct Replies(VecDeque<Reply>);
 
 struct Reply {
     to: FourTuple,
     head: [u8; HEADER_LEN],
     body: ArrayVec<u8, MAX_BODY>,
+}
+
+impl Default for Replies {
+    fn default() -> Self {
+        Self(VecDeque::with_capacity(MAX_REPLIES))
+    }
 }
 
 impl Replies {
