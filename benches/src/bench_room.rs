@@ -52,17 +52,8 @@ impl<'d, I: Iterator<Item = (SocketAddr, &'d Vec<u8>)>> Transport for BenchTrans
         pool: &mut PacketPool,
         received: &mut Vec<Box<Packet>>,
     ) -> io::Result<()> {
-        for (from, datagram) in self.incoming.by_ref() {
-            let mut packet = pool.take().expect("there are more buffers than members");
-            packet.data[..datagram.len()].copy_from_slice(datagram);
-            packet.filled(Received {
-                len: datagram.len(),
-                from: from.into(),
-                at: KernelTime::default(),
-                waited: Duration::ZERO,
-            });
-            received.push(packet);
-        }
+        let incoming = self.incoming.by_ref();
+        received.extend(incoming.map(|(from, datagram)| packet(pool, from, datagram)));
         Ok(())
     }
 
@@ -80,6 +71,19 @@ impl<'d, I: Iterator<Item = (SocketAddr, &'d Vec<u8>)>> Transport for BenchTrans
         }
         self.send(std::slice::from_ref(reply))
     }
+}
+
+/// A buffer of the pool with a datagram that did not wait.
+pub(crate) fn packet(pool: &mut PacketPool, from: SocketAddr, datagram: &[u8]) -> Box<Packet> {
+    let mut packet = pool.take().expect("there are more buffers than datagrams");
+    packet.data[..datagram.len()].copy_from_slice(datagram);
+    packet.filled(Received {
+        len: datagram.len(),
+        from: from.into(),
+        at: KernelTime::default(),
+        waited: Duration::ZERO,
+    });
+    packet
 }
 
 /// A worker with a room and its members.

@@ -9,9 +9,11 @@ use confab_protocol::cluster::{Action, BootId, Command, Fence, GrantedLeaf, Open
 use confab_protocol::control::{ConferenceId, GenerationLeaf, MediaGrant};
 use confab_protocol::media::{ConnectionId, HopKey};
 use confab_relay::core::{
-    Capacity, Counters, Crossings, KernelTime, Outgoing, Packet, PacketPool, RateLimits, Received,
-    Registry, SendStatus, Transport, Worker, WorkerConfig, mailbox,
+    Capacity, Counters, Crossings, Outgoing, Packet, PacketPool, RateLimits, Registry, SendStatus,
+    Transport, Worker, WorkerConfig, mailbox,
 };
+
+use crate::bench_room::packet;
 
 const BOOT: BootId = BootId([1; 16]);
 const BUFFERS: usize = 64;
@@ -39,17 +41,8 @@ impl Transport for Datagrams {
         pool: &mut PacketPool,
         received: &mut Vec<Box<Packet>>,
     ) -> io::Result<()> {
-        for (from, datagram) in self.incoming.drain(..) {
-            let mut packet = pool.take().expect("a buffer is free");
-            packet.data[..datagram.len()].copy_from_slice(&datagram);
-            packet.filled(Received {
-                len: datagram.len(),
-                from: from.into(),
-                at: KernelTime::default(),
-                waited: Duration::ZERO,
-            });
-            received.push(packet);
-        }
+        let incoming = self.incoming.drain(..);
+        received.extend(incoming.map(|(from, datagram)| packet(pool, from, &datagram)));
         Ok(())
     }
 

@@ -221,11 +221,7 @@ impl Room {
         );
         self.delivery
             .join(self.now, join, account, username(account));
-        let others: Vec<_> = self
-            .people
-            .iter()
-            .map(|(other, one)| (*other, one.account))
-            .collect();
+        let others = self.accounts();
         for (other, other_account) in others {
             let leaf = self.leaf_of(other);
             self.announce(
@@ -284,11 +280,7 @@ impl Room {
     /// The node that owns the room dies, and another one takes it over: all links are broken.
     pub(crate) fn take_over(&mut self) {
         self.delivery = delivery_service_in(2, 1 << 32);
-        let all: Vec<_> = self
-            .people
-            .iter()
-            .map(|(join, one)| (*join, one.account))
-            .collect();
+        let all = self.accounts();
         for (join, account) in all {
             self.unlink_unnoticed(join);
             self.delivery.adopt(join, account, username(account));
@@ -309,6 +301,12 @@ impl Room {
         }
     }
 
+    /// Everybody's account.
+    fn accounts(&self) -> Vec<(JoinId, AccountId)> {
+        let people = self.people.iter();
+        people.map(|(join, one)| (*join, one.account)).collect()
+    }
+
     /// A link to control stands again: the member says where it is, and control tells it who is there.
     pub(crate) fn relink(&mut self, join: JoinId) {
         let Some(person) = self.people.get_mut(&join) else {
@@ -316,11 +314,7 @@ impl Room {
         };
         person.is_linked = true;
         let state = person.member().group().zip(person.member().epoch());
-        let all: Vec<_> = self
-            .people
-            .iter()
-            .map(|(other, one)| (*other, one.account))
-            .collect();
+        let all = self.accounts();
         for (other, account) in all {
             let leaf = self.leaf_of(other);
             self.announce(join, other, Some(Announced { account, leaf }));

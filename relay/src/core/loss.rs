@@ -139,7 +139,7 @@ impl SessionLoss {
             // What came before is of another time.
             None => self.told_highest = packet_number,
             Some(highest) => {
-                let is_run = packet_number > highest && packet_number - highest > 1;
+                let is_run = packet_number.saturating_sub(highest) > 1;
                 self.runs_since = self.runs_since.saturating_add(u16::from(is_run));
                 self.received_since = self.received_since.saturating_add(1);
             }

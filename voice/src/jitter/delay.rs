@@ -107,10 +107,13 @@ impl DelayEstimator {
         let is_covered = self
             .reach
             .is_some_and(|(longest, said)| longest > reach && arrival - said < REACH_LIFETIME);
-        if !is_covered {
-            self.reach = Some((reach, arrival));
+        if is_covered {
+            return;
         }
-        self.measured = self.measure();
+        let before = self.reach.replace((reach, arrival));
+        if before.map(|(reach, _)| reach) != Some(reach) {
+            self.measured = self.measure();
+        }
     }
 
     /// The present measure; `None` before the first packet.

@@ -22,7 +22,7 @@ pub(super) struct Identities {
     /// Nothing is sent while somebody is not trusted.
     is_strict: bool,
     was_held: bool,
-    /// What a task of the store has answered.
+    /// Answers of the store's tasks.
     answers: mpsc::Receiver<Result<Pins, StoreError>>,
     to_answers: mpsc::Sender<Result<Pins, StoreError>>,
     is_under_way: bool,
