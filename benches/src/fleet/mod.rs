@@ -167,7 +167,8 @@ impl Fleet {
         self.scratch.join("relay")
     }
 
-    fn data_dir(&self) -> PathBuf {
+    /// Control's data folder.
+    pub fn data_dir(&self) -> PathBuf {
         self.scratch.join("control")
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use confab_benches::fleet::Call;
+use confab_benches::fleet::{Call, Users};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -38,15 +38,16 @@ impl Scene {
             stage.register(name).await;
         }
         stage.ok("ann", &["conference", "create", ROOM]).await;
-        let ann = join(&stage, "ann", input).await;
-        let ben = join(&stage, "ben", &["--in", "none"]).await;
+        let users = stage.fleet.users();
+        let ann = join(&users, "ann", input).await;
+        let ben = join(&users, "ben", &["--in", "none"]).await;
         Self { stage, ann, ben }
     }
 
     /// Somebody else comes, and hears Ann.
     pub async fn guest(&self, name: &str) -> Call {
         self.stage.register(name).await;
-        let mut guest = join(&self.stage, name, &["--in", "none"]).await;
+        let mut guest = join(&self.stage.fleet.users(), name, &["--in", "none"]).await;
         let hears = |stats: &Value| received(stats, "ann") > 25;
         guest.wait_until("stats", hears).await.unwrap();
         guest
@@ -81,9 +82,10 @@ impl Scene {
     }
 }
 
-async fn join(stage: &Stage, name: &str, input: &[&str]) -> Call {
+/// Joins the room, and waits until a relay answers.
+pub async fn join(users: &Users, name: &str, input: &[&str]) -> Call {
     let args = [&[ROOM, "--out", "none", "--stats-every", "100ms"], input].concat();
-    let mut call = stage.fleet.users().join(name, &args).unwrap();
+    let mut call = users.join(name, &args).unwrap();
     let is_live = |event: &Value| event["state"] == "live";
     call.wait_until("media", is_live).await.unwrap();
     call
