@@ -12,7 +12,6 @@ use confab::net::sign_in::Access;
 use confab::net::supervisor::{CallRequest, Standing, Supervisor, Update};
 use confab::net::udp::{RECEIVE_LEN, Sockets};
 use confab_protocol::control::Slug;
-use confab_voice::AdaptationConfig;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -83,11 +82,7 @@ impl Listeners {
             };
             let (index, started) = joined.map_err(|error| error.to_string())?;
             let (joined, media, supervisor) = started.map_err(|error| error.to_string())?;
-            let settings = Settings {
-                voice: AdaptationConfig::default(),
-                timestamp: 0,
-                hide_pauses: false,
-            };
+            let settings = Settings::default();
             let member = member_config(&joined, supervisor.server_id());
             let engine = Engine::new(&joined, media, member, settings, Instant::now());
             let engine = engine.map_err(|error| error.to_string())?;

@@ -21,7 +21,7 @@ use confab_protocol::media::payload::{Block, MAX_AGE};
 use confab_protocol::media::{
     AudioLevel, ConnectionId, FramePayload, HopKey, MAX_DATAGRAM, RecordDigest,
 };
-use confab_voice::{AdaptationConfig, Encoder, EncoderConfig};
+use confab_voice::{Encoder, EncoderConfig};
 
 use crate::call_group::{self, GENERATION};
 use crate::script::Script;
@@ -82,11 +82,7 @@ impl Call {
             Some(ResumeSecret::new([1; 16])),
         )
         .expect("the client is among the participants");
-        let settings = Settings {
-            voice: AdaptationConfig::default(),
-            timestamp: 0,
-            hide_pauses: false,
-        };
+        let settings = Settings::default();
         let member = call_group::member_config(&joined.me, CONFERENCE);
         let mut engine = Engine::new(&joined, grant.clone(), member, settings, now)
             .expect("the codec can be had");

@@ -228,6 +228,8 @@ impl Bare {
     fn correct(&mut self, correction: Correction) {
         let corrected = match correction {
             Correction::None => 0,
+            // All at once: what is queued is not heard.
+            Correction::Glide { excess } => -excess.min(self.queued as i64),
             Correction::Accelerate { at_most, .. } => {
                 -(at_most.min(MAX_STRETCH).min(self.queued) as i64)
             }

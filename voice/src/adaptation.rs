@@ -126,10 +126,18 @@ impl Adaptation {
         if self.config.fixed.is_some() {
             return;
         }
-        let frame = self.frame().samples() as u128 * 1_000_000 / u128::from(crate::SAMPLE_RATE);
-        let reach = self.config.max_delay.as_micros() / frame;
+        let (frame, total) = (self.frame(), self.total());
+        let micros = frame.samples() as u128 * 1_000_000 / u128::from(crate::SAMPLE_RATE);
+        let reach = self.config.max_delay.as_micros() / micros;
         let reach = u32::try_from(reach).unwrap_or(u32::MAX);
-        let choose = |part, burst| choose(PathLoss { part, burst }, reach, self.total());
+        let choose = |part, burst| {
+            let chosen = choose(PathLoss { part, burst }, reach, total);
+            // Blocks of a voice that nobody understands help nobody.
+            match chosen.leaves_enough(total, frame) {
+                true => chosen,
+                false => Profile::OFF,
+            }
+        };
         let (less, more) = (1.0 - HYSTERESIS, 1.0 + HYSTERESIS);
         let near = [(less, less), (less, more), (more, less), (more, more)];
         let is_near =
@@ -354,6 +362,19 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_protected_where_too_little_would_be_left_for_the_voice() {
+        for (bitrate, is_protected) in [(6000, false), (10_000, false), (16_000, true)] {
+            let mut config = AdaptationConfig::default();
+            config.encoder.bitrate = bitrate;
+            let mut adaptation = Adaptation::new(config);
+            report(&mut adaptation, lossy(0.2, 1.0), RTT, 20);
+            let plan = adaptation.plan();
+            assert_eq!(plan.profile.protects(), is_protected, "{bitrate}");
+            assert!(plan.bitrate <= bitrate);
+        }
+    }
+
+    #[test]
     fn voice_and_blocks_stay_under_the_bit_rate() {
         for profile in Profile::ALL {
             for frame in [
@@ -368,7 +389,7 @@ mod tests {
                     let bytes = 12 * packet + blocks * (packet + 2);
                     let bits = bytes * 8 * 48_000 / (12 * frame.samples());
                     assert!(
-                        voice == 6000 || bits <= total as usize,
+                        !profile.leaves_enough(total, frame) || bits <= total as usize,
                         "{} {total}: {bits}",
                         profile.name
                     );

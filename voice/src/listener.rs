@@ -30,6 +30,8 @@ pub struct Listener {
 struct Speaker {
     stream: SpeakerStream,
     recovery: Recovery,
+    /// Where the present talkspurt begins: its first packet that was sent by itself.
+    spurt: Option<u32>,
     gain: Gain,
 }
 
@@ -54,7 +56,10 @@ impl Listener {
         blocks: &[Block<'_>],
     ) -> Result<(), CodecError> {
         let Speaker {
-            stream, recovery, ..
+            stream,
+            recovery,
+            spurt,
+            ..
         } = self.speaker(leaf)?;
         let ReceivedFrame {
             timestamp,
@@ -65,7 +70,13 @@ impl Listener {
         // A packet that is none is counted by the stream.
         if let Ok(duration) = packet_duration(packet) {
             let duration = duration as u32;
-            let reach = blocks.iter().map(|block| block.reach(duration)).max();
+            if talkspurt {
+                *spurt = Some(timestamp);
+            }
+            // What comes before the talkspurt is not there because something was lost, and nothing is to wait for it.
+            let since = spurt.map_or(u32::MAX, |spurt| timestamp.wrapping_sub(spurt));
+            let reaches = blocks.iter().map(|block| block.reach(duration));
+            let reach = reaches.filter(|reach| *reach <= since).max();
             if let Some(reach) = reach {
                 stream.protected(arrival, reach);
             }
@@ -105,10 +116,11 @@ impl Listener {
         self.mixer.finish(out);
     }
 
-    /// Sets how loud a speaker is mixed, 0 to 2; false if that leaf was never heard.
-    pub fn set_gain(&mut self, leaf: u32, gain: f32) -> bool {
-        let speaker = self.speakers.get_mut(&leaf);
-        speaker.map(|speaker| speaker.gain.set(gain)).is_some()
+    /// Sets how loud a speaker is mixed, 0 (silent) to 2. A leaf never heard before becomes a speaker; the only error is that a
+    /// decoder for it could not be made.
+    pub fn set_gain(&mut self, leaf: u32, gain: f32) -> Result<(), CodecError> {
+        self.speaker(leaf)?.gain.set(gain);
+        Ok(())
     }
 
     /// Forgets a speaker who left.
@@ -130,6 +142,7 @@ impl Listener {
             Entry::Vacant(new) => new.insert(Speaker {
                 stream: SpeakerStream::new(self.longest_wait)?,
                 recovery: Recovery::new(),
+                spurt: None,
                 gain: Gain::default(),
             }),
         })

@@ -1,16 +1,11 @@
-//! The clear side of a voice: when frames are sent, and the level and the voice flag that go with them unencrypted.
+//! The clear side of a voice: which frames are sent, and the level and the voice flag that go with them unencrypted.
 //!
 //! Levels frame by frame would show the envelope of what is said, through encryption too. So the level is the speaker's usual
 //! one: a mean over seconds of frames with a voice, that changes at most every 500 ms and only by 9 dB or more. The voice flag lasts over the pauses between words and phrases. Frames without it tell silence.
 
 use crate::SAMPLES_PER_MS;
-use crate::level::{
-    Activity, HANGOVER_SAMPLES, QUIETEST_VOICE_DBOV, SILENCE_DBOV, VoiceActivity, level_dbov,
-};
-
-/// Nobody hears what is quieter than this, in −dBov: when it lasts longer than the hang-over, it is not sent. Anything
-/// louder is sent, voice or not: music, tones and distant speech must not be cut to pieces.
-const GATE_FLOOR_DBOV: f32 = QUIETEST_VOICE_DBOV;
+use crate::gate::{Gate, Passage, TalkMode};
+use crate::level::{Activity, SILENCE_DBOV, VoiceActivity, level_dbov};
 
 /// Shortest time between two changes of the level in a spurt, in samples (500 ms).
 const LEVEL_PERIOD: usize = 500 * SAMPLES_PER_MS;
@@ -27,11 +22,24 @@ const FLAG_HANGOVER: usize = 1000 * SAMPLES_PER_MS;
 /// The level of a speaker who was not heard yet, in −dBov: quiet speech, louder than which a relay takes nobody for.
 const FIRST_LEVEL_DBOV: f32 = 36.0;
 
-/// What the path is told of a frame.
+/// What becomes of a frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// It is sent.
+    Sent,
+    /// Silence is sent in its place.
+    Silenced,
+    /// It is not sent by itself. If the next ones are, it goes with them: a word may begin in it.
+    Kept,
+    /// It is not sent.
+    Dropped,
+}
+
+/// What becomes of a frame, and what the path is told of it.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Told {
-    /// Whether the frame is sent at all.
-    pub sent: bool,
+    /// Whether the frame is sent.
+    pub fate: Fate,
     /// The voice flag (RFC 6464 §3).
     pub voice: bool,
     /// The level, in −dBov.
@@ -41,12 +49,13 @@ pub struct Told {
 }
 
 /// Decides frame by frame what is sent and told of one's own voice.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Spurts {
     activity: VoiceActivity,
+    gate: Gate,
+    /// A word may begin before the gate opens.
+    opens_late: bool,
     hide_pauses: bool,
-    /// Samples for which frames are still sent without a sound in them.
-    open: usize,
     /// Samples for which the voice flag stays set without a voice in them.
     flagged: usize,
     in_spurt: bool,
@@ -54,32 +63,44 @@ pub struct Spurts {
 }
 
 impl Spurts {
-    /// Nothing was heard yet. With `hide_pauses` every frame is sent, always with the voice flag and one level: the path
-    /// cannot tell speech from pauses.
-    pub fn new(hide_pauses: bool) -> Self {
+    /// Nothing was heard yet. With `hide_pauses` a frame is sent for each that is heard, always with the voice flag and one
+    /// level: the path cannot tell speech from pauses.
+    pub fn new(mode: TalkMode, hide_pauses: bool) -> Self {
         Self {
+            gate: Gate::new(mode),
+            opens_late: matches!(mode, TalkMode::Voice | TalkMode::Threshold(_)),
             hide_pauses,
             ..Self::default()
         }
+    }
+
+    /// What decides which frames are sent.
+    pub fn gate(&mut self) -> &mut Gate {
+        &mut self.gate
     }
 
     /// Hears the next frame, of any length.
     pub fn hear(&mut self, pcm: &[f32]) -> Told {
         let heard = level_dbov(pcm);
         let activity = self.activity.update(heard, pcm.len());
-        let voice = activity != Activity::Quiet;
+        let passage = self.gate.hear(pcm, heard);
         if self.hide_pauses {
+            let is_silenced = match passage {
+                Passage::Open => false,
+                Passage::Shut => self.opens_late,
+                Passage::Locked => true,
+            };
             return Told {
-                sent: true,
+                fate: if is_silenced {
+                    Fate::Silenced
+                } else {
+                    Fate::Sent
+                },
                 voice: true,
                 level_dbov: FIRST_LEVEL_DBOV,
-                comfort: !voice,
+                comfort: is_silenced || activity == Activity::Quiet,
             };
         }
-        self.open = match heard < GATE_FLOOR_DBOV {
-            true => HANGOVER_SAMPLES,
-            false => self.open.saturating_sub(pcm.len()),
-        };
         let spoken = (activity == Activity::Voice).then_some(heard);
         self.flagged = match spoken {
             Some(_) => FLAG_HANGOVER,
@@ -98,8 +119,13 @@ impl Spurts {
             true => self.level.told_dbov,
             false => SILENCE_DBOV,
         };
+        let fate = match passage {
+            Passage::Open => Fate::Sent,
+            Passage::Shut if self.opens_late => Fate::Kept,
+            Passage::Shut | Passage::Locked => Fate::Dropped,
+        };
         Told {
-            sent: self.open > 0,
+            fate,
             voice,
             level_dbov,
             comfort: false,
@@ -166,6 +192,7 @@ impl SpokenLevel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::level::HANGOVER_SAMPLES;
 
     const FRAME: usize = 20 * SAMPLES_PER_MS;
 
@@ -176,6 +203,10 @@ mod tests {
         (0..FRAME).map(|n| amplitude * sign(n)).collect()
     }
 
+    fn is_sent(told: &Told) -> bool {
+        told.fate == Fate::Sent
+    }
+
     fn hear(spurts: &mut Spurts, dbov: f32, frames: usize) -> Vec<Told> {
         let frame = frame(dbov);
         (0..frames).map(|_| spurts.hear(&frame)).collect()
@@ -184,18 +215,25 @@ mod tests {
     #[test]
     fn a_pause_is_not_sent_and_what_can_be_heard_is() {
         let mut spurts = Spurts::default();
-        assert!(hear(&mut spurts, 70.0, 50).iter().all(|told| !told.sent));
+        assert!(
+            hear(&mut spurts, 70.0, 50)
+                .iter()
+                .all(|told| !is_sent(told))
+        );
         let first = hear(&mut spurts, 24.0, 1)[0];
-        assert!(first.sent && first.voice, "no frame of a spurt is missed");
-        assert!(hear(&mut spurts, 24.0, 50).iter().all(|told| told.sent));
+        assert!(
+            is_sent(&first) && first.voice,
+            "no frame of a spurt is missed"
+        );
+        assert!(hear(&mut spurts, 24.0, 50).iter().all(|told| is_sent(told)));
         let tail = hear(&mut spurts, 70.0, 50);
-        let sent = tail.iter().take_while(|told| told.sent).count();
+        let sent = tail.iter().take_while(|told| is_sent(told)).count();
         assert_eq!(sent, HANGOVER_SAMPLES / FRAME - 1);
         assert!(tail[..sent].iter().all(|told| told.voice));
-        assert!(tail[sent..].iter().all(|told| !told.sent));
+        assert!(tail[sent..].iter().all(|told| !is_sent(told)));
         // A steady sound is not a voice for long, but it is not cut.
         let hum = hear(&mut spurts, 50.0, 3000);
-        assert!(hum.iter().all(|told| told.sent));
+        assert!(hum.iter().all(|told| is_sent(told)));
         assert!(!hum[2999].voice);
         assert_eq!(hum[2999].level_dbov, SILENCE_DBOV);
     }
@@ -210,9 +248,9 @@ mod tests {
             phrases.extend(hear(&mut spurts, 24.0, 50));
             phrases.extend(hear(&mut spurts, 50.0, 45));
         }
-        assert!(phrases.iter().all(|told| told.sent && told.voice));
+        assert!(phrases.iter().all(|told| is_sent(told) && told.voice));
         let tail = hear(&mut spurts, 50.0, 50);
-        assert!(tail.iter().all(|told| told.sent));
+        assert!(tail.iter().all(|told| is_sent(told)));
         assert!(!tail[49].voice);
     }
 
@@ -248,10 +286,10 @@ mod tests {
 
     #[test]
     fn hidden_pauses_look_like_speech_to_the_path() {
-        let mut spurts = Spurts::new(true);
+        let mut spurts = Spurts::new(TalkMode::Open, true);
         let speech = hear(&mut spurts, 24.0, 50);
         let pause = hear(&mut spurts, 127.0, 50);
-        let path = |told: &Told| (told.sent, told.voice, told.level_dbov);
+        let path = |told: &Told| (is_sent(told), told.voice, told.level_dbov);
         assert!(
             speech
                 .iter()
@@ -259,5 +297,35 @@ mod tests {
                 .all(|told| path(told) == (true, true, 36.0))
         );
         assert!(!speech[0].comfort && pause[49].comfort);
+    }
+
+    #[test]
+    fn what_comes_before_a_word_is_kept_for_it_unless_the_person_is_muted() {
+        let mut spurts = Spurts::new(TalkMode::Threshold(30.0), false);
+        assert!(
+            hear(&mut spurts, 40.0, 5)
+                .iter()
+                .all(|told| told.fate == Fate::Kept)
+        );
+        spurts.gate().mute(true);
+        assert!(
+            hear(&mut spurts, 24.0, 5)
+                .iter()
+                .all(|told| told.fate == Fate::Dropped)
+        );
+        // Where everything that can be heard opens the gate, nothing comes before it.
+        let mut spurts = Spurts::default();
+        assert_eq!(hear(&mut spurts, 70.0, 1)[0].fate, Fate::Dropped);
+    }
+
+    #[test]
+    fn with_hidden_pauses_a_muted_person_sends_silence() {
+        let mut spurts = Spurts::new(TalkMode::Open, true);
+        spurts.gate().mute(true);
+        let told = hear(&mut spurts, 24.0, 1)[0];
+        assert_eq!(
+            (told.fate, told.voice, told.comfort),
+            (Fate::Silenced, true, true)
+        );
     }
 }

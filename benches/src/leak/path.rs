@@ -6,7 +6,8 @@ use confab::engine::talker::{TalkError, Talker};
 use confab_e2ee::{BaseKey, FixedKeys, FrameCipher};
 use confab_protocol::media::{AudioLevel, KeyId, SframeHeader};
 use confab_voice::{
-    Activity, AdaptationConfig, CodecError, Encoder, EncoderConfig, VoiceActivity, level_dbov,
+    Activity, AdaptationConfig, CodecError, Encoder, EncoderConfig, Spurts, TalkMode,
+    VoiceActivity, level_dbov,
 };
 
 use super::phones::FRAME;
@@ -70,7 +71,8 @@ pub fn seen(samples: &[f32], sender: Sender) -> Result<Vec<Seen>, PathError> {
 }
 
 fn by_talker(samples: &[f32], hide_pauses: bool) -> Result<Vec<Seen>, PathError> {
-    let mut talker = Talker::new(AdaptationConfig::default(), 0, hide_pauses)?;
+    let spurts = Spurts::new(TalkMode::Open, hide_pauses);
+    let mut talker = Talker::new(AdaptationConfig::default(), 0, spurts)?;
     let keys = FixedKeys::new(KeyId::new(1, 0, 0), BaseKey::new([1; BaseKey::LEN]));
     let mut cipher = FrameCipher::new(keys);
     let mut now = Instant::now();

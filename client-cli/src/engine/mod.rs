@@ -1,7 +1,7 @@
 //! A participation in a room, without I/O: bytes, events and the time go in; bytes, events and the next deadline come
 //! out. In the order of the way of a frame:
 //!
-//! * [`talker`]: one's own voice, encoded and sealed;
+//! * [`talker`]: one's own voice, encoded and sealed; `pre_roll`: the begin of a word, from before the gate opened;
 //! * [`liveness`]: whether a relay answers;
 //! * [`media`]: a session with a relay;
 //! * [`relays`]: one or several such sessions;
@@ -20,6 +20,7 @@ mod held;
 pub mod liveness;
 pub mod media;
 pub mod membership;
+mod pre_roll;
 pub mod readability;
 mod receive;
 pub mod relays;
@@ -37,6 +38,8 @@ mod media_tests;
 #[cfg(test)]
 mod move_tests;
 #[cfg(test)]
+mod pre_roll_tests;
+#[cfg(test)]
 mod talker_tests;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -49,7 +52,7 @@ use confab_e2ee::mls::member::{MemberConfig, TextError};
 use confab_e2ee::mls::{FromMember, GroupName, Member, ToMember};
 use confab_protocol::control::{ConferenceId, JoinId, MediaGrant, Participant};
 use confab_protocol::media::{ConnectionId, Downlink, LossReport};
-use confab_voice::{AdaptationConfig, CodecError};
+use confab_voice::{AdaptationConfig, CodecError, Processing, ProcessingConfig, Spurts, TalkMode};
 
 use held::HeldFrames;
 use media::{Received, Refused, Transmit};
@@ -62,12 +65,16 @@ use stats::{Drops, Stats};
 use talker::{SealedFrame, TalkError, Talker};
 
 /// Settings of the engine.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Settings {
     /// Of the sent voice; its longest delay holds for the received ones too.
     pub voice: AdaptationConfig,
     /// Media time of the first frame; random.
     pub timestamp: u32,
+    /// What is done to captured sound before it is encoded.
+    pub processing: ProcessingConfig,
+    /// When the voice is sent.
+    pub talk: TalkMode,
     /// Frames are sent in pauses too, so that the path cannot tell them from speech.
     pub hide_pauses: bool,
 }
@@ -94,6 +101,9 @@ pub struct Engine {
     roster: Roster,
     membership: Membership,
     relays: Relays,
+    processing: Processing,
+    /// Captured samples, processed.
+    processed: Vec<f32>,
     talker: Talker,
     speakers: Speakers,
     readability: Readability,
@@ -117,12 +127,15 @@ impl Engine {
         settings: Settings,
         now: Instant,
     ) -> Result<Self, CodecError> {
+        let spurts = Spurts::new(settings.talk, settings.hide_pauses);
         let mut engine = Self {
             conference: joined.conference,
             roster: Roster::new(joined),
             membership: Membership::new(member),
             relays: Relays::new(media, now),
-            talker: Talker::new(settings.voice, settings.timestamp, settings.hide_pauses)?,
+            processing: Processing::new(settings.processing),
+            processed: Vec::new(),
+            talker: Talker::new(settings.voice, settings.timestamp, spurts)?,
             speakers: Speakers::new(settings.voice.max_delay),
             readability: Readability::default(),
             held: HeldFrames::default(),
@@ -316,12 +329,17 @@ impl Engine {
         self.events.pop_front()
     }
 
-    /// Takes a captured block (48 kHz mono) that ended at `now`.
+    /// Takes a captured block of 10 ms (48 kHz mono) that ended at `now`.
     pub fn capture(&mut self, now: Instant, block: &[f32]) {
+        self.processed.clear();
+        self.processed.extend_from_slice(block);
+        // Also when nobody is to hear it: it learns of the noise and of the echo.
+        self.processing.process(&mut self.processed);
         if !self.me().may_speak() {
             // The relay would drop it.
             return self.pause(now);
         }
+        let block = &self.processed;
         let sealed = self.talker.capture(now, block, self.membership.cipher());
         self.send(now, sealed);
     }
@@ -347,6 +365,24 @@ impl Engine {
         each: impl FnMut(&Participant, &[f32]),
     ) {
         self.speakers.play(now, mix, heard, each);
+        if heard {
+            self.processing.played(mix);
+        }
+    }
+
+    /// The person wants to be heard, or not, where only that decides ([`TalkMode::Push`]).
+    pub fn push_to_talk(&mut self, is_pushed: bool) {
+        self.talker.gate().push(is_pushed);
+    }
+
+    /// The person mutes its own voice, or lifts that.
+    pub fn mute(&mut self, is_muted: bool) {
+        self.talker.gate().mute(is_muted);
+    }
+
+    /// Sets how loud the participants of this name are played, 0 (silent) to 2; false if there are none.
+    pub fn set_volume(&mut self, username: &str, volume: f32) -> bool {
+        self.speakers.set_volume(username, volume) > 0
     }
 
     /// Tells the relay that the session ends. Control is told separately.

@@ -41,6 +41,8 @@ pub struct Speakers {
     by_stream: BTreeMap<u32, Speaker>,
     streams: BTreeMap<JoinId, u32>,
     next_stream: u32,
+    /// How loud people are played who are not as loud as they come, by name.
+    volumes: BTreeMap<String, f32>,
     /// Counts of participants who left, the latest last; [`MAX_GONE`] at most.
     gone: VecDeque<SpeakerStats>,
 }
@@ -67,6 +69,7 @@ impl Speakers {
             by_stream: BTreeMap::new(),
             streams: BTreeMap::new(),
             next_stream: 0,
+            volumes: BTreeMap::new(),
             gone: VecDeque::new(),
         }
     }
@@ -91,6 +94,10 @@ impl Speakers {
             samples: 0,
             unheard: 0,
         };
+        let volume = self.volumes.get(speaker.participant.username.as_str());
+        if let Some(volume) = volume.copied() {
+            self.set_gain(stream, volume);
+        }
         self.by_stream.insert(stream, speaker);
     }
 
@@ -106,6 +113,27 @@ impl Speakers {
         let too_many = self.gone.len().saturating_sub(MAX_GONE);
         self.gone.drain(..too_many);
         self.listener.remove(stream);
+    }
+
+    /// Sets how loud everybody of this name is played, now and later, 0 (silent) to 2; the number of their devices here.
+    pub fn set_volume(&mut self, username: &str, volume: f32) -> usize {
+        match volume {
+            1.0 => drop(self.volumes.remove(username)),
+            _ => drop(self.volumes.insert(username.to_owned(), volume)),
+        }
+        let named = |speaker: &Speaker| speaker.participant.username.as_str() == username;
+        let streams = self.by_stream.iter().filter(|(_, speaker)| named(speaker));
+        let streams: Vec<u32> = streams.map(|(stream, _)| *stream).collect();
+        for stream in &streams {
+            self.set_gain(*stream, volume);
+        }
+        streams.len()
+    }
+
+    fn set_gain(&mut self, stream: u32, volume: f32) {
+        if let Err(error) = self.listener.set_gain(stream, volume) {
+            tracing::debug!(%error, "a participant's volume was not set");
+        }
     }
 
     /// Takes a decrypted frame of `join`. `Some`: its participant began to speak.

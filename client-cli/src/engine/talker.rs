@@ -12,9 +12,11 @@ use confab_protocol::media::{
     AudioLevel, FramePayload, LossReport, MediaError, SFRAME_TAG_LEN, SframeHeader, TIMESTAMP_RATE,
 };
 use confab_voice::{
-    Adaptation, AdaptationConfig, CodecError, Encoder, EncoderConfig, PathLoss, Plan, Protection,
-    Spurts, Told,
+    Adaptation, AdaptationConfig, CodecError, Encoder, EncoderConfig, Fate, Gate, PathLoss, Plan,
+    Protection, Spurts, Told,
 };
+
+use super::pre_roll::PreRoll;
 
 /// Longest plaintext of a frame.
 const MAX_PLAINTEXT: usize = MAX_SFRAME - SframeHeader::MAX_LEN - SFRAME_TAG_LEN;
@@ -49,6 +51,7 @@ pub struct Talker {
     encoder: Encoder,
     protection: Protection,
     spurts: Spurts,
+    pre_roll: PreRoll,
     frame: Vec<f32>,
     plaintext: Vec<u8>,
     /// Media time of the frame that is collected.
@@ -60,12 +63,11 @@ pub struct Talker {
 }
 
 impl Talker {
-    /// A voice that begins at the media time `timestamp`, which should be random. `hide_pauses`: frames are sent in pauses
-    /// too.
+    /// A voice that begins at the media time `timestamp`, which should be random. `spurts` says which of its frames are sent.
     pub fn new(
         config: AdaptationConfig,
         timestamp: u32,
-        hide_pauses: bool,
+        spurts: Spurts,
     ) -> Result<Self, CodecError> {
         let adaptation = Adaptation::new(config);
         let plan = adaptation.plan();
@@ -81,7 +83,8 @@ impl Talker {
             turn: 0,
             encoder,
             protection: Protection::new(),
-            spurts: Spurts::new(hide_pauses),
+            spurts,
+            pre_roll: PreRoll::default(),
             frame: Vec::with_capacity(config.encoder.frame.samples()),
             plaintext: Vec::new(),
             timestamp,
@@ -123,6 +126,7 @@ impl Talker {
         &mut self,
         cipher: &mut FrameCipher<K>,
     ) -> Result<Option<SealedFrame>, TalkError> {
+        self.pre_roll.clear();
         let last = if self.frame.is_empty() {
             Ok(None)
         } else {
@@ -143,10 +147,16 @@ impl Talker {
     pub fn interrupt(&mut self) {
         self.timestamp = self.timestamp.wrapping_add(self.frame.len() as u32);
         self.frame.clear();
+        self.pre_roll.clear();
         self.talkspurt = true;
         if self.paused_at.is_none() {
             self.paused_at = self.last_block;
         }
+    }
+
+    /// What decides when the voice is sent.
+    pub fn gate(&mut self) -> &mut Gate {
+        self.spurts.gate()
     }
 
     /// Takes what the relay tells of loss, and the round trip to it: frames are sent accordingly from the next one on.
@@ -184,9 +194,20 @@ impl Talker {
         cipher: &mut FrameCipher<K>,
     ) -> Result<Option<SealedFrame>, TalkError> {
         let told = self.spurts.hear(&self.frame[..samples]);
-        let sealed = match told.sent {
-            true => self.seal_frame(samples, told, cipher).map(Some),
-            false => Ok(None),
+        let sealed = match told.fate {
+            Fate::Sent => self.seal_frame(samples, told, cipher).map(Some),
+            Fate::Silenced => {
+                self.frame[..samples].fill(0.0);
+                self.seal_frame(samples, told, cipher).map(Some)
+            }
+            Fate::Kept => {
+                self.pre_roll.keep(&self.frame[..samples]);
+                Ok(None)
+            }
+            Fate::Dropped => {
+                self.pre_roll.clear();
+                Ok(None)
+            }
         };
         self.timestamp = self.timestamp.wrapping_add(samples as u32);
         self.talkspurt = match sealed {
@@ -197,18 +218,33 @@ impl Talker {
         sealed
     }
 
+    /// Encodes the frames that were kept, as if they had been sent; gives their number.
+    fn encode_pre_roll(&mut self, samples: usize) -> Result<usize, CodecError> {
+        let kept = self.pre_roll.take(samples);
+        for (frame, before) in kept.iter().zip((1..=kept.len()).rev()) {
+            let timestamp = self.timestamp.wrapping_sub((before * samples) as u32);
+            let opus = self.encoder.encode(frame)?;
+            self.protection.sent(timestamp, samples as u32, opus);
+        }
+        Ok(kept.len())
+    }
+
     fn seal_frame<K: BaseKeys>(
         &mut self,
         samples: usize,
         told: Told,
         cipher: &mut FrameCipher<K>,
     ) -> Result<SealedFrame, TalkError> {
+        let rolled = self.encode_pre_roll(samples)?;
+        let profile = self.plan.profile;
+        let codes = self
+            .pre_roll
+            .codes(rolled, profile, profile.codes(self.turn));
         let mut size = FramePayload::size_without_blocks(self.encoder.packet_bytes());
         let opus = self.encoder.encode(&self.frame[..samples])?;
-        let codes = self.plan.profile.codes(self.turn);
         let made = self
             .protection
-            .blocks(self.timestamp, samples as u32, codes);
+            .blocks(self.timestamp, samples as u32, &codes);
         let mut blocks = Vec::with_capacity(made.len());
         for block in made {
             let block = on_the_wire(block);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use confab_e2ee::{BaseKey, FixedKeys, FrameCipher};
 use confab_protocol::media::{AudioLevel, FramePayload, KeyId, Loss, LossReport};
-use confab_voice::{AdaptationConfig, EncoderConfig, FrameDuration};
+use confab_voice::{AdaptationConfig, EncoderConfig, FrameDuration, Spurts, TalkMode};
 use proptest::prelude::*;
 
 use super::talker::{SealedFrame, Talker};
@@ -140,7 +140,7 @@ fn talker(frame: FrameDuration, bitrate: u32, hide_pauses: bool) -> Talker {
         },
         ..AdaptationConfig::default()
     };
-    Talker::new(config, 0, hide_pauses).unwrap()
+    Talker::new(config, 0, Spurts::new(TalkMode::Open, hide_pauses)).unwrap()
 }
 
 /// Tells a talker of this loss for as long as it takes to be believed.

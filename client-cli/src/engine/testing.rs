@@ -191,7 +191,7 @@ impl World {
                 ..AdaptationConfig::default()
             },
             timestamp: self.random.random(),
-            hide_pauses: false,
+            ..Settings::default()
         };
         let media = grant(0, n, 0);
         self.open(media.clone(), n);

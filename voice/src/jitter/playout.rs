@@ -12,6 +12,8 @@ const PHASE_INTERVAL: i64 = ms(500);
 pub(super) const MAX_EXCESS: i64 = ms(300);
 /// Less than this is not worth a removal.
 const MIN_REMOVAL: i64 = 120;
+/// Up to so much is played off a little faster. More is cut out.
+const MOST_GLIDED: i64 = ms(15);
 /// From here on, removals do not wait for a good place.
 const URGENT: i64 = ms(30);
 /// Removals leave this much over the target, insertions begin this much under it: a target that moves a little, as it
@@ -27,6 +29,11 @@ const MAX_LOWER_SLACK: i64 = MARGIN;
 pub enum Correction {
     /// Not at all.
     None,
+    /// It goes a little faster until so many samples of delay are gone; slower where that is less than none.
+    Glide {
+        /// Samples held more than wanted.
+        excess: i64,
+    },
     /// Remove up to `at_most` samples; `urgent` when delay is far too long.
     Accelerate {
         /// Most samples to remove.
@@ -102,16 +109,24 @@ impl PlayoutClock {
         let period = self.period.max(1);
         let next_decode = delay - queued + queued.div_euclid(period) * period;
         let slack = (LOWER_SLACK + jitter / LOWER_SLACK_JITTER_PART).min(MAX_LOWER_SLACK);
-        if next_decode < target - slack {
-            let about = (target - next_decode).max(0) as usize;
+        let lack = target - next_decode;
+        if lack > slack {
+            let about = lack as usize;
             return Correction::Expand { about };
+        }
+        if lack > 0 {
+            // Nothing is gained until the next frame is decoded a period later.
+            let more = period - queued.rem_euclid(period);
+            return Correction::Glide { excess: -more };
         }
         // The largest x for which delay - x - (queued - x) mod period >= target.
         let lowest = target + UPPER_SLACK;
         let periods = -(delay - queued - lowest).div_euclid(period);
         let removable = queued - periods * period;
-        if removable < MIN_REMOVAL {
-            return Correction::None;
+        match removable {
+            ..MIN_REMOVAL => return Correction::None,
+            ..=MOST_GLIDED => return Correction::Glide { excess: removable },
+            _ => {}
         }
         Correction::Accelerate {
             at_most: removable as usize,
@@ -150,10 +165,12 @@ mod tests {
         for delay in 0..3000 {
             for queued in (0..2000).step_by(37) {
                 let target = 700;
-                if let Correction::Accelerate { at_most, .. } =
-                    clock.correction(delay, target, 0, queued)
-                {
-                    let x = at_most as i64;
+                let removed = match clock.correction(delay, target, 0, queued) {
+                    Correction::Accelerate { at_most, .. } => Some(at_most as i64),
+                    Correction::Glide { excess } if excess > 0 => Some(excess),
+                    _ => None,
+                };
+                if let Some(x) = removed {
                     let slack = |x: i64| delay - x - (queued - x).rem_euclid(480);
                     assert!(slack(x) >= target + UPPER_SLACK);
                     assert!(slack(x + 1) < target + UPPER_SLACK);

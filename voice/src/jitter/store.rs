@@ -82,12 +82,29 @@ impl PacketStore {
                 bytes,
             },
         );
+        self.move_talkspurt_back(index);
         let mut evicted = 0;
         while self.waiting.len() > MAX_PACKETS || self.span() > MAX_SPAN {
             self.drop_first();
             evicted += 1;
         }
         Stored::Yes { evicted }
+    }
+
+    /// A talkspurt that goes on before its first primary begins there: in copies of what was not sent by itself.
+    fn move_talkspurt_back(&mut self, inserted: usize) {
+        // It may have filled a hole in front of the talkspurt, with more packets before it.
+        let mut later = (inserted + 1).min(self.waiting.len().saturating_sub(1));
+        while later > 0 {
+            let earlier = later - 1;
+            let is_next = self.waiting[earlier].end() == self.waiting[later].timestamp;
+            if !(is_next && self.waiting[later].talkspurt && self.waiting[earlier].redundant) {
+                return;
+            }
+            self.waiting[later].talkspurt = false;
+            self.waiting[earlier].talkspurt = true;
+            later = earlier;
+        }
     }
 
     /// The oldest waiting packet.
@@ -177,6 +194,27 @@ mod tests {
         let mut bytes = Vec::new();
         store.take_first(&mut bytes);
         assert_eq!(bytes, [0]);
+    }
+
+    #[test]
+    fn a_talkspurt_begins_with_the_copies_that_lie_before_its_first_packet() {
+        for order in [[1, 2, 3], [3, 2, 1], [2, 1, 3], [1, 3, 2]] {
+            let mut store = PacketStore::default();
+            store.insert(4 * 960, 960, true, false, &[0]);
+            for n in order {
+                insert(&mut store, n * 960, true);
+            }
+            let spurts: Vec<bool> = store.waiting.iter().map(|one| one.talkspurt).collect();
+            assert_eq!(spurts, [true, false, false, false], "{order:?}");
+        }
+    }
+
+    #[test]
+    fn copies_that_do_not_reach_a_talkspurt_leave_it_alone() {
+        let mut store = PacketStore::default();
+        store.insert(4 * 960, 960, true, false, &[0]);
+        insert(&mut store, 2 * 960, true);
+        assert!(!store.first().unwrap().talkspurt);
     }
 
     #[test]

@@ -10,6 +10,8 @@ const DISCONTINUITY: i64 = ms(3000);
 const CONFIRMATION: i64 = ms(1000);
 /// When only late packets came for this long, playing is ahead of the sender.
 const LATE_PATIENCE: i64 = ms(300);
+/// A word may begin so much before the first packet that is sent of it, in copies beside that.
+const PRE_ROLL: i64 = ms(320);
 /// Primary and redundant packets that are remembered, to tell duplicates from late ones.
 const REMEMBERED: usize = 128;
 
@@ -28,6 +30,7 @@ pub(super) enum Place {
 #[derive(Debug, Default)]
 pub(super) struct Timeline {
     newest: Option<(i64, i64)>,
+    /// What came before this is not played.
     first: i64,
     candidate: Option<i64>,
     late_since: Option<i64>,
@@ -40,7 +43,7 @@ impl Timeline {
     pub(super) fn place(&mut self, arrival: i64, timestamp: u32, talkspurt: bool) -> Place {
         let Some((newest, newest_arrival)) = self.newest else {
             let at = i64::from(timestamp);
-            self.start(at, arrival);
+            self.start(at, arrival, talkspurt);
             return Place::Anew(at);
         };
         let at = unwrap_near(newest, timestamp);
@@ -53,7 +56,7 @@ impl Timeline {
                 self.candidate = Some(at);
                 return Place::Unconfirmed;
             }
-            self.start(at, arrival);
+            self.start(at, arrival, talkspurt);
             return Place::Anew(at);
         }
         self.candidate = None;
@@ -63,7 +66,8 @@ impl Timeline {
         Place::At(at)
     }
 
-    /// Where a redundant copy stands; `None` for what is from before the sender was first heard.
+    /// Where a redundant copy stands; `None` for what is from before the sender was first heard, unless that was the begin of a
+    /// talkspurt.
     pub(super) fn place_redundant(&self, timestamp: u32) -> Option<i64> {
         let (newest, _) = self.newest?;
         let at = unwrap_near(newest, timestamp);
@@ -95,14 +99,15 @@ impl Timeline {
         let since = *self.late_since.get_or_insert(arrival);
         let anew = arrival - since > LATE_PATIENCE;
         if anew {
-            self.start(at, arrival);
+            self.start(at, arrival, false);
         }
         anew
     }
 
-    fn start(&mut self, at: i64, arrival: i64) {
+    fn start(&mut self, at: i64, arrival: i64, talkspurt: bool) {
         self.newest = Some((at, arrival));
-        self.first = at;
+        // In the middle of a talkspurt what was missed is over.
+        self.first = if talkspurt { at - PRE_ROLL } else { at };
         self.candidate = None;
         self.late_since = None;
         self.seen.clear();
@@ -157,6 +162,16 @@ mod tests {
             timeline.place(4800, 9_000_960, false),
             Place::Anew(9_000_960)
         );
+    }
+
+    #[test]
+    fn what_came_before_the_first_packet_counts_only_at_the_begin_of_a_talkspurt() {
+        for (talkspurt, place) in [(true, Some(40)), (false, None)] {
+            let mut timeline = Timeline::default();
+            timeline.place(0, 1000, talkspurt);
+            assert_eq!(timeline.place_redundant(40), place);
+            assert_eq!(timeline.place_redundant(1960), Some(1960));
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Profiles: which blocks go beside which frames, and how many bytes that leaves for the voice itself.
 
-use super::Code;
+use super::Code::{self, Copy, RandomLinear, Xor};
 use super::symbol::LENGTH_LEN;
 use crate::{FrameDuration, SAMPLE_RATE};
 
@@ -14,8 +14,6 @@ pub struct Profile {
     pub name: &'static str,
     cycle: &'static [&'static [Code]],
 }
-
-use Code::{Copy, RandomLinear, Xor};
 
 /// Masks: the frames of so many before, and some of them. Bit 0 is the frame before.
 const TWO: u16 = 0b11;
@@ -95,8 +93,25 @@ impl Profile {
         self.cycle[turn % self.cycle.len()]
     }
 
+    /// True if there is anything beside any frame.
+    pub fn protects(&self) -> bool {
+        self.cycle.iter().any(|codes| !codes.is_empty())
+    }
+
+    /// True if of `total` bits a second, in frames of `frame`, enough is left for the voice itself.
+    pub fn leaves_enough(&self, total: u32, frame: FrameDuration) -> bool {
+        self.rest(total, frame) >= u64::from(MIN_BITRATE)
+    }
+
     /// Bits a second for the voice itself, of `total` for all, in frames of `frame`: whole bytes, and 6000 at least.
     pub fn voice_bitrate(&self, total: u32, frame: FrameDuration) -> u32 {
+        u32::try_from(self.rest(total, frame))
+            .unwrap_or(total)
+            .clamp(MIN_BITRATE, total.max(MIN_BITRATE))
+    }
+
+    /// Bits a second that are left for the voice, however few.
+    fn rest(&self, total: u32, frame: FrameDuration) -> u64 {
         let samples = frame.samples() as u64;
         let frames = self.cycle.len() as u64;
         let blocks = self.cycle.iter().map(|codes| codes.len() as u64);
@@ -105,9 +120,6 @@ impl Profile {
         let bytes = u64::from(total) * samples * frames / (8 * u64::from(SAMPLE_RATE));
         let lengths = blocks * LENGTH_LEN as u64;
         let packet = bytes.saturating_sub(lengths) / (frames + blocks);
-        let bitrate = packet * 8 * u64::from(SAMPLE_RATE) / samples;
-        u32::try_from(bitrate)
-            .unwrap_or(total)
-            .clamp(MIN_BITRATE, total.max(MIN_BITRATE))
+        packet * 8 * u64::from(SAMPLE_RATE) / samples
     }
 }

@@ -1,10 +1,13 @@
 //! The stream of one speaker: packets in, exactly as many samples out as the output asks for.
 
+mod glide;
 mod stretch;
 
 use std::time::{Duration, Instant};
 
 use crate::codec::{CONCEAL_UNIT, CodecError, Decoder, MAX_PACKET_SAMPLES};
+use glide::{Glide, HALF};
+
 use crate::jitter::{Correction, JitterBuffer, JitterStats, Next};
 
 /// Concealment is as loud as libopus makes it for this long ...
@@ -23,8 +26,6 @@ const ENOUGH_TO_STRETCH: usize = 30 * crate::SAMPLES_PER_MS;
 /// worst accepted. In between, it falls while a correction waits, so that delay drains from any sound.
 const GOOD_LIKENESS: f32 = 0.85;
 const WORST_LIKENESS: f32 = 0.2;
-/// Removals of less wait for a good place for as long as it takes, in samples (10 ms).
-const SMALL_REMOVAL: usize = 480;
 /// How long a correction waits until anything will do, in samples (1.5 s).
 const CORRECTION_PATIENCE: usize = 72_000;
 
@@ -87,6 +88,7 @@ pub struct SpeakerStream {
     decoder: Decoder,
     /// Decoded and not yet handed out; less than a frame and a pull.
     queue: Vec<f32>,
+    glide: Glide,
     scratch: Vec<f32>,
     /// Concealed in a row, for the fade.
     concealed_run: usize,
@@ -104,6 +106,7 @@ impl SpeakerStream {
             buffer: JitterBuffer::new(longest_wait),
             decoder: Decoder::new()?,
             queue: Vec::with_capacity(2 * MAX_PACKET_SAMPLES),
+            glide: Glide::new(),
             scratch: vec![0.0; MAX_PACKET_SAMPLES],
             concealed_run: 0,
             gain: 0.0,
@@ -145,7 +148,7 @@ impl SpeakerStream {
             }
         }
         let voice = self.queue.len().min(out.len());
-        let timestamp = (voice > 0).then(|| self.buffer.timestamp(self.queue.len()));
+        let timestamp = (voice > 0).then(|| self.buffer.timestamp(self.queue.len() + HALF));
         let (heard, silence) = out.split_at_mut(voice);
         heard.copy_from_slice(&self.queue[..voice]);
         silence.fill(0.0);
@@ -175,7 +178,7 @@ impl SpeakerStream {
             concealed_frames,
             target_delay,
             current_delay,
-        } = self.buffer.stats(self.queue.len());
+        } = self.buffer.stats(self.queue.len() + HALF);
         StreamStats {
             received,
             redundant_received,
@@ -230,11 +233,11 @@ impl SpeakerStream {
                 for (n, sample) in self.queue[start..].iter_mut().enumerate() {
                     *sample *= 1.0 - n as f32 / samples as f32;
                 }
-                self.gain = 0.0;
+                self.fall_silent();
                 Refill::Concealed(samples)
             }
             Next::Silence => {
-                self.gain = 0.0;
+                self.fall_silent();
                 Refill::Nothing
             }
         }
@@ -247,7 +250,6 @@ impl SpeakerStream {
         samples: usize,
         splice: Option<&[f32; SPLICE]>,
     ) {
-        let start = self.queue.len();
         if decoded != Ok(samples) {
             self.stats.decode_errors += 1;
             self.buffer.undecodable(samples);
@@ -256,8 +258,7 @@ impl SpeakerStream {
         }
         self.stats.decoded_frames += 1;
         self.concealed_run = 0;
-        self.queue.extend_from_slice(&self.scratch[..samples]);
-        let fresh = &mut self.queue[start..];
+        let fresh = &mut self.scratch[..samples];
         if self.gain < 1.0 {
             let from = self.gain;
             for (n, sample) in fresh.iter_mut().take(FADE_IN).enumerate() {
@@ -270,6 +271,12 @@ impl SpeakerStream {
                 *sample = before + (*sample - before) * n as f32 / SPLICE as f32;
             }
         }
+        self.glide.push(fresh, &mut self.queue);
+    }
+
+    fn fall_silent(&mut self) {
+        self.gain = 0.0;
+        self.glide.reset();
     }
 
     fn append_concealed(&mut self, samples: usize) {
@@ -279,12 +286,14 @@ impl SpeakerStream {
             .min(MAX_PACKET_SAMPLES);
         conceal(&mut self.decoder, &mut self.scratch[..whole]);
         let fading = (LONGEST_CONCEALMENT - FULL_CONCEALMENT) as f32;
-        for &sample in &self.scratch[..samples.min(whole)] {
+        let concealed = &mut self.scratch[..samples.min(whole)];
+        for sample in concealed.iter_mut() {
             let left = LONGEST_CONCEALMENT.saturating_sub(self.concealed_run) as f32;
             self.gain = self.gain.min(left / fading);
-            self.queue.push(sample * self.gain);
+            *sample *= self.gain;
             self.concealed_run += 1;
         }
+        self.glide.push(concealed, &mut self.queue);
     }
 
     /// Shortens or lengthens what is queued.
@@ -297,13 +306,24 @@ impl SpeakerStream {
                 self.correction_waits = 0;
                 return;
             }
+            // What has begun goes on: it leads to where packets are in time.
+            Correction::Glide { .. } | Correction::Accelerate { urgent: false, .. }
+                if self.glide.is_gliding() =>
+            {
+                return;
+            }
+            Correction::Glide { excess } => {
+                self.glide.begin(excess);
+                let (removed, inserted) = (excess.max(0), (-excess).max(0));
+                self.stats.accelerated_samples += removed as u64;
+                self.stats.expanded_samples += inserted as u64;
+                -excess
+            }
             Correction::Accelerate { at_most, urgent } => {
                 self.decode_ahead();
-                let likeness = match at_most {
-                    // A few ms of delay are not worth an audible removal.
-                    ..SMALL_REMOVAL => GOOD_LIKENESS,
-                    _ if urgent => eased.min(0.5),
-                    _ => eased,
+                let likeness = match urgent {
+                    true => eased.min(0.5),
+                    false => eased,
                 };
                 let removed = stretch::accelerate(&mut self.queue, at_most, likeness);
                 self.stats.accelerated_samples += removed as u64;
