@@ -1,30 +1,19 @@
 //! The command line.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use confab_e2ee::mls::identity::{DevicePublicKey, Endorsement};
 use confab_protocol::control::{Device, Region, Slug, Title, Username};
-use confab_voice::AdaptationConfig;
 
 use crate::net::{Fingerprint, Server};
 
+mod join;
 mod times;
+mod voice;
 
-use times::{parse_max_delay, parse_time, parse_unix_seconds};
-
-/// Bits a second of the sent voice.
-const DEFAULT_BITRATE: u32 = 24_000;
-
-/// Milliseconds of voice in a packet.
-const DEFAULT_FRAME: &str = "20";
-
-/// As [`AdaptationConfig`] has it.
-const DEFAULT_MAX_DELAY: &str = "200ms";
-
-/// Time between two `stats` events.
-const DEFAULT_STATS_EVERY: Duration = Duration::from_secs(5);
+pub use join::{Join, Place, SoundCard, Text};
+pub use voice::{TalkFlag, Voice};
 
 /// Voice conferences: register, open a conference and talk, end to end encrypted.
 #[derive(Debug, Parser)]
@@ -105,6 +94,8 @@ pub enum Command {
     /// Know the people in a call: the devices that they were seen on.
     #[command(subcommand)]
     Trust(Trust),
+    /// The microphones and speakers of this machine.
+    Devices,
     /// Join a conference's room and talk.
     Join(Box<Join>),
     /// Write texts into a conference's room, and leave it.
@@ -112,7 +103,7 @@ pub enum Command {
 }
 
 /// How a password comes in. It is never an argument: those are seen by every user of the machine.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct PasswordFlags {
     /// Read the password from the first line of standard input (`passwd`: the old one, then the new one).
     /// Default: $CONFAB_PASSWORD (`passwd`: and $CONFAB_NEW_PASSWORD), or else a prompt without echo.
@@ -121,7 +112,7 @@ pub struct PasswordFlags {
 }
 
 /// Trust in an unknown server.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct FirstSight {
     /// Take the authority that a server shows when it is seen for the first time, without a question, and remember it.
     /// An attacker on the path at that moment is trusted too: use --fingerprint wherever it is known.
@@ -257,6 +248,11 @@ pub enum Conference {
         /// The conference's slug.
         slug: Slug,
     },
+    /// Print a link to a conference, for those who are to join it: with it they need to know nothing else of the server.
+    Link {
+        /// The conference's slug.
+        slug: Slug,
+    },
     /// Show the members of a conference.
     Members {
         /// The conference's slug.
@@ -321,138 +317,6 @@ pub enum NewRole {
     Listener,
 }
 
-/// Options of `join`.
-#[derive(Debug, Clone, Args)]
-pub struct Join {
-    /// The conference.
-    pub slug: Slug,
-
-    /// The input: a WAV file of any rate and number of channels, `-` for a WAV stream on standard input, or `none`.
-    /// Default: the microphone; none in a build without the feature `device`.
-    #[arg(long = "in", value_name = "FILE.wav|-|none", conflicts_with = "tone")]
-    pub input: Option<String>,
-
-    /// Send a sine of this frequency, 20 to 20000 Hz.
-    #[arg(long, value_name = "HZ", value_parser = parse_hertz)]
-    pub tone: Option<f32>,
-
-    /// The output: a WAV file that does not exist yet (48 kHz, 16 bit, mono; RF64 beyond 4 GiB), `-` for a
-    /// WAV stream on standard output (events then go to standard error), or `none`. Default: the speakers; none in a build
-    /// without the feature `device`.
-    #[arg(long = "out", value_name = "FILE.wav|-|none")]
-    pub output: Option<String>,
-
-    /// Replace the file of --out if it exists; its content is lost.
-    #[arg(long, requires = "output")]
-    pub overwrite: bool,
-
-    /// Write one file for each speaker into this directory, NAME-LABEL.wav (NAME-LABEL-2.wav where that is there already),
-    /// all beginning when --out does. An account gets 8 files and 4 GiB at most.
-    #[arg(long, value_name = "DIR")]
-    pub record_dir: Option<PathBuf>,
-
-    /// Leave after this time in the room, as 10s, 1.5s, 500ms, 2m or 1h. Default: stay until Ctrl-C.
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    pub duration: Option<Duration>,
-
-    /// Leave 1 s after the input has ended.
-    #[arg(long, conflicts_with = "repeat")]
-    pub until_end: bool,
-
-    /// Play the input file from its beginning again and again.
-    #[arg(long = "loop")]
-    pub repeat: bool,
-
-    /// Begin the input this long after the join, as 1.5s. Default: at once.
-    #[arg(long, value_name = "TIME", value_parser = parse_time, conflicts_with = "start_at")]
-    pub delay: Option<Duration>,
-
-    /// Begin the input at this time of the wall clock, in seconds since 1970-01-01 UTC with a fraction; at once if it
-    /// has passed.
-    #[arg(long, value_name = "SECONDS", value_parser = parse_unix_seconds)]
-    pub start_at: Option<f64>,
-
-    /// The participant's region, as the server's operator names it: it decides the relay of a room that begins. Default: where
-    /// the control node is that answers first.
-    #[arg(long, value_name = "NAME")]
-    pub region: Option<Region>,
-
-    /// Bits a second of the sent voice, with what protects it against loss, 6000 to 128000. More is clearer, and costs every
-    /// participant's download.
-    #[arg(long, default_value_t = DEFAULT_BITRATE, value_name = "BITS", value_parser = clap::value_parser!(u32).range(6_000..=128_000))]
-    pub bitrate: u32,
-
-    /// Length of each packet's voice in milliseconds: 10, 20, 40 or 60. Shorter is quicker, longer costs less.
-    #[arg(long, default_value = DEFAULT_FRAME, value_name = "MS", value_parser = ["10", "20", "40", "60"])]
-    pub frame: String,
-
-    /// Where frames are lost, wait up to this long for what brings them back, as 60ms; 0s to 400ms. Longer mends more, and
-    /// everybody answers later. Without loss nothing waits. It holds for what you hear and for how your voice is protected.
-    #[arg(long, default_value = DEFAULT_MAX_DELAY, value_name = "TIME", value_parser = parse_max_delay)]
-    pub max_delay: Duration,
-
-    /// Send frames in pauses too, so that nobody on the path, the relay included, can tell when somebody speaks. Members still
-    /// see who speaks. Costs the full bit rate all the time, yours and that of all who hear you; and in a room with more
-    /// speakers than the relay forwards, a place among them, which you lose to others when you speak for long. The input's
-    /// begin, a mute and a failing microphone still show. Default: pauses in which there is nothing to hear are not sent.
-    #[arg(long)]
-    pub hide_pauses: bool,
-
-    /// Send nothing while a participant is on a device that is not trusted: a new one for which no known device of the
-    /// account vouches, or one under the name of another account. `confab trust accept` and `confab trust verify` end that,
-    /// also during the call. Default: such a device is shown, and can hear.
-    #[arg(long)]
-    pub strict_trust: bool,
-
-    /// Join a room of up to 256 participants even if its keys are not protected against quantum computers of the future.
-    /// Default: that is refused, for a server that asks for it may want to weaken the call.
-    #[arg(long)]
-    pub allow_classical: bool,
-
-    /// Time between two `stats` events (with --json), as 5s.
-    #[arg(long, default_value = "5s", value_name = "TIME", value_parser = parse_time)]
-    pub stats_every: Duration,
-}
-
-/// Options of `text`.
-#[derive(Debug, Clone, Args)]
-pub struct Text {
-    /// The conference.
-    pub slug: Slug,
-
-    /// A text of up to 4086 bytes; may be repeated. Default: each line of standard input is one.
-    #[arg(long = "message", value_name = "TEXT")]
-    pub messages: Vec<String>,
-}
-
-impl Join {
-    /// A participation that says nothing and plays nothing.
-    pub fn without_sound(slug: Slug) -> Self {
-        let none = || Some("none".to_owned());
-        Self {
-            slug,
-            input: none(),
-            tone: None,
-            output: none(),
-            overwrite: false,
-            record_dir: None,
-            strict_trust: false,
-            allow_classical: false,
-            duration: None,
-            until_end: false,
-            repeat: false,
-            delay: None,
-            start_at: None,
-            region: None,
-            bitrate: DEFAULT_BITRATE,
-            frame: DEFAULT_FRAME.to_owned(),
-            max_delay: AdaptationConfig::default().max_delay,
-            hide_pauses: false,
-            stats_every: DEFAULT_STATS_EVERY,
-        }
-    }
-}
-
 impl Register {
     /// The device's name, checked.
     pub fn device(&self) -> Result<Device, confab_protocol::control::NameError> {
@@ -460,51 +324,22 @@ impl Register {
     }
 }
 
-fn default_device() -> String {
+/// The name of this device's sessions, if the person gives none.
+pub(crate) fn default_device() -> String {
     format!("confab on {}", std::env::consts::OS)
-}
-
-fn parse_hertz(text: &str) -> Result<f32, String> {
-    let hertz: f32 = text
-        .parse()
-        .map_err(|_| "a number of hertz, such as 440".to_owned())?;
-    if (20.0..=20_000.0).contains(&hertz) {
-        Ok(hertz)
-    } else {
-        Err("20 to 20000 Hz can be heard".into())
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
     use clap::CommandFactory as _;
+    use confab_voice::{FrameDuration, ProcessingConfig};
 
     #[test]
     fn the_command_line_is_consistent() {
         Flags::command().debug_assert();
-    }
-
-    #[test]
-    fn times_have_units() {
-        let cases = [
-            ("10s", 10_000),
-            ("1.5s", 1500),
-            ("500ms", 500),
-            ("2m", 120_000),
-            ("1h", 3_600_000),
-            ("3", 3000),
-        ];
-        for (text, milliseconds) in cases {
-            assert_eq!(
-                parse_time(text),
-                Ok(Duration::from_millis(milliseconds)),
-                "{text}"
-            );
-        }
-        for bad in ["", "s", "-1s", "1d", "1e400s", "NaN"] {
-            assert!(parse_time(bad).is_err(), "{bad:?}");
-        }
     }
 
     #[test]
@@ -545,7 +380,9 @@ mod tests {
         let Command::Join(join) = Flags::try_parse_from(line.split(' ')).unwrap().command else {
             panic!("it is a join");
         };
-        assert_eq!((join.frame.as_str(), join.bitrate), ("10", 32_000));
+        let encoder = join.voice.adaptation().encoder;
+        assert_eq!(encoder.frame, FrameDuration::Ms10);
+        assert_eq!(encoder.bitrate, 32_000);
         assert_eq!(join.duration, Some(Duration::from_secs(60)));
         assert_eq!(join.region.unwrap().as_str(), "eu-west");
         for bad in [
@@ -554,9 +391,31 @@ mod tests {
             "--bitrate 1000",
             "--tone 5",
             "--in a.wav --tone 440",
+            "--in a.wav --input-device desk",
+            "--talk threshold --threshold 5",
         ] {
             let line = format!("confab join friday {bad}");
             assert!(Flags::try_parse_from(line.split(' ')).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn only_a_microphone_is_processed_unless_it_is_asked_for() {
+        let processing = |line: &str| {
+            let flags = Flags::try_parse_from(line.split(' ')).unwrap();
+            let Command::Join(join) = flags.command else {
+                panic!("it is a join");
+            };
+            join.voice.processing(join.has_microphone())
+        };
+        assert!(processing("confab join friday").suppress_noise);
+        assert!(!processing("confab join friday --noise-suppression off").suppress_noise);
+        assert_eq!(
+            processing("confab join friday --in a.wav"),
+            ProcessingConfig::default()
+        );
+        let asked =
+            processing("confab join friday --in a.wav --noise-suppression on --gain-control");
+        assert!(asked.suppress_noise && asked.control_gain && !asked.cancel_echo);
     }
 }

@@ -70,6 +70,12 @@ pub enum AudioError {
         /// Missing sound, in seconds.
         seconds: f64,
     },
+    /// The sound system does not say which devices there are.
+    #[error("no devices can be listed: {0}")]
+    NoList(String),
+    /// This program was built without the feature `device`.
+    #[error("this build has no sound card: build with the feature `device`")]
+    NoSoundCard,
     #[error("no {what}: {reason}; give {flag} FILE.wav, or {flag} none")]
     Device {
         /// The microphone or the speakers.

@@ -7,9 +7,9 @@ use crate::flags::Common;
 use crate::net::server::BadServer;
 use crate::net::sign_in::Access;
 use crate::net::trust::PinSource;
-use crate::net::{Link, Remembered, Server, Trust};
+use crate::net::{Fingerprint, Link, Remembered, Server, Trust};
 use crate::output::{Output, Printed};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// The context of every command.
 pub(super) struct Context {
@@ -23,6 +23,8 @@ pub(super) struct KnownServer {
     pub(super) server: Server,
     /// As its credentials name it.
     pub(super) id: ServerId,
+    /// Its cluster's authority.
+    pub(super) authority: Fingerprint,
 }
 
 impl Context {
@@ -68,11 +70,21 @@ impl Context {
             Failure::new(Exit::NotFound, "unknown_server", message)
         })?;
         let id = ServerId::of_authority(authority.as_bytes());
-        Ok(KnownServer { store, server, id })
+        Ok(KnownServer {
+            store,
+            server,
+            id,
+            authority,
+        })
+    }
+
+    /// The client's files.
+    pub(super) async fn store(&self) -> Result<Store, StoreError> {
+        Store::open(self.common.config_dir.clone()).await
     }
 
     async fn store_and_server(&self) -> Result<(Store, Server), Failure> {
-        let store = Store::open(self.common.config_dir.clone()).await?;
+        let store = self.store().await?;
         let server = match &self.common.server {
             Some(server) => server.clone(),
             None => last_server(&store).await?,

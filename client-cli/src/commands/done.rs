@@ -18,6 +18,8 @@ pub(super) struct Done {
     username: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     server: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<String>,
     /// The change is stored, and a relay that is out of reach does not obey it yet.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pending: bool,
@@ -33,6 +35,11 @@ impl Done {
             text: text.into(),
             ..Self::default()
         }
+    }
+
+    pub(super) fn with_link(self, link: String) -> Self {
+        let link = Some(link);
+        Self { link, ..self }
     }
 
     pub(super) fn of_conference(self, slug: String) -> Self {

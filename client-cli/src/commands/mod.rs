@@ -6,7 +6,7 @@ use confab_console::{Form, Hangup, Plan, Signals};
 use tracing_subscriber::EnvFilter;
 
 use crate::failure::{Exit, Failure};
-use crate::flags::{Command, Flags};
+use crate::flags::{Command, Flags, Join, Place};
 use crate::output::Output;
 use crate::stderr::print_on_stderr;
 
@@ -14,8 +14,10 @@ use context::Context;
 use ended::ended_by;
 
 mod account;
+mod arrival;
 mod conference;
 mod context;
+mod devices;
 mod done;
 mod ended;
 mod join;
@@ -100,9 +102,22 @@ async fn dispatch(flags: Flags, output: Output, signals: &mut Signals) -> Result
         Command::Sessions(command) => once(session::run(context, command), signals).await,
         Command::Conference(command) => once(conference::run(context, command), signals).await,
         Command::Trust(command) => once(trust::run(context, command), signals).await,
+        Command::Devices => once(devices::run(context), signals).await,
         // They deal with signals themselves: they leave the room first.
-        Command::Join(flags) => Box::pin(join::run(context, *flags, signals)).await,
+        Command::Join(flags) => Box::pin(join(context, *flags, signals)).await,
         Command::Text(flags) => Box::pin(join::send_texts(context, flags, signals)).await,
+    }
+}
+
+/// `join`, by a slug or by a link.
+async fn join(context: &Context, flags: Join, signals: &mut Signals) -> Result<Exit, Failure> {
+    let Place::Link(link) = flags.place.clone() else {
+        return join::run(context, flags, signals).await;
+    };
+    let context = arrival::by_link(context, &link).await?;
+    match once(arrival::arrive(&context, &link), signals).await? {
+        Exit::Done => join::run(&context, flags, signals).await,
+        ended => Ok(ended),
     }
 }
 

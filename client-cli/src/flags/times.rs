@@ -36,3 +36,30 @@ pub(super) fn parse_unix_seconds(text: &str) -> Result<f64, String> {
         .filter(|seconds: &f64| seconds.is_finite() && *seconds >= 0.0)
         .ok_or_else(|| "seconds since 1970, such as 1795000000.25".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units() {
+        let cases = [
+            ("10s", 10_000),
+            ("1.5s", 1500),
+            ("500ms", 500),
+            ("2m", 120_000),
+            ("1h", 3_600_000),
+            ("3", 3000),
+        ];
+        for (text, milliseconds) in cases {
+            assert_eq!(
+                parse_time(text),
+                Ok(Duration::from_millis(milliseconds)),
+                "{text}"
+            );
+        }
+        for bad in ["", "s", "-1s", "1d", "1e400s", "NaN"] {
+            assert!(parse_time(bad).is_err(), "{bad:?}");
+        }
+    }
+}

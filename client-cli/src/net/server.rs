@@ -27,6 +27,17 @@ pub struct Server {
 pub struct BadServer(String);
 
 impl Server {
+    /// As a person would write it: without the port if it is the usual one.
+    pub fn short(&self) -> String {
+        let whole = self.to_string();
+        match self.port {
+            DEFAULT_PORT => whole
+                .rsplit_once(':')
+                .map_or(whole.clone(), |(host, _)| host.to_owned()),
+            _ => whole,
+        }
+    }
+
     /// The host as an address, if it is one.
     pub fn ip(&self) -> Option<IpAddr> {
         self.host.parse().ok()

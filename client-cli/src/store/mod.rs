@@ -3,6 +3,7 @@
 //! * [`sessions`]: the tokens, rotated under a lock; `cookies`: which servers know this device; `hexadecimal`: both as text;
 //! * [`known_servers`]: how each server was trusted;
 //! * [`device_keys`]: the keys of this device; [`known_devices`]: the devices of others;
+//! * [`settings`]: what the person has chosen for all calls;
 //! * `disk`: the thread that accesses the files.
 
 use std::fs::{self, File, TryLockError};
@@ -21,6 +22,7 @@ mod hexadecimal;
 pub mod known_devices;
 pub mod known_servers;
 pub mod sessions;
+pub mod settings;
 #[cfg(test)]
 mod testing;
 
@@ -78,6 +80,15 @@ pub enum StoreError {
          is noticed"
     )]
     DamagedPins { path: PathBuf, line: usize },
+    /// The file of choices is damaged.
+    #[error(
+        "{path} is damaged ({reason}): mend it, or delete it; until then no devices and volumes are remembered"
+    )]
+    DamagedSettings {
+        path: PathBuf,
+        /// Why the content is refused.
+        reason: String,
+    },
     /// Another process holds the lock for too long.
     #[error("another confab process has held {path} for {} s: end it and try again", patience.as_secs())]
     Locked {

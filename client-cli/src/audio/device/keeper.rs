@@ -150,6 +150,18 @@ impl Keeper {
         }
     }
 
+    /// From now on another device is wanted. What is open is closed first: it may be the same device by another name.
+    pub fn want_another(&mut self, now: Instant) {
+        let (close, abandoned) = self.wanted.restart(now);
+        self.actions.extend(close.map(Action::Close));
+        self.abandoned += u32::from(abandoned);
+        let other = self.other.restart(now);
+        self.actions.extend(other.0.map(Action::Close));
+        self.abandoned += u32::from(other.1);
+        self.refusal = None;
+        self.loss = None;
+    }
+
     /// The answer to [`Action::Open`].
     pub fn opened(&mut self, now: Instant, id: StreamId, answer: Result<DeviceInfo, OpenError>) {
         let choice = match (self.wanted.waits_for(id), self.other.waits_for(id)) {

@@ -8,11 +8,15 @@ use super::fault::Fault;
 use super::keeper::{Action, Choice, Health, Keeper, Notice, OpenError};
 use super::pipe::{CaptureTap, PlaybackTap, Shared};
 use super::slot::{DeviceInfo, StreamId};
+use super::wanted::Wanted;
 
 /// Opens and closes streams. Neither call waits: a device may take as long as it likes.
 pub trait Backend {
     /// The call's end of a stream.
     type Tap: Tap;
+
+    /// Another device is the wanted one from now on.
+    fn want(&mut self, wanted: Wanted);
 
     /// Opens a device as the stream `id`, after `close_first` is closed.
     fn open(
@@ -105,6 +109,15 @@ impl<B: Backend> Line<B> {
             streams: BTreeMap::new(),
             used: None,
             totals: Totals::default(),
+        }
+    }
+
+    /// Changes the wanted device. It is opened by the next [`update`](Self::update).
+    pub fn want(&mut self, now: Instant, wanted: Wanted) {
+        self.backend.want(wanted);
+        self.keeper.want_another(now);
+        while let Some(action) = self.keeper.poll_action() {
+            self.act(action);
         }
     }
 

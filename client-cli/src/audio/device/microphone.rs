@@ -11,6 +11,7 @@ use super::quiet::Quiet;
 use super::slot::StreamId;
 use super::stats::{DeviceStats, MicrophoneStats};
 use super::wakeup::WakeReceiver;
+use super::wanted::Wanted;
 
 /// A microphone that is kept open.
 pub struct Microphone<B: Backend<Tap = CaptureTap>> {
@@ -86,6 +87,11 @@ impl<B: Backend<Tap = CaptureTap>> Microphone<B> {
     /// The next item for the engine.
     pub fn poll_captured(&mut self) -> Option<Captured> {
         self.intake.as_mut()?.poll_captured()
+    }
+
+    /// From now on another device is wanted.
+    pub fn want(&mut self, now: Instant, wanted: Wanted) {
+        self.line.want(now, wanted);
     }
 
     /// The next notice.

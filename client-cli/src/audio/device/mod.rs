@@ -9,14 +9,14 @@
 //! * [`intake`]: what of the microphone's sound is spoken;
 //! * [`feed`]: when the speakers' sound is played;
 //! * [`drift`]: how the clocks differ; [`quiet`]: when a gap would not be heard;
-//! * [`form`], [`order`]: in which form a device is opened, and which other one.
+//! * [`wanted`], [`order`]: which device is opened, and which other one; [`form`]: in which form.
 //!
 //! At the edge:
 //!
 //! * [`pipe`], [`wakeup`], `fader`: between the audio thread and the call, without a lock;
 //! * [`line`](mod@line): does what the keeper decides;
 //! * [`microphone`], [`speakers`]: one side of a call each; [`stats`]: what is counted of it;
-//! * `card`: the sound system itself (feature `device`).
+//! * `card`: the sound system itself (feature `device`); [`listing`]: the devices that it has.
 
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,7 @@ pub mod form;
 pub mod intake;
 pub mod keeper;
 pub mod line;
+pub mod listing;
 pub mod microphone;
 pub mod order;
 pub mod period;
@@ -39,6 +40,7 @@ pub mod slot;
 pub mod speakers;
 pub mod stats;
 pub mod wakeup;
+pub mod wanted;
 pub mod watch;
 
 use serde::Serialize;

@@ -235,6 +235,14 @@ impl Slot {
         Some(open)
     }
 
+    /// It is to be another device from now on; the stream to close, and whether an answer is not waited for any more.
+    pub(super) fn restart(&mut self, now: Instant) -> (Option<StreamId>, bool) {
+        let abandoned = matches!(self.state, State::Opening(_));
+        let before = self.open().map(|open| open.id);
+        *self = Self::new(now);
+        (before, abandoned)
+    }
+
     /// The last observation of the stream.
     pub(super) fn observe(&mut self, id: StreamId, now: Instant, calls: u64, frames: u64) {
         if let State::Open(open) = &mut self.state

@@ -9,6 +9,7 @@ use super::pipe::PlaybackTap;
 use super::quiet::Quiet;
 use super::slot::StreamId;
 use super::stats::{DeviceStats, SpeakersStats};
+use super::wanted::Wanted;
 use crate::audio::{BLOCK_TIME, Block};
 
 /// Speakers that are kept open.
@@ -72,6 +73,11 @@ impl<B: Backend<Tap = PlaybackTap>> Speakers<B> {
         if !self.give(now, at, block) || !plays {
             self.unheard += BLOCK_TIME;
         }
+    }
+
+    /// From now on another device is wanted.
+    pub fn want(&mut self, now: Instant, wanted: Wanted) {
+        self.line.want(now, wanted);
     }
 
     /// The next notice.

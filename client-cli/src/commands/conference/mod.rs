@@ -3,6 +3,7 @@
 mod shown;
 
 use confab_protocol::control::Slug;
+use confab_protocol::control::link::ConferenceLink;
 use confab_protocol::wire::request::Kind;
 use confab_protocol::wire::{self, Role, Visibility};
 
@@ -41,6 +42,7 @@ pub(super) async fn run(context: &Context, command: Conference) -> Result<(), Fa
             show(context, "conference", Kind::ConferenceInfo(request)).await
         }
         Conference::List => list(context).await,
+        Conference::Link { slug } => link(context, slug).await,
         Conference::Members { slug } => members(context, &slug).await,
         Conference::Delete { slug } => {
             let done = Done::new("conference_deleted", format!("conference {slug} deleted"));
@@ -100,6 +102,20 @@ async fn show(context: &Context, event: &'static str, request: Kind) -> Result<(
         Ok(ConferenceReport { event, conference })
     };
     context.signed_in_report(report).await
+}
+
+/// Prints a link. The server is not asked: whether the conference is there shows when somebody follows it.
+async fn link(context: &Context, slug: Slug) -> Result<(), Failure> {
+    let known = context.known_server().await?;
+    let link = ConferenceLink {
+        server: known.server.short(),
+        slug,
+        authority: *known.authority.as_bytes(),
+    };
+    context
+        .output
+        .print(&Done::new("conference_link", link.to_string()).with_link(link.to_string()));
+    Ok(())
 }
 
 async fn list(context: &Context) -> Result<(), Failure> {

@@ -7,8 +7,10 @@ use super::event::CallEvent;
 use super::pace::Pace;
 use super::plan::Plan;
 use super::sound::{Input, Sound};
+use crate::audio::device::Side;
 use crate::audio::device::intake::Captured;
 use crate::audio::device::stats::DevicesStats;
+use crate::audio::device::wanted::Wanted;
 use crate::audio::recorder::{Played, Recorder, RecorderEvent, Speaker};
 use crate::audio::source::{Next, Source};
 use crate::audio::{BLOCK, BLOCK_TIME, Block};
@@ -85,6 +87,21 @@ impl CallAudio {
     /// Counts of the devices.
     pub(super) fn stats(&self, now: Instant) -> DevicesStats {
         self.sound.devices.stats(now)
+    }
+
+    /// True if the call has a device on this side.
+    pub(super) fn has_device(&self, side: Side) -> bool {
+        self.sound.devices.has(side)
+    }
+
+    /// The wanted microphone and speakers.
+    pub(super) fn wanted(&self) -> [Wanted; 2] {
+        self.sound.devices.wanted()
+    }
+
+    /// From now on another device is wanted.
+    pub(super) fn want(&mut self, now: Instant, side: Side, wanted: Wanted) {
+        self.sound.devices.want(now, side, wanted);
     }
 
     /// True when a recording to standard output found no reader.

@@ -5,14 +5,17 @@ use std::time::{Duration, Instant, SystemTime};
 use confab_console::{Signal, Signals};
 
 use super::audio::CallAudio;
+use super::choices::Choices;
 use super::ending::{Ending, ended_by, no_media};
 use super::event::{CallEvent, Counts, MediaState, ParticipantShown, leave_reason};
 use super::group_news::GroupNews;
+use super::hot_key::HotKey;
 use super::identities::Identities;
 use super::network::Network;
+use super::own_voice::OwnVoice;
 use super::plan::Plan;
 use super::sleep::{CHECK_INTERVAL, Clocks};
-use super::texts::{SHOW_CODE, Texts};
+use super::texts::Texts;
 use crate::engine::membership::GroupEvent;
 use crate::engine::relays::MediaEvent;
 use crate::engine::{Engine, Event};
@@ -34,11 +37,11 @@ const MEDIA_DEADLINE: Duration = Duration::from_secs(3);
 
 /// A call that runs.
 pub(super) struct Call {
-    engine: Engine,
-    audio: CallAudio,
+    pub(super) engine: Engine,
+    pub(super) audio: CallAudio,
     network: Network,
     supervisor: Supervisor,
-    output: Output,
+    pub(super) output: Output,
     plan: Plan,
     next_stats: Instant,
     clocks: Clocks,
@@ -52,17 +55,24 @@ pub(super) struct Call {
     texts: Texts,
     group_news: GroupNews,
     identities: Identities,
+    pub(super) own_voice: OwnVoice,
+    pub(super) choices: Choices,
+    hot_key: HotKey,
     end: Option<Ending>,
 }
 
-/// The parts of a call in which a person meets the room's group.
-pub(super) struct GroupParts {
+/// The parts of a call by which a person takes part in it.
+pub(super) struct PersonParts {
     /// Texts, written and read.
     pub(super) texts: Texts,
     /// Changes that are told.
     pub(super) news: GroupNews,
     /// Members, compared with the known devices.
     pub(super) identities: Identities,
+    /// Whether the person's voice is to be heard.
+    pub(super) own_voice: OwnVoice,
+    /// Devices, and how loud others are.
+    pub(super) choices: Choices,
 }
 
 impl Call {
@@ -73,7 +83,7 @@ impl Call {
         supervisor: Supervisor,
         output: Output,
         plan: Plan,
-        group: GroupParts,
+        person: PersonParts,
     ) -> Self {
         let start = plan.start();
         Self {
@@ -84,9 +94,12 @@ impl Call {
             write_error_reported: false,
             was_live: false,
             is_connected: true,
-            texts: group.texts,
-            group_news: group.news,
-            identities: group.identities,
+            texts: person.texts,
+            group_news: person.news,
+            identities: person.identities,
+            own_voice: person.own_voice,
+            choices: person.choices,
+            hot_key: HotKey::listen(),
             end: None,
             engine,
             audio,
@@ -98,6 +111,8 @@ impl Call {
 
     pub(super) async fn run(mut self, signals: &mut Signals) -> Result<Exit, Failure> {
         let mut buffer = [0; RECEIVE_LEN];
+        let first = self.own_voice.first_event();
+        first.iter().for_each(|event| self.output.print(event));
         let end = loop {
             self.handle_timeouts(Instant::now());
             self.flush();
@@ -123,7 +138,9 @@ impl Call {
                     None => self.finish(Ending::Wanted("failed", Exit::Network)),
                 },
                 () = self.audio.woken() => {}
-                text = self.texts.next(texts_under_way) => self.take_text(&text),
+                typed = self.texts.next(texts_under_way) => self.take_typed(typed),
+                is_held = self.hot_key.next() => self.take_hot_key(is_held),
+                Some(chosen) = self.choices.next() => self.take_chosen(chosen),
                 stored = self.identities.stored() => self.take_stored(stored),
                 signal = signals.next() => {
                     let reason = match signal {
@@ -305,14 +322,8 @@ impl Call {
         }
     }
 
-    /// Takes what a person or a script has written.
-    fn take_text(&mut self, text: &str) {
-        if text == SHOW_CODE && !self.texts.is_purpose() {
-            return self.output.print(&CallEvent::RoomCode {
-                code: self.engine.member().code().map(|code| code.to_string()),
-                is_shown: true,
-            });
-        }
+    /// Gives a text to the room.
+    pub(super) fn send_text(&mut self, text: &str) {
         if let Err(error) = self.texts.send(&mut self.engine, text) {
             let message = format!("the text was not sent: {error}");
             self.output.print(&CallEvent::Warning { message });

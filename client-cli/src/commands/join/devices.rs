@@ -12,6 +12,7 @@ use crate::audio::device::pipe::{CaptureTap, PlaybackTap};
 use crate::audio::device::speakers::Speakers;
 use crate::audio::device::stats::DevicesStats;
 use crate::audio::device::wakeup::wakeup;
+use crate::audio::device::wanted::Wanted;
 use crate::audio::device::{Side, closed, opened};
 use crate::audio::{AudioError, Block};
 
@@ -19,23 +20,27 @@ use crate::audio::{AudioError, Block};
 pub(super) struct Devices {
     microphone: Option<Box<Microphone<Cards<CaptureTap>>>>,
     speakers: Option<Box<Speakers<Cards<PlaybackTap>>>>,
+    /// Of the microphone and the speakers.
+    wanted: [Wanted; 2],
 }
 
 impl Devices {
     /// Opens the wanted devices and waits until they are open.
-    pub(super) async fn open(microphone: bool, speakers: bool) -> Result<Self, AudioError> {
+    pub(super) async fn open(
+        microphone: Option<Wanted>,
+        speakers: Option<Wanted>,
+    ) -> Result<Self, AudioError> {
         let now = Instant::now();
         let (wake_sender, wake_receiver) =
             wakeup().map_err(|error| no(Side::Microphone, error.to_string()))?;
+        let wanted = [&microphone, &speakers].map(|one| one.clone().unwrap_or_default());
         let mut devices = Self {
-            microphone: microphone.then(|| {
-                Box::new(Microphone::new(
-                    card::microphones(wake_sender),
-                    wake_receiver,
-                    now,
-                ))
+            microphone: microphone.map(|wanted| {
+                let cards = card::microphones(wanted, wake_sender);
+                Box::new(Microphone::new(cards, wake_receiver, now))
             }),
-            speakers: speakers.then(|| Box::new(Speakers::new(card::speakers(), now))),
+            speakers: speakers.map(|wanted| Box::new(Speakers::new(card::speakers(wanted), now))),
+            wanted,
         };
         let (microphone, speakers) = (&mut devices.microphone, &mut devices.speakers);
         let microphone = async {
@@ -55,6 +60,29 @@ impl Devices {
         microphone.map_err(failed(Side::Microphone))?;
         speakers.map_err(failed(Side::Speakers))?;
         Ok(devices)
+    }
+
+    /// True if there is a device on this side.
+    pub(super) fn has(&self, side: Side) -> bool {
+        match side {
+            Side::Microphone => self.microphone.is_some(),
+            Side::Speakers => self.speakers.is_some(),
+        }
+    }
+
+    /// The wanted microphone and speakers.
+    pub(super) fn wanted(&self) -> [Wanted; 2] {
+        self.wanted.clone()
+    }
+
+    /// From now on another device is wanted.
+    pub(super) fn want(&mut self, now: Instant, side: Side, wanted: Wanted) {
+        self.wanted[side as usize] = wanted.clone();
+        match (side, &mut self.microphone, &mut self.speakers) {
+            (Side::Microphone, Some(microphone), _) => microphone.want(now, wanted),
+            (Side::Speakers, _, Some(speakers)) => speakers.want(now, wanted),
+            _ => {}
+        }
     }
 
     /// Starts to capture. Samples from before `since` are dropped.

@@ -9,6 +9,7 @@ use confab_protocol::control::Participant;
 use confab_protocol::control::room::LeaveReason;
 use serde::Serialize;
 
+use super::super::devices::DeviceTable;
 use super::super::shown::role_name;
 use crate::audio::device::Side;
 use crate::audio::device::fault::Fault;
@@ -94,6 +95,28 @@ pub(super) enum CallEvent {
     Suite {
         post_quantum: bool,
     },
+    /// Whether one's own voice is to be heard.
+    OwnVoice {
+        muted: bool,
+        /// There only with `--talk push`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        talking: Option<bool>,
+    },
+    /// Somebody is played so loud from now on.
+    Volume {
+        username: String,
+        percent: u8,
+    },
+    /// The answer to `/devices`.
+    Devices(DeviceTable),
+    /// The answer to `/who`.
+    Who {
+        #[serde(rename = "self")]
+        me: ParticipantShown,
+        participants: Vec<ParticipantShown>,
+    },
+    /// The answer to `/help`.
+    Help,
     RoomCode {
         code: Option<String>,
         /// A person is to see it, too.

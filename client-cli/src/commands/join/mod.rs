@@ -2,21 +2,26 @@
 
 mod audio;
 mod call;
+mod choices;
 #[cfg(feature = "device")]
 mod devices;
 mod ending;
 mod event;
 mod files;
 mod group_news;
+mod hot_key;
 mod identities;
 mod network;
 #[cfg(not(feature = "device"))]
 mod no_devices;
+mod obey;
+mod own_voice;
 mod pace;
 mod plan;
 mod sleep;
 mod sound;
 mod texts;
+mod typed;
 
 use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
@@ -25,9 +30,9 @@ use confab_console::Signals;
 use confab_e2ee::mls::identity::{ServerId, Subject};
 use confab_e2ee::mls::member::MemberConfig;
 use confab_protocol::control::MediaGrant;
-use confab_voice::{AdaptationConfig, EncoderConfig, FrameDuration};
 
 use super::context::Context;
+use crate::audio::device::Side;
 use crate::audio::recorder::Recorder;
 use crate::engine::room::Joined;
 use crate::engine::{Engine, Settings};
@@ -39,13 +44,16 @@ use crate::net::supervisor::{Joiner, Supervisor};
 use crate::net::udp::Sockets;
 use crate::output::Output;
 use crate::store::device_keys::AccountKey;
+use crate::store::settings::Settings as Chosen;
 use crate::store::{Store, StoreError};
 use audio::CallAudio;
-use call::{Call, GroupParts};
+use call::{Call, PersonParts};
+use choices::Choices;
 use ending::ended_by;
 use event::{CallEvent, ParticipantShown};
 use group_news::GroupNews;
 use identities::Identities;
+use own_voice::OwnVoice;
 use plan::Plan;
 use sound::Sound;
 use texts::Texts;
@@ -103,8 +111,8 @@ async fn join(
     let output = context.output;
     let prepare = async {
         let access = context.access().await?;
-        let encoder = encoder(&flags)?;
-        let sound = Sound::open(&flags, recorder).await?;
+        let choices = chosen(&access.store, &flags, output).await?;
+        let sound = Sound::open(&flags, &choices, recorder).await?;
         let sockets = Sockets::open().map_err(|error| {
             Failure::new(
                 Exit::Network,
@@ -114,14 +122,14 @@ async fn join(
         })?;
         let store = access.store.clone();
         let joiner = Joiner::connect(access).await?;
-        Ok::<_, Failure>((encoder, sound, sockets, store, joiner))
+        Ok::<_, Failure>((sound, choices, sockets, store, joiner))
     };
-    let (encoder, sound, sockets, store, joiner) = tokio::select! {
+    let (sound, choices, sockets, store, joiner) = tokio::select! {
         prepared = prepare => prepared?,
         signal = signals.next() => return Ok(ended_by(signal)),
         () = reader_gone(output) => return Err(no_reader()),
     };
-    let mut joining = pin!(joiner.join(flags.slug.clone(), flags.region.clone()));
+    let mut joining = pin!(joiner.join(flags.place.slug().clone(), flags.region.clone()));
     let (joined, media, supervisor) = tokio::select! {
         entered = &mut joining => entered?,
         signal = signals.next() => {
@@ -132,13 +140,11 @@ async fn join(
 
     let now = Instant::now();
     let settings = Settings {
-        voice: AdaptationConfig {
-            encoder,
-            max_delay: flags.max_delay,
-            fixed: None,
-        },
+        voice: flags.voice.adaptation(),
         timestamp: crate::random::u32(),
-        hide_pauses: flags.hide_pauses,
+        processing: flags.voice.processing(flags.has_microphone()),
+        talk: flags.voice.talk_mode(),
+        hide_pauses: flags.voice.hide_pauses,
     };
     let server = supervisor.server_id();
     let subject = joined.subject(server);
@@ -156,7 +162,7 @@ async fn join(
         endorsements: own.endorsements,
         ..MemberConfig::new(own.key, subject, joined.delivery_key)
     };
-    let engine = Engine::new(&joined, media, member, settings, now).map_err(|error| {
+    let mut engine = Engine::new(&joined, media, member, settings, now).map_err(|error| {
         Failure::new(
             Exit::Audio,
             "codec",
@@ -164,22 +170,63 @@ async fn join(
         )
     })?;
     output.print(&CallEvent::Joined {
-        slug: flags.slug.to_string(),
+        slug: flags.place.slug().to_string(),
         conference: joined.conference.to_string(),
         me: ParticipantShown::from(&joined.me),
         participants: joined.others.iter().map(ParticipantShown::from).collect(),
     });
     let plan = Plan::new(&flags, now);
     let audio = CallAudio::new(sound, recorder.take(), output, &plan);
-    let group = GroupParts {
+    for (username, percent) in choices.volumes(server) {
+        engine.set_volume(username, f32::from(percent) / 100.0);
+    }
+    let person = PersonParts {
         texts,
         news: GroupNews::new(context.common.verbose > 0),
         identities,
+        own_voice: OwnVoice::new(&flags.voice, &mut engine),
+        choices: Choices::new(store.clone(), server, choices),
     };
-    let call = Call::new(engine, audio, sockets, supervisor, output, plan, group);
+    let call = Call::new(engine, audio, sockets, supervisor, output, plan, person);
     let ended = Box::pin(call.run(signals)).await;
     store.flush().await;
     ended
+}
+
+/// What the person has chosen, with the devices that the options name. These are kept.
+async fn chosen(store: &Store, flags: &Join, output: Output) -> Result<Chosen, Failure> {
+    let mut settings = match store.settings().await {
+        Ok(settings) => settings,
+        Err(error) => {
+            // Nobody stays silent for it.
+            let message = error.to_string();
+            output.print(&CallEvent::Warning { message });
+            Chosen::default()
+        }
+    };
+    let sides = [
+        (Side::Microphone, &flags.sound_card.input_device),
+        (Side::Speakers, &flags.sound_card.output_device),
+    ];
+    for (side, name) in sides {
+        let Some(name) = name.clone() else {
+            continue;
+        };
+        let resolving = tokio::task::spawn_blocking(move || choices::resolve(side, &name));
+        let wanted = resolving.await.map_err(|error| {
+            let message = format!("cannot look for devices: {error}");
+            Failure::new(Exit::Other, "thread", message)
+        })?;
+        let wanted = wanted.map_err(|why| Failure::new(Exit::Audio, "audio", why))?;
+        *choices::device_of(&mut settings, side) = choices::kept(&wanted);
+        let id = choices::kept(&wanted);
+        let keep = move |settings: &mut Chosen| *choices::device_of(settings, side) = id;
+        if let Err(error) = store.change_settings(keep).await {
+            let message = format!("the device is used, and not remembered: {error}");
+            output.print(&CallEvent::Warning { message });
+        }
+    }
+    Ok(settings)
 }
 
 /// This device's key, and the devices of others that are known.
@@ -222,23 +269,4 @@ async fn abandon_join(
     if let Ok(Ok((_, _, supervisor))) = tokio::time::timeout(ABANDON_JOIN_TIMEOUT, joining).await {
         supervisor.leave().await;
     }
-}
-
-fn encoder(flags: &Join) -> Result<EncoderConfig, Failure> {
-    let frame = match flags.frame.as_str() {
-        "10" => FrameDuration::Ms10,
-        "20" => FrameDuration::Ms20,
-        "40" => FrameDuration::Ms40,
-        "60" => FrameDuration::Ms60,
-        other => {
-            return Err(Failure::usage(format!(
-                "--frame is 10, 20, 40 or 60 ms, not {other}"
-            )));
-        }
-    };
-    Ok(EncoderConfig {
-        bitrate: flags.bitrate,
-        frame,
-        ..EncoderConfig::default()
-    })
 }

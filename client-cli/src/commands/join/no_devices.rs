@@ -7,6 +7,7 @@ use crate::audio::device::Side;
 use crate::audio::device::intake::Captured;
 use crate::audio::device::keeper::Notice;
 use crate::audio::device::stats::DevicesStats;
+use crate::audio::device::wanted::Wanted;
 use crate::audio::{AudioError, Block};
 
 pub(super) struct Devices;
@@ -14,9 +15,19 @@ pub(super) struct Devices;
 impl Devices {
     /// There is nothing to open.
     #[expect(clippy::unused_async, reason = "opening a real one takes time")]
-    pub(super) async fn open(_: bool, _: bool) -> Result<Self, AudioError> {
+    pub(super) async fn open(_: Option<Wanted>, _: Option<Wanted>) -> Result<Self, AudioError> {
         Ok(Self)
     }
+
+    pub(super) fn has(&self, _: Side) -> bool {
+        false
+    }
+
+    pub(super) fn wanted(&self) -> [Wanted; 2] {
+        Default::default()
+    }
+
+    pub(super) fn want(&mut self, _: Instant, _: Side, _: Wanted) {}
 
     pub(super) fn listen(&mut self, _: Instant) {}
 

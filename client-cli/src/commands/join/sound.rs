@@ -9,11 +9,13 @@ use super::files;
 use super::devices::Devices;
 #[cfg(not(feature = "device"))]
 use super::no_devices::Devices;
+use crate::audio::device::wanted::Wanted;
 use crate::audio::files::FileId;
 use crate::audio::recorder::{OutFile, Recorder};
 use crate::audio::source::{Opening, Source};
 use crate::failure::{Exit, Failure};
 use crate::flags::Join;
+use crate::store::settings::Settings;
 
 /// Time limit for opening inputs and outputs before the call. What is not open by then may open during the call.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -40,6 +42,7 @@ impl Sound {
     /// it in `recorder` whatever comes of the rest.
     pub(super) async fn open(
         flags: &Join,
+        chosen: &Settings,
         recorder: &mut Option<Recorder>,
     ) -> Result<Self, Failure> {
         check(flags)?;
@@ -49,8 +52,14 @@ impl Sound {
         if let Some(opening) = opening {
             awaited.extend(opening.wait(OPEN_TIMEOUT).await?);
         }
-        let microphone = flags.tone.is_none() && flags.input.is_none();
-        let devices = Devices::open(microphone, flags.output.is_none()).await?;
+        let microphone = flags.has_microphone();
+        let wanted = |id: &Option<String>| id.clone().map_or(Wanted::Default, Wanted::Named);
+        let microphone = microphone.then(|| wanted(&chosen.input_device));
+        let speakers = flags
+            .output
+            .is_none()
+            .then(|| wanted(&chosen.output_device));
+        let devices = Devices::open(microphone, speakers).await?;
         let (out, dir) = (out_file(flags, taken), flags.record_dir.clone());
         if out.is_some() || dir.is_some() {
             let recorder = recorder.insert(Recorder::start(out, dir)?);
@@ -60,7 +69,7 @@ impl Sound {
             input,
             devices,
             awaited,
-            hide_pauses: flags.hide_pauses,
+            hide_pauses: flags.voice.hide_pauses,
         })
     }
 }
@@ -101,7 +110,9 @@ fn open_input(flags: &Join) -> Result<(Input, Option<Opening>), Failure> {
         return Ok((Input::Paced(Source::tone(hertz)), None));
     }
     let (source, opening) = match flags.input.as_deref() {
-        Some("none") if flags.hide_pauses => return Ok((Input::Paced(Source::Silence), None)),
+        Some("none") if flags.voice.hide_pauses => {
+            return Ok((Input::Paced(Source::Silence), None));
+        }
         None | Some("none") => return Ok((Input::None, None)),
         Some("-") if flags.repeat => {
             return Err(Failure::usage(

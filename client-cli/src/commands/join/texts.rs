@@ -9,6 +9,7 @@ use confab_e2ee::mls::member::{MAX_TEXT, TextError};
 use confab_e2ee::mls::messages::TextRefusal;
 use tokio::sync::mpsc;
 
+use super::typed::Typed;
 use crate::engine::Engine;
 use crate::failure::{Exit, Failure};
 use crate::flags::Join;
@@ -50,9 +51,6 @@ impl Source {
     }
 }
 
-/// What a person types to see the room's code.
-pub(super) const SHOW_CODE: &str = "/code";
-
 /// The texts of a call.
 pub(super) struct Texts {
     source: Source,
@@ -66,9 +64,10 @@ pub(super) struct Texts {
 }
 
 impl Texts {
-    /// What a person types at the terminal, unless the input of the call is sound from there.
+    /// What a person types at the terminal, unless the input of the call is sound from there; or what a script writes.
     pub(super) fn typed(flags: &Join) -> Self {
-        let is_typed = io::stdin().is_terminal() && flags.input.as_deref() != Some("-");
+        let is_wanted = flags.commands || io::stdin().is_terminal();
+        let is_typed = is_wanted && flags.input.as_deref() != Some("-");
         let source = match is_typed {
             true => lines(),
             false => Source::None,
@@ -102,21 +101,26 @@ impl Texts {
         self.is_purpose
     }
 
-    /// The next text, not before the one before it was passed on, or what a person asks for ([`SHOW_CODE`]), at once. Pending without
-    /// an end when there is none.
-    pub(super) async fn next(&mut self, under_way: usize) -> String {
+    /// The next text, not before the one before it was passed on; or a command, at once. Pending without an end when there is
+    /// none.
+    pub(super) async fn next(&mut self, under_way: usize) -> Typed {
         loop {
             let may_send = under_way == 0 && !self.pending.is_empty();
             let may_read = self.pending.len() < MAX_LINES;
             tokio::select! {
                 () = tokio::time::sleep_until(self.not_before.into()), if may_send => {
                     if let Some(text) = self.pending.pop_front() {
-                        return text;
+                        return Typed::Text(text);
                     }
                 }
                 line = self.source.next(), if may_read => match line {
-                    Some(line) if line == SHOW_CODE && !self.is_purpose => return line,
-                    Some(line) => self.pending.push_back(line),
+                    Some(line) if self.is_purpose => {
+                        self.pending.extend(Some(line).filter(|line| !line.is_empty()));
+                    }
+                    Some(line) => match Typed::read(&line) {
+                        Typed::Text(text) => self.pending.push_back(text),
+                        command => return command,
+                    },
                     None => self.source = Source::None,
                 },
                 else => std::future::pending().await,
@@ -220,7 +224,7 @@ fn read_lines(to: &mpsc::Sender<String>) -> io::Result<()> {
         }
         let text = String::from_utf8_lossy(&line);
         let text = text.trim_end_matches(['\r', '\n']);
-        if !text.is_empty() && to.blocking_send(text.to_owned()).is_err() {
+        if to.blocking_send(text.to_owned()).is_err() {
             return Ok(());
         }
     }

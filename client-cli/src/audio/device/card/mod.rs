@@ -17,41 +17,50 @@ use super::line::{Answer, Backend, Stream, Tap};
 use super::pipe::{CaptureTap, PlaybackTap};
 use super::slot::{DeviceInfo, StreamId};
 use super::wakeup::WakeSender;
+use super::wanted::Wanted;
 
+mod list;
 mod opening;
 mod stream;
 
+pub use list::listed;
+
 type Opened<T> = Result<(DeviceInfo, Stream<T>), OpenError>;
 
-type Opener<T> = Arc<dyn Fn(Choice, Duration) -> Opened<T> + Send + Sync>;
+/// Opens a device: the wanted one or another, with this period.
+type Opener<T> = Arc<dyn Fn(&Wanted, Choice, Duration) -> Opened<T> + Send + Sync>;
 
 /// The devices of one side.
 pub struct Cards<T: Send + 'static> {
     opener: Opener<T>,
+    wanted: Wanted,
     answers_to: Sender<Answer<T>>,
     answers: Receiver<Answer<T>>,
     closing: Arc<AtomicUsize>,
 }
 
 /// Microphones, whose callbacks wake the call.
-pub fn microphones(wake_sender: WakeSender) -> Cards<CaptureTap> {
-    Cards::new(Arc::new(move |choice, period| {
+pub fn microphones(wanted: Wanted, wake_sender: WakeSender) -> Cards<CaptureTap> {
+    let opener: Opener<_> = Arc::new(move |wanted, choice, period| {
         let build = |device: &_, form: &_| stream::microphone(device, form, wake_sender.clone());
-        opening::open(Side::Microphone, choice, build, period)
-    }))
+        opening::open(Side::Microphone, wanted, choice, build, period)
+    });
+    Cards::new(wanted, opener)
 }
 
-pub fn speakers() -> Cards<PlaybackTap> {
-    Cards::new(Arc::new(|choice, period| {
-        opening::open(Side::Speakers, choice, stream::speakers, period)
-    }))
+pub fn speakers(wanted: Wanted) -> Cards<PlaybackTap> {
+    let opener: Opener<_> = Arc::new(|wanted, choice, period| {
+        opening::open(Side::Speakers, wanted, choice, stream::speakers, period)
+    });
+    Cards::new(wanted, opener)
 }
 
 impl<T: Send + 'static> Cards<T> {
-    fn new(opener: Opener<T>) -> Self {
+    fn new(wanted: Wanted, opener: Opener<T>) -> Self {
         let (answers_to, answers) = channel();
         Self {
             opener,
+            wanted,
             answers_to,
             answers,
             closing: Arc::default(),
@@ -62,6 +71,10 @@ impl<T: Send + 'static> Cards<T> {
 impl<T: Tap + Send + 'static> Backend for Cards<T> {
     type Tap = T;
 
+    fn want(&mut self, wanted: Wanted) {
+        self.wanted = wanted;
+    }
+
     fn open(
         &mut self,
         id: StreamId,
@@ -69,7 +82,7 @@ impl<T: Tap + Send + 'static> Backend for Cards<T> {
         period: Duration,
         close_first: Option<Stream<T>>,
     ) {
-        let opener = self.opener.clone();
+        let (opener, wanted) = (self.opener.clone(), self.wanted.clone());
         let answer = PendingAnswer {
             id,
             to: self.answers_to.clone(),
@@ -81,7 +94,7 @@ impl<T: Tap + Send + 'static> Backend for Cards<T> {
             if let Some(before) = before {
                 before.close();
             }
-            answer.keep(opener(choice, period));
+            answer.keep(opener(&wanted, choice, period));
         });
     }
 

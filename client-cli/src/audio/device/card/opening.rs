@@ -12,10 +12,12 @@ use crate::audio::device::form::{self, Form, Offer};
 use crate::audio::device::keeper::{Choice, OpenError};
 use crate::audio::device::order;
 use crate::audio::device::slot::DeviceInfo;
+use crate::audio::device::wanted::{self, Wanted};
 
 /// Opens the device of this choice with periods of this length; `build` makes a stream of it.
 pub(super) fn open<T>(
     side: Side,
+    wanted: &Wanted,
     choice: Choice,
     build: impl Fn(&cpal::Device, &Form<SampleFormat>) -> Built<T>,
     period: Duration,
@@ -23,7 +25,7 @@ pub(super) fn open<T>(
     silence_library();
     let host = cpal::default_host();
     let mut last = error(Fault::Gone, "there is no such device");
-    for device in devices(&host, side, choice)? {
+    for device in devices(&host, side, wanted, choice)? {
         match open_one(side, &device, &build, period) {
             Ok(opened) => return Ok(opened),
             Err(error) => last = error,
@@ -33,27 +35,53 @@ pub(super) fn open<T>(
 }
 
 /// The wanted device, or the others in the order in which they are tried.
-fn devices(host: &cpal::Host, side: Side, choice: Choice) -> Result<Vec<cpal::Device>, OpenError> {
-    let wanted = match side {
+fn devices(
+    host: &cpal::Host,
+    side: Side,
+    wanted: &Wanted,
+    choice: Choice,
+) -> Result<Vec<cpal::Device>, OpenError> {
+    let default = match side {
         Side::Microphone => host.default_input_device(),
         Side::Speakers => host.default_output_device(),
     };
-    if choice == Choice::Wanted {
-        return Ok(wanted.into_iter().collect());
+    let is_default = *wanted == Wanted::Default;
+    if is_default && choice == Choice::Wanted {
+        return Ok(default.into_iter().collect());
     }
-    let wanted = wanted.as_ref().map(id_of).unwrap_or_default();
-    let all: Vec<(String, cpal::Device)> = host
+    let all: Vec<cpal::Device> = host
         .devices()
         .map_err(|error| failed(&error))?
         .filter(|device| match side {
             Side::Microphone => device.supports_input(),
             Side::Speakers => device.supports_output(),
         })
-        .map(|device| (id_of(&device), device))
         .collect();
-    let ids = order::stand_ins(all.iter().map(|(id, _)| id.as_str()), &wanted);
-    let find = |id: &String| all.iter().find(|(of, _)| of == id).map(|(_, d)| d.clone());
-    Ok(ids.iter().filter_map(find).collect())
+    let names: Vec<(String, String)> = all.iter().map(|one| (id_of(one), name_of(one))).collect();
+    let named = match wanted {
+        Wanted::Default => Ok(None),
+        Wanted::Named(name) => wanted::find(&names, name).map(Some),
+    };
+    if choice == Choice::Wanted {
+        let place = named.map_err(|not_one| error(Fault::Gone, &not_one.to_string()))?;
+        return Ok(place.map(|place| all[place].clone()).into_iter().collect());
+    }
+    let lost = match named {
+        Ok(Some(place)) => names[place].0.clone(),
+        Ok(None) => default.as_ref().map(id_of).unwrap_or_default(),
+        Err(_) => String::new(),
+    };
+    let ids = order::stand_ins(names.iter().map(|(id, _)| id.as_str()), &lost);
+    let find = |id: &String| {
+        let place = names.iter().position(|(of, _)| of == id)?;
+        Some(all[place].clone())
+    };
+    // What the system would take comes before what this program would.
+    let first = default.filter(|_| !is_default);
+    Ok(first
+        .into_iter()
+        .chain(ids.iter().filter_map(find))
+        .collect())
 }
 
 fn open_one<T>(
@@ -102,14 +130,9 @@ fn info(
     let period = frames.map_or(period, |frames| {
         Duration::from_secs_f64(f64::from(frames) / f64::from(form.rate))
     });
-    let id = id_of(device);
-    let name = device.description().map(|about| about.name().to_owned());
     DeviceInfo {
-        name: name
-            .ok()
-            .filter(|name| !name.trim().is_empty())
-            .unwrap_or_else(|| id.clone()),
-        id,
+        name: name_of(device),
+        id: id_of(device),
         rate: form.rate,
         channels: form.channels,
         format: form.format.to_string(),
@@ -117,8 +140,14 @@ fn info(
     }
 }
 
-fn id_of(device: &cpal::Device) -> String {
+pub(super) fn id_of(device: &cpal::Device) -> String {
     device.id().map(|id| id.id().to_owned()).unwrap_or_default()
+}
+
+pub(super) fn name_of(device: &cpal::Device) -> String {
+    let name = device.description().map(|about| about.name().to_owned());
+    let name = name.ok().filter(|name| !name.trim().is_empty());
+    name.unwrap_or_else(|| id_of(device))
 }
 
 fn offer(range: SupportedStreamConfigRange) -> Option<Offer<SampleFormat>> {
@@ -148,7 +177,7 @@ fn loss(format: SampleFormat) -> Option<u32> {
     })
 }
 
-fn failed(error: &cpal::Error) -> OpenError {
+pub(super) fn failed(error: &cpal::Error) -> OpenError {
     OpenError {
         fault: class(error.kind()).unwrap_or(Fault::Other),
         reason: text(error),
@@ -164,7 +193,7 @@ pub(super) fn error(fault: Fault, reason: &str) -> OpenError {
 
 /// ALSA's library writes to standard error, a dozen lines for each device that it does not find. On this thread it does
 /// not: what failed is told once, in this program's words.
-fn silence_library() {
+pub(super) fn silence_library() {
     #[cfg(target_os = "linux")]
     let _ = alsa::Output::local_error_handler();
 }

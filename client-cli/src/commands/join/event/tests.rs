@@ -4,6 +4,7 @@ use super::*;
 use crate::audio::device::slot::DeviceInfo;
 use crate::audio::device::stats::DeviceStats;
 use crate::audio::device::stats::{DeviceState, MicrophoneStats, SpeakersStats};
+use crate::audio::device::wanted::Listed;
 use crate::engine::stats::{Drops, SpeakerStats};
 use crate::output::Printed as _;
 
@@ -168,6 +169,32 @@ fn everything() -> Vec<CallEvent> {
             code: Some("00000 11111".into()),
             is_shown: true,
         },
+        CallEvent::OwnVoice {
+            muted: true,
+            talking: None,
+        },
+        CallEvent::OwnVoice {
+            muted: false,
+            talking: Some(true),
+        },
+        CallEvent::Volume {
+            username: "ann".into(),
+            percent: 50,
+        },
+        CallEvent::Devices(DeviceTable::new(
+            vec![Listed {
+                id: "desk".into(),
+                name: "Desk".into(),
+                input: true,
+                output: false,
+            }],
+            Default::default(),
+        )),
+        CallEvent::Who {
+            me: shown_participant(),
+            participants: vec![shown_participant()],
+        },
+        CallEvent::Help,
         CallEvent::Media {
             state: MediaState::Live,
         },
@@ -271,10 +298,17 @@ fn device_events_are_printed_in_plain_words() {
 }
 
 #[test]
-fn a_line_for_a_person_is_one_line_except_the_last() {
+fn a_line_for_a_person_is_one_line_except_lists_and_the_last() {
     for event in everything() {
         let lines = event.lines();
-        assert!(lines.len() <= 1 || matches!(event, CallEvent::Left { .. }));
+        let has_more = matches!(
+            event,
+            CallEvent::Left { .. }
+                | CallEvent::Devices(_)
+                | CallEvent::Who { .. }
+                | CallEvent::Help
+        );
+        assert!(lines.len() <= 1 || has_more);
         assert!(!lines.concat().contains('\n'), "{lines:?}");
     }
 }

@@ -2,6 +2,7 @@
 
 use confab_console::Class;
 
+use super::super::typed::HELP;
 use super::{CallEvent, Counts, MediaState, ParticipantShown};
 use crate::audio::device::Side;
 use crate::audio::device::fault::Fault;
@@ -103,6 +104,17 @@ impl Printed for CallEvent {
                 code: Some(code), ..
             } => format!("the room's code: {code}"),
             Self::RoomCode { code: None, .. } => "the room has no code yet".into(),
+            Self::OwnVoice { muted: true, .. } => "your microphone is off: nobody hears you until /unmute".into(),
+            Self::OwnVoice {
+                talking: Some(true), ..
+            } => "you talk now; Enter ends it".into(),
+            Self::OwnVoice {
+                talking: Some(false),
+                ..
+            } => "nobody hears you until you press Enter".into(),
+            Self::OwnVoice { .. } => "your microphone is on".into(),
+            Self::Volume { username, percent } => format!("{username} is played at {percent} % from now on"),
+            Self::Devices(_) | Self::Help | Self::Who { .. } => return None,
             Self::Media {
                 state: MediaState::Live,
             } => "voice connected".into(),
@@ -190,9 +202,18 @@ impl Printed for CallEvent {
 
     fn lines(&self) -> Vec<String> {
         let mut lines: Vec<_> = self.text().into_iter().collect();
-        if let Self::Left { counts, .. } = self {
-            lines.extend(counts.engine.speakers.iter().map(heard));
-            lines.extend(device_troubles(&counts.devices));
+        match self {
+            Self::Left { counts, .. } => {
+                lines.extend(counts.engine.speakers.iter().map(heard));
+                lines.extend(device_troubles(&counts.devices));
+            }
+            Self::Devices(table) => lines.extend(table.lines()),
+            Self::Help => lines.extend(HELP.map(|(form, what)| format!("  {form:<21} {what}"))),
+            Self::Who { me, participants } => {
+                lines.push(format!("  {} (you)", me.text()));
+                lines.extend(participants.iter().map(|one| format!("  {}", one.text())));
+            }
+            _ => {}
         }
         lines
     }

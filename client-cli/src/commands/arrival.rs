@@ -1,0 +1,171 @@
+//! Who follows a link: the server is the link's, and a person without an account there gets one.
+
+use std::io::{self, IsTerminal as _};
+
+use confab_protocol::control::link::ConferenceLink;
+use confab_protocol::control::{ErrorCode, Slug};
+use confab_protocol::wire::{self, request::Kind};
+
+use super::context::Context;
+use super::{account, meet};
+use crate::failure::{Exit, Failure};
+use crate::flags::{FirstSight, Login, PasswordFlags, Register, default_device};
+use crate::net::server::BadServer;
+use crate::net::{Fingerprint, Remembered, Server};
+use crate::stderr::print_on_stderr;
+
+/// Tries to make an account or to log in.
+const TRIES: usize = 5;
+
+/// The context for the server of a link.
+///
+/// # Errors
+///
+/// The options name another server, or the server is known under another authority.
+pub(super) async fn by_link(context: &Context, link: &ConferenceLink) -> Result<Context, Failure> {
+    let server: Server = link
+        .server
+        .parse()
+        .map_err(|error: BadServer| Failure::usage(error.to_string()))?;
+    let authority = Fingerprint::parse(&link.authority).expect("it has 32 bytes");
+    let mut common = context.common.clone();
+    let is_other = common.server.as_ref().is_some_and(|given| *given != server)
+        || common.fingerprint.is_some_and(|given| given != authority);
+    if is_other {
+        return Err(Failure::usage(
+            "the link names its server: leave out --server and --fingerprint, or CONFAB_SERVER and CONFAB_FINGERPRINT",
+        ));
+    }
+    let store = context.store().await?;
+    let known = store.known_server(&server.to_string()).await?;
+    if let Some(known) = known
+        .map(Remembered::authority)
+        .filter(|known| *known != authority)
+    {
+        let message = format!(
+            "the link says that the authority of {server} is {authority}, and here {known} is remembered. Somebody may have changed \
+             the link, or the server: ask who sent it. If the server has a new authority, remove its line from {}",
+            store.known_servers_path().display()
+        );
+        return Err(Failure::new(Exit::Network, "authority_changed", message));
+    }
+    common.server = Some(server);
+    // An authority that was given by file vouches for itself.
+    if common.ca.is_none() {
+        common.fingerprint = Some(authority);
+    }
+    Ok(Context {
+        common,
+        output: context.output,
+    })
+}
+
+/// Makes sure that there is a session at the server of a link, and the conference: a person at a terminal is asked for what is
+/// missing.
+pub(super) async fn arrive(context: &Context, link: &ConferenceLink) -> Result<(), Failure> {
+    let access = context.access().await?;
+    let server = access.server.to_string();
+    if access.store.sessions().await?.get(&server).is_none() {
+        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+            let message = format!(
+                "you have no account at {server} here yet: `confab --server {server} --fingerprint {} register NAME` makes one",
+                Fingerprint::parse(&link.authority).expect("it has 32 bytes")
+            );
+            return Err(Failure::new(Exit::Auth, "not_logged_in", message));
+        }
+        introduce(context, &server).await?;
+    }
+    open_conference(context, &link.slug).await
+}
+
+/// Asks for an account, or makes one.
+async fn introduce(context: &Context, server: &str) -> Result<(), Failure> {
+    print_on_stderr(&format!("You are not logged in at {server} yet."));
+    for _ in 1..TRIES {
+        let has_account = ask("Do you have an account there? y or n: ").await?;
+        let tried = match has_account.to_ascii_lowercase().as_str() {
+            "y" | "yes" => log_in(context).await,
+            "n" | "no" => sign_up(context).await,
+            _ => continue,
+        };
+        match tried {
+            Ok(()) => return Ok(()),
+            Err(failure) if matches!(failure.exit, Exit::Usage | Exit::Auth) => {
+                print_on_stderr(&format!("That did not work: {}", failure.message));
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    let message = format!("not logged in at {server}");
+    Err(Failure::new(Exit::Auth, "not_logged_in", message))
+}
+
+async fn log_in(context: &Context) -> Result<(), Failure> {
+    let flags = Login {
+        name: ask("Your name there, or e-mail address: ").await?,
+        device: default_device(),
+        first_sight: FirstSight::default(),
+        password: PasswordFlags::default(),
+    };
+    account::login(context, flags).await
+}
+
+async fn sign_up(context: &Context) -> Result<(), Failure> {
+    let flags = Register {
+        name: ask(
+            "Choose a name, as others will see it (3 to 32 letters, digits, '.', '_' and '-'): ",
+        )
+        .await?,
+        email: ask("Your e-mail address: ").await?,
+        birthday: ask("Your birthday, as 1990-12-31: ").await?,
+        device: default_device(),
+        first_sight: FirstSight::default(),
+        password: PasswordFlags::default(),
+    };
+    account::register(context, flags).await
+}
+
+async fn ask(question: &str) -> Result<String, Failure> {
+    // A prompt has no end of line.
+    confab_console::err().put(
+        confab_console::Class::Answer,
+        confab_console::Form::Text,
+        question.trim_end(),
+    );
+    let line = meet::read_line().await?;
+    if line.is_empty() {
+        let message = "nobody answers: standard input has ended";
+        return Err(Failure::new(Exit::Other, "terminal", message));
+    }
+    Ok(line.trim().to_owned())
+}
+
+/// Opens the conference of a link if there is none of that name: on a new server the first one who comes does.
+async fn open_conference(context: &Context, slug: &Slug) -> Result<(), Failure> {
+    let (_, link) = context.signed_in().await?;
+    let info = wire::ConferenceInfo {
+        slug: slug.to_string(),
+    };
+    let found = link.request(Kind::ConferenceInfo(info)).await;
+    let opened = match found {
+        Err(error) if error.code() == Some(ErrorCode::NotFound) => {
+            let create = wire::CreateConference {
+                slug: slug.to_string(),
+                visibility: wire::Visibility::Public.into(),
+                ..wire::CreateConference::default()
+            };
+            link.request(Kind::CreateConference(create))
+                .await
+                .map(|_| true)
+        }
+        // Whatever else is the matter, the join says it.
+        _ => Ok(false),
+    };
+    link.close().await;
+    if opened? {
+        print_on_stderr(&format!(
+            "There was no conference {slug} yet: you have opened it."
+        ));
+    }
+    Ok(())
+}
