@@ -17,7 +17,7 @@
 //! * [`control`]: what control costs;
 //! * [`capacity`]: a fleet of a thousand relays in figures;
 //! * [`leak`]: what the path learns of what is said;
-//! * [`clarity`]: what a listener hears of a speaker over networks that lose; [`score`] judges it;
+//! * [`clarity`]: speech over networks that lose; [`microphone`]: speech with noise and echo; [`score`] judges both;
 //! * [`e2ee`]: what end-to-end encryption costs, and what it does to voice;
 //! * [`program`]: how the programs of this crate run and end.
 
@@ -39,6 +39,7 @@ pub mod instructions;
 pub mod leak;
 pub mod listeners;
 pub mod load;
+pub mod microphone;
 pub mod mumble;
 pub mod peers;
 pub mod program;

@@ -11,7 +11,9 @@ use confab_benches::demo::{self, Options};
 use confab_benches::figures::{self, Figure};
 use confab_benches::load::network;
 use confab_benches::program::print;
-use confab_benches::{capacity, clarity, control, e2ee, instructions, leak, peers, program, relay};
+use confab_benches::{
+    capacity, clarity, control, e2ee, instructions, leak, microphone, peers, program, relay,
+};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 /// Measures Confab from outside.
@@ -107,7 +109,7 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = "target/bench/leak.json")]
         out: PathBuf,
     },
-    /// What a listener hears of a speaker over networks that lose, by PESQ and PLCMOS; a line of JSON for each figure, and a picture
+    /// Measure speech over networks that lose, by PESQ and PLCMOS; a line of JSON for each figure, and a picture
     /// of the curves beside it.
     Voice {
         /// A Python interpreter with the package `pesq`, as `scripts/setup pesq` makes one.
@@ -119,7 +121,7 @@ enum Command {
         /// Protect by this profile whatever is lost, instead of adapting to the loss. May be repeated: they are compared.
         #[arg(long, value_name = "NAME")]
         profile: Vec<String>,
-        /// Only conditions with this in their name, such as `r10_25k`.
+        /// Only conditions with this in their name, such as `r10_25k`; `microphone` for what is done to a microphone's sound.
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
         /// Seeds of each condition.
@@ -272,7 +274,11 @@ async fn run(command: Command) -> Result<bool, String> {
                 seeds,
             };
             let measured = clarity::figures(&python, &options, print);
-            let measured = measured.map_err(|error| error.to_string())?;
+            let mut measured = measured.map_err(|error| error.to_string())?;
+            if options.is_wanted("microphone") {
+                let microphone = microphone::figures(&python, print);
+                measured.extend(microphone.map_err(|error| error.to_string())?);
+            }
             if options.profiles.is_empty() && options.only.is_none() {
                 let file = out.with_extension("svg");
                 let picture = clarity::picture::svg(&clarity::curves(&measured));

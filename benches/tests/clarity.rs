@@ -5,15 +5,14 @@ use std::time::Duration;
 use confab_benches::clarity::call::{self, Heard, Setup};
 use confab_benches::clarity::network::{Delay, Loss};
 use confab_benches::voice;
-use confab_voice::AdaptationConfig;
 
 /// Twelve seconds of a voice over this network.
 fn hear(loss: Loss, delay: Delay) -> Heard {
     let setup = Setup {
-        voice: AdaptationConfig::default(),
         loss,
         delay,
         seed: 1,
+        ..Setup::calm()
     };
     call::speak(&voice::voice(1, 12.0), &setup)
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use confab::engine::room::Joined;
 use confab::engine::{Engine, Settings};
 use confab_e2ee::mls::delivery::{DeliveryConfig, Output};
-use confab_e2ee::mls::identity::{DeviceKey, ServerId, Subject};
+use confab_e2ee::mls::identity::{DeviceKey, ServerId};
 use confab_e2ee::mls::member::MemberConfig;
 use confab_e2ee::mls::signing::SigningKey;
 use confab_e2ee::mls::{Delivery, Suite};
@@ -20,7 +20,8 @@ use confab_protocol::control::{
 };
 use confab_protocol::media::uplink::{Uplink, UplinkBody};
 use confab_protocol::media::{SFRAME_TAG_LEN, SframeHeader};
-use confab_voice::AdaptationConfig;
+use confab_voice::{AdaptationConfig, ProcessingConfig};
+use rustix::time::{ClockId, clock_gettime};
 
 use super::network::{Delay, Loss, Way};
 use super::relay::Relay;
@@ -28,6 +29,8 @@ use super::relay::Relay;
 /// Samples of a block: 10 ms.
 const BLOCK: usize = 480;
 const TICK: Duration = Duration::from_millis(10);
+/// Bits a second that a byte more in each frame of 20 ms takes.
+const BITRATE_PER_BYTE: usize = 400;
 /// Time in which the group is formed and the paths are proved, before anybody speaks.
 const SETTLING: Duration = Duration::from_secs(6);
 
@@ -41,6 +44,10 @@ const LISTENER: u16 = 1;
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
     pub voice: AdaptationConfig,
+    /// What is done to a captured sound.
+    pub processing: ProcessingConfig,
+    /// How many speak besides. With some, the listener speaks too.
+    pub others: u16,
     /// Between the relay and the listener.
     pub loss: Loss,
     pub delay: Delay,
@@ -52,6 +59,8 @@ impl Setup {
     pub fn calm() -> Self {
         Self {
             voice: AdaptationConfig::default(),
+            processing: ProcessingConfig::default(),
+            others: 0,
             loss: Loss::None,
             delay: Delay::Steady,
             seed: 1,
@@ -59,7 +68,7 @@ impl Setup {
     }
 }
 
-/// What came of what was said.
+/// The listener's sound, and what was sent and lost for it.
 #[derive(Debug, Default)]
 pub struct Heard {
     /// From the moment at which the speaker began, as long as what was said.
@@ -73,6 +82,8 @@ pub struct Heard {
     pub lost: u64,
     pub recovered: u64,
     pub concealed: u64,
+    /// Processor time of the listener's engine.
+    pub processor: Duration,
 }
 
 /// Has one say this (48 kHz), and gives what the other hears.
@@ -105,7 +116,7 @@ pub fn speak(said: &[f32], setup: &Setup) -> Heard {
 struct Call {
     now: Instant,
     begin: Instant,
-    engines: [Engine; 2],
+    engines: Vec<Engine>,
     delivery: Delivery,
     relay: Relay,
     /// From and to the relay, for both clients.
@@ -131,27 +142,30 @@ impl Call {
         let mut relay = Relay::new(now, CONFERENCE, relay_address());
         let key = SigningKey::from_seed(&[9; 32]);
         let delivery_key = *key.public();
-        let engines = [SPEAKER, LISTENER].map(|sender| {
+        let senders = 0..=LISTENER + setup.others;
+        let all: Vec<_> = senders.clone().map(participant).collect();
+        let engines = senders.clone().map(|sender| {
             let grant = relay.open(now, sender, leaf(sender));
             let joined = Joined::new(
                 CONFERENCE,
                 1,
-                vec![participant(SPEAKER), participant(LISTENER)],
+                all.clone(),
                 sender,
                 Some(grant.clone()),
                 delivery_key,
                 Some(ResumeSecret::new([1; 16])),
             );
-            let joined = joined.expect("both are among the participants");
+            let joined = joined.expect("it is among the participants");
             let settings = Settings {
                 voice: setup.voice,
-                timestamp: 0,
-                hide_pauses: false,
+                processing: setup.processing,
+                ..Settings::default()
             };
             let device = DeviceKey::from_seed(&[sender as u8 + 1; 32]);
             let member = MemberConfig::new(device, joined.subject(SERVER), delivery_key);
             Engine::new(&joined, grant, member, settings, now).expect("the codec can be had")
         });
+        let engines = engines.collect();
         let delivery = Delivery::new(DeliveryConfig {
             server: SERVER,
             conference: CONFERENCE,
@@ -172,11 +186,10 @@ impl Call {
             heard: Heard::default(),
         };
         // One after the other, so that each has the leaf of its number.
-        for sender in [SPEAKER, LISTENER] {
+        for sender in senders {
             let of = participant(sender);
-            let subject = subject(sender);
-            call.delivery
-                .join(now, of.join_id, of.account, subject.username);
+            let username = name(sender).parse().expect("a username");
+            call.delivery.join(now, of.join_id, of.account, username);
             let apart = call.now + Duration::from_secs(1);
             while call.now < apart {
                 call.tick(None);
@@ -200,9 +213,13 @@ impl Call {
             let Some(due) = due else { break };
             self.now = self.now.max(due);
             let now = self.now;
-            for engine in &mut self.engines {
-                if engine.poll_timeout().is_some_and(|at| at <= now) {
-                    engine.handle_timeout(now);
+            for sender in self.senders() {
+                if self
+                    .engine(sender)
+                    .poll_timeout()
+                    .is_some_and(|at| at <= now)
+                {
+                    self.run(sender, |engine| engine.handle_timeout(now));
                 }
             }
             while self
@@ -218,11 +235,17 @@ impl Call {
         self.now = until;
         let now = self.now;
         if let Some(block) = said {
-            self.engine(SPEAKER).capture(now, block);
+            let is_silent = |sender: &u16| *sender == LISTENER && self.engines.len() == 2;
+            let speakers: Vec<_> = self.senders().filter(|sender| !is_silent(sender)).collect();
+            for sender in speakers {
+                self.run(sender, |engine| engine.capture(now, block));
+            }
         }
         self.send_all();
         let mut mix = [0.0; BLOCK];
-        self.engine(LISTENER).play(now, &mut mix, true, |_, _| {});
+        self.run(LISTENER, |engine| {
+            engine.play(now, &mut mix, true, |_, _| {})
+        });
         self.heard.samples.extend_from_slice(&mix);
         let delay = self
             .engine(LISTENER)
@@ -242,8 +265,22 @@ impl Call {
         }
     }
 
+    fn senders(&self) -> std::ops::Range<u16> {
+        0..self.engines.len() as u16
+    }
+
+    /// Has an engine do something, and counts its processor time if it is the listener's.
+    fn run<T>(&mut self, sender: u16, work: impl FnOnce(&mut Engine) -> T) -> T {
+        let before = processor_time();
+        let done = work(self.engine(sender));
+        if sender == LISTENER {
+            self.heard.processor += processor_time().saturating_sub(before);
+        }
+        done
+    }
+
     fn send_all(&mut self) {
-        for sender in [SPEAKER, LISTENER] {
+        for sender in self.senders() {
             while let Some(transmit) = self.engine(sender).poll_transmit() {
                 if sender == SPEAKER {
                     self.count(&transmit.datagram);
@@ -262,7 +299,7 @@ impl Call {
         let (_, header) = SframeHeader::parse(sframe).expect("a client's frame");
         let payload = sframe.len() - header - SFRAME_TAG_LEN;
         let plan = self.engines[usize::from(SPEAKER)].stats();
-        let opus = plan.voice_bitrate as usize / 400;
+        let opus = plan.voice_bitrate as usize / BITRATE_PER_BYTE;
         self.heard.sent.push((self.now - self.begin, payload, opus));
     }
 
@@ -284,10 +321,11 @@ impl Call {
 
     fn land(&mut self, flight: Flight) {
         let now = self.now;
-        for sender in [SPEAKER, LISTENER] {
+        for sender in self.senders() {
             if flight.to == address(sender) {
-                let engine = self.engine(sender);
-                engine.handle_datagram(now, flight.from, &flight.datagram);
+                self.run(sender, |engine| {
+                    engine.handle_datagram(now, flight.from, &flight.datagram);
+                });
                 return;
             }
         }
@@ -343,27 +381,25 @@ fn participant(sender: u16) -> Participant {
         leaf: Some(leaf(sender)),
         join_id: JoinId::new([sender as u8 + 1; 16]),
         account: AccountId::new([sender as u8 + 1; 16]),
-        username: ParticipantName::from_wire(name(sender)),
+        username: ParticipantName::from_wire(&name(sender)),
         role: Role::Member,
         muted: false,
         capabilities: Capabilities::default(),
     }
 }
 
-fn subject(sender: u16) -> Subject {
-    Subject {
-        server: SERVER,
-        account: participant(sender).account,
-        username: name(sender).parse().expect("a username"),
-        conference: CONFERENCE,
+fn name(sender: u16) -> String {
+    match sender {
+        SPEAKER => "speaker".to_owned(),
+        LISTENER => "listener".to_owned(),
+        other => format!("speaker-{other}"),
     }
 }
 
-fn name(sender: u16) -> &'static str {
-    match sender {
-        SPEAKER => "speaker",
-        _ => "listener",
-    }
+/// Processor time of this thread.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 fn address(sender: u16) -> SocketAddr {

@@ -1,4 +1,4 @@
-//! What a listener hears of a speaker over networks that lose, by PESQ: recordings go through a client's engine, a relay's core
+//! Speech over networks that lose, judged by PESQ and PLCMOS: recordings go through a client's engine, a relay's core
 //! and another client's engine, on virtual time.
 //!
 //! * [`network`]: which datagrams arrive, and when;
@@ -15,7 +15,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use confab_voice::{AdaptationConfig, Code, EncoderConfig, Profile};
+use confab_voice::{AdaptationConfig, Code, EncoderConfig, ProcessingConfig, Profile};
 
 use crate::RATE;
 use crate::figures::{Figure, Goal};
@@ -25,7 +25,7 @@ use call::{Heard, Setup};
 use network::{Delay, Loss};
 use picture::Curve;
 
-/// What is said before this is not judged: the sender has to hear of the loss first.
+/// Speech before this time is not judged: the sender has to hear of the loss first.
 const ADAPTED: Duration = Duration::from_secs(5);
 /// Shortest judged part of a clip, in seconds.
 const JUDGED_SECONDS: usize = 30;
@@ -62,7 +62,7 @@ const LOSSES: [(&str, Loss); 6] = [
     ),
 ];
 
-/// What a sender may use: name, bits a second, look-ahead, and the PESQ that is asked for under each of [`LOSSES`].
+/// The limits of a sender: name, bits a second, look-ahead, and the PESQ that is asked for under each of [`LOSSES`].
 const LIMITS: [(&str, u32, u64, [f64; 6]); 4] = [
     ("25k_60ms", 25_000, 60, [4.35, 4.05, 3.8, 3.35, 2.6, 2.15]),
     ("25k_200ms", 25_000, 200, [4.35, 4.2, 4.15, 3.7, 3.05, 3.05]),
@@ -85,7 +85,7 @@ pub enum ClarityError {
     Profile(String, String),
 }
 
-/// What is measured.
+/// A choice among the measurements.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// These profiles instead of the adaptation.
@@ -96,6 +96,13 @@ pub struct Options {
     pub seeds: u64,
 }
 
+impl Options {
+    /// True if this is to be measured besides the conditions.
+    pub fn is_wanted(&self, what: &str) -> bool {
+        self.profiles.is_empty() && self.only.as_ref().is_none_or(|only| only == what)
+    }
+}
+
 /// A condition: what is measured together.
 struct Condition {
     name: String,
@@ -104,15 +111,14 @@ struct Condition {
     goal: Goal,
 }
 
-/// Of all calls of a condition.
-#[derive(Default, Clone)]
+/// The values of one call.
 struct Measured {
-    pesq: Vec<f64>,
-    plcmos: Vec<f64>,
-    kbps: Vec<f64>,
-    payload_kbps: Vec<f64>,
-    delay_ms: Vec<f64>,
-    concealed: Vec<f64>,
+    pesq: f64,
+    plcmos: f64,
+    kbps: f64,
+    payload_kbps: f64,
+    delay_ms: f64,
+    concealed: f64,
 }
 
 /// Measures by the interpreter `python`, which has the package `pesq`. `progress` is told what goes on.
@@ -125,7 +131,8 @@ pub fn figures(
     let conditions = conditions(options)?;
     let seeds = options.seeds.max(1);
     let idle_ms = delay_ms(&call::speak(&clips[0][..CALM], &Setup::calm()));
-    let measured = Mutex::new(vec![Measured::default(); conditions.len()]);
+    let measured: Mutex<Vec<Vec<Measured>>> =
+        Mutex::new(conditions.iter().map(|_| Vec::new()).collect());
     let failed = Mutex::new(None);
     let next = AtomicUsize::new(0);
     let jobs = conditions.len() * seeds as usize;
@@ -141,7 +148,7 @@ pub fn figures(
                     let condition = &conditions[index];
                     let clip = &clips[seed as usize % clips.len()];
                     match measure(python, clip, condition, seed, idle_ms) {
-                        Ok(one) => lock(&measured)[index].add(&one),
+                        Ok(one) => lock(&measured)[index].push(one),
                         Err(error) => *lock(&failed) = Some(error),
                     }
                     if seed + 1 == seeds {
@@ -159,35 +166,32 @@ pub fn figures(
         .iter()
         .zip(measured.iter())
         .flat_map(|(condition, measured)| {
-            let figure = |what: &str, values: &[f64], unit, goal| {
-                Figure::new(
-                    &format!("voice.{what}.{}", condition.name),
-                    mean(values),
-                    unit,
-                    goal,
-                )
+            let figure = |what: &str, value: fn(&Measured) -> f64, unit, goal| {
+                let name = format!("voice.{what}.{}", condition.name);
+                Figure::new(&name, mean(measured.iter().map(value)), unit, goal)
             };
             // The last frames of a spurt have no symbol behind them: a hundredth is in the rounding.
             let rate = f64::from(condition.voice.encoder.bitrate) / 1000.0;
             let rate = Goal::AtMost(rate * 1.01);
             let delay = Goal::AtMost(condition.voice.max_delay.as_secs_f64() * 1000.0);
             [
-                figure("pesq", &measured.pesq, "PESQ-WB", condition.goal),
-                figure("plcmos", &measured.plcmos, "PLCMOS", Goal::None),
-                figure("bitrate_kbps", &measured.kbps, "kbit/s", rate),
-                figure("payload_kbps", &measured.payload_kbps, "kbit/s", Goal::None),
-                figure("added_delay_ms", &measured.delay_ms, "ms", delay),
+                figure("pesq", |one| one.pesq, "PESQ-WB", condition.goal),
+                figure("plcmos", |one| one.plcmos, "PLCMOS", Goal::None),
+                figure("bitrate_kbps", |one| one.kbps, "kbit/s", rate),
+                figure("payload_kbps", |one| one.payload_kbps, "kbit/s", Goal::None),
+                figure("added_delay_ms", |one| one.delay_ms, "ms", delay),
                 figure(
                     "concealed",
-                    &measured.concealed,
+                    |one| one.concealed,
                     "of the frames",
                     Goal::None,
                 ),
             ]
         });
     let mut figures: Vec<Figure> = figures.collect();
-    if options.only.is_none() && options.profiles.is_empty() {
+    if options.is_wanted("calm") {
         figures.extend(delays(&clips[0]));
+        figures.push(processor(&clips[0]));
     }
     Ok(figures)
 }
@@ -206,6 +210,23 @@ pub fn curves(figures: &[Figure]) -> Vec<Curve> {
         (name.replace('_', ", "), points.collect())
     };
     names.into_iter().chain(limits).map(curve).collect()
+}
+
+/// Processor time of a client with a microphone, which speaks and hears four others. Echo cancellation is off.
+fn processor(clip: &[f32]) -> Figure {
+    let setup = Setup {
+        processing: ProcessingConfig {
+            high_pass: true,
+            suppress_noise: true,
+            ..ProcessingConfig::default()
+        },
+        others: 3,
+        ..Setup::calm()
+    };
+    let heard = call::speak(clip, &setup);
+    let seconds = clip.len() as f64 / f64::from(RATE);
+    let ms = heard.processor.as_secs_f64() * 1000.0 / seconds;
+    Figure::new("voice.cpu_ms_per_s", ms, "ms/s", Goal::AtMost(60.0))
 }
 
 /// How long is waited on networks that lose nothing.
@@ -249,19 +270,9 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len().max(1) as f64
-}
-
-impl Measured {
-    fn add(&mut self, other: &Self) {
-        self.pesq.extend(&other.pesq);
-        self.plcmos.extend(&other.plcmos);
-        self.kbps.extend(&other.kbps);
-        self.payload_kbps.extend(&other.payload_kbps);
-        self.delay_ms.extend(&other.delay_ms);
-        self.concealed.extend(&other.concealed);
-    }
+fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let count = values.len().max(1);
+    values.sum::<f64>() / count as f64
 }
 
 fn conditions(options: &Options) -> Result<Vec<Condition>, ClarityError> {
@@ -377,8 +388,8 @@ fn measure(
     let setup = Setup {
         voice: condition.voice,
         loss: condition.loss,
-        delay: Delay::Steady,
         seed: seed + 1,
+        ..Setup::calm()
     };
     let heard = call::speak(clip, &setup);
     let scratch = tempfile::tempdir()?;
@@ -389,12 +400,12 @@ fn measure(
     ];
     let (kbps, payload_kbps) = rates(&heard);
     Ok(Measured {
-        pesq: score::pesq(python, &pair)?,
-        plcmos: score::plcmos(python, &pair[1..])?,
-        kbps: vec![kbps],
-        payload_kbps: vec![payload_kbps],
-        delay_ms: vec![delay_ms(&heard) - idle_ms],
-        concealed: vec![heard.concealed as f64 / heard.sent.len().max(1) as f64],
+        pesq: mean(score::pesq(python, &pair)?.into_iter()),
+        plcmos: mean(score::plcmos(python, &pair[1..])?.into_iter()),
+        kbps,
+        payload_kbps,
+        delay_ms: delay_ms(&heard) - idle_ms,
+        concealed: heard.concealed as f64 / heard.sent.len().max(1) as f64,
     })
 }
 
@@ -402,7 +413,7 @@ fn measure(
 fn delay_ms(heard: &Heard) -> f64 {
     let delays = heard.delay_ms.iter().filter(|(at, _)| *at >= ADAPTED);
     let delays: Vec<f64> = delays.map(|(_, delay)| f64::from(*delay)).collect();
-    mean(&delays)
+    mean(delays.into_iter())
 }
 
 /// Kilobits a second of voice and symbols, and of whole payloads, while the speaker spoke.

@@ -1,6 +1,8 @@
 //! Calls of the real client over sound cards without hardware: whatever a card does, the call goes on.
 //!
 //! * [`stage`]: the programs, a card, people at it and people with files;
+//! * [`choosing`]: a person chooses devices;
+//! * [`delay`]: from mouth to ear (`make test-audio`);
 //! * [`faults`]: a call of a minute in which everything happens;
 //! * [`forms`]: cards of every form;
 //! * [`opening`]: cards that do not open, do not move, do not close;
@@ -15,6 +17,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod choosing;
+mod delay;
 mod faults;
 mod forms;
 mod long;
