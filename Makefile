@@ -4,15 +4,19 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Without the sound card no sound library is needed. These builds have a place of their own, so that they never take the
 # place of a client with sound that `cargo build` made.
 PROGRAMS := $(TARGET)/headless
+DATA := $(or $(XDG_DATA_HOME),$(HOME)/.local/share)/confab
+PREFIX := /usr/local
+UP_FLAGS :=
 FUZZ_SECONDS := 60
 FUZZ_SEED := 0
 FUZZ_RUNS := 0
 HEADLESS := --locked --no-default-features --target-dir $(PROGRAMS)
 
-.PHONY: audio-client bench-capacity bench-control bench-e2ee bench-instructions bench-leak bench-peers bench-relay bench-voice demo test test-audio test-faults test-fleet lint fuzz fuzz-replay docs clean help
+.PHONY: audio-client bench-capacity bench-control bench-e2ee bench-instructions bench-leak bench-peers bench-relay bench-voice demo up test test-audio test-faults test-fleet lint fuzz fuzz-replay docs clean help install
 
 help:
 	@echo "make demo   a conference of four on this machine, with real voices; about 30 s after the build"
+	@echo "make up   a server for you and your friends on this machine, until Ctrl-C; make install puts the programs into PREFIX/bin"
 	@echo "make test   every test but those of make test-fleet, and the longest of make test-faults and make test-audio"
 	@echo "make test-fleet   three databases under load, of which one is killed and one hangs; about 2 min after the build"
 	@echo "make test-faults   what docs/faults.md says of dying processes and broken networks, measured; about 30 min after the build"
@@ -29,8 +33,21 @@ help:
 
 demo:
 	@scripts/setup build speech
-	cargo build --release $(HEADLESS) -p confab -p confab-control -p confab-relay -p confab-benches
+	cargo build --release $(HEADLESS) -p confab -p confab-server -p confab-relay -p confab-benches
 	@$(PROGRAMS)/release/confab-bench demo --out $(TARGET)/demo
+
+# A server for friends: control and relay in one process, on UDP ports 4433 and 4434, with its data in DATA. UP_FLAGS: more flags, such as
+# `--public-name talk.example.org`. The client gets a sound card where ALSA's headers can be had.
+up:
+	@scripts/setup build
+	cargo build --release $(HEADLESS) -p confab -p confab-server -p confab-relay -p confab-benches
+	@if scripts/setup device; then cargo build --release $(HEADLESS) -p confab --features confab/device; fi
+	@echo 'the programs are in $(PROGRAMS)/release; `make install` puts them into PREFIX/bin'
+	$(PROGRAMS)/release/confab-control serve --with-relay --data-dir "$(DATA)" $(UP_FLAGS)
+
+install:
+	install -d "$(DESTDIR)$(PREFIX)/bin"
+	install -m 755 $(PROGRAMS)/release/confab $(PROGRAMS)/release/confab-control $(PROGRAMS)/release/confab-relay "$(DESTDIR)$(PREFIX)/bin"
 
 test: audio-client
 	cargo build $(HEADLESS) --workspace --bins
@@ -93,12 +110,12 @@ fuzz:
 
 bench-relay:
 	@scripts/setup build
-	cargo build --release $(HEADLESS) -p confab-control -p confab-relay -p confab-benches
+	cargo build --release $(HEADLESS) -p confab-server -p confab-relay -p confab-benches
 	$(PROGRAMS)/release/confab-bench relay --out $(TARGET)/bench/relay.json
 
 bench-peers:
 	@scripts/setup build peers
-	cargo build --release $(HEADLESS) -p confab-control -p confab-relay -p confab-benches
+	cargo build --release $(HEADLESS) -p confab-server -p confab-relay -p confab-benches
 	$(PROGRAMS)/release/confab-bench peers --out $(TARGET)/bench/peers.json
 
 bench-instructions:
@@ -108,12 +125,12 @@ bench-instructions:
 
 bench-control:
 	@scripts/setup build cql
-	cargo build --release $(HEADLESS) -p confab -p confab-control -p confab-relay -p confab-benches
+	cargo build --release $(HEADLESS) -p confab -p confab-server -p confab-relay -p confab-benches
 	$(PROGRAMS)/release/confab-bench control --out $(TARGET)/bench/control.json
 
 bench-e2ee:
 	@scripts/setup build
-	cargo build --release $(HEADLESS) -p confab -p confab-control -p confab-relay -p confab-benches
+	cargo build --release $(HEADLESS) -p confab -p confab-server -p confab-relay -p confab-benches
 	$(PROGRAMS)/release/confab-bench e2ee --out $(TARGET)/bench/e2ee.json
 
 bench-capacity:

@@ -4,10 +4,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
 use confab_console::{
     Class, Form, Hangup, Plan, Repeated, Signal, Signals, WriteError, beside, out,
 };
 
+use crate::Running;
 use crate::clock::Clock;
 use crate::flags::{
     ClusterKeysFlags, Command, DrainFlags, FingerprintFlags, Flags, LogFormat, NodeIdentityFlags,
@@ -21,6 +25,9 @@ use crate::tls::authority::Authority;
 
 /// Time limit for background work at the end.
 const SHUTDOWN: Duration = Duration::from_secs(1);
+
+/// Time limit for the end of a relay in this process.
+const COMPANION_END: Duration = Duration::from_secs(2);
 
 /// Signals of a server: the first SIGTERM or SIGINT shuts it down, the second ends it immediately.
 const SERVER_SIGNALS: Plan = Plan {
@@ -37,6 +44,9 @@ pub enum CommandError {
     /// A task of the server keeps failing.
     #[error(transparent)]
     Lost(#[from] TaskLost),
+    /// The relay in this process does not start, or has stopped.
+    #[error(transparent)]
+    Inner(#[from] InnerError),
     /// Keys or certificates are missing or invalid.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -61,10 +71,35 @@ impl CommandError {
     }
 }
 
-/// Runs the command and waits until its answer is written.
-pub fn run(flags: Flags) -> Result<(), CommandError> {
+/// Starts a relay in the server's process: the program that has both.
+pub trait Inner {
+    /// Starts it for a server that listens.
+    fn start(
+        &self,
+        server: &Running,
+        flags: &ServeFlags,
+    ) -> impl Future<Output = Result<Companion, InnerError>>;
+}
+
+/// A relay in the server's process.
+pub struct Companion {
+    /// Lines for the operator.
+    pub says: Vec<String>,
+    /// Asks it to end.
+    pub end: mpsc::Sender<()>,
+    /// Ends with it; with an error if it stopped by itself.
+    pub task: JoinHandle<Result<(), InnerError>>,
+}
+
+/// The relay in the server's process did not start, or stopped by itself.
+#[derive(Debug, thiserror::Error)]
+#[error("the relay inside: {0}")]
+pub struct InnerError(pub String);
+
+/// Runs the command and waits until its answer is written. `inner` makes the relay of `serve --with-relay`.
+pub fn run(flags: Flags, inner: &impl Inner) -> Result<(), CommandError> {
     match flags.command {
-        Command::Serve(flags) => return run_server(&flags),
+        Command::Serve(flags) => return run_server(&flags, inner),
         Command::RelayIdentity(flags) => relay_identity(&flags)?,
         Command::NodeIdentity(flags) => node_identity(&flags)?,
         Command::OperatorIdentity(flags) => operator_identity(&flags)?,
@@ -80,12 +115,12 @@ pub fn run(flags: Flags) -> Result<(), CommandError> {
     Ok(out().wait()?)
 }
 
-fn run_server(flags: &ServeFlags) -> Result<(), CommandError> {
+fn run_server(flags: &ServeFlags, inner: &impl Inner) -> Result<(), CommandError> {
     log_to_stderr(flags);
     // Before the first line of output, because its reader may send a signal at once.
     let signals = Signals::listen(SERVER_SIGNALS)?;
     let runtime = tokio::runtime::Runtime::new()?;
-    let served = runtime.block_on(serve_until_signal(flags, signals));
+    let served = runtime.block_on(serve_until_signal(flags, inner, signals));
     // Does not wait for threads blocked on DNS or a disk.
     runtime.shutdown_timeout(SHUTDOWN);
     served
@@ -139,7 +174,11 @@ fn operator(flags: &OperatorFlags) -> Result<Operator, OperatorError> {
     Operator::new(&flags.data_dir, flags.node.as_deref(), Clock::System.now())
 }
 
-async fn serve_until_signal(flags: &ServeFlags, mut signals: Signals) -> Result<(), CommandError> {
+async fn serve_until_signal(
+    flags: &ServeFlags,
+    inner: &impl Inner,
+    mut signals: Signals,
+) -> Result<(), CommandError> {
     // The file system may hang.
     let mut starting = Box::pin(beside(serve(flags.config())));
     let running = loop {
@@ -155,6 +194,12 @@ async fn serve_until_signal(flags: &ServeFlags, mut signals: Signals) -> Result<
     if let Some(address) = running.metrics {
         say(&format!("metrics on http://{address}/metrics"));
     }
+    let mut companion = match flags.relay.with_relay {
+        true => Some(inner.start(&running, flags).await?),
+        false => None,
+    };
+    let says = companion.iter().flat_map(|companion| &companion.says);
+    says.for_each(|line| say(line));
     let certificates = running.certificates.clone();
     let reload = Repeated::new(move || {
         let certificates = certificates.clone();
@@ -166,12 +211,31 @@ async fn serve_until_signal(flags: &ServeFlags, mut signals: Signals) -> Result<
                 Signal::Hangup => reload.wish(),
                 _ => break None,
             },
-            lost = running.lost() => break Some(lost),
+            lost = running.lost() => break Some(CommandError::from(lost)),
+            ended = ended(&mut companion) => break Some(ended.into()),
         }
     };
     tracing::info!("stopping");
     running.shutdown().await;
-    lost.map_or(Ok(()), |lost| Err(lost.into()))
+    if let Some(companion) = companion
+        && companion.end.send(()).await.is_ok()
+    {
+        // What it says of its end is in the log.
+        let _ = tokio::time::timeout(COMPANION_END, companion.task).await;
+    }
+    lost.map_or(Ok(()), Err)
+}
+
+/// Waits until the relay in this process has stopped by itself; for ever without one.
+async fn ended(companion: &mut Option<Companion>) -> InnerError {
+    match companion {
+        None => std::future::pending().await,
+        Some(companion) => match (&mut companion.task).await {
+            Ok(Err(error)) => error,
+            Ok(Ok(())) => InnerError("ended".to_owned()),
+            Err(error) => InnerError(error.to_string()),
+        },
+    }
 }
 
 fn relay_identity(flags: &RelayIdentityFlags) -> Result<(), CommandError> {

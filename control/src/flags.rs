@@ -20,6 +20,7 @@ use crate::tls::certificates::OwnCertificate;
 
 mod identities;
 mod operator;
+mod relay;
 mod store;
 
 pub use identities::{
@@ -27,6 +28,7 @@ pub use identities::{
     RelayIdentityFlags,
 };
 pub use operator::{DrainFlags, OperatorFlags, RevokeNodeFlags, RevokeRelayFlags, StatusFlags};
+pub use relay::RelayFlags;
 pub use store::{CqlFlags, StorePassword, StoreUrl};
 
 /// The control server of Confab: accounts, conferences and live rooms over QUIC.
@@ -138,6 +140,9 @@ pub struct ServeFlags {
 
     #[command(flatten)]
     pub cql: CqlFlags,
+
+    #[command(flatten)]
+    pub relay: RelayFlags,
 
     /// PEM file with a certificate chain to present to clients. Default: a certificate of the cluster CA, whose fingerprint
     /// clients pin. With one of a public CA clients need to pin nothing. Relays always get the cluster's. Reloaded at SIGHUP.

@@ -3,11 +3,13 @@
 //! * [`framing`]: how a message stands in a stream; [`size`]: how long a request may be;
 //! * [`text`]: which characters have a place in what people read, and how others are shown;
 //! * [`names`]: usernames, slugs and the like, valid by construction;
+//! * [`link`]: how a conference is named for those who do not know its server;
 //! * [`room`]: what a join gives;
 //! * [`error`]: what a refusal says.
 
 pub mod error;
 pub mod framing;
+pub mod link;
 pub mod names;
 pub mod room;
 pub mod size;

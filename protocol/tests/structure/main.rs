@@ -20,6 +20,7 @@ const CRATES: &[&str] = &[
     "protocol",
     "relay",
     "relay/packet",
+    "server",
     "telemetry",
     "testdb",
     "voice",
@@ -30,7 +31,6 @@ const MAX_CIRCLE: usize = 2;
 const MAX_LINES: usize = 500;
 /// The modules of control from the top down, on each line those that do not use each other. A module uses those below it alone.
 const CONTROL: &[&[&str]] = &[
-    &["main"],
     &["commands"],
     &["flags", "operator"],
     &["server"],

@@ -1,0 +1,102 @@
+//! Links to a conference: `confab://HOST[:PORT]/SLUG#1.FINGERPRINT`. The fingerprint is of the cluster's authority, so that whoever
+//! follows a link has nothing to trust at first sight. It stands in the fragment, which no program sends to a server.
+
+use std::fmt;
+use std::str::FromStr;
+
+use data_encoding::BASE64URL_NOPAD;
+
+use super::Slug;
+
+/// How a link begins.
+pub const SCHEME: &str = "confab://";
+
+/// The form of what follows `#`.
+const VERSION: &str = "1.";
+
+/// A link to a conference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConferenceLink {
+    /// HOST or HOST:PORT.
+    pub server: String,
+    /// The conference.
+    pub slug: Slug,
+    /// SHA-256 of the DER form of the cluster authority's certificate.
+    pub authority: [u8; 32],
+}
+
+/// Text that is no link to a conference.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadLink {
+    /// It does not have the form.
+    #[error("a link looks like confab://HOST/CONFERENCE#1.FINGERPRINT: copy the whole of it")]
+    Form,
+    /// What follows `#` is of a later version.
+    #[error("the link is of a later version than this program knows: install a newer one")]
+    Version,
+}
+
+impl FromStr for ConferenceLink {
+    type Err = BadLink;
+
+    fn from_str(text: &str) -> Result<Self, BadLink> {
+        let rest = text.trim().strip_prefix(SCHEME).ok_or(BadLink::Form)?;
+        let (server, rest) = rest.split_once('/').ok_or(BadLink::Form)?;
+        let (slug, fragment) = rest.split_once('#').ok_or(BadLink::Form)?;
+        let digest = match fragment.strip_prefix(VERSION) {
+            Some(digest) => digest,
+            None if fragment.contains('.') => return Err(BadLink::Version),
+            None => return Err(BadLink::Form),
+        };
+        let digest = BASE64URL_NOPAD.decode(digest.as_bytes());
+        let digest = digest.map_err(|_| BadLink::Form)?;
+        if server.is_empty() {
+            return Err(BadLink::Form);
+        }
+        Ok(Self {
+            server: server.to_owned(),
+            slug: slug.parse().map_err(|_| BadLink::Form)?,
+            authority: digest.try_into().map_err(|_| BadLink::Form)?,
+        })
+    }
+}
+
+impl fmt::Display for ConferenceLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digest = BASE64URL_NOPAD.encode(&self.authority);
+        let Self { server, slug, .. } = self;
+        write!(f, "{SCHEME}{server}/{slug}#{VERSION}{digest}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_link_reads_as_it_is_written(authority: [u8; 32], slug in "[a-z0-9]{3,20}", server in "[a-z0-9.]{1,20}(:[1-9][0-9]{0,3})?") {
+            let link = ConferenceLink { server, slug: slug.parse().unwrap(), authority };
+            prop_assert_eq!(link.to_string().parse(), Ok(link));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in ".{0,120}") {
+            let _ = text.parse::<ConferenceLink>();
+            let _ = format!("{SCHEME}{text}").parse::<ConferenceLink>();
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_or_of_a_later_version_is_told_apart() {
+        let whole = format!("confab://talk.example.org/friday#1.{}", "A".repeat(43));
+        assert!(whole.parse::<ConferenceLink>().is_ok());
+        for cut in [&whole[..20], &whole[..whole.len() - 1], "friday", ""] {
+            assert_eq!(cut.parse::<ConferenceLink>(), Err(BadLink::Form), "{cut}");
+        }
+        let later = whole.replace("#1.", "#2.");
+        assert_eq!(later.parse::<ConferenceLink>(), Err(BadLink::Version));
+    }
+}

@@ -1,0 +1,84 @@
+//! The addresses by which clients may reach this machine.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+/// Addresses that a relay may tell.
+const MOST: usize = 8;
+
+/// Addresses of other networks, for which the system has to choose one of its own. Nothing is sent there: they are for
+/// documentation (RFC 5737, RFC 3849).
+const ELSEWHERE: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+];
+
+/// By which a socket that listens on `listen` can be reached: that address, or, for a wildcard, those of `names`, this machine's on its
+/// networks, and the loopback for clients on this machine. Clients try all at once.
+pub(crate) async fn addresses(listen: SocketAddr, names: &[String]) -> Vec<SocketAddr> {
+    if !listen.ip().is_unspecified() {
+        return vec![listen];
+    }
+    let port = listen.port();
+    let mut all = Vec::new();
+    for name in names {
+        // A name that nobody knows yet is no reason not to serve the others.
+        if let Ok(found) = tokio::net::lookup_host((name.as_str(), port)).await {
+            all.extend(found);
+        }
+    }
+    let own = ELSEWHERE.into_iter().filter_map(towards);
+    let loopbacks = [
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+    ];
+    all.extend(own.chain(loopbacks).map(|ip| SocketAddr::new(ip, port)));
+    all.retain(|address| address.is_ipv4() || listen.is_ipv6());
+    let mut told = Vec::new();
+    for address in all {
+        if !told.contains(&address) && told.len() < MOST {
+            told.push(address);
+        }
+    }
+    told
+}
+
+/// The address by which others reach a server that listens on `listen`, as far as this machine knows.
+pub(crate) fn own_address(listen: SocketAddr) -> IpAddr {
+    if !listen.ip().is_unspecified() {
+        return listen.ip();
+    }
+    ELSEWHERE
+        .into_iter()
+        .find_map(towards)
+        .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+}
+
+/// This machine's address on the way to another one; `None` if there is no way.
+fn towards(other: IpAddr) -> Option<IpAddr> {
+    let any: IpAddr = match other {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect((other, 9)).ok()?;
+    let ip = socket.local_addr().ok()?.ip();
+    (!ip.is_unspecified()).then_some(ip)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_is_told_as_it_is_and_a_wildcard_by_what_it_stands_for() {
+        let one: SocketAddr = "192.0.2.7:4434".parse().unwrap_or_else(|_| unreachable!());
+        assert_eq!(addresses(one, &["localhost".into()]).await, [one]);
+        let any = SocketAddr::from(([0, 0, 0, 0], 4434));
+        let told = addresses(any, &["localhost".into(), "no-such-name.invalid".into()]).await;
+        assert!(told.contains(&SocketAddr::from(([127, 0, 0, 1], 4434))));
+        assert!(told.iter().all(SocketAddr::is_ipv4), "{told:?}");
+        let mut once = told.clone();
+        once.dedup();
+        assert_eq!(once, told);
+    }
+}

@@ -1,0 +1,117 @@
+//! A relay in the server's process: workers of its own, and a link to control as any relay has it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use clap::Parser as _;
+use confab_control::commands::{Companion, Inner, InnerError};
+use confab_control::flags::ServeFlags;
+use confab_control::tls::authority::Authority;
+use confab_control::{Running, clock::Clock};
+use confab_protocol::control::link::ConferenceLink;
+use confab_relay::flags::Flags;
+use confab_relay::{StartError, descriptors};
+use tokio::sync::mpsc;
+
+use crate::reach;
+
+/// Its name in `confab-control status`.
+const NAME: &str = "inside";
+
+/// The conference of the link that is printed at the start.
+const FIRST_CONFERENCE: &str = "lobby";
+
+/// The port that a link need not name.
+const DEFAULT_PORT: u16 = 4433;
+
+/// Folder of its identity, below the data folder.
+const FOLDER: &str = "relay";
+
+/// Makes the relay of `serve --with-relay`.
+pub(crate) struct Inside;
+
+impl Inner for Inside {
+    async fn start(&self, server: &Running, flags: &ServeFlags) -> Result<Companion, InnerError> {
+        let folder = flags.data_dir.join(FOLDER);
+        let authority = Authority::open(&flags.data_dir).map_err(failed)?;
+        let name = NAME.parse().map_err(failed)?;
+        // Anew at each start: it never ends while the server is looked after.
+        authority
+            .issue_relay(&name, &folder, Clock::System.now())
+            .map_err(failed)?;
+        descriptors::raise_limit();
+        let given = &flags.relay;
+        let mut public = given.relay_public_address.clone();
+        // A port that the system chooses is not known yet; then the relay tells what it can.
+        if public.is_empty() && given.relay_listen.port() != 0 {
+            public = reach::addresses(given.relay_listen, &flags.public_names).await;
+        }
+        let mut settings = Flags::parse_from([
+            "confab-relay",
+            "--control",
+            &near(server.addr).to_string(),
+            "--identity",
+            &folder.to_string_lossy(),
+            // Its rooms can go nowhere.
+            "--drain-time",
+            "0s",
+        ]);
+        settings.listen = vec![given.relay_listen];
+        settings.public_address = public;
+        if let Some(region) = &flags.region {
+            settings.region = region.as_str().to_owned();
+        }
+        let relay = confab_relay::start(&settings).await.map_err(advised)?;
+        let listening = relay.addresses().iter();
+        let listening = listening.map(|address| format!("relay inside, on {address} (UDP)"));
+        let mut says: Vec<String> = listening.collect();
+        says.push(format!(
+            "join from here or elsewhere: confab join '{}'",
+            link(server, flags, &authority)?
+        ));
+        let (end, ends) = mpsc::channel(1);
+        let task = tokio::spawn(async move { relay.run(ends).await.map_err(failed) });
+        Ok(Companion { says, end, task })
+    }
+}
+
+/// A link to a first conference, for whoever is to come.
+fn link(
+    server: &Running,
+    flags: &ServeFlags,
+    authority: &Authority,
+) -> Result<ConferenceLink, InnerError> {
+    let named = flags.public_names.first().cloned();
+    let own = || reach::own_address(server.addr).to_string();
+    let host = named.unwrap_or_else(own);
+    let host = match host.contains(':') {
+        true => format!("[{host}]"),
+        false => host,
+    };
+    Ok(ConferenceLink {
+        server: match server.addr.port() {
+            DEFAULT_PORT => host,
+            port => format!("{host}:{port}"),
+        },
+        slug: FIRST_CONFERENCE.parse().map_err(failed)?,
+        authority: authority.digest(),
+    })
+}
+
+/// Where this process reaches its own server.
+fn near(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+fn failed(error: impl std::error::Error) -> InnerError {
+    InnerError(error.to_string())
+}
+
+/// The relay's own flags have other names here.
+fn advised(error: StartError) -> InnerError {
+    InnerError(error.to_string().replace("--listen", "--relay-listen"))
+}
