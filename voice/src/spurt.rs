@@ -225,7 +225,7 @@ mod tests {
             is_sent(&first) && first.voice,
             "no frame of a spurt is missed"
         );
-        assert!(hear(&mut spurts, 24.0, 50).iter().all(|told| is_sent(told)));
+        assert!(hear(&mut spurts, 24.0, 50).iter().all(is_sent));
         let tail = hear(&mut spurts, 70.0, 50);
         let sent = tail.iter().take_while(|told| is_sent(told)).count();
         assert_eq!(sent, HANGOVER_SAMPLES / FRAME - 1);
@@ -233,7 +233,7 @@ mod tests {
         assert!(tail[sent..].iter().all(|told| !is_sent(told)));
         // A steady sound is not a voice for long, but it is not cut.
         let hum = hear(&mut spurts, 50.0, 3000);
-        assert!(hum.iter().all(|told| is_sent(told)));
+        assert!(hum.iter().all(is_sent));
         assert!(!hum[2999].voice);
         assert_eq!(hum[2999].level_dbov, SILENCE_DBOV);
     }
@@ -250,7 +250,7 @@ mod tests {
         }
         assert!(phrases.iter().all(|told| is_sent(told) && told.voice));
         let tail = hear(&mut spurts, 50.0, 50);
-        assert!(tail.iter().all(|told| is_sent(told)));
+        assert!(tail.iter().all(is_sent));
         assert!(!tail[49].voice);
     }
 

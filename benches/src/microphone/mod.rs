@@ -1,9 +1,9 @@
 //! What is done to a microphone's sound, judged by recordings of speech: noise, echo, and which frames are sent.
 //!
-//! * [`sounds`]: noises and a room, seeded;
-//! * [`gate`]: what is sent of speech, and of noise;
-//! * [`echo`]: what others hear of themselves;
-//! * [`judge`]: the processing, and how it is judged.
+//! * `sounds`: noises and a room, seeded;
+//! * `gate`: what is sent of speech, and of noise;
+//! * `echo`: what others hear of themselves;
+//! * `judge`: the processing, and how it is judged.
 
 mod echo;
 mod gate;

@@ -101,7 +101,7 @@ pub struct Engine {
     roster: Roster,
     membership: Membership,
     relays: Relays,
-    processing: Processing,
+    processing: Box<Processing>,
     /// Captured samples, processed.
     processed: Vec<f32>,
     talker: Talker,
@@ -133,7 +133,7 @@ impl Engine {
             roster: Roster::new(joined),
             membership: Membership::new(member),
             relays: Relays::new(media, now),
-            processing: Processing::new(settings.processing),
+            processing: Box::new(Processing::new(settings.processing)),
             processed: Vec::new(),
             talker: Talker::new(settings.voice, settings.timestamp, spurts)?,
             speakers: Speakers::new(settings.voice.max_delay),

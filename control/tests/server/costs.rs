@@ -3,7 +3,7 @@
 //! `cargo test -p confab-control --test server costs -- --ignored --nocapture --test-threads 1`
 
 use std::net::{SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,10 +47,22 @@ struct Use {
     at: Instant,
 }
 
+/// The program, in the folder above this test's.
+fn program() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let folder = test.parent().and_then(Path::parent).unwrap();
+    let program = folder.join("confab-control");
+    assert!(
+        program.is_file(),
+        "confab-control is not built: `cargo build --workspace --bins` first, or `make test`"
+    );
+    program
+}
+
 impl Program {
     async fn start(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_confab-control"))
+        let child = Command::new(program())
             .args(["serve", "--listen", "127.0.0.1:0", "--log-level", "error"])
             .args(["--login-burst", "100000", "--data-dir"])
             .arg(folder.path())

@@ -10,8 +10,8 @@ const PHASE_INTERVAL: i64 = ms(500);
 
 /// More than this over the target is not played faster but skipped.
 pub(super) const MAX_EXCESS: i64 = ms(300);
-/// Less than this is not worth a removal.
-const MIN_REMOVAL: i64 = 120;
+/// Less than this is not worth a removal: a target that falls little by little would be followed all the time.
+const MIN_REMOVAL: i64 = ms(5);
 /// Up to so much is played off a little faster. More is cut out.
 const MOST_GLIDED: i64 = ms(15);
 /// From here on, removals do not wait for a good place.
@@ -123,10 +123,11 @@ impl PlayoutClock {
         let lowest = target + UPPER_SLACK;
         let periods = -(delay - queued - lowest).div_euclid(period);
         let removable = queued - periods * period;
-        match removable {
-            ..MIN_REMOVAL => return Correction::None,
-            ..=MOST_GLIDED => return Correction::Glide { excess: removable },
-            _ => {}
+        if removable < MIN_REMOVAL {
+            return Correction::None;
+        }
+        if removable <= MOST_GLIDED {
+            return Correction::Glide { excess: removable };
         }
         Correction::Accelerate {
             at_most: removable as usize,

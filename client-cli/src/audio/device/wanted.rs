@@ -69,13 +69,17 @@ impl Wanted {
 /// None is called so, or several are.
 pub fn find(devices: &[(String, String)], wanted: &str) -> Result<usize, NotOne> {
     let lower = wanted.to_lowercase();
-    let tests: [&dyn Fn(&(String, String)) -> bool; 3] = [
-        &|(id, _)| id == wanted,
-        &|(_, name)| name.to_lowercase() == lower,
-        &|(_, name)| name.to_lowercase().contains(&lower),
+    let places = |is_it: &dyn Fn(&str, &str) -> bool| -> Vec<usize> {
+        let all = devices.iter().enumerate();
+        let found = all.filter(|(_, (id, name))| is_it(id, &name.to_lowercase()));
+        found.map(|(place, _)| place).collect()
+    };
+    let tries = [
+        places(&|id, _| id == wanted),
+        places(&|_, name| name == lower),
+        places(&|_, name| name.contains(&lower)),
     ];
-    for is_it in tests {
-        let found: Vec<usize> = (0..devices.len()).filter(|n| is_it(&devices[*n])).collect();
+    for found in tries {
         match found[..] {
             [] => {}
             [one] => return Ok(one),

@@ -152,7 +152,7 @@ impl Call {
                 () = tokio::time::sleep_until(deadline.into()) => {}
             }
         };
-        self.leave(end).await
+        Box::pin(self.leave(end)).await
     }
 
     fn next_deadline(&self) -> Instant {
