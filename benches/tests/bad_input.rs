@@ -5,6 +5,7 @@
 mod common;
 
 use common::{PASSWORD, Stage};
+use confab_benches::fleet::Programs;
 
 const USAGE: i32 = 2;
 const AUTH: i32 = 3;
@@ -202,4 +203,20 @@ async fn wrong_servers_and_wrong_files_are_named() {
         .fails("ann", &join, None, AUDIO, "/nowhere/at/all.wav")
         .await;
     stage.fleet.end().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_variable_is_as_if_it_were_not_there() {
+    let home = tempfile::tempdir().unwrap();
+    let client = Programs::new(&common::programs());
+    for variable in ["CONFAB_SERVER", "CONFAB_CA", "CONFAB_FINGERPRINT"] {
+        let mut command = client.command("confab");
+        command
+            .args(["whoami"])
+            .env(variable, "")
+            .env("CONFAB_CONFIG_DIR", home.path());
+        let ended = client.output("confab whoami", &mut command).await.unwrap();
+        assert_eq!(ended.code, Some(USAGE), "{ended:?}");
+        assert!(ended.stderr.contains("which server?"), "{ended:?}");
+    }
 }

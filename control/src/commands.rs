@@ -154,10 +154,24 @@ async fn drain(flags: &DrainFlags) -> Result<(), CommandError> {
 
 async fn revoke_relay(flags: &RevokeRelayFlags) -> Result<(), CommandError> {
     let (relay, now) = (&flags.relay, Clock::System.now());
-    operator(&flags.operator)?.revoke_relay(relay, now).await?;
+    let operator = operator(&flags.operator)?;
+    // Before, for a relay that is revoked is linked no more.
+    let linked = operator.status().await?.relays;
+    operator.revoke_relay(relay, now).await?;
     answer(&format!(
         "{relay}: its identities up to now are revoked; make a new one with `confab-control relay-identity {relay}`"
     ));
+    if !linked.iter().any(|one| one.name == *relay) {
+        let names: Vec<String> = linked.iter().map(|one| one.name.to_string()).collect();
+        answer(&format!(
+            "warning: no relay of the name {relay} is linked now, only: {}. If you meant one of these, revoke that",
+            if names.is_empty() {
+                "none".to_owned()
+            } else {
+                names.join(", ")
+            }
+        ));
+    }
     Ok(())
 }
 

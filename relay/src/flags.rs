@@ -47,13 +47,14 @@ pub struct Flags {
     )]
     pub public_address: Vec<SocketAddr>,
 
-    /// Control node to take orders from, HOST:PORT. Repeat it for each node.
+    /// Control node to take orders from, HOST or HOST:PORT (port 4433 by default). Repeat it for each node.
     #[arg(
         long,
         env = "CONFAB_RELAY_CONTROL",
         value_delimiter = ',',
         required = true,
-        value_name = "HOST:PORT"
+        value_name = "HOST[:PORT]",
+        value_parser = parse_control
     )]
     pub control: Vec<String>,
 
@@ -221,6 +222,33 @@ fn parse_idle(text: &str) -> Result<Duration, String> {
     parse_time(text, Duration::from_secs(20), MAX_IDLE_TIMEOUT)
 }
 
+/// HOST:PORT, with the usual port if there is none.
+fn parse_control(text: &str) -> Result<String, String> {
+    const PORT: u16 = 4433;
+    let bad = || "a control node looks like HOST, HOST:PORT or [IPv6 address]:PORT".to_owned();
+    if text.is_empty() || text.contains(['/', ' ', '@']) {
+        return Err(bad());
+    }
+    if let Ok(address) = text.parse::<std::net::Ipv6Addr>() {
+        return Ok(format!("[{address}]:{PORT}"));
+    }
+    let has_port = match text.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').ok_or_else(bad)?.1.starts_with(':'),
+        None => text.contains(':'),
+    };
+    if !has_port {
+        return Ok(format!("{text}:{PORT}"));
+    }
+    let port = text
+        .rsplit(':')
+        .next()
+        .and_then(|port| port.parse::<u16>().ok());
+    match port {
+        Some(1..=u16::MAX) => Ok(text.to_owned()),
+        _ => Err(bad()),
+    }
+}
+
 fn parse_drain(text: &str) -> Result<Duration, String> {
     parse_time(text, Duration::ZERO, Duration::from_secs(3600))
 }
@@ -277,6 +305,23 @@ mod tests {
     fn flags(more: &[&str]) -> Result<Flags, clap::Error> {
         let least = ["confab-relay", "--control", "a:1", "--identity", "x"];
         Flags::try_parse_from(least.iter().chain(more))
+    }
+
+    #[test]
+    fn a_control_node_has_a_port_or_gets_the_usual_one() {
+        for (given, taken) in [
+            ("localhost", "localhost:4433"),
+            ("talk.example.org:99", "talk.example.org:99"),
+            ("::1", "[::1]:4433"),
+            ("[::1]", "[::1]:4433"),
+            ("[2001:db8::1]:99", "[2001:db8::1]:99"),
+            ("192.0.2.1", "192.0.2.1:4433"),
+        ] {
+            assert_eq!(parse_control(given).as_deref(), Ok(taken), "{given}");
+        }
+        for bad in ["", "a:", "a:0", "a:70000", "[::1", "https://a", "a b"] {
+            assert!(parse_control(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -7,6 +7,10 @@ use crate::speech::SpeechDetector;
 /// How long the gate stays open after the key was let go, in samples (200 ms): people let go while they end a word.
 const RELEASE: usize = 200 * SAMPLES_PER_MS;
 
+/// What is heard is processed first, and is so much older when it comes here, in samples (20 ms): what was said until the person
+/// unmuted is still to come then.
+const PROCESSED_LATER: usize = 20 * SAMPLES_PER_MS;
+
 /// When one's own voice is sent.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub enum TalkMode {
@@ -39,6 +43,8 @@ pub struct Gate {
     detector: Option<SpeechDetector>,
     is_muted: bool,
     is_pushed: bool,
+    /// Samples of before the person wanted to be heard, which may still come.
+    unwanted: usize,
     /// Samples for which a key that was let go still counts.
     release: usize,
     /// Samples for which it stays open without a reason.
@@ -57,14 +63,20 @@ impl Gate {
 
     /// From now on the person wants to be heard, or not. Only [`TalkMode::Push`] asks.
     pub fn push(&mut self, is_pushed: bool) {
-        if self.is_pushed && !is_pushed {
-            self.release = RELEASE;
+        match (self.is_pushed, is_pushed) {
+            (true, false) => self.release = RELEASE,
+            // While it is not shut yet everything was wanted.
+            (false, true) if self.release == 0 => self.unwanted = PROCESSED_LATER,
+            _ => {}
         }
         self.is_pushed = is_pushed;
     }
 
     /// From now on nothing is let through, or again.
     pub fn mute(&mut self, is_muted: bool) {
+        if self.is_muted && !is_muted {
+            self.unwanted = PROCESSED_LATER;
+        }
         self.is_muted = is_muted;
     }
 
@@ -82,7 +94,9 @@ impl Gate {
         };
         let is_let_go = self.release == 0 && !self.is_pushed;
         self.release = self.release.saturating_sub(pcm.len());
-        if self.is_muted || self.mode == TalkMode::Push && is_let_go {
+        let is_unwanted = self.unwanted > 0;
+        self.unwanted = self.unwanted.saturating_sub(pcm.len());
+        if self.is_muted || is_unwanted || self.mode == TalkMode::Push && is_let_go {
             self.open = 0;
             return Passage::Locked;
         }
@@ -117,6 +131,8 @@ mod tests {
         let mut gate = Gate::new(TalkMode::Push);
         assert_eq!(hear(&mut gate, 0.2, 5), [Passage::Locked; 5]);
         gate.push(true);
+        // In the first frame there may be something from before.
+        assert_eq!(hear(&mut gate, 0.2, 1), [Passage::Locked]);
         assert_eq!(hear(&mut gate, 0.2, 5), [Passage::Open; 5]);
         // A person who thinks and says nothing sends nothing.
         assert_eq!(hear(&mut gate, 0.0, 50)[49], Passage::Shut);
@@ -133,11 +149,12 @@ mod tests {
         for mode in [TalkMode::Open, TalkMode::Threshold(40.0), TalkMode::Push] {
             let mut gate = Gate::new(mode);
             gate.push(true);
+            hear(&mut gate, 0.2, 1);
             assert_eq!(hear(&mut gate, 0.2, 2), [Passage::Open; 2]);
             gate.mute(true);
             assert_eq!(hear(&mut gate, 0.2, 2), [Passage::Locked; 2]);
             gate.mute(false);
-            assert_eq!(hear(&mut gate, 0.2, 2), [Passage::Open; 2]);
+            assert_eq!(hear(&mut gate, 0.2, 2), [Passage::Locked, Passage::Open]);
         }
     }
 

@@ -374,8 +374,14 @@ fn read_certificate(path: &Path) -> Result<CertificateDer<'static>, TlsError> {
         path: path.to_owned(),
         expected: "a certificate in PEM",
     };
-    let pem = files::read(path)?.ok_or_else(content)?;
+    let pem = files::read(path)?.ok_or_else(|| missing(path))?;
     CertificateDer::from_pem_slice(&pem).map_err(|_| content())
+}
+
+fn missing(path: &Path) -> TlsError {
+    TlsError::Missing {
+        path: path.to_owned(),
+    }
 }
 
 fn read_key(path: &Path) -> Result<KeyPair, TlsError> {
@@ -383,7 +389,7 @@ fn read_key(path: &Path) -> Result<KeyPair, TlsError> {
         path: path.to_owned(),
         expected: "a private key in PEM",
     };
-    let pem = files::read(path)?.ok_or_else(content)?;
+    let pem = files::read(path)?.ok_or_else(|| missing(path))?;
     let pem = zeroize::Zeroizing::new(String::from_utf8(pem).map_err(|_| content())?);
     KeyPair::from_pem(&pem).map_err(|_| content())
 }

@@ -19,6 +19,11 @@ pub enum TlsError {
         path: std::path::PathBuf,
         source: std::io::Error,
     },
+    /// A file is not there.
+    #[error(
+        "there is no {path}: give the node's data folder with --data-dir, if that is what is wrong"
+    )]
+    Missing { path: std::path::PathBuf },
     /// A file has unexpected content.
     #[error("{path} is not {expected}: restore it from a backup, or name another file")]
     Content {

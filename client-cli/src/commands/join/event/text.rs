@@ -29,15 +29,21 @@ impl Printed for CallEvent {
     fn text(&self) -> Option<String> {
         Some(match self {
             Self::Joined {
-                slug, participants, ..
+                slug,
+                participants,
+                me,
+                ..
             } if participants.is_empty() => {
-                format!("in {slug}; nobody else is here yet")
+                format!("in {slug}; nobody else is here yet{}", unheard(me))
             }
             Self::Joined {
-                slug, participants, ..
+                slug,
+                participants,
+                me,
+                ..
             } => {
                 let names: Vec<_> = participants.iter().map(ParticipantShown::text).collect();
-                format!("in {slug} with {}", names.join(", "))
+                format!("in {slug} with {}{}", names.join(", "), unheard(me))
             }
             Self::ParticipantJoined(participant) => format!("{} came", participant.text()),
             Self::ParticipantLeft {
@@ -216,6 +222,15 @@ impl Printed for CallEvent {
             _ => {}
         }
         lines
+    }
+}
+
+/// Why nobody hears this participant, if so.
+fn unheard(me: &ParticipantShown) -> &'static str {
+    match (me.role, me.muted) {
+        ("listener", _) => "; you may listen here, and nobody hears you",
+        (_, true) => "; a moderator has muted you here: nobody hears you",
+        _ => "",
     }
 }
 
