@@ -91,10 +91,13 @@ pub struct Companion {
     pub task: JoinHandle<Result<(), InnerError>>,
 }
 
-/// The relay in the server's process did not start, or stopped by itself.
+/// The relay in the server's process did not start, or stopped by itself; or another one was to have its name.
 #[derive(Debug, thiserror::Error)]
 #[error("the relay inside: {0}")]
 pub struct InnerError(pub String);
+
+/// The name of the relay in the server's process.
+pub const INSIDE: &str = "inside";
 
 /// Runs the command and waits until its answer is written. `inner` makes the relay of `serve --with-relay`.
 pub fn run(flags: Flags, inner: &impl Inner) -> Result<(), CommandError> {
@@ -156,12 +159,18 @@ async fn revoke_relay(flags: &RevokeRelayFlags) -> Result<(), CommandError> {
     let (relay, now) = (&flags.relay, Clock::System.now());
     let operator = operator(&flags.operator)?;
     // Before, for a relay that is revoked is linked no more.
-    let linked = operator.status().await?.relays;
+    let linked = operator.status().await.map(|status| status.relays);
     operator.revoke_relay(relay, now).await?;
+    let next = match relay.as_str() == INSIDE {
+        true => "the server makes a new one when it is started again".to_owned(),
+        false => format!("make a new one with `confab-control relay-identity {relay}`"),
+    };
     answer(&format!(
-        "{relay}: its identities up to now are revoked; make a new one with `confab-control relay-identity {relay}`"
+        "{relay}: its identities up to now are revoked; {next}"
     ));
-    if !linked.iter().any(|one| one.name == *relay) {
+    if let Ok(linked) = linked
+        && !linked.iter().any(|one| one.name == *relay)
+    {
         let names: Vec<String> = linked.iter().map(|one| one.name.to_string()).collect();
         answer(&format!(
             "warning: no relay of the name {relay} is linked now, only: {}. If you meant one of these, revoke that",
@@ -208,9 +217,12 @@ async fn serve_until_signal(
     if let Some(address) = running.metrics {
         say(&format!("metrics on http://{address}/metrics"));
     }
-    let mut companion = match flags.relay.with_relay {
-        true => Some(inner.start(&running, flags).await?),
-        false => None,
+    let mut companion = match start_inner(flags, inner, &running, &mut signals).await {
+        Ok(companion) => companion,
+        Err(stopped) => {
+            running.shutdown().await;
+            return stopped.map_or(Ok(()), Err);
+        }
     };
     let says = companion.iter().flat_map(|companion| &companion.says);
     says.for_each(|line| say(line));
@@ -226,33 +238,71 @@ async fn serve_until_signal(
                 _ => break None,
             },
             lost = running.lost() => break Some(CommandError::from(lost)),
-            ended = ended(&mut companion) => break Some(ended.into()),
+            ended = ended(&mut companion) => match ended {
+                Err(error) => break Some(error.into()),
+                // It was drained, and others may go on.
+                Ok(()) => {
+                    companion = None;
+                    say("the relay inside has ended, as it was asked to");
+                }
+            },
         }
     };
     tracing::info!("stopping");
     running.shutdown().await;
-    if let Some(companion) = companion
-        && companion.end.send(()).await.is_ok()
-    {
+    if let Some(companion) = companion {
+        let end = async {
+            // The second time it does not wait until nobody is left: its rooms can go nowhere.
+            for _ in 0..2 {
+                let _ = companion.end.send(()).await;
+            }
+            companion.task.await
+        };
         // What it says of its end is in the log.
-        let _ = tokio::time::timeout(COMPANION_END, companion.task).await;
+        let _ = tokio::time::timeout(COMPANION_END, end).await;
     }
     lost.map_or(Ok(()), Err)
 }
 
-/// Waits until the relay in this process has stopped by itself; for ever without one.
-async fn ended(companion: &mut Option<Companion>) -> InnerError {
+/// Starts the relay in this process, if it is wished. An error without a cause: a signal has come.
+async fn start_inner(
+    flags: &ServeFlags,
+    inner: &impl Inner,
+    running: &Running,
+    signals: &mut Signals,
+) -> Result<Option<Companion>, Option<CommandError>> {
+    if !flags.relay.with_relay {
+        return Ok(None);
+    }
+    let mut starting = Box::pin(inner.start(running, flags));
+    loop {
+        tokio::select! {
+            started = &mut starting => return started.map(Some).map_err(|error| Some(error.into())),
+            lost = running.lost() => return Err(Some(lost.into())),
+            signal = signals.next() => if signal != Signal::Hangup {
+                return Err(None);
+            },
+        }
+    }
+}
+
+/// Waits until the relay in this process has ended: with an error if it stopped by itself. For ever without one.
+async fn ended(companion: &mut Option<Companion>) -> Result<(), InnerError> {
     match companion {
         None => std::future::pending().await,
         Some(companion) => match (&mut companion.task).await {
-            Ok(Err(error)) => error,
-            Ok(Ok(())) => InnerError("ended".to_owned()),
-            Err(error) => InnerError(error.to_string()),
+            Ok(ended) => ended,
+            Err(error) => Err(InnerError(error.to_string())),
         },
     }
 }
 
 fn relay_identity(flags: &RelayIdentityFlags) -> Result<(), CommandError> {
+    if flags.name.as_str() == INSIDE {
+        let why =
+            format!("{INSIDE} is the name of the relay of `serve --with-relay`: choose another");
+        return Err(InnerError(why).into());
+    }
     let now = Clock::System.now();
     let authority = Authority::open_or_create(&flags.data_dir, now)?;
     let written = authority.issue_relay(&flags.name, &flags.out, now)?;
@@ -301,6 +351,7 @@ fn log_to_stderr(flags: &ServeFlags) {
     let level = LevelFilter::from_level(flags.log_level);
     let filter = Targets::new()
         .with_target("confab_control", level)
+        .with_target("confab_relay", level)
         .with_default(level.min(LevelFilter::ERROR));
     let lines = tracing_subscriber::fmt::layer().with_ansi(false);
     let subscriber = tracing_subscriber::registry().with(filter);

@@ -1,9 +1,14 @@
 //! The addresses by which clients may reach this machine.
 
+use std::time::Duration;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 /// Addresses that a relay may tell.
 const MOST: usize = 8;
+
+/// Time for each name.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Addresses of other networks, for which the system has to choose one of its own. Nothing is sent there: they are for
 /// documentation (RFC 5737, RFC 3849).
@@ -21,8 +26,9 @@ pub(crate) async fn addresses(listen: SocketAddr, names: &[String]) -> Vec<Socke
     let port = listen.port();
     let mut all = Vec::new();
     for name in names {
-        // A name that nobody knows yet is no reason not to serve the others.
-        if let Ok(found) = tokio::net::lookup_host((name.as_str(), port)).await {
+        // A name that nobody knows yet, or a name server that does not answer, is no reason not to serve the others.
+        let looking = tokio::net::lookup_host((name.as_str(), port));
+        if let Ok(Ok(found)) = tokio::time::timeout(LOOKUP_TIMEOUT, looking).await {
             all.extend(found);
         }
     }

@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use clap::Parser as _;
-use confab_control::commands::{Companion, Inner, InnerError};
+use clap::builder::Resettable;
+use clap::{CommandFactory as _, FromArgMatches as _};
+use confab_control::commands::{Companion, INSIDE, Inner, InnerError};
 use confab_control::flags::ServeFlags;
 use confab_control::tls::authority::Authority;
 use confab_control::{Running, clock::Clock};
@@ -13,9 +14,6 @@ use confab_relay::{StartError, descriptors};
 use tokio::sync::mpsc;
 
 use crate::reach;
-
-/// Its name in `confab-control status`.
-const NAME: &str = "inside";
 
 /// The conference of the link that is printed at the start.
 const FIRST_CONFERENCE: &str = "lobby";
@@ -33,7 +31,7 @@ impl Inner for Inside {
     async fn start(&self, server: &Running, flags: &ServeFlags) -> Result<Companion, InnerError> {
         let folder = flags.data_dir.join(FOLDER);
         let authority = Authority::open(&flags.data_dir).map_err(failed)?;
-        let name = NAME.parse().map_err(failed)?;
+        let name = INSIDE.parse().map_err(failed)?;
         // Anew at each start: it never ends while the server is looked after.
         authority
             .issue_relay(&name, &folder, Clock::System.now())
@@ -45,16 +43,8 @@ impl Inner for Inside {
         if public.is_empty() && given.relay_listen.port() != 0 {
             public = reach::addresses(given.relay_listen, &flags.public_names).await;
         }
-        let mut settings = Flags::parse_from([
-            "confab-relay",
-            "--control",
-            &near(server.addr).to_string(),
-            "--identity",
-            &folder.to_string_lossy(),
-            // Its rooms can go nowhere.
-            "--drain-time",
-            "0s",
-        ]);
+        let mut settings = defaults(&near(server.addr).to_string())?;
+        settings.identity = Some(folder);
         settings.listen = vec![given.relay_listen];
         settings.public_address = public;
         if let Some(region) = &flags.region {
@@ -64,14 +54,25 @@ impl Inner for Inside {
         let listening = relay.addresses().iter();
         let listening = listening.map(|address| format!("relay inside, on {address} (UDP)"));
         let mut says: Vec<String> = listening.collect();
-        says.push(format!(
-            "join from here or elsewhere: confab join '{}'",
-            link(server, flags, &authority)?
-        ));
+        let is_near = server.addr.ip().is_loopback() || given.relay_listen.ip().is_loopback();
+        let from = match is_near {
+            true => "from this machine alone",
+            false => "from here or elsewhere",
+        };
+        let link = link(server, flags, &authority)?;
+        says.push(format!("join {from}: confab join '{link}'"));
         let (end, ends) = mpsc::channel(1);
         let task = tokio::spawn(async move { relay.run(ends).await.map_err(failed) });
         Ok(Companion { says, end, task })
     }
+}
+
+/// A relay's settings as they are without a flag. Variables of the environment are for relays of their own.
+fn defaults(control: &str) -> Result<Flags, InnerError> {
+    let command = Flags::command().mut_args(|arg| arg.env(Resettable::Reset));
+    let given = ["confab-relay", "--control", control, "--identity", FOLDER];
+    let mut matches = command.try_get_matches_from(given).map_err(failed)?;
+    Flags::from_arg_matches_mut(&mut matches).map_err(failed)
 }
 
 /// A link to a first conference, for whoever is to come.

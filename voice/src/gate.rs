@@ -7,10 +7,6 @@ use crate::speech::SpeechDetector;
 /// How long the gate stays open after the key was let go, in samples (200 ms): people let go while they end a word.
 const RELEASE: usize = 200 * SAMPLES_PER_MS;
 
-/// What is heard is processed first, and is so much older when it comes here, in samples (20 ms): what was said until the person
-/// unmuted is still to come then.
-const PROCESSED_LATER: usize = 20 * SAMPLES_PER_MS;
-
 /// When one's own voice is sent.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub enum TalkMode {
@@ -43,8 +39,8 @@ pub struct Gate {
     detector: Option<SpeechDetector>,
     is_muted: bool,
     is_pushed: bool,
-    /// Samples of before the person wanted to be heard, which may still come.
-    unwanted: usize,
+    /// The next frame is of before the person wanted to be heard.
+    is_unwanted: bool,
     /// Samples for which a key that was let go still counts.
     release: usize,
     /// Samples for which it stays open without a reason.
@@ -63,26 +59,31 @@ impl Gate {
 
     /// From now on the person wants to be heard, or not. Only [`TalkMode::Push`] asks.
     pub fn push(&mut self, is_pushed: bool) {
-        match (self.is_pushed, is_pushed) {
-            (true, false) => self.release = RELEASE,
-            // While it is not shut yet everything was wanted.
-            (false, true) if self.release == 0 => self.unwanted = PROCESSED_LATER,
-            _ => {}
+        if self.is_pushed && !is_pushed {
+            self.release = RELEASE;
         }
         self.is_pushed = is_pushed;
     }
 
     /// From now on nothing is let through, or again.
     pub fn mute(&mut self, is_muted: bool) {
-        if self.is_muted && !is_muted {
-            self.unwanted = PROCESSED_LATER;
-        }
         self.is_muted = is_muted;
     }
 
-    /// True while nothing is let through.
-    pub fn is_muted(&self) -> bool {
-        self.is_muted
+    /// True while the person does not want to be heard. In the moment after a key was let go it still does.
+    pub fn is_locked(&self) -> bool {
+        let is_let_go = self.release == 0 && !self.is_pushed;
+        self.is_muted || self.mode == TalkMode::Push && is_let_go
+    }
+
+    /// Tells whether the next frame is of before the person wanted to be heard: then it is not let through.
+    pub fn set_unwanted(&mut self, is_unwanted: bool) {
+        self.is_unwanted = is_unwanted;
+    }
+
+    /// Hearing breaks off for a while: what kept it open is over when it goes on.
+    pub fn break_off(&mut self) {
+        (self.release, self.open) = (0, 0);
     }
 
     /// Hears the next frame, of any length, with its level in −dBov.
@@ -92,11 +93,9 @@ impl Gate {
             (TalkMode::Threshold(dbov), _) => heard_dbov < dbov,
             _ => heard_dbov < QUIETEST_VOICE_DBOV,
         };
-        let is_let_go = self.release == 0 && !self.is_pushed;
+        let is_locked = self.is_locked() || self.is_unwanted;
         self.release = self.release.saturating_sub(pcm.len());
-        let is_unwanted = self.unwanted > 0;
-        self.unwanted = self.unwanted.saturating_sub(pcm.len());
-        if self.is_muted || is_unwanted || self.mode == TalkMode::Push && is_let_go {
+        if is_locked {
             self.open = 0;
             return Passage::Locked;
         }
@@ -131,8 +130,6 @@ mod tests {
         let mut gate = Gate::new(TalkMode::Push);
         assert_eq!(hear(&mut gate, 0.2, 5), [Passage::Locked; 5]);
         gate.push(true);
-        // In the first frame there may be something from before.
-        assert_eq!(hear(&mut gate, 0.2, 1), [Passage::Locked]);
         assert_eq!(hear(&mut gate, 0.2, 5), [Passage::Open; 5]);
         // A person who thinks and says nothing sends nothing.
         assert_eq!(hear(&mut gate, 0.0, 50)[49], Passage::Shut);
@@ -149,13 +146,25 @@ mod tests {
         for mode in [TalkMode::Open, TalkMode::Threshold(40.0), TalkMode::Push] {
             let mut gate = Gate::new(mode);
             gate.push(true);
-            hear(&mut gate, 0.2, 1);
             assert_eq!(hear(&mut gate, 0.2, 2), [Passage::Open; 2]);
             gate.mute(true);
             assert_eq!(hear(&mut gate, 0.2, 2), [Passage::Locked; 2]);
             gate.mute(false);
-            assert_eq!(hear(&mut gate, 0.2, 2), [Passage::Locked, Passage::Open]);
+            gate.set_unwanted(true);
+            assert_eq!(hear(&mut gate, 0.2, 2), [Passage::Locked; 2]);
+            gate.set_unwanted(false);
+            assert_eq!(hear(&mut gate, 0.2, 2), [Passage::Open; 2]);
         }
+    }
+
+    #[test]
+    fn a_key_that_was_let_go_while_nothing_was_heard_does_not_count_later() {
+        let mut gate = Gate::new(TalkMode::Push);
+        gate.push(true);
+        hear(&mut gate, 0.2, 5);
+        gate.push(false);
+        gate.break_off();
+        assert_eq!(hear(&mut gate, 0.2, 5), [Passage::Locked; 5]);
     }
 
     #[test]

@@ -73,10 +73,13 @@ impl Listener {
             if talkspurt {
                 *spurt = Some(timestamp);
             }
-            // What comes before the talkspurt is not there because something was lost, and nothing is to wait for it.
+            // Copies of what comes before the talkspurt are not there because something was lost, and nothing is to wait for it.
             let since = spurt.map_or(u32::MAX, |spurt| timestamp.wrapping_sub(spurt));
-            let reaches = blocks.iter().map(|block| block.reach(duration));
-            let reach = reaches.filter(|reach| *reach <= since).max();
+            let reach_of = |block: &Block<'_>| match (block, block.reach(duration)) {
+                (Block::Copy { .. }, reach) if reach > since => None,
+                (_, reach) => Some(reach.min(since)).filter(|reach| *reach > 0),
+            };
+            let reach = blocks.iter().filter_map(reach_of).max();
             if let Some(reach) = reach {
                 stream.protected(arrival, reach);
             }

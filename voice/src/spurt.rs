@@ -101,11 +101,19 @@ impl Spurts {
                 comfort: is_silenced || activity == Activity::Quiet,
             };
         }
+        // Nothing is told of what the person does not want to be heard.
+        let activity = match passage {
+            Passage::Locked => Activity::Quiet,
+            Passage::Open | Passage::Shut => activity,
+        };
         let spoken = (activity == Activity::Voice).then_some(heard);
         self.flagged = match spoken {
             Some(_) => FLAG_HANGOVER,
             None => self.flagged.saturating_sub(pcm.len()),
         };
+        if passage == Passage::Locked {
+            self.flagged = 0;
+        }
         let in_spurt = activity != Activity::Quiet;
         if in_spurt && !self.in_spurt {
             self.level.restart();
@@ -316,6 +324,16 @@ mod tests {
         // Where everything that can be heard opens the gate, nothing comes before it.
         let mut spurts = Spurts::default();
         assert_eq!(hear(&mut spurts, 70.0, 1)[0].fate, Fate::Dropped);
+    }
+
+    #[test]
+    fn nothing_is_told_of_what_is_said_while_muted() {
+        let mut spurts = Spurts::default();
+        spurts.gate().mute(true);
+        hear(&mut spurts, 15.0, 100);
+        spurts.gate().mute(false);
+        let told = hear(&mut spurts, 50.0, 1)[0];
+        assert_eq!((told.voice, told.level_dbov), (false, SILENCE_DBOV));
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Who follows a link: the server is the link's, and a person without an account there gets one.
 
 use std::io::{self, IsTerminal as _};
+use std::str::FromStr;
 
 use confab_protocol::control::link::ConferenceLink;
-use confab_protocol::control::{ErrorCode, Slug};
+use confab_protocol::control::{Birthday, Email, ErrorCode, NameError, Slug, Username};
 use confab_protocol::wire::{self, request::Kind};
 
 use super::context::Context;
@@ -60,49 +61,55 @@ pub(super) async fn by_link(context: &Context, link: &ConferenceLink) -> Result<
     })
 }
 
-/// Makes sure that there is a session at the server of a link, and the conference: a person at a terminal is asked for what is
-/// missing.
-pub(super) async fn arrive(context: &Context, link: &ConferenceLink) -> Result<(), Failure> {
-    let access = context.access().await?;
+/// Makes sure that there is a session at the server of a link: a person at a terminal is asked for what is missing.
+pub(super) async fn arrive(context: &Context) -> Result<(), Failure> {
+    let mut access = context.access().await?;
     let server = access.server.to_string();
-    if access.store.sessions().await?.get(&server).is_none() {
-        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-            let message = format!(
-                "you have no account at {server} here yet: `confab --server {server} --fingerprint {} register NAME` makes one",
-                Fingerprint::parse(&link.authority).expect("it has 32 bytes")
-            );
-            return Err(Failure::new(Exit::Auth, "not_logged_in", message));
-        }
-        introduce(context, &server).await?;
+    if access.store.sessions().await?.get(&server).is_some() {
+        return Ok(());
     }
-    open_conference(context, &link.slug).await
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        let pin = context.common.fingerprint;
+        let pin = pin.map_or_else(String::new, |pin| format!(" --fingerprint {pin}"));
+        let message = format!(
+            "not logged in at {server}: `confab --server {server}{pin} login NAME`, or, for a new account, `… register NAME --email \
+             E --birthday YYYY-MM-DD`"
+        );
+        return Err(Failure::new(Exit::Auth, "not_logged_in", message));
+    }
+    // Nobody is asked anything for a server that is not there, or is another one.
+    access.open().await?.close().await;
+    introduce(context, &server).await
 }
 
 /// Asks for an account, or makes one.
 async fn introduce(context: &Context, server: &str) -> Result<(), Failure> {
     print_on_stderr(&format!("You are not logged in at {server} yet."));
-    for _ in 1..TRIES {
-        let has_account = ask("Do you have an account there? y or n: ").await?;
+    let mut tries = 0;
+    while tries < TRIES {
+        let has_account = ask("Do you have an account there? y or n:").await?;
         let tried = match has_account.to_ascii_lowercase().as_str() {
             "y" | "yes" => log_in(context).await,
             "n" | "no" => sign_up(context).await,
             _ => continue,
         };
+        tries += 1;
         match tried {
             Ok(()) => return Ok(()),
             Err(failure) if matches!(failure.exit, Exit::Usage | Exit::Auth) => {
-                print_on_stderr(&format!("That did not work: {}", failure.message));
+                let why = failure.message.trim_end_matches(": run the command again");
+                print_on_stderr(&format!("That did not work: {why}."));
             }
             Err(failure) => return Err(failure),
         }
     }
-    let message = format!("not logged in at {server}");
+    let message = format!("not logged in at {server} after {TRIES} tries");
     Err(Failure::new(Exit::Auth, "not_logged_in", message))
 }
 
 async fn log_in(context: &Context) -> Result<(), Failure> {
     let flags = Login {
-        name: ask("Your name there, or e-mail address: ").await?,
+        name: ask("Your name there, or e-mail address:").await?,
         device: default_device(),
         first_sight: FirstSight::default(),
         password: PasswordFlags::default(),
@@ -111,13 +118,15 @@ async fn log_in(context: &Context) -> Result<(), Failure> {
 }
 
 async fn sign_up(context: &Context) -> Result<(), Failure> {
+    let name = "Choose a name, as others will see it (3 to 32 letters, digits, '.', '_' and '-'):";
+    let name: Username = ask_for(name).await?;
+    let email: Email = ask_for("Your e-mail address:").await?;
+    let birthday: Birthday = ask_for("Your birthday, as 1990-12-31:").await?;
+    print_on_stderr("Now a password, 10 characters or more.");
     let flags = Register {
-        name: ask(
-            "Choose a name, as others will see it (3 to 32 letters, digits, '.', '_' and '-'): ",
-        )
-        .await?,
-        email: ask("Your e-mail address: ").await?,
-        birthday: ask("Your birthday, as 1990-12-31: ").await?,
+        name: name.to_string(),
+        email: email.as_str().to_owned(),
+        birthday: birthday.to_string(),
         device: default_device(),
         first_sight: FirstSight::default(),
         password: PasswordFlags::default(),
@@ -125,23 +134,29 @@ async fn sign_up(context: &Context) -> Result<(), Failure> {
     account::register(context, flags).await
 }
 
+/// Asks until the answer has its form.
+async fn ask_for<T: FromStr<Err = NameError>>(question: &str) -> Result<T, Failure> {
+    loop {
+        match ask(question).await?.parse() {
+            Ok(answer) => return Ok(answer),
+            Err(error) => print_on_stderr(&format!("{error}.")),
+        }
+    }
+}
+
+/// Asks; the answer stands in the next line.
 async fn ask(question: &str) -> Result<String, Failure> {
-    // A prompt has no end of line.
-    confab_console::err().put(
-        confab_console::Class::Answer,
-        confab_console::Form::Text,
-        question.trim_end(),
-    );
+    print_on_stderr(question);
     let line = meet::read_line().await?;
     if line.is_empty() {
         let message = "nobody answers: standard input has ended";
-        return Err(Failure::new(Exit::Other, "terminal", message));
+        return Err(Failure::new(Exit::Auth, "not_logged_in", message));
     }
     Ok(line.trim().to_owned())
 }
 
 /// Opens the conference of a link if there is none of that name: on a new server the first one who comes does.
-async fn open_conference(context: &Context, slug: &Slug) -> Result<(), Failure> {
+pub(super) async fn open_conference(context: &Context, slug: &Slug) -> Result<(), Failure> {
     let (_, link) = context.signed_in().await?;
     let info = wire::ConferenceInfo {
         slug: slug.to_string(),

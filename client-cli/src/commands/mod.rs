@@ -12,6 +12,7 @@ use crate::stderr::print_on_stderr;
 
 use context::Context;
 use ended::ended_by;
+use hot_key::HotKey;
 
 mod account;
 mod arrival;
@@ -20,6 +21,7 @@ mod context;
 mod devices;
 mod done;
 mod ended;
+mod hot_key;
 mod join;
 mod meet;
 mod password;
@@ -88,6 +90,7 @@ pub fn run(flags: Flags) -> Exit {
 }
 
 async fn dispatch(flags: Flags, output: Output, signals: &mut Signals) -> Result<Exit, Failure> {
+    let hot_key = HotKey::listen();
     let context = &Context {
         common: flags.common,
         output,
@@ -104,20 +107,33 @@ async fn dispatch(flags: Flags, output: Output, signals: &mut Signals) -> Result
         Command::Trust(command) => once(trust::run(context, command), signals).await,
         Command::Devices => once(devices::run(context), signals).await,
         // They deal with signals themselves: they leave the room first.
-        Command::Join(flags) => Box::pin(join(context, *flags, signals)).await,
-        Command::Text(flags) => Box::pin(join::send_texts(context, flags, signals)).await,
+        Command::Join(flags) => Box::pin(join(context, *flags, signals, hot_key)).await,
+        Command::Text(flags) => Box::pin(join::send_texts(context, flags, signals, hot_key)).await,
     }
 }
 
 /// `join`, by a slug or by a link.
-async fn join(context: &Context, flags: Join, signals: &mut Signals) -> Result<Exit, Failure> {
+async fn join(
+    context: &Context,
+    flags: Join,
+    signals: &mut Signals,
+    hot_key: HotKey,
+) -> Result<Exit, Failure> {
     let Place::Link(link) = flags.place.clone() else {
-        return join::run(context, flags, signals).await;
+        return join::run(context, flags, signals, hot_key).await;
     };
-    let context = arrival::by_link(context, &link).await?;
-    match once(arrival::arrive(&context, &link), signals).await? {
-        Exit::Done => join::run(&context, flags, signals).await,
-        ended => Ok(ended),
+    let mut arrived = None;
+    let arriving = async {
+        join::check(&flags)?;
+        let context = arrival::by_link(context, &link).await?;
+        arrival::arrive(&context).await?;
+        arrived = Some(context);
+        Ok(())
+    };
+    let ended = once(arriving, signals).await?;
+    match arrived {
+        Some(context) => join::run(&context, flags, signals, hot_key).await,
+        None => Ok(ended),
     }
 }
 

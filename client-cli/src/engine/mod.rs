@@ -371,13 +371,13 @@ impl Engine {
     }
 
     /// The person wants to be heard, or not, where only that decides ([`TalkMode::Push`]).
-    pub fn push_to_talk(&mut self, is_pushed: bool) {
-        self.talker.gate().push(is_pushed);
+    pub fn push_to_talk(&mut self, now: Instant, is_pushed: bool) {
+        self.talker.push(now, is_pushed);
     }
 
     /// The person mutes its own voice, or lifts that.
-    pub fn mute(&mut self, is_muted: bool) {
-        self.talker.gate().mute(is_muted);
+    pub fn mute(&mut self, now: Instant, is_muted: bool) {
+        self.talker.mute(now, is_muted);
     }
 
     /// Sets how loud the participants of this name are played, 0 (silent) to 2; false if there are none.

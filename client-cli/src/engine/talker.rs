@@ -21,6 +21,9 @@ use super::pre_roll::PreRoll;
 /// Longest plaintext of a frame.
 const MAX_PLAINTEXT: usize = MAX_SFRAME - SframeHeader::MAX_LEN - SFRAME_TAG_LEN;
 
+/// What is heard is processed first, and a device may say that it is younger than it is: it is so much older, at most.
+const PROCESSED_LATER: Duration = Duration::from_millis(25);
+
 /// A frame, ready for a relay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedFrame {
@@ -52,6 +55,8 @@ pub struct Talker {
     protection: Protection,
     spurts: Spurts,
     pre_roll: PreRoll,
+    /// When the person began to want to be heard.
+    wanted_since: Option<Instant>,
     frame: Vec<f32>,
     plaintext: Vec<u8>,
     /// Media time of the frame that is collected.
@@ -85,6 +90,7 @@ impl Talker {
             protection: Protection::new(),
             spurts,
             pre_roll: PreRoll::default(),
+            wanted_since: None,
             frame: Vec::with_capacity(config.encoder.frame.samples()),
             plaintext: Vec::new(),
             timestamp,
@@ -126,7 +132,6 @@ impl Talker {
         &mut self,
         cipher: &mut FrameCipher<K>,
     ) -> Result<Option<SealedFrame>, TalkError> {
-        self.pre_roll.clear();
         let last = if self.frame.is_empty() {
             Ok(None)
         } else {
@@ -136,6 +141,8 @@ impl Talker {
             self.frame.clear();
             sealed
         };
+        self.pre_roll.clear();
+        self.spurts.gate().break_off();
         self.talkspurt = true;
         if self.paused_at.is_none() {
             self.paused_at = self.last_block;
@@ -148,15 +155,39 @@ impl Talker {
         self.timestamp = self.timestamp.wrapping_add(self.frame.len() as u32);
         self.frame.clear();
         self.pre_roll.clear();
+        self.spurts.gate().break_off();
         self.talkspurt = true;
         if self.paused_at.is_none() {
             self.paused_at = self.last_block;
         }
     }
 
-    /// What decides when the voice is sent.
-    pub fn gate(&mut self) -> &mut Gate {
-        self.spurts.gate()
+    /// From now on the person wants to be heard, or not, where only that decides ([`TalkMode::Push`](confab_voice::TalkMode)).
+    pub fn push(&mut self, now: Instant, is_pushed: bool) {
+        self.change_gate(now, |gate| gate.push(is_pushed));
+    }
+
+    /// The person mutes its voice, or lifts that.
+    pub fn mute(&mut self, now: Instant, is_muted: bool) {
+        self.change_gate(now, |gate| gate.mute(is_muted));
+    }
+
+    fn change_gate(&mut self, now: Instant, change: impl FnOnce(&mut Gate)) {
+        let gate = self.spurts.gate();
+        let was_locked = gate.is_locked();
+        change(gate);
+        if was_locked && !gate.is_locked() {
+            self.wanted_since = Some(now);
+        }
+    }
+
+    /// True if something in the frame was said before the person wanted to be heard.
+    fn is_unwanted(&self, samples: usize) -> bool {
+        let (Some(since), Some(end)) = (self.wanted_since, self.last_block) else {
+            return false;
+        };
+        let length = Duration::from_micros(samples as u64 * 125 / 6);
+        end < since + length + PROCESSED_LATER
     }
 
     /// Takes what the relay tells of loss, and the round trip to it: frames are sent accordingly from the next one on.
@@ -193,6 +224,8 @@ impl Talker {
         samples: usize,
         cipher: &mut FrameCipher<K>,
     ) -> Result<Option<SealedFrame>, TalkError> {
+        let is_unwanted = self.is_unwanted(samples);
+        self.spurts.gate().set_unwanted(is_unwanted);
         let told = self.spurts.hear(&self.frame[..samples]);
         let sealed = match told.fate {
             Fate::Sent => self.seal_frame(samples, told, cipher).map(Some),

@@ -241,6 +241,49 @@ fn under_loss_a_frame_brings_what_restores_earlier_ones_and_the_rate_stays() {
     assert!(lossy < calm + said.len() * 5, "{lossy} {calm}");
 }
 
+#[test]
+fn nothing_that_was_said_while_muted_is_sent_after_it_wherever_frames_begin() {
+    let block = Duration::from_millis(10);
+    for frame in [
+        FrameDuration::Ms10,
+        FrameDuration::Ms20,
+        FrameDuration::Ms60,
+    ] {
+        for blocks in 1..14 {
+            let mut talker = talker(frame, 24_000, false);
+            let (mut cipher, mut opener) = (cipher(), opener());
+            let start = Instant::now();
+            let mut now = start;
+            talker.mute(now, true);
+            let mut first = None;
+            for n in 0..60 {
+                if n == blocks {
+                    talker.mute(now, false);
+                }
+                let pcm = at_level(Sound::Tone(300), 0.1, 480, &mut 0);
+                now += block;
+                if let Some(sealed) = talker.capture(now, &pcm, &mut cipher).unwrap() {
+                    let mut plaintext = Vec::new();
+                    opener.open(&sealed.sframe, &mut plaintext).unwrap();
+                    let payload = FramePayload::parse(&plaintext).unwrap();
+                    assert!(payload.blocks.is_empty());
+                    first.get_or_insert(payload.timestamp);
+                }
+            }
+            let first = Duration::from_millis(u64::from(first.unwrap()) / 48);
+            let unmuted = block * blocks;
+            assert!(
+                first >= unmuted + Duration::from_millis(20),
+                "{frame:?}: {first:?}"
+            );
+            assert!(
+                first <= unmuted + Duration::from_millis(90),
+                "{frame:?}: {first:?}"
+            );
+        }
+    }
+}
+
 fn opener() -> FrameCipher<FixedKeys> {
     let own = BaseKey::new([6; BaseKey::LEN]);
     let mut keys = FixedKeys::new(KeyId::new(2, 0, 0), own);

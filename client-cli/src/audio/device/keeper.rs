@@ -113,6 +113,8 @@ enum Reported {
 pub struct Keeper {
     wanted: Slot,
     other: Slot,
+    /// The stream of the device that was wanted before: closed before the next one is opened.
+    replaced: Option<StreamId>,
     period: PeriodPolicy,
     next_id: StreamId,
     abandoned: u32,
@@ -135,6 +137,7 @@ impl Keeper {
         Self {
             wanted: Slot::new(now),
             other: Slot::new(now),
+            replaced: None,
             period: PeriodPolicy::new(now),
             next_id: 0,
             abandoned: 0,
@@ -152,8 +155,8 @@ impl Keeper {
 
     /// From now on another device is wanted. What is open is closed first: it may be the same device by another name.
     pub fn want_another(&mut self, now: Instant) {
-        let (close, abandoned) = self.wanted.restart(now);
-        self.actions.extend(close.map(Action::Close));
+        let (replaced, abandoned) = self.wanted.restart(now);
+        self.replaced = replaced.or(self.replaced.take());
         self.abandoned += u32::from(abandoned);
         let other = self.other.restart(now);
         self.actions.extend(other.0.map(Action::Close));
@@ -333,7 +336,10 @@ impl Keeper {
             return;
         }
         let id = self.new_id();
-        let after = self.slot(choice).begin(id, now);
+        let mut after = self.slot(choice).begin(id, now);
+        if choice == Choice::Wanted {
+            after = after.or(self.replaced.take());
+        }
         self.actions.push_back(Action::Open {
             id,
             choice,

@@ -9,13 +9,13 @@ use super::choices::Choices;
 use super::ending::{Ending, ended_by, no_media};
 use super::event::{CallEvent, Counts, MediaState, ParticipantShown, leave_reason};
 use super::group_news::GroupNews;
-use super::hot_key::HotKey;
 use super::identities::Identities;
 use super::network::Network;
 use super::own_voice::OwnVoice;
 use super::plan::Plan;
 use super::sleep::{CHECK_INTERVAL, Clocks};
 use super::texts::Texts;
+use crate::commands::hot_key::HotKey;
 use crate::engine::membership::GroupEvent;
 use crate::engine::relays::MediaEvent;
 use crate::engine::{Engine, Event};
@@ -73,6 +73,8 @@ pub(super) struct PersonParts {
     pub(super) own_voice: OwnVoice,
     /// Devices, and how loud others are.
     pub(super) choices: Choices,
+    /// A key of the desktop.
+    pub(super) hot_key: HotKey,
 }
 
 impl Call {
@@ -99,7 +101,7 @@ impl Call {
             identities: person.identities,
             own_voice: person.own_voice,
             choices: person.choices,
-            hot_key: HotKey::listen(),
+            hot_key: person.hot_key,
             end: None,
             engine,
             audio,
@@ -427,6 +429,11 @@ impl Call {
         }
     }
 
+    /// The person leaves by a command.
+    pub(super) fn leave_by_command(&mut self) {
+        self.finish(Ending::Wanted("left", Exit::Done));
+    }
+
     /// The first reason to end is the one that counts.
     fn finish(&mut self, end: Ending) {
         self.end.get_or_insert(end);
@@ -434,7 +441,11 @@ impl Call {
 
     async fn leave(mut self, end: Ending) -> Result<Exit, Failure> {
         let counts = self.counts(Instant::now());
-        tokio::join!(self.supervisor.leave(), self.audio.close_devices());
+        tokio::join!(
+            self.supervisor.leave(),
+            self.audio.close_devices(),
+            self.choices.finish()
+        );
         // The relay reports the leave if control cannot be reached.
         self.engine.leave();
         while let Some(transmit) = self.engine.poll_transmit() {

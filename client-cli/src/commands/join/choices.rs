@@ -3,8 +3,11 @@
 //! Looking for devices and writing files may take any time: both are done beside the call, and [`Choices::next`] tells what came
 //! of it.
 
+use std::time::Duration;
+
 use confab_e2ee::mls::identity::ServerId;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::audio::device::Side;
 use crate::audio::device::listing::listed;
@@ -14,6 +17,9 @@ use crate::store::settings::Settings;
 
 /// Answers that wait to be taken.
 const ANSWERS: usize = 16;
+
+/// Time in which choices have to be kept at the end of a call.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What came of a choice.
 #[derive(Debug)]
@@ -26,23 +32,33 @@ pub(super) enum Chosen {
     Failed(String),
 }
 
+/// A change of the settings.
+type Change = Box<dyn FnOnce(&mut Settings) + Send>;
+
 /// Choices on their way.
 pub(super) struct Choices {
-    store: Store,
     server: ServerId,
     settings: Settings,
-    to: mpsc::Sender<Chosen>,
-    answers: mpsc::Receiver<Chosen>,
+    /// Number of the last device that was named, for each side: an answer to an earlier one comes too late.
+    named: [u32; 2],
+    /// `None` at the end.
+    changes: Option<mpsc::UnboundedSender<Change>>,
+    keeping: JoinHandle<()>,
+    to: mpsc::Sender<(Option<u32>, Chosen)>,
+    answers: mpsc::Receiver<(Option<u32>, Chosen)>,
 }
 
 impl Choices {
     /// What was chosen before.
     pub(super) fn new(store: Store, server: ServerId, settings: Settings) -> Self {
         let (to, answers) = mpsc::channel(ANSWERS);
+        let (changes_to, changes) = mpsc::unbounded_channel();
         Self {
-            store,
             server,
             settings,
+            named: [0; 2],
+            changes: Some(changes_to),
+            keeping: tokio::spawn(keep(store, changes, to.clone())),
             to,
             answers,
         }
@@ -50,7 +66,20 @@ impl Choices {
 
     /// What came of a choice; pending while there is nothing.
     pub(super) async fn next(&mut self) -> Option<Chosen> {
-        self.answers.recv().await
+        loop {
+            let (number, chosen) = self.answers.recv().await?;
+            match &chosen {
+                Chosen::Device(side, _) if number != Some(self.named[*side as usize]) => {}
+                _ => return Some(chosen),
+            }
+        }
+    }
+
+    /// Waits a little until all choices are kept.
+    pub(super) async fn finish(&mut self) {
+        self.changes = None;
+        // What is not kept by then is chosen again.
+        let _ = tokio::time::timeout(FINISH_TIMEOUT, &mut self.keeping).await;
     }
 
     /// How loud somebody is to be played, in percent; `None` for who is not to be changed.
@@ -68,15 +97,17 @@ impl Choices {
 
     /// Looks which devices there are.
     pub(super) fn show_devices(&self) {
-        self.answer_with(|| match listed() {
+        self.answer_with(None, || match listed() {
             Ok(devices) => Chosen::Devices(devices),
             Err(error) => Chosen::Failed(error.to_string()),
         });
     }
 
     /// Looks for the device that a person named.
-    pub(super) fn find_device(&self, side: Side, name: String) {
-        self.answer_with(move || match resolve(side, &name) {
+    pub(super) fn find_device(&mut self, side: Side, name: String) {
+        let number = self.named[side as usize].wrapping_add(1);
+        self.named[side as usize] = number;
+        self.answer_with(Some(number), move || match resolve(side, &name) {
             Ok(wanted) => Chosen::Device(side, wanted),
             Err(why) => Chosen::Failed(why),
         });
@@ -90,22 +121,33 @@ impl Choices {
 
     fn change(&mut self, change: impl Fn(&mut Settings) + Send + 'static) {
         change(&mut self.settings);
-        let (store, to) = (self.store.clone(), self.to.clone());
-        tokio::spawn(async move {
-            if let Err(error) = store.change_settings(change).await {
-                let why = format!("the choice holds for this call, and is not kept: {error}");
-                // The call may be over.
-                let _ = to.send(Chosen::Failed(why)).await;
-            }
-        });
+        if let Some(changes) = &self.changes {
+            // It ends with this.
+            let _ = changes.send(Box::new(change));
+        }
     }
 
-    fn answer_with(&self, work: impl FnOnce() -> Chosen + Send + 'static) {
+    fn answer_with(&self, number: Option<u32>, work: impl FnOnce() -> Chosen + Send + 'static) {
         let to = self.to.clone();
         // A sound system that hangs holds this thread and nothing else.
         tokio::task::spawn_blocking(move || {
-            let _ = to.blocking_send(work());
+            let _ = to.blocking_send((number, work()));
         });
+    }
+}
+
+/// Keeps changes, one after the other.
+async fn keep(
+    store: Store,
+    mut changes: mpsc::UnboundedReceiver<Change>,
+    to: mpsc::Sender<(Option<u32>, Chosen)>,
+) {
+    while let Some(change) = changes.recv().await {
+        if let Err(error) = store.change_settings(change).await {
+            let why = format!("the choice holds for this call, and is not kept: {error}");
+            // Nobody takes it any more at the end.
+            let _ = to.try_send((None, Chosen::Failed(why)));
+        }
     }
 }
 

@@ -9,7 +9,6 @@ mod ending;
 mod event;
 mod files;
 mod group_news;
-mod hot_key;
 mod identities;
 mod network;
 #[cfg(not(feature = "device"))]
@@ -32,12 +31,14 @@ use confab_e2ee::mls::member::MemberConfig;
 use confab_protocol::control::MediaGrant;
 
 use super::context::Context;
+use super::hot_key::HotKey;
 use crate::audio::device::Side;
 use crate::audio::recorder::Recorder;
+use crate::commands::arrival;
 use crate::engine::room::Joined;
 use crate::engine::{Engine, Settings};
 use crate::failure::{Exit, Failure};
-use crate::flags::{Join, Text};
+use crate::flags::{Join, Place, Text};
 use crate::identity::OwnDevice;
 use crate::net::sign_in::SignInError;
 use crate::net::supervisor::{Joiner, Supervisor};
@@ -56,6 +57,7 @@ use identities::Identities;
 use own_voice::OwnVoice;
 use plan::Plan;
 use sound::Sound;
+pub(super) use sound::check;
 use texts::Texts;
 
 /// Interval at which the reader of standard output is checked before the call.
@@ -71,9 +73,10 @@ pub(super) async fn run(
     context: &Context,
     flags: Join,
     signals: &mut Signals,
+    hot_key: HotKey,
 ) -> Result<Exit, Failure> {
     let texts = Texts::typed(&flags);
-    run_with(context, flags, texts, signals).await
+    run_with(context, flags, texts, signals, hot_key).await
 }
 
 /// `text`: into the room, without sound, for as long as it takes to say something in writing.
@@ -81,9 +84,11 @@ pub(super) async fn send_texts(
     context: &Context,
     flags: Text,
     signals: &mut Signals,
+    hot_key: HotKey,
 ) -> Result<Exit, Failure> {
     let texts = Texts::to_be_sent(flags.messages);
-    run_with(context, Join::without_sound(flags.slug), texts, signals).await
+    let flags = Join::without_sound(flags.slug);
+    run_with(context, flags, texts, signals, hot_key).await
 }
 
 async fn run_with(
@@ -91,9 +96,11 @@ async fn run_with(
     flags: Join,
     texts: Texts,
     signals: &mut Signals,
+    hot_key: HotKey,
 ) -> Result<Exit, Failure> {
     let mut recorder = None;
-    let ended = Box::pin(join(context, flags, texts, signals, &mut recorder)).await;
+    let by = (texts, hot_key);
+    let ended = Box::pin(join(context, flags, by, signals, &mut recorder)).await;
     // A call that began has taken the recorder.
     if let Some(recorder) = recorder {
         recorder.abandon(ABANDON_TIMEOUT).await;
@@ -104,7 +111,7 @@ async fn run_with(
 async fn join(
     context: &Context,
     flags: Join,
-    texts: Texts,
+    (texts, hot_key): (Texts, HotKey),
     signals: &mut Signals,
     recorder: &mut Option<Recorder>,
 ) -> Result<Exit, Failure> {
@@ -120,6 +127,9 @@ async fn join(
                 format!("cannot open a UDP socket: {error}"),
             )
         })?;
+        if let Place::Link(link) = &flags.place {
+            arrival::open_conference(context, &link.slug).await?;
+        }
         let store = access.store.clone();
         let joiner = Joiner::connect(access).await?;
         Ok::<_, Failure>((sound, choices, sockets, store, joiner))
@@ -186,6 +196,7 @@ async fn join(
         identities,
         own_voice: OwnVoice::new(&flags.voice, &mut engine),
         choices: Choices::new(store.clone(), server, choices),
+        hot_key,
     };
     let call = Call::new(engine, audio, sockets, supervisor, output, plan, person);
     let ended = Box::pin(call.run(signals)).await;

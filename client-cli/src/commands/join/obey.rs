@@ -51,12 +51,32 @@ impl Call {
                 me: ParticipantShown::from(self.engine.me()),
                 participants: self.engine.others().map(ParticipantShown::from).collect(),
             },
-            Command::Mute(is_muted) => self.own_voice.mute(is_muted, &mut self.engine),
+            Command::Mute(is_muted) => {
+                let event = self.own_voice.mute(is_muted, &mut self.engine);
+                if !is_muted && !self.engine.me().may_speak() {
+                    self.output.print(&event);
+                    let message = "nobody hears you all the same: a moderator has muted you, or you may only listen here";
+                    CallEvent::Warning {
+                        message: message.to_owned(),
+                    }
+                } else {
+                    event
+                }
+            }
             Command::Talk => match self.own_voice.talk(None, &mut self.engine) {
                 Some(event) => event,
-                // An empty line that was typed by the way.
+                None => {
+                    let message = "/talk is for calls with --talk push; here /mute and /unmute turn your microphone off and on";
+                    CallEvent::Warning {
+                        message: message.to_owned(),
+                    }
+                }
+            },
+            Command::Enter => match self.own_voice.talk(None, &mut self.engine) {
+                Some(event) => event,
                 None => return,
             },
+            Command::Leave => return self.leave_by_command(),
             Command::Volume(username, percent) => self.set_volume(username, percent),
             Command::Devices => return self.choices.show_devices(),
             Command::Device(side, name) if self.audio.has_device(side) => {
@@ -73,6 +93,10 @@ impl Call {
     }
 
     fn set_volume(&mut self, username: String, percent: u8) -> CallEvent {
+        if self.engine.me().username.as_str() == username {
+            let message = format!("{username} is you: your own voice is not played here");
+            return CallEvent::Warning { message };
+        }
         let is_here = self
             .engine
             .set_volume(&username, f32::from(percent) / 100.0);

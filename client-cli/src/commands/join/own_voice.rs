@@ -1,5 +1,7 @@
 //! Whether one's own voice is to be heard, as the person has said.
 
+use std::time::Instant;
+
 use super::event::CallEvent;
 use crate::engine::Engine;
 use crate::flags::{TalkFlag, Voice};
@@ -31,6 +33,8 @@ impl OwnVoice {
     /// Turns the microphone off, or on again.
     pub(super) fn mute(&mut self, is_muted: bool, engine: &mut Engine) -> CallEvent {
         self.is_muted = is_muted;
+        // Whoever unmutes begins to talk by the key.
+        self.is_talking = self.is_talking.map(|_| false);
         self.tell(engine);
         self.event()
     }
@@ -38,6 +42,9 @@ impl OwnVoice {
     /// Begins to talk, or stops; `None`: the other of both. No event where no key has to be held, or nothing changes.
     pub(super) fn talk(&mut self, wanted: Option<bool>, engine: &mut Engine) -> Option<CallEvent> {
         let is_talking = self.is_talking?;
+        if self.is_muted {
+            return Some(self.event());
+        }
         let wanted = wanted.unwrap_or(!is_talking);
         self.is_talking = Some(wanted);
         self.tell(engine);
@@ -45,8 +52,9 @@ impl OwnVoice {
     }
 
     fn tell(self, engine: &mut Engine) {
-        engine.mute(self.is_muted);
-        engine.push_to_talk(self.is_talking.unwrap_or(false));
+        let now = Instant::now();
+        engine.mute(now, self.is_muted);
+        engine.push_to_talk(now, self.is_talking.unwrap_or(false));
     }
 
     fn event(self) -> CallEvent {

@@ -75,7 +75,7 @@ impl Sound {
 }
 
 /// Refuses contradictory options before any file is opened or overwritten.
-fn check(flags: &Join) -> Result<(), Failure> {
+pub(in crate::commands) fn check(flags: &Join) -> Result<(), Failure> {
     let says_nothing = flags.tone.is_none() && flags.input.is_none();
     let hears_nothing = flags.output.is_none() && flags.record_dir.is_none();
     if cfg!(not(feature = "device")) && says_nothing && hears_nothing {
@@ -83,6 +83,11 @@ fn check(flags: &Join) -> Result<(), Failure> {
             Exit::Audio,
             "audio",
             "this build has no sound card: give --in and --out (each FILE.wav, - or none), or build with the feature `device`",
+        ));
+    }
+    if flags.commands && flags.input.as_deref() == Some("-") {
+        return Err(Failure::usage(
+            "--commands reads standard input, and so does --in -: give one of them",
         ));
     }
     if flags.until_end && flags.tone.is_none() && flags.input.as_deref() == Some("none") {

@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Lines that were read and wait.
 const MAX_LINES: usize = 16;
 
+/// Texts of a person that wait to be sent; more are refused.
+const MAX_PENDING: usize = 256;
+
 /// Longest line that is read whole: one that is longer is no text.
 const MAX_LINE: u64 = MAX_TEXT as u64 + 2;
 
@@ -106,22 +109,32 @@ impl Texts {
     pub(super) async fn next(&mut self, under_way: usize) -> Typed {
         loop {
             let may_send = under_way == 0 && !self.pending.is_empty();
-            let may_read = self.pending.len() < MAX_LINES;
             tokio::select! {
                 () = tokio::time::sleep_until(self.not_before.into()), if may_send => {
                     if let Some(text) = self.pending.pop_front() {
                         return Typed::Text(text);
                     }
                 }
-                line = self.source.next(), if may_read => match line {
+                // Also while many texts wait: a command is not to wait for them.
+                line = self.source.next(), if !self.is_purpose || self.pending.len() < MAX_LINES => match line {
                     Some(line) if self.is_purpose => {
                         self.pending.extend(Some(line).filter(|line| !line.is_empty()));
                     }
                     Some(line) => match Typed::read(&line) {
+                        Typed::Text(_) if self.pending.len() >= MAX_PENDING => {
+                            let why = format!("{MAX_PENDING} texts wait to be sent: this one is not");
+                            return Typed::Wrong(why);
+                        }
                         Typed::Text(text) => self.pending.push_back(text),
                         command => return command,
                     },
-                    None => self.source = Source::None,
+                    None => {
+                        self.source = Source::None;
+                        if !self.is_purpose && io::stdin().is_terminal() {
+                            let why = "the input has ended: nothing that you type is read any more; Ctrl-C leaves";
+                            return Typed::Wrong(why.to_owned());
+                        }
+                    }
                 },
                 else => std::future::pending().await,
             }

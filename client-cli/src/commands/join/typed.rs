@@ -9,7 +9,7 @@ const COMMAND: char = '/';
 const MAX_VOLUME: u8 = 200;
 
 /// The commands, for a person.
-pub(super) const HELP: [(&str, &str); 9] = [
+pub(super) const HELP: [(&str, &str); 10] = [
     ("/mute, /unmute", "turn your microphone off, or on again"),
     (
         "/talk",
@@ -27,6 +27,7 @@ pub(super) const HELP: [(&str, &str); 9] = [
     ),
     ("/output DEVICE", "change the speakers, likewise"),
     ("/code", "the room's code, to compare with others"),
+    ("/leave", "leave the room, as Ctrl-C does"),
     (
         "//TEXT",
         "send a text that begins with a slash; every other line is a text",
@@ -54,6 +55,9 @@ pub(super) enum Command {
     Mute(bool),
     /// Begin to talk, or stop.
     Talk,
+    /// The same by an empty line, which may have been typed by the way.
+    Enter,
+    Leave,
     /// Play somebody so loud, in percent.
     Volume(String, u8),
     /// Show the devices.
@@ -67,7 +71,7 @@ impl Typed {
     pub(super) fn read(line: &str) -> Self {
         let Some(command) = line.strip_prefix(COMMAND) else {
             return match line.is_empty() {
-                true => Self::Command(Command::Talk),
+                true => Self::Command(Command::Enter),
                 false => Self::Text(line.to_owned()),
             };
         };
@@ -89,6 +93,7 @@ impl Typed {
             "mute" => Ok(Command::Mute(true)),
             "unmute" => Ok(Command::Mute(false)),
             "talk" => Ok(Command::Talk),
+            "leave" | "quit" | "exit" => Ok(Command::Leave),
             "volume" => volume(rest),
             "devices" => Ok(Command::Devices),
             "input" => device(Side::Microphone),
@@ -130,7 +135,8 @@ mod tests {
     #[test]
     fn commands_are_read_with_what_they_take() {
         for (line, command) in [
-            ("", Command::Talk),
+            ("", Command::Enter),
+            ("/quit", Command::Leave),
             ("/unmute ", Command::Mute(false)),
             ("/volume Ben 50%", Command::Volume("ben".into(), 50)),
             ("/volume  ben   0", Command::Volume("ben".into(), 0)),

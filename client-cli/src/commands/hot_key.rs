@@ -10,7 +10,7 @@ pub(super) struct HotKey {
 }
 
 impl HotKey {
-    /// Listens from now on: without that these signals would end the program.
+    /// Listens from now on, in every command: without that these signals would end the program.
     pub(super) fn listen() -> Self {
         #[cfg(unix)]
         {
@@ -32,6 +32,8 @@ impl HotKey {
         #[cfg(unix)]
         if let Some((held, let_go)) = &mut self.signals {
             return tokio::select! {
+                // Of two that wait, the last word is that it was let go.
+                biased;
                 Some(()) = held.recv() => true,
                 Some(()) = let_go.recv() => false,
                 else => std::future::pending().await,
