@@ -329,6 +329,8 @@ mod tests {
     #[test]
     fn nothing_is_told_of_what_is_said_while_muted() {
         let mut spurts = Spurts::default();
+        // The room's noise is known.
+        hear(&mut spurts, 50.0, 1500);
         spurts.gate().mute(true);
         hear(&mut spurts, 15.0, 100);
         spurts.gate().mute(false);
