@@ -83,7 +83,7 @@ async fn people_talk_by_a_link_and_a_restart_is_a_short_gap() {
     let first = if digest.starts_with('A') { 'B' } else { 'A' };
     let other = format!("{place}#1.{first}{}", &digest[1..]);
     let ended = users
-        .try_client("ann", &["join", &other], None)
+        .try_client("ann", &["join", &other, "--in", "none"], None)
         .await
         .unwrap();
     assert_eq!(ended.code, Some(6), "{ended:?}");
