@@ -30,11 +30,11 @@ use confab_e2ee::mls::identity::{ServerId, Subject};
 use confab_e2ee::mls::member::MemberConfig;
 use confab_protocol::control::MediaGrant;
 
+use super::arrival;
 use super::context::Context;
 use super::hot_key::HotKey;
 use crate::audio::device::Side;
 use crate::audio::recorder::Recorder;
-use crate::commands::arrival;
 use crate::engine::room::Joined;
 use crate::engine::{Engine, Settings};
 use crate::failure::{Exit, Failure};
@@ -57,7 +57,6 @@ use identities::Identities;
 use own_voice::OwnVoice;
 use plan::Plan;
 use sound::Sound;
-pub(super) use sound::check;
 use texts::Texts;
 
 /// Interval at which the reader of standard output is checked before the call.
@@ -68,6 +67,11 @@ const ABANDON_JOIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Time that each thread of the recorder gets to remove what it created for a call that did not begin.
 const ABANDON_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Refuses contradictory options, before anything is asked or opened.
+pub(super) fn check(flags: &Join) -> Result<(), Failure> {
+    sound::check(flags)
+}
 
 pub(super) async fn run(
     context: &Context,

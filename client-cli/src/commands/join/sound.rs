@@ -75,7 +75,7 @@ impl Sound {
 }
 
 /// Refuses contradictory options before any file is opened or overwritten.
-pub(in crate::commands) fn check(flags: &Join) -> Result<(), Failure> {
+pub(super) fn check(flags: &Join) -> Result<(), Failure> {
     let says_nothing = flags.tone.is_none() && flags.input.is_none();
     let hears_nothing = flags.output.is_none() && flags.record_dir.is_none();
     if cfg!(not(feature = "device")) && says_nothing && hears_nothing {
