@@ -92,7 +92,7 @@ async fn cards_of_every_form_are_opened_and_heard_at_their_loudness() {
         ann.wait_until("media", |event| event["state"] == "live")
             .await
             .unwrap();
-        tokio::time::sleep(Duration::from_millis(3500)).await;
+        tokio::time::sleep(Duration::from_millis(5500)).await;
         let left = ann.leave().await.unwrap();
         let to = card.now();
         let state = &left["devices"]["speakers"]["state"];
@@ -126,7 +126,7 @@ async fn said(
 
 /// The usual amplitude of a tone in these seconds, but for the beginning and the end.
 fn usual(hertz: u32, samples: &[f32], from: f64, to: f64) -> f64 {
-    Loudness::of(hertz, samples).usual(from + 1.5..to - 0.7)
+    Loudness::of(hertz, samples).usual(from + 3.0..to - 0.7)
 }
 
 /// What is wrong, if it is not as loud as it was, to 2 dB.

@@ -20,6 +20,9 @@ const MAX_CONCEALMENT: i64 = ms(200);
 const MAX_COUNTED_GAP: i64 = ms(3000);
 /// This much more waits than the target explains: then the clocks are wrong, and playing starts whatever they say.
 const OVERFULL: i64 = ms(100);
+/// Until so much was played the delay falls from what is held while the network is not known: at once, by a cut, so that a voice
+/// does not begin at another pitch.
+const BEGINNING: i64 = ms(5000);
 /// Played between two unhurried corrections.
 const CORRECTION_INTERVAL: i64 = ms(100);
 
@@ -41,6 +44,8 @@ pub struct JitterBuffer {
     /// Concealed since the last frame.
     concealed_run: i64,
     since_correction: i64,
+    /// Played since the sender began, [`BEGINNING`] at most.
+    played: i64,
     /// A pause was announced, and no packet came since.
     pausing: bool,
     restarted: bool,
@@ -341,6 +346,7 @@ impl JitterBuffer {
         self.store.take_first(&mut self.packet);
         self.position += duration;
         self.since_correction += duration;
+        self.played = (self.played + duration).min(BEGINNING);
         if is_silence(&self.packet) {
             // The last packet of a talkspurt under DTX. What follows is a pause, whose end may be unmarked.
             self.state = State::Paused;
@@ -364,6 +370,12 @@ impl JitterBuffer {
             }
             Correction::Accelerate { urgent: true, .. } => correction,
             _ if self.since_correction < CORRECTION_INTERVAL => Correction::None,
+            Correction::Glide { excess } if excess > 0 && self.played < BEGINNING => {
+                Correction::Accelerate {
+                    at_most: excess as usize,
+                    urgent: false,
+                }
+            }
             _ => correction,
         }
     }
