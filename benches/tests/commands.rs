@@ -1,4 +1,4 @@
-//! What a person types in a call, by the real programs.
+//! Lines that a person types in a call, by the real programs.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]

@@ -44,7 +44,7 @@ const LISTENER: u16 = 1;
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
     pub voice: AdaptationConfig,
-    /// What is done to a captured sound.
+    /// The work on a captured sound before it is encoded.
     pub processing: ProcessingConfig,
     /// How many speak besides. With some, the listener speaks too.
     pub others: u16,

@@ -63,7 +63,7 @@ pub(super) fn figures(python: &Path, clips: &[Vec<f32>]) -> Result<Vec<Figure>, 
     ])
 }
 
-/// What is sent while the speakers play `far` and the microphone hears `heard`.
+/// The sound that is sent while the speakers play `far` and the microphone hears `heard`.
 fn cancelled(far: &[f32], heard: &[f32]) -> Vec<f32> {
     let mut processing = Processing::new(CANCELLING);
     let mut out = heard.to_vec();

@@ -1,4 +1,4 @@
-//! What is done to a microphone's sound, judged by recordings of speech: noise, echo, and which frames are sent.
+//! The processing of a microphone's sound, judged by recordings of speech: noise, echo, and which frames are sent.
 //!
 //! * `sounds`: noises and a room, seeded;
 //! * `gate`: what is sent of speech, and of noise;

@@ -33,8 +33,8 @@ pub(super) fn alone(noise: Noise, wanted_dbov: f32, length: usize) -> Vec<f32> {
     samples.iter().map(|sample| sample * gain).collect()
 }
 
-/// What a laptop's microphone hears of its loudspeakers: 40 ms late, with 120 ms of reflections that have half of the energy of what comes
-/// straight, `loss_db` quieter.
+/// The sound that a laptop's microphone hears of its loudspeakers: 40 ms late, with 120 ms of reflections that have half of the
+/// energy of what comes straight, `loss_db` quieter.
 pub(super) fn in_a_room(played: &[f32], loss_db: f32) -> Vec<f32> {
     let rate = RATE as usize;
     let mut random = StdRng::seed_from_u64(3);

@@ -10,7 +10,7 @@ use super::stage::{Audio, Heard};
 /// How long somebody speaks, in seconds.
 const SECONDS: f64 = 40.0;
 
-/// What is said in the first seconds is not judged: delays are long until the network is known.
+/// The first seconds are not judged: delays are long until the network is known.
 const SETTLED: f64 = 8.0;
 
 /// Of a call with frames of this length: median and 95th percentile of the delay in milliseconds, and the correlation.

@@ -28,7 +28,7 @@ pub(super) async fn by_link(context: &Context, link: &ConferenceLink) -> Result<
         .server
         .parse()
         .map_err(|error: BadServer| Failure::usage(error.to_string()))?;
-    let authority = Fingerprint::parse(&link.authority).expect("it has 32 bytes");
+    let authority = Fingerprint::from(link.authority);
     let mut common = context.common.clone();
     let is_other = common.server.as_ref().is_some_and(|given| *given != server)
         || common.fingerprint.is_some_and(|given| given != authority);

@@ -33,8 +33,7 @@ pub(super) async fn run(context: &Context) -> Result<(), Failure> {
         let message = format!("cannot list devices: {error}");
         Failure::new(crate::failure::Exit::Other, "thread", message)
     })??;
-    let wanted = [settings.input_device, settings.output_device];
-    let wanted = wanted.map(|id| id.map_or(Wanted::Default, Wanted::Named));
+    let wanted = [settings.input_device, settings.output_device].map(Wanted::from_kept);
     context.output.print(&Report {
         event: "devices",
         table: DeviceTable::new(devices, wanted),

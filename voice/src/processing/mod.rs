@@ -1,4 +1,4 @@
-//! What is done to a microphone's sound before it is encoded, block by block of 10 ms.
+//! The processing of a microphone's sound before it is encoded, block by block of 10 ms.
 //!
 //! In this order, each step if it is asked for: high-pass, echo cancellation, noise suppression, gain control with a limiter.
 //! Files and tones need none of it.

@@ -44,11 +44,24 @@ pub enum NotOne {
 }
 
 impl Wanted {
-    /// What a person has written.
+    /// Reads a person's words; none are [`DEFAULT`].
     pub fn new(text: &str) -> Self {
         match text.trim() {
             "" | DEFAULT => Self::Default,
             name => Self::Named(name.to_owned()),
+        }
+    }
+
+    /// The device that the settings keep, by its id; `None` for the one that the system chooses.
+    pub fn from_kept(id: Option<String>) -> Self {
+        id.map_or(Self::Default, Self::Named)
+    }
+
+    /// The form that the settings keep: the inverse of [`Wanted::from_kept`].
+    pub fn into_kept(self) -> Option<String> {
+        match self {
+            Self::Default => None,
+            Self::Named(id) => Some(id),
         }
     }
 

@@ -115,7 +115,7 @@ impl Choices {
 
     /// Keeps a device.
     pub(super) fn keep_device(&mut self, side: Side, wanted: &Wanted) {
-        let id = kept(wanted);
+        let id = wanted.clone().into_kept();
         self.change(move |settings| device_of(settings, side).clone_from(&id));
     }
 
@@ -177,13 +177,5 @@ pub(super) fn device_of(settings: &mut Settings, side: Side) -> &mut Option<Stri
     match side {
         Side::Microphone => &mut settings.input_device,
         Side::Speakers => &mut settings.output_device,
-    }
-}
-
-/// The form in which a device is kept.
-pub(super) fn kept(wanted: &Wanted) -> Option<String> {
-    match wanted {
-        Wanted::Default => None,
-        Wanted::Named(id) => Some(id.clone()),
     }
 }

@@ -233,8 +233,8 @@ async fn chosen(store: &Store, flags: &Join, output: Output) -> Result<Chosen, F
             Failure::new(Exit::Other, "thread", message)
         })?;
         let wanted = wanted.map_err(|why| Failure::new(Exit::Audio, "audio", why))?;
-        *choices::device_of(&mut settings, side) = choices::kept(&wanted);
-        let id = choices::kept(&wanted);
+        let id = wanted.into_kept();
+        choices::device_of(&mut settings, side).clone_from(&id);
         let keep = move |settings: &mut Chosen| *choices::device_of(settings, side) = id;
         if let Err(error) = store.change_settings(keep).await {
             let message = format!("the device is used, and not remembered: {error}");

@@ -53,25 +53,17 @@ impl Call {
             },
             Command::Mute(is_muted) => {
                 let event = self.own_voice.mute(is_muted, &mut self.engine);
-                if !is_muted && !self.engine.me().may_speak() {
-                    self.output.print(&event);
-                    let message = "nobody hears you all the same: a moderator has muted you, or you may only listen here";
-                    CallEvent::Warning {
-                        message: message.to_owned(),
-                    }
-                } else {
-                    event
+                self.output.print(&event);
+                if is_muted || self.engine.me().may_speak() {
+                    return;
                 }
+                warning(
+                    "nobody hears you all the same: a moderator has muted you, or you may only listen here",
+                )
             }
-            Command::Talk => match self.own_voice.talk(None, &mut self.engine) {
-                Some(event) => event,
-                None => {
-                    let message = "/talk is for calls with --talk push; here /mute and /unmute turn your microphone off and on";
-                    CallEvent::Warning {
-                        message: message.to_owned(),
-                    }
-                }
-            },
+            Command::Talk => self.own_voice.talk(None, &mut self.engine).unwrap_or_else(|| {
+                warning("/talk is for calls with --talk push; here /mute and /unmute turn your microphone off and on")
+            }),
             Command::Enter => match self.own_voice.talk(None, &mut self.engine) {
                 Some(event) => event,
                 None => return,
@@ -82,30 +74,36 @@ impl Call {
             Command::Device(side, name) if self.audio.has_device(side) => {
                 return self.choices.find_device(side, name);
             }
-            Command::Device(side, _) => CallEvent::Warning {
-                message: format!(
-                    "this call has no {}: its sound is a file or nothing",
-                    side.name()
-                ),
-            },
+            Command::Device(side, _) => warning(format!(
+                "this call has no {}: its sound is a file or nothing",
+                side.name()
+            )),
         };
         self.output.print(&event);
     }
 
     fn set_volume(&mut self, username: String, percent: u8) -> CallEvent {
         if self.engine.me().username.as_str() == username {
-            let message = format!("{username} is you: your own voice is not played here");
-            return CallEvent::Warning { message };
+            return warning(format!(
+                "{username} is you: your own voice is not played here"
+            ));
         }
         let is_here = self
             .engine
             .set_volume(&username, f32::from(percent) / 100.0);
         if !is_here && self.choices.volume_of(&username).is_none() {
             self.engine.set_volume(&username, 1.0);
-            let message = format!("nobody here is called {username}: /who shows who is here");
-            return CallEvent::Warning { message };
+            return warning(format!(
+                "nobody here is called {username}: /who shows who is here"
+            ));
         }
         self.choices.keep_volume(&username, percent);
         CallEvent::Volume { username, percent }
+    }
+}
+
+fn warning(message: impl Into<String>) -> CallEvent {
+    CallEvent::Warning {
+        message: message.into(),
     }
 }

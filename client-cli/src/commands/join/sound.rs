@@ -53,7 +53,7 @@ impl Sound {
             awaited.extend(opening.wait(OPEN_TIMEOUT).await?);
         }
         let microphone = flags.has_microphone();
-        let wanted = |id: &Option<String>| id.clone().map_or(Wanted::Default, Wanted::Named);
+        let wanted = |id: &Option<String>| Wanted::from_kept(id.clone());
         let microphone = microphone.then(|| wanted(&chosen.input_device));
         let speakers = flags
             .output

@@ -1,4 +1,4 @@
-//! What a person types in a call: texts for the room, and commands for this client.
+//! The lines that a person types in a call: texts for the room, and commands for this client.
 
 use crate::audio::device::Side;
 

@@ -1,4 +1,4 @@
-//! What devices there are.
+//! The devices of this machine, as its sound system lists them.
 
 use cpal::traits::{DeviceTrait as _, HostTrait as _};
 
