@@ -4,8 +4,13 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint};
 
+use super::fields::count_two_levels;
+
 /// Bytes of the length.
 pub const LENGTH_LEN: usize = 4;
+
+/// Most fields of a message and of its parts, one level down: lists of empty elements take many times more memory than bytes on the wire.
+pub const MAX_FIELDS: usize = 65_536;
 
 /// What a unidirectional stream of the server carries: the stream's first byte says it, and messages follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +54,12 @@ pub enum FrameError {
     /// The stream ended inside a message.
     #[error("the stream ended inside a message")]
     Truncated,
+    /// The message has more than [`MAX_FIELDS`] fields.
+    #[error("a message of {got} fields where {MAX_FIELDS} are allowed")]
+    TooManyFields {
+        /// Fields that it has.
+        got: usize,
+    },
     /// The bytes are not the protobuf message that belongs here.
     #[error("not the message that belongs here: {0}")]
     Malformed(String),
@@ -133,6 +144,13 @@ impl Deframer {
         }
         self.buffer.advance(LENGTH_LEN);
         let body = self.buffer.split_to(len).freeze();
+        // A field takes a byte at least.
+        if len > MAX_FIELDS {
+            let got = count_two_levels(&body);
+            if got > MAX_FIELDS {
+                return Err(FrameError::TooManyFields { got });
+            }
+        }
         M::decode(body)
             .map(Some)
             .map_err(|error| FrameError::Malformed(error.to_string()))
@@ -230,6 +248,27 @@ mod tests {
             deframer.next::<wire::Request>(),
             Err(FrameError::TooLarge { got: 11, limit: 10 })
         );
+    }
+
+    #[test]
+    fn a_list_of_more_elements_than_allowed_is_refused() {
+        let commit = |elements| wire::ToGroup {
+            kind: Some(wire::to_group::Kind::CommitWanted(wire::CommitWanted {
+                at: None,
+                proposals: vec![Bytes::new(); elements],
+            })),
+            ..wire::ToGroup::default()
+        };
+        let read = |elements| {
+            let mut deframer = Deframer::new(8 * MAX_FIELDS);
+            deframer.push(&encode(&commit(elements)));
+            deframer.next::<wire::ToGroup>()
+        };
+        // The list itself is a field of the message.
+        let most = MAX_FIELDS - 1;
+        assert_eq!(read(most), Ok(Some(commit(most))));
+        let got = MAX_FIELDS + 1;
+        assert_eq!(read(MAX_FIELDS), Err(FrameError::TooManyFields { got }));
     }
 
     #[test]

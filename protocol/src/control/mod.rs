@@ -8,6 +8,7 @@
 //! * [`error`]: what a refusal says.
 
 pub mod error;
+mod fields;
 pub mod framing;
 pub mod link;
 pub mod names;

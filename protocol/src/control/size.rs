@@ -1,7 +1,8 @@
 //! How long a request may be: more for kinds that only a room's participants send.
 
-use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+use prost::encoding::{WireType, decode_key};
 
+use super::fields::fields;
 use super::{MAX_COMMIT_REQUEST, MAX_PARTICIPANT_REQUEST, MAX_REQUEST};
 use crate::wire::request::Kind;
 
@@ -41,27 +42,15 @@ pub fn longest_that_begins(begun: &[u8]) -> Option<usize> {
     }
 }
 
-/// Messages in a request that begins as one to a group does, counted before it is read; 0 for every other request.
+/// Messages to a group in a request, counted before it is decoded. A request may have several parts with the field of its kind,
+/// which a decoder merges.
 pub fn group_messages(request: &[u8]) -> usize {
-    let mut rest = request;
-    match decode_key(&mut rest) {
-        Ok((TO_GROUP, WireType::LengthDelimited)) => {}
-        _ => return 0,
-    }
-    if decode_varint(&mut rest).is_err() {
-        return 0;
-    }
-    let mut count = 0;
-    while !rest.is_empty() {
-        let Ok((field, kind)) = decode_key(&mut rest) else {
-            return count;
-        };
-        count += usize::from(field == GROUP_MESSAGES);
-        if skip_field(kind, field, &mut rest, DecodeContext::default()).is_err() {
-            return count;
-        }
-    }
-    count
+    let parts = fields(request).filter(|(field, _)| *field == TO_GROUP);
+    parts
+        .filter_map(|(_, part)| part)
+        .flat_map(fields)
+        .filter(|(field, _)| *field == GROUP_MESSAGES)
+        .count()
 }
 
 #[cfg(test)]
@@ -106,6 +95,12 @@ mod tests {
         }
         let other = bytes(Kind::JoinRoom(wire::JoinRoom::default()));
         assert_eq!(group_messages(&other), 0);
+        let part = bytes(Kind::SendToGroup(wire::SendToGroup {
+            messages: vec![wire::FromMember::default(); 10],
+            ..wire::SendToGroup::default()
+        }));
+        let parts = [part.clone(), other, part].concat();
+        assert_eq!(group_messages(&parts), 20);
         assert_eq!(group_messages(&[0xff; 40]), 0);
     }
 

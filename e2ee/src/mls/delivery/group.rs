@@ -295,10 +295,14 @@ impl LiveGroup {
         self.is_commit_due || !self.leaving.is_empty() || room.participants.values().any(is_new)
     }
 
-    /// Proposes all that has changed.
+    /// Proposes what has changed: who has gone, and who has come as far as the budgets allow.
     fn begin_round(&mut self, now: Instant, room: &mut Room<'_>) {
         let leaving = std::mem::take(&mut self.leaving);
-        let round = Round::propose(now, self.suite, &mut self.tree, leaving, room);
+        let joining = match self.pace.next_commit_at(false) <= now {
+            true => room.joining(now, self.suite),
+            false => Vec::new(),
+        };
+        let round = Round::propose(self.suite, &mut self.tree, leaving, joining, room);
         if std::mem::take(&mut self.is_commit_due) || !round.proposals.is_empty() {
             self.round = Some(round);
         }

@@ -52,7 +52,7 @@ impl Pace {
         }
     }
 
-    /// When the next commit may be made that removes somebody, or only adds.
+    /// When the next commit may be made that removes somebody, or that adds.
     pub(super) fn next_commit_at(&self, removes: bool) -> Instant {
         if removes {
             return self.removes;

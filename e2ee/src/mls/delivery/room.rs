@@ -7,6 +7,7 @@ use confab_protocol::control::JoinId;
 
 use super::output::Output;
 use super::participants::{Participant, Place};
+use super::round::Joining;
 use crate::mls::messages::ToMember;
 use crate::mls::provider::Provider;
 use crate::mls::signing::SigningKey;
@@ -48,6 +49,20 @@ impl Room<'_> {
             .iter()
             .filter(|(_, one)| one.is_live && stays(one));
         live.map(|(join, _)| *join).collect()
+    }
+
+    /// Participants that can be added to a group of this suite now.
+    pub(super) fn joining(&self, now: Instant, suite: Suite) -> Vec<Joining> {
+        let joining = self.participants.iter().filter_map(|(join, one)| {
+            let spare = one.to_add(now, suite)?;
+            Some(Joining {
+                join: *join,
+                key_package: spare.key_package.clone(),
+                reference: spare.reference.clone(),
+                broken_leaf: one.leaf(),
+            })
+        });
+        joining.collect()
     }
 
     /// True if all live members are in `epoch` or a later one. Those who are still on their way into the group are waited for

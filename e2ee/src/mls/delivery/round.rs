@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use confab_protocol::control::{AccountId, JoinId};
+use openmls::prelude::KeyPackage;
 
 use super::room::Room;
 use super::tree::{Proposal, Tree};
@@ -33,6 +34,16 @@ pub const NO_COMMITTER_FOR: Duration = Duration::from_secs(1);
 /// The round trips that an answer may take.
 pub(super) const fn round_trips(round_trip: Duration) -> Duration {
     round_trip.saturating_mul(ROUND_TRIPS)
+}
+
+/// A participant that is to be added, with its key package.
+pub(super) struct Joining {
+    pub(super) join: JoinId,
+    pub(super) key_package: KeyPackage,
+    /// What a Welcome names the key package by.
+    pub(super) reference: Vec<u8>,
+    /// The leaf that it has and cannot go on with.
+    pub(super) broken_leaf: Option<u32>,
 }
 
 /// Who is added in a round, by the key package that is used.
@@ -81,21 +92,15 @@ impl Round {
         }
     }
 
-    /// Proposes to remove these leaves, and all that participants cannot go on with, and to add all who wait for it.
+    /// Proposes to remove these leaves and those that joining participants cannot go on with, and to add these participants.
     pub(super) fn propose(
-        now: Instant,
         suite: Suite,
         tree: &mut Tree,
         mut removed: BTreeSet<u32>,
+        joining: Vec<Joining>,
         room: &mut Room<'_>,
     ) -> Self {
-        let mut joining = Vec::new();
-        for (join, participant) in room.participants.iter() {
-            if let Some(spare) = participant.to_add(now, suite) {
-                removed.extend(participant.leaf());
-                joining.push((*join, spare.key_package.clone(), spare.reference.clone()));
-            }
-        }
+        removed.extend(joining.iter().filter_map(|one| one.broken_leaf));
         let mut proposals = Vec::new();
         for leaf in &removed {
             proposals.extend(tree.propose_remove(room.provider, room.key, *leaf));
@@ -105,7 +110,8 @@ impl Round {
             true => HashSet::new(),
             false => tree.keys(&removed),
         };
-        for (join, key_package, reference) in joining {
+        for one in joining {
+            let (join, key_package, reference) = (one.join, one.key_package, one.reference);
             let signature_key = key_package.leaf_node().signature_key().as_slice().to_vec();
             match tree.propose_add(room.provider, room.key, key_package, &mut keys) {
                 Ok(proposal) => {

@@ -3,5 +3,6 @@
 mod foreign;
 mod hall;
 mod keys;
+mod restless;
 mod stuck;
 mod unopened;
