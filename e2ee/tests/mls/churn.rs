@@ -69,8 +69,22 @@ fn after_a_thousand_changes_all_agree_and_stable_members_missed_nothing() {
 
 #[test]
 fn a_room_is_taken_over_without_a_gap() {
+    take_over_without_a_gap(Network::WIDE);
+}
+
+#[test]
+fn a_room_with_slow_links_is_taken_over_without_a_gap() {
+    take_over_without_a_gap(Network {
+        shortest: Duration::from_millis(50),
+        longest: Duration::from_millis(500),
+    });
+}
+
+fn take_over_without_a_gap(network: Network) {
     for seed in 0..10 {
         let (mut room, people) = Room::of(seed, 6);
+        room.network = network;
+        room.run(Duration::from_secs(1));
         let from = room.now;
         room.take_over();
         let mut back = people.clone();
@@ -104,6 +118,20 @@ fn who_does_not_come_back_after_a_takeover_is_not_waited_for_forever() {
     room.relink(people[0]);
     room.run(Duration::from_secs(3));
     assert!(room.agrees());
+}
+
+#[test]
+fn who_joins_just_before_a_room_is_taken_over_waits_no_longer_than_one_who_joins_after() {
+    let (mut room, people) = Room::of(2, 3);
+    let late = room.join();
+    room.take_over();
+    for join in &people[1..] {
+        room.relink(*join);
+    }
+    room.relink(late);
+    assert!(room.group(late).is_none(), "it had no group before");
+    room.run(NEWCOMER_WAIT + Duration::from_secs(1));
+    assert!(room.group(late).is_some());
 }
 
 #[test]

@@ -9,6 +9,10 @@ use crate::mls::member::{ABSENT_FOR, RETIRE_AFTER};
 /// An epoch is activated when all have acknowledged it, or after this time.
 pub const ACTIVATE_AFTER: Duration = Duration::from_millis(300);
 
+/// The same for the first commit of a group, from when the relays know its leaves: those who were in a group before go on there until all of them
+/// have got their Welcomes.
+pub const ACTIVATE_FIRST_AFTER: Duration = Duration::from_secs(2);
+
 /// The first commit of a group waits for relays so long at most.
 const GATE_WAIT: Duration = Duration::from_secs(2);
 
@@ -43,14 +47,15 @@ impl Activation {
         } else {
             Duration::ZERO
         };
-        self.waiting.push_back((epoch, now + gate + ACTIVATE_AFTER));
+        self.waiting
+            .push_back((epoch, now + gate + patience(epoch)));
     }
 
     /// The relays know the leaves of an epoch: its Welcomes go out.
     pub(super) fn gate_opened(&mut self, now: Instant, epoch: u64) {
         for (of, deadline) in &mut self.waiting {
             if *of <= epoch {
-                *deadline = (*deadline).min(now + ACTIVATE_AFTER);
+                *deadline = (*deadline).min(now + patience(*of));
             }
         }
     }
@@ -136,6 +141,14 @@ impl Activation {
             .into_iter()
             .flatten()
             .min()
+    }
+}
+
+/// How long an epoch waits for those who have not acknowledged it.
+fn patience(epoch: u64) -> Duration {
+    match epoch {
+        0 | 1 => ACTIVATE_FIRST_AFTER,
+        _ => ACTIVATE_AFTER,
     }
 }
 

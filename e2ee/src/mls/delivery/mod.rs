@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use confab_protocol::control::{AccountId, ConferenceId, GenerationLeaf, JoinId, Username};
 use openmls_traits::OpenMlsProvider;
 
-pub use activation::ACTIVATE_AFTER;
+pub use activation::{ACTIVATE_AFTER, ACTIVATE_FIRST_AFTER};
 pub use output::{NewGroupCause, Output};
 pub use pace::BATCH_INTERVAL;
 pub use round::{COMMIT_DEADLINE, LONGEST_COMMIT_DEADLINE, NO_COMMITTER_FOR};
@@ -156,8 +156,11 @@ impl Delivery {
     /// A participant's link to control stands again, and it says in which epoch of which group it is.
     pub fn resume(&mut self, now: Instant, join: JoinId, state: Option<(GroupName, u64)>) {
         self.follow_generation(state);
+        let is_first_group_due = self.last_group_at.is_none();
         if let Some(participant) = self.participants.get_mut(&join) {
             participant.is_live = true;
+            // It came shortly before the other owner went: nobody hears it yet.
+            participant.was_member &= state.is_some() || !is_first_group_due;
         }
         if let (Phase::Running(group), mut room) = self.parts() {
             group.bring_up_to_date(join, state, &mut room);

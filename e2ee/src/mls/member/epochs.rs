@@ -20,6 +20,9 @@ pub const SEAL_AFTER_MERGE: Duration = Duration::from_millis(500);
 /// The same after the Welcome of a joiner that has no epoch before it.
 pub const SEAL_AFTER_WELCOME: Duration = Duration::from_millis(300);
 
+/// The same for the epochs of a new group, while the member has keys of the group before: it goes on there until all are in the new one.
+pub const SEAL_AFTER_NEW_GROUP: Duration = Duration::from_secs(5);
+
 /// An epoch so far ahead of the newest that a member knows is activated by nobody honest: control sends the commits in between first.
 pub const MAX_AHEAD: u64 = 64;
 
@@ -82,8 +85,11 @@ impl Epochs {
                 .retain(|leaf, owner| new.leaves.get(leaf) == Some(owner));
             is_cut |= older.leaves.len() < before;
         }
+        let is_group_active = self.activated.is_some_and(|(of, _)| of == new.generation);
         let wait = if new.is_first && self.kept.is_empty() {
             SEAL_AFTER_WELCOME
+        } else if self.kept.iter().any(|one| one.at.0 != new.generation) && !is_group_active {
+            SEAL_AFTER_NEW_GROUP
         } else {
             SEAL_AFTER_MERGE
         };

@@ -26,7 +26,8 @@ use openmls_traits::OpenMlsProvider;
 
 pub use config::MemberConfig;
 pub use epochs::{
-    ABSENT_FOR, Epochs, MAX_AHEAD, MAX_EPOCHS, RETIRE_AFTER, SEAL_AFTER_MERGE, SEAL_AFTER_WELCOME,
+    ABSENT_FOR, Epochs, MAX_AHEAD, MAX_EPOCHS, RETIRE_AFTER, SEAL_AFTER_MERGE,
+    SEAL_AFTER_NEW_GROUP, SEAL_AFTER_WELCOME,
 };
 pub use event::MemberEvent;
 pub use group::GroupError;
