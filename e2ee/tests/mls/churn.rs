@@ -121,6 +121,30 @@ fn who_does_not_come_back_after_a_takeover_is_not_waited_for_forever() {
 }
 
 #[test]
+fn a_kick_while_members_come_back_after_a_takeover_leaves_no_gap() {
+    for seed in 0..10 {
+        let (mut room, mut people) = Room::of(seed, 6);
+        let kicked = people.remove(0);
+        let from = room.now;
+        room.take_over();
+        let mut is_kicked = false;
+        for next in &people {
+            room.relink(*next);
+            if !std::mem::replace(&mut is_kicked, true) {
+                room.leave(kicked);
+            }
+            let wait = Duration::from_millis(room.random.below(400));
+            room.run(wait);
+        }
+        room.run(Duration::from_secs(3));
+        let to = room.now;
+        room.run(Duration::from_secs(2));
+        room.assert_no_gap(&people, from, to);
+        assert!(room.agrees(), "seed {seed}");
+    }
+}
+
+#[test]
 fn who_joins_just_before_a_room_is_taken_over_waits_no_longer_than_one_who_joins_after() {
     let (mut room, people) = Room::of(2, 3);
     let late = room.join();

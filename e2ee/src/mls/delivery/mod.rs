@@ -30,7 +30,7 @@ pub use activation::{ACTIVATE_AFTER, ACTIVATE_FIRST_AFTER};
 pub use output::{NewGroupCause, Output};
 pub use pace::BATCH_INTERVAL;
 pub use round::{COMMIT_DEADLINE, LONGEST_COMMIT_DEADLINE, NO_COMMITTER_FOR};
-pub use takeover::{NEWCOMER_WAIT, RETURN_WAIT};
+pub use takeover::{LEAVE_WAIT, NEWCOMER_WAIT, RETURN_WAIT};
 pub use tree::{CommitError, MAX_MESSAGE};
 
 use crate::mls::group_name::GroupName;
@@ -133,7 +133,7 @@ impl Delivery {
         self.release_leaf(&participant);
         if participant.was_member && self.last_group_at.is_none() {
             // It has keys of the group in which the others still are.
-            self.returns.end();
+            self.returns.left(now);
         }
         self.advance(now);
     }

@@ -16,6 +16,9 @@ pub const RETURN_WAIT: Duration = Duration::from_secs(20);
 /// It waits no longer than this for a participant that was not in the room before: nobody hears it until then.
 pub const NEWCOMER_WAIT: Duration = Duration::from_secs(3);
 
+/// It waits no longer than this after somebody has left who has keys of the group before.
+pub const LEAVE_WAIT: Duration = Duration::from_secs(2);
+
 /// Since when the first group waits.
 #[derive(Default)]
 pub(super) struct Returns {
@@ -23,21 +26,22 @@ pub(super) struct Returns {
     first: Option<Instant>,
     /// The first one of them that was not in the room before.
     newcomer: Option<Instant>,
-    /// It waits no more.
-    is_over: bool,
+    /// The first one that has left and has keys of the group before.
+    leaver: Option<Instant>,
 }
 
 impl Returns {
-    /// Somebody has left who has keys of the group before: the first group waits no more.
-    pub(super) fn end(&mut self) {
-        self.is_over = true;
+    /// Somebody has left who has keys of the group before.
+    pub(super) fn left(&mut self, now: Instant) {
+        self.leaver.get_or_insert(now);
     }
 
     /// Until when the first group waits; `None` without any link: there is nobody to create it.
     fn deadline(&self) -> Option<Instant> {
         let first = self.first.map(|at| at + RETURN_WAIT);
         let newcomer = self.newcomer.map(|at| at + NEWCOMER_WAIT);
-        first.into_iter().chain(newcomer).min()
+        let leaver = self.leaver.map(|at| at + LEAVE_WAIT);
+        [first, newcomer, leaver].into_iter().flatten().min()
     }
 }
 
@@ -65,7 +69,7 @@ impl Delivery {
         let suite = self.suite;
         let is_back = |one: &Participant| one.is_live && one.has_spare(suite);
         let mut adopted = self.participants.values().filter(|one| one.was_member);
-        if self.last_group_at.is_some() || self.returns.is_over || adopted.all(is_back) {
+        if self.last_group_at.is_some() || adopted.all(is_back) {
             return None;
         }
         for participant in self.participants.values().filter(|one| one.is_live) {
