@@ -352,6 +352,7 @@ impl Engine {
 
     /// Capture broke off some time ago: drops samples that were not sent, as too old.
     pub fn interrupt(&mut self) {
+        self.processing.interrupt();
         self.talker.interrupt();
     }
 

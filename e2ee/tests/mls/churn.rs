@@ -98,7 +98,10 @@ fn take_over_without_a_gap(network: Network) {
         room.run(Duration::from_secs(2));
         room.assert_no_gap(&people, from, to);
         assert!(room.agrees(), "seed {seed}");
-        let generation = room.group(people[0]).unwrap().generation;
+        let generation = room
+            .group(people[0])
+            .expect("all are in a group")
+            .generation;
         assert!(generation >= 1 << 32, "a group of the new owner");
         assert_ne!(generation & 3, 5 & 3, "key ids of another generation");
     }
