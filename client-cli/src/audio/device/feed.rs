@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use confab_voice::SAMPLE_RATE;
 
-use super::clock::StreamClock;
+use super::drift::Drift;
 use super::pipe::{PlaybackMark, is_stale};
 use crate::audio::resample::Resampler;
 use crate::audio::{BLOCK, BLOCK_TIME};
@@ -35,6 +35,21 @@ const SPARE: Duration = Duration::from_millis(4);
 const NARROW_BY: u32 = 40;
 const NARROWEST_BY: (Duration, Duration) = (Duration::from_micros(50), Duration::from_micros(650));
 
+/// The shortest wait within this time is the one that counts: a callback may be late, never early.
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// What is done about a wait that is not the target, by the second: 1 ms changes the speed by 50 ppm. Beyond the second
+/// value, in seconds, it is eight times as much: that is the end of a stall, or a clock that is not known yet.
+const GAIN: f64 = 0.05;
+const FAR: f64 = 0.003;
+const FAR_GAIN: f64 = 0.4;
+
+/// Clocks differ by this share at most; real ones by a tenth of it.
+const MOST_DRIFT: f64 = 0.0025;
+
+/// The speed differs by this share at most: a twelfth of a semitone.
+const MOST_SPEED: f64 = 0.005;
+
 /// Queued time beyond the target plus this is dropped at once.
 const MOST_EXCESS: Duration = Duration::from_millis(40);
 
@@ -51,7 +66,12 @@ pub struct Feed {
     /// The device has begun to get sound; what it found missing before is no shortage.
     primed: bool,
     target_delay: TargetDelay,
-    clock: StreamClock,
+    drift: Drift,
+    /// Share by which the resampler is faster than its rates say: what the clocks differ by, and what is missing to the
+    /// target.
+    clocks: f64,
+    nudge: f64,
+    window: Option<Window>,
     /// How long sound waits, in seconds, by the last window.
     waits: Option<f64>,
     short: Duration,
@@ -69,6 +89,12 @@ struct Queued {
     lasts: Duration,
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    ends: Instant,
+    least: f64,
+}
+
 impl Feed {
     /// For a stream of `rate` frames a second.
     pub fn new(rate: u32) -> Self {
@@ -80,7 +106,10 @@ impl Feed {
             last_call: None,
             primed: false,
             target_delay: TargetDelay::new(),
-            clock: StreamClock::new(rate),
+            drift: Drift::new(rate),
+            clocks: 0.0,
+            nudge: 0.0,
+            window: None,
             waits: None,
             short: Duration::ZERO,
             skip: 0,
@@ -89,7 +118,7 @@ impl Feed {
 
     /// A callback of the device.
     pub fn called(&mut self, mark: &PlaybackMark) {
-        self.clock.called(mark.at, mark.frames);
+        self.drift.add(mark.at, mark.frames);
         let before = self.last_call.replace(*mark);
         let length = self.time_of(mark.frames as f64);
         if before.is_some_and(|before| is_stale(mark.at, before.at, length)) {
@@ -141,7 +170,8 @@ impl Feed {
             self.prime(now, at, &call, out);
         }
         let before = out.len();
-        self.resampler.set_speed(self.clock.speed_to_device());
+        let speed = (self.clocks + self.nudge).clamp(-MOST_SPEED, MOST_SPEED);
+        self.resampler.set_speed(speed);
         self.resampler.push(block, out);
         self.queue(at, (out.len() - before) as u64, BLOCK_TIME);
         true
@@ -166,7 +196,7 @@ impl Feed {
 
     /// How much too fast the device's clock is, in parts of a million.
     pub fn drift(&self) -> Option<f64> {
-        self.clock.drift()
+        self.drift.ppm()
     }
 
     /// Sound that was missing when the device asked for it.
@@ -177,7 +207,7 @@ impl Feed {
     /// Silence before the first block, so that it waits as long as it should.
     fn prime(&mut self, now: Instant, at: Instant, call: &PlaybackMark, out: &mut Vec<f32>) {
         self.queued.clear();
-        self.clock.restart();
+        self.window = None;
         let next = (call.at + self.time_of(call.frames as f64)).max(now);
         let waits = next.saturating_duration_since(at).as_secs_f64();
         let missing = (self.target(call.frames) - waits).max(0.0);
@@ -216,19 +246,30 @@ impl Feed {
     }
 
     fn measure(&mut self, at: Instant, wait: f64) {
-        let Some(least) = self.clock.measure(at, wait) else {
+        let window = self.window.get_or_insert(Window {
+            ends: at + WINDOW,
+            least: wait,
+        });
+        window.least = window.least.min(wait);
+        if at < window.ends {
             return;
-        };
+        }
+        let least = window.least;
+        self.window = None;
         self.target_delay.second();
         let frames = self.last_call.map_or(0, |call| call.frames);
         if self.waits.replace(least).is_none() {
             self.target_delay.begin(least - frames as f64 / self.rate);
         }
+        if let Some(ppm) = self.drift.ppm() {
+            self.clocks = (-ppm * 1e-6).clamp(-MOST_DRIFT, MOST_DRIFT);
+        }
         let excess = least - self.target(frames);
         if excess > MOST_EXCESS.as_secs_f64() {
             self.skip = (excess * self.rate) as u64;
         } else {
-            self.clock.steer(excess);
+            let near = excess.clamp(-FAR, FAR);
+            self.nudge = GAIN * near + FAR_GAIN * (excess - near);
         }
     }
 

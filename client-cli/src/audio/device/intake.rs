@@ -3,16 +3,12 @@
 //! After a stall of this program or of the machine a device may hand over, in one go, seconds that it kept. Spoken late,
 //! they would sit in the jitter buffers of everybody else as delay. So sound is dropped, the oldest first, where it is
 //! old, where it comes faster than it lasts, and for a moment after each longer gap, until its pace is seen to be right.
-//!
-//! Blocks are 10 ms of this machine's clock: the resampler follows the device's, so that neither listeners nor the echo canceller
-//! meet two clocks.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use confab_voice::SAMPLE_RATE;
 
-use super::clock::StreamClock;
 use super::pipe::CaptureMark;
 use crate::audio::resample::Resampler;
 use crate::audio::{BLOCK, Block};
@@ -51,12 +47,6 @@ pub struct Intake {
     since: Instant,
     rate: f64,
     resampler: Resampler,
-    clock: StreamClock,
-    /// Since the last gap: when the first sample was handed over, and how many have been used up as the resampler counts them.
-    begun: Option<Instant>,
-    made: u64,
-    /// How late the first second's samples were, in seconds: they stay so.
-    late: Option<f64>,
     /// The last callback's time and length.
     last: Option<(Instant, Duration)>,
     settling: Option<Settling>,
@@ -88,11 +78,7 @@ impl Intake {
         Self {
             since,
             rate: f64::from(SAMPLE_RATE),
-            resampler: Resampler::adjustable(SAMPLE_RATE, SAMPLE_RATE),
-            clock: StreamClock::new(SAMPLE_RATE),
-            begun: None,
-            made: 0,
-            late: None,
+            resampler: Resampler::new(SAMPLE_RATE, SAMPLE_RATE),
             last: None,
             settling: None,
             pace: Pace::new(),
@@ -107,8 +93,7 @@ impl Intake {
     pub fn begin(&mut self, rate: u32) {
         self.interrupt();
         self.rate = f64::from(rate.max(1));
-        self.resampler = Resampler::adjustable(rate, SAMPLE_RATE);
-        self.clock = StreamClock::new(rate);
+        self.resampler = Resampler::new(rate, SAMPLE_RATE);
         self.last = None;
         self.clear();
     }
@@ -119,7 +104,6 @@ impl Intake {
         let length = self.time_of(frames);
         let fresh = self.judge(now, mark, length);
         self.last = Some((mark.at, length));
-        self.clock.called(mark.at, frames);
         if !fresh || mark.lost > 0 {
             self.dropped += length;
             return self.interrupt();
@@ -130,10 +114,7 @@ impl Intake {
             return;
         }
         self.paused = false;
-        self.resampler.set_speed(self.clock.speed_from_device());
-        let before = self.ready.len();
         self.resampler.push(samples, &mut self.ready);
-        self.follow(mark.at, (self.ready.len() - before) as u64);
         while let Some(block) = self.ready.first_chunk::<BLOCK>() {
             self.out
                 .push_back(Captured::Block(Box::new(*block), mark.at));
@@ -158,19 +139,6 @@ impl Intake {
     /// Sound that was dropped because it was too old or came too fast.
     pub fn dropped(&self) -> Duration {
         self.dropped
-    }
-
-    /// So many samples were made of a callback's: keeps them as late as those of the first second.
-    fn follow(&mut self, at: Instant, made: u64) {
-        let begun = *self.begun.get_or_insert(at);
-        self.made += made;
-        let lasted = self.made as f64 / f64::from(SAMPLE_RATE);
-        let late = at.saturating_duration_since(begun).as_secs_f64() - lasted;
-        if let Some(late) = self.clock.measure(at, late) {
-            let wanted = *self.late.get_or_insert(late);
-            // The more is used up of what the device hands over, the later is what is made of it.
-            self.clock.steer(wanted - late);
-        }
     }
 
     /// True when a callback's sound may be spoken.
@@ -221,10 +189,6 @@ impl Intake {
     /// fills a block and does not leave the most of one waiting.
     fn clear(&mut self) {
         self.ready.clear();
-        self.clock.restart();
-        self.begun = None;
-        self.made = 0;
-        self.late = None;
         let kept = self.resampler.delay() as f64 * f64::from(SAMPLE_RATE) / self.rate;
         let spare = if kept > 0.0 {
             kept.ceil() as usize + 1
@@ -305,16 +269,11 @@ mod tests {
             self.intake.take(self.start + MS * now_ms, &mark, &samples);
         }
 
-        /// The output: the millisecond of each block's capture, `None` for a pause.
+        /// The output: each block's first sample as the millisecond of its capture, `None` for a pause.
         fn given(&mut self) -> Vec<Option<u32>> {
-            // The sample in the middle of a callback, behind what stands for the samples that the filter keeps back.
-            const MIDDLE_MS: f32 = 5.0;
-            const MIDDLE: usize = 25 + BLOCK / 2;
             std::iter::from_fn(|| self.intake.poll_captured())
                 .map(|captured| match captured {
-                    Captured::Block(block, _) => {
-                        Some((block[MIDDLE] * 1e6 - MIDDLE_MS).round() as u32)
-                    }
+                    Captured::Block(block, _) => Some((block[0] * 1e6).round() as u32),
                     Captured::Interrupted => None,
                 })
                 .collect()
@@ -477,46 +436,6 @@ mod tests {
             assert_eq!(pauses, 0, "seed {seed}");
             let missing = frames / 480 - blocks;
             assert!(missing <= 30, "seed {seed}: {missing} blocks are missing");
-        }
-    }
-
-    #[test]
-    fn a_microphone_with_another_clock_gives_a_block_each_10_ms() {
-        for ppm in [-1500.0, 200.0, 1500.0] {
-            let mut random = StdRng::seed_from_u64(1);
-            let start = Instant::now();
-            let mut intake = Intake::new(start);
-            intake.begin(48_000);
-            let (mut blocks, mut delays) = (0u64, Vec::new());
-            let callback = vec![0.1; 480];
-            for n in 1..=600 * 100u64 {
-                let due = n as f64 * 0.01 / (1.0 + ppm * 1e-6);
-                let jitter = random.random_range(0.0..0.002);
-                let at = start + Duration::from_secs_f64(due + jitter);
-                let mark = CaptureMark {
-                    at,
-                    age: Duration::from_millis(10),
-                    kept: callback.len(),
-                    lost: 0,
-                };
-                intake.take(at, &mark, &callback);
-                while let Some(captured) = intake.poll_captured() {
-                    assert_ne!(captured, Captured::Interrupted, "{ppm} ppm");
-                    blocks += 1;
-                }
-                if n % 100 == 0 {
-                    delays.push(due - blocks as f64 * 0.01);
-                }
-            }
-            let (least, most) = delays[60..]
-                .iter()
-                .fold((f64::MAX, f64::MIN), |(a, b), delay| {
-                    (a.min(*delay), b.max(*delay))
-                });
-            // A block's length of it is where in a block the second ends.
-            assert!(most - least < 0.015, "{ppm} ppm: {least} to {most} s");
-            let settled = delays[60] - delays[1];
-            assert!(settled.abs() < 0.015, "{ppm} ppm: {settled} s at first");
         }
     }
 }

@@ -8,7 +8,7 @@
 //! * [`slot`], [`keeper`]: which device is open, which is used, when the next try is due;
 //! * [`intake`]: what of the microphone's sound is spoken;
 //! * [`feed`]: when the speakers' sound is played;
-//! * [`drift`]: how the clocks differ; [`clock`]: what is done about it; [`quiet`]: when a gap would not be heard;
+//! * [`drift`]: how the clocks differ; [`quiet`]: when a gap would not be heard;
 //! * [`wanted`], [`order`]: which device is opened, and which other one; [`form`]: in which form.
 //!
 //! At the edge:
@@ -22,7 +22,6 @@ use std::time::{Duration, Instant};
 
 #[cfg(feature = "device")]
 pub mod card;
-pub mod clock;
 pub mod drift;
 mod fader;
 pub mod fault;

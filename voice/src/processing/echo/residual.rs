@@ -23,11 +23,12 @@ const SOFT: f32 = 1e-4;
 const SPEAKS: f32 = 4.0;
 /// Blocks for which somebody is taken to speak on.
 const HOLD: u32 = 10;
-/// How much more echo than believed is taken out while nobody speaks here.
+/// How much more echo than believed is taken out while nobody, and while somebody speaks here.
 const OVER: f32 = 16.0;
+const OVER_SPEAKING: f32 = 1.3;
 /// The lowest gain while nobody, and while somebody speaks here.
 const LOWEST: f32 = 0.01;
-const LOWEST_SPEAKING: f32 = 0.2;
+const LOWEST_SPEAKING: f32 = 0.15;
 /// Bins on each side over which gains are averaged.
 const SMOOTHED: usize = 2;
 
@@ -93,7 +94,7 @@ impl Suppressor {
         };
         let (over, lowest) = match self.speaks_for {
             0 => (OVER, LOWEST),
-            _ => (1.0, LOWEST_SPEAKING),
+            _ => (OVER_SPEAKING, LOWEST_SPEAKING),
         };
         let mut gains = [1.0f32; BINS];
         for bin in 0..BINS {
