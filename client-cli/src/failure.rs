@@ -1,5 +1,7 @@
 //! The failure of a command: one line for the person, one code for a script.
 
+use std::time::Duration;
+
 use confab_console::WriteError;
 use confab_protocol::control::{ErrorCode, NameError, Refusal};
 
@@ -77,11 +79,7 @@ impl From<Refusal> for Failure {
         let name = refusal.code.as_str_name();
         let code = name.trim_start_matches("ERROR_CODE_").to_ascii_lowercase();
         let message = match refusal.retry_after {
-            Some(wait) => format!(
-                "{} (try again in {:.0} s)",
-                refusal.message,
-                wait.as_secs_f64().ceil()
-            ),
+            Some(wait) => with_wait(&refusal.message, wait),
             None => refusal.message,
         };
         Self {
@@ -89,6 +87,16 @@ impl From<Refusal> for Failure {
             code,
             message,
         }
+    }
+}
+
+/// The message with the time after which to try again, once.
+fn with_wait(message: &str, wait: Duration) -> String {
+    let seconds = wait.as_secs_f64().ceil();
+    match message.strip_suffix("try again in a moment") {
+        Some(before) => format!("{before}try again in {seconds:.0} s"),
+        None if message.contains("try again in") => message.to_owned(),
+        None => format!("{message}; try again in {seconds:.0} s"),
     }
 }
 

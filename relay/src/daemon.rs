@@ -37,6 +37,8 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 const METRICS_PAUSE: Duration = Duration::from_secs(10);
 /// Interval in which a relay that drains checks for sessions.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(20);
+/// Shortest time between two lines of the log that say how many are left.
+const TELL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The reason why the relay did not start.
 #[derive(Debug, thiserror::Error)]
@@ -203,15 +205,17 @@ impl Relay {
             }
         }
         self.draining.send_replace(true);
-        let everyone_left = async {
-            while self.registry.sessions() > 0 {
-                tokio::time::sleep(DRAIN_INTERVAL).await;
-            }
-        };
         tokio::select! {
-            () = everyone_left => {}
+            () = self.everyone_left() => {}
             () = tokio::time::sleep(self.drain_time) => {}
             _ = signals.recv() => {}
+        }
+        let left = self.registry.sessions();
+        if left > 0 {
+            tracing::warn!(
+                sessions = left,
+                "sessions end here: no other relay has taken them over"
+            );
         }
         self.tasks.end().await;
         self.registry.drain(Instant::now());
@@ -224,6 +228,25 @@ impl Relay {
         }
         log_counters(&self.counters);
         Ok(())
+    }
+
+    /// Waits until no session is left, and tells how many are.
+    async fn everyone_left(&self) {
+        let (mut told, mut tell_at) = (0, Instant::now());
+        loop {
+            let (left, now) = (self.registry.sessions(), Instant::now());
+            if left == 0 {
+                return;
+            }
+            if left != told && now >= tell_at {
+                (told, tell_at) = (left, now + TELL_INTERVAL);
+                tracing::info!(
+                    sessions = left,
+                    "draining: waiting for sessions to move to other relays; another signal ends at once"
+                );
+            }
+            tokio::time::sleep(DRAIN_INTERVAL).await;
+        }
     }
 
     fn check_workers(&mut self) -> Result<(), Died> {

@@ -61,7 +61,7 @@ use readability::{Readability, Unreadable};
 use relays::{MediaEvent, Relays};
 use room::{Joined, LeaveReason, RoomEvent, Roster, RosterChange};
 use speakers::{Speakers, Speaking};
-use stats::{Drops, Stats};
+use stats::{Drops, Sent, Stats};
 use talker::{SealedFrame, TalkError, Talker};
 
 /// Settings of the engine.
@@ -111,7 +111,7 @@ pub struct Engine {
     plaintext: Vec<u8>,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
-    frames_sent: u64,
+    sent: Sent,
     /// What the relay told last of loss.
     loss: Option<LossReport>,
     drops: Drops,
@@ -142,7 +142,7 @@ impl Engine {
             plaintext: Vec::new(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
-            frames_sent: 0,
+            sent: Sent::default(),
             loss: None,
             drops: Drops::default(),
         };
@@ -331,16 +331,15 @@ impl Engine {
 
     /// Takes a captured block of 10 ms (48 kHz mono) that ended at `now`.
     pub fn capture(&mut self, now: Instant, block: &[f32]) {
-        self.processed.clear();
-        self.processed.extend_from_slice(block);
+        block.clone_into(&mut self.processed);
         // Also when nobody is to hear it: it learns of the noise and of the echo.
         self.processing.process(&mut self.processed);
         if !self.me().may_speak() {
             // The relay would drop it.
             return self.pause(now);
         }
-        let block = &self.processed;
-        let sealed = self.talker.capture(now, block, self.membership.cipher());
+        let cipher = self.membership.cipher();
+        let sealed = self.talker.capture(now, &self.processed, cipher);
         self.send(now, sealed);
     }
 
@@ -395,7 +394,8 @@ impl Engine {
         let session = self.relays.active();
         let plan = self.talker.plan();
         Stats {
-            frames_sent: self.frames_sent,
+            frames_sent: self.sent.frames,
+            talked_ms: self.sent.voiced.as_millis() as u64,
             rtt_ms: session.rtt().map(|rtt| rtt.as_secs_f64() * 1000.0),
             uplink_loss: session.uplink_loss(),
             receivers_loss: self.loss.map(|loss| loss.receivers.part()),
@@ -408,14 +408,14 @@ impl Engine {
 
     fn send(&mut self, now: Instant, sealed: Result<Option<SealedFrame>, TalkError>) {
         match sealed {
-            Ok(Some(frame))
-                if self
-                    .relays
-                    .send_audio(now, frame.level, &frame.sframe, &mut self.transmits) =>
-            {
-                self.frames_sent += 1;
+            Ok(Some(frame)) => {
+                let to = &mut self.transmits;
+                if self.relays.send_audio(now, frame.level, &frame.sframe, to) {
+                    self.sent.count(&frame);
+                } else {
+                    self.drops.unsent += 1;
+                }
             }
-            Ok(Some(_)) => self.drops.unsent += 1,
             Ok(None) => {}
             Err(error) => {
                 tracing::debug!(%error, "a frame was not made");

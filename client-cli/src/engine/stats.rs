@@ -1,7 +1,26 @@
 //! Counts of a call, as they are printed.
 
+use std::time::Duration;
+
 use confab_e2ee::OpenError;
 use serde::Serialize;
+
+use super::talker::SealedFrame;
+
+/// Own frames given to a relay.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Sent {
+    pub(super) frames: u64,
+    /// How long those with a voice in them were.
+    pub(super) voiced: Duration,
+}
+
+impl Sent {
+    pub(super) fn count(&mut self, frame: &SealedFrame) {
+        self.frames += 1;
+        self.voiced += frame.voiced;
+    }
+}
 
 /// Datagrams and frames that were dropped, by cause.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -80,6 +99,8 @@ pub struct SpeakerStats {
 pub struct Stats {
     /// Own frames that went to a relay.
     pub frames_sent: u64,
+    /// Time in which the own voice was sent, in milliseconds, pauses not counted.
+    pub talked_ms: u64,
     /// Smoothed round trip to the relay, in milliseconds.
     pub rtt_ms: Option<f64>,
     /// Smoothed share of own datagrams lost on their way to the relay, 0.0 to 1.0.

@@ -13,7 +13,7 @@ use confab_protocol::media::{
 };
 use confab_voice::{
     Adaptation, AdaptationConfig, CodecError, Encoder, EncoderConfig, Fate, Gate, PathLoss, Plan,
-    Protection, Spurts, Told,
+    Protection, SAMPLE_RATE, Spurts, Told,
 };
 
 use super::pre_roll::PreRoll;
@@ -30,6 +30,8 @@ pub struct SealedFrame {
     /// How loud it is, for the relay.
     pub level: AudioLevel,
     pub sframe: Vec<u8>,
+    /// How long it is, if it has a voice in it.
+    pub voiced: Duration,
 }
 
 /// Why a frame was not made.
@@ -302,7 +304,15 @@ impl Talker {
         self.protection.sent(self.timestamp, samples as u32, opus);
         self.turn = self.turn.wrapping_add(1);
         let level = AudioLevel::new(told.voice, told.level_dbov);
-        Ok(SealedFrame { level, sframe })
+        let voiced = match told.voice {
+            true => Duration::from_secs_f64(samples as f64 / f64::from(SAMPLE_RATE)),
+            false => Duration::ZERO,
+        };
+        Ok(SealedFrame {
+            level,
+            sframe,
+            voiced,
+        })
     }
 }
 

@@ -122,7 +122,7 @@ fn path(talker: &mut Talker, frames: &[Vec<f32>]) -> Vec<(Duration, usize, u8)> 
         for block in frame.chunks(480) {
             now += Duration::from_millis(10);
             let sealed = talker.capture(now, block, &mut cipher).unwrap();
-            if let Some(SealedFrame { level, sframe }) = sealed {
+            if let Some(SealedFrame { level, sframe, .. }) = sealed {
                 seen.push((now - start, sframe.len(), level.to_byte()));
             }
         }

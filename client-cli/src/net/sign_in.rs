@@ -32,10 +32,10 @@ pub enum SignInError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Never logged in here.
-    #[error("not logged in at {0}: log in with `confab login NAME`")]
+    #[error("not logged in at {0}: log in with `confab --server {0} login NAME`")]
     NotLoggedIn(String),
     /// The session is over.
-    #[error("the session at {0} is over: log in again with `confab login NAME`")]
+    #[error("the session at {0} is over: log in again with `confab --server {0} login NAME`")]
     SessionOver(String),
     /// Any other error of the server.
     #[error(transparent)]

@@ -441,6 +441,7 @@ impl Call {
 
     async fn leave(mut self, end: Ending) -> Result<Exit, Failure> {
         let counts = self.counts(Instant::now());
+        let lasted_ms = self.plan.start().elapsed().as_millis() as u64;
         tokio::join!(
             self.supervisor.leave(),
             self.audio.close_devices(),
@@ -461,7 +462,11 @@ impl Call {
             (Ending::Wanted(reason, exit), _) => (reason, Ok(exit)),
             (Ending::Failed(reason, failure), _) => (reason, Err(failure)),
         };
-        self.output.print(&CallEvent::Left { reason, counts });
+        self.output.print(&CallEvent::Left {
+            reason,
+            lasted_ms,
+            counts,
+        });
         match result {
             // Texts do not go by the relay.
             Ok(Exit::Done) if self.texts.is_purpose() => Ok(Exit::Done),

@@ -1,5 +1,6 @@
 //! The events of a call. Their JSON form is in `docs/client.md`, which changes with it.
 
+mod summary;
 mod text;
 
 #[cfg(test)]
@@ -175,6 +176,8 @@ pub(super) enum CallEvent {
     Stats(Counts),
     Left {
         reason: &'static str,
+        /// How long the call was.
+        lasted_ms: u64,
         #[serde(flatten)]
         counts: Counts,
     },

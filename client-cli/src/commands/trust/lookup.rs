@@ -21,7 +21,7 @@ pub(super) async fn own_key(known: &KnownServer) -> Result<Option<AccountKey>, F
 pub(super) async fn needed_own_key(known: &KnownServer) -> Result<AccountKey, Failure> {
     own_key(known).await?.ok_or_else(|| {
         let message = format!(
-            "this device has no key at {} yet: log in with `confab login NAME`",
+            "this device has no key at {} yet: log in with `confab --server {0} login NAME`",
             known.server
         );
         Failure::new(Exit::Auth, "not_authenticated", message)

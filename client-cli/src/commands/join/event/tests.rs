@@ -13,6 +13,7 @@ const PAGE: &str = include_str!("../../../../../docs/client.md");
 fn stats() -> Stats {
     Stats {
         frames_sent: 1,
+        talked_ms: 9_000,
         rtt_ms: Some(1.0),
         uplink_loss: None,
         receivers_loss: None,
@@ -214,6 +215,7 @@ fn everything() -> Vec<CallEvent> {
         CallEvent::Stats(counts()),
         CallEvent::Left {
             reason: "duration",
+            lasted_ms: 1,
             counts: counts(),
         },
         CallEvent::Warning {
@@ -286,9 +288,14 @@ fn device_events_are_printed_in_plain_words() {
     );
     let left = CallEvent::Left {
         reason: "duration",
+        lasted_ms: 14 * 60_000,
         counts: counts(),
     };
     let lines = left.lines();
+    assert_eq!(
+        lines[0],
+        "left (duration); you talked 9 s of 14 min; connection good"
+    );
     assert!(
         lines
             .iter()

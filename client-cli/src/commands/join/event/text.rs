@@ -3,7 +3,7 @@
 use confab_console::Class;
 
 use super::super::typed::HELP;
-use super::{CallEvent, Counts, MediaState, ParticipantShown};
+use super::{CallEvent, MediaState, ParticipantShown, summary};
 use crate::audio::device::Side;
 use crate::audio::device::fault::Fault;
 use crate::audio::device::stats::{DeviceStats, DevicesStats};
@@ -201,7 +201,11 @@ impl Printed for CallEvent {
                     side.name()
                 )
             }
-            Self::Left { reason, counts } => left(reason, counts),
+            Self::Left {
+                reason,
+                lasted_ms,
+                counts,
+            } => summary::left(reason, *lasted_ms, &counts.engine),
             Self::Warning { message } => format!("warning: {message}"),
         })
     }
@@ -240,15 +244,6 @@ fn why(cause: Fault, problem: Option<&str>) -> String {
         Some(problem) if !cause.says_it_all() => problem.to_owned(),
         _ => cause.reason().to_owned(),
     }
-}
-
-fn left(reason: &str, counts: &Counts) -> String {
-    let stats = &counts.engine;
-    let mut text = format!("left ({reason}); {} frames sent", stats.frames_sent);
-    if let Some(rtt) = stats.rtt_ms {
-        text.push_str(&format!(", {rtt:.0} ms to the relay and back"));
-    }
-    text
 }
 
 fn heard(speaker: &SpeakerStats) -> String {
