@@ -13,20 +13,20 @@ use crate::BLOCK;
 /// Samples of a transform: this block and the one before.
 pub(super) const FRAME: usize = 2 * BLOCK;
 /// Bins of a transform.
-pub(super) const BINS: usize = BLOCK + 1;
+const BINS: usize = BLOCK + 1;
 /// Blocks that the echo may take: from the sample that is played to the end of its reverberation.
-pub(super) const PARTITIONS: usize = 32;
+const PARTITIONS: usize = 32;
 
 /// Partitions whose taps are kept to one block in each step, in turn: all of them would cost most of the time.
 const CONSTRAINED: usize = 4;
 /// Weight of the past in the loudness of what is heard beside the echo.
 const NOISE_MEMORY: f32 = 0.8;
-/// What a filter does not know yet, as a power gain.
+/// Variance of the error of a tap of which nothing is known yet.
 const UNKNOWN: f32 = 0.01;
 /// Keeps divisions by silence finite.
 const TINY: f32 = 1e-9;
 
-/// What was played: the spectrum of each of the last [`PARTITIONS`] blocks, the newest first.
+/// The spectrum of each of the last [`PARTITIONS`] blocks that were played, the newest first.
 pub(super) struct Played {
     spectra: Vec<Complex32>,
     powers: Vec<f32>,
@@ -68,7 +68,6 @@ impl Played {
 }
 
 /// One estimate of the echo path.
-#[derive(Clone)]
 pub(super) struct Filter {
     /// How much of the path stays the same from one block to the next, as an amplitude gain.
     stays: f32,

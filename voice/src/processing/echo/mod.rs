@@ -27,6 +27,8 @@ const MEMORY: f32 = 0.9;
 /// The other filter is better if it leaves this share of the power, for so many blocks.
 const BETTER: f32 = 0.5;
 const BETTER_FOR: u32 = 15;
+/// A block of the other filter is taken if it leaves this share over the last blocks, and [`BETTER`] in this one.
+const BETTER_LATELY: f32 = 0.7;
 /// A filter that makes its input this many times louder, as power, has lost the path.
 const LOST: f32 = 1.5;
 
@@ -85,7 +87,7 @@ impl EchoCanceller {
         self.compare(&heard, &steady_left, &changing_left);
 
         let is_changing_better = power(&changing_left) < BETTER * power(&steady_left)
-            && self.changing_power < 0.7 * self.steady_power;
+            && self.changing_power < BETTER_LATELY * self.steady_power;
         let (left, echo) = match is_changing_better {
             true => (changing_left, changing_echo),
             false if power(&steady_left).is_finite() => (steady_left, steady_echo),

@@ -9,7 +9,7 @@ use crate::BLOCK;
 const MOST: usize = 50;
 /// Blocks of the microphone in which the fewest that waited are looked for.
 const WINDOW: u32 = 100;
-/// So many may wait all the time.
+/// Blocks that may wait all the time.
 const SPARE: usize = 1;
 
 #[derive(Debug, Default)]

@@ -1,4 +1,4 @@
-//! What the filter leaves of the echo: loudspeakers that distort, and a room that it does not know to the end.
+//! Suppresses the echo that the filter leaves: loudspeakers that distort, and a room that it does not know to the end.
 
 use realfft::num_complex::Complex32;
 

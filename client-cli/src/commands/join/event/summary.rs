@@ -1,12 +1,12 @@
-//! What a call was, in a line.
+//! The summary of a call, in a line.
 
-use crate::engine::stats::Stats;
+use crate::engine::stats::{SpeakerStats, Stats};
 
 /// Up to this share of lost frames, and this round trip in milliseconds, a connection is good, or fair.
 const GOOD: (f64, f64) = (0.02, 150.0);
 const FAIR: (f64, f64) = (0.10, 300.0);
 
-/// What is said to who has left.
+/// The line at the end of a call.
 pub(super) fn left(reason: &str, lasted_ms: u64, stats: &Stats) -> String {
     let (talked, lasted) = (span(stats.talked_ms), span(lasted_ms));
     let talked = match stats.frames_sent {
@@ -34,9 +34,7 @@ fn connection(stats: &Stats) -> String {
 
 /// The share of the others' frames that did not come in time.
 fn lost(stats: &Stats) -> f64 {
-    let sum = |count: fn(&crate::engine::stats::SpeakerStats) -> u64| -> u64 {
-        stats.speakers.iter().map(count).sum()
-    };
+    let sum = |count: fn(&SpeakerStats) -> u64| -> u64 { stats.speakers.iter().map(count).sum() };
     let missing = sum(|one| one.lost + one.late);
     let all = missing + sum(|one| one.frames_received);
     missing as f64 / all.max(1) as f64
