@@ -127,9 +127,11 @@ async fn a_server_seen_for_the_first_time_is_not_trusted_without_a_terminal() {
     }
     // Other commands say that there is no session, and ask nobody.
     let met = server.met();
-    let ended = client.run(&server.by_name(), &["whoami"]).await;
+    let name = server.by_name();
+    let ended = client.run(&name, &["whoami"]).await;
     assert_eq!(ended.code, Some(3), "{ended:?}");
-    assert!(ended.stderr.contains("confab login"), "{ended:?}");
+    let advice = format!("`confab --server {name} login NAME`");
+    assert!(ended.stderr.contains(&advice), "{ended:?}");
     assert_eq!(server.met(), met);
 
     let name = server.by_address();
