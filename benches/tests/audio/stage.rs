@@ -9,6 +9,7 @@ use confab_benches::fleet::{Call, Users};
 use confab_benches::speech::write_wav;
 use confab_benches::tone::read;
 use serde_json::Value;
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::common::{Stage, programs};
 
@@ -18,16 +19,36 @@ const REQUIRE: &str = "CONFAB_REQUIRE_AUDIO";
 /// The client with a sound card, if it is not where `make test` puts it.
 const CLIENT: &str = "CONFAB_AUDIO_CLIENT";
 
+/// Tests of this program that run at the same time share the machine, unless one asks for the whole of it.
+static MACHINE: RwLock<()> = RwLock::const_new(());
+
 /// Servers, and what a client with a sound card needs.
 pub struct Audio {
     pub stage: Stage,
     pub plugin: Plugin,
     client: PathBuf,
+    _share: Share,
+}
+
+/// What a test has of the machine.
+enum Share {
+    Some(#[allow(dead_code, reason = "held")] RwLockReadGuard<'static, ()>),
+    All(#[allow(dead_code, reason = "held")] RwLockWriteGuard<'static, ()>),
 }
 
 impl Audio {
     /// `None` where there is no client with a sound card or no plugin for it: then it was said.
     pub async fn new() -> Option<Self> {
+        Self::with(Share::Some(MACHINE.read().await)).await
+    }
+
+    /// The same while no other test of this program runs: for what a voice sounds like, which suffers where calls beside it take the time
+    /// of the processors.
+    pub async fn alone() -> Option<Self> {
+        Self::with(Share::All(MACHINE.write().await)).await
+    }
+
+    async fn with(share: Share) -> Option<Self> {
         let client = std::env::var_os(CLIENT).map_or_else(built_client, PathBuf::from);
         if !client.is_file() {
             return missing(&format!("{} is not built", client.display()));
@@ -38,6 +59,7 @@ impl Audio {
                 stage,
                 plugin,
                 client,
+                _share: share,
             }),
             Err(error) => missing(&error.to_string()),
         }
