@@ -47,6 +47,13 @@ impl Programs {
         command
     }
 
+    /// The same with the lowest priority.
+    pub fn nice_command(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = self.command("/usr/bin/nice");
+        command.args(["-n", "19"]).arg(self.folder.join(program));
+        command
+    }
+
     pub fn spawn(&self, program: &str, command: &mut Command) -> Result<Child, FleetError> {
         command.spawn().map_err(|error| FleetError::Start {
             program: self.folder.join(program),

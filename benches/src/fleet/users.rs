@@ -23,6 +23,8 @@ pub struct Users {
     program: PathBuf,
     /// Variables of the environment that it gets.
     variables: Vec<(String, String)>,
+    /// Whether the machine runs other programs first.
+    nice: bool,
 }
 
 impl Users {
@@ -35,7 +37,14 @@ impl Users {
             server: server.to_string(),
             program: CLIENT.into(),
             variables: Vec::new(),
+            nice: false,
         }
+    }
+
+    /// The same people at computers of their own: what they start does not take the time of the calls that are measured on this
+    /// machine. A program that starts computes for tens of milliseconds, and a call bears a wait of 20.
+    pub fn elsewhere(self) -> Self {
+        Self { nice: true, ..self }
     }
 
     /// The same people at computers with another client, which gets these variables in its environment.
@@ -90,7 +99,10 @@ impl Users {
     }
 
     fn command(&self, name: &str, args: &[&str], password: Option<&str>) -> Command {
-        let mut command = self.programs.command(&self.program);
+        let mut command = match self.nice {
+            true => self.programs.nice_command(&self.program),
+            false => self.programs.command(&self.program),
+        };
         // In the environment, so that a test may say otherwise on the command line.
         command
             .args(args)

@@ -110,7 +110,7 @@ async fn joined_at_last(world: &World, at: usize, name: &str) -> (Duration, Call
     let began = Instant::now();
     let args = ["room", "--in", "none", "--out", "none"];
     loop {
-        let mut call = world.users(at).join(name, &args).unwrap();
+        let mut call = world.users(at).elsewhere().join(name, &args).unwrap();
         match call.wait_for("joined").await {
             Ok(_) => return (began.elapsed(), call),
             Err(error) if began.elapsed() > PATIENCE => panic!("{error}"),

@@ -201,7 +201,8 @@ impl World {
     pub async fn ok_at_last(&self, at: usize, name: &str, args: &[&str]) -> Duration {
         let began = Instant::now();
         loop {
-            let ended = self.users(at).try_client(name, args, None).await;
+            let users = self.users(at).elsewhere();
+            let ended = users.try_client(name, args, None).await;
             match ended {
                 Ok(ended) if ended.code == Some(0) => return began.elapsed(),
                 refused if began.elapsed() > PATIENCE => panic!("{args:?}: {refused:?}"),
