@@ -6,12 +6,16 @@
 //! Output never waits for the reader. Events that are not read in time are dropped and counted. Answers are kept; a command
 //! ends with [`Output::wait`].
 
+mod json;
+
+use std::time::SystemTime;
+
 use confab_console::{Channel, Class, Form, Health, WriteError, escape};
 use serde::Serialize;
 
 use crate::failure::Failure;
 
-/// A report that can be printed. Its JSON form has the field `event`.
+/// A report that can be printed. Its JSON form has the fields `event` and, added here, `time`.
 pub trait Printed: Serialize {
     /// The line for a person; `None` when only a program needs it. A line break in it is shown as an
     /// escape.
@@ -51,8 +55,7 @@ impl Output {
 
     pub fn print(&self, report: &impl Printed) {
         if self.json {
-            let line = serde_json::to_string(report)
-                .expect("what is said is made of strings, numbers and lists");
+            let line = json::line(report, SystemTime::now());
             self.to.put(report.class(), Form::Json, &line);
             return;
         }

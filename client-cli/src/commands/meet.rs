@@ -100,6 +100,26 @@ async fn is_right(server: &str, got: Fingerprint) -> Result<bool, Failure> {
     }
 }
 
+/// Asks for a `yes` at a terminal. Without one nobody is asked: a script means what it says.
+///
+/// # Errors
+///
+/// A failure if the answer is another one.
+pub(super) async fn confirm(question: &str) -> Result<(), Failure> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Ok(());
+    }
+    print_on_stderr(question);
+    match read_line().await?.trim().to_ascii_lowercase().as_str() {
+        "yes" => Ok(()),
+        _ => Err(Failure::new(
+            Exit::Other,
+            "not_confirmed",
+            "not confirmed: nothing was changed",
+        )),
+    }
+}
+
 /// A line of standard input; empty at its end. Waits on a thread of its own, so that signals end the program.
 pub(super) async fn read_line() -> Result<String, Failure> {
     let reading = tokio::task::spawn_blocking(|| {

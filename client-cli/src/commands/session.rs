@@ -78,13 +78,15 @@ impl From<wire::Session> for SessionShown {
 
 impl Printed for SessionList {
     fn lines(&self) -> Vec<String> {
+        let head = format!("  {:<32}  {:<20}  {:<20}  DEVICE", "ID", "SINCE", "UNTIL");
         let line = |session: &SessionShown| {
             let mark = if session.current { "* " } else { "  " };
             format!(
-                "{mark}{}  since {}  until {}  {}",
+                "{mark}{}  {}  {}  {}",
                 session.id, session.created, session.expires, session.device
             )
         };
-        self.sessions.iter().map(line).collect()
+        let lines = self.sessions.iter().map(line);
+        std::iter::once(head).chain(lines).collect()
     }
 }

@@ -206,11 +206,13 @@ impl Printed for DeviceList {
                 None => String::new(),
             };
             format!(
-                "{mark}{}  {}  {}  since {}{shown_as}",
-                device.name, device.trust, device.short, device.first_seen
+                "{mark}{:<32}  {:<8}  {}  {}{shown_as}",
+                device.name, device.trust, device.first_seen, device.short
             )
         };
-        self.devices.iter().map(line).collect()
+        let head = format!("  {:<32}  {:<8}  {:<20}  DEVICE", "NAME", "TRUST", "SINCE");
+        let lines = self.devices.iter().map(line);
+        std::iter::once(head).chain(lines).collect()
     }
 }
 
