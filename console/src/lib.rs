@@ -12,12 +12,14 @@
 //! * `descriptor`: `write(2)`;
 //! * [`StandardInput`] and [`BlockingFile`]: inputs that another process may have made non-blocking;
 //! * [`Signals`]: signals on a thread of their own;
+//! * [`Finding`] and [`report`]: what a program's `check` command has found;
 //! * [`Repeated`] and [`beside`]: work that may block while the program hears signals;
 //! * `os`: system calls without a safe wrapper.
 
 mod channel;
 mod descriptor;
 pub mod escape;
+mod finding;
 mod input;
 mod log;
 mod notes;
@@ -30,6 +32,7 @@ mod work;
 
 pub use channel::{Channel, Health, WriteError, err, out};
 pub use descriptor::StandardOutput;
+pub use finding::{Finding, report};
 pub use input::{BlockingFile, StandardInput};
 pub use log::logs;
 pub use parse::parse;

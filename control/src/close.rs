@@ -43,6 +43,9 @@ pub const NOT_SIGNED_IN: Close =
 /// The identity has its maximum of links.
 pub const TOO_MANY_LINKS: Close = Close::new(10, "too many links of this identity: end some");
 
+/// Another relay of this name is linked.
+pub const NAME_IN_USE: Close = Close::new(11, "another relay uses this name");
+
 impl Close {
     const fn new(code: u32, reason: &'static str) -> Self {
         Self {
@@ -72,6 +75,11 @@ impl Close {
     /// The label in metrics; `None` if the close is not counted.
     pub const fn counted_as(self) -> Option<Closed> {
         self.counted_as
+    }
+
+    /// Closes the connection for this reason, with a more precise phrase.
+    pub fn close_saying(self, connection: &Connection, phrase: &str) {
+        connection.close(self.code(), phrase.as_bytes());
     }
 
     /// Closes the connection for this reason.

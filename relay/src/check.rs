@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use confab_console::Finding;
+
 /// Socket buffers that ride out some 100 ms of a busy worker.
 const WANTED_SOCKET_BUFFER: u64 = 4 << 20;
 /// Packets that the kernel may queue for a core between the card and the sockets.
@@ -14,15 +16,6 @@ const WANTED_TX_QUEUE: u64 = 1000;
 
 /// The capability to open packet sockets, by its number.
 const CAP_NET_RAW: u32 = 13;
-
-/// The result of one check.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// The setting and its value.
-    pub what: String,
-    /// The command that corrects it; `None` if it is in order.
-    pub remedy: Option<String>,
-}
 
 /// Looks at a host through its `/proc` and `/sys`, below `root` (`/` but in tests).
 pub struct Host {
@@ -222,26 +215,13 @@ impl Host {
 }
 
 fn unknown(what: &str) -> Finding {
-    Finding {
-        what: format!("{what} cannot be read here"),
-        remedy: None,
-    }
-}
-
-/// The findings as text.
-pub fn report(findings: &[Finding]) -> String {
-    let mut out = String::new();
-    for finding in findings {
-        match &finding.remedy {
-            Some(remedy) => out.push_str(&format!("!  {}\n   {remedy}\n", finding.what)),
-            None => out.push_str(&format!("ok {}\n", finding.what)),
-        }
-    }
-    out
+    Finding::good(format!("{what} cannot be read here"))
 }
 
 #[cfg(test)]
 mod tests {
+    use confab_console::report;
+
     use super::*;
 
     /// A host with these files.

@@ -12,7 +12,7 @@ use confab_protocol::wire::RelayLoad;
 use rustls::pki_types::UnixTime;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver, unbounded_channel};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
 use crate::core::Capacity;
@@ -22,7 +22,7 @@ use crate::descriptors;
 use crate::flags::{Flags, Transmit};
 use crate::identity::{Identity, IdentityError};
 use crate::io::{BindError, PortLock, TransmitError, UdpDriver, Waker, bind_group};
-use crate::link::{EndedQueue, Hello, Link};
+use crate::link::{EndedQueue, Hello, Link, NameInUse};
 use crate::metrics::Figures;
 use crate::tasks::{LongLived, TaskFailed, Tasks};
 use crate::workers::{Workers, worker_count};
@@ -71,7 +71,7 @@ pub enum StartError {
     Flags(String),
 }
 
-/// A part of the relay stopped by itself: the process has to end, for nothing does that part's work.
+/// The process has to end: a part of the relay stopped by itself, or another relay has its name.
 #[derive(Debug, thiserror::Error)]
 pub enum Died {
     /// A worker's thread.
@@ -85,6 +85,9 @@ pub enum Died {
     /// A task.
     #[error(transparent)]
     Task(#[from] TaskFailed),
+    /// Another relay was first.
+    #[error(transparent)]
+    NameInUse(#[from] NameInUse),
 }
 
 /// A relay that runs.
@@ -103,6 +106,8 @@ pub struct Relay {
     drain: Arc<Notify>,
     draining: watch::Sender<bool>,
     drain_time: Duration,
+    /// Links say here that another relay has its name.
+    name_in_use: (mpsc::Sender<NameInUse>, Receiver<NameInUse>),
     _port_locks: Vec<PortLock>,
 }
 
@@ -148,6 +153,7 @@ pub async fn start(flags: &Flags) -> Result<Relay, StartError> {
         drain: Arc::default(),
         draining: watch::Sender::new(false),
         drain_time: flags.drain_time,
+        name_in_use: mpsc::channel(1),
         _port_locks: group.locks,
     };
     relay.spawn_tasks(flags, boot, ended_from);
@@ -201,6 +207,7 @@ impl Relay {
                 _ = signals.recv() => break,
                 () = self.drain.notified() => break,
                 failed = self.tasks.failed() => return Err(failed.into()),
+                Some(in_use) = self.name_in_use.1.recv() => return Err(in_use.into()),
                 _ = watch.tick() => self.check_workers()?,
             }
         }
@@ -269,6 +276,7 @@ impl Relay {
             idle_timeout: flags.idle_timeout,
         };
         let mut queues = Vec::new();
+        let has_linked = Arc::new(AtomicBool::new(false));
         for control in &flags.control {
             let ended = Arc::new(EndedQueue::default());
             queues.push(Arc::clone(&ended));
@@ -282,6 +290,8 @@ impl Relay {
                 load: load.clone(),
                 linked: Arc::clone(&self.linked),
                 drain: Arc::clone(&self.drain),
+                has_linked: Arc::clone(&has_linked),
+                name_in_use: self.name_in_use.0.clone(),
             });
         }
         self.tasks.spawn(Publisher {

@@ -4,9 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use confab_console::{Class, Form, Hangup, Plan, Repeated, Signal, Signals, beside, err, out};
+use confab_console::{
+    Class, Form, Hangup, Plan, Repeated, Signal, Signals, beside, err, out, report,
+};
 use confab_relay::Relay;
-use confab_relay::check::{self, Host};
+use confab_relay::check::Host;
 use confab_relay::descriptors;
 use confab_relay::flags::{Command, Flags, LogFormat};
 use tokio::sync::mpsc::{Receiver, channel};
@@ -57,7 +59,7 @@ impl<E: std::error::Error> From<E> for Failure {
 fn run(flags: &Flags) -> Result<(), Failure> {
     if flags.command == Some(Command::Check) {
         let host = Host::new(Path::new("/"));
-        out().put(Class::Answer, Form::Text, &check::report(&host.findings()));
+        out().put(Class::Answer, Form::Text, &report(&host.findings()));
         return Ok(out().wait()?);
     }
     start_log(flags)?;

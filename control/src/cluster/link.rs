@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use super::events::RelayEvent;
 use super::registry::{Linked, Relays};
-use super::relay::{LimitExceeded, RelayInfo};
+use super::relay::{LimitExceeded, LinkRefused, RelayInfo};
 use crate::AGENT;
 use crate::close;
 use crate::domain::RelayName;
@@ -46,6 +46,8 @@ enum LinkError {
     Field(#[from] BadField),
     #[error(transparent)]
     LimitExceeded(#[from] LimitExceeded),
+    #[error(transparent)]
+    Refused(#[from] LinkRefused),
     #[error("unexpected message")]
     OutOfOrder,
     #[error(transparent)]
@@ -58,28 +60,32 @@ enum LinkError {
 
 /// Serves a relay's connection until the link ends, then closes it.
 pub async fn serve(connection: Connection, name: RelayName, relays: Relays) {
-    let error = match greet(&connection).await {
-        Err(error) => error,
-        Ok((info, send, messages)) => {
-            let (out, queue) = mpsc::channel(QUEUE);
-            let sessions = info.max_sessions;
-            match relays.link(name.clone(), info, out) {
-                Err(error) => error.into(),
-                Ok(linked) => {
-                    tracing::info!(relay = %name, sessions, "relay linked");
-                    let error = run(&linked, send, queue, messages).await;
-                    close::BAD_LINK.close(&connection);
-                    tracing::warn!(relay = %name, reason = %error, "relay unlinked");
-                    return;
-                }
-            }
+    let error = match greet(&connection, &name, &relays).await {
+        Ok((linked, send, messages, queue)) => {
+            let error = run(&linked, send, queue, messages).await;
+            close::BAD_LINK.close(&connection);
+            tracing::warn!(relay = %name, reason = %error, "relay unlinked");
+            return;
         }
+        Err(error) => error,
     };
     tracing::warn!(relay = %name, reason = %error, "relay link refused");
-    close::BAD_LINK.close(&connection);
+    match error {
+        LinkError::Refused(refused @ LinkRefused::NameInUse { .. }) => {
+            close::NAME_IN_USE.close_saying(&connection, &refused.to_string());
+        }
+        _ => close::BAD_LINK.close(&connection),
+    }
 }
 
-async fn greet(connection: &Connection) -> Result<(RelayInfo, SendStream, Messages), LinkError> {
+type Greeted = (Linked, SendStream, Messages, mpsc::Receiver<Bytes>);
+
+/// Reads the relay's hello, registers the link, and answers.
+async fn greet(
+    connection: &Connection,
+    name: &RelayName,
+    relays: &Relays,
+) -> Result<Greeted, LinkError> {
     let greeting = async {
         let (mut send, recv) = connection.accept_bi().await.map_err(|_| LinkError::Lost)?;
         let mut messages = Messages {
@@ -91,6 +97,10 @@ async fn greet(connection: &Connection) -> Result<(RelayInfo, SendStream, Messag
         };
         let version = version::CONTROL.negotiate(hello.min_version, hello.max_version)?;
         let info = parse_hello(&hello)?;
+        let (out, queue) = mpsc::channel(QUEUE);
+        let sessions = info.max_sessions;
+        let linked = relays.link(name.clone(), info, out)?;
+        tracing::info!(relay = %name, sessions, "relay linked");
         let answer = wire::ControlHello {
             version,
             agent: AGENT.to_owned(),
@@ -98,7 +108,7 @@ async fn greet(connection: &Connection) -> Result<(RelayInfo, SendStream, Messag
         let kind = wire::control_to_relay::Kind::Hello(answer);
         let bytes = framing::encode(&wire::ControlToRelay { kind: Some(kind) });
         send.write_chunk(bytes).await.map_err(|_| LinkError::Lost)?;
-        Ok((info, send, messages))
+        Ok((linked, send, messages, queue))
     };
     let greeted = tokio::time::timeout(HELLO_DEADLINE, greeting).await;
     greeted.map_err(|_| LinkError::NoHello)?

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use super::events::{RelayEvent, Response};
 use super::leftovers::Moderated;
 use super::placement::{self, Candidate, Criteria, RelayCriteria};
-use super::relay::{LimitExceeded, LinkedRelay, Relay, RelayInfo};
+use super::relay::{LimitExceeded, LinkRefused, LinkedRelay, Relay, RelayInfo};
 use super::status::RelayStatus;
 use crate::domain::{NodeName, RelayName};
 use crate::inbox::Inbox;
@@ -65,12 +65,13 @@ impl Relays {
     /// # Errors
     ///
     /// [`LimitExceeded::LinkRate`] if the relay links too often: each new link makes its rooms check their sessions.
+    /// [`LinkRefused::NameInUse`] if another relay of this name is linked.
     pub fn link(
         &self,
         name: RelayName,
         info: RelayInfo,
         out: mpsc::Sender<bytes::Bytes>,
-    ) -> Result<Linked, LimitExceeded> {
+    ) -> Result<Linked, LinkRefused> {
         let close = Arc::new(Notify::new());
         let mut relays = self.lock();
         let relay = relays

@@ -87,6 +87,24 @@ impl From<InboxFull> for LimitExceeded {
     }
 }
 
+/// Why a link is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LinkRefused {
+    #[error(transparent)]
+    Limit(#[from] LimitExceeded),
+    /// Another process of this name is linked, and heard.
+    #[error("another relay at {} uses this name", shown(.at))]
+    NameInUse {
+        /// Its addresses for clients.
+        at: Vec<SocketAddr>,
+    },
+}
+
+fn shown(addresses: &[SocketAddr]) -> String {
+    let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    shown.join(", ")
+}
+
 /// A relay that is or was linked to this node.
 pub(super) struct Relay {
     name: RelayName,
@@ -150,14 +168,23 @@ impl Relay {
 
     /// Registers a link, closes an older one and returns the number of the new link. If the relay has restarted, its rooms are
     /// told that their sessions are lost.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkRefused::NameInUse`] if another boot of the name is linked and not silent: two relays of one name would throw each other
+    /// out for ever. A relay that was killed is silent before the one that is started in its place has linked, or a moment later.
     pub(super) fn link(
         &mut self,
         mut info: RelayInfo,
         out: mpsc::Sender<bytes::Bytes>,
         close: Arc<Notify>,
-    ) -> Result<u64, LimitExceeded> {
+    ) -> Result<u64, LinkRefused> {
+        if self.is_linked() && !self.is_silent && self.info.boot != info.boot {
+            let at = self.info.addresses.clone();
+            return Err(LinkRefused::NameInUse { at });
+        }
         if self.links.take(Instant::now()).is_err() {
-            return Err(LimitExceeded::LinkRate);
+            return Err(LimitExceeded::LinkRate.into());
         }
         info.max_sessions = info.max_sessions.min(MAX_SESSIONS);
         self.break_link();

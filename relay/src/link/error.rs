@@ -14,6 +14,8 @@ use crate::identity::{CertificateRefusal, Identity, MAKE_ONE, moment};
 
 /// The application error code by which control refuses a relay whose identity is revoked.
 const REVOKED: u32 = 8;
+/// The same while another relay of the name is linked.
+const NAME_IN_USE: u32 = 11;
 
 /// TLS alerts are error codes of QUIC from here on (RFC 9001 §4.8).
 const FIRST_ALERT: u64 = 0x100;
@@ -35,9 +37,9 @@ pub(super) enum LinkError {
     Connect(#[from] quinn::ConnectError),
     #[error(transparent)]
     Connection(#[from] ConnectionError),
-    #[error(transparent)]
+    #[error("{}", cause(.0))]
     Write(#[from] quinn::WriteError),
-    #[error(transparent)]
+    #[error("{}", cause(.0))]
     Read(#[from] quinn::ReadError),
     #[error(transparent)]
     Frame(#[from] FrameError),
@@ -47,6 +49,19 @@ pub(super) enum LinkError {
     Version(u32),
     #[error("the control node's first message is not a hello")]
     NoHello,
+}
+
+/// The error's cause, if it has one: a stream says no more than that its connection was lost, and the connection says by what.
+fn cause(error: &dyn std::error::Error) -> String {
+    error.source().unwrap_or(error).to_string()
+}
+
+/// A refusal that lasts until somebody changes something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    Revoked,
+    /// Another relay of the same name is linked.
+    NameInUse,
 }
 
 /// Advice for an operator, beside the error.
@@ -77,12 +92,33 @@ impl LinkError {
             return Some(Advice(advice.to_owned()));
         }
         let connection = self.connection_error()?;
-        if let ConnectionError::ApplicationClosed(close) = connection
-            && close.error_code == REVOKED.into()
-        {
-            return Some(Advice(format!("the identity is revoked: {MAKE_ONE}")));
+        match self.refusal() {
+            Some(Refusal::Revoked) => {
+                return Some(Advice(format!("the identity is revoked: {MAKE_ONE}")));
+            }
+            Some(Refusal::NameInUse) => {
+                let advice =
+                    format!("each relay has an identity of its own: {MAKE_ONE}, with another name");
+                return Some(Advice(advice));
+            }
+            None => {}
         }
         of_own(tls_alert(connection)?, identity, now)
+    }
+
+    /// Why the control node takes no link of this relay, and would not take the next one either.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        let connection = self.connection_error()?;
+        if tls_alert(connection) == Some(AlertDescription::CertificateRevoked) {
+            return Some(Refusal::Revoked);
+        }
+        let ConnectionError::ApplicationClosed(close) = connection else {
+            return None;
+        };
+        if close.error_code == REVOKED.into() {
+            return Some(Refusal::Revoked);
+        }
+        (close.error_code == NAME_IN_USE.into()).then_some(Refusal::NameInUse)
     }
 
     fn connection_error(&self) -> Option<&ConnectionError> {

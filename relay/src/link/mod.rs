@@ -16,22 +16,22 @@ mod tests;
 mod timing;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use confab_protocol::cluster;
 use confab_protocol::control::text::Shown;
 use confab_protocol::wire::{self, relay_to_control};
 use rustls::pki_types::UnixTime;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::core::{MediaEnded, Registry};
 use crate::identity::{CertificateRefusal, Identity};
 use crate::tasks::LongLived;
 
 pub(crate) use ended::EndedQueue;
-use error::LinkError;
+use error::{LinkError, Refusal};
 pub(crate) use hello::Hello;
 pub use orders::{Handled, Orders};
 use session::Session;
@@ -41,6 +41,10 @@ use timing::CONNECT_TIMEOUT;
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// Longest wait between attempts.
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// The same after a refusal that lasts.
+const REFUSED_BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// A relay that was never linked ends when its name has been in use for this time: a relay that was killed is not heard for longer.
+const NAME_PATIENCE: Duration = Duration::from_secs(5);
 
 /// One link: to one control node.
 pub(crate) struct Link {
@@ -62,6 +66,20 @@ pub(crate) struct Link {
     pub(crate) linked: Arc<AtomicUsize>,
     /// Notified when control requests a drain.
     pub(crate) drain: Arc<Notify>,
+    /// True once any link has been up.
+    pub(crate) has_linked: Arc<AtomicBool>,
+    /// Told when the relay has to end, because another one has its name.
+    pub(crate) name_in_use: mpsc::Sender<NameInUse>,
+}
+
+/// Another relay has this one's name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the control node {control} takes no link: {said}")]
+pub struct NameInUse {
+    /// HOST:PORT.
+    pub control: String,
+    /// The control node's words, and what to do.
+    pub said: String,
 }
 
 impl LongLived for Link {
@@ -72,6 +90,7 @@ impl LongLived for Link {
     /// Keeps the link up for as long as the relay lives.
     async fn run(&mut self) {
         let mut wait = BACKOFF_MIN;
+        let mut in_use_since = None;
         loop {
             let refusal = Arc::new(CertificateRefusal::default());
             let error = match self.connect(&refusal).await {
@@ -83,24 +102,41 @@ impl LongLived for Link {
             };
             let advice = error.advice(&self.identity, &refusal, UnixTime::now());
             let advice = advice.map_or_else(String::new, |advice| format!("; {advice}"));
-            tracing::warn!(
-                control = self.control,
-                "no link to control: {}{advice}",
-                Shown(&error)
-            );
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(BACKOFF_MAX);
+            let said = format!("{}{advice}", Shown(&error));
+            tracing::warn!(control = self.control, "no link to control: {said}");
+            let most = match error.refusal() {
+                Some(_) => REFUSED_BACKOFF_MAX,
+                None => BACKOFF_MAX,
+            };
+            if error.refusal() == Some(Refusal::NameInUse) {
+                let since = *in_use_since.get_or_insert_with(Instant::now);
+                self.end_if_second(since, said);
+            } else {
+                in_use_since = None;
+            }
+            tokio::time::sleep(wait.min(most)).await;
+            wait = (wait * 2).min(most);
         }
     }
 }
 
 impl Link {
+    /// Has the relay end if its name has been in use for long, and it serves nobody.
+    fn end_if_second(&self, in_use_since: Instant, said: String) {
+        if in_use_since.elapsed() >= NAME_PATIENCE && !self.has_linked.load(Ordering::Relaxed) {
+            let control = self.control.clone();
+            // Another link may have said so already.
+            let _ = self.name_in_use.try_send(NameInUse { control, said });
+        }
+    }
+
     async fn connect(&self, refusal: &Arc<CertificateRefusal>) -> Result<Session, LinkError> {
         let orders = Orders::new(Arc::clone(&self.registry));
         let opening = Session::open(&self.control, &self.identity, refusal, &self.hello, orders);
         let session = tokio::time::timeout(CONNECT_TIMEOUT, opening)
             .await
             .unwrap_or(Err(LinkError::Timeout))?;
+        self.has_linked.store(true, Ordering::Relaxed);
         tracing::info!(control = self.control, "linked to control");
         if session.is_loopback {
             tracing::warn!(

@@ -157,6 +157,8 @@ fn link(control: &Control, identity: &Arc<Identity>, registry: &Arc<Registry>) -
         ended: Arc::default(),
         load,
         linked: Arc::default(),
+        has_linked: Arc::default(),
+        name_in_use: mpsc::channel(1).0,
         drain: Arc::default(),
     }
 }
