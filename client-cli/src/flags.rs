@@ -129,12 +129,12 @@ pub struct FirstSight {
 pub struct Register {
     /// The name: 3 to 32 letters, digits, '.', '_' and '-'.
     pub name: String,
-    /// E-mail address.
-    #[arg(long)]
-    pub email: String,
-    /// Day of birth.
+    /// E-mail address. Most servers ask for one.
+    #[arg(long, value_name = "ADDRESS")]
+    pub email: Option<String>,
+    /// Day of birth. Most servers ask for it, because they may take nobody below a certain age.
     #[arg(long, value_name = "YYYY-MM-DD")]
-    pub birthday: String,
+    pub birthday: Option<String>,
     /// Name of this session in the list of sessions, up to 64 characters.
     #[arg(long, default_value_t = default_device(), value_name = "TEXT")]
     pub device: String,
@@ -258,10 +258,13 @@ pub enum Conference {
         /// The conference's slug.
         slug: Slug,
     },
-    /// Delete a conference; its room closes.
+    /// Delete a conference; its room closes. Asks first at a terminal.
     Delete {
         /// The conference's slug.
         slug: Slug,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
     },
     /// End the account's membership.
     Leave {

@@ -220,7 +220,8 @@ async fn names_that_are_not_known_are_told_with_those_that_are_like_them() {
     }
     let ended = home.client.run("elsewhere:1", &["trust", "list"]).await;
     assert_eq!(ended.code, Some(NOT_FOUND), "{ended:?}");
-    assert!(ended.stderr.contains("confab login"), "{ended:?}");
+    let advice = "`confab --server elsewhere:1 login NAME`";
+    assert!(ended.stderr.contains(advice), "{ended:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

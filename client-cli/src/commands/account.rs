@@ -16,17 +16,19 @@ use crate::output::Printed;
 
 pub(super) async fn register(context: &Context, flags: Register) -> Result<(), Failure> {
     let username: Username = flags.name.parse()?;
-    let email: Email = flags.email.parse()?;
-    let birthday: Birthday = flags.birthday.parse()?;
+    let email = flags.email.as_deref().map(str::parse::<Email>);
+    let email = email.transpose()?;
+    let birthday = flags.birthday.as_deref().map(str::parse::<Birthday>);
+    let birthday = birthday.transpose()?;
     let device = flags.device()?;
     let mut access = meet::server(context, &flags.first_sight, &flags.password).await?;
     let password = password::chosen(&flags.password).await?;
     let link = access.open().await?;
     let request = wire::Register {
         username: username.into(),
-        email: email.as_str().to_owned(),
+        email: email.as_ref().map_or("", Email::as_str).to_owned(),
         password: password.reveal().to_owned(),
-        birthday: birthday.to_string(),
+        birthday: birthday.map(|day| day.to_string()).unwrap_or_default(),
         device: device.into(),
     };
     let granted = link.granted(Kind::Register(request)).await?;
@@ -91,8 +93,8 @@ pub(super) async fn whoami(context: &Context) -> Result<(), Failure> {
         Ok(AccountReport {
             event: "account",
             username: account.username,
-            email: account.email,
-            birthday: account.birthday,
+            email: Some(account.email).filter(|email| !email.is_empty()),
+            birthday: Some(account.birthday).filter(|day| !day.is_empty()),
             created: time(account.created_ms),
             server: access.server.to_string(),
         })
@@ -154,8 +156,8 @@ async fn delete(context: &Context, flags: &PasswordFlags) -> Result<(), Failure>
 struct AccountReport {
     event: &'static str,
     username: String,
-    email: String,
-    birthday: String,
+    email: Option<String>,
+    birthday: Option<String>,
     created: String,
     server: String,
 }
@@ -164,8 +166,8 @@ impl Printed for AccountReport {
     fn lines(&self) -> Vec<String> {
         vec![
             format!("{} at {}", self.username, self.server),
-            format!("e-mail    {}", self.email),
-            format!("birthday  {}", self.birthday),
+            format!("e-mail    {}", self.email.as_deref().unwrap_or("-")),
+            format!("birthday  {}", self.birthday.as_deref().unwrap_or("-")),
             format!("since     {}", self.created),
         ]
     }

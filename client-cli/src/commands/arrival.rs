@@ -120,13 +120,16 @@ async fn log_in(context: &Context) -> Result<(), Failure> {
 async fn sign_up(context: &Context) -> Result<(), Failure> {
     let name = "Choose a name, as others will see it (3 to 32 letters, digits, '.', '_' and '-'):";
     let name: Username = ask_for(name).await?;
-    let email: Email = ask_for("Your e-mail address:").await?;
-    let birthday: Birthday = ask_for("Your birthday, as 1990-12-31:").await?;
+    let email: Option<Email> =
+        ask_if_any("Your e-mail address (only Enter if this server asks for none):").await?;
+    let birthday: Option<Birthday> =
+        ask_if_any("Your birthday, as 1990-12-31 (only Enter if this server asks for none):")
+            .await?;
     print_on_stderr("Now a password, 10 characters or more.");
     let flags = Register {
         name: name.to_string(),
-        email: email.as_str().to_owned(),
-        birthday: birthday.to_string(),
+        email: email.map(|email| email.as_str().to_owned()),
+        birthday: birthday.map(|day| day.to_string()),
         device: default_device(),
         first_sight: FirstSight::default(),
         password: PasswordFlags::default(),
@@ -139,6 +142,20 @@ async fn ask_for<T: FromStr<Err = NameError>>(question: &str) -> Result<T, Failu
     loop {
         match ask(question).await?.parse() {
             Ok(answer) => return Ok(answer),
+            Err(error) => print_on_stderr(&format!("{error}.")),
+        }
+    }
+}
+
+/// The same; an empty answer is none.
+async fn ask_if_any<T: FromStr<Err = NameError>>(question: &str) -> Result<Option<T>, Failure> {
+    loop {
+        let answer = ask(question).await?;
+        if answer.is_empty() {
+            return Ok(None);
+        }
+        match answer.parse() {
+            Ok(answer) => return Ok(Some(answer)),
             Err(error) => print_on_stderr(&format!("{error}.")),
         }
     }

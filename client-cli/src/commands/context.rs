@@ -65,7 +65,7 @@ impl Context {
         };
         let authority = remembered.ok_or_else(|| {
             let message = format!(
-                "nothing is known of {name} here: log in there first with `confab login NAME`"
+                "nothing is known of {name} here: log in there first with `confab --server {name} login NAME`"
             );
             Failure::new(Exit::NotFound, "unknown_server", message)
         })?;

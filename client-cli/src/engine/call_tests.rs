@@ -274,7 +274,10 @@ fn a_bye_without_a_word_from_control_leads_to_a_new_session() {
     world.run(2 * SECOND);
     world.end_session(grant(0, 1, 0).connection_id, ByeReason::Closed);
     world.run(3 * SECOND);
-    assert!(media_events(&mut world, 1).contains(&MediaEvent::NeedGrant));
+    let events = media_events(&mut world, 1);
+    assert!(events.contains(&MediaEvent::NeedGrant));
+    let gone = events.iter().filter(|event| **event == MediaEvent::Gone);
+    assert_eq!(gone.count(), 1, "{events:?}");
 }
 
 #[test]

@@ -41,6 +41,8 @@ pub enum MediaEvent {
     Live,
     /// The relay answers no more.
     Silent,
+    /// The relay has ended the session, and control has given no other.
+    Gone,
     /// A new socket may help.
     Rebind,
     /// A new session is needed: ask control to resume the join.
@@ -60,6 +62,8 @@ pub struct Relays {
     /// Were active once, the newest last; to be let go at these times.
     leaving: VecDeque<(MediaSession, Instant)>,
     is_live: bool,
+    /// Whether [`MediaEvent::Gone`] was said since it was live.
+    is_gone: bool,
     silent_since: Option<Instant>,
     next_rebind: Instant,
     ask_at: Option<Instant>,
@@ -73,6 +77,7 @@ impl Relays {
             pending: None,
             leaving: VecDeque::new(),
             is_live: false,
+            is_gone: false,
             silent_since: None,
             next_rebind: now,
             ask_at: None,
@@ -139,6 +144,11 @@ impl Relays {
         }
         if self.ask_at.is_some_and(|at| now >= at) {
             self.ask_at = Some(now + ASK_AGAIN);
+            let is_over = self.active.health() == Health::Over && self.pending.is_none();
+            if is_over && !self.is_gone {
+                self.is_gone = true;
+                self.events.push_back(MediaEvent::Gone);
+            }
             self.events.push_back(MediaEvent::NeedGrant);
         }
     }
@@ -284,6 +294,7 @@ impl Relays {
         }
         if self.active.health() == Health::Live && !self.is_live {
             self.is_live = true;
+            self.is_gone = false;
             self.silent_since = None;
             self.ask_at = None;
             self.events.push_back(MediaEvent::Live);

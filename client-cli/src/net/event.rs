@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use confab_e2ee::mls::ToMember;
 use confab_protocol::control::room::{BadField, LeaveReason, MAX_PARTICIPANTS};
-use confab_protocol::control::{ConferenceId, GenerationLeaf, JoinId, MediaGrant};
+use confab_protocol::control::{ConferenceId, GenerationLeaf, JoinId, MediaGrant, Notice};
 use confab_protocol::media::ConnectionId;
 use confab_protocol::wire::{self, event::Kind};
 
@@ -45,6 +45,8 @@ pub enum ServerEvent {
     GoingAway(Duration),
     /// The session was ended elsewhere.
     SessionEnded,
+    /// The server's operator says something to everybody.
+    OperatorNotice(Notice),
     /// Several participants cannot open the frames of one; moderators are told.
     FramesUnreadable {
         conference: ConferenceId,
@@ -111,6 +113,10 @@ impl ServerEvent {
                 return Ok(Some(Self::GoingAway(wait)));
             }
             Kind::SessionEnded(wire::SessionEnded {}) => return Ok(Some(Self::SessionEnded)),
+            Kind::OperatorNotice(notice) => {
+                let text = notice.text.parse().map_err(|_| BadField("text"))?;
+                return Ok(Some(Self::OperatorNotice(text)));
+            }
             Kind::FramesUnreadable(unreadable) => {
                 return Ok(Some(Self::FramesUnreadable {
                     conference: ConferenceId::parse(&event.conference_id, "conference_id")?,

@@ -131,8 +131,8 @@ pub enum TrustError {
     NoPublicRoots,
     /// The server is unknown, and this command may not trust it at first sight.
     #[error(
-        "nothing is known of the server {server}: log in with `confab login NAME`, or give its authority with \
-         --fingerprint or --ca"
+        "nothing is known of the server {server}: log in with `confab --server {server} login NAME`, or give its authority \
+         with --fingerprint or --ca"
     )]
     Unknown { server: String },
     /// Another authority than the pinned one.

@@ -9,6 +9,7 @@ use confab_protocol::wire::{self, Role, Visibility};
 
 use super::context::Context;
 use super::done::Done;
+use super::meet;
 use super::shown::role_name;
 use crate::failure::Failure;
 use crate::flags::{Conference, MemberOf, NewRole};
@@ -44,7 +45,13 @@ pub(super) async fn run(context: &Context, command: Conference) -> Result<(), Fa
         Conference::List => list(context).await,
         Conference::Link { slug } => link(context, slug).await,
         Conference::Members { slug } => members(context, &slug).await,
-        Conference::Delete { slug } => {
+        Conference::Delete { slug, yes } => {
+            if !yes {
+                meet::confirm(&format!(
+                    "Delete the conference {slug} with its memberships, for ever? Type yes and Enter:"
+                ))
+                .await?;
+            }
             let done = Done::new("conference_deleted", format!("conference {slug} deleted"));
             let slug = slug.to_string();
             let request = Kind::DeleteConference(wire::DeleteConference { slug: slug.clone() });

@@ -15,6 +15,9 @@ pub(super) struct ConferenceShown {
     owner: String,
     role: &'static str,
     live: u32,
+    /// Who is in the room, as far as the server tells.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    present: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     region: Option<String>,
     created: String,
@@ -33,6 +36,7 @@ impl From<wire::Conference> for ConferenceShown {
             title: conference.title,
             owner: conference.owner,
             live: conference.live,
+            present: conference.present,
             region: Some(conference.region).filter(|region| !region.is_empty()),
             created: time(conference.created_ms),
         }
@@ -55,6 +59,7 @@ impl Printed for ConferenceReport {
             owner,
             role,
             live,
+            present,
             region,
             created,
         } = &self.conference;
@@ -65,6 +70,13 @@ impl Printed for ConferenceReport {
             format!("your role {role}"),
             format!("live      {live}"),
         ];
+        if !present.is_empty() {
+            let more = match live.saturating_sub(u32::try_from(present.len()).unwrap_or(u32::MAX)) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            lines.push(format!("in it     {}{more}", present.join(", ")));
+        }
         lines.extend(region.iter().map(|region| format!("region    {region}")));
         lines.push(format!("since     {created}"));
         lines
@@ -83,17 +95,19 @@ impl Printed for ConferenceList {
             let hint = "no conferences yet: `confab conference create SLUG`, or join one";
             return vec![hint.into()];
         }
+        let head = format!("{:<32} {:>4}  {:<9}  TITLE", "SLUG", "LIVE", "ROLE");
         let line = |c: &ConferenceShown| {
             let region = c
                 .region
                 .as_ref()
                 .map_or_else(String::new, |region| format!("  ({region})"));
             format!(
-                "{:<24} {:>4} live  {:<9} {}{region}",
+                "{:<32} {:>4}  {:<9}  {}{region}",
                 c.slug, c.live, c.role, c.title
             )
         };
-        self.conferences.iter().map(line).collect()
+        let lines = self.conferences.iter().map(line);
+        std::iter::once(head).chain(lines).collect()
     }
 }
 
@@ -125,10 +139,12 @@ impl From<wire::Member> for MemberShown {
 
 impl Printed for MemberList {
     fn lines(&self) -> Vec<String> {
+        let head = format!("{:<32} {:<9}  {:<20}  MUTED", "NAME", "ROLE", "SINCE");
         let line = |m: &MemberShown| {
-            let muted = if m.muted { "  muted" } else { "" };
-            format!("{:<32} {:<9} since {}{muted}", m.username, m.role, m.since)
+            let muted = if m.muted { "yes" } else { "-" };
+            format!("{:<32} {:<9}  {}  {muted}", m.username, m.role, m.since)
         };
-        self.members.iter().map(line).collect()
+        let lines = self.members.iter().map(line);
+        std::iter::once(head).chain(lines).collect()
     }
 }

@@ -276,6 +276,9 @@ impl Call {
             Event::Media(MediaEvent::Silent) => CallEvent::Media {
                 state: MediaState::Silent,
             },
+            Event::Media(MediaEvent::Gone) => CallEvent::Media {
+                state: MediaState::Gone,
+            },
             Event::Media(MediaEvent::Rebind) => return self.rebind(Instant::now()),
             Event::Media(MediaEvent::NeedGrant) => {
                 return self.supervisor.request(CallRequest::Resume);
@@ -362,6 +365,10 @@ impl Call {
                         accounts: Some(accounts),
                     });
                 }
+            }
+            Update::Event(ServerEvent::OperatorNotice(notice)) => {
+                let text = notice.to_string();
+                self.output.print(&CallEvent::OperatorNotice { text });
             }
             Update::Event(ServerEvent::SessionEnded) => {
                 self.finish(Ending::session_ended());

@@ -74,6 +74,10 @@ pub(super) enum CallEvent {
         from: String,
         text: String,
     },
+    /// The server's operator says something to everybody.
+    OperatorNotice {
+        text: String,
+    },
     /// An own text was not passed on.
     TextRefused {
         reason: &'static str,
@@ -200,6 +204,7 @@ pub(super) struct Counts {
 pub(super) enum MediaState {
     Live,
     Silent,
+    Gone,
 }
 
 impl From<&Participant> for ParticipantShown {

@@ -78,6 +78,7 @@ impl Printed for CallEvent {
             ),
             Self::SendingHeld { held: false, .. } => "everybody here is accepted: sending is held no more".into(),
             Self::Text { from, text } => format!("{from}: {text}"),
+            Self::OperatorNotice { text } => format!("the server's operator says: {text}"),
             Self::TextRefused { reason } => format!("your text was not passed on: {reason}"),
             Self::Unannounced { username, .. } => format!(
                 "WARNING: {username} is in the call but the server has not announced it: nothing is sent until it is gone"
@@ -127,6 +128,9 @@ impl Printed for CallEvent {
             Self::Media {
                 state: MediaState::Silent,
             } => "the relay does not answer; trying to reach it".into(),
+            Self::Media {
+                state: MediaState::Gone,
+            } => "voice is gone: the server has no relay for the room; it comes back when there is one".into(),
             Self::Reconnecting { reason } => {
                 format!("connection to the server lost ({reason}); reconnecting")
             }
