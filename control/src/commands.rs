@@ -1,5 +1,7 @@
 //! Runs the command that the flags select.
 
+mod admin;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
@@ -8,8 +10,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use confab_console::{
-    Class, Form, Hangup, Plan, Repeated, Signal, Signals, WriteError, beside, out,
+    Class, Form, Hangup, Plan, Repeated, Signal, Signals, WriteError, beside, out, report,
 };
+
+use confab_protocol::control::ErrorCode;
+
+pub use admin::InputError;
 
 use crate::Running;
 use crate::clock::Clock;
@@ -19,7 +25,7 @@ use crate::flags::{
     ServeFlags, StatusFlags,
 };
 use crate::operator::{Operator, OperatorError, show};
-use crate::server::{ServeError, TaskLost, copy_cluster_keys, serve};
+use crate::server::{self, ServeError, TaskLost, copy_cluster_keys, serve};
 use crate::tls::TlsError;
 use crate::tls::authority::Authority;
 
@@ -53,6 +59,12 @@ pub enum CommandError {
     /// An operator's request failed.
     #[error(transparent)]
     Operator(#[from] OperatorError),
+    /// What a command was to read was not there.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// `check` has found something.
+    #[error("{0} to be corrected")]
+    ToCorrect(String),
     #[error(transparent)]
     System(#[from] std::io::Error),
     /// The command was carried out, but its answer could not be written.
@@ -61,10 +73,16 @@ pub enum CommandError {
 }
 
 impl CommandError {
-    /// Exit code: 4 if the relay does not exist, 6 if no node answers, else 1.
+    /// Exit code: 2 if something to read was not there, 4 if what the command names does not exist, 6 if no node answers, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::Input(_) => 2,
             Self::Operator(OperatorError::NoSuchRelay { .. }) => 4,
+            Self::Operator(OperatorError::Refused(refusal))
+                if refusal.code == ErrorCode::NotFound =>
+            {
+                4
+            }
             Self::Operator(OperatorError::Node { .. }) => 6,
             _ => 1,
         }
@@ -110,7 +128,12 @@ pub fn run(flags: Flags, inner: &impl Inner) -> Result<(), CommandError> {
         Command::Fingerprint(FingerprintFlags { data_dir }) => {
             answer(&Authority::open(&data_dir)?.fingerprint());
         }
+        Command::Check(flags) => on_runtime(check(&flags))?,
         Command::Status(flags) => on_runtime(status(&flags))?,
+        Command::Users(command) => on_runtime(admin::users(&command))?,
+        Command::Conferences(command) => on_runtime(admin::conferences(&command))?,
+        Command::Rooms(command) => on_runtime(admin::rooms(&command))?,
+        Command::Message(flags) => on_runtime(admin::message(&flags))?,
         Command::Drain(flags) => on_runtime(drain(&flags))?,
         Command::RevokeRelay(flags) => on_runtime(revoke_relay(&flags))?,
         Command::RevokeNode(flags) => on_runtime(revoke_node(&flags))?,
@@ -136,6 +159,17 @@ fn on_runtime(work: impl Future<Output = Result<(), CommandError>>) -> Result<()
     done
 }
 
+async fn check(flags: &ServeFlags) -> Result<(), CommandError> {
+    let relay = flags.relay.with_relay.then_some(flags.relay.relay_listen);
+    let findings = server::check(&flags.config(), relay).await;
+    answer(report(&findings).trim_end());
+    let bad = findings.iter().filter(|one| one.remedy.is_some()).count();
+    match u32::try_from(bad).unwrap_or(u32::MAX) {
+        0 => Ok(()),
+        bad => Err(CommandError::ToCorrect(counted(bad, "finding"))),
+    }
+}
+
 async fn status(flags: &StatusFlags) -> Result<(), CommandError> {
     let status = operator(&flags.operator)?.status().await?;
     match flags.json {
@@ -147,11 +181,16 @@ async fn status(flags: &StatusFlags) -> Result<(), CommandError> {
 
 async fn drain(flags: &DrainFlags) -> Result<(), CommandError> {
     let (relay, wait) = (&flags.relay, Duration::from_secs(flags.wait));
-    let progress = |sessions| say(&format!("{relay}: {sessions} sessions"));
-    operator(&flags.operator)?
-        .drain(relay, wait, progress)
-        .await?;
-    answer(&format!("{relay}: no sessions are left"));
+    let progress = |sessions| say(&format!("{relay}: {} left", counted(sessions, "session")));
+    let operator = operator(&flags.operator)?;
+    let lost = operator.drain(relay, wait, progress).await?;
+    answer(&match lost {
+        0 => format!("{relay}: no session is left"),
+        lost => format!(
+            "{relay}: ended; {} lost voice: no other relay is linked",
+            counted(lost, "participant")
+        ),
+    });
     Ok(())
 }
 
@@ -193,6 +232,14 @@ async fn revoke_node(flags: &RevokeNodeFlags) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// A number with its noun.
+fn counted(number: u32, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
+    }
+}
+
 fn operator(flags: &OperatorFlags) -> Result<Operator, OperatorError> {
     Operator::new(&flags.data_dir, flags.node.as_deref(), Clock::System.now())
 }
@@ -227,9 +274,13 @@ async fn serve_until_signal(
     let says = companion.iter().flat_map(|companion| &companion.says);
     says.for_each(|line| say(line));
     let certificates = running.certificates.clone();
+    let audit = running.audit().clone();
     let reload = Repeated::new(move || {
-        let certificates = certificates.clone();
-        async move { certificates.reload().await }
+        let (certificates, audit) = (certificates.clone(), audit.clone());
+        async move {
+            audit.reopen();
+            certificates.reload().await;
+        }
     });
     let lost = loop {
         tokio::select! {

@@ -9,20 +9,27 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use confab_e2ee::mls::Suite;
 use confab_protocol::control::Region;
 
+use crate::accounts::service::Required;
 use crate::accounts::{AccountsConfig, LoginLimits};
 use crate::clients::ConnectionLimits;
 use crate::clients::slots::SlotLimits;
 use crate::clock::Clock;
 use crate::domain::{HashCost, NodeName};
 use crate::rooms::RoomLimits;
-use crate::server::{Config, NodeConfig, StoreConfig};
+use crate::server::{AuditConfig, Config, NodeConfig, StoreConfig};
 use crate::tls::certificates::OwnCertificate;
 
+mod admin;
 mod identities;
 mod operator;
 mod relay;
 mod store;
 
+pub use admin::{
+    AccountFlags, AddFlags, AdminFlags, ConferencesCommand, ConfirmFlags, DeleteAccountFlags,
+    DeleteConferenceFlags, ListFlags, ListRoomsFlags, MessageFlags, NewPasswordFlags, ResetFlags,
+    RoomsCommand, SlugFlags, TransferFlags, UsersCommand,
+};
 pub use identities::{
     ClusterKeysFlags, FingerprintFlags, NodeIdentityFlags, OperatorIdentityFlags,
     RelayIdentityFlags,
@@ -45,6 +52,9 @@ pub struct Flags {
 pub enum Command {
     /// Runs the server until SIGTERM or SIGINT; a second signal ends it at once. SIGHUP reloads its certificates.
     Serve(Box<ServeFlags>),
+    /// Looks for what keeps `serve` with the same flags from starting, from going on or from being reached: ports, disk, descriptors,
+    /// clock, keys, certificates, store, names. Changes nothing. Exits with status 1 if something is to be corrected.
+    Check(Box<ServeFlags>),
     /// Issues an identity for a relay: relay.crt, relay.key and ca.crt. Copy the folder to the relay's machine. The key lets its
     /// holder carry the media of every room.
     RelayIdentity(RelayIdentityFlags),
@@ -62,6 +72,17 @@ pub enum Command {
     Fingerprint(FingerprintFlags),
     /// Shows the state of the nodes and relays of a running cluster.
     Status(StatusFlags),
+    /// Lists, shows, makes, disables and deletes accounts, and resets their passwords.
+    #[command(subcommand)]
+    Users(UsersCommand),
+    /// Lists, shows and deletes conferences, and gives them to other owners.
+    #[command(subcommand)]
+    Conferences(ConferencesCommand),
+    /// Lists, shows and ends live rooms.
+    #[command(subcommand)]
+    Rooms(RoomsCommand),
+    /// Shows a line to everybody who is connected, such as `restart at 22:00, back two minutes later`.
+    Message(MessageFlags),
     /// Drains a relay: its rooms move to other relays, and it gets no new ones. Waits until it has no sessions. Exits with status
     /// 1 if sessions are left, 4 if there is no such relay and 6 if no node answers.
     Drain(DrainFlags),
@@ -182,6 +203,16 @@ pub struct ServeFlags {
     )]
     pub min_age: u8,
 
+    /// What a registration need not say: email, birthday, or both. May be repeated, or separated by commas. Without a birthday nobody's
+    /// age is checked, and without an address nobody can be told of a lost password: for a server among friends.
+    #[arg(
+        long,
+        env = "CONFAB_CONTROL_OPTIONAL",
+        value_name = "FIELD",
+        value_delimiter = ','
+    )]
+    pub optional: Vec<OptionalField>,
+
     /// Lifetime of a session after its last refresh, in days. With a shorter one users log in more often; with a longer one a
     /// lost device stays signed in.
     #[arg(long, env = "CONFAB_CONTROL_SESSION_TTL", default_value_t = 30, value_name = "DAYS",
@@ -277,6 +308,15 @@ pub struct ServeFlags {
     #[arg(long, env = "CONFAB_CONTROL_METRICS", value_name = "ADDRESS:PORT")]
     pub metrics: Option<SocketAddr>,
 
+    /// File to which sign-ins, moderation and operators' acts are appended, one JSON object a line, without addresses. While it cannot be
+    /// written operators' acts are refused. Opened again at SIGHUP, after it was renamed. Default: none.
+    #[arg(long, env = "CONFAB_CONTROL_AUDIT_LOG", value_name = "FILE")]
+    pub audit_log: Option<PathBuf>,
+
+    /// Add clients' IP addresses to the audit log, and e-mail addresses that were typed at log-in.
+    #[arg(long, env = "CONFAB_CONTROL_AUDIT_ADDRESSES", value_parser = clap::builder::BoolishValueParser::new())]
+    pub audit_addresses: bool,
+
     /// Log level, to stderr: error, warn, info, debug or trace. Logs contain no address, e-mail, password or token.
     #[arg(
         long,
@@ -294,6 +334,15 @@ pub struct ServeFlags {
         value_name = "FORMAT"
     )]
     pub log_format: LogFormat,
+}
+
+/// What a registration need not say.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OptionalField {
+    /// The e-mail address.
+    Email,
+    /// The day of birth.
+    Birthday,
 }
 
 /// Format of log lines.
@@ -327,9 +376,17 @@ impl ServeFlags {
             },
             own_certificate: own.map(|(certificate, key)| OwnCertificate { certificate, key }),
             public_names: self.public_names.clone(),
+            audit: self.audit_log.clone().map(|path| AuditConfig {
+                path,
+                addresses: self.audit_addresses,
+            }),
             region: self.region.clone(),
             accounts: AccountsConfig {
                 min_age: self.min_age,
+                required: Required {
+                    email: !self.optional.contains(&OptionalField::Email),
+                    birthday: !self.optional.contains(&OptionalField::Birthday),
+                },
                 session_ttl: Duration::from_secs(u64::from(self.session_ttl) * 24 * 60 * 60),
                 limits: LoginLimits {
                     burst: self.login_burst,

@@ -13,6 +13,7 @@
 //! * [`cluster`]: relays and other nodes;
 //! * [`store`]: persistent records;
 //! * [`domain`]: types that the store and the services share;
+//! * [`audit`]: the audit log;
 //! * [`metrics`]: counters; [`close`]: QUIC error codes of closed connections; [`client_queues`]: what is said to a client;
 //! * `causes`, `hkdf`, `mutex`, [`clock`], [`random`], [`inbox`], [`source`], [`throttle`]: utilities.
 
@@ -20,6 +21,7 @@
 
 pub mod accounts;
 pub mod api;
+pub mod audit;
 mod causes;
 pub mod client_queues;
 pub mod clients;
@@ -47,8 +49,8 @@ pub mod throttle;
 pub mod tls;
 
 pub use server::{
-    Config, Health, NodeConfig, Running, STATE_FILE, ServeError, SharedStore, StoreConfig,
-    TaskLost, WrongStore, serve,
+    AuditConfig, Config, Health, NodeConfig, Running, STATE_FILE, ServeError, SharedStore,
+    StoreConfig, TaskLost, WrongStore, serve,
 };
 
 /// Name and version of this program, as peers see it.

@@ -133,6 +133,7 @@ async fn conferences(store: &dyn Store) -> Result<Arc<[ConferenceId]>, ControlEr
             owner_name: owner.username.clone(),
             created: now,
             region: None,
+            revision: 0,
         };
         made.push(conference.id);
         store.create_conference(conference).await?;
@@ -204,10 +205,12 @@ fn account(number: u32, now: UnixMillis) -> Result<AccountRecord, ControlError> 
     Ok(AccountRecord {
         id: AccountId::new(random::time_ordered_id(now)),
         username: parsed(&format!("u{scrambled:08x}x"))?,
-        email: parsed(&format!("{scrambled:08x}@mail.example"))?,
+        email: Some(parsed(&format!("{scrambled:08x}@mail.example"))?),
         password: hash.ok_or(ControlError::Store(StoreError::Corrupt("a hash")))?,
-        birthday: parsed("2004-02-29")?,
+        birthday: Some(parsed("2004-02-29")?),
         created: now,
+        disabled: false,
+        revision: 0,
     })
 }
 

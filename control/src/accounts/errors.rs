@@ -29,6 +29,10 @@ pub enum PasswordLimit {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RegisterError {
+    /// This server asks for an e-mail address.
+    EmailNeeded,
+    /// This server asks for a birthday.
+    BirthdayNeeded,
     BirthdayInFuture,
     TooYoung {
         /// Minimum age in years.
@@ -45,6 +49,8 @@ pub enum RegisterError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LoginError {
     WrongCredentials,
+    /// An operator has disabled the account.
+    Disabled,
     Throttled(Throttled),
     Hash(HashError),
     Store(StoreError),

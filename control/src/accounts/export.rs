@@ -1,5 +1,6 @@
 //! The export of all data of an account, for its owner.
 
+use confab_protocol::control::Email;
 use confab_protocol::control::room::{Role, Visibility};
 use serde_json::{Value, json};
 
@@ -30,8 +31,8 @@ pub(super) async fn document(
         "account": {
             "id": account.id.to_string(),
             "username": account.username.as_str(),
-            "email": account.email.as_str(),
-            "birthday": account.birthday.to_string(),
+            "email": account.email.as_ref().map(Email::as_str),
+            "birthday": account.birthday.map(|day| day.to_string()),
             "created_ms": account.created.0,
         },
         "sessions": sessions.iter().map(session).collect::<Vec<_>>(),

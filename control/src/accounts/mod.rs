@@ -5,6 +5,7 @@
 //! * [`token`]: session tokens, rotated at every refresh; `unverified`: tokens accepted during an outage of the store;
 //! * [`limits`]: rate limits, applied before a hash is computed; [`cookie`]: device cookies, which give a known device its own
 //!   limits;
+//! * `recent_changes`: repeated changes of a password;
 //! * [`service`]: the operations; [`errors`]: their errors;
 //! * [`export`]: the export of all data of an account.
 
@@ -14,6 +15,7 @@ pub mod export;
 pub mod hashing;
 pub mod limits;
 pub mod password;
+mod recent_changes;
 pub mod service;
 pub mod token;
 mod unverified;

@@ -92,7 +92,11 @@ pub enum WeakPassword {
 }
 
 /// Parses a new password and rejects one that is easy to guess.
-pub fn choose(text: &str, username: &Username, email: &Email) -> Result<Password, WeakPassword> {
+pub fn choose(
+    text: &str,
+    username: &Username,
+    email: Option<&Email>,
+) -> Result<Password, WeakPassword> {
     let password = Password::from_str(text).map_err(WeakPassword::Form)?;
     let folded = Zeroizing::new(password.reveal().to_lowercase());
     if is_common(&folded) {
@@ -108,10 +112,9 @@ pub fn choose(text: &str, username: &Username, email: &Email) -> Result<Password
 }
 
 /// Number of characters of the lower-case password without the names.
-fn own_characters(folded: &str, username: &Username, email: &Email) -> usize {
+fn own_characters(folded: &str, username: &Username, email: Option<&Email>) -> usize {
     let local_part = email
-        .as_str()
-        .rsplit_once('@')
+        .and_then(|email| email.as_str().rsplit_once('@'))
         .map_or("", |(local, _)| local);
     // In the Unicode composition that passwords use.
     let local_part = text::prepared(local_part).unwrap_or_default();
@@ -152,7 +155,7 @@ mod tests {
             "ann.lee".parse().unwrap(),
             "sunshine@example.org".parse().unwrap(),
         );
-        choose(text, &username, &email)
+        choose(text, &username, Some(&email))
     }
 
     #[test]
@@ -182,7 +185,8 @@ mod tests {
     fn a_long_password_may_contain_a_name() {
         assert!(judge("ann.lee and eight more").is_ok());
         let judge = |text: &str, username: &str, email: &str| {
-            choose(text, &username.parse().unwrap(), &email.parse().unwrap())
+            let email = email.parse().unwrap();
+            choose(text, &username.parse().unwrap(), Some(&email))
         };
         assert!(judge("seven brown bears", "eve", "e@example.org").is_ok());
         assert!(judge("evening12345eve", "eve", "e@example.org").is_ok());
@@ -198,6 +202,13 @@ mod tests {
             )
             .is_err()
         );
+    }
+
+    #[test]
+    fn without_an_address_only_the_username_counts() {
+        let username = "ann.lee".parse().unwrap();
+        assert!(choose("sunshine day 1", &username, None).is_ok());
+        assert!(choose("ann.lee rocks", &username, None).is_err());
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Operations on accounts.
 //!
 //! * `sessions`: creates, authenticates, refreshes and ends sessions;
+//! * `operator`: what an operator does to accounts;
 //! * `outage`: sign-in while the store does not answer.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use confab_protocol::control::{AccountId, Birthday, Device, Email, Username};
@@ -17,24 +18,30 @@ use super::errors::{
 use super::hashing::HashError;
 use super::hashing::{Hasher, Queue};
 use super::limits::{AttemptTarget, Limiter, LoginLimits, PasswordAttempt};
+use super::recent_changes::RecentChanges;
 use super::token::TokenKey;
 use super::unverified::UnverifiedTokens;
 use super::{export, password};
 use crate::clock::{Clock, UnixMillis};
-use crate::domain::{HashCost, PasswordHash};
+use crate::domain::{AccountName, HashCost, PasswordHash};
 use crate::metrics::connections::Refusals;
 use crate::random;
 use crate::source::Source;
 use crate::store::{AccountRecord, Name, SessionId, Store, StoreError};
 
+mod operator;
 mod outage;
 mod sessions;
+
+pub use operator::{NewAccount, OperatorError};
 
 /// Settings of accounts.
 #[derive(Clone, Debug)]
 pub struct AccountsConfig {
     /// Minimum age in years.
     pub min_age: u8,
+    /// What a registration has to say.
+    pub required: Required,
     /// Lifetime of a session without a refresh.
     pub session_ttl: Duration,
     /// Limit of password checks per source.
@@ -45,6 +52,13 @@ pub struct AccountsConfig {
     pub parallel: usize,
     /// Maximum number of waiting hashes.
     pub queue: usize,
+}
+
+/// What a registration has to say beside a name and a password.
+#[derive(Clone, Copy, Debug)]
+pub struct Required {
+    pub email: bool,
+    pub birthday: bool,
 }
 
 /// The account and session that a connection acts for.
@@ -72,10 +86,10 @@ pub struct Granted {
 /// A parsed registration.
 pub struct Registration {
     pub username: Username,
-    pub email: Email,
+    pub email: Option<Email>,
     /// Not normalized.
     pub password: Zeroizing<String>,
-    pub birthday: Birthday,
+    pub birthday: Option<Birthday>,
     /// The user's name for the device.
     pub device: Device,
 }
@@ -92,30 +106,6 @@ pub struct Login {
     pub cookie: Bytes,
 }
 
-/// The name in a log-in.
-pub enum LoginName {
-    Username(Username),
-    Email(Email),
-}
-
-impl LoginName {
-    /// Text with an `@` is an address. `None` if the text can be neither name nor address, so that no account matches.
-    pub fn parse(text: &str) -> Option<Self> {
-        if text.contains('@') {
-            text.parse().ok().map(Self::Email)
-        } else {
-            text.parse().ok().map(Self::Username)
-        }
-    }
-
-    fn as_str(&self) -> &str {
-        match self {
-            Self::Username(name) => name.as_str(),
-            Self::Email(email) => email.as_str(),
-        }
-    }
-}
-
 /// Called for every session that ends before it expires.
 pub type OnSessionEnd = Box<dyn Fn(AccountId, SessionId) + Send + Sync>;
 
@@ -127,9 +117,11 @@ pub struct Accounts {
     cookies: CookieKey,
     clock: Clock,
     min_age: u8,
+    required: Required,
     session_ttl: Duration,
     on_end: OnSessionEnd,
     unverified: UnverifiedTokens,
+    changes: RecentChanges,
 }
 
 impl Accounts {
@@ -150,9 +142,11 @@ impl Accounts {
             cookies,
             clock,
             min_age: config.min_age,
+            required: config.required,
             session_ttl: config.session_ttl,
             on_end,
             unverified: UnverifiedTokens::default(),
+            changes: RecentChanges::default(),
         }
     }
 
@@ -166,8 +160,15 @@ impl Accounts {
             username, email, ..
         } = &new;
         let now = self.clock.now();
-        self.check_age(new.birthday, now)?;
-        let password = password::choose(&new.password, username, email)?;
+        if self.required.email && email.is_none() {
+            return Err(RegisterError::EmailNeeded);
+        }
+        match new.birthday {
+            Some(birthday) => self.check_age(birthday, now)?,
+            None if self.required.birthday => return Err(RegisterError::BirthdayNeeded),
+            None => {}
+        }
+        let password = password::choose(&new.password, username, email.as_ref())?;
         self.limiter.admit_source(source)?;
         // Saves the hash in most cases. Uniqueness is guaranteed by the store.
         let taken = |account: AccountRecord, name| {
@@ -179,7 +180,9 @@ impl Accounts {
         if let Some(account) = self.store.account_by_username(username.clone()).await? {
             return taken(account, Name::Username);
         }
-        if let Some(account) = self.store.account_by_email(email.clone()).await? {
+        if let Some(email) = email
+            && let Some(account) = self.store.account_by_email(email.clone()).await?
+        {
             return taken(account, Name::Email);
         }
         let attempt = PasswordAttempt::Unknown(AttemptTarget::Name(username.as_str()), source);
@@ -195,6 +198,8 @@ impl Accounts {
                 .inspect_err(|_| self.limiter.give_back(attempt))?,
             birthday: new.birthday,
             created: now,
+            disabled: false,
+            revision: 0,
         };
         self.store.create_account(account.clone()).await?;
         self.limiter.give_back(attempt);
@@ -209,11 +214,13 @@ impl Accounts {
             Some(device) => self.limiter.admit_device(device)?,
             None => self.limiter.admit_source(source)?,
         }
-        let name = LoginName::parse(&login.name);
+        let name = AccountName::parse(&login.name);
         let account = match &name {
             None => None,
-            Some(LoginName::Username(name)) => self.store.account_by_username(name.clone()).await?,
-            Some(LoginName::Email(email)) => self.store.account_by_email(email.clone()).await?,
+            Some(AccountName::Username(name)) => {
+                self.store.account_by_username(name.clone()).await?
+            }
+            Some(AccountName::Email(email)) => self.store.account_by_email(email.clone()).await?,
         };
         let known = shown.filter(|device| Some(device.account) == account.as_ref().map(|a| a.id));
         if shown.is_some() && known.is_none() {
@@ -222,7 +229,7 @@ impl Accounts {
         }
         let target = match &account {
             Some(account) => AttemptTarget::Account(account.id),
-            None => AttemptTarget::Name(name.as_ref().map_or("", LoginName::as_str)),
+            None => AttemptTarget::Name(name.as_ref().map_or("", AccountName::as_str)),
         };
         let (attempt, queue) = match known {
             Some(device) => (PasswordAttempt::Device(device), Queue::Known),
@@ -238,6 +245,9 @@ impl Accounts {
         let Some(account) = account.filter(|_| right) else {
             return Err(LoginError::WrongCredentials);
         };
+        if account.disabled {
+            return Err(LoginError::Disabled);
+        }
         let cookie = self.cookie_of(known, account.id);
         self.begin_session(account, login.device, cookie).await
     }
@@ -258,21 +268,15 @@ impl Accounts {
         new: Zeroizing<String>,
     ) -> Result<(), ChangePasswordError> {
         let account = self.account(caller.account).await?;
-        let chosen = password::choose(&new, &account.username, &account.email)?;
-        let checked = self.check_password(&account, old).await;
-        if let Err(error) = checked {
-            // A repeated request whose first answer was lost: the new password is already stored. Otherwise this is a second
-            // attempt and counts as one.
-            let (attempt, stored) = (
-                PasswordAttempt::SignedIn(account.id),
-                account.password.clone(),
-            );
-            let is_set = error == PasswordCheckError::Wrong
-                && self
-                    .check::<PasswordCheckError>(attempt, Queue::Known, new, Some(stored))
-                    .await?;
-            return match is_set {
-                true => Ok(self.end_all(account.id, Some(caller.session)).await?),
+        let chosen = password::choose(&new, &account.username, account.email.as_ref())?;
+        if let Err(error) = self.check_password(&account, old).await {
+            // A repeated request whose first answer was lost: the new password is already stored.
+            let (id, now) = (account.id, Instant::now());
+            let is_repeated = error == PasswordCheckError::Wrong
+                && self.changes.is_by(id, caller.session, now)
+                && self.is_right(account, new).await?;
+            return match is_repeated {
+                true => Ok(self.end_all(id, Some(caller.session)).await?),
                 false => Err(error.into()),
             };
         }
@@ -280,7 +284,20 @@ impl Accounts {
         self.store
             .set_password(account.id, account.password, hash)
             .await?;
+        let now = Instant::now();
+        self.changes.note(account.id, caller.session, now);
         Ok(self.end_all(account.id, Some(caller.session)).await?)
+    }
+
+    /// True if it is the account's password. A wrong one counts as an attempt.
+    async fn is_right(
+        &self,
+        account: AccountRecord,
+        password: Zeroizing<String>,
+    ) -> Result<bool, PasswordCheckError> {
+        let attempt = PasswordAttempt::SignedIn(account.id);
+        self.check(attempt, Queue::Known, password, Some(account.password))
+            .await
     }
 
     /// All data of the account, as JSON.
@@ -296,12 +313,7 @@ impl Accounts {
         password: Zeroizing<String>,
     ) -> Result<(), PasswordCheckError> {
         self.limiter.admit_signed_in(account.id)?;
-        let attempt = PasswordAttempt::SignedIn(account.id);
-        let stored = Some(account.password.clone());
-        match self
-            .check::<PasswordCheckError>(attempt, Queue::Known, password, stored)
-            .await?
-        {
+        match self.is_right(account.clone(), password).await? {
             true => Ok(()),
             false => Err(PasswordCheckError::Wrong),
         }

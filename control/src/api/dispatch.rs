@@ -1,6 +1,7 @@
 //! Carries out requests. Each kind has a function in `accounts`, `conferences` or `rooms`; a kind without one does not compile.
 
 mod accounts;
+mod audited;
 mod conferences;
 mod reply;
 mod rooms;
@@ -21,6 +22,8 @@ use crate::accounts::SignedIn;
 /// Carries out a request and counts it. Before `hello` every other request is refused.
 pub(super) async fn dispatch(client: &Client, request: request::Kind) -> Answer {
     let (kind, began) = (name(&request), Instant::now());
+    let audited = audited::begin(client, kind, &request);
+    let before = client.entry.signed_in().filter(|_| audited.is_some());
     let answer = act(client, request).await;
     let result = match &answer {
         Ok(response::Kind::Redirect(_)) => "redirect",
@@ -29,6 +32,10 @@ pub(super) async fn dispatch(client: &Client, request: request::Kind) -> Answer 
     };
     let requests = &client.services.metrics.requests;
     requests.observe(kind, result, began.elapsed());
+    if let Some(audited) = audited {
+        let before = before.map(|caller| caller.username.to_string());
+        audited::end(client, audited, before, &answer, result);
+    }
     answer
 }
 

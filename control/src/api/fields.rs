@@ -30,6 +30,18 @@ where
         .map_err(|error: T::Err| Refusal::invalid(field, error.to_string()))
 }
 
+/// As [`parse`]; empty text is none.
+fn parse_if_any<T>(text: &str, field: &'static str) -> Result<Option<T>, Refusal>
+where
+    T: FromStr,
+    T::Err: Display,
+{
+    match text.is_empty() {
+        true => Ok(None),
+        false => parse(text, field).map(Some),
+    }
+}
+
 /// A typed password; its memory is wiped after use.
 pub(super) fn password(text: String) -> Zeroizing<String> {
     Zeroizing::new(text)
@@ -38,9 +50,9 @@ pub(super) fn password(text: String) -> Zeroizing<String> {
 pub(super) fn registration(request: wire::Register) -> Result<Registration, Refusal> {
     Ok(Registration {
         username: parse(&request.username, "username")?,
-        email: parse(&request.email, "email")?,
+        email: parse_if_any(&request.email, "email")?,
         password: password(request.password),
-        birthday: parse(&request.birthday, "birthday")?,
+        birthday: parse_if_any(&request.birthday, "birthday")?,
         device: device(&request.device)?,
     })
 }

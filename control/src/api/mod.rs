@@ -18,6 +18,7 @@ use std::sync::Arc;
 use confab_protocol::control::Region;
 
 use crate::accounts::Accounts;
+use crate::audit::Audit;
 use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::cluster::nodes::Nodes;
@@ -29,12 +30,13 @@ use crate::rooms::counts::LiveCounts;
 /// The services that requests of clients use.
 pub struct Services {
     pub accounts: Arc<Accounts>,
+    pub audit: Audit,
     /// Conferences and their members.
-    pub conferences: Conferences,
+    pub conferences: Arc<Conferences>,
     pub rooms: Rooms,
     pub clients: Clients,
     /// Participant counts of the rooms of all nodes.
-    pub counts: LiveCounts,
+    pub counts: Arc<LiveCounts>,
     pub nodes: Nodes,
     pub clock: Clock,
     pub region: Option<Region>,

@@ -53,6 +53,8 @@ pub struct NodeFigures {
     pub clients: u32,
     /// True if the last operation of the store succeeded.
     pub store_answers: bool,
+    /// Why the store could not write just now; empty if it could.
+    pub store_problem: String,
 }
 
 /// A relay that is linked to at least one node.
@@ -139,6 +141,7 @@ fn node_to_wire(node: NodeStatus) -> wire::NodeStatus {
             participants: figures.participants,
             clients: figures.clients,
             store_answers: figures.store_answers,
+            store_problem: figures.store_problem,
         }),
     }
 }
@@ -152,6 +155,7 @@ fn parse_node(node: wire::NodeStatus) -> Result<NodeStatus, BadField> {
             participants: figures.participants,
             clients: figures.clients,
             store_answers: figures.store_answers,
+            store_problem: figures.store_problem,
         })
     };
     Ok(NodeStatus {
@@ -242,6 +246,7 @@ mod tests {
             participants: 2,
             clients: 3,
             store_answers: true,
+            store_problem: "the disk is full".to_owned(),
         }
     }
 

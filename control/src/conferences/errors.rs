@@ -55,11 +55,36 @@ pub enum ModerationError {
     Denied(Denied),
     NotAMember,
     TargetBanned,
-    /// The conference has its maximum of members.
-    MembersFull {
-        /// Maximum number of members.
-        most: u64,
-    },
+    MembersFull(MembersFull),
+    Room(ChangeError),
+    Store(StoreError),
+}
+
+/// The conference has its maximum of members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MembersFull {
+    /// Maximum number of members.
+    pub most: u64,
+}
+
+/// Errors of an operator's change of the owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TransferError {
+    NoConference,
+    NoAccount,
+    /// The new owner's account is disabled.
+    Disabled,
+    /// The new owner is banned from the conference.
+    Banned,
+    MembersFull(MembersFull),
+    Room(ChangeError),
+    Store(StoreError),
+}
+
+/// Errors of a deletion by an operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RemoveError {
+    NoConference,
     Room(ChangeError),
     Store(StoreError),
 }
@@ -76,7 +101,9 @@ from_causes! {
     ViewError: Store(StoreError);
     DeleteError: Room(ChangeError), Store(StoreError);
     LeaveError: Room(ChangeError), Store(StoreError);
-    ModerationError: Denied(Denied), Room(ChangeError), Store(StoreError);
+    ModerationError: Denied(Denied), MembersFull(MembersFull), Room(ChangeError), Store(StoreError);
+    TransferError: MembersFull(MembersFull), Room(ChangeError), Store(StoreError);
+    RemoveError: Room(ChangeError), Store(StoreError);
     FindError: Store(StoreError);
 }
 
@@ -93,4 +120,11 @@ macro_rules! from_find {
     )*};
 }
 
-from_find!(ViewError, DeleteError, LeaveError, ModerationError);
+from_find!(
+    ViewError,
+    DeleteError,
+    LeaveError,
+    ModerationError,
+    TransferError,
+    RemoveError
+);

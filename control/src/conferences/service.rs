@@ -5,7 +5,9 @@ use std::sync::Arc;
 use confab_protocol::control::room::{Role, Visibility};
 use confab_protocol::control::{AccountId, ConferenceId, Region, Slug, Title, Username};
 
-use super::errors::{CreateError, DeleteError, FindError, LeaveError, ModerationError, ViewError};
+use super::errors::{
+    CreateError, DeleteError, FindError, LeaveError, MembersFull, ModerationError, ViewError,
+};
 use super::rights::{self, Act};
 use crate::accounts::SignedIn;
 use crate::clock::Clock;
@@ -22,8 +24,8 @@ pub const MEMBER_PAGE: u32 = 500;
 
 /// Operations on conferences, on a store and the live rooms.
 pub struct Conferences {
-    store: Arc<dyn Store>,
-    rooms: Rooms,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) rooms: Rooms,
     clock: Clock,
     max_owned: u64,
     max_members: u64,
@@ -71,6 +73,7 @@ impl Conferences {
             owner_name: caller.username.clone(),
             created: now,
             region,
+            revision: 0,
         };
         self.store.create_conference(conference.clone()).await?;
         Ok(conference)
@@ -211,7 +214,8 @@ impl Conferences {
             Some(Role::Banned) => Err(ModerationError::TargetBanned),
             Some(_) => Ok(()),
             None => {
-                self.has_room_for_member(conference.id).await?;
+                self.has_room_for_member::<ModerationError>(conference.id)
+                    .await?;
                 let standing = self.fresh(role);
                 match self
                     .store
@@ -265,7 +269,8 @@ impl Conferences {
         let new = match target.standing {
             Some(old) => old.changed_to(Role::Banned, old.muted),
             None => {
-                self.has_room_for_member(conference.id).await?;
+                self.has_room_for_member::<ModerationError>(conference.id)
+                    .await?;
                 self.fresh(Role::Banned)
             }
         };
@@ -324,16 +329,18 @@ impl Conferences {
         Ok(standing.map_or(Role::Unspecified, |standing| standing.role))
     }
 
-    async fn has_room_for_member(&self, conference: ConferenceId) -> Result<(), ModerationError> {
-        if self.store.count_members(conference).await? < self.max_members {
-            return Ok(());
+    pub(super) async fn has_room_for_member<E: From<StoreError> + From<MembersFull>>(
+        &self,
+        conference: ConferenceId,
+    ) -> Result<(), E> {
+        let most = self.max_members;
+        match self.store.count_members(conference).await? < most {
+            true => Ok(()),
+            false => Err(MembersFull { most }.into()),
         }
-        Err(ModerationError::MembersFull {
-            most: self.max_members,
-        })
     }
 
-    fn fresh(&self, role: Role) -> Standing {
+    pub(super) fn fresh(&self, role: Role) -> Standing {
         Standing {
             role,
             muted: false,

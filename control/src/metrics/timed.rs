@@ -24,8 +24,13 @@ const BOUNDS: [u64; 14] = [
     10_000_000_000,
 ];
 
-/// Prefix of the protocol's error names, which metrics omit.
+/// Prefix of the protocol's error names, which is not shown.
 const CODE_PREFIX: &str = "ERROR_CODE_";
+
+/// A result as it is shown: `ok`, `redirect` or the refusal's code, in lower case.
+pub fn shown(result: &str) -> String {
+    result.trim_start_matches(CODE_PREFIX).to_ascii_lowercase()
+}
 
 /// One histogram of durations for each name and result.
 #[derive(Default)]
@@ -51,7 +56,7 @@ impl Timed {
         page.head(metric, "histogram", help);
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
         for ((name, result), histogram) in all.iter() {
-            let result = result.trim_start_matches(CODE_PREFIX).to_ascii_lowercase();
+            let result = shown(result);
             let labels = format!("{label}=\"{name}\",result=\"{result}\"");
             page.histogram(metric, &labels, [histogram]);
         }

@@ -1,13 +1,16 @@
-//! Requests of an operator to a running cluster: status, drain of a relay, revocation of identities.
+//! Requests of an operator to a running cluster: status, accounts, conferences and rooms, drain of a relay, revocation of identities.
 //!
 //! A command connects to any node over the cluster's protocol. It uses a certificate that it issues for itself with the cluster's
 //! CA key, or one that `operator-identity` has issued. Without either, commands are refused.
 //!
-//! * [`show`]: formats answers as tables and as JSON.
+//! * [`admin`]: requests about accounts, conferences and rooms;
+//! * [`show`], [`listing`]: format answers as tables and as JSON.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
+
+use confab_protocol::control::Refusal;
 
 use crate::clock::UnixMillis;
 use crate::cluster::nodes::{NodeRequest, NodeResponse, PeerError, Peers};
@@ -17,6 +20,8 @@ use crate::server::STATE_FILE;
 use crate::tls::authority::Authority;
 use crate::tls::{TlsError, config, files};
 
+pub mod admin;
+pub mod listing;
 pub mod show;
 
 /// Default address of a node.
@@ -36,8 +41,8 @@ pub enum OperatorError {
     /// The response does not match the request.
     #[error("the node's response cannot be parsed: check that both programs have the same version")]
     Malformed,
-    #[error("{0}")]
-    Refused(String),
+    #[error("{}", .0.message)]
+    Refused(Refusal),
     #[error("no relay named {relay} is linked; linked relays: {known}")]
     NoSuchRelay {
         relay: RelayName,
@@ -45,7 +50,7 @@ pub enum OperatorError {
         known: String,
     },
     /// The relay still has sessions at the end of the wait.
-    #[error("{relay} still has {sessions} sessions; it continues to drain")]
+    #[error("{relay} continues to drain; sessions left: {sessions}")]
     SessionsLeft { relay: RelayName, sessions: u32 },
 }
 
@@ -89,13 +94,13 @@ impl Operator {
     }
 
     /// Drains the relay and waits up to `wait` until it has no sessions or has ended. Calls `progress` whenever the number of
-    /// sessions changes.
+    /// sessions changes. Returns the number of sessions that ended with the relay, because no other one took them over.
     pub async fn drain(
         &self,
         relay: &RelayName,
         wait: Duration,
         mut progress: impl FnMut(u32),
-    ) -> Result<(), OperatorError> {
+    ) -> Result<u32, OperatorError> {
         let by_any = true;
         let ask = NodeRequest::DrainRelay {
             relay: relay.clone(),
@@ -113,14 +118,23 @@ impl Operator {
         let (mut began, mut reported) = (false, None);
         loop {
             let status = self.status().await?;
-            let found = status.relays.into_iter().find(|known| known.name == *relay);
-            let Some(found) = found else {
-                return Ok(());
+            let (found, others): (Vec<_>, Vec<_>) = status
+                .relays
+                .into_iter()
+                .partition(|known| known.name == *relay);
+            // What it had when it ended has moved, unless there is no relay to move to.
+            let is_last = others.iter().all(|other| other.load.draining);
+            let lost = reported.filter(|_| is_last).unwrap_or(0);
+            let Some(found) = found.into_iter().next() else {
+                return Ok(lost);
             };
             began |= found.load.draining;
             let has_restarted = began && !found.load.draining;
-            if has_restarted || (began && found.load.sessions == 0) {
-                return Ok(());
+            if has_restarted {
+                return Ok(lost);
+            }
+            if began && found.load.sessions == 0 {
+                return Ok(0);
             }
             let sessions = found.load.sessions;
             if reported != Some(sessions) {
@@ -203,7 +217,7 @@ fn no_such_relay(relay: &RelayName, known: &[RelayStatus]) -> OperatorError {
 fn unexpected(answer: NodeResponse) -> OperatorError {
     match answer {
         NodeResponse::Refused(refusal) | NodeResponse::Absent(refusal) => {
-            OperatorError::Refused(refusal.message)
+            OperatorError::Refused(refusal)
         }
         _ => OperatorError::Malformed,
     }

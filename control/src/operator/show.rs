@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use confab_protocol::control::text::escaped;
 use serde_json::{Value, json};
 
-use crate::cluster::status::{ClusterStatus, NodeLiveness, NodeStatus, RelayStatus};
+use crate::cluster::status::{ClusterStatus, NodeFigures, NodeLiveness, NodeStatus, RelayStatus};
 
 const GAP: &str = "  ";
 
@@ -107,14 +107,23 @@ fn node_row(node: &NodeStatus) -> Vec<String> {
         of.filter(|text| !text.is_empty())
             .unwrap_or_else(|| "-".to_owned())
     };
-    let store = figures.map(|figures| if figures.store_answers { "ok" } else { "down" });
+    let store = figures.map(|figures| match figures {
+        NodeFigures {
+            store_answers: false,
+            ..
+        } => "down".to_owned(),
+        NodeFigures { store_problem, .. } if !store_problem.is_empty() => {
+            format!("cannot write ({store_problem})")
+        }
+        _ => "ok".to_owned(),
+    });
     vec![
         node.name.to_string(),
         state(node).to_owned(),
         number(figures.map(|figures| figures.rooms)),
         number(figures.map(|figures| figures.participants)),
         number(figures.map(|figures| figures.clients)),
-        text(store.map(str::to_owned)),
+        text(store),
         text(
             figures
                 .and_then(|figures| figures.region.as_ref())
@@ -161,6 +170,10 @@ fn node_json(node: &NodeStatus) -> Value {
         all["participants"] = figures.participants.into();
         all["clients"] = figures.clients.into();
         all["store_answers"] = figures.store_answers.into();
+        all["store_problem"] = match figures.store_problem.is_empty() {
+            true => Value::Null,
+            false => figures.store_problem.as_str().into(),
+        };
     }
     all
 }
@@ -197,7 +210,7 @@ fn version(agent: &str) -> &str {
 
 /// Appends a table. Columns fit their widest cell; numbers are right-aligned. Control characters in reported text are escaped, so
 /// that a row is one line.
-fn table(out: &mut String, heads: &[&str], mut rows: Vec<Vec<String>>) {
+pub(super) fn table(out: &mut String, heads: &[&str], mut rows: Vec<Vec<String>>) {
     for cell in rows.iter_mut().flatten() {
         *cell = escaped(cell).into_owned();
     }
@@ -206,9 +219,14 @@ fn table(out: &mut String, heads: &[&str], mut rows: Vec<Vec<String>>) {
         cells.chain([heads[column].len()]).max().unwrap_or_default()
     };
     let widths: Vec<_> = (0..heads.len()).map(width).collect();
+    let is_figure = |cell: &String| {
+        cell.starts_with(|c: char| c.is_ascii_digit())
+            && cell
+                .chars()
+                .all(|c| c.is_ascii_digit() || " %/".contains(c))
+    };
     let is_number = |column: usize| {
-        let begins_so = |row: &Vec<String>| row[column].starts_with(|c: char| c.is_ascii_digit());
-        rows.iter().any(begins_so) && column + 1 < heads.len() && column > 0
+        rows.iter().any(|row| is_figure(&row[column])) && column + 1 < heads.len() && column > 0
     };
     let numbers: Vec<_> = (0..heads.len()).map(is_number).collect();
     let mut line = |cells: Vec<&str>| {
@@ -234,7 +252,6 @@ mod tests {
     use confab_protocol::wire;
 
     use super::*;
-    use crate::cluster::status::NodeFigures;
 
     fn status() -> ClusterStatus {
         let node = |name: &str, figures| NodeStatus {
@@ -255,6 +272,7 @@ mod tests {
                         participants: 345,
                         clients: 1024,
                         store_answers: true,
+                        store_problem: String::new(),
                     }),
                 ),
                 node("two", None),
@@ -282,8 +300,8 @@ mod tests {
         let shown = text(&status());
         let expected = "\
 NODE      STATE   ROOMS  PEOPLE  CLIENTS  STORE  REGION  VERSION  ADDRESSES
-berlin-1  alive      12     345     1024  ok     europe    0.1.0  berlin-1.example.org:4433
-two       silent      -       -        -  -      -             -  two.example.org:4433
+berlin-1  alive      12     345     1024  ok     europe  0.1.0    berlin-1.example.org:4433
+two       silent      -       -        -  -      -       -        two.example.org:4433
 
 RELAY  STATE  SESSIONS   MAX  ROOMS  IN/S  OUT/S  BUSY  LINKS  REGION  ADDRESSES
 r1     ok          345  4000     12  5000  51000  37 %    1/1  -       192.0.2.1:9000

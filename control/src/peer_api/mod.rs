@@ -1,7 +1,9 @@
 //! Requests of other nodes and of operators, over their own ALPN and with certificates: the counterpart of [`api`](crate::api).
 //!
-//! * [`serve`]: serves a connection; [`status`]: collects the state of the cluster.
+//! * [`serve`]: serves a connection; [`status`]: collects the state of the cluster; `admin`: what operators do to accounts,
+//!   conferences and rooms.
 
+mod admin;
 pub mod serve;
 pub mod status;
 
@@ -10,16 +12,23 @@ use std::sync::Arc;
 use confab_protocol::control::{AccountId, Region};
 
 use crate::accounts::Accounts;
+use crate::audit::Audit;
 use crate::clients::Clients;
 use crate::cluster::Relays;
 use crate::cluster::nodes::Nodes;
 use crate::cluster::revoked::Revoked;
+use crate::conferences::Conferences;
 use crate::rooms::Rooms;
+use crate::rooms::counts::LiveCounts;
 use crate::store::{NodeRecord, SessionId};
 
 /// Services for links of relays and for requests of nodes and operators.
 pub struct Services {
     pub accounts: Arc<Accounts>,
+    pub audit: Audit,
+    pub conferences: Arc<Conferences>,
+    /// Participants in the rooms of all nodes.
+    pub counts: Arc<LiveCounts>,
     pub clients: Clients,
     pub rooms: Rooms,
     pub relays: Relays,

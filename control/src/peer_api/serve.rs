@@ -10,7 +10,7 @@ use quinn::{Connection, RecvStream, SendStream};
 use tokio::task::JoinSet;
 
 use super::status::NotLinked;
-use super::{Services, status};
+use super::{Services, admin, status};
 use crate::clock::UnixMillis;
 use crate::close;
 use crate::cluster::nodes::messages::{MAX_NODE_REQUEST, NodeRequest, NodeResponse};
@@ -82,7 +82,7 @@ async fn serve_request(
 ) {
     let asked = tokio::time::timeout(DEADLINE, read(&mut receive)).await;
     let answer = match asked {
-        Ok(Some(ask)) if is_allowed(&requester, &ask) => answer(&services, ask).await,
+        Ok(Some(ask)) if is_allowed(&requester, &ask) => audited(&services, &requester, ask).await,
         Ok(Some(_)) => NodeResponse::Refused(Refusal::new(
             ErrorCode::Denied,
             "this peer may not send this request",
@@ -113,16 +113,45 @@ async fn read(receive: &mut RecvStream) -> Option<NodeRequest> {
     }
 }
 
-/// Operators drain, revoke and query the status; nodes send everything else and query the status.
+/// Operators drain, revoke, administer and query the status; nodes send everything else and query the status.
 fn is_allowed(requester: &Requester, ask: &NodeRequest) -> bool {
     let is_operator = matches!(requester, Requester::Operator);
     match ask {
         NodeRequest::Status { .. } | NodeRequest::DrainRelay { .. } => true,
-        NodeRequest::RevokeRelay(..) | NodeRequest::RevokeNode(..) => is_operator,
-        NodeRequest::Moderate(..) | NodeRequest::EndSession(..) | NodeRequest::CountLive(_) => {
-            !is_operator
+        NodeRequest::RevokeRelay(..) | NodeRequest::RevokeNode(..) | NodeRequest::Admin(_) => {
+            is_operator
         }
+        NodeRequest::Moderate(..)
+        | NodeRequest::EndSession(..)
+        | NodeRequest::CountLive(_)
+        | NodeRequest::Roster(_)
+        | NodeRequest::Busiest(_)
+        | NodeRequest::Announce(_) => !is_operator,
     }
+}
+
+/// Carries the request out. An operator's act is in the audit log before it is begun, and with its result afterwards.
+async fn audited(services: &Services, requester: &Requester, ask: NodeRequest) -> NodeResponse {
+    let act = match requester {
+        Requester::Operator => admin::act(&ask, services.audit.shows_addresses()),
+        Requester::Node(_) => None,
+    };
+    let Some(act) = act else {
+        return answer(services, ask).await;
+    };
+    if let Err(error) = services.audit.record(&act, "begun").await {
+        let message = format!("{error}: nothing was changed");
+        return NodeResponse::Refused(Refusal::new(ErrorCode::Internal, message));
+    }
+    let answer = answer(services, ask).await;
+    let result = match &answer {
+        NodeResponse::Refused(refusal) | NodeResponse::Absent(refusal) => {
+            refusal.code.as_str_name()
+        }
+        _ => "ok",
+    };
+    services.audit.note(&act, result, None);
+    answer
 }
 
 /// The response to a moderation that another node has forwarded.
@@ -161,7 +190,7 @@ async fn answer(services: &Services, ask: NodeRequest) -> NodeResponse {
         } => NodeResponse::Status(Box::new(status::of_cluster(services).await)),
         NodeRequest::Status {
             whole_cluster: false,
-        } => NodeResponse::Status(Box::new(status::of_node(services))),
+        } => NodeResponse::Status(Box::new(status::of_node(services).await)),
         NodeRequest::DrainRelay { relay, by_any } => {
             match status::drain(services, &relay, by_any).await {
                 Ok(()) => NodeResponse::Done,
@@ -178,6 +207,15 @@ async fn answer(services: &Services, ask: NodeRequest) -> NodeResponse {
         NodeRequest::RevokeNode(node, until) => {
             tracing::warn!(%node, "an operator revokes a node's identities");
             revoke(services, Peer::Node(node), until).await
+        }
+        NodeRequest::Admin(ask) => admin::answer(services, *ask).await,
+        NodeRequest::Roster(conference) => {
+            NodeResponse::Roster(services.rooms.roster(conference).await)
+        }
+        NodeRequest::Busiest(limit) => NodeResponse::Busiest(services.rooms.busiest(limit)),
+        NodeRequest::Announce(notice) => {
+            admin::announce_here(services, &notice);
+            NodeResponse::Done
         }
     }
 }

@@ -7,12 +7,15 @@ use crate::AGENT;
 use crate::cluster::nodes::{NodeRequest, NodeResponse};
 use crate::cluster::status::{ClusterStatus, NodeFigures, NodeLiveness, NodeStatus};
 use crate::domain::RelayName;
+use crate::store::StoreError;
 
 /// Time limit for responses of other nodes.
 const DEADLINE: Duration = Duration::from_secs(2);
+/// Time limit for the store to write something. Shorter than the other's.
+const PROBE_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The state of this node and of the relays that are linked to it.
-pub fn of_node(services: &Services) -> ClusterStatus {
+pub async fn of_node(services: &Services) -> ClusterStatus {
     let me = &services.node;
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let node = NodeStatus {
@@ -26,6 +29,7 @@ pub fn of_node(services: &Services) -> ClusterStatus {
             rooms: count(services.rooms.count()),
             participants: services.rooms.participants(),
             clients: count(services.clients.count()),
+            store_problem: store_problem(services).await,
             store_answers: services.accounts.store_answers(),
         }),
     };
@@ -35,9 +39,19 @@ pub fn of_node(services: &Services) -> ClusterStatus {
     }
 }
 
+/// Why the store cannot write; empty if it can.
+async fn store_problem(services: &Services) -> String {
+    match tokio::time::timeout(PROBE_DEADLINE, services.accounts.probe_store()).await {
+        Ok(Ok(())) => String::new(),
+        Ok(Err(StoreError::Unavailable(reason))) => reason,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {} s", PROBE_DEADLINE.as_secs()),
+    }
+}
+
 /// The state of all nodes and relays; a node that does not respond in time has no figures.
 pub async fn of_cluster(services: &Services) -> ClusterStatus {
-    let mut all = of_node(services);
+    let mut all = of_node(services).await;
     let mut asked = tokio::task::JoinSet::new();
     for (node, life) in services.nodes.listed_with_liveness() {
         let nodes = services.nodes.clone();

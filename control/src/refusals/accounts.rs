@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use confab_protocol::control::{ErrorCode, Refusal};
 
+use super::conferences::no_account;
+
 use crate::accounts::errors::{
     ChangePasswordError, LoginError, PasswordCheckError, PasswordLimit, RegisterError, RevokeError,
     SessionError, Throttled,
 };
 use crate::accounts::hashing::HashError;
 use crate::accounts::password::{MIN_OWN_CHARACTERS, WeakPassword};
+use crate::accounts::service::OperatorError;
 
 /// Time in which a few hashes are computed.
 const BUSY_RETRY: Duration = Duration::from_millis(500);
@@ -17,6 +20,14 @@ const BUSY_RETRY: Duration = Duration::from_millis(500);
 impl From<RegisterError> for Refusal {
     fn from(error: RegisterError) -> Self {
         match error {
+            RegisterError::EmailNeeded => Self::invalid(
+                "email",
+                "this server asks for an e-mail address to register: give it with --email",
+            ),
+            RegisterError::BirthdayNeeded => Self::invalid(
+                "birthday",
+                "this server asks for the day of birth to register: give it with --birthday YYYY-MM-DD",
+            ),
             RegisterError::BirthdayInFuture => {
                 Self::invalid("birthday", "a birthday does not lie in the future")
             }
@@ -40,6 +51,10 @@ impl From<LoginError> for Refusal {
             LoginError::WrongCredentials => Self::new(
                 ErrorCode::BadCredentials,
                 "the name or the password is wrong",
+            ),
+            LoginError::Disabled => Self::new(
+                ErrorCode::Denied,
+                "this account is disabled: only the server's operator can enable it",
             ),
             LoginError::Throttled(error) => error.into(),
             LoginError::Hash(error) => error.into(),
@@ -97,6 +112,17 @@ impl From<ChangePasswordError> for Refusal {
             ChangePasswordError::OldPassword(error) => error.into(),
             ChangePasswordError::Hash(error) => error.into(),
             ChangePasswordError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<OperatorError> for Refusal {
+    fn from(error: OperatorError) -> Self {
+        match error {
+            OperatorError::NoSuchAccount => no_account(),
+            OperatorError::WeakPassword(weak) => Self::from(weak).about("password"),
+            OperatorError::Hash(error) => error.into(),
+            OperatorError::Store(error) => error.into(),
         }
     }
 }

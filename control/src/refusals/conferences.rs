@@ -4,7 +4,8 @@ use confab_protocol::control::{ErrorCode, Refusal};
 
 use super::rooms::{invitation_only, members_full};
 use crate::conferences::errors::{
-    CreateError, DeleteError, FindError, LeaveError, ModerationError, ViewError,
+    CreateError, DeleteError, FindError, LeaveError, MembersFull, ModerationError, RemoveError,
+    TransferError, ViewError,
 };
 use crate::conferences::rights::Denied;
 
@@ -85,10 +86,7 @@ impl From<ModerationError> for Refusal {
     fn from(error: ModerationError) -> Self {
         match error {
             ModerationError::NoConference => no_conference(),
-            ModerationError::NoAccount => {
-                Self::new(ErrorCode::NotFound, "there is no account with this name")
-                    .about("username")
-            }
+            ModerationError::NoAccount => no_account(),
             ModerationError::Denied(denied) => denied.into(),
             ModerationError::NotAMember => Self::new(
                 ErrorCode::NotFound,
@@ -99,9 +97,39 @@ impl From<ModerationError> for Refusal {
                 ErrorCode::Banned,
                 "this account is banned: give it a role to lift the ban",
             ),
-            ModerationError::MembersFull { most } => members_full(most),
+            ModerationError::MembersFull(MembersFull { most }) => members_full(most),
             ModerationError::Room(error) => error.into(),
             ModerationError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<TransferError> for Refusal {
+    fn from(error: TransferError) -> Self {
+        match error {
+            TransferError::NoConference => no_conference(),
+            TransferError::NoAccount => no_account(),
+            TransferError::Disabled => Self::new(
+                ErrorCode::Denied,
+                "this account is disabled: enable it first, or choose another",
+            ),
+            TransferError::Banned => Self::new(
+                ErrorCode::Banned,
+                "this account is banned from the conference: its owner or a moderator has to lift the ban first",
+            ),
+            TransferError::MembersFull(MembersFull { most }) => members_full(most),
+            TransferError::Room(error) => error.into(),
+            TransferError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RemoveError> for Refusal {
+    fn from(error: RemoveError) -> Self {
+        match error {
+            RemoveError::NoConference => no_conference(),
+            RemoveError::Room(error) => error.into(),
+            RemoveError::Store(error) => error.into(),
         }
     }
 }
@@ -123,6 +151,10 @@ impl From<Denied> for Refusal {
             Denied::OwnerMakesModerators => denied_for("only the owner may appoint a moderator"),
         }
     }
+}
+
+pub(super) fn no_account() -> Refusal {
+    Refusal::new(ErrorCode::NotFound, "there is no account with this name").about("username")
 }
 
 fn no_conference() -> Refusal {

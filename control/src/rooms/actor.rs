@@ -225,6 +225,10 @@ impl Actor {
                 let request = RoomRequest::Change(change);
                 Some(Input::Request { ticket, request })
             }
+            Ask::Roster { answer } => {
+                let _ = answer.send(open.state.roster());
+                None
+            }
             Ask::CloseLeftover { relay, answer } => {
                 if open.state.uses(&relay.name) {
                     let _ = answer.send(Ok(Outcome::Here(())));

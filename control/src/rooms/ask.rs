@@ -6,6 +6,7 @@ use super::effect::{Joined, Joiner, Resume, RoomChange, Settled};
 use super::errors::{ChangeError, JoinError, LeftoverError};
 use crate::client_queues::ClientSink;
 use crate::cluster::LinkedRelay;
+use crate::domain::Present;
 use crate::store::{NodeRecord, StoreError};
 
 /// A request to the actor of a room.
@@ -21,6 +22,10 @@ pub(super) enum Ask {
     Change {
         change: RoomChange,
         answer: AnswerTo<Settled, ChangeError>,
+    },
+    /// Who is in the room. Without an answer nobody is.
+    Roster {
+        answer: oneshot::Sender<Vec<Present>>,
     },
     /// A relay is to close its leftover of the room.
     CloseLeftover {
@@ -86,6 +91,7 @@ impl Ask {
         match self {
             Self::Join { answer, .. } => drop(answer.send(why.answer())),
             Self::Change { answer, .. } => drop(answer.send(why.answer())),
+            Self::Roster { answer } => drop(answer),
             Self::CloseLeftover { answer, .. } => drop(answer.send(why.answer())),
         }
     }

@@ -1,4 +1,4 @@
-//! The numbers of participants in rooms of all nodes, for lists and `conference_info`. This node counts its own rooms; for the others it looks up
+//! The participants in rooms of all nodes, for lists and `conference_info`. This node counts its own rooms; for the others it looks up
 //! the homes, asks each node once, and remembers the answers for 5 s.
 
 use std::collections::HashMap;
@@ -12,6 +12,7 @@ use tokio::time::timeout_at;
 use super::Rooms;
 use crate::cluster::nodes::members::Liveness;
 use crate::cluster::nodes::{NodeRequest, NodeResponse, Nodes};
+use crate::domain::Present;
 use crate::mutex::lock;
 use crate::store::batch::join_all;
 use crate::store::{NodeRecord, Store};
@@ -23,7 +24,7 @@ const DEADLINE: Duration = Duration::from_millis(500);
 /// Most counts that are remembered.
 const MAX_REMEMBERED: usize = 65_536;
 
-/// The numbers of participants in rooms of all nodes.
+/// The participants in rooms of all nodes.
 pub struct LiveCounts {
     rooms: Rooms,
     nodes: Nodes,
@@ -80,6 +81,24 @@ impl LiveCounts {
         zipped
             .map(|(id, live)| live.unwrap_or_else(|| asked.get(id).copied().unwrap_or_default()))
             .collect()
+    }
+
+    /// The participants of the conference's room, whichever node owns it. Nobody if that node does not answer.
+    pub async fn roster(&self, conference: ConferenceId) -> Vec<Present> {
+        let here = self.rooms.roster(conference).await;
+        if !here.is_empty() || self.nodes.others().is_empty() {
+            return here;
+        }
+        let asking = async {
+            let node = self.home(conference).await?;
+            let request = NodeRequest::Roster(conference);
+            match self.nodes.ask(&node, &request).await {
+                Ok(NodeResponse::Roster(there)) => Some(there),
+                _ => None,
+            }
+        };
+        let answer = tokio::time::timeout(DEADLINE, asking).await;
+        answer.ok().flatten().unwrap_or_default()
     }
 
     /// Asks the owners of the rooms. A conference without an owner, or whose owner does not answer, is missing.

@@ -111,6 +111,16 @@ pub enum Settled {
     WhereReached,
 }
 
+impl Settled {
+    /// Where this change and another one hold.
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Everywhere, Self::Everywhere) => Self::Everywhere,
+            _ => Self::WhereReached,
+        }
+    }
+}
+
 /// An input of a room.
 #[derive(Debug)]
 pub enum Input {

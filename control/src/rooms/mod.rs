@@ -10,7 +10,8 @@
 //! * `actor`: the task that owns one room and carries its effects out; `ask` and `tickets`: requests to it, and their answers; `clients`: who hears of the
 //!   effects; `home`: reads and writes whose a room is; `admission`: who may come in; [`errors`]: why a request is refused;
 //!   [`world`]: what a room asks of its node synchronously; `shared`: what all actors use.
-//! * [`registry`]: finds a conference's room, starts it when it is needed and forgets it when it is over; [`counts`]: participants by conference.
+//! * [`registry`]: finds a conference's room, starts it when it is needed and forgets it when it is over; [`counts`]: participants by conference, on
+//!   all nodes; `roster`: who they are, on this node.
 //! * `roll_call` and [`adoption`]: who is in a room already that is taken over; `leftovers`: closes what is left over of rooms at relays;
 //!   `relay_request`: one command to a relay, outside of a live room.
 //! * [`note`]: what a room has its relay keep with each session, sealed; `label`: accounts as relays see them; [`group_keys`]: the key of the
@@ -48,6 +49,7 @@ mod relay_request;
 mod requests;
 mod roll_call;
 pub mod room;
+mod roster;
 mod shared;
 mod tickets;
 pub mod world;

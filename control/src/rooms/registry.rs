@@ -424,7 +424,12 @@ fn settled_at_owner(response: NodeResponse) -> Result<Option<Settled>, ChangeErr
         NodeResponse::Pending => Ok(Some(Settled::WhereReached)),
         NodeResponse::Refused(refusal) => refused(refusal, false),
         NodeResponse::Absent(refusal) => refused(refusal, true),
-        NodeResponse::NotOwner | NodeResponse::Live(_) | NodeResponse::Status(_) => Ok(None),
+        NodeResponse::NotOwner
+        | NodeResponse::Live(_)
+        | NodeResponse::Status(_)
+        | NodeResponse::Roster(_)
+        | NodeResponse::Busiest(_)
+        | NodeResponse::Admin(_) => Ok(None),
     }
 }
 

@@ -47,7 +47,7 @@ use super::relay_calls::{Purpose, RelayCalls};
 use super::requests::Requests;
 use super::world::World;
 use crate::cluster::RelayEvent;
-use crate::domain::RelayName;
+use crate::domain::{Present, RelayName};
 use crate::store::{HomePlace, HomeRecord, SessionId};
 
 /// Numbers that a room's successor in the same era continues.
@@ -426,6 +426,14 @@ impl Room {
     /// The number of participants.
     pub fn live(&self) -> usize {
         self.membership.len()
+    }
+
+    /// The participants, by sender label.
+    pub fn roster(&self) -> Vec<Present> {
+        let participants = self.membership.all();
+        participants
+            .map(|state| (&state.participant).into())
+            .collect()
     }
 
     /// The account sessions of all participants and pending joins.

@@ -29,6 +29,8 @@ pub struct Config {
     pub own_certificate: Option<OwnCertificate>,
     /// Additional names in the cluster's certificate.
     pub public_names: Vec<String>,
+    /// The audit log; `None` for none.
+    pub audit: Option<AuditConfig>,
     pub accounts: AccountsConfig,
     pub rooms: RoomLimits,
     /// Cipher suite of the rooms' groups.
@@ -54,6 +56,14 @@ pub struct NodeConfig {
     pub cluster_address: Option<String>,
     /// Addresses for clients, HOST:PORT each; if empty: the public names, or the listening address.
     pub public: Vec<String>,
+}
+
+/// The audit log.
+#[derive(Clone, Debug)]
+pub struct AuditConfig {
+    pub path: PathBuf,
+    /// Whether its lines have clients' addresses.
+    pub addresses: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::audit;
 use crate::cluster::nodes::heartbeat::NodeError;
 use crate::store::StoreError;
 use crate::tls::TlsError;
@@ -28,6 +29,9 @@ pub enum ServeError {
     )]
     InUse(PathBuf),
     /// Keys or certificates are missing or invalid.
+    /// The audit log cannot be opened.
+    #[error(transparent)]
+    Audit(#[from] audit::OpenError),
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// Keys and store belong to different servers.

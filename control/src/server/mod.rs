@@ -4,9 +4,10 @@
 //! * `parts`: creates the services; `socket`: opens the sockets; `storage`: opens the store and the keys; `owner`: checks that
 //!   data folder and store belong to one server; `node`: the name and addresses of this node;
 //! * `background`: background tasks; `supervision`: restarts tasks that end;
-//! * `figures`: the metrics page.
+//! * `figures`: the metrics page; `check`: what would keep a server from starting.
 
 mod background;
+mod check;
 mod config;
 mod errors;
 mod figures;
@@ -30,6 +31,7 @@ use quinn::Endpoint;
 
 use crate::accounts::cookie::CookieKey;
 use crate::accounts::token::TokenKey;
+use crate::audit::Audit;
 use crate::cluster::nodes::heartbeat;
 use crate::listener::transport;
 use crate::metrics::Metrics;
@@ -42,7 +44,8 @@ use crate::tls::files::{self, Readers};
 use crate::tls::{self, TlsError};
 use crate::{api, close, listener, peer_api};
 
-pub use config::{Config, NodeConfig, SharedStore, StoreConfig};
+pub use check::check;
+pub use config::{AuditConfig, Config, NodeConfig, SharedStore, StoreConfig};
 pub use errors::{ServeError, WrongStore};
 use figures::Figures;
 use parts::{Keys, Parts};
@@ -93,6 +96,12 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     // A file left by a server that was killed is stale.
     let _ = std::fs::remove_file(&state_file);
     let metrics = Metrics::default();
+    let audit = match &config.audit {
+        Some(AuditConfig { path, addresses }) => {
+            Audit::open(path, *addresses, config.clock.clone())?
+        }
+        None => Audit::default(),
+    };
     let store = storage::open_own_store(&config, &metrics).await?;
     let authority = Authority::open_or_create(&config.data_dir, now)?;
     let (fingerprint, digest) = (authority.fingerprint(), authority.digest());
@@ -125,7 +134,8 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         None => None,
     };
     let of_node = (nodes.clone(), this_node.record.clone());
-    let parts = Parts::assemble(&config, store.clone(), (digest, keys), of_node, metrics);
+    let observed = (metrics, audit);
+    let parts = Parts::assemble(&config, store.clone(), (digest, keys), of_node, observed);
     let settings = transport::server_config(tls, transport::address_token_key(&key));
     let endpoint = socket::open(socket, settings, parts.listener.amplification().clone());
     let endpoint = endpoint.map_err(listen)?;
@@ -187,6 +197,11 @@ impl Running {
     /// The services for nodes, relays and operators. For tests and benches.
     pub fn peer_api(&self) -> &peer_api::Services {
         &self.parts.peer_api
+    }
+
+    /// The audit log.
+    pub fn audit(&self) -> &Audit {
+        &self.parts.api.audit
     }
 
     /// Notifies every client, then closes all connections.

@@ -8,6 +8,7 @@ use crate::accounts::Accounts;
 use crate::accounts::cookie::CookieKey;
 use crate::accounts::token::TokenKey;
 use crate::api;
+use crate::audit::Audit;
 use crate::clients::Clients;
 use crate::cluster::Relays;
 use crate::cluster::nodes::Nodes;
@@ -49,7 +50,7 @@ impl Parts {
         store: Arc<dyn Store>,
         (authority, keys): ([u8; 32], Keys),
         (nodes, node): (Nodes, NodeRecord),
-        metrics: Metrics,
+        (metrics, audit): (Metrics, Audit),
     ) -> Self {
         let (clock, relays) = (config.clock.clone(), Relays::default());
         let clients = Clients::new(config.connections, metrics.connections.refusals.clone());
@@ -76,26 +77,33 @@ impl Parts {
                 nodes_of.notify_session_ended(account, session);
             }),
         ));
+        let conferences = Arc::new(Conferences::new(
+            store.clone(),
+            rooms.clone(),
+            clock.clone(),
+            config.max_conferences,
+            config.rooms.max_members,
+        ));
+        let counts = LiveCounts::new(rooms.clone(), nodes.clone(), store.clone());
+        let counts = Arc::new(counts);
         let peer_api = Arc::new(peer_api::Services {
             accounts: accounts.clone(),
+            audit: audit.clone(),
+            conferences: conferences.clone(),
+            counts: counts.clone(),
             clients: clients.clone(),
             rooms: rooms.clone(),
             relays,
             nodes: nodes.clone(),
-            revoked: Revoked::new(store.clone()),
+            revoked: Revoked::new(store),
             node,
             region: config.region.clone(),
         });
         let api = Arc::new(api::Services {
             accounts,
-            conferences: Conferences::new(
-                store.clone(),
-                rooms.clone(),
-                clock.clone(),
-                config.max_conferences,
-                config.rooms.max_members,
-            ),
-            counts: LiveCounts::new(rooms.clone(), nodes.clone(), store),
+            audit,
+            conferences,
+            counts,
             rooms,
             clients,
             nodes,

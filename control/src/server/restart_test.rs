@@ -33,9 +33,9 @@ async fn accounts_and_sessions_survive_a_restart() {
     let running = run().await;
     let registration = Registration {
         username: "ann".parse().expect("a name"),
-        email: "ann@example.org".parse().expect("an address"),
+        email: Some("ann@example.org".parse().expect("an address")),
         password: password(),
-        birthday: "1990-01-31".parse().expect("a day"),
+        birthday: Some("1990-01-31".parse().expect("a day")),
         device: device(),
     };
     let accounts = &running.api().accounts;

@@ -32,7 +32,7 @@ pub(super) async fn open_own_store(
     owner::check_keys(owner, folder, &[CA_FILE, TOKEN_KEY_FILE])?;
     let name = match &config.store {
         StoreConfig::Sqlite(path) => {
-            let path = path.clone().unwrap_or_else(|| folder.join(STORE_FILE));
+            let path = path.clone().unwrap_or_else(|| in_folder(folder));
             owner::check_file(owner, folder, &path)?;
             path.display().to_string()
         }
@@ -44,12 +44,17 @@ pub(super) async fn open_own_store(
     Ok(store)
 }
 
+/// The SQLite store of a data folder.
+pub(super) fn in_folder(folder: &Path) -> PathBuf {
+    folder.join(STORE_FILE)
+}
+
 /// Opens the store and wraps it in its decorators.
 async fn open_store(config: &Config, metrics: &Metrics) -> Result<Arc<dyn Store>, StoreError> {
     let opened: Arc<dyn Store> = match &config.store {
         StoreConfig::Sqlite(path) => {
-            let in_folder = || config.data_dir.join(STORE_FILE);
-            let path = path.clone().unwrap_or_else(in_folder);
+            let default = || in_folder(&config.data_dir);
+            let path = path.clone().unwrap_or_else(default);
             Arc::new(SqliteStore::open(&path)?)
         }
         StoreConfig::Cql(cql) => Arc::new(CqlStore::open(cql).await?),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use confab_protocol::control::room::{Role, Visibility};
-use confab_protocol::control::{AccountId, ConferenceId};
+use confab_protocol::control::{AccountId, ConferenceId, Email};
 
 use super::{
     AccountRecord, ConferenceRecord, Cursor, Name, Page, Rotation, ServerId, SessionId,
@@ -24,8 +24,8 @@ mod homes;
 mod members;
 mod sessions;
 
+pub(super) use fixtures::{email_of, some_account, some_conference, some_session};
 use fixtures::{make_account, make_conference, make_session, some_hash};
-pub(super) use fixtures::{some_account, some_conference, some_session};
 
 /// Tasks that claim one name at the same time.
 const CLAIMANTS: usize = 50;

@@ -162,6 +162,16 @@ pub trait Store: Send + Sync + 'static {
         new: PasswordHash,
     ) -> StoreFuture<'_, ()>;
 
+    /// Disables or enables the account.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotFound`] without the account.
+    fn set_disabled(&self, id: AccountId, disabled: bool) -> StoreFuture<'_, ()>;
+
+    /// All accounts. A page may have fewer than `limit`, and none, before the last one.
+    fn accounts(&self, after: Option<Cursor>, limit: u32) -> StoreFuture<'_, Page<AccountRecord>>;
+
     /// Deletes the account, its sessions and memberships, and frees its username and e-mail address. `now` dates the deletion for
     /// [`Self::sweep`]. Succeeds when there is no such account.
     ///
@@ -235,6 +245,27 @@ pub trait Store: Send + Sync + 'static {
         after: Option<Cursor>,
         limit: u32,
     ) -> StoreFuture<'_, Page<Membership>>;
+
+    /// All conferences. A page may have fewer than `limit`, and none, before the last one.
+    fn all_conferences(
+        &self,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> StoreFuture<'_, Page<ConferenceRecord>>;
+
+    /// Makes `new`, which has a standing in the conference, its owner in place of `old`. The standings stay as they are. Repeating it
+    /// completes what an interrupted attempt began.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] if the owner is neither `old` nor `new`, [`StoreError::NotFound`] without the conference, or if `new` has
+    /// no account or no standing.
+    fn set_owner(
+        &self,
+        conference: ConferenceId,
+        old: AccountId,
+        new: AccountId,
+    ) -> StoreFuture<'_, ()>;
 
     /// Deletes the conference and its memberships and frees its slug. `now` dates the deletion for [`Self::sweep`]. Succeeds when
     /// there is no such conference.
@@ -329,6 +360,9 @@ pub trait Store: Send + Sync + 'static {
     /// Deletes the sessions that have expired by `now`, and finishes or undoes operations that a crash interrupted, unless the store
     /// does so by itself. Returns their number.
     fn sweep(&self, now: UnixMillis) -> StoreFuture<'_, u64>;
+
+    /// Writes something that changes nothing, to learn whether the store can write.
+    fn probe_write(&self) -> StoreFuture<'_, ()>;
 
     /// As [`Self::session`], for a client that presents its token; may be answered from memory, see [`remembering`].
     fn recall_session(

@@ -21,6 +21,10 @@ macro_rules! for_each_store_operation {
             fn end_session(account: AccountId, id: SessionId) -> bool;
             fn sessions_of(account: AccountId, now: UnixMillis) -> Vec<SessionRecord>;
             fn end_sessions_of(account: AccountId, keep: Option<SessionId>) -> Vec<SessionId>;
+            fn set_disabled(id: AccountId, disabled: bool) -> ();
+            fn accounts(after: Option<Cursor>, limit: u32) -> Page<AccountRecord>;
+            fn all_conferences(after: Option<Cursor>, limit: u32) -> Page<ConferenceRecord>;
+            fn set_owner(conference: ConferenceId, old: AccountId, new: AccountId) -> ();
             fn create_conference(conference: ConferenceRecord) -> ();
             fn conference(id: ConferenceId) -> Option<ConferenceRecord>;
             fn conference_by_slug(slug: Slug) -> Option<ConferenceRecord>;
@@ -45,6 +49,7 @@ macro_rules! for_each_store_operation {
             fn revoke(peer: Peer, until: UnixMillis) -> ();
             fn revoked() -> Vec<(Peer, UnixMillis)>;
             fn sweep(now: UnixMillis) -> u64;
+            fn probe_write() -> ();
         }
     };
 }

@@ -20,14 +20,28 @@ pub struct AccountRecord {
     pub id: AccountId,
     /// Unique in the service.
     pub username: Username,
-    /// Unique in the service.
-    pub email: Email,
+    /// Unique in the service; `None` where the service asks for none.
+    pub email: Option<Email>,
     /// The hash of the password.
     pub password: PasswordHash,
-    /// The birthday of its holder.
-    pub birthday: Birthday,
+    /// The birthday of its holder; `None` where the service asks for none.
+    pub birthday: Option<Birthday>,
     /// The time of creation.
     pub created: UnixMillis,
+    /// True if an operator has disabled the account: it cannot log in.
+    pub disabled: bool,
+    /// The number of times that it was disabled or enabled, modulo 65536.
+    pub revision: u16,
+}
+
+impl AccountRecord {
+    /// Disables or enables the account. The revision grows, so that no earlier record comes back.
+    pub(super) fn set_disabled(&mut self, disabled: bool) {
+        if self.disabled != disabled {
+            self.disabled = disabled;
+            self.revision = self.revision.wrapping_add(1);
+        }
+    }
 }
 
 /// The id of a session.
@@ -105,7 +119,7 @@ pub struct ConferenceRecord {
     pub title: Title,
     /// The accounts that may join.
     pub visibility: Visibility,
-    /// The account that created it.
+    /// The account that created it, or that an operator has given it to.
     pub owner: AccountId,
     /// The owner's username, which never changes.
     pub owner_name: Username,
@@ -113,6 +127,8 @@ pub struct ConferenceRecord {
     pub created: UnixMillis,
     /// The region of its relay; `None`: the region of the first participant who joins.
     pub region: Option<Region>,
+    /// The number of times that its owner was changed, modulo 65536.
+    pub revision: u16,
 }
 
 impl ConferenceRecord {
@@ -132,6 +148,7 @@ impl ConferenceRecord {
                 .as_ref()
                 .map(Region::to_string)
                 .unwrap_or_default(),
+            present: Vec::new(),
         }
     }
 }

@@ -322,9 +322,9 @@ async fn a_relay_that_floods_one_room_does_not_delay_others() {
     // The next room goes to the less loaded relay, which is the malicious one.
     scene.relay.has_sessions(900);
     eventually(|| {
-        let status = confab_control::peer_api::status::of_node(scene.server.running.peer_api());
-        let mut relays = status.relays.iter();
-        status.relays.len() == 2 && relays.any(|relay| relay.load.sessions == 900)
+        let node = scene.server.running.peer_api();
+        let status = node.relays.status(&node.node.run.name);
+        status.len() == 2 && status.iter().any(|relay| relay.load.sessions == 900)
     })
     .await;
     let dia = scene.server.user("dia").await;
@@ -380,9 +380,9 @@ async fn good_and_idle() -> (TestServer, FakeRelay, FakeRelay) {
     good.has_sessions(900);
     let idle = server.relay_with("paris", [9; 16], 1000).await;
     eventually(|| {
-        let status = confab_control::peer_api::status::of_node(server.running.peer_api());
-        let mut relays = status.relays.iter();
-        status.relays.len() == 2 && relays.any(|relay| relay.load.sessions == 900)
+        let node = server.running.peer_api();
+        let status = node.relays.status(&node.node.run.name);
+        status.len() == 2 && status.iter().any(|relay| relay.load.sessions == 900)
     })
     .await;
     (server, good, idle)

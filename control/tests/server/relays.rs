@@ -278,9 +278,9 @@ async fn a_relay_does_not_attract_a_room_by_claiming_to_have_it() {
     eventually(|| server.running.peer_api().relays.linked() == 2).await;
     relay.has_sessions(500);
     eventually(|| {
-        let status = confab_control::peer_api::status::of_node(server.running.peer_api());
-        let mut relays = status.relays.iter();
-        relays.any(|relay| relay.load.sessions == 500)
+        let node = server.running.peer_api();
+        let status = node.relays.status(&node.node.run.name);
+        status.iter().any(|relay| relay.load.sessions == 500)
     })
     .await;
     relay.has_room(&conference).await;

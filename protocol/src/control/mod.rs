@@ -17,7 +17,9 @@ pub mod size;
 pub mod text;
 
 pub use error::{ErrorCode, Refusal};
-pub use names::{Birthday, Device, Email, NameError, Password, Region, Slug, Title, Username};
+pub use names::{
+    Birthday, Device, Email, NameError, Notice, Password, Region, Slug, Title, Username,
+};
 pub use room::{
     AccountId, Capabilities, ConferenceId, GenerationLeaf, JoinId, MediaGrant, Participant,
     ParticipantName, ResumeSecret,

@@ -115,6 +115,11 @@ name! {
     Device
 }
 
+name! {
+    /// A line of the server's operator to everybody: 1 to 200 characters, as in a [`Title`].
+    Notice
+}
+
 /// An e-mail address: 3 to 254 bytes (RFC 5321 §4.5.3.1.3), one `@` with something on both sides. Folded to lower case.
 ///
 /// Its `Debug` shows nothing, so that no log holds an address by accident.
@@ -206,6 +211,20 @@ impl FromStr for Title {
         length(WHAT, &text, 1, 100)?;
         if text::is_blank(&text) {
             return Err(NameError::Form("a title has something to see in it"));
+        }
+        Ok(Self(text))
+    }
+}
+
+impl FromStr for Notice {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        const WHAT: &str = "a notice";
+        let text = readable(WHAT, text)?;
+        length(WHAT, &text, 1, 200)?;
+        if text::is_blank(&text) {
+            return Err(NameError::Form("a notice has something to see in it"));
         }
         Ok(Self(text))
     }
@@ -437,6 +456,7 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Title>().unwrap().as_str(), kept);
             assert_eq!(text.parse::<Device>().unwrap().as_str(), kept);
+            assert_eq!(text.parse::<Notice>().unwrap().as_str(), kept);
         }
         for bad in [
             "a\u{61c}b",
@@ -456,6 +476,7 @@ mod tests {
             let refused = bad.parse::<Title>().unwrap_err().to_string();
             assert_eq!(text::check(&refused), Ok(()), "{refused:?}");
             assert!(bad.parse::<Device>().is_err(), "{bad:?}");
+            assert!(bad.parse::<Notice>().is_err(), "{bad:?}");
         }
         assert!("".parse::<Device>().is_ok());
         assert!(" ".parse::<Title>().is_err());

@@ -11,6 +11,11 @@ use crate::store::{SessionId, SessionRecord, StoreError};
 const REFRESH_AGAIN_AFTER: Duration = Duration::from_secs(5 * 60);
 
 impl Accounts {
+    /// Has the store write something.
+    pub async fn probe_store(&self) -> Result<(), StoreError> {
+        self.store.probe_write().await
+    }
+
     /// True if the last operation of the store succeeded.
     pub fn store_answers(&self) -> bool {
         self.store.is_answering()

@@ -156,15 +156,17 @@ impl Accounts {
         })
     }
 
-    /// Reads the account again. If the password has changed during the log-in, that change ended every session but this one,
-    /// which is ended here.
+    /// Reads the account again. If the password was changed or the account disabled during the log-in, that ended every session but
+    /// this one, which is ended here.
     async fn recheck_password(
         &self,
         checked: AccountRecord,
         session: SessionId,
     ) -> Result<AccountRecord, LoginError> {
         match self.store.account(checked.id).await? {
-            Some(account) if account.password == checked.password => Ok(account),
+            Some(account) if account.password == checked.password && !account.disabled => {
+                Ok(account)
+            }
             _ => {
                 self.store.end_session(checked.id, session).await?;
                 Err(LoginError::WrongCredentials)
@@ -216,6 +218,9 @@ impl Accounts {
     ) -> Result<Granted, SessionError> {
         let account = self.store.recall_account(session.account).await?;
         let account = account.ok_or(SessionError::Ended)?.value;
+        if account.disabled {
+            return Err(SessionError::Ended);
+        }
         Ok(self.grant(account, session, token))
     }
 

@@ -1,7 +1,7 @@
 //! Requests about accounts and their sessions.
 
 use bytes::Bytes;
-use confab_protocol::control::{ErrorCode, Refusal};
+use confab_protocol::control::{Email, ErrorCode, Refusal};
 use confab_protocol::wire::{self, response};
 
 use super::super::client::Client;
@@ -191,8 +191,11 @@ fn account_to_wire(account: &AccountRecord) -> wire::Account {
     wire::Account {
         id: account.id.to_wire(),
         username: account.username.as_str().to_owned(),
-        email: account.email.as_str().to_owned(),
-        birthday: account.birthday.to_string(),
+        email: account.email.as_ref().map_or("", Email::as_str).to_owned(),
+        birthday: account
+            .birthday
+            .map(|day| day.to_string())
+            .unwrap_or_default(),
         created_ms: account.created.0,
     }
 }

@@ -11,6 +11,9 @@ use crate::accounts::SignedIn;
 use crate::rooms::Settled;
 use crate::store::{MemberRecord, Membership};
 
+/// Most participants that are named.
+const MAX_PRESENT: usize = 100;
+
 pub(super) async fn create(
     client: &Client,
     caller: &SignedIn,
@@ -54,9 +57,19 @@ pub(super) async fn info(
 ) -> Answer {
     let conferences = &client.services.conferences;
     let (conference, role) = conferences.info(caller, read::slug(&info.slug)?).await?;
-    let live = client.services.counts.of(&[conference.id]).await;
-    let live = live.first().copied().unwrap_or_default();
-    Ok(response::Kind::Conference(conference.to_wire(role, live)))
+    let counts = &client.services.counts;
+    if role == Role::Unspecified {
+        let live = counts.of(&[conference.id]).await;
+        let live = live.first().copied().unwrap_or_default();
+        return Ok(response::Kind::Conference(conference.to_wire(role, live)));
+    }
+    // Members see who is in the room.
+    let present = counts.roster(conference.id).await;
+    let live = u32::try_from(present.len()).unwrap_or(u32::MAX);
+    let mut shown = conference.to_wire(role, live);
+    let names = present.into_iter().take(MAX_PRESENT);
+    shown.present = names.map(|one| one.username).collect();
+    Ok(response::Kind::Conference(shown))
 }
 
 pub(super) async fn list_members(

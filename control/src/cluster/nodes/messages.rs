@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use confab_protocol::control::room::BadField;
-use confab_protocol::control::{AccountId, ConferenceId, Refusal};
+use confab_protocol::control::{AccountId, ConferenceId, Notice, Refusal};
 use confab_protocol::wire::{self, node_request, node_response, room_request};
 
+use super::admin::{self, AdminRequest, MAX_ROOMS};
 use crate::clock::UnixMillis;
 use crate::cluster::status::ClusterStatus;
-use crate::domain::{NodeName, RelayName};
+use crate::domain::{NodeName, Present, RelayName};
 use crate::store::{SessionId, Standing};
 
 /// Maximum size of a request, in bytes of protobuf.
@@ -39,6 +40,14 @@ pub enum NodeRequest {
     RevokeRelay(RelayName, UnixMillis),
     /// Revokes all identities of a node issued until this time.
     RevokeNode(NodeName, UnixMillis),
+    /// What an operator asks about accounts, conferences and rooms.
+    Admin(Box<AdminRequest>),
+    /// The participants of a room that the other node owns.
+    Roster(ConferenceId),
+    /// The receiving node's rooms with the most participants, at most [`MAX_ROOMS`].
+    Busiest(u32),
+    /// Shows a line to every client of the receiving node.
+    Announce(Notice),
 }
 
 /// A change of a room that is acknowledged only when the relays have obeyed.
@@ -57,7 +66,7 @@ pub enum Moderation {
     Delete,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum NodeResponse {
     Done,
     /// Stored; a relay that is unreachable obeys when it returns.
@@ -71,6 +80,10 @@ pub enum NodeResponse {
     /// Number of participants of each room, in the order of the request.
     Live(Vec<u32>),
     Status(Box<ClusterStatus>),
+    Admin(Box<wire::AdminResponse>),
+    Roster(Vec<Present>),
+    /// Rooms with their numbers of participants.
+    Busiest(Vec<(ConferenceId, u32)>),
 }
 
 impl From<&NodeRequest> for wire::NodeRequest {
@@ -102,6 +115,14 @@ impl From<&NodeRequest> for wire::NodeRequest {
             NodeRequest::RevokeRelay(relay, until) => Kind::RevokeRelay(wire::RevokeRelay {
                 name: relay.to_string(),
                 until_ms: until.0,
+            }),
+            NodeRequest::Admin(ask) => Kind::Admin((&**ask).into()),
+            NodeRequest::Roster(conference) => Kind::AskRoster(wire::AskRoster {
+                conference_id: conference.to_wire(),
+            }),
+            NodeRequest::Busiest(limit) => Kind::AskBusiest(wire::AskBusiest { limit: *limit }),
+            NodeRequest::Announce(notice) => Kind::Announce(wire::Announce {
+                text: notice.to_string(),
             }),
         };
         Self { kind: Some(kind) }
@@ -164,6 +185,12 @@ impl TryFrom<wire::NodeRequest> for NodeRequest {
                 let relay = name.parse().map_err(|_| BadField("name"))?;
                 Self::RevokeRelay(relay, UnixMillis(until_ms))
             }
+            Kind::Admin(ask) => Self::Admin(Box::new(ask.try_into()?)),
+            Kind::AskRoster(ask) => {
+                Self::Roster(ConferenceId::parse(&ask.conference_id, "conference_id")?)
+            }
+            Kind::AskBusiest(ask) => Self::Busiest(admin::within(ask.limit, MAX_ROOMS)?),
+            Kind::Announce(announce) => Self::Announce(admin::parse_notice(&announce)?),
         })
     }
 }
@@ -196,6 +223,13 @@ impl From<NodeResponse> for wire::NodeResponse {
             NodeResponse::NotOwner => Kind::NotOwner(wire::NotOwner {}),
             NodeResponse::Live(counts) => Kind::LiveCounts(wire::LiveCounts { counts }),
             NodeResponse::Status(status) => Kind::Status((*status).into()),
+            NodeResponse::Admin(answer) => Kind::Admin(*answer),
+            NodeResponse::Roster(present) => Kind::Roster(wire::Roster {
+                present: present.into_iter().map(Into::into).collect(),
+            }),
+            NodeResponse::Busiest(rooms) => Kind::Busiest(wire::BusiestRooms {
+                rooms: rooms.into_iter().map(busy_to_wire).collect(),
+            }),
         };
         Self { kind: Some(kind) }
     }
@@ -214,8 +248,29 @@ impl TryFrom<wire::NodeResponse> for NodeResponse {
             Kind::NotOwner(wire::NotOwner {}) => Self::NotOwner,
             Kind::LiveCounts(live) => Self::Live(live.counts),
             Kind::Status(status) => Self::Status(Box::new(status.try_into()?)),
+            Kind::Admin(answer) => Self::Admin(Box::new(answer)),
+            Kind::Roster(roster) => {
+                let present = roster.present.into_iter().map(TryInto::try_into);
+                Self::Roster(present.collect::<Result<_, _>>()?)
+            }
+            Kind::Busiest(busiest) => {
+                let rooms = busiest.rooms.into_iter().map(parse_busy);
+                Self::Busiest(rooms.collect::<Result<_, _>>()?)
+            }
         })
     }
+}
+
+fn busy_to_wire((conference, live): (ConferenceId, u32)) -> wire::BusyRoom {
+    wire::BusyRoom {
+        conference_id: conference.to_wire(),
+        live,
+    }
+}
+
+fn parse_busy(room: wire::BusyRoom) -> Result<(ConferenceId, u32), BadField> {
+    let conference = ConferenceId::parse(&room.conference_id, "conference_id")?;
+    Ok((conference, room.live))
 }
 
 fn standing_to_wire(standing: Standing) -> wire::Standing {
@@ -282,6 +337,10 @@ mod tests {
             },
             NodeRequest::RevokeRelay("berlin".parse().unwrap(), UnixMillis(5)),
             NodeRequest::RevokeNode("two".parse().unwrap(), UnixMillis(6)),
+            NodeRequest::Admin(Box::new(AdminRequest::ListRooms { limit: 3 })),
+            NodeRequest::Roster(conference),
+            NodeRequest::Busiest(MAX_ROOMS),
+            NodeRequest::Announce("back at ten".parse().unwrap()),
         ] {
             assert_eq!(
                 NodeRequest::try_from(wire::NodeRequest::from(&ask)),
@@ -294,6 +353,16 @@ mod tests {
             NodeResponse::NotOwner,
             NodeResponse::Live(vec![0, 5]),
             NodeResponse::Status(Box::default()),
+            NodeResponse::Admin(Box::new(wire::AdminResponse {
+                kind: Some(wire::admin_response::Kind::Count(4)),
+            })),
+            NodeResponse::Roster(vec![Present {
+                account,
+                username: "ann".to_owned(),
+                role: Role::Listener,
+                muted: true,
+            }]),
+            NodeResponse::Busiest(vec![(conference, 7)]),
             NodeResponse::Refused(Refusal::new(ErrorCode::Busy, "wait")),
             NodeResponse::Absent(Refusal::new(ErrorCode::NotFound, "nobody")),
         ] {

@@ -2,9 +2,10 @@
 //!
 //! * [`members`]: decides which nodes live, without I/O;
 //! * [`heartbeat`]: writes this node's heartbeat to the store and reads those of others;
-//! * [`messages`]: requests between nodes, and their responses;
+//! * [`messages`]: requests between nodes, and their responses; [`admin`]: requests of operators about accounts, conferences and rooms;
 //! * [`peers`]: connections to other nodes; `peer_queue`: repeats a request until the node has acknowledged it.
 
+pub mod admin;
 pub mod heartbeat;
 pub mod members;
 pub mod messages;
@@ -17,6 +18,7 @@ use std::time::Instant;
 
 use confab_protocol::control::AccountId;
 
+pub use admin::AdminRequest;
 pub use members::Members;
 pub use messages::{NodeRequest, NodeResponse};
 use peer_queue::PeerQueue;

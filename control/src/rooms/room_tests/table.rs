@@ -176,6 +176,7 @@ pub(super) fn record() -> ConferenceRecord {
         owner_name: "ann".parse().unwrap(),
         created: UnixMillis(0),
         region: None,
+        revision: 0,
     }
 }
 

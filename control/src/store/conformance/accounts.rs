@@ -4,6 +4,9 @@ use super::*;
 
 pub(super) async fn run(store: &Arc<dyn Store>) {
     accounts_are_found_by_every_name(store).await;
+    accounts_need_no_e_mail_address(store).await;
+    accounts_are_disabled_and_enabled(store).await;
+    all_accounts_are_listed_once(store).await;
     a_name_has_one_holder(store).await;
     one_of_many_claimants_gets_the_name(store).await;
     a_password_is_set_by_condition(store).await;
@@ -17,7 +20,7 @@ async fn accounts_are_found_by_every_name(store: &Arc<dyn Store>) {
         store.account_by_username(account.username.clone()).await,
         found
     );
-    assert_eq!(store.account_by_email(account.email.clone()).await, found);
+    assert_eq!(store.account_by_email(email_of(&account)).await, found);
     assert_eq!(
         store.create_account(account).await,
         Ok(()),
@@ -25,8 +28,63 @@ async fn accounts_are_found_by_every_name(store: &Arc<dyn Store>) {
     );
     let nobody = some_account();
     assert_eq!(store.account(nobody.id).await, Ok(None));
+    assert_eq!(store.account_by_email(email_of(&nobody)).await, Ok(None));
     assert_eq!(store.account_by_username(nobody.username).await, Ok(None));
-    assert_eq!(store.account_by_email(nobody.email).await, Ok(None));
+}
+
+async fn accounts_need_no_e_mail_address(store: &Arc<dyn Store>) {
+    let bare = || AccountRecord {
+        email: None,
+        birthday: None,
+        ..some_account()
+    };
+    for account in [bare(), bare()] {
+        assert_eq!(store.create_account(account.clone()).await, Ok(()));
+        assert_eq!(store.account(account.id).await, Ok(Some(account.clone())));
+        assert_eq!(store.delete_account(account.id, NOW).await, Ok(()));
+        assert_eq!(store.account(account.id).await, Ok(None));
+    }
+}
+
+async fn accounts_are_disabled_and_enabled(store: &Arc<dyn Store>) {
+    let mut account = make_account(store).await;
+    for disabled in [true, true, false, true] {
+        assert_eq!(store.set_disabled(account.id, disabled).await, Ok(()));
+        account.set_disabled(disabled);
+        assert_eq!(store.account(account.id).await, Ok(Some(account.clone())));
+    }
+    assert_eq!(account.revision, 3, "a repetition changes nothing");
+    let nobody = store.set_disabled(some_account().id, true).await;
+    assert_eq!(nobody, Err(StoreError::NotFound));
+}
+
+async fn all_accounts_are_listed_once(store: &Arc<dyn Store>) {
+    let (one, other, gone) = (
+        make_account(store).await,
+        make_account(store).await,
+        make_account(store).await,
+    );
+    assert_eq!(store.delete_account(gone.id, NOW).await, Ok(()));
+    let (mut cursor, mut found) = (None, Vec::new());
+    loop {
+        let page = store.accounts(cursor, 2).await.expect("a page");
+        assert!(page.items.len() <= 2);
+        found.extend(page.items);
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    for (account, times) in [(&one, 1), (&other, 1), (&gone, 0)] {
+        let of_it = found.iter().filter(|listed| listed.id == account.id);
+        assert_eq!(of_it.count(), times);
+    }
+    assert!(found.contains(&one));
+    let foreign = Cursor(vec![0xff; 3].into());
+    assert_eq!(
+        store.accounts(Some(foreign), 2).await,
+        Err(StoreError::BadCursor)
+    );
 }
 
 async fn a_name_has_one_holder(store: &Arc<dyn Store>) {

@@ -6,6 +6,80 @@ pub(super) async fn run(store: &Arc<dyn Store>) {
     a_slug_has_one_conference(store).await;
     one_of_many_claimants_gets_the_slug(store).await;
     what_is_deleted_is_gone(store).await;
+    all_conferences_are_listed_once(store).await;
+    a_conference_changes_its_owner(store).await;
+}
+
+async fn all_conferences_are_listed_once(store: &Arc<dyn Store>) {
+    let owner = make_account(store).await;
+    let (one, other) = (
+        make_conference(store, &owner).await,
+        make_conference(store, &owner).await,
+    );
+    assert_eq!(store.delete_conference(other.id, NOW).await, Ok(()));
+    let (mut cursor, mut found) = (None, Vec::new());
+    loop {
+        let page = store.all_conferences(cursor, 2).await.expect("a page");
+        assert!(page.items.len() <= 2);
+        found.extend(page.items);
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(found.iter().filter(|listed| **listed == one).count(), 1);
+    assert!(found.iter().all(|listed| listed.id != other.id));
+}
+
+async fn a_conference_changes_its_owner(store: &Arc<dyn Store>) {
+    let (ann, ben, eve) = (
+        make_account(store).await,
+        make_account(store).await,
+        make_account(store).await,
+    );
+    let conference = make_conference(store, &ann).await;
+    let id = conference.id;
+    let set =
+        async |old: &AccountRecord, new: &AccountRecord| store.set_owner(id, old.id, new.id).await;
+    assert_eq!(
+        set(&ann, &ben).await,
+        Err(StoreError::NotFound),
+        "a stranger"
+    );
+    for account in [&ben, &eve] {
+        let standing = Standing {
+            revision: 0,
+            role: Role::Member,
+            muted: false,
+            since: NOW.after(DAY),
+        };
+        assert_eq!(store.add_member(id, account.id, standing).await, Ok(()));
+    }
+    for _ in 0..2 {
+        assert_eq!(set(&ann, &ben).await, Ok(()), "it may be repeated");
+    }
+    assert_eq!(set(&ann, &eve).await, Err(StoreError::Conflict));
+    let changed = ConferenceRecord {
+        owner: ben.id,
+        owner_name: ben.username.clone(),
+        revision: 1,
+        ..conference
+    };
+    assert_eq!(store.conference(id).await, Ok(Some(changed)));
+    for (account, owned) in [(&ann, 0), (&ben, 1), (&eve, 0)] {
+        assert_eq!(store.count_owned(account.id).await, Ok(owned));
+        let page = store.conferences_of(account.id, None, 10).await;
+        assert_eq!(page.expect("a page").items.len(), 1, "it stays listed");
+    }
+    assert_eq!(
+        store.delete_account(ben.id, NOW).await,
+        Err(StoreError::Conflict)
+    );
+    assert_eq!(set(&ben, &ann).await, Ok(()), "and back");
+    assert_eq!(store.delete_account(ben.id, NOW).await, Ok(()));
+    assert_eq!(store.delete_conference(id, NOW).await, Ok(()));
+    assert_eq!(store.delete_account(ann.id, NOW).await, Ok(()));
+    assert_eq!(set(&ann, &eve).await, Err(StoreError::NotFound));
 }
 
 async fn a_slug_has_one_conference(store: &Arc<dyn Store>) {

@@ -33,13 +33,22 @@ pub(crate) fn some_account() -> AccountRecord {
     AccountRecord {
         id: AccountId::new(id),
         username: name.parse().expect("20 hexadecimal digits are a name"),
-        email: format!("{name}@example.org")
-            .parse()
-            .expect("it is an address"),
+        email: Some(
+            format!("{name}@example.org")
+                .parse()
+                .expect("it is an address"),
+        ),
         password: some_hash(),
-        birthday: "2004-02-29".parse().expect("a day"),
+        birthday: Some("2004-02-29".parse().expect("a day")),
         created: NOW,
+        disabled: false,
+        revision: 0,
     }
+}
+
+/// The e-mail address of an account of [`some_account`].
+pub(crate) fn email_of(account: &AccountRecord) -> Email {
+    account.email.clone().expect("it has one")
 }
 
 pub(crate) fn some_hash() -> PasswordHash {
@@ -76,5 +85,6 @@ pub(crate) fn some_conference(owner: &AccountRecord) -> ConferenceRecord {
         owner_name: owner.username.clone(),
         created: NOW,
         region: Some("eu-west".parse().expect("a region")),
+        revision: 0,
     }
 }

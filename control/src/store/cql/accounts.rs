@@ -45,7 +45,9 @@ impl Core {
         let id = account.id.as_bytes();
         self.claim(Name::Username, account.username.as_str(), id)
             .await?;
-        self.claim(Name::Email, account.email.as_str(), id).await?;
+        if let Some(email) = &account.email {
+            self.claim(Name::Email, email.as_str(), id).await?;
+        }
         let key = keys::account(account.id);
         let live = packed::account(account, State::Live);
         match self.users.put(&self.db, &key, None, &live, 0).await? {
@@ -189,9 +191,12 @@ impl Core {
 
     async fn free_names(&self, account: &ClosingAccount) -> Result<(), StoreError> {
         let id = account.id.as_bytes();
-        let (username, email) = (account.username.as_str(), account.email.as_str());
-        self.free(Name::Username, username, id).await?;
-        self.free(Name::Email, email, id).await
+        self.free(Name::Username, account.username.as_str(), id)
+            .await?;
+        match &account.email {
+            Some(email) => self.free(Name::Email, email.as_str(), id).await,
+            None => Ok(()),
+        }
     }
 
     /// Frees a name if `id` holds it.
@@ -260,6 +265,34 @@ impl Core {
         old: &PasswordHash,
         new: &PasswordHash,
     ) -> Result<(), StoreError> {
+        self.change_account(id, |account| {
+            if account.password != *old && account.password != *new {
+                return Err(StoreError::Conflict);
+            }
+            account.password = new.clone();
+            Ok(())
+        })
+        .await
+    }
+
+    pub(super) async fn set_disabled(
+        &self,
+        id: AccountId,
+        disabled: bool,
+    ) -> Result<(), StoreError> {
+        self.change_account(id, |account| {
+            account.set_disabled(disabled);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Changes a live account; `change` is repeated if another write comes in between.
+    async fn change_account(
+        &self,
+        id: AccountId,
+        change: impl Fn(&mut AccountRecord) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
         let key = keys::account(id);
         let mut found = self.users.read(&self.db, &key).await?;
         for _ in 0..ROUNDS {
@@ -267,18 +300,12 @@ impl Core {
                 (Some(State::Live), Some(value)) => value,
                 _ => return Err(StoreError::NotFound),
             };
-            let account = packed::read_account(id, value)?;
-            if account.password == *new {
+            let mut account = packed::read_account(id, value)?;
+            change(&mut account)?;
+            let changed = packed::account(&account, State::Live);
+            if changed == *value {
                 return Ok(());
             }
-            if account.password != *old {
-                return Err(StoreError::Conflict);
-            }
-            let changed = AccountRecord {
-                password: new.clone(),
-                ..account
-            };
-            let changed = packed::account(&changed, State::Live);
             let swapped = self.users.put(&self.db, &key, Some(value), &changed, 0);
             match swapped.await? {
                 Swapped::Done => return Ok(()),

@@ -20,6 +20,7 @@ row! {
         visibility: i8 = TinyInt,
         title: String = Text,
         region: String = Text,
+        revision: i32 = Int,
     }
 }
 
@@ -56,6 +57,7 @@ impl ConferenceRow {
             visibility: i8::try_from(i32::from(conference.visibility)).ok(),
             title: Some(conference.title.as_str().to_owned()),
             region: conference.region.as_ref().map(Region::to_string),
+            revision: Some(conference.revision.into()),
             ..Self::closing(&conference.into())
         }
     }
@@ -106,6 +108,7 @@ impl ConferenceRow {
                 owner_name: self.owner_name.as_ref()?.parse().ok()?,
                 created,
                 region: Region::parse(self.region.as_deref().unwrap_or_default()).ok()?,
+                revision: u16::try_from(self.revision?).ok()?,
             })
         };
         read().ok_or(StoreError::Corrupt("a conference"))
@@ -150,6 +153,7 @@ mod tests {
             owner_name: "ann".parse().unwrap(),
             created: UnixMillis(1_790_000_000_000),
             region: Some("eu-west".parse().unwrap()),
+            revision: 3,
         };
         let live = ConferenceRow::live(&record);
         assert_eq!(live.read(record.id), Ok(record.clone()));

@@ -40,16 +40,17 @@ impl Core {
     pub(super) async fn prepare(db: Db, config: &CqlConfig) -> Result<Self, StoreError> {
         let table = |name| schema::table(config, name);
         let (users, members) = (table("users"), table("members_by_conference"));
+        let (usernames, slugs) = (table("users_by_username"), table("conferences_by_slug"));
         Ok(Self {
             users: CasTable::prepare(&db, &users, &["account", "kind", "item"]).await?,
-            by_username: CasTable::prepare(&db, &table("users_by_username"), &["username"]).await?,
+            by_username: CasTable::prepare(&db, &usernames, &["username"]).await?,
             by_email: CasTable::prepare(&db, &table("users_by_email"), &["email"]).await?,
             sessions: CasTable::prepare(&db, &table("sessions"), &["session"]).await?,
             session_lists: SessionLists::prepare(&db, &users).await?,
             conferences: CasTable::prepare(&db, &table("conferences"), &["conference"]).await?,
-            by_slug: CasTable::prepare(&db, &table("conferences_by_slug"), &["slug"]).await?,
+            by_slug: CasTable::prepare(&db, &slugs, &["slug"]).await?,
             members: CasTable::prepare(&db, &members, &["conference", "bucket", "account"]).await?,
-            lists: Lists::prepare(&db, &members, &users).await?,
+            lists: Lists::prepare(&db, (&members, &users), (&usernames, &slugs)).await?,
             homes: CasTable::prepare(&db, &table("conference_home"), &["conference"]).await?,
             nodes: Nodes::prepare(&db, &table("nodes")).await?,
             revoked: Revoked::prepare(&db, &table("revoked")).await?,

@@ -162,12 +162,26 @@ impl Db {
         (&self.operations, &self.statements)
     }
 
-    /// Prepares a statement.
+    /// Prepares a statement on a partition.
     pub(super) async fn prepare(
         &self,
         cql: &str,
         kind: Kind,
     ) -> Result<PreparedStatement, StoreError> {
+        let statement = self.prepare_any(cql, kind).await?;
+        debug_assert!(
+            statement.is_token_aware(),
+            "the driver finds its replicas: {cql}"
+        );
+        Ok(statement)
+    }
+
+    /// Prepares a statement that reads rows of many partitions, in the order of their tokens.
+    pub(super) async fn prepare_scan(&self, cql: &str) -> Result<PreparedStatement, StoreError> {
+        self.prepare_any(cql, Kind::Read).await
+    }
+
+    async fn prepare_any(&self, cql: &str, kind: Kind) -> Result<PreparedStatement, StoreError> {
         let mut statement =
             Box::pin(self.session.prepare(cql))
                 .await
@@ -177,10 +191,6 @@ impl Db {
                     }
                     error => StoreError::Unavailable(error.to_string()),
                 })?;
-        debug_assert!(
-            statement.is_token_aware(),
-            "the driver finds its replicas: {cql}"
-        );
         statement.set_is_idempotent(kind != Kind::Conditional);
         if matches!(kind, Kind::Read | Kind::SerialRead) {
             statement.set_request_timeout(Some(READ_TIMEOUT));

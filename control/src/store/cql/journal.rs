@@ -61,7 +61,10 @@ impl Work {
         match self {
             Self::CreateAccount(account) => [
                 text(account.username.as_str()),
-                text(account.email.as_str()),
+                account
+                    .email
+                    .as_ref()
+                    .and_then(|email| text(email.as_str())),
                 None,
                 None,
                 None,
@@ -107,7 +110,10 @@ impl NoteRow {
             Some(ClosingAccount {
                 id: AccountId::new(id),
                 username: self.username.as_ref()?.parse().ok()?,
-                email: self.email.as_ref()?.parse().ok()?,
+                email: match &self.email {
+                    None => None,
+                    Some(email) => Some(email.parse().ok()?),
+                },
             })
         };
         let conference = || {

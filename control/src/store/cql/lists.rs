@@ -1,4 +1,4 @@
-//! The statements that read lists: an account's conferences, a conference's members.
+//! The statements that read lists: an account's conferences, a conference's members, all accounts, all conferences.
 
 use scylla::statement::prepared::PreparedStatement;
 
@@ -15,10 +15,35 @@ pub(super) struct Lists {
     pub(super) count_members: PreparedStatement,
     pub(super) conferences: PreparedStatement,
     pub(super) owned: PreparedStatement,
+    pub(super) usernames: NameScan,
+    pub(super) slugs: NameScan,
+}
+
+/// The statements that list all names of a table.
+pub(super) struct NameScan {
+    pub(super) first: PreparedStatement,
+    /// After a name.
+    pub(super) next: PreparedStatement,
+}
+
+impl NameScan {
+    async fn prepare(db: &Db, table: &str, column: &str) -> Result<Self, StoreError> {
+        let all = format!("SELECT {column} AS name, id FROM {table}");
+        let first = db.prepare_scan(&format!("{all} LIMIT ?")).await?;
+        let next = format!("{all} WHERE token({column}) > token(?) LIMIT ?");
+        Ok(Self {
+            first,
+            next: db.prepare_scan(&next).await?,
+        })
+    }
 }
 
 impl Lists {
-    pub(super) async fn prepare(db: &Db, members: &str, users: &str) -> Result<Self, StoreError> {
+    pub(super) async fn prepare(
+        db: &Db,
+        (members, users): (&str, &str),
+        (usernames, slugs): (&str, &str),
+    ) -> Result<Self, StoreError> {
         let read = async |cql: String| db.prepare(&cql, Kind::Read).await;
         Ok(Self {
             members: read(format!(
@@ -40,6 +65,8 @@ impl Lists {
                  WHERE account = ? AND kind = {OWNED} AND item > ? LIMIT {CHUNK}"
             ))
             .await?,
+            usernames: NameScan::prepare(db, usernames, "username").await?,
+            slugs: NameScan::prepare(db, slugs, "slug").await?,
         })
     }
 }

@@ -3,7 +3,7 @@
 //! * `config`: the database's address and credentials; `db`: the driver's session; `schema`: tables and their migrations;
 //! * `cas_table`: tables whose rows are changed by compare-and-set; `rows`, `conference_row`, `packed`, `keys`: their rows;
 //! * `journal`: operations that have begun and not ended;
-//! * `accounts`, `sessions`, `conferences`, `members`, `lists`, `homes`, `nodes`, `revoked`, `owner`: the operations.
+//! * `accounts`, `sessions`, `conferences`, `ownership`, `members`, `lists`, `homes`, `nodes`, `revoked`, `owner`: the operations.
 //!
 //! # Tables
 //!
@@ -37,6 +37,7 @@
 //! | create a conference | write the note · claim the slug · owner's list · owner's standing · write the live row · check that the owner is live · delete the note | a slug that leads to no live row; a place in the owner's list that is not shown; a live row whose owner is gone | the sweep, as for an account |
 //! | delete a conference | write the note · make the row closing · each member's place in its list and standing · slug · make the row gone · delete the note | a conference that is not visible | the sweep continues |
 //! | add a member | account's list · standing · check that both are live | a place in the list that is not shown | adding the same member again, or deleting the account |
+//! | change a conference's owner | the new owner's list · the conference's row · the lists of both | a conference in the lists of both | changing the owner again |
 //! | remove a member | standing · account's list | the same | the same |
 //!
 //! Operations that meet: creating something below an account or conference writes first and checks last; deleting the account or
@@ -74,6 +75,7 @@ mod lists;
 mod members;
 mod nodes;
 mod owner;
+mod ownership;
 mod packed;
 mod pages;
 mod revoked;
@@ -110,6 +112,15 @@ impl CqlStore {
         Ok(Self {
             core: Arc::new(core),
         })
+    }
+
+    /// Connects to the database, and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    pub async fn reach(config: &CqlConfig) -> Result<(), StoreError> {
+        Box::pin(Db::connect(config)).await.map(drop)
     }
 
     /// Makes single statements fail.
@@ -183,6 +194,14 @@ impl Store for CqlStore {
         self.ask(async move { self.core.set_password(id, &old, &new).await })
     }
 
+    fn set_disabled(&self, id: AccountId, disabled: bool) -> StoreFuture<'_, ()> {
+        self.ask(self.core.set_disabled(id, disabled))
+    }
+
+    fn accounts(&self, after: Option<Cursor>, limit: u32) -> StoreFuture<'_, Page<AccountRecord>> {
+        self.ask(self.core.accounts(after, limit))
+    }
+
     fn delete_account(&self, id: AccountId, now: UnixMillis) -> StoreFuture<'_, ()> {
         self.carry_out(move |core| Box::pin(core.delete_account(id, now)))
     }
@@ -251,6 +270,23 @@ impl Store for CqlStore {
         limit: u32,
     ) -> StoreFuture<'_, Page<Membership>> {
         self.ask(self.core.conferences_of(account, after, limit))
+    }
+
+    fn all_conferences(
+        &self,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> StoreFuture<'_, Page<ConferenceRecord>> {
+        self.ask(self.core.all_conferences(after, limit))
+    }
+
+    fn set_owner(
+        &self,
+        conference: ConferenceId,
+        old: AccountId,
+        new: AccountId,
+    ) -> StoreFuture<'_, ()> {
+        self.carry_out(move |core| Box::pin(core.set_owner(conference, old, new)))
     }
 
     fn delete_conference(&self, id: ConferenceId, now: UnixMillis) -> StoreFuture<'_, ()> {
@@ -349,6 +385,11 @@ impl Store for CqlStore {
 
     fn sweep(&self, now: UnixMillis) -> StoreFuture<'_, u64> {
         self.carry_out(move |core| Box::pin(core.settle_unfinished(now)))
+    }
+
+    /// The heartbeat of every node writes each second.
+    fn probe_write(&self) -> StoreFuture<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
     }
 
     fn is_shared(&self) -> bool {

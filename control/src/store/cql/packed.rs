@@ -18,6 +18,8 @@ const TIME_LEN: usize = 6;
 const TIME_MASK: u64 = (1 << (8 * TIME_LEN)) - 1;
 /// Where an account's value has its state.
 const STATE_AT: usize = 1;
+/// The flag of an account that an operator has disabled.
+const DISABLED: u8 = 1;
 
 /// The state of an account or a conference. Only a live one is visible.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,7 +39,7 @@ pub(super) enum State {
 pub(super) struct ClosingAccount {
     pub(super) id: AccountId,
     pub(super) username: Username,
-    pub(super) email: Email,
+    pub(super) email: Option<Email>,
 }
 
 impl From<&AccountRecord> for ClosingAccount {
@@ -50,11 +52,17 @@ impl From<&AccountRecord> for ClosingAccount {
     }
 }
 
-/// `version (1) · state (1) · username · e-mail, with its length · created · birthday as YYYYMMDD (4) · password hash`.
+/// `version (1) · state (1) · username · e-mail, with its length · created · revision (2) · flags (1) · birthday as YYYYMMDD (4) · password hash`. An
+/// e-mail address of length 0 and a birthday of 0 stand for none. Flag 1: disabled.
 pub(super) fn account(record: &AccountRecord, state: State) -> Packed {
     let mut out = names(&record.into(), state);
     out.time(record.created);
-    out.bytes(&day_number(&record.birthday.to_string()).to_be_bytes());
+    out.bytes(&record.revision.to_be_bytes());
+    out.bytes(&[if record.disabled { DISABLED } else { 0 }]);
+    let birthday = record
+        .birthday
+        .map_or(0, |day| day_number(&day.to_string()));
+    out.bytes(&birthday.to_be_bytes());
     out.bytes(&record.password.to_bytes());
     out.finish()
 }
@@ -68,7 +76,7 @@ fn names(account: &ClosingAccount, state: State) -> Writer {
     let mut out = Writer::new();
     out.bytes(&[state as u8]);
     out.text(account.username.as_str());
-    out.text(account.email.as_str());
+    out.text(account.email.as_ref().map_or("", Email::as_str));
     out
 }
 
@@ -106,15 +114,24 @@ pub(super) fn read_account(id: AccountId, row: &Packed) -> Result<AccountRecord,
             username, email, ..
         } = read_names(id, &mut rest)?;
         let created = rest.time()?;
-        let day = u32::from_be_bytes(rest.array()?);
-        let (year, month, day) = (day / 10_000, day / 100 % 100, day % 100);
+        let revision = u16::from_be_bytes(rest.array()?);
+        let [flags] = rest.array()?;
+        let birthday = match u32::from_be_bytes(rest.array()?) {
+            0 => None,
+            day => {
+                let (year, month, day) = (day / 10_000, day / 100 % 100, day % 100);
+                Some(format!("{year:04}-{month:02}-{day:02}").parse().ok()?)
+            }
+        };
         Some(AccountRecord {
             id,
             username,
             email,
             password: PasswordHash::from_bytes(rest.0)?,
-            birthday: format!("{year:04}-{month:02}-{day:02}").parse().ok()?,
+            birthday,
             created,
+            disabled: flags & DISABLED != 0,
+            revision,
         })
     };
     read().ok_or(StoreError::Corrupt("an account"))
@@ -134,7 +151,10 @@ fn read_names(id: AccountId, rest: &mut Reader<'_>) -> Option<ClosingAccount> {
     Some(ClosingAccount {
         id,
         username: rest.text()?.parse().ok()?,
-        email: rest.text()?.parse().ok()?,
+        email: match rest.text()? {
+            "" => None,
+            email => Some(email.parse().ok()?),
+        },
     })
 }
 
@@ -291,10 +311,12 @@ mod tests {
         AccountRecord {
             id: AccountId::new([7; 16]),
             username: "ann".parse().unwrap(),
-            email: "ann@example.org".parse().unwrap(),
+            email: Some("ann@example.org".parse().unwrap()),
             password: PasswordHash::from_bytes(&[1; 60]).unwrap(),
-            birthday: "2004-02-29".parse().unwrap(),
+            birthday: Some("2004-02-29".parse().unwrap()),
             created: NOW,
+            disabled: false,
+            revision: 0,
         }
     }
 
@@ -315,6 +337,24 @@ mod tests {
 
     fn cut(row: &Packed, len: usize) -> Packed {
         Packed::new(row.bytes()[..len].to_vec())
+    }
+
+    #[test]
+    fn an_account_without_e_mail_and_birthday_and_a_disabled_one_are_read_again() {
+        let bare = AccountRecord {
+            email: None,
+            birthday: None,
+            ..some_account()
+        };
+        let disabled = AccountRecord {
+            disabled: true,
+            revision: 515,
+            ..some_account()
+        };
+        for record in [bare, disabled] {
+            let value = account(&record, State::Live);
+            assert_eq!(read_account(record.id, &value), Ok(record));
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Lists of conferences and members, and their pages.
+//! Lists of accounts, conferences and members, and their pages.
 
 use confab_protocol::control::{AccountId, ConferenceId};
 use scylla::DeserializeRow;
@@ -6,11 +6,13 @@ use scylla::value::CqlValue;
 
 use super::core::Core;
 use super::keys::{self, BUCKETS, ListEntry};
-use super::lists::CHUNK;
+use super::lists::{CHUNK, NameScan};
 use super::packed;
 use super::rows::Packed;
 use crate::store::batch::join_all;
-use crate::store::{Cursor, MemberRecord, Membership, Page, StoreError};
+use crate::store::{
+    AccountRecord, ConferenceRecord, Cursor, MemberRecord, Membership, Page, StoreError,
+};
 
 impl Core {
     /// The conferences in the account's list of owned ones.
@@ -127,6 +129,61 @@ impl Core {
         Ok(Page { items, next })
     }
 
+    /// All live accounts, in the order of the tokens of their usernames.
+    pub(super) async fn accounts(
+        &self,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Page<AccountRecord>, StoreError> {
+        let (ids, next) = self.scan(&self.lists.usernames, after, limit).await?;
+        let reads = ids.into_iter().map(|id| self.account(AccountId::new(id)));
+        Ok(Page {
+            items: found(join_all(reads).await)?,
+            next,
+        })
+    }
+
+    /// All live conferences, in the order of the tokens of their slugs.
+    pub(super) async fn all_conferences(
+        &self,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Page<ConferenceRecord>, StoreError> {
+        let (ids, next) = self.scan(&self.lists.slugs, after, limit).await?;
+        let reads = ids
+            .into_iter()
+            .map(|id| self.conference(ConferenceId::new(id)));
+        Ok(Page {
+            items: found(join_all(reads).await)?,
+            next,
+        })
+    }
+
+    /// The holders of `limit` names; the cursor is the last name.
+    async fn scan(
+        &self,
+        names: &NameScan,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<(Vec<[u8; 16]>, Option<Cursor>), StoreError> {
+        let mut rows: Vec<NameRow> = match after {
+            None => {
+                let values = [row_limit(more(limit))];
+                self.db.rows(&names.first, values).await?
+            }
+            Some(Cursor(name)) => {
+                let name = String::from_utf8(name.into()).map_err(|_| StoreError::BadCursor)?;
+                let values = [CqlValue::Text(name), row_limit(more(limit))];
+                self.db.rows(&names.next, values).await?
+            }
+        };
+        let next = cut(&mut rows, limit, |row| Cursor(row.name.clone().into()));
+        // A row without an id is the mark of a name that was freed.
+        let ids = rows.iter().filter_map(|row| row.id.as_deref());
+        let ids = ids.map(keys::read_id).collect::<Result<_, _>>()?;
+        Ok((ids, next))
+    }
+
     pub(super) async fn count_members(&self, conference: ConferenceId) -> Result<u64, StoreError> {
         let counts = (0..BUCKETS).map(|bucket| async move {
             let key = keys::bucket(conference, bucket);
@@ -179,6 +236,12 @@ struct MemberRow {
 }
 
 #[derive(DeserializeRow)]
+struct NameRow {
+    name: String,
+    id: Option<Vec<u8>>,
+}
+
+#[derive(DeserializeRow)]
 struct EntryRow {
     kind: i8,
     item: Vec<u8>,
@@ -200,6 +263,11 @@ fn entries(account: AccountId, rows: Vec<EntryRow>) -> Result<Vec<ListedConferen
         Ok((entry, row.value.map(Packed::new)))
     };
     rows.into_iter().map(entry).collect()
+}
+
+/// The rows that are live; a name may lead to one that is not yet, or not any more.
+fn found<T>(reads: Vec<Result<Option<T>, StoreError>>) -> Result<Vec<T>, StoreError> {
+    reads.into_iter().filter_map(Result::transpose).collect()
 }
 
 /// One row more than the page has, to learn whether there is a next page.

@@ -22,7 +22,7 @@ const MIGRATIONS: [&[&str]; 1] = [&[
     "CREATE TABLE IF NOT EXISTS {ks}.users_by_email (email text PRIMARY KEY, id blob, removed blob) WITH compression = {packed}",
     "CREATE TABLE IF NOT EXISTS {ks}.sessions (session blob PRIMARY KEY, value blob, removed blob) WITH compression = {packed}",
     "CREATE TABLE IF NOT EXISTS {ks}.conferences (conference blob PRIMARY KEY, state text, slug text, owner blob, \
-     created timestamp, owner_name text, visibility tinyint, title text, region text, removed blob) WITH compression = {packed}",
+     created timestamp, owner_name text, visibility tinyint, title text, region text, revision int, removed blob) WITH compression = {packed}",
     "CREATE TABLE IF NOT EXISTS {ks}.conferences_by_slug (slug text PRIMARY KEY, id blob, removed blob) WITH compression = {packed}",
     "CREATE TABLE IF NOT EXISTS {ks}.members_by_conference (conference blob, bucket tinyint, account blob, value blob, removed blob, \
      PRIMARY KEY ((conference, bucket), account)) WITH compression = {packed}",

@@ -307,6 +307,7 @@ mod tests {
             owner_name: "ann".parse().unwrap(),
             created: TODAY,
             region: None,
+            revision: 0,
         }
     }
 

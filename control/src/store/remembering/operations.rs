@@ -29,6 +29,8 @@ impl Store for RememberingStore {
         fn sessions_of(account: AccountId, now: UnixMillis) -> Vec<SessionRecord>;
         fn count_owned(account: AccountId) -> u64;
         fn conferences_of(account: AccountId, after: Option<Cursor>, limit: u32) -> Page<Membership>;
+        fn accounts(after: Option<Cursor>, limit: u32) -> Page<AccountRecord>;
+        fn all_conferences(after: Option<Cursor>, limit: u32) -> Page<ConferenceRecord>;
         fn members(conference: ConferenceId, after: Option<Cursor>, limit: u32) -> Page<MemberRecord>;
         fn count_members(conference: ConferenceId) -> u64;
         fn home(conference: ConferenceId) -> Option<HomeRecord>;
@@ -37,6 +39,7 @@ impl Store for RememberingStore {
         fn revoke(peer: Peer, until: UnixMillis) -> ();
         fn revoked() -> Vec<(Peer, UnixMillis)>;
         fn sweep(now: UnixMillis) -> u64;
+        fn probe_write() -> ();
     }
 
     /// Asked every second, so this node also notices here that the database answers again.
@@ -84,6 +87,11 @@ impl Store for RememberingStore {
         new: PasswordHash,
     ) -> StoreFuture<'_, ()> {
         let write = self.inner.set_password(id, old, new);
+        Box::pin(self.write(Key::Account(id), write, |_, _, ()| ()))
+    }
+
+    fn set_disabled(&self, id: AccountId, disabled: bool) -> StoreFuture<'_, ()> {
+        let write = self.inner.set_disabled(id, disabled);
         Box::pin(self.write(Key::Account(id), write, |_, _, ()| ()))
     }
 
@@ -208,6 +216,23 @@ impl Store for RememberingStore {
                 None => memory.forget_slug(&slug),
             })
             .await
+        })
+    }
+
+    fn set_owner(
+        &self,
+        conference: ConferenceId,
+        old: AccountId,
+        new: AccountId,
+    ) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            let write = self.inner.set_owner(conference, old, new);
+            let answer = self
+                .write(Key::Conference(conference), write, |_, _, ()| ())
+                .await;
+            // A concurrent lookup by slug has no key with the conference's id.
+            self.memory().invalidate_in_flight(Key::Slugs);
+            answer
         })
     }
 

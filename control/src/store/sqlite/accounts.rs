@@ -4,14 +4,14 @@ use confab_protocol::control::{AccountId, Email, Username};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::columns::{broken, millis, parsed, signed};
+use super::columns::{broken, millis, one_more_than, page, parsed, parsed_if_any, row_of, signed};
 use crate::clock::UnixMillis;
 use crate::domain::PasswordHash;
 use crate::store::{
-    AccountRecord, Name, Rotation, SecretHash, SessionId, SessionRecord, StoreError,
+    AccountRecord, Cursor, Name, Page, Rotation, SecretHash, SessionId, SessionRecord, StoreError,
 };
 
-const ACCOUNT: &str = "SELECT id, username, email, password, birthday, created FROM accounts";
+const ACCOUNT: &str = "SELECT id, username, email, password, birthday, created, disabled, revision, number FROM accounts";
 const SESSION: &str = "SELECT s.id, a.id, s.generation, s.secret_hash, s.used, s.device, s.created, s.rotated, s.expires \
      FROM sessions s JOIN accounts a ON a.number = s.account";
 
@@ -29,19 +29,24 @@ pub(super) fn create(db: &Connection, account: &AccountRecord) -> Result<(), Sto
             Err(StoreError::Taken(Name::Username))
         };
     }
-    if by_email(db, email)?.is_some() {
+    if let Some(email) = email
+        && by_email(db, email)?.is_some()
+    {
         return Err(StoreError::Taken(Name::Email));
     }
     db.prepare_cached(
-        "INSERT INTO accounts (id, username, email, password, birthday, created) VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO accounts (id, username, email, password, birthday, created, disabled, revision) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     )?
     .execute(params![
         id.as_bytes(),
         username.as_str(),
-        email.as_str(),
+        email.as_ref().map(Email::as_str),
         account.password.to_bytes(),
-        day_number(&account.birthday.to_string()),
+        account.birthday.map(|day| day_number(&day.to_string())),
         signed(account.created.0),
+        account.disabled,
+        account.revision,
     ])?;
     Ok(())
 }
@@ -80,6 +85,32 @@ pub(super) fn set_password(
     db.prepare_cached("UPDATE accounts SET password = ? WHERE id = ?")?
         .execute(params![new.to_bytes(), id.as_bytes()])?;
     Ok(())
+}
+
+pub(super) fn set_disabled(
+    db: &Connection,
+    id: AccountId,
+    disabled: bool,
+) -> Result<(), StoreError> {
+    let mut account = by_id(db, id)?.ok_or(StoreError::NotFound)?;
+    account.set_disabled(disabled);
+    db.prepare_cached("UPDATE accounts SET disabled = ?, revision = ? WHERE id = ?")?
+        .execute(params![account.disabled, account.revision, id.as_bytes()])?;
+    Ok(())
+}
+
+pub(super) fn all(
+    db: &Connection,
+    after: Option<&Cursor>,
+    limit: u32,
+) -> Result<Page<AccountRecord>, StoreError> {
+    let mut statement = db.prepare_cached(&format!(
+        "{ACCOUNT} WHERE number > ? ORDER BY number LIMIT ?"
+    ))?;
+    let rows = statement.query_map(params![row_of(after)?, one_more_than(limit)], |row| {
+        Ok((row.get(8)?, account(row)?))
+    })?;
+    Ok(page(rows.collect::<Result<_, _>>()?, limit))
 }
 
 pub(super) fn delete(db: &Connection, id: AccountId) -> Result<(), StoreError> {
@@ -230,20 +261,21 @@ pub(super) fn sweep(
 
 fn account(row: &Row<'_>) -> rusqlite::Result<AccountRecord> {
     let password = row.get_ref(3)?.as_blob()?;
-    let day: u32 = row.get(4)?;
-    let birthday = format!(
-        "{:04}-{:02}-{:02}",
-        day / 10_000,
-        day / 100 % 100,
-        day % 100
-    );
+    let day: Option<u32> = row.get(4)?;
+    let birthday = day.map(|day| {
+        let (year, month, day) = (day / 10_000, day / 100 % 100, day % 100);
+        let text = format!("{year:04}-{month:02}-{day:02}");
+        text.parse().map_err(|_| broken(4, Type::Integer))
+    });
     Ok(AccountRecord {
         id: AccountId::new(row.get(0)?),
         username: parsed(row, 1)?,
-        email: parsed(row, 2)?,
+        email: parsed_if_any(row, 2)?,
         password: PasswordHash::from_bytes(password).ok_or_else(|| broken(3, Type::Blob))?,
-        birthday: birthday.parse().map_err(|_| broken(4, Type::Integer))?,
+        birthday: birthday.transpose()?,
         created: millis(row, 5)?,
+        disabled: row.get(6)?,
+        revision: row.get(7)?,
     })
 }
 

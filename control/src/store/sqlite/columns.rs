@@ -18,6 +18,11 @@ pub(super) fn row_of(cursor: Option<&Cursor>) -> Result<i64, StoreError> {
     }
 }
 
+/// One row more than the page holds tells whether there is a next one.
+pub(super) fn one_more_than(limit: u32) -> i64 {
+    i64::from(limit) + 1
+}
+
 /// Cuts off the row that was read to learn whether there is a next page.
 pub(super) fn page<T>(mut rows: Vec<(i64, T)>, limit: u32) -> Page<T> {
     let limit = limit as usize;
@@ -51,6 +56,17 @@ pub(super) fn parsed<T: std::str::FromStr>(
 ) -> rusqlite::Result<T> {
     let text = row.get_ref(column)?.as_str()?;
     text.parse().map_err(|_| broken(column, Type::Text))
+}
+
+/// Parses a column of text that may be null.
+pub(super) fn parsed_if_any<T: std::str::FromStr>(
+    row: &rusqlite::Row<'_>,
+    column: usize,
+) -> rusqlite::Result<Option<T>> {
+    if row.get_ref(column)?.data_type() == Type::Null {
+        return Ok(None);
+    }
+    parsed(row, column).map(Some)
 }
 
 /// The error for a value that this program cannot have written.

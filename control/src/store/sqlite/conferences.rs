@@ -6,12 +6,14 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::accounts;
-use super::columns::{broken, millis, page, parsed, row_of, signed, unsigned};
+use super::columns::{
+    broken, millis, one_more_than, page, parsed, parsed_if_any, row_of, signed, unsigned,
+};
 use crate::store::{
     ConferenceRecord, Cursor, MemberRecord, Membership, Name, Page, Standing, StoreError,
 };
 
-const CONFERENCE: &str = "SELECT c.id, c.slug, c.title, c.visibility, o.id, o.username, c.created, c.region \
+const CONFERENCE: &str = "SELECT c.id, c.slug, c.title, c.visibility, o.id, o.username, c.created, c.region, c.revision, c.number \
      FROM conferences c JOIN accounts o ON o.number = c.owner";
 const OF_MEMBER: &str = "WHERE conference = (SELECT number FROM conferences WHERE id = ?1) \
      AND account = (SELECT number FROM accounts WHERE id = ?2)";
@@ -27,7 +29,8 @@ pub(super) fn create(db: &Connection, conference: &ConferenceRecord) -> Result<(
     }
     let owner = accounts::number(db, conference.owner)?;
     db.prepare_cached(
-        "INSERT INTO conferences (id, slug, title, visibility, owner, created, region) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO conferences (id, slug, title, visibility, owner, created, region, revision) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     )?
     .execute(params![
         conference.id.as_bytes(),
@@ -37,6 +40,7 @@ pub(super) fn create(db: &Connection, conference: &ConferenceRecord) -> Result<(
         owner,
         signed(conference.created.0),
         conference.region.as_ref().map(Region::as_str),
+        conference.revision,
     ])?;
     let standing = Standing {
         role: Role::Owner,
@@ -81,8 +85,8 @@ pub(super) fn of_account(
     limit: u32,
 ) -> Result<Page<Membership>, StoreError> {
     let mut statement = db.prepare_cached(
-        "SELECT c.id, c.slug, c.title, c.visibility, o.id, o.username, c.created, c.region, m.role, m.muted, m.since, \
-         m.revision, c.number \
+        "SELECT c.id, c.slug, c.title, c.visibility, o.id, o.username, c.created, c.region, c.revision, \
+         c.number, m.role, m.muted, m.since, m.revision \
          FROM members m JOIN conferences c ON c.number = m.conference JOIN accounts o ON o.number = c.owner \
          WHERE m.account = (SELECT number FROM accounts WHERE id = ?) AND m.conference > ? \
          ORDER BY m.conference LIMIT ?",
@@ -92,12 +96,51 @@ pub(super) fn of_account(
         |row| {
             let membership = Membership {
                 conference: conference(row)?,
-                standing: standing(row, 8)?,
+                standing: standing(row, 10)?,
             };
-            Ok((row.get(12)?, membership))
+            Ok((row.get(9)?, membership))
         },
     )?;
     Ok(page(rows.collect::<Result<_, _>>()?, limit))
+}
+
+pub(super) fn all(
+    db: &Connection,
+    after: Option<&Cursor>,
+    limit: u32,
+) -> Result<Page<ConferenceRecord>, StoreError> {
+    let mut statement = db.prepare_cached(&format!(
+        "{CONFERENCE} WHERE c.number > ? ORDER BY c.number LIMIT ?"
+    ))?;
+    let rows = statement.query_map(params![row_of(after)?, one_more_than(limit)], |row| {
+        Ok((row.get(9)?, conference(row)?))
+    })?;
+    Ok(page(rows.collect::<Result<_, _>>()?, limit))
+}
+
+pub(super) fn set_owner(
+    db: &Connection,
+    id: ConferenceId,
+    old: AccountId,
+    new: AccountId,
+) -> Result<(), StoreError> {
+    let found = by_id(db, id)?.ok_or(StoreError::NotFound)?;
+    if member(db, id, new)?.is_none() {
+        return Err(StoreError::NotFound);
+    }
+    if found.owner == new {
+        return Ok(());
+    }
+    if found.owner != old {
+        return Err(StoreError::Conflict);
+    }
+    db.prepare_cached("UPDATE conferences SET owner = ?, revision = ? WHERE id = ?")?
+        .execute(params![
+            accounts::number(db, new)?,
+            found.revision.wrapping_add(1),
+            id.as_bytes(),
+        ])?;
+    Ok(())
 }
 
 pub(super) fn delete(db: &Connection, id: ConferenceId) -> Result<(), StoreError> {
@@ -231,11 +274,6 @@ fn number(db: &Connection, id: ConferenceId) -> Result<i64, StoreError> {
         .ok_or(StoreError::NotFound)
 }
 
-/// One row more than the page holds tells whether there is a next one.
-fn one_more_than(limit: u32) -> i64 {
-    i64::from(limit) + 1
-}
-
 fn conference(row: &Row<'_>) -> rusqlite::Result<ConferenceRecord> {
     let visibility: i32 = row.get(3)?;
     Ok(ConferenceRecord {
@@ -246,15 +284,9 @@ fn conference(row: &Row<'_>) -> rusqlite::Result<ConferenceRecord> {
         owner: AccountId::new(row.get(4)?),
         owner_name: parsed(row, 5)?,
         created: millis(row, 6)?,
-        region: region(row, 7)?,
+        region: parsed_if_any(row, 7)?,
+        revision: row.get(8)?,
     })
-}
-
-fn region(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Region>> {
-    if row.get_ref(column)?.data_type() == Type::Null {
-        return Ok(None);
-    }
-    parsed(row, column).map(Some)
 }
 
 fn standing(row: &Row<'_>, first: usize) -> rusqlite::Result<Standing> {

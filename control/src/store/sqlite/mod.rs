@@ -49,6 +49,26 @@ impl SqliteStore {
     }
 }
 
+/// The state of a store's file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Inspected {
+    /// It has the tables of this program.
+    Current,
+    /// The next [`SqliteStore::open`] changes its tables.
+    Older,
+    /// A newer program has written it.
+    Newer,
+}
+
+/// Looks at the file, and changes nothing.
+///
+/// # Errors
+///
+/// [`StoreError::Unavailable`] if it cannot be read, or is no store.
+pub fn inspect(path: &Path) -> Result<Inspected, StoreError> {
+    schema::inspect(&schema::connect_to_read(path)?)
+}
+
 impl Store for SqliteStore {
     fn server(&self) -> StoreFuture<'_, Option<ServerId>> {
         self.threads.read(homes::server)
@@ -83,6 +103,16 @@ impl Store for SqliteStore {
     ) -> StoreFuture<'_, ()> {
         self.threads
             .write(move |db| accounts::set_password(db, id, &old, &new))
+    }
+
+    fn set_disabled(&self, id: AccountId, disabled: bool) -> StoreFuture<'_, ()> {
+        self.threads
+            .write(move |db| accounts::set_disabled(db, id, disabled))
+    }
+
+    fn accounts(&self, after: Option<Cursor>, limit: u32) -> StoreFuture<'_, Page<AccountRecord>> {
+        self.threads
+            .read(move |db| accounts::all(db, after.as_ref(), limit))
     }
 
     fn delete_account(&self, id: AccountId, _now: UnixMillis) -> StoreFuture<'_, ()> {
@@ -162,6 +192,25 @@ impl Store for SqliteStore {
     ) -> StoreFuture<'_, Page<Membership>> {
         self.threads
             .read(move |db| conferences::of_account(db, account, after.as_ref(), limit))
+    }
+
+    fn all_conferences(
+        &self,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> StoreFuture<'_, Page<ConferenceRecord>> {
+        self.threads
+            .read(move |db| conferences::all(db, after.as_ref(), limit))
+    }
+
+    fn set_owner(
+        &self,
+        conference: ConferenceId,
+        old: AccountId,
+        new: AccountId,
+    ) -> StoreFuture<'_, ()> {
+        self.threads
+            .write(move |db| conferences::set_owner(db, conference, old, new))
     }
 
     fn delete_conference(&self, id: ConferenceId, _now: UnixMillis) -> StoreFuture<'_, ()> {
@@ -269,6 +318,10 @@ impl Store for SqliteStore {
             }
             Ok(swept)
         })
+    }
+
+    fn probe_write(&self) -> StoreFuture<'_, ()> {
+        self.threads.write(homes::write_nothing)
     }
 
     fn is_shared(&self) -> bool {

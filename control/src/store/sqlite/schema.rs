@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::Inspected;
 use crate::store::StoreError;
 
 /// The wait of a statement for a lock: another process may read the file.
@@ -21,10 +22,12 @@ CREATE TABLE accounts (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id BLOB NOT NULL UNIQUE,
     username TEXT NOT NULL UNIQUE,
-    email TEXT NOT NULL UNIQUE,
+    email TEXT UNIQUE,
     password BLOB NOT NULL,
-    birthday INTEGER NOT NULL,
-    created INTEGER NOT NULL
+    birthday INTEGER,
+    created INTEGER NOT NULL,
+    disabled INTEGER NOT NULL,
+    revision INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE sessions (
     id BLOB PRIMARY KEY,
@@ -46,7 +49,8 @@ CREATE TABLE conferences (
     visibility INTEGER NOT NULL,
     owner INTEGER NOT NULL REFERENCES accounts (number),
     created INTEGER NOT NULL,
-    region TEXT
+    region TEXT,
+    revision INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX conferences_of_owner ON conferences (owner);
 CREATE TABLE members (
@@ -101,6 +105,15 @@ pub(super) fn connect_to_read(path: &Path) -> Result<Connection, StoreError> {
     Ok(db)
 }
 
+pub(super) fn inspect(db: &Connection) -> Result<Inspected, StoreError> {
+    let version: u32 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    Ok(match (version as usize).cmp(&MIGRATIONS.len()) {
+        std::cmp::Ordering::Less => Inspected::Older,
+        std::cmp::Ordering::Equal => Inspected::Current,
+        std::cmp::Ordering::Greater => Inspected::Newer,
+    })
+}
+
 pub(super) fn migrate(db: &mut Connection) -> Result<(), StoreError> {
     let transaction = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let version: usize =
@@ -135,9 +148,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store");
         let mut db = connect(&path).unwrap();
+        assert_eq!(inspect(&db), Ok(Inspected::Older));
         migrate(&mut db).unwrap();
         migrate(&mut db).unwrap();
+        assert_eq!(inspect(&db), Ok(Inspected::Current));
         db.pragma_update(None, "user_version", 99).unwrap();
+        assert_eq!(inspect(&db), Ok(Inspected::Newer));
         let error = migrate(&mut db).unwrap_err();
         assert!(error.to_string().contains("newer program"), "{error}");
     }

@@ -63,10 +63,12 @@ async fn a_user_takes_428_bytes_at_most() {
         let account = AccountRecord {
             id,
             username: format!("{}{hex}", number % 7).parse().unwrap(),
-            email: format!("{hex}@mail.example").parse().unwrap(),
+            email: Some(format!("{hex}@mail.example").parse().unwrap()),
             password: PasswordHash::from_bytes(&password).unwrap(),
-            birthday: "1990-01-31".parse().unwrap(),
+            birthday: Some("1990-01-31".parse().unwrap()),
             created: now,
+            disabled: false,
+            revision: 0,
         };
         if number < CONFERENCES {
             let made = ConferenceRecord {
@@ -78,6 +80,7 @@ async fn a_user_takes_428_bytes_at_most() {
                 owner_name: account.username.clone(),
                 created: now,
                 region: None,
+                revision: 0,
             };
             store.create_account(account).await.unwrap();
             store.create_conference(made).await.unwrap();
@@ -128,10 +131,12 @@ async fn a_sweep_takes_as_many_steps_as_it_needs() {
     let account = AccountRecord {
         id: AccountId::new([1; 16]),
         username: "ann".parse().unwrap(),
-        email: "ann@example.org".parse().unwrap(),
+        email: Some("ann@example.org".parse().unwrap()),
         password: PasswordHash::from_bytes(&[1; 60]).unwrap(),
-        birthday: "1990-01-31".parse().unwrap(),
+        birthday: Some("1990-01-31".parse().unwrap()),
         created: now,
+        disabled: false,
+        revision: 0,
     };
     store.create_account(account.clone()).await.unwrap();
     let count = u64::from(SWEEP_STEP) * 2 + 10;

@@ -58,7 +58,7 @@ pub(super) async fn crash_everywhere<T: Clone>(
 /// Both names belong to the account, or both are free for another account.
 async fn owned_by_one_or_free(store: &CqlStore, account: &AccountRecord) {
     let by_username = store.account_by_username(account.username.clone()).await;
-    let by_email = store.account_by_email(account.email.clone()).await;
+    let by_email = store.account_by_email(email_of(account)).await;
     assert_eq!(by_username, by_email, "half an account");
     let by_id = store.account(account.id).await;
     assert_eq!(by_username, by_id, "a name and its account");
@@ -74,7 +74,7 @@ async fn owned_by_one_or_free(store: &CqlStore, account: &AccountRecord) {
         }
         None => {
             assert_eq!(next_gets_it, Ok(()));
-            let found = store.account_by_email(account.email.clone()).await;
+            let found = store.account_by_email(email_of(account)).await;
             assert_eq!(found, Ok(Some(next)));
         }
     }
@@ -120,7 +120,7 @@ async fn a_crash_while_an_account_is_refused_is_repaired() {
             async |(_, claimant)| store.create_account(claimant).await,
             async |(holder, claimant), _, outcome| {
                 assert!(outcome.is_err());
-                let found = store.account_by_email(holder.email.clone()).await;
+                let found = store.account_by_email(email_of(&holder)).await;
                 assert_eq!(found, Ok(Some(holder)));
                 assert_eq!(store.account(claimant.id).await, Ok(None));
                 // The name that it claimed first is free again.

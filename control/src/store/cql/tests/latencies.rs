@@ -53,7 +53,7 @@ async fn make_user(store: &CqlStore, number: u64, conference: ConferenceId) {
     let account = AccountRecord {
         id,
         username: format!("{}{hex}", number % 7).parse().expect("a name"),
-        email: format!("{hex}@mail.example").parse().expect("an address"),
+        email: Some(format!("{hex}@mail.example").parse().expect("an address")),
         created: now,
         ..some_account()
     };

@@ -21,7 +21,7 @@ use super::db::Kind;
 use super::faults::Fault;
 use super::*;
 use crate::store::batch::join_all;
-use crate::store::conformance::{self, NOW, some_account, some_conference, some_session};
+use crate::store::conformance::{self, NOW, email_of, some_account, some_conference, some_session};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_passes_the_suite_of_all_stores() {

@@ -69,7 +69,7 @@ async fn a_sweep_while_an_account_is_created_leaves_one_owner() {
                     "statement {statement}, {fault:?}: owned twice"
                 );
                 let by_username = store.account_by_username(account.username.clone()).await;
-                let by_email = store.account_by_email(account.email.clone()).await;
+                let by_email = store.account_by_email(email_of(&account)).await;
                 let by_id = store.account(account.id).await;
                 if ours {
                     let found = Ok(Some(account));
@@ -231,7 +231,7 @@ async fn a_deletion_of_an_account_that_creates_a_conference_is_all_or_nothing() 
             let Some(deleted) = deleted else { break };
             let found = store.account(account.id).await;
             let by_username = store.account_by_username(account.username.clone()).await;
-            let by_email = store.account_by_email(account.email.clone()).await;
+            let by_email = store.account_by_email(email_of(&account)).await;
             assert_eq!((&by_username, &by_email), (&found, &found), "{statement}");
             let is_there = found.expect("it answers").is_some();
             assert_eq!(deleted.is_ok(), !is_there, "{statement}: {deleted:?}");

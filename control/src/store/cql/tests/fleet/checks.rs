@@ -36,7 +36,7 @@ pub(super) async fn nothing_is_lost_or_owned_twice(store: &CqlStore, ledger: &Le
         assert_eq!(store.account(account.id).await, found);
         let name = account.username.clone();
         assert_eq!(store.account_by_username(name).await, found);
-        let email = account.email.clone();
+        let email = email_of(account);
         assert_eq!(store.account_by_email(email).await, found);
     })
     .await;

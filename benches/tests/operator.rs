@@ -1,0 +1,317 @@
+//! What an operator does to accounts, conferences and rooms, with the real programs.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use std::path::PathBuf;
+
+use common::programs;
+use confab_benches::fleet::{Call, Ended, Process, Programs, Users};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const CONTROL: &str = "confab-control";
+const PASSWORD: &str = "blue moose over hills";
+
+/// A server with a relay inside, and its operator.
+struct Server {
+    programs: Programs,
+    process: Process,
+    users: Users,
+    data: PathBuf,
+    scratch: TempDir,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let data = scratch.path().join("data");
+        let mut args: Vec<String> = ["serve", "--with-relay", "--listen", "127.0.0.1:0"]
+            .map(str::to_owned)
+            .to_vec();
+        let more = [
+            "--relay-listen",
+            "127.0.0.1:0",
+            "--optional",
+            "email,birthday",
+        ];
+        args.extend(more.map(str::to_owned));
+        let audit = scratch.path().join("audit");
+        args.extend(["--data-dir".to_owned(), data.display().to_string()]);
+        args.extend(["--audit-log".to_owned(), audit.display().to_string()]);
+        let programs = Programs::new(&programs());
+        let log = scratch.path().join("control.log");
+        let process = programs.serve(CONTROL, CONTROL, &args, &log).await.unwrap();
+        let ca = data.join("ca.crt");
+        let users = Users::new(&programs, scratch.path(), &ca, process.address);
+        Self {
+            programs,
+            process,
+            users,
+            data,
+            scratch,
+        }
+    }
+
+    /// Runs a command of the operator.
+    async fn operator(&self, args: &[&str]) -> Ended {
+        let mut command = self.programs.command(CONTROL);
+        command.args(args).arg("--data-dir").arg(&self.data);
+        let done = self.programs.output("confab-control", &mut command).await;
+        done.unwrap()
+    }
+
+    /// The same, which has to end well. Returns what it printed.
+    async fn done(&self, args: &[&str]) -> String {
+        let ended = self.operator(args).await;
+        assert_eq!(ended.code, Some(0), "{args:?}: {ended:?}");
+        ended.stdout
+    }
+
+    /// The same, as JSON lines.
+    async fn json(&self, args: &[&str]) -> Vec<Value> {
+        let printed = self.done(&[args, &["--json"]].concat()).await;
+        let lines = printed.lines();
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    /// The same, which has to be refused with this exit code and message.
+    async fn refused(&self, args: &[&str], code: i32, says: &str) {
+        let ended = self.operator(args).await;
+        assert_eq!(ended.code, Some(code), "{args:?}: {ended:?}");
+        assert!(ended.stderr.contains(says), "{args:?}: {ended:?}");
+    }
+
+    /// The acts of the audit log, with their results.
+    fn audited(&self) -> Vec<(String, String)> {
+        let log = std::fs::read_to_string(self.scratch.path().join("audit")).unwrap();
+        assert!(
+            !log.contains("127.0.0.1") && !log.contains("example.org"),
+            "{log}"
+        );
+        let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
+        let text = |line: &Value, key: &str| line[key].as_str().unwrap().to_owned();
+        lines
+            .map(|line: Value| (text(&line, "act"), text(&line, "result")))
+            .collect()
+    }
+
+    /// Registers without an e-mail address and a birthday.
+    async fn register(&self, name: &str) {
+        let args = ["register", name];
+        let done = self.users.client(name, &args, Some(PASSWORD));
+        done.await.unwrap();
+    }
+
+    async fn login(&self, name: &str, password: &str) -> Ended {
+        let args = ["login", name];
+        let done = self.users.try_client(name, &args, Some(password));
+        done.await.unwrap()
+    }
+
+    async fn join(&self, name: &str, slug: &str) -> Call {
+        let args = [slug, "--in", "none", "--out", "none"];
+        let mut call = self.users.join(name, &args).unwrap();
+        call.wait_for("joined").await.unwrap();
+        call
+    }
+}
+
+fn names(rows: &[Value], key: &str) -> Vec<String> {
+    let name = |row: &Value| row[key].as_str().unwrap().to_owned();
+    rows.iter().map(name).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_are_added_found_disabled_reset_and_deleted() {
+    let server = Server::start().await;
+    server.register("ann").await;
+    // An account that the operator makes, with a password that is shown once.
+    let added = server
+        .json(&["users", "add", "ben", "--email", "ben@example.org"])
+        .await;
+    let made = added[0]["password"].as_str().unwrap().to_owned();
+    assert_eq!(server.login("ben", &made).await.code, Some(0));
+    let says = "username is taken";
+    server.refused(&["users", "add", "ben"], 1, says).await;
+
+    let all = server.json(&["users", "list"]).await;
+    assert_eq!(names(&all, "username"), ["ann", "ben"]);
+    assert_eq!(all[0]["email"], Value::Null);
+    assert_eq!(
+        server.json(&["users", "list", "--limit", "1"]).await.len(),
+        1
+    );
+    let text = server.done(&["users", "list"]).await;
+    assert!(text.starts_with("NAME"), "{text}");
+    assert_eq!(text.lines().count(), 3, "{text}");
+    // By the address, too.
+    let ben = server.json(&["users", "show", "ben@example.org"]).await;
+    assert_eq!(ben[0]["sessions"].as_array().unwrap().len(), 1);
+    server
+        .refused(&["users", "show", "nobody"], 4, "no account")
+        .await;
+
+    // A disabled account is out, and stays out.
+    let create = ["conference", "create", "lobby"];
+    server.users.client("ann", &create, None).await.unwrap();
+    let mut call = server.join("ben", "lobby").await;
+    server.done(&["users", "disable", "ben"]).await;
+    let left = call.wait_for("left").await.unwrap();
+    assert_eq!(left["reason"], "session_ended");
+    let refused = server.login("ben", &made).await;
+    assert_ne!(refused.code, Some(0));
+    assert!(refused.stderr.contains("disabled"), "{refused:?}");
+    assert_eq!(
+        server.json(&["users", "show", "ben"]).await[0]["disabled"],
+        true
+    );
+    server.done(&["users", "enable", "ben"]).await;
+    assert_eq!(server.login("ben", &made).await.code, Some(0));
+
+    // A new password ends every session.
+    let reset = server.json(&["users", "reset-password", "ben"]).await;
+    let second = reset[0]["password"].as_str().unwrap().to_owned();
+    let whoami = server
+        .users
+        .try_client("ben", &["whoami"], None)
+        .await
+        .unwrap();
+    assert_eq!(whoami.code, Some(3), "{whoami:?}");
+    assert_ne!(server.login("ben", &made).await.code, Some(0));
+    assert_eq!(server.login("ben", &second).await.code, Some(0));
+
+    // Whoever owns a conference is not deleted by mistake.
+    let create = ["conference", "create", "friday"];
+    server.users.client("ben", &create, None).await.unwrap();
+    server
+        .refused(&["users", "delete", "ben"], 2, "--yes")
+        .await;
+    let delete = ["users", "delete", "ben", "--yes"];
+    server.refused(&delete, 1, "friday").await;
+    server
+        .done(&[&delete[..], &["--with-conferences"]].concat())
+        .await;
+    assert_eq!(
+        names(&server.json(&["users", "list"]).await, "username"),
+        ["ann"]
+    );
+    assert_ne!(server.login("ben", &second).await.code, Some(0));
+
+    let audited = server.audited();
+    for (act, result) in [
+        ("register", "ok"),
+        ("add_account", "begun"),
+        ("add_account", "username_taken"),
+        ("disable_account", "ok"),
+        ("login", "denied"),
+        ("reset_password", "ok"),
+        ("login", "bad_credentials"),
+        ("create_conference", "ok"),
+        ("delete_account", "ok"),
+    ] {
+        let is_it = |line: &(String, String)| line.0 == act && line.1 == result;
+        assert!(audited.iter().any(is_it), "{act} {result}: {audited:?}");
+    }
+    server.process.end().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_sees_a_server_that_runs_and_a_port_that_is_taken() {
+    let server = Server::start().await;
+    let beside = server.operator(&["check"]).await;
+    let says = "a server runs on the data folder";
+    assert!(beside.stdout.contains(says), "{beside:?}");
+    let address = server.process.address.to_string();
+    let mut command = server.programs.command(CONTROL);
+    let folder = server.scratch.path().join("another");
+    command
+        .args(["check", "--listen", &address, "--data-dir"])
+        .arg(&folder);
+    let other = server.programs.output("confab-control", &mut command).await;
+    let other = other.unwrap();
+    assert_eq!(other.code, Some(1), "{other:?}");
+    assert!(
+        other.stdout.contains("taken by another program"),
+        "{other:?}"
+    );
+    assert!(other.stderr.contains("to be corrected"), "{other:?}");
+    assert!(!folder.exists(), "it changes nothing");
+    server.process.end().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conferences_change_hands_and_rooms_are_seen_and_ended() {
+    let server = Server::start().await;
+    for name in ["ann", "ben"] {
+        server.register(name).await;
+    }
+    let create = ["conference", "create", "friday", "--title", "Friday night"];
+    server.users.client("ann", &create, None).await.unwrap();
+    let mut ann = server.join("ann", "friday").await;
+    let mut ben = server.join("ben", "friday").await;
+
+    let rooms = server.json(&["rooms", "list"]).await;
+    assert_eq!(
+        (&rooms[0]["slug"], &rooms[0]["live"]),
+        (&"friday".into(), &2.into())
+    );
+    let room = server.json(&["rooms", "show", "friday"]).await;
+    let present = room[0]["present"].as_array().unwrap();
+    assert_eq!(names(present, "username"), ["ann", "ben"]);
+    // A member sees it before joining, too.
+    let info = ["--json", "conference", "info", "friday"];
+    let info = server.users.client("ben", &info, None).await.unwrap();
+    let info: Value = serde_json::from_str(&info).unwrap();
+    assert_eq!(info["present"], serde_json::json!(["ann", "ben"]));
+
+    // The room learns of its new owner.
+    server
+        .refused(
+            &["conferences", "transfer", "friday", "nobody"],
+            4,
+            "no account",
+        )
+        .await;
+    server
+        .done(&["conferences", "transfer", "friday", "ben"])
+        .await;
+    let is_owner = |event: &Value| event["self"] == true && event["role"] == "owner";
+    ben.wait_until("participant_changed", is_owner)
+        .await
+        .unwrap();
+    let is_moderator = |event: &Value| event["self"] == true && event["role"] == "moderator";
+    ann.wait_until("participant_changed", is_moderator)
+        .await
+        .unwrap();
+    let all = server.json(&["conferences", "list"]).await;
+    assert_eq!(
+        (&all[0]["owner"], &all[0]["live"]),
+        (&"ben".into(), &2.into())
+    );
+    let shown = server.json(&["conferences", "show", "friday"]).await;
+    assert_eq!(shown[0]["members"].as_array().unwrap().len(), 2);
+
+    let notice = "restart at 22:00";
+    server.done(&["message", notice]).await;
+    for call in [&mut ann, &mut ben] {
+        let event = call.wait_for("operator_notice").await.unwrap();
+        assert_eq!(event["text"], notice);
+    }
+
+    let ended = server.done(&["rooms", "end", "friday"]).await;
+    assert!(ended.contains("2 accounts"), "{ended}");
+    for call in [&mut ann, &mut ben] {
+        let left = call.wait_for("left").await.unwrap();
+        assert_eq!(left["reason"], "kicked");
+    }
+    assert!(server.json(&["rooms", "list"]).await.is_empty());
+    let delete = ["conferences", "delete", "friday", "--yes"];
+    server.done(&delete).await;
+    server.refused(&delete, 4, "no conference").await;
+    server.process.end().await.unwrap();
+}

@@ -1,0 +1,209 @@
+//! Flags of the commands on accounts, conferences and rooms.
+
+use clap::{Args, Subcommand};
+use confab_protocol::control::{Birthday, Email, Notice, Slug, Username};
+
+use super::OperatorFlags;
+use crate::domain::AccountName;
+
+/// Flags of each of these commands.
+#[derive(Args, Debug)]
+pub struct AdminFlags {
+    #[command(flatten)]
+    pub operator: OperatorFlags,
+
+    /// Print JSON, one object a line, instead of tables.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `users …`
+#[derive(Subcommand, Debug)]
+pub enum UsersCommand {
+    /// Lists all accounts.
+    List(ListFlags),
+    /// Shows an account, where it is logged in, and its conferences.
+    Show(AccountFlags),
+    /// Makes an account, for which no e-mail address and no birthday is needed.
+    Add(AddFlags),
+    /// Disables an account: it cannot log in any more, its sessions end, and its devices leave their rooms.
+    Disable(AccountFlags),
+    /// Enables an account again.
+    Enable(AccountFlags),
+    /// Sets a new password, which is printed if none is given. Every session of the account ends.
+    ResetPassword(ResetFlags),
+    /// Deletes an account with all that is stored of it. Asks first.
+    Delete(DeleteAccountFlags),
+}
+
+/// `conferences …`
+#[derive(Subcommand, Debug)]
+pub enum ConferencesCommand {
+    /// Lists all conferences.
+    List(ListFlags),
+    /// Shows a conference, its members and who is in its room.
+    Show(SlugFlags),
+    /// Makes another account the owner. The old owner becomes a moderator.
+    Transfer(TransferFlags),
+    /// Deletes a conference and closes its room. Asks first.
+    Delete(DeleteConferenceFlags),
+}
+
+/// `rooms …`
+#[derive(Subcommand, Debug)]
+pub enum RoomsCommand {
+    /// Lists the rooms that somebody is in, those with the most participants first.
+    List(ListRoomsFlags),
+    /// Shows who is in a room.
+    Show(SlugFlags),
+    /// Sends everybody out of a room. They may join again.
+    End(SlugFlags),
+}
+
+/// Flags of a list.
+#[derive(Args, Debug)]
+pub struct ListFlags {
+    #[command(flatten)]
+    pub admin: AdminFlags,
+
+    /// List so many at most. Default: all.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
+}
+
+/// Flags of `rooms list`.
+#[derive(Args, Debug)]
+pub struct ListRoomsFlags {
+    #[command(flatten)]
+    pub admin: AdminFlags,
+
+    /// List so many at most.
+    #[arg(long, default_value_t = 100, value_name = "COUNT",
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub limit: u32,
+}
+
+/// The account of a command.
+#[derive(Args, Debug)]
+pub struct AccountFlags {
+    /// Username or e-mail address of the account.
+    #[arg(value_name = "ACCOUNT", value_parser = account_name)]
+    pub account: AccountName,
+
+    #[command(flatten)]
+    pub admin: AdminFlags,
+}
+
+/// How a password comes in.
+#[derive(Args, Debug)]
+pub struct NewPasswordFlags {
+    /// Read the password from the first line of standard input. Default: one is made and printed.
+    #[arg(long)]
+    pub password_stdin: bool,
+}
+
+/// Flags of `users add`.
+#[derive(Args, Debug)]
+pub struct AddFlags {
+    /// The username: 3 to 32 letters, digits, '.', '_' and '-'.
+    #[arg(value_name = "NAME")]
+    pub username: Username,
+
+    /// E-mail address.
+    #[arg(long, value_name = "ADDRESS")]
+    pub email: Option<Email>,
+
+    /// Day of birth.
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub birthday: Option<Birthday>,
+
+    #[command(flatten)]
+    pub password: NewPasswordFlags,
+
+    #[command(flatten)]
+    pub admin: AdminFlags,
+}
+
+/// Flags of `users reset-password`.
+#[derive(Args, Debug)]
+pub struct ResetFlags {
+    #[command(flatten)]
+    pub account: AccountFlags,
+
+    #[command(flatten)]
+    pub password: NewPasswordFlags,
+}
+
+/// Flags of a command that asks first.
+#[derive(Args, Debug)]
+pub struct ConfirmFlags {
+    /// Do not ask. Needed where there is no terminal to ask at.
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// Flags of `users delete`.
+#[derive(Args, Debug)]
+pub struct DeleteAccountFlags {
+    #[command(flatten)]
+    pub account: AccountFlags,
+
+    /// Delete the conferences that the account owns, too. Without it such an account is not deleted.
+    #[arg(long)]
+    pub with_conferences: bool,
+
+    #[command(flatten)]
+    pub confirm: ConfirmFlags,
+}
+
+/// The conference of a command.
+#[derive(Args, Debug)]
+pub struct SlugFlags {
+    /// The conference's slug.
+    pub slug: Slug,
+
+    #[command(flatten)]
+    pub admin: AdminFlags,
+}
+
+/// Flags of `conferences transfer`.
+#[derive(Args, Debug)]
+pub struct TransferFlags {
+    #[command(flatten)]
+    pub conference: SlugFlags,
+
+    /// The new owner's username.
+    #[arg(value_name = "NAME")]
+    pub owner: Username,
+}
+
+/// Flags of `conferences delete`.
+#[derive(Args, Debug)]
+pub struct DeleteConferenceFlags {
+    #[command(flatten)]
+    pub conference: SlugFlags,
+
+    #[command(flatten)]
+    pub confirm: ConfirmFlags,
+}
+
+/// Flags of `message`.
+#[derive(Args, Debug)]
+pub struct MessageFlags {
+    /// The line, of 200 characters at most.
+    pub text: Notice,
+
+    #[command(flatten)]
+    pub admin: AdminFlags,
+}
+
+fn account_name(text: &str) -> Result<AccountName, String> {
+    match text.contains('@') {
+        true => text.parse().map(AccountName::Email).map_err(said),
+        false => text.parse().map(AccountName::Username).map_err(said),
+    }
+}
+
+fn said(error: confab_protocol::control::NameError) -> String {
+    error.to_string()
+}

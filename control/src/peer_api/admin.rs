@@ -1,0 +1,372 @@
+//! Carries out what operators ask about accounts, conferences and rooms.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use confab_protocol::control::{Email, ErrorCode, Notice, Refusal, Region, Slug};
+use confab_protocol::wire::{self, admin_response::Kind};
+use tokio::task::JoinSet;
+
+use super::Services;
+use crate::accounts::service;
+use crate::audit::{Act, By};
+use crate::cluster::nodes::admin::{AdminRequest, NewAccount, Span};
+use crate::cluster::nodes::{NodeRequest, NodeResponse};
+use crate::domain::{AccountName, NodeName};
+use crate::rooms::Settled;
+use crate::store::{
+    AccountRecord, ConferenceRecord, Cursor, MemberRecord, Membership, SessionRecord,
+};
+
+/// Time limit for the answers of other nodes.
+const DEADLINE: Duration = Duration::from_secs(2);
+/// Conferences that a refusal names.
+const NAMED: usize = 5;
+
+type Answer = Result<Kind, Refusal>;
+
+/// Carries the request out and logs it.
+pub(super) async fn answer(services: &Services, ask: AdminRequest) -> NodeResponse {
+    let done = match ask {
+        AdminRequest::ListAccounts(span) => list_accounts(services, span).await,
+        AdminRequest::ShowAccount(name) => show_account(services, &name).await,
+        AdminRequest::AddAccount(new) => add_account(services, new).await,
+        AdminRequest::SetDisabled(name, disabled) => set_disabled(services, &name, disabled).await,
+        AdminRequest::ResetPassword(name, password) => {
+            reset_password(services, &name, &password.0).await
+        }
+        AdminRequest::DeleteAccount {
+            account,
+            with_conferences,
+        } => delete_account(services, &account, with_conferences).await,
+        AdminRequest::ListConferences(span) => list_conferences(services, span).await,
+        AdminRequest::ShowConference(slug) => show_conference(services, slug).await,
+        AdminRequest::Transfer { slug, owner } => {
+            tracing::warn!(%slug, "an operator gives a conference to another owner");
+            let settled = services.conferences.transfer(slug, owner).await;
+            settled.map_err(Into::into).map(done)
+        }
+        AdminRequest::DeleteConference(slug) => {
+            tracing::warn!(%slug, "an operator deletes a conference");
+            let settled = services.conferences.remove(slug).await;
+            settled.map_err(Into::into).map(done)
+        }
+        AdminRequest::ListRooms { limit } => list_rooms(services, limit).await,
+        AdminRequest::ShowRoom(slug) => match services.conferences.find(slug).await {
+            Ok(conference) => {
+                let present = services.counts.roster(conference.id).await;
+                Ok(Kind::Room(wire::Roster {
+                    present: present.into_iter().map(Into::into).collect(),
+                }))
+            }
+            Err(error) => Err(error.into()),
+        },
+        AdminRequest::EndRoom(slug) => {
+            tracing::warn!(%slug, "an operator ends a room");
+            match services.conferences.find(slug).await {
+                Ok(conference) => {
+                    let present = services.counts.roster(conference.id).await;
+                    let ended = services.conferences.end_room(conference.id, &present).await;
+                    ended.map(Kind::Count).map_err(Into::into)
+                }
+                Err(error) => Err(error.into()),
+            }
+        }
+        AdminRequest::Announce(notice) => announce(services, &notice).await,
+    };
+    match done {
+        Ok(kind) => NodeResponse::Admin(Box::new(wire::AdminResponse { kind: Some(kind) })),
+        Err(refusal) => NodeResponse::Refused(refusal),
+    }
+}
+
+/// What the audit log has of an operator's request; `None` for one that changes nothing.
+/// `shows_addresses`: the log has e-mail addresses, too.
+pub(super) fn act(ask: &NodeRequest, shows_addresses: bool) -> Option<Act> {
+    let (act, of) = match ask {
+        NodeRequest::DrainRelay { relay, .. } => ("drain", vec![("relay", relay.to_string())]),
+        NodeRequest::RevokeRelay(relay, _) => ("revoke_relay", vec![("relay", relay.to_string())]),
+        NodeRequest::RevokeNode(node, _) => ("revoke_node", vec![("node", node.to_string())]),
+        NodeRequest::Admin(ask) => admin_act(ask, shows_addresses)?,
+        _ => return None,
+    };
+    let by = By::Operator;
+    Some(Act { act, by, of })
+}
+
+fn admin_act(
+    ask: &AdminRequest,
+    shows_addresses: bool,
+) -> Option<(&'static str, Vec<(&'static str, String)>)> {
+    let account = |name: &AccountName| match name {
+        AccountName::Email(_) if !shows_addresses => ("account", "(an e-mail address)".to_owned()),
+        name => ("account", name.as_str().to_owned()),
+    };
+    let slug = |slug: &Slug| ("slug", slug.to_string());
+    Some(match ask {
+        AdminRequest::AddAccount(new) => {
+            let name = new.username.as_str().to_owned();
+            ("add_account", vec![("account", name)])
+        }
+        AdminRequest::SetDisabled(name, true) => ("disable_account", vec![account(name)]),
+        AdminRequest::SetDisabled(name, false) => ("enable_account", vec![account(name)]),
+        AdminRequest::ResetPassword(name, _) => ("reset_password", vec![account(name)]),
+        AdminRequest::DeleteAccount { account: name, .. } => {
+            ("delete_account", vec![account(name)])
+        }
+        AdminRequest::Transfer { slug: of, owner } => {
+            let owner = ("username", owner.as_str().to_owned());
+            ("transfer_conference", vec![slug(of), owner])
+        }
+        AdminRequest::DeleteConference(of) => ("delete_conference", vec![slug(of)]),
+        AdminRequest::EndRoom(of) => ("end_room", vec![slug(of)]),
+        AdminRequest::Announce(notice) => ("message", vec![("text", notice.to_string())]),
+        AdminRequest::ListAccounts(_)
+        | AdminRequest::ShowAccount(_)
+        | AdminRequest::ListConferences(_)
+        | AdminRequest::ShowConference(_)
+        | AdminRequest::ListRooms { .. }
+        | AdminRequest::ShowRoom(_) => return None,
+    })
+}
+
+/// Shows the line to the clients of this node.
+pub(super) fn announce_here(services: &Services, notice: &Notice) {
+    let text = notice.to_string();
+    let event = wire::OperatorNotice { text };
+    services
+        .clients
+        .broadcast(wire::event::Kind::OperatorNotice(event));
+}
+
+async fn list_accounts(services: &Services, Span { after, limit }: Span) -> Answer {
+    let page = services.accounts.all(after, limit).await?;
+    Ok(Kind::Accounts(wire::AdminAccounts {
+        accounts: page.items.iter().map(account_to_wire).collect(),
+        next: next(page.next),
+    }))
+}
+
+async fn show_account(services: &Services, name: &AccountName) -> Answer {
+    let account = services.accounts.find(name).await?;
+    let sessions = services.accounts.sessions(account.id).await?;
+    let memberships = services.conferences.standings_of(account.id).await?;
+    let session = |session: SessionRecord| wire::AdminSession {
+        device: session.device.as_str().to_owned(),
+        created_ms: session.created.0,
+        refreshed_ms: session.rotated.0,
+    };
+    let membership = |item: Membership| wire::AdminMembership {
+        slug: item.conference.slug.to_string(),
+        role: item.standing.role.into(),
+        muted: item.standing.muted,
+    };
+    Ok(Kind::Account(wire::AdminAccountDetails {
+        account: Some(account_to_wire(&account)),
+        sessions: sessions.into_iter().map(session).collect(),
+        more: memberships.next.is_some(),
+        memberships: memberships.items.into_iter().map(membership).collect(),
+    }))
+}
+
+async fn add_account(services: &Services, new: NewAccount) -> Answer {
+    let account = services.accounts.add(service::NewAccount {
+        username: new.username,
+        email: new.email,
+        birthday: new.birthday,
+        password: new.password.0,
+    });
+    let account = account.await?;
+    tracing::warn!(account = %account.id, "an operator has made an account");
+    Ok(everywhere())
+}
+
+async fn set_disabled(services: &Services, name: &AccountName, disabled: bool) -> Answer {
+    let account = services.accounts.find(name).await?;
+    tracing::warn!(account = %account.id, disabled, "an operator disables or enables an account");
+    services.accounts.set_disabled(account.id, disabled).await?;
+    Ok(everywhere())
+}
+
+async fn reset_password(services: &Services, name: &AccountName, password: &str) -> Answer {
+    let account = services.accounts.find(name).await?;
+    tracing::warn!(account = %account.id, "an operator sets the password of an account");
+    services.accounts.reset_password(account, password).await?;
+    Ok(everywhere())
+}
+
+async fn delete_account(services: &Services, name: &AccountName, with_conferences: bool) -> Answer {
+    let account = services.accounts.find(name).await?;
+    let owned = services.conferences.owned_by(account.id).await?;
+    if !with_conferences && !owned.is_empty() {
+        let slugs: Vec<_> = owned.iter().map(|one| one.slug.as_str()).collect();
+        let mut named = slugs[..slugs.len().min(NAMED)].join(", ");
+        if slugs.len() > NAMED {
+            named.push_str(" and others");
+        }
+        return Err(Refusal::new(
+            ErrorCode::Owner,
+            format!(
+                "this account owns {named}: give them to somebody with `conferences transfer`, or delete them with \
+                 --with-conferences"
+            ),
+        ));
+    }
+    tracing::warn!(account = %account.id, with_conferences, "an operator deletes an account");
+    services.conferences.delete_owned(account.id).await?;
+    services.accounts.delete(account.id).await?;
+    Ok(everywhere())
+}
+
+async fn list_conferences(services: &Services, Span { after, limit }: Span) -> Answer {
+    let page = services.conferences.all(after, limit).await?;
+    let ids: Vec<_> = page.items.iter().map(|one| one.id).collect();
+    let live = services.counts.of(&ids).await;
+    let zipped = page.items.iter().zip(live);
+    Ok(Kind::Conferences(wire::AdminConferences {
+        conferences: zipped
+            .map(|(conference, live)| conference_to_wire(conference, live))
+            .collect(),
+        next: next(page.next),
+    }))
+}
+
+async fn show_conference(services: &Services, slug: Slug) -> Answer {
+    let conference = services.conferences.find(slug).await?;
+    let page = services.conferences.standings(conference.id).await?;
+    let present = services.counts.roster(conference.id).await;
+    let live = u32::try_from(present.len()).unwrap_or(u32::MAX);
+    let member = |member: MemberRecord| wire::Member {
+        account_id: member.account.to_wire(),
+        username: member.username.into(),
+        role: member.standing.role.into(),
+        muted: member.standing.muted,
+        since_ms: member.standing.since.0,
+    };
+    Ok(Kind::Conference(wire::AdminConferenceDetails {
+        conference: Some(conference_to_wire(&conference, live)),
+        more: page.next.is_some(),
+        members: page.items.into_iter().map(member).collect(),
+        present: present.into_iter().map(Into::into).collect(),
+    }))
+}
+
+async fn list_rooms(services: &Services, limit: u32) -> Answer {
+    let me = services.nodes.me().name.clone();
+    let here = services.rooms.busiest(limit).into_iter();
+    let mut all: Vec<_> = here.map(|(id, live)| (me.clone(), id, live)).collect();
+    let ask = NodeRequest::Busiest(limit);
+    let (answers, silent) = ask_others(services, &ask).await;
+    for (node, answer) in answers {
+        if let NodeResponse::Busiest(rooms) = answer {
+            all.extend(rooms.into_iter().map(|(id, live)| (node.clone(), id, live)));
+        }
+    }
+    all.sort_by_key(|(_, id, live)| (std::cmp::Reverse(*live), *id));
+    all.truncate(limit as usize);
+    let mut rooms = Vec::with_capacity(all.len());
+    for (node, id, live) in all {
+        // Deleted a moment ago.
+        let Some(conference) = services.conferences.by_id(id).await? else {
+            continue;
+        };
+        rooms.push(wire::AdminRoom {
+            slug: conference.slug.to_string(),
+            title: conference.title.to_string(),
+            live,
+            node: node.to_string(),
+        });
+    }
+    let silent = silent.iter().map(ToString::to_string).collect();
+    Ok(Kind::Rooms(wire::AdminRooms { rooms, silent }))
+}
+
+async fn announce(services: &Services, notice: &Notice) -> Answer {
+    tracing::warn!("an operator shows a notice to all clients");
+    announce_here(services, notice);
+    let ask = NodeRequest::Announce(notice.clone());
+    let (_, silent) = ask_others(services, &ask).await;
+    match silent.is_empty() {
+        true => Ok(everywhere()),
+        false => {
+            let silent: Vec<_> = silent.iter().map(ToString::to_string).collect();
+            Err(Refusal::new(
+                ErrorCode::Busy,
+                format!(
+                    "clients of these nodes may not have got it, which did not answer: {}",
+                    silent.join(", ")
+                ),
+            ))
+        }
+    }
+}
+
+/// Asks all other nodes that are alive. Returns their answers, and the names of those that did not answer in time.
+async fn ask_others(
+    services: &Services,
+    ask: &NodeRequest,
+) -> (Vec<(NodeName, NodeResponse)>, Vec<NodeName>) {
+    let mut asked = JoinSet::new();
+    for node in services.nodes.others() {
+        let (nodes, ask) = (services.nodes.clone(), ask.clone());
+        asked.spawn(async move {
+            let answer = tokio::time::timeout(DEADLINE, nodes.ask(&node, &ask)).await;
+            (node.run.name, answer.ok().and_then(Result::ok))
+        });
+    }
+    let (mut answers, mut silent) = (Vec::new(), Vec::new());
+    while let Some(answer) = asked.join_next().await {
+        match answer {
+            Ok((node, Some(answer))) => answers.push((node, answer)),
+            Ok((node, None)) => silent.push(node),
+            Err(error) => tracing::error!(%error, "a request to another node panicked"),
+        }
+    }
+    (answers, silent)
+}
+
+fn done(settled: Settled) -> Kind {
+    Kind::Done(wire::Done {
+        pending: settled == Settled::WhereReached,
+    })
+}
+
+fn everywhere() -> Kind {
+    done(Settled::Everywhere)
+}
+
+/// Empty on the last page.
+fn next(cursor: Option<Cursor>) -> Bytes {
+    cursor.map(|Cursor(bytes)| bytes).unwrap_or_default()
+}
+
+fn account_to_wire(account: &AccountRecord) -> wire::AdminAccount {
+    wire::AdminAccount {
+        id: account.id.to_wire(),
+        username: account.username.as_str().to_owned(),
+        email: account.email.as_ref().map_or("", Email::as_str).to_owned(),
+        birthday: account
+            .birthday
+            .map(|day| day.to_string())
+            .unwrap_or_default(),
+        created_ms: account.created.0,
+        disabled: account.disabled,
+    }
+}
+
+fn conference_to_wire(conference: &ConferenceRecord, live: u32) -> wire::AdminConference {
+    wire::AdminConference {
+        id: conference.id.to_wire(),
+        slug: conference.slug.to_string(),
+        title: conference.title.to_string(),
+        visibility: conference.visibility.into(),
+        owner: conference.owner_name.to_string(),
+        created_ms: conference.created.0,
+        region: conference
+            .region
+            .as_ref()
+            .map(Region::to_string)
+            .unwrap_or_default(),
+        live,
+    }
+}
