@@ -18,6 +18,7 @@ use crate::rooms::RoomLimits;
 use crate::server::{Config, NodeConfig, StoreConfig};
 use crate::tls::certificates::OwnCertificate;
 
+mod data_dir;
 mod identities;
 mod operator;
 mod relay;
