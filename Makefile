@@ -12,11 +12,12 @@ FUZZ_SEED := 0
 FUZZ_RUNS := 0
 HEADLESS := --locked --no-default-features --target-dir $(PROGRAMS)
 
-.PHONY: audio-client bench-capacity bench-control bench-e2ee bench-instructions bench-leak bench-peers bench-relay bench-voice demo up test test-audio test-faults test-fleet lint fuzz fuzz-replay docs clean help install
+.PHONY: audio-client bench-capacity bench-control bench-e2ee bench-instructions bench-leak bench-peers bench-relay bench-voice demo dist up test test-audio test-faults test-fleet lint fuzz fuzz-replay docs clean help install
 
 help:
 	@echo "make demo   a conference of four on this machine, with real voices; about 30 s after the build"
 	@echo "make up   a server for you and your friends on this machine, until Ctrl-C; make install puts the programs into PREFIX/bin"
+	@echo "make dist   Debian packages and tarballs of the programs in TARGET/dist, as docs/operating.md installs them"
 	@echo "make test   every test but those of make test-fleet, and the longest of make test-faults and make test-audio"
 	@echo "make test-fleet   three databases under load, of which one is killed and one hangs; about 2 min after the build"
 	@echo "make test-faults   what docs/faults.md says of dying processes and broken networks, measured; about 30 min after the build"
@@ -48,6 +49,17 @@ up:
 install:
 	install -d "$(DESTDIR)$(PREFIX)/bin"
 	install -m 755 $(PROGRAMS)/release/confab $(PROGRAMS)/release/confab-control $(PROGRAMS)/release/confab-relay "$(DESTDIR)$(PREFIX)/bin"
+
+# Debian packages, and tarballs for other systems. The client gets a sound card where ALSA's headers can be had.
+dist:
+	@scripts/setup build dist
+	cargo build --release $(HEADLESS) -p confab -p confab-server -p confab-relay -p confab-benches -p confab-packaging
+	@if scripts/setup device; then \
+		set -ex; cargo build --release $(HEADLESS) -p confab --features confab/device; \
+	else \
+		echo "without ALSA's headers the packaged client has no sound card"; [ "$$CONFAB_REQUIRE_AUDIO" != 1 ]; \
+	fi
+	packaging/pack --programs $(PROGRAMS)/release --out $(TARGET)/dist
 
 test: audio-client
 	cargo build $(HEADLESS) --workspace --bins

@@ -20,6 +20,7 @@ use crate::server::{AuditConfig, Config, NodeConfig, StoreConfig};
 use crate::tls::certificates::OwnCertificate;
 
 mod admin;
+mod data_dir;
 mod identities;
 mod operator;
 mod relay;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::data_dir;
 use crate::domain::{NodeName, RelayName};
 
 /// Flags of `relay-identity`.
@@ -17,11 +18,13 @@ pub struct RelayIdentityFlags {
     #[arg(long, value_name = "FOLDER")]
     pub out: PathBuf,
 
-    /// The server's data folder, with the cluster CA. The CA is created when missing.
+    /// The server's data folder, with the cluster CA. The CA is created when missing. Default: confab-data, or /var/lib/confab if
+    /// only that exists.
     #[arg(
         long,
         env = "CONFAB_CONTROL_DATA_DIR",
-        default_value = "confab-data",
+        default_value_os_t = data_dir::of_commands(),
+        hide_default_value = true,
         value_name = "FOLDER"
     )]
     pub data_dir: PathBuf,
@@ -42,11 +45,13 @@ pub struct NodeIdentityFlags {
     #[arg(long, value_name = "FOLDER")]
     pub out: PathBuf,
 
-    /// The folder with the cluster CA, which is created when missing.
+    /// The folder with the cluster CA, which is created when missing. Default: confab-data, or /var/lib/confab if only that
+    /// exists.
     #[arg(
         long,
         env = "CONFAB_CONTROL_DATA_DIR",
-        default_value = "confab-data",
+        default_value_os_t = data_dir::of_commands(),
+        hide_default_value = true,
         value_name = "FOLDER"
     )]
     pub data_dir: PathBuf,
@@ -59,11 +64,12 @@ pub struct OperatorIdentityFlags {
     #[arg(long, value_name = "FOLDER")]
     pub out: PathBuf,
 
-    /// The folder with the cluster CA.
+    /// The folder with the cluster CA. Default: confab-data, or /var/lib/confab if only that exists.
     #[arg(
         long,
         env = "CONFAB_CONTROL_DATA_DIR",
-        default_value = "confab-data",
+        default_value_os_t = data_dir::of_commands(),
+        hide_default_value = true,
         value_name = "FOLDER"
     )]
     pub data_dir: PathBuf,
@@ -80,11 +86,13 @@ pub struct ClusterKeysFlags {
     #[arg(long)]
     pub ca_key: bool,
 
-    /// The data folder of a node in the cluster. Its keys are created when missing.
+    /// The data folder of a node in the cluster. Its keys are created when missing. Default: confab-data, or /var/lib/confab if
+    /// only that exists.
     #[arg(
         long,
         env = "CONFAB_CONTROL_DATA_DIR",
-        default_value = "confab-data",
+        default_value_os_t = data_dir::of_commands(),
+        hide_default_value = true,
         value_name = "FOLDER"
     )]
     pub data_dir: PathBuf,
@@ -93,11 +101,12 @@ pub struct ClusterKeysFlags {
 /// Flags of `fingerprint`.
 #[derive(Args, Debug)]
 pub struct FingerprintFlags {
-    /// The server's data folder, with the cluster CA.
+    /// The server's data folder, with the cluster CA. Default: confab-data, or /var/lib/confab if only that exists.
     #[arg(
         long,
         env = "CONFAB_CONTROL_DATA_DIR",
-        default_value = "confab-data",
+        default_value_os_t = data_dir::of_commands(),
+        hide_default_value = true,
         value_name = "FOLDER"
     )]
     pub data_dir: PathBuf,

@@ -4,16 +4,19 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::data_dir;
 use crate::domain::{NodeName, RelayName};
 
 /// The node that an operator's command connects to.
 #[derive(Args, Debug)]
 pub struct OperatorFlags {
-    /// A folder with ca.crt and ca.key, such as a node's data folder, or a folder that `operator-identity` has written.
+    /// A folder with ca.crt and ca.key, such as a node's data folder, or a folder that `operator-identity` has written. Default:
+    /// confab-data, or /var/lib/confab if only that exists.
     #[arg(
         long,
         env = "CONFAB_CONTROL_DATA_DIR",
-        default_value = "confab-data",
+        default_value_os_t = data_dir::of_commands(),
+        hide_default_value = true,
         value_name = "FOLDER"
     )]
     pub data_dir: PathBuf,

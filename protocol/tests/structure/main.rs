@@ -17,6 +17,7 @@ const CRATES: &[&str] = &[
     "console",
     "control",
     "e2ee",
+    "packaging",
     "protocol",
     "relay",
     "relay/packet",
