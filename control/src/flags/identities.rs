@@ -18,12 +18,7 @@ pub struct RelayIdentityFlags {
     pub out: PathBuf,
 
     /// The server's data folder, with the cluster CA. The CA is created when missing.
-    #[arg(
-        long,
-        env = "CONFAB_CONTROL_DATA_DIR",
-        default_value = "confab-data",
-        value_name = "FOLDER"
-    )]
+    #[arg(long, default_value = "confab-data", value_name = "FOLDER")]
     pub data_dir: PathBuf,
 }
 
@@ -34,8 +29,8 @@ pub struct NodeIdentityFlags {
     pub name: NodeName,
 
     /// DNS name or address by which clients and relays reach the node, for its certificate, as with `serve --public-name`. May be
-    /// repeated.
-    #[arg(long = "public-name", value_name = "NAME")]
+    /// repeated, or separated by commas.
+    #[arg(long = "public-name", value_name = "NAME", value_delimiter = ',')]
     pub public_names: Vec<String>,
 
     /// Folder to write to; created when missing.
@@ -43,12 +38,7 @@ pub struct NodeIdentityFlags {
     pub out: PathBuf,
 
     /// The folder with the cluster CA, which is created when missing.
-    #[arg(
-        long,
-        env = "CONFAB_CONTROL_DATA_DIR",
-        default_value = "confab-data",
-        value_name = "FOLDER"
-    )]
+    #[arg(long, default_value = "confab-data", value_name = "FOLDER")]
     pub data_dir: PathBuf,
 }
 
@@ -60,12 +50,7 @@ pub struct OperatorIdentityFlags {
     pub out: PathBuf,
 
     /// The folder with the cluster CA.
-    #[arg(
-        long,
-        env = "CONFAB_CONTROL_DATA_DIR",
-        default_value = "confab-data",
-        value_name = "FOLDER"
-    )]
+    #[arg(long, default_value = "confab-data", value_name = "FOLDER")]
     pub data_dir: PathBuf,
 }
 
@@ -81,12 +66,7 @@ pub struct ClusterKeysFlags {
     pub ca_key: bool,
 
     /// The data folder of a node in the cluster. Its keys are created when missing.
-    #[arg(
-        long,
-        env = "CONFAB_CONTROL_DATA_DIR",
-        default_value = "confab-data",
-        value_name = "FOLDER"
-    )]
+    #[arg(long, default_value = "confab-data", value_name = "FOLDER")]
     pub data_dir: PathBuf,
 }
 
@@ -94,11 +74,6 @@ pub struct ClusterKeysFlags {
 #[derive(Args, Debug)]
 pub struct FingerprintFlags {
     /// The server's data folder, with the cluster CA.
-    #[arg(
-        long,
-        env = "CONFAB_CONTROL_DATA_DIR",
-        default_value = "confab-data",
-        value_name = "FOLDER"
-    )]
+    #[arg(long, default_value = "confab-data", value_name = "FOLDER")]
     pub data_dir: PathBuf,
 }

@@ -174,7 +174,7 @@ impl Held {
         for held in &self.leaves {
             let GenerationLeaf { generation, leaf } = held.granted.leaf;
             let is_of_key_id = leaf == key_id.leaf
-                && generation & KeyId::GENERATION_MASK == key_id.generation.into();
+                && generation & KeyId::GENERATION_MASK == u64::from(key_id.generation);
             if !is_of_key_id || !self.counts(now, generation) {
                 continue;
             }
