@@ -270,10 +270,19 @@ fn each_flag_is_the_same_everywhere<F: ProgramFlags + Debug>(least: usize) {
             assert_eq!(by_variable.flags::<F>(), expected, "{by_variable:?}");
 
             if !arg.is_hide_env_values_set() {
+                let secrets = runnable.flags.iter().filter(|arg| {
+                    let flag = format!("--{}=", self::name(arg));
+                    arg.is_hide_env_values_set()
+                        && world.arguments.iter().any(|typed| typed.starts_with(&flag))
+                });
+                let secrets = secrets.map(|arg| {
+                    let variable = self::variable(arg, &F::PROGRAM).unwrap();
+                    (variable, sample(arg).unwrap())
+                });
                 let by_file = World {
                     arguments: runnable.words.clone(),
                     file: Some(world.printed::<F>()),
-                    ..World::default()
+                    variables: secrets.collect(),
                 };
                 assert_eq!(by_file.flags::<F>(), expected, "{world:?}");
             }
@@ -367,12 +376,11 @@ fn no_value_panics<F: ProgramFlags + Debug>() {
         if line.starts_with('[') {
             table = format!("{line}\n");
         }
-        let Some((key, _)) = line
+        let key = line
             .strip_prefix('#')
             .and_then(|line| line.split_once(" = "))
-        else {
-            continue;
-        };
+            .filter(|(key, _)| !key.contains(' '));
+        let Some((key, _)) = key else { continue };
         for value in [
             "true",
             "-1",

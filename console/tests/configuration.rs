@@ -408,7 +408,7 @@ fn what_is_no_toml_or_cannot_be_read_is_named() {
     assert!(refused.contains("/etc/a.toml, line 3"), "{refused}");
     let refused = World::new().refused("serve --config /nowhere.toml");
     assert!(
-        refused.contains("--config, /nowhere.toml: entity not found"),
+        refused.contains("configuration /nowhere.toml: entity not found"),
         "{refused}"
     );
 }
@@ -557,7 +557,7 @@ fn a_file_is_printed_with_what_is_set_and_read_as_the_same() {
         "\njson = true\n",
         "\nverbose = 1\n",
         "\n[serve]\n",
-        "\n# Datagrams at once.\n# Variable: CONFAB_SAMPLE_BATCH\nbatch = 5\n",
+        "\n# Datagrams at once\n# Variable: CONFAB_SAMPLE_BATCH\nbatch = 5\n",
         "\nlisten = [\"1.1.1.1:1\", \"1.1.1.1:2\"]\n",
         "\n#form = \"text\"\n",
         "\n#tone = TONE\n",

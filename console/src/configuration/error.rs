@@ -33,8 +33,8 @@ impl fmt::Display for Origin {
 /// A file or a variable that the program does not take.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigurationError {
-    /// The file of `--config` is not there or is not text.
-    #[error("cannot read the file of --config, {}: {source}", path.display())]
+    /// The file is not there or is not text.
+    #[error("cannot read the configuration {}: {source}", path.display())]
     File {
         /// The file.
         path: PathBuf,

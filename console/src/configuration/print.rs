@@ -121,7 +121,8 @@ fn unset(setting: &Setting) -> Result<String, ConfigurationError> {
     let mut values = defaults?;
     if values.is_empty() || setting.kind == Kind::Count {
         values = vec![match setting.kind {
-            Kind::Switch | Kind::Boolean => "false".to_owned(),
+            Kind::Switch => "false".to_owned(),
+            Kind::Boolean => "true|false".to_owned(),
             Kind::Count => "0".to_owned(),
             Kind::Number => setting.value_name(),
             Kind::Text => quoted(&setting.value_name()),
