@@ -14,6 +14,7 @@ use confab_benches::program::print;
 use confab_benches::{
     capacity, clarity, control, e2ee, instructions, leak, microphone, peers, program, relay,
 };
+use confab_console::configuration::{Program, ProgramFlags};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 /// Measures Confab from outside.
@@ -22,6 +23,15 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 struct Flags {
     #[command(subcommand)]
     command: Command,
+}
+
+impl ProgramFlags for Flags {
+    const PROGRAM: Program = Program {
+        name: "confab-bench",
+        unwritten: 1,
+        typed_only: &[],
+        own_file: None,
+    };
 }
 
 #[derive(Subcommand)]
@@ -159,7 +169,7 @@ enum Command {
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 fn main() {
-    confab_console::run(|| match confab_console::parse("confab-bench", 1) {
+    confab_console::run(|| match confab_console::parse() {
         Ok(flags) => measure(flags),
         Err(code) => code,
     })

@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use confab_console::configuration::{OwnFile, Program, ProgramFlags, Typed};
 use confab_e2ee::mls::identity::{DevicePublicKey, Endorsement};
 use confab_protocol::control::{Device, Region, Slug, Title, Username};
 
+use crate::failure::Exit;
 use crate::net::{Fingerprint, Server};
+use crate::store;
 
 mod join;
-mod times;
 mod voice;
 
 pub use join::{Join, Place, SoundCard, Text};
@@ -27,11 +29,38 @@ pub struct Flags {
     pub command: Command,
 }
 
+impl ProgramFlags for Flags {
+    const PROGRAM: Program = Program {
+        name: "confab",
+        unwritten: Exit::Output as u8,
+        typed_only: &[("yes", "answers a question that is asked each time")],
+        own_file: Some(OwnFile {
+            name: "config.toml",
+            folder_flag: "config-dir",
+            default_folder: store::default_dir,
+        }),
+    };
+
+    /// A link names its server: it goes before what the environment or a file says of another one.
+    fn settle(&mut self, typed: &Typed) {
+        let Command::Join(join) = &self.command else {
+            return;
+        };
+        if matches!(join.place, Place::Slug(_)) {
+            return;
+        }
+        let common = &mut self.common;
+        common.server = common.server.take().filter(|_| typed.has("server"));
+        common.fingerprint = common.fingerprint.filter(|_| typed.has("fingerprint"));
+        common.ca = common.ca.take().filter(|_| typed.has("ca"));
+    }
+}
+
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
 pub struct Common {
     /// The server, as HOST or HOST:PORT (UDP; port 4433 by default). Default: the one last logged in to.
-    #[arg(long, global = true, env = "CONFAB_SERVER", value_name = "HOST[:PORT]")]
+    #[arg(long, global = true, value_name = "HOST[:PORT]")]
     pub server: Option<Server>,
 
     /// Trust the server only under the certificate authorities in this PEM file. Its cluster's authority is remembered, so
@@ -39,7 +68,6 @@ pub struct Common {
     #[arg(
         long,
         global = true,
-        env = "CONFAB_CA",
         value_name = "FILE",
         conflicts_with = "fingerprint"
     )]
@@ -48,16 +76,11 @@ pub struct Common {
     /// Trust the server only under the authority with this fingerprint, as it prints at its start; it is remembered, in place
     /// of an earlier one. Default: the remembered authority of the server; at the first `register` or `login`
     /// a public authority, or else the person is asked.
-    #[arg(
-        long,
-        global = true,
-        env = "CONFAB_FINGERPRINT",
-        value_name = "sha256:HEX"
-    )]
+    #[arg(long, global = true, value_name = "sha256:HEX")]
     pub fingerprint: Option<Fingerprint>,
 
     /// Directory of sessions, known servers and devices. Default: confab in $XDG_CONFIG_HOME, or in ~/.config.
-    #[arg(long, global = true, env = "CONFAB_CONFIG_DIR", value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR")]
     pub config_dir: Option<PathBuf>,
 
     /// Print JSON, one object a line, for programs.
@@ -106,7 +129,8 @@ pub enum Command {
 #[derive(Debug, Clone, Default, Args)]
 pub struct PasswordFlags {
     /// Read the password from the first line of standard input (`passwd`: the old one, then the new one).
-    /// Default: $CONFAB_PASSWORD (`passwd`: and $CONFAB_NEW_PASSWORD), or else a prompt without echo.
+    /// Default: $CONFAB_PASSWORD, or the file that $CONFAB_PASSWORD_FILE names (`passwd`: and $CONFAB_NEW_PASSWORD,
+    /// $CONFAB_NEW_PASSWORD_FILE), or else a prompt without echo.
     #[arg(long)]
     pub password_stdin: bool,
 }
@@ -116,11 +140,7 @@ pub struct PasswordFlags {
 pub struct FirstSight {
     /// Take the authority that a server shows when it is seen for the first time, without a question, and remember it.
     /// An attacker on the path at that moment is trusted too: use --fingerprint wherever it is known.
-    #[arg(
-        long,
-        env = "CONFAB_TRUST_FIRST_SIGHT",
-        value_parser = clap::builder::BoolishValueParser::new()
-    )]
+    #[arg(long)]
     pub trust_first_sight: bool,
 }
 
@@ -379,7 +399,7 @@ mod tests {
 
     #[test]
     fn a_join_for_a_script_is_understood() {
-        let line = "confab --json --server [::1]:9 join friday --in - --out - --frame 10 --bitrate 32000 --duration 1m --region EU-west";
+        let line = "confab --json --server [::1]:9 join friday --in - --out - --frame 10ms --bit-rate 32kbit/s --duration 1m --region EU-west";
         let Command::Join(join) = Flags::try_parse_from(line.split(' ')).unwrap().command else {
             panic!("it is a join");
         };
@@ -390,8 +410,8 @@ mod tests {
         assert_eq!(join.region.unwrap().as_str(), "eu-west");
         for bad in [
             "--region a_b",
-            "--frame 15",
-            "--bitrate 1000",
+            "--frame 15ms",
+            "--bit-rate 1kbit/s",
             "--tone 5",
             "--in a.wav --tone 440",
             "--in a.wav --input-device desk",

@@ -4,7 +4,9 @@
 //! In the order in which a line passes through:
 //!
 //! * [`run`] and [`end`]: start and end of a program;
-//! * [`parse`]: the command line, with its help and its errors;
+//! * [`parse`]: the flags, with their help and their errors;
+//! * [`configuration`]: flags from the command line, the environment and a file;
+//! * [`values`]: durations, sizes and rates, as flags have them;
 //! * [`logs`]: the writer for `tracing`;
 //! * [`out`] and [`err`]: the two [`Channel`]s;
 //! * [`escape`]: escaping of all output;
@@ -17,6 +19,7 @@
 //! * `os`: system calls without a safe wrapper.
 
 mod channel;
+pub mod configuration;
 mod descriptor;
 pub mod escape;
 mod finding;
@@ -28,6 +31,7 @@ mod parse;
 mod program;
 mod queue;
 mod signals;
+pub mod values;
 mod work;
 
 pub use channel::{Channel, Health, WriteError, err, out};

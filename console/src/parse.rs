@@ -1,41 +1,49 @@
 //! Parsing of the command line. Help and errors go through the channels.
 
-use clap::builder::Resettable;
+use clap::Command;
 use clap::error::{ContextKind, ContextValue};
-use clap::{Arg, Command, Parser};
 
 use crate::channel::{err, out};
+use crate::configuration::{FlagsError, ProgramFlags, Resolved, Surroundings, resolve};
 use crate::queue::{Class, Form};
 
-/// Parses the arguments of the program. To be called inside [`run`](crate::run).
+/// Exit code for a file or a variable that is wrong, as clap has it for the command line.
+const USAGE: u8 = 2;
+
+/// The flags of the program: of its command line, the environment and its file. To be called inside [`run`](crate::run).
 ///
 /// # Errors
 ///
-/// The exit code, when the program has to end here: help or the version was requested, or the arguments are wrong. The text
-/// has been written then. `unwritten` is the exit code when requested help cannot be written.
-pub fn parse<F: Parser>(program: &str, unwritten: u8) -> Result<F, u8> {
-    let matches = without_empty_variables(F::command()).try_get_matches();
-    let parsed = matches.and_then(|mut matches| {
-        let flags = F::from_arg_matches_mut(&mut matches);
-        flags.map_err(|error| error.format(&mut F::command()))
-    });
-    let mut error = match parsed {
-        Ok(flags) => return Ok(flags),
-        Err(error) => error,
-    };
-    suggest(&mut error, &F::command());
-    let text = error.to_string();
-    if error.use_stderr() {
-        err().put(Class::Answer, Form::Text, &text);
-        return Err(u8::try_from(error.exit_code()).unwrap_or(1));
+/// The exit code, when the program has to end here: help, the version or a file was requested, or something is wrong. The text has
+/// been written then.
+pub fn parse<F: ProgramFlags>() -> Result<F, u8> {
+    match resolve::<F>(&Surroundings::of_process()) {
+        Ok(Resolved::Run(flags)) => Ok(flags),
+        Ok(Resolved::Print(text)) => Err(write::<F>(&text)),
+        Err(FlagsError::Clap { error, .. }) if !error.use_stderr() => {
+            Err(write::<F>(&error.to_string()))
+        }
+        Err(mut error) => {
+            let mut exit = USAGE;
+            if let FlagsError::Clap { error, .. } = &mut error {
+                suggest(error, &F::command());
+                exit = u8::try_from(error.exit_code()).unwrap_or(1);
+            }
+            err().put(Class::Answer, Form::Text, &error.to_string());
+            Err(exit)
+        }
     }
-    out().put(Class::Answer, Form::Text, &text);
+}
+
+/// Writes what was asked for, and gives the exit code.
+fn write<F: ProgramFlags>(text: &str) -> u8 {
+    out().put(Class::Answer, Form::Text, text);
     match out().wait() {
-        Ok(()) => Err(0),
+        Ok(()) => 0,
         Err(error) => {
-            let message = format!("{program}: {error}");
+            let message = format!("{}: {error}", F::PROGRAM.name);
             err().put(Class::Answer, Form::Text, &message);
-            Err(unwritten)
+            F::PROGRAM.unwritten
         }
     }
 }
@@ -56,20 +64,6 @@ fn suggest(error: &mut clap::Error, command: &Command) {
             ContextValue::Strings(meant),
         );
     }
-}
-
-/// A variable of the environment that is empty is as if it were not there: scripts empty what they cannot take away.
-fn without_empty_variables(command: Command) -> Command {
-    let is_empty = |arg: &Arg| {
-        let value = arg.get_env().and_then(std::env::var_os);
-        value.is_some_and(|value| value.is_empty())
-    };
-    command
-        .mut_args(|arg| match is_empty(&arg) {
-            true => arg.env(Resettable::Reset),
-            false => arg,
-        })
-        .mut_subcommands(without_empty_variables)
 }
 
 #[cfg(test)]

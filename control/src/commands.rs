@@ -180,7 +180,7 @@ async fn status(flags: &StatusFlags) -> Result<(), CommandError> {
 }
 
 async fn drain(flags: &DrainFlags) -> Result<(), CommandError> {
-    let (relay, wait) = (&flags.relay, Duration::from_secs(flags.wait));
+    let (relay, wait) = (&flags.relay, flags.wait);
     let progress = |sessions| say(&format!("{relay}: {} left", counted(sessions, "session")));
     let operator = operator(&flags.operator)?;
     let lost = operator.drain(relay, wait, progress).await?;

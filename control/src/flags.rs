@@ -1,4 +1,4 @@
-//! The command line. Doc comments are the help text. Every flag of `serve` can also be set by an environment variable.
+//! The flags, on the command line, in the environment or in a file. Doc comments are the help text.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use confab_console::configuration::{Program, ProgramFlags};
+use confab_console::values::{PerSecond, duration_within};
 use confab_e2ee::mls::Suite;
 use confab_protocol::control::Region;
 
@@ -39,6 +41,10 @@ pub use operator::{DrainFlags, OperatorFlags, RevokeNodeFlags, RevokeRelayFlags,
 pub use relay::RelayFlags;
 pub use store::{CqlFlags, StorePassword, StoreUrl};
 
+/// A client refreshes its session when it connects.
+const SHORTEST_SESSION: Duration = Duration::from_secs(60 * 60);
+const LONGEST_SESSION: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
+
 /// The control server of Confab: accounts, conferences and live rooms over QUIC.
 #[derive(Parser, Debug)]
 #[command(name = "confab-control", version)]
@@ -46,6 +52,18 @@ pub struct Flags {
     /// The command to run.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl ProgramFlags for Flags {
+    const PROGRAM: Program = Program {
+        name: "confab-control",
+        unwritten: 1,
+        typed_only: &[
+            ("yes", "answers a question that is asked each time"),
+            ("with-conferences", "is decided for each account"),
+        ],
+        own_file: None,
+    };
 }
 
 /// The command to run.
@@ -101,45 +119,29 @@ pub enum Command {
 pub struct ServeFlags {
     /// UDP address to listen on (QUIC). The IPv6 address of all zeros also accepts IPv4; port 0 selects a free port. Change it
     /// when the port is in use or only one interface should be served.
-    #[arg(
-        long,
-        env = "CONFAB_CONTROL_LISTEN",
-        default_value = "[::]:4433",
-        value_name = "ADDRESS:PORT"
-    )]
+    #[arg(long, default_value = "[::]:4433", value_name = "ADDRESS:PORT")]
     pub listen: SocketAddr,
 
     /// Folder for keys, certificates and the embedded store; created when missing. Back it up: without it the cluster CA and,
     /// without another store, all accounts are lost.
-    #[arg(
-        long,
-        env = "CONFAB_CONTROL_DATA_DIR",
-        default_value = "confab-data",
-        value_name = "FOLDER"
-    )]
+    #[arg(long, default_value = "confab-data", value_name = "FOLDER")]
     pub data_dir: PathBuf,
 
     /// Store of accounts and conferences: `sqlite` for confab.sqlite in the data folder, `sqlite:PATH` for a file on another
     /// disk, or `cql://HOST:PORT,HOST:PORT/KEYSPACE` for ScyllaDB or Cassandra. A SQLite file serves one control node; several
     /// nodes that share a database form one cluster.
-    #[arg(
-        long,
-        env = "CONFAB_CONTROL_STORE",
-        default_value = "sqlite",
-        value_name = "URL"
-    )]
+    #[arg(long, default_value = "sqlite", value_name = "URL")]
     pub store: StoreUrl,
 
     /// Name of this node in its cluster: 1 to 32 of a-z, 0-9 and '-'. Default: the machine's name and the port. Set it when the
     /// machine's name changes between starts.
-    #[arg(long, env = "CONFAB_CONTROL_NODE", value_name = "NAME")]
+    #[arg(long, value_name = "NAME")]
     pub node: Option<NodeName>,
 
     /// Address at which other nodes reach this one. Default: the first --public-address. Set it when they should use an internal
     /// network.
     #[arg(
         long,
-        env = "CONFAB_CONTROL_CLUSTER_ADDRESS",
         value_name = "HOST:PORT",
         value_parser = operator::host_and_port
     )]
@@ -149,7 +151,6 @@ pub struct ServeFlags {
     /// by commas. Default: each --public-name, or the address of --listen, with its port. Set it behind a load balancer or a NAT.
     #[arg(
         long = "public-address",
-        env = "CONFAB_CONTROL_PUBLIC_ADDRESS",
         value_name = "HOST:PORT",
         value_delimiter = ',',
         value_parser = operator::host_and_port
@@ -157,7 +158,7 @@ pub struct ServeFlags {
     pub public_addresses: Vec<String>,
 
     /// Region of this node, by the names that relays use: rooms whose first participant connects here are placed there.
-    #[arg(long, env = "CONFAB_CONTROL_REGION", value_name = "NAME")]
+    #[arg(long, value_name = "NAME")]
     pub region: Option<Region>,
 
     #[command(flatten)]
@@ -168,172 +169,115 @@ pub struct ServeFlags {
 
     /// PEM file with a certificate chain to present to clients. Default: a certificate of the cluster CA, whose fingerprint
     /// clients pin. With one of a public CA clients need to pin nothing. Relays always get the cluster's. Reloaded at SIGHUP.
-    #[arg(
-        long,
-        env = "CONFAB_CONTROL_CERTIFICATE",
-        value_name = "FILE",
-        requires = "key"
-    )]
+    #[arg(long, value_name = "FILE", requires = "key")]
     pub certificate: Option<PathBuf>,
 
     /// PEM file with the private key of --certificate.
-    #[arg(
-        long,
-        env = "CONFAB_CONTROL_KEY",
-        value_name = "FILE",
-        requires = "certificate"
-    )]
+    #[arg(long, value_name = "FILE", requires = "certificate")]
     pub key: Option<PathBuf>,
 
     /// DNS name or IP address by which clients reach this server, added to the cluster's certificate beside localhost and this
     /// machine's name. May be repeated, or separated by commas.
-    #[arg(
-        long = "public-name",
-        env = "CONFAB_CONTROL_PUBLIC_NAME",
-        value_name = "NAME",
-        value_delimiter = ','
-    )]
+    #[arg(long = "public-name", value_name = "NAME", value_delimiter = ',')]
     pub public_names: Vec<String>,
 
     /// Minimum age to register, in years. Set it to what the law requires where your users live.
-    #[arg(
-        long,
-        env = "CONFAB_CONTROL_MIN_AGE",
-        default_value_t = 12,
-        value_name = "YEARS"
-    )]
+    #[arg(long, default_value_t = 12, value_name = "YEARS")]
     pub min_age: u8,
 
     /// What a registration need not say: email, birthday, or both. May be repeated, or separated by commas. Without a birthday nobody's
     /// age is checked, and without an address nobody can be told of a lost password: for a server among friends.
-    #[arg(
-        long,
-        env = "CONFAB_CONTROL_OPTIONAL",
-        value_name = "FIELD",
-        value_delimiter = ','
-    )]
+    #[arg(long, value_name = "FIELD", value_delimiter = ',')]
     pub optional: Vec<OptionalField>,
 
-    /// Lifetime of a session after its last refresh, in days. With a shorter one users log in more often; with a longer one a
+    /// Lifetime of a session after its last refresh, 1h to 3650d. With a shorter one users log in more often; with a longer one a
     /// lost device stays signed in.
-    #[arg(long, env = "CONFAB_CONTROL_SESSION_TTL", default_value_t = 30, value_name = "DAYS",
-          value_parser = clap::value_parser!(u16).range(1..))]
-    pub session_ttl: u16,
+    #[arg(long, default_value = "30d", value_name = "TIME", value_parser = duration_within(SHORTEST_SESSION..=LONGEST_SESSION))]
+    pub session_ttl: Duration,
 
     /// Maximum number of participants in a room. A room of 1000 costs its relay 1000 datagrams for every voice frame.
-    #[arg(long, env = "CONFAB_CONTROL_MAX_PARTICIPANTS", default_value_t = 1000, value_name = "COUNT",
+    #[arg(long, default_value_t = 1000, value_name = "COUNT",
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub max_participants: u32,
 
     /// Maximum number of members of a conference, including banned accounts.
-    #[arg(
-        long,
-        env = "CONFAB_CONTROL_MAX_MEMBERS",
-        default_value_t = 10_000,
-        value_name = "COUNT"
-    )]
+    #[arg(long, default_value_t = 10_000, value_name = "COUNT")]
     pub max_members: u64,
 
     /// Maximum number of conferences that an account owns. The number of memberships is not limited.
-    #[arg(
-        long,
-        env = "CONFAB_CONTROL_MAX_CONFERENCES",
-        default_value_t = 100,
-        value_name = "COUNT"
-    )]
+    #[arg(long, default_value_t = 100, value_name = "COUNT")]
     pub max_conferences: u64,
 
     /// Maximum number of signed-in connections; further ones are told to try again. Each takes about 47 kB of memory when idle,
     /// and 320 kB when its requests never end and its events and responses are not read.
-    #[arg(
-        long,
-        env = "CONFAB_CONTROL_MAX_CONNECTIONS",
-        default_value_t = 100_000,
-        value_name = "COUNT"
-    )]
+    #[arg(long, default_value_t = 100_000, value_name = "COUNT")]
     pub max_connections: usize,
 
     /// Maximum number of connections that are not signed in; a further one evicts the oldest. Each takes about 42 kB of memory,
     /// and 96 kB when its requests never end.
-    #[arg(long, env = "CONFAB_CONTROL_MAX_STRANGERS", default_value_t = 4096, value_name = "COUNT",
+    #[arg(long, default_value_t = 4096, value_name = "COUNT",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_strangers: u32,
 
     /// Maximum number of connections that are not signed in from one IPv4 address or one IPv6 /64; a /56 has twice, a /48 eight
     /// times as many. A further one evicts the oldest. Signed-in connections do not count. Raise it when all clients come from
     /// one address, as behind some container networks.
-    #[arg(long, env = "CONFAB_CONTROL_MAX_STRANGERS_PER_ADDRESS", default_value_t = 256, value_name = "COUNT",
+    #[arg(long, default_value_t = 256, value_name = "COUNT",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_strangers_per_address: u32,
 
     /// Number of handshakes that one IPv4 address or one IPv6 /64 may begin at once; half as many per second after that; the
     /// networks around it as above. Further ones are refused. Twice as many may be in progress in all, 40 kB each. Raise it when
     /// all clients come from one address, or for a load test.
-    #[arg(long, env = "CONFAB_CONTROL_HANDSHAKE_BURST", default_value_t = 512, value_name = "COUNT",
+    #[arg(long, default_value_t = 512, value_name = "COUNT",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub handshake_burst: u32,
 
     /// Number of passwords from one IPv4 address or one IPv6 /64 that are checked at once, at log-in or registration. Raise it
     /// when many users share an address, or for a load test.
-    #[arg(long, env = "CONFAB_CONTROL_LOGIN_BURST", default_value_t = 100, value_name = "COUNT",
+    #[arg(long, default_value_t = 100, value_name = "COUNT",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub login_burst: u32,
 
-    /// Passwords per second from one address that are checked after the burst.
-    #[arg(long, env = "CONFAB_CONTROL_LOGIN_RATE", default_value_t = 1.0, value_name = "PER_SECOND",
-          value_parser = positive)]
-    pub login_rate: f64,
+    /// Passwords from one address that are checked after the burst, as 1/s or 30/m.
+    #[arg(long, default_value_t = PerSecond(1.0), value_name = "RATE")]
+    pub login_rate: PerSecond,
 
     /// Use MLS cipher suite 0x0001 in all rooms, whose keys a quantum computer could find from a recording: to try clients that have
     /// no other suite. `confab join` refuses it without --allow-classical. Default: 0x004F, ML-KEM-768 with X25519, in rooms of
     /// up to 256 participants.
-    #[arg(long, env = "CONFAB_CONTROL_CLASSICAL_GROUPS", value_parser = clap::builder::BoolishValueParser::new())]
+    #[arg(long)]
     pub classical_groups: bool,
 
     /// Number of passwords hashed at a time. Default: half the number of cores, at least one, so that password checks leave the
     /// other cores to the rooms. Each takes 19 MiB and a core for about 20 ms.
-    #[arg(long, env = "CONFAB_CONTROL_ARGON2_PARALLEL", value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT")]
     pub argon2_parallel: Option<std::num::NonZeroU16>,
 
     /// Maximum number of passwords that wait to be hashed; further ones are told to try again. A longer queue means longer waits.
-    #[arg(
-        long,
-        env = "CONFAB_CONTROL_ARGON2_QUEUE",
-        default_value_t = 64,
-        value_name = "COUNT"
-    )]
+    #[arg(long, default_value_t = 64, value_name = "COUNT")]
     pub argon2_queue: u16,
 
     /// TCP address for /metrics (Prometheus), /healthz and /readyz. Without it there are none. Keep it off the public interface:
     /// it shows the number of users.
-    #[arg(long, env = "CONFAB_CONTROL_METRICS", value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT")]
     pub metrics: Option<SocketAddr>,
 
     /// File to which sign-ins, moderation and operators' acts are appended, one JSON object a line, without addresses. While it cannot be
     /// written operators' acts are refused. Opened again at SIGHUP, after it was renamed. Default: none.
-    #[arg(long, env = "CONFAB_CONTROL_AUDIT_LOG", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub audit_log: Option<PathBuf>,
 
     /// Add clients' IP addresses to the audit log, and e-mail addresses that were typed at log-in.
-    #[arg(long, env = "CONFAB_CONTROL_AUDIT_ADDRESSES", value_parser = clap::builder::BoolishValueParser::new())]
+    #[arg(long)]
     pub audit_addresses: bool,
 
     /// Log level, to stderr: error, warn, info, debug or trace. Logs contain no address, e-mail, password or token.
-    #[arg(
-        long,
-        env = "CONFAB_CONTROL_LOG_LEVEL",
-        default_value = "info",
-        value_name = "LEVEL"
-    )]
+    #[arg(long, default_value = "info", value_name = "LEVEL")]
     pub log_level: tracing::Level,
 
     /// Log as text lines, or as JSON with one object per line.
-    #[arg(
-        long,
-        env = "CONFAB_CONTROL_LOG_FORMAT",
-        default_value = "text",
-        value_name = "FORMAT"
-    )]
+    #[arg(long, default_value = "text", value_name = "FORMAT")]
     pub log_format: LogFormat,
 }
 
@@ -388,10 +332,10 @@ impl ServeFlags {
                     email: !self.optional.contains(&OptionalField::Email),
                     birthday: !self.optional.contains(&OptionalField::Birthday),
                 },
-                session_ttl: Duration::from_secs(u64::from(self.session_ttl) * 24 * 60 * 60),
+                session_ttl: self.session_ttl,
                 limits: LoginLimits {
                     burst: self.login_burst,
-                    per_second: self.login_rate,
+                    per_second: self.login_rate.0,
                 },
                 cost: HashCost::default(),
                 parallel: self
@@ -434,13 +378,6 @@ impl Config {
             data_dir: data_dir.into(),
             ..flags.config()
         }
-    }
-}
-
-fn positive(text: &str) -> Result<f64, &'static str> {
-    match text.parse::<f64>() {
-        Ok(number) if number > 0.0 && number.is_finite() => Ok(number),
-        _ => Err("expected a number above zero"),
     }
 }
 

@@ -3,9 +3,11 @@
 
 use std::fmt::Write as _;
 
-use clap::{Arg, ArgAction, Args as _, Command, CommandFactory as _};
-use confab_control::flags::ServeFlags;
+use clap::{Arg, ArgAction, Command};
+use confab_console::configuration::shown;
 
+/// The command of control that its service runs.
+const SERVE: &str = "serve";
 /// Longest line of a comment, in characters.
 const WIDTH: usize = 100;
 
@@ -54,7 +56,10 @@ impl Configuration {
         Self {
             file: "control.env",
             head: CONTROL_HEAD,
-            command: ServeFlags::augment_args(Command::new("confab-control")),
+            command: shown::<confab_control::flags::Flags>()
+                .find_subcommand(SERVE)
+                .cloned()
+                .unwrap_or_default(),
             of_unit: &["CONFAB_CONTROL_DATA_DIR"],
             set: &[("CONFAB_CONTROL_WITH_RELAY", "true")],
         }
@@ -65,7 +70,7 @@ impl Configuration {
         Self {
             file: "relay.env",
             head: RELAY_HEAD,
-            command: confab_relay::Flags::command(),
+            command: shown::<confab_relay::Flags>(),
             of_unit: &["CONFAB_RELAY_IDENTITY"],
             set: &[("CONFAB_RELAY_CONTROL", "")],
         }

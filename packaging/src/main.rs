@@ -12,8 +12,9 @@ mod environment;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use clap::{Command, CommandFactory as _, Parser};
+use clap::{Command, Parser};
 use clap_complete::Shell;
+use confab_console::configuration::{Program, ProgramFlags, shown};
 use confab_console::{Class, Form, err};
 use environment::{Configuration, ConfigurationError};
 
@@ -27,6 +28,15 @@ struct Flags {
     out: PathBuf,
 }
 
+impl ProgramFlags for Flags {
+    const PROGRAM: Program = Program {
+        name: "confab-pages",
+        unwritten: 1,
+        typed_only: &[],
+        own_file: None,
+    };
+}
+
 /// The pages could not be written.
 #[derive(Debug, thiserror::Error)]
 enum PagesError {
@@ -38,7 +48,7 @@ enum PagesError {
 
 fn main() {
     confab_console::run(|| {
-        let flags: Flags = match confab_console::parse("confab-pages", 1) {
+        let flags: Flags = match confab_console::parse() {
             Ok(flags) => flags,
             Err(code) => return code,
         };
@@ -56,9 +66,9 @@ fn main() {
 /// The programs that are packaged, by their flags.
 fn programs() -> [Command; 3] {
     [
-        confab::flags::Flags::command(),
-        confab_control::flags::Flags::command(),
-        confab_relay::Flags::command(),
+        shown::<confab::flags::Flags>(),
+        shown::<confab_control::flags::Flags>(),
+        shown::<confab_relay::Flags>(),
     ]
 }
 

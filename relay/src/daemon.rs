@@ -123,9 +123,18 @@ pub async fn start(flags: &Flags) -> Result<Relay, StartError> {
     identity.check_time(UnixTime::now())?;
     let workers = worker_count(flags)?;
     let batch = usize::from(flags.batch);
-    let mut group = bind_group(&flags.listen, workers, batch, flags.socket_buffer)?;
+    let mut group = bind_group(
+        &flags.listen,
+        workers,
+        batch,
+        flags.socket_buffer.0 as usize,
+    )?;
     if flags.transmit == Transmit::Packet {
-        UdpDriver::transmit_by_packet(&mut group.drivers, &group.addresses, flags.socket_buffer)?;
+        UdpDriver::transmit_by_packet(
+            &mut group.drivers,
+            &group.addresses,
+            flags.socket_buffer.0 as usize,
+        )?;
     }
 
     let stop = Arc::new(AtomicBool::new(false));

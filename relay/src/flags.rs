@@ -1,13 +1,26 @@
-//! What an operator sets, on the command line or in the environment.
+//! What an operator sets, on the command line, in the environment or in a file.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use confab_console::configuration::{Program, ProgramFlags};
+use confab_console::values::{BitRate, PerSecond, Size, duration_within};
 use confab_protocol::cluster::MAX_IDLE_TIMEOUT;
+use confab_protocol::control::server::{BadServer, Server};
 
 use crate::io::Pinning;
+
+/// The longest wait of a worker that asks again and again.
+const LONGEST_BUSY_POLL: Duration = Duration::from_millis(10);
+/// Longer than a usual frame makes no sense.
+const LONGEST_COALESCING: Duration = Duration::from_millis(20);
+/// Listeners may be silent for 15 s between two keep-alives.
+const SHORTEST_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+const LONGEST_DRAIN_TIME: Duration = Duration::from_secs(60 * 60);
+/// The system counts them in an `int`.
+const MOST_SOCKET_BUFFER: Size = Size(1 << 30);
 
 /// Relays encrypted voice between the members of rooms.
 ///
@@ -30,7 +43,6 @@ pub struct Flags {
     /// the address that was asked.
     #[arg(
         long,
-        env = "CONFAB_RELAY_LISTEN",
         value_delimiter = ',',
         default_value = "[::]:4434",
         value_name = "IP:PORT"
@@ -39,18 +51,12 @@ pub struct Flags {
 
     /// UDP address that clients are told, if it is not one that the relay listens on or, where that is a wildcard, the
     /// one on which this machine reaches control (as behind a NAT or a load balancer). Repeat it to offer IPv4 and IPv6.
-    #[arg(
-        long,
-        env = "CONFAB_RELAY_PUBLIC_ADDRESS",
-        value_delimiter = ',',
-        value_name = "IP:PORT"
-    )]
+    #[arg(long, value_delimiter = ',', value_name = "IP:PORT")]
     pub public_address: Vec<SocketAddr>,
 
     /// Control node to take orders from, HOST or HOST:PORT (port 4433 by default). Repeat it for each node.
     #[arg(
         long,
-        env = "CONFAB_RELAY_CONTROL",
         value_delimiter = ',',
         required = true,
         value_name = "HOST[:PORT]",
@@ -60,95 +66,89 @@ pub struct Flags {
 
     /// Folder with relay.crt, relay.key and ca.crt, as `confab-control relay-identity` writes them. Read again at SIGHUP, for
     /// the links from then on.
-    #[arg(
-        long,
-        env = "CONFAB_RELAY_IDENTITY",
-        required = true,
-        value_name = "DIR"
-    )]
+    #[arg(long, required = true, value_name = "DIR")]
     pub identity: Option<PathBuf>,
 
     /// Region that this relay serves; rooms are placed by it.
-    #[arg(long, env = "CONFAB_RELAY_REGION", default_value = "default")]
+    #[arg(long, default_value = "default")]
     pub region: String,
 
     /// Worker threads, each with sockets of its own. 0: one for each core. More than cores is of no use.
-    #[arg(long, env = "CONFAB_RELAY_WORKERS", default_value_t = 0)]
+    #[arg(long, default_value_t = 0)]
     pub workers: usize,
 
     /// Cores that workers stay on: `auto` gives each its own when there are as many workers as cores; `none` leaves it to
     /// the system; a list such as `2,3,6` deals them in that order. On a machine that does other work too, or whose
     /// network card interrupts certain cores, a list of the other cores steadies the latency.
-    #[arg(long, env = "CONFAB_RELAY_PIN", default_value = "auto", value_name = "CORES", value_parser = parse_pinning)]
+    #[arg(long, default_value = "auto", value_name = "CORES", value_parser = parse_pinning)]
     pub pin: Pinning,
 
     /// For so long after the last datagram a worker asks for the next one again and again before it waits, as 100us; 10ms
-    /// at most. Saves the time of being woken, some 5 to 50 us, and costs a busy core. 0us: waits at once.
-    #[arg(long, env = "CONFAB_RELAY_BUSY_POLL", default_value = "0us", value_name = "TIME", value_parser = parse_busy_poll)]
+    /// at most. Saves the time of being woken, some 5 to 50 us, and costs a busy core. 0s: waits at once.
+    #[arg(long, default_value = "0s", value_name = "TIME", value_parser = duration_within(Duration::ZERO..=LONGEST_BUSY_POLL))]
     pub busy_poll: Duration,
 
     /// Media sessions that this relay takes, at most; each needs about 1 KiB.
-    #[arg(long, env = "CONFAB_RELAY_MAX_SESSIONS", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_sessions: u32,
 
     /// Rooms that this relay takes, at most.
-    #[arg(long, env = "CONFAB_RELAY_MAX_ROOMS", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_rooms: u32,
 
     /// Members of a room, at most. More are refused, whatever control allows.
-    #[arg(long, env = "CONFAB_RELAY_MAX_MEMBERS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub max_members: u32,
 
     /// Members of a room that one worker serves before the room spreads to another one. Small rooms stay on one worker,
     /// which costs least; a lower figure spreads a large room's load sooner.
-    #[arg(long, env = "CONFAB_RELAY_ROOM_SHARE", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
     pub room_share: u32,
 
-    /// Packets a second that a session may send over a longer time. 120: frames of 10 ms, and keep-alives.
-    #[arg(long, env = "CONFAB_RELAY_PACKET_RATE", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub packet_rate: u32,
+    /// Packets that a session may send over a longer time, 1/s to 10000/s. 120/s: frames of 10 ms, and keep-alives.
+    #[arg(long, default_value_t = PerSecond(120.0), value_name = "RATE", value_parser = PerSecond::within(PerSecond(1.0)..=PerSecond(10_000.0)))]
+    pub packet_rate: PerSecond,
 
     /// Packets that a session may send at once, after a pause of its network.
-    #[arg(long, env = "CONFAB_RELAY_PACKET_BURST", default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub packet_burst: u32,
 
-    /// UDP payload that a session may send over a longer time, in kbit/s. 320: Opus of 128 kbit/s with its redundancy.
-    #[arg(long, env = "CONFAB_RELAY_BIT_RATE", default_value_t = 320, value_name = "KBIT", value_parser = clap::value_parser!(u32).range(8..=100_000))]
-    pub bit_rate: u32,
+    /// UDP payload that a session may send over a longer time, 8kbit/s to 100Mbit/s. 320kbit/s: Opus of 128 kbit/s with its
+    /// redundancy.
+    #[arg(long, default_value_t = BitRate(320_000), value_name = "RATE", value_parser = BitRate::within(BitRate(8000)..=BitRate(100_000_000)))]
+    pub bit_rate: BitRate,
 
-    /// A session whose client answers no path challenge for so long is over, 20s to 120s. It is asked from a third of that
+    /// A session whose client answers no path challenge for so long is over, 20s to 2m. It is asked from a third of that
     /// time on. Whatever this says, an address that does not answer for 30 s is not sent to.
-    #[arg(long, env = "CONFAB_RELAY_IDLE_TIMEOUT", default_value = "30s", value_name = "TIME", value_parser = parse_idle)]
+    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = duration_within(SHORTEST_IDLE_TIMEOUT..=MAX_IDLE_TIMEOUT))]
     pub idle_timeout: Duration,
 
     /// On SIGTERM: for so long the relay goes on serving while control places its rooms elsewhere, as 10s; it ends as
     /// soon as nobody is left. A second signal ends it at once.
-    #[arg(long, env = "CONFAB_RELAY_DRAIN_TIME", default_value = "10s", value_name = "TIME", value_parser = parse_drain)]
+    #[arg(long, default_value = "10s", value_name = "TIME", value_parser = duration_within(Duration::ZERO..=LONGEST_DRAIN_TIME))]
     pub drain_time: Duration,
 
     /// Speakers of a room that are forwarded at once, 1 to 64. Each costs every listener a frame. When more speak, places
     /// are shared evenly among accounts, and among accounts the louder speakers have them.
     #[arg(
         long,
-        env = "CONFAB_RELAY_SPEAKERS",
         default_value_t = 16,
         value_parser = clap::value_parser!(u8).range(1..=64)
     )]
     pub speakers: u8,
 
     /// Longest time for which a frame may wait for others of its room to share a datagram, as 5ms; 20ms at most. The
-    /// wait grows with the load: nothing while a worker is idle, this much when it is busy. 0ms: never.
-    #[arg(long, env = "CONFAB_RELAY_COALESCE_MAX", default_value = "0ms", value_name = "TIME", value_parser = parse_wait)]
+    /// wait grows with the load: nothing while a worker is idle, this much when it is busy. 0s: never.
+    #[arg(long, default_value = "0s", value_name = "TIME", value_parser = duration_within(Duration::ZERO..=LONGEST_COALESCING))]
     pub coalesce_max: Duration,
 
     /// Shortest such time, even while a worker is idle. For measuring; it delays everyone.
-    #[arg(long, env = "CONFAB_RELAY_COALESCE_MIN", default_value = "0ms", value_name = "TIME", value_parser = parse_wait)]
+    #[arg(long, default_value = "0s", value_name = "TIME", value_parser = duration_within(Duration::ZERO..=LONGEST_COALESCING))]
     pub coalesce_min: Duration,
 
     /// Datagrams received by one system call, 1 to 1024. Frames that come together share datagrams on their way out.
     #[arg(
         long,
-        env = "CONFAB_RELAY_BATCH",
         default_value_t = 64,
         value_parser = clap::value_parser!(u16).range(1..=1024)
     )]
@@ -157,48 +157,47 @@ pub struct Flags {
     /// Receive buffers of each worker. More ride out longer stalls of the network, at 1.3 KiB each.
     #[arg(
         long,
-        env = "CONFAB_RELAY_BUFFERS",
         default_value_t = 8192,
         value_parser = clap::value_parser!(u32).range(2048..)
     )]
     pub buffers: u32,
 
-    /// Socket buffers of each worker, in bytes, both ways. The system's limit is net.core.rmem_max and wmem_max.
+    /// Socket buffers of each worker, both ways, up to 1GiB. The system's limit is net.core.rmem_max and wmem_max.
     #[arg(
         long,
-        env = "CONFAB_RELAY_SOCKET_BUFFER",
-        default_value_t = 4 << 20
+        default_value_t = Size(4 << 20),
+        value_name = "SIZE",
+        value_parser = Size::within(Size(0)..=MOST_SOCKET_BUFFER)
     )]
-    pub socket_buffer: usize,
+    pub socket_buffer: Size,
 
     /// How audio leaves. `packet` goes around the system's UDP stack and saves about a third of a datagram's cost: Linux
     /// alone, needs CAP_NET_RAW, and passes by this host's own firewall rules for output, NAT, IPsec and traffic control.
     /// Whatever has to go another way (tunnels, receivers on this host) still goes by the UDP sockets.
-    #[arg(
-        long,
-        env = "CONFAB_RELAY_TRANSMIT",
-        value_enum,
-        default_value = "socket"
-    )]
+    #[arg(long, value_enum, default_value = "socket")]
     pub transmit: Transmit,
 
     /// TCP address for /metrics (Prometheus), /healthz and /readyz. Without it there are none. Keep it off the public
     /// network: it tells how much is going on, though not who talks to whom.
-    #[arg(long, env = "CONFAB_RELAY_METRICS", value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT")]
     pub metrics: Option<SocketAddr>,
 
     /// What is logged: error, warn, info, debug or trace, or a filter such as `info,confab_relay=debug`.
-    #[arg(long, env = "CONFAB_RELAY_LOG_LEVEL", default_value = "info")]
+    #[arg(long, default_value = "info")]
     pub log_level: String,
 
     /// How it is logged.
-    #[arg(
-        long,
-        env = "CONFAB_RELAY_LOG_FORMAT",
-        value_enum,
-        default_value = "text"
-    )]
+    #[arg(long, value_enum, default_value = "text")]
     pub log_format: LogFormat,
+}
+
+impl ProgramFlags for Flags {
+    const PROGRAM: Program = Program {
+        name: "confab-relay",
+        unwritten: 1,
+        typed_only: &[],
+        own_file: None,
+    };
 }
 
 /// What a relay does besides relaying.
@@ -208,63 +207,9 @@ pub enum Command {
     Check,
 }
 
-fn parse_wait(text: &str) -> Result<Duration, String> {
-    // Longer than a usual frame makes no sense.
-    parse_time(text, Duration::ZERO, Duration::from_millis(20))
-}
-
-fn parse_busy_poll(text: &str) -> Result<Duration, String> {
-    parse_time(text, Duration::ZERO, Duration::from_millis(10))
-}
-
-fn parse_idle(text: &str) -> Result<Duration, String> {
-    // Listeners may be silent for 15 s between two keep-alives.
-    parse_time(text, Duration::from_secs(20), MAX_IDLE_TIMEOUT)
-}
-
 /// HOST:PORT, with the usual port if there is none.
-fn parse_control(text: &str) -> Result<String, String> {
-    const PORT: u16 = 4433;
-    let bad = || "a control node looks like HOST, HOST:PORT or [IPv6 address]:PORT".to_owned();
-    if text.is_empty() || text.contains(['/', ' ', '@']) {
-        return Err(bad());
-    }
-    if let Ok(address) = text.parse::<std::net::Ipv6Addr>() {
-        return Ok(format!("[{address}]:{PORT}"));
-    }
-    let has_port = match text.strip_prefix('[') {
-        Some(rest) => rest.split_once(']').ok_or_else(bad)?.1.starts_with(':'),
-        None => text.contains(':'),
-    };
-    if !has_port {
-        return Ok(format!("{text}:{PORT}"));
-    }
-    let port = text
-        .rsplit(':')
-        .next()
-        .and_then(|port| port.parse::<u16>().ok());
-    match port {
-        Some(1..=u16::MAX) => Ok(text.to_owned()),
-        _ => Err(bad()),
-    }
-}
-
-fn parse_drain(text: &str) -> Result<Duration, String> {
-    parse_time(text, Duration::ZERO, Duration::from_secs(3600))
-}
-
-/// A number with its unit.
-fn parse_time(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
-    let units = [("us", 1e-6), ("ms", 1e-3), ("s", 1.0)];
-    let mut read = units.iter().filter_map(|(unit, seconds)| {
-        let number: f64 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
-        Duration::try_from_secs_f64(number * seconds).ok()
-    });
-    match read.next() {
-        Some(time) if (least..=most).contains(&time) => Ok(time),
-        Some(_) => Err(format!("it is {least:?} to {most:?}")),
-        None => Err("a time looks like 5ms, 500us or 30s".to_owned()),
-    }
+fn parse_control(text: &str) -> Result<String, BadServer> {
+    text.parse().map(|node: Server| node.to_string())
 }
 
 fn parse_pinning(text: &str) -> Result<Pinning, String> {

@@ -28,7 +28,7 @@ const SIGNALS: Plan = Plan {
 };
 
 fn main() {
-    confab_console::run(|| match confab_console::parse("confab-relay", 1) {
+    confab_console::run(|| match confab_console::parse::<Flags>() {
         Ok(flags) => match run(&flags) {
             Ok(()) => 0,
             Err(failure) => {

@@ -89,9 +89,9 @@ fn worker_config(flags: &Flags, index: usize) -> WorkerConfig {
         batch: usize::from(flags.batch),
         speakers: usize::from(flags.speakers),
         limits: RateLimits {
-            packets_per_second: flags.packet_rate,
+            packets_per_second: flags.packet_rate.0.round() as u32,
             packet_burst: flags.packet_burst,
-            bytes_per_second: flags.bit_rate * 125,
+            bytes_per_second: flags.bit_rate.0 / 8,
         },
         idle_timeout: flags.idle_timeout,
     }

@@ -9,7 +9,7 @@ use relay::Inside;
 
 fn main() {
     confab_console::run(|| {
-        let flags = match confab_console::parse("confab-control", 1) {
+        let flags = match confab_console::parse() {
             Ok(flags) => flags,
             Err(code) => return code,
         };

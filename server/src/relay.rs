@@ -2,13 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use clap::builder::Resettable;
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::Parser as _;
 use confab_control::commands::{Companion, INSIDE, Inner, InnerError};
 use confab_control::flags::ServeFlags;
 use confab_control::tls::authority::Authority;
 use confab_control::{Running, clock::Clock};
 use confab_protocol::control::link::ConferenceLink;
+use confab_protocol::control::server::Server;
 use confab_relay::flags::Flags;
 use confab_relay::{StartError, descriptors};
 use tokio::sync::mpsc;
@@ -17,9 +17,6 @@ use crate::reach;
 
 /// The conference of the link that is printed at the start.
 const FIRST_CONFERENCE: &str = "lobby";
-
-/// The port that a link need not name.
-const DEFAULT_PORT: u16 = 4433;
 
 /// Folder of its identity, below the data folder.
 const FOLDER: &str = "relay";
@@ -67,12 +64,10 @@ impl Inner for Inside {
     }
 }
 
-/// A relay's settings as they are without a flag. Variables of the environment are for relays of their own.
+/// A relay's settings as they are without a flag. Variables of the environment and files are for relays of their own.
 fn defaults(control: &str) -> Result<Flags, InnerError> {
-    let command = Flags::command().mut_args(|arg| arg.env(Resettable::Reset));
     let given = ["confab-relay", "--control", control, "--identity", FOLDER];
-    let mut matches = command.try_get_matches_from(given).map_err(failed)?;
-    Flags::from_arg_matches_mut(&mut matches).map_err(failed)
+    Flags::try_parse_from(given).map_err(failed)
 }
 
 /// A link to a first conference, for whoever is to come.
@@ -83,16 +78,12 @@ fn link(
 ) -> Result<ConferenceLink, InnerError> {
     let named = flags.public_names.first().cloned();
     let own = || reach::own_address(server.addr).to_string();
-    let host = named.unwrap_or_else(own);
-    let host = match host.contains(':') {
-        true => format!("[{host}]"),
-        false => host,
+    let reached = Server {
+        host: named.unwrap_or_else(own),
+        port: server.addr.port(),
     };
     Ok(ConferenceLink {
-        server: match server.addr.port() {
-            DEFAULT_PORT => host,
-            port => format!("{host}:{port}"),
-        },
+        server: reached.short(),
         slug: FIRST_CONFERENCE.parse().map_err(failed)?,
         authority: authority.digest(),
     })

@@ -51,7 +51,7 @@ async fn measure(flags: &Flags, target: &Target, out: &mut Out) -> Result<bool, 
     print(&Measured::head().to_string());
     let pattern = TalkPattern {
         speakers: flags.speakers,
-        sframe_len: flags.frame_bytes.into(),
+        sframe_len: flags.frame_size.0 as usize,
         seed: flags.seed,
         sockets: flags.sockets.into(),
         reading: Reading::Checked,
@@ -73,7 +73,7 @@ async fn climb(
 ) -> Result<bool, LoadError> {
     let climb = Climb {
         from: flags.shape(),
-        ramp: Ramp::new(flags.step, flags.max_rooms, flags.limits()),
+        ramp: Ramp::new(flags.step.0, flags.max_rooms, flags.limits()),
         warm_up: flags.warm_up,
         step_time: flags.step_time,
     };

@@ -52,12 +52,12 @@ async fn delays(frame: &str) -> Option<(f64, f64, f64)> {
 #[ignore = "it measures: make test-audio"]
 async fn a_voice_is_heard_soon_and_whole() {
     // With short frames the codec has less to work with.
-    for (frame, most, good) in [("20", 120.0, 0.9), ("10", 110.0, 0.7)] {
+    for (frame, most, good) in [("20ms", 120.0, 0.9), ("10ms", 110.0, 0.7)] {
         let Some((p50, p95, correlation)) = delays(frame).await else {
             return;
         };
         println!(
-            "frames of {frame} ms: p50 {p50:.1} ms, p95 {p95:.1} ms, correlation {correlation:.3}"
+            "frames of {frame}: p50 {p50:.1} ms, p95 {p95:.1} ms, correlation {correlation:.3}"
         );
         // Twice what it is where nothing else runs.
         assert!(p50 < most, "{p50} ms");

@@ -11,8 +11,7 @@ use super::context::Context;
 use super::{account, meet};
 use crate::failure::{Exit, Failure};
 use crate::flags::{FirstSight, Login, PasswordFlags, Register, default_device};
-use crate::net::server::BadServer;
-use crate::net::{Fingerprint, Remembered, Server};
+use crate::net::{BadServer, Fingerprint, Remembered, Server};
 use crate::stderr::print_on_stderr;
 
 /// Tries to make an account or to log in.
@@ -34,7 +33,7 @@ pub(super) async fn by_link(context: &Context, link: &ConferenceLink) -> Result<
         || common.fingerprint.is_some_and(|given| given != authority);
     if is_other {
         return Err(Failure::usage(
-            "the link names its server: leave out --server and --fingerprint, or CONFAB_SERVER and CONFAB_FINGERPRINT",
+            "the link names its server: leave out --server and --fingerprint",
         ));
     }
     let store = context.store().await?;

@@ -4,10 +4,9 @@ use confab_e2ee::mls::identity::ServerId;
 
 use crate::failure::{Exit, Failure};
 use crate::flags::Common;
-use crate::net::server::BadServer;
 use crate::net::sign_in::Access;
 use crate::net::trust::PinSource;
-use crate::net::{Fingerprint, Link, Remembered, Server, Trust};
+use crate::net::{BadServer, Fingerprint, Link, Remembered, Server, Trust};
 use crate::output::{Output, Printed};
 use crate::store::{Store, StoreError};
 

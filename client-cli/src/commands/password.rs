@@ -1,10 +1,11 @@
-//! Passwords: from a prompt without echo, standard input or the environment, never from an argument.
+//! Passwords: from a prompt without echo, standard input, the environment or a file that it names, never from an argument.
 //!
 //! A thread of its own waits for the input, so that signals work meanwhile.
 
 use std::io::{self, BufRead as _, IsTerminal as _};
 
 use confab_console::StandardInput;
+use confab_console::configuration::{is_secret_set, secret};
 use confab_protocol::control::{Password, text};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
@@ -29,8 +30,7 @@ const MAX_LINE: u64 = 64 * 1024;
 
 /// True when somebody is asked for a password, or a program that may take its time, because one of `variables` is not set.
 pub(super) fn needs_input(flags: &PasswordFlags, variables: &[&str]) -> bool {
-    let is_missing = |variable: &&str| std::env::var_os(variable).is_none();
-    flags.password_stdin || variables.iter().any(is_missing)
+    flags.password_stdin || !variables.iter().all(|variable| is_secret_set(variable))
 }
 
 /// The password of an account that exists. Its length is for the server to judge.
@@ -54,7 +54,7 @@ pub(super) async fn change(
 
 async fn choose(
     flags: &PasswordFlags,
-    variable: &str,
+    variable: &'static str,
     question: &'static str,
 ) -> Result<Password, Failure> {
     let text = get(flags, variable, question).await?;
@@ -77,20 +77,26 @@ fn prepared(typed: &str) -> Result<Zeroizing<String>, Failure> {
 
 async fn get(
     flags: &PasswordFlags,
-    variable: &str,
+    variable: &'static str,
     question: &'static str,
 ) -> Result<Zeroizing<String>, Failure> {
     if flags.password_stdin {
         return on_own_thread(from_stdin).await;
     }
-    match std::env::var(variable) {
-        Ok(text) => Ok(Zeroizing::new(text)),
-        Err(_) => prompt(question).await,
+    if !is_secret_set(variable) {
+        return prompt(question).await;
+    }
+    // A file may not answer.
+    let found =
+        on_own_thread(move || secret(variable).map_err(|error| Failure::usage(error.to_string())));
+    match found.await? {
+        Some(password) => Ok(password),
+        None => prompt(question).await,
     }
 }
 
 fn is_prompted(flags: &PasswordFlags, variable: &str) -> bool {
-    !flags.password_stdin && std::env::var_os(variable).is_none()
+    !flags.password_stdin && !is_secret_set(variable)
 }
 
 fn from_stdin() -> Result<Zeroizing<String>, Failure> {
@@ -116,7 +122,7 @@ fn from_stdin() -> Result<Zeroizing<String>, Failure> {
 async fn prompt(question: &'static str) -> Result<Zeroizing<String>, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::usage(format!(
-            "no terminal to ask for the password: use --password-stdin or set {VARIABLE}"
+            "no terminal to ask for the password: use --password-stdin, or set {VARIABLE} or {VARIABLE}_FILE"
         )));
     }
     let mut terminal = Terminal::new();

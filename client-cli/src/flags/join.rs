@@ -5,10 +5,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
+use confab_console::values::duration;
 use confab_protocol::control::link::{BadLink, ConferenceLink, SCHEME};
 use confab_protocol::control::{NameError, Region, Slug};
 
-use super::times::{parse_time, parse_unix_seconds};
 use super::voice::Voice;
 
 /// Time between two `stats` events.
@@ -45,8 +45,8 @@ pub struct Join {
     #[arg(long, value_name = "DIR")]
     pub record_dir: Option<PathBuf>,
 
-    /// Leave after this time in the room, as 10s, 1.5s, 500ms, 2m or 1h. Default: stay until Ctrl-C.
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    /// Leave after this time in the room, as 500ms, 10s, 2m or 1h. Default: stay until Ctrl-C.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
 
     /// Leave 1 s after the input has ended.
@@ -58,7 +58,7 @@ pub struct Join {
     pub repeat: bool,
 
     /// Begin the input this long after the join, as 1.5s. Default: at once.
-    #[arg(long, value_name = "TIME", value_parser = parse_time, conflicts_with = "start_at")]
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "start_at")]
     pub delay: Option<Duration>,
 
     /// Begin the input at this time of the wall clock, in seconds since 1970-01-01 UTC with a fraction; at once if it
@@ -95,7 +95,7 @@ pub struct Join {
     pub allow_classical: bool,
 
     /// Time between two `stats` events (with --json), as 5s.
-    #[arg(long, default_value = "5s", value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, default_value = "5s", value_name = "TIME", value_parser = duration)]
     pub stats_every: Duration,
 }
 
@@ -200,4 +200,11 @@ fn parse_hertz(text: &str) -> Result<f32, String> {
     } else {
         Err("20 to 20000 Hz can be heard".into())
     }
+}
+
+fn parse_unix_seconds(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|seconds: &f64| seconds.is_finite() && *seconds >= 0.0)
+        .ok_or_else(|| "seconds since 1970, such as 1795000000.25".to_owned())
 }

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use confab_console::values::{BitRate, duration_within};
 use confab_voice::{AdaptationConfig, EncoderConfig, FrameDuration, ProcessingConfig, TalkMode};
 
-use super::times::parse_max_delay;
+/// The longest wait for what brings lost frames back: what comes later is not waited for in any case.
+const LONGEST_MAX_DELAY: Duration = Duration::from_millis(400);
 
-/// Bits a second of the sent voice.
-const DEFAULT_BITRATE: u32 = 24_000;
+const DEFAULT_BIT_RATE: BitRate = BitRate(24_000);
 
 /// As [`AdaptationConfig`] has it.
 const DEFAULT_MAX_DELAY: &str = "200ms";
@@ -19,18 +20,18 @@ const DEFAULT_THRESHOLD: u8 = 45;
 /// How one's own voice is sent.
 #[derive(Debug, Clone, Args)]
 pub struct Voice {
-    /// Bits a second of the sent voice, with what protects it against loss, 6000 to 128000. More is clearer, and costs every
+    /// Bit rate of the sent voice, with what protects it against loss, 6kbit/s to 128kbit/s. More is clearer, and costs every
     /// participant's download.
-    #[arg(long, default_value_t = DEFAULT_BITRATE, value_name = "BITS", value_parser = clap::value_parser!(u32).range(6_000..=128_000))]
-    pub bitrate: u32,
+    #[arg(long, default_value_t = DEFAULT_BIT_RATE, value_name = "RATE", value_parser = BitRate::within(BitRate(6000)..=BitRate(128_000)))]
+    pub bit_rate: BitRate,
 
-    /// Length of each packet's voice in milliseconds. Shorter is quicker, longer costs less.
-    #[arg(long, value_enum, default_value_t = FrameFlag::Ms20, value_name = "MS")]
+    /// Length of each packet's voice. Shorter is quicker, longer costs less.
+    #[arg(long, value_enum, default_value_t = FrameFlag::Ms20, value_name = "TIME")]
     pub frame: FrameFlag,
 
     /// Where frames are lost, wait up to this long for what brings them back, as 60ms; 0s to 400ms. Longer mends more, and
     /// everybody answers later. Without loss nothing waits. It holds for what you hear and for how your voice is protected.
-    #[arg(long, default_value = DEFAULT_MAX_DELAY, value_name = "TIME", value_parser = parse_max_delay)]
+    #[arg(long, default_value = DEFAULT_MAX_DELAY, value_name = "TIME", value_parser = duration_within(Duration::ZERO..=LONGEST_MAX_DELAY))]
     pub max_delay: Duration,
 
     /// When your voice is sent.
@@ -47,8 +48,8 @@ pub struct Voice {
     pub muted: bool,
 
     /// Take noise out of what is said. Adds 10 ms of delay. Default: on for a microphone, off for a file or a tone.
-    #[arg(long, value_enum, value_name = "on|off")]
-    pub noise_suppression: Option<Switch>,
+    #[arg(long, value_name = "on|off", value_parser = clap::builder::BoolishValueParser::new())]
+    pub noise_suppression: Option<bool>,
 
     /// Take out of the microphone what the speakers play, for calls without a headset.
     #[arg(long)]
@@ -84,32 +85,23 @@ pub enum TalkFlag {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum FrameFlag {
     /// 10 ms.
-    #[value(name = "10")]
+    #[value(name = "10ms")]
     Ms10,
     /// 20 ms.
-    #[value(name = "20")]
+    #[value(name = "20ms")]
     Ms20,
     /// 40 ms.
-    #[value(name = "40")]
+    #[value(name = "40ms")]
     Ms40,
     /// 60 ms.
-    #[value(name = "60")]
+    #[value(name = "60ms")]
     Ms60,
-}
-
-/// Whether something is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Switch {
-    /// It is.
-    On,
-    /// It is not.
-    Off,
 }
 
 impl Default for Voice {
     fn default() -> Self {
         Self {
-            bitrate: DEFAULT_BITRATE,
+            bit_rate: DEFAULT_BIT_RATE,
             frame: FrameFlag::Ms20,
             max_delay: AdaptationConfig::default().max_delay,
             talk: TalkFlag::Open,
@@ -128,7 +120,7 @@ impl Voice {
     pub fn adaptation(&self) -> AdaptationConfig {
         AdaptationConfig {
             encoder: EncoderConfig {
-                bitrate: self.bitrate,
+                bitrate: self.bit_rate.0,
                 frame: match self.frame {
                     FrameFlag::Ms10 => FrameDuration::Ms10,
                     FrameFlag::Ms20 => FrameDuration::Ms20,
@@ -154,14 +146,10 @@ impl Voice {
 
     /// What is done to it before. `is_microphone`: it comes from one, and not from a file or a tone.
     pub fn processing(&self, is_microphone: bool) -> ProcessingConfig {
-        let suppress_noise = match self.noise_suppression {
-            Some(switch) => switch == Switch::On,
-            None => is_microphone,
-        };
         ProcessingConfig {
             high_pass: is_microphone,
             cancel_echo: self.echo_cancellation,
-            suppress_noise,
+            suppress_noise: self.noise_suppression.unwrap_or(is_microphone),
             control_gain: self.gain_control,
         }
     }

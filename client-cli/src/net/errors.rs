@@ -5,7 +5,7 @@ use confab_protocol::control::text::Shown;
 use confab_protocol::control::{ErrorCode, Refusal};
 use quinn::ConnectionError;
 
-use super::server::Server;
+use super::Server;
 use super::trust::TrustError;
 
 /// Why there is no connection.

@@ -27,7 +27,6 @@ mod node_list;
 pub mod nodes;
 mod race;
 mod retry;
-pub mod server;
 pub mod sign_in;
 mod silence;
 pub mod supervisor;
@@ -50,9 +49,9 @@ mod testing;
 #[cfg(test)]
 mod trust_tests;
 
+pub use confab_protocol::control::server::{BadServer, Server};
 pub use errors::{ApiError, ConnectError};
 pub use fingerprint::Fingerprint;
 pub use link::Link;
 pub use nodes::Nodes;
-pub use server::Server;
 pub use trust::{Remembered, Trust, TrustError};

@@ -1,6 +1,6 @@
 //! The list of nodes that a server sends.
 
-use super::server::Server;
+use super::Server;
 
 /// Most nodes that are remembered beside the one that the person named.
 pub(super) const MAX_NODES: usize = 8;

@@ -229,7 +229,8 @@ fn replace(dir: &Path, path: &Path, temporary: &Path, text: &str) -> io::Result<
     sync_dir(dir)
 }
 
-fn default_dir() -> Option<PathBuf> {
+/// The config directory, if none is named.
+pub(crate) fn default_dir() -> Option<PathBuf> {
     let named = |name: &str| {
         std::env::var_os(name)
             .filter(|value| !value.is_empty())

@@ -22,7 +22,6 @@ pub struct RelayIdentityFlags {
     /// only that exists.
     #[arg(
         long,
-        env = "CONFAB_CONTROL_DATA_DIR",
         default_value_os_t = data_dir::of_commands(),
         hide_default_value = true,
         value_name = "FOLDER"
@@ -37,8 +36,8 @@ pub struct NodeIdentityFlags {
     pub name: NodeName,
 
     /// DNS name or address by which clients and relays reach the node, for its certificate, as with `serve --public-name`. May be
-    /// repeated.
-    #[arg(long = "public-name", value_name = "NAME")]
+    /// repeated, or separated by commas.
+    #[arg(long = "public-name", value_name = "NAME", value_delimiter = ',')]
     pub public_names: Vec<String>,
 
     /// Folder to write to; created when missing.
@@ -49,7 +48,6 @@ pub struct NodeIdentityFlags {
     /// exists.
     #[arg(
         long,
-        env = "CONFAB_CONTROL_DATA_DIR",
         default_value_os_t = data_dir::of_commands(),
         hide_default_value = true,
         value_name = "FOLDER"
@@ -67,7 +65,6 @@ pub struct OperatorIdentityFlags {
     /// The folder with the cluster CA. Default: confab-data, or /var/lib/confab if only that exists.
     #[arg(
         long,
-        env = "CONFAB_CONTROL_DATA_DIR",
         default_value_os_t = data_dir::of_commands(),
         hide_default_value = true,
         value_name = "FOLDER"
@@ -90,7 +87,6 @@ pub struct ClusterKeysFlags {
     /// only that exists.
     #[arg(
         long,
-        env = "CONFAB_CONTROL_DATA_DIR",
         default_value_os_t = data_dir::of_commands(),
         hide_default_value = true,
         value_name = "FOLDER"
@@ -104,7 +100,6 @@ pub struct FingerprintFlags {
     /// The server's data folder, with the cluster CA. Default: confab-data, or /var/lib/confab if only that exists.
     #[arg(
         long,
-        env = "CONFAB_CONTROL_DATA_DIR",
         default_value_os_t = data_dir::of_commands(),
         hide_default_value = true,
         value_name = "FOLDER"

@@ -1,8 +1,11 @@
 //! Flags of the commands that send requests to a running cluster.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
+use confab_console::values::duration;
+use confab_protocol::control::server::{BadServer, Server};
 
 use super::data_dir;
 use crate::domain::{NodeName, RelayName};
@@ -14,7 +17,6 @@ pub struct OperatorFlags {
     /// confab-data, or /var/lib/confab if only that exists.
     #[arg(
         long,
-        env = "CONFAB_CONTROL_DATA_DIR",
         default_value_os_t = data_dir::of_commands(),
         hide_default_value = true,
         value_name = "FOLDER"
@@ -22,7 +24,8 @@ pub struct OperatorFlags {
     pub data_dir: PathBuf,
 
     /// The node to connect to, which queries the others. Default: the node that runs on the data folder, else 127.0.0.1:4433.
-    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
+    // `serve` has a --node that is a name.
+    #[arg(long, env = "CONFAB_CONTROL_OPERATOR_NODE", value_name = "HOST:PORT", value_parser = host_and_port)]
     pub node: Option<String>,
 }
 
@@ -46,9 +49,9 @@ pub struct DrainFlags {
     #[command(flatten)]
     pub operator: OperatorFlags,
 
-    /// Maximum time to wait until the relay has no sessions, in seconds. The relay continues to drain after that.
-    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
-    pub wait: u64,
+    /// Maximum time to wait until the relay has no sessions. The relay continues to drain after that.
+    #[arg(long, default_value = "60s", value_name = "TIME", value_parser = duration)]
+    pub wait: Duration,
 }
 
 /// Flags of `revoke-relay`.
@@ -72,14 +75,6 @@ pub struct RevokeNodeFlags {
     pub operator: OperatorFlags,
 }
 
-pub(super) fn host_and_port(text: &str) -> Result<String, &'static str> {
-    let is_one = |(host, port): (&str, &str)| {
-        let has_port = port.parse::<u16>().is_ok_and(|port| port > 0);
-        let is_bracketed = host.starts_with('[') && host.ends_with(']');
-        has_port && !host.is_empty() && (is_bracketed || !host.contains(':'))
-    };
-    match text.rsplit_once(':').is_some_and(is_one) {
-        true => Ok(text.to_owned()),
-        false => Err("expected HOST:PORT, an IPv6 address as [ADDRESS]:PORT"),
-    }
+pub(super) fn host_and_port(text: &str) -> Result<String, BadServer> {
+    Server::with_port(text).map(|server| server.to_string())
 }

@@ -9,26 +9,16 @@ use clap::Args;
 pub struct RelayFlags {
     /// Run a relay in this process, with an identity of its own in the data folder: all that a small server needs. A restart
     /// interrupts voice for a second or two. Relays on other machines may join at any time. Default: none.
-    #[arg(long, env = "CONFAB_CONTROL_WITH_RELAY", value_parser = clap::builder::BoolishValueParser::new())]
+    #[arg(long)]
     pub with_relay: bool,
 
     /// UDP address on which that relay listens; clients send their voice there.
-    #[arg(
-        long,
-        env = "CONFAB_CONTROL_RELAY_LISTEN",
-        default_value = "[::]:4434",
-        value_name = "ADDRESS:PORT"
-    )]
+    #[arg(long, default_value = "[::]:4434", value_name = "ADDRESS:PORT")]
     pub relay_listen: SocketAddr,
 
     /// UDP address of that relay that clients are told, an IP address and a port. May be repeated, or separated by commas, 8 at
     /// most. Default: the addresses of each --public-name, and this machine's own on its networks; clients try all of them. Set it
     /// behind a NAT whose address no --public-name stands for, or that changes the port.
-    #[arg(
-        long,
-        env = "CONFAB_CONTROL_RELAY_PUBLIC_ADDRESS",
-        value_name = "IP:PORT",
-        value_delimiter = ','
-    )]
+    #[arg(long, value_name = "IP:PORT", value_delimiter = ',')]
     pub relay_public_address: Vec<SocketAddr>,
 }

@@ -37,19 +37,14 @@ impl FromStr for StoreUrl {
 /// Flags of a CQL store.
 #[derive(Args, Debug)]
 pub struct CqlFlags {
-    /// User name at the database. Requires CONFAB_CONTROL_STORE_PASSWORD.
-    #[arg(
-        long,
-        env = "CONFAB_CONTROL_STORE_USER",
-        value_name = "NAME",
-        requires = "store_password"
-    )]
+    /// User name at the database. Requires --store-password.
+    #[arg(long, value_name = "NAME", requires = "store_password")]
     pub store_user: Option<String>,
 
-    /// Password at the database. Set it in the environment, because other users of this machine can see command lines.
+    /// Password at the database. Set it in the environment, or name a file by --store-password-file: other users of this machine
+    /// can see command lines.
     #[arg(
         long,
-        env = "CONFAB_CONTROL_STORE_PASSWORD",
         hide_env_values = true,
         value_name = "PASSWORD",
         requires = "store_user"
@@ -58,35 +53,29 @@ pub struct CqlFlags {
 
     /// PEM file with the CA of the database's certificates, which must name the nodes' IP addresses. With it the connection is
     /// encrypted; without it password hashes cross the network in plain text.
-    #[arg(long, env = "CONFAB_CONTROL_STORE_CA", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub store_ca: Option<PathBuf>,
 
     /// PEM file with a client certificate, for a database that requires one.
     #[arg(
         long,
-        env = "CONFAB_CONTROL_STORE_CERTIFICATE",
         value_name = "FILE",
         requires_all = ["store_key", "store_ca"]
     )]
     pub store_certificate: Option<PathBuf>,
 
     /// PEM file with the private key of --store-certificate.
-    #[arg(
-        long,
-        env = "CONFAB_CONTROL_STORE_KEY",
-        value_name = "FILE",
-        requires = "store_certificate"
-    )]
+    #[arg(long, value_name = "FILE", requires = "store_certificate")]
     pub store_key: Option<PathBuf>,
 
     /// Number of replicas of each row when the keyspace is created; to change it later, use ALTER KEYSPACE. With 3 the loss of
     /// one node has no effect; 1 is for tests.
-    #[arg(long, env = "CONFAB_CONTROL_STORE_REPLICATION", default_value_t = cql::REPLICATION, value_name = "COUNT",
+    #[arg(long, default_value_t = cql::REPLICATION, value_name = "COUNT",
           value_parser = clap::value_parser!(u8).range(1..=9))]
     pub store_replication: u8,
 
     /// The datacentre of the database to use. Required when there are several; choose the nearest.
-    #[arg(long, env = "CONFAB_CONTROL_STORE_DATACENTER", value_name = "NAME")]
+    #[arg(long, value_name = "NAME")]
     pub store_datacenter: Option<String>,
 }
 

@@ -3,6 +3,7 @@
 //! * [`framing`]: how a message stands in a stream; [`size`]: how long a request may be;
 //! * [`text`]: which characters have a place in what people read, and how others are shown;
 //! * [`names`]: usernames, slugs and the like, valid by construction;
+//! * [`server`]: where a control node is;
 //! * [`link`]: how a conference is named for those who do not know its server;
 //! * [`room`]: what a join gives;
 //! * [`error`]: what a refusal says.
@@ -13,6 +14,7 @@ pub mod framing;
 pub mod link;
 pub mod names;
 pub mod room;
+pub mod server;
 pub mod size;
 pub mod text;
 

@@ -85,7 +85,7 @@ mod tests {
     fn reference(newest: u64, bits: u8) -> Option<u64> {
         let newest = i128::from(newest);
         let near =
-            (newest - 128..=newest + 128).filter(|epoch| epoch.rem_euclid(256) == bits.into());
+            (newest - 128..=newest + 128).filter(|epoch| epoch.rem_euclid(256) == i128::from(bits));
         let nearest = near.min_by_key(|epoch| ((epoch - newest).abs(), *epoch))?;
         u64::try_from(nearest).ok()
     }

@@ -1,4 +1,4 @@
-//! Where a server is.
+//! Where a control node is: HOST or HOST:PORT.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -21,12 +21,31 @@ pub struct Server {
 
 /// Text that names no server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} is no server: give HOST or HOST:PORT, an IPv6 address with a port as [ADDRESS]:PORT"
-)]
-pub struct BadServer(String);
+pub enum BadServer {
+    /// It does not have the form.
+    #[error(
+        "{0:?} is no server: give HOST or HOST:PORT, an IPv6 address with a port as [ADDRESS]:PORT"
+    )]
+    Form(String),
+    /// The port is left out where it has to be said.
+    #[error("{0:?} has no port: give HOST:PORT, an IPv6 address as [ADDRESS]:PORT")]
+    NoPort(String),
+}
 
 impl Server {
+    /// Reads HOST:PORT: an address that others are told says its port.
+    ///
+    /// # Errors
+    ///
+    /// The text has another form, or no port.
+    pub fn with_port(text: &str) -> Result<Self, BadServer> {
+        let server: Self = text.parse()?;
+        match parts(text) {
+            Some((_, Some(_))) => Ok(server),
+            _ => Err(BadServer::NoPort(text.to_owned())),
+        }
+    }
+
     /// As a person would write it: without the port if it is the usual one.
     pub fn short(&self) -> String {
         let whole = self.to_string();
@@ -48,18 +67,8 @@ impl FromStr for Server {
     type Err = BadServer;
 
     fn from_str(text: &str) -> Result<Self, BadServer> {
-        let bad = || BadServer(text.to_owned());
-        let (host, port) = if let Some(rest) = text.strip_prefix('[') {
-            let (host, rest) = rest.split_once(']').ok_or_else(bad)?;
-            (host, rest.strip_prefix(':'))
-        } else if text.parse::<Ipv6Addr>().is_ok() {
-            (text, None)
-        } else {
-            match text.rsplit_once(':') {
-                Some((host, port)) => (host, Some(port)),
-                None => (text, None),
-            }
-        };
+        let bad = || BadServer::Form(text.to_owned());
+        let (host, port) = parts(text).ok_or_else(bad)?;
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-._:".contains(c);
         let has_colon = host.contains(':');
         if host.is_empty()
@@ -95,6 +104,24 @@ impl fmt::Display for Server {
     }
 }
 
+/// Host and port as they stand in the text, the host without brackets.
+fn parts(text: &str) -> Option<(&str, Option<&str>)> {
+    if let Some(rest) = text.strip_prefix('[') {
+        let (host, rest) = rest.split_once(']')?;
+        return match rest {
+            "" => Some((host, None)),
+            rest => Some((host, Some(rest.strip_prefix(':')?))),
+        };
+    }
+    if text.parse::<Ipv6Addr>().is_ok() {
+        return Some((text, None));
+    }
+    Some(match text.rsplit_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (text, None),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,7 +138,14 @@ mod tests {
         for (text, shown) in cases {
             let server: Server = text.parse().unwrap();
             assert_eq!(server.to_string(), shown);
-            assert_eq!(shown.parse(), Ok(server));
+            assert_eq!(shown.parse(), Ok(server.clone()));
+            assert_eq!(Server::with_port(shown), Ok(server));
+        }
+        for text in ["::1", "[::1]", "talk.example.org"] {
+            assert_eq!(
+                Server::with_port(text),
+                Err(BadServer::NoPort(text.to_owned()))
+            );
         }
         for bad in [
             "",
@@ -121,6 +155,7 @@ mod tests {
             "a:70000",
             "a b",
             "[::1",
+            "[::1]9",
             "a:b:c",
             "https://a",
             &"a".repeat(254),

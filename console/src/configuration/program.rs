@@ -1,0 +1,58 @@
+//! What a program says of its flags.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// A program whose flags come from the command line, the environment and a file.
+#[derive(Debug)]
+pub struct Program {
+    /// Its name; its variables begin with it.
+    pub name: &'static str,
+    /// Exit code when requested help, or a file, cannot be written.
+    pub unwritten: u8,
+    /// Long names of flags that neither a file nor the environment sets, each with the reason.
+    pub typed_only: &'static [(&'static str, &'static str)],
+    /// The file that is read without `--config`.
+    pub own_file: Option<OwnFile>,
+}
+
+/// A file that is read if it is there.
+#[derive(Debug)]
+pub struct OwnFile {
+    /// Its name in the folder.
+    pub name: &'static str,
+    /// Long name of the flag that names the folder.
+    pub folder_flag: &'static str,
+    /// The folder without that flag.
+    pub default_folder: fn() -> Option<PathBuf>,
+}
+
+/// The flags of a program.
+pub trait ProgramFlags: Parser {
+    /// The program.
+    const PROGRAM: Program;
+
+    /// Settles what depends on whether a value was typed. Called once, after parsing.
+    fn settle(&mut self, typed: &Typed) {
+        let _ = typed;
+    }
+}
+
+/// The long names of the flags that stand on the command line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Typed(pub(super) BTreeSet<String>);
+
+impl Typed {
+    /// True if the flag of this long name stands on the command line.
+    pub fn has(&self, flag: &str) -> bool {
+        self.0.contains(flag)
+    }
+}
+
+impl Program {
+    pub(super) fn is_typed_only(&self, flag: &str) -> bool {
+        self.typed_only.iter().any(|(name, _)| *name == flag)
+    }
+}
