@@ -30,6 +30,7 @@ impl ProgramFlags for Flags {
         name: "confab-bench",
         unwritten: 1,
         typed_only: &[],
+        tables: &[],
         own_file: None,
     };
 }

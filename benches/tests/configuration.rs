@@ -525,3 +525,21 @@ fn the_programs_read_and_write_files() {
         "{said}"
     );
 }
+
+#[test]
+fn a_check_takes_the_table_of_serve_and_its_own_before_it() {
+    let checked = |file: &str| {
+        let world = World {
+            arguments: vec!["check".into()],
+            file: Some(file.into()),
+            ..World::default()
+        };
+        world.flags::<confab_control::flags::Flags>()
+    };
+    let serve = "max-members = 5\n[serve]\nlisten = \"127.0.0.1:99\"\nmax-members = 6\n";
+    let flags = checked(serve);
+    assert!(flags.contains("listen: 127.0.0.1:99"), "{flags}");
+    assert!(flags.contains("max_members: 6"), "{flags}");
+    let flags = checked(&format!("{serve}[check]\nmax-members = 7\n"));
+    assert!(flags.contains("max_members: 7"), "{flags}");
+}

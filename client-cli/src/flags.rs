@@ -34,6 +34,7 @@ impl ProgramFlags for Flags {
         name: "confab",
         unwritten: Exit::Output as u8,
         typed_only: &[("yes", "answers a question that is asked each time")],
+        tables: &[],
         own_file: Some(OwnFile {
             name: "config.toml",
             folder_flag: "config-dir",

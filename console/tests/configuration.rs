@@ -105,6 +105,7 @@ impl ProgramFlags for Sample {
         name: "confab-sample",
         unwritten: 1,
         typed_only: &[("yes", "is said each time")],
+        tables: &[],
         own_file: Some(OwnFile {
             name: "own.toml",
             folder_flag: "folder",

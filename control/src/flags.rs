@@ -62,6 +62,7 @@ impl ProgramFlags for Flags {
             ("yes", "answers a question that is asked each time"),
             ("with-conferences", "is decided for each account"),
         ],
+        tables: &[("check", "serve")],
         own_file: None,
     };
 }

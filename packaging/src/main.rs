@@ -33,6 +33,7 @@ impl ProgramFlags for Flags {
         name: "confab-pages",
         unwritten: 1,
         typed_only: &[],
+        tables: &[],
         own_file: None,
     };
 }

@@ -196,6 +196,7 @@ impl ProgramFlags for Flags {
         name: "confab-relay",
         unwritten: 1,
         typed_only: &[],
+        tables: &[],
         own_file: None,
     };
 }

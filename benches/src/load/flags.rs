@@ -129,6 +129,7 @@ impl ProgramFlags for Flags {
         name: "confab-load",
         unwritten: 1,
         typed_only: &[],
+        tables: &[],
         own_file: None,
     };
 }

@@ -49,8 +49,13 @@ impl File {
         Ok(Self { entries })
     }
 
-    /// The values of a command's flag: of its own table, or of those above it.
-    pub(super) fn get(&self, path: &[String], key: &str) -> Option<&Entry> {
+    /// The values of a command's flag: of its own table, or else of `table` or of those above it.
+    pub(super) fn get(&self, own: &[String], table: &[String], key: &str) -> Option<&Entry> {
+        let in_own = self.entries.get(&(own.to_vec(), key.to_owned()));
+        in_own.or_else(|| self.in_table(table, key))
+    }
+
+    fn in_table(&self, path: &[String], key: &str) -> Option<&Entry> {
         (0..=path.len())
             .rev()
             .find_map(|depth| self.entries.get(&(path[..depth].to_vec(), key.to_owned())))

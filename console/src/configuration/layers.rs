@@ -9,6 +9,7 @@ use clap::{ArgMatches, Command};
 use super::error::{ConfigurationError, Origin};
 use super::file::{self, File};
 use super::known::{Kind, Known, Setting};
+use super::program::Program;
 use super::secret;
 use super::surroundings::Surroundings;
 
@@ -39,6 +40,7 @@ pub(super) type Values = BTreeMap<String, Given>;
 
 /// Where values come from.
 pub(super) struct Layers<'a> {
+    pub(super) program: &'a Program,
     pub(super) known: &'a Known,
     /// Built, for clap to know which flags conflict.
     pub(super) command: &'a Command,
@@ -152,7 +154,10 @@ impl Layers<'_> {
             let values = file::checked(setting, &value, origin.clone())?;
             return Ok(Some((Level::Environment, Given { values, origin })));
         }
-        let entry = self.file.and_then(|file| file.get(path, &setting.key));
+        let table = self.program.table_of(path);
+        let entry = self
+            .file
+            .and_then(|file| file.get(path, &table, &setting.key));
         Ok(entry.map(|entry| {
             let given = Given {
                 values: entry.values.clone(),

@@ -111,6 +111,7 @@ pub fn resolve<F: ProgramFlags>(around: &Surroundings<'_>) -> Result<Resolved<F>
     let mut built = command;
     built.build();
     let layers = Layers {
+        program: &program,
         known: &known,
         command: &built,
         around,

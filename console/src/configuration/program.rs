@@ -14,6 +14,8 @@ pub struct Program {
     pub unwritten: u8,
     /// Long names of flags that neither a file nor the environment sets, each with the reason.
     pub typed_only: &'static [(&'static str, &'static str)],
+    /// Commands that take another command's table of the file, unless a key stands in their own.
+    pub tables: &'static [(&'static str, &'static str)],
     /// The file that is read without `--config`.
     pub own_file: Option<OwnFile>,
 }
@@ -52,6 +54,16 @@ impl Typed {
 }
 
 impl Program {
+    /// The table of the file that a command takes beside its own.
+    pub(super) fn table_of(&self, path: &[String]) -> Vec<String> {
+        let name = path.first().filter(|_| path.len() == 1);
+        let other = self
+            .tables
+            .iter()
+            .find(|(of, _)| Some(*of) == name.map(String::as_str));
+        other.map_or_else(|| path.to_vec(), |(_, table)| vec![(*table).to_owned()])
+    }
+
     pub(super) fn is_typed_only(&self, flag: &str) -> bool {
         self.typed_only.iter().any(|(name, _)| *name == flag)
     }
