@@ -123,18 +123,10 @@ pub async fn start(flags: &Flags) -> Result<Relay, StartError> {
     identity.check_time(UnixTime::now())?;
     let workers = worker_count(flags)?;
     let batch = usize::from(flags.batch);
-    let mut group = bind_group(
-        &flags.listen,
-        workers,
-        batch,
-        flags.socket_buffer.0 as usize,
-    )?;
+    let buffer = flags.socket_buffer.0 as usize;
+    let mut group = bind_group(&flags.listen, workers, batch, buffer)?;
     if flags.transmit == Transmit::Packet {
-        UdpDriver::transmit_by_packet(
-            &mut group.drivers,
-            &group.addresses,
-            flags.socket_buffer.0 as usize,
-        )?;
+        UdpDriver::transmit_by_packet(&mut group.drivers, &group.addresses, buffer)?;
     }
 
     let stop = Arc::new(AtomicBool::new(false));
