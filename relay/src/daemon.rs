@@ -1,5 +1,7 @@
 //! The relay as a process: sockets, workers, links and what goes on between them.
 
+mod error;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,14 +20,15 @@ use tokio::time::MissedTickBehavior;
 use crate::core::Capacity;
 use crate::core::Ended;
 use crate::core::{Counters, DropCause, Registry};
-use crate::descriptors;
 use crate::flags::{Flags, Transmit};
-use crate::identity::{Identity, IdentityError};
-use crate::io::{BindError, PortLock, TransmitError, UdpDriver, Waker, bind_group};
+use crate::identity::Identity;
+use crate::io::{PortLock, UdpDriver, Waker, bind_group};
 use crate::link::{EndedQueue, Hello, Link, NameInUse};
 use crate::metrics::Figures;
-use crate::tasks::{LongLived, TaskFailed, Tasks};
+use crate::tasks::{LongLived, Tasks};
 use crate::workers::{Workers, worker_count};
+
+pub use error::{Died, StartError};
 
 /// Changes to rooms are collected for this time before packets see them.
 const PUBLISH_DELAY: Duration = Duration::from_millis(5);
@@ -39,56 +42,6 @@ const METRICS_PAUSE: Duration = Duration::from_secs(10);
 const DRAIN_INTERVAL: Duration = Duration::from_millis(20);
 /// Shortest time between two lines of the log that say how many are left.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
-
-/// The reason why the relay did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// No socket.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// No packet sockets.
-    #[error(transparent)]
-    Transmit(#[from] TransmitError),
-    /// No identity.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// No thread.
-    #[error("cannot start a worker's thread: {0}")]
-    Thread(io::Error),
-    /// No socket for metrics.
-    #[error(
-        "cannot listen on TCP {address} for metrics: {error}; {}",
-        descriptors::advice(error).unwrap_or("choose another address with --metrics")
-    )]
-    Metrics {
-        /// Where.
-        address: SocketAddr,
-        /// Why not.
-        error: io::Error,
-    },
-    /// A flag has an invalid value.
-    #[error("{0}")]
-    Flags(String),
-}
-
-/// The process has to end: a part of the relay stopped by itself, or another relay has its name.
-#[derive(Debug, thiserror::Error)]
-pub enum Died {
-    /// A worker's thread.
-    #[error("worker {index} stopped: {cause}")]
-    Worker {
-        /// Which.
-        index: usize,
-        /// Why.
-        cause: String,
-    },
-    /// A task.
-    #[error(transparent)]
-    Task(#[from] TaskFailed),
-    /// Another relay was first.
-    #[error(transparent)]
-    NameInUse(#[from] NameInUse),
-}
 
 /// A relay that runs.
 pub struct Relay {
