@@ -18,7 +18,7 @@ use confab_console::configuration::{
 };
 
 /// Values, of which each flag takes one: the first that it takes and that is not its default.
-const VALUES: [&str; 25] = [
+const VALUES: [&str; 27] = [
     "127.0.0.1:99",
     "talk.example.org:99",
     "sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
@@ -44,6 +44,8 @@ const VALUES: [&str; 25] = [
     "sqlite:/x",
     "listener",
     "friday",
+    "email",
+    "ann@example.org",
 ];
 
 /// Commands whose operand is not to be had without another device. They have no flags of their own.

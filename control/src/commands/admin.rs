@@ -124,7 +124,7 @@ pub(super) async fn conferences(command: &ConferencesCommand) -> Result<(), Comm
 pub(super) async fn rooms(command: &RoomsCommand) -> Result<(), CommandError> {
     match command {
         RoomsCommand::List(flags) => {
-            let ask = AdminRequest::ListRooms { limit: flags.limit };
+            let ask = AdminRequest::ListRooms { limit: flags.top };
             let Kind::Rooms(rooms) = admin(&flags.admin, ask).await? else {
                 return Err(OperatorError::Malformed.into());
             };

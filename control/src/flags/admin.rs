@@ -67,8 +67,8 @@ pub struct ListFlags {
     pub admin: AdminFlags,
 
     /// List so many at most. Default: all.
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
-    pub limit: Option<u64>,
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
 }
 
 /// Flags of `rooms list`.
@@ -77,10 +77,10 @@ pub struct ListRoomsFlags {
     #[command(flatten)]
     pub admin: AdminFlags,
 
-    /// List so many at most.
+    /// List the so many rooms with the most participants.
     #[arg(long, default_value_t = 100, value_name = "COUNT",
           value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub limit: u32,
+    pub top: u32,
 }
 
 /// The account of a command.

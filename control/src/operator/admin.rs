@@ -36,14 +36,15 @@ impl Operator {
     pub async fn list<E: From<OperatorError>>(
         &self,
         list: Listed,
-        limit: Option<u64>,
+        limit: Option<u32>,
         mut each: impl FnMut(Rows) -> Result<(), E>,
     ) -> Result<(), E> {
-        let (mut left, mut after) = (limit.unwrap_or(u64::MAX), None);
-        while left > 0 {
-            let limit = u32::try_from(left).map_or(MAX_PAGE, |left| left.min(MAX_PAGE));
+        let (mut left, mut after) = (limit, None);
+        while left != Some(0) {
+            let limit = left.unwrap_or(MAX_PAGE).min(MAX_PAGE);
             let (rows, next) = self.page(list, Span { after, limit }).await?;
-            left = left.saturating_sub(rows.len() as u64);
+            let taken = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+            left = left.map(|left| left.saturating_sub(taken));
             each(rows)?;
             if next.is_empty() {
                 break;
