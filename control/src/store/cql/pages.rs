@@ -53,7 +53,9 @@ impl Core {
         let next = cut(&mut rows, limit, |(entry, _)| {
             cursor(entry.list as u8, entry.conference.as_bytes())
         });
-        let reads = rows.iter().map(|(entry, _)| async move {
+        // A removed entry may lead to a conference that is in the other list now.
+        let listed = rows.iter().filter(|(_, listed)| listed.is_some());
+        let reads = listed.map(|(entry, _)| async move {
             let (conference, standing) = tokio::join!(
                 self.conference(entry.conference),
                 self.member(entry.conference, account)
