@@ -45,7 +45,7 @@ const CONTROL: &[&[&str]] = &[
     &["cluster"],
     &["store"],
     &["domain"],
-    &["client_queues", "close", "throttle"],
+    &["audit", "client_queues", "close", "throttle"],
     &["metrics", "source", "inbox", "random"],
     &["causes", "clock", "hkdf", "mutex"],
 ];
