@@ -1,6 +1,5 @@
 //! The edge towards the network, in the order of use.
 //!
-//! * [`server`]: where the server is;
 //! * [`fingerprint`]: which authority signed its certificate;
 //! * [`trust`]: what has to vouch for it;
 //! * `verifier`: whether its certificates are what they have to be;

@@ -26,4 +26,4 @@ pub const COMMAND_DEADLINE: std::time::Duration = std::time::Duration::from_secs
 pub use events::{RelayEvent, Response};
 pub use placement::RelayCriteria;
 pub use registry::Relays;
-pub use relay::{LimitExceeded, LinkedRelay, RelayInfo};
+pub use relay::{LimitExceeded, LinkRefused, LinkedRelay, RelayInfo};
