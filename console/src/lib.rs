@@ -36,7 +36,7 @@ mod work;
 
 pub use channel::{Channel, Health, WriteError, err, out};
 pub use descriptor::StandardOutput;
-pub use finding::{Finding, report};
+pub use finding::{Finding, open_files, report};
 pub use input::{BlockingFile, StandardInput};
 pub use log::logs;
 pub use parse::parse;

@@ -245,8 +245,7 @@ fn open(path: &Path) -> io::Result<File> {
 
 /// RFC 3339 in UTC, to a millisecond.
 fn time(now: UnixMillis) -> String {
-    let millis = i64::try_from(now.0).unwrap_or(i64::MAX);
-    let time = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    let time = now.timestamp();
     time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }
 

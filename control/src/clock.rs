@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
@@ -23,11 +24,14 @@ impl UnixMillis {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
-    pub fn day(self) -> Date {
+    /// The same time for calendars; the epoch for one that none has.
+    pub fn timestamp(self) -> Timestamp {
         let millis = i64::try_from(self.0).unwrap_or(i64::MAX);
-        let timestamp =
-            jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        timestamp.to_zoned(TimeZone::UTC).date()
+        Timestamp::from_millisecond(millis).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    pub fn day(self) -> Date {
+        self.timestamp().to_zoned(TimeZone::UTC).date()
     }
 }
 

@@ -9,6 +9,17 @@ const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
+/// A message's milliseconds since 1970 as people and programs read them: RFC 3339 in UTC, to the second.
+pub fn time(ms: u64) -> String {
+    let known = i64::try_from(ms)
+        .ok()
+        .and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    known.map_or_else(
+        || "unknown".to_owned(),
+        |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+    )
+}
+
 /// A second since 1970, UTC. Displayed as its day: `2026-11-28`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Moment(u64);
@@ -53,6 +64,12 @@ impl fmt::Display for Moment {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_is_in_utc_and_one_of_no_calendar_is_unknown() {
+        assert_eq!(time(1_795_867_200_999), "2026-11-28T12:00:00Z");
+        assert_eq!(time(u64::MAX), "unknown");
+    }
 
     #[test]
     fn moments_are_told_as_a_person_says_them() {

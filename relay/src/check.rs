@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use confab_console::Finding;
+use confab_console::{Finding, open_files};
 
 /// Socket buffers that ride out some 100 ms of a busy worker.
 const WANTED_SOCKET_BUFFER: u64 = 4 << 20;
@@ -76,22 +76,7 @@ impl Host {
 
     fn files(&self) -> Finding {
         let limits = self.text("proc/self/limits").unwrap_or_default();
-        let line = limits
-            .lines()
-            .find_map(|line| line.strip_prefix("Max open files"));
-        let soft = line.and_then(|rest| rest.split_whitespace().next());
-        let Some(soft) = soft else {
-            return unknown("the limit of open files");
-        };
-        let enough = soft
-            .parse::<u64>()
-            .map_or(soft == "unlimited", |limit| limit >= WANTED_FILES);
-        Finding {
-            what: format!("{soft} files may be open ({WANTED_FILES} or more is good)"),
-            remedy: (!enough).then(|| {
-                format!("ulimit -n {WANTED_FILES}   (systemd: LimitNOFILE={WANTED_FILES})")
-            }),
-        }
+        open_files(&limits, WANTED_FILES)
     }
 
     fn cores(&self) -> Finding {

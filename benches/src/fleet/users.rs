@@ -23,7 +23,7 @@ pub struct Users {
     program: PathBuf,
     /// Variables of the environment that it gets.
     variables: Vec<(String, String)>,
-    /// Whether the machine runs other programs first.
+    /// True if the machine runs other programs first.
     nice: bool,
 }
 

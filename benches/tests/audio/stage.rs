@@ -30,7 +30,7 @@ pub struct Audio {
     _share: Share,
 }
 
-/// What a test has of the machine.
+/// A test's share of the machine.
 enum Share {
     Some(#[allow(dead_code, reason = "held")] RwLockReadGuard<'static, ()>),
     All(#[allow(dead_code, reason = "held")] RwLockWriteGuard<'static, ()>),
@@ -142,6 +142,14 @@ impl Heard {
     /// Median correlation within these seconds.
     pub fn correlation(&self, from: f64, to: f64) -> f64 {
         median(self.within(from, to).map(|piece| piece.correlation))
+    }
+
+    /// How many pieces of these seconds correlate with what was said by more than `least`, and how many there are.
+    pub fn known(&self, from: f64, to: f64, least: f64) -> (usize, usize) {
+        let known = self
+            .within(from, to)
+            .filter(|piece| piece.correlation > least);
+        (known.count(), self.within(from, to).count())
     }
 
     /// Median delay of what was recognised within these seconds, in milliseconds.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// A machine that has not started after this time does not.
 const BOOT_DEADLINE: Duration = Duration::from_secs(60);
-/// What is awaited there has to come within this time.
+/// Time limit for an event on the machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 const INTERVAL: Duration = Duration::from_millis(50);
 
@@ -137,7 +137,7 @@ impl Machine {
         Path::new(&format!("/proc/{}/root", self.init)).join(path.trim_start_matches('/'))
     }
 
-    /// Whether something is at the path.
+    /// True if a file or folder is at the path.
     pub fn has(&self, path: &str) -> bool {
         self.path(path).symlink_metadata().is_ok()
     }

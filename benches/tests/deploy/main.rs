@@ -1,4 +1,4 @@
-//! What an operator installs and watches: packages, units, alerts, the board, compose files.
+//! Packages, units, alerts, the board and compose files, as an operator installs and watches them.
 //!
 //! * [`packages`]: packages in the life of a server, in a root of their own; [`machine`]: that root;
 //! * [`packing`]: what `packaging/pack` makes;

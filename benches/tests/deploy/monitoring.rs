@@ -28,7 +28,7 @@ const FILLED_LATER: &[&str] = &[
     "confab_control_store_seconds",
 ];
 
-/// What servers give: the names of metrics, and the values of their labels.
+/// The metrics of the servers: their names, and the values of their labels.
 #[derive(Default)]
 struct Given {
     names: BTreeSet<String>,
@@ -57,7 +57,7 @@ impl Given {
         }
     }
 
-    /// What an expression uses and no server gives.
+    /// The metrics and labels that an expression uses and no server has.
     fn missing(&self, expression: &str) -> Vec<String> {
         let mut missing = Vec::new();
         for (name, labels) in selectors(expression) {

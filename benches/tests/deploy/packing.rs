@@ -1,4 +1,4 @@
-//! What `packaging/pack` makes of the programs.
+//! The packages and tarballs that `packaging/pack` makes of the programs.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -6,13 +6,13 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::done::Done;
-use super::shown::time;
 use super::{meet, password};
 use crate::failure::Failure;
 use crate::flags::{Account, Login, PasswordFlags, Register};
 use crate::net::sign_in::Access;
 use crate::net::{ApiError, Link};
 use crate::output::Printed;
+use confab_protocol::dates::time;
 
 pub(super) async fn register(context: &Context, flags: Register) -> Result<(), Failure> {
     let username: Username = flags.name.parse()?;

@@ -26,7 +26,6 @@ mod join;
 mod meet;
 mod password;
 mod session;
-mod shown;
 mod trust;
 
 /// Signals of the client. The second one ends it immediately; after the first one it ends within the deadline.

@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::done::Done;
-use super::shown::time;
 use crate::failure::Failure;
 use crate::flags::Sessions;
 use crate::net::Link;
 use crate::net::sign_in::Access;
 use crate::output::Printed;
+use confab_protocol::dates::time;
 
 pub(super) async fn run(context: &Context, command: Sessions) -> Result<(), Failure> {
     match command {

@@ -144,6 +144,7 @@ pub fn kindly(request: &request::Kind) -> response::Kind {
         email: "ann@example.org".into(),
         birthday: "1990-01-31".into(),
         created_ms: 1,
+        disabled: false,
     };
     match request {
         request::Kind::Hello(_) => response::Kind::Welcome(wire::Welcome {

@@ -214,13 +214,11 @@ impl Accounts {
             Some(device) => self.limiter.admit_device(device)?,
             None => self.limiter.admit_source(source)?,
         }
-        let name = AccountName::parse(&login.name);
+        // Text that is no name is not refused: it is as wrong as a name without an account.
+        let name = login.name.parse::<AccountName>().ok();
         let account = match &name {
             None => None,
-            Some(AccountName::Username(name)) => {
-                self.store.account_by_username(name.clone()).await?
-            }
-            Some(AccountName::Email(email)) => self.store.account_by_email(email.clone()).await?,
+            Some(name) => self.by_name(name).await?,
         };
         let known = shown.filter(|device| Some(device.account) == account.as_ref().map(|a| a.id));
         if shown.is_some() && known.is_none() {
@@ -250,6 +248,13 @@ impl Accounts {
         }
         let cookie = self.cookie_of(known, account.id);
         self.begin_session(account, login.device, cookie).await
+    }
+
+    async fn by_name(&self, name: &AccountName) -> Result<Option<AccountRecord>, StoreError> {
+        match name {
+            AccountName::Username(name) => self.store.account_by_username(name.clone()).await,
+            AccountName::Email(email) => self.store.account_by_email(email.clone()).await,
+        }
     }
 
     pub fn hasher(&self) -> &Hasher {

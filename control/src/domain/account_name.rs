@@ -1,8 +1,10 @@
 //! The names by which an account is found.
 
-use confab_protocol::control::{Email, Username};
+use std::str::FromStr;
 
-/// A name that belongs to an account.
+use confab_protocol::control::{Email, NameError, Username};
+
+/// A name that belongs to an account. Text with an `@` is an e-mail address.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum AccountName {
     Username(Username),
@@ -10,19 +12,21 @@ pub enum AccountName {
 }
 
 impl AccountName {
-    /// Text with an `@` is an address. `None` if the text can be neither name nor address, so that no account matches.
-    pub fn parse(text: &str) -> Option<Self> {
-        if text.contains('@') {
-            text.parse().ok().map(Self::Email)
-        } else {
-            text.parse().ok().map(Self::Username)
-        }
-    }
-
     pub fn as_str(&self) -> &str {
         match self {
             Self::Username(name) => name.as_str(),
             Self::Email(email) => email.as_str(),
+        }
+    }
+}
+
+impl FromStr for AccountName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        match text.contains('@') {
+            true => text.parse().map(Self::Email),
+            false => text.parse().map(Self::Username),
         }
     }
 }

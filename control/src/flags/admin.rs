@@ -87,7 +87,7 @@ pub struct ListRoomsFlags {
 #[derive(Args, Debug)]
 pub struct AccountFlags {
     /// Username or e-mail address of the account.
-    #[arg(value_name = "ACCOUNT", value_parser = account_name)]
+    #[arg(value_name = "ACCOUNT")]
     pub account: AccountName,
 
     #[command(flatten)]
@@ -195,15 +195,4 @@ pub struct MessageFlags {
 
     #[command(flatten)]
     pub admin: AdminFlags,
-}
-
-fn account_name(text: &str) -> Result<AccountName, String> {
-    match text.contains('@') {
-        true => text.parse().map(AccountName::Email).map_err(said),
-        false => text.parse().map(AccountName::Username).map_err(said),
-    }
-}
-
-fn said(error: confab_protocol::control::NameError) -> String {
-    error.to_string()
 }

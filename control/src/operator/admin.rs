@@ -18,8 +18,8 @@ pub enum Listed {
 /// A page of a list.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Rows {
-    Accounts(Vec<wire::AdminAccount>),
-    Conferences(Vec<wire::AdminConference>),
+    Accounts(Vec<wire::Account>),
+    Conferences(Vec<wire::Conference>),
 }
 
 impl Rows {

@@ -1,7 +1,8 @@
 //! Formats accounts, conferences and rooms as tables and as JSON.
 
-use confab_protocol::control::room::{Role, Visibility};
+use confab_protocol::control::room::{role_name, visibility_name};
 use confab_protocol::control::text::escaped;
+use confab_protocol::dates::time;
 use confab_protocol::wire;
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
@@ -33,7 +34,7 @@ pub fn objects(rows: &Rows) -> Vec<Value> {
     }
 }
 
-fn account_row(account: &wire::AdminAccount) -> String {
+fn account_row(account: &wire::Account) -> String {
     account_line(
         &account.username,
         state(account),
@@ -47,11 +48,11 @@ fn account_line(name: &str, state: &str, since: &str, email: &str) -> String {
     escaped(line.trim_end()).into_owned()
 }
 
-fn conference_row(conference: &wire::AdminConference) -> String {
+fn conference_row(conference: &wire::Conference) -> String {
     conference_line(
         &conference.slug,
         &conference.live.to_string(),
-        visibility(conference),
+        visibility_name(conference.visibility()),
         &conference.owner,
         &conference.title,
     )
@@ -90,7 +91,7 @@ pub fn account(details: &wire::AdminAccountDetails) -> String {
     let memberships = details.memberships.iter().map(|membership| {
         vec![
             membership.slug.clone(),
-            role(membership.role()).to_owned(),
+            role_name(membership.role()).to_owned(),
             muted(membership.muted).to_owned(),
         ]
     });
@@ -119,7 +120,7 @@ pub fn account_details_json(details: &wire::AdminAccountDetails) -> Value {
     let membership = |membership: &wire::AdminMembership| {
         json!({
             "slug": membership.slug,
-            "role": role(membership.role()),
+            "role": role_name(membership.role()),
             "muted": membership.muted,
         })
     };
@@ -136,7 +137,7 @@ pub fn conference(details: &wire::AdminConferenceDetails) -> String {
         ("slug", &conference.slug),
         ("title", &conference.title),
         ("owner", &conference.owner),
-        ("open to", visibility(&conference)),
+        ("open to", visibility_name(conference.visibility())),
         ("region", or_dash(&conference.region)),
         ("since", &time(conference.created_ms)),
         ("id", &HEXLOWER.encode(&conference.id)),
@@ -145,7 +146,7 @@ pub fn conference(details: &wire::AdminConferenceDetails) -> String {
     let members = details.members.iter().map(|member| {
         vec![
             member.username.clone(),
-            role(member.role()).to_owned(),
+            role_name(member.role()).to_owned(),
             muted(member.muted).to_owned(),
             time(member.since_ms),
         ]
@@ -170,7 +171,7 @@ pub fn conference_details_json(details: &wire::AdminConferenceDetails) -> Value 
     let member = |member: &wire::Member| {
         json!({
             "username": member.username,
-            "role": role(member.role()),
+            "role": role_name(member.role()),
             "muted": member.muted,
             "since": time(member.since_ms),
         })
@@ -189,7 +190,7 @@ pub fn room(present: &[wire::Present]) -> String {
     let rows = present.iter().map(|one| {
         vec![
             one.username.clone(),
-            role(one.role()).to_owned(),
+            role_name(one.role()).to_owned(),
             muted(one.muted).to_owned(),
         ]
     });
@@ -203,7 +204,7 @@ pub fn present_json(present: &[wire::Present]) -> Value {
     let one = |one: &wire::Present| {
         json!({
             "username": one.username,
-            "role": role(one.role()),
+            "role": role_name(one.role()),
             "muted": one.muted,
         })
     };
@@ -247,7 +248,7 @@ pub fn rooms_json(rooms: &wire::AdminRooms) -> Vec<Value> {
     rooms.rooms.iter().map(one).collect()
 }
 
-fn account_json(account: &wire::AdminAccount) -> Value {
+fn account_json(account: &wire::Account) -> Value {
     json!({
         "id": HEXLOWER.encode(&account.id),
         "username": account.username,
@@ -258,12 +259,12 @@ fn account_json(account: &wire::AdminAccount) -> Value {
     })
 }
 
-fn conference_json(conference: &wire::AdminConference) -> Value {
+fn conference_json(conference: &wire::Conference) -> Value {
     json!({
         "id": HEXLOWER.encode(&conference.id),
         "slug": conference.slug,
         "title": conference.title,
-        "visibility": visibility(conference),
+        "visibility": visibility_name(conference.visibility()),
         "owner": conference.owner,
         "since": time(conference.created_ms),
         "region": none_if_empty(&conference.region),
@@ -281,7 +282,7 @@ fn facts(facts: &[(&str, &str)]) -> String {
     out
 }
 
-fn state(account: &wire::AdminAccount) -> &'static str {
+fn state(account: &wire::Account) -> &'static str {
     match account.disabled {
         true => "disabled",
         false => "active",
@@ -300,42 +301,12 @@ fn none_if_empty(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-fn visibility(conference: &wire::AdminConference) -> &'static str {
-    match conference.visibility() {
-        Visibility::Public => "public",
-        Visibility::Invite => "invite",
-        Visibility::Unspecified => "unknown",
-    }
-}
-
-fn role(role: Role) -> &'static str {
-    match role {
-        Role::Owner => "owner",
-        Role::Moderator => "moderator",
-        Role::Member => "member",
-        Role::Listener => "listener",
-        Role::Banned => "banned",
-        Role::Unspecified => "none",
-    }
-}
-
-/// A time as text, RFC 3339 in UTC.
-fn time(ms: u64) -> String {
-    let known = i64::try_from(ms)
-        .ok()
-        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    known.map_or_else(
-        || "unknown".to_owned(),
-        |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn ann() -> wire::AdminAccount {
-        wire::AdminAccount {
+    fn ann() -> wire::Account {
+        wire::Account {
             id: vec![7; 16].into(),
             username: "ann".to_owned(),
             created_ms: 1_790_000_000_000,
@@ -352,7 +323,7 @@ mod tests {
         assert_eq!(starts(&head, "STATE"), starts(&row, "disabled"));
         assert_eq!(starts(&head, "SINCE"), starts(&row, "2026-"));
         assert_eq!(objects(&rows)[0]["email"], Value::Null);
-        let rows = Rows::Conferences(vec![wire::AdminConference {
+        let rows = Rows::Conferences(vec![wire::Conference {
             slug: "friday".to_owned(),
             owner: "ann".to_owned(),
             live: 12,

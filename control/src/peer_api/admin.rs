@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use confab_protocol::control::{Email, ErrorCode, Notice, Refusal, Region, Slug};
+use confab_protocol::control::room::Role;
+use confab_protocol::control::{ErrorCode, Notice, Refusal, Slug};
 use confab_protocol::wire::{self, admin_response::Kind};
 use tokio::task::JoinSet;
 
@@ -12,11 +13,10 @@ use crate::accounts::service;
 use crate::audit::{Act, By};
 use crate::cluster::nodes::admin::{AdminRequest, NewAccount, Span};
 use crate::cluster::nodes::{NodeRequest, NodeResponse};
-use crate::domain::{AccountName, NodeName};
+use crate::domain::{AccountName, NodeName, Present};
 use crate::rooms::Settled;
-use crate::store::{
-    AccountRecord, ConferenceRecord, Cursor, MemberRecord, Membership, SessionRecord,
-};
+use crate::store::batch::join_all;
+use crate::store::{AccountRecord, ConferenceRecord, Cursor, Membership, SessionRecord};
 
 /// Time limit for the answers of other nodes.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -52,26 +52,8 @@ pub(super) async fn answer(services: &Services, ask: AdminRequest) -> NodeRespon
             settled.map_err(Into::into).map(done)
         }
         AdminRequest::ListRooms { limit } => list_rooms(services, limit).await,
-        AdminRequest::ShowRoom(slug) => match services.conferences.find(slug).await {
-            Ok(conference) => {
-                let present = services.counts.roster(conference.id).await;
-                Ok(Kind::Room(wire::Roster {
-                    present: present.into_iter().map(Into::into).collect(),
-                }))
-            }
-            Err(error) => Err(error.into()),
-        },
-        AdminRequest::EndRoom(slug) => {
-            tracing::warn!(%slug, "an operator ends a room");
-            match services.conferences.find(slug).await {
-                Ok(conference) => {
-                    let present = services.counts.roster(conference.id).await;
-                    let ended = services.conferences.end_room(conference.id, &present).await;
-                    ended.map(Kind::Count).map_err(Into::into)
-                }
-                Err(error) => Err(error.into()),
-            }
-        }
+        AdminRequest::ShowRoom(slug) => show_room(services, slug).await,
+        AdminRequest::EndRoom(slug) => end_room(services, slug).await,
         AdminRequest::Announce(notice) => announce(services, &notice).await,
     };
     match done {
@@ -142,7 +124,7 @@ pub(super) fn announce_here(services: &Services, notice: &Notice) {
 async fn list_accounts(services: &Services, Span { after, limit }: Span) -> Answer {
     let page = services.accounts.all(after, limit).await?;
     Ok(Kind::Accounts(wire::AdminAccounts {
-        accounts: page.items.iter().map(account_to_wire).collect(),
+        accounts: page.items.iter().map(AccountRecord::to_wire).collect(),
         next: next(page.next),
     }))
 }
@@ -162,7 +144,7 @@ async fn show_account(services: &Services, name: &AccountName) -> Answer {
         muted: item.standing.muted,
     };
     Ok(Kind::Account(wire::AdminAccountDetails {
-        account: Some(account_to_wire(&account)),
+        account: Some(account.to_wire()),
         sessions: sessions.into_iter().map(session).collect(),
         more: memberships.next.is_some(),
         memberships: memberships.items.into_iter().map(membership).collect(),
@@ -225,30 +207,46 @@ async fn list_conferences(services: &Services, Span { after, limit }: Span) -> A
     let zipped = page.items.iter().zip(live);
     Ok(Kind::Conferences(wire::AdminConferences {
         conferences: zipped
-            .map(|(conference, live)| conference_to_wire(conference, live))
+            .map(|(conference, live)| conference.to_wire(Role::Unspecified, live))
             .collect(),
         next: next(page.next),
     }))
 }
 
 async fn show_conference(services: &Services, slug: Slug) -> Answer {
-    let conference = services.conferences.find(slug).await?;
+    let (conference, present) = present_in(services, slug).await?;
     let page = services.conferences.standings(conference.id).await?;
-    let present = services.counts.roster(conference.id).await;
     let live = u32::try_from(present.len()).unwrap_or(u32::MAX);
-    let member = |member: MemberRecord| wire::Member {
-        account_id: member.account.to_wire(),
-        username: member.username.into(),
-        role: member.standing.role.into(),
-        muted: member.standing.muted,
-        since_ms: member.standing.since.0,
-    };
     Ok(Kind::Conference(wire::AdminConferenceDetails {
-        conference: Some(conference_to_wire(&conference, live)),
+        conference: Some(conference.to_wire(Role::Unspecified, live)),
         more: page.next.is_some(),
-        members: page.items.into_iter().map(member).collect(),
+        members: page.items.into_iter().map(Into::into).collect(),
         present: present.into_iter().map(Into::into).collect(),
     }))
+}
+
+async fn show_room(services: &Services, slug: Slug) -> Answer {
+    let (_, present) = present_in(services, slug).await?;
+    Ok(Kind::Room(wire::Roster {
+        present: present.into_iter().map(Into::into).collect(),
+    }))
+}
+
+async fn end_room(services: &Services, slug: Slug) -> Answer {
+    tracing::warn!(%slug, "an operator ends a room");
+    let (conference, present) = present_in(services, slug).await?;
+    let ended = services.conferences.end_room(conference.id, &present);
+    Ok(Kind::Count(ended.await?))
+}
+
+/// The conference, and who is in its room.
+async fn present_in(
+    services: &Services,
+    slug: Slug,
+) -> Result<(ConferenceRecord, Vec<Present>), Refusal> {
+    let conference = services.conferences.find(slug).await?;
+    let present = services.counts.roster(conference.id).await;
+    Ok((conference, present))
 }
 
 async fn list_rooms(services: &Services, limit: u32) -> Answer {
@@ -264,18 +262,18 @@ async fn list_rooms(services: &Services, limit: u32) -> Answer {
     }
     all.sort_by_key(|(_, id, live)| (std::cmp::Reverse(*live), *id));
     all.truncate(limit as usize);
+    let looked_up = join_all(all.iter().map(|(_, id, _)| services.conferences.by_id(*id))).await;
     let mut rooms = Vec::with_capacity(all.len());
-    for (node, id, live) in all {
-        // Deleted a moment ago.
-        let Some(conference) = services.conferences.by_id(id).await? else {
-            continue;
-        };
-        rooms.push(wire::AdminRoom {
-            slug: conference.slug.to_string(),
-            title: conference.title.to_string(),
-            live,
-            node: node.to_string(),
-        });
+    for ((node, _, live), conference) in all.iter().zip(looked_up) {
+        // It may have been deleted a moment ago.
+        if let Some(conference) = conference? {
+            rooms.push(wire::AdminRoom {
+                slug: conference.slug.to_string(),
+                title: conference.title.to_string(),
+                live: *live,
+                node: node.to_string(),
+            });
+        }
     }
     let silent = silent.iter().map(ToString::to_string).collect();
     Ok(Kind::Rooms(wire::AdminRooms { rooms, silent }))
@@ -338,35 +336,4 @@ fn everywhere() -> Kind {
 /// Empty on the last page.
 fn next(cursor: Option<Cursor>) -> Bytes {
     cursor.map(|Cursor(bytes)| bytes).unwrap_or_default()
-}
-
-fn account_to_wire(account: &AccountRecord) -> wire::AdminAccount {
-    wire::AdminAccount {
-        id: account.id.to_wire(),
-        username: account.username.as_str().to_owned(),
-        email: account.email.as_ref().map_or("", Email::as_str).to_owned(),
-        birthday: account
-            .birthday
-            .map(|day| day.to_string())
-            .unwrap_or_default(),
-        created_ms: account.created.0,
-        disabled: account.disabled,
-    }
-}
-
-fn conference_to_wire(conference: &ConferenceRecord, live: u32) -> wire::AdminConference {
-    wire::AdminConference {
-        id: conference.id.to_wire(),
-        slug: conference.slug.to_string(),
-        title: conference.title.to_string(),
-        visibility: conference.visibility.into(),
-        owner: conference.owner_name.to_string(),
-        created_ms: conference.created.0,
-        region: conference
-            .region
-            .as_ref()
-            .map(Region::to_string)
-            .unwrap_or_default(),
-        live,
-    }
 }

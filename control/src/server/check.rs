@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use confab_console::Finding;
+use confab_console::{Finding, open_files};
 use jiff::civil::Date;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -129,22 +129,7 @@ fn disk(_folder: &Path) -> Finding {
 
 fn files(limits: &Path) -> Finding {
     let limits = fs::read_to_string(limits).unwrap_or_default();
-    let mut lines = limits.lines();
-    let line = lines.find_map(|line| line.strip_prefix("Max open files"));
-    let Some(soft) = line.and_then(|rest| rest.split_whitespace().next()) else {
-        return Finding::good("the limit of open files cannot be read here");
-    };
-    let what = format!("{soft} files may be open ({WANTED_FILES} or more is good)");
-    let is_enough = soft
-        .parse::<u64>()
-        .map_or(soft == "unlimited", |limit| limit >= WANTED_FILES);
-    match is_enough {
-        true => Finding::good(what),
-        false => Finding::bad(
-            what,
-            format!("ulimit -n {WANTED_FILES}   (systemd: LimitNOFILE={WANTED_FILES})"),
-        ),
-    }
+    open_files(&limits, WANTED_FILES)
 }
 
 /// The clock against what was made by it before.

@@ -35,6 +35,19 @@ pub struct AccountRecord {
 }
 
 impl AccountRecord {
+    /// The wire message for the account's holder, or an operator.
+    pub fn to_wire(&self) -> wire::Account {
+        let birthday = self.birthday.map(|day| day.to_string());
+        wire::Account {
+            id: self.id.to_wire(),
+            username: self.username.as_str().to_owned(),
+            email: self.email.as_ref().map_or("", Email::as_str).to_owned(),
+            birthday: birthday.unwrap_or_default(),
+            created_ms: self.created.0,
+            disabled: self.disabled,
+        }
+    }
+
     /// Disables or enables the account. The revision grows, so that no earlier record comes back.
     pub(super) fn set_disabled(&mut self, disabled: bool) {
         if self.disabled != disabled {
@@ -42,6 +55,19 @@ impl AccountRecord {
             self.revision = self.revision.wrapping_add(1);
         }
     }
+}
+
+/// A birthday as the integer YYYYMMDD, which takes four bytes.
+pub(super) fn day_number(birthday: Birthday) -> u32 {
+    let text = birthday.to_string();
+    let digits = text.bytes().filter(u8::is_ascii_digit);
+    digits.fold(0, |number, digit| number * 10 + u32::from(digit - b'0'))
+}
+
+/// The birthday of [`day_number`]; `None` if it is no day.
+pub(super) fn numbered_day(number: u32) -> Option<Birthday> {
+    let (year, month, day) = (number / 10_000, number / 100 % 100, number % 100);
+    format!("{year:04}-{month:02}-{day:02}").parse().ok()
 }
 
 /// The id of a session.
@@ -188,6 +214,18 @@ pub struct MemberRecord {
     pub username: Username,
     /// Its standing.
     pub standing: Standing,
+}
+
+impl From<MemberRecord> for wire::Member {
+    fn from(member: MemberRecord) -> Self {
+        Self {
+            account_id: member.account.to_wire(),
+            username: member.username.into(),
+            role: member.standing.role.into(),
+            muted: member.standing.muted,
+            since_ms: member.standing.since.0,
+        }
+    }
 }
 
 /// A conference with the account's standing in it.

@@ -123,6 +123,27 @@ impl fmt::Debug for ResumeSecret {
 
 pub use crate::wire::{Capability, KeyScheme, LeaveReason, Role, Visibility};
 
+/// A role as people and programs read it.
+pub fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Owner => "owner",
+        Role::Moderator => "moderator",
+        Role::Member => "member",
+        Role::Listener => "listener",
+        Role::Banned => "banned",
+        Role::Unspecified => "none",
+    }
+}
+
+/// The same of who may join.
+pub fn visibility_name(visibility: Visibility) -> &'static str {
+    match visibility {
+        Visibility::Public => "public",
+        Visibility::Invite => "invite",
+        Visibility::Unspecified => "unknown",
+    }
+}
+
 /// A participant's name as it may be shown.
 ///
 /// A username, or, where the server has names of a kind that this code does not know, their text: escaped, and cut after

@@ -10,11 +10,11 @@ use confab_protocol::wire::{self, Role, Visibility};
 use super::context::Context;
 use super::done::Done;
 use super::meet;
-use super::shown::role_name;
 use crate::failure::Failure;
 use crate::flags::{Conference, MemberOf, NewRole};
 use crate::net::Link;
 use crate::net::sign_in::Access;
+use confab_protocol::control::room::role_name;
 use shown::{ConferenceList, ConferenceReport, MemberList};
 
 pub(super) async fn run(context: &Context, command: Conference) -> Result<(), Failure> {

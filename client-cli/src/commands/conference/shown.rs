@@ -1,10 +1,11 @@
 //! How conferences and members are printed.
 
-use confab_protocol::wire::{self, Visibility};
+use confab_protocol::wire;
 use serde::Serialize;
 
-use crate::commands::shown::{role_name, time};
 use crate::output::Printed;
+use confab_protocol::control::room::{role_name, visibility_name};
+use confab_protocol::dates::time;
 
 /// A conference as it is printed.
 #[derive(Serialize)]
@@ -26,11 +27,7 @@ pub(super) struct ConferenceShown {
 impl From<wire::Conference> for ConferenceShown {
     fn from(conference: wire::Conference) -> Self {
         Self {
-            visibility: match conference.visibility() {
-                Visibility::Public => "public",
-                Visibility::Invite => "invite",
-                Visibility::Unspecified => "unknown",
-            },
+            visibility: visibility_name(conference.visibility()),
             role: role_name(conference.role()),
             slug: conference.slug,
             title: conference.title,

@@ -11,13 +11,13 @@ use confab_protocol::control::room::LeaveReason;
 use serde::Serialize;
 
 use super::super::devices::DeviceTable;
-use super::super::shown::role_name;
 use crate::audio::device::Side;
 use crate::audio::device::fault::Fault;
 use crate::audio::device::keeper::{Choice, Notice};
 use crate::audio::device::stats::DevicesStats;
 use crate::engine::stats::Stats;
 use crate::identity::IdentityShown;
+use confab_protocol::control::room::role_name;
 
 /// A participant as it is printed.
 #[derive(Serialize)]

@@ -5,12 +5,12 @@ use confab_protocol::control::Username;
 use data_encoding::HEXLOWER;
 use serde::Serialize;
 
-use crate::commands::shown::time;
 use crate::identity::Pins;
 use crate::identity::choice::Known;
 use crate::net::Server;
 use crate::output::Printed;
 use crate::store::device_keys::AccountKey;
+use confab_protocol::dates::time;
 
 /// Bytes of a key that are shown to people. What they compare is the code.
 const SHORT: usize = 8;

@@ -39,10 +39,7 @@ from_causes! {
 impl Accounts {
     /// The account with this name.
     pub async fn find(&self, name: &AccountName) -> Result<AccountRecord, OperatorError> {
-        let found = match name {
-            AccountName::Username(name) => self.store.account_by_username(name.clone()).await?,
-            AccountName::Email(email) => self.store.account_by_email(email.clone()).await?,
-        };
+        let found = self.by_name(name).await?;
         found.ok_or(OperatorError::NoSuchAccount)
     }
 

@@ -1,14 +1,14 @@
 //! Requests about accounts and their sessions.
 
 use bytes::Bytes;
-use confab_protocol::control::{Email, ErrorCode, Refusal};
+use confab_protocol::control::{ErrorCode, Refusal};
 use confab_protocol::wire::{self, response};
 
 use super::super::client::Client;
 use super::super::fields as read;
 use super::reply::{Answer, done};
 use crate::accounts::{Granted, Login, SignedIn};
-use crate::store::{AccountRecord, SessionRecord};
+use crate::store::SessionRecord;
 
 pub(super) async fn register(client: &Client, register: wire::Register) -> Answer {
     refuse_second_sign_in(client)?;
@@ -52,7 +52,7 @@ pub(super) async fn logout(client: &Client, caller: &SignedIn) -> Answer {
 
 pub(super) async fn who_am_i(client: &Client, caller: &SignedIn) -> Answer {
     let account = client.services.accounts.account(caller.account).await?;
-    Ok(response::Kind::Account(account_to_wire(&account)))
+    Ok(response::Kind::Account(account.to_wire()))
 }
 
 pub(super) async fn change_password(
@@ -156,7 +156,7 @@ async fn sign_in(client: &Client, granted: Granted) -> Answer {
         return Err(Refusal::new(ErrorCode::SessionEnded, message));
     }
     tracing::info!(client = client.entry.id, account = %account.id, ?session, "signed in");
-    let account = Some(account_to_wire(&account));
+    let account = Some(account.to_wire());
     Ok(match token {
         Some(token) => response::Kind::SessionGranted(wire::SessionGranted {
             token,
@@ -185,17 +185,4 @@ fn signed_in_already() -> Refusal {
         ErrorCode::Denied,
         "this connection is signed in already: log out first, or open another",
     )
-}
-
-fn account_to_wire(account: &AccountRecord) -> wire::Account {
-    wire::Account {
-        id: account.id.to_wire(),
-        username: account.username.as_str().to_owned(),
-        email: account.email.as_ref().map_or("", Email::as_str).to_owned(),
-        birthday: account
-            .birthday
-            .map(|day| day.to_string())
-            .unwrap_or_default(),
-        created_ms: account.created.0,
-    }
 }

@@ -1,6 +1,7 @@
 //! The requests of clients that the audit log has: sign-ins, changes of accounts, and moderation.
 
-use confab_protocol::wire::{Role, request, response};
+use confab_protocol::control::room::role_name;
+use confab_protocol::wire::{request, response};
 
 use super::super::client::Client;
 use super::reply::Answer;
@@ -54,7 +55,7 @@ pub(super) fn begin(
         }
         Kind::SetRole(set) => {
             let mut of = member(&set.slug, &set.username);
-            of.push(("role", role(set.role()).to_owned()));
+            of.push(("role", role_name(set.role()).to_owned()));
             of
         }
         _ => return None,
@@ -92,15 +93,4 @@ pub(super) fn end(
 
 fn member(slug: &str, username: &str) -> Vec<(&'static str, String)> {
     vec![("slug", slug.to_owned()), ("username", username.to_owned())]
-}
-
-fn role(role: Role) -> &'static str {
-    match role {
-        Role::Owner => "owner",
-        Role::Moderator => "moderator",
-        Role::Member => "member",
-        Role::Listener => "listener",
-        Role::Banned => "banned",
-        Role::Unspecified => "none",
-    }
 }

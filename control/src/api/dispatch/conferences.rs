@@ -9,7 +9,7 @@ use super::super::fields as read;
 use super::reply::{Answer, done, next};
 use crate::accounts::SignedIn;
 use crate::rooms::Settled;
-use crate::store::{MemberRecord, Membership};
+use crate::store::Membership;
 
 /// Most participants that are named.
 const MAX_PRESENT: usize = 100;
@@ -82,15 +82,8 @@ pub(super) async fn list_members(
     let page = conferences
         .members(caller, slug, read::cursor(list.cursor))
         .await?;
-    let to_wire = |member: MemberRecord| wire::Member {
-        account_id: member.account.to_wire(),
-        username: member.username.into(),
-        role: member.standing.role.into(),
-        muted: member.standing.muted,
-        since_ms: member.standing.since.0,
-    };
     Ok(response::Kind::Members(wire::Members {
-        members: page.items.into_iter().map(to_wire).collect(),
+        members: page.items.into_iter().map(Into::into).collect(),
         next: next(page.next),
     }))
 }

@@ -117,7 +117,7 @@ impl From<&AdminRequest> for wire::AdminRequest {
             AdminRequest::ListRooms { limit } => Kind::ListRooms(*limit),
             AdminRequest::ShowRoom(slug) => Kind::ShowRoom(slug.to_string()),
             AdminRequest::EndRoom(slug) => Kind::EndRoom(slug.to_string()),
-            AdminRequest::Announce(notice) => Kind::Announce(wire::Announce {
+            AdminRequest::Announce(notice) => Kind::Announce(wire::OperatorNotice {
                 text: notice.to_string(),
             }),
         };
@@ -201,7 +201,7 @@ impl TryFrom<wire::AdminNewAccount> for NewAccount {
 }
 
 /// The text of an announcement.
-pub(super) fn parse_notice(announce: &wire::Announce) -> Result<Notice, BadField> {
+pub(super) fn parse_notice(announce: &wire::OperatorNotice) -> Result<Notice, BadField> {
     announce.text.parse().map_err(|_| BadField("text"))
 }
 
@@ -213,7 +213,7 @@ pub(super) fn within(limit: u32, most: u32) -> Result<u32, BadField> {
 }
 
 fn account(name: &str) -> Result<AccountName, BadField> {
-    AccountName::parse(name).ok_or(BadField("account"))
+    name.parse().map_err(|_| BadField("account"))
 }
 
 fn password(text: String) -> NewPassword {
@@ -226,8 +226,8 @@ mod tests {
 
     #[test]
     fn requests_survive_encoding_and_parsing() {
-        let ann = || AccountName::parse("ann").unwrap();
-        let by_mail = AccountName::parse("ann@example.org").unwrap();
+        let ann = || "ann".parse::<AccountName>().unwrap();
+        let by_mail = "ann@example.org".parse().unwrap();
         let slug = || "friday".parse::<Slug>().unwrap();
         let first = Span {
             after: None,
@@ -283,7 +283,7 @@ mod tests {
             let cursor = Bytes::new();
             Kind::ListAccounts(wire::AdminList { cursor, limit })
         };
-        let line = |text: &str| Kind::Announce(wire::Announce { text: text.into() });
+        let line = |text: &str| Kind::Announce(wire::OperatorNotice { text: text.into() });
         for kind in [
             list(0),
             list(MAX_PAGE + 1),

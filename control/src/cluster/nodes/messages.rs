@@ -121,7 +121,7 @@ impl From<&NodeRequest> for wire::NodeRequest {
                 conference_id: conference.to_wire(),
             }),
             NodeRequest::Busiest(limit) => Kind::AskBusiest(wire::AskBusiest { limit: *limit }),
-            NodeRequest::Announce(notice) => Kind::Announce(wire::Announce {
+            NodeRequest::Announce(notice) => Kind::Announce(wire::OperatorNotice {
                 text: notice.to_string(),
             }),
         };

@@ -9,6 +9,7 @@ use confab_protocol::control::{AccountId, Email, Username};
 use super::rows::Packed;
 use crate::clock::UnixMillis;
 use crate::domain::PasswordHash;
+use crate::store::records::{day_number, numbered_day};
 use crate::store::{AccountRecord, SessionId, SessionRecord, Standing, StoreError};
 
 /// The version of all layouts.
@@ -59,9 +60,7 @@ pub(super) fn account(record: &AccountRecord, state: State) -> Packed {
     out.time(record.created);
     out.bytes(&record.revision.to_be_bytes());
     out.bytes(&[if record.disabled { DISABLED } else { 0 }]);
-    let birthday = record
-        .birthday
-        .map_or(0, |day| day_number(&day.to_string()));
+    let birthday = record.birthday.map_or(0, day_number);
     out.bytes(&birthday.to_be_bytes());
     out.bytes(&record.password.to_bytes());
     out.finish()
@@ -118,10 +117,7 @@ pub(super) fn read_account(id: AccountId, row: &Packed) -> Result<AccountRecord,
         let [flags] = rest.array()?;
         let birthday = match u32::from_be_bytes(rest.array()?) {
             0 => None,
-            day => {
-                let (year, month, day) = (day / 10_000, day / 100 % 100, day % 100);
-                Some(format!("{year:04}-{month:02}-{day:02}").parse().ok()?)
-            }
+            number => Some(numbered_day(number)?),
         };
         Some(AccountRecord {
             id,
@@ -232,13 +228,6 @@ pub(super) fn listed(since: UnixMillis) -> Packed {
     let mut out = Writer::new();
     out.time(since);
     out.finish()
-}
-
-/// `YYYY-MM-DD` as the integer YYYYMMDD.
-fn day_number(day: &str) -> u32 {
-    day.bytes()
-        .filter(u8::is_ascii_digit)
-        .fold(0, |number, digit| number * 10 + u32::from(digit - b'0'))
 }
 
 struct Writer(Vec<u8>);

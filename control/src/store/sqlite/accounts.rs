@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::columns::{broken, millis, one_more_than, page, parsed, parsed_if_any, row_of, signed};
 use crate::clock::UnixMillis;
 use crate::domain::PasswordHash;
+use crate::store::records::{day_number, numbered_day};
 use crate::store::{
     AccountRecord, Cursor, Name, Page, Rotation, SecretHash, SessionId, SessionRecord, StoreError,
 };
@@ -43,7 +44,7 @@ pub(super) fn create(db: &Connection, account: &AccountRecord) -> Result<(), Sto
         username.as_str(),
         email.as_ref().map(Email::as_str),
         account.password.to_bytes(),
-        account.birthday.map(|day| day_number(&day.to_string())),
+        account.birthday.map(day_number),
         signed(account.created.0),
         account.disabled,
         account.revision,
@@ -262,11 +263,7 @@ pub(super) fn sweep(
 fn account(row: &Row<'_>) -> rusqlite::Result<AccountRecord> {
     let password = row.get_ref(3)?.as_blob()?;
     let day: Option<u32> = row.get(4)?;
-    let birthday = day.map(|day| {
-        let (year, month, day) = (day / 10_000, day / 100 % 100, day % 100);
-        let text = format!("{year:04}-{month:02}-{day:02}");
-        text.parse().map_err(|_| broken(4, Type::Integer))
-    });
+    let birthday = day.map(|number| numbered_day(number).ok_or_else(|| broken(4, Type::Integer)));
     Ok(AccountRecord {
         id: AccountId::new(row.get(0)?),
         username: parsed(row, 1)?,
@@ -291,11 +288,4 @@ fn session_row(row: &Row<'_>) -> rusqlite::Result<SessionRecord> {
         rotated: millis(row, 7)?,
         expires: millis(row, 8)?,
     })
-}
-
-/// `YYYY-MM-DD` as the integer YYYYMMDD, which takes four bytes.
-fn day_number(day: &str) -> u32 {
-    day.bytes()
-        .filter(u8::is_ascii_digit)
-        .fold(0, |number, digit| number * 10 + u32::from(digit - b'0'))
 }
