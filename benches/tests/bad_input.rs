@@ -220,3 +220,28 @@ async fn an_empty_variable_is_as_if_it_were_not_there() {
         assert!(ended.stderr.contains("which server?"), "{ended:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_asked_for_json_reads_of_wrong_flags_in_json() {
+    let stage = Stage::new().await;
+    for args in [
+        &["--json", "foo"][..],
+        &["join", "--json"],
+        &["--json", "join", "a b"],
+        &["--json", "conference", "invite", "friday"],
+    ] {
+        let ended = stage.run("ann", args, None).await;
+        assert_eq!(ended.code, Some(USAGE), "{args:?}: {ended:?}");
+        let last = ended.stdout.lines().last().unwrap();
+        let error: serde_json::Value = serde_json::from_str(last).unwrap();
+        assert_eq!(error["event"], "error", "{args:?}: {error}");
+        assert_eq!(error["exit_code"], USAGE, "{args:?}: {error}");
+        assert!(ended.stderr.contains("error: "), "{args:?}: {ended:?}");
+    }
+    let says = "leave out the name, or --link";
+    let both = ["conference", "invite", "friday", "ben", "--link"];
+    stage.fails("ann", &both, None, USAGE, says).await;
+    let says = "copy the whole";
+    let cut = ["join", "confab://talk.example.org/friday#1.AAAA"];
+    stage.fails("ann", &cut, None, USAGE, says).await;
+}

@@ -70,12 +70,7 @@ impl Output {
     /// Reports why a command failed, in one line. As text always on standard error.
     pub fn fail(&self, failure: &Failure) {
         if self.json {
-            self.print(&ErrorReport {
-                event: "error",
-                code: &failure.code,
-                exit_code: failure.exit as u8,
-                message: &failure.message,
-            });
+            self.print(&ErrorReport::new(failure));
         } else {
             let line = format!("confab: {}", failure.message);
             confab_console::err().put(Class::Answer, Form::Text, &escape::line(&line));
@@ -108,6 +103,22 @@ struct ErrorReport<'a> {
     code: &'a str,
     exit_code: u8,
     message: &'a str,
+}
+
+impl<'a> ErrorReport<'a> {
+    fn new(failure: &'a Failure) -> Self {
+        Self {
+            event: "error",
+            code: &failure.code,
+            exit_code: failure.exit as u8,
+            message: &failure.message,
+        }
+    }
+}
+
+/// The failure as a line of JSON.
+pub fn failure_line(failure: &Failure) -> String {
+    json::line(&ErrorReport::new(failure), SystemTime::now())
 }
 
 impl Printed for ErrorReport<'_> {

@@ -15,6 +15,7 @@
 //! * [`StandardInput`] and [`BlockingFile`]: inputs that another process may have made non-blocking;
 //! * [`Signals`]: signals on a thread of their own;
 //! * [`Finding`] and [`report`]: what a program's `check` command has found;
+//! * [`file_remedy`]: what helps against an error of a file;
 //! * [`Repeated`] and [`beside`]: work that may block while the program hears signals;
 //! * `os`: system calls without a safe wrapper.
 
@@ -30,6 +31,7 @@ mod os;
 mod parse;
 mod program;
 mod queue;
+mod remedy;
 mod signals;
 pub mod values;
 mod work;
@@ -42,5 +44,6 @@ pub use log::logs;
 pub use parse::parse;
 pub use program::{end, run};
 pub use queue::{Class, Form};
+pub use remedy::file_remedy;
 pub use signals::{Hangup, Plan, Signal, Signals};
 pub use work::{Repeated, beside};

@@ -29,7 +29,16 @@ pub fn parse<F: ProgramFlags>() -> Result<F, u8> {
                 suggest(error, &F::command());
                 exit = u8::try_from(error.exit_code()).unwrap_or(1);
             }
-            err().put(Class::Answer, Form::Text, &error.to_string());
+            let said = error.to_string();
+            err().put(Class::Answer, Form::Text, &said);
+            let first = said.lines().next().unwrap_or_default();
+            let message = first.strip_prefix("error: ").unwrap_or(first);
+            let is_json = std::env::args_os().any(|argument| argument == "--json");
+            if let Some(line) = is_json.then(|| F::wrong_as_json(message)).flatten() {
+                out().put(Class::Answer, Form::Json, &line);
+                // Nobody reads it: the exit code says the same.
+                let _ = out().wait();
+            }
             Err(exit)
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use confab_console::configuration::{Program, ProgramFlags};
-use confab_console::values::{BitRate, PerSecond, Size, duration_within};
+use confab_console::values::{BitRate, PerSecond, Size, duration_within, socket_address};
 use confab_protocol::cluster::MAX_IDLE_TIMEOUT;
 use confab_protocol::control::server::{BadServer, Server};
 
@@ -45,13 +45,14 @@ pub struct Flags {
         long,
         value_delimiter = ',',
         default_value = "[::]:4434",
-        value_name = "IP:PORT"
+        value_name = "IP:PORT",
+        value_parser = socket_address
     )]
     pub listen: Vec<SocketAddr>,
 
     /// UDP address that clients are told, if it is not one that the relay listens on or, where that is a wildcard, the
     /// one on which this machine reaches control (as behind a NAT or a load balancer). Repeat it to offer IPv4 and IPv6.
-    #[arg(long, value_delimiter = ',', value_name = "IP:PORT")]
+    #[arg(long, value_delimiter = ',', value_name = "IP:PORT", value_parser = socket_address)]
     pub public_address: Vec<SocketAddr>,
 
     /// Control node to take orders from, HOST or HOST:PORT (port 4433 by default). Repeat it for each node.
@@ -179,7 +180,7 @@ pub struct Flags {
 
     /// TCP address for /metrics (Prometheus), /healthz and /readyz. Without it there are none. Keep it off the public
     /// network: it tells how much is going on, though not who talks to whom.
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = socket_address)]
     pub metrics: Option<SocketAddr>,
 
     /// What is logged: error, warn, info, debug or trace, or a filter such as `info,confab_relay=debug`.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Parser;
 use confab::net::{Fingerprint, Server};
 use confab_console::configuration::{Program, ProgramFlags};
-use confab_console::values::{Size, duration_within};
+use confab_console::values::{Size, duration_within, socket_address};
 
 use super::Shape;
 use super::cores::Cores;
@@ -116,7 +116,7 @@ pub struct Flags {
     pub user_prefix: String,
 
     /// Metrics of the deployment's relay, for its latency and cores.
-    #[arg(long, value_name = "IP:PORT", requires = "control")]
+    #[arg(long, value_name = "IP:PORT", requires = "control", value_parser = socket_address)]
     pub relay_metrics: Option<SocketAddr>,
 
     /// Flags for the relay that it starts, behind `--`, as `-- --workers 2 --coalesce-max 5ms`.

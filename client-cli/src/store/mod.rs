@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use confab_console::file_remedy;
 use disk::Disk;
 use zeroize::Zeroizing;
 
@@ -46,7 +47,8 @@ pub enum StoreError {
     NoHome,
     /// The operating system refused.
     #[error(
-        "cannot {doing} {path}: {error}; check the permissions or choose another place with --config-dir"
+        "cannot {doing} {path}: {error}; {}, or choose another place with --config-dir",
+        file_remedy(error).unwrap_or("look what is there")
     )]
     Io {
         doing: &'static str,

@@ -36,6 +36,11 @@ pub trait ProgramFlags: Parser {
     /// The program.
     const PROGRAM: Program;
 
+    /// The line of JSON that says that the flags are wrong, for a program that was asked for JSON; `None` if it has none.
+    fn wrong_as_json(_message: &str) -> Option<String> {
+        None
+    }
+
     /// Settles what depends on whether a value was typed. Called once, after parsing.
     fn settle(&mut self, typed: &Typed) {
         let _ = typed;

@@ -1,8 +1,10 @@
 //! Values of flags in one form for all programs: durations, sizes and rates are a number with its unit.
 
+mod address;
 mod duration;
 mod quantities;
 
+pub use address::{BadAddress, socket_address};
 pub use duration::{BadDuration, duration, duration_within, show_duration};
 pub use quantities::{BadQuantity, BitRate, PerSecond, Size};
 

@@ -11,10 +11,12 @@ pub mod certificates;
 pub mod config;
 pub mod files;
 
+use confab_console::file_remedy;
+
 /// Errors of certificates and of TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}{}", file_remedy(source).map_or_else(String::new, |remedy| format!("; {remedy}")))]
     File {
         path: std::path::PathBuf,
         source: std::io::Error,
