@@ -18,7 +18,7 @@ use confab_console::configuration::{
 };
 
 /// Values, of which each flag takes one: the first that it takes and that is not its default.
-const VALUES: [&str; 27] = [
+const VALUES: [&str; 31] = [
     "127.0.0.1:99",
     "talk.example.org:99",
     "sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
@@ -46,6 +46,10 @@ const VALUES: [&str; 27] = [
     "friday",
     "email",
     "ann@example.org",
+    "00112233445566778899aabbccddeeff",
+    "invite",
+    "operators",
+    "confab://talk.example.org/friday#1.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
 ];
 
 /// Commands whose operand is not to be had without another device. They have no flags of their own.

@@ -26,6 +26,11 @@ struct Server {
 
 impl Server {
     async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with more flags.
+    async fn start_with(flags: &[&str]) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let data = scratch.path().join("data");
         let mut args: Vec<String> = ["serve", "--with-relay", "--listen", "127.0.0.1:0"]
@@ -41,6 +46,7 @@ impl Server {
         let audit = scratch.path().join("audit");
         args.extend(["--data-dir".to_owned(), data.display().to_string()]);
         args.extend(["--audit-log".to_owned(), audit.display().to_string()]);
+        args.extend(flags.iter().map(ToString::to_string));
         let programs = Programs::new(&programs());
         let log = scratch.path().join("control.log");
         let process = programs.serve(CONTROL, CONTROL, &args, &log).await.unwrap();
@@ -313,5 +319,152 @@ async fn conferences_change_hands_and_rooms_are_seen_and_ended() {
     let delete = ["conferences", "delete", "friday", "--yes"];
     server.done(&delete).await;
     server.refused(&delete, 4, "no conference").await;
+    server.process.end().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_by_invitation_lets_in_who_has_a_link_and_a_bot_with_its_token() {
+    let server = Server::start_with(&["--registration", "invite", "--create", "operators"]).await;
+    let added = server.json(&["users", "add", "ann"]).await;
+    let made = added[0]["password"].as_str().unwrap();
+    assert_eq!(server.login("ann", made).await.code, Some(0));
+    let own = ["conference", "create", "own"];
+    let refused = server.users.try_client("ann", &own, None).await.unwrap();
+    assert_eq!(refused.code, Some(5), "{refused:?}");
+    assert!(refused.stderr.contains("only the operator"), "{refused:?}");
+    let create = ["conferences", "create", "friday", "--owner", "ann"];
+    let create = [&create[..], &["--invite-only"]].concat();
+    server.done(&create).await;
+    server.refused(&create, 1, "slug is taken").await;
+
+    // A link that only its reader sees on standard output.
+    let ann = async |args: &[&str]| server.users.try_client("ann", args, None).await.unwrap();
+    let invited = ann(&["conference", "invite", "--link", "--uses", "1", "friday"]).await;
+    assert_eq!(invited.code, Some(0), "{invited:?}");
+    assert!(
+        invited.stderr.contains("good for one account"),
+        "{invited:?}"
+    );
+    let link = invited.stdout.trim();
+    assert_eq!(invited.stdout.lines().count(), 1, "{invited:?}");
+    let plain = link.rsplit_once('.').unwrap().0;
+    let log = server.data.join("confab.sqlite");
+    let stored = String::from_utf8_lossy(&std::fs::read(log).unwrap()).into_owned();
+    let token = link.rsplit_once('.').unwrap().1;
+    assert!(!stored.contains(token), "only a hash is stored");
+
+    let come = async |name: &str, args: &[&str]| {
+        let done = server.users.try_client(name, args, Some(PASSWORD));
+        done.await.unwrap()
+    };
+    let stranger = come("eve", &["register", "eve"]).await;
+    assert_eq!(stranger.code, Some(5), "{stranger:?}");
+    assert!(
+        stranger.stderr.contains("by invitation only"),
+        "{stranger:?}"
+    );
+    let without = come("eve", &["register", "eve", "--invitation", plain]).await;
+    assert_eq!(without.code, Some(2), "{without:?}");
+    assert!(
+        without.stderr.contains("no invitation in it"),
+        "{without:?}"
+    );
+    let ben = come("ben", &["register", "ben", "--invitation", link]).await;
+    assert_eq!(ben.code, Some(0), "{ben:?}");
+    let late = come("eve", &["register", "eve", "--invitation", link]).await;
+    assert_eq!(late.code, Some(4), "{late:?}");
+    assert!(late.stderr.contains("not good any more"), "{late:?}");
+    // Who is a member follows it again.
+    let quiet = ["--in", "none", "--out", "none"];
+    let mut call = server
+        .users
+        .join("ben", &[&[link][..], &quiet[..]].concat())
+        .unwrap();
+    call.wait_for("joined").await.unwrap();
+
+    // By a name, as before; and what is left of links.
+    let all = ann(&["--json", "conference", "invitations", "friday"]).await;
+    let all: Value = serde_json::from_str(&all.stdout).unwrap();
+    let one = &all["invitations"][0];
+    assert_eq!((&one["used"], &one["uses"]), (&1.into(), &1.into()));
+    let id = one["id"].as_str().unwrap();
+    let revoke = ["conference", "revoke-invitation", "friday", id];
+    assert_eq!(ann(&revoke).await.code, Some(0));
+    assert_eq!(ann(&revoke).await.code, Some(4));
+
+    // A program joins by its token, without a session in its folder, and is heard.
+    let bot = server.json(&["users", "add-bot", "music"]).await;
+    let text = |key: &str| bot[0][key].as_str().unwrap().to_owned();
+    let invite = ["conference", "invite", "friday", "music"];
+    assert_eq!(ann(&invite).await.code, Some(0));
+    let bots = server.users.clone().with(
+        std::path::Path::new("confab"),
+        &[("CONFAB_TOKEN".to_owned(), text("token"))],
+    );
+    let mut music = bots
+        .join("music", &["friday", "--tone", "440", "--out", "none"])
+        .unwrap();
+    music.wait_for("joined").await.unwrap();
+    let hears = |stats: &Value| common::received(stats, "music") > 25;
+    call.wait_until("stats", hears).await.unwrap();
+    let denied = bots
+        .try_client("music", &["sessions", "list"], None)
+        .await
+        .unwrap();
+    assert_eq!(denied.code, Some(5), "{denied:?}");
+    music.leave().await.unwrap();
+    server.done(&["users", "new-token", "music"]).await;
+    let ended = bots
+        .try_client("music", &["conference", "list"], None)
+        .await
+        .unwrap();
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(ended.stderr.contains("CONFAB_TOKEN"), "{ended:?}");
+    call.leave().await.unwrap();
+    server.process.end().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_needs_a_link_and_a_name() {
+    let server = Server::start_with(&["--registration", "closed", "--guests"]).await;
+    let added = server.json(&["users", "add", "ann"]).await;
+    let made = added[0]["password"].as_str().unwrap();
+    assert_eq!(server.login("ann", made).await.code, Some(0));
+    let create = ["conference", "create", "friday", "--invite-only"];
+    server.users.client("ann", &create, None).await.unwrap();
+    let invite = ["conference", "invite", "--link", "friday"];
+    let link = server.users.client("ann", &invite, None).await.unwrap();
+    let mut ann = server.join("ann", "friday").await;
+
+    let guest = [link.trim(), "--guest", "Eve", "--out", "none"];
+    let speaks = [&guest[..], &["--tone", "440", "--stats-every", "200ms"]].concat();
+    let mut eve = server.users.join("eve", &speaks).unwrap();
+    eve.wait_for("joined").await.unwrap();
+    let joined = ann.wait_for("participant_joined").await.unwrap();
+    let name = joined["username"].as_str().unwrap().to_owned();
+    assert!(name.starts_with("eve~"), "{joined}");
+    let hears = |stats: &Value| common::received(stats, &name) > 25;
+    ann.wait_until("stats", hears).await.unwrap();
+    let users = server.json(&["users", "list"]).await;
+    assert_eq!(names(&users, "kind"), ["person", "guest"]);
+    // A text by somebody without an account, and no session is left in the folder.
+    let text = ["text", link.trim(), "--guest", "joe", "--message", "hello"];
+    let text = server.users.try_client("joe", &text, None).await.unwrap();
+    assert_eq!(text.code, Some(0), "{text:?}");
+    let said = ann.wait_for("text").await.unwrap();
+    assert!(said["from"].as_str().unwrap().starts_with("joe~"), "{said}");
+    let whoami = server
+        .users
+        .try_client("eve", &["whoami"], None)
+        .await
+        .unwrap();
+    assert_eq!(whoami.code, Some(3), "{whoami:?}");
+
+    let ban = ["conference", "ban", "friday", &name];
+    let banned = server.users.client("ann", &ban, None).await.unwrap();
+    assert!(banned.contains("links to revoke"), "{banned}");
+    let left = eve.wait_for("left").await.unwrap();
+    assert_eq!(left["reason"], "banned");
+    ann.leave().await.unwrap();
     server.process.end().await.unwrap();
 }

@@ -164,7 +164,7 @@ impl From<SignInError> for Failure {
             SignInError::NotLoggedIn(_) => {
                 Self::new(Exit::Auth, "not_authenticated", error.to_string())
             }
-            SignInError::SessionOver(_) => {
+            SignInError::SessionOver(_) | SignInError::TokenOver(_) => {
                 Self::new(Exit::Auth, "session_ended", error.to_string())
             }
         }

@@ -1,20 +1,25 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use confab_console::configuration::{OwnFile, Program, ProgramFlags, Typed};
+use confab_console::values::duration_within;
 use confab_e2ee::mls::identity::{DevicePublicKey, Endorsement};
-use confab_protocol::control::{Device, Region, Slug, Title, Username};
+use confab_protocol::control::invitation::{MAX_USES, MAX_VALID, MIN_VALID};
+use confab_protocol::control::link::ConferenceLink;
+use confab_protocol::control::{Device, InvitationId, Region, Slug, Title, Username};
 
-use crate::failure::Exit;
+use crate::failure::{Exit, Failure};
 use crate::net::{Fingerprint, Server};
+use crate::output;
 use crate::store;
 
 mod join;
 mod voice;
 
-pub use join::{Join, Place, SoundCard, Text};
+pub use join::{Join, Place, PlaceFlag, SoundCard, Text};
 pub use voice::{TalkFlag, Voice};
 
 /// Voice conferences: register, open a conference and talk, end to end encrypted.
@@ -42,12 +47,19 @@ impl ProgramFlags for Flags {
         }),
     };
 
+    fn wrong_as_json(message: &str) -> Option<String> {
+        Some(output::failure_line(&Failure::usage(message)))
+    }
+
     /// A link names its server: it goes before what the environment or a file says of another one.
     fn settle(&mut self, typed: &Typed) {
-        let Command::Join(join) = &self.command else {
-            return;
+        let has_link = match &self.command {
+            Command::Join(join) => join.place.is_link(),
+            Command::Text(text) => text.place.is_link(),
+            Command::Register(register) => register.invitation.is_some(),
+            _ => false,
         };
-        if matches!(join.place, Place::Slug(_)) {
+        if !has_link {
             return;
         }
         let common = &mut self.common;
@@ -156,6 +168,9 @@ pub struct Register {
     /// Day of birth. Most servers ask for it, because they may take nobody below a certain age.
     #[arg(long, value_name = "YYYY-MM-DD")]
     pub birthday: Option<String>,
+    /// The link of an invitation, which also names the server. Some servers take nobody without one.
+    #[arg(long, value_name = "LINK")]
+    pub invitation: Option<ConferenceLink>,
     /// Name of this session in the list of sessions, up to 64 characters.
     #[arg(long, default_value_t = default_device(), value_name = "TEXT")]
     pub device: String,
@@ -292,14 +307,19 @@ pub enum Conference {
         /// The conference's slug.
         slug: Slug,
     },
-    /// Make an account a member.
-    Invite {
-        /// The member.
-        #[command(flatten)]
-        member: MemberOf,
-        /// The member may hear and not speak.
-        #[arg(long)]
-        listener: bool,
+    /// Make an account a member, or print a link that makes whoever follows it one.
+    Invite(Invite),
+    /// Show the invitations by link that have not expired.
+    Invitations {
+        /// The conference's slug.
+        slug: Slug,
+    },
+    /// Revoke an invitation by link: nobody becomes a member by it any more. Who did stays one.
+    RevokeInvitation {
+        /// The conference's slug.
+        slug: Slug,
+        /// Its id, as `conference invitations` shows it.
+        id: InvitationId,
     },
     /// Remove a participant from the room; the participant may join again.
     Kick(MemberOf),
@@ -319,6 +339,30 @@ pub enum Conference {
         /// The new role.
         role: NewRole,
     },
+}
+
+/// Options of `conference invite`.
+#[derive(Debug, Args)]
+pub struct Invite {
+    /// The conference's slug.
+    pub slug: Slug,
+    /// The username of the account to make a member.
+    #[arg(required_unless_present = "link")]
+    pub user: Option<String>,
+    /// Print a link instead: whoever follows it becomes a member. Send it to nobody else. The server keeps only a hash of it.
+    #[arg(long)]
+    pub link: bool,
+    /// So many accounts may follow the link, 1 to 1000.
+    #[arg(long, requires = "link", default_value_t = 10, value_name = "COUNT",
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_USES)))]
+    pub uses: u32,
+    /// The link is good for so long, 1m to 366d.
+    #[arg(long, requires = "link", default_value = "7d", value_name = "TIME",
+          value_parser = duration_within(MIN_VALID..=MAX_VALID))]
+    pub valid: Duration,
+    /// The member may hear and not speak.
+    #[arg(long)]
+    pub listener: bool,
 }
 
 /// A member of a conference.
@@ -356,7 +400,6 @@ pub(crate) fn default_device() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     use clap::CommandFactory as _;
     use confab_voice::{FrameDuration, ProcessingConfig};

@@ -7,15 +7,16 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use confab_console::configuration::{Program, ProgramFlags};
-use confab_console::values::{PerSecond, duration_within};
+use confab_console::values::{PerSecond, duration_within, socket_address};
 use confab_e2ee::mls::Suite;
 use confab_protocol::control::Region;
 
-use crate::accounts::service::Required;
+use crate::accounts::service::{RegistrationPolicy, Required};
 use crate::accounts::{AccountsConfig, LoginLimits};
 use crate::clients::ConnectionLimits;
 use crate::clients::slots::SlotLimits;
 use crate::clock::Clock;
+use crate::conferences::ConferenceLimits;
 use crate::domain::{HashCost, NodeName};
 use crate::rooms::RoomLimits;
 use crate::server::{AuditConfig, Config, NodeConfig, StoreConfig};
@@ -29,9 +30,10 @@ mod relay;
 mod store;
 
 pub use admin::{
-    AccountFlags, AddFlags, AdminFlags, ConferencesCommand, ConfirmFlags, DeleteAccountFlags,
-    DeleteConferenceFlags, ListFlags, ListRoomsFlags, MessageFlags, NewPasswordFlags, ResetFlags,
-    RoomsCommand, SlugFlags, TransferFlags, UsersCommand,
+    AccountFlags, AddFlags, AdminFlags, BotFlags, ConferencesCommand, ConfirmFlags,
+    CreateConferenceFlags, DeleteAccountFlags, DeleteConferenceFlags, ListFlags, ListRoomsFlags,
+    MessageFlags, NewPasswordFlags, ResetFlags, RoomsCommand, SlugFlags, TransferFlags,
+    UsersCommand,
 };
 pub use identities::{
     ClusterKeysFlags, FingerprintFlags, NodeIdentityFlags, OperatorIdentityFlags,
@@ -120,7 +122,7 @@ pub enum Command {
 pub struct ServeFlags {
     /// UDP address to listen on (QUIC). The IPv6 address of all zeros also accepts IPv4; port 0 selects a free port. Change it
     /// when the port is in use or only one interface should be served.
-    #[arg(long, default_value = "[::]:4433", value_name = "ADDRESS:PORT")]
+    #[arg(long, default_value = "[::]:4433", value_name = "ADDRESS:PORT", value_parser = socket_address)]
     pub listen: SocketAddr,
 
     /// Folder for keys, certificates and the embedded store; created when missing. Back it up: without it the cluster CA and,
@@ -181,6 +183,20 @@ pub struct ServeFlags {
     /// machine's name. May be repeated, or separated by commas.
     #[arg(long = "public-name", value_name = "NAME", value_delimiter = ',')]
     pub public_names: Vec<String>,
+
+    /// Who may make an account: everybody, whoever has an invitation of a conference's owner or moderator (`confab conference invite
+    /// --link`), or nobody but you (`confab-control users add`). Set it before strangers find the server.
+    #[arg(long, default_value = "open", value_name = "WHO")]
+    pub registration: Registration,
+
+    /// Let people in as guests, without an account (`confab join LINK --guest NAME`): into a public conference, or by an invitation. Each is
+    /// shown as a guest, may only be in that conference, and is forgotten when it leaves, or after a day.
+    #[arg(long)]
+    pub guests: bool,
+
+    /// Who may create conferences: all accounts, or only you, by `confab-control conferences create`.
+    #[arg(long, default_value = "members", value_name = "WHO")]
+    pub create: Creators,
 
     /// Minimum age to register, in years. Set it to what the law requires where your users live.
     #[arg(long, default_value_t = 12, value_name = "YEARS")]
@@ -261,7 +277,7 @@ pub struct ServeFlags {
 
     /// TCP address for /metrics (Prometheus), /healthz and /readyz. Without it there are none. Keep it off the public interface:
     /// it shows the number of users.
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = socket_address)]
     pub metrics: Option<SocketAddr>,
 
     /// File to which sign-ins, moderation and operators' acts are appended, one JSON object a line, without addresses. While it cannot be
@@ -280,6 +296,26 @@ pub struct ServeFlags {
     /// Log as text lines, or as JSON with one object per line.
     #[arg(long, default_value = "text", value_name = "FORMAT")]
     pub log_format: LogFormat,
+}
+
+/// Who may make an account.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Registration {
+    /// Everybody.
+    Open,
+    /// Who has an invitation.
+    Invite,
+    /// The operator.
+    Closed,
+}
+
+/// Who may create conferences.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Creators {
+    /// All accounts.
+    Members,
+    /// The operators.
+    Operators,
 }
 
 /// What a registration need not say.
@@ -328,6 +364,12 @@ impl ServeFlags {
             }),
             region: self.region.clone(),
             accounts: AccountsConfig {
+                registration: match self.registration {
+                    Registration::Open => RegistrationPolicy::Open,
+                    Registration::Invite => RegistrationPolicy::ByInvitation,
+                    Registration::Closed => RegistrationPolicy::Closed,
+                },
+                guests: self.guests,
                 min_age: self.min_age,
                 required: Required {
                     email: !self.optional.contains(&OptionalField::Email),
@@ -352,7 +394,10 @@ impl ServeFlags {
                 max_participants: self.max_participants as usize,
                 max_members: self.max_members,
             },
-            max_conferences: self.max_conferences,
+            conferences: ConferenceLimits {
+                by_accounts: self.create == Creators::Members,
+                max_owned: self.max_conferences,
+            },
             connections: ConnectionLimits {
                 unauthenticated: SlotLimits {
                     per_source: self.max_strangers_per_address as usize,

@@ -11,6 +11,7 @@
 //! * [`conferences`], [`rooms`], [`accounts`]: conferences and memberships; live rooms; accounts and sessions;
 //! * [`tls`]: the cluster CA and certificates;
 //! * [`cluster`]: relays and other nodes;
+//! * [`invitations`]: whether an invitation to a conference is good, and its use;
 //! * [`store`]: persistent records;
 //! * [`domain`]: types that the store and the services share;
 //! * [`audit`]: the audit log;
@@ -34,6 +35,7 @@ pub mod domain;
 pub mod flags;
 mod hkdf;
 pub mod inbox;
+pub mod invitations;
 pub mod listener;
 pub mod metrics;
 mod mutex;

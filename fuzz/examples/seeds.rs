@@ -144,6 +144,7 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
         password: "correct horse battery".into(),
         birthday: "1990-01-31".into(),
         device: "laptop".into(),
+        invitation: None,
     }));
     // Letters that take more bytes in lower case.
     let grows = request(request::Kind::Register(wire::Register {

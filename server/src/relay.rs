@@ -86,6 +86,7 @@ fn link(
         server: reached.short(),
         slug: FIRST_CONFERENCE.parse().map_err(failed)?,
         authority: authority.digest(),
+        invitation: None,
     })
 }
 

@@ -96,6 +96,7 @@ impl ControlRig {
             password: PASSWORD.to_owned(),
             birthday: "1990-01-01".to_owned(),
             device: "confab-bench".to_owned(),
+            invitation: None,
         };
         let granted = link.granted(request::Kind::Register(register)).await;
         let granted = granted.map_err(refused("an account"))?;

@@ -11,7 +11,8 @@ use confab_control::store::cql::CqlStore;
 use confab_control::store::cql::config::{CqlAddress, CqlConfig};
 use confab_control::store::sqlite::SqliteStore;
 use confab_control::store::{
-    AccountRecord, ConferenceRecord, SessionId, SessionRecord, Standing, Store, StoreError,
+    AccountKind, AccountRecord, ConferenceRecord, SessionId, SessionRecord, Standing, Store,
+    StoreError,
 };
 use confab_protocol::control::room::{Role, Visibility};
 use confab_protocol::control::{AccountId, ConferenceId};
@@ -211,6 +212,7 @@ fn account(number: u32, now: UnixMillis) -> Result<AccountRecord, ControlError> 
         created: now,
         disabled: false,
         revision: 0,
+        kind: AccountKind::Person,
     })
 }
 

@@ -195,6 +195,7 @@ impl Deployment {
             password: self.password.clone(),
             birthday: "1990-01-01".to_owned(),
             device: "confab-load".to_owned(),
+            invitation: None,
         };
         if let Err(error) = link.granted(request::Kind::Register(register)).await {
             return Err(DeploymentError::Register { name, error });

@@ -64,6 +64,7 @@ impl Hostile {
             password: PASSWORD.to_owned(),
             birthday: "1990-01-01".to_owned(),
             device: "hostile".to_owned(),
+            invitation: None,
         };
         link.granted(request::Kind::Register(register))
             .await

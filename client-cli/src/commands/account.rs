@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::done::Done;
-use super::{meet, password};
+use super::{arrival, meet, password};
 use crate::failure::Failure;
 use crate::flags::{Account, Login, PasswordFlags, Register};
 use crate::net::sign_in::Access;
@@ -21,6 +21,19 @@ pub(super) async fn register(context: &Context, flags: Register) -> Result<(), F
     let birthday = flags.birthday.as_deref().map(str::parse::<Birthday>);
     let birthday = birthday.transpose()?;
     let device = flags.device()?;
+    let of_link;
+    let (context, invitation) = match &flags.invitation {
+        None => (context, None),
+        Some(link) => {
+            let token = link.invitation.as_ref().ok_or_else(|| {
+                Failure::usage("the link has no invitation in it: ask for one that `confab conference invite --link` has made")
+            })?;
+            of_link = arrival::by_link(context, link).await?;
+            let slug = link.slug.to_string();
+            let token = token.to_wire();
+            (&of_link, Some(wire::RedeemInvitation { slug, token }))
+        }
+    };
     let mut access = meet::server(context, &flags.first_sight, &flags.password).await?;
     let password = password::chosen(&flags.password).await?;
     let link = access.open().await?;
@@ -30,6 +43,7 @@ pub(super) async fn register(context: &Context, flags: Register) -> Result<(), F
         password: password.reveal().to_owned(),
         birthday: birthday.map(|day| day.to_string()).unwrap_or_default(),
         device: device.into(),
+        invitation,
     };
     let granted = link.granted(Kind::Register(request)).await?;
     report_session(context, "registered", &access, &link, granted).await?;

@@ -3,15 +3,18 @@
 use std::io::{self, IsTerminal as _};
 use std::str::FromStr;
 
-use confab_protocol::control::link::ConferenceLink;
-use confab_protocol::control::{Birthday, Email, ErrorCode, NameError, Slug, Username};
+use confab_protocol::control::link::{BadLink, ConferenceLink};
+use confab_protocol::control::{
+    Birthday, Email, ErrorCode, InvitationToken, NameError, Slug, Username,
+};
 use confab_protocol::wire::{self, request::Kind};
 
 use super::context::Context;
-use super::{account, meet};
+use super::{account, meet, password};
 use crate::failure::{Exit, Failure};
-use crate::flags::{FirstSight, Login, PasswordFlags, Register, default_device};
-use crate::net::{BadServer, Fingerprint, Remembered, Server};
+use crate::flags::{FirstSight, Login, PasswordFlags, Place, Register, default_device};
+use crate::net::sign_in::Access;
+use crate::net::{ApiError, BadServer, Fingerprint, FixedToken, Link, Remembered, Server};
 use crate::stderr::print_on_stderr;
 
 /// Tries to make an account or to log in.
@@ -61,35 +64,39 @@ pub(super) async fn by_link(context: &Context, link: &ConferenceLink) -> Result<
 }
 
 /// Makes sure that there is a session at the server of a link: a person at a terminal is asked for what is missing.
-pub(super) async fn arrive(context: &Context) -> Result<(), Failure> {
+pub(super) async fn arrive(context: &Context, link: &ConferenceLink) -> Result<(), Failure> {
     let mut access = context.access().await?;
     let server = access.server.to_string();
-    if access.store.sessions().await?.get(&server).is_some() {
+    if password::is_bot() || access.store.sessions().await?.get(&server).is_some() {
         return Ok(());
     }
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         let pin = context.common.fingerprint;
         let pin = pin.map_or_else(String::new, |pin| format!(" --fingerprint {pin}"));
+        let invitation = match &link.invitation {
+            Some(_) => " --invitation LINK",
+            None => "",
+        };
         let message = format!(
             "not logged in at {server}: `confab --server {server}{pin} login NAME`, or, for a new account, `… register NAME --email \
-             E --birthday YYYY-MM-DD`"
+             E --birthday YYYY-MM-DD{invitation}`"
         );
         return Err(Failure::new(Exit::Auth, "not_logged_in", message));
     }
     // Nobody is asked anything for a server that is not there, or is another one.
     access.open().await?.close().await;
-    introduce(context, &server).await
+    introduce(context, link, &server).await
 }
 
 /// Asks for an account, or makes one.
-async fn introduce(context: &Context, server: &str) -> Result<(), Failure> {
+async fn introduce(context: &Context, link: &ConferenceLink, server: &str) -> Result<(), Failure> {
     print_on_stderr(&format!("You are not logged in at {server} yet."));
     let mut tries = 0;
     while tries < TRIES {
         let has_account = ask("Do you have an account there? y or n:").await?;
         let tried = match has_account.to_ascii_lowercase().as_str() {
             "y" | "yes" => log_in(context).await,
-            "n" | "no" => sign_up(context).await,
+            "n" | "no" => sign_up(context, link).await,
             _ => continue,
         };
         tries += 1;
@@ -116,7 +123,7 @@ async fn log_in(context: &Context) -> Result<(), Failure> {
     account::login(context, flags).await
 }
 
-async fn sign_up(context: &Context) -> Result<(), Failure> {
+async fn sign_up(context: &Context, link: &ConferenceLink) -> Result<(), Failure> {
     let name = "Choose a name, as others will see it (3 to 32 letters, digits, '.', '_' and '-'):";
     let name: Username = ask_for(name).await?;
     let email: Option<Email> =
@@ -129,6 +136,7 @@ async fn sign_up(context: &Context) -> Result<(), Failure> {
         name: name.to_string(),
         email: email.map(|email| email.as_str().to_owned()),
         birthday: birthday.map(|day| day.to_string()),
+        invitation: link.invitation.is_some().then(|| link.clone()),
         device: default_device(),
         first_sight: FirstSight::default(),
         password: PasswordFlags::default(),
@@ -171,32 +179,78 @@ async fn ask(question: &str) -> Result<String, Failure> {
     Ok(line.trim().to_owned())
 }
 
-/// Opens the conference of a link if there is none of that name: on a new server the first one who comes does.
-pub(super) async fn open_conference(context: &Context, slug: &Slug) -> Result<(), Failure> {
+/// Enters as a guest: the access is the guest's from then on.
+pub(super) async fn enter_as_guest(
+    mut access: Access,
+    place: &Place,
+    name: &Username,
+) -> Result<Access, Failure> {
+    let token = match place {
+        Place::Link(link) => link.invitation.as_ref(),
+        Place::Slug(_) => None,
+    };
+    let enter = wire::EnterAsGuest {
+        name: name.as_str().to_owned(),
+        slug: place.slug().to_string(),
+        token: token.map(InvitationToken::to_wire).unwrap_or_default(),
+        device: default_device(),
+    };
+    let link = access.open().await?;
+    let granted = link.granted(Kind::EnterAsGuest(enter)).await?;
+    link.close().await;
+    let token = FixedToken::new(granted.token.to_vec())
+        .ok_or(ApiError::Malformed("a session whose token is none"))?;
+    let shown = granted.account.unwrap_or_default().username;
+    let shown = shown
+        .parse::<Username>()
+        .map_err(|_| ApiError::Malformed("a session whose account has no name"))?;
+    print_on_stderr(&format!("You are here as the guest {shown}."));
+    Ok(access.by_token(token))
+}
+
+/// Makes sure that there is the conference of a link, and that its invitation counts.
+pub(super) async fn enter(context: &Context, place: &ConferenceLink) -> Result<(), Failure> {
     let (_, link) = context.signed_in().await?;
+    let entered = match &place.invitation {
+        Some(token) => redeem(&link, &place.slug, token).await,
+        None => open_conference(&link, &place.slug).await,
+    };
+    link.close().await;
+    Ok(entered?)
+}
+
+/// Becomes a member.
+async fn redeem(link: &Link, slug: &Slug, token: &InvitationToken) -> Result<(), ApiError> {
+    let (slug, token) = (slug.to_string(), token.to_wire());
+    let redeem = Kind::RedeemInvitation(wire::RedeemInvitation { slug, token });
+    link.conference(redeem).await.map(|_| ())
+}
+
+/// Opens the conference if there is none of that name: on a new server the first one who comes does.
+async fn open_conference(link: &Link, slug: &Slug) -> Result<(), ApiError> {
     let info = wire::ConferenceInfo {
         slug: slug.to_string(),
     };
-    let found = link.request(Kind::ConferenceInfo(info)).await;
-    let opened = match found {
-        Err(error) if error.code() == Some(ErrorCode::NotFound) => {
-            let create = wire::CreateConference {
-                slug: slug.to_string(),
-                visibility: wire::Visibility::Public.into(),
-                ..wire::CreateConference::default()
-            };
-            link.request(Kind::CreateConference(create))
-                .await
-                .map(|_| true)
-        }
+    match link.request(Kind::ConferenceInfo(info)).await {
+        Err(error) if error.code() == Some(ErrorCode::NotFound) => {}
         // Whatever else is the matter, the join says it.
-        _ => Ok(false),
-    };
-    link.close().await;
-    if opened? {
-        print_on_stderr(&format!(
-            "There was no conference {slug} yet: you have opened it."
-        ));
+        _ => return Ok(()),
     }
+    let create = wire::CreateConference {
+        slug: slug.to_string(),
+        visibility: wire::Visibility::Public.into(),
+        ..wire::CreateConference::default()
+    };
+    link.request(Kind::CreateConference(create)).await?;
+    print_on_stderr(&format!(
+        "There was no conference {slug} yet: you have opened it."
+    ));
     Ok(())
+}
+
+/// Reads a link from the first line of standard input.
+pub(super) async fn read_link() -> Result<ConferenceLink, Failure> {
+    let line = meet::read_line().await?;
+    let bad = |error: BadLink| Failure::usage(format!("the first line of standard input: {error}"));
+    line.parse().map_err(bad)
 }

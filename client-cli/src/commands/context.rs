@@ -2,6 +2,7 @@
 
 use confab_e2ee::mls::identity::ServerId;
 
+use super::password;
 use crate::failure::{Exit, Failure};
 use crate::flags::Common;
 use crate::net::sign_in::Access;
@@ -11,6 +12,7 @@ use crate::output::{Output, Printed};
 use crate::store::{Store, StoreError};
 
 /// The context of every command.
+#[derive(Clone)]
 pub(super) struct Context {
     pub(super) common: Common,
     pub(super) output: Output,
@@ -48,7 +50,11 @@ impl Context {
                 None => Trust::Unknown,
             },
         };
-        Ok(Access::new(server, trust, store).await?)
+        let access = Access::new(server, trust, store).await?;
+        Ok(match password::bot_token().await? {
+            Some(token) => access.by_token(token),
+            None => access,
+        })
     }
 
     /// The server by what is remembered of it, without a connection.

@@ -1,12 +1,13 @@
 //! The commands, one file for each group.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use confab_console::{Form, Hangup, Plan, Signals};
 use tracing_subscriber::EnvFilter;
 
 use crate::failure::{Exit, Failure};
-use crate::flags::{Command, Flags, Join, Place};
+use crate::flags::{Command, Flags, Join, Place, PlaceFlag, Text};
 use crate::output::Output;
 use crate::stderr::print_on_stderr;
 
@@ -107,7 +108,7 @@ async fn dispatch(flags: Flags, output: Output, signals: &mut Signals) -> Result
         Command::Devices => once(devices::run(context), signals).await,
         // They deal with signals themselves: they leave the room first.
         Command::Join(flags) => Box::pin(join(context, *flags, signals, hot_key)).await,
-        Command::Text(flags) => Box::pin(join::send_texts(context, flags, signals, hot_key)).await,
+        Command::Text(flags) => Box::pin(send_texts(context, flags, signals, hot_key)).await,
     }
 }
 
@@ -118,22 +119,61 @@ async fn join(
     signals: &mut Signals,
     hot_key: HotKey,
 ) -> Result<Exit, Failure> {
-    let Place::Link(link) = flags.place.clone() else {
-        return join::run(context, flags, signals, hot_key).await;
-    };
+    join::check(&flags)?;
+    let as_guest = flags.guest.is_some();
+    match destination(context, flags.place.clone(), as_guest, signals).await? {
+        ControlFlow::Continue((context, place)) => {
+            join::run(&context, &place, flags, signals, hot_key).await
+        }
+        ControlFlow::Break(ended) => Ok(ended),
+    }
+}
+
+/// `text`, in the same way.
+async fn send_texts(
+    context: &Context,
+    flags: Text,
+    signals: &mut Signals,
+    hot_key: HotKey,
+) -> Result<Exit, Failure> {
+    let as_guest = flags.guest.is_some();
+    match destination(context, flags.place.clone(), as_guest, signals).await? {
+        ControlFlow::Continue((context, place)) => {
+            join::send_texts(&context, &place, flags, signals, hot_key).await
+        }
+        ControlFlow::Break(ended) => Ok(ended),
+    }
+}
+
+/// The server and the conference of a call. Who follows a link has a session at its server afterwards, but for a guest.
+async fn destination(
+    context: &Context,
+    place: PlaceFlag,
+    as_guest: bool,
+    signals: &mut Signals,
+) -> Result<ControlFlow<Exit, (Context, Place)>, Failure> {
     let mut arrived = None;
     let arriving = async {
-        join::check(&flags)?;
+        let link = match place {
+            PlaceFlag::Given(Place::Link(link)) => link,
+            PlaceFlag::StandardInput => arrival::read_link().await?,
+            PlaceFlag::Given(place @ Place::Slug(_)) => {
+                arrived = Some((context.clone(), place));
+                return Ok(());
+            }
+        };
         let context = arrival::by_link(context, &link).await?;
-        arrival::arrive(&context).await?;
-        arrived = Some(context);
+        if !as_guest {
+            arrival::arrive(&context, &link).await?;
+        }
+        arrived = Some((context, Place::Link(link)));
         Ok(())
     };
     let ended = once(arriving, signals).await?;
-    match arrived {
-        Some(context) => join::run(&context, flags, signals, hot_key).await,
-        None => Ok(ended),
-    }
+    Ok(match arrived {
+        Some(arrived) => ControlFlow::Continue(arrived),
+        None => ControlFlow::Break(ended),
+    })
 }
 
 /// Runs a command other than `join` until it ends or a signal comes.

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::failure::{Exit, Failure};
 use crate::flags::PasswordFlags;
+use crate::net::FixedToken;
 
 /// Environment variable of the password.
 const VARIABLE: &str = "CONFAB_PASSWORD";
@@ -24,6 +25,9 @@ pub(super) const CURRENT: &[&str] = &[VARIABLE];
 
 /// The same for the old password and the new one.
 pub(super) const CHANGE: &[&str] = &[VARIABLE, NEW_VARIABLE];
+
+/// Environment variable of a bot's token.
+const TOKEN_VARIABLE: &str = "CONFAB_TOKEN";
 
 /// Maximum length of a line of standard input in bytes.
 const MAX_LINE: u64 = 64 * 1024;
@@ -50,6 +54,29 @@ pub(super) async fn change(
     let old = prepared(&get(flags, VARIABLE, "Old password: ").await?)?;
     let new = choose(flags, NEW_VARIABLE, "New password: ").await?;
     Ok((old, new))
+}
+
+/// True if the program is a bot: it has its token from its environment.
+pub(super) fn is_bot() -> bool {
+    is_secret_set(TOKEN_VARIABLE)
+}
+
+/// The token of a bot; `None` for a person.
+pub(super) async fn bot_token() -> Result<Option<FixedToken>, Failure> {
+    if !is_bot() {
+        return Ok(None);
+    }
+    let found =
+        on_own_thread(|| secret(TOKEN_VARIABLE).map_err(|error| Failure::usage(error.to_string())));
+    let Some(text) = found.await? else {
+        return Ok(None);
+    };
+    let token = FixedToken::parse(&text).ok_or_else(|| {
+        Failure::usage(format!(
+            "{TOKEN_VARIABLE} is no token: it has 80 letters, digits, '-' and '_', as `confab-control users add-bot` prints it"
+        ))
+    });
+    token.map(Some)
 }
 
 async fn choose(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use confab_console::values::duration;
 use confab_protocol::control::link::{BadLink, ConferenceLink, SCHEME};
-use confab_protocol::control::{NameError, Region, Slug};
+use confab_protocol::control::{NameError, Region, Slug, Username};
 
 use super::voice::Voice;
 
@@ -17,9 +17,15 @@ const DEFAULT_STATS_EVERY: Duration = Duration::from_secs(5);
 /// Options of `join`.
 #[derive(Debug, Clone, Args)]
 pub struct Join {
-    /// The conference: its slug, or a link to it, as `confab conference link` prints it.
-    #[arg(value_name = "CONFERENCE|LINK")]
-    pub place: Place,
+    /// The conference: its slug, or a link to it, as `confab conference link` and `confab conference invite --link` print it, or `-` for
+    /// a link in the first line of standard input, where no other user of the machine sees it.
+    #[arg(value_name = "CONFERENCE|LINK|-")]
+    pub place: PlaceFlag,
+
+    /// Come as a guest, under this name, where the server takes guests: no account is needed, and none stays. Others see the name with `~`
+    /// and four characters behind it.
+    #[arg(long, value_name = "NAME")]
+    pub guest: Option<Username>,
 
     /// The input: a WAV file of any rate and number of channels, `-` for a WAV stream on standard input, or `none`.
     /// Default: the microphone; none in a build without the feature `device`.
@@ -99,6 +105,15 @@ pub struct Join {
     pub stats_every: Duration,
 }
 
+/// A conference as it is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlaceFlag {
+    /// By an argument.
+    Given(Place),
+    /// By a link in the first line of standard input.
+    StandardInput,
+}
+
 /// A conference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
@@ -114,6 +129,24 @@ impl Place {
         match self {
             Self::Slug(slug) => slug,
             Self::Link(link) => &link.slug,
+        }
+    }
+}
+
+impl PlaceFlag {
+    /// True if it is given by a link, which names its server.
+    pub fn is_link(&self) -> bool {
+        !matches!(self, Self::Given(Place::Slug(_)))
+    }
+}
+
+impl FromStr for PlaceFlag {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "-" => Ok(Self::StandardInput),
+            text => text.parse().map(Self::Given),
         }
     }
 }
@@ -151,8 +184,13 @@ pub struct SoundCard {
 /// Options of `text`.
 #[derive(Debug, Clone, Args)]
 pub struct Text {
-    /// The conference.
-    pub slug: Slug,
+    /// The conference: its slug, or a link to it, or `-` for a link in the first line of standard input.
+    #[arg(value_name = "CONFERENCE|LINK|-")]
+    pub place: PlaceFlag,
+
+    /// Come as a guest, under this name, where the server takes guests.
+    #[arg(long, value_name = "NAME")]
+    pub guest: Option<Username>,
 
     /// A text of up to 4086 bytes; may be repeated. Default: each line of standard input is one.
     #[arg(long = "message", value_name = "TEXT")]
@@ -166,10 +204,11 @@ impl Join {
     }
 
     /// A participation that says nothing and plays nothing.
-    pub fn without_sound(slug: Slug) -> Self {
+    pub fn without_sound(place: PlaceFlag, guest: Option<Username>) -> Self {
         let none = || Some("none".to_owned());
         Self {
-            place: Place::Slug(slug),
+            place,
+            guest,
             input: none(),
             tone: None,
             output: none(),

@@ -136,6 +136,30 @@ impl Link {
         }
     }
 
+    /// Makes an invitation by link.
+    pub async fn create_invitation(
+        &self,
+        create: wire::CreateInvitation,
+    ) -> Result<wire::InvitationCreated, ApiError> {
+        match self
+            .request(request::Kind::CreateInvitation(create))
+            .await?
+        {
+            response::Kind::InvitationCreated(created) => Ok(created),
+            _ => Err(WRONG_KIND),
+        }
+    }
+
+    /// The conference's invitations by link.
+    pub async fn list_invitations(&self, slug: &Slug) -> Result<Vec<wire::Invitation>, ApiError> {
+        let slug = slug.to_string();
+        let list = request::Kind::ListInvitations(wire::ListInvitations { slug });
+        match self.request(list).await? {
+            response::Kind::Invitations(list) => Ok(list.invitations),
+            _ => Err(WRONG_KIND),
+        }
+    }
+
     /// The account's data at the server, as a JSON document.
     pub async fn export_account(&self) -> Result<String, ApiError> {
         match self

@@ -171,7 +171,9 @@ pub(super) fn is_final(error: &SignInError) -> bool {
         )
     };
     match error {
-        SignInError::NotLoggedIn(_) | SignInError::SessionOver(_) => true,
+        SignInError::NotLoggedIn(_) | SignInError::SessionOver(_) | SignInError::TokenOver(_) => {
+            true
+        }
         error => error.api().is_some_and(refused),
     }
 }

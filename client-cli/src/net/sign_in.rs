@@ -8,6 +8,7 @@ use confab_protocol::control::{ErrorCode, TOKEN_LEN, Username};
 use confab_protocol::wire::{self, request};
 use zeroize::Zeroizing;
 
+use super::fixed_token::FixedToken;
 use super::node_list::parse_nodes;
 use super::trust::{PinSource, Remembered, Trust, TrustError};
 use super::{ApiError, ConnectError, Link, Nodes, Server};
@@ -37,6 +38,11 @@ pub enum SignInError {
     /// The session is over.
     #[error("the session at {0} is over: log in again with `confab --server {0} login NAME`")]
     SessionOver(String),
+    /// The token of a bot or a guest is not good.
+    #[error(
+        "{0} does not take the token of this bot or guest any more: a guest comes again, and for a bot `confab-control users new-token NAME` makes another CONFAB_TOKEN"
+    )]
+    TokenOver(String),
     /// Any other error of the server.
     #[error(transparent)]
     Api(#[from] ApiError),
@@ -47,7 +53,11 @@ impl SignInError {
     pub(super) fn api(&self) -> Option<&ApiError> {
         match self {
             Self::Connect(ConnectError::Api(error)) | Self::Api(error) => Some(error),
-            Self::Connect(_) | Self::Store(_) | Self::NotLoggedIn(_) | Self::SessionOver(_) => None,
+            Self::Connect(_)
+            | Self::Store(_)
+            | Self::NotLoggedIn(_)
+            | Self::SessionOver(_)
+            | Self::TokenOver(_) => None,
         }
     }
 }
@@ -66,6 +76,8 @@ pub struct Access {
     remembered: Option<Remembered>,
     /// The session in memory.
     cache: Arc<Mutex<Option<CachedSession>>>,
+    /// The token of a bot or a guest, in place of a session.
+    fixed: Option<FixedToken>,
 }
 
 /// The session after signing in.
@@ -114,7 +126,14 @@ impl Access {
             trust,
             remembered: None,
             cache: Arc::default(),
+            fixed: None,
         })
+    }
+
+    /// The same access for a bot or a guest: its token speaks for it, and no session is read or stored.
+    pub fn by_token(self, token: FixedToken) -> Self {
+        let fixed = Some(token);
+        Self { fixed, ..self }
     }
 
     /// How the server proves its identity.
@@ -145,7 +164,7 @@ impl Access {
     pub async fn open_signed_in(&mut self) -> Result<(Link, SignedIn), SignInError> {
         let name = self.server.to_string();
         // That nobody is logged in is known before the network is asked.
-        if self.store.sessions().await?.get(&name).is_none() {
+        if self.fixed.is_none() && self.store.sessions().await?.get(&name).is_none() {
             return Err(SignInError::NotLoggedIn(name));
         }
         let link = self.open().await?;
@@ -169,6 +188,9 @@ impl Access {
     /// Signs `link` in with the stored session, and exchanges its token when that is due. While the config directory cannot be
     /// used, signs in with the session in memory, provided that its token is not due.
     pub async fn sign_in(&self, link: &Link, now_ms: u64) -> Result<SignedIn, SignInError> {
+        if let Some(token) = &self.fixed {
+            return self.sign_in_by_token(link, token).await;
+        }
         let name = self.server.to_string();
         let without_store = self.cached().filter(|cached| cached.is_safe(now_ms));
         let patience = match without_store {
@@ -232,6 +254,29 @@ impl Access {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    async fn sign_in_by_token(
+        &self,
+        link: &Link,
+        token: &FixedToken,
+    ) -> Result<SignedIn, SignInError> {
+        let session = match link.authenticate(token.as_bytes()).await {
+            Err(error) if error.code() == Some(ErrorCode::SessionEnded) => {
+                return Err(SignInError::TokenOver(self.server.to_string()));
+            }
+            session => session?,
+        };
+        let account = session.account.unwrap_or_default();
+        let username: Username = account
+            .username
+            .parse()
+            .map_err(|_| ApiError::Malformed("a session whose account has no name"))?;
+        Ok(SignedIn {
+            username: username.into(),
+            refresh_after_ms: session.refresh_after_ms,
+            is_kept: true,
+        })
     }
 
     /// Signs in with the session in memory.

@@ -145,6 +145,7 @@ pub fn kindly(request: &request::Kind) -> response::Kind {
         birthday: "1990-01-31".into(),
         created_ms: 1,
         disabled: false,
+        kind: wire::AccountKind::Person.into(),
     };
     match request {
         request::Kind::Hello(_) => response::Kind::Welcome(wire::Welcome {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::hashing::HashError;
 use super::password::WeakPassword;
 use crate::causes::from_causes;
+use crate::invitations::RedeemError;
 use crate::store::StoreError;
 
 /// A limit of password checks was reached.
@@ -29,6 +30,13 @@ pub enum PasswordLimit {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RegisterError {
+    /// Only the operator makes accounts here.
+    Closed,
+    /// Here an account needs an invitation.
+    InvitationNeeded,
+    Invitation(RedeemError),
+    /// Names with `~` are guests'.
+    GuestName,
     /// This server asks for an e-mail address.
     EmailNeeded,
     /// This server asks for a birthday.
@@ -46,6 +54,20 @@ pub enum RegisterError {
     Store(StoreError),
 }
 
+/// Errors of the entry of a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GuestError {
+    /// The server takes no guests.
+    NotHere,
+    /// The name is too long, or a guest's already.
+    Name,
+    /// The conference is invitation-only, and the guest has none.
+    InvitationOnly,
+    Invitation(RedeemError),
+    Throttled(Throttled),
+    Store(StoreError),
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LoginError {
     WrongCredentials,
@@ -59,6 +81,8 @@ pub enum LoginError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionError {
     Ended,
+    /// The token of a bot or a guest is not exchanged.
+    NotExchanged,
     Store(StoreError),
 }
 
@@ -87,7 +111,8 @@ pub enum ChangePasswordError {
 }
 
 from_causes! {
-    RegisterError: WeakPassword(WeakPassword), Login(LoginError), Throttled(Throttled), Hash(HashError), Store(StoreError);
+    RegisterError: Invitation(RedeemError), WeakPassword(WeakPassword), Login(LoginError), Throttled(Throttled), Hash(HashError), Store(StoreError);
+    GuestError: Invitation(RedeemError), Throttled(Throttled), Store(StoreError);
     LoginError: Throttled(Throttled), Hash(HashError), Store(StoreError);
     SessionError: Store(StoreError);
     RevokeError: Store(StoreError);

@@ -1,14 +1,16 @@
 //! Operations on accounts.
 //!
 //! * `sessions`: creates, authenticates, refreshes and ends sessions;
-//! * `operator`: what an operator does to accounts;
+//! * `guests`: accounts of people who have none; `operator`: what an operator does to accounts;
 //! * `outage`: sign-in while the store does not answer.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use confab_protocol::control::{AccountId, Birthday, Device, Email, Username};
+use confab_protocol::control::{
+    AccountId, Birthday, ConferenceId, Device, Email, InvitationToken, Username,
+};
 use zeroize::Zeroizing;
 
 use super::cookie::{CookieKey, KnownDevice};
@@ -24,20 +26,27 @@ use super::unverified::UnverifiedTokens;
 use super::{export, password};
 use crate::clock::{Clock, UnixMillis};
 use crate::domain::{AccountName, HashCost, PasswordHash};
+use crate::invitations::{Invitations, Invited};
 use crate::metrics::connections::Refusals;
 use crate::random;
 use crate::source::Source;
-use crate::store::{AccountRecord, Name, SessionId, Store, StoreError};
+use crate::store::{AccountKind, AccountRecord, Name, SessionId, Store, StoreError};
 
+mod guests;
 mod operator;
 mod outage;
 mod sessions;
 
+pub use guests::Guest;
 pub use operator::{NewAccount, OperatorError};
 
 /// Settings of accounts.
 #[derive(Clone, Debug)]
 pub struct AccountsConfig {
+    /// Who may make an account.
+    pub registration: RegistrationPolicy,
+    /// Takes guests.
+    pub guests: bool,
     /// Minimum age in years.
     pub min_age: u8,
     /// What a registration has to say.
@@ -54,6 +63,17 @@ pub struct AccountsConfig {
     pub queue: usize,
 }
 
+/// Who may make an account.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RegistrationPolicy {
+    /// Everybody.
+    Open,
+    /// Who has an invitation to a conference, which is redeemed with it.
+    ByInvitation,
+    /// The operator.
+    Closed,
+}
+
 /// What a registration has to say beside a name and a password.
 #[derive(Clone, Copy, Debug)]
 pub struct Required {
@@ -67,6 +87,8 @@ pub struct SignedIn {
     pub account: AccountId,
     pub username: Username,
     pub session: SessionId,
+    /// A bot and a guest may look, join and leave, and nothing else.
+    pub kind: AccountKind,
 }
 
 /// A session after a log-in, a sign-in or a refresh.
@@ -92,6 +114,8 @@ pub struct Registration {
     pub birthday: Option<Birthday>,
     /// The user's name for the device.
     pub device: Device,
+    /// Counts where accounts are made by invitation.
+    pub invited: Option<Invited>,
 }
 
 /// A parsed log-in.
@@ -116,6 +140,9 @@ pub struct Accounts {
     key: TokenKey,
     cookies: CookieKey,
     clock: Clock,
+    invitations: Invitations,
+    registration: RegistrationPolicy,
+    takes_guests: bool,
     min_age: u8,
     required: Required,
     session_ttl: Duration,
@@ -128,6 +155,7 @@ impl Accounts {
     /// Uses `store`; calls `on_end` for every session that is ended.
     pub fn new(
         store: Arc<dyn Store>,
+        invitations: Invitations,
         (key, cookies): (TokenKey, CookieKey),
         clock: Clock,
         config: &AccountsConfig,
@@ -141,6 +169,9 @@ impl Accounts {
             key,
             cookies,
             clock,
+            invitations,
+            registration: config.registration,
+            takes_guests: config.guests,
             min_age: config.min_age,
             required: config.required,
             session_ttl: config.session_ttl,
@@ -160,6 +191,9 @@ impl Accounts {
             username, email, ..
         } = &new;
         let now = self.clock.now();
+        if username.is_guest() {
+            return Err(RegisterError::GuestName);
+        }
         if self.required.email && email.is_none() {
             return Err(RegisterError::EmailNeeded);
         }
@@ -170,6 +204,7 @@ impl Accounts {
         }
         let password = password::choose(&new.password, username, email.as_ref())?;
         self.limiter.admit_source(source)?;
+        let invitation = self.admit(new.invited.as_ref()).await?;
         // Saves the hash in most cases. Uniqueness is guaranteed by the store.
         let taken = |account: AccountRecord, name| {
             // Probing for existing names counts as a password attempt.
@@ -200,11 +235,39 @@ impl Accounts {
             created: now,
             disabled: false,
             revision: 0,
+            kind: AccountKind::Person,
         };
         self.store.create_account(account.clone()).await?;
         self.limiter.give_back(attempt);
+        if let Some((conference, token)) = invitation {
+            // Last, so that a name that is taken uses up no invitation.
+            let redeemed = self
+                .invitations
+                .redeem(conference, &token, account.id)
+                .await;
+            if let Err(error) = redeemed {
+                self.delete(account.id).await?;
+                return Err(error.into());
+            }
+        }
         let cookie = self.cookies.create(account.id);
         Ok(self.begin_session(account, new.device, cookie).await?)
+    }
+
+    /// Whether an account may be made. Returns the invitation to redeem, and its conference.
+    async fn admit(
+        &self,
+        invited: Option<&Invited>,
+    ) -> Result<Option<(ConferenceId, InvitationToken)>, RegisterError> {
+        match (self.registration, invited) {
+            (RegistrationPolicy::Open, _) => Ok(None),
+            (RegistrationPolicy::Closed, _) => Err(RegisterError::Closed),
+            (RegistrationPolicy::ByInvitation, None) => Err(RegisterError::InvitationNeeded),
+            (RegistrationPolicy::ByInvitation, Some(invited)) => {
+                let invitation = self.invitations.look_up(invited).await?;
+                Ok(Some((invitation.conference, invited.token.clone())))
+            }
+        }
     }
 
     /// Creates a session. Neither the answer nor its cost reveals whether the account exists.

@@ -3,6 +3,7 @@
 mod accounts;
 mod audited;
 mod conferences;
+mod invitations;
 mod reply;
 mod rooms;
 
@@ -18,6 +19,7 @@ use super::client::Client;
 use super::fields as read;
 use crate::AGENT;
 use crate::accounts::SignedIn;
+use crate::store::AccountKind;
 
 /// Carries out a request and counts it. Before `hello` every other request is refused.
 pub(super) async fn dispatch(client: &Client, request: request::Kind) -> Answer {
@@ -55,6 +57,7 @@ fn name(request: &request::Kind) -> &'static str {
         Kind::RevokeSession(_) => "revoke_session",
         Kind::ExportAccount(_) => "export_account",
         Kind::DeleteAccount(_) => "delete_account",
+        Kind::EnterAsGuest(_) => "enter_as_guest",
         Kind::CreateConference(_) => "create_conference",
         Kind::ListConferences(_) => "list_conferences",
         Kind::ConferenceInfo(_) => "conference_info",
@@ -63,6 +66,10 @@ fn name(request: &request::Kind) -> &'static str {
         Kind::LeaveConference(_) => "leave_conference",
         Kind::Invite(_) => "invite",
         Kind::SetRole(_) => "set_role",
+        Kind::CreateInvitation(_) => "create_invitation",
+        Kind::ListInvitations(_) => "list_invitations",
+        Kind::RevokeInvitation(_) => "revoke_invitation",
+        Kind::RedeemInvitation(_) => "redeem_invitation",
         Kind::JoinRoom(_) => "join_room",
         Kind::LeaveRoom(_) => "leave_room",
         Kind::Kick(_) => "kick",
@@ -82,11 +89,20 @@ async fn act(client: &Client, request: request::Kind) -> Answer {
             "the first request of a connection is hello",
         ));
     }
+    let kind = client.entry.signed_in().map(|caller| caller.kind);
+    let is_limited = matches!(kind, Some(AccountKind::Bot | AccountKind::Guest));
+    if is_limited && !is_for_every_kind(&request) {
+        return Err(Refusal::new(
+            ErrorCode::Denied,
+            "a bot or a guest may look, join and leave, and nothing else",
+        ));
+    }
     let caller = || signed_in(client);
     match request {
         Kind::Hello(hello) => greet(client, &hello),
         Kind::Register(register) => accounts::register(client, register).await,
         Kind::Login(login) => accounts::login(client, login).await,
+        Kind::EnterAsGuest(enter) => accounts::enter_as_guest(client, &enter).await,
         Kind::Authenticate(request) => accounts::authenticate(client, &request.token).await,
         Kind::Refresh(request) => accounts::refresh(client, &request.token).await,
         Kind::Logout(_) => accounts::logout(client, &caller()?).await,
@@ -104,6 +120,10 @@ async fn act(client: &Client, request: request::Kind) -> Answer {
         Kind::LeaveConference(leave) => conferences::leave(client, &caller()?, &leave).await,
         Kind::Invite(invite) => conferences::invite(client, &caller()?, &invite).await,
         Kind::SetRole(set) => conferences::set_role(client, &caller()?, &set).await,
+        Kind::CreateInvitation(create) => invitations::create(client, &caller()?, &create).await,
+        Kind::ListInvitations(list) => invitations::list(client, &caller()?, &list).await,
+        Kind::RevokeInvitation(revoke) => invitations::revoke(client, &caller()?, &revoke).await,
+        Kind::RedeemInvitation(redeem) => invitations::redeem(client, &caller()?, &redeem).await,
         Kind::Kick(kick) => conferences::kick(client, &caller()?, &kick).await,
         Kind::Ban(ban) => conferences::ban(client, &caller()?, &ban).await,
         Kind::Mute(mute) => conferences::mute(client, &caller()?, &mute).await,
@@ -112,6 +132,46 @@ async fn act(client: &Client, request: request::Kind) -> Answer {
         Kind::ReportMedia(report) => rooms::report_media(client, &caller()?, &report),
         Kind::ReportFrames(report) => rooms::report_frames(client, &caller()?, &report),
         Kind::SendToGroup(send) => rooms::send_to_group(client, &caller()?, send),
+    }
+}
+
+/// Whether bots and guests may ask it.
+fn is_for_every_kind(request: &request::Kind) -> bool {
+    use request::Kind;
+    match request {
+        Kind::Hello(_)
+        | Kind::Register(_)
+        | Kind::Login(_)
+        | Kind::EnterAsGuest(_)
+        | Kind::Authenticate(_)
+        | Kind::Refresh(_)
+        | Kind::WhoAmI(_)
+        | Kind::ListConferences(_)
+        | Kind::ConferenceInfo(_)
+        | Kind::ListMembers(_)
+        | Kind::RedeemInvitation(_)
+        | Kind::JoinRoom(_)
+        | Kind::LeaveRoom(_)
+        | Kind::ReportMedia(_)
+        | Kind::ReportFrames(_)
+        | Kind::SendToGroup(_) => true,
+        Kind::Logout(_)
+        | Kind::ChangePassword(_)
+        | Kind::ListSessions(_)
+        | Kind::RevokeSession(_)
+        | Kind::ExportAccount(_)
+        | Kind::DeleteAccount(_)
+        | Kind::CreateConference(_)
+        | Kind::DeleteConference(_)
+        | Kind::LeaveConference(_)
+        | Kind::Invite(_)
+        | Kind::SetRole(_)
+        | Kind::CreateInvitation(_)
+        | Kind::ListInvitations(_)
+        | Kind::RevokeInvitation(_)
+        | Kind::Kick(_)
+        | Kind::Ban(_)
+        | Kind::Mute(_) => false,
     }
 }
 

@@ -2,13 +2,16 @@
 
 use std::fmt::Display;
 use std::str::FromStr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use confab_e2ee::mls::wire::parse_at;
 use confab_e2ee::mls::{FromMember, GroupName};
+use confab_protocol::control::invitation::{MAX_USES, MAX_VALID, MIN_VALID};
 use confab_protocol::control::room::{BadField, Role, Visibility};
 use confab_protocol::control::{
-    ConferenceId, Device, JoinId, MIN_FAILED_FRAMES, Refusal, Region, ResumeSecret, Slug, Title,
+    ConferenceId, Device, InvitationId, InvitationToken, JoinId, MIN_FAILED_FRAMES, Refusal,
+    Region, ResumeSecret, Slug, Title,
 };
 use confab_protocol::media::ConnectionId;
 use confab_protocol::version::VersionRange;
@@ -16,7 +19,9 @@ use confab_protocol::wire;
 use zeroize::Zeroizing;
 
 use crate::accounts::SignedIn;
-use crate::accounts::service::Registration;
+use crate::accounts::service::{Guest, Registration};
+use crate::conferences::NewInvitation;
+use crate::invitations::Invited;
 use crate::rooms::{OwnJoin, Resume};
 use crate::store::{Cursor, SessionId};
 
@@ -54,7 +59,49 @@ pub(super) fn registration(request: wire::Register) -> Result<Registration, Refu
         password: password(request.password),
         birthday: parse_if_any(&request.birthday, "birthday")?,
         device: device(&request.device)?,
+        invited: request.invitation.as_ref().map(invited).transpose()?,
     })
+}
+
+pub(super) fn guest(enter: &wire::EnterAsGuest) -> Result<Guest, Refusal> {
+    let token = Some(&enter.token).filter(|token| !token.is_empty());
+    let token = token.map(|token| InvitationToken::parse(token, "token"));
+    Ok(Guest {
+        name: parse(&enter.name, "name")?,
+        slug: slug(&enter.slug)?,
+        token: token.transpose().map_err(bad_field)?,
+        device: device(&enter.device)?,
+    })
+}
+
+/// A conference and the token of an invitation to it.
+pub(super) fn invited(redeem: &wire::RedeemInvitation) -> Result<Invited, Refusal> {
+    Ok(Invited {
+        slug: slug(&redeem.slug)?,
+        token: InvitationToken::parse(&redeem.token, "token").map_err(bad_field)?,
+    })
+}
+
+/// An invitation to be made.
+pub(super) fn new_invitation(create: &wire::CreateInvitation) -> Result<NewInvitation, Refusal> {
+    let valid = Duration::from_secs(create.valid_s);
+    if !(1..=MAX_USES).contains(&create.uses) {
+        let message = format!("an invitation is for 1 to {MAX_USES} accounts");
+        return Err(Refusal::invalid("uses", message));
+    }
+    if !(MIN_VALID..=MAX_VALID).contains(&valid) {
+        let message = "an invitation is good for a minute to 366 days";
+        return Err(Refusal::invalid("valid_s", message));
+    }
+    Ok(NewInvitation {
+        role: invited_role(create.role)?,
+        uses: create.uses,
+        valid,
+    })
+}
+
+pub(super) fn invitation_id(bytes: &[u8]) -> Result<InvitationId, Refusal> {
+    InvitationId::parse(bytes, "id").map_err(bad_field)
 }
 
 pub(super) fn device(text: &str) -> Result<Device, Refusal> {

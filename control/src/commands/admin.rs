@@ -4,7 +4,9 @@ mod ask;
 
 use confab_console::{Class, Form, out};
 use confab_protocol::control::Slug;
+use confab_protocol::control::room::Visibility;
 use confab_protocol::wire::admin_response::Kind;
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use serde_json::{Value, json};
 
 pub use ask::InputError;
@@ -14,7 +16,8 @@ use super::{CommandError, answer, operator};
 use crate::cluster::nodes::admin::{AdminRequest, NewAccount, NewPassword};
 use crate::domain::AccountName;
 use crate::flags::{
-    AdminFlags, ConferencesCommand, ListFlags, MessageFlags, RoomsCommand, UsersCommand,
+    AdminFlags, BotFlags, ConferencesCommand, CreateConferenceFlags, ListFlags, MessageFlags,
+    RoomsCommand, UsersCommand,
 };
 use crate::operator::admin::Listed;
 use crate::operator::{OperatorError, listing};
@@ -51,6 +54,15 @@ pub(super) async fn users(command: &UsersCommand) -> Result<(), CommandError> {
                 is_made.then_some(&password),
             );
             Ok(())
+        }
+        UsersCommand::AddBot(flags) => {
+            let ask = AdminRequest::AddBot(flags.username.clone());
+            token(flags, ask, ("bot_added", "bot added")).await
+        }
+        UsersCommand::NewToken(flags) => {
+            let ask = AdminRequest::RenewToken(flags.username.clone());
+            let done = ("token_renewed", "the old token has ended");
+            token(flags, ask, done).await
         }
         UsersCommand::Disable(flags) => set_disabled(&flags.admin, &flags.account, true).await,
         UsersCommand::Enable(flags) => set_disabled(&flags.admin, &flags.account, false).await,
@@ -95,6 +107,7 @@ pub(super) async fn conferences(command: &ConferencesCommand) -> Result<(), Comm
             }
             Ok(())
         }
+        ConferencesCommand::Create(flags) => create_conference(flags).await,
         ConferencesCommand::Transfer(flags) => {
             let slug = &flags.conference.slug;
             let ask = AdminRequest::Transfer {
@@ -190,6 +203,57 @@ async fn set_disabled(
         false => ("enabled", "enabled: it can log in again"),
     };
     report(flags, (event, name), &format!("{name}: {text}"));
+    Ok(())
+}
+
+/// Has a token made and shows it, as the environment of `confab` takes it.
+async fn token(
+    flags: &BotFlags,
+    ask: AdminRequest,
+    (event, text): (&str, &str),
+) -> Result<(), CommandError> {
+    let Kind::Token(made) = admin(&flags.admin, ask).await? else {
+        return Err(OperatorError::Malformed.into());
+    };
+    let name = flags.username.as_str();
+    let token = BASE64URL_NOPAD.encode(&made.token);
+    let fingerprint = format!("sha256:{}", HEXLOWER.encode(&made.authority));
+    if flags.admin.json {
+        object(&json!({ "event": event, "of": name, "token": token, "fingerprint": fingerprint }));
+        return Ok(());
+    }
+    answer(&format!("{name}: {text}"));
+    answer(&format!("CONFAB_TOKEN={token}"));
+    answer(&format!("CONFAB_FINGERPRINT={fingerprint}"));
+    answer(
+        "the token is shown this once; with both, and CONFAB_SERVER, in its environment `confab join SLUG` is the bot",
+    );
+    Ok(())
+}
+
+async fn create_conference(flags: &CreateConferenceFlags) -> Result<(), CommandError> {
+    let (slug, owner) = (&flags.slug, flags.owner.as_str());
+    let title = flags.title.clone();
+    let ask = AdminRequest::CreateConference {
+        title: match title {
+            Some(title) => title,
+            // A slug is a title, too.
+            None => slug
+                .as_str()
+                .parse()
+                .map_err(|_| OperatorError::Malformed)?,
+        },
+        slug: slug.clone(),
+        visibility: match flags.invite_only {
+            true => Visibility::Invite,
+            false => Visibility::Public,
+        },
+        region: flags.region.clone(),
+        owner: flags.owner.clone(),
+    };
+    change(&flags.admin, ask).await?;
+    let text = format!("{slug}: created; {owner} owns it");
+    report(&flags.admin, ("created", slug.as_str()), &text);
     Ok(())
 }
 

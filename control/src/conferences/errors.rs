@@ -2,11 +2,14 @@
 
 use super::rights::Denied;
 use crate::causes::from_causes;
+use crate::invitations::MembersFull;
 use crate::rooms::ChangeError;
 use crate::store::StoreError;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CreateError {
+    /// Only the operator creates conferences here.
+    OperatorOnly,
     /// The account owns the maximum number of conferences.
     TooManyOwned {
         /// Maximum number of conferences that an account owns.
@@ -60,13 +63,6 @@ pub enum ModerationError {
     Store(StoreError),
 }
 
-/// The conference has its maximum of members.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MembersFull {
-    /// Maximum number of members.
-    pub most: u64,
-}
-
 /// Errors of an operator's change of the owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TransferError {
@@ -78,6 +74,31 @@ pub enum TransferError {
     Banned,
     MembersFull(MembersFull),
     Room(ChangeError),
+    Store(StoreError),
+}
+
+/// Errors of an operator's creation of a conference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CreateForError {
+    /// There is no account of the owner's name.
+    NoAccount,
+    /// The owner's account is disabled.
+    Disabled,
+    Store(StoreError),
+}
+
+/// Errors of the making, listing and revoking of invitations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InvitationError {
+    NoConference,
+    /// The account lacks the right.
+    Denied(Denied),
+    /// The conference has the maximum of invitations that are still good.
+    TooMany {
+        /// Maximum number of invitations.
+        most: usize,
+    },
+    NoSuchInvitation,
     Store(StoreError),
 }
 
@@ -104,6 +125,8 @@ from_causes! {
     ModerationError: Denied(Denied), MembersFull(MembersFull), Room(ChangeError), Store(StoreError);
     TransferError: MembersFull(MembersFull), Room(ChangeError), Store(StoreError);
     RemoveError: Room(ChangeError), Store(StoreError);
+    CreateForError: Store(StoreError);
+    InvitationError: Denied(Denied), Store(StoreError);
     FindError: Store(StoreError);
 }
 
@@ -126,5 +149,6 @@ from_find!(
     LeaveError,
     ModerationError,
     TransferError,
-    RemoveError
+    RemoveError,
+    InvitationError
 );

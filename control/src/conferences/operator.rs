@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use confab_protocol::control::room::Role;
 use confab_protocol::control::{AccountId, ConferenceId, Slug, Username};
 
-use super::errors::{RemoveError, TransferError};
-use super::service::{CONFERENCE_PAGE, Conferences, MEMBER_PAGE};
+use super::errors::{CreateForError, RemoveError, TransferError};
+use super::service::{CONFERENCE_PAGE, Conferences, MEMBER_PAGE, NewConference};
 use crate::domain::Present;
 use crate::rooms::{ChangeError, Settled};
 use crate::store::{ConferenceRecord, Cursor, MemberRecord, Membership, Page, StoreError};
@@ -46,6 +46,21 @@ impl Conferences {
         Ok(all.filter(|one| one.owner == account).collect())
     }
 
+    /// Creates a conference of which the account becomes the owner. No limit of owned conferences counts.
+    pub async fn create_for(
+        &self,
+        owner: Username,
+        new: NewConference,
+    ) -> Result<ConferenceRecord, CreateForError> {
+        let account = self.store.account_by_username(owner).await?;
+        let account = account.ok_or(CreateForError::NoAccount)?;
+        if account.disabled {
+            return Err(CreateForError::Disabled);
+        }
+        let owner = (account.id, account.username);
+        Ok(self.create_owned(owner, new).await?)
+    }
+
     /// Makes another account the owner; the old owner becomes a moderator. Repeating it completes what an interrupted attempt began.
     pub async fn transfer(&self, slug: Slug, to: Username) -> Result<Settled, TransferError> {
         let conference = self.find(slug).await?;
@@ -63,7 +78,9 @@ impl Conferences {
             }
             Some(standing) => standing,
             None => {
-                self.has_room_for_member::<TransferError>(id).await?;
+                self.invitations
+                    .has_room_for_member::<TransferError>(id)
+                    .await?;
                 let standing = self.fresh(Role::Member);
                 self.store.add_member(id, new, standing).await?;
                 standing

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use confab_protocol::control::room::{Role, Visibility};
 use confab_protocol::control::{AccountId, ConferenceId, Region, Slug, Title, Username};
 
-use super::errors::{
-    CreateError, DeleteError, FindError, LeaveError, MembersFull, ModerationError, ViewError,
-};
+use super::errors::{CreateError, DeleteError, FindError, LeaveError, ModerationError, ViewError};
 use super::rights::{self, Act};
 use crate::accounts::SignedIn;
 use crate::clock::Clock;
+use crate::invitations::Invitations;
 use crate::random;
 use crate::rooms::{Rooms, Settled};
 use crate::store::{
@@ -22,30 +21,49 @@ pub const CONFERENCE_PAGE: u32 = 100;
 /// Number of members per page.
 pub const MEMBER_PAGE: u32 = 500;
 
+/// A conference to be created.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewConference {
+    pub slug: Slug,
+    pub title: Title,
+    pub visibility: Visibility,
+    /// Region of its relay; `None`: that of the first participant who joins.
+    pub region: Option<Region>,
+}
+
 /// Operations on conferences, on a store and the live rooms.
 pub struct Conferences {
     pub(super) store: Arc<dyn Store>,
     pub(super) rooms: Rooms,
-    clock: Clock,
-    max_owned: u64,
-    max_members: u64,
+    pub(super) invitations: Invitations,
+    pub(super) clock: Clock,
+    limits: ConferenceLimits,
+}
+
+/// Who may create conferences, and how many.
+#[derive(Clone, Copy, Debug)]
+pub struct ConferenceLimits {
+    /// Accounts create conferences, and not the operator alone.
+    pub by_accounts: bool,
+    /// Maximum number of conferences that an account creates and owns.
+    pub max_owned: u64,
 }
 
 impl Conferences {
-    /// An account owns at most `max_owned` conferences; a conference has at most `max_members` members.
+    /// Operations on `store` and the live `rooms`.
     pub fn new(
         store: Arc<dyn Store>,
         rooms: Rooms,
+        invitations: Invitations,
         clock: Clock,
-        max_owned: u64,
-        max_members: u64,
+        limits: ConferenceLimits,
     ) -> Self {
         Self {
             store,
             rooms,
+            invitations,
             clock,
-            max_owned,
-            max_members,
+            limits,
         }
     }
 
@@ -53,26 +71,35 @@ impl Conferences {
     pub async fn create(
         &self,
         caller: &SignedIn,
-        slug: Slug,
-        title: Title,
-        visibility: Visibility,
-        region: Option<Region>,
+        new: NewConference,
     ) -> Result<ConferenceRecord, CreateError> {
-        if self.store.count_owned(caller.account).await? >= self.max_owned {
-            return Err(CreateError::TooManyOwned {
-                most: self.max_owned,
-            });
+        let most = self.limits.max_owned;
+        if !self.limits.by_accounts {
+            return Err(CreateError::OperatorOnly);
         }
+        if self.store.count_owned(caller.account).await? >= most {
+            return Err(CreateError::TooManyOwned { most });
+        }
+        let owner = (caller.account, caller.username.clone());
+        Ok(self.create_owned(owner, new).await?)
+    }
+
+    /// Creates a conference with this owner.
+    pub(super) async fn create_owned(
+        &self,
+        (owner, owner_name): (AccountId, Username),
+        new: NewConference,
+    ) -> Result<ConferenceRecord, StoreError> {
         let now = self.clock.now();
         let conference = ConferenceRecord {
             id: ConferenceId::new(random::time_ordered_id(now)),
-            slug,
-            title,
-            visibility,
-            owner: caller.account,
-            owner_name: caller.username.clone(),
+            slug: new.slug,
+            title: new.title,
+            visibility: new.visibility,
+            owner,
+            owner_name,
             created: now,
-            region,
+            region: new.region,
             revision: 0,
         };
         self.store.create_conference(conference.clone()).await?;
@@ -214,7 +241,8 @@ impl Conferences {
             Some(Role::Banned) => Err(ModerationError::TargetBanned),
             Some(_) => Ok(()),
             None => {
-                self.has_room_for_member::<ModerationError>(conference.id)
+                self.invitations
+                    .has_room_for_member::<ModerationError>(conference.id)
                     .await?;
                 let standing = self.fresh(role);
                 match self
@@ -269,7 +297,8 @@ impl Conferences {
         let new = match target.standing {
             Some(old) => old.changed_to(Role::Banned, old.muted),
             None => {
-                self.has_room_for_member::<ModerationError>(conference.id)
+                self.invitations
+                    .has_room_for_member::<ModerationError>(conference.id)
                     .await?;
                 self.fresh(Role::Banned)
             }
@@ -324,20 +353,13 @@ impl Conferences {
         Ok((conference, target))
     }
 
-    async fn role(&self, conference: ConferenceId, account: AccountId) -> Result<Role, StoreError> {
-        let standing = self.store.member(conference, account).await?;
-        Ok(standing.map_or(Role::Unspecified, |standing| standing.role))
-    }
-
-    pub(super) async fn has_room_for_member<E: From<StoreError> + From<MembersFull>>(
+    pub(super) async fn role(
         &self,
         conference: ConferenceId,
-    ) -> Result<(), E> {
-        let most = self.max_members;
-        match self.store.count_members(conference).await? < most {
-            true => Ok(()),
-            false => Err(MembersFull { most }.into()),
-        }
+        account: AccountId,
+    ) -> Result<Role, StoreError> {
+        let standing = self.store.member(conference, account).await?;
+        Ok(standing.map_or(Role::Unspecified, |standing| standing.role))
     }
 
     pub(super) fn fresh(&self, role: Role) -> Standing {

@@ -41,6 +41,18 @@ pub struct PasswordHash {
 }
 
 impl PasswordHash {
+    /// A hash of which nobody knows the password: random bytes in place of a hash.
+    pub fn of_nobody(random: [u8; SALT_LEN + HASH_LEN]) -> Self {
+        let (mut salt, mut hash) = ([0; SALT_LEN], [0; HASH_LEN]);
+        salt.copy_from_slice(&random[..SALT_LEN]);
+        hash.copy_from_slice(&random[SALT_LEN..]);
+        Self {
+            cost: HashCost::default(),
+            salt,
+            hash,
+        }
+    }
+
     /// Encodes as `version (1) · memory (4) · passes (4) · lanes (3) · salt (16) · hash (32)`, integers big-endian.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = vec![VERSION];

@@ -1,7 +1,7 @@
 //! Flags of the commands on accounts, conferences and rooms.
 
 use clap::{Args, Subcommand};
-use confab_protocol::control::{Birthday, Email, Notice, Slug, Username};
+use confab_protocol::control::{Birthday, Email, Notice, Region, Slug, Title, Username};
 
 use super::OperatorFlags;
 use crate::domain::AccountName;
@@ -26,6 +26,10 @@ pub enum UsersCommand {
     Show(AccountFlags),
     /// Makes an account, for which no e-mail address and no birthday is needed.
     Add(AddFlags),
+    /// Makes an account for a program, and prints its token. A bot may look, join and leave, and nothing else.
+    AddBot(BotFlags),
+    /// Ends the token of a bot and prints another.
+    NewToken(BotFlags),
     /// Disables an account: it cannot log in any more, its sessions end, and its devices leave their rooms.
     Disable(AccountFlags),
     /// Enables an account again.
@@ -43,6 +47,8 @@ pub enum ConferencesCommand {
     List(ListFlags),
     /// Shows a conference, its members and who is in its room.
     Show(SlugFlags),
+    /// Creates a conference for an account, which becomes its owner.
+    Create(CreateConferenceFlags),
     /// Makes another account the owner. The old owner becomes a moderator.
     Transfer(TransferFlags),
     /// Deletes a conference and closes its room. Asks first.
@@ -124,6 +130,17 @@ pub struct AddFlags {
     pub admin: AdminFlags,
 }
 
+/// The bot of a command.
+#[derive(Args, Debug)]
+pub struct BotFlags {
+    /// The bot's username: 3 to 32 letters, digits, '.', '_' and '-'.
+    #[arg(value_name = "NAME")]
+    pub username: Username,
+
+    #[command(flatten)]
+    pub admin: AdminFlags,
+}
+
 /// Flags of `users reset-password`.
 #[derive(Args, Debug)]
 pub struct ResetFlags {
@@ -161,6 +178,32 @@ pub struct DeleteAccountFlags {
 pub struct SlugFlags {
     /// The conference's slug.
     pub slug: Slug,
+
+    #[command(flatten)]
+    pub admin: AdminFlags,
+}
+
+/// Flags of `conferences create`.
+#[derive(Args, Debug)]
+pub struct CreateConferenceFlags {
+    /// Its name in the service: 3 to 64 letters, digits and '-'.
+    pub slug: Slug,
+
+    /// The owner's username.
+    #[arg(long, value_name = "NAME")]
+    pub owner: Username,
+
+    /// The title, 1 to 100 characters. Default: the slug.
+    #[arg(long, value_name = "TEXT")]
+    pub title: Option<Title>,
+
+    /// Only invited accounts may join. Default: every account.
+    #[arg(long)]
+    pub invite_only: bool,
+
+    /// Region of the relay. Default: that of the first participant.
+    #[arg(long, value_name = "NAME")]
+    pub region: Option<Region>,
 
     #[command(flatten)]
     pub admin: AdminFlags,

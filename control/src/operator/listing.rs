@@ -3,7 +3,7 @@
 use confab_protocol::control::room::{role_name, visibility_name};
 use confab_protocol::control::text::escaped;
 use confab_protocol::dates::time;
-use confab_protocol::wire;
+use confab_protocol::wire::{self, AccountKind};
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 
@@ -256,6 +256,11 @@ fn account_json(account: &wire::Account) -> Value {
         "birthday": none_if_empty(&account.birthday),
         "since": time(account.created_ms),
         "disabled": account.disabled,
+        "kind": match account.kind() {
+            AccountKind::Person => "person",
+            AccountKind::Bot => "bot",
+            AccountKind::Guest => "guest",
+        },
     })
 }
 
@@ -283,9 +288,11 @@ fn facts(facts: &[(&str, &str)]) -> String {
 }
 
 fn state(account: &wire::Account) -> &'static str {
-    match account.disabled {
-        true => "disabled",
-        false => "active",
+    match (account.disabled, account.kind()) {
+        (true, _) => "disabled",
+        (false, AccountKind::Bot) => "bot",
+        (false, AccountKind::Guest) => "guest",
+        (false, AccountKind::Person) => "active",
     }
 }
 

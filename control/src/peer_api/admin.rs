@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use confab_protocol::control::room::Role;
-use confab_protocol::control::{ErrorCode, Notice, Refusal, Slug};
+use confab_protocol::control::{ErrorCode, Notice, Refusal, Slug, Username};
 use confab_protocol::wire::{self, admin_response::Kind};
 use tokio::task::JoinSet;
 
@@ -13,6 +13,7 @@ use crate::accounts::service;
 use crate::audit::{Act, By};
 use crate::cluster::nodes::admin::{AdminRequest, NewAccount, Span};
 use crate::cluster::nodes::{NodeRequest, NodeResponse};
+use crate::conferences::NewConference;
 use crate::domain::{AccountName, NodeName, Present};
 use crate::rooms::Settled;
 use crate::store::batch::join_all;
@@ -31,6 +32,8 @@ pub(super) async fn answer(services: &Services, ask: AdminRequest) -> NodeRespon
         AdminRequest::ListAccounts(span) => list_accounts(services, span).await,
         AdminRequest::ShowAccount(name) => show_account(services, &name).await,
         AdminRequest::AddAccount(new) => add_account(services, new).await,
+        AdminRequest::AddBot(name) => add_bot(services, name).await,
+        AdminRequest::RenewToken(name) => renew_token(services, name).await,
         AdminRequest::SetDisabled(name, disabled) => set_disabled(services, &name, disabled).await,
         AdminRequest::ResetPassword(name, password) => {
             reset_password(services, &name, &password.0).await
@@ -41,6 +44,21 @@ pub(super) async fn answer(services: &Services, ask: AdminRequest) -> NodeRespon
         } => delete_account(services, &account, with_conferences).await,
         AdminRequest::ListConferences(span) => list_conferences(services, span).await,
         AdminRequest::ShowConference(slug) => show_conference(services, slug).await,
+        AdminRequest::CreateConference {
+            slug,
+            title,
+            visibility,
+            region,
+            owner,
+        } => {
+            let new = NewConference {
+                slug,
+                title,
+                visibility,
+                region,
+            };
+            create_conference(services, owner, new).await
+        }
         AdminRequest::Transfer { slug, owner } => {
             tracing::warn!(%slug, "an operator gives a conference to another owner");
             let settled = services.conferences.transfer(slug, owner).await;
@@ -90,11 +108,21 @@ fn admin_act(
             let name = new.username.as_str().to_owned();
             ("add_account", vec![("account", name)])
         }
+        AdminRequest::AddBot(name) => ("add_bot", vec![("account", name.as_str().to_owned())]),
+        AdminRequest::RenewToken(name) => {
+            ("renew_token", vec![("account", name.as_str().to_owned())])
+        }
         AdminRequest::SetDisabled(name, true) => ("disable_account", vec![account(name)]),
         AdminRequest::SetDisabled(name, false) => ("enable_account", vec![account(name)]),
         AdminRequest::ResetPassword(name, _) => ("reset_password", vec![account(name)]),
         AdminRequest::DeleteAccount { account: name, .. } => {
             ("delete_account", vec![account(name)])
+        }
+        AdminRequest::CreateConference {
+            slug: of, owner, ..
+        } => {
+            let owner = ("username", owner.as_str().to_owned());
+            ("create_conference", vec![slug(of), owner])
         }
         AdminRequest::Transfer { slug: of, owner } => {
             let owner = ("username", owner.as_str().to_owned());
@@ -163,6 +191,24 @@ async fn add_account(services: &Services, new: NewAccount) -> Answer {
     Ok(everywhere())
 }
 
+async fn add_bot(services: &Services, name: Username) -> Answer {
+    let (account, token) = services.accounts.add_bot(name).await?;
+    tracing::warn!(account = %account.id, "an operator has made a bot");
+    Ok(shown_once(services, token))
+}
+
+async fn renew_token(services: &Services, name: Username) -> Answer {
+    let account = services.accounts.find(&AccountName::Username(name)).await?;
+    tracing::warn!(account = %account.id, "an operator makes another token for a bot");
+    let token = services.accounts.renew_token(&account).await?;
+    Ok(shown_once(services, token))
+}
+
+fn shown_once(services: &Services, token: Bytes) -> Kind {
+    let authority = Bytes::copy_from_slice(&services.authority);
+    Kind::Token(wire::AdminToken { token, authority })
+}
+
 async fn set_disabled(services: &Services, name: &AccountName, disabled: bool) -> Answer {
     let account = services.accounts.find(name).await?;
     tracing::warn!(account = %account.id, disabled, "an operator disables or enables an account");
@@ -211,6 +257,12 @@ async fn list_conferences(services: &Services, Span { after, limit }: Span) -> A
             .collect(),
         next: next(page.next),
     }))
+}
+
+async fn create_conference(services: &Services, owner: Username, new: NewConference) -> Answer {
+    let made = services.conferences.create_for(owner, new).await?;
+    tracing::warn!(slug = %made.slug, "an operator has created a conference");
+    Ok(everywhere())
 }
 
 async fn show_conference(services: &Services, slug: Slug) -> Answer {

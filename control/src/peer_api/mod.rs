@@ -38,6 +38,8 @@ pub struct Services {
     /// This node's record in the store.
     pub node: NodeRecord,
     pub region: Option<Region>,
+    /// SHA-256 over the DER of the cluster CA's certificate.
+    pub authority: [u8; 32],
 }
 
 impl Services {

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use confab_protocol::control::{ErrorCode, Refusal};
+use confab_protocol::control::{ErrorCode, Refusal, Username};
 
 use super::conferences::no_account;
+use super::rooms::invitation_only;
 
 use crate::accounts::errors::{
-    ChangePasswordError, LoginError, PasswordCheckError, PasswordLimit, RegisterError, RevokeError,
-    SessionError, Throttled,
+    ChangePasswordError, GuestError, LoginError, PasswordCheckError, PasswordLimit, RegisterError,
+    RevokeError, SessionError, Throttled,
 };
 use crate::accounts::hashing::HashError;
 use crate::accounts::password::{MIN_OWN_CHARACTERS, WeakPassword};
@@ -20,6 +21,16 @@ const BUSY_RETRY: Duration = Duration::from_millis(500);
 impl From<RegisterError> for Refusal {
     fn from(error: RegisterError) -> Self {
         match error {
+            RegisterError::Closed => Self::new(
+                ErrorCode::Denied,
+                "on this server only the operator makes accounts: ask for one",
+            ),
+            RegisterError::InvitationNeeded => Self::new(
+                ErrorCode::Denied,
+                "this server takes new accounts by invitation only: ask somebody who is there for a link, and follow it with `confab join LINK`",
+            ),
+            RegisterError::Invitation(error) => error.into(),
+            RegisterError::GuestName => guest_name(),
             RegisterError::EmailNeeded => Self::invalid(
                 "email",
                 "this server asks for an e-mail address to register: give it with --email",
@@ -70,6 +81,10 @@ impl From<SessionError> for Refusal {
                 ErrorCode::SessionEnded,
                 "this session has ended: log in again",
             ),
+            SessionError::NotExchanged => Self::new(
+                ErrorCode::Denied,
+                "the token of a bot or a guest is not exchanged",
+            ),
             SessionError::Store(error) => error.into(),
         }
     }
@@ -116,10 +131,45 @@ impl From<ChangePasswordError> for Refusal {
     }
 }
 
+impl From<GuestError> for Refusal {
+    fn from(error: GuestError) -> Self {
+        match error {
+            GuestError::NotHere => Self::new(
+                ErrorCode::Denied,
+                "this server takes no guests: log in, or make an account",
+            ),
+            GuestError::Name => Self::invalid(
+                "name",
+                format!(
+                    "a guest's name has 3 to {} characters",
+                    Username::MAX_OF_GUEST
+                ),
+            ),
+            GuestError::InvitationOnly => invitation_only(),
+            GuestError::Invitation(error) => error.into(),
+            GuestError::Throttled(error) => error.into(),
+            GuestError::Store(error) => error.into(),
+        }
+    }
+}
+
+fn guest_name() -> Refusal {
+    Refusal::invalid("username", "only a guest's name has '~' in it")
+}
+
 impl From<OperatorError> for Refusal {
     fn from(error: OperatorError) -> Self {
         match error {
             OperatorError::NoSuchAccount => no_account(),
+            OperatorError::NoPassword => Self::new(
+                ErrorCode::Denied,
+                "this is a bot or a guest, which has no password: `confab-control users new-token` makes another token for a bot",
+            ),
+            OperatorError::GuestName => guest_name(),
+            OperatorError::NoBot => Self::new(
+                ErrorCode::Denied,
+                "this is the account of a person: only bots have tokens that can be shown (`confab-control users add-bot`)",
+            ),
             OperatorError::WeakPassword(weak) => Self::from(weak).about("password"),
             OperatorError::Hash(error) => error.into(),
             OperatorError::Store(error) => error.into(),

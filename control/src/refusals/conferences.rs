@@ -4,14 +4,19 @@ use confab_protocol::control::{ErrorCode, Refusal};
 
 use super::rooms::{invitation_only, members_full};
 use crate::conferences::errors::{
-    CreateError, DeleteError, FindError, LeaveError, MembersFull, ModerationError, RemoveError,
-    TransferError, ViewError,
+    CreateError, CreateForError, DeleteError, FindError, InvitationError, LeaveError,
+    ModerationError, RemoveError, TransferError, ViewError,
 };
 use crate::conferences::rights::Denied;
+use crate::invitations::{MembersFull, RedeemError};
 
 impl From<CreateError> for Refusal {
     fn from(error: CreateError) -> Self {
         match error {
+            CreateError::OperatorOnly => Self::new(
+                ErrorCode::Denied,
+                "on this server only the operator creates conferences: ask for one",
+            ),
             CreateError::TooManyOwned { most } => Self::new(
                 ErrorCode::LimitReached,
                 format!("you own {most} conferences, the maximum: delete one first"),
@@ -109,10 +114,7 @@ impl From<TransferError> for Refusal {
         match error {
             TransferError::NoConference => no_conference(),
             TransferError::NoAccount => no_account(),
-            TransferError::Disabled => Self::new(
-                ErrorCode::Denied,
-                "this account is disabled: enable it first, or choose another",
-            ),
+            TransferError::Disabled => disabled(),
             TransferError::Banned => Self::new(
                 ErrorCode::Banned,
                 "this account is banned from the conference: its owner or a moderator has to lift the ban first",
@@ -120,6 +122,53 @@ impl From<TransferError> for Refusal {
             TransferError::MembersFull(MembersFull { most }) => members_full(most),
             TransferError::Room(error) => error.into(),
             TransferError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<CreateForError> for Refusal {
+    fn from(error: CreateForError) -> Self {
+        match error {
+            CreateForError::NoAccount => no_account(),
+            CreateForError::Disabled => disabled(),
+            CreateForError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<InvitationError> for Refusal {
+    fn from(error: InvitationError) -> Self {
+        match error {
+            InvitationError::NoConference => no_conference(),
+            InvitationError::Denied(denied) => denied.into(),
+            InvitationError::TooMany { most } => Self::new(
+                ErrorCode::LimitReached,
+                format!(
+                    "the conference has {most} invitations that are still good, the maximum: revoke one first"
+                ),
+            ),
+            InvitationError::NoSuchInvitation => Self::new(
+                ErrorCode::NotFound,
+                "the conference has no such invitation: it may have expired",
+            )
+            .about("id"),
+            InvitationError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RedeemError> for Refusal {
+    fn from(error: RedeemError) -> Self {
+        match error {
+            RedeemError::NoConference => no_conference(),
+            RedeemError::NotGood => Self::new(
+                ErrorCode::NotFound,
+                "this invitation is not good any more: it has expired, was used up or was revoked; ask for another",
+            )
+            .about("token"),
+            RedeemError::Banned => banned(),
+            RedeemError::MembersFull(MembersFull { most }) => members_full(most),
+            RedeemError::Store(error) => error.into(),
         }
     }
 }
@@ -155,6 +204,11 @@ impl From<Denied> for Refusal {
 
 pub(super) fn no_account() -> Refusal {
     Refusal::new(ErrorCode::NotFound, "there is no account with this name").about("username")
+}
+
+fn disabled() -> Refusal {
+    let message = "this account is disabled: enable it first, or choose another";
+    Refusal::new(ErrorCode::Denied, message)
 }
 
 fn no_conference() -> Refusal {

@@ -10,6 +10,7 @@ use confab_protocol::control::Region;
 use crate::accounts::AccountsConfig;
 use crate::clients::ConnectionLimits;
 use crate::clock::Clock;
+use crate::conferences::ConferenceLimits;
 use crate::domain::NodeName;
 use crate::rooms::RoomLimits;
 use crate::store::Store;
@@ -35,8 +36,7 @@ pub struct Config {
     pub rooms: RoomLimits,
     /// Cipher suite of the rooms' groups.
     pub group_suite: Suite,
-    /// Maximum number of conferences that an account owns.
-    pub max_conferences: u64,
+    pub conferences: ConferenceLimits,
     pub connections: ConnectionLimits,
     /// Handshakes that a source may begin at once; half as many per second after that.
     pub handshakes: u32,

@@ -14,6 +14,7 @@ use crate::cluster::Relays;
 use crate::cluster::nodes::Nodes;
 use crate::cluster::revoked::Revoked;
 use crate::conferences::Conferences;
+use crate::invitations::Invitations;
 use crate::listener::Listener;
 use crate::listener::handshake_limits::HandshakeLimits;
 use crate::metrics::Metrics;
@@ -64,8 +65,11 @@ impl Parts {
             metrics.groups.clone(),
         );
         let (clients_of, rooms_of, nodes_of) = (clients.clone(), rooms.clone(), nodes.clone());
+        let max_members = config.rooms.max_members;
+        let invitations = Invitations::new(store.clone(), clock.clone(), max_members);
         let accounts = Arc::new(Accounts::new(
             store.clone(),
+            invitations.clone(),
             (keys.tokens, keys.cookies),
             clock.clone(),
             &config.accounts,
@@ -80,9 +84,9 @@ impl Parts {
         let conferences = Arc::new(Conferences::new(
             store.clone(),
             rooms.clone(),
+            invitations,
             clock.clone(),
-            config.max_conferences,
-            config.rooms.max_members,
+            config.conferences,
         ));
         let counts = LiveCounts::new(rooms.clone(), nodes.clone(), store.clone());
         let counts = Arc::new(counts);
@@ -98,6 +102,7 @@ impl Parts {
             revoked: Revoked::new(store),
             node,
             region: config.region.clone(),
+            authority,
         });
         let api = Arc::new(api::Services {
             accounts,

@@ -37,6 +37,7 @@ async fn accounts_and_sessions_survive_a_restart() {
         password: password(),
         birthday: Some("1990-01-31".parse().expect("a day")),
         device: device(),
+        invited: None,
     };
     let accounts = &running.api().accounts;
     let granted = accounts.register(registration, source).await;

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use confab_protocol::control::room::{Role, Visibility};
-use confab_protocol::control::{AccountId, ConferenceId, Email};
+use confab_protocol::control::{AccountId, ConferenceId, Email, InvitationId};
 
 use super::{
-    AccountRecord, ConferenceRecord, Cursor, Name, Page, Rotation, ServerId, SessionId,
-    SessionRecord, Standing, Store, StoreError,
+    AccountKind, AccountRecord, ConferenceRecord, Cursor, InvitationRecord, Name, Page, Rotation,
+    ServerId, SessionId, SessionRecord, Standing, Store, StoreError,
 };
 use crate::clock::UnixMillis;
 use crate::domain::PasswordHash;
@@ -21,6 +21,7 @@ mod accounts;
 mod conferences;
 mod fixtures;
 mod homes;
+mod invitations;
 mod members;
 mod sessions;
 
@@ -43,6 +44,7 @@ pub async fn run(store: Arc<dyn Store>) {
     sessions::run(store).await;
     conferences::run(store).await;
     members::run(store).await;
+    invitations::run(store).await;
     homes::run(store).await;
     a_store_belongs_to_one_server(store).await;
 }

@@ -1,4 +1,4 @@
-//! Data that outlives the process: accounts, sessions, conferences, memberships, homes of rooms, and nodes.
+//! Data that outlives the process: accounts, sessions, conferences, memberships, invitations, homes of rooms, and nodes.
 //!
 //! [`Store`] has operations of the domain. Each is atomic by itself (a conditional write) or may be repeated, and none needs a
 //! transaction over several, so that a database without transactions can implement it. [`sqlite`] is one file, [`cql`] a database on
@@ -9,7 +9,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use bytes::Bytes;
-use confab_protocol::control::{AccountId, ConferenceId, Email, Slug, Username};
+use confab_protocol::control::{AccountId, ConferenceId, Email, InvitationId, Slug, Username};
 
 use crate::clock::UnixMillis;
 use crate::domain::{PasswordHash, Peer};
@@ -28,8 +28,9 @@ pub mod turns;
 
 pub use lookups::{ended_of, look_up_all};
 pub use records::{
-    AccountRecord, ConferenceRecord, HomePlace, HomeRecord, MemberRecord, Membership, NodeRecord,
-    NodeRun, Rotation, SecretHash, ServerId, SessionId, SessionRecord, Standing,
+    AccountKind, AccountRecord, ConferenceRecord, GUEST_SESSION_LIFE, HomePlace, HomeRecord,
+    InvitationRecord, MemberRecord, Membership, NodeRecord, NodeRun, Rotation, SecretHash,
+    ServerId, SessionId, SessionRecord, Standing, invitation_id,
 };
 
 /// The future of an operation; boxed, so that the program chooses its store when it starts.
@@ -267,7 +268,7 @@ pub trait Store: Send + Sync + 'static {
         new: AccountId,
     ) -> StoreFuture<'_, ()>;
 
-    /// Deletes the conference and its memberships and frees its slug. `now` dates the deletion for [`Self::sweep`]. Succeeds when
+    /// Deletes the conference with its memberships and invitations, and frees its slug. `now` dates the deletion for [`Self::sweep`]. Succeeds when
     /// there is no such conference.
     fn delete_conference(&self, id: ConferenceId, now: UnixMillis) -> StoreFuture<'_, ()>;
 
@@ -326,6 +327,47 @@ pub trait Store: Send + Sync + 'static {
         old: Standing,
     ) -> StoreFuture<'_, ()>;
 
+    /// Stores a new invitation.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotFound`] without the conference.
+    fn create_invitation(&self, invitation: InvitationRecord) -> StoreFuture<'_, ()>;
+
+    /// The invitation, unless it has expired by `now`.
+    fn invitation(
+        &self,
+        conference: ConferenceId,
+        id: InvitationId,
+        now: UnixMillis,
+    ) -> StoreFuture<'_, Option<InvitationRecord>>;
+
+    /// The conference's invitations that have not expired by `now`, by their ids.
+    fn invitations(
+        &self,
+        conference: ConferenceId,
+        now: UnixMillis,
+    ) -> StoreFuture<'_, Vec<InvitationRecord>>;
+
+    /// Counts a use of the invitation by the account. `old` was just read; repeating it with the same record counts once.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] if the record is no longer `old`, [`StoreError::NotFound`] if it was revoked.
+    fn use_invitation(
+        &self,
+        old: InvitationRecord,
+        by: AccountId,
+        now: UnixMillis,
+    ) -> StoreFuture<'_, ()>;
+
+    /// Deletes the invitation. Returns false if there is none.
+    fn revoke_invitation(
+        &self,
+        conference: ConferenceId,
+        id: InvitationId,
+    ) -> StoreFuture<'_, bool>;
+
     /// The home of the conference's room, as decided by all datacentres; `None` if it never had one.
     fn home(&self, conference: ConferenceId) -> StoreFuture<'_, Option<HomeRecord>>;
 
@@ -357,8 +399,8 @@ pub trait Store: Send + Sync + 'static {
     /// The peers with revoked identities, and the time until which these were issued.
     fn revoked(&self) -> StoreFuture<'_, Vec<(Peer, UnixMillis)>>;
 
-    /// Deletes the sessions that have expired by `now`, and finishes or undoes operations that a crash interrupted, unless the store
-    /// does so by itself. Returns their number.
+    /// Deletes the sessions, invitations and guests' accounts that have expired by `now`, and finishes or undoes operations that a crash interrupted, unless the store
+    /// does so by itself. Returns the number of sessions and finished operations.
     fn sweep(&self, now: UnixMillis) -> StoreFuture<'_, u64>;
 
     /// Writes something that changes nothing, to learn whether the store can write.

@@ -39,6 +39,13 @@ macro_rules! for_each_store_operation {
                 conference: ConferenceId, account: AccountId, old: Standing, new: Standing
             ) -> ();
             fn remove_member(conference: ConferenceId, account: AccountId, old: Standing) -> ();
+            fn create_invitation(invitation: InvitationRecord) -> ();
+            fn invitation(
+                conference: ConferenceId, id: InvitationId, now: UnixMillis
+            ) -> Option<InvitationRecord>;
+            fn invitations(conference: ConferenceId, now: UnixMillis) -> Vec<InvitationRecord>;
+            fn use_invitation(old: InvitationRecord, by: AccountId, now: UnixMillis) -> ();
+            fn revoke_invitation(conference: ConferenceId, id: InvitationId) -> bool;
             fn home(conference: ConferenceId) -> Option<HomeRecord>;
             fn write_home(
                 conference: ConferenceId, old: Option<HomeRecord>, new: HomeRecord

@@ -1,13 +1,18 @@
 //! The records of the store.
 
 use std::fmt;
+use std::time::Duration;
 
+use aws_lc_rs::digest;
 use confab_protocol::cluster::BootId;
+use confab_protocol::control::invitation::INVITATION_LEN;
 use confab_protocol::control::room::{Role, Visibility};
 use confab_protocol::control::{
-    AccountId, Birthday, ConferenceId, Device, Email, Region, Slug, Title, Username,
+    AccountId, Birthday, ConferenceId, Device, Email, InvitationId, InvitationToken, Region, Slug,
+    Title, Username,
 };
 use confab_protocol::wire;
+pub use confab_protocol::wire::AccountKind;
 
 use crate::clock::UnixMillis;
 use crate::domain::{NodeName, PasswordHash, RelayName};
@@ -32,6 +37,8 @@ pub struct AccountRecord {
     pub disabled: bool,
     /// The number of times that it was disabled or enabled, modulo 65536.
     pub revision: u16,
+    /// Whose it is.
+    pub kind: AccountKind,
 }
 
 impl AccountRecord {
@@ -45,7 +52,14 @@ impl AccountRecord {
             birthday: birthday.unwrap_or_default(),
             created_ms: self.created.0,
             disabled: self.disabled,
+            kind: self.kind.into(),
         }
+    }
+
+    /// The time at which a guest's account is deleted; `None` for another.
+    pub(super) fn ends(&self) -> Option<UnixMillis> {
+        let is_guest = self.kind == AccountKind::Guest;
+        is_guest.then(|| self.created.after(GUEST_ACCOUNT_LIFE))
     }
 
     /// Disables or enables the account. The revision grows, so that no earlier record comes back.
@@ -56,6 +70,12 @@ impl AccountRecord {
         }
     }
 }
+
+/// Lifetime of a guest's session.
+pub const GUEST_SESSION_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Lifetime of a guest's account, which the store deletes after that: a little longer than its session.
+pub(super) const GUEST_ACCOUNT_LIFE: Duration = Duration::from_secs(25 * 60 * 60);
 
 /// A birthday as the integer YYYYMMDD, which takes four bytes.
 pub(super) fn day_number(birthday: Birthday) -> u32 {
@@ -237,6 +257,64 @@ pub struct Membership {
     pub standing: Standing,
 }
 
+/// The id of the invitation that has this token.
+pub fn invitation_id(token: &InvitationToken) -> InvitationId {
+    let mut id = [0; INVITATION_LEN];
+    let hash = digest::digest(&digest::SHA256, token.as_bytes());
+    id.copy_from_slice(&hash.as_ref()[..INVITATION_LEN]);
+    InvitationId(id)
+}
+
+/// An invitation: whoever has its token may become a member of the conference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvitationRecord {
+    /// The conference.
+    pub conference: ConferenceId,
+    /// The hash of the token, see [`invitation_id`].
+    pub id: InvitationId,
+    /// The role that it gives.
+    pub role: Role,
+    /// The account that made it.
+    pub author: AccountId,
+    /// The author's username, which never changes.
+    pub author_name: Username,
+    /// The time of creation.
+    pub created: UnixMillis,
+    /// The end.
+    pub expires: UnixMillis,
+    /// The number of accounts that may use it.
+    pub uses: u32,
+    /// The number of accounts that have used it.
+    pub used: u32,
+    /// The account that used it last. It tells two uses apart that happen at once.
+    pub last_user: Option<AccountId>,
+}
+
+impl InvitationRecord {
+    /// The record after the account has used it.
+    pub(super) fn used_by(&self, account: AccountId) -> Self {
+        Self {
+            used: self.used.saturating_add(1),
+            last_user: Some(account),
+            ..self.clone()
+        }
+    }
+}
+
+impl From<InvitationRecord> for wire::Invitation {
+    fn from(invitation: InvitationRecord) -> Self {
+        Self {
+            id: invitation.id.to_wire(),
+            role: invitation.role.into(),
+            uses: invitation.uses,
+            used: invitation.used,
+            created_ms: invitation.created.0,
+            expires_ms: invitation.expires.0,
+            author: invitation.author_name.into(),
+        }
+    }
+}
+
 /// One run of a control node.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct NodeRun {
@@ -303,6 +381,13 @@ impl HomeRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_invitation_is_known_by_the_hash_of_its_token() {
+        // `head -c16 /dev/zero | sha256sum`
+        let id = invitation_id(&InvitationToken::new([0; 16]));
+        assert_eq!(id.to_string(), "374708fff7719dd5979ec875d56cd228");
+    }
 
     #[test]
     fn an_era_never_falls_and_has_one_owner() {

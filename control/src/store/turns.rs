@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use confab_protocol::control::{AccountId, ConferenceId, Email, Slug, Username};
+use confab_protocol::control::{AccountId, ConferenceId, Email, InvitationId, Slug, Username};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    AccountRecord, ConferenceRecord, Cursor, HomeRecord, MemberRecord, Membership, NodeRecord,
-    NodeRun, Page, Recalled, Rotation, ServerId, SessionId, SessionRecord, Standing, Store,
-    StoreFuture,
+    AccountRecord, ConferenceRecord, Cursor, HomeRecord, InvitationRecord, MemberRecord,
+    Membership, NodeRecord, NodeRun, Page, Recalled, Rotation, ServerId, SessionId, SessionRecord,
+    Standing, Store, StoreFuture,
 };
 use crate::clock::UnixMillis;
 use crate::domain::{PasswordHash, Peer};

@@ -82,7 +82,7 @@ async fn a_slug_is_unique() {
 
 #[tokio::test]
 async fn an_account_owns_a_limited_number_of_conferences() {
-    let server = TestServer::start_with(|config| config.max_conferences = 2).await;
+    let server = TestServer::start_with(|config| config.conferences.max_owned = 2).await;
     let ann = server.user("ann").await;
     ann.create("one", Visibility::Public).await;
     ann.create("two", Visibility::Public).await;
@@ -215,7 +215,7 @@ async fn a_conference_has_a_maximum_of_members() {
 
 #[tokio::test]
 async fn a_long_list_comes_in_pages() {
-    let server = TestServer::start_with(|config| config.max_conferences = 200).await;
+    let server = TestServer::start_with(|config| config.conferences.max_owned = 200).await;
     let ann = server.user("ann").await;
     for number in 0..101 {
         let conference = create(&format!("conference-{number}"), Visibility::Public);

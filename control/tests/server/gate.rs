@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use confab_control::clock::UnixMillis;
 use confab_control::domain::{PasswordHash, Peer};
 use confab_control::store::{
-    AccountRecord, ConferenceRecord, Cursor, HomeRecord, MemberRecord, Membership, NodeRecord,
-    NodeRun, Page, Rotation, ServerId, SessionId, SessionRecord, Standing, Store, StoreError,
-    StoreFuture,
+    AccountRecord, ConferenceRecord, Cursor, HomeRecord, InvitationRecord, MemberRecord,
+    Membership, NodeRecord, NodeRun, Page, Rotation, ServerId, SessionId, SessionRecord, Standing,
+    Store, StoreError, StoreFuture,
 };
-use confab_protocol::control::{AccountId, ConferenceId, Email, Slug, Username};
+use confab_protocol::control::{AccountId, ConferenceId, Email, InvitationId, Slug, Username};
 use tokio::sync::watch;
 
 /// One node's access to a shared store.

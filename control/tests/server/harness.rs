@@ -521,6 +521,7 @@ pub fn registration(name: &str) -> request::Kind {
         password: PASSWORD.to_owned(),
         birthday: "1990-01-31".to_owned(),
         device: "laptop".to_owned(),
+        invitation: None,
     })
 }
 

@@ -12,6 +12,7 @@ mod floods;
 mod gate;
 mod groups;
 mod harness;
+mod invitations;
 mod metrics;
 mod misuse;
 mod operators;

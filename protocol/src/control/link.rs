@@ -1,12 +1,12 @@
-//! Links to a conference: `confab://HOST[:PORT]/SLUG#1.FINGERPRINT`. The fingerprint is of the cluster's authority, so that whoever
-//! follows a link has nothing to trust at first sight. It stands in the fragment, which no program sends to a server.
+//! Links to a conference: `confab://HOST[:PORT]/SLUG#1.FINGERPRINT[.INVITATION]`. The fingerprint is of the cluster's authority, so that
+//! whoever follows a link has nothing to trust at first sight. It stands in the fragment, which no program sends to a server.
 
 use std::fmt;
 use std::str::FromStr;
 
 use data_encoding::BASE64URL_NOPAD;
 
-use super::Slug;
+use super::{InvitationToken, Slug};
 
 /// How a link begins.
 pub const SCHEME: &str = "confab://";
@@ -23,13 +23,17 @@ pub struct ConferenceLink {
     pub slug: Slug,
     /// SHA-256 of the DER form of the cluster authority's certificate.
     pub authority: [u8; 32],
+    /// What makes whoever follows the link a member.
+    pub invitation: Option<InvitationToken>,
 }
 
 /// Text that is no link to a conference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadLink {
     /// It does not have the form.
-    #[error("a link looks like confab://HOST/CONFERENCE#1.FINGERPRINT: copy the whole of it")]
+    #[error(
+        "a link looks like confab://HOST/CONFERENCE#1.FINGERPRINT, perhaps with .INVITATION behind it: copy the whole of it"
+    )]
     Form,
     /// What follows `#` is of a later version.
     #[error("the link is of a later version than this program knows: install a newer one")]
@@ -43,11 +47,16 @@ impl FromStr for ConferenceLink {
         let rest = text.trim().strip_prefix(SCHEME).ok_or(BadLink::Form)?;
         let (server, rest) = rest.split_once('/').ok_or(BadLink::Form)?;
         let (slug, fragment) = rest.split_once('#').ok_or(BadLink::Form)?;
-        let digest = match fragment.strip_prefix(VERSION) {
-            Some(digest) => digest,
+        let rest = match fragment.strip_prefix(VERSION) {
+            Some(rest) => rest,
             None if fragment.contains('.') => return Err(BadLink::Version),
             None => return Err(BadLink::Form),
         };
+        let (digest, invitation) = match rest.split_once('.') {
+            Some((digest, token)) => (digest, Some(token)),
+            None => (rest, None),
+        };
+        let invitation = invitation.map(str::parse).transpose();
         let digest = BASE64URL_NOPAD.decode(digest.as_bytes());
         let digest = digest.map_err(|_| BadLink::Form)?;
         if server.is_empty() {
@@ -57,6 +66,7 @@ impl FromStr for ConferenceLink {
             server: server.to_owned(),
             slug: slug.parse().map_err(|_| BadLink::Form)?,
             authority: digest.try_into().map_err(|_| BadLink::Form)?,
+            invitation: invitation.map_err(|_| BadLink::Form)?,
         })
     }
 }
@@ -65,7 +75,11 @@ impl fmt::Display for ConferenceLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digest = BASE64URL_NOPAD.encode(&self.authority);
         let Self { server, slug, .. } = self;
-        write!(f, "{SCHEME}{server}/{slug}#{VERSION}{digest}")
+        write!(f, "{SCHEME}{server}/{slug}#{VERSION}{digest}")?;
+        match &self.invitation {
+            Some(token) => write!(f, ".{}", token.reveal()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -77,8 +91,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_link_reads_as_it_is_written(authority: [u8; 32], slug in "[a-z0-9]{3,20}", server in "[a-z0-9.]{1,20}(:[1-9][0-9]{0,3})?") {
-            let link = ConferenceLink { server, slug: slug.parse().unwrap(), authority };
+        fn a_link_reads_as_it_is_written(
+            authority: [u8; 32],
+            slug in "[a-z0-9]{3,20}",
+            server in "[a-z0-9.]{1,20}(:[1-9][0-9]{0,3})?",
+            token: Option<[u8; 16]>,
+        ) {
+            let invitation = token.map(InvitationToken::new);
+            let link = ConferenceLink { server, slug: slug.parse().unwrap(), authority, invitation };
             prop_assert_eq!(link.to_string().parse(), Ok(link));
         }
 
@@ -93,7 +113,17 @@ mod tests {
     fn what_is_cut_off_or_of_a_later_version_is_told_apart() {
         let whole = format!("confab://talk.example.org/friday#1.{}", "A".repeat(43));
         assert!(whole.parse::<ConferenceLink>().is_ok());
-        for cut in [&whole[..20], &whole[..whole.len() - 1], "friday", ""] {
+        let invited = format!("{whole}.{}", "A".repeat(22));
+        assert!(invited.parse::<ConferenceLink>().is_ok());
+        for cut in [
+            &whole[..20],
+            &whole[..whole.len() - 1],
+            &invited[..invited.len() - 1],
+            &invited[..=whole.len()],
+            &format!("{invited}.A"),
+            "friday",
+            "",
+        ] {
             assert_eq!(cut.parse::<ConferenceLink>(), Err(BadLink::Form), "{cut}");
         }
         let later = whole.replace("#1.", "#2.");

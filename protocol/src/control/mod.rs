@@ -5,12 +5,14 @@
 //! * [`names`]: usernames, slugs and the like, valid by construction;
 //! * [`server`]: where a control node is;
 //! * [`link`]: how a conference is named for those who do not know its server;
+//! * [`invitation`]: what makes whoever has it a member of a conference;
 //! * [`room`]: what a join gives;
 //! * [`error`]: what a refusal says.
 
 pub mod error;
 mod fields;
 pub mod framing;
+pub mod invitation;
 pub mod link;
 pub mod names;
 pub mod room;
@@ -19,6 +21,7 @@ pub mod size;
 pub mod text;
 
 pub use error::{ErrorCode, Refusal};
+pub use invitation::{InvitationId, InvitationToken};
 pub use names::{
     Birthday, Device, Email, NameError, Notice, Password, Region, Slug, Title, Username,
 };

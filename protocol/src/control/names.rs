@@ -87,7 +87,8 @@ macro_rules! name {
 }
 
 name! {
-    /// A person's name in the service: 3 to 32 of `a-z 0-9 . _ -`, the first a letter or digit.
+    /// A name in the service: 3 to 32 of `a-z 0-9 . _ -`, the first a letter or digit; a guest's has `~` and four of `a-z 2-7` behind
+    /// it, which no account that stays has, and 32 in all at most.
     ///
     /// Upper case is folded to lower case, so that two names never differ by case alone.
     Username
@@ -120,6 +121,13 @@ name! {
     Notice
 }
 
+impl Default for Device {
+    /// Without a name.
+    fn default() -> Self {
+        Self(String::new())
+    }
+}
+
 /// An e-mail address: 3 to 254 bytes (RFC 5321 §4.5.3.1.3), one `@` with something on both sides. Folded to lower case.
 ///
 /// Its `Debug` shows nothing, so that no log holds an address by accident.
@@ -145,13 +153,15 @@ impl FromStr for Username {
         const WHAT: &str = "a username";
         length(WHAT, text, 3, 32)?;
         let text = text.to_ascii_lowercase();
+        let (chosen, _) = guest_parts(&text).unwrap_or((&text, ""));
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-_".contains(c);
         characters(
             WHAT,
-            &text,
+            chosen,
             allowed,
             "letters a-z, digits, '.', '_' and '-'",
         )?;
+        length(WHAT, chosen, 3, 32)?;
         if text.starts_with(['.', '_', '-']) {
             return Err(NameError::Form(
                 "a username begins with a letter or a digit",
@@ -159,6 +169,40 @@ impl FromStr for Username {
         }
         Ok(Self(text))
     }
+}
+
+impl Username {
+    /// Most characters of the name that a guest chooses.
+    pub const MAX_OF_GUEST: usize = 32 - 1 - GUEST_MARK_LEN;
+
+    /// A guest's name: the one that it chose, and random bytes, which tell guests of the same name apart. `None` if it chose a guest's
+    /// name, or one of more than [`MAX_OF_GUEST`](Self::MAX_OF_GUEST) characters.
+    pub fn guest(chosen: &Self, random: [u8; 4]) -> Option<Self> {
+        if chosen.is_guest() || chosen.0.len() > Self::MAX_OF_GUEST {
+            return None;
+        }
+        let digit = |byte: u8| char::from(GUEST_DIGITS[usize::from(byte) % GUEST_DIGITS.len()]);
+        let mark: String = random.map(digit).iter().collect();
+        Some(Self(format!("{}{GUEST_SEPARATOR}{mark}", chosen.0)))
+    }
+
+    /// True for the name of a guest.
+    pub fn is_guest(&self) -> bool {
+        guest_parts(&self.0).is_some()
+    }
+}
+
+/// What stands between the name that a guest chose and its mark.
+const GUEST_SEPARATOR: char = '~';
+const GUEST_MARK_LEN: usize = 4;
+const GUEST_DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+
+/// The name that a guest chose, and its mark.
+fn guest_parts(text: &str) -> Option<(&str, &str)> {
+    let (chosen, mark) = text.rsplit_once(GUEST_SEPARATOR)?;
+    let is_mark =
+        mark.len() == GUEST_MARK_LEN && mark.bytes().all(|byte| GUEST_DIGITS.contains(&byte));
+    is_mark.then_some((chosen, mark))
 }
 
 impl FromStr for Slug {
@@ -415,6 +459,33 @@ mod tests {
             &"a".repeat(33),
         ] {
             assert!(bad.parse::<Username>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_guest_has_the_name_that_it_chose_and_a_mark() {
+        let ann: Username = "Ann".parse().unwrap();
+        let guest = Username::guest(&ann, [0, 25, 31, 32]).unwrap();
+        assert_eq!(guest.as_str(), "ann~az7a");
+        assert_eq!(guest.as_str().parse(), Ok(guest.clone()));
+        assert!(guest.is_guest() && !ann.is_guest());
+        let longest: Username = "a".repeat(Username::MAX_OF_GUEST).parse().unwrap();
+        let guest = Username::guest(&longest, [1; 4]).unwrap();
+        assert_eq!(guest.as_str().len(), 32);
+        assert_eq!(guest.as_str().parse(), Ok(guest.clone()));
+        assert_eq!(Username::guest(&guest, [1; 4]), None);
+        let longer: Username = "a".repeat(Username::MAX_OF_GUEST + 1).parse().unwrap();
+        assert_eq!(Username::guest(&longer, [1; 4]), None);
+        for bad in [
+            "ann~",
+            "ann~abc",
+            "ann~abc1",
+            "an~abcd",
+            "~abcd",
+            "ann~abcd~abcd",
+            "ann~abcde",
+        ] {
+            assert!(bad.parse::<Username>().is_err(), "{bad}");
         }
     }
 

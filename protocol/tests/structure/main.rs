@@ -42,7 +42,7 @@ const CONTROL: &[&[&str]] = &[
     &["rooms"],
     &["accounts"],
     &["tls"],
-    &["cluster"],
+    &["cluster", "invitations"],
     &["store"],
     &["domain"],
     &["audit", "client_queues", "close", "throttle"],

@@ -1,9 +1,10 @@
 //! Conferences: create them, list them, decide who may do what.
 
+mod invitations;
 mod shown;
 
-use confab_protocol::control::Slug;
 use confab_protocol::control::link::ConferenceLink;
+use confab_protocol::control::{Slug, Username};
 use confab_protocol::wire::request::Kind;
 use confab_protocol::wire::{self, Role, Visibility};
 
@@ -11,7 +12,7 @@ use super::context::Context;
 use super::done::Done;
 use super::meet;
 use crate::failure::Failure;
-use crate::flags::{Conference, MemberOf, NewRole};
+use crate::flags::{Conference, Invite, MemberOf, NewRole};
 use crate::net::Link;
 use crate::net::sign_in::Access;
 use confab_protocol::control::room::role_name;
@@ -63,29 +64,20 @@ pub(super) async fn run(context: &Context, command: Conference) -> Result<(), Fa
             let request = Kind::LeaveConference(wire::LeaveConference { slug: slug.clone() });
             change(context, done.of_conference(slug), request).await
         }
-        Conference::Invite { member, listener } => {
-            let role = match listener {
-                true => Role::Listener,
-                false => Role::Member,
-            };
-            let text = has_role(&member, role);
-            let request = |slug, username| {
-                let role = role.into();
-                Kind::Invite(wire::Invite {
-                    slug,
-                    username,
-                    role,
-                })
-            };
-            moderate(context, "invited", member, text, request).await
-        }
+        Conference::Invite(flags) => invite(context, flags).await,
+        Conference::Invitations { slug } => invitations::list(context, &slug).await,
+        Conference::RevokeInvitation { slug, id } => invitations::revoke(context, &slug, id).await,
         Conference::Kick(member) => {
             let text = format!("{} was sent out of {}", member.user, member.slug);
             let request = |slug, username| Kind::Kick(wire::Kick { slug, username });
             moderate(context, "kicked", member, text, request).await
         }
         Conference::Ban(member) => {
-            let text = format!("{} is banned from {}", member.user, member.slug);
+            let mut text = format!("{} is banned from {}", member.user, member.slug);
+            let of_guest = member.user.parse::<Username>();
+            if of_guest.is_ok_and(|name| name.is_guest()) {
+                text += "; a guest may come again under another name: `confab conference invitations` shows the links to revoke";
+            }
             let request = |slug, username| Kind::Ban(wire::Ban { slug, username });
             moderate(context, "banned", member, text, request).await
         }
@@ -111,6 +103,35 @@ async fn show(context: &Context, event: &'static str, request: Kind) -> Result<(
     context.signed_in_report(report).await
 }
 
+/// Makes an account a member, or prints a link that makes whoever follows it one.
+async fn invite(context: &Context, flags: Invite) -> Result<(), Failure> {
+    let role = match flags.listener {
+        true => Role::Listener,
+        false => Role::Member,
+    };
+    let Invite {
+        slug, user, link, ..
+    } = flags;
+    if link && user.is_some() {
+        let message = "a link is for whoever follows it: leave out the name, or --link";
+        return Err(Failure::usage(message));
+    }
+    let Some(user) = user else {
+        return invitations::create(context, slug, role, (flags.uses, flags.valid)).await;
+    };
+    let member = MemberOf { slug, user };
+    let text = has_role(&member, role);
+    let request = |slug, username| {
+        let role = role.into();
+        Kind::Invite(wire::Invite {
+            slug,
+            username,
+            role,
+        })
+    };
+    moderate(context, "invited", member, text, request).await
+}
+
 /// Prints a link. The server is not asked: whether the conference is there shows when somebody follows it.
 async fn link(context: &Context, slug: Slug) -> Result<(), Failure> {
     let known = context.known_server().await?;
@@ -118,6 +139,7 @@ async fn link(context: &Context, slug: Slug) -> Result<(), Failure> {
         server: known.server.short(),
         slug,
         authority: *known.authority.as_bytes(),
+        invitation: None,
     };
     context
         .output

@@ -41,6 +41,8 @@ pub(super) struct Call {
     pub(super) audio: CallAudio,
     network: Network,
     supervisor: Supervisor,
+    /// As commands name it.
+    server: String,
     pub(super) output: Output,
     plan: Plan,
     next_stats: Instant,
@@ -63,6 +65,8 @@ pub(super) struct Call {
 
 /// The parts of a call by which a person takes part in it.
 pub(super) struct PersonParts {
+    /// The server, as commands name it.
+    pub(super) server: String,
     /// Texts, written and read.
     pub(super) texts: Texts,
     /// Changes that are told.
@@ -96,6 +100,7 @@ impl Call {
             write_error_reported: false,
             was_live: false,
             is_connected: true,
+            server: person.server,
             texts: person.texts,
             group_news: person.news,
             identities: person.identities,
@@ -350,7 +355,7 @@ impl Call {
                 self.engine.probe_media(join, connection_id, now);
             }
             Update::Event(ServerEvent::Removed(join, reason)) if join == self.engine.join_id() => {
-                self.finish(Ending::removed(reason));
+                self.finish(Ending::removed(reason, &self.server));
             }
             Update::Event(ServerEvent::FramesUnreadable {
                 conference,
@@ -371,7 +376,7 @@ impl Call {
                 self.output.print(&CallEvent::OperatorNotice { text });
             }
             Update::Event(ServerEvent::SessionEnded) => {
-                self.finish(Ending::session_ended());
+                self.finish(Ending::session_ended(&self.server));
             }
             // Of another device of the account, or dealt with before.
             Update::Event(

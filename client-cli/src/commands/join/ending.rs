@@ -18,7 +18,7 @@ pub(super) enum Ending {
 
 impl Ending {
     /// The server took the participant out of the room.
-    pub(super) fn removed(reason: LeaveReason) -> Self {
+    pub(super) fn removed(reason: LeaveReason, server: &str) -> Self {
         let (exit, message) = match reason {
             LeaveReason::Left => return Self::Wanted("left", Exit::Done),
             LeaveReason::Kicked => (
@@ -30,10 +30,7 @@ impl Ending {
                 "a moderator banned you from the conference; a moderator can lift the ban",
             ),
             LeaveReason::Closed => (Exit::NotFound, "the room was closed"),
-            LeaveReason::SessionEnded => (
-                Exit::Auth,
-                "the session was ended: log in again with `confab login NAME`",
-            ),
+            LeaveReason::SessionEnded => return Self::session_ended(server),
             LeaveReason::Lost | LeaveReason::Unspecified => (
                 Exit::Network,
                 "the server took you out of the room: join again",
@@ -43,9 +40,11 @@ impl Ending {
         Self::Failed(reason, Failure::new(exit, reason, message))
     }
 
-    /// The account's session ended elsewhere.
-    pub(super) fn session_ended() -> Self {
-        let message = "the session was ended elsewhere: log in again with `confab login NAME`";
+    /// The account's session ended.
+    pub(super) fn session_ended(server: &str) -> Self {
+        let message = format!(
+            "the session was ended elsewhere: log in again with `confab --server {server} login NAME`"
+        );
         let reason = "session_ended";
         Self::Failed(reason, Failure::new(Exit::Auth, reason, message))
     }

@@ -75,28 +75,30 @@ pub(super) fn check(flags: &Join) -> Result<(), Failure> {
 
 pub(super) async fn run(
     context: &Context,
+    place: &Place,
     flags: Join,
     signals: &mut Signals,
     hot_key: HotKey,
 ) -> Result<Exit, Failure> {
     let texts = Texts::typed(&flags);
-    run_with(context, flags, texts, signals, hot_key).await
+    run_with((context, place), flags, texts, signals, hot_key).await
 }
 
 /// `text`: into the room, without sound, for as long as it takes to say something in writing.
 pub(super) async fn send_texts(
     context: &Context,
+    place: &Place,
     flags: Text,
     signals: &mut Signals,
     hot_key: HotKey,
 ) -> Result<Exit, Failure> {
     let texts = Texts::to_be_sent(flags.messages);
-    let flags = Join::without_sound(flags.slug);
-    run_with(context, flags, texts, signals, hot_key).await
+    let flags = Join::without_sound(flags.place, flags.guest);
+    run_with((context, place), flags, texts, signals, hot_key).await
 }
 
 async fn run_with(
-    context: &Context,
+    to: (&Context, &Place),
     flags: Join,
     texts: Texts,
     signals: &mut Signals,
@@ -104,7 +106,7 @@ async fn run_with(
 ) -> Result<Exit, Failure> {
     let mut recorder = None;
     let by = (texts, hot_key);
-    let ended = Box::pin(join(context, flags, by, signals, &mut recorder)).await;
+    let ended = Box::pin(join(to, flags, by, signals, &mut recorder)).await;
     // A call that began has taken the recorder.
     if let Some(recorder) = recorder {
         recorder.abandon(ABANDON_TIMEOUT).await;
@@ -113,7 +115,7 @@ async fn run_with(
 }
 
 async fn join(
-    context: &Context,
+    (context, place): (&Context, &Place),
     flags: Join,
     (texts, hot_key): (Texts, HotKey),
     signals: &mut Signals,
@@ -131,19 +133,24 @@ async fn join(
                 format!("cannot open a UDP socket: {error}"),
             )
         })?;
-        if let Place::Link(link) = &flags.place {
-            arrival::open_conference(context, &link.slug).await?;
-        }
-        let store = access.store.clone();
+        let access = match (&flags.guest, place) {
+            (Some(name), place) => arrival::enter_as_guest(access, place, name).await?,
+            (None, Place::Link(link)) => {
+                arrival::enter(context, link).await?;
+                access
+            }
+            (None, Place::Slug(_)) => access,
+        };
+        let (store, name) = (access.store.clone(), access.server.to_string());
         let joiner = Joiner::connect(access).await?;
-        Ok::<_, Failure>((sound, choices, sockets, store, joiner))
+        Ok::<_, Failure>((sound, choices, sockets, store, (name, joiner)))
     };
-    let (sound, choices, sockets, store, joiner) = tokio::select! {
+    let (sound, choices, sockets, store, (server_name, joiner)) = tokio::select! {
         prepared = prepare => prepared?,
         signal = signals.next() => return Ok(ended_by(signal)),
         () = reader_gone(output) => return Err(no_reader()),
     };
-    let mut joining = pin!(joiner.join(flags.place.slug().clone(), flags.region.clone()));
+    let mut joining = pin!(joiner.join(place.slug().clone(), flags.region.clone()));
     let (joined, media, supervisor) = tokio::select! {
         entered = &mut joining => entered?,
         signal = signals.next() => {
@@ -184,7 +191,7 @@ async fn join(
         )
     })?;
     output.print(&CallEvent::Joined {
-        slug: flags.place.slug().to_string(),
+        slug: place.slug().to_string(),
         conference: joined.conference.to_string(),
         me: ParticipantShown::from(&joined.me),
         participants: joined.others.iter().map(ParticipantShown::from).collect(),
@@ -201,6 +208,7 @@ async fn join(
         own_voice: OwnVoice::new(&flags.voice, &mut engine),
         choices: Choices::new(store.clone(), server, choices),
         hot_key,
+        server: server_name,
     };
     let call = Call::new(engine, audio, sockets, supervisor, output, plan, person);
     let ended = Box::pin(call.run(signals)).await;

@@ -1,5 +1,6 @@
 //! What an operator does to accounts, without their passwords.
 
+use bytes::Bytes;
 use confab_protocol::control::{AccountId, Birthday, Email, Username};
 use zeroize::Zeroizing;
 
@@ -7,9 +8,9 @@ use super::Accounts;
 use crate::accounts::hashing::{HashError, Queue};
 use crate::accounts::password::{self, WeakPassword};
 use crate::causes::from_causes;
-use crate::domain::AccountName;
+use crate::domain::{AccountName, PasswordHash};
 use crate::random;
-use crate::store::{AccountRecord, Cursor, Page, StoreError};
+use crate::store::{AccountKind, AccountRecord, Cursor, Page, StoreError};
 
 /// Attempts to change a password that its owner changes at the same time.
 const RESET_ATTEMPTS: u32 = 3;
@@ -27,6 +28,12 @@ pub struct NewAccount {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OperatorError {
     NoSuchAccount,
+    /// A bot and a guest have no password.
+    NoPassword,
+    /// Names with `~` are guests'.
+    GuestName,
+    /// A person has no token that can be shown.
+    NoBot,
     WeakPassword(WeakPassword),
     Hash(HashError),
     Store(StoreError),
@@ -54,6 +61,7 @@ impl Accounts {
 
     /// Makes an account, without a session.
     pub async fn add(&self, new: NewAccount) -> Result<AccountRecord, OperatorError> {
+        no_guest(&new.username)?;
         let password = password::choose(&new.password, &new.username, new.email.as_ref())?;
         let now = self.clock.now();
         let account = AccountRecord {
@@ -65,9 +73,42 @@ impl Accounts {
             created: now,
             disabled: false,
             revision: 0,
+            kind: AccountKind::Person,
         };
         self.store.create_account(account.clone()).await?;
         Ok(account)
+    }
+
+    /// Makes an account for a program. Returns its token, which nobody learns again.
+    pub async fn add_bot(
+        &self,
+        username: Username,
+    ) -> Result<(AccountRecord, Bytes), OperatorError> {
+        no_guest(&username)?;
+        let now = self.clock.now();
+        let account = AccountRecord {
+            id: AccountId::new(random::time_ordered_id(now)),
+            username,
+            email: None,
+            password: PasswordHash::of_nobody(random::bytes()),
+            birthday: None,
+            created: now,
+            disabled: false,
+            revision: 0,
+            kind: AccountKind::Bot,
+        };
+        self.store.create_account(account.clone()).await?;
+        let token = self.open_bot_session(account.id).await?;
+        Ok((account, token))
+    }
+
+    /// Ends the token of a bot, and returns another.
+    pub async fn renew_token(&self, account: &AccountRecord) -> Result<Bytes, OperatorError> {
+        if account.kind != AccountKind::Bot {
+            return Err(OperatorError::NoBot);
+        }
+        self.end_all(account.id, None).await?;
+        Ok(self.open_bot_session(account.id).await?)
     }
 
     /// Disables the account and ends its sessions, or enables it.
@@ -87,6 +128,9 @@ impl Accounts {
         new: &str,
     ) -> Result<(), OperatorError> {
         let id = account.id;
+        if account.kind != AccountKind::Person {
+            return Err(OperatorError::NoPassword);
+        }
         let chosen = password::choose(new, &account.username, account.email.as_ref())?;
         let hash = self.hasher.hash(chosen, Queue::Known).await?;
         let mut old = account.password;
@@ -100,5 +144,13 @@ impl Accounts {
             old = account.ok_or(OperatorError::NoSuchAccount)?.password;
         }
         Err(StoreError::Conflict.into())
+    }
+}
+
+/// An account that stays has no guest's name.
+fn no_guest(name: &Username) -> Result<(), OperatorError> {
+    match name.is_guest() {
+        true => Err(OperatorError::GuestName),
+        false => Ok(()),
     }
 }

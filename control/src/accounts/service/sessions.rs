@@ -1,5 +1,7 @@
 //! Creates, authenticates, refreshes and ends sessions.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use confab_protocol::control::{AccountId, Device};
 
@@ -9,11 +11,13 @@ use crate::accounts::token::{REFRESH_AFTER, Token, TokenStatus};
 use crate::clock::UnixMillis;
 use crate::random;
 use crate::store::{
-    AccountRecord, Recalled, Rotation, SessionId, SessionRecord, StoreError, ended_of,
+    AccountKind, AccountRecord, Recalled, Rotation, SessionId, SessionRecord, StoreError, ended_of,
 };
 
 /// Maximum number of sessions of an account; a log-in beyond it ends the oldest.
 const MAX_SESSIONS: usize = 100;
+/// Lifetime of a bot's session. A database expires no row later than after 20 years.
+const BOT_TTL: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 /// Attempts of a refresh that conflicts with a concurrent one.
 const ROTATE_ATTEMPTS: u32 = 3;
 
@@ -52,6 +56,9 @@ impl Accounts {
                 return self.keep_token(&token, &found.value).await;
             }
             let (mut session, now) = (found.value, self.clock.now());
+            if self.granted(&session, None).await?.account.kind != AccountKind::Person {
+                return Err(SessionError::NotExchanged);
+            }
             match self.key.judge(&token, &session, now) {
                 TokenStatus::Stolen => return Err(self.revoke_stolen(&session).await),
                 TokenStatus::InGrace { successor } => {
@@ -131,13 +138,37 @@ impl Accounts {
         device: Device,
         cookie: Bytes,
     ) -> Result<Granted, LoginError> {
+        let ttl = self.session_ttl;
+        let (session, token) = self.open_session(account.id, device, ttl).await?;
+        let now = session.created;
+        let account = self.recheck_password(account, session.id).await?;
+        self.end_oldest_beyond_limit(account.id, now).await?;
+        Ok(Granted {
+            cookie: Some(cookie),
+            ..self.grant(account, &session, Some(&token))
+        })
+    }
+
+    /// Begins the session of a bot. Returns its token.
+    pub(super) async fn open_bot_session(&self, account: AccountId) -> Result<Bytes, StoreError> {
+        let device = Device::default();
+        let (_, token) = self.open_session(account, device, BOT_TTL).await?;
+        Ok(self.key.seal(&token))
+    }
+
+    pub(super) async fn open_session(
+        &self,
+        account: AccountId,
+        device: Device,
+        ttl: Duration,
+    ) -> Result<(SessionRecord, Token), StoreError> {
         let now = self.clock.now();
         let token = self
             .key
             .first(SessionId(random::time_ordered_id(now)), random::bytes());
         let session = SessionRecord {
             id: token.session(),
-            account: account.id,
+            account,
             generation: token.generation(),
             secret_hash: token.secret_hash(),
             // The first token has no predecessor in grace.
@@ -145,15 +176,10 @@ impl Accounts {
             device,
             created: now,
             rotated: now,
-            expires: now.after(self.session_ttl),
+            expires: now.after(ttl),
         };
         self.store.create_session(session.clone()).await?;
-        let account = self.recheck_password(account, session.id).await?;
-        self.end_oldest_beyond_limit(account.id, now).await?;
-        Ok(Granted {
-            cookie: Some(cookie),
-            ..self.grant(account, &session, Some(&token))
-        })
+        Ok((session, token))
     }
 
     /// Reads the account again. If the password was changed or the account disabled during the log-in, that ended every session but
@@ -224,18 +250,22 @@ impl Accounts {
         Ok(self.grant(account, session, token))
     }
 
-    fn grant(
+    pub(super) fn grant(
         &self,
         account: AccountRecord,
         session: &SessionRecord,
         token: Option<&Token>,
     ) -> Granted {
+        let refresh_after = match account.kind {
+            AccountKind::Person => session.rotated.after(REFRESH_AFTER),
+            AccountKind::Bot | AccountKind::Guest => session.expires,
+        };
         Granted {
             account,
             session: session.id,
             token: token.map(|token| self.key.seal(token)),
             expires: session.expires,
-            refresh_after: session.rotated.after(REFRESH_AFTER),
+            refresh_after,
             cookie: None,
         }
     }

@@ -33,6 +33,14 @@ pub(super) async fn login(client: &Client, login: wire::Login) -> Answer {
     sign_in(client, granted).await
 }
 
+pub(super) async fn enter_as_guest(client: &Client, enter: &wire::EnterAsGuest) -> Answer {
+    refuse_second_sign_in(client)?;
+    let guest = read::guest(enter)?;
+    let accounts = &client.services.accounts;
+    let granted = accounts.enter_as_guest(guest, client.source).await?;
+    sign_in(client, granted).await
+}
+
 pub(super) async fn authenticate(client: &Client, token: &[u8]) -> Answer {
     let granted = client.services.accounts.authenticate(token).await?;
     sign_in(client, granted).await
@@ -137,6 +145,7 @@ async fn sign_in(client: &Client, granted: Granted) -> Answer {
         account: account.id,
         username: account.username.clone(),
         session,
+        kind: account.kind,
     };
     if let Err(full) = client.entry.sign_in(caller) {
         if cookie.is_some() {

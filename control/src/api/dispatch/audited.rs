@@ -2,6 +2,7 @@
 
 use confab_protocol::control::room::role_name;
 use confab_protocol::wire::{request, response};
+use data_encoding::HEXLOWER;
 
 use super::super::client::Client;
 use super::reply::Answer;
@@ -37,6 +38,7 @@ pub(super) fn begin(
             typed = Some(login.name.clone()).filter(|_| is_shown);
             Vec::new()
         }
+        Kind::EnterAsGuest(enter) => vec![("slug", enter.slug.clone())],
         Kind::Logout(_)
         | Kind::ChangePassword(_)
         | Kind::RevokeSession(_)
@@ -46,6 +48,15 @@ pub(super) fn begin(
         Kind::DeleteConference(delete) => vec![("slug", delete.slug.clone())],
         Kind::LeaveConference(leave) => vec![("slug", leave.slug.clone())],
         Kind::Invite(invite) => member(&invite.slug, &invite.username),
+        Kind::CreateInvitation(create) => vec![
+            ("slug", create.slug.clone()),
+            ("uses", create.uses.to_string()),
+        ],
+        Kind::RevokeInvitation(revoke) => vec![
+            ("slug", revoke.slug.clone()),
+            ("invitation", HEXLOWER.encode(&revoke.id)),
+        ],
+        Kind::RedeemInvitation(redeem) => vec![("slug", redeem.slug.clone())],
         Kind::Kick(kick) => member(&kick.slug, &kick.username),
         Kind::Ban(ban) => member(&ban.slug, &ban.username),
         Kind::Mute(mute) => {

@@ -8,6 +8,7 @@ use super::super::client::Client;
 use super::super::fields as read;
 use super::reply::{Answer, done, next};
 use crate::accounts::SignedIn;
+use crate::conferences::NewConference;
 use crate::rooms::Settled;
 use crate::store::Membership;
 
@@ -21,12 +22,13 @@ pub(super) async fn create(
 ) -> Answer {
     let slug = read::slug(&create.slug)?;
     let title = read::title(&create.title, &slug)?;
-    let visibility = read::visibility(create.visibility())?;
-    let region = read::region(&create.region)?;
-    let conferences = &client.services.conferences;
-    let made = conferences
-        .create(caller, slug, title, visibility, region)
-        .await?;
+    let new = NewConference {
+        slug,
+        title,
+        visibility: read::visibility(create.visibility())?,
+        region: read::region(&create.region)?,
+    };
+    let made = client.services.conferences.create(caller, new).await?;
     Ok(response::Kind::Conference(made.to_wire(Role::Owner, 0)))
 }
 

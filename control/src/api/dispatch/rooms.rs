@@ -11,7 +11,10 @@ use super::super::fields as read;
 use super::reply::{Answer, done};
 use crate::accounts::SignedIn;
 use crate::rooms::{Join, JoinError, Joiner};
+use crate::store::AccountKind;
 
+/// A guest's account is deleted so long after the guest has left: the client has the answer then.
+const GUEST_STAYS: Duration = Duration::from_secs(2);
 /// When to try again to say something to a room that is far behind.
 const GROUP_RETRY: Duration = Duration::from_millis(200);
 
@@ -19,6 +22,13 @@ pub(super) async fn join(client: &Client, caller: &SignedIn, join: wire::JoinRoo
     let (services, rooms) = (&client.services, &client.services.rooms);
     let slug = read::slug(&join.slug)?;
     let conference = services.conferences.find_to_join(slug).await?;
+    if caller.kind == AccountKind::Guest {
+        // A guest stays where it came to: elsewhere it is no member, and does not become one.
+        services
+            .conferences
+            .check_guest(conference.id, caller)
+            .await?;
+    }
     let resume = read::resume(&join)?;
     let media = read::media_versions(join.min_media_version, join.max_media_version)?;
     let joiner = Joiner {
@@ -71,6 +81,16 @@ pub(super) async fn leave(client: &Client, caller: &SignedIn, leave: &wire::Leav
     rooms
         .leave(conference.id, caller.account, client.entry.id, join_id)
         .await?;
+    if caller.kind == AccountKind::Guest {
+        let (accounts, guest) = (client.services.accounts.clone(), caller.account);
+        // After the answer: it ends the session of this connection. If it fails, the store deletes the account after a day.
+        tokio::spawn(async move {
+            tokio::time::sleep(GUEST_STAYS).await;
+            if let Err(error) = accounts.delete(guest).await {
+                tracing::debug!(account = %guest, %error, "a guest's account is not deleted yet");
+            }
+        });
+    }
     done()
 }
 

@@ -4,8 +4,8 @@
 use std::fmt;
 
 use bytes::Bytes;
-use confab_protocol::control::room::BadField;
-use confab_protocol::control::{Birthday, Email, Notice, Slug, Username};
+use confab_protocol::control::room::{BadField, Visibility};
+use confab_protocol::control::{Birthday, Email, Notice, Region, Slug, Title, Username};
 use confab_protocol::wire::{self, admin_request::Kind};
 use zeroize::Zeroizing;
 
@@ -23,6 +23,10 @@ pub enum AdminRequest {
     ListAccounts(Span),
     ShowAccount(AccountName),
     AddAccount(NewAccount),
+    /// Makes an account for a program.
+    AddBot(Username),
+    /// Ends the token of a bot and makes another.
+    RenewToken(Username),
     /// Disables the account and ends its sessions, or enables it.
     SetDisabled(AccountName, bool),
     /// Sets a password and ends every session of the account.
@@ -34,6 +38,13 @@ pub enum AdminRequest {
     },
     ListConferences(Span),
     ShowConference(Slug),
+    CreateConference {
+        slug: Slug,
+        title: Title,
+        visibility: Visibility,
+        region: Option<Region>,
+        owner: Username,
+    },
     Transfer {
         slug: Slug,
         owner: Username,
@@ -90,6 +101,8 @@ impl From<&AdminRequest> for wire::AdminRequest {
                 birthday: new.birthday.map(|day| day.to_string()).unwrap_or_default(),
                 password: new.password.0.to_string(),
             }),
+            AdminRequest::AddBot(bot) => Kind::AddBot(bot.as_str().to_owned()),
+            AdminRequest::RenewToken(bot) => Kind::RenewToken(bot.as_str().to_owned()),
             AdminRequest::SetDisabled(account, true) => Kind::DisableAccount(name(account)),
             AdminRequest::SetDisabled(account, false) => Kind::EnableAccount(name(account)),
             AdminRequest::ResetPassword(account, password) => {
@@ -107,6 +120,21 @@ impl From<&AdminRequest> for wire::AdminRequest {
             }),
             AdminRequest::ListConferences(span) => Kind::ListConferences(span.into()),
             AdminRequest::ShowConference(slug) => Kind::ShowConference(slug.to_string()),
+            AdminRequest::CreateConference {
+                slug,
+                title,
+                visibility,
+                region,
+                owner,
+            } => Kind::CreateConference(wire::AdminNewConference {
+                conference: Some(wire::CreateConference {
+                    slug: slug.to_string(),
+                    title: title.to_string(),
+                    visibility: (*visibility).into(),
+                    region: region.as_ref().map(Region::to_string).unwrap_or_default(),
+                }),
+                owner: owner.as_str().to_owned(),
+            }),
             AdminRequest::Transfer { slug, owner } => {
                 Kind::TransferConference(wire::AdminTransfer {
                     slug: slug.to_string(),
@@ -134,6 +162,8 @@ impl TryFrom<wire::AdminRequest> for AdminRequest {
             Kind::ListAccounts(list) => Self::ListAccounts(list.try_into()?),
             Kind::ShowAccount(name) => Self::ShowAccount(account(&name)?),
             Kind::AddAccount(new) => Self::AddAccount(new.try_into()?),
+            Kind::AddBot(name) => Self::AddBot(username(&name)?),
+            Kind::RenewToken(name) => Self::RenewToken(username(&name)?),
             Kind::DisableAccount(name) => Self::SetDisabled(account(&name)?, true),
             Kind::EnableAccount(name) => Self::SetDisabled(account(&name)?, false),
             Kind::ResetPassword(reset) => {
@@ -145,6 +175,19 @@ impl TryFrom<wire::AdminRequest> for AdminRequest {
             },
             Kind::ListConferences(list) => Self::ListConferences(list.try_into()?),
             Kind::ShowConference(text) => Self::ShowConference(slug(text)?),
+            Kind::CreateConference(create) => {
+                let new = create.conference.ok_or(BadField("conference"))?;
+                Self::CreateConference {
+                    visibility: match new.visibility() {
+                        Visibility::Unspecified => return Err(BadField("visibility")),
+                        known => known,
+                    },
+                    slug: slug(new.slug)?,
+                    title: new.title.parse().map_err(|_| BadField("title"))?,
+                    region: Region::parse(&new.region).map_err(|_| BadField("region"))?,
+                    owner: create.owner.parse().map_err(|_| BadField("owner"))?,
+                }
+            }
             Kind::TransferConference(transfer) => Self::Transfer {
                 slug: slug(transfer.slug)?,
                 owner: transfer.owner.parse().map_err(|_| BadField("owner"))?,
@@ -192,7 +235,7 @@ impl TryFrom<wire::AdminNewAccount> for NewAccount {
         let birthday = Some(new.birthday).filter(|day| !day.is_empty());
         let birthday = birthday.map(|day| day.parse().map_err(|_| BadField("birthday")));
         Ok(Self {
-            username: new.username.parse().map_err(|_| BadField("username"))?,
+            username: username(&new.username)?,
             email: email.transpose()?,
             birthday: birthday.transpose()?,
             password: password(new.password),
@@ -210,6 +253,10 @@ pub(super) fn within(limit: u32, most: u32) -> Result<u32, BadField> {
         true => Ok(limit),
         false => Err(BadField("limit")),
     }
+}
+
+fn username(name: &str) -> Result<Username, BadField> {
+    name.parse().map_err(|_| BadField("username"))
 }
 
 fn account(name: &str) -> Result<AccountName, BadField> {
@@ -263,6 +310,15 @@ mod tests {
             AdminRequest::ShowConference(slug()),
             AdminRequest::Transfer {
                 slug: slug(),
+                owner: "ben".parse().unwrap(),
+            },
+            AdminRequest::AddBot("music".parse().unwrap()),
+            AdminRequest::RenewToken("music".parse().unwrap()),
+            AdminRequest::CreateConference {
+                slug: slug(),
+                title: "Friday night".parse().unwrap(),
+                visibility: Visibility::Invite,
+                region: Some("eu-west".parse().unwrap()),
                 owner: "ben".parse().unwrap(),
             },
             AdminRequest::DeleteConference(slug()),

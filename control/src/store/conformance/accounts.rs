@@ -5,6 +5,7 @@ use super::*;
 pub(super) async fn run(store: &Arc<dyn Store>) {
     accounts_are_found_by_every_name(store).await;
     accounts_need_no_e_mail_address(store).await;
+    guests_are_deleted_after_a_day(store).await;
     accounts_are_disabled_and_enabled(store).await;
     all_accounts_are_listed_once(store).await;
     a_name_has_one_holder(store).await;
@@ -36,6 +37,7 @@ async fn accounts_need_no_e_mail_address(store: &Arc<dyn Store>) {
     let bare = || AccountRecord {
         email: None,
         birthday: None,
+        kind: AccountKind::Bot,
         ..some_account()
     };
     for account in [bare(), bare()] {
@@ -44,6 +46,32 @@ async fn accounts_need_no_e_mail_address(store: &Arc<dyn Store>) {
         assert_eq!(store.delete_account(account.id, NOW).await, Ok(()));
         assert_eq!(store.account(account.id).await, Ok(None));
     }
+}
+
+async fn guests_are_deleted_after_a_day(store: &Arc<dyn Store>) {
+    let guest = AccountRecord {
+        email: None,
+        kind: AccountKind::Guest,
+        ..some_account()
+    };
+    let ann = make_account(store).await;
+    let conference = make_conference(store, &ann).await;
+    assert_eq!(store.create_account(guest.clone()).await, Ok(()));
+    let standing = Standing {
+        role: Role::Member,
+        muted: false,
+        since: NOW,
+        revision: 0,
+    };
+    let added = store.add_member(conference.id, guest.id, standing).await;
+    assert_eq!(added, Ok(()));
+    store.sweep(NOW.after(DAY)).await.expect("it sweeps");
+    let found = store.account(guest.id).await;
+    assert_eq!(found, Ok(Some(guest.clone())));
+    store.sweep(NOW.after(DAY * 2)).await.expect("it sweeps");
+    assert_eq!(store.account(guest.id).await, Ok(None));
+    assert_eq!(store.member(conference.id, guest.id).await, Ok(None));
+    assert_eq!(store.account(ann.id).await, Ok(Some(ann)));
 }
 
 async fn accounts_are_disabled_and_enabled(store: &Arc<dyn Store>) {

@@ -43,6 +43,7 @@ pub(crate) fn some_account() -> AccountRecord {
         created: NOW,
         disabled: false,
         revision: 0,
+        kind: AccountKind::Person,
     }
 }
 

@@ -25,6 +25,10 @@ const CLAIM_LOOK: Duration = Duration::from_millis(25);
 
 impl Core {
     pub(super) async fn create_account(&self, account: &AccountRecord) -> Result<(), StoreError> {
+        if let Some(end) = account.ends() {
+            let work = Work::ExpireGuest(account.id);
+            self.journal.begin(&self.db, work, end).await?;
+        }
         let work = Work::CreateAccount(account.into());
         let note = self.journal.begin(&self.db, work, account.created).await?;
         let outcome = self.claim_and_write(account).await;

@@ -28,6 +28,7 @@ pub(super) struct Core {
     pub(super) conferences: CasTable<ConferenceRow>,
     pub(super) by_slug: CasTable<IdRow>,
     pub(super) members: CasTable<Packed>,
+    pub(super) invitations: CasTable<Packed>,
     pub(super) lists: Lists,
     pub(super) homes: CasTable<HomeRow>,
     pub(super) nodes: Nodes,
@@ -40,6 +41,7 @@ impl Core {
     pub(super) async fn prepare(db: Db, config: &CqlConfig) -> Result<Self, StoreError> {
         let table = |name| schema::table(config, name);
         let (users, members) = (table("users"), table("members_by_conference"));
+        let invitations = table("invitations_by_conference");
         let (usernames, slugs) = (table("users_by_username"), table("conferences_by_slug"));
         Ok(Self {
             users: CasTable::prepare(&db, &users, &["account", "kind", "item"]).await?,
@@ -50,7 +52,9 @@ impl Core {
             conferences: CasTable::prepare(&db, &table("conferences"), &["conference"]).await?,
             by_slug: CasTable::prepare(&db, &slugs, &["slug"]).await?,
             members: CasTable::prepare(&db, &members, &["conference", "bucket", "account"]).await?,
-            lists: Lists::prepare(&db, (&members, &users), (&usernames, &slugs)).await?,
+            invitations: CasTable::prepare(&db, &invitations, &["conference", "id"]).await?,
+            lists: Lists::prepare(&db, (&members, &users), &invitations, (&usernames, &slugs))
+                .await?,
             homes: CasTable::prepare(&db, &table("conference_home"), &["conference"]).await?,
             nodes: Nodes::prepare(&db, &table("nodes")).await?,
             revoked: Revoked::prepare(&db, &table("revoked")).await?,

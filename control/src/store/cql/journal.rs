@@ -2,6 +2,7 @@
 //!
 //! An operation writes a note before its first write, and deletes it after its last. A sweep finds the notes of operations that a
 //! crash interrupted, and finishes or undoes them. Notes are few: they live as long as their operation, or half a day after a crash.
+//! A guest's account has one from its beginning: a sweep deletes it after a day.
 
 use confab_protocol::control::{AccountId, ConferenceId};
 use scylla::DeserializeRow;
@@ -26,12 +27,15 @@ pub(super) const CHUNK: usize = 256;
 pub(super) enum Work {
     CreateAccount(ClosingAccount),
     DeleteAccount(AccountId),
+    /// The account of a guest, to be deleted at the time at which the note says that this begins.
+    ExpireGuest(AccountId),
     CreateConference(ClosingConference),
     DeleteConference(ConferenceId),
 }
 
 const CREATE_ACCOUNT: &str = "create account";
 const DELETE_ACCOUNT: &str = "delete account";
+const EXPIRE_GUEST: &str = "expire guest";
 const CREATE_CONFERENCE: &str = "create conference";
 const DELETE_CONFERENCE: &str = "delete conference";
 
@@ -41,6 +45,7 @@ impl Work {
         match self {
             Self::CreateAccount(_) => CREATE_ACCOUNT,
             Self::DeleteAccount(_) => DELETE_ACCOUNT,
+            Self::ExpireGuest(_) => EXPIRE_GUEST,
             Self::CreateConference(_) => CREATE_CONFERENCE,
             Self::DeleteConference(_) => DELETE_CONFERENCE,
         }
@@ -49,7 +54,7 @@ impl Work {
     fn id(&self) -> &[u8; 16] {
         match self {
             Self::CreateAccount(account) => account.id.as_bytes(),
-            Self::DeleteAccount(id) => id.as_bytes(),
+            Self::DeleteAccount(id) | Self::ExpireGuest(id) => id.as_bytes(),
             Self::CreateConference(conference) => conference.id.as_bytes(),
             Self::DeleteConference(id) => id.as_bytes(),
         }
@@ -76,7 +81,9 @@ impl Work {
                 Some(keys::bytes(conference.owner.as_bytes())),
                 Some(CqlValue::Timestamp(timestamp(conference.created))),
             ],
-            Self::DeleteAccount(_) | Self::DeleteConference(_) => [const { None }; 5],
+            Self::DeleteAccount(_) | Self::ExpireGuest(_) | Self::DeleteConference(_) => {
+                [const { None }; 5]
+            }
         }
     }
 }
@@ -128,6 +135,7 @@ impl NoteRow {
         let work = match self.work.as_str() {
             CREATE_ACCOUNT => Some(Work::CreateAccount(account().ok_or_else(wrong)?)),
             DELETE_ACCOUNT => Some(Work::DeleteAccount(AccountId::new(id))),
+            EXPIRE_GUEST => Some(Work::ExpireGuest(AccountId::new(id))),
             CREATE_CONFERENCE => Some(Work::CreateConference(conference().ok_or_else(wrong)?)),
             DELETE_CONFERENCE => Some(Work::DeleteConference(ConferenceId::new(id))),
             _ => None,

@@ -1,6 +1,6 @@
 //! Primary keys.
 
-use confab_protocol::control::{AccountId, ConferenceId};
+use confab_protocol::control::{AccountId, ConferenceId, InvitationId};
 use scylla::value::CqlValue;
 
 use super::conference_row::ClosingConference;
@@ -60,6 +60,11 @@ pub(super) fn member(conference: ConferenceId, account: AccountId) -> [CqlValue;
     // The last byte of an id is random.
     let [conference, bucket] = bucket(conference, account.as_bytes()[15] % BUCKETS);
     [conference, bucket, bytes(account.as_bytes())]
+}
+
+/// A row of `invitations_by_conference`.
+pub(super) fn invitation(conference: ConferenceId, id: InvitationId) -> [CqlValue; 2] {
+    [bytes(conference.as_bytes()), bytes(&id.0)]
 }
 
 /// Reads the id of an account, a conference or a session.

@@ -1,4 +1,4 @@
-//! The statements that read lists: an account's conferences, a conference's members, all accounts, all conferences.
+//! The statements that read lists: an account's conferences, a conference's members and invitations, all accounts, all conferences.
 
 use scylla::statement::prepared::PreparedStatement;
 
@@ -13,6 +13,7 @@ pub(super) const CHUNK: u32 = 64;
 pub(super) struct Lists {
     pub(super) members: PreparedStatement,
     pub(super) count_members: PreparedStatement,
+    pub(super) invitations: PreparedStatement,
     pub(super) conferences: PreparedStatement,
     pub(super) owned: PreparedStatement,
     pub(super) usernames: NameScan,
@@ -42,6 +43,7 @@ impl Lists {
     pub(super) async fn prepare(
         db: &Db,
         (members, users): (&str, &str),
+        invitations: &str,
         (usernames, slugs): (&str, &str),
     ) -> Result<Self, StoreError> {
         let read = async |cql: String| db.prepare(&cql, Kind::Read).await;
@@ -53,6 +55,10 @@ impl Lists {
             .await?,
             count_members: read(format!(
                 "SELECT count(value) AS count FROM {members} WHERE conference = ? AND bucket = ?"
+            ))
+            .await?,
+            invitations: read(format!(
+                "SELECT id, value FROM {invitations} WHERE conference = ?"
             ))
             .await?,
             conferences: read(format!(

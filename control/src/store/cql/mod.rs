@@ -3,7 +3,7 @@
 //! * `config`: the database's address and credentials; `db`: the driver's session; `schema`: tables and their migrations;
 //! * `cas_table`: tables whose rows are changed by compare-and-set; `rows`, `conference_row`, `packed`, `keys`: their rows;
 //! * `journal`: operations that have begun and not ended;
-//! * `accounts`, `sessions`, `conferences`, `ownership`, `members`, `lists`, `homes`, `nodes`, `revoked`, `owner`: the operations.
+//! * `accounts`, `sessions`, `conferences`, `ownership`, `members`, `invitations`, `lists`, `homes`, `nodes`, `revoked`, `owner`: the operations.
 //!
 //! # Tables
 //!
@@ -30,13 +30,15 @@
 //! | operation | order | a crash in between leaves | repaired by |
 //! |---|---|---|---|
 //! | create an account | write the note · claim the username · claim the e-mail address · write the live row · delete the note | names that lead to no live row: nobody can log in, and no other account gets them yet | the sweep: makes the row *closing* by a conditional write, so that the account cannot be finished any more, then deletes it |
+//! | create a guest's account | write the note of its end · as above | a note of an account that is not there | the sweep, at that time |
 //! | delete an account | write the note · hold the row · check that it owns no conference · make the row closing · sessions · each standing and its place in the list · names · make the row gone · delete the note | an account that is not visible; its names are freed last, and never while its row is live | the sweep continues from any point |
 //! | create a session | place in the list · row · check that the account is live | a place without a session, or a session whose token nobody has | both expire |
 //! | rotate a session | place in the list (longer life) · row | a place that outlives its session | it expires |
 //! | end a session | row · place in the list | a place without a session | it expires |
 //! | create a conference | write the note · claim the slug · owner's list · owner's standing · write the live row · check that the owner is live · delete the note | a slug that leads to no live row; a place in the owner's list that is not shown; a live row whose owner is gone | the sweep, as for an account |
-//! | delete a conference | write the note · make the row closing · each member's place in its list and standing · slug · make the row gone · delete the note | a conference that is not visible | the sweep continues |
+//! | delete a conference | write the note · make the row closing · each member's place in its list and standing · invitations · slug · make the row gone · delete the note | a conference that is not visible | the sweep continues |
 //! | add a member | account's list · standing · check that both are live | a place in the list that is not shown | adding the same member again, or deleting the account |
+//! | create an invitation | row · check that the conference is live | an invitation of a conference that is not there | it expires |
 //! | change a conference's owner | the new owner's list · the conference's row · the lists of both | a conference in the lists of both | changing the owner again |
 //! | remove a member | standing · account's list | the same | the same |
 //!
@@ -48,12 +50,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use confab_protocol::control::{AccountId, ConferenceId, Email, Slug, Username};
+use confab_protocol::control::{AccountId, ConferenceId, Email, InvitationId, Slug, Username};
 
 use super::{
-    AccountRecord, ConferenceRecord, Cursor, HomeRecord, MemberRecord, Membership, Name,
-    NodeRecord, NodeRun, Page, Rotation, ServerId, SessionId, SessionRecord, Standing, Store,
-    StoreError, StoreFuture,
+    AccountRecord, ConferenceRecord, Cursor, HomeRecord, InvitationRecord, MemberRecord,
+    Membership, Name, NodeRecord, NodeRun, Page, Rotation, ServerId, SessionId, SessionRecord,
+    Standing, Store, StoreError, StoreFuture,
 };
 use crate::clock::UnixMillis;
 use crate::domain::{PasswordHash, Peer};
@@ -69,6 +71,7 @@ mod db;
 pub mod faults;
 mod home_row;
 mod homes;
+mod invitations;
 mod journal;
 mod keys;
 mod lists;
@@ -340,6 +343,44 @@ impl Store for CqlStore {
         old: Standing,
     ) -> StoreFuture<'_, ()> {
         self.carry_out(move |core| Box::pin(core.remove_member(conference, account, old)))
+    }
+
+    fn create_invitation(&self, invitation: InvitationRecord) -> StoreFuture<'_, ()> {
+        self.carry_out(|core| Box::pin(async move { core.create_invitation(&invitation).await }))
+    }
+
+    fn invitation(
+        &self,
+        conference: ConferenceId,
+        id: InvitationId,
+        now: UnixMillis,
+    ) -> StoreFuture<'_, Option<InvitationRecord>> {
+        self.ask(self.core.invitation(conference, id, now))
+    }
+
+    fn invitations(
+        &self,
+        conference: ConferenceId,
+        now: UnixMillis,
+    ) -> StoreFuture<'_, Vec<InvitationRecord>> {
+        self.ask(self.core.invitations(conference, now))
+    }
+
+    fn use_invitation(
+        &self,
+        old: InvitationRecord,
+        by: AccountId,
+        now: UnixMillis,
+    ) -> StoreFuture<'_, ()> {
+        self.ask(async move { self.core.use_invitation(&old, by, now).await })
+    }
+
+    fn revoke_invitation(
+        &self,
+        conference: ConferenceId,
+        id: InvitationId,
+    ) -> StoreFuture<'_, bool> {
+        self.ask(self.core.revoke_invitation(conference, id))
     }
 
     fn home(&self, conference: ConferenceId) -> StoreFuture<'_, Option<HomeRecord>> {

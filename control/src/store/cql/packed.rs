@@ -1,16 +1,18 @@
-//! Packed values: accounts, sessions, standings and places in lists. Each user has one of each, and a column costs some ten bytes.
+//! Packed values: accounts, sessions, standings, invitations and places in lists. Each user has one of each, and a column costs some ten bytes.
 //!
 //! A value begins with its version (1). Integers are big-endian, times are milliseconds since 1970 (6). A text has its length (1)
 //! before it, except for the last one of a value. `docs/cql-store.md` shows the layouts.
 
 use confab_protocol::control::room::Role;
-use confab_protocol::control::{AccountId, Email, Username};
+use confab_protocol::control::{AccountId, ConferenceId, Email, InvitationId, Username};
 
 use super::rows::Packed;
 use crate::clock::UnixMillis;
 use crate::domain::PasswordHash;
 use crate::store::records::{day_number, numbered_day};
-use crate::store::{AccountRecord, SessionId, SessionRecord, Standing, StoreError};
+use crate::store::{
+    AccountKind, AccountRecord, InvitationRecord, SessionId, SessionRecord, Standing, StoreError,
+};
 
 /// The version of all layouts.
 const VERSION: u8 = 1;
@@ -21,6 +23,11 @@ const TIME_MASK: u64 = (1 << (8 * TIME_LEN)) - 1;
 const STATE_AT: usize = 1;
 /// The flag of an account that an operator has disabled.
 const DISABLED: u8 = 1;
+/// The flags of a bot and of a guest.
+const BOT: u8 = 2;
+const GUEST: u8 = 4;
+/// No account has this id: an id begins with its time.
+const NOBODY: [u8; 16] = [0; 16];
 
 /// The state of an account or a conference. Only a live one is visible.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,12 +61,17 @@ impl From<&AccountRecord> for ClosingAccount {
 }
 
 /// `version (1) · state (1) · username · e-mail, with its length · created · revision (2) · flags (1) · birthday as YYYYMMDD (4) · password hash`. An
-/// e-mail address of length 0 and a birthday of 0 stand for none. Flag 1: disabled.
+/// e-mail address of length 0 and a birthday of 0 stand for none. Flag 1: disabled; flag 2: a bot; flag 4: a guest.
 pub(super) fn account(record: &AccountRecord, state: State) -> Packed {
     let mut out = names(&record.into(), state);
     out.time(record.created);
     out.bytes(&record.revision.to_be_bytes());
-    out.bytes(&[if record.disabled { DISABLED } else { 0 }]);
+    let kind = match record.kind {
+        AccountKind::Person => 0,
+        AccountKind::Bot => BOT,
+        AccountKind::Guest => GUEST,
+    };
+    out.bytes(&[kind | if record.disabled { DISABLED } else { 0 }]);
     let birthday = record.birthday.map_or(0, day_number);
     out.bytes(&birthday.to_be_bytes());
     out.bytes(&record.password.to_bytes());
@@ -128,6 +140,12 @@ pub(super) fn read_account(id: AccountId, row: &Packed) -> Result<AccountRecord,
             created,
             disabled: flags & DISABLED != 0,
             revision,
+            kind: match flags & (BOT | GUEST) {
+                0 => AccountKind::Person,
+                BOT => AccountKind::Bot,
+                GUEST => AccountKind::Guest,
+                _ => return None,
+            },
         })
     };
     read().ok_or(StoreError::Corrupt("an account"))
@@ -222,6 +240,49 @@ pub(super) fn read_standing(row: &Packed) -> Result<Standing, StoreError> {
     read().ok_or(StoreError::Corrupt("a standing"))
 }
 
+/// `version (1) · role (1) · created · expires · uses (4) · used (4) · author (16) · last user (16), of zeros for none · author's name`.
+pub(super) fn invitation(record: &InvitationRecord) -> Packed {
+    let mut out = Writer::new();
+    // The numbers of roles are small.
+    out.bytes(&[u8::try_from(i32::from(record.role)).unwrap_or_default()]);
+    out.time(record.created);
+    out.time(record.expires);
+    out.bytes(&record.uses.to_be_bytes());
+    out.bytes(&record.used.to_be_bytes());
+    out.bytes(record.author.as_bytes());
+    let last_user = record.last_user.as_ref();
+    out.bytes(last_user.map_or(&NOBODY, AccountId::as_bytes).as_slice());
+    out.bytes(record.author_name.as_str().as_bytes());
+    out.finish()
+}
+
+pub(super) fn read_invitation(
+    conference: ConferenceId,
+    id: InvitationId,
+    row: &Packed,
+) -> Result<InvitationRecord, StoreError> {
+    let read = || {
+        let mut rest = Reader::new(row)?;
+        let [role] = rest.array()?;
+        let (created, expires) = (rest.time()?, rest.time()?);
+        let (uses, used) = (rest.array()?, rest.array()?);
+        let (author, last_user) = (rest.array()?, rest.array()?);
+        Some(InvitationRecord {
+            conference,
+            id,
+            role: Role::try_from(i32::from(role)).ok()?,
+            author: AccountId::new(author),
+            author_name: std::str::from_utf8(rest.0).ok()?.parse().ok()?,
+            created,
+            expires,
+            uses: u32::from_be_bytes(uses),
+            used: u32::from_be_bytes(used),
+            last_user: (last_user != NOBODY).then(|| AccountId::new(last_user)),
+        })
+    };
+    read().ok_or(StoreError::Corrupt("an invitation"))
+}
+
 /// A conference in an account's list: `version (1) · since`. `since` distinguishes two memberships of the same account in the same
 /// conference.
 pub(super) fn listed(since: UnixMillis) -> Packed {
@@ -306,6 +367,7 @@ mod tests {
             created: NOW,
             disabled: false,
             revision: 0,
+            kind: AccountKind::Person,
         }
     }
 
@@ -338,9 +400,14 @@ mod tests {
         let disabled = AccountRecord {
             disabled: true,
             revision: 515,
+            kind: AccountKind::Bot,
             ..some_account()
         };
-        for record in [bare, disabled] {
+        let guest = AccountRecord {
+            kind: AccountKind::Guest,
+            ..bare.clone()
+        };
+        for record in [bare, disabled, guest] {
             let value = account(&record, State::Live);
             assert_eq!(read_account(record.id, &value), Ok(record));
         }
@@ -368,6 +435,31 @@ mod tests {
         assert_eq!(read_standing(&value), Ok(record));
         for len in 0..value.bytes().len() {
             assert!(read_standing(&cut(&value, len)).is_err(), "{len}");
+        }
+    }
+
+    #[test]
+    fn an_invitation_is_read_again_and_a_shorter_one_is_refused() {
+        let unused = InvitationRecord {
+            conference: ConferenceId::new([3; 16]),
+            id: InvitationId([4; 16]),
+            role: Role::Listener,
+            author: AccountId::new([7; 16]),
+            author_name: "ann".parse().unwrap(),
+            created: NOW,
+            expires: UnixMillis(NOW.0 + 1),
+            uses: 1000,
+            used: 0,
+            last_user: None,
+        };
+        let used = unused.used_by(AccountId::new([8; 16]));
+        for record in [unused, used] {
+            let value = invitation(&record);
+            let read = |row: &Packed| read_invitation(record.conference, record.id, row);
+            assert_eq!(read(&value), Ok(record.clone()));
+            for len in 0..value.bytes().len() - record.author_name.as_str().len() {
+                assert!(read(&cut(&value, len)).is_err(), "{len}");
+            }
         }
     }
 

@@ -26,6 +26,8 @@ const MIGRATIONS: [&[&str]; 1] = [&[
     "CREATE TABLE IF NOT EXISTS {ks}.conferences_by_slug (slug text PRIMARY KEY, id blob, removed blob) WITH compression = {packed}",
     "CREATE TABLE IF NOT EXISTS {ks}.members_by_conference (conference blob, bucket tinyint, account blob, value blob, removed blob, \
      PRIMARY KEY ((conference, bucket), account)) WITH compression = {packed}",
+    "CREATE TABLE IF NOT EXISTS {ks}.invitations_by_conference (conference blob, id blob, value blob, removed blob, \
+     PRIMARY KEY (conference, id)) WITH compression = {packed}",
     "CREATE TABLE IF NOT EXISTS {ks}.conference_home (conference blob PRIMARY KEY, era bigint, owner text, incarnation bigint, \
      relay text, boot blob, placement bigint, removed blob) WITH compression = {packed}",
     // A row that a dead replica brings back is a node whose counter stands still.

@@ -69,6 +69,8 @@ impl Core {
                 },
                 Some(State::Gone) | None => true,
             },
+            Some(Work::ExpireGuest(_)) if now < note.begun => false,
+            Some(Work::ExpireGuest(id)) => self.delete_account(*id, now).await.map(|()| true)?,
             Some(Work::CreateConference(conference)) => {
                 self.abandon_conference(conference).await? || age >= MAY_COME_LATE
             }

@@ -2,16 +2,16 @@
 
 use std::time::Instant;
 
-use confab_protocol::control::{AccountId, ConferenceId, Email, Slug, Username};
+use confab_protocol::control::{AccountId, ConferenceId, Email, InvitationId, Slug, Username};
 
 use super::RememberingStore;
 use super::memory::{Key, Memory};
 use crate::clock::UnixMillis;
 use crate::domain::{PasswordHash, Peer};
 use crate::store::{
-    AccountRecord, ConferenceRecord, Cursor, HomeRecord, MemberRecord, Membership, NodeRecord,
-    NodeRun, Page, Recalled, Rotation, ServerId, SessionId, SessionRecord, Standing, Store,
-    StoreFuture,
+    AccountRecord, ConferenceRecord, Cursor, HomeRecord, InvitationRecord, MemberRecord,
+    Membership, NodeRecord, NodeRun, Page, Recalled, Rotation, ServerId, SessionId, SessionRecord,
+    Standing, Store, StoreFuture,
 };
 
 macro_rules! through {
@@ -33,6 +33,13 @@ impl Store for RememberingStore {
         fn all_conferences(after: Option<Cursor>, limit: u32) -> Page<ConferenceRecord>;
         fn members(conference: ConferenceId, after: Option<Cursor>, limit: u32) -> Page<MemberRecord>;
         fn count_members(conference: ConferenceId) -> u64;
+        fn create_invitation(invitation: InvitationRecord) -> ();
+        fn invitation(
+            conference: ConferenceId, id: InvitationId, now: UnixMillis
+        ) -> Option<InvitationRecord>;
+        fn invitations(conference: ConferenceId, now: UnixMillis) -> Vec<InvitationRecord>;
+        fn use_invitation(old: InvitationRecord, by: AccountId, now: UnixMillis) -> ();
+        fn revoke_invitation(conference: ConferenceId, id: InvitationId) -> bool;
         fn home(conference: ConferenceId) -> Option<HomeRecord>;
         fn beat(node: NodeRecord) -> ();
         fn forget_node(run: NodeRun) -> ();

@@ -7,12 +7,13 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::columns::{broken, millis, one_more_than, page, parsed, parsed_if_any, row_of, signed};
 use crate::clock::UnixMillis;
 use crate::domain::PasswordHash;
-use crate::store::records::{day_number, numbered_day};
+use crate::store::records::{GUEST_ACCOUNT_LIFE, day_number, numbered_day};
 use crate::store::{
-    AccountRecord, Cursor, Name, Page, Rotation, SecretHash, SessionId, SessionRecord, StoreError,
+    AccountKind, AccountRecord, Cursor, Name, Page, Rotation, SecretHash, SessionId, SessionRecord,
+    StoreError,
 };
 
-const ACCOUNT: &str = "SELECT id, username, email, password, birthday, created, disabled, revision, number FROM accounts";
+const ACCOUNT: &str = "SELECT id, username, email, password, birthday, created, disabled, revision, kind, number FROM accounts";
 const SESSION: &str = "SELECT s.id, a.id, s.generation, s.secret_hash, s.used, s.device, s.created, s.rotated, s.expires \
      FROM sessions s JOIN accounts a ON a.number = s.account";
 
@@ -36,8 +37,8 @@ pub(super) fn create(db: &Connection, account: &AccountRecord) -> Result<(), Sto
         return Err(StoreError::Taken(Name::Email));
     }
     db.prepare_cached(
-        "INSERT INTO accounts (id, username, email, password, birthday, created, disabled, revision) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO accounts (id, username, email, password, birthday, created, disabled, revision, kind) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?
     .execute(params![
         id.as_bytes(),
@@ -48,6 +49,7 @@ pub(super) fn create(db: &Connection, account: &AccountRecord) -> Result<(), Sto
         signed(account.created.0),
         account.disabled,
         account.revision,
+        i32::from(account.kind),
     ])?;
     Ok(())
 }
@@ -109,7 +111,7 @@ pub(super) fn all(
         "{ACCOUNT} WHERE number > ? ORDER BY number LIMIT ?"
     ))?;
     let rows = statement.query_map(params![row_of(after)?, one_more_than(limit)], |row| {
-        Ok((row.get(8)?, account(row)?))
+        Ok((row.get(9)?, account(row)?))
     })?;
     Ok(page(rows.collect::<Result<_, _>>()?, limit))
 }
@@ -260,9 +262,19 @@ pub(super) fn sweep(
     Ok((ended as u64, next.map(SessionId)))
 }
 
+/// Deletes the accounts of guests whose time is over.
+pub(super) fn sweep_guests(db: &Connection, now: UnixMillis) -> Result<(), StoreError> {
+    let millis = GUEST_ACCOUNT_LIFE.as_millis();
+    let created_by = now.0.saturating_sub(millis.try_into().unwrap_or(u64::MAX));
+    db.prepare_cached("DELETE FROM accounts WHERE kind = 2 AND created <= ?")?
+        .execute([signed(created_by)])?;
+    Ok(())
+}
+
 fn account(row: &Row<'_>) -> rusqlite::Result<AccountRecord> {
     let password = row.get_ref(3)?.as_blob()?;
     let day: Option<u32> = row.get(4)?;
+    let kind: i32 = row.get(8)?;
     let birthday = day.map(|number| numbered_day(number).ok_or_else(|| broken(4, Type::Integer)));
     Ok(AccountRecord {
         id: AccountId::new(row.get(0)?),
@@ -273,6 +285,7 @@ fn account(row: &Row<'_>) -> rusqlite::Result<AccountRecord> {
         created: millis(row, 5)?,
         disabled: row.get(6)?,
         revision: row.get(7)?,
+        kind: AccountKind::try_from(kind).map_err(|_| broken(8, Type::Integer))?,
     })
 }
 

@@ -267,7 +267,7 @@ pub(super) fn remove_member(
     Ok(())
 }
 
-fn number(db: &Connection, id: ConferenceId) -> Result<i64, StoreError> {
+pub(super) fn number(db: &Connection, id: ConferenceId) -> Result<i64, StoreError> {
     db.prepare_cached("SELECT number FROM conferences WHERE id = ?")?
         .query_row([id.as_bytes()], |row| row.get(0))
         .optional()?

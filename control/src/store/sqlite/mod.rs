@@ -6,12 +6,12 @@
 
 use std::path::Path;
 
-use confab_protocol::control::{AccountId, ConferenceId, Email, Slug, Username};
+use confab_protocol::control::{AccountId, ConferenceId, Email, InvitationId, Slug, Username};
 
 use super::{
-    AccountRecord, ConferenceRecord, Cursor, HomeRecord, MemberRecord, Membership, NodeRecord,
-    NodeRun, Page, Rotation, ServerId, SessionId, SessionRecord, Standing, Store, StoreError,
-    StoreFuture,
+    AccountRecord, ConferenceRecord, Cursor, HomeRecord, InvitationRecord, MemberRecord,
+    Membership, NodeRecord, NodeRun, Page, Rotation, ServerId, SessionId, SessionRecord, Standing,
+    Store, StoreError, StoreFuture,
 };
 use crate::clock::UnixMillis;
 use crate::domain::{PasswordHash, Peer};
@@ -20,6 +20,7 @@ mod accounts;
 mod columns;
 mod conferences;
 mod homes;
+mod invitations;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -272,6 +273,49 @@ impl Store for SqliteStore {
             .write(move |db| conferences::remove_member(db, conference, account, old))
     }
 
+    fn create_invitation(&self, invitation: InvitationRecord) -> StoreFuture<'_, ()> {
+        self.threads
+            .write(move |db| invitations::create(db, &invitation))
+    }
+
+    fn invitation(
+        &self,
+        conference: ConferenceId,
+        id: InvitationId,
+        now: UnixMillis,
+    ) -> StoreFuture<'_, Option<InvitationRecord>> {
+        self.threads
+            .read(move |db| invitations::by_id(db, conference, id, now))
+    }
+
+    fn invitations(
+        &self,
+        conference: ConferenceId,
+        now: UnixMillis,
+    ) -> StoreFuture<'_, Vec<InvitationRecord>> {
+        self.threads
+            .read(move |db| invitations::all(db, conference, now))
+    }
+
+    fn use_invitation(
+        &self,
+        old: InvitationRecord,
+        by: AccountId,
+        now: UnixMillis,
+    ) -> StoreFuture<'_, ()> {
+        self.threads
+            .write(move |db| invitations::take(db, &old, by, now))
+    }
+
+    fn revoke_invitation(
+        &self,
+        conference: ConferenceId,
+        id: InvitationId,
+    ) -> StoreFuture<'_, bool> {
+        self.threads
+            .write(move |db| invitations::revoke(db, conference, id))
+    }
+
     fn home(&self, conference: ConferenceId) -> StoreFuture<'_, Option<HomeRecord>> {
         self.threads.read(move |db| homes::home(db, conference))
     }
@@ -316,6 +360,12 @@ impl Store for SqliteStore {
                 swept += ended;
                 from = next;
             }
+            self.threads
+                .write(move |db| {
+                    invitations::sweep(db, now)?;
+                    accounts::sweep_guests(db, now)
+                })
+                .await?;
             Ok(swept)
         })
     }

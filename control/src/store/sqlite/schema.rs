@@ -27,8 +27,10 @@ CREATE TABLE accounts (
     birthday INTEGER,
     created INTEGER NOT NULL,
     disabled INTEGER NOT NULL,
-    revision INTEGER NOT NULL
+    revision INTEGER NOT NULL,
+    kind INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX guests ON accounts (created) WHERE kind = 2;
 CREATE TABLE sessions (
     id BLOB PRIMARY KEY,
     account INTEGER NOT NULL REFERENCES accounts (number) ON DELETE CASCADE,
@@ -63,6 +65,19 @@ CREATE TABLE members (
     PRIMARY KEY (conference, account)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX conferences_of_account ON members (account);
+CREATE TABLE invitations (
+    conference INTEGER NOT NULL REFERENCES conferences (number) ON DELETE CASCADE,
+    id BLOB NOT NULL,
+    role INTEGER NOT NULL,
+    author BLOB NOT NULL,
+    author_name TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    uses INTEGER NOT NULL,
+    used INTEGER NOT NULL,
+    last_user BLOB,
+    PRIMARY KEY (conference, id)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE conference_home (
     conference BLOB PRIMARY KEY,
     era INTEGER NOT NULL,

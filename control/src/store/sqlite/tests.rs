@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::store::AccountKind;
 use confab_protocol::control::room::Role;
 
 use super::*;
@@ -69,6 +70,7 @@ async fn a_user_takes_428_bytes_at_most() {
             created: now,
             disabled: false,
             revision: 0,
+            kind: AccountKind::Person,
         };
         if number < CONFERENCES {
             let made = ConferenceRecord {
@@ -137,6 +139,7 @@ async fn a_sweep_takes_as_many_steps_as_it_needs() {
         created: now,
         disabled: false,
         revision: 0,
+        kind: AccountKind::Person,
     };
     store.create_account(account.clone()).await.unwrap();
     let count = u64::from(SWEEP_STEP) * 2 + 10;

@@ -1,0 +1,124 @@
+//! Guests: people without an account, who come to one conference. Each gets an account that is deleted when the guest leaves, or after a
+//! day.
+
+use confab_protocol::control::room::{Role, Visibility};
+use confab_protocol::control::{AccountId, Device, InvitationToken, Slug, Username};
+
+use super::{Accounts, Granted};
+use crate::accounts::errors::GuestError;
+use crate::domain::PasswordHash;
+use crate::invitations::RedeemError;
+use crate::random;
+use crate::source::Source;
+use crate::store::{
+    AccountKind, AccountRecord, ConferenceRecord, GUEST_SESSION_LIFE, Name, Standing, StoreError,
+};
+
+/// Attempts to find a name that no other guest has.
+const NAME_ATTEMPTS: u32 = 5;
+
+/// Somebody who comes as a guest.
+pub struct Guest {
+    /// As the guest chose it.
+    pub name: Username,
+    pub slug: Slug,
+    /// `None` for a public conference.
+    pub token: Option<InvitationToken>,
+    /// The user's name for the device.
+    pub device: Device,
+}
+
+impl Accounts {
+    /// Makes a guest's account, a member of the conference, and its session.
+    pub async fn enter_as_guest(
+        &self,
+        guest: Guest,
+        source: Source,
+    ) -> Result<Granted, GuestError> {
+        if !self.takes_guests {
+            return Err(GuestError::NotHere);
+        }
+        if guest.name.as_str().len() > Username::MAX_OF_GUEST || guest.name.is_guest() {
+            return Err(GuestError::Name);
+        }
+        self.limiter.admit_source(source)?;
+        let conference = self.store.conference_by_slug(guest.slug).await?;
+        let conference = conference.ok_or(RedeemError::NoConference)?;
+        let is_public = conference.visibility == Visibility::Public;
+        // An invitation that is not good any more changes nothing in a public conference.
+        let token = match &guest.token {
+            None if is_public => None,
+            None => return Err(GuestError::InvitationOnly),
+            Some(token) => match self.invitations.good(conference.id, token).await {
+                Ok(_) => Some(token),
+                Err(RedeemError::NotGood) if is_public => None,
+                Err(error) => return Err(error.into()),
+            },
+        };
+        let account = self.guest_account(&guest.name).await?;
+        let granted = self.admit_guest(&account, &conference, token, guest.device);
+        match granted.await {
+            Ok(granted) => Ok(granted),
+            Err(error) => {
+                self.delete(account.id).await?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn guest_account(&self, chosen: &Username) -> Result<AccountRecord, GuestError> {
+        let mut last = StoreError::Taken(Name::Username);
+        for _ in 0..NAME_ATTEMPTS {
+            let now = self.clock.now();
+            let account = AccountRecord {
+                id: AccountId::new(random::time_ordered_id(now)),
+                username: Username::guest(chosen, random::bytes()).ok_or(GuestError::Name)?,
+                email: None,
+                password: PasswordHash::of_nobody(random::bytes()),
+                birthday: None,
+                created: now,
+                disabled: false,
+                revision: 0,
+                kind: AccountKind::Guest,
+            };
+            match self.store.create_account(account.clone()).await {
+                Ok(()) => return Ok(account),
+                Err(taken @ StoreError::Taken(_)) => last = taken,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(last.into())
+    }
+
+    async fn admit_guest(
+        &self,
+        account: &AccountRecord,
+        conference: &ConferenceRecord,
+        token: Option<&InvitationToken>,
+        device: Device,
+    ) -> Result<Granted, GuestError> {
+        match token {
+            Some(token) => {
+                let redeemed = self.invitations.redeem(conference.id, token, account.id);
+                redeemed.await?;
+            }
+            None => {
+                let rooms = self
+                    .invitations
+                    .has_room_for_member::<RedeemError>(conference.id);
+                rooms.await?;
+                let standing = Standing {
+                    role: Role::Member,
+                    muted: false,
+                    since: self.clock.now(),
+                    revision: 0,
+                };
+                let added = self.store.add_member(conference.id, account.id, standing);
+                added.await?;
+            }
+        }
+        let opened = self.open_session(account.id, device, GUEST_SESSION_LIFE);
+        let (session, token) = opened.await?;
+        Ok(self.grant(account.clone(), &session, Some(&token)))
+    }
+}
