@@ -21,6 +21,7 @@ use crate::domain::{HashCost, NodeName};
 use crate::rooms::RoomLimits;
 use crate::server::{AuditConfig, Config, NodeConfig, StoreConfig};
 use crate::tls::certificates::OwnCertificate;
+use crate::webhooks::target::{WebhookSecret, WebhookTarget, WebhookUrl};
 
 mod admin;
 mod data_dir;
@@ -289,6 +290,21 @@ pub struct ServeFlags {
     #[arg(long)]
     pub audit_addresses: bool,
 
+    /// URL of a program that is told by POST when a room starts and ends, and when somebody joins and leaves it, signed as Standard
+    /// Webhooks says. A message that is not taken is repeated for some minutes. Default: none.
+    #[arg(long, value_name = "URL", requires = "webhook_secret")]
+    pub webhook: Option<WebhookUrl>,
+
+    /// The secret by which the program of --webhook knows that a message is this server's: `whsec_` and 24 to 64 random bytes in base64.
+    /// Better in a file: CONFAB_CONTROL_WEBHOOK_SECRET_FILE.
+    #[arg(
+        long,
+        value_name = "SECRET",
+        requires = "webhook",
+        hide_env_values = true
+    )]
+    pub webhook_secret: Option<WebhookSecret>,
+
     /// Log level, to stderr: error, warn, info, debug or trace. Logs contain no address, e-mail, password or token.
     #[arg(long, default_value = "info", value_name = "LEVEL")]
     pub log_level: tracing::Level,
@@ -362,6 +378,11 @@ impl ServeFlags {
                 path,
                 addresses: self.audit_addresses,
             }),
+            webhook: self
+                .webhook
+                .clone()
+                .zip(self.webhook_secret.clone())
+                .map(|(url, secret)| WebhookTarget { url, secret }),
             region: self.region.clone(),
             accounts: AccountsConfig {
                 registration: match self.registration {

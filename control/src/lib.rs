@@ -14,7 +14,7 @@
 //! * [`invitations`]: whether an invitation to a conference is good, and its use;
 //! * [`store`]: persistent records;
 //! * [`domain`]: types that the store and the services share;
-//! * [`audit`]: the audit log;
+//! * [`audit`]: the audit log; [`webhooks`]: what happens in rooms, told to a program of the operator's;
 //! * [`metrics`]: counters; [`close`]: QUIC error codes of closed connections; [`client_queues`]: what is said to a client;
 //! * `causes`, `hkdf`, `mutex`, [`clock`], [`random`], [`inbox`], [`source`], [`throttle`]: utilities.
 
@@ -49,6 +49,7 @@ pub mod source;
 pub mod store;
 pub mod throttle;
 pub mod tls;
+pub mod webhooks;
 
 pub use server::{
     AuditConfig, Config, Health, NodeConfig, Running, STATE_FILE, ServeError, SharedStore,

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use confab_protocol::control::framing;
-use confab_protocol::control::{ConferenceId, JoinId};
+use confab_protocol::control::{ConferenceId, JoinId, Slug};
 use confab_protocol::version::VersionRange;
 use confab_protocol::wire;
 use tokio::sync::mpsc;
 
 use super::admission::{admit, change};
+use super::announced::Announced;
 use super::ask::{Ask, NoRoom, Outcome};
 use super::clients::Clients;
 use super::effect::{Effect, Input, RoomRequest};
@@ -28,6 +29,7 @@ use crate::cluster::{LinkedRelay, RelayCriteria, RelayEvent};
 use crate::inbox::{Inbox, InboxReader};
 use crate::random::{self, jittered};
 use crate::store::{HomeRecord, StoreError, ended_of};
+use crate::webhooks::News;
 
 /// Time for the store to answer a lookup of the room's home.
 const LOOK_DEADLINE: Duration = Duration::from_millis(500);
@@ -55,11 +57,11 @@ impl Actor {
         let epoch = self.shared.nodes.lease_epoch(Instant::now());
         let store = self.shared.store.as_ref();
         // First: the home of a conference that does not exist would stay in the store for ever.
-        match store.conference(self.conference).await {
-            Ok(Some(_)) => {}
+        let slug = match store.conference(self.conference).await {
+            Ok(Some(conference)) => conference.slug,
             Ok(None) => return self.turn_away(&NoRoom::NoConference),
             Err(error) => return self.turn_away(&NoRoom::Store(error)),
-        }
+        };
         let home = match home::take(store, &self.shared.nodes, self.conference).await {
             Ok(Owner::Us(home)) => home,
             Ok(Owner::Other(node)) => return self.turn_away(&NoRoom::Elsewhere(node)),
@@ -102,8 +104,12 @@ impl Actor {
             unclaimed: Vec::new(),
             clients_left: false,
             place: None,
+            announced: Announced::default(),
+            has_news: false,
         };
         self.carry_out_all(&mut open);
+        open.announced.adopt(open.state.present());
+        open.has_news = false;
         drop(presence);
         loop {
             let deadline = open.state.deadline();
@@ -128,6 +134,9 @@ impl Actor {
                 None => open.state.expire(now, &mut world),
             }
             self.carry_out_all(&mut open);
+            if std::mem::take(&mut open.has_news) && open.state.is_owned() {
+                self.announce(&slug, &mut open);
+            }
             let live = u32::try_from(open.state.live()).unwrap_or(u32::MAX);
             self.live.store(live, Ordering::Relaxed);
             if !open.state.is_owned() {
@@ -159,6 +168,21 @@ impl Actor {
                 next.follow(&mut open.state);
                 open.state = next;
             }
+        }
+    }
+
+    /// Tells webhooks who has come and gone.
+    fn announce(&self, slug: &Slug, open: &mut OpenRoom) {
+        let webhooks = &self.shared.webhooks;
+        if !webhooks.are_on() {
+            return;
+        }
+        for kind in open.announced.news(open.state.present()) {
+            webhooks.tell(News {
+                conference: self.conference,
+                slug: slug.clone(),
+                kind,
+            });
         }
     }
 
@@ -367,9 +391,13 @@ impl Actor {
                 .tell_member(client, (conference, join_id), &message),
             Effect::CountGroup(cause) => shared.group_counters.begun.count(cause),
             Effect::CountRefused(reason) => shared.group_counters.refused.count(reason),
-            Effect::Present(account) => shared.present(account, conference),
+            Effect::Present(account) => {
+                shared.present(account, conference);
+                open.has_news = true;
+            }
             Effect::Absent(account) => {
                 shared.absent(account, conference);
+                open.has_news = true;
                 open.clients_left = true;
             }
         }
@@ -432,6 +460,10 @@ struct OpenRoom {
     unclaimed: Vec<JoinId>,
     clients_left: bool,
     place: Option<LinkedRelay>,
+    /// Whom webhooks know to be here.
+    announced: Announced,
+    /// Somebody has come or gone since they were told.
+    has_news: bool,
 }
 
 struct NodeWorld<'a>(&'a Shared);

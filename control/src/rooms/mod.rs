@@ -20,6 +20,7 @@
 mod actor;
 mod admission;
 pub mod adoption;
+mod announced;
 pub mod ask;
 mod clients;
 pub mod counts;

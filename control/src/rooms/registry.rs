@@ -27,6 +27,7 @@ use crate::metrics::groups::GroupCounters;
 use crate::mutex::lock;
 use crate::random::jittered;
 use crate::store::{NodeRecord, SessionId, Standing, Store};
+use crate::webhooks::Webhooks;
 
 /// Most requests that wait for a room: a few seconds of work.
 const MAILBOX: usize = 2048;
@@ -67,7 +68,7 @@ impl Rooms {
         clock: Clock,
         nodes: Nodes,
         (notes, group_keys): (NoteKeys, GroupKeys),
-        group_counters: GroupCounters,
+        (group_counters, webhooks): (GroupCounters, Webhooks),
     ) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -79,6 +80,7 @@ impl Rooms {
                 notes,
                 group_keys,
                 group_counters,
+                webhooks,
                 rooms: Mutex::default(),
                 presence: Mutex::default(),
                 is_closed: AtomicBool::new(false),

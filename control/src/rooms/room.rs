@@ -25,8 +25,8 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use confab_protocol::cluster::{Action, Fence, MediaEndReason};
-use confab_protocol::control::ConferenceId;
 use confab_protocol::control::room::LeaveReason;
+use confab_protocol::control::{ConferenceId, Participant};
 
 use super::adoption::{Adopted, Adoptee};
 use super::effect::{ClientId, Effect, Input, RoomChange, RoomRequest, Ticket};
@@ -430,10 +430,12 @@ impl Room {
 
     /// The participants, by sender label.
     pub fn roster(&self) -> Vec<Present> {
-        let participants = self.membership.all();
-        participants
-            .map(|state| (&state.participant).into())
-            .collect()
+        self.present().map(Into::into).collect()
+    }
+
+    /// The participants.
+    pub fn present(&self) -> impl Iterator<Item = &Participant> {
+        self.membership.all().map(|state| &state.participant)
     }
 
     /// The account sessions of all participants and pending joins.

@@ -18,6 +18,7 @@ use crate::inbox::Inbox;
 use crate::metrics::groups::GroupCounters;
 use crate::mutex::lock;
 use crate::store::Store;
+use crate::webhooks::Webhooks;
 
 /// Limits of rooms, set by the operator.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +40,7 @@ pub(super) struct Shared {
     pub(super) notes: NoteKeys,
     pub(super) group_keys: GroupKeys,
     pub(super) group_counters: GroupCounters,
+    pub(super) webhooks: Webhooks,
     pub(super) rooms: Mutex<HashMap<ConferenceId, RoomHandle>>,
     /// The conferences in whose rooms an account is, with the number of its participants and joins.
     pub(super) presence: Mutex<HashMap<AccountId, HashMap<ConferenceId, u32>>>,

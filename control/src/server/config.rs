@@ -16,6 +16,7 @@ use crate::rooms::RoomLimits;
 use crate::store::Store;
 use crate::store::cql::config::CqlConfig;
 use crate::tls::certificates::OwnCertificate;
+use crate::webhooks::target::WebhookTarget;
 
 /// The settings of a server.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub struct Config {
     pub public_names: Vec<String>,
     /// The audit log; `None` for none.
     pub audit: Option<AuditConfig>,
+    /// The program that is told what happens in rooms; `None` for none.
+    pub webhook: Option<WebhookTarget>,
     pub accounts: AccountsConfig,
     pub rooms: RoomLimits,
     /// Cipher suite of the rooms' groups.

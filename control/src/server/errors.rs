@@ -28,10 +28,10 @@ pub enum ServeError {
         "another server runs on {0}: stop it, or give this one a folder of its own with --data-dir"
     )]
     InUse(PathBuf),
-    /// Keys or certificates are missing or invalid.
     /// The audit log cannot be opened.
     #[error(transparent)]
     Audit(#[from] audit::OpenError),
+    /// Keys or certificates are missing or invalid.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// Keys and store belong to different servers.

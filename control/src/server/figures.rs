@@ -116,6 +116,11 @@ fn write(figures: &Figures, page: &mut Page) {
         "group_messages_refused_total",
         "Messages of members to the groups of rooms that were refused, by reason.",
     );
+    metrics.webhooks.write(
+        page,
+        "webhooks_total",
+        "Messages to the program of --webhook, by what became of them.",
+    );
     page.gauge(
         "relays_linked",
         "Relays that are linked to this node.",

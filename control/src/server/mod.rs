@@ -42,6 +42,7 @@ use crate::tls::authority::{Authority, CA_FILE};
 use crate::tls::certificates::{Certificates, Sources};
 use crate::tls::files::{self, Readers};
 use crate::tls::{self, TlsError};
+use crate::webhooks::Webhooks;
 use crate::{api, close, listener, peer_api};
 
 pub use check::check;
@@ -134,7 +135,15 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         None => None,
     };
     let of_node = (nodes.clone(), this_node.record.clone());
-    let observed = (metrics, audit);
+    let webhooks = match config.webhook.clone() {
+        Some(target) => {
+            let counters = metrics.webhooks.clone();
+            let started = Webhooks::start(target, config.clock.clone(), counters);
+            started.map_err(TlsError::from)?
+        }
+        None => Webhooks::default(),
+    };
+    let observed = (metrics, audit, webhooks);
     let parts = Parts::assemble(&config, store.clone(), (digest, keys), of_node, observed);
     let settings = transport::server_config(tls, transport::address_token_key(&key));
     let endpoint = socket::open(socket, settings, parts.listener.amplification().clone());

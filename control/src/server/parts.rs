@@ -24,6 +24,7 @@ use crate::rooms::counts::LiveCounts;
 use crate::rooms::group_keys::GroupKeys;
 use crate::rooms::note::NoteKeys;
 use crate::store::{NodeRecord, Store};
+use crate::webhooks::Webhooks;
 
 /// Keys derived from the cluster's key.
 pub(super) struct Keys {
@@ -51,7 +52,7 @@ impl Parts {
         store: Arc<dyn Store>,
         (authority, keys): ([u8; 32], Keys),
         (nodes, node): (Nodes, NodeRecord),
-        (metrics, audit): (Metrics, Audit),
+        (metrics, audit, webhooks): (Metrics, Audit, Webhooks),
     ) -> Self {
         let (clock, relays) = (config.clock.clone(), Relays::default());
         let clients = Clients::new(config.connections, metrics.connections.refusals.clone());
@@ -62,7 +63,7 @@ impl Parts {
             clock.clone(),
             nodes.clone(),
             (keys.notes, keys.groups),
-            metrics.groups.clone(),
+            (metrics.groups.clone(), webhooks),
         );
         let (clients_of, rooms_of, nodes_of) = (clients.clone(), rooms.clone(), nodes.clone());
         let max_members = config.rooms.max_members;

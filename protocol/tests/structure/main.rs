@@ -45,7 +45,7 @@ const CONTROL: &[&[&str]] = &[
     &["cluster", "invitations"],
     &["store"],
     &["domain"],
-    &["audit", "client_queues", "close", "throttle"],
+    &["audit", "client_queues", "close", "throttle", "webhooks"],
     &["metrics", "source", "inbox", "random"],
     &["causes", "clock", "hkdf", "mutex"],
 ];
