@@ -148,7 +148,7 @@ pub fn worst_missed(talkers: &mut [Talker], from: Moment, to: Moment) -> Missed 
     for listener in talkers.iter() {
         let samples = tone::read(&listener.recording).unwrap();
         for speaker in talkers.iter().filter(|other| other.name != listener.name) {
-            let silent = listener.silent(&samples, speaker, from, to);
+            let (silent, at) = listener.silent(&samples, speaker, from, to);
             let concealed = listener.concealed(&speaker.name, from, to);
             // A short loss is concealed, and may be heard as a dip of the same length; a long one is concealed first and
             // silent then.
@@ -161,7 +161,7 @@ pub fn worst_missed(talkers: &mut [Talker], from: Moment, to: Moment) -> Missed 
                 let still = [listener, speaker].map(|one| one.stood_still(from, to));
                 let (listener, speaker) = (&listener.name, &speaker.name);
                 let who = format!(
-                    "{listener} missed {speaker}: silent {silent:?}, concealed in a row {concealed:?}; their own \
+                    "{listener} missed {speaker}: silent {silent:?} at {at:.2} s, concealed in a row {concealed:?}; their own \
                      programs stood still for at most {still:?}"
                 );
                 worst = Missed { gap, who };
@@ -241,8 +241,8 @@ impl Talker {
         heard.at - since
     }
 
-    /// The longest time for which `speaker` was not to be heard in the recording.
-    fn silent(&self, samples: &[f32], speaker: &Self, from: Moment, to: Moment) -> Duration {
+    /// The longest time for which `speaker` was not to be heard in the recording, and when that was, in seconds from `from`.
+    fn silent(&self, samples: &[f32], speaker: &Self, from: Moment, to: Moment) -> (Duration, f64) {
         let began = self.call.event("recording_started").unwrap();
         let began = began["unix_ns"].as_u64().unwrap();
         let began = SystemTime::UNIX_EPOCH + Duration::from_nanos(began);
@@ -254,8 +254,10 @@ impl Talker {
         let Some(gaps) = gaps else {
             panic!("{} was not heard by {} before", speaker.name, self.name);
         };
-        let longest = gaps.iter().map(|gap| gap.length).fold(0.0, f64::max);
-        Duration::from_secs_f64(longest)
+        let longest = gaps.iter().max_by(|a, b| a.length.total_cmp(&b.length));
+        longest.map_or((Duration::ZERO, 0.0), |gap| {
+            (Duration::from_secs_f64(gap.length), gap.from - from)
+        })
     }
 
     /// The longest time for which the program did not get to saying its counts: for lack of time on this machine, perhaps.
