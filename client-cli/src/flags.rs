@@ -352,12 +352,12 @@ pub struct Invite {
     /// Print a link instead: whoever follows it becomes a member. Send it to nobody else. The server keeps only a hash of it.
     #[arg(long)]
     pub link: bool,
-    /// So many accounts may follow the link, 1 to 1000.
-    #[arg(long, requires = "link", default_value_t = 10, value_name = "COUNT",
+    /// With --link: so many accounts may follow it, 1 to 1000.
+    #[arg(long, default_value_t = 10, value_name = "COUNT",
           value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_USES)))]
     pub uses: u32,
-    /// The link is good for so long, 1m to 366d.
-    #[arg(long, requires = "link", default_value = "7d", value_name = "TIME",
+    /// With --link: it is good for so long, 1m to 366d.
+    #[arg(long, default_value = "7d", value_name = "TIME",
           value_parser = duration_within(MIN_VALID..=MAX_VALID))]
     pub valid: Duration,
     /// The member may hear and not speak.

@@ -322,6 +322,9 @@ async fn start_inner(
     running: &Running,
     signals: &mut Signals,
 ) -> Result<Option<Companion>, Option<CommandError>> {
+    if let Some(said) = flags.relay.without_effect() {
+        tracing::warn!("{said}");
+    }
     if !flags.relay.with_relay {
         return Ok(None);
     }

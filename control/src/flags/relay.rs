@@ -1,9 +1,12 @@
 //! Flags of a relay in the server's process.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use clap::Args;
 use confab_console::values::socket_address;
+
+/// Where that relay listens if nobody says otherwise.
+const RELAY_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 4434);
 
 /// Flags of a relay in the server's process.
 #[derive(Args, Debug)]
@@ -14,7 +17,7 @@ pub struct RelayFlags {
     pub with_relay: bool,
 
     /// UDP address on which that relay listens; clients send their voice there.
-    #[arg(long, default_value = "[::]:4434", value_name = "ADDRESS:PORT", requires = "with_relay", value_parser = socket_address)]
+    #[arg(long, default_value_t = RELAY_LISTEN, value_name = "ADDRESS:PORT", value_parser = socket_address)]
     pub relay_listen: SocketAddr,
 
     /// UDP address of that relay that clients are told, an IP address and a port. May be repeated, or separated by commas, 8 at
@@ -22,4 +25,14 @@ pub struct RelayFlags {
     /// behind a NAT whose address no --public-name stands for, or that changes the port.
     #[arg(long, value_name = "IP:PORT", value_delimiter = ',', requires = "with_relay", value_parser = socket_address)]
     pub relay_public_address: Vec<SocketAddr>,
+}
+
+impl RelayFlags {
+    /// What is said of the relay's flags that have no effect.
+    pub fn without_effect(&self) -> Option<&'static str> {
+        let is_said = self.relay_listen != RELAY_LISTEN;
+        (is_said && !self.with_relay).then_some(
+            "--relay-listen has no effect: there is no relay in this process without --with-relay",
+        )
+    }
 }

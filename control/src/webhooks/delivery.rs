@@ -196,22 +196,25 @@ mod tests {
         tokio::spawn(async move {
             for status in statuses {
                 let (mut stream, _) = listener.accept().await.unwrap();
-                let mut bytes = Vec::new();
-                while !bytes.ends_with(b"}}}") {
+                let mut text = String::new();
+                while !is_whole(&text) {
                     let mut piece = [0; 4096];
                     let len = stream.read(&mut piece).await.unwrap();
-                    if len == 0 {
-                        break;
-                    }
-                    bytes.extend_from_slice(&piece[..len]);
+                    assert!(len > 0, "{text}");
+                    text.push_str(std::str::from_utf8(&piece[..len]).unwrap());
                 }
-                let text = String::from_utf8(bytes).unwrap();
                 heard.send(text).await.unwrap();
                 let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\n\r\n");
                 stream.write_all(answer.as_bytes()).await.unwrap();
             }
         });
         (port, requests)
+    }
+
+    /// True for a request with its body.
+    fn is_whole(text: &str) -> bool {
+        text.split_once("\r\n\r\n")
+            .is_some_and(|(head, body)| header(head, "content-length").parse() == Ok(body.len()))
     }
 
     fn news() -> News {

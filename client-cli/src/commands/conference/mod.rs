@@ -112,9 +112,13 @@ async fn invite(context: &Context, flags: Invite) -> Result<(), Failure> {
     let Invite {
         slug, user, link, ..
     } = flags;
-    if link && user.is_some() {
-        let message = "a link is for whoever follows it: leave out the name, or --link";
-        return Err(Failure::usage(message));
+    let wrong = match (&user, link) {
+        (Some(_), true) => Some("a link is for whoever follows it: leave out the name, or --link"),
+        (None, false) => Some("who is invited? Give a name, or --link"),
+        _ => None,
+    };
+    if let Some(wrong) = wrong {
+        return Err(Failure::usage(wrong));
     }
     let Some(user) = user else {
         return invitations::create(context, slug, role, (flags.uses, flags.valid)).await;

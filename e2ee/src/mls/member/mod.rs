@@ -154,6 +154,7 @@ impl Member {
     pub fn update(&mut self, now: Instant) -> Option<Instant> {
         if self.roster.deadline().is_some_and(|at| at <= now) {
             self.compare_roster(now);
+            self.send_texts();
         }
         match self.renewal.step(now, self.group.is_some()) {
             Some(Offer::First) => {

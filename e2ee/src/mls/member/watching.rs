@@ -17,12 +17,14 @@ impl Member {
     pub fn announce(&mut self, now: Instant, join: JoinId, announced: Announced) {
         self.roster.announce(join, announced);
         self.compare_roster(now);
+        self.send_texts();
     }
 
     /// Control has announced that a participant is gone.
     pub fn depart(&mut self, now: Instant, join: JoinId) {
         self.roster.depart(now, join);
         self.compare_roster(now);
+        self.send_texts();
     }
 
     /// Sends nothing from now on, voice or text, or does again: the participant has looked at who is here.

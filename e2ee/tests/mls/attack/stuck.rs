@@ -7,7 +7,7 @@ use confab_e2ee::mls::delivery::Output;
 use confab_e2ee::mls::member::{Announced, MemberEvent};
 use confab_e2ee::mls::signing::SigningKey;
 use confab_e2ee::mls::{FromMember, Member};
-use confab_protocol::control::JoinId;
+use confab_protocol::control::{GenerationLeaf, JoinId};
 
 use super::hall::{Hall, SECOND, TICK, lying};
 use super::keys::{key_package, offer};
@@ -341,6 +341,55 @@ fn a_text_of_who_creates_a_group_waits_until_others_are_in_it() {
     hall.members.insert(late, member);
     hall.run(2 * SECOND);
     assert_eq!(hall.texts(late), ["one"]);
+}
+
+#[test]
+fn a_text_goes_out_when_it_turns_out_that_nobody_else_comes() {
+    let mut hall = Hall::new();
+    let creator = hall.join();
+    hall.run(SECOND);
+    let account = hall.accounts[&creator];
+    let under_way = |hall: &Hall| hall.members[&creator].texts_under_way();
+    // Its own leaf is announced after the group is there; nothing else is said to it then.
+    let leaf = hall.members[&creator].group().map(|group| GenerationLeaf {
+        generation: group.generation,
+        leaf: 0,
+    });
+    let now = hall.now;
+    let member = hall.members.get_mut(&creator).unwrap();
+    member.announce(
+        now,
+        creator,
+        Announced {
+            account,
+            leaf: None,
+        },
+    );
+    hall.write(creator, "one");
+    hall.run(SECOND);
+    assert_eq!(under_way(&hall), 1);
+    let now = hall.now;
+    let member = hall.members.get_mut(&creator).unwrap();
+    member.announce(now, creator, Announced { account, leaf });
+    hall.run(SECOND);
+    assert_eq!(under_way(&hall), 0);
+
+    // Somebody was to come, and has gone.
+    let late = hall.join_without_member();
+    let coming = Announced {
+        account: hall.accounts[&late],
+        leaf: None,
+    };
+    let now = hall.now;
+    let member = hall.members.get_mut(&creator).unwrap();
+    member.announce(now, late, coming);
+    hall.write(creator, "two");
+    hall.run(SECOND);
+    assert_eq!(under_way(&hall), 1);
+    let now = hall.now;
+    hall.members.get_mut(&creator).unwrap().depart(now, late);
+    hall.run(SECOND);
+    assert_eq!(under_way(&hall), 0);
 }
 
 #[test]
