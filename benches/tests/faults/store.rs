@@ -7,7 +7,7 @@ use confab_testdb::{self as testdb, Node};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::common::PASSWORD;
-use super::figures::{Figures, HIDDEN, print, strict};
+use super::figures::{Figures, HIDDEN, HIDDEN_LOOSE, print, strict};
 use super::talkers::{Moment, everyone_hears_everyone, join, leave, talking, worst_missed};
 use super::world::{PATIENCE, Plan, World};
 
@@ -103,13 +103,17 @@ async fn outage(how: &Outage) {
     everyone_hears_everyone(&mut talkers, PATIENCE).await;
     let end = Moment::now();
     leave(&mut talkers).await;
-    let loose = Duration::from_millis(500);
     for (what, from, to) in [
         ("while it is away", fault, calm),
         ("when it is back", heard, end),
     ] {
         let missed = worst_missed(&mut talkers, from, to);
-        figures.within(&format!("gap in voice {what}"), missed.gap, HIDDEN, loose);
+        figures.within(
+            &format!("gap in voice {what}"),
+            missed.gap,
+            HIDDEN,
+            HIDDEN_LOOSE,
+        );
     }
     if let Some(mut call) = came {
         call.leave().await.unwrap();
