@@ -122,12 +122,7 @@ impl Invitations {
                 Err(StoreError::Conflict | StoreError::NotFound) => continue,
                 Err(error) => return Err(error.into()),
             }
-            let standing = Standing {
-                role,
-                muted: false,
-                since: now,
-                revision: 0,
-            };
+            let standing = Standing::first(role, now);
             match self.store.add_member(conference, account, standing).await {
                 Ok(()) => return Ok(role),
                 // The account became a member, or was banned, at the same moment.

@@ -363,12 +363,7 @@ impl Conferences {
     }
 
     pub(super) fn fresh(&self, role: Role) -> Standing {
-        Standing {
-            role,
-            muted: false,
-            since: self.clock.now(),
-            revision: 0,
-        }
+        Standing::first(role, self.clock.now())
     }
 }
 

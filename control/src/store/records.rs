@@ -214,6 +214,16 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// The standing of an account that has had none.
+    pub fn first(role: Role, since: UnixMillis) -> Self {
+        Self {
+            role,
+            muted: false,
+            since,
+            revision: 0,
+        }
+    }
+
     /// The next standing, with these rights.
     pub fn changed_to(self, role: Role, muted: bool) -> Self {
         Self {

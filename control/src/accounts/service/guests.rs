@@ -107,12 +107,7 @@ impl Accounts {
                     .invitations
                     .has_room_for_member::<RedeemError>(conference.id);
                 rooms.await?;
-                let standing = Standing {
-                    role: Role::Member,
-                    muted: false,
-                    since: self.clock.now(),
-                    revision: 0,
-                };
+                let standing = Standing::first(Role::Member, self.clock.now());
                 let added = self.store.add_member(conference.id, account.id, standing);
                 added.await?;
             }

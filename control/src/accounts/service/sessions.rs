@@ -56,13 +56,14 @@ impl Accounts {
                 return self.keep_token(&token, &found.value).await;
             }
             let (mut session, now) = (found.value, self.clock.now());
-            if self.granted(&session, None).await?.account.kind != AccountKind::Person {
+            let account = self.account_of(&session).await?;
+            if account.kind != AccountKind::Person {
                 return Err(SessionError::NotExchanged);
             }
             match self.key.judge(&token, &session, now) {
                 TokenStatus::Stolen => return Err(self.revoke_stolen(&session).await),
                 TokenStatus::InGrace { successor } => {
-                    return self.granted(&session, Some(&successor)).await;
+                    return Ok(self.grant(account, &session, Some(&successor)));
                 }
                 TokenStatus::Current => {}
             }
@@ -80,7 +81,7 @@ impl Accounts {
                     session.generation = successor.generation();
                     session.rotated = now;
                     session.expires = rotation.expires;
-                    return self.granted(&session, Some(&successor)).await;
+                    return Ok(self.grant(account, &session, Some(&successor)));
                 }
                 // A concurrent refresh with the same token was faster. It created the same successor.
                 Err(StoreError::Conflict) => {}
@@ -242,12 +243,18 @@ impl Accounts {
         session: &SessionRecord,
         token: Option<&Token>,
     ) -> Result<Granted, SessionError> {
+        let account = self.account_of(session).await?;
+        Ok(self.grant(account, session, token))
+    }
+
+    /// The session's account, unless it is disabled or deleted.
+    async fn account_of(&self, session: &SessionRecord) -> Result<AccountRecord, SessionError> {
         let account = self.store.recall_account(session.account).await?;
         let account = account.ok_or(SessionError::Ended)?.value;
-        if account.disabled {
-            return Err(SessionError::Ended);
+        match account.disabled {
+            true => Err(SessionError::Ended),
+            false => Ok(account),
         }
-        Ok(self.grant(account, session, token))
     }
 
     pub(super) fn grant(

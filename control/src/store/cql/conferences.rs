@@ -44,12 +44,7 @@ impl Core {
         let (id, slug) = (conference.id.as_bytes(), conference.slug.as_str());
         self.claim(Name::Slug, slug, id).await?;
         let entry = ListEntry::of(&conference.into(), conference.owner);
-        let standing = Standing {
-            role: Role::Owner,
-            muted: false,
-            since: conference.created,
-            revision: 0,
-        };
+        let standing = Standing::first(Role::Owner, conference.created);
         // An earlier attempt may have written these already.
         self.add_to_list(&entry, standing.since).await?;
         let standing = packed::standing(standing);

@@ -42,12 +42,7 @@ pub(super) fn create(db: &Connection, conference: &ConferenceRecord) -> Result<(
         conference.region.as_ref().map(Region::as_str),
         conference.revision,
     ])?;
-    let standing = Standing {
-        role: Role::Owner,
-        muted: false,
-        since: conference.created,
-        revision: 0,
-    };
+    let standing = Standing::first(Role::Owner, conference.created);
     add_member(db, conference.id, conference.owner, standing)
 }
 
