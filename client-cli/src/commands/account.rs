@@ -25,13 +25,11 @@ pub(super) async fn register(context: &Context, flags: Register) -> Result<(), F
     let (context, invitation) = match &flags.invitation {
         None => (context, None),
         Some(link) => {
-            let token = link.invitation.as_ref().ok_or_else(|| {
+            let invitation = arrival::invitation_of(link).ok_or_else(|| {
                 Failure::usage("the link has no invitation in it: ask for one that `confab conference invite --link` has made")
             })?;
             of_link = arrival::by_link(context, link).await?;
-            let slug = link.slug.to_string();
-            let token = token.to_wire();
-            (&of_link, Some(wire::RedeemInvitation { slug, token }))
+            (&of_link, Some(invitation))
         }
     };
     let mut access = meet::server(context, &flags.first_sight, &flags.password).await?;

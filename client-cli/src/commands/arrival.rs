@@ -211,19 +211,22 @@ pub(super) async fn enter_as_guest(
 /// Makes sure that there is the conference of a link, and that its invitation counts.
 pub(super) async fn enter(context: &Context, place: &ConferenceLink) -> Result<(), Failure> {
     let (_, link) = context.signed_in().await?;
-    let entered = match &place.invitation {
-        Some(token) => redeem(&link, &place.slug, token).await,
+    let entered = match invitation_of(place) {
+        Some(redeem) => link
+            .conference(Kind::RedeemInvitation(redeem))
+            .await
+            .map(|_| ()),
         None => open_conference(&link, &place.slug).await,
     };
     link.close().await;
     Ok(entered?)
 }
 
-/// Becomes a member.
-async fn redeem(link: &Link, slug: &Slug, token: &InvitationToken) -> Result<(), ApiError> {
-    let (slug, token) = (slug.to_string(), token.to_wire());
-    let redeem = Kind::RedeemInvitation(wire::RedeemInvitation { slug, token });
-    link.conference(redeem).await.map(|_| ())
+/// The invitation of a link, if it has one.
+pub(super) fn invitation_of(link: &ConferenceLink) -> Option<wire::RedeemInvitation> {
+    let token = link.invitation.as_ref()?.to_wire();
+    let slug = link.slug.to_string();
+    Some(wire::RedeemInvitation { slug, token })
 }
 
 /// Opens the conference if there is none of that name: on a new server the first one who comes does.
