@@ -53,9 +53,9 @@ fn the_timestamp_of_a_pull_is_that_of_its_first_sample() {
     for (frame, out) in frames.iter().zip(decoded.chunks_exact_mut(960)) {
         decoder.decode(&frame.packet, out).unwrap();
     }
-    for (n, heard) in call.heard.iter().enumerate().skip(200) {
+    for (heard, pcm) in call.heard.iter().zip(call.pcm.chunks(240)).skip(400) {
         let at = heard.pulled.timestamp.unwrap() as usize;
-        assert_eq!(call.pcm[n * 480..][..480], decoded[at..][..480]);
+        assert!(*pcm == decoded[at..][..240], "{at}");
     }
 }
 
@@ -200,6 +200,48 @@ fn an_hour_of_drift(drift_ppm: f64) {
     assert!(held(60.0) < 22.0);
     assert!(held(3530.0) < 22.0);
     assert!(call.stats.concealed_frames <= 3);
+}
+
+#[test]
+fn an_hour_of_devices_1500_ppm_apart_neither_adds_delay_nor_takes_any() {
+    for drift_ppm in [1500.0, -1500.0] {
+        let said = speech(6.0);
+        let voice = encode(&said, FrameDuration::Ms20, 0);
+        let mut frames: Vec<_> = voice.iter().cycle().take(180_000).cloned().collect();
+        for (n, frame) in frames.iter_mut().enumerate() {
+            frame.timestamp = n as u32 * 960;
+            frame.talkspurt = n == 0;
+        }
+        let network = Network {
+            drift_ppm,
+            ..Network::default()
+        };
+        let call = Call::run(&frames, FrameDuration::Ms20, &network);
+        let delay = |q: f64| call.delay_quantile(30.0, 3590.0, q);
+        let likeness = |from: f64| {
+            let pieces = call.between(from, from + 6.0).step_by(17);
+            let likenesses: Vec<f64> = pieces
+                .filter_map(|heard| {
+                    let at = heard.pulled.timestamp? as usize % (6 * 48_000);
+                    let said = said.get(at..at + 2400)?;
+                    let from = (heard.at * 48_000.0) as usize;
+                    let heard = call.pcm.get(from..from + 2400 + 960)?;
+                    Some(best_correlation(said, heard, 960).0)
+                })
+                .collect();
+            likenesses.iter().sum::<f64>() / likenesses.len() as f64
+        };
+        let (begin, end) = (likeness(60.0), likeness(3580.0));
+        println!(
+            "{drift_ppm} ppm: delay {:.1} to {:.1} ms, likeness {begin:.3} and {end:.3}, {:?}",
+            delay(0.0),
+            delay(1.0),
+            call.stats
+        );
+        assert!(delay(1.0) - delay(0.0) <= 5.0);
+        assert!(begin > 0.9 && end > begin - 0.02);
+        assert_eq!(call.stats.concealed_samples, 0);
+    }
 }
 
 #[test]

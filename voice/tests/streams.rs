@@ -198,11 +198,11 @@ fn long_loss_fades_to_silence_and_the_voice_fades_in_again() {
     bench.wait(10);
     let lost_for_100_ms = bench.level(2);
     assert!(lost_for_100_ms < 70.0, "{lost_for_100_ms}");
-    bench.wait(15);
+    bench.wait(17);
     assert!(bench.level(4) > 120.0);
     let before = bench.heard.len();
     bench.wait(1);
-    bench.send(&frames[113..]);
+    bench.send(&frames[114..]);
     let after = &bench.heard[before..];
     let steepest = |pcm: &[f32]| {
         pcm.windows(2)

@@ -219,7 +219,8 @@ impl JitterBuffer {
         if let Some(Measured { fastest, target }) = self.delay.measured() {
             stats.target_delay = samples_to_duration(target - fastest);
             if self.state == State::Playing {
-                let playing = self.position - queued as i64;
+                // What is concealed until it is known whether a packet is lost or late counts as lost.
+                let playing = self.position + self.owed - queued as i64;
                 stats.current_delay =
                     samples_to_duration(self.playout.wall_after() - playing - fastest);
             }

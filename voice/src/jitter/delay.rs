@@ -35,8 +35,8 @@ const REACH_LIFETIME: i64 = ms(2000);
 /// Evidence older than this is dropped even if nothing came since: clocks drift apart by 4 ms in it at 200 ppm.
 const EVIDENCE_LIFETIME: i64 = ms(20_000);
 
-/// Held on top of what was measured: the scheduling of two programs.
-pub(super) const MARGIN: i64 = ms(2);
+/// Held on top of what was measured, unless redundancy is waited for: the scheduling of two programs.
+pub(super) const MARGIN: i64 = ms(1);
 /// Held on top while little has been measured.
 const STARTUP_MARGIN: i64 = ms(16);
 /// Intervals after which the start is over.
@@ -142,7 +142,7 @@ impl DelayEstimator {
         let reach = self.reach.map_or(0, |(reach, _)| reach);
         Some(Measured {
             fastest,
-            target: (slow + MARGIN + startup + reach).min(fastest + MAX_DELAY),
+            target: (slow + (MARGIN + startup).max(reach)).min(fastest + MAX_DELAY),
         })
     }
 
@@ -228,11 +228,13 @@ mod tests {
         estimator.measured().unwrap().target / ms(1)
     }
 
+    const MARGIN_MS: i64 = MARGIN / ms(1);
+
     #[test]
     fn a_calm_network_needs_only_the_margin() {
         let mut estimator = DelayEstimator::default();
         feed(&mut estimator, 0, 50, |_| 30);
-        assert_eq!(target_ms(&estimator), 30 + MARGIN / ms(1));
+        assert_eq!(target_ms(&estimator), 30 + MARGIN_MS);
     }
 
     #[test]
@@ -240,21 +242,21 @@ mod tests {
         let mut estimator = DelayEstimator::default();
         feed(&mut estimator, 0, 500, |_| 0);
         feed(&mut estimator, 10_000, 15, |n| (n % 4) * 20);
-        assert_eq!(target_ms(&estimator), 62);
+        assert_eq!(target_ms(&estimator), 60 + MARGIN_MS);
         feed(&mut estimator, 10_300, 500, |n| (n % 4) * 20);
         feed(&mut estimator, 20_300, 500, |_| 0);
-        assert_eq!(target_ms(&estimator), 2);
+        assert_eq!(target_ms(&estimator), MARGIN_MS);
     }
 
     #[test]
     fn a_single_spike_is_ignored_but_peaks_that_come_again_are_not() {
         let mut estimator = DelayEstimator::default();
         feed(&mut estimator, 0, 500, |n| if n == 400 { 100 } else { 0 });
-        assert_eq!(target_ms(&estimator), 2);
+        assert_eq!(target_ms(&estimator), MARGIN_MS);
         feed(&mut estimator, 10_000, 500, |n| {
             if n % 150 == 140 { 100 } else { 0 }
         });
-        assert_eq!(target_ms(&estimator), 102);
+        assert_eq!(target_ms(&estimator), 100 + MARGIN_MS);
     }
 
     #[test]

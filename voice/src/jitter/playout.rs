@@ -11,7 +11,7 @@ const PHASE_INTERVAL: i64 = ms(500);
 /// More than this over the target is not played faster but skipped.
 pub(super) const MAX_EXCESS: i64 = ms(300);
 /// Less than this is not worth a removal: a target that falls little by little would be followed all the time.
-const MIN_REMOVAL: i64 = ms(5);
+const MIN_REMOVAL: i64 = ms(2);
 /// Up to so much is played off a little faster. More is cut out.
 const MOST_GLIDED: i64 = ms(15);
 /// From here on, removals do not wait for a good place.

@@ -11,9 +11,9 @@ use glide::{Glide, HALF};
 use crate::jitter::{Correction, JitterBuffer, JitterStats, Next};
 
 /// Concealment is as loud as libopus makes it for this long ...
-const FULL_CONCEALMENT: usize = 60 * crate::SAMPLES_PER_MS;
+const FULL_CONCEALMENT: usize = 100 * crate::SAMPLES_PER_MS;
 /// ... and silent after this long: what goes on longer is a guess that annoys.
-const LONGEST_CONCEALMENT: usize = 180 * crate::SAMPLES_PER_MS;
+const LONGEST_CONCEALMENT: usize = 200 * crate::SAMPLES_PER_MS;
 /// How long a voice takes to come back after concealment or silence, in samples (5 ms).
 const FADE_IN: usize = 240;
 /// Length of the crossfade over skipped time, in samples (5 ms).

@@ -80,6 +80,8 @@ pub(crate) struct Network {
     pub(crate) drift_ppm: f64,
     /// Each packet carries a copy of the frame so many frames before.
     pub(crate) redundancy: Option<usize>,
+    /// Samples for which the listener asks at once.
+    pub(crate) pull: usize,
 }
 
 impl Default for Network {
@@ -94,6 +96,7 @@ impl Default for Network {
             stall: None,
             drift_ppm: 0.0,
             redundancy: None,
+            pull: 240,
         }
     }
 }
@@ -202,10 +205,10 @@ impl Call {
             heard: Vec::new(),
             stats: StreamStats::default(),
         };
-        let mut out = [0.0; PERIOD];
+        let mut out = vec![0.0; network.pull];
         // The device's phase is no one's business: 3.3 ms.
         for pull in 0.. {
-            let at = 0.0033 + f64::from(pull) * 0.01;
+            let at = 0.0033 + f64::from(pull) * network.pull as f64 / 48_000.0;
             if at > last {
                 break;
             }
