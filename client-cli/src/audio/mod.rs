@@ -1,4 +1,4 @@
-//! The edge towards sound: 48 kHz mono in blocks of 10 ms, whatever the other side has.
+//! The edge towards sound: 48 kHz mono, captured in blocks of 10 ms and mixed 5 ms at a time, whatever the other side has.
 //!
 //! * [`wav`]: what stands in a WAV file;
 //! * [`resample`]: any rate to 48 kHz and back; [`downmix`]: any number of channels to one;
@@ -20,7 +20,7 @@ pub mod sink;
 pub mod source;
 pub mod wav;
 
-/// Samples of a block.
+/// Samples of a captured block.
 pub const BLOCK: usize = 480;
 
 /// Time that a block lasts.
@@ -28,6 +28,16 @@ pub const BLOCK_TIME: Duration = Duration::from_millis(10);
 
 /// 10 ms of 48 kHz mono, within ±1.0.
 pub type Block = [f32; BLOCK];
+
+/// Samples that are mixed at once. A packet waits for the next mix, and the delay of a voice changes by up to one while clocks
+/// drift apart: half of a block halves both.
+pub const MIX: usize = 240;
+
+/// Time that a mix lasts.
+pub const MIX_TIME: Duration = Duration::from_millis(5);
+
+/// 5 ms of 48 kHz mono, within ±1.0.
+pub type Mix = [f32; MIX];
 
 /// Why there is no sound.
 #[derive(Debug, thiserror::Error)]

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::{AudioError, Block};
+use super::{AudioError, Mix};
 use event::Events;
 pub use event::{Limited, OutFile, RecorderEvent, Speaker};
 use speakers::Limits;
@@ -25,18 +25,18 @@ mod mix;
 mod speakers;
 mod writer;
 
-/// A block of 10 ms as it was played.
+/// A block as it was played: what is mixed at once.
 #[derive(Debug, Clone)]
 pub struct Played {
-    pub mix: Box<Block>,
+    pub mix: Box<Mix>,
     /// The voices in it.
-    pub speakers: Vec<(Speaker, Block)>,
+    pub speakers: Vec<(Speaker, Mix)>,
 }
 
 #[derive(Debug)]
 pub struct Recorder {
-    mix: Option<Writer<Box<Block>>>,
-    speakers: Option<Writer<Vec<(Speaker, Block)>>>,
+    mix: Option<Writer<Box<Mix>>>,
+    speakers: Option<Writer<Vec<(Speaker, Mix)>>>,
     /// Blocks that were played or skipped so far.
     blocks: u64,
     events: mpsc::UnboundedReceiver<RecorderEvent>,
@@ -149,7 +149,7 @@ impl Recorder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audio::BLOCK;
+    use crate::audio::MIX;
     use std::fs;
     use std::path::Path;
 
@@ -165,10 +165,10 @@ mod tests {
 
     fn played(speakers: &[(&str, f32)]) -> Played {
         Played {
-            mix: Box::new([0.5; BLOCK]),
+            mix: Box::new([0.5; MIX]),
             speakers: speakers
                 .iter()
-                .map(|(name, value)| (speaker(name), [*value; BLOCK]))
+                .map(|(name, value)| (speaker(name), [*value; MIX]))
                 .collect(),
         }
     }
@@ -179,8 +179,8 @@ mod tests {
             .samples()
             .map(Result::unwrap)
             .collect();
-        assert_eq!(samples.len() % BLOCK, 0);
-        samples.chunks(BLOCK).map(|block| block[0]).collect()
+        assert_eq!(samples.len() % MIX, 0);
+        samples.chunks(MIX).map(|block| block[0]).collect()
     }
 
     fn to_file(path: &Path) -> Option<OutFile> {
@@ -393,9 +393,9 @@ mod tests {
         recorder.finish(PATIENCE).await;
         assert_eq!(failures(&mut recorder), [] as [String; 0]);
         let sound = reader.join().unwrap().split_off(44);
-        assert_eq!(sound.len(), (total + 7) * BLOCK * 2);
-        let loud = sound.chunks(BLOCK * 2).filter(|block| block[1] != 0);
+        assert_eq!(sound.len(), (total + 7) * MIX * 2);
+        let loud = sound.chunks(MIX * 2).filter(|block| block[1] != 0);
         assert_eq!(loud.count(), mix::ROOM);
-        assert!(sound[mix::ROOM * BLOCK * 2..].iter().all(|b| *b == 0));
+        assert!(sound[mix::ROOM * MIX * 2..].iter().all(|b| *b == 0));
     }
 }

@@ -34,6 +34,8 @@ pub struct ProcessingConfig {
 pub struct Processing {
     high_pass: Option<HighPass>,
     echo: Option<EchoCanceller>,
+    /// What was played and is no whole block yet.
+    played: Vec<f32>,
     noise: Option<NoiseSuppressor>,
     gain: Option<GainControl>,
 }
@@ -44,18 +46,20 @@ impl Processing {
         Self {
             high_pass: config.high_pass.then(HighPass::new),
             echo: config.cancel_echo.then(EchoCanceller::new),
+            played: Vec::new(),
             noise: config.suppress_noise.then(NoiseSuppressor::new),
             gain: config.control_gain.then(GainControl::new),
         }
     }
 
-    /// Hears what the speakers play: whole blocks, mono.
+    /// Hears what the speakers play, mono.
     pub fn played(&mut self, pcm: &[f32]) {
         if let Some(echo) = &mut self.echo {
-            pcm.as_chunks::<BLOCK>()
-                .0
-                .iter()
-                .for_each(|block| echo.played(block));
+            self.played.extend_from_slice(pcm);
+            let (blocks, rest) = self.played.as_chunks::<BLOCK>();
+            blocks.iter().for_each(|block| echo.played(block));
+            let done = self.played.len() - rest.len();
+            self.played.drain(..done);
         }
     }
 

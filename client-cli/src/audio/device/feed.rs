@@ -1,9 +1,10 @@
-//! Blocks by this machine's clock become what speakers play by theirs.
+//! Mixes by this machine's clock become what speakers play by theirs.
 //!
 //! Between the call and the device some sound waits, so that neither has to be on time to the millisecond. How long it
 //! waits is measured at each callback and held at a target: the resampler runs a little faster or slower, as much as the
 //! two clocks differ, so nothing is ever cut out or put in while both go on. The target follows what is needed: it rises
-//! when the device found too little, and falls while more was always there than was needed.
+//! when the device found too little, and falls while all was always there earlier than was needed. Where mixes keep the device's
+//! pace ([`Phase`]), a mix's length less is needed.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -11,13 +12,14 @@ use std::time::{Duration, Instant};
 use confab_voice::SAMPLE_RATE;
 
 use super::drift::Drift;
+use super::phase::Phase;
 use super::pipe::{PlaybackMark, is_stale};
 use crate::audio::resample::Resampler;
-use crate::audio::{BLOCK, BLOCK_TIME};
+use crate::audio::{MIX, MIX_TIME};
 
 /// Time by which the call may be late at first, at least and at most, before the device finds too little.
-const CUSHION: Duration = Duration::from_millis(7);
-const LEAST_CUSHION: Duration = Duration::from_millis(3);
+const CUSHION: Duration = Duration::from_millis(6);
+const LEAST_CUSHION: Duration = Duration::from_micros(2500);
 const MOST_CUSHION: Duration = Duration::from_millis(60);
 
 /// The target delay grows by the missing time, within these, where that happens again within so long: a machine that stands
@@ -28,12 +30,12 @@ const AGAIN_WITHIN: Duration = Duration::from_secs(10);
 /// Shortages closer together than this are one.
 const ONE_SHORTAGE: Duration = Duration::from_millis(100);
 
-/// The target delay shrinks when more than `SPARE` was left at all times of the last `CALM` seconds: each second by 1/`NARROW_BY`
+/// The target delay shrinks when all was there `SPARE` before it was needed at all times of the last `CALM` seconds: each second by 1/`NARROW_BY`
 /// of the excess, within `NARROWEST_BY`. Nobody hears sound that is faster by 650 parts of a million.
 const CALM: usize = 10;
-const SPARE: Duration = Duration::from_millis(4);
-const NARROW_BY: u32 = 40;
-const NARROWEST_BY: (Duration, Duration) = (Duration::from_micros(50), Duration::from_micros(650));
+const SPARE: Duration = Duration::from_micros(2500);
+const NARROW_BY: u32 = 10;
+const NARROWEST_BY: (Duration, Duration) = (Duration::from_micros(100), Duration::from_micros(650));
 
 /// The shortest wait within this time is the one that counts: a callback may be late, never early.
 const WINDOW: Duration = Duration::from_secs(1);
@@ -50,6 +52,9 @@ const MOST_DRIFT: f64 = 0.0025;
 /// The speed differs by this share at most: a twelfth of a semitone.
 const MOST_SPEED: f64 = 0.005;
 
+/// Where mixes keep the device's pace, they cover what a callback takes and so much more, in seconds.
+const MORE: f64 = 0.0005;
+
 /// Queued time beyond the target plus this is dropped at once.
 const MOST_EXCESS: Duration = Duration::from_millis(40);
 
@@ -58,7 +63,7 @@ const MOST_EXCESS: Duration = Duration::from_millis(40);
 pub struct Feed {
     resampler: Resampler,
     rate: f64,
-    /// Blocks that may not be played yet.
+    /// Mixes that may not be played yet.
     queued: VecDeque<Queued>,
     /// Samples given to the device so far.
     given: u64,
@@ -71,6 +76,7 @@ pub struct Feed {
     /// target.
     clocks: f64,
     nudge: f64,
+    phase: Phase,
     window: Option<Window>,
     /// How long sound waits, in seconds, by the last window.
     waits: Option<f64>,
@@ -78,21 +84,24 @@ pub struct Feed {
     skip: u64,
 }
 
-/// A block as it was given to the device.
+/// A mix as it was given to the device.
 #[derive(Debug, Clone, Copy)]
 struct Queued {
     /// Its first sample's number.
     first: u64,
     samples: u64,
-    /// When it was mixed, and how long it lasts by this machine's clock.
+    /// When it was to be mixed, how long it lasts by this machine's clock, and when it was there.
     at: Instant,
     lasts: Duration,
+    there: Instant,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Window {
     ends: Instant,
     least: f64,
+    /// How long after a mix that callback came, in seconds.
+    since_mix: f64,
 }
 
 impl Feed {
@@ -109,6 +118,7 @@ impl Feed {
             drift: Drift::new(rate),
             clocks: 0.0,
             nudge: 0.0,
+            phase: Phase::new(),
             window: None,
             waits: None,
             short: Duration::ZERO,
@@ -133,8 +143,7 @@ impl Feed {
             let missing = Duration::from_secs_f64(-spare / self.rate);
             self.short += missing;
             self.target_delay.short(mark.at, missing);
-        } else {
-            let spare = Duration::from_secs_f64(spare / self.rate);
+        } else if let Some(spare) = self.spare_at(mark) {
             self.target_delay.spare(spare);
         }
         if let Some(wait) = self.wait_at(mark) {
@@ -142,19 +151,19 @@ impl Feed {
         }
     }
 
-    /// Converts a block of 48 kHz samples that was mixed at `at` for the device; appends to `out`.
+    /// Converts a mix of 48 kHz samples, due at `at`, for the device; appends to `out`.
     ///
-    /// False when the device does not ask for anything or has no `room` for so many samples: the block is not to be heard.
-    pub fn block(
+    /// False when the device does not ask for anything or has no `room` for so many samples: it is not to be heard.
+    pub fn mix(
         &mut self,
         now: Instant,
         at: Instant,
-        block: &[f32; BLOCK],
+        mix: &[f32; MIX],
         room: usize,
         out: &mut Vec<f32>,
     ) -> bool {
-        // A block, and what an unprimed device gets before it.
-        let most = self.rate * (BLOCK_TIME * 2 + MOST_CUSHION).as_secs_f64();
+        // A mix, and what an unprimed device gets before it.
+        let most = self.rate * (MIX_TIME * 2 + MOST_CUSHION).as_secs_f64();
         let call = match self.last_call {
             Some(call) if self.is_asked(now) => call,
             _ => {
@@ -172,8 +181,9 @@ impl Feed {
         let before = out.len();
         let speed = (self.clocks + self.nudge).clamp(-MOST_SPEED, MOST_SPEED);
         self.resampler.set_speed(speed);
-        self.resampler.push(block, out);
-        self.queue(at, (out.len() - before) as u64, BLOCK_TIME);
+        self.resampler.push(mix, out);
+        self.queue(at, now, (out.len() - before) as u64, MIX_TIME);
+        self.phase.mixed();
         true
     }
 
@@ -186,6 +196,11 @@ impl Feed {
     /// Samples that are to be skipped, once.
     pub fn take_skip(&mut self) -> u64 {
         std::mem::take(&mut self.skip)
+    }
+
+    /// Seconds by which further mixes are to come later, earlier where that is less than none, so that each is just in time.
+    pub fn take_shift(&mut self) -> f64 {
+        self.phase.take_shift()
     }
 
     /// How long sound waits for the device, from its mix to the callback that takes it.
@@ -204,7 +219,7 @@ impl Feed {
         self.short
     }
 
-    /// Silence before the first block, so that it waits as long as it should.
+    /// Silence before the first mix, so that it waits as long as it should.
     fn prime(&mut self, now: Instant, at: Instant, call: &PlaybackMark, out: &mut Vec<f32>) {
         self.queued.clear();
         self.window = None;
@@ -215,15 +230,16 @@ impl Feed {
         out.resize(out.len() + silence, 0.0);
         let lasts = Duration::from_secs_f64(missing);
         let before = at.checked_sub(lasts).unwrap_or(at);
-        self.queue(before, silence as u64, lasts);
+        self.queue(before, now, silence as u64, lasts);
     }
 
-    fn queue(&mut self, at: Instant, samples: u64, lasts: Duration) {
+    fn queue(&mut self, at: Instant, there: Instant, samples: u64, lasts: Duration) {
         self.queued.push_back(Queued {
             first: self.given,
             samples,
             at,
             lasts,
+            there,
         });
         self.given += samples;
     }
@@ -237,32 +253,49 @@ impl Feed {
         {
             self.queued.pop_front();
         }
-        let block = self.queued.front()?;
-        let into = mark.index.checked_sub(block.first)? as f64 / block.samples.max(1) as f64;
-        let mixed = block.lasts.as_secs_f64() * into;
-        let since = mark.at.saturating_duration_since(block.at).as_secs_f64();
-        let early = block.at.saturating_duration_since(mark.at).as_secs_f64();
-        Some(since - early - mixed)
+        let front = self.queued.front()?;
+        let into = mark.index.checked_sub(front.first)? as f64 / front.samples.max(1) as f64;
+        Some(since(mark.at, front.at) - front.lasts.as_secs_f64() * into)
+    }
+
+    /// How long before a callback all that it takes was there.
+    fn spare_at(&self, mark: &PlaybackMark) -> Option<Duration> {
+        let last = (mark.index + mark.frames as u64).checked_sub(1)?;
+        let has = |one: &&Queued| (one.first..one.first + one.samples).contains(&last);
+        let there = self.queued.iter().find(has)?.there;
+        Some(mark.at.saturating_duration_since(there))
     }
 
     fn measure(&mut self, at: Instant, wait: f64) {
+        let since_mix = self.queued.back().map_or(0.0, |last| since(at, last.at));
         let window = self.window.get_or_insert(Window {
             ends: at + WINDOW,
             least: wait,
+            since_mix,
         });
-        window.least = window.least.min(wait);
+        if wait < window.least {
+            (window.least, window.since_mix) = (wait, since_mix);
+        }
         if at < window.ends {
             return;
         }
-        let least = window.least;
+        let Window {
+            least, since_mix, ..
+        } = *window;
         self.window = None;
         self.target_delay.second();
         let frames = self.last_call.map_or(0, |call| call.frames);
+        let length = frames as f64 / self.rate;
+        let lead = self.target_delay.size.as_secs_f64();
+        self.phase.second(length, since_mix, lead, self.drift.ppm());
         if self.waits.replace(least).is_none() {
-            self.target_delay.begin(least - frames as f64 / self.rate);
+            self.target_delay.begin(least - length);
         }
         if let Some(ppm) = self.drift.ppm() {
             self.clocks = (-ppm * 1e-6).clamp(-MOST_DRIFT, MOST_DRIFT);
+        }
+        if self.phase.is_held() {
+            self.clocks = 0.0;
         }
         let excess = least - self.target(frames);
         if excess > MOST_EXCESS.as_secs_f64() {
@@ -275,7 +308,11 @@ impl Feed {
 
     /// How long sound is to wait, in seconds, when a callback takes `frames`.
     fn target(&self, frames: usize) -> f64 {
-        frames as f64 / self.rate + self.target_delay.size.as_secs_f64()
+        let least = frames as f64 / self.rate + self.target_delay.size.as_secs_f64();
+        match self.phase.is_held() {
+            true => least - MIX_TIME.as_secs_f64() + MORE,
+            false => least,
+        }
     }
 
     fn time_of(&self, frames: f64) -> Duration {
@@ -283,12 +320,18 @@ impl Feed {
     }
 }
 
-/// How much more waits than a callback takes.
+/// Seconds from `before` to `at`; less than none where it is later.
+fn since(at: Instant, before: Instant) -> f64 {
+    let early = before.saturating_duration_since(at).as_secs_f64();
+    at.saturating_duration_since(before).as_secs_f64() - early
+}
+
+/// How long before the device asks for it sound should be there.
 #[derive(Debug, Clone)]
 struct TargetDelay {
     size: Duration,
     last_short: Option<Instant>,
-    /// The least that was spare in this second, and in each of the last ones.
+    /// The least that was spare in this second, and in each of the last ones: how long before it was needed sound was there.
     least: Option<Duration>,
     leasts: VecDeque<Duration>,
 }

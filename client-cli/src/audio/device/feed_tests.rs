@@ -14,7 +14,10 @@ struct Rig {
     period: usize,
     ring: VecDeque<f32>,
     taken: u64,
-    blocks: u64,
+    /// When the next mix is due, in seconds.
+    next_mix: f64,
+    /// The mixes keep the device's pace.
+    follows: bool,
     /// When the next callback is due, in seconds, and by how much it and the next block are late.
     next_call: f64,
     lateness: (f64, f64),
@@ -37,7 +40,8 @@ impl Rig {
             period,
             ring: VecDeque::new(),
             taken: 0,
-            blocks: 0,
+            next_mix: 0.0,
+            follows: true,
             next_call: 0.0,
             lateness: (0.0, 0.0),
             phase: 0.0,
@@ -55,15 +59,18 @@ impl Rig {
     /// Runs up to this second, without the device in between `pause`.
     fn run(&mut self, to: f64, pause: Option<(f64, f64)>) {
         loop {
-            let block_due = self.blocks as f64 * 0.01;
-            let block_at = block_due + self.lateness.0;
+            let mix_due = self.next_mix;
+            let mix_at = mix_due + self.lateness.0;
             let call_at = self.next_call + self.lateness.1;
-            if block_at.min(call_at) > to {
+            if mix_at.min(call_at) > to {
                 return;
             }
-            if block_at <= call_at {
-                self.give(block_due, block_at);
-                self.blocks += 1;
+            if mix_at <= call_at {
+                self.give(mix_due, mix_at);
+                self.next_mix += MIX_TIME.as_secs_f64();
+                if self.follows {
+                    self.next_mix += self.feed.take_shift();
+                }
                 self.lateness.0 = self.random.random_range(0.0..self.late.0);
             } else {
                 let stands = pause.is_some_and(|(from, to)| (from..to).contains(&call_at));
@@ -77,14 +84,14 @@ impl Rig {
     }
 
     fn give(&mut self, due: f64, now: f64) {
-        let block = std::array::from_fn(|_| {
+        let mix = std::array::from_fn(|_| {
             self.phase = (self.phase + 440.0 / 48_000.0).fract();
             (self.phase * TAU).sin() as f32 * 0.5
         });
         let mut samples = Vec::new();
         if self
             .feed
-            .block(self.at(now), self.at(due), &block, 24_000, &mut samples)
+            .mix(self.at(now), self.at(due), &mix, 24_000, &mut samples)
         {
             self.ring.extend(samples);
         }
@@ -139,7 +146,7 @@ fn clocks_that_differ_by_1500_ppm_neither_add_delay_nor_lose_sound() {
         assert_eq!(rig.feed.short(), before, "{ppm} ppm");
         let (most, least) = rig.waits;
         assert!(
-            least > 0.010 && most < 0.022,
+            least > 0.007 && most < 0.018,
             "{ppm} ppm: {least} to {most}"
         );
         // Once it has narrowed to what is needed, it stays there.
@@ -150,6 +157,25 @@ fn clocks_that_differ_by_1500_ppm_neither_add_delay_nor_lose_sound() {
             "{ppm} ppm: {:?}",
             rig.waits
         );
+    }
+}
+
+#[test]
+fn where_mixes_keep_the_devices_pace_sound_waits_a_mix_less() {
+    for (seed, ppm) in [(11, 0.0), (12, 200.0), (13, -1500.0), (14, 1500.0)] {
+        let waits = [true, false].map(|follows| {
+            let mut rig = Rig::new(seed, 48_000, ppm, 480);
+            rig.follows = follows;
+            rig.run(240.0, None);
+            let before = rig.feed.short();
+            rig.settled = 240.0;
+            rig.run(600.0, None);
+            assert_eq!(rig.feed.short(), before, "{ppm} ppm, {follows}");
+            rig.waits.0
+        });
+        let [following, apart] = waits;
+        assert!(following < 0.011, "{ppm} ppm: {following}");
+        assert!(following < apart - 0.002, "{ppm} ppm: {waits:?}");
     }
 }
 
@@ -223,12 +249,12 @@ fn after_a_stall_of_the_device_sound_waits_as_long_as_before() {
 #[test]
 fn too_much_sound_is_skipped_at_once() {
     let mut rig = Rig::new(4, 48_000, 0.0, 480);
-    rig.run(5.0, None);
+    rig.run(60.0, None);
     let before = rig.feed.waits().unwrap();
     // The device left out a tenth of a second, which waits now.
-    rig.run(5.3, Some((5.0, 5.1)));
+    rig.run(60.3, Some((60.0, 60.1)));
     assert!(rig.ring.len() > 4800);
-    rig.run(8.5, None);
+    rig.run(63.5, None);
     let waits = rig.feed.waits().unwrap();
     assert!(
         waits.abs_diff(before) < Duration::from_millis(2),
@@ -242,17 +268,17 @@ fn nothing_is_given_to_a_device_that_asks_for_nothing() {
     let mut feed = Feed::new(48_000);
     let start = Instant::now();
     let mut out = Vec::new();
-    assert!(!feed.block(start, start, &[0.1; BLOCK], 24_000, &mut out));
+    assert!(!feed.mix(start, start, &[0.1; MIX], 24_000, &mut out));
     feed.called(&PlaybackMark {
         at: start,
         index: 0,
         queued: 0,
         frames: 480,
     });
-    assert!(feed.block(start, start, &[0.1; BLOCK], 24_000, &mut out));
+    assert!(feed.mix(start, start, &[0.1; MIX], 24_000, &mut out));
     let later = start + Duration::from_millis(200);
     out.clear();
-    assert!(!feed.block(later, later, &[0.1; BLOCK], 24_000, &mut out));
+    assert!(!feed.mix(later, later, &[0.1; MIX], 24_000, &mut out));
     assert!(out.is_empty());
 }
 

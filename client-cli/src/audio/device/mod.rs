@@ -7,7 +7,7 @@
 //! * [`period`]: how much the program may be late;
 //! * [`slot`], [`keeper`]: which device is open, which is used, when the next try is due;
 //! * [`intake`]: what of the microphone's sound is spoken;
-//! * [`feed`]: when the speakers' sound is played;
+//! * [`feed`], `phase`: when the speakers' sound is played, and when it is mixed;
 //! * [`drift`]: how the clocks differ; [`quiet`]: when a gap would not be heard;
 //! * [`wanted`], [`order`]: which device is opened, and which other one; [`form`]: in which form.
 //!
@@ -34,6 +34,7 @@ pub mod listing;
 pub mod microphone;
 pub mod order;
 pub mod period;
+mod phase;
 pub mod pipe;
 pub mod quiet;
 pub mod slot;

@@ -10,7 +10,7 @@ use super::quiet::Quiet;
 use super::slot::StreamId;
 use super::stats::{DeviceStats, SpeakersStats};
 use super::wanted::Wanted;
-use crate::audio::{BLOCK_TIME, Block};
+use crate::audio::{MIX_TIME, Mix};
 
 /// Speakers that are kept open.
 pub struct Speakers<B: Backend<Tap = PlaybackTap>> {
@@ -60,19 +60,24 @@ impl<B: Backend<Tap = PlaybackTap>> Speakers<B> {
         }
     }
 
-    /// True when a block that is mixed now will be played.
+    /// True when what is mixed now will be played.
     pub fn plays(&self, now: Instant) -> bool {
         let moves = self.line.health(now) == Health::Moving;
         moves && self.feed.as_ref().is_some_and(|feed| feed.is_asked(now))
     }
 
-    /// Gives a block that was to be played from `at` on. It is dropped when no device asks for sound.
-    pub fn push(&mut self, now: Instant, at: Instant, block: &Block) {
-        self.quiet.add(now, block);
+    /// Gives a mix that was due at `at`. It is dropped when no device asks for sound.
+    pub fn push(&mut self, now: Instant, at: Instant, mix: &Mix) {
+        self.quiet.add(now, mix);
         let plays = self.plays(now);
-        if !self.give(now, at, block) || !plays {
-            self.unheard += BLOCK_TIME;
+        if !self.give(now, at, mix) || !plays {
+            self.unheard += MIX_TIME;
         }
+    }
+
+    /// Seconds by which further mixes are to come later, earlier where that is less than none, to be just in time for the device.
+    pub fn take_shift(&mut self) -> f64 {
+        self.feed.as_mut().map_or(0.0, Feed::take_shift)
     }
 
     /// From now on another device is wanted.
@@ -104,12 +109,12 @@ impl<B: Backend<Tap = PlaybackTap>> Speakers<B> {
         }
     }
 
-    fn give(&mut self, now: Instant, at: Instant, block: &Block) -> bool {
+    fn give(&mut self, now: Instant, at: Instant, mix: &Mix) -> bool {
         let (Some(feed), Some(tap)) = (&mut self.feed, self.line.stream()) else {
             return false;
         };
         self.samples.clear();
-        if !feed.block(now, at, block, tap.room(), &mut self.samples) {
+        if !feed.mix(now, at, mix, tap.room(), &mut self.samples) {
             return false;
         }
         let skip = feed.take_skip();

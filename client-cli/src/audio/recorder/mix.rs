@@ -8,12 +8,12 @@ use confab_console::StandardOutput;
 
 use super::super::files::{OpenError, Unused, open_output};
 use super::super::sink::WavSink;
-use super::super::{AudioError, BLOCK, Block};
+use super::super::{AudioError, MIX, Mix};
 use super::event::{Events, OutFile, RecorderEvent};
 use super::writer::{Incoming, Writer};
 
 /// Maximum number of queued blocks: 20 s, 4 MB.
-pub(super) const ROOM: usize = 2000;
+pub(super) const ROOM: usize = 4000;
 
 /// Name of standard output in events.
 const STDOUT: &str = "-";
@@ -31,7 +31,7 @@ pub(super) fn start(
     out: OutFile,
     events: Events,
     folder_tried: Option<Receiver<()>>,
-) -> Result<Writer<Box<Block>>, AudioError> {
+) -> Result<Writer<Box<Mix>>, AudioError> {
     let name = match &out {
         OutFile::Path { path, .. } => path.display().to_string(),
         OutFile::Stdout => "standard output".to_owned(),
@@ -44,7 +44,7 @@ pub(super) fn start(
 fn run(
     out: &OutFile,
     folder_tried: Option<Receiver<()>>,
-    mut incoming: Incoming<Box<Block>>,
+    mut incoming: Incoming<Box<Mix>>,
     events: &Events,
 ) {
     let opened = match open(out, folder_tried) {
@@ -86,7 +86,7 @@ fn run(
     });
 }
 
-fn write(sink: &mut WavSink, incoming: &mut Incoming<Box<Block>>) -> io::Result<()> {
+fn write(sink: &mut WavSink, incoming: &mut Incoming<Box<Mix>>) -> io::Result<()> {
     while let Some((at, block)) = incoming.next() {
         fill_up(sink, at)?;
         sink.write(&block[..])?;
@@ -99,7 +99,7 @@ fn write(sink: &mut WavSink, incoming: &mut Incoming<Box<Block>>) -> io::Result<
 
 /// Adds silence up to the position `at`, in blocks.
 pub(super) fn fill_up(sink: &mut WavSink, at: u64) -> io::Result<()> {
-    let missing = (at * BLOCK as u64).saturating_sub(sink.len());
+    let missing = (at * MIX as u64).saturating_sub(sink.len());
     sink.skip(missing)
 }
 

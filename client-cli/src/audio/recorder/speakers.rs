@@ -9,16 +9,16 @@ use std::sync::mpsc;
 
 use super::super::files::{OpenError, create_folder, create_new};
 use super::super::sink::WavSink;
-use super::super::{AudioError, BLOCK, Block};
+use super::super::{AudioError, MIX, Mix};
 use super::event::{Events, Limited, RecorderEvent, Speaker};
 use super::mix::fill_up;
 use super::writer::{Incoming, Writer};
 
 /// Maximum number of queued blocks: 20 s of four simultaneous speakers, 16 MB.
-const ROOM: usize = 8000;
+const ROOM: usize = 16_000;
 
 /// Bytes of a block in a file.
-const BLOCK_LEN: u64 = BLOCK as u64 * 2;
+const BLOCK_LEN: u64 = MIX as u64 * 2;
 
 /// Highest number in a file name.
 const MAX_NUMBER: u32 = 10_000;
@@ -40,7 +40,7 @@ impl Default for Limits {
     }
 }
 
-type Blocks = Vec<(Speaker, Block)>;
+type Blocks = Vec<(Speaker, Mix)>;
 
 /// Starts the thread. `folder_tried` is dropped when the folder exists or cannot be created.
 pub(super) fn start(
@@ -125,7 +125,7 @@ impl SpeakerFiles {
         }
     }
 
-    fn write(&mut self, at: u64, speaker: &Speaker, block: &Block) {
+    fn write(&mut self, at: u64, speaker: &Speaker, block: &Mix) {
         let account = self.accounts.entry(speaker.account.clone()).or_default();
         if account.bytes + BLOCK_LEN > self.limits.bytes {
             let enough = format!("{} GiB", self.limits.bytes >> 30);
@@ -223,7 +223,7 @@ fn create_numbered(dir: &Path, stem: &str) -> io::Result<(PathBuf, File)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::BLOCK_TIME;
+    use super::super::super::MIX_TIME;
     use super::*;
     use std::fs;
     use std::time::Duration;
@@ -246,7 +246,7 @@ mod tests {
         for (at, speakers) in steps.iter().enumerate() {
             let blocks: Blocks = speakers
                 .iter()
-                .map(|one| (one.clone(), [0.5; BLOCK]))
+                .map(|one| (one.clone(), [0.5; MIX]))
                 .collect();
             writer.push(at as u64, blocks.len(), blocks);
         }
@@ -284,7 +284,7 @@ mod tests {
         // The files within the limit go on.
         let reader = hound::WavReader::open(dir.path().join("ann-0.wav")).unwrap();
         let samples: Vec<i16> = reader.into_samples().map(Result::unwrap).collect();
-        assert_ne!(samples[20 * BLOCK], 0);
+        assert_ne!(samples[20 * MIX], 0);
     }
 
     #[tokio::test]
@@ -301,8 +301,8 @@ mod tests {
         let loud = |name: &str| {
             let reader = hound::WavReader::open(dir.path().join(name)).unwrap();
             let samples: Vec<i16> = reader.into_samples().map(Result::unwrap).collect();
-            assert_eq!(samples.len(), 10 * BLOCK, "{name} is as long as the others");
-            samples.iter().filter(|sample| **sample != 0).count() / BLOCK
+            assert_eq!(samples.len(), 10 * MIX, "{name} is as long as the others");
+            samples.iter().filter(|sample| **sample != 0).count() / MIX
         };
         assert_eq!(loud("ann-1.wav") + loud("ann-2.wav"), 5);
         assert_eq!(loud("ben-3.wav"), 5);
@@ -312,11 +312,11 @@ mod tests {
     async fn the_file_of_a_late_speaker_is_sparse() {
         let dir = tempfile::tempdir().unwrap();
         // The first sound comes after ten minutes.
-        let late = (600.0 / BLOCK_TIME.as_secs_f64()) as u64;
+        let late = (600.0 / MIX_TIME.as_secs_f64()) as u64;
         let (to, _events) = mpsc::unbounded_channel();
         let (path, events_to) = (dir.path().to_owned(), Events::new(to));
         let mut writer = start(path, Limits::default(), events_to, None).unwrap();
-        writer.push(late, 1, vec![(speaker("ann", 1), [0.5; BLOCK])]);
+        writer.push(late, 1, vec![(speaker("ann", 1), [0.5; MIX])]);
         let finishing = writer.finish(2 * late);
         finishing.wait(Instant::now() + PATIENCE).await.unwrap();
         let path = dir.path().join("ann-1.wav");
@@ -326,6 +326,6 @@ mod tests {
             assert!(fs::metadata(&path).unwrap().blocks() * 512 < 100_000);
         }
         let reader = hound::WavReader::open(&path).unwrap();
-        assert_eq!(u64::from(reader.duration()), 2 * late * BLOCK as u64);
+        assert_eq!(u64::from(reader.duration()), 2 * late * MIX as u64);
     }
 }

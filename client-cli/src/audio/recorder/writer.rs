@@ -8,7 +8,7 @@ use std::thread;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::super::{AudioError, BLOCK_TIME};
+use super::super::{AudioError, MIX_TIME};
 
 #[derive(Debug)]
 pub(super) struct Writer<P> {
@@ -151,7 +151,7 @@ impl Finishing {
         let length = self.shared.length.get().copied().unwrap_or_default();
         Err(AudioError::Unwritten {
             file: self.name,
-            seconds: length.saturating_sub(written) as f64 * BLOCK_TIME.as_secs_f64(),
+            seconds: length.saturating_sub(written) as f64 * MIX_TIME.as_secs_f64(),
         })
     }
 }

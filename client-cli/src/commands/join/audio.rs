@@ -13,7 +13,7 @@ use crate::audio::device::stats::DevicesStats;
 use crate::audio::device::wanted::Wanted;
 use crate::audio::recorder::{Played, Recorder, RecorderEvent, Speaker};
 use crate::audio::source::{Next, Source};
-use crate::audio::{BLOCK, BLOCK_TIME, Block};
+use crate::audio::{BLOCK, BLOCK_TIME, Block, MIX, MIX_TIME};
 use crate::engine::Engine;
 use crate::output::Output;
 
@@ -52,10 +52,11 @@ impl CallAudio {
         }
         let start = plan.start();
         Self {
-            capture: matches!(sound.input, Input::Paced(_)).then(|| Pace::new(plan.input_at())),
+            capture: matches!(sound.input, Input::Paced(_))
+                .then(|| Pace::new(plan.input_at(), BLOCK_TIME)),
             capture_started: false,
-            // The first block is played at once: it has the first 10 ms.
-            playout: Pace::new(start.checked_sub(BLOCK_TIME).unwrap_or(start)),
+            // The first is played at once: it has the first 5 ms.
+            playout: Pace::new(start.checked_sub(MIX_TIME).unwrap_or(start), MIX_TIME),
             recording_failed: false,
             lost_reader: false,
             sound,
@@ -186,7 +187,7 @@ impl CallAudio {
         }
     }
 
-    /// Plays the blocks that are due.
+    /// Mixes and plays what is due.
     fn play(&mut self, now: Instant, engine: &mut Engine) {
         let due = self.playout.take(now);
         if let Some(recorder) = &mut self.recorder {
@@ -194,13 +195,17 @@ impl CallAudio {
         }
         let mut at = due.first_end;
         for _ in 0..due.blocks {
-            self.play_block(now, at, engine);
-            at += BLOCK_TIME;
+            self.play_mix(now, at, engine);
+            at += MIX_TIME;
+        }
+        // A recording is as long as the call lasted, whatever the device's clock says.
+        if self.recorder.is_none() {
+            self.playout.shift(self.sound.devices.take_shift());
         }
     }
 
-    fn play_block(&mut self, now: Instant, at: Instant, engine: &mut Engine) {
-        let mut mix = Box::new([0.0; BLOCK]);
+    fn play_mix(&mut self, now: Instant, at: Instant, engine: &mut Engine) {
+        let mut mix = Box::new([0.0; MIX]);
         let mut speakers = Vec::new();
         let recorder = self.recorder.as_ref();
         let record = recorder.is_some_and(Recorder::wants_speakers);

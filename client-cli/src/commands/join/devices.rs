@@ -14,7 +14,7 @@ use crate::audio::device::stats::DevicesStats;
 use crate::audio::device::wakeup::wakeup;
 use crate::audio::device::wanted::Wanted;
 use crate::audio::device::{Side, closed, opened};
-use crate::audio::{AudioError, Block};
+use crate::audio::{AudioError, Mix};
 
 /// The devices that a call uses.
 pub(super) struct Devices {
@@ -123,11 +123,17 @@ impl Devices {
             .is_none_or(|speakers| speakers.plays(now))
     }
 
-    /// Gives the speakers a block that is to be played from `at` on.
-    pub(super) fn push(&mut self, now: Instant, at: Instant, block: &Block) {
+    /// Gives the speakers a mix that is to be played from `at` on.
+    pub(super) fn push(&mut self, now: Instant, at: Instant, mix: &Mix) {
         if let Some(speakers) = &mut self.speakers {
-            speakers.push(now, at, block);
+            speakers.push(now, at, mix);
         }
+    }
+
+    /// Seconds by which further mixes are to come later, earlier where that is less than none, to be just in time for the speakers.
+    pub(super) fn take_shift(&mut self) -> f64 {
+        let speakers = self.speakers.as_mut();
+        speakers.map_or(0.0, |speakers| speakers.take_shift())
     }
 
     /// The next notice.

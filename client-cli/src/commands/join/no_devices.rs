@@ -8,7 +8,7 @@ use crate::audio::device::intake::Captured;
 use crate::audio::device::keeper::Notice;
 use crate::audio::device::stats::DevicesStats;
 use crate::audio::device::wanted::Wanted;
-use crate::audio::{AudioError, Block};
+use crate::audio::{AudioError, Mix};
 
 pub(super) struct Devices;
 
@@ -45,7 +45,11 @@ impl Devices {
         true
     }
 
-    pub(super) fn push(&mut self, _: Instant, _: Instant, _: &Block) {}
+    pub(super) fn push(&mut self, _: Instant, _: Instant, _: &Mix) {}
+
+    pub(super) fn take_shift(&mut self) -> f64 {
+        0.0
+    }
 
     pub(super) fn poll_notice(&mut self) -> Option<(Side, Notice)> {
         None
