@@ -1,5 +1,6 @@
-//! Quality of speech as people would judge it, by models: PESQ (ITU-T P.862.2, wideband) by the Python package `pesq`, and PLCMOS
-//! (Microsoft's, made for what is heard after packet loss) by `speechmos`.
+//! Quality of speech as people would judge it, by models: PESQ (ITU-T P.862.2, wideband) by the Python package `pesq`, PLCMOS
+//! (Microsoft's, made for what is heard after packet loss) by `speechmos`, and ViSQOL for audio (Google's, which hears up to 20 kHz)
+//! by `visqol-python`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,7 +10,7 @@ use confab::audio::resample::Resampler;
 use crate::RATE;
 use crate::speech::{self, SpeechError};
 
-/// The rate that the models take, in samples a second.
+/// The rate that the models of speech take, in samples a second.
 const WIDEBAND: u32 = 16_000;
 
 /// Reads a file for the models.
@@ -31,11 +32,24 @@ for original, degraded in zip(names[0::2], names[1::2]):
     print(pesq(16000, read(original), read(degraded), "wb"))
 "#;
 
-/// Prints the PLCMOS of each file.
+/// Prints the PLCMOS of each file: the mean over pieces of 10 s, for which the model is made, half of each in the next.
 const PLCMOS: &str = r#"
 from speechmos import plcmos
+PIECE = 160000
 for name in names:
-    print(plcmos.run(read(name).astype(numpy.float32), sr=16000)["plcmos"])
+    heard = read(name).astype(numpy.float32)
+    begins = range(0, max(len(heard) - PIECE, 0) + 1, PIECE // 2)
+    pieces = [heard[begin:begin + PIECE] for begin in begins]
+    print(numpy.mean([plcmos.run(piece, sr=16000)["plcmos"] for piece in pieces]))
+"#;
+
+/// Prints the ViSQOL of each pair of files, in audio mode: the original and what became of it.
+const VISQOL: &str = r#"
+from visqol import VisqolApi
+api = VisqolApi()
+api.create(mode="audio")
+for original, degraded in zip(names[0::2], names[1::2]):
+    print(api.measure(original, degraded).moslqo)
 "#;
 
 /// Why quality was not measured.
@@ -52,7 +66,7 @@ pub enum ScoreError {
     Model(String),
 }
 
-/// Writes samples at [`RATE`] for the models.
+/// Writes samples at [`RATE`] for the models of speech.
 pub fn write(folder: &Path, name: &str, samples: &[f32]) -> Result<PathBuf, SpeechError> {
     let mut wideband = Vec::new();
     let mut resampler = Resampler::new(RATE, WIDEBAND);
@@ -71,6 +85,11 @@ pub fn pesq(python: &Path, pairs: &[PathBuf]) -> Result<Vec<f64>, ScoreError> {
 /// The PLCMOS of each file. `python`: an interpreter with the package.
 pub fn plcmos(python: &Path, files: &[PathBuf]) -> Result<Vec<f64>, ScoreError> {
     run(python, PLCMOS, files, files.len())
+}
+
+/// The ViSQOL of each pair of files at [`RATE`]: an original, and what became of it. `python`: an interpreter with the package.
+pub fn visqol(python: &Path, pairs: &[PathBuf]) -> Result<Vec<f64>, ScoreError> {
+    run(python, VISQOL, pairs, pairs.len() / 2)
 }
 
 fn run(

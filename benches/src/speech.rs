@@ -66,6 +66,19 @@ const RECORDINGS: [&str; 19] = [
     "wav/wia_16kHz.wav",
 ];
 
+/// Where Debian's `alsa-utils` puts recordings of a voice with the whole of what people hear, and their names.
+const FULLBAND_ROOT: &str = "/usr/share/sounds/alsa";
+const FULLBAND: [&str; 8] = [
+    "Front_Center.wav",
+    "Front_Left.wav",
+    "Front_Right.wav",
+    "Rear_Center.wav",
+    "Rear_Left.wav",
+    "Rear_Right.wav",
+    "Side_Left.wav",
+    "Side_Right.wav",
+];
+
 /// Rate of the headerless recordings of `pocketsphinx-testdata`, in samples a second.
 const RAW_RATE: u32 = 16_000;
 
@@ -129,6 +142,13 @@ pub fn wideband() -> Result<Utterances, SpeechError> {
         return Err(SpeechError::NoSource("no wideband recordings".to_owned()));
     }
     files.iter().map(|file| read(file)).collect()
+}
+
+/// Eleven seconds of a voice up to 20 kHz, at [`RATE`].
+pub fn fullband() -> Result<Vec<f32>, SpeechError> {
+    let files = FULLBAND.map(|name| Path::new(FULLBAND_ROOT).join(name));
+    let pieces = files.iter().map(|file| read(file));
+    Ok(pieces.collect::<Result<Utterances, _>>()?.concat())
 }
 
 /// Writes mono samples at [`RATE`] as 16-bit WAV.

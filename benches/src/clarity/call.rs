@@ -6,6 +6,7 @@ use std::collections::BinaryHeap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use confab::audio::MIX;
 use confab::engine::room::Joined;
 use confab::engine::{Engine, Settings};
 use confab_e2ee::mls::delivery::{DeliveryConfig, Output};
@@ -26,9 +27,9 @@ use rustix::time::{ClockId, clock_gettime};
 use super::network::{Delay, Loss, Way};
 use super::relay::Relay;
 
-/// Samples of a block: 10 ms.
-const BLOCK: usize = 480;
-const TICK: Duration = Duration::from_millis(10);
+/// Samples of a captured block: 10 ms. In that time two mixes are played.
+const BLOCK: usize = 2 * MIX;
+const TICK: Duration = Duration::from_millis(5);
 /// Bits a second that a byte more in each frame of 20 ms takes.
 const BITRATE_PER_BYTE: usize = 400;
 /// Time in which the group is formed and the paths are proved, before anybody speaks.
@@ -100,6 +101,7 @@ pub fn speak(said: &[f32], setup: &Setup) -> Heard {
     ];
     call.heard = Heard::default();
     for block in said.chunks_exact(BLOCK) {
+        call.tick(None);
         call.tick(Some(block));
     }
     let stats = call.engine(LISTENER).stats();
@@ -202,7 +204,7 @@ impl Call {
         &mut self.engines[usize::from(sender)]
     }
 
-    /// Lets 10 ms pass, in which the speaker says a block.
+    /// Lets 5 ms pass, at whose end the speaker has said a block, and plays a mix.
     fn tick(&mut self, said: Option<&[f32]>) {
         let until = self.now + TICK;
         loop {
@@ -242,7 +244,7 @@ impl Call {
             }
         }
         self.send_all();
-        let mut mix = [0.0; BLOCK];
+        let mut mix = [0.0; MIX];
         self.run(LISTENER, |engine| {
             engine.play(now, &mut mix, true, |_, _| {})
         });
