@@ -72,9 +72,9 @@ pub struct Feed {
     primed: bool,
     target_delay: TargetDelay,
     drift: Drift,
-    /// Share by which the resampler is faster than its rates say: what the clocks differ by, and what is missing to the
-    /// target.
-    clocks: f64,
+    /// Share by which the device's clock is too fast.
+    fast: f64,
+    /// Share by which the resampler is faster than the clocks say: what is missing to the target.
     nudge: f64,
     phase: Phase,
     window: Option<Window>,
@@ -116,7 +116,7 @@ impl Feed {
             primed: false,
             target_delay: TargetDelay::new(),
             drift: Drift::new(rate),
-            clocks: 0.0,
+            fast: 0.0,
             nudge: 0.0,
             phase: Phase::new(),
             window: None,
@@ -179,7 +179,12 @@ impl Feed {
             self.prime(now, at, &call, out);
         }
         let before = out.len();
-        let speed = (self.clocks + self.nudge).clamp(-MOST_SPEED, MOST_SPEED);
+        // Mixes that keep the device's pace are as long as it says.
+        let clocks = match self.phase.is_held() {
+            true => 0.0,
+            false => -self.fast,
+        };
+        let speed = (clocks + self.nudge).clamp(-MOST_SPEED, MOST_SPEED);
         self.resampler.set_speed(speed);
         self.resampler.push(mix, out);
         self.queue(at, now, (out.len() - before) as u64, MIX_TIME);
@@ -287,15 +292,12 @@ impl Feed {
         let frames = self.last_call.map_or(0, |call| call.frames);
         let length = frames as f64 / self.rate;
         let lead = self.target_delay.size.as_secs_f64();
-        self.phase.second(length, since_mix, lead, self.drift.ppm());
+        if let Some(ppm) = self.drift.ppm() {
+            self.fast = (ppm * 1e-6).clamp(-MOST_DRIFT, MOST_DRIFT);
+        }
+        self.phase.second(length, since_mix, lead, self.fast);
         if self.waits.replace(least).is_none() {
             self.target_delay.begin(least - length);
-        }
-        if let Some(ppm) = self.drift.ppm() {
-            self.clocks = (-ppm * 1e-6).clamp(-MOST_DRIFT, MOST_DRIFT);
-        }
-        if self.phase.is_held() {
-            self.clocks = 0.0;
         }
         let excess = least - self.target(frames);
         if excess > MOST_EXCESS.as_secs_f64() {

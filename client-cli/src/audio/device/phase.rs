@@ -36,8 +36,8 @@ impl Phase {
     }
 
     /// A second has passed. Its earliest callback, which took `length`, came `since` after a mix, and is to come `lead` after one;
-    /// all in seconds. `ppm`: how much too fast the device's clock is.
-    pub(super) fn second(&mut self, length: f64, since: f64, lead: f64, ppm: Option<f64>) {
+    /// all in seconds. `fast`: the share by which the device's clock is too fast.
+    pub(super) fn second(&mut self, length: f64, since: f64, lead: f64, fast: f64) {
         let rest = length - (length / STEP).round() * STEP;
         let fits = length > STEP / 2.0 && rest.abs() < length * REST;
         if !std::mem::take(&mut self.is_followed) || !fits {
@@ -51,7 +51,7 @@ impl Phase {
             FAR.. => self.near = 0,
             _ => {}
         }
-        self.per_mix = -STEP * ppm.unwrap_or(0.0) * 1e-6;
+        self.per_mix = -STEP * fast;
         self.pending += GAIN * wrong;
     }
 
@@ -69,5 +69,48 @@ impl Phase {
     /// True when mixes keep the device's pace, and are where they should be.
     pub(super) fn is_held(&self) -> bool {
         self.near >= 2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mixes_come_to_lie_where_they_should_whichever_way_is_shorter() {
+        for begin in [0.0, 0.001, 0.0034, 0.0036, 0.0049] {
+            let (mut phase, mut since, lead) = (Phase::new(), begin, 0.001);
+            for _ in 0..8 {
+                since -= phase.take_shift();
+                phase.second(0.01, since, lead, 0.0);
+            }
+            since -= phase.take_shift();
+            let wrong = (since - lead) / STEP;
+            assert!((wrong - wrong.round()).abs() < 0.02, "{begin}: {since}");
+            assert!(phase.is_held());
+            assert!((since - begin).abs() <= STEP / 2.0);
+        }
+    }
+
+    #[test]
+    fn nothing_is_expected_of_whoever_does_not_follow_or_of_periods_that_are_no_whole_mixes() {
+        let (mut alone, mut odd) = (Phase::new(), Phase::new());
+        for _ in 0..10 {
+            alone.second(0.01, 0.001, 0.001, 0.0);
+            odd.take_shift();
+            odd.second(0.0213, 0.001, 0.001, 0.0);
+        }
+        assert!(!alone.is_held() && !odd.is_held());
+        assert_eq!(odd.take_shift(), 0.0);
+    }
+
+    #[test]
+    fn mixes_keep_the_pace_of_a_device_that_is_too_fast() {
+        let mut phase = Phase::new();
+        phase.take_shift();
+        phase.second(0.01, 0.001, 0.001, 0.001);
+        (0..200).for_each(|_| phase.mixed());
+        // A second of them is a millisecond shorter.
+        assert!((phase.take_shift() + 0.001).abs() < 1e-6);
     }
 }

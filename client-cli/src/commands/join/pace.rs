@@ -36,7 +36,7 @@ impl Pace {
 
     /// All further blocks come so many seconds later, or earlier where that is less than none.
     pub(super) fn shift(&mut self, seconds: f64) {
-        let by = Duration::from_secs_f64(seconds.abs());
+        let by = Duration::try_from_secs_f64(seconds.abs()).unwrap_or_default();
         let start = match seconds < 0.0 {
             true => self.start.checked_sub(by),
             false => self.start.checked_add(by),
