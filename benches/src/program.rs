@@ -8,7 +8,10 @@ use confab_console::{Class, Form, err, out};
 
 /// Runs the work of a program and returns the exit code: 1 if the work returns false or an error, or if its output cannot be
 /// written.
-pub fn run<E: ToString>(name: &str, work: impl Future<Output = Result<bool, E>>) -> u8 {
+pub fn run<O: Into<Outcome>, E: ToString>(
+    name: &str,
+    work: impl Future<Output = Result<O, E>>,
+) -> u8 {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
@@ -16,12 +19,33 @@ pub fn run<E: ToString>(name: &str, work: impl Future<Output = Result<bool, E>>)
         .map_err(|error| error.to_string())
         .and_then(|runtime| runtime.block_on(work).map_err(|error| error.to_string()));
     let written = out().wait().map_err(|error| error.to_string());
-    match result.and_then(|good| written.map(|()| good)) {
-        Ok(true) => 0,
-        Ok(false) => 1,
+    match result.and_then(|outcome| written.map(|()| outcome.into())) {
+        Ok(Outcome::Good) => 0,
+        Ok(Outcome::Bad) => 1,
+        Ok(Outcome::Unknown) => 3,
         Err(error) => {
             print_error(&format!("{name}: {error}"));
             1
+        }
+    }
+}
+
+/// What came of a measurement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All is as it should be.
+    Good,
+    /// Something is not.
+    Bad,
+    /// It says nothing of what was to be measured.
+    Unknown,
+}
+
+impl From<bool> for Outcome {
+    fn from(is_good: bool) -> Self {
+        match is_good {
+            true => Self::Good,
+            false => Self::Bad,
         }
     }
 }

@@ -57,6 +57,8 @@ async fn every_frame_arrives_at_a_relay_of_its_own() {
     assert!(lines[0]["relay_cores"].as_f64().unwrap() > 0.0);
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains("frames arrived"), "{said}");
+    assert!(said.starts_with("starts a relay"), "{said}");
+    assert!(said.contains("2 rooms of 3, 1 speaking in each, for 1s"));
 }
 
 #[tokio::test]
@@ -71,9 +73,11 @@ async fn a_ramp_ends_with_its_last_good_step() {
     let args = [&ramp[..], &times, &places, &GENEROUS, &relay].concat();
     let output = load(&args).await;
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{output:?}");
     let lines = lines(&out);
     let end = lines.last().unwrap();
+    let says_nothing = end["knee"].is_null() || end["end"].get("strained").is_some();
+    let code = if says_nothing { 3 } else { 0 };
+    assert_eq!(output.status.code(), Some(code), "{output:?}");
     assert_eq!(end["kind"], "end", "{said}");
     // A machine that is busy with something else may end it before.
     if end["end"] == "max_rooms" {
@@ -101,6 +105,8 @@ async fn a_deployment_is_measured_through_its_control_node_and_keeps_nothing() {
     assert!(said.contains("no public authority"), "{said}");
     let args = [&shape[..], &places, &["--fingerprint", &pin], &GENEROUS].concat();
     let output = load(&args).await;
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.starts_with("registers 3 accounts at"), "{said}");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(!errors.contains("left behind"), "{errors}");
     assert_that_all_arrived(&lines(&out)[0], 2);

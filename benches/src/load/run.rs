@@ -8,21 +8,26 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::Shape;
 use super::climb::Climb;
 use super::crowd::{Crowd, Reading, TalkPattern};
 use super::flags::Flags;
 use super::ramp::{End, Limit, Ramp, StepVerdict};
 use super::step::{Measured, Moment};
 use super::target::{LoadError, Target};
-use crate::program::print;
+use crate::program::{Outcome, print};
 
 /// Time after which the last frames have arrived or are lost.
 const LAST_FRAMES: Duration = Duration::from_millis(500);
 
-/// Runs until there is an answer or `interrupted` is over; nothing is left running. True when nothing was wrong.
-pub async fn run(flags: &Flags, interrupted: impl Future<Output = ()>) -> Result<bool, LoadError> {
+/// Runs until there is an answer or `interrupted` is over; nothing is left running.
+pub async fn run(
+    flags: &Flags,
+    interrupted: impl Future<Output = ()>,
+) -> Result<Outcome, LoadError> {
     flags.check().map_err(LoadError::Flags)?;
     let mut out = Out::open(flags.out.as_ref())?;
+    print(&intention(flags));
     let mut interrupted = std::pin::pin!(interrupted);
     let mut target = tokio::select! {
         target = Target::start(flags) => target?,
@@ -40,14 +45,13 @@ pub async fn run(flags: &Flags, interrupted: impl Future<Output = ()>) -> Result
     measured
 }
 
-async fn measure(flags: &Flags, target: &Target, out: &mut Out) -> Result<bool, LoadError> {
+async fn measure(flags: &Flags, target: &Target, out: &mut Out) -> Result<Outcome, LoadError> {
     let shape = flags.shape();
-    print(&format!(
-        "rooms of {}, {} speaking in each; rates are of a second, times in microseconds: p50, p99 in the relay, \
-         heard50, heard99 from speaking to arrival, late99 of the load generator itself; cores: that the relay used, and \
-         for which it waited because of what else runs there",
-        shape.members, shape.speakers
-    ));
+    print(
+        "rates are of a second, times in microseconds: p50, p99 in the relay, heard50, heard99 from speaking to arrival, \
+         late99 of the load generator itself; cores: that the relay used, and for which it waited because of what else \
+         runs there",
+    );
     print(&Measured::head().to_string());
     let pattern = TalkPattern {
         speakers: flags.speakers,
@@ -70,7 +74,7 @@ async fn climb(
     target: &Target,
     mut crowd: Crowd,
     out: &mut Out,
-) -> Result<bool, LoadError> {
+) -> Result<Outcome, LoadError> {
     let climb = Climb {
         from: flags.shape(),
         ramp: Ramp::new(flags.step.0, flags.max_rooms, flags.limits()),
@@ -87,7 +91,11 @@ async fn climb(
     let knee = knee.as_ref();
     out.write(&Line::End { end, knee })?;
     print(&format!("\n{}", conclusion(end, knee)));
-    Ok(end != End::Knee(Limit::BadTags))
+    Ok(match (end, knee) {
+        (End::Knee(Limit::BadTags), _) => Outcome::Bad,
+        (End::Strained(_), _) | (_, None) => Outcome::Unknown,
+        (End::Knee(_) | End::MaxRooms, Some(_)) => Outcome::Good,
+    })
 }
 
 /// The same rooms all the time. Every frame is accounted for, from the first to the last.
@@ -97,7 +105,7 @@ async fn hold(
     crowd: Crowd,
     time: Duration,
     out: &mut Out,
-) -> Result<bool, LoadError> {
+) -> Result<Outcome, LoadError> {
     let sources = target.sources();
     let before = Moment::start(&crowd, &sources).await?;
     tokio::time::sleep(time).await;
@@ -114,13 +122,43 @@ async fn hold(
         "\n{} of {} frames arrived; {} tags were checked, {} were wrong",
         measured.frames_arrived, measured.frames_expected, measured.tags_checked, measured.bad_tags
     ));
-    let verdict = flags.limits().judge(&measured);
-    match verdict {
-        StepVerdict::Good => print("within all limits"),
-        StepVerdict::Over(limit) => print(&format!("over a limit: {limit}")),
-        StepVerdict::Strained(strain) => print(&strain.to_string()),
-    }
-    Ok(verdict == StepVerdict::Good)
+    let (outcome, why) = match flags.limits().judge(&measured) {
+        StepVerdict::Good => (Outcome::Good, "within all limits".to_owned()),
+        StepVerdict::Over(limit) => (Outcome::Bad, format!("over a limit: {limit}")),
+        StepVerdict::Strained(strain) => (Outcome::Unknown, strain.to_string()),
+    };
+    print(&why);
+    Ok(outcome)
+}
+
+/// What is about to be done, for a person.
+fn intention(flags: &Flags) -> String {
+    let Shape {
+        rooms,
+        members,
+        speakers,
+    } = flags.shape();
+    let place = match &flags.control {
+        Some(server) => format!(
+            "registers {members} accounts at {server}, whose names begin with {}, and deletes them at the end, after Ctrl-C too",
+            flags.user_prefix
+        ),
+        None => "starts a relay on this machine, and ends it".to_owned(),
+    };
+    let rooms = format!("{rooms} rooms of {members}, {speakers} speaking in each");
+    let course = match flags.hold {
+        Some(time) => format!("{rooms}, for {time:?}"),
+        None => format!(
+            "{rooms}; {} times as many with each step of {:?}, until more than {}% of the frames are lost or one of a hundred \
+             takes longer than {:?}; {} rooms at most",
+            flags.step.0,
+            flags.warm_up + flags.step_time,
+            flags.max_loss.0 * 100.0,
+            flags.max_latency,
+            flags.max_rooms
+        ),
+    };
+    format!("{place}\n{course}\n")
 }
 
 /// The result of the ramp, for a person.
