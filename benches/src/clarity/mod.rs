@@ -1,11 +1,13 @@
-//! Speech over networks that lose, judged by PESQ and PLCMOS, and by ViSQOL where nothing is lost: recordings go through a client's engine, a relay's core
-//! and another client's engine, on virtual time.
+//! Speech over networks that lose, judged by PESQ and PLCMOS, and by ViSQOL where nothing is lost: recordings go through a client's
+//! engine, a relay's core and another client's engine, on virtual time.
 //!
+//! * `conditions`: what is measured, and what is asked for;
 //! * [`network`]: which datagrams arrive, and when;
 //! * [`call`]: the call; `others`: what other programs make of the same;
 //! * [`picture`]: the curves.
 
 pub mod call;
+mod conditions;
 pub mod network;
 mod others;
 pub mod picture;
@@ -16,7 +18,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use confab_voice::{AdaptationConfig, Code, EncoderConfig, ProcessingConfig, Profile};
+use confab_voice::ProcessingConfig;
 
 use crate::RATE;
 use crate::align::align;
@@ -24,7 +26,8 @@ use crate::figures::{Figure, Goal};
 use crate::score::{self, ScoreError};
 use crate::speech::{self, SpeechError};
 use call::{Heard, Setup};
-use network::{Delay, Loss};
+use conditions::{Condition, LIMITS, LOSSES, conditions};
+use network::Delay;
 use others::Other;
 use picture::Curve;
 
@@ -42,81 +45,6 @@ const THREADS: usize = 2;
 /// Bytes of a payload beside its Opus packet, and of a block beside its symbol.
 const PAYLOAD_HEADER: usize = 6;
 const BLOCK_HEADER: usize = 4;
-
-/// The losses, by name.
-const LOSSES: [(&str, Loss); 6] = [
-    ("clean", Loss::None),
-    ("r5", Loss::Random(0.05)),
-    ("r10", Loss::Random(0.1)),
-    ("r20", Loss::Random(0.2)),
-    (
-        "b3_20",
-        Loss::Bursts {
-            part: 0.2,
-            mean: 3.0,
-        },
-    ),
-    (
-        "b5_20",
-        Loss::Bursts {
-            part: 0.2,
-            mean: 5.0,
-        },
-    ),
-];
-
-/// What is asked of a sender: its limits, and under each of [`LOSSES`] the PESQ and, where that is asked for, the PLCMOS.
-const LIMITS: [Limit; 4] = [
-    Limit {
-        name: "25k_60ms",
-        bitrate: 25_000,
-        delay_ms: 60,
-        pesq: [4.35, 4.05, 3.8, 3.35, 2.6, 2.15],
-        plcmos: None,
-    },
-    Limit {
-        name: "25k_200ms",
-        bitrate: 25_000,
-        delay_ms: 200,
-        pesq: [4.35, 4.2, 4.15, 3.7, 3.05, 3.05],
-        plcmos: Some([4.1, 4.1, 4.0, 3.9, 3.85]),
-    },
-    Limit {
-        name: "50k_60ms",
-        bitrate: 50_000,
-        delay_ms: 60,
-        pesq: [4.35, 4.4, 4.3, 4.0, 2.85, 2.3],
-        plcmos: None,
-    },
-    Limit {
-        name: "50k_200ms",
-        bitrate: 50_000,
-        delay_ms: 200,
-        pesq: [4.35, 4.4, 4.4, 4.3, 3.9, 3.6],
-        plcmos: Some([4.15, 4.15, 4.15, 4.1, 4.05]),
-    },
-];
-
-/// The limits of a sender, and what is asked of it.
-#[derive(Clone, Copy)]
-struct Limit {
-    name: &'static str,
-    /// Bits a second for voice and blocks together.
-    bitrate: u32,
-    /// The longest look-ahead.
-    delay_ms: u64,
-    pesq: [f64; 6],
-    /// The first loss is none, and nothing is asked there.
-    plcmos: Option<[f64; 5]>,
-}
-
-impl Limit {
-    /// The PLCMOS that is asked for under one of [`LOSSES`].
-    fn plcmos_under(&self, loss: usize) -> Option<f64> {
-        let under_loss = loss.checked_sub(1)?;
-        self.plcmos?.get(under_loss).copied()
-    }
-}
 
 /// Why there is no figure.
 #[derive(Debug, thiserror::Error)]
@@ -151,15 +79,6 @@ impl Options {
     pub fn is_wanted(&self, what: &str) -> bool {
         self.profiles.is_empty() && self.only.as_ref().is_none_or(|only| only == what)
     }
-}
-
-/// A condition: what is measured together.
-struct Condition {
-    name: String,
-    voice: AdaptationConfig,
-    loss: Loss,
-    pesq: Goal,
-    plcmos: Goal,
 }
 
 /// The values of one call.
@@ -254,7 +173,11 @@ pub fn figures(
 
 /// PESQ over random loss, for a picture.
 pub fn curves(figures: &[Figure]) -> Vec<Curve> {
-    let names = [("concealment alone", "25k_60ms.off")];
+    let names = [
+        ("libopus alone", "25k.libopus_alone"),
+        ("libopus, in-band FEC", "25k.libopus_fec"),
+        ("deep concealment", "25k_60ms.off"),
+    ];
     let limits = LIMITS.iter().map(|limit| (limit.name, limit.name));
     let curve = |(name, suffix): (&str, &str)| {
         let points = [("clean", 0.0), ("r5", 5.0), ("r10", 10.0), ("r20", 20.0)];
@@ -383,94 +306,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     let count = values.len().max(1);
     values.sum::<f64>() / count as f64
-}
-
-fn conditions(options: &Options) -> Result<Vec<Condition>, ClarityError> {
-    // Beside the adaptation stands what concealment alone makes of it.
-    let mut ways = vec![
-        (String::new(), None),
-        (".off".to_owned(), Some(Profile::OFF)),
-    ];
-    if !options.profiles.is_empty() {
-        ways.clear();
-    }
-    for name in &options.profiles {
-        let profile = Profile::by_name(name).or_else(|| parse_profile(name));
-        let profile = profile.ok_or_else(|| {
-            let names: Vec<_> = Profile::ALL.iter().map(|profile| profile.name).collect();
-            ClarityError::Profile(name.clone(), names.join(", "))
-        })?;
-        ways.push((format!(".{name}"), Some(profile)));
-    }
-    let mut conditions = Vec::new();
-    for limit in LIMITS {
-        for (index, (loss_name, loss)) in LOSSES.into_iter().enumerate() {
-            for (suffix, fixed) in &ways {
-                let is_repeated = limit.name != LIMITS[0].name && *fixed == Some(Profile::OFF);
-                if is_repeated && options.profiles.is_empty() {
-                    // Without blocks nothing waits, and more bits do not help.
-                    continue;
-                }
-                let name = format!("{loss_name}_{}{suffix}", limit.name);
-                if options
-                    .only
-                    .as_ref()
-                    .is_some_and(|only| !name.contains(only.as_str()))
-                {
-                    continue;
-                }
-                let encoder = EncoderConfig {
-                    bitrate: limit.bitrate,
-                    ..EncoderConfig::default()
-                };
-                conditions.push(Condition {
-                    name,
-                    voice: AdaptationConfig {
-                        encoder,
-                        max_delay: Duration::from_millis(limit.delay_ms),
-                        fixed: *fixed,
-                    },
-                    loss,
-                    pesq: goal(fixed.is_none(), Some(limit.pesq[index])),
-                    plcmos: goal(fixed.is_none(), limit.plcmos_under(index)),
-                });
-            }
-        }
-    }
-    Ok(conditions)
-}
-
-/// A goal for what a client does by itself; other ways are there to compare with.
-fn goal(is_asked: bool, least: Option<f64>) -> Goal {
-    match least.filter(|_| is_asked) {
-        Some(least) => Goal::AtLeast(least),
-        None => Goal::None,
-    }
-}
-
-/// A profile of one's own, as `-/x3/r1023+c1`: the frames of a cycle behind `/`, the codes beside each behind `+`. `x` and `r` have
-/// the mask of an XOR and of a random linear combination, `c` the age of a copy in frames.
-fn parse_profile(text: &str) -> Option<&'static Profile> {
-    let code = |text: &str| {
-        let (kind, number) = text.split_at_checked(1)?;
-        Some(match kind {
-            "x" => Code::Xor(number.parse().ok()?),
-            "r" => Code::RandomLinear(number.parse().ok()?),
-            "c" => Code::Copy(number.parse().ok()?),
-            _ => return None,
-        })
-    };
-    let frame = |text: &str| -> Option<&'static [Code]> {
-        let codes: Option<Vec<Code>> = match text {
-            "-" => Some(Vec::new()),
-            codes => codes.split('+').map(code).collect(),
-        };
-        // A bench runs once.
-        Some(codes?.leak())
-    };
-    let cycle: Option<Vec<&'static [Code]>> = text.split('/').map(frame).collect();
-    let name = text.to_owned().leak();
-    Some(Box::leak(Box::new(Profile::new(name, cycle?.leak()))))
 }
 
 /// Recordings joined to clips that are long enough.

@@ -9,7 +9,9 @@ const HEIGHT: f64 = 440.0;
 const FRAME: (f64, f64, f64, f64) = (60.0, 40.0, 520.0, 390.0);
 const MOST_LOSS: f64 = 20.0;
 const PESQ: (f64, f64) = (1.5, 4.6);
-const COLOURS: [&str; 5] = ["#888888", "#1b6ca8", "#2a9d5c", "#b8621b", "#8a3fa0"];
+const COLOURS: [&str; 7] = [
+    "#bbbbbb", "#d0a000", "#666666", "#1b6ca8", "#2a9d5c", "#b8621b", "#8a3fa0",
+];
 
 /// An SVG of the curves, over random loss.
 pub fn svg(curves: &[Curve]) -> String {
