@@ -4,7 +4,7 @@
 //! waits is measured at each callback and held at a target: the resampler runs a little faster or slower, as much as the
 //! two clocks differ, so nothing is ever cut out or put in while both go on. The target follows what is needed: it rises
 //! when the device found too little, and falls while all was always there earlier than was needed. Where mixes keep the device's
-//! pace ([`Phase`]), a mix's length less is needed.
+//! pace (`phase`), a mix's length less is needed.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
