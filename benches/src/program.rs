@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use confab_console::{Class, Form, err, out};
 
-/// Runs the work of a program and returns the exit code: 1 if the work returns false or an error, or if its output cannot be
-/// written.
+/// Runs the work of a program and returns the exit code: 0 and 1 for a good and a bad outcome, 3 for an unknown one; 1 too for an
+/// error, or if its output cannot be written.
 pub fn run<O: Into<Outcome>, E: ToString>(
     name: &str,
     work: impl Future<Output = Result<O, E>>,
@@ -30,7 +30,7 @@ pub fn run<O: Into<Outcome>, E: ToString>(
     }
 }
 
-/// What came of a measurement.
+/// The outcome of a measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// All is as it should be.

@@ -77,6 +77,19 @@ pub fn write(folder: &Path, name: &str, samples: &[f32]) -> Result<PathBuf, Spee
     Ok(file)
 }
 
+/// Writes what was said and what was heard of it, both at [`RATE`], for the models of speech.
+pub fn write_pair(
+    folder: &Path,
+    name: &str,
+    said: &[f32],
+    heard: &[f32],
+) -> Result<[PathBuf; 2], SpeechError> {
+    Ok([
+        write(folder, &format!("said-{name}"), said)?,
+        write(folder, &format!("heard-{name}"), heard)?,
+    ])
+}
+
 /// The PESQ of each pair of files: an original, and what became of it. `python`: an interpreter with the package.
 pub fn pesq(python: &Path, pairs: &[PathBuf]) -> Result<Vec<f64>, ScoreError> {
     run(python, PESQ, pairs, pairs.len() / 2)

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Call, Network, best_correlation, encode, speech, speech_call, tone};
+use common::{Call, Encoded, Network, best_correlation, encode, speech, speech_call, tone};
 use confab_voice::{Decoder, FrameDuration};
 
 #[test]
@@ -175,14 +175,20 @@ fn an_hour_of_a_slow_sender_does_not_run_dry() {
     an_hour_of_drift(-200.0);
 }
 
+/// The same speech until there are so many frames.
+fn again_and_again(said: &[f32], frame: FrameDuration, count: usize) -> Vec<Encoded> {
+    let voice = encode(said, frame, 0);
+    let mut frames: Vec<_> = voice.iter().cycle().take(count).cloned().collect();
+    for (n, one) in frames.iter_mut().enumerate() {
+        one.timestamp = (n * frame.samples()) as u32;
+        one.talkspurt = n == 0;
+    }
+    frames
+}
+
 fn an_hour_of_drift(drift_ppm: f64) {
     // The same six seconds again and again.
-    let voice = encode(&speech(6.0), FrameDuration::Ms60, 0);
-    let mut frames: Vec<_> = voice.iter().cycle().take(60_000).cloned().collect();
-    for (n, frame) in frames.iter_mut().enumerate() {
-        frame.timestamp = n as u32 * 2880;
-        frame.talkspurt = n == 0;
-    }
+    let frames = again_and_again(&speech(6.0), FrameDuration::Ms60, 60_000);
     let network = Network {
         drift_ppm,
         jitter: 3.0,
@@ -206,12 +212,7 @@ fn an_hour_of_drift(drift_ppm: f64) {
 fn an_hour_of_devices_1500_ppm_apart_neither_adds_delay_nor_takes_any() {
     for drift_ppm in [1500.0, -1500.0] {
         let said = speech(6.0);
-        let voice = encode(&said, FrameDuration::Ms20, 0);
-        let mut frames: Vec<_> = voice.iter().cycle().take(180_000).cloned().collect();
-        for (n, frame) in frames.iter_mut().enumerate() {
-            frame.timestamp = n as u32 * 960;
-            frame.talkspurt = n == 0;
-        }
+        let frames = again_and_again(&said, FrameDuration::Ms20, 180_000);
         let network = Network {
             drift_ppm,
             ..Network::default()

@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use confab::audio::MIX;
+use confab::audio::{BLOCK, MIX, MIX_TIME};
 use confab::engine::room::Joined;
 use confab::engine::{Engine, Settings};
 use confab_e2ee::mls::delivery::{DeliveryConfig, Output};
@@ -27,9 +27,6 @@ use rustix::time::{ClockId, clock_gettime};
 use super::network::{Delay, Loss, Way};
 use super::relay::Relay;
 
-/// Samples of a captured block: 10 ms. In that time two mixes are played.
-const BLOCK: usize = 2 * MIX;
-const TICK: Duration = Duration::from_millis(5);
 /// Bits a second that a byte more in each frame of 20 ms takes.
 const BITRATE_PER_BYTE: usize = 400;
 /// Time in which the group is formed and the paths are proved, before anybody speaks.
@@ -100,6 +97,7 @@ pub fn speak(said: &[f32], setup: &Setup) -> Heard {
         Way::new(setup.loss, setup.delay, setup.seed),
     ];
     call.heard = Heard::default();
+    // Two mixes are played while a block is captured.
     for block in said.chunks_exact(BLOCK) {
         call.tick(None);
         call.tick(Some(block));
@@ -206,7 +204,7 @@ impl Call {
 
     /// Lets 5 ms pass, at whose end the speaker has said a block, and plays a mix.
     fn tick(&mut self, said: Option<&[f32]>) {
-        let until = self.now + TICK;
+        let until = self.now + MIX_TIME;
         loop {
             self.send_all();
             let next = self.flights.peek().map(|Reverse(flight)| flight.at);

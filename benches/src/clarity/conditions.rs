@@ -30,7 +30,7 @@ pub(super) const LOSSES: [(&str, Loss); 6] = [
     ),
 ];
 
-/// What is asked of a sender: its limits, and under each of [`LOSSES`] the PESQ and, where that is asked for, the PLCMOS.
+/// The limits of senders, and under each of [`LOSSES`] the PESQ and, where one is given, the PLCMOS that is asked for.
 pub(super) const LIMITS: [Limit; 4] = [
     Limit {
         name: "25k_60ms",

@@ -13,7 +13,7 @@ mod others;
 pub mod picture;
 mod relay;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -31,8 +31,9 @@ use network::Delay;
 use others::Other;
 use picture::Curve;
 
-/// Speech before this time is not judged: the sender has to hear of the loss first.
+/// Speech before this time is not judged: the sender has to hear of the loss first. The same in samples.
 const ADAPTED: Duration = Duration::from_secs(5);
+const UNJUDGED: usize = ADAPTED.as_secs() as usize * RATE as usize;
 /// Shortest judged part of a clip, in seconds.
 const JUDGED_SECONDS: usize = 30;
 /// Samples of the call by which the delay without loss is measured.
@@ -208,7 +209,7 @@ fn processor(clip: &[f32]) -> Figure {
     Figure::new("voice.cpu_ms_per_s", ms, "ms/s", Goal::AtMost(60.0))
 }
 
-/// What other programs make of the losses at 25 kbit/s.
+/// Figures of other programs under the losses, at 25 kbit/s.
 fn others(
     python: &Path,
     clips: &[Vec<f32>],
@@ -216,7 +217,6 @@ fn others(
     progress: impl Fn(&str),
 ) -> Result<Vec<Figure>, ClarityError> {
     let bitrate = LIMITS[0].bitrate;
-    let skipped = ADAPTED.as_secs() as usize * RATE as usize;
     let mut figures = Vec::new();
     for other in Other::ALL {
         for (loss_name, loss) in LOSSES {
@@ -225,14 +225,9 @@ fn others(
             for seed in 0..seeds {
                 let clip = &clips[seed as usize % clips.len()];
                 let heard = others::speak(clip, other, bitrate, loss, seed + 1)?;
-                let said = &clip[skipped..heard.len()];
-                pairs.push(score::write(scratch.path(), &format!("said-{seed}"), said)?);
-                let heard = &heard[skipped..];
-                pairs.push(score::write(
-                    scratch.path(),
-                    &format!("heard-{seed}"),
-                    heard,
-                )?);
+                let (said, heard) = (&clip[UNJUDGED..heard.len()], &heard[UNJUDGED..]);
+                let name = seed.to_string();
+                pairs.extend(score::write_pair(scratch.path(), &name, said, heard)?);
             }
             let heard: Vec<_> = pairs.iter().skip(1).step_by(2).cloned().collect();
             let pesq = mean(score::pesq(python, &pairs)?.into_iter());
@@ -310,7 +305,7 @@ fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
 
 /// Recordings joined to clips that are long enough.
 fn clips() -> Result<Vec<Vec<f32>>, ClarityError> {
-    let least = (ADAPTED.as_secs() as usize + JUDGED_SECONDS) * RATE as usize;
+    let least = UNJUDGED + JUDGED_SECONDS * RATE as usize;
     let mut clips = vec![Vec::new()];
     for recording in speech::wideband()? {
         if clips
@@ -344,12 +339,8 @@ fn measure(
     };
     let heard = call::speak(clip, &setup);
     let scratch = tempfile::tempdir()?;
-    let skipped = ADAPTED.as_secs() as usize * RATE as usize;
-    let (said, samples) = aligned(&clip[skipped..], &heard.samples[skipped..]);
-    let pair: [PathBuf; 2] = [
-        score::write(scratch.path(), "said", said)?,
-        score::write(scratch.path(), "heard", samples)?,
-    ];
+    let (said, samples) = aligned(&clip[UNJUDGED..], &heard.samples[UNJUDGED..]);
+    let pair = score::write_pair(scratch.path(), "call", said, samples)?;
     let (kbps, payload_kbps) = rates(&heard);
     Ok(Measured {
         pesq: mean(score::pesq(python, &pair)?.into_iter()),
@@ -361,7 +352,7 @@ fn measure(
     })
 }
 
-/// What was heard without its delay, and as much of what was said. PESQ finds delays by itself, but where a recording begins in the
+/// Two recordings that begin and end together: the speech, and the listener's sound without its delay. PESQ finds delays by itself, but where a recording begins in the
 /// middle of a word that costs up to 0.15.
 fn aligned<'a>(said: &'a [f32], heard: &'a [f32]) -> (&'a [f32], &'a [f32]) {
     let late = align(said, heard, 0).map_or(0.0, |found| found.delay * f64::from(RATE));

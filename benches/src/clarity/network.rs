@@ -18,6 +18,16 @@ pub enum Loss {
     },
 }
 
+impl Loss {
+    /// The part of the datagrams that is lost, 0 to 1.
+    pub fn part(self) -> f64 {
+        match self {
+            Self::None => 0.0,
+            Self::Random(part) | Self::Bursts { part, .. } => part,
+        }
+    }
+}
+
 /// How long datagrams are on their way.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Delay {

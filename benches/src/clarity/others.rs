@@ -1,4 +1,4 @@
-//! What other programs make of the same bits, the same recordings and the same losses: libopus alone, without a client around it.
+//! Other programs with the same bits, recordings and losses: libopus alone, without a client around it.
 //!
 //! Mumble plays what libopus conceals; Discord and Signal have each packet carry a coarse copy of the frame before it (in-band FEC).
 
@@ -10,7 +10,7 @@ use opusic_c::{Channels, Decoder, SampleRate};
 
 use super::network::{Delay, Loss, Way};
 
-/// What a program does about a lost frame.
+/// A program's answer to a lost frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Other {
     /// It is concealed as libopus has always done.
@@ -31,7 +31,7 @@ impl Other {
     }
 }
 
-/// What is heard of `said` (48 kHz), sent at so many bits a second: frame by frame in its place.
+/// Sends `said` (48 kHz) at `bitrate` bits a second, and gives the listener's sound: each frame in its place, without delay.
 pub(super) fn speak(
     said: &[f32],
     other: Other,
@@ -39,16 +39,12 @@ pub(super) fn speak(
     loss: Loss,
     seed: u64,
 ) -> Result<Vec<f32>, CodecError> {
-    let part = match loss {
-        Loss::None => 0.0,
-        Loss::Random(part) | Loss::Bursts { part, .. } => part,
-    };
     let mut encoder = Encoder::new(EncoderConfig {
         bitrate,
         variable_rate: true,
         inband_fec: other == Other::InbandFec,
         // As a program would set it that knows.
-        expected_loss: (part * 100.0) as u8,
+        expected_loss: (loss.part() * 100.0) as u8,
         ..EncoderConfig::default()
     })?;
     // Of complexity 0: without the models that libopus has had since 1.5.

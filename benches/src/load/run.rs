@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use confab_console::values::show_duration;
 use serde::Serialize;
 
 use super::Shape;
@@ -131,7 +132,7 @@ async fn hold(
     Ok(outcome)
 }
 
-/// What is about to be done, for a person.
+/// The work that is about to be done, for a person.
 fn intention(flags: &Flags) -> String {
     let Shape {
         rooms,
@@ -147,14 +148,14 @@ fn intention(flags: &Flags) -> String {
     };
     let rooms = format!("{rooms} rooms of {members}, {speakers} speaking in each");
     let course = match flags.hold {
-        Some(time) => format!("{rooms}, for {time:?}"),
+        Some(time) => format!("{rooms}, for {}", show_duration(time)),
         None => format!(
-            "{rooms}; {} times as many with each step of {:?}, until more than {}% of the frames are lost or one of a hundred \
-             takes longer than {:?}; {} rooms at most",
+            "{rooms}; {} times as many with each step of {}, until more than {}% of the frames are lost or one of a hundred \
+             takes longer than {}; {} rooms at most",
             flags.step.0,
-            flags.warm_up + flags.step_time,
+            show_duration(flags.warm_up + flags.step_time),
             flags.max_loss.0 * 100.0,
-            flags.max_latency,
+            show_duration(flags.max_latency),
             flags.max_rooms
         ),
     };

@@ -1,6 +1,6 @@
 //! The processing of a client with a microphone, and how what comes out of it is judged.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use confab_voice::{BLOCK, Processing, ProcessingConfig};
 
@@ -32,10 +32,7 @@ pub(super) fn processed(config: ProcessingConfig, samples: &[f32]) -> Vec<f32> {
 pub(super) fn pesq(python: &Path, said: &[f32], heard: &[f32]) -> Result<f64, ScoreError> {
     let scratch = tempfile::tempdir().map_err(ScoreError::Python)?;
     let from = LEARNT_SECONDS * RATE as usize;
-    let pair: [PathBuf; 2] = [
-        score::write(scratch.path(), "said", &said[from..])?,
-        score::write(scratch.path(), "heard", &heard[from..])?,
-    ];
+    let pair = score::write_pair(scratch.path(), "processed", &said[from..], &heard[from..])?;
     let scores = score::pesq(python, &pair)?;
     Ok(scores.first().copied().unwrap_or(f64::NAN))
 }

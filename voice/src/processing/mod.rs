@@ -34,8 +34,6 @@ pub struct ProcessingConfig {
 pub struct Processing {
     high_pass: Option<HighPass>,
     echo: Option<EchoCanceller>,
-    /// What was played and is no whole block yet.
-    played: Vec<f32>,
     noise: Option<NoiseSuppressor>,
     gain: Option<GainControl>,
 }
@@ -46,7 +44,6 @@ impl Processing {
         Self {
             high_pass: config.high_pass.then(HighPass::new),
             echo: config.cancel_echo.then(EchoCanceller::new),
-            played: Vec::new(),
             noise: config.suppress_noise.then(NoiseSuppressor::new),
             gain: config.control_gain.then(GainControl::new),
         }
@@ -55,11 +52,7 @@ impl Processing {
     /// Hears what the speakers play, mono.
     pub fn played(&mut self, pcm: &[f32]) {
         if let Some(echo) = &mut self.echo {
-            self.played.extend_from_slice(pcm);
-            let (blocks, rest) = self.played.as_chunks::<BLOCK>();
-            blocks.iter().for_each(|block| echo.played(block));
-            let done = self.played.len() - rest.len();
-            self.played.drain(..done);
+            echo.played(pcm);
         }
     }
 

@@ -138,9 +138,9 @@ impl Feed {
         if !self.primed {
             return;
         }
-        let spare = mark.queued as f64 - mark.frames as f64;
-        if spare < 0.0 {
-            let missing = Duration::from_secs_f64(-spare / self.rate);
+        let missing = mark.frames.saturating_sub(mark.queued);
+        if missing > 0 {
+            let missing = self.time_of(missing as f64);
             self.short += missing;
             self.target_delay.short(mark.at, missing);
         } else if let Some(spare) = self.spare_at(mark) {

@@ -35,6 +35,8 @@ const LOST: f32 = 1.5;
 pub(super) struct EchoCanceller {
     transform: Transform<FRAME>,
     queue: Queue,
+    /// Samples that were played and are no whole block yet.
+    unfinished: Vec<f32>,
     played: Played,
     steady: Filter,
     changing: Filter,
@@ -50,6 +52,7 @@ impl EchoCanceller {
         Self {
             transform: Transform::new(),
             queue: Queue::default(),
+            unfinished: Vec::new(),
             played: Played::new(),
             steady: Filter::new(STEADY),
             changing: Filter::new(CHANGING),
@@ -61,9 +64,15 @@ impl EchoCanceller {
         }
     }
 
-    /// Hears a block that the speakers play.
-    pub(super) fn played(&mut self, block: &[f32; BLOCK]) {
-        self.queue.push(bounded(block));
+    /// Hears what the speakers play.
+    pub(super) fn played(&mut self, pcm: &[f32]) {
+        self.unfinished.extend_from_slice(pcm);
+        let (blocks, rest) = self.unfinished.as_chunks::<BLOCK>();
+        blocks
+            .iter()
+            .for_each(|block| self.queue.push(bounded(block)));
+        let done = self.unfinished.len() - rest.len();
+        self.unfinished.drain(..done);
     }
 
     /// The microphone paused: what was played meanwhile is not heard any more.
