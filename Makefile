@@ -10,9 +10,11 @@ UP_FLAGS :=
 FUZZ_SECONDS := 60
 FUZZ_SEED := 0
 FUZZ_RUNS := 0
+# What is built together is compiled once: cargo chooses the features of what they share by what is asked for.
+SHIPPED := -p confab -p confab-server -p confab-relay -p confab-benches
 HEADLESS := --locked --no-default-features --target-dir $(PROGRAMS)
 
-.PHONY: audio-client bench-capacity bench-control bench-e2ee bench-instructions bench-leak bench-peers bench-relay bench-voice demo dist up test test-audio test-faults test-fleet lint fuzz fuzz-replay docs clean help install
+.PHONY: audio-client bench-capacity bench-control bench-e2ee bench-instructions bench-leak bench-peers bench-relay bench-voice demo dist figures up test test-audio test-faults test-fleet lint fuzz fuzz-replay docs clean help install
 
 help:
 	@echo "make demo   a conference of four on this machine, with real voices; about 30 s after the build"
@@ -30,19 +32,20 @@ help:
 	@echo "make bench-capacity   a day of four million talkers on a thousand relays, in a simulation, and what it takes"
 	@echo "make bench-leak   what lengths, levels and times of frames tell of what is said, over ten minutes of speech"
 	@echo "make bench-voice   what a listener hears over networks that lose, by PESQ; about 10 min after the build"
+	@echo "make figures   what the benches have measured, into docs/figures.json and the documents that name it"
 	@echo "make lint   formatting, clippy and docs, with warnings denied"
 
 demo:
 	@scripts/setup build speech
-	cargo build --release $(HEADLESS) -p confab -p confab-server -p confab-relay -p confab-benches
+	cargo build --release $(HEADLESS) $(SHIPPED)
 	@$(PROGRAMS)/release/confab-bench demo --out $(TARGET)/demo
 
 # A server for friends: control and relay in one process, on UDP ports 4433 and 4434, with its data in DATA. UP_FLAGS: more flags, such as
 # `--public-name talk.example.org`. The client gets a sound card where ALSA's headers can be had.
 up:
 	@scripts/setup build
-	cargo build --release $(HEADLESS) -p confab -p confab-server -p confab-relay -p confab-benches
-	@if scripts/setup device; then cargo build --release $(HEADLESS) -p confab --features confab/device; fi
+	@features=; if scripts/setup device; then features='--features confab/device'; fi; set -ex; \
+		cargo build --release $(HEADLESS) $(SHIPPED) $$features
 	@echo 'the programs are in $(PROGRAMS)/release; `make install` puts them into PREFIX/bin'
 	$(PROGRAMS)/release/confab-control serve --with-relay --data-dir "$(DATA)" $(UP_FLAGS)
 
@@ -53,12 +56,9 @@ install:
 # Debian packages, and tarballs for other systems. The client gets a sound card where ALSA's headers can be had.
 dist:
 	@scripts/setup build dist
-	cargo build --release $(HEADLESS) -p confab -p confab-server -p confab-relay -p confab-benches -p confab-packaging
-	@if scripts/setup device; then \
-		set -ex; cargo build --release $(HEADLESS) -p confab --features confab/device; \
-	else \
+	@features=; if scripts/setup device; then features='--features confab/device'; else \
 		echo "without ALSA's headers the packaged client has no sound card"; [ "$$CONFAB_REQUIRE_AUDIO" != 1 ]; \
-	fi
+	fi; set -ex; cargo build --release $(HEADLESS) $(SHIPPED) -p confab-packaging $$features
 	packaging/pack --programs $(PROGRAMS)/release --out $(TARGET)/dist
 
 test: audio-client
@@ -137,12 +137,12 @@ bench-instructions:
 
 bench-control:
 	@scripts/setup build cql
-	cargo build --release $(HEADLESS) -p confab -p confab-server -p confab-relay -p confab-benches
+	cargo build --release $(HEADLESS) $(SHIPPED)
 	$(PROGRAMS)/release/confab-bench control --out $(TARGET)/bench/control.json
 
 bench-e2ee:
 	@scripts/setup build
-	cargo build --release $(HEADLESS) -p confab -p confab-server -p confab-relay -p confab-benches
+	cargo build --release $(HEADLESS) $(SHIPPED)
 	$(PROGRAMS)/release/confab-bench e2ee --out $(TARGET)/bench/e2ee.json
 
 bench-capacity:
@@ -159,6 +159,11 @@ bench-voice:
 	@CONFAB_PESQ=$(TARGET)/pesq scripts/setup build speech pesq
 	cargo build --release $(HEADLESS) -p confab-benches --bin confab-bench
 	$(PROGRAMS)/release/confab-bench voice --python $(TARGET)/pesq/bin/python --out $(TARGET)/bench/voice.json
+
+# Takes what the benches before it have written into docs/figures.json, and from there into the documents.
+figures:
+	cargo build --release $(HEADLESS) -p confab-benches --bin confab-bench
+	$(PROGRAMS)/release/confab-bench publish $(wildcard $(TARGET)/bench/*.json)
 
 clean:
 	cargo clean

@@ -186,6 +186,14 @@ pub async fn run(options: &Options, progress: impl Fn(&str)) -> Result<Report, D
 }
 
 impl Report {
+    /// True if every listener got the frames of every speaker, whatever became of them: then the calls were well, and a recording that is
+    /// not has another reason.
+    pub fn lost_nothing(&self) -> bool {
+        self.pairs
+            .iter()
+            .all(|pair| pair.frames_sent > 0 && pair.frames_received == pair.frames_sent)
+    }
+
     /// The report as a table for a person.
     pub fn table(&self) -> String {
         let mut out = format!(

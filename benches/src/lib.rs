@@ -13,6 +13,7 @@
 //! * [`cases`]: what the core does for a frame, piece by piece; [`instructions`] counts what that takes;
 //! * [`load`]: load for a real relay over real sockets;
 //! * [`relay`]: what the relay costs, against [`bare`], as [`figures`];
+//! * [`measured`]: the figures of the documents;
 //! * [`peers`]: the relay beside another server, such as [`mumble`];
 //! * [`control`]: what control costs;
 //! * [`capacity`]: a fleet of a thousand relays in figures;
@@ -39,6 +40,7 @@ pub mod instructions;
 pub mod leak;
 pub mod listeners;
 pub mod load;
+pub mod measured;
 pub mod microphone;
 pub mod mumble;
 pub mod peers;

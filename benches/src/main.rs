@@ -12,7 +12,8 @@ use confab_benches::figures::{self, Figure};
 use confab_benches::load::network;
 use confab_benches::program::print;
 use confab_benches::{
-    capacity, clarity, control, e2ee, instructions, leak, microphone, peers, program, relay,
+    capacity, clarity, control, e2ee, instructions, leak, measured, microphone, peers, program,
+    relay,
 };
 use confab_console::configuration::{Program, ProgramFlags};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
@@ -139,6 +140,15 @@ enum Command {
         #[arg(long, value_name = "COUNT", default_value_t = 4)]
         seeds: u64,
     },
+    /// Take the figures of reports into docs/figures.json, and from there into the documents that name them.
+    Publish {
+        /// Files that the other commands wrote. A figure that is in several of them becomes a range.
+        #[arg(value_name = "REPORT")]
+        reports: Vec<PathBuf>,
+        /// Folder of the project.
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        root: PathBuf,
+    },
     /// A single case, for callgrind to count.
     #[command(hide = true)]
     CountOne {
@@ -219,6 +229,13 @@ async fn run(command: Command) -> Result<bool, String> {
             ));
             if report.passed {
                 print("PASSED: everyone heard everyone");
+            } else if report.lost_nothing() {
+                let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+                let load = load.split(' ').next().unwrap_or_default();
+                print(&format!(
+                    "FAILED: every frame came, but was not played in time: this machine has too much else to do (load {load}). End other \
+                     programs, and run it again"
+                ));
             } else {
                 print(
                     "FAILED: a listener missed more than 1 % of a speaker, or heard something else",
@@ -299,6 +316,10 @@ async fn run(command: Command) -> Result<bool, String> {
                     .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
             }
             tell(&out, &measured)
+        }
+        Command::Publish { reports, root } => {
+            measured::publish(&root, &reports).map_err(|error| error.to_string())?;
+            Ok(true)
         }
         Command::CountOne { .. } => unreachable!("it is done before there is a runtime"),
         Command::Bare {

@@ -18,7 +18,7 @@ use confab_console::configuration::{
 };
 
 /// Values, of which each flag takes one: the first that it takes and that is not its default.
-const VALUES: [&str; 33] = [
+const VALUES: [&str; 34] = [
     "127.0.0.1:99",
     "talk.example.org:99",
     "sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
@@ -50,6 +50,7 @@ const VALUES: [&str; 33] = [
     "invite",
     "operators",
     "https://hooks.example.org/confab",
+    "smtps://confab:secret@mail.example.org",
     "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     "confab://talk.example.org/friday#1.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
 ];

@@ -108,9 +108,10 @@ const fn exit_of(code: ErrorCode) -> Exit {
         | ErrorCode::EmailTaken
         | ErrorCode::SlugTaken
         | ErrorCode::TooYoung => Exit::Usage,
-        ErrorCode::NotAuthenticated | ErrorCode::BadCredentials | ErrorCode::SessionEnded => {
-            Exit::Auth
-        }
+        ErrorCode::NotAuthenticated
+        | ErrorCode::BadCredentials
+        | ErrorCode::BadCode
+        | ErrorCode::SessionEnded => Exit::Auth,
         ErrorCode::NotFound => Exit::NotFound,
         ErrorCode::Denied | ErrorCode::Banned | ErrorCode::Owner | ErrorCode::LimitReached => {
             Exit::Denied

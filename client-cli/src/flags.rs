@@ -17,9 +17,11 @@ use crate::output;
 use crate::store;
 
 mod join;
+mod mail;
 mod voice;
 
 pub use join::{Join, Place, PlaceFlag, SoundCard, Text};
+pub use mail::{ResetPassword, VerifyEmail};
 pub use voice::{TalkFlag, Voice};
 
 /// Voice conferences: register, open a conference and talk, end to end encrypted.
@@ -118,6 +120,10 @@ pub enum Command {
     Whoami,
     /// Change the password; every other session of the account ends.
     Passwd(PasswordFlags),
+    /// Set a password in place of a lost one, by a code that the server sends to the account's verified address, and log in.
+    ResetPassword(ResetPassword),
+    /// Verify the account's e-mail address, by a code that the server sends to it: a lost password can then be reset.
+    VerifyEmail(VerifyEmail),
     /// The account's sessions.
     #[command(subcommand)]
     Sessions(Sessions),

@@ -152,7 +152,8 @@ impl Open {
         match &act.by {
             By::Operator => line["operator"] = true.into(),
             By::Account(name) => line["by"] = name.as_str().into(),
-            By::Unknown(name) => line["tried_as"] = name.as_deref().into(),
+            By::Unknown(Some(name)) => line["tried_as"] = name.as_str().into(),
+            By::Unknown(None) => {}
         }
         let of = act.of.iter();
         let of: Map<String, Value> = of
@@ -221,17 +222,28 @@ impl Writer {
             Err(error) => return Err(error.kind().into()),
         };
         let missed = self.missed.load(Ordering::Relaxed);
+        let mut lines = String::new();
         if missed > 0 {
             let note = json!({ "time": time(self.clock.now()), "act": "missed", "count": missed });
-            file.write_all(format!("{note}\n").as_bytes())?;
-            self.missed.fetch_sub(missed, Ordering::Relaxed);
+            lines = format!("{note}\n");
         }
-        file.write_all(line.as_bytes())?;
+        lines.push_str(line);
+        append(file, lines.as_bytes())?;
+        self.missed.fetch_sub(missed, Ordering::Relaxed);
         if to_disk {
             file.sync_data()?;
         }
         Ok(())
     }
+}
+
+/// Appends all of it, or nothing: a line that is cut off would make the next one unreadable.
+fn append(file: &mut File, lines: &[u8]) -> io::Result<()> {
+    let before = file.metadata()?.len();
+    file.write_all(lines).inspect_err(|_| {
+        // A pipe has no length to go back to.
+        let _ = file.set_len(before);
+    })
 }
 
 /// Opens the file with mode 0600, because it says who did what.

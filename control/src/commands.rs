@@ -24,10 +24,11 @@ use crate::flags::{
     OperatorFlags, OperatorIdentityFlags, RelayIdentityFlags, RevokeNodeFlags, RevokeRelayFlags,
     ServeFlags, StatusFlags,
 };
-use crate::operator::{Operator, OperatorError, show};
+use crate::operator::show::{self, counted};
+use crate::operator::{Operator, OperatorError};
 use crate::server::{self, ServeError, TaskLost, copy_cluster_keys, serve};
 use crate::tls::TlsError;
-use crate::tls::authority::Authority;
+use crate::tls::authority::{Authority, CA_FILE};
 
 /// Time limit for background work at the end.
 const SHUTDOWN: Duration = Duration::from_secs(1);
@@ -166,7 +167,7 @@ async fn check(flags: &ServeFlags) -> Result<(), CommandError> {
     let bad = findings.iter().filter(|one| one.remedy.is_some()).count();
     match u32::try_from(bad).unwrap_or(u32::MAX) {
         0 => Ok(()),
-        bad => Err(CommandError::ToCorrect(counted(bad, "finding"))),
+        bad => Err(CommandError::ToCorrect(counted(bad.into(), "finding"))),
     }
 }
 
@@ -181,14 +182,19 @@ async fn status(flags: &StatusFlags) -> Result<(), CommandError> {
 
 async fn drain(flags: &DrainFlags) -> Result<(), CommandError> {
     let (relay, wait) = (&flags.relay, flags.wait);
-    let progress = |sessions| say(&format!("{relay}: {} left", counted(sessions, "session")));
+    let progress = |sessions: u32| {
+        say(&format!(
+            "{relay}: {} left",
+            counted(sessions.into(), "session")
+        ))
+    };
     let operator = operator(&flags.operator)?;
     let lost = operator.drain(relay, wait, progress).await?;
     answer(&match lost {
         0 => format!("{relay}: no session is left"),
         lost => format!(
             "{relay}: ended; {} lost voice: no other relay is linked",
-            counted(lost, "participant")
+            counted(lost.into(), "participant")
         ),
     });
     Ok(())
@@ -230,14 +236,6 @@ async fn revoke_node(flags: &RevokeNodeFlags) -> Result<(), CommandError> {
         "{node}: its identities up to now are revoked; make a new one with `confab-control node-identity {node}`, and change the database's password and token.key if they may be known"
     ));
     Ok(())
-}
-
-/// A number with its noun.
-fn counted(number: u32, noun: &str) -> String {
-    match number {
-        1 => format!("1 {noun}"),
-        _ => format!("{number} {noun}s"),
-    }
 }
 
 fn operator(flags: &OperatorFlags) -> Result<Operator, OperatorError> {
@@ -358,7 +356,14 @@ fn relay_identity(flags: &RelayIdentityFlags) -> Result<(), CommandError> {
         return Err(InnerError(why).into());
     }
     let now = Clock::System.now();
+    let is_new = !flags.data_dir.join(CA_FILE).exists();
     let authority = Authority::open_or_create(&flags.data_dir, now)?;
+    if is_new {
+        let folder = flags.data_dir.display();
+        note(&format!(
+            "there was no server in {folder}: a new cluster CA was made there. A relay with this identity links to a server with that folder only"
+        ));
+    }
     let written = authority.issue_relay(&flags.name, &flags.out, now)?;
     for file in [&written.certificate, &written.key, &written.ca] {
         answer(&format!("wrote {}", file.display()));
@@ -423,6 +428,11 @@ fn log_to_stderr(flags: &ServeFlags) {
 /// Writes the answer of a command.
 fn answer(text: &str) {
     out().put(Class::Answer, Form::Text, text);
+}
+
+/// Writes a remark beside the answer.
+fn note(text: &str) {
+    confab_console::err().put(Class::Answer, Form::Text, text);
 }
 
 /// Writes a progress line. It may be dropped.

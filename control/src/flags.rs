@@ -26,6 +26,7 @@ use crate::webhooks::target::{WebhookSecret, WebhookTarget, WebhookUrl};
 mod admin;
 mod data_dir;
 mod identities;
+mod mail;
 mod operator;
 mod relay;
 mod store;
@@ -40,6 +41,7 @@ pub use identities::{
     ClusterKeysFlags, FingerprintFlags, NodeIdentityFlags, OperatorIdentityFlags,
     RelayIdentityFlags,
 };
+pub use mail::MailFlags;
 pub use operator::{DrainFlags, OperatorFlags, RevokeNodeFlags, RevokeRelayFlags, StatusFlags};
 pub use relay::RelayFlags;
 pub use store::{CqlFlags, StorePassword, StoreUrl};
@@ -305,6 +307,9 @@ pub struct ServeFlags {
     )]
     pub webhook_secret: Option<WebhookSecret>,
 
+    #[command(flatten)]
+    pub mail: MailFlags,
+
     /// Log level, to stderr: error, warn, info, debug or trace. Logs contain no address, e-mail, password or token.
     #[arg(long, default_value = "info", value_name = "LEVEL")]
     pub log_level: tracing::Level,
@@ -383,6 +388,7 @@ impl ServeFlags {
                 .clone()
                 .zip(self.webhook_secret.clone())
                 .map(|(url, secret)| WebhookTarget { url, secret }),
+            mail: self.mail.target(&self.public_names, self.listen),
             region: self.region.clone(),
             accounts: AccountsConfig {
                 registration: match self.registration {

@@ -14,7 +14,8 @@
 //! * [`invitations`]: whether an invitation to a conference is good, and its use;
 //! * [`store`]: persistent records;
 //! * [`domain`]: types that the store and the services share;
-//! * [`audit`]: the audit log; [`webhooks`]: what happens in rooms, told to a program of the operator's;
+//! * [`audit`]: the audit log; [`webhooks`]: what happens in rooms, told to a program of the operator's; [`mail`]: letters
+//!   to the holders of accounts;
 //! * [`metrics`]: counters; [`close`]: QUIC error codes of closed connections; [`client_queues`]: what is said to a client;
 //! * `causes`, `hkdf`, `mutex`, [`clock`], [`random`], [`inbox`], [`source`], [`throttle`]: utilities.
 
@@ -37,6 +38,7 @@ mod hkdf;
 pub mod inbox;
 pub mod invitations;
 pub mod listener;
+pub mod mail;
 pub mod metrics;
 mod mutex;
 pub mod operator;

@@ -1,7 +1,9 @@
 //! CQL databases for tests and benches: a running one, given by `CONFAB_TEST_CQL=HOST:PORT`, or temporary nodes of Apache
-//! Cassandra, started by `scripts/cassandra`, which end with the program that started them, even if it crashes.
+//! Cassandra, started by `scripts/cassandra`, which end with the program that started them, even if it crashes. [`MailServer`]: a mail server.
 //!
 //! Functions block while processes start and stop: a node starts in 5 s on an idle machine.
+
+mod mail_server;
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -12,6 +14,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
 use tempfile::TempDir;
+
+pub use mail_server::{MailServer, Received};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/cassandra");
 /// A file system in memory, used if it exists: on a disk a node waits at every write.

@@ -2,6 +2,13 @@
 
 use clap::Args;
 
+use crate::measured::Measured;
+
+/// Frames a second of a room at the knee: one participant speaks.
+const KNEE_FRAMES: f64 = 50.0;
+/// Those who hear it.
+const KNEE_RECEIVERS: f64 = 9.0;
+
 /// The assumptions.
 #[derive(Args, Debug, Clone)]
 pub struct Assumptions {
@@ -52,13 +59,13 @@ pub struct Assumptions {
     pub speakers: f64,
 
     /// Processor time of a relay for each frame that comes in, in microseconds. Default: a room of 10 at the knee of one
-    /// worker (595 rooms) without its nine datagrams (relay.knee_rooms, relay.cpu_per_datagram_us.packet of bench-relay).
-    #[arg(long, default_value_t = 12.5, value_name = "US")]
+    /// worker (relay.knee_rooms) without its nine datagrams (relay.cpu_per_datagram_us.packet), of docs/figures.json.
+    #[arg(long, default_value_t = frame_us(), value_name = "US")]
     pub frame_us: f64,
 
     /// Processor time of a relay for each datagram that goes out, in microseconds. Default: relay.cpu_per_datagram_us.packet of
     /// bench-relay, with --transmit packet and no window; by sockets it is 3.4.
-    #[arg(long, default_value_t = 2.35, value_name = "US")]
+    #[arg(long, default_value_t = measured("relay.cpu_per_datagram_us.packet"), value_name = "US")]
     pub datagram_us: f64,
 
     /// Bytes of a frame on the wire: 85 of SFrame, 5 of record, 14 of header (docs/protocol.md), 8 of UDP, 20 of IPv4, 38 of
@@ -113,29 +120,29 @@ pub struct Assumptions {
 
     /// Joins a second that a core of a control node does. Default: control.joins_per_s_core.cql of bench-control. A person whose
     /// room goes elsewhere is taken to cost as much, which is too much: nothing is looked up.
-    #[arg(long, default_value_t = 1100.0, value_name = "COUNT")]
+    #[arg(long, default_value_t = measured("control.joins_per_s_core.cql"), value_name = "COUNT")]
     pub joins_per_s_core: f64,
 
     /// Log-ins a second that a core of a control node does. Default: control.logins_per_s_core of bench-control.
-    #[arg(long, default_value_t = 56.0, value_name = "COUNT")]
+    #[arg(long, default_value_t = measured("control.logins_per_s_core"), value_name = "COUNT")]
     pub logins_per_s_core: f64,
 
     /// Signed-in idle connections in a GB of a control node. Default: control.idle_connections_per_gb of bench-control.
-    #[arg(long, default_value_t = 22_700.0, value_name = "COUNT")]
+    #[arg(long, default_value_t = measured("control.idle_connections_per_gb"), value_name = "COUNT")]
     pub connections_per_gb: f64,
 
     /// Processor time that an idle connection takes of a control node, in microseconds a second. Default:
     /// control.idle_connection_us_per_s of bench-control.
-    #[arg(long, default_value_t = 14.4, value_name = "US")]
+    #[arg(long, default_value_t = measured("control.idle_connection_us_per_s"), value_name = "US")]
     pub idle_us_per_s: f64,
 
     /// Conditional writes a second of one database node. Default: control.conditional_writes_per_s of bench-control, of a Cassandra
     /// in memory on two shared cores with one replica.
-    #[arg(long, default_value_t = 1300.0, value_name = "COUNT")]
+    #[arg(long, default_value_t = measured("control.conditional_writes_per_s"), value_name = "COUNT")]
     pub conditional_per_s: f64,
 
     /// Storage of a user in bytes, one replica. Default: the larger control.bytes_per_user of bench-control.
-    #[arg(long, default_value_t = 372.0, value_name = "BYTES")]
+    #[arg(long, default_value_t = bytes_per_user(), value_name = "BYTES")]
     pub bytes_per_user: f64,
 
     /// Replicas of each row. Default: that of confab-control.
@@ -145,6 +152,24 @@ pub struct Assumptions {
     /// Fixes all chance.
     #[arg(long, default_value_t = 1, value_name = "NUMBER")]
     pub seed: u64,
+}
+
+fn measured(name: &str) -> f64 {
+    Measured::published().value(name)
+}
+
+/// What is left of a worker's second for each frame at the knee, without the frame's datagrams, in microseconds.
+fn frame_us() -> f64 {
+    let frames = measured("relay.knee_rooms") * KNEE_FRAMES;
+    1e6 / frames - KNEE_RECEIVERS * measured("relay.cpu_per_datagram_us.packet")
+}
+
+fn bytes_per_user() -> f64 {
+    let of = [
+        "control.bytes_per_user.sqlite",
+        "control.bytes_per_user.cql",
+    ];
+    of.map(measured).into_iter().fold(0.0, f64::max)
 }
 
 impl Assumptions {

@@ -14,8 +14,8 @@ use confab_control::store::{
     AccountKind, AccountRecord, ConferenceRecord, SessionId, SessionRecord, Standing, Store,
     StoreError,
 };
+use confab_protocol::control::ConferenceId;
 use confab_protocol::control::room::{Role, Visibility};
-use confab_protocol::control::{AccountId, ConferenceId};
 use confab_testdb::{self as testdb, Node};
 
 use super::errors::ControlError;
@@ -203,16 +203,12 @@ fn account(number: u32, now: UnixMillis) -> Result<AccountRecord, ControlError> 
     let mut hash = [1; 60];
     random::fill(&mut hash[12..]);
     let hash = PasswordHash::from_bytes(&hash);
+    let hash = hash.ok_or(ControlError::Store(StoreError::Corrupt("a hash")))?;
+    let name = parsed(&format!("u{scrambled:08x}x"))?;
     Ok(AccountRecord {
-        id: AccountId::new(random::time_ordered_id(now)),
-        username: parsed(&format!("u{scrambled:08x}x"))?,
         email: Some(parsed(&format!("{scrambled:08x}@mail.example"))?),
-        password: hash.ok_or(ControlError::Store(StoreError::Corrupt("a hash")))?,
         birthday: Some(parsed("2004-02-29")?),
-        created: now,
-        disabled: false,
-        revision: 0,
-        kind: AccountKind::Person,
+        ..AccountRecord::new(AccountKind::Person, name, hash, now)
     })
 }
 

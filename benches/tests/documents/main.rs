@@ -20,8 +20,10 @@ mod common;
 mod page;
 mod world;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use confab_benches::measured::{self, Measured};
 use page::{Mark, Page};
 
 /// Set where the documents must be run.
@@ -38,6 +40,26 @@ fn pages() -> Vec<Page> {
     paths.insert(0, root.join("CONTRIBUTING.md"));
     paths.insert(0, root.join("README.md"));
     paths.iter().map(|path| Page::read(path)).collect()
+}
+
+#[test]
+fn figures_of_the_documents_are_the_measured_ones() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let measured = Measured::published();
+    let mut named = BTreeSet::new();
+    for path in measured::documents(&root).unwrap() {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let filled = measured.fill(&text);
+        let filled = filled.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        for (is, should_be) in text.lines().zip(filled.lines()) {
+            assert_eq!(is, should_be, "{}: run `make figures`", path.display());
+        }
+        let all = measured
+            .names()
+            .filter(|name| text.contains(&format!("figure {name} -->")));
+        named.extend(all.map(str::to_owned));
+    }
+    assert!(named.len() > 100, "only {} figures are named", named.len());
 }
 
 #[test]

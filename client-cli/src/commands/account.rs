@@ -1,6 +1,6 @@
 //! Accounts: register, login, logout, whoami, passwd, export, delete.
 
-use confab_protocol::control::{AccountId, Birthday, Device, Email, Username, text};
+use confab_protocol::control::{AccountId, Birthday, Device, Email, ErrorCode, Username, text};
 use confab_protocol::wire::{self, request::Kind};
 use serde::Serialize;
 
@@ -44,7 +44,14 @@ pub(super) async fn register(context: &Context, flags: Register) -> Result<(), F
         invitation,
     };
     let granted = link.granted(Kind::Register(request)).await?;
-    report_session(context, "registered", &access, &link, granted).await?;
+    let remark = match &email {
+        Some(email) if link.sends_mail => {
+            let email = email.as_str();
+            format!("; a code was sent to {email}: `confab verify-email CODE` verifies the address")
+        }
+        _ => String::new(),
+    };
+    report_session(context, ("registered", &remark), &access, &link, granted).await?;
     link.close().await;
     Ok(())
 }
@@ -60,16 +67,39 @@ pub(super) async fn login(context: &Context, flags: Login) -> Result<(), Failure
         password: password.to_string(),
         device: device.into(),
     };
-    let granted = link.granted(Kind::Login(request)).await?;
-    report_session(context, "logged_in", &access, &link, granted).await?;
+    log_in(context, &access, &link, request).await?;
     link.close().await;
     Ok(())
+}
+
+/// Logs in, and stores and reports the session.
+pub(super) async fn log_in(
+    context: &Context,
+    access: &Access,
+    link: &Link,
+    login: wire::Login,
+) -> Result<(), Failure> {
+    let name = login.name.clone();
+    let granted = match link.granted(Kind::Login(login)).await {
+        Ok(granted) => granted,
+        Err(ApiError::Refused(mut refusal))
+            if refusal.code == ErrorCode::BadCredentials && link.sends_mail =>
+        {
+            let server = &access.server;
+            refusal.message += &format!(
+                "; `confab --server {server} reset-password {name}` sets a new one by mail"
+            );
+            return Err(refusal.into());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    report_session(context, ("logged_in", ""), access, link, granted).await
 }
 
 /// Stores a session and reports it. The device gets its key for the account, unless it has it.
 async fn report_session(
     context: &Context,
-    event: &'static str,
+    (event, remark): (&'static str, &str),
     access: &Access,
     link: &Link,
     granted: wire::SessionGranted,
@@ -81,7 +111,7 @@ async fn report_session(
     let name: Username = username.parse()?;
     let store = &access.store;
     store.device_key(link.server_id(), account, &name).await?;
-    let text = format!("logged in at {} as {username}", access.server);
+    let text = format!("logged in at {} as {username}{remark}", access.server);
     let done = Done::new(event, text).of_user(username).at(&access.server);
     context.output.print(&done);
     Ok(())
@@ -106,6 +136,8 @@ pub(super) async fn whoami(context: &Context) -> Result<(), Failure> {
             event: "account",
             username: account.username,
             email: Some(account.email).filter(|email| !email.is_empty()),
+            email_verified: account.email_verified,
+            sends_mail: link.sends_mail,
             birthday: Some(account.birthday).filter(|day| !day.is_empty()),
             created: time(account.created_ms),
             server: access.server.to_string(),
@@ -169,6 +201,9 @@ struct AccountReport {
     event: &'static str,
     username: String,
     email: Option<String>,
+    email_verified: bool,
+    #[serde(skip)]
+    sends_mail: bool,
     birthday: Option<String>,
     created: String,
     server: String,
@@ -176,9 +211,17 @@ struct AccountReport {
 
 impl Printed for AccountReport {
     fn lines(&self) -> Vec<String> {
+        let email = match &self.email {
+            None => "-".to_owned(),
+            Some(email) if self.email_verified => format!("{email} (verified)"),
+            Some(email) if self.sends_mail => {
+                format!("{email} (not verified: confab verify-email)")
+            }
+            Some(email) => email.clone(),
+        };
         vec![
             format!("{} at {}", self.username, self.server),
-            format!("e-mail    {}", self.email.as_deref().unwrap_or("-")),
+            format!("e-mail    {email}"),
             format!("birthday  {}", self.birthday.as_deref().unwrap_or("-")),
             format!("since     {}", self.created),
         ]

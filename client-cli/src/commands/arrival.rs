@@ -1,20 +1,23 @@
-//! Who follows a link: the server is the link's, and a person without an account there gets one.
+//! The way in by a link: the server is the link's, and a person without an account there gets one.
 
 use std::io::{self, IsTerminal as _};
 use std::str::FromStr;
 
+use bytes::Bytes;
 use confab_protocol::control::link::{BadLink, ConferenceLink};
 use confab_protocol::control::{
     Birthday, Email, ErrorCode, InvitationToken, NameError, Slug, Username,
 };
-use confab_protocol::wire::{self, request::Kind};
+use confab_protocol::wire::{self, RegistrationPolicy, request::Kind};
 
 use super::context::Context;
 use super::{account, meet, password};
 use crate::failure::{Exit, Failure};
 use crate::flags::{FirstSight, Login, PasswordFlags, Place, Register, default_device};
 use crate::net::sign_in::Access;
-use crate::net::{ApiError, BadServer, Fingerprint, FixedToken, Link, Remembered, Server};
+use crate::net::{
+    ApiError, BadServer, Fingerprint, FixedToken, Link, RegistrationTerms, Remembered, Server,
+};
 use crate::stderr::print_on_stderr;
 
 /// Tries to make an account or to log in.
@@ -84,33 +87,61 @@ pub(super) async fn arrive(context: &Context, link: &ConferenceLink) -> Result<(
         return Err(Failure::new(Exit::Auth, "not_logged_in", message));
     }
     // Nobody is asked anything for a server that is not there, or is another one.
-    access.open().await?.close().await;
-    introduce(context, link, &server).await
-}
-
-/// Asks for an account, or makes one.
-async fn introduce(context: &Context, link: &ConferenceLink, server: &str) -> Result<(), Failure> {
+    let opened = access.open().await?;
+    let (terms, sends_mail) = (opened.registration, opened.sends_mail);
+    opened.close().await;
     print_on_stderr(&format!("You are not logged in at {server} yet."));
-    let mut tries = 0;
-    while tries < TRIES {
-        let has_account = ask("Do you have an account there? y or n:").await?;
-        let tried = match has_account.to_ascii_lowercase().as_str() {
-            "y" | "yes" => log_in(context).await,
-            "n" | "no" => sign_up(context, link).await,
-            _ => continue,
+    let is_new = match refusal_of_new(terms.policy, link) {
+        Some(why) => {
+            print_on_stderr(why);
+            false
+        }
+        None => !has_account().await?,
+    };
+    let mut person = Newcomer::default();
+    for _ in 0..TRIES {
+        let tried = match is_new {
+            true => person.sign_up(context, link, (terms, sends_mail)).await,
+            false => log_in(context).await,
         };
-        tries += 1;
         match tried {
             Ok(()) => return Ok(()),
             Err(failure) if matches!(failure.exit, Exit::Usage | Exit::Auth) => {
                 let why = failure.message.trim_end_matches(": run the command again");
                 print_on_stderr(&format!("That did not work: {why}."));
+                person.correct(&failure.code);
             }
             Err(failure) => return Err(failure),
         }
     }
     let message = format!("not logged in at {server} after {TRIES} tries");
     Err(Failure::new(Exit::Auth, "not_logged_in", message))
+}
+
+/// Why the server takes no new account by this link; `None` if it does.
+fn refusal_of_new(policy: RegistrationPolicy, link: &ConferenceLink) -> Option<&'static str> {
+    match policy {
+        RegistrationPolicy::Open => None,
+        RegistrationPolicy::ByInvitation if link.invitation.is_some() => None,
+        RegistrationPolicy::ByInvitation => Some(
+            "This link has no invitation, and the server takes new accounts by invitation only: if you have no account there, ask for a \
+             link that `confab conference invite --link` has made.",
+        ),
+        RegistrationPolicy::Closed => Some(
+            "On this server only the operator makes accounts: if you have none there, ask for one.",
+        ),
+    }
+}
+
+async fn has_account() -> Result<bool, Failure> {
+    loop {
+        let answer = ask("Do you have an account there? y or n:").await?;
+        match answer.to_ascii_lowercase().as_str() {
+            "y" | "yes" => return Ok(true),
+            "n" | "no" => return Ok(false),
+            _ => {}
+        }
+    }
 }
 
 async fn log_in(context: &Context) -> Result<(), Failure> {
@@ -123,25 +154,68 @@ async fn log_in(context: &Context) -> Result<(), Failure> {
     account::login(context, flags).await
 }
 
-async fn sign_up(context: &Context, link: &ConferenceLink) -> Result<(), Failure> {
-    let name = "Choose a name, as others will see it (3 to 32 letters, digits, '.', '_' and '-'):";
-    let name: Username = ask_for(name).await?;
-    let email: Option<Email> =
-        ask_if_any("Your e-mail address (only Enter if this server asks for none):").await?;
-    let birthday: Option<Birthday> =
-        ask_if_any("Your birthday, as 1990-12-31 (only Enter if this server asks for none):")
-            .await?;
-    print_on_stderr("Now a password, 10 characters or more.");
-    let flags = Register {
-        name: name.to_string(),
-        email: email.map(|email| email.as_str().to_owned()),
-        birthday: birthday.map(|day| day.to_string()),
-        invitation: link.invitation.is_some().then(|| link.clone()),
-        device: default_device(),
-        first_sight: FirstSight::default(),
-        password: PasswordFlags::default(),
-    };
-    account::register(context, flags).await
+/// A person who makes an account, with the answers that need not be asked for again.
+#[derive(Default)]
+struct Newcomer {
+    name: Option<Username>,
+    /// `Some(None)`: the person gives none.
+    email: Option<Option<Email>>,
+    birthday: Option<Birthday>,
+}
+
+impl Newcomer {
+    async fn sign_up(
+        &mut self,
+        context: &Context,
+        link: &ConferenceLink,
+        (terms, sends_mail): (RegistrationTerms, bool),
+    ) -> Result<(), Failure> {
+        if self.name.is_none() {
+            let question =
+                "Choose a name, as others will see it (3 to 32 letters, digits, '.', '_' and '-'):";
+            self.name = Some(ask_for(question).await?);
+        }
+        if self.email.is_none() {
+            self.email = Some(match (terms.email_required, sends_mail) {
+                (true, _) => Some(ask_for("Your e-mail address:").await?),
+                (false, true) => {
+                    let question = "Your e-mail address, if a lost password is to be reset by mail (only Enter for none):";
+                    ask_if_any(question).await?
+                }
+                (false, false) => None,
+            });
+        }
+        if self.birthday.is_none() && terms.birthday_required {
+            self.birthday = Some(ask_for("Your birthday, as 1990-12-31:").await?);
+        }
+        print_on_stderr("Now a password, 10 characters or more.");
+        let email = self.email.as_ref().and_then(Option::as_ref);
+        let flags = Register {
+            name: self
+                .name
+                .as_ref()
+                .map_or_else(String::new, Username::to_string),
+            email: email.map(|email| email.as_str().to_owned()),
+            birthday: self.birthday.map(|day| day.to_string()),
+            invitation: link.invitation.is_some().then(|| link.clone()),
+            device: default_device(),
+            first_sight: FirstSight::default(),
+            password: PasswordFlags::default(),
+        };
+        account::register(context, flags).await
+    }
+
+    /// Forgets the answer that was refused with this code.
+    fn correct(&mut self, code: &str) {
+        match code {
+            "username_taken" => self.name = None,
+            "email_taken" => self.email = None,
+            "too_young" => self.birthday = None,
+            "invalid_argument" => *self = Self::default(),
+            // The password is asked for each time.
+            _ => {}
+        }
+    }
 }
 
 /// Asks until the answer has its form.
@@ -189,13 +263,16 @@ pub(super) async fn enter_as_guest(
         Place::Link(link) => link.invitation.as_ref(),
         Place::Slug(_) => None,
     };
+    let link = access.open().await?;
+    let device = access.store.guest_key(link.server_id()).await?;
     let enter = wire::EnterAsGuest {
         name: name.as_str().to_owned(),
         slug: place.slug().to_string(),
         token: token.map(InvitationToken::to_wire).unwrap_or_default(),
         device: default_device(),
+        device_key: Bytes::copy_from_slice(&device.public().0),
+        device_proof: Bytes::copy_from_slice(&device.sign_entry(&link.exported()?)),
     };
-    let link = access.open().await?;
     let granted = link.granted(Kind::EnterAsGuest(enter)).await?;
     link.close().await;
     let token = FixedToken::new(granted.token.to_vec())

@@ -24,6 +24,7 @@ mod done;
 mod ended;
 mod hot_key;
 mod join;
+mod mail;
 mod meet;
 mod password;
 mod session;
@@ -101,6 +102,8 @@ async fn dispatch(flags: Flags, output: Output, signals: &mut Signals) -> Result
         Command::Logout => once(account::logout(context), signals).await,
         Command::Whoami => once(account::whoami(context), signals).await,
         Command::Passwd(flags) => once(account::passwd(context, &flags), signals).await,
+        Command::ResetPassword(flags) => once(mail::reset(context, flags), signals).await,
+        Command::VerifyEmail(flags) => once(mail::verify(context, flags), signals).await,
         Command::Account(command) => once(account::data(context, command), signals).await,
         Command::Sessions(command) => once(session::run(context, command), signals).await,
         Command::Conference(command) => once(conference::run(context, command), signals).await,

@@ -294,6 +294,7 @@ impl Relays {
         }
         if self.active.health() == Health::Live && !self.is_live {
             self.is_live = true;
+            tracing::debug!("the relay answers: voice is connected");
             self.is_gone = false;
             self.silent_since = None;
             self.ask_at = None;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use confab_console::values::duration;
-use confab_protocol::control::link::{BadLink, ConferenceLink, SCHEME};
+use confab_protocol::control::link::{BadLink, ConferenceLink, is_meant_as_link};
 use confab_protocol::control::{NameError, Region, Slug, Username};
 
 use super::voice::Voice;
@@ -155,7 +155,7 @@ impl FromStr for Place {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.starts_with(SCHEME) {
+        match is_meant_as_link(text) {
             true => text
                 .parse()
                 .map(Self::Link)

@@ -9,11 +9,11 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use confab_e2ee::mls::identity::ServerId;
+use confab_e2ee::mls::identity::{EXPORTED_LEN, EXPORTER_LABEL, ServerId};
 use confab_protocol::control::Region;
 use confab_protocol::control::text::Shown;
 use confab_protocol::version;
-use confab_protocol::wire::{self, request, response};
+use confab_protocol::wire::{self, RegistrationPolicy, request, response};
 use quinn::{ConnectionError, Endpoint, VarInt};
 use rustls::RootCertStore;
 use tokio::sync::mpsc;
@@ -54,6 +54,19 @@ pub struct Link {
     pub nodes: Vec<Server>,
     /// Where the node is.
     pub region: Option<Region>,
+    /// The server sends mail.
+    pub sends_mail: bool,
+    /// What the server asks of those who make an account.
+    pub registration: RegistrationTerms,
+}
+
+/// What a server asks of those who make an account.
+#[derive(Debug, Clone, Copy)]
+pub struct RegistrationTerms {
+    /// Who may make one.
+    pub policy: RegistrationPolicy,
+    pub email_required: bool,
+    pub birthday_required: bool,
 }
 
 /// Why a connection is gone.
@@ -72,11 +85,26 @@ impl Link {
             let server = server.to_string();
             return Err(TrustError::Unknown { server }.into());
         }
+        let asked_at = Instant::now();
         let addresses = resolve_in_time(server).await?;
+        let took = asked_at.elapsed().as_millis();
+        tracing::debug!(
+            addresses = addresses.len(),
+            ms = took,
+            "the server's name is resolved"
+        );
         let mut refused = None;
         for check in checks {
             match connect_to_any(server, &check, &addresses).await {
-                Ok(connected) => return Self::say_hello(server.clone(), connected).await,
+                Ok(connected) => {
+                    let rtt = connected.0.rtt().as_millis();
+                    let family = match connected.0.remote_address() {
+                        SocketAddr::V4(_) => "IPv4",
+                        SocketAddr::V6(_) => "IPv6",
+                    };
+                    tracing::debug!(family, rtt_ms = rtt, "connected to the server, by QUIC");
+                    return Self::say_hello(server.clone(), connected).await;
+                }
                 // What came of the first says most: a server that is the wrong one is not to hide that behind the next.
                 Err(error @ ConnectError::Trust(_)) => refused = refused.or(Some(error)),
                 Err(error) => return Err(refused.unwrap_or(error)),
@@ -108,6 +136,19 @@ impl Link {
     pub fn server_now_ms(&self) -> u64 {
         let since = u64::try_from(self.hello_at.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.server_time_ms.saturating_add(since)
+    }
+
+    /// The bytes that both ends export from this connection: a guest's device signs them.
+    ///
+    /// # Errors
+    ///
+    /// The connection exports nothing.
+    pub fn exported(&self) -> Result<[u8; EXPORTED_LEN], ApiError> {
+        let mut exported = [0; EXPORTED_LEN];
+        self.connection
+            .export_keying_material(&mut exported, EXPORTER_LABEL, b"")
+            .map_err(|_| ApiError::Malformed("a connection that exports no key"))?;
+        Ok(exported)
     }
 
     /// Sends one request and waits for its answer.
@@ -196,6 +237,13 @@ impl Link {
             }
             _ => return Err(ApiError::Malformed("no welcome").into()),
         };
+        tracing::debug!(
+            ms = hello_at.elapsed().as_millis(),
+            version = welcome.version,
+            server = %Shown(&welcome.agent),
+            other_nodes = welcome.nodes.len(),
+            "the server greets"
+        );
         let authority = Fingerprint::parse(&welcome.authority)
             .ok_or(ApiError::Malformed("a welcome without its authority"))?;
         Ok(Self {
@@ -209,6 +257,12 @@ impl Link {
             nodes: parse_nodes(&welcome.nodes),
             // One that is none is as good as none.
             region: Region::parse(&welcome.region).unwrap_or_default(),
+            sends_mail: welcome.mail,
+            registration: RegistrationTerms {
+                policy: welcome.registration(),
+                email_required: welcome.email_required,
+                birthday_required: welcome.birthday_required,
+            },
         })
     }
 }

@@ -53,6 +53,6 @@ pub use confab_protocol::control::server::{BadServer, Server};
 pub use errors::{ApiError, ConnectError};
 pub use fingerprint::Fingerprint;
 pub use fixed_token::FixedToken;
-pub use link::Link;
+pub use link::{Link, RegistrationTerms};
 pub use nodes::Nodes;
 pub use trust::{Remembered, Trust, TrustError};

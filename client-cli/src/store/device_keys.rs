@@ -1,4 +1,4 @@
-//! The keys of this device: one for each account at each server. Whoever has one can pass for this device.
+//! The keys of this device: one for each account at each server, and one for all that come as guests to a server. Whoever has one can pass for this device.
 //!
 //! A text file, one key a line: the server's id (32 hexadecimal digits), the account's (32), its name, and the seed of the
 //! Ed25519 key (64), then up to four endorsements of the device by others of the account (192 each).
@@ -10,6 +10,11 @@ use data_encoding::HEXLOWER;
 use zeroize::Zeroizing;
 
 use super::{LOCK_TIMEOUT, Store, StoreError};
+
+/// The account of the key for guests: no account has this id.
+const GUESTS: AccountId = AccountId::new([0; 16]);
+/// Its name: no guest draws it, and no account has it.
+const GUESTS_NAME: &str = "guest~aaaa";
 
 const FILE: &str = "device_keys";
 const LOCK: &str = "device_keys.lock";
@@ -94,6 +99,16 @@ impl Store {
         };
         self.write(FILE, to_text(&entries)).await?;
         Ok(key)
+    }
+
+    /// This device's key for guests of a server, whatever their names. It is made, and stored, if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As for [`device_key`](Self::device_key).
+    pub async fn guest_key(&self, server: ServerId) -> Result<DeviceKey, StoreError> {
+        let name = GUESTS_NAME.parse().expect("it has the form of a name");
+        Ok(self.device_key(server, GUESTS, &name).await?.key)
     }
 
     /// This device's key for the account of this name, if there is one.

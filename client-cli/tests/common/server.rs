@@ -146,6 +146,7 @@ pub fn kindly(request: &request::Kind) -> response::Kind {
         created_ms: 1,
         disabled: false,
         kind: wire::AccountKind::Person.into(),
+        email_verified: false,
     };
     match request {
         request::Kind::Hello(_) => response::Kind::Welcome(wire::Welcome {

@@ -26,6 +26,10 @@ pub enum PasswordLimit {
     Account,
     /// Wrong passwords for one account.
     WrongPasswords,
+    /// Wrong codes for one account.
+    WrongCodes,
+    /// Letters to one account, or from one source.
+    Mails,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +114,39 @@ pub enum ChangePasswordError {
     Store(StoreError),
 }
 
+/// Errors of a request for a letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MailError {
+    /// This server sends no mail.
+    NotHere,
+    /// The account has no e-mail address.
+    NoAddress,
+    /// The address is verified already.
+    Verified,
+    Session(SessionError),
+    Throttled(Throttled),
+    Store(StoreError),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VerifyEmailError {
+    /// It is wrong or too old, or the account has no address.
+    WrongCode,
+    Session(SessionError),
+    Throttled(Throttled),
+    Store(StoreError),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResetPasswordError {
+    /// It is wrong, too old or used, or the account has no verified address.
+    WrongCode,
+    WeakPassword(WeakPassword),
+    Throttled(Throttled),
+    Hash(HashError),
+    Store(StoreError),
+}
+
 from_causes! {
     RegisterError: Invitation(RedeemError), WeakPassword(WeakPassword), Login(LoginError), Throttled(Throttled), Hash(HashError), Store(StoreError);
     GuestError: Invitation(RedeemError), Throttled(Throttled), Store(StoreError);
@@ -117,5 +154,8 @@ from_causes! {
     SessionError: Store(StoreError);
     RevokeError: Store(StoreError);
     PasswordCheckError: Throttled(Throttled), Hash(HashError), Store(StoreError);
+    MailError: Session(SessionError), Throttled(Throttled), Store(StoreError);
+    VerifyEmailError: Session(SessionError), Throttled(Throttled), Store(StoreError);
+    ResetPasswordError: WeakPassword(WeakPassword), Throttled(Throttled), Hash(HashError), Store(StoreError);
     ChangePasswordError: Session(SessionError), WeakPassword(WeakPassword), OldPassword(PasswordCheckError), Hash(HashError), Store(StoreError);
 }

@@ -32,6 +32,7 @@ pub(super) async fn document(
             "id": account.id.to_string(),
             "username": account.username.as_str(),
             "email": account.email.as_ref().map(Email::as_str),
+            "email_verified": account.email_verified,
             "birthday": account.birthday.map(|day| day.to_string()),
             "created_ms": account.created.0,
         },

@@ -11,8 +11,10 @@ use confab_protocol::control::AccountId;
 
 use super::cookie::KnownDevice;
 use super::errors::{PasswordLimit, Throttled};
+use crate::domain::AccountName;
 use crate::metrics::connections::{Limit, Refusals};
 use crate::source::Source;
+use crate::store::AccountRecord;
 use crate::throttle::{Rate, Throttle};
 
 /// Wrong passwords for one account from one source, from one device, or from signed-in clients: a burst of five, then three a
@@ -30,6 +32,17 @@ const WRONG_PASSWORDS_FROM_ANYWHERE: Rate = Rate {
 const CHECKS: Rate = Rate {
     burst: 10.0,
     per_second: 0.2,
+};
+
+/// Letters to the holder of one account.
+const MAILS_OF_ACCOUNT: Rate = Rate {
+    burst: 3.0,
+    per_second: 1.0 / 600.0,
+};
+/// Letters that one source has sent to holders of any accounts.
+const MAILS_OF_SOURCE: Rate = Rate {
+    burst: 20.0,
+    per_second: 1.0 / 60.0,
 };
 
 /// Limit of password checks from one source.
@@ -59,12 +72,25 @@ pub(super) enum AttemptTarget<'a> {
     Name(&'a str),
 }
 
+impl<'a> AttemptTarget<'a> {
+    /// The account, or the name that none was found under.
+    pub(super) fn of(account: Option<&AccountRecord>, name: Option<&'a AccountName>) -> Self {
+        match account {
+            Some(account) => Self::Account(account.id),
+            None => Self::Name(name.map_or("", AccountName::as_str)),
+        }
+    }
+}
+
 pub(super) struct Limiter {
     hashes_of_source: Throttle,
     checks_of_account: Throttle,
     checks_of_device: Throttle,
     wrong_passwords: Throttle,
     wrong_passwords_from_anywhere: Throttle,
+    wrong_codes: Throttle,
+    mails_of_account: Throttle,
+    mails_of_source: Throttle,
     refusals: Refusals,
 }
 
@@ -79,6 +105,9 @@ impl Limiter {
             checks_of_device: Throttle::new(CHECKS),
             wrong_passwords: Throttle::new(WRONG_PASSWORDS),
             wrong_passwords_from_anywhere: Throttle::new(WRONG_PASSWORDS_FROM_ANYWHERE),
+            wrong_codes: Throttle::new(WRONG_PASSWORDS),
+            mails_of_account: Throttle::new(MAILS_OF_ACCOUNT),
+            mails_of_source: Throttle::new(MAILS_OF_SOURCE),
             refusals,
         }
     }
@@ -92,6 +121,38 @@ impl Limiter {
             self.refusals.count(Limit::SignInsOfSource);
             throttled(PasswordLimit::Source, wait)
         })
+    }
+
+    /// Takes a token of the limits of letters. Called before one is sent, or would be if there were such an account.
+    pub(super) fn admit_mail(
+        &self,
+        target: AttemptTarget<'_>,
+        source: Source,
+    ) -> Result<(), Throttled> {
+        let now = Instant::now();
+        let taken = self.mails_of_source.take_for_source(source, now);
+        let taken = taken.and_then(|()| self.mails_of_account.take(target, now));
+        taken.map_err(|wait| {
+            self.refusals.count(Limit::Mails);
+            throttled(PasswordLimit::Mails, wait)
+        })
+    }
+
+    /// Takes a token of the limit of wrong codes. Give it back if the code was right.
+    pub(super) fn admit_code(
+        &self,
+        target: AttemptTarget<'_>,
+        source: Source,
+    ) -> Result<(), Throttled> {
+        let taken = self.wrong_codes.take((target, source), Instant::now());
+        taken.map_err(|wait| {
+            self.refusals.count(Limit::PasswordsOfAccount);
+            throttled(PasswordLimit::WrongCodes, wait)
+        })
+    }
+
+    pub(super) fn give_back_code(&self, target: AttemptTarget<'_>, source: Source) {
+        self.wrong_codes.give_back((target, source));
     }
 
     /// Takes a token of a known device's limit.
@@ -193,6 +254,27 @@ mod tests {
         let name = |name| PasswordAttempt::Unknown(AttemptTarget::Name(name), source(1));
         assert_eq!(passed(|| limiter.admit(name("nobody"))), 5);
         assert_eq!(passed(|| limiter.admit(name("no-one"))), 5);
+    }
+
+    #[test]
+    fn letters_are_few_to_one_account_and_from_one_source() {
+        let limiter = limiter();
+        let target = AttemptTarget::Account(ANN);
+        let mut others = (1..).map(|last| limiter.admit_mail(target, source(last)));
+        assert_eq!(others.by_ref().take(50).filter(Result::is_ok).count(), 3);
+        let name = |n: usize| ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"][n / 3 % 10];
+        let from_one = |n| limiter.admit_mail(AttemptTarget::Name(name(n)), source(100));
+        assert_eq!((0..30).filter(|n| from_one(*n).is_ok()).count(), 20);
+    }
+
+    #[test]
+    fn wrong_codes_are_throttled_apart_from_passwords() {
+        let limiter = limiter();
+        let target = AttemptTarget::Account(ANN);
+        assert_eq!(passed(|| limiter.admit_code(target, source(1))), 5);
+        assert!(limiter.admit_code(target, source(2)).is_ok());
+        let password = PasswordAttempt::Unknown(target, source(1));
+        assert!(limiter.admit(password).is_ok());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! * `sessions`: creates, authenticates, refreshes and ends sessions;
 //! * `guests`: accounts of people who have none; `operator`: what an operator does to accounts;
+//! * `mail`: addresses that are verified, and passwords that are reset, by mail;
 //! * `outage`: sign-in while the store does not answer.
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use confab_protocol::control::{
 };
 use zeroize::Zeroizing;
 
+use super::codes::CodeKey;
 use super::cookie::{CookieKey, KnownDevice};
 use super::errors::{
     ChangePasswordError, LoginError, PasswordCheckError, RegisterError, SessionError, Throttled,
@@ -27,16 +29,18 @@ use super::{export, password};
 use crate::clock::{Clock, UnixMillis};
 use crate::domain::{AccountName, HashCost, PasswordHash};
 use crate::invitations::{Invitations, Invited};
+use crate::mail::Mail;
 use crate::metrics::connections::Refusals;
-use crate::random;
 use crate::source::Source;
 use crate::store::{AccountKind, AccountRecord, Name, SessionId, Store, StoreError};
 
 mod guests;
+mod mail;
 mod operator;
 mod outage;
 mod sessions;
 
+pub use confab_protocol::wire::RegistrationPolicy;
 pub use guests::Guest;
 pub use operator::{NewAccount, OperatorError};
 
@@ -61,17 +65,6 @@ pub struct AccountsConfig {
     pub parallel: usize,
     /// Maximum number of waiting hashes.
     pub queue: usize,
-}
-
-/// Who may make an account.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum RegistrationPolicy {
-    /// Everybody.
-    Open,
-    /// Who has an invitation to a conference, which is redeemed with it.
-    ByInvitation,
-    /// The operator.
-    Closed,
 }
 
 /// What a registration has to say beside a name and a password.
@@ -130,6 +123,24 @@ pub struct Login {
     pub cookie: Bytes,
 }
 
+/// Keys of accounts, derived from the cluster's key.
+pub struct AccountKeys {
+    pub tokens: TokenKey,
+    pub cookies: CookieKey,
+    pub codes: CodeKey,
+}
+
+impl AccountKeys {
+    /// Derives the keys from the cluster's key.
+    pub fn new(key: &[u8; 32]) -> Self {
+        Self {
+            tokens: TokenKey::new(key),
+            cookies: CookieKey::new(key),
+            codes: CodeKey::new(key),
+        }
+    }
+}
+
 /// Called for every session that ends before it expires.
 pub type OnSessionEnd = Box<dyn Fn(AccountId, SessionId) + Send + Sync>;
 
@@ -139,6 +150,8 @@ pub struct Accounts {
     limiter: Limiter,
     key: TokenKey,
     cookies: CookieKey,
+    codes: CodeKey,
+    mail: Mail,
     clock: Clock,
     invitations: Invitations,
     registration: RegistrationPolicy,
@@ -152,11 +165,11 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Uses `store`; calls `on_end` for every session that is ended.
+    /// Uses `store`, and `mail` for letters; calls `on_end` for every session that is ended.
     pub fn new(
-        store: Arc<dyn Store>,
+        (store, mail): (Arc<dyn Store>, Mail),
         invitations: Invitations,
-        (key, cookies): (TokenKey, CookieKey),
+        keys: AccountKeys,
         clock: Clock,
         config: &AccountsConfig,
         refusals: &Refusals,
@@ -166,8 +179,10 @@ impl Accounts {
             store,
             hasher: Hasher::new(config.cost, config.parallel, config.queue, refusals.clone()),
             limiter: Limiter::new(config.limits, refusals.clone()),
-            key,
-            cookies,
+            key: keys.tokens,
+            cookies: keys.cookies,
+            codes: keys.codes,
+            mail,
             clock,
             invitations,
             registration: config.registration,
@@ -179,6 +194,16 @@ impl Accounts {
             unverified: UnverifiedTokens::default(),
             changes: RecentChanges::default(),
         }
+    }
+
+    /// Who may make an account.
+    pub fn registration(&self) -> RegistrationPolicy {
+        self.registration
+    }
+
+    /// What a registration has to say.
+    pub fn required(&self) -> Required {
+        self.required
     }
 
     /// Creates an account and its first session.
@@ -222,20 +247,12 @@ impl Accounts {
         }
         let attempt = PasswordAttempt::Unknown(AttemptTarget::Name(username.as_str()), source);
         self.limiter.admit(attempt)?;
+        let hash = self.hasher.hash(password, Queue::Unauthenticated).await;
+        let hash = hash.inspect_err(|_| self.limiter.give_back(attempt))?;
         let account = AccountRecord {
-            id: AccountId::new(random::time_ordered_id(now)),
-            username: username.clone(),
             email: email.clone(),
-            password: self
-                .hasher
-                .hash(password, Queue::Unauthenticated)
-                .await
-                .inspect_err(|_| self.limiter.give_back(attempt))?,
             birthday: new.birthday,
-            created: now,
-            disabled: false,
-            revision: 0,
-            kind: AccountKind::Person,
+            ..AccountRecord::new(AccountKind::Person, username.clone(), hash, now)
         };
         self.store.create_account(account.clone()).await?;
         self.limiter.give_back(attempt);
@@ -250,6 +267,7 @@ impl Accounts {
                 return Err(error.into());
             }
         }
+        self.greet_by_mail(&account, source);
         let cookie = self.cookies.create(account.id);
         Ok(self.begin_session(account, new.device, cookie).await?)
     }
@@ -279,19 +297,13 @@ impl Accounts {
         }
         // Text that is no name is not refused: it is as wrong as a name without an account.
         let name = login.name.parse::<AccountName>().ok();
-        let account = match &name {
-            None => None,
-            Some(name) => self.by_name(name).await?,
-        };
+        let account = self.by_name_if_any(name.as_ref()).await?;
         let known = shown.filter(|device| Some(device.account) == account.as_ref().map(|a| a.id));
         if shown.is_some() && known.is_none() {
             // The device is known to another account: for this one it is unknown.
             self.limiter.admit_source(source)?;
         }
-        let target = match &account {
-            Some(account) => AttemptTarget::Account(account.id),
-            None => AttemptTarget::Name(name.as_ref().map_or("", AccountName::as_str)),
-        };
+        let target = AttemptTarget::of(account.as_ref(), name.as_ref());
         let (attempt, queue) = match known {
             Some(device) => (PasswordAttempt::Device(device), Queue::Known),
             None => (
@@ -311,6 +323,16 @@ impl Accounts {
         }
         let cookie = self.cookie_of(known, account.id);
         self.begin_session(account, login.device, cookie).await
+    }
+
+    async fn by_name_if_any(
+        &self,
+        name: Option<&AccountName>,
+    ) -> Result<Option<AccountRecord>, StoreError> {
+        match name {
+            Some(name) => self.by_name(name).await,
+            None => Ok(None),
+        }
     }
 
     async fn by_name(&self, name: &AccountName) -> Result<Option<AccountRecord>, StoreError> {
@@ -349,9 +371,9 @@ impl Accounts {
             };
         }
         let hash = self.hasher.hash(chosen, Queue::Known).await?;
-        self.store
-            .set_password(account.id, account.password, hash)
-            .await?;
+        let old = account.password.clone();
+        self.store.set_password(account.id, old, hash).await?;
+        self.tell_of_new_password(&account);
         let now = Instant::now();
         self.changes.note(account.id, caller.session, now);
         Ok(self.end_all(account.id, Some(caller.session)).await?)

@@ -58,6 +58,10 @@ fn name(request: &request::Kind) -> &'static str {
         Kind::ExportAccount(_) => "export_account",
         Kind::DeleteAccount(_) => "delete_account",
         Kind::EnterAsGuest(_) => "enter_as_guest",
+        Kind::SendEmailCode(_) => "send_email_code",
+        Kind::VerifyEmail(_) => "verify_email",
+        Kind::SendResetCode(_) => "send_reset_code",
+        Kind::ResetPassword(_) => "reset_password",
         Kind::CreateConference(_) => "create_conference",
         Kind::ListConferences(_) => "list_conferences",
         Kind::ConferenceInfo(_) => "conference_info",
@@ -103,6 +107,10 @@ async fn act(client: &Client, request: request::Kind) -> Answer {
         Kind::Register(register) => accounts::register(client, register).await,
         Kind::Login(login) => accounts::login(client, login).await,
         Kind::EnterAsGuest(enter) => accounts::enter_as_guest(client, &enter).await,
+        Kind::SendEmailCode(_) => accounts::send_email_code(client, &caller()?).await,
+        Kind::VerifyEmail(verify) => accounts::verify_email(client, &caller()?, &verify).await,
+        Kind::SendResetCode(send) => accounts::send_reset_code(client, &send).await,
+        Kind::ResetPassword(reset) => accounts::reset_password(client, reset).await,
         Kind::Authenticate(request) => accounts::authenticate(client, &request.token).await,
         Kind::Refresh(request) => accounts::refresh(client, &request.token).await,
         Kind::Logout(_) => accounts::logout(client, &caller()?).await,
@@ -143,6 +151,8 @@ fn is_for_every_kind(request: &request::Kind) -> bool {
         | Kind::Register(_)
         | Kind::Login(_)
         | Kind::EnterAsGuest(_)
+        | Kind::SendResetCode(_)
+        | Kind::ResetPassword(_)
         | Kind::Authenticate(_)
         | Kind::Refresh(_)
         | Kind::WhoAmI(_)
@@ -156,6 +166,8 @@ fn is_for_every_kind(request: &request::Kind) -> bool {
         | Kind::ReportFrames(_)
         | Kind::SendToGroup(_) => true,
         Kind::Logout(_)
+        | Kind::SendEmailCode(_)
+        | Kind::VerifyEmail(_)
         | Kind::ChangePassword(_)
         | Kind::ListSessions(_)
         | Kind::RevokeSession(_)
@@ -211,5 +223,9 @@ fn greet(client: &Client, hello: &wire::Hello) -> Answer {
             .map(ToString::to_string)
             .unwrap_or_default(),
         authority: Bytes::copy_from_slice(&client.services.authority),
+        mail: client.services.accounts.sends_mail(),
+        registration: client.services.accounts.registration().into(),
+        email_required: client.services.accounts.required().email,
+        birthday_required: client.services.accounts.required().birthday,
     }))
 }

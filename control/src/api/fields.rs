@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use confab_e2ee::mls::identity::{DevicePublicKey, EXPORTED_LEN};
 use confab_e2ee::mls::wire::parse_at;
 use confab_e2ee::mls::{FromMember, GroupName};
 use confab_protocol::control::invitation::{MAX_USES, MAX_VALID, MIN_VALID};
@@ -21,7 +22,9 @@ use zeroize::Zeroizing;
 use crate::accounts::SignedIn;
 use crate::accounts::service::{Guest, Registration};
 use crate::conferences::NewInvitation;
+use crate::domain::{BadMailCode, MailCode};
 use crate::invitations::Invited;
+use crate::refusals::wrong_code;
 use crate::rooms::{OwnJoin, Resume};
 use crate::store::{Cursor, SessionId};
 
@@ -63,7 +66,17 @@ pub(super) fn registration(request: wire::Register) -> Result<Registration, Refu
     })
 }
 
-pub(super) fn guest(enter: &wire::EnterAsGuest) -> Result<Guest, Refusal> {
+/// A guest. `exported` is what both ends export from the connection, for the proof that the guest has its device's key.
+pub(super) fn guest(
+    enter: &wire::EnterAsGuest,
+    exported: &[u8; EXPORTED_LEN],
+) -> Result<Guest, Refusal> {
+    let key = enter.device_key[..].try_into().map(DevicePublicKey);
+    let key = key.map_err(|_| Refusal::invalid("device_key", "a device's key has 32 bytes"))?;
+    if !key.has_signed_entry(exported, &enter.device_proof) {
+        let message = "the device has not signed the entry on this connection";
+        return Err(Refusal::invalid("device_proof", message));
+    }
     let token = Some(&enter.token).filter(|token| !token.is_empty());
     let token = token.map(|token| InvitationToken::parse(token, "token"));
     Ok(Guest {
@@ -71,6 +84,7 @@ pub(super) fn guest(enter: &wire::EnterAsGuest) -> Result<Guest, Refusal> {
         slug: slug(&enter.slug)?,
         token: token.transpose().map_err(bad_field)?,
         device: device(&enter.device)?,
+        key,
     })
 }
 
@@ -171,6 +185,10 @@ pub(super) fn conference_id(bytes: &[u8]) -> Result<ConferenceId, Refusal> {
 
 pub(super) fn join_id(bytes: &[u8], field: &'static str) -> Result<JoinId, Refusal> {
     JoinId::parse(bytes, field).map_err(bad_field)
+}
+
+pub(super) fn mail_code(text: &str) -> Result<MailCode, Refusal> {
+    text.parse().map_err(|BadMailCode| wrong_code())
 }
 
 pub(super) fn session_id(bytes: &[u8]) -> Result<SessionId, Refusal> {

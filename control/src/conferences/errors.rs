@@ -1,5 +1,7 @@
 //! Errors of operations on conferences. `refusals` has the sentences for clients.
 
+use confab_protocol::control::room::Role;
+
 use super::rights::Denied;
 use crate::causes::from_causes;
 use crate::invitations::MembersFull;
@@ -57,6 +59,10 @@ pub enum ModerationError {
     /// The account lacks the right.
     Denied(Denied),
     NotAMember,
+    /// The account is a member with another role than the invitation's.
+    HasRole(Role),
+    /// A ban is to be lifted, and there is none.
+    NotBanned,
     TargetBanned,
     MembersFull(MembersFull),
     Room(ChangeError),
@@ -70,6 +76,8 @@ pub enum TransferError {
     NoAccount,
     /// The new owner's account is disabled.
     Disabled,
+    /// The new owner is a bot or a guest.
+    NoPerson,
     /// The new owner is banned from the conference.
     Banned,
     MembersFull(MembersFull),
@@ -84,6 +92,8 @@ pub enum CreateForError {
     NoAccount,
     /// The owner's account is disabled.
     Disabled,
+    /// The owner is a bot or a guest.
+    NoPerson,
     Store(StoreError),
 }
 

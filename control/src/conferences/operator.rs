@@ -9,7 +9,9 @@ use super::errors::{CreateForError, RemoveError, TransferError};
 use super::service::{CONFERENCE_PAGE, Conferences, MEMBER_PAGE, NewConference};
 use crate::domain::Present;
 use crate::rooms::{ChangeError, Settled};
-use crate::store::{ConferenceRecord, Cursor, MemberRecord, Membership, Page, StoreError};
+use crate::store::{
+    AccountKind, ConferenceRecord, Cursor, MemberRecord, Membership, Page, StoreError,
+};
 
 impl Conferences {
     /// All conferences.
@@ -54,6 +56,9 @@ impl Conferences {
     ) -> Result<ConferenceRecord, CreateForError> {
         let account = self.store.account_by_username(owner).await?;
         let account = account.ok_or(CreateForError::NoAccount)?;
+        if account.kind != AccountKind::Person {
+            return Err(CreateForError::NoPerson);
+        }
         if account.disabled {
             return Err(CreateForError::Disabled);
         }
@@ -67,6 +72,9 @@ impl Conferences {
         let id = conference.id;
         let account = self.store.account_by_username(to).await?;
         let account = account.ok_or(TransferError::NoAccount)?;
+        if account.kind != AccountKind::Person {
+            return Err(TransferError::NoPerson);
+        }
         if account.disabled {
             return Err(TransferError::Disabled);
         }

@@ -13,7 +13,8 @@ use crate::invitations::Invitations;
 use crate::random;
 use crate::rooms::{Rooms, Settled};
 use crate::store::{
-    ConferenceRecord, Cursor, MemberRecord, Membership, Page, Standing, Store, StoreError,
+    AccountRecord, ConferenceRecord, Cursor, MemberRecord, Membership, Page, Standing, Store,
+    StoreError,
 };
 
 /// Number of conferences per page.
@@ -175,6 +176,9 @@ impl Conferences {
         if !matches!(role, Role::Owner | Role::Moderator) {
             page.items
                 .retain(|member| member.standing.role != Role::Banned);
+        } else if page.next.is_none() {
+            self.add_banned_guests(conference.id, &mut page.items)
+                .await?;
         }
         Ok(page)
     }
@@ -228,7 +232,7 @@ impl Conferences {
         }
     }
 
-    /// Makes an account a member or a listener. Does nothing if it is one already.
+    /// Makes an account a member or a listener. Does nothing if it has that role already.
     pub async fn invite(
         &self,
         caller: &SignedIn,
@@ -239,6 +243,7 @@ impl Conferences {
         let (conference, target) = self.may(caller, slug, username, Act::Invite(role)).await?;
         match target.standing.map(|standing| standing.role) {
             Some(Role::Banned) => Err(ModerationError::TargetBanned),
+            Some(has) if has != role => Err(ModerationError::HasRole(has)),
             Some(_) => Ok(()),
             None => {
                 self.invitations
@@ -247,7 +252,7 @@ impl Conferences {
                 let standing = self.fresh(role);
                 match self
                     .store
-                    .add_member(conference.id, target.account, standing)
+                    .add_member(conference.id, target.account.id, standing)
                     .await
                 {
                     // The account joined by itself at the same moment.
@@ -258,20 +263,29 @@ impl Conferences {
         }
     }
 
-    /// Changes a member's role, or lifts a ban.
+    /// Changes a member's role, or lifts a ban. With `only_of_banned` it does the latter alone.
     pub async fn set_role(
         &self,
         caller: &SignedIn,
         slug: Slug,
         username: Username,
-        role: Role,
+        (role, only_of_banned): (Role, bool),
     ) -> Result<Settled, ModerationError> {
+        if username.is_guest() && self.lift_guest_ban(caller, &slug, &username, role).await? {
+            return Ok(Settled::Everywhere);
+        }
         let (conference, target) = self.may(caller, slug, username, Act::SetRole(role)).await?;
-        let old = target.standing.ok_or(ModerationError::NotAMember)?;
+        let old = match target.standing {
+            Some(old) if only_of_banned && old.role != Role::Banned => {
+                return Err(ModerationError::NotBanned);
+            }
+            None if only_of_banned => return Err(ModerationError::NotBanned),
+            other => other.ok_or(ModerationError::NotAMember)?,
+        };
         let new = old.changed_to(role, old.muted);
         Ok(self
             .rooms
-            .change(conference.id, target.account, Some(old), Some(new))
+            .change(conference.id, target.account.id, Some(old), Some(new))
             .await?)
     }
 
@@ -283,10 +297,11 @@ impl Conferences {
         username: Username,
     ) -> Result<Settled, ModerationError> {
         let (conference, target) = self.may(caller, slug, username, Act::Kick).await?;
-        Ok(self.rooms.kick(conference.id, target.account).await?)
+        Ok(self.rooms.kick(conference.id, target.account.id).await?)
     }
 
-    /// Removes an account from the room and refuses it from then on.
+    /// Removes an account from the room and refuses it from then on. A guest's device is refused as well, and the invitation by which it
+    /// came ends: it would come by it again under another name.
     pub async fn ban(
         &self,
         caller: &SignedIn,
@@ -294,6 +309,7 @@ impl Conferences {
         username: Username,
     ) -> Result<Settled, ModerationError> {
         let (conference, target) = self.may(caller, slug, username, Act::Ban).await?;
+        self.refuse_guest(conference.id, &target.account).await?;
         let new = match target.standing {
             Some(old) => old.changed_to(Role::Banned, old.muted),
             None => {
@@ -305,7 +321,7 @@ impl Conferences {
         };
         Ok(self
             .rooms
-            .change(conference.id, target.account, target.standing, Some(new))
+            .change(conference.id, target.account.id, target.standing, Some(new))
             .await?)
     }
 
@@ -322,7 +338,7 @@ impl Conferences {
         let new = old.changed_to(old.role, muted);
         Ok(self
             .rooms
-            .change(conference.id, target.account, Some(old), Some(new))
+            .change(conference.id, target.account.id, Some(old), Some(new))
             .await?)
     }
 
@@ -346,10 +362,7 @@ impl Conferences {
         let standing = self.store.member(conference.id, account.id).await?;
         let role = standing.map(|standing| standing.role);
         rights::check(actor, act, role, account.id == caller.account)?;
-        let target = Target {
-            account: account.id,
-            standing,
-        };
+        let target = Target { account, standing };
         Ok((conference, target))
     }
 
@@ -368,6 +381,6 @@ impl Conferences {
 }
 
 struct Target {
-    account: AccountId,
+    account: AccountRecord,
     standing: Option<Standing>,
 }

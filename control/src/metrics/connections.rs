@@ -50,6 +50,8 @@ pub enum Limit {
     SignInsOfDevice,
     /// Password attempts at an account.
     PasswordsOfAccount,
+    /// Letters to an account, or from a source.
+    Mails,
     /// Passwords waiting to be hashed.
     PasswordQueue,
     /// Connections of an account.
@@ -69,6 +71,7 @@ impl Label for Limit {
         (Self::SignInsOfSource, "sign_ins_of_source"),
         (Self::SignInsOfDevice, "sign_ins_of_device"),
         (Self::PasswordsOfAccount, "passwords_of_account"),
+        (Self::Mails, "mails"),
         (Self::PasswordQueue, "password_queue"),
         (Self::ConnectionsOfAccount, "connections_of_account"),
         (Self::GroupBytesOfConnection, "group_bytes_of_connection"),

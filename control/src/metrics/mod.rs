@@ -1,14 +1,14 @@
 //! Counters of the server, for `/metrics`, `/healthz` and `/readyz`.
 //!
 //! * [`timed`]: durations of operations, by result;
-//! * [`connections`]: handshakes, refused requests and closed connections; [`groups`]: MLS groups of rooms; [`webhooks`]: what became of
-//!   them; [`tally`]: counters by label.
+//! * [`connections`]: handshakes, refused requests and closed connections; [`groups`]: MLS groups of rooms; [`deliveries`]: webhooks
+//!   and mail; [`tally`]: counters by label.
 
 pub mod connections;
+pub mod deliveries;
 pub mod groups;
 pub mod tally;
 pub mod timed;
-pub mod webhooks;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,7 +30,9 @@ pub struct Counted {
     /// MLS groups of rooms.
     pub groups: groups::GroupCounters,
     /// Messages to the operator's program.
-    pub webhooks: webhooks::WebhookCounters,
+    pub webhooks: deliveries::DeliveryCounters,
+    /// Letters to the mail server.
+    pub mail: deliveries::DeliveryCounters,
     closing: AtomicBool,
 }
 

@@ -66,10 +66,14 @@ fn conference_line(slug: &str, live: &str, open_to: &str, owner: &str, title: &s
 /// An account with its sessions and conferences.
 pub fn account(details: &wire::AdminAccountDetails) -> String {
     let account = details.account.clone().unwrap_or_default();
+    let email = match account.email_verified {
+        true => format!("{} (verified)", account.email),
+        false => or_dash(&account.email).to_owned(),
+    };
     let mut out = facts(&[
         ("name", &account.username),
         ("state", state(&account)),
-        ("e-mail", or_dash(&account.email)),
+        ("e-mail", &email),
         ("birthday", or_dash(&account.birthday)),
         ("since", &time(account.created_ms)),
         ("id", &HEXLOWER.encode(&account.id)),
@@ -253,6 +257,7 @@ fn account_json(account: &wire::Account) -> Value {
         "id": HEXLOWER.encode(&account.id),
         "username": account.username,
         "email": none_if_empty(&account.email),
+        "email_verified": account.email_verified,
         "birthday": none_if_empty(&account.birthday),
         "since": time(account.created_ms),
         "disabled": account.disabled,

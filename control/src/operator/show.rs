@@ -59,8 +59,10 @@ pub fn text(status: &ClusterStatus) -> String {
     let totals = Totals::of(status);
     let _ = writeln!(
         out,
-        "\n{} rooms with {} participants, {} media sessions",
-        totals.rooms, totals.participants, totals.sessions
+        "\n{} with {}, {}",
+        counted(totals.rooms, "room"),
+        counted(totals.participants, "participant"),
+        counted(totals.sessions, "media session")
     );
     out
 }
@@ -75,6 +77,14 @@ pub fn json(status: &ClusterStatus) -> Value {
         "participants": totals.participants,
         "sessions": totals.sessions,
     })
+}
+
+/// A number with its noun.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
+    }
 }
 
 struct Totals {

@@ -235,7 +235,7 @@ async fn delete_account(services: &Services, name: &AccountName, with_conference
         return Err(Refusal::new(
             ErrorCode::Owner,
             format!(
-                "this account owns {named}: give them to somebody with `conferences transfer`, or delete them with \
+                "this account owns {named}: give each to somebody with `conferences transfer`, or delete all with \
                  --with-conferences"
             ),
         ));

@@ -8,12 +8,13 @@ use super::conferences::no_account;
 use super::rooms::invitation_only;
 
 use crate::accounts::errors::{
-    ChangePasswordError, GuestError, LoginError, PasswordCheckError, PasswordLimit, RegisterError,
-    RevokeError, SessionError, Throttled,
+    ChangePasswordError, GuestError, LoginError, MailError, PasswordCheckError, PasswordLimit,
+    RegisterError, ResetPasswordError, RevokeError, SessionError, Throttled, VerifyEmailError,
 };
 use crate::accounts::hashing::HashError;
 use crate::accounts::password::{MIN_OWN_CHARACTERS, WeakPassword};
 use crate::accounts::service::OperatorError;
+use crate::invitations::RedeemError;
 
 /// Time in which a few hashes are computed.
 const BUSY_RETRY: Duration = Duration::from_millis(500);
@@ -131,6 +132,54 @@ impl From<ChangePasswordError> for Refusal {
     }
 }
 
+impl From<MailError> for Refusal {
+    fn from(error: MailError) -> Self {
+        match error {
+            MailError::NotHere => Self::new(
+                ErrorCode::Denied,
+                "this server sends no mail: its operator can set a new password (`confab-control users reset-password`)",
+            ),
+            MailError::NoAddress => Self::new(
+                ErrorCode::Denied,
+                "this account has no e-mail address: its password can be reset by the operator alone",
+            ),
+            MailError::Verified => Self::new(ErrorCode::Denied, "this address is verified already"),
+            MailError::Session(error) => error.into(),
+            MailError::Throttled(error) => error.into(),
+            MailError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<VerifyEmailError> for Refusal {
+    fn from(error: VerifyEmailError) -> Self {
+        match error {
+            VerifyEmailError::WrongCode => wrong_code(),
+            VerifyEmailError::Session(error) => error.into(),
+            VerifyEmailError::Throttled(error) => error.into(),
+            VerifyEmailError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ResetPasswordError> for Refusal {
+    fn from(error: ResetPasswordError) -> Self {
+        match error {
+            ResetPasswordError::WrongCode => wrong_code(),
+            ResetPasswordError::WeakPassword(weak) => Self::from(weak).about("new_password"),
+            ResetPasswordError::Throttled(error) => error.into(),
+            ResetPasswordError::Hash(error) => error.into(),
+            ResetPasswordError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// Also for text that is no code.
+pub(crate) fn wrong_code() -> Refusal {
+    let message = "the code is wrong, too old, or used: ask for another";
+    Refusal::new(ErrorCode::BadCode, message).about("code")
+}
+
 impl From<GuestError> for Refusal {
     fn from(error: GuestError) -> Self {
         match error {
@@ -146,6 +195,10 @@ impl From<GuestError> for Refusal {
                 ),
             ),
             GuestError::InvitationOnly => invitation_only(),
+            GuestError::Invitation(RedeemError::NoConference) => Self::new(
+                ErrorCode::NotFound,
+                "there is no conference of this name yet: somebody with an account opens it by joining it first",
+            ),
             GuestError::Invitation(error) => error.into(),
             GuestError::Throttled(error) => error.into(),
             GuestError::Store(error) => error.into(),
@@ -204,6 +257,8 @@ impl From<Throttled> for Refusal {
             PasswordLimit::Device => "too many sign-ins from this device",
             PasswordLimit::Account => "too many password checks for this account",
             PasswordLimit::WrongPasswords => "too many wrong passwords for this account",
+            PasswordLimit::WrongCodes => "too many wrong codes for this account",
+            PasswordLimit::Mails => "too many mails were asked for",
         };
         let seconds = wait.as_secs() + 1;
         let message = format!("{what}; try again in {seconds} s");

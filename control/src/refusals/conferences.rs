@@ -1,5 +1,6 @@
 //! Errors of conferences, memberships and moderation.
 
+use confab_protocol::control::room::role_name;
 use confab_protocol::control::{ErrorCode, Refusal};
 
 use super::rooms::{invitation_only, members_full};
@@ -98,6 +99,18 @@ impl From<ModerationError> for Refusal {
                 "this account is not a member of the conference: invite it first",
             )
             .about("username"),
+            ModerationError::HasRole(role) => Self::new(
+                ErrorCode::Denied,
+                format!(
+                    "this account is a {} already: `confab conference role` gives it another role",
+                    role_name(role)
+                ),
+            ),
+            ModerationError::NotBanned => Self::new(
+                ErrorCode::NotFound,
+                "this account is not banned from the conference",
+            )
+            .about("username"),
             ModerationError::TargetBanned => Self::new(
                 ErrorCode::Banned,
                 "this account is banned: give it a role to lift the ban",
@@ -115,6 +128,7 @@ impl From<TransferError> for Refusal {
             TransferError::NoConference => no_conference(),
             TransferError::NoAccount => no_account(),
             TransferError::Disabled => disabled(),
+            TransferError::NoPerson => no_person(),
             TransferError::Banned => Self::new(
                 ErrorCode::Banned,
                 "this account is banned from the conference: its owner or a moderator has to lift the ban first",
@@ -131,6 +145,7 @@ impl From<CreateForError> for Refusal {
         match error {
             CreateForError::NoAccount => no_account(),
             CreateForError::Disabled => disabled(),
+            CreateForError::NoPerson => no_person(),
             CreateForError::Store(error) => error.into(),
         }
     }
@@ -208,6 +223,11 @@ pub(super) fn no_account() -> Refusal {
 
 fn disabled() -> Refusal {
     let message = "this account is disabled: enable it first, or choose another";
+    Refusal::new(ErrorCode::Denied, message)
+}
+
+fn no_person() -> Refusal {
+    let message = "this is a bot or a guest, which can do nothing with a conference of its own: choose a person";
     Refusal::new(ErrorCode::Denied, message)
 }
 

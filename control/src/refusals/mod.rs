@@ -7,3 +7,5 @@ mod clients;
 mod conferences;
 mod rooms;
 mod store;
+
+pub(crate) use accounts::wrong_code;

@@ -45,6 +45,10 @@ impl From<StoreError> for Refusal {
                 Refusal::new(ErrorCode::Busy, "the server is busy; try again in a moment")
                     .after(BUSY_RETRY)
             }
+            StoreError::Full => Refusal::new(
+                ErrorCode::Busy,
+                "the disk of the server's store is full, and nothing was changed: its operator has to make room",
+            ),
             StoreError::Unavailable(reason) => {
                 tracing::warn!(reason, "the store does not answer");
                 Refusal::new(

@@ -29,7 +29,6 @@ use crate::cluster::{LinkedRelay, RelayCriteria, RelayEvent};
 use crate::inbox::{Inbox, InboxReader};
 use crate::random::{self, jittered};
 use crate::store::{HomeRecord, StoreError, ended_of};
-use crate::webhooks::News;
 
 /// Time for the store to answer a lookup of the room's home.
 const LOOK_DEADLINE: Duration = Duration::from_millis(500);
@@ -106,10 +105,12 @@ impl Actor {
             place: None,
             announced: Announced::default(),
             has_news: false,
+            told_of: 0,
         };
         self.carry_out_all(&mut open);
         open.announced.adopt(open.state.present());
         open.has_news = false;
+        open.told_of = open.state.revision();
         drop(presence);
         loop {
             let deadline = open.state.deadline();
@@ -134,7 +135,9 @@ impl Actor {
                 None => open.state.expire(now, &mut world),
             }
             self.carry_out_all(&mut open);
-            if std::mem::take(&mut open.has_news) && open.state.is_owned() {
+            // A participant is there some time after its join began: the revision says when.
+            let has_changed = open.told_of != open.state.revision();
+            if (std::mem::take(&mut open.has_news) || has_changed) && open.state.is_owned() {
                 self.announce(&slug, &mut open);
             }
             let live = u32::try_from(open.state.live()).unwrap_or(u32::MAX);
@@ -171,19 +174,12 @@ impl Actor {
         }
     }
 
-    /// Tells webhooks who has come and gone.
+    /// Tells others who has come and gone.
     fn announce(&self, slug: &Slug, open: &mut OpenRoom) {
-        let webhooks = &self.shared.webhooks;
-        if !webhooks.are_on() {
-            return;
-        }
-        for kind in open.announced.news(open.state.present()) {
-            webhooks.tell(News {
-                conference: self.conference,
-                slug: slug.clone(),
-                kind,
-            });
-        }
+        let told = (&self.shared.webhooks, &self.shared.guests);
+        open.told_of = open.state.revision();
+        let room = (self.conference, slug);
+        open.announced.tell(room, open.state.present(), told);
     }
 
     /// Answers all requests without a room, and forgets the room.
@@ -391,10 +387,7 @@ impl Actor {
                 .tell_member(client, (conference, join_id), &message),
             Effect::CountGroup(cause) => shared.group_counters.begun.count(cause),
             Effect::CountRefused(reason) => shared.group_counters.refused.count(reason),
-            Effect::Present(account) => {
-                shared.present(account, conference);
-                open.has_news = true;
-            }
+            Effect::Present(account) => shared.present(account, conference),
             Effect::Absent(account) => {
                 shared.absent(account, conference);
                 open.has_news = true;
@@ -460,10 +453,12 @@ struct OpenRoom {
     unclaimed: Vec<JoinId>,
     clients_left: bool,
     place: Option<LinkedRelay>,
-    /// Whom webhooks know to be here.
+    /// Whom others know to be here.
     announced: Announced,
-    /// Somebody has come or gone since they were told.
+    /// Somebody has left since they were told.
     has_news: bool,
+    /// The room's revision when they were told.
+    told_of: u64,
 }
 
 struct NodeWorld<'a>(&'a Shared);

@@ -10,6 +10,7 @@
 //! * `actor`: the task that owns one room and carries its effects out; `ask` and `tickets`: requests to it, and their answers; `clients`: who hears of the
 //!   effects; `home`: reads and writes whose a room is; `admission`: who may come in; [`errors`]: why a request is refused;
 //!   [`world`]: what a room asks of its node synchronously; `shared`: what all actors use.
+//! * `announced`: who comes and goes, for webhooks; [`guests`]: guests of rooms that have ended;
 //! * [`registry`]: finds a conference's room, starts it when it is needed and forgets it when it is over; [`counts`]: participants by conference, on
 //!   all nodes; `roster`: who they are, on this node.
 //! * `roll_call` and [`adoption`]: who is in a room already that is taken over; `leftovers`: closes what is left over of rooms at relays;
@@ -31,6 +32,7 @@ mod former_relays;
 mod frame_reports;
 mod group;
 pub mod group_keys;
+pub mod guests;
 pub mod home;
 mod label;
 mod lease;

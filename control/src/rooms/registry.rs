@@ -15,6 +15,7 @@ use super::ask::{AnswerTo, Answered, Ask, Outcome};
 use super::effect::{ClientId, Input, Joined, Joiner, OwnJoin, Resume, RoomChange, Settled};
 use super::errors::{ChangeError, JoinError, Unavailable};
 use super::group_keys::GroupKeys;
+use super::guests::EndedGuests;
 use super::note::NoteKeys;
 use super::shared::{PanicGuard, RoomHandle, RoomLimits, Shared};
 use crate::client_queues::ClientSink;
@@ -68,7 +69,7 @@ impl Rooms {
         clock: Clock,
         nodes: Nodes,
         (notes, group_keys): (NoteKeys, GroupKeys),
-        (group_counters, webhooks): (GroupCounters, Webhooks),
+        (group_counters, webhooks, guests): (GroupCounters, Webhooks, EndedGuests),
     ) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -81,6 +82,7 @@ impl Rooms {
                 group_keys,
                 group_counters,
                 webhooks,
+                guests,
                 rooms: Mutex::default(),
                 presence: Mutex::default(),
                 is_closed: AtomicBool::new(false),
@@ -112,7 +114,13 @@ impl Rooms {
                 }
             }
         };
-        within(JOIN_DEADLINE, joining).await
+        match within(JOIN_DEADLINE, joining).await {
+            // There is none that could answer, or another one in its place.
+            Err(JoinError::RelaySilent) if self.shared.relays.linked() == 0 => {
+                Err(JoinError::NoRelay)
+            }
+            joined => joined,
+        }
     }
 
     /// A participant leaves by its own request.

@@ -428,6 +428,11 @@ impl Room {
         self.membership.len()
     }
 
+    /// The number of changes that participants were told of, whether there was one to tell or not.
+    pub fn revision(&self) -> u64 {
+        self.outbox.revision()
+    }
+
     /// The participants, by sender label.
     pub fn roster(&self) -> Vec<Present> {
         self.present().map(Into::into).collect()

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::ask::Ask;
 use super::effect::Input;
 use super::group_keys::GroupKeys;
+use super::guests::EndedGuests;
 use super::note::NoteKeys;
 use crate::clock::Clock;
 use crate::cluster::nodes::Nodes;
@@ -41,6 +42,7 @@ pub(super) struct Shared {
     pub(super) group_keys: GroupKeys,
     pub(super) group_counters: GroupCounters,
     pub(super) webhooks: Webhooks,
+    pub(super) guests: EndedGuests,
     pub(super) rooms: Mutex<HashMap<ConferenceId, RoomHandle>>,
     /// The conferences in whose rooms an account is, with the number of its participants and joins.
     pub(super) presence: Mutex<HashMap<AccountId, HashMap<ConferenceId, u32>>>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use confab_protocol::control::AccountId;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::time::MissedTickBehavior;
 
 use super::parts::Parts;
@@ -31,6 +31,13 @@ pub(super) fn start(tasks: &mut Supervisor, parts: &Parts) {
     tasks.supervise("leftovers", move || rooms.clone().sweep_leftovers());
     let accounts = parts.api.accounts.clone();
     tasks.supervise("prove", move || verify_unverified(accounts.clone()));
+    if let Some(ended) = &parts.guests_to_forget {
+        let of = (parts.api.accounts.clone(), ended.clone());
+        tasks.supervise("guests", move || {
+            let (accounts, ended) = of.clone();
+            forget_guests(accounts, ended)
+        });
+    }
     let revoked = parts.peer_api.revoked.clone();
     tasks.supervise("revoked", move || revoked.clone().poll());
 }
@@ -94,6 +101,14 @@ async fn end_ended_sessions(services: &peer_api::Services) -> bool {
             tracing::warn!(%error, "cannot read ended sessions from the store: trying again");
             false
         }
+    }
+}
+
+/// Deletes the accounts of guests whose rooms have ended.
+async fn forget_guests(accounts: Arc<Accounts>, ended: Arc<Mutex<mpsc::Receiver<AccountId>>>) {
+    let mut ended = ended.lock().await;
+    while let Some(guest) = ended.recv().await {
+        accounts.forget_guest(guest).await;
     }
 }
 

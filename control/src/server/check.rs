@@ -13,7 +13,9 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use super::config::{Config, StoreConfig};
+use super::storage::TOKEN_KEY_FILE;
 use super::{LOCK_FILE, owner, socket, storage};
+use crate::mail::with_causes;
 use crate::store::cql::CqlStore;
 use crate::store::sqlite::{self, Inspected};
 use crate::tls::authority::{Authority, CA_FILE};
@@ -22,12 +24,16 @@ use crate::tls::certificates::OwnCertificate;
 
 /// Time for a name to resolve.
 const RESOLVE_DEADLINE: Duration = Duration::from_secs(5);
+/// Time for the mail server to answer.
+const MAIL_DEADLINE: Duration = Duration::from_secs(10);
 /// Free space that a server should have: its log and its store grow.
 const WANTED_FREE: u64 = 1 << 30;
 /// File descriptors that a server should be allowed: sockets, files, and connections to a database.
 const WANTED_FILES: u64 = 1024;
 /// Days that a certificate should last.
 const WANTED_DAYS: i32 = 30;
+/// Length of the cluster's key in bytes.
+const TOKEN_KEY_LEN: usize = 32;
 /// The file that is written.
 const TRIAL_FILE: &str = ".check";
 
@@ -49,10 +55,12 @@ pub async fn check(config: &Config, relay_listen: Option<SocketAddr>) -> Vec<Fin
         findings.extend(config.metrics.map(tcp));
     }
     findings.extend(keys(config));
+    findings.extend(audit_log(config));
     findings.push(store(config).await);
     for name in &config.public_names {
         findings.push(public_name(name, config.listen.port()).await);
     }
+    findings.extend(mail(config).await);
     findings.sort_by_key(|finding| finding.remedy.is_none());
     findings
 }
@@ -191,6 +199,7 @@ fn tried(bound: io::Result<()>, kind: &str, address: SocketAddr, flag: &str) -> 
 fn keys(config: &Config) -> Vec<Finding> {
     let folder = &config.data_dir;
     let (mut findings, today) = (Vec::new(), config.clock.now().day());
+    findings.extend(whole(folder));
     if folder.join(CA_FILE).exists() {
         match Authority::open(folder) {
             Ok(authority) => findings.push(Finding::good(format!(
@@ -203,7 +212,7 @@ fn keys(config: &Config) -> Vec<Finding> {
             ))),
             Err(error) => findings.push(Finding::bad(
                 format!("the cluster CA cannot be used: {error}"),
-                "restore ca.crt and ca.key from a backup",
+                "restore ca.crt and ca.key from the same backup",
             )),
         }
     }
@@ -225,8 +234,52 @@ fn keys(config: &Config) -> Vec<Finding> {
     findings
 }
 
+/// Whether the files of a server in use are all there.
+fn whole(folder: &Path) -> Option<Finding> {
+    let owner = owner::Owner::read(folder).ok()?;
+    if let Err(error) = owner::check_keys(owner, folder, &[CA_FILE, TOKEN_KEY_FILE]) {
+        return Some(Finding::bad("a key is missing", error.to_string()));
+    }
+    let path = folder.join(TOKEN_KEY_FILE);
+    let key = fs::read(&path).ok()?;
+    (key.len() != TOKEN_KEY_LEN).then(|| {
+        Finding::bad(
+            format!("{} is not a key of {TOKEN_KEY_LEN} bytes", path.display()),
+            "restore it from a backup of the data folder",
+        )
+    })
+}
+
+/// Whether the audit log can be written.
+fn audit_log(config: &Config) -> Option<Finding> {
+    let path = &config.audit.as_ref()?.path;
+    let shown = path.display();
+    let tried = match path.exists() {
+        true => OpenOptions::new().append(true).open(path).map(drop),
+        false => match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => can_write(folder),
+            _ => can_write(Path::new(".")),
+        },
+    };
+    Some(match tried {
+        Ok(()) => Finding::good(format!(
+            "the audit log {shown} can be written (--audit-log)"
+        )),
+        Err(error) => Finding::bad(
+            format!("the audit log {shown} cannot be written (--audit-log): {error}"),
+            "make its folder, for the user that runs the server, or name another file",
+        ),
+    })
+}
+
 fn certificate_of(path: &Path, today: Date, renewal: &str) -> Finding {
     let shown = path.display();
+    if !path.exists() {
+        return Finding::bad(
+            format!("there is no file {shown}"),
+            "name another file, or restore it",
+        );
+    }
     let first = CertificateDer::pem_file_iter(path)
         .ok()
         .and_then(|mut chain| chain.next()?.ok());
@@ -257,6 +310,15 @@ async fn store(config: &Config) -> Finding {
             if let Err(error) = owner::check_file(owner, folder, &path) {
                 return Finding::bad("the store is missing", error.to_string());
             }
+            if owner::is_of_another(owner, &path) {
+                return Finding::bad(
+                    format!(
+                        "the store {} belongs to another server than the keys",
+                        path.display()
+                    ),
+                    "give the right ones with --store and --data-dir",
+                );
+            }
             sqlite_store(&path)
         }
         StoreConfig::Cql(cql) => match Box::pin(CqlStore::reach(cql)).await {
@@ -281,6 +343,12 @@ fn sqlite_store(path: &Path) -> Finding {
             format!("give it to the user that runs the server: chown USER {shown}"),
         );
     }
+    if !path.parent().is_none_or(sqlite::has_space) {
+        return Finding::bad(
+            format!("the store {shown} cannot be written: its disk is full"),
+            "make room there: nothing is stored meanwhile",
+        );
+    }
     match sqlite::inspect(path) {
         Ok(Inspected::Current) => {
             Finding::good(format!("the store {shown} can be read and written"))
@@ -297,6 +365,28 @@ fn sqlite_store(path: &Path) -> Finding {
             "restore it from a backup: docs/operating.md",
         ),
     }
+}
+
+/// Whether the mail server answers and knows this server's user.
+async fn mail(config: &Config) -> Option<Finding> {
+    let mail = config.mail.as_ref()?;
+    let url = &mail.url;
+    let shown = url.shown();
+    let tried = tokio::time::timeout(MAIL_DEADLINE, url.try_out(&mail.server)).await;
+    Some(match tried {
+        Ok(Ok(())) => Finding::good(format!("the mail server {shown} answers (--smtp-url)")),
+        Ok(Err(error)) => Finding::bad(
+            format!(
+                "the mail server {shown} cannot be used (--smtp-url): {}",
+                with_causes(&error)
+            ),
+            "correct host, port, user and password of the URL; smtps:// is for port 465, smtp://…?tls=required for port 587",
+        ),
+        Err(_) => Finding::bad(
+            format!("the mail server {shown} does not answer (--smtp-url)"),
+            "correct host and port of the URL; many networks let nobody reach port 25: use 465 or 587",
+        ),
+    })
 }
 
 /// Whether the name leads to this machine.

@@ -12,6 +12,7 @@ use crate::clients::ConnectionLimits;
 use crate::clock::Clock;
 use crate::conferences::ConferenceLimits;
 use crate::domain::NodeName;
+use crate::mail::target::MailTarget;
 use crate::rooms::RoomLimits;
 use crate::store::Store;
 use crate::store::cql::config::CqlConfig;
@@ -35,6 +36,8 @@ pub struct Config {
     pub audit: Option<AuditConfig>,
     /// The program that is told what happens in rooms; `None` for none.
     pub webhook: Option<WebhookTarget>,
+    /// The mail server; `None`: no mail is sent.
+    pub mail: Option<MailTarget>,
     pub accounts: AccountsConfig,
     pub rooms: RoomLimits,
     /// Cipher suite of the rooms' groups.

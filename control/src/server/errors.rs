@@ -31,6 +31,9 @@ pub enum ServeError {
     /// The audit log cannot be opened.
     #[error(transparent)]
     Audit(#[from] audit::OpenError),
+    /// The mail server cannot be used as its URL says.
+    #[error("--smtp-url cannot be used: {0}")]
+    Mail(#[from] lettre::transport::smtp::Error),
     /// Keys or certificates are missing or invalid.
     #[error(transparent)]
     Tls(#[from] TlsError),

@@ -116,6 +116,11 @@ fn write(figures: &Figures, page: &mut Page) {
         "group_messages_refused_total",
         "Messages of members to the groups of rooms that were refused, by reason.",
     );
+    metrics.mail.write(
+        page,
+        "mails_total",
+        "Letters to the mail server of --smtp-url, by what became of them.",
+    );
     metrics.webhooks.write(
         page,
         "webhooks_total",

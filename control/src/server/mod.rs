@@ -29,11 +29,11 @@ use std::time::Duration;
 use confab_protocol::wire;
 use quinn::Endpoint;
 
-use crate::accounts::cookie::CookieKey;
-use crate::accounts::token::TokenKey;
+use crate::accounts::service::AccountKeys;
 use crate::audit::Audit;
 use crate::cluster::nodes::heartbeat;
 use crate::listener::transport;
+use crate::mail::Mail;
 use crate::metrics::Metrics;
 use crate::rooms::group_keys::GroupKeys;
 use crate::rooms::note::NoteKeys;
@@ -115,8 +115,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     };
     let key = files::key(&config.data_dir.join(TOKEN_KEY_FILE))?;
     let keys = Keys {
-        tokens: TokenKey::new(&key),
-        cookies: CookieKey::new(&key),
+        accounts: AccountKeys::new(&key),
         notes: NoteKeys::new(&key),
         groups: GroupKeys::new(&key, &digest, config.group_suite),
     };
@@ -143,8 +142,18 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         }
         None => Webhooks::default(),
     };
-    let observed = (metrics, audit, webhooks);
-    let parts = Parts::assemble(&config, store.clone(), (digest, keys), of_node, observed);
+    let mail = match config.mail.clone() {
+        Some(target) => Mail::start(target, metrics.mail.clone())?,
+        None => Mail::default(),
+    };
+    let parts = Parts::assemble(
+        &config,
+        store.clone(),
+        (digest, keys),
+        of_node,
+        (metrics, audit),
+        (mail, webhooks),
+    );
     let settings = transport::server_config(tls, transport::address_token_key(&key));
     let endpoint = socket::open(socket, settings, parts.listener.amplification().clone());
     let endpoint = endpoint.map_err(listen)?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::errors::{OWNER_FILE, ServeError, WrongStore};
 use crate::random;
+use crate::store::sqlite;
 use crate::store::{ServerId, Store};
 use crate::tls::TlsError;
 use crate::tls::files::{self, Readers};
@@ -104,6 +105,19 @@ pub(super) fn check_file(owner: Owner, folder: &Path, store: &Path) -> Result<()
             folder: folder.to_owned(),
         }),
         _ => Ok(()),
+    }
+}
+
+/// True if the SQLite file belongs to another server than the folder.
+pub(super) fn is_of_another(owner: Owner, store: &Path) -> bool {
+    let found = match store.exists() {
+        true => sqlite::server_of(store).ok().flatten(),
+        false => None,
+    };
+    match (owner, found) {
+        (Owner::Known(ours), Some(found)) => ours != found,
+        (Owner::Unused, Some(_)) => true,
+        _ => false,
     }
 }
 

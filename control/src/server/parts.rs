@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use confab_protocol::control::AccountId;
+use tokio::sync::{Mutex, mpsc};
+
 use super::config::Config;
 use crate::accounts::Accounts;
-use crate::accounts::cookie::CookieKey;
-use crate::accounts::token::TokenKey;
+use crate::accounts::service::AccountKeys;
 use crate::api;
 use crate::audit::Audit;
 use crate::clients::Clients;
@@ -17,19 +19,20 @@ use crate::conferences::Conferences;
 use crate::invitations::Invitations;
 use crate::listener::Listener;
 use crate::listener::handshake_limits::HandshakeLimits;
+use crate::mail::Mail;
 use crate::metrics::Metrics;
 use crate::peer_api;
 use crate::rooms::Rooms;
 use crate::rooms::counts::LiveCounts;
 use crate::rooms::group_keys::GroupKeys;
+use crate::rooms::guests::EndedGuests;
 use crate::rooms::note::NoteKeys;
 use crate::store::{NodeRecord, Store};
 use crate::webhooks::Webhooks;
 
 /// Keys derived from the cluster's key.
 pub(super) struct Keys {
-    pub(super) tokens: TokenKey,
-    pub(super) cookies: CookieKey,
+    pub(super) accounts: AccountKeys,
     pub(super) notes: NoteKeys,
     pub(super) groups: GroupKeys,
 }
@@ -42,6 +45,8 @@ pub(super) struct Parts {
     pub(super) peer_api: Arc<peer_api::Services>,
     /// Accepts connections.
     pub(super) listener: Arc<Listener>,
+    /// Guests of rooms that have ended; `None` where none are taken.
+    pub(super) guests_to_forget: Option<Arc<Mutex<mpsc::Receiver<AccountId>>>>,
 }
 
 impl Parts {
@@ -52,9 +57,17 @@ impl Parts {
         store: Arc<dyn Store>,
         (authority, keys): ([u8; 32], Keys),
         (nodes, node): (Nodes, NodeRecord),
-        (metrics, audit, webhooks): (Metrics, Audit, Webhooks),
+        (metrics, audit): (Metrics, Audit),
+        (mail, webhooks): (Mail, Webhooks),
     ) -> Self {
         let (clock, relays) = (config.clock.clone(), Relays::default());
+        let (ended_guests, guests_to_forget) = match config.accounts.guests {
+            true => {
+                let (tell, told) = EndedGuests::channel();
+                (tell, Some(Arc::new(Mutex::new(told))))
+            }
+            false => (EndedGuests::default(), None),
+        };
         let clients = Clients::new(config.connections, metrics.connections.refusals.clone());
         let rooms = Rooms::new(
             store.clone(),
@@ -63,15 +76,15 @@ impl Parts {
             clock.clone(),
             nodes.clone(),
             (keys.notes, keys.groups),
-            (metrics.groups.clone(), webhooks),
+            (metrics.groups.clone(), webhooks, ended_guests),
         );
         let (clients_of, rooms_of, nodes_of) = (clients.clone(), rooms.clone(), nodes.clone());
         let max_members = config.rooms.max_members;
         let invitations = Invitations::new(store.clone(), clock.clone(), max_members);
         let accounts = Arc::new(Accounts::new(
-            store.clone(),
+            (store.clone(), mail),
             invitations.clone(),
-            (keys.tokens, keys.cookies),
+            keys.accounts,
             clock.clone(),
             &config.accounts,
             &metrics.connections.refusals,
@@ -128,6 +141,7 @@ impl Parts {
             api,
             peer_api,
             listener: Arc::new(listener),
+            guests_to_forget,
         }
     }
 }

@@ -6,12 +6,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use confab_e2ee::mls::identity::DevicePublicKey;
 use confab_protocol::control::room::{Role, Visibility};
 use confab_protocol::control::{AccountId, ConferenceId, Email, InvitationId};
 
 use super::{
-    AccountKind, AccountRecord, ConferenceRecord, Cursor, InvitationRecord, Name, Page, Rotation,
-    ServerId, SessionId, SessionRecord, Standing, Store, StoreError,
+    AccountKind, AccountRecord, ConferenceRecord, Cursor, GUEST_BAN_LIFE, GuestBan, GuestOrigin,
+    InvitationRecord, Name, Page, Rotation, ServerId, SessionId, SessionRecord, Standing, Store,
+    StoreError,
 };
 use crate::clock::UnixMillis;
 use crate::domain::PasswordHash;
@@ -20,6 +22,7 @@ use crate::random;
 mod accounts;
 mod conferences;
 mod fixtures;
+mod guest_bans;
 mod homes;
 mod invitations;
 mod members;
@@ -45,6 +48,7 @@ pub async fn run(store: Arc<dyn Store>) {
     conferences::run(store).await;
     members::run(store).await;
     invitations::run(store).await;
+    guest_bans::run(store).await;
     homes::run(store).await;
     a_store_belongs_to_one_server(store).await;
 }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use confab_e2ee::mls::identity::DevicePublicKey;
 use confab_protocol::control::{AccountId, ConferenceId, Email, InvitationId, Slug, Username};
 
 use super::{
-    AccountRecord, ConferenceRecord, Cursor, HomeRecord, InvitationRecord, MemberRecord,
+    AccountRecord, ConferenceRecord, Cursor, GuestBan, HomeRecord, InvitationRecord, MemberRecord,
     Membership, NodeRecord, NodeRun, Page, Rotation, ServerId, SessionId, SessionRecord, Standing,
     Store, StoreError, StoreFuture,
 };
@@ -44,7 +45,7 @@ impl<F: Fn(&'static str, &'static str, Duration) + Send + Sync + 'static> Metere
 fn result_of(error: &StoreError) -> &'static str {
     match error {
         StoreError::Busy => "busy",
-        StoreError::Unavailable(_) => "unavailable",
+        StoreError::Full | StoreError::Unavailable(_) => "unavailable",
         StoreError::Corrupt(_) => "corrupt",
         StoreError::Taken(_)
         | StoreError::NotFound

@@ -9,6 +9,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use bytes::Bytes;
+use confab_e2ee::mls::identity::DevicePublicKey;
 use confab_protocol::control::{AccountId, ConferenceId, Email, InvitationId, Slug, Username};
 
 use crate::clock::UnixMillis;
@@ -28,9 +29,9 @@ pub mod turns;
 
 pub use lookups::{ended_of, look_up_all};
 pub use records::{
-    AccountKind, AccountRecord, ConferenceRecord, GUEST_SESSION_LIFE, HomePlace, HomeRecord,
-    InvitationRecord, MemberRecord, Membership, NodeRecord, NodeRun, Rotation, SecretHash,
-    ServerId, SessionId, SessionRecord, Standing, invitation_id,
+    AccountKind, AccountRecord, ConferenceRecord, GUEST_BAN_LIFE, GUEST_SESSION_LIFE, GuestBan,
+    GuestOrigin, HomePlace, HomeRecord, InvitationRecord, MemberRecord, Membership, NodeRecord,
+    NodeRun, Rotation, SecretHash, ServerId, SessionId, SessionRecord, Standing, invitation_id,
 };
 
 /// The future of an operation; boxed, so that the program chooses its store when it starts.
@@ -48,7 +49,7 @@ pub enum StoreError {
     /// A concurrent write changed the row first. Read again, then decide again.
     #[error("a concurrent write changed the row first")]
     Conflict,
-    /// The new home must not follow the old one: its era is lower, or belongs to another owner.
+    /// The new home's era is lower than the old one's, or belongs to another owner.
     #[error("a room's era belongs to one owner and never falls")]
     BadEra,
     /// The cursor is not this store's.
@@ -57,9 +58,12 @@ pub enum StoreError {
     /// The store's queue is full; nothing was changed.
     #[error("the store's queue is full")]
     Busy,
-    /// The store does not answer. Whether a write was done is unknown.
+    /// The store does not answer. A write may have been done.
     #[error("the store does not answer: {0}")]
     Unavailable(String),
+    /// The disk of the store is full. Nothing was written.
+    #[error("disk full")]
+    Full,
     /// A row that this program cannot have written.
     #[error("the store has a row that this program cannot have written: {0}")]
     Corrupt(&'static str),
@@ -68,7 +72,7 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the store does not answer now. The operation may be repeated later.
     pub fn is_outage(&self) -> bool {
-        matches!(self, Self::Busy | Self::Unavailable(_))
+        matches!(self, Self::Busy | Self::Full | Self::Unavailable(_))
     }
 }
 
@@ -169,6 +173,13 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// [`StoreError::NotFound`] without the account.
     fn set_disabled(&self, id: AccountId, disabled: bool) -> StoreFuture<'_, ()>;
+
+    /// Marks the account's e-mail address as verified.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] if its address is not `email`, [`StoreError::NotFound`] without the account.
+    fn verify_email(&self, id: AccountId, email: Email) -> StoreFuture<'_, ()>;
 
     /// All accounts. A page may have fewer than `limit`, and none, before the last one.
     fn accounts(&self, after: Option<Cursor>, limit: u32) -> StoreFuture<'_, Page<AccountRecord>>;
@@ -367,6 +378,35 @@ pub trait Store: Send + Sync + 'static {
         conference: ConferenceId,
         id: InvitationId,
     ) -> StoreFuture<'_, bool>;
+
+    /// Keeps a guest's device from coming to a conference as a guest, for [`GUEST_BAN_LIFE`] from `ban.since` on.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotFound`] without the conference.
+    fn ban_guest(&self, ban: GuestBan) -> StoreFuture<'_, ()>;
+
+    /// The ban of this device, if it is in force at `now`.
+    fn guest_ban(
+        &self,
+        conference: ConferenceId,
+        device: DevicePublicKey,
+        now: UnixMillis,
+    ) -> StoreFuture<'_, Option<GuestBan>>;
+
+    /// The bans of guests that are in force at `now`, by device.
+    fn guest_bans(
+        &self,
+        conference: ConferenceId,
+        now: UnixMillis,
+    ) -> StoreFuture<'_, Vec<GuestBan>>;
+
+    /// Ends a ban, if there is one.
+    fn lift_guest_ban(
+        &self,
+        conference: ConferenceId,
+        device: DevicePublicKey,
+    ) -> StoreFuture<'_, ()>;
 
     /// The home of the conference's room, as decided by all datacentres; `None` if it never had one.
     fn home(&self, conference: ConferenceId) -> StoreFuture<'_, Option<HomeRecord>>;

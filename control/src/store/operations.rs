@@ -22,6 +22,7 @@ macro_rules! for_each_store_operation {
             fn sessions_of(account: AccountId, now: UnixMillis) -> Vec<SessionRecord>;
             fn end_sessions_of(account: AccountId, keep: Option<SessionId>) -> Vec<SessionId>;
             fn set_disabled(id: AccountId, disabled: bool) -> ();
+            fn verify_email(id: AccountId, email: Email) -> ();
             fn accounts(after: Option<Cursor>, limit: u32) -> Page<AccountRecord>;
             fn all_conferences(after: Option<Cursor>, limit: u32) -> Page<ConferenceRecord>;
             fn set_owner(conference: ConferenceId, old: AccountId, new: AccountId) -> ();
@@ -46,6 +47,12 @@ macro_rules! for_each_store_operation {
             fn invitations(conference: ConferenceId, now: UnixMillis) -> Vec<InvitationRecord>;
             fn use_invitation(old: InvitationRecord, by: AccountId, now: UnixMillis) -> ();
             fn revoke_invitation(conference: ConferenceId, id: InvitationId) -> bool;
+            fn ban_guest(ban: GuestBan) -> ();
+            fn guest_ban(
+                conference: ConferenceId, device: DevicePublicKey, now: UnixMillis
+            ) -> Option<GuestBan>;
+            fn guest_bans(conference: ConferenceId, now: UnixMillis) -> Vec<GuestBan>;
+            fn lift_guest_ban(conference: ConferenceId, device: DevicePublicKey) -> ();
             fn home(conference: ConferenceId) -> Option<HomeRecord>;
             fn write_home(
                 conference: ConferenceId, old: Option<HomeRecord>, new: HomeRecord

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
+use confab_e2ee::mls::identity::DevicePublicKey;
 use confab_protocol::cluster::BootId;
 use confab_protocol::control::invitation::INVITATION_LEN;
 use confab_protocol::control::room::{Role, Visibility};
@@ -27,6 +28,8 @@ pub struct AccountRecord {
     pub username: Username,
     /// Unique in the service; `None` where the service asks for none.
     pub email: Option<Email>,
+    /// True if the holder has shown that it reads mail sent to `email`.
+    pub email_verified: bool,
     /// The hash of the password.
     pub password: PasswordHash,
     /// The birthday of its holder; `None` where the service asks for none.
@@ -39,9 +42,60 @@ pub struct AccountRecord {
     pub revision: u16,
     /// Whose it is.
     pub kind: AccountKind,
+    /// How a guest came; `None` for others.
+    pub guest: Option<GuestOrigin>,
 }
 
+/// How a guest came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GuestOrigin {
+    /// Its device.
+    pub device: DevicePublicKey,
+    /// The invitation that it used; `None` if it needed none.
+    pub invitation: Option<InvitationId>,
+}
+
+/// A guest's device that may not come to a conference as a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuestBan {
+    /// The conference.
+    pub conference: ConferenceId,
+    /// The device.
+    pub device: DevicePublicKey,
+    /// The account that the guest had.
+    pub account: AccountId,
+    /// The name that the guest had.
+    pub username: Username,
+    /// The time of the ban.
+    pub since: UnixMillis,
+}
+
+/// Lifetime of a [`GuestBan`]: guests are forgotten, and so are their bans.
+pub const GUEST_BAN_LIFE: Duration = Duration::from_secs(180 * 24 * 60 * 60);
+
 impl AccountRecord {
+    /// An account that is created at `now`, with a new id, and with neither an e-mail address nor a birthday.
+    pub fn new(
+        kind: AccountKind,
+        username: Username,
+        password: PasswordHash,
+        now: UnixMillis,
+    ) -> Self {
+        Self {
+            id: AccountId::new(random::time_ordered_id(now)),
+            username,
+            email: None,
+            email_verified: false,
+            password,
+            birthday: None,
+            created: now,
+            disabled: false,
+            revision: 0,
+            kind,
+            guest: None,
+        }
+    }
+
     /// The wire message for the account's holder, or an operator.
     pub fn to_wire(&self) -> wire::Account {
         let birthday = self.birthday.map(|day| day.to_string());
@@ -53,6 +107,7 @@ impl AccountRecord {
             created_ms: self.created.0,
             disabled: self.disabled,
             kind: self.kind.into(),
+            email_verified: self.email_verified,
         }
     }
 

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
+use confab_e2ee::mls::identity::DevicePublicKey;
 use confab_protocol::control::{AccountId, ConferenceId, Email, InvitationId, Slug, Username};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    AccountRecord, ConferenceRecord, Cursor, HomeRecord, InvitationRecord, MemberRecord,
+    AccountRecord, ConferenceRecord, Cursor, GuestBan, HomeRecord, InvitationRecord, MemberRecord,
     Membership, NodeRecord, NodeRun, Page, Recalled, Rotation, ServerId, SessionId, SessionRecord,
     Standing, Store, StoreFuture,
 };

@@ -17,8 +17,8 @@ use x509_parser::certificate::X509Certificate;
 
 use super::TlsError;
 use super::certificate::{
-    San, ca_params, end_of, fixed_names, issuer_key_id, key_id, leaf_params, parse_name, peer, pem,
-    sans,
+    San, ca_params, end_of, fixed_names, is_of, issuer_key_id, key_id, leaf_params, parse_name,
+    peer, pem, sans,
 };
 use super::files::{self, Readers};
 use crate::clock::UnixMillis;
@@ -86,7 +86,16 @@ impl Authority {
         let key = folder.join(CA_KEY_FILE);
         let issuer = match files::read(&key)? {
             None => None,
-            Some(_) => Some(Issuer::from_ca_cert_der(&certificate, read_key(&key)?)?),
+            Some(_) => {
+                let pair = read_key(&key)?;
+                if !is_of(&certificate, &pair) {
+                    return Err(TlsError::OtherKey {
+                        key,
+                        certificate: folder.join(CA_FILE),
+                    });
+                }
+                Some(Issuer::from_ca_cert_der(&certificate, pair)?)
+            }
         };
         Ok(Self {
             certificate,

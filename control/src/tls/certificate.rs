@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use confab_protocol::control::CLUSTER_SERVER_NAME;
 use jiff::ToSpan as _;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyPair, KeyUsagePurpose,
+    PublicKeyData as _, SanType,
 };
 use rustls::pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
@@ -24,6 +25,12 @@ const CLOCK_SLACK_DAYS: i32 = 2;
 /// Length of the serial number of a client certificate in bytes: the time of issue (8 bytes, milliseconds since 1970) and 8
 /// random bytes.
 pub(super) const SERIAL_LEN: usize = 16;
+
+/// True if the certificate is of this key pair.
+pub(super) fn is_of(certificate: &CertificateDer<'_>, pair: &KeyPair) -> bool {
+    let parsed = x509_parser::parse_x509_certificate(certificate);
+    parsed.is_ok_and(|(_, parsed)| parsed.public_key().raw == pair.subject_public_key_info())
+}
 
 /// The peer that a certificate names. TLS has verified the CA's signature and `clientAuth`.
 pub fn peer(certificate: &CertificateDer<'_>) -> Option<Peer> {

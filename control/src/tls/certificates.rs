@@ -17,6 +17,7 @@ use super::TlsError;
 use super::authority::{Authority, Identity};
 use super::certificate;
 use super::config;
+use super::files;
 use crate::clock::Clock;
 use crate::cluster::nodes::Nodes;
 use crate::domain::NodeName;
@@ -180,13 +181,15 @@ fn read_own(own: &OwnCertificate) -> Result<Identity, TlsError> {
         path: own.certificate.clone(),
         expected: "a certificate chain in PEM",
     };
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&own.certificate)
-        .and_then(Iterator::collect)
+    let pem = files::read_given(&own.certificate)?;
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
         .map_err(|_| not_certificate())?;
     if chain.is_empty() {
         return Err(not_certificate());
     }
-    let key = PrivateKeyDer::from_pem_file(&own.key).map_err(|_| TlsError::Content {
+    let pem = files::read_given(&own.key)?;
+    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| TlsError::Content {
         path: own.key.clone(),
         expected: "a private key in PEM",
     })?;

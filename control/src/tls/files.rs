@@ -36,6 +36,11 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, TlsError> {
     }
 }
 
+/// Reads a file that has to be there.
+pub fn read_given(path: &Path) -> Result<Vec<u8>, TlsError> {
+    fs::read(path).map_err(|source| file_error(path, source))
+}
+
 /// Copies a file. Returns an error if a different file exists at `to`.
 pub fn copy(from: &Path, to: &Path, readers: Readers) -> Result<(), TlsError> {
     let missing = || std::io::Error::from(std::io::ErrorKind::NotFound);

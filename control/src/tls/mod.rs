@@ -13,6 +13,21 @@ pub mod files;
 
 use confab_console::file_remedy;
 
+/// Says whether the folder is missing or the file in it.
+fn missing(path: &std::path::Path) -> String {
+    let folder = path.parent().filter(|folder| !folder.exists());
+    match folder {
+        Some(folder) => format!(
+            "there is no folder {}: give the node's data folder with --data-dir",
+            folder.display()
+        ),
+        None => format!(
+            "there is no {}: give the node's data folder with --data-dir, if that is what is wrong",
+            path.display()
+        ),
+    }
+}
+
 /// Errors of certificates and of TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -22,10 +37,14 @@ pub enum TlsError {
         source: std::io::Error,
     },
     /// A file is not there.
-    #[error(
-        "there is no {path}: give the node's data folder with --data-dir, if that is what is wrong"
-    )]
+    #[error("{}", missing(path))]
     Missing { path: std::path::PathBuf },
+    /// The CA's key and certificate do not belong together.
+    #[error("{key} does not belong to {certificate}: restore both from the same backup")]
+    OtherKey {
+        key: std::path::PathBuf,
+        certificate: std::path::PathBuf,
+    },
     /// A file has unexpected content.
     #[error("{path} is not {expected}: restore it from a backup, or name another file")]
     Content {
@@ -54,7 +73,9 @@ pub enum TlsError {
         path: std::path::PathBuf,
         why: &'static str,
     },
-    #[error("{0:?} is neither a DNS name nor an IP address")]
+    #[error(
+        "--public-name {0:?} is neither a DNS name nor an IP address: give the name alone, as voice.example.org"
+    )]
     BadName(String),
     #[error("cannot create a certificate: {0}")]
     Signing(#[from] rcgen::Error),

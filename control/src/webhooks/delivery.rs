@@ -20,7 +20,7 @@ use super::Event;
 use super::target::WebhookTarget;
 use crate::AGENT;
 use crate::clock::Clock;
-use crate::metrics::webhooks::{Delivery, WebhookCounters};
+use crate::metrics::deliveries::{Delivery, DeliveryCounters};
 use crate::random::{self, jittered};
 
 /// Time limit of a request.
@@ -58,7 +58,7 @@ pub(super) struct Courier {
     /// `None` for a target without TLS.
     tls: Option<TlsConnector>,
     clock: Clock,
-    counters: WebhookCounters,
+    counters: DeliveryCounters,
     /// See [`REPETITIONS`].
     repetitions: &'static [Duration],
 }
@@ -67,7 +67,7 @@ impl Courier {
     pub(super) fn new(
         target: WebhookTarget,
         clock: Clock,
-        counters: WebhookCounters,
+        counters: DeliveryCounters,
         repetitions: &'static [Duration],
     ) -> Result<Self, rustls::Error> {
         let tls = target.url.is_tls.then(public_authorities).transpose()?;
@@ -230,7 +230,7 @@ mod tests {
         line.split_once(": ").unwrap().1
     }
 
-    fn start(port: u16, counters: &WebhookCounters) -> Webhooks {
+    fn start(port: u16, counters: &DeliveryCounters) -> Webhooks {
         let target = WebhookTarget {
             url: format!("http://127.0.0.1:{port}/hook?of=confab")
                 .parse()
@@ -243,7 +243,7 @@ mod tests {
     #[tokio::test]
     async fn a_message_is_signed_and_repeated_under_the_same_id_until_it_is_taken() {
         let (port, mut requests) = receiver(vec![503, 200]).await;
-        let counters = WebhookCounters::default();
+        let counters = DeliveryCounters::default();
         let webhooks = start(port, &counters);
         webhooks.tell(news());
         let (first, second) = (
@@ -271,7 +271,7 @@ mod tests {
     #[tokio::test]
     async fn what_nobody_takes_is_given_up_and_the_next_one_is_tried() {
         let (port, mut requests) = receiver(vec![500; 5].into_iter().chain([204]).collect()).await;
-        let counters = WebhookCounters::default();
+        let counters = DeliveryCounters::default();
         let webhooks = start(port, &counters);
         webhooks.tell(news());
         webhooks.tell(news());
@@ -288,7 +288,7 @@ mod tests {
     #[tokio::test]
     async fn a_queue_that_is_full_drops_and_counts() {
         let (port, _requests) = receiver(Vec::new()).await;
-        let counters = WebhookCounters::default();
+        let counters = DeliveryCounters::default();
         let webhooks = start(port, &counters);
         for _ in 0..super::super::QUEUE + 50 {
             webhooks.tell(news());

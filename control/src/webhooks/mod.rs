@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::clock::{Clock, UnixMillis};
-use crate::metrics::webhooks::{Delivery, WebhookCounters};
+use crate::metrics::deliveries::{Delivery, DeliveryCounters};
 use target::WebhookTarget;
 
 /// Most events that wait to be told.
@@ -56,7 +56,7 @@ pub struct Webhooks(Option<Open>);
 #[derive(Clone)]
 struct Open {
     queue: mpsc::Sender<Event>,
-    counters: WebhookCounters,
+    counters: DeliveryCounters,
     clock: Clock,
 }
 
@@ -75,7 +75,7 @@ impl Webhooks {
     pub fn start(
         target: WebhookTarget,
         clock: Clock,
-        counters: WebhookCounters,
+        counters: DeliveryCounters,
     ) -> Result<Self, rustls::Error> {
         Self::start_with(target, clock, counters, &delivery::REPETITIONS)
     }
@@ -84,7 +84,7 @@ impl Webhooks {
     fn start_with(
         target: WebhookTarget,
         clock: Clock,
-        counters: WebhookCounters,
+        counters: DeliveryCounters,
         repetitions: &'static [Duration],
     ) -> Result<Self, rustls::Error> {
         let (queue, events) = mpsc::channel(QUEUE);

@@ -18,7 +18,7 @@ fn leave(slug: &str) -> Kind {
     })
 }
 
-async fn members(client: &Client, slug: &str) -> Vec<(String, Role)> {
+pub(crate) async fn members(client: &Client, slug: &str) -> Vec<(String, Role)> {
     let slug = slug.to_owned();
     let list = Kind::ListMembers(wire::ListMembers {
         slug,
@@ -181,7 +181,7 @@ async fn only_a_higher_role_changes_a_role() {
 }
 
 #[tokio::test]
-async fn members_can_leave_and_the_owner_cannot() {
+pub(crate) async fn members_can_leave_and_the_owner_cannot() {
     let server = TestServer::start().await;
     let (ann, bob) = (server.user("ann").await, server.user("bob").await);
     ann.create("team", Visibility::Invite).await;

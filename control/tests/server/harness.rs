@@ -568,6 +568,7 @@ pub fn set_role(slug: &str, username: &str, role: wire::Role) -> request::Kind {
         slug,
         username,
         role: role.into(),
+        only_of_banned: false,
     })
 }
 

@@ -7,10 +7,10 @@ use confab_protocol::control::ErrorCode;
 use confab_protocol::wire::{self, Role, Visibility, request::Kind, response};
 
 use crate::harness::{
-    Client, PASSWORD, PATIENCE, TestServer, ban, create, invite, login, registration, set_role,
+    Client, PASSWORD, TestServer, ban, create, invite, login, registration, set_role,
 };
 
-async fn link_to(author: &Client, slug: &str, uses: u32) -> (Bytes, wire::Invitation) {
+pub(crate) async fn link_to(author: &Client, slug: &str, uses: u32) -> (Bytes, wire::Invitation) {
     match author.ask(new_invitation(slug, uses, 3600)).await {
         Ok(response::Kind::InvitationCreated(created)) => {
             (created.token, created.invitation.unwrap())
@@ -43,7 +43,7 @@ async fn role_by(client: &Client, slug: &str, token: &Bytes) -> Result<Role, Err
     }
 }
 
-async fn listed(client: &Client, slug: &str) -> Vec<wire::Invitation> {
+pub(crate) async fn listed(client: &Client, slug: &str) -> Vec<wire::Invitation> {
     let list = wire::ListInvitations {
         slug: slug.to_owned(),
     };
@@ -319,110 +319,4 @@ async fn a_bot_looks_joins_and_leaves_and_does_nothing_else() {
     assert!(accounts.renew_token(&ann).await.is_err());
     let reset = accounts.reset_password(account, "four other random words");
     assert!(reset.await.is_err());
-}
-
-fn enter(name: &str, slug: &str, token: &Bytes) -> Kind {
-    Kind::EnterAsGuest(wire::EnterAsGuest {
-        name: name.to_owned(),
-        slug: slug.to_owned(),
-        token: token.clone(),
-        device: "laptop".to_owned(),
-    })
-}
-
-async fn guest(server: &TestServer, slug: &str, token: &Bytes) -> (Client, wire::SessionGranted) {
-    let client = server.client().await;
-    match client.ask(enter("eve", slug, token)).await {
-        Ok(response::Kind::SessionGranted(granted)) => (client, granted),
-        other => panic!("{other:?}"),
-    }
-}
-
-#[tokio::test]
-async fn a_guest_comes_to_one_conference_and_is_forgotten_when_it_leaves() {
-    let server = TestServer::start_with(|config| config.accounts.guests = true).await;
-    let relay = server.relay("berlin").await;
-    let ann = server.user("ann").await;
-    ann.create("family", Visibility::Invite).await;
-    ann.create("market", Visibility::Public).await;
-    let none = Bytes::new();
-    let (token, _) = link_to(&ann, "family", 2).await;
-    let stranger = server.client().await;
-    for (bad, code) in [
-        (enter("eve", "family", &none), ErrorCode::Denied),
-        (enter("eve", "nowhere", &none), ErrorCode::NotFound),
-        (
-            enter("eve", "family", &Bytes::from_static(&[0; 16])),
-            ErrorCode::NotFound,
-        ),
-        (enter("e~aaaa", "market", &none), ErrorCode::InvalidArgument),
-        (
-            enter("eve~aaaa", "market", &none),
-            ErrorCode::InvalidArgument,
-        ),
-        (
-            enter(&"e".repeat(28), "market", &none),
-            ErrorCode::InvalidArgument,
-        ),
-    ] {
-        assert_eq!(stranger.refused(bad.clone()).await, code, "{bad:?}");
-    }
-    assert_eq!(
-        stranger.refused(registration("eve~aaaa")).await,
-        ErrorCode::InvalidArgument
-    );
-    let (eve, granted) = guest(&server, "family", &token).await;
-    let account = granted.account.unwrap();
-    assert!(account.username.starts_with("eve~"), "{account:?}");
-    assert_eq!(account.kind(), wire::AccountKind::Guest);
-    assert_eq!(granted.refresh_after_ms, granted.expires_ms);
-    let joined = eve.join("family").await.unwrap();
-    // Another of the same name is another.
-    let (other, second) = guest(&server, "family", &token).await;
-    assert_ne!(second.account.unwrap().username, account.username);
-    let third = stranger.refused(enter("eve", "family", &token)).await;
-    assert_eq!(third, ErrorCode::NotFound, "it is used up");
-    // Elsewhere a guest is nobody, not even where everybody may come.
-    let refused = eve.join("market").await.unwrap_err();
-    assert_eq!(refused.code(), ErrorCode::Denied);
-    for kind in [
-        create("own", Visibility::Public),
-        invite("family", "ann"),
-        Kind::ChangePassword(wire::ChangePassword::default()),
-    ] {
-        assert_eq!(eve.refused(kind).await, ErrorCode::Denied);
-    }
-    ann.done(ban("family", &account.username)).await;
-    drop((relay, joined, other));
-
-    let (joe, granted) = guest(&server, "market", &none).await;
-    let joined = joe.join("market").await.unwrap();
-    let leave = wire::LeaveRoom {
-        slug: "market".to_owned(),
-        join_id: joined.participants[0].join_id.clone(),
-    };
-    joe.done(Kind::LeaveRoom(leave)).await;
-    let name = granted.account.unwrap().username;
-    let accounts = &server.running.api().accounts;
-    let is_gone = async || accounts.find(&name.parse().unwrap()).await.is_err();
-    let gone = async {
-        while !is_gone().await {
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, gone).await.unwrap();
-    let late = server.client().await.authenticate(&granted.token).await;
-    assert_eq!(late.unwrap_err().code(), ErrorCode::SessionEnded);
-}
-
-#[tokio::test]
-async fn a_server_takes_no_guests_unless_it_is_told_to() {
-    let server = TestServer::start().await;
-    let ann = server.user("ann").await;
-    ann.create("market", Visibility::Public).await;
-    let stranger = server.client().await;
-    let refused = stranger
-        .refused(enter("eve", "market", &Bytes::new()))
-        .await;
-    assert_eq!(refused, ErrorCode::Denied);
 }

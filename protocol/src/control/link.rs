@@ -9,7 +9,7 @@ use data_encoding::BASE64URL_NOPAD;
 use super::{InvitationToken, Slug};
 
 /// How a link begins.
-pub const SCHEME: &str = "confab://";
+const SCHEME: &str = "confab://";
 
 /// The form of what follows `#`.
 const VERSION: &str = "1.";
@@ -44,7 +44,11 @@ impl FromStr for ConferenceLink {
     type Err = BadLink;
 
     fn from_str(text: &str) -> Result<Self, BadLink> {
-        let rest = text.trim().strip_prefix(SCHEME).ok_or(BadLink::Form)?;
+        let rest = bare(text)
+            .split_at_checked(SCHEME.len())
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME))
+            .map(|(_, rest)| rest)
+            .ok_or(BadLink::Form)?;
         let (server, rest) = rest.split_once('/').ok_or(BadLink::Form)?;
         let (slug, fragment) = rest.split_once('#').ok_or(BadLink::Form)?;
         let rest = match fragment.strip_prefix(VERSION) {
@@ -69,6 +73,19 @@ impl FromStr for ConferenceLink {
             invitation: invitation.map_err(|_| BadLink::Form)?,
         })
     }
+}
+
+/// True for text that is meant to be a link, and not a slug.
+pub fn is_meant_as_link(text: &str) -> bool {
+    text.contains("://") || text.contains('#')
+}
+
+/// The link without what chats and mails put around it.
+fn bare(text: &str) -> &str {
+    let around = |c: char| c.is_whitespace() || "<>()[]\"'`‘’“”".contains(c);
+    text.trim_matches(around)
+        .trim_end_matches(['.', ',', ';', '!', '?'])
+        .trim_matches(around)
 }
 
 impl fmt::Display for ConferenceLink {
@@ -100,6 +117,28 @@ mod tests {
             let invitation = token.map(InvitationToken::new);
             let link = ConferenceLink { server, slug: slug.parse().unwrap(), authority, invitation };
             prop_assert_eq!(link.to_string().parse(), Ok(link));
+        }
+
+        #[test]
+        fn a_link_is_read_out_of_what_is_around_it(token: Option<[u8; 16]>) {
+            let invitation = token.map(InvitationToken::new);
+            let link = ConferenceLink {
+                server: "talk.example.org".to_owned(),
+                slug: "friday".parse().unwrap(),
+                authority: [7; 32],
+                invitation,
+            };
+            let text = link.to_string();
+            for pasted in [
+                format!("<{text}>"),
+                format!("  {text}.\n"),
+                format!("'{text}',"),
+                format!("({text})!"),
+                text.replacen("confab", "CONFAB", 1),
+            ] {
+                prop_assert!(is_meant_as_link(&pasted));
+                prop_assert_eq!(pasted.parse::<ConferenceLink>(), Ok(link.clone()));
+            }
         }
 
         #[test]

@@ -155,6 +155,12 @@ impl ParticipantName {
     /// Most characters of a name that is no username.
     pub const MAX_CHARS: usize = 64;
 
+    /// True for the name of a guest.
+    pub fn is_guest(&self) -> bool {
+        let name = self.0.parse::<Username>();
+        name.is_ok_and(|name| name.is_guest())
+    }
+
     /// The name in a message.
     pub fn from_wire(text: &str) -> Self {
         match text.parse::<Username>() {

@@ -3,6 +3,8 @@
 mod invitations;
 mod shown;
 
+use std::net::IpAddr;
+
 use confab_protocol::control::link::ConferenceLink;
 use confab_protocol::control::{Slug, Username};
 use confab_protocol::wire::request::Kind;
@@ -11,10 +13,11 @@ use confab_protocol::wire::{self, Role, Visibility};
 use super::context::Context;
 use super::done::Done;
 use super::meet;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::flags::{Conference, Invite, MemberOf, NewRole};
 use crate::net::Link;
 use crate::net::sign_in::Access;
+use crate::stderr::print_on_stderr;
 use confab_protocol::control::room::role_name;
 use shown::{ConferenceList, ConferenceReport, MemberList};
 
@@ -48,6 +51,8 @@ pub(super) async fn run(context: &Context, command: Conference) -> Result<(), Fa
         Conference::Members { slug } => members(context, &slug).await,
         Conference::Delete { slug, yes } => {
             if !yes {
+                // Nobody is asked about a conference that is not there, or is another's.
+                own(context, &slug).await?;
                 meet::confirm(&format!(
                     "Delete the conference {slug} with its memberships, for ever? Type yes and Enter:"
                 ))
@@ -76,12 +81,14 @@ pub(super) async fn run(context: &Context, command: Conference) -> Result<(), Fa
             let mut text = format!("{} is banned from {}", member.user, member.slug);
             let of_guest = member.user.parse::<Username>();
             if of_guest.is_ok_and(|name| name.is_guest()) {
-                text += "; a guest may come again under another name: `confab conference invitations` shows the links to revoke";
+                text += ", on this device and by the link that it came with, which is revoked. A guest can make itself another device: if it comes again, invite by a new link, or take only who has an account";
             }
             let request = |slug, username| Kind::Ban(wire::Ban { slug, username });
             moderate(context, "banned", member, text, request).await
         }
-        Conference::Unban(member) => set_role(context, "unbanned", member, Role::Member).await,
+        Conference::Unban(member) => {
+            set_role(context, "unbanned", member, (Role::Member, true)).await
+        }
         Conference::Mute(member) => mute(context, "muted", member, true).await,
         Conference::Unmute(member) => mute(context, "unmuted", member, false).await,
         Conference::Role { member, role } => {
@@ -90,7 +97,23 @@ pub(super) async fn run(context: &Context, command: Conference) -> Result<(), Fa
                 NewRole::Member => Role::Member,
                 NewRole::Listener => Role::Listener,
             };
-            set_role(context, "role_set", member, role).await
+            set_role(context, "role_set", member, (role, false)).await
+        }
+    }
+}
+
+/// Makes sure that the conference is there, and the account's own.
+async fn own(context: &Context, slug: &Slug) -> Result<(), Failure> {
+    let (_, link) = context.signed_in().await?;
+    let slug = slug.to_string();
+    let info = Kind::ConferenceInfo(wire::ConferenceInfo { slug });
+    let conference = link.conference(info).await;
+    link.close().await;
+    match conference?.role() {
+        Role::Owner => Ok(()),
+        _ => {
+            let message = "only the owner may delete the conference";
+            Err(Failure::new(Exit::Denied, "denied", message))
         }
     }
 }
@@ -145,6 +168,14 @@ async fn link(context: &Context, slug: Slug) -> Result<(), Failure> {
         authority: *known.authority.as_bytes(),
         invitation: None,
     };
+    let host = known.server.host.as_str();
+    let is_here = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    if is_here && !context.common.json {
+        print_on_stderr(&format!(
+            "This link is for this machine alone: {host} is another one elsewhere. For others give the server by its name or address: \
+             `confab --server HOST login NAME`, then this command again."
+        ));
+    }
     context
         .output
         .print(&Done::new("conference_link", link.to_string()).with_link(link.to_string()));
@@ -178,7 +209,7 @@ async fn set_role(
     context: &Context,
     event: &'static str,
     member: MemberOf,
-    role: Role,
+    (role, only_of_banned): (Role, bool),
 ) -> Result<(), Failure> {
     let text = has_role(&member, role);
     let request = |slug, username| {
@@ -187,6 +218,7 @@ async fn set_role(
             slug,
             username,
             role,
+            only_of_banned,
         })
     };
     moderate(context, event, member, text, request).await

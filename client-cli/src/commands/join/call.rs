@@ -194,16 +194,20 @@ impl Call {
             self.engine.route_changed(now);
         }
         self.identities.expire(now);
-        let texts_under_way = self.engine.member().texts_under_way();
-        match self.texts.is_over(now, texts_under_way) {
-            Some(Ok(())) => self.finish(Ending::Wanted("texts_sent", Exit::Done)),
-            Some(Err(failure)) => self.finish(Ending::Failed("failed", failure)),
-            None => {}
-        }
         if let Some(reason) = self.plan.leave_reason(now) {
             self.finish(Ending::Wanted(reason, Exit::Done));
         }
         self.check_output();
+    }
+
+    /// Ends a call whose texts are all passed on, or were refused. After the engine's events, which say what was refused.
+    fn end_after_texts(&mut self, now: Instant) {
+        let under_way = self.engine.member().texts_under_way();
+        match self.texts.is_over(now, under_way) {
+            Some(Ok(())) => self.finish(Ending::Wanted("texts_sent", Exit::Done)),
+            Some(Err(failure)) => self.finish(Ending::Failed("failed", failure)),
+            None => {}
+        }
     }
 
     fn counts(&self, now: Instant) -> Counts {
@@ -238,6 +242,7 @@ impl Call {
         while let Some(event) = self.engine.poll_event() {
             self.take_engine_event(event);
         }
+        self.end_after_texts(now);
     }
 
     fn take_engine_event(&mut self, event: Event) {
@@ -485,7 +490,10 @@ impl Call {
             Ok(Exit::Done) if !self.was_live && self.plan.start().elapsed() > MEDIA_DEADLINE => {
                 Err(no_media(self.engine.relay()))
             }
-            Ok(Exit::Done | Exit::Interrupted) if self.audio.recording_failed() => Ok(Exit::Audio),
+            Ok(Exit::Done | Exit::Interrupted) if self.audio.recording_failed() => {
+                let message = "a recording is not whole: what was printed when it stopped says why";
+                Err(Failure::new(Exit::Audio, "recording", message))
+            }
             result => result,
         }
     }

@@ -23,7 +23,7 @@ impl Ending {
             LeaveReason::Left => return Self::Wanted("left", Exit::Done),
             LeaveReason::Kicked => (
                 Exit::Denied,
-                "a moderator sent you out of the room; you may join again",
+                "you were sent out of the room, by a moderator or the server's operator; you may join again",
             ),
             LeaveReason::Banned => (
                 Exit::Denied,
@@ -43,7 +43,7 @@ impl Ending {
     /// The account's session ended.
     pub(super) fn session_ended(server: &str) -> Self {
         let message = format!(
-            "the session was ended elsewhere: log in again with `confab --server {server} login NAME`"
+            "the session was ended: by another device of yours, or by the server's operator. `confab --server {server} login NAME` says more"
         );
         let reason = "session_ended";
         Self::Failed(reason, Failure::new(Exit::Auth, reason, message))

@@ -159,6 +159,11 @@ async fn join(
         }
     };
 
+    tracing::debug!(
+        others = joined.others.len(),
+        relay_addresses = media.addresses.len(),
+        "the server lets this client into the room"
+    );
     let now = Instant::now();
     let settings = Settings {
         voice: flags.voice.adaptation(),
@@ -260,7 +265,15 @@ async fn identities(
     is_strict: bool,
 ) -> Result<(AccountKey, Identities), StoreError> {
     let (account, name) = (subject.account, subject.username.clone());
-    let own = store.device_key(server, account, &name).await?;
+    let own = match name.is_guest() {
+        true => AccountKey {
+            account,
+            name: name.clone(),
+            key: store.guest_key(server).await?,
+            endorsements: Vec::new(),
+        },
+        false => store.device_key(server, account, &name).await?,
+    };
     let device = OwnDevice {
         account,
         name,

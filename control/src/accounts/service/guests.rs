@@ -1,6 +1,7 @@
-//! Guests: people without an account, who come to one conference. Each gets an account that is deleted when the guest leaves, or after a
-//! day.
+//! Guests: people without an account, who come to one conference. Each gets an account that is deleted when the guest leaves, when the room
+//! ends, or after a day.
 
+use confab_e2ee::mls::identity::DevicePublicKey;
 use confab_protocol::control::room::{Role, Visibility};
 use confab_protocol::control::{AccountId, Device, InvitationToken, Slug, Username};
 
@@ -11,7 +12,8 @@ use crate::invitations::RedeemError;
 use crate::random;
 use crate::source::Source;
 use crate::store::{
-    AccountKind, AccountRecord, ConferenceRecord, GUEST_SESSION_LIFE, Name, Standing, StoreError,
+    AccountKind, AccountRecord, ConferenceRecord, GUEST_SESSION_LIFE, GuestOrigin, Name, Standing,
+    StoreError, invitation_id,
 };
 
 /// Attempts to find a name that no other guest has.
@@ -26,6 +28,8 @@ pub struct Guest {
     pub token: Option<InvitationToken>,
     /// The user's name for the device.
     pub device: Device,
+    /// The device's key. The guest has proved that it has it.
+    pub key: DevicePublicKey,
 }
 
 impl Accounts {
@@ -55,7 +59,16 @@ impl Accounts {
                 Err(error) => return Err(error.into()),
             },
         };
-        let account = self.guest_account(&guest.name).await?;
+        let now = self.clock.now();
+        let ban = self.store.guest_ban(conference.id, guest.key, now).await?;
+        if ban.is_some() {
+            return Err(RedeemError::Banned.into());
+        }
+        let origin = GuestOrigin {
+            device: guest.key,
+            invitation: token.map(invitation_id),
+        };
+        let account = self.guest_account(&guest.name, origin).await?;
         let granted = self.admit_guest(&account, &conference, token, guest.device);
         match granted.await {
             Ok(granted) => Ok(granted),
@@ -66,20 +79,25 @@ impl Accounts {
         }
     }
 
-    async fn guest_account(&self, chosen: &Username) -> Result<AccountRecord, GuestError> {
+    /// Deletes the account of a guest that is gone. If that fails, the store deletes it a day after it came.
+    pub async fn forget_guest(&self, guest: AccountId) {
+        if let Err(error) = self.delete(guest).await {
+            tracing::debug!(account = %guest, %error, "a guest's account is not deleted yet");
+        }
+    }
+
+    async fn guest_account(
+        &self,
+        chosen: &Username,
+        origin: GuestOrigin,
+    ) -> Result<AccountRecord, GuestError> {
         let mut last = StoreError::Taken(Name::Username);
         for _ in 0..NAME_ATTEMPTS {
-            let now = self.clock.now();
+            let name = Username::guest(chosen, random::bytes()).ok_or(GuestError::Name)?;
+            let password = PasswordHash::of_nobody(random::bytes());
             let account = AccountRecord {
-                id: AccountId::new(random::time_ordered_id(now)),
-                username: Username::guest(chosen, random::bytes()).ok_or(GuestError::Name)?,
-                email: None,
-                password: PasswordHash::of_nobody(random::bytes()),
-                birthday: None,
-                created: now,
-                disabled: false,
-                revision: 0,
-                kind: AccountKind::Guest,
+                guest: Some(origin),
+                ..AccountRecord::new(AccountKind::Guest, name, password, self.clock.now())
             };
             match self.store.create_account(account.clone()).await {
                 Ok(()) => return Ok(account),

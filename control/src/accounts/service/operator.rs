@@ -63,17 +63,12 @@ impl Accounts {
     pub async fn add(&self, new: NewAccount) -> Result<AccountRecord, OperatorError> {
         no_guest(&new.username)?;
         let password = password::choose(&new.password, &new.username, new.email.as_ref())?;
-        let now = self.clock.now();
+        let hash = self.hasher.hash(password, Queue::Known).await?;
+        let (kind, now) = (AccountKind::Person, self.clock.now());
         let account = AccountRecord {
-            id: AccountId::new(random::time_ordered_id(now)),
-            username: new.username,
             email: new.email,
-            password: self.hasher.hash(password, Queue::Known).await?,
             birthday: new.birthday,
-            created: now,
-            disabled: false,
-            revision: 0,
-            kind: AccountKind::Person,
+            ..AccountRecord::new(kind, new.username, hash, now)
         };
         self.store.create_account(account.clone()).await?;
         Ok(account)
@@ -85,18 +80,8 @@ impl Accounts {
         username: Username,
     ) -> Result<(AccountRecord, Bytes), OperatorError> {
         no_guest(&username)?;
-        let now = self.clock.now();
-        let account = AccountRecord {
-            id: AccountId::new(random::time_ordered_id(now)),
-            username,
-            email: None,
-            password: PasswordHash::of_nobody(random::bytes()),
-            birthday: None,
-            created: now,
-            disabled: false,
-            revision: 0,
-            kind: AccountKind::Bot,
-        };
+        let password = PasswordHash::of_nobody(random::bytes());
+        let account = AccountRecord::new(AccountKind::Bot, username, password, self.clock.now());
         self.store.create_account(account.clone()).await?;
         let token = self.open_bot_session(account.id).await?;
         Ok((account, token))

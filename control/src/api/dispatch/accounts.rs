@@ -1,6 +1,7 @@
 //! Requests about accounts and their sessions.
 
 use bytes::Bytes;
+use confab_e2ee::mls::identity::{EXPORTED_LEN, EXPORTER_LABEL};
 use confab_protocol::control::{ErrorCode, Refusal};
 use confab_protocol::wire::{self, response};
 
@@ -35,7 +36,11 @@ pub(super) async fn login(client: &Client, login: wire::Login) -> Answer {
 
 pub(super) async fn enter_as_guest(client: &Client, enter: &wire::EnterAsGuest) -> Answer {
     refuse_second_sign_in(client)?;
-    let guest = read::guest(enter)?;
+    let mut exported = [0; EXPORTED_LEN];
+    let connection = &client.connection;
+    let exporting = connection.export_keying_material(&mut exported, EXPORTER_LABEL, b"");
+    exporting.map_err(|_| Refusal::new(ErrorCode::Internal, "the connection exports no key"))?;
+    let guest = read::guest(enter, &exported)?;
     let accounts = &client.services.accounts;
     let granted = accounts.enter_as_guest(guest, client.source).await?;
     sign_in(client, granted).await
@@ -74,6 +79,39 @@ pub(super) async fn change_password(
     );
     let accounts = &client.services.accounts;
     accounts.change_password(caller, old, new).await?;
+    done()
+}
+
+pub(super) async fn send_email_code(client: &Client, caller: &SignedIn) -> Answer {
+    let accounts = &client.services.accounts;
+    accounts.send_email_code(caller, client.source).await?;
+    done()
+}
+
+pub(super) async fn verify_email(
+    client: &Client,
+    caller: &SignedIn,
+    verify: &wire::VerifyEmail,
+) -> Answer {
+    let code = read::mail_code(&verify.code)?;
+    let accounts = &client.services.accounts;
+    accounts.verify_email(caller, &code, client.source).await?;
+    done()
+}
+
+pub(super) async fn send_reset_code(client: &Client, send: &wire::SendResetCode) -> Answer {
+    let accounts = &client.services.accounts;
+    accounts.send_reset_code(&send.name, client.source).await?;
+    done()
+}
+
+pub(super) async fn reset_password(client: &Client, reset: wire::ResetPassword) -> Answer {
+    let code = read::mail_code(&reset.code)?;
+    let new = read::password(reset.new_password);
+    let accounts = &client.services.accounts;
+    accounts
+        .reset_by_code(&reset.name, &code, new, client.source)
+        .await?;
     done()
 }
 

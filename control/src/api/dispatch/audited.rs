@@ -1,7 +1,7 @@
 //! The requests of clients that the audit log has: sign-ins, changes of accounts, and moderation.
 
 use confab_protocol::control::room::role_name;
-use confab_protocol::wire::{request, response};
+use confab_protocol::wire::{self, request, response};
 use data_encoding::HEXLOWER;
 
 use super::super::client::Client;
@@ -38,9 +38,16 @@ pub(super) fn begin(
             typed = Some(login.name.clone()).filter(|_| is_shown);
             Vec::new()
         }
+        Kind::SendResetCode(wire::SendResetCode { name })
+        | Kind::ResetPassword(wire::ResetPassword { name, .. }) => {
+            let is_shown = audit.shows_addresses() || !name.contains('@');
+            typed = Some(name.clone()).filter(|_| is_shown);
+            Vec::new()
+        }
         Kind::EnterAsGuest(enter) => vec![("slug", enter.slug.clone())],
         Kind::Logout(_)
         | Kind::ChangePassword(_)
+        | Kind::VerifyEmail(_)
         | Kind::RevokeSession(_)
         | Kind::ExportAccount(_)
         | Kind::DeleteAccount(_) => Vec::new(),

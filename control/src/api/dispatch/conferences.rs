@@ -122,6 +122,7 @@ pub(super) async fn set_role(client: &Client, caller: &SignedIn, set: &wire::Set
     let username = read::parse(&set.username, "username")?;
     let role = read::role(set.role())?;
     let conferences = &client.services.conferences;
+    let role = (role, set.only_of_banned);
     settled(conferences.set_role(caller, slug, username, role).await)
 }
 

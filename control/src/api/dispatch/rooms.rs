@@ -86,9 +86,7 @@ pub(super) async fn leave(client: &Client, caller: &SignedIn, leave: &wire::Leav
         // After the answer: it ends the session of this connection. If it fails, the store deletes the account after a day.
         tokio::spawn(async move {
             tokio::time::sleep(GUEST_STAYS).await;
-            if let Err(error) = accounts.delete(guest).await {
-                tracing::debug!(account = %guest, %error, "a guest's account is not deleted yet");
-            }
+            accounts.forget_guest(guest).await;
         });
     }
     done()

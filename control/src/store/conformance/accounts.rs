@@ -7,6 +7,7 @@ pub(super) async fn run(store: &Arc<dyn Store>) {
     accounts_need_no_e_mail_address(store).await;
     guests_are_deleted_after_a_day(store).await;
     accounts_are_disabled_and_enabled(store).await;
+    an_address_is_verified_while_it_is_the_account_s(store).await;
     all_accounts_are_listed_once(store).await;
     a_name_has_one_holder(store).await;
     one_of_many_claimants_gets_the_name(store).await;
@@ -52,6 +53,10 @@ async fn guests_are_deleted_after_a_day(store: &Arc<dyn Store>) {
     let guest = AccountRecord {
         email: None,
         kind: AccountKind::Guest,
+        guest: Some(GuestOrigin {
+            device: DevicePublicKey(random::bytes()),
+            invitation: Some(InvitationId(random::bytes())),
+        }),
         ..some_account()
     };
     let ann = make_account(store).await;
@@ -83,6 +88,22 @@ async fn accounts_are_disabled_and_enabled(store: &Arc<dyn Store>) {
     }
     assert_eq!(account.revision, 3, "a repetition changes nothing");
     let nobody = store.set_disabled(some_account().id, true).await;
+    assert_eq!(nobody, Err(StoreError::NotFound));
+}
+
+async fn an_address_is_verified_while_it_is_the_account_s(store: &Arc<dyn Store>) {
+    let mut account = make_account(store).await;
+    let other = email_of(&some_account());
+    let refused = store.verify_email(account.id, other.clone()).await;
+    assert_eq!(refused, Err(StoreError::Conflict));
+    assert_eq!(store.account(account.id).await, Ok(Some(account.clone())));
+    for _ in 0..2 {
+        let verified = store.verify_email(account.id, email_of(&account)).await;
+        assert_eq!(verified, Ok(()));
+    }
+    account.email_verified = true;
+    assert_eq!(store.account(account.id).await, Ok(Some(account.clone())));
+    let nobody = store.verify_email(some_account().id, other).await;
     assert_eq!(nobody, Err(StoreError::NotFound));
 }
 

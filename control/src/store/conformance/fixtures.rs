@@ -32,18 +32,18 @@ pub(crate) fn some_account() -> AccountRecord {
     let name = data_encoding::HEXLOWER.encode(&id[6..]);
     AccountRecord {
         id: AccountId::new(id),
-        username: name.parse().expect("20 hexadecimal digits are a name"),
         email: Some(
             format!("{name}@example.org")
                 .parse()
                 .expect("it is an address"),
         ),
-        password: some_hash(),
         birthday: Some("2004-02-29".parse().expect("a day")),
-        created: NOW,
-        disabled: false,
-        revision: 0,
-        kind: AccountKind::Person,
+        ..AccountRecord::new(
+            AccountKind::Person,
+            name.parse().expect("20 hexadecimal digits are a name"),
+            some_hash(),
+            NOW,
+        )
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use confab_protocol::control::{AccountId, ConferenceId};
+use confab_protocol::control::{AccountId, ConferenceId, Email};
 use tokio::time::Instant;
 
 use super::cas_table::{CasTable, Swapped, Ttl};
@@ -286,6 +286,21 @@ impl Core {
     ) -> Result<(), StoreError> {
         self.change_account(id, |account| {
             account.set_disabled(disabled);
+            Ok(())
+        })
+        .await
+    }
+
+    pub(super) async fn verify_email(
+        &self,
+        id: AccountId,
+        email: &Email,
+    ) -> Result<(), StoreError> {
+        self.change_account(id, |account| {
+            if account.email.as_ref() != Some(email) {
+                return Err(StoreError::Conflict);
+            }
+            account.email_verified = true;
             Ok(())
         })
         .await

@@ -151,6 +151,7 @@ impl Core {
     async fn remove_dependents(&self, conference: &ClosingConference) -> Result<(), StoreError> {
         self.remove_all_members(conference).await?;
         self.remove_all_invitations(conference.id).await?;
+        self.remove_all_guest_bans(conference.id).await?;
         // A conference that was not finished may be in its owner's list without a standing.
         let entry = ListEntry::of(conference, conference.owner);
         self.remove_from_list(&entry, conference.created).await?;

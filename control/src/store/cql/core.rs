@@ -29,6 +29,7 @@ pub(super) struct Core {
     pub(super) by_slug: CasTable<IdRow>,
     pub(super) members: CasTable<Packed>,
     pub(super) invitations: CasTable<Packed>,
+    pub(super) guest_bans: CasTable<Packed>,
     pub(super) lists: Lists,
     pub(super) homes: CasTable<HomeRow>,
     pub(super) nodes: Nodes,
@@ -42,6 +43,7 @@ impl Core {
         let table = |name| schema::table(config, name);
         let (users, members) = (table("users"), table("members_by_conference"));
         let invitations = table("invitations_by_conference");
+        let guest_bans = table("guest_bans_by_conference");
         let (usernames, slugs) = (table("users_by_username"), table("conferences_by_slug"));
         Ok(Self {
             users: CasTable::prepare(&db, &users, &["account", "kind", "item"]).await?,
@@ -53,8 +55,14 @@ impl Core {
             by_slug: CasTable::prepare(&db, &slugs, &["slug"]).await?,
             members: CasTable::prepare(&db, &members, &["conference", "bucket", "account"]).await?,
             invitations: CasTable::prepare(&db, &invitations, &["conference", "id"]).await?,
-            lists: Lists::prepare(&db, (&members, &users), &invitations, (&usernames, &slugs))
-                .await?,
+            guest_bans: CasTable::prepare(&db, &guest_bans, &["conference", "device"]).await?,
+            lists: Lists::prepare(
+                &db,
+                (&members, &users),
+                (&invitations, &guest_bans),
+                (&usernames, &slugs),
+            )
+            .await?,
             homes: CasTable::prepare(&db, &table("conference_home"), &["conference"]).await?,
             nodes: Nodes::prepare(&db, &table("nodes")).await?,
             revoked: Revoked::prepare(&db, &table("revoked")).await?,

@@ -1,5 +1,6 @@
 //! Primary keys.
 
+use confab_e2ee::mls::identity::DevicePublicKey;
 use confab_protocol::control::{AccountId, ConferenceId, InvitationId};
 use scylla::value::CqlValue;
 
@@ -65,6 +66,11 @@ pub(super) fn member(conference: ConferenceId, account: AccountId) -> [CqlValue;
 /// A row of `invitations_by_conference`.
 pub(super) fn invitation(conference: ConferenceId, id: InvitationId) -> [CqlValue; 2] {
     [bytes(conference.as_bytes()), bytes(&id.0)]
+}
+
+/// A row of `guest_bans_by_conference`.
+pub(super) fn guest_ban(conference: ConferenceId, device: DevicePublicKey) -> [CqlValue; 2] {
+    [bytes(conference.as_bytes()), bytes(&device.0)]
 }
 
 /// Reads the id of an account, a conference or a session.

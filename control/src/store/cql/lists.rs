@@ -1,4 +1,4 @@
-//! The statements that read lists: an account's conferences, a conference's members and invitations, all accounts, all conferences.
+//! The statements that read lists: an account's conferences, a conference's members, invitations and bans of guests, all accounts, all conferences.
 
 use scylla::statement::prepared::PreparedStatement;
 
@@ -14,6 +14,7 @@ pub(super) struct Lists {
     pub(super) members: PreparedStatement,
     pub(super) count_members: PreparedStatement,
     pub(super) invitations: PreparedStatement,
+    pub(super) guest_bans: PreparedStatement,
     pub(super) conferences: PreparedStatement,
     pub(super) owned: PreparedStatement,
     pub(super) usernames: NameScan,
@@ -43,7 +44,7 @@ impl Lists {
     pub(super) async fn prepare(
         db: &Db,
         (members, users): (&str, &str),
-        invitations: &str,
+        (invitations, guest_bans): (&str, &str),
         (usernames, slugs): (&str, &str),
     ) -> Result<Self, StoreError> {
         let read = async |cql: String| db.prepare(&cql, Kind::Read).await;
@@ -59,6 +60,10 @@ impl Lists {
             .await?,
             invitations: read(format!(
                 "SELECT id, value FROM {invitations} WHERE conference = ?"
+            ))
+            .await?,
+            guest_bans: read(format!(
+                "SELECT device, value FROM {guest_bans} WHERE conference = ?"
             ))
             .await?,
             conferences: read(format!(

@@ -3,7 +3,7 @@
 //! * `config`: the database's address and credentials; `db`: the driver's session; `schema`: tables and their migrations;
 //! * `cas_table`: tables whose rows are changed by compare-and-set; `rows`, `conference_row`, `packed`, `keys`: their rows;
 //! * `journal`: operations that have begun and not ended;
-//! * `accounts`, `sessions`, `conferences`, `ownership`, `members`, `invitations`, `lists`, `homes`, `nodes`, `revoked`, `owner`: the operations.
+//! * `accounts`, `sessions`, `conferences`, `ownership`, `members`, `invitations`, `guest_bans`, `lists`, `homes`, `nodes`, `revoked`, `owner`: the operations.
 //!
 //! # Tables
 //!
@@ -36,8 +36,9 @@
 //! | rotate a session | place in the list (longer life) · row | a place that outlives its session | it expires |
 //! | end a session | row · place in the list | a place without a session | it expires |
 //! | create a conference | write the note · claim the slug · owner's list · owner's standing · write the live row · check that the owner is live · delete the note | a slug that leads to no live row; a place in the owner's list that is not shown; a live row whose owner is gone | the sweep, as for an account |
-//! | delete a conference | write the note · make the row closing · each member's place in its list and standing · invitations · slug · make the row gone · delete the note | a conference that is not visible | the sweep continues |
+//! | delete a conference | write the note · make the row closing · each member's place in its list and standing · invitations · bans of guests · slug · make the row gone · delete the note | a conference that is not visible | the sweep continues |
 //! | add a member | account's list · standing · check that both are live | a place in the list that is not shown | adding the same member again, or deleting the account |
+//! | ban a guest's device | row · check that the conference is live | a ban in a conference that is not there | it expires |
 //! | create an invitation | row · check that the conference is live | an invitation of a conference that is not there | it expires |
 //! | change a conference's owner | the new owner's list · the conference's row · the lists of both | a conference in the lists of both | changing the owner again |
 //! | remove a member | standing · account's list | the same | the same |
@@ -50,10 +51,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use confab_e2ee::mls::identity::DevicePublicKey;
 use confab_protocol::control::{AccountId, ConferenceId, Email, InvitationId, Slug, Username};
 
 use super::{
-    AccountRecord, ConferenceRecord, Cursor, HomeRecord, InvitationRecord, MemberRecord,
+    AccountRecord, ConferenceRecord, Cursor, GuestBan, HomeRecord, InvitationRecord, MemberRecord,
     Membership, Name, NodeRecord, NodeRun, Page, Rotation, ServerId, SessionId, SessionRecord,
     Standing, Store, StoreError, StoreFuture,
 };
@@ -69,6 +71,7 @@ mod core;
 mod db;
 #[cfg(any(test, feature = "conformance"))]
 pub mod faults;
+mod guest_bans;
 mod home_row;
 mod homes;
 mod invitations;
@@ -199,6 +202,10 @@ impl Store for CqlStore {
 
     fn set_disabled(&self, id: AccountId, disabled: bool) -> StoreFuture<'_, ()> {
         self.ask(self.core.set_disabled(id, disabled))
+    }
+
+    fn verify_email(&self, id: AccountId, email: Email) -> StoreFuture<'_, ()> {
+        self.ask(async move { self.core.verify_email(id, &email).await })
     }
 
     fn accounts(&self, after: Option<Cursor>, limit: u32) -> StoreFuture<'_, Page<AccountRecord>> {
@@ -381,6 +388,35 @@ impl Store for CqlStore {
         id: InvitationId,
     ) -> StoreFuture<'_, bool> {
         self.ask(self.core.revoke_invitation(conference, id))
+    }
+
+    fn ban_guest(&self, ban: GuestBan) -> StoreFuture<'_, ()> {
+        self.carry_out(|core| Box::pin(async move { core.ban_guest(&ban).await }))
+    }
+
+    fn guest_ban(
+        &self,
+        conference: ConferenceId,
+        device: DevicePublicKey,
+        now: UnixMillis,
+    ) -> StoreFuture<'_, Option<GuestBan>> {
+        self.ask(self.core.guest_ban(conference, device, now))
+    }
+
+    fn guest_bans(
+        &self,
+        conference: ConferenceId,
+        now: UnixMillis,
+    ) -> StoreFuture<'_, Vec<GuestBan>> {
+        self.ask(self.core.guest_bans(conference, now))
+    }
+
+    fn lift_guest_ban(
+        &self,
+        conference: ConferenceId,
+        device: DevicePublicKey,
+    ) -> StoreFuture<'_, ()> {
+        self.ask(self.core.lift_guest_ban(conference, device))
     }
 
     fn home(&self, conference: ConferenceId) -> StoreFuture<'_, Option<HomeRecord>> {

@@ -3,6 +3,7 @@
 //! A value begins with its version (1). Integers are big-endian, times are milliseconds since 1970 (6). A text has its length (1)
 //! before it, except for the last one of a value. `docs/cql-store.md` shows the layouts.
 
+use confab_e2ee::mls::identity::DevicePublicKey;
 use confab_protocol::control::room::Role;
 use confab_protocol::control::{AccountId, ConferenceId, Email, InvitationId, Username};
 
@@ -11,7 +12,8 @@ use crate::clock::UnixMillis;
 use crate::domain::PasswordHash;
 use crate::store::records::{day_number, numbered_day};
 use crate::store::{
-    AccountKind, AccountRecord, InvitationRecord, SessionId, SessionRecord, Standing, StoreError,
+    AccountKind, AccountRecord, GuestBan, GuestOrigin, InvitationRecord, SessionId, SessionRecord,
+    Standing, StoreError,
 };
 
 /// The version of all layouts.
@@ -26,6 +28,10 @@ const DISABLED: u8 = 1;
 /// The flags of a bot and of a guest.
 const BOT: u8 = 2;
 const GUEST: u8 = 4;
+/// The flag of an account whose holder reads the mail of its address.
+const EMAIL_VERIFIED: u8 = 8;
+/// The flag of a guest that came by an invitation.
+const INVITED: u8 = 16;
 /// No account has this id: an id begins with its time.
 const NOBODY: [u8; 16] = [0; 16];
 
@@ -60,8 +66,9 @@ impl From<&AccountRecord> for ClosingAccount {
     }
 }
 
-/// `version (1) · state (1) · username · e-mail, with its length · created · revision (2) · flags (1) · birthday as YYYYMMDD (4) · password hash`. An
-/// e-mail address of length 0 and a birthday of 0 stand for none. Flag 1: disabled; flag 2: a bot; flag 4: a guest.
+/// `version (1) · state (1) · username · e-mail, with its length · created · revision (2) · flags (1) · birthday as YYYYMMDD (4) · of a guest its device (32), and with flag 16
+/// its invitation (16) · password hash`. An e-mail address of length 0 and a birthday of 0 stand for none. Flag 1: disabled; flag 2: a bot; flag 4: a guest; flag 8: the
+/// e-mail address is verified; flag 16: a guest that came by an invitation.
 pub(super) fn account(record: &AccountRecord, state: State) -> Packed {
     let mut out = names(&record.into(), state);
     out.time(record.created);
@@ -71,9 +78,20 @@ pub(super) fn account(record: &AccountRecord, state: State) -> Packed {
         AccountKind::Bot => BOT,
         AccountKind::Guest => GUEST,
     };
-    out.bytes(&[kind | if record.disabled { DISABLED } else { 0 }]);
+    let invitation = record.guest.and_then(|guest| guest.invitation);
+    let flag = |is_set: bool, flag| if is_set { flag } else { 0 };
+    out.bytes(&[kind
+        | flag(record.disabled, DISABLED)
+        | flag(record.email_verified, EMAIL_VERIFIED)
+        | flag(invitation.is_some(), INVITED)]);
     let birthday = record.birthday.map_or(0, day_number);
     out.bytes(&birthday.to_be_bytes());
+    if let Some(guest) = &record.guest {
+        out.bytes(&guest.device.0);
+    }
+    if let Some(invitation) = &invitation {
+        out.bytes(&invitation.0);
+    }
     out.bytes(&record.password.to_bytes());
     out.finish()
 }
@@ -131,10 +149,20 @@ pub(super) fn read_account(id: AccountId, row: &Packed) -> Result<AccountRecord,
             0 => None,
             number => Some(numbered_day(number)?),
         };
+        let guest = match flags & (GUEST | INVITED) {
+            0 => None,
+            GUEST => Some((rest.array()?, None)),
+            _ => Some((rest.array()?, Some(InvitationId(rest.array()?)))),
+        };
+        let guest = guest.map(|(device, invitation)| GuestOrigin {
+            device: DevicePublicKey(device),
+            invitation,
+        });
         Some(AccountRecord {
             id,
             username,
             email,
+            email_verified: flags & EMAIL_VERIFIED != 0,
             password: PasswordHash::from_bytes(rest.0)?,
             birthday,
             created,
@@ -146,6 +174,7 @@ pub(super) fn read_account(id: AccountId, row: &Packed) -> Result<AccountRecord,
                 GUEST => AccountKind::Guest,
                 _ => return None,
             },
+            guest,
         })
     };
     read().ok_or(StoreError::Corrupt("an account"))
@@ -351,6 +380,33 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// `version (1) · account (16) · since · username`.
+pub(super) fn guest_ban(ban: &GuestBan) -> Packed {
+    let mut out = Writer::new();
+    out.bytes(ban.account.as_bytes());
+    out.time(ban.since);
+    out.bytes(ban.username.as_str().as_bytes());
+    out.finish()
+}
+
+pub(super) fn read_guest_ban(
+    conference: ConferenceId,
+    device: DevicePublicKey,
+    row: &Packed,
+) -> Result<GuestBan, StoreError> {
+    let read = || {
+        let mut rest = Reader::new(row)?;
+        Some(GuestBan {
+            conference,
+            device,
+            account: AccountId::new(rest.array()?),
+            since: rest.time()?,
+            username: std::str::from_utf8(rest.0).ok()?.parse().ok()?,
+        })
+    };
+    read().ok_or(StoreError::Corrupt("a guest's ban"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -360,14 +416,14 @@ mod tests {
     fn some_account() -> AccountRecord {
         AccountRecord {
             id: AccountId::new([7; 16]),
-            username: "ann".parse().unwrap(),
             email: Some("ann@example.org".parse().unwrap()),
-            password: PasswordHash::from_bytes(&[1; 60]).unwrap(),
             birthday: Some("2004-02-29".parse().unwrap()),
-            created: NOW,
-            disabled: false,
-            revision: 0,
-            kind: AccountKind::Person,
+            ..AccountRecord::new(
+                AccountKind::Person,
+                "ann".parse().unwrap(),
+                PasswordHash::from_bytes(&[1; 60]).unwrap(),
+                NOW,
+            )
         }
     }
 
@@ -403,11 +459,20 @@ mod tests {
             kind: AccountKind::Bot,
             ..some_account()
         };
-        let guest = AccountRecord {
+        let guest = |invitation| AccountRecord {
             kind: AccountKind::Guest,
+            guest: Some(GuestOrigin {
+                device: DevicePublicKey([5; 32]),
+                invitation,
+            }),
             ..bare.clone()
         };
-        for record in [bare, disabled, guest] {
+        let (guest, invited) = (guest(None), guest(Some(InvitationId([4; 16]))));
+        let verified = AccountRecord {
+            email_verified: true,
+            ..some_account()
+        };
+        for record in [bare.clone(), disabled, guest, invited, verified] {
             let value = account(&record, State::Live);
             assert_eq!(read_account(record.id, &value), Ok(record));
         }

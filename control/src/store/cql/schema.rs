@@ -28,6 +28,8 @@ const MIGRATIONS: [&[&str]; 1] = [&[
      PRIMARY KEY ((conference, bucket), account)) WITH compression = {packed}",
     "CREATE TABLE IF NOT EXISTS {ks}.invitations_by_conference (conference blob, id blob, value blob, removed blob, \
      PRIMARY KEY (conference, id)) WITH compression = {packed}",
+    "CREATE TABLE IF NOT EXISTS {ks}.guest_bans_by_conference (conference blob, device blob, value blob, removed blob, \
+     PRIMARY KEY (conference, device)) WITH compression = {packed}",
     "CREATE TABLE IF NOT EXISTS {ks}.conference_home (conference blob PRIMARY KEY, era bigint, owner text, incarnation bigint, \
      relay text, boot blob, placement bigint, removed blob) WITH compression = {packed}",
     // A row that a dead replica brings back is a node whose counter stands still.

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use confab_e2ee::mls::identity::DevicePublicKey;
 use confab_protocol::control::{AccountId, ConferenceId, Email, InvitationId, Slug, Username};
 
 use super::RememberingStore;
@@ -9,7 +10,7 @@ use super::memory::{Key, Memory};
 use crate::clock::UnixMillis;
 use crate::domain::{PasswordHash, Peer};
 use crate::store::{
-    AccountRecord, ConferenceRecord, Cursor, HomeRecord, InvitationRecord, MemberRecord,
+    AccountRecord, ConferenceRecord, Cursor, GuestBan, HomeRecord, InvitationRecord, MemberRecord,
     Membership, NodeRecord, NodeRun, Page, Recalled, Rotation, ServerId, SessionId, SessionRecord,
     Standing, Store, StoreFuture,
 };
@@ -40,6 +41,12 @@ impl Store for RememberingStore {
         fn invitations(conference: ConferenceId, now: UnixMillis) -> Vec<InvitationRecord>;
         fn use_invitation(old: InvitationRecord, by: AccountId, now: UnixMillis) -> ();
         fn revoke_invitation(conference: ConferenceId, id: InvitationId) -> bool;
+        fn ban_guest(ban: GuestBan) -> ();
+        fn guest_ban(
+            conference: ConferenceId, device: DevicePublicKey, now: UnixMillis
+        ) -> Option<GuestBan>;
+        fn guest_bans(conference: ConferenceId, now: UnixMillis) -> Vec<GuestBan>;
+        fn lift_guest_ban(conference: ConferenceId, device: DevicePublicKey) -> ();
         fn home(conference: ConferenceId) -> Option<HomeRecord>;
         fn beat(node: NodeRecord) -> ();
         fn forget_node(run: NodeRun) -> ();
@@ -99,6 +106,11 @@ impl Store for RememberingStore {
 
     fn set_disabled(&self, id: AccountId, disabled: bool) -> StoreFuture<'_, ()> {
         let write = self.inner.set_disabled(id, disabled);
+        Box::pin(self.write(Key::Account(id), write, |_, _, ()| ()))
+    }
+
+    fn verify_email(&self, id: AccountId, email: Email) -> StoreFuture<'_, ()> {
+        let write = self.inner.verify_email(id, email);
         Box::pin(self.write(Key::Account(id), write, |_, _, ()| ()))
     }
 

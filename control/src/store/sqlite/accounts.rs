@@ -1,6 +1,7 @@
 //! Statements on accounts and sessions.
 
-use confab_protocol::control::{AccountId, Email, Username};
+use confab_e2ee::mls::identity::DevicePublicKey;
+use confab_protocol::control::{AccountId, Email, InvitationId, Username};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
@@ -9,11 +10,11 @@ use crate::clock::UnixMillis;
 use crate::domain::PasswordHash;
 use crate::store::records::{GUEST_ACCOUNT_LIFE, day_number, numbered_day};
 use crate::store::{
-    AccountKind, AccountRecord, Cursor, Name, Page, Rotation, SecretHash, SessionId, SessionRecord,
-    StoreError,
+    AccountKind, AccountRecord, Cursor, GuestOrigin, Name, Page, Rotation, SecretHash, SessionId,
+    SessionRecord, StoreError,
 };
 
-const ACCOUNT: &str = "SELECT id, username, email, password, birthday, created, disabled, revision, kind, number FROM accounts";
+const ACCOUNT: &str = "SELECT id, username, email, password, birthday, created, disabled, revision, kind, email_verified, device, invitation, number FROM accounts";
 const SESSION: &str = "SELECT s.id, a.id, s.generation, s.secret_hash, s.used, s.device, s.created, s.rotated, s.expires \
      FROM sessions s JOIN accounts a ON a.number = s.account";
 
@@ -37,8 +38,8 @@ pub(super) fn create(db: &Connection, account: &AccountRecord) -> Result<(), Sto
         return Err(StoreError::Taken(Name::Email));
     }
     db.prepare_cached(
-        "INSERT INTO accounts (id, username, email, password, birthday, created, disabled, revision, kind) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO accounts (id, username, email, password, birthday, created, disabled, revision, kind, email_verified, device, invitation) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?
     .execute(params![
         id.as_bytes(),
@@ -50,6 +51,9 @@ pub(super) fn create(db: &Connection, account: &AccountRecord) -> Result<(), Sto
         account.disabled,
         account.revision,
         i32::from(account.kind),
+        account.email_verified,
+        account.guest.map(|guest| guest.device.0),
+        account.guest.and_then(|guest| guest.invitation).map(|id| id.0),
     ])?;
     Ok(())
 }
@@ -102,6 +106,20 @@ pub(super) fn set_disabled(
     Ok(())
 }
 
+pub(super) fn verify_email(
+    db: &Connection,
+    id: AccountId,
+    email: &Email,
+) -> Result<(), StoreError> {
+    let account = by_id(db, id)?.ok_or(StoreError::NotFound)?;
+    if account.email.as_ref() != Some(email) {
+        return Err(StoreError::Conflict);
+    }
+    db.prepare_cached("UPDATE accounts SET email_verified = 1 WHERE id = ?")?
+        .execute([id.as_bytes()])?;
+    Ok(())
+}
+
 pub(super) fn all(
     db: &Connection,
     after: Option<&Cursor>,
@@ -111,7 +129,7 @@ pub(super) fn all(
         "{ACCOUNT} WHERE number > ? ORDER BY number LIMIT ?"
     ))?;
     let rows = statement.query_map(params![row_of(after)?, one_more_than(limit)], |row| {
-        Ok((row.get(9)?, account(row)?))
+        Ok((row.get(12)?, account(row)?))
     })?;
     Ok(page(rows.collect::<Result<_, _>>()?, limit))
 }
@@ -275,6 +293,7 @@ fn account(row: &Row<'_>) -> rusqlite::Result<AccountRecord> {
     let password = row.get_ref(3)?.as_blob()?;
     let day: Option<u32> = row.get(4)?;
     let kind: i32 = row.get(8)?;
+    let (device, invitation): (Option<[u8; 32]>, Option<[u8; 16]>) = (row.get(10)?, row.get(11)?);
     let birthday = day.map(|number| numbered_day(number).ok_or_else(|| broken(4, Type::Integer)));
     Ok(AccountRecord {
         id: AccountId::new(row.get(0)?),
@@ -286,6 +305,11 @@ fn account(row: &Row<'_>) -> rusqlite::Result<AccountRecord> {
         disabled: row.get(6)?,
         revision: row.get(7)?,
         kind: AccountKind::try_from(kind).map_err(|_| broken(8, Type::Integer))?,
+        email_verified: row.get(9)?,
+        guest: device.map(|device| GuestOrigin {
+            device: DevicePublicKey(device),
+            invitation: invitation.map(InvitationId),
+        }),
     })
 }
 

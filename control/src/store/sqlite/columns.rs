@@ -1,6 +1,7 @@
 //! Values in columns, and pages of rows.
 
 use bytes::Bytes;
+use rusqlite::ErrorCode;
 use rusqlite::types::Type;
 
 use crate::clock::UnixMillis;
@@ -44,6 +45,7 @@ impl From<rusqlite::Error> for StoreError {
             rusqlite::Error::FromSqlConversionFailure(..)
             | rusqlite::Error::InvalidColumnType(..)
             | rusqlite::Error::IntegralValueOutOfRange(..) => Self::Corrupt("a column"),
+            other if other.sqlite_error_code() == Some(ErrorCode::DiskFull) => Self::Full,
             other => Self::Unavailable(other.to_string()),
         }
     }

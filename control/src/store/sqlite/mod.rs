@@ -5,11 +5,13 @@
 //! * `accounts`, `conferences`, `homes`: the statements; `columns`: values in columns, and pages of rows.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use confab_e2ee::mls::identity::DevicePublicKey;
 use confab_protocol::control::{AccountId, ConferenceId, Email, InvitationId, Slug, Username};
 
 use super::{
-    AccountRecord, ConferenceRecord, Cursor, HomeRecord, InvitationRecord, MemberRecord,
+    AccountRecord, ConferenceRecord, Cursor, GuestBan, HomeRecord, InvitationRecord, MemberRecord,
     Membership, NodeRecord, NodeRun, Page, Rotation, ServerId, SessionId, SessionRecord, Standing,
     Store, StoreError, StoreFuture,
 };
@@ -19,6 +21,7 @@ use crate::domain::{PasswordHash, Peer};
 mod accounts;
 mod columns;
 mod conferences;
+mod guest_bans;
 mod homes;
 mod invitations;
 mod schema;
@@ -26,6 +29,8 @@ mod schema;
 mod tests;
 mod threads;
 
+/// Free space in bytes below which the disk counts as full: a few transactions.
+const MIN_SPACE: u64 = 256 * 1024;
 /// Sessions that a sweep checks before it lets other writes through.
 const SWEEP_STEP: u32 = 2000;
 
@@ -33,6 +38,7 @@ const SWEEP_STEP: u32 = 2000;
 #[derive(Clone)]
 pub struct SqliteStore {
     threads: threads::Threads,
+    folder: Arc<Path>,
 }
 
 impl SqliteStore {
@@ -42,11 +48,18 @@ impl SqliteStore {
     ///
     /// [`StoreError::Unavailable`] if the file cannot be opened or written, or a newer program has written it.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        make_private(path).map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        let mut writer = schema::connect(path)?;
-        schema::migrate(&mut writer)?;
+        let failed = |error: &dyn std::fmt::Display| {
+            let path = path.display();
+            StoreError::Unavailable(format!(
+                "{path}: {error}; if it is damaged, restore it from a backup"
+            ))
+        };
+        make_private(path).map_err(|error| failed(&error))?;
+        let mut writer = schema::connect(path).map_err(|error| failed(&error))?;
+        schema::migrate(&mut writer).map_err(|error| failed(&error))?;
         let threads = threads::Threads::start(writer, || schema::connect_to_read(path))?;
-        Ok(Self { threads })
+        let folder = path.parent().unwrap_or(Path::new(".")).into();
+        Ok(Self { threads, folder })
     }
 }
 
@@ -68,6 +81,15 @@ pub enum Inspected {
 /// [`StoreError::Unavailable`] if it cannot be read, or is no store.
 pub fn inspect(path: &Path) -> Result<Inspected, StoreError> {
     schema::inspect(&schema::connect_to_read(path)?)
+}
+
+/// The server that the file belongs to; `None` before a server has claimed it. Changes nothing.
+///
+/// # Errors
+///
+/// [`StoreError::Unavailable`] if it cannot be read, or is no store.
+pub fn server_of(path: &Path) -> Result<Option<ServerId>, StoreError> {
+    homes::server(&schema::connect_to_read(path)?)
 }
 
 impl Store for SqliteStore {
@@ -109,6 +131,11 @@ impl Store for SqliteStore {
     fn set_disabled(&self, id: AccountId, disabled: bool) -> StoreFuture<'_, ()> {
         self.threads
             .write(move |db| accounts::set_disabled(db, id, disabled))
+    }
+
+    fn verify_email(&self, id: AccountId, email: Email) -> StoreFuture<'_, ()> {
+        self.threads
+            .write(move |db| accounts::verify_email(db, id, &email))
     }
 
     fn accounts(&self, after: Option<Cursor>, limit: u32) -> StoreFuture<'_, Page<AccountRecord>> {
@@ -316,6 +343,38 @@ impl Store for SqliteStore {
             .write(move |db| invitations::revoke(db, conference, id))
     }
 
+    fn ban_guest(&self, ban: GuestBan) -> StoreFuture<'_, ()> {
+        self.threads.write(move |db| guest_bans::ban(db, &ban))
+    }
+
+    fn guest_ban(
+        &self,
+        conference: ConferenceId,
+        device: DevicePublicKey,
+        now: UnixMillis,
+    ) -> StoreFuture<'_, Option<GuestBan>> {
+        self.threads
+            .read(move |db| guest_bans::by_device(db, conference, device, now))
+    }
+
+    fn guest_bans(
+        &self,
+        conference: ConferenceId,
+        now: UnixMillis,
+    ) -> StoreFuture<'_, Vec<GuestBan>> {
+        self.threads
+            .read(move |db| guest_bans::all(db, conference, now))
+    }
+
+    fn lift_guest_ban(
+        &self,
+        conference: ConferenceId,
+        device: DevicePublicKey,
+    ) -> StoreFuture<'_, ()> {
+        self.threads
+            .write(move |db| guest_bans::lift(db, conference, device))
+    }
+
     fn home(&self, conference: ConferenceId) -> StoreFuture<'_, Option<HomeRecord>> {
         self.threads.read(move |db| homes::home(db, conference))
     }
@@ -363,6 +422,7 @@ impl Store for SqliteStore {
             self.threads
                 .write(move |db| {
                     invitations::sweep(db, now)?;
+                    guest_bans::sweep(db, now)?;
                     accounts::sweep_guests(db, now)
                 })
                 .await?;
@@ -370,13 +430,38 @@ impl Store for SqliteStore {
         })
     }
 
+    /// What is written fits into the log that is there: a full disk shows by its free space.
     fn probe_write(&self) -> StoreFuture<'_, ()> {
-        self.threads.write(homes::write_nothing)
+        Box::pin(async move {
+            self.threads.write(homes::write_nothing).await?;
+            match has_space(&self.folder) {
+                true => Ok(()),
+                false => Err(StoreError::Full),
+            }
+        })
     }
 
     fn is_shared(&self) -> bool {
         false
     }
+}
+
+/// Whether the disk of this folder has space for some writes; true where that cannot be read.
+#[cfg(unix)]
+pub fn has_space(folder: &Path) -> bool {
+    // A path of one component has an empty parent.
+    let folder = match folder.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => folder,
+    };
+    rustix::fs::statvfs(folder).map_or(true, |stats| {
+        stats.f_bavail.saturating_mul(stats.f_frsize) >= MIN_SPACE
+    })
+}
+
+#[cfg(not(unix))]
+pub fn has_space(_folder: &Path) -> bool {
+    true
 }
 
 /// Creates the file with mode 0600, because it has e-mail addresses. SQLite gives its logs the same mode.

@@ -28,7 +28,10 @@ CREATE TABLE accounts (
     created INTEGER NOT NULL,
     disabled INTEGER NOT NULL,
     revision INTEGER NOT NULL,
-    kind INTEGER NOT NULL
+    kind INTEGER NOT NULL,
+    email_verified INTEGER NOT NULL,
+    device BLOB,
+    invitation BLOB
 ) STRICT;
 CREATE INDEX guests ON accounts (created) WHERE kind = 2;
 CREATE TABLE sessions (
@@ -77,6 +80,14 @@ CREATE TABLE invitations (
     used INTEGER NOT NULL,
     last_user BLOB,
     PRIMARY KEY (conference, id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE guest_bans (
+    conference INTEGER NOT NULL REFERENCES conferences (number) ON DELETE CASCADE,
+    device BLOB NOT NULL,
+    account BLOB NOT NULL,
+    username TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    PRIMARY KEY (conference, device)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE conference_home (
     conference BLOB PRIMARY KEY,

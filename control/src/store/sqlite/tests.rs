@@ -63,14 +63,14 @@ async fn a_user_takes_428_bytes_at_most() {
         crate::random::fill(&mut password[12..]);
         let account = AccountRecord {
             id,
-            username: format!("{}{hex}", number % 7).parse().unwrap(),
             email: Some(format!("{hex}@mail.example").parse().unwrap()),
-            password: PasswordHash::from_bytes(&password).unwrap(),
             birthday: Some("1990-01-31".parse().unwrap()),
-            created: now,
-            disabled: false,
-            revision: 0,
-            kind: AccountKind::Person,
+            ..AccountRecord::new(
+                AccountKind::Person,
+                format!("{}{hex}", number % 7).parse().unwrap(),
+                PasswordHash::from_bytes(&password).unwrap(),
+                now,
+            )
         };
         if number < CONFERENCES {
             let made = ConferenceRecord {
@@ -132,14 +132,14 @@ async fn a_sweep_takes_as_many_steps_as_it_needs() {
     let now = UnixMillis(1_790_000_000_000);
     let account = AccountRecord {
         id: AccountId::new([1; 16]),
-        username: "ann".parse().unwrap(),
         email: Some("ann@example.org".parse().unwrap()),
-        password: PasswordHash::from_bytes(&[1; 60]).unwrap(),
         birthday: Some("1990-01-31".parse().unwrap()),
-        created: now,
-        disabled: false,
-        revision: 0,
-        kind: AccountKind::Person,
+        ..AccountRecord::new(
+            AccountKind::Person,
+            "ann".parse().unwrap(),
+            PasswordHash::from_bytes(&[1; 60]).unwrap(),
+            now,
+        )
     };
     store.create_account(account.clone()).await.unwrap();
     let count = u64::from(SWEEP_STEP) * 2 + 10;

@@ -115,11 +115,12 @@ fn write_all(mut db: Connection, mut queue: mpsc::Receiver<Write>) {
                 transaction.commit()
             }
         };
-        if let Err(error) = &outcome {
+        let lost = outcome.err().map(StoreError::from);
+        if let Some(error) = &lost {
             tracing::error!(%error, "a write to the store failed");
         }
         for answer in answers {
-            attempt(|| answer(outcome.as_ref().err().map(unavailable)));
+            attempt(|| answer(lost.clone()));
         }
     }
     // Leaves a small file behind and a write-ahead log that is empty.
@@ -155,10 +156,6 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), StoreEr
         .spawn(body)
         .map(drop)
         .map_err(|error| StoreError::Unavailable(error.to_string()))
-}
-
-fn unavailable(error: &rusqlite::Error) -> StoreError {
-    StoreError::Unavailable(error.to_string())
 }
 
 fn full_or_closed<T>(error: mpsc::error::TrySendError<T>) -> StoreError {

@@ -1,10 +1,12 @@
 //! Who a leaf is: an account, on a device, by that device's signature.
 
 mod credential;
+mod entry;
 mod hexadecimal;
 mod safety_code;
 
 pub use credential::{Credential, CredentialError, Endorsement, MAX_ENDORSEMENTS, Subject};
+pub use entry::{EXPORTED_LEN, EXPORTER_LABEL};
 pub use hexadecimal::NotHexadecimal;
 pub use safety_code::{SafetyCode, device_code, room_code};
 

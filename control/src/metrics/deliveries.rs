@@ -1,14 +1,14 @@
-//! Counters of webhooks.
+//! Counters of what is sent to others: webhooks and mail.
 
 use super::tally::{Label, Tally};
 
-/// Messages to the operator's program, by what became of them.
-pub type WebhookCounters = Tally<Delivery>;
+/// Messages to the operator's program, or to the mail server, by what became of them.
+pub type DeliveryCounters = Tally<Delivery>;
 
 /// What became of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Delivery {
-    /// The program took it.
+    /// The other side took it.
     Taken,
     /// It did not take it, however often it was repeated.
     GivenUp,

@@ -1,0 +1,100 @@
+//! Operations by mail: verify the address of the account, and reset a lost password.
+
+use std::io::{self, IsTerminal as _};
+
+use confab_protocol::control::Device;
+use confab_protocol::wire::{self, request::Kind};
+
+use super::context::Context;
+use super::done::Done;
+use super::{account, meet, password};
+use crate::failure::Failure;
+use crate::flags::{ResetPassword, VerifyEmail};
+use crate::net::Link;
+use crate::stderr::print_on_stderr;
+
+pub(super) async fn verify(context: &Context, flags: VerifyEmail) -> Result<(), Failure> {
+    let code = match flags.code {
+        Some(code) => code,
+        None => {
+            let (_, link) = context.signed_in().await?;
+            let email = link.who_am_i().await?.email;
+            link.done(Kind::SendEmailCode(wire::SendEmailCode {}))
+                .await?;
+            // No connection stays open while a person looks for the mail.
+            link.close().await;
+            let sent = format!("a code was sent to {email}");
+            let Some(code) = asked(&sent).await? else {
+                let text = format!("{sent}: confab verify-email CODE");
+                context.output.print(&Done::new("code_sent", text));
+                return Ok(());
+            };
+            code
+        }
+    };
+    let report = async |_: &_, link: &Link| {
+        let verify = wire::VerifyEmail { code };
+        link.done(Kind::VerifyEmail(verify)).await?;
+        let text = "the e-mail address is verified: a lost password can be reset by mail";
+        Ok(Done::new("email_verified", text))
+    };
+    context.signed_in_report(report).await
+}
+
+pub(super) async fn reset(context: &Context, flags: ResetPassword) -> Result<(), Failure> {
+    let device: Device = flags.device.parse()?;
+    let mut access = meet::server(context, &flags.first_sight, &flags.password).await?;
+    let name = flags.name;
+    let code = match flags.code {
+        Some(code) => code,
+        None => {
+            let link = access.open().await?;
+            let send = wire::SendResetCode { name: name.clone() };
+            link.done(Kind::SendResetCode(send)).await?;
+            link.close().await;
+            let sent = format!("if {name} has a verified address, a code was sent to it");
+            let Some(code) = asked(&sent).await? else {
+                let server = &access.server;
+                let text =
+                    format!("{sent}: confab --server {server} reset-password {name} --code CODE");
+                context.output.print(&Done::new("code_sent", text));
+                return Ok(());
+            };
+            code
+        }
+    };
+    let new = password::chosen(&flags.password).await?;
+    let link = access.open().await?;
+    let reset = wire::ResetPassword {
+        name: name.clone(),
+        code,
+        new_password: new.reveal().to_owned(),
+    };
+    link.done(Kind::ResetPassword(reset)).await?;
+    let text = "password changed; every session of the account is over";
+    context.output.print(&Done::new("password_changed", text));
+    let login = wire::Login {
+        device_cookie: access.device_cookie(&name).await?,
+        name,
+        password: new.reveal().to_owned(),
+        device: device.into(),
+    };
+    account::log_in(context, &access, &link, login).await?;
+    link.close().await;
+    Ok(())
+}
+
+/// Asks a person at a terminal for the code; `None` without a terminal.
+async fn asked(sent: &str) -> Result<Option<String>, Failure> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Ok(None);
+    }
+    print_on_stderr(&format!("{sent}. Type it here, when it has come:"));
+    let line = meet::read_line().await?;
+    match line.trim() {
+        "" => Err(Failure::usage(
+            "no code was typed: run the command again, with the code of the mail",
+        )),
+        code => Ok(Some(code.to_owned())),
+    }
+}

@@ -1,0 +1,31 @@
+//! Flags of the commands that use mail.
+
+use clap::Args;
+
+use super::{FirstSight, PasswordFlags, default_device};
+
+/// `verify-email`
+#[derive(Debug, Args)]
+pub struct VerifyEmail {
+    /// The code of the mail. Without it the server sends one, and a person at a terminal is asked for it.
+    pub code: Option<String>,
+}
+
+/// `reset-password`
+#[derive(Debug, Args)]
+pub struct ResetPassword {
+    /// Name or e-mail address of the account.
+    pub name: String,
+    /// The code of the mail. Without it the server sends one, and a person at a terminal is asked for it.
+    #[arg(long, value_name = "CODE")]
+    pub code: Option<String>,
+    /// Name of this session in the list of sessions, up to 64 characters.
+    #[arg(long, default_value_t = default_device(), value_name = "TEXT")]
+    pub device: String,
+    /// A server that was never seen before.
+    #[command(flatten)]
+    pub first_sight: FirstSight,
+    /// The new password.
+    #[command(flatten)]
+    pub password: PasswordFlags,
+}

@@ -1,0 +1,209 @@
+//! Addresses that are verified, and passwords that are reset, by mail.
+
+use std::time::Duration;
+
+use confab_control::Config;
+use confab_control::mail::target::MailTarget;
+use confab_protocol::control::ErrorCode;
+use confab_protocol::wire::{self, request::Kind, response};
+use confab_testdb::{MailServer, Received};
+
+use crate::harness::{Client, PASSWORD, PATIENCE, TestServer, login};
+
+const NEW_PASSWORD: &str = "a staple for the horse";
+
+async fn with_mail() -> (TestServer, MailServer) {
+    with_mail_and(|_| ()).await
+}
+
+async fn with_mail_and(change: impl FnOnce(&mut Config)) -> (TestServer, MailServer) {
+    let mail = MailServer::start(Vec::new()).unwrap();
+    let target = MailTarget {
+        url: mail.url().parse().unwrap(),
+        from: "confab@example.org".parse().unwrap(),
+        server: "talk.example.org".to_owned(),
+    };
+    let server = TestServer::start_with(|config| {
+        config.mail = Some(target);
+        change(config);
+    })
+    .await;
+    (server, mail)
+}
+
+/// The next letter. Blocks a thread, as tests of this file may.
+fn next(mail: &MailServer) -> Received {
+    mail.next(PATIENCE).expect("a letter comes")
+}
+
+fn nothing_comes(mail: &MailServer) -> bool {
+    mail.next(Duration::from_millis(300)).is_none()
+}
+
+fn verification_code(letter: &Received) -> &str {
+    letter.word_after("verify-email ").unwrap()
+}
+
+fn reset_code(letter: &Received) -> &str {
+    letter.word_after("--code ").unwrap()
+}
+
+fn verify(code: &str) -> Kind {
+    let code = code.to_owned();
+    Kind::VerifyEmail(wire::VerifyEmail { code })
+}
+
+fn send_email_code() -> Kind {
+    Kind::SendEmailCode(wire::SendEmailCode {})
+}
+
+fn send_reset_code(name: &str) -> Kind {
+    let name = name.to_owned();
+    Kind::SendResetCode(wire::SendResetCode { name })
+}
+
+fn reset(name: &str, code: &str, new_password: &str) -> Kind {
+    Kind::ResetPassword(wire::ResetPassword {
+        name: name.to_owned(),
+        code: code.to_owned(),
+        new_password: new_password.to_owned(),
+    })
+}
+
+async fn is_verified(client: &Client) -> bool {
+    match client.ask(Kind::WhoAmI(wire::WhoAmI {})).await {
+        Ok(response::Kind::Account(account)) => account.email_verified,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A signed-in client of `ann`, whose address is verified.
+async fn verified_ann(server: &TestServer, mail: &MailServer) -> Client {
+    let ann = server.user("ann").await;
+    ann.done(verify(verification_code(&next(mail)))).await;
+    ann
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_is_verified_by_the_code_of_the_mail_and_by_no_other() {
+    let (server, mail) = with_mail().await;
+    let ann = server.user("ann").await;
+    let letter = next(&mail);
+    assert_eq!(letter.to, "ann@example.org");
+    assert!(!is_verified(&ann).await);
+    for wrong in ["", "aaaa-aaaa", "no code"] {
+        assert_eq!(ann.refused(verify(wrong)).await, ErrorCode::BadCode);
+    }
+    // A code belongs to one account.
+    let ben = server.user("ben").await;
+    let of_ben = next(&mail);
+    let code = verification_code(&of_ben);
+    assert_eq!(ann.refused(verify(code)).await, ErrorCode::BadCode);
+    ann.done(send_email_code()).await;
+    let again = next(&mail);
+    ann.done(verify(&verification_code(&again).to_uppercase()))
+        .await;
+    assert!(is_verified(&ann).await);
+    assert!(!is_verified(&ben).await);
+    assert_eq!(ann.refused(send_email_code()).await, ErrorCode::Denied);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_password_is_reset_once_by_a_code_and_every_session_ends() {
+    let (server, mail) = with_mail().await;
+    let ann = verified_ann(&server, &mail).await;
+    let stranger = server.client().await;
+    // Both names of the account do.
+    stranger.done(send_reset_code("ANN@example.org")).await;
+    let letter = next(&mail);
+    assert_eq!(letter.to, "ann@example.org");
+    let code = reset_code(&letter);
+    let weak = stranger.refused(reset("ann", code, "short")).await;
+    assert_eq!(weak, ErrorCode::WeakPassword);
+    stranger.done(reset("ann", code, NEW_PASSWORD)).await;
+    assert!(next(&mail).content.contains("was changed"));
+    let used = stranger.refused(reset("ann", code, PASSWORD)).await;
+    assert_eq!(used, ErrorCode::BadCode);
+    let old = stranger.refused(login("ann", PASSWORD)).await;
+    assert_eq!(old, ErrorCode::BadCredentials);
+    assert!(stranger.ask(login("ann", NEW_PASSWORD)).await.is_ok());
+    let ended = ann.refused(Kind::WhoAmI(wire::WhoAmI {})).await;
+    assert_eq!(ended, ErrorCode::NotAuthenticated);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_sent_to_an_address_that_nobody_has_verified_and_the_answer_does_not_tell() {
+    let (server, mail) = with_mail().await;
+    let _ann = server.user("ann").await;
+    let first = next(&mail);
+    let stranger = server.client().await;
+    for name in ["ann", "ann@example.org", "nobody", "no name"] {
+        stranger.done(send_reset_code(name)).await;
+    }
+    assert!(nothing_comes(&mail));
+    // The code that verifies resets nothing.
+    let code = verification_code(&first);
+    let refused = stranger.refused(reset("ann", code, NEW_PASSWORD)).await;
+    assert_eq!(refused, ErrorCode::BadCode);
+    let of_nobody = stranger.refused(reset("nobody", code, NEW_PASSWORD)).await;
+    assert_eq!(of_nobody, ErrorCode::BadCode);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_and_codes_are_throttled_whether_there_is_an_account_or_not() {
+    let (server, mail) = with_mail().await;
+    let _ann = verified_ann(&server, &mail).await;
+    let stranger = server.client().await;
+    for name in ["ann", "nobody"] {
+        let mut sent = 0;
+        while stranger.ask(send_reset_code(name)).await.is_ok() {
+            sent += 1;
+            assert!(sent < 10, "{name}");
+        }
+        let refused = stranger.refused(send_reset_code(name)).await;
+        assert_eq!(refused, ErrorCode::Throttled, "{name}");
+        let guesses = async |count: u32| {
+            let mut codes = Vec::new();
+            for guess in 0..count {
+                let code = format!("aaaa-aaa{}", char::from(b'a' + guess as u8));
+                codes.push(stranger.refused(reset(name, &code, NEW_PASSWORD)).await);
+            }
+            codes
+        };
+        let guessed = guesses(8).await;
+        assert_eq!(guessed[0], ErrorCode::BadCode, "{name}");
+        assert_eq!(guessed[7], ErrorCode::Throttled, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_is_changed_is_told_and_uses_up_codes() {
+    let (server, mail) = with_mail().await;
+    let ann = verified_ann(&server, &mail).await;
+    let stranger = server.client().await;
+    stranger.done(send_reset_code("ann")).await;
+    let letter = next(&mail);
+    let change = wire::ChangePassword {
+        old_password: PASSWORD.to_owned(),
+        new_password: NEW_PASSWORD.to_owned(),
+    };
+    ann.done(Kind::ChangePassword(change)).await;
+    assert!(next(&mail).content.contains("was changed"));
+    let code = reset_code(&letter);
+    let used = stranger.refused(reset("ann", code, PASSWORD)).await;
+    assert_eq!(used, ErrorCode::BadCode);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_mail_says_so() {
+    let server = TestServer::start().await;
+    let ann = server.user("ann").await;
+    assert_eq!(ann.refused(send_email_code()).await, ErrorCode::Denied);
+    let stranger = server.client().await;
+    let refused = stranger.refused(send_reset_code("ann")).await;
+    assert_eq!(refused, ErrorCode::Denied);
+    let (server, _mail) = with_mail_and(|config| config.accounts.required.email = false).await;
+    let ben = server.raw_client().await;
+    let welcomed = ben.hello(1, 1).await;
+    assert!(matches!(welcomed, Ok(response::Kind::Welcome(welcome)) if welcome.mail));
+}
