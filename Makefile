@@ -18,7 +18,7 @@ HEADLESS := --locked --no-default-features --target-dir $(PROGRAMS)
 
 help:
 	@echo "make demo   a conference of four on this machine, with real voices; about 30 s after the build"
-	@echo "make up   a server for you and your friends on this machine, until Ctrl-C; make install puts the programs into PREFIX/bin"
+	@echo "make up   a server for you and your friends on this machine, until Ctrl-C; make install puts the programs into PREFIX/bin; UP_FLAGS=--map-ports opens its ports at a home router"
 	@echo "make dist   Debian packages and tarballs of the programs in TARGET/dist, as docs/operating.md installs them"
 	@echo "make test   every test but those of make test-fleet, and the longest of make test-faults and make test-audio"
 	@echo "make test-fleet   three databases under load, of which one is killed and one hangs; about 2 min after the build"
@@ -41,7 +41,7 @@ demo:
 	@$(PROGRAMS)/release/confab-bench demo --out $(TARGET)/demo
 
 # A server for friends: control and relay in one process, on UDP ports 4433 and 4434, with its data in DATA. UP_FLAGS: more flags, such as
-# `--public-name talk.example.org`. The client gets a sound card where ALSA's headers can be had.
+# `--map-ports`, by which a home router opens these ports, or `--public-name talk.example.org`. The client gets a sound card where ALSA's headers can be had.
 up:
 	@scripts/setup build
 	@features=; if scripts/setup device; then features='--features confab/device'; fi; set -ex; \

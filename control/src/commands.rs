@@ -1,13 +1,11 @@
 //! Runs the command that the flags select.
 
 mod admin;
+mod companion;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
-
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 use confab_console::{
     Class, Form, Hangup, Plan, Repeated, Signal, Signals, WriteError, beside, out, report,
@@ -16,8 +14,9 @@ use confab_console::{
 use confab_protocol::control::ErrorCode;
 
 pub use admin::InputError;
+use companion::NotStarted;
+pub use companion::{Companion, HeldPorts, INSIDE, Inner, InnerError};
 
-use crate::Running;
 use crate::clock::Clock;
 use crate::flags::{
     ClusterKeysFlags, Command, DrainFlags, FingerprintFlags, Flags, LogFormat, NodeIdentityFlags,
@@ -32,9 +31,6 @@ use crate::tls::authority::{Authority, CA_FILE};
 
 /// Time limit for background work at the end.
 const SHUTDOWN: Duration = Duration::from_secs(1);
-
-/// Time limit for the end of a relay in this process.
-const COMPANION_END: Duration = Duration::from_secs(2);
 
 /// Signals of a server: the first SIGTERM or SIGINT shuts it down, the second ends it immediately.
 const SERVER_SIGNALS: Plan = Plan {
@@ -89,34 +85,6 @@ impl CommandError {
         }
     }
 }
-
-/// Starts a relay in the server's process: the program that has both.
-pub trait Inner {
-    /// Starts it for a server that listens.
-    fn start(
-        &self,
-        server: &Running,
-        flags: &ServeFlags,
-    ) -> impl Future<Output = Result<Companion, InnerError>>;
-}
-
-/// A relay in the server's process.
-pub struct Companion {
-    /// Lines for the operator.
-    pub says: Vec<String>,
-    /// Asks it to end.
-    pub end: mpsc::Sender<()>,
-    /// Ends with it; with an error if it stopped by itself.
-    pub task: JoinHandle<Result<(), InnerError>>,
-}
-
-/// The relay in the server's process did not start, or stopped by itself; or another one was to have its name.
-#[derive(Debug, thiserror::Error)]
-#[error("the relay inside: {0}")]
-pub struct InnerError(pub String);
-
-/// The name of the relay in the server's process.
-pub const INSIDE: &str = "inside";
 
 /// Runs the command and waits until its answer is written. `inner` makes the relay of `serve --with-relay`.
 pub fn run(flags: Flags, inner: &impl Inner) -> Result<(), CommandError> {
@@ -262,15 +230,23 @@ async fn serve_until_signal(
     if let Some(address) = running.metrics {
         say(&format!("metrics on http://{address}/metrics"));
     }
-    let mut companion = match start_inner(flags, inner, &running, &mut signals).await {
+    let mut companion = match companion::start(flags, inner, &running, &mut signals).await {
         Ok(companion) => companion,
-        Err(stopped) => {
+        Err(not_started) => {
             running.shutdown().await;
-            return stopped.map_or(Ok(()), Err);
+            return match not_started {
+                NotStarted::Signal => Ok(()),
+                NotStarted::Inner(error) => Err(error.into()),
+                NotStarted::Lost(lost) => Err(lost.into()),
+            };
         }
     };
     let says = companion.iter().flat_map(|companion| &companion.says);
     says.for_each(|line| say(line));
+    // The ports are control's as well, and outlive a relay that is drained.
+    let mut ports = companion
+        .as_mut()
+        .and_then(|companion| companion.ports.take());
     let certificates = running.certificates.clone();
     let audit = running.audit().clone();
     let reload = Repeated::new(move || {
@@ -287,7 +263,8 @@ async fn serve_until_signal(
                 _ => break None,
             },
             lost = running.lost() => break Some(CommandError::from(lost)),
-            ended = ended(&mut companion) => match ended {
+            line = companion::news(&mut ports) => say(&line),
+            ended = companion::ended(&mut companion) => match ended {
                 Err(error) => break Some(error.into()),
                 // It was drained, and others may go on.
                 Ok(()) => {
@@ -299,54 +276,8 @@ async fn serve_until_signal(
     };
     tracing::info!("stopping");
     running.shutdown().await;
-    if let Some(companion) = companion {
-        let end = async {
-            // The second time it does not wait until nobody is left: its rooms can go nowhere.
-            for _ in 0..2 {
-                let _ = companion.end.send(()).await;
-            }
-            companion.task.await
-        };
-        // What it says of its end is in the log.
-        let _ = tokio::time::timeout(COMPANION_END, end).await;
-    }
+    companion::end(companion, ports).await;
     lost.map_or(Ok(()), Err)
-}
-
-/// Starts the relay in this process, if it is wished. An error without a cause: a signal has come.
-async fn start_inner(
-    flags: &ServeFlags,
-    inner: &impl Inner,
-    running: &Running,
-    signals: &mut Signals,
-) -> Result<Option<Companion>, Option<CommandError>> {
-    if let Some(said) = flags.relay.without_effect() {
-        tracing::warn!("{said}");
-    }
-    if !flags.relay.with_relay {
-        return Ok(None);
-    }
-    let mut starting = Box::pin(inner.start(running, flags));
-    loop {
-        tokio::select! {
-            started = &mut starting => return started.map(Some).map_err(|error| Some(error.into())),
-            lost = running.lost() => return Err(Some(lost.into())),
-            signal = signals.next() => if signal != Signal::Hangup {
-                return Err(None);
-            },
-        }
-    }
-}
-
-/// Waits until the relay in this process has ended: with an error if it stopped by itself. For ever without one.
-async fn ended(companion: &mut Option<Companion>) -> Result<(), InnerError> {
-    match companion {
-        None => std::future::pending().await,
-        Some(companion) => match (&mut companion.task).await {
-            Ok(ended) => ended,
-            Err(error) => Err(InnerError(error.to_string())),
-        },
-    }
 }
 
 fn relay_identity(flags: &RelayIdentityFlags) -> Result<(), CommandError> {

@@ -46,6 +46,7 @@ const TELL_INTERVAL: Duration = Duration::from_secs(1);
 /// A relay that runs.
 pub struct Relay {
     addresses: Vec<SocketAddr>,
+    public: watch::Sender<Vec<SocketAddr>>,
     identity: Arc<Identity>,
     registry: Arc<Registry>,
     counters: Vec<Arc<Counters>>,
@@ -95,6 +96,7 @@ pub async fn start(flags: &Flags) -> Result<Relay, StartError> {
     let registry = Registry::new(boot, capacity, started.mailboxes, rand::random());
     let mut relay = Relay {
         addresses: group.addresses,
+        public: watch::Sender::new(flags.public_address.clone()),
         identity,
         registry: Arc::new(registry),
         counters: started.counters,
@@ -135,6 +137,11 @@ impl Relay {
     /// The addresses that it listens on, with the real ports.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The addresses that clients are told; if empty, those that it listens on. Control nodes learn a change at once.
+    pub fn public_addresses(&self) -> watch::Sender<Vec<SocketAddr>> {
+        self.public.clone()
     }
 
     /// Its identity, which can be read again.
@@ -223,7 +230,7 @@ impl Relay {
         let hello = Hello {
             boot,
             region: flags.region.clone(),
-            public: flags.public_address.clone(),
+            public: self.public.subscribe(),
             listen: self.addresses.clone(),
             workers: self.counters.len() as u32,
             max_sessions: flags.max_sessions,

@@ -1,7 +1,11 @@
 //! `confab-control`: parses the flags and runs the command. Control does not know the relay; here both are put into one process.
 
+mod link;
+mod mapping;
+mod ports;
 mod reach;
 mod relay;
+mod router;
 
 use confab_console::{Class, Form, err, escape};
 use confab_control::commands;

@@ -59,6 +59,31 @@ pub(crate) fn own_address(listen: SocketAddr) -> IpAddr {
         .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
+/// True if hosts of other networks can reach the address: it is not of a private network (RFC 1918, RFC 4193), of a provider's own one (RFC
+/// 6598), of a link, or of this machine.
+pub(crate) fn is_public(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let [first, second, ..] = ip.octets();
+            let is_shared = first == 100 && second & 0xc0 == 64;
+            let is_own = ip.is_loopback() || ip.is_unspecified();
+            !(ip.is_private() || ip.is_link_local() || is_shared || is_own)
+        }
+        IpAddr::V6(ip) => {
+            let is_own = ip.is_loopback() || ip.is_unspecified();
+            !(ip.is_unique_local() || ip.is_unicast_link_local() || is_own)
+        }
+    }
+}
+
+/// The addresses of a relay that is mapped at a router: the one outside first, for it is what clients elsewhere need.
+pub(crate) fn with_external(external: Option<SocketAddr>, own: &[SocketAddr]) -> Vec<SocketAddr> {
+    let mut told: Vec<SocketAddr> = external.into_iter().collect();
+    let others = own.iter().filter(|own| Some(**own) != external);
+    told.extend(others.take(MOST - told.len()));
+    told
+}
+
 /// This machine's address on the way to another one; `None` if there is no way.
 fn towards(other: IpAddr) -> Option<IpAddr> {
     let any: IpAddr = match other {
@@ -74,6 +99,41 @@ fn towards(other: IpAddr) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_of_home_networks_and_of_providers_are_not_public() {
+        for (ip, expected) in [
+            ("192.168.1.7", false),
+            ("10.1.2.3", false),
+            ("172.31.0.1", false),
+            ("172.32.0.1", true),
+            ("100.64.0.1", false),
+            ("100.127.255.254", false),
+            ("100.128.0.1", true),
+            ("169.254.9.9", false),
+            ("127.0.0.1", false),
+            ("0.0.0.0", false),
+            ("203.0.113.9", true),
+            ("fd12::1", false),
+            ("fe80::1", false),
+            ("::1", false),
+            ("::ffff:192.168.1.7", false),
+            ("2001:db8::1", true),
+        ] {
+            let ip: IpAddr = ip.parse().unwrap_or_else(|_| unreachable!());
+            assert_eq!(is_public(ip), expected, "{ip}");
+        }
+    }
+
+    #[test]
+    fn the_external_address_is_told_first_and_once() {
+        let port = |port| SocketAddr::from(([192, 0, 2, 1], port));
+        let own: Vec<SocketAddr> = (1..=9).map(port).collect();
+        assert_eq!(with_external(None, &own), own[..MOST]);
+        let told = with_external(Some(port(99)), &own);
+        assert_eq!((told.len(), told[0], told[1]), (MOST, port(99), port(1)));
+        assert_eq!(with_external(Some(port(2)), &own[..2]), [port(2), port(1)]);
+    }
 
     #[tokio::test]
     async fn an_address_is_told_as_it_is_and_a_wildcard_by_what_it_stands_for() {

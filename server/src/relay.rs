@@ -7,13 +7,14 @@ use confab_control::commands::{Companion, INSIDE, Inner, InnerError};
 use confab_control::flags::ServeFlags;
 use confab_control::tls::authority::Authority;
 use confab_control::{Running, clock::Clock};
-use confab_protocol::control::link::ConferenceLink;
-use confab_protocol::control::server::Server;
 use confab_relay::flags::Flags;
 use confab_relay::{StartError, descriptors};
 use tokio::sync::mpsc;
 
-use crate::reach;
+use crate::link::FirstLink;
+use crate::mapping::Mapping;
+use crate::router::Ports;
+use crate::{ports, reach};
 
 /// The conference of the link that is printed at the start.
 const FIRST_CONFERENCE: &str = "lobby";
@@ -35,15 +36,16 @@ impl Inner for Inside {
             .map_err(failed)?;
         descriptors::raise_limit();
         let given = &flags.relay;
+        let names = &flags.public_names;
         let mut public = given.relay_public_address.clone();
         // A port that the system chooses is not known yet; then the relay tells what it can.
         if public.is_empty() && given.relay_listen.port() != 0 {
-            public = reach::addresses(given.relay_listen, &flags.public_names).await;
+            public = reach::addresses(given.relay_listen, names).await;
         }
         let mut settings = defaults(&near(server.addr).to_string())?;
         settings.identity = Some(folder);
         settings.listen = vec![given.relay_listen];
-        settings.public_address = public;
+        settings.public_address.clone_from(&public);
         if let Some(region) = &flags.region {
             settings.region = region.as_str().to_owned();
         }
@@ -51,16 +53,55 @@ impl Inner for Inside {
         let listening = relay.addresses().iter();
         let listening = listening.map(|address| format!("relay inside, on {address} (UDP)"));
         let mut says: Vec<String> = listening.collect();
-        let is_near = server.addr.ip().is_loopback() || given.relay_listen.ip().is_loopback();
-        let from = match is_near {
-            true => "from this machine alone",
-            false => "from here or elsewhere",
+        let listen = SocketAddr::new(
+            given.relay_listen.ip(),
+            relay.addresses().first().map_or(0, SocketAddr::port),
+        );
+        if public.is_empty() {
+            public = reach::addresses(listen, names).await;
+        }
+        let own = reach::own_address(server.addr);
+        let link = FirstLink {
+            conference: FIRST_CONFERENCE.parse().map_err(failed)?,
+            authority: authority.digest(),
+            name: names.first().cloned(),
+            own,
+            port: server.addr.port(),
+            is_near: server.addr.ip().is_loopback() || listen.ip().is_loopback(),
         };
-        let link = link(server, flags, &authority)?;
-        says.push(format!("join {from}: confab join '{link}'"));
+        let ports = Ports {
+            control: server.addr.port(),
+            relay: listen.port(),
+        };
+        let can_be_mapped = [server.addr, listen].into_iter().all(ports::can_be_mapped);
+        let held = if given.map_ports && can_be_mapped {
+            let mapping = Mapping {
+                ports,
+                own,
+                relay_addresses: public,
+                told: relay.public_addresses(),
+                link,
+            };
+            // The outcome and the link are said as soon as they are known.
+            Some(mapping.hold())
+        } else {
+            let is_told = !names.is_empty() || !given.relay_public_address.is_empty();
+            if given.map_ports {
+                says.push(ports::NOT_MAPPABLE.to_owned());
+            } else if !is_told && can_be_mapped {
+                says.extend(ports::hint(ports, own));
+            }
+            says.extend(link.lines(None));
+            None
+        };
         let (end, ends) = mpsc::channel(1);
         let task = tokio::spawn(async move { relay.run(ends).await.map_err(failed) });
-        Ok(Companion { says, end, task })
+        Ok(Companion {
+            says,
+            end,
+            task,
+            ports: held,
+        })
     }
 }
 
@@ -68,26 +109,6 @@ impl Inner for Inside {
 fn defaults(control: &str) -> Result<Flags, InnerError> {
     let given = ["confab-relay", "--control", control, "--identity", FOLDER];
     Flags::try_parse_from(given).map_err(failed)
-}
-
-/// A link to a first conference, for whoever is to come.
-fn link(
-    server: &Running,
-    flags: &ServeFlags,
-    authority: &Authority,
-) -> Result<ConferenceLink, InnerError> {
-    let named = flags.public_names.first().cloned();
-    let own = || reach::own_address(server.addr).to_string();
-    let reached = Server {
-        host: named.unwrap_or_else(own),
-        port: server.addr.port(),
-    };
-    Ok(ConferenceLink {
-        server: reached.short(),
-        slug: FIRST_CONFERENCE.parse().map_err(failed)?,
-        authority: authority.digest(),
-        invitation: None,
-    })
 }
 
 /// Where this process reaches its own server.

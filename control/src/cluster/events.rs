@@ -1,5 +1,7 @@
 //! Events that a relay sends to the rooms that have sessions there.
 
+use std::net::SocketAddr;
+
 use confab_protocol::cluster::{BootId, CommandResult, MediaEndReason};
 use confab_protocol::media::ConnectionId;
 
@@ -22,6 +24,8 @@ pub enum RelayEvent {
     Recovered(BootId),
     /// The same boot of the relay has linked again. Its sessions continued without the link.
     Relinked(BootId),
+    /// The relay has other addresses for clients from now on.
+    Readdressed(BootId, Vec<SocketAddr>),
     /// The relay drains: it will end and accepts no new rooms.
     Drains(BootId),
 }
@@ -43,6 +47,7 @@ impl RelayEvent {
             | Self::Silent(boot)
             | Self::Recovered(boot)
             | Self::Relinked(boot)
+            | Self::Readdressed(boot, _)
             | Self::Drains(boot) => Some(*boot),
         }
     }

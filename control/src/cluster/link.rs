@@ -38,7 +38,7 @@ enum LinkError {
     NoHello,
     #[error("no message for {} s", SILENCE.as_secs())]
     Silent,
-    #[error("replaced by a newer link of the same relay, or too slow to read its commands")]
+    #[error("too slow to read its commands")]
     Closed,
     #[error(transparent)]
     Version(#[from] NoCommonVersion),
@@ -64,7 +64,11 @@ pub async fn serve(connection: Connection, name: RelayName, relays: Relays) {
         Ok((linked, send, messages, queue)) => {
             let error = run(&linked, send, queue, messages).await;
             close::BAD_LINK.close(&connection);
-            tracing::warn!(relay = %name, reason = %error, "relay unlinked");
+            match linked.is_newest() {
+                true => tracing::warn!(relay = %name, reason = %error, "relay unlinked"),
+                // As when its addresses have changed.
+                false => tracing::info!(relay = %name, "a newer link has replaced an older one"),
+            }
             return;
         }
         Err(error) => error,

@@ -346,6 +346,11 @@ impl Linked {
         self.close.notified().await;
     }
 
+    /// True unless a newer link has replaced it.
+    pub fn is_newest(&self) -> bool {
+        self.with(|_| ()).is_some()
+    }
+
     /// Passes a command's result to the room that sent the command.
     pub fn result(&self, result: CommandResult) {
         if result.outcome == CommandOutcome::Fenced {

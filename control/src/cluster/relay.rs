@@ -189,6 +189,9 @@ impl Relay {
         info.max_sessions = info.max_sessions.min(MAX_SESSIONS);
         self.break_link();
         if self.info.boot == info.boot {
+            if self.info.addresses != info.addresses {
+                self.notify_rooms(|boot| RelayEvent::Readdressed(boot, info.addresses.clone()));
+            }
             self.notify_rooms(RelayEvent::Relinked);
         } else {
             self.lose_sessions();

@@ -25,6 +25,12 @@ pub struct RelayFlags {
     /// behind a NAT whose address no --public-name stands for, or that changes the port.
     #[arg(long, value_name = "IP:PORT", value_delimiter = ',', requires = "with_relay", value_parser = socket_address)]
     pub relay_public_address: Vec<SocketAddr>,
+
+    /// Ask the router of this network, by NAT-PMP, PCP or UPnP, to pass the UDP ports of this server and of that relay to this machine, and print
+    /// the outcome. Clients are told the relay's address outside; the link that is printed has the server's, unless there is a --public-name. The
+    /// mappings are renewed while the server runs, and released at its end. Set it at home, for friends elsewhere. Default: the router is not asked.
+    #[arg(long, requires = "with_relay")]
+    pub map_ports: bool,
 }
 
 impl RelayFlags {

@@ -14,6 +14,7 @@
 //! relay. It uses the relay as well if the store does not answer. While control does not hear the relay, a [`RelayProbe`] decides whether
 //! the room stays. Relays that the room has left are in [`super::former_relays`].
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use confab_protocol::cluster::BootId;
@@ -288,6 +289,13 @@ impl Placement {
             State::Recording { .. } => return false,
         };
         retry_at.take_if(|at| *at <= now).is_some()
+    }
+
+    /// The room's relay has other addresses for sessions that are opened from now on.
+    pub(super) fn readdress(&mut self, addresses: Vec<SocketAddr>) {
+        if let Some(at) = self.at_mut() {
+            at.relay.addresses = addresses;
+        }
     }
 
     /// The relay drains: it is about to end.

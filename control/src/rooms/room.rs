@@ -284,6 +284,7 @@ impl Room {
                 self.placement.end_probe();
                 self.probe_all(now);
             }
+            RelayEvent::Readdressed(_, addresses) => self.placement.readdress(addresses),
             RelayEvent::Drains(_) => {
                 self.placement.drain(now);
                 self.expire_drain(now, world);

@@ -167,11 +167,7 @@ pub trait Store: Send + Sync + 'static {
         new: PasswordHash,
     ) -> StoreFuture<'_, ()>;
 
-    /// Disables or enables the account.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::NotFound`] without the account.
+    /// Disables or enables the account: [`StoreError::NotFound`] without it.
     fn set_disabled(&self, id: AccountId, disabled: bool) -> StoreFuture<'_, ()>;
 
     /// Marks the account's e-mail address as verified.

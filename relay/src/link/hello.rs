@@ -7,6 +7,7 @@ use bytes::Bytes;
 use confab_protocol::cluster::BootId;
 use confab_protocol::version;
 use confab_protocol::wire;
+use tokio::sync::watch;
 
 /// The relay's greeting to a control node.
 #[derive(Clone)]
@@ -15,8 +16,9 @@ pub(crate) struct Hello {
     pub boot: BootId,
     /// The region that it serves.
     pub region: String,
-    /// Addresses for clients. If empty, the listening addresses, with the address on which control is reached for a wildcard.
-    pub public: Vec<SocketAddr>,
+    /// Addresses for clients. If empty, the listening addresses, with the address on which control is reached for a wildcard. They may
+    /// change while the relay runs.
+    pub public: watch::Receiver<Vec<SocketAddr>>,
     /// Listening addresses.
     pub listen: Vec<SocketAddr>,
     pub workers: u32,
@@ -28,7 +30,7 @@ pub(crate) struct Hello {
 impl Hello {
     /// Addresses for clients, for the control node at `control`.
     pub(super) fn addresses(&self, control: SocketAddr) -> Vec<SocketAddr> {
-        let mut addresses = self.public.clone();
+        let mut addresses = self.public.borrow().clone();
         if addresses.is_empty() {
             for listen in &self.listen {
                 addresses.extend(reached_at(*listen, control).filter(|a| !addresses.contains(a)));

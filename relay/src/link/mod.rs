@@ -93,10 +93,11 @@ impl LongLived for Link {
         let mut in_use_since = None;
         loop {
             let refusal = Arc::new(CertificateRefusal::default());
+            self.hello.public.mark_unchanged();
             let error = match self.connect(&refusal).await {
                 Ok(session) => {
                     wait = BACKOFF_MIN;
-                    self.serve(session).await
+                    self.serve(session, &refusal).await
                 }
                 Err(error) => error,
             };
@@ -146,18 +147,29 @@ impl Link {
         Ok(session)
     }
 
-    /// Serves until the link is lost.
-    async fn serve(&mut self, mut session: Session) -> LinkError {
+    /// Serves until the link is lost. When the addresses for clients change, a new link takes the place of the old one: control learns them
+    /// from its hello, and never misses the relay.
+    async fn serve(
+        &mut self,
+        mut session: Session,
+        refusal: &Arc<CertificateRefusal>,
+    ) -> LinkError {
         let _up = LinkCount::count(&self.linked);
-        let Err(error) = self.exchange_messages(&mut session).await;
-        session.close();
-        error
+        loop {
+            let next = match self.exchange_messages(&mut session).await {
+                Ok(()) => self.connect(refusal).await,
+                Err(error) => Err(error),
+            };
+            session.close();
+            session = match next {
+                Ok(next) => next,
+                Err(error) => return error,
+            };
+        }
     }
 
-    async fn exchange_messages(
-        &mut self,
-        session: &mut Session,
-    ) -> Result<std::convert::Infallible, LinkError> {
+    /// Returns without an error when the addresses for clients have changed.
+    async fn exchange_messages(&mut self, session: &mut Session) -> Result<(), LinkError> {
         let alive = Duration::from_millis(cluster::ALIVE_INTERVAL_MS);
         self.report_rooms(session).await?;
         loop {
@@ -175,6 +187,7 @@ impl Link {
                     Handled::Hello(_) | Handled::Unknown => {}
                 },
                 () = self.ended.changed() => {}
+                Ok(()) = self.hello.public.changed() => return Ok(()),
                 Ok(()) = self.load.changed() => {
                     let load = *self.load.borrow_and_update();
                     session.send(relay_to_control::Kind::Load(load)).await?;

@@ -146,7 +146,7 @@ fn link(control: &Control, identity: &Arc<Identity>, registry: &Arc<Registry>) -
         hello: Hello {
             boot: BOOT,
             region: "default".to_owned(),
-            public: vec![([192, 0, 2, 1], 1).into()],
+            public: watch::Sender::new(vec![([192, 0, 2, 1], 1).into()]).subscribe(),
             listen: Vec::new(),
             workers: 1,
             max_sessions: 1000,
@@ -327,6 +327,49 @@ async fn nonsense_from_control_ends_the_link_and_not_the_relay() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     running.abort();
+}
+
+/// Control hears from the relay all the time: the old link ends after the new one is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_addresses_reach_control_by_a_link_in_place_of_the_old_one() {
+    let ours = Authority::new();
+    let control = Control::start(&Manner::good(&ours));
+    let (registry, _mailbox) = registry();
+    let mut link = link(&control, &identity(&ours, GOOD, &ours), &registry);
+    let public = watch::Sender::new(vec![([192, 0, 2, 1], 1).into()]);
+    link.hello.public = public.subscribe();
+    let running = tokio::spawn(async move { link.run().await });
+    let (first, _send, mut receive) = control.greet().await;
+    assert_eq!(hello(&mut receive).await.addresses, ["192.0.2.1:1"]);
+    public.send_replace(vec![([203, 0, 113, 9], 2).into()]);
+    let second = control.accept().await;
+    assert!(first.close_reason().is_none());
+    let (mut send, mut receive) = second.accept_bi().await.unwrap();
+    assert_eq!(hello(&mut receive).await.addresses, ["203.0.113.9:2"]);
+    assert!(first.close_reason().is_none());
+    let greeting = wire::ControlHello {
+        version: 1,
+        agent: String::new(),
+    };
+    say(&mut send, control_to_relay::Kind::Hello(greeting)).await;
+    let closed = tokio::time::timeout(PATIENCE, first.closed()).await;
+    assert!(closed.is_ok());
+    assert!(second.close_reason().is_none());
+    running.abort();
+}
+
+async fn hello(receive: &mut quinn::RecvStream) -> wire::RelayHello {
+    let mut deframer = framing::Deframer::new(cluster::MAX_MESSAGE);
+    loop {
+        let chunk = receive.read_chunk(usize::MAX, true).await.unwrap().unwrap();
+        deframer.push(&chunk.bytes);
+        if let Some(message) = deframer.next::<wire::RelayToControl>().unwrap() {
+            match message.kind {
+                Some(relay_to_control::Kind::Hello(hello)) => return hello,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -43,6 +43,11 @@ impl Host {
         }
     }
 
+    /// Its name, as `ip netns` knows it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Runs `ip` there.
     pub fn ip(&self, command: &str) {
         run(&format!("ip -n {} {command}", self.name));

@@ -33,6 +33,21 @@ fn a_relay_that_does_not_answer_in_time_is_not_waited_for() {
 }
 
 #[test]
+fn later_sessions_get_the_addresses_that_the_relay_has_by_then() {
+    let mut table = Table::new();
+    let ann = table.join(ANN);
+    let external = vec![([203, 0, 113, 9], 4434).into()];
+    let elsewhere = RelayEvent::Readdressed(BootId([9; 16]), Vec::new());
+    table.handle(Input::Relay(elsewhere));
+    let changed = RelayEvent::Readdressed(BootId([1; 16]), external.clone());
+    table.handle(Input::Relay(changed));
+    let bob = table.join(BOB);
+    assert_eq!(bob.media_grant().addresses, external);
+    assert_ne!(ann.media_grant().addresses, external);
+    assert!(table.moves().is_empty(), "open sessions go on");
+}
+
+#[test]
 fn a_relay_that_is_gone_is_replaced_and_everyone_is_told() {
     let mut table = Table::new();
     let ann = table.join(ANN);
