@@ -58,8 +58,8 @@ dist:
 	@scripts/setup build dist
 	@features=; if scripts/setup device; then features='--features confab/device'; else \
 		echo "without ALSA's headers the packaged client has no sound card"; [ "$$CONFAB_REQUIRE_AUDIO" != 1 ]; \
-	fi; set -ex; cargo build --release $(HEADLESS) $(SHIPPED) -p confab-packaging $$features
-	packaging/pack --programs $(PROGRAMS)/release --out $(TARGET)/dist
+	fi; set -ex; cargo build --profile dist $(HEADLESS) $(SHIPPED) -p confab-packaging $$features
+	packaging/pack --programs $(PROGRAMS)/dist --out $(TARGET)/dist
 
 test: audio-client
 	cargo build $(HEADLESS) --workspace --bins
@@ -122,43 +122,43 @@ fuzz:
 
 bench-relay:
 	@scripts/setup build
-	cargo build --release $(HEADLESS) -p confab-server -p confab-relay -p confab-benches
-	$(PROGRAMS)/release/confab-bench relay --out $(TARGET)/bench/relay.json
+	cargo build --profile dist $(HEADLESS) -p confab-server -p confab-relay -p confab-benches
+	$(PROGRAMS)/dist/confab-bench relay --out $(TARGET)/bench/relay.json
 
 bench-peers:
 	@scripts/setup build peers
-	cargo build --release $(HEADLESS) -p confab-server -p confab-relay -p confab-benches
-	$(PROGRAMS)/release/confab-bench peers --out $(TARGET)/bench/peers.json
+	cargo build --profile dist $(HEADLESS) -p confab-server -p confab-relay -p confab-benches
+	$(PROGRAMS)/dist/confab-bench peers --out $(TARGET)/bench/peers.json
 
 bench-instructions:
 	@scripts/setup build valgrind
-	cargo build --release $(HEADLESS) -p confab-benches --bin confab-bench
-	$(PROGRAMS)/release/confab-bench instructions --out $(TARGET)/bench/instructions.json
+	cargo build --profile dist $(HEADLESS) -p confab-benches --bin confab-bench
+	$(PROGRAMS)/dist/confab-bench instructions --out $(TARGET)/bench/instructions.json
 
 bench-control:
 	@scripts/setup build cql
-	cargo build --release $(HEADLESS) $(SHIPPED)
-	$(PROGRAMS)/release/confab-bench control --out $(TARGET)/bench/control.json
+	cargo build --profile dist $(HEADLESS) $(SHIPPED)
+	$(PROGRAMS)/dist/confab-bench control --out $(TARGET)/bench/control.json
 
 bench-e2ee:
 	@scripts/setup build
-	cargo build --release $(HEADLESS) $(SHIPPED)
-	$(PROGRAMS)/release/confab-bench e2ee --out $(TARGET)/bench/e2ee.json
+	cargo build --profile dist $(HEADLESS) $(SHIPPED)
+	$(PROGRAMS)/dist/confab-bench e2ee --out $(TARGET)/bench/e2ee.json
 
 bench-capacity:
 	@scripts/setup build
-	cargo build --release $(HEADLESS) -p confab-benches --bin confab-bench
-	$(PROGRAMS)/release/confab-bench capacity --out $(TARGET)/bench/capacity.json
+	cargo build --profile dist $(HEADLESS) -p confab-benches --bin confab-bench
+	$(PROGRAMS)/dist/confab-bench capacity --out $(TARGET)/bench/capacity.json
 
 bench-leak:
 	@CONFAB_PESQ=$(TARGET)/pesq scripts/setup build speech pesq
-	cargo build --release $(HEADLESS) -p confab-benches --bin confab-bench
-	$(PROGRAMS)/release/confab-bench leak --python $(TARGET)/pesq/bin/python --out $(TARGET)/bench/leak.json
+	cargo build --profile dist $(HEADLESS) -p confab-benches --bin confab-bench
+	$(PROGRAMS)/dist/confab-bench leak --python $(TARGET)/pesq/bin/python --out $(TARGET)/bench/leak.json
 
 bench-voice:
 	@CONFAB_PESQ=$(TARGET)/pesq scripts/setup build speech pesq
-	cargo build --release $(HEADLESS) -p confab-benches --bin confab-bench
-	$(PROGRAMS)/release/confab-bench voice --python $(TARGET)/pesq/bin/python --out $(TARGET)/bench/voice.json
+	cargo build --profile dist $(HEADLESS) -p confab-benches --bin confab-bench
+	$(PROGRAMS)/dist/confab-bench voice --python $(TARGET)/pesq/bin/python --out $(TARGET)/bench/voice.json
 
 # Takes what the benches before it have written into docs/figures.json, and from there into the documents.
 figures:

@@ -9,7 +9,7 @@
 //!
 //! Readers see `595`. A test compares the documents with the file; `confab-bench capacity` takes its defaults from it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -154,23 +154,22 @@ impl Measured {
 
     /// Replaces the figures that are in these reports, each by its range over them.
     pub fn take(&mut self, reports: &[Vec<ReportedFigure>]) {
-        let mut seen = BTreeSet::new();
+        let mut taken: BTreeMap<String, Range> = BTreeMap::new();
         for figure in reports.iter().flatten() {
-            let range = self.0.entry(figure.name.clone());
             let one = Range {
                 low: figure.value,
                 high: figure.value,
                 unit: figure.unit.clone(),
             };
-            if seen.insert(&figure.name) {
-                range.insert_entry(one);
-            } else {
-                range.and_modify(|range| {
+            taken
+                .entry(figure.name.clone())
+                .and_modify(|range| {
                     range.low = range.low.min(figure.value);
                     range.high = range.high.max(figure.value);
-                });
-            }
+                })
+                .or_insert(one);
         }
+        self.0.append(&mut taken);
     }
 
     /// A document with the present value in each place that names a figure.
@@ -239,7 +238,7 @@ fn grouped(digits: &str) -> String {
     }
     let first = digits.len() % 3;
     let mut groups = vec![&digits[..first]];
-    let rest = digits[first..].as_bytes().chunks(3);
+    let rest = digits.as_bytes()[first..].chunks(3);
     groups.extend(rest.map(|group| std::str::from_utf8(group).unwrap_or_default()));
     groups.retain(|group| !group.is_empty());
     groups.join(" ")
@@ -329,7 +328,7 @@ mod tests {
             (1178.0, "1180"),
             (22_309.0, "22 300"),
             (470_442.0, "470 000"),
-            (-3.14159, "-3.14"),
+            (-2.7189, "-2.72"),
         ] {
             assert_eq!(shown(value), text);
         }

@@ -186,6 +186,7 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
         slug: "friday-night".into(),
         username: "bob".into(),
         role: Role::Listener.into(),
+        only_of_banned: false,
     }));
 
     let refusal = Refusal::invalid("slug", "no").after(std::time::Duration::from_secs(1));

@@ -63,6 +63,27 @@ impl Received {
     }
 }
 
+/// The letter with its text as it was before it was made of short lines of ASCII (RFC 2045, section 6.7).
+fn decoded(content: &str) -> String {
+    if !content.contains("Content-Transfer-Encoding: quoted-printable") {
+        return content.to_owned();
+    }
+    let mut bytes = Vec::new();
+    let mut rest = content.replace("=\n", "").into_bytes().into_iter();
+    while let Some(byte) = rest.next() {
+        let hex = |digit: Option<u8>| char::from(digit?).to_digit(16);
+        match byte {
+            b'=' => {
+                let (high, low) = (hex(rest.next()), hex(rest.next()));
+                let value = high.zip(low).map(|(high, low)| high * 16 + low);
+                bytes.extend(value.and_then(|value| u8::try_from(value).ok()));
+            }
+            other => bytes.push(other),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 fn serve(
     stream: &TcpStream,
     refusals: &Mutex<std::vec::IntoIter<u16>>,
@@ -101,6 +122,7 @@ fn serve(
                     content.push('\n');
                 }
                 let to = std::mem::take(&mut to);
+                let content = decoded(&content);
                 let _ = taken.send(Received { to, content });
                 say("250 ok")?;
             }

@@ -6,7 +6,7 @@ use std::io::{self, BufRead as _, IsTerminal as _};
 
 use confab_console::StandardInput;
 use confab_console::configuration::{is_secret_set, secret};
-use confab_protocol::control::{Password, text};
+use confab_protocol::control::{NameError, Password, text};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
@@ -85,7 +85,8 @@ async fn choose(
     question: &'static str,
 ) -> Result<Password, Failure> {
     let text = get(flags, variable, question).await?;
-    let password: Password = text.parse()?;
+    let weak = |error: NameError| Failure::new(Exit::Usage, "weak_password", error.to_string());
+    let password: Password = text.parse().map_err(weak)?;
     if is_prompted(flags, variable) && prompt("Again: ").await?.parse() != Ok(password.clone()) {
         return Err(Failure::usage(
             "the two passwords differ: run the command again",

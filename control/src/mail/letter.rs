@@ -39,7 +39,8 @@ impl Letter {
         match &self.kind {
             LetterKind::VerifyEmail(code, minutes) => format!(
                 "Hello {name},\n\n\
-                 the account {name} at {server}, a voice server, gives this address.\n\
+                 the account {name} gives this address, at the voice server\n\
+                 {server}.\n\
                  If the account is yours, show that you read its mail:\n\n    \
                  confab --server {server} verify-email {code}\n\n\
                  The code is good for {minutes} minutes. A lost password can be reset by\n\
@@ -48,8 +49,8 @@ impl Letter {
             ),
             LetterKind::ResetPassword(code, minutes) => format!(
                 "Hello {name},\n\n\
-                 somebody asks for a new password of the account {name} at {server},\n\
-                 a voice server. If it was you:\n\n    \
+                 somebody asks for a new password of the account {name}, at the\n\
+                 voice server {server}. If it was you:\n\n    \
                  confab --server {server} reset-password {name} --code {code}\n\n\
                  The code is good for {minutes} minutes, once. All devices will have to\n\
                  log in again.\n\n\
@@ -57,8 +58,8 @@ impl Letter {
             ),
             LetterKind::PasswordChanged => format!(
                 "Hello {name},\n\n\
-                 the password of the account {name} at {server}, a voice server, was\n\
-                 changed. If it was not you, set another:\n\n    \
+                 the password of the account {name} was changed, at the voice server\n\
+                 {server}. If it was not you, set another:\n\n    \
                  confab --server {server} reset-password {name}\n"
             ),
         }

@@ -121,6 +121,15 @@ impl LinkError {
         (close.error_code == NAME_IN_USE.into()).then_some(Refusal::NameInUse)
     }
 
+    /// True if TLS did not come about, because one of the sides did not take the other's certificate, as an example.
+    pub(super) fn is_by_tls(&self) -> bool {
+        match self.connection_error() {
+            Some(ConnectionError::TransportError(error)) => u64::from(error.code) >= FIRST_ALERT,
+            Some(error) => tls_alert(error).is_some(),
+            None => false,
+        }
+    }
+
     fn connection_error(&self) -> Option<&ConnectionError> {
         match self {
             Self::Connection(error)

@@ -102,12 +102,17 @@ impl LongLived for Link {
                 Err(error) => error,
             };
             let advice = error.advice(&self.identity, &refusal, UnixTime::now());
-            let advice = advice.map_or_else(String::new, |advice| format!("; {advice}"));
-            let said = format!("{}{advice}", Shown(&error));
+            // A certificate that one of the sides does not take lasts as long as a refusal.
+            let lasts = error.refusal().is_some() || (advice.is_some() && error.is_by_tls());
+            let said = match (error.refusal(), advice) {
+                (Some(Refusal::Revoked), Some(advice)) => advice.to_string(),
+                (_, Some(advice)) => format!("{}; {advice}", Shown(&error)),
+                (_, None) => Shown(&error).to_string(),
+            };
             tracing::warn!(control = self.control, "no link to control: {said}");
-            let most = match error.refusal() {
-                Some(_) => REFUSED_BACKOFF_MAX,
-                None => BACKOFF_MAX,
+            let most = match lasts {
+                true => REFUSED_BACKOFF_MAX,
+                false => BACKOFF_MAX,
             };
             if error.refusal() == Some(Refusal::NameInUse) {
                 let since = *in_use_since.get_or_insert_with(Instant::now);

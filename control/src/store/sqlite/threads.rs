@@ -97,6 +97,7 @@ impl Threads {
 }
 
 fn write_all(mut db: Connection, mut queue: mpsc::Receiver<Write>) {
+    let mut is_failing = false;
     while let Some(first) = queue.blocking_recv() {
         let mut answers: Vec<Answer> = Vec::new();
         let outcome = match db.transaction_with_behavior(TransactionBehavior::Immediate) {
@@ -116,9 +117,16 @@ fn write_all(mut db: Connection, mut queue: mpsc::Receiver<Write>) {
             }
         };
         let lost = outcome.err().map(StoreError::from);
-        if let Some(error) = &lost {
-            tracing::error!(%error, "a write to the store failed");
+        match &lost {
+            Some(StoreError::Full) if !is_failing => {
+                let path = db.path().unwrap_or_default();
+                tracing::error!(path, "the store cannot write: its disk is full");
+            }
+            Some(error) if !is_failing => tracing::error!(%error, "a write to the store failed"),
+            None if is_failing => tracing::info!("the store is written again"),
+            _ => {}
         }
+        is_failing = lost.is_some();
         for answer in answers {
             attempt(|| answer(lost.clone()));
         }
