@@ -137,8 +137,9 @@ impl FromStr for MailSender {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_url_says_how_the_mail_server_is_reached_and_never_without_tls_over_a_network() {
+    // A connection belongs to a runtime.
+    #[tokio::test]
+    async fn a_url_says_how_the_mail_server_is_reached_and_never_without_tls_over_a_network() {
         for good in [
             "smtps://mail.example.org",
             "smtps://ann:se%40cret@mail.example.org:2465",

@@ -72,6 +72,11 @@ impl From<JoinError> for Refusal {
                 "the room's relay rejected the server's command; see the relay's log",
             ),
             JoinError::RelaySilent => relay_silent(),
+            JoinError::RelayGone => Self::new(
+                ErrorCode::Busy,
+                "the server has no relay now: its operator has to start one, if it does not come back",
+            )
+            .after(RELAY_RETRY),
             JoinError::Store(error) => error.into(),
             JoinError::Unavailable(why) => why.into(),
         }

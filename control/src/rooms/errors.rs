@@ -70,6 +70,8 @@ pub enum JoinError {
     RelayRefused,
     /// The room's relay did not answer.
     RelaySilent,
+    /// The room's relay has no link, and no other relay has one.
+    RelayGone,
     /// The store did not do its part.
     Store(StoreError),
     /// The room cannot be asked.

