@@ -43,16 +43,9 @@ const CONTROL: &[&[&str]] = &[
     &["accounts"],
     &["tls"],
     &["cluster", "invitations"],
-    &["store"],
+    &["mail", "store"],
     &["domain"],
-    &[
-        "audit",
-        "client_queues",
-        "close",
-        "mail",
-        "throttle",
-        "webhooks",
-    ],
+    &["audit", "client_queues", "close", "throttle", "webhooks"],
     &["metrics", "source", "inbox", "random"],
     &["causes", "clock", "hkdf", "mutex"],
 ];
