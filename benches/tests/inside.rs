@@ -7,9 +7,8 @@ mod common;
 
 use std::time::Duration;
 
-use common::{programs, received, register};
-use confab_benches::fleet::{Call, Process, Programs, Users};
-use serde_json::Value;
+use common::{hears_more, programs, register, talk};
+use confab_benches::fleet::{Process, Programs, Users};
 
 const CONTROL: &str = "confab-control";
 
@@ -31,13 +30,6 @@ async fn serve(scratch: &std::path::Path, listen: &str, relay: &str) -> Process 
     programs.serve(CONTROL, CONTROL, &args, &log).await.unwrap()
 }
 
-async fn hears_more(call: &mut Call) {
-    call.catch_up().unwrap();
-    let before = received(&call.wait_for("stats").await.unwrap(), "ann");
-    let hears = |stats: &Value| received(stats, "ann") > before + 25;
-    call.wait_until("stats", hears).await.unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn people_talk_by_a_link_and_a_restart_is_a_short_gap() {
     let scratch = tempfile::tempdir().unwrap();
@@ -53,24 +45,13 @@ async fn people_talk_by_a_link_and_a_restart_is_a_short_gap() {
     let link = link.unwrap().trim().to_owned();
     assert!(link.starts_with("confab://127.0.0.1"), "{link}");
 
-    let join = |name: &str, input: [&str; 2]| {
-        let args = [
-            &[&link[..], "--out", "none", "--stats-every", "100ms"],
-            &input[..],
-        ]
-        .concat();
-        users.join(name, &args).unwrap()
-    };
-    // The first one opens the conference.
-    let mut ann = join("ann", ["--tone", "440"]);
-    ann.wait_for("joined").await.unwrap();
-    let mut ben = join("ben", ["--in", "none"]);
-    hears_more(&mut ben).await;
+    let (mut ann, mut ben) = talk(&users, &link).await;
+    hears_more(&mut ben, "ann").await;
 
     server.end().await.unwrap();
     let down = tokio::time::Instant::now();
     let server = serve(scratch.path(), &address.to_string(), "127.0.0.1:0").await;
-    hears_more(&mut ben).await;
+    hears_more(&mut ben, "ann").await;
     println!("a restart: heard again after {:.1?}", down.elapsed());
     assert!(
         down.elapsed() < Duration::from_secs(20),

@@ -4,7 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-use confab_benches::fleet::{Ended, Fleet, Users};
+use confab_benches::fleet::{Call, Ended, Fleet, Users};
+use serde_json::Value;
 
 pub const PASSWORD: &str = "four random words here";
 
@@ -67,12 +68,35 @@ pub async fn register(users: &Users, name: &str) {
 }
 
 /// The frames that were received of `speaker`, by an event with statistics.
-pub fn received(stats: &serde_json::Value, speaker: &str) -> u64 {
+pub fn received(stats: &Value, speaker: &str) -> u64 {
     let speakers = stats["speakers"].as_array().unwrap();
     let of_speaker = speakers.iter().filter(|one| one["username"] == speaker);
     of_speaker
         .map(|one| one["frames_received"].as_u64().unwrap())
         .sum()
+}
+
+/// Ann talks and ben listens, by this link; ann opens the conference.
+pub async fn talk(users: &Users, link: &str) -> (Call, Call) {
+    let join = |name: &str, input: [&str; 2]| {
+        let args = [
+            &[link, "--out", "none", "--stats-every", "100ms"],
+            &input[..],
+        ]
+        .concat();
+        users.join(name, &args).unwrap()
+    };
+    let mut ann = join("ann", ["--tone", "440"]);
+    ann.wait_for("joined").await.unwrap();
+    (ann, join("ben", ["--in", "none"]))
+}
+
+/// Waits until more frames of `speaker` have come than have by now.
+pub async fn hears_more(call: &mut Call, speaker: &str) {
+    call.catch_up().unwrap();
+    let before = received(&call.wait_for("stats").await.unwrap(), speaker);
+    let hears = |stats: &Value| received(stats, speaker) > before + 25;
+    call.wait_until("stats", hears).await.unwrap();
 }
 
 /// The folder of the programs: this test's is below it. They are built before the tests are run.

@@ -14,10 +14,8 @@ mod world;
 
 use std::time::Duration;
 
-use common::{received, register};
-use confab_benches::fleet::Call;
+use common::{hears_more, register, talk};
 use fake::{Protocol, Request};
-use serde_json::Value;
 use tokio::time::Instant;
 use world::World;
 
@@ -27,13 +25,6 @@ const ANSWER: Duration = Duration::from_secs(15);
 const NEXT_ATTEMPT: Duration = Duration::from_secs(60);
 /// A call that is heard all the time has no longer gap, even on a busy machine. Statistics come every 100 ms.
 const GAP: Duration = Duration::from_secs(1);
-
-async fn hears_more(call: &mut Call) {
-    call.catch_up().unwrap();
-    let before = received(&call.wait_for("stats").await.unwrap(), "ann");
-    let hears = |stats: &Value| received(stats, "ann") > before + 25;
-    call.wait_until("stats", hears).await.unwrap();
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn participants_elsewhere_talk_through_ports_that_nat_pmp_opened() {
@@ -57,18 +48,8 @@ async fn participants_elsewhere_talk_through_ports_that_nat_pmp_opened() {
     let users = world.users_outside("203.0.113.9:5433");
     register(&users, "ann").await;
     register(&users, "ben").await;
-    let join = |name: &str, input: [&str; 2]| {
-        let args = [
-            &[&link[..], "--out", "none", "--stats-every", "100ms"],
-            &input[..],
-        ]
-        .concat();
-        users.join(name, &args).unwrap()
-    };
-    let mut ann = join("ann", ["--tone", "440"]);
-    ann.wait_for("joined").await.unwrap();
-    let mut ben = join("ben", ["--in", "none"]);
-    hears_more(&mut ben).await;
+    let (mut ann, mut ben) = talk(&users, &link).await;
+    hears_more(&mut ben, "ann").await;
     ben.leave().await.unwrap();
     ann.leave().await.unwrap();
 
@@ -156,18 +137,8 @@ async fn a_router_that_answers_late_is_told_to_clients_and_no_call_is_lost() {
     let users = world.users_at_home("192.168.7.7:4433");
     register(&users, "ann").await;
     register(&users, "ben").await;
-    let join = |name: &str, input: [&str; 2]| {
-        let args = [
-            &[&link[..], "--out", "none", "--stats-every", "100ms"],
-            &input[..],
-        ]
-        .concat();
-        users.join(name, &args).unwrap()
-    };
-    let mut ann = join("ann", ["--tone", "440"]);
-    ann.wait_for("joined").await.unwrap();
-    let mut ben = join("ben", ["--in", "none"]);
-    hears_more(&mut ben).await;
+    let (mut ann, mut ben) = talk(&users, &link).await;
+    hears_more(&mut ben, "ann").await;
 
     world.router.answer(&[Protocol::NatPmp]);
     let before = Instant::now();
@@ -180,7 +151,7 @@ async fn a_router_that_answers_late_is_told_to_clients_and_no_call_is_lost() {
         before.elapsed()
     );
     world.relay_is_told(|addresses| addresses[0] == "203.0.113.9:4434");
-    hears_more(&mut ben).await;
+    hears_more(&mut ben, "ann").await;
     let told = ben.told_since(before);
     assert!(
         !told.contains("reconnecting") && !told.contains("\"media\""),

@@ -26,7 +26,7 @@ pub enum MemberEvent {
         /// Whose frames.
         leaf: u32,
     },
-    /// Others are in an epoch that this member does not get to; it has asked for another Welcome.
+    /// Others are in an epoch that this member does not get to; it asks for the commits that lead there.
     Unreachable,
     /// This member has had no group for some seconds. It offers other key packages.
     Waiting,

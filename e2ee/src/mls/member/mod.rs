@@ -33,7 +33,7 @@ pub use event::MemberEvent;
 pub use group::GroupError;
 pub use roster::{Announced, Roster, UNANNOUNCED_FOR};
 pub use texts::{MAX_TEXT, MAX_WAITING, TextError};
-pub use unopened::{FORK_FRAMES, FORK_WITHIN, UNREACHABLE_AFTER};
+pub use unopened::{BEHIND_AGAIN_AFTER, FORK_FRAMES, FORK_WITHIN, UNREACHABLE_AFTER};
 
 use crate::mls::group_name::GroupName;
 use crate::mls::identity::{Credential, SafetyCode};

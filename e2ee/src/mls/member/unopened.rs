@@ -10,6 +10,11 @@ pub const FORK_WITHIN: Duration = Duration::from_secs(1);
 
 /// Frames of members under key ids that are not known are held against the group after this time.
 pub const UNREACHABLE_AFTER: Duration = Duration::from_secs(3);
+/// Who is still behind after it has asked asks again after this time, and then after twice as long each time, up to [`LONGEST_BEHIND`]:
+/// the answer may have been kept back. Control answers each member once in two seconds.
+pub const BEHIND_AGAIN_AFTER: Duration = Duration::from_secs(3);
+const LONGEST_BEHIND: Duration = Duration::from_secs(48);
+
 /// A silence of this length between two of them begins anew.
 const UNKNOWN_PAUSE: Duration = Duration::from_secs(1);
 
@@ -27,7 +32,15 @@ pub(super) struct Unopened {
     is_fork_told: bool,
     unknown: Option<Unknown>,
     is_unreachable_told: bool,
-    is_behind_told: bool,
+    asked: Option<Asked>,
+}
+
+/// When this member last asked for what it missed.
+#[derive(Debug)]
+struct Asked {
+    at: Instant,
+    /// Until it asks again.
+    wait: Duration,
 }
 
 /// Frames under key ids that are not known.
@@ -59,7 +72,7 @@ impl Unopened {
     }
 
     /// A frame of one of `others` members came under a key id that is not known. Gives what follows if that has lasted for too
-    /// long, each once. One member alone may make key ids up: it is believed only if there is no other.
+    /// long; the participant is told once. One member alone may make key ids up: it is believed only if there is no other.
     pub(super) fn note_unknown(&mut self, now: Instant, leaf: u32, others: usize) -> Unreached {
         self.unknown
             .take_if(|known| known.last + UNKNOWN_PAUSE <= now);
@@ -75,8 +88,18 @@ impl Unopened {
         }
         let is_believed = unknown.leaves.len() >= others.min(BELIEVED);
         Unreached {
-            is_behind: !std::mem::replace(&mut self.is_behind_told, true),
+            is_behind: self.asks(now),
             is_told: is_believed && !std::mem::replace(&mut self.is_unreachable_told, true),
         }
+    }
+    /// True if this member is to ask for what it missed, now that it still cannot open frames.
+    fn asks(&mut self, now: Instant) -> bool {
+        let wait = match &self.asked {
+            Some(asked) if asked.at + asked.wait > now => return false,
+            Some(asked) => (asked.wait * 2).min(LONGEST_BEHIND),
+            None => BEHIND_AGAIN_AFTER,
+        };
+        self.asked = Some(Asked { at: now, wait });
+        true
     }
 }

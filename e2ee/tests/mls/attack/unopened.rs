@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use confab_e2ee::BaseKeys as _;
 use confab_e2ee::mls::FromMember;
-use confab_e2ee::mls::member::{FORK_FRAMES, FORK_WITHIN, MemberEvent, UNREACHABLE_AFTER};
+use confab_e2ee::mls::member::{
+    BEHIND_AGAIN_AFTER, FORK_FRAMES, FORK_WITHIN, MemberEvent, UNREACHABLE_AFTER,
+};
 use confab_protocol::media::KeyId;
 
 use super::hall::{Hall, SECOND};
@@ -76,4 +78,24 @@ fn who_cannot_get_to_the_epoch_of_the_others_says_so() {
     hall.run(SECOND);
     let ahead = of_the_other(&hall, 1);
     assert_eq!(after(&mut hall, ahead, SECOND, FRAME), []);
+}
+
+#[test]
+fn who_stays_behind_asks_again_and_less_and_less_often() {
+    let (mut hall, _) = Hall::of(2);
+    hall.run(SECOND);
+    let ahead = of_the_other(&hall, 1);
+    let start = hall.now;
+    let mut asked = Vec::new();
+    for _ in 0..60 {
+        after(&mut hall, ahead, SECOND, FRAME);
+        let member = hall.members.values_mut().next().expect("a member");
+        while let Some(message) = member.poll_message() {
+            assert!(matches!(message, FromMember::Behind { .. }), "{message:?}");
+            asked.push(hall.now - start);
+        }
+    }
+    let first = UNREACHABLE_AFTER + SECOND;
+    let waits = [0, 1, 3, 7, 15].map(|times| first + times * BEHIND_AGAIN_AFTER);
+    assert_eq!(asked, waits);
 }

@@ -93,7 +93,7 @@ impl Printed for CallEvent {
                  (type /code)"
             ),
             Self::Unreachable => {
-                "the others have keys that this client does not get; it has asked to be let in anew"
+                "the others have keys that this client does not get: you hear nobody who uses them. It asks for them"
                     .into()
             }
             Self::NotInGroup => {
