@@ -1,6 +1,14 @@
 //! Keys and labels by HKDF-SHA-256 (RFC 5869), of lengths that AWS-LC has no type for.
 
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
+use aws_lc_rs::hmac;
+
+/// The key of an HMAC-SHA-256, derived from the cluster's key for one purpose.
+pub(crate) fn hmac_key(salt: &[u8], key: &[u8; 32], label: &[u8]) -> hmac::Key {
+    let (prk, info) = (extract(salt, key), [label]);
+    let okm = prk.expand(&info, hmac::HMAC_SHA256);
+    hmac::Key::from(okm.expect("the output is as long as one hash, within the limit of HKDF"))
+}
 
 /// HKDF-Extract: what the key gives under this salt.
 pub(crate) fn extract(salt: &[u8], key: &[u8]) -> Prk {

@@ -17,7 +17,7 @@
 //! * [`audit`]: the audit log; [`webhooks`]: what happens in rooms, told to a program of the operator's; [`mail`]: letters
 //!   to the holders of accounts;
 //! * [`metrics`]: counters; [`close`]: QUIC error codes of closed connections; [`client_queues`]: what is said to a client;
-//! * `causes`, `hkdf`, `mutex`, [`clock`], [`random`], [`inbox`], [`source`], [`throttle`]: utilities.
+//! * `causes`, `disk`, `hkdf`, `mutex`, [`clock`], [`random`], [`inbox`], [`source`], [`throttle`]: utilities.
 
 #![forbid(unsafe_code)]
 
@@ -32,6 +32,7 @@ pub mod close;
 pub mod cluster;
 pub mod commands;
 pub mod conferences;
+mod disk;
 pub mod domain;
 pub mod flags;
 mod hkdf;

@@ -85,7 +85,7 @@ pub(crate) fn with_external(external: Option<SocketAddr>, own: &[SocketAddr]) ->
 }
 
 /// This machine's address on the way to another one; `None` if there is no way.
-fn towards(other: IpAddr) -> Option<IpAddr> {
+pub(crate) fn towards(other: IpAddr) -> Option<IpAddr> {
     let any: IpAddr = match other {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),

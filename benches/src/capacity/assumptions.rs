@@ -6,7 +6,7 @@ use crate::measured::Measured;
 
 /// Frames a second of a room at the knee: one participant speaks.
 const KNEE_FRAMES: f64 = 50.0;
-/// Those who hear it.
+/// Receivers of each of these frames.
 const KNEE_RECEIVERS: f64 = 9.0;
 
 /// The assumptions.
@@ -158,7 +158,7 @@ fn measured(name: &str) -> f64 {
     Measured::published().value(name)
 }
 
-/// What is left of a worker's second for each frame at the knee, without the frame's datagrams, in microseconds.
+/// Processor time of a frame at the knee of a worker without the frame's datagrams, in microseconds.
 fn frame_us() -> f64 {
     let frames = measured("relay.knee_rooms") * KNEE_FRAMES;
     1e6 / frames - KNEE_RECEIVERS * measured("relay.cpu_per_datagram_us.packet")

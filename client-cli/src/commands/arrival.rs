@@ -1,6 +1,5 @@
 //! The way in by a link: the server is the link's, and a person without an account there gets one.
 
-use std::io::{self, IsTerminal as _};
 use std::str::FromStr;
 
 use bytes::Bytes;
@@ -73,7 +72,7 @@ pub(super) async fn arrive(context: &Context, link: &ConferenceLink) -> Result<(
     if password::is_bot() || access.store.sessions().await?.get(&server).is_some() {
         return Ok(());
     }
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+    if !meet::has_person() {
         let pin = context.common.fingerprint;
         let pin = pin.map_or_else(String::new, |pin| format!(" --fingerprint {pin}"));
         let invitation = match &link.invitation {

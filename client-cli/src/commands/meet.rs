@@ -66,7 +66,7 @@ async fn first_sight(access: &Access, flags: &FirstSight) -> Result<Trust, Failu
              `confab-control fingerprint` prints there",
             known_servers.display()
         ));
-    } else if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+    } else if !has_person() {
         return Err(TrustError::NobodyToAsk { server, got }.into());
     } else if !is_right(&server, got).await? {
         return Err(TrustError::Declined { server, got }.into());
@@ -100,13 +100,18 @@ async fn is_right(server: &str, got: Fingerprint) -> Result<bool, Failure> {
     }
 }
 
+/// True if a person reads the questions and can answer them.
+pub(super) fn has_person() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
 /// Asks for a `yes` at a terminal. Without one nobody is asked: a script means what it says.
 ///
 /// # Errors
 ///
 /// A failure if the answer is another one.
 pub(super) async fn confirm(question: &str) -> Result<(), Failure> {
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+    if !has_person() {
         return Ok(());
     }
     print_on_stderr(question);

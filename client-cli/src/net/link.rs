@@ -56,14 +56,13 @@ pub struct Link {
     pub region: Option<Region>,
     /// The server sends mail.
     pub sends_mail: bool,
-    /// What the server asks of those who make an account.
+    /// The server's terms for new accounts.
     pub registration: RegistrationTerms,
 }
 
-/// What a server asks of those who make an account.
+/// A server's terms for new accounts.
 #[derive(Debug, Clone, Copy)]
 pub struct RegistrationTerms {
-    /// Who may make one.
     pub policy: RegistrationPolicy,
     pub email_required: bool,
     pub birthday_required: bool,

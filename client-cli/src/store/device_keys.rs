@@ -13,7 +13,7 @@ use super::{LOCK_TIMEOUT, Store, StoreError};
 
 /// The account of the key for guests: no account has this id.
 const GUESTS: AccountId = AccountId::new([0; 16]);
-/// Its name: no guest draws it, and no account has it.
+/// Its name: the form of the file wants one.
 const GUESTS_NAME: &str = "guest~aaaa";
 
 const FILE: &str = "device_keys";

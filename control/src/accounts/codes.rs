@@ -34,11 +34,7 @@ pub struct CodeKey(hmac::Key);
 impl CodeKey {
     /// Derives the key from the cluster's key.
     pub fn new(key: &[u8; 32]) -> Self {
-        let prk = hkdf::extract(SALT, key);
-        let okm = prk
-            .expand(&[b"code"], hmac::HMAC_SHA256)
-            .expect("the output is as long as one hash, within the limit of HKDF");
-        Self(hmac::Key::from(okm))
+        Self(hkdf::hmac_key(SALT, key, b"code"))
     }
 
     /// The code for a mail to `email`, the account's address.

@@ -32,11 +32,7 @@ pub struct KnownDevice {
 impl CookieKey {
     /// Derives the key from the cluster's key.
     pub fn new(key: &[u8; 32]) -> Self {
-        let prk = hkdf::extract(SALT, key);
-        let okm = prk
-            .expand(&[b"tag"], hmac::HMAC_SHA256)
-            .expect("the output is as long as one hash, within the limit of HKDF");
-        Self(hmac::Key::from(okm))
+        Self(hkdf::hmac_key(SALT, key, b"tag"))
     }
 
     /// Creates a cookie with a new nonce.

@@ -196,12 +196,12 @@ impl Accounts {
         }
     }
 
-    /// Who may make an account.
+    /// The policy for new accounts.
     pub fn registration(&self) -> RegistrationPolicy {
         self.registration
     }
 
-    /// What a registration has to say.
+    /// The fields that a registration needs.
     pub fn required(&self) -> Required {
         self.required
     }

@@ -104,12 +104,10 @@ impl Actor {
             clients_left: false,
             place: None,
             announced: Announced::default(),
-            has_news: false,
             told_of: 0,
         };
         self.carry_out_all(&mut open);
         open.announced.adopt(open.state.present());
-        open.has_news = false;
         open.told_of = open.state.revision();
         drop(presence);
         loop {
@@ -136,8 +134,7 @@ impl Actor {
             }
             self.carry_out_all(&mut open);
             // A participant is there some time after its join began: the revision says when.
-            let has_changed = open.told_of != open.state.revision();
-            if (std::mem::take(&mut open.has_news) || has_changed) && open.state.is_owned() {
+            if open.told_of != open.state.revision() && open.state.is_owned() {
                 self.announce(&slug, &mut open);
             }
             let live = u32::try_from(open.state.live()).unwrap_or(u32::MAX);
@@ -169,6 +166,7 @@ impl Actor {
                 // relays.
                 let mut next = self.fresh_state(home, None, open.state.numbers());
                 next.follow(&mut open.state);
+                open.told_of = next.revision();
                 open.state = next;
             }
         }
@@ -390,7 +388,6 @@ impl Actor {
             Effect::Present(account) => shared.present(account, conference),
             Effect::Absent(account) => {
                 shared.absent(account, conference);
-                open.has_news = true;
                 open.clients_left = true;
             }
         }
@@ -455,8 +452,6 @@ struct OpenRoom {
     place: Option<LinkedRelay>,
     /// Whom others know to be here.
     announced: Announced,
-    /// Somebody has left since they were told.
-    has_news: bool,
     /// The room's revision when they were told.
     told_of: u64,
 }

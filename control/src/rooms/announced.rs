@@ -7,7 +7,7 @@ use confab_protocol::control::{AccountId, ConferenceId, JoinId, Participant, Slu
 use super::guests::EndedGuests;
 use crate::webhooks::{News, NewsKind, Someone, Webhooks};
 
-/// Who is in the room, as webhooks know it, and the guests that were there since it started.
+/// The participants that webhooks know of, and the guests that were there since the room started.
 #[derive(Debug, Default)]
 pub(super) struct Announced {
     present: BTreeMap<JoinId, (AccountId, String)>,

@@ -15,6 +15,7 @@ use rustls::pki_types::pem::PemObject as _;
 use super::config::{Config, StoreConfig};
 use super::storage::TOKEN_KEY_FILE;
 use super::{LOCK_FILE, owner, socket, storage};
+use crate::disk::free_space;
 use crate::mail::with_causes;
 use crate::store::cql::CqlStore;
 use crate::store::sqlite::{self, Inspected};
@@ -113,26 +114,19 @@ fn can_write(folder: &Path) -> io::Result<()> {
     written
 }
 
-#[cfg(unix)]
 fn disk(folder: &Path) -> Finding {
     let there = match folder.is_dir() {
         true => Some(folder.to_owned()),
         false => existing_parent(folder),
     };
-    let Some(Ok(stats)) = there.map(|there| rustix::fs::statvfs(&there)) else {
+    let Some(free) = there.and_then(|there| free_space(&there)) else {
         return Finding::good("the free space of the data folder cannot be read here");
     };
-    let free = stats.f_bavail.saturating_mul(stats.f_frsize);
     let what = format!("{} MB are free in the data folder", free / 1_000_000);
     match free >= WANTED_FREE {
         true => Finding::good(what),
         false => Finding::bad(what, "make room there, or move the folder to a larger disk"),
     }
-}
-
-#[cfg(not(unix))]
-fn disk(_folder: &Path) -> Finding {
-    Finding::good("the free space of the data folder cannot be read here")
 }
 
 fn files(limits: &Path) -> Finding {

@@ -47,7 +47,7 @@ const CONTROL: &[&[&str]] = &[
     &["domain"],
     &["audit", "client_queues", "close", "throttle", "webhooks"],
     &["metrics", "source", "inbox", "random"],
-    &["causes", "clock", "hkdf", "mutex"],
+    &["causes", "clock", "disk", "hkdf", "mutex"],
 ];
 /// Files of control whose structs have private fields alone: each part of a room is written by its own file.
 const PARTS_OF_A_ROOM: &[&str] = &[

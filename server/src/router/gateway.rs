@@ -1,6 +1,8 @@
 //! The way to the router.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::reach;
 
 /// Routes as Linux tells them; other systems have no such file. A process that sees its own part of /proc alone has it, too.
 const ROUTES: &str = "/proc/self/net/route";
@@ -14,12 +16,9 @@ pub(super) fn default_gateway() -> Option<Ipv4Addr> {
 
 /// This machine's address on the way to another one.
 pub(super) fn local_address(towards: Ipv4Addr) -> Option<Ipv4Addr> {
-    let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    // No datagram is sent for it.
-    socket.connect(SocketAddrV4::new(towards, 9)).ok()?;
-    match socket.local_addr().ok()?.ip() {
-        std::net::IpAddr::V4(ip) if !ip.is_unspecified() => Some(ip),
-        _ => None,
+    match reach::towards(IpAddr::V4(towards))? {
+        IpAddr::V4(ip) => Some(ip),
+        IpAddr::V6(_) => None,
     }
 }
 

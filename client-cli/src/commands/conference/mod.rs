@@ -50,7 +50,7 @@ pub(super) async fn run(context: &Context, command: Conference) -> Result<(), Fa
         Conference::Link { slug } => link(context, slug).await,
         Conference::Members { slug } => members(context, &slug).await,
         Conference::Delete { slug, yes } => {
-            if !yes {
+            if !yes && meet::has_person() {
                 // Nobody is asked about a conference that is not there, or is another's.
                 own(context, &slug).await?;
                 meet::confirm(&format!(

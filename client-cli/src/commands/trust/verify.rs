@@ -1,7 +1,5 @@
 //! `trust verify`: codes that two people compare.
 
-use std::io::{self, IsTerminal as _};
-
 use confab_e2ee::mls::identity::device_code;
 use confab_protocol::control::Username;
 
@@ -84,7 +82,7 @@ async fn ask(output: Output, devices: &[Known]) -> Result<Vec<Known>, Failure> {
         let message = format!("cannot show the code: {error}");
         Failure::new(Exit::Other, "thread", message)
     })??;
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+    if !meet::has_person() {
         return Err(Failure::usage(
             "no terminal to ask whether the codes are the same: compare them, and give --yes if they are",
         ));
