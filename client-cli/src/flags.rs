@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use confab_console::configuration::{OwnFile, Program, ProgramFlags, Typed};
-use confab_console::values::duration_within;
+use confab_console::values::{duration_within, whole_within};
 use confab_e2ee::mls::identity::{DevicePublicKey, Endorsement};
 use confab_protocol::control::invitation::{MAX_USES, MAX_VALID, MIN_VALID};
 use confab_protocol::control::link::ConferenceLink;
@@ -360,7 +360,7 @@ pub struct Invite {
     pub link: bool,
     /// With --link: so many accounts may follow it, 1 to 1000.
     #[arg(long, default_value_t = 10, value_name = "COUNT",
-          value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_USES)))]
+          value_parser = whole_within(1_u32..=MAX_USES))]
     pub uses: u32,
     /// With --link: it is good for so long, 1m to 366d.
     #[arg(long, default_value = "7d", value_name = "TIME",

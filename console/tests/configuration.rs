@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use confab_console::configuration::{
     OwnFile, Program, ProgramFlags, Resolved, Surroundings, Typed, resolve,
 };
-use confab_console::values::duration;
+use confab_console::values::{duration, whole_within};
 use proptest::prelude::*;
 
 /// A program that works.
@@ -60,7 +60,7 @@ struct Serve {
     #[arg(long, default_value = "60s", value_parser = duration)]
     wait: Duration,
     /// Datagrams at once.
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, default_value_t = 8, value_parser = whole_within(1_u16..=64))]
     batch: u16,
     /// Addresses.
     #[arg(long, value_delimiter = ',', default_value = "[::]:1")]
@@ -357,7 +357,7 @@ fn values_are_refused_as_typed_ones_with_their_place() {
         (
             "batch",
             "99",
-            "invalid value '99' for 'batch': 99 is not in 1..=64",
+            "invalid value '99' for 'batch': it is not between 1 and 64",
         ),
         ("wait", "\"5\"", "for 'wait': a duration has a unit"),
         ("form", "\"xml\"", "for 'form': it is one of text, json"),
@@ -594,7 +594,7 @@ fn a_file_is_printed_with_what_is_set_and_read_as_the_same() {
 #[test]
 fn nothing_wrong_is_printed() {
     let refused = World::new().refused("serve --print-config --batch 99");
-    assert!(refused.contains("99 is not in 1..=64"), "{refused}");
+    assert!(refused.contains("it is not between 1 and 64"), "{refused}");
     let refused = World::new().refused("serve --batc 9 --print-config");
     assert!(refused.contains("--batch"), "{refused}");
     let refused = World::new().refused("serve --certificate /c --print-config");

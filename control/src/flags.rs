@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use confab_console::configuration::{Program, ProgramFlags};
-use confab_console::values::{PerSecond, duration_within, socket_address};
+use confab_console::values::{PerSecond, duration_within, socket_address, whole_within};
 use confab_e2ee::mls::Suite;
 use confab_protocol::control::Region;
 
@@ -217,7 +217,7 @@ pub struct ServeFlags {
 
     /// Maximum number of participants in a room. A room of 1000 costs its relay 1000 datagrams for every voice frame.
     #[arg(long, default_value_t = 1000, value_name = "COUNT",
-          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+          value_parser = whole_within(1_u32..=10_000))]
     pub max_participants: u32,
 
     /// Maximum number of members of a conference, including banned accounts.
@@ -236,27 +236,27 @@ pub struct ServeFlags {
     /// Maximum number of connections that are not signed in; a further one evicts the oldest. Each takes about 42 kB of memory,
     /// and 96 kB when its requests never end.
     #[arg(long, default_value_t = 4096, value_name = "COUNT",
-          value_parser = clap::value_parser!(u32).range(1..))]
+          value_parser = whole_within(1_u32..=u32::MAX))]
     pub max_strangers: u32,
 
     /// Maximum number of connections that are not signed in from one IPv4 address or one IPv6 /64; a /56 has twice, a /48 eight
     /// times as many. A further one evicts the oldest. Signed-in connections do not count. Raise it when all clients come from
     /// one address, as behind some container networks.
     #[arg(long, default_value_t = 256, value_name = "COUNT",
-          value_parser = clap::value_parser!(u32).range(1..))]
+          value_parser = whole_within(1_u32..=u32::MAX))]
     pub max_strangers_per_address: u32,
 
     /// Number of handshakes that one IPv4 address or one IPv6 /64 may begin at once; half as many per second after that; the
     /// networks around it as above. Further ones are refused. Twice as many may be in progress in all, 40 kB each. Raise it when
     /// all clients come from one address, or for a load test.
     #[arg(long, default_value_t = 512, value_name = "COUNT",
-          value_parser = clap::value_parser!(u32).range(1..))]
+          value_parser = whole_within(1_u32..=u32::MAX))]
     pub handshake_burst: u32,
 
     /// Number of passwords from one IPv4 address or one IPv6 /64 that are checked at once, at log-in or registration. Raise it
     /// when many users share an address, or for a load test.
     #[arg(long, default_value_t = 100, value_name = "COUNT",
-          value_parser = clap::value_parser!(u32).range(1..))]
+          value_parser = whole_within(1_u32..=u32::MAX))]
     pub login_burst: u32,
 
     /// Passwords from one address that are checked after the burst, as 1/s or 30/m.

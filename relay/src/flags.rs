@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use confab_console::configuration::{Program, ProgramFlags};
-use confab_console::values::{BitRate, PerSecond, Size, duration_within, socket_address};
+use confab_console::values::{
+    BitRate, PerSecond, Size, duration_within, socket_address, whole_within,
+};
 use confab_protocol::cluster::MAX_IDLE_TIMEOUT;
 use confab_protocol::control::server::{BadServer, Server};
 
@@ -90,20 +92,20 @@ pub struct Flags {
     pub busy_poll: Duration,
 
     /// Media sessions that this relay takes, at most; each needs about 1 KiB.
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 100_000, value_parser = whole_within(1_u32..=u32::MAX))]
     pub max_sessions: u32,
 
     /// Rooms that this relay takes, at most.
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 100_000, value_parser = whole_within(1_u32..=u32::MAX))]
     pub max_rooms: u32,
 
     /// Members of a room, at most. More are refused, whatever control allows.
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    #[arg(long, default_value_t = 10_000, value_parser = whole_within(1_u32..=65_536))]
     pub max_members: u32,
 
     /// Members of a room that one worker serves before the room spreads to another one. Small rooms stay on one worker,
     /// which costs least; a lower figure spreads a large room's load sooner.
-    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 256, value_parser = whole_within(1_u32..=u32::MAX))]
     pub room_share: u32,
 
     /// Packets that a session may send over a longer time, 1/s to 10000/s. 120/s: frames of 10 ms, and keep-alives.
@@ -111,7 +113,7 @@ pub struct Flags {
     pub packet_rate: PerSecond,
 
     /// Packets that a session may send at once, after a pause of its network.
-    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 40, value_parser = whole_within(1_u32..=10_000))]
     pub packet_burst: u32,
 
     /// UDP payload that a session may send over a longer time, 8kbit/s to 100Mbit/s. 320kbit/s: Opus of 128 kbit/s with its
@@ -134,7 +136,7 @@ pub struct Flags {
     #[arg(
         long,
         default_value_t = 16,
-        value_parser = clap::value_parser!(u8).range(1..=64)
+        value_parser = whole_within(1_u8..=64)
     )]
     pub speakers: u8,
 
@@ -151,7 +153,7 @@ pub struct Flags {
     #[arg(
         long,
         default_value_t = 64,
-        value_parser = clap::value_parser!(u16).range(1..=1024)
+        value_parser = whole_within(1_u16..=1024)
     )]
     pub batch: u16,
 
@@ -159,7 +161,7 @@ pub struct Flags {
     #[arg(
         long,
         default_value_t = 8192,
-        value_parser = clap::value_parser!(u32).range(2048..)
+        value_parser = whole_within(2048_u32..=u32::MAX)
     )]
     pub buffers: u32,
 

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use confab::net::api::OwnJoin;
 use confab::net::trust::{PinSource, public_roots};
-use confab::net::{ApiError, ConnectError, Fingerprint, Link, Server, Trust};
-use confab_protocol::control::Slug;
+use confab::net::{ApiError, ConnectError, Fingerprint, Link, Server, Trust, TrustError};
+use confab_protocol::control::{ErrorCode, Slug};
 use confab_protocol::wire::{self, request};
 use rand::RngExt;
 use tokio::sync::mpsc;
@@ -30,13 +30,34 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Why there are no rooms at the deployment.
 #[derive(Debug, thiserror::Error)]
 pub enum DeploymentError {
+    /// There is no server.
+    #[error(
+        "cannot reach the server {server}: {reason}; check --control, and that the server runs"
+    )]
+    Unreachable {
+        server: String,
+        /// What was tried.
+        reason: String,
+    },
+    /// No public authority vouches for the server, and none was given.
+    #[error(
+        "the server {server} shows the authority {got}: if that is what `confab-control fingerprint` prints there, give it with --fingerprint"
+    )]
+    Unknown { server: String, got: Fingerprint },
     #[error(transparent)]
-    Connect(#[from] ConnectError),
+    Connect(ConnectError),
     /// An account could not be made.
+    #[error("cannot register account {name}: {error}")]
+    Register {
+        name: String,
+        /// The server's answer.
+        error: ApiError,
+    },
+    /// The server checks fewer passwords at once.
     #[error(
         "cannot register account {name}: {error}; --login-burst at the server has to be --members at least"
     )]
-    Register {
+    TooMany {
         name: String,
         /// The server's answer.
         error: ApiError,
@@ -59,6 +80,20 @@ pub enum DeploymentError {
     /// A task of the load failed.
     #[error("a task of the load failed: {0}")]
     Task(#[from] tokio::task::JoinError),
+}
+
+impl From<ConnectError> for DeploymentError {
+    /// In the words of this program's flags.
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::NoAddress { server, reason }
+            | ConnectError::Unreachable { server, reason } => Self::Unreachable { server, reason },
+            ConnectError::Trust(TrustError::NotPublic { server, got, .. }) => {
+                Self::Unknown { server, got }
+            }
+            error => Self::Connect(error),
+        }
+    }
 }
 
 /// A connection, and the way to what takes part in its rooms' groups.
@@ -198,7 +233,10 @@ impl Deployment {
             invitation: None,
         };
         if let Err(error) = link.granted(request::Kind::Register(register)).await {
-            return Err(DeploymentError::Register { name, error });
+            return Err(match error.code() {
+                Some(ErrorCode::Throttled) => DeploymentError::TooMany { name, error },
+                _ => DeploymentError::Register { name, error },
+            });
         }
         let link = Arc::new(link);
         let (members, new) = mpsc::unbounded_channel();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Parser;
 use confab::net::{Fingerprint, Server};
 use confab_console::configuration::{Program, ProgramFlags};
-use confab_console::values::{Size, duration_within, socket_address};
+use confab_console::values::{Size, duration_within, socket_address, whole_within};
 
 use super::Shape;
 use super::cores::Cores;
@@ -26,7 +26,7 @@ const LONGEST_TIME: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Flags {
     /// Members of each room, 2 to 1000.
     #[arg(long, default_value_t = 10, value_name = "COUNT",
-          value_parser = clap::value_parser!(u16).range(2..=1000))]
+          value_parser = whole_within(2_u16..=1000))]
     pub members: u16,
 
     /// How many of them speak at a time, each 50 frames a second. One is a conversation; more are a quarrel. Relays forward
@@ -36,7 +36,7 @@ pub struct Flags {
 
     /// Rooms of the first step.
     #[arg(long, default_value_t = 50, value_name = "COUNT",
-          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+          value_parser = whole_within(1_u32..=1_000_000))]
     pub rooms: u32,
 
     /// How many times the rooms of a step the next one has, as 1.25x. Smaller finds the knee more exactly and takes longer.
@@ -57,7 +57,7 @@ pub struct Flags {
 
     /// Rooms at which the ramp ends.
     #[arg(long, default_value_t = 1_000_000, value_name = "COUNT",
-          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+          value_parser = whole_within(1_u32..=1_000_000))]
     pub max_rooms: u32,
 
     /// Share of frames that may be lost, as 0.5%. What the load generator itself fails to read does not count.
@@ -80,7 +80,7 @@ pub struct Flags {
     /// UDP sockets for each relay. More hold more while the load generator is busy; it has a thread that reads and one that
     /// speaks for each 32.
     #[arg(long, default_value_t = 16, value_name = "COUNT",
-          value_parser = clap::value_parser!(u16).range(1..=4096))]
+          value_parser = whole_within(1_u16..=4096))]
     pub sockets: u16,
 
     /// Cores of the load generator, as 0,2-3. Default: the lower half of them, where it starts the relay itself; all, where

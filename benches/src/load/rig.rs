@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -56,6 +56,13 @@ pub enum RigError {
     /// The relay did not start, or did not link.
     #[error("cannot start the relay: {0}")]
     Relay(String),
+    /// A program is not where it should be.
+    #[error("cannot start {}: {error}; give its folder with --programs", .program.display())]
+    Program {
+        program: PathBuf,
+        /// The system's error.
+        error: std::io::Error,
+    },
     /// The relay did not obey.
     #[error("the relay did not open a session: {0}")]
     Command(String),
@@ -122,7 +129,8 @@ impl Rig {
         let control = serve(serve_flags.config())
             .await
             .map_err(|error| RigError::Control(error.to_string()))?;
-        let made = Command::new(programs.join("confab-control"))
+        let program = programs.join("confab-control");
+        let made = Command::new(&program)
             .args([
                 "relay-identity",
                 "load",
@@ -132,12 +140,14 @@ impl Rig {
                 &data,
             ])
             .output()
-            .await?;
+            .await
+            .map_err(|error| RigError::Program { program, error })?;
         if !made.status.success() {
             let said = String::from_utf8_lossy(&made.stderr).into_owned();
             return Err(RigError::Control(said));
         }
-        let mut relay = network.command(programs.join("confab-relay"));
+        let program = programs.join("confab-relay");
+        let mut relay = network.command(&program);
         relay
             .args(["--listen", &far, "--identity", &identity])
             .args([
@@ -153,9 +163,10 @@ impl Rig {
             .kill_on_drop(true);
         // It counts its cores to know how many workers to start.
         let mut child = match cores {
-            Some(cores) => cores.while_here(|| relay.spawn())??,
-            None => relay.spawn()?,
-        };
+            Some(cores) => cores.while_here(|| relay.spawn())?,
+            None => relay.spawn(),
+        }
+        .map_err(|error| RigError::Program { program, error })?;
         let metrics = metrics_address(&mut child).await?;
         let linked = wait_for_link(&control).await?;
         let relay = linked.addresses.first().copied();

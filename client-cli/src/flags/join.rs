@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use confab_console::values::duration;
 use confab_protocol::control::link::{BadLink, ConferenceLink, is_meant_as_link};
 use confab_protocol::control::{NameError, Region, Slug, Username};
@@ -193,7 +194,7 @@ pub struct Text {
     pub guest: Option<Username>,
 
     /// A text of up to 4086 bytes; may be repeated. Default: each line of standard input is one.
-    #[arg(long = "message", value_name = "TEXT")]
+    #[arg(long = "message", value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     pub messages: Vec<String>,
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use confab_console::values::{BitRate, duration_within};
+use confab_console::values::{BitRate, duration_within, whole_within};
 use confab_voice::{AdaptationConfig, EncoderConfig, FrameDuration, ProcessingConfig, TalkMode};
 
 /// The longest wait for what brings lost frames back: what comes later is not waited for in any case.
@@ -40,7 +40,7 @@ pub struct Voice {
 
     /// With `--talk threshold`: what is quieter than this is not sent, in dB below full scale, 10 to 60. `confab join
     /// --json` tells the level of others in `stats`; 45 is quiet speech near the microphone.
-    #[arg(long, default_value_t = DEFAULT_THRESHOLD, value_name = "DB", value_parser = clap::value_parser!(u8).range(10..=60))]
+    #[arg(long, default_value_t = DEFAULT_THRESHOLD, value_name = "DB", value_parser = whole_within(10_u8..=60))]
     pub threshold: u8,
 
     /// Join muted: `/unmute`, typed in the call, lifts it.

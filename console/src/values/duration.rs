@@ -25,7 +25,7 @@ pub enum BadDuration {
     #[error("a duration is a number and a unit, as 500ms, 10s, 2m, 1h or 30d")]
     Form,
     /// It is out of range.
-    #[error("it is not in {}..={}", show_duration(*.0.start()), show_duration(*.0.end()))]
+    #[error("it is not between {} and {}", show_duration(*.0.start()), show_duration(*.0.end()))]
     Range(RangeInclusive<Duration>),
 }
 
@@ -129,7 +129,7 @@ mod tests {
         let parse = duration_within(Duration::from_secs(20)..=Duration::from_secs(120));
         assert_eq!(parse("30s"), Ok(Duration::from_secs(30)));
         let error = parse("3s").expect_err("too short").to_string();
-        assert_eq!(error, "it is not in 20s..=2m");
+        assert_eq!(error, "it is not between 20s and 2m");
     }
 
     proptest! {

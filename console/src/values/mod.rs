@@ -3,10 +3,12 @@
 mod address;
 mod duration;
 mod quantities;
+mod whole;
 
 pub use address::{BadAddress, socket_address};
 pub use duration::{BadDuration, duration, duration_within, show_duration};
 pub use quantities::{BadQuantity, BitRate, PerSecond, Size};
+pub use whole::{BadNumber, whole_within};
 
 /// Decimal places of a number.
 const MOST_PLACES: usize = 9;

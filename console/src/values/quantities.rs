@@ -26,7 +26,7 @@ pub enum BadQuantity {
     )]
     Rate,
     /// It is out of range.
-    #[error("it is not in {least}..={most}")]
+    #[error("it is not between {least} and {most}")]
     Range {
         /// The least that is allowed.
         least: String,
@@ -194,7 +194,7 @@ mod tests {
         }
         let within = BitRate::within(BitRate(6000)..=BitRate(128_000));
         let error = within("1kbit/s").expect_err("too little").to_string();
-        assert_eq!(error, "it is not in 6kbit/s..=128kbit/s");
+        assert_eq!(error, "it is not between 6kbit/s and 128kbit/s");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Flags of the commands on accounts, conferences and rooms.
 
 use clap::{Args, Subcommand};
+use confab_console::values::whole_within;
 use confab_protocol::control::{Birthday, Email, Notice, Region, Slug, Title, Username};
 
 use super::OperatorFlags;
@@ -73,7 +74,7 @@ pub struct ListFlags {
     pub admin: AdminFlags,
 
     /// List so many at most. Default: all.
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "COUNT", value_parser = whole_within(1_u32..=u32::MAX))]
     pub limit: Option<u32>,
 }
 
@@ -85,7 +86,7 @@ pub struct ListRoomsFlags {
 
     /// List the so many rooms with the most participants.
     #[arg(long, default_value_t = 100, value_name = "COUNT",
-          value_parser = clap::value_parser!(u32).range(1..=1000))]
+          value_parser = whole_within(1_u32..=1000))]
     pub top: u32,
 }
 

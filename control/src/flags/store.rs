@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
+use confab_console::values::whole_within;
 use zeroize::Zeroizing;
 
 use crate::store::cql::config::{self as cql, CqlAddress, CqlConfig, CqlLogin, CqlTls};
@@ -71,7 +72,7 @@ pub struct CqlFlags {
     /// Number of replicas of each row when the keyspace is created; to change it later, use ALTER KEYSPACE. With 3 the loss of
     /// one node has no effect; 1 is for tests.
     #[arg(long, default_value_t = cql::REPLICATION, value_name = "COUNT",
-          value_parser = clap::value_parser!(u8).range(1..=9))]
+          value_parser = whole_within(1_u8..=9))]
     pub store_replication: u8,
 
     /// The datacentre of the database to use. Required when there are several; choose the nearest.
