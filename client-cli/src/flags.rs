@@ -21,7 +21,7 @@ mod mail;
 mod voice;
 
 pub use join::{Join, Place, PlaceFlag, SoundCard, Text};
-pub use mail::{ResetPassword, VerifyEmail};
+pub use mail::{ChangeEmail, ResetPassword, VerifyEmail};
 pub use voice::{TalkFlag, Voice};
 
 /// Voice conferences: register, open a conference and talk, end to end encrypted.
@@ -124,6 +124,8 @@ pub enum Command {
     ResetPassword(ResetPassword),
     /// Verify the account's e-mail address, by a code that the server sends to it: a lost password can then be reset.
     VerifyEmail(VerifyEmail),
+    /// Give the account another e-mail address; the server sends a code to it that verifies it.
+    ChangeEmail(ChangeEmail),
     /// The account's sessions.
     #[command(subcommand)]
     Sessions(Sessions),

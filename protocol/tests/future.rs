@@ -93,6 +93,7 @@ fn unknown_fields_are_ignored_in_every_message() {
         VerifyEmail,
         SendResetCode,
         ResetPassword,
+        ChangeEmail,
         CreateInvitation,
         InvitationCreated,
         Invitation,

@@ -35,15 +35,21 @@ async fn a_lost_password_is_reset_by_the_commands_of_the_mails() {
         let ended = server.users.try_client("ann", args, password).await;
         ended.unwrap()
     };
-    let register = ["register", "ann", "--email", "ann@example.org"];
+    let register = ["register", "ann", "--email", "amn@example.org"];
     let registered = client(&register, Some(PASSWORD)).await;
     assert!(
         registered
             .stdout
-            .contains("a code was sent to ann@example.org"),
+            .contains("a code was sent to amn@example.org"),
         "{registered:?}"
     );
-    let verify = command(&next());
+    assert_eq!(next().to, "amn@example.org");
+    let change = ["change-email", "ann@example.org"];
+    let changed = client(&change, Some(PASSWORD)).await;
+    assert_eq!(changed.code, Some(0), "{changed:?}");
+    let letter = next();
+    assert_eq!(letter.to, "ann@example.org");
+    let verify = command(&letter);
     let words: Vec<&str> = verify.iter().map(String::as_str).collect();
     assert_eq!(words[0], "verify-email");
     let wrong = client(&["verify-email", "aaaa-aaaa"], None).await;
@@ -75,7 +81,12 @@ async fn a_lost_password_is_reset_by_the_commands_of_the_mails() {
     assert_eq!(server.login("ann", PASSWORD).await.code, Some(3));
     assert_eq!(server.login("ann", NEW_PASSWORD).await.code, Some(0));
     let acts = server.audited();
-    for act in ["verify_email", "send_reset_code", "reset_password"] {
+    for act in [
+        "change_email",
+        "verify_email",
+        "send_reset_code",
+        "reset_password",
+    ] {
         assert!(
             acts.contains(&(act.to_owned(), "ok".to_owned())),
             "{acts:?}"

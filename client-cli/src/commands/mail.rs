@@ -1,16 +1,15 @@
-//! Operations by mail: verify the address of the account, and reset a lost password.
+//! Operations on e-mail addresses: verify and change the account's, and reset a lost password by mail.
 
-use std::io::{self, IsTerminal as _};
-
-use confab_protocol::control::Device;
+use confab_protocol::control::{Device, Email};
 use confab_protocol::wire::{self, request::Kind};
 
 use super::context::Context;
 use super::done::Done;
 use super::{account, meet, password};
 use crate::failure::Failure;
-use crate::flags::{ResetPassword, VerifyEmail};
+use crate::flags::{ChangeEmail, ResetPassword, VerifyEmail};
 use crate::net::Link;
+use crate::net::sign_in::Access;
 use crate::stderr::print_on_stderr;
 
 pub(super) async fn verify(context: &Context, flags: VerifyEmail) -> Result<(), Failure> {
@@ -37,6 +36,33 @@ pub(super) async fn verify(context: &Context, flags: VerifyEmail) -> Result<(), 
         link.done(Kind::VerifyEmail(verify)).await?;
         let text = "the e-mail address is verified: a lost password can be reset by mail";
         Ok(Done::new("email_verified", text))
+    };
+    context.signed_in_report(report).await
+}
+
+pub(super) async fn change(context: &Context, flags: ChangeEmail) -> Result<(), Failure> {
+    let new = flags
+        .email
+        .as_deref()
+        .map(str::parse::<Email>)
+        .transpose()?;
+    meet::session(context, &flags.password, password::CURRENT).await?;
+    let password = password::current(&flags.password).await?;
+    let report = async |_: &Access, link: &Link| {
+        let email = new.as_ref().map_or("", Email::as_str);
+        let change = wire::ChangeEmail {
+            password: password.to_string(),
+            email: email.to_owned(),
+        };
+        link.done(Kind::ChangeEmail(change)).await?;
+        let text = match &new {
+            None => "the account has no e-mail address any more".to_owned(),
+            Some(_) if link.sends_mail => format!(
+                "the account's e-mail address is {email}; a code was sent to it: `confab verify-email CODE` verifies it"
+            ),
+            Some(_) => format!("the account's e-mail address is {email}"),
+        };
+        Ok(Done::new("email_changed", text))
     };
     context.signed_in_report(report).await
 }
@@ -86,7 +112,7 @@ pub(super) async fn reset(context: &Context, flags: ResetPassword) -> Result<(),
 
 /// Asks a person at a terminal for the code; `None` without a terminal.
 async fn asked(sent: &str) -> Result<Option<String>, Failure> {
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+    if !meet::has_person() {
         return Ok(None);
     }
     print_on_stderr(&format!("{sent}. Type it here, when it has come:"));

@@ -104,6 +104,7 @@ async fn dispatch(flags: Flags, output: Output, signals: &mut Signals) -> Result
         Command::Passwd(flags) => once(account::passwd(context, &flags), signals).await,
         Command::ResetPassword(flags) => once(mail::reset(context, flags), signals).await,
         Command::VerifyEmail(flags) => once(mail::verify(context, flags), signals).await,
+        Command::ChangeEmail(flags) => once(mail::change(context, flags), signals).await,
         Command::Account(command) => once(account::data(context, command), signals).await,
         Command::Sessions(command) => once(session::run(context, command), signals).await,
         Command::Conference(command) => once(conference::run(context, command), signals).await,

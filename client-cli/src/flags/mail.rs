@@ -1,4 +1,4 @@
-//! Flags of the commands that use mail.
+//! Flags of the commands on e-mail addresses.
 
 use clap::Args;
 
@@ -9,6 +9,20 @@ use super::{FirstSight, PasswordFlags, default_device};
 pub struct VerifyEmail {
     /// The code of the mail. Without it the server sends one, and a person at a terminal is asked for it.
     pub code: Option<String>,
+}
+
+/// `change-email`
+#[derive(Debug, Args)]
+pub struct ChangeEmail {
+    /// The new address.
+    #[arg(required_unless_present = "remove")]
+    pub email: Option<String>,
+    /// Remove the address; not every server allows that.
+    #[arg(long, conflicts_with = "email")]
+    pub remove: bool,
+    /// The account's password.
+    #[command(flatten)]
+    pub password: PasswordFlags,
 }
 
 /// `reset-password`

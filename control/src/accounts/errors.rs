@@ -138,6 +138,16 @@ pub enum VerifyEmailError {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChangeEmailError {
+    /// This server asks for an e-mail address.
+    EmailNeeded,
+    Password(PasswordCheckError),
+    Session(SessionError),
+    Throttled(Throttled),
+    Store(StoreError),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ResetPasswordError {
     /// It is wrong, too old or used, or the account has no verified address.
     WrongCode,
@@ -156,6 +166,7 @@ from_causes! {
     PasswordCheckError: Throttled(Throttled), Hash(HashError), Store(StoreError);
     MailError: Session(SessionError), Throttled(Throttled), Store(StoreError);
     VerifyEmailError: Session(SessionError), Throttled(Throttled), Store(StoreError);
+    ChangeEmailError: Password(PasswordCheckError), Session(SessionError), Throttled(Throttled), Store(StoreError);
     ResetPasswordError: WeakPassword(WeakPassword), Throttled(Throttled), Hash(HashError), Store(StoreError);
     ChangePasswordError: Session(SessionError), WeakPassword(WeakPassword), OldPassword(PasswordCheckError), Hash(HashError), Store(StoreError);
 }

@@ -62,6 +62,7 @@ fn name(request: &request::Kind) -> &'static str {
         Kind::VerifyEmail(_) => "verify_email",
         Kind::SendResetCode(_) => "send_reset_code",
         Kind::ResetPassword(_) => "reset_password",
+        Kind::ChangeEmail(_) => "change_email",
         Kind::CreateConference(_) => "create_conference",
         Kind::ListConferences(_) => "list_conferences",
         Kind::ConferenceInfo(_) => "conference_info",
@@ -109,6 +110,7 @@ async fn act(client: &Client, request: request::Kind) -> Answer {
         Kind::EnterAsGuest(enter) => accounts::enter_as_guest(client, &enter).await,
         Kind::SendEmailCode(_) => accounts::send_email_code(client, &caller()?).await,
         Kind::VerifyEmail(verify) => accounts::verify_email(client, &caller()?, &verify).await,
+        Kind::ChangeEmail(change) => accounts::change_email(client, &caller()?, change).await,
         Kind::SendResetCode(send) => accounts::send_reset_code(client, &send).await,
         Kind::ResetPassword(reset) => accounts::reset_password(client, reset).await,
         Kind::Authenticate(request) => accounts::authenticate(client, &request.token).await,
@@ -169,6 +171,7 @@ fn is_for_every_kind(request: &request::Kind) -> bool {
         | Kind::SendEmailCode(_)
         | Kind::VerifyEmail(_)
         | Kind::ChangePassword(_)
+        | Kind::ChangeEmail(_)
         | Kind::ListSessions(_)
         | Kind::RevokeSession(_)
         | Kind::ExportAccount(_)

@@ -11,7 +11,7 @@ use confab_e2ee::mls::{FromMember, GroupName};
 use confab_protocol::control::invitation::{MAX_USES, MAX_VALID, MIN_VALID};
 use confab_protocol::control::room::{BadField, Role, Visibility};
 use confab_protocol::control::{
-    ConferenceId, Device, InvitationId, InvitationToken, JoinId, MIN_FAILED_FRAMES, Refusal,
+    ConferenceId, Device, Email, InvitationId, InvitationToken, JoinId, MIN_FAILED_FRAMES, Refusal,
     Region, ResumeSecret, Slug, Title,
 };
 use confab_protocol::media::ConnectionId;
@@ -55,10 +55,14 @@ pub(super) fn password(text: String) -> Zeroizing<String> {
     Zeroizing::new(text)
 }
 
+pub(super) fn email_if_any(text: &str) -> Result<Option<Email>, Refusal> {
+    parse_if_any(text, "email")
+}
+
 pub(super) fn registration(request: wire::Register) -> Result<Registration, Refusal> {
     Ok(Registration {
         username: parse(&request.username, "username")?,
-        email: parse_if_any(&request.email, "email")?,
+        email: email_if_any(&request.email)?,
         password: password(request.password),
         birthday: parse_if_any(&request.birthday, "birthday")?,
         device: device(&request.device)?,

@@ -21,6 +21,8 @@ pub enum LetterKind {
     ResetPassword(MailCode, u64),
     /// The password was changed.
     PasswordChanged,
+    /// The account has another address now, or none.
+    EmailChanged,
 }
 
 impl Letter {
@@ -30,6 +32,7 @@ impl Letter {
             LetterKind::VerifyEmail(..) => format!("Your address at {server}"),
             LetterKind::ResetPassword(..) => format!("A new password at {server}"),
             LetterKind::PasswordChanged => format!("Your password at {server} was changed"),
+            LetterKind::EmailChanged => format!("Your address at {server} was changed"),
         }
     }
 
@@ -62,6 +65,14 @@ impl Letter {
                  {server}. If it was not you, set another:\n\n    \
                  confab --server {server} reset-password {name}\n"
             ),
+            LetterKind::EmailChanged => format!(
+                "Hello {name},\n\n\
+                 the account {name} has another e-mail address now, or none, at the\n\
+                 voice server {server}. Nothing more is sent to this one.\n\n\
+                 If it was not you, somebody has your password. Change it:\n\n    \
+                 confab --server {server} passwd\n\n\
+                 If it is not yours any more, ask the server's operator for another.\n"
+            ),
         }
     }
 }
@@ -90,6 +101,10 @@ mod tests {
             (
                 LetterKind::PasswordChanged,
                 "confab --server talk.example.org reset-password ann",
+            ),
+            (
+                LetterKind::EmailChanged,
+                "confab --server talk.example.org passwd",
             ),
         ] {
             let text = letter(kind).text("talk.example.org");

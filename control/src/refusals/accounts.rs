@@ -8,13 +8,15 @@ use super::conferences::no_account;
 use super::rooms::invitation_only;
 
 use crate::accounts::errors::{
-    ChangePasswordError, GuestError, LoginError, MailError, PasswordCheckError, PasswordLimit,
-    RegisterError, ResetPasswordError, RevokeError, SessionError, Throttled, VerifyEmailError,
+    ChangeEmailError, ChangePasswordError, GuestError, LoginError, MailError, PasswordCheckError,
+    PasswordLimit, RegisterError, ResetPasswordError, RevokeError, SessionError, Throttled,
+    VerifyEmailError,
 };
 use crate::accounts::hashing::HashError;
 use crate::accounts::password::{MIN_OWN_CHARACTERS, WeakPassword};
 use crate::accounts::service::OperatorError;
 use crate::invitations::RedeemError;
+use crate::store::{Name, StoreError};
 
 /// Time in which a few hashes are computed.
 const BUSY_RETRY: Duration = Duration::from_millis(500);
@@ -158,6 +160,26 @@ impl From<VerifyEmailError> for Refusal {
             VerifyEmailError::Session(error) => error.into(),
             VerifyEmailError::Throttled(error) => error.into(),
             VerifyEmailError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ChangeEmailError> for Refusal {
+    fn from(error: ChangeEmailError) -> Self {
+        match error {
+            ChangeEmailError::EmailNeeded => Self::invalid(
+                "email",
+                "this server asks for an e-mail address: an account has one, and may get another",
+            ),
+            ChangeEmailError::Password(error) => error.into(),
+            ChangeEmailError::Session(error) => error.into(),
+            ChangeEmailError::Throttled(error) => error.into(),
+            ChangeEmailError::Store(StoreError::Taken(Name::Email)) => Self::new(
+                ErrorCode::EmailTaken,
+                "another account has this e-mail address: nothing was changed",
+            )
+            .about("email"),
+            ChangeEmailError::Store(error) => error.into(),
         }
     }
 }

@@ -177,6 +177,21 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Conflict`] if its address is not `email`, [`StoreError::NotFound`] without the account.
     fn verify_email(&self, id: AccountId, email: Email) -> StoreFuture<'_, ()>;
 
+    /// Replaces the account's e-mail address `old` by `new`, which nobody has verified, and frees `old`. `now` dates the change for
+    /// [`Self::sweep`]. Does nothing if the address is `new` already.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Taken`] if `new` belongs to another account, [`StoreError::Conflict`] if the address is no longer `old`,
+    /// [`StoreError::NotFound`] without the account.
+    fn change_email(
+        &self,
+        id: AccountId,
+        old: Option<Email>,
+        new: Option<Email>,
+        now: UnixMillis,
+    ) -> StoreFuture<'_, ()>;
+
     /// All accounts. A page may have fewer than `limit`, and none, before the last one.
     fn accounts(&self, after: Option<Cursor>, limit: u32) -> StoreFuture<'_, Page<AccountRecord>>;
 

@@ -23,6 +23,9 @@ macro_rules! for_each_store_operation {
             fn end_sessions_of(account: AccountId, keep: Option<SessionId>) -> Vec<SessionId>;
             fn set_disabled(id: AccountId, disabled: bool) -> ();
             fn verify_email(id: AccountId, email: Email) -> ();
+            fn change_email(
+                id: AccountId, old: Option<Email>, new: Option<Email>, now: UnixMillis
+            ) -> ();
             fn accounts(after: Option<Cursor>, limit: u32) -> Page<AccountRecord>;
             fn all_conferences(after: Option<Cursor>, limit: u32) -> Page<ConferenceRecord>;
             fn set_owner(conference: ConferenceId, old: AccountId, new: AccountId) -> ();

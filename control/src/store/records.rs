@@ -18,6 +18,7 @@ pub use confab_protocol::wire::AccountKind;
 use crate::clock::UnixMillis;
 use crate::domain::{NodeName, PasswordHash, RelayName};
 use crate::random;
+use crate::store::StoreError;
 
 /// An account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,6 +124,29 @@ impl AccountRecord {
             self.disabled = disabled;
             self.revision = self.revision.wrapping_add(1);
         }
+    }
+
+    /// Replaces the e-mail address `old` by `new`, which nobody has verified; false if the address is `new` already. The revision grows, as
+    /// above.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] if the address is neither.
+    pub(super) fn change_email(
+        &mut self,
+        old: Option<&Email>,
+        new: Option<&Email>,
+    ) -> Result<bool, StoreError> {
+        if self.email.as_ref() == new {
+            return Ok(false);
+        }
+        if self.email.as_ref() != old {
+            return Err(StoreError::Conflict);
+        }
+        self.email = new.cloned();
+        self.email_verified = false;
+        self.revision = self.revision.wrapping_add(1);
+        Ok(true)
     }
 }
 

@@ -70,11 +70,22 @@ fn reset(name: &str, code: &str, new_password: &str) -> Kind {
     })
 }
 
-async fn is_verified(client: &Client) -> bool {
+fn change_email(email: &str, password: &str) -> Kind {
+    Kind::ChangeEmail(wire::ChangeEmail {
+        password: password.to_owned(),
+        email: email.to_owned(),
+    })
+}
+
+async fn account(client: &Client) -> wire::Account {
     match client.ask(Kind::WhoAmI(wire::WhoAmI {})).await {
-        Ok(response::Kind::Account(account)) => account.email_verified,
+        Ok(response::Kind::Account(account)) => account,
         other => panic!("{other:?}"),
     }
+}
+
+async fn is_verified(client: &Client) -> bool {
+    account(client).await.email_verified
 }
 
 /// A signed-in client of `ann`, whose address is verified.
@@ -192,6 +203,72 @@ async fn a_password_that_is_changed_is_told_and_uses_up_codes() {
     let code = reset_code(&letter);
     let used = stranger.refused(reset("ann", code, PASSWORD)).await;
     assert_eq!(used, ErrorCode::BadCode);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_is_changed_by_the_password_and_verified_anew() {
+    let (server, mail) = with_mail().await;
+    let ann = verified_ann(&server, &mail).await;
+    let (new, stranger) = ("ann@example.net", server.client().await);
+    let wrong = ann.refused(change_email(new, "another password")).await;
+    assert_eq!(wrong, ErrorCode::BadCredentials);
+    let bad = ann.refused(change_email("no address", PASSWORD)).await;
+    assert_eq!(bad, ErrorCode::InvalidArgument);
+    stranger.done(send_reset_code("ann")).await;
+    let reset_before = next(&mail);
+    // Also when its answer was lost.
+    for _ in 0..2 {
+        ann.done(change_email("Ann@example.net", PASSWORD)).await;
+    }
+    let mut letters = [next(&mail), next(&mail)];
+    letters.sort_by(|one, other| one.to.cmp(&other.to));
+    let [first_code, told] = letters;
+    assert_eq!((&first_code.to[..], &told.to[..]), (new, "ann@example.org"));
+    assert!(told.content.contains("has another e-mail address"));
+    let now = account(&ann).await;
+    assert_eq!((&now.email[..], now.email_verified), (new, false));
+    // A code to the address that the account had resets nothing any more, whether or not the new one is verified.
+    let code = reset_code(&reset_before);
+    for _ in 0..2 {
+        let late = stranger.refused(reset("ann", code, NEW_PASSWORD)).await;
+        assert_eq!(late, ErrorCode::BadCode);
+        ann.done(verify(verification_code(&first_code))).await;
+        assert!(is_verified(&ann).await);
+    }
+    let login = |name: &str| login(name, PASSWORD);
+    assert!(stranger.ask(login(new)).await.is_ok());
+    let other = server.client().await;
+    let old = other.refused(login("ann@example.org")).await;
+    assert_eq!(old, ErrorCode::BadCredentials);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_addresses_of_others_are_not_taken_nor_probed() {
+    let (server, mail) = with_mail_and(|config| config.accounts.required.email = false).await;
+    let ann = verified_ann(&server, &mail).await;
+    let ben = server.user("ben").await;
+    next(&mail);
+    let mut refusals = Vec::new();
+    for _ in 0..6 {
+        refusals.push(ben.refused(change_email("ann@example.org", PASSWORD)).await);
+    }
+    assert_eq!(refusals[..5], [ErrorCode::EmailTaken; 5]);
+    assert_eq!(refusals[5], ErrorCode::Throttled);
+    assert!(nothing_comes(&mail));
+    assert!(is_verified(&ann).await);
+    // An account may do without one here, and then has none that is told of what follows.
+    ann.done(change_email("", PASSWORD)).await;
+    assert_eq!(next(&mail).to, "ann@example.org");
+    assert_eq!(account(&ann).await.email, "");
+    assert_eq!(ann.refused(send_email_code()).await, ErrorCode::Denied);
+    ann.done(change_email("ann@example.net", PASSWORD)).await;
+    assert_eq!(next(&mail).to, "ann@example.net");
+
+    let server = TestServer::start().await;
+    let cem = server.user("cem").await;
+    let needed = cem.refused(change_email("", PASSWORD)).await;
+    assert_eq!(needed, ErrorCode::InvalidArgument);
+    cem.done(change_email("cem@example.net", PASSWORD)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

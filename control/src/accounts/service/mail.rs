@@ -1,4 +1,4 @@
-//! Operations by mail: verify the address of an account, and reset a lost password.
+//! Operations on e-mail addresses: verify and change the address of an account, and reset a lost password by mail.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use zeroize::Zeroizing;
 
 use super::{Accounts, SignedIn};
 use crate::accounts::codes::{CODE_LIFE, Purpose};
-use crate::accounts::errors::{MailError, ResetPasswordError, VerifyEmailError};
+use crate::accounts::errors::{ChangeEmailError, MailError, ResetPasswordError, VerifyEmailError};
 use crate::accounts::hashing::Queue;
-use crate::accounts::limits::AttemptTarget;
+use crate::accounts::limits::{AttemptTarget, PasswordAttempt};
 use crate::accounts::password;
 use crate::domain::{AccountName, MailCode};
 use crate::mail::letter::{Letter, LetterKind};
@@ -45,7 +45,7 @@ impl Accounts {
         Ok(())
     }
 
-    /// Sends the first code of an account that was just registered, unless the source has had too many letters sent.
+    /// Sends the first code to an address that an account was just given, unless the source has had too many letters sent.
     pub(super) fn greet_by_mail(&self, account: &AccountRecord, source: Source) {
         let target = AttemptTarget::Account(account.id);
         if let Some(email) = &account.email
@@ -88,6 +88,46 @@ impl Accounts {
         }
         self.limiter.give_back_code(target, source);
         self.store.verify_email(account.id, email.clone()).await?;
+        Ok(())
+    }
+
+    /// Replaces the caller's address by another one, or by none, and sends the first code to the new one.
+    pub async fn change_email(
+        &self,
+        caller: &SignedIn,
+        password: Zeroizing<String>,
+        new: Option<Email>,
+        source: Source,
+    ) -> Result<(), ChangeEmailError> {
+        if new.is_none() && self.required.email {
+            return Err(ChangeEmailError::EmailNeeded);
+        }
+        let account = self.account(caller.account).await?;
+        self.check_password(&account, password).await?;
+        if account.email == new {
+            return Ok(());
+        }
+        // Probing for the addresses of others counts as a wrong password.
+        let attempt = PasswordAttempt::SignedIn(account.id);
+        self.limiter.admit(attempt)?;
+        let (id, old) = (account.id, account.email.clone());
+        let changed = self
+            .store
+            .change_email(id, old, new.clone(), self.clock.now())
+            .await;
+        if !matches!(changed, Err(StoreError::Taken(_))) {
+            self.limiter.give_back(attempt);
+        }
+        changed?;
+        if let Some((account, old)) = resettable(&account) {
+            self.send_letter(account, old, LetterKind::EmailChanged);
+        }
+        let changed = AccountRecord {
+            email: new,
+            email_verified: false,
+            ..account
+        };
+        self.greet_by_mail(&changed, source);
         Ok(())
     }
 

@@ -99,6 +99,20 @@ pub(super) async fn verify_email(
     done()
 }
 
+pub(super) async fn change_email(
+    client: &Client,
+    caller: &SignedIn,
+    change: wire::ChangeEmail,
+) -> Answer {
+    let new = read::email_if_any(&change.email)?;
+    let password = read::password(change.password);
+    let accounts = &client.services.accounts;
+    accounts
+        .change_email(caller, password, new, client.source)
+        .await?;
+    done()
+}
+
 pub(super) async fn send_reset_code(client: &Client, send: &wire::SendResetCode) -> Answer {
     let accounts = &client.services.accounts;
     accounts.send_reset_code(&send.name, client.source).await?;

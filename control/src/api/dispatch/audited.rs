@@ -33,12 +33,8 @@ pub(super) fn begin(
             typed = Some(register.username.clone());
             Vec::new()
         }
-        Kind::Login(login) => {
-            let is_shown = audit.shows_addresses() || !login.name.contains('@');
-            typed = Some(login.name.clone()).filter(|_| is_shown);
-            Vec::new()
-        }
-        Kind::SendResetCode(wire::SendResetCode { name })
+        Kind::Login(wire::Login { name, .. })
+        | Kind::SendResetCode(wire::SendResetCode { name })
         | Kind::ResetPassword(wire::ResetPassword { name, .. }) => {
             let is_shown = audit.shows_addresses() || !name.contains('@');
             typed = Some(name.clone()).filter(|_| is_shown);
@@ -47,6 +43,7 @@ pub(super) fn begin(
         Kind::EnterAsGuest(enter) => vec![("slug", enter.slug.clone())],
         Kind::Logout(_)
         | Kind::ChangePassword(_)
+        | Kind::ChangeEmail(_)
         | Kind::VerifyEmail(_)
         | Kind::RevokeSession(_)
         | Kind::ExportAccount(_)

@@ -8,6 +8,8 @@ pub(super) async fn run(store: &Arc<dyn Store>) {
     guests_are_deleted_after_a_day(store).await;
     accounts_are_disabled_and_enabled(store).await;
     an_address_is_verified_while_it_is_the_account_s(store).await;
+    an_address_is_changed_while_it_is_as_the_caller_knows_it(store).await;
+    one_of_many_accounts_gets_the_address(store).await;
     all_accounts_are_listed_once(store).await;
     a_name_has_one_holder(store).await;
     one_of_many_claimants_gets_the_name(store).await;
@@ -105,6 +107,88 @@ async fn an_address_is_verified_while_it_is_the_account_s(store: &Arc<dyn Store>
     assert_eq!(store.account(account.id).await, Ok(Some(account.clone())));
     let nobody = store.verify_email(some_account().id, other).await;
     assert_eq!(nobody, Err(StoreError::NotFound));
+}
+
+async fn an_address_is_changed_while_it_is_as_the_caller_knows_it(store: &Arc<dyn Store>) {
+    let mut account = make_account(store).await;
+    let (id, old, new) = (account.id, email_of(&account), email_of(&some_account()));
+    assert_eq!(store.verify_email(id, old.clone()).await, Ok(()));
+    let change = async |from: Option<&Email>, to: Option<&Email>| {
+        store
+            .change_email(id, from.cloned(), to.cloned(), NOW)
+            .await
+    };
+    // Also when its answer was lost.
+    for _ in 0..2 {
+        assert_eq!(change(Some(&old), Some(&new)).await, Ok(()));
+    }
+    (account.email, account.email_verified) = (Some(new.clone()), false);
+    account.revision += 1;
+    let found = store.account_by_email(new.clone()).await;
+    assert_eq!(found, Ok(Some(account.clone())));
+    assert_eq!(store.account_by_email(old.clone()).await, Ok(None));
+
+    let third = email_of(&some_account());
+    let late = change(Some(&old), Some(&third)).await;
+    assert_eq!(late, Err(StoreError::Conflict));
+    assert_eq!(store.account_by_email(third.clone()).await, Ok(None));
+    let other = make_account(store).await;
+    let taken = change(Some(&new), Some(&email_of(&other))).await;
+    assert_eq!(taken, Err(StoreError::Taken(Name::Email)));
+    assert_eq!(store.account(id).await, Ok(Some(account.clone())));
+    let found = store.account_by_email(email_of(&other)).await;
+    assert_eq!(found, Ok(Some(other)));
+
+    // The address that it had is another's; and there and back again.
+    let next = AccountRecord {
+        email: Some(old),
+        ..some_account()
+    };
+    assert_eq!(store.create_account(next).await, Ok(()));
+    assert_eq!(change(Some(&new), None).await, Ok(()));
+    assert_eq!(store.account_by_email(new.clone()).await, Ok(None));
+    assert_eq!(change(None, Some(&new)).await, Ok(()));
+    account.revision += 2;
+    let found = store.account_by_email(new).await;
+    assert_eq!(found, Ok(Some(account)));
+    let nobody = some_account().id;
+    let nobody = store.change_email(nobody, None, Some(third.clone()), NOW);
+    assert_eq!(nobody.await, Err(StoreError::NotFound));
+    let next = AccountRecord {
+        email: Some(third),
+        ..some_account()
+    };
+    assert_eq!(store.create_account(next).await, Ok(()));
+}
+
+async fn one_of_many_accounts_gets_the_address(store: &Arc<dyn Store>) {
+    let wanted = email_of(&some_account());
+    let mut changes = Vec::new();
+    for _ in 0..8 {
+        let account = make_account(store).await;
+        let (store, wanted) = (store.clone(), wanted.clone());
+        changes.push(tokio::spawn(async move {
+            let old = account.email.clone();
+            let changed = store.change_email(account.id, old, Some(wanted), NOW);
+            (account, changed.await)
+        }));
+    }
+    let mut winners = Vec::new();
+    for change in changes {
+        let (account, result) = change.await.expect("a change ends");
+        let now = store.account(account.id).await.expect("it answers");
+        match result {
+            Ok(()) => winners.push(account.id),
+            Err(error) => {
+                assert_eq!(error, StoreError::Taken(Name::Email));
+                assert_eq!(now, Some(account.clone()));
+                let found = store.account_by_email(email_of(&account)).await;
+                assert_eq!(found, Ok(Some(account)));
+            }
+        }
+    }
+    let holder = store.account_by_email(wanted).await.expect("it answers");
+    assert_eq!(winners, [holder.expect("one has it").id]);
 }
 
 async fn all_accounts_are_listed_once(store: &Arc<dyn Store>) {

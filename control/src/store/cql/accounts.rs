@@ -306,6 +306,93 @@ impl Core {
         .await
     }
 
+    pub(super) async fn change_email(
+        &self,
+        id: AccountId,
+        old: Option<&Email>,
+        new: Option<&Email>,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        let mut notes = Vec::new();
+        for email in [old, new].into_iter().flatten() {
+            let work = Work::ChangeEmail(id, email.clone());
+            notes.push((self.journal.begin(&self.db, work, now).await?, email));
+        }
+        let outcome = self.claim_and_set_email(id, old, new).await;
+        let is_decided = matches!(
+            outcome,
+            Ok(()) | Err(StoreError::Taken(_) | StoreError::Conflict | StoreError::NotFound)
+        );
+        if !is_decided {
+            // It may have been done. A sweep finds out, or the caller completes it by repeating.
+            return outcome;
+        }
+        for (note, email) in notes {
+            self.free_unless_held(id, email).await?;
+            // The address is changed whether or not the note is deleted.
+            let _ = self.journal.end(&self.db, &note).await;
+        }
+        outcome
+    }
+
+    async fn claim_and_set_email(
+        &self,
+        id: AccountId,
+        old: Option<&Email>,
+        new: Option<&Email>,
+    ) -> Result<(), StoreError> {
+        if let Some(new) = new {
+            self.claim(Name::Email, new.as_str(), id.as_bytes()).await?;
+        }
+        self.set_email(id, old, new).await?;
+        let Some(new) = new else { return Ok(()) };
+        // A sweep frees the address of a change that takes too long, and somebody else may have it then.
+        let claimed = self.claim(Name::Email, new.as_str(), id.as_bytes()).await;
+        if claimed == Err(StoreError::Taken(Name::Email)) {
+            self.set_email(id, Some(new), None).await?;
+        }
+        claimed
+    }
+
+    async fn set_email(
+        &self,
+        id: AccountId,
+        old: Option<&Email>,
+        new: Option<&Email>,
+    ) -> Result<(), StoreError> {
+        let change = |account: &mut AccountRecord| account.change_email(old, new).map(drop);
+        self.change_account(id, change).await
+    }
+
+    /// Frees an address, unless the account has it. An account that gets it meanwhile has it afterwards.
+    pub(super) async fn free_unless_held(
+        &self,
+        id: AccountId,
+        email: &Email,
+    ) -> Result<(), StoreError> {
+        if self.has_email(id, email).await? {
+            return Ok(());
+        }
+        self.free(Name::Email, email.as_str(), id.as_bytes())
+            .await?;
+        match self.has_email(id, email).await? {
+            true => self.claim(Name::Email, email.as_str(), id.as_bytes()).await,
+            false => Ok(()),
+        }
+    }
+
+    async fn has_email(&self, id: AccountId, email: &Email) -> Result<bool, StoreError> {
+        let found = self.users.read_serial(&self.db, &keys::account(id)).await?;
+        let of_account = match (packed::account_state(found.as_ref())?, &found) {
+            (Some(State::Live | State::Held), Some(value)) => {
+                packed::read_account(id, value)?.email
+            }
+            (Some(State::Closing), Some(value)) => packed::read_closing_account(id, value)?.email,
+            _ => None,
+        };
+        Ok(of_account.as_ref() == Some(email))
+    }
+
     /// Changes a live account; `change` is repeated if another write comes in between.
     async fn change_account(
         &self,

@@ -4,7 +4,7 @@
 //! crash interrupted, and finishes or undoes them. Notes are few: they live as long as their operation, or half a day after a crash.
 //! A guest's account has one from its beginning: a sweep deletes it after a day.
 
-use confab_protocol::control::{AccountId, ConferenceId};
+use confab_protocol::control::{AccountId, ConferenceId, Email};
 use scylla::DeserializeRow;
 use scylla::statement::prepared::PreparedStatement;
 use scylla::value::{CqlTimestamp, CqlValue};
@@ -27,6 +27,8 @@ pub(super) const CHUNK: usize = 256;
 pub(super) enum Work {
     CreateAccount(ClosingAccount),
     DeleteAccount(AccountId),
+    /// The account gets this address or loses it: whichever it is, the address is free unless the account has it.
+    ChangeEmail(AccountId, Email),
     /// The account of a guest, to be deleted at the time at which the note says that this begins.
     ExpireGuest(AccountId),
     CreateConference(ClosingConference),
@@ -35,6 +37,7 @@ pub(super) enum Work {
 
 const CREATE_ACCOUNT: &str = "create account";
 const DELETE_ACCOUNT: &str = "delete account";
+const CHANGE_EMAIL: &str = "change email";
 const EXPIRE_GUEST: &str = "expire guest";
 const CREATE_CONFERENCE: &str = "create conference";
 const DELETE_CONFERENCE: &str = "delete conference";
@@ -45,6 +48,7 @@ impl Work {
         match self {
             Self::CreateAccount(_) => CREATE_ACCOUNT,
             Self::DeleteAccount(_) => DELETE_ACCOUNT,
+            Self::ChangeEmail(..) => CHANGE_EMAIL,
             Self::ExpireGuest(_) => EXPIRE_GUEST,
             Self::CreateConference(_) => CREATE_CONFERENCE,
             Self::DeleteConference(_) => DELETE_CONFERENCE,
@@ -54,7 +58,9 @@ impl Work {
     fn id(&self) -> &[u8; 16] {
         match self {
             Self::CreateAccount(account) => account.id.as_bytes(),
-            Self::DeleteAccount(id) | Self::ExpireGuest(id) => id.as_bytes(),
+            Self::DeleteAccount(id) | Self::ChangeEmail(id, _) | Self::ExpireGuest(id) => {
+                id.as_bytes()
+            }
             Self::CreateConference(conference) => conference.id.as_bytes(),
             Self::DeleteConference(id) => id.as_bytes(),
         }
@@ -74,6 +80,7 @@ impl Work {
                 None,
                 None,
             ],
+            Self::ChangeEmail(_, email) => [None, text(email.as_str()), None, None, None],
             Self::CreateConference(conference) => [
                 None,
                 None,
@@ -135,6 +142,11 @@ impl NoteRow {
         let work = match self.work.as_str() {
             CREATE_ACCOUNT => Some(Work::CreateAccount(account().ok_or_else(wrong)?)),
             DELETE_ACCOUNT => Some(Work::DeleteAccount(AccountId::new(id))),
+            CHANGE_EMAIL => {
+                let email = self.email.as_ref().and_then(|email| email.parse().ok());
+                let email = email.ok_or_else(wrong)?;
+                Some(Work::ChangeEmail(AccountId::new(id), email))
+            }
             EXPIRE_GUEST => Some(Work::ExpireGuest(AccountId::new(id))),
             CREATE_CONFERENCE => Some(Work::CreateConference(conference().ok_or_else(wrong)?)),
             DELETE_CONFERENCE => Some(Work::DeleteConference(ConferenceId::new(id))),

@@ -208,6 +208,18 @@ impl Store for CqlStore {
         self.ask(async move { self.core.verify_email(id, &email).await })
     }
 
+    fn change_email(
+        &self,
+        id: AccountId,
+        old: Option<Email>,
+        new: Option<Email>,
+        now: UnixMillis,
+    ) -> StoreFuture<'_, ()> {
+        self.carry_out(move |core| {
+            Box::pin(async move { core.change_email(id, old.as_ref(), new.as_ref(), now).await })
+        })
+    }
+
     fn accounts(&self, after: Option<Cursor>, limit: u32) -> StoreFuture<'_, Page<AccountRecord>> {
         self.ask(self.core.accounts(after, limit))
     }

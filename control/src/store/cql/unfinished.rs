@@ -54,7 +54,11 @@ impl Core {
     async fn settle(&self, note: &Note, now: UnixMillis) -> Result<bool, StoreError> {
         let age = now.since(note.begun);
         let is_over = match &note.work {
-            Some(Work::CreateAccount(_) | Work::CreateConference(_)) if age < UNTOUCHED => false,
+            Some(Work::CreateAccount(_) | Work::ChangeEmail(..) | Work::CreateConference(_))
+                if age < UNTOUCHED =>
+            {
+                false
+            }
             Some(Work::CreateAccount(account)) => {
                 self.abandon_account(account).await? || age >= MAY_COME_LATE
             }
@@ -69,6 +73,10 @@ impl Core {
                 },
                 Some(State::Gone) | None => true,
             },
+            Some(Work::ChangeEmail(id, email)) => {
+                self.free_unless_held(*id, email).await?;
+                age >= MAY_COME_LATE
+            }
             Some(Work::ExpireGuest(_)) if now < note.begun => false,
             Some(Work::ExpireGuest(id)) => self.delete_account(*id, now).await.map(|()| true)?,
             Some(Work::CreateConference(conference)) => {

@@ -114,6 +114,17 @@ impl Store for RememberingStore {
         Box::pin(self.write(Key::Account(id), write, |_, _, ()| ()))
     }
 
+    fn change_email(
+        &self,
+        id: AccountId,
+        old: Option<Email>,
+        new: Option<Email>,
+        now: UnixMillis,
+    ) -> StoreFuture<'_, ()> {
+        let write = self.inner.change_email(id, old, new, now);
+        Box::pin(self.write(Key::Account(id), write, |_, _, ()| ()))
+    }
+
     fn delete_account(&self, id: AccountId, now: UnixMillis) -> StoreFuture<'_, ()> {
         let write = self.inner.delete_account(id, now);
         Box::pin(self.write(Key::AllOf(id), write, |_, _, ()| ()))

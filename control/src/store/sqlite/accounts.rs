@@ -120,6 +120,32 @@ pub(super) fn verify_email(
     Ok(())
 }
 
+pub(super) fn change_email(
+    db: &Connection,
+    id: AccountId,
+    old: Option<&Email>,
+    new: Option<&Email>,
+) -> Result<(), StoreError> {
+    let mut account = by_id(db, id)?.ok_or(StoreError::NotFound)?;
+    if !account.change_email(old, new)? {
+        return Ok(());
+    }
+    if let Some(new) = new
+        && by_email(db, new)?.is_some()
+    {
+        return Err(StoreError::Taken(Name::Email));
+    }
+    db.prepare_cached(
+        "UPDATE accounts SET email = ?, email_verified = 0, revision = ? WHERE id = ?",
+    )?
+    .execute(params![
+        new.map(Email::as_str),
+        account.revision,
+        id.as_bytes()
+    ])?;
+    Ok(())
+}
+
 pub(super) fn all(
     db: &Connection,
     after: Option<&Cursor>,

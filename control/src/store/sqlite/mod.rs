@@ -16,6 +16,7 @@ use super::{
     Store, StoreError, StoreFuture,
 };
 use crate::clock::UnixMillis;
+use crate::disk::free_space;
 use crate::domain::{PasswordHash, Peer};
 
 mod accounts;
@@ -136,6 +137,17 @@ impl Store for SqliteStore {
     fn verify_email(&self, id: AccountId, email: Email) -> StoreFuture<'_, ()> {
         self.threads
             .write(move |db| accounts::verify_email(db, id, &email))
+    }
+
+    fn change_email(
+        &self,
+        id: AccountId,
+        old: Option<Email>,
+        new: Option<Email>,
+        _now: UnixMillis,
+    ) -> StoreFuture<'_, ()> {
+        self.threads
+            .write(move |db| accounts::change_email(db, id, old.as_ref(), new.as_ref()))
     }
 
     fn accounts(&self, after: Option<Cursor>, limit: u32) -> StoreFuture<'_, Page<AccountRecord>> {
@@ -447,21 +459,8 @@ impl Store for SqliteStore {
 }
 
 /// Whether the disk of this folder has space for some writes; true where that cannot be read.
-#[cfg(unix)]
 pub fn has_space(folder: &Path) -> bool {
-    // A path of one component has an empty parent.
-    let folder = match folder.as_os_str().is_empty() {
-        true => Path::new("."),
-        false => folder,
-    };
-    rustix::fs::statvfs(folder).map_or(true, |stats| {
-        stats.f_bavail.saturating_mul(stats.f_frsize) >= MIN_SPACE
-    })
-}
-
-#[cfg(not(unix))]
-pub fn has_space(_folder: &Path) -> bool {
-    true
+    free_space(folder).is_none_or(|free| free >= MIN_SPACE)
 }
 
 /// Creates the file with mode 0600, because it has e-mail addresses. SQLite gives its logs the same mode.

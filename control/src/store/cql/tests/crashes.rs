@@ -178,6 +178,43 @@ async fn a_crash_while_an_account_is_deleted_is_repaired() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_crash_while_an_address_is_changed_is_repaired() {
+    with_store(async |store| {
+        crash_everywhere(
+            &store,
+            async || {
+                let account = some_account();
+                assert_eq!(store.create_account(account.clone()).await, Ok(()));
+                (account, email_of(&some_account()))
+            },
+            async |(account, new)| {
+                let changed = store.change_email(account.id, account.email, Some(new), NOW);
+                changed.await
+            },
+            async |(account, new), repair, outcome| {
+                if repair == Repair::Repeat {
+                    assert_eq!(outcome, Ok(()));
+                }
+                let found = store.account(account.id).await.expect("it answers");
+                let has_new = found.expect("the account").email == Some(new.clone());
+                assert!(has_new || outcome.is_err(), "it was acknowledged");
+                let old = email_of(&account);
+                let (held, free) = if has_new { (new, old) } else { (old, new) };
+                let holder = store.account_by_email(held).await.expect("it answers");
+                assert_eq!(holder.map(|holder| holder.id), Some(account.id));
+                let next = AccountRecord {
+                    email: Some(free),
+                    ..some_account()
+                };
+                assert_eq!(store.create_account(next).await, Ok(()), "one stays free");
+            },
+        )
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_crash_while_a_conference_is_created_is_repaired() {
     with_store(async |store| {
         crash_everywhere(
