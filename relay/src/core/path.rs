@@ -51,8 +51,8 @@ impl From<SocketAddr> for FourTuple {
 #[derive(Debug, Default)]
 pub(super) struct Path {
     proved: Option<Proved>,
-    /// To an address that is not proved.
-    challenge: Option<(FourTuple, Challenge)>,
+    /// To an address that is not proved. Boxed, because most sessions have none.
+    challenge: Option<Box<(FourTuple, Challenge)>>,
 }
 
 /// The path that media takes.
@@ -122,7 +122,7 @@ impl Path {
             self.challenge = None;
             return proved.check_again(now);
         }
-        match &mut self.challenge {
+        match self.challenge.as_deref_mut() {
             Some((path, open)) if *path == from && open.may_be_answered(now) => {
                 match open.send_again(now, CHALLENGE_INTERVAL) {
                     Some(bytes) => PathAction::Challenge(bytes),
@@ -132,7 +132,7 @@ impl Path {
             Some((_, open)) if !open.is_older_than(now, CHALLENGE_LIFETIME) => PathAction::None,
             _ => {
                 let bytes = fresh();
-                self.challenge = Some((from, Challenge::new(now, bytes)));
+                self.challenge = Some(Box::new((from, Challenge::new(now, bytes))));
                 PathAction::Challenge(bytes)
             }
         }
@@ -184,8 +184,8 @@ impl Path {
                 is_new: false,
             });
         }
-        let is_this = |(path, open): &mut (FourTuple, Challenge)| *path == from && answers(open);
-        let (path, answered) = self.challenge.take_if(is_this)?;
+        let is_this = |open: &mut Box<(FourTuple, Challenge)>| open.0 == from && answers(&open.1);
+        let (path, answered) = *self.challenge.take_if(is_this)?;
         self.proved = Some(Proved {
             path,
             at: answered.made,

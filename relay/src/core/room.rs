@@ -47,7 +47,7 @@ struct Members {
     by_sender: BTreeMap<u16, Member>,
     /// In the order in which the workers got their first member. A share stays when its last member leaves.
     shares: Vec<MemberShare>,
-    leaves: RoomLeaves,
+    leaves: RoomLeaves<SessionInfo>,
 }
 
 struct Member {
@@ -92,7 +92,7 @@ impl Room {
         let mut members = self.members();
         let before = members.remove(session.sender);
         for granted in leaves.iter() {
-            members.leaves.grant(now, Some(&session.leaves), granted);
+            members.leaves.grant(now, Some(&session), granted);
         }
         members.insert(session);
         before
@@ -103,8 +103,8 @@ impl Room {
         let members = &mut *self.members();
         for (sender, granted) in granted {
             let member = members.by_sender.get(sender);
-            let leaves = member.map(|member| &member.session.leaves);
-            members.leaves.grant(now, leaves, *granted);
+            let session = member.map(|member| &member.session);
+            members.leaves.grant(now, session, *granted);
         }
     }
 
@@ -234,7 +234,7 @@ impl Members {
 
     fn remove(&mut self, sender: u16) -> Option<Arc<SessionInfo>> {
         let Member { session, at } = self.by_sender.remove(&sender)?;
-        self.leaves.release(&session.leaves);
+        self.leaves.release(&session);
         let worker = session.id.worker();
         if let Some(share) = self.shares.iter_mut().find(|share| share.worker == worker) {
             if (at as usize) < share.members.len() {

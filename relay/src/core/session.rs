@@ -7,7 +7,7 @@ use std::time::Instant;
 use confab_protocol::cluster::{MediaState, OpenMedia, SessionNote};
 use confab_protocol::media::{ConnectionId, HopKey};
 
-use super::leaves::SessionLeaves;
+use super::leaves::{Holder, SessionLeaves};
 use super::room::Room;
 
 /// The place of a session in the relay.
@@ -35,7 +35,7 @@ pub struct SessionInfo {
     /// Labels the participant's records.
     pub sender: u16,
     /// The leaves that its key ids may have. Its room grants them.
-    pub(super) leaves: SessionLeaves,
+    leaves: SessionLeaves,
     pub room: Arc<Room>,
     /// Tags what the client sends.
     pub uplink_key: HopKey,
@@ -50,6 +50,12 @@ pub struct SessionInfo {
     may_speak: AtomicBool,
     seen: AtomicBool,
     closed: AtomicBool,
+}
+
+impl Holder for SessionInfo {
+    fn leaves(&self) -> &SessionLeaves {
+        &self.leaves
+    }
 }
 
 impl SessionInfo {

@@ -23,7 +23,7 @@ use crate::core::session::{SessionInfo, SessionSlot};
 /// A session at its worker, which alone writes it.
 pub(in crate::core) struct Session {
     info: Arc<SessionInfo>,
-    leaves: LeafCheck,
+    leaves: LeafCheck<SessionInfo>,
     room: RoomIndex,
     replay: ReplayWindow,
     limit: RateLimit,
@@ -42,7 +42,7 @@ impl Session {
         limits: &RateLimits,
     ) -> Self {
         Self {
-            leaves: LeafCheck::new(&info.leaves),
+            leaves: LeafCheck::new(Arc::clone(&info)),
             info,
             room,
             replay: ReplayWindow::new(),

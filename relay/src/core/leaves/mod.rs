@@ -7,16 +7,15 @@
 
 mod epochs;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, Cache};
-use arrayvec::ArrayVec;
-use confab_protocol::cluster::{GrantedLeaf, LEAF_BEFORE_FOR, Leaves, MAX_LEAVES};
+use confab_protocol::cluster::{GrantedLeaf, LEAF_BEFORE_FOR, Leaves};
 use confab_protocol::control::GenerationLeaf;
 use confab_protocol::media::KeyId;
-use foldhash::quality::RandomState;
 
 use super::counters::DropCause;
 use epochs::{Epochs, Standing};
@@ -25,26 +24,36 @@ use epochs::{Epochs, Standing};
 const IDLE_GENERATIONS: usize = 4;
 
 /// The leaves of a room's sessions, and the epochs of its group.
-#[derive(Default)]
-pub(super) struct RoomLeaves {
+pub(super) struct RoomLeaves<S> {
     /// The newest generation and epoch that have retired.
     retired: Option<(u64, u64)>,
-    generations: BTreeMap<u64, Arc<Epochs>>,
+    /// In order, without space for more: most rooms have one.
+    generations: Vec<(u64, Arc<Epochs>)>,
     /// The session that has each leaf: the leaves that the sessions hold, and no others.
-    holders: HashMap<GenerationLeaf, SessionLeaves, RandomState>,
+    holders: BTreeMap<GenerationLeaf, Arc<S>>,
+}
+
+/// A session, as far as it has leaves.
+pub(super) trait Holder {
+    fn leaves(&self) -> &SessionLeaves;
 }
 
 /// The leaves of a session. Commands write them, by the room's [`RoomLeaves`].
-#[derive(Clone, Default)]
-pub(super) struct SessionLeaves(Arc<ArcSwap<Held>>);
+#[derive(Default)]
+pub(super) struct SessionLeaves(ArcSwap<Held>);
 
 /// A worker's view of a session's leaves.
-pub(super) struct LeafCheck(Cache<Arc<ArcSwap<Held>>, Arc<Held>>);
+pub(super) struct LeafCheck<S: Holder>(Cache<LeavesOf<S>, Arc<Held>>);
 
-/// The leaves of a session at one time.
+/// Leads from a session to its leaves, for the [`Cache`].
+struct LeavesOf<S>(Arc<S>);
+
+/// The leaves of a session at one time. Every session has one of these: it is small.
 #[derive(Clone, Default)]
 struct Held {
-    leaves: ArrayVec<HeldLeaf, MAX_LEAVES>,
+    leaf: Option<HeldLeaf>,
+    /// Beside it, for a short time after the group began anew.
+    other: Option<Box<HeldLeaf>>,
     /// The newest generation in which the session has got a leaf.
     generation: u64,
     /// Leaves of generations before it count until then.
@@ -58,30 +67,42 @@ struct HeldLeaf {
     epochs: Arc<Epochs>,
 }
 
-impl RoomLeaves {
+impl<S> Default for RoomLeaves<S> {
+    fn default() -> Self {
+        Self {
+            retired: None,
+            generations: Vec::new(),
+            holders: BTreeMap::new(),
+        }
+    }
+}
+
+impl<S: Holder> RoomLeaves<S> {
     /// Grants a leaf. Another session that has it loses it: of two sessions with one leaf, the one whose participant is not
     /// in the group any more could speak as the other, with keys that a third member gives it. So it does even when `to`,
     /// the session of the sender that has the leaf now, is `None`. The later first epoch decides, not the order of commands:
     /// a session that moves here may bring a leaf that is another's by now.
-    pub(super) fn grant(&mut self, now: Instant, to: Option<&SessionLeaves>, granted: GrantedLeaf) {
+    pub(super) fn grant(&mut self, now: Instant, to: Option<&Arc<S>>, granted: GrantedLeaf) {
         let epochs = self.epochs_of(granted.leaf.generation);
         epochs.reach(granted.first_epoch);
         let holder = self.holders.get(&granted.leaf);
         if let Some(holder) = holder
-            && !to.is_some_and(|to| to.is(holder))
+            && !to.is_some_and(|to| Arc::ptr_eq(to, holder))
         {
-            if holder.first_epoch(granted.leaf) > Some(granted.first_epoch) {
+            let leaves = holder.leaves();
+            if leaves.first_epoch(granted.leaf) > Some(granted.first_epoch) {
                 return;
             }
-            holder.lose(granted.leaf);
+            leaves.lose(granted.leaf);
             self.holders.remove(&granted.leaf);
         }
         if let Some(to) = to {
             self.release(to);
-            to.0.store(Arc::new(to.0.load().grant(now, granted, &epochs)));
-            for held in &to.0.load().leaves {
-                self.holders.insert(held.granted.leaf, to.clone());
+            let after = to.leaves().0.load().grant(now, granted, &epochs);
+            for held in after.leaves() {
+                self.holders.insert(held.granted.leaf, Arc::clone(to));
             }
+            to.leaves().0.store(Arc::new(after));
         }
         self.forget_idle_generations();
     }
@@ -92,25 +113,31 @@ impl RoomLeaves {
             return;
         }
         self.retired = Some((generation, epoch));
-        for (of, epochs) in self.generations.range(..=generation) {
+        for (of, epochs) in &self.generations {
             self.apply_retired(*of, epochs);
         }
     }
 
     /// The session has left the room: its leaves have no holder any more.
-    pub(super) fn release(&mut self, session: &SessionLeaves) {
-        for held in &session.0.load().leaves {
+    pub(super) fn release(&mut self, session: &S) {
+        for held in session.leaves().0.load().leaves() {
             self.holders.remove(&held.granted.leaf);
         }
     }
 
     fn epochs_of(&mut self, generation: u64) -> Arc<Epochs> {
-        if let Some(known) = self.generations.get(&generation) {
-            return Arc::clone(known);
-        }
+        let place = self
+            .generations
+            .binary_search_by_key(&generation, |(of, _)| *of);
+        let place = match place {
+            Ok(known) => return Arc::clone(&self.generations[known].1),
+            Err(place) => place,
+        };
         let epochs = Arc::new(Epochs::new());
         self.apply_retired(generation, &epochs);
-        self.generations.insert(generation, Arc::clone(&epochs));
+        self.generations.reserve_exact(1);
+        self.generations
+            .insert(place, (generation, Arc::clone(&epochs)));
         epochs
     }
 
@@ -125,7 +152,7 @@ impl RoomLeaves {
     /// Bounds what a room remembers: the oldest generations in which no session has a leaf go.
     fn forget_idle_generations(&mut self) {
         let mut excess = self.generations.len().saturating_sub(IDLE_GENERATIONS);
-        self.generations.retain(|_, epochs| {
+        self.generations.retain(|(_, epochs)| {
             let goes = excess > 0 && Arc::strong_count(epochs) == 1;
             excess -= usize::from(goes);
             !goes
@@ -139,27 +166,32 @@ impl SessionLeaves {
         self.0.load().in_force(now)
     }
 
-    fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-
     /// From which epoch on the session has this leaf.
     fn first_epoch(&self, leaf: GenerationLeaf) -> Option<u64> {
         let held = self.0.load();
-        let of_leaf = held.leaves.iter().find(|held| held.granted.leaf == leaf);
+        let of_leaf = held.leaves().find(|held| held.granted.leaf == leaf);
         of_leaf.map(|held| held.granted.first_epoch)
     }
 
     fn lose(&self, leaf: GenerationLeaf) {
-        let mut held = Held::clone(&self.0.load());
-        held.leaves.retain(|held| held.granted.leaf != leaf);
-        self.0.store(Arc::new(held));
+        let held = Held::clone(&self.0.load());
+        let kept = held.leaves().filter(|held| held.granted.leaf != leaf);
+        let kept: Vec<_> = kept.cloned().collect();
+        self.0.store(Arc::new(held.with(kept)));
     }
 }
 
-impl LeafCheck {
-    pub(super) fn new(session: &SessionLeaves) -> Self {
-        Self(Cache::new(Arc::clone(&session.0)))
+impl<S: Holder> Deref for LeavesOf<S> {
+    type Target = ArcSwap<Held>;
+
+    fn deref(&self) -> &ArcSwap<Held> {
+        &self.0.leaves().0
+    }
+}
+
+impl<S: Holder> LeafCheck<S> {
+    pub(super) fn new(session: Arc<S>) -> Self {
+        Self(Cache::new(LeavesOf(session)))
     }
 
     /// Checks the key id of a frame that is examined at `now`.
@@ -169,9 +201,24 @@ impl LeafCheck {
 }
 
 impl Held {
+    /// The newer one first.
+    fn leaves(&self) -> impl Iterator<Item = &HeldLeaf> {
+        self.leaf.iter().chain(self.other.as_deref())
+    }
+
+    /// The same with these leaves: no more than [`MAX_LEAVES`](confab_protocol::cluster::MAX_LEAVES), the newer one first.
+    fn with(&self, leaves: impl IntoIterator<Item = HeldLeaf>) -> Self {
+        let mut leaves = leaves.into_iter();
+        Self {
+            leaf: leaves.next(),
+            other: leaves.next().map(Box::new),
+            ..*self
+        }
+    }
+
     fn check(&self, now: Instant, key_id: KeyId) -> Result<(), DropCause> {
         let mut cause = DropCause::WrongLeaf;
-        for held in &self.leaves {
+        for held in self.leaves() {
             let GenerationLeaf { generation, leaf } = held.granted.leaf;
             let is_of_key_id = leaf == key_id.leaf
                 && generation & KeyId::GENERATION_MASK == u64::from(key_id.generation);
@@ -194,7 +241,7 @@ impl Held {
 
     fn in_force(&self, now: Instant) -> Leaves {
         let mut leaves = Leaves::NONE;
-        for HeldLeaf { granted, .. } in &self.leaves {
+        for HeldLeaf { granted, .. } in self.leaves() {
             if self.counts(now, granted.leaf.generation) {
                 leaves.grant(*granted);
             }
@@ -206,29 +253,29 @@ impl Held {
     fn grant(&self, now: Instant, granted: GrantedLeaf, epochs: &Arc<Epochs>) -> Self {
         let mut leaves = self.in_force(now);
         leaves.grant(granted);
-        let mut after = Self {
-            leaves: ArrayVec::new(),
-            generation: self.generation,
-            before_until: self.before_until,
-        };
-        if granted.leaf.generation > self.generation {
-            after.generation = granted.leaf.generation;
-            after.before_until = Some(now + LEAF_BEFORE_FOR);
+        let (mut generation, mut before_until) = (self.generation, self.before_until);
+        if granted.leaf.generation > generation {
+            generation = granted.leaf.generation;
+            before_until = Some(now + LEAF_BEFORE_FOR);
         }
+        let after = Self {
+            leaf: None,
+            other: None,
+            generation,
+            before_until,
+        };
         // A leaf of an earlier generation may come when it does not count any more.
         let kept = leaves
             .iter()
             .filter(|one| after.counts(now, one.leaf.generation));
-        after.leaves = kept
-            .map(|granted| {
-                let known = self.leaves.iter().find(|held| held.granted == granted);
-                HeldLeaf {
-                    granted,
-                    epochs: Arc::clone(known.map_or(epochs, |held| &held.epochs)),
-                }
-            })
-            .collect();
-        after
+        let held = kept.map(|granted| {
+            let known = self.leaves().find(|held| held.granted == granted);
+            HeldLeaf {
+                granted,
+                epochs: Arc::clone(known.map_or(epochs, |held| &held.epochs)),
+            }
+        });
+        after.with(held)
     }
 }
 
