@@ -20,7 +20,7 @@ const WAITS: [Duration; 3] = [
     Duration::from_millis(500),
     Duration::from_millis(750),
 ];
-/// Time limit of a search: routers answer within a second (MX).
+/// Time limit of a search, beside that of the request which follows: routers answer within a second (MX).
 const SEARCH: Duration = Duration::from_millis(1500);
 /// Time limit of an HTTP request.
 const HTTP: Duration = Duration::from_millis(1500);
@@ -42,11 +42,18 @@ pub(super) async fn ask<T>(
     for wait in WAITS {
         socket.send(request).await.ok()?;
         let until = Instant::now() + wait;
-        // An error is an ICMP message: nothing listens there now, but that may change.
-        while let Ok(Ok(length)) = timeout_at(until, socket.recv(&mut buffer)).await {
-            if let Some(answer) = read(&buffer[..length]) {
-                return Some(answer);
+        let answer = async {
+            // An error is an ICMP message: nothing listens there now, but that may change.
+            while let Ok(length) = socket.recv(&mut buffer).await {
+                if let Some(answer) = read(&buffer[..length]) {
+                    return Some(answer);
+                }
             }
+            None
+        };
+        // Around all of it: whoever sends without end is not waited for.
+        if let Ok(Some(answer)) = timeout_at(until, answer).await {
+            return Some(answer);
         }
         tokio::time::sleep_until(until).await;
     }
@@ -63,11 +70,14 @@ pub(super) async fn search(local: Ipv4Addr) -> Option<upnp::Service> {
             .await
             .ok()?;
     }
+    timeout(SEARCH + HTTP, first_service(&socket)).await.ok()
+}
+
+/// The service of the first router that answers.
+async fn first_service(socket: &UdpSocket) -> upnp::Service {
     let mut buffer = [0; MAX_DATAGRAM];
-    let until = Instant::now() + SEARCH;
     loop {
-        let received = timeout_at(until, socket.recv_from(&mut buffer)).await;
-        let Ok((length, SocketAddr::V4(from))) = received.ok()? else {
+        let Ok((length, SocketAddr::V4(from))) = socket.recv_from(&mut buffer).await else {
             continue;
         };
         // Other devices answer, too.
@@ -77,7 +87,7 @@ pub(super) async fn search(local: Ipv4Addr) -> Option<upnp::Service> {
         if let Some(description) = get(at, &path).await
             && let Some(service) = upnp::service(&description, at)
         {
-            return Some(service);
+            return service;
         }
     }
 }

@@ -114,7 +114,7 @@ impl Keeper {
             }
         }
         if let Some(way) = self.way {
-            let [control, relay] = self.ports;
+            let [control, relay] = &mut self.ports;
             let releasing = async { tokio::join!(way.release(control), way.release(relay)) };
             let _ = timeout(RELEASE, releasing).await;
         }
@@ -175,7 +175,7 @@ impl Keeper {
         let mapped = self.map_by(&way).await;
         if mapped.is_err() {
             // One of both may be mapped.
-            let [control, relay] = self.ports;
+            let [control, relay] = &mut self.ports;
             tokio::join!(way.release(control), way.release(relay));
             (self.way, self.mapped_until) = (None, None);
         }

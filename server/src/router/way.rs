@@ -44,6 +44,8 @@ pub(super) struct Port {
     internal: u16,
     /// The external port of the last mapping; before the first the one that is wished.
     external: u16,
+    /// The router has mapped it, as far as is known.
+    is_mapped: bool,
     nonce: Nonce,
 }
 
@@ -60,6 +62,7 @@ impl Port {
         Self {
             internal,
             external: internal,
+            is_mapped: false,
             nonce,
         }
     }
@@ -122,11 +125,13 @@ impl Way {
             said,
         })?;
         port.external = mapping.external.port();
+        port.is_mapped = true;
         Ok(mapping)
     }
 
     /// Removes the mapping of the port, if there is one.
-    pub(super) async fn release(&self, port: Port) {
+    pub(super) async fn release(&self, port: &mut Port) {
+        let was_mapped = std::mem::take(&mut port.is_mapped);
         // The router forgets it after its lifetime if it does not hear that.
         match self {
             Self::NatPmp(peer) => {
@@ -139,6 +144,8 @@ impl Way {
                 let read = |bytes: &[u8]| pcp::mapping(bytes, &port.nonce, port.internal);
                 let _ = peer.ask(&request, read).await;
             }
+            // It names the external port alone, and an attempt that failed may have found it another machine's.
+            Self::Upnp { .. } if !was_mapped => {}
             Self::Upnp { service, .. } => {
                 let request = upnp::delete(service, port.external);
                 let _ = ask::act(service, upnp::DELETE, request).await;
@@ -182,6 +189,7 @@ impl Peer {
             internal,
             external,
             nonce,
+            ..
         } = port;
         let request = pcp::map_request(self.local, &nonce, internal, external, LIFETIME);
         let read = |bytes: &[u8]| pcp::mapping(bytes, &nonce, internal);
