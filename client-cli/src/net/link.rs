@@ -102,7 +102,9 @@ impl Link {
                         SocketAddr::V6(_) => "IPv6",
                     };
                     tracing::debug!(family, rtt_ms = rtt, "connected to the server, by QUIC");
-                    return Self::say_hello(server.clone(), connected).await;
+                    let link = Self::say_hello(server.clone(), connected).await?;
+                    trust.admits_authority(server, link.authority)?;
+                    return Ok(link);
                 }
                 // What came of the first says most: a server that is the wrong one is not to hide that behind the next.
                 Err(error @ ConnectError::Trust(_)) => refused = refused.or(Some(error)),

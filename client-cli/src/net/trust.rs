@@ -69,7 +69,7 @@ pub enum PinSource {
 impl fmt::Display for PinSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Flag => f.write_str("of --fingerprint"),
+            Self::Flag => f.write_str("of the link, or of --fingerprint"),
             Self::KnownServers(path) => {
                 write!(f, "remembered in {}", path.display())
             }
@@ -145,6 +145,16 @@ pub enum TrustError {
         got: Fingerprint,
         /// The origin of the pin.
         said_by: String,
+    },
+    /// It names another authority than the one that it has proved.
+    #[error(
+        "the server {server} has proved the authority {pin}, and says that it belongs to another one, {named}: it wants to pass for \
+         another server. {ADVICE}"
+    )]
+    OtherAuthority {
+        server: String,
+        pin: Fingerprint,
+        named: Fingerprint,
     },
     /// A public authority vouched for the server before, and none does now.
     #[error(
@@ -306,6 +316,23 @@ impl Trust {
                 authority: None, ..
             } => Self::Unknown,
             trust => trust.clone(),
+        }
+    }
+
+    /// Whether the server may name this as the authority of its cluster. By that the client finds what it keeps of the server: its
+    /// devices, and those of others. Under a pin it is the one that was proved, or a server could pass for another.
+    pub(super) fn admits_authority(
+        &self,
+        server: &Server,
+        named: Fingerprint,
+    ) -> Result<(), TrustError> {
+        match self {
+            Self::Pinned { pin, .. } if *pin != named => Err(TrustError::OtherAuthority {
+                server: server.to_string(),
+                pin: *pin,
+                named,
+            }),
+            _ => Ok(()),
         }
     }
 

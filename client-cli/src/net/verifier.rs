@@ -339,7 +339,7 @@ mod tests {
             server: "talk.example.org:4433".into(),
             expected: Fingerprint::of(&ca.der),
             got: Fingerprint::of(&other.der),
-            said_by: "of --fingerprint".into(),
+            said_by: "of the link, or of --fingerprint".into(),
         };
         assert_eq!(verdict, Err(expected));
         // The pinned authority is shown, but it did not sign the leaf.
