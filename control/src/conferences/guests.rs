@@ -3,13 +3,74 @@
 use confab_protocol::control::room::Role;
 use confab_protocol::control::{ConferenceId, Slug, Username};
 
-use super::errors::ModerationError;
+use super::errors::{ModerationError, ViewError};
 use super::rights::{self, Act};
 use super::service::Conferences;
 use crate::accounts::SignedIn;
 use crate::store::{AccountRecord, GuestBan, MemberRecord, Standing, StoreError};
 
+/// Members that are read at a time, to find guests.
+const GUESTS_PAGE: u32 = 200;
+
 impl Conferences {
+    /// Whether a guest came to this conference, and may be there.
+    ///
+    /// # Errors
+    ///
+    /// [`ViewError::InvitationOnly`] if it came to another one, or if its device has been banned under another name.
+    pub async fn check_guest(
+        &self,
+        conference: ConferenceId,
+        caller: &SignedIn,
+    ) -> Result<(), ViewError> {
+        let found = self.store.recall_member(conference, caller.account).await?;
+        found.ok_or(ViewError::InvitationOnly)?;
+        let account = self.store.account(caller.account).await?;
+        let Some(guest) = account.and_then(|account| account.guest) else {
+            return Ok(());
+        };
+        let now = self.clock.now();
+        match self.store.guest_ban(conference, guest.device, now).await? {
+            Some(ban) if ban.account != caller.account => Err(ViewError::InvitationOnly),
+            _ => Ok(()),
+        }
+    }
+
+    /// Bans the other guests in the conference that came with the device of this one; does nothing with another account.
+    pub(super) async fn ban_guests_of_device(
+        &self,
+        conference: ConferenceId,
+        account: &AccountRecord,
+    ) -> Result<(), ModerationError> {
+        let Some(guest) = account.guest else {
+            return Ok(());
+        };
+        let mut cursor = None;
+        loop {
+            let page = self.store.members(conference, cursor, GUESTS_PAGE).await?;
+            for member in page.items {
+                if !member.username.is_guest() || member.account == account.id {
+                    continue;
+                }
+                let other = self.store.account(member.account).await?;
+                let device = other
+                    .and_then(|other| other.guest)
+                    .map(|guest| guest.device);
+                if device == Some(guest.device) {
+                    let old = member.standing;
+                    let new = old.changed_to(Role::Banned, old.muted);
+                    self.rooms
+                        .change(conference, member.account, Some(old), Some(new))
+                        .await?;
+                }
+            }
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
     /// Keeps a guest from coming again; does nothing with another account.
     pub(super) async fn refuse_guest(
         &self,

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use confab_protocol::control::room::{Role, Visibility};
-use confab_protocol::control::{ConferenceId, InvitationId, InvitationToken, Slug};
+use confab_protocol::control::{InvitationId, InvitationToken, Slug};
 
-use super::errors::{InvitationError, ViewError};
+use super::errors::InvitationError;
 use super::rights::{self, Act};
 use super::service::Conferences;
 use crate::accounts::SignedIn;
@@ -101,20 +101,6 @@ impl Conferences {
             }
             redeemed => redeemed.map(|role| (conference, role)),
         }
-    }
-
-    /// Whether a guest came to this conference.
-    ///
-    /// # Errors
-    ///
-    /// [`ViewError::InvitationOnly`] if it came to another one.
-    pub async fn check_guest(
-        &self,
-        conference: ConferenceId,
-        caller: &SignedIn,
-    ) -> Result<(), ViewError> {
-        let found = self.store.recall_member(conference, caller.account).await?;
-        found.map(|_| ()).ok_or(ViewError::InvitationOnly)
     }
 
     async fn may_invite(

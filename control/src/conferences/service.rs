@@ -319,10 +319,13 @@ impl Conferences {
                 self.fresh(Role::Banned)
             }
         };
-        Ok(self
+        let settled = self
             .rooms
             .change(conference.id, target.account.id, target.standing, Some(new))
-            .await?)
+            .await?;
+        self.ban_guests_of_device(conference.id, &target.account)
+            .await?;
+        Ok(settled)
     }
 
     /// Mutes or unmutes a member.

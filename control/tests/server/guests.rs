@@ -99,6 +99,43 @@ async fn a_banned_guest_is_known_by_its_device_and_its_link_is_over() {
 }
 
 #[tokio::test]
+async fn a_ban_meets_all_guests_of_the_device_and_no_guest_comes_in_by_a_way_around() {
+    let server = TestServer::start_with(|config| config.accounts.guests = true).await;
+    let _relay = server.relay("berlin").await;
+    let ann = server.user("ann").await;
+    ann.create("family", Visibility::Invite).await;
+    ann.create("market", Visibility::Public).await;
+    let (link, _) = link_to(&ann, "family", 9).await;
+    let device = DeviceKey::generate();
+    let (eve, granted) = guest_on(&server, &device, "family", &link).await;
+    let (present, _) = guest_on(&server, &device, "family", &link).await;
+    let (waiting, _) = guest_on(&server, &device, "family", &link).await;
+    let (other, _) = guest(&server, "family", &link).await;
+    for client in [&eve, &present, &other] {
+        client.join("family").await.unwrap();
+    }
+    // A guest of another conference, of which the ban would not know by which link it came.
+    let (aside, _) = guest_on(&server, &device, "market", &Bytes::new()).await;
+    let redeem = wire::RedeemInvitation {
+        slug: "family".to_owned(),
+        token: link.clone(),
+    };
+    let refused = aside.refused(Kind::RedeemInvitation(redeem)).await;
+    assert_eq!(refused, ErrorCode::Denied);
+
+    ann.done(ban("family", &granted.account.unwrap().username))
+        .await;
+    for client in [&eve, &present, &waiting] {
+        let refused = client.join("family").await.unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::Banned);
+    }
+    let banned = members(&ann, "family").await;
+    let banned = banned.iter().filter(|(_, role)| *role == Role::Banned);
+    assert_eq!(banned.count(), 3);
+    assert!(other.join("family").await.is_ok(), "another device's");
+}
+
+#[tokio::test]
 async fn a_guest_proves_that_it_has_its_device_s_key() {
     let server = TestServer::start_with(|config| config.accounts.guests = true).await;
     let ann = server.user("ann").await;
