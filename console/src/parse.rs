@@ -31,10 +31,9 @@ pub fn parse<F: ProgramFlags>() -> Result<F, u8> {
             }
             let said = error.to_string();
             err().put(Class::Answer, Form::Text, &said);
-            let first = said.lines().next().unwrap_or_default();
-            let message = first.strip_prefix("error: ").unwrap_or(first);
+            let message = one_line(&said);
             let is_json = std::env::args_os().any(|argument| argument == "--json");
-            if let Some(line) = is_json.then(|| F::wrong_as_json(message)).flatten() {
+            if let Some(line) = is_json.then(|| F::wrong_as_json(&message)).flatten() {
                 out().put(Class::Answer, Form::Json, &line);
                 // Nobody reads it: the exit code says the same.
                 let _ = out().wait();
@@ -55,6 +54,18 @@ fn write<F: ProgramFlags>(text: &str) -> u8 {
             F::PROGRAM.unwritten
         }
     }
+}
+
+/// The first line of an error, and the indented ones below it, which name what it is about.
+fn one_line(said: &str) -> String {
+    let first = said.strip_prefix("error: ").unwrap_or(said);
+    let mut lines = first.lines();
+    let mut message = lines.next().unwrap_or_default().to_owned();
+    for named in lines.map_while(|line| line.strip_prefix("  ")) {
+        message.push(' ');
+        message.push_str(named.trim());
+    }
+    message
 }
 
 /// Who types `list` may mean `conference list`: commands one level down of that name come before those that look alike.
@@ -78,6 +89,13 @@ fn suggest(error: &mut clap::Error, command: &Command) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_is_one_line_with_what_it_names() {
+        let said = "error: these are missing:\n  <ROOM>\n  <NAME>\n\nUsage: confab join\n";
+        assert_eq!(one_line(said), "these are missing: <ROOM> <NAME>");
+        assert_eq!(one_line("a file is wrong\n"), "a file is wrong");
+    }
 
     #[test]
     fn a_command_of_a_group_is_suggested_where_the_group_was_left_out() {

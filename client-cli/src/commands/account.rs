@@ -1,7 +1,7 @@
 //! Accounts: register, login, logout, whoami, passwd, export, delete.
 
 use confab_protocol::control::{AccountId, Birthday, Device, Email, ErrorCode, Username, text};
-use confab_protocol::wire::{self, request::Kind};
+use confab_protocol::wire::{self, Role, request::Kind};
 use serde::Serialize;
 
 use super::context::Context;
@@ -47,7 +47,9 @@ pub(super) async fn register(context: &Context, flags: Register) -> Result<(), F
     let remark = match &email {
         Some(email) if link.sends_mail => {
             let email = email.as_str();
-            format!("; a code was sent to {email}: `confab verify-email CODE` verifies the address")
+            format!(
+                "; `confab verify-email CODE` verifies {email}, by the code that the server sends there"
+            )
         }
         _ => String::new(),
     };
@@ -183,6 +185,9 @@ async fn export(context: &Context) -> Result<(), Failure> {
 
 async fn delete(context: &Context, flags: &PasswordFlags) -> Result<(), Failure> {
     meet::session(context, flags, password::CURRENT).await?;
+    if meet::has_person() {
+        meet::confirm(&format!("{} Type yes and Enter:", question(context).await?)).await?;
+    }
     let password = password::current(flags).await?;
     let report = async |access: &Access, link: &Link| {
         let request = wire::DeleteAccount {
@@ -194,6 +199,24 @@ async fn delete(context: &Context, flags: &PasswordFlags) -> Result<(), Failure>
         Ok(Done::new("account_deleted", "account deleted"))
     };
     context.signed_in_report(report).await
+}
+
+/// The question before an account is deleted: it names what goes with it.
+async fn question(context: &Context) -> Result<String, Failure> {
+    let (_, link) = context.signed_in().await?;
+    let conferences = link.list_conferences().await?;
+    link.close().await;
+    let own = conferences.iter().filter(|one| one.role() == Role::Owner);
+    let own: Vec<_> = own
+        .map(|one| text::escaped(&one.slug).into_owned())
+        .collect();
+    Ok(match own.as_slice() {
+        [] => "Delete this account, for ever?".to_owned(),
+        own => format!(
+            "Delete this account and its conferences ({}), for ever?",
+            own.join(", ")
+        ),
+    })
 }
 
 #[derive(Serialize)]

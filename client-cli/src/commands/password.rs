@@ -87,7 +87,9 @@ async fn choose(
     let text = get(flags, variable, question).await?;
     let weak = |error: NameError| Failure::new(Exit::Usage, "weak_password", error.to_string());
     let password: Password = text.parse().map_err(weak)?;
-    if is_prompted(flags, variable) && prompt("Again: ").await?.parse() != Ok(password.clone()) {
+    if is_prompted(flags, variable)
+        && prompt(variable, "Again: ").await?.parse() != Ok(password.clone())
+    {
         return Err(Failure::usage(
             "the two passwords differ: run the command again",
         ));
@@ -112,14 +114,14 @@ async fn get(
         return on_own_thread(from_stdin).await;
     }
     if !is_secret_set(variable) {
-        return prompt(question).await;
+        return prompt(variable, question).await;
     }
     // A file may not answer.
     let found =
         on_own_thread(move || secret(variable).map_err(|error| Failure::usage(error.to_string())));
     match found.await? {
         Some(password) => Ok(password),
-        None => prompt(question).await,
+        None => prompt(variable, question).await,
     }
 }
 
@@ -141,16 +143,23 @@ fn from_stdin() -> Result<Zeroizing<String>, Failure> {
     line.truncate(end);
     if line.is_empty() {
         return Err(Failure::usage(
-            "no password on standard input: write it in the first line",
+            "no password on standard input: write it in a line of its own (`passwd`: the old one, then the new one)",
         ));
     }
     Ok(line)
 }
 
-async fn prompt(question: &'static str) -> Result<Zeroizing<String>, Failure> {
+async fn prompt(
+    variable: &'static str,
+    question: &'static str,
+) -> Result<Zeroizing<String>, Failure> {
     if !io::stdin().is_terminal() {
+        let what = match variable == NEW_VARIABLE {
+            true => "the new password",
+            false => "the password",
+        };
         return Err(Failure::usage(format!(
-            "no terminal to ask for the password: use --password-stdin, or set {VARIABLE} or {VARIABLE}_FILE"
+            "no terminal to ask for {what}: use --password-stdin, or set {variable} or {variable}_FILE"
         )));
     }
     let mut terminal = Terminal::new();

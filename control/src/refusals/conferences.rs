@@ -113,7 +113,7 @@ impl From<ModerationError> for Refusal {
             .about("username"),
             ModerationError::TargetBanned => Self::new(
                 ErrorCode::Banned,
-                "this account is banned: give it a role to lift the ban",
+                "this account is banned: `confab conference unban` lifts that",
             ),
             ModerationError::MembersFull(MembersFull { most }) => members_full(most),
             ModerationError::Room(error) => error.into(),

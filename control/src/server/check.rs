@@ -19,6 +19,7 @@ use crate::disk::free_space;
 use crate::mail::with_causes;
 use crate::store::cql::CqlStore;
 use crate::store::sqlite::{self, Inspected};
+use crate::tls::TlsError;
 use crate::tls::authority::{Authority, CA_FILE};
 use crate::tls::certificate;
 use crate::tls::certificates::OwnCertificate;
@@ -215,13 +216,23 @@ fn keys(config: &Config) -> Vec<Finding> {
         let renewal = "it is renewed at a start or a SIGHUP, where ca.key is; else make another with `node-identity`";
         findings.push(certificate_of(&own, today, renewal));
     }
-    if let Some(OwnCertificate { certificate, key }) = &config.own_certificate {
+    if let Some(own) = &config.own_certificate {
+        let OwnCertificate { certificate, key } = own;
         let renewal = "renew it, and send the server a SIGHUP";
         findings.push(certificate_of(certificate, today, renewal));
         if let Err(error) = File::open(key) {
             findings.push(Finding::bad(
                 format!("{} (--key) cannot be read: {error}", key.display()),
                 "name the private key of --certificate, readable by the user that runs the server",
+            ));
+        } else if let Err(TlsError::KeyOfAnother { .. }) = own.check() {
+            findings.push(Finding::bad(
+                format!(
+                    "{} is not the key of {}",
+                    key.display(),
+                    certificate.display()
+                ),
+                "give the two that were made together, with --certificate and --key",
             ));
         }
     }

@@ -110,7 +110,7 @@ impl Sources {
                 .server_identity(&self.data_dir, &self.public_names, self.clock.now())?;
         let own = match &self.own {
             None => None,
-            Some(own) => Some(Arc::new(certified(read_own(own)?, &provider)?)),
+            Some(own) => Some(Arc::new(own.read(&provider)?)),
         };
         Ok(ServerCertificates {
             cluster: Arc::new(certified(cluster, &provider)?),
@@ -174,6 +174,28 @@ fn certified(identity: Identity, provider: &CryptoProvider) -> Result<CertifiedK
         identity.key,
         provider,
     )?)
+}
+
+impl OwnCertificate {
+    /// The two files, if they are there and belong together.
+    ///
+    /// # Errors
+    ///
+    /// Says which file is to blame.
+    pub fn check(&self) -> Result<(), TlsError> {
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        self.read(&provider).map(drop)
+    }
+
+    fn read(&self, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
+        certified(read_own(self)?, provider).map_err(|error| match error {
+            TlsError::Rustls(rustls::Error::InconsistentKeys(_)) => TlsError::KeyOfAnother {
+                certificate: self.certificate.clone(),
+                key: self.key.clone(),
+            },
+            error => error,
+        })
+    }
 }
 
 fn read_own(own: &OwnCertificate) -> Result<Identity, TlsError> {

@@ -77,6 +77,14 @@ pub enum TlsError {
         "--public-name {0:?} is neither a DNS name nor an IP address: give the name alone, as voice.example.org"
     )]
     BadName(String),
+    /// The certificate and the key that were given do not belong together.
+    #[error(
+        "{key} is not the key of {certificate}: give the two that were made together, with --certificate and --key"
+    )]
+    KeyOfAnother {
+        certificate: std::path::PathBuf,
+        key: std::path::PathBuf,
+    },
     #[error("cannot create a certificate: {0}")]
     Signing(#[from] rcgen::Error),
     /// rustls rejects the settings.

@@ -146,7 +146,8 @@ impl Link {
         tracing::info!(control = self.control, "linked to control");
         if session.is_loopback {
             tracing::warn!(
-                "clients are given a loopback address, which only this machine reaches; for others set --public-address"
+                "clients are given a loopback address, which only this machine reaches; for others set the relay's public address (--public-address; in confab-control serve \
+                 --relay-public-address)"
             );
         }
         Ok(session)

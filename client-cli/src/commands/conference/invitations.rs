@@ -25,7 +25,9 @@ pub(super) async fn create(
     role: Role,
     (uses, valid): (u32, Duration),
 ) -> Result<(), Failure> {
-    let authority = *context.known_server().await?.authority.as_bytes();
+    let known = context.known_server().await?;
+    let authority = *known.authority.as_bytes();
+    super::warn_of_local(context, &known.server);
     let report = async |access: &Access, link: &Link| {
         let create = wire::CreateInvitation {
             slug: slug.to_string(),

@@ -15,8 +15,8 @@ use super::done::Done;
 use super::meet;
 use crate::failure::{Exit, Failure};
 use crate::flags::{Conference, Invite, MemberOf, NewRole};
-use crate::net::Link;
 use crate::net::sign_in::Access;
+use crate::net::{Link, Server};
 use crate::stderr::print_on_stderr;
 use confab_protocol::control::room::role_name;
 use shown::{ConferenceList, ConferenceReport, MemberList};
@@ -81,7 +81,7 @@ pub(super) async fn run(context: &Context, command: Conference) -> Result<(), Fa
             let mut text = format!("{} is banned from {}", member.user, member.slug);
             let of_guest = member.user.parse::<Username>();
             if of_guest.is_ok_and(|name| name.is_guest()) {
-                text += ", on this device and by the link that it came with, which is revoked. A guest can make itself another device: if it comes again, invite by a new link, or take only who has an account";
+                text += ", on this device and by the link that it came with, if there was one: it is revoked. A guest can make itself another device; into a public conference it then comes without a link";
             }
             let request = |slug, username| Kind::Ban(wire::Ban { slug, username });
             moderate(context, "banned", member, text, request).await
@@ -159,6 +159,18 @@ async fn invite(context: &Context, flags: Invite) -> Result<(), Failure> {
     moderate(context, "invited", member, text, request).await
 }
 
+/// Says that a link to this server leads nowhere elsewhere, if it is a server of this machine.
+fn warn_of_local(context: &Context, server: &Server) {
+    let host = server.host.as_str();
+    let is_here = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    if is_here && !context.common.json {
+        print_on_stderr(&format!(
+            "This link is for this machine alone: {host} is another one elsewhere. For others give the server by its name or address: \
+             `confab --server HOST login NAME`, then this command again."
+        ));
+    }
+}
+
 /// Prints a link. The server is not asked: whether the conference is there shows when somebody follows it.
 async fn link(context: &Context, slug: Slug) -> Result<(), Failure> {
     let known = context.known_server().await?;
@@ -168,14 +180,7 @@ async fn link(context: &Context, slug: Slug) -> Result<(), Failure> {
         authority: *known.authority.as_bytes(),
         invitation: None,
     };
-    let host = known.server.host.as_str();
-    let is_here = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
-    if is_here && !context.common.json {
-        print_on_stderr(&format!(
-            "This link is for this machine alone: {host} is another one elsewhere. For others give the server by its name or address: \
-             `confab --server HOST login NAME`, then this command again."
-        ));
-    }
+    warn_of_local(context, &known.server);
     context
         .output
         .print(&Done::new("conference_link", link.to_string()).with_link(link.to_string()));
