@@ -40,7 +40,7 @@ async fn a_lost_password_is_reset_by_the_commands_of_the_mails() {
     assert!(
         registered
             .stdout
-            .contains("a code was sent to amn@example.org"),
+            .contains("`confab verify-email CODE` verifies amn@example.org"),
         "{registered:?}"
     );
     assert_eq!(next().to, "amn@example.org");

@@ -195,6 +195,15 @@ async fn accounts_are_added_found_disabled_reset_and_deleted() {
     assert_ne!(server.login("ben", &made).await.code, Some(0));
     assert_eq!(server.login("ben", &second).await.code, Some(0));
 
+    // Another address is a name of the account from then on, and the old one is not.
+    let set = ["users", "set-email", "ben", "ben@example.net"];
+    assert_eq!(server.json(&set).await[0]["event"], "email_set");
+    assert_eq!(server.login("ben@example.net", &second).await.code, Some(0));
+    server
+        .done(&["users", "set-email", "ben", "--remove"])
+        .await;
+    assert_ne!(server.login("ben@example.net", &second).await.code, Some(0));
+
     // Whoever owns a conference is not deleted by mistake.
     let create = ["conference", "create", "friday"];
     server.users.client("ben", &create, None).await.unwrap();

@@ -18,8 +18,8 @@ pub(super) async fn verify(context: &Context, flags: VerifyEmail) -> Result<(), 
         None => {
             let (_, link) = context.signed_in().await?;
             let email = link.who_am_i().await?.email;
-            link.done(Kind::SendEmailCode(wire::SendEmailCode {}))
-                .await?;
+            let send = wire::SendEmailCode { for_change: false };
+            link.done(Kind::SendEmailCode(send)).await?;
             // No connection stays open while a person looks for the mail.
             link.close().await;
             let sent = format!("a code was sent to {email}");
@@ -47,24 +47,64 @@ pub(super) async fn change(context: &Context, flags: ChangeEmail) -> Result<(), 
         .map(str::parse::<Email>)
         .transpose()?;
     meet::session(context, &flags.password, password::CURRENT).await?;
+    let code = match flags.code {
+        Some(code) => code,
+        None => match code_for_change(context).await? {
+            Needed::No => String::new(),
+            Needed::Typed(code) => code,
+            Needed::Sent(sent) => {
+                let new = new.as_ref().map_or("--remove", Email::as_str);
+                let text = format!("{sent}: confab change-email {new} --code CODE");
+                context.output.print(&Done::new("code_sent", text));
+                return Ok(());
+            }
+        },
+    };
     let password = password::current(&flags.password).await?;
     let report = async |_: &Access, link: &Link| {
         let email = new.as_ref().map_or("", Email::as_str);
         let change = wire::ChangeEmail {
             password: password.to_string(),
             email: email.to_owned(),
+            code: code.clone(),
         };
         link.done(Kind::ChangeEmail(change)).await?;
         let text = match &new {
             None => "the account has no e-mail address any more".to_owned(),
             Some(_) if link.sends_mail => format!(
-                "the account's e-mail address is {email}; a code was sent to it: `confab verify-email CODE` verifies it"
+                "the account's e-mail address is {email}; `confab verify-email CODE` verifies it, by the code that the server sends there"
             ),
             Some(_) => format!("the account's e-mail address is {email}"),
         };
         Ok(Done::new("email_changed", text))
     };
     context.signed_in_report(report).await
+}
+
+/// The code that a change of the address needs.
+enum Needed {
+    No,
+    Typed(String),
+    /// Nobody is here to type it: the sentence says where it was sent.
+    Sent(String),
+}
+
+/// Has a code sent to the address that the account has, if it is verified there.
+async fn code_for_change(context: &Context) -> Result<Needed, Failure> {
+    let (_, link) = context.signed_in().await?;
+    let account = link.who_am_i().await?;
+    if !account.email_verified || !link.sends_mail {
+        link.close().await;
+        return Ok(Needed::No);
+    }
+    let send = wire::SendEmailCode { for_change: true };
+    link.done(Kind::SendEmailCode(send)).await?;
+    link.close().await;
+    let sent = format!("a code was sent to {}", account.email);
+    Ok(match asked(&sent).await? {
+        Some(code) => Needed::Typed(code),
+        None => Needed::Sent(sent),
+    })
 }
 
 pub(super) async fn reset(context: &Context, flags: ResetPassword) -> Result<(), Failure> {

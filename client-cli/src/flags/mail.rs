@@ -17,6 +17,10 @@ pub struct ChangeEmail {
     /// The new address.
     #[arg(required_unless_present = "remove")]
     pub email: Option<String>,
+    /// The code of the mail to the address that the account has, if that is verified. Without it the server sends one, and a person at a
+    /// terminal is asked for it.
+    #[arg(long, value_name = "CODE")]
+    pub code: Option<String>,
     /// Remove the address; not every server allows that.
     #[arg(long, conflicts_with = "email")]
     pub remove: bool,

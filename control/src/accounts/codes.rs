@@ -1,8 +1,8 @@
 //! Codes that are sent by mail. No I/O, and nothing is stored.
 //!
-//! A code is the first 40 bits of an HMAC-SHA-256 over its purpose, the account, and a window of time, under a key that HKDF-SHA-256
-//! derives from the cluster's key: every node can check a code that another one has sent. A code to reset a password also depends on the
-//! hash of the present one, so that it is used up when the password is changed, by it or otherwise.
+//! A code is the first 80 bits of an HMAC-SHA-256 over its purpose, the account, and a window of time, under a key that HKDF-SHA-256
+//! derives from the cluster's key: every node can check a code that another one has sent. A code to reset a password, or to change a
+//! verified address, also depends on the hash of the present password, so that it is used up when that is changed, by it or otherwise.
 
 use std::time::Duration;
 
@@ -20,12 +20,14 @@ pub const CODE_LIFE: Duration = Duration::from_secs(15 * 60);
 const SALT: &[u8] = b"confab mail codes v1";
 
 /// The purpose of a code.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Purpose {
     /// Proves that the holder of the account reads the mail of its address.
     VerifyEmail,
     /// Allows to set a password.
     ResetPassword,
+    /// Allows to give the account another address in place of a verified one.
+    ChangeEmail,
 }
 
 /// Makes and checks codes. The same key on every node of a cluster.
@@ -76,6 +78,10 @@ impl CodeKey {
             Purpose::VerifyEmail => text.push(0),
             Purpose::ResetPassword => {
                 text.push(1);
+                text.extend_from_slice(&account.password.to_bytes());
+            }
+            Purpose::ChangeEmail => {
+                text.push(2);
                 text.extend_from_slice(&account.password.to_bytes());
             }
         }

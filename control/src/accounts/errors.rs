@@ -123,6 +123,8 @@ pub enum MailError {
     NoAddress,
     /// The address is verified already.
     Verified,
+    /// The address is not verified: it is changed without a code.
+    NotVerified,
     Session(SessionError),
     Throttled(Throttled),
     Store(StoreError),
@@ -141,6 +143,10 @@ pub enum VerifyEmailError {
 pub enum ChangeEmailError {
     /// This server asks for an e-mail address.
     EmailNeeded,
+    /// The address is verified, and there is no code of a mail to it.
+    CodeNeeded,
+    /// It is wrong, too old or used.
+    WrongCode,
     Password(PasswordCheckError),
     Session(SessionError),
     Throttled(Throttled),

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use confab_protocol::control::AccountId;
 
+use super::codes::Purpose;
 use super::cookie::KnownDevice;
 use super::errors::{PasswordLimit, Throttled};
 use crate::domain::AccountName;
@@ -34,7 +35,7 @@ const CHECKS: Rate = Rate {
     per_second: 0.2,
 };
 
-/// Letters to the holder of one account.
+/// Letters of one purpose to the holder of one account, and to one address.
 const MAILS_OF_ACCOUNT: Rate = Rate {
     burst: 3.0,
     per_second: 1.0 / 600.0,
@@ -82,6 +83,15 @@ impl<'a> AttemptTarget<'a> {
     }
 }
 
+/// Letters that share a limit.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Letters {
+    /// The first ones to an address that an account was just given.
+    First,
+    /// Those with a code that was asked for.
+    Asked(Purpose),
+}
+
 pub(super) struct Limiter {
     hashes_of_source: Throttle,
     checks_of_account: Throttle,
@@ -123,19 +133,27 @@ impl Limiter {
         })
     }
 
-    /// Takes a token of the limits of letters. Called before one is sent, or would be if there were such an account.
-    pub(super) fn admit_mail(
+    /// Takes a token of the limit of letters that a source has sent. Called before one is sent, or would be if there were such an account.
+    pub(super) fn admit_mail_of(&self, source: Source) -> Result<(), Throttled> {
+        let taken = self.mails_of_source.take_for_source(source, Instant::now());
+        taken.map_err(|wait| self.too_many_mails(wait))
+    }
+
+    /// Takes a token of the limit of these letters to an account, to an address, or to who was named so.
+    pub(super) fn admit_mail_to(
         &self,
+        letters: Letters,
         target: AttemptTarget<'_>,
-        source: Source,
     ) -> Result<(), Throttled> {
-        let now = Instant::now();
-        let taken = self.mails_of_source.take_for_source(source, now);
-        let taken = taken.and_then(|()| self.mails_of_account.take(target, now));
-        taken.map_err(|wait| {
-            self.refusals.count(Limit::Mails);
-            throttled(PasswordLimit::Mails, wait)
-        })
+        let taken = self
+            .mails_of_account
+            .take((letters, target), Instant::now());
+        taken.map_err(|wait| self.too_many_mails(wait))
+    }
+
+    fn too_many_mails(&self, wait: Duration) -> Throttled {
+        self.refusals.count(Limit::Mails);
+        throttled(PasswordLimit::Mails, wait)
     }
 
     /// Takes a token of the limit of wrong codes. Give it back if the code was right.
@@ -260,11 +278,12 @@ mod tests {
     fn letters_are_few_to_one_account_and_from_one_source() {
         let limiter = limiter();
         let target = AttemptTarget::Account(ANN);
-        let mut others = (1..).map(|last| limiter.admit_mail(target, source(last)));
-        assert_eq!(others.by_ref().take(50).filter(Result::is_ok).count(), 3);
-        let name = |n: usize| ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"][n / 3 % 10];
-        let from_one = |n| limiter.admit_mail(AttemptTarget::Name(name(n)), source(100));
-        assert_eq!((0..30).filter(|n| from_one(*n).is_ok()).count(), 20);
+        for letters in [Letters::First, Letters::Asked(Purpose::VerifyEmail)] {
+            assert_eq!(passed(|| limiter.admit_mail_to(letters, target)), 3);
+        }
+        assert_eq!(passed(|| limiter.admit_mail_of(source(100))), 20);
+        assert!(limiter.admit_mail_of(source(100)).is_err());
+        assert!(limiter.admit_mail_of(source(101)).is_ok());
     }
 
     #[test]

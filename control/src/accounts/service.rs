@@ -28,7 +28,7 @@ use super::unverified::UnverifiedTokens;
 use super::{export, password};
 use crate::clock::{Clock, UnixMillis};
 use crate::domain::{AccountName, HashCost, PasswordHash};
-use crate::invitations::{Invitations, Invited};
+use crate::invitations::{Invitations, Invited, RedeemError};
 use crate::mail::Mail;
 use crate::metrics::connections::Refusals;
 use crate::source::Source;
@@ -42,6 +42,7 @@ mod sessions;
 
 pub use confab_protocol::wire::RegistrationPolicy;
 pub use guests::Guest;
+pub use mail::EmailChange;
 pub use operator::{NewAccount, OperatorError};
 
 /// Settings of accounts.
@@ -80,7 +81,7 @@ pub struct SignedIn {
     pub account: AccountId,
     pub username: Username,
     pub session: SessionId,
-    /// A bot and a guest may look, join and leave, and nothing else.
+    /// A bot and a guest may look, join, speak, write and leave, and nothing else.
     pub kind: AccountKind,
 }
 
@@ -107,7 +108,7 @@ pub struct Registration {
     pub birthday: Option<Birthday>,
     /// The user's name for the device.
     pub device: Device,
-    /// Counts where accounts are made by invitation.
+    /// Makes the account a member of the conference, too.
     pub invited: Option<Invited>,
 }
 
@@ -262,14 +263,21 @@ impl Accounts {
                 .invitations
                 .redeem(conference, &token, account.id)
                 .await;
-            if let Err(error) = redeemed {
+            if let Err(error) = redeemed
+                && !self.is_open()
+            {
                 self.delete(account.id).await?;
                 return Err(error.into());
             }
         }
-        self.greet_by_mail(&account, source);
+        self.greet_by_mail(&account, Some(source));
         let cookie = self.cookies.create(account.id);
         Ok(self.begin_session(account, new.device, cookie).await?)
+    }
+
+    /// True if an account needs no invitation.
+    fn is_open(&self) -> bool {
+        self.registration == RegistrationPolicy::Open
     }
 
     /// Whether an account may be made. Returns the invitation to redeem, and its conference.
@@ -278,12 +286,17 @@ impl Accounts {
         invited: Option<&Invited>,
     ) -> Result<Option<(ConferenceId, InvitationToken)>, RegisterError> {
         match (self.registration, invited) {
-            (RegistrationPolicy::Open, _) => Ok(None),
             (RegistrationPolicy::Closed, _) => Err(RegisterError::Closed),
             (RegistrationPolicy::ByInvitation, None) => Err(RegisterError::InvitationNeeded),
-            (RegistrationPolicy::ByInvitation, Some(invited)) => {
-                let invitation = self.invitations.look_up(invited).await?;
-                Ok(Some((invitation.conference, invited.token.clone())))
+            (RegistrationPolicy::Open, None) => Ok(None),
+            (RegistrationPolicy::Open | RegistrationPolicy::ByInvitation, Some(invited)) => {
+                match self.invitations.look_up(invited).await {
+                    Ok(found) => Ok(Some((found.conference, invited.token.clone()))),
+                    Err(RedeemError::NotGood | RedeemError::NoConference) if self.is_open() => {
+                        Ok(None)
+                    }
+                    Err(error) => Err(error.into()),
+                }
             }
         }
     }

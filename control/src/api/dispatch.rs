@@ -24,7 +24,9 @@ use crate::store::AccountKind;
 /// Carries out a request and counts it. Before `hello` every other request is refused.
 pub(super) async fn dispatch(client: &Client, request: request::Kind) -> Answer {
     let (kind, began) = (name(&request), Instant::now());
-    let audited = audited::begin(client, kind, &request);
+    let is_greeted = client.version.get().is_some();
+    let audited = is_greeted.then(|| audited::begin(client, kind, &request));
+    let audited = audited.flatten();
     let before = client.entry.signed_in().filter(|_| audited.is_some());
     let answer = act(client, request).await;
     let result = match &answer {
@@ -99,7 +101,14 @@ async fn act(client: &Client, request: request::Kind) -> Answer {
     if is_limited && !is_for_every_kind(&request) {
         return Err(Refusal::new(
             ErrorCode::Denied,
-            "a bot or a guest may look, join and leave, and nothing else",
+            "a bot or a guest may look, join, speak, write and leave, and nothing else",
+        ));
+    }
+    // A ban would not know by which invitation it came.
+    if kind == Some(AccountKind::Guest) && matches!(request, Kind::RedeemInvitation(_)) {
+        return Err(Refusal::new(
+            ErrorCode::Denied,
+            "a guest is in one conference: come to another one by its link, with --guest",
         ));
     }
     let caller = || signed_in(client);
@@ -108,7 +117,7 @@ async fn act(client: &Client, request: request::Kind) -> Answer {
         Kind::Register(register) => accounts::register(client, register).await,
         Kind::Login(login) => accounts::login(client, login).await,
         Kind::EnterAsGuest(enter) => accounts::enter_as_guest(client, &enter).await,
-        Kind::SendEmailCode(_) => accounts::send_email_code(client, &caller()?).await,
+        Kind::SendEmailCode(send) => accounts::send_email_code(client, &caller()?, &send).await,
         Kind::VerifyEmail(verify) => accounts::verify_email(client, &caller()?, &verify).await,
         Kind::ChangeEmail(change) => accounts::change_email(client, &caller()?, change).await,
         Kind::SendResetCode(send) => accounts::send_reset_code(client, &send).await,

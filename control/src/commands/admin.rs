@@ -77,6 +77,18 @@ pub(super) async fn users(command: &UsersCommand) -> Result<(), CommandError> {
             report_password(flags, ("password_reset", name), &text, made);
             Ok(())
         }
+        UsersCommand::SetEmail(flags) => {
+            let (admin, account) = (&flags.account.admin, &flags.account.account);
+            let ask = AdminRequest::SetEmail(account.clone(), flags.email.clone());
+            change(admin, ask).await?;
+            let name = account.as_str();
+            let text = match &flags.email {
+                Some(email) => format!("{name}: the e-mail address is {}", email.as_str()),
+                None => format!("{name}: no e-mail address any more"),
+            };
+            report(admin, ("email_set", name), &text);
+            Ok(())
+        }
         UsersCommand::Delete(flags) => {
             let name = flags.account.account.as_str();
             let question = format!("delete the account {name}, for ever?");
@@ -200,7 +212,10 @@ async fn set_disabled(
     let name = account.as_str();
     let (event, text) = match disabled {
         true => ("disabled", "disabled, and logged out everywhere"),
-        false => ("enabled", "enabled: it can log in again"),
+        false => (
+            "enabled",
+            "enabled: it can log in again (a bot: with the token of `users new-token`)",
+        ),
     };
     report(flags, (event, name), &format!("{name}: {text}"));
     Ok(())

@@ -1,15 +1,18 @@
 //! Codes that a person reads in a mail and types.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 use aws_lc_rs::constant_time;
 use data_encoding::BASE32_NOPAD;
 
-/// Length of a code in bytes: eight characters.
-const LEN: usize = 5;
+/// Length of a code in bytes: sixteen characters. A code is good for an account whether or not anybody has asked for it, so nobody may
+/// find one by trying at many accounts from many places.
+const LEN: usize = 10;
+/// Characters of a group.
+const GROUP: usize = 4;
 
-/// 40 bits, shown as eight characters of `a-z 2-7` in two groups. `Debug` hides it.
+/// 80 bits, shown as sixteen characters of `a-z 2-7` in four groups. `Debug` hides it.
 #[derive(Clone)]
 pub struct MailCode([u8; LEN]);
 
@@ -18,7 +21,7 @@ pub struct MailCode([u8; LEN]);
 pub struct BadMailCode;
 
 impl MailCode {
-    /// The first 40 bits of `bytes`; `None` if there are fewer.
+    /// The first 80 bits of `bytes`; `None` if there are fewer.
     pub fn from_prefix(bytes: &[u8]) -> Option<Self> {
         bytes.first_chunk().copied().map(Self)
     }
@@ -45,8 +48,13 @@ impl FromStr for MailCode {
 impl fmt::Display for MailCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = BASE32_NOPAD.encode(&self.0).to_ascii_lowercase();
-        let (first, second) = text.split_at(text.len() / 2);
-        write!(f, "{first}-{second}")
+        for (at, character) in text.chars().enumerate() {
+            if at > 0 && at % GROUP == 0 {
+                f.write_char('-')?;
+            }
+            f.write_char(character)?;
+        }
+        Ok(())
     }
 }
 
@@ -62,16 +70,29 @@ mod tests {
 
     #[test]
     fn a_code_is_read_however_it_is_typed() {
-        let code = MailCode([0, 68, 50, 20, 199]);
-        assert_eq!(code.to_string(), "abcd-efgh");
-        for typed in ["abcd-efgh", "ABCDEFGH", " ab cd ef gh\n", "a-b-c-d-e-f-g-h"] {
+        let code = MailCode([0, 68, 50, 20, 199, 66, 84, 182, 53, 207]);
+        assert_eq!(code.to_string(), "abcd-efgh-ijkl-mnop");
+        for typed in [
+            "abcd-efgh-ijkl-mnop",
+            "ABCDEFGHIJKLMNOP",
+            " ab cd ef gh ijkl mnop\n",
+            "a-b-c-d-e-f-g-h-i-j-k-l-m-n-o-p",
+        ] {
             assert!(typed.parse::<MailCode>().unwrap().is(&code), "{typed}");
         }
-        for bad in ["", "abcd-efg", "abcd-efghi", "abcd-efg1", "äbcd-efgh"] {
+        for bad in [
+            "",
+            "abcd-efgh",
+            "abcd-efgh-ijkl-mno",
+            "abcd-efgh-ijkl-mnopq",
+            "abcd-efgh-ijkl-mno1",
+            "äbcd-efgh-ijkl-mnop",
+        ] {
             assert!(bad.parse::<MailCode>().is_err(), "{bad}");
         }
-        assert!(!"abcd-efgi".parse::<MailCode>().unwrap().is(&code));
+        let other: MailCode = "abcd-efgh-ijkl-mnoq".parse().unwrap();
+        assert!(!other.is(&code));
         assert_eq!(format!("{code:?}"), "MailCode(…)");
-        assert!(MailCode::from_prefix(&[1; 4]).is_none());
+        assert!(MailCode::from_prefix(&[1; 9]).is_none());
     }
 }

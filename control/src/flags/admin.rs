@@ -27,7 +27,7 @@ pub enum UsersCommand {
     Show(AccountFlags),
     /// Makes an account, for which no e-mail address and no birthday is needed.
     Add(AddFlags),
-    /// Makes an account for a program, and prints its token. A bot may look, join and leave, and nothing else.
+    /// Makes an account for a program, and prints its token. A bot may look, join, speak, write and leave, and nothing else.
     AddBot(BotFlags),
     /// Ends the token of a bot and prints another.
     NewToken(BotFlags),
@@ -37,6 +37,8 @@ pub enum UsersCommand {
     Enable(AccountFlags),
     /// Sets a new password, which is printed if none is given. Every session of the account ends.
     ResetPassword(ResetFlags),
+    /// Gives an account another e-mail address, or none: for who cannot read the mail of the old one any more.
+    SetEmail(EmailFlags),
     /// Deletes an account with all that is stored of it. Asks first.
     Delete(DeleteAccountFlags),
 }
@@ -150,6 +152,21 @@ pub struct ResetFlags {
 
     #[command(flatten)]
     pub password: NewPasswordFlags,
+}
+
+/// Flags of `users set-email`.
+#[derive(Args, Debug)]
+pub struct EmailFlags {
+    #[command(flatten)]
+    pub account: AccountFlags,
+
+    /// The new address.
+    #[arg(value_name = "ADDRESS", required_unless_present = "remove")]
+    pub email: Option<Email>,
+
+    /// The account has no address any more.
+    #[arg(long, conflicts_with = "email")]
+    pub remove: bool,
 }
 
 /// Flags of a command that asks first.

@@ -7,7 +7,7 @@ use lettre::message::Mailbox;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::transport::smtp;
 use lettre::{Address, AsyncTransport as _, Message};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::letter::Letter;
 use super::target::{MailTarget, Transport};
@@ -16,8 +16,10 @@ use crate::metrics::deliveries::{Delivery, DeliveryCounters};
 use crate::random::jittered;
 
 const AUTO_SUBMITTED: HeaderName = HeaderName::new_from_ascii_str("Auto-Submitted");
-/// Letters that are on their way at a time: one that is repeated does not hold up the others.
+/// Letters that are handed in at a time.
 const AT_A_TIME: usize = 16;
+/// Letters that wait for their repetition; one more is given up. They hold up no others.
+const WAITING: usize = 1024;
 /// Waits before the repetitions of a letter that was not taken: its code is good for a quarter of an hour. A mail server that knows the
 /// sender no better takes the second attempt ("greylisting").
 pub(super) const REPETITIONS: [Duration; 3] = [
@@ -41,6 +43,22 @@ impl NotTaken {
     /// True if another attempt may have another end.
     fn may_pass(&self) -> bool {
         matches!(self, Self::Smtp(error) if !error.is_permanent())
+    }
+}
+
+/// Places for letters.
+#[derive(Clone)]
+struct Places {
+    /// For those that are handed in.
+    sending: Arc<Semaphore>,
+    /// For those that wait for their repetition.
+    waiting: Arc<Semaphore>,
+}
+
+impl Places {
+    /// A place for a letter that is to be handed in; `None` when no letters are any more.
+    async fn to_send(&self) -> Option<OwnedSemaphorePermit> {
+        self.sending.clone().acquire_owned().await.ok()
     }
 }
 
@@ -68,34 +86,41 @@ impl Courier {
     }
 
     pub(super) async fn run(self, mut letters: mpsc::Receiver<Letter>) {
-        let (courier, places) = (Arc::new(self), Arc::new(Semaphore::new(AT_A_TIME)));
+        let places = Places {
+            sending: Arc::new(Semaphore::new(AT_A_TIME)),
+            waiting: Arc::new(Semaphore::new(WAITING)),
+        };
+        let courier = Arc::new(self);
         while let Some(letter) = letters.recv().await {
-            let Ok(place) = places.clone().acquire_owned().await else {
+            // Here, so that the queue fills when the mail server is slow.
+            let Some(place) = places.to_send().await else {
                 return;
             };
-            let courier = courier.clone();
-            tokio::spawn(async move {
-                courier.deliver(&letter).await;
-                drop(place);
-            });
+            let (courier, places) = (courier.clone(), places.clone());
+            tokio::spawn(async move { courier.deliver(&letter, place, &places).await });
         }
     }
 
-    async fn deliver(&self, letter: &Letter) {
+    /// Hands the letter in, at `place` first.
+    async fn deliver(&self, letter: &Letter, place: OwnedSemaphorePermit, places: &Places) {
+        let mut place = Some(place);
         let mut waits = self.repetitions.iter();
         loop {
-            let error = match self.send(letter).await {
+            let sent = self.send(letter).await;
+            place.take();
+            let error = match sent {
                 Ok(()) => return self.counters.count(Delivery::Taken),
                 Err(error) => error,
             };
-            match waits.next().filter(|_| error.may_pass()) {
-                Some(wait) => tokio::time::sleep(jittered(*wait)).await,
-                None => {
-                    self.counters.count(Delivery::GivenUp);
-                    tracing::warn!(error = %reason(&error), "a mail was given up");
-                    return;
-                }
-            }
+            let wait = waits.next().filter(|_| error.may_pass());
+            let waiting = places.waiting.clone().try_acquire_owned();
+            let (Some(wait), Ok(_waiting)) = (wait, waiting) else {
+                self.counters.count(Delivery::GivenUp);
+                tracing::warn!(error = %reason(&error), "a mail was given up");
+                return;
+            };
+            tokio::time::sleep(jittered(*wait)).await;
+            place = places.to_send().await;
         }
     }
 

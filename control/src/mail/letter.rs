@@ -19,6 +19,8 @@ pub enum LetterKind {
     VerifyEmail(MailCode, u64),
     /// A code to reset the password, good for so many minutes.
     ResetPassword(MailCode, u64),
+    /// A code to replace the address, good for so many minutes.
+    ChangeEmail(MailCode, u64),
     /// The password was changed.
     PasswordChanged,
     /// The account has another address now, or none.
@@ -31,6 +33,7 @@ impl Letter {
         match self.kind {
             LetterKind::VerifyEmail(..) => format!("Your address at {server}"),
             LetterKind::ResetPassword(..) => format!("A new password at {server}"),
+            LetterKind::ChangeEmail(..) => format!("Another address at {server}"),
             LetterKind::PasswordChanged => format!("Your password at {server} was changed"),
             LetterKind::EmailChanged => format!("Your address at {server} was changed"),
         }
@@ -59,6 +62,16 @@ impl Letter {
                  log in again.\n\n\
                  If it was not you, do nothing: the password stays as it is.\n"
             ),
+            LetterKind::ChangeEmail(code, minutes) => format!(
+                "Hello {name},\n\n\
+                 somebody who is logged in as {name}, at the voice server\n\
+                 {server}, is about to give the account another e-mail address\n\
+                 in place of this one. If it was you, with the new address:\n\n    \
+                 confab --server {server} change-email NEW --code {code}\n\n\
+                 The code is good for {minutes} minutes, once.\n\n\
+                 If it was not you, change your password: somebody else has it.\n\n    \
+                 confab --server {server} passwd\n"
+            ),
             LetterKind::PasswordChanged => format!(
                 "Hello {name},\n\n\
                  the password of the account {name} was changed, at the voice server\n\
@@ -83,7 +96,7 @@ mod tests {
 
     #[test]
     fn letters_have_the_command_with_the_code_and_short_lines_around_it() {
-        let code: MailCode = "abcd-efgh".parse().unwrap();
+        let code: MailCode = "abcd-efgh-ijkl-mnop".parse().unwrap();
         let letter = |kind| Letter {
             to: "ann@example.org".parse().unwrap(),
             username: "ann".parse().unwrap(),
@@ -92,11 +105,15 @@ mod tests {
         for (kind, command) in [
             (
                 LetterKind::VerifyEmail(code.clone(), 15),
-                "confab --server talk.example.org verify-email abcd-efgh",
+                "confab --server talk.example.org verify-email abcd-efgh-ijkl-mnop",
             ),
             (
-                LetterKind::ResetPassword(code, 15),
-                "confab --server talk.example.org reset-password ann --code abcd-efgh",
+                LetterKind::ResetPassword(code.clone(), 15),
+                "confab --server talk.example.org reset-password ann --code abcd-efgh-ijkl-mnop",
+            ),
+            (
+                LetterKind::ChangeEmail(code, 15),
+                "confab --server talk.example.org change-email NEW --code abcd-efgh-ijkl-mnop",
             ),
             (
                 LetterKind::PasswordChanged,
@@ -112,8 +129,9 @@ mod tests {
                 text.lines().any(|line| line == format!("    {command}")),
                 "{text}"
             );
-            // RFC 5322, section 2.1.1: no more than 78.
-            assert!(text.lines().all(|line| line.len() <= 78), "{text}");
+            // RFC 5322, section 2.1.1: no more than 78. A command stays whole.
+            let mut prose = text.lines().filter(|line| !line.starts_with(' '));
+            assert!(prose.all(|line| line.len() <= 78), "{text}");
         }
     }
 }

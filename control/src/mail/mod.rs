@@ -105,7 +105,7 @@ mod tests {
         Letter {
             to: to.parse().unwrap(),
             username: "ann".parse().unwrap(),
-            kind: LetterKind::VerifyEmail("abcd-efgh".parse().unwrap(), 15),
+            kind: LetterKind::VerifyEmail("abcd-efgh-ijkl-mnop".parse().unwrap(), 15),
         }
     }
 
@@ -135,7 +135,7 @@ mod tests {
         );
         assert_eq!(
             taken.word_after("verify-email "),
-            Some("abcd-efgh"),
+            Some("abcd-efgh-ijkl-mnop"),
             "{text}"
         );
         counted(&counters, Delivery::Taken).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use confab_protocol::control::room::Role;
-use confab_protocol::control::{ErrorCode, Notice, Refusal, Slug, Username};
+use confab_protocol::control::{Email, ErrorCode, Notice, Refusal, Slug, Username};
 use confab_protocol::wire::{self, admin_response::Kind};
 use tokio::task::JoinSet;
 
@@ -38,6 +38,7 @@ pub(super) async fn answer(services: &Services, ask: AdminRequest) -> NodeRespon
         AdminRequest::ResetPassword(name, password) => {
             reset_password(services, &name, &password.0).await
         }
+        AdminRequest::SetEmail(name, email) => set_email(services, &name, email).await,
         AdminRequest::DeleteAccount {
             account,
             with_conferences,
@@ -115,6 +116,7 @@ fn admin_act(
         AdminRequest::SetDisabled(name, true) => ("disable_account", vec![account(name)]),
         AdminRequest::SetDisabled(name, false) => ("enable_account", vec![account(name)]),
         AdminRequest::ResetPassword(name, _) => ("reset_password", vec![account(name)]),
+        AdminRequest::SetEmail(name, _) => ("set_email", vec![account(name)]),
         AdminRequest::DeleteAccount { account: name, .. } => {
             ("delete_account", vec![account(name)])
         }
@@ -220,6 +222,13 @@ async fn reset_password(services: &Services, name: &AccountName, password: &str)
     let account = services.accounts.find(name).await?;
     tracing::warn!(account = %account.id, "an operator sets the password of an account");
     services.accounts.reset_password(account, password).await?;
+    Ok(everywhere())
+}
+
+async fn set_email(services: &Services, name: &AccountName, email: Option<Email>) -> Answer {
+    let account = services.accounts.find(name).await?;
+    tracing::warn!(account = %account.id, "an operator sets the e-mail address of an account");
+    services.accounts.set_email(account, email).await?;
     Ok(everywhere())
 }
 

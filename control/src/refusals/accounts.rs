@@ -146,6 +146,10 @@ impl From<MailError> for Refusal {
                 "this account has no e-mail address: its password can be reset by the operator alone",
             ),
             MailError::Verified => Self::new(ErrorCode::Denied, "this address is verified already"),
+            MailError::NotVerified => Self::new(
+                ErrorCode::Denied,
+                "this address is not verified: it is changed without a code",
+            ),
             MailError::Session(error) => error.into(),
             MailError::Throttled(error) => error.into(),
             MailError::Store(error) => error.into(),
@@ -171,6 +175,12 @@ impl From<ChangeEmailError> for Refusal {
                 "email",
                 "this server asks for an e-mail address: an account has one, and may get another",
             ),
+            ChangeEmailError::CodeNeeded => Self::new(
+                ErrorCode::BadCode,
+                "the account's address is verified: a change needs the code of a mail to it",
+            )
+            .about("code"),
+            ChangeEmailError::WrongCode => wrong_code(),
             ChangeEmailError::Password(error) => error.into(),
             ChangeEmailError::Session(error) => error.into(),
             ChangeEmailError::Throttled(error) => error.into(),
@@ -212,7 +222,7 @@ impl From<GuestError> for Refusal {
             GuestError::Name => Self::invalid(
                 "name",
                 format!(
-                    "a guest's name has 3 to {} characters",
+                    "a guest's name has 3 to {} characters, without '~' and what the server adds behind it",
                     Username::MAX_OF_GUEST
                 ),
             ),
@@ -239,6 +249,10 @@ impl From<OperatorError> for Refusal {
             OperatorError::NoPassword => Self::new(
                 ErrorCode::Denied,
                 "this is a bot or a guest, which has no password: `confab-control users new-token` makes another token for a bot",
+            ),
+            OperatorError::NoEmail => Self::new(
+                ErrorCode::Denied,
+                "this is a bot or a guest, which has no e-mail address",
             ),
             OperatorError::GuestName => guest_name(),
             OperatorError::NoBot => Self::new(

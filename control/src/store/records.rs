@@ -126,6 +126,15 @@ impl AccountRecord {
         }
     }
 
+    /// The account with this e-mail address, which nobody has verified.
+    pub fn with_email(self, email: Option<Email>) -> Self {
+        Self {
+            email,
+            email_verified: false,
+            ..self
+        }
+    }
+
     /// Replaces the e-mail address `old` by `new`, which nobody has verified; false if the address is `new` already. The revision grows, as
     /// above.
     ///

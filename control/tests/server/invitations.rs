@@ -6,6 +6,7 @@ use confab_control::conferences::NewConference;
 use confab_protocol::control::ErrorCode;
 use confab_protocol::wire::{self, Role, Visibility, request::Kind, response};
 
+use crate::conferences::members;
 use crate::harness::{
     Client, PASSWORD, TestServer, ban, create, invite, login, registration, set_role,
 };
@@ -224,6 +225,22 @@ async fn an_account_is_made_by_invitation_and_uses_it_up() {
         late.refused(login("joe", PASSWORD)).await,
         ErrorCode::BadCredentials
     );
+}
+
+#[tokio::test]
+async fn where_anybody_may_register_an_invitation_makes_a_member_if_it_is_good() {
+    let server = TestServer::start().await;
+    let ann = server.user("ann").await;
+    ann.create("family", Visibility::Invite).await;
+    let (token, _) = link_to(&ann, "family", 1).await;
+    for (name, role) in [("ben", Some(Role::Member)), ("cem", None)] {
+        let client = server.client().await;
+        let granted = client.ask(register_by(name, "family", &token)).await;
+        assert!(granted.is_ok(), "{granted:?}");
+        let members = members(&ann, "family").await;
+        let found = members.iter().find(|(username, _)| username == name);
+        assert_eq!(found.map(|(_, role)| *role), role, "{name}");
+    }
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use confab_protocol::control::ErrorCode;
 use confab_protocol::wire::{self, request::Kind, response};
 use confab_testdb::{MailServer, Received};
 
-use crate::harness::{Client, PASSWORD, PATIENCE, TestServer, login};
+use crate::harness::{Client, PASSWORD, PATIENCE, TestServer, login, registration};
 
 const NEW_PASSWORD: &str = "a staple for the horse";
 
@@ -54,7 +54,11 @@ fn verify(code: &str) -> Kind {
 }
 
 fn send_email_code() -> Kind {
-    Kind::SendEmailCode(wire::SendEmailCode {})
+    Kind::SendEmailCode(wire::SendEmailCode { for_change: false })
+}
+
+fn send_change_code() -> Kind {
+    Kind::SendEmailCode(wire::SendEmailCode { for_change: true })
 }
 
 fn send_reset_code(name: &str) -> Kind {
@@ -70,11 +74,18 @@ fn reset(name: &str, code: &str, new_password: &str) -> Kind {
     })
 }
 
-fn change_email(email: &str, password: &str) -> Kind {
+fn change_email(email: &str, password: &str, code: &str) -> Kind {
     Kind::ChangeEmail(wire::ChangeEmail {
         password: password.to_owned(),
         email: email.to_owned(),
+        code: code.to_owned(),
     })
+}
+
+/// The code that a change of a verified address needs.
+async fn change_code(client: &Client, mail: &MailServer) -> String {
+    client.done(send_change_code()).await;
+    reset_code(&next(mail)).to_owned()
 }
 
 async fn account(client: &Client) -> wire::Account {
@@ -210,16 +221,23 @@ async fn an_address_is_changed_by_the_password_and_verified_anew() {
     let (server, mail) = with_mail().await;
     let ann = verified_ann(&server, &mail).await;
     let (new, stranger) = ("ann@example.net", server.client().await);
-    let wrong = ann.refused(change_email(new, "another password")).await;
-    assert_eq!(wrong, ErrorCode::BadCredentials);
-    let bad = ann.refused(change_email("no address", PASSWORD)).await;
-    assert_eq!(bad, ErrorCode::InvalidArgument);
+    let changed_by = async |email: &str, password: &str, code: &str| {
+        ann.refused(change_email(email, password, code)).await
+    };
+    let code = change_code(&ann, &mail).await;
+    let refused = changed_by(new, "another password", &code).await;
+    assert_eq!(refused, ErrorCode::BadCredentials);
+    let refused = changed_by("no address", PASSWORD, &code).await;
+    assert_eq!(refused, ErrorCode::InvalidArgument);
+    // A stolen password does not take the verified address away, nor does a code for something else.
     stranger.done(send_reset_code("ann")).await;
     let reset_before = next(&mail);
-    // Also when its answer was lost.
-    for _ in 0..2 {
-        ann.done(change_email("Ann@example.net", PASSWORD)).await;
+    for wrong in ["", "aaaa-aaaa-aaaa-aaaa", reset_code(&reset_before)] {
+        let refused = changed_by(new, PASSWORD, wrong).await;
+        assert_eq!(refused, ErrorCode::BadCode, "{wrong}");
     }
+    ann.done(change_email("Ann@example.net", PASSWORD, &code))
+        .await;
     let mut letters = [next(&mail), next(&mail)];
     letters.sort_by(|one, other| one.to.cmp(&other.to));
     let [first_code, told] = letters;
@@ -227,6 +245,12 @@ async fn an_address_is_changed_by_the_password_and_verified_anew() {
     assert!(told.content.contains("has another e-mail address"));
     let now = account(&ann).await;
     assert_eq!((&now.email[..], now.email_verified), (new, false));
+    // Repeated, because its answer was lost: its letter may have been, too.
+    ann.done(change_email(new, PASSWORD, &code)).await;
+    let again = next(&mail);
+    assert_eq!(again.to, new);
+    let refused = ann.refused(send_change_code()).await;
+    assert_eq!(refused, ErrorCode::Denied, "it is not verified");
     // A code to the address that the account had resets nothing any more, whether or not the new one is verified.
     let code = reset_code(&reset_before);
     for _ in 0..2 {
@@ -250,25 +274,82 @@ async fn the_addresses_of_others_are_not_taken_nor_probed() {
     next(&mail);
     let mut refusals = Vec::new();
     for _ in 0..6 {
-        refusals.push(ben.refused(change_email("ann@example.org", PASSWORD)).await);
+        let probe = change_email("ann@example.org", PASSWORD, "");
+        refusals.push(ben.refused(probe).await);
     }
     assert_eq!(refusals[..5], [ErrorCode::EmailTaken; 5]);
     assert_eq!(refusals[5], ErrorCode::Throttled);
     assert!(nothing_comes(&mail));
     assert!(is_verified(&ann).await);
     // An account may do without one here, and then has none that is told of what follows.
-    ann.done(change_email("", PASSWORD)).await;
+    let code = change_code(&ann, &mail).await;
+    ann.done(change_email("", PASSWORD, &code)).await;
     assert_eq!(next(&mail).to, "ann@example.org");
     assert_eq!(account(&ann).await.email, "");
     assert_eq!(ann.refused(send_email_code()).await, ErrorCode::Denied);
-    ann.done(change_email("ann@example.net", PASSWORD)).await;
+    ann.done(change_email("ann@example.net", PASSWORD, ""))
+        .await;
     assert_eq!(next(&mail).to, "ann@example.net");
 
     let server = TestServer::start().await;
     let cem = server.user("cem").await;
-    let needed = cem.refused(change_email("", PASSWORD)).await;
+    let needed = cem.refused(change_email("", PASSWORD, "")).await;
     assert_eq!(needed, ErrorCode::InvalidArgument);
-    cem.done(change_email("cem@example.net", PASSWORD)).await;
+    cem.done(change_email("cem@example.net", PASSWORD, ""))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_do_not_tell_that_two_names_are_one_account_s_and_strangers_use_up_none_of_its_own()
+{
+    let (server, mail) = with_mail().await;
+    let ann = verified_ann(&server, &mail).await;
+    let ben = server.user("ben").await;
+    next(&mail);
+    let stranger = server.client().await;
+    let mut sent = 0;
+    for name in ["ann", "ann@example.org", "ben", "ben@example.org"] {
+        for _ in 0..3 {
+            stranger.done(send_reset_code(name)).await;
+        }
+        let refused = stranger.refused(send_reset_code(name)).await;
+        assert_eq!(refused, ErrorCode::Throttled, "{name}");
+    }
+    while mail.next(Duration::from_millis(300)).is_some() {
+        sent += 1;
+    }
+    assert_eq!(sent, 3, "letters to ann");
+    // Wrong codes under one name leave those under the other.
+    for name in ["ann", "ann@example.org"] {
+        for _ in 0..5 {
+            let wrong = reset(name, "aaaa-aaaa-aaaa-aaaa", NEW_PASSWORD);
+            assert_eq!(stranger.refused(wrong).await, ErrorCode::BadCode, "{name}");
+        }
+    }
+    // Ben's address is not verified: the letters that were asked for in his name took none of those that he asks for.
+    ben.done(send_email_code()).await;
+    assert_eq!(next(&mail).to, "ben@example.org");
+    ann.done(send_change_code()).await;
+    assert_eq!(next(&mail).to, "ann@example.org");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_gets_few_letters_whichever_accounts_name_it() {
+    let (server, mail) = with_mail().await;
+    for name in ["ann", "ben", "cem", "dan", "eve"] {
+        let client = server.client().await;
+        let Kind::Register(mut register) = registration(name) else {
+            unreachable!("it registers");
+        };
+        register.email = "victim@example.org".to_owned();
+        let registered = client.ask(Kind::Register(register)).await;
+        assert!(registered.is_ok(), "{registered:?}");
+        let password = PASSWORD.to_owned();
+        let delete = wire::DeleteAccount { password };
+        client.done(Kind::DeleteAccount(delete)).await;
+    }
+    let letters = (0..5).filter(|_| mail.next(Duration::from_millis(300)).is_some());
+    assert_eq!(letters.count(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

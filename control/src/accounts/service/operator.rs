@@ -30,6 +30,8 @@ pub enum OperatorError {
     NoSuchAccount,
     /// A bot and a guest have no password.
     NoPassword,
+    /// A bot and a guest have no e-mail address.
+    NoEmail,
     /// Names with `~` are guests'.
     GuestName,
     /// A person has no token that can be shown.
@@ -104,6 +106,24 @@ impl Accounts {
             true => self.end_all(id, None).await,
             false => Ok(()),
         }
+    }
+
+    /// Gives the account another e-mail address, which gets a code, or none.
+    pub async fn set_email(
+        &self,
+        account: AccountRecord,
+        new: Option<Email>,
+    ) -> Result<(), OperatorError> {
+        if account.kind != AccountKind::Person {
+            return Err(OperatorError::NoEmail);
+        }
+        let (id, old, now) = (account.id, account.email.clone(), self.clock.now());
+        self.store.change_email(id, old, new.clone(), now).await?;
+        if account.email != new {
+            self.tell_of_new_email(&account);
+            self.greet_by_mail(&account.with_email(new), None);
+        }
+        Ok(())
     }
 
     /// Sets a password and ends every session.

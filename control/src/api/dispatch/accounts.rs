@@ -8,6 +8,7 @@ use confab_protocol::wire::{self, response};
 use super::super::client::Client;
 use super::super::fields as read;
 use super::reply::{Answer, done};
+use crate::accounts::service::EmailChange;
 use crate::accounts::{Granted, Login, SignedIn};
 use crate::store::SessionRecord;
 
@@ -82,9 +83,15 @@ pub(super) async fn change_password(
     done()
 }
 
-pub(super) async fn send_email_code(client: &Client, caller: &SignedIn) -> Answer {
+pub(super) async fn send_email_code(
+    client: &Client,
+    caller: &SignedIn,
+    send: &wire::SendEmailCode,
+) -> Answer {
     let accounts = &client.services.accounts;
-    accounts.send_email_code(caller, client.source).await?;
+    accounts
+        .send_email_code(caller, send.for_change, client.source)
+        .await?;
     done()
 }
 
@@ -104,12 +111,14 @@ pub(super) async fn change_email(
     caller: &SignedIn,
     change: wire::ChangeEmail,
 ) -> Answer {
-    let new = read::email_if_any(&change.email)?;
-    let password = read::password(change.password);
+    let code = Some(&change.code).filter(|code| !code.is_empty());
+    let change = EmailChange {
+        new: read::email_if_any(&change.email)?,
+        code: code.map(|code| read::mail_code(code)).transpose()?,
+        password: read::password(change.password),
+    };
     let accounts = &client.services.accounts;
-    accounts
-        .change_email(caller, password, new, client.source)
-        .await?;
+    accounts.change_email(caller, change, client.source).await?;
     done()
 }
 

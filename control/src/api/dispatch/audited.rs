@@ -1,6 +1,10 @@
 //! The requests of clients that the audit log has: sign-ins, changes of accounts, and moderation.
 
+use std::str::FromStr;
+
+use confab_protocol::control::invitation::INVITATION_LEN;
 use confab_protocol::control::room::role_name;
+use confab_protocol::control::{Email, Slug, Username};
 use confab_protocol::wire::{self, request, response};
 use data_encoding::HEXLOWER;
 
@@ -30,17 +34,19 @@ pub(super) fn begin(
     let mut typed = None;
     let of = match request {
         Kind::Register(register) => {
-            typed = Some(register.username.clone());
+            typed = shown::<Username>(&register.username);
             Vec::new()
         }
         Kind::Login(wire::Login { name, .. })
         | Kind::SendResetCode(wire::SendResetCode { name })
         | Kind::ResetPassword(wire::ResetPassword { name, .. }) => {
-            let is_shown = audit.shows_addresses() || !name.contains('@');
-            typed = Some(name.clone()).filter(|_| is_shown);
+            typed = shown::<Username>(name);
+            if audit.shows_addresses() {
+                typed = typed.or_else(|| shown::<Email>(name));
+            }
             Vec::new()
         }
-        Kind::EnterAsGuest(enter) => vec![("slug", enter.slug.clone())],
+        Kind::EnterAsGuest(enter) => conference(&enter.slug),
         Kind::Logout(_)
         | Kind::ChangePassword(_)
         | Kind::ChangeEmail(_)
@@ -48,19 +54,23 @@ pub(super) fn begin(
         | Kind::RevokeSession(_)
         | Kind::ExportAccount(_)
         | Kind::DeleteAccount(_) => Vec::new(),
-        Kind::CreateConference(create) => vec![("slug", create.slug.clone())],
-        Kind::DeleteConference(delete) => vec![("slug", delete.slug.clone())],
-        Kind::LeaveConference(leave) => vec![("slug", leave.slug.clone())],
+        Kind::CreateConference(create) => conference(&create.slug),
+        Kind::DeleteConference(delete) => conference(&delete.slug),
+        Kind::LeaveConference(leave) => conference(&leave.slug),
         Kind::Invite(invite) => member(&invite.slug, &invite.username),
-        Kind::CreateInvitation(create) => vec![
-            ("slug", create.slug.clone()),
-            ("uses", create.uses.to_string()),
-        ],
-        Kind::RevokeInvitation(revoke) => vec![
-            ("slug", revoke.slug.clone()),
-            ("invitation", HEXLOWER.encode(&revoke.id)),
-        ],
-        Kind::RedeemInvitation(redeem) => vec![("slug", redeem.slug.clone())],
+        Kind::CreateInvitation(create) => {
+            let mut of = conference(&create.slug);
+            of.push(("uses", create.uses.to_string()));
+            of
+        }
+        Kind::RevokeInvitation(revoke) => {
+            let mut of = conference(&revoke.slug);
+            if revoke.id.len() == INVITATION_LEN {
+                of.push(("invitation", HEXLOWER.encode(&revoke.id)));
+            }
+            of
+        }
+        Kind::RedeemInvitation(redeem) => conference(&redeem.slug),
         Kind::Kick(kick) => member(&kick.slug, &kick.username),
         Kind::Ban(ban) => member(&ban.slug, &ban.username),
         Kind::Mute(mute) => {
@@ -106,6 +116,34 @@ pub(super) fn end(
         .note(&act, result, Some(address.to_string()));
 }
 
+fn conference(slug: &str) -> Vec<(&'static str, String)> {
+    let slug = shown::<Slug>(slug).map(|slug| ("slug", slug));
+    slug.into_iter().collect()
+}
+
 fn member(slug: &str, username: &str) -> Vec<(&'static str, String)> {
-    vec![("slug", slug.to_owned()), ("username", username.to_owned())]
+    let mut of = conference(slug);
+    let username = shown::<Username>(username).map(|username| ("username", username));
+    of.extend(username);
+    of
+}
+
+/// What was typed, if it has the form of what belongs there: the log keeps no text of a stranger's choice, and no address that was typed
+/// in the place of a name.
+fn shown<T: FromStr>(typed: &str) -> Option<String> {
+    typed.parse::<T>().is_ok().then(|| typed.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_stranger_types_is_noted_if_it_is_a_name_and_nothing_else() {
+        assert_eq!(shown::<Username>("ann"), Some("ann".to_owned()));
+        for typed in ["", "ann@example.org", "\u{1}", &"a".repeat(16_000)] {
+            assert_eq!(shown::<Username>(typed), None);
+        }
+        assert_eq!(member("no slug", "ann"), [("username", "ann".to_owned())]);
+    }
 }

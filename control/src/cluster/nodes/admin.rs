@@ -31,6 +31,8 @@ pub enum AdminRequest {
     SetDisabled(AccountName, bool),
     /// Sets a password and ends every session of the account.
     ResetPassword(AccountName, NewPassword),
+    /// Gives the account another e-mail address, or none.
+    SetEmail(AccountName, Option<Email>),
     DeleteAccount {
         account: AccountName,
         /// False: an account that owns a conference is refused.
@@ -111,6 +113,10 @@ impl From<&AdminRequest> for wire::AdminRequest {
                     password: password.0.to_string(),
                 })
             }
+            AdminRequest::SetEmail(account, email) => Kind::SetEmail(wire::AdminEmail {
+                account: name(account),
+                email: email.as_ref().map_or("", Email::as_str).to_owned(),
+            }),
             AdminRequest::DeleteAccount {
                 account,
                 with_conferences,
@@ -169,6 +175,7 @@ impl TryFrom<wire::AdminRequest> for AdminRequest {
             Kind::ResetPassword(reset) => {
                 Self::ResetPassword(account(&reset.account)?, password(reset.password))
             }
+            Kind::SetEmail(set) => Self::SetEmail(account(&set.account)?, email(set.email)?),
             Kind::DeleteAccount(delete) => Self::DeleteAccount {
                 account: account(&delete.account)?,
                 with_conferences: delete.with_conferences,
@@ -230,13 +237,11 @@ impl TryFrom<wire::AdminNewAccount> for NewAccount {
     type Error = BadField;
 
     fn try_from(new: wire::AdminNewAccount) -> Result<Self, BadField> {
-        let email = Some(new.email).filter(|email| !email.is_empty());
-        let email = email.map(|email| email.parse().map_err(|_| BadField("email")));
         let birthday = Some(new.birthday).filter(|day| !day.is_empty());
         let birthday = birthday.map(|day| day.parse().map_err(|_| BadField("birthday")));
         Ok(Self {
             username: username(&new.username)?,
-            email: email.transpose()?,
+            email: email(new.email)?,
             birthday: birthday.transpose()?,
             password: password(new.password),
         })
@@ -261,6 +266,13 @@ fn username(name: &str) -> Result<Username, BadField> {
 
 fn account(name: &str) -> Result<AccountName, BadField> {
     name.parse().map_err(|_| BadField("account"))
+}
+
+/// An e-mail address; empty text is none.
+fn email(text: String) -> Result<Option<Email>, BadField> {
+    let email = Some(text).filter(|email| !email.is_empty());
+    let email = email.map(|email| email.parse().map_err(|_| BadField("email")));
+    email.transpose()
 }
 
 fn password(text: String) -> NewPassword {
@@ -303,6 +315,8 @@ mod tests {
             AdminRequest::SetDisabled(ann(), true),
             AdminRequest::SetDisabled(ann(), false),
             AdminRequest::ResetPassword(ann(), password("another".to_owned())),
+            AdminRequest::SetEmail(ann(), Some("ann@example.net".parse().unwrap())),
+            AdminRequest::SetEmail(ann(), None),
             AdminRequest::DeleteAccount {
                 account: ann(),
                 with_conferences: true,

@@ -345,11 +345,18 @@ impl Core {
             self.claim(Name::Email, new.as_str(), id.as_bytes()).await?;
         }
         self.set_email(id, old, new).await?;
-        let Some(new) = new else { return Ok(()) };
-        // A sweep frees the address of a change that takes too long, and somebody else may have it then.
-        let claimed = self.claim(Name::Email, new.as_str(), id.as_bytes()).await;
+        match new {
+            // A sweep frees the address of a change that takes too long, and somebody else may have it then.
+            Some(new) => self.hold_email(id, new).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Claims the address that the account has; if another one has claimed it, the account has none.
+    async fn hold_email(&self, id: AccountId, email: &Email) -> Result<(), StoreError> {
+        let claimed = self.claim(Name::Email, email.as_str(), id.as_bytes()).await;
         if claimed == Err(StoreError::Taken(Name::Email)) {
-            self.set_email(id, Some(new), None).await?;
+            self.set_email(id, Some(email), None).await?;
         }
         claimed
     }
@@ -376,7 +383,7 @@ impl Core {
         self.free(Name::Email, email.as_str(), id.as_bytes())
             .await?;
         match self.has_email(id, email).await? {
-            true => self.claim(Name::Email, email.as_str(), id.as_bytes()).await,
+            true => self.hold_email(id, email).await,
             false => Ok(()),
         }
     }
