@@ -191,6 +191,7 @@ fn unknown_fields_are_ignored_in_every_message() {
         AdminList,
         AdminNewAccount,
         AdminPassword,
+        AdminEmail,
         AdminDeleteAccount,
         AdminNewConference,
         AdminToken,

@@ -41,7 +41,8 @@ pub enum DeploymentError {
     },
     /// No public authority vouches for the server, and none was given.
     #[error(
-        "the server {server} shows the authority {got}: if that is what `confab-control fingerprint` prints there, give it with --fingerprint"
+        "no public authority vouches for the server {server}; it shows the authority {got}: if that is what `confab-control fingerprint` prints \
+         there, give it with --fingerprint"
     )]
     Unknown { server: String, got: Fingerprint },
     #[error(transparent)]

@@ -475,7 +475,7 @@ async fn a_guest_needs_a_link_and_a_name() {
 
     let ban = ["conference", "ban", "friday", &name];
     let banned = server.users.client("ann", &ban, None).await.unwrap();
-    assert!(banned.contains("which is revoked"), "{banned}");
+    assert!(banned.contains("it is revoked"), "{banned}");
     let left = eve.wait_for("left").await.unwrap();
     assert_eq!(left["reason"], "banned");
     // On the same device the guest is known, whatever its name and link.

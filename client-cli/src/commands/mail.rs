@@ -41,6 +41,9 @@ pub(super) async fn verify(context: &Context, flags: VerifyEmail) -> Result<(), 
 }
 
 pub(super) async fn change(context: &Context, flags: ChangeEmail) -> Result<(), Failure> {
+    if flags.remove && flags.email.is_some() {
+        return Err(Failure::usage("give another address or --remove, not both"));
+    }
     let new = flags
         .email
         .as_deref()

@@ -22,7 +22,7 @@ pub struct ChangeEmail {
     #[arg(long, value_name = "CODE")]
     pub code: Option<String>,
     /// Remove the address; not every server allows that.
-    #[arg(long, conflicts_with = "email")]
+    #[arg(long)]
     pub remove: bool,
     /// The account's password.
     #[command(flatten)]

@@ -78,6 +78,9 @@ pub(super) async fn users(command: &UsersCommand) -> Result<(), CommandError> {
             Ok(())
         }
         UsersCommand::SetEmail(flags) => {
+            if flags.remove && flags.email.is_some() {
+                return Err(InputError::AddressAndRemove.into());
+            }
             let (admin, account) = (&flags.account.admin, &flags.account.account);
             let ask = AdminRequest::SetEmail(account.clone(), flags.email.clone());
             change(admin, ask).await?;

@@ -17,7 +17,7 @@ impl Conferences {
     ///
     /// # Errors
     ///
-    /// [`ViewError::InvitationOnly`] if it came to another one, or if its device has been banned under another name.
+    /// [`ViewError::InvitationOnly`] if it came to another one, [`ViewError::Banned`] if its device has been banned under another name.
     pub async fn check_guest(
         &self,
         conference: ConferenceId,
@@ -31,7 +31,7 @@ impl Conferences {
         };
         let now = self.clock.now();
         match self.store.guest_ban(conference, guest.device, now).await? {
-            Some(ban) if ban.account != caller.account => Err(ViewError::InvitationOnly),
+            Some(ban) if ban.account != caller.account => Err(ViewError::Banned),
             _ => Ok(()),
         }
     }

@@ -165,7 +165,7 @@ pub struct EmailFlags {
     pub email: Option<Email>,
 
     /// The account has no address any more.
-    #[arg(long, conflicts_with = "email")]
+    #[arg(long)]
     pub remove: bool,
 }
 

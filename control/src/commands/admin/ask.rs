@@ -26,6 +26,8 @@ pub enum InputError {
     NoTerminal,
     #[error("not confirmed: nothing was changed")]
     NotConfirmed,
+    #[error("give another address or --remove, not both")]
+    AddressAndRemove,
 }
 
 /// The password from standard input, or a new one; true if it was made.
