@@ -36,7 +36,7 @@ pub enum DeploymentError {
     )]
     Unreachable {
         server: String,
-        /// What was tried.
+        /// The error of the last attempt.
         reason: String,
     },
     /// No public authority vouches for the server, and none was given.

@@ -319,8 +319,8 @@ impl Trust {
         }
     }
 
-    /// Whether the server may name this as the authority of its cluster. By that the client finds what it keeps of the server: its
-    /// devices, and those of others. Under a pin it is the one that was proved, or a server could pass for another.
+    /// Refuses an authority that the server may not name as its cluster's. By the authority the client finds what it keeps of the server:
+    /// its devices, and those of others. Under a pin it is the one that was proved, or a server could pass for another.
     pub(super) fn admits_authority(
         &self,
         server: &Server,

@@ -74,16 +74,13 @@ impl CodeKey {
         window: u64,
     ) -> MailCode {
         let mut text = Vec::with_capacity(128);
-        match purpose {
-            Purpose::VerifyEmail => text.push(0),
-            Purpose::ResetPassword => {
-                text.push(1);
-                text.extend_from_slice(&account.password.to_bytes());
-            }
-            Purpose::ChangeEmail => {
-                text.push(2);
-                text.extend_from_slice(&account.password.to_bytes());
-            }
+        text.push(match purpose {
+            Purpose::VerifyEmail => 0,
+            Purpose::ResetPassword => 1,
+            Purpose::ChangeEmail => 2,
+        });
+        if purpose != Purpose::VerifyEmail {
+            text.extend_from_slice(&account.password.to_bytes());
         }
         text.extend_from_slice(account.id.as_bytes());
         text.extend_from_slice(&window.to_be_bytes());

@@ -88,7 +88,7 @@ impl<'a> AttemptTarget<'a> {
 pub(super) enum Letters {
     /// The first ones to an address that an account was just given.
     First,
-    /// Those with a code that was asked for.
+    /// Letters with a code that was asked for.
     Asked(Purpose),
 }
 

@@ -24,9 +24,8 @@ use crate::store::AccountKind;
 /// Carries out a request and counts it. Before `hello` every other request is refused.
 pub(super) async fn dispatch(client: &Client, request: request::Kind) -> Answer {
     let (kind, began) = (name(&request), Instant::now());
-    let is_greeted = client.version.get().is_some();
-    let audited = is_greeted.then(|| audited::begin(client, kind, &request));
-    let audited = audited.flatten();
+    let version = client.version.get();
+    let audited = version.and_then(|_| audited::begin(client, kind, &request));
     let before = client.entry.signed_in().filter(|_| audited.is_some());
     let answer = act(client, request).await;
     let result = match &answer {

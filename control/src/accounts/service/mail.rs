@@ -227,12 +227,9 @@ impl Accounts {
         let now = self.clock.now();
         let found = account.as_ref().and_then(resettable);
         let found = found.filter(|(account, email)| {
-            let target = AttemptTarget::Account(account.id);
-            let (purpose, is_allowed) = (
-                Purpose::ResetPassword,
-                self.limiter.admit_code(target, source).is_ok(),
-            );
-            is_allowed && self.codes.is_good(code, purpose, account, email, now)
+            let (purpose, target) = (Purpose::ResetPassword, AttemptTarget::Account(account.id));
+            let is_admitted = self.limiter.admit_code(target, source).is_ok();
+            is_admitted && self.codes.is_good(code, purpose, account, email, now)
         });
         // The rules for passwords come after the code: they would tell the account's address.
         let (account, email) = found.ok_or(ResetPasswordError::WrongCode)?;
@@ -269,7 +266,7 @@ impl Accounts {
     }
 }
 
-/// Who was named, whether or not there is such an account.
+/// The typed name, whether or not there is such an account.
 fn named(name: Option<&AccountName>) -> AttemptTarget<'_> {
     AttemptTarget::Name(name.map_or("", AccountName::as_str))
 }

@@ -128,7 +128,7 @@ fn member(slug: &str, username: &str) -> Vec<(&'static str, String)> {
     of
 }
 
-/// What was typed, if it has the form of what belongs there: the log keeps no text of a stranger's choice, and no address that was typed
+/// Typed text, if it has the form of what belongs there: the log keeps no text of a stranger's choice, and no address that was typed
 /// in the place of a name.
 fn shown<T: FromStr>(typed: &str) -> Option<String> {
     typed.parse::<T>().is_ok().then(|| typed.to_owned())

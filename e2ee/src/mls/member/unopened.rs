@@ -10,7 +10,7 @@ pub const FORK_WITHIN: Duration = Duration::from_secs(1);
 
 /// Frames of members under key ids that are not known are held against the group after this time.
 pub const UNREACHABLE_AFTER: Duration = Duration::from_secs(3);
-/// Who is still behind after it has asked asks again after this time, and then after twice as long each time, 48 s at most:
+/// A member that is still behind after it has asked asks again after this time, and then after twice as long each time, 48 s at most:
 /// the answer may have been kept back. Control answers each member once in two seconds.
 pub const BEHIND_AGAIN_AFTER: Duration = Duration::from_secs(3);
 const LONGEST_BEHIND: Duration = Duration::from_secs(48);
