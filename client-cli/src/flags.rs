@@ -1,25 +1,24 @@
 //! The command line.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use confab_console::configuration::{OwnFile, Program, ProgramFlags, Typed};
-use confab_console::values::{duration_within, whole_within};
 use confab_e2ee::mls::identity::{DevicePublicKey, Endorsement};
-use confab_protocol::control::invitation::{MAX_USES, MAX_VALID, MIN_VALID};
 use confab_protocol::control::link::ConferenceLink;
-use confab_protocol::control::{Device, InvitationId, Region, Slug, Title, Username};
+use confab_protocol::control::{Device, Username};
 
 use crate::failure::{Exit, Failure};
 use crate::net::{Fingerprint, Server};
 use crate::output;
 use crate::store;
 
+mod conference;
 mod join;
 mod mail;
 mod voice;
 
+pub use conference::{ChangeConference, Conference, Invite, MemberOf, NewRole};
 pub use join::{Join, Place, PlaceFlag, SoundCard, Text};
 pub use mail::{ChangeEmail, ResetPassword, VerifyEmail};
 pub use voice::{TalkFlag, Voice};
@@ -190,6 +189,13 @@ pub struct Register {
     pub password: PasswordFlags,
 }
 
+impl Register {
+    /// The device's name, checked.
+    pub fn device(&self) -> Result<Device, confab_protocol::control::NameError> {
+        self.device.parse()
+    }
+}
+
 /// Options of `login`.
 #[derive(Debug, Args)]
 pub struct Login {
@@ -268,138 +274,6 @@ pub enum Trust {
     },
 }
 
-/// `conference ...`
-#[derive(Debug, Subcommand)]
-pub enum Conference {
-    /// Open a conference.
-    Create {
-        /// Its name in the service: 3 to 64 letters, digits and '-'.
-        slug: Slug,
-        /// The title, 1 to 100 characters. Default: the slug.
-        #[arg(long)]
-        title: Option<Title>,
-        /// Only invited accounts may join. Default: every account.
-        #[arg(long)]
-        invite_only: bool,
-        /// Region of the relay, as the server's operator names it. Default: that of the first participant.
-        #[arg(long, value_name = "NAME")]
-        region: Option<Region>,
-    },
-    /// Show the conferences of which the account is a member.
-    List,
-    /// Show a conference.
-    Info {
-        /// The conference's slug.
-        slug: Slug,
-    },
-    /// Print a link to a conference, for those who are to join it: with it they need to know nothing else of the server.
-    Link {
-        /// The conference's slug.
-        slug: Slug,
-    },
-    /// Show the members of a conference.
-    Members {
-        /// The conference's slug.
-        slug: Slug,
-    },
-    /// Delete a conference; its room closes. Asks first at a terminal.
-    Delete {
-        /// The conference's slug.
-        slug: Slug,
-        /// Do not ask.
-        #[arg(long)]
-        yes: bool,
-    },
-    /// End the account's membership.
-    Leave {
-        /// The conference's slug.
-        slug: Slug,
-    },
-    /// Make an account a member, or print a link that makes whoever follows it one.
-    Invite(Invite),
-    /// Show the invitations by link that have not expired.
-    Invitations {
-        /// The conference's slug.
-        slug: Slug,
-    },
-    /// Revoke an invitation by link: nobody becomes a member by it any more. Who did stays one.
-    RevokeInvitation {
-        /// The conference's slug.
-        slug: Slug,
-        /// Its id, as `conference invitations` shows it.
-        id: InvitationId,
-    },
-    /// Remove a participant from the room; the participant may join again.
-    Kick(MemberOf),
-    /// Remove a participant from the room, and refuse further joins.
-    Ban(MemberOf),
-    /// Lift a ban: the account is a member again.
-    Unban(MemberOf),
-    /// Mute a member: other participants do not hear it.
-    Mute(MemberOf),
-    /// Lift a mute.
-    Unmute(MemberOf),
-    /// Change a member's role.
-    Role {
-        /// The member.
-        #[command(flatten)]
-        member: MemberOf,
-        /// The new role.
-        role: NewRole,
-    },
-}
-
-/// Options of `conference invite`.
-#[derive(Debug, Args)]
-pub struct Invite {
-    /// The conference's slug.
-    pub slug: Slug,
-    /// The username of the account to make a member.
-    #[arg(required_unless_present = "link")]
-    pub user: Option<String>,
-    /// Print a link instead: whoever follows it becomes a member. Send it to nobody else. The server keeps only a hash of it.
-    #[arg(long)]
-    pub link: bool,
-    /// With --link: so many accounts may follow it, 1 to 1000.
-    #[arg(long, default_value_t = 10, value_name = "COUNT",
-          value_parser = whole_within(1_u32..=MAX_USES))]
-    pub uses: u32,
-    /// With --link: it is good for so long, 1m to 366d.
-    #[arg(long, default_value = "7d", value_name = "TIME",
-          value_parser = duration_within(MIN_VALID..=MAX_VALID))]
-    pub valid: Duration,
-    /// The member may hear and not speak.
-    #[arg(long)]
-    pub listener: bool,
-}
-
-/// A member of a conference.
-#[derive(Debug, Args)]
-pub struct MemberOf {
-    /// The conference's slug.
-    pub slug: Slug,
-    /// The member's username.
-    pub user: String,
-}
-
-/// Roles that can be given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum NewRole {
-    /// May invite, kick, ban, mute and change roles below its own.
-    Moderator,
-    /// May speak and hear.
-    Member,
-    /// May hear only.
-    Listener,
-}
-
-impl Register {
-    /// The device's name, checked.
-    pub fn device(&self) -> Result<Device, confab_protocol::control::NameError> {
-        self.device.parse()
-    }
-}
-
 /// The name of this device's sessions, if the person gives none.
 pub(crate) fn default_device() -> String {
     format!("confab on {}", std::env::consts::OS)
@@ -407,6 +281,8 @@ pub(crate) fn default_device() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     use clap::CommandFactory as _;

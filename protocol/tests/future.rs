@@ -84,6 +84,7 @@ fn unknown_fields_are_ignored_in_every_message() {
         ListMembers,
         Members,
         Member,
+        ChangeConference,
         DeleteConference,
         LeaveConference,
         Invite,

@@ -1,6 +1,7 @@
 //! Why there are no figures.
 
 use confab_control::store::StoreError;
+use confab_control::store::sqlite::OpenError;
 use confab_testdb::NoDatabase;
 
 use crate::fleet::FleetError;
@@ -25,6 +26,9 @@ pub enum ControlError {
     /// A store did not do what it should.
     #[error("the store failed: {0}")]
     Store(#[from] StoreError),
+    /// A store's file cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
     /// No database.
     #[error(transparent)]
     Database(#[from] NoDatabase),

@@ -68,6 +68,7 @@ fn name(request: &request::Kind) -> &'static str {
         Kind::ListConferences(_) => "list_conferences",
         Kind::ConferenceInfo(_) => "conference_info",
         Kind::ListMembers(_) => "list_members",
+        Kind::ChangeConference(_) => "change_conference",
         Kind::DeleteConference(_) => "delete_conference",
         Kind::LeaveConference(_) => "leave_conference",
         Kind::Invite(_) => "invite",
@@ -134,6 +135,7 @@ async fn act(client: &Client, request: request::Kind) -> Answer {
         Kind::ListConferences(list) => conferences::list(client, &caller()?, list).await,
         Kind::ConferenceInfo(info) => conferences::info(client, &caller()?, &info).await,
         Kind::ListMembers(list) => conferences::list_members(client, &caller()?, list).await,
+        Kind::ChangeConference(change) => conferences::change(client, &caller()?, &change).await,
         Kind::DeleteConference(delete) => conferences::delete(client, &caller()?, &delete).await,
         Kind::LeaveConference(leave) => conferences::leave(client, &caller()?, &leave).await,
         Kind::Invite(invite) => conferences::invite(client, &caller()?, &invite).await,
@@ -185,6 +187,7 @@ fn is_for_every_kind(request: &request::Kind) -> bool {
         | Kind::ExportAccount(_)
         | Kind::DeleteAccount(_)
         | Kind::CreateConference(_)
+        | Kind::ChangeConference(_)
         | Kind::DeleteConference(_)
         | Kind::LeaveConference(_)
         | Kind::Invite(_)

@@ -26,7 +26,7 @@ use crate::domain::{BadMailCode, MailCode};
 use crate::invitations::Invited;
 use crate::refusals::wrong_code;
 use crate::rooms::{OwnJoin, Resume};
-use crate::store::{Cursor, SessionId};
+use crate::store::{ConferenceChange, Cursor, SessionId};
 
 /// Parses text; the refusal names the field.
 pub(super) fn parse<T>(text: &str, field: &'static str) -> Result<T, Refusal>
@@ -148,6 +148,21 @@ pub(super) fn visibility(visibility: Visibility) -> Result<Visibility, Refusal> 
         )),
         known => Ok(known),
     }
+}
+
+pub(super) fn conference_change(
+    change: &wire::ChangeConference,
+) -> Result<ConferenceChange, Refusal> {
+    let visibility = match change.visibility() {
+        Visibility::Unspecified => None,
+        known => Some(known),
+    };
+    let title = parse_if_any(&change.title, "title")?;
+    if title.is_none() && visibility.is_none() {
+        let message = "nothing is to be changed: give a title, or who may join";
+        return Err(Refusal::invalid("title", message));
+    }
+    Ok(ConferenceChange { title, visibility })
 }
 
 pub(super) fn role(role: Role) -> Result<Role, Refusal> {

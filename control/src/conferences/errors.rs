@@ -31,6 +31,14 @@ pub enum ViewError {
     Store(StoreError),
 }
 
+/// Errors of a change of the title, or of who may join.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChangeConferenceError {
+    NoConference,
+    NotOwner,
+    Store(StoreError),
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeleteError {
     NoConference,
@@ -130,6 +138,7 @@ pub enum FindError {
 from_causes! {
     CreateError: Store(StoreError);
     ViewError: Store(StoreError);
+    ChangeConferenceError: Store(StoreError);
     DeleteError: Room(ChangeError), Store(StoreError);
     LeaveError: Room(ChangeError), Store(StoreError);
     ModerationError: Denied(Denied), MembersFull(MembersFull), Room(ChangeError), Store(StoreError);
@@ -155,6 +164,7 @@ macro_rules! from_find {
 
 from_find!(
     ViewError,
+    ChangeConferenceError,
     DeleteError,
     LeaveError,
     ModerationError,

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use confab_protocol::control::room::{Role, Visibility};
 use confab_protocol::control::{AccountId, ConferenceId, Region, Slug, Title, Username};
 
-use super::errors::{CreateError, DeleteError, FindError, LeaveError, ModerationError, ViewError};
+use super::errors::{
+    ChangeConferenceError, CreateError, DeleteError, FindError, LeaveError, ModerationError,
+    ViewError,
+};
 use super::rights::{self, Act};
 use crate::accounts::SignedIn;
 use crate::clock::Clock;
@@ -13,8 +16,8 @@ use crate::invitations::Invitations;
 use crate::random;
 use crate::rooms::{Rooms, Settled};
 use crate::store::{
-    AccountRecord, ConferenceRecord, Cursor, MemberRecord, Membership, Page, Standing, Store,
-    StoreError,
+    AccountRecord, ConferenceChange, ConferenceRecord, Cursor, MemberRecord, Membership, Page,
+    Standing, Store, StoreError,
 };
 
 /// Number of conferences per page.
@@ -181,6 +184,20 @@ impl Conferences {
                 .await?;
         }
         Ok(page)
+    }
+
+    /// Changes the title, or who may join. Who is a member, or in the room, stays.
+    pub async fn change(
+        &self,
+        caller: &SignedIn,
+        slug: Slug,
+        change: ConferenceChange,
+    ) -> Result<ConferenceRecord, ChangeConferenceError> {
+        let conference = self.find(slug).await?;
+        if conference.owner != caller.account {
+            return Err(ChangeConferenceError::NotOwner);
+        }
+        Ok(self.store.change_conference(conference.id, change).await?)
     }
 
     /// Deletes the conference and closes its room.

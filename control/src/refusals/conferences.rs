@@ -5,8 +5,8 @@ use confab_protocol::control::{ErrorCode, Refusal};
 
 use super::rooms::{invitation_only, members_full};
 use crate::conferences::errors::{
-    CreateError, CreateForError, DeleteError, FindError, InvitationError, LeaveError,
-    ModerationError, RemoveError, TransferError, ViewError,
+    ChangeConferenceError, CreateError, CreateForError, DeleteError, FindError, InvitationError,
+    LeaveError, ModerationError, RemoveError, TransferError, ViewError,
 };
 use crate::conferences::rights::Denied;
 use crate::invitations::{MembersFull, RedeemError};
@@ -47,6 +47,19 @@ impl From<ViewError> for Refusal {
                 "only members may see who else is a member: join first",
             ),
             ViewError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ChangeConferenceError> for Refusal {
+    fn from(error: ChangeConferenceError) -> Self {
+        match error {
+            ChangeConferenceError::NoConference => no_conference(),
+            ChangeConferenceError::NotOwner => Self::new(
+                ErrorCode::Denied,
+                "only the owner may change the title and who may join",
+            ),
+            ChangeConferenceError::Store(error) => error.into(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::audit;
 use crate::cluster::nodes::heartbeat::NodeError;
-use crate::store::StoreError;
+use crate::store::{StoreError, sqlite};
 use crate::tls::TlsError;
 
 /// The file in the data folder with the server's ID, as 32 hexadecimal digits.
@@ -40,6 +40,9 @@ pub enum ServeError {
     /// Keys and store belong to different servers.
     #[error(transparent)]
     WrongStore(#[from] WrongStore),
+    /// The store's file cannot be opened.
+    #[error("the store cannot be opened: {0}")]
+    StoreFile(#[from] sqlite::OpenError),
     #[error("the store cannot be opened: {0}")]
     Store(#[from] StoreError),
     /// The node cannot join the cluster.

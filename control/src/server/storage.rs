@@ -8,12 +8,12 @@ use super::errors::{OWNER_FILE, ServeError};
 use super::owner::{self, Owner};
 use crate::clock::UnixMillis;
 use crate::metrics::Metrics;
+use crate::store::Store;
 use crate::store::cql::CqlStore;
 use crate::store::metered::MeteredStore;
 use crate::store::remembering::RememberingStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::turns::TurnsStore;
-use crate::store::{Store, StoreError};
 use crate::tls::TlsError;
 use crate::tls::authority::{Authority, CA_FILE};
 use crate::tls::files::{self, Readers};
@@ -50,7 +50,7 @@ pub(super) fn in_folder(folder: &Path) -> PathBuf {
 }
 
 /// Opens the store and wraps it in its decorators.
-async fn open_store(config: &Config, metrics: &Metrics) -> Result<Arc<dyn Store>, StoreError> {
+async fn open_store(config: &Config, metrics: &Metrics) -> Result<Arc<dyn Store>, ServeError> {
     let opened: Arc<dyn Store> = match &config.store {
         StoreConfig::Sqlite(path) => {
             let default = || in_folder(&config.data_dir);

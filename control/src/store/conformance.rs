@@ -11,9 +11,9 @@ use confab_protocol::control::room::{Role, Visibility};
 use confab_protocol::control::{AccountId, ConferenceId, Email, InvitationId};
 
 use super::{
-    AccountKind, AccountRecord, ConferenceRecord, Cursor, GUEST_BAN_LIFE, GuestBan, GuestOrigin,
-    InvitationRecord, Name, Page, Rotation, ServerId, SessionId, SessionRecord, Standing, Store,
-    StoreError,
+    AccountKind, AccountRecord, ConferenceChange, ConferenceRecord, Cursor, GUEST_BAN_LIFE,
+    GuestBan, GuestOrigin, InvitationRecord, Name, Page, Rotation, ServerId, SessionId,
+    SessionRecord, Standing, Store, StoreError,
 };
 use crate::clock::UnixMillis;
 use crate::domain::PasswordHash;

@@ -7,9 +7,9 @@ use confab_e2ee::mls::identity::DevicePublicKey;
 use confab_protocol::control::{AccountId, ConferenceId, Email, InvitationId, Slug, Username};
 
 use super::{
-    AccountRecord, ConferenceRecord, Cursor, GuestBan, HomeRecord, InvitationRecord, MemberRecord,
-    Membership, NodeRecord, NodeRun, Page, Rotation, ServerId, SessionId, SessionRecord, Standing,
-    Store, StoreError, StoreFuture,
+    AccountRecord, ConferenceChange, ConferenceRecord, Cursor, GuestBan, HomeRecord,
+    InvitationRecord, MemberRecord, Membership, NodeRecord, NodeRun, Page, Rotation, ServerId,
+    SessionId, SessionRecord, Standing, Store, StoreError, StoreFuture,
 };
 use crate::clock::UnixMillis;
 use crate::domain::{PasswordHash, Peer};

@@ -31,9 +31,10 @@ pub mod turns;
 pub use errors::{Name, StoreError};
 pub use lookups::{ended_of, look_up_all};
 pub use records::{
-    AccountKind, AccountRecord, ConferenceRecord, GUEST_BAN_LIFE, GUEST_SESSION_LIFE, GuestBan,
-    GuestOrigin, HomePlace, HomeRecord, InvitationRecord, MemberRecord, Membership, NodeRecord,
-    NodeRun, Rotation, SecretHash, ServerId, SessionId, SessionRecord, Standing, invitation_id,
+    AccountKind, AccountRecord, ConferenceChange, ConferenceRecord, GUEST_BAN_LIFE,
+    GUEST_SESSION_LIFE, GuestBan, GuestOrigin, HomePlace, HomeRecord, InvitationRecord,
+    MemberRecord, Membership, NodeRecord, NodeRun, Rotation, SecretHash, ServerId, SessionId,
+    SessionRecord, Standing, invitation_id,
 };
 
 /// The future of an operation; boxed, so that the program chooses its store when it starts.
@@ -231,6 +232,17 @@ pub trait Store: Send + Sync + 'static {
         old: AccountId,
         new: AccountId,
     ) -> StoreFuture<'_, ()>;
+
+    /// Changes the title and who may join, and returns the conference as it is then. Memberships stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotFound`] without the conference.
+    fn change_conference(
+        &self,
+        id: ConferenceId,
+        change: ConferenceChange,
+    ) -> StoreFuture<'_, ConferenceRecord>;
 
     /// Deletes the conference with its memberships and invitations, and frees its slug. `now` dates the deletion for [`Self::sweep`]. Succeeds when
     /// there is no such conference.

@@ -261,8 +261,31 @@ pub struct ConferenceRecord {
     pub created: UnixMillis,
     /// The region of its relay; `None`: the region of the first participant who joins.
     pub region: Option<Region>,
-    /// The number of times that its owner was changed, modulo 65536.
+    /// The number of times that it was changed, modulo 65536.
     pub revision: u16,
+}
+
+/// What is to be changed of a conference. `None`: it stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConferenceChange {
+    pub title: Option<Title>,
+    pub visibility: Option<Visibility>,
+}
+
+impl ConferenceChange {
+    /// The conference after the change; `None` if it is so already.
+    pub fn applied_to(&self, old: &ConferenceRecord) -> Option<ConferenceRecord> {
+        let changed = ConferenceRecord {
+            title: self.title.clone().unwrap_or_else(|| old.title.clone()),
+            visibility: self.visibility.unwrap_or(old.visibility),
+            ..old.clone()
+        };
+        let revision = old.revision.wrapping_add(1);
+        (changed != *old).then_some(ConferenceRecord {
+            revision,
+            ..changed
+        })
+    }
 }
 
 impl ConferenceRecord {

@@ -8,9 +8,9 @@ use confab_protocol::control::{AccountId, ConferenceId, Email, InvitationId, Slu
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    AccountRecord, ConferenceRecord, Cursor, GuestBan, HomeRecord, InvitationRecord, MemberRecord,
-    Membership, NodeRecord, NodeRun, Page, Recalled, Rotation, ServerId, SessionId, SessionRecord,
-    Standing, Store, StoreFuture,
+    AccountRecord, ConferenceChange, ConferenceRecord, Cursor, GuestBan, HomeRecord,
+    InvitationRecord, MemberRecord, Membership, NodeRecord, NodeRun, Page, Recalled, Rotation,
+    ServerId, SessionId, SessionRecord, Standing, Store, StoreFuture,
 };
 use crate::clock::UnixMillis;
 use crate::domain::{PasswordHash, Peer};

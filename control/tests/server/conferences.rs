@@ -98,6 +98,44 @@ async fn an_account_owns_a_limited_number_of_conferences() {
 }
 
 #[tokio::test]
+async fn the_owner_changes_the_title_and_who_may_join() {
+    let server = TestServer::start().await;
+    let ann = server.user("ann").await;
+    let (bob, cem) = (server.user("bob").await, server.user("cem").await);
+    ann.create("friday", Visibility::Public).await;
+    ann.done(invite("friday", "bob")).await;
+    let change = |title: &str, visibility: Visibility| {
+        Kind::ChangeConference(wire::ChangeConference {
+            slug: "friday".to_owned(),
+            title: title.to_owned(),
+            visibility: visibility.into(),
+        })
+    };
+    let closed = change("", Visibility::Invite);
+    assert_eq!(bob.refused(closed.clone()).await, ErrorCode::Denied);
+    for nothing in [
+        change("", Visibility::Unspecified),
+        change(&"x".repeat(101), Visibility::Invite),
+    ] {
+        assert_eq!(ann.refused(nothing).await, ErrorCode::InvalidArgument);
+    }
+    let shown = |answer| match answer {
+        Ok(response::Kind::Conference(shown)) => shown,
+        other => panic!("{other:?}"),
+    };
+    let changed = shown(ann.ask(closed).await);
+    assert_eq!(changed.visibility(), Visibility::Invite);
+    assert_eq!(changed.role(), Role::Owner);
+    assert_eq!(cem.refused(info("friday")).await, ErrorCode::Denied);
+    assert_eq!(shown(bob.ask(info("friday")).await).role(), Role::Member);
+    let named = shown(ann.ask(change("Friday", Visibility::Unspecified)).await);
+    assert_eq!(named.title, "Friday");
+    assert_eq!(named.visibility(), Visibility::Invite);
+    shown(ann.ask(change("", Visibility::Public)).await);
+    assert_eq!(shown(cem.ask(info("friday")).await).title, "Friday");
+}
+
+#[tokio::test]
 async fn only_members_see_an_invitation_only_conference() {
     let server = TestServer::start().await;
     let (ann, bob) = (server.user("ann").await, server.user("bob").await);

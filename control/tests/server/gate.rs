@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use confab_control::clock::UnixMillis;
 use confab_control::domain::{PasswordHash, Peer};
 use confab_control::store::{
-    AccountRecord, ConferenceRecord, Cursor, GuestBan, HomeRecord, InvitationRecord, MemberRecord,
-    Membership, NodeRecord, NodeRun, Page, Rotation, ServerId, SessionId, SessionRecord, Standing,
-    Store, StoreError, StoreFuture,
+    AccountRecord, ConferenceChange, ConferenceRecord, Cursor, GuestBan, HomeRecord,
+    InvitationRecord, MemberRecord, Membership, NodeRecord, NodeRun, Page, Rotation, ServerId,
+    SessionId, SessionRecord, Standing, Store, StoreError, StoreFuture,
 };
 use confab_e2ee::mls::identity::DevicePublicKey;
 use confab_protocol::control::{AccountId, ConferenceId, Email, InvitationId, Slug, Username};

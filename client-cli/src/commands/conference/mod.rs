@@ -42,6 +42,25 @@ pub(super) async fn run(context: &Context, command: Conference) -> Result<(), Fa
             let request = Kind::CreateConference(request);
             show(context, "conference_created", request).await
         }
+        Conference::Change(flags) => {
+            let visibility = match (flags.public, flags.invite_only) {
+                (true, _) => Visibility::Public,
+                (_, true) => Visibility::Invite,
+                _ if flags.title.is_none() => {
+                    let message =
+                        "nothing is to be changed: give --title, --public or --invite-only";
+                    return Err(Failure::usage(message));
+                }
+                _ => Visibility::Unspecified,
+            };
+            let request = wire::ChangeConference {
+                slug: flags.slug.into(),
+                title: flags.title.map_or_else(String::new, Into::into),
+                visibility: visibility.into(),
+            };
+            let request = Kind::ChangeConference(request);
+            show(context, "conference_changed", request).await
+        }
         Conference::Info { slug } => {
             let request = wire::ConferenceInfo { slug: slug.into() };
             show(context, "conference", Kind::ConferenceInfo(request)).await

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use confab_protocol::control::invitation::INVITATION_LEN;
-use confab_protocol::control::room::role_name;
+use confab_protocol::control::room::{Visibility, role_name, visibility_name};
 use confab_protocol::control::{Email, Slug, Username};
 use confab_protocol::wire::{self, request, response};
 use data_encoding::HEXLOWER;
@@ -55,6 +55,16 @@ pub(super) fn begin(
         | Kind::ExportAccount(_)
         | Kind::DeleteAccount(_) => Vec::new(),
         Kind::CreateConference(create) => conference(&create.slug),
+        Kind::ChangeConference(change) => {
+            let mut of = conference(&change.slug);
+            if change.visibility() != Visibility::Unspecified {
+                of.push((
+                    "visibility",
+                    visibility_name(change.visibility()).to_owned(),
+                ));
+            }
+            of
+        }
         Kind::DeleteConference(delete) => conference(&delete.slug),
         Kind::LeaveConference(leave) => conference(&leave.slug),
         Kind::Invite(invite) => member(&invite.slug, &invite.username),

@@ -10,7 +10,7 @@ use super::reply::{Answer, done, next};
 use crate::accounts::SignedIn;
 use crate::conferences::NewConference;
 use crate::rooms::Settled;
-use crate::store::Membership;
+use crate::store::{ConferenceRecord, Membership};
 
 /// Most participants that are named.
 const MAX_PRESENT: usize = 100;
@@ -30,6 +30,20 @@ pub(super) async fn create(
     };
     let made = client.services.conferences.create(caller, new).await?;
     Ok(response::Kind::Conference(made.to_wire(Role::Owner, 0)))
+}
+
+pub(super) async fn change(
+    client: &Client,
+    caller: &SignedIn,
+    change: &wire::ChangeConference,
+) -> Answer {
+    let slug = read::slug(&change.slug)?;
+    let change = read::conference_change(change)?;
+    let conferences = &client.services.conferences;
+    let changed = conferences.change(caller, slug, change).await?;
+    Ok(response::Kind::Conference(
+        shown(client, changed, Role::Owner).await,
+    ))
 }
 
 pub(super) async fn list(
@@ -59,19 +73,24 @@ pub(super) async fn info(
 ) -> Answer {
     let conferences = &client.services.conferences;
     let (conference, role) = conferences.info(caller, read::slug(&info.slug)?).await?;
+    Ok(response::Kind::Conference(
+        shown(client, conference, role).await,
+    ))
+}
+
+/// The conference for a caller of this role: members see who is in the room.
+async fn shown(client: &Client, conference: ConferenceRecord, role: Role) -> wire::Conference {
     let counts = &client.services.counts;
     if role == Role::Unspecified {
         let live = counts.of(&[conference.id]).await;
-        let live = live.first().copied().unwrap_or_default();
-        return Ok(response::Kind::Conference(conference.to_wire(role, live)));
+        return conference.to_wire(role, live.first().copied().unwrap_or_default());
     }
-    // Members see who is in the room.
     let present = counts.roster(conference.id).await;
     let live = u32::try_from(present.len()).unwrap_or(u32::MAX);
     let mut shown = conference.to_wire(role, live);
     let names = present.into_iter().take(MAX_PRESENT);
     shown.present = names.map(|one| one.username).collect();
-    Ok(response::Kind::Conference(shown))
+    shown
 }
 
 pub(super) async fn list_members(

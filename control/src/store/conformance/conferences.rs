@@ -1,6 +1,7 @@
 //! Conferences, their slugs, and deletion.
 
 use super::*;
+use crate::store::batch::join_all;
 
 pub(super) async fn run(store: &Arc<dyn Store>) {
     a_slug_has_one_conference(store).await;
@@ -8,6 +9,48 @@ pub(super) async fn run(store: &Arc<dyn Store>) {
     what_is_deleted_is_gone(store).await;
     all_conferences_are_listed_once(store).await;
     a_conference_changes_its_owner(store).await;
+    title_and_visibility_change(store).await;
+}
+
+async fn title_and_visibility_change(store: &Arc<dyn Store>) {
+    let owner = make_account(store).await;
+    let before = make_conference(store, &owner).await;
+    let change = async |title: Option<&str>, visibility| {
+        let title = title.map(|title| title.parse().expect("a title"));
+        let change = ConferenceChange { title, visibility };
+        store.change_conference(before.id, change).await
+    };
+    let closed = ConferenceRecord {
+        visibility: Visibility::Invite,
+        revision: before.revision + 1,
+        ..before.clone()
+    };
+    for _ in 0..2 {
+        let changed = change(None, Some(Visibility::Invite)).await;
+        assert_eq!(changed, Ok(closed.clone()), "it may be repeated");
+    }
+    let named = ConferenceRecord {
+        title: "Other".parse().expect("a title"),
+        revision: closed.revision + 1,
+        ..closed
+    };
+    assert_eq!(change(Some("Other"), None).await, Ok(named.clone()));
+    assert_eq!(store.conference(before.id).await, Ok(Some(named.clone())));
+    let by_slug = store.conference_by_slug(before.slug.clone()).await;
+    assert_eq!(by_slug, Ok(Some(named)));
+    let listed = store.conferences_of(owner.id, None, 10).await;
+    let listed = listed.expect("a page").items;
+    assert_eq!(listed[0].conference.title.as_str(), "Other");
+    let many = (0..4).map(|number| {
+        let title = Some(format!("title {number}"));
+        let change = &change;
+        async move { change(title.as_deref(), Some(Visibility::Public)).await }
+    });
+    let changed = join_all(many).await;
+    assert!(changed.iter().all(Result::is_ok), "{changed:?}");
+    assert_eq!(store.delete_conference(before.id, NOW).await, Ok(()));
+    let gone = change(Some("Gone"), None).await;
+    assert_eq!(gone, Err(StoreError::NotFound));
 }
 
 async fn all_conferences_are_listed_once(store: &Arc<dyn Store>) {

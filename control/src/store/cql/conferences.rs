@@ -12,7 +12,7 @@ use super::keys::{self, BUCKETS, ListEntry};
 use super::packed::{self, State};
 use crate::clock::UnixMillis;
 use crate::store::batch::join_all;
-use crate::store::{ConferenceRecord, Name, Standing, StoreError};
+use crate::store::{ConferenceChange, ConferenceRecord, Name, Standing, StoreError};
 
 impl Core {
     pub(super) async fn create_conference(
@@ -89,6 +89,37 @@ impl Core {
             },
         }
         Ok(false)
+    }
+
+    pub(super) async fn change_conference(
+        &self,
+        id: ConferenceId,
+        change: ConferenceChange,
+    ) -> Result<ConferenceRecord, StoreError> {
+        self.rewrite_conference(id, |record| Ok(change.applied_to(record)))
+            .await
+    }
+
+    /// Replaces the row of a live conference by what `rewrite` makes of its record, and returns the record as it is then. `rewrite` is
+    /// asked again if somebody else changed the row meanwhile; `None` leaves it as it is.
+    pub(super) async fn rewrite_conference(
+        &self,
+        id: ConferenceId,
+        rewrite: impl Fn(&ConferenceRecord) -> Result<Option<ConferenceRecord>, StoreError> + Send,
+    ) -> Result<ConferenceRecord, StoreError> {
+        let key = keys::id(id.as_bytes());
+        for _ in 0..ROUNDS {
+            let record = self.conference(id).await?.ok_or(StoreError::NotFound)?;
+            let Some(changed) = rewrite(&record)? else {
+                return Ok(record);
+            };
+            let (old, new) = (ConferenceRow::live(&record), ConferenceRow::live(&changed));
+            let written = self.conferences.put(&self.db, &key, Some(&old), &new, 0);
+            if let Swapped::Done = written.await? {
+                return Ok(changed);
+            }
+        }
+        Err(StoreError::Conflict)
     }
 
     pub(super) async fn delete_conference(

@@ -55,9 +55,9 @@ use confab_e2ee::mls::identity::DevicePublicKey;
 use confab_protocol::control::{AccountId, ConferenceId, Email, InvitationId, Slug, Username};
 
 use super::{
-    AccountRecord, ConferenceRecord, Cursor, GuestBan, HomeRecord, InvitationRecord, MemberRecord,
-    Membership, Name, NodeRecord, NodeRun, Page, Rotation, ServerId, SessionId, SessionRecord,
-    Standing, Store, StoreError, StoreFuture,
+    AccountRecord, ConferenceChange, ConferenceRecord, Cursor, GuestBan, HomeRecord,
+    InvitationRecord, MemberRecord, Membership, Name, NodeRecord, NodeRun, Page, Rotation,
+    ServerId, SessionId, SessionRecord, Standing, Store, StoreError, StoreFuture,
 };
 use crate::clock::UnixMillis;
 use crate::domain::{PasswordHash, Peer};
@@ -309,6 +309,14 @@ impl Store for CqlStore {
         new: AccountId,
     ) -> StoreFuture<'_, ()> {
         self.carry_out(move |core| Box::pin(core.set_owner(conference, old, new)))
+    }
+
+    fn change_conference(
+        &self,
+        id: ConferenceId,
+        change: ConferenceChange,
+    ) -> StoreFuture<'_, ConferenceRecord> {
+        self.carry_out(move |core| Box::pin(core.change_conference(id, change)))
     }
 
     fn delete_conference(&self, id: ConferenceId, now: UnixMillis) -> StoreFuture<'_, ()> {

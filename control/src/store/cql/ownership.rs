@@ -2,10 +2,8 @@
 
 use confab_protocol::control::{AccountId, ConferenceId};
 
-use super::cas_table::Swapped;
-use super::conference_row::ConferenceRow;
-use super::core::{Core, ROUNDS};
-use super::keys::{self, JOINED, ListEntry, OWNED};
+use super::core::Core;
+use super::keys::{JOINED, ListEntry, OWNED};
 use crate::store::{AccountRecord, ConferenceRecord, StoreError};
 
 impl Core {
@@ -59,29 +57,20 @@ impl Core {
         old: AccountId,
         new: &AccountRecord,
     ) -> Result<(), StoreError> {
-        let key = keys::id(id.as_bytes());
-        for _ in 0..ROUNDS {
-            let record = self.conference(id).await?.ok_or(StoreError::NotFound)?;
+        let of_new = |record: &ConferenceRecord| {
             if record.owner == new.id {
-                return Ok(());
+                return Ok(None);
             }
             if record.owner != old {
                 return Err(StoreError::Conflict);
             }
-            let row = ConferenceRow::live(&record);
-            let changed = ConferenceRow::live(&ConferenceRecord {
+            Ok(Some(ConferenceRecord {
                 owner: new.id,
                 owner_name: new.username.clone(),
                 revision: record.revision.wrapping_add(1),
-                ..record
-            });
-            let written = self
-                .conferences
-                .put(&self.db, &key, Some(&row), &changed, 0);
-            if let Swapped::Done = written.await? {
-                return Ok(());
-            }
-        }
-        Err(StoreError::Conflict)
+                ..record.clone()
+            }))
+        };
+        self.rewrite_conference(id, of_new).await.map(drop)
     }
 }

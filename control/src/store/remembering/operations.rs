@@ -10,9 +10,9 @@ use super::memory::{Key, Memory};
 use crate::clock::UnixMillis;
 use crate::domain::{PasswordHash, Peer};
 use crate::store::{
-    AccountRecord, ConferenceRecord, Cursor, GuestBan, HomeRecord, InvitationRecord, MemberRecord,
-    Membership, NodeRecord, NodeRun, Page, Recalled, Rotation, ServerId, SessionId, SessionRecord,
-    Standing, Store, StoreFuture,
+    AccountRecord, ConferenceChange, ConferenceRecord, Cursor, GuestBan, HomeRecord,
+    InvitationRecord, MemberRecord, Membership, NodeRecord, NodeRun, Page, Recalled, Rotation,
+    ServerId, SessionId, SessionRecord, Standing, Store, StoreFuture,
 };
 
 macro_rules! through {
@@ -259,6 +259,24 @@ impl Store for RememberingStore {
             let write = self.inner.set_owner(conference, old, new);
             let answer = self
                 .write(Key::Conference(conference), write, |_, _, ()| ())
+                .await;
+            // A concurrent lookup by slug has no key with the conference's id.
+            self.memory().invalidate_in_flight(Key::Slugs);
+            answer
+        })
+    }
+
+    fn change_conference(
+        &self,
+        id: ConferenceId,
+        change: ConferenceChange,
+    ) -> StoreFuture<'_, ConferenceRecord> {
+        Box::pin(async move {
+            let write = self.inner.change_conference(id, change);
+            let answer = self
+                .write(Key::Conference(id), write, |memory, count, changed| {
+                    memory.keep_conference(Instant::now(), count, changed);
+                })
                 .await;
             // A concurrent lookup by slug has no key with the conference's id.
             self.memory().invalidate_in_flight(Key::Slugs);

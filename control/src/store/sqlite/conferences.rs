@@ -10,7 +10,8 @@ use super::columns::{
     broken, millis, one_more_than, page, parsed, parsed_if_any, row_of, signed, unsigned,
 };
 use crate::store::{
-    ConferenceRecord, Cursor, MemberRecord, Membership, Name, Page, Standing, StoreError,
+    ConferenceChange, ConferenceRecord, Cursor, MemberRecord, Membership, Name, Page, Standing,
+    StoreError,
 };
 
 const CONFERENCE: &str = "SELECT c.id, c.slug, c.title, c.visibility, o.id, o.username, c.created, c.region, c.revision, c.number \
@@ -136,6 +137,27 @@ pub(super) fn set_owner(
             id.as_bytes(),
         ])?;
     Ok(())
+}
+
+pub(super) fn change(
+    db: &Connection,
+    id: ConferenceId,
+    change: &ConferenceChange,
+) -> Result<ConferenceRecord, StoreError> {
+    let found = by_id(db, id)?.ok_or(StoreError::NotFound)?;
+    let Some(changed) = change.applied_to(&found) else {
+        return Ok(found);
+    };
+    db.prepare_cached(
+        "UPDATE conferences SET title = ?, visibility = ?, revision = ? WHERE id = ?",
+    )?
+    .execute(params![
+        changed.title.as_str(),
+        i32::from(changed.visibility),
+        changed.revision,
+        id.as_bytes(),
+    ])?;
+    Ok(changed)
 }
 
 pub(super) fn delete(db: &Connection, id: ConferenceId) -> Result<(), StoreError> {

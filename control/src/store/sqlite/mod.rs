@@ -4,16 +4,16 @@
 //! * `schema`: tables and their migrations;
 //! * `accounts`, `conferences`, `homes`: the statements; `columns`: values in columns, and pages of rows.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use confab_e2ee::mls::identity::DevicePublicKey;
 use confab_protocol::control::{AccountId, ConferenceId, Email, InvitationId, Slug, Username};
 
 use super::{
-    AccountRecord, ConferenceRecord, Cursor, GuestBan, HomeRecord, InvitationRecord, MemberRecord,
-    Membership, NodeRecord, NodeRun, Page, Rotation, ServerId, SessionId, SessionRecord, Standing,
-    Store, StoreError, StoreFuture,
+    AccountRecord, ConferenceChange, ConferenceRecord, Cursor, GuestBan, HomeRecord,
+    InvitationRecord, MemberRecord, Membership, NodeRecord, NodeRun, Page, Rotation, ServerId,
+    SessionId, SessionRecord, Standing, Store, StoreError, StoreFuture,
 };
 use crate::clock::UnixMillis;
 use crate::disk::free_space;
@@ -42,26 +42,57 @@ pub struct SqliteStore {
     folder: Arc<Path>,
 }
 
+/// A store's file cannot be opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// Its disk is full.
+    #[error("the disk of {} is full: free some space, then start again", .0.display())]
+    DiskFull(PathBuf),
+    /// A newer program has written it.
+    #[error("{} was written by a newer program: start that one", .0.display())]
+    Newer(PathBuf),
+    #[error("{}: {why}; if it is damaged, restore it from a backup", path.display())]
+    Failed { path: PathBuf, why: String },
+}
+
 impl SqliteStore {
     /// Opens the file, creates it if it is missing, and brings its tables up to date.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] if the file cannot be opened or written, or a newer program has written it.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let failed = |error: &dyn std::fmt::Display| {
-            let path = path.display();
-            StoreError::Unavailable(format!(
-                "{path}: {error}; if it is damaged, restore it from a backup"
-            ))
+    /// [`OpenError`] if the file cannot be opened or written, or a newer program has written it.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let failed = |error: StoreError| {
+            // SQLite tells of a full disk by errors of several kinds.
+            if error == StoreError::Full || is_full(folder) {
+                return OpenError::DiskFull(path.into());
+            }
+            let why = match error {
+                StoreError::Unavailable(why) => why,
+                other => other.to_string(),
+            };
+            OpenError::Failed {
+                path: path.into(),
+                why,
+            }
         };
-        make_private(path).map_err(|error| failed(&error))?;
-        let mut writer = schema::connect(path).map_err(|error| failed(&error))?;
-        schema::migrate(&mut writer).map_err(|error| failed(&error))?;
-        let threads = threads::Threads::start(writer, || schema::connect_to_read(path))?;
-        let folder = path.parent().unwrap_or(Path::new(".")).into();
+        make_private(path).map_err(|error| failed(StoreError::Unavailable(error.to_string())))?;
+        let mut writer = schema::connect(path).map_err(failed)?;
+        if schema::inspect(&writer).map_err(failed)? == Inspected::Newer {
+            return Err(OpenError::Newer(path.into()));
+        }
+        schema::migrate(&mut writer).map_err(failed)?;
+        let connect = || schema::connect_to_read(path);
+        let threads = threads::Threads::start(writer, connect).map_err(failed)?;
+        let folder = folder.into();
         Ok(Self { threads, folder })
     }
+}
+
+/// Whether the disk of this folder counts as full.
+fn is_full(folder: &Path) -> bool {
+    free_space(folder).is_some_and(|free| free < MIN_SPACE)
 }
 
 /// The state of a store's file.
@@ -251,6 +282,15 @@ impl Store for SqliteStore {
     ) -> StoreFuture<'_, ()> {
         self.threads
             .write(move |db| conferences::set_owner(db, conference, old, new))
+    }
+
+    fn change_conference(
+        &self,
+        id: ConferenceId,
+        change: ConferenceChange,
+    ) -> StoreFuture<'_, ConferenceRecord> {
+        self.threads
+            .write(move |db| conferences::change(db, id, &change))
     }
 
     fn delete_conference(&self, id: ConferenceId, _now: UnixMillis) -> StoreFuture<'_, ()> {

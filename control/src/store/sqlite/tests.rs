@@ -34,6 +34,19 @@ async fn acknowledged_writes_survive_a_restart() {
     }
 }
 
+#[tokio::test]
+async fn a_file_of_a_newer_program_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    drop(SqliteStore::open(&path).unwrap());
+    let db = rusqlite::Connection::open(&path).unwrap();
+    db.pragma_update(None, "user_version", 99).unwrap();
+    let opened = SqliteStore::open(&path).map(drop);
+    assert_eq!(opened, Err(OpenError::Newer(path)));
+    let version = db.query_row("PRAGMA user_version", [], |row| row.get::<_, u32>(0));
+    assert_eq!(version, Ok(99));
+}
+
 /// A user is an account with a session and a membership.
 #[tokio::test]
 async fn a_user_takes_428_bytes_at_most() {
