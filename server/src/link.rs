@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddrV4};
 
+use confab_control::flags::{Creators, Registration, ServeFlags};
 use confab_protocol::control::Slug;
 use confab_protocol::control::link::ConferenceLink;
 use confab_protocol::control::server::Server;
@@ -53,6 +54,28 @@ impl FirstLink {
         };
         format!("join {from}: confab join '{link}'")
     }
+}
+
+/// What has to be done before somebody can follow the link, where the server does not let everybody in.
+pub(crate) fn first_steps(flags: &ServeFlags, conference: &Slug) -> Vec<String> {
+    let folder = flags.data_dir.display();
+    let mut steps = Vec::new();
+    let account = match flags.registration {
+        Registration::Open => None,
+        Registration::Invite => Some("without an invitation (`confab conference invite --link`)"),
+        Registration::Closed => Some("but by you"),
+    };
+    if let Some(how) = account {
+        steps.push(format!(
+            "nobody gets an account here {how}: make the first one with `confab-control users add NAME --data-dir {folder}`"
+        ));
+    }
+    if flags.create == Creators::Operators {
+        steps.push(format!(
+            "only you create conferences here: `confab-control conferences create {conference} --owner NAME --data-dir {folder}` makes that of the link"
+        ));
+    }
+    steps
 }
 
 #[cfg(test)]

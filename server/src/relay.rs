@@ -11,7 +11,7 @@ use confab_relay::flags::Flags;
 use confab_relay::{StartError, descriptors};
 use tokio::sync::mpsc;
 
-use crate::link::FirstLink;
+use crate::link::{FirstLink, first_steps};
 use crate::mapping::Mapping;
 use crate::router::Ports;
 use crate::{ports, reach};
@@ -61,8 +61,10 @@ impl Inner for Inside {
             public = reach::addresses(listen, names).await;
         }
         let own = reach::own_address(server.addr);
+        let conference = FIRST_CONFERENCE.parse().map_err(failed)?;
+        says.extend(first_steps(flags, &conference));
         let link = FirstLink {
-            conference: FIRST_CONFERENCE.parse().map_err(failed)?,
+            conference,
             authority: authority.digest(),
             name: names.first().cloned(),
             own,
