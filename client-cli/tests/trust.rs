@@ -147,6 +147,39 @@ async fn a_server_seen_for_the_first_time_is_not_trusted_without_a_terminal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_person_at_a_terminal_is_asked_for_what_a_new_account_needs() {
+    let (public, cluster) = (Authority::new(), Authority::new());
+    let server = FakeServer::start(cluster.public_server(&public, "localhost"));
+    let client = Client::new(&public);
+    let name = server.by_name();
+    let mut terminal = client.at_terminal(&name, &["register", "ann"]);
+    terminal.shows("e-mail address:").await;
+    terminal.types("nonsense\nann@example.org\n");
+    terminal.shows("birthday").await;
+    terminal.types("1990-12-31\n");
+    let (code, screen) = terminal.ends().await;
+    assert_eq!(code, Some(0), "{screen}");
+    let registered = |server: &FakeServer| {
+        let heard = std::mem::take(&mut *server.heard());
+        let registers = heard.into_iter().filter_map(|kind| match kind {
+            request::Kind::Register(register) => Some((register.email, register.birthday)),
+            _ => None,
+        });
+        registers.collect::<Vec<_>>()
+    };
+    let said = ("ann@example.org".to_owned(), "1990-12-31".to_owned());
+    assert_eq!(registered(&server), std::slice::from_ref(&said));
+    // Nobody is asked for what was typed already, or without a terminal.
+    let all = ["register", "ann", "--email", &said.0, "--birthday", &said.1];
+    let (code, screen) = client.at_terminal(&name, &all).ends().await;
+    assert_eq!(code, Some(0), "{screen}");
+    let ended = client.run(&name, &["register", "ann"]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let nothing = (String::new(), String::new());
+    assert_eq!(registered(&server), [said, nothing]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_connection_is_open_while_the_person_is_asked() {
     let (public, cluster) = (Authority::new(), Authority::new());
     let server = FakeServer::start(cluster.server());

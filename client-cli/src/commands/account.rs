@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::done::Done;
-use super::{arrival, meet, password};
+use super::{arrival, meet, password, questions};
 use crate::failure::Failure;
 use crate::flags::{Account, Login, PasswordFlags, Register};
 use crate::net::sign_in::Access;
@@ -17,9 +17,9 @@ use confab_protocol::dates::time;
 pub(super) async fn register(context: &Context, flags: Register) -> Result<(), Failure> {
     let username: Username = flags.name.parse()?;
     let email = flags.email.as_deref().map(str::parse::<Email>);
-    let email = email.transpose()?;
+    let mut email = email.transpose()?;
     let birthday = flags.birthday.as_deref().map(str::parse::<Birthday>);
-    let birthday = birthday.transpose()?;
+    let mut birthday = birthday.transpose()?;
     let device = flags.device()?;
     let of_link;
     let (context, invitation) = match &flags.invitation {
@@ -33,6 +33,17 @@ pub(super) async fn register(context: &Context, flags: Register) -> Result<(), F
         }
     };
     let mut access = meet::server(context, &flags.first_sight, &flags.password).await?;
+    if meet::has_person() && (email.is_none() || birthday.is_none()) {
+        let link = access.open().await?;
+        let terms = link.registration;
+        link.close().await;
+        if terms.email_required && email.is_none() {
+            email = Some(questions::email().await?);
+        }
+        if terms.birthday_required && birthday.is_none() {
+            birthday = Some(questions::birthday().await?);
+        }
+    }
     let password = password::chosen(&flags.password).await?;
     let link = access.open().await?;
     let request = wire::Register {

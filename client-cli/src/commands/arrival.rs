@@ -1,15 +1,12 @@
 //! The way in by a link: the server is the link's, and a person without an account there gets one.
 
-use std::str::FromStr;
-
 use bytes::Bytes;
 use confab_protocol::control::link::{BadLink, ConferenceLink};
-use confab_protocol::control::{
-    Birthday, Email, ErrorCode, InvitationToken, NameError, Slug, Username,
-};
+use confab_protocol::control::{Birthday, Email, ErrorCode, InvitationToken, Slug, Username};
 use confab_protocol::wire::{self, RegistrationPolicy, request::Kind};
 
 use super::context::Context;
+use super::questions::{self, ask, ask_for, ask_if_any};
 use super::{account, meet, password};
 use crate::failure::{Exit, Failure};
 use crate::flags::{FirstSight, Login, PasswordFlags, Place, Register, default_device};
@@ -176,7 +173,7 @@ impl Newcomer {
         }
         if self.email.is_none() {
             self.email = Some(match (terms.email_required, sends_mail) {
-                (true, _) => Some(ask_for("Your e-mail address:").await?),
+                (true, _) => Some(questions::email().await?),
                 (false, true) => {
                     let question = "Your e-mail address, if a lost password is to be reset by mail (only Enter for none):";
                     ask_if_any(question).await?
@@ -185,7 +182,7 @@ impl Newcomer {
             });
         }
         if self.birthday.is_none() && terms.birthday_required {
-            self.birthday = Some(ask_for("Your birthday, as 1990-12-31:").await?);
+            self.birthday = Some(questions::birthday().await?);
         }
         print_on_stderr("Now a password, 10 characters or more.");
         let email = self.email.as_ref().and_then(Option::as_ref);
@@ -215,41 +212,6 @@ impl Newcomer {
             _ => {}
         }
     }
-}
-
-/// Asks until the answer has its form.
-async fn ask_for<T: FromStr<Err = NameError>>(question: &str) -> Result<T, Failure> {
-    loop {
-        match ask(question).await?.parse() {
-            Ok(answer) => return Ok(answer),
-            Err(error) => print_on_stderr(&format!("{error}.")),
-        }
-    }
-}
-
-/// The same; an empty answer is none.
-async fn ask_if_any<T: FromStr<Err = NameError>>(question: &str) -> Result<Option<T>, Failure> {
-    loop {
-        let answer = ask(question).await?;
-        if answer.is_empty() {
-            return Ok(None);
-        }
-        match answer.parse() {
-            Ok(answer) => return Ok(Some(answer)),
-            Err(error) => print_on_stderr(&format!("{error}.")),
-        }
-    }
-}
-
-/// Asks; the answer stands in the next line.
-async fn ask(question: &str) -> Result<String, Failure> {
-    print_on_stderr(question);
-    let line = meet::read_line().await?;
-    if line.is_empty() {
-        let message = "nobody answers: standard input has ended";
-        return Err(Failure::new(Exit::Auth, "not_logged_in", message));
-    }
-    Ok(line.trim().to_owned())
 }
 
 /// Enters as a guest: the access is the guest's from then on.

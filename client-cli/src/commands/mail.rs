@@ -18,17 +18,14 @@ pub(super) async fn verify(context: &Context, flags: VerifyEmail) -> Result<(), 
         None => {
             let (_, link) = context.signed_in().await?;
             let email = link.who_am_i().await?.email;
-            let send = wire::SendEmailCode { for_change: false };
-            link.done(Kind::SendEmailCode(send)).await?;
-            // No connection stays open while a person looks for the mail.
-            link.close().await;
-            let sent = format!("a code was sent to {email}");
-            let Some(code) = asked(&sent).await? else {
-                let text = format!("{sent}: confab verify-email CODE");
-                context.output.print(&Done::new("code_sent", text));
-                return Ok(());
-            };
-            code
+            match mailed_code(link, &email, false).await? {
+                Mailed::Typed(code) => code,
+                Mailed::Sent(sent) => {
+                    let text = format!("{sent}: confab verify-email CODE");
+                    context.output.print(&Done::new("code_sent", text));
+                    return Ok(());
+                }
+            }
         }
     };
     let report = async |_: &_, link: &Link| {
@@ -53,9 +50,9 @@ pub(super) async fn change(context: &Context, flags: ChangeEmail) -> Result<(), 
     let code = match flags.code {
         Some(code) => code,
         None => match code_for_change(context).await? {
-            Needed::No => String::new(),
-            Needed::Typed(code) => code,
-            Needed::Sent(sent) => {
+            None => String::new(),
+            Some(Mailed::Typed(code)) => code,
+            Some(Mailed::Sent(sent)) => {
                 let new = new.as_ref().map_or("--remove", Email::as_str);
                 let text = format!("{sent}: confab change-email {new} --code CODE");
                 context.output.print(&Done::new("code_sent", text));
@@ -84,29 +81,33 @@ pub(super) async fn change(context: &Context, flags: ChangeEmail) -> Result<(), 
     context.signed_in_report(report).await
 }
 
-/// The code that a change of the address needs.
-enum Needed {
-    No,
+/// Has a code sent to the address that the account has, if it is verified there.
+async fn code_for_change(context: &Context) -> Result<Option<Mailed>, Failure> {
+    let (_, link) = context.signed_in().await?;
+    let account = link.who_am_i().await?;
+    if !account.email_verified || !link.sends_mail {
+        link.close().await;
+        return Ok(None);
+    }
+    Ok(Some(mailed_code(link, &account.email, true).await?))
+}
+
+/// A code that was sent to the account's address.
+enum Mailed {
     Typed(String),
     /// Nobody is here to type it: the sentence says where it was sent.
     Sent(String),
 }
 
-/// Has a code sent to the address that the account has, if it is verified there.
-async fn code_for_change(context: &Context) -> Result<Needed, Failure> {
-    let (_, link) = context.signed_in().await?;
-    let account = link.who_am_i().await?;
-    if !account.email_verified || !link.sends_mail {
-        link.close().await;
-        return Ok(Needed::No);
-    }
-    let send = wire::SendEmailCode { for_change: true };
+/// Has a code sent to the account's address, which is `email`, and asks for it. No connection stays open while a person looks for the mail.
+async fn mailed_code(link: Link, email: &str, for_change: bool) -> Result<Mailed, Failure> {
+    let send = wire::SendEmailCode { for_change };
     link.done(Kind::SendEmailCode(send)).await?;
     link.close().await;
-    let sent = format!("a code was sent to {}", account.email);
+    let sent = format!("a code was sent to {email}");
     Ok(match asked(&sent).await? {
-        Some(code) => Needed::Typed(code),
-        None => Needed::Sent(sent),
+        Some(code) => Mailed::Typed(code),
+        None => Mailed::Sent(sent),
     })
 }
 

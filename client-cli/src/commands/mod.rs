@@ -27,6 +27,7 @@ mod join;
 mod mail;
 mod meet;
 mod password;
+mod questions;
 mod session;
 mod trust;
 

@@ -152,6 +152,8 @@ pub fn kindly(request: &request::Kind) -> response::Kind {
         request::Kind::Hello(_) => response::Kind::Welcome(wire::Welcome {
             version: 1,
             server_time_ms: 1000,
+            email_required: true,
+            birthday_required: true,
             ..wire::Welcome::default()
         }),
         request::Kind::Register(_) | request::Kind::Login(_) => {

@@ -482,6 +482,7 @@ impl Call {
         self.output.print(&CallEvent::Left {
             reason,
             lasted_ms,
+            for_texts: self.texts.is_purpose(),
             counts,
         });
         match result {

@@ -182,6 +182,9 @@ pub(super) enum CallEvent {
         reason: &'static str,
         /// How long the call was.
         lasted_ms: u64,
+        /// The call was there for texts alone: nobody wants to read of its voice.
+        #[serde(skip)]
+        for_texts: bool,
         #[serde(flatten)]
         counts: Counts,
     },

@@ -216,6 +216,7 @@ fn everything() -> Vec<CallEvent> {
         CallEvent::Left {
             reason: "duration",
             lasted_ms: 1,
+            for_texts: false,
             counts: counts(),
         },
         CallEvent::Warning {
@@ -289,6 +290,7 @@ fn device_events_are_printed_in_plain_words() {
     let left = CallEvent::Left {
         reason: "duration",
         lasted_ms: 14 * 60_000,
+        for_texts: false,
         counts: counts(),
     };
     let lines = left.lines();

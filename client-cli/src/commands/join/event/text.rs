@@ -207,8 +207,14 @@ impl Printed for CallEvent {
             }
             Self::Left {
                 reason,
+                for_texts: true,
+                ..
+            } => format!("left ({reason})"),
+            Self::Left {
+                reason,
                 lasted_ms,
                 counts,
+                ..
             } => summary::left(reason, *lasted_ms, &counts.engine),
             Self::Warning { message } => format!("warning: {message}"),
         })
@@ -217,7 +223,11 @@ impl Printed for CallEvent {
     fn lines(&self) -> Vec<String> {
         let mut lines: Vec<_> = self.text().into_iter().collect();
         match self {
-            Self::Left { counts, .. } => {
+            Self::Left {
+                counts,
+                for_texts: false,
+                ..
+            } => {
                 lines.extend(counts.engine.speakers.iter().map(heard));
                 lines.extend(device_troubles(&counts.devices));
             }
