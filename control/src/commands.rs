@@ -2,6 +2,7 @@
 
 mod admin;
 mod companion;
+mod fleet;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,6 +13,7 @@ use confab_console::{
 };
 
 use confab_protocol::control::ErrorCode;
+use serde_json::{Value, json};
 
 pub use admin::InputError;
 use companion::NotStarted;
@@ -19,11 +21,10 @@ pub use companion::{Companion, HeldPorts, INSIDE, Inner, InnerError};
 
 use crate::clock::Clock;
 use crate::flags::{
-    ClusterKeysFlags, Command, DrainFlags, FingerprintFlags, Flags, LogFormat, NodeIdentityFlags,
-    OperatorFlags, OperatorIdentityFlags, RelayIdentityFlags, RevokeNodeFlags, RevokeRelayFlags,
-    ServeFlags, StatusFlags,
+    AdminFlags, ClusterKeysFlags, Command, FingerprintFlags, Flags, LogFormat, NodeIdentityFlags,
+    OperatorFlags, OperatorIdentityFlags, RelayIdentityFlags, ServeFlags,
 };
-use crate::operator::show::{self, counted};
+use crate::operator::show::counted;
 use crate::operator::{Operator, OperatorError};
 use crate::server::{self, ServeError, TaskLost, copy_cluster_keys, serve};
 use crate::tls::TlsError;
@@ -98,14 +99,14 @@ pub fn run(flags: Flags, inner: &impl Inner) -> Result<(), CommandError> {
             answer(&Authority::open(&data_dir)?.fingerprint());
         }
         Command::Check(flags) => on_runtime(check(&flags))?,
-        Command::Status(flags) => on_runtime(status(&flags))?,
+        Command::Status(flags) => on_runtime(fleet::status(&flags))?,
         Command::Users(command) => on_runtime(admin::users(&command))?,
         Command::Conferences(command) => on_runtime(admin::conferences(&command))?,
         Command::Rooms(command) => on_runtime(admin::rooms(&command))?,
         Command::Message(flags) => on_runtime(admin::message(&flags))?,
-        Command::Drain(flags) => on_runtime(drain(&flags))?,
-        Command::RevokeRelay(flags) => on_runtime(revoke_relay(&flags))?,
-        Command::RevokeNode(flags) => on_runtime(revoke_node(&flags))?,
+        Command::Drain(flags) => on_runtime(fleet::drain(&flags))?,
+        Command::RevokeRelay(flags) => on_runtime(fleet::revoke_relay(&flags))?,
+        Command::RevokeNode(flags) => on_runtime(fleet::revoke_node(&flags))?,
     }
     Ok(out().wait()?)
 }
@@ -137,73 +138,6 @@ async fn check(flags: &ServeFlags) -> Result<(), CommandError> {
         0 => Ok(()),
         bad => Err(CommandError::ToCorrect(counted(bad.into(), "finding"))),
     }
-}
-
-async fn status(flags: &StatusFlags) -> Result<(), CommandError> {
-    let status = operator(&flags.operator)?.status().await?;
-    match flags.json {
-        true => out().put(Class::Answer, Form::Json, &show::json(&status).to_string()),
-        false => answer(show::text(&status).trim_end()),
-    }
-    Ok(())
-}
-
-async fn drain(flags: &DrainFlags) -> Result<(), CommandError> {
-    let (relay, wait) = (&flags.relay, flags.wait);
-    let progress = |sessions: u32| {
-        say(&format!(
-            "{relay}: {} left",
-            counted(sessions.into(), "session")
-        ))
-    };
-    let operator = operator(&flags.operator)?;
-    let lost = operator.drain(relay, wait, progress).await?;
-    answer(&match lost {
-        0 => format!("{relay}: no session is left"),
-        lost => format!(
-            "{relay}: ended; {} lost voice: no other relay is linked",
-            counted(lost.into(), "participant")
-        ),
-    });
-    Ok(())
-}
-
-async fn revoke_relay(flags: &RevokeRelayFlags) -> Result<(), CommandError> {
-    let (relay, now) = (&flags.relay, Clock::System.now());
-    let operator = operator(&flags.operator)?;
-    // Before, for a relay that is revoked is linked no more.
-    let linked = operator.status().await.map(|status| status.relays);
-    operator.revoke_relay(relay, now).await?;
-    let next = match relay.as_str() == INSIDE {
-        true => "the server makes a new one when it is started again".to_owned(),
-        false => format!("make a new one with `confab-control relay-identity {relay}`"),
-    };
-    answer(&format!(
-        "{relay}: its identities up to now are revoked; {next}"
-    ));
-    if let Ok(linked) = linked
-        && !linked.iter().any(|one| one.name == *relay)
-    {
-        let names: Vec<String> = linked.iter().map(|one| one.name.to_string()).collect();
-        answer(&format!(
-            "warning: no relay of the name {relay} is linked now, only: {}. If you meant one of these, revoke that",
-            if names.is_empty() {
-                "none".to_owned()
-            } else {
-                names.join(", ")
-            }
-        ));
-    }
-    Ok(())
-}
-
-async fn revoke_node(flags: &RevokeNodeFlags) -> Result<(), CommandError> {
-    let (node, now) = (&flags.name, Clock::System.now());
-    operator(&flags.operator)?.revoke_node(node, now).await?;
-    answer(&format!(
-        "{node}: its identities up to now are revoked; make a new one with `confab-control node-identity {node}`, and change the database's password and token.key if they may be known"
-    ));
-    Ok(())
 }
 
 fn operator(flags: &OperatorFlags) -> Result<Operator, OperatorError> {
@@ -359,6 +293,19 @@ fn log_to_stderr(flags: &ServeFlags) {
 /// Writes the answer of a command.
 fn answer(text: &str) {
     out().put(Class::Answer, Form::Text, text);
+}
+
+/// Reports a change: an event and its subject, or a line.
+fn report_change(flags: &AdminFlags, (event, of): (&str, &str), text: &str) {
+    match flags.json {
+        true => object(&json!({ "event": event, "of": of })),
+        false => answer(text),
+    }
+}
+
+/// Writes an answer as JSON.
+fn object(value: &Value) {
+    out().put(Class::Answer, Form::Json, &value.to_string());
 }
 
 /// Writes a remark beside the answer.

@@ -32,17 +32,16 @@ mod relay;
 mod store;
 
 pub use admin::{
-    AccountFlags, AddFlags, AdminFlags, BotFlags, ConferencesCommand, ConfirmFlags,
-    CreateConferenceFlags, DeleteAccountFlags, DeleteConferenceFlags, ListFlags, ListRoomsFlags,
-    MessageFlags, NewPasswordFlags, ResetFlags, RoomsCommand, SlugFlags, TransferFlags,
-    UsersCommand,
+    AccountFlags, AddFlags, BotFlags, ConferencesCommand, ConfirmFlags, CreateConferenceFlags,
+    DeleteAccountFlags, DeleteConferenceFlags, ListFlags, ListRoomsFlags, MessageFlags,
+    NewPasswordFlags, ResetFlags, RoomsCommand, SlugFlags, TransferFlags, UsersCommand,
 };
 pub use identities::{
     ClusterKeysFlags, FingerprintFlags, NodeIdentityFlags, OperatorIdentityFlags,
     RelayIdentityFlags,
 };
 pub use mail::MailFlags;
-pub use operator::{DrainFlags, OperatorFlags, RevokeNodeFlags, RevokeRelayFlags, StatusFlags};
+pub use operator::{AdminFlags, DrainFlags, OperatorFlags, RevokeNodeFlags, RevokeRelayFlags};
 pub use relay::RelayFlags;
 pub use store::{CqlFlags, StorePassword, StoreUrl};
 
@@ -96,7 +95,7 @@ pub enum Command {
     /// Prints the fingerprint of the cluster CA, which clients pin.
     Fingerprint(FingerprintFlags),
     /// Shows the state of the nodes and relays of a running cluster.
-    Status(StatusFlags),
+    Status(AdminFlags),
     /// Lists, shows, makes, disables and deletes accounts, and resets their passwords.
     #[command(subcommand)]
     Users(UsersCommand),

@@ -2,17 +2,17 @@
 
 mod ask;
 
-use confab_console::{Class, Form, out};
+use confab_console::out;
 use confab_protocol::control::Slug;
 use confab_protocol::control::room::Visibility;
 use confab_protocol::wire::admin_response::Kind;
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
-use serde_json::{Value, json};
+use serde_json::json;
 
 pub use ask::InputError;
 use ask::{confirm, new_password};
 
-use super::{CommandError, answer, operator};
+use super::{CommandError, answer, object, operator, report_change};
 use crate::cluster::nodes::admin::{AdminRequest, NewAccount, NewPassword};
 use crate::domain::AccountName;
 use crate::flags::{
@@ -89,7 +89,7 @@ pub(super) async fn users(command: &UsersCommand) -> Result<(), CommandError> {
                 Some(email) => format!("{name}: the e-mail address is {}", email.as_str()),
                 None => format!("{name}: no e-mail address any more"),
             };
-            report(admin, ("email_set", name), &text);
+            report_change(admin, ("email_set", name), &text);
             Ok(())
         }
         UsersCommand::Delete(flags) => {
@@ -102,7 +102,7 @@ pub(super) async fn users(command: &UsersCommand) -> Result<(), CommandError> {
             };
             change(&flags.account.admin, ask).await?;
             let text = format!("{name}: deleted");
-            report(&flags.account.admin, ("deleted", name), &text);
+            report_change(&flags.account.admin, ("deleted", name), &text);
             Ok(())
         }
     }
@@ -133,7 +133,7 @@ pub(super) async fn conferences(command: &ConferencesCommand) -> Result<(), Comm
             let pending = change(&flags.conference.admin, ask).await?;
             let text = format!("{slug}: {owner} owns it now{pending}");
             let event = ("transferred", slug.as_str());
-            report(&flags.conference.admin, event, &text);
+            report_change(&flags.conference.admin, event, &text);
             Ok(())
         }
         ConferencesCommand::Delete(flags) => {
@@ -143,7 +143,7 @@ pub(super) async fn conferences(command: &ConferencesCommand) -> Result<(), Comm
             let ask = AdminRequest::DeleteConference(slug.clone());
             let pending = change(&flags.conference.admin, ask).await?;
             let text = format!("{slug}: deleted{pending}");
-            report(&flags.conference.admin, ("deleted", slug.as_str()), &text);
+            report_change(&flags.conference.admin, ("deleted", slug.as_str()), &text);
             Ok(())
         }
     }
@@ -183,7 +183,7 @@ pub(super) async fn rooms(command: &RoomsCommand) -> Result<(), CommandError> {
 pub(super) async fn message(flags: &MessageFlags) -> Result<(), CommandError> {
     change(&flags.admin, AdminRequest::Announce(flags.text.clone())).await?;
     let event = ("shown", flags.text.as_str());
-    report(&flags.admin, event, "shown to everybody who is connected");
+    report_change(&flags.admin, event, "shown to everybody who is connected");
     Ok(())
 }
 
@@ -220,7 +220,7 @@ async fn set_disabled(
             "enabled: it can log in again (a bot: with the token of `users new-token`)",
         ),
     };
-    report(flags, (event, name), &format!("{name}: {text}"));
+    report_change(flags, (event, name), &format!("{name}: {text}"));
     Ok(())
 }
 
@@ -271,7 +271,7 @@ async fn create_conference(flags: &CreateConferenceFlags) -> Result<(), CommandE
     };
     change(&flags.admin, ask).await?;
     let text = format!("{slug}: created; {owner} owns it");
-    report(&flags.admin, ("created", slug.as_str()), &text);
+    report_change(&flags.admin, ("created", slug.as_str()), &text);
     Ok(())
 }
 
@@ -285,7 +285,7 @@ async fn end_room(flags: &AdminFlags, slug: &Slug) -> Result<(), CommandError> {
         1 => format!("{slug}: ended; one account was sent out"),
         count => format!("{slug}: ended; {count} accounts were sent out"),
     };
-    report(flags, ("ended", slug.as_str()), &text);
+    report_change(flags, ("ended", slug.as_str()), &text);
     Ok(())
 }
 
@@ -301,15 +301,7 @@ async fn change(flags: &AdminFlags, ask: AdminRequest) -> Result<&'static str, C
     })
 }
 
-/// Reports a change: an event and its subject, or a line.
-fn report(flags: &AdminFlags, (event, of): (&str, &str), text: &str) {
-    match flags.json {
-        true => object(&json!({ "event": event, "of": of })),
-        false => answer(text),
-    }
-}
-
-/// The same of a new password. One that was made is shown, once.
+/// Reports that an account has a new password. One that was made is shown, once.
 fn report_password(
     flags: &AdminFlags,
     (event, of): (&str, &str),
@@ -328,8 +320,4 @@ fn report_password(
         answer(&format!("password: {password}"));
         answer("it is shown this once; `confab passwd` changes it");
     }
-}
-
-fn object(value: &Value) {
-    out().put(Class::Answer, Form::Json, &value.to_string());
 }

@@ -1,17 +1,16 @@
 //! Codes that a person reads in a mail and types.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::str::FromStr;
 
 use aws_lc_rs::constant_time;
 use data_encoding::BASE32_NOPAD;
 
+use super::typed::as_typed;
+
 /// Length of a code in bytes: sixteen characters. A code is good for an account whether or not anybody has asked for it, so nobody may
 /// find one by trying at many accounts from many places.
 const LEN: usize = 10;
-/// Characters of a group.
-const GROUP: usize = 4;
-
 /// 80 bits, shown as sixteen characters of `a-z 2-7` in four groups. `Debug` hides it.
 #[derive(Clone)]
 pub struct MailCode([u8; LEN]);
@@ -47,14 +46,7 @@ impl FromStr for MailCode {
 
 impl fmt::Display for MailCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = BASE32_NOPAD.encode(&self.0).to_ascii_lowercase();
-        for (at, character) in text.chars().enumerate() {
-            if at > 0 && at % GROUP == 0 {
-                f.write_char('-')?;
-            }
-            f.write_char(character)?;
-        }
-        Ok(())
+        f.write_str(&as_typed(&self.0))
     }
 }
 

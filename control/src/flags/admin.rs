@@ -4,19 +4,8 @@ use clap::{Args, Subcommand};
 use confab_console::values::whole_within;
 use confab_protocol::control::{Birthday, Email, Notice, Region, Slug, Title, Username};
 
-use super::OperatorFlags;
+use super::operator::AdminFlags;
 use crate::domain::AccountName;
-
-/// Flags of each of these commands.
-#[derive(Args, Debug)]
-pub struct AdminFlags {
-    #[command(flatten)]
-    pub operator: OperatorFlags,
-
-    /// Print JSON, one object a line, instead of tables.
-    #[arg(long)]
-    pub json: bool,
-}
 
 /// `users …`
 #[derive(Subcommand, Debug)]

@@ -29,13 +29,13 @@ pub struct OperatorFlags {
     pub node: Option<String>,
 }
 
-/// Flags of `status`.
+/// Flags of the commands that ask a node, and show what it answers.
 #[derive(Args, Debug)]
-pub struct StatusFlags {
+pub struct AdminFlags {
     #[command(flatten)]
     pub operator: OperatorFlags,
 
-    /// Print one JSON object instead of tables.
+    /// Print JSON, one object a line, instead of tables.
     #[arg(long)]
     pub json: bool,
 }
@@ -47,7 +47,7 @@ pub struct DrainFlags {
     pub relay: RelayName,
 
     #[command(flatten)]
-    pub operator: OperatorFlags,
+    pub admin: AdminFlags,
 
     /// Maximum time to wait until the relay has no sessions. The relay continues to drain after that.
     #[arg(long, default_value = "60s", value_name = "TIME", value_parser = duration)]
@@ -61,7 +61,7 @@ pub struct RevokeRelayFlags {
     pub relay: RelayName,
 
     #[command(flatten)]
-    pub operator: OperatorFlags,
+    pub admin: AdminFlags,
 }
 
 /// Flags of `revoke-node`.
@@ -72,7 +72,7 @@ pub struct RevokeNodeFlags {
     pub name: NodeName,
 
     #[command(flatten)]
-    pub operator: OperatorFlags,
+    pub admin: AdminFlags,
 }
 
 pub(super) fn host_and_port(text: &str) -> Result<String, BadServer> {

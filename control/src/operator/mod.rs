@@ -34,9 +34,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 pub enum OperatorError {
     #[error(transparent)]
     Keys(#[from] TlsError),
-    #[error(
-        "{node}: {source}; give a running node with --node HOST:PORT and the cluster's keys with --data-dir"
-    )]
+    #[error("{}", no_answer(node, *source))]
     Node { node: String, source: PeerError },
     /// The response does not match the request.
     #[error("the node's response cannot be parsed: check that both programs have the same version")]
@@ -54,10 +52,37 @@ pub enum OperatorError {
     SessionsLeft { relay: RelayName, sessions: u32 },
 }
 
+/// Why the node did not answer, and what to do.
+fn no_answer(node: &str, why: PeerError) -> String {
+    match why {
+        PeerError::Unresolved => {
+            format!("{node}: there is no such host: give a running server with --node HOST:PORT")
+        }
+        PeerError::Unreachable => format!(
+            "no server answers at {node}: start it, or give one that runs with --node HOST:PORT"
+        ),
+        PeerError::Foreign => format!(
+            "the server at {node} does not belong to the keys here: give its data folder with --data-dir, or another server with --node HOST:PORT"
+        ),
+        PeerError::Lost | PeerError::Timeout | PeerError::Malformed => {
+            format!("{node}: {why}; `confab-control status` shows what was done")
+        }
+    }
+}
+
 /// A client for operators' requests to one node.
 pub struct Operator {
     peers: Peers,
     node: String,
+}
+
+/// How the draining of a relay has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Drained {
+    /// Sessions that ended with the relay, because no other one took them over.
+    pub lost: u32,
+    /// No other relay takes sessions.
+    pub is_last: bool,
 }
 
 impl Operator {
@@ -94,13 +119,13 @@ impl Operator {
     }
 
     /// Drains the relay and waits up to `wait` until it has no sessions or has ended. Calls `progress` whenever the number of
-    /// sessions changes. Returns the number of sessions that ended with the relay, because no other one took them over.
+    /// sessions changes.
     pub async fn drain(
         &self,
         relay: &RelayName,
         wait: Duration,
         mut progress: impl FnMut(u32),
-    ) -> Result<u32, OperatorError> {
+    ) -> Result<Drained, OperatorError> {
         let by_any = true;
         let ask = NodeRequest::DrainRelay {
             relay: relay.clone(),
@@ -125,16 +150,18 @@ impl Operator {
             // What it had when it ended has moved, unless there is no relay to move to.
             let is_last = others.iter().all(|other| other.load.draining);
             let lost = reported.filter(|_| is_last).unwrap_or(0);
+            let drained = |lost| Drained { lost, is_last };
             let Some(found) = found.into_iter().next() else {
-                return Ok(lost);
+                return Ok(drained(lost));
             };
             began |= found.load.draining;
             let has_restarted = began && !found.load.draining;
             if has_restarted {
-                return Ok(lost);
+                let is_last = false;
+                return Ok(Drained { lost, is_last });
             }
             if began && found.load.sessions == 0 {
-                return Ok(0);
+                return Ok(drained(0));
             }
             let sessions = found.load.sessions;
             if reported != Some(sessions) {

@@ -22,7 +22,7 @@ use crate::client_queues::ClientSink;
 use crate::clock::Clock;
 use crate::cluster::Relays;
 use crate::cluster::nodes::messages::Moderation;
-use crate::cluster::nodes::{NodeRequest, NodeResponse, Nodes, PeerError};
+use crate::cluster::nodes::{NodeRequest, NodeResponse, Nodes};
 use crate::inbox::{Inbox, inbox};
 use crate::metrics::groups::GroupCounters;
 use crate::mutex::lock;
@@ -251,7 +251,7 @@ impl Rooms {
                         // If the node is dead, another one owns the room next.
                         Err(error) => {
                             tracing::warn!(node = %node.run.name, %error, "the owner of a room did not answer");
-                            may_be_done |= error != PeerError::Unreachable;
+                            may_be_done |= error.may_be_done();
                             Ok(None)
                         }
                     }

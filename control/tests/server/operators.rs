@@ -78,8 +78,9 @@ async fn a_relay_is_drained_from_any_node() {
         told.push(sessions);
         relay.has_sessions(sessions - 1);
     });
-    drained.await.unwrap();
+    let drained = drained.await.unwrap();
     assert_eq!(told, [3, 2, 1]);
+    assert!(drained.is_last, "{drained:?}");
 
     let nowhere = "nowhere".parse().unwrap();
     let unknown = operator

@@ -9,7 +9,9 @@ use arc_swap::ArcSwap;
 use confab_protocol::control::CLUSTER_SERVER_NAME;
 use confab_protocol::control::framing::{self, Deframer};
 use confab_protocol::wire;
-use quinn::{ClientConfig, Connection, Endpoint, IdleTimeout, TransportConfig, VarInt};
+use quinn::{
+    ClientConfig, Connection, ConnectionError, Endpoint, IdleTimeout, TransportConfig, VarInt,
+};
 
 use super::messages::{MAX_NODE_RESPONSE, NodeRequest, NodeResponse};
 use crate::mutex::lock;
@@ -21,17 +23,26 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time limit for a response. The other node waits for its store and a relay.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
+/// Transport errors that carry a TLS alert (RFC 9001, section 4.8).
+const TLS_ALERTS: u64 = 0x0100;
+const LAST_TLS_ALERT: u64 = 0x01ff;
 /// QUIC idle timeout.
 const IDLE_TIMEOUT_MS: u32 = 5_000;
 /// QUIC keep-alive interval.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
-/// An error of a request to another node. The request may have been carried out, except for [`PeerError::Unreachable`].
+/// An error of a request to another node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PeerError {
-    /// No connection; the request was not sent.
-    #[error("the node cannot be reached")]
+    /// The name of the node's host has no address.
+    #[error("there is no such host")]
+    Unresolved,
+    /// No connection.
+    #[error("no node answers there")]
     Unreachable,
+    /// One of both has a certificate that the other does not take.
+    #[error("the node there belongs to another cluster")]
+    Foreign,
     #[error("the connection to the node was lost")]
     Lost,
     #[error("the node does not answer")]
@@ -39,6 +50,28 @@ pub enum PeerError {
     /// The response cannot be parsed.
     #[error("the node's response cannot be parsed: check that both run the same version")]
     Malformed,
+}
+
+impl PeerError {
+    /// Whether the node may have carried out the request.
+    pub fn may_be_done(self) -> bool {
+        match self {
+            Self::Unresolved | Self::Unreachable | Self::Foreign => false,
+            Self::Lost | Self::Timeout | Self::Malformed => true,
+        }
+    }
+
+    fn of_connection(error: &ConnectionError) -> Self {
+        let code = match error {
+            ConnectionError::TransportError(error) => error.code,
+            ConnectionError::ConnectionClosed(close) => close.error_code,
+            _ => return Self::Unreachable,
+        };
+        match u64::from(code) {
+            TLS_ALERTS..=LAST_TLS_ALERT => Self::Foreign,
+            _ => Self::Unreachable,
+        }
+    }
 }
 
 /// Connections to other nodes.
@@ -87,8 +120,7 @@ impl Peers {
         host_and_port: &str,
         ask: &NodeRequest,
     ) -> Result<NodeResponse, PeerError> {
-        let connected = self.connect_to(host_and_port).await;
-        let (connection, _endpoint) = connected.ok_or(PeerError::Unreachable)?;
+        let (connection, _endpoint) = self.connect_to(host_and_port).await?;
         let exchange = tokio::time::timeout(ANSWER_TIMEOUT, exchange(&connection, ask));
         exchange.await.unwrap_or(Err(PeerError::Timeout))
     }
@@ -100,8 +132,7 @@ impl Peers {
     }
 
     async fn connect(&self, node: &NodeRecord) -> Result<Connection, PeerError> {
-        let connected = self.connect_to(&node.cluster).await;
-        let (connection, endpoint) = connected.ok_or(PeerError::Unreachable)?;
+        let (connection, endpoint) = self.connect_to(&node.cluster).await?;
         let open = Open {
             connection: connection.clone(),
             _endpoint: endpoint,
@@ -110,29 +141,40 @@ impl Peers {
         Ok(connection)
     }
 
-    async fn connect_to(&self, host_and_port: &str) -> Option<(Connection, Endpoint)> {
+    async fn connect_to(&self, host_and_port: &str) -> Result<(Connection, Endpoint), PeerError> {
         let resolving = tokio::net::lookup_host(host_and_port);
-        let resolved = tokio::time::timeout(RESOLVE_TIMEOUT, resolving).await;
-        for address in resolved.ok()?.ok()? {
-            let local: SocketAddr = match address {
-                SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-                SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-            };
-            let Ok(endpoint) = Endpoint::client(local) else {
-                continue;
-            };
-            let connecting = endpoint.connect_with(
-                self.client.load().as_ref().clone(),
-                address,
-                CLUSTER_SERVER_NAME,
-            );
-            if let Ok(connecting) = connecting
-                && let Ok(Ok(connection)) = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await
-            {
-                return Some((connection, endpoint));
+        let resolved = match tokio::time::timeout(RESOLVE_TIMEOUT, resolving).await {
+            Ok(Ok(resolved)) => resolved,
+            _ => return Err(PeerError::Unresolved),
+        };
+        let mut failed = PeerError::Unresolved;
+        for address in resolved {
+            match self.connect_to_address(address).await {
+                Ok(connected) => return Ok(connected),
+                Err(error) => failed = error,
             }
         }
-        None
+        Err(failed)
+    }
+
+    async fn connect_to_address(
+        &self,
+        address: SocketAddr,
+    ) -> Result<(Connection, Endpoint), PeerError> {
+        let local: SocketAddr = match address {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        let endpoint = Endpoint::client(local).map_err(|_| PeerError::Unreachable)?;
+        let client = self.client.load().as_ref().clone();
+        let connecting = endpoint
+            .connect_with(client, address, CLUSTER_SERVER_NAME)
+            .map_err(|_| PeerError::Unreachable)?;
+        match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(Ok(connection)) => Ok((connection, endpoint)),
+            Ok(Err(error)) => Err(PeerError::of_connection(&error)),
+            Err(_) => Err(PeerError::Unreachable),
+        }
     }
 }
 
@@ -148,11 +190,18 @@ fn with_transport(mut client: ClientConfig) -> ClientConfig {
 }
 
 async fn exchange(connection: &Connection, ask: &NodeRequest) -> Result<NodeResponse, PeerError> {
-    let (mut send, mut receive) = connection.open_bi().await.map_err(|_| PeerError::Lost)?;
+    // A node refuses a certificate only after the handshake.
+    let lost = || match connection
+        .close_reason()
+        .as_ref()
+        .map(PeerError::of_connection)
+    {
+        Some(PeerError::Foreign) => PeerError::Foreign,
+        _ => PeerError::Lost,
+    };
+    let (mut send, mut receive) = connection.open_bi().await.map_err(|_| lost())?;
     let request = framing::encode(&wire::NodeRequest::from(ask));
-    send.write_chunk(request)
-        .await
-        .map_err(|_| PeerError::Lost)?;
+    send.write_chunk(request).await.map_err(|_| lost())?;
     let _ = send.finish();
     let mut deframer = Deframer::new(MAX_NODE_RESPONSE);
     loop {
@@ -163,7 +212,7 @@ async fn exchange(connection: &Connection, ask: &NodeRequest) -> Result<NodeResp
         match receive.read_chunk(MAX_NODE_RESPONSE, true).await {
             Ok(Some(chunk)) => deframer.push(&chunk.bytes),
             Ok(None) => return Err(PeerError::Malformed),
-            Err(_) => return Err(PeerError::Lost),
+            Err(_) => return Err(lost()),
         }
     }
 }

@@ -3,17 +3,15 @@
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
 
 use confab_console::{Class, Form, StandardInput, err};
-use data_encoding::BASE32_NOPAD;
 use zeroize::Zeroizing;
 
 use crate::cluster::nodes::admin::NewPassword;
+use crate::domain::as_typed;
 use crate::flags::{ConfirmFlags, NewPasswordFlags};
 use crate::random;
 
 /// Longest line of standard input that is read, in bytes.
 const MAX_LINE: u64 = 64 * 1024;
-/// Characters of a made password between two hyphens.
-const GROUP: usize = 4;
 
 /// What a command was to read was not there.
 #[derive(Debug, thiserror::Error)]
@@ -45,10 +43,7 @@ pub(super) fn new_password(flags: &NewPasswordFlags) -> Result<(NewPassword, boo
 /// A password of 80 random bits, to be read and typed once.
 fn made_password() -> NewPassword {
     let bytes = Zeroizing::new(random::bytes::<10>());
-    let text = Zeroizing::new(BASE32_NOPAD.encode(bytes.as_slice()).to_lowercase());
-    let groups = (0..text.len()).step_by(GROUP);
-    let groups: Vec<&str> = groups.map(|at| &text[at..at + GROUP]).collect();
-    NewPassword(Zeroizing::new(groups.join("-")))
+    NewPassword(as_typed(bytes.as_slice()))
 }
 
 /// Asks at the terminal, unless --yes was given.
