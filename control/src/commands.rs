@@ -1,33 +1,31 @@
 //! Runs the command that the flags select.
 
 mod admin;
+mod answers;
+mod asked;
 mod companion;
+mod errors;
 mod fleet;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use confab_console::{
-    Class, Form, Hangup, Plan, Repeated, Signal, Signals, WriteError, beside, out, report,
-};
-
-use confab_protocol::control::ErrorCode;
-use serde_json::{Value, json};
+use confab_console::{Form, Hangup, Plan, Repeated, Signal, Signals, beside, out, report};
 
 pub use admin::InputError;
+use answers::{answer, note, say};
 use companion::NotStarted;
 pub use companion::{Companion, HeldPorts, INSIDE, Inner, InnerError};
+pub use errors::CommandError;
 
 use crate::clock::Clock;
 use crate::flags::{
-    AdminFlags, ClusterKeysFlags, Command, FingerprintFlags, Flags, LogFormat, NodeIdentityFlags,
-    OperatorFlags, OperatorIdentityFlags, RelayIdentityFlags, ServeFlags,
+    ClusterKeysFlags, Command, FingerprintFlags, Flags, LogFormat, NodeIdentityFlags,
+    OperatorIdentityFlags, RelayIdentityFlags, ServeFlags,
 };
 use crate::operator::show::counted;
-use crate::operator::{Operator, OperatorError};
-use crate::server::{self, ServeError, TaskLost, copy_cluster_keys, serve};
-use crate::tls::TlsError;
+use crate::server::{self, copy_cluster_keys, serve};
 use crate::tls::authority::{Authority, CA_FILE};
 
 /// Time limit for background work at the end.
@@ -39,53 +37,6 @@ const SERVER_SIGNALS: Plan = Plan {
     at_once_after: 2,
     deadline: None,
 };
-
-/// Errors that end the program.
-#[derive(Debug, thiserror::Error)]
-pub enum CommandError {
-    #[error(transparent)]
-    Serve(#[from] ServeError),
-    /// A task of the server keeps failing.
-    #[error(transparent)]
-    Lost(#[from] TaskLost),
-    /// The relay in this process does not start, or has stopped.
-    #[error(transparent)]
-    Inner(#[from] InnerError),
-    /// Keys or certificates are missing or invalid.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// An operator's request failed.
-    #[error(transparent)]
-    Operator(#[from] OperatorError),
-    /// What a command was to read was not there.
-    #[error(transparent)]
-    Input(#[from] InputError),
-    /// `check` has found something.
-    #[error("{0} to be corrected")]
-    ToCorrect(String),
-    #[error(transparent)]
-    System(#[from] std::io::Error),
-    /// The command was carried out, but its answer could not be written.
-    #[error(transparent)]
-    Output(#[from] WriteError),
-}
-
-impl CommandError {
-    /// Exit code: 2 if something to read was not there, 4 if what the command names does not exist, 6 if no node answers, else 1.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Input(_) => 2,
-            Self::Operator(OperatorError::NoSuchRelay { .. }) => 4,
-            Self::Operator(OperatorError::Refused(refusal))
-                if refusal.code == ErrorCode::NotFound =>
-            {
-                4
-            }
-            Self::Operator(OperatorError::Node { .. }) => 6,
-            _ => 1,
-        }
-    }
-}
 
 /// Runs the command and waits until its answer is written. `inner` makes the relay of `serve --with-relay`.
 pub fn run(flags: Flags, inner: &impl Inner) -> Result<(), CommandError> {
@@ -138,10 +89,6 @@ async fn check(flags: &ServeFlags) -> Result<(), CommandError> {
         0 => Ok(()),
         bad => Err(CommandError::ToCorrect(counted(bad.into(), "finding"))),
     }
-}
-
-fn operator(flags: &OperatorFlags) -> Result<Operator, OperatorError> {
-    Operator::new(&flags.data_dir, flags.node.as_deref(), Clock::System.now())
 }
 
 async fn serve_until_signal(
@@ -288,32 +235,4 @@ fn log_to_stderr(flags: &ServeFlags) {
             .with(lines.json().with_writer(confab_console::logs(Form::Json)))
             .try_init(),
     };
-}
-
-/// Writes the answer of a command.
-fn answer(text: &str) {
-    out().put(Class::Answer, Form::Text, text);
-}
-
-/// Reports a change: an event and its subject, or a line.
-fn report_change(flags: &AdminFlags, (event, of): (&str, &str), text: &str) {
-    match flags.json {
-        true => object(&json!({ "event": event, "of": of })),
-        false => answer(text),
-    }
-}
-
-/// Writes an answer as JSON.
-fn object(value: &Value) {
-    out().put(Class::Answer, Form::Json, &value.to_string());
-}
-
-/// Writes a remark beside the answer.
-fn note(text: &str) {
-    confab_console::err().put(Class::Answer, Form::Text, text);
-}
-
-/// Writes a progress line. It may be dropped.
-fn say(line: &str) {
-    out().put(Class::Event, Form::Text, line);
 }

@@ -82,6 +82,9 @@ pub(crate) fn first_steps(flags: &ServeFlags, conference: &Slug) -> Vec<String> 
 mod tests {
     use std::net::Ipv4Addr;
 
+    use clap::Parser as _;
+    use confab_control::flags::{Command, Flags};
+
     use super::*;
 
     fn link(name: Option<&str>) -> FirstLink {
@@ -129,5 +132,23 @@ mod tests {
             ..link(None)
         };
         begins(&near.lines(None), &["join from this machine alone: "]);
+    }
+
+    #[test]
+    fn where_not_everybody_may_come_the_first_steps_are_said() {
+        let steps = |flags: &[&str]| {
+            let given = ["confab-control", "serve", "--data-dir", "here"];
+            let given = given.iter().chain(flags);
+            let command = Flags::try_parse_from(given).unwrap().command;
+            let Command::Serve(flags) = command else {
+                unreachable!()
+            };
+            first_steps(&flags, &"lobby".parse().unwrap())
+        };
+        assert!(steps(&[]).is_empty());
+        let closed = steps(&["--registration", "closed", "--create", "operators"]);
+        assert!(closed[0].contains("users add NAME --data-dir here"));
+        assert!(closed[1].contains("conferences create lobby --owner NAME"));
+        assert_eq!(steps(&["--registration", "invite"]).len(), 1);
     }
 }

@@ -12,7 +12,9 @@ use serde_json::json;
 pub use ask::InputError;
 use ask::{confirm, new_password};
 
-use super::{CommandError, answer, object, operator, report_change};
+use super::answers::{answer, object, report_change};
+use super::asked::operator;
+use super::errors::CommandError;
 use crate::cluster::nodes::admin::{AdminRequest, NewAccount, NewPassword};
 use crate::domain::AccountName;
 use crate::flags::{

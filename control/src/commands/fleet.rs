@@ -5,7 +5,10 @@ use std::fmt::Display;
 use confab_console::{Class, Form, out};
 use serde_json::json;
 
-use super::{CommandError, INSIDE, answer, note, object, operator, report_change, say};
+use super::answers::{answer, note, object, report_change, say};
+use super::asked::operator;
+use super::companion::INSIDE;
+use super::errors::CommandError;
 use crate::clock::Clock;
 use crate::flags::{AdminFlags, DrainFlags, RevokeNodeFlags, RevokeRelayFlags};
 use crate::operator::show::{self, counted};

@@ -16,6 +16,7 @@ use crate::clock::UnixMillis;
 use crate::domain::{PasswordHash, Peer};
 
 pub mod batch;
+mod changes;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod cql;
@@ -28,13 +29,13 @@ pub mod remembering;
 pub mod sqlite;
 pub mod turns;
 
+pub use changes::ConferenceChange;
 pub use errors::{Name, StoreError};
 pub use lookups::{ended_of, look_up_all};
 pub use records::{
-    AccountKind, AccountRecord, ConferenceChange, ConferenceRecord, GUEST_BAN_LIFE,
-    GUEST_SESSION_LIFE, GuestBan, GuestOrigin, HomePlace, HomeRecord, InvitationRecord,
-    MemberRecord, Membership, NodeRecord, NodeRun, Rotation, SecretHash, ServerId, SessionId,
-    SessionRecord, Standing, invitation_id,
+    AccountKind, AccountRecord, ConferenceRecord, GUEST_BAN_LIFE, GUEST_SESSION_LIFE, GuestBan,
+    GuestOrigin, HomePlace, HomeRecord, InvitationRecord, MemberRecord, Membership, NodeRecord,
+    NodeRun, Rotation, SecretHash, ServerId, SessionId, SessionRecord, Standing, invitation_id,
 };
 
 /// The future of an operation; boxed, so that the program chooses its store when it starts.

@@ -446,13 +446,8 @@ impl Call {
         }
     }
 
-    /// The person leaves by a command.
-    pub(super) fn leave_by_command(&mut self) {
-        self.finish(Ending::Wanted("left", Exit::Done));
-    }
-
     /// The first reason to end is the one that counts.
-    fn finish(&mut self, end: Ending) {
+    pub(super) fn finish(&mut self, end: Ending) {
         self.end.get_or_insert(end);
     }
 

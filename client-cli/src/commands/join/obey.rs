@@ -4,9 +4,11 @@ use std::time::Instant;
 
 use super::call::Call;
 use super::choices::Chosen;
+use super::ending::Ending;
 use super::event::{CallEvent, ParticipantShown};
 use super::typed::{Command, Typed};
 use crate::commands::devices::DeviceTable;
+use crate::failure::Exit;
 
 impl Call {
     /// Takes a line that was typed, or that a script has written.
@@ -68,7 +70,7 @@ impl Call {
                 Some(event) => event,
                 None => return,
             },
-            Command::Leave => return self.leave_by_command(),
+            Command::Leave => return self.finish(Ending::Wanted("left", Exit::Done)),
             Command::Volume(username, percent) => self.set_volume(username, percent),
             Command::Devices => return self.choices.show_devices(),
             Command::Device(side, name) if self.audio.has_device(side) => {

@@ -20,19 +20,19 @@ async fn title_and_visibility_change(store: &Arc<dyn Store>) {
         let change = ConferenceChange { title, visibility };
         store.change_conference(before.id, change).await
     };
-    let closed = ConferenceRecord {
-        visibility: Visibility::Invite,
+    let opened = ConferenceRecord {
+        visibility: Visibility::Public,
         revision: before.revision + 1,
         ..before.clone()
     };
     for _ in 0..2 {
-        let changed = change(None, Some(Visibility::Invite)).await;
-        assert_eq!(changed, Ok(closed.clone()), "it may be repeated");
+        let changed = change(None, Some(Visibility::Public)).await;
+        assert_eq!(changed, Ok(opened.clone()), "it may be repeated");
     }
     let named = ConferenceRecord {
         title: "Other".parse().expect("a title"),
-        revision: closed.revision + 1,
-        ..closed
+        revision: opened.revision + 1,
+        ..opened
     };
     assert_eq!(change(Some("Other"), None).await, Ok(named.clone()));
     assert_eq!(store.conference(before.id).await, Ok(Some(named.clone())));
@@ -44,7 +44,7 @@ async fn title_and_visibility_change(store: &Arc<dyn Store>) {
     let many = (0..4).map(|number| {
         let title = Some(format!("title {number}"));
         let change = &change;
-        async move { change(title.as_deref(), Some(Visibility::Public)).await }
+        async move { change(title.as_deref(), Some(Visibility::Invite)).await }
     });
     let changed = join_all(many).await;
     assert!(changed.iter().all(Result::is_ok), "{changed:?}");

@@ -1,10 +1,11 @@
 //! The store in one file, for one machine: SQLite with a write-ahead log.
 //!
 //! * `threads`: one thread that writes and some that read, behind bounded queues;
+//! * `open`: how the file is opened;
 //! * `schema`: tables and their migrations;
 //! * `accounts`, `conferences`, `homes`: the statements; `columns`: values in columns, and pages of rows.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use confab_e2ee::mls::identity::DevicePublicKey;
@@ -16,7 +17,6 @@ use super::{
     SessionId, SessionRecord, Standing, Store, StoreError, StoreFuture,
 };
 use crate::clock::UnixMillis;
-use crate::disk::free_space;
 use crate::domain::{PasswordHash, Peer};
 
 mod accounts;
@@ -25,13 +25,15 @@ mod conferences;
 mod guest_bans;
 mod homes;
 mod invitations;
+mod open;
 mod schema;
 #[cfg(test)]
 mod tests;
 mod threads;
 
-/// Free space in bytes below which the disk counts as full: a few transactions.
-const MIN_SPACE: u64 = 256 * 1024;
+use open::make_private;
+pub use open::{OpenError, has_space};
+
 /// Sessions that a sweep checks before it lets other writes through.
 const SWEEP_STEP: u32 = 2000;
 
@@ -42,19 +44,6 @@ pub struct SqliteStore {
     folder: Arc<Path>,
 }
 
-/// A store's file cannot be opened.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum OpenError {
-    /// Its disk is full.
-    #[error("the disk of {} is full: free some space, then start again", .0.display())]
-    DiskFull(PathBuf),
-    /// A newer program has written it.
-    #[error("{} was written by a newer program: start that one", .0.display())]
-    Newer(PathBuf),
-    #[error("{}: {why}; if it is damaged, restore it from a backup", path.display())]
-    Failed { path: PathBuf, why: String },
-}
-
 impl SqliteStore {
     /// Opens the file, creates it if it is missing, and brings its tables up to date.
     ///
@@ -63,20 +52,7 @@ impl SqliteStore {
     /// [`OpenError`] if the file cannot be opened or written, or a newer program has written it.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let folder = path.parent().unwrap_or(Path::new("."));
-        let failed = |error: StoreError| {
-            // SQLite tells of a full disk by errors of several kinds.
-            if error == StoreError::Full || is_full(folder) {
-                return OpenError::DiskFull(path.into());
-            }
-            let why = match error {
-                StoreError::Unavailable(why) => why,
-                other => other.to_string(),
-            };
-            OpenError::Failed {
-                path: path.into(),
-                why,
-            }
-        };
+        let failed = |error| OpenError::of(path, folder, error);
         make_private(path).map_err(|error| failed(StoreError::Unavailable(error.to_string())))?;
         let mut writer = schema::connect(path).map_err(failed)?;
         if schema::inspect(&writer).map_err(failed)? == Inspected::Newer {
@@ -88,11 +64,6 @@ impl SqliteStore {
         let folder = folder.into();
         Ok(Self { threads, folder })
     }
-}
-
-/// Whether the disk of this folder counts as full.
-fn is_full(folder: &Path) -> bool {
-    free_space(folder).is_some_and(|free| free < MIN_SPACE)
 }
 
 /// The state of a store's file.
@@ -496,18 +467,4 @@ impl Store for SqliteStore {
     fn is_shared(&self) -> bool {
         false
     }
-}
-
-/// Whether the disk of this folder has space for some writes; true where that cannot be read.
-pub fn has_space(folder: &Path) -> bool {
-    free_space(folder).is_none_or(|free| free >= MIN_SPACE)
-}
-
-/// Creates the file with mode 0600, because it has e-mail addresses. SQLite gives its logs the same mode.
-fn make_private(path: &Path) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.create(true).append(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop)
 }
