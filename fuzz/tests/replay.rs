@@ -52,7 +52,7 @@ fn jitter() {
 
 #[test]
 fn call() {
-    replay("call", 4000);
+    replay("call", 1500);
 }
 
 #[test]
