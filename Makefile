@@ -8,11 +8,12 @@ DATA := $(or $(XDG_DATA_HOME),$(HOME)/.local/share)/confab
 PREFIX := /usr/local
 UP_FLAGS :=
 FUZZ_SECONDS := 60
-FUZZ_SEED := 0
-FUZZ_RUNS := 0
 # What is built together is compiled once: cargo chooses the features of what they share by what is asked for.
 SHIPPED := -p confab -p confab-server -p confab-relay -p confab-benches
 HEADLESS := --locked --no-default-features --target-dir $(PROGRAMS)
+# Programs that tests run are built together with the tests: by themselves they would have other features of what they share, and all of
+# it would be compiled twice.
+TESTED := --workspace --bins --tests
 
 .PHONY: audio-client bench-capacity bench-control bench-e2ee bench-instructions bench-leak bench-peers bench-relay bench-voice demo dist figures up test test-audio test-faults test-fleet lint fuzz fuzz-replay docs clean help install
 
@@ -24,7 +25,7 @@ help:
 	@echo "make test-fleet   three databases under load, of which one is killed and one hangs; about 2 min after the build"
 	@echo "make test-faults   what docs/faults.md says of dying processes and broken networks, measured; about 30 min after the build"
 	@echo "make test-audio   calls over sound cards without hardware, one of them for ten minutes; about 14 min after the build"
-	@echo "make fuzz   every fuzz target, FUZZ_SECONDS=60 each; wants a nightly toolchain. make fuzz-replay does without"
+	@echo "make fuzz   every fuzz target, FUZZ_SECONDS=60 each; wants a nightly toolchain. make fuzz-replay does without, and is part of make test"
 	@echo "make bench-relay, make bench-peers   what the relay costs: alone, and beside mumble-server"
 	@echo "make bench-instructions   how many instructions the relay's pieces take; the same on every run"
 	@echo "make bench-control   what control costs: joins, log-ins, idle connections, storage; about 10 min after the build"
@@ -62,11 +63,11 @@ dist:
 	packaging/pack --programs $(PROGRAMS)/dist --out $(TARGET)/dist
 
 test: audio-client
-	cargo build $(HEADLESS) --workspace --bins
-	cargo test $(HEADLESS) --workspace --exclude confab-fuzz
+	cargo build $(HEADLESS) $(TESTED)
+	cargo test $(HEADLESS) --workspace
 
-# The client with a sound card, for tests that call over cards without hardware. It is built among the others, so that
-# only what differs is built twice, and put into a folder of its own; the build of the others takes its place after it.
+# The client with a sound card, for tests that call over cards without hardware. It is built among the others, and beside a small test, so
+# that only what differs is built twice, and put into a folder of its own; the build of the others takes its place after it.
 # It needs ALSA's headers (scripts/setup device). Where they can't be had those tests are skipped, unless
 # CONFAB_REQUIRE_AUDIO is 1.
 audio-client:
@@ -77,15 +78,15 @@ audio-client:
 		[ "$$CONFAB_REQUIRE_AUDIO" != 1 ]; \
 	else \
 		set -ex; \
-		cargo build $(HEADLESS) --workspace --bin confab --features confab/device; \
+		cargo build $(HEADLESS) --workspace --bin confab --test structure --features confab/device; \
 		mkdir -p $(TARGET)/device; \
 		install -m 755 $(PROGRAMS)/debug/confab $(TARGET)/device/confab; \
 	fi
 
 # One at a time: they measure.
 test-audio: audio-client
-	cargo build $(HEADLESS) --workspace --bins
-	CONFAB_REQUIRE_AUDIO=1 cargo test $(HEADLESS) --workspace --test audio -- \
+	cargo build $(HEADLESS) $(TESTED)
+	CONFAB_REQUIRE_AUDIO=1 cargo test $(HEADLESS) --workspace --test audio --test calls -- \
 		--include-ignored --test-threads=1 --nocapture
 
 test-fleet:
@@ -95,8 +96,8 @@ test-fleet:
 # One at a time: they measure. The database has a machine of its own in the field: here it takes what time the others leave.
 test-faults:
 	@scripts/setup build cql
-	cargo build $(HEADLESS) --workspace --bins
-	CONFAB_REQUIRE_CQL=1 CONFAB_FAULTS_STRICT=1 CASSANDRA_NICE=10 cargo test $(HEADLESS) -p confab-benches --test faults -- \
+	cargo build $(HEADLESS) $(TESTED)
+	CONFAB_REQUIRE_CQL=1 CONFAB_FAULTS_STRICT=1 CASSANDRA_NICE=10 cargo test $(HEADLESS) --workspace --test faults -- \
 		--include-ignored --test-threads=1
 
 lint:
@@ -118,7 +119,7 @@ fuzz-replay:
 
 fuzz:
 	@scripts/setup build
-	@CARGO_TARGET_DIR=$(abspath $(TARGET)) scripts/fuzz $(FUZZ_SECONDS) $(FUZZ_SEED) $(FUZZ_RUNS)
+	@CARGO_TARGET_DIR=$(abspath $(TARGET)) scripts/fuzz $(FUZZ_SECONDS)
 
 bench-relay:
 	@scripts/setup build
