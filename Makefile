@@ -104,7 +104,7 @@ lint:
 	@scripts/setup build
 	cargo fmt --all --check
 	cargo clippy $(HEADLESS) --workspace --all-targets -- -D warnings
-	cargo clippy $(HEADLESS) --workspace --features confab-relay/portable --all-targets -- -D warnings
+	cargo clippy $(HEADLESS) --workspace --features confab-relay/portable,confab-fuzz/libfuzzer --all-targets -- -D warnings
 	@if scripts/setup device; then \
 		set -ex; cargo clippy $(HEADLESS) --workspace --features confab/device --all-targets -- -D warnings; \
 	else \

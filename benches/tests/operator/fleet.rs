@@ -21,7 +21,7 @@ async fn what_an_operator_does_to_nodes_and_relays_is_told_with_what_comes_next(
     let nowhere = ["status", "--node", "127.0.0.1:1"];
     server.refused(&nowhere, 6, "no server answers at").await;
     let unknown = ["status", "--node", "nowhere.invalid:4433"];
-    server.refused(&unknown, 6, "there is no such host").await;
+    server.refused(&unknown, 6, "cannot be resolved").await;
     let other = server.scratch.path().join("other");
     let relay = server.scratch.path().join("relay");
     let of_other = async |args: &[&str]| {

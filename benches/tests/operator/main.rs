@@ -272,6 +272,12 @@ async fn conferences_change_hands_and_rooms_are_seen_and_ended() {
     }
     let create = ["conference", "create", "friday", "--title", "Friday night"];
     server.users.client("ann", &create, None).await.unwrap();
+    for (flag, visibility) in [("--invite-only", "invite"), ("--public", "public")] {
+        let change = ["--json", "conference", "change", "friday", flag];
+        let changed = server.users.client("ann", &change, None).await.unwrap();
+        let changed: Value = serde_json::from_str(&changed).unwrap();
+        assert_eq!(changed["visibility"], visibility);
+    }
     let mut ann = server.join("ann", "friday").await;
     let mut ben = server.join("ben", "friday").await;
 

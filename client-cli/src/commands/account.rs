@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::context::Context;
 use super::done::Done;
 use super::{arrival, meet, password, questions};
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::flags::{Account, Login, PasswordFlags, Register};
 use crate::net::sign_in::Access;
 use crate::net::{ApiError, Link};
@@ -33,10 +33,14 @@ pub(super) async fn register(context: &Context, flags: Register) -> Result<(), F
         }
     };
     let mut access = meet::server(context, &flags.first_sight, &flags.password).await?;
-    if meet::has_person() && (email.is_none() || birthday.is_none()) {
+    let is_asked = meet::has_person() && !flags.password.password_stdin;
+    if is_asked && (email.is_none() || birthday.is_none()) {
         let link = access.open().await?;
         let terms = link.registration;
         link.close().await;
+        if let Some(why) = questions::refusal_of_new(terms.policy, invitation.is_some()) {
+            return Err(Failure::new(Exit::Denied, "denied", why));
+        }
         if terms.email_required && email.is_none() {
             email = Some(questions::email().await?);
         }

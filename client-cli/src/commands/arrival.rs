@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use confab_protocol::control::link::{BadLink, ConferenceLink};
 use confab_protocol::control::{Birthday, Email, ErrorCode, InvitationToken, Slug, Username};
-use confab_protocol::wire::{self, RegistrationPolicy, request::Kind};
+use confab_protocol::wire::{self, request::Kind};
 
 use super::context::Context;
 use super::questions::{self, ask, ask_for, ask_if_any};
@@ -87,9 +87,9 @@ pub(super) async fn arrive(context: &Context, link: &ConferenceLink) -> Result<(
     let (terms, sends_mail) = (opened.registration, opened.sends_mail);
     opened.close().await;
     print_on_stderr(&format!("You are not logged in at {server} yet."));
-    let is_new = match refusal_of_new(terms.policy, link) {
+    let is_new = match questions::refusal_of_new(terms.policy, link.invitation.is_some()) {
         Some(why) => {
-            print_on_stderr(why);
+            print_on_stderr(&format!("No new account can be made: {why}."));
             false
         }
         None => !has_account().await?,
@@ -112,21 +112,6 @@ pub(super) async fn arrive(context: &Context, link: &ConferenceLink) -> Result<(
     }
     let message = format!("not logged in at {server} after {TRIES} tries");
     Err(Failure::new(Exit::Auth, "not_logged_in", message))
-}
-
-/// Why the server takes no new account by this link; `None` if it does.
-fn refusal_of_new(policy: RegistrationPolicy, link: &ConferenceLink) -> Option<&'static str> {
-    match policy {
-        RegistrationPolicy::Open => None,
-        RegistrationPolicy::ByInvitation if link.invitation.is_some() => None,
-        RegistrationPolicy::ByInvitation => Some(
-            "This link has no invitation, and the server takes new accounts by invitation only: if you have no account there, ask for a \
-             link that `confab conference invite --link` has made.",
-        ),
-        RegistrationPolicy::Closed => Some(
-            "On this server only the operator makes accounts: if you have none there, ask for one.",
-        ),
-    }
 }
 
 async fn has_account() -> Result<bool, Failure> {

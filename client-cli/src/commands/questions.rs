@@ -3,10 +3,29 @@
 use std::str::FromStr;
 
 use confab_protocol::control::{Birthday, Email, NameError};
+use confab_protocol::wire::RegistrationPolicy;
 
 use super::meet;
 use crate::failure::{Exit, Failure};
 use crate::stderr::print_on_stderr;
+
+/// Why the server takes no new account; `None` if it does.
+pub(super) fn refusal_of_new(
+    policy: RegistrationPolicy,
+    has_invitation: bool,
+) -> Option<&'static str> {
+    match policy {
+        RegistrationPolicy::Open => None,
+        RegistrationPolicy::ByInvitation if has_invitation => None,
+        RegistrationPolicy::ByInvitation => Some(
+            "the server takes new accounts by invitation only: if you have none there, ask for a link that `confab conference invite --link` \
+             has made, and follow it with `confab join LINK`",
+        ),
+        RegistrationPolicy::Closed => Some(
+            "on this server only the operator makes accounts: if you have none there, ask for one",
+        ),
+    }
+}
 
 /// Asks for the e-mail address of a new account.
 pub(super) async fn email() -> Result<Email, Failure> {

@@ -98,10 +98,10 @@ pub struct ChangeConference {
     /// Another title, 1 to 100 characters.
     #[arg(long)]
     pub title: Option<Title>,
-    /// Every account may join from now on.
+    /// Every account may join.
     #[arg(long)]
     pub public: bool,
-    /// Only invited accounts may join from now on. Members stay members.
+    /// Who is no member needs an invitation from now on. Whoever has joined before is one, and may still come: ban whom you do not want.
     #[arg(long, conflicts_with = "public")]
     pub invite_only: bool,
 }

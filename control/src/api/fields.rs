@@ -153,9 +153,10 @@ pub(super) fn visibility(visibility: Visibility) -> Result<Visibility, Refusal> 
 pub(super) fn conference_change(
     change: &wire::ChangeConference,
 ) -> Result<ConferenceChange, Refusal> {
-    let visibility = match change.visibility() {
-        Visibility::Unspecified => None,
-        known => Some(known),
+    let visibility = match change.visibility {
+        0 => None,
+        // One that is not known reads as none.
+        _ => Some(visibility(change.visibility())?),
     };
     let title = parse_if_any(&change.title, "title")?;
     if title.is_none() && visibility.is_none() {

@@ -51,9 +51,9 @@ pub(super) async fn drain(flags: &DrainFlags) -> Result<(), CommandError> {
     };
     let voice = match drained.is_last {
         true if relay.as_str() == INSIDE => {
-            ". No other relay is linked: nobody can talk until the server is started again"
+            ". No other relay takes calls: nobody can begin one until the server is started again, or another relay is linked"
         }
-        true => ". No other relay is linked: nobody can talk until one is",
+        true => ". No other relay takes calls: nobody can begin one until one is linked",
         false => "",
     };
     answer(&format!("{relay}: {outcome}{voice}"));

@@ -197,7 +197,10 @@ impl Conferences {
         if conference.owner != caller.account {
             return Err(ChangeConferenceError::NotOwner);
         }
-        Ok(self.store.change_conference(conference.id, change).await?)
+        Ok(self
+            .store
+            .change_conference(conference.id, caller.account, change)
+            .await?)
     }
 
     /// Deletes the conference and closes its room.

@@ -56,7 +56,9 @@ pub enum OperatorError {
 fn no_answer(node: &str, why: PeerError) -> String {
     match why {
         PeerError::Unresolved => {
-            format!("{node}: there is no such host: give a running server with --node HOST:PORT")
+            format!(
+                "{node}: the name cannot be resolved: give a running server with --node HOST:PORT"
+            )
         }
         PeerError::Unreachable => format!(
             "no server answers at {node}: start it, or give one that runs with --node HOST:PORT"
@@ -65,7 +67,7 @@ fn no_answer(node: &str, why: PeerError) -> String {
             "the server at {node} does not belong to the keys here: give its data folder with --data-dir, or another server with --node HOST:PORT"
         ),
         PeerError::Lost | PeerError::Timeout | PeerError::Malformed => {
-            format!("{node}: {why}; `confab-control status` shows what was done")
+            format!("{node}: {why}; look whether it was done before you try again")
         }
     }
 }

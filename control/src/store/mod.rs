@@ -238,10 +238,11 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`StoreError::NotFound`] without the conference.
+    /// [`StoreError::NotFound`] without the conference, [`StoreError::Conflict`] if `owner` is not its owner.
     fn change_conference(
         &self,
         id: ConferenceId,
+        owner: AccountId,
         change: ConferenceChange,
     ) -> StoreFuture<'_, ConferenceRecord>;
 

@@ -30,7 +30,9 @@ macro_rules! for_each_store_operation {
             fn all_conferences(after: Option<Cursor>, limit: u32) -> Page<ConferenceRecord>;
             fn set_owner(conference: ConferenceId, old: AccountId, new: AccountId) -> ();
             fn create_conference(conference: ConferenceRecord) -> ();
-            fn change_conference(id: ConferenceId, change: ConferenceChange) -> ConferenceRecord;
+            fn change_conference(
+                id: ConferenceId, owner: AccountId, change: ConferenceChange
+            ) -> ConferenceRecord;
             fn conference(id: ConferenceId) -> Option<ConferenceRecord>;
             fn conference_by_slug(slug: Slug) -> Option<ConferenceRecord>;
             fn count_owned(account: AccountId) -> u64;

@@ -113,11 +113,17 @@ async fn the_owner_changes_the_title_and_who_may_join() {
     };
     let closed = change("", Visibility::Invite);
     assert_eq!(bob.refused(closed.clone()).await, ErrorCode::Denied);
-    for nothing in [
+    let unknown = Kind::ChangeConference(wire::ChangeConference {
+        slug: "friday".to_owned(),
+        title: "Friday".to_owned(),
+        visibility: 99,
+    });
+    for bad in [
         change("", Visibility::Unspecified),
         change(&"x".repeat(101), Visibility::Invite),
+        unknown,
     ] {
-        assert_eq!(ann.refused(nothing).await, ErrorCode::InvalidArgument);
+        assert_eq!(ann.refused(bad).await, ErrorCode::InvalidArgument);
     }
     let shown = |answer| match answer {
         Ok(response::Kind::Conference(shown)) => shown,

@@ -23,9 +23,11 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time limit for a response. The other node waits for its store and a relay.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
-/// Transport errors that carry a TLS alert (RFC 9001, section 4.8).
+/// The first of the transport errors that carry a TLS alert (RFC 9001, section 4.8).
 const TLS_ALERTS: u64 = 0x0100;
-const LAST_TLS_ALERT: u64 = 0x01ff;
+/// Alerts on a certificate of somebody else (RFC 8446, section 6): `bad_certificate`, `certificate_unknown`, `unknown_ca`, `access_denied`,
+/// `decrypt_error` and `certificate_required`.
+const OF_STRANGERS: [u64; 6] = [42, 46, 48, 49, 51, 116];
 /// QUIC idle timeout.
 const IDLE_TIMEOUT_MS: u32 = 5_000;
 /// QUIC keep-alive interval.
@@ -34,8 +36,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// An error of a request to another node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PeerError {
-    /// The name of the node's host has no address.
-    #[error("there is no such host")]
+    /// The name of the node's host has no address, as far as can be found out.
+    #[error("its name cannot be resolved")]
     Unresolved,
     /// No connection.
     #[error("no node answers there")]
@@ -67,9 +69,10 @@ impl PeerError {
             ConnectionError::ConnectionClosed(close) => close.error_code,
             _ => return Self::Unreachable,
         };
-        match u64::from(code) {
-            TLS_ALERTS..=LAST_TLS_ALERT => Self::Foreign,
-            _ => Self::Unreachable,
+        let alert = u64::from(code).checked_sub(TLS_ALERTS);
+        match alert.is_some_and(|alert| OF_STRANGERS.contains(&alert)) {
+            true => Self::Foreign,
+            false => Self::Unreachable,
         }
     }
 }
@@ -151,6 +154,8 @@ impl Peers {
         for address in resolved {
             match self.connect_to_address(address).await {
                 Ok(connected) => return Ok(connected),
+                // A node that is there says more than an address without one.
+                Err(_) if failed == PeerError::Foreign => {}
                 Err(error) => failed = error,
             }
         }

@@ -18,7 +18,7 @@ async fn title_and_visibility_change(store: &Arc<dyn Store>) {
     let change = async |title: Option<&str>, visibility| {
         let title = title.map(|title| title.parse().expect("a title"));
         let change = ConferenceChange { title, visibility };
-        store.change_conference(before.id, change).await
+        store.change_conference(before.id, owner.id, change).await
     };
     let opened = ConferenceRecord {
         visibility: Visibility::Public,
@@ -32,7 +32,7 @@ async fn title_and_visibility_change(store: &Arc<dyn Store>) {
     let named = ConferenceRecord {
         title: "Other".parse().expect("a title"),
         revision: opened.revision + 1,
-        ..opened
+        ..opened.clone()
     };
     assert_eq!(change(Some("Other"), None).await, Ok(named.clone()));
     assert_eq!(store.conference(before.id).await, Ok(Some(named.clone())));
@@ -41,13 +41,35 @@ async fn title_and_visibility_change(store: &Arc<dyn Store>) {
     let listed = store.conferences_of(owner.id, None, 10).await;
     let listed = listed.expect("a page").items;
     assert_eq!(listed[0].conference.title.as_str(), "Other");
-    let many = (0..4).map(|number| {
-        let title = Some(format!("title {number}"));
-        let change = &change;
-        async move { change(title.as_deref(), Some(Visibility::Invite)).await }
-    });
-    let changed = join_all(many).await;
-    assert!(changed.iter().all(Result::is_ok), "{changed:?}");
+    // None of those at the same time is lost.
+    let (others, closing) = tokio::join!(
+        join_all((0..3).map(|number| {
+            let title = format!("title {number}");
+            let change = &change;
+            async move { change(Some(&title), None).await }
+        })),
+        change(None, Some(Visibility::Invite))
+    );
+    let changed = others.into_iter().chain([closing]);
+    let revisions: HashSet<u16> = changed
+        .map(|changed| changed.expect("it is changed").revision)
+        .collect();
+    let first = opened.revision + 1;
+    assert_eq!(revisions, (first + 1..=first + 4).collect());
+    let last = store.conference(before.id).await;
+    let last = last.expect("an answer").expect("it is there");
+    assert_eq!(last.visibility, Visibility::Invite);
+    assert!(last.title.as_str().starts_with("title "), "{last:?}");
+
+    let stranger = make_account(store).await;
+    let by_stranger = ConferenceChange {
+        visibility: Some(Visibility::Public),
+        ..ConferenceChange::default()
+    };
+    let refused = store
+        .change_conference(before.id, stranger.id, by_stranger)
+        .await;
+    assert_eq!(refused, Err(StoreError::Conflict), "not its owner");
     assert_eq!(store.delete_conference(before.id, NOW).await, Ok(()));
     let gone = change(Some("Gone"), None).await;
     assert_eq!(gone, Err(StoreError::NotFound));

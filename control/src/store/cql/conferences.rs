@@ -94,10 +94,14 @@ impl Core {
     pub(super) async fn change_conference(
         &self,
         id: ConferenceId,
+        owner: AccountId,
         change: ConferenceChange,
     ) -> Result<ConferenceRecord, StoreError> {
-        self.rewrite_conference(id, |record| Ok(change.applied_to(record)))
-            .await
+        let changed = |record: &ConferenceRecord| match record.owner == owner {
+            true => Ok(change.applied_to(record)),
+            false => Err(StoreError::Conflict),
+        };
+        self.rewrite_conference(id, changed).await
     }
 
     /// Replaces the row of a live conference by what `rewrite` makes of its record, and returns the record as it is then. `rewrite` is
@@ -108,16 +112,22 @@ impl Core {
         rewrite: impl Fn(&ConferenceRecord) -> Result<Option<ConferenceRecord>, StoreError> + Send,
     ) -> Result<ConferenceRecord, StoreError> {
         let key = keys::id(id.as_bytes());
+        let mut found = self.conferences.read(&self.db, &key).await?;
         for _ in 0..ROUNDS {
-            let record = self.conference(id).await?.ok_or(StoreError::NotFound)?;
+            let row = match (ConferenceRow::state(found.as_ref())?, &found) {
+                (Some(State::Live), Some(row)) => row,
+                _ => return Err(StoreError::NotFound),
+            };
+            let record = row.read(id)?;
             let Some(changed) = rewrite(&record)? else {
                 return Ok(record);
             };
-            let (old, new) = (ConferenceRow::live(&record), ConferenceRow::live(&changed));
-            let written = self.conferences.put(&self.db, &key, Some(&old), &new, 0);
-            if let Swapped::Done = written.await? {
-                return Ok(changed);
-            }
+            let new = ConferenceRow::live(&changed);
+            let written = self.conferences.put(&self.db, &key, Some(row), &new, 0);
+            found = match written.await? {
+                Swapped::Done => return Ok(changed),
+                Swapped::Found(other) => other,
+            };
         }
         Err(StoreError::Conflict)
     }

@@ -314,9 +314,10 @@ impl Store for CqlStore {
     fn change_conference(
         &self,
         id: ConferenceId,
+        owner: AccountId,
         change: ConferenceChange,
     ) -> StoreFuture<'_, ConferenceRecord> {
-        self.carry_out(move |core| Box::pin(core.change_conference(id, change)))
+        self.carry_out(move |core| Box::pin(core.change_conference(id, owner, change)))
     }
 
     fn delete_conference(&self, id: ConferenceId, now: UnixMillis) -> StoreFuture<'_, ()> {

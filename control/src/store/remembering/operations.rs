@@ -269,10 +269,11 @@ impl Store for RememberingStore {
     fn change_conference(
         &self,
         id: ConferenceId,
+        owner: AccountId,
         change: ConferenceChange,
     ) -> StoreFuture<'_, ConferenceRecord> {
         Box::pin(async move {
-            let write = self.inner.change_conference(id, change);
+            let write = self.inner.change_conference(id, owner, change);
             let answer = self
                 .write(Key::Conference(id), write, |memory, count, changed| {
                     memory.keep_conference(Instant::now(), count, changed);

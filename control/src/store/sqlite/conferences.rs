@@ -141,10 +141,13 @@ pub(super) fn set_owner(
 
 pub(super) fn change(
     db: &Connection,
-    id: ConferenceId,
+    (id, owner): (ConferenceId, AccountId),
     change: &ConferenceChange,
 ) -> Result<ConferenceRecord, StoreError> {
     let found = by_id(db, id)?.ok_or(StoreError::NotFound)?;
+    if found.owner != owner {
+        return Err(StoreError::Conflict);
+    }
     let Some(changed) = change.applied_to(&found) else {
         return Ok(found);
     };

@@ -52,13 +52,12 @@ impl SqliteStore {
     /// [`OpenError`] if the file cannot be opened or written, or a newer program has written it.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let folder = path.parent().unwrap_or(Path::new("."));
-        let failed = |error| OpenError::of(path, folder, error);
+        let failed = |error| OpenError::of(path, error, has_space(folder));
         make_private(path).map_err(|error| failed(StoreError::Unavailable(error.to_string())))?;
         let mut writer = schema::connect(path).map_err(failed)?;
-        if schema::inspect(&writer).map_err(failed)? == Inspected::Newer {
+        if schema::migrate(&mut writer).map_err(failed)? == Inspected::Newer {
             return Err(OpenError::Newer(path.into()));
         }
-        schema::migrate(&mut writer).map_err(failed)?;
         let connect = || schema::connect_to_read(path);
         let threads = threads::Threads::start(writer, connect).map_err(failed)?;
         let folder = folder.into();
@@ -258,10 +257,11 @@ impl Store for SqliteStore {
     fn change_conference(
         &self,
         id: ConferenceId,
+        owner: AccountId,
         change: ConferenceChange,
     ) -> StoreFuture<'_, ConferenceRecord> {
         self.threads
-            .write(move |db| conferences::change(db, id, &change))
+            .write(move |db| conferences::change(db, (id, owner), &change))
     }
 
     fn delete_conference(&self, id: ConferenceId, _now: UnixMillis) -> StoreFuture<'_, ()> {

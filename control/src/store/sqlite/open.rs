@@ -22,12 +22,12 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// An error of the database at the opening of a file in this folder. SQLite tells of a full disk by errors of several kinds.
-    pub(super) fn of(path: &Path, folder: &Path, error: StoreError) -> Self {
+    /// An error of the database at the opening of this file. SQLite tells of a full disk by errors of several kinds.
+    pub(super) fn of(path: &Path, error: StoreError, has_space: bool) -> Self {
         let path = path.to_owned();
         match error {
             StoreError::Full => Self::DiskFull(path),
-            _ if !has_space(folder) => Self::DiskFull(path),
+            _ if !has_space => Self::DiskFull(path),
             StoreError::Unavailable(why) => Self::Failed { path, why },
             other => Self::Failed {
                 path,
@@ -49,4 +49,24 @@ pub(super) fn make_private(path: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_however_the_database_says_it() {
+        let path = Path::new("data/confab.sqlite");
+        let broken = || StoreError::Unavailable("disk I/O error".to_owned());
+        let full = "the disk of data/confab.sqlite is full: free some space, then start again";
+        for (error, has_space) in [(StoreError::Full, true), (broken(), false)] {
+            assert_eq!(OpenError::of(path, error, has_space).to_string(), full);
+        }
+        let told = OpenError::of(path, broken(), true).to_string();
+        assert!(
+            told.starts_with("data/confab.sqlite: disk I/O error; "),
+            "{told}"
+        );
+    }
 }

@@ -140,17 +140,20 @@ pub(super) fn inspect(db: &Connection) -> Result<Inspected, StoreError> {
     })
 }
 
-/// Brings tables of this program or an older one up to date.
-pub(super) fn migrate(db: &mut Connection) -> Result<(), StoreError> {
+/// Brings tables of an older program up to date, and returns what they are then: current, or of a newer program and left alone.
+pub(super) fn migrate(db: &mut Connection) -> Result<Inspected, StoreError> {
     let transaction = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let version: usize =
         transaction.query_row("PRAGMA user_version", [], |row| row.get::<_, u32>(0))? as usize;
-    for migration in MIGRATIONS.iter().skip(version) {
+    let Some(missing) = MIGRATIONS.get(version..) else {
+        return Ok(Inspected::Newer);
+    };
+    for migration in missing {
         transaction.execute_batch(migration)?;
     }
     transaction.pragma_update(None, "user_version", MIGRATIONS.len() as i64)?;
     transaction.commit()?;
-    Ok(())
+    Ok(Inspected::Current)
 }
 
 fn settle(db: &Connection) -> Result<(), StoreError> {
@@ -170,10 +173,11 @@ mod tests {
         let path = dir.path().join("store");
         let mut db = connect(&path).unwrap();
         assert_eq!(inspect(&db), Ok(Inspected::Older));
-        migrate(&mut db).unwrap();
-        migrate(&mut db).unwrap();
+        assert_eq!(migrate(&mut db), Ok(Inspected::Current));
+        assert_eq!(migrate(&mut db), Ok(Inspected::Current));
         assert_eq!(inspect(&db), Ok(Inspected::Current));
         db.pragma_update(None, "user_version", 99).unwrap();
         assert_eq!(inspect(&db), Ok(Inspected::Newer));
+        assert_eq!(migrate(&mut db), Ok(Inspected::Newer));
     }
 }
