@@ -1,4 +1,4 @@
-//! What an operator does to nodes and relays.
+//! Operators' commands on nodes and relays.
 
 use super::*;
 

@@ -101,7 +101,7 @@ pub struct ChangeConference {
     /// Every account may join.
     #[arg(long)]
     pub public: bool,
-    /// Who is no member needs an invitation from now on. Whoever has joined before is one, and may still come: ban whom you do not want.
+    /// Accounts that are no members need an invitation from now on. An account that has joined before is a member: ban those that you do not want.
     #[arg(long, conflicts_with = "public")]
     pub invite_only: bool,
 }

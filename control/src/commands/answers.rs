@@ -1,4 +1,4 @@
-//! What commands print.
+//! The output of commands.
 
 use confab_console::{Class, Form, out};
 use serde_json::{Value, json};

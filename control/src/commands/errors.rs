@@ -26,7 +26,7 @@ pub enum CommandError {
     /// An operator's request failed.
     #[error(transparent)]
     Operator(#[from] OperatorError),
-    /// What a command was to read was not there.
+    /// The input of a command is missing, or contradicts itself.
     #[error(transparent)]
     Input(#[from] InputError),
     /// `check` has found something.

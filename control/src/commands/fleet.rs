@@ -109,11 +109,7 @@ fn warn_of_unknown<'a, N: Display + PartialEq + 'a>(
     if linked.contains(&name) {
         return;
     }
-    let names: Vec<String> = linked.iter().map(ToString::to_string).collect();
-    let names = match names.is_empty() {
-        true => "none".to_owned(),
-        false => names.join(", "),
-    };
+    let names = show::names(linked);
     note(&format!(
         "warning: no {kind} of the name {name} is linked now, only: {names}. If you meant one of these, revoke that"
     ));

@@ -234,11 +234,7 @@ fn local_node(data_dir: &Path) -> Result<String, OperatorError> {
 }
 
 fn no_such_relay(relay: &RelayName, known: &[RelayStatus]) -> OperatorError {
-    let names: Vec<_> = known.iter().map(|relay| relay.name.as_str()).collect();
-    let known = match names.is_empty() {
-        true => "none".to_owned(),
-        false => names.join(", "),
-    };
+    let known = show::names(known.iter().map(|relay| &relay.name));
     let relay = relay.clone();
     OperatorError::NoSuchRelay { relay, known }
 }

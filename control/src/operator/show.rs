@@ -1,6 +1,6 @@
 //! Formats the state of a cluster as tables and as JSON.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
 use confab_protocol::control::text::escaped;
 use serde_json::{Value, json};
@@ -84,6 +84,15 @@ pub(crate) fn counted(number: u64, noun: &str) -> String {
     match number {
         1 => format!("1 {noun}"),
         _ => format!("{number} {noun}s"),
+    }
+}
+
+/// The names in a line; `none` where there are none.
+pub(crate) fn names<N: Display>(names: impl IntoIterator<Item = N>) -> String {
+    let names: Vec<String> = names.into_iter().map(|name| name.to_string()).collect();
+    match names.is_empty() {
+        true => "none".to_owned(),
+        false => names.join(", "),
     }
 }
 

@@ -1,11 +1,11 @@
-//! What is to be changed of a record.
+//! Changes of records.
 
 use confab_protocol::control::Title;
 use confab_protocol::control::room::Visibility;
 
 use super::records::ConferenceRecord;
 
-/// What is to be changed of a conference. `None`: it stays as it is.
+/// A change of a conference. `None`: that stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConferenceChange {
     pub title: Option<Title>,

@@ -55,7 +55,7 @@ pub enum PeerError {
 }
 
 impl PeerError {
-    /// Whether the node may have carried out the request.
+    /// True if the node may have carried out the request.
     pub fn may_be_done(self) -> bool {
         match self {
             Self::Unresolved | Self::Unreachable | Self::Foreign => false,

@@ -37,7 +37,7 @@ impl OpenError {
     }
 }
 
-/// Whether the disk of this folder has space for some writes; true where that cannot be read.
+/// True if the disk of this folder has space for some writes, or that cannot be read.
 pub fn has_space(folder: &Path) -> bool {
     free_space(folder).is_none_or(|free| free >= MIN_SPACE)
 }
